@@ -1,0 +1,1 @@
+//! Durable MongoDB change streams: exactly-once projections and resumable live topics.

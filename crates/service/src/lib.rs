@@ -1,0 +1,43 @@
+//! What every Rejoinder binary needs: configuration, telemetry, lifecycle, serving, health, metrics.
+//!
+//! A binary is a clap struct that flattens [`Settings`] and a `run` function:
+//!
+//! ```no_run
+//! # use service::{Health, Lifecycle, Metrics, Settings};
+//! #[derive(clap::Parser)]
+//! struct Config {
+//!     #[command(flatten)]
+//!     service: Settings,
+//! }
+//!
+//! async fn run(config: Config, listener: tokio::net::TcpListener, lifecycle: Lifecycle) -> anyhow::Result<()> {
+//!     let (health, metrics) = (Health::default(), Metrics::new("example"));
+//!     let router = axum::Router::new().merge(service::operations_routes(&health, &metrics));
+//!     service::serve(listener, router, &lifecycle, config.service.grace()).await
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     service::start("example", 4000, |config: &Config| &config.service, run)
+//! }
+//! ```
+//!
+//! Layout: [`settings`] reads flags and environment, [`telemetry`] starts the logs, [`lifecycle`]
+//! owns signals and background tasks, [`server`] owns the socket, [`health`] and [`metrics`] answer
+//! operators. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check,
+//! register it on the [`Health`].
+
+pub mod health;
+pub mod lifecycle;
+pub mod metrics;
+pub mod server;
+pub mod settings;
+mod start;
+pub mod telemetry;
+
+pub use health::Health;
+pub use lifecycle::Lifecycle;
+pub use metrics::Metrics;
+pub use prometheus_client;
+pub use server::{bind, operations_routes, serve};
+pub use settings::{LogFormat, Settings};
+pub use start::start;

@@ -1,0 +1,89 @@
+//! The listening socket: bind, serve with TCP_NODELAY and time limits, drain at the shutdown.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::routing::get;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+
+use crate::{Health, Lifecycle, Metrics, health};
+
+/// A connection that has not sent its request headers by then is closed.
+const HEADER_READ_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// After a failed accept (file descriptors exhausted, say) the server breathes this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds a listener, with an error that names the address and the way out.
+///
+/// # Errors
+/// When the address is taken or not this machine's.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: is another process using the port? PORT chooses another one")
+    })
+}
+
+/// `/health/live`, `/health/ready` and `/metrics`.
+pub fn operations_routes(health: &Health, metrics: &Metrics) -> Router {
+    let (health, metrics) = (health.clone(), metrics.clone());
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(move || health::ready(health.clone())))
+        .route("/metrics", get(move || async move { metrics.render() }))
+}
+
+/// Serves until the life ends, then lets running requests finish for `grace` and drops the rest.
+/// Upgraded connections (WebSockets) are their handlers' own: they watch the life themselves.
+///
+/// # Errors
+/// The reason of a background task that died.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    lifecycle: &Lifecycle,
+    grace: Duration,
+) -> anyhow::Result<()> {
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = lifecycle.shutdown().cancelled() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _peer)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIME_LIMIT);
+        builder.http2().timer(TokioTimer::new());
+        let service = TowerToHyperService::new(router.clone());
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
+        tracing::warn!(grace_s = grace.as_secs(), "some requests did not finish in time: dropped");
+    }
+    match tokio::time::timeout(grace, lifecycle.finish()).await {
+        Ok(result) => result,
+        Err(_) => anyhow::bail!("the background tasks did not stop within {} s", grace.as_secs()),
+    }
+}

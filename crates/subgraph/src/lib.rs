@@ -1,0 +1,1 @@
+//! What both subgraphs share: typed ids, Relay pages, errors, the GraphQL endpoints.

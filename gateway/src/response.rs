@@ -1,0 +1,24 @@
+//! A finished GraphQL response: its bytes and what a transport has to know of it.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+/// Whether the operation was executed; decides the HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseKind {
+    /// `data` is present (it may be null, and `errors` may stand beside it).
+    Executed,
+    /// Refused before execution: `errors` only.
+    RequestError,
+}
+
+/// One GraphQL response.
+#[derive(Clone, Debug)]
+pub struct GraphqlResponse {
+    /// The whole JSON body.
+    pub body: Bytes,
+    /// Executed or refused.
+    pub kind: ResponseKind,
+    /// Headers that subgraphs' answers hand on to the client, by the forwarding rules.
+    pub headers: HeaderMap,
+}

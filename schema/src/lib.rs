@@ -1,0 +1,1 @@
+//! Exports the subgraphs' schemas, composes and checks them.
