@@ -1,0 +1,38 @@
+# syntax=docker/dockerfile:1
+# One image holds the three services; the command chooses which one runs: posts, comments or gateway.
+
+FROM node:22-bookworm-slim AS web
+WORKDIR /src/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN --mount=type=cache,target=/root/.npm npm ci
+COPY schema/*.graphql /src/schema/
+COPY web ./
+RUN npm run build
+
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY . .
+# The caches keep the registry and the built dependencies between builds; what the image needs is
+# copied out of them in the same step.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin posts --bin comments --bin gateway \
+        --package posts --package comments --package gateway \
+    && mkdir /out \
+    && cp target/release/posts target/release/comments target/release/gateway /out/
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates curl \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin rejoinder
+COPY --from=build /out/ /usr/local/bin/
+COPY schema/supergraph.graphql /srv/rejoinder/supergraph.graphql
+COPY --from=web /src/web/dist /srv/rejoinder/web
+ENV HOST=0.0.0.0 \
+    SUPERGRAPH=/srv/rejoinder/supergraph.graphql \
+    WEB_DIR=/srv/rejoinder/web
+USER rejoinder
+EXPOSE 4000 4001 4002
+STOPSIGNAL SIGTERM
+CMD ["gateway"]
