@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::error::Code;
+
 /// Whether the operation was executed; decides the HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseKind {
@@ -19,6 +21,20 @@ pub struct GraphqlResponse {
     pub body: Bytes,
     /// Executed or refused.
     pub kind: ResponseKind,
+    /// Why it was refused, for metrics and for transports that answer a refusal in their own way.
+    pub refused: Option<Code>,
     /// Headers that subgraphs' answers hand on to the client, by the forwarding rules.
     pub headers: HeaderMap,
+}
+
+impl GraphqlResponse {
+    /// An executed operation's answer.
+    pub fn executed(body: Bytes) -> Self {
+        Self {
+            body,
+            kind: ResponseKind::Executed,
+            refused: None,
+            headers: HeaderMap::new(),
+        }
+    }
 }

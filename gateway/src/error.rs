@@ -1,0 +1,172 @@
+//! Every error that the gateway itself makes: its code, its text, its place in the response.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::{
+    json::write,
+    response::{GraphqlResponse, ResponseKind},
+};
+
+/// The stable codes in `extensions.code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The document is not GraphQL.
+    ParseFailed,
+    /// The document does not fit the schema.
+    ValidationFailed,
+    /// No operation, or several and no name that picks one.
+    OperationResolution,
+    /// The variables do not fit their declared types, or the request itself is malformed.
+    BadUserInput,
+    /// A mutation came over a way that may not change anything (GET).
+    MutationForbidden,
+    /// A subscription came over a transport that has no way to stream.
+    SubscriptionForbidden,
+    /// `__schema` or `__type` while introspection is off.
+    IntrospectionDisabled,
+    /// More tokens than `tokens_max`.
+    MaxTokens,
+    /// Deeper than `depth_max`.
+    MaxDepth,
+    /// More aliases than `aliases_max`.
+    MaxAliases,
+    /// More root fields than `root_fields_max`.
+    MaxRootFields,
+    /// More directives on one element than `directives_max`.
+    MaxDirectives,
+    /// More selections, fragments written out, than `selections_max`.
+    MaxSelections,
+    /// More entities in one subgraph request than `representations_max`.
+    MaxRepresentations,
+    /// Variables larger, deeper or longer than their limits.
+    MaxVariables,
+    /// Parsing, validating and planning took longer than `prepare_timeout`.
+    PrepareTimeout,
+    /// The operation is valid, yet no plan was found for it.
+    PlanFailed,
+    /// A subgraph could not be reached, or answered without GraphQL.
+    SubrequestHttpError,
+    /// A subgraph took longer than its time limit.
+    SubrequestTimeout,
+    /// A subgraph's answer is not a GraphQL response, or does not have the shape asked for.
+    SubrequestMalformedResponse,
+    /// A subgraph's answer is larger than its limit.
+    SubrequestTooLarge,
+    /// A subgraph answered with an error that has no code of its own.
+    DownstreamServiceError,
+    /// A subgraph's value is not one that the schema shows to clients.
+    InvalidValue,
+    /// A defect of the gateway; the cause is in its log.
+    InternalServerError,
+}
+
+impl Code {
+    /// As clients see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ParseFailed => "GRAPHQL_PARSE_FAILED",
+            Self::ValidationFailed => "GRAPHQL_VALIDATION_FAILED",
+            Self::OperationResolution => "OPERATION_RESOLUTION_FAILURE",
+            Self::BadUserInput => "BAD_USER_INPUT",
+            Self::MutationForbidden => "MUTATION_FORBIDDEN",
+            Self::SubscriptionForbidden => "SUBSCRIPTION_FORBIDDEN",
+            Self::IntrospectionDisabled => "INTROSPECTION_DISABLED",
+            Self::MaxTokens => "MAX_TOKENS_EXCEEDED",
+            Self::MaxDepth => "MAX_DEPTH_EXCEEDED",
+            Self::MaxAliases => "MAX_ALIASES_EXCEEDED",
+            Self::MaxRootFields => "MAX_ROOT_FIELDS_EXCEEDED",
+            Self::MaxDirectives => "MAX_DIRECTIVES_EXCEEDED",
+            Self::MaxSelections => "MAX_SELECTIONS_EXCEEDED",
+            Self::MaxRepresentations => "MAX_REPRESENTATIONS_EXCEEDED",
+            Self::MaxVariables => "MAX_VARIABLES_EXCEEDED",
+            Self::PrepareTimeout => "PREPARE_TIMEOUT",
+            Self::PlanFailed => "QUERY_PLANNING_FAILED",
+            Self::SubrequestHttpError => "SUBREQUEST_HTTP_ERROR",
+            Self::SubrequestTimeout => "SUBREQUEST_TIMEOUT",
+            Self::SubrequestMalformedResponse => "SUBREQUEST_MALFORMED_RESPONSE",
+            Self::SubrequestTooLarge => "SUBREQUEST_RESPONSE_TOO_LARGE",
+            Self::DownstreamServiceError => "DOWNSTREAM_SERVICE_ERROR",
+            Self::InvalidValue => "INVALID_VALUE",
+            Self::InternalServerError => "INTERNAL_SERVER_ERROR",
+        }
+    }
+}
+
+/// A place in the client's document; both count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Line.
+    pub line: usize,
+    /// Column, in characters.
+    pub column: usize,
+}
+
+/// A request refused before execution. The messages are safe to show.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", code.as_str(), errors.first().map_or("refused", |error| error.message.as_str()))]
+pub struct RequestError {
+    /// The code that all of `errors` carry.
+    pub code: Code,
+    /// At least one.
+    pub errors: Vec<Message>,
+}
+
+/// One entry of a refusal's `errors`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Safe to show.
+    pub message: String,
+    /// Where in the document, when it is known.
+    pub locations: Vec<Location>,
+}
+
+impl RequestError {
+    /// A refusal with one message and no place in the document.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            errors: vec![Message {
+                message: message.into(),
+                locations: Vec::new(),
+            }],
+        }
+    }
+
+    /// The refusal as a GraphQL response.
+    pub fn into_response(self) -> GraphqlResponse {
+        let mut body = String::from("{\"errors\":[");
+        for (index, error) in self.errors.iter().enumerate() {
+            if index > 0 {
+                body.push(',');
+            }
+            body.push_str("{\"message\":");
+            write::string(&mut body, &error.message);
+            if !error.locations.is_empty() {
+                body.push_str(",\"locations\":[");
+                for (index, location) in error.locations.iter().enumerate() {
+                    let comma = if index > 0 { "," } else { "" };
+                    // Writing to a String cannot fail.
+                    let _ = write!(
+                        body,
+                        "{comma}{{\"line\":{},\"column\":{}}}",
+                        location.line, location.column
+                    );
+                }
+                body.push(']');
+            }
+            body.push_str(",\"extensions\":{\"code\":\"");
+            body.push_str(self.code.as_str());
+            body.push_str("\"}}");
+        }
+        body.push_str("]}");
+        GraphqlResponse {
+            body: Bytes::from(body),
+            kind: ResponseKind::RequestError,
+            refused: Some(self.code),
+            headers: HeaderMap::new(),
+        }
+    }
+}

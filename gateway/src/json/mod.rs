@@ -1,0 +1,3 @@
+//! Reading and writing JSON without unescaping it.
+
+pub mod write;
