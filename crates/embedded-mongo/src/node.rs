@@ -1,0 +1,344 @@
+//! One mongod process: started on a free port, waited for, killed, paused and started again.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use mongodb::options::{ClientOptions, ServerAddress};
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use crate::Error;
+use crate::error::while_doing;
+use crate::guard::Guarded;
+
+/// The name of every replica set that this crate starts.
+pub(crate) const REPLICA_SET: &str = "rejoinder";
+/// mongod's exit code when it cannot listen on its port, among other reasons.
+const EXIT_PORT_TAKEN: i32 = 48;
+/// mongod's exit code when another mongod works on the data folder, among other reasons.
+const EXIT_FOLDER_TAKEN: i32 = 100;
+/// How many ports are tried when another process takes each one first.
+const PORT_ATTEMPTS: u32 = 10;
+/// A mongod that was told to stop may need this long to give up its data folder.
+const FOLDER_TIME_LIMIT: Duration = Duration::from_secs(20);
+/// Recovery after a crash can take a while on a slow disk.
+const START_TIME_LIMIT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How one mongod is run.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeOptions {
+    pub(crate) program: PathBuf,
+    pub(crate) data_folder: PathBuf,
+    pub(crate) life: Life,
+    pub(crate) test_commands: bool,
+    pub(crate) oplog_megabytes: u32,
+}
+
+/// What ends a mongod beside its handle, and what becomes of its data.
+#[derive(Clone, Debug)]
+pub(crate) enum Life {
+    /// Ends at once with its handle or this process; the data folder is removed.
+    Throwaway,
+    /// Ends in good order with this process; the data stays.
+    Kept,
+    /// Ends after the last process that holds a shared lock on this file.
+    Shared { lock: PathBuf, scratch: PathBuf },
+}
+
+/// A mongod that accepts connections.
+#[derive(Debug)]
+pub(crate) struct Node {
+    options: NodeOptions,
+    mongod: Guarded,
+    port: u16,
+    client: Client,
+}
+
+impl Node {
+    /// Starts a mongod on the wished port when that is free, else on another one.
+    pub(crate) async fn start(
+        options: NodeOptions,
+        wished_port: Option<u16>,
+    ) -> Result<Self, Error> {
+        std::fs::create_dir_all(&options.data_folder).map_err(while_doing(format!(
+            "creating {}",
+            options.data_folder.display()
+        )))?;
+        let started = Instant::now();
+        let mut attempt = 1;
+        let mut port = wished_port.map_or_else(free_port, Ok)?;
+        loop {
+            let result = Self::start_on(&options, port).await?;
+            match result {
+                Ok((mongod, client)) => {
+                    return Ok(Self {
+                        options,
+                        mongod,
+                        port,
+                        client,
+                    });
+                }
+                Err(EXIT_PORT_TAKEN) if attempt < PORT_ATTEMPTS => {
+                    attempt += 1;
+                    port = free_port()?;
+                }
+                Err(EXIT_FOLDER_TAKEN)
+                    if folder_is_locked(&options) && started.elapsed() < FOLDER_TIME_LIMIT =>
+                {
+                    sleep(Duration::from_millis(200)).await;
+                }
+                Err(code) => {
+                    return Err(Error::Ended {
+                        status: format!("exit code {code}"),
+                        last_words: last_words(&options),
+                    });
+                }
+            }
+        }
+    }
+
+    /// One attempt; the inner error is mongod's exit code.
+    async fn start_on(
+        options: &NodeOptions,
+        port: u16,
+    ) -> Result<Result<(Guarded, Client), i32>, Error> {
+        let command = command(options, port);
+        let errors = options.data_folder.join("mongod.err");
+        let mut mongod = match &options.life {
+            Life::Throwaway => {
+                Guarded::start(&command, "KILL", Some(&options.data_folder), &errors)?
+            }
+            Life::Kept => Guarded::start(&command, "TERM", None, &errors)?,
+            Life::Shared { lock, scratch } => {
+                Guarded::start_shared(&command, lock, scratch, &errors)?
+            }
+        };
+        let client = direct_client(port)?;
+        let deadline = Instant::now() + START_TIME_LIMIT;
+        loop {
+            if let Some(status) = mongod.try_wait()? {
+                return Ok(Err(status.code().unwrap_or(-1)));
+            }
+            // The port may be answered by somebody else's server: ask for its process id.
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+                .await
+                .is_ok()
+                && process_id(&client).await == Some(mongod.pid())
+            {
+                return Ok(Ok((mongod, client)));
+            }
+            if Instant::now() > deadline {
+                mongod.signal(Signal::KILL);
+                return Err(Error::TooSlow {
+                    what: "the start of mongod",
+                    seconds: START_TIME_LIMIT.as_secs(),
+                });
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Starts it again on the same port and data after [`Node::kill`].
+    pub(crate) async fn restart(&mut self) -> Result<(), Error> {
+        match Self::start_on(&self.options, self.port).await? {
+            Ok((mongod, client)) => {
+                (self.mongod, self.client) = (mongod, client);
+                Ok(())
+            }
+            Err(code) => Err(Error::Ended {
+                status: format!("exit code {code}"),
+                last_words: last_words(&self.options),
+            }),
+        }
+    }
+
+    /// `127.0.0.1:<port>`, as the replica set's configuration names it.
+    pub(crate) fn host(&self) -> String {
+        host(self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A client that talks to this node alone, whatever its role.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) async fn admin(&self, command: Document) -> Result<Document, Error> {
+        Ok(self.client.database("admin").run_command(command).await?)
+    }
+
+    /// Ends it with SIGKILL, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.mongod.signal(Signal::KILL);
+        self.mongod.wait();
+    }
+
+    /// Ends it in good order: what was written is flushed, so that the next start is quick.
+    pub(crate) fn stop(&mut self) {
+        self.mongod.signal(Signal::CONT);
+        self.mongod.signal(Signal::TERM);
+        self.mongod.wait();
+    }
+
+    /// Stops the process where it stands (SIGSTOP); its sockets stay open.
+    pub(crate) fn pause(&mut self) {
+        self.mongod.signal(Signal::STOP);
+    }
+
+    /// Lets a paused process go on.
+    pub(crate) fn resume(&mut self) {
+        self.mongod.signal(Signal::CONT);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        match self.options.life {
+            Life::Throwaway => {
+                self.mongod.release();
+                // The guard did this already, unless mongod had been killed before.
+                let _ = std::fs::remove_dir_all(&self.options.data_folder);
+            }
+            Life::Kept => self.stop(),
+            // Others may be using it: its guard ends it after the last of them.
+            Life::Shared { .. } => {}
+        }
+    }
+}
+
+pub(crate) fn host(port: u16) -> String {
+    format!("{}:{port}", Ipv4Addr::LOCALHOST)
+}
+
+/// A client for one node by itself, before and outside of any replica set.
+pub(crate) fn direct_client(port: u16) -> Result<Client, Error> {
+    let address = ServerAddress::Tcp {
+        host: Ipv4Addr::LOCALHOST.to_string(),
+        port: Some(port),
+    };
+    let options = ClientOptions::builder()
+        .hosts(vec![address])
+        .direct_connection(true)
+        .connect_timeout(Duration::from_secs(5))
+        .server_selection_timeout(Duration::from_secs(5))
+        .build();
+    Ok(Client::with_options(options)?)
+}
+
+fn command(options: &NodeOptions, port: u16) -> Command {
+    let mut command = Command::new(&options.program);
+    command
+        .args([
+            "--replSet",
+            REPLICA_SET,
+            "--bind_ip",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--nounixsocket",
+        ])
+        .arg("--dbpath")
+        .arg(&options.data_folder)
+        .arg("--logpath")
+        .arg(options.data_folder.join("mongod.log"))
+        .args(["--quiet", "--wiredTigerCacheSizeGB", "0.25"])
+        .args(["--oplogSize", &options.oplog_megabytes.to_string()])
+        .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+        // A stop is a stop: no 15 s of waiting for a secondary to take over.
+        .args([
+            "--setParameter",
+            "shutdownTimeoutMillisForSignaledShutdown=100",
+        ]);
+    if options.test_commands {
+        command.args(["--setParameter", "enableTestCommands=1"]);
+    }
+    command
+}
+
+async fn process_id(client: &Client) -> Option<i32> {
+    let status = client
+        .database("admin")
+        .run_command(doc! { "serverStatus": 1 })
+        .await
+        .ok()?;
+    match status.get("pid")? {
+        mongodb::bson::Bson::Int32(pid) => Some(*pid),
+        mongodb::bson::Bson::Int64(pid) => i32::try_from(*pid).ok(),
+        _ => None,
+    }
+}
+
+fn free_port() -> Result<u16, Error> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .map_err(while_doing("looking for a free port"))?;
+    Ok(listener
+        .local_addr()
+        .map_err(while_doing("looking for a free port"))?
+        .port())
+}
+
+fn folder_is_locked(options: &NodeOptions) -> bool {
+    last_words(options).contains("DBPathInUse")
+}
+
+/// The end of mongod's log, for the person who reads the error.
+fn last_words(options: &NodeOptions) -> String {
+    let read = |name: &str| std::fs::read(options.data_folder.join(name)).unwrap_or_default();
+    let errors = String::from_utf8_lossy(&read("mongod.err"))
+        .trim()
+        .to_owned();
+    let log = read("mongod.log");
+    let log = String::from_utf8_lossy(&log);
+    let telling = log
+        .lines()
+        .rev()
+        .filter(|line| line.contains(r#""s":"E""#) || line.contains(r#""s":"F""#));
+    let mut words: Vec<&str> = telling.take(3).collect();
+    words.push(&errors);
+    words.join("\n").trim().to_owned()
+}
+
+/// Whether a mongod of ours answers on this port.
+pub(crate) async fn answers(port: u16) -> bool {
+    if TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .await
+        .is_err()
+    {
+        return false;
+    }
+    let Ok(client) = direct_client(port) else {
+        return false;
+    };
+    let hello = client
+        .database("admin")
+        .run_command(doc! { "hello": 1 })
+        .await;
+    hello.is_ok_and(|answer| {
+        answer
+            .get_str("setName")
+            .is_ok_and(|name| name == REPLICA_SET)
+    })
+}
+
+/// Where the port of the last run is remembered, so that clients may keep their URI.
+pub(crate) fn remembered_port(data_folder: &Path) -> Option<u16> {
+    std::fs::read_to_string(data_folder.join("port"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+pub(crate) fn remember_port(data_folder: &Path, port: u16) -> Result<(), Error> {
+    std::fs::write(data_folder.join("port"), port.to_string())
+        .map_err(while_doing("noting mongod's port"))
+}

@@ -1,0 +1,307 @@
+//! A replica set of one node or three, initiated, with the faults that tests inject.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use mongodb::bson::{Bson, Document, doc};
+use tokio::time::{Instant, sleep};
+
+use crate::error::while_doing;
+use crate::node::{self, Life, Node, NodeOptions, REPLICA_SET};
+use crate::{Error, locate};
+
+/// Elections among three nodes take a few seconds, on a busy machine more.
+const PRIMARY_TIME_LIMIT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// A node that was stepped down does not run for primary again before this time.
+const STEP_DOWN_SECONDS: i32 = 5;
+/// Code of the error "no replset config has been received".
+const NOT_YET_INITIALIZED: i32 = 94;
+
+/// How a throwaway replica set is built.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// One node, or three where a primary must be able to fail. Default 1.
+    pub nodes: usize,
+    /// Allows `configureFailPoint`. Default true.
+    pub test_commands: bool,
+    /// Size of the oplog in megabytes. Default 256.
+    pub oplog_megabytes: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            nodes: 1,
+            test_commands: true,
+            oplog_megabytes: 256,
+        }
+    }
+}
+
+/// A running replica set. Its processes end when it is dropped, and when this process ends,
+/// however it ends.
+#[derive(Debug)]
+pub struct ReplicaSet {
+    nodes: Vec<Node>,
+    /// Held for as long as this process works on a kept data folder.
+    _folder_lock: Option<File>,
+}
+
+impl ReplicaSet {
+    /// Starts a replica set on empty folders, which are removed with it.
+    ///
+    /// # Errors
+    /// When no mongod can be had, or it does not start.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let program = locate_without_blocking().await?;
+        let mut starts = tokio::task::JoinSet::new();
+        for _ in 0..options.nodes.max(1) {
+            let scratch = tempfile::Builder::new()
+                .prefix("rejoinder-mongod-")
+                .tempdir();
+            // The guard removes it, also when this process is killed.
+            let node = NodeOptions {
+                program: program.clone(),
+                data_folder: scratch
+                    .map_err(while_doing("creating a data folder"))?
+                    .keep(),
+                life: Life::Throwaway,
+                test_commands: options.test_commands,
+                oplog_megabytes: options.oplog_megabytes,
+            };
+            starts.spawn(Node::start(node, None));
+        }
+        let mut nodes = Vec::new();
+        while let Some(started) = starts.join_next().await {
+            nodes.push(started.map_err(|error| while_doing("starting the nodes")(error.into()))??);
+        }
+        let set = Self {
+            nodes,
+            _folder_lock: None,
+        };
+        set.initiate_or_adopt().await?;
+        Ok(set)
+    }
+
+    /// Starts one node on a data folder that outlives it, and goes on with the data in it.
+    ///
+    /// # Errors
+    /// [`Error::DataFolderInUse`] when another process has it open; otherwise as [`Self::start`].
+    pub async fn open(data_folder: &Path) -> Result<Self, Error> {
+        std::fs::create_dir_all(data_folder)
+            .map_err(while_doing(format!("creating {}", data_folder.display())))?;
+        let lock = File::create(data_folder.join("owner.lock"))
+            .map_err(while_doing("creating the folder's lock"))?;
+        if lock.try_lock().is_err() {
+            return Err(Error::DataFolderInUse(data_folder.to_owned()));
+        }
+        let options = NodeOptions {
+            program: locate_without_blocking().await?,
+            data_folder: data_folder.to_owned(),
+            life: Life::Kept,
+            test_commands: false,
+            oplog_megabytes: 1024,
+        };
+        let node = Node::start(options, node::remembered_port(data_folder)).await?;
+        node::remember_port(data_folder, node.port())?;
+        let set = Self {
+            nodes: vec![node],
+            _folder_lock: Some(lock),
+        };
+        set.initiate_or_adopt().await?;
+        Ok(set)
+    }
+
+    pub(crate) async fn adopt(nodes: Vec<Node>) -> Result<Self, Error> {
+        let set = Self {
+            nodes,
+            _folder_lock: None,
+        };
+        set.initiate_or_adopt().await?;
+        Ok(set)
+    }
+
+    /// The connection string that names all nodes; it names no database.
+    pub fn uri(&self) -> String {
+        self.uri_for("")
+    }
+
+    /// The connection string with the name of a database in its path.
+    pub fn uri_for(&self, database: &str) -> String {
+        let hosts: Vec<String> = self.nodes.iter().map(Node::host).collect();
+        format!(
+            "mongodb://{}/{database}?replicaSet={REPLICA_SET}",
+            hosts.join(",")
+        )
+    }
+
+    /// Runs a command on one node's `admin` database, whatever the node's role:
+    /// `configureFailPoint`, say.
+    ///
+    /// # Errors
+    /// When the node refuses the command or does not answer.
+    pub async fn admin_command(&self, node: usize, command: Document) -> Result<Document, Error> {
+        self.nodes[node].admin(command).await
+    }
+
+    /// The index of the primary; waits for an election that is under way.
+    ///
+    /// # Errors
+    /// When there is none within a minute.
+    pub async fn primary(&self) -> Result<usize, Error> {
+        self.primary_other_than(None).await
+    }
+
+    /// Makes the primary step down, and returns the index of the new one.
+    ///
+    /// # Errors
+    /// When there is no other node to take over.
+    pub async fn step_down_primary(&self) -> Result<usize, Error> {
+        let old = self.primary().await?;
+        let command = doc! { "replSetStepDown": STEP_DOWN_SECONDS, "secondaryCatchUpPeriodSecs": 4, "force": true };
+        self.admin_command(old, command).await?;
+        self.primary_other_than(Some(old)).await
+    }
+
+    /// Ends the primary with SIGKILL and returns its index, for [`Self::restart_node`].
+    ///
+    /// # Errors
+    /// When there is no primary.
+    pub async fn kill_primary(&mut self) -> Result<usize, Error> {
+        let primary = self.primary().await?;
+        self.kill_node(primary);
+        Ok(primary)
+    }
+
+    /// Ends a node with SIGKILL.
+    pub fn kill_node(&mut self, node: usize) {
+        self.nodes[node].kill();
+    }
+
+    /// Starts a killed node again, on its port and its data.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart_node(&mut self, node: usize) -> Result<(), Error> {
+        self.nodes[node].restart().await
+    }
+
+    /// Stops a node where it stands (SIGSTOP): its sockets stay open and answer nothing.
+    pub fn pause_node(&mut self, node: usize) {
+        self.nodes[node].pause();
+    }
+
+    /// Lets a paused node go on (SIGCONT).
+    pub fn resume_node(&mut self, node: usize) {
+        self.nodes[node].resume();
+    }
+
+    /// Ends all nodes in good order. Dropping ends them too, throwaway ones with SIGKILL.
+    pub fn stop(mut self) {
+        self.nodes.iter_mut().for_each(Node::stop);
+    }
+
+    async fn primary_other_than(&self, old: Option<usize>) -> Result<usize, Error> {
+        let deadline = Instant::now() + PRIMARY_TIME_LIMIT;
+        while Instant::now() < deadline {
+            for index in (0..self.nodes.len()).filter(|index| Some(*index) != old) {
+                if self.has_role(index, "isWritablePrimary").await {
+                    return Ok(index);
+                }
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        Err(Error::TooSlow {
+            what: "the election of a primary",
+            seconds: PRIMARY_TIME_LIMIT.as_secs(),
+        })
+    }
+
+    async fn has_role(&self, node: usize, role: &str) -> bool {
+        // A killed or paused node must not hold up the question to the others.
+        let hello = self.nodes[node].admin(doc! { "hello": 1 });
+        match tokio::time::timeout(Duration::from_millis(500), hello).await {
+            Ok(Ok(answer)) => answer.get_bool(role).unwrap_or(false),
+            _ => false,
+        }
+    }
+
+    /// Initiates a new set; on old data, where the set's configuration may name the last run's
+    /// ports, writes the present ones into it. Returns when there is a primary and every other
+    /// node follows it.
+    async fn initiate_or_adopt(&self) -> Result<(), Error> {
+        let first = &self.nodes[0];
+        match first.admin(doc! { "replSetGetConfig": 1 }).await {
+            Ok(answer) => {
+                let config = answer.get_document("config").cloned().unwrap_or_default();
+                if let Some(config) = self.with_present_hosts(config) {
+                    first
+                        .admin(doc! { "replSetReconfig": config, "force": true })
+                        .await?;
+                }
+            }
+            Err(Error::Command(error)) if code(&error) == Some(NOT_YET_INITIALIZED) => {
+                first
+                    .admin(doc! { "replSetInitiate": self.config() })
+                    .await?;
+            }
+            Err(error) => return Err(error),
+        }
+        let primary = self.primary().await?;
+        let deadline = Instant::now() + PRIMARY_TIME_LIMIT;
+        for index in (0..self.nodes.len()).filter(|index| *index != primary) {
+            while !self.has_role(index, "secondary").await {
+                if Instant::now() > deadline {
+                    let seconds = PRIMARY_TIME_LIMIT.as_secs();
+                    return Err(Error::TooSlow {
+                        what: "the first copy of a secondary",
+                        seconds,
+                    });
+                }
+                sleep(POLL_INTERVAL).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn config(&self) -> Document {
+        let mut members = Vec::new();
+        for (id, node) in (0i32..).zip(&self.nodes) {
+            members.push(doc! { "_id": id, "host": node.host() });
+        }
+        let mut config = doc! { "_id": REPLICA_SET, "version": 1, "members": members };
+        if self.nodes.len() > 1 {
+            // Nodes on one machine notice a lost primary soon.
+            config.insert(
+                "settings",
+                doc! { "heartbeatIntervalMillis": 200, "electionTimeoutMillis": 1500 },
+            );
+        }
+        config
+    }
+
+    /// The stored configuration with the ports of this run, or nothing when it has them already.
+    fn with_present_hosts(&self, mut config: Document) -> Option<Document> {
+        let members = config.get_array_mut("members").ok()?;
+        let mut changed = false;
+        for (member, node) in members.iter_mut().zip(&self.nodes) {
+            let member = member.as_document_mut()?;
+            changed |= member.insert("host", node.host()) != Some(Bson::String(node.host()));
+        }
+        changed.then_some(config)
+    }
+}
+
+fn code(error: &mongodb::error::Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        mongodb::error::ErrorKind::Command(command) => Some(command.code),
+        _ => None,
+    }
+}
+
+async fn locate_without_blocking() -> Result<std::path::PathBuf, Error> {
+    let found = tokio::task::spawn_blocking(locate).await;
+    found.map_err(|error| while_doing("looking for mongod")(error.into()))?
+}

@@ -1,0 +1,5 @@
+//! embedded-mongo against a real mongod.
+
+mod guard;
+mod replica_set;
+mod test_database;
