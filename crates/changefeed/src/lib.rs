@@ -1,1 +1,81 @@
 //! Durable MongoDB change streams: exactly-once projections and resumable live topics.
+//!
+//! A **projection** folds a source collection into the documents of a target collection and keeps
+//! them equal to that fold through crashes, failovers and any number of running instances. A
+//! **topic** is the part of the same collection's changes that one subscriber cares about; the
+//! [`Hub`] hands them out live and from a cursor, and says so when something was missed.
+//!
+//! ```no_run
+//! use bson::{Bson, Document, doc};
+//! use changefeed::{Hub, HubSettings, NetChange, Projection, Projector, ProjectorSettings, Slot, Source, Unfoldable};
+//! use futures_util::{StreamExt, TryStreamExt};
+//! use mongodb::{ClientSession, Collection, error::Result};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Vote { poll: String }
+//!
+//! struct Tally { votes: Collection<Vote> }
+//!
+//! impl Projection for Tally {
+//!     type Source = Vote;
+//!     fn name(&self) -> &str { "tally" }
+//!     fn target(&self) -> &str { "polls" }
+//!     fn field(&self) -> &str { "tally" }
+//!     fn target_of(&self, vote: &Vote) -> Bson { Bson::from(&vote.poll) }
+//!     fn empty(&self) -> Document { doc! { "votes": 0 } }
+//!     fn fold(&self, slot: &Slot, changes: &[NetChange<'_, Vote>]) -> std::result::Result<Vec<Document>, Unfoldable> {
+//!         let delta: i32 = changes.iter().map(NetChange::count).sum();
+//!         Ok(vec![doc! { "votes": { "$add": [slot.value("votes"), delta] } }])
+//!     }
+//!     async fn compute(&self, polls: &[Bson], session: &mut ClientSession) -> Result<Vec<(Bson, Document)>> {
+//!         let stages = [doc! { "$match": { "poll": { "$in": polls } } }, doc! { "$sortByCount": "$poll" }];
+//!         let mut groups = self.votes.aggregate(stages).session(&mut *session).await?;
+//!         let groups: Vec<Document> = groups.stream(session).try_collect().await?;
+//!         Ok(groups.iter().map(|group| (group["_id"].clone(), doc! { "votes": &group["count"] })).collect())
+//!     }
+//! }
+//!
+//! # async fn run(client: mongodb::Client, stream: mongodb::Client, registry: &mut prometheus_client::registry::Registry)
+//! # -> std::result::Result<(), Box<dyn std::error::Error>> {
+//! let source = Source::new(stream, client.database("app"), "votes");
+//! let tally = Tally { votes: client.database("app").collection("votes") };
+//! let metrics = changefeed::ProjectionMetrics::register(registry, "tally");
+//! let projector = Projector::start(source.clone(), tally, ProjectorSettings::default(), metrics).await?;
+//! println!("the serving state is in {:?}", projector.serving().map(|slot| slot.path("votes")));
+//!
+//! let metrics = changefeed::HubMetrics::register(registry);
+//! let hub = Hub::<Vote>::start(source, "poll", HubSettings::default(), metrics).await?;
+//! let mut changes = hub.subscribe("lunch", None).await?;
+//! while let Some(change) = changes.next().await {
+//!     let (cursor, change) = change?;
+//!     println!("{:?}; resume after {cursor}", change.key);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Layout
+//! - `change`, `position`, `source`: what both halves read: decoded changes, points in time, the
+//!   stream itself.
+//! - `projection/`: [`Projection`] is what you write, [`Projector`] runs it. `leader` is the loop
+//!   that holds the lease; `transaction` the guarded write that every path goes through.
+//! - `topics/`: [`Hub`], its rings, cursors and the catch-up reader.
+//! - [`marker`]: points at which a test can stop the process.
+
+mod change;
+mod error;
+pub mod marker;
+mod metrics;
+mod position;
+mod projection;
+mod settings;
+mod source;
+mod topics;
+
+pub use change::{Change, ChangeKind};
+pub use error::{BarrierError, CursorError, Error, TopicError};
+pub use metrics::{HubMetrics, ProjectionMetrics};
+pub use position::{OperationTime, OperationTimeError, ResumeToken};
+pub use projection::{Lag, NetChange, Projection, Projector, Replayed, Slot, Unfoldable};
+pub use settings::{HubSettings, ProjectorSettings};
+pub use source::Source;
+pub use topics::{Cursor, Hub, Subscription};

@@ -1,0 +1,152 @@
+//! What can go wrong, with stable codes for what a client is meant to handle.
+
+use std::time::Duration;
+
+use crate::Cursor;
+
+/// A fault of the machinery: for logs and operators, not for clients.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The database failed or refused.
+    #[error("the database failed while {doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// The driver's error.
+        #[source]
+        source: mongodb::error::Error,
+    },
+    /// A document of the crate's own collections, or an event's envelope, could not be read.
+    #[error("{what} could not be read")]
+    Malformed {
+        /// What was being read.
+        what: &'static str,
+        /// The decoder's error.
+        #[source]
+        source: bson::error::Error,
+    },
+    /// A background task ended unexpectedly.
+    #[error("{0} ended unexpectedly")]
+    TaskEnded(&'static str),
+}
+
+/// Why [`crate::Projector::wait_until_passed`] gave up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BarrierError {
+    /// The projection has not come so far in time.
+    #[error("the projection has not passed that time within {} ms", waited.as_millis())]
+    Behind {
+        /// How long the caller waited.
+        waited: Duration,
+    },
+    /// The projection has stopped in this process.
+    #[error("the projection is stopping")]
+    Stopped,
+}
+
+impl BarrierError {
+    /// The stable code for clients.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Behind { .. } => "PROJECTION_BEHIND",
+            Self::Stopped => "PROJECTION_STOPPED",
+        }
+    }
+}
+
+/// Why a cursor was refused. The texts are safe to show to clients.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CursorError {
+    /// Not a cursor, or not all of it.
+    #[error("the cursor is not complete: pass it on exactly as it was received")]
+    Malformed,
+    /// A cursor of a version that this server does not know.
+    #[error("the cursor has version {0}, which this server does not know")]
+    UnknownVersion(u8),
+    /// A cursor of another topic, collection or database.
+    #[error("the cursor belongs to another {0}")]
+    Foreign(&'static str),
+    /// Not a cursor that this system has given out.
+    #[error("the cursor was not given out by this server")]
+    Forged,
+    /// The changes after the cursor are no longer kept.
+    #[error(
+        "the changes after the cursor are no longer kept: query again, then subscribe without a cursor"
+    )]
+    ResyncRequired,
+    /// The hub has stopped.
+    #[error("the live feed is stopping")]
+    Stopped,
+}
+
+impl CursorError {
+    /// The stable code for clients.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed => "CURSOR_MALFORMED",
+            Self::UnknownVersion(_) => "CURSOR_VERSION_UNKNOWN",
+            Self::Foreign(_) => "CURSOR_FOREIGN",
+            Self::Forged => "CURSOR_FORGED",
+            Self::ResyncRequired => "RESYNC_REQUIRED",
+            Self::Stopped => "FEED_STOPPED",
+        }
+    }
+}
+
+/// Why a subscription ended or a change could not be delivered. The texts are safe to show.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TopicError {
+    /// The subscriber was too slow; the subscription ends. Resume after `cursor`.
+    #[error(
+        "{missed} changes were missed because they were not read in time: resume after the cursor"
+    )]
+    Lagged {
+        /// The cursor of the last change that was delivered.
+        cursor: Cursor,
+        /// How many changes have passed since, at least.
+        missed: u64,
+    },
+    /// The changes after the last one are no longer kept; the subscription ends.
+    #[error(
+        "the changes after the last one are no longer kept: query again, then subscribe without a cursor"
+    )]
+    ResyncRequired,
+    /// One change could not be read; the subscription goes on after it.
+    #[error("a change could not be read")]
+    Undecodable {
+        /// The cursor of the change.
+        cursor: Cursor,
+    },
+    /// The hub has stopped; resume after `cursor`, here or at another instance.
+    #[error("the live feed is stopping: resume after the cursor")]
+    Stopped {
+        /// The cursor of the last change that was delivered.
+        cursor: Cursor,
+    },
+}
+
+impl TopicError {
+    /// The stable code for clients.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Lagged { .. } => "SUBSCRIPTION_LAGGED",
+            Self::ResyncRequired => "RESYNC_REQUIRED",
+            Self::Undecodable { .. } => "CHANGE_UNREADABLE",
+            Self::Stopped { .. } => "FEED_STOPPED",
+        }
+    }
+
+    /// The cursor to resume after, where there is one.
+    pub fn cursor(&self) -> Option<&Cursor> {
+        match self {
+            Self::Lagged { cursor, .. }
+            | Self::Undecodable { cursor }
+            | Self::Stopped { cursor } => Some(cursor),
+            Self::ResyncRequired => None,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Projections: a fold of a source collection, kept in the documents of a target collection.
+
+mod projector;
+mod slot;
+
+use bson::{Bson, Document};
+use mongodb::ClientSession;
+use serde::de::DeserializeOwned;
+
+pub use projector::{Lag, Projector, Replayed};
+pub use slot::Slot;
+
+/// What a projection folds, and where to. Each source document belongs to one target document; the
+/// state folded from all that belong to a target is stored in that target, in a [`Slot`].
+///
+/// For every target, the stored state must be a function of the set of its source documents:
+/// [`Projection::fold`] brings it forward by a few changes, [`Projection::compute`] makes it from
+/// nothing. The crate uses both, compares them all the time, and trusts `compute`.
+pub trait Projection: Send + Sync + 'static {
+    /// A document of the source collection. A document that does not decode is a dead letter.
+    type Source: DeserializeOwned + Send + Sync + 'static;
+
+    /// Names the projection's checkpoint, lease and dead letters in the database. Keep it for ever;
+    /// a new name is a new projection, built from nothing.
+    fn name(&self) -> &str;
+
+    /// The target collection's name, in the database of the source.
+    fn target(&self) -> &str;
+
+    /// The target documents' field under which the state is stored, one sub-field a generation.
+    /// Nothing else may write it.
+    fn field(&self) -> &str;
+
+    /// The `_id` of the target that a source document belongs to.
+    fn target_of(&self, source: &Self::Source) -> Bson;
+
+    /// The state of a target without any source document.
+    fn empty(&self) -> Document;
+
+    /// Folds the changes of one target into its state: returns stages that each set fields of the
+    /// state to aggregation expressions, such as `{ "count": { "$add": [slot.value("count"), 1] } }`.
+    /// The fields of [`Projection::empty`] exist. `changes` holds at most one entry a source
+    /// document, in the order in which the documents last changed.
+    ///
+    /// A stage that sets the field `stale` to true asks for the state to be computed anew right
+    /// after (a capped list that ran short, say).
+    ///
+    /// # Errors
+    /// [`Unfoldable`] sends the changes to the dead letters and computes the target anew.
+    fn fold(
+        &self,
+        slot: &Slot,
+        changes: &[NetChange<'_, Self::Source>],
+    ) -> Result<Vec<Document>, Unfoldable>;
+
+    /// Computes the states of some targets from the source collection. Every read must use the
+    /// session: it is fixed to one point in time. A target that is left out gets
+    /// [`Projection::empty`]. Source documents that do not decode must be left out.
+    fn compute(
+        &self,
+        targets: &[Bson],
+        session: &mut ClientSession,
+    ) -> impl Future<Output = mongodb::error::Result<Vec<(Bson, Document)>>> + Send;
+
+    /// Finds the target of a source document by its `_id` alone, for a deletion whose pre-image is
+    /// missing: by the ids embedded in the state in this slot, say. When it cannot tell (`None`,
+    /// the default), the whole projection is built anew.
+    fn locate(
+        &self,
+        _slot: &Slot,
+        _key: &Bson,
+    ) -> impl Future<Output = mongodb::error::Result<Option<Bson>>> + Send {
+        async { Ok(None) }
+    }
+}
+
+/// What happened to one source document, as seen from one target, over a batch of changes.
+#[derive(Debug)]
+pub struct NetChange<'a, T> {
+    /// The source document's `_id`.
+    pub key: &'a Bson,
+    /// Whether the document belonged to the target before.
+    pub existed: bool,
+    /// The document that belongs to the target now; `None` when it was deleted or moved away.
+    pub after: Option<&'a T>,
+}
+
+impl<T> NetChange<'_, T> {
+    /// By how much the number of the target's source documents changes: 1, 0 or -1.
+    pub fn count(&self) -> i32 {
+        i32::from(self.after.is_some()) - i32::from(self.existed)
+    }
+}
+
+/// The projection cannot fold these changes, now or ever.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unfoldable(pub String);

@@ -1,0 +1,86 @@
+//! The limits and intervals of both halves, with their defaults.
+
+use std::time::Duration;
+
+/// How a projection runs. Start from [`Default`] and change what you need.
+#[derive(Clone, Debug)]
+pub struct ProjectorSettings {
+    /// Changes a transaction takes at most. Default 4096.
+    pub batch_count_max: usize,
+    /// Bytes of events a transaction takes at most. Default 8 MiB.
+    pub batch_bytes_max: usize,
+    /// How long a batch waits for more changes after its first one. Default 2 ms.
+    pub batch_linger: Duration,
+    /// Events read ahead while a batch commits. Default 16384.
+    pub prefetch_count_max: usize,
+    /// How long a leader may be silent before another instance takes over. Default 10 s.
+    pub lease: Duration,
+    /// How often a standing-by instance looks whether the lease is free, a leader renews it and
+    /// everyone reads the checkpoint. Default 1 s.
+    pub heartbeat: Duration,
+    /// How often the position of a quiet stream is stored. Default 5 s.
+    pub idle_checkpoint: Duration,
+    /// How often a batch is tried before the changes that stop it become dead letters. Default 3.
+    pub attempts_max: u32,
+    /// Targets built in one transaction of a rebuild. Default 200.
+    pub build_chunk: usize,
+    /// How often the auditor takes a sample. Default 30 s; zero turns it off.
+    pub audit_interval: Duration,
+    /// Targets in a sample. Default 10.
+    pub audit_sample: u32,
+    /// How far behind the projection may be to count as ready. Default 30 s.
+    pub ready_lag_max: Duration,
+}
+
+impl Default for ProjectorSettings {
+    fn default() -> Self {
+        Self {
+            batch_count_max: 4096,
+            batch_bytes_max: 8 << 20,
+            batch_linger: Duration::from_millis(2),
+            prefetch_count_max: 16_384,
+            lease: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(1),
+            idle_checkpoint: Duration::from_secs(5),
+            attempts_max: 3,
+            build_chunk: 200,
+            audit_interval: Duration::from_secs(30),
+            audit_sample: 10,
+            ready_lag_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How live topics are kept. Start from [`Default`] and change what you need.
+#[derive(Clone, Debug)]
+pub struct HubSettings {
+    /// Changes a topic's ring keeps at most. Default 1024.
+    pub ring_count_max: usize,
+    /// Bytes of changes a topic's ring keeps at most. Default 4 MiB.
+    pub ring_bytes_max: usize,
+    /// How long a ring keeps a change. Default 60 s.
+    pub ring_age_max: Duration,
+    /// Bytes of changes that all rings together keep at most. Default 256 MiB.
+    pub total_bytes_max: usize,
+    /// How much of the past is read into the rings at the start, so that subscribers that
+    /// reconnect after a restart are served from memory. Default 30 s.
+    pub start_before: Duration,
+    /// Catch-up readers that may run at once; further ones wait. Default 2.
+    pub catch_up_readers_max: usize,
+    /// Changes one catch-up delivers at most before the subscriber has to query again. Default 100000.
+    pub catch_up_count_max: usize,
+}
+
+impl Default for HubSettings {
+    fn default() -> Self {
+        Self {
+            ring_count_max: 1024,
+            ring_bytes_max: 4 << 20,
+            ring_age_max: Duration::from_secs(60),
+            total_bytes_max: 256 << 20,
+            start_before: Duration::from_secs(30),
+            catch_up_readers_max: 2,
+            catch_up_count_max: 100_000,
+        }
+    }
+}
