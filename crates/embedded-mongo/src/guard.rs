@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -22,6 +22,9 @@ const GUARD_SHARED: &str = include_str!("guard_shared.sh");
 #[derive(Debug)]
 pub(crate) struct Guarded {
     shell: Child,
+    /// The guard reads its end: closing it tells that the owner is gone. Kept apart from the child,
+    /// whose `wait` would close it.
+    owner: Option<ChildStdin>,
     pid: Pid,
 }
 
@@ -82,6 +85,7 @@ impl Guarded {
             .process_group(0)
             .spawn()
             .map_err(while_doing("starting sh"))?;
+        let owner = shell.stdin.take();
         let mut line = String::new();
         if let Some(output) = shell.stdout.take() {
             BufReader::new(output)
@@ -93,7 +97,7 @@ impl Guarded {
             status: "no process id".to_owned(),
             last_words: line,
         })?;
-        Ok(Self { shell, pid })
+        Ok(Self { shell, owner, pid })
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -116,7 +120,7 @@ impl Guarded {
 
     /// Tells the guard that the owner is done, and waits until the command has ended.
     pub(crate) fn release(&mut self) {
-        drop(self.shell.stdin.take());
+        drop(self.owner.take());
         self.wait();
     }
 

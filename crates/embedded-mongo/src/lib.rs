@@ -23,6 +23,7 @@ mod error;
 mod guard;
 mod locate;
 mod node;
+mod remembered_port;
 mod replica_set;
 mod shared_server;
 mod test_database;

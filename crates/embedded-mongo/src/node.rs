@@ -1,7 +1,7 @@
 //! One mongod process: started on a free port, waited for, killed, paused and started again.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -29,15 +29,26 @@ const FOLDER_TIME_LIMIT: Duration = Duration::from_secs(20);
 /// Recovery after a crash can take a while on a slow disk.
 const START_TIME_LIMIT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+const FOLDER_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How one mongod is run.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeOptions {
     pub(crate) program: PathBuf,
     pub(crate) data_folder: PathBuf,
+    pub(crate) role: Role,
     pub(crate) life: Life,
     pub(crate) test_commands: bool,
     pub(crate) oplog_megabytes: u32,
+}
+
+/// How a mongod takes its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// As a member of the replica set.
+    Member,
+    /// By itself, to change what the replica set's configuration says of it.
+    Standalone,
 }
 
 /// What ends a mongod beside its handle, and what becomes of its data.
@@ -61,64 +72,39 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a mongod on the wished port when that is free, else on another one.
-    pub(crate) async fn start(
-        options: NodeOptions,
-        wished_port: Option<u16>,
-    ) -> Result<Self, Error> {
-        std::fs::create_dir_all(&options.data_folder).map_err(while_doing(format!(
-            "creating {}",
-            options.data_folder.display()
-        )))?;
-        let started = Instant::now();
+    /// Starts a mongod on a free port.
+    pub(crate) async fn start(options: NodeOptions) -> Result<Self, Error> {
         let mut attempt = 1;
-        let mut port = wished_port.map_or_else(free_port, Ok)?;
         loop {
-            let result = Self::start_on(&options, port).await?;
-            match result {
-                Ok((mongod, client)) => {
-                    return Ok(Self {
-                        options,
-                        mongod,
-                        port,
-                        client,
-                    });
-                }
-                Err(EXIT_PORT_TAKEN) if attempt < PORT_ATTEMPTS => {
-                    attempt += 1;
-                    port = free_port()?;
-                }
+            match Self::try_start_at(&options, free_port()?).await? {
+                Err(EXIT_PORT_TAKEN) if attempt < PORT_ATTEMPTS => attempt += 1,
+                result => return result.map_err(|code| ended(&options, code)),
+            }
+        }
+    }
+
+    /// Starts a mongod on this port, after waiting for one that still has to give up the folder.
+    pub(crate) async fn start_at(options: NodeOptions, port: u16) -> Result<Self, Error> {
+        let started = Instant::now();
+        loop {
+            match Self::try_start_at(&options, port).await? {
                 Err(EXIT_FOLDER_TAKEN)
                     if folder_is_locked(&options) && started.elapsed() < FOLDER_TIME_LIMIT =>
                 {
-                    sleep(Duration::from_millis(200)).await;
+                    sleep(FOLDER_POLL_INTERVAL).await;
                 }
-                Err(code) => {
-                    return Err(Error::Ended {
-                        status: format!("exit code {code}"),
-                        last_words: last_words(&options),
-                    });
-                }
+                result => return result.map_err(|code| ended(&options, code)),
             }
         }
     }
 
     /// One attempt; the inner error is mongod's exit code.
-    async fn start_on(
-        options: &NodeOptions,
-        port: u16,
-    ) -> Result<Result<(Guarded, Client), i32>, Error> {
-        let command = command(options, port);
-        let errors = options.data_folder.join("mongod.err");
-        let mut mongod = match &options.life {
-            Life::Throwaway => {
-                Guarded::start(&command, "KILL", Some(&options.data_folder), &errors)?
-            }
-            Life::Kept => Guarded::start(&command, "TERM", None, &errors)?,
-            Life::Shared { lock, scratch } => {
-                Guarded::start_shared(&command, lock, scratch, &errors)?
-            }
-        };
+    async fn try_start_at(options: &NodeOptions, port: u16) -> Result<Result<Self, i32>, Error> {
+        std::fs::create_dir_all(&options.data_folder).map_err(while_doing(format!(
+            "creating {}",
+            options.data_folder.display()
+        )))?;
+        let mut mongod = start_process(options, port)?;
         let client = direct_client(port)?;
         let deadline = Instant::now() + START_TIME_LIMIT;
         loop {
@@ -131,7 +117,12 @@ impl Node {
                 .is_ok()
                 && process_id(&client).await == Some(mongod.pid())
             {
-                return Ok(Ok((mongod, client)));
+                return Ok(Ok(Self {
+                    options: options.clone(),
+                    mongod,
+                    port,
+                    client,
+                }));
             }
             if Instant::now() > deadline {
                 mongod.signal(Signal::KILL);
@@ -146,16 +137,11 @@ impl Node {
 
     /// Starts it again on the same port and data after [`Node::kill`].
     pub(crate) async fn restart(&mut self) -> Result<(), Error> {
-        match Self::start_on(&self.options, self.port).await? {
-            Ok((mongod, client)) => {
-                (self.mongod, self.client) = (mongod, client);
-                Ok(())
-            }
-            Err(code) => Err(Error::Ended {
-                status: format!("exit code {code}"),
-                last_words: last_words(&self.options),
-            }),
-        }
+        let mut again = Self::start_at(self.options.clone(), self.port).await?;
+        std::mem::swap(self, &mut again);
+        // The old handle's process has ended; its folder is ours now.
+        again.options.life = Life::Kept;
+        Ok(())
     }
 
     /// `127.0.0.1:<port>`, as the replica set's configuration names it.
@@ -215,6 +201,7 @@ impl Drop for Node {
     }
 }
 
+/// A node's name in the replica set's configuration.
 pub(crate) fn host(port: u16) -> String {
     format!("{}:{port}", Ipv4Addr::LOCALHOST)
 }
@@ -234,12 +221,23 @@ pub(crate) fn direct_client(port: u16) -> Result<Client, Error> {
     Ok(Client::with_options(options)?)
 }
 
+fn start_process(options: &NodeOptions, port: u16) -> Result<Guarded, Error> {
+    let command = command(options, port);
+    let errors = options.data_folder.join("mongod.err");
+    match &options.life {
+        Life::Throwaway => Guarded::start(&command, "KILL", Some(&options.data_folder), &errors),
+        Life::Kept => Guarded::start(&command, "TERM", None, &errors),
+        Life::Shared { lock, scratch } => Guarded::start_shared(&command, lock, scratch, &errors),
+    }
+}
+
 fn command(options: &NodeOptions, port: u16) -> Command {
     let mut command = Command::new(&options.program);
+    if options.role == Role::Member {
+        command.args(["--replSet", REPLICA_SET]);
+    }
     command
         .args([
-            "--replSet",
-            REPLICA_SET,
             "--bind_ip",
             "127.0.0.1",
             "--port",
@@ -274,6 +272,13 @@ async fn process_id(client: &Client) -> Option<i32> {
         mongodb::bson::Bson::Int32(pid) => Some(*pid),
         mongodb::bson::Bson::Int64(pid) => i32::try_from(*pid).ok(),
         _ => None,
+    }
+}
+
+fn ended(options: &NodeOptions, exit_code: i32) -> Error {
+    Error::Ended {
+        status: format!("exit code {exit_code}"),
+        last_words: last_words(options),
     }
 }
 
@@ -327,18 +332,4 @@ pub(crate) async fn answers(port: u16) -> bool {
             .get_str("setName")
             .is_ok_and(|name| name == REPLICA_SET)
     })
-}
-
-/// Where the port of the last run is remembered, so that clients may keep their URI.
-pub(crate) fn remembered_port(data_folder: &Path) -> Option<u16> {
-    std::fs::read_to_string(data_folder.join("port"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-}
-
-pub(crate) fn remember_port(data_folder: &Path, port: u16) -> Result<(), Error> {
-    std::fs::write(data_folder.join("port"), port.to_string())
-        .map_err(while_doing("noting mongod's port"))
 }

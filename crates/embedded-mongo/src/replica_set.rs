@@ -4,20 +4,20 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Document, doc};
 use tokio::time::{Instant, sleep};
 
 use crate::error::while_doing;
-use crate::node::{self, Life, Node, NodeOptions, REPLICA_SET};
-use crate::{Error, locate};
+use crate::node::{Life, Node, NodeOptions, REPLICA_SET, Role};
+use crate::{Error, locate, remembered_port};
 
 /// Elections among three nodes take a few seconds, on a busy machine more.
 const PRIMARY_TIME_LIMIT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// A node that was stepped down does not run for primary again before this time.
 const STEP_DOWN_SECONDS: i32 = 5;
-/// Code of the error "no replset config has been received".
-const NOT_YET_INITIALIZED: i32 = 94;
+/// Code of the error that a second `replSetInitiate` gets.
+const ALREADY_INITIALIZED: i32 = 23;
 
 /// How a throwaway replica set is built.
 #[derive(Clone, Debug)]
@@ -67,11 +67,12 @@ impl ReplicaSet {
                 data_folder: scratch
                     .map_err(while_doing("creating a data folder"))?
                     .keep(),
+                role: Role::Member,
                 life: Life::Throwaway,
                 test_commands: options.test_commands,
                 oplog_megabytes: options.oplog_megabytes,
             };
-            starts.spawn(Node::start(node, None));
+            starts.spawn(Node::start(node));
         }
         let mut nodes = Vec::new();
         while let Some(started) = starts.join_next().await {
@@ -81,7 +82,7 @@ impl ReplicaSet {
             nodes,
             _folder_lock: None,
         };
-        set.initiate_or_adopt().await?;
+        set.initiate().await?;
         Ok(set)
     }
 
@@ -100,26 +101,35 @@ impl ReplicaSet {
         let options = NodeOptions {
             program: locate_without_blocking().await?,
             data_folder: data_folder.to_owned(),
+            role: Role::Member,
             life: Life::Kept,
             test_commands: false,
             oplog_megabytes: 1024,
         };
-        let node = Node::start(options, node::remembered_port(data_folder)).await?;
-        node::remember_port(data_folder, node.port())?;
+        let node = match remembered_port::recall(data_folder) {
+            None => Node::start(options).await?,
+            Some(port) if remembered_port::is_free(port) => Node::start_at(options, port).await?,
+            Some(_) => {
+                let port = remembered_port::change(&options).await?;
+                Node::start_at(options, port).await?
+            }
+        };
+        remembered_port::remember(data_folder, node.port())?;
         let set = Self {
             nodes: vec![node],
             _folder_lock: Some(lock),
         };
-        set.initiate_or_adopt().await?;
+        set.initiate().await?;
         Ok(set)
     }
 
+    /// Makes a replica set of nodes that were started by somebody else.
     pub(crate) async fn adopt(nodes: Vec<Node>) -> Result<Self, Error> {
         let set = Self {
             nodes,
             _folder_lock: None,
         };
-        set.initiate_or_adopt().await?;
+        set.initiate().await?;
         Ok(set)
     }
 
@@ -228,26 +238,15 @@ impl ReplicaSet {
         }
     }
 
-    /// Initiates a new set; on old data, where the set's configuration may name the last run's
-    /// ports, writes the present ones into it. Returns when there is a primary and every other
-    /// node follows it.
-    async fn initiate_or_adopt(&self) -> Result<(), Error> {
-        let first = &self.nodes[0];
-        match first.admin(doc! { "replSetGetConfig": 1 }).await {
-            Ok(answer) => {
-                let config = answer.get_document("config").cloned().unwrap_or_default();
-                if let Some(config) = self.with_present_hosts(config) {
-                    first
-                        .admin(doc! { "replSetReconfig": config, "force": true })
-                        .await?;
-                }
-            }
-            Err(Error::Command(error)) if code(&error) == Some(NOT_YET_INITIALIZED) => {
-                first
-                    .admin(doc! { "replSetInitiate": self.config() })
-                    .await?;
-            }
-            Err(error) => return Err(error),
+    /// Initiates the set, unless its data folder says that it is one already. Returns when there is
+    /// a primary and every other node follows it.
+    async fn initiate(&self) -> Result<(), Error> {
+        match self.nodes[0]
+            .admin(doc! { "replSetInitiate": self.config() })
+            .await
+        {
+            Err(Error::Command(error)) if code(&error) == Some(ALREADY_INITIALIZED) => {}
+            result => drop(result?),
         }
         let primary = self.primary().await?;
         let deadline = Instant::now() + PRIMARY_TIME_LIMIT;
@@ -280,17 +279,6 @@ impl ReplicaSet {
             );
         }
         config
-    }
-
-    /// The stored configuration with the ports of this run, or nothing when it has them already.
-    fn with_present_hosts(&self, mut config: Document) -> Option<Document> {
-        let members = config.get_array_mut("members").ok()?;
-        let mut changed = false;
-        for (member, node) in members.iter_mut().zip(&self.nodes) {
-            let member = member.as_document_mut()?;
-            changed |= member.insert("host", node.host()) != Some(Bson::String(node.host()));
-        }
-        changed.then_some(config)
     }
 }
 

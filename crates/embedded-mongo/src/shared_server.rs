@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 
 use crate::error::while_doing;
 use crate::locate::{cache_folder, on_path};
-use crate::node::{self, Life, Node, NodeOptions, REPLICA_SET};
-use crate::{Error, Options, ReplicaSet, locate};
+use crate::node::{self, Life, Node, NodeOptions, REPLICA_SET, Role};
+use crate::{Error, Options, ReplicaSet, locate, remembered_port};
 
 /// This process's hold on the server.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ async fn join_or_start() -> Result<Lease, Error> {
 async fn running_server(folder: &Path) -> Option<u16> {
     let mut found = None;
     for entry in fs::read_dir(folder).ok()?.filter_map(Result::ok) {
-        let Some(port) = node::remembered_port(&entry.path()) else {
+        let Some(port) = remembered_port::recall(&entry.path()) else {
             continue;
         };
         if node::answers(port).await {
@@ -121,6 +121,7 @@ async fn start_server(program: PathBuf, folder: &Path, users: &Path) -> Result<u
     let options = NodeOptions {
         program,
         data_folder: home.join("data"),
+        role: Role::Member,
         life: Life::Shared {
             lock: users.to_owned(),
             scratch: home.clone(),
@@ -128,10 +129,10 @@ async fn start_server(program: PathBuf, folder: &Path, users: &Path) -> Result<u
         test_commands: true,
         oplog_megabytes: 512,
     };
-    let node = Node::start(options, None).await?;
+    let node = Node::start(options).await?;
     let port = node.port();
     ReplicaSet::adopt(vec![node]).await?;
-    node::remember_port(&home, port)?;
+    remembered_port::remember(&home, port)?;
     Ok(port)
 }
 
