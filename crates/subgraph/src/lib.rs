@@ -1,1 +1,27 @@
-//! What both subgraphs share: typed ids, Relay pages, errors, the GraphQL endpoints.
+//! What both subgraphs share: typed ids, dates, text checks, Relay pages, errors, the endpoints.
+//!
+//! A subgraph is an async-graphql schema over one MongoDB collection. This crate holds what is the
+//! same for each of them:
+//!
+//! - [`id`], [`date_time`] and [`text`]: the values that go in and out, checked at the border;
+//! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
+//! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
+//! - [`endpoint`]: `/graphql` over POST, GET, WebSocket ([`websocket`]) and SSE ([`sse`]);
+//! - [`database`]: the MongoDB settings and connection;
+//! - [`feed`]: a change feed's events as a GraphQL subscription.
+//!
+//! To add a subgraph, copy the smaller one of `subgraphs/` and name its own nouns.
+
+pub mod connection;
+pub mod date_time;
+pub mod endpoint;
+pub mod error;
+pub mod id;
+pub mod page;
+pub mod text;
+
+pub use connection::{Connection, Edge, PageInfo};
+pub use date_time::DateTime;
+pub use error::{Code, CodedError, InputError};
+pub use id::Id;
+pub use page::{Order, Page, PageArguments, PageRequest, Position};

@@ -1,1 +1,10 @@
-fn main() {}
+//! The comments subgraph's process.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    comments::main()
+}

@@ -1,0 +1,73 @@
+//! The Relay connection types of the graph: `XConnection`, `XEdge` and `PageInfo`.
+
+use std::borrow::Cow;
+
+use async_graphql::{OutputType, SimpleObject, TypeName};
+
+use crate::{Page, PageRequest, Position};
+
+/// One page of a list.
+#[derive(Debug, SimpleObject)]
+#[graphql(name_type)]
+pub struct Connection<T: OutputType> {
+    /// The page's items, each with its cursor, in the order that was asked for.
+    pub edges: Vec<Edge<T>>,
+    /// Whether the list goes on at either side, and the cursors to ask for more.
+    pub page_info: PageInfo,
+}
+
+/// One item of a page.
+#[derive(Debug, SimpleObject)]
+#[graphql(name_type)]
+pub struct Edge<T: OutputType> {
+    /// This item's place in the list, for `after` and `before`. Opaque; it stays good when the
+    /// item is deleted.
+    pub cursor: String,
+    /// The item.
+    pub node: T,
+}
+
+/// What lies around a page of a list.
+#[derive(Clone, Debug, SimpleObject)]
+#[graphql(shareable)]
+pub struct PageInfo {
+    /// Whether the list has more items after `endCursor`.
+    pub has_next_page: bool,
+    /// Whether the list has more items before `startCursor`.
+    pub has_previous_page: bool,
+    /// The cursor of the page's first item; null when the page is empty.
+    pub start_cursor: Option<String>,
+    /// The cursor of the page's last item; null when the page is empty. Pass it as `after` to get
+    /// the next page.
+    pub end_cursor: Option<String>,
+}
+
+impl<T: OutputType> Connection<T> {
+    /// Gives each item of a page its cursor.
+    pub fn new(request: &PageRequest, page: Page<T>, position: impl Fn(&T) -> Position) -> Self {
+        let edges: Vec<_> = page
+            .items
+            .into_iter()
+            .map(|node| Edge { cursor: request.cursor(position(&node)), node })
+            .collect();
+        let page_info = PageInfo {
+            has_next_page: page.has_next,
+            has_previous_page: page.has_previous,
+            start_cursor: edges.first().map(|edge| edge.cursor.clone()),
+            end_cursor: edges.last().map(|edge| edge.cursor.clone()),
+        };
+        Self { edges, page_info }
+    }
+}
+
+impl<T: OutputType> TypeName for Connection<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Connection", T::type_name()).into()
+    }
+}
+
+impl<T: OutputType> TypeName for Edge<T> {
+    fn type_name() -> Cow<'static, str> {
+        format!("{}Edge", T::type_name()).into()
+    }
+}

@@ -1,0 +1,115 @@
+//! `DateTime`: an instant with milliseconds, as MongoDB stores it and RFC 3339 writes it.
+
+use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use serde::{Deserialize, Serialize};
+
+/// An instant in UTC, as MongoDB stores it: with milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DateTime(bson::DateTime);
+
+impl DateTime {
+    /// The present, cut to milliseconds.
+    pub fn now() -> Self {
+        Self(bson::DateTime::now())
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub fn timestamp_millis(self) -> i64 {
+        self.0.timestamp_millis()
+    }
+
+    /// The instant so many milliseconds after 1970-01-01T00:00:00Z.
+    pub fn from_millis(millis: i64) -> Self {
+        Self(bson::DateTime::from_millis(millis))
+    }
+}
+
+/// An instant in UTC as RFC 3339 writes it, always with milliseconds: `2026-01-31T23:59:59.999Z`.
+#[Scalar(name = "DateTime", specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339")]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => Ok(Self(bson::DateTime::parse_rfc3339_str(text)?)),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(rfc3339_millis(self.0.timestamp_millis()))
+    }
+}
+
+impl From<DateTime> for bson::Bson {
+    fn from(date_time: DateTime) -> Self {
+        Self::DateTime(date_time.0)
+    }
+}
+
+/// A list of posts writes some 200 dates, so this is done by hand: days to a date as in Howard
+/// Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>).
+fn rfc3339_millis(millis: i64) -> String {
+    const MILLIS_A_DAY: i64 = 86_400_000;
+    let days = millis.div_euclid(MILLIS_A_DAY) + 719_468;
+    let in_day = millis.rem_euclid(MILLIS_A_DAY);
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    if !(0..=9999).contains(&year) {
+        // RFC 3339 has four digits for the year; MongoDB's range is wider.
+        return bson::DateTime::from_millis(millis).to_chrono().to_rfc3339();
+    }
+
+    let mut text = String::with_capacity(24);
+    push_digits(&mut text, year, 1_000);
+    text.push('-');
+    push_digits(&mut text, month, 10);
+    text.push('-');
+    push_digits(&mut text, day, 10);
+    text.push('T');
+    push_digits(&mut text, in_day / 3_600_000, 10);
+    text.push(':');
+    push_digits(&mut text, in_day / 60_000 % 60, 10);
+    text.push(':');
+    push_digits(&mut text, in_day / 1_000 % 60, 10);
+    text.push('.');
+    push_digits(&mut text, in_day % 1_000, 100);
+    text.push('Z');
+    text
+}
+
+fn push_digits(text: &mut String, mut number: i64, mut place: i64) {
+    while place > 0 {
+        text.push(char::from(b'0' + u8::try_from(number / place).unwrap_or(0)));
+        number %= place;
+        place /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_written_as_chrono_writes_it() {
+        let four_digit_years = -62_167_219_200_000..253_402_300_800_000_i64;
+        // A stride that meets every month, leap days, and odd times of the day.
+        for millis in four_digit_years.step_by(1_234_567_891) {
+            let date = bson::DateTime::from_millis(millis).to_chrono();
+            let expected = date.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+            assert_eq!(rfc3339_millis(millis), expected);
+        }
+    }
+
+    #[test]
+    fn the_last_and_the_first_instants_of_mongodb_are_written_too() {
+        assert!(!rfc3339_millis(i64::MAX).is_empty());
+        assert!(!rfc3339_millis(i64::MIN).is_empty());
+    }
+}

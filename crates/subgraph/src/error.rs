@@ -1,0 +1,183 @@
+//! Stable error codes, and the one place where an error becomes what a client sees.
+
+use async_graphql::{ErrorExtensionValues, Response, ServerError};
+
+/// The value of `extensions.code`. Clients may rely on it; texts may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// An argument or an input field has a value that cannot be accepted.
+    BadUserInput,
+    /// What the request names does not exist.
+    NotFound,
+    /// The request contradicts something that is already there.
+    Conflict,
+    /// The request may not be made this way.
+    Forbidden,
+    /// A subscriber was too slow; `extensions.cursor` tells where to resume.
+    SubscriptionLagged,
+    /// A cursor is too old to resume from: query again, then subscribe anew.
+    ResyncRequired,
+    /// The document is not GraphQL.
+    GraphqlParseFailed,
+    /// The document does not fit the schema, or exceeds a limit.
+    GraphqlValidationFailed,
+    /// The request is not a GraphQL request.
+    BadRequest,
+    /// A fault of the service; its reason is in the service's log alone.
+    InternalServerError,
+}
+
+impl Code {
+    /// The code as it is written in `extensions.code`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadUserInput => "BAD_USER_INPUT",
+            Self::NotFound => "NOT_FOUND",
+            Self::Conflict => "CONFLICT",
+            Self::Forbidden => "FORBIDDEN",
+            Self::SubscriptionLagged => "SUBSCRIPTION_LAGGED",
+            Self::ResyncRequired => "RESYNC_REQUIRED",
+            Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
+            Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
+            Self::BadRequest => "BAD_REQUEST",
+            Self::InternalServerError => "INTERNAL_SERVER_ERROR",
+        }
+    }
+}
+
+/// A subgraph's error type: resolvers return it, and [`finish_response`] gives it its code.
+///
+/// The text of an [`Code::InternalServerError`] is logged and never shown.
+pub trait CodedError: std::error::Error + Send + Sync + 'static {
+    /// The code that clients may rely on.
+    fn code(&self) -> Code;
+
+    /// Further `extensions`, such as the cursor to resume from.
+    fn add_extensions(&self, _extensions: &mut ErrorExtensionValues) {}
+}
+
+/// A value that a client sent and that cannot be accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// Nothing but white space.
+    #[error("{field} must not be blank")]
+    Blank {
+        /// The input field.
+        field: &'static str,
+    },
+    /// More characters than the limit.
+    #[error("{field} has {chars} characters: at most {max_chars} are accepted")]
+    TooLong {
+        /// The input field.
+        field: &'static str,
+        /// How long it is.
+        chars: usize,
+        /// How long it may be.
+        max_chars: usize,
+    },
+    /// A page size below 0 or above the limit.
+    #[error("{argument} is {size}: a page has from 0 to {max} items")]
+    PageSize {
+        /// `first` or `last`.
+        argument: &'static str,
+        /// What was asked for.
+        size: i32,
+        /// The largest page.
+        max: usize,
+    },
+    /// Both ends at once.
+    #[error("first and last cannot be combined: ask for one end of the list")]
+    BothEnds,
+    /// A cursor that this list did not give out.
+    #[error("{argument} is not a cursor of this list")]
+    Cursor {
+        /// `after` or `before`.
+        argument: &'static str,
+    },
+    /// An update that changes nothing.
+    #[error("the input changes nothing: give at least one of {fields}")]
+    NothingToChange {
+        /// The fields that could be given.
+        fields: &'static str,
+    },
+}
+
+/// Gives every error its code, masks what is internal and logs it, once.
+///
+/// `E` is the subgraph's error type: an error of any other type was made by the GraphQL library,
+/// before execution (then it has no path) or while it read an argument.
+pub fn finish_response<E: CodedError>(mut response: Response) -> Response {
+    for error in &mut response.errors {
+        finish_error::<E>(error);
+    }
+    response
+}
+
+fn finish_error<E: CodedError>(error: &mut ServerError) {
+    let source = error.source.take();
+    let mut extensions = error.extensions.take().unwrap_or_default();
+    if let Some(coded) = source.as_ref().and_then(|source| source.downcast_ref::<E>()) {
+        if coded.code() == Code::InternalServerError {
+            tracing::error!(
+                reason = %Chain(coded),
+                path = ?error.path,
+                "a request failed"
+            );
+            error.message = "Internal error: the service's log has its reason.".to_owned();
+        }
+        extensions.set("code", coded.code().as_str());
+        coded.add_extensions(&mut extensions);
+    } else if extensions.get("code").is_none() {
+        let code =
+            if error.path.is_empty() { Code::GraphqlValidationFailed } else { Code::BadUserInput };
+        extensions.set("code", code.as_str());
+    }
+    error.extensions = Some(extensions);
+}
+
+/// Writes an error with all its sources.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(formatter, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("password=secret")]
+    struct Fault;
+
+    impl CodedError for Fault {
+        fn code(&self) -> Code {
+            Code::InternalServerError
+        }
+    }
+
+    #[test]
+    fn an_internal_error_is_masked() {
+        let error = async_graphql::Error::from(Fault).into_server_error(Default::default());
+        let response = finish_response::<Fault>(Response::from_errors(vec![error]));
+        let shown = serde_json::to_string(&response).expect("JSON");
+        assert!(shown.contains("INTERNAL_SERVER_ERROR"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn an_error_of_the_library_gets_a_code() {
+        let error = ServerError::new("Unknown field", None);
+        let response = finish_response::<Fault>(Response::from_errors(vec![error]));
+        let shown = serde_json::to_string(&response).expect("JSON");
+        assert!(shown.contains("GRAPHQL_VALIDATION_FAILED"), "{shown}");
+    }
+}

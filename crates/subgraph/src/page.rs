@@ -1,0 +1,307 @@
+//! Relay pages over a list ordered by creation time: arguments in, MongoDB filters and pages out.
+//!
+//! The list's order is `(createdAt, _id)`, so that every item has a place of its own. A cursor is
+//! such a place; it stays good when its item is deleted. Source of the semantics:
+//! <https://relay.dev/graphql/connections.htm>.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bson::oid::ObjectId;
+use bson::{Document, doc};
+
+use crate::{DateTime, InputError};
+
+/// The size of a page when neither `first` nor `last` is given.
+pub const DEFAULT_PAGE_SIZE: usize = 20;
+/// The largest page.
+pub const MAX_PAGE_SIZE: usize = 100;
+
+/// The order of a list by creation time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// The newest item first.
+    NewestFirst,
+    /// The oldest item first.
+    OldestFirst,
+}
+
+/// An item's place in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// When the item was created.
+    pub created_at: DateTime,
+    /// The item's id, which tells apart what was created in the same millisecond.
+    pub id: ObjectId,
+}
+
+/// The arguments of a Relay connection, as the client sent them.
+#[derive(Clone, Debug, Default)]
+pub struct PageArguments {
+    /// How many items from the start of the list (after `after`).
+    pub first: Option<i32>,
+    /// The cursor after which the page starts.
+    pub after: Option<String>,
+    /// How many items from the end of the list (before `before`).
+    pub last: Option<i32>,
+    /// The cursor before which the page ends.
+    pub before: Option<String>,
+}
+
+/// Which list a cursor belongs to: a cursor of one list is refused by the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListTag(pub u8);
+
+/// Checked arguments: what to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PageRequest {
+    tag: ListTag,
+    order: Order,
+    from_end: bool,
+    size: usize,
+    after: Option<Position>,
+    before: Option<Position>,
+}
+
+/// The items of a page, in the list's order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page<T> {
+    /// At most as many as were asked for.
+    pub items: Vec<T>,
+    /// Whether the list goes on after the last item.
+    pub has_next: bool,
+    /// Whether the list has items before the first one.
+    pub has_previous: bool,
+}
+
+impl<T> Default for Page<T> {
+    /// The page of an empty list.
+    fn default() -> Self {
+        Self { items: Vec::new(), has_next: false, has_previous: false }
+    }
+}
+
+impl PageArguments {
+    /// Checks sizes and cursors.
+    ///
+    /// # Errors
+    /// When both ends are asked for, a size is negative or above [`MAX_PAGE_SIZE`], or a cursor is
+    /// not one of this list.
+    pub fn check(&self, tag: ListTag, order: Order) -> Result<PageRequest, InputError> {
+        let (argument, size, from_end) = match (self.first, self.last) {
+            (Some(_), Some(_)) => return Err(InputError::BothEnds),
+            (None, Some(last)) => ("last", Some(last), true),
+            (first, None) => ("first", first, false),
+        };
+        let size = match size {
+            None => DEFAULT_PAGE_SIZE,
+            Some(size) => checked_size(argument, size, MAX_PAGE_SIZE)?,
+        };
+        let cursor = |argument, cursor: &Option<String>| match cursor {
+            None => Ok(None),
+            Some(text) => match Position::from_cursor(tag, text) {
+                Some(position) => Ok(Some(position)),
+                None => Err(InputError::Cursor { argument }),
+            },
+        };
+        Ok(PageRequest {
+            tag,
+            order,
+            from_end,
+            size,
+            after: cursor("after", &self.after)?,
+            before: cursor("before", &self.before)?,
+        })
+    }
+}
+
+/// Checks a number of items that a client asks for.
+///
+/// # Errors
+/// When it is negative or above `max`.
+pub fn checked_size(argument: &'static str, size: i32, max: usize) -> Result<usize, InputError> {
+    usize::try_from(size)
+        .ok()
+        .filter(|size| *size <= max)
+        .ok_or(InputError::PageSize { argument, size, max })
+}
+
+/// How many items a page may cost, for the complexity limit: sizes that will be refused count as
+/// the largest page.
+pub fn page_cost(first: Option<i32>, last: Option<i32>) -> usize {
+    match first.or(last) {
+        None => DEFAULT_PAGE_SIZE,
+        Some(size) => usize::try_from(size).unwrap_or(0).min(MAX_PAGE_SIZE),
+    }
+}
+
+impl PageRequest {
+    /// Restricts a filter to what lies between the cursors.
+    pub fn filter(&self, mut filter: Document) -> Document {
+        let mut bounds = Vec::new();
+        if let Some(after) = self.after {
+            bounds.push(bound(after, self.order == Order::OldestFirst, Reach::Beyond));
+        }
+        if let Some(before) = self.before {
+            bounds.push(bound(before, self.order == Order::NewestFirst, Reach::Beyond));
+        }
+        if !bounds.is_empty() {
+            filter.insert("$and", bounds);
+        }
+        filter
+    }
+
+    /// The direction in which the page is read: from the end of the list for `last`.
+    pub fn sort(&self) -> Document {
+        let direction = match (self.order, self.from_end) {
+            (Order::OldestFirst, false) | (Order::NewestFirst, true) => 1,
+            (Order::NewestFirst, false) | (Order::OldestFirst, true) => -1,
+        };
+        doc! { "createdAt": direction, "_id": direction }
+    }
+
+    /// How many items to read: one more than the page has, to see whether the list goes on.
+    pub fn limit(&self) -> i64 {
+        i64::try_from(self.size).unwrap_or(i64::MAX).saturating_add(1)
+    }
+
+    /// Restricts a filter to what a cursor cut off before the place where the page's reading
+    /// starts; none without such a cursor.
+    pub fn filter_behind(&self, mut filter: Document) -> Option<Document> {
+        let (cursor, ascending) = if self.from_end {
+            (self.before?, self.order == Order::OldestFirst)
+        } else {
+            (self.after?, self.order == Order::NewestFirst)
+        };
+        filter.insert("$and", vec![bound(cursor, ascending, Reach::From)]);
+        Some(filter)
+    }
+
+    /// Restricts a filter to what a cursor cut off at the far end of the page's reading: when all
+    /// before it fits the page, only there can the list go on.
+    pub fn filter_ahead(&self, filter: Document) -> Option<Document> {
+        Self { from_end: !self.from_end, ..*self }.filter_behind(filter)
+    }
+
+    /// Makes the page of what was read with [`PageRequest::filter`], [`PageRequest::sort`] and
+    /// [`PageRequest::limit`]; `behind` and `ahead` tell whether [`PageRequest::filter_behind`]
+    /// and [`PageRequest::filter_ahead`] match anything.
+    pub fn page<T>(&self, mut items: Vec<T>, behind: bool, ahead: bool) -> Page<T> {
+        let goes_on = items.len() > self.size || ahead;
+        items.truncate(self.size);
+        if self.from_end {
+            items.reverse();
+            Page { items, has_next: behind, has_previous: goes_on }
+        } else {
+            Page { items, has_next: goes_on, has_previous: behind }
+        }
+    }
+
+    /// The cursor of an item at that place.
+    pub fn cursor(&self, position: Position) -> String {
+        position.to_cursor(self.tag)
+    }
+}
+
+/// Whether a bound leaves out the place itself.
+#[derive(Clone, Copy)]
+enum Reach {
+    From,
+    Beyond,
+}
+
+/// What lies on one side of a place. The bound on `createdAt` alone lets the index do the work;
+/// `_id` decides between items of the same millisecond.
+fn bound(place: Position, ascending: bool, reach: Reach) -> Document {
+    let Position { created_at, id } = place;
+    let (strictly, inclusive) = if ascending { ("$gt", "$gte") } else { ("$lt", "$lte") };
+    let of_id = match reach {
+        Reach::From => inclusive,
+        Reach::Beyond => strictly,
+    };
+    doc! {
+        "createdAt": { inclusive: created_at },
+        "$or": [{ "createdAt": { strictly: created_at } }, { "_id": { of_id: id } }],
+    }
+}
+
+impl Position {
+    /// Version 1: version, list, milliseconds (big endian), id.
+    const CURSOR_VERSION: u8 = 1;
+    const CURSOR_BYTES: usize = 1 + 1 + 8 + 12;
+
+    fn to_cursor(self, tag: ListTag) -> String {
+        let mut bytes = [0; Self::CURSOR_BYTES];
+        bytes[0] = Self::CURSOR_VERSION;
+        bytes[1] = tag.0;
+        bytes[2..10].copy_from_slice(&self.created_at.timestamp_millis().to_be_bytes());
+        bytes[10..].copy_from_slice(&self.id.bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn from_cursor(tag: ListTag, cursor: &str) -> Option<Self> {
+        let bytes: [u8; Self::CURSOR_BYTES] = URL_SAFE_NO_PAD.decode(cursor).ok()?.try_into().ok()?;
+        let (head, place) = bytes.split_first_chunk::<2>()?;
+        let (millis, id) = place.split_first_chunk::<8>()?;
+        (*head == [Self::CURSOR_VERSION, tag.0]).then_some(Self {
+            created_at: DateTime::from_millis(i64::from_be_bytes(*millis)),
+            id: ObjectId::from_bytes(id.try_into().ok()?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAG: ListTag = ListTag(7);
+
+    fn position() -> Position {
+        Position { created_at: DateTime::from_millis(1_700_000_000_123), id: ObjectId::new() }
+    }
+
+    fn arguments(first: Option<i32>, last: Option<i32>) -> PageArguments {
+        PageArguments { first, last, ..PageArguments::default() }
+    }
+
+    #[test]
+    fn a_cursor_is_read_back_by_its_own_list_alone() {
+        let cursor = position().to_cursor(TAG);
+        assert!(Position::from_cursor(TAG, &cursor).is_some());
+        assert_eq!(Position::from_cursor(ListTag(8), &cursor), None);
+    }
+
+    #[test]
+    fn what_is_not_a_cursor_is_refused() {
+        let cursor = position().to_cursor(TAG);
+        for forged in ["", "x", "5", "ünïcödé", &cursor[1..], &format!("{cursor}AAAA")] {
+            let arguments =
+                PageArguments { after: Some(forged.to_owned()), ..PageArguments::default() };
+            assert_eq!(
+                arguments.check(TAG, Order::NewestFirst),
+                Err(InputError::Cursor { argument: "after" }),
+                "{forged:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn page_sizes_have_limits() {
+        let check = |first, last| arguments(first, last).check(TAG, Order::NewestFirst);
+        assert_eq!(check(None, None).expect("accepted").size, DEFAULT_PAGE_SIZE);
+        assert_eq!(check(Some(0), None).expect("accepted").size, 0);
+        assert_eq!(check(None, Some(100)).expect("accepted").size, 100);
+        assert_eq!(check(Some(1), Some(1)), Err(InputError::BothEnds));
+        for size in [-1, 101, 1_000_000, i32::MIN, i32::MAX] {
+            assert!(check(Some(size), None).is_err(), "first: {size}");
+            assert!(check(None, Some(size)).is_err(), "last: {size}");
+        }
+    }
+
+    #[test]
+    fn a_page_from_the_end_is_turned_around() {
+        let request = arguments(None, Some(2)).check(TAG, Order::OldestFirst).expect("accepted");
+        let page = request.page(vec![5, 4, 3], false, false);
+        assert_eq!(page.items, [4, 5]);
+        assert!(page.has_previous && !page.has_next);
+    }
+}

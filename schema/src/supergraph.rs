@@ -1,0 +1,123 @@
+//! Completes a composed supergraph to what the join specification asks for.
+//!
+//! The composer leaves out what its own router can do without and other routers cannot:
+//! `@join__type` on root types, scalars and unions, `repeatable` on the directives, the
+//! definitions of the link specification, and the descriptions of root types and scalars. The
+//! specification: <https://specs.apollo.dev/join/v0.3/>.
+
+use anyhow::anyhow;
+use apollo_compiler::ast::{Argument, Definition, Directive, DirectiveList, Document, Value};
+use apollo_compiler::{Name, Node, name};
+
+use crate::Subgraph;
+
+/// The directives and types of the link and join specifications.
+const SPECIFICATIONS: &str = include_str!("specifications.graphql");
+
+/// Completes a composed supergraph.
+///
+/// # Errors
+/// When a schema cannot be parsed.
+pub fn complete(composed: &str, subgraphs: &[(Subgraph, String)]) -> anyhow::Result<String> {
+    let mut supergraph = parse("supergraph.graphql", composed)?;
+    let specifications = parse("specifications.graphql", SPECIFICATIONS)?;
+    let subgraphs = subgraphs
+        .iter()
+        .map(|(subgraph, sdl)| {
+            let graph = Name::new(&subgraph.name.to_uppercase())?;
+            Ok(Ingredient { graph, schema: parse(subgraph.name, sdl)? })
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+
+    supergraph.definitions.retain(|definition| {
+        !matches!(definition, Definition::DirectiveDefinition(_))
+            && !specifications.definitions.iter().any(|ours| ours.name() == definition.name())
+    });
+    for definition in &mut supergraph.definitions {
+        complete_definition(definition, &subgraphs);
+    }
+    // The schema definition comes first, then the specifications, then the graph itself.
+    supergraph.definitions.splice(1..1, specifications.definitions);
+    Ok(supergraph.to_string())
+}
+
+/// A subgraph's schema and its name in `join__Graph`.
+struct Ingredient {
+    graph: Name,
+    schema: Document,
+}
+
+impl Ingredient {
+    /// Its definition of that name, where it has one.
+    fn definition(&self, name: &Name) -> Option<&Definition> {
+        self.schema.definitions.iter().find(|definition| {
+            definition.name() == Some(name)
+                && !matches!(definition, Definition::DirectiveDefinition(_))
+        })
+    }
+}
+
+fn parse(name: &str, text: &str) -> anyhow::Result<Document> {
+    Document::parse(text, name).map_err(|error| anyhow!("{name} cannot be parsed: {error}"))
+}
+
+fn complete_definition(definition: &mut Definition, subgraphs: &[Ingredient]) {
+    let parts = match definition {
+        Definition::SchemaDefinition(schema) => {
+            drop_unused_links(&mut schema.make_mut().directives);
+            return;
+        }
+        Definition::ScalarTypeDefinition(scalar) => {
+            let scalar = scalar.make_mut();
+            (&scalar.name, &mut scalar.description, &mut scalar.directives)
+        }
+        Definition::ObjectTypeDefinition(object) => {
+            let object = object.make_mut();
+            (&object.name, &mut object.description, &mut object.directives)
+        }
+        Definition::UnionTypeDefinition(union_) => {
+            let union_ = union_.make_mut();
+            (&union_.name, &mut union_.description, &mut union_.directives)
+        }
+        _ => return,
+    };
+    let (name, description, directives) = parts;
+    let originals: Vec<_> = subgraphs
+        .iter()
+        .filter_map(|subgraph| Some((&subgraph.graph, subgraph.definition(name)?)))
+        .collect();
+    if description.is_none() {
+        *description = originals.iter().find_map(|(_, original)| description_of(original));
+    }
+    if !directives.has("join__type") {
+        directives.0.extend(originals.iter().map(|(graph, _)| join_type(graph).into()));
+    }
+    if !directives.has("specifiedBy") {
+        let mut stated = originals.iter().filter_map(|(_, it)| it.directives().get("specifiedBy"));
+        directives.0.extend(stated.next().cloned());
+    }
+}
+
+fn description_of(definition: &Definition) -> Option<Node<str>> {
+    match definition {
+        Definition::ScalarTypeDefinition(scalar) => scalar.description.clone(),
+        Definition::ObjectTypeDefinition(object) => object.description.clone(),
+        Definition::UnionTypeDefinition(union_) => union_.description.clone(),
+        _ => None,
+    }
+}
+
+/// `@join__type(graph: ...)`
+fn join_type(graph: &Name) -> Directive {
+    let argument = Argument { name: name!("graph"), value: Value::Enum(graph.clone()).into() };
+    Directive { name: name!("join__type"), arguments: vec![argument.into()] }
+}
+
+/// The composer links `inaccessible` whether it is used or not; a router that meets a link for
+/// security must know it or refuse the supergraph.
+fn drop_unused_links(directives: &mut DirectiveList) {
+    directives.0.retain(|directive| {
+        let url = directive.specified_argument_by_name("url").and_then(|url| url.as_str());
+        !url.is_some_and(|url| url.contains("/inaccessible/"))
+    });
+}

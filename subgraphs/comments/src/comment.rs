@@ -1,0 +1,102 @@
+//! A comment, as MongoDB stores it and as clients see it.
+
+use async_graphql::{ComplexObject, SimpleObject};
+use bson::Binary;
+use bson::spec::BinarySubtype;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subgraph::page::ListTag;
+use subgraph::text::TextRule;
+use subgraph::{DateTime, Id, Position};
+
+use crate::post::{Post, PostId};
+
+/// The id of a comment.
+pub type CommentId = Id<Comment>;
+
+/// A comment's text.
+pub const TEXT: TextRule = TextRule { field: "text", max_chars: 5_000 };
+/// The name of a comment's author.
+pub const AUTHOR: TextRule = TextRule { field: "author", max_chars: 100 };
+/// The author of what was written without a name.
+pub const ANONYMOUS: &str = "Anonymous";
+
+/// Marks the cursors of lists of comments.
+pub const COMMENTS_LIST: ListTag = ListTag(b'c');
+
+/// What somebody wrote about a post.
+#[derive(Clone, Debug, SimpleObject, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[graphql(complex)]
+pub struct Comment {
+    /// Identifies the comment. It never changes and is never used again.
+    #[serde(rename = "_id")]
+    pub id: CommentId,
+    #[graphql(skip)]
+    #[serde(deserialize_with = "subgraph::id::from_object_id_or_text")]
+    pub post_id: PostId,
+    /// The comment's text: 1 to 5,000 characters.
+    pub text: String,
+    /// Who wrote the comment; "Anonymous" when no name was given.
+    #[serde(default = "anonymous")]
+    pub author: String,
+    /// When the comment was created.
+    pub created_at: DateTime,
+    #[graphql(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<DateTime>,
+    /// Whether the text was changed after the comment was created.
+    #[serde(default)]
+    pub edited: bool,
+    #[graphql(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What a comment keeps of the request that created it, to know a repeated request again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// The client's key.
+    pub key: String,
+    /// A digest of the input that came with the key.
+    pub digest: Binary,
+}
+
+impl Idempotency {
+    /// Remembers the key and what came with it.
+    pub fn new(key: String, post: PostId, text: &str, author: &str) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(post.object_id().bytes());
+        // The length tells where the text ends and the author begins.
+        digest.update(text.len().to_be_bytes());
+        digest.update(text);
+        digest.update(author);
+        let digest = Binary { subtype: BinarySubtype::Generic, bytes: digest.finalize().to_vec() };
+        Self { key, digest }
+    }
+}
+
+#[ComplexObject]
+impl Comment {
+    /// The post that the comment is about.
+    async fn post(&self) -> Post {
+        Post { id: self.post_id }
+    }
+
+    /// When the text was last changed; the time of creation when it never was.
+    async fn updated_at(&self) -> DateTime {
+        self.updated_at.unwrap_or(self.created_at)
+    }
+}
+
+impl Comment {
+    /// The comment's place in its post's list.
+    pub fn position(&self) -> Position {
+        Position { created_at: self.created_at, id: self.id.object_id() }
+    }
+}
+
+/// The author of what the tutorial's documents, which have no author, hold.
+fn anonymous() -> String {
+    ANONYMOUS.to_owned()
+}

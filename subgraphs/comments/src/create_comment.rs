@@ -1,0 +1,67 @@
+//! The mutation `createComment`.
+
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+use subgraph::DateTime;
+use subgraph::text::TextRule;
+
+use crate::comment::{ANONYMOUS, AUTHOR, Comment, CommentId, Idempotency, TEXT};
+use crate::post::PostId;
+use crate::{Error, Store};
+
+const IDEMPOTENCY_KEY: TextRule = TextRule { field: "idempotencyKey", max_chars: 100 };
+
+/// What `createComment` needs.
+#[derive(InputObject)]
+pub struct CreateCommentInput {
+    /// The post that the comment is about.
+    post_id: PostId,
+    /// The comment's text: 1 to 5,000 characters. White space at the ends is dropped.
+    text: String,
+    /// Who writes the comment: at most 100 characters; "Anonymous" when left out.
+    author: Option<String>,
+    /// A key of the client's choice, at most 100 characters, for safe retries: the same input with
+    /// the same key again returns the first comment and creates none. Another input with the same
+    /// key is a CONFLICT.
+    idempotency_key: Option<String>,
+}
+
+/// What `createComment` returns.
+#[derive(SimpleObject)]
+pub struct CreateCommentPayload {
+    /// The new comment; for a retry with the same `idempotencyKey`, the first one.
+    comment: Comment,
+}
+
+#[derive(Default)]
+pub struct CreateComment;
+
+#[Object]
+impl CreateComment {
+    /// Writes a comment about a post. An unknown post is NOT_FOUND; blank or over-long texts are
+    /// BAD_USER_INPUT.
+    async fn create_comment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The comment to create.")] input: CreateCommentInput,
+    ) -> Result<CreateCommentPayload, Error> {
+        let now = DateTime::now();
+        let text = TEXT.check(input.text)?;
+        let author =
+            AUTHOR.check_optional(input.author)?.unwrap_or_else(|| ANONYMOUS.to_owned());
+        let idempotency = IDEMPOTENCY_KEY
+            .check_optional(input.idempotency_key)?
+            .map(|key| Idempotency::new(key, input.post_id, &text, &author));
+        let comment = Comment {
+            id: CommentId::new(),
+            post_id: input.post_id,
+            text,
+            author,
+            created_at: now,
+            updated_at: Some(now),
+            edited: false,
+            idempotency,
+        };
+        let comment = ctx.data_unchecked::<Store>().insert_comment(comment).await?;
+        Ok(CreateCommentPayload { comment })
+    }
+}

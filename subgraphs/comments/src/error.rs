@@ -1,0 +1,37 @@
+//! What can go wrong in the comments subgraph, and the code that clients get for it.
+
+use subgraph::{Code, CodedError, InputError};
+
+use crate::comment::CommentId;
+use crate::post::PostId;
+
+/// An error of the comments subgraph.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The client's input cannot be accepted.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The post does not exist, or no longer.
+    #[error("there is no post {0}")]
+    PostNotFound(PostId),
+    /// The comment does not exist, or no longer.
+    #[error("there is no comment {0}")]
+    CommentNotFound(CommentId),
+    /// An idempotency key came again with another input.
+    #[error("the idempotency key was used before, for another comment")]
+    IdempotencyKeyReused,
+    /// MongoDB refused an operation or could not be reached.
+    #[error("the database failed")]
+    Database(#[from] mongodb::error::Error),
+}
+
+impl CodedError for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Input(_) => Code::BadUserInput,
+            Self::PostNotFound(_) | Self::CommentNotFound(_) => Code::NotFound,
+            Self::IdempotencyKeyReused => Code::Conflict,
+            Self::Database(_) => Code::InternalServerError,
+        }
+    }
+}

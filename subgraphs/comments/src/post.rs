@@ -1,0 +1,69 @@
+//! A post, as the comments subgraph knows it: an id with comments.
+
+use async_graphql::dataloader::DataLoader;
+use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
+use subgraph::page::page_cost;
+use subgraph::{Connection, Id, Order, PageArguments};
+
+use crate::Error;
+use crate::comment::{COMMENTS_LIST, Comment};
+use crate::loaders::{CommentPageLoader, CommentsOfPost};
+
+/// The id of a post.
+pub type PostId = Id<Post>;
+
+/// Something written for others to read and comment on.
+#[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
+pub struct Post {
+    /// Identifies the post.
+    pub id: PostId,
+}
+
+/// The order of a list of comments.
+#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+pub enum CommentOrder {
+    /// The comment created last comes first.
+    NewestFirst,
+    /// The comment created first comes first.
+    OldestFirst,
+}
+
+impl From<CommentOrder> for Order {
+    fn from(order: CommentOrder) -> Self {
+        match order {
+            CommentOrder::NewestFirst => Self::NewestFirst,
+            CommentOrder::OldestFirst => Self::OldestFirst,
+        }
+    }
+}
+
+#[ComplexObject]
+impl Post {
+    /// All comments of the post, in pages. Give `first` (with `after`) to page forwards or `last`
+    /// (with `before`) to page backwards; without either, the first 20 are returned.
+    #[graphql(complexity = "page_cost(first, last) * child_complexity")]
+    #[expect(clippy::too_many_arguments, reason = "the Relay connection's arguments")]
+    async fn comments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many comments from the start of the list: 0 to 100.")]
+        first: Option<i32>,
+        #[graphql(desc = "Start after the comment with this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many comments from the end of the list: 0 to 100.")]
+        last: Option<i32>,
+        #[graphql(desc = "End before the comment with this cursor.")] before: Option<String>,
+        #[graphql(desc = "The list's order.", default_with = "Some(CommentOrder::NewestFirst)")]
+        order_by: Option<CommentOrder>,
+    ) -> Result<Connection<Comment>, Error> {
+        let order = order_by.unwrap_or(CommentOrder::NewestFirst).into();
+        let request =
+            PageArguments { first, after, last, before }.check(COMMENTS_LIST, order)?;
+        let page = ctx
+            .data_unchecked::<DataLoader<CommentPageLoader>>()
+            .load_one(CommentsOfPost { post: self.id, request })
+            .await?
+            .unwrap_or_default();
+        Ok(Connection::new(&request, page, Comment::position))
+    }
+}

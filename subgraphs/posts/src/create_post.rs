@@ -1,0 +1,53 @@
+//! The mutation `createPost`.
+
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+use subgraph::DateTime;
+
+use crate::post::{ANONYMOUS, AUTHOR, CONTENT, Post, PostId, TITLE};
+use crate::{Error, Store};
+
+/// What `createPost` needs.
+#[derive(InputObject)]
+pub struct CreatePostInput {
+    /// The post's title: 1 to 200 characters. White space at the ends is dropped.
+    title: String,
+    /// The post's text: 1 to 20,000 characters. White space at the ends is dropped.
+    content: String,
+    /// Who writes the post: at most 100 characters; "Anonymous" when left out.
+    author: Option<String>,
+}
+
+/// What `createPost` returns.
+#[derive(SimpleObject)]
+pub struct CreatePostPayload {
+    /// The new post.
+    post: Post,
+}
+
+#[derive(Default)]
+pub struct CreatePost;
+
+#[Object]
+impl CreatePost {
+    /// Creates a post. Blank or over-long texts are refused with BAD_USER_INPUT.
+    async fn create_post(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The post to create.")] input: CreatePostInput,
+    ) -> Result<CreatePostPayload, Error> {
+        let now = DateTime::now();
+        let post = Post {
+            id: PostId::new(),
+            title: TITLE.check(input.title)?,
+            content: CONTENT.check(input.content)?,
+            author: AUTHOR.check_optional(input.author)?.unwrap_or_else(|| ANONYMOUS.to_owned()),
+            created_at: now,
+            updated_at: Some(now),
+            comment_count: 0,
+            last_comment_at: None,
+            latest: Vec::new(),
+        };
+        ctx.data_unchecked::<Store>().insert_post(&post).await?;
+        Ok(CreatePostPayload { post })
+    }
+}

@@ -1,0 +1,120 @@
+//! The posts subgraph's schema: its queries, mutations and subscriptions.
+
+use async_graphql::dataloader::DataLoader;
+use async_graphql::{Context, Enum, ID, MergedObject, Object, Subscription};
+use futures_util::Stream;
+use subgraph::page::page_cost;
+use subgraph::{Connection, Order, PageArguments};
+
+use crate::create_post::CreatePost;
+use crate::delete_post::DeletePost;
+use crate::post::{POSTS_LIST, Post, PostId};
+use crate::post_loader::PostLoader;
+use crate::update_post::UpdatePost;
+use crate::{Error, Feed, Store};
+
+/// The posts subgraph's executable schema.
+pub type Schema = async_graphql::Schema<Query, Mutation, Subscriptions>;
+
+/// Builds the schema over a store and its feed.
+pub fn build(store: Store, feed: Feed) -> Schema {
+    builder().data(PostLoader::new(store.clone())).data(store).data(feed).finish()
+}
+
+/// The schema in Federation 2's schema language, for composition.
+pub fn sdl() -> String {
+    subgraph::endpoint::sdl(&builder().finish())
+}
+
+fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscriptions> {
+    subgraph::endpoint::limited(Schema::build(Query, Mutation::default(), Subscriptions))
+}
+
+/// The order of a list of posts.
+#[derive(Clone, Copy, Enum, Eq, PartialEq)]
+pub enum PostOrder {
+    /// The post created last comes first.
+    NewestFirst,
+    /// The post created first comes first.
+    OldestFirst,
+}
+
+impl From<PostOrder> for Order {
+    fn from(order: PostOrder) -> Self {
+        match order {
+            PostOrder::NewestFirst => Self::NewestFirst,
+            PostOrder::OldestFirst => Self::OldestFirst,
+        }
+    }
+}
+
+pub struct Query;
+
+/// Everything that can be read.
+#[Object]
+impl Query {
+    /// The post with this id; null when there is none.
+    async fn post(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The post's id. A malformed one is refused with BAD_USER_INPUT.")]
+        id: PostId,
+    ) -> Result<Option<Post>, Error> {
+        ctx.data_unchecked::<DataLoader<PostLoader>>().load_one(id).await
+    }
+
+    /// All posts, in pages. Give `first` (with `after`) to page forwards or `last` (with `before`)
+    /// to page backwards; without either, the first 20 are returned.
+    #[graphql(complexity = "page_cost(first, last) * child_complexity")]
+    #[expect(clippy::too_many_arguments, reason = "the Relay connection's arguments")]
+    async fn posts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many posts from the start of the list: 0 to 100.")]
+        first: Option<i32>,
+        #[graphql(desc = "Start after the post with this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many posts from the end of the list: 0 to 100.")] last: Option<i32>,
+        #[graphql(desc = "End before the post with this cursor.")] before: Option<String>,
+        #[graphql(desc = "The list's order.", default_with = "Some(PostOrder::NewestFirst)")]
+        order_by: Option<PostOrder>,
+    ) -> Result<Connection<Post>, Error> {
+        let order = order_by.unwrap_or(PostOrder::NewestFirst).into();
+        let request =
+            PageArguments { first, after, last, before }.check(POSTS_LIST, order)?;
+        let page = ctx.data_unchecked::<Store>().posts(&request).await?;
+        Ok(Connection::new(&request, page, Post::position))
+    }
+
+    /// The post that another service refers to; null when there is none (any longer).
+    #[graphql(entity)]
+    async fn post_by_reference(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Post>, Error> {
+        // One malformed reference must not fail the others of its batch.
+        let Ok(id) = id.parse() else { return Ok(None) };
+        ctx.data_unchecked::<DataLoader<PostLoader>>().load_one(id).await
+    }
+}
+
+/// Everything that changes data. Each mutation takes one `input` and returns a payload.
+#[derive(Default, MergedObject)]
+pub struct Mutation(CreatePost, UpdatePost, DeletePost);
+
+pub struct Subscriptions;
+
+/// Everything that goes on to deliver events until the client ends it.
+#[Subscription(name = "Subscription")]
+impl Subscriptions {
+    /// Each post that is created from now on.
+    async fn post_added(&self, ctx: &Context<'_>) -> impl Stream<Item = Result<Post, Error>> {
+        ctx.data_unchecked::<Feed>().post_added()
+    }
+
+    /// The post each time it changes from now on: its texts, or its comments' number or newest
+    /// ones. Ends when the post is deleted. An unknown post is NOT_FOUND.
+    async fn post_updated(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The post to watch.")] id: PostId,
+    ) -> Result<impl Stream<Item = Result<Post, Error>>, Error> {
+        ctx.data_unchecked::<Feed>().post_updated(id).await
+    }
+}

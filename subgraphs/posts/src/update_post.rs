@@ -1,0 +1,51 @@
+//! The mutation `updatePost`.
+
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+use subgraph::{DateTime, InputError};
+
+use crate::post::{CONTENT, Post, PostId, TITLE};
+use crate::{Error, Store};
+
+/// What `updatePost` needs: what is left out stays as it is.
+#[derive(InputObject)]
+pub struct UpdatePostInput {
+    /// The post to change.
+    id: PostId,
+    /// The new title: 1 to 200 characters.
+    title: Option<String>,
+    /// The new text: 1 to 20,000 characters.
+    content: Option<String>,
+}
+
+/// What `updatePost` returns.
+#[derive(SimpleObject)]
+pub struct UpdatePostPayload {
+    /// The post after the change.
+    post: Post,
+}
+
+#[derive(Default)]
+pub struct UpdatePost;
+
+#[Object]
+impl UpdatePost {
+    /// Changes a post's title, its content, or both. An unknown post is NOT_FOUND; blank or
+    /// over-long texts, or nothing to change, are BAD_USER_INPUT.
+    async fn update_post(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The post and its new texts.")] input: UpdatePostInput,
+    ) -> Result<UpdatePostPayload, Error> {
+        let title = TITLE.check_optional(input.title)?;
+        let content = CONTENT.check_optional(input.content)?;
+        if title.is_none() && content.is_none() {
+            return Err(InputError::NothingToChange { fields: "title, content" }.into());
+        }
+        let post = ctx
+            .data_unchecked::<Store>()
+            .update_post(input.id, title, content, DateTime::now())
+            .await?
+            .ok_or(Error::PostNotFound(input.id))?;
+        Ok(UpdatePostPayload { post })
+    }
+}
