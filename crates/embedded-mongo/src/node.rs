@@ -162,6 +162,10 @@ impl Node {
         Ok(self.client.database("admin").run_command(command).await?)
     }
 
+    pub(crate) fn has_ended(&mut self) -> Result<bool, Error> {
+        Ok(self.mongod.try_wait()?.is_some())
+    }
+
     /// Ends it with SIGKILL, as a crash would.
     pub(crate) fn kill(&mut self) {
         self.mongod.signal(Signal::KILL);

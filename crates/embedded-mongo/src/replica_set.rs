@@ -190,6 +190,19 @@ impl ReplicaSet {
         self.nodes[node].kill();
     }
 
+    /// The index of a node whose process has ended, whoever ended it.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn ended_node(&mut self) -> Result<Option<usize>, Error> {
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            if node.has_ended()? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
     /// Starts a killed node again, on its port and its data.
     ///
     /// # Errors

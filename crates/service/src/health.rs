@@ -12,7 +12,8 @@ use serde::Serialize;
 /// A check that takes longer than this counts as failed.
 const CHECK_TIME_LIMIT: Duration = Duration::from_secs(2);
 
-type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+type Check =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// The readiness checks of one process. Clones share them.
 #[derive(Clone, Default)]
@@ -64,11 +65,16 @@ impl Health {
             ready &= status == "ok";
             results.push(CheckResult { name, status });
         }
-        Readiness { status: if ready { "ready" } else { "not ready" }, checks: results }
+        Readiness {
+            status: if ready { "ready" } else { "not ready" },
+            checks: results,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, Check)>> {
-        self.checks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.checks
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -78,6 +84,10 @@ pub(crate) async fn live() -> &'static str {
 
 pub(crate) async fn ready(health: Health) -> (StatusCode, Json<Readiness>) {
     let readiness = health.readiness().await;
-    let code = if readiness.status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if readiness.status == "ready" {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (code, Json(readiness))
 }

@@ -40,4 +40,4 @@ pub use metrics::Metrics;
 pub use prometheus_client;
 pub use server::{bind, operations_routes, serve};
 pub use settings::{LogFormat, Settings};
-pub use start::start;
+pub use start::{LISTENING, start};

@@ -85,13 +85,18 @@ impl Lifecycle {
     }
 
     fn fail(&self, reason: anyhow::Error) {
-        tracing::error!(reason = format!("{reason:#}"), "a background task died: shutting down");
+        tracing::error!(
+            reason = format!("{reason:#}"),
+            "a background task died: shutting down"
+        );
         self.lock_failure().get_or_insert(reason);
         self.shutdown.cancel();
     }
 
     fn lock_failure(&self) -> std::sync::MutexGuard<'_, Option<anyhow::Error>> {
-        self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.failure
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

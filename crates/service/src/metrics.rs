@@ -22,9 +22,16 @@ impl Metrics {
     pub fn new(service: &'static str) -> Self {
         let mut registry = Registry::default();
         let info = Family::<[(&'static str, &'static str); 2], Gauge>::default();
-        info.get_or_create(&[("service", service), ("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        registry.register("service_info", "Name and version of this service; always 1", info);
-        Self { registry: Arc::new(Mutex::new(registry)) }
+        info.get_or_create(&[("service", service), ("version", env!("CARGO_PKG_VERSION"))])
+            .set(1);
+        registry.register(
+            "service_info",
+            "Name and version of this service; always 1",
+            info,
+        );
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+        }
     }
 
     /// Adds a metric with its help text and returns it. Counters get `_total` added to the name.
@@ -35,7 +42,12 @@ impl Metrics {
 
     /// Lets a library register metrics of its own.
     pub fn with_registry<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
-        register(&mut self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        register(
+            &mut self
+                .registry
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
     }
 
     /// The answer of `GET /metrics`.

@@ -67,10 +67,15 @@ pub async fn serve(
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIME_LIMIT);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_READ_TIME_LIMIT);
         builder.http2().timer(TokioTimer::new());
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = builder
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+            .into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -79,11 +84,20 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
-        tracing::warn!(grace_s = grace.as_secs(), "some requests did not finish in time: dropped");
+    if tokio::time::timeout(grace, connections.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            grace_s = grace.as_secs(),
+            "some requests did not finish in time: dropped"
+        );
     }
     match tokio::time::timeout(grace, lifecycle.finish()).await {
         Ok(result) => result,
-        Err(_) => anyhow::bail!("the background tasks did not stop within {} s", grace.as_secs()),
+        Err(_) => anyhow::bail!(
+            "the background tasks did not stop within {} s",
+            grace.as_secs()
+        ),
     }
 }

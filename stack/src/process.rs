@@ -1,0 +1,200 @@
+//! One service as a process: started, asked whether it is ready, signalled, waited for.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// A service that was told to stop is killed after this time; its own grace period is 10 s.
+const STOP_TIME_LIMIT: Duration = Duration::from_secs(12);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The services of Rejoinder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// The posts subgraph.
+    Posts,
+    /// The comments subgraph.
+    Comments,
+    /// The gateway in front of both.
+    Gateway,
+}
+
+impl Service {
+    /// The name that the program is called by to be this service.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Posts => "posts",
+            Self::Comments => "comments",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        [Self::Posts, Self::Comments, Self::Gateway]
+            .into_iter()
+            .find(|service| service.name() == name)
+    }
+
+    /// The service's own `main`.
+    pub(crate) fn main(self) -> ExitCode {
+        match self {
+            Self::Posts => posts::main(),
+            Self::Comments => comments::main(),
+            Self::Gateway => gateway::main(),
+        }
+    }
+}
+
+/// A running service. It ends when this handle is dropped, and when this process ends.
+#[derive(Debug)]
+pub struct ServiceProcess {
+    service: Service,
+    child: Child,
+    address: SocketAddr,
+    /// Kept open, so that the service may write.
+    _output: Lines<BufReader<ChildStdout>>,
+}
+
+impl ServiceProcess {
+    /// Starts the service and waits until it listens. `program` is one whose `main` is
+    /// [`crate::main`]; `settings` are added to the environment; its log goes to `log`.
+    ///
+    /// # Errors
+    /// When it ends before it listens; the reason is in its log.
+    pub async fn start(
+        program: &Path,
+        service: Service,
+        settings: &[(&str, String)],
+        log: Stdio,
+    ) -> anyhow::Result<Self> {
+        let name = service.name();
+        let mut child = Command::new(program)
+            .arg0(name)
+            .envs(settings.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // Ctrl-C in a terminal goes to the stack alone, which stops things in its own order.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let output = child.stdout.take().context("standard output is a pipe")?;
+        let mut output = BufReader::new(output).lines();
+        let address = loop {
+            match output.next_line().await? {
+                Some(line) => match line.strip_prefix(service::LISTENING) {
+                    Some(address) => break address.parse()?,
+                    None => continue,
+                },
+                None => anyhow::bail!("{name} ended before it listened: {}", child.wait().await?),
+            }
+        };
+        Ok(Self {
+            service,
+            child,
+            address,
+            _output: output,
+        })
+    }
+
+    /// Which service it is.
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A URL of this service; `path` starts with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until `GET /health/ready` says yes.
+    ///
+    /// # Errors
+    /// When the process ends before, or the time is over; with the last answer.
+    pub async fn ready(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let name = self.service.name();
+        let url = self.url("/health/ready");
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                anyhow::bail!("{name} ended before it was ready: {status}");
+            }
+            let answer = match reqwest::get(&url).await {
+                Ok(response) if response.status().is_success() => return Ok(()),
+                Ok(response) => response.text().await.unwrap_or_default(),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() > deadline {
+                anyhow::bail!(
+                    "{name} was not ready within {} s: {answer}",
+                    limit.as_secs()
+                );
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Sends a signal; a process that has ended already is no error.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            // The child was not waited for yet, so the id is still its own.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub async fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        // Not `Child::wait`, which closes standard input, by which a service knows its owner.
+        loop {
+            match self.child.try_wait()? {
+                Some(status) => return Ok(status),
+                None => sleep(POLL_INTERVAL).await,
+            }
+        }
+    }
+
+    /// Ends it with SIGKILL.
+    ///
+    /// # Errors
+    /// When the system does not tell of its end.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::KILL);
+        self.wait().await?;
+        Ok(())
+    }
+
+    /// Ends it with SIGTERM, so that running requests finish; SIGKILL follows when it hangs.
+    ///
+    /// # Errors
+    /// When the system does not tell of its end.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT);
+        self.signal(Signal::TERM);
+        if timeout(STOP_TIME_LIMIT, self.wait()).await.is_err() {
+            self.kill().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! The way of the stack from start to stop.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use service::Lifecycle;
+use tokio::try_join;
+
+use crate::database::Database;
+use crate::options::Options;
+use crate::ports::Ports;
+use crate::supervisor::{Plan, Supervised};
+use crate::{Service, sample, supergraph, web};
+
+/// Starts everything, says `ready:` on standard output, keeps it running until the life ends, and
+/// stops it.
+pub(crate) async fn run(options: Options, lifecycle: Lifecycle) -> anyhow::Result<()> {
+    let shutdown = lifecycle.shutdown();
+    let ports = Ports::choose(options.port)?;
+    let data_dir = &options.data_dir;
+    std::fs::create_dir_all(data_dir)
+        .with_context(|| format!("cannot create {}", data_dir.display()))?;
+    let started = Instant::now();
+
+    let opened = tokio::select! {
+        opened = Database::open(options.mongo_uri.clone(), data_dir) => opened?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let mut database = opened;
+    let result = tokio::select! {
+        result = run_services(&options, ports, database.uri().to_owned(), started, &lifecycle) => result,
+        reason = database.keep_running() => Err(reason),
+    };
+    database.stop().await;
+    result
+}
+
+async fn run_services(
+    options: &Options,
+    ports: Ports,
+    mongo_uri: String,
+    started: Instant,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<()> {
+    let shutdown = lifecycle.shutdown();
+    let mut services = tokio::select! {
+        services = start_services(options, ports, &mongo_uri) => services?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    eprintln!(
+        "ready after {:.1} s; Ctrl-C stops everything",
+        started.elapsed().as_secs_f64()
+    );
+    println!("ready: {}", services.gateway.url("/"));
+
+    let reason = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        reason = services.keep_running() => Err(reason),
+    };
+    services.stop().await;
+    reason
+}
+
+/// The three services of a running stack.
+struct Services {
+    gateway: Supervised,
+    posts: Supervised,
+    comments: Supervised,
+}
+
+async fn start_services(
+    options: &Options,
+    ports: Ports,
+    mongo_uri: &str,
+) -> anyhow::Result<Services> {
+    let program = std::env::current_exe().context("cannot find this program's file")?;
+    let supergraph = supergraph::file(&options.data_dir)?;
+    let web = if options.no_web {
+        None
+    } else {
+        web::built_folder().await
+    };
+    let plan = |service, port: u16, more: Vec<(&'static str, String)>| {
+        let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port.to_string())];
+        settings.extend(more);
+        Plan {
+            program: program.clone(),
+            service,
+            settings,
+        }
+    };
+    let mongo = || vec![("MONGO_URI", mongo_uri.to_owned())];
+    let graph = gateway_settings(&supergraph, web, ports)?;
+    let (posts, comments, gateway) = try_join!(
+        Supervised::start(plan(Service::Posts, ports.posts, mongo())),
+        Supervised::start(plan(Service::Comments, ports.comments, mongo())),
+        Supervised::start(plan(Service::Gateway, ports.gateway, graph)),
+    )?;
+    if !options.no_sample {
+        sample::add_if_empty(&gateway.url("/graphql"))
+            .await
+            .context("cannot add the sample posts")?;
+    }
+    Ok(Services {
+        gateway,
+        posts,
+        comments,
+    })
+}
+
+fn gateway_settings(
+    supergraph: &Path,
+    web: Option<PathBuf>,
+    ports: Ports,
+) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let text = |path: &Path| -> anyhow::Result<String> {
+        let path = std::path::absolute(path)?;
+        Ok(path
+            .to_str()
+            .with_context(|| format!("{} is not UTF-8", path.display()))?
+            .to_owned())
+    };
+    let subgraph = |port: u16| format!("http://127.0.0.1:{port}/graphql");
+    let mut settings = vec![
+        ("SUPERGRAPH", text(supergraph)?),
+        ("SUBGRAPH_URL_POSTS", subgraph(ports.posts)),
+        ("SUBGRAPH_URL_COMMENTS", subgraph(ports.comments)),
+    ];
+    if let Some(folder) = web {
+        settings.push(("WEB_DIR", text(&folder)?));
+    }
+    Ok(settings)
+}
+
+impl Services {
+    async fn keep_running(&mut self) -> anyhow::Error {
+        tokio::select! {
+            reason = self.gateway.keep_running() => reason,
+            reason = self.posts.keep_running() => reason,
+            reason = self.comments.keep_running() => reason,
+        }
+    }
+
+    /// The gateway first, so that no client sees a subgraph leave.
+    async fn stop(&mut self) {
+        self.gateway.stop().await;
+        tokio::join!(self.posts.stop(), self.comments.stop());
+    }
+}

@@ -1,0 +1,114 @@
+//! The web pages: built with npm when that is there and the build is older than its sources.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Instant, SystemTime};
+
+use tokio::process::Command;
+
+/// The pages that a build makes, the last one last.
+const PAGES: [&str; 3] = ["index.html", "stats.html", "graphiql.html"];
+/// What a build reads, relative to the web folder.
+const SOURCES: [&str; 9] = [
+    "src",
+    "public",
+    "index.html",
+    "stats.html",
+    "graphiql.html",
+    "package-lock.json",
+    "vite.config.ts",
+    "codegen.ts",
+    "../schema/supergraph.graphql",
+];
+
+/// The folder of the built pages, when there is one. A stale build is made anew first, which may
+/// take a minute; without npm, or when the build fails, the rest of the stack works all the same.
+pub(crate) async fn built_folder() -> Option<PathBuf> {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.join("web");
+    if !web.is_dir() {
+        return None;
+    }
+    let built = web.join("dist");
+    if is_stale(&web, &built) {
+        build(&web).await;
+    }
+    PAGES
+        .iter()
+        .all(|page| built.join(page).is_file())
+        .then_some(built)
+}
+
+async fn build(web: &Path) {
+    let started = Instant::now();
+    eprintln!("building the web pages");
+    match install_and_build(web).await {
+        Ok(status) if status.success() => {
+            eprintln!(
+                "built the web pages in {:.0} s",
+                started.elapsed().as_secs_f64()
+            );
+        }
+        Ok(status) => {
+            eprintln!("the web pages could not be built (npm: {status}); everything else works")
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            eprintln!(
+                "the web pages are not built, because npm is not there; everything else works"
+            );
+        }
+        Err(error) => {
+            eprintln!("the web pages could not be built (npm: {error}); everything else works")
+        }
+    }
+}
+
+async fn install_and_build(web: &Path) -> io::Result<ExitStatus> {
+    let installed = modified(&web.join("node_modules/.package-lock.json"));
+    if installed.is_none() || installed < modified(&web.join("package-lock.json")) {
+        let status = npm(web, &["ci", "--no-audit", "--no-fund"]).await?;
+        if !status.success() {
+            return Ok(status);
+        }
+    }
+    npm(web, &["run", "build"]).await
+}
+
+async fn npm(web: &Path, arguments: &[&str]) -> io::Result<ExitStatus> {
+    Command::new("npm")
+        .args(arguments)
+        .current_dir(web)
+        .stdin(Stdio::null())
+        // npm's progress is for the person; standard output belongs to the stack.
+        .stdout(Stdio::from(io::stderr()))
+        .kill_on_drop(true)
+        .status()
+        .await
+}
+
+fn is_stale(web: &Path, built: &Path) -> bool {
+    let pages = PAGES.iter().map(|page| modified(&built.join(page)));
+    // A page that is missing counts as older than everything.
+    let oldest_page = pages.min().flatten();
+    let newest_source = SOURCES
+        .iter()
+        .filter_map(|source| newest(&web.join(source)))
+        .max();
+    oldest_page < newest_source
+}
+
+/// The time of the last change in a file, or in any file below a folder.
+fn newest(path: &Path) -> Option<SystemTime> {
+    let Ok(entries) = fs::read_dir(path) else {
+        return modified(path);
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| newest(&entry.path()))
+        .max()
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).ok()?.modified().ok()
+}
