@@ -26,6 +26,14 @@ pub enum Error {
         #[source]
         source: bson::error::Error,
     },
+    /// The server is not a member of a replica set: it has no change streams.
+    #[error(
+        "the server is not part of a replica set or sharded cluster, so it has no change streams"
+    )]
+    NotReplicated,
+    /// The server refused a write of the crate's own.
+    #[error("the server refused a write: {0}")]
+    Refused(String),
     /// A background task ended unexpectedly.
     #[error("{0} ended unexpectedly")]
     TaskEnded(&'static str),

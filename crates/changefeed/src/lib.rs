@@ -69,6 +69,7 @@ mod position;
 mod projection;
 mod settings;
 mod source;
+mod stream;
 mod topics;
 
 pub use change::{Change, ChangeKind};

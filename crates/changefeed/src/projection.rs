@@ -1,7 +1,23 @@
 //! Projections: a fold of a source collection, kept in the documents of a target collection.
 
+mod apply;
+mod audit;
+mod batch;
+mod build;
+mod checkpoint;
+mod compute;
+mod dead_letter;
+mod fold;
+mod leader;
+mod lease;
+mod member;
+mod progress;
 mod projector;
+mod repair;
+mod requests;
 mod slot;
+mod store;
+mod transaction;
 
 use bson::{Bson, Document};
 use mongodb::ClientSession;
@@ -39,7 +55,8 @@ pub trait Projection: Send + Sync + 'static {
 
     /// Folds the changes of one target into its state: returns stages that each set fields of the
     /// state to aggregation expressions, such as `{ "count": { "$add": [slot.value("count"), 1] } }`.
-    /// The fields of [`Projection::empty`] exist. `changes` holds at most one entry a source
+    /// The fields of [`Projection::empty`] exist. Wrap values that come from documents in `$literal`:
+    /// a text that begins with `$` is an expression otherwise. `changes` holds at most one entry a source
     /// document, in the order in which the documents last changed.
     ///
     /// A stage that sets the field `stale` to true asks for the state to be computed anew right
@@ -76,7 +93,7 @@ pub trait Projection: Send + Sync + 'static {
 
 /// What happened to one source document, as seen from one target, over a batch of changes.
 #[derive(Debug)]
-pub struct NetChange<'a, T> {
+pub struct NetChange<'a, T: ?Sized> {
     /// The source document's `_id`.
     pub key: &'a Bson,
     /// Whether the document belonged to the target before.
@@ -85,7 +102,7 @@ pub struct NetChange<'a, T> {
     pub after: Option<&'a T>,
 }
 
-impl<T> NetChange<'_, T> {
+impl<T: ?Sized> NetChange<'_, T> {
     /// By how much the number of the target's source documents changes: 1, 0 or -1.
     pub fn count(&self) -> i32 {
         i32::from(self.after.is_some()) - i32::from(self.existed)

@@ -1,9 +1,19 @@
 //! The collection whose changes are followed, and the client that its streams use.
 
-use mongodb::{Client, Database};
+use bson::{Bson, Document, Timestamp, doc};
+use futures_util::TryStreamExt;
+use mongodb::error::ErrorKind;
+use mongodb::{Client, Collection, Database};
+
+use crate::Error;
+
+/// The server's code for a collection that does not exist.
+const NAMESPACE_NOT_FOUND: i32 = 26;
+/// The server's code for a collection that exists already.
+pub(crate) const NAMESPACE_EXISTS: i32 = 48;
 
 /// A collection whose changes are followed.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Source {
     stream: Client,
     database: Database,
@@ -19,5 +29,89 @@ impl Source {
             database,
             collection: collection.into(),
         }
+    }
+
+    /// The database of the source, for reads and writes.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The collection's name.
+    pub(crate) fn collection(&self) -> &str {
+        &self.collection
+    }
+
+    /// The collection, through the client that is kept for streams.
+    pub(crate) fn watched(&self) -> Collection<Document> {
+        self.stream
+            .database(self.database.name())
+            .collection(&self.collection)
+    }
+
+    /// Makes the server keep each document as it was before and after a change, so that a deletion
+    /// tells what it deleted. Creates the collection when it does not exist.
+    pub(crate) async fn enable_images(&self) -> Result<(), Error> {
+        let enabled = doc! { "enabled": true };
+        let failed = |source| Error::Database {
+            doing: "enabling pre- and post-images",
+            source,
+        };
+        // Creating and altering may each lose a race against another instance: two rounds settle it.
+        for _ in 0..2 {
+            if self.keeps_images().await.map_err(failed)? {
+                return Ok(());
+            }
+            let alter =
+                doc! { "collMod": &self.collection, "changeStreamPreAndPostImages": &enabled };
+            match self.database.run_command(alter).await {
+                Ok(_) => return Ok(()),
+                Err(error) if server_code(&error) == Some(NAMESPACE_NOT_FOUND) => {}
+                Err(error) => return Err(failed(error)),
+            }
+            let create =
+                doc! { "create": &self.collection, "changeStreamPreAndPostImages": &enabled };
+            match self.database.run_command(create).await {
+                Ok(_) => return Ok(()),
+                Err(error) if server_code(&error) == Some(NAMESPACE_EXISTS) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn keeps_images(&self) -> mongodb::error::Result<bool> {
+        let named = doc! { "name": &self.collection };
+        let found: Vec<_> = self
+            .database
+            .list_collections()
+            .filter(named)
+            .await?
+            .try_collect()
+            .await?;
+        let images = found
+            .first()
+            .and_then(|found| found.options.change_stream_pre_and_post_images.as_ref());
+        Ok(images.is_some_and(|images| images.enabled))
+    }
+
+    /// A point in time that every change after this call comes after, on the cluster's clock.
+    pub(crate) async fn now(&self) -> Result<Timestamp, Error> {
+        let reply = self.database.run_command(doc! { "ping": 1 }).await;
+        let reply = reply.map_err(|source| Error::Database {
+            doing: "reading the cluster's time",
+            source,
+        })?;
+        match reply.get("operationTime") {
+            Some(Bson::Timestamp(time)) => Ok(*time),
+            _ => Err(Error::NotReplicated),
+        }
+    }
+}
+
+/// The server's error code, where the error is one of its.
+pub(crate) fn server_code(error: &mongodb::error::Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => Some(command.code),
+        _ => None,
     }
 }

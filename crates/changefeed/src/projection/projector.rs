@@ -3,20 +3,46 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
 use crate::{BarrierError, Error, OperationTime, ProjectionMetrics, ProjectorSettings, Source};
 
+use super::member::{Member, Nudge, keep_gauges, refresh};
+use super::progress::Progress;
+use super::requests::{REBUILD, REPLAY, request};
+use super::store::Store;
 use super::{Projection, Slot};
 
+/// How often an instance that stands by reads the checkpoint while somebody waits for it.
+const BARRIER_INTERVAL: Duration = Duration::from_millis(10);
+
 /// A projection that runs in this process: as the leader, or waiting to take over. Any number of
-/// processes may run the same projection. Clones share it; it runs until [`Projector::stop`].
+/// processes may run the same projection. Clones share it; it runs until [`Projector::stop`], or
+/// until the last clone is dropped.
 pub struct Projector<P> {
+    inner: Arc<Inner<P>>,
+}
+
+struct Inner<P> {
     projection: Arc<P>,
+    store: Store,
+    progress: watch::Sender<Progress>,
+    nudge: Arc<Nudge>,
+    ready_lag_max: Duration,
+    /// One at a time reads the checkpoint for all who wait.
+    refreshing: tokio::sync::Mutex<Instant>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
 }
 
 /// How far a projection is behind its source.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lag {
-    /// Time since the projection was last known to be level with the source.
+    /// Time since the serving state was last known to be level with the source.
     pub behind: Duration,
     /// Whether this process is the one that writes.
     pub leading: bool,
@@ -35,23 +61,71 @@ impl<P: Projection> Projector<P> {
     /// Enables pre- and post-images on the source and starts the projection in the background.
     ///
     /// # Errors
-    /// When the database cannot be reached or refuses to enable the images.
+    /// When the database cannot be reached, is no replica set, or refuses to enable the images.
     pub async fn start(
         source: Source,
         projection: P,
         settings: ProjectorSettings,
         metrics: ProjectionMetrics,
     ) -> Result<Self, Error> {
-        let _ = (source, settings, metrics);
+        source.enable_images().await?;
+        source.now().await?;
+        let store = Store::new(source.database(), projection.target());
+        store.create().await?;
+        let (projection, progress) = (
+            Arc::new(projection),
+            watch::Sender::new(Progress::unknown()),
+        );
+        let (nudge, tasks, stop) = (
+            Arc::new(Nudge::default()),
+            TaskTracker::new(),
+            CancellationToken::new(),
+        );
+        let inner = Inner {
+            projection: projection.clone(),
+            store: store.clone(),
+            progress: progress.clone(),
+            nudge: nudge.clone(),
+            ready_lag_max: settings.ready_lag_max,
+            refreshing: tokio::sync::Mutex::new(Instant::now()),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            _stop_on_drop: stop.clone().drop_guard(),
+        };
+        let ended = CancellationToken::new();
+        let (known, heartbeat) = (progress.subscribe(), settings.heartbeat);
+        tasks.spawn(keep_gauges(
+            store.clone(),
+            metrics.clone(),
+            known,
+            heartbeat,
+            ended.clone(),
+        ));
+        let member = Member {
+            projection,
+            source,
+            store,
+            settings,
+            metrics,
+            progress,
+            nudge,
+            stop,
+        };
+        tasks.spawn(async move {
+            let _ended = ended.drop_guard();
+            member.run().await;
+        });
+        tasks.close();
         Ok(Self {
-            projection: Arc::new(projection),
+            inner: Arc::new(inner),
         })
     }
 
-    /// Where the serving state is stored; `None` until the first build is done.
+    /// Where the serving state is stored; `None` until the first build is done. Read it anew for
+    /// every query: a rebuild moves it.
     pub fn serving(&self) -> Option<Slot> {
-        let _ = self.projection.field();
-        None
+        let serving = self.inner.progress.borrow().serving;
+        serving.map(|generation| Slot::new(self.inner.projection.field(), generation))
     }
 
     /// Waits until the projection serves and has passed a point in time (read-your-writes). Works
@@ -65,20 +139,90 @@ impl<P: Projection> Projector<P> {
         time: OperationTime,
         limit: Duration,
     ) -> Result<Slot, BarrierError> {
-        let _ = time;
-        Err(BarrierError::Behind { waited: limit })
+        let field = self.inner.projection.field();
+        let passed = |progress: &Progress| progress.slot_at(time.timestamp(), field);
+        self.wait_until(passed, Some(Instant::now() + limit))
+            .await
+            .map_err(|error| match error {
+                BarrierError::Behind { .. } => BarrierError::Behind { waited: limit },
+                stopped => stopped,
+            })
     }
 
     /// Waits until the first build is done and returns the serving slot.
-    pub async fn wait_until_serving(&self) -> Slot {
-        std::future::pending().await
+    ///
+    /// # Errors
+    /// [`BarrierError::Stopped`] when the projection stops first.
+    pub async fn wait_until_serving(&self) -> Result<Slot, BarrierError> {
+        let field = self.inner.projection.field();
+        self.wait_until(
+            |progress| {
+                progress
+                    .serving
+                    .map(|generation| Slot::new(field, generation))
+            },
+            None,
+        )
+        .await
+    }
+
+    async fn wait_until<T>(
+        &self,
+        found: impl Fn(&Progress) -> Option<T>,
+        deadline: Option<Instant>,
+    ) -> Result<T, BarrierError> {
+        let mut progress = self.inner.progress.subscribe();
+        loop {
+            let leading = {
+                let known = progress.borrow_and_update();
+                if let Some(found) = found(&known) {
+                    return Ok(found);
+                }
+                known.leading
+            };
+            if self.inner.stop.is_cancelled() {
+                return Err(BarrierError::Stopped);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(BarrierError::Behind {
+                    waited: Duration::ZERO,
+                });
+            }
+            let look_again = Instant::now() + BARRIER_INTERVAL;
+            let wake = deadline.map_or(look_again, |deadline| deadline.min(look_again));
+            // Only the sender's end could fail this, and this handle holds it.
+            let _ = timeout_at(wake, progress.changed()).await;
+            if !leading {
+                self.read_checkpoint().await;
+            }
+        }
+    }
+
+    async fn read_checkpoint(&self) {
+        let Ok(mut read_at) = self.inner.refreshing.try_lock() else {
+            return;
+        };
+        if read_at.elapsed() < BARRIER_INTERVAL / 2 {
+            return;
+        }
+        if let Err(error) = refresh(
+            &self.inner.store,
+            self.inner.projection.name(),
+            &self.inner.progress,
+        )
+        .await
+        {
+            tracing::debug!(%error, "the checkpoint could not be read for a waiting caller");
+        }
+        *read_at = Instant::now();
     }
 
     /// How far the projection is behind, as this process knows.
     pub fn lag(&self) -> Lag {
+        let known = self.inner.progress.borrow();
         Lag {
-            behind: Duration::ZERO,
-            leading: false,
+            behind: known.behind(),
+            leading: known.leading,
         }
     }
 
@@ -88,6 +232,18 @@ impl<P: Projection> Projector<P> {
     /// # Errors
     /// The reason, for operators.
     pub fn ready(&self) -> Result<(), String> {
+        let known = self.inner.progress.borrow();
+        if known.serving.is_none() {
+            return Err("the first build of the projection is under way".to_owned());
+        }
+        let (behind, limit) = (known.behind(), self.inner.ready_lag_max);
+        if behind > limit {
+            return Err(format!(
+                "the projection is {} s behind; {} s are allowed",
+                behind.as_secs(),
+                limit.as_secs()
+            ));
+        }
         Ok(())
     }
 
@@ -97,7 +253,7 @@ impl<P: Projection> Projector<P> {
     /// # Errors
     /// When the request cannot be stored or read.
     pub async fn rebuild(&self) -> Result<(), Error> {
-        Ok(())
+        self.command(REBUILD).await.map(|_| ())
     }
 
     /// Tries all dead letters again: computes their targets anew. Whichever instance leads does
@@ -106,29 +262,49 @@ impl<P: Projection> Projector<P> {
     /// # Errors
     /// When the request cannot be stored or read.
     pub async fn replay_dead_letters(&self) -> Result<Replayed, Error> {
+        let result = self.command(REPLAY).await?;
+        let number = |field| {
+            result
+                .get_i64(field)
+                .ok()
+                .and_then(|number| u64::try_from(number).ok())
+                .unwrap_or(0)
+        };
         Ok(Replayed {
-            replayed: 0,
-            remaining: 0,
+            replayed: number("replayed"),
+            remaining: number("remaining"),
         })
     }
 
-    /// Returns when the projection has ended: after [`Projector::stop`], or by a fault that trying
-    /// again will not heal.
+    async fn command(&self, kind: &str) -> Result<bson::Document, Error> {
+        let nudge = || self.inner.nudge.notify_one();
+        request(&self.inner.store, self.inner.projection.name(), kind, nudge).await
+    }
+
+    /// Returns when the projection has ended: after [`Projector::stop`], or by a bug.
     ///
     /// # Errors
-    /// The fault.
+    /// [`Error::TaskEnded`] when nobody had asked it to stop.
     pub async fn finished(&self) -> Result<(), Error> {
-        std::future::pending().await
+        self.inner.tasks.wait().await;
+        if self.inner.stop.is_cancelled() {
+            Ok(())
+        } else {
+            Err(Error::TaskEnded("the projection"))
+        }
     }
 
     /// Ends the projection after the batch under way, gives the lease up and waits for the end.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.wait().await;
+    }
 }
 
 impl<P> Clone for Projector<P> {
     fn clone(&self) -> Self {
         Self {
-            projection: self.projection.clone(),
+            inner: self.inner.clone(),
         }
     }
 }

@@ -2,19 +2,26 @@
 
 use std::fmt;
 
+use bson::Document;
+
 /// The place of one generation's state in the target documents. A rebuild fills the slot of the
 /// next generation while this one serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
-    generation: i64,
+    field: String,
+    name: String,
     path: String,
+    generation: i64,
 }
 
 impl Slot {
     pub(crate) fn new(field: &str, generation: i64) -> Self {
+        let name = format!("g{generation}");
         Self {
+            path: format!("{field}.{name}"),
+            field: field.to_owned(),
+            name,
             generation,
-            path: format!("{field}.g{generation}"),
         }
     }
 
@@ -36,6 +43,16 @@ impl Slot {
     /// The path of the state itself: `tally.g1`.
     pub fn as_path(&self) -> &str {
         &self.path
+    }
+
+    /// The state in a target document. `None` when nothing was folded into it yet: it is
+    /// [`crate::Projection::empty`] then.
+    pub fn state_in<'a>(&self, target: &'a Document) -> Option<&'a Document> {
+        target
+            .get_document(&self.field)
+            .ok()?
+            .get_document(&self.name)
+            .ok()
     }
 }
 

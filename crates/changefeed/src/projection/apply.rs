@@ -1,0 +1,424 @@
+//! One batch: decoded, folded target by target, written with the checkpoint.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use bson::{Bson, DateTime, Timestamp, doc};
+use futures_util::TryStreamExt;
+use tokio::time::Instant;
+
+use crate::change::{Event, RawChange};
+use crate::stream::{RawEvent, Start};
+use crate::{Change, Error, ResumeToken, marker};
+
+use super::Projection;
+use super::batch::Batch;
+use super::checkpoint::Checkpoint;
+use super::dead_letter::DeadLetter;
+use super::fold::{AS_OF, Touched, Unclear, collapse, statement};
+use super::leader::{Ended, Leader, Uncommitted};
+use super::transaction::{Writes, probe};
+
+/// The wait before a batch that the server refuses is tried again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+
+/// A batch after decoding.
+struct Decoded<T> {
+    /// Changes with their number in the batch.
+    changes: Vec<(usize, Change<T>)>,
+    dead_letters: Vec<DeadLetter>,
+    /// Why the collection is gone after these changes, if it is.
+    gone: Option<String>,
+    last: Option<Reached>,
+}
+
+/// How far a batch reaches.
+struct Reached {
+    token: ResumeToken,
+    /// Every change up to this time is in the batch or before it.
+    complete_until: Timestamp,
+    wall_time: Option<DateTime>,
+}
+
+/// As of when the states of targets were computed, by slot.
+type AsOf = HashMap<(i64, Bson), Timestamp>;
+
+impl<P: Projection> Leader<'_, P> {
+    /// Applies a batch; returns the reason when the stream cannot go on after it.
+    pub async fn apply(&mut self, batch: Batch) -> Result<Option<String>, Ended> {
+        let began = Instant::now();
+        let mut gone = None;
+        if !batch.events.is_empty() {
+            marker::reach(marker::EVENT_READ).await;
+            let decoded = self.decode(&batch.events)?;
+            let count = decoded.changes.len() + decoded.dead_letters.len();
+            gone = decoded.gone.clone();
+            if let Some(reason) = self.write(&batch.events, decoded).await? {
+                self.begin_build_beside(reason).await?;
+            }
+            let metrics = &self.member.metrics;
+            metrics.changes.inc_by(count as u64);
+            metrics.batch_changes.observe(count as f64);
+            metrics.batch_seconds.observe(began.elapsed().as_secs_f64());
+        }
+        if let Some(token) = batch.idle {
+            let position = token.cluster_time().unwrap_or(self.checkpoint.position);
+            self.idle = Some((token, position));
+            self.publish();
+        }
+        Ok(gone.or(batch.lost))
+    }
+
+    fn decode(&self, events: &[RawEvent]) -> Result<Decoded<P::Source>, Ended> {
+        let mut decoded = Decoded {
+            changes: Vec::with_capacity(events.len()),
+            dead_letters: Vec::new(),
+            gone: None,
+            last: None,
+        };
+        for (index, event) in events.iter().enumerate() {
+            let malformed = |source| {
+                Ended::Fault(Error::Malformed {
+                    what: "an event of the change stream",
+                    source,
+                })
+            };
+            match Event::read(&event.document).map_err(malformed)? {
+                Event::Write(change) => {
+                    match change.decode::<P::Source>() {
+                        Ok(change) => decoded.changes.push((index, change)),
+                        Err(error) => {
+                            let targets = self.targets_of_what_decodes(&change);
+                            decoded.dead_letters.push(self.dead_letter(
+                                event,
+                                &change,
+                                targets,
+                                &error.to_string(),
+                            ));
+                        }
+                    }
+                    decoded.last = Some(Reached::after(&change, event));
+                }
+                Event::CollectionGone(operation) => {
+                    decoded.gone = Some(format!("the source collection is gone ({operation})"));
+                    break;
+                }
+                Event::Other => {}
+            }
+        }
+        Ok(decoded)
+    }
+
+    fn dead_letter(
+        &self,
+        event: &RawEvent,
+        change: &RawChange<'_>,
+        targets: Vec<Bson>,
+        reason: &str,
+    ) -> DeadLetter {
+        DeadLetter::new(
+            self.member.projection.name(),
+            change,
+            &event.document,
+            targets,
+            reason.to_owned(),
+        )
+    }
+
+    /// The targets that the readable images of a partly unreadable change name.
+    fn targets_of_what_decodes(&self, change: &RawChange<'_>) -> Vec<Bson> {
+        let images = [change.before, change.after].into_iter().flatten();
+        let readable = images
+            .filter_map(|image| bson::deserialize_from_slice::<P::Source>(image.as_bytes()).ok());
+        readable
+            .map(|source| self.member.projection.target_of(&source))
+            .collect()
+    }
+
+    /// Writes a decoded batch; returns a reason when the whole projection has to be built anew.
+    async fn write(
+        &mut self,
+        events: &[RawEvent],
+        decoded: Decoded<P::Source>,
+    ) -> Result<Option<&'static str>, Ended> {
+        let Some(last) = &decoded.last else {
+            return Ok(None);
+        };
+        let mut base = Writes::default();
+        for letter in &decoded.dead_letters {
+            base.repairs.extend(
+                letter
+                    .targets
+                    .iter()
+                    .map(|target| (target.clone(), "a change could not be read")),
+            );
+        }
+        base.dead_letters = decoded.dead_letters;
+        let mut touched = Touched::new();
+        let mut rebuild = None;
+        for (index, change) in &decoded.changes {
+            if let Err(unclear) = touched.add(&*self.member.projection, *index, change) {
+                match self.resolve(unclear, &change.key, &touched).await? {
+                    Some(targets) => base.repairs.extend(
+                        targets
+                            .into_iter()
+                            .map(|target| (target, "an image was missing")),
+                    ),
+                    None => rebuild = Some("a deletion without its pre-image could not be placed"),
+                }
+            }
+        }
+        let first_time = decoded
+            .changes
+            .first()
+            .map(|(_, change)| change.cluster_time);
+        let as_of = match first_time {
+            Some(time) if time <= self.checkpoint.ahead_until => self.load_as_of(&touched).await?,
+            _ => AsOf::new(),
+        };
+        let to = self.after(last);
+        self.write_touched(events, &touched, &as_of, base, to)
+            .await?;
+        Ok(rebuild)
+    }
+
+    async fn write_touched(
+        &mut self,
+        events: &[RawEvent],
+        touched: &Touched<'_, P::Source>,
+        as_of: &AsOf,
+        base: Writes,
+        to: Checkpoint,
+    ) -> Result<(), Ended> {
+        let mut poisoned: HashMap<Bson, String> = HashMap::new();
+        let mut writes = self.plan(touched, as_of, &mut poisoned);
+        let mut attempts = 0;
+        loop {
+            writes
+                .dead_letters
+                .extend(base.dead_letters.iter().cloned());
+            writes.repairs.extend(base.repairs.iter().cloned());
+            self.set_aside(events, touched, &poisoned, &mut writes);
+            match self.commit(&writes, to.clone()).await {
+                Ok(()) => {
+                    self.tell_of_dead_letters(&writes.dead_letters);
+                    return Ok(());
+                }
+                Err(Uncommitted::Ended(ended)) => return Err(ended),
+                Err(Uncommitted::Refused { target, reason }) => {
+                    attempts += 1;
+                    tracing::warn!(
+                        projection = to.name,
+                        reason,
+                        attempts,
+                        "the server refuses a batch"
+                    );
+                    if attempts >= self.member.settings.attempts_max {
+                        self.find_refused(&writes, target, reason, &mut poisoned)
+                            .await?;
+                    } else {
+                        tokio::time::sleep(REFUSED_PAUSE).await;
+                    }
+                    writes = self.plan(touched, as_of, &mut poisoned);
+                }
+            }
+        }
+    }
+
+    /// The updates of all targets but the poisoned ones, which a failing fold joins.
+    fn plan(
+        &self,
+        touched: &Touched<'_, P::Source>,
+        as_of: &AsOf,
+        poisoned: &mut HashMap<Bson, String>,
+    ) -> Writes {
+        let mut writes = Writes::default();
+        for slot in self.live_slots() {
+            for (target, touches) in touched.iter() {
+                if poisoned.contains_key(target) {
+                    continue;
+                }
+                let computed_as_of = match as_of.is_empty() {
+                    true => None,
+                    false => as_of.get(&(slot.generation(), target.clone())).copied(),
+                };
+                let changes = collapse(touches, computed_as_of);
+                match statement(&*self.member.projection, &slot, target, &changes) {
+                    Ok(update) => writes.statements.extend(update),
+                    Err(error) => {
+                        poisoned.insert(target.clone(), error.to_string());
+                    }
+                }
+            }
+        }
+        writes
+            .statements
+            .retain(|statement| !poisoned.contains_key(&statement.target));
+        writes
+    }
+
+    /// Turns the changes of poisoned targets into dead letters, and marks the targets for repair.
+    fn set_aside(
+        &self,
+        events: &[RawEvent],
+        touched: &Touched<'_, P::Source>,
+        poisoned: &HashMap<Bson, String>,
+        writes: &mut Writes,
+    ) {
+        for (target, touches) in touched.iter() {
+            let Some(reason) = poisoned.get(target) else {
+                continue;
+            };
+            for event in touches.iter().filter_map(|touch| events.get(touch.index)) {
+                if let Ok(Event::Write(change)) = Event::read(&event.document) {
+                    writes.dead_letters.push(self.dead_letter(
+                        event,
+                        &change,
+                        vec![target.clone()],
+                        reason,
+                    ));
+                }
+            }
+            writes
+                .repairs
+                .push((target.clone(), "its changes could not be applied"));
+        }
+    }
+
+    fn tell_of_dead_letters(&self, letters: &[DeadLetter]) {
+        self.member
+            .metrics
+            .dead_letters
+            .inc_by(letters.len() as u64);
+        for DeadLetter {
+            projection,
+            key,
+            reason,
+            ..
+        } in letters
+        {
+            tracing::warn!(projection, %key, reason, "a change could not be applied: it is a dead letter now");
+        }
+    }
+
+    /// Adds the targets to `poisoned` because of which the server refuses the writes.
+    async fn find_refused(
+        &mut self,
+        writes: &Writes,
+        target: Option<Bson>,
+        reason: String,
+        poisoned: &mut HashMap<Bson, String>,
+    ) -> Result<(), Ended> {
+        if let Some(target) = target {
+            poisoned.insert(target, reason);
+            return Ok(());
+        }
+        let refused = probe(&self.member.store, &mut self.session, &writes.statements).await;
+        let refused =
+            refused.map_err(|refusal| Ended::Fault(Error::Refused(format!("{refusal:?}"))))?;
+        if refused.is_empty() {
+            return Err(Ended::Fault(Error::Refused(reason)));
+        }
+        poisoned.extend(refused);
+        Ok(())
+    }
+
+    /// The targets that a change with a missing image may concern; `None` when nobody knows.
+    async fn resolve(
+        &self,
+        unclear: Unclear,
+        key: &Bson,
+        touched: &Touched<'_, P::Source>,
+    ) -> Result<Option<HashSet<Bson>>, Ended> {
+        let mut targets = HashSet::new();
+        if let Unclear::Target(target) = unclear {
+            targets.insert(target);
+        }
+        targets.extend(touched.last_target_of(key));
+        for slot in self.live_slots() {
+            let located = self.member.projection.locate(&slot, key).await;
+            targets.extend(located.map_err(|source| Error::Database {
+                doing: "locating a target",
+                source,
+            })?);
+        }
+        Ok(Some(targets).filter(|targets| !targets.is_empty()))
+    }
+
+    async fn load_as_of(&self, touched: &Touched<'_, P::Source>) -> Result<AsOf, Ended> {
+        let slots = self.live_slots();
+        let targets: Vec<Bson> = touched.iter().map(|(target, _)| target.clone()).collect();
+        let fields = slots
+            .iter()
+            .map(|slot| (slot.path(AS_OF), Bson::from(1)))
+            .collect::<bson::Document>();
+        let failed = |source| Error::Database {
+            doing: "reading as of when states were computed",
+            source,
+        };
+        let found = self
+            .member
+            .store
+            .targets
+            .find(doc! { "_id": { "$in": targets } })
+            .projection(fields);
+        let mut found = found.await.map_err(failed)?;
+        let mut as_of = AsOf::new();
+        while let Some(target) = found.try_next().await.map_err(failed)? {
+            let Some(id) = target.get("_id") else {
+                continue;
+            };
+            for slot in &slots {
+                if let Some(time) = slot
+                    .state_in(&target)
+                    .and_then(|state| state.get_timestamp(AS_OF).ok())
+                {
+                    as_of.insert((slot.generation(), id.clone()), time);
+                }
+            }
+        }
+        Ok(as_of)
+    }
+
+    /// The checkpoint after a batch.
+    fn after(&self, last: &Reached) -> Checkpoint {
+        let mut to = self.checkpoint.clone();
+        to.resume = Some(Start::After(last.token.clone()));
+        to.position = to.position.max(last.complete_until);
+        if let (true, Some(wall_time)) = (to.intact, last.wall_time) {
+            to.level = to.level.max(wall_time);
+        }
+        to
+    }
+}
+
+impl Reached {
+    fn after(change: &RawChange<'_>, event: &RawEvent) -> Self {
+        // The changes of one transaction share its time, and a batch may end between them: with
+        // the last one in hand, only what came before that time is complete for certain.
+        let in_transaction = event.document.get("lsid").ok().flatten().is_some();
+        let complete_until = if in_transaction {
+            just_before(change.cluster_time)
+        } else {
+            change.cluster_time
+        };
+        Self {
+            token: change.token.clone(),
+            complete_until,
+            wall_time: change.wall_time,
+        }
+    }
+}
+
+fn just_before(time: Timestamp) -> Timestamp {
+    match time.increment.checked_sub(1) {
+        Some(increment) => Timestamp {
+            time: time.time,
+            increment,
+        },
+        None => Timestamp {
+            time: time.time.saturating_sub(1),
+            increment: u32::MAX,
+        },
+    }
+}

@@ -1,0 +1,307 @@
+//! From changes to one update a target: what happened to each target over a batch.
+
+use std::collections::HashMap;
+
+use bson::{Bson, Document, Timestamp, doc};
+
+use crate::{Change, ChangeKind};
+
+use super::{NetChange, Projection, Slot, Unfoldable};
+
+/// The changes of a batch by target, in the order in which the targets were first touched.
+pub(crate) struct Touched<'a, T> {
+    targets: Vec<(Bson, Vec<Touch<'a, T>>)>,
+    places: HashMap<Bson, usize>,
+}
+
+/// What one change did to one target.
+pub(crate) struct Touch<'a, T: ?Sized> {
+    /// The change's number in the batch.
+    pub index: usize,
+    pub key: &'a Bson,
+    pub time: Timestamp,
+    existed: bool,
+    after: Option<&'a T>,
+}
+
+/// A change whose effect cannot be told, because an image is missing.
+pub(crate) enum Unclear {
+    /// This target is affected, and perhaps the one that the key leads to.
+    Target(Bson),
+    /// Only the key is known.
+    Key,
+}
+
+impl<'a, T> Touched<'a, T> {
+    pub fn new() -> Self {
+        Self {
+            targets: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// Adds a change, in the order of the stream.
+    ///
+    /// # Errors
+    /// When an image that is needed is missing.
+    pub fn add<P>(
+        &mut self,
+        projection: &P,
+        index: usize,
+        change: &'a Change<T>,
+    ) -> Result<(), Unclear>
+    where
+        P: Projection<Source = T>,
+    {
+        let unclear = |known: &Option<T>| match known {
+            Some(known) => Unclear::Target(projection.target_of(known)),
+            None => Unclear::Key,
+        };
+        let (before, after) = match &change.kind {
+            ChangeKind::Inserted(after) => (None, Some(after)),
+            ChangeKind::Updated {
+                before: Some(before),
+                after: Some(after),
+            }
+            | ChangeKind::Replaced {
+                before: Some(before),
+                after,
+            } => (Some(before), Some(after)),
+            ChangeKind::Deleted {
+                before: Some(before),
+            } => (Some(before), None),
+            ChangeKind::Updated {
+                before: None,
+                after,
+            } => return Err(unclear(after)),
+            ChangeKind::Updated {
+                before,
+                after: None,
+            } => return Err(unclear(before)),
+            ChangeKind::Replaced {
+                before: None,
+                after,
+            } => return Err(Unclear::Target(projection.target_of(after))),
+            ChangeKind::Deleted { before: None } => return Err(Unclear::Key),
+        };
+        let left = before.map(|before| projection.target_of(before));
+        let joined = after.map(|after| projection.target_of(after));
+        let touch = |existed, after| Touch {
+            index,
+            key: &change.key,
+            time: change.cluster_time,
+            existed,
+            after,
+        };
+        match (left, joined) {
+            (Some(left), Some(joined)) if left == joined => self.push(joined, touch(true, after)),
+            (left, joined) => {
+                if let Some(left) = left {
+                    self.push(left, touch(true, None));
+                }
+                if let Some(joined) = joined {
+                    self.push(joined, touch(false, after));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The targets with what was done to them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Bson, &[Touch<'a, T>])> {
+        self.targets
+            .iter()
+            .map(|(target, touches)| (target, touches.as_slice()))
+    }
+
+    /// The target that this source document belonged to when it was last seen in this batch.
+    pub fn last_target_of(&self, key: &Bson) -> Option<Bson> {
+        let last = |touches: &[Touch<'a, T>]| {
+            touches
+                .iter()
+                .rev()
+                .find(|touch| touch.key == key)
+                .map(|touch| touch.index)
+        };
+        self.iter()
+            .filter_map(|(target, touches)| Some((last(touches)?, target)))
+            .max_by_key(|(index, _)| *index)
+            .map(|(_, target)| target.clone())
+    }
+
+    fn push(&mut self, target: Bson, touch: Touch<'a, T>) {
+        let place = *self.places.entry(target.clone()).or_insert_with(|| {
+            self.targets.push((target, Vec::new()));
+            self.targets.len() - 1
+        });
+        self.targets[place].1.push(touch);
+    }
+}
+
+/// Collapses what was done to one target after `as_of` to at most one entry a source document.
+/// A document that came and went in between leaves no trace.
+pub(crate) fn collapse<'t, T: ?Sized>(
+    touches: &'t [Touch<'_, T>],
+    as_of: Option<Timestamp>,
+) -> Vec<NetChange<'t, T>> {
+    let mut places: HashMap<&Bson, usize> = HashMap::new();
+    let mut collapsed: Vec<(usize, NetChange<'t, T>)> = Vec::new();
+    for touch in touches
+        .iter()
+        .filter(|touch| as_of.is_none_or(|as_of| touch.time > as_of))
+    {
+        match places.get(touch.key) {
+            Some(&place) => {
+                let (last, net) = &mut collapsed[place];
+                *last = touch.index;
+                net.after = touch.after;
+            }
+            None => {
+                places.insert(touch.key, collapsed.len());
+                let net = NetChange {
+                    key: touch.key,
+                    existed: touch.existed,
+                    after: touch.after,
+                };
+                collapsed.push((touch.index, net));
+            }
+        }
+    }
+    collapsed.retain(|(_, net)| net.existed || net.after.is_some());
+    collapsed.sort_by_key(|(last, _)| *last);
+    collapsed.into_iter().map(|(_, net)| net).collect()
+}
+
+/// One update of a target document.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub target: Bson,
+    pub update: Bson,
+    /// Whether the update may ask for the state to be computed anew.
+    pub may_go_stale: Option<Slot>,
+}
+
+/// The update that brings one target's state in one slot forward; `None` when nothing changes.
+///
+/// # Errors
+/// When the projection cannot fold these changes.
+pub(crate) fn statement<P: Projection>(
+    projection: &P,
+    slot: &Slot,
+    target: &Bson,
+    changes: &[NetChange<'_, P::Source>],
+) -> Result<Option<Statement>, Unfoldable> {
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let stages = projection.fold(slot, changes)?;
+    let may_go_stale = stages
+        .iter()
+        .any(|stage| stage.contains_key(STALE))
+        .then(|| slot.clone());
+    let present = doc! { "$ifNull": [format!("${slot}"), { "$literal": projection.empty() }] };
+    let mut pipeline = vec![Bson::from(doc! { "$set": { slot.as_path(): present } })];
+    pipeline.extend(stages.into_iter().map(|stage| {
+        let fields: Document = stage
+            .into_iter()
+            .map(|(field, value)| (slot.path(&field), value))
+            .collect();
+        Bson::from(doc! { "$set": fields })
+    }));
+    Ok(Some(Statement {
+        target: target.clone(),
+        update: Bson::Array(pipeline),
+        may_go_stale,
+    }))
+}
+
+/// The field of a state by which a fold asks for the state to be computed anew.
+pub(crate) const STALE: &str = "stale";
+/// The field of a state that tells as of when it was computed.
+pub(crate) const AS_OF: &str = "asOf";
+
+/// The update that replaces one target's state in one slot by one computed as of a time.
+pub(crate) fn replacement(
+    slot: &Slot,
+    target: &Bson,
+    state: &Document,
+    as_of: Timestamp,
+) -> Statement {
+    let mut state = state.clone();
+    state.insert(AS_OF, as_of);
+    let update = Bson::from(doc! { "$set": { slot.as_path(): state } });
+    Statement {
+        target: target.clone(),
+        update,
+        may_go_stale: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch<'a>(
+        index: usize,
+        key: &'a Bson,
+        existed: bool,
+        after: Option<&'a str>,
+    ) -> Touch<'a, str> {
+        Touch {
+            index,
+            key,
+            time: Timestamp {
+                time: 1,
+                increment: index as u32,
+            },
+            existed,
+            after,
+        }
+    }
+
+    #[test]
+    fn changes_of_one_document_collapse_to_the_last_one() {
+        let (a, b) = (Bson::from("a"), Bson::from("b"));
+        let touches = [
+            touch(0, &a, false, Some("new")),
+            touch(1, &b, true, None),
+            touch(2, &a, true, Some("edited")),
+        ];
+        let net = collapse(&touches, None);
+        assert_eq!(net.len(), 2);
+        assert_eq!((net[0].key, net[0].after, net[0].count()), (&b, None, -1));
+        assert_eq!(
+            (net[1].key, net[1].after, net[1].count()),
+            (&a, Some("edited"), 1)
+        );
+    }
+
+    #[test]
+    fn a_document_that_came_and_went_leaves_no_trace() {
+        let a = Bson::from("a");
+        assert!(
+            collapse(
+                &[touch(0, &a, false, Some("new")), touch(1, &a, true, None)],
+                None
+            )
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn changes_that_a_computed_state_holds_already_are_left_out() {
+        let a = Bson::from("a");
+        let touches = [
+            touch(0, &a, false, Some("new")),
+            touch(1, &a, true, Some("edited")),
+        ];
+        let net = collapse(
+            &touches,
+            Some(Timestamp {
+                time: 1,
+                increment: 0,
+            }),
+        );
+        assert_eq!((net.len(), net[0].count()), (1, 0));
+    }
+}

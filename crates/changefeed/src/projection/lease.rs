@@ -1,0 +1,134 @@
+//! The lease: which instance leads, judged on the server's clock.
+//!
+//! The lease only saves double work. What keeps two leaders from both writing is the checkpoint's
+//! compare-and-set ([`super::checkpoint`]): a leader that sleeps through its lease finds, when it
+//! wakes, an epoch that is not its own.
+
+use std::time::Duration;
+
+use bson::{DateTime, Document, doc};
+use mongodb::options::ReturnDocument;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::Error;
+
+use super::store::Store;
+
+/// One instance's candidacy for one projection.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    store: Store,
+    name: String,
+    owner: String,
+    length: Duration,
+    /// How often a leader renews.
+    renewal: Duration,
+}
+
+/// A lease that is being renewed in the background until this is dropped.
+pub(crate) struct Held {
+    pub epoch: i64,
+    /// Cancelled when another instance has the lease, or it could not be renewed in time.
+    pub lost: CancellationToken,
+    _keeper: DropGuard,
+}
+
+impl Lease {
+    pub fn new(store: Store, name: &str, length: Duration, heartbeat: Duration) -> Self {
+        let owner = uuid::Uuid::new_v4().to_string();
+        Self {
+            store,
+            name: name.to_owned(),
+            owner,
+            length,
+            renewal: heartbeat.min(length / 3),
+        }
+    }
+
+    /// Takes the lease when it is free or has run out. Each taking has a higher epoch.
+    pub async fn acquire(&self) -> Result<Option<Held>, Error> {
+        let failed = |source| Error::Database {
+            doing: "taking the lease",
+            source,
+        };
+        let free = doc! { "owner": "", "epoch": 0_i64, "expires": DateTime::from_millis(0) };
+        let create = self
+            .store
+            .leases
+            .update_one(doc! { "_id": &self.name }, doc! { "$setOnInsert": free });
+        create.upsert(true).await.map_err(failed)?;
+        let run_out = doc! { "_id": &self.name, "$expr": { "$lt": ["$expires", "$$NOW"] } };
+        let take = vec![doc! { "$set": {
+            "owner": &self.owner,
+            "epoch": { "$add": ["$epoch", 1_i64] },
+            "expires": self.expires(),
+        } }];
+        let taken = self
+            .store
+            .leases
+            .find_one_and_update(run_out, take)
+            .return_document(ReturnDocument::After);
+        let Some(taken) = taken.await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let epoch = taken
+            .get_i64("epoch")
+            .map_err(|_| Error::TaskEnded("the lease"))?;
+        Ok(Some(self.keep(epoch)))
+    }
+
+    /// Gives the lease up, so that another instance need not wait for it to run out.
+    pub async fn release(&self, epoch: i64) {
+        let mine = doc! { "_id": &self.name, "owner": &self.owner, "epoch": epoch };
+        let run_out = doc! { "$set": { "expires": DateTime::from_millis(0) } };
+        if let Err(error) = self.store.leases.update_one(mine, run_out).await {
+            tracing::debug!(%error, projection = self.name, "the lease could not be given up: it will run out");
+        }
+    }
+
+    fn keep(&self, epoch: i64) -> Held {
+        let (lost, ended) = (CancellationToken::new(), CancellationToken::new());
+        tokio::spawn(self.clone().renew_until(epoch, lost.clone(), ended.clone()));
+        Held {
+            epoch,
+            lost,
+            _keeper: ended.drop_guard(),
+        }
+    }
+
+    async fn renew_until(self, epoch: i64, lost: CancellationToken, ended: CancellationToken) {
+        let mine = doc! { "_id": &self.name, "owner": &self.owner, "epoch": epoch };
+        let mut renewed = Instant::now();
+        loop {
+            tokio::select! {
+                () = ended.cancelled() => return,
+                () = tokio::time::sleep(self.renewal) => {}
+            }
+            let longer = vec![doc! { "$set": { "expires": self.expires() } }];
+            let began = Instant::now();
+            match self.store.leases.update_one(mine.clone(), longer).await {
+                Ok(renewal) if renewal.matched_count == 1 => renewed = began,
+                Ok(_) => {
+                    tracing::warn!(
+                        projection = self.name,
+                        epoch,
+                        "another instance has taken the lease"
+                    );
+                    return lost.cancel();
+                }
+                Err(error) if renewed.elapsed() > self.length => {
+                    tracing::warn!(%error, projection = self.name, epoch, "the lease could not be renewed in time");
+                    return lost.cancel();
+                }
+                Err(error) => {
+                    tracing::debug!(%error, projection = self.name, "the lease could not be renewed yet")
+                }
+            }
+        }
+    }
+
+    fn expires(&self) -> Document {
+        doc! { "$add": ["$$NOW", i64::try_from(self.length.as_millis()).unwrap_or(i64::MAX)] }
+    }
+}

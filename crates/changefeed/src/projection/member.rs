@@ -1,0 +1,210 @@
+//! One instance of a projection: stands by, leads when the lease is free, and tells what it knows.
+
+use std::sync::Arc;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bson::{Document, doc};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Error, ProjectionMetrics, ProjectorSettings, Source};
+
+use super::Projection;
+use super::leader::{Ended, Leader};
+use super::lease::Lease;
+use super::progress::Progress;
+use super::store::Store;
+
+/// How often the oplog's length is looked at.
+const OPLOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What one instance of a projection works with.
+pub(crate) struct Member<P> {
+    pub projection: Arc<P>,
+    pub source: Source,
+    pub store: Store,
+    pub settings: ProjectorSettings,
+    pub metrics: ProjectionMetrics,
+    pub progress: watch::Sender<Progress>,
+    /// Wakes the leader: there is a command.
+    pub nudge: Arc<Nudge>,
+    pub stop: CancellationToken,
+}
+
+/// A wake-up call that is not lost while the leader is busy.
+#[derive(Debug, Default)]
+pub(crate) struct Nudge {
+    waiting: AtomicBool,
+    notify: Notify,
+}
+
+impl Nudge {
+    pub fn notify_one(&self) {
+        self.waiting.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    pub async fn notified(&self) {
+        self.notify.notified().await;
+    }
+
+    fn take(&self) -> bool {
+        self.waiting.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl<P: Projection> Member<P> {
+    /// Stands by and leads, by turns, until it is told to stop.
+    pub async fn run(self) {
+        let lease = Lease::new(
+            self.store.clone(),
+            self.projection.name(),
+            self.settings.lease,
+            self.settings.heartbeat,
+        );
+        while !self.stop.is_cancelled() {
+            match lease.acquire().await {
+                Ok(Some(held)) => {
+                    self.lead(&held).await;
+                    lease.release(held.epoch).await;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(
+                    error = chain(&error),
+                    projection = self.projection.name(),
+                    "standing by without the database"
+                ),
+            }
+            if let Err(error) = refresh(&self.store, self.projection.name(), &self.progress).await {
+                tracing::debug!(
+                    error = chain(&error),
+                    projection = self.projection.name(),
+                    "the checkpoint could not be read"
+                );
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.settings.heartbeat) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn lead(&self, held: &super::lease::Held) {
+        let projection = self.projection.name();
+        self.metrics.leading.set(1);
+        let ended = Leader::lead(self, held).await;
+        self.metrics.leading.set(0);
+        self.progress
+            .send_modify(|progress| progress.leading = false);
+        match ended {
+            Ended::Stopped => tracing::info!(
+                projection,
+                epoch = held.epoch,
+                "stopped leading the projection"
+            ),
+            Ended::Superseded => tracing::warn!(
+                projection,
+                epoch = held.epoch,
+                "another instance leads: stepping down"
+            ),
+            Ended::Fault(error) => tracing::warn!(
+                error = chain(&error),
+                projection,
+                epoch = held.epoch,
+                "leading failed: starting afresh from the checkpoint"
+            ),
+        }
+    }
+
+    /// Whether there was a wake-up call since the last time.
+    pub fn take_nudge(&self) -> bool {
+        self.nudge.take()
+    }
+}
+
+/// Reads the checkpoint and tells what it says, unless this process leads and knows better.
+pub(crate) async fn refresh(
+    store: &Store,
+    projection: &str,
+    progress: &watch::Sender<Progress>,
+) -> Result<(), Error> {
+    let checkpoint = store.checkpoints.find_one(doc! { "_id": projection }).await;
+    let checkpoint = checkpoint.map_err(|source| Error::Database {
+        doing: "reading the checkpoint",
+        source,
+    })?;
+    if let Some(checkpoint) = checkpoint {
+        progress.send_if_modified(|known| {
+            let stored = Progress::from_checkpoint(&checkpoint, false);
+            let news = !known.leading && *known != stored;
+            if news {
+                *known = stored;
+            }
+            news
+        });
+    }
+    Ok(())
+}
+
+/// Keeps the gauges up that change with time alone.
+pub(crate) async fn keep_gauges(
+    store: Store,
+    metrics: ProjectionMetrics,
+    progress: watch::Receiver<Progress>,
+    interval: Duration,
+    stop: CancellationToken,
+) {
+    let mut oplog_at = Instant::now();
+    loop {
+        let known = progress.borrow().clone();
+        metrics.lag_seconds.set(known.behind().as_secs_f64());
+        if let (true, Some(passed)) = (Instant::now() >= oplog_at, known.passed) {
+            oplog_at = Instant::now() + OPLOG_INTERVAL;
+            match oldest_oplog_second(&store).await {
+                Ok(Some(oldest)) => {
+                    metrics
+                        .oplog_seconds_left
+                        .set(f64::from(passed.time) - f64::from(oldest));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "the oplog's length could not be read: this needs a right on the database `local`")
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn oldest_oplog_second(store: &Store) -> mongodb::error::Result<Option<u32>> {
+    let oplog = store
+        .client()
+        .database("local")
+        .collection::<Document>("oplog.rs");
+    let oldest = oplog
+        .find_one(doc! {})
+        .sort(doc! { "$natural": 1 })
+        .projection(doc! { "ts": 1 })
+        .await?;
+    Ok(oldest
+        .and_then(|oldest| oldest.get_timestamp("ts").ok())
+        .map(|oldest| oldest.time))
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,55 @@
+//! What this process knows of how far the projection has come.
+
+use std::time::{Duration, SystemTime};
+
+use bson::Timestamp;
+
+use super::Slot;
+use super::checkpoint::Checkpoint;
+
+/// How far the projection has come, as this process knows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Progress {
+    /// Every change up to this time is in the serving state.
+    pub passed: Option<Timestamp>,
+    /// The generation that readers use.
+    pub serving: Option<i64>,
+    /// When the serving state was last known to be level with the source.
+    pub level: SystemTime,
+    /// Whether this process writes.
+    pub leading: bool,
+}
+
+impl Progress {
+    /// Knows nothing yet.
+    pub fn unknown() -> Self {
+        Self {
+            passed: None,
+            serving: None,
+            level: SystemTime::now(),
+            leading: false,
+        }
+    }
+
+    /// What a checkpoint tells.
+    pub fn from_checkpoint(checkpoint: &Checkpoint, leading: bool) -> Self {
+        Self {
+            passed: Some(checkpoint.position)
+                .filter(|_| checkpoint.serving.is_some() && checkpoint.intact),
+            serving: checkpoint.serving,
+            level: checkpoint.level.to_system_time(),
+            leading,
+        }
+    }
+
+    /// The serving slot, when the serving state has passed a time.
+    pub fn slot_at(&self, time: Timestamp, field: &str) -> Option<Slot> {
+        self.passed.filter(|passed| *passed >= time)?;
+        self.serving.map(|generation| Slot::new(field, generation))
+    }
+
+    /// How long ago the serving state was level with the source.
+    pub fn behind(&self) -> Duration {
+        self.level.elapsed().unwrap_or_default()
+    }
+}

@@ -1,0 +1,225 @@
+//! Commands from any instance to the one that leads, through a collection.
+
+use std::time::Duration;
+
+use bson::{Bson, DateTime, Document, doc};
+use futures_util::TryStreamExt;
+use mongodb::Collection;
+
+use crate::Error;
+use crate::change::Event;
+
+use super::dead_letter::DeadLetter;
+use super::leader::{Ended, Leader};
+use super::store::Store;
+use super::{Projection, Replayed};
+
+/// How often a caller looks whether its command is done.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Dead letters read at once.
+const LETTERS_AT_ONCE: i64 = 100;
+
+pub(crate) const REBUILD: &str = "rebuild";
+pub(crate) const REPLAY: &str = "replay";
+
+/// Leaves a command for the leader and waits for its result.
+pub(crate) async fn request(
+    store: &Store,
+    projection: &str,
+    kind: &str,
+    nudge: impl Fn(),
+) -> Result<Document, Error> {
+    let failed = |source| Error::Database {
+        doing: "passing a command to the leader",
+        source,
+    };
+    let id = uuid::Uuid::new_v4().to_string();
+    let request = doc! { "_id": &id, "projection": projection, "kind": kind, "at": DateTime::now(), "result": Bson::Null };
+    store.requests.insert_one(request).await.map_err(failed)?;
+    nudge();
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let request = store
+            .requests
+            .find_one(doc! { "_id": &id })
+            .await
+            .map_err(failed)?;
+        let Some(mut request) = request else {
+            return Ok(Document::new());
+        };
+        if let Some(Bson::Document(result)) = request.remove("result") {
+            store
+                .requests
+                .delete_one(doc! { "_id": &id })
+                .await
+                .map_err(failed)?;
+            return Ok(result);
+        }
+    }
+}
+
+impl<P: Projection> Leader<'_, P> {
+    /// Serves the commands that wait.
+    pub async fn serve_requests(&mut self) -> Result<(), Ended> {
+        let failed = |source| {
+            Ended::Fault(Error::Database {
+                doing: "serving a command",
+                source,
+            })
+        };
+        let requests = self.member.store.requests.clone();
+        let open = doc! { "projection": self.member.projection.name(), "result": Bson::Null };
+        let open: Vec<Document> = requests
+            .find(open)
+            .sort(doc! { "at": 1 })
+            .await
+            .map_err(failed)?
+            .try_collect()
+            .await
+            .map_err(failed)?;
+        for request in open {
+            let Some(id) = request.get("_id") else {
+                continue;
+            };
+            match request.get_str("kind") {
+                Ok(REBUILD) => {
+                    self.serve_rebuild(id, request.get_i64("started").ok(), &requests)
+                        .await?
+                }
+                Ok(REPLAY) => {
+                    let Replayed {
+                        replayed,
+                        remaining,
+                    } = self.replay().await?;
+                    let result =
+                        doc! { "replayed": replayed as i64, "remaining": remaining as i64 };
+                    finish(&requests, id, result).await.map_err(failed)?;
+                }
+                _ => finish(&requests, id, doc! { "error": "unknown command" })
+                    .await
+                    .map_err(failed)?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn serve_rebuild(
+        &mut self,
+        id: &Bson,
+        started: Option<i64>,
+        requests: &Collection<Document>,
+    ) -> Result<(), Ended> {
+        let failed = |source| {
+            Ended::Fault(Error::Database {
+                doing: "serving a command",
+                source,
+            })
+        };
+        match started {
+            Some(generation) if self.checkpoint.serving >= Some(generation) => {
+                finish(requests, id, Document::new()).await.map_err(failed)
+            }
+            Some(_) => Ok(()),
+            None => {
+                if self.checkpoint.building.is_none() {
+                    self.begin_build_beside("a command").await?;
+                }
+                let started = doc! { "$set": { "started": self.checkpoint.generations } };
+                requests
+                    .update_one(doc! { "_id": id }, started)
+                    .await
+                    .map_err(failed)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Tries all dead letters again.
+    async fn replay(&mut self) -> Result<Replayed, Ended> {
+        let failed = |source| {
+            Ended::Fault(Error::Database {
+                doing: "reading the dead letters",
+                source,
+            })
+        };
+        let letters = self.member.store.dead_letters.clone();
+        let mut outcome = Replayed {
+            replayed: 0,
+            remaining: 0,
+        };
+        let mut after = Bson::MinKey;
+        loop {
+            let next =
+                doc! { "projection": self.member.projection.name(), "_id": { "$gt": &after } };
+            let page = letters
+                .find(next)
+                .sort(doc! { "_id": 1 })
+                .limit(LETTERS_AT_ONCE)
+                .await
+                .map_err(failed)?;
+            let page: Vec<DeadLetter> = page.try_collect().await.map_err(failed)?;
+            let Some(last) = page.last() else {
+                return Ok(outcome);
+            };
+            after = Bson::from(last.id);
+            for letter in &page {
+                let replayed = match self.targets_of_letter(letter).await.map_err(failed)? {
+                    Some(targets) => self.repair(&targets, vec![letter.id]).await?,
+                    None => false,
+                };
+                match replayed {
+                    true => outcome.replayed += 1,
+                    false => outcome.remaining += 1,
+                }
+            }
+        }
+    }
+
+    /// The targets that make up for a dead letter when they are computed anew; `None` while the
+    /// source document still cannot be read.
+    async fn targets_of_letter(
+        &self,
+        letter: &DeadLetter,
+    ) -> mongodb::error::Result<Option<Vec<Bson>>> {
+        let projection = &*self.member.projection;
+        let mut targets = letter.targets.clone();
+        let source = self
+            .member
+            .store
+            .database
+            .collection::<bson::RawDocumentBuf>(self.member.source.collection());
+        if let Some(present) = source.find_one(doc! { "_id": &letter.key }).await? {
+            let Ok(present) = bson::deserialize_from_slice::<P::Source>(present.as_bytes()) else {
+                return Ok(None);
+            };
+            targets.push(projection.target_of(&present));
+        }
+        if let Some(Ok(Event::Write(change))) =
+            letter.event.as_ref().map(|event| Event::read(event))
+        {
+            let images = [change.before, change.after].into_iter().flatten();
+            let readable = images.filter_map(|image| {
+                bson::deserialize_from_slice::<P::Source>(image.as_bytes()).ok()
+            });
+            targets.extend(readable.map(|source| projection.target_of(&source)));
+        }
+        let mut distinct: Vec<Bson> = Vec::with_capacity(targets.len());
+        for target in targets {
+            if !distinct.contains(&target) {
+                distinct.push(target);
+            }
+        }
+        Ok(Some(distinct))
+    }
+}
+
+async fn finish(
+    requests: &Collection<Document>,
+    id: &Bson,
+    result: Document,
+) -> mongodb::error::Result<()> {
+    requests
+        .update_one(doc! { "_id": id }, doc! { "$set": { "result": result } })
+        .await
+        .map(|_| ())
+}

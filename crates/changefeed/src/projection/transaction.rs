@@ -1,0 +1,334 @@
+//! The one way to write: data and checkpoint in one transaction, compared and set.
+
+use std::time::Duration;
+
+use bson::{Bson, DateTime, Document, doc, oid::ObjectId};
+use futures_util::TryStreamExt;
+use mongodb::ClientSession;
+use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::options::{ReadConcern, WriteConcern};
+
+use crate::{Error, marker};
+
+use super::Slot;
+use super::checkpoint::{Checkpoint, advance};
+use super::dead_letter::DeadLetter;
+use super::fold::{STALE, Statement};
+use super::store::{Store, repair_id};
+
+/// A commit whose outcome is unknown is asked for again this often.
+const COMMIT_ATTEMPTS: u32 = 20;
+const COMMIT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What one transaction writes beside the checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    /// Updates of targets.
+    pub statements: Vec<Statement>,
+    /// Events that are passed without being applied.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Targets to compute anew, each with the reason.
+    pub repairs: Vec<(Bson, &'static str)>,
+    /// Targets that were computed anew.
+    pub repaired: Vec<Bson>,
+    /// Dead letters that are settled.
+    pub settled: Vec<ObjectId>,
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Another leader went on: step down.
+    Superseded,
+    /// A passing fault: try again.
+    Transient(Error),
+    /// The server refuses these writes, because of this target if it says so.
+    Writes {
+        target: Option<Bson>,
+        reason: String,
+    },
+}
+
+impl Writes {
+    pub fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+            && self.dead_letters.is_empty()
+            && self.repairs.is_empty()
+            && self.repaired.is_empty()
+            && self.settled.is_empty()
+    }
+
+    /// Writes all of it and moves the checkpoint from `from` to `to`, or does nothing. Returns
+    /// whether there are targets to repair now.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing is written then, unless the outcome of the commit stayed unknown, which
+    /// the next compare-and-set finds out.
+    pub async fn commit(
+        &self,
+        store: &Store,
+        session: &mut ClientSession,
+        from: &Checkpoint,
+        to: &Checkpoint,
+    ) -> Result<bool, Refusal> {
+        if self.is_empty() {
+            let moved = advance(store, from, to, session)
+                .await
+                .map_err(Refusal::Transient)?;
+            return if moved {
+                Ok(false)
+            } else {
+                Err(Refusal::Superseded)
+            };
+        }
+        start(session).await?;
+        let written = self.write(store, session, from, to).await;
+        match written {
+            Ok(repairs) => {
+                marker::reach(marker::IN_TRANSACTION).await;
+                commit(session).await?;
+                marker::reach(marker::AFTER_COMMIT).await;
+                Ok(repairs)
+            }
+            Err(refusal) => {
+                abort(session).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        store: &Store,
+        session: &mut ClientSession,
+        from: &Checkpoint,
+        to: &Checkpoint,
+    ) -> Result<bool, Refusal> {
+        match advance(store, from, to, session).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Refusal::Superseded),
+            Err(Error::Database { source, .. }) => return Err(refusal(source)),
+            Err(error) => return Err(Refusal::Transient(error)),
+        }
+        update_targets(store, session, &self.statements).await?;
+        let mut repairs = self.repairs.clone();
+        repairs.extend(self.gone_stale(store, session).await?);
+        self.write_bookkeeping(store, session, &to.name, &repairs)
+            .await
+            .map_err(refusal)?;
+        Ok(!repairs.is_empty())
+    }
+
+    /// The targets whose fold asked to be computed anew.
+    async fn gone_stale(
+        &self,
+        store: &Store,
+        session: &mut ClientSession,
+    ) -> Result<Vec<(Bson, &'static str)>, Refusal> {
+        let mut stale = Vec::new();
+        for slot in self.slots_that_may_go_stale() {
+            let of_slot = |statement: &&Statement| statement.may_go_stale.as_ref() == Some(slot);
+            let targets = self
+                .statements
+                .iter()
+                .filter(of_slot)
+                .map(|statement| statement.target.clone());
+            let stale_now =
+                doc! { "_id": { "$in": targets.collect::<Vec<_>>() }, slot.path(STALE): true };
+            let found = store
+                .targets
+                .find(stale_now)
+                .projection(doc! { "_id": 1 })
+                .session(&mut *session);
+            let mut found = found.await.map_err(refusal)?;
+            let mut found = found.stream(session);
+            while let Some(mut target) = found.try_next().await.map_err(refusal)? {
+                stale.extend(
+                    target
+                        .remove("_id")
+                        .map(|target| (target, "the fold ran short")),
+                );
+            }
+        }
+        Ok(stale)
+    }
+
+    fn slots_that_may_go_stale(&self) -> Vec<&Slot> {
+        let mut slots: Vec<&Slot> = Vec::new();
+        for slot in self
+            .statements
+            .iter()
+            .filter_map(|statement| statement.may_go_stale.as_ref())
+        {
+            if !slots.contains(&slot) {
+                slots.push(slot);
+            }
+        }
+        slots
+    }
+
+    async fn write_bookkeeping(
+        &self,
+        store: &Store,
+        session: &mut ClientSession,
+        projection: &str,
+        repairs: &[(Bson, &'static str)],
+    ) -> mongodb::error::Result<()> {
+        if !self.dead_letters.is_empty() {
+            store
+                .dead_letters
+                .insert_many(&self.dead_letters)
+                .session(&mut *session)
+                .await?;
+        }
+        if !self.settled.is_empty() {
+            store
+                .dead_letters
+                .delete_many(doc! { "_id": { "$in": &self.settled } })
+                .session(&mut *session)
+                .await?;
+        }
+        if !self.repaired.is_empty() {
+            let ids: Vec<Document> = self
+                .repaired
+                .iter()
+                .map(|target| repair_id(projection, target))
+                .collect();
+            store
+                .repairs
+                .delete_many(doc! { "_id": { "$in": ids } })
+                .session(&mut *session)
+                .await?;
+        }
+        for (target, reason) in repairs {
+            let row = doc! { "$set": { "reason": *reason, "at": DateTime::now() } };
+            let insert = store
+                .repairs
+                .update_one(doc! { "_id": repair_id(projection, target) }, row);
+            insert.upsert(true).session(&mut *session).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Tries each statement in a transaction that is thrown away, and returns the targets that refuse.
+pub(crate) async fn probe(
+    store: &Store,
+    session: &mut ClientSession,
+    statements: &[Statement],
+) -> Result<Vec<(Bson, String)>, Refusal> {
+    let mut refused = Vec::new();
+    for statement in statements {
+        start(session).await?;
+        let tried = update_targets(store, session, std::slice::from_ref(statement)).await;
+        abort(session).await;
+        match tried {
+            Ok(()) => {}
+            Err(Refusal::Writes { reason, .. }) => refused.push((statement.target.clone(), reason)),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(refused)
+}
+
+async fn start(session: &mut ClientSession) -> Result<(), Refusal> {
+    let transaction = session.start_transaction();
+    let transaction = transaction
+        .read_concern(ReadConcern::snapshot())
+        .write_concern(WriteConcern::majority());
+    transaction.await.map_err(refusal)
+}
+
+async fn update_targets(
+    store: &Store,
+    session: &mut ClientSession,
+    statements: &[Statement],
+) -> Result<(), Refusal> {
+    if statements.is_empty() {
+        return Ok(());
+    }
+    let updates = statements.iter().map(|statement| {
+        Bson::from(doc! { "q": { "_id": &statement.target }, "u": &statement.update })
+    });
+    let updates: Vec<Bson> = updates.collect();
+    // One command with many statements: the bulk write of the driver needs MongoDB 8.0.
+    let command = doc! { "update": store.targets.name(), "updates": updates, "ordered": true };
+    let reply = store
+        .database
+        .run_command(command)
+        .session(session)
+        .await
+        .map_err(refusal)?;
+    match reply
+        .get_array("writeErrors")
+        .ok()
+        .and_then(|errors| errors.first())
+        .and_then(Bson::as_document)
+    {
+        None => Ok(()),
+        Some(error) => {
+            let index = error
+                .get_i32("index")
+                .ok()
+                .and_then(|index| usize::try_from(index).ok());
+            let target = index
+                .and_then(|index| statements.get(index))
+                .map(|statement| statement.target.clone());
+            Err(Refusal::Writes {
+                target,
+                reason: error
+                    .get_str("errmsg")
+                    .unwrap_or("no reason given")
+                    .to_owned(),
+            })
+        }
+    }
+}
+
+async fn commit(session: &mut ClientSession) -> Result<(), Refusal> {
+    let mut attempts = 1;
+    loop {
+        match session.commit_transaction().await {
+            Ok(()) => return Ok(()),
+            Err(error)
+                if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+                    && attempts < COMMIT_ATTEMPTS =>
+            {
+                attempts += 1;
+                tokio::time::sleep(COMMIT_PAUSE).await;
+            }
+            Err(source) => {
+                return Err(Refusal::Transient(Error::Database {
+                    doing: "committing a batch",
+                    source,
+                }));
+            }
+        }
+    }
+}
+
+async fn abort(session: &mut ClientSession) {
+    if let Err(error) = session.abort_transaction().await {
+        tracing::debug!(%error, "the transaction could not be aborted: the server will");
+    }
+}
+
+/// Tells faults that pass from refusals that stay.
+fn refusal(source: mongodb::error::Error) -> Refusal {
+    let refused_by_server = matches!(
+        source.kind.as_ref(),
+        mongodb::error::ErrorKind::Command(_)
+            | mongodb::error::ErrorKind::Write(_)
+            | mongodb::error::ErrorKind::InsertMany(_)
+    );
+    if refused_by_server && !source.contains_label(TRANSIENT_TRANSACTION_ERROR) {
+        return Refusal::Writes {
+            target: None,
+            reason: source.to_string(),
+        };
+    }
+    Refusal::Transient(Error::Database {
+        doing: "writing a batch",
+        source,
+    })
+}

@@ -1,0 +1,222 @@
+//! One change stream, read by a task of its own and kept open across faults.
+//!
+//! The driver does not support dropping its futures half-way, so nobody but this task polls the
+//! stream; events go out through a channel that is bounded by count and by bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bson::{Document, RawDocumentBuf, Timestamp};
+use mongodb::change_stream::ChangeStream;
+use mongodb::options::{ChangeStreamOptions, FullDocumentBeforeChangeType, FullDocumentType};
+use prometheus_client::metrics::counter::Counter;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::source::server_code;
+use crate::{ResumeToken, Source};
+
+/// How long the server waits for new events before it answers with an empty batch. Bounds how late
+/// the position of a quiet stream is known, and how long a dropped reader lingers.
+const AWAIT_TIME: Duration = Duration::from_millis(200);
+/// Events in one batch of the server's, at most (16 MB bound it as well).
+const BATCH_SIZE: u32 = 5000;
+/// Bytes of events that wait in the channel at most; a single larger event still passes.
+const BYTES_AHEAD_MAX: u32 = 32 << 20;
+/// The first wait before a failed stream is opened again; doubles up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Server codes after which a stream cannot go on from its token: `CloseChangeStream`,
+/// `InvalidResumeToken`, `ChangeStreamFatalError`, `ChangeStreamHistoryLost`, and
+/// `BSONObjectTooLarge` (an event of more than 16 MB).
+const LOST_CODES: [i32; 5] = [222, 260, 280, 286, 10_334];
+
+/// Where a stream begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Start {
+    /// After this event, or this place of a stream without events.
+    After(ResumeToken),
+    /// With the events of this time.
+    At(Timestamp),
+}
+
+/// What the reader hands over, in order.
+pub(crate) enum Signal {
+    /// An event.
+    Event(RawEvent),
+    /// There was nothing more at this place in the history.
+    Idle(ResumeToken),
+    /// The stream cannot go on from where it was; it has ended.
+    Lost(mongodb::error::Error),
+}
+
+/// An event as the server sent it.
+pub(crate) struct RawEvent {
+    pub document: RawDocumentBuf,
+    _room: OwnedSemaphorePermit,
+}
+
+/// What a stream is read with.
+#[derive(Clone)]
+pub(crate) struct Options {
+    /// Stages after `$changeStream`; must stay the same for one line of resume tokens.
+    pub pipeline: Vec<Document>,
+    /// Events read ahead at most.
+    pub ahead_count_max: usize,
+    /// Counts how often the stream was opened again.
+    pub restarts: Counter,
+}
+
+/// Starts a reader. It ends after [`Signal::Lost`] or when the receiver is dropped.
+pub(crate) fn read(source: &Source, start: Start, options: Options) -> mpsc::Receiver<Signal> {
+    let (sender, receiver) = mpsc::channel(options.ahead_count_max);
+    let bytes_ahead = Arc::new(Semaphore::new(BYTES_AHEAD_MAX as usize));
+    let reader = Reader {
+        source: source.clone(),
+        at: start,
+        options,
+        sender,
+        bytes_ahead,
+    };
+    tokio::spawn(reader.run());
+    receiver
+}
+
+struct Reader {
+    source: Source,
+    at: Start,
+    options: Options,
+    sender: mpsc::Sender<Signal>,
+    bytes_ahead: Arc<Semaphore>,
+}
+
+/// Why reading stopped.
+enum Stop {
+    ReceiverGone,
+    Failed(mongodb::error::Error),
+    Malformed(bson::error::Error),
+    Exhausted,
+}
+
+impl Reader {
+    async fn run(mut self) {
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let started = tokio::time::Instant::now();
+            match self.read_until_fault().await {
+                Stop::ReceiverGone => return,
+                Stop::Failed(error)
+                    if server_code(&error).is_some_and(|code| LOST_CODES.contains(&code)) =>
+                {
+                    // A receiver that is gone needs no word of it.
+                    let _ = self.sender.send(Signal::Lost(error)).await;
+                    return;
+                }
+                Stop::Failed(error) => {
+                    tracing::warn!(%error, collection = self.source.collection(), "the change stream broke: opening it again");
+                }
+                Stop::Malformed(error) => {
+                    tracing::error!(%error, "the change stream sent an event without its envelope: opening it again");
+                }
+                Stop::Exhausted => {
+                    tracing::info!(
+                        collection = self.source.collection(),
+                        "the change stream was closed: opening it again"
+                    );
+                }
+            }
+            self.options.restarts.inc();
+            if started.elapsed() > BACKOFF_MAX {
+                backoff = BACKOFF_MIN;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff) => {}
+                () = self.sender.closed() => return,
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn read_until_fault(&mut self) -> Stop {
+        let mut stream = match self.open().await {
+            Ok(stream) => stream,
+            Err(stop) => return stop,
+        };
+        loop {
+            let event = match stream.next_if_any().await {
+                Ok(event) => event,
+                Err(error) => return Stop::Failed(error),
+            };
+            let passed = match event {
+                Some(document) => self.pass_event(document).await,
+                None if !stream.is_alive() => return Stop::Exhausted,
+                None => self.pass_idle(stream.resume_token()).await,
+            };
+            if let Err(stop) = passed {
+                return stop;
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<ChangeStream<RawDocumentBuf>, Stop> {
+        let mut options = ChangeStreamOptions::default();
+        options.full_document = Some(FullDocumentType::WhenAvailable);
+        options.full_document_before_change = Some(FullDocumentBeforeChangeType::WhenAvailable);
+        options.batch_size = Some(BATCH_SIZE);
+        options.max_await_time = Some(AWAIT_TIME);
+        match &self.at {
+            // startAfter does all that resumeAfter does, and works after an invalidation too.
+            Start::After(token) => {
+                options.start_after = Some(token.to_driver().map_err(Stop::Malformed)?)
+            }
+            Start::At(time) => options.start_at_operation_time = Some(*time),
+        }
+        let watched = self.source.watched();
+        let stream = watched
+            .watch()
+            .pipeline(self.options.pipeline.clone())
+            .with_options(options)
+            .await;
+        Ok(stream.map_err(Stop::Failed)?.with_type())
+    }
+
+    async fn pass_event(&mut self, document: RawDocumentBuf) -> Result<(), Stop> {
+        let token = document.get_document("_id").map_err(Stop::Malformed)?;
+        self.at = Start::After(ResumeToken::from_raw(token));
+        let bytes = u32::try_from(document.as_bytes().len())
+            .unwrap_or(u32::MAX)
+            .min(BYTES_AHEAD_MAX);
+        let room = self
+            .bytes_ahead
+            .clone()
+            .acquire_many_owned(bytes)
+            .await
+            .map_err(|_| Stop::ReceiverGone)?;
+        let event = Signal::Event(RawEvent {
+            document,
+            _room: room,
+        });
+        self.sender
+            .send(event)
+            .await
+            .map_err(|_| Stop::ReceiverGone)
+    }
+
+    async fn pass_idle(
+        &mut self,
+        token: Option<mongodb::change_stream::event::ResumeToken>,
+    ) -> Result<(), Stop> {
+        if self.sender.is_closed() {
+            return Err(Stop::ReceiverGone);
+        }
+        let Some(token) = token else { return Ok(()) };
+        let token = ResumeToken::from_driver(&token).map_err(Stop::Malformed)?;
+        self.at = Start::After(token.clone());
+        self.sender
+            .send(Signal::Idle(token))
+            .await
+            .map_err(|_| Stop::ReceiverGone)
+    }
+}

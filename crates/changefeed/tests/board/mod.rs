@@ -1,0 +1,333 @@
+//! A small board under test: posts with the number and the newest of their comments.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::time::Duration;
+
+use bson::{Bson, Document, doc, oid::ObjectId};
+use changefeed::{
+    NetChange, OperationTime, Projection, ProjectionMetrics, Projector, ProjectorSettings, Slot,
+    Source, Unfoldable,
+};
+use embedded_mongo::TestDatabase;
+use futures_util::TryStreamExt;
+use mongodb::{Client, ClientSession, Collection, Database};
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
+
+/// Comments that a post shows.
+const SHOWN: i32 = 3;
+/// Longer than any condition of these tests takes to come true.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Comment {
+    #[serde(rename = "_id")]
+    pub id: i64,
+    pub post: i64,
+    pub text: String,
+}
+
+pub fn comment(id: i64, post: i64, text: &str) -> Comment {
+    Comment {
+        id,
+        post,
+        text: text.to_owned(),
+    }
+}
+
+/// Counts each post's comments and embeds the newest (by id).
+pub struct Newest {
+    database: Database,
+}
+
+impl Projection for Newest {
+    type Source = Comment;
+
+    fn name(&self) -> &str {
+        "newest"
+    }
+
+    fn target(&self) -> &str {
+        "posts"
+    }
+
+    fn field(&self) -> &str {
+        "feed"
+    }
+
+    fn target_of(&self, comment: &Comment) -> Bson {
+        Bson::from(comment.post)
+    }
+
+    fn empty(&self) -> Document {
+        doc! { "count": 0_i64, "newest": [] }
+    }
+
+    fn fold(
+        &self,
+        slot: &Slot,
+        changes: &[NetChange<'_, Comment>],
+    ) -> Result<Vec<Document>, Unfoldable> {
+        if changes
+            .iter()
+            .filter_map(|change| change.after)
+            .any(|comment| comment.text == "unfoldable")
+        {
+            return Err(Unfoldable("the text says so".to_owned()));
+        }
+        let delta: i64 = changes.iter().map(|change| i64::from(change.count())).sum();
+        let touched: Vec<Bson> = changes.iter().map(|change| change.key.clone()).collect();
+        let present = changes.iter().filter_map(|change| change.after);
+        let present: Vec<Document> = present
+            .map(|comment| doc! { "id": comment.id, "text": &comment.text })
+            .collect();
+        let others = doc! { "$filter": {
+            "input": slot.value("newest"),
+            "cond": { "$not": [{ "$in": ["$$this.id", { "$literal": touched }] }] },
+        } };
+        let all = doc! { "$concatArrays": [others, { "$literal": present }] };
+        let newest =
+            doc! { "$slice": [{ "$sortArray": { "input": all, "sortBy": { "id": -1 } } }, SHOWN] };
+        Ok(vec![
+            doc! { "count": { "$add": [slot.value("count"), delta] }, "newest": newest },
+            doc! { "stale": { "$lt": [
+                { "$size": slot.value("newest") },
+                { "$min": [slot.value("count"), SHOWN] },
+            ] } },
+        ])
+    }
+
+    async fn compute(
+        &self,
+        posts: &[Bson],
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<Vec<(Bson, Document)>> {
+        let stages = [
+            doc! { "$match": { "post": { "$in": posts }, "text": { "$type": "string" } } },
+            doc! { "$sort": { "_id": -1 } },
+            doc! { "$group": {
+                "_id": "$post",
+                "count": { "$sum": 1_i64 },
+                "newest": { "$push": { "id": "$_id", "text": "$text" } },
+            } },
+            doc! { "$project": { "count": 1, "newest": { "$slice": ["$newest", SHOWN] } } },
+        ];
+        let comments = self.database.collection::<Document>("comments");
+        let mut groups = comments.aggregate(stages).session(&mut *session).await?;
+        let groups: Vec<Document> = groups.stream(session).try_collect().await?;
+        let split = |mut group: Document| group.remove("_id").map(|post| (post, group));
+        Ok(groups.into_iter().filter_map(split).collect())
+    }
+
+    async fn locate(&self, slot: &Slot, key: &Bson) -> mongodb::error::Result<Option<Bson>> {
+        let showing = doc! { slot.path("newest.id"): key };
+        let post = self
+            .database
+            .collection::<Document>("posts")
+            .find_one(showing)
+            .await?;
+        Ok(post.and_then(|mut post| post.remove("_id")))
+    }
+}
+
+/// A database with posts, and what a test does to it.
+pub struct Board {
+    pub mongo: TestDatabase,
+    pub comments: Collection<Comment>,
+    pub posts: Collection<Document>,
+}
+
+impl Board {
+    pub async fn with_posts(count: i64) -> Self {
+        let mongo = embedded_mongo::test_database().await;
+        let database = mongo.database();
+        let board = Self {
+            comments: database.collection("comments"),
+            posts: database.collection("posts"),
+            mongo,
+        };
+        let posts = (1..=count).map(|id| doc! { "_id": id });
+        board
+            .posts
+            .insert_many(posts)
+            .await
+            .expect("the posts are stored");
+        board
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::with_uri_str(self.mongo.uri())
+            .await
+            .expect("the URI is well formed")
+    }
+
+    pub async fn source(&self) -> Source {
+        Source::new(self.client().await, self.mongo.database(), "comments")
+    }
+
+    pub async fn project(&self, settings: ProjectorSettings) -> Projector<Newest> {
+        self.project_with(settings, &mut Registry::default()).await
+    }
+
+    pub async fn project_with(
+        &self,
+        settings: ProjectorSettings,
+        registry: &mut Registry,
+    ) -> Projector<Newest> {
+        let database = self.client().await.database(self.mongo.name());
+        let metrics = ProjectionMetrics::register(registry, "newest");
+        let source = Source::new(self.client().await, database.clone(), "comments");
+        Projector::start(source, Newest { database }, settings, metrics)
+            .await
+            .expect("the projection starts")
+    }
+
+    pub async fn add(&self, comment: Comment) {
+        self.comments
+            .insert_one(comment)
+            .await
+            .expect("the comment is stored");
+    }
+
+    pub async fn edit(&self, id: i64, text: &str) {
+        let edited = self
+            .comments
+            .update_one(doc! { "_id": id }, doc! { "$set": { "text": text } })
+            .await;
+        assert_eq!(edited.expect("the comment is edited").matched_count, 1);
+    }
+
+    pub async fn delete(&self, id: i64) {
+        let deleted = self.comments.delete_one(doc! { "_id": id }).await;
+        assert_eq!(deleted.expect("the comment is deleted").deleted_count, 1);
+    }
+
+    /// The cluster's time now: every write so far is before it.
+    pub async fn now(&self) -> OperationTime {
+        let reply = self
+            .mongo
+            .database()
+            .run_command(doc! { "ping": 1 })
+            .await
+            .expect("the server answers");
+        OperationTime::from(
+            reply
+                .get_timestamp("operationTime")
+                .expect("a replica set's answer"),
+        )
+    }
+
+    /// The state of every post as the serving slot has it once everything so far has passed.
+    pub async fn projected(&self, projector: &Projector<Newest>) -> Vec<(i64, Document)> {
+        let slot = projector
+            .wait_until_passed(self.now().await, PATIENCE)
+            .await
+            .expect("the projection comes so far");
+        self.states(&slot).await
+    }
+
+    pub async fn states(&self, slot: &Slot) -> Vec<(i64, Document)> {
+        let posts: Vec<Document> = self
+            .posts
+            .find(doc! {})
+            .sort(doc! { "_id": 1 })
+            .await
+            .expect("the posts are read")
+            .try_collect()
+            .await
+            .expect("the posts are read");
+        let state = |post: &Document| {
+            let state = slot
+                .state_in(post)
+                .cloned()
+                .unwrap_or_else(|| doc! { "count": 0_i64, "newest": [] });
+            doc! { "count": &state["count"], "newest": &state["newest"] }
+        };
+        posts
+            .iter()
+            .map(|post| (post.get_i64("_id").expect("a post's id"), state(post)))
+            .collect()
+    }
+
+    /// The fold over the source, computed here.
+    pub async fn expected(&self) -> Vec<(i64, Document)> {
+        let raw = self.mongo.database().collection::<Document>("comments");
+        let mut comments: Vec<Document> = raw
+            .find(doc! { "text": { "$type": "string" } })
+            .await
+            .expect("the comments are read")
+            .try_collect()
+            .await
+            .expect("the comments are read");
+        comments.sort_by_key(|comment| {
+            std::cmp::Reverse(comment.get_i64("_id").expect("a comment's id"))
+        });
+        let posts: Vec<Document> = self
+            .posts
+            .find(doc! {})
+            .sort(doc! { "_id": 1 })
+            .await
+            .expect("the posts are read")
+            .try_collect()
+            .await
+            .expect("the posts are read");
+        let state = |id: i64| {
+            let own: Vec<&Document> = comments
+                .iter()
+                .filter(|comment| comment.get_i64("post").ok() == Some(id))
+                .collect();
+            let newest: Vec<Document> = own
+                .iter()
+                .take(3)
+                .map(|comment| doc! { "id": &comment["_id"], "text": &comment["text"] })
+                .collect();
+            doc! { "count": own.len() as i64, "newest": newest }
+        };
+        posts
+            .iter()
+            .map(|post| post.get_i64("_id").expect("a post's id"))
+            .map(|id| (id, state(id)))
+            .collect()
+    }
+
+    pub async fn assert_projected(&self, projector: &Projector<Newest>) {
+        let projected = self.projected(projector).await;
+        assert_eq!(
+            projected,
+            self.expected().await,
+            "the projection equals the fold over the source"
+        );
+    }
+
+    pub fn own(&self, name: &str) -> Collection<Document> {
+        self.mongo.database().collection(name)
+    }
+}
+
+/// Settings that make rare things happen soon.
+pub fn brisk() -> ProjectorSettings {
+    ProjectorSettings {
+        heartbeat: Duration::from_millis(50),
+        lease: Duration::from_millis(1500),
+        idle_checkpoint: Duration::from_millis(50),
+        audit_interval: Duration::ZERO,
+        build_chunk: 2,
+        ..ProjectorSettings::default()
+    }
+}
+
+/// Waits until a condition holds.
+pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited in vain until {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub fn unique() -> String {
+    ObjectId::new().to_hex()
+}
