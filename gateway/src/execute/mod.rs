@@ -1,36 +1,188 @@
 //! A prepared operation -> response bytes.
 
+mod absorb;
+mod field_error;
+mod leaf;
+mod merge;
+mod read;
+mod render;
+mod represent;
+mod request;
+mod store;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use http::HeaderMap;
 
 use crate::{
-    error::{Code, RequestError},
     graph::Graph,
-    prepare::Prepared,
+    prepare::{Prepared, plan::Step},
     request::ClientContext,
-    response::GraphqlResponse,
+    response::{GraphqlResponse, ResponseKind},
+    subgraphs::{Answer, FetchError},
     variables::Variables,
 };
+use field_error::FieldError;
+use render::Renderer;
+use request::Request;
+use store::{ObjectId, Store};
 
 /// Executes a query or a mutation.
 pub async fn operation(
-    _graph: &Graph,
-    _prepared: &Arc<Prepared>,
-    _variables: &Variables,
-    _client: &ClientContext,
+    graph: &Graph,
+    prepared: &Arc<Prepared>,
+    variables: &Variables,
+    client: &ClientContext,
 ) -> GraphqlResponse {
-    RequestError::new(Code::InternalServerError, "not built yet").into_response()
+    let mut run = Run::new(graph, prepared, variables, client);
+    run.steps(None).await;
+    run.respond()
 }
 
 /// Completes one event of a subscription: `payload` is the subgraph's GraphQL response
 /// (`{"data": ...}`, perhaps with `errors`); the rest of the selection comes from other subgraphs.
 pub async fn event(
-    _graph: &Graph,
-    _prepared: &Arc<Prepared>,
-    _variables: &Variables,
-    _payload: Bytes,
-    _client: &ClientContext,
+    graph: &Graph,
+    prepared: &Arc<Prepared>,
+    variables: &Variables,
+    payload: Bytes,
+    client: &ClientContext,
 ) -> GraphqlResponse {
-    RequestError::new(Code::InternalServerError, "not built yet").into_response()
+    let mut run = Run::new(graph, prepared, variables, client);
+    run.steps(Some(payload)).await;
+    run.respond()
+}
+
+/// One execution.
+struct Run<'a> {
+    graph: &'a Graph,
+    prepared: &'a Prepared,
+    variables: &'a Variables,
+    client: &'a ClientContext,
+    store: Store,
+    root: ObjectId,
+    errors: Vec<FieldError>,
+    to_client: HeaderMap,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        graph: &'a Graph,
+        prepared: &'a Prepared,
+        variables: &'a Variables,
+        client: &'a ClientContext,
+    ) -> Self {
+        let mut store = Store::default();
+        let root = store.add_object(crate::graph::types::TypeId::UNKNOWN, std::iter::empty());
+        Self {
+            graph,
+            prepared,
+            variables,
+            client,
+            store,
+            root,
+            errors: Vec::new(),
+            to_client: HeaderMap::new(),
+        }
+    }
+
+    /// Runs every step as soon as those it waits for are done. A subscription's event is the first
+    /// step's answer.
+    async fn steps(&mut self, event: Option<Bytes>) {
+        let steps = &self.prepared.plan.steps;
+        let mut waits: Vec<usize> = steps.iter().map(|step| step.waits_for).collect();
+        // Kept so that the earliest step is taken first.
+        let mut ready: Vec<usize> = (0..steps.len()).rev().filter(|step| waits[*step] == 0).collect();
+        if let Some(payload) = event
+            && let Some(first) = ready.pop()
+        {
+            self.absorb_event(&steps[first], payload);
+            done(&steps[first], &mut waits, &mut ready);
+        }
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            while let Some(index) = ready.pop() {
+                let step = &steps[index];
+                match self.request(step) {
+                    Some(request) => in_flight.push(send(self.graph, step, request, self.client)),
+                    None => done(step, &mut waits, &mut ready),
+                }
+            }
+            let Some((step, request, answer)) = in_flight.next().await else { break };
+            self.absorb(step, &request, answer);
+            done(step, &mut waits, &mut ready);
+        }
+    }
+
+    fn respond(self) -> GraphqlResponse {
+        let introspection = match &self.prepared.introspection {
+            None => Vec::new(),
+            Some(introspection) => {
+                match introspection.answer(self.graph, self.variables.json()) {
+                    Ok(answer) => answer,
+                    Err(refusal) => return refusal.into_response(),
+                }
+            }
+        };
+        let mut store = self.store;
+        let mut out = Vec::with_capacity(store.source_bytes() + 64);
+        out.extend_from_slice(b"{\"data\":");
+        let mut renderer = Renderer {
+            store: &mut store,
+            types: &self.graph.types,
+            projection: &self.prepared.projection,
+            variables: self.variables,
+            keys: &self.prepared.plan.keys,
+            introspection: &introspection,
+            errors: self.errors,
+            out,
+            epoch: 1,
+        };
+        renderer.data(self.root);
+        let Renderer { mut out, errors, .. } = renderer;
+        if !errors.is_empty() {
+            let mut text = String::from(",\"errors\":[");
+            for (index, error) in errors.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                error.write(&self.prepared.plan.keys, &mut text);
+            }
+            text.push(']');
+            out.extend_from_slice(text.as_bytes());
+        }
+        out.push(b'}');
+        GraphqlResponse {
+            body: Bytes::from(out),
+            kind: ResponseKind::Executed,
+            refused: None,
+            headers: self.to_client,
+        }
+    }
+}
+
+/// Wakes the steps that waited for `step` alone.
+fn done(step: &Step, waits: &mut [usize], ready: &mut Vec<usize>) {
+    for waiting in step.wakes.iter().rev() {
+        waits[*waiting] -= 1;
+        if waits[*waiting] == 0 {
+            ready.push(*waiting);
+        }
+    }
+}
+
+async fn send<'s>(
+    graph: &Graph,
+    step: &'s Step,
+    request: Request,
+    client: &ClientContext,
+) -> (&'s Step, Request, Result<Answer, FetchError>) {
+    let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
+    let rules = &graph.settings.header_rules;
+    let headers = rules.request(subgraph.name(), &client.headers);
+    let answer =
+        subgraph.send(&request.body, &headers, step.is_mutation, !rules.is_empty()).await;
+    (step, request, answer)
 }

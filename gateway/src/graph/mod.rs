@@ -1,6 +1,22 @@
 //! A supergraph made ready: API schema, planner, subgraphs, introspection.
 
-use crate::settings::Settings;
+mod api_schema;
+mod subgraph_table;
+pub mod types;
+
+use std::sync::Arc;
+
+use apollo_compiler::{
+    Name, Schema, collections::HashMap, schema::Implementers, validation::Valid,
+};
+use tokio::sync::Semaphore;
+
+use crate::{
+    prepare::{cache::PreparedCache, planner::Planner},
+    settings::Settings,
+    subgraphs::Subgraph,
+};
+use types::TypeTable;
 
 /// Why a supergraph cannot be served. The text names the place in the SDL where it can.
 #[derive(Debug, thiserror::Error)]
@@ -9,9 +25,9 @@ pub enum SupergraphError {
     #[error("the supergraph is not valid SDL: {0}")]
     Invalid(String),
     /// SDL without the join specification's parts.
-    #[error("the supergraph names no subgraphs: {0}")]
-    NotASupergraph(String),
-    /// A subgraph without an address, neither in the SDL nor in the settings.
+    #[error("this is not a supergraph: {0}")]
+    NotASupergraph(&'static str),
+    /// A subgraph without a usable address, neither in the SDL nor in the settings.
     #[error("subgraph {subgraph}: {reason}")]
     Address {
         /// Its name.
@@ -26,7 +42,15 @@ pub enum SupergraphError {
 
 /// A supergraph made ready to answer operations.
 pub struct Graph {
-    settings: Settings,
+    pub(crate) settings: Settings,
+    pub(crate) api: Valid<Schema>,
+    pub(crate) implementers: HashMap<Name, Implementers>,
+    pub(crate) types: TypeTable,
+    pub(crate) planner: Planner,
+    pub(crate) subgraphs: Vec<Subgraph>,
+    pub(crate) prepared: PreparedCache,
+    /// A permit for each operation being prepared.
+    pub(crate) preparing: Arc<Semaphore>,
 }
 
 impl Graph {
@@ -35,8 +59,25 @@ impl Graph {
     ///
     /// # Errors
     /// When the SDL is not a supergraph that can be served.
-    pub fn load(_sdl: &str, settings: Settings) -> Result<Self, SupergraphError> {
-        Ok(Self { settings })
+    pub fn load(sdl: &str, settings: Settings) -> Result<Self, SupergraphError> {
+        let supergraph = Schema::parse(sdl, "supergraph.graphql")
+            .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
+        let subgraphs = subgraph_table::read(&supergraph, &settings.subgraphs)?;
+        let api = api_schema::api_schema(&supergraph)
+            .validate()
+            .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
+        Ok(Self {
+            types: TypeTable::new(&supergraph, &api),
+            implementers: api.implementers_map(),
+            planner: Planner::new(sdl)?,
+            prepared: PreparedCache::new(settings.prepared_operations_max),
+            preparing: Arc::new(Semaphore::new(
+                std::thread::available_parallelism().map_or(1, usize::from),
+            )),
+            api,
+            subgraphs,
+            settings,
+        })
     }
 
     /// As it was told.
@@ -44,9 +85,18 @@ impl Graph {
         &self.settings
     }
 
+    /// What clients see, as SDL.
+    pub fn api_sdl(&self) -> String {
+        self.api.to_string()
+    }
+
     /// A subgraph's name and address, by its place in the graph.
-    pub fn subgraph(&self, _index: SubgraphIndex) -> SubgraphAddress<'_> {
-        SubgraphAddress { name: "", url: "" }
+    pub fn subgraph(&self, index: SubgraphIndex) -> SubgraphAddress<'_> {
+        let subgraph = &self.subgraphs[usize::from(index.0)];
+        SubgraphAddress {
+            name: subgraph.name(),
+            url: subgraph.url(),
+        }
     }
 }
 

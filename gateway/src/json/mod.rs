@@ -1,3 +1,4 @@
 //! Reading and writing JSON without unescaping it.
 
+pub mod scan;
 pub mod write;

@@ -1,1 +1,168 @@
 //! One request to one subgraph, over kept connections.
+//!
+//! HTTP/1.1 by our own hand, on the request's own task: no connection task to wake, one write for
+//! the request, the body read into the buffer that the executor keeps. Decision page:
+//! `docs/decisions/subgraph-client.md`.
+
+mod connection;
+mod pool;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
+
+use crate::settings::SubgraphSettings;
+use pool::Pool;
+
+/// A subgraph and the connections to it.
+pub struct Subgraph {
+    name: String,
+    url: String,
+    /// The request line and the headers that never change.
+    head: Vec<u8>,
+    timeout: Duration,
+    body_bytes_max: usize,
+    pool: Pool,
+}
+
+/// A subgraph's answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers, if they were wanted.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No connection.
+    #[error("no connection: {0}")]
+    Connect(#[source] std::io::Error),
+    /// The connection broke on the way.
+    #[error("the connection broke: {0}")]
+    Io(#[source] std::io::Error),
+    /// The subgraph closed the connection before any byte of an answer.
+    #[error("the connection was closed before an answer")]
+    ClosedBeforeAnswer,
+    /// What came is not HTTP/1.1, or a part of it that was not asked for.
+    #[error("the answer is not HTTP: {0}")]
+    Protocol(&'static str),
+    /// The time limit passed.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The body is larger than allowed.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+impl Subgraph {
+    /// A subgraph at `url` (`http://host:port/path`). Nothing is connected yet.
+    pub fn new(name: &str, url: &str, settings: &SubgraphSettings) -> Result<Self, String> {
+        if url.is_empty() {
+            let key = crate::settings::address_key(name);
+            return Err(format!(
+                "it has no address; SUBGRAPH_URL_{key} can give it one"
+            ));
+        }
+        let uri: Uri = url
+            .parse()
+            .map_err(|error| format!("{url} is not an address: {error}"))?;
+        let authority = uri
+            .authority()
+            .ok_or_else(|| format!("{url} has no host"))?;
+        if uri.scheme_str() != Some("http") {
+            return Err(format!("{url}: only http:// addresses are supported"));
+        }
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path.is_empty() { "/" } else { path };
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        let port = authority.port_u16().unwrap_or(80);
+        Ok(Self {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            head: format!(
+                "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+                 accept: application/graphql-response+json, application/json\r\n",
+                authority.as_str().rsplit('@').next().unwrap_or_default(),
+            )
+            .into_bytes(),
+            timeout: settings.timeout,
+            body_bytes_max: settings.body_bytes_max,
+            pool: Pool::new(
+                host.to_owned(),
+                port,
+                settings.connect_timeout,
+                settings.idle_timeout,
+            ),
+        })
+    }
+
+    /// Its name in the supergraph.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its GraphQL endpoint.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends one GraphQL request. A query whose kept connection turns out to be closed before any
+    /// byte of the answer is sent once more; a mutation never is.
+    ///
+    /// # Errors
+    /// When there is no whole answer within the limits.
+    pub async fn send(
+        &self,
+        body: &[u8],
+        headers: &HeaderMap,
+        is_mutation: bool,
+        want_headers: bool,
+    ) -> Result<Answer, FetchError> {
+        let head = self.request_head(body.len(), headers);
+        let exchange = async {
+            let mut connection = self.pool.take().await?;
+            let may_repeat = connection.was_used() && !is_mutation;
+            let first = connection
+                .exchange(&head, body, want_headers, self.body_bytes_max)
+                .await;
+            let answer = match first {
+                Err(FetchError::ClosedBeforeAnswer) if may_repeat => {
+                    connection = self.pool.connect().await?;
+                    connection
+                        .exchange(&head, body, want_headers, self.body_bytes_max)
+                        .await?
+                }
+                first => first?,
+            };
+            self.pool.put_back(connection);
+            Ok(answer)
+        };
+        tokio::time::timeout(self.timeout, exchange)
+            .await
+            .unwrap_or(Err(FetchError::Timeout(self.timeout)))
+    }
+
+    fn request_head(&self, body_bytes: usize, headers: &HeaderMap) -> Vec<u8> {
+        let mut head = Vec::with_capacity(self.head.len() + 64);
+        head.extend_from_slice(&self.head);
+        for (name, value) in headers {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"content-length: ");
+        head.extend_from_slice(itoa::Buffer::new().format(body_bytes).as_bytes());
+        head.extend_from_slice(b"\r\n\r\n");
+        head
+    }
+}

@@ -1,0 +1,278 @@
+//! Letting a subgraph's answer become part of the response: its data, its errors, its failure.
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use super::{
+    Run,
+    field_error::{self, ERRORS_MAX, Failure, SubgraphError, SubgraphPathItem},
+    merge::{self, PathItem},
+    read::{self, SubgraphResponse},
+    request::Request,
+    store::Value,
+};
+use crate::{
+    prepare::plan::{EntityFetch, Merge, PathSegment, Step},
+    subgraphs::{Answer, FetchError},
+};
+
+/// A failed request is told at so many of the places that it leaves without a value.
+const PLACES_OF_A_FAILURE_MAX: usize = 100;
+
+impl Run<'_> {
+    /// Takes in the answer of `step`, whatever it is.
+    pub fn absorb(&mut self, step: &Step, request: &Request, answer: Result<Answer, FetchError>) {
+        match answer {
+            Ok(answer) => {
+                let name = self.graph.subgraph(step.subgraph).name;
+                let rules = &self.graph.settings.header_rules;
+                rules.response(name, &answer.headers, &mut self.to_client);
+                if let Err(failure) = self.absorb_body(step, request, answer.status, answer.body) {
+                    self.fetch_failed(step, request, &failure);
+                }
+            }
+            Err(error) => self.fetch_failed(step, request, &Failure::Fetch(error)),
+        }
+    }
+
+    /// Takes in a subscription's event as the answer of its first step.
+    pub fn absorb_event(&mut self, step: &Step, payload: Bytes) {
+        let request = Request { body: Bytes::new(), entities: Vec::new() };
+        if let Err(failure) = self.absorb_body(step, &request, 200, payload) {
+            self.fetch_failed(step, &request, &failure);
+        }
+    }
+
+    fn absorb_body(
+        &mut self,
+        step: &Step,
+        request: &Request,
+        status: u16,
+        body: Bytes,
+    ) -> Result<(), Failure> {
+        let prepared = self.prepared;
+        let types = &self.graph.types;
+        let is_success = (200..300).contains(&status);
+        let response = read::read(body, step.shape, &prepared.plan, types, &mut self.store)
+            .map_err(|malformed| match is_success {
+                true => Failure::Malformed(malformed.to_string()),
+                false => Failure::Status(status),
+            })?;
+        if !response.has_data && response.errors.is_none() {
+            return Err(match is_success {
+                true => Failure::Malformed("it has neither data nor errors".into()),
+                false => Failure::Status(status),
+            });
+        }
+        // Errors first: their paths are told by where the objects are now.
+        if let Some(errors) = &response.errors {
+            self.subgraph_errors(step, request, errors);
+        }
+        self.absorb_data(step, request, &response);
+        Ok(())
+    }
+
+    fn absorb_data(&mut self, step: &Step, request: &Request, response: &SubgraphResponse) {
+        let Value::Object(data) = response.data else { return };
+        let types = &self.graph.types;
+        match &step.merge {
+            Merge::Root { renames } => {
+                merge::rename(&mut self.store, response.data, renames);
+                merge::merge(&mut self.store, types, self.root, data);
+            }
+            Merge::Reentry { path, renames } => {
+                merge::rename(&mut self.store, response.data, renames);
+                let targets =
+                    merge::objects_at(&mut self.store, Value::Object(self.root), path);
+                for target in targets {
+                    let copy = merge::deep_copy(&mut self.store, response.data);
+                    if let Value::Object(copy) = copy {
+                        merge::merge(&mut self.store, types, target, copy);
+                    }
+                }
+            }
+            Merge::Entities(fetches) => {
+                for (index, fetch) in fetches.iter().enumerate() {
+                    let entities =
+                        self.store.get(data, fetch.key, index).unwrap_or(Value::Null);
+                    merge::rename(&mut self.store, entities, &fetch.renames);
+                    self.absorb_entities(fetch, &request.entities[index], entities);
+                }
+            }
+        }
+    }
+
+    fn absorb_entities(
+        &mut self,
+        fetch: &EntityFetch,
+        awaited: &[super::request::Awaited],
+        entities: Value,
+    ) {
+        let Value::List(entities) = entities else { return };
+        // Entities handed out before, by target (one for all where those may share) and number.
+        let mut given: FxHashMap<(usize, usize), Value> = FxHashMap::default();
+        let mut first_target: FxHashMap<usize, usize> = FxHashMap::default();
+        for awaited in awaited {
+            let original = self.store.entry(entities, awaited.entity);
+            let target = if fetch.shares_across_targets { 0 } else { awaited.target };
+            let may_share = fetch.targets[awaited.target].may_share;
+            let known = given.get(&(target, awaited.entity)).copied().filter(|_| may_share);
+            let entity = match known {
+                Some(entity) => entity,
+                // The first to get it gets it as it was read; others, copies of that state.
+                None if !first_target.contains_key(&awaited.entity) => original,
+                None => merge::deep_copy(&mut self.store, original),
+            };
+            first_target.entry(awaited.entity).or_insert(target);
+            given.insert((target, awaited.entity), entity);
+            if let Value::Object(entity) = entity {
+                merge::merge(&mut self.store, &self.graph.types, awaited.object, entity);
+            }
+        }
+    }
+
+    fn subgraph_errors(&mut self, step: &Step, request: &Request, errors: &[u8]) {
+        let service = self.graph.subgraph(step.subgraph).name;
+        for error in SubgraphError::read_all(errors) {
+            for path in self.client_paths(step, request, &error.path) {
+                if self.errors.len() >= ERRORS_MAX {
+                    return;
+                }
+                self.errors.push(error.at(self.graph, service, path));
+            }
+        }
+    }
+
+    /// The places in the client's response that a path in the subgraph's response stands for; at
+    /// least one, which may be the root.
+    fn client_paths(
+        &self,
+        step: &Step,
+        request: &Request,
+        path: &[SubgraphPathItem],
+    ) -> Vec<Vec<PathItem>> {
+        let keys = &self.prepared.plan.keys;
+        let rest = |path: &[SubgraphPathItem]| -> Vec<PathItem> {
+            let item = |item: &SubgraphPathItem| match item {
+                SubgraphPathItem::Index(index) => PathItem::Index(*index),
+                SubgraphPathItem::Name(name) => self.key_path_item(step, name),
+            };
+            path.iter().map(item).collect()
+        };
+        match &step.merge {
+            Merge::Root { .. } => vec![rest(path)],
+            Merge::Reentry { path: base, .. } => {
+                let mut places = self.places(base);
+                for place in &mut places {
+                    place.extend(rest(path));
+                }
+                if places.is_empty() { vec![Vec::new()] } else { places }
+            }
+            Merge::Entities(fetches) => {
+                let (field, entity, below) = match path {
+                    [SubgraphPathItem::Name(field), SubgraphPathItem::Index(entity), below @ ..] => {
+                        (Some(field), Some(*entity), below)
+                    }
+                    [SubgraphPathItem::Name(field), ..] => (Some(field), None, &[][..]),
+                    _ => (None, None, &[][..]),
+                };
+                let mut paths = Vec::new();
+                for (index, fetch) in fetches.iter().enumerate() {
+                    if field.is_some_and(|field| *keys[fetch.key.0 as usize] != **field) {
+                        continue;
+                    }
+                    for awaited in &request.entities[index] {
+                        if entity.is_some_and(|entity| entity != awaited.entity) {
+                            continue;
+                        }
+                        let base = &fetch.targets[awaited.target].path;
+                        self.places_of(base, awaited.object, &mut paths);
+                        if entity.is_none() {
+                            break;
+                        }
+                    }
+                }
+                for path in &mut paths {
+                    path.extend(rest(below));
+                }
+                if paths.is_empty() { vec![Vec::new()] } else { paths }
+            }
+        }
+    }
+
+    /// A name in a subgraph's path as the client knows it: internal aliases are undone.
+    fn key_path_item(&self, step: &Step, name: &str) -> PathItem {
+        let keys = &self.prepared.plan.keys;
+        let renames = match &step.merge {
+            Merge::Root { renames } | Merge::Reentry { renames, .. } => vec![renames],
+            Merge::Entities(fetches) => fetches.iter().map(|fetch| &fetch.renames).collect(),
+        };
+        let rename = renames
+            .into_iter()
+            .flatten()
+            .find(|rename| *keys[rename.from.0 as usize] == *name)
+            .map(|rename| PathItem::Key(rename.to));
+        let known = || {
+            let key = keys.iter().position(|key| **key == *name)?;
+            Some(PathItem::Key(crate::prepare::plan::Key(key as u32)))
+        };
+        rename.or_else(known).unwrap_or_else(|| PathItem::Name(name.to_owned()))
+    }
+
+    /// Every place of the objects at a path, up to a limit.
+    fn places(&self, path: &[PathSegment]) -> Vec<Vec<PathItem>> {
+        let mut places = Vec::new();
+        let root = Value::Object(self.root);
+        merge::places_at(&self.store, root, path, &mut Vec::new(), &mut |place, _| {
+            places.push(place.to_vec());
+            places.len() < PLACES_OF_A_FAILURE_MAX
+        });
+        places
+    }
+
+    /// The places at a path that hold this very object.
+    fn places_of(
+        &self,
+        path: &[PathSegment],
+        object: super::store::ObjectId,
+        places: &mut Vec<Vec<PathItem>>,
+    ) {
+        let root = Value::Object(self.root);
+        merge::places_at(&self.store, root, path, &mut Vec::new(), &mut |place, found| {
+            if found == object && !places.iter().any(|other| other == place) {
+                places.push(place.to_vec());
+            }
+            places.len() < PLACES_OF_A_FAILURE_MAX
+        });
+    }
+
+    /// Tells that a whole request failed, at the places that it leaves without a value.
+    pub fn fetch_failed(&mut self, step: &Step, request: &Request, failure: &Failure) {
+        let subgraph = self.graph.subgraph(step.subgraph);
+        tracing::warn!(subgraph.name, subgraph.url, error = %failure, "a subgraph request failed");
+        let places = match &step.merge {
+            Merge::Root { .. } => {
+                step.root_keys.iter().map(|key| vec![PathItem::Key(*key)]).collect()
+            }
+            Merge::Reentry { path, .. } => self.places(path),
+            Merge::Entities(fetches) => {
+                let mut places = Vec::new();
+                for (fetch, awaited) in fetches.iter().zip(&request.entities) {
+                    for awaited in awaited {
+                        if places.len() < PLACES_OF_A_FAILURE_MAX {
+                            let path = &fetch.targets[awaited.target].path;
+                            self.places_of(path, awaited.object, &mut places);
+                        }
+                    }
+                }
+                places
+            }
+        };
+        for place in places {
+            if self.errors.len() < ERRORS_MAX {
+                let error = field_error::fetch_failed(self.graph, subgraph.name, failure, place);
+                self.errors.push(error);
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Errors of an executed operation, in the client's terms.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::merge::PathItem;
+use crate::{error::Code, graph::Graph, json::write, subgraphs::FetchError};
+
+/// Errors beyond these are dropped: one broken list must not make the answer endless.
+pub const ERRORS_MAX: usize = 1_000;
+
+/// One entry of the response's `errors`.
+#[derive(Clone, Debug)]
+pub struct FieldError {
+    /// What happened.
+    pub message: Cow<'static, str>,
+    /// Where, from the root of the response.
+    pub path: Vec<PathItem>,
+    /// `extensions.code`, unless `extensions` has one.
+    pub code: Code,
+    /// `extensions.service`: the subgraph that is at fault.
+    pub service: Option<String>,
+    /// A subgraph's own extensions, as JSON texts.
+    pub extensions: BTreeMap<String, Box<RawValue>>,
+}
+
+impl FieldError {
+    /// An error of the gateway's own.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>, path: Vec<PathItem>) -> Self {
+        Self {
+            message: message.into(),
+            path,
+            code,
+            service: None,
+            extensions: BTreeMap::new(),
+        }
+    }
+
+    /// Whether this error explains a null at `path`: it stands there, above or below.
+    pub fn explains(&self, path: &[PathItem]) -> bool {
+        self.path.iter().zip(path).all(|(a, b)| a == b)
+    }
+
+    /// Appends the error as JSON; `keys` are the plan's.
+    pub fn write(&self, keys: &[Box<str>], out: &mut String) {
+        out.push_str("{\"message\":");
+        write::string(out, &self.message);
+        if !self.path.is_empty() {
+            out.push_str(",\"path\":[");
+            for (index, item) in self.path.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                match item {
+                    PathItem::Key(key) => {
+                        write::string(out, keys.get(key.0 as usize).map_or("", |name| name));
+                    }
+                    PathItem::Name(name) => write::string(out, name),
+                    PathItem::Index(index) => out.push_str(itoa::Buffer::new().format(*index)),
+                }
+            }
+            out.push(']');
+        }
+        out.push_str(",\"extensions\":{");
+        if !self.extensions.contains_key("code") {
+            out.push_str("\"code\":\"");
+            out.push_str(self.code.as_str());
+            out.push('"');
+        }
+        for (name, value) in &self.extensions {
+            comma(out);
+            write::string(out, name);
+            out.push(':');
+            out.push_str(value.get());
+        }
+        if let Some(service) = &self.service
+            && !self.extensions.contains_key("service")
+        {
+            comma(out);
+            out.push_str("\"service\":");
+            write::string(out, service);
+        }
+        out.push_str("}}");
+    }
+}
+
+fn comma(out: &mut String) {
+    if !out.ends_with('{') {
+        out.push(',');
+    }
+}
+
+/// An error as a subgraph wrote it.
+#[derive(Debug, Deserialize)]
+pub struct SubgraphError {
+    #[serde(default)]
+    message: String,
+    /// Where in the subgraph's own response.
+    #[serde(default, deserialize_with = "lenient")]
+    pub path: Vec<SubgraphPathItem>,
+    #[serde(default, deserialize_with = "lenient")]
+    extensions: BTreeMap<String, Box<RawValue>>,
+}
+
+/// A step of a subgraph's path.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum SubgraphPathItem {
+    /// Into a list.
+    Index(usize),
+    /// Into a field.
+    Name(String),
+}
+
+/// Something malformed in an error is as if it was not there: the message still counts.
+fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::de::DeserializeOwned + Default,
+{
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).unwrap_or_default())
+}
+
+impl SubgraphError {
+    /// Reads a response's `errors`.
+    pub fn read_all(json: &[u8]) -> Vec<Self> {
+        serde_json::from_slice(json).unwrap_or_else(|_| {
+            vec![Self {
+                message: "the subgraph reported errors in a form that is none of GraphQL's".into(),
+                path: Vec::new(),
+                extensions: BTreeMap::new(),
+            }]
+        })
+    }
+
+    /// The error as clients see it, at `path`.
+    pub fn at(&self, graph: &Graph, service: &str, path: Vec<PathItem>) -> FieldError {
+        let is_masked = graph.settings.mask_subgraph_errors;
+        let mut extensions = BTreeMap::new();
+        for (name, value) in &self.extensions {
+            if !is_masked || name == "code" {
+                extensions.insert(name.clone(), value.clone());
+            }
+        }
+        FieldError {
+            message: if is_masked {
+                "the subgraph reported an error".into()
+            } else {
+                self.message.clone().into()
+            },
+            path,
+            code: Code::DownstreamServiceError,
+            service: Some(service.to_owned()),
+            extensions,
+        }
+    }
+}
+
+/// A whole request that failed, as clients see it at one place.
+pub fn fetch_failed(graph: &Graph, service: &str, failure: &Failure, path: Vec<PathItem>) -> FieldError {
+    let message = if graph.settings.mask_subgraph_errors {
+        format!("subgraph \"{service}\" gave no answer")
+    } else {
+        format!("subgraph \"{service}\" gave no answer: {failure}")
+    };
+    let mut error = FieldError::new(failure.code(), message, path);
+    error.service = Some(service.to_owned());
+    error
+}
+
+/// Why a request brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// There was no answer.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The answer is not a GraphQL response.
+    #[error("{0}")]
+    Malformed(String),
+    /// The answer is an HTTP error without a GraphQL response.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// It would have asked for more entities than are allowed.
+    #[error("more than {0} entities in one request")]
+    TooManyRepresentations(usize),
+}
+
+impl Failure {
+    fn code(&self) -> Code {
+        match self {
+            Self::Fetch(FetchError::Timeout(_)) => Code::SubrequestTimeout,
+            Self::Fetch(FetchError::TooLarge(_)) => Code::SubrequestTooLarge,
+            Self::Fetch(_) | Self::Status(_) => Code::SubrequestHttpError,
+            Self::Malformed(_) => Code::SubrequestMalformedResponse,
+            Self::TooManyRepresentations(_) => Code::MaxRepresentations,
+        }
+    }
+}

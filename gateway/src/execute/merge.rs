@@ -1,0 +1,181 @@
+//! Finding the objects at a path, and letting answers become part of them.
+
+use super::store::{Field, ObjectId, Store, Value};
+use crate::{
+    graph::types::{TypeId, TypeTable},
+    prepare::plan::{Key, PathSegment, Rename},
+};
+
+/// The objects at `path` below `from`, each once, however many places lead to it.
+pub fn objects_at(store: &mut Store, from: Value, path: &[PathSegment]) -> Vec<ObjectId> {
+    let first_mark = store.begin_marks(path.len() + 1);
+    let mut found = Vec::new();
+    collect(store, from, path, first_mark, &mut found);
+    found
+}
+
+fn collect(store: &mut Store, value: Value, path: &[PathSegment], mark: u32, found: &mut Vec<ObjectId>) {
+    match value {
+        Value::List(list) => {
+            for index in 0..store.list_len(list) {
+                collect(store, store.entry(list, index), path, mark, found);
+            }
+        }
+        Value::Object(object) => {
+            if !store.mark(object, mark) {
+                return;
+            }
+            let Some((segment, rest)) = path.split_first() else {
+                found.push(object);
+                return;
+            };
+            if let Some(value) = follow(store, object, segment) {
+                collect(store, value, rest, mark + 1, found);
+            }
+        }
+        Value::Null | Value::Leaf(_) => {}
+    }
+}
+
+fn follow(store: &Store, object: ObjectId, segment: &PathSegment) -> Option<Value> {
+    match segment {
+        PathSegment::Key(key) => store.get(object, *key, 0),
+        PathSegment::Type(types) => {
+            let type_id = store.type_id(object);
+            let goes_on = type_id == TypeId::UNKNOWN || types.contains(type_id);
+            goes_on.then_some(Value::Object(object))
+        }
+    }
+}
+
+/// A step of a response path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathItem {
+    /// Into a field.
+    Key(Key),
+    /// Into a field that only a subgraph's error names.
+    Name(String),
+    /// Into a list.
+    Index(usize),
+}
+
+/// Visits every place of the objects at `path`, with its response path, until `visit` is satisfied.
+pub fn places_at(
+    store: &Store,
+    from: Value,
+    path: &[PathSegment],
+    place: &mut Vec<PathItem>,
+    visit: &mut impl FnMut(&[PathItem], ObjectId) -> bool,
+) -> bool {
+    match value_of(from) {
+        Some(object) => {
+            let Some((segment, rest)) = path.split_first() else {
+                return visit(place, object);
+            };
+            let Some(value) = follow(store, object, segment) else {
+                return true;
+            };
+            let length = place.len();
+            if let PathSegment::Key(key) = segment {
+                place.push(PathItem::Key(*key));
+            }
+            let goes_on = places_at(store, value, rest, place, visit);
+            place.truncate(length);
+            goes_on
+        }
+        None => {
+            let Value::List(list) = from else { return true };
+            for index in 0..store.list_len(list) {
+                place.push(PathItem::Index(index));
+                let goes_on = places_at(store, store.entry(list, index), path, place, visit);
+                place.pop();
+                if !goes_on {
+                    return false;
+                }
+            }
+            true
+        }
+    }
+}
+
+fn value_of(value: Value) -> Option<ObjectId> {
+    match value {
+        Value::Object(object) => Some(object),
+        _ => None,
+    }
+}
+
+/// Lets `target` have the fields of `source` too. What both have as objects is merged; else a value
+/// takes the place of null, and the later value that of the earlier. Objects that only `source` has
+/// become shared by both.
+pub fn merge(store: &mut Store, types: &TypeTable, target: ObjectId, source: ObjectId) {
+    if target == source {
+        return;
+    }
+    let type_id = store.type_id(source);
+    if store.type_id(target) == TypeId::UNKNOWN || types.is_object(type_id) {
+        // A subgraph that knows only the interface does not make others forget the object's type.
+        store.set_type_id(target, type_id);
+    }
+    for index in 0..store.fields(source).len() {
+        let Field { key, value } = store.fields(source)[index];
+        let merged = match store.get(target, key, index) {
+            None => value,
+            Some(old) => merged(store, types, old, value),
+        };
+        store.set(target, key, merged);
+    }
+}
+
+fn merged(store: &mut Store, types: &TypeTable, old: Value, new: Value) -> Value {
+    match (old, new) {
+        (old, Value::Null) => old,
+        (Value::Object(target), Value::Object(source)) => {
+            merge(store, types, target, source);
+            old
+        }
+        (Value::List(target), Value::List(source))
+            if store.list_len(target) == store.list_len(source) =>
+        {
+            for index in 0..store.list_len(target) {
+                let value =
+                    merged(store, types, store.entry(target, index), store.entry(source, index));
+                store.set_entry(target, index, value);
+            }
+            old
+        }
+        (_, new) => new,
+    }
+}
+
+/// The value with its own copies of all objects and lists below it.
+pub fn deep_copy(store: &mut Store, value: Value) -> Value {
+    match value {
+        Value::Null | Value::Leaf(_) => value,
+        Value::Object(object) => {
+            let mut fields = store.fields(object).to_vec();
+            for field in &mut fields {
+                field.value = deep_copy(store, field.value);
+            }
+            let type_id = store.type_id(object);
+            Value::Object(store.add_object(type_id, fields.into_iter()))
+        }
+        Value::List(list) => {
+            let mut entries = Vec::with_capacity(store.list_len(list));
+            for index in 0..store.list_len(list) {
+                let entry = store.entry(list, index);
+                entries.push(deep_copy(store, entry));
+            }
+            Value::List(store.add_list(entries.into_iter()))
+        }
+    }
+}
+
+/// Undoes internal aliases below `from`.
+pub fn rename(store: &mut Store, from: Value, renames: &[Rename]) {
+    for rename in renames {
+        for object in objects_at(store, from, &rename.path) {
+            store.rename(object, rename.from, rename.to);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Reading a subgraph's answer: one pass over its bytes, led by what was asked for.
+
+use std::hash::Hasher;
+
+use bytes::Bytes;
+use rustc_hash::FxHasher;
+
+use super::store::{Field, ObjectId, Store, Value};
+use crate::{
+    graph::types::{TypeId, TypeTable},
+    json::scan::{Cursor, Malformed},
+    prepare::plan::{Plan, ShapeField, ShapeId},
+};
+
+/// Lists directly inside each other, as a type like `[[[T]]]` would have them.
+const NESTED_LISTS_MAX: usize = 16;
+
+/// A GraphQL response of a subgraph.
+pub struct SubgraphResponse {
+    /// What was read of `data`: an object, or null.
+    pub data: Value,
+    /// Whether `data` was there at all.
+    pub has_data: bool,
+    /// The text of `errors`, where there are any.
+    pub errors: Option<Bytes>,
+}
+
+/// Reads `body` into the store, by the shape of its `data`.
+///
+/// # Errors
+/// When it is not UTF-8, not JSON, or not a GraphQL response.
+pub fn read(
+    body: Bytes,
+    shape: ShapeId,
+    plan: &Plan,
+    types: &TypeTable,
+    store: &mut Store,
+) -> Result<SubgraphResponse, Malformed> {
+    if let Err(error) = std::str::from_utf8(&body) {
+        return Err(Malformed(error.valid_up_to()));
+    }
+    let source = store.add_source(body.clone());
+    let mut reader = Reader {
+        plan,
+        types,
+        store,
+        source,
+        fields: Vec::new(),
+        values: Vec::new(),
+        last_type: TypeId::UNKNOWN,
+    };
+    reader.envelope(&body, shape)
+}
+
+struct Reader<'a> {
+    plan: &'a Plan,
+    types: &'a TypeTable,
+    store: &'a mut Store,
+    source: u16,
+    /// Fields of the objects being read, the innermost last.
+    fields: Vec<Field>,
+    /// Entries of the lists being read, the innermost last.
+    values: Vec<Value>,
+    /// The type found last: the next one is often the same.
+    last_type: TypeId,
+}
+
+impl Reader<'_> {
+    fn envelope(&mut self, body: &Bytes, shape: ShapeId) -> Result<SubgraphResponse, Malformed> {
+        let mut response = SubgraphResponse {
+            data: Value::Null,
+            has_data: false,
+            errors: None,
+        };
+        let mut cursor = Cursor::new(body);
+        cursor.expect(b'{')?;
+        if !cursor.eat(b'}') {
+            loop {
+                if cursor.eat_key(b"data") {
+                    response.has_data = true;
+                    response.data = self.value(&mut cursor, shape, 0)?;
+                    if matches!(response.data, Value::Leaf(_) | Value::List(_)) {
+                        return Err(cursor.malformed());
+                    }
+                } else if cursor.eat_key(b"errors") {
+                    let range = cursor.value()?;
+                    let text = body.slice(range);
+                    response.errors = (!matches!(&*text, b"null" | b"[]")).then_some(text);
+                } else {
+                    cursor.key()?;
+                    cursor.value()?;
+                }
+                if !cursor.eat(b',') {
+                    break;
+                }
+            }
+            cursor.expect(b'}')?;
+        }
+        cursor.end()?;
+        Ok(response)
+    }
+
+    /// A value that should hold objects.
+    fn value(&mut self, cursor: &mut Cursor<'_>, shape: ShapeId, lists: usize) -> Result<Value, Malformed> {
+        match cursor.peek() {
+            b'{' => self.object(cursor, shape).map(Value::Object),
+            b'[' if lists < NESTED_LISTS_MAX => self.list(cursor, shape, lists + 1),
+            b'[' => Err(cursor.malformed()),
+            _ => self.leaf(cursor),
+        }
+    }
+
+    #[inline]
+    fn leaf(&mut self, cursor: &mut Cursor<'_>) -> Result<Value, Malformed> {
+        let is_null = cursor.peek() == b'n';
+        let range = cursor.value()?;
+        Ok(if is_null { Value::Null } else { Value::Leaf(Store::text(self.source, range)) })
+    }
+
+    fn list(&mut self, cursor: &mut Cursor<'_>, shape: ShapeId, lists: usize) -> Result<Value, Malformed> {
+        cursor.expect(b'[')?;
+        let base = self.values.len();
+        if !cursor.eat(b']') {
+            loop {
+                let value = self.value(cursor, shape, lists)?;
+                self.values.push(value);
+                if !cursor.eat(b',') {
+                    break;
+                }
+            }
+            cursor.expect(b']')?;
+        }
+        let list = self.store.add_list(self.values.drain(base..));
+        Ok(Value::List(list))
+    }
+
+    fn object(&mut self, cursor: &mut Cursor<'_>, shape_id: ShapeId) -> Result<ObjectId, Malformed> {
+        let plan = self.plan;
+        let shape = &plan.shapes[shape_id.0 as usize];
+        cursor.peek();
+        let start = cursor.position();
+        cursor.expect(b'{')?;
+        let base = self.fields.len();
+        let mut type_id = TypeId::UNKNOWN;
+        let mut expected = 0;
+        if !cursor.eat(b'}') {
+            loop {
+                match next_field(cursor, &shape.fields, &mut expected)? {
+                    None => drop(cursor.value()?),
+                    Some(field) if field.is_typename => type_id = self.typename(cursor)?,
+                    Some(field) => {
+                        let value = match field.shape {
+                            Some(shape) => self.value(cursor, shape, 0)?,
+                            None => self.leaf(cursor)?,
+                        };
+                        self.fields.push(Field { key: field.key, value });
+                    }
+                }
+                if !cursor.eat(b',') {
+                    break;
+                }
+            }
+            cursor.expect(b'}')?;
+        }
+        if !shape.intern {
+            return Ok(self.store.add_object(type_id, self.fields.drain(base..)));
+        }
+        let text = Store::text(self.source, start..cursor.position());
+        let mut hasher = FxHasher::default();
+        hasher.write_u32(shape_id.0);
+        hasher.write(self.store.bytes(text));
+        let hash = hasher.finish();
+        if let Some(object) = self.store.interned(hash, shape_id, text) {
+            self.fields.truncate(base);
+            return Ok(object);
+        }
+        let object = self.store.add_object(type_id, self.fields.drain(base..));
+        self.store.intern(hash, shape_id, text, object);
+        Ok(object)
+    }
+
+    fn typename(&mut self, cursor: &mut Cursor<'_>) -> Result<TypeId, Malformed> {
+        if cursor.peek() != b'"' {
+            cursor.value()?;
+            return Ok(TypeId::UNKNOWN);
+        }
+        let range = cursor.string()?;
+        let name = cursor.slice(range.start + 1..range.end - 1);
+        if self.types.name(self.last_type).as_bytes() != name {
+            let name = std::str::from_utf8(name).unwrap_or_default();
+            self.last_type = self.types.id(name).unwrap_or(TypeId::UNKNOWN);
+        }
+        Ok(self.last_type)
+    }
+}
+
+/// Steps over the next key: the field it is, if it was asked for. Answers come in the order asked
+/// for, so the field after the last one is tried first.
+#[inline]
+fn next_field<'s>(
+    cursor: &mut Cursor<'_>,
+    fields: &'s [ShapeField],
+    expected: &mut usize,
+) -> Result<Option<&'s ShapeField>, Malformed> {
+    if let Some(field) = fields.get(*expected)
+        && cursor.eat_key(&field.name)
+    {
+        *expected += 1;
+        return Ok(Some(field));
+    }
+    let key = cursor.key()?;
+    let found = fields.iter().position(|field| *field.name == *key);
+    if let Some(index) = found {
+        *expected = index + 1;
+    }
+    Ok(found.map(|index| &fields[index]))
+}

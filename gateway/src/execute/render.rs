@@ -1,0 +1,375 @@
+//! Writing the answer: the operation's fields in its order, nulls where the schema wants them.
+//!
+//! An object that was written before is copied from the output itself, as long as nothing that was
+//! written since has been taken back.
+
+use super::{
+    field_error::{ERRORS_MAX, FieldError},
+    leaf::{self, Leaf},
+    merge::PathItem,
+    store::{List, ObjectId, Rendered, Store, Text, Value},
+};
+use crate::{
+    error::Code,
+    graph::types::{TypeId, TypeTable},
+    json::scan::Cursor,
+    prepare::projection::{
+        LeafKind, Nullability, ProjectedField, ProjectedValue, Projection, Selection, SelectionId,
+    },
+    variables::Variables,
+};
+
+/// What a renderer needs to know.
+pub struct Renderer<'a> {
+    /// The data.
+    pub store: &'a mut Store,
+    /// The supergraph's types.
+    pub types: &'a TypeTable,
+    /// What is asked for.
+    pub projection: &'a Projection,
+    /// Of the client.
+    pub variables: &'a Variables,
+    /// Response keys by number.
+    pub keys: &'a [Box<str>],
+    /// Answers of introspection fields by response key.
+    pub introspection: &'a [(String, bytes::Bytes)],
+    /// Those so far; writing may add to them.
+    pub errors: Vec<FieldError>,
+    /// The answer so far.
+    pub out: Vec<u8>,
+    /// Grows when something written is taken back: then remembered places are void.
+    pub epoch: u32,
+}
+
+/// Null where there must be none: the surrounding value becomes null instead.
+struct Propagated;
+
+/// A place in the response, linked upwards.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    above: Option<&'p Place<'p>>,
+    item: Step,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Root,
+    Key(crate::prepare::plan::Key),
+    Index(usize),
+}
+
+impl Place<'_> {
+    fn path(&self) -> Vec<PathItem> {
+        let mut path = self.above.map_or_else(Vec::new, Self::path);
+        match self.item {
+            Step::Root => {}
+            Step::Key(key) => path.push(PathItem::Key(key)),
+            Step::Index(index) => path.push(PathItem::Index(index)),
+        }
+        path
+    }
+}
+
+impl Renderer<'_> {
+    /// Writes `data`: the root object, or null.
+    pub fn data(&mut self, root: ObjectId) {
+        let start = self.out.len();
+        let place = Place { above: None, item: Step::Root };
+        if self.object(root, SelectionId(0), &place).is_err() {
+            self.take_back(start);
+            self.out.extend_from_slice(b"null");
+        }
+    }
+
+    fn object(&mut self, object: ObjectId, id: SelectionId, place: &Place<'_>) -> Result<(), Propagated> {
+        let rendered = self.store.rendered(object);
+        if rendered.selection == id && rendered.epoch == self.epoch {
+            let start = rendered.start as usize;
+            self.out.extend_from_within(start..start + rendered.length as usize);
+            return Ok(());
+        }
+        let projection = self.projection;
+        let selection = &projection.selections[id.0 as usize];
+        let (type_id, fields) = self.fields_for(object, selection, place)?;
+        let start = self.out.len();
+        let errors_before = self.errors.len();
+        self.out.push(b'{');
+        for (index, field) in fields.iter().enumerate() {
+            if !self.applies(field) {
+                continue;
+            }
+            if self.out.len() > start + 1 {
+                self.out.push(b',');
+            }
+            self.out.extend_from_slice(&field.key_json);
+            let place = Place { above: Some(place), item: Step::Key(field.key) };
+            self.field(object, index, field, type_id, &place)?;
+        }
+        self.out.push(b'}');
+        // What an error was found in is written again at each place, for its path to be told.
+        if self.errors.len() == errors_before {
+            self.store.set_rendered(object, Rendered {
+                selection: id,
+                epoch: self.epoch,
+                start: start as u32,
+                length: (self.out.len() - start) as u32,
+            });
+        }
+        Ok(())
+    }
+
+    fn fields_for<'s>(
+        &mut self,
+        object: ObjectId,
+        selection: &'s Selection,
+        place: &Place<'_>,
+    ) -> Result<(TypeId, &'s [ProjectedField]), Propagated> {
+        let type_id = selection.only_type.unwrap_or_else(|| self.store.type_id(object));
+        let found = match &*selection.lists_by_type {
+            [(only, list)] if *only == type_id => Some(*list),
+            lists => lists
+                .binary_search_by_key(&type_id, |(id, _)| *id)
+                .ok()
+                .map(|index| lists[index].1),
+        };
+        if let Some(list) = found {
+            return Ok((type_id, &selection.lists[list as usize]));
+        }
+        // A type that the object does not tell matters only if the fields depend on it.
+        if !self.types.is_object(type_id)
+            && let [only] = &*selection.lists
+        {
+            return Ok((type_id, only));
+        }
+        self.error(Code::InvalidValue, "the object's type is not one that clients can see", place);
+        Err(Propagated)
+    }
+
+    #[inline]
+    fn applies(&self, field: &ProjectedField) -> bool {
+        field.conditions.is_empty()
+            || field.conditions.iter().any(|all| {
+                all.iter().all(|condition| self.variables.satisfies(*condition))
+            })
+    }
+
+    fn field(
+        &mut self,
+        object: ObjectId,
+        index: usize,
+        field: &ProjectedField,
+        type_id: TypeId,
+        place: &Place<'_>,
+    ) -> Result<(), Propagated> {
+        match &field.value {
+            ProjectedValue::Typename if type_id == TypeId::UNKNOWN => {
+                self.error(Code::InvalidValue, "the object does not tell its type", place);
+                Err(Propagated)
+            }
+            ProjectedValue::Typename => {
+                self.out.extend_from_slice(self.types.name_json(type_id));
+                Ok(())
+            }
+            ProjectedValue::Introspection => {
+                let key = self.keys.get(field.key.0 as usize);
+                let answer = self.introspection.iter().find(|(name, _)| {
+                    key.is_some_and(|key| **key == **name)
+                });
+                self.out.extend_from_slice(answer.map_or(b"null", |(_, json)| json));
+                Ok(())
+            }
+            ProjectedValue::Leaf(_) | ProjectedValue::Object(_) => {
+                let value = self.store.get(object, field.key, index).unwrap_or(Value::Null);
+                self.complete(value, &field.nullability, field, place)
+            }
+        }
+    }
+
+    /// Writes a value, or null where it has none and may be null.
+    fn complete(
+        &mut self,
+        value: Value,
+        nullability: &Nullability,
+        field: &ProjectedField,
+        place: &Place<'_>,
+    ) -> Result<(), Propagated> {
+        let start = self.out.len();
+        let written = match value {
+            Value::Null => {
+                if nullability.non_null {
+                    self.unexplained_null(field, place);
+                }
+                Err(Propagated)
+            }
+            Value::Leaf(text) => match &field.value {
+                ProjectedValue::Leaf(kind) => self.leaf(text, kind, nullability, field, place),
+                _ => self.misshapen(field, place),
+            },
+            Value::Object(object) => match &field.value {
+                ProjectedValue::Object(id) if nullability.item.is_none() => {
+                    self.object(object, *id, place)
+                }
+                _ => self.misshapen(field, place),
+            },
+            Value::List(list) => match &nullability.item {
+                Some(item) => self.list(list, item, field, place),
+                None => self.misshapen(field, place),
+            },
+        };
+        self.or_null(written, start, nullability)
+    }
+
+    fn or_null(
+        &mut self,
+        written: Result<(), Propagated>,
+        start: usize,
+        nullability: &Nullability,
+    ) -> Result<(), Propagated> {
+        if written.is_ok() {
+            return Ok(());
+        }
+        self.take_back(start);
+        if nullability.non_null {
+            return Err(Propagated);
+        }
+        self.out.extend_from_slice(b"null");
+        Ok(())
+    }
+
+    fn list(
+        &mut self,
+        list: List,
+        item: &Nullability,
+        field: &ProjectedField,
+        place: &Place<'_>,
+    ) -> Result<(), Propagated> {
+        self.out.push(b'[');
+        for index in 0..self.store.list_len(list) {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            let place = Place { above: Some(place), item: Step::Index(index) };
+            self.complete(self.store.entry(list, index), item, field, &place)?;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    #[inline]
+    fn leaf(
+        &mut self,
+        text: Text,
+        kind: &LeafKind,
+        nullability: &Nullability,
+        field: &ProjectedField,
+        place: &Place<'_>,
+    ) -> Result<(), Propagated> {
+        let bytes = self.store.bytes(text);
+        if nullability.item.is_none() {
+            match leaf::check(kind, bytes) {
+                Leaf::Good => self.out.extend_from_slice(bytes),
+                Leaf::Unquoted => {
+                    self.out.push(b'"');
+                    self.out.extend_from_slice(bytes);
+                    self.out.push(b'"');
+                }
+                Leaf::Bad => return self.misshapen(field, place),
+            }
+            return Ok(());
+        }
+        // Lists of leaves are kept as one text, which is walked only here.
+        let bytes = bytes.to_vec();
+        self.leaves(&mut Cursor::new(&bytes), kind, nullability, field, place)
+    }
+
+    /// Writes a leaf, or a list of them, out of its own text.
+    fn leaves(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        kind: &LeafKind,
+        nullability: &Nullability,
+        field: &ProjectedField,
+        place: &Place<'_>,
+    ) -> Result<(), Propagated> {
+        let Some(item) = &nullability.item else {
+            // The text was read before, so it is valid.
+            let range = cursor.value().map_err(|_| Propagated)?;
+            return match leaf::check(kind, cursor.slice(range.clone())) {
+                Leaf::Good => {
+                    self.out.extend_from_slice(cursor.slice(range));
+                    Ok(())
+                }
+                Leaf::Unquoted => {
+                    self.out.push(b'"');
+                    self.out.extend_from_slice(cursor.slice(range));
+                    self.out.push(b'"');
+                    Ok(())
+                }
+                Leaf::Bad => self.misshapen(field, place),
+            };
+        };
+        if !cursor.eat(b'[') {
+            return self.misshapen(field, place);
+        }
+        self.out.push(b'[');
+        if !cursor.eat(b']') {
+            for index in 0.. {
+                let place = Place { above: Some(place), item: Step::Index(index) };
+                cursor.peek();
+                let before = cursor.position();
+                let start = self.out.len();
+                let written = if cursor.peek() == b'n' {
+                    if item.non_null {
+                        self.unexplained_null(field, &place);
+                    }
+                    Err(Propagated)
+                } else {
+                    self.leaves(cursor, kind, item, field, &place)
+                };
+                if written.is_err() {
+                    // However far the entry was read: on behind it.
+                    *cursor = cursor.moved_to(before);
+                    cursor.value().map_err(|_| Propagated)?;
+                }
+                self.or_null(written, start, item)?;
+                if !cursor.eat(b',') {
+                    break;
+                }
+                self.out.push(b',');
+            }
+        }
+        // The closing bracket; when an entry propagated, nobody reads on.
+        cursor.eat(b']');
+        self.out.push(b']');
+        Ok(())
+    }
+
+    fn misshapen(&mut self, field: &ProjectedField, place: &Place<'_>) -> Result<(), Propagated> {
+        let message = format!("the subgraph's value of field \"{}\" is not of its type", field.name);
+        self.error(Code::InvalidValue, message, place);
+        Err(Propagated)
+    }
+
+    /// A null that the schema forbids needs an error, unless the subgraph's own tells why.
+    fn unexplained_null(&mut self, field: &ProjectedField, place: &Place<'_>) {
+        let path = place.path();
+        if self.errors.iter().any(|error| error.explains(&path)) {
+            return;
+        }
+        let message = format!("no value for the non-null field \"{}\"", field.name);
+        self.error(Code::InvalidValue, message, place);
+    }
+
+    fn error(&mut self, code: Code, message: impl Into<std::borrow::Cow<'static, str>>, place: &Place<'_>) {
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(FieldError::new(code, message, place.path()));
+        }
+    }
+
+    fn take_back(&mut self, start: usize) {
+        if self.out.len() > start {
+            self.out.truncate(start);
+            self.epoch += 1;
+        }
+    }
+}

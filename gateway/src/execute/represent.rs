@@ -1,0 +1,123 @@
+//! Writing entity representations: what a subgraph needs to find an entity.
+
+use super::store::{ObjectId, Store, Value};
+use crate::{
+    graph::types::{TypeId, TypeTable},
+    prepare::plan::{EntityFetch, Key, Requirement},
+};
+
+/// Appends the representation of `object`; false, with nothing appended, if the object has none of
+/// what it takes.
+pub fn write(
+    store: &Store,
+    types: &TypeTable,
+    fetch: &EntityFetch,
+    object: ObjectId,
+    out: &mut Vec<u8>,
+) -> bool {
+    let type_id = store.type_id(object);
+    let overridden = fetch.typename_overrides.iter().find(|(types, _)| types.contains(type_id));
+    let typename = match overridden {
+        Some((_, name)) => Some(&**name),
+        None if type_id != TypeId::UNKNOWN => Some(types.name_json(type_id)),
+        // An object that does not tell its type is of the one that is required.
+        None => fetch.requires.iter().find_map(|requirement| match requirement {
+            Requirement::Fragment { type_name, .. } => Some(&**type_name),
+            Requirement::Field { .. } => None,
+        }),
+    };
+    Writer { store, types }.object(object, typename, &fetch.requires, out)
+}
+
+struct Writer<'a> {
+    store: &'a Store,
+    types: &'a TypeTable,
+}
+
+impl Writer<'_> {
+    fn object(
+        &self,
+        object: ObjectId,
+        typename: Option<&[u8]>,
+        requires: &[Requirement],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let start = out.len();
+        out.push(b'{');
+        if let Some(typename) = typename {
+            out.extend_from_slice(b"\"__typename\":");
+            out.extend_from_slice(typename);
+        }
+        let after_typename = out.len();
+        self.fields(object, requires, out);
+        let has_fields = out.len() > after_typename;
+        if !has_fields && !(typename.is_some() && is_typename_only(requires)) {
+            out.truncate(start);
+            return false;
+        }
+        out.push(b'}');
+        true
+    }
+
+    fn fields(&self, object: ObjectId, requires: &[Requirement], out: &mut Vec<u8>) {
+        let type_id = self.store.type_id(object);
+        for (index, requirement) in requires.iter().enumerate() {
+            match requirement {
+                Requirement::Field { fallback: Key::TYPENAME, .. } => {}
+                Requirement::Field { source, fallback, name, requires } => {
+                    let value = self.store.get(object, *source, index);
+                    let value = value.or_else(|| self.store.get(object, *fallback, index));
+                    let Some(value) = value else { continue };
+                    let start = out.len();
+                    if out.last() != Some(&b'{') {
+                        out.push(b',');
+                    }
+                    out.extend_from_slice(name);
+                    if !self.value(value, requires, out) {
+                        out.truncate(start);
+                    }
+                }
+                Requirement::Fragment { types, requires, .. } => {
+                    if type_id == TypeId::UNKNOWN || types.contains(type_id) {
+                        self.fields(object, requires, out);
+                    }
+                }
+            }
+        }
+    }
+
+    fn value(&self, value: Value, requires: &[Requirement], out: &mut Vec<u8>) -> bool {
+        match value {
+            Value::Null => out.extend_from_slice(b"null"),
+            Value::Leaf(text) => out.extend_from_slice(self.store.bytes(text)),
+            Value::Object(object) => {
+                let type_id = self.store.type_id(object);
+                let typename =
+                    (type_id != TypeId::UNKNOWN).then(|| self.types.name_json(type_id));
+                return self.object(object, typename, requires, out);
+            }
+            Value::List(list) => {
+                out.push(b'[');
+                for index in 0..self.store.list_len(list) {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    if !self.value(self.store.entry(list, index), requires, out) {
+                        out.extend_from_slice(b"null");
+                    }
+                }
+                out.push(b']');
+            }
+        }
+        true
+    }
+}
+
+/// `@key(fields: "__typename")`: the type alone is the representation.
+fn is_typename_only(requires: &[Requirement]) -> bool {
+    !requires.is_empty()
+        && requires.iter().all(|requirement| match requirement {
+            Requirement::Field { fallback, .. } => *fallback == Key::TYPENAME,
+            Requirement::Fragment { requires, .. } => is_typename_only(requires),
+        })
+}

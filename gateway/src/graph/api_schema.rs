@@ -1,0 +1,251 @@
+//! What clients see of a supergraph: no federation machinery, nothing `@inaccessible`.
+
+use std::collections::HashSet;
+
+use apollo_compiler::{
+    Name, Node, Schema,
+    schema::{Component, DirectiveList, ExtendedType, InputValueDefinition, Type},
+};
+
+/// Directives whose applications are part of what clients see.
+const VISIBLE_APPLICATIONS: [&str; 3] = ["deprecated", "specifiedBy", "oneOf"];
+
+/// Takes everything out of `supergraph` that clients must not see.
+pub fn api_schema(supergraph: &Schema) -> Schema {
+    let machinery = Machinery::of(supergraph);
+    let hidden_types: HashSet<Name> = supergraph
+        .types
+        .iter()
+        .filter(|(name, definition)| {
+            machinery.owns(name) || machinery.hides(definition.directives())
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    let view = View {
+        machinery,
+        hidden_types,
+    };
+
+    let mut api = supergraph.clone();
+    api.types
+        .retain(|name, _| !view.hidden_types.contains(name));
+    for definition in api.types.values_mut() {
+        view.prune(definition);
+    }
+    api.directive_definitions.retain(|name, definition| {
+        definition.is_built_in()
+            || (!view.machinery.owns(name)
+                && definition
+                    .locations
+                    .iter()
+                    .any(|location| is_executable(*location)))
+    });
+    for definition in api.directive_definitions.values_mut() {
+        if definition.is_built_in() {
+            continue;
+        }
+        let definition = definition.make_mut();
+        definition
+            .locations
+            .retain(|location| is_executable(*location));
+        view.prune_arguments(&mut definition.arguments);
+    }
+    let root = api.schema_definition.make_mut();
+    root.directives.0.clear();
+    for operation in [&mut root.query, &mut root.mutation, &mut root.subscription] {
+        if operation
+            .as_ref()
+            .is_some_and(|name| view.hidden_types.contains(&name.name))
+        {
+            *operation = None;
+        }
+    }
+    api
+}
+
+/// The specifications that the supergraph links, and the names they brought.
+struct Machinery {
+    /// `join`, `link`, ...: each owns itself and what begins with its name and two underscores.
+    features: Vec<String>,
+    imported: HashSet<String>,
+    inaccessible: String,
+}
+
+impl Machinery {
+    fn of(supergraph: &Schema) -> Self {
+        let mut machinery = Self {
+            features: ["join", "link", "core", "federation", "connect"]
+                .map(String::from)
+                .into(),
+            imported: ["tag", "inaccessible"].map(String::from).into(),
+            inaccessible: "inaccessible".into(),
+        };
+        for link in &supergraph.schema_definition.directives.0 {
+            if link.name != "link" && link.name != "core" {
+                continue;
+            }
+            let argument = |name: &str| {
+                link.specified_argument_by_name(name)
+                    .and_then(|value| value.as_str())
+            };
+            let Some(url) = argument("url").or_else(|| argument("feature")) else {
+                continue;
+            };
+            // https://specs.apollo.dev/NAME/vX.Y
+            let name = url.rsplit('/').nth(1).unwrap_or_default();
+            let local = argument("as").unwrap_or(name).to_owned();
+            if name == "inaccessible" {
+                machinery.inaccessible.clone_from(&local);
+            }
+            machinery.features.push(local);
+            let imports = link
+                .specified_argument_by_name("import")
+                .and_then(|value| value.as_list());
+            for import in imports.unwrap_or_default() {
+                if let Some(name) = import.as_str() {
+                    machinery
+                        .imported
+                        .insert(name.trim_start_matches('@').to_owned());
+                } else if let Some(fields) = import.as_object() {
+                    let renamed = fields
+                        .iter()
+                        .find(|(key, _)| key == "as")
+                        .or(fields.first());
+                    if let Some(name) = renamed.and_then(|(_, value)| value.as_str()) {
+                        machinery
+                            .imported
+                            .insert(name.trim_start_matches('@').to_owned());
+                    }
+                }
+            }
+        }
+        machinery
+    }
+
+    fn owns(&self, name: &str) -> bool {
+        self.imported.contains(name)
+            || self.features.iter().any(|feature| {
+                name.strip_prefix(feature.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
+            })
+    }
+
+    fn hides(&self, directives: &DirectiveList) -> bool {
+        directives.has(&self.inaccessible)
+    }
+}
+
+struct View {
+    machinery: Machinery,
+    hidden_types: HashSet<Name>,
+}
+
+impl View {
+    fn prune(&self, definition: &mut ExtendedType) {
+        match definition {
+            ExtendedType::Scalar(scalar) => visible_only(&mut scalar.make_mut().directives),
+            ExtendedType::Object(object) => {
+                let object = object.make_mut();
+                visible_only(&mut object.directives);
+                object
+                    .implements_interfaces
+                    .retain(|interface| !self.hidden_types.contains(&interface.name));
+                self.prune_fields(&mut object.fields);
+            }
+            ExtendedType::Interface(interface) => {
+                let interface = interface.make_mut();
+                visible_only(&mut interface.directives);
+                interface
+                    .implements_interfaces
+                    .retain(|parent| !self.hidden_types.contains(&parent.name));
+                self.prune_fields(&mut interface.fields);
+            }
+            ExtendedType::Union(union) => {
+                let union = union.make_mut();
+                visible_only(&mut union.directives);
+                union
+                    .members
+                    .retain(|member| !self.hidden_types.contains(&member.name));
+            }
+            ExtendedType::Enum(enumeration) => {
+                let enumeration = enumeration.make_mut();
+                visible_only(&mut enumeration.directives);
+                enumeration
+                    .values
+                    .retain(|_, value| !self.hides_list(&value.directives));
+                for value in enumeration.values.values_mut() {
+                    visible_applications_only(&mut value.make_mut().directives);
+                }
+            }
+            ExtendedType::InputObject(input) => {
+                let input = input.make_mut();
+                visible_only(&mut input.directives);
+                input.fields.retain(|_, field| {
+                    !self.hides_list(&field.directives) && !self.is_hidden(&field.ty)
+                });
+                for field in input.fields.values_mut() {
+                    visible_applications_only(&mut field.make_mut().directives);
+                }
+            }
+        }
+    }
+
+    fn prune_fields(
+        &self,
+        fields: &mut apollo_compiler::collections::IndexMap<
+            Name,
+            Component<apollo_compiler::schema::FieldDefinition>,
+        >,
+    ) {
+        fields.retain(|_, field| !self.hides_list(&field.directives) && !self.is_hidden(&field.ty));
+        for field in fields.values_mut() {
+            let field = field.make_mut();
+            visible_applications_only(&mut field.directives);
+            self.prune_arguments(&mut field.arguments);
+        }
+    }
+
+    fn prune_arguments(&self, arguments: &mut Vec<Node<InputValueDefinition>>) {
+        arguments.retain(|argument| {
+            !self.hides_list(&argument.directives) && !self.is_hidden(&argument.ty)
+        });
+        for argument in arguments {
+            visible_applications_only(&mut argument.make_mut().directives);
+        }
+    }
+
+    fn hides_list(&self, directives: &apollo_compiler::ast::DirectiveList) -> bool {
+        directives.has(&self.machinery.inaccessible)
+    }
+
+    fn is_hidden(&self, ty: &Type) -> bool {
+        self.hidden_types.contains(ty.inner_named_type())
+    }
+}
+
+fn visible_only(directives: &mut DirectiveList) {
+    directives
+        .0
+        .retain(|directive| VISIBLE_APPLICATIONS.contains(&directive.name.as_str()));
+}
+
+fn visible_applications_only(directives: &mut apollo_compiler::ast::DirectiveList) {
+    directives
+        .0
+        .retain(|directive| VISIBLE_APPLICATIONS.contains(&directive.name.as_str()));
+}
+
+fn is_executable(location: apollo_compiler::schema::DirectiveLocation) -> bool {
+    use apollo_compiler::schema::DirectiveLocation as At;
+    matches!(
+        location,
+        At::Query
+            | At::Mutation
+            | At::Subscription
+            | At::Field
+            | At::FragmentDefinition
+            | At::FragmentSpread
+            | At::InlineFragment
+            | At::VariableDefinition
+    )
+}

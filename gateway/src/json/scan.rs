@@ -1,0 +1,381 @@
+//! A cursor over JSON text that finds where values end, and checks them on the way.
+//!
+//! Values are never decoded: a caller keeps their byte ranges and copies them as they are. That is
+//! safe because the cursor accepts nothing but valid JSON (RFC 8259); UTF-8 is the caller's to
+//! check, once for the whole text.
+
+use std::ops::Range;
+
+/// Where the text stopped being JSON, in bytes from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not valid JSON at byte {0}")]
+pub struct Malformed(pub usize);
+
+/// Nesting of a value that is skipped as a whole; deeper text is refused.
+const SKIPPED_DEPTH_MAX: u32 = 128;
+
+/// A position in JSON text.
+#[derive(Clone, Debug)]
+pub struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// At the start of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// The same text at another byte.
+    pub fn moved_to(&self, at: usize) -> Self {
+        Self { bytes: self.bytes, at }
+    }
+
+    /// How many bytes are behind.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// A part of the text.
+    pub fn slice(&self, range: Range<usize>) -> &'a [u8] {
+        &self.bytes[range]
+    }
+
+    /// Steps over one byte, whatever it is.
+    pub fn skip_byte(&mut self) {
+        self.at = (self.at + 1).min(self.bytes.len());
+    }
+
+    /// The error for this place.
+    pub fn malformed(&self) -> Malformed {
+        Malformed(self.at)
+    }
+
+    /// The next byte that is not white space; 0 at the end (no JSON token starts with it).
+    #[inline]
+    pub fn peek(&mut self) -> u8 {
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(&byte) => return byte,
+                None => return 0,
+            }
+        }
+    }
+
+    /// Steps over `byte` if it is next.
+    #[inline]
+    pub fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == byte;
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Steps over `byte`, which must be next.
+    #[inline]
+    pub fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+        if self.eat(byte) {
+            Ok(())
+        } else {
+            Err(self.malformed())
+        }
+    }
+
+    /// Nothing but white space may follow.
+    pub fn end(&mut self) -> Result<(), Malformed> {
+        if self.peek() == 0 && self.at == self.bytes.len() {
+            Ok(())
+        } else {
+            Err(self.malformed())
+        }
+    }
+
+    /// Steps over the key `name` and its colon if they are next. Names are GraphQL names, so they
+    /// have no escapes; a key that spells the same with escapes is found by [`Cursor::key`].
+    #[inline]
+    pub fn eat_key(&mut self, name: &[u8]) -> bool {
+        if self.peek() != b'"' {
+            return false;
+        }
+        let rest = &self.bytes[self.at + 1..];
+        if !rest.starts_with(name) || rest.get(name.len()) != Some(&b'"') {
+            return false;
+        }
+        let before = self.at;
+        self.at += name.len() + 2;
+        if self.eat(b':') {
+            return true;
+        }
+        self.at = before;
+        false
+    }
+
+    /// Steps over a key and its colon; the key without its quotes, still escaped.
+    #[inline]
+    pub fn key(&mut self) -> Result<&'a [u8], Malformed> {
+        self.peek();
+        let Range { start, end } = self.string()?;
+        self.expect(b':')?;
+        Ok(&self.bytes[start + 1..end - 1])
+    }
+
+    /// Steps over a string that starts here; its range with the quotes.
+    #[inline]
+    pub fn string(&mut self) -> Result<Range<usize>, Malformed> {
+        let start = self.at;
+        if self.bytes.get(start) != Some(&b'"') {
+            return Err(self.malformed());
+        }
+        self.at += 1;
+        loop {
+            self.at += plain_prefix(&self.bytes[self.at..]);
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(start..self.at);
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.malformed()),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Malformed> {
+        match self.bytes.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') => {
+                let digits = self.bytes.get(self.at + 2..self.at + 6);
+                if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+                    return Err(self.malformed());
+                }
+                self.at += 6;
+            }
+            _ => return Err(self.malformed()),
+        }
+        Ok(())
+    }
+
+    /// Steps over any value; its range.
+    #[inline]
+    pub fn value(&mut self) -> Result<Range<usize>, Malformed> {
+        let first = self.peek();
+        let start = self.at;
+        match first {
+            b'{' | b'[' => self.nested()?,
+            _ => self.scalar()?,
+        }
+        Ok(start..self.at)
+    }
+
+    #[inline]
+    fn scalar(&mut self) -> Result<(), Malformed> {
+        match self.bytes.get(self.at) {
+            Some(b'"') => self.string().map(drop),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            _ => Err(self.malformed()),
+        }
+    }
+
+    fn literal(&mut self, text: &[u8]) -> Result<(), Malformed> {
+        if !self.bytes[self.at..].starts_with(text) {
+            return Err(self.malformed());
+        }
+        self.at += text.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Malformed> {
+        self.at += usize::from(self.bytes[self.at] == b'-');
+        match self.bytes.get(self.at) {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return Err(self.malformed()),
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Malformed> {
+        let count = self.bytes[self.at..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        self.at += count;
+        if count == 0 {
+            return Err(self.malformed());
+        }
+        Ok(())
+    }
+
+    /// Steps over an object or a list without recursion: one bit a level tells which it is.
+    fn nested(&mut self) -> Result<(), Malformed> {
+        let mut objects: u128 = 0;
+        let mut depth: u32 = 0;
+        loop {
+            // A value starts here.
+            match self.peek() {
+                opening @ (b'{' | b'[') => {
+                    if depth == SKIPPED_DEPTH_MAX {
+                        return Err(self.malformed());
+                    }
+                    depth += 1;
+                    objects = objects << 1 | u128::from(opening == b'{');
+                    self.at += 1;
+                    let closing = if opening == b'{' { b'}' } else { b']' };
+                    if self.eat(closing) {
+                        depth -= 1;
+                        objects >>= 1;
+                    } else {
+                        if opening == b'{' {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                }
+                _ => self.scalar()?,
+            }
+            // A value ended here.
+            while depth > 0 {
+                let in_object = objects & 1 == 1;
+                if self.eat(b',') {
+                    if in_object {
+                        self.key()?;
+                    }
+                    break;
+                }
+                self.expect(if in_object { b'}' } else { b']' })?;
+                depth -= 1;
+                objects >>= 1;
+            }
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// How many bytes from the start of `bytes` are neither a quote, a backslash nor a control
+/// character. Eight at a time: each test leaves the high bit set in the bytes that meet it, exact
+/// up to the first one (a borrow only travels upwards), and the first one is all that counts.
+#[inline]
+fn plain_prefix(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = word ^ (ONES * 0x22);
+        let backslash = word ^ (ONES * 0x5c);
+        let found = (quote.wrapping_sub(ONES) & !quote
+            | backslash.wrapping_sub(ONES) & !backslash
+            | word.wrapping_sub(ONES * 0x20) & !word)
+            & HIGH;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let is_plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
+    at + bytes[at..].iter().take_while(is_plain).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(text: &str) -> bool {
+        let mut cursor = Cursor::new(text.as_bytes());
+        cursor.value().and_then(|_| cursor.end()).is_ok()
+    }
+
+    #[test]
+    fn it_agrees_with_serde_json_on_what_is_json() {
+        let texts = [
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "1",
+            "-12.5e+10",
+            "1E5",
+            "01",
+            "1.",
+            ".5",
+            "-",
+            "+1",
+            "\"\"",
+            "\"a\"",
+            "\"\\u00e9\"",
+            "\"\\u00e\"",
+            "\"\\x\"",
+            "\"a\nb\"",
+            "\"unfinished",
+            "\"\\",
+            "[]",
+            "[ ]",
+            "[1]",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{}",
+            "{\"a\":1}",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{a:1}",
+            "{\"a\":[{\"b\":[]},{}]}",
+            "[[[]]",
+            "[}",
+            "{]",
+            "",
+            " ",
+            "nul",
+            "truee",
+            "1 1",
+            "{\"a\" : { \"b\" : [ 1 , \"two\" , null ] } }",
+            "\u{7f}",
+            "\"\u{7f}é漢字😀\"",
+        ];
+        for text in texts {
+            let expected = serde_json::from_str::<serde_json::Value>(text).is_ok();
+            assert_eq!(accepts(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_string_ends_at_its_quote_wherever_it_falls() {
+        for length in 0..40 {
+            for special in ["", "\\\"", "\\\\", "é", "\\u2028"] {
+                let text = format!(
+                    "\"{}{special}{}\" tail\"",
+                    "x".repeat(length),
+                    "y".repeat(9)
+                );
+                let mut cursor = Cursor::new(text.as_bytes());
+                let range = cursor.string().expect("a string");
+                assert_eq!(&text[range.end..], " tail\"");
+            }
+        }
+    }
+
+    #[test]
+    fn nesting_beyond_the_limit_is_refused() {
+        assert!(accepts(&format!("{}{}", "[".repeat(128), "]".repeat(128))));
+        assert!(!accepts(&format!("{}{}", "[".repeat(129), "]".repeat(129))));
+        assert!(!accepts(&"[".repeat(10_000_000)));
+    }
+}

@@ -1,0 +1,168 @@
+//! What an operation would cost, counted before anything expands it.
+
+use std::collections::HashMap;
+
+use apollo_compiler::ast::{Definition, Directive, Document, FragmentDefinition, Selection};
+
+use crate::{
+    error::{Code, RequestError},
+    settings::Limits,
+};
+
+/// Checks the parsed document against the limits on depth, aliases, root fields, directives and
+/// expanded selections. A fragment is counted once and its counts are added wherever it is spread,
+/// so the time is linear in the text, however much the text stands for.
+pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
+    let mut counter = Counter {
+        fragments: HashMap::new(),
+        counts: HashMap::new(),
+        directives_max: 0,
+    };
+    for definition in &document.definitions {
+        if let Definition::FragmentDefinition(fragment) = definition {
+            counter.fragments.insert(fragment.name.as_str(), fragment);
+        }
+    }
+    for definition in &document.definitions {
+        match definition {
+            Definition::OperationDefinition(operation) => {
+                counter.directives(&operation.directives);
+                for variable in &operation.variables {
+                    counter.directives(&variable.directives);
+                }
+                let counts = counter.selections(&operation.selection_set);
+                compare(&counts, limits)?;
+            }
+            Definition::FragmentDefinition(fragment) => {
+                counter.directives(&fragment.directives);
+                counter.fragment(&fragment.name);
+            }
+            _ => {}
+        }
+    }
+    if counter.directives_max > limits.directives_max {
+        return Err(refusal(
+            Code::MaxDirectives,
+            "directives on one element",
+            limits.directives_max,
+        ));
+    }
+    Ok(())
+}
+
+/// What a selection set stands for; counts stop at the largest number instead of overflowing.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    selections: usize,
+    aliases: usize,
+    /// Levels of selection sets, this one included.
+    depth: usize,
+    /// Fields at this level.
+    fields_here: usize,
+}
+
+fn compare(counts: &Counts, limits: &Limits) -> Result<(), RequestError> {
+    let checks = [
+        (
+            counts.depth,
+            limits.depth_max,
+            Code::MaxDepth,
+            "levels of selections",
+        ),
+        (
+            counts.fields_here,
+            limits.root_fields_max,
+            Code::MaxRootFields,
+            "root fields",
+        ),
+        (
+            counts.aliases,
+            limits.aliases_max,
+            Code::MaxAliases,
+            "aliases",
+        ),
+        (
+            counts.selections,
+            limits.selections_max,
+            Code::MaxSelections,
+            "selections",
+        ),
+    ];
+    for (count, max, code, what) in checks {
+        if count > max {
+            return Err(refusal(code, what, max));
+        }
+    }
+    Ok(())
+}
+
+fn refusal(code: Code, what: &str, max: usize) -> RequestError {
+    RequestError::new(code, format!("the operation has more than {max} {what}"))
+}
+
+struct Counter<'d> {
+    fragments: HashMap<&'d str, &'d FragmentDefinition>,
+    /// None while a fragment is being counted: one that spreads itself is refused by validation,
+    /// and stands for nothing here.
+    counts: HashMap<&'d str, Option<Counts>>,
+    directives_max: usize,
+}
+
+impl<'d> Counter<'d> {
+    fn directives(&mut self, directives: &[apollo_compiler::Node<Directive>]) {
+        self.directives_max = self.directives_max.max(directives.len());
+    }
+
+    fn fragment(&mut self, name: &str) -> Counts {
+        if let Some(counts) = self.counts.get(name) {
+            return counts.unwrap_or_default();
+        }
+        let Some(fragment) = self.fragments.get(name).copied() else {
+            return Counts::default();
+        };
+        self.counts.insert(&fragment.name, None);
+        let counts = self.selections(&fragment.selection_set);
+        self.counts.insert(&fragment.name, Some(counts));
+        counts
+    }
+
+    fn selections(&mut self, selections: &'d [Selection]) -> Counts {
+        let mut total = Counts {
+            depth: 1,
+            ..Counts::default()
+        };
+        for selection in selections {
+            total.selections = total.selections.saturating_add(1);
+            let inner = match selection {
+                Selection::Field(field) => {
+                    self.directives(&field.directives);
+                    total.fields_here = total.fields_here.saturating_add(1);
+                    total.aliases = total
+                        .aliases
+                        .saturating_add(usize::from(field.alias.is_some()));
+                    let mut inner = self.selections(&field.selection_set);
+                    inner.fields_here = 0;
+                    inner.depth = if field.selection_set.is_empty() {
+                        0
+                    } else {
+                        inner.depth + 1
+                    };
+                    inner
+                }
+                Selection::InlineFragment(fragment) => {
+                    self.directives(&fragment.directives);
+                    self.selections(&fragment.selection_set)
+                }
+                Selection::FragmentSpread(spread) => {
+                    self.directives(&spread.directives);
+                    self.fragment(&spread.fragment_name)
+                }
+            };
+            total.selections = total.selections.saturating_add(inner.selections);
+            total.aliases = total.aliases.saturating_add(inner.aliases);
+            total.fields_here = total.fields_here.saturating_add(inner.fields_here);
+            total.depth = total.depth.max(inner.depth);
+        }
+        total
+    }
+}

@@ -1,0 +1,191 @@
+//! A query plan ready to run: subgraph requests with their bytes prepared, what each waits for,
+//! what its answer looks like, and where that goes.
+
+use bytes::Bytes;
+
+use crate::graph::{SubgraphIndex, types::TypeSet};
+
+/// A response key (or a requirement's field name), by its place in [`Plan::keys`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(pub u32);
+
+impl Key {
+    /// `__typename`, in every plan.
+    pub const TYPENAME: Self = Self(0);
+}
+
+/// All subgraph requests that answer an operation.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// In the order of the planner's tree: every step comes after all that it waits for.
+    pub steps: Vec<Step>,
+    /// Response keys by [`Key`].
+    pub keys: Vec<Box<str>>,
+    /// Expected objects by [`ShapeId`].
+    pub shapes: Vec<Shape>,
+}
+
+/// One subgraph request.
+#[derive(Debug)]
+pub struct Step {
+    /// Who is asked.
+    pub subgraph: SubgraphIndex,
+    /// Whether it changes anything: then it is never sent twice.
+    pub is_mutation: bool,
+    /// Variables that must all have these values, else the step counts as done at once.
+    pub conditions: Vec<Condition>,
+    /// How many steps must be done before this one can start.
+    pub waits_for: usize,
+    /// Steps that wait for this one, by their place in [`Plan::steps`].
+    pub wakes: Vec<usize>,
+    /// The request's bytes.
+    pub request: RequestTemplate,
+    /// The `data` of the answer.
+    pub shape: ShapeId,
+    /// The response keys directly under `data`: where a failure of the whole request shows.
+    pub root_keys: Vec<Key>,
+    /// Where the answer goes.
+    pub merge: Merge,
+}
+
+/// Where a step's answer goes, and what its request takes from the answers before.
+#[derive(Debug)]
+pub enum Merge {
+    /// Into the root of the response.
+    Root {
+        /// Internal aliases to undo.
+        renames: Vec<Rename>,
+    },
+    /// Into every object at a path: a query that begins anew inside the response.
+    Reentry {
+        /// Where.
+        path: Vec<PathSegment>,
+        /// Internal aliases to undo.
+        renames: Vec<Rename>,
+    },
+    /// Entities into the objects that they were fetched for.
+    Entities(Vec<EntityFetch>),
+}
+
+/// One `_entities` field of a request.
+#[derive(Debug)]
+pub struct EntityFetch {
+    /// Its response key (`_entities`, or an alias in a batch).
+    pub key: Key,
+    /// `"name":[`, the start of its variable; empty where another field's list is used too.
+    pub variable: Box<[u8]>,
+    /// Whose objects are completed.
+    pub targets: Vec<Target>,
+    /// Whether objects of different targets may hold one and the same entity.
+    pub shares_across_targets: bool,
+    /// What a representation holds.
+    pub requires: Vec<Requirement>,
+    /// `__typename` in representations, where it is not the object's own: the first that applies.
+    pub typename_overrides: Vec<(TypeSet, Box<[u8]>)>,
+    /// Internal aliases to undo, relative to an entity.
+    pub renames: Vec<Rename>,
+}
+
+/// Objects to complete.
+#[derive(Debug)]
+pub struct Target {
+    /// From the root of the response.
+    pub path: Vec<PathSegment>,
+    /// Whether objects of this path may hold one and the same entity: false where a later step
+    /// could give two of them different values for one key.
+    pub may_share: bool,
+}
+
+/// A step on the way from an object to others below it. Lists are passed through silently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathSegment {
+    /// Into the value of a response key.
+    Key(Key),
+    /// On only where the object is of one of these types.
+    Type(TypeSet),
+}
+
+/// A part of a representation.
+#[derive(Debug)]
+pub enum Requirement {
+    /// A field of the entity.
+    Field {
+        /// Where the object has it.
+        source: Key,
+        /// Where the object has it if not there.
+        fallback: Key,
+        /// `"name":`, as the subgraph calls it.
+        name: Box<[u8]>,
+        /// Of the field's own fields; empty for a leaf.
+        requires: Vec<Requirement>,
+    },
+    /// Only for some types.
+    Fragment {
+        /// Which.
+        types: TypeSet,
+        /// The condition's name as JSON, for an object that does not tell its type.
+        type_name: Box<[u8]>,
+        /// Of them.
+        requires: Vec<Requirement>,
+    },
+}
+
+/// An internal alias, undone.
+#[derive(Debug)]
+pub struct Rename {
+    /// To the objects that have it.
+    pub path: Vec<PathSegment>,
+    /// The alias.
+    pub from: Key,
+    /// The key that was meant.
+    pub to: Key,
+}
+
+/// A variable that decides on a selection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Condition {
+    /// Among the operation's variables.
+    pub variable: usize,
+    /// `@include` wants true, `@skip` false.
+    pub expected: bool,
+}
+
+/// A subgraph request's body.
+#[derive(Debug)]
+pub struct RequestTemplate {
+    /// The operation's text.
+    pub operation: Box<str>,
+    /// `{"query":"..."`: complete but for `,"variables":{...}` and the closing brace.
+    pub head: Bytes,
+    /// The whole body where the request has no variables.
+    pub constant: Option<Bytes>,
+    /// The client's variables that it uses: `"name":` and their place among the operation's.
+    pub variables: Vec<(Box<[u8]>, usize)>,
+}
+
+/// An expected object, by its place in [`Plan::shapes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShapeId(pub u32);
+
+/// An object of a subgraph's answer, as the request asks for it.
+#[derive(Debug, Default)]
+pub struct Shape {
+    /// In the order asked for, which is the order that subgraphs answer in.
+    pub fields: Vec<ShapeField>,
+    /// Whether objects with the same bytes can be one object: true where objects are completed by
+    /// later steps in ways that depend on nothing but those bytes.
+    pub intern: bool,
+}
+
+/// A field of a [`Shape`].
+#[derive(Debug)]
+pub struct ShapeField {
+    /// Its response key.
+    pub key: Key,
+    /// As text.
+    pub name: Box<[u8]>,
+    /// Whether it is `__typename`, by whatever key.
+    pub is_typename: bool,
+    /// Of the objects it holds, in lists or not; none for a leaf.
+    pub shape: Option<ShapeId>,
+}

@@ -1,0 +1,88 @@
+//! The one place that knows the query planner's crate as a planner: operation text in, its plan out.
+//!
+//! `compile.rs` turns that plan into ours; nothing else reads the crate's types.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use hive_router_query_planner::{
+    ast::normalization::normalize_operation,
+    graph::PlannerOverrideContext,
+    planner::{Planner as HivePlanner, PlannerError, QueryPlannerOptions, plan_nodes::QueryPlan},
+    utils::{
+        cancellation::CancellationToken,
+        parsing::{safe_parse_operation, safe_parse_schema},
+    },
+};
+
+use crate::{
+    error::{Code, RequestError},
+    graph::SupergraphError,
+};
+
+/// Plans operations over one supergraph.
+pub struct Planner(HivePlanner);
+
+/// A plan, and the operation as the planner understood it.
+pub struct Planned {
+    /// The planner's tree.
+    pub plan: QueryPlan,
+    /// The operation with its fragments written out and its fields in the planner's order: equal
+    /// for documents that ask for the same.
+    pub normal_form: String,
+}
+
+impl Planner {
+    /// Reads the supergraph. The crate takes an invalid one for a defect and panics; here it is an
+    /// error.
+    pub fn new(sdl: &str) -> Result<Self, SupergraphError> {
+        let document =
+            safe_parse_schema(sdl).map_err(|error| SupergraphError::Planner(error.to_string()))?;
+        let built = catch_unwind(AssertUnwindSafe(|| {
+            HivePlanner::new_from_supergraph(&document, QueryPlannerOptions::default())
+        }));
+        match built {
+            Ok(Ok(planner)) => Ok(Self(planner)),
+            Ok(Err(error)) => Err(SupergraphError::Planner(error.to_string())),
+            Err(_) => Err(SupergraphError::Planner("it does not hold together".into())),
+        }
+    }
+
+    /// Plans one operation of a valid document, giving up after `timeout`.
+    pub fn plan(
+        &self,
+        document: &str,
+        operation_name: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Planned, RequestError> {
+        let failed = |reason: String| RequestError::new(Code::PlanFailed, reason);
+        let document = safe_parse_operation(document)
+            .map_err(|error| RequestError::new(Code::ParseFailed, error.to_string()))?;
+        let normalized = normalize_operation(&self.0.supergraph, &document, operation_name)
+            .map_err(|error| failed(error.to_string()))?;
+        let operation = normalized.executable_operation();
+        // Progressive overrides (`@override(label:)`) are off: every request is at 100 percent of
+        // the subgraph that the field is moving away from.
+        let overrides = PlannerOverrideContext::from_percentage(100.0);
+        let plan = self
+            .0
+            .plan_from_normalized_operation(
+                operation,
+                overrides,
+                &CancellationToken::with_timeout(timeout),
+            )
+            .map_err(|error| match error {
+                PlannerError::CancellationError(_) => RequestError::new(
+                    Code::PrepareTimeout,
+                    format!("no plan was found within {timeout:?}"),
+                ),
+                error => failed(error.to_string()),
+            })?;
+        Ok(Planned {
+            plan,
+            normal_form: operation.to_string(),
+        })
+    }
+}

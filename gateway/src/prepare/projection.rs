@@ -1,0 +1,430 @@
+//! What clients see of the data: the operation's own fields, in its order, by the API schema.
+//!
+//! Fragments are written out, and fields that meet in one response key are merged as the
+//! specification's CollectFields does, once for each set of types that have the same fields there.
+
+use std::collections::HashMap;
+
+use apollo_compiler::{
+    Name, Node, Schema,
+    executable::{ExecutableDocument, Field, Operation, Selection as Ast, SelectionSet},
+    schema::{ExtendedType, Type},
+};
+
+use super::{
+    compile::keys::Keys,
+    plan::{Condition, Key},
+};
+use crate::{
+    error::{Code, RequestError},
+    graph::types::{TypeId, TypeSet, TypeTable},
+};
+
+/// Every selection of an operation.
+#[derive(Debug, Default)]
+pub struct Projection {
+    /// By [`SelectionId`]; the first is the operation's root.
+    pub selections: Vec<Selection>,
+}
+
+/// A selection, by its place in [`Projection::selections`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SelectionId(pub u32);
+
+/// What is selected of an object.
+#[derive(Debug)]
+pub struct Selection {
+    /// The object type, where the schema allows only one here.
+    pub only_type: Option<TypeId>,
+    /// Fields by the object's type: (type, its list), sorted by type.
+    pub lists_by_type: Vec<(TypeId, u32)>,
+    /// The distinct lists.
+    pub lists: Vec<Vec<ProjectedField>>,
+}
+
+/// A field of the answer.
+#[derive(Debug)]
+pub struct ProjectedField {
+    /// Its response key.
+    pub key: Key,
+    /// `"key":`, ready to be written.
+    pub key_json: Box<[u8]>,
+    /// Any of these must hold, each with all of its conditions; empty for always.
+    pub conditions: Vec<Vec<Condition>>,
+    /// What it holds.
+    pub value: ProjectedValue,
+    /// Where it may be null.
+    pub nullability: Nullability,
+    /// The field's name in the schema, for messages.
+    pub name: Box<str>,
+}
+
+/// What a field of the answer holds, inside its lists.
+#[derive(Debug)]
+pub enum ProjectedValue {
+    /// The name of the object's type.
+    Typename,
+    /// A part of the schema, answered by introspection.
+    Introspection,
+    /// A scalar or an enumeration's value.
+    Leaf(LeafKind),
+    /// Objects.
+    Object(SelectionId),
+}
+
+/// What a leaf may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeafKind {
+    /// A JSON string.
+    String,
+    /// A JSON string, or an integer that becomes one.
+    Id,
+    /// An integer of 32 bits.
+    Int,
+    /// A JSON number.
+    Float,
+    /// true or false.
+    Boolean,
+    /// One of these, sorted.
+    Enum(Vec<Box<str>>),
+    /// Any JSON.
+    Custom,
+}
+
+/// A type's wrappers from the outside in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nullability {
+    /// Whether null is an error here.
+    pub non_null: bool,
+    /// Of the items, for a list.
+    pub item: Option<Box<Nullability>>,
+}
+
+impl Nullability {
+    fn of(ty: &Type) -> Self {
+        let item = ty.is_list().then(|| Box::new(Self::of(ty.item_type())));
+        Self {
+            non_null: ty.is_non_null(),
+            item,
+        }
+    }
+}
+
+/// Compiles the operation's selections. `keys` gets their response keys; `fields_max` bounds the
+/// lists that many type conditions in each other can lead to.
+pub fn compile(
+    schema: &Schema,
+    types: &TypeTable,
+    document: &ExecutableDocument,
+    operation: &Operation,
+    variables: &[String],
+    keys: &mut Keys,
+    fields_max: usize,
+) -> Result<Projection, RequestError> {
+    let mut builder = Builder {
+        schema,
+        types,
+        document,
+        variables,
+        keys,
+        fields_left: fields_max,
+        projection: Projection::default(),
+        known: HashMap::new(),
+    };
+    let root = Part {
+        set: &operation.selection_set,
+        conditions: Vec::new(),
+    };
+    builder.selection(operation.object_type(), vec![root])?;
+    Ok(builder.projection)
+}
+
+struct Builder<'a> {
+    schema: &'a Schema,
+    types: &'a TypeTable,
+    document: &'a ExecutableDocument,
+    variables: &'a [String],
+    keys: &'a mut Keys,
+    fields_left: usize,
+    projection: Projection,
+    /// Selections by declared type and parts (by address): the same parts make the same selection.
+    known: HashMap<(Name, Vec<(usize, Vec<Condition>)>), SelectionId>,
+}
+
+/// A selection set that takes part in a selection under some conditions.
+struct Part<'a> {
+    set: &'a SelectionSet,
+    conditions: Vec<Condition>,
+}
+
+/// A field as it stands somewhere in the parts, fragments written out.
+struct Occurrence<'a> {
+    field: &'a Node<Field>,
+    /// None for any.
+    types: Option<TypeSet>,
+    conditions: Vec<Condition>,
+}
+
+impl<'a> Builder<'a> {
+    fn selection(
+        &mut self,
+        declared: &Name,
+        parts: Vec<Part<'a>>,
+    ) -> Result<SelectionId, RequestError> {
+        let identity = |part: &Part<'a>| {
+            (
+                std::ptr::from_ref(part.set) as usize,
+                part.conditions.clone(),
+            )
+        };
+        let known = (declared.clone(), parts.iter().map(identity).collect());
+        if let Some(id) = self.known.get(&known) {
+            return Ok(*id);
+        }
+        let id = SelectionId(self.projection.selections.len() as u32);
+        self.known.insert(known, id);
+        self.projection.selections.push(Selection {
+            only_type: None,
+            lists_by_type: Vec::new(),
+            lists: Vec::new(),
+        });
+        let mut occurrences = Vec::new();
+        for part in &parts {
+            self.flatten(part.set, None, &part.conditions, &mut occurrences);
+        }
+        let selection = self.lists(declared, &occurrences)?;
+        self.projection.selections[id.0 as usize] = selection;
+        Ok(id)
+    }
+
+    fn flatten(
+        &self,
+        set: &'a SelectionSet,
+        types: Option<&TypeSet>,
+        conditions: &[Condition],
+        occurrences: &mut Vec<Occurrence<'a>>,
+    ) {
+        for selection in &set.selections {
+            let Some(conditions) = self.conditions(selection.directives(), conditions) else {
+                continue;
+            };
+            match selection {
+                Ast::Field(field) => occurrences.push(Occurrence {
+                    field,
+                    types: types.cloned(),
+                    conditions,
+                }),
+                Ast::InlineFragment(fragment) => {
+                    let narrowed = self.narrow(types, fragment.type_condition.as_ref());
+                    self.flatten(
+                        &fragment.selection_set,
+                        narrowed.as_ref(),
+                        &conditions,
+                        occurrences,
+                    );
+                }
+                Ast::FragmentSpread(spread) => {
+                    if let Some(fragment) = spread.fragment_def(self.document) {
+                        let narrowed = self.narrow(types, Some(fragment.type_condition()));
+                        let set = &fragment.selection_set;
+                        self.flatten(set, narrowed.as_ref(), &conditions, occurrences);
+                    }
+                }
+            }
+        }
+    }
+
+    fn narrow(&self, types: Option<&TypeSet>, condition: Option<&Name>) -> Option<TypeSet> {
+        let Some(condition) = condition else {
+            return types.cloned();
+        };
+        let id = self.types.id(condition).unwrap_or(TypeId::UNKNOWN);
+        let wanted = self.types.visible_objects(id);
+        Some(types.map_or_else(|| wanted.clone(), |types| types.intersection(&wanted)))
+    }
+
+    /// The conditions with those of `directives` added; none if they can never hold.
+    fn conditions(
+        &self,
+        directives: &apollo_compiler::ast::DirectiveList,
+        outer: &[Condition],
+    ) -> Option<Vec<Condition>> {
+        let mut conditions = outer.to_vec();
+        for (name, expected) in [("skip", false), ("include", true)] {
+            let Some(value) = directives
+                .get(name)
+                .and_then(|d| d.specified_argument_by_name("if"))
+            else {
+                continue;
+            };
+            if let Some(constant) = value.to_bool() {
+                if constant != expected {
+                    return None;
+                }
+            } else if let Some(variable) = value.as_variable() {
+                let variable = self
+                    .variables
+                    .iter()
+                    .position(|name| name == variable.as_str());
+                let condition = Condition {
+                    variable: variable.unwrap_or(usize::MAX),
+                    expected,
+                };
+                if !conditions.contains(&condition) {
+                    conditions.push(condition);
+                }
+            }
+        }
+        Some(conditions)
+    }
+
+    fn lists(
+        &mut self,
+        declared: &Name,
+        occurrences: &[Occurrence<'a>],
+    ) -> Result<Selection, RequestError> {
+        let declared = self.types.id(declared).unwrap_or(TypeId::UNKNOWN);
+        let mut lists = Vec::new();
+        let mut lists_by_type = Vec::new();
+        let mut list_by_fields: HashMap<Vec<(usize, Option<&'a Type>)>, u32> = HashMap::new();
+        for id in self.types.visible_objects(declared).iter() {
+            // The object type's own field definitions count: they may promise more than the
+            // interface's.
+            let fields: Vec<(usize, Option<&'a Type>)> = occurrences
+                .iter()
+                .enumerate()
+                .filter(|(_, occurrence)| {
+                    occurrence
+                        .types
+                        .as_ref()
+                        .is_none_or(|types| types.contains(id))
+                })
+                .map(|(index, occurrence)| (index, self.field_type(id, &occurrence.field.name)))
+                .collect();
+            let list = match list_by_fields.get(&fields) {
+                Some(list) => *list,
+                None => {
+                    lists.push(self.list(occurrences, &fields)?);
+                    let list = lists.len() as u32 - 1;
+                    list_by_fields.insert(fields, list);
+                    list
+                }
+            };
+            lists_by_type.push((id, list));
+        }
+        Ok(Selection {
+            only_type: self.types.is_object(declared).then_some(declared),
+            lists_by_type,
+            lists,
+        })
+    }
+
+    fn field_type(&self, object: TypeId, field: &Name) -> Option<&'a Type> {
+        let object = self.schema.get_object(self.types.name(object))?;
+        Some(&object.fields.get(field)?.ty)
+    }
+
+    fn list(
+        &mut self,
+        occurrences: &[Occurrence<'a>],
+        fields: &[(usize, Option<&'a Type>)],
+    ) -> Result<Vec<ProjectedField>, RequestError> {
+        let mut merged: Vec<(&'a Name, Option<&'a Type>, Vec<&Occurrence<'a>>)> = Vec::new();
+        for (index, ty) in fields {
+            let occurrence = &occurrences[*index];
+            let key = occurrence.field.response_key();
+            match merged.iter_mut().find(|(other, _, _)| *other == key) {
+                Some((_, _, same)) => same.push(occurrence),
+                None => merged.push((key, *ty, vec![occurrence])),
+            }
+        }
+        let mut list = Vec::with_capacity(merged.len());
+        for (key, ty, same) in merged {
+            self.fields_left = self.fields_left.checked_sub(1).ok_or_else(|| {
+                RequestError::new(
+                    Code::MaxSelections,
+                    "the operation has too many type conditions",
+                )
+            })?;
+            list.push(self.field(key, ty, &same)?);
+        }
+        Ok(list)
+    }
+
+    fn field(
+        &mut self,
+        key: &Name,
+        ty: Option<&'a Type>,
+        same: &[&Occurrence<'a>],
+    ) -> Result<ProjectedField, RequestError> {
+        let field = same[0].field;
+        let ty = ty.unwrap_or(field.ty());
+        let always = same
+            .iter()
+            .any(|occurrence| occurrence.conditions.is_empty());
+        let mut conditions: Vec<Vec<Condition>> = Vec::new();
+        if !always {
+            for occurrence in same {
+                if !conditions.contains(&occurrence.conditions) {
+                    conditions.push(occurrence.conditions.clone());
+                }
+            }
+        }
+        let value = match field.name.as_str() {
+            "__typename" => ProjectedValue::Typename,
+            "__schema" | "__type" => ProjectedValue::Introspection,
+            _ => self.value(ty, same, conditions.len() == 1)?,
+        };
+        Ok(ProjectedField {
+            key: self.keys.intern(key),
+            key_json: format!("\"{key}\":").into_bytes().into(),
+            conditions,
+            value,
+            nullability: Nullability::of(ty),
+            name: field.name.as_str().into(),
+        })
+    }
+
+    fn value(
+        &mut self,
+        ty: &Type,
+        same: &[&Occurrence<'a>],
+        one_condition: bool,
+    ) -> Result<ProjectedValue, RequestError> {
+        let name = ty.inner_named_type();
+        let leaf = match self.schema.types.get(name) {
+            Some(ExtendedType::Scalar(_)) => match name.as_str() {
+                "String" => LeafKind::String,
+                "ID" => LeafKind::Id,
+                "Int" => LeafKind::Int,
+                "Float" => LeafKind::Float,
+                "Boolean" => LeafKind::Boolean,
+                _ => LeafKind::Custom,
+            },
+            Some(ExtendedType::Enum(enumeration)) => {
+                let mut values: Vec<Box<str>> = enumeration
+                    .values
+                    .keys()
+                    .map(|value| value.as_str().into())
+                    .collect();
+                values.sort_unstable();
+                LeafKind::Enum(values)
+            }
+            _ => {
+                let parts = same.iter().map(|occurrence| Part {
+                    set: &occurrence.field.selection_set,
+                    // Where the field itself hangs on just these, its content need not ask again.
+                    conditions: if one_condition {
+                        Vec::new()
+                    } else {
+                        occurrence.conditions.clone()
+                    },
+                });
+                return Ok(ProjectedValue::Object(
+                    self.selection(name, parts.collect())?,
+                ));
+            }
+        };
+        Ok(ProjectedValue::Leaf(leaf))
+    }
+}

@@ -1,0 +1,139 @@
+//! A first look at a document, before any parser sees it: how many tokens, how deep the brackets.
+//!
+//! Parsers call themselves for every bracket; text that is only brackets would exhaust the stack.
+//! This loop does not, and stops at the limits.
+
+use crate::{
+    error::{Code, RequestError},
+    settings::Limits,
+};
+
+/// Brackets of all kinds inside each other, as a multiple of the selection depth that is allowed:
+/// each level of selections may add an argument list with values in it.
+const BRACKETS_PER_LEVEL: usize = 4;
+
+/// Checks `document` against `tokens_max` and `depth_max`.
+pub fn check(document: &str, limits: &Limits) -> Result<(), RequestError> {
+    let bytes = document.as_bytes();
+    let brackets_max = limits.depth_max.saturating_mul(BRACKETS_PER_LEVEL);
+    let mut at = 0;
+    let mut tokens = 0;
+    let mut brackets = 0usize;
+    while at < bytes.len() {
+        let byte = bytes[at];
+        let length = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' | b',' => {
+                at += 1;
+                continue;
+            }
+            b'#' => {
+                at += count(&bytes[at..], |byte| byte != b'\n' && byte != b'\r');
+                continue;
+            }
+            b'"' => string_length(&bytes[at..]),
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => count(&bytes[at..], |byte| {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'.')
+            }),
+            b'.' => 3,
+            b'{' | b'(' | b'[' => {
+                brackets += 1;
+                1
+            }
+            b'}' | b')' | b']' => {
+                brackets = brackets.saturating_sub(1);
+                1
+            }
+            _ => 1,
+        };
+        at += length;
+        tokens += 1;
+        if tokens > limits.tokens_max {
+            return Err(RequestError::new(
+                Code::MaxTokens,
+                format!("the document has more than {} tokens", limits.tokens_max),
+            ));
+        }
+        if brackets > brackets_max {
+            return Err(RequestError::new(
+                Code::MaxDepth,
+                format!("the document has more than {brackets_max} brackets inside each other"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn count(bytes: &[u8], matches: impl Fn(u8) -> bool) -> usize {
+    bytes.iter().take_while(|byte| matches(**byte)).count()
+}
+
+/// How long the string at the start of `bytes` is, to its closing quotes or to the end.
+fn string_length(bytes: &[u8]) -> usize {
+    if bytes.starts_with(b"\"\"\"") {
+        let mut at = 3;
+        while at < bytes.len() && !bytes[at..].starts_with(b"\"\"\"") {
+            at += if bytes[at..].starts_with(b"\\\"\"\"") {
+                4
+            } else {
+                1
+            };
+        }
+        return (at + 3).min(bytes.len());
+    }
+    let mut at = 1;
+    while at < bytes.len() && !matches!(bytes[at], b'"' | b'\n' | b'\r') {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    (at + 1).min(bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens_allowed(document: &str, tokens_max: usize) -> bool {
+        check(
+            document,
+            &Limits {
+                tokens_max,
+                ..Limits::default()
+            },
+        )
+        .is_ok()
+    }
+
+    #[test]
+    fn it_counts_what_a_parser_would_see() {
+        let cases = [
+            ("{ a }", 3),
+            ("{a,,,b # c d e\n}", 4),
+            (
+                "query Q($x: Int = -1.5e3) { a(x: $x, s: \"{{{ \\\" }\") ...F @skip(if: true) }",
+                30,
+            ),
+            (
+                "{ a(s: \"\"\"block { \"quoted\" \\\"\"\" still \"\"\") }",
+                8,
+            ),
+            ("{ a(s: \"unfinished", 6),
+        ];
+        for (document, tokens) in cases {
+            assert!(
+                tokens_allowed(document, tokens),
+                "{document}: more than {tokens}"
+            );
+            assert!(
+                !tokens_allowed(document, tokens - 1),
+                "{document}: less than {tokens}"
+            );
+        }
+    }
+
+    #[test]
+    fn brackets_without_end_are_refused() {
+        for bracket in ["{a", "[", "("] {
+            let refusal = check(&bracket.repeat(100_000), &Limits::default());
+            assert_eq!(refusal.expect_err("refused").code, Code::MaxDepth);
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! One HTTP/1.1 exchange over one connection (RFC 9112).
+
+use std::io::{ErrorKind, IoSlice};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{Answer, FetchError};
+
+/// The largest response head, in bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The most headers of a response.
+const HEADERS_MAX: usize = 100;
+/// What is read at once when the size of what comes is not known.
+const READ_BYTES: usize = 16 * 1024;
+/// The longest line that announces a chunk.
+const CHUNK_LINE_BYTES_MAX: usize = 1024;
+
+/// An open connection to a subgraph.
+pub struct Connection {
+    stream: TcpStream,
+    exchanges: u64,
+    can_be_kept: bool,
+}
+
+/// What the head says of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Length(usize),
+    Chunked,
+    UntilClosed,
+}
+
+struct Head {
+    status: u16,
+    headers: HeaderMap,
+    framing: Framing,
+    keep_alive: bool,
+    bytes: usize,
+}
+
+impl Connection {
+    /// Around a fresh stream.
+    pub fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            exchanges: 0,
+            can_be_kept: false,
+        }
+    }
+
+    /// Whether it has served a request before.
+    pub fn was_used(&self) -> bool {
+        self.exchanges > 0
+    }
+
+    /// Whether its last exchange left it ready for another.
+    pub fn can_be_kept(&self) -> bool {
+        self.can_be_kept
+    }
+
+    /// False if the other side closed it, or sent what nobody asked for, while it was idle.
+    pub fn looks_open(&self) -> bool {
+        let unasked = self.stream.try_read(&mut [0]);
+        matches!(unasked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Sends a request and reads its whole answer.
+    pub async fn exchange(
+        &mut self,
+        head: &[u8],
+        body: &[u8],
+        want_headers: bool,
+        body_bytes_max: usize,
+    ) -> Result<Answer, FetchError> {
+        self.can_be_kept = false;
+        self.exchanges += 1;
+        self.write(head, body).await?;
+        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        let head = self.read_head(&mut buffer, want_headers).await?;
+        buffer.advance(head.bytes);
+        let body = match head.framing {
+            Framing::Length(length) if length > body_bytes_max => {
+                return Err(FetchError::TooLarge(body_bytes_max));
+            }
+            Framing::Length(length) => self.read_length(&mut buffer, length).await?,
+            Framing::Chunked => self.read_chunks(&mut buffer, body_bytes_max).await?,
+            Framing::UntilClosed => self.read_until_closed(&mut buffer, body_bytes_max).await?,
+        };
+        // Bytes after the body answer no request of ours.
+        self.can_be_kept =
+            head.keep_alive && head.framing != Framing::UntilClosed && buffer.is_empty();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    }
+
+    async fn write(&mut self, head: &[u8], body: &[u8]) -> Result<(), FetchError> {
+        let mut written = 0;
+        while written < head.len() {
+            let slices = [IoSlice::new(&head[written..]), IoSlice::new(body)];
+            written += match self.stream.write_vectored(&slices).await {
+                Ok(0) => return Err(FetchError::ClosedBeforeAnswer),
+                Ok(count) => count,
+                Err(error) => return Err(closed_or_broken(error)),
+            };
+        }
+        self.stream
+            .write_all(&body[written - head.len()..])
+            .await
+            .map_err(closed_or_broken)
+    }
+
+    async fn read_head(
+        &mut self,
+        buffer: &mut BytesMut,
+        want_headers: bool,
+    ) -> Result<Head, FetchError> {
+        loop {
+            match self.stream.read_buf(buffer).await {
+                Ok(0) if buffer.is_empty() => return Err(FetchError::ClosedBeforeAnswer),
+                Ok(0) => return Err(FetchError::Protocol("it ends within its head")),
+                Ok(_) => {}
+                Err(error) if buffer.is_empty() => return Err(closed_or_broken(error)),
+                Err(error) => return Err(FetchError::Io(error)),
+            }
+            while let Some(head) = parse_head(buffer, want_headers)? {
+                // 1xx announces the answer and has no body.
+                if head.status >= 200 {
+                    return Ok(head);
+                }
+                buffer.advance(head.bytes);
+            }
+            if buffer.len() > HEAD_BYTES_MAX {
+                return Err(FetchError::Protocol("its head is too long"));
+            }
+            buffer.reserve(READ_BYTES);
+        }
+    }
+
+    async fn read_length(
+        &mut self,
+        buffer: &mut BytesMut,
+        length: usize,
+    ) -> Result<Bytes, FetchError> {
+        buffer.reserve(length.saturating_sub(buffer.len()));
+        while buffer.len() < length {
+            self.read_more(buffer).await?;
+        }
+        Ok(buffer.split_to(length).freeze())
+    }
+
+    async fn read_until_closed(
+        &mut self,
+        buffer: &mut BytesMut,
+        body_bytes_max: usize,
+    ) -> Result<Bytes, FetchError> {
+        loop {
+            if buffer.len() > body_bytes_max {
+                return Err(FetchError::TooLarge(body_bytes_max));
+            }
+            buffer.reserve(READ_BYTES);
+            if self.stream.read_buf(buffer).await.map_err(FetchError::Io)? == 0 {
+                return Ok(buffer.split().freeze());
+            }
+        }
+    }
+
+    async fn read_chunks(
+        &mut self,
+        buffer: &mut BytesMut,
+        body_bytes_max: usize,
+    ) -> Result<Bytes, FetchError> {
+        let mut body = BytesMut::new();
+        loop {
+            let length = self.read_chunk_line(buffer).await?;
+            if length == 0 {
+                break;
+            }
+            if body.len().saturating_add(length) > body_bytes_max {
+                return Err(FetchError::TooLarge(body_bytes_max));
+            }
+            buffer.reserve((length + 2).saturating_sub(buffer.len()));
+            while buffer.len() < length + 2 {
+                self.read_more(buffer).await?;
+            }
+            if &buffer[length..length + 2] != b"\r\n" {
+                return Err(FetchError::Protocol("a chunk is longer than it says"));
+            }
+            body.extend_from_slice(&buffer[..length]);
+            buffer.advance(length + 2);
+        }
+        // Trailers, which say nothing that we use, and the empty line.
+        loop {
+            let line = self.read_line(buffer).await?;
+            let is_end = line == 2;
+            buffer.advance(line);
+            if is_end {
+                return Ok(body.freeze());
+            }
+        }
+    }
+
+    async fn read_chunk_line(&mut self, buffer: &mut BytesMut) -> Result<usize, FetchError> {
+        let line = self.read_line(buffer).await?;
+        let parsed = httparse::parse_chunk_size(&buffer[..line]);
+        let Ok(httparse::Status::Complete((used, length))) = parsed else {
+            return Err(FetchError::Protocol("a chunk has no valid size"));
+        };
+        buffer.advance(used);
+        usize::try_from(length).map_err(|_| FetchError::Protocol("a chunk has no valid size"))
+    }
+
+    /// Waits until a whole line is there; its length with the line's end.
+    async fn read_line(&mut self, buffer: &mut BytesMut) -> Result<usize, FetchError> {
+        loop {
+            if let Some(end) = buffer
+                .iter()
+                .take(CHUNK_LINE_BYTES_MAX)
+                .position(|byte| *byte == b'\n')
+            {
+                return Ok(end + 1);
+            }
+            if buffer.len() >= CHUNK_LINE_BYTES_MAX {
+                return Err(FetchError::Protocol("a chunk's line is too long"));
+            }
+            buffer.reserve(READ_BYTES);
+            self.read_more(buffer).await?;
+        }
+    }
+
+    async fn read_more(&mut self, buffer: &mut BytesMut) -> Result<(), FetchError> {
+        match self.stream.read_buf(buffer).await {
+            Ok(0) => Err(FetchError::Protocol("it ends within its body")),
+            Ok(_) => Ok(()),
+            Err(error) => Err(FetchError::Io(error)),
+        }
+    }
+}
+
+fn closed_or_broken(error: std::io::Error) -> FetchError {
+    match error.kind() {
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
+            FetchError::ClosedBeforeAnswer
+        }
+        _ => FetchError::Io(error),
+    }
+}
+
+/// The head at the start of `buffer`, if it is all there.
+fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<Head>, FetchError> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let bytes = match response.parse(buffer) {
+        Ok(httparse::Status::Complete(bytes)) => bytes,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(FetchError::Protocol("its head cannot be read")),
+    };
+    let status = response.code.unwrap_or_default();
+    let mut head = Head {
+        status,
+        headers: HeaderMap::new(),
+        framing: Framing::UntilClosed,
+        keep_alive: response.version == Some(1),
+        bytes,
+    };
+    let mut length = None;
+    for header in response.headers.iter() {
+        if header.name.eq_ignore_ascii_case("content-length") {
+            let value = std::str::from_utf8(header.value)
+                .ok()
+                .and_then(|text| text.trim().parse().ok());
+            if value.is_none() || (length.is_some() && length != value) {
+                return Err(FetchError::Protocol("its length is not a number"));
+            }
+            length = value;
+        } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            if !header.value.eq_ignore_ascii_case(b"chunked") {
+                return Err(FetchError::Protocol(
+                    "its transfer encoding was not asked for",
+                ));
+            }
+            head.framing = Framing::Chunked;
+        } else if header.name.eq_ignore_ascii_case("content-encoding") {
+            if !header.value.eq_ignore_ascii_case(b"identity") {
+                return Err(FetchError::Protocol(
+                    "its content encoding was not asked for",
+                ));
+            }
+        } else if header.name.eq_ignore_ascii_case("connection")
+            && header.value.eq_ignore_ascii_case(b"close")
+        {
+            head.keep_alive = false;
+        }
+        if want_headers
+            && let (Ok(name), Ok(value)) = (
+                HeaderName::from_bytes(header.name.as_bytes()),
+                HeaderValue::from_bytes(header.value),
+            )
+        {
+            head.headers.append(name, value);
+        }
+    }
+    if matches!(status, 100..=199 | 204 | 304) {
+        head.framing = Framing::Length(0);
+    } else if head.framing != Framing::Chunked
+        && let Some(length) = length
+    {
+        head.framing = Framing::Length(length);
+    }
+    Ok(Some(head))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Result<Option<Head>, FetchError> {
+        parse_head(text.as_bytes(), true)
+    }
+
+    #[test]
+    fn a_head_says_where_its_body_ends() {
+        let framing = |text: &str| head(text).expect("valid").expect("complete").framing;
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n"),
+            Framing::Length(12)
+        );
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            Framing::Chunked
+        );
+        assert_eq!(
+            framing("HTTP/1.1 204 No Content\r\n\r\n"),
+            Framing::Length(0)
+        );
+        assert_eq!(framing("HTTP/1.1 200 OK\r\n\r\n"), Framing::UntilClosed);
+        assert!(
+            head("HTTP/1.1 200 OK\r\ncontent-le")
+                .expect("valid so far")
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_doubtful_length_is_refused() {
+        for lengths in ["-1", "1, 2", "0x10", "1\r\ncontent-length: 2"] {
+            let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {lengths}\r\n\r\n");
+            assert!(head(&text).is_err(), "{lengths}");
+        }
+        assert!(head("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n").is_err());
+    }
+}
