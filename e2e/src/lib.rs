@@ -1,1 +1,24 @@
-//! The whole system under test: real processes, real MongoDB, faults.
+//! The whole system under test: real processes, a real MongoDB, faults.
+//!
+//! A test starts a [`System`]: the three services, each a process on a port of its own, on a
+//! throwaway database. It talks to the gateway as a client does, by [`Graphql`] and
+//! [`Subscription`], and kills, pauses and restarts services in between. What must become true in
+//! the end is waited for with [`eventually`]; nothing sleeps.
+//!
+//! The tests are one binary, `tests/it`; each of its modules is one subject. To add a fault, copy a
+//! test of `tests/it/kills.rs`.
+
+pub mod chaos;
+mod eventually;
+mod graphql;
+mod oracle;
+mod subscription;
+mod system;
+
+pub use eventually::eventually;
+pub use graphql::{Answer, Graphql};
+pub use oracle::{assert_projected, comments_of, latest_of};
+pub use stack::process::{Signal, send_signal};
+pub use stack::{Service, ServiceProcess};
+pub use subscription::{Event, Subscription};
+pub use system::{Instance, System};

@@ -155,9 +155,9 @@ impl ServiceProcess {
 
     /// Sends a signal; a process that has ended already is no error.
     pub fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-            // The child was not waited for yet, so the id is still its own.
-            let _ = kill_process(pid, signal);
+        // The child was not waited for yet, so the id is still its own.
+        if let Some(pid) = self.pid() {
+            send_signal(pid, signal);
         }
     }
 
@@ -196,5 +196,12 @@ impl ServiceProcess {
             self.kill().await?;
         }
         Ok(())
+    }
+}
+
+/// Sends a signal to a process; one that has ended already is no error.
+pub fn send_signal(pid: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        let _ = kill_process(pid, signal);
     }
 }

@@ -127,6 +127,10 @@ fn gateway_settings(
         ("SUBGRAPH_URL_POSTS", subgraph(ports.posts)),
         ("SUBGRAPH_URL_COMMENTS", subgraph(ports.comments)),
     ];
+    if std::env::var_os("DEVELOPMENT").is_none() {
+        // GraphiQL, introspection and subgraph errors as they are.
+        settings.push(("DEVELOPMENT", "true".to_owned()));
+    }
     if let Some(folder) = web {
         settings.push(("WEB_DIR", text(&folder)?));
     }

@@ -1,0 +1,254 @@
+//! The system under test: three MongoDB nodes, two instances of each subgraph and a gateway.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::Context;
+use bson::{Document, Timestamp, doc};
+use embedded_mongo::ReplicaSet;
+use mongodb::{Client, Database};
+use serde_json::{Value, json};
+use stack::{Service, ServiceProcess};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+/// A service gets this long to be ready, with an election in between.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// One request of a writer.
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// Between two tries of something that a fault stands in the way of.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// All processes, each behind a lock that whoever harms it holds.
+pub struct Fleet {
+    program: PathBuf,
+    /// The replica set; faults of it are injected one at a time.
+    pub mongo: Mutex<ReplicaSet>,
+    uri: String,
+    http: reqwest::Client,
+    /// Two posts, two comments, one gateway.
+    pub instances: Vec<Instance>,
+}
+
+/// One process of a service, which keeps its port over restarts.
+pub struct Instance {
+    service: Service,
+    address: OnceLock<SocketAddr>,
+    settings: Vec<(&'static str, String)>,
+    /// The process, for whoever harms it.
+    pub process: Mutex<Option<ServiceProcess>>,
+}
+
+impl Instance {
+    fn new(service: Service, settings: Vec<(&'static str, String)>) -> Self {
+        Self {
+            service,
+            address: OnceLock::new(),
+            settings,
+            process: Mutex::new(None),
+        }
+    }
+
+    /// Which service it is.
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
+    fn url(&self, scheme: &str) -> String {
+        let address = self
+            .address
+            .get()
+            .map_or_else(String::new, SocketAddr::to_string);
+        format!("{scheme}://{address}/graphql")
+    }
+}
+
+impl Fleet {
+    /// Starts everything and waits until it is ready.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start(program: PathBuf) -> anyhow::Result<Self> {
+        let options = embedded_mongo::Options {
+            nodes: 3,
+            ..embedded_mongo::Options::default()
+        };
+        let mongo = ReplicaSet::start(options).await?;
+        let uri = mongo.uri_for("chaos");
+        let subgraph = |service| Instance::new(service, vec![("MONGO_URI", uri.clone())]);
+        let mut fleet = Self {
+            program,
+            http: reqwest::Client::builder().timeout(REQUEST_LIMIT).build()?,
+            instances: vec![
+                subgraph(Service::Posts),
+                subgraph(Service::Posts),
+                subgraph(Service::Comments),
+                subgraph(Service::Comments),
+            ],
+            mongo: Mutex::new(mongo),
+            uri,
+        };
+        for instance in &fleet.instances {
+            fleet.ensure_running(instance).await?;
+        }
+        let supergraph =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/supergraph.graphql").to_owned();
+        let gateway = Instance::new(
+            Service::Gateway,
+            vec![
+                ("SUPERGRAPH", supergraph),
+                ("SUBGRAPH_URL_POSTS", fleet.instances[0].url("http")),
+                ("SUBGRAPH_URL_COMMENTS", fleet.instances[2].url("http")),
+            ],
+        );
+        fleet.ensure_running(&gateway).await?;
+        fleet.instances.push(gateway);
+        Ok(fleet)
+    }
+
+    /// Starts an instance that is not running, on the port that it had.
+    ///
+    /// # Errors
+    /// When it does not become ready in time.
+    pub async fn ensure_running(&self, instance: &Instance) -> anyhow::Result<()> {
+        let mut slot = instance.process.lock().await;
+        self.restart(instance, &mut slot).await
+    }
+
+    /// The same for someone who holds the instance's lock.
+    ///
+    /// # Errors
+    /// When it does not become ready in time.
+    pub async fn restart(
+        &self,
+        instance: &Instance,
+        slot: &mut Option<ServiceProcess>,
+    ) -> anyhow::Result<()> {
+        if slot.is_some() {
+            return Ok(());
+        }
+        let port = instance.address.get().map_or(0, SocketAddr::port);
+        let settings: Vec<_> = [("PORT", port.to_string()), ("LOG", "error".to_owned())]
+            .into_iter()
+            .chain(instance.settings.iter().cloned())
+            .collect();
+        let deadline = Instant::now() + READY_LIMIT;
+        // A start may fail while there is no primary: an operator's supervisor tries again too.
+        let process = loop {
+            match ServiceProcess::start(&self.program, instance.service, &settings, Stdio::null())
+                .await
+            {
+                Ok(process) => break process,
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => sleep(RETRY_PAUSE).await,
+            }
+        };
+        instance.address.get_or_init(|| process.address());
+        *slot = Some(process);
+        Ok(())
+    }
+
+    /// Ends all faults and waits until everything is ready again.
+    ///
+    /// # Errors
+    /// When something does not come back.
+    pub async fn heal(&self) -> anyhow::Result<()> {
+        self.mongo.lock().await.primary().await?;
+        for instance in &self.instances {
+            let mut slot = instance.process.lock().await;
+            self.restart(instance, &mut slot).await?;
+            if let Some(process) = slot.as_mut() {
+                process.ready(READY_LIMIT).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops every process.
+    ///
+    /// # Errors
+    /// When the system does not tell of a process's end.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        for instance in &self.instances {
+            if let Some(mut process) = instance.process.lock().await.take() {
+                process.stop().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a client with this number connects: half of them to the gateway, the others to the two
+    /// comments instances in turn.
+    pub fn endpoint(&self, client: usize, scheme: &str) -> String {
+        let index = if client.is_multiple_of(2) {
+            4
+        } else {
+            2 + (client / 2) % 2
+        };
+        self.instances[index].url(scheme)
+    }
+
+    /// Posts a GraphQL request; `None` when it got no answer or an internal error, so that the caller
+    /// tries again.
+    pub async fn ask(&self, endpoint: &str, query: &str, variables: Value) -> Option<Value> {
+        let body = json!({ "query": query, "variables": variables }).to_string();
+        let request = self
+            .http
+            .post(endpoint)
+            .header("content-type", "application/json")
+            .body(body);
+        let answer = request.send().await.ok()?.bytes().await.ok()?;
+        serde_json::from_slice(&answer).ok()
+    }
+
+    /// Creates posts and returns their ids.
+    ///
+    /// # Errors
+    /// When a mutation is refused.
+    pub async fn create_posts(&self, count: usize) -> anyhow::Result<Vec<String>> {
+        const CREATE: &str =
+            "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { id } } }";
+        let endpoint = self.endpoint(0, "http");
+        let mut ids = Vec::new();
+        for number in 0..count {
+            let input =
+                json!({ "input": { "title": format!("Post {number}"), "content": "Chaos" } });
+            let answer = self
+                .ask(&endpoint, CREATE, input)
+                .await
+                .context("no answer")?;
+            let id = answer["data"]["createPost"]["post"]["id"]
+                .as_str()
+                .with_context(|| answer.to_string())?;
+            ids.push(id.to_owned());
+        }
+        Ok(ids)
+    }
+
+    /// The database, over connections of the caller's own.
+    ///
+    /// # Errors
+    /// When the replica set cannot be reached.
+    pub async fn database(&self) -> anyhow::Result<Database> {
+        let client = Client::with_uri_str(&self.uri).await?;
+        client
+            .default_database()
+            .context("the connection string names a database")
+    }
+
+    /// The cluster's time of now.
+    ///
+    /// # Errors
+    /// When there is no primary.
+    pub async fn operation_time(&self) -> anyhow::Result<Timestamp> {
+        let answer: Document = self
+            .database()
+            .await?
+            .run_command(doc! { "ping": 1 })
+            .await?;
+        Ok(answer.get_timestamp("operationTime")?)
+    }
+}

@@ -1,0 +1,113 @@
+//! A randomised run: writers and subscribers work while services and the primary are killed, stopped
+//! and restarted at random; in the end nothing may be lost, doubled or out of order.
+//!
+//! [`fleet`] is the system under test, [`nemesis`] harms it, [`writers`] write until each change is
+//! acknowledged, [`subscribers`] reconnect with their cursors, and [`oracle`] compares what the posts
+//! and the subscribers show with a fold over the collection and with its change stream.
+
+pub mod fleet;
+pub mod nemesis;
+pub mod oracle;
+pub mod subscribers;
+pub mod writers;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use self::fleet::Fleet;
+use self::oracle::Findings;
+
+/// Posts that the writers write to; a few of them get most of the comments.
+pub const POSTS: usize = 50;
+
+/// What a run does.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The multi-call program that plays the services (see `stack`).
+    pub program: PathBuf,
+    /// How long faults are injected.
+    pub duration: Duration,
+    /// Decides which faults come when. The same seed gives the same faults, not the same timing.
+    pub seed: u64,
+    /// Tasks that write.
+    pub writers: usize,
+    /// Subscribers, half of them through the gateway.
+    pub subscribers: usize,
+}
+
+/// What a run found.
+#[derive(Debug)]
+pub struct Report {
+    /// Changes that were acknowledged: comments created, edited and deleted.
+    pub changes: usize,
+    /// Each fault that was injected, with its count.
+    pub faults: Vec<(&'static str, usize)>,
+    /// How often a subscriber had to connect again.
+    pub reconnects: usize,
+    /// The posts against the fold over the comments.
+    pub projection: Findings,
+    /// The subscribers against the collection's change stream.
+    pub subscribers: Findings,
+}
+
+impl Report {
+    /// Whether nothing was lost, doubled or out of order.
+    pub fn is_clean(&self) -> bool {
+        self.projection.is_clean() && self.subscribers.is_clean()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "changes written:  {}", self.changes)?;
+        let total: usize = self.faults.iter().map(|(_, count)| count).sum();
+        let faults: Vec<String> = self
+            .faults
+            .iter()
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        writeln!(
+            formatter,
+            "faults injected:  {total} ({})",
+            faults.join(", ")
+        )?;
+        writeln!(formatter, "reconnects:       {}", self.reconnects)?;
+        writeln!(formatter, "projection:       {}", self.projection)?;
+        write!(formatter, "subscribers:      {}", self.subscribers)
+    }
+}
+
+/// Runs the whole of it.
+///
+/// # Errors
+/// When the system does not start or does not come back after its faults.
+pub async fn run(options: Options) -> anyhow::Result<Report> {
+    let fleet = Arc::new(Fleet::start(options.program.clone()).await?);
+    let posts = fleet.create_posts(POSTS).await?;
+    let start = fleet.operation_time().await?;
+    let subscribers = subscribers::start(&fleet, &posts, options.subscribers);
+    subscribers::warm_up(&fleet, &subscribers).await?;
+
+    let stop = CancellationToken::new();
+    let writers = writers::start(&fleet, &posts, options.writers, options.seed, &stop);
+    let faults = nemesis::run(&fleet, options.seed, options.duration).await?;
+    stop.cancel();
+    fleet.heal().await?;
+    let changes = writers.finish().await?;
+
+    let truth = oracle::Truth::read(&fleet, start).await?;
+    let projection = oracle::check_posts(&fleet, &posts).await?;
+    let (reconnects, subscribers) = oracle::check_subscribers(&truth, subscribers).await?;
+    fleet.stop().await?;
+    Ok(Report {
+        changes,
+        faults,
+        reconnects,
+        projection,
+        subscribers,
+    })
+}

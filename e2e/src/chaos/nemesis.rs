@@ -1,0 +1,119 @@
+//! Harms the system at random, one fault after the other, several at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use stack::process::Signal;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::fleet::Fleet;
+
+/// What the nemesis can do.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// SIGKILL to a service, which is started again a little later.
+    KillService,
+    /// SIGTERM to a service, which is started again.
+    StopService,
+    /// SIGSTOP to a service, SIGCONT later: sometimes after its lease has run out.
+    PauseService,
+    /// SIGKILL to the primary, which is started again.
+    KillPrimary,
+    /// The primary steps down.
+    StepDown,
+}
+
+impl Fault {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::KillService, "services killed"),
+        (Self::StopService, "services stopped"),
+        (Self::PauseService, "services paused"),
+        (Self::KillPrimary, "primaries killed"),
+        (Self::StepDown, "primaries stepped down"),
+    ];
+}
+
+/// Injects faults for as long as told and returns how many of each, with all of them healed.
+///
+/// # Errors
+/// When something cannot be started again.
+pub async fn run(
+    fleet: &Arc<Fleet>,
+    seed: u64,
+    duration: Duration,
+) -> anyhow::Result<Vec<(&'static str, usize)>> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let end = Instant::now() + duration;
+    let mut counts = Fault::ALL.map(|(_, name)| (name, 0));
+    let mut running = JoinSet::new();
+    // The pauses are the run's rhythm; nothing waits for a condition here.
+    while Instant::now() < end {
+        sleep(Duration::from_millis(random.u64(300..1_800))).await;
+        // Services are harmed more often than the primary, whose elections take seconds.
+        let index = if random.u32(0..8) < 6 {
+            random.usize(0..3)
+        } else {
+            random.usize(3..5)
+        };
+        counts[index].1 += 1;
+        let recovery = Duration::from_millis(random.u64(100..2_500));
+        // One pause in four outlasts a lease.
+        let pause = if random.u32(0..4) == 0 {
+            Duration::from_secs(12)
+        } else {
+            recovery
+        };
+        let instance = random.usize(0..fleet.instances.len());
+        let fleet = fleet.clone();
+        let fault = Fault::ALL[index].0;
+        running.spawn(async move { inject(&fleet, fault, instance, recovery, pause).await });
+    }
+    while let Some(result) = running.join_next().await {
+        result??;
+    }
+    Ok(counts.to_vec())
+}
+
+async fn inject(
+    fleet: &Fleet,
+    fault: Fault,
+    instance: usize,
+    recovery: Duration,
+    pause: Duration,
+) -> anyhow::Result<()> {
+    match fault {
+        Fault::KillService | Fault::StopService | Fault::PauseService => {
+            let instance = &fleet.instances[instance];
+            // Held until the instance runs again: two faults of one instance come one by one.
+            let mut slot = instance.process.lock().await;
+            let process = slot.as_mut().context("an unlocked instance runs")?;
+            match fault {
+                Fault::PauseService => {
+                    process.signal(Signal::STOP);
+                    sleep(pause).await;
+                    process.signal(Signal::CONT);
+                    return Ok(());
+                }
+                Fault::StopService => process.stop().await?,
+                _ => process.kill().await?,
+            }
+            *slot = None;
+            sleep(recovery).await;
+            fleet.restart(instance, &mut slot).await
+        }
+        Fault::KillPrimary => {
+            let mut mongo = fleet.mongo.lock().await;
+            let node = mongo.kill_primary().await?;
+            sleep(recovery).await;
+            mongo.restart_node(node).await?;
+            mongo.primary().await?;
+            Ok(())
+        }
+        Fault::StepDown => {
+            fleet.mongo.lock().await.step_down_primary().await?;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! What is true, read from MongoDB itself, and how what was shown differs from it.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Context;
+use bson::{Document, Timestamp, doc, oid::ObjectId};
+use futures_util::TryStreamExt;
+use mongodb::change_stream::event::{ChangeStreamEvent, OperationType};
+use mongodb::options::FullDocumentType;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::fleet::Fleet;
+use super::subscribers::Subscriber;
+
+/// Posts and subscribers catch up within this time after the last fault.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Comments that a post embeds.
+const LATEST: usize = 20;
+
+/// One change as a subscriber sees it. No two changes of a run are equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Seen {
+    /// A new comment and its text.
+    Added(String, String),
+    /// A comment and its new text.
+    Edited(String, String),
+    /// A deleted comment.
+    Deleted(String),
+}
+
+/// What differs from the truth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// True, but never shown.
+    pub lost: usize,
+    /// Shown more than once, or never true.
+    pub doubled: usize,
+    /// Shown in another order.
+    pub out_of_order: usize,
+}
+
+impl Findings {
+    /// Whether there are none.
+    pub fn is_clean(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Compares two sequences of different items.
+    fn compare<T: Eq + std::hash::Hash>(truth: &[T], shown: &[T]) -> Self {
+        let places: HashMap<&T, usize> = truth
+            .iter()
+            .enumerate()
+            .map(|(place, item)| (item, place))
+            .collect();
+        let mut met = HashSet::new();
+        let mut findings = Self::default();
+        let mut last = None;
+        for item in shown {
+            match places.get(item) {
+                Some(place) if met.insert(place) => {
+                    findings.out_of_order += usize::from(last > Some(place));
+                    last = last.max(Some(place));
+                }
+                _ => findings.doubled += 1,
+            }
+        }
+        findings.lost = truth.len() - met.len();
+        findings
+    }
+}
+
+impl std::ops::AddAssign for Findings {
+    fn add_assign(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.out_of_order += other.out_of_order;
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} lost, {} doubled, {} out of order",
+            self.lost, self.doubled, self.out_of_order
+        )
+    }
+}
+
+impl Seen {
+    /// Reads an item of `commentChanges`.
+    pub fn from_graphql(change: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let comment = &change["comment"];
+        Some(match change["__typename"].as_str()? {
+            "CommentAdded" => Self::Added(text(&comment["id"])?, text(&comment["text"])?),
+            "CommentEdited" => Self::Edited(text(&comment["id"])?, text(&comment["text"])?),
+            "CommentDeleted" => Self::Deleted(text(&change["commentId"])?),
+            _ => return None,
+        })
+    }
+}
+
+/// Every change of every post since the run began, from the collection's own change stream.
+pub struct Truth {
+    changes: HashMap<String, Vec<Seen>>,
+}
+
+impl Truth {
+    /// Reads the change stream from `start` to the present.
+    ///
+    /// # Errors
+    /// When it cannot be read to its end.
+    pub async fn read(fleet: &Fleet, start: Timestamp) -> anyhow::Result<Self> {
+        let database = fleet.database().await?;
+        let comments = database.collection::<Document>("comments");
+        // The stream ends for us at a marker that is written now.
+        let marker = ObjectId::new();
+        database
+            .collection::<Document>("comments")
+            .insert_one(doc! { "_id": marker, "postId": marker })
+            .await?;
+        let mut stream = comments
+            .watch()
+            .start_at_operation_time(start)
+            .full_document(FullDocumentType::WhenAvailable)
+            .await?;
+        let mut changes: HashMap<String, Vec<Seen>> = HashMap::new();
+        let mut posts: HashMap<ObjectId, String> = HashMap::new();
+        while let Some(event) = stream.try_next().await? {
+            let key = event
+                .document_key
+                .as_ref()
+                .context("a change without a key")?
+                .get_object_id("_id")?;
+            if key == marker {
+                comments.delete_one(doc! { "_id": marker }).await?;
+                return Ok(Self { changes });
+            }
+            let Some((post, seen)) = read_event(key, &event, &mut posts)? else {
+                continue;
+            };
+            changes.entry(post).or_default().push(seen);
+        }
+        anyhow::bail!("the change stream ended before the present")
+    }
+}
+
+fn read_event(
+    key: ObjectId,
+    event: &ChangeStreamEvent<Document>,
+    posts: &mut HashMap<ObjectId, String>,
+) -> anyhow::Result<Option<(String, Seen)>> {
+    let text = || {
+        anyhow::Ok(
+            event
+                .full_document
+                .as_ref()
+                .context("no post-image")?
+                .get_str("text")?
+                .to_owned(),
+        )
+    };
+    let id = key.to_hex();
+    let seen = match event.operation_type {
+        OperationType::Insert => {
+            let document = event
+                .full_document
+                .as_ref()
+                .context("an insert without its document")?;
+            posts.insert(key, document.get_object_id("postId")?.to_hex());
+            Seen::Added(id, text()?)
+        }
+        OperationType::Update | OperationType::Replace => Seen::Edited(id, text()?),
+        OperationType::Delete => Seen::Deleted(id),
+        _ => return Ok(None),
+    };
+    Ok(posts.get(&key).map(|post| (post.clone(), seen)))
+}
+
+/// Compares every post's count and newest comments with the collection.
+///
+/// # Errors
+/// When the posts cannot be read.
+pub async fn check_posts(fleet: &Fleet, posts: &[String]) -> anyhow::Result<Findings> {
+    const POST: &str =
+        "query ($id: ID!) { post(id: $id) { commentCount latestComments(first: 20) { id text } } }";
+    let comments = fleet.database().await?.collection::<Document>("comments");
+    let mut findings = Findings::default();
+    let deadline = Instant::now() + CATCH_UP_LIMIT;
+    for post in posts {
+        let newest_first = doc! { "createdAt": -1, "_id": -1 };
+        let truth: Vec<Document> = comments
+            .find(doc! { "postId": ObjectId::parse_str(post)? })
+            .sort(newest_first)
+            .await?
+            .try_collect()
+            .await?;
+        let item = |comment: &Document| {
+            anyhow::Ok((
+                comment.get_object_id("_id")?.to_hex(),
+                comment.get_str("text")?.to_owned(),
+            ))
+        };
+        let latest: Vec<_> = truth
+            .iter()
+            .take(LATEST)
+            .map(item)
+            .collect::<anyhow::Result<_>>()?;
+        // Each change has one text, so a text twice is a change that was written twice.
+        let texts: HashSet<&str> = truth
+            .iter()
+            .filter_map(|comment| comment.get_str("text").ok())
+            .collect();
+        findings.doubled += truth.len() - texts.len();
+        findings += loop {
+            let answer = fleet
+                .ask(&fleet.endpoint(0, "http"), POST, json!({ "id": post }))
+                .await
+                .unwrap_or_default();
+            let found = compare_post(truth.len(), &latest, &answer["data"]["post"]);
+            if found.is_clean() || Instant::now() > deadline {
+                break found;
+            }
+            sleep(POLL_INTERVAL).await;
+        };
+    }
+    Ok(findings)
+}
+
+fn compare_post(count: usize, latest: &[(String, String)], post: &Value) -> Findings {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let shown = post["latestComments"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let shown: Vec<_> = shown
+        .iter()
+        .map(|comment| (text(&comment["id"]), text(&comment["text"])))
+        .collect();
+    let mut findings = Findings::compare(latest, &shown);
+    let shown_count = post["commentCount"]
+        .as_u64()
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or(0);
+    findings.lost += count.saturating_sub(shown_count);
+    findings.doubled += shown_count.saturating_sub(count);
+    findings
+}
+
+/// Compares what each subscriber received, from its first change on, with the change stream. Returns
+/// how often they connected again, too.
+///
+/// # Errors
+/// When a subscriber received a first change that never happened.
+pub async fn check_subscribers(
+    truth: &Truth,
+    subscribers: Vec<Subscriber>,
+) -> anyhow::Result<(usize, Findings)> {
+    let mut findings = Findings::default();
+    let mut reconnects = 0;
+    let deadline = Instant::now() + CATCH_UP_LIMIT;
+    for subscriber in subscribers {
+        let changes = truth
+            .changes
+            .get(&subscriber.post)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let first = subscriber
+            .with_log(|log| log.seen.first().cloned())
+            .context("a subscriber saw nothing")?;
+        let start = changes
+            .iter()
+            .position(|change| *change == first)
+            .context("a change that never happened")?;
+        let expected = &changes[start..];
+        while subscriber.with_log(|log| log.seen.last() != expected.last())
+            && Instant::now() < deadline
+        {
+            sleep(POLL_INTERVAL).await;
+        }
+        let (found, codes) =
+            subscriber.with_log(|log| (Findings::compare(expected, &log.seen), log.codes.clone()));
+        if !found.is_clean() {
+            eprintln!(
+                "a subscriber of {}: {found}; codes: {codes:?}",
+                subscriber.post
+            );
+        }
+        findings += found;
+        reconnects += subscriber.with_log(|log| log.reconnects);
+    }
+    Ok((reconnects, findings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_difference_is_counted() {
+        let truth = [1, 2, 3, 4];
+        assert!(Findings::compare(&truth, &truth).is_clean());
+        assert_eq!(Findings::compare(&truth, &[1, 2, 4]).lost, 1);
+        assert_eq!(Findings::compare(&truth, &[1, 2, 2, 3, 4]).doubled, 1);
+        assert_eq!(Findings::compare(&truth, &[1, 3, 2, 4]).out_of_order, 1);
+        assert_eq!(Findings::compare(&truth, &[1, 2, 3, 4, 9]).doubled, 1);
+    }
+}

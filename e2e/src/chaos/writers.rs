@@ -1,0 +1,167 @@
+//! Writers: each creates, edits and deletes comments of its own and tries every change until it is
+//! acknowledged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::fleet::Fleet;
+
+/// A change that is not acknowledged within this time is a fault of the system.
+const CHANGE_LIMIT: Duration = Duration::from_secs(90);
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Between two changes of one writer.
+const PACE: Duration = Duration::from_millis(4);
+/// Posts that get half of the comments.
+const HOT_POSTS: usize = 4;
+/// Comments that a writer may still edit or delete.
+const OWN_COMMENTS_MAX: usize = 40;
+
+const CREATE: &str =
+    "mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }";
+const UPDATE: &str =
+    "mutation ($input: UpdateCommentInput!) { updateComment(input: $input) { comment { id } } }";
+const DELETE: &str =
+    "mutation ($input: DeleteCommentInput!) { deleteComment(input: $input) { id } }";
+
+/// Writers at work.
+pub struct Writers(JoinSet<anyhow::Result<usize>>);
+
+impl Writers {
+    /// Waits for their end and returns how many changes were acknowledged.
+    ///
+    /// # Errors
+    /// When a change was refused, or never acknowledged.
+    pub async fn finish(mut self) -> anyhow::Result<usize> {
+        let mut changes = 0;
+        while let Some(result) = self.0.join_next().await {
+            changes += result??;
+        }
+        Ok(changes)
+    }
+}
+
+/// Starts writers that work until `stop` is cancelled.
+pub fn start(
+    fleet: &Arc<Fleet>,
+    posts: &[String],
+    count: usize,
+    seed: u64,
+    stop: &CancellationToken,
+) -> Writers {
+    let mut writers = JoinSet::new();
+    for number in 0..count {
+        let writer = Writer {
+            fleet: fleet.clone(),
+            endpoint: fleet.endpoint(number, "http"),
+            posts: posts.to_vec(),
+            number,
+            random: fastrand::Rng::with_seed(seed ^ (number as u64 + 1) << 32),
+            own: Vec::new(),
+            changes: 0,
+        };
+        writers.spawn(writer.work(stop.clone()));
+    }
+    Writers(writers)
+}
+
+struct Writer {
+    fleet: Arc<Fleet>,
+    endpoint: String,
+    posts: Vec<String>,
+    number: usize,
+    random: fastrand::Rng,
+    own: Vec<String>,
+    changes: usize,
+}
+
+impl Writer {
+    async fn work(mut self, stop: CancellationToken) -> anyhow::Result<usize> {
+        while !stop.is_cancelled() {
+            let kind = self.random.u32(0..10);
+            let full = self.own.len() >= OWN_COMMENTS_MAX;
+            if self.own.is_empty() || (kind < 6 && !full) {
+                self.create().await?;
+            } else if kind < 8 {
+                self.edit().await?;
+            } else {
+                self.delete().await?;
+            }
+            self.changes += 1;
+            sleep(PACE).await;
+        }
+        Ok(self.changes)
+    }
+
+    async fn create(&mut self) -> anyhow::Result<()> {
+        let hot = self.random.bool();
+        let post = &self.posts[self
+            .random
+            .usize(0..if hot { HOT_POSTS } else { self.posts.len() })];
+        let name = self.name("created");
+        let input = json!({ "input": { "postId": post, "text": name, "idempotencyKey": name } });
+        let answer = self.acknowledged(CREATE, input, None).await?;
+        let id = &answer["data"]["createComment"]["comment"]["id"];
+        self.own.extend(id.as_str().map(str::to_owned));
+        Ok(())
+    }
+
+    async fn edit(&mut self) -> anyhow::Result<()> {
+        let id = &self.own[self.random.usize(0..self.own.len())];
+        let input = json!({ "input": { "id": id, "text": self.name("edited") } });
+        self.acknowledged(UPDATE, input, None).await?;
+        Ok(())
+    }
+
+    async fn delete(&mut self) -> anyhow::Result<()> {
+        let id = self.own.swap_remove(self.random.usize(0..self.own.len()));
+        // The first try may have worked, though its answer was lost.
+        self.acknowledged(DELETE, json!({ "input": { "id": id } }), Some("NOT_FOUND"))
+            .await?;
+        Ok(())
+    }
+
+    /// No two changes have the same text.
+    fn name(&self, kind: &str) -> String {
+        format!("writer {} change {} {kind}", self.number, self.changes)
+    }
+
+    /// Tries until the change is acknowledged. After the first try `also` is a success too.
+    async fn acknowledged(
+        &self,
+        mutation: &str,
+        variables: Value,
+        also: Option<&str>,
+    ) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + CHANGE_LIMIT;
+        let mut last = Value::Null;
+        let mut retried = false;
+        while Instant::now() < deadline {
+            if let Some(answer) = self
+                .fleet
+                .ask(&self.endpoint, mutation, variables.clone())
+                .await
+            {
+                let code = answer["errors"][0]["extensions"]["code"].as_str();
+                if answer["errors"].is_null() || (retried && code.is_some() && code == also) {
+                    return Ok(answer);
+                }
+                if matches!(
+                    code,
+                    Some("BAD_USER_INPUT" | "CONFLICT" | "NOT_FOUND" | "FORBIDDEN")
+                ) {
+                    bail!("a change was refused: {answer}");
+                }
+                last = answer;
+            }
+            retried = true;
+            sleep(RETRY_PAUSE).await;
+        }
+        bail!("a change was never acknowledged: {last}")
+    }
+}

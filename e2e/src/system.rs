@@ -1,0 +1,262 @@
+//! The three services as processes on one database, to be killed and started again.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use embedded_mongo::{TestDatabase, test_database};
+use mongodb::{Client, Database};
+use stack::process::Signal;
+use stack::{Service, ServiceProcess};
+use tempfile::TempDir;
+
+use crate::{Graphql, eventually};
+
+const READY_TIME_LIMIT: Duration = Duration::from_secs(60);
+/// Lines of each log that a failing test shows.
+const LOG_LINES_SHOWN: usize = 40;
+const SUPERGRAPH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/supergraph.graphql");
+
+/// A running Rejoinder. Everything ends with it.
+pub struct System {
+    program: PathBuf,
+    mongo_uri: String,
+    instances: HashMap<&'static str, Instance>,
+    /// The ports stay when services are started again.
+    ports: HashMap<&'static str, u16>,
+    graphql: Graphql,
+    logs: TempDir,
+    /// Dropped last: the services use it.
+    database: Option<TestDatabase>,
+}
+
+/// One process of one service, and its log.
+pub struct Instance {
+    process: ServiceProcess,
+    log: PathBuf,
+}
+
+impl System {
+    /// Starts all services on an empty database. `program` has `stack::main` as its `main`.
+    ///
+    /// # Panics
+    /// When one does not get ready.
+    pub async fn start(program: &str) -> Self {
+        let database = test_database().await;
+        let mut system = Self::new(program, database.uri().to_owned());
+        system.database = Some(database);
+        system.start_all().await;
+        system
+    }
+
+    /// Starts all services on a database of the caller's.
+    ///
+    /// # Panics
+    /// When one does not get ready.
+    pub async fn start_on(program: &str, mongo_uri: String) -> Self {
+        let mut system = Self::new(program, mongo_uri);
+        system.start_all().await;
+        system
+    }
+
+    fn new(program: &str, mongo_uri: String) -> Self {
+        Self {
+            program: program.into(),
+            mongo_uri,
+            instances: HashMap::new(),
+            ports: HashMap::new(),
+            graphql: Graphql::new(String::new()),
+            logs: tempfile::tempdir().expect("a folder for the logs"),
+            database: None,
+        }
+    }
+
+    async fn start_all(&mut self) {
+        let (posts, comments) = tokio::join!(
+            self.instance(Service::Posts, &[]),
+            self.instance(Service::Comments, &[])
+        );
+        self.keep(Service::Posts, posts);
+        self.keep(Service::Comments, comments);
+        self.run(Service::Gateway).await;
+        for service in [Service::Posts, Service::Comments] {
+            self.ready(service).await;
+        }
+        self.graphql = Graphql::new(self.instances["gateway"].process.url("/graphql"));
+    }
+
+    /// The gateway's endpoint.
+    pub fn graphql(&self) -> &Graphql {
+        &self.graphql
+    }
+
+    /// The connection string of the services' database.
+    pub fn mongo_uri(&self) -> &str {
+        &self.mongo_uri
+    }
+
+    /// The services' database, behind their backs.
+    ///
+    /// # Panics
+    /// When the connection string names none.
+    pub async fn database(&self) -> Database {
+        let client = Client::with_uri_str(&self.mongo_uri)
+            .await
+            .expect("a client");
+        client
+            .default_database()
+            .expect("a database in the connection string")
+    }
+
+    /// The process of a service.
+    pub fn process(&mut self, service: Service) -> &mut ServiceProcess {
+        &mut self.running(service).process
+    }
+
+    /// Ends a service with SIGKILL.
+    pub async fn kill(&mut self, service: Service) {
+        let mut instance = self
+            .instances
+            .remove(service.name())
+            .expect("a running service");
+        instance.process.kill().await.expect("its end");
+    }
+
+    /// Starts a service again, on its port, and waits until it is ready.
+    pub async fn run(&mut self, service: Service) {
+        self.run_with(service, &[]).await;
+        self.ready(service).await;
+    }
+
+    /// Starts a service again, on its port, with more settings, and waits only until it listens.
+    pub async fn run_with(&mut self, service: Service, settings: &[(&str, &str)]) {
+        let instance = self.instance(service, settings).await;
+        self.keep(service, instance);
+    }
+
+    /// Waits until a service says that it is ready.
+    pub async fn ready(&mut self, service: Service) {
+        let ready = self.running(service).process.ready(READY_TIME_LIMIT).await;
+        ready.unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// Waits until a service has logged a text.
+    pub async fn logged(&mut self, service: Service, text: &str) {
+        self.running(service).logged(text).await;
+    }
+
+    /// Stops a service where it stands: its sockets stay open and answer nothing.
+    pub fn pause(&mut self, service: Service) {
+        self.running(service).process.signal(Signal::STOP);
+    }
+
+    /// Lets a paused service go on.
+    pub fn resume(&mut self, service: Service) {
+        self.running(service).process.signal(Signal::CONT);
+    }
+
+    /// Starts one more process of a service, which the gateway does not know of.
+    ///
+    /// # Panics
+    /// When it does not come to listen.
+    pub async fn instance(&self, service: Service, settings: &[(&str, &str)]) -> Instance {
+        let known = !self.instances.contains_key(service.name());
+        let port = self
+            .ports
+            .get(service.name())
+            .filter(|_| known)
+            .copied()
+            .unwrap_or(0);
+        let mut all = self.settings(service, port);
+        all.extend(
+            settings
+                .iter()
+                .map(|(key, value)| (*key, (*value).to_owned())),
+        );
+        let log = tempfile::Builder::new()
+            .prefix(service.name())
+            .tempfile_in(self.logs.path());
+        let (file, log) = log
+            .expect("a log file")
+            .keep()
+            .expect("a log file that stays");
+        let process = ServiceProcess::start(&self.program, service, &all, Stdio::from(file)).await;
+        match process {
+            Ok(process) => Instance { process, log },
+            Err(error) => panic!("{error:#}\n{}", tail(&log)),
+        }
+    }
+
+    fn settings(&self, service: Service, port: u16) -> Vec<(&'static str, String)> {
+        let subgraph =
+            |service: Service| format!("http://127.0.0.1:{}/graphql", self.ports[service.name()]);
+        let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port.to_string())];
+        match service {
+            Service::Posts | Service::Comments => {
+                settings.push(("MONGO_URI", self.mongo_uri.clone()))
+            }
+            Service::Gateway => settings.extend([
+                ("SUPERGRAPH", SUPERGRAPH.to_owned()),
+                ("SUBGRAPH_URL_POSTS", subgraph(Service::Posts)),
+                ("SUBGRAPH_URL_COMMENTS", subgraph(Service::Comments)),
+                ("DEVELOPMENT", "true".to_owned()),
+                ("SUBSCRIPTION_RETRY_PAUSE_MAX", "250ms".to_owned()),
+            ]),
+        }
+        settings
+    }
+
+    fn keep(&mut self, service: Service, instance: Instance) {
+        self.ports
+            .insert(service.name(), instance.process.address().port());
+        self.instances.insert(service.name(), instance);
+    }
+
+    fn running(&mut self, service: Service) -> &mut Instance {
+        self.instances
+            .get_mut(service.name())
+            .expect("a running service")
+    }
+}
+
+impl Instance {
+    /// Its process.
+    pub fn process(&mut self) -> &mut ServiceProcess {
+        &mut self.process
+    }
+
+    /// Waits until it has logged a text.
+    pub async fn logged(&self, text: &str) {
+        let log = &self.log;
+        let found = async || std::fs::read_to_string(log).is_ok_and(|log| log.contains(text));
+        eventually(&format!("the log says {text:?}"), || async {
+            if found().await {
+                Ok(())
+            } else {
+                Err(tail(log))
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let Ok(logs) = std::fs::read_dir(self.logs.path()) else {
+            return;
+        };
+        for log in logs.filter_map(Result::ok) {
+            eprintln!("--- {}\n{}", log.file_name().display(), tail(&log.path()));
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+}

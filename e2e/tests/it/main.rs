@@ -1,0 +1,13 @@
+//! The whole system, from one command to a comment that travels the whole way, and what happens
+//! when its parts are killed.
+
+mod bad_input;
+mod flow;
+mod kills;
+mod live;
+mod outage;
+mod stack;
+mod tutorial;
+
+/// The stack and, called by their names, its services.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_e2e");
