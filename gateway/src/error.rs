@@ -61,6 +61,40 @@ pub enum Code {
     InvalidValue,
     /// A defect of the gateway; the cause is in its log.
     InternalServerError,
+    /// The request is not well-formed: no JSON, a member of the wrong type, a batch.
+    BadRequest,
+    /// The request body is larger than `request_bytes_max`.
+    RequestTooLarge,
+    /// The request's `Content-Type` is not one that is read.
+    UnsupportedMediaType,
+    /// None of the media types of `Accept` can be written.
+    NotAcceptable,
+    /// Neither GET nor POST.
+    MethodNotAllowed,
+    /// The request took longer than `request_timeout`.
+    RequestTimeout,
+    /// A browser's cross-site request without a header that forces a preflight.
+    CsrfRefused,
+    /// No supergraph has been loaded yet.
+    SupergraphUnavailable,
+    /// The hash is unknown: the client sends it again with the document.
+    PersistedQueryNotFound,
+    /// Automatic persisted queries are off.
+    PersistedQueryNotSupported,
+    /// The document does not have the hash that came with it.
+    PersistedQueryHashMismatch,
+    /// Only operations of the trusted list are answered.
+    PersistedQueryNotInList,
+    /// One connection holds as many operations as it may.
+    TooManySubscriptions,
+    /// The client read more slowly than events came, and the difference outgrew its buffer.
+    SubscriptionLagged,
+    /// The subgraph was away for a while, and events of that time are missing; the stream goes on.
+    SubscriptionInterrupted,
+    /// The subgraph did not come back in time.
+    SubscriptionUpstreamLost,
+    /// The operation does not fit the new supergraph.
+    SubscriptionSchemaChanged,
 }
 
 impl Code {
@@ -91,6 +125,23 @@ impl Code {
             Self::DownstreamServiceError => "DOWNSTREAM_SERVICE_ERROR",
             Self::InvalidValue => "INVALID_VALUE",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
+            Self::BadRequest => "BAD_REQUEST",
+            Self::RequestTooLarge => "REQUEST_TOO_LARGE",
+            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            Self::NotAcceptable => "NOT_ACCEPTABLE",
+            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::RequestTimeout => "REQUEST_TIMEOUT",
+            Self::CsrfRefused => "CSRF_REFUSED",
+            Self::SupergraphUnavailable => "SUPERGRAPH_UNAVAILABLE",
+            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
+            Self::PersistedQueryNotSupported => "PERSISTED_QUERY_NOT_SUPPORTED",
+            Self::PersistedQueryHashMismatch => "PERSISTED_QUERY_HASH_MISMATCH",
+            Self::PersistedQueryNotInList => "PERSISTED_QUERY_NOT_IN_LIST",
+            Self::TooManySubscriptions => "TOO_MANY_SUBSCRIPTIONS",
+            Self::SubscriptionLagged => "SUBSCRIPTION_LAGGED",
+            Self::SubscriptionInterrupted => "SUBSCRIPTION_INTERRUPTED",
+            Self::SubscriptionUpstreamLost => "SUBSCRIPTION_UPSTREAM_LOST",
+            Self::SubscriptionSchemaChanged => "SUBSCRIPTION_SCHEMA_CHANGED",
         }
     }
 }

@@ -1,22 +1,204 @@
 //! Which headers travel between clients and subgraphs.
 
-use http::HeaderMap;
+use anyhow::{Context, ensure};
+use http::{HeaderMap, HeaderName, header};
+
+use crate::config::HeaderConfig;
+
+/// Passed on to every subgraph: W3C trace context, and the request's id.
+const TRACE_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// Headers that belong to one connection or to one body: no rule may name them.
+const OWN_OF_A_CONNECTION: [HeaderName; 11] = [
+    header::CONNECTION,
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::TRANSFER_ENCODING,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+];
 
 /// The forwarding rules; none by default.
 #[derive(Debug, Default)]
-pub struct HeaderRules {}
+pub struct HeaderRules {
+    forward: Vec<Rule>,
+    give_back: Vec<Rule>,
+}
+
+/// `name` or `name@subgraph`.
+#[derive(Debug)]
+struct Rule {
+    name: HeaderName,
+    subgraph: Option<String>,
+}
 
 impl HeaderRules {
-    /// True where no rule exists, so that the executor need not ask.
+    /// Reads the rules.
+    ///
+    /// # Errors
+    /// When a rule is not a header name, or names a header of the connection itself.
+    pub fn new(config: &HeaderConfig) -> anyhow::Result<Self> {
+        let rules = |texts: &[String]| -> anyhow::Result<Vec<Rule>> {
+            texts.iter().map(|text| Rule::read(text.trim())).collect()
+        };
+        Ok(Self {
+            forward: rules(&config.forward)?,
+            give_back: rules(&config.give_back)?,
+        })
+    }
+
+    /// True where no rule exists, so that the executor need not ask for [`HeaderRules::response`].
     pub fn is_empty(&self) -> bool {
-        true
+        self.forward.is_empty() && self.give_back.is_empty()
     }
 
-    /// The headers to send to a subgraph for this client.
-    pub fn request(&self, _subgraph: &str, _client: &HeaderMap) -> HeaderMap {
-        HeaderMap::new()
+    /// The headers to send to a subgraph for this client: those of the rules, the trace context and
+    /// the request's id.
+    pub fn request(&self, subgraph: &str, client: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for name in &TRACE_HEADERS {
+            copy(name, client, &mut headers);
+        }
+        for rule in self.forward.iter().filter(|rule| rule.is_for(subgraph)) {
+            copy(&rule.name, client, &mut headers);
+        }
+        headers
     }
 
-    /// Adds what a subgraph's answer hands on to the client.
-    pub fn response(&self, _subgraph: &str, _answer: &HeaderMap, _to_client: &mut HeaderMap) {}
+    /// Adds what a subgraph's answer hands on to the client. Where several subgraphs send one
+    /// header, the first answer's stays; of `set-cookie`, all.
+    pub fn response(&self, subgraph: &str, answer: &HeaderMap, to_client: &mut HeaderMap) {
+        for rule in self.give_back.iter().filter(|rule| rule.is_for(subgraph)) {
+            if rule.name == header::SET_COOKIE || !to_client.contains_key(&rule.name) {
+                copy(&rule.name, answer, to_client);
+            }
+        }
+    }
+
+    /// The client's headers that can make a difference to any subgraph's answer. Clients with equal
+    /// ones may share a subscription.
+    pub fn relevant(&self, client: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for rule in &self.forward {
+            if !headers.contains_key(&rule.name) {
+                copy(&rule.name, client, &mut headers);
+            }
+        }
+        headers
+    }
+
+    /// Whether a client's header of this name reaches any subgraph.
+    pub fn forwards(&self, name: &HeaderName) -> bool {
+        self.forward.iter().any(|rule| rule.name == name)
+    }
+}
+
+impl Rule {
+    fn read(text: &str) -> anyhow::Result<Self> {
+        let (name, subgraph) = match text.split_once('@') {
+            Some((name, subgraph)) => (name, Some(subgraph.to_owned())),
+            None => (text, None),
+        };
+        let name: HeaderName = name
+            .parse()
+            .with_context(|| format!("the header rule {text:?} names no header"))?;
+        ensure!(
+            !OWN_OF_A_CONNECTION.contains(&name),
+            "the header {name} belongs to one connection and cannot be forwarded"
+        );
+        Ok(Self { name, subgraph })
+    }
+
+    fn is_for(&self, subgraph: &str) -> bool {
+        self.subgraph.as_deref().is_none_or(|only| only == subgraph)
+    }
+}
+
+fn copy(name: &HeaderName, from: &HeaderMap, to: &mut HeaderMap) {
+    for value in from.get_all(name) {
+        to.append(name, value.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn rules(forward: &[&str], give_back: &[&str]) -> HeaderRules {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        HeaderRules::new(&HeaderConfig {
+            forward: owned(forward),
+            give_back: owned(give_back),
+        })
+        .expect("well-formed rules")
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn only_what_a_rule_names_reaches_its_subgraph() {
+        let rules = rules(&["authorization", "x-tenant@posts"], &[]);
+        let client = headers(&[("authorization", "a"), ("x-tenant", "t"), ("cookie", "c")]);
+        assert_eq!(
+            rules.request("posts", &client),
+            headers(&[("authorization", "a"), ("x-tenant", "t")])
+        );
+        assert_eq!(
+            rules.request("users", &client),
+            headers(&[("authorization", "a")])
+        );
+    }
+
+    #[test]
+    fn trace_context_needs_no_rule_and_does_not_part_subscribers() {
+        let client = headers(&[("traceparent", "00-1-2-01"), ("x-request-id", "7")]);
+        let rules = rules(&[], &[]);
+        assert_eq!(rules.request("posts", &client), client);
+        assert!(rules.relevant(&client).is_empty());
+    }
+
+    #[test]
+    fn every_cookie_reaches_the_client_and_else_the_first_answer_counts() {
+        let rules = rules(&[], &["set-cookie", "x-cost"]);
+        let mut to_client = HeaderMap::new();
+        rules.response(
+            "posts",
+            &headers(&[("set-cookie", "a=1"), ("x-cost", "1")]),
+            &mut to_client,
+        );
+        rules.response(
+            "users",
+            &headers(&[("set-cookie", "b=2"), ("x-cost", "2")]),
+            &mut to_client,
+        );
+        assert_eq!(to_client.get_all("set-cookie").iter().count(), 2);
+        assert_eq!(to_client["x-cost"], "1");
+    }
+
+    #[test]
+    fn a_header_of_the_connection_is_refused() {
+        assert!(Rule::read("content-length").is_err());
+        assert!(Rule::read("no header").is_err());
+    }
 }

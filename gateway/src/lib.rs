@@ -16,16 +16,87 @@
 //! | [`json`] | reading and writing JSON without unescaping it |
 //! | [`settings`] | what the modules above can be told |
 //! | [`headers`] | which headers travel between clients and subgraphs |
+//! | [`gateway`] | what all requests share |
+//! | [`guard`] | time limit, counters and the net under every request |
+//! | [`http`] | POST and GET: reading, negotiation, status codes, CSRF, CORS |
+//! | [`ws`], [`sse`], [`multipart`] | the transports that stream |
+//! | [`subscriptions`] | one upstream subscription for all clients that want the same |
+//! | [`persisted`] | automatic persisted queries, trusted documents |
+//! | [`graphiql`], [`web`] | pages |
+//! | [`config`], [`reload`], [`metrics`] | every setting; a new supergraph; counters |
+//!
+//! To add a transport: read a [`request::GraphqlRequest`], hand it to [`guard::answer`], and write
+//! the outcome. To add a setting: a field in `config.rs` with its variable.
 
+pub mod config;
 pub mod error;
 pub mod execute;
+pub mod gateway;
 pub mod graph;
+pub mod graphiql;
+pub mod guard;
 pub mod headers;
+pub mod http;
 pub mod json;
+pub mod metrics;
+pub mod multipart;
+pub mod persisted;
 pub mod pipeline;
 pub mod prepare;
+pub mod reload;
 pub mod request;
 pub mod response;
+mod retry;
 pub mod settings;
+pub mod sse;
+mod streaming;
 pub mod subgraphs;
+pub mod subscriptions;
+mod trace_context;
 pub mod variables;
+pub mod web;
+pub mod ws;
+
+use std::{process::ExitCode, sync::Arc};
+
+use service::{Health, Lifecycle, Metrics};
+use tokio::net::TcpListener;
+
+use crate::{config::Config, gateway::Gateway};
+
+/// Where the gateway listens if nothing else is said.
+const DEFAULT_PORT: u16 = 4000;
+
+/// The process, from its command line to its exit code.
+pub fn main() -> ExitCode {
+    service::start("gateway", DEFAULT_PORT, |config: &Config| &config.service, run)
+}
+
+/// Serves until the life ends. It starts without a supergraph, too: then it is not ready, refuses
+/// operations, and picks the supergraph up when its file appears.
+///
+/// # Errors
+/// When a setting is not well-formed, or a background task died.
+pub async fn run(config: Config, listener: TcpListener, lifecycle: Lifecycle) -> anyhow::Result<()> {
+    let (health, metrics) = (Health::default(), Metrics::new("gateway"));
+    let grace = config.service.grace();
+    let gateway = Arc::new(Gateway::new(config, &metrics, lifecycle.shutdown().clone())?);
+    let checked = Arc::clone(&gateway);
+    health.register("supergraph", move || {
+        let loaded = checked.graph().is_some();
+        async move { if loaded { Ok(()) } else { Err("no supergraph has been loaded".to_owned()) } }
+    });
+    lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));
+    let sockets = gateway.sockets().clone();
+    let shutdown = lifecycle.shutdown().clone();
+    lifecycle.spawn("WebSockets", async move {
+        shutdown.cancelled().await;
+        sockets.close();
+        sockets.wait().await;
+        Ok(())
+    });
+    let router = web::routes(gateway.config())
+        .merge(http::routes(&gateway))
+        .merge(service::operations_routes(&health, &metrics));
+    service::serve(listener, router, &lifecycle, grace).await
+}

@@ -1,16 +1,15 @@
 //! The way of every request.
 
-use std::sync::{Arc, RwLock};
-
-use futures_util::stream::BoxStream;
+use std::sync::Arc;
 
 use crate::{
     error::{Code, RequestError},
     execute,
-    graph::Graph,
+    gateway::Gateway,
     prepare::{self, OperationKind},
     request::{ClientContext, GraphqlRequest},
     response::GraphqlResponse,
+    subscriptions::{self, EventStream},
     variables::Variables,
 };
 
@@ -18,41 +17,8 @@ use crate::{
 pub enum Outcome {
     /// One answer: a query, a mutation, or an error.
     Single(GraphqlResponse),
-    /// A subscription's events, each a whole GraphQL response.
-    Stream(BoxStream<'static, GraphqlResponse>),
-}
-
-/// What all requests share. The graph can be exchanged while requests run: each keeps the one it
-/// began with.
-pub struct Gateway {
-    graph: RwLock<Arc<Graph>>,
-}
-
-impl Gateway {
-    /// A gateway that serves `graph`.
-    pub fn new(graph: Graph) -> Self {
-        Self {
-            graph: RwLock::new(Arc::new(graph)),
-        }
-    }
-
-    /// The graph of now.
-    pub fn graph(&self) -> Arc<Graph> {
-        let graph = self
-            .graph
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        Arc::clone(&graph)
-    }
-
-    /// Serves another graph from the next request on.
-    pub fn set_graph(&self, graph: Graph) {
-        let mut current = self
-            .graph
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        *current = Arc::new(graph);
-    }
+    /// A subscription's events.
+    Stream(EventStream),
 }
 
 /// Answers one request.
@@ -72,12 +38,14 @@ async fn answer(
     request: GraphqlRequest,
     client: ClientContext,
 ) -> Result<Outcome, RequestError> {
-    let graph = gateway.graph();
-    let query = request
-        .query
-        .as_deref()
-        .ok_or_else(|| RequestError::new(Code::BadUserInput, "the request has no `query`"))?;
-    let prepared = prepare::operation(&graph, query, request.operation_name.as_deref()).await?;
+    let graph = gateway.graph().ok_or_else(|| {
+        RequestError::new(
+            Code::SupergraphUnavailable,
+            "the gateway has no supergraph yet",
+        )
+    })?;
+    let document = gateway.persisted().document(&request)?;
+    let prepared = prepare::operation(&graph, &document, request.operation_name.as_deref()).await?;
     let variables = Variables::coerce(&graph, &prepared, request.variables.as_ref())?;
     match prepared.kind() {
         OperationKind::Mutation if !client.mutations_allowed => Err(RequestError::new(
@@ -91,9 +59,16 @@ async fn answer(
             Code::SubscriptionForbidden,
             "this transport has no way to stream a subscription's events",
         )),
-        OperationKind::Subscription => Err(RequestError::new(
-            Code::InternalServerError,
-            "subscriptions are not connected",
-        )),
+        OperationKind::Subscription => {
+            let accepted = subscriptions::Accepted {
+                graph,
+                prepared,
+                variables,
+                document,
+                request: &request,
+                client: &client,
+            };
+            subscriptions::subscribe(gateway, accepted).map(Outcome::Stream)
+        }
     }
 }

@@ -1,4 +1,6 @@
 //! What a graph can be told: limits, subgraph traffic, what clients may see.
+//!
+//! Each is a flag and an environment variable; durations read `500ms`, `30s` or `5m`.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -36,21 +38,27 @@ impl Default for Settings {
 }
 
 /// How subgraphs are spoken to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct SubgraphSettings {
     /// Addresses that replace those of the supergraph. The key is the subgraph's name as
     /// [`address_key`] writes it.
+    #[arg(skip)]
     pub addresses: HashMap<String, String>,
     /// From the first byte sent to the last byte received.
+    #[arg(id = "subgraph_timeout", long = "subgraph-timeout", env = "SUBGRAPH_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
     /// To open a connection.
+    #[arg(id = "subgraph_connect_timeout", long = "subgraph-connect-timeout", env = "SUBGRAPH_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub connect_timeout: Duration,
     /// A kept connection that was quiet for longer is not used again; below the keep-alive time
     /// of common servers (5 s).
+    #[arg(id = "subgraph_idle_timeout", long = "subgraph-idle-timeout", env = "SUBGRAPH_IDLE_TIMEOUT", default_value = "4s", value_parser = duration)]
     pub idle_timeout: Duration,
     /// The largest response body, in bytes.
+    #[arg(id = "subgraph_body_bytes_max", long = "subgraph-body-bytes-max", env = "SUBGRAPH_BODY_BYTES_MAX", default_value_t = Self::default().body_bytes_max)]
     pub body_bytes_max: usize,
     /// Whether identical queries in flight to one subgraph share one request.
+    #[arg(long, env = "DEDUPLICATE_IN_FLIGHT", value_parser = clap::builder::BoolishValueParser::new())]
     pub deduplicate_in_flight: bool,
 }
 
@@ -64,6 +72,25 @@ impl Default for SubgraphSettings {
             body_bytes_max: 64 * 1024 * 1024,
             deduplicate_in_flight: false,
         }
+    }
+}
+
+/// Reads `500ms`, `30s` or `5m`.
+///
+/// # Errors
+/// When the text is not a whole number with one of these units.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("{text:?} is not a duration such as 500ms, 30s or 5m"))?;
+    match &text[digits.len()..] {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        unit => Err(format!(
+            "{unit:?} is not a unit of time: write 500ms, 30s or 5m"
+        )),
     }
 }
 
@@ -82,29 +109,40 @@ pub fn address_key(subgraph: &str) -> String {
 }
 
 /// What an operation and its variables may cost. Each has its own error code (`error.rs`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Limits {
     /// Lexical tokens of the document.
+    #[arg(long, env = "LIMIT_TOKENS_MAX", default_value_t = Self::default().tokens_max)]
     pub tokens_max: usize,
     /// Nesting of selection sets, with fragments followed.
+    #[arg(long, env = "LIMIT_DEPTH_MAX", default_value_t = Self::default().depth_max)]
     pub depth_max: usize,
     /// Aliases, with fragments followed.
+    #[arg(long, env = "LIMIT_ALIASES_MAX", default_value_t = Self::default().aliases_max)]
     pub aliases_max: usize,
     /// Fields at the root of the operation, with fragments followed.
+    #[arg(long, env = "LIMIT_ROOT_FIELDS_MAX", default_value_t = Self::default().root_fields_max)]
     pub root_fields_max: usize,
     /// Directives on one element of the document.
+    #[arg(long, env = "LIMIT_DIRECTIVES_MAX", default_value_t = Self::default().directives_max)]
     pub directives_max: usize,
     /// Selections after every fragment is written out where it is spread.
+    #[arg(long, env = "LIMIT_SELECTIONS_MAX", default_value_t = Self::default().selections_max)]
     pub selections_max: usize,
     /// Entity representations in one subgraph request.
+    #[arg(long, env = "LIMIT_REPRESENTATIONS_MAX", default_value_t = Self::default().representations_max)]
     pub representations_max: usize,
     /// The variables' JSON text, in bytes.
+    #[arg(long, env = "LIMIT_VARIABLES_BYTES_MAX", default_value_t = Self::default().variables_bytes_max)]
     pub variables_bytes_max: usize,
     /// Nesting of lists and objects in the variables.
+    #[arg(long, env = "LIMIT_VARIABLES_DEPTH_MAX", default_value_t = Self::default().variables_depth_max)]
     pub variables_depth_max: usize,
     /// Entries of one list in the variables.
+    #[arg(long, env = "LIMIT_VARIABLES_LIST_MAX", default_value_t = Self::default().variables_list_max)]
     pub variables_list_max: usize,
     /// Parsing, validating and planning together.
+    #[arg(long, env = "LIMIT_PREPARE_TIMEOUT", default_value = "2s", value_parser = duration)]
     pub prepare_timeout: Duration,
 }
 

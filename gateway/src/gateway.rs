@@ -1,0 +1,98 @@
+//! What all requests share.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Config, graph::Graph, metrics::GatewayMetrics, persisted::PersistedOperations,
+    settings::Settings, subscriptions::Subscriptions,
+};
+
+/// One gateway. The graph can be exchanged while requests run: each keeps the one it began with.
+pub struct Gateway {
+    config: Config,
+    graph_settings: Settings,
+    metrics: GatewayMetrics,
+    persisted: PersistedOperations,
+    subscriptions: Subscriptions,
+    shutdown: CancellationToken,
+    sockets: TaskTracker,
+    graph: watch::Sender<Option<Arc<Graph>>>,
+}
+
+impl Gateway {
+    /// A gateway without a graph: it refuses every operation until [`Gateway::set_graph`].
+    ///
+    /// # Errors
+    /// When a setting is not well-formed, or the file of trusted documents cannot be read.
+    pub fn new(
+        config: Config,
+        metrics: &service::Metrics,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let metrics = GatewayMetrics::register(metrics);
+        Ok(Self {
+            graph_settings: config.graph_settings()?,
+            persisted: PersistedOperations::new(&config.persisted)?,
+            subscriptions: Subscriptions::new(&config, &metrics),
+            metrics,
+            shutdown,
+            sockets: TaskTracker::new(),
+            graph: watch::Sender::new(None),
+            config,
+        })
+    }
+
+    /// The graph of now, if there is one.
+    pub fn graph(&self) -> Option<Arc<Graph>> {
+        self.graph.borrow().clone()
+    }
+
+    /// Serves another graph from the next request on. Running requests end on theirs; running
+    /// subscriptions move over.
+    pub fn set_graph(&self, graph: Graph) {
+        self.graph.send_replace(Some(Arc::new(graph)));
+    }
+
+    /// Tells of every [`Gateway::set_graph`] from now on.
+    pub fn graph_changes(&self) -> watch::Receiver<Option<Arc<Graph>>> {
+        self.graph.subscribe()
+    }
+
+    /// The settings it was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What a graph is loaded with.
+    pub fn graph_settings(&self) -> &Settings {
+        &self.graph_settings
+    }
+
+    /// Its counters.
+    pub fn metrics(&self) -> &GatewayMetrics {
+        &self.metrics
+    }
+
+    /// Documents that clients may name by their hash.
+    pub fn persisted(&self) -> &PersistedOperations {
+        &self.persisted
+    }
+
+    /// What running subscriptions share.
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    /// Cancelled when the process winds up.
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// The tasks of open WebSockets: a shutdown waits for them.
+    pub fn sockets(&self) -> &TaskTracker {
+        &self.sockets
+    }
+}

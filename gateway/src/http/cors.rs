@@ -1,0 +1,38 @@
+//! Which other origins' pages may read the answers.
+
+use http::{HeaderValue, Method};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
+
+use crate::{config::HttpConfig, trace_context::REQUEST_ID};
+
+/// How long a browser may remember a preflight's answer, in seconds.
+const PREFLIGHT_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(2 * 60 * 60);
+
+/// The layer, where any origin is allowed at all.
+pub(super) fn layer(config: &HttpConfig) -> Option<CorsLayer> {
+    if config.cors_origins.is_empty() {
+        return None;
+    }
+    let everyone = config.cors_origins.iter().any(|origin| origin == "*");
+    let origins = if everyone {
+        AllowOrigin::any()
+    } else {
+        let origins = config
+            .cors_origins
+            .iter()
+            .filter_map(|origin| HeaderValue::from_str(origin.trim()).ok());
+        AllowOrigin::list(origins)
+    };
+    let layer = CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(ExposeHeaders::list([REQUEST_ID]))
+        .max_age(PREFLIGHT_MAX_AGE);
+    // A wildcard with credentials is forbidden by the Fetch standard.
+    Some(if config.cors_credentials && !everyone {
+        layer.allow_credentials(true)
+    } else {
+        layer
+    })
+}

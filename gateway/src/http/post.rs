@@ -1,0 +1,140 @@
+//! A GraphQL request by POST.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, header, request::Parts};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::request_json;
+use crate::{
+    error::{Code, RequestError},
+    request::GraphqlRequest,
+};
+
+/// How much of a body that is too large is still taken in and thrown away: a client that writes
+/// its whole body before it reads would else see a broken connection instead of the refusal.
+const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long a client may take to send its body.
+const BODY_TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Reads the request.
+///
+/// # Errors
+/// With the code of what is wrong: its content type, its size, its text.
+pub(super) async fn read(
+    parts: &Parts,
+    body: Body,
+    bytes_max: usize,
+) -> Result<GraphqlRequest, RequestError> {
+    check_content_type(&parts.headers)?;
+    let read = tokio::time::timeout(BODY_TIME_LIMIT, read_body(&parts.headers, body, bytes_max));
+    let body = read.await.map_err(|_| {
+        RequestError::new(
+            Code::RequestTimeout,
+            format!(
+                "the body did not arrive within {} s",
+                BODY_TIME_LIMIT.as_secs()
+            ),
+        )
+    })??;
+    request_json::read(&body)
+}
+
+async fn read_body(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Result<Bytes, RequestError> {
+    let announced: Option<usize> = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse().ok());
+    if announced.is_some_and(|length| length > bytes_max) {
+        drain(body).await;
+        return Err(too_large(bytes_max));
+    }
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large(bytes_max)),
+        Err(error) => Err(RequestError::new(
+            Code::BadRequest,
+            format!("the body did not arrive whole: {error}"),
+        )),
+    }
+}
+
+async fn drain(body: Body) {
+    let mut body = Limited::new(body, DRAINED_BYTES_MAX);
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+fn too_large(bytes_max: usize) -> RequestError {
+    RequestError::new(
+        Code::RequestTooLarge,
+        format!("the request body is larger than {bytes_max} bytes"),
+    )
+}
+
+/// `application/json`, in UTF-8.
+fn check_content_type(headers: &HeaderMap) -> Result<(), RequestError> {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .map(|value| value.to_str().unwrap_or_default());
+    let refused = |found: &str| {
+        Err(RequestError::new(
+            Code::UnsupportedMediaType,
+            format!("the content type has to be application/json in UTF-8, not {found}"),
+        ))
+    };
+    let Some(value) = value else {
+        return refused("absent");
+    };
+    let mut parts = value.split(';');
+    let essence = parts.next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return refused(value);
+    }
+    for parameter in parts {
+        let (name, charset) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let charset = charset.trim().trim_matches('"');
+        if name.trim().eq_ignore_ascii_case("charset") && !charset.eq_ignore_ascii_case("utf-8") {
+            return refused(value);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_json_in_utf8_is_read() {
+        let check = |value: &'static str| {
+            check_content_type(&HeaderMap::from_iter([(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(value),
+            )]))
+        };
+        for value in [
+            "application/json",
+            "application/json; charset=utf-8",
+            "Application/JSON;charset=\"UTF-8\"",
+        ] {
+            assert!(check(value).is_ok(), "{value}");
+        }
+        for value in [
+            "text/plain",
+            "application/json; charset=utf-16",
+            "application/graphql",
+            "application/jsonx",
+        ] {
+            assert!(check(value).is_err(), "{value}");
+        }
+        assert!(check_content_type(&HeaderMap::new()).is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! Watches the supergraph file: a new one is loaded, checked and served; a broken one is refused
+//! with a message, and the old one serves on.
+
+use std::{sync::Arc, time::SystemTime};
+
+use anyhow::Context;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{gateway::Gateway, graph::Graph};
+
+/// What was last seen of the file, to tell whether to read it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+}
+
+/// Loads the supergraph, and again whenever its file changes, until the shutdown.
+///
+/// Looking at the file at intervals needs no system interface, and works on every file system:
+/// mounted config maps, network shares, files replaced by a rename.
+///
+/// # Errors
+/// Never: a supergraph that cannot be loaded is logged, counted, and tried again when it changes.
+pub async fn watch(gateway: Arc<Gateway>) -> anyhow::Result<()> {
+    let mut ticks = interval(gateway.config().supergraph_poll_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut state = Watched::default();
+    loop {
+        tokio::select! {
+            () = gateway.shutdown().cancelled() => return Ok(()),
+            _ = ticks.tick() => look(&gateway, &mut state).await,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Watched {
+    stamp: Option<Stamp>,
+    text: Option<String>,
+    missing_was_told: bool,
+}
+
+async fn look(gateway: &Arc<Gateway>, watched: &mut Watched) {
+    let path = &gateway.config().supergraph;
+    let stamp = match tokio::fs::metadata(path).await {
+        Ok(metadata) => Stamp {
+            modified: metadata.modified().ok(),
+            bytes: metadata.len(),
+        },
+        Err(error) => {
+            if !std::mem::replace(&mut watched.missing_was_told, true) {
+                tracing::warn!(supergraph = %path.display(), %error, "no supergraph to read: waiting for it");
+            }
+            return;
+        }
+    };
+    watched.missing_was_told = false;
+    if watched.stamp == Some(stamp) {
+        return;
+    }
+    watched.stamp = Some(stamp);
+    let serves_on = if gateway.graph().is_some() {
+        "the old one serves on"
+    } else {
+        "none is served"
+    };
+    match load(gateway, watched).await {
+        Ok(true) => {
+            gateway.metrics().supergraph_loads.inc();
+            tracing::info!(supergraph = %path.display(), "the supergraph is served");
+        }
+        Ok(false) => {}
+        Err(error) => {
+            gateway.metrics().supergraph_failures.inc();
+            tracing::error!(supergraph = %path.display(), reason = format!("{error:#}"), "the supergraph is refused: {serves_on}");
+        }
+    }
+}
+
+/// Loads and serves it; false where its text is the one that was read last.
+async fn load(gateway: &Arc<Gateway>, watched: &mut Watched) -> anyhow::Result<bool> {
+    let path = &gateway.config().supergraph;
+    let text = tokio::fs::read_to_string(path)
+        .await
+        .context("cannot read the file")?;
+    if watched.text.as_ref() == Some(&text) {
+        return Ok(false);
+    }
+    watched.text = Some(text.clone());
+    let settings = gateway.graph_settings().clone();
+    // Off the event loop: requests go on meanwhile. A panic in it is an error here.
+    let graph = tokio::task::spawn_blocking(move || Graph::load(&text, settings))
+        .await
+        .context("loading it met a defect")??;
+    gateway.set_graph(graph);
+    Ok(true)
+}

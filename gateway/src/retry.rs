@@ -1,0 +1,75 @@
+//! How long to wait before the next attempt, and when to give up.
+
+use std::time::{Duration, Instant};
+
+/// The bound of the first pause.
+const FIRST_PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// Attempts after a loss. Each pause is random below a bound that doubles ("full jitter"), so that
+/// those who lost the same peer do not all come back at once.
+#[derive(Debug)]
+pub struct Retry {
+    time_max: Duration,
+    pause_max: Duration,
+    /// Since the first of the attempts that failed in a row.
+    failing_since: Option<Instant>,
+    next_bound: Duration,
+}
+
+impl Retry {
+    /// Gives up `time_max` after a loss; pauses never longer than `pause_max`.
+    pub fn new(time_max: Duration, pause_max: Duration) -> Self {
+        let next_bound = FIRST_PAUSE_MAX.min(pause_max);
+        Self {
+            time_max,
+            pause_max,
+            failing_since: None,
+            next_bound,
+        }
+    }
+
+    /// The pause before the next attempt; none when it is time to give up.
+    pub fn pause(&mut self) -> Option<Duration> {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.time_max {
+            return None;
+        }
+        let bound = self.next_bound;
+        self.next_bound = (bound * 2).min(self.pause_max);
+        Some(bound.mul_f64(random_share()))
+    }
+
+    /// The peer is back.
+    pub fn succeeded(&mut self) {
+        if self.failing_since.take().is_some() {
+            self.next_bound = FIRST_PAUSE_MAX.min(self.pause_max);
+        }
+    }
+}
+
+/// Between 0 and 1.
+fn random_share() -> f64 {
+    let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+    (random as u32) as f64 / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_bound_and_begin_anew_after_a_success() {
+        let mut retry = Retry::new(Duration::from_secs(60), Duration::from_millis(300));
+        for bound in [100, 200, 300, 300] {
+            assert!(retry.pause().expect("time is left") <= Duration::from_millis(bound));
+        }
+        retry.succeeded();
+        assert!(retry.pause().expect("time is left") <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn there_is_an_end() {
+        let mut retry = Retry::new(Duration::ZERO, Duration::from_secs(1));
+        assert_eq!(retry.pause(), None);
+    }
+}

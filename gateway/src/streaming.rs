@@ -1,0 +1,114 @@
+//! What the streaming answers over HTTP have in common: events between signs of life.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::{HeaderMap, HeaderValue, header};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::{
+    gateway::Gateway,
+    metrics::Transport,
+    pipeline::Outcome,
+    subscriptions::{Event, EventStream},
+};
+
+/// How one kind of stream is written.
+pub trait Framing: Send + 'static {
+    /// Whether it counts as SSE or multipart.
+    const TRANSPORT: Transport;
+    /// The response's media type.
+    const CONTENT_TYPE: &'static str;
+    /// Before the first event.
+    fn open() -> Bytes;
+    /// When nothing happened for a while.
+    fn keep_alive() -> Bytes;
+    /// One event.
+    fn event(event: &Event) -> Bytes;
+    /// After the last event.
+    fn close() -> Bytes;
+}
+
+/// Answers with a stream that stays open until the subscription ends. A shutdown cuts it without the
+/// closing words, so that clients come back.
+pub fn respond<F: Framing>(gateway: &Arc<Gateway>, outcome: Outcome) -> Response {
+    let (events, headers): (EventStream, HeaderMap) = match outcome {
+        Outcome::Stream(events) => (events, HeaderMap::new()),
+        Outcome::Single(mut response) => {
+            let headers = std::mem::take(&mut response.headers);
+            (stream::iter([Event::from(response)]).boxed(), headers)
+        }
+    };
+    let frames = frames::<F>(gateway, events).map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::from_stream(frames));
+    response.headers_mut().extend(headers);
+    for (name, value) in [
+        (header::CONTENT_TYPE, F::CONTENT_TYPE),
+        (header::CACHE_CONTROL, "no-cache, no-transform"),
+        (header::VARY, "accept"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    // Asks nginx and its kin not to hold events back.
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn frames<F: Framing>(
+    gateway: &Arc<Gateway>,
+    events: EventStream,
+) -> impl Stream<Item = Bytes> + Send + use<F> {
+    let pause = gateway.config().subscriptions.subscription_keep_alive;
+    let metrics = Arc::clone(gateway);
+    let guard = gateway.metrics().client(F::TRANSPORT);
+    let state = Frames {
+        events: Some(events),
+        keep_alive: keep_alive(pause),
+        gateway: metrics,
+        _client: guard,
+    };
+    stream::once(async { F::open() })
+        .chain(stream::unfold(state, Frames::next::<F>))
+        .take_until(gateway.shutdown().clone().cancelled_owned())
+}
+
+struct Frames {
+    /// None once the closing words are written.
+    events: Option<EventStream>,
+    keep_alive: Interval,
+    gateway: Arc<Gateway>,
+    _client: crate::metrics::GaugeGuard,
+}
+
+impl Frames {
+    async fn next<F: Framing>(mut self) -> Option<(Bytes, Self)> {
+        let events = self.events.as_mut()?;
+        let frame = tokio::select! {
+            event = events.next() => match event {
+                Some(event) => {
+                    self.gateway.metrics().deliveries.inc();
+                    self.keep_alive.reset();
+                    F::event(&event)
+                }
+                None => {
+                    self.events = None;
+                    F::close()
+                }
+            },
+            _ = self.keep_alive.tick() => F::keep_alive(),
+        };
+        Some((frame, self))
+    }
+}
+
+fn keep_alive(pause: Duration) -> Interval {
+    let mut interval = interval_at(Instant::now() + pause, pause);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

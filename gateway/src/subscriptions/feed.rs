@@ -1,0 +1,298 @@
+//! One upstream subscription kept up: each event is completed once and told to every client.
+
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
+use tokio::sync::{broadcast, watch};
+
+use super::{
+    Event, resume,
+    upstream::{UpstreamError, UpstreamMessage},
+};
+use crate::{
+    error::{Code, RequestError},
+    execute,
+    gateway::Gateway,
+    graph::Graph,
+    metrics::GaugeGuard,
+    prepare::{self, Prepared, UpstreamSubscription},
+    request::ClientContext,
+    retry::Retry,
+    variables::Variables,
+};
+
+/// What a feed runs.
+pub(super) struct Source {
+    pub graph: Arc<Graph>,
+    pub prepared: Arc<Prepared>,
+    pub variables: Variables,
+    pub document: Arc<str>,
+    pub operation_name: Option<String>,
+    pub client_variables: Option<Bytes>,
+    /// With the headers that all its clients have in common, and no others.
+    pub client: ClientContext,
+}
+
+/// Why a session with the subgraph ended.
+enum End {
+    /// The subgraph says that there is no more.
+    Complete,
+    /// With this as the last word.
+    Failed(Event),
+    /// The new graph has it from elsewhere: begin again there.
+    Moved,
+    /// The subgraph is gone, or could not be reached.
+    Lost(UpstreamError),
+}
+
+/// One upstream subscription.
+pub(super) struct Feed {
+    gateway: Arc<Gateway>,
+    source: Arc<Source>,
+    events: broadcast::Sender<Event>,
+    graph_changes: watch::Receiver<Option<Arc<Graph>>>,
+    retry: Retry,
+    /// Of the last event that was taken over, or where to begin.
+    cursor: Option<Arc<str>>,
+    /// Whether events may have passed while nobody listened.
+    has_gap: bool,
+}
+
+impl Feed {
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        source: Source,
+        cursor: Option<Arc<str>>,
+        events: broadcast::Sender<Event>,
+    ) -> Self {
+        let mut graph_changes = gateway.graph_changes();
+        let current = graph_changes.borrow_and_update().clone();
+        if !current.is_some_and(|current| Arc::ptr_eq(&current, &source.graph)) {
+            graph_changes.mark_changed();
+        }
+        let settings = &gateway.config().subscriptions;
+        let retry = Retry::new(
+            settings.subscription_retry_time,
+            settings.subscription_retry_pause_max,
+        );
+        Self {
+            source: Arc::new(source),
+            events,
+            graph_changes,
+            retry,
+            cursor,
+            has_gap: false,
+            gateway,
+        }
+    }
+
+    /// Runs it to its end, and returns the last word, if there is one.
+    pub(super) async fn run(mut self) -> Option<Event> {
+        let _counted = GaugeGuard::new(&self.gateway.metrics().upstream_subscriptions);
+        loop {
+            match self.session().await {
+                End::Complete => return None,
+                End::Failed(event) => return Some(event),
+                End::Moved => self.has_gap |= self.cursor.is_none(),
+                End::Lost(reason) => {
+                    self.has_gap |= self.cursor.is_none();
+                    let Some(pause) = self.retry.pause() else {
+                        return Some(self.lost(&reason));
+                    };
+                    tracing::info!(
+                        subgraph = self.subgraph_name(),
+                        reason = format!("{reason:#}"),
+                        pause_ms = pause.as_millis() as u64,
+                        "a subscription lost its subgraph: trying again"
+                    );
+                    self.gateway.metrics().upstream_reconnects.inc();
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    /// From one opening of the upstream subscription to its end.
+    async fn session(&mut self) -> End {
+        let mut messages = match self.open().await {
+            Ok(messages) => messages,
+            Err(error) => return End::Lost(error),
+        };
+        if std::mem::take(&mut self.has_gap) {
+            self.tell(interrupted());
+        }
+        let concurrent_max = self
+            .gateway
+            .config()
+            .subscriptions
+            .subscription_concurrent_events
+            .max(1);
+        let mut completing = FuturesOrdered::new();
+        let end = loop {
+            tokio::select! {
+                message = messages.next(), if completing.len() < concurrent_max => match message {
+                    Some(UpstreamMessage::Next(payload)) => {
+                        self.retry.succeeded();
+                        self.gateway.metrics().events.inc();
+                        completing.push_back(self.complete(payload));
+                    }
+                    Some(UpstreamMessage::Errors(errors)) => {
+                        completing.push_back(self.complete(errors));
+                        break End::Complete;
+                    }
+                    Some(UpstreamMessage::Complete) => break End::Complete,
+                    None => break End::Lost(UpstreamError::Lost),
+                },
+                Some(event) = completing.next() => self.tell(event),
+                Ok(()) = self.graph_changes.changed() => match self.move_over().await {
+                    Ok(true) => {}
+                    Ok(false) => break End::Moved,
+                    Err(error) => break End::Failed(Event::failed(error)),
+                },
+            }
+        };
+        drop(messages);
+        while let Some(event) = completing.next().await {
+            self.tell(event);
+        }
+        end
+    }
+
+    async fn open(&self) -> Result<super::upstream::Messages, UpstreamError> {
+        let source = &self.source;
+        let upstream = subscription_of(&source.prepared)?;
+        let operation = resume::operation(upstream, &source.variables, self.cursor.as_deref());
+        let address = source.graph.subgraph(upstream.subgraph);
+        let rules = &source.graph.settings().header_rules;
+        let headers = rules.request(address.name, &source.client.headers);
+        let upstreams = &self.gateway.subscriptions().upstreams;
+        upstreams.open(address, operation, headers).await
+    }
+
+    /// Completes one event. The future owns what it needs: the graph may change meanwhile.
+    fn complete(&mut self, payload: Bytes) -> impl Future<Output = Event> + Send + use<> {
+        let source = Arc::clone(&self.source);
+        let cursor = source
+            .prepared
+            .subscription()
+            .and_then(|upstream| resume::cursor_of(upstream, &payload));
+        if cursor.is_some() {
+            self.cursor.clone_from(&cursor);
+        }
+        let gateway = Arc::clone(&self.gateway);
+        async move {
+            let Source {
+                graph,
+                prepared,
+                variables,
+                client,
+                ..
+            } = &*source;
+            let work = execute::event(graph, prepared, variables, payload, client);
+            match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(response) => Event::Next {
+                    body: response.body,
+                    cursor,
+                },
+                Err(_panic) => {
+                    gateway.metrics().panics.inc();
+                    tracing::error!("an event met a defect: answered as an internal error");
+                    without_data(RequestError::new(
+                        Code::InternalServerError,
+                        "internal error",
+                    ))
+                }
+            }
+        }
+    }
+
+    /// Goes on with the new graph; false where the events come from elsewhere now.
+    async fn move_over(&mut self) -> Result<bool, RequestError> {
+        let Some(graph) = self.graph_changes.borrow_and_update().clone() else {
+            return Ok(true);
+        };
+        let old = &self.source;
+        let changed = |error: RequestError| {
+            RequestError::new(
+                Code::SubscriptionSchemaChanged,
+                format!("the subscription does not fit the new supergraph: {error}"),
+            )
+        };
+        let prepared = prepare::operation(&graph, &old.document, old.operation_name.as_deref())
+            .await
+            .map_err(changed)?;
+        let variables =
+            Variables::coerce(&graph, &prepared, old.client_variables.as_ref()).map_err(changed)?;
+        let same = match (old.prepared.subscription(), prepared.subscription()) {
+            (Some(before), Some(now)) => {
+                before.operation == now.operation
+                    && before.variables(&old.variables) == now.variables(&variables)
+                    && old.graph.subgraph(before.subgraph) == graph.subgraph(now.subgraph)
+            }
+            _ => false,
+        };
+        self.source = Arc::new(Source {
+            graph,
+            prepared,
+            variables,
+            document: Arc::clone(&old.document),
+            operation_name: old.operation_name.clone(),
+            client_variables: old.client_variables.clone(),
+            client: old.client.clone(),
+        });
+        Ok(same)
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody hears it when the last client is just leaving.
+        let _ = self.events.send(event);
+    }
+
+    fn subgraph_name(&self) -> &str {
+        let upstream = self.source.prepared.subscription();
+        upstream.map_or("", |upstream| {
+            self.source.graph.subgraph(upstream.subgraph).name
+        })
+    }
+
+    fn lost(&self, reason: &UpstreamError) -> Event {
+        let subgraph = self.subgraph_name();
+        tracing::warn!(
+            subgraph,
+            reason = format!("{reason:#}"),
+            "a subscription ended without its subgraph"
+        );
+        self.gateway
+            .metrics()
+            .refusal(Code::SubscriptionUpstreamLost);
+        Event::failed(RequestError::new(
+            Code::SubscriptionUpstreamLost,
+            format!("the subgraph {subgraph} is gone and did not come back in time"),
+        ))
+    }
+}
+
+fn subscription_of(prepared: &Prepared) -> Result<&UpstreamSubscription, UpstreamError> {
+    prepared
+        .subscription()
+        .ok_or(UpstreamError::Protocol("the plan has no subscription"))
+}
+
+/// Says that events may be missing before what comes next.
+fn interrupted() -> Event {
+    without_data(RequestError::new(
+        Code::SubscriptionInterrupted,
+        "the subgraph was away: events of that time may be missing; later ones follow",
+    ))
+}
+
+/// An error in the place of an event: the stream goes on.
+fn without_data(error: RequestError) -> Event {
+    let body = error.into_response().body;
+    let members = body.strip_prefix(b"{").unwrap_or(&body);
+    Event::Next {
+        body: [b"{\"data\":null,", members].concat().into(),
+        cursor: None,
+    }
+}

@@ -1,0 +1,117 @@
+//! Subscriptions: one at the subgraph for all clients that want the same.
+//!
+//! | module | gives |
+//! |---|---|
+//! | `hub` | who shares what: from (operation, variables, headers) to a running feed |
+//! | `feed` | one upstream subscription kept up: each event completed once, told to all |
+//! | `resume` | the upstream operation, from the beginning or from a cursor |
+//! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
+//! | `event` | what a client is told |
+//!
+//! What clients can rely on: no event is missing without a word. Where the subscription field has an
+//! `after` argument and its events a `cursor`, an interruption upstream is bridged from the last
+//! cursor. Where it has not, the stream goes on after one event with the error
+//! `SUBSCRIPTION_INTERRUPTED`, which says that events may be missing.
+
+mod event;
+mod feed;
+mod hub;
+mod resume;
+mod upstream;
+
+use std::sync::Arc;
+
+use futures_util::stream::BoxStream;
+
+use crate::{
+    config::Config,
+    error::{Code, RequestError},
+    gateway::Gateway,
+    graph::Graph,
+    metrics::GatewayMetrics,
+    prepare::Prepared,
+    request::{ClientContext, GraphqlRequest},
+    variables::Variables,
+};
+pub use event::Event;
+use feed::Source;
+use hub::{FeedKey, Hub};
+use upstream::Upstreams;
+
+/// A running subscription, as its client sees it.
+pub type EventStream = BoxStream<'static, Event>;
+
+/// What running subscriptions share.
+pub struct Subscriptions {
+    hub: Arc<Hub>,
+    upstreams: Upstreams,
+}
+
+impl Subscriptions {
+    /// Nothing runs yet.
+    pub fn new(config: &Config, metrics: &GatewayMetrics) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(metrics)),
+            upstreams: Upstreams::new(&config.subscriptions),
+        }
+    }
+}
+
+/// A subscription that has passed every check.
+pub struct Accepted<'a> {
+    /// The graph that it was prepared on.
+    pub graph: Arc<Graph>,
+    /// The operation.
+    pub prepared: Arc<Prepared>,
+    /// Its variables.
+    pub variables: Variables,
+    /// The document's text, for the day when the graph changes.
+    pub document: Arc<str>,
+    /// The request itself, for the same.
+    pub request: &'a GraphqlRequest,
+    /// Whose it is.
+    pub client: &'a ClientContext,
+}
+
+/// Joins the client to the feed of its subscription, which begins if nobody had it yet.
+///
+/// # Errors
+/// `INTERNAL_SERVER_ERROR` where the plan has no subscription in it.
+pub fn subscribe(
+    gateway: &Arc<Gateway>,
+    accepted: Accepted<'_>,
+) -> Result<EventStream, RequestError> {
+    let Some(upstream) = accepted.prepared.subscription() else {
+        return Err(RequestError::new(
+            Code::InternalServerError,
+            "the plan has no subscription",
+        ));
+    };
+    let rules = &gateway.graph_settings().header_rules;
+    let headers = rules.relevant(&accepted.client.headers);
+    let cursor = resume::last_event_id(&accepted.client.headers, upstream);
+    let key = FeedKey::new(
+        &upstream.normal_form,
+        upstream.variables(&accepted.variables),
+        &headers,
+        cursor.clone(),
+    );
+    let client = ClientContext {
+        headers: Arc::new(headers),
+        mutations_allowed: false,
+        subscriptions_allowed: true,
+    };
+    let source = Source {
+        graph: Arc::clone(&accepted.graph),
+        prepared: Arc::clone(&accepted.prepared),
+        variables: accepted.variables,
+        document: accepted.document,
+        operation_name: accepted.request.operation_name.clone(),
+        client_variables: accepted.request.variables.clone(),
+        client,
+    };
+    Ok(gateway
+        .subscriptions()
+        .hub
+        .join(gateway, key, source, cursor))
+}

@@ -1,0 +1,97 @@
+//! The upstream operation, from the beginning or from a cursor.
+
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::value::RawValue;
+
+use crate::{json::write, prepare::UpstreamSubscription, variables::Variables};
+
+/// The variable of [`crate::prepare::Resume::operation`] that takes the cursor.
+const CURSOR_VARIABLE: &str = "_resumeAfter";
+
+/// What to send to the subgraph.
+pub(super) struct UpstreamOperation<'a> {
+    /// GraphQL text.
+    pub operation: &'a str,
+    /// A JSON object.
+    pub variables: Bytes,
+}
+
+/// The operation that begins after `cursor`, or where the client wanted it to begin.
+pub(super) fn operation<'a>(
+    upstream: &'a UpstreamSubscription,
+    variables: &Variables,
+    cursor: Option<&str>,
+) -> UpstreamOperation<'a> {
+    let variables = upstream.variables(variables);
+    match (&upstream.resume, cursor) {
+        (Some(resume), Some(cursor)) => UpstreamOperation {
+            operation: &resume.operation,
+            variables: with_cursor(&variables, cursor),
+        },
+        _ => UpstreamOperation {
+            operation: &upstream.operation,
+            variables,
+        },
+    }
+}
+
+fn with_cursor(variables: &[u8], cursor: &str) -> Bytes {
+    // An object, by its contract; its last byte is the closing brace.
+    let members = String::from_utf8_lossy(variables);
+    let members = members.trim_end();
+    let members = members.strip_suffix('}').unwrap_or(members).trim_end();
+    let mut text = String::with_capacity(members.len() + cursor.len() + 32);
+    text.push_str(if members.is_empty() { "{" } else { members });
+    if !members.trim_start_matches('{').trim().is_empty() {
+        text.push(',');
+    }
+    text.push('"');
+    text.push_str(CURSOR_VARIABLE);
+    text.push_str("\":");
+    write::string(&mut text, cursor);
+    text.push('}');
+    text.into()
+}
+
+/// The cursor of an event, where it has one.
+pub(super) fn cursor_of(upstream: &UpstreamSubscription, payload: &[u8]) -> Option<Arc<str>> {
+    let resume = upstream.resume.as_ref()?;
+    let mut value: &RawValue = serde_json::from_slice(payload).ok()?;
+    for key in std::iter::once("data").chain(resume.cursor_path.iter().map(String::as_str)) {
+        let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(value.get()).ok()?;
+        value = members.get(key)?;
+    }
+    serde_json::from_str::<String>(value.get())
+        .ok()
+        .map(Into::into)
+}
+
+/// The cursor that a reconnecting `EventSource` brings, where the field can resume.
+pub(super) fn last_event_id(
+    headers: &HeaderMap,
+    upstream: &UpstreamSubscription,
+) -> Option<Arc<str>> {
+    upstream.resume.as_ref()?;
+    let id = headers.get("last-event-id")?.to_str().ok()?;
+    (!id.is_empty()).then(|| id.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cursor_is_one_more_variable() {
+        assert_eq!(
+            &with_cursor(b"{}", "c\"1")[..],
+            br#"{"_resumeAfter":"c\"1"}"#
+        );
+        assert_eq!(
+            &with_cursor(br#"{"a":{"b":{}}}"#, "c")[..],
+            br#"{"a":{"b":{}},"_resumeAfter":"c"}"#
+        );
+    }
+}

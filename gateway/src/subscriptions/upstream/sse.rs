@@ -1,0 +1,150 @@
+//! A subscription at a subgraph over server-sent events (graphql-sse, distinct connections mode).
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, request_json};
+use crate::subscriptions::resume::UpstreamOperation;
+
+/// Until the response's headers.
+const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Without any byte for this long, comments included, the stream is lost.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// The largest event, in bytes.
+const EVENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+pub(super) async fn open(
+    url: &str,
+    operation: UpstreamOperation<'_>,
+    headers: HeaderMap,
+) -> Result<Messages, UpstreamError> {
+    let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
+    let mut request = Request::new(Full::new(Bytes::from(request_json(&operation))));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = url
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| failed(&error))?;
+    *request.headers_mut() = headers;
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::ACCEPT, "text/event-stream"),
+    ] {
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let response = tokio::time::timeout(OPEN_TIME_LIMIT, client.request(request))
+        .await
+        .map_err(|_| UpstreamError::Timeout)?
+        .map_err(|error| failed(&error))?;
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let is_stream =
+        content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    if !response.status().is_success() || !is_stream {
+        return Err(UpstreamError::Protocol(
+            "the answer is no stream of server-sent events",
+        ));
+    }
+    let (messages, receiver) = mpsc::channel(WAITING_EVENTS_MAX);
+    let stop = CancellationToken::new();
+    let ends = Ends::OnStream(stop.clone().drop_guard());
+    let body = response.into_body();
+    tokio::spawn(async move { stop.run_until_cancelled(read(body, messages)).await });
+    Ok(Messages {
+        receiver,
+        _ends_when_dropped: ends,
+    })
+}
+
+/// Until the stream ends; dropping `messages` tells so.
+async fn read(mut body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
+    let mut buffer = BytesMut::new();
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        buffer.extend_from_slice(&data);
+        while let Some(end) = end_of_event(&buffer) {
+            let event = buffer.split_to(end);
+            // The body waits while its feed is busy: a stream of its own holds up nobody.
+            if let Some(message) = parse(&event)
+                && messages.send(message).await.is_err()
+            {
+                return;
+            }
+        }
+        if buffer.len() > EVENT_BYTES_MAX {
+            return;
+        }
+    }
+}
+
+/// The length of the first whole event: up to and with its empty line.
+fn end_of_event(buffer: &[u8]) -> Option<usize> {
+    let unix = buffer
+        .windows(2)
+        .position(|pair| pair == b"\n\n")
+        .map(|at| at + 2);
+    let windows = buffer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .map(|at| at + 4);
+    unix.into_iter().chain(windows).min()
+}
+
+fn parse(event: &[u8]) -> Option<UpstreamMessage> {
+    let (mut name, mut data) = (&b""[..], Vec::new());
+    for line in event.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let value = |rest: &'static [u8]| -> Option<&[u8]> {
+            let value = line.strip_prefix(rest)?;
+            Some(value.strip_prefix(b" ").unwrap_or(value))
+        };
+        if let Some(value) = value(b"event:") {
+            name = value;
+        } else if let Some(value) = value(b"data:") {
+            data.extend_from_slice(value);
+        }
+    }
+    match name {
+        b"next" => Some(UpstreamMessage::Next(data.into())),
+        b"complete" => Some(UpstreamMessage::Complete),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_told_from_comments() {
+        assert_eq!(end_of_event(b":\n\nevent"), Some(3));
+        assert_eq!(end_of_event(b"event: next\r\ndata: 1\r\n\r\n"), Some(24));
+        assert_eq!(end_of_event(b"event: next\n"), None);
+        assert!(parse(b":\n\n").is_none());
+        let Some(UpstreamMessage::Next(data)) =
+            parse(b"event: next\nid: 1\ndata: {\"a\":\ndata: 1}\n\n")
+        else {
+            panic!("an event")
+        };
+        assert_eq!(&data[..], b"{\"a\":1}");
+        assert!(matches!(
+            parse(b"event: complete\ndata:\n\n"),
+            Some(UpstreamMessage::Complete)
+        ));
+    }
+}
