@@ -1,11 +1,39 @@
-//! The GraphQL endpoint of a subgraph: POST, GET, WebSocket and SSE on one path.
+//! `/graphql`: POST and GET for one answer, WebSocket and SSE for a stream of them.
+//!
+//! HTTP follows the GraphQL-over-HTTP specification
+//! (<https://graphql.github.io/graphql-over-http/draft/>).
 
-use async_graphql::{ObjectType, SDLExportOptions, Schema, SchemaBuilder, SubscriptionType};
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
+use async_graphql::parser::types::OperationType;
+use async_graphql::{
+    Executor, ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError,
+    SubscriptionType,
+};
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts, Request as HttpRequest, State};
+use axum::response::Response as HttpResponse;
+use axum::routing::get;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
+use http::{Method, header};
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{self, Accepted, Refusal};
+use crate::error::{CodedError, finish_response};
+use crate::{Code, sse, websocket};
+
+/// The largest request body and WebSocket message, in bytes.
+pub const MAX_BODY_BYTES: usize = 1 << 20;
 /// The deepest selection accepted; the introspection query of GraphiQL needs 15.
 pub const MAX_DEPTH: usize = 20;
 /// The most fields that one operation may ask for, list sizes multiplied in.
 pub const MAX_COMPLEXITY: usize = 50_000;
+/// How long a query or mutation may take.
+const EXECUTION_TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// Federation 2 with the limits that every subgraph has.
 pub fn limited<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuilder<Q, M, S>
@@ -28,7 +56,128 @@ where
     M: ObjectType + 'static,
     S: SubscriptionType + 'static,
 {
-    let options =
-        SDLExportOptions::new().federation().include_specified_by().use_space_ident();
+    let options = SDLExportOptions::new().federation().include_specified_by().use_space_ident();
     schema.sdl_with_options(options)
+}
+
+/// The route `/graphql` of a schema whose resolvers fail with `E`. Streams end when `shutdown` is
+/// cancelled.
+pub fn routes<E: CodedError, X: Executor>(executor: X, shutdown: CancellationToken) -> Router {
+    let endpoint = Endpoint { executor, shutdown, errors: PhantomData::<fn() -> E> };
+    Router::new().route("/graphql", get(handle::<E, X>).post(handle::<E, X>)).with_state(endpoint)
+}
+
+/// What the transports share: how an operation is run.
+pub(crate) struct Endpoint<E, X> {
+    executor: X,
+    pub(crate) shutdown: CancellationToken,
+    errors: PhantomData<fn() -> E>,
+}
+
+async fn handle<E: CodedError, X: Executor>(
+    State(endpoint): State<Endpoint<E, X>>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let accepted = Accepted::read(request.headers());
+    if request.method() == Method::GET && request.headers().contains_key(header::UPGRADE) {
+        let (mut parts, _) = request.into_parts();
+        return match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+            Ok(upgrade) => websocket::accept(upgrade, endpoint),
+            Err(_) => Refusal::bad_request("this is not a WebSocket handshake").into(),
+        };
+    }
+    let read_only = request.method() == Method::GET;
+    let request = match answer::read_request(request).await {
+        Ok(request) => request,
+        Err(refusal) => return refusal.into(),
+    };
+    if accepted == Accepted::EventStream {
+        return sse::answer(endpoint, request, read_only);
+    }
+    match endpoint.execute(request, read_only).await {
+        Ok(response) => answer::write_response(&response, accepted),
+        Err(refusal) => refusal.into(),
+    }
+}
+
+impl<E: CodedError, X: Executor> Endpoint<E, X> {
+    /// Runs a query or a mutation. A panic harms this request alone.
+    async fn execute(&self, mut request: Request, read_only: bool) -> Result<Response, Refusal> {
+        match operation_type(&mut request) {
+            Err(response) => return Ok(response),
+            Ok(operation) => permit(operation, read_only)?,
+        }
+        let execution = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
+        let response = match tokio::time::timeout(EXECUTION_TIME_LIMIT, execution).await {
+            Ok(Ok(response)) => finish_response::<E>(response),
+            Ok(Err(_)) => internal("a resolver panicked"),
+            Err(_) => internal("the request took too long"),
+        };
+        Ok(response)
+    }
+
+    /// Runs any operation; a query or a mutation gives one response.
+    pub(crate) fn execute_stream(
+        &self,
+        mut request: Request,
+        read_only: bool,
+    ) -> Result<BoxStream<'static, Response>, Response> {
+        let operation = operation_type(&mut request)?;
+        if read_only && operation == Some(OperationType::Mutation) {
+            return Err(Refusal::mutation_over_get().response());
+        }
+        let responses = self.executor.execute_stream(request, None);
+        let responses = AssertUnwindSafe(responses).catch_unwind().map(|response| match response {
+            Ok(response) => finish_response::<E>(response),
+            Err(_) => internal("a resolver panicked"),
+        });
+        Ok(Box::pin(responses))
+    }
+}
+
+impl<E, X: Clone> Clone for Endpoint<E, X> {
+    fn clone(&self) -> Self {
+        Self {
+            executor: self.executor.clone(),
+            shutdown: self.shutdown.clone(),
+            errors: PhantomData,
+        }
+    }
+}
+
+/// The type of the operation that will run; none when the document has no such operation, which
+/// validation will say. A document that cannot be parsed is answered right away.
+fn operation_type(request: &mut Request) -> Result<Option<OperationType>, Response> {
+    let name = request.operation_name.clone();
+    match request.parsed_query() {
+        Err(error) => Err(coded(error, Code::GraphqlParseFailed)),
+        Ok(document) => {
+            let mut operations = document.operations.iter();
+            let operation = match name {
+                Some(name) => operations.find(|(found, _)| found.is_some_and(|it| **it == name)),
+                None => operations.next(),
+            };
+            Ok(operation.map(|(_, operation)| operation.node.ty))
+        }
+    }
+}
+
+/// Whether an operation may run over a plain HTTP request.
+fn permit(operation: Option<OperationType>, read_only: bool) -> Result<(), Refusal> {
+    match operation {
+        Some(OperationType::Subscription) => Err(Refusal::subscription_without_stream()),
+        Some(OperationType::Mutation) if read_only => Err(Refusal::mutation_over_get()),
+        _ => Ok(()),
+    }
+}
+
+/// A response with one error and its code.
+pub(crate) fn coded(mut error: ServerError, code: Code) -> Response {
+    error.extensions.get_or_insert_default().set("code", code.as_str());
+    Response::from_errors(vec![error])
+}
+
+fn internal(reason: &'static str) -> Response {
+    tracing::error!(reason, "a request failed");
+    coded(ServerError::new("Internal error: the service's log has its reason.", None), Code::InternalServerError)
 }

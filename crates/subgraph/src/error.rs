@@ -17,6 +17,8 @@ pub enum Code {
     SubscriptionLagged,
     /// A cursor is too old to resume from: query again, then subscribe anew.
     ResyncRequired,
+    /// The live feed of this instance is stopping: resume after `extensions.cursor`.
+    FeedStopped,
     /// The document is not GraphQL.
     GraphqlParseFailed,
     /// The document does not fit the schema, or exceeds a limit.
@@ -37,6 +39,7 @@ impl Code {
             Self::Forbidden => "FORBIDDEN",
             Self::SubscriptionLagged => "SUBSCRIPTION_LAGGED",
             Self::ResyncRequired => "RESYNC_REQUIRED",
+            Self::FeedStopped => "FEED_STOPPED",
             Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
             Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
             Self::BadRequest => "BAD_REQUEST",

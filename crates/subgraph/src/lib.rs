@@ -6,19 +6,25 @@
 //! - [`id`], [`date_time`] and [`text`]: the values that go in and out, checked at the border;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
-//! - [`endpoint`]: `/graphql` over POST, GET, WebSocket ([`websocket`]) and SSE ([`sse`]);
+//! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`;
 //! - [`database`]: the MongoDB settings and connection;
-//! - [`feed`]: a change feed's events as a GraphQL subscription.
+//! - `testing`, with the feature of that name: a client for the subgraphs' own tests.
 //!
 //! To add a subgraph, copy the smaller one of `subgraphs/` and name its own nouns.
 
+mod answer;
 pub mod connection;
+pub mod database;
 pub mod date_time;
 pub mod endpoint;
 pub mod error;
 pub mod id;
 pub mod page;
+mod sse;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
+mod websocket;
 
 pub use connection::{Connection, Edge, PageInfo};
 pub use date_time::DateTime;

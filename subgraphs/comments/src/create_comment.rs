@@ -6,7 +6,7 @@ use subgraph::text::TextRule;
 
 use crate::comment::{ANONYMOUS, AUTHOR, Comment, CommentId, Idempotency, TEXT};
 use crate::post::PostId;
-use crate::{Error, Store};
+use crate::{Error, KnownPosts, Store};
 
 const IDEMPOTENCY_KEY: TextRule = TextRule { field: "idempotencyKey", max_chars: 100 };
 
@@ -61,6 +61,7 @@ impl CreateComment {
             edited: false,
             idempotency,
         };
+        ctx.data_unchecked::<KnownPosts>().require(comment.post_id).await?;
         let comment = ctx.data_unchecked::<Store>().insert_comment(comment).await?;
         Ok(CreateCommentPayload { comment })
     }

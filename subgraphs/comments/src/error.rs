@@ -1,5 +1,7 @@
 //! What can go wrong in the comments subgraph, and the code that clients get for it.
 
+use async_graphql::ErrorExtensionValues;
+use changefeed::{CursorError, TopicError};
 use subgraph::{Code, CodedError, InputError};
 
 use crate::comment::CommentId;
@@ -20,6 +22,12 @@ pub enum Error {
     /// An idempotency key came again with another input.
     #[error("the idempotency key was used before, for another comment")]
     IdempotencyKeyReused,
+    /// A cursor to resume from was refused.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    /// A subscription missed something or ended.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
     /// MongoDB refused an operation or could not be reached.
     #[error("the database failed")]
     Database(#[from] mongodb::error::Error),
@@ -31,7 +39,25 @@ impl CodedError for Error {
             Self::Input(_) => Code::BadUserInput,
             Self::PostNotFound(_) | Self::CommentNotFound(_) => Code::NotFound,
             Self::IdempotencyKeyReused => Code::Conflict,
-            Self::Database(_) => Code::InternalServerError,
+            Self::Cursor(CursorError::ResyncRequired)
+            | Self::Topic(TopicError::ResyncRequired) => Code::ResyncRequired,
+            Self::Cursor(CursorError::Stopped) | Self::Topic(TopicError::Stopped { .. }) => {
+                Code::FeedStopped
+            }
+            Self::Cursor(_) => Code::BadUserInput,
+            Self::Topic(TopicError::Lagged { .. }) => Code::SubscriptionLagged,
+            Self::Topic(_) | Self::Database(_) => Code::InternalServerError,
+        }
+    }
+
+    fn add_extensions(&self, extensions: &mut ErrorExtensionValues) {
+        if let Self::Topic(error) = self {
+            if let Some(cursor) = error.cursor() {
+                extensions.set("cursor", cursor.as_str());
+            }
+            if let TopicError::Lagged { missed, .. } = error {
+                extensions.set("missed", *missed);
+            }
         }
     }
 }

@@ -1,31 +1,120 @@
-//! Live comments.
+//! Live comments: the change feed's events of one post, as the graph's types.
 
-use futures_util::{Stream, stream};
+use std::future::ready;
+
+use changefeed::{Change, ChangeKind, Cursor, Hub, Subscription};
+use futures_util::{Stream, StreamExt};
+use service::Lifecycle;
 
 use crate::Error;
-use crate::comment::Comment;
-use crate::comment_change::CommentChange;
+use crate::comment::{Comment, CommentId};
+use crate::comment_change::{CommentAdded, CommentChange, CommentDeleted, CommentEdited};
+use crate::known_posts::KnownPosts;
 use crate::post::PostId;
 
-/// Live comments.
-#[derive(Clone, Debug, Default)]
-pub struct Feed;
+/// The field of a comment that is its topic.
+pub const TOPIC_FIELD: &str = "postId";
+
+/// The live comments of all posts. Clones share them.
+#[derive(Clone)]
+pub struct Feed {
+    hub: Hub<Comment>,
+    known: KnownPosts,
+}
 
 impl Feed {
-    /// Each new comment.
-    pub async fn comment_added(
-        &self,
-        _: PostId,
-    ) -> Result<impl Stream<Item = Result<Comment, Error>> + use<>, Error> {
-        Ok(stream::empty())
+    /// The feed over a running hub.
+    pub fn new(hub: Hub<Comment>, known: KnownPosts) -> Self {
+        Self { hub, known }
     }
 
-    /// Each change.
+    /// Each comment that is added to a post from now on.
+    ///
+    /// # Errors
+    /// When there is no such post.
+    pub async fn comment_added(
+        &self,
+        post: PostId,
+    ) -> Result<impl Stream<Item = Result<Comment, Error>> + use<>, Error> {
+        let changes = self.subscribe(post, None).await?;
+        Ok(changes.filter_map(|change| {
+            ready(match change {
+                Ok((_, change)) => match &change.kind {
+                    ChangeKind::Inserted(comment) => Some(Ok(comment.clone())),
+                    _ => None,
+                },
+                Err(error) => Some(Err(error.into())),
+            })
+        }))
+    }
+
+    /// Every change among a post's comments, behind the cursor or from now on.
+    ///
+    /// # Errors
+    /// When there is no such post, or the cursor is not one of this post or too old.
     pub async fn comment_changes(
         &self,
-        _: PostId,
-        _: Option<String>,
+        post: PostId,
+        after: Option<String>,
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>> + use<>, Error> {
-        Ok(stream::empty())
+        let changes = self.subscribe(post, after.as_deref()).await?;
+        Ok(changes.filter_map(move |change| {
+            ready(match change {
+                Ok((cursor, change)) => seen_from(post, &cursor, &change).map(Ok),
+                Err(error) => Some(Err(error.into())),
+            })
+        }))
     }
+
+    /// The cursor of this moment: a subscription behind it gets every change from now on.
+    ///
+    /// # Errors
+    /// When the feed has ended.
+    pub async fn cursor_now(&self, post: PostId) -> Result<String, Error> {
+        Ok(self.hub.subscribe(post, None).await?.start().to_string())
+    }
+
+    async fn subscribe(
+        &self,
+        post: PostId,
+        after: Option<&str>,
+    ) -> Result<Subscription<Comment>, Error> {
+        self.known.require(post).await?;
+        Ok(self.hub.subscribe(post, after).await?)
+    }
+}
+
+/// A change as a post's subscriber sees it; none when it does not touch this post.
+fn seen_from(post: PostId, cursor: &Cursor, change: &Change<Comment>) -> Option<CommentChange> {
+    let here = |comment: Option<&Comment>| {
+        comment.filter(|comment| comment.post_id == post).cloned()
+    };
+    let cursor = cursor.to_string();
+    let deleted = |comment_id| CommentDeleted { cursor: cursor.clone(), comment_id, post_id: post };
+    match (&change.kind, here(change.before()), here(change.after())) {
+        (ChangeKind::Inserted(_), _, Some(comment)) => {
+            Some(CommentChange::Added(CommentAdded { cursor, comment }))
+        }
+        (ChangeKind::Inserted(_), _, None) => None,
+        (ChangeKind::Deleted { .. }, _, _) => {
+            let id: CommentId = change.key.as_object_id()?.into();
+            Some(CommentChange::Deleted(deleted(id)))
+        }
+        (_, _, Some(comment)) => Some(CommentChange::Edited(CommentEdited { cursor, comment })),
+        // Moved to another post.
+        (_, Some(comment), None) => Some(CommentChange::Deleted(deleted(comment.id))),
+        (_, None, None) => None,
+    }
+}
+
+/// Ties the hub to the process: it stops with it, and its fault is the process's.
+pub fn supervise(hub: &Hub<Comment>, lifecycle: &Lifecycle) {
+    let (hub, shutdown) = (hub.clone(), lifecycle.shutdown().clone());
+    lifecycle.spawn("the feed of comments", async move {
+        tokio::select! {
+            finished = hub.finished() => finished?,
+            () = shutdown.cancelled() => hub.stop().await,
+        }
+        Ok(())
+    });
 }

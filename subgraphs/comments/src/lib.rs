@@ -1,33 +1,85 @@
 //! The comments subgraph: comments, posts' lists of them, and their live feed.
 //!
 //! Layout: [`schema`] is what a client may ask, [`store`] every query to MongoDB, [`feed`] the
-//! change streams, [`error`] the codes, [`config`] the settings. `comment`, `post` and
+//! live comments, [`error`] the codes, [`config`] the settings. `comment`, `post` and
 //! `comment_change` are the nouns; each mutation has a file of its own (`create_comment`, ...) with
-//! its input and payload.
+//! its input and payload. `known_posts` and `deleted_posts` are all that is known here of posts.
 //!
 //! To add a mutation, copy `create_comment.rs`, add its type to `Mutation` in [`schema`], and write
 //! its query in [`store`]; then `cargo run -p schema -- compose`.
 
 mod comment;
 mod comment_change;
+pub mod config;
 mod create_comment;
 mod delete_comment;
+pub mod deleted_posts;
 pub mod error;
 pub mod feed;
+pub mod known_posts;
 mod loaders;
 mod post;
 pub mod schema;
 pub mod store;
 mod update_comment;
 
+use std::process::ExitCode;
+
+use anyhow::Context;
+use axum::Router;
+use changefeed::{Hub, HubMetrics, HubSettings, Source};
+use service::{Health, Lifecycle, Metrics};
+use subgraph::{database, endpoint};
+use tokio::net::TcpListener;
+
 pub use comment::{Comment, CommentId};
-pub use comment_change::CommentChange;
+pub use comment_change::{CommentAdded, CommentChange, CommentDeleted, CommentEdited};
+pub use config::Config;
 pub use error::Error;
 pub use feed::Feed;
+pub use known_posts::KnownPosts;
 pub use post::{Post, PostId};
 pub use store::Store;
 
-/// x
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+/// The port when `PORT` names none.
+pub const DEFAULT_PORT: u16 = 4002;
+
+/// Runs the subgraph as a process, to its exit code.
+pub fn main() -> ExitCode {
+    service::start("comments", DEFAULT_PORT, |config: &Config| &config.service, run)
+}
+
+/// Serves on the listener until the life ends.
+///
+/// # Errors
+/// When MongoDB cannot be had at the start, or a background task dies.
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    lifecycle: Lifecycle,
+) -> anyhow::Result<()> {
+    let database = config.database.connect("comments").await?;
+    store::create_indexes(&database).await.context("cannot create the indexes")?;
+    let (health, metrics) = (Health::default(), Metrics::new("comments"));
+    database::register_readiness(&health, &database);
+
+    let streams = config.database.stream_client("comments").await?;
+    let hub = Hub::start(
+        Source::new(streams, database.clone(), "comments"),
+        feed::TOPIC_FIELD,
+        HubSettings::default(),
+        metrics.with_registry(HubMetrics::register),
+    )
+    .await
+    .context("cannot follow the comments")?;
+    feed::supervise(&hub, &lifecycle);
+
+    let store = Store::new(&database);
+    let known = KnownPosts::new(store.clone());
+    deleted_posts::start(store.clone(), known.clone(), &lifecycle);
+    let schema = schema::build(store, known.clone(), Feed::new(hub, known));
+    let router = Router::new()
+        .merge(endpoint::routes::<Error, _>(schema, lifecycle.shutdown().clone()))
+        .merge(service::operations_routes(&health, &metrics));
+    service::serve(listener, router, &lifecycle, config.service.grace()).await
 }

@@ -5,7 +5,7 @@ use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use subgraph::page::page_cost;
 use subgraph::{Connection, Id, Order, PageArguments};
 
-use crate::Error;
+use crate::{Error, Feed};
 use crate::comment::{COMMENTS_LIST, Comment};
 use crate::loaders::{CommentPageLoader, CommentsOfPost};
 
@@ -40,6 +40,14 @@ impl From<CommentOrder> for Order {
 
 #[ComplexObject]
 impl Post {
+    /// Where the changes among the post's comments stand. Ask for it beside `comments` and pass it
+    /// as `after` to `commentChanges`: what happens between the two is not missed.
+    async fn comment_changes_cursor(&self, ctx: &Context<'_>) -> Result<String, Error> {
+        // It must not be newer than the list beside it. It is not: the loader of `comments` waits
+        // for its batch before it reads, and this waits for nothing.
+        ctx.data_unchecked::<Feed>().cursor_now(self.id).await
+    }
+
     /// All comments of the post, in pages. Give `first` (with `after`) to page forwards or `last`
     /// (with `before`) to page backwards; without either, the first 20 are returned.
     #[graphql(complexity = "page_cost(first, last) * child_complexity")]

@@ -11,17 +11,18 @@ use crate::delete_comment::DeleteComment;
 use crate::loaders::{CommentLoader, CommentPageLoader};
 use crate::post::{Post, PostId};
 use crate::update_comment::UpdateComment;
-use crate::{Error, Feed, Store};
+use crate::{Error, Feed, KnownPosts, Store};
 
 /// The comments subgraph's executable schema.
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscriptions>;
 
-/// Builds the schema over a store and its feed.
-pub fn build(store: Store, feed: Feed) -> Schema {
+/// Builds the schema over a store, the posts known to exist, and the feed.
+pub fn build(store: Store, known: KnownPosts, feed: Feed) -> Schema {
     builder()
         .data(CommentLoader::new(store.clone()))
         .data(CommentPageLoader::new(store.clone()))
         .data(store)
+        .data(known)
         .data(feed)
         .finish()
 }

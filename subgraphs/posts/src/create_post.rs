@@ -3,6 +3,7 @@
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::DateTime;
 
+use crate::discussion::Discussion;
 use crate::post::{ANONYMOUS, AUTHOR, CONTENT, Post, PostId, TITLE};
 use crate::{Error, Store};
 
@@ -43,9 +44,7 @@ impl CreatePost {
             author: AUTHOR.check_optional(input.author)?.unwrap_or_else(|| ANONYMOUS.to_owned()),
             created_at: now,
             updated_at: Some(now),
-            comment_count: 0,
-            last_comment_at: None,
-            latest: Vec::new(),
+            discussion: Discussion::default(),
         };
         ctx.data_unchecked::<Store>().insert_post(&post).await?;
         Ok(CreatePostPayload { post })

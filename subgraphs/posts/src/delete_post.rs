@@ -1,6 +1,7 @@
 //! The mutation `deletePost`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
+use subgraph::DateTime;
 
 use crate::post::PostId;
 use crate::{Error, Store};
@@ -31,7 +32,7 @@ impl DeletePost {
         ctx: &Context<'_>,
         #[graphql(desc = "The post to delete.")] input: DeletePostInput,
     ) -> Result<DeletePostPayload, Error> {
-        if ctx.data_unchecked::<Store>().delete_post(input.id).await? {
+        if ctx.data_unchecked::<Store>().delete_post(input.id, DateTime::now()).await? {
             Ok(DeletePostPayload { id: input.id })
         } else {
             Err(Error::PostNotFound(input.id))

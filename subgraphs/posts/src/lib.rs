@@ -1,15 +1,19 @@
 //! The posts subgraph: posts, and in each of them its newest comments and their number.
 //!
 //! Layout: [`schema`] is what a client may ask, [`store`] every query to MongoDB, [`feed`] the
-//! change streams, [`error`] the codes, [`config`] the settings. `post` and `comment` are the
-//! nouns; each mutation has a file of its own (`create_post`, ...) with its input and payload.
+//! live posts, [`comment_projection`] what the posts keep of their comments, [`error`] the codes,
+//! [`config`] the settings. `post`, `discussion` and `comment` are the nouns; each mutation has a
+//! file of its own (`create_post`, ...) with its input and payload.
 //!
 //! To add a mutation, copy `create_post.rs`, add its type to `Mutation` in [`schema`], and write
 //! its query in [`store`]; then `cargo run -p schema -- compose`.
 
 mod comment;
+pub mod comment_projection;
+pub mod config;
 mod create_post;
 mod delete_post;
+mod discussion;
 pub mod error;
 pub mod feed;
 mod post;
@@ -18,12 +22,66 @@ pub mod schema;
 pub mod store;
 mod update_post;
 
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use changefeed::{ProjectionMetrics, Projector, ProjectorSettings, Source};
+use service::{Health, Lifecycle, Metrics};
+use subgraph::{database, endpoint};
+use tokio::net::TcpListener;
+
+use crate::comment_projection::CommentProjection;
+
+pub use comment::{Comment, CommentId};
+pub use config::Config;
+pub use discussion::{Discussion, LATEST_COMMENTS_MAX};
 pub use error::Error;
 pub use feed::Feed;
-pub use post::{LATEST_COMMENTS_MAX, Post, PostId};
+pub use post::{Post, PostId};
 pub use store::Store;
 
-/// x
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+/// The port when `PORT` names none.
+pub const DEFAULT_PORT: u16 = 4001;
+
+/// Runs the subgraph as a process, to its exit code.
+pub fn main() -> ExitCode {
+    service::start("posts", DEFAULT_PORT, |config: &Config| &config.service, run)
+}
+
+/// Serves on the listener until the life ends.
+///
+/// # Errors
+/// When MongoDB cannot be had at the start, or a background task dies.
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    lifecycle: Lifecycle,
+) -> anyhow::Result<()> {
+    let database = config.database.connect("posts").await?;
+    store::create_indexes(&database).await.context("cannot create the indexes")?;
+    let (health, metrics) = (Health::default(), Metrics::new("posts"));
+    database::register_readiness(&health, &database);
+
+    let streams = config.database.stream_client("posts").await?;
+    let projector = Projector::start(
+        Source::new(streams, database.clone(), "comments"),
+        CommentProjection::new(&database),
+        ProjectorSettings {
+            ready_lag_max: Duration::from_secs(config.ready_lag_seconds_max),
+            ..ProjectorSettings::default()
+        },
+        metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments")),
+    )
+    .await
+    .context("cannot follow the comments")?;
+    feed::supervise(&projector, &lifecycle, &health);
+
+    let store = Store::new(&database, projector);
+    let schema = schema::build(store, Feed::default());
+    let router = Router::new()
+        .merge(endpoint::routes::<Error, _>(schema, lifecycle.shutdown().clone()))
+        .merge(service::operations_routes(&health, &metrics));
+    service::serve(listener, router, &lifecycle, config.service.grace()).await
 }

@@ -2,20 +2,16 @@
 
 use async_graphql::{ComplexObject, SimpleObject};
 use serde::{Deserialize, Serialize};
-use subgraph::page::{ListTag, checked_size};
+use subgraph::page::ListTag;
 use subgraph::text::TextRule;
 use subgraph::{DateTime, Id, Position};
 
-use crate::Error;
-use crate::comment::Comment;
+use crate::discussion::Discussion;
 
 /// The id of a post.
 pub type PostId = Id<Post>;
 
-/// How many of a post's newest comments are kept in the post itself.
-pub const LATEST_COMMENTS_MAX: usize = 20;
-
-/// A post's title: one line at the top of it.
+/// A post's title.
 pub const TITLE: TextRule = TextRule { field: "title", max_chars: 200 };
 /// A post's content.
 pub const CONTENT: TextRule = TextRule { field: "content", max_chars: 20_000 };
@@ -47,16 +43,10 @@ pub struct Post {
     #[graphql(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime>,
-    /// How many comments the post has. It follows the comments within milliseconds.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub comment_count: i32,
-    /// When the newest of the post's comments was created; null when it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_comment_at: Option<DateTime>,
-    /// The newest comments, newest first: at most [`LATEST_COMMENTS_MAX`].
-    #[graphql(skip)]
-    #[serde(default, rename = "comments", skip_serializing_if = "Vec::is_empty")]
-    pub latest: Vec<Comment>,
+    /// Written by the projection alone.
+    #[graphql(flatten)]
+    #[serde(default, skip_serializing, deserialize_with = "Discussion::of_generation")]
+    pub discussion: Discussion,
 }
 
 #[ComplexObject]
@@ -65,34 +55,6 @@ impl Post {
     async fn updated_at(&self) -> DateTime {
         self.updated_at.unwrap_or(self.created_at)
     }
-
-    /// The newest comments, newest first. They are kept in the post itself, so this costs no
-    /// further look-up; `comments` has all of them, in pages.
-    #[graphql(provides = "text author createdAt", complexity = "latest_cost(first) * child_complexity")]
-    async fn latest_comments(
-        &self,
-        #[graphql(
-            default = 10,
-            desc = "How many comments at most: 0 to 20. Anything else is refused with BAD_USER_INPUT."
-        )]
-        first: Option<i32>,
-    ) -> Result<&[Comment], Error> {
-        let first = match first {
-            Some(first) => checked_size("first", first, LATEST_COMMENTS_MAX)?,
-            None => LATEST_COMMENTS_DEFAULT,
-        };
-        Ok(&self.latest[..first.min(self.latest.len())])
-    }
-}
-
-/// How many of the newest comments are shown when the client does not say.
-const LATEST_COMMENTS_DEFAULT: usize = 10;
-
-fn latest_cost(first: Option<i32>) -> usize {
-    first
-        .and_then(|first| usize::try_from(first).ok())
-        .unwrap_or(LATEST_COMMENTS_DEFAULT)
-        .min(LATEST_COMMENTS_MAX)
 }
 
 impl Post {
@@ -102,11 +64,7 @@ impl Post {
     }
 }
 
-/// The author of what the tutorial's documents, which have no author, hold.
+/// The author of what older documents, which have no author, hold.
 pub fn anonymous() -> String {
     ANONYMOUS.to_owned()
-}
-
-fn is_zero(count: &i32) -> bool {
-    *count == 0
 }

@@ -1,40 +1,40 @@
 //! All collections, indexes and queries of the posts subgraph.
 
 use bson::{Document, doc};
+use changefeed::Projector;
 use futures_util::TryStreamExt;
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
 use subgraph::{DateTime, Page, PageRequest};
 
 use crate::Error;
+use crate::comment_projection::CommentProjection;
 use crate::post::{Post, PostId};
 
 /// The subgraph's access to MongoDB. Clones share the connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     posts: Collection<Post>,
+    /// Posts that are being deleted: the comments subgraph reads them and deletes the comments.
+    deleted_posts: Collection<Document>,
+    projector: Projector<CommentProjection>,
 }
 
 impl Store {
-    /// The store in a database.
-    pub fn new(database: &Database) -> Self {
-        Self { posts: database.collection("posts") }
-    }
-
-    /// Creates the indexes that the queries below need.
-    ///
-    /// # Errors
-    /// When MongoDB cannot be reached, or has an index of the same name and another shape.
-    pub async fn create_indexes(&self) -> Result<(), Error> {
-        let by_creation = IndexModel::builder().keys(doc! { "createdAt": -1, "_id": -1 }).build();
-        self.posts.create_index(by_creation).await?;
-        Ok(())
+    /// The store in a database; the projector knows where in the posts the comments are.
+    pub fn new(database: &Database, projector: Projector<CommentProjection>) -> Self {
+        Self {
+            posts: database.collection("posts"),
+            deleted_posts: database.collection("deletedPosts"),
+            projector,
+        }
     }
 
     /// The posts with these ids, in no particular order.
     pub async fn posts_by_id(&self, ids: &[PostId]) -> Result<Vec<Post>, Error> {
         let ids: Vec<_> = ids.iter().map(|id| id.object_id()).collect();
-        Ok(self.posts.find(doc! { "_id": { "$in": ids } }).await?.try_collect().await?)
+        let cursor = self.posts.find(doc! { "_id": { "$in": ids } }).projection(self.fields());
+        Ok(cursor.await?.try_collect().await?)
     }
 
     /// One page of all posts.
@@ -43,10 +43,10 @@ impl Store {
             let cursor = self
                 .posts
                 .find(request.filter(Document::new()))
+                .projection(self.fields())
                 .sort(request.sort())
-                .limit(request.limit())
-                .await?;
-            cursor.try_collect::<Vec<_>>().await
+                .limit(request.limit());
+            cursor.await?.try_collect::<Vec<_>>().await
         };
         let (items, behind, ahead) = tokio::try_join!(
             read,
@@ -71,23 +71,38 @@ impl Store {
         now: DateTime,
     ) -> Result<Option<Post>, Error> {
         let mut set = doc! { "updatedAt": now };
-        if let Some(title) = title {
-            set.insert("title", title);
-        }
-        if let Some(content) = content {
-            set.insert("content", content);
-        }
+        set.extend(title.map(|title| ("title".to_owned(), title.into())));
+        set.extend(content.map(|content| ("content".to_owned(), content.into())));
         let post = self
             .posts
             .find_one_and_update(doc! { "_id": id }, doc! { "$set": set })
+            .projection(self.fields())
             .return_document(ReturnDocument::After)
             .await?;
         Ok(post)
     }
 
-    /// Deletes a post; tells whether there was one.
-    pub async fn delete_post(&self, id: PostId) -> Result<bool, Error> {
+    /// Deletes a post; tells whether there was one. The mark for its comments is written first:
+    /// whatever stops us in between, a deleted post always has its mark.
+    pub async fn delete_post(&self, id: PostId, now: DateTime) -> Result<bool, Error> {
+        if !self.any(Some(doc! { "_id": id })).await? {
+            return Ok(false);
+        }
+        let mark = doc! { "$set": { "markedAt": now } };
+        self.deleted_posts.update_one(doc! { "_id": id }, mark).upsert(true).await?;
         Ok(self.posts.delete_one(doc! { "_id": id }).await?.deleted_count == 1)
+    }
+
+    /// The fields of a post that we read: of the comments' projection the serving generation, and
+    /// nothing of what other programs keep in the document.
+    fn fields(&self) -> Document {
+        let mut fields = doc! {
+            "title": 1, "content": 1, "author": 1, "createdAt": 1, "updatedAt": 1,
+        };
+        if let Some(slot) = self.projector.serving() {
+            fields.insert(slot.as_path(), 1);
+        }
+        fields
     }
 
     /// Whether a filter matches any post; no filter matches none.
@@ -96,4 +111,20 @@ impl Store {
         let ids = self.posts.clone_with_type::<Document>();
         Ok(ids.find_one(filter).projection(doc! { "_id": 1 }).await?.is_some())
     }
+}
+
+/// Creates the indexes that the queries of this crate need.
+///
+/// # Errors
+/// When MongoDB cannot be reached, or has an index of the same keys and another shape.
+pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
+    let posts = database.collection::<Document>("posts");
+    let by_creation = IndexModel::builder().keys(doc! { "createdAt": -1, "_id": -1 }).build();
+    posts.create_index(by_creation).await?;
+    // The comments subgraph creates the same one; whoever comes first. The projection reads by it.
+    let comments = database.collection::<Document>("comments");
+    let by_post =
+        IndexModel::builder().keys(doc! { "postId": 1, "createdAt": -1, "_id": -1 }).build();
+    comments.create_index(by_post).await?;
+    Ok(())
 }

@@ -1,0 +1,170 @@
+//! HTTP bodies: a request read and checked, a response written in the accepted media type.
+
+use async_graphql::{Request, Response, ServerError};
+use axum::body::{Body, to_bytes};
+use axum::extract::Request as HttpRequest;
+use axum::response::Response as HttpResponse;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+
+use crate::Code;
+use crate::endpoint::{MAX_BODY_BYTES, coded};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const GRAPHQL_RESPONSE: HeaderValue =
+    HeaderValue::from_static("application/graphql-response+json");
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// The form of answer that a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// `application/json`: status 200 for every GraphQL response.
+    Json,
+    /// `application/graphql-response+json`: status 400 when nothing was executed.
+    GraphqlResponse,
+    /// `text/event-stream`: server-sent events.
+    EventStream,
+}
+
+impl Accepted {
+    pub(crate) fn read(headers: &HeaderMap) -> Self {
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        match accept {
+            Some(accept) if accept.contains(EVENT_STREAM) => Self::EventStream,
+            Some(accept) if accept.contains("application/graphql-response+json") => {
+                Self::GraphqlResponse
+            }
+            _ => Self::Json,
+        }
+    }
+}
+
+/// A request that is not run, with the HTTP status that says why.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    code: Code,
+    message: String,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: Code::BadRequest,
+            message: message.into(),
+            header: None,
+        }
+    }
+
+    pub(crate) fn mutation_over_get() -> Self {
+        Self {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            code: Code::Forbidden,
+            message: "a mutation needs POST: GET must not change anything".to_owned(),
+            header: Some((header::ALLOW, HeaderValue::from_static("POST"))),
+        }
+    }
+
+    pub(crate) fn subscription_without_stream() -> Self {
+        Self {
+            status: StatusCode::NOT_ACCEPTABLE,
+            ..Self::bad_request(
+                "a subscription needs a stream: connect by WebSocket (graphql-transport-ws) or \
+                 send `Accept: text/event-stream`",
+            )
+        }
+    }
+
+    fn too_large() -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            ..Self::bad_request(format!("the body is too large: at most {MAX_BODY_BYTES} bytes"))
+        }
+    }
+
+    fn unsupported_media_type() -> Self {
+        Self {
+            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ..Self::bad_request("send the request as `Content-Type: application/json`")
+        }
+    }
+
+    /// The refusal as a GraphQL response.
+    pub(crate) fn response(&self) -> Response {
+        coded(ServerError::new(&self.message, None), self.code)
+    }
+}
+
+impl From<Refusal> for HttpResponse {
+    fn from(refusal: Refusal) -> Self {
+        let mut response = write(refusal.status, &refusal.response(), JSON);
+        response.headers_mut().extend(refusal.header);
+        response
+    }
+}
+
+/// Reads a GraphQL request from a query string (GET) or a JSON body (POST).
+pub(crate) async fn read_request(request: HttpRequest) -> Result<Request, Refusal> {
+    let graphql = if request.method() == Method::GET {
+        async_graphql::http::parse_query_string(request.uri().query().unwrap_or_default())
+            .map_err(|error| Refusal::bad_request(format!("the query string: {error}")))?
+    } else {
+        read_body(request).await?
+    };
+    if graphql.query.is_empty() {
+        return Err(Refusal::bad_request("there is no `query` in the request"));
+    }
+    Ok(graphql)
+}
+
+async fn read_body(request: HttpRequest) -> Result<Request, Refusal> {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let is_json = content_type
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.trim_start().starts_with("application/json"));
+    if !is_json {
+        return Err(Refusal::unsupported_media_type());
+    }
+    let body = to_bytes(request.into_body(), MAX_BODY_BYTES)
+        .await
+        .map_err(|_| Refusal::too_large())?;
+    if body.is_empty() {
+        return Err(Refusal::bad_request("the body is empty: send {\"query\": \"...\"}"));
+    }
+    serde_json::from_slice(&body).map_err(|error| {
+        Refusal::bad_request(format!("the body is not a GraphQL request in JSON: {error}"))
+    })
+}
+
+/// Writes a GraphQL response.
+pub(crate) fn write_response(response: &Response, accepted: Accepted) -> HttpResponse {
+    match accepted {
+        Accepted::GraphqlResponse => {
+            // Without a path, an error came before execution.
+            let executed = response.errors.is_empty()
+                || response.errors.iter().any(|error| !error.path.is_empty());
+            let status = if executed { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+            write(status, response, GRAPHQL_RESPONSE)
+        }
+        _ => write(StatusCode::OK, response, JSON),
+    }
+}
+
+fn write(status: StatusCode, response: &Response, content_type: HeaderValue) -> HttpResponse {
+    match serde_json::to_vec(response) {
+        Ok(body) => {
+            let mut http = HttpResponse::new(Body::from(body));
+            *http.status_mut() = status;
+            http.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            http
+        }
+        Err(error) => {
+            tracing::error!(%error, "a response could not be written");
+            let mut http = HttpResponse::new(Body::empty());
+            *http.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            http
+        }
+    }
+}

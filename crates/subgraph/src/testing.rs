@@ -1,0 +1,184 @@
+//! A subgraph under test: its whole `run` on a free port, and a client that speaks to it.
+//!
+//! Failures panic with what was expected: this module is for tests alone.
+
+#![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use service::Lifecycle;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// Whatever a test waits for comes within this time, or never.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running subgraph.
+pub struct TestService {
+    address: String,
+    http: reqwest::Client,
+    lifecycle: Lifecycle,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl TestService {
+    /// Runs a subgraph on a free port of this machine.
+    pub async fn start<F, Fut>(run: F) -> Self
+    where
+        F: FnOnce(TcpListener, Lifecycle) -> Fut,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let lifecycle = Lifecycle::new();
+        let task = tokio::spawn(run(listener, lifecycle.clone()));
+        Self { address, http: reqwest::Client::new(), lifecycle, task }
+    }
+
+    /// Runs a query or mutation and returns the whole response.
+    pub async fn graphql(&self, query: &str, variables: Value) -> Value {
+        self.post(json!({ "query": query, "variables": variables }).to_string()).await.1
+    }
+
+    /// Runs a query or mutation that must not fail and returns its data.
+    pub async fn data(&self, query: &str, variables: Value) -> Value {
+        let mut response = self.graphql(query, variables).await;
+        assert!(response.get("errors").is_none(), "{response:#}");
+        response["data"].take()
+    }
+
+    /// Runs a query or mutation that must fail and returns the code of its first error.
+    pub async fn error_code(&self, query: &str, variables: Value) -> String {
+        let response = self.graphql(query, variables).await;
+        let code = response["errors"][0]["extensions"]["code"].as_str();
+        code.unwrap_or_else(|| panic!("no error code: {response:#}")).to_owned()
+    }
+
+    /// Sends a body as JSON; returns the status and the answer.
+    pub async fn post(&self, body: impl Into<reqwest::Body>) -> (u16, Value) {
+        let request = self.http.post(self.url("/graphql")).header("content-type", "application/json");
+        let response = request.body(body).send().await.expect("an answer");
+        (response.status().as_u16(), response.json().await.expect("JSON"))
+    }
+
+    /// The address of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The HTTP client, for requests of other kinds.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// Waits until `GET /health/ready` says so.
+    pub async fn ready(&self) {
+        let probe = async {
+            loop {
+                let ready = self.http.get(self.url("/health/ready")).send().await.expect("an answer");
+                if ready.status().is_success() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, probe).await.expect("the service becomes ready");
+    }
+
+    /// Repeats a query until its data is as wanted, and returns it.
+    pub async fn until(&self, query: &str, variables: Value, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let probe = async {
+            loop {
+                last = self.data(query, variables.clone()).await;
+                if wanted(&last) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, probe).await.is_err() {
+            panic!("never as wanted: {last:#}");
+        }
+        last
+    }
+
+    /// Opens a WebSocket and says hello.
+    pub async fn websocket(&self) -> TestSocket {
+        let mut request =
+            format!("ws://{}/graphql", self.address).into_client_request().expect("an address");
+        let protocol = "graphql-transport-ws".parse().expect("a header");
+        request.headers_mut().insert("sec-websocket-protocol", protocol);
+        let (socket, _) = connect_async(request).await.expect("a connection");
+        let mut socket = TestSocket { socket };
+        socket.send(json!({ "type": "connection_init" })).await;
+        assert_eq!(socket.receive().await, json!({ "type": "connection_ack" }));
+        socket
+    }
+
+    /// Subscribes over a WebSocket of its own.
+    pub async fn subscribe(&self, query: &str, variables: Value) -> TestSocket {
+        let mut socket = self.websocket().await;
+        socket.subscribe("1", query, variables).await;
+        socket
+    }
+
+    /// Ends the service as a signal would and returns what `run` returned.
+    ///
+    /// # Errors
+    /// What `run` failed with.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.lifecycle.end();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("it stops").expect("no panic")
+    }
+}
+
+/// The client's end of a WebSocket.
+pub struct TestSocket {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl TestSocket {
+    /// Sends a message of the protocol.
+    pub async fn send(&mut self, message: Value) {
+        self.socket.send(Message::text(message.to_string())).await.expect("sent");
+    }
+
+    /// Starts an operation.
+    pub async fn subscribe(&mut self, id: &str, query: &str, variables: Value) {
+        let payload = json!({ "query": query, "variables": variables });
+        self.send(json!({ "type": "subscribe", "id": id, "payload": payload })).await;
+    }
+
+    /// The next message of the protocol, pings aside; the close frame as `{"close": code}`.
+    pub async fn receive(&mut self) -> Value {
+        loop {
+            let received = tokio::time::timeout(PATIENCE, self.socket.next()).await;
+            match received.expect("a message in time").expect("an open socket").expect("a message") {
+                Message::Text(text) => {
+                    let message: Value = serde_json::from_str(&text).expect("JSON");
+                    if message["type"] != "ping" {
+                        return message;
+                    }
+                }
+                Message::Close(frame) => {
+                    return json!({ "close": frame.map(|frame| u16::from(frame.code)) });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The payload of the next message, which must be a result.
+    pub async fn next(&mut self) -> Value {
+        let mut message = self.receive().await;
+        assert_eq!(message["type"], "next", "{message:#}");
+        message["payload"].take()
+    }
+}

@@ -1,0 +1,180 @@
+//! The projection of comments into their posts: how many there are, and the newest of them.
+//!
+//! The state of a post is `{ count, lastAt, latest }`, stored in the post's field `discussion`.
+//! `latest` is a set keyed by comment id, newest first, capped: so an insert, an edit and a delete
+//! are the same step (take the changed ones out, put what is left of them in, sort, cut). When a
+//! cut list loses a comment, what moves up is only in the comments' collection: the state is then
+//! computed anew.
+
+use bson::{Bson, Document, doc};
+use changefeed::{NetChange, Projection, Slot, Unfoldable};
+use futures_util::TryStreamExt;
+use mongodb::{ClientSession, Collection, Database};
+use serde::Deserialize;
+use subgraph::DateTime;
+
+use crate::comment::CommentId;
+use crate::discussion::LATEST_COMMENTS_MAX;
+use crate::post::{ANONYMOUS, PostId, anonymous};
+
+/// The field of a post in which the state is kept.
+pub const FIELD: &str = "discussion";
+
+const LATEST_MAX: i32 = LATEST_COMMENTS_MAX as i32;
+
+/// Folds comments into their posts.
+pub struct CommentProjection {
+    comments: Collection<Document>,
+    posts: Collection<Document>,
+}
+
+/// A comment, as the comments subgraph stores it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredComment {
+    #[serde(rename = "_id")]
+    id: CommentId,
+    #[serde(deserialize_with = "subgraph::id::from_object_id_or_text")]
+    post_id: PostId,
+    text: String,
+    #[serde(default = "anonymous")]
+    author: String,
+    created_at: DateTime,
+}
+
+impl CommentProjection {
+    /// The projection in a database.
+    pub fn new(database: &Database) -> Self {
+        Self { comments: database.collection("comments"), posts: database.collection("posts") }
+    }
+}
+
+impl Projection for CommentProjection {
+    type Source = StoredComment;
+
+    fn name(&self) -> &str {
+        "comments-of-posts"
+    }
+
+    fn target(&self) -> &str {
+        "posts"
+    }
+
+    fn field(&self) -> &str {
+        FIELD
+    }
+
+    fn target_of(&self, comment: &StoredComment) -> Bson {
+        comment.post_id.into()
+    }
+
+    fn empty(&self) -> Document {
+        doc! { "count": 0, "lastAt": null, "latest": [] }
+    }
+
+    fn fold(
+        &self,
+        slot: &Slot,
+        changes: &[NetChange<'_, StoredComment>],
+    ) -> Result<Vec<Document>, Unfoldable> {
+        let (latest, count) = (slot.value("latest"), slot.value("count"));
+        let changed: Vec<&Bson> = changes.iter().map(|change| change.key).collect();
+        let present: Vec<Document> =
+            changes.iter().filter_map(|change| change.after).map(embedded).collect();
+        let difference: i32 = changes.iter().map(NetChange::count).sum();
+
+        let kept = doc! { "$filter": {
+            "input": &latest,
+            "cond": { "$not": { "$in": ["$$this._id", { "$literal": changed }] } },
+        } };
+        let merged = doc! { "$sortArray": {
+            "input": { "$concatArrays": [kept, admissible(present, &latest, &count)] },
+            "sortBy": { "createdAt": -1, "_id": -1 },
+        } };
+        Ok(vec![
+            doc! {
+                "latest": { "$slice": [merged, LATEST_MAX] },
+                "count": { "$add": [&count, difference] },
+            },
+            doc! {
+                "lastAt": { "$ifNull": [{ "$first": slot.value("latest.createdAt") }, null] },
+                "stale": { "$lt": [{ "$size": &latest }, { "$min": [&count, LATEST_MAX] }] },
+            },
+        ])
+    }
+
+    async fn compute(
+        &self,
+        posts: &[Bson],
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<Vec<(Bson, Document)>> {
+        // Mongoose stores references as ObjectIds or as texts, as its schema says.
+        let texts = posts.iter().filter_map(Bson::as_object_id).map(|id| Bson::from(id.to_hex()));
+        let references: Vec<Bson> = posts.iter().cloned().chain(texts).collect();
+        let newest_first = doc! { "createdAt": -1, "_id": -1 };
+        let stages = [
+            doc! { "$match": {
+                "postId": { "$in": references },
+                "text": { "$type": "string" },
+                "createdAt": { "$type": "date" },
+                "_id": { "$type": "objectId" },
+                "$or": [{ "author": { "$exists": false } }, { "author": { "$type": "string" } }],
+            } },
+            doc! { "$group": {
+                "_id": { "$toObjectId": "$postId" },
+                "count": { "$sum": 1 },
+                "latest": { "$topN": { "n": LATEST_MAX, "sortBy": newest_first, "output": {
+                    "_id": "$_id",
+                    "text": "$text",
+                    "author": { "$ifNull": ["$author", ANONYMOUS] },
+                    "createdAt": "$createdAt",
+                } } },
+            } },
+            doc! { "$project": {
+                "count": 1,
+                "lastAt": { "$first": "$latest.createdAt" },
+                "latest": 1,
+            } },
+        ];
+        let mut states = self.comments.aggregate(stages).session(&mut *session).await?;
+        let states: Vec<Document> = states.stream(session).try_collect().await?;
+        Ok(states
+            .into_iter()
+            .filter_map(|mut state| Some((state.remove("_id")?, state)))
+            .collect())
+    }
+
+    async fn locate(&self, slot: &Slot, comment: &Bson) -> mongodb::error::Result<Option<Bson>> {
+        let post = self
+            .posts
+            .find_one(doc! { slot.path("latest._id"): comment })
+            .projection(doc! { "_id": 1 })
+            .await?;
+        Ok(post.and_then(|mut post| post.remove("_id")))
+    }
+}
+
+/// A comment in the shape in which a post embeds it.
+fn embedded(comment: &StoredComment) -> Document {
+    let StoredComment { id, text, author, created_at, .. } = comment;
+    doc! { "_id": *id, "text": text, "author": author, "createdAt": *created_at }
+}
+
+/// Those of the present comments that may enter the list. While the list has all the post's
+/// comments, each may. Of a cut list we know only what lies above its end: an edited comment from
+/// below must not take a place that belongs to another one.
+fn admissible(present: Vec<Document>, latest: &str, count: &str) -> Document {
+    let rank = |comment: &str| {
+        doc! { "at": format!("{comment}.createdAt"), "id": format!("{comment}._id") }
+    };
+    doc! { "$let": {
+        "vars": { "end": { "$last": latest } },
+        "in": { "$filter": {
+            "input": { "$literal": present },
+            "cond": { "$or": [
+                { "$lte": [count, { "$size": latest }] },
+                { "$gte": [rank("$$this"), rank("$$end")] },
+            ] },
+        } },
+    } }
+}

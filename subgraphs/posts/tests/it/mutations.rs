@@ -1,0 +1,77 @@
+//! Posts are created, changed and deleted.
+
+use insta::assert_json_snapshot;
+use serde_json::json;
+
+use crate::service::Posts;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_created_post_is_found_again() {
+    let posts = Posts::start().await;
+    let created = posts
+        .data(
+            "mutation { createPost(input: { title: \" Hello \", content: \"World\", author: \"Ann\" }) {
+                post { id }
+            } }",
+            json!({}),
+        )
+        .await;
+    let id = &created["createPost"]["post"]["id"];
+    let found = posts
+        .data(
+            "query ($id: ID!) { post(id: $id) {
+                title content author commentCount lastCommentAt latestComments { id }
+            } }",
+            json!({ "id": id }),
+        )
+        .await;
+    assert_json_snapshot!(found, @"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_changes_what_is_given_and_keeps_the_rest() {
+    let posts = Posts::start().await;
+    let id = posts.create("Before").await;
+    let updated = posts
+        .data(
+            "mutation ($id: ID!) { updatePost(input: { id: $id, title: \"After\" }) {
+                post { title content author }
+            } }",
+            json!({ "id": id }),
+        )
+        .await;
+    assert_json_snapshot!(updated, @"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_post_is_gone_and_leaves_a_mark_for_its_comments() {
+    let posts = Posts::start().await;
+    let id = posts.create("Short-lived").await;
+    let delete = "mutation ($id: ID!) { deletePost(input: { id: $id }) { id } }";
+    let deleted = posts.data(delete, json!({ "id": id })).await;
+    assert_eq!(deleted["deletePost"]["id"], id);
+
+    let found = posts.data("query ($id: ID!) { post(id: $id) { id } }", json!({ "id": id })).await;
+    assert_json_snapshot!(found, @"");
+    assert_eq!(posts.error_code(delete, json!({ "id": id })).await, "NOT_FOUND");
+
+    let marks = posts.database.database().collection::<bson::Document>("deletedPosts");
+    assert_eq!(marks.count_documents(bson::doc! {}).await.expect("a count"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_to_a_missing_post_is_null_and_harms_no_other() {
+    let posts = Posts::start().await;
+    let id = posts.create("Here").await;
+    let entities = posts
+        .data(
+            "query ($posts: [_Any!]!) { _entities(representations: $posts) { ... on Post { title } } }",
+            json!({ "posts": [
+                { "__typename": "Post", "id": id },
+                { "__typename": "Post", "id": "65f0c0ffee65f0c0ffee65f0" },
+                { "__typename": "Post", "id": "not-an-id" },
+            ] }),
+        )
+        .await;
+    assert_json_snapshot!(entities, @"");
+}

@@ -1,0 +1,50 @@
+//! The subgraph under test, on a database of its own.
+
+use std::ops::Deref;
+
+use clap::Parser;
+use embedded_mongo::TestDatabase;
+use serde_json::json;
+use subgraph::testing::TestService;
+
+/// A running posts subgraph.
+pub struct Posts {
+    service: TestService,
+    pub database: TestDatabase,
+}
+
+impl Posts {
+    /// Starts it on a new database.
+    pub async fn start() -> Self {
+        Self::start_on(embedded_mongo::test_database().await).await
+    }
+
+    /// Starts it on a database that is there.
+    pub async fn start_on(database: TestDatabase) -> Self {
+        let config = posts::Config::parse_from(["posts", "--mongo-uri", database.uri()]);
+        let service =
+            TestService::start(|listener, lifecycle| posts::run(config, listener, lifecycle)).await;
+        Self { service, database }
+    }
+
+    /// Creates a post and returns its id.
+    pub async fn create(&self, title: &str) -> String {
+        let created = self
+            .data(
+                "mutation ($title: String!) {
+                    createPost(input: { title: $title, content: \"Content\" }) { post { id } }
+                }",
+                json!({ "title": title }),
+            )
+            .await;
+        created["createPost"]["post"]["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+impl Deref for Posts {
+    type Target = TestService;
+
+    fn deref(&self) -> &TestService {
+        &self.service
+    }
+}
