@@ -80,11 +80,6 @@ pub enum CursorError {
     /// Not a cursor that this system has given out.
     #[error("the cursor was not given out by this server")]
     Forged,
-    /// The changes after the cursor are no longer kept.
-    #[error(
-        "the changes after the cursor are no longer kept: query again, then subscribe without a cursor"
-    )]
-    ResyncRequired,
     /// The hub has stopped.
     #[error("the live feed is stopping")]
     Stopped,
@@ -98,7 +93,6 @@ impl CursorError {
             Self::UnknownVersion(_) => "CURSOR_VERSION_UNKNOWN",
             Self::Foreign(_) => "CURSOR_FOREIGN",
             Self::Forged => "CURSOR_FORGED",
-            Self::ResyncRequired => "RESYNC_REQUIRED",
             Self::Stopped => "FEED_STOPPED",
         }
     }

@@ -29,6 +29,15 @@ impl ResumeToken {
         Self(token)
     }
 
+    /// A place before every event of a time: a high-water mark as the server writes them, cut to
+    /// the time that our own cursors need.
+    pub(crate) fn before(time: Timestamp) -> Self {
+        Self::from_data(&format!(
+            "{TIMESTAMP_TAG}{:08X}{:08X}",
+            time.time, time.increment
+        ))
+    }
+
     /// The token's key, in hexadecimal digits. Keys of one format version compare like the events.
     pub(crate) fn data(&self) -> Option<&str> {
         self.0.get_str("_data").ok()
@@ -79,6 +88,32 @@ struct DriverTokenOnlyRef<'a> {
 #[derive(Deserialize)]
 struct DriverTokenOnly {
     token: mongodb::change_stream::event::ResumeToken,
+}
+
+/// A place in a stream that can be compared with others. Places of the same time are told apart by
+/// their keys, which is right within one format version of the server's tokens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub time: Timestamp,
+    key: Box<str>,
+}
+
+impl Position {
+    /// Before every event of a time.
+    pub fn before(time: Timestamp) -> Self {
+        Self {
+            time,
+            key: "".into(),
+        }
+    }
+
+    /// The place that a token names; `None` for a token that does not tell its time.
+    pub fn of(token: &ResumeToken) -> Option<Self> {
+        Some(Self {
+            time: token.cluster_time()?,
+            key: token.data()?.into(),
+        })
+    }
 }
 
 /// The time of an operation on the cluster's own clock. A mutation hands it out in text form; a

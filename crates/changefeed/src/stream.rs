@@ -16,9 +16,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::source::server_code;
 use crate::{ResumeToken, Source};
 
-/// How long the server waits for new events before it answers with an empty batch. Bounds how late
-/// the position of a quiet stream is known, and how long a dropped reader lingers.
-const AWAIT_TIME: Duration = Duration::from_millis(200);
+/// How long the server waits for new events before it answers a stream that lives on with an empty
+/// batch. Bounds how late the position of a quiet stream is known, and how long a dropped reader
+/// lingers.
+pub(crate) const AWAIT_TIME: Duration = Duration::from_millis(200);
 /// Events in one batch of the server's, at most (16 MB bound it as well).
 const BATCH_SIZE: u32 = 5000;
 /// Bytes of events that wait in the channel at most; a single larger event still passes.
@@ -65,6 +66,8 @@ pub(crate) struct Options {
     pub pipeline: Vec<Document>,
     /// Events read ahead at most.
     pub ahead_count_max: usize,
+    /// How long the server waits for new events before it says that there are none.
+    pub await_time: Duration,
     /// Counts how often the stream was opened again.
     pub restarts: Counter,
 }
@@ -165,7 +168,7 @@ impl Reader {
         options.full_document = Some(FullDocumentType::WhenAvailable);
         options.full_document_before_change = Some(FullDocumentBeforeChangeType::WhenAvailable);
         options.batch_size = Some(BATCH_SIZE);
-        options.max_await_time = Some(AWAIT_TIME);
+        options.max_await_time = Some(self.options.await_time);
         match &self.at {
             // startAfter does all that resumeAfter does, and works after an invalidation too.
             Start::After(token) => {

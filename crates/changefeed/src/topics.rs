@@ -1,8 +1,12 @@
 //! Live topics: one stream a process, a ring a topic, subscribers as offsets into the rings.
 
+mod catch_up;
 mod cursor;
 mod hub;
+mod ring;
+mod rings;
 mod subscription;
+mod topic_of;
 
 pub use cursor::Cursor;
 pub use hub::Hub;

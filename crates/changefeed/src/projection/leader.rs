@@ -141,6 +141,7 @@ impl<'m, P: Projection> Leader<'m, P> {
         let options = stream::Options {
             pipeline: Vec::new(),
             ahead_count_max: self.member.settings.prefetch_count_max,
+            await_time: stream::AWAIT_TIME,
             restarts: self.member.metrics.stream_restarts.clone(),
         };
         let mut signals = stream::read(&self.member.source, start, options);

@@ -1,33 +1,88 @@
-//! The hub: reads the source's one stream and keeps the rings.
+//! The hub: reads the source's one stream into the rings, and lets subscribers in.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use bson::Bson;
+use bson::{Bson, Timestamp};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
-use crate::{CursorError, Error, HubMetrics, HubSettings, Source, Subscription};
+use crate::change::Event;
+use crate::position::Position;
+use crate::stream::{self, RawEvent, Signal, Start};
+use crate::{CursorError, Error, HubMetrics, HubSettings, ResumeToken, Source, Subscription};
 
-/// Hands out the changes of a collection by topic. Clones share it; it runs until [`Hub::stop`].
+use super::cursor::Codec;
+use super::rings::Rings;
+use super::topic_of::{Topics, topics_of};
+
+/// Events that wait between the stream and the rings at most.
+const AHEAD_COUNT_MAX: usize = 4096;
+/// The wait before the hub asks again where to begin, after the database failed.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+
+/// Hands out the changes of a collection by topic. Clones share it; it runs until [`Hub::stop`], or
+/// until the last clone is dropped.
 pub struct Hub<T> {
-    documents: PhantomData<Arc<T>>,
+    shared: Arc<Shared<T>>,
+    stop_on_drop: Arc<DropGuard>,
+}
+
+/// What the hub, its task and its subscriptions share.
+pub(crate) struct Shared<T> {
+    pub rings: Rings<T>,
+    pub codec: Codec,
+    pub source: Source,
+    pub topic_field: String,
+    pub settings: HubSettings,
+    pub metrics: HubMetrics,
+    pub catch_up_readers: Arc<Semaphore>,
+    /// Changes up to this time were over when the hub started.
+    pub started: Timestamp,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Hub<T> {
     /// Enables pre- and post-images on the source and opens the stream. The topic of a change is
-    /// the value of `topic_field` in the changed document.
+    /// the value of `topic_field`, a top-level field of the changed document.
     ///
     /// # Errors
-    /// When the database cannot be reached or refuses.
+    /// When the database cannot be reached, is no replica set, or refuses.
     pub async fn start(
         source: Source,
         topic_field: impl Into<String>,
         settings: HubSettings,
         metrics: HubMetrics,
     ) -> Result<Self, Error> {
-        let _ = (source, topic_field.into(), settings, metrics);
+        source.enable_images().await?;
+        let codec = Codec::load(&source).await?;
+        let started = source.now().await?;
+        let before = u32::try_from(settings.start_before.as_secs()).unwrap_or(u32::MAX);
+        let start = Timestamp {
+            time: started.time.saturating_sub(before),
+            increment: started.increment,
+        };
+        let shared = Arc::new(Shared {
+            rings: Rings::new(start, settings.clone(), metrics.clone()),
+            codec,
+            source,
+            topic_field: topic_field.into(),
+            catch_up_readers: Arc::new(Semaphore::new(settings.catch_up_readers_max.max(1))),
+            settings,
+            metrics,
+            started,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        shared.tasks.spawn(follow(shared.clone(), start));
+        shared.tasks.close();
+        let stop_on_drop = Arc::new(shared.stop.clone().drop_guard());
         Ok(Self {
-            documents: PhantomData,
+            shared,
+            stop_on_drop,
         })
     }
 
@@ -36,33 +91,174 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Hub<T> {
     /// change of both. A deletion whose topic is unknown (no pre-image) is a change of all.
     ///
     /// # Errors
-    /// When the cursor is not one of this topic or too old.
+    /// When the cursor is not one of this topic. A cursor that is too old is accepted; the first
+    /// item of the subscription is [`crate::TopicError::ResyncRequired`] then.
     pub async fn subscribe(
         &self,
         topic: impl Into<Bson>,
         after: Option<&str>,
     ) -> Result<Subscription<T>, CursorError> {
-        let _ = (topic.into(), after);
-        Err(CursorError::Stopped)
+        let topic = topic.into();
+        let after = after
+            .map(|text| self.shared.codec.decode(&topic, text))
+            .transpose()?;
+        Subscription::enter(self.shared.clone(), &topic, after)
     }
 
-    /// Returns when the hub has ended: after [`Hub::stop`], or by a fault that trying again will
-    /// not heal.
+    /// Returns when the hub has ended: after [`Hub::stop`], or by a bug.
     ///
     /// # Errors
-    /// The fault.
+    /// [`Error::TaskEnded`] when nobody had asked it to stop.
     pub async fn finished(&self) -> Result<(), Error> {
-        std::future::pending().await
+        self.shared.tasks.wait().await;
+        if self.shared.stop.is_cancelled() {
+            Ok(())
+        } else {
+            Err(Error::TaskEnded("the live feed"))
+        }
     }
 
     /// Ends the hub and its subscriptions.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.wait().await;
+    }
 }
 
 impl<T> Clone for Hub<T> {
     fn clone(&self) -> Self {
         Self {
-            documents: PhantomData,
+            shared: self.shared.clone(),
+            stop_on_drop: self.stop_on_drop.clone(),
         }
     }
+}
+
+impl<T> Shared<T> {
+    /// Where a subscriber without a cursor begins: at the stream's head, but not in the past that
+    /// the hub reads at its start.
+    pub fn now(&self, head: ResumeToken, position: Position) -> (ResumeToken, Position) {
+        let after_start = Timestamp {
+            increment: self.started.increment + 1,
+            ..self.started
+        };
+        let earliest = Position::before(after_start);
+        if position < earliest {
+            (ResumeToken::before(after_start), earliest)
+        } else {
+            (head, position)
+        }
+    }
+}
+
+/// Follows the source until the hub is told to stop.
+async fn follow<T: DeserializeOwned + Send + Sync + 'static>(
+    shared: Arc<Shared<T>>,
+    start: Timestamp,
+) {
+    let mut start = start;
+    while let Some(reason) = follow_from(&shared, start).await {
+        tracing::warn!(
+            reason,
+            collection = shared.source.collection(),
+            "the live feed cannot go on: its subscribers have to query again"
+        );
+        match restart(&shared).await {
+            Some(now) => start = now,
+            None => break,
+        }
+        shared.rings.lose(start);
+    }
+    shared.rings.stop();
+}
+
+/// Follows one stream; returns why it cannot go on, `None` when the hub shall stop.
+async fn follow_from<T: DeserializeOwned + Send + Sync + 'static>(
+    shared: &Shared<T>,
+    start: Timestamp,
+) -> Option<String> {
+    let options = stream::Options {
+        pipeline: Vec::new(),
+        ahead_count_max: AHEAD_COUNT_MAX,
+        await_time: stream::AWAIT_TIME,
+        restarts: shared.metrics.stream_restarts.clone(),
+    };
+    let mut signals = stream::read(&shared.source, Start::At(start), options);
+    loop {
+        let signal = tokio::select! {
+            signal = signals.recv() => signal,
+            () = shared.stop.cancelled() => return None,
+        };
+        match signal {
+            Some(Signal::Event(event)) => {
+                if let Some(reason) = pass(shared, &event) {
+                    return Some(reason);
+                }
+            }
+            Some(Signal::Idle(token)) => {
+                if let Some(position) = Position::of(&token) {
+                    shared.rings.reach(&token, &position);
+                }
+                shared.metrics.lag_seconds.set(0.0);
+            }
+            Some(Signal::Lost(error)) => return Some(error.to_string()),
+            None => return Some("the stream's reader ended".to_owned()),
+        }
+    }
+}
+
+/// Puts an event into its topics' rings; returns a reason when the collection is gone.
+fn pass<T: DeserializeOwned + Send + Sync + 'static>(
+    shared: &Shared<T>,
+    event: &RawEvent,
+) -> Option<String> {
+    match Event::read(&event.document) {
+        Ok(Event::Write(change)) => {
+            // Every token of MongoDB 4.2 and later tells its time.
+            let position = Position::of(&change.token)?;
+            match topics_of(&change, &shared.topic_field) {
+                Topics::These(topics) => {
+                    shared
+                        .rings
+                        .push(&event.document, &change.token, &position, topics)
+                }
+                Topics::Unknown => {
+                    shared
+                        .rings
+                        .push_to_all(&event.document, &change.token, &position)
+                }
+            }
+            if let Some(wall_time) = change.wall_time {
+                let lag = SystemTime::now()
+                    .duration_since(wall_time.to_system_time())
+                    .unwrap_or_default();
+                shared.metrics.lag_seconds.set(lag.as_secs_f64());
+            }
+            None
+        }
+        Ok(Event::CollectionGone(operation)) => {
+            Some(format!("the source collection is gone ({operation})"))
+        }
+        Ok(Event::Other) => None,
+        Err(error) => Some(format!("an event could not be read: {error}")),
+    }
+}
+
+/// Finds a new beginning after the old stream was lost; `None` when the hub shall stop.
+async fn restart<T>(shared: &Shared<T>) -> Option<Timestamp> {
+    loop {
+        match beginning(&shared.source).await {
+            Ok(now) => return Some(now),
+            Err(error) => tracing::warn!(%error, "the live feed waits for the database"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RESTART_PAUSE) => {}
+            () = shared.stop.cancelled() => return None,
+        }
+    }
+}
+
+async fn beginning(source: &Source) -> Result<Timestamp, Error> {
+    source.enable_images().await?;
+    source.now().await
 }

@@ -1,19 +1,74 @@
-//! One subscriber's way through a topic.
+//! One subscriber's way through a topic: from the oplog if it must, then through the ring.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::Stream;
+use bson::Bson;
 use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt, stream};
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
 
-use crate::{Change, Cursor, TopicError};
+use crate::position::Position;
+use crate::{Change, Cursor, CursorError, ResumeToken, TopicError};
+
+use super::catch_up::{self, Caught};
+use super::hub::Shared;
+use super::ring::{Entry, Found, Head, Topic};
+
+type Item<T> = Result<(Cursor, Arc<Change<T>>), TopicError>;
 
 /// The changes of one topic, in order, each with the cursor to resume after it. Ends after an
 /// error, except [`TopicError::Undecodable`].
 pub struct Subscription<T> {
-    changes: BoxStream<'static, Result<(Cursor, Arc<Change<T>>), TopicError>>,
+    changes: BoxStream<'static, Item<T>>,
     start: Cursor,
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Subscription<T> {
+    /// Enters a topic, after a place or at its end. From here on nothing falls between: the ring
+    /// stays for this subscriber, whose number in it is fixed before anything is read.
+    pub(crate) fn enter(
+        shared: Arc<Shared<T>>,
+        key: &Bson,
+        after: Option<(ResumeToken, Position)>,
+    ) -> Result<Self, CursorError> {
+        let entrance = shared.rings.enter(key).map_err(|_| CursorError::Stopped)?;
+        let topic = entrance.topic;
+        let phase = match &after {
+            None => Phase::InRing(topic.next_number()),
+            Some((_, place)) => match topic.number_after(place) {
+                Some(number) => Phase::InRing(number),
+                None => Phase::CatchingUp(catch_up::start(
+                    shared.clone(),
+                    topic.clone(),
+                    place.clone(),
+                )),
+            },
+        };
+        let (token, passed) = match after {
+            Some(place) => place,
+            None => shared.now(entrance.head, entrance.head_position),
+        };
+        let start = shared.codec.encode(key, &token);
+        let head = topic.head.subscribe();
+        let reader = Reader {
+            shared,
+            topic,
+            head,
+            phase,
+            passed,
+            cursor: start.clone(),
+        };
+        let changes = stream::unfold(reader, |mut reader| async move {
+            Some((reader.next().await?, reader))
+        });
+        Ok(Self {
+            changes: changes.boxed(),
+            start,
+        })
+    }
 }
 
 impl<T> Subscription<T> {
@@ -24,9 +79,115 @@ impl<T> Subscription<T> {
 }
 
 impl<T> Stream for Subscription<T> {
-    type Item = Result<(Cursor, Arc<Change<T>>), TopicError>;
+    type Item = Item<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.changes.as_mut().poll_next(context)
+    }
+}
+
+struct Reader<T: DeserializeOwned> {
+    shared: Arc<Shared<T>>,
+    topic: Arc<Topic<T>>,
+    head: watch::Receiver<Head>,
+    phase: Phase<T>,
+    /// Changes up to this place are passed over.
+    passed: Position,
+    /// The cursor of the last change that was delivered.
+    cursor: Cursor,
+}
+
+enum Phase<T> {
+    CatchingUp(mpsc::Receiver<Caught<T>>),
+    /// Reading the ring, next at this number.
+    InRing(u64),
+    Ended,
+}
+
+impl<T: DeserializeOwned> Reader<T> {
+    async fn next(&mut self) -> Option<Item<T>> {
+        loop {
+            let entry = match &mut self.phase {
+                Phase::Ended => return None,
+                Phase::CatchingUp(caught) => match caught.recv().await {
+                    Some(Caught::Entry(entry)) => entry,
+                    Some(Caught::Joined(number)) => {
+                        self.phase = Phase::InRing(number);
+                        continue;
+                    }
+                    Some(Caught::HistoryLost) => return self.end(TopicError::ResyncRequired),
+                    None => return self.end_lagged(1),
+                },
+                Phase::InRing(number) => match self.topic.at(*number) {
+                    Found::Entry(entry) => {
+                        *number += 1;
+                        entry
+                    }
+                    Found::Missed(missed) => return self.end_lagged(missed),
+                    Found::Nothing => {
+                        if let Some(error) = self.wait().await {
+                            return self.end(error);
+                        }
+                        continue;
+                    }
+                },
+            };
+            if let Some(item) = self.deliver(&entry) {
+                return Some(item);
+            }
+        }
+    }
+
+    /// Waits until the ring has more; returns why it never will.
+    async fn wait(&mut self) -> Option<TopicError> {
+        let stopped = || TopicError::Stopped {
+            cursor: self.cursor.clone(),
+        };
+        let Phase::InRing(number) = self.phase else {
+            return None;
+        };
+        let more = self
+            .head
+            .wait_for(|head| !matches!(head, Head::Next(next) if *next <= number));
+        match more.await.map(|head| *head) {
+            Ok(Head::Next(_)) => None,
+            Ok(Head::Lost) => Some(TopicError::ResyncRequired),
+            Ok(Head::Stopped) | Err(_) => Some(stopped()),
+        }
+    }
+
+    fn deliver(&mut self, entry: &Entry<T>) -> Option<Item<T>> {
+        if entry.position <= self.passed {
+            return None;
+        }
+        let cursor = entry.cursor(&self.shared.codec, &self.topic.key);
+        self.passed = entry.position.clone();
+        self.cursor = cursor.clone();
+        Some(match entry.change() {
+            Some(change) => Ok((cursor, change)),
+            None => Err(TopicError::Undecodable { cursor }),
+        })
+    }
+
+    fn end_lagged(&mut self, missed: u64) -> Option<Item<T>> {
+        self.shared.metrics.lagged.inc();
+        self.end(TopicError::Lagged {
+            cursor: self.cursor.clone(),
+            missed,
+        })
+    }
+
+    fn end(&mut self, error: TopicError) -> Option<Item<T>> {
+        if error == TopicError::ResyncRequired {
+            self.shared.metrics.resyncs.inc();
+        }
+        self.phase = Phase::Ended;
+        Some(Err(error))
+    }
+}
+
+impl<T: DeserializeOwned> Drop for Reader<T> {
+    fn drop(&mut self) {
+        self.shared.rings.leave(&self.topic);
     }
 }

@@ -1,0 +1,242 @@
+//! All rings of a hub, and the bounds that they share.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Weak};
+
+use bson::{Bson, RawDocumentBuf, Timestamp};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::position::Position;
+use crate::{HubMetrics, HubSettings, ResumeToken};
+
+use super::ring::{Entry, Evicted, Head, Topic, lock};
+
+/// All rings of a hub.
+pub(crate) struct Rings<T> {
+    settings: HubSettings,
+    metrics: HubMetrics,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    topics: HashMap<Bson, Arc<Topic<T>>>,
+    /// A topic without a ring has had no change after this place.
+    floor: Position,
+    /// The last place that the stream has shown.
+    head: ResumeToken,
+    head_position: Position,
+    /// Whose change came when, oldest first: who gives way when all rings together are too large.
+    order: VecDeque<(Instant, Weak<Topic<T>>)>,
+    count: usize,
+    bytes: usize,
+    ended: Option<Head>,
+}
+
+/// A new subscriber's way in.
+pub(crate) struct Entrance<T> {
+    pub topic: Arc<Topic<T>>,
+    pub head: ResumeToken,
+    pub head_position: Position,
+}
+
+impl<T: DeserializeOwned> Rings<T> {
+    /// Rings that will have everything from the events of this time on.
+    pub fn new(start: Timestamp, settings: HubSettings, metrics: HubMetrics) -> Self {
+        let floor = Position::before(start);
+        let state = State {
+            topics: HashMap::new(),
+            head: ResumeToken::before(start),
+            head_position: floor.clone(),
+            floor,
+            order: VecDeque::new(),
+            count: 0,
+            bytes: 0,
+            ended: None,
+        };
+        Self {
+            settings,
+            metrics,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Appends a change to some topics' rings.
+    pub fn push(
+        &self,
+        event: &RawDocumentBuf,
+        token: &ResumeToken,
+        position: &Position,
+        topics: Vec<Bson>,
+    ) {
+        let mut state = lock(&self.state);
+        for key in topics {
+            let floor = state.floor.clone();
+            let topic = state
+                .topics
+                .entry(key)
+                .or_insert_with_key(|key| Arc::new(Topic::new(key.clone(), floor)));
+            let topic = topic.clone();
+            self.push_to(&mut state, &topic, event, token, position);
+        }
+        self.move_head(state, token, position);
+    }
+
+    /// Appends a change of an unknown topic to every ring. Topics without a ring have to look it up.
+    pub fn push_to_all(&self, event: &RawDocumentBuf, token: &ResumeToken, position: &Position) {
+        let mut state = lock(&self.state);
+        let topics: Vec<Arc<Topic<T>>> = state.topics.values().cloned().collect();
+        for topic in topics {
+            self.push_to(&mut state, &topic, event, token, position);
+        }
+        state.floor = state.floor.clone().max(position.clone());
+        self.move_head(state, token, position);
+    }
+
+    /// The stream has shown everything up to this place.
+    pub fn reach(&self, token: &ResumeToken, position: &Position) {
+        self.move_head(lock(&self.state), token, position);
+    }
+
+    /// Lets a subscriber in: from now on the topic's ring stays.
+    pub fn enter(&self, key: &Bson) -> Result<Entrance<T>, Head> {
+        let mut state = lock(&self.state);
+        if let Some(ended) = state.ended {
+            return Err(ended);
+        }
+        let floor = state.floor.clone();
+        let topic = state
+            .topics
+            .entry(key.clone())
+            .or_insert_with(|| Arc::new(Topic::new(key.clone(), floor)))
+            .clone();
+        topic.subscribers.fetch_add(1, Ordering::AcqRel);
+        self.metrics.subscribers.inc();
+        self.metrics.topics.set(state.topics.len() as i64);
+        Ok(Entrance {
+            topic,
+            head: state.head.clone(),
+            head_position: state.head_position.clone(),
+        })
+    }
+
+    /// Lets a subscriber out.
+    pub fn leave(&self, topic: &Topic<T>) {
+        let mut state = lock(&self.state);
+        topic.subscribers.fetch_sub(1, Ordering::AcqRel);
+        self.metrics.subscribers.dec();
+        state.remove_if_unused(&topic.key);
+        self.metrics.topics.set(state.topics.len() as i64);
+    }
+
+    /// Ends all subscriptions: the history before the events of this time is lost.
+    pub fn lose(&self, restart: Timestamp) {
+        let mut state = lock(&self.state);
+        state.end_all(Head::Lost);
+        state.floor = Position::before(restart);
+        state.head = ResumeToken::before(restart);
+        state.head_position = state.floor.clone();
+        self.publish(&state);
+    }
+
+    /// Ends all subscriptions and lets nobody in any more.
+    pub fn stop(&self) {
+        let mut state = lock(&self.state);
+        state.end_all(Head::Stopped);
+        state.ended = Some(Head::Stopped);
+        self.publish(&state);
+    }
+
+    fn push_to(
+        &self,
+        state: &mut State<T>,
+        topic: &Arc<Topic<T>>,
+        event: &RawDocumentBuf,
+        token: &ResumeToken,
+        position: &Position,
+    ) {
+        let entry = Arc::new(Entry::new(event.clone(), token.clone(), position.clone()));
+        state.count += 1;
+        state.bytes += entry.bytes;
+        state
+            .order
+            .push_back((entry.arrived, Arc::downgrade(topic)));
+        let evicted = topic.push(entry, &self.settings);
+        state.account(evicted);
+        self.metrics.changes.inc();
+    }
+
+    fn move_head(
+        &self,
+        mut state: std::sync::MutexGuard<'_, State<T>>,
+        token: &ResumeToken,
+        position: &Position,
+    ) {
+        state.head = token.clone();
+        state.head_position = position.clone();
+        state.make_room(&self.settings);
+        self.publish(&state);
+    }
+
+    fn publish(&self, state: &State<T>) {
+        self.metrics.topics.set(state.topics.len() as i64);
+        self.metrics.ring_bytes.set(state.bytes as i64);
+        self.metrics.ring_changes.set(state.count as i64);
+    }
+}
+
+impl<T> State<T> {
+    /// Takes out what is too old, and the oldest of all while all rings together are too large.
+    fn make_room(&mut self, settings: &HubSettings) {
+        let now = Instant::now();
+        while let Some((arrived, topic)) = self.order.front() {
+            let too_old = now.duration_since(*arrived) > settings.ring_age_max;
+            if !too_old && self.bytes <= settings.total_bytes_max {
+                break;
+            }
+            let (arrived, topic) = (*arrived, topic.upgrade());
+            self.order.pop_front();
+            let Some(topic) = topic else { continue };
+            let evicted = if too_old {
+                topic.evict_older(settings.ring_age_max, now)
+            } else {
+                topic.evict_first(arrived)
+            };
+            self.account(evicted);
+            self.remove_if_unused(&topic.key);
+        }
+        // Rings drop changes on their own too; their places in the order must not pile up.
+        if self.order.len() > 2 * self.count + 1024 {
+            self.order.retain(|(arrived, topic)| {
+                topic
+                    .upgrade()
+                    .is_some_and(|topic| topic.has_since(*arrived))
+            });
+        }
+    }
+
+    fn account(&mut self, evicted: Evicted) {
+        self.count = self.count.saturating_sub(evicted.count);
+        self.bytes = self.bytes.saturating_sub(evicted.bytes);
+    }
+
+    fn remove_if_unused(&mut self, key: &Bson) {
+        if let Some(floor) = self
+            .topics
+            .get(key)
+            .and_then(|topic| topic.floor_if_unused())
+        {
+            self.topics.remove(key);
+            self.floor = self.floor.clone().max(floor);
+        }
+    }
+
+    fn end_all(&mut self, head: Head) {
+        for (_, topic) in self.topics.drain() {
+            topic.head.send_replace(head);
+        }
+        self.order.clear();
+        (self.count, self.bytes) = (0, 0);
+    }
+}

@@ -1,0 +1,386 @@
+//! Live topics: what a subscriber receives, where it can resume, and how it is told of gaps.
+
+mod board;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use board::{Board, Comment, comment};
+use bson::{Bson, doc};
+use changefeed::{
+    Change, ChangeKind, Cursor, Hub, HubMetrics, HubSettings, Source, Subscription, TopicError,
+};
+use futures_util::StreamExt;
+use prometheus_client::registry::Registry;
+
+async fn hub(board: &Board, settings: HubSettings) -> Hub<Comment> {
+    hub_of(board.source().await, settings).await
+}
+
+async fn hub_of(source: Source, settings: HubSettings) -> Hub<Comment> {
+    Hub::start(
+        source,
+        "post",
+        settings,
+        HubMetrics::register(&mut Registry::default()),
+    )
+    .await
+    .expect("the hub starts")
+}
+
+async fn next(
+    changes: &mut Subscription<Comment>,
+) -> Result<(Cursor, Arc<Change<Comment>>), TopicError> {
+    let next = tokio::time::timeout(board::PATIENCE, changes.next()).await;
+    next.expect("something comes in time")
+        .expect("the subscription goes on")
+}
+
+async fn next_id(changes: &mut Subscription<Comment>) -> i64 {
+    let (_, change) = next(changes).await.expect("a change");
+    change.key.as_i64().expect("our ids")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_receives_its_topics_changes_from_now_on_in_order() {
+    let board = Board::with_posts(2).await;
+    board.add(comment(1, 1, "before")).await;
+    let hub = hub(&board, HubSettings::default()).await;
+    let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board.add(comment(2, 2, "another topic's")).await;
+    board.add(comment(3, 1, "added")).await;
+    board.edit(3, "edited").await;
+    board.delete(3).await;
+    let (_, added) = next(&mut changes).await.expect("a change");
+    assert!(
+        matches!(&added.kind, ChangeKind::Inserted(after) if after.text == "added"),
+        "{added:?}"
+    );
+    let (_, edited) = next(&mut changes).await.expect("a change");
+    assert_eq!(edited.before().map(|before| &*before.text), Some("added"));
+    assert_eq!(edited.after().map(|after| &*after.text), Some("edited"));
+    let (_, deleted) = next(&mut changes).await.expect("a change");
+    assert_eq!(
+        (
+            deleted.key.clone(),
+            deleted.before().map(|before| &*before.text)
+        ),
+        (Bson::from(3_i64), Some("edited"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_within_the_ring_goes_on_without_a_gap() {
+    let board = Board::with_posts(1).await;
+    let hub = hub(&board, HubSettings::default()).await;
+    let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
+    let start = changes.start().clone();
+    for id in 1..=5 {
+        board.add(comment(id, 1, "text")).await;
+    }
+    next(&mut changes).await.expect("a change");
+    let (cursor, _) = next(&mut changes).await.expect("a change");
+    drop(changes);
+    let mut resumed = hub
+        .subscribe(1_i64, Some(cursor.as_str()))
+        .await
+        .expect("our own cursor");
+    for id in 3..=5 {
+        assert_eq!(next_id(&mut resumed).await, id);
+    }
+    let mut again = hub
+        .subscribe(1_i64, Some(start.as_str()))
+        .await
+        .expect("our own cursor");
+    assert_eq!(
+        next_id(&mut again).await,
+        1,
+        "a subscription that received nothing resumes from its start"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_older_than_the_ring_is_read_from_the_oplog_and_joins_the_ring() {
+    let board = Arc::new(Board::with_posts(2).await);
+    let settings = HubSettings {
+        ring_count_max: 4,
+        ..HubSettings::default()
+    };
+    let hub = hub(&board, settings).await;
+    let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board.add(comment(1, 1, "first")).await;
+    let (cursor, _) = next(&mut changes).await.expect("a change");
+    drop(changes);
+    for id in 2..=60 {
+        board.add(comment(id, 1 + id % 2, "text")).await;
+    }
+    let writer = tokio::spawn({
+        let board = board.clone();
+        async move {
+            for id in 61..=120 {
+                board.add(comment(id, 1 + id % 2, "text")).await;
+            }
+        }
+    });
+    let mut cursor = cursor;
+    let mut received = Vec::new();
+    while received.len() < 60 {
+        let mut resumed = hub
+            .subscribe(1_i64, Some(cursor.as_str()))
+            .await
+            .expect("our own cursor");
+        // A ring of four is lost now and then: the cursor of the error goes on without a gap.
+        while received.len() < 60 {
+            match next(&mut resumed).await {
+                Ok((after, change)) => {
+                    received.push(change.key.as_i64().expect("our ids"));
+                    cursor = after;
+                }
+                Err(TopicError::Lagged { cursor: after, .. }) => {
+                    assert_eq!(after, cursor, "the error tells the last cursor");
+                    break;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    }
+    writer.await.expect("all is written");
+    assert_eq!(
+        received,
+        (2..=120).filter(|id| id % 2 == 0).collect::<Vec<i64>>()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_of_one_instance_works_at_another_that_started_later() {
+    let board = Board::with_posts(1).await;
+    let first = hub(&board, HubSettings::default()).await;
+    let mut changes = first.subscribe(1_i64, None).await.expect("subscribed");
+    board.add(comment(1, 1, "text")).await;
+    let (cursor, _) = next(&mut changes).await.expect("a change");
+    first.stop().await;
+    assert_eq!(
+        next(&mut changes).await.expect_err("stopped"),
+        TopicError::Stopped {
+            cursor: cursor.clone()
+        }
+    );
+    board.add(comment(2, 1, "while no instance ran")).await;
+    for start_before in [Duration::ZERO, Duration::from_secs(30)] {
+        let second = hub(
+            &board,
+            HubSettings {
+                start_before,
+                ..HubSettings::default()
+            },
+        )
+        .await;
+        let mut resumed = second
+            .subscribe(1_i64, Some(cursor.as_str()))
+            .await
+            .expect("another instance's cursor");
+        assert_eq!(next_id(&mut resumed).await, 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_too_slow_is_told_how_much_it_missed_and_where_to_resume() {
+    let board = Board::with_posts(1).await;
+    let hub = hub(
+        &board,
+        HubSettings {
+            ring_count_max: 10,
+            ..HubSettings::default()
+        },
+    )
+    .await;
+    let mut slow = hub.subscribe(1_i64, None).await.expect("subscribed");
+    let mut watcher = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board.add(comment(1, 1, "text")).await;
+    let (cursor, _) = next(&mut slow).await.expect("a change");
+    for id in 2..=31 {
+        board.add(comment(id, 1, "text")).await;
+        while next_id(&mut watcher).await < id {}
+    }
+    let lagged = next(&mut slow).await.expect_err("too slow");
+    assert_eq!(
+        lagged,
+        TopicError::Lagged {
+            cursor: cursor.clone(),
+            missed: 20
+        }
+    );
+    assert_eq!(lagged.code(), "SUBSCRIPTION_LAGGED");
+    assert!(slow.next().await.is_none(), "it ends after the error");
+    let mut resumed = hub
+        .subscribe(1_i64, Some(cursor.as_str()))
+        .await
+        .expect("our own cursor");
+    for id in 2..=31 {
+        assert_eq!(next_id(&mut resumed).await, id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rings_are_bounded_by_bytes_and_age_and_all_together() {
+    let board = Board::with_posts(20).await;
+    let text = "x".repeat(10_000);
+    let mut registry = Registry::default();
+    let settings = HubSettings {
+        total_bytes_max: 60_000,
+        ring_bytes_max: 40_000,
+        ..HubSettings::default()
+    };
+    let hub: Hub<Comment> = Hub::start(
+        board.source().await,
+        "post",
+        settings,
+        HubMetrics::register(&mut registry),
+    )
+    .await
+    .expect("the hub starts");
+    let mut last = hub.subscribe(20_i64, None).await.expect("subscribed");
+    let mut first = hub.subscribe(1_i64, None).await.expect("subscribed");
+    for id in 1..=20 {
+        board.add(comment(id, id, &text)).await;
+    }
+    assert_eq!(next_id(&mut last).await, 20);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).expect("metrics");
+    let bytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("changefeed_hub_ring_bytes "));
+    assert!(
+        bytes
+            .and_then(|bytes| bytes.parse::<u64>().ok())
+            .is_some_and(|bytes| bytes <= 60_000),
+        "{text}"
+    );
+    assert!(matches!(
+        next(&mut first).await,
+        Err(TopicError::Lagged { missed: 1, .. })
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_foreign_and_truncated_cursors_are_refused_with_their_codes() {
+    let board = Board::with_posts(2).await;
+    let hub = hub(&board, HubSettings::default()).await;
+    let cursor = hub
+        .subscribe(1_i64, None)
+        .await
+        .expect("subscribed")
+        .start()
+        .to_string();
+    let refusal = |topic: i64, text: String| {
+        let hub = hub.clone();
+        async move {
+            hub.subscribe(topic, Some(&text))
+                .await
+                .err()
+                .map(|error| error.code())
+        }
+    };
+    assert_eq!(refusal(2, cursor.clone()).await, Some("CURSOR_FOREIGN"));
+    assert_eq!(
+        refusal(1, cursor[..cursor.len() - 4].to_owned()).await,
+        Some("CURSOR_MALFORMED")
+    );
+    assert_eq!(
+        refusal(1, "no cursor".to_owned()).await,
+        Some("CURSOR_MALFORMED")
+    );
+    let mut forged = cursor.clone().into_bytes();
+    let last = forged.len() - 5;
+    forged[last] = if forged[last] == b'A' { b'B' } else { b'A' };
+    assert_eq!(
+        refusal(1, String::from_utf8(forged).expect("text")).await,
+        Some("CURSOR_FORGED")
+    );
+    let elsewhere = Board::with_posts(1).await;
+    let other = self::hub(&elsewhere, HubSettings::default()).await;
+    let foreign = other
+        .subscribe(1_i64, None)
+        .await
+        .expect("subscribed")
+        .start()
+        .to_string();
+    assert_eq!(refusal(1, foreign).await, Some("CURSOR_FOREIGN"));
+    assert_eq!(refusal(1, cursor).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribers_have_to_query_again_after_the_collection_was_dropped() {
+    let board = Board::with_posts(1).await;
+    let hub = hub(&board, HubSettings::default()).await;
+    let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board.add(comment(1, 1, "text")).await;
+    let (cursor, _) = next(&mut changes).await.expect("a change");
+    board.comments.drop().await.expect("dropped");
+    assert_eq!(
+        next(&mut changes).await.expect_err("dropped"),
+        TopicError::ResyncRequired
+    );
+    assert!(changes.next().await.is_none(), "it ends after the error");
+    let mut stale = hub
+        .subscribe(1_i64, Some(cursor.as_str()))
+        .await
+        .expect("our own cursor");
+    assert_eq!(
+        next(&mut stale)
+            .await
+            .expect_err("from before the drop")
+            .code(),
+        "RESYNC_REQUIRED"
+    );
+    let mut fresh = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board.add(comment(2, 1, "text")).await;
+    assert_eq!(next_id(&mut fresh).await, 2);
+    board.delete(2).await;
+    let (_, deleted) = next(&mut fresh).await.expect("a change");
+    assert!(
+        deleted.before().is_some(),
+        "the new collection keeps images too"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_without_its_pre_image_reaches_every_topic() {
+    let board = Board::with_posts(2).await;
+    let hub = hub(&board, HubSettings::default()).await;
+    let mut one = hub.subscribe(1_i64, None).await.expect("subscribed");
+    let mut two = hub.subscribe(2_i64, None).await.expect("subscribed");
+    board.add(comment(1, 1, "text")).await;
+    let off = doc! { "collMod": "comments", "changeStreamPreAndPostImages": { "enabled": false } };
+    board
+        .mongo
+        .database()
+        .run_command(off)
+        .await
+        .expect("images are off");
+    board.delete(1).await;
+    assert_eq!(next_id(&mut one).await, 1);
+    for changes in [&mut one, &mut two] {
+        let (_, change) = next(changes).await.expect("a change");
+        assert!(
+            matches!(change.kind, ChangeKind::Deleted { before: None }),
+            "{change:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreadable_change_is_told_and_passed() {
+    let board = Board::with_posts(1).await;
+    let hub = hub(&board, HubSettings::default()).await;
+    let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board
+        .own("comments")
+        .insert_one(doc! { "_id": 1_i64, "post": 1_i64, "text": 5 })
+        .await
+        .expect("stored");
+    board.add(comment(2, 1, "text")).await;
+    let unreadable = next(&mut changes).await.expect_err("unreadable");
+    assert_eq!(unreadable.code(), "CHANGE_UNREADABLE");
+    assert_eq!(next_id(&mut changes).await, 2);
+}
