@@ -1,1 +1,89 @@
-fn main() {}
+//! Benchmarks: each prints figures and the ratios that matter; none is a test.
+//!
+//! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
+//! a bare change stream, `-- gateway` the gateway beside its peers. Load goes to loopback only and ends by itself.
+
+mod api;
+mod changefeed;
+mod chaos;
+mod gateway;
+mod load;
+mod process;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(about = "Benchmarks of Rejoinder")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Benchmark,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// CPU time and memory of each service, on a real MongoDB.
+    Api(api::Options),
+    /// The change feed beside a bare change stream.
+    Changefeed(changefeed::Options),
+    /// Writers and subscribers at work while everything is killed at random.
+    Chaos(chaos::Options),
+    /// Our gateway beside its peers, on the benchmark's own subgraphs.
+    Gateway(gateway::Options),
+    /// Serves the benchmark's subgraphs.
+    #[command(hide = true)]
+    Subgraphs {
+        #[arg(long)]
+        port: u16,
+    },
+    /// Serves the bare reverse proxy.
+    #[command(hide = true)]
+    Proxy {
+        #[arg(long)]
+        port: u16,
+        #[arg(long)]
+        target: hyper::Uri,
+    },
+}
+
+fn main() -> ExitCode {
+    // The services under measurement are this program too, as in the stack.
+    if let Some(exit_code) = stack::service_main() {
+        return exit_code;
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("bench: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(Arguments::parse().command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Benchmark) -> anyhow::Result<()> {
+    match command {
+        Benchmark::Api(options) => api::run(options).await,
+        Benchmark::Changefeed(options) => changefeed::run(options).await,
+        Benchmark::Chaos(options) => chaos::run(options).await,
+        Benchmark::Gateway(options) => gateway::run(options).await,
+        Benchmark::Subgraphs { port } => {
+            gateway::subgraphs::serve(TcpListener::bind(("127.0.0.1", port)).await?).await
+        }
+        Benchmark::Proxy { port, target } => {
+            gateway::proxy::serve(TcpListener::bind(("127.0.0.1", port)).await?, target).await
+        }
+    }
+}

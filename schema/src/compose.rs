@@ -4,23 +4,18 @@ use anyhow::{Context, anyhow};
 use graphql_composition::Subgraphs;
 
 use crate::supergraph::complete;
-use crate::{SUBGRAPHS, Subgraph};
-
-/// Each subgraph with the schema that its code has.
-pub fn exported() -> Vec<(Subgraph, String)> {
-    SUBGRAPHS.into_iter().map(|subgraph| (subgraph, (subgraph.sdl)())).collect()
-}
+use crate::Subgraph;
 
 /// Composes subgraphs into a supergraph in the schema language of the join specification 0.3,
 /// which every Federation 2 router reads.
 ///
 /// # Errors
 /// When a schema cannot be parsed, or the subgraphs contradict each other.
-pub fn compose(subgraphs: &[(Subgraph, String)]) -> anyhow::Result<String> {
+pub fn compose(subgraphs: &[Subgraph]) -> anyhow::Result<String> {
     let mut ingested = Subgraphs::default();
-    for (subgraph, sdl) in subgraphs {
+    for subgraph in subgraphs {
         ingested
-            .ingest_str(sdl, subgraph.name, Some(subgraph.url))
+            .ingest_str(&subgraph.sdl, &subgraph.name, Some(&subgraph.url))
             .map_err(|error| anyhow!("{}.graphql cannot be read: {error:#}", subgraph.name))?;
     }
     let result = graphql_composition::compose(&mut ingested);

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::compose::{compose, exported};
+use crate::compose::compose;
+use crate::subgraphs;
 
 const HEADER: &str = "# Made by `cargo run -p schema -- compose`; do not edit.\n\n";
 
@@ -46,11 +47,11 @@ pub fn check(directory: &Path) -> anyhow::Result<()> {
 
 /// The files' names and texts.
 fn expected() -> anyhow::Result<Vec<(String, String)>> {
-    let subgraphs = exported();
+    let subgraphs = subgraphs();
     let supergraph = compose(&subgraphs)?;
     let mut files: Vec<_> = subgraphs
         .iter()
-        .map(|(subgraph, sdl)| (format!("{}.graphql", subgraph.name), format!("{HEADER}{sdl}")))
+        .map(|subgraph| (format!("{}.graphql", subgraph.name), format!("{HEADER}{}", subgraph.sdl)))
         .collect();
     files.push(("supergraph.graphql".to_owned(), format!("{HEADER}{supergraph}")));
     Ok(files)

@@ -4,29 +4,33 @@
 //! `cargo run -p schema -- compose`; `cargo run -p schema -- check` fails where one is stale.
 //!
 //! Layout: [`files`] are the generated files, [`compose`] joins the subgraphs, [`supergraph`]
-//! completes what the composer leaves out. To add a subgraph, add it to [`SUBGRAPHS`].
+//! completes what the composer leaves out. To add a subgraph, add it to
+//! [`subgraphs`].
 
 pub mod compose;
 pub mod files;
 pub mod supergraph;
 
 /// A subgraph: its name in the supergraph, its schema and where the gateway finds it by default.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Subgraph {
     /// The name, from which `SUBGRAPH_URL_<NAME>` is made too.
-    pub name: &'static str,
+    pub name: String,
     /// Where it listens by default.
-    pub url: &'static str,
+    pub url: String,
     /// Its schema, in Federation 2's schema language.
-    pub sdl: fn() -> String,
+    pub sdl: String,
 }
 
-/// All subgraphs of the graph.
-pub const SUBGRAPHS: [Subgraph; 2] = [
-    Subgraph { name: "posts", url: "http://127.0.0.1:4001/graphql", sdl: posts::schema::sdl },
-    Subgraph {
-        name: "comments",
-        url: "http://127.0.0.1:4002/graphql",
-        sdl: comments::schema::sdl,
-    },
-];
+/// All subgraphs of the graph, each with the schema that its code has.
+pub fn subgraphs() -> Vec<Subgraph> {
+    let subgraph = |name: &str, port: u16, sdl: String| Subgraph {
+        name: name.to_owned(),
+        url: format!("http://127.0.0.1:{port}/graphql"),
+        sdl,
+    };
+    vec![
+        subgraph("posts", posts::DEFAULT_PORT, posts::schema::sdl()),
+        subgraph("comments", comments::DEFAULT_PORT, comments::schema::sdl()),
+    ]
+}

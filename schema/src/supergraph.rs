@@ -18,14 +18,14 @@ const SPECIFICATIONS: &str = include_str!("specifications.graphql");
 ///
 /// # Errors
 /// When a schema cannot be parsed.
-pub fn complete(composed: &str, subgraphs: &[(Subgraph, String)]) -> anyhow::Result<String> {
+pub fn complete(composed: &str, subgraphs: &[Subgraph]) -> anyhow::Result<String> {
     let mut supergraph = parse("supergraph.graphql", composed)?;
     let specifications = parse("specifications.graphql", SPECIFICATIONS)?;
     let subgraphs = subgraphs
         .iter()
-        .map(|(subgraph, sdl)| {
+        .map(|subgraph| {
             let graph = Name::new(&subgraph.name.to_uppercase())?;
-            Ok(Ingredient { graph, schema: parse(subgraph.name, sdl)? })
+            Ok(Ingredient { graph, schema: parse(&subgraph.name, &subgraph.sdl)? })
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
 

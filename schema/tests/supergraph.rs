@@ -10,7 +10,7 @@ use hive_router_query_planner::utils::cancellation::CancellationToken;
 use hive_router_query_planner::utils::parsing::{parse_operation, parse_schema};
 
 fn supergraph() -> String {
-    schema::compose::compose(&schema::compose::exported()).expect("the subgraphs compose")
+    schema::compose::compose(&schema::subgraphs()).expect("the subgraphs compose")
 }
 
 /// The names of the services that a query's plan fetches from, in order.

@@ -1,0 +1,39 @@
+//! The yardstick: a change stream of the comments that only reads its events.
+
+use bson::Timestamp;
+use bson::{Document, RawDocumentBuf};
+use mongodb::Collection;
+use mongodb::change_stream::ChangeStream;
+use mongodb::change_stream::event::ChangeStreamEvent;
+use mongodb::options::{FullDocumentBeforeChangeType, FullDocumentType};
+
+use super::Bench;
+
+/// The event's documents stay bytes: decoding them is no part of the yardstick.
+pub type BareStream = ChangeStream<ChangeStreamEvent<RawDocumentBuf>>;
+
+/// Opens the stream at an operation time, or from now, with the images that the change feed asks for.
+pub async fn open(bench: &Bench, start: Option<Timestamp>) -> anyhow::Result<BareStream> {
+    let comments: Collection<RawDocumentBuf> = bench
+        .streams
+        .database(bench.database.name())
+        .collection("comments");
+    let mut watch = comments
+        .watch()
+        .batch_size(10_000)
+        .full_document(FullDocumentType::WhenAvailable)
+        .full_document_before_change(FullDocumentBeforeChangeType::WhenAvailable);
+    if let Some(start) = start {
+        watch = watch.start_at_operation_time(start);
+    }
+    Ok(watch.await?)
+}
+
+/// The server's operation time of now.
+pub async fn operation_time(bench: &Bench) -> anyhow::Result<Timestamp> {
+    let answer: Document = bench
+        .database
+        .run_command(bson::doc! { "hello": 1 })
+        .await?;
+    Ok(answer.get_timestamp("operationTime")?)
+}

@@ -1,0 +1,106 @@
+//! The change feed's figures: throughput of the projection, latency to the projection and to
+//! subscribers, memory with stalled subscribers; each beside a bare change stream in the same run.
+
+mod bare;
+mod latency;
+mod projection;
+mod stalled;
+mod throughput;
+
+use bson::{Document, doc, oid::ObjectId};
+use mongodb::{Client, Database};
+
+/// Options of `bench changefeed`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Changes in a backlog.
+    #[arg(long, default_value_t = 100_000)]
+    changes: usize,
+    /// Rounds of each figure; medians are printed.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Only these figures: throughput, push, latency, stalled.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// Runs the figures and prints them.
+///
+/// # Errors
+/// When MongoDB or the change feed fails.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let mongo = embedded_mongo::ReplicaSet::start(embedded_mongo::Options {
+        // Room for every backlog of the run.
+        oplog_megabytes: 4_096,
+        ..embedded_mongo::Options::default()
+    })
+    .await?;
+    let wanted =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    if wanted("throughput") || wanted("push") {
+        throughput::run(&mongo, &options, wanted("push")).await?;
+    }
+    if wanted("latency") {
+        latency::run(&mongo).await?;
+    }
+    if wanted("stalled") {
+        stalled::run(&mongo, options.changes).await?;
+    }
+    Ok(())
+}
+
+/// A database of its own for one figure.
+struct Bench {
+    /// Writes and reads.
+    database: Database,
+    /// For change streams, which hold a connection each.
+    streams: Client,
+}
+
+impl Bench {
+    async fn new(mongo: &embedded_mongo::ReplicaSet, name: &str) -> anyhow::Result<Self> {
+        let client = Client::with_uri_str(mongo.uri()).await?;
+        let database = client.database(name);
+        database.drop().await?;
+        Ok(Self {
+            database,
+            streams: Client::with_uri_str(mongo.uri()).await?,
+        })
+    }
+
+    async fn insert_posts(&self, count: usize) -> anyhow::Result<Vec<ObjectId>> {
+        let ids: Vec<ObjectId> = (0..count).map(|_| ObjectId::new()).collect();
+        let now = bson::DateTime::now();
+        let posts = ids.iter().map(|id| {
+            doc! { "_id": id, "title": "A post", "content": "With content", "author": "Anonymous",
+            "createdAt": now, "updatedAt": now }
+        });
+        self.database
+            .collection::<Document>("posts")
+            .insert_many(posts)
+            .await?;
+        Ok(ids)
+    }
+
+    /// Writes comments that go round the posts.
+    async fn insert_comments(&self, posts: &[ObjectId], count: usize) -> anyhow::Result<()> {
+        /// Documents that one command takes.
+        const CHUNK: usize = 10_000;
+        let comments = self.database.collection::<Document>("comments");
+        let mut written = 0;
+        while written < count {
+            let chunk = CHUNK.min(count - written);
+            let documents =
+                (written..written + chunk).map(|index| comment(posts[index % posts.len()]));
+            comments.insert_many(documents).await?;
+            written += chunk;
+        }
+        Ok(())
+    }
+}
+
+fn comment(post: ObjectId) -> Document {
+    let now = bson::DateTime::now();
+    doc! { "_id": ObjectId::new(), "postId": post, "author": "Anonymous", "createdAt": now, "updatedAt": now,
+    "text": "A comment of a usual length: it says what it has to say, and then it ends." }
+}

@@ -1,0 +1,44 @@
+//! The randomised fault run of `e2e`, for as long as one likes.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+
+/// Options of `bench chaos`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// How long faults are injected.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// Decides which faults come when.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Tasks that write.
+    #[arg(long, default_value_t = 8)]
+    writers: usize,
+    /// Subscribers, half of them through the gateway.
+    #[arg(long, default_value_t = 20)]
+    subscribers: usize,
+}
+
+/// Runs it and prints what it found.
+///
+/// # Errors
+/// When anything was lost, doubled or out of order, or the system did not come back.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    let report = e2e::chaos::run(e2e::chaos::Options {
+        program: std::env::current_exe()?,
+        duration: Duration::from_secs(options.seconds),
+        seed: options.seed,
+        writers: options.writers,
+        subscribers: options.subscribers,
+    })
+    .await?;
+    println!("{report}");
+    ensure!(
+        report.is_clean(),
+        "the run found faults: seed {}",
+        options.seed
+    );
+    Ok(())
+}

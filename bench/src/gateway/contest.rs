@@ -1,0 +1,142 @@
+//! Runs the contestants in turn on one workload, in rounds, and measures each.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::workloads::Workload;
+use crate::load::{Connection, Expect, Load, Until};
+use crate::process::{Memory, Process, free_port};
+
+/// Load before the measurement, so that caches, pools and allocators are warm.
+const WARM_UP: Duration = Duration::from_millis(700);
+
+/// A gateway under measurement.
+pub struct Contestant {
+    /// Its name in the table.
+    pub name: String,
+    /// A bash command; `{supergraph}` and `{port}` are replaced. It must `exec` the server, so that
+    /// the measured process is the server itself.
+    pub command: String,
+}
+
+/// What one contestant did in one round.
+#[derive(Clone, Copy, Debug)]
+pub struct Measurement {
+    /// Answers a second.
+    pub requests_per_second: f64,
+    /// Median latency in milliseconds.
+    pub p50_ms: f64,
+    /// 99th percentile of the latency in milliseconds.
+    pub p99_ms: f64,
+    /// CPU time of the gateway's process for each request, in milliseconds.
+    pub cpu_ms: f64,
+    /// Highest resident memory in MiB.
+    pub peak_mib: f64,
+}
+
+/// One round of one contestant on one workload, in a process of its own.
+///
+/// # Errors
+/// When the contestant does not start or answers wrongly.
+pub async fn measure(
+    contestant: &Contestant,
+    supergraph: &Path,
+    workload: &Workload,
+    seconds: u64,
+) -> anyhow::Result<(Measurement, Value)> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+    let command = contestant
+        .command
+        .replace("{supergraph}", &supergraph.display().to_string())
+        .replace("{port}", &address.port().to_string());
+    let mut process = Process::start(
+        &contestant.name,
+        Command::new("bash").args(["-c", &command]),
+    )?;
+    process.listening(address).await?;
+
+    // The cold workload must be the first that the process sees; the others are warmed up.
+    let distinct = workload.bodies.len() > 1;
+    let answer = if distinct {
+        Bytes::new()
+    } else {
+        first_answer(address, &workload.bodies[0]).await?
+    };
+    let load = Load {
+        address,
+        connections: workload.connections,
+        bodies: workload.bodies.clone().into(),
+        expect: if distinct {
+            Expect::Contains("\"data\"")
+        } else {
+            Expect::Same(answer.clone())
+        },
+        until: Until::Elapsed(WARM_UP),
+    };
+    let until = if distinct {
+        Until::Count(workload.bodies.len())
+    } else {
+        Until::Elapsed(Duration::from_secs(seconds))
+    };
+    if !distinct {
+        load.clone().run().await?;
+    }
+    let before = process.cpu_time()?;
+    let report = Load { until, ..load }
+        .run()
+        .await
+        .with_context(|| contestant.name.clone())?;
+    let cpu = process.cpu_time()? - before;
+    let measurement = Measurement {
+        requests_per_second: report.requests_per_second(),
+        p50_ms: report.latency_ms(0.5),
+        p99_ms: report.latency_ms(0.99),
+        cpu_ms: cpu.as_secs_f64() * 1_000.0 / report.requests as f64,
+        peak_mib: Memory::mib(process.memory()?.peak),
+    };
+    let compared = if distinct {
+        first_answer(address, &workload.bodies[0]).await?
+    } else {
+        answer
+    };
+    let mut value = serde_json::from_slice(&compared)?;
+    sort_keys(&mut value);
+    Ok((measurement, value))
+}
+
+async fn first_answer(address: SocketAddr, body: &Bytes) -> anyhow::Result<Bytes> {
+    /// A gateway may listen before its subgraphs are known to it.
+    const ATTEMPTS: u32 = 100;
+    let mut last = String::new();
+    for _ in 0..ATTEMPTS {
+        match Connection::open(address).await?.post(body.clone()).await {
+            Ok(answer) if !answer.windows(8).any(|part| part == b"\"errors\"") => {
+                return Ok(answer);
+            }
+            Ok(answer) => {
+                last = String::from_utf8_lossy(&answer[..answer.len().min(400)]).into_owned()
+            }
+            Err(error) => last = format!("{error:#}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bail!("no answer without errors: {last}")
+}
+
+/// Key order is the server's choice; the comparison is of everything else.
+fn sort_keys(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.sort_keys();
+            members.values_mut().for_each(sort_keys);
+        }
+        Value::Array(items) => items.iter_mut().for_each(sort_keys),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}

@@ -1,0 +1,98 @@
+//! What the gateways are asked.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::load::graphql_body;
+
+/// One row of the table.
+pub struct Workload {
+    /// Its name, as `--only` takes it.
+    pub name: &'static str,
+    /// Request bodies: one, or for `cold` each seen once.
+    pub bodies: Vec<Bytes>,
+    /// Connections that are kept busy.
+    pub connections: usize,
+}
+
+const HEAVY: &str = "
+fragment UserFields on User { id username name }
+fragment ReviewFields on Review { id body }
+fragment ProductFields on Product { inStock name price shippingEstimate upc weight }
+query Heavy {
+  users {
+    ...UserFields
+    reviews { ...ReviewFields product { ...ProductFields
+      reviews { ...ReviewFields author { ...UserFields
+        reviews { ...ReviewFields product { ...ProductFields } } } } } }
+  }
+  topProducts(first: 5) {
+    ...ProductFields
+    reviews { ...ReviewFields author { ...UserFields
+      reviews { ...ReviewFields product { ...ProductFields } } } }
+  }
+}";
+
+const SMALL: &str = "query Small { topProducts(first: 14) { upc name price weight } }";
+const LARGE: &str =
+    "query Large { topProducts(first: 22000) { upc name price weight description } }";
+const ENTITIES: &str = "query Entities { topProducts(first: 2000) { upc inStock } }";
+
+/// Distinct operations of the cold workload.
+const COLD_OPERATIONS: usize = 1_000;
+
+/// All workloads on the benchmark's own subgraphs.
+pub fn all() -> Vec<Workload> {
+    vec![
+        Workload {
+            name: "heavy",
+            bodies: one(HEAVY),
+            connections: 16,
+        },
+        small(),
+        Workload {
+            name: "large",
+            bodies: one(LARGE),
+            connections: 2,
+        },
+        Workload {
+            name: "entities",
+            bodies: one(ENTITIES),
+            connections: 8,
+        },
+        Workload {
+            name: "cold",
+            bodies: (0..COLD_OPERATIONS).map(cold).collect(),
+            connections: 8,
+        },
+    ]
+}
+
+/// One fetch, 1 KB.
+pub fn small() -> Workload {
+    Workload {
+        name: "small",
+        bodies: one(SMALL),
+        connections: 16,
+    }
+}
+
+fn one(query: &str) -> Vec<Bytes> {
+    vec![graphql_body(query, json!({}))]
+}
+
+/// An operation that differs from every other one in its aliases and in which fields it takes.
+fn cold(index: usize) -> Bytes {
+    let weight = if index % 2 == 0 { "weight" } else { "price" };
+    let stock = if index % 3 == 0 {
+        "inStock"
+    } else {
+        "shippingEstimate"
+    };
+    let query = format!(
+        "query Cold{index} {{ topProducts(first: {first}) {{ upc a{index}: name {weight} {stock} \
+         reviews {{ id b{index}: body author {{ id name c{index}: username }} }} }} }}",
+        first = index % 5 + 1,
+    );
+    graphql_body(&query, json!({}))
+}
