@@ -46,7 +46,7 @@ impl System {
         let database = test_database().await;
         let mut system = Self::new(program, database.uri().to_owned());
         system.database = Some(database);
-        system.start_all().await;
+        system.run_all().await;
         system
     }
 
@@ -56,11 +56,12 @@ impl System {
     /// When one does not get ready.
     pub async fn start_on(program: &str, mongo_uri: String) -> Self {
         let mut system = Self::new(program, mongo_uri);
-        system.start_all().await;
+        system.run_all().await;
         system
     }
 
-    fn new(program: &str, mongo_uri: String) -> Self {
+    /// A system on a database of the caller's in which nothing runs yet.
+    pub fn new(program: &str, mongo_uri: String) -> Self {
         Self {
             program: program.into(),
             mongo_uri,
@@ -72,15 +73,15 @@ impl System {
         }
     }
 
-    async fn start_all(&mut self) {
-        let (posts, comments) = tokio::join!(
-            self.instance(Service::Posts, &[]),
-            self.instance(Service::Comments, &[])
-        );
-        self.keep(Service::Posts, posts);
-        self.keep(Service::Comments, comments);
-        self.run(Service::Gateway).await;
-        for service in [Service::Posts, Service::Comments] {
+    /// Starts every service that does not run and waits until all are ready.
+    pub async fn run_all(&mut self) {
+        // The gateway last: it is told the ports of the others.
+        for service in [Service::Posts, Service::Comments, Service::Gateway] {
+            if !self.instances.contains_key(service.name()) {
+                self.run_with(service, &[]).await;
+            }
+        }
+        for service in [Service::Posts, Service::Comments, Service::Gateway] {
             self.ready(service).await;
         }
         self.graphql = Graphql::new(self.instances["gateway"].process.url("/graphql"));
@@ -144,6 +145,18 @@ impl System {
     /// Waits until a service has logged a text.
     pub async fn logged(&mut self, service: Service, text: &str) {
         self.running(service).logged(text).await;
+    }
+
+    /// The value of a service's metric; the first one of this name, whatever its labels.
+    ///
+    /// # Panics
+    /// When the service has no such metric.
+    pub async fn metric(&self, service: Service, name: &str) -> f64 {
+        let url = self.instances[service.name()].process.url("/metrics");
+        let text = reqwest::get(url).await.expect("an answer").text().await.expect("the whole answer");
+        let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
+        let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+        value.unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
     }
 
     /// Stops a service where it stands: its sockets stay open and answer nothing.
@@ -221,6 +234,11 @@ impl System {
 }
 
 impl Instance {
+    /// Its own GraphQL endpoint.
+    pub fn graphql(&self) -> Graphql {
+        Graphql::new(self.process.url("/graphql"))
+    }
+
     /// Its process.
     pub fn process(&mut self) -> &mut ServiceProcess {
         &mut self.process

@@ -2,12 +2,15 @@
 //! when its parts are killed.
 
 mod bad_input;
+mod failover;
 mod flow;
 mod kills;
 mod live;
 mod outage;
+mod projection_faults;
 mod stack;
 mod tutorial;
+mod writer;
 
 /// The stack and, called by their names, its services.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_e2e");

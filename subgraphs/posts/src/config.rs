@@ -12,6 +12,10 @@ pub struct Config {
     /// Seconds that the comments shown with a post may be behind before `/health/ready` fails.
     #[arg(long, env = "READY_LAG_SECONDS_MAX", default_value_t = 30)]
     pub ready_lag_seconds_max: u64,
+    /// Seconds that the instance which keeps the comments of the posts may be silent before
+    /// another one takes over.
+    #[arg(long, env = "PROJECTION_LEASE_SECONDS", default_value_t = 10)]
+    pub projection_lease_seconds: u64,
     /// What every binary has.
     #[command(flatten)]
     pub service: service::Settings,

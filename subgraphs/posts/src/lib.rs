@@ -70,6 +70,7 @@ pub async fn run(
         CommentProjection::new(&database),
         ProjectorSettings {
             ready_lag_max: Duration::from_secs(config.ready_lag_seconds_max),
+            lease: Duration::from_secs(config.projection_lease_seconds),
             ..ProjectorSettings::default()
         },
         metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments")),
