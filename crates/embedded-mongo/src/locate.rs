@@ -11,19 +11,22 @@ use crate::download;
 /// # Errors
 /// [`Error::NoMongod`] names the ways out.
 pub fn locate() -> Result<PathBuf, Error> {
-    if let Some(path) = std::env::var_os("MONGOD").map(PathBuf::from) {
-        return if path.is_file() {
-            Ok(path)
-        } else {
-            Err(Error::NoMongod {
-                reason: format!("MONGOD={} is not a file", path.display()),
-            })
-        };
+    if let Some(path) = std::env::var_os("MONGOD") {
+        return named(path.into());
     }
     if let Some(path) = on_path("mongod") {
         return Ok(path);
     }
     download::cached_or_fetched(&cache_folder())
+}
+
+fn named(path: PathBuf) -> Result<PathBuf, Error> {
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Error::NoMongod {
+        reason: format!("MONGOD={} is not a file", path.display()),
+    })
 }
 
 /// The first file of this name in a folder of PATH.
@@ -46,4 +49,25 @@ pub(crate) fn cache_folder() -> PathBuf {
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .unwrap_or_else(std::env::temp_dir)
         .join(Path::new("rejoinder"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mongod_that_is_not_there_is_an_error_that_names_the_ways_out() {
+        let error = named("/nowhere/mongod".into())
+            .expect_err("no such file")
+            .to_string();
+        for words in [
+            "/nowhere/mongod",
+            "PATH",
+            "MONGOD",
+            "MONGO_URI",
+            "docker compose",
+        ] {
+            assert!(error.contains(words), "{words}: {error}");
+        }
+    }
 }

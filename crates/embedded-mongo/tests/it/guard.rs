@@ -1,77 +1,140 @@
-//! No mongod outlives its owner, and the shared one outlives none but its last user.
+//! No mongod outlives its owner; the shared one outlives the first of its users, and not the last.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use embedded_mongo::{Options, ReplicaSet};
-use mongodb::bson::doc;
+use embedded_mongo::{Options, ReplicaSet, locate, test_database};
+use mongodb::bson::{Document, doc};
 
-/// Set in the process that plays the owner.
+/// Set in a process that plays an owner.
 const ROLE: &str = "EMBEDDED_MONGO_TEST_OWNER";
 
 #[tokio::test]
 async fn a_mongod_whose_owner_is_killed_ends_and_leaves_no_data() {
     if std::env::var_os(ROLE).is_some() {
-        return own_a_replica_set().await;
+        let set = ReplicaSet::start(Options::default()).await.expect("a node");
+        let command = async |command| set.admin_command(0, command).await.expect("an answer");
+        tell_and_wait(
+            command(doc! { "serverStatus": 1 }).await,
+            command(doc! { "getCmdLineOpts": 1 }).await,
+        )
+        .await;
     }
-    let mut owner = owner("guard::a_mongod_whose_owner_is_killed_ends_and_leaves_no_data");
-    let (pid, folder) = what_it_owns(&mut owner);
-    assert!(is_running(&pid));
+    let cache = tempfile::tempdir().expect("a folder");
+    let mut owner = Owner::start(
+        "guard::a_mongod_whose_owner_is_killed_ends_and_leaves_no_data",
+        cache.path(),
+    );
+    assert!(is_running(&owner.mongod));
 
-    owner.kill().expect("SIGKILL");
-    owner.wait().expect("the owner's end");
+    owner.kill();
 
-    wait_until("mongod has ended", || !is_running(&pid));
-    wait_until("its data is gone", || !Path::new(&folder).exists());
+    wait_until("mongod has ended", || !is_running(&owner.mongod));
+    wait_until("its data is gone", || !Path::new(&owner.data).exists());
 }
 
-/// Starts a replica set, tells its process id and data folder, and waits to be killed.
-async fn own_a_replica_set() {
-    let set = ReplicaSet::start(Options::default()).await.expect("a node");
-    let status = set
-        .admin_command(0, doc! { "serverStatus": 1 })
-        .await
-        .expect("the status");
-    let options = set
-        .admin_command(0, doc! { "getCmdLineOpts": 1 })
-        .await
-        .expect("the options");
+#[tokio::test]
+async fn the_shared_mongod_ends_after_the_last_of_its_users() {
+    if std::env::var_os(ROLE).is_some() {
+        let test = test_database().await;
+        let admin = test.client().database("admin");
+        let command =
+            async |command: Document| admin.run_command(command).await.expect("an answer");
+        tell_and_wait(
+            command(doc! { "serverStatus": 1 }).await,
+            command(doc! { "getCmdLineOpts": 1 }).await,
+        )
+        .await;
+    }
+    let cache = tempfile::tempdir().expect("a folder");
+    let start = || {
+        Owner::start(
+            "guard::the_shared_mongod_ends_after_the_last_of_its_users",
+            cache.path(),
+        )
+    };
+    let (mut first, mut second) = (start(), start());
+    assert_eq!(
+        first.mongod, second.mongod,
+        "the second user joins the first one's server"
+    );
+
+    first.kill();
+    let mut third = start();
+    assert_eq!(
+        third.mongod, second.mongod,
+        "the server stays for the others"
+    );
+
+    second.kill();
+    third.kill();
+    wait_until("mongod has ended", || !is_running(&first.mongod));
+    wait_until("its data is gone", || !Path::new(&first.data).exists());
+}
+
+/// A process that owns or uses a mongod.
+struct Owner {
+    process: Child,
+    /// The process id of its mongod.
+    mongod: String,
+    /// The folder of its mongod's data.
+    data: String,
+}
+
+impl Owner {
+    /// Runs the named test of this binary in the owner's role, with a cache of its own.
+    fn start(test: &str, cache: &Path) -> Self {
+        let mut process = Command::new(std::env::current_exe().expect("this program"))
+            .args([test, "--exact", "--nocapture"])
+            .env(ROLE, "1")
+            .env("XDG_CACHE_HOME", cache)
+            .env("MONGOD", locate().expect("a mongod"))
+            .env_remove("MONGO_URI")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("an owner");
+        let output = BufReader::new(process.stdout.take().expect("a pipe"));
+        let mut lines = output.lines().map(|line| line.expect("a line"));
+        let line = lines
+            .find(|line| line.starts_with("owns "))
+            .expect("the owner's word");
+        let mut words = line.split(' ').skip(1).map(str::to_owned);
+        let (mongod, data) = (
+            words.next().expect("a process id"),
+            words.next().expect("a folder"),
+        );
+        Self {
+            process,
+            mongod,
+            data,
+        }
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().expect("SIGKILL");
+        self.process.wait().expect("its end");
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // A failed test must not leave it behind; one that has ended already is fine.
+        let _ = self.process.kill();
+    }
+}
+
+/// In the owner's role: tells mongod's process id and data folder, and waits to be killed.
+async fn tell_and_wait(status: Document, options: Document) {
     let parsed = options.get_document("parsed").expect("the parsed options");
-    let folder = parsed
+    let data = parsed
         .get_document("storage")
         .expect("storage")
         .get_str("dbPath")
         .expect("a folder");
-    println!(
-        "\nowns {} {folder}",
-        status.get("pid").expect("a process id")
-    );
+    println!("\nowns {} {data}", status.get("pid").expect("a process id"));
     std::future::pending().await
-}
-
-fn owner(test: &str) -> Child {
-    Command::new(std::env::current_exe().expect("this program"))
-        .args([test, "--exact", "--nocapture"])
-        .env(ROLE, "1")
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("an owner")
-}
-
-fn what_it_owns(owner: &mut Child) -> (String, String) {
-    let output = BufReader::new(owner.stdout.take().expect("a pipe"));
-    let lines = output.lines().map(|line| line.expect("a line"));
-    let line = lines
-        .into_iter()
-        .find(|line| line.starts_with("owns "))
-        .expect("the owner's word");
-    let mut words = line.split(' ').skip(1).map(str::to_owned);
-    (
-        words.next().expect("a process id"),
-        words.next().expect("a folder"),
-    )
 }
 
 fn is_running(pid: &str) -> bool {
