@@ -37,7 +37,10 @@ impl Run<'_> {
 
     /// Takes in a subscription's event as the answer of its first step.
     pub fn absorb_event(&mut self, step: &Step, payload: Bytes) {
-        let request = Request { body: Bytes::new(), entities: Vec::new() };
+        let request = Request {
+            body: Bytes::new(),
+            entities: Vec::new(),
+        };
         if let Err(failure) = self.absorb_body(step, &request, 200, payload) {
             self.fetch_failed(step, &request, &failure);
         }
@@ -73,7 +76,9 @@ impl Run<'_> {
     }
 
     fn absorb_data(&mut self, step: &Step, request: &Request, response: &SubgraphResponse) {
-        let Value::Object(data) = response.data else { return };
+        let Value::Object(data) = response.data else {
+            return;
+        };
         let types = &self.graph.types;
         match &step.merge {
             Merge::Root { renames } => {
@@ -82,8 +87,7 @@ impl Run<'_> {
             }
             Merge::Reentry { path, renames } => {
                 merge::rename(&mut self.store, response.data, renames);
-                let targets =
-                    merge::objects_at(&mut self.store, Value::Object(self.root), path);
+                let targets = merge::objects_at(&mut self.store, Value::Object(self.root), path);
                 for target in targets {
                     let copy = merge::deep_copy(&mut self.store, response.data);
                     if let Value::Object(copy) = copy {
@@ -93,8 +97,10 @@ impl Run<'_> {
             }
             Merge::Entities(fetches) => {
                 for (index, fetch) in fetches.iter().enumerate() {
-                    let entities =
-                        self.store.get(data, fetch.key, index).unwrap_or(Value::Null);
+                    let entities = self
+                        .store
+                        .get(data, fetch.key, index)
+                        .unwrap_or(Value::Null);
                     merge::rename(&mut self.store, entities, &fetch.renames);
                     self.absorb_entities(fetch, &request.entities[index], entities);
                 }
@@ -108,15 +114,24 @@ impl Run<'_> {
         awaited: &[super::request::Awaited],
         entities: Value,
     ) {
-        let Value::List(entities) = entities else { return };
+        let Value::List(entities) = entities else {
+            return;
+        };
         // Entities handed out before, by target (one for all where those may share) and number.
         let mut given: FxHashMap<(usize, usize), Value> = FxHashMap::default();
         let mut first_target: FxHashMap<usize, usize> = FxHashMap::default();
         for awaited in awaited {
             let original = self.store.entry(entities, awaited.entity);
-            let target = if fetch.shares_across_targets { 0 } else { awaited.target };
+            let target = if fetch.shares_across_targets {
+                0
+            } else {
+                awaited.target
+            };
             let may_share = fetch.targets[awaited.target].may_share;
-            let known = given.get(&(target, awaited.entity)).copied().filter(|_| may_share);
+            let known = given
+                .get(&(target, awaited.entity))
+                .copied()
+                .filter(|_| may_share);
             let entity = match known {
                 Some(entity) => entity,
                 // The first to get it gets it as it was read; others, copies of that state.
@@ -166,13 +181,19 @@ impl Run<'_> {
                 for place in &mut places {
                     place.extend(rest(path));
                 }
-                if places.is_empty() { vec![Vec::new()] } else { places }
+                if places.is_empty() {
+                    vec![Vec::new()]
+                } else {
+                    places
+                }
             }
             Merge::Entities(fetches) => {
                 let (field, entity, below) = match path {
-                    [SubgraphPathItem::Name(field), SubgraphPathItem::Index(entity), below @ ..] => {
-                        (Some(field), Some(*entity), below)
-                    }
+                    [
+                        SubgraphPathItem::Name(field),
+                        SubgraphPathItem::Index(entity),
+                        below @ ..,
+                    ] => (Some(field), Some(*entity), below),
                     [SubgraphPathItem::Name(field), ..] => (Some(field), None, &[][..]),
                     _ => (None, None, &[][..]),
                 };
@@ -195,7 +216,11 @@ impl Run<'_> {
                 for path in &mut paths {
                     path.extend(rest(below));
                 }
-                if paths.is_empty() { vec![Vec::new()] } else { paths }
+                if paths.is_empty() {
+                    vec![Vec::new()]
+                } else {
+                    paths
+                }
             }
         }
     }
@@ -216,7 +241,9 @@ impl Run<'_> {
             let key = keys.iter().position(|key| **key == *name)?;
             Some(PathItem::Key(crate::prepare::plan::Key(key as u32)))
         };
-        rename.or_else(known).unwrap_or_else(|| PathItem::Name(name.to_owned()))
+        rename
+            .or_else(known)
+            .unwrap_or_else(|| PathItem::Name(name.to_owned()))
     }
 
     /// Every place of the objects at a path, up to a limit.
@@ -238,12 +265,49 @@ impl Run<'_> {
         places: &mut Vec<Vec<PathItem>>,
     ) {
         let root = Value::Object(self.root);
-        merge::places_at(&self.store, root, path, &mut Vec::new(), &mut |place, found| {
-            if found == object && !places.iter().any(|other| other == place) {
-                places.push(place.to_vec());
+        merge::places_at(
+            &self.store,
+            root,
+            path,
+            &mut Vec::new(),
+            &mut |place, found| {
+                if found == object && !places.iter().any(|other| other == place) {
+                    places.push(place.to_vec());
+                }
+                places.len() < PLACES_OF_A_FAILURE_MAX
+            },
+        );
+    }
+
+    /// The places of the fields that `fetch` would have brought to the objects at `places`.
+    fn with_fields(
+        &self,
+        step: &Step,
+        fetch: &EntityFetch,
+        places: &[Vec<PathItem>],
+    ) -> Vec<Vec<PathItem>> {
+        let shapes = &self.prepared.plan.shapes;
+        let field = shapes[step.shape.0 as usize]
+            .fields
+            .iter()
+            .find(|it| it.key == fetch.key);
+        let Some(shape) = field.and_then(|field| field.shape) else {
+            return places.to_vec();
+        };
+        let mut all = Vec::new();
+        for place in places {
+            for field in shapes[shape.0 as usize]
+                .fields
+                .iter()
+                .filter(|it| !it.is_typename)
+            {
+                let rename = fetch.renames.iter().find(|rename| rename.from == field.key);
+                let key = rename.map_or(field.key, |rename| rename.to);
+                all.push(place.iter().cloned().chain([PathItem::Key(key)]).collect());
             }
-            places.len() < PLACES_OF_A_FAILURE_MAX
-        });
+        }
+        all.truncate(PLACES_OF_A_FAILURE_MAX);
+        all
     }
 
     /// Tells that a whole request failed, at the places that it leaves without a value.
@@ -251,21 +315,25 @@ impl Run<'_> {
         let subgraph = self.graph.subgraph(step.subgraph);
         tracing::warn!(subgraph.name, subgraph.url, error = %failure, "a subgraph request failed");
         let places = match &step.merge {
-            Merge::Root { .. } => {
-                step.root_keys.iter().map(|key| vec![PathItem::Key(*key)]).collect()
-            }
+            Merge::Root { .. } => step
+                .root_keys
+                .iter()
+                .map(|key| vec![PathItem::Key(*key)])
+                .collect(),
             Merge::Reentry { path, .. } => self.places(path),
             Merge::Entities(fetches) => {
-                let mut places = Vec::new();
+                let mut all = Vec::new();
                 for (fetch, awaited) in fetches.iter().zip(&request.entities) {
+                    let mut places = Vec::new();
                     for awaited in awaited {
                         if places.len() < PLACES_OF_A_FAILURE_MAX {
                             let path = &fetch.targets[awaited.target].path;
                             self.places_of(path, awaited.object, &mut places);
                         }
                     }
+                    all.extend(self.with_fields(step, fetch, &places));
                 }
-                places
+                all
             }
         };
         for place in places {

@@ -160,7 +160,12 @@ impl SubgraphError {
 }
 
 /// A whole request that failed, as clients see it at one place.
-pub fn fetch_failed(graph: &Graph, service: &str, failure: &Failure, path: Vec<PathItem>) -> FieldError {
+pub fn fetch_failed(
+    graph: &Graph,
+    service: &str,
+    failure: &Failure,
+    path: Vec<PathItem>,
+) -> FieldError {
     let message = if graph.settings.mask_subgraph_errors {
         format!("subgraph \"{service}\" gave no answer")
     } else {

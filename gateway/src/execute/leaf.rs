@@ -39,7 +39,8 @@ pub fn check(kind: &LeafKind, text: &[u8]) -> Leaf {
 }
 
 fn is_integer(text: &[u8]) -> bool {
-    text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-')
+    text.iter()
+        .all(|byte| byte.is_ascii_digit() || *byte == b'-')
 }
 
 fn is_int32(text: &[u8]) -> bool {
@@ -47,7 +48,9 @@ fn is_int32(text: &[u8]) -> bool {
     if text.len() <= 9 && text.iter().all(u8::is_ascii_digit) {
         return true;
     }
-    let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i32>().ok());
+    let parsed = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse::<i32>().ok());
     parsed.is_some()
 }
 

@@ -14,7 +14,13 @@ pub fn objects_at(store: &mut Store, from: Value, path: &[PathSegment]) -> Vec<O
     found
 }
 
-fn collect(store: &mut Store, value: Value, path: &[PathSegment], mark: u32, found: &mut Vec<ObjectId>) {
+fn collect(
+    store: &mut Store,
+    value: Value,
+    path: &[PathSegment],
+    mark: u32,
+    found: &mut Vec<ObjectId>,
+) {
     match value {
         Value::List(list) => {
             for index in 0..store.list_len(list) {
@@ -138,8 +144,12 @@ fn merged(store: &mut Store, types: &TypeTable, old: Value, new: Value) -> Value
             if store.list_len(target) == store.list_len(source) =>
         {
             for index in 0..store.list_len(target) {
-                let value =
-                    merged(store, types, store.entry(target, index), store.entry(source, index));
+                let value = merged(
+                    store,
+                    types,
+                    store.entry(target, index),
+                    store.entry(source, index),
+                );
                 store.set_entry(target, index, value);
             }
             old

@@ -94,7 +94,10 @@ impl<'a> Run<'a> {
         let steps = &self.prepared.plan.steps;
         let mut waits: Vec<usize> = steps.iter().map(|step| step.waits_for).collect();
         // Kept so that the earliest step is taken first.
-        let mut ready: Vec<usize> = (0..steps.len()).rev().filter(|step| waits[*step] == 0).collect();
+        let mut ready: Vec<usize> = (0..steps.len())
+            .rev()
+            .filter(|step| waits[*step] == 0)
+            .collect();
         if let Some(payload) = event
             && let Some(first) = ready.pop()
         {
@@ -110,7 +113,9 @@ impl<'a> Run<'a> {
                     None => done(step, &mut waits, &mut ready),
                 }
             }
-            let Some((step, request, answer)) = in_flight.next().await else { break };
+            let Some((step, request, answer)) = in_flight.next().await else {
+                break;
+            };
             self.absorb(step, &request, answer);
             done(step, &mut waits, &mut ready);
         }
@@ -119,12 +124,10 @@ impl<'a> Run<'a> {
     fn respond(self) -> GraphqlResponse {
         let introspection = match &self.prepared.introspection {
             None => Vec::new(),
-            Some(introspection) => {
-                match introspection.answer(self.graph, self.variables.json()) {
-                    Ok(answer) => answer,
-                    Err(refusal) => return refusal.into_response(),
-                }
-            }
+            Some(introspection) => match introspection.answer(self.graph, self.variables.json()) {
+                Ok(answer) => answer,
+                Err(refusal) => return refusal.into_response(),
+            },
         };
         let mut store = self.store;
         let mut out = Vec::with_capacity(store.source_bytes() + 64);
@@ -141,14 +144,16 @@ impl<'a> Run<'a> {
             epoch: 1,
         };
         renderer.data(self.root);
-        let Renderer { mut out, errors, .. } = renderer;
+        let Renderer {
+            mut out, errors, ..
+        } = renderer;
         if !errors.is_empty() {
             let mut text = String::from(",\"errors\":[");
             for (index, error) in errors.iter().enumerate() {
                 if index > 0 {
                     text.push(',');
                 }
-                error.write(&self.prepared.plan.keys, &mut text);
+                error.write(&self.prepared.plan.client_keys, &mut text);
             }
             text.push(']');
             out.extend_from_slice(text.as_bytes());
@@ -182,7 +187,8 @@ async fn send<'s>(
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
     let rules = &graph.settings.header_rules;
     let headers = rules.request(subgraph.name(), &client.headers);
-    let answer =
-        subgraph.send(&request.body, &headers, step.is_mutation, !rules.is_empty()).await;
+    let answer = subgraph
+        .send(&request.body, &headers, step.is_mutation, !rules.is_empty())
+        .await;
     (step, request, answer)
 }

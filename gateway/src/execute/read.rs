@@ -101,7 +101,12 @@ impl Reader<'_> {
     }
 
     /// A value that should hold objects.
-    fn value(&mut self, cursor: &mut Cursor<'_>, shape: ShapeId, lists: usize) -> Result<Value, Malformed> {
+    fn value(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        shape: ShapeId,
+        lists: usize,
+    ) -> Result<Value, Malformed> {
         match cursor.peek() {
             b'{' => self.object(cursor, shape).map(Value::Object),
             b'[' if lists < NESTED_LISTS_MAX => self.list(cursor, shape, lists + 1),
@@ -114,10 +119,19 @@ impl Reader<'_> {
     fn leaf(&mut self, cursor: &mut Cursor<'_>) -> Result<Value, Malformed> {
         let is_null = cursor.peek() == b'n';
         let range = cursor.value()?;
-        Ok(if is_null { Value::Null } else { Value::Leaf(Store::text(self.source, range)) })
+        Ok(if is_null {
+            Value::Null
+        } else {
+            Value::Leaf(Store::text(self.source, range))
+        })
     }
 
-    fn list(&mut self, cursor: &mut Cursor<'_>, shape: ShapeId, lists: usize) -> Result<Value, Malformed> {
+    fn list(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        shape: ShapeId,
+        lists: usize,
+    ) -> Result<Value, Malformed> {
         cursor.expect(b'[')?;
         let base = self.values.len();
         if !cursor.eat(b']') {
@@ -134,7 +148,11 @@ impl Reader<'_> {
         Ok(Value::List(list))
     }
 
-    fn object(&mut self, cursor: &mut Cursor<'_>, shape_id: ShapeId) -> Result<ObjectId, Malformed> {
+    fn object(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        shape_id: ShapeId,
+    ) -> Result<ObjectId, Malformed> {
         let plan = self.plan;
         let shape = &plan.shapes[shape_id.0 as usize];
         cursor.peek();
@@ -153,7 +171,10 @@ impl Reader<'_> {
                             Some(shape) => self.value(cursor, shape, 0)?,
                             None => self.leaf(cursor)?,
                         };
-                        self.fields.push(Field { key: field.key, value });
+                        self.fields.push(Field {
+                            key: field.key,
+                            value,
+                        });
                     }
                 }
                 if !cursor.eat(b',') {

@@ -74,18 +74,27 @@ impl Renderer<'_> {
     /// Writes `data`: the root object, or null.
     pub fn data(&mut self, root: ObjectId) {
         let start = self.out.len();
-        let place = Place { above: None, item: Step::Root };
+        let place = Place {
+            above: None,
+            item: Step::Root,
+        };
         if self.object(root, SelectionId(0), &place).is_err() {
             self.take_back(start);
             self.out.extend_from_slice(b"null");
         }
     }
 
-    fn object(&mut self, object: ObjectId, id: SelectionId, place: &Place<'_>) -> Result<(), Propagated> {
+    fn object(
+        &mut self,
+        object: ObjectId,
+        id: SelectionId,
+        place: &Place<'_>,
+    ) -> Result<(), Propagated> {
         let rendered = self.store.rendered(object);
         if rendered.selection == id && rendered.epoch == self.epoch {
             let start = rendered.start as usize;
-            self.out.extend_from_within(start..start + rendered.length as usize);
+            self.out
+                .extend_from_within(start..start + rendered.length as usize);
             return Ok(());
         }
         let projection = self.projection;
@@ -102,18 +111,24 @@ impl Renderer<'_> {
                 self.out.push(b',');
             }
             self.out.extend_from_slice(&field.key_json);
-            let place = Place { above: Some(place), item: Step::Key(field.key) };
+            let place = Place {
+                above: Some(place),
+                item: Step::Key(field.key),
+            };
             self.field(object, index, field, type_id, &place)?;
         }
         self.out.push(b'}');
         // What an error was found in is written again at each place, for its path to be told.
         if self.errors.len() == errors_before {
-            self.store.set_rendered(object, Rendered {
-                selection: id,
-                epoch: self.epoch,
-                start: start as u32,
-                length: (self.out.len() - start) as u32,
-            });
+            self.store.set_rendered(
+                object,
+                Rendered {
+                    selection: id,
+                    epoch: self.epoch,
+                    start: start as u32,
+                    length: (self.out.len() - start) as u32,
+                },
+            );
         }
         Ok(())
     }
@@ -124,7 +139,9 @@ impl Renderer<'_> {
         selection: &'s Selection,
         place: &Place<'_>,
     ) -> Result<(TypeId, &'s [ProjectedField]), Propagated> {
-        let type_id = selection.only_type.unwrap_or_else(|| self.store.type_id(object));
+        let type_id = selection
+            .only_type
+            .unwrap_or_else(|| self.store.type_id(object));
         let found = match &*selection.lists_by_type {
             [(only, list)] if *only == type_id => Some(*list),
             lists => lists
@@ -141,7 +158,11 @@ impl Renderer<'_> {
         {
             return Ok((type_id, only));
         }
-        self.error(Code::InvalidValue, "the object's type is not one that clients can see", place);
+        self.error(
+            Code::InvalidValue,
+            "the object's type is not one that clients can see",
+            place,
+        );
         Err(Propagated)
     }
 
@@ -149,7 +170,8 @@ impl Renderer<'_> {
     fn applies(&self, field: &ProjectedField) -> bool {
         field.conditions.is_empty()
             || field.conditions.iter().any(|all| {
-                all.iter().all(|condition| self.variables.satisfies(*condition))
+                all.iter()
+                    .all(|condition| self.variables.satisfies(*condition))
             })
     }
 
@@ -163,7 +185,11 @@ impl Renderer<'_> {
     ) -> Result<(), Propagated> {
         match &field.value {
             ProjectedValue::Typename if type_id == TypeId::UNKNOWN => {
-                self.error(Code::InvalidValue, "the object does not tell its type", place);
+                self.error(
+                    Code::InvalidValue,
+                    "the object does not tell its type",
+                    place,
+                );
                 Err(Propagated)
             }
             ProjectedValue::Typename => {
@@ -172,14 +198,19 @@ impl Renderer<'_> {
             }
             ProjectedValue::Introspection => {
                 let key = self.keys.get(field.key.0 as usize);
-                let answer = self.introspection.iter().find(|(name, _)| {
-                    key.is_some_and(|key| **key == **name)
-                });
-                self.out.extend_from_slice(answer.map_or(b"null", |(_, json)| json));
+                let answer = self
+                    .introspection
+                    .iter()
+                    .find(|(name, _)| key.is_some_and(|key| **key == **name));
+                self.out
+                    .extend_from_slice(answer.map_or(b"null", |(_, json)| json));
                 Ok(())
             }
             ProjectedValue::Leaf(_) | ProjectedValue::Object(_) => {
-                let value = self.store.get(object, field.key, index).unwrap_or(Value::Null);
+                let value = self
+                    .store
+                    .get(object, field.key, index)
+                    .unwrap_or(Value::Null);
                 self.complete(value, &field.nullability, field, place)
             }
         }
@@ -248,7 +279,10 @@ impl Renderer<'_> {
             if index > 0 {
                 self.out.push(b',');
             }
-            let place = Place { above: Some(place), item: Step::Index(index) };
+            let place = Place {
+                above: Some(place),
+                item: Step::Index(index),
+            };
             self.complete(self.store.entry(list, index), item, field, &place)?;
         }
         self.out.push(b']');
@@ -314,7 +348,10 @@ impl Renderer<'_> {
         self.out.push(b'[');
         if !cursor.eat(b']') {
             for index in 0.. {
-                let place = Place { above: Some(place), item: Step::Index(index) };
+                let place = Place {
+                    above: Some(place),
+                    item: Step::Index(index),
+                };
                 cursor.peek();
                 let before = cursor.position();
                 let start = self.out.len();
@@ -345,7 +382,10 @@ impl Renderer<'_> {
     }
 
     fn misshapen(&mut self, field: &ProjectedField, place: &Place<'_>) -> Result<(), Propagated> {
-        let message = format!("the subgraph's value of field \"{}\" is not of its type", field.name);
+        let message = format!(
+            "the subgraph's value of field \"{}\" is not of its type",
+            field.name
+        );
         self.error(Code::InvalidValue, message, place);
         Err(Propagated)
     }
@@ -360,9 +400,15 @@ impl Renderer<'_> {
         self.error(Code::InvalidValue, message, place);
     }
 
-    fn error(&mut self, code: Code, message: impl Into<std::borrow::Cow<'static, str>>, place: &Place<'_>) {
+    fn error(
+        &mut self,
+        code: Code,
+        message: impl Into<std::borrow::Cow<'static, str>>,
+        place: &Place<'_>,
+    ) {
         if self.errors.len() < ERRORS_MAX {
-            self.errors.push(FieldError::new(code, message, place.path()));
+            self.errors
+                .push(FieldError::new(code, message, place.path()));
         }
     }
 

@@ -16,15 +16,21 @@ pub fn write(
     out: &mut Vec<u8>,
 ) -> bool {
     let type_id = store.type_id(object);
-    let overridden = fetch.typename_overrides.iter().find(|(types, _)| types.contains(type_id));
+    let overridden = fetch
+        .typename_overrides
+        .iter()
+        .find(|(types, _)| types.contains(type_id));
     let typename = match overridden {
         Some((_, name)) => Some(&**name),
         None if type_id != TypeId::UNKNOWN => Some(types.name_json(type_id)),
         // An object that does not tell its type is of the one that is required.
-        None => fetch.requires.iter().find_map(|requirement| match requirement {
-            Requirement::Fragment { type_name, .. } => Some(&**type_name),
-            Requirement::Field { .. } => None,
-        }),
+        None => fetch
+            .requires
+            .iter()
+            .find_map(|requirement| match requirement {
+                Requirement::Fragment { type_name, .. } => Some(&**type_name),
+                Requirement::Field { .. } => None,
+            }),
     };
     Writer { store, types }.object(object, typename, &fetch.requires, out)
 }
@@ -63,8 +69,16 @@ impl Writer<'_> {
         let type_id = self.store.type_id(object);
         for (index, requirement) in requires.iter().enumerate() {
             match requirement {
-                Requirement::Field { fallback: Key::TYPENAME, .. } => {}
-                Requirement::Field { source, fallback, name, requires } => {
+                Requirement::Field {
+                    fallback: Key::TYPENAME,
+                    ..
+                } => {}
+                Requirement::Field {
+                    source,
+                    fallback,
+                    name,
+                    requires,
+                } => {
                     let value = self.store.get(object, *source, index);
                     let value = value.or_else(|| self.store.get(object, *fallback, index));
                     let Some(value) = value else { continue };
@@ -77,7 +91,9 @@ impl Writer<'_> {
                         out.truncate(start);
                     }
                 }
-                Requirement::Fragment { types, requires, .. } => {
+                Requirement::Fragment {
+                    types, requires, ..
+                } => {
                     if type_id == TypeId::UNKNOWN || types.contains(type_id) {
                         self.fields(object, requires, out);
                     }
@@ -92,8 +108,7 @@ impl Writer<'_> {
             Value::Leaf(text) => out.extend_from_slice(self.store.bytes(text)),
             Value::Object(object) => {
                 let type_id = self.store.type_id(object);
-                let typename =
-                    (type_id != TypeId::UNKNOWN).then(|| self.types.name_json(type_id));
+                let typename = (type_id != TypeId::UNKNOWN).then(|| self.types.name_json(type_id));
                 return self.object(object, typename, requires, out);
             }
             Value::List(list) => {

@@ -6,8 +6,7 @@ use rustc_hash::FxHashMap;
 use super::{
     Run,
     field_error::Failure,
-    merge,
-    represent,
+    merge, represent,
     store::{ObjectId, Value},
 };
 use crate::prepare::plan::{EntityFetch, Merge, Step};
@@ -33,12 +32,19 @@ pub struct Awaited {
 impl Run<'_> {
     /// The request of `step`; none where its conditions do not hold, or nothing needs it.
     pub fn request(&mut self, step: &Step) -> Option<Request> {
-        if !step.conditions.iter().all(|condition| self.variables.satisfies(*condition)) {
+        if !step
+            .conditions
+            .iter()
+            .all(|condition| self.variables.satisfies(*condition))
+        {
             return None;
         }
         let template = &step.request;
         if let Some(constant) = &template.constant {
-            return Some(Request { body: constant.clone(), entities: Vec::new() });
+            return Some(Request {
+                body: constant.clone(),
+                entities: Vec::new(),
+            });
         }
         let mut body = Vec::with_capacity(template.head.len() + 256);
         body.extend_from_slice(&template.head);
@@ -60,14 +66,28 @@ impl Run<'_> {
                 return None;
             }
             let max = self.graph.settings.limits.representations_max;
-            if entities.iter().flatten().any(|awaited| awaited.entity >= max) {
+            if entities
+                .iter()
+                .flatten()
+                .any(|awaited| awaited.entity >= max)
+            {
                 let failure = Failure::TooManyRepresentations(max);
-                self.fetch_failed(step, &Request { body: Bytes::new(), entities }, &failure);
+                self.fetch_failed(
+                    step,
+                    &Request {
+                        body: Bytes::new(),
+                        entities,
+                    },
+                    &failure,
+                );
                 return None;
             }
         }
         body.extend_from_slice(b"}}");
-        Some(Request { body: Bytes::from(body), entities })
+        Some(Request {
+            body: Bytes::from(body),
+            entities,
+        })
     }
 
     /// Appends a fetch's variable: the representations of its objects, each distinct one once.
@@ -78,7 +98,8 @@ impl Run<'_> {
         let mut awaited = Vec::new();
         let mut entities = 0;
         for (target_index, target) in fetch.targets.iter().enumerate() {
-            let objects = merge::objects_at(&mut self.store, Value::Object(self.root), &target.path);
+            let objects =
+                merge::objects_at(&mut self.store, Value::Object(self.root), &target.path);
             for object in objects {
                 let end = body.len();
                 if entities > 0 {
@@ -90,7 +111,9 @@ impl Run<'_> {
                     continue;
                 }
                 let same = known.entry(hash(&body[start..])).or_default();
-                let entity = same.iter().find(|(_, other)| body[other.clone()] == body[start..]);
+                let entity = same
+                    .iter()
+                    .find(|(_, other)| body[other.clone()] == body[start..]);
                 let entity = match entity {
                     Some((entity, _)) => {
                         let entity = *entity;
@@ -103,7 +126,11 @@ impl Run<'_> {
                         entities - 1
                     }
                 };
-                awaited.push(Awaited { object, target: target_index, entity });
+                awaited.push(Awaited {
+                    object,
+                    target: target_index,
+                    entity,
+                });
             }
         }
         if fetch.variable.is_empty() {

@@ -187,13 +187,20 @@ impl Store {
         let fields = self.fields(object);
         match fields.get(hint) {
             Some(field) if field.key == key => Some(field.value),
-            _ => fields.iter().find(|field| field.key == key).map(|field| field.value),
+            _ => fields
+                .iter()
+                .find(|field| field.key == key)
+                .map(|field| field.value),
         }
     }
 
     /// Puts a value in the place of a field's, or adds the field.
     pub fn set(&mut self, object: ObjectId, key: Key, value: Value) {
-        if let Some(field) = self.fields_mut(object).iter_mut().find(|field| field.key == key) {
+        if let Some(field) = self
+            .fields_mut(object)
+            .iter_mut()
+            .find(|field| field.key == key)
+        {
             field.value = value;
             return;
         }
@@ -205,7 +212,11 @@ impl Store {
 
     /// Lets the field `from` be called `to`.
     pub fn rename(&mut self, object: ObjectId, from: Key, to: Key) {
-        if let Some(field) = self.fields_mut(object).iter_mut().find(|field| field.key == from) {
+        if let Some(field) = self
+            .fields_mut(object)
+            .iter_mut()
+            .find(|field| field.key == from)
+        {
             field.key = to;
         }
     }
@@ -229,7 +240,8 @@ impl Store {
             object.start = start;
         }
         let growth = object.capacity.max(GROWTH);
-        self.fields.extend(std::iter::repeat_n(NOTHING, growth as usize));
+        self.fields
+            .extend(std::iter::repeat_n(NOTHING, growth as usize));
         object.capacity += growth;
     }
 

@@ -12,7 +12,7 @@ use apollo_compiler::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    prepare::{cache::PreparedCache, planner::Planner},
+    prepare::{cache::PreparedCache, planner::Planner, resume::ResumableFields},
     settings::Settings,
     subgraphs::Subgraph,
 };
@@ -48,6 +48,8 @@ pub struct Graph {
     pub(crate) types: TypeTable,
     pub(crate) planner: Planner,
     pub(crate) subgraphs: Vec<Subgraph>,
+    /// Subscription fields that can continue where they were.
+    pub(crate) resumable: ResumableFields,
     pub(crate) prepared: PreparedCache,
     /// A permit for each operation being prepared.
     pub(crate) preparing: Arc<Semaphore>,
@@ -70,6 +72,7 @@ impl Graph {
             types: TypeTable::new(&supergraph, &api),
             implementers: api.implementers_map(),
             planner: Planner::new(sdl)?,
+            resumable: ResumableFields::of(&supergraph),
             prepared: PreparedCache::new(settings.prepared_operations_max),
             preparing: Arc::new(Semaphore::new(
                 std::thread::available_parallelism().map_or(1, usize::from),

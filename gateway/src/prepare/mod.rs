@@ -1,34 +1,33 @@
 //! Text -> parsed, checked, planned, projected; kept in one cache.
 
+mod build;
 pub mod cache;
 mod compile;
+mod conflicts;
 mod introspection;
 mod limits;
 pub mod plan;
 pub mod planner;
 pub mod projection;
+pub mod resume;
+mod root_fields;
 mod scan;
 
 use std::sync::Arc;
 
-use apollo_compiler::{
-    Node,
-    ast::{self, VariableDefinition},
-    executable::OperationType,
-    parser::Parser,
-    validation::DiagnosticList,
-};
+use apollo_compiler::{Node, ast::VariableDefinition};
 use bytes::Bytes;
 
 use crate::{
-    error::{Code, Location, Message, RequestError},
+    error::{Code, RequestError},
     graph::{Graph, SubgraphIndex},
     variables::Variables,
 };
-use compile::{Names, keys::Keys};
+pub use build::explain;
 use introspection::Introspection;
 use plan::Plan;
 use projection::Projection;
+use resume::Resume;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,15 +83,6 @@ pub struct UpstreamSubscription {
     all_variables: Vec<(Box<[u8]>, usize)>,
 }
 
-/// How a subscription field continues where it was.
-pub struct Resume {
-    /// The operation's text with the cursor as an additional variable, `$_resumeAfter`.
-    pub operation: String,
-    /// Where each event carries its cursor: response keys from `data` downwards. The plan adds
-    /// the field where the client did not ask for it.
-    pub cursor_path: Vec<String>,
-}
-
 impl UpstreamSubscription {
     /// The JSON object of the variables that the subgraph's operation uses.
     pub fn variables(&self, variables: &Variables) -> Bytes {
@@ -144,7 +134,7 @@ pub async fn operation(
         let operation_name = operation_name.map(str::to_owned);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let prepared = Arc::new(build(&graph, &query, operation_name.as_deref())?);
+            let prepared = Arc::new(build::build(&graph, &query, operation_name.as_deref())?);
             graph
                 .prepared
                 .insert(&query, operation_name.as_deref(), Arc::clone(&prepared));
@@ -163,216 +153,4 @@ pub async fn operation(
         }
         Err(_) => Err(too_slow()),
     }
-}
-
-/// The steps from text to [`Prepared`].
-fn build(
-    graph: &Graph,
-    query: &str,
-    operation_name: Option<&str>,
-) -> Result<Prepared, RequestError> {
-    let limits = &graph.settings.limits;
-    scan::check(query, limits)?;
-    let document = Parser::new()
-        .parse_ast(query, "")
-        .map_err(|invalid| refusal(Code::ParseFailed, &invalid.errors))?;
-    limits::check(&document, limits)?;
-    let executable = document
-        .to_executable_validate(&graph.api)
-        .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?;
-    let operation = executable
-        .operations
-        .get(operation_name)
-        .map_err(|error| RequestError::new(Code::OperationResolution, error.message().to_string()))?
-        .clone();
-    let root = RootFields::of(&operation, &executable);
-    if root.introspection && !graph.settings.introspection {
-        return Err(RequestError::new(
-            Code::IntrospectionDisabled,
-            "introspection is switched off",
-        ));
-    }
-
-    let names: Vec<String> = operation
-        .variables
-        .iter()
-        .map(|v| v.name.to_string())
-        .collect();
-    let mut keys = Keys::new(Vec::new());
-    let projection = projection::compile(
-        &graph.api,
-        &graph.types,
-        &executable,
-        &operation,
-        &names,
-        &mut keys,
-        limits.selections_max.saturating_mul(8),
-    )?;
-    let kind = match operation.operation_type {
-        OperationType::Query => OperationKind::Query,
-        OperationType::Mutation => OperationKind::Mutation,
-        OperationType::Subscription => OperationKind::Subscription,
-    };
-    let mut plan = Plan {
-        keys: keys.into_names(),
-        ..Plan::default()
-    };
-    let mut subscription = None;
-    if root.data {
-        let text = if root.introspection || root.typename {
-            without_meta_fields(&document, &operation)
-        } else {
-            query.to_owned()
-        };
-        let name = operation.name.as_ref().map(|name| name.as_str());
-        let planned = graph.planner.plan(&text, name, limits.prepare_timeout)?;
-        let meaning = Names {
-            types: &graph.types,
-            subgraphs: &graph.subgraphs,
-            variables: &names,
-        };
-        plan = compile::compile(&planned.plan, &meaning, plan.keys)?;
-        if kind == OperationKind::Subscription {
-            subscription = Some(upstream(&plan, planned.normal_form, &names)?);
-        }
-    }
-    Ok(Prepared {
-        plan,
-        projection,
-        variables: operation.variables.clone(),
-        kind,
-        name: operation.name.as_ref().map(ToString::to_string),
-        subscription,
-        introspection: root
-            .introspection
-            .then(|| Introspection::new(graph, executable, operation))
-            .transpose()?,
-    })
-}
-
-fn upstream(
-    plan: &Plan,
-    normal_form: String,
-    names: &[String],
-) -> Result<UpstreamSubscription, RequestError> {
-    let first = plan
-        .steps
-        .first()
-        .ok_or_else(|| RequestError::new(Code::PlanFailed, "the subscription has no subgraph"))?;
-    let all = names.iter().enumerate();
-    Ok(UpstreamSubscription {
-        subgraph: first.subgraph,
-        operation: first.request.operation.to_string(),
-        normal_form: normal_form.into(),
-        resume: None,
-        variables: first.request.variables.clone(),
-        all_variables: all
-            .map(|(index, name)| {
-                (
-                    format!("\"{name}\":").into_bytes().into_boxed_slice(),
-                    index,
-                )
-            })
-            .collect(),
-    })
-}
-
-/// Which kinds of fields an operation has at its root.
-#[derive(Default)]
-struct RootFields {
-    data: bool,
-    introspection: bool,
-    typename: bool,
-}
-
-impl RootFields {
-    fn of(
-        operation: &apollo_compiler::executable::Operation,
-        document: &apollo_compiler::ExecutableDocument,
-    ) -> Self {
-        let mut fields = Self::default();
-        for field in operation.root_fields(document) {
-            match field.name.as_str() {
-                "__schema" | "__type" => fields.introspection = true,
-                "__typename" => fields.typename = true,
-                _ => fields.data = true,
-            }
-        }
-        fields
-    }
-}
-
-/// The document as the planner should see it: the gateway answers introspection itself, and knows
-/// the root's type. Such fields are dropped where something else stays, and are a `__typename`
-/// where nothing would.
-fn without_meta_fields(
-    document: &ast::Document,
-    operation: &apollo_compiler::executable::Operation,
-) -> String {
-    let root = operation.object_type();
-    let mut document = document.clone();
-    for definition in &mut document.definitions {
-        match definition {
-            ast::Definition::OperationDefinition(operation) => {
-                drop_meta_fields(&mut operation.make_mut().selection_set, true);
-            }
-            ast::Definition::FragmentDefinition(fragment) => {
-                let is_root = fragment.type_condition == *root;
-                drop_meta_fields(&mut fragment.make_mut().selection_set, is_root);
-            }
-            _ => {}
-        }
-    }
-    document.to_string()
-}
-
-fn drop_meta_fields(selections: &mut Vec<ast::Selection>, is_root: bool) {
-    let is_meta = |selection: &ast::Selection| match selection {
-        ast::Selection::Field(field) => match field.name.as_str() {
-            "__schema" | "__type" => true,
-            "__typename" => is_root,
-            _ => false,
-        },
-        _ => false,
-    };
-    let kept = selections
-        .iter()
-        .filter(|selection| !is_meta(selection))
-        .count();
-    if kept > 0 {
-        selections.retain(|selection| !is_meta(selection));
-    } else if let Some(ast::Selection::Field(field)) = selections.first_mut() {
-        let field = field.make_mut();
-        field.name = apollo_compiler::name!("__typename");
-        field.alias = None;
-        field.arguments.clear();
-        field.selection_set.clear();
-        selections.truncate(1);
-    }
-    for selection in selections {
-        if let ast::Selection::InlineFragment(fragment) = selection {
-            drop_meta_fields(&mut fragment.make_mut().selection_set, is_root);
-        }
-    }
-}
-
-fn refusal(code: Code, diagnostics: &DiagnosticList) -> RequestError {
-    let errors = diagnostics
-        .iter()
-        .map(|diagnostic| {
-            let error = diagnostic.unstable_to_json_compat();
-            Message {
-                message: error.message,
-                locations: error
-                    .locations
-                    .iter()
-                    .map(|at| Location {
-                        line: at.line,
-                        column: at.column,
-                    })
-                    .collect(),
-            }
-        })
-        .collect();
-    RequestError { code, errors }
 }

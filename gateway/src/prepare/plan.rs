@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::conflicts::Aliases;
 use crate::graph::{SubgraphIndex, types::TypeSet};
 
 /// A response key (or a requirement's field name), by its place in [`Plan::keys`].
@@ -17,12 +18,26 @@ impl Key {
 /// All subgraph requests that answer an operation.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// In the order of the planner's tree: every step comes after all that it waits for.
+    /// In the order of the planner's tree.
     pub steps: Vec<Step>,
-    /// Response keys by [`Key`].
+    /// Response keys by [`Key`], as subgraphs know them.
     pub keys: Vec<Box<str>>,
+    /// The same as the client knows them.
+    pub client_keys: Vec<Box<str>>,
     /// Expected objects by [`ShapeId`].
     pub shapes: Vec<Shape>,
+}
+
+impl Plan {
+    /// Fills in the client's keys.
+    pub fn name_aliases(&mut self, aliases: &Aliases) {
+        self.client_keys.clone_from(&self.keys);
+        for (alias, key) in aliases.pairs() {
+            for name in self.client_keys.iter_mut().filter(|name| ***name == *alias.as_str()) {
+                *name = key.as_str().into();
+            }
+        }
+    }
 }
 
 /// One subgraph request.

@@ -13,6 +13,7 @@ use apollo_compiler::{
 
 use super::{
     compile::keys::Keys,
+    conflicts::Aliases,
     plan::{Condition, Key},
 };
 use crate::{
@@ -45,9 +46,9 @@ pub struct Selection {
 /// A field of the answer.
 #[derive(Debug)]
 pub struct ProjectedField {
-    /// Its response key.
+    /// The key by which the data has it.
     pub key: Key,
-    /// `"key":`, ready to be written.
+    /// `"key":` with the client's response key, ready to be written.
     pub key_json: Box<[u8]>,
     /// Any of these must hold, each with all of its conditions; empty for always.
     pub conditions: Vec<Vec<Condition>>,
@@ -112,12 +113,14 @@ impl Nullability {
 
 /// Compiles the operation's selections. `keys` gets their response keys; `fields_max` bounds the
 /// lists that many type conditions in each other can lead to.
+#[expect(clippy::too_many_arguments, reason = "each is a different part of one input")]
 pub fn compile(
     schema: &Schema,
     types: &TypeTable,
     document: &ExecutableDocument,
     operation: &Operation,
     variables: &[String],
+    aliases: &Aliases,
     keys: &mut Keys,
     fields_max: usize,
 ) -> Result<Projection, RequestError> {
@@ -126,6 +129,7 @@ pub fn compile(
         types,
         document,
         variables,
+        aliases,
         keys,
         fields_left: fields_max,
         projection: Projection::default(),
@@ -144,6 +148,7 @@ struct Builder<'a> {
     types: &'a TypeTable,
     document: &'a ExecutableDocument,
     variables: &'a [String],
+    aliases: &'a Aliases,
     keys: &'a mut Keys,
     fields_left: usize,
     projection: Projection,
@@ -376,7 +381,7 @@ impl<'a> Builder<'a> {
             _ => self.value(ty, same, conditions.len() == 1)?,
         };
         Ok(ProjectedField {
-            key: self.keys.intern(key),
+            key: self.keys.intern(self.aliases.key_of(field)),
             key_json: format!("\"{key}\":").into_bytes().into(),
             conditions,
             value,

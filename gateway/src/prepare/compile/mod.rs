@@ -66,6 +66,7 @@ pub fn compile(
     let mut plan = Plan {
         steps,
         keys: compiler.keys.into_names(),
+        client_keys: Vec::new(),
         shapes: compiler.shapes.into_shapes(),
     };
     order::connect(&mut plan, &positions);

@@ -24,7 +24,7 @@ pub fn connect(plan: &mut Plan, positions: &[&[Position]]) {
 
 fn connect_steps(plan: &mut Plan, positions: &[&[Position]]) {
     let mut writers: HashMap<Place, Vec<usize>> = HashMap::new();
-    for (index, step) in plan.steps.iter().enumerate() {
+    for index in 0..plan.steps.len() {
         let mut places = HashSet::new();
         for (base, shape, renames) in written_objects(plan, index) {
             collect_places(plan, shape, &mut base.clone(), renames, &mut places);
@@ -32,20 +32,42 @@ fn connect_steps(plan: &mut Plan, positions: &[&[Position]]) {
         for place in places {
             writers.entry(place).or_default().push(index);
         }
-        debug_assert!(step.waits_for == 0);
     }
+    let is_mutation = |plan: &Plan, index: usize| {
+        plan.steps[index].is_mutation && matches!(plan.steps[index].merge, Merge::Root { .. })
+    };
+    let mut waits: Vec<Vec<usize>> = Vec::with_capacity(plan.steps.len());
+    // The last mutation that each step comes from, itself included.
+    let mut origin: Vec<Option<usize>> = Vec::with_capacity(plan.steps.len());
     for index in 0..plan.steps.len() {
         let earlier: Vec<usize> = (0..index)
             .filter(|other| precedes(positions[*other], positions[index]))
             .collect();
-        let is_barrier =
-            plan.steps[index].is_mutation && matches!(plan.steps[index].merge, Merge::Root { .. });
-        let needed = (!is_barrier).then(|| read_places(&plan.steps[index].merge));
-        let waits = match needed {
-            // Mutations happen strictly in order, each after all that the one before led to.
-            None => earlier,
-            Some(needed) => wait_for(&needed, &writers, &earlier),
-        };
+        if is_mutation(plan, index) {
+            origin.push(Some(index));
+            waits.push(earlier);
+        } else {
+            let needed = read_places(&plan.steps[index].merge);
+            let found = wait_for(&needed, &writers, &earlier);
+            origin.push(found.iter().filter_map(|other| origin[*other]).max());
+            waits.push(found);
+        }
+    }
+    // Mutations happen strictly in order, each after all that the ones before led to: also the
+    // requests for it that the planner has put later.
+    for index in 0..plan.steps.len() {
+        if is_mutation(plan, index) {
+            let led_to = (0..plan.steps.len()).filter(|other| {
+                !is_mutation(plan, *other) && origin[*other].is_some_and(|origin| origin < index)
+            });
+            let more: Vec<usize> = led_to
+                .filter(|other| !waits[index].contains(other))
+                .collect();
+            waits[index].retain(|other| origin[*other].is_none_or(|origin| origin < index));
+            waits[index].extend(more);
+        }
+    }
+    for (index, waits) in waits.into_iter().enumerate() {
         plan.steps[index].waits_for = waits.len();
         for other in waits {
             plan.steps[other].wakes.push(index);

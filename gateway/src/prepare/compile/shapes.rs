@@ -58,16 +58,14 @@ struct Asked<'d> {
     sets: Vec<&'d SelectionSet>,
 }
 
-fn flatten<'d>(
-    items: &'d [SelectionItem],
-    document: &'d Document,
-    fields: &mut Vec<Asked<'d>>,
-) {
+fn flatten<'d>(items: &'d [SelectionItem], document: &'d Document, fields: &mut Vec<Asked<'d>>) {
     for item in items {
         match item {
             SelectionItem::Field(field) => {
                 let response_key = field.selection_identifier();
-                let index = fields.iter().position(|asked| asked.response_key == response_key);
+                let index = fields
+                    .iter()
+                    .position(|asked| asked.response_key == response_key);
                 let index = index.unwrap_or_else(|| {
                     fields.push(Asked {
                         response_key,

@@ -1,0 +1,237 @@
+//! The steps from text to [`Prepared`].
+
+use apollo_compiler::{
+    ExecutableDocument, Node,
+    ast::Document,
+    executable::{Operation, OperationType},
+    parser::Parser,
+    validation::{DiagnosticList, Valid},
+};
+
+use super::{
+    OperationKind, Prepared, UpstreamSubscription,
+    compile::{self, Names, keys::Keys},
+    conflicts::Aliases,
+    introspection::Introspection,
+    limits,
+    plan::Plan,
+    projection::{self, ProjectedValue, Projection},
+    root_fields::{RootFields, drop_own_fields},
+    scan,
+};
+use crate::{
+    error::{Code, Location, Message, RequestError},
+    graph::Graph,
+};
+
+/// The lists of fields that type conditions can lead to, as a multiple of the selections allowed.
+const FIELDS_PER_SELECTION: usize = 8;
+
+/// Reads, checks, plans and projects an operation.
+pub fn build(
+    graph: &Graph,
+    query: &str,
+    operation_name: Option<&str>,
+) -> Result<Prepared, RequestError> {
+    let document = parse(graph, query)?;
+    let (executable, operation) = validate(graph, &document, operation_name)?;
+    let root = RootFields::of(&operation, &executable);
+    if root.introspection && !graph.settings.introspection {
+        let message = "introspection is switched off";
+        return Err(RequestError::new(Code::IntrospectionDisabled, message));
+    }
+    let names: Vec<String> = operation
+        .variables
+        .iter()
+        .map(|it| it.name.to_string())
+        .collect();
+    let aliases = Aliases::of(&executable, &operation);
+    let mut keys = Keys::new(Vec::new());
+    let projection = projection::compile(
+        &graph.api,
+        &graph.types,
+        &executable,
+        &operation,
+        &names,
+        &aliases,
+        &mut keys,
+        graph
+            .settings
+            .limits
+            .selections_max
+            .saturating_mul(FIELDS_PER_SELECTION),
+    )?;
+    let kind = match operation.operation_type {
+        OperationType::Query => OperationKind::Query,
+        OperationType::Mutation => OperationKind::Mutation,
+        OperationType::Subscription => OperationKind::Subscription,
+    };
+    let mut plan = Plan {
+        keys: keys.into_names(),
+        ..Plan::default()
+    };
+    let mut subscription = None;
+    if asks_subgraphs(&projection) {
+        let text = text_for_planner(query, &executable, &operation, &root, &aliases);
+        let name = operation.name.as_ref().map(|name| name.as_str());
+        let planned = graph
+            .planner
+            .plan(&text, name, graph.settings.limits.prepare_timeout)?;
+        let meaning = Names {
+            types: &graph.types,
+            subgraphs: &graph.subgraphs,
+            variables: &names,
+        };
+        plan = compile::compile(&planned.plan, &meaning, plan.keys)?;
+        plan.name_aliases(&aliases);
+        if kind == OperationKind::Subscription {
+            subscription = Some(upstream(graph, &plan, planned.normal_form, &names)?);
+        }
+    }
+    let introspection = root
+        .introspection
+        .then(|| Introspection::new(graph, executable, operation.clone()))
+        .transpose()?;
+    Ok(Prepared {
+        plan,
+        projection,
+        variables: operation.variables.clone(),
+        kind,
+        name: operation.name.as_ref().map(ToString::to_string),
+        subscription,
+        introspection,
+    })
+}
+
+/// The planner's tree for an operation, printed.
+///
+/// # Errors
+/// As [`build`], but for what comes after planning.
+pub fn explain(
+    graph: &Graph,
+    query: &str,
+    operation_name: Option<&str>,
+) -> Result<String, RequestError> {
+    let document = parse(graph, query)?;
+    let (executable, operation) = validate(graph, &document, operation_name)?;
+    let root = RootFields::of(&operation, &executable);
+    let aliases = Aliases::of(&executable, &operation);
+    let text = text_for_planner(query, &executable, &operation, &root, &aliases);
+    let name = operation.name.as_ref().map(|name| name.as_str());
+    let planned = graph
+        .planner
+        .plan(&text, name, graph.settings.limits.prepare_timeout)?;
+    Ok(planned.plan.to_string())
+}
+
+/// What the planner gets: the client's own text, unless something in it is not for the planner.
+fn text_for_planner(
+    query: &str,
+    document: &ExecutableDocument,
+    operation: &Operation,
+    root: &RootFields,
+    aliases: &Aliases,
+) -> String {
+    let has_own_fields = root.introspection || root.typename;
+    if !has_own_fields && aliases.is_empty() {
+        return query.to_owned();
+    }
+    let mut document = aliases.apply(document);
+    if has_own_fields {
+        drop_own_fields(&mut document, operation.object_type());
+    }
+    document.to_string()
+}
+
+fn parse(graph: &Graph, query: &str) -> Result<Document, RequestError> {
+    let limits = &graph.settings.limits;
+    scan::check(query, limits)?;
+    let document = Parser::new()
+        .parse_ast(query, "")
+        .map_err(|invalid| refusal(Code::ParseFailed, &invalid.errors))?;
+    limits::check(&document, limits)?;
+    Ok(document)
+}
+
+fn validate(
+    graph: &Graph,
+    document: &Document,
+    operation_name: Option<&str>,
+) -> Result<(Valid<ExecutableDocument>, Node<Operation>), RequestError> {
+    // In two steps: what does not exist would make the rules complain of what is left without it.
+    let executable = document
+        .to_executable(&graph.api)
+        .and_then(|executable| executable.validate(&graph.api))
+        .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?;
+    let operation = executable
+        .operations
+        .get(operation_name)
+        .map_err(|error| RequestError::new(Code::OperationResolution, error.message().to_string()))?
+        .clone();
+    Ok((executable, operation))
+}
+
+/// Whether any field is left that the gateway cannot answer itself.
+fn asks_subgraphs(projection: &Projection) -> bool {
+    let root = projection.selections.first().into_iter();
+    root.flat_map(|root| root.lists.iter().flatten())
+        .any(|field| {
+            matches!(
+                field.value,
+                ProjectedValue::Leaf(_) | ProjectedValue::Object(_)
+            )
+        })
+}
+
+fn upstream(
+    graph: &Graph,
+    plan: &Plan,
+    normal_form: String,
+    names: &[String],
+) -> Result<UpstreamSubscription, RequestError> {
+    let first = plan
+        .steps
+        .first()
+        .ok_or_else(|| RequestError::new(Code::PlanFailed, "the subscription has no subgraph"))?;
+    let all = names.iter().enumerate();
+    let operation = first.request.operation.to_string();
+    let resume = graph.resumable.resume(&operation);
+    Ok(UpstreamSubscription {
+        subgraph: first.subgraph,
+        operation: resume
+            .as_ref()
+            .map_or(operation, |resume| resume.first.clone()),
+        normal_form: normal_form.into(),
+        resume,
+        variables: first.request.variables.clone(),
+        all_variables: all
+            .map(|(index, name)| {
+                (
+                    format!("\"{name}\":").into_bytes().into_boxed_slice(),
+                    index,
+                )
+            })
+            .collect(),
+    })
+}
+
+fn refusal(code: Code, diagnostics: &DiagnosticList) -> RequestError {
+    let errors = diagnostics
+        .iter()
+        .map(|diagnostic| {
+            let error = diagnostic.unstable_to_json_compat();
+            Message {
+                message: error.message,
+                locations: error
+                    .locations
+                    .iter()
+                    .map(|at| Location {
+                        line: at.line,
+                        column: at.column,
+                    })
+                    .collect(),
+            }
+        })
+        .collect();
+    RequestError { code, errors }
+}

@@ -1,0 +1,138 @@
+//! Response keys that mean different fields in different types.
+//!
+//! `... on Oven { text: name } ... on Pan { text: city }` is valid, but the planner takes what has
+//! one key at one place of the response for one field. Each further meaning of such a key gets an
+//! alias of its own before planning; the projection reads it by that alias and writes the client's.
+
+use std::collections::HashMap;
+
+use apollo_compiler::{
+    ExecutableDocument, Name, Node,
+    ast::Argument,
+    executable::{Field, Operation, Selection, SelectionSet},
+};
+
+/// A response key with the field that it means.
+type Meaning = (Name, Name, Vec<Node<Argument>>);
+
+/// The aliases given to meanings.
+#[derive(Default)]
+pub struct Aliases(HashMap<Meaning, Name>);
+
+impl Aliases {
+    /// Finds what needs an alias.
+    pub fn of(document: &ExecutableDocument, operation: &Operation) -> Self {
+        let mut finder = Finder { document, aliases: Self::default() };
+        finder.place(&[&operation.selection_set]);
+        finder.aliases
+    }
+
+    /// Whether there are none, as nearly always.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The key by which the field is asked of subgraphs.
+    pub fn key_of<'f>(&'f self, field: &'f Field) -> &'f Name {
+        if self.is_empty() {
+            return field.response_key();
+        }
+        self.0.get(&meaning(field)).unwrap_or(field.response_key())
+    }
+
+    /// Each alias with the client's key.
+    pub fn pairs(&self) -> impl Iterator<Item = (&Name, &Name)> {
+        self.0.iter().map(|((key, _, _), alias)| (alias, key))
+    }
+
+    /// Writes the aliases into the document.
+    pub fn apply(&self, document: &ExecutableDocument) -> ExecutableDocument {
+        let mut document = document.clone();
+        let operations = &mut document.operations;
+        for operation in operations.anonymous.iter_mut().chain(operations.named.values_mut()) {
+            self.apply_to(&mut operation.make_mut().selection_set);
+        }
+        for fragment in document.fragments.values_mut() {
+            self.apply_to(&mut fragment.make_mut().selection_set);
+        }
+        document
+    }
+
+    fn apply_to(&self, set: &mut SelectionSet) {
+        for selection in &mut set.selections {
+            match selection {
+                Selection::Field(field) => {
+                    let alias = self.0.get(&meaning(field)).cloned();
+                    let field = field.make_mut();
+                    if alias.is_some() {
+                        field.alias = alias;
+                    }
+                    self.apply_to(&mut field.selection_set);
+                }
+                Selection::InlineFragment(fragment) => {
+                    self.apply_to(&mut fragment.make_mut().selection_set);
+                }
+                Selection::FragmentSpread(_) => {}
+            }
+        }
+    }
+}
+
+fn meaning(field: &Field) -> Meaning {
+    (field.response_key().clone(), field.name.clone(), field.arguments.clone())
+}
+
+struct Finder<'d> {
+    document: &'d ExecutableDocument,
+    aliases: Aliases,
+}
+
+impl<'d> Finder<'d> {
+    /// Looks at one place of the response, to which all of `sets` contribute.
+    fn place(&mut self, sets: &[&'d SelectionSet]) {
+        let mut fields: Vec<(&'d Name, Vec<&'d Field>)> = Vec::new();
+        for set in sets {
+            self.flatten(set, &mut fields);
+        }
+        for (key, same) in fields {
+            let is_other =
+                |field: &&Field| field.name != same[0].name || field.arguments != same[0].arguments;
+            for field in same.iter().copied().filter(|field| is_other(field)) {
+                let number = self.aliases.0.len();
+                let alias = Name::new(&format!("_meaning{number}_{key}")).ok();
+                let known = self.aliases.0.contains_key(&meaning(field));
+                if let Some(alias) = alias.filter(|_| !known) {
+                    self.aliases.0.insert(meaning(field), alias);
+                }
+            }
+            let below: Vec<&SelectionSet> = same
+                .iter()
+                .map(|field| &field.selection_set)
+                .filter(|set| !set.selections.is_empty())
+                .collect();
+            if !below.is_empty() {
+                self.place(&below);
+            }
+        }
+    }
+
+    fn flatten(&self, set: &'d SelectionSet, fields: &mut Vec<(&'d Name, Vec<&'d Field>)>) {
+        for selection in &set.selections {
+            match selection {
+                Selection::Field(field) => {
+                    let key = field.response_key();
+                    match fields.iter_mut().find(|(other, _)| *other == key) {
+                        Some((_, same)) => same.push(field),
+                        None => fields.push((key, vec![field])),
+                    }
+                }
+                Selection::InlineFragment(fragment) => self.flatten(&fragment.selection_set, fields),
+                Selection::FragmentSpread(spread) => {
+                    if let Some(fragment) = spread.fragment_def(self.document) {
+                        self.flatten(&fragment.selection_set, fields);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A gateway with its two subgraphs.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Parser;
+use gateway::config::Config;
+use serde_json::{Value, json};
+use service::Lifecycle;
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::{PATIENCE, counts::Counts, eventually, news::News, socket::Socket};
+
+pub const SUPERGRAPH: &str = include_str!("supergraph.graphql");
+
+pub struct TestGateway {
+    pub news: News,
+    pub counts: Counts,
+    pub address: SocketAddr,
+    pub http: reqwest::Client,
+    pub lifecycle: Lifecycle,
+    /// Holds the supergraph's file.
+    pub folder: TempDir,
+    served: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+impl TestGateway {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With more command line arguments.
+    pub async fn with(arguments: &[&str]) -> Self {
+        let gateway = Self::without_supergraph(arguments).await;
+        gateway.write_supergraph(SUPERGRAPH);
+        eventually("the gateway is ready", || async { gateway.get("/health/ready").await.status() == 200 })
+            .await;
+        gateway
+    }
+
+    pub async fn without_supergraph(arguments: &[&str]) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        Self::in_folder(folder, arguments).await
+    }
+
+    pub async fn in_folder(folder: TempDir, arguments: &[&str]) -> Self {
+        let (news, counts) = (News::start(), Counts::start());
+        let path = folder.path().join("supergraph.graphql");
+        let mut all = vec![
+            "gateway".to_owned(),
+            format!("--supergraph={}", path.display()),
+            "--supergraph-poll-interval=5ms".to_owned(),
+            "--subscription-retry-pause-max=20ms".to_owned(),
+            format!("--subgraph-url=news={}", news.server.url()),
+            format!("--subgraph-url=counts={}", counts.server.url()),
+        ];
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let config = Config::try_parse_from(all).expect("well-formed arguments");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let lifecycle = Lifecycle::new();
+        let served = tokio::spawn(gateway::run(config, listener, lifecycle.clone()));
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
+        Self { news, counts, address, http, lifecycle, folder, served: Some(served) }
+    }
+
+    pub fn supergraph_path(&self) -> PathBuf {
+        self.folder.path().join("supergraph.graphql")
+    }
+
+    /// Replaces the file at once, as careful writers do.
+    pub fn write_supergraph(&self, sdl: &str) {
+        let draft = self.folder.path().join("draft");
+        std::fs::write(&draft, sdl).expect("written");
+        std::fs::rename(draft, self.supergraph_path()).expect("renamed");
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub async fn get(&self, path: &str) -> reqwest::Response {
+        self.http.get(self.url(path)).send().await.expect("an answer")
+    }
+
+    pub fn post(&self) -> reqwest::RequestBuilder {
+        self.http.post(self.url("/graphql")).header("content-type", "application/json")
+    }
+
+    /// The answer to an operation.
+    pub async fn query(&self, query: &str) -> Value {
+        let body = json!({ "query": query }).to_string();
+        let response = self.post().body(body).send().await.expect("an answer");
+        response.json().await.expect("JSON")
+    }
+
+    /// A WebSocket on which `connection_ack` has come.
+    pub async fn socket(&self) -> Socket {
+        let mut socket = Socket::open(self.address, &[]).await;
+        socket.init(json!({})).await;
+        socket
+    }
+
+    /// One line of the metrics, by its name and labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text().await.expect("text");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or("0").parse().expect("a number")
+    }
+
+    /// Ends it, and returns what `run` returned.
+    pub async fn end(&mut self) -> anyhow::Result<()> {
+        self.lifecycle.end();
+        let served = self.served.take().expect("it was not ended before");
+        tokio::time::timeout(PATIENCE, served).await.expect("it ends in time").expect("no panic")
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        self.lifecycle.end();
+    }
+}

@@ -1,0 +1,186 @@
+//! The subgraph with the events: a log of messages, told live, and from a cursor on.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_graphql::{Context, ID, Object, Schema, SimpleObject, Subscription};
+use async_graphql_axum::{GraphQLRequest, GraphQLResponse, GraphQLSubscription};
+use axum::{Extension, Router, http::HeaderMap, response::AppendHeaders, routing::post};
+use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::watch;
+
+use super::server::Server;
+
+/// Lives longer than the server, as a database does.
+pub struct Log {
+    texts: watch::Sender<Vec<String>>,
+    pub subscriptions_started: AtomicUsize,
+    pub subscriptions_open: AtomicI64,
+    pub last_after: Mutex<Option<String>>,
+    /// The headers of the WebSockets that were opened.
+    pub socket_headers: Mutex<Vec<HeaderMap>>,
+}
+
+impl Log {
+    pub fn publish(&self, text: &str) {
+        self.texts.send_modify(|texts| texts.push(text.to_owned()));
+    }
+
+    pub fn open(&self) -> i64 {
+        self.subscriptions_open.load(Ordering::SeqCst)
+    }
+
+    pub fn started(&self) -> usize {
+        self.subscriptions_started.load(Ordering::SeqCst)
+    }
+
+    /// Messages from position `from` on, and those that come.
+    fn follow(self: &Arc<Self>, from: usize) -> impl Stream<Item = (usize, String)> + use<> {
+        self.subscriptions_started.fetch_add(1, Ordering::SeqCst);
+        self.subscriptions_open.fetch_add(1, Ordering::SeqCst);
+        let state = (self.texts.subscribe(), from, Open(Arc::clone(self)));
+        stream::unfold(state, |(mut texts, at, open)| async move {
+            let text = texts.wait_for(|texts| texts.len() > at).await.ok()?[at].clone();
+            Some(((at, text), (texts, at + 1, open)))
+        })
+    }
+}
+
+struct Open(Arc<Log>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.subscriptions_open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+pub struct News {
+    pub log: Arc<Log>,
+    pub server: Server,
+}
+
+#[derive(SimpleObject)]
+struct Message {
+    id: ID,
+    text: String,
+}
+
+#[derive(SimpleObject)]
+struct Change {
+    cursor: String,
+    message: Message,
+}
+
+struct Query;
+
+#[Object]
+impl Query {
+    async fn greeting(&self, name: Option<String>) -> String {
+        format!("hello {}", name.as_deref().unwrap_or("you"))
+    }
+
+    /// A header of the request that the subgraph got.
+    async fn header(&self, context: &Context<'_>, name: String) -> Option<String> {
+        let headers = context.data_unchecked::<HeaderMap>();
+        headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
+    }
+
+    async fn slow(&self, milliseconds: u64) -> &str {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        "at last"
+    }
+
+    #[graphql(entity)]
+    async fn message(&self, context: &Context<'_>, id: ID) -> Option<Message> {
+        let texts = context.data_unchecked::<Arc<Log>>().texts.borrow();
+        let text = texts.get(id.parse::<usize>().ok()?)?.clone();
+        Some(Message { id, text })
+    }
+}
+
+struct Mutation;
+
+#[Object]
+impl Mutation {
+    async fn publish(&self, context: &Context<'_>, text: String) -> Message {
+        let log = context.data_unchecked::<Arc<Log>>();
+        let id = log.texts.borrow().len();
+        log.publish(&text);
+        message(id, text)
+    }
+}
+
+struct Subscriptions;
+
+#[Subscription]
+impl Subscriptions {
+    /// From now on.
+    async fn messages(&self, context: &Context<'_>, topic: Option<String>) -> impl Stream<Item = Message> {
+        let _ = topic;
+        let log = context.data_unchecked::<Arc<Log>>();
+        let from = log.texts.borrow().len();
+        log.follow(from).map(|(at, text)| message(at, text))
+    }
+
+    /// From a cursor on.
+    async fn changes(
+        &self,
+        context: &Context<'_>,
+        topic: Option<String>,
+        after: Option<String>,
+    ) -> impl Stream<Item = Change> {
+        let _ = topic;
+        let log = context.data_unchecked::<Arc<Log>>();
+        let position = after.as_deref().and_then(|after| after.strip_prefix('c')?.parse::<usize>().ok());
+        let from = position.map_or_else(|| log.texts.borrow().len(), |position| position + 1);
+        *log.last_after.lock().expect("not poisoned") = after;
+        log.follow(from).map(|(at, text)| Change { cursor: format!("c{at}"), message: message(at, text) })
+    }
+}
+
+fn message(at: usize, text: String) -> Message {
+    Message { id: ID(at.to_string()), text }
+}
+
+type NewsSchema = Schema<Query, Mutation, Subscriptions>;
+
+impl News {
+    pub fn start() -> Self {
+        let log = Arc::new(Log {
+            texts: watch::Sender::new(Vec::new()),
+            subscriptions_started: AtomicUsize::new(0),
+            subscriptions_open: AtomicI64::new(0),
+            last_after: Mutex::default(),
+            socket_headers: Mutex::default(),
+        });
+        let schema = Schema::build(Query, Mutation, Subscriptions)
+            .data(Arc::clone(&log))
+            .enable_federation()
+            .finish();
+        let sockets = Arc::clone(&log);
+        let app = Router::new()
+            .route("/graphql", post(answer).get_service(GraphQLSubscription::new(schema.clone())))
+            .layer(Extension(schema))
+            .layer(axum::middleware::from_fn(move |request: axum::extract::Request, next: axum::middleware::Next| {
+                if request.headers().contains_key("upgrade") {
+                    sockets.socket_headers.lock().expect("not poisoned").push(request.headers().clone());
+                }
+                next.run(request)
+            }));
+        Self { log, server: Server::start(app) }
+    }
+}
+
+async fn answer(
+    headers: HeaderMap,
+    Extension(schema): Extension<NewsSchema>,
+    request: GraphQLRequest,
+) -> (AppendHeaders<[(&'static str, &'static str); 1]>, GraphQLResponse) {
+    let response = schema.execute(request.into_inner().data(headers)).await;
+    (AppendHeaders([("x-served-by", "news")]), response.into())
+}

@@ -1,0 +1,149 @@
+//! `@skip` and `@include` on everything, and `__typename` everywhere.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::{Subgraph, TestGraph, graph};
+
+async fn people() -> TestGraph {
+    let people = Subgraph::new(
+        "people",
+        "type Query { me: Person! other: Person named(name: String!): [Being!]! }
+         interface Being { name: String! }
+         type Person implements Being @key(fields: \"id\") { id: ID! name: String! friend: Person }
+         type Robot implements Being { name: String! model: Int! }",
+    )
+    .query(json!({
+        "me": {"id": "1"}, "other": {"id": "2"},
+        "named": [{"__typename": "Person", "id": "1"}, {"__typename": "Robot", "name": "R2", "model": 2}],
+    }))
+    .entities(json!([
+        {"__typename": "Person", "id": "1", "name": "Ada", "friend": {"id": "2"}},
+        {"__typename": "Person", "id": "2", "name": "Bob", "friend": {"id": "1"}},
+    ]));
+    let ages = Subgraph::new(
+        "ages",
+        "type Person @key(fields: \"id\") { id: ID! age: Int! city: String }",
+    )
+    .entities(json!([
+        {"__typename": "Person", "id": "1", "age": 36, "city": "London"},
+        {"__typename": "Person", "id": "2", "age": 40, "city": null},
+    ]));
+    graph(vec![people, ages]).await
+}
+
+#[tokio::test]
+async fn conditions_leave_out_fields_and_the_requests_for_them() {
+    let graph = people().await;
+    let query = "query($yes: Boolean!, $no: Boolean = false) {
+      me { name @skip(if: $yes) age @include(if: $no) id }
+      other @include(if: $no) { name }
+    }";
+    assert_snapshot!(graph.told_with(query, json!({"yes": true})).await, @r#"
+    {"data":{"me":{"id":"1"}}}
+    people: query($yes:Boolean!){me{__typename name @skip(if: $yes) id} other{name}}
+    "#);
+    assert_snapshot!(graph.told_with(query, json!({"yes": false, "no": true})).await, @r#"
+    {"data":{"me":{"name":"Ada","age":36,"id":"1"},"other":{"name":"Bob"}}}
+    people: query($yes:Boolean!){me{__typename name @skip(if: $yes) id} other{name}}
+    ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
+    "#);
+}
+
+#[tokio::test]
+async fn conditions_stand_on_fragments_too() {
+    let graph = people().await;
+    let query = "query($a: Boolean!, $b: Boolean!) {
+      me { ...Name @include(if: $a) ... @skip(if: $b) { age } ... on Person @include(if: $b) { friend { age city } } }
+    }
+    fragment Name on Being { name }";
+    assert_snapshot!(graph.told_with(query, json!({"a": true, "b": false})).await, @r#"
+    {"data":{"me":{"name":"Ada","age":36}}}
+    people: query($a:Boolean!, $b:Boolean!){me{...on Person @include(if: $a){name} ...on Person @skip(if: $b){...a} ...on Person @include(if: $b){friend{...a}}}}
+
+    fragment a on Person {__typename id}
+
+    ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
+    "#);
+    assert_snapshot!(graph.told_with(query, json!({"a": false, "b": true})).await, @r#"
+    {"data":{"me":{"friend":{"age":40,"city":null}}}}
+    people: query($a:Boolean!, $b:Boolean!){me{...on Person @include(if: $a){name} ...on Person @skip(if: $b){...a} ...on Person @include(if: $b){friend{...a}}}}
+
+    fragment a on Person {__typename id}
+
+    ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age city}}}
+    "#);
+}
+
+#[tokio::test]
+async fn a_field_with_two_conditions_appears_if_either_place_has_it() {
+    let graph = people().await;
+    let query = "query($a: Boolean!, $b: Boolean!) {
+      me { friend @include(if: $a) { name } friend @include(if: $b) { age } }
+    }";
+    assert_snapshot!(graph.told_with(query, json!({"a": true, "b": false})).await, @r#"
+    {"data":{"me":{"friend":{"name":"Bob"}}}}
+    people: query($a:Boolean!, $b:Boolean!){me{friend @include(if: $a){name} friend @include(if: $b){__typename id}}}
+    "#);
+    assert_snapshot!(graph.told_with(query, json!({"a": false, "b": true})).await, @r#"
+    {"data":{"me":{"friend":{"age":40}}}}
+    people: query($a:Boolean!, $b:Boolean!){me{friend @include(if: $a){name} friend @include(if: $b){__typename id}}}
+    ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
+    "#);
+    assert_snapshot!(graph.told_with(query, json!({"a": true, "b": true})).await, @r#"
+    {"data":{"me":{"friend":{"name":"Bob","age":40}}}}
+    people: query($a:Boolean!, $b:Boolean!){me{friend @include(if: $a){name} friend @include(if: $b){__typename id}}}
+    ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
+    "#);
+    assert_snapshot!(graph.told_with(query, json!({"a": false, "b": false})).await, @r#"
+    {"data":{"me":{}}}
+    people: query($a:Boolean!, $b:Boolean!){me{friend @include(if: $a){name} friend @include(if: $b){__typename id}}}
+    "#);
+}
+
+#[tokio::test]
+async fn what_can_never_be_asked_is_not_asked() {
+    let graph = people().await;
+    let query =
+        "{ me { id @skip(if: true) name @include(if: false) friend { id @skip(if: true) } } }";
+    assert_snapshot!(graph.told(query).await, @r#"
+    {"data":{"me":{"friend":{}}}}
+    people: {me{friend{__typename}}}
+    "#);
+    assert_snapshot!(graph.told("{ me @skip(if: true) { id } }").await, @r#"{"data":{}}"#);
+    let both = "query($y: Boolean!) { me { age @include(if: $y) @skip(if: $y) name } }";
+    assert_snapshot!(graph.told_with(both, json!({"y": true})).await, @r#"
+    {"data":{"me":{"name":"Ada"}}}
+    people: {me{__typename id name}}
+    "#);
+}
+
+#[tokio::test]
+async fn typename_is_the_clients_everywhere() {
+    let graph = people().await;
+    assert_snapshot!(graph.told("{ __typename }").await, @r#"{"data":{"__typename":"Query"}}"#);
+    assert_snapshot!(graph.told("{ a: __typename me { b: __typename age friend { __typename } } }").await, @r#"
+    {"data":{"a":"Query","me":{"b":"Person","age":36,"friend":{"__typename":"Person"}}}}
+    people: {me{__typename b: __typename id friend{__typename}}}
+    ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
+    "#);
+    assert_snapshot!(graph.told("{ named(name: \"x\") { t: __typename ... on Person { age } ... on Robot { model } } }").await, @r#"
+    {"data":{"named":[{"t":"Person","age":36},{"t":"Robot","model":2}]}}
+    people: {named(name: "x"){t: __typename __typename ...on Person{__typename id} ...on Robot{model}}}
+    ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
+    "#);
+    assert_snapshot!(graph.told("query($n: String!) { ...R } fragment R on Query { __typename named(name: $n) { name } }").await, @r#"{"errors":[{"message":"variable $n of required type String! was not provided","extensions":{"code":"BAD_USER_INPUT"}}]}"#);
+}
+
+#[tokio::test]
+async fn introspection_stands_beside_data() {
+    let graph = people().await;
+    let query = "query { __schema { queryType { name } } me { name } __type(name: \"Robot\") { kind fields { name type { kind ofType { name } } } } }";
+    assert_snapshot!(graph.told(query).await, @r#"
+    {"data":{"__schema":{"queryType":{"name":"Query"}},"me":{"name":"Ada"},"__type":{"kind":"OBJECT","fields":[{"name":"model","type":{"kind":"NON_NULL","ofType":{"name":"Int"}}},{"name":"name","type":{"kind":"NON_NULL","ofType":{"name":"String"}}}]}}}
+    people: {me{name}}
+    "#);
+    let query = "query($t: String!) { it: __type(name: $t) { name possibleTypes { name } } }";
+    assert_snapshot!(graph.told_with(query, json!({"t": "Being"})).await, @r#"{"data":{"it":{"name":"Being","possibleTypes":[{"name":"Person"},{"name":"Robot"}]}}}"#);
+    assert_snapshot!(graph.told("{ __schema { types { name } directives { name isRepeatable locations args { name } } } }").await, @r#"{"data":{"__schema":{"types":[{"name":"__Schema"},{"name":"__Type"},{"name":"__TypeKind"},{"name":"__Field"},{"name":"__InputValue"},{"name":"__EnumValue"},{"name":"__Directive"},{"name":"__DirectiveLocation"},{"name":"Int"},{"name":"String"},{"name":"Boolean"},{"name":"ID"},{"name":"Person"},{"name":"Robot"},{"name":"Query"},{"name":"Being"}],"directives":[{"name":"skip","isRepeatable":false,"locations":["FIELD","FRAGMENT_SPREAD","INLINE_FRAGMENT"],"args":[{"name":"if"}]},{"name":"include","isRepeatable":false,"locations":["FIELD","FRAGMENT_SPREAD","INLINE_FRAGMENT"],"args":[{"name":"if"}]},{"name":"deprecated","isRepeatable":false,"locations":["FIELD_DEFINITION","ARGUMENT_DEFINITION","INPUT_FIELD_DEFINITION","ENUM_VALUE"],"args":[{"name":"reason"}]},{"name":"specifiedBy","isRepeatable":false,"locations":["SCALAR"],"args":[{"name":"url"}]}]}}}"#);
+}

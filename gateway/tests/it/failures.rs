@@ -1,0 +1,228 @@
+//! Partial data, null propagation, and errors in the client's terms.
+
+use std::time::Duration;
+
+use gateway::settings::{Settings, SubgraphSettings};
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::{Subgraph, TestGraph, graph, graph_with, subgraph::Fault};
+
+fn posts() -> Subgraph {
+    Subgraph::new(
+        "posts",
+        "type Query { posts: [Post!]! post: Post matrix: [[Int!]!] tags: [String!] strict: [Strict!] }
+         type Post @key(fields: \"id\") { id: ID! title: String! likes: Int subtitle: String! }
+         type Strict { must: Int! may: Int }",
+    )
+    .query(json!({
+        "posts": [{"id": "1"}, {"id": "2"}], "post": {"id": "1"},
+        "matrix": [[1, 2], [3]], "tags": ["a", "b"], "strict": [{"must": 1, "may": 2}],
+    }))
+    .entities(json!([
+        {"__typename": "Post", "id": "1", "title": "One", "likes": 1, "subtitle": "s"},
+        {"__typename": "Post", "id": "2", "title": "Two", "likes": {"@error": "no likes today"}, "subtitle": {"@error": "lost"}},
+    ]))
+}
+
+fn comments() -> Subgraph {
+    Subgraph::new(
+        "comments",
+        "type Query { newest: Comment }
+         type Post @key(fields: \"id\") { id: ID! comments: [Comment!] count: Int! pinned: Comment! }
+         type Comment { text: String author: String! }",
+    )
+    .query(json!({"newest": {"text": "new", "author": "A"}}))
+    .entities(json!([
+        {"__typename": "Post", "id": "1", "count": 1, "comments": [{"text": "hi", "author": "A"}, {"text": {"@error": "unreadable"}, "author": "B"}]},
+        {"__typename": "Post", "id": "2", "count": 0, "comments": [{"text": "x", "author": {"@error": "anonymous"}}]},
+    ]))
+}
+
+async fn blog() -> TestGraph {
+    graph(vec![posts(), comments()]).await
+}
+
+#[tokio::test]
+async fn subgraph_errors_stand_at_the_clients_paths() {
+    let graph = blog().await;
+    assert_snapshot!(graph.told("{ all: posts { id l: likes c: comments { words: text } } }").await, @r#"
+    {"data":{"all":[{"id":"1","l":1,"c":[{"words":"hi"},{"words":null}]},{"id":"2","l":null,"c":[{"words":"x"}]}]},"errors":[{"message":"resolver error: no likes today","path":["all",1,"l"],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"posts"}},{"message":"resolver error: unreadable","path":["all",0,"c",1,"words"],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
+    posts: {all: posts{__typename id l: likes}}
+    comments: query($representations:[_Any!]!){_entities(representations: $representations){...on Post{c: comments{words: text}}}}
+    "#);
+}
+
+#[tokio::test]
+async fn null_travels_up_to_what_may_be_null() {
+    let graph = blog().await;
+    assert_snapshot!(graph.told("{ posts { id comments { author } } }").await, @r#"
+    {"data":{"posts":[{"id":"1","comments":[{"author":"A"},{"author":"B"}]},{"id":"2","comments":null}]},"errors":[{"message":"resolver error: anonymous","path":["posts",1,"comments",0,"author"],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
+    posts: {posts{__typename id}}
+    comments: query($representations:[_Any!]!){_entities(representations: $representations){...on Post{comments{author}}}}
+    "#);
+    assert_snapshot!(graph.told("{ posts { subtitle } }").await, @r#"
+    {"data":null,"errors":[{"message":"resolver error: lost","path":["posts",1,"subtitle"],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"posts"}}]}
+    posts: {posts{subtitle}}
+    "#);
+    assert_snapshot!(graph.told("{ post { pinned { text } } newest { text } }").await, @r#"
+    {"data":{"post":null,"newest":{"text":"new"}},"errors":[{"message":"non-null type Comment! resolved to null","path":["post","pinned"],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
+    comments: {newest{text}}
+    posts: {post{__typename id}}
+    comments: query($representations:[_Any!]!){_entities(representations: $representations){...on Post{pinned{text}}}}
+    "#);
+}
+
+#[tokio::test]
+async fn a_subgraph_that_is_down_takes_only_its_own_fields() {
+    let graph = blog().await;
+    graph.subgraph("comments").stop();
+    let query = "{ posts { title comments { text } } newest { text } }";
+    let mut told = graph.told(query).await;
+    // The system's own words differ between machines.
+    told = told.replace(graph.subgraph("comments").url(), "URL");
+    assert_snapshot!(told, @r#"
+    {"data":{"posts":[{"title":"One","comments":null},{"title":"Two","comments":null}],"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["newest"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",0,"comments"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",1,"comments"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
+    posts: {posts{__typename title id}}
+    "#);
+    assert_snapshot!(graph.told("{ posts { title count } }").await, @r#"
+    {"data":null,"errors":[{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",0,"count"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",1,"count"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
+    posts: {posts{__typename title id}}
+    "#);
+}
+
+#[tokio::test]
+async fn answers_that_are_not_graphql_are_told_apart() {
+    let graph = blog().await;
+    let mut told = Vec::new();
+    for (status, body) in [
+        (500, "oops"),
+        (200, "<html>"),
+        (200, "{\"data\":{\"newest\":{\"text\":"),
+        (200, "[]"),
+        (200, "{}"),
+        (200, "{\"data\":{\"newest\":{\"text\":\"\u{1}\"}}}"),
+        (200, "{\"data\":{\"newest\":\"text\"}}"),
+        (200, "{\"data\":{\"newest\":[{\"text\":\"a\"}]}}"),
+        (200, "{\"data\":{\"newest\":{\"text\":5}}}"),
+        (200, "{\"data\":null}"),
+        (
+            404,
+            "{\"errors\":[{\"message\":\"nobody\",\"extensions\":{\"code\":\"NOT_FOUND\",\"n\":1.50}}]}",
+        ),
+        (200, "{\"errors\":[{\"message\":5}]}"),
+        (200, "{\"errors\":\"no\"}"),
+        (
+            200,
+            "{\"data\":{\"newest\":{\"text\":\"fine\",\"extra\":[1,{}]}},\"extensions\":{\"cost\":1}} ",
+        ),
+    ] {
+        graph
+            .subgraph("comments")
+            .fail(Fault::Answer(status, body.to_owned()));
+        told.push(graph.query("{ newest { text } }").await.to_string());
+    }
+    assert_snapshot!(told.join("\n"), @r#"
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: HTTP status 500","path":["newest"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 0","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 26","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 0","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: it has neither data nor errors","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 27","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"the subgraph's value of field \"newest\" is not of its type","path":["newest"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"newest":null},"errors":[{"message":"the subgraph's value of field \"newest\" is not of its type","path":["newest"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"newest":{"text":null}},"errors":[{"message":"the subgraph's value of field \"text\" is not of its type","path":["newest","text"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"newest":null}}
+    {"data":{"newest":null},"errors":[{"message":"nobody","extensions":{"code":"NOT_FOUND","n":1.5,"service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"the subgraph reported errors in a form that is none of GraphQL's","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"the subgraph reported errors in a form that is none of GraphQL's","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
+    {"data":{"newest":{"text":"fine"}}}
+    "#);
+}
+
+#[tokio::test]
+async fn values_are_held_to_the_clients_schema() {
+    let graph = blog().await;
+    let query = "{ matrix tags strict { must may } post { id title likes } }";
+    let mut told = Vec::new();
+    for data in [
+        json!({"matrix": [[1, 2], [3]], "tags": ["a"], "strict": [{"must": 1, "may": 2}], "post": {"id": 7, "title": "t", "likes": 1}}),
+        json!({"matrix": [[1, null], [3]], "tags": null, "strict": [{"must": null}, {"must": 2}], "post": {"id": "7", "title": 5}}),
+        json!({"matrix": [[1], null], "tags": ["a", 5], "strict": [null], "post": {"id": "7", "title": "t", "likes": 2147483648_i64}}),
+        json!({"matrix": [1], "tags": "a", "strict": {"must": 1}, "post": [{"id": "1"}]}),
+        json!({"matrix": null, "tags": ["a", null], "strict": [{"must": 1.5}], "post": {"id": 1.5, "title": "t"}}),
+    ] {
+        let body = json!({"data": data}).to_string();
+        graph.subgraph("posts").fail(Fault::Answer(200, body));
+        told.push(graph.query(query).await.to_string());
+    }
+    assert_snapshot!(told.join("\n"), @r#"
+    {"data":{"matrix":[[1,2],[3]],"tags":["a"],"strict":[{"must":1,"may":2}],"post":{"id":"7","title":"t","likes":1}}}
+    {"data":{"matrix":null,"tags":null,"strict":null,"post":null},"errors":[{"message":"no value for the non-null field \"matrix\"","path":["matrix",0,1],"extensions":{"code":"INVALID_VALUE"}},{"message":"no value for the non-null field \"must\"","path":["strict",0,"must"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"title\" is not of its type","path":["post","title"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"matrix":null,"tags":null,"strict":null,"post":{"id":"7","title":"t","likes":null}},"errors":[{"message":"no value for the non-null field \"matrix\"","path":["matrix",1],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"tags\" is not of its type","path":["tags",1],"extensions":{"code":"INVALID_VALUE"}},{"message":"no value for the non-null field \"strict\"","path":["strict",0],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"likes\" is not of its type","path":["post","likes"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"matrix":null,"tags":null,"strict":null,"post":null},"errors":[{"message":"the subgraph's value of field \"matrix\" is not of its type","path":["matrix",0],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"tags\" is not of its type","path":["tags"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"strict\" is not of its type","path":["strict"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"post\" is not of its type","path":["post"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"matrix":null,"tags":null,"strict":null,"post":null},"errors":[{"message":"no value for the non-null field \"tags\"","path":["tags",1],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"must\" is not of its type","path":["strict",0,"must"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"id\" is not of its type","path":["post","id"],"extensions":{"code":"INVALID_VALUE"}}]}
+    "#);
+}
+
+#[tokio::test]
+async fn a_subgraph_that_hangs_is_given_up() {
+    let settings = Settings {
+        subgraphs: SubgraphSettings {
+            timeout: Duration::from_millis(50),
+            ..SubgraphSettings::default()
+        },
+        ..Settings::default()
+    };
+    let graph = graph_with(settings, vec![posts(), comments()]).await;
+    graph.subgraph("comments").fail(Fault::Hang);
+    assert_snapshot!(graph.told("{ post { title comments { text } } }").await, @r#"
+    {"data":{"post":{"title":"One","comments":null}},"errors":[{"message":"subgraph \"comments\" gave no answer: no answer within 50ms","path":["post","comments"],"extensions":{"code":"SUBREQUEST_TIMEOUT","service":"comments"}}]}
+    posts: {post{__typename title id}}
+    comments: query($representations:[_Any!]!){_entities(representations: $representations){...on Post{comments{text}}}}
+    "#);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let settings = Settings {
+        subgraphs: SubgraphSettings {
+            body_bytes_max: 100,
+            ..SubgraphSettings::default()
+        },
+        ..Settings::default()
+    };
+    let graph = graph_with(settings, vec![posts(), comments()]).await;
+    graph
+        .subgraph("comments")
+        .fail(Fault::Answer(200, " ".repeat(101)));
+    assert_snapshot!(graph.told("{ newest { text } }").await, @r#"
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: the answer is larger than 100 bytes","path":["newest"],"extensions":{"code":"SUBREQUEST_RESPONSE_TOO_LARGE","service":"comments"}}]}
+    comments: {newest{text}}
+    "#);
+}
+
+#[tokio::test]
+async fn masked_errors_keep_their_code_and_place_only() {
+    let settings = Settings {
+        mask_subgraph_errors: true,
+        ..Settings::default()
+    };
+    let graph = graph_with(settings, vec![posts(), comments()]).await;
+    let error = json!({"message": "SELECT * FROM secrets", "path": ["newest"], "extensions": {"code": "NOT_FOUND", "stack": "line 1"}});
+    graph.subgraph("comments").fail(Fault::Answer(
+        200,
+        json!({"data": {"newest": null}, "errors": [error]}).to_string(),
+    ));
+    assert_snapshot!(graph.told("{ newest { text } }").await, @r#"
+    {"data":{"newest":null},"errors":[{"message":"the subgraph reported an error","path":["newest"],"extensions":{"code":"NOT_FOUND","service":"comments"}}]}
+    comments: {newest{text}}
+    "#);
+    graph
+        .subgraph("comments")
+        .fail(Fault::Answer(500, "password".into()));
+    assert_snapshot!(graph.told("{ newest { text } }").await, @r#"
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer","path":["newest"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
+    comments: {newest{text}}
+    "#);
+}

@@ -1,0 +1,200 @@
+//! `@interfaceObject`: a subgraph adds fields to an interface without knowing its implementations.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::{Subgraph, TestGraph, graph};
+
+/// `accounts` knows the implementations; `badges` and `scores` only the interface.
+async fn accounts() -> TestGraph {
+    let accounts = Subgraph::new(
+        "accounts",
+        "type Query { accounts: [Account] account(id: ID!): Account }
+         interface Account @key(fields: \"id\") { id: ID! name: String friends: [Account!] }
+         type User implements Account @key(fields: \"id\") {
+           id: ID! name: String age: Int friends: [Account!] }
+         type Bot implements Account @key(fields: \"id\") {
+           id: ID! name: String model: String! friends: [Account!] }",
+    )
+    .query(json!({"accounts": [
+        {"__typename": "User", "id": "u1"}, null, {"__typename": "Bot", "id": "b1"},
+    ]}))
+    .field("Query", "account", |_, arguments| {
+        let name = if arguments["id"] == "b1" { "Bot" } else { "User" };
+        Ok(json!({"__typename": name, "id": arguments["id"]}))
+    })
+    .entities(json!([
+        {"__typename": "User", "id": "u1", "name": "Ada", "age": 36,
+         "friends": [{"__typename": "Bot", "id": "b1"}, {"__typename": "User", "id": "u2"}]},
+        {"__typename": "User", "id": "u2", "name": null, "age": null, "friends": null},
+        {"__typename": "Bot", "id": "b1", "name": "R2", "model": "D2",
+         "friends": [{"__typename": "User", "id": "u1"}]},
+    ]));
+    let badges = Subgraph::new(
+        "badges",
+        "type Query { badges: [Badge!]! }
+         type Badge { text: String! owner: Account! }
+         type Account @key(fields: \"id\") @interfaceObject {
+           id: ID! badges: [Badge!]! name: String @external
+           banner(mark: String = \"*\"): String! @requires(fields: \"name\")
+         }",
+    )
+    .query(json!({"badges": [
+        {"text": "first", "owner": {"id": "u1"}}, {"text": "fast", "owner": {"id": "b1"}},
+    ]}))
+    .entities(json!([
+        {"__typename": "Account", "id": "u1", "badges": [{"text": "first", "owner": {"id": "u1"}}]},
+        {"__typename": "Account", "id": "u2", "badges": []},
+        {"__typename": "Account", "id": "b1", "badges": [{"text": "fast", "owner": {"id": "b1"}}]},
+    ]))
+    .field("Account", "banner", |account, arguments| {
+        let name = account.get("name").ok_or("the name was not asked for")?;
+        let mark = arguments["mark"].as_str().unwrap_or_default();
+        Ok(json!(format!("{mark}{}{mark}", name.as_str().unwrap_or("nobody"))))
+    });
+    let scores = Subgraph::new(
+        "scores",
+        "type Query { best: Account }
+         type Account @key(fields: \"id\") @interfaceObject {
+           id: ID! score: Int!
+           badges: [Badge!]! @external
+           rank: Int! @requires(fields: \"badges { text }\")
+         }
+         type Badge { text: String! @external }",
+    )
+    .query(json!({"best": {"id": "b1"}}))
+    .entities(json!([
+        {"__typename": "Account", "id": "u1", "score": 7},
+        {"__typename": "Account", "id": "u2", "score": 0},
+        {"__typename": "Account", "id": "b1", "score": 9},
+    ]))
+    .field("Account", "rank", |account, _| {
+        let badges = account["badges"].as_array().ok_or("the badges were not asked for")?;
+        let texts: Vec<&str> = badges.iter().filter_map(|badge| badge["text"].as_str()).collect();
+        if texts.len() == badges.len() { Ok(json!(texts.len())) } else { Err("no texts".into()) }
+    });
+    graph(vec![accounts, badges, scores]).await
+}
+
+#[tokio::test]
+async fn fields_of_two_interface_objects_meet_in_one_object() {
+    let graph = accounts().await;
+    assert_snapshot!(graph.query("{ accounts { __typename id name score badges { text } } }").await, @"");
+    let query = "{ accounts {
+      ... on Account { score }
+      ... on User { kind: __typename years: age points: score badges { of: owner { id ... on User { name } } } }
+      ... on Bot { kind: __typename model score }
+    } }";
+    assert_snapshot!(graph.query(query).await, @"");
+}
+
+#[tokio::test]
+async fn a_type_is_learned_where_only_the_interface_is_known() {
+    let graph = accounts().await;
+    assert_snapshot!(graph.told("{ best { score } }").await, @"");
+    assert_snapshot!(graph.told("{ best { ... on Bot { model } ... on User { age } } }").await, @"");
+    assert_snapshot!(graph.query("{ best { it: __typename score name badges { text } ... on Bot { model } } }").await, @"");
+    let query = "{ badges { text owner { __typename name score ... on Bot { model friends { __typename name score } } } } }";
+    assert_snapshot!(graph.query(query).await, @"");
+}
+
+#[tokio::test]
+async fn a_fragment_on_another_implementation_selects_nothing() {
+    let graph = accounts().await;
+    assert_snapshot!(graph.query("{ best { ... on User { score badges { text } } } }").await, @"");
+    assert_snapshot!(graph.query("{ best { ...U ...A } } fragment U on User { age } fragment A on Account { id }").await, @"");
+}
+
+#[tokio::test]
+async fn requirements_of_interface_objects_are_fetched_for_every_implementation() {
+    let graph = accounts().await;
+    assert_snapshot!(graph.told("{ best { banner } }").await, @"");
+    assert_snapshot!(graph.query("{ accounts { banner other: banner(mark: \"-\") } }").await, @"");
+    assert_snapshot!(graph.query("{ accounts { rank } best { rank banner name } }").await, @"");
+    assert_snapshot!(graph.query("{ account(id: \"u1\") { friends { __typename rank banner ... on User { score } } } }").await, @"");
+    assert_snapshot!(graph.query("{ badges { owner { rank ... on User { banner } } } }").await, @"");
+}
+
+#[tokio::test]
+async fn conditions_decide_whether_the_type_is_asked_for() {
+    let graph = accounts().await;
+    let query = "query($type: Boolean!, $score: Boolean!) {
+      best { __typename @include(if: $type) score @include(if: $score) ... on Bot @skip(if: $type) { model } }
+    }";
+    for (ty, score) in [(true, true), (true, false), (false, true), (false, false)] {
+        let answer = graph.ask(query, Some(json!({"type": ty, "score": score}))).await;
+        let mut best = json!({});
+        if ty {
+            best["__typename"] = json!("Bot");
+        }
+        if score {
+            best["score"] = json!(9);
+        }
+        if !ty {
+            best["model"] = json!("D2");
+        }
+        assert_eq!(answer, json!({"data": {"best": best}}), "{ty} {score}");
+    }
+}
+
+/// `places` cannot resolve the interface by key: it only points at it.
+#[tokio::test]
+async fn an_interface_object_may_only_be_a_pointer() {
+    let media = Subgraph::new(
+        "media",
+        "type Query { media: [Media!]! }
+         interface Media @key(fields: \"id\") { id: ID! title: String! }
+         type Film implements Media @key(fields: \"id\") { id: ID! title: String! minutes: Int! }
+         type Song implements Media @key(fields: \"id\") { id: ID! title: String! seconds: Int! }",
+    )
+    .query(json!({"media": [{"__typename": "Film", "id": "f"}, {"__typename": "Song", "id": "s"}]}))
+    .entities(json!([
+        {"__typename": "Film", "id": "f", "title": "Alien", "minutes": 117},
+        {"__typename": "Song", "id": "s", "title": "Waterloo", "seconds": 160},
+    ]));
+    let places = Subgraph::new(
+        "places",
+        "type Query { shelf: [Place!]! }
+         type Place { number: Int! holds: Media! }
+         type Media @key(fields: \"id\", resolvable: false) @interfaceObject { id: ID! }",
+    )
+    .query(json!({"shelf": [{"number": 1, "holds": {"id": "s"}}, {"number": 2, "holds": {"id": "f"}}]}));
+    let graph = graph(vec![media, places]).await;
+    assert_snapshot!(graph.told("{ shelf { number holds { id } } }").await, @"");
+    assert_snapshot!(graph.told("{ shelf { holds { __typename title ... on Song { seconds } } } }").await, @"");
+    assert_snapshot!(graph.query("{ media { title } shelf { holds { ... on Film { id } } } }").await, @"");
+}
+
+/// `reviews` extends the interface, and another subgraph one implementation of it.
+#[tokio::test]
+async fn an_implementation_is_extended_beside_its_interface() {
+    let shop = Subgraph::new(
+        "shop",
+        "type Query { items: [Item!]! }
+         interface Item @key(fields: \"id\") { id: ID! }
+         type Book implements Item @key(fields: \"id\") { id: ID! }
+         type Game implements Item @key(fields: \"id\") { id: ID! }",
+    )
+    .query(json!({"items": [{"__typename": "Book", "id": "1"}, {"__typename": "Game", "id": "2"}]}))
+    .entities(json!([{"__typename": "Book", "id": "1"}, {"__typename": "Game", "id": "2"}]));
+    let reviews = Subgraph::new(
+        "reviews",
+        "type Query { newest: Item }
+         type Item @key(fields: \"id\") @interfaceObject { id: ID! stars: [Int] }",
+    )
+    .query(json!({"newest": {"id": "1"}}))
+    .entities(json!([
+        {"__typename": "Item", "id": "1", "stars": [5, null]},
+        {"__typename": "Item", "id": "2", "stars": null},
+    ]));
+    let authors = Subgraph::new(
+        "authors",
+        "type Book @key(fields: \"id\") { id: ID! author: String stars: [Int] @external
+           praise: String @requires(fields: \"stars\") }",
+    )
+    .entities(json!([{"__typename": "Book", "id": "1", "author": "Ada"}]))
+    .field("Book", "praise", |book, _| Ok(json!(format!("{}", book["stars"]))));
+    let graph = graph(vec![shop, reviews, authors]).await;
+    assert_snapshot!(graph.query("{ items { id stars ... on Book { author } } newest { ... on Book { author stars } } }").await, @"");
+    assert_snapshot!(graph.query("{ items { ... on Book { praise } } newest { __typename ... on Book { praise } } }").await, @"");
+}

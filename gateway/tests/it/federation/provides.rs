@@ -1,0 +1,121 @@
+//! `@provides`: fields that come along on one path only.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::{Subgraph, TestGraph, graph};
+
+async fn catalogue() -> TestGraph {
+    let categories = Subgraph::new(
+        "categories",
+        "type Query { products: [Product!]! @provides(fields: \"categories { name parent { name } }\") all: [Product!]! }
+         type Product @key(fields: \"id\") { id: ID! categories: [Category!]! @external }
+         type Category @key(fields: \"id\") { id: ID! name: String! @external parent: Category @external }",
+    )
+    .query(json!({
+        "products": [
+            {"id": "p1", "categories": [{"id": "c1", "name": "Books", "parent": {"id": "c0", "name": "All"}}]},
+            {"id": "p2", "categories": []},
+        ],
+        "all": [{"id": "p1"}, {"id": "p2"}],
+    }));
+    let products = Subgraph::new(
+        "products",
+        "type Product @key(fields: \"id\") { id: ID! categories: [Category!]! price: Int }
+         type Category @key(fields: \"id\") { id: ID! parent: Category }",
+    )
+    .entities(json!([
+        {"__typename": "Product", "id": "p1", "price": 5, "categories": [{"id": "c1"}]},
+        {"__typename": "Product", "id": "p2", "price": null, "categories": []},
+        {"__typename": "Category", "id": "c1", "parent": {"id": "c0"}},
+        {"__typename": "Category", "id": "c0", "parent": null},
+    ]));
+    let names = Subgraph::new(
+        "names",
+        "type Category @key(fields: \"id\") { id: ID! name: String! long: String! }",
+    )
+    .entities(json!([
+        {"__typename": "Category", "id": "c1", "name": "Books", "long": "All the books"},
+        {"__typename": "Category", "id": "c0", "name": "All", "long": "Everything"},
+    ]));
+    graph(vec![categories, products, names]).await
+}
+
+#[tokio::test]
+async fn what_is_provided_deep_inside_saves_requests() {
+    let graph = catalogue().await;
+    assert_snapshot!(graph.told("{ products { id categories { name parent { name } } } }").await, @"");
+    assert_snapshot!(graph.told("{ all { categories { name } } }").await, @"");
+}
+
+#[tokio::test]
+async fn what_goes_beyond_the_provided_is_fetched() {
+    let graph = catalogue().await;
+    let query = "{ products { price categories { title: name long parent { id long parent { name } } } } }";
+    assert_snapshot!(graph.query(query).await, @"");
+    assert_snapshot!(graph.query("{ a: products { categories { id } } b: all { price categories { parent { name } } } }").await, @"");
+}
+
+/// Both members have `id`, of different types; one of them has it provided.
+#[tokio::test]
+async fn provides_reaches_one_member_of_a_union() {
+    let feed = Subgraph::new(
+        "feed",
+        "type Query { media: [Media] @provides(fields: \"... on Book { title }\") plain: Media }
+         union Media = Book | Movie
+         type Book @key(fields: \"id\") { id: ID! title: String! @external }
+         type Movie @key(fields: \"id\") { id: ID! }",
+    )
+    .query(json!({
+        "media": [{"__typename": "Book", "id": "b", "title": "Emma"}, {"__typename": "Movie", "id": "m"}, null],
+        "plain": {"__typename": "Book", "id": "b"},
+    }));
+    let titles = Subgraph::new(
+        "titles",
+        "type Book @key(fields: \"id\") { id: ID! title: String! pages: Int }
+         type Movie @key(fields: \"id\") { id: ID! title: String pages: String! }",
+    )
+    .entities(json!([
+        {"__typename": "Book", "id": "b", "title": "Emma", "pages": 474},
+        {"__typename": "Movie", "id": "m", "title": null, "pages": "none"},
+    ]));
+    let graph = graph(vec![feed, titles]).await;
+    assert_snapshot!(graph.told("{ media { ... on Book { title } } }").await, @"");
+    assert_snapshot!(graph.told("{ media { __typename ... on Book { title n: pages } ... on Movie { name: title s: pages } } }").await, @"");
+    assert_snapshot!(graph.query("{ plain { ... on Book { title } ... on Movie { id } } media { ... on Movie { id } } }").await, @"");
+}
+
+/// The interface's field is provided for each of its implementations by fragments.
+#[tokio::test]
+async fn provides_reaches_implementations_of_an_interface() {
+    let library = Subgraph::new(
+        "library",
+        "type Query { shelf: [Media!]! @provides(fields: \"... on Book { author { name } } ... on Film { director { name } }\") }
+         interface Media { id: ID! }
+         type Book implements Media @key(fields: \"id\") { id: ID! author: Person @external }
+         type Film implements Media @key(fields: \"id\") { id: ID! director: Person @external }
+         type Person @key(fields: \"id\") { id: ID! name: String @external }",
+    )
+    .query(json!({"shelf": [
+        {"__typename": "Book", "id": "b", "author": {"id": "p1", "name": "Jane"}},
+        {"__typename": "Film", "id": "f", "director": {"id": "p2", "name": null}},
+        {"__typename": "Book", "id": "b2", "author": null},
+    ]}));
+    let people = Subgraph::new(
+        "people",
+        "type Book @key(fields: \"id\") { id: ID! author: Person }
+         type Film @key(fields: \"id\") { id: ID! director: Person }
+         type Person @key(fields: \"id\") { id: ID! name: String born: Int }",
+    )
+    .entities(json!([
+        {"__typename": "Book", "id": "b", "author": {"id": "p1"}},
+        {"__typename": "Book", "id": "b2", "author": null},
+        {"__typename": "Film", "id": "f", "director": {"id": "p2"}},
+        {"__typename": "Person", "id": "p1", "name": "Jane", "born": 1775},
+        {"__typename": "Person", "id": "p2", "name": null, "born": null},
+    ]));
+    let graph = graph(vec![library, people]).await;
+    let query = "{ shelf { id ... on Book { by: author { name } } ... on Film { by: director { name } } } }";
+    assert_snapshot!(graph.told(query).await, @"");
+    assert_snapshot!(graph.query("{ shelf { ... on Book { author { born name } } ... on Film { director { name born } } } }").await, @"");
+}

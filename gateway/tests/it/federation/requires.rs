@@ -1,0 +1,212 @@
+//! `@requires`: fields that need other subgraphs' fields first.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::support::{Subgraph, TestGraph, graph};
+
+fn integer(object: &Value, field: &str) -> Result<i64, String> {
+    object[field].as_i64().ok_or_else(|| format!("{field} was not asked for"))
+}
+
+/// Each subgraph's field needs the one of the subgraph before, and `a` needs `c`'s again.
+async fn chain() -> TestGraph {
+    let a = Subgraph::new(
+        "a",
+        "type Query { thing: Thing things: [[Thing]!] }
+         type Thing @key(fields: \"id\") {
+           id: ID! a: Int! c: Int! @external
+           again: Int! @requires(fields: \"c\")
+         }",
+    )
+    .query(json!({
+        "thing": {"id": "1"},
+        "things": [[{"id": "1"}, null], [], [{"id": "2"}, {"id": "1"}]],
+    }))
+    .entities(json!([
+        {"__typename": "Thing", "id": "1", "a": 10}, {"__typename": "Thing", "id": "2", "a": 20},
+    ]))
+    .field("Thing", "again", |thing, _| Ok(json!(integer(thing, "c")? + 1000)));
+    let b = Subgraph::new(
+        "b",
+        "type Thing @key(fields: \"id\") {
+           id: ID! a: Int! @external b: Int! @requires(fields: \"a\") own: Int! }",
+    )
+    .entities(json!([
+        {"__typename": "Thing", "id": "1", "own": 1}, {"__typename": "Thing", "id": "2", "own": 2},
+    ]))
+    .field("Thing", "b", |thing, _| Ok(json!(integer(thing, "a")? + 1)));
+    let c = Subgraph::new(
+        "c",
+        "type Thing @key(fields: \"id\") {
+           id: ID! b: Int! @external own: Int! @external a: Int! @external
+           c: Int! @requires(fields: \"b own\")
+           all: [Int!]! @requires(fields: \"a b own\") }",
+    )
+    .entities(json!([{"__typename": "Thing", "id": "1"}, {"__typename": "Thing", "id": "2"}]))
+    .field("Thing", "c", |thing, _| Ok(json!(integer(thing, "b")? + 100 * integer(thing, "own")?)))
+    .field("Thing", "all", |thing, _| {
+        Ok(json!([integer(thing, "a")?, integer(thing, "b")?, integer(thing, "own")?]))
+    });
+    graph(vec![a, b, c]).await
+}
+
+#[tokio::test]
+async fn requirements_of_requirements_are_fetched_in_their_order() {
+    let graph = chain().await;
+    assert_snapshot!(graph.told("{ thing { again } }").await, @"");
+    assert_snapshot!(graph.query("{ thing { all c b a again } }").await, @"");
+    assert_snapshot!(graph.query("{ things { id twice: again c } }").await, @"");
+}
+
+#[tokio::test]
+async fn required_fields_do_not_show_unless_asked_for() {
+    let graph = chain().await;
+    assert_snapshot!(graph.query("{ thing { c } }").await, @"");
+    assert_snapshot!(graph.query("{ thing { b: c c: b own: a } }").await, @"");
+    assert_snapshot!(graph.query("{ thing { a: id id: a c } }").await, @"");
+    assert_snapshot!(graph.query("{ thing { __typename own c ...T } } fragment T on Thing { all b }").await, @"");
+}
+
+#[tokio::test]
+async fn a_condition_on_the_field_holds_for_what_it_requires() {
+    let graph = chain().await;
+    let query = "query($c: Boolean!, $b: Boolean!) { thing { id c @include(if: $c) b @skip(if: $b) } }";
+    for (c, b) in [(true, true), (true, false), (false, true), (false, false)] {
+        let answer = graph.ask(query, Some(json!({"c": c, "b": b}))).await;
+        let mut thing = json!({"id": "1"});
+        if c {
+            thing["c"] = json!(111);
+        }
+        if !b {
+            thing["b"] = json!(11);
+        }
+        assert_eq!(answer, json!({"data": {"thing": thing}}), "{c} {b}");
+    }
+}
+
+/// The price with two currencies: what the client asks and what is required differ in arguments.
+#[tokio::test]
+async fn required_fields_have_arguments_of_their_own() {
+    let prices = Subgraph::new(
+        "prices",
+        "type Query { products: [Product!]! }
+         type Product @key(fields: \"upc\") {
+           upc: String! price(currency: String): Int weight(unit: Unit = GRAM, exact: Boolean): Int }
+         enum Unit { GRAM POUND }",
+    )
+    .query(json!({"products": [{"upc": "p1"}, {"upc": "p2"}]}))
+    .entities(json!([
+        {"__typename": "Product", "upc": "p1", "usd": 11, "grams": 900},
+        {"__typename": "Product", "upc": "p2", "usd": 22, "grams": null},
+    ]))
+    .field("Product", "price", |product, arguments| {
+        let usd = integer(product, "usd")?;
+        Ok(json!(if arguments["currency"] == "EUR" { usd * 2 } else { usd }))
+    })
+    .field("Product", "weight", |product, arguments| {
+        let grams = product["grams"].as_i64();
+        Ok(json!(if arguments["unit"] == "POUND" { grams.map(|it| it / 450) } else { grams }))
+    });
+    let shipping = Subgraph::new(
+        "shipping",
+        "type Product @key(fields: \"upc\") {
+           upc: String!
+           price(currency: String): Int @external
+           weight(unit: Unit, exact: Boolean): Int @external
+           estimate: Int @requires(fields: \"price(currency: \\\"USD\\\") weight(unit: POUND)\")
+           inEuro(factor: Int!): Int @requires(fields: \"price(currency: \\\"EUR\\\")\")
+         }
+         enum Unit { GRAM POUND }",
+    )
+    .entities(json!([
+        {"__typename": "Product", "upc": "p1"}, {"__typename": "Product", "upc": "p2"},
+    ]))
+    .field("Product", "estimate", |product, _| {
+        let weight = product.get("weight").ok_or("the weight was not asked for")?;
+        Ok(json!(weight.as_i64().map(|it| it * integer(product, "price").unwrap_or(-1))))
+    })
+    .field("Product", "inEuro", |product, arguments| {
+        Ok(json!(integer(product, "price")? * integer(arguments, "factor")?))
+    });
+    let graph = graph(vec![prices, shipping]).await;
+    assert_snapshot!(graph.query("{ products { estimate } }").await, @"");
+    assert_snapshot!(graph.query("{ products { price weight estimate inEuro(factor: 10) } }").await, @"");
+    let query = "query($c: String, $f: Int!) {
+      products { upc price(currency: $c) weight: price estimate cheap: inEuro(factor: $f) dear: inEuro(factor: 100) }
+    }";
+    assert_snapshot!(graph.ask(query, Some(json!({"c": "EUR", "f": 1}))).await, @"");
+}
+
+#[tokio::test]
+async fn a_null_requirement_is_passed_on_as_null() {
+    let names = Subgraph::new(
+        "names",
+        "type Query { people: [Person!]! }
+         type Person @key(fields: \"id\") { id: ID! name: String home: Home }
+         type Home { city: String street: String! }",
+    )
+    .query(json!({"people": [
+        {"id": "1", "name": null, "home": null},
+        {"id": "2", "name": "B", "home": {"city": null, "street": "S"}},
+    ]}));
+    let labels = Subgraph::new(
+        "labels",
+        "type Person @key(fields: \"id\") {
+           id: ID! name: String @external home: Home @external
+           label: String! @requires(fields: \"name home { city street }\") }
+         type Home { city: String @external street: String! @external }",
+    )
+    .entities(json!([{"__typename": "Person", "id": "1"}, {"__typename": "Person", "id": "2"}]))
+    .field("Person", "label", |person, _| {
+        let home = person.get("home").ok_or("no home was passed")?;
+        let name = person.get("name").ok_or("no name was passed")?;
+        Ok(json!(format!("{name} {} {}", home["city"], home["street"])))
+    });
+    let graph = graph(vec![names, labels]).await;
+    assert_snapshot!(graph.told("{ people { label } }").await, @"");
+    assert_snapshot!(graph.query("{ people { home { town: city } label city: label } }").await, @"");
+}
+
+/// The required list lies in another entity, which a third subgraph completes.
+#[tokio::test]
+async fn requirements_reach_through_lists_and_other_entities() {
+    let orders = Subgraph::new(
+        "orders",
+        "type Query { orders: [Order!]! }
+         type Order @key(fields: \"id\") { id: ID! lines: [Line!]! }
+         type Line { count: Int! product: Product! }
+         type Product @key(fields: \"upc\") { upc: ID! }",
+    )
+    .query(json!({"orders": [
+        {"id": "1", "lines": [{"count": 2, "product": {"upc": "a"}}, {"count": 1, "product": {"upc": "b"}}]},
+        {"id": "2", "lines": []},
+    ]}));
+    let products = Subgraph::new(
+        "products",
+        "type Product @key(fields: \"upc\") { upc: ID! price: Int! name: String! }",
+    )
+    .entities(json!([
+        {"__typename": "Product", "upc": "a", "price": 10, "name": "A"},
+        {"__typename": "Product", "upc": "b", "price": 3, "name": "B"},
+    ]));
+    let totals = Subgraph::new(
+        "totals",
+        "type Order @key(fields: \"id\") {
+           id: ID! lines: [Line!]! @external
+           total: Int! @requires(fields: \"lines { count product { price } }\") }
+         type Line { count: Int! @external product: Product! @external }
+         type Product @key(fields: \"upc\") { upc: ID! price: Int! @external }",
+    )
+    .entities(json!([{"__typename": "Order", "id": "1"}, {"__typename": "Order", "id": "2"}]))
+    .field("Order", "total", |order, _| {
+        let mut total = 0;
+        for line in order["lines"].as_array().ok_or("no lines")? {
+            total += integer(line, "count")? * integer(&line["product"], "price")?;
+        }
+        Ok(json!(total))
+    });
+    let graph = graph(vec![orders, products, totals]).await;
+    assert_snapshot!(graph.told("{ orders { total } }").await, @"");
+    assert_snapshot!(graph.query("{ orders { id total lines { count: product { count: name } n: count } } }").await, @"");
+}

@@ -1,0 +1,87 @@
+//! Mutations happen in the order written, each after all that the one before led to.
+
+use std::sync::{Arc, Mutex};
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::{Subgraph, graph};
+
+#[tokio::test]
+async fn mutations_of_several_subgraphs_keep_their_order() {
+    let done = Arc::new(Mutex::new(Vec::new()));
+    let recorder = |name: &'static str| {
+        let done = Arc::clone(&done);
+        move |_: &serde_json::Value, arguments: &serde_json::Value| {
+            let mut done = done.lock().expect("not poisoned");
+            done.push(format!("{name} {}", arguments["by"]));
+            Ok(json!({"id": "1", "steps": done.len()}))
+        }
+    };
+    let a = Subgraph::new(
+        "a",
+        "type Query { counter: Counter! }
+         type Mutation { add(by: Int!): Counter! }
+         type Counter @key(fields: \"id\") { id: ID! steps: Int! @shareable }",
+    )
+    .field("Mutation", "add", recorder("add"));
+    let b = Subgraph::new(
+        "b",
+        "type Mutation { multiply(by: Int!): Counter! delete(by: Int!): Counter }
+         type Counter @key(fields: \"id\") { id: ID! steps: Int! @shareable name: String! }",
+    )
+    .entities(json!([{"__typename": "Counter", "id": "1", "name": "one"}]))
+    .field("Mutation", "multiply", recorder("multiply"))
+    .field("Mutation", "delete", recorder("delete"));
+    let graph = graph(vec![a, b]).await;
+    let query = "mutation {
+      first: add(by: 1) { steps name } multiply(by: 2) { steps }
+      third: add(by: 3) { steps } fourth: add(by: 4) { steps } delete(by: 5) { steps name }
+    }";
+    assert_snapshot!(graph.told(query).await, @r#"
+    {"data":{"first":{"steps":1,"name":"one"},"multiply":{"steps":2},"third":{"steps":3},"fourth":{"steps":4},"delete":{"steps":5,"name":"one"}}}
+    a: mutation{first: add(by: 1){__typename steps id}}
+    b: query($representations:[_Any!]!){_entities(representations: $representations){...on Counter{name}}}
+    b: mutation{multiply(by: 2){steps}}
+    a: mutation{third: add(by: 3){...a} fourth: add(by: 4){...a}}
+
+    fragment a on Counter {steps}
+
+    b: mutation{delete(by: 5){steps name}}
+    "#);
+    assert_eq!(
+        *done.lock().expect("not poisoned"),
+        ["add 1", "multiply 2", "add 3", "add 4", "delete 5"]
+    );
+}
+
+#[tokio::test]
+async fn a_mutation_that_is_left_out_does_not_happen() {
+    let done = Arc::new(Mutex::new(Vec::new()));
+    let recorder = |name: &'static str| {
+        let done = Arc::clone(&done);
+        move |_: &serde_json::Value, _: &serde_json::Value| {
+            done.lock().expect("not poisoned").push(name);
+            Ok(json!(1))
+        }
+    };
+    let a = Subgraph::new(
+        "a",
+        "type Query { x: Int } type Mutation { one: Int two: Int }",
+    )
+    .field("Mutation", "one", recorder("one"))
+    .field("Mutation", "two", recorder("two"));
+    let graph = graph(vec![a]).await;
+    let query = "mutation($yes: Boolean!) { one @skip(if: $yes) two @include(if: $yes) }";
+    assert_snapshot!(graph.told_with(query, json!({"yes": true})).await, @r#"
+    {"data":{"two":1}}
+    a: mutation($yes:Boolean!){one @skip(if: $yes) two @include(if: $yes)}
+    "#);
+    assert_eq!(*done.lock().expect("not poisoned"), ["two"]);
+    let query = "mutation($yes: Boolean!) { ... @skip(if: $yes) { one } ...T } fragment T on Mutation { two @skip(if: $yes) }";
+    assert_snapshot!(graph.told_with(query, json!({"yes": true})).await, @r#"
+    {"data":{}}
+    a: mutation($yes:Boolean!){...on Mutation @skip(if: $yes){one} two @skip(if: $yes)}
+    "#);
+    assert_eq!(*done.lock().expect("not poisoned"), ["two"]);
+}

@@ -1,0 +1,136 @@
+//! A gateway in front of small real subgraphs: composed, served over sockets, asked as a client
+//! asks.
+
+pub mod compose;
+pub mod data;
+pub mod subgraph;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gateway::{
+    error::RequestError, execute, graph::Graph, prepare, request::ClientContext,
+    response::GraphqlResponse, settings::Settings, variables::Variables,
+};
+use serde_json::{Value, json};
+pub use subgraph::Subgraph;
+
+/// A graph over running subgraphs.
+pub struct TestGraph {
+    graph: Arc<Graph>,
+    subgraphs: Vec<subgraph::Running>,
+}
+
+/// Starts the subgraphs and composes them.
+pub async fn graph(subgraphs: Vec<Subgraph>) -> TestGraph {
+    graph_with(Settings::default(), subgraphs).await
+}
+
+/// The same, with settings.
+pub async fn graph_with(settings: Settings, subgraphs: Vec<Subgraph>) -> TestGraph {
+    let mut running = Vec::new();
+    for subgraph in subgraphs {
+        running.push(subgraph.start().await);
+    }
+    let ingredients: Vec<(&str, &str, &str)> = running
+        .iter()
+        .map(|it| (it.name(), it.url(), it.sdl()))
+        .collect();
+    let sdl = compose::supergraph(&ingredients);
+    let graph = Graph::load(&sdl, settings).expect("the composed supergraph loads");
+    TestGraph {
+        graph: Arc::new(graph),
+        subgraphs: running,
+    }
+}
+
+impl TestGraph {
+    /// A query's whole story: its answer, then what the subgraphs were asked for it, one a line.
+    pub async fn told(&self, query: &str) -> String {
+        self.told_with(query, json!({})).await
+    }
+
+    /// The same with variables.
+    pub async fn told_with(&self, query: &str, variables: Value) -> String {
+        self.requests();
+        let answer = self.ask(query, Some(variables)).await;
+        let mut story = vec![answer.to_string()];
+        story.extend(self.requests());
+        story.join("\n")
+    }
+
+    /// The answer to a query without variables.
+    pub async fn query(&self, query: &str) -> Value {
+        self.ask(query, None).await
+    }
+
+    /// The answer to an operation with variables.
+    pub async fn ask(&self, query: &str, variables: Option<Value>) -> Value {
+        let response = self.response(query, variables).await;
+        serde_json::from_slice(&response.body).unwrap_or_else(|error| {
+            panic!(
+                "the answer is not JSON: {error}: {}",
+                String::from_utf8_lossy(&response.body)
+            )
+        })
+    }
+
+    /// The answer as a transport gets it.
+    pub async fn response(&self, query: &str, variables: Option<Value>) -> GraphqlResponse {
+        let variables = variables.map(|json| Bytes::from(json.to_string()));
+        match self.execute(query, variables.as_ref()).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    /// The answer, or why there is none.
+    pub async fn execute(
+        &self,
+        query: &str,
+        variables: Option<&Bytes>,
+    ) -> Result<GraphqlResponse, RequestError> {
+        let prepared = prepare::operation(&self.graph, query, None).await?;
+        let variables = Variables::coerce(&self.graph, &prepared, variables)?;
+        Ok(execute::operation(&self.graph, &prepared, &variables, &client()).await)
+    }
+
+    /// The planner's plan, printed.
+    pub fn plan(&self, query: &str) -> String {
+        prepare::explain(&self.graph, query, None).expect("the operation has a plan")
+    }
+
+    /// The graph itself.
+    pub fn inner(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// A subgraph by name.
+    pub fn subgraph(&self, name: &str) -> &subgraph::Running {
+        self.subgraphs
+            .iter()
+            .find(|it| it.name() == name)
+            .expect("a subgraph of that name")
+    }
+
+    /// What the subgraphs were asked since the last time, in the order it came, as
+    /// `name: operation` (with `<representations>` where there are any).
+    pub fn requests(&self) -> Vec<String> {
+        let mut all: Vec<_> = self
+            .subgraphs
+            .iter()
+            .flat_map(subgraph::Running::take_log)
+            .collect();
+        all.sort_by_key(|(at, _)| *at);
+        all.into_iter().map(|(_, text)| text).collect()
+    }
+}
+
+/// A client without headers that may do everything.
+pub fn client() -> ClientContext {
+    ClientContext {
+        headers: Arc::default(),
+        mutations_allowed: true,
+        subscriptions_allowed: true,
+    }
+}
