@@ -39,6 +39,20 @@ pub enum Error {
     TaskEnded(&'static str),
 }
 
+impl Error {
+    /// The text with those of its causes, in one line, for a log.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
 /// Why [`crate::Projector::wait_until_passed`] gave up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

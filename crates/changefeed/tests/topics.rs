@@ -353,8 +353,7 @@ async fn a_deletion_without_its_pre_image_reaches_every_topic() {
     board.add(comment(1, 1, "text")).await;
     let off = doc! { "collMod": "comments", "changeStreamPreAndPostImages": { "enabled": false } };
     board
-        .mongo
-        .database()
+        .database
         .run_command(off)
         .await
         .expect("images are off");

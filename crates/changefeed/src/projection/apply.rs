@@ -159,11 +159,7 @@ impl<P: Projection> Leader<'_, P> {
         for (index, change) in &decoded.changes {
             if let Err(unclear) = touched.add(&*self.member.projection, *index, change) {
                 match self.resolve(unclear, &change.key, &touched).await? {
-                    Some(targets) => base.repairs.extend(
-                        targets
-                            .into_iter()
-                            .map(|target| (target, "an image was missing")),
-                    ),
+                    Some(targets) => base.anew.extend(targets),
                     None => rebuild = Some("a deletion without its pre-image could not be placed"),
                 }
             }
@@ -198,6 +194,11 @@ impl<P: Projection> Leader<'_, P> {
                 .dead_letters
                 .extend(base.dead_letters.iter().cloned());
             writes.repairs.extend(base.repairs.iter().cloned());
+            let anew = base
+                .anew
+                .iter()
+                .filter(|target| !poisoned.contains_key(target));
+            writes.anew.extend(anew.cloned());
             self.set_aside(events, touched, &poisoned, &mut writes);
             match self.commit(&writes, to.clone()).await {
                 Ok(()) => {

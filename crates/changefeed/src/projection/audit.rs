@@ -61,7 +61,7 @@ impl<P: Projection> Leader<'_, P> {
             Ok(None) => return Ok(()),
             Err(error) => {
                 tracing::warn!(
-                    error = format!("{error:?}"),
+                    error = error.with_causes(),
                     projection = self.checkpoint.name,
                     "a sample could not be audited"
                 );

@@ -13,7 +13,6 @@ use crate::{Error, marker};
 
 use super::checkpoint::{Building, Checkpoint};
 use super::compute::{At, compute};
-use super::fold::replacement;
 use super::leader::{Ended, Leader, Uncommitted};
 use super::transaction::Writes;
 use super::{Projection, Slot};
@@ -99,10 +98,7 @@ impl<P: Projection> Leader<'_, P> {
         };
         let slot = Slot::new(self.member.projection.field(), building.generation);
         let mut writes = Writes::default();
-        let states = computed.states.iter();
-        writes.statements.extend(
-            states.map(|(target, state)| replacement(&slot, target, state, computed.as_of)),
-        );
+        writes.statements.extend(computed.replacements(&slot));
         building.after = Some(last);
         to.building = Some(building);
         to.ahead_until = to.ahead_until.max(computed.as_of);

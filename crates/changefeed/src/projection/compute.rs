@@ -9,8 +9,9 @@ use mongodb::ClientSession;
 use crate::Error;
 use crate::source::server_code;
 
-use super::Projection;
+use super::fold::{Statement, replacement};
 use super::store::Store;
+use super::{Projection, Slot};
 
 /// The server's codes for a snapshot that is too old, or not there yet for a collection.
 const SNAPSHOT_TOO_OLD: i32 = 239;
@@ -31,6 +32,15 @@ pub(crate) enum At {
 pub(crate) struct Computed {
     pub states: HashMap<Bson, Document>,
     pub as_of: Timestamp,
+}
+
+impl Computed {
+    /// The updates that store the states in a slot.
+    pub fn replacements(&self, slot: &Slot) -> impl Iterator<Item = Statement> {
+        self.states
+            .iter()
+            .map(move |(target, state)| replacement(slot, target, state, self.as_of))
+    }
 }
 
 /// Computes the states of some targets in a snapshot session. `Ok(None)`: the snapshot that was

@@ -73,7 +73,7 @@ pub(crate) struct Leader<'m, P> {
 
 impl<'m, P: Projection> Leader<'m, P> {
     /// Takes the checkpoint over and leads until the end.
-    pub async fn lead(member: &'m Member<P>, held: &'m Held) -> Ended {
+    pub async fn lead(member: &'m Member<P>, held: &'m mut Held) -> Ended {
         match Self::claim(member, held).await {
             Ok(Some(mut leader)) => match leader.run().await {
                 Ok(()) => Ended::Stopped,
@@ -84,17 +84,16 @@ impl<'m, P: Projection> Leader<'m, P> {
         }
     }
 
-    async fn claim(member: &'m Member<P>, held: &'m Held) -> Result<Option<Self>, Error> {
+    async fn claim(member: &'m Member<P>, held: &'m mut Held) -> Result<Option<Self>, Error> {
         marker::reach(marker::TAKEOVER).await;
         let Some(checkpoint) = claim(&member.store, member.projection.name(), held.epoch).await?
         else {
             return Ok(None);
         };
-        let session = member.store.client().start_session().await;
-        let session = session.map_err(|source| Error::Database {
-            doing: "starting a session",
-            source,
-        })?;
+        let session = held
+            .session
+            .take()
+            .ok_or(Error::TaskEnded("the leader's session"))?;
         member.metrics.takeovers.inc();
         member.metrics.epoch.set(held.epoch);
         let now = Instant::now();
@@ -235,13 +234,18 @@ impl<'m, P: Projection> Leader<'m, P> {
         let mut backoff = BACKOFF_MIN;
         let mut faults = 0;
         loop {
-            match writes
-                .commit(&self.member.store, &mut self.session, &self.checkpoint, &to)
-                .await
-            {
-                Ok(repairs) => {
-                    self.checkpoint = to;
-                    self.repairs_pending |= repairs;
+            let member = self.member;
+            let committed = writes.commit(
+                &*member.projection,
+                &member.store,
+                &mut self.session,
+                &self.checkpoint,
+                to.clone(),
+            );
+            match committed.await {
+                Ok(committed) => {
+                    self.checkpoint = committed.checkpoint;
+                    self.repairs_pending |= committed.repairs;
                     self.idle = self
                         .idle
                         .take()

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use bson::{DateTime, Document, doc};
+use mongodb::ClientSession;
 use mongodb::options::ReturnDocument;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -29,6 +30,8 @@ pub(crate) struct Lease {
 /// A lease that is being renewed in the background until this is dropped.
 pub(crate) struct Held {
     pub epoch: i64,
+    /// The session that the lease names: the leader's transactions run in it.
+    pub session: Option<ClientSession>,
     /// Cancelled when another instance has the lease, or it could not be renewed in time.
     pub lost: CancellationToken,
     _keeper: DropGuard,
@@ -47,6 +50,10 @@ impl Lease {
     }
 
     /// Takes the lease when it is free or has run out. Each taking has a higher epoch.
+    ///
+    /// A leader that died inside a transaction leaves it open for up to a minute, and with it the
+    /// checkpoint locked. So the lease names the leader's session, and whoever takes a lease that
+    /// was not given up kills that session.
     pub async fn acquire(&self) -> Result<Option<Held>, Error> {
         let failed = |source| Error::Database {
             doing: "taking the lease",
@@ -58,9 +65,11 @@ impl Lease {
             .leases
             .update_one(doc! { "_id": &self.name }, doc! { "$setOnInsert": free });
         create.upsert(true).await.map_err(failed)?;
+        let session = self.store.client().start_session().await.map_err(failed)?;
         let run_out = doc! { "_id": &self.name, "$expr": { "$lt": ["$expires", "$$NOW"] } };
         let take = vec![doc! { "$set": {
             "owner": &self.owner,
+            "session": { "$literal": session.id() },
             "epoch": { "$add": ["$epoch", 1_i64] },
             "expires": self.expires(),
         } }];
@@ -68,30 +77,55 @@ impl Lease {
             .store
             .leases
             .find_one_and_update(run_out, take)
-            .return_document(ReturnDocument::After);
-        let Some(taken) = taken.await.map_err(failed)? else {
+            .return_document(ReturnDocument::Before);
+        let Some(before) = taken.await.map_err(failed)? else {
             return Ok(None);
         };
-        let epoch = taken
+        let epoch = before
             .get_i64("epoch")
-            .map_err(|_| Error::TaskEnded("the lease"))?;
-        Ok(Some(self.keep(epoch)))
+            .map_err(|_| Error::Refused("the lease has no epoch".to_owned()))?
+            + 1;
+        if let Ok(left) = before.get_document("session") {
+            self.kill_session(left).await;
+        }
+        Ok(Some(self.keep(epoch, session)))
+    }
+
+    async fn kill_session(&self, left: &Document) {
+        let kill = doc! { "killSessions": [left] };
+        match self
+            .store
+            .client()
+            .database("admin")
+            .run_command(kill)
+            .await
+        {
+            Ok(_) => tracing::info!(
+                projection = self.name,
+                "the last leader went without a word: its session is ended"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, projection = self.name, "the last leader's session could not be ended: its transaction may hold this one up for a minute");
+            }
+        }
     }
 
     /// Gives the lease up, so that another instance need not wait for it to run out.
     pub async fn release(&self, epoch: i64) {
         let mine = doc! { "_id": &self.name, "owner": &self.owner, "epoch": epoch };
-        let run_out = doc! { "$set": { "expires": DateTime::from_millis(0) } };
-        if let Err(error) = self.store.leases.update_one(mine, run_out).await {
+        let free =
+            doc! { "$set": { "expires": DateTime::from_millis(0) }, "$unset": { "session": "" } };
+        if let Err(error) = self.store.leases.update_one(mine, free).await {
             tracing::debug!(%error, projection = self.name, "the lease could not be given up: it will run out");
         }
     }
 
-    fn keep(&self, epoch: i64) -> Held {
+    fn keep(&self, epoch: i64, session: ClientSession) -> Held {
         let (lost, ended) = (CancellationToken::new(), CancellationToken::new());
         tokio::spawn(self.clone().renew_until(epoch, lost.clone(), ended.clone()));
         Held {
             epoch,
+            session: Some(session),
             lost,
             _keeper: ended.drop_guard(),
         }

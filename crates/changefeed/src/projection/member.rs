@@ -14,7 +14,7 @@ use crate::{Error, ProjectionMetrics, ProjectorSettings, Source};
 
 use super::Projection;
 use super::leader::{Ended, Leader};
-use super::lease::Lease;
+use super::lease::{Held, Lease};
 use super::progress::Progress;
 use super::store::Store;
 
@@ -67,20 +67,20 @@ impl<P: Projection> Member<P> {
         );
         while !self.stop.is_cancelled() {
             match lease.acquire().await {
-                Ok(Some(held)) => {
-                    self.lead(&held).await;
+                Ok(Some(mut held)) => {
+                    self.lead(&mut held).await;
                     lease.release(held.epoch).await;
                 }
                 Ok(None) => {}
                 Err(error) => tracing::warn!(
-                    error = chain(&error),
+                    error = error.with_causes(),
                     projection = self.projection.name(),
                     "standing by without the database"
                 ),
             }
             if let Err(error) = refresh(&self.store, self.projection.name(), &self.progress).await {
                 tracing::debug!(
-                    error = chain(&error),
+                    error = error.with_causes(),
                     projection = self.projection.name(),
                     "the checkpoint could not be read"
                 );
@@ -92,28 +92,23 @@ impl<P: Projection> Member<P> {
         }
     }
 
-    async fn lead(&self, held: &super::lease::Held) {
+    async fn lead(&self, held: &mut Held) {
         let projection = self.projection.name();
         self.metrics.leading.set(1);
+        let epoch = held.epoch;
         let ended = Leader::lead(self, held).await;
         self.metrics.leading.set(0);
         self.progress
             .send_modify(|progress| progress.leading = false);
         match ended {
-            Ended::Stopped => tracing::info!(
-                projection,
-                epoch = held.epoch,
-                "stopped leading the projection"
-            ),
-            Ended::Superseded => tracing::warn!(
-                projection,
-                epoch = held.epoch,
-                "another instance leads: stepping down"
-            ),
+            Ended::Stopped => tracing::info!(projection, epoch, "stopped leading the projection"),
+            Ended::Superseded => {
+                tracing::warn!(projection, epoch, "another instance leads: stepping down")
+            }
             Ended::Fault(error) => tracing::warn!(
-                error = chain(&error),
+                error = error.with_causes(),
                 projection,
-                epoch = held.epoch,
+                epoch,
                 "leading failed: starting afresh from the checkpoint"
             ),
         }
@@ -195,16 +190,4 @@ async fn oldest_oplog_second(store: &Store) -> mongodb::error::Result<Option<u32
     Ok(oldest
         .and_then(|oldest| oldest.get_timestamp("ts").ok())
         .map(|oldest| oldest.time))
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -7,7 +7,6 @@ use crate::Error;
 
 use super::Projection;
 use super::compute::{At, compute};
-use super::fold::replacement;
 use super::leader::{Ended, Leader, Uncommitted};
 use super::transaction::Writes;
 
@@ -55,7 +54,7 @@ impl<P: Projection> Leader<'_, P> {
                 Ok(None) => return Ok(false),
                 Err(error) => {
                     tracing::warn!(
-                        error = format!("{error:?}"),
+                        error = error.with_causes(),
                         projection = self.checkpoint.name,
                         "targets could not be computed"
                     );
@@ -68,10 +67,7 @@ impl<P: Projection> Leader<'_, P> {
             ..Writes::default()
         };
         for slot in self.live_slots() {
-            let states = computed.states.iter();
-            writes.statements.extend(
-                states.map(|(target, state)| replacement(&slot, target, state, computed.as_of)),
-            );
+            writes.statements.extend(computed.replacements(&slot));
         }
         let mut to = self.checkpoint.clone();
         to.ahead_until = to.ahead_until.max(computed.as_of);

@@ -10,11 +10,12 @@ use mongodb::options::{ReadConcern, WriteConcern};
 
 use crate::{Error, marker};
 
-use super::Slot;
 use super::checkpoint::{Checkpoint, advance};
+use super::compute::{At, compute};
 use super::dead_letter::DeadLetter;
 use super::fold::{STALE, Statement};
 use super::store::{Store, repair_id};
+use super::{Projection, Slot};
 
 /// A commit whose outcome is unknown is asked for again this often.
 const COMMIT_ATTEMPTS: u32 = 20;
@@ -27,12 +28,22 @@ pub(crate) struct Writes {
     pub statements: Vec<Statement>,
     /// Events that are passed without being applied.
     pub dead_letters: Vec<DeadLetter>,
-    /// Targets to compute anew, each with the reason.
+    /// Targets to compute anew within the transaction.
+    pub anew: Vec<Bson>,
+    /// Targets to compute anew later, each with the reason.
     pub repairs: Vec<(Bson, &'static str)>,
     /// Targets that were computed anew.
     pub repaired: Vec<Bson>,
     /// Dead letters that are settled.
     pub settled: Vec<ObjectId>,
+}
+
+/// What is stored after a commit.
+pub(crate) struct Committed {
+    /// The checkpoint, which may tell of states computed ahead.
+    pub checkpoint: Checkpoint,
+    /// Whether there are targets to compute anew later.
+    pub repairs: bool,
 }
 
 /// Why a transaction was not committed.
@@ -52,43 +63,51 @@ pub(crate) enum Refusal {
 impl Writes {
     pub fn is_empty(&self) -> bool {
         self.statements.is_empty()
+            && self.anew.is_empty()
             && self.dead_letters.is_empty()
             && self.repairs.is_empty()
             && self.repaired.is_empty()
             && self.settled.is_empty()
     }
 
-    /// Writes all of it and moves the checkpoint from `from` to `to`, or does nothing. Returns
-    /// whether there are targets to repair now.
+    /// Writes all of it and moves the checkpoint from `from` to `to`, or does nothing. Returns what
+    /// is stored now.
     ///
     /// # Errors
     /// [`Refusal`]; nothing is written then, unless the outcome of the commit stayed unknown, which
     /// the next compare-and-set finds out.
-    pub async fn commit(
+    pub async fn commit<P: Projection>(
         &self,
+        projection: &P,
         store: &Store,
         session: &mut ClientSession,
         from: &Checkpoint,
-        to: &Checkpoint,
-    ) -> Result<bool, Refusal> {
+        mut to: Checkpoint,
+    ) -> Result<Committed, Refusal> {
         if self.is_empty() {
-            let moved = advance(store, from, to, session)
+            let moved = advance(store, from, &to, session)
                 .await
                 .map_err(Refusal::Transient)?;
+            let unchanged = Committed {
+                checkpoint: to,
+                repairs: false,
+            };
             return if moved {
-                Ok(false)
+                Ok(unchanged)
             } else {
                 Err(Refusal::Superseded)
             };
         }
         start(session).await?;
-        let written = self.write(store, session, from, to).await;
-        match written {
+        match self.write(projection, store, session, from, &mut to).await {
             Ok(repairs) => {
                 marker::reach(marker::IN_TRANSACTION).await;
                 commit(session).await?;
                 marker::reach(marker::AFTER_COMMIT).await;
-                Ok(repairs)
+                Ok(Committed {
+                    checkpoint: to,
+                    repairs,
+                })
             }
             Err(refusal) => {
                 abort(session).await;
@@ -97,12 +116,13 @@ impl Writes {
         }
     }
 
-    async fn write(
+    async fn write<P: Projection>(
         &self,
+        projection: &P,
         store: &Store,
         session: &mut ClientSession,
         from: &Checkpoint,
-        to: &Checkpoint,
+        to: &mut Checkpoint,
     ) -> Result<bool, Refusal> {
         match advance(store, from, to, session).await {
             Ok(true) => {}
@@ -111,12 +131,20 @@ impl Writes {
             Err(error) => return Err(Refusal::Transient(error)),
         }
         update_targets(store, session, &self.statements).await?;
+        let mut anew = self.anew.clone();
+        anew.extend(self.gone_stale(store, session).await?);
         let mut repairs = self.repairs.clone();
-        repairs.extend(self.gone_stale(store, session).await?);
+        if !anew.is_empty() && !compute_anew(projection, store, session, &anew, to).await? {
+            repairs.extend(
+                anew.into_iter()
+                    .map(|target| (target, "it could not be computed")),
+            );
+        }
+        let later = !repairs.is_empty();
         self.write_bookkeeping(store, session, &to.name, &repairs)
             .await
             .map_err(refusal)?;
-        Ok(!repairs.is_empty())
+        Ok(later)
     }
 
     /// The targets whose fold asked to be computed anew.
@@ -124,7 +152,7 @@ impl Writes {
         &self,
         store: &Store,
         session: &mut ClientSession,
-    ) -> Result<Vec<(Bson, &'static str)>, Refusal> {
+    ) -> Result<Vec<Bson>, Refusal> {
         let mut stale = Vec::new();
         for slot in self.slots_that_may_go_stale() {
             let of_slot = |statement: &&Statement| statement.may_go_stale.as_ref() == Some(slot);
@@ -143,11 +171,7 @@ impl Writes {
             let mut found = found.await.map_err(refusal)?;
             let mut found = found.stream(session);
             while let Some(mut target) = found.try_next().await.map_err(refusal)? {
-                stale.extend(
-                    target
-                        .remove("_id")
-                        .map(|target| (target, "the fold ran short")),
-                );
+                stale.extend(target.remove("_id"));
             }
         }
         Ok(stale)
@@ -209,6 +233,40 @@ impl Writes {
         }
         Ok(())
     }
+}
+
+/// Computes states from the source as it is now, ahead of the checkpoint, and stores them. Returns
+/// false when they cannot be computed.
+async fn compute_anew<P: Projection>(
+    projection: &P,
+    store: &Store,
+    session: &mut ClientSession,
+    targets: &[Bson],
+    to: &mut Checkpoint,
+) -> Result<bool, Refusal> {
+    let computed = match compute(projection, store, targets, At::NotBefore(to.position)).await {
+        Ok(Some(computed)) => computed,
+        Ok(None) => return Ok(false),
+        Err(error) => {
+            tracing::warn!(
+                error = error.with_causes(),
+                projection = to.name,
+                "targets could not be computed"
+            );
+            return Ok(false);
+        }
+    };
+    let slots = to.live_slots(projection.field());
+    let statements = slots.iter().flat_map(|slot| computed.replacements(slot));
+    update_targets(store, session, &statements.collect::<Vec<_>>()).await?;
+    to.ahead_until = to.ahead_until.max(computed.as_of);
+    let ahead = doc! { "$set": { "ahead_until": to.ahead_until } };
+    let told = store
+        .checkpoints
+        .update_one(doc! { "_id": &to.name }, ahead)
+        .session(session)
+        .await;
+    told.map(|_| true).map_err(refusal)
 }
 
 /// Tries each statement in a transaction that is thrown away, and returns the targets that refuse.

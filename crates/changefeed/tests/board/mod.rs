@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bson::{Bson, Document, doc, oid::ObjectId};
+use bson::{Bson, Document, doc};
 use changefeed::{
     NetChange, OperationTime, Projection, ProjectionMetrics, Projector, ProjectorSettings, Slot,
     Source, Unfoldable,
@@ -132,21 +132,29 @@ impl Projection for Newest {
 
 /// A database with posts, and what a test does to it.
 pub struct Board {
-    pub mongo: TestDatabase,
+    pub uri: String,
+    pub database: Database,
     pub comments: Collection<Comment>,
     pub posts: Collection<Document>,
+    _throwaway: Option<TestDatabase>,
 }
 
 impl Board {
+    /// On the server that the test run shares.
     pub async fn with_posts(count: i64) -> Self {
-        let mongo = embedded_mongo::test_database().await;
-        let database = mongo.database();
-        let board = Self {
-            comments: database.collection("comments"),
-            posts: database.collection("posts"),
-            mongo,
-        };
-        let posts = (1..=count).map(|id| doc! { "_id": id });
+        let throwaway = embedded_mongo::test_database().await;
+        let uri = throwaway.uri().to_owned();
+        Self::create(uri, count, Some(throwaway)).await
+    }
+
+    /// On a server of the test's own; the URI names the database.
+    pub async fn at(uri: String, posts: i64) -> Self {
+        Self::create(uri, posts, None).await
+    }
+
+    async fn create(uri: String, posts: i64, throwaway: Option<TestDatabase>) -> Self {
+        let board = Self::open(uri, throwaway).await;
+        let posts = (1..=posts).map(|id| doc! { "_id": id });
         board
             .posts
             .insert_many(posts)
@@ -155,14 +163,34 @@ impl Board {
         board
     }
 
+    /// A board that is there already.
+    pub async fn open(uri: String, throwaway: Option<TestDatabase>) -> Self {
+        let client = Client::with_uri_str(&uri)
+            .await
+            .expect("the URI is well formed");
+        let database = client.default_database().expect("the URI names a database");
+        let (comments, posts) = (
+            database.collection("comments"),
+            database.collection("posts"),
+        );
+        Self {
+            uri,
+            database,
+            comments,
+            posts,
+            _throwaway: throwaway,
+        }
+    }
+
+    /// A client of its own, as each instance has.
     pub async fn client(&self) -> Client {
-        Client::with_uri_str(self.mongo.uri())
+        Client::with_uri_str(&self.uri)
             .await
             .expect("the URI is well formed")
     }
 
     pub async fn source(&self) -> Source {
-        Source::new(self.client().await, self.mongo.database(), "comments")
+        Source::new(self.client().await, self.database.clone(), "comments")
     }
 
     pub async fn project(&self, settings: ProjectorSettings) -> Projector<Newest> {
@@ -174,7 +202,7 @@ impl Board {
         settings: ProjectorSettings,
         registry: &mut Registry,
     ) -> Projector<Newest> {
-        let database = self.client().await.database(self.mongo.name());
+        let database = self.client().await.database(self.database.name());
         let metrics = ProjectionMetrics::register(registry, "newest");
         let source = Source::new(self.client().await, database.clone(), "comments");
         Projector::start(source, Newest { database }, settings, metrics)
@@ -205,8 +233,7 @@ impl Board {
     /// The cluster's time now: every write so far is before it.
     pub async fn now(&self) -> OperationTime {
         let reply = self
-            .mongo
-            .database()
+            .database
             .run_command(doc! { "ping": 1 })
             .await
             .expect("the server answers");
@@ -251,7 +278,7 @@ impl Board {
 
     /// The fold over the source, computed here.
     pub async fn expected(&self) -> Vec<(i64, Document)> {
-        let raw = self.mongo.database().collection::<Document>("comments");
+        let raw = self.database.collection::<Document>("comments");
         let mut comments: Vec<Document> = raw
             .find(doc! { "text": { "$type": "string" } })
             .await
@@ -300,7 +327,7 @@ impl Board {
     }
 
     pub fn own(&self, name: &str) -> Collection<Document> {
-        self.mongo.database().collection(name)
+        self.database.collection(name)
     }
 }
 
@@ -326,8 +353,4 @@ pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() ->
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-pub fn unique() -> String {
-    ObjectId::new().to_hex()
 }

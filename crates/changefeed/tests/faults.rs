@@ -1,0 +1,313 @@
+//! Faults of the data and of the source: what the projection does with each, without losing any.
+
+mod board;
+
+use std::time::Duration;
+
+use board::{Board, PATIENCE, brisk, comment, until};
+use bson::{Bson, doc};
+use changefeed::{ProjectorSettings, Replayed};
+use prometheus_client::registry::Registry;
+
+fn metric(registry: &Registry, name: &str) -> f64 {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).expect("metrics");
+    let prefix = format!("changefeed_projection_{name}{{");
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(&prefix))
+        .expect("the metric");
+    line.rsplit(' ')
+        .next()
+        .and_then(|value| value.parse().ok())
+        .expect("its value")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_source_is_built_anew_while_the_old_state_serves() {
+    let board = Board::with_posts(3).await;
+    let projector = board.project(brisk()).await;
+    board.add(comment(1, 1, "text")).await;
+    board.assert_projected(&projector).await;
+    board.comments.drop().await.expect("dropped");
+    board.add(comment(2, 2, "in the new collection")).await;
+    board.assert_projected(&projector).await;
+    assert_eq!(projector.serving().map(|slot| slot.generation()), Some(2));
+    board.delete(2).await;
+    board.assert_projected(&projector).await;
+    let old = doc! { "feed.g1": { "$exists": true } };
+    until("the old state is removed", || async {
+        board
+            .posts
+            .count_documents(old.clone())
+            .await
+            .expect("counted")
+            == 0
+    })
+    .await;
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_renamed_away_and_back_is_built_anew() {
+    let board = Board::with_posts(2).await;
+    let projector = board.project(brisk()).await;
+    board.add(comment(1, 1, "text")).await;
+    board.assert_projected(&projector).await;
+    let name = |collection: &str| format!("{}.{collection}", board.database.name());
+    for (from, to) in [("comments", "away"), ("away", "comments")] {
+        if to == "comments" {
+            // The crate has made a new, empty source in the meantime, perhaps.
+            board.comments.drop().await.expect("dropped");
+        }
+        let rename = doc! { "renameCollection": name(from), "to": name(to) };
+        board
+            .client()
+            .await
+            .database("admin")
+            .run_command(rename)
+            .await
+            .expect("renamed");
+    }
+    board.add(comment(2, 2, "after it came back")).await;
+    board.assert_projected(&projector).await;
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreadable_change_becomes_a_dead_letter_and_is_replayed_when_it_can_be() {
+    let board = Board::with_posts(2).await;
+    let projector = board.project(brisk()).await;
+    projector.wait_until_serving().await.expect("it serves");
+    board
+        .own("comments")
+        .insert_one(doc! { "_id": 1_i64, "post": 1_i64, "text": 5 })
+        .await
+        .expect("stored");
+    board.add(comment(2, 1, "after it")).await;
+    board.assert_projected(&projector).await;
+    let letters = board.own("changefeed_dead_letters");
+    let letter = letters
+        .find_one(doc! {})
+        .await
+        .expect("read")
+        .expect("a dead letter");
+    assert_eq!(letter.get("key"), Some(&Bson::from(1_i64)));
+    let still = projector.replay_dead_letters().await.expect("replayed");
+    assert_eq!(
+        still,
+        Replayed {
+            replayed: 0,
+            remaining: 1
+        }
+    );
+    board.edit(1, "readable now").await;
+    let replayed = projector.replay_dead_letters().await.expect("replayed");
+    assert!(
+        replayed.replayed >= 1 && replayed.remaining == 0,
+        "{replayed:?}"
+    );
+    assert_eq!(letters.count_documents(doc! {}).await.expect("counted"), 0);
+    board.assert_projected(&projector).await;
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_cannot_be_folded_is_set_aside_and_its_target_computed_anew() {
+    let board = Board::with_posts(2).await;
+    let projector = board.project(brisk()).await;
+    projector.wait_until_serving().await.expect("it serves");
+    for id in 1..=4 {
+        board
+            .add(comment(
+                id,
+                1 + id % 2,
+                if id == 2 { "unfoldable" } else { "text" },
+            ))
+            .await;
+    }
+    until("the target is repaired", || async {
+        board.projected(&projector).await == board.expected().await
+    })
+    .await;
+    assert!(
+        board
+            .own("changefeed_dead_letters")
+            .count_documents(doc! {})
+            .await
+            .expect("counted")
+            >= 1
+    );
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_refuses_its_state_does_not_hold_up_the_others() {
+    let board = Board::with_posts(3).await;
+    let projector = board
+        .project(ProjectorSettings {
+            attempts_max: 2,
+            ..brisk()
+        })
+        .await;
+    projector.wait_until_serving().await.expect("it serves");
+    let rule = doc! { "collMod": "posts", "validator": { "$or": [{ "_id": { "$ne": 1_i64 } }, { "feed.g1.count": { "$lt": 2 } }] } };
+    board.database.run_command(rule).await.expect("a validator");
+    for id in 1..=6 {
+        board.add(comment(id, 1 + id % 3, "text")).await;
+    }
+    let slot = projector
+        .wait_until_passed(board.now().await, PATIENCE)
+        .await
+        .expect("it passes the refused one");
+    let (states, expected) = (board.states(&slot).await, board.expected().await);
+    assert_eq!(states[1..], expected[1..]);
+    assert_ne!(states[0], expected[0], "the server refuses this one");
+    let off = doc! { "collMod": "posts", "validator": {} };
+    board.database.run_command(off).await.expect("no validator");
+    projector.replay_dead_letters().await.expect("replayed");
+    board.assert_projected(&projector).await;
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_without_its_pre_image_is_placed_by_the_embedded_id() {
+    let board = Board::with_posts(2).await;
+    let projector = board.project(brisk()).await;
+    for id in 1..=3 {
+        board.add(comment(id, 1, "text")).await;
+    }
+    board.assert_projected(&projector).await;
+    images(&board, false).await;
+    board.delete(2).await;
+    board.edit(3, "edited without images").await;
+    board.assert_projected(&projector).await;
+    assert_eq!(
+        projector.serving().map(|slot| slot.generation()),
+        Some(1),
+        "without a build"
+    );
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_nobody_can_place_builds_the_projection_anew() {
+    let board = Board::with_posts(2).await;
+    let projector = board.project(brisk()).await;
+    for id in 1..=5 {
+        board.add(comment(id, 1, "text")).await;
+    }
+    board.assert_projected(&projector).await;
+    images(&board, false).await;
+    board.delete(1).await;
+    until("the deletion is counted", || async {
+        board.projected(&projector).await == board.expected().await
+    })
+    .await;
+    assert_eq!(projector.serving().map(|slot| slot.generation()), Some(2));
+    projector.stop().await;
+}
+
+async fn images(board: &Board, enabled: bool) {
+    let images =
+        doc! { "collMod": "comments", "changeStreamPreAndPostImages": { "enabled": enabled } };
+    board
+        .database
+        .run_command(images)
+        .await
+        .expect("the images are switched");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_stream_moves_its_checkpoint_on() {
+    let board = Board::with_posts(1).await;
+    let projector = board.project(brisk()).await;
+    board.add(comment(1, 1, "text")).await;
+    board.assert_projected(&projector).await;
+    let checkpoints = board.own("changefeed_checkpoints");
+    let resume = || async {
+        let checkpoint = checkpoints
+            .find_one(doc! {})
+            .await
+            .expect("read")
+            .expect("a checkpoint");
+        checkpoint.get("resume").cloned()
+    };
+    let before = resume().await;
+    // Another collection's traffic is what makes an unmoved token age.
+    board
+        .own("elsewhere")
+        .insert_one(doc! {})
+        .await
+        .expect("stored");
+    until("the checkpoint moves", || async {
+        resume().await != before
+    })
+    .await;
+    assert!(projector.ready().is_ok());
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_auditor_finds_and_repairs_a_state_that_somebody_spoiled() {
+    let board = Board::with_posts(2).await;
+    let mut registry = Registry::default();
+    let settings = ProjectorSettings {
+        audit_interval: Duration::from_millis(50),
+        ..brisk()
+    };
+    let projector = board.project_with(settings, &mut registry).await;
+    for id in 1..=4 {
+        board.add(comment(id, 1 + id % 2, "text")).await;
+    }
+    board.assert_projected(&projector).await;
+    until("a sample was audited", || async {
+        metric(&registry, "audited_total") >= 2.0
+    })
+    .await;
+    assert_eq!(metric(&registry, "divergences_total"), 0.0);
+    board
+        .posts
+        .update_one(
+            doc! { "_id": 2_i64 },
+            doc! { "$set": { "feed.g1.count": 99_i64 } },
+        )
+        .await
+        .expect("spoiled");
+    until("it is repaired", || async {
+        board.projected(&projector).await == board.expected().await
+    })
+    .await;
+    assert_eq!(metric(&registry, "divergences_total"), 1.0);
+    until("the divergence reads 0 again", || async {
+        metric(&registry, "divergent") == 0.0
+    })
+    .await;
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_by_command_switches_over_once_and_misses_no_change() {
+    let board = std::sync::Arc::new(Board::with_posts(9).await);
+    let (one, two) = (board.project(brisk()).await, board.project(brisk()).await);
+    one.wait_until_serving().await.expect("it serves");
+    let writer = tokio::spawn({
+        let board = board.clone();
+        async move {
+            for id in 1..=200 {
+                board.add(comment(id, 1 + id % 9, "text")).await;
+                if id % 10 == 0 {
+                    board.delete(id - 5).await;
+                }
+            }
+        }
+    });
+    let standing_by = if one.lag().leading { &two } else { &one };
+    standing_by.rebuild().await.expect("rebuilt");
+    writer.await.expect("all is written");
+    board.assert_projected(&one).await;
+    board.assert_projected(&two).await;
+    assert_eq!(two.serving().map(|slot| slot.generation()), Some(2));
+    one.stop().await;
+    two.stop().await;
+}

@@ -1,0 +1,216 @@
+//! Processes that are killed at marked points, or stopped past their lease: another one goes on,
+//! and nothing is lost or applied twice.
+
+mod board;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use board::{Board, brisk, comment};
+use changefeed::{ProjectorSettings, marker};
+
+const CHILD_URI: &str = "CHANGEFEED_TEST_CHILD_URI";
+
+fn settings() -> ProjectorSettings {
+    ProjectorSettings {
+        lease: Duration::from_millis(600),
+        ..brisk()
+    }
+}
+
+/// Not a test of its own: what the other tests start as another process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_in_another_process() {
+    let Ok(uri) = std::env::var(CHILD_URI) else {
+        return;
+    };
+    let board = Board::open(uri, None).await;
+    let projector = board.project(settings()).await;
+    if projector.wait_until_serving().await.is_ok() {
+        eprintln!("serving");
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Another process that runs the projection. It ends with this handle.
+struct Instance {
+    process: Child,
+    says: tokio::sync::mpsc::UnboundedReceiver<String>,
+}
+
+impl Instance {
+    fn start(board: &Board, pause_at: Option<&str>) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this test's program"));
+        command
+            .args(["an_instance_in_another_process", "--exact", "--nocapture"])
+            .env(CHILD_URI, &board.uri);
+        if let Some(point) = pause_at {
+            command.env("CHANGEFEED_PAUSE_AT", point);
+        }
+        let mut process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("another process");
+        let errors = BufReader::new(process.stderr.take().expect("its standard error"));
+        let (said, says) = tokio::sync::mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            errors
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| said.send(line))
+        });
+        Self { process, says }
+    }
+
+    async fn said(&mut self, line: &str) {
+        let said = async {
+            while let Some(said) = self.says.recv().await {
+                if said == line {
+                    return true;
+                }
+            }
+            false
+        };
+        let said = tokio::time::timeout(board::PATIENCE, said).await;
+        assert_eq!(said, Ok(true), "the other process says {line:?}");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([name, &self.process.id().to_string()])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "{name} is sent");
+    }
+
+    fn kill(mut self) {
+        self.process.kill().expect("the process is killed");
+        self.process.wait().expect("the process has ended");
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Kills an instance at a point that it reaches while it applies changes.
+async fn killed_while_applying(point: &'static str) {
+    let board = Board::with_posts(3).await;
+    let first = board.project(settings()).await;
+    board.add(comment(1, 1, "seen")).await;
+    board.assert_projected(&first).await;
+    first.stop().await;
+    let mut instance = Instance::start(&board, Some(point));
+    for id in 2..=9 {
+        board.add(comment(id, 1 + id % 3, "text")).await;
+    }
+    board.edit(4, "edited").await;
+    board.delete(9).await;
+    instance.said(&format!("paused at {point}")).await;
+    board.add(comment(10, 1, "meanwhile")).await;
+    instance.kill();
+    let next = board.project(settings()).await;
+    board.assert_projected(&next).await;
+    next.stop().await;
+}
+
+/// Kills an instance at a point that it reaches in the first build.
+async fn killed_while_building(point: &'static str) {
+    let board = Board::with_posts(7).await;
+    for id in 1..=9 {
+        board.add(comment(id, 1 + id % 7, "text")).await;
+    }
+    let mut instance = Instance::start(&board, Some(point));
+    instance.said(&format!("paused at {point}")).await;
+    board.add(comment(10, 1, "meanwhile")).await;
+    board.edit(1, "edited meanwhile").await;
+    board.delete(2).await;
+    instance.kill();
+    let next = board.project(settings()).await;
+    board.assert_projected(&next).await;
+    next.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_after_an_event_was_read() {
+    killed_while_applying(marker::EVENT_READ).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_inside_the_transaction() {
+    killed_while_applying(marker::IN_TRANSACTION).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_after_the_commit() {
+    killed_while_applying(marker::AFTER_COMMIT).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_during_the_takeover() {
+    killed_while_applying(marker::TAKEOVER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_the_middle_of_a_build() {
+    killed_while_building(marker::MID_REBUILD).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_before_the_switch_to_a_build() {
+    killed_while_building(marker::HAND_OVER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_slept_through_its_lease_applies_nothing_twice() {
+    let board = Board::with_posts(2).await;
+    let mut sleeper = Instance::start(&board, None);
+    sleeper.said("serving").await;
+    let other = board.project(settings()).await;
+    for round in 0..3 {
+        sleeper.signal("-STOP");
+        for id in 1..=10 {
+            board
+                .add(comment(round * 100 + id, 1 + id % 2, "text"))
+                .await;
+        }
+        board.assert_projected(&other).await;
+        sleeper.signal("-CONT");
+        board
+            .add(comment(round * 100 + 50, 1, "after it woke"))
+            .await;
+        board.assert_projected(&other).await;
+    }
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_instances_that_keep_taking_the_lease_from_each_other_write_each_change_once() {
+    let board = Board::with_posts(3).await;
+    let (one, two) = (
+        board.project(settings()).await,
+        board.project(settings()).await,
+    );
+    for id in 1..=300 {
+        board.add(comment(id, 1 + id % 3, "text")).await;
+        if id % 20 == 0 {
+            let run_out = bson::doc! { "$set": { "expires": bson::DateTime::from_millis(0) } };
+            board
+                .own("changefeed_leases")
+                .update_one(bson::doc! {}, run_out)
+                .await
+                .expect("the lease runs out");
+        }
+    }
+    board.assert_projected(&one).await;
+    board.assert_projected(&two).await;
+    one.stop().await;
+    board.add(comment(301, 1, "after one has stopped")).await;
+    board.assert_projected(&two).await;
+    two.stop().await;
+}
