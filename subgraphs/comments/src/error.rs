@@ -39,8 +39,7 @@ impl CodedError for Error {
             Self::Input(_) => Code::BadUserInput,
             Self::PostNotFound(_) | Self::CommentNotFound(_) => Code::NotFound,
             Self::IdempotencyKeyReused => Code::Conflict,
-            Self::Cursor(CursorError::ResyncRequired)
-            | Self::Topic(TopicError::ResyncRequired) => Code::ResyncRequired,
+            Self::Topic(TopicError::ResyncRequired) => Code::ResyncRequired,
             Self::Cursor(CursorError::Stopped) | Self::Topic(TopicError::Stopped { .. }) => {
                 Code::FeedStopped
             }

@@ -1,5 +1,6 @@
 //! What can go wrong in the posts subgraph, and the code that clients get for it.
 
+use async_graphql::ErrorExtensionValues;
 use subgraph::{Code, CodedError, InputError};
 
 use crate::post::PostId;
@@ -13,6 +14,15 @@ pub enum Error {
     /// The post does not exist, or no longer.
     #[error("there is no post {0}")]
     PostNotFound(PostId),
+    /// A subscriber of new posts was too slow.
+    #[error("{missed} posts were missed because they were not read in time: subscribe again")]
+    SubscriptionLagged {
+        /// How many posts were missed.
+        missed: u64,
+    },
+    /// Changes may have been missed by everyone.
+    #[error("posts may have been missed: query again, then subscribe again")]
+    ResyncRequired,
     /// MongoDB refused an operation or could not be reached.
     #[error("the database failed")]
     Database(#[from] mongodb::error::Error),
@@ -23,7 +33,15 @@ impl CodedError for Error {
         match self {
             Self::Input(_) => Code::BadUserInput,
             Self::PostNotFound(_) => Code::NotFound,
+            Self::SubscriptionLagged { .. } => Code::SubscriptionLagged,
+            Self::ResyncRequired => Code::ResyncRequired,
             Self::Database(_) => Code::InternalServerError,
+        }
+    }
+
+    fn add_extensions(&self, extensions: &mut ErrorExtensionValues) {
+        if let Self::SubscriptionLagged { missed } = self {
+            extensions.set("missed", *missed);
         }
     }
 }

@@ -1,26 +1,149 @@
-//! Live posts.
+//! Live posts: one change stream a process tells who must look again.
+//!
+//! The stream carries ids and nothing else. A subscriber of a post that has changed reads the post
+//! as it is now, together with all others who want it; while it does, further changes wait as one.
+//! So a post that gets a hundred comments a second costs its subscribers no queue, and none of them
+//! is ever behind.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_graphql::dataloader::DataLoader;
 use changefeed::Projector;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use service::{Health, Lifecycle};
+use tokio::sync::{broadcast, watch};
 
 use crate::Error;
 use crate::comment_projection::CommentProjection;
 use crate::post::{Post, PostId};
+use crate::post_loader::PostLoader;
 
-/// Live posts.
-#[derive(Clone, Debug, Default)]
-pub struct Feed;
+/// New posts that a subscriber of `postAdded` may be behind.
+const ADDED_MAX: usize = 1024;
+
+/// The live posts. Clones share them.
+#[derive(Clone)]
+pub struct Feed {
+    added: broadcast::Sender<Added>,
+    watched: Arc<Mutex<HashMap<PostId, watch::Sender<()>>>>,
+}
+
+/// What the subscribers of `postAdded` are told.
+#[derive(Clone, Copy, Debug)]
+enum Added {
+    Post(PostId),
+    /// Some posts may have been added that nobody has told.
+    Gap,
+}
 
 impl Feed {
-    /// Each new post.
-    pub fn post_added(&self) -> impl Stream<Item = Result<Post, Error>> + use<> {
-        stream::empty()
+    /// Without any event until [`Feed::added`] and [`Feed::changed`] are called.
+    pub fn new() -> Self {
+        Self { added: broadcast::channel(ADDED_MAX).0, watched: Arc::default() }
     }
 
-    /// One post's changes.
-    pub async fn post_updated(&self, _: PostId) -> Result<impl Stream<Item = Result<Post, Error>> + use<>, Error> {
-        Ok(stream::empty())
+    /// Each post that is added from now on.
+    pub fn post_added(
+        &self,
+        posts: Arc<DataLoader<PostLoader>>,
+    ) -> impl Stream<Item = Result<Post, Error>> + use<> {
+        let added = self.added.subscribe();
+        stream::unfold(Some(added), move |added| {
+            let posts = posts.clone();
+            async move {
+                let mut added = added?;
+                loop {
+                    let event = match added.recv().await {
+                        Ok(Added::Post(id)) => posts.load_one(id).await.transpose(),
+                        Ok(Added::Gap) => Some(Err(Error::ResyncRequired)),
+                        Err(broadcast::error::RecvError::Lagged(missed)) => {
+                            Some(Err(Error::SubscriptionLagged { missed }))
+                        }
+                        Err(broadcast::error::RecvError::Closed) => return None,
+                    };
+                    match event {
+                        Some(Ok(post)) => return Some((Ok(post), Some(added))),
+                        Some(Err(error)) => return Some((Err(error), None)),
+                        // Deleted since.
+                        None => {}
+                    }
+                }
+            }
+        })
+    }
+
+    /// The post each time it changes from now on, as it is then.
+    ///
+    /// # Errors
+    /// When there is no such post.
+    pub async fn post_updated(
+        &self,
+        id: PostId,
+        posts: Arc<DataLoader<PostLoader>>,
+    ) -> Result<impl Stream<Item = Result<Post, Error>> + use<>, Error> {
+        // Watched before it is looked up: a deletion in between is noticed.
+        let changes = Watch { changes: self.watch(id), feed: self.clone(), id };
+        posts.load_one(id).await?.ok_or(Error::PostNotFound(id))?;
+        let updates = stream::unfold(Some(changes), move |changes| {
+            let posts = posts.clone();
+            async move {
+                let mut changes = changes?;
+                changes.changes.changed().await.ok()?;
+                match posts.load_one(id).await {
+                    Ok(Some(post)) => Some((Ok(post), Some(changes))),
+                    Ok(None) => None,
+                    Err(error) => Some((Err(error), None)),
+                }
+            }
+        });
+        Ok(updates.boxed())
+    }
+
+    /// A post was added.
+    pub(crate) fn added(&self, id: PostId) {
+        // Without subscribers there is nobody to tell.
+        let _ = self.added.send(Added::Post(id));
+    }
+
+    /// A post was changed or deleted.
+    pub(crate) fn changed(&self, id: PostId) {
+        if let Some(watched) = self.lock().get(&id) {
+            watched.send_replace(());
+        }
+    }
+
+    /// Changes may have been missed: everyone looks again, or is told to.
+    pub(crate) fn gap(&self) {
+        let _ = self.added.send(Added::Gap);
+        for watched in self.lock().values() {
+            watched.send_replace(());
+        }
+    }
+
+    fn watch(&self, id: PostId) -> watch::Receiver<()> {
+        self.lock().entry(id).or_insert_with(|| watch::channel(()).0).subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PostId, watch::Sender<()>>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One subscriber's watch over a post; the last one to go clears up.
+struct Watch {
+    changes: watch::Receiver<()>,
+    feed: Feed,
+    id: PostId,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut watched = self.feed.lock();
+        // This receiver still counts.
+        if watched.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+            watched.remove(&self.id);
+        }
     }
 }
 

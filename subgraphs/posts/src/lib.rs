@@ -1,7 +1,7 @@
 //! The posts subgraph: posts, and in each of them its newest comments and their number.
 //!
 //! Layout: [`schema`] is what a client may ask, [`store`] every query to MongoDB, [`feed`] the
-//! live posts, [`comment_projection`] what the posts keep of their comments, [`error`] the codes,
+//! live posts (told by `post_changes`), [`comment_projection`] what the posts keep of their comments, [`error`] the codes,
 //! [`config`] the settings. `post`, `discussion` and `comment` are the nouns; each mutation has a
 //! file of its own (`create_post`, ...) with its input and payload.
 //!
@@ -17,6 +17,7 @@ mod discussion;
 pub mod error;
 pub mod feed;
 mod post;
+mod post_changes;
 mod post_loader;
 pub mod schema;
 pub mod store;
@@ -65,6 +66,8 @@ pub async fn run(
     database::register_readiness(&health, &database);
 
     let streams = config.database.stream_client("posts").await?;
+    let feed = Feed::new();
+    post_changes::follow(streams.clone(), database.name(), feed.clone(), &lifecycle);
     let projector = Projector::start(
         Source::new(streams, database.clone(), "comments"),
         CommentProjection::new(&database),
@@ -80,7 +83,7 @@ pub async fn run(
     feed::supervise(&projector, &lifecycle, &health);
 
     let store = Store::new(&database, projector);
-    let schema = schema::build(store, Feed::default());
+    let schema = schema::build(store, feed);
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(schema, lifecycle.shutdown().clone()))
         .merge(service::operations_routes(&health, &metrics));

@@ -1,5 +1,7 @@
 //! The posts subgraph's schema: its queries, mutations and subscriptions.
 
+use std::sync::Arc;
+
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Enum, ID, MergedObject, Object, Subscription};
 use futures_util::Stream;
@@ -18,7 +20,7 @@ pub type Schema = async_graphql::Schema<Query, Mutation, Subscriptions>;
 
 /// Builds the schema over a store and its feed.
 pub fn build(store: Store, feed: Feed) -> Schema {
-    builder().data(PostLoader::new(store.clone())).data(store).data(feed).finish()
+    builder().data(Arc::new(PostLoader::new(store.clone()))).data(store).data(feed).finish()
 }
 
 /// The schema in Federation 2's schema language, for composition.
@@ -60,7 +62,7 @@ impl Query {
         #[graphql(desc = "The post's id. A malformed one is refused with BAD_USER_INPUT.")]
         id: PostId,
     ) -> Result<Option<Post>, Error> {
-        ctx.data_unchecked::<DataLoader<PostLoader>>().load_one(id).await
+        posts(ctx).load_one(id).await
     }
 
     /// All posts, in pages. Give `first` (with `after`) to page forwards or `last` (with `before`)
@@ -90,7 +92,7 @@ impl Query {
     async fn post_by_reference(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Post>, Error> {
         // One malformed reference must not fail the others of its batch.
         let Ok(id) = id.parse() else { return Ok(None) };
-        ctx.data_unchecked::<DataLoader<PostLoader>>().load_one(id).await
+        posts(ctx).load_one(id).await
     }
 }
 
@@ -103,18 +105,24 @@ pub struct Subscriptions;
 /// Everything that goes on to deliver events until the client ends it.
 #[Subscription(name = "Subscription")]
 impl Subscriptions {
-    /// Each post that is created from now on.
+    /// Each post that is created from now on. Errors that end it: SUBSCRIPTION_LAGGED (read too
+    /// slowly) and RESYNC_REQUIRED (posts may have been missed): query again, then subscribe again.
     async fn post_added(&self, ctx: &Context<'_>) -> impl Stream<Item = Result<Post, Error>> {
-        ctx.data_unchecked::<Feed>().post_added()
+        ctx.data_unchecked::<Feed>().post_added(posts(ctx).clone())
     }
 
     /// The post each time it changes from now on: its texts, or its comments' number or newest
-    /// ones. Ends when the post is deleted. An unknown post is NOT_FOUND.
+    /// ones. Changes in quick succession may come as one. Ends when the post is deleted. An unknown
+    /// post is NOT_FOUND.
     async fn post_updated(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The post to watch.")] id: PostId,
     ) -> Result<impl Stream<Item = Result<Post, Error>>, Error> {
-        ctx.data_unchecked::<Feed>().post_updated(id).await
+        ctx.data_unchecked::<Feed>().post_updated(id, posts(ctx).clone()).await
     }
+}
+
+fn posts<'a>(ctx: &Context<'a>) -> &'a Arc<DataLoader<PostLoader>> {
+    ctx.data_unchecked()
 }

@@ -1,6 +1,9 @@
 //! The posts subgraph as its clients see it, on a real MongoDB.
 
 mod bad_input;
+mod live;
 mod mutations;
+mod older_documents;
 mod pages;
+mod projection;
 mod service;

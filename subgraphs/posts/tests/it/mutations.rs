@@ -25,7 +25,18 @@ async fn a_created_post_is_found_again() {
             json!({ "id": id }),
         )
         .await;
-    assert_json_snapshot!(found, @"");
+    assert_json_snapshot!(found, @r#"
+    {
+      "post": {
+        "title": "Hello",
+        "content": "World",
+        "author": "Ann",
+        "commentCount": 0,
+        "lastCommentAt": null,
+        "latestComments": []
+      }
+    }
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +51,17 @@ async fn an_update_changes_what_is_given_and_keeps_the_rest() {
             json!({ "id": id }),
         )
         .await;
-    assert_json_snapshot!(updated, @"");
+    assert_json_snapshot!(updated, @r#"
+    {
+      "updatePost": {
+        "post": {
+          "title": "After",
+          "content": "Content",
+          "author": "Anonymous"
+        }
+      }
+    }
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,10 +73,14 @@ async fn a_deleted_post_is_gone_and_leaves_a_mark_for_its_comments() {
     assert_eq!(deleted["deletePost"]["id"], id);
 
     let found = posts.data("query ($id: ID!) { post(id: $id) { id } }", json!({ "id": id })).await;
-    assert_json_snapshot!(found, @"");
+    assert_json_snapshot!(found, @r#"
+    {
+      "post": null
+    }
+    "#);
     assert_eq!(posts.error_code(delete, json!({ "id": id })).await, "NOT_FOUND");
 
-    let marks = posts.database.database().collection::<bson::Document>("deletedPosts");
+    let marks = posts.collection("deletedPosts");
     assert_eq!(marks.count_documents(bson::doc! {}).await.expect("a count"), 1);
 }
 
@@ -73,5 +98,15 @@ async fn a_reference_to_a_missing_post_is_null_and_harms_no_other() {
             ] }),
         )
         .await;
-    assert_json_snapshot!(entities, @"");
+    assert_json_snapshot!(entities, @r#"
+    {
+      "_entities": [
+        {
+          "title": "Here"
+        },
+        null,
+        null
+      ]
+    }
+    "#);
 }

@@ -47,7 +47,14 @@ async fn forwards_from_the_newest() {
     let third = page(&posts, json!({ "first": 2, "after": after(&second) })).await;
     let nothing = page(&posts, json!({ "first": 2, "after": after(&third) })).await;
     let pages: Vec<_> = [first, second, third, nothing].iter().map(sketch).collect();
-    assert_json_snapshot!(pages, @"");
+    assert_json_snapshot!(pages, @r#"
+    [
+      "E D ->",
+      "<- C B ->",
+      "<- A",
+      "<- "
+    ]
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +65,13 @@ async fn backwards_from_the_oldest() {
     let middle = page(&posts, json!({ "last": 2, "before": before(&last) })).await;
     let start = page(&posts, json!({ "last": 2, "before": before(&middle) })).await;
     let pages: Vec<_> = [last, middle, start].iter().map(sketch).collect();
-    assert_json_snapshot!(pages, @"");
+    assert_json_snapshot!(pages, @r#"
+    [
+      "<- B A",
+      "<- D C ->",
+      "E ->"
+    ]
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +83,13 @@ async fn the_oldest_first() {
     let rest = page(&posts, json!({ "first": 3, "after": after, "orderBy": oldest })).await;
     let last = page(&posts, json!({ "last": 2, "orderBy": oldest })).await;
     let pages: Vec<_> = [&first, &rest, &last].into_iter().map(sketch).collect();
-    assert_json_snapshot!(pages, @"");
+    assert_json_snapshot!(pages, @r#"
+    [
+      "A B C ->",
+      "<- D E",
+      "<- D E"
+    ]
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +101,13 @@ async fn between_two_cursors() {
     let inner = page(&posts, between).await;
     let narrow = page(&posts, json!({ "first": 2, "after": cursor(0), "before": cursor(4) })).await;
     let pages: Vec<_> = [&all, &inner, &narrow].into_iter().map(sketch).collect();
-    assert_json_snapshot!(pages, @"");
+    assert_json_snapshot!(pages, @r#"
+    [
+      "E D C B A",
+      "<- D C B ->",
+      "<- D C ->"
+    ]
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +133,7 @@ async fn posts_of_the_same_millisecond_are_neither_lost_nor_doubled() {
     let same: Vec<_> = (0..7)
         .map(|n| bson::doc! { "title": n.to_string(), "content": "", "createdAt": now })
         .collect();
-    let collection = posts.database.database().collection::<bson::Document>("posts");
+    let collection = posts.collection("posts");
     collection.insert_many(same).await.expect("inserted");
 
     let mut titles = Vec::new();

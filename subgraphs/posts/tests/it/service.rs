@@ -2,8 +2,11 @@
 
 use std::ops::Deref;
 
+use bson::oid::ObjectId;
+use bson::{Document, doc};
 use clap::Parser;
 use embedded_mongo::TestDatabase;
+use mongodb::Collection;
 use serde_json::json;
 use subgraph::testing::TestService;
 
@@ -25,6 +28,31 @@ impl Posts {
         let service =
             TestService::start(|listener, lifecycle| posts::run(config, listener, lifecycle)).await;
         Self { service, database }
+    }
+
+    /// Ends the subgraph; the database stays.
+    pub async fn stop(self) -> TestDatabase {
+        self.service.stop().await.expect("a clean end");
+        self.database
+    }
+
+    /// Writes a comment, as the comments subgraph would, and returns its id.
+    pub async fn comment(&self, post: &str, text: &str) -> ObjectId {
+        let id = ObjectId::new();
+        let comment = doc! {
+            "_id": id,
+            "postId": ObjectId::parse_str(post).expect("an id"),
+            "text": text,
+            "author": "Ann",
+            "createdAt": bson::DateTime::now(),
+        };
+        self.collection("comments").insert_one(comment).await.expect("inserted");
+        id
+    }
+
+    /// A collection of the database.
+    pub fn collection(&self, name: &str) -> Collection<Document> {
+        self.database.database().collection(name)
     }
 
     /// Creates a post and returns its id.

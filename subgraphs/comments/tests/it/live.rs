@@ -1,0 +1,242 @@
+//! Live comments over WebSocket and SSE.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use insta::assert_json_snapshot;
+use serde_json::{Value, json};
+use subgraph::testing::TestSocket;
+
+use crate::service::Comments;
+
+const ADDED: &str = "subscription ($post: ID!) { commentAdded(postId: $post) { text post { id } } }";
+const CHANGES: &str = "subscription ($post: ID!, $after: String) {
+    commentChanges(postId: $post, after: $after) {
+        __typename
+        ... on CommentAdded { cursor comment { text } }
+        ... on CommentEdited { cursor comment { text edited } }
+        ... on CommentDeleted { cursor commentId postId }
+    }
+}";
+const EDIT: &str = "mutation ($id: ID!, $text: String!) {
+    updateComment(input: { id: $id, text: $text }) { comment { id } }
+}";
+const DELETE: &str = "mutation ($id: ID!) { deleteComment(input: { id: $id }) { id } }";
+
+/// Where the changes of a post stand.
+async fn cursor(comments: &Comments, post: &str) -> String {
+    let entities = comments
+        .data(
+            "query ($of: [_Any!]!) { _entities(representations: $of) {
+                ... on Post { commentChangesCursor }
+            } }",
+            json!({ "of": [{ "__typename": "Post", "id": post }] }),
+        )
+        .await;
+    let cursor = &entities["_entities"][0]["commentChangesCursor"];
+    cursor.as_str().expect("a cursor").to_owned()
+}
+
+/// The next change, and its cursor taken out.
+async fn change(socket: &mut TestSocket) -> (Value, String) {
+    let mut change = socket.next().await["data"]["commentChanges"].take();
+    let cursor = change.as_object_mut().and_then(|change| change.remove("cursor"));
+    (change, cursor.expect("a cursor").as_str().expect("a text").to_owned())
+}
+
+/// The protocol does not say when a subscription without a cursor is in place: writes comments
+/// until the subscriber sees one, and reads on to the last of them.
+async fn settle(comments: &Comments, post: &str, added: &mut TestSocket) {
+    let mut written = 0;
+    let mut seen = loop {
+        written += 1;
+        comments.comment(post, &format!("probe {written}")).await;
+        match tokio::time::timeout(Duration::from_millis(50), added.next()).await {
+            Ok(next) => break next,
+            Err(_) => continue,
+        }
+    };
+    while seen["data"]["commentAdded"]["text"] != format!("probe {written}") {
+        seen = added.next().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_gets_each_comment_of_its_post() {
+    let comments = Comments::start().await;
+    let (post, other) = (comments.post().await, comments.post().await);
+    let mut added = comments.subscribe(ADDED, json!({ "post": post })).await;
+    settle(&comments, &post, &mut added).await;
+    for text in ["A", "B", "C"] {
+        comments.comment(&other, "elsewhere").await;
+        comments.comment(&post, text).await;
+        let next = added.next().await;
+        assert_eq!(next["data"]["commentAdded"], json!({ "text": text, "post": { "id": post } }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_come_in_order_and_resume_behind_a_cursor() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let start = cursor(&comments, &post).await;
+    let id = comments.comment(&post, "A").await;
+    comments.data(EDIT, json!({ "id": id, "text": "A!" })).await;
+    comments.comment(&post, "B").await;
+    comments.data(DELETE, json!({ "id": id })).await;
+
+    let after = json!({ "post": post, "after": start });
+    let mut all = comments.subscribe(CHANGES, after).await;
+    let mut changes = Vec::new();
+    for _ in 0..4 {
+        changes.push(change(&mut all).await);
+    }
+    let deleted = &mut changes[3].0;
+    assert_eq!(deleted["commentId"].take(), id);
+    assert_eq!(deleted["postId"].take(), post);
+    let shown: Vec<_> = changes.iter().map(|(change, _)| change).collect();
+    assert_json_snapshot!(shown, @r#"
+    [
+      {
+        "__typename": "CommentAdded",
+        "comment": {
+          "text": "A"
+        }
+      },
+      {
+        "__typename": "CommentEdited",
+        "comment": {
+          "text": "A!",
+          "edited": true
+        }
+      },
+      {
+        "__typename": "CommentAdded",
+        "comment": {
+          "text": "B"
+        }
+      },
+      {
+        "__typename": "CommentDeleted",
+        "postId": null,
+        "commentId": null
+      }
+    ]
+    "#);
+
+    for resumed in 0..3 {
+        let after = json!({ "post": post, "after": changes[resumed].1 });
+        let mut rest = comments.subscribe(CHANGES, after).await;
+        assert_eq!(change(&mut rest).await.1, changes[resumed + 1].1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_is_good_after_a_restart() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let start = cursor(&comments, &post).await;
+    comments.comment(&post, "before").await;
+    let comments = comments.restart().await;
+    comments.comment(&post, "after").await;
+
+    let after = json!({ "post": post, "after": start });
+    let mut changes = comments.subscribe(CHANGES, after).await;
+    for text in ["before", "after"] {
+        assert_eq!(change(&mut changes).await.0["comment"]["text"], text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_from_elsewhere_are_refused() {
+    let comments = Comments::start().await;
+    let (post, other) = (comments.post().await, comments.post().await);
+    let foreign = cursor(&comments, &other).await;
+    for forged in ["", "from nowhere", &foreign, &foreign[..foreign.len() - 1]] {
+        let after = json!({ "post": post, "after": forged });
+        let mut refused = comments.subscribe(CHANGES, after).await;
+        let message = refused.receive().await;
+        assert_eq!(message["type"], "error", "{forged:?}: {message:#}");
+        assert_eq!(message["payload"][0]["extensions"]["code"], "BAD_USER_INPUT", "{forged:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_post_cannot_be_watched() {
+    let comments = Comments::start().await;
+    let missing = json!({ "post": "65f0c0ffee65f0c0ffee65f0" });
+    for query in [ADDED, CHANGES] {
+        let message = comments.subscribe(query, missing.clone()).await.receive().await;
+        assert_eq!(message["payload"][0]["extensions"]["code"], "NOT_FOUND", "{message:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_carries_many_subscriptions_and_speaks_the_protocol() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let start = cursor(&comments, &post).await;
+    let variables = json!({ "post": post, "after": start });
+    let mut socket = comments.websocket().await;
+    socket.send(json!({ "type": "ping" })).await;
+    assert_eq!(socket.receive().await, json!({ "type": "pong" }));
+
+    socket.subscribe("query", "{ __typename }", json!({})).await;
+    let answer = json!({ "type": "next", "id": "query", "payload": { "data": { "__typename": "Query" } } });
+    assert_eq!(socket.receive().await, answer);
+    assert_eq!(socket.receive().await, json!({ "type": "complete", "id": "query" }));
+
+    socket.subscribe("broken", "{ nothing }", json!({})).await;
+    assert_eq!(socket.receive().await["type"], "error");
+
+    for id in ["one", "two"] {
+        socket.subscribe(id, CHANGES, variables.clone()).await;
+    }
+    comments.comment(&post, "for both").await;
+    let mut ids = [socket.receive().await["id"].take(), socket.receive().await["id"].take()];
+    ids.sort_by_key(Value::to_string);
+    assert_eq!(ids, ["one", "two"]);
+
+    socket.send(json!({ "type": "complete", "id": "one" })).await;
+    socket.subscribe("two", CHANGES, variables).await;
+    assert_eq!(socket.receive().await, json!({ "close": 4409 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_service_closes_its_sockets() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let mut added = comments.subscribe(ADDED, json!({ "post": post })).await;
+    settle(&comments, &post, &mut added).await;
+    comments.stop().await;
+    loop {
+        let message = added.receive().await;
+        if message.get("close").is_some() {
+            assert_eq!(message, json!({ "close": 1001 }));
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_sent_events_carry_a_subscription() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let start = cursor(&comments, &post).await;
+    comments.comment(&post, "A").await;
+    let body = json!({ "query": CHANGES, "variables": { "post": post, "after": start } });
+    let request = comments.http().post(comments.url("/graphql"));
+    let request = request.header("accept", "text/event-stream");
+    let request = request.header("content-type", "application/json").body(body.to_string());
+    let response = request.send().await.expect("an answer");
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+
+    let mut events = response.bytes_stream();
+    let mut received = String::new();
+    while !received.contains("\n\n") {
+        let bytes = events.next().await.expect("more").expect("bytes");
+        received.push_str(&String::from_utf8_lossy(&bytes));
+    }
+    assert!(received.starts_with("event: next\ndata: {\"data\""), "{received}");
+    assert!(received.contains("\"text\":\"A\""), "{received}");
+}

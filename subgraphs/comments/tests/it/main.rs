@@ -1,0 +1,9 @@
+//! The comments subgraph as its clients see it, on a real MongoDB.
+
+mod bad_input;
+mod deleted_posts;
+mod live;
+mod mutations;
+mod older_documents;
+mod pages;
+mod service;

@@ -1,0 +1,88 @@
+//! Comments are written, edited and deleted; retries with a key write once.
+
+use insta::assert_json_snapshot;
+use serde_json::{Value, json};
+
+use crate::service::Comments;
+
+const CREATE: &str = "mutation ($input: CreateCommentInput!) { createComment(input: $input) {
+    comment { id text author edited post { id } }
+} }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_is_written_edited_and_deleted() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let id = comments.comment(&post, " First! ").await;
+    let find = "query ($id: ID!) { comment(id: $id) { text author edited } }";
+    let written = comments.data(find, json!({ "id": id })).await;
+
+    let edit = "mutation ($id: ID!) { updateComment(input: { id: $id, text: \"Second\" }) {
+        comment { text edited }
+    } }";
+    let edited = comments.data(edit, json!({ "id": id })).await;
+
+    let delete = "mutation ($id: ID!) { deleteComment(input: { id: $id }) { id } }";
+    let deleted = comments.data(delete, json!({ "id": id })).await;
+    assert_eq!(deleted["deleteComment"]["id"], id);
+    let gone = comments.data(find, json!({ "id": id })).await;
+    assert_json_snapshot!([written, edited, gone], @r#"
+    [
+      {
+        "comment": {
+          "text": "First!",
+          "author": "Anonymous",
+          "edited": false
+        }
+      },
+      {
+        "updateComment": {
+          "comment": {
+            "text": "Second",
+            "edited": true
+          }
+        }
+      },
+      {
+        "comment": null
+      }
+    ]
+    "#);
+
+    assert_eq!(comments.error_code(delete, json!({ "id": id })).await, "NOT_FOUND");
+    assert_eq!(comments.error_code(edit, json!({ "id": id })).await, "NOT_FOUND");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_on_a_missing_post_is_refused() {
+    let comments = Comments::start().await;
+    let input = json!({ "postId": "65f0c0ffee65f0c0ffee65f0", "text": "Hello?" });
+    assert_eq!(comments.error_code(CREATE, json!({ "input": input })).await, "NOT_FOUND");
+    let count = comments.collection("comments").count_documents(bson::doc! {}).await;
+    assert_eq!(count.expect("a count"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_with_the_same_key_returns_the_first_comment() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let input = json!({ "input": { "postId": post, "text": "Once", "idempotencyKey": "k1" } });
+    let first = comments.data(CREATE, input.clone()).await;
+    let again = comments.data(CREATE, input.clone()).await;
+    assert_eq!(first, again);
+    assert_eq!(comments.texts(&post).await, ["Once"]);
+
+    let another = json!({ "input": { "postId": post, "text": "Twice", "idempotencyKey": "k1" } });
+    assert_eq!(comments.error_code(CREATE, another).await, "CONFLICT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retries_at_the_same_moment_write_one_comment() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let input = json!({ "input": { "postId": post, "text": "Once", "idempotencyKey": "k" } });
+    let tries = (0..8).map(|_| comments.data(CREATE, input.clone()));
+    let answers: Vec<Value> = futures_util::future::join_all(tries).await;
+    assert!(answers.iter().all(|answer| answer == &answers[0]), "{answers:#?}");
+    assert_eq!(comments.texts(&post).await, ["Once"]);
+}

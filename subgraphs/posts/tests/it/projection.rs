@@ -1,0 +1,134 @@
+//! A post follows its comments: their number, the newest of them, and when it was.
+
+use bson::oid::ObjectId;
+use bson::{Document, doc};
+use insta::assert_json_snapshot;
+use serde_json::{Value, json};
+
+use crate::service::Posts;
+
+const DISCUSSION: &str = "query ($id: ID!) { post(id: $id) {
+    commentCount lastCommentAt latestComments(first: 20) { id text author createdAt }
+} }";
+
+/// A post's discussion once it has so many comments.
+async fn discussion(posts: &Posts, id: &str, count: u32) -> Value {
+    let variables = json!({ "id": id });
+    posts.until(DISCUSSION, variables, |data| data["post"]["commentCount"] == count).await["post"].take()
+}
+
+fn texts(discussion: &Value) -> Vec<&str> {
+    let latest = discussion["latestComments"].as_array().expect("a list");
+    latest.iter().map(|comment| comment["text"].as_str().expect("a text")).collect()
+}
+
+/// A comment of the given second, for a known order.
+fn dated(post: &str, text: &str, second: u32) -> Document {
+    let post = ObjectId::parse_str(post).expect("an id");
+    let created_at = bson::DateTime::from_millis(1_700_000_000_000 + i64::from(second) * 1000);
+    doc! { "_id": ObjectId::new(), "postId": post, "text": text, "createdAt": created_at }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn comments_are_counted_and_the_newest_come_first() {
+    let posts = Posts::start().await;
+    let id = posts.create("T").await;
+    let comments = [dated(&id, "A", 1), dated(&id, "C", 3), dated(&id, "B", 2)];
+    posts.collection("comments").insert_many(comments).await.expect("inserted");
+    let mut discussion = discussion(&posts, &id, 3).await;
+    assert_eq!(discussion["lastCommentAt"], discussion["latestComments"][0]["createdAt"]);
+    for comment in discussion["latestComments"].as_array_mut().expect("a list") {
+        comment["id"].take();
+    }
+    assert_json_snapshot!(discussion, @"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_and_deletes_reach_the_post() {
+    let posts = Posts::start().await;
+    let id = posts.create("T").await;
+    let (first, second) = (posts.comment(&id, "A").await, posts.comment(&id, "B").await);
+    discussion(&posts, &id, 2).await;
+
+    let comments = posts.collection("comments");
+    let edit = doc! { "$set": { "text": "A!" } };
+    comments.update_one(doc! { "_id": first }, edit).await.expect("edited");
+    comments.delete_one(doc! { "_id": second }).await.expect("deleted");
+    let discussion = discussion(&posts, &id, 1).await;
+    assert_eq!(texts(&discussion), ["A!"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_looks_like_an_expression_is_a_text() {
+    let posts = Posts::start().await;
+    let id = posts.create("T").await;
+    for text in ["$title", "$$ROOT", "{ $literal: 1 }", "$"] {
+        posts.comment(&id, text).await;
+    }
+    let discussion = discussion(&posts, &id, 4).await;
+    assert_eq!(texts(&discussion), ["$", "{ $literal: 1 }", "$$ROOT", "$title"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_list_stays_the_newest_ones_whatever_is_deleted_or_edited() {
+    let posts = Posts::start().await;
+    let id = posts.create("T").await;
+    let numbered: Vec<_> = (1..=25).map(|n| dated(&id, &n.to_string(), n)).collect();
+    let key = |n: usize| numbered[n - 1].get_object_id("_id").expect("an id");
+    let comments = posts.collection("comments");
+    comments.insert_many(&numbered).await.expect("inserted");
+    let newest = |discussion: &Value| texts(discussion).join(" ");
+    assert_eq!(
+        newest(&discussion(&posts, &id, 25).await),
+        "25 24 23 22 21 20 19 18 17 16 15 14 13 12 11 10 9 8 7 6"
+    );
+
+    // One comes from below the cut when one above is deleted; the edit of another one from below
+    // does not bring it in. Both in one transaction, so that they are folded together.
+    let mut session = posts.database.client().start_session().await.expect("a session");
+    session.start_transaction().await.expect("a transaction");
+    let edit = doc! { "$set": { "text": "edited" } };
+    let edited = comments.update_one(doc! { "_id": key(2) }, edit).session(&mut session);
+    edited.await.expect("edited");
+    comments.delete_one(doc! { "_id": key(24) }).session(&mut session).await.expect("deleted");
+    session.commit_transaction().await.expect("committed");
+    let expected = "25 23 22 21 20 19 18 17 16 15 14 13 12 11 10 9 8 7 6 5";
+    let refilled = posts
+        .until(DISCUSSION, json!({ "id": id }), |data| newest(&data["post"]) == expected)
+        .await;
+    assert_eq!(refilled["post"]["commentCount"], 24);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn comments_written_while_the_subgraph_was_down_are_not_lost() {
+    let posts = Posts::start().await;
+    let id = posts.create("T").await;
+    posts.comment(&id, "A").await;
+    discussion(&posts, &id, 1).await;
+    let database = posts.stop().await;
+
+    let comments = database.database().collection("comments");
+    comments.insert_many([dated(&id, "B", 2), dated(&id, "C", 1)]).await.expect("inserted");
+    let posts = Posts::start_on(database).await;
+    let discussion = discussion(&posts, &id, 3).await;
+    assert_eq!(texts(&discussion), ["A", "B", "C"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_comments_are_answered_from_the_posts_alone() {
+    let posts = Posts::start().await;
+    let id = posts.create("T").await;
+    posts.comment(&id, "A").await;
+    discussion(&posts, &id, 1).await;
+
+    posts.database.database().run_command(doc! { "profile": 2 }).await.expect("profiled");
+    let list = "{ posts { edges { node { title commentCount latestComments { text author } } } } }";
+    let listed = posts.data(list, json!({})).await;
+    let profile = posts.collection("system.profile");
+    let queries = |collection: &str| {
+        profile.count_documents(doc! { "appName": "posts", "command.find": collection })
+    };
+    assert_eq!(queries("posts").await.expect("a count"), 1);
+    assert_eq!(queries("comments").await.expect("a count"), 0);
+    assert_json_snapshot!(listed["posts"]["edges"][0]["node"], @"");
+}
