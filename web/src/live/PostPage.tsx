@@ -1,0 +1,130 @@
+// One post with its comments.
+
+import { useMutation, useQuery } from '@apollo/client/react';
+import { useEffect, useRef, useState } from 'react';
+
+import { Ago } from './Ago';
+import { Comments } from './Comments';
+import { Confirm } from './Confirm';
+import { COMMENTS_PAGE, followPost } from './graph/follow';
+import {
+  DeletePostDocument,
+  PostPageDocument,
+  type PostPageQuery,
+  UpdatePostDocument,
+} from './graph/generated';
+import { forget } from './graph/lists';
+import { Link } from './Link';
+import { Failure, PostSkeleton } from './Notices';
+import { PostForm } from './PostForm';
+import { navigate } from './route';
+
+export type OpenPost = NonNullable<PostPageQuery['post']>;
+
+interface PostPageProps {
+  id: string;
+  /** The reader asked for this post: its heading gets the focus. */
+  chosen: boolean;
+}
+
+export function PostPage({ id, chosen }: PostPageProps) {
+  const { data, error, loading, fetchMore, refetch } = useQuery(PostPageDocument, {
+    variables: { id, first: COMMENTS_PAGE },
+    fetchPolicy: 'cache-and-network',
+    nextFetchPolicy: 'cache-first',
+    notifyOnNetworkStatusChange: true,
+  });
+  const post = data?.post;
+
+  return (
+    <article className="post">
+      <Link to={{ at: 'list' }} className="back">
+        ← All posts
+      </Link>
+      {post ? (
+        <>
+          <PostBody post={post} takesFocus={chosen} />
+          <Comments
+            post={post}
+            loadingOlder={loading}
+            onOlder={() => void fetchMore({ variables: { after: post.comments.pageInfo.endCursor ?? null } })}
+          />
+        </>
+      ) : error ? (
+        <Failure error={error} onRetry={() => void refetch()} />
+      ) : loading ? (
+        <PostSkeleton />
+      ) : (
+        <p className="empty">
+          This post is not here any more. <Link to={{ at: 'list' }}>See the others.</Link>
+        </p>
+      )}
+    </article>
+  );
+}
+
+function PostBody({ post, takesFocus }: { post: OpenPost; takesFocus: boolean }) {
+  const [editing, setEditing] = useState(false);
+  const [update, updating] = useMutation(UpdatePostDocument);
+  const [remove, removing] = useMutation(DeletePostDocument);
+  const heading = useRef<HTMLHeadingElement>(null);
+
+  useEffect(() => followPost(post.id), [post.id]);
+  useEffect(() => {
+    document.title = `${post.title} · Rejoinder`;
+    return () => {
+      document.title = 'Rejoinder';
+    };
+  }, [post.title]);
+  useEffect(() => {
+    if (takesFocus) heading.current?.focus();
+  }, [takesFocus]);
+
+  if (editing) {
+    return (
+      <PostForm
+        initial={post}
+        saveLabel="Save"
+        saving={updating.loading}
+        error={updating.error}
+        onCancel={() => setEditing(false)}
+        onSave={async (title, content) => {
+          await update({ variables: { input: { id: post.id, title, content } } });
+          setEditing(false);
+        }}
+      />
+    );
+  }
+
+  return (
+    <>
+      <h1 ref={heading} tabIndex={-1}>
+        {post.title}
+      </h1>
+      <div className="meta">
+        <span className="name">{post.author}</span>
+        <Ago time={post.createdAt} />
+        {post.updatedAt !== post.createdAt && <span>edited</span>}
+        <span className="actions">
+          <button type="button" className="text" onClick={() => setEditing(true)}>
+            Edit<span className="unseen"> the post</span>
+          </button>
+          <Confirm
+            what="the post"
+            busy={removing.loading}
+            onConfirm={async () => {
+              await remove({ variables: { input: { id: post.id } } });
+              navigate({ at: 'list' });
+              forget('Post', post.id);
+            }}
+          />
+        </span>
+      </div>
+      <div className="content">
+        {post.content.split(/\n{2,}/).map((paragraph, index) => (
+          <p key={index}>{paragraph}</p>
+        ))}
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,96 @@
+// Subscriptions that continue where they stopped: an Apollo link over graphql-ws.
+//
+// graphql-ws sends a subscription again after it has lost its socket, with the variables it was
+// given. This link writes the cursor of the last event into `after` before that happens, so nothing
+// between the two is missed. Where an event has no cursor, it is an ordinary subscription.
+
+import { ApolloLink, CombinedGraphQLErrors, Observable } from '@apollo/client';
+import { print } from 'graphql';
+import type { GraphQLFormattedError } from 'graphql';
+
+import { type Connection, retryDelay } from './connection';
+
+/** The cursor is older than the server's history: what was missed has to be queried. */
+export const RESYNC_REQUIRED = 'RESYNC_REQUIRED';
+
+/** Errors that another try of the same subscription cannot mend. */
+const FINAL_CODES = new Set([
+  RESYNC_REQUIRED,
+  'BAD_USER_INPUT',
+  'FORBIDDEN',
+  'GRAPHQL_PARSE_FAILED',
+  'GRAPHQL_VALIDATION_FAILED',
+  'NOT_FOUND',
+  'UNAUTHENTICATED',
+]);
+
+export function resumingLink(connection: Connection): ApolloLink {
+  return new ApolloLink(
+    (operation) =>
+      new Observable((observer) => {
+        const payload = {
+          query: print(operation.query),
+          operationName: operation.operationName ?? null,
+          variables: { ...operation.variables },
+        };
+        const identity = {};
+        let attempt = 0;
+        let retry: ReturnType<typeof setTimeout> | undefined;
+        let unsubscribe = () => {};
+
+        const start = () => {
+          let refusal: readonly GraphQLFormattedError[] | undefined;
+          const refused = (errors: readonly GraphQLFormattedError[]) => {
+            if (errors.some(isFinal)) {
+              observer.error(new CombinedGraphQLErrors({ errors }));
+              return;
+            }
+            const lastCursor = errors[0]?.extensions?.cursor;
+            if (typeof lastCursor === 'string') payload.variables.after = lastCursor;
+            connection.markInterrupted(identity, true);
+            retry = setTimeout(start, retryDelay(attempt++));
+          };
+          unsubscribe = connection.socket.subscribe<Record<string, unknown>, Record<string, unknown>>(
+            payload,
+            {
+              next: (result) => {
+                if (result.errors && !result.data) {
+                  refusal = result.errors;
+                  return;
+                }
+                attempt = 0;
+                connection.markInterrupted(identity, false);
+                const cursor = cursorOf(result.data);
+                if (cursor !== undefined) payload.variables.after = cursor;
+                observer.next(result);
+              },
+              error: (error) => refused(asGraphqlErrors(error)),
+              complete: () => (refusal ? refused(refusal) : observer.complete()),
+            },
+          );
+        };
+        start();
+
+        return () => {
+          clearTimeout(retry);
+          connection.markInterrupted(identity, false);
+          unsubscribe();
+        };
+      }),
+  );
+}
+
+/** The `cursor` of the one field that a subscription has. */
+function cursorOf(data: Record<string, unknown> | null | undefined): string | undefined {
+  const event = Object.values(data ?? {})[0];
+  if (typeof event !== 'object' || event === null || !('cursor' in event)) return undefined;
+  return typeof event.cursor === 'string' ? event.cursor : undefined;
+}
+
+function isFinal(error: GraphQLFormattedError): boolean {
+  return FINAL_CODES.has(String(error.extensions?.code));
+}
+
+function asGraphqlErrors(error: unknown): readonly GraphQLFormattedError[] {
+  return Array.isArray(error) ? error : [{ message: 'The live connection was closed.' }];
+}

@@ -1,0 +1,34 @@
+// Which part of the page is shown, kept in the address: `/`, `/?post=<id>`, `/?new`.
+
+import { useSyncExternalStore } from 'react';
+
+export type Route = { at: 'list' } | { at: 'post'; id: string } | { at: 'new' };
+
+export function hrefOf(route: Route): string {
+  switch (route.at) {
+    case 'list':
+      return '/';
+    case 'new':
+      return '/?new';
+    case 'post':
+      return `/?post=${encodeURIComponent(route.id)}`;
+  }
+}
+
+export function navigate(route: Route): void {
+  history.pushState(null, '', hrefOf(route));
+  dispatchEvent(new PopStateEvent('popstate'));
+}
+
+export function useRoute(): Route {
+  const search = useSyncExternalStore(listen, () => location.search);
+  const parameters = new URLSearchParams(search);
+  const id = parameters.get('post');
+  if (id) return { at: 'post', id };
+  return parameters.has('new') ? { at: 'new' } : { at: 'list' };
+}
+
+function listen(changed: () => void): () => void {
+  addEventListener('popstate', changed);
+  return () => removeEventListener('popstate', changed);
+}

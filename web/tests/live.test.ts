@@ -1,0 +1,273 @@
+// The live page, as two people see it.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import type { Browser } from 'playwright-core';
+
+import { closePage, commentTexts, launchBrowser, openPage, PHONE, waitForState } from './support/browser';
+import { Graph } from './support/graph';
+import { type Stack, startStack } from './support/stack';
+
+const PAGE_BYTES_MAX = 200_000;
+const FIRST_LIST_MS_MAX = 1_000;
+
+let stack: Stack;
+let browser: Browser;
+let graph: Graph;
+
+before(async () => {
+  [stack, browser] = await Promise.all([startStack(), launchBrowser()]);
+  graph = new Graph(stack.url);
+});
+
+after(async () => {
+  await browser?.close();
+  await stack?.stop();
+});
+
+const postUrl = (id: string) => `${stack.url}?post=${id}`;
+
+test('the first list is painted within a second, and the page weighs less than 200 KB', async () => {
+  await graph.createPost('Something to list');
+  const page = await openPage(browser, stack.url);
+  await page.locator('.posts li').first().waitFor();
+  const paintedMs = await page.evaluate(
+    () => new Promise<number>((painted) => requestAnimationFrame(() => painted(performance.now()))),
+  );
+  const bytes = await page.evaluate(() =>
+    performance
+      .getEntries()
+      .filter((entry) => entry instanceof PerformanceResourceTiming)
+      .reduce((sum, entry) => sum + entry.encodedBodySize, 0),
+  );
+  console.log(`first list after ${paintedMs.toFixed(0)} ms, ${(bytes / 1000).toFixed(1)} KB`);
+  assert.ok(bytes > 10_000 && bytes < PAGE_BYTES_MAX, `${bytes} bytes`);
+  assert.ok(paintedMs < FIRST_LIST_MS_MAX, `${paintedMs} ms`);
+  await closePage(page);
+});
+
+test('two browsers see each other’s comments as they are written, edited and deleted', async () => {
+  const post = await graph.createPost('Two readers');
+  const [anna, ben] = await Promise.all([openPage(browser, postUrl(post)), openPage(browser, postUrl(post))]);
+  await Promise.all([waitForState(anna, 'Live'), waitForState(ben, 'Live')]);
+
+  await anna.getByLabel('Your name').fill('Anna');
+  await anna.getByLabel('Your comment').fill('Hello Ben');
+  await anna.getByRole('button', { name: 'Comment', exact: true }).click();
+  await ben.getByText('Hello Ben').waitFor();
+
+  await ben.getByLabel('Your comment').fill('Hello Anna');
+  await ben.getByRole('button', { name: 'Comment', exact: true }).click();
+  await anna.getByText('Hello Anna').waitFor();
+  for (const page of [anna, ben]) assert.deepEqual(await commentTexts(page), ['Hello Anna', 'Hello Ben']);
+  for (const page of [anna, ben]) await page.getByRole('heading', { name: '2 comments' }).waitFor();
+  await anna.locator('.posts a[aria-current]', { hasText: '2 comments' }).waitFor();
+
+  const hers = anna.locator('.comment').nth(1);
+  await hers.hover();
+  await hers.getByRole('button', { name: /^Edit/ }).click();
+  await hers.getByRole('textbox').fill('Good morning Ben');
+  await hers.getByRole('button', { name: 'Save' }).click();
+  await ben.getByText('Good morning Ben').waitFor();
+  await ben.locator('.comment', { hasText: 'Good morning Ben' }).getByText('edited').waitFor();
+  assert.deepEqual(await commentTexts(ben), ['Hello Anna', 'Good morning Ben']);
+
+  const his = ben.locator('.comment', { hasText: 'Hello Anna' });
+  await his.hover();
+  await his.getByRole('button', { name: /^Delete/ }).click();
+  await his.getByRole('button', { name: 'Really delete' }).click();
+  await anna.getByText('Hello Anna').waitFor({ state: 'detached' });
+  assert.deepEqual(await commentTexts(anna), ['Good morning Ben']);
+  await anna.getByRole('heading', { name: '1 comment' }).waitFor();
+  await Promise.all([closePage(anna), closePage(ben)]);
+});
+
+test('a post is written, seen elsewhere, edited and deleted', async () => {
+  const [writer, reader] = await Promise.all([openPage(browser, stack.url), openPage(browser, stack.url)]);
+  await Promise.all([waitForState(writer, 'Live'), waitForState(reader, 'Live')]);
+
+  await writer.getByRole('link', { name: 'New post' }).click();
+  await writer.getByLabel('Title').fill('A post from the page');
+  await writer.getByLabel('Text').fill('Its first paragraph.');
+  await writer.getByRole('button', { name: 'Publish' }).click();
+  await writer.getByRole('heading', { name: 'A post from the page' }).waitFor();
+  await reader.getByRole('link', { name: /A post from the page/ }).click();
+  await reader.getByRole('heading', { name: 'A post from the page' }).waitFor();
+
+  await writer.getByRole('button', { name: 'Edit the post' }).click();
+  await writer.getByLabel('Title').fill('A better title');
+  await writer.getByRole('button', { name: 'Save' }).click();
+  await reader.getByRole('heading', { name: 'A better title' }).waitFor();
+
+  await writer.getByRole('button', { name: 'Delete the post' }).click();
+  await writer.getByRole('button', { name: 'Really delete' }).click();
+  await writer.getByRole('link', { name: /A better title/ }).waitFor({ state: 'detached' });
+  await Promise.all([closePage(writer), closePage(reader)]);
+});
+
+test('older comments come page by page, without a gap and without a double', async () => {
+  const post = await graph.createPost('A long conversation');
+  const written: string[] = [];
+  for (let number = 1; number <= 45; number++) {
+    await graph.createComment(post, `Comment ${number}`);
+    written.unshift(`Comment ${number}`);
+  }
+  const page = await openPage(browser, postUrl(post));
+  await page.locator('.comment').first().waitFor();
+  assert.deepEqual(await commentTexts(page), written.slice(0, 20));
+
+  // Written between two pages: it joins at the top and moves no page.
+  await waitForState(page, 'Live');
+  await graph.createComment(post, 'In between');
+  await page.getByText('In between').waitFor();
+  const older = page.getByRole('button', { name: 'Older comments' });
+  await older.click();
+  await page.getByText('Comment 6', { exact: true }).waitFor();
+  await older.click();
+  await page.getByText('Comment 1', { exact: true }).waitFor();
+  assert.deepEqual(await commentTexts(page), ['In between', ...written]);
+  assert.equal(await older.count(), 0);
+  await closePage(page);
+});
+
+test('what arrives does not move what is being read', async () => {
+  const post = await graph.createPost('Read in peace');
+  for (let number = 1; number <= 20; number++) await graph.createComment(post, `Line ${number}`);
+  const page = await openPage(browser, postUrl(post), { viewport: PHONE });
+  await page.locator('.comment').first().waitFor();
+  await waitForState(page, 'Live');
+
+  const read = page.getByText('Line 5', { exact: true });
+  await read.evaluate((element) => element.scrollIntoView({ block: 'center' }));
+  const top = () => read.evaluate((element) => element.getBoundingClientRect().top);
+  const before = await top();
+  await graph.createComment(post, 'News from above');
+  await page.getByRole('button', { name: '1 new comment' }).waitFor();
+  assert.ok(Math.abs((await top()) - before) < 2, `moved by ${(await top()) - before} px`);
+
+  await page.getByRole('button', { name: '1 new comment' }).click();
+  await page.getByRole('button', { name: '1 new comment' }).waitFor({ state: 'detached' });
+  assert.equal((await commentTexts(page))[0], 'News from above');
+  await closePage(page);
+});
+
+test('nothing jumps while the page loads', async () => {
+  const post = await graph.createPost('Stands still');
+  await graph.createComment(post, 'Here before you');
+  const page = await openPage(browser, 'about:blank');
+  await page.addInitScript(() => {
+    Object.assign(window, { shifted: 0 });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries())
+        (window as unknown as { shifted: number }).shifted += (entry as unknown as { value: number }).value;
+    }).observe({ type: 'layout-shift', buffered: true });
+  });
+  await page.goto(postUrl(post));
+  await page.getByText('Here before you').waitFor();
+  await waitForState(page, 'Live');
+  const shifted = await page.evaluate(() => (window as unknown as { shifted: number }).shifted);
+  assert.ok(shifted < 0.05, `cumulative layout shift ${shifted}`);
+  await page.context().close();
+});
+
+test('everything works by keyboard alone', async () => {
+  const post = await graph.createPost('No mouse here');
+  const page = await openPage(browser, stack.url);
+  await waitForState(page, 'Live');
+  await page.getByRole('link', { name: /No mouse here/ }).waitFor();
+  const focused = () => page.evaluate(() => document.activeElement?.textContent ?? '');
+  const tabTo = async (words: string) => {
+    for (let presses = 0; presses < 60; presses++) {
+      if ((await focused()).startsWith(words)) return;
+      await page.keyboard.press('Tab');
+    }
+    assert.fail(`"${words}" is not reached with the Tab key`);
+  };
+
+  await tabTo('No mouse here');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(postUrl(post));
+  await page.waitForFunction(() => document.activeElement?.tagName === 'H1');
+  while (!(await page.evaluate(() => document.activeElement?.id === 'comment-text')))
+    await page.keyboard.press('Tab');
+  await page.keyboard.type('Typed, not clicked');
+  await page.keyboard.press('Control+Enter');
+  await page.locator('.comment', { hasText: 'Typed, not clicked' }).waitFor();
+
+  await tabTo('Edit the comment');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Control+A');
+  await page.keyboard.type('Typed twice');
+  await page.keyboard.press('Control+Enter');
+  await page.locator('p.text', { hasText: 'Typed twice' }).waitFor();
+
+  await tabTo('Edit the comment');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Escape');
+  await tabTo('Delete the comment');
+  await page.keyboard.press('Enter');
+  await tabTo('Really delete');
+  await page.keyboard.press('Enter');
+  await page.getByText('No comments yet').waitFor();
+  await closePage(page);
+});
+
+test('a comment that cannot be sent stays in the field, and is not doubled by another try', async () => {
+  const post = await graph.createPost('Bad reception');
+  const page = await openPage(browser, postUrl(post));
+  await waitForState(page, 'Live');
+
+  // The server takes the comment, and its answer is lost on the way.
+  await page.route('**/graphql', async (route) => {
+    await route.fetch();
+    await route.abort();
+  });
+  const field = page.getByLabel('Your comment');
+  await field.fill('Once is enough');
+  await page.getByRole('button', { name: 'Comment', exact: true }).click();
+  await page.getByText('Your comment is still here.').waitFor();
+  assert.equal(await field.inputValue(), 'Once is enough');
+
+  await page.unroute('**/graphql');
+  await page.getByRole('button', { name: 'Comment', exact: true }).click();
+  await page.waitForFunction(
+    () => document.querySelector<HTMLTextAreaElement>('#comment-text')?.value === '',
+  );
+  await page.getByRole('heading', { name: '1 comment' }).waitFor();
+  assert.deepEqual(await commentTexts(page), ['Once is enough']);
+  await closePage(page);
+});
+
+test('an empty graph and a server that fails say so in words', async () => {
+  const page = await openPage(browser, 'about:blank');
+  const empty = {
+    data: {
+      posts: {
+        __typename: 'PostConnection',
+        edges: [],
+        pageInfo: { __typename: 'PageInfo', hasNextPage: false, endCursor: null },
+      },
+    },
+  };
+  await page.route('**/graphql', (route) => route.fulfill({ json: empty }));
+  await page.goto(stack.url);
+  await page.getByText('Write the first post.').waitFor();
+
+  await page.unroute('**/graphql');
+  await page.route('**/graphql', (route) => route.fulfill({ status: 503, body: 'gone' }));
+  await page.reload();
+  await page.getByText('The server answered with status 503.').first().waitFor();
+  await page.unroute('**/graphql');
+  await page.getByRole('button', { name: 'Try again' }).first().click();
+  await page.locator('.posts li').first().waitFor();
+  await page.context().close();
+});
+
+test('a post that is not there is told, with a way back', async () => {
+  const page = await openPage(browser, postUrl('64b000000000000000000000'));
+  await page.getByText('This post is not here any more.').waitFor();
+  await page.getByRole('link', { name: 'See the others.' }).click();
+  await page.waitForURL(stack.url);
+  await closePage(page);
+});

@@ -1,0 +1,74 @@
+// Headless Chromium, and pages that fail their test when something on them goes wrong.
+
+import assert from 'node:assert/strict';
+
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+
+export const DESKTOP = { width: 1280, height: 860 };
+export const PHONE = { width: 390, height: 844 };
+/** How long a test waits for what must come. */
+const WAIT_MS = 20_000;
+
+export function launchBrowser(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}
+
+export interface WatchedPage extends Page {
+  /** Errors of scripts and broken rules of the content security policy, so far. */
+  faults: string[];
+  /** Requests to any other host than the page's own, so far. */
+  strangers: string[];
+}
+
+/** A page in a browser profile of its own. */
+export async function openPage(
+  browser: Browser,
+  url: string,
+  options: BrowserContextOptions = {},
+): Promise<WatchedPage> {
+  const context = await browser.newContext({ viewport: DESKTOP, ...options });
+  const page = Object.assign(await context.newPage(), { faults: [], strangers: [] }) as WatchedPage;
+  page.setDefaultTimeout(WAIT_MS);
+  const host = new URL(url).host;
+  page.on('pageerror', (error) => page.faults.push(String(error)));
+  page.on('console', (message) => {
+    const isPolicy = message.text().includes('Content Security Policy');
+    if (message.type() === 'error' && isPolicy) page.faults.push(message.text());
+  });
+  const note = (address: string) => {
+    if (!address.startsWith('data:') && new URL(address).host !== host) page.strangers.push(address);
+  };
+  page.on('request', (request) => note(request.url()));
+  page.on('websocket', (socket) => note(socket.url()));
+  await page.goto(url);
+  return page;
+}
+
+/** Closes the page's profile, after a look at what went wrong on it. */
+export async function closePage(page: WatchedPage): Promise<void> {
+  const { faults, strangers } = page;
+  await page.context().close();
+  assert.deepEqual(faults, [], 'no script failed and the content security policy holds');
+  assert.deepEqual(strangers, [], 'no request left the host');
+}
+
+/** The connection's state as the page shows it. */
+export async function waitForState(page: Page, state: 'Live' | 'Reconnecting' | 'Offline'): Promise<void> {
+  await page.locator('.badge', { hasText: state }).waitFor();
+}
+
+/** The texts of the comments on the page, from top to bottom. */
+export function commentTexts(page: Page): Promise<string[]> {
+  return page.locator('.comment p.text').allTextContents();
+}

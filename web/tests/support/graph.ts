@@ -1,0 +1,44 @@
+// Writes and reads through the graph, as another client would.
+
+import assert from 'node:assert/strict';
+
+export class Graph {
+  constructor(readonly base: string) {}
+
+  async run<T>(query: string, variables: Record<string, unknown> = {}): Promise<T> {
+    const response = await fetch(new URL('/graphql', this.base), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      body: JSON.stringify({ query, variables }),
+    });
+    const { data, errors } = (await response.json()) as { data: T; errors?: unknown };
+    assert.equal(errors, undefined, JSON.stringify(errors));
+    return data;
+  }
+
+  async createPost(title: string): Promise<string> {
+    const mutation = 'mutation ($input: CreatePostInput!) { createPost(input: $input) { post { id } } }';
+    const input = { title, content: `The text of ${title}.`, author: 'Tester' };
+    const data = await this.run<{ createPost: { post: { id: string } } }>(mutation, { input });
+    return data.createPost.post.id;
+  }
+
+  async createComment(postId: string, text: string): Promise<string> {
+    const mutation =
+      'mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }';
+    const input = { postId, text, author: 'Elsewhere' };
+    const data = await this.run<{ createComment: { comment: { id: string } } }>(mutation, { input });
+    return data.createComment.comment.id;
+  }
+
+  async updateComment(id: string, text: string): Promise<void> {
+    const mutation =
+      'mutation ($input: UpdateCommentInput!) { updateComment(input: $input) { comment { id } } }';
+    await this.run(mutation, { input: { id, text } });
+  }
+
+  async deleteComment(id: string): Promise<void> {
+    const mutation = 'mutation ($input: DeleteCommentInput!) { deleteComment(input: $input) { id } }';
+    await this.run(mutation, { input: { id } });
+  }
+}

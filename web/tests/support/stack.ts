@@ -1,0 +1,74 @@
+// A stack to test against: a running one at BASE_URL, or one of its own on a throwaway folder.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const PROGRAM = process.env.STACK ?? join(import.meta.dirname, '../../../target/debug/stack');
+/** Fetching a mongod, the first time on a machine, takes the longest. */
+const READY_WITHIN_MS = 180_000;
+
+export interface Stack {
+  /** The gateway's address, with a slash at the end. */
+  url: string;
+  /** Kills a service the hard way; the stack starts it again. False where that cannot be done. */
+  kill(service: 'posts' | 'comments' | 'gateway'): Promise<boolean>;
+  stop(): Promise<void>;
+}
+
+export async function startStack(): Promise<Stack> {
+  const url = process.env.BASE_URL;
+  if (url) return { url: new URL('/', url).href, kill: async () => false, stop: async () => {} };
+
+  const folder = await mkdtemp(join(tmpdir(), 'rejoinder-web-'));
+  const child = spawn(PROGRAM, ['--port', '0', '--data-dir', folder], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  return {
+    url: await readyUrl(child),
+    kill: (service) => killService(child.pid ?? 0, service),
+    stop: async () => {
+      const ended = once(child, 'exit');
+      child.kill('SIGINT');
+      await ended;
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function readyUrl(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      child.kill('SIGINT');
+      reject(new Error('the stack was not ready in time'));
+    }, READY_WITHIN_MS);
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`the stack ended with code ${code} before it was ready`)));
+    if (!child.stdout) throw new Error('the stack has no standard output');
+    createInterface(child.stdout).on('line', (line) => {
+      const url = /^ready: (\S+)/.exec(line)?.[1];
+      if (url === undefined) return;
+      clearTimeout(timer);
+      resolve(url);
+    });
+  });
+}
+
+/** Services are children of the stack, called by their names. */
+async function killService(stack: number, service: string): Promise<boolean> {
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    try {
+      const parent = /\) \S (\d+)/.exec(await readFile(`/proc/${pid}/stat`, 'utf8'))?.[1];
+      const name = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0')[0];
+      if (Number(parent) !== stack || name !== service) continue;
+      process.kill(Number(pid), 'SIGKILL');
+      return true;
+    } catch {
+      // It ended while it was looked at.
+    }
+  }
+  throw new Error(`the stack runs no ${service}`);
+}

@@ -1,0 +1,82 @@
+// Builds the three pages, with hashed assets and a compressed copy beside each file.
+
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { brotliCompress, constants, gzip } from 'node:zlib';
+
+import react from '@vitejs/plugin-react';
+import { defineConfig, type Plugin } from 'vite';
+
+const GATEWAY = process.env.GATEWAY ?? 'http://127.0.0.1:4000';
+
+// GraphiQL is built by itself (`--mode graphiql`): built together, the live page would load the parts
+// of the libraries that only GraphiQL uses.
+export default defineConfig(({ mode }) => {
+  const buildsGraphiql = mode === 'graphiql';
+  return {
+    plugins: [react(), graphiqlAtGraphql(), precompressed()],
+    build: {
+      target: 'es2022',
+      emptyOutDir: !buildsGraphiql,
+      // Data URLs would need a wider content security policy.
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+      // Monaco, GraphiQL's editor, is large and loads on that page alone.
+      chunkSizeWarningLimit: 4_000,
+      rolldownOptions: {
+        input: buildsGraphiql ? ['graphiql.html'] : ['index.html', 'stats.html'],
+        // GraphiQL's files say "use no memo" to a compiler that is not used here.
+        checks: { moduleLevelDirective: false },
+      },
+    },
+    worker: { format: 'es' },
+    server: {
+      proxy: {
+        '/graphql': { target: GATEWAY, ws: true },
+        '/metrics': GATEWAY,
+      },
+    },
+  };
+});
+
+/** In development, a browser that opens /graphql gets GraphiQL, as it does from the gateway. */
+function graphiqlAtGraphql(): Plugin {
+  return {
+    name: 'graphiql-at-graphql',
+    configureServer(server) {
+      server.middlewares.use((request, _response, next) => {
+        const wantsPage = request.headers.accept?.includes('text/html');
+        if (request.url === '/graphql' && request.method === 'GET' && wantsPage)
+          request.url = '/graphiql.html';
+        next();
+      });
+    },
+  };
+}
+
+/** Writes FILE.br and FILE.gz beside each text file that gets smaller. */
+function precompressed(): Plugin {
+  const text = new Set(['.css', '.html', '.js', '.json', '.svg', '.ttf']);
+  const smallest = 1_024;
+  const brotliOptions = { params: { [constants.BROTLI_PARAM_QUALITY]: 10 } };
+  let folder = 'dist';
+
+  return {
+    name: 'precompressed',
+    apply: 'build',
+    configResolved(config) {
+      folder = config.build.outDir;
+    },
+    async closeBundle() {
+      for (const name of await readdir(folder, { recursive: true })) {
+        if (!text.has(extname(name))) continue;
+        const path = join(folder, name);
+        const content = await readFile(path);
+        if (content.length < smallest) continue;
+        await writeFile(`${path}.br`, await promisify(brotliCompress)(content, brotliOptions));
+        await writeFile(`${path}.gz`, await promisify(gzip)(content, { level: 9 }));
+      }
+    },
+  };
+}
