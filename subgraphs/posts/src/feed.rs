@@ -116,6 +116,11 @@ impl Feed {
     /// Changes may have been missed: everyone looks again, or is told to.
     pub(crate) fn gap(&self) {
         let _ = self.added.send(Added::Gap);
+        self.all_changed();
+    }
+
+    /// Every post may have changed.
+    pub(crate) fn all_changed(&self) {
         for watched in self.lock().values() {
             watched.send_replace(());
         }

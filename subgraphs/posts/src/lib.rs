@@ -66,8 +66,7 @@ pub async fn run(
     database::register_readiness(&health, &database);
 
     let streams = config.database.stream_client("posts").await?;
-    let feed = Feed::new();
-    post_changes::follow(streams.clone(), database.name(), feed.clone(), &lifecycle);
+    let posts = streams.database(database.name()).collection("posts");
     let projector = Projector::start(
         Source::new(streams, database.clone(), "comments"),
         CommentProjection::new(&database),
@@ -81,6 +80,8 @@ pub async fn run(
     .await
     .context("cannot follow the comments")?;
     feed::supervise(&projector, &lifecycle, &health);
+    let feed = Feed::new();
+    post_changes::follow(posts, projector.clone(), feed.clone(), &lifecycle);
 
     let store = Store::new(&database, projector);
     let schema = schema::build(store, feed);

@@ -7,14 +7,16 @@
 use std::time::Duration;
 
 use bson::{RawDocument, RawDocumentBuf, doc};
+use changefeed::{Projector, Slot};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::ResumeToken;
 use mongodb::error::ErrorKind;
-use mongodb::{Client, Collection};
+use mongodb::Collection;
 use service::Lifecycle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Feed;
+use crate::comment_projection::CommentProjection;
 use crate::post::PostId;
 
 /// How long the server waits for changes before it says that there are none.
@@ -26,11 +28,16 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const LOST_CODES: [i32; 4] = [222, 260, 280, 286];
 
 /// Tells the feed of every change for as long as the process lives.
-pub fn follow(streams: Client, database: &str, feed: Feed, lifecycle: &Lifecycle) {
+pub fn follow(
+    posts: Collection<RawDocumentBuf>,
+    projector: Projector<CommentProjection>,
+    feed: Feed,
+    lifecycle: &Lifecycle,
+) {
     let shutdown = lifecycle.shutdown().clone();
-    let posts = streams.database(database).collection::<RawDocumentBuf>("posts");
     lifecycle.spawn("the feed of posts", async move {
-        let mut follower = Follower { posts, feed, resume: None };
+        let serving = projector.serving();
+        let mut follower = Follower { posts, projector, serving, feed, resume: None };
         while !shutdown.is_cancelled() {
             if let Err(error) = follower.read(&shutdown).await {
                 follower.recover(&error);
@@ -43,6 +50,9 @@ pub fn follow(streams: Client, database: &str, feed: Feed, lifecycle: &Lifecycle
 
 struct Follower {
     posts: Collection<RawDocumentBuf>,
+    projector: Projector<CommentProjection>,
+    /// The generation of the projection that the posts were last seen with.
+    serving: Option<Slot>,
     feed: Feed,
     /// Where to go on; none at the start, and after the history was lost.
     resume: Option<ResumeToken>,
@@ -57,6 +67,7 @@ impl Follower {
         while !shutdown.is_cancelled() {
             let event = stream.next_if_any().await?;
             self.resume = stream.resume_token();
+            self.notice_generation();
             let Some(event) = event else {
                 if !stream.is_alive() {
                     // The collection was dropped or renamed: its successor begins anew.
@@ -88,6 +99,15 @@ impl Follower {
         match operation {
             "insert" => self.feed.added(id),
             _ => self.feed.changed(id),
+        }
+    }
+
+    /// Another generation of the projection changes what every post shows, and writes none of them.
+    fn notice_generation(&mut self) {
+        let serving = self.projector.serving();
+        if serving != self.serving {
+            self.serving = serving;
+            self.feed.all_changed();
         }
     }
 

@@ -44,5 +44,29 @@ async fn they_are_served_and_completed() {
     let latest = &mut completed["post"]["latestComments"];
     assert_eq!(latest[0]["id"].take(), second.to_hex());
     assert_eq!(latest[1]["id"].take(), first.to_hex());
-    assert_json_snapshot!(completed["post"], @"");
+    assert_json_snapshot!(completed["post"], @r#"
+    {
+      "title": "Old",
+      "content": "From Mongoose",
+      "author": "Anonymous",
+      "createdAt": "2020-01-01T00:00:00.000Z",
+      "updatedAt": "2020-01-01T00:00:00.000Z",
+      "commentCount": 2,
+      "lastCommentAt": "2020-01-03T00:00:00.000Z",
+      "latestComments": [
+        {
+          "id": null,
+          "text": "As ObjectId",
+          "author": "Anonymous",
+          "createdAt": "2020-01-03T00:00:00.000Z"
+        },
+        {
+          "id": null,
+          "text": "As text",
+          "author": "Anonymous",
+          "createdAt": "2020-01-02T00:00:00.000Z"
+        }
+      ]
+    }
+    "#);
 }

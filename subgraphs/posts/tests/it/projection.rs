@@ -40,7 +40,32 @@ async fn comments_are_counted_and_the_newest_come_first() {
     for comment in discussion["latestComments"].as_array_mut().expect("a list") {
         comment["id"].take();
     }
-    assert_json_snapshot!(discussion, @"");
+    assert_json_snapshot!(discussion, @r#"
+    {
+      "commentCount": 3,
+      "lastCommentAt": "2023-11-14T22:13:23.000Z",
+      "latestComments": [
+        {
+          "id": null,
+          "text": "C",
+          "author": "Anonymous",
+          "createdAt": "2023-11-14T22:13:23.000Z"
+        },
+        {
+          "id": null,
+          "text": "B",
+          "author": "Anonymous",
+          "createdAt": "2023-11-14T22:13:22.000Z"
+        },
+        {
+          "id": null,
+          "text": "A",
+          "author": "Anonymous",
+          "createdAt": "2023-11-14T22:13:21.000Z"
+        }
+      ]
+    }
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,5 +155,16 @@ async fn the_newest_comments_are_answered_from_the_posts_alone() {
     };
     assert_eq!(queries("posts").await.expect("a count"), 1);
     assert_eq!(queries("comments").await.expect("a count"), 0);
-    assert_json_snapshot!(listed["posts"]["edges"][0]["node"], @"");
+    assert_json_snapshot!(listed["posts"]["edges"][0]["node"], @r#"
+    {
+      "title": "T",
+      "commentCount": 1,
+      "latestComments": [
+        {
+          "text": "A",
+          "author": "Ann"
+        }
+      ]
+    }
+    "#);
 }
