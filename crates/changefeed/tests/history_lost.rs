@@ -1,0 +1,103 @@
+//! The oplog does not go back far enough: on a server of its own, whose oplog is tiny.
+
+mod board;
+
+use board::{Board, Comment, PATIENCE, brisk, comment};
+use bson::{Document, doc};
+use changefeed::{Hub, HubMetrics, HubSettings, TopicError};
+use embedded_mongo::{Options, ReplicaSet};
+use futures_util::StreamExt;
+use prometheus_client::registry::Registry;
+
+/// Writes elsewhere until the oplog has forgotten what it holds now.
+async fn forget(board: &Board) {
+    let oldest = || async {
+        let oplog = board
+            .client()
+            .await
+            .database("local")
+            .collection::<Document>("oplog.rs");
+        let oldest = oplog
+            .find_one(doc! {})
+            .sort(doc! { "$natural": 1 })
+            .await
+            .expect("read")
+            .expect("an oplog");
+        oldest.get_timestamp("ts").expect("its time")
+    };
+    let now = board.now().await.timestamp();
+    let bulk: Vec<Document> = (0..4)
+        .map(|_| doc! { "text": "x".repeat(1 << 20) })
+        .collect();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while oldest().await <= now {
+        board
+            .own("elsewhere")
+            .insert_many(&bulk)
+            .await
+            .expect("stored");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the oplog does not forget"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projection_is_built_anew_and_a_subscriber_told_to_query_again() {
+    let server = ReplicaSet::start(Options {
+        oplog_megabytes: 4,
+        ..Options::default()
+    })
+    .await
+    .expect("a server");
+    let board = Board::at(server.uri_for("history_lost"), 2).await;
+    let projector = board.project(brisk()).await;
+    let hub: Hub<Comment> = Hub::start(
+        board.source().await,
+        "post",
+        HubSettings::default(),
+        HubMetrics::register(&mut Registry::default()),
+    )
+    .await
+    .expect("the hub starts");
+    let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board.add(comment(1, 1, "text")).await;
+    let (cursor, _) = changes.next().await.expect("an item").expect("a change");
+    board.assert_projected(&projector).await;
+    projector.stop().await;
+    hub.stop().await;
+
+    board.add(comment(2, 1, "forgotten")).await;
+    board.delete(1).await;
+    forget(&board).await;
+
+    let projector = board.project(brisk()).await;
+    board.add(comment(3, 2, "after it")).await;
+    board.assert_projected(&projector).await;
+    assert_eq!(
+        projector.serving().map(|slot| slot.generation()),
+        Some(2),
+        "built anew, not continued from now"
+    );
+    let hub: Hub<Comment> = Hub::start(
+        board.source().await,
+        "post",
+        HubSettings::default(),
+        HubMetrics::register(&mut Registry::default()),
+    )
+    .await
+    .expect("the hub starts");
+    let mut resumed = hub
+        .subscribe(1_i64, Some(cursor.as_str()))
+        .await
+        .expect("our own cursor");
+    let told = tokio::time::timeout(PATIENCE, resumed.next())
+        .await
+        .expect("in time")
+        .expect("an item");
+    assert_eq!(told.expect_err("too old"), TopicError::ResyncRequired);
+    assert!(resumed.next().await.is_none(), "it ends after the error");
+    hub.stop().await;
+    projector.stop().await;
+}
