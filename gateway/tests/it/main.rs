@@ -2,7 +2,10 @@
 
 mod abstract_types;
 mod conditions;
+mod differential;
 mod directives;
 mod failures;
+mod federation;
+mod limits;
 mod mutations;
 mod support;

@@ -85,3 +85,39 @@ async fn a_mutation_that_is_left_out_does_not_happen() {
     "#);
     assert_eq!(*done.lock().expect("not poisoned"), ["two"]);
 }
+
+#[tokio::test]
+async fn a_mutation_of_an_entity_that_is_left_out_does_not_happen() {
+    let done = Arc::new(Mutex::new(Vec::new()));
+    let recorder = |name: &'static str| {
+        let done = Arc::clone(&done);
+        move |_: &serde_json::Value, _: &serde_json::Value| {
+            done.lock().expect("not poisoned").push(name);
+            Ok(json!({"id": "1"}))
+        }
+    };
+    let a = Subgraph::new(
+        "a",
+        "type Query { x: Int }
+         type Mutation { one: Thing two: Thing three: Thing }
+         type Thing @key(fields: \"id\") { id: ID! }",
+    )
+    .field("Mutation", "one", recorder("one"))
+    .field("Mutation", "two", recorder("two"))
+    .field("Mutation", "three", recorder("three"));
+    let b = Subgraph::new("b", "type Thing @key(fields: \"id\") { id: ID! name: String! }")
+        .entities(json!([{"__typename": "Thing", "id": "1", "name": "thing"}]));
+    let graph = graph(vec![a, b]).await;
+    let query = "mutation($yes: Boolean!) {
+      one { name } two @skip(if: $yes) { id } three @skip(if: $yes) { name }
+    }";
+    assert_snapshot!(graph.told_with(query, json!({"yes": true})).await, @r#"
+    {"data":{"one":{"name":"thing"}}}
+    a: mutation($yes:Boolean!){one{...a} two @skip(if: $yes){id} three @skip(if: $yes){...a}}
+
+    fragment a on Thing {__typename id}
+
+    b: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{name}}}
+    "#);
+    assert_eq!(*done.lock().expect("not poisoned"), ["one"]);
+}
