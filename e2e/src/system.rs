@@ -153,8 +153,15 @@ impl System {
     /// When the service has no such metric.
     pub async fn metric(&self, service: Service, name: &str) -> f64 {
         let url = self.instances[service.name()].process.url("/metrics");
-        let text = reqwest::get(url).await.expect("an answer").text().await.expect("the whole answer");
-        let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#'));
+        let text = reqwest::get(url)
+            .await
+            .expect("an answer")
+            .text()
+            .await
+            .expect("the whole answer");
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name) && !line.starts_with('#'));
         let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
         value.unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
     }

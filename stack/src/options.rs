@@ -14,7 +14,7 @@ pub struct Options {
     #[arg(long, env = "MONGO_URI", value_name = "URI")]
     pub mongo_uri: Option<String>,
     /// The gateway's port; posts and comments take the two after it. 0 takes free ones.
-    #[arg(long, env = "PORT", default_value_t = 4000)]
+    #[arg(long, env = "PORT", default_value_t = 4000, value_parser = clap::value_parser!(u16).range(..=65533))]
     pub port: u16,
     /// Where MongoDB keeps its data; a second start goes on with it.
     #[arg(long, env = "DATA_DIR", default_value = "data", value_name = "FOLDER")]

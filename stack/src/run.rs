@@ -84,6 +84,10 @@ async fn start_services(
     let plan = |service, port: u16, more: Vec<(&'static str, String)>| {
         let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port.to_string())];
         settings.extend(more);
+        if std::env::var_os("LOG").is_none() {
+            // The person at the terminal wants to hear of trouble, not of business.
+            settings.push(("LOG", "warn".to_owned()));
+        }
         Plan {
             program: program.clone(),
             service,

@@ -22,6 +22,9 @@ pub(crate) const REPLICA_SET: &str = "rejoinder";
 const EXIT_PORT_TAKEN: i32 = 48;
 /// mongod's exit code when another mongod works on the data folder, among other reasons.
 const EXIT_FOLDER_TAKEN: i32 = 100;
+/// A smaller oplog is there to be outgrown. The server cuts an oplog only behind a checkpoint, so
+/// such a node makes one every second instead of every minute.
+const OUTGROWN_OPLOG_MEGABYTES: u32 = 64;
 /// How many ports are tried when another process takes each one first.
 const PORT_ATTEMPTS: u32 = 10;
 /// A mongod that was told to stop may need this long to give up its data folder.
@@ -76,24 +79,34 @@ impl Node {
     pub(crate) async fn start(options: NodeOptions) -> Result<Self, Error> {
         let mut attempt = 1;
         loop {
-            match Self::try_start_at(&options, free_port()?).await? {
+            match Self::try_when_folder_is_free(&options, free_port()?).await? {
                 Err(EXIT_PORT_TAKEN) if attempt < PORT_ATTEMPTS => attempt += 1,
                 result => return result.map_err(|code| ended(&options, code)),
             }
         }
     }
 
-    /// Starts a mongod on this port, after waiting for one that still has to give up the folder.
+    /// Starts a mongod on this port.
     pub(crate) async fn start_at(options: NodeOptions, port: u16) -> Result<Self, Error> {
+        let result = Self::try_when_folder_is_free(&options, port).await?;
+        result.map_err(|code| ended(&options, code))
+    }
+
+    /// Tries again while a mongod that was told to stop, by a killed owner's guard say, still has
+    /// the data folder. The inner error is mongod's exit code.
+    async fn try_when_folder_is_free(
+        options: &NodeOptions,
+        port: u16,
+    ) -> Result<Result<Self, i32>, Error> {
         let started = Instant::now();
         loop {
-            match Self::try_start_at(&options, port).await? {
+            match Self::try_start_at(options, port).await? {
                 Err(EXIT_FOLDER_TAKEN)
-                    if folder_is_locked(&options) && started.elapsed() < FOLDER_TIME_LIMIT =>
+                    if folder_is_locked(options) && started.elapsed() < FOLDER_TIME_LIMIT =>
                 {
                     sleep(FOLDER_POLL_INTERVAL).await;
                 }
-                result => return result.map_err(|code| ended(&options, code)),
+                result => return Ok(result),
             }
         }
     }
@@ -262,6 +275,9 @@ fn command(options: &NodeOptions, port: u16) -> Command {
         ]);
     if options.test_commands {
         command.args(["--setParameter", "enableTestCommands=1"]);
+    }
+    if options.oplog_megabytes < OUTGROWN_OPLOG_MEGABYTES {
+        command.args(["--syncdelay", "1"]);
     }
     command
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use mongodb::bson::doc;
 use mongodb::{Client, Database};
 use tokio::sync::OnceCell;
 
@@ -12,6 +13,8 @@ use crate::shared_server::{admin_client, lease};
 const PREFIX: &str = "rejoinder_test_";
 /// A throwaway database older than this is a leftover of a test that was killed.
 const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
+/// A test does not wait longer than this for its database to go.
+const DROP_MS_MAX: i64 = 2_000;
 
 /// A throwaway database of a replica set.
 #[derive(Debug)]
@@ -77,17 +80,19 @@ impl Drop for TestDatabase {
                 .enable_all()
                 .build()
                 .ok()?;
+            // A process that was killed in a transaction leaves it open for a minute, and locks.
+            let drop = doc! { "dropDatabase": 1, "maxTimeMS": DROP_MS_MAX };
             runtime.block_on(async {
                 admin_client(&uri)
                     .await
                     .ok()?
                     .database(&name)
-                    .drop()
+                    .run_command(drop)
                     .await
                     .ok()
             })
         });
-        if !matches!(dropped.join(), Ok(Some(()))) {
+        if !matches!(dropped.join(), Ok(Some(_))) {
             tracing::debug!(database = self.name, "not dropped: a later run sweeps it");
         }
     }

@@ -1,5 +1,7 @@
 //! Starts the logs: events go to standard error, so that standard output stays the program's own.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::{LogFormat, Settings};
@@ -14,7 +16,9 @@ pub fn init(settings: &Settings) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("LOG={:?} is not a log filter: {error}", settings.log))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // Colours are for people, not for files.
+        .with_ansi(std::io::stderr().is_terminal());
     let installed = match settings.log_format {
         LogFormat::Compact => builder.compact().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -21,7 +21,7 @@ async fn a_step_down_and_a_killed_primary_lose_nothing() {
     let graphql = system.graphql().clone();
     let post = graphql.create_post("Moving").await;
     let mut subscriber = Subscriber::start(&graphql, &post).await;
-    let before = comments_of(&graphql, &post).await.len();
+    let before = comments_of(&graphql, &post).await.expect("an answer").len();
     let writer = write_comments(&graphql, &post, COMMENTS);
 
     subscriber.read_until(COMMENTS / 4).await;

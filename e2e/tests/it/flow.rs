@@ -39,7 +39,7 @@ async fn an_edit_and_a_delete_reach_the_post() {
     graphql.delete_comment(&deleted).await;
 
     assert_eq!(assert_projected(graphql, &post).await, 1);
-    let (_, latest) = latest_of(graphql, &post).await;
+    let (_, latest) = latest_of(graphql, &post).await.expect("an answer");
     assert_eq!(latest[0]["text"], "final");
 }
 
@@ -61,7 +61,7 @@ async fn a_list_that_was_full_is_filled_up_after_deletes() {
         graphql.delete_comment(id).await;
     }
     assert_eq!(assert_projected(graphql, &post).await, 20);
-    let (_, latest) = latest_of(graphql, &post).await;
+    let (_, latest) = latest_of(graphql, &post).await.expect("an answer");
     assert_eq!(
         latest.len(),
         20,
@@ -83,7 +83,10 @@ async fn a_retried_mutation_creates_one_comment() {
     let first = create("once", Some("key-1")).await;
     let again = create("once", Some("key-1")).await;
     assert_eq!(first.body, again.body);
-    assert_eq!(comments_of(graphql, &post).await.len(), 1);
+    assert_eq!(
+        comments_of(graphql, &post).await.expect("an answer").len(),
+        1
+    );
 
     let other = create("something else", Some("key-1")).await;
     assert_eq!(other.codes(), ["CONFLICT"]);

@@ -36,7 +36,7 @@ async fn the_tutorials_documents_are_served_and_completed() {
     let id = post.to_hex();
     assert_eq!(assert_projected(graphql, &id).await, 2);
 
-    let (_, latest) = latest_of(graphql, &id).await;
+    let (_, latest) = latest_of(graphql, &id).await.expect("an answer");
     assert_eq!(latest[0]["id"], second.to_hex());
     assert_eq!(latest[1]["id"], first.to_hex());
     let query = "query($id: ID!) { post(id: $id) { title author createdAt updatedAt latestComments { author } } }";
