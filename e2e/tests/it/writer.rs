@@ -76,9 +76,7 @@ pub struct Subscriber {
 impl Subscriber {
     /// Subscribes to a post's changes, surely before whatever the caller does next.
     pub async fn start(graphql: &Graphql, post: &str) -> Self {
-        let mut subscription = Subscription::comments_of(graphql, COMMENT_CHANGES, post)
-            .await
-            .expect("an answer");
+        let mut subscription = Subscription::comments_of(graphql, COMMENT_CHANGES, post).await;
         graphql.create_comment(post, "for a first cursor").await;
         let cursor = subscription.next_data().await["commentChanges"]["cursor"].clone();
         Self {
