@@ -213,9 +213,11 @@ impl System {
             |service: Service| format!("http://127.0.0.1:{}/graphql", self.ports[service.name()]);
         let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port.to_string())];
         match service {
-            Service::Posts | Service::Comments => {
-                settings.push(("MONGO_URI", self.mongo_uri.clone()))
-            }
+            Service::Posts | Service::Comments => settings.extend([
+                ("MONGO_URI", self.mongo_uri.clone()),
+                // A killed leader is replaced soon.
+                ("PROJECTION_LEASE_SECONDS", "1".to_owned()),
+            ]),
             Service::Gateway => settings.extend([
                 ("SUPERGRAPH", SUPERGRAPH.to_owned()),
                 ("SUBGRAPH_URL_POSTS", subgraph(Service::Posts)),

@@ -31,11 +31,11 @@ async fn each_bad_input_gets_its_code_and_changes_nothing() {
 
     for Case { what, body, code } in cases(&post) {
         let answer = graphql.post(body).await;
-        assert_eq!(
-            answer.codes(),
-            [code],
-            "{what}: {} {}",
-            answer.status,
+        let codes = answer.codes();
+        assert!(!codes.is_empty(), "{what}: {}", answer.body);
+        assert!(
+            codes.iter().all(|found| found == code),
+            "{what}: {}",
             answer.body
         );
         assert!(tells_why(&answer), "{what}: {}", answer.body);
