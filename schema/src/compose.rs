@@ -3,8 +3,8 @@
 use anyhow::{Context, anyhow};
 use graphql_composition::Subgraphs;
 
-use crate::supergraph::complete;
 use crate::Subgraph;
+use crate::supergraph::complete;
 
 /// Composes subgraphs into a supergraph in the schema language of the join specification 0.3,
 /// which every Federation 2 router reads.

@@ -51,9 +51,17 @@ fn expected() -> anyhow::Result<Vec<(String, String)>> {
     let supergraph = compose(&subgraphs)?;
     let mut files: Vec<_> = subgraphs
         .iter()
-        .map(|subgraph| (format!("{}.graphql", subgraph.name), format!("{HEADER}{}", subgraph.sdl)))
+        .map(|subgraph| {
+            (
+                format!("{}.graphql", subgraph.name),
+                format!("{HEADER}{}", subgraph.sdl),
+            )
+        })
         .collect();
-    files.push(("supergraph.graphql".to_owned(), format!("{HEADER}{supergraph}")));
+    files.push((
+        "supergraph.graphql".to_owned(),
+        format!("{HEADER}{supergraph}"),
+    ));
     Ok(files)
 }
 
@@ -62,7 +70,11 @@ fn first_difference(found: &str, expected: &str) -> Option<usize> {
     if found == expected {
         return None;
     }
-    let same = found.lines().zip(expected.lines()).take_while(|(a, b)| a == b).count();
+    let same = found
+        .lines()
+        .zip(expected.lines())
+        .take_while(|(a, b)| a == b)
+        .count();
     Some(same + 1)
 }
 
@@ -80,11 +92,16 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         write(directory.path()).expect("written");
         let posts = directory.path().join("posts.graphql");
-        let text = fs::read_to_string(&posts).expect("written").replace("title: String!", "title: Int");
+        let text = fs::read_to_string(&posts)
+            .expect("written")
+            .replace("title: String!", "title: Int");
         fs::write(&posts, text).expect("changed");
 
         let error = check(directory.path()).expect_err("stale").to_string();
-        assert!(error.contains("posts.graphql: differs from line"), "{error}");
+        assert!(
+            error.contains("posts.graphql: differs from line"),
+            "{error}"
+        );
         assert!(!error.contains("comments.graphql"), "{error}");
         assert!(error.contains("cargo run -p schema -- compose"), "{error}");
     }

@@ -25,19 +25,27 @@ pub fn complete(composed: &str, subgraphs: &[Subgraph]) -> anyhow::Result<String
         .iter()
         .map(|subgraph| {
             let graph = Name::new(&subgraph.name.to_uppercase())?;
-            Ok(Ingredient { graph, schema: parse(&subgraph.name, &subgraph.sdl)? })
+            Ok(Ingredient {
+                graph,
+                schema: parse(&subgraph.name, &subgraph.sdl)?,
+            })
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
 
     supergraph.definitions.retain(|definition| {
         !matches!(definition, Definition::DirectiveDefinition(_))
-            && !specifications.definitions.iter().any(|ours| ours.name() == definition.name())
+            && !specifications
+                .definitions
+                .iter()
+                .any(|ours| ours.name() == definition.name())
     });
     for definition in &mut supergraph.definitions {
         complete_definition(definition, &subgraphs);
     }
     // The schema definition comes first, then the specifications, then the graph itself.
-    supergraph.definitions.splice(1..1, specifications.definitions);
+    supergraph
+        .definitions
+        .splice(1..1, specifications.definitions);
     Ok(supergraph.to_string())
 }
 
@@ -69,15 +77,27 @@ fn complete_definition(definition: &mut Definition, subgraphs: &[Ingredient]) {
         }
         Definition::ScalarTypeDefinition(scalar) => {
             let scalar = scalar.make_mut();
-            (&scalar.name, &mut scalar.description, &mut scalar.directives)
+            (
+                &scalar.name,
+                &mut scalar.description,
+                &mut scalar.directives,
+            )
         }
         Definition::ObjectTypeDefinition(object) => {
             let object = object.make_mut();
-            (&object.name, &mut object.description, &mut object.directives)
+            (
+                &object.name,
+                &mut object.description,
+                &mut object.directives,
+            )
         }
         Definition::UnionTypeDefinition(union_) => {
             let union_ = union_.make_mut();
-            (&union_.name, &mut union_.description, &mut union_.directives)
+            (
+                &union_.name,
+                &mut union_.description,
+                &mut union_.directives,
+            )
         }
         _ => return,
     };
@@ -87,13 +107,19 @@ fn complete_definition(definition: &mut Definition, subgraphs: &[Ingredient]) {
         .filter_map(|subgraph| Some((&subgraph.graph, subgraph.definition(name)?)))
         .collect();
     if description.is_none() {
-        *description = originals.iter().find_map(|(_, original)| description_of(original));
+        *description = originals
+            .iter()
+            .find_map(|(_, original)| description_of(original));
     }
     if !directives.has("join__type") {
-        directives.0.extend(originals.iter().map(|(graph, _)| join_type(graph).into()));
+        directives
+            .0
+            .extend(originals.iter().map(|(graph, _)| join_type(graph).into()));
     }
     if !directives.has("specifiedBy") {
-        let mut stated = originals.iter().filter_map(|(_, it)| it.directives().get("specifiedBy"));
+        let mut stated = originals
+            .iter()
+            .filter_map(|(_, it)| it.directives().get("specifiedBy"));
         directives.0.extend(stated.next().cloned());
     }
 }
@@ -109,15 +135,23 @@ fn description_of(definition: &Definition) -> Option<Node<str>> {
 
 /// `@join__type(graph: ...)`
 fn join_type(graph: &Name) -> Directive {
-    let argument = Argument { name: name!("graph"), value: Value::Enum(graph.clone()).into() };
-    Directive { name: name!("join__type"), arguments: vec![argument.into()] }
+    let argument = Argument {
+        name: name!("graph"),
+        value: Value::Enum(graph.clone()).into(),
+    };
+    Directive {
+        name: name!("join__type"),
+        arguments: vec![argument.into()],
+    }
 }
 
 /// The composer links `inaccessible` whether it is used or not; a router that meets a link for
 /// security must know it or refuse the supergraph.
 fn drop_unused_links(directives: &mut DirectiveList) {
     directives.0.retain(|directive| {
-        let url = directive.specified_argument_by_name("url").and_then(|url| url.as_str());
+        let url = directive
+            .specified_argument_by_name("url")
+            .and_then(|url| url.as_str());
         !url.is_some_and(|url| url.contains("/inaccessible/"))
     });
 }

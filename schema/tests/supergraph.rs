@@ -4,7 +4,7 @@ use std::path::Path;
 
 use apollo_compiler::Schema;
 use hive_router_query_planner::ast::normalization::normalize_operation;
-use hive_router_query_planner::graph::edge::PlannerOverrideContext;
+use hive_router_query_planner::graph::PlannerOverrideContext;
 use hive_router_query_planner::planner::{Planner, QueryPlannerOptions};
 use hive_router_query_planner::utils::cancellation::CancellationToken;
 use hive_router_query_planner::utils::parsing::{parse_operation, parse_schema};
@@ -15,8 +15,9 @@ fn supergraph() -> String {
 
 /// The names of the services that a query's plan fetches from, in order.
 fn services(query: &str) -> Vec<String> {
-    let planner = Planner::new_from_supergraph(&parse_schema(&supergraph()), QueryPlannerOptions::default())
-        .expect("the planner reads the supergraph");
+    let planner =
+        Planner::new_from_supergraph(&parse_schema(&supergraph()), QueryPlannerOptions::default())
+            .expect("the planner reads the supergraph");
     let document = normalize_operation(&planner.supergraph, &parse_operation(query), None)
         .expect("the operation fits the schema");
     let plan = planner
@@ -56,8 +57,9 @@ fn all_comments_come_from_the_comments_subgraph() {
 
 #[test]
 fn a_live_comment_brings_its_post() {
-    let services =
-        services("subscription { commentAdded(postId: \"1\") { text post { title commentCount } } }");
+    let services = services(
+        "subscription { commentAdded(postId: \"1\") { text post { title commentCount } } }",
+    );
     assert_eq!(services, ["comments", "posts"]);
 }
 
@@ -73,12 +75,20 @@ fn descriptions_survive_composition() {
         .map(|definition| definition.name().to_string())
         .collect();
     assert_eq!(without, Vec::<String>::new());
-    for (name, object) in schema.types.iter().filter_map(|(name, ty)| Some((name, ty.as_object()?))) {
+    for (name, object) in schema
+        .types
+        .iter()
+        .filter_map(|(name, ty)| Some((name, ty.as_object()?)))
+    {
         if !name.contains("__") {
             for (field_name, field) in &object.fields {
                 assert!(field.description.is_some(), "{name}.{field_name}");
                 for argument in &field.arguments {
-                    assert!(argument.description.is_some(), "{name}.{field_name}({})", argument.name);
+                    assert!(
+                        argument.description.is_some(),
+                        "{name}.{field_name}({})",
+                        argument.name
+                    );
                 }
             }
         }
@@ -88,7 +98,13 @@ fn descriptions_survive_composition() {
 #[test]
 fn every_root_type_and_scalar_names_its_subgraphs() {
     let schema = Schema::parse_and_validate(supergraph(), "supergraph.graphql").expect("valid");
-    for name in ["Query", "Mutation", "Subscription", "DateTime", "CommentChange"] {
+    for name in [
+        "Query",
+        "Mutation",
+        "Subscription",
+        "DateTime",
+        "CommentChange",
+    ] {
         let definition = &schema.types[name];
         let graphs = definition.directives().get_all("join__type").count();
         let expected = if name == "CommentChange" { 1 } else { 2 };
@@ -98,5 +114,9 @@ fn every_root_type_and_scalar_names_its_subgraphs() {
 
 #[test]
 fn the_composed_file_is_where_the_gateway_looks_for_it() {
-    assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("supergraph.graphql").is_file());
+    assert!(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("supergraph.graphql")
+            .is_file()
+    );
 }

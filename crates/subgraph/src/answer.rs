@@ -11,8 +11,7 @@ use crate::Code;
 use crate::endpoint::{MAX_BODY_BYTES, coded};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const GRAPHQL_RESPONSE: HeaderValue =
-    HeaderValue::from_static("application/graphql-response+json");
+const GRAPHQL_RESPONSE: HeaderValue = HeaderValue::from_static("application/graphql-response+json");
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// The form of answer that a client asks for.
@@ -28,7 +27,9 @@ pub(crate) enum Accepted {
 
 impl Accepted {
     pub(crate) fn read(headers: &HeaderMap) -> Self {
-        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let accept = headers
+            .get(header::ACCEPT)
+            .and_then(|value| value.to_str().ok());
         match accept {
             Some(accept) if accept.contains(EVENT_STREAM) => Self::EventStream,
             Some(accept) if accept.contains("application/graphql-response+json") => {
@@ -80,7 +81,9 @@ impl Refusal {
     fn too_large() -> Self {
         Self {
             status: StatusCode::PAYLOAD_TOO_LARGE,
-            ..Self::bad_request(format!("the body is too large: at most {MAX_BODY_BYTES} bytes"))
+            ..Self::bad_request(format!(
+                "the body is too large: at most {MAX_BODY_BYTES} bytes"
+            ))
         }
     }
 
@@ -131,10 +134,14 @@ async fn read_body(request: HttpRequest) -> Result<Request, Refusal> {
         .await
         .map_err(|_| Refusal::too_large())?;
     if body.is_empty() {
-        return Err(Refusal::bad_request("the body is empty: send {\"query\": \"...\"}"));
+        return Err(Refusal::bad_request(
+            "the body is empty: send {\"query\": \"...\"}",
+        ));
     }
     serde_json::from_slice(&body).map_err(|error| {
-        Refusal::bad_request(format!("the body is not a GraphQL request in JSON: {error}"))
+        Refusal::bad_request(format!(
+            "the body is not a GraphQL request in JSON: {error}"
+        ))
     })
 }
 
@@ -145,7 +152,11 @@ pub(crate) fn write_response(response: &Response, accepted: Accepted) -> HttpRes
             // Without a path, an error came before execution.
             let executed = response.errors.is_empty()
                 || response.errors.iter().any(|error| !error.path.is_empty());
-            let status = if executed { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+            let status = if executed {
+                StatusCode::OK
+            } else {
+                StatusCode::BAD_REQUEST
+            };
             write(status, response, GRAPHQL_RESPONSE)
         }
         _ => write(StatusCode::OK, response, JSON),
@@ -157,7 +168,8 @@ fn write(status: StatusCode, response: &Response, content_type: HeaderValue) -> 
         Ok(body) => {
             let mut http = HttpResponse::new(Body::from(body));
             *http.status_mut() = status;
-            http.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            http.headers_mut()
+                .insert(header::CONTENT_TYPE, content_type);
             http
         }
         Err(error) => {

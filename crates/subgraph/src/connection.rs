@@ -48,7 +48,10 @@ impl<T: OutputType> Connection<T> {
         let edges: Vec<_> = page
             .items
             .into_iter()
-            .map(|node| Edge { cursor: request.cursor(position(&node)), node })
+            .map(|node| Edge {
+                cursor: request.cursor(position(&node)),
+                node,
+            })
             .collect();
         let page_info = PageInfo {
             has_next_page: page.has_next,

@@ -53,7 +53,11 @@ impl DatabaseSettings {
     /// # Errors
     /// When the connection string is malformed.
     pub async fn stream_client(&self, app_name: &str) -> anyhow::Result<Client> {
-        Ok(self.client(&format!("{app_name} change streams")).await?.client().clone())
+        Ok(self
+            .client(&format!("{app_name} change streams"))
+            .await?
+            .client()
+            .clone())
     }
 
     async fn client(&self, app_name: &str) -> anyhow::Result<Database> {
@@ -61,11 +65,18 @@ impl DatabaseSettings {
             .await
             .context("MONGO_URI is not a MongoDB connection string")?;
         options.app_name.get_or_insert_with(|| app_name.to_owned());
-        options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIME_LIMIT);
+        options
+            .server_selection_timeout
+            .get_or_insert(SERVER_SELECTION_TIME_LIMIT);
         // A change stream delivers a write once the majority has it, and only waiting for the
         // majority makes that happen at once.
-        options.write_concern.get_or_insert_with(WriteConcern::majority);
-        let name = options.default_database.clone().unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
+        options
+            .write_concern
+            .get_or_insert_with(WriteConcern::majority);
+        let name = options
+            .default_database
+            .clone()
+            .unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
         Ok(Client::with_options(options)?.database(&name))
     }
 }

@@ -56,15 +56,24 @@ where
     M: ObjectType + 'static,
     S: SubscriptionType + 'static,
 {
-    let options = SDLExportOptions::new().federation().include_specified_by().use_space_ident();
+    let options = SDLExportOptions::new()
+        .federation()
+        .include_specified_by()
+        .use_space_ident();
     schema.sdl_with_options(options)
 }
 
 /// The route `/graphql` of a schema whose resolvers fail with `E`. Streams end when `shutdown` is
 /// cancelled.
 pub fn routes<E: CodedError, X: Executor>(executor: X, shutdown: CancellationToken) -> Router {
-    let endpoint = Endpoint { executor, shutdown, errors: PhantomData::<fn() -> E> };
-    Router::new().route("/graphql", get(handle::<E, X>).post(handle::<E, X>)).with_state(endpoint)
+    let endpoint = Endpoint {
+        executor,
+        shutdown,
+        errors: PhantomData::<fn() -> E>,
+    };
+    Router::new()
+        .route("/graphql", get(handle::<E, X>).post(handle::<E, X>))
+        .with_state(endpoint)
 }
 
 /// What the transports share: how an operation is run.
@@ -127,10 +136,12 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
             return Err(Refusal::mutation_over_get().response());
         }
         let responses = self.executor.execute_stream(request, None);
-        let responses = AssertUnwindSafe(responses).catch_unwind().map(|response| match response {
-            Ok(response) => finish_response::<E>(response),
-            Err(_) => internal("a resolver panicked"),
-        });
+        let responses = AssertUnwindSafe(responses)
+            .catch_unwind()
+            .map(|response| match response {
+                Ok(response) => finish_response::<E>(response),
+                Err(_) => internal("a resolver panicked"),
+            });
         Ok(Box::pin(responses))
     }
 }
@@ -173,11 +184,17 @@ fn permit(operation: Option<OperationType>, read_only: bool) -> Result<(), Refus
 
 /// A response with one error and its code.
 pub(crate) fn coded(mut error: ServerError, code: Code) -> Response {
-    error.extensions.get_or_insert_default().set("code", code.as_str());
+    error
+        .extensions
+        .get_or_insert_default()
+        .set("code", code.as_str());
     Response::from_errors(vec![error])
 }
 
 fn internal(reason: &'static str) -> Response {
     tracing::error!(reason, "a request failed");
-    coded(ServerError::new("Internal error: the service's log has its reason.", None), Code::InternalServerError)
+    coded(
+        ServerError::new("Internal error: the service's log has its reason.", None),
+        Code::InternalServerError,
+    )
 }

@@ -17,6 +17,8 @@ pub enum Code {
     SubscriptionLagged,
     /// A cursor is too old to resume from: query again, then subscribe anew.
     ResyncRequired,
+    /// What the query asks to see is not there yet: try again.
+    ProjectionBehind,
     /// The live feed of this instance is stopping: resume after `extensions.cursor`.
     FeedStopped,
     /// The document is not GraphQL.
@@ -39,6 +41,7 @@ impl Code {
             Self::Forbidden => "FORBIDDEN",
             Self::SubscriptionLagged => "SUBSCRIPTION_LAGGED",
             Self::ResyncRequired => "RESYNC_REQUIRED",
+            Self::ProjectionBehind => "PROJECTION_BEHIND",
             Self::FeedStopped => "FEED_STOPPED",
             Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
             Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
@@ -119,7 +122,10 @@ pub fn finish_response<E: CodedError>(mut response: Response) -> Response {
 fn finish_error<E: CodedError>(error: &mut ServerError) {
     let source = error.source.take();
     let mut extensions = error.extensions.take().unwrap_or_default();
-    if let Some(coded) = source.as_ref().and_then(|source| source.downcast_ref::<E>()) {
+    if let Some(coded) = source
+        .as_ref()
+        .and_then(|source| source.downcast_ref::<E>())
+    {
         if coded.code() == Code::InternalServerError {
             tracing::error!(
                 reason = %Chain(coded),
@@ -131,8 +137,11 @@ fn finish_error<E: CodedError>(error: &mut ServerError) {
         extensions.set("code", coded.code().as_str());
         coded.add_extensions(&mut extensions);
     } else if extensions.get("code").is_none() {
-        let code =
-            if error.path.is_empty() { Code::GraphqlValidationFailed } else { Code::BadUserInput };
+        let code = if error.path.is_empty() {
+            Code::GraphqlValidationFailed
+        } else {
+            Code::BadUserInput
+        };
         extensions.set("code", code.as_str());
     }
     error.extensions = Some(extensions);

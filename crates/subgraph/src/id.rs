@@ -61,7 +61,9 @@ impl<T> FromStr for Id<T> {
         const SHOWN_CHARS: usize = 40;
         ObjectId::parse_str(text)
             .map(Self::from)
-            .map_err(|_| MalformedId { text: text.chars().take(SHOWN_CHARS).collect() })
+            .map_err(|_| MalformedId {
+                text: text.chars().take(SHOWN_CHARS).collect(),
+            })
     }
 }
 
@@ -76,7 +78,10 @@ pub fn from_object_id_or_text<'de, T, D: Deserializer<'de>>(
     match Bson::deserialize(deserializer)? {
         Bson::ObjectId(object_id) => Ok(object_id.into()),
         Bson::String(text) => text.parse().map_err(D::Error::custom),
-        other => Err(D::Error::custom(format_args!("{:?} is not an id", other.element_type()))),
+        other => Err(D::Error::custom(format_args!(
+            "{:?} is not an id",
+            other.element_type()
+        ))),
     }
 }
 
@@ -128,7 +133,10 @@ impl<T> OutputType for Id<T> {
 
 impl<T> From<ObjectId> for Id<T> {
     fn from(object_id: ObjectId) -> Self {
-        Self { object_id, of: PhantomData }
+        Self {
+            object_id,
+            of: PhantomData,
+        }
     }
 }
 
@@ -184,16 +192,26 @@ mod tests {
 
     #[test]
     fn an_id_is_24_hexadecimal_digits() {
-        let id: Id<()> = "65f0c0ffee65f0c0ffee65f0".parse().expect("a well-formed id");
+        let id: Id<()> = "65f0c0ffee65f0c0ffee65f0"
+            .parse()
+            .expect("a well-formed id");
         assert_eq!(id.to_string(), "65f0c0ffee65f0c0ffee65f0");
-        for malformed in ["", "65f0", "65f0c0ffee65f0c0ffee65fz", "ünïcödé-ünïcödé-ünïcödé"] {
+        for malformed in [
+            "",
+            "65f0",
+            "65f0c0ffee65f0c0ffee65fz",
+            "ünïcödé-ünïcödé-ünïcödé",
+        ] {
             assert!(malformed.parse::<Id<()>>().is_err(), "{malformed:?}");
         }
     }
 
     #[test]
     fn the_error_does_not_repeat_a_long_text() {
-        let error = "x".repeat(1_000_000).parse::<Id<()>>().expect_err("not an id");
+        let error = "x"
+            .repeat(1_000_000)
+            .parse::<Id<()>>()
+            .expect_err("not an id");
         assert!(error.to_string().len() < 120);
     }
 }

@@ -76,7 +76,11 @@ pub struct Page<T> {
 impl<T> Default for Page<T> {
     /// The page of an empty list.
     fn default() -> Self {
-        Self { items: Vec::new(), has_next: false, has_previous: false }
+        Self {
+            items: Vec::new(),
+            has_next: false,
+            has_previous: false,
+        }
     }
 }
 
@@ -122,7 +126,11 @@ pub fn checked_size(argument: &'static str, size: i32, max: usize) -> Result<usi
     usize::try_from(size)
         .ok()
         .filter(|size| *size <= max)
-        .ok_or(InputError::PageSize { argument, size, max })
+        .ok_or(InputError::PageSize {
+            argument,
+            size,
+            max,
+        })
 }
 
 /// How many items a page may cost, for the complexity limit: sizes that will be refused count as
@@ -139,10 +147,18 @@ impl PageRequest {
     pub fn filter(&self, mut filter: Document) -> Document {
         let mut bounds = Vec::new();
         if let Some(after) = self.after {
-            bounds.push(bound(after, self.order == Order::OldestFirst, Reach::Beyond));
+            bounds.push(bound(
+                after,
+                self.order == Order::OldestFirst,
+                Reach::Beyond,
+            ));
         }
         if let Some(before) = self.before {
-            bounds.push(bound(before, self.order == Order::NewestFirst, Reach::Beyond));
+            bounds.push(bound(
+                before,
+                self.order == Order::NewestFirst,
+                Reach::Beyond,
+            ));
         }
         if !bounds.is_empty() {
             filter.insert("$and", bounds);
@@ -161,7 +177,9 @@ impl PageRequest {
 
     /// How many items to read: one more than the page has, to see whether the list goes on.
     pub fn limit(&self) -> i64 {
-        i64::try_from(self.size).unwrap_or(i64::MAX).saturating_add(1)
+        i64::try_from(self.size)
+            .unwrap_or(i64::MAX)
+            .saturating_add(1)
     }
 
     /// Restricts a filter to what a cursor cut off before the place where the page's reading
@@ -179,7 +197,11 @@ impl PageRequest {
     /// Restricts a filter to what a cursor cut off at the far end of the page's reading: when all
     /// before it fits the page, only there can the list go on.
     pub fn filter_ahead(&self, filter: Document) -> Option<Document> {
-        Self { from_end: !self.from_end, ..*self }.filter_behind(filter)
+        Self {
+            from_end: !self.from_end,
+            ..*self
+        }
+        .filter_behind(filter)
     }
 
     /// Makes the page of what was read with [`PageRequest::filter`], [`PageRequest::sort`] and
@@ -190,9 +212,17 @@ impl PageRequest {
         items.truncate(self.size);
         if self.from_end {
             items.reverse();
-            Page { items, has_next: behind, has_previous: goes_on }
+            Page {
+                items,
+                has_next: behind,
+                has_previous: goes_on,
+            }
         } else {
-            Page { items, has_next: goes_on, has_previous: behind }
+            Page {
+                items,
+                has_next: goes_on,
+                has_previous: behind,
+            }
         }
     }
 
@@ -213,7 +243,11 @@ enum Reach {
 /// `_id` decides between items of the same millisecond.
 fn bound(place: Position, ascending: bool, reach: Reach) -> Document {
     let Position { created_at, id } = place;
-    let (strictly, inclusive) = if ascending { ("$gt", "$gte") } else { ("$lt", "$lte") };
+    let (strictly, inclusive) = if ascending {
+        ("$gt", "$gte")
+    } else {
+        ("$lt", "$lte")
+    };
     let of_id = match reach {
         Reach::From => inclusive,
         Reach::Beyond => strictly,
@@ -239,7 +273,8 @@ impl Position {
     }
 
     fn from_cursor(tag: ListTag, cursor: &str) -> Option<Self> {
-        let bytes: [u8; Self::CURSOR_BYTES] = URL_SAFE_NO_PAD.decode(cursor).ok()?.try_into().ok()?;
+        let bytes: [u8; Self::CURSOR_BYTES] =
+            URL_SAFE_NO_PAD.decode(cursor).ok()?.try_into().ok()?;
         let (head, place) = bytes.split_first_chunk::<2>()?;
         let (millis, id) = place.split_first_chunk::<8>()?;
         (*head == [Self::CURSOR_VERSION, tag.0]).then_some(Self {
@@ -256,11 +291,18 @@ mod tests {
     const TAG: ListTag = ListTag(7);
 
     fn position() -> Position {
-        Position { created_at: DateTime::from_millis(1_700_000_000_123), id: ObjectId::new() }
+        Position {
+            created_at: DateTime::from_millis(1_700_000_000_123),
+            id: ObjectId::new(),
+        }
     }
 
     fn arguments(first: Option<i32>, last: Option<i32>) -> PageArguments {
-        PageArguments { first, last, ..PageArguments::default() }
+        PageArguments {
+            first,
+            last,
+            ..PageArguments::default()
+        }
     }
 
     #[test]
@@ -273,9 +315,18 @@ mod tests {
     #[test]
     fn what_is_not_a_cursor_is_refused() {
         let cursor = position().to_cursor(TAG);
-        for forged in ["", "x", "5", "ünïcödé", &cursor[1..], &format!("{cursor}AAAA")] {
-            let arguments =
-                PageArguments { after: Some(forged.to_owned()), ..PageArguments::default() };
+        for forged in [
+            "",
+            "x",
+            "5",
+            "ünïcödé",
+            &cursor[1..],
+            &format!("{cursor}AAAA"),
+        ] {
+            let arguments = PageArguments {
+                after: Some(forged.to_owned()),
+                ..PageArguments::default()
+            };
             assert_eq!(
                 arguments.check(TAG, Order::NewestFirst),
                 Err(InputError::Cursor { argument: "after" }),
@@ -299,7 +350,9 @@ mod tests {
 
     #[test]
     fn a_page_from_the_end_is_turned_around() {
-        let request = arguments(None, Some(2)).check(TAG, Order::OldestFirst).expect("accepted");
+        let request = arguments(None, Some(2))
+            .check(TAG, Order::OldestFirst)
+            .expect("accepted");
         let page = request.page(vec![5, 4, 3], false, false);
         assert_eq!(page.items, [4, 5]);
         assert!(page.has_previous && !page.has_next);

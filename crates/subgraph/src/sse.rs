@@ -9,8 +9,8 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::{StreamExt, stream};
 
-use crate::error::CodedError;
 use crate::endpoint::Endpoint;
+use crate::error::CodedError;
 
 /// A comment is sent after so long a silence, so that proxies keep the connection.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(12);
@@ -31,7 +31,9 @@ pub(crate) fn answer<E: CodedError, X: Executor>(
         .take_until(async move { shutdown.cancelled().await })
         .chain(stream::iter([Event::default().event("complete").data("")]))
         .map(Ok::<_, Infallible>);
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)).into_response()
+    Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL))
+        .into_response()
 }
 
 fn next(response: &Response) -> Event {

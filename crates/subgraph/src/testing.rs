@@ -38,12 +38,19 @@ impl TestService {
         let address = listener.local_addr().expect("bound").to_string();
         let lifecycle = Lifecycle::new();
         let task = tokio::spawn(run(listener, lifecycle.clone()));
-        Self { address, http: reqwest::Client::new(), lifecycle, task }
+        Self {
+            address,
+            http: reqwest::Client::new(),
+            lifecycle,
+            task,
+        }
     }
 
     /// Runs a query or mutation and returns the whole response.
     pub async fn graphql(&self, query: &str, variables: Value) -> Value {
-        self.post(json!({ "query": query, "variables": variables }).to_string()).await.1
+        self.post(json!({ "query": query, "variables": variables }).to_string())
+            .await
+            .1
     }
 
     /// Runs a query or mutation that must not fail and returns its data.
@@ -57,14 +64,21 @@ impl TestService {
     pub async fn error_code(&self, query: &str, variables: Value) -> String {
         let response = self.graphql(query, variables).await;
         let code = response["errors"][0]["extensions"]["code"].as_str();
-        code.unwrap_or_else(|| panic!("no error code: {response:#}")).to_owned()
+        code.unwrap_or_else(|| panic!("no error code: {response:#}"))
+            .to_owned()
     }
 
     /// Sends a body as JSON; returns the status and the answer.
     pub async fn post(&self, body: impl Into<reqwest::Body>) -> (u16, Value) {
-        let request = self.http.post(self.url("/graphql")).header("content-type", "application/json");
+        let request = self
+            .http
+            .post(self.url("/graphql"))
+            .header("content-type", "application/json");
         let response = request.body(body).send().await.expect("an answer");
-        (response.status().as_u16(), response.json().await.expect("JSON"))
+        (
+            response.status().as_u16(),
+            response.json().await.expect("JSON"),
+        )
     }
 
     /// The address of a path.
@@ -81,18 +95,30 @@ impl TestService {
     pub async fn ready(&self) {
         let probe = async {
             loop {
-                let ready = self.http.get(self.url("/health/ready")).send().await.expect("an answer");
+                let ready = self
+                    .http
+                    .get(self.url("/health/ready"))
+                    .send()
+                    .await
+                    .expect("an answer");
                 if ready.status().is_success() {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, probe).await.expect("the service becomes ready");
+        tokio::time::timeout(PATIENCE, probe)
+            .await
+            .expect("the service becomes ready");
     }
 
     /// Repeats a query until its data is as wanted, and returns it.
-    pub async fn until(&self, query: &str, variables: Value, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub async fn until(
+        &self,
+        query: &str,
+        variables: Value,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let mut last = Value::Null;
         let probe = async {
             loop {
@@ -111,10 +137,13 @@ impl TestService {
 
     /// Opens a WebSocket and says hello.
     pub async fn websocket(&self) -> TestSocket {
-        let mut request =
-            format!("ws://{}/graphql", self.address).into_client_request().expect("an address");
+        let mut request = format!("ws://{}/graphql", self.address)
+            .into_client_request()
+            .expect("an address");
         let protocol = "graphql-transport-ws".parse().expect("a header");
-        request.headers_mut().insert("sec-websocket-protocol", protocol);
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
         let (socket, _) = connect_async(request).await.expect("a connection");
         let mut socket = TestSocket { socket };
         socket.send(json!({ "type": "connection_init" })).await;
@@ -135,7 +164,10 @@ impl TestService {
     /// What `run` failed with.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.lifecycle.end();
-        tokio::time::timeout(PATIENCE, self.task).await.expect("it stops").expect("no panic")
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .expect("it stops")
+            .expect("no panic")
     }
 }
 
@@ -147,20 +179,28 @@ pub struct TestSocket {
 impl TestSocket {
     /// Sends a message of the protocol.
     pub async fn send(&mut self, message: Value) {
-        self.socket.send(Message::text(message.to_string())).await.expect("sent");
+        self.socket
+            .send(Message::text(message.to_string()))
+            .await
+            .expect("sent");
     }
 
     /// Starts an operation.
     pub async fn subscribe(&mut self, id: &str, query: &str, variables: Value) {
         let payload = json!({ "query": query, "variables": variables });
-        self.send(json!({ "type": "subscribe", "id": id, "payload": payload })).await;
+        self.send(json!({ "type": "subscribe", "id": id, "payload": payload }))
+            .await;
     }
 
     /// The next message of the protocol, pings aside; the close frame as `{"close": code}`.
     pub async fn receive(&mut self) -> Value {
         loop {
             let received = tokio::time::timeout(PATIENCE, self.socket.next()).await;
-            match received.expect("a message in time").expect("an open socket").expect("a message") {
+            match received
+                .expect("a message in time")
+                .expect("an open socket")
+                .expect("a message")
+            {
                 Message::Text(text) => {
                     let message: Value = serde_json::from_str(&text).expect("JSON");
                     if message["type"] != "ping" {

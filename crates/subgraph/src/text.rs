@@ -29,7 +29,11 @@ impl TextRule {
         if text.len() > max_chars {
             let chars = text.chars().count();
             if chars > max_chars {
-                return Err(InputError::TooLong { field, chars, max_chars });
+                return Err(InputError::TooLong {
+                    field,
+                    chars,
+                    max_chars,
+                });
             }
         }
         Ok(text)
@@ -48,7 +52,10 @@ impl TextRule {
 mod tests {
     use super::*;
 
-    const NAME: TextRule = TextRule { field: "name", max_chars: 5 };
+    const NAME: TextRule = TextRule {
+        field: "name",
+        max_chars: 5,
+    };
 
     #[test]
     fn white_space_at_the_ends_is_dropped() {
@@ -58,7 +65,10 @@ mod tests {
     #[test]
     fn a_blank_text_is_refused() {
         for blank in ["", " ", "\n\t", "\u{2003}"] {
-            assert_eq!(NAME.check(blank.to_owned()), Err(InputError::Blank { field: "name" }));
+            assert_eq!(
+                NAME.check(blank.to_owned()),
+                Err(InputError::Blank { field: "name" })
+            );
         }
     }
 
@@ -67,7 +77,11 @@ mod tests {
         assert_eq!(NAME.check("ééééé".to_owned()), Ok("ééééé".to_owned()));
         assert_eq!(
             NAME.check("éééééé".to_owned()),
-            Err(InputError::TooLong { field: "name", chars: 6, max_chars: 5 })
+            Err(InputError::TooLong {
+                field: "name",
+                chars: 6,
+                max_chars: 5
+            })
         );
     }
 }

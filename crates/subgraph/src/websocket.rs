@@ -44,7 +44,10 @@ pub(crate) fn accept<E: CodedError, X: Executor>(
                 Some(Close(4406, "Subprotocol not acceptable"))
             };
             if let Some(Close(code, reason)) = close {
-                let frame = CloseFrame { code, reason: reason.into() };
+                let frame = CloseFrame {
+                    code,
+                    reason: reason.into(),
+                };
                 // The client may be gone already, which is what a close is for.
                 let _ = socket.send(Message::Close(Some(frame))).await;
             }
@@ -71,9 +74,17 @@ enum ServerMessage<'a> {
     ConnectionAck,
     Ping,
     Pong,
-    Next { id: &'a str, payload: &'a Response },
-    Error { id: &'a str, payload: &'a [ServerError] },
-    Complete { id: &'a str },
+    Next {
+        id: &'a str,
+        payload: &'a Response,
+    },
+    Error {
+        id: &'a str,
+        payload: &'a [ServerError],
+    },
+    Complete {
+        id: &'a str,
+    },
 }
 
 impl ServerMessage<'_> {
@@ -205,13 +216,24 @@ impl<E: CodedError, X: Executor> Connection<E, X> {
             outgoing: self.outgoing.clone(),
         };
         let task = self.tasks.spawn(run(self.endpoint.clone(), request, queue));
-        self.operations.insert(id, Operation { serial: self.serial, task });
+        self.operations.insert(
+            id,
+            Operation {
+                serial: self.serial,
+                task,
+            },
+        );
         Ok(())
     }
 
     /// The message, unless its operation was completed by the client meanwhile.
     fn released(&mut self, outgoing: Outgoing) -> Option<Message> {
-        let Outgoing { message, id, serial, last } = outgoing;
+        let Outgoing {
+            message,
+            id,
+            serial,
+            last,
+        } = outgoing;
         if self.operations.get(&id)?.serial != serial {
             return None;
         }
@@ -233,7 +255,12 @@ impl OperationQueue {
     /// Waits for room; tells whether the socket is still there.
     async fn send(&self, message: ServerMessage<'_>, last: bool) -> bool {
         let (message, id) = (message.text(), self.id.clone());
-        let outgoing = Outgoing { message, id, serial: self.serial, last };
+        let outgoing = Outgoing {
+            message,
+            id,
+            serial: self.serial,
+            last,
+        };
         self.outgoing.send(outgoing).await.is_ok()
     }
 }
@@ -254,11 +281,28 @@ async fn run<E: CodedError, X: Executor>(
         // An operation that fails before its first result ends with `error`; later errors are
         // part of the results.
         if first && !response.errors.is_empty() && response.data == Value::Null {
-            queue.send(ServerMessage::Error { id, payload: &response.errors }, true).await;
+            queue
+                .send(
+                    ServerMessage::Error {
+                        id,
+                        payload: &response.errors,
+                    },
+                    true,
+                )
+                .await;
             return;
         }
         first = false;
-        if !queue.send(ServerMessage::Next { id, payload: &response }, false).await {
+        if !queue
+            .send(
+                ServerMessage::Next {
+                    id,
+                    payload: &response,
+                },
+                false,
+            )
+            .await
+        {
             return;
         }
     }

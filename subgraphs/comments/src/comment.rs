@@ -15,9 +15,15 @@ use crate::post::{Post, PostId};
 pub type CommentId = Id<Comment>;
 
 /// A comment's text.
-pub const TEXT: TextRule = TextRule { field: "text", max_chars: 5_000 };
+pub const TEXT: TextRule = TextRule {
+    field: "text",
+    max_chars: 5_000,
+};
 /// The name of a comment's author.
-pub const AUTHOR: TextRule = TextRule { field: "author", max_chars: 100 };
+pub const AUTHOR: TextRule = TextRule {
+    field: "author",
+    max_chars: 100,
+};
 /// The author of what was written without a name.
 pub const ANONYMOUS: &str = "Anonymous";
 
@@ -71,7 +77,10 @@ impl Idempotency {
         digest.update(text.len().to_be_bytes());
         digest.update(text);
         digest.update(author);
-        let digest = Binary { subtype: BinarySubtype::Generic, bytes: digest.finalize().to_vec() };
+        let digest = Binary {
+            subtype: BinarySubtype::Generic,
+            bytes: digest.finalize().to_vec(),
+        };
         Self { key, digest }
     }
 }
@@ -92,7 +101,10 @@ impl Comment {
 impl Comment {
     /// The comment's place in its post's list.
     pub fn position(&self) -> Position {
-        Position { created_at: self.created_at, id: self.id.object_id() }
+        Position {
+            created_at: self.created_at,
+            id: self.id.object_id(),
+        }
     }
 }
 

@@ -6,9 +6,13 @@ use subgraph::text::TextRule;
 
 use crate::comment::{ANONYMOUS, AUTHOR, Comment, CommentId, Idempotency, TEXT};
 use crate::post::PostId;
+use crate::written::Written;
 use crate::{Error, KnownPosts, Store};
 
-const IDEMPOTENCY_KEY: TextRule = TextRule { field: "idempotencyKey", max_chars: 100 };
+const IDEMPOTENCY_KEY: TextRule = TextRule {
+    field: "idempotencyKey",
+    max_chars: 100,
+};
 
 /// What `createComment` needs.
 #[derive(InputObject)]
@@ -30,6 +34,9 @@ pub struct CreateCommentInput {
 pub struct CreateCommentPayload {
     /// The new comment; for a retry with the same `idempotencyKey`, the first one.
     comment: Comment,
+    /// When the change happened, on the database's clock; opaque. Pass it as `operationTime` to
+    /// `post` or `posts` to see the change in `commentCount` and `latestComments` for sure.
+    operation_time: String,
 }
 
 #[derive(Default)]
@@ -46,8 +53,9 @@ impl CreateComment {
     ) -> Result<CreateCommentPayload, Error> {
         let now = DateTime::now();
         let text = TEXT.check(input.text)?;
-        let author =
-            AUTHOR.check_optional(input.author)?.unwrap_or_else(|| ANONYMOUS.to_owned());
+        let author = AUTHOR
+            .check_optional(input.author)?
+            .unwrap_or_else(|| ANONYMOUS.to_owned());
         let idempotency = IDEMPOTENCY_KEY
             .check_optional(input.idempotency_key)?
             .map(|key| Idempotency::new(key, input.post_id, &text, &author));
@@ -61,8 +69,19 @@ impl CreateComment {
             edited: false,
             idempotency,
         };
-        ctx.data_unchecked::<KnownPosts>().require(comment.post_id).await?;
-        let comment = ctx.data_unchecked::<Store>().insert_comment(comment).await?;
-        Ok(CreateCommentPayload { comment })
+        ctx.data_unchecked::<KnownPosts>()
+            .require(comment.post_id)
+            .await?;
+        let Written {
+            value: comment,
+            operation_time,
+        } = ctx
+            .data_unchecked::<Store>()
+            .insert_comment(comment)
+            .await?;
+        Ok(CreateCommentPayload {
+            comment,
+            operation_time,
+        })
     }
 }

@@ -3,6 +3,7 @@
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 
 use crate::comment::CommentId;
+use crate::written::Written;
 use crate::{Error, Store};
 
 /// What `deleteComment` needs.
@@ -17,6 +18,9 @@ pub struct DeleteCommentInput {
 pub struct DeleteCommentPayload {
     /// The id of the deleted comment.
     id: CommentId,
+    /// When the change happened, on the database's clock; opaque. Pass it as `operationTime` to
+    /// `post` or `posts` to see the change in `commentCount` and `latestComments` for sure.
+    operation_time: String,
 }
 
 #[derive(Default)]
@@ -30,10 +34,14 @@ impl DeleteComment {
         ctx: &Context<'_>,
         #[graphql(desc = "The comment to delete.")] input: DeleteCommentInput,
     ) -> Result<DeleteCommentPayload, Error> {
-        if ctx.data_unchecked::<Store>().delete_comment(input.id).await? {
-            Ok(DeleteCommentPayload { id: input.id })
-        } else {
-            Err(Error::CommentNotFound(input.id))
-        }
+        let deleted = ctx
+            .data_unchecked::<Store>()
+            .delete_comment(input.id)
+            .await?;
+        let Written { operation_time, .. } = deleted.ok_or(Error::CommentNotFound(input.id))?;
+        Ok(DeleteCommentPayload {
+            id: input.id,
+            operation_time,
+        })
     }
 }

@@ -86,11 +86,14 @@ impl Feed {
 
 /// A change as a post's subscriber sees it; none when it does not touch this post.
 fn seen_from(post: PostId, cursor: &Cursor, change: &Change<Comment>) -> Option<CommentChange> {
-    let here = |comment: Option<&Comment>| {
-        comment.filter(|comment| comment.post_id == post).cloned()
-    };
+    let here =
+        |comment: Option<&Comment>| comment.filter(|comment| comment.post_id == post).cloned();
     let cursor = cursor.to_string();
-    let deleted = |comment_id| CommentDeleted { cursor: cursor.clone(), comment_id, post_id: post };
+    let deleted = |comment_id| CommentDeleted {
+        cursor: cursor.clone(),
+        comment_id,
+        post_id: post,
+    };
     match (&change.kind, here(change.before()), here(change.after())) {
         (ChangeKind::Inserted(_), _, Some(comment)) => {
             Some(CommentChange::Added(CommentAdded { cursor, comment }))

@@ -26,7 +26,10 @@ pub struct KnownPosts {
 impl KnownPosts {
     /// Knows nothing yet.
     pub fn new(store: Store) -> Self {
-        Self { store, seen: Arc::default() }
+        Self {
+            store,
+            seen: Arc::default(),
+        }
     }
 
     /// Makes sure that a post exists.
@@ -50,7 +53,9 @@ impl KnownPosts {
     }
 
     fn knows(&self, post: PostId) -> bool {
-        self.lock().get(&post).is_some_and(|seen| seen.elapsed() < KNOWN_FOR)
+        self.lock()
+            .get(&post)
+            .is_some_and(|seen| seen.elapsed() < KNOWN_FOR)
     }
 
     fn learn(&self, post: PostId, now: Instant) {

@@ -22,6 +22,7 @@ mod post;
 pub mod schema;
 pub mod store;
 mod update_comment;
+mod written;
 
 use std::process::ExitCode;
 
@@ -46,7 +47,12 @@ pub const DEFAULT_PORT: u16 = 4002;
 
 /// Runs the subgraph as a process, to its exit code.
 pub fn main() -> ExitCode {
-    service::start("comments", DEFAULT_PORT, |config: &Config| &config.service, run)
+    service::start(
+        "comments",
+        DEFAULT_PORT,
+        |config: &Config| &config.service,
+        run,
+    )
 }
 
 /// Serves on the listener until the life ends.
@@ -59,7 +65,9 @@ pub async fn run(
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let database = config.database.connect("comments").await?;
-    store::create_indexes(&database).await.context("cannot create the indexes")?;
+    store::create_indexes(&database)
+        .await
+        .context("cannot create the indexes")?;
     let (health, metrics) = (Health::default(), Metrics::new("comments"));
     database::register_readiness(&health, &database);
 
@@ -79,7 +87,10 @@ pub async fn run(
     deleted_posts::start(store.clone(), known.clone(), &lifecycle);
     let schema = schema::build(store, known.clone(), Feed::new(hub, known));
     let router = Router::new()
-        .merge(endpoint::routes::<Error, _>(schema, lifecycle.shutdown().clone()))
+        .merge(endpoint::routes::<Error, _>(
+            schema,
+            lifecycle.shutdown().clone(),
+        ))
         .merge(service::operations_routes(&health, &metrics));
     service::serve(listener, router, &lifecycle, config.service.grace()).await
 }

@@ -29,7 +29,10 @@ impl Loader<CommentId> for CommentLoader {
 
     async fn load(&self, ids: &[CommentId]) -> Result<HashMap<CommentId, Comment>, Error> {
         let comments = self.0.comments_by_id(ids).await?;
-        Ok(comments.into_iter().map(|comment| (comment.id, comment)).collect())
+        Ok(comments
+            .into_iter()
+            .map(|comment| (comment.id, comment))
+            .collect())
     }
 }
 
@@ -63,13 +66,18 @@ impl Loader<CommentsOfPost> for CommentPageLoader {
         // The posts of one list of posts ask with the same arguments: one query serves them all.
         let mut posts_by_request: HashMap<PageRequest, Vec<PostId>> = HashMap::new();
         for list in lists {
-            posts_by_request.entry(list.request).or_default().push(list.post);
+            posts_by_request
+                .entry(list.request)
+                .or_default()
+                .push(list.post);
         }
         let mut pages = HashMap::with_capacity(lists.len());
         for (request, posts) in posts_by_request {
             let found = self.0.comments_of_posts(&posts, &request).await?;
             pages.extend(
-                found.into_iter().map(|(post, page)| (CommentsOfPost { post, request }, page)),
+                found
+                    .into_iter()
+                    .map(|(post, page)| (CommentsOfPost { post, request }, page)),
             );
         }
         Ok(pages)

@@ -5,9 +5,9 @@ use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use subgraph::page::page_cost;
 use subgraph::{Connection, Id, Order, PageArguments};
 
-use crate::{Error, Feed};
 use crate::comment::{COMMENTS_LIST, Comment};
 use crate::loaders::{CommentPageLoader, CommentsOfPost};
+use crate::{Error, Feed};
 
 /// The id of a post.
 pub type PostId = Id<Post>;
@@ -51,25 +51,41 @@ impl Post {
     /// All comments of the post, in pages. Give `first` (with `after`) to page forwards or `last`
     /// (with `before`) to page backwards; without either, the first 20 are returned.
     #[graphql(complexity = "page_cost(first, last) * child_complexity")]
-    #[expect(clippy::too_many_arguments, reason = "the Relay connection's arguments")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the Relay connection's arguments"
+    )]
     async fn comments(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many comments from the start of the list: 0 to 100.")]
-        first: Option<i32>,
+        #[graphql(desc = "How many comments from the start of the list: 0 to 100.")] first: Option<
+            i32,
+        >,
         #[graphql(desc = "Start after the comment with this cursor.")] after: Option<String>,
-        #[graphql(desc = "How many comments from the end of the list: 0 to 100.")]
-        last: Option<i32>,
+        #[graphql(desc = "How many comments from the end of the list: 0 to 100.")] last: Option<
+            i32,
+        >,
         #[graphql(desc = "End before the comment with this cursor.")] before: Option<String>,
-        #[graphql(desc = "The list's order.", default_with = "Some(CommentOrder::NewestFirst)")]
+        #[graphql(
+            desc = "The list's order.",
+            default_with = "Some(CommentOrder::NewestFirst)"
+        )]
         order_by: Option<CommentOrder>,
     ) -> Result<Connection<Comment>, Error> {
         let order = order_by.unwrap_or(CommentOrder::NewestFirst).into();
-        let request =
-            PageArguments { first, after, last, before }.check(COMMENTS_LIST, order)?;
+        let request = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        }
+        .check(COMMENTS_LIST, order)?;
         let page = ctx
             .data_unchecked::<DataLoader<CommentPageLoader>>()
-            .load_one(CommentsOfPost { post: self.id, request })
+            .load_one(CommentsOfPost {
+                post: self.id,
+                request,
+            })
             .await?
             .unwrap_or_default();
         Ok(Connection::new(&request, page, Comment::position))

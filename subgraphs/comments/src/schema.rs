@@ -48,7 +48,9 @@ impl Query {
         #[graphql(desc = "The comment's id. A malformed one is refused with BAD_USER_INPUT.")]
         id: CommentId,
     ) -> Result<Option<Comment>, Error> {
-        ctx.data_unchecked::<DataLoader<CommentLoader>>().load_one(id).await
+        ctx.data_unchecked::<DataLoader<CommentLoader>>()
+            .load_one(id)
+            .await
     }
 
     /// The comment that another service refers to; null when there is none (any longer).
@@ -60,7 +62,9 @@ impl Query {
     ) -> Result<Option<Comment>, Error> {
         // One malformed reference must not fail the others of its batch.
         let Ok(id) = id.parse() else { return Ok(None) };
-        ctx.data_unchecked::<DataLoader<CommentLoader>>().load_one(id).await
+        ctx.data_unchecked::<DataLoader<CommentLoader>>()
+            .load_one(id)
+            .await
     }
 
     /// The post that another service refers to. Whether it exists is that service's to say.
@@ -102,6 +106,8 @@ impl Subscriptions {
         #[graphql(desc = "Go on behind the change with this cursor; from now on without it.")]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>>, Error> {
-        ctx.data_unchecked::<Feed>().comment_changes(post_id, after).await
+        ctx.data_unchecked::<Feed>()
+            .comment_changes(post_id, after)
+            .await
     }
 }

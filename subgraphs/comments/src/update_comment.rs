@@ -4,6 +4,7 @@ use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::DateTime;
 
 use crate::comment::{Comment, CommentId, TEXT};
+use crate::written::Written;
 use crate::{Error, Store};
 
 /// What `updateComment` needs.
@@ -20,6 +21,9 @@ pub struct UpdateCommentInput {
 pub struct UpdateCommentPayload {
     /// The comment after the change.
     comment: Comment,
+    /// When the change happened, on the database's clock; opaque. Pass it as `operationTime` to
+    /// `post` or `posts` to see the change in `commentCount` and `latestComments` for sure.
+    operation_time: String,
 }
 
 #[derive(Default)]
@@ -35,11 +39,17 @@ impl UpdateComment {
         #[graphql(desc = "The comment and its new text.")] input: UpdateCommentInput,
     ) -> Result<UpdateCommentPayload, Error> {
         let text = TEXT.check(input.text)?;
-        let comment = ctx
+        let Written {
+            value: comment,
+            operation_time,
+        } = ctx
             .data_unchecked::<Store>()
             .update_comment(input.id, text, DateTime::now())
             .await?
             .ok_or(Error::CommentNotFound(input.id))?;
-        Ok(UpdateCommentPayload { comment })
+        Ok(UpdateCommentPayload {
+            comment,
+            operation_time,
+        })
     }
 }

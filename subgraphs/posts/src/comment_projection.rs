@@ -45,7 +45,10 @@ pub struct StoredComment {
 impl CommentProjection {
     /// The projection in a database.
     pub fn new(database: &Database) -> Self {
-        Self { comments: database.collection("comments"), posts: database.collection("posts") }
+        Self {
+            comments: database.collection("comments"),
+            posts: database.collection("posts"),
+        }
     }
 }
 
@@ -79,8 +82,11 @@ impl Projection for CommentProjection {
     ) -> Result<Vec<Document>, Unfoldable> {
         let (latest, count) = (slot.value("latest"), slot.value("count"));
         let changed: Vec<&Bson> = changes.iter().map(|change| change.key).collect();
-        let present: Vec<Document> =
-            changes.iter().filter_map(|change| change.after).map(embedded).collect();
+        let present: Vec<Document> = changes
+            .iter()
+            .filter_map(|change| change.after)
+            .map(embedded)
+            .collect();
         let difference: i32 = changes.iter().map(NetChange::count).sum();
 
         let kept = doc! { "$filter": {
@@ -109,7 +115,10 @@ impl Projection for CommentProjection {
         session: &mut ClientSession,
     ) -> mongodb::error::Result<Vec<(Bson, Document)>> {
         // Mongoose stores references as ObjectIds or as texts, as its schema says.
-        let texts = posts.iter().filter_map(Bson::as_object_id).map(|id| Bson::from(id.to_hex()));
+        let texts = posts
+            .iter()
+            .filter_map(Bson::as_object_id)
+            .map(|id| Bson::from(id.to_hex()));
         let references: Vec<Bson> = posts.iter().cloned().chain(texts).collect();
         let newest_first = doc! { "createdAt": -1, "_id": -1 };
         let stages = [
@@ -136,7 +145,11 @@ impl Projection for CommentProjection {
                 "latest": 1,
             } },
         ];
-        let mut states = self.comments.aggregate(stages).session(&mut *session).await?;
+        let mut states = self
+            .comments
+            .aggregate(stages)
+            .session(&mut *session)
+            .await?;
         let states: Vec<Document> = states.stream(session).try_collect().await?;
         Ok(states
             .into_iter()
@@ -156,7 +169,13 @@ impl Projection for CommentProjection {
 
 /// A comment in the shape in which a post embeds it.
 fn embedded(comment: &StoredComment) -> Document {
-    let StoredComment { id, text, author, created_at, .. } = comment;
+    let StoredComment {
+        id,
+        text,
+        author,
+        created_at,
+        ..
+    } = comment;
     doc! { "_id": *id, "text": text, "author": author, "createdAt": *created_at }
 }
 

@@ -41,7 +41,9 @@ impl CreatePost {
             id: PostId::new(),
             title: TITLE.check(input.title)?,
             content: CONTENT.check(input.content)?,
-            author: AUTHOR.check_optional(input.author)?.unwrap_or_else(|| ANONYMOUS.to_owned()),
+            author: AUTHOR
+                .check_optional(input.author)?
+                .unwrap_or_else(|| ANONYMOUS.to_owned()),
             created_at: now,
             updated_at: Some(now),
             discussion: Discussion::default(),

@@ -32,7 +32,11 @@ impl DeletePost {
         ctx: &Context<'_>,
         #[graphql(desc = "The post to delete.")] input: DeletePostInput,
     ) -> Result<DeletePostPayload, Error> {
-        if ctx.data_unchecked::<Store>().delete_post(input.id, DateTime::now()).await? {
+        if ctx
+            .data_unchecked::<Store>()
+            .delete_post(input.id, DateTime::now())
+            .await?
+        {
             Ok(DeletePostPayload { id: input.id })
         } else {
             Err(Error::PostNotFound(input.id))

@@ -88,7 +88,10 @@ impl<'de> Visitor<'de> for OneGeneration {
         if generations.next_key::<IgnoredAny>()?.is_some() {
             discussion = generations.next_value()?;
         }
-        while generations.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        while generations
+            .next_entry::<IgnoredAny, IgnoredAny>()?
+            .is_some()
+        {}
         Ok(discussion)
     }
 }

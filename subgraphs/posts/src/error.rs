@@ -14,6 +14,12 @@ pub enum Error {
     /// The post does not exist, or no longer.
     #[error("there is no post {0}")]
     PostNotFound(PostId),
+    /// The time of a write that a query asks to see cannot be read.
+    #[error("operationTime is not one: pass on the text of a mutation's payload unchanged")]
+    OperationTime,
+    /// The posts' comments have not come so far in time.
+    #[error("the posts do not show that change yet: try again")]
+    ProjectionBehind,
     /// A subscriber of new posts was too slow.
     #[error("{missed} posts were missed because they were not read in time: subscribe again")]
     SubscriptionLagged {
@@ -31,8 +37,9 @@ pub enum Error {
 impl CodedError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Input(_) => Code::BadUserInput,
+            Self::Input(_) | Self::OperationTime => Code::BadUserInput,
             Self::PostNotFound(_) => Code::NotFound,
+            Self::ProjectionBehind => Code::ProjectionBehind,
             Self::SubscriptionLagged { .. } => Code::SubscriptionLagged,
             Self::ResyncRequired => Code::ResyncRequired,
             Self::Database(_) => Code::InternalServerError,

@@ -40,7 +40,10 @@ enum Added {
 impl Feed {
     /// Without any event until [`Feed::added`] and [`Feed::changed`] are called.
     pub fn new() -> Self {
-        Self { added: broadcast::channel(ADDED_MAX).0, watched: Arc::default() }
+        Self {
+            added: broadcast::channel(ADDED_MAX).0,
+            watched: Arc::default(),
+        }
     }
 
     /// Each post that is added from now on.
@@ -83,7 +86,11 @@ impl Feed {
         posts: Arc<DataLoader<PostLoader>>,
     ) -> Result<impl Stream<Item = Result<Post, Error>> + use<>, Error> {
         // Watched before it is looked up: a deletion in between is noticed.
-        let changes = Watch { changes: self.watch(id), feed: self.clone(), id };
+        let changes = Watch {
+            changes: self.watch(id),
+            feed: self.clone(),
+            id,
+        };
         posts.load_one(id).await?.ok_or(Error::PostNotFound(id))?;
         let updates = stream::unfold(Some(changes), move |changes| {
             let posts = posts.clone();
@@ -127,7 +134,10 @@ impl Feed {
     }
 
     fn watch(&self, id: PostId) -> watch::Receiver<()> {
-        self.lock().entry(id).or_insert_with(|| watch::channel(()).0).subscribe()
+        self.lock()
+            .entry(id)
+            .or_insert_with(|| watch::channel(()).0)
+            .subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PostId, watch::Sender<()>>> {
@@ -146,7 +156,10 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut watched = self.feed.lock();
         // This receiver still counts.
-        if watched.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+        if watched
+            .get(&self.id)
+            .is_some_and(|sender| sender.receiver_count() <= 1)
+        {
             watched.remove(&self.id);
         }
     }
@@ -154,11 +167,7 @@ impl Drop for Watch {
 
 /// Ties the projection to the process: it stops with it, its fault is the process's, and readiness
 /// depends on how far it is behind.
-pub fn supervise(
-    projector: &Projector<CommentProjection>,
-    lifecycle: &Lifecycle,
-    health: &Health,
-) {
+pub fn supervise(projector: &Projector<CommentProjection>, lifecycle: &Lifecycle, health: &Health) {
     let (running, shutdown) = (projector.clone(), lifecycle.shutdown().clone());
     lifecycle.spawn("the projection of comments", async move {
         tokio::select! {
@@ -168,5 +177,7 @@ pub fn supervise(
         Ok(())
     });
     let projector = projector.clone();
-    health.register("comments projection", move || std::future::ready(projector.ready()));
+    health.register("comments projection", move || {
+        std::future::ready(projector.ready())
+    });
 }

@@ -48,7 +48,12 @@ pub const DEFAULT_PORT: u16 = 4001;
 
 /// Runs the subgraph as a process, to its exit code.
 pub fn main() -> ExitCode {
-    service::start("posts", DEFAULT_PORT, |config: &Config| &config.service, run)
+    service::start(
+        "posts",
+        DEFAULT_PORT,
+        |config: &Config| &config.service,
+        run,
+    )
 }
 
 /// Serves on the listener until the life ends.
@@ -61,7 +66,9 @@ pub async fn run(
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let database = config.database.connect("posts").await?;
-    store::create_indexes(&database).await.context("cannot create the indexes")?;
+    store::create_indexes(&database)
+        .await
+        .context("cannot create the indexes")?;
     let (health, metrics) = (Health::default(), Metrics::new("posts"));
     database::register_readiness(&health, &database);
 
@@ -86,7 +93,10 @@ pub async fn run(
     let store = Store::new(&database, projector);
     let schema = schema::build(store, feed);
     let router = Router::new()
-        .merge(endpoint::routes::<Error, _>(schema, lifecycle.shutdown().clone()))
+        .merge(endpoint::routes::<Error, _>(
+            schema,
+            lifecycle.shutdown().clone(),
+        ))
         .merge(service::operations_routes(&health, &metrics));
     service::serve(listener, router, &lifecycle, config.service.grace()).await
 }

@@ -12,11 +12,20 @@ use crate::discussion::Discussion;
 pub type PostId = Id<Post>;
 
 /// A post's title.
-pub const TITLE: TextRule = TextRule { field: "title", max_chars: 200 };
+pub const TITLE: TextRule = TextRule {
+    field: "title",
+    max_chars: 200,
+};
 /// A post's content.
-pub const CONTENT: TextRule = TextRule { field: "content", max_chars: 20_000 };
+pub const CONTENT: TextRule = TextRule {
+    field: "content",
+    max_chars: 20_000,
+};
 /// The name of a post's author.
-pub const AUTHOR: TextRule = TextRule { field: "author", max_chars: 100 };
+pub const AUTHOR: TextRule = TextRule {
+    field: "author",
+    max_chars: 100,
+};
 /// The author of what was written without a name.
 pub const ANONYMOUS: &str = "Anonymous";
 
@@ -45,7 +54,11 @@ pub struct Post {
     pub updated_at: Option<DateTime>,
     /// Written by the projection alone.
     #[graphql(flatten)]
-    #[serde(default, skip_serializing, deserialize_with = "Discussion::of_generation")]
+    #[serde(
+        default,
+        skip_serializing,
+        deserialize_with = "Discussion::of_generation"
+    )]
     pub discussion: Discussion,
 }
 
@@ -60,7 +73,10 @@ impl Post {
 impl Post {
     /// The post's place in the list of posts.
     pub fn position(&self) -> Position {
-        Position { created_at: self.created_at, id: self.id.object_id() }
+        Position {
+            created_at: self.created_at,
+            id: self.id.object_id(),
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bson::{RawDocument, RawDocumentBuf, doc};
 use changefeed::{Projector, Slot};
+use mongodb::Collection;
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::ResumeToken;
 use mongodb::error::ErrorKind;
-use mongodb::Collection;
 use service::Lifecycle;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,13 @@ pub fn follow(
     let shutdown = lifecycle.shutdown().clone();
     lifecycle.spawn("the feed of posts", async move {
         let serving = projector.serving();
-        let mut follower = Follower { posts, projector, serving, feed, resume: None };
+        let mut follower = Follower {
+            posts,
+            projector,
+            serving,
+            feed,
+            resume: None,
+        };
         while !shutdown.is_cancelled() {
             if let Err(error) = follower.read(&shutdown).await {
                 follower.recover(&error);
@@ -88,13 +94,22 @@ impl Follower {
             } } },
             doc! { "$project": { "operationType": 1, "documentKey": 1 } },
         ];
-        let watch = self.posts.watch().pipeline(stages).max_await_time(AWAIT_TIME);
+        let watch = self
+            .posts
+            .watch()
+            .pipeline(stages)
+            .max_await_time(AWAIT_TIME);
         Ok(watch.resume_after(self.resume.clone()).await?.with_type())
     }
 
     fn tell(&self, event: &RawDocument) {
-        let id = event.get_document("documentKey").ok().and_then(|key| key.get_object_id("_id").ok());
-        let (Some(id), Ok(operation)) = (id, event.get_str("operationType")) else { return };
+        let id = event
+            .get_document("documentKey")
+            .ok()
+            .and_then(|key| key.get_object_id("_id").ok());
+        let (Some(id), Ok(operation)) = (id, event.get_str("operationType")) else {
+            return;
+        };
         let id = PostId::from(id);
         match operation {
             "insert" => self.feed.added(id),

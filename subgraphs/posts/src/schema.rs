@@ -20,7 +20,11 @@ pub type Schema = async_graphql::Schema<Query, Mutation, Subscriptions>;
 
 /// Builds the schema over a store and its feed.
 pub fn build(store: Store, feed: Feed) -> Schema {
-    builder().data(Arc::new(PostLoader::new(store.clone()))).data(store).data(feed).finish()
+    builder()
+        .data(Arc::new(PostLoader::new(store.clone())))
+        .data(store)
+        .data(feed)
+        .finish()
 }
 
 /// The schema in Federation 2's schema language, for composition.
@@ -61,29 +65,56 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(desc = "The post's id. A malformed one is refused with BAD_USER_INPUT.")]
         id: PostId,
+        #[graphql(
+            desc = "The `operationTime` of a comment's mutation: the answer waits until it shows \
+                    that change, or fails with PROJECTION_BEHIND after 5 seconds."
+        )]
+        operation_time: Option<String>,
     ) -> Result<Option<Post>, Error> {
+        ctx.data_unchecked::<Store>()
+            .wait_until_shown(operation_time.as_deref())
+            .await?;
         posts(ctx).load_one(id).await
     }
 
     /// All posts, in pages. Give `first` (with `after`) to page forwards or `last` (with `before`)
     /// to page backwards; without either, the first 20 are returned.
     #[graphql(complexity = "page_cost(first, last) * child_complexity")]
-    #[expect(clippy::too_many_arguments, reason = "the Relay connection's arguments")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the Relay connection's arguments"
+    )]
     async fn posts(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many posts from the start of the list: 0 to 100.")]
-        first: Option<i32>,
+        #[graphql(desc = "How many posts from the start of the list: 0 to 100.")] first: Option<
+            i32,
+        >,
         #[graphql(desc = "Start after the post with this cursor.")] after: Option<String>,
         #[graphql(desc = "How many posts from the end of the list: 0 to 100.")] last: Option<i32>,
         #[graphql(desc = "End before the post with this cursor.")] before: Option<String>,
-        #[graphql(desc = "The list's order.", default_with = "Some(PostOrder::NewestFirst)")]
+        #[graphql(
+            desc = "The list's order.",
+            default_with = "Some(PostOrder::NewestFirst)"
+        )]
         order_by: Option<PostOrder>,
+        #[graphql(
+            desc = "The `operationTime` of a comment's mutation: the answer waits until it shows \
+                    that change, or fails with PROJECTION_BEHIND after 5 seconds."
+        )]
+        operation_time: Option<String>,
     ) -> Result<Connection<Post>, Error> {
         let order = order_by.unwrap_or(PostOrder::NewestFirst).into();
-        let request =
-            PageArguments { first, after, last, before }.check(POSTS_LIST, order)?;
-        let page = ctx.data_unchecked::<Store>().posts(&request).await?;
+        let request = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        }
+        .check(POSTS_LIST, order)?;
+        let store = ctx.data_unchecked::<Store>();
+        store.wait_until_shown(operation_time.as_deref()).await?;
+        let page = store.posts(&request).await?;
         Ok(Connection::new(&request, page, Post::position))
     }
 
@@ -119,7 +150,9 @@ impl Subscriptions {
         ctx: &Context<'_>,
         #[graphql(desc = "The post to watch.")] id: PostId,
     ) -> Result<impl Stream<Item = Result<Post, Error>>, Error> {
-        ctx.data_unchecked::<Feed>().post_updated(id, posts(ctx).clone()).await
+        ctx.data_unchecked::<Feed>()
+            .post_updated(id, posts(ctx).clone())
+            .await
     }
 }
 

@@ -1,5 +1,7 @@
 //! All collections, indexes and queries of the posts subgraph.
 
+use std::time::Duration;
+
 use bson::{Document, doc};
 use changefeed::Projector;
 use futures_util::TryStreamExt;
@@ -10,6 +12,9 @@ use subgraph::{DateTime, Page, PageRequest};
 use crate::Error;
 use crate::comment_projection::CommentProjection;
 use crate::post::{Post, PostId};
+
+/// How long a query waits for a write that it asks to see.
+const SHOWN_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// The subgraph's access to MongoDB. Clones share the connections.
 #[derive(Clone)]
@@ -30,10 +35,30 @@ impl Store {
         }
     }
 
+    /// Waits until the posts show what was written to the comments up to a time; returns at once
+    /// without a time.
+    ///
+    /// # Errors
+    /// [`Error::ProjectionBehind`] when that takes too long.
+    pub async fn wait_until_shown(&self, operation_time: Option<&str>) -> Result<(), Error> {
+        let Some(time) = operation_time else {
+            return Ok(());
+        };
+        let time = time.parse().map_err(|_| Error::OperationTime)?;
+        let passed = self
+            .projector
+            .wait_until_passed(time, SHOWN_TIME_LIMIT)
+            .await;
+        passed.map(drop).map_err(|_| Error::ProjectionBehind)
+    }
+
     /// The posts with these ids, in no particular order.
     pub async fn posts_by_id(&self, ids: &[PostId]) -> Result<Vec<Post>, Error> {
         let ids: Vec<_> = ids.iter().map(|id| id.object_id()).collect();
-        let cursor = self.posts.find(doc! { "_id": { "$in": ids } }).projection(self.fields());
+        let cursor = self
+            .posts
+            .find(doc! { "_id": { "$in": ids } })
+            .projection(self.fields());
         Ok(cursor.await?.try_collect().await?)
     }
 
@@ -89,8 +114,16 @@ impl Store {
             return Ok(false);
         }
         let mark = doc! { "$set": { "markedAt": now } };
-        self.deleted_posts.update_one(doc! { "_id": id }, mark).upsert(true).await?;
-        Ok(self.posts.delete_one(doc! { "_id": id }).await?.deleted_count == 1)
+        self.deleted_posts
+            .update_one(doc! { "_id": id }, mark)
+            .upsert(true)
+            .await?;
+        Ok(self
+            .posts
+            .delete_one(doc! { "_id": id })
+            .await?
+            .deleted_count
+            == 1)
     }
 
     /// The fields of a post that we read: of the comments' projection the serving generation, and
@@ -107,9 +140,15 @@ impl Store {
 
     /// Whether a filter matches any post; no filter matches none.
     async fn any(&self, filter: Option<Document>) -> mongodb::error::Result<bool> {
-        let Some(filter) = filter else { return Ok(false) };
+        let Some(filter) = filter else {
+            return Ok(false);
+        };
         let ids = self.posts.clone_with_type::<Document>();
-        Ok(ids.find_one(filter).projection(doc! { "_id": 1 }).await?.is_some())
+        Ok(ids
+            .find_one(filter)
+            .projection(doc! { "_id": 1 })
+            .await?
+            .is_some())
     }
 }
 
@@ -119,12 +158,15 @@ impl Store {
 /// When MongoDB cannot be reached, or has an index of the same keys and another shape.
 pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
     let posts = database.collection::<Document>("posts");
-    let by_creation = IndexModel::builder().keys(doc! { "createdAt": -1, "_id": -1 }).build();
+    let by_creation = IndexModel::builder()
+        .keys(doc! { "createdAt": -1, "_id": -1 })
+        .build();
     posts.create_index(by_creation).await?;
     // The comments subgraph creates the same one; whoever comes first. The projection reads by it.
     let comments = database.collection::<Document>("comments");
-    let by_post =
-        IndexModel::builder().keys(doc! { "postId": 1, "createdAt": -1, "_id": -1 }).build();
+    let by_post = IndexModel::builder()
+        .keys(doc! { "postId": 1, "createdAt": -1, "_id": -1 })
+        .build();
     comments.create_index(by_post).await?;
     Ok(())
 }

@@ -39,7 +39,10 @@ impl UpdatePost {
         let title = TITLE.check_optional(input.title)?;
         let content = CONTENT.check_optional(input.content)?;
         if title.is_none() && content.is_none() {
-            return Err(InputError::NothingToChange { fields: "title, content" }.into());
+            return Err(InputError::NothingToChange {
+                fields: "title, content",
+            }
+            .into());
         }
         let post = ctx
             .data_unchecked::<Store>()

@@ -23,7 +23,11 @@ async fn inputs_are_checked() {
         let code = comments.error_code(CREATE, json!({ "input": input })).await;
         assert_eq!(code, "BAD_USER_INPUT", "{input}");
     }
-    for input in [json!({ "postId": post }), json!({ "postId": post, "text": 7 }), json!(null)] {
+    for input in [
+        json!({ "postId": post }),
+        json!({ "postId": post, "text": 7 }),
+        json!(null),
+    ] {
         let code = comments.error_code(CREATE, json!({ "input": input })).await;
         assert_eq!(code, "GRAPHQL_VALIDATION_FAILED", "{input}");
     }
@@ -34,11 +38,24 @@ async fn inputs_are_checked() {
 async fn a_malformed_id_is_refused_and_the_service_goes_on() {
     let comments = Comments::start().await;
     for (query, variables) in [
-        (CREATE, json!({ "input": { "postId": "not-an-id", "text": "T" } })),
-        ("query ($id: ID!) { comment(id: $id) { id } }", json!({ "id": "not-an-id" })),
-        ("query ($id: ID!) { comment(id: $id) { id } }", json!({ "id": "" })),
+        (
+            CREATE,
+            json!({ "input": { "postId": "not-an-id", "text": "T" } }),
+        ),
+        (
+            "query ($id: ID!) { comment(id: $id) { id } }",
+            json!({ "id": "not-an-id" }),
+        ),
+        (
+            "query ($id: ID!) { comment(id: $id) { id } }",
+            json!({ "id": "" }),
+        ),
     ] {
-        assert_eq!(comments.error_code(query, variables).await, "BAD_USER_INPUT", "{query}");
+        assert_eq!(
+            comments.error_code(query, variables).await,
+            "BAD_USER_INPUT",
+            "{query}"
+        );
     }
     let post = comments.post().await;
     comments.comment(&post, "Still here").await;

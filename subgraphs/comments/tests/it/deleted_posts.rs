@@ -11,8 +11,16 @@ use crate::service::Comments;
 async fn delete_post(comments: &Comments, post: &str) {
     let id = ObjectId::parse_str(post).expect("an id");
     let mark = doc! { "_id": id, "markedAt": bson::DateTime::now() };
-    comments.collection("deletedPosts").insert_one(mark).await.expect("marked");
-    comments.collection("posts").delete_one(doc! { "_id": id }).await.expect("deleted");
+    comments
+        .collection("deletedPosts")
+        .insert_one(mark)
+        .await
+        .expect("marked");
+    comments
+        .collection("posts")
+        .delete_one(doc! { "_id": id })
+        .await
+        .expect("deleted");
 }
 
 /// Waits until the collection has so many comments.
@@ -23,7 +31,9 @@ async fn until_comments(comments: &Comments, wanted: u64) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), counted).await.expect("as many as wanted");
+    tokio::time::timeout(Duration::from_secs(20), counted)
+        .await
+        .expect("as many as wanted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +77,11 @@ async fn a_comment_that_slips_in_is_deleted_too() {
     // A request that had found the post before it was deleted.
     let id = ObjectId::parse_str(&post).expect("an id");
     let late = doc! { "postId": id, "text": "Late", "createdAt": bson::DateTime::now() };
-    comments.collection("comments").insert_one(late).await.expect("inserted");
+    comments
+        .collection("comments")
+        .insert_one(late)
+        .await
+        .expect("inserted");
     until_comments(&comments, 0).await;
 }
 
@@ -79,7 +93,11 @@ async fn a_mark_without_a_deletion_harms_nothing() {
     comments.comment(&sentinel, "B").await;
     let id = ObjectId::parse_str(&post).expect("an id");
     let mark = doc! { "_id": id, "markedAt": bson::DateTime::now() };
-    comments.collection("deletedPosts").insert_one(mark).await.expect("marked");
+    comments
+        .collection("deletedPosts")
+        .insert_one(mark)
+        .await
+        .expect("marked");
     // When the other post's comment is gone, the mark has been seen too.
     delete_post(&comments, &sentinel).await;
     until_comments(&comments, 1).await;

@@ -9,7 +9,8 @@ use subgraph::testing::TestSocket;
 
 use crate::service::Comments;
 
-const ADDED: &str = "subscription ($post: ID!) { commentAdded(postId: $post) { text post { id } } }";
+const ADDED: &str =
+    "subscription ($post: ID!) { commentAdded(postId: $post) { text post { id } } }";
 const CHANGES: &str = "subscription ($post: ID!, $after: String) {
     commentChanges(postId: $post, after: $after) {
         __typename
@@ -40,8 +41,17 @@ async fn cursor(comments: &Comments, post: &str) -> String {
 /// The next change, and its cursor taken out.
 async fn change(socket: &mut TestSocket) -> (Value, String) {
     let mut change = socket.next().await["data"]["commentChanges"].take();
-    let cursor = change.as_object_mut().and_then(|change| change.remove("cursor"));
-    (change, cursor.expect("a cursor").as_str().expect("a text").to_owned())
+    let cursor = change
+        .as_object_mut()
+        .and_then(|change| change.remove("cursor"));
+    (
+        change,
+        cursor
+            .expect("a cursor")
+            .as_str()
+            .expect("a text")
+            .to_owned(),
+    )
 }
 
 /// The protocol does not say when a subscription without a cursor is in place: writes comments
@@ -71,7 +81,10 @@ async fn a_subscriber_gets_each_comment_of_its_post() {
         comments.comment(&other, "elsewhere").await;
         comments.comment(&post, text).await;
         let next = added.next().await;
-        assert_eq!(next["data"]["commentAdded"], json!({ "text": text, "post": { "id": post } }));
+        assert_eq!(
+            next["data"]["commentAdded"],
+            json!({ "text": text, "post": { "id": post } })
+        );
     }
 }
 
@@ -157,7 +170,10 @@ async fn cursors_from_elsewhere_are_refused() {
         let mut refused = comments.subscribe(CHANGES, after).await;
         let message = refused.receive().await;
         assert_eq!(message["type"], "error", "{forged:?}: {message:#}");
-        assert_eq!(message["payload"][0]["extensions"]["code"], "BAD_USER_INPUT", "{forged:?}");
+        assert_eq!(
+            message["payload"][0]["extensions"]["code"], "BAD_USER_INPUT",
+            "{forged:?}"
+        );
     }
 }
 
@@ -166,8 +182,15 @@ async fn a_missing_post_cannot_be_watched() {
     let comments = Comments::start().await;
     let missing = json!({ "post": "65f0c0ffee65f0c0ffee65f0" });
     for query in [ADDED, CHANGES] {
-        let message = comments.subscribe(query, missing.clone()).await.receive().await;
-        assert_eq!(message["payload"][0]["extensions"]["code"], "NOT_FOUND", "{message:#}");
+        let message = comments
+            .subscribe(query, missing.clone())
+            .await
+            .receive()
+            .await;
+        assert_eq!(
+            message["payload"][0]["extensions"]["code"], "NOT_FOUND",
+            "{message:#}"
+        );
     }
 }
 
@@ -182,9 +205,13 @@ async fn a_socket_carries_many_subscriptions_and_speaks_the_protocol() {
     assert_eq!(socket.receive().await, json!({ "type": "pong" }));
 
     socket.subscribe("query", "{ __typename }", json!({})).await;
-    let answer = json!({ "type": "next", "id": "query", "payload": { "data": { "__typename": "Query" } } });
+    let answer =
+        json!({ "type": "next", "id": "query", "payload": { "data": { "__typename": "Query" } } });
     assert_eq!(socket.receive().await, answer);
-    assert_eq!(socket.receive().await, json!({ "type": "complete", "id": "query" }));
+    assert_eq!(
+        socket.receive().await,
+        json!({ "type": "complete", "id": "query" })
+    );
 
     socket.subscribe("broken", "{ nothing }", json!({})).await;
     assert_eq!(socket.receive().await["type"], "error");
@@ -193,11 +220,16 @@ async fn a_socket_carries_many_subscriptions_and_speaks_the_protocol() {
         socket.subscribe(id, CHANGES, variables.clone()).await;
     }
     comments.comment(&post, "for both").await;
-    let mut ids = [socket.receive().await["id"].take(), socket.receive().await["id"].take()];
+    let mut ids = [
+        socket.receive().await["id"].take(),
+        socket.receive().await["id"].take(),
+    ];
     ids.sort_by_key(Value::to_string);
     assert_eq!(ids, ["one", "two"]);
 
-    socket.send(json!({ "type": "complete", "id": "one" })).await;
+    socket
+        .send(json!({ "type": "complete", "id": "one" }))
+        .await;
     socket.subscribe("two", CHANGES, variables).await;
     assert_eq!(socket.receive().await, json!({ "close": 4409 }));
 }
@@ -227,7 +259,9 @@ async fn server_sent_events_carry_a_subscription() {
     let body = json!({ "query": CHANGES, "variables": { "post": post, "after": start } });
     let request = comments.http().post(comments.url("/graphql"));
     let request = request.header("accept", "text/event-stream");
-    let request = request.header("content-type", "application/json").body(body.to_string());
+    let request = request
+        .header("content-type", "application/json")
+        .body(body.to_string());
     let response = request.send().await.expect("an answer");
     assert_eq!(response.headers()["content-type"], "text/event-stream");
 
@@ -237,6 +271,9 @@ async fn server_sent_events_carry_a_subscription() {
         let bytes = events.next().await.expect("more").expect("bytes");
         received.push_str(&String::from_utf8_lossy(&bytes));
     }
-    assert!(received.starts_with("event: next\ndata: {\"data\""), "{received}");
+    assert!(
+        received.starts_with("event: next\ndata: {\"data\""),
+        "{received}"
+    );
     assert!(received.contains("\"text\":\"A\""), "{received}");
 }

@@ -49,16 +49,28 @@ async fn a_comment_is_written_edited_and_deleted() {
     ]
     "#);
 
-    assert_eq!(comments.error_code(delete, json!({ "id": id })).await, "NOT_FOUND");
-    assert_eq!(comments.error_code(edit, json!({ "id": id })).await, "NOT_FOUND");
+    assert_eq!(
+        comments.error_code(delete, json!({ "id": id })).await,
+        "NOT_FOUND"
+    );
+    assert_eq!(
+        comments.error_code(edit, json!({ "id": id })).await,
+        "NOT_FOUND"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_comment_on_a_missing_post_is_refused() {
     let comments = Comments::start().await;
     let input = json!({ "postId": "65f0c0ffee65f0c0ffee65f0", "text": "Hello?" });
-    assert_eq!(comments.error_code(CREATE, json!({ "input": input })).await, "NOT_FOUND");
-    let count = comments.collection("comments").count_documents(bson::doc! {}).await;
+    assert_eq!(
+        comments.error_code(CREATE, json!({ "input": input })).await,
+        "NOT_FOUND"
+    );
+    let count = comments
+        .collection("comments")
+        .count_documents(bson::doc! {})
+        .await;
     assert_eq!(count.expect("a count"), 0);
 }
 
@@ -83,6 +95,38 @@ async fn retries_at_the_same_moment_write_one_comment() {
     let input = json!({ "input": { "postId": post, "text": "Once", "idempotencyKey": "k" } });
     let tries = (0..8).map(|_| comments.data(CREATE, input.clone()));
     let answers: Vec<Value> = futures_util::future::join_all(tries).await;
-    assert!(answers.iter().all(|answer| answer == &answers[0]), "{answers:#?}");
+    assert!(
+        answers.iter().all(|answer| answer == &answers[0]),
+        "{answers:#?}"
+    );
     assert_eq!(comments.texts(&post).await, ["Once"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mutation_tells_its_time() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let create = "mutation ($post: ID!) { createComment(input: { postId: $post, text: \"A\" }) {
+        comment { id } operationTime
+    } }";
+    let mut created = comments.data(create, json!({ "post": post })).await["createComment"].take();
+    let change = "mutation ($id: ID!) {
+        updateComment(input: { id: $id, text: \"B\" }) { operationTime }
+        deleteComment(input: { id: $id }) { operationTime }
+    }";
+    let changed = comments
+        .data(change, json!({ "id": created["comment"]["id"].take() }))
+        .await;
+    let times = [
+        &created,
+        &changed["updateComment"],
+        &changed["deleteComment"],
+    ]
+    .map(|payload| {
+        payload["operationTime"]
+            .as_str()
+            .expect("a time")
+            .to_owned()
+    });
+    assert!(times[0] < times[1] && times[1] < times[2], "{times:?}");
 }

@@ -13,17 +13,26 @@ async fn they_are_served_and_completed() {
     let comments = Comments::start().await;
     let post = comments.post().await;
     let post_id = ObjectId::parse_str(&post).expect("an id");
-    for (text, reference, day) in
-        [("As text", Bson::from(&post), 1), ("As ObjectId", Bson::from(post_id), 2)]
-    {
-        let created_at = bson::DateTime::builder().year(2020).month(1).day(day).build();
+    for (text, reference, day) in [
+        ("As text", Bson::from(&post), 1),
+        ("As ObjectId", Bson::from(post_id), 2),
+    ] {
+        let created_at = bson::DateTime::builder()
+            .year(2020)
+            .month(1)
+            .day(day)
+            .build();
         let comment = doc! {
             "postId": reference,
             "text": text,
             "createdAt": created_at.expect("a date"),
             "__v": 0,
         };
-        comments.collection("comments").insert_one(comment).await.expect("inserted");
+        comments
+            .collection("comments")
+            .insert_one(comment)
+            .await
+            .expect("inserted");
     }
     let entities = comments
         .data(

@@ -24,8 +24,16 @@ async fn page(comments: &Comments, post: &str, mut arguments: Value) -> Value {
 /// The texts of a page and whether the list goes on before and after it: `<- B C ->`.
 fn sketch(page: &Value) -> String {
     let info = &page["pageInfo"];
-    let before = if info["hasPreviousPage"] == true { "<- " } else { "" };
-    let after = if info["hasNextPage"] == true { " ->" } else { "" };
+    let before = if info["hasPreviousPage"] == true {
+        "<- "
+    } else {
+        ""
+    };
+    let after = if info["hasNextPage"] == true {
+        " ->"
+    } else {
+        ""
+    };
     format!("{before}{}{after}", texts(page).join(" "))
 }
 
@@ -44,8 +52,16 @@ async fn pages_go_both_ways_and_stay_in_their_post() {
     let third = page(&comments, &post, json!({ "first": 2, "after": after })).await;
     let before = &third["pageInfo"]["startCursor"];
     let back = page(&comments, &post, json!({ "last": 3, "before": before })).await;
-    let oldest = page(&comments, &post, json!({ "first": 2, "orderBy": "OLDEST_FIRST" })).await;
-    let pages: Vec<_> = [&first, &second, &third, &back, &oldest].into_iter().map(sketch).collect();
+    let oldest = page(
+        &comments,
+        &post,
+        json!({ "first": 2, "orderBy": "OLDEST_FIRST" }),
+    )
+    .await;
+    let pages: Vec<_> = [&first, &second, &third, &back, &oldest]
+        .into_iter()
+        .map(sketch)
+        .collect();
     assert_json_snapshot!(pages, @r#"
     [
       "E D ->",
@@ -68,9 +84,17 @@ async fn the_comments_of_twenty_posts_are_one_query() {
         }
         posts.push(post);
     }
-    let of: Vec<_> = posts.iter().map(|id| json!({ "__typename": "Post", "id": id })).collect();
+    let of: Vec<_> = posts
+        .iter()
+        .map(|id| json!({ "__typename": "Post", "id": id }))
+        .collect();
 
-    comments.database.database().run_command(doc! { "profile": 2 }).await.expect("profiled");
+    comments
+        .database
+        .database()
+        .run_command(doc! { "profile": 2 })
+        .await
+        .expect("profiled");
     let entities = comments.data(PAGE, json!({ "of": of, "first": 2 })).await;
     let profile = comments.collection("system.profile");
     let asked = doc! { "appName": "comments", "command.aggregate": "comments" };
@@ -96,11 +120,20 @@ async fn references_to_comments_are_one_query_and_missing_ones_are_null() {
     of.push(json!({ "__typename": "Comment", "id": "65f0c0ffee65f0c0ffee65f0" }));
     of.push(json!({ "__typename": "Comment", "id": "not-an-id" }));
 
-    comments.database.database().run_command(doc! { "profile": 2 }).await.expect("profiled");
-    let query = "query ($of: [_Any!]!) { _entities(representations: $of) { ... on Comment { text } } }";
+    comments
+        .database
+        .database()
+        .run_command(doc! { "profile": 2 })
+        .await
+        .expect("profiled");
+    let query =
+        "query ($of: [_Any!]!) { _entities(representations: $of) { ... on Comment { text } } }";
     let entities = comments.data(query, json!({ "of": of })).await;
     let asked = doc! { "appName": "comments", "command.find": "comments" };
-    let queries = comments.collection("system.profile").count_documents(asked).await;
+    let queries = comments
+        .collection("system.profile")
+        .count_documents(asked)
+        .await;
     assert_eq!(queries.expect("a count"), 1);
     assert_json_snapshot!(entities["_entities"], @r#"
     [

@@ -30,7 +30,10 @@ impl Comments {
     /// Ends the subgraph and starts it again.
     pub async fn restart(self) -> Self {
         self.service.stop().await.expect("a clean end");
-        Self { service: run_on(&self.database).await, database: self.database }
+        Self {
+            service: run_on(&self.database).await,
+            database: self.database,
+        }
     }
 
     /// Ends the subgraph; the database stays.
@@ -42,15 +45,24 @@ impl Comments {
     /// Adds a post to comment on, as the posts subgraph would.
     pub async fn post(&self) -> String {
         let id = ObjectId::new();
-        let post = doc! { "_id": id, "title": "T", "content": "C", "createdAt": bson::DateTime::now() };
-        self.collection("posts").insert_one(post).await.expect("inserted");
+        let post =
+            doc! { "_id": id, "title": "T", "content": "C", "createdAt": bson::DateTime::now() };
+        self.collection("posts")
+            .insert_one(post)
+            .await
+            .expect("inserted");
         id.to_hex()
     }
 
     /// Writes a comment and returns its id.
     pub async fn comment(&self, post: &str, text: &str) -> String {
-        let created = self.data(CREATE, json!({ "post": post, "text": text })).await;
-        created["createComment"]["comment"]["id"].as_str().expect("an id").to_owned()
+        let created = self
+            .data(CREATE, json!({ "post": post, "text": text }))
+            .await;
+        created["createComment"]["comment"]["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
     }
 
     /// The texts of a post's comments, newest first.
@@ -75,7 +87,10 @@ impl Comments {
 /// The texts of a connection of comments.
 pub fn texts(connection: &Value) -> Vec<String> {
     let edges = connection["edges"].as_array().expect("edges");
-    edges.iter().map(|edge| edge["node"]["text"].as_str().expect("a text").to_owned()).collect()
+    edges
+        .iter()
+        .map(|edge| edge["node"]["text"].as_str().expect("a text").to_owned())
+        .collect()
 }
 
 const CREATE: &str = "mutation ($post: ID!, $text: String!) {

@@ -4,8 +4,10 @@ use serde_json::json;
 
 use crate::service::Posts;
 
-const CREATE: &str = "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { id } } }";
-const UPDATE: &str = "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }";
+const CREATE: &str =
+    "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { id } } }";
+const UPDATE: &str =
+    "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }";
 const POST: &str = "query ($id: ID!) { post(id: $id) { id } }";
 const UNKNOWN: &str = "65f0c0ffee65f0c0ffee65f0";
 
@@ -27,7 +29,9 @@ async fn texts_are_checked() {
     let longest = json!({ "title": long(200), "content": long(20_000), "author": long(100) });
     posts.data(CREATE, json!({ "input": longest })).await;
 
-    let all = posts.data("{ posts { edges { node { id } } } }", json!({})).await;
+    let all = posts
+        .data("{ posts { edges { node { id } } } }", json!({}))
+        .await;
     assert_eq!(all["posts"]["edges"].as_array().map(Vec::len), Some(1));
 }
 
@@ -35,9 +39,15 @@ async fn texts_are_checked() {
 async fn ids_are_checked() {
     let posts = Posts::start().await;
     for malformed in ["", "1", "65f0c0ffee65f0c0ffee65fz", "'; drop"] {
-        assert_eq!(posts.error_code(POST, json!({ "id": malformed })).await, "BAD_USER_INPUT");
+        assert_eq!(
+            posts.error_code(POST, json!({ "id": malformed })).await,
+            "BAD_USER_INPUT"
+        );
     }
-    assert_eq!(posts.data(POST, json!({ "id": UNKNOWN })).await["post"], json!(null));
+    assert_eq!(
+        posts.data(POST, json!({ "id": UNKNOWN })).await["post"],
+        json!(null)
+    );
     let nothing = json!({ "input": { "id": UNKNOWN } });
     assert_eq!(posts.error_code(UPDATE, nothing).await, "BAD_USER_INPUT");
     let unknown = json!({ "input": { "id": UNKNOWN, "title": "T" } });
@@ -56,11 +66,18 @@ async fn page_arguments_are_checked() {
         "before: \"AWMAAAGLz-VoAGXwwP_uZfDA_-5l8A\"",
     ] {
         let query = format!("{{ posts({arguments}) {{ pageInfo {{ endCursor }} }} }}");
-        assert_eq!(posts.error_code(&query, json!({})).await, "BAD_USER_INPUT", "{arguments}");
+        assert_eq!(
+            posts.error_code(&query, json!({})).await,
+            "BAD_USER_INPUT",
+            "{arguments}"
+        );
     }
     let id = posts.create("T").await;
     let latest = "query ($id: ID!) { post(id: $id) { latestComments(first: 21) { id } } }";
-    assert_eq!(posts.error_code(latest, json!({ "id": id })).await, "BAD_USER_INPUT");
+    assert_eq!(
+        posts.error_code(latest, json!({ "id": id })).await,
+        "BAD_USER_INPUT"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,12 +87,19 @@ async fn documents_are_checked() {
     for (query, expected) in [
         ("{ posts { unknown } }", "GRAPHQL_VALIDATION_FAILED"),
         ("{ post(id: 1.5) { id } }", "GRAPHQL_VALIDATION_FAILED"),
-        ("{ posts(first: \"ten\") { pageInfo { endCursor } } }", "GRAPHQL_VALIDATION_FAILED"),
+        (
+            "{ posts(first: \"ten\") { pageInfo { endCursor } } }",
+            "GRAPHQL_VALIDATION_FAILED",
+        ),
         ("{ posts", "GRAPHQL_PARSE_FAILED"),
         ("subscription { postAdded { id } }", "BAD_REQUEST"),
         (deep.as_str(), "GRAPHQL_VALIDATION_FAILED"),
     ] {
-        assert_eq!(posts.error_code(query, json!({})).await, expected, "{query}");
+        assert_eq!(
+            posts.error_code(query, json!({})).await,
+            expected,
+            "{query}"
+        );
     }
 }
 
@@ -94,7 +118,10 @@ async fn bodies_are_checked() {
         let shown: String = body.chars().take(20).collect();
         let (found, response) = posts.post(body).await;
         assert_eq!(found, status, "{shown}");
-        assert_eq!(response["errors"][0]["extensions"]["code"], "BAD_REQUEST", "{shown}");
+        assert_eq!(
+            response["errors"][0]["extensions"]["code"], "BAD_REQUEST",
+            "{shown}"
+        );
     }
     posts.data("{ __typename }", json!({})).await;
 }
@@ -107,16 +134,27 @@ async fn get_reads_and_does_not_write() {
         let request = posts.http().get(url.expect("an address"));
         let response = request.send().await.expect("an answer");
         let status = response.status().as_u16();
-        (status, response.json::<serde_json::Value>().await.expect("JSON"))
+        (
+            status,
+            response.json::<serde_json::Value>().await.expect("JSON"),
+        )
     };
-    assert_eq!(get("{ __typename }").await, (200, json!({ "data": { "__typename": "Query" } })));
+    assert_eq!(
+        get("{ __typename }").await,
+        (200, json!({ "data": { "__typename": "Query" } }))
+    );
     let (status, response) =
-        get("mutation { createPost(input: { title: \"T\", content: \"C\" }) { post { id } } }").await;
+        get("mutation { createPost(input: { title: \"T\", content: \"C\" }) { post { id } } }")
+            .await;
     assert_eq!(status, 405);
     assert_eq!(response["errors"][0]["extensions"]["code"], "FORBIDDEN");
 }
 
 fn nested(opening: &str, times: usize) -> String {
     let depth = opening.matches('{').count();
-    format!("{{ {} name {} }}", format!("{opening} {{ ").repeat(times), "} ".repeat((depth + 1) * times))
+    format!(
+        "{{ {} name {} }}",
+        format!("{opening} {{ ").repeat(times),
+        "} ".repeat((depth + 1) * times)
+    )
 }

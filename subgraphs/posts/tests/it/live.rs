@@ -8,8 +8,7 @@ use subgraph::testing::TestSocket;
 use crate::service::Posts;
 
 const ADDED: &str = "subscription { postAdded { title } }";
-const UPDATED: &str =
-    "subscription ($id: ID!) { postUpdated(id: $id) { title commentCount latestComments { text } } }";
+const UPDATED: &str = "subscription ($id: ID!) { postUpdated(id: $id) { title commentCount latestComments { text } } }";
 const RENAME: &str = "mutation ($id: ID!, $title: String!) {
     updatePost(input: { id: $id, title: $title }) { post { id } }
 }";
@@ -23,7 +22,12 @@ async fn until(socket: &mut TestSocket, wanted: impl Fn(&Value) -> bool) {
 async fn settled(posts: &Posts, id: &str) -> TestSocket {
     let mut updated = posts.subscribe(UPDATED, json!({ "id": id })).await;
     for attempt in 0.. {
-        posts.data(RENAME, json!({ "id": id, "title": format!("Attempt {attempt}") })).await;
+        posts
+            .data(
+                RENAME,
+                json!({ "id": id, "title": format!("Attempt {attempt}") }),
+            )
+            .await;
         let next = tokio::time::timeout(Duration::from_millis(50), updated.next()).await;
         if next.is_ok() {
             break;
@@ -39,7 +43,10 @@ async fn new_posts_are_announced() {
     // The protocol does not say when a subscription is in place.
     loop {
         posts.create("Probe").await;
-        if tokio::time::timeout(Duration::from_millis(50), added.next()).await.is_ok() {
+        if tokio::time::timeout(Duration::from_millis(50), added.next())
+            .await
+            .is_ok()
+        {
             break;
         }
     }
@@ -52,11 +59,14 @@ async fn a_watched_post_shows_its_texts_and_its_comments_as_they_change() {
     let posts = Posts::start().await;
     let id = posts.create("Before").await;
     let mut updated = settled(&posts, &id).await;
-    posts.data(RENAME, json!({ "id": id, "title": "After" })).await;
+    posts
+        .data(RENAME, json!({ "id": id, "title": "After" }))
+        .await;
     until(&mut updated, |data| data["postUpdated"]["title"] == "After").await;
 
     posts.comment(&id, "Hello").await;
-    let expected = json!({ "title": "After", "commentCount": 1, "latestComments": [{ "text": "Hello" }] });
+    let expected =
+        json!({ "title": "After", "commentCount": 1, "latestComments": [{ "text": "Hello" }] });
     until(&mut updated, |data| data["postUpdated"] == expected).await;
 }
 
@@ -69,6 +79,13 @@ async fn the_subscription_ends_with_its_post() {
     posts.data(delete, json!({ "id": id })).await;
     while updated.receive().await["type"] != "complete" {}
 
-    let message = posts.subscribe(UPDATED, json!({ "id": id })).await.receive().await;
-    assert_eq!(message["payload"][0]["extensions"]["code"], "NOT_FOUND", "{message:#}");
+    let message = posts
+        .subscribe(UPDATED, json!({ "id": id }))
+        .await
+        .receive()
+        .await;
+    assert_eq!(
+        message["payload"][0]["extensions"]["code"], "NOT_FOUND",
+        "{message:#}"
+    );
 }

@@ -72,16 +72,27 @@ async fn a_deleted_post_is_gone_and_leaves_a_mark_for_its_comments() {
     let deleted = posts.data(delete, json!({ "id": id })).await;
     assert_eq!(deleted["deletePost"]["id"], id);
 
-    let found = posts.data("query ($id: ID!) { post(id: $id) { id } }", json!({ "id": id })).await;
+    let found = posts
+        .data(
+            "query ($id: ID!) { post(id: $id) { id } }",
+            json!({ "id": id }),
+        )
+        .await;
     assert_json_snapshot!(found, @r#"
     {
       "post": null
     }
     "#);
-    assert_eq!(posts.error_code(delete, json!({ "id": id })).await, "NOT_FOUND");
+    assert_eq!(
+        posts.error_code(delete, json!({ "id": id })).await,
+        "NOT_FOUND"
+    );
 
     let marks = posts.collection("deletedPosts");
-    assert_eq!(marks.count_documents(bson::doc! {}).await.expect("a count"), 1);
+    assert_eq!(
+        marks.count_documents(bson::doc! {}).await.expect("a count"),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,14 @@ use crate::service::Posts;
 #[tokio::test(flavor = "multi_thread")]
 async fn they_are_served_and_completed() {
     let database = embedded_mongo::test_database().await;
-    let day = |day| bson::DateTime::builder().year(2020).month(1).day(day).build().expect("a date");
+    let day = |day| {
+        bson::DateTime::builder()
+            .year(2020)
+            .month(1)
+            .day(day)
+            .build()
+            .expect("a date")
+    };
     let (post, first, second) = (ObjectId::new(), ObjectId::new(), ObjectId::new());
     let embedded = doc! { "text": "As text", "createdAt": day(2), "_id": ObjectId::new() };
     let old_post = doc! {
@@ -29,8 +36,18 @@ async fn they_are_served_and_completed() {
     .map(|(id, reference, text, at)| {
         doc! { "_id": id, "postId": reference, "text": text, "createdAt": day(at), "__v": 0 }
     });
-    database.database().collection("posts").insert_one(old_post).await.expect("inserted");
-    database.database().collection("comments").insert_many(old_comments).await.expect("inserted");
+    database
+        .database()
+        .collection("posts")
+        .insert_one(old_post)
+        .await
+        .expect("inserted");
+    database
+        .database()
+        .collection("comments")
+        .insert_many(old_comments)
+        .await
+        .expect("inserted");
 
     let posts = Posts::start_on(database).await;
     posts.ready().await;
@@ -39,7 +56,9 @@ async fn they_are_served_and_completed() {
         latestComments { id text author createdAt }
     } }";
     let mut completed = posts
-        .until(query, json!({ "id": post.to_hex() }), |data| data["post"]["commentCount"] == 2)
+        .until(query, json!({ "id": post.to_hex() }), |data| {
+            data["post"]["commentCount"] == 2
+        })
         .await;
     let latest = &mut completed["post"]["latestComments"];
     assert_eq!(latest[0]["id"].take(), second.to_hex());

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::service::Posts;
 
-const PAGE: &str = "query ($first: Int, $after: String, $last: Int, $before: String, $orderBy: PostOrder) {
+const PAGE: &str =
+    "query ($first: Int, $after: String, $last: Int, $before: String, $orderBy: PostOrder) {
     posts(first: $first, after: $after, last: $last, before: $before, orderBy: $orderBy) {
         edges { cursor node { title } }
         pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
@@ -21,8 +22,16 @@ fn sketch(page: &Value) -> String {
         .map(|edge| edge["node"]["title"].as_str().expect("a title"))
         .collect();
     let info = &page["pageInfo"];
-    let before = if info["hasPreviousPage"] == true { "<- " } else { "" };
-    let after = if info["hasNextPage"] == true { " ->" } else { "" };
+    let before = if info["hasPreviousPage"] == true {
+        "<- "
+    } else {
+        ""
+    };
+    let after = if info["hasNextPage"] == true {
+        " ->"
+    } else {
+        ""
+    };
     format!("{before}{}{after}", titles.join(" "))
 }
 
@@ -80,7 +89,11 @@ async fn the_oldest_first() {
     let oldest = "OLDEST_FIRST";
     let first = page(&posts, json!({ "first": 3, "orderBy": oldest })).await;
     let after = &first["pageInfo"]["endCursor"];
-    let rest = page(&posts, json!({ "first": 3, "after": after, "orderBy": oldest })).await;
+    let rest = page(
+        &posts,
+        json!({ "first": 3, "after": after, "orderBy": oldest }),
+    )
+    .await;
     let last = page(&posts, json!({ "last": 2, "orderBy": oldest })).await;
     let pages: Vec<_> = [&first, &rest, &last].into_iter().map(sketch).collect();
     assert_json_snapshot!(pages, @r#"
@@ -99,7 +112,11 @@ async fn between_two_cursors() {
     let cursor = |place: usize| all["edges"][place]["cursor"].clone();
     let between = json!({ "after": cursor(0), "before": cursor(4) });
     let inner = page(&posts, between).await;
-    let narrow = page(&posts, json!({ "first": 2, "after": cursor(0), "before": cursor(4) })).await;
+    let narrow = page(
+        &posts,
+        json!({ "first": 2, "after": cursor(0), "before": cursor(4) }),
+    )
+    .await;
     let pages: Vec<_> = [&all, &inner, &narrow].into_iter().map(sketch).collect();
     assert_json_snapshot!(pages, @r#"
     [
@@ -114,11 +131,16 @@ async fn between_two_cursors() {
 async fn a_cursor_outlives_its_post() {
     let posts = five_posts().await;
     let first = page(&posts, json!({ "first": 2 })).await;
-    let found = posts.data("{ posts(first: 2) { edges { node { id } } } }", json!({})).await;
+    let found = posts
+        .data("{ posts(first: 2) { edges { node { id } } } }", json!({}))
+        .await;
     for place in [0, 1] {
         let id = &found["posts"]["edges"][place]["node"]["id"];
         posts
-            .data("mutation ($id: ID!) { deletePost(input: { id: $id }) { id } }", json!({ "id": id }))
+            .data(
+                "mutation ($id: ID!) { deletePost(input: { id: $id }) { id } }",
+                json!({ "id": id }),
+            )
             .await;
     }
     let after = &first["pageInfo"]["endCursor"];

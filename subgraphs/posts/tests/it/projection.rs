@@ -14,12 +14,20 @@ const DISCUSSION: &str = "query ($id: ID!) { post(id: $id) {
 /// A post's discussion once it has so many comments.
 async fn discussion(posts: &Posts, id: &str, count: u32) -> Value {
     let variables = json!({ "id": id });
-    posts.until(DISCUSSION, variables, |data| data["post"]["commentCount"] == count).await["post"].take()
+    posts
+        .until(DISCUSSION, variables, |data| {
+            data["post"]["commentCount"] == count
+        })
+        .await["post"]
+        .take()
 }
 
 fn texts(discussion: &Value) -> Vec<&str> {
     let latest = discussion["latestComments"].as_array().expect("a list");
-    latest.iter().map(|comment| comment["text"].as_str().expect("a text")).collect()
+    latest
+        .iter()
+        .map(|comment| comment["text"].as_str().expect("a text"))
+        .collect()
 }
 
 /// A comment of the given second, for a known order.
@@ -34,9 +42,16 @@ async fn comments_are_counted_and_the_newest_come_first() {
     let posts = Posts::start().await;
     let id = posts.create("T").await;
     let comments = [dated(&id, "A", 1), dated(&id, "C", 3), dated(&id, "B", 2)];
-    posts.collection("comments").insert_many(comments).await.expect("inserted");
+    posts
+        .collection("comments")
+        .insert_many(comments)
+        .await
+        .expect("inserted");
     let mut discussion = discussion(&posts, &id, 3).await;
-    assert_eq!(discussion["lastCommentAt"], discussion["latestComments"][0]["createdAt"]);
+    assert_eq!(
+        discussion["lastCommentAt"],
+        discussion["latestComments"][0]["createdAt"]
+    );
     for comment in discussion["latestComments"].as_array_mut().expect("a list") {
         comment["id"].take();
     }
@@ -77,8 +92,14 @@ async fn edits_and_deletes_reach_the_post() {
 
     let comments = posts.collection("comments");
     let edit = doc! { "$set": { "text": "A!" } };
-    comments.update_one(doc! { "_id": first }, edit).await.expect("edited");
-    comments.delete_one(doc! { "_id": second }).await.expect("deleted");
+    comments
+        .update_one(doc! { "_id": first }, edit)
+        .await
+        .expect("edited");
+    comments
+        .delete_one(doc! { "_id": second })
+        .await
+        .expect("deleted");
     let discussion = discussion(&posts, &id, 1).await;
     assert_eq!(texts(&discussion), ["A!"]);
 }
@@ -91,7 +112,10 @@ async fn a_text_that_looks_like_an_expression_is_a_text() {
         posts.comment(&id, text).await;
     }
     let discussion = discussion(&posts, &id, 4).await;
-    assert_eq!(texts(&discussion), ["$", "{ $literal: 1 }", "$$ROOT", "$title"]);
+    assert_eq!(
+        texts(&discussion),
+        ["$", "{ $literal: 1 }", "$$ROOT", "$title"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,16 +134,29 @@ async fn a_cut_list_stays_the_newest_ones_whatever_is_deleted_or_edited() {
 
     // One comes from below the cut when one above is deleted; the edit of another one from below
     // does not bring it in. Both in one transaction, so that they are folded together.
-    let mut session = posts.database.client().start_session().await.expect("a session");
+    let mut session = posts
+        .database
+        .client()
+        .start_session()
+        .await
+        .expect("a session");
     session.start_transaction().await.expect("a transaction");
     let edit = doc! { "$set": { "text": "edited" } };
-    let edited = comments.update_one(doc! { "_id": key(2) }, edit).session(&mut session);
+    let edited = comments
+        .update_one(doc! { "_id": key(2) }, edit)
+        .session(&mut session);
     edited.await.expect("edited");
-    comments.delete_one(doc! { "_id": key(24) }).session(&mut session).await.expect("deleted");
+    comments
+        .delete_one(doc! { "_id": key(24) })
+        .session(&mut session)
+        .await
+        .expect("deleted");
     session.commit_transaction().await.expect("committed");
     let expected = "25 23 22 21 20 19 18 17 16 15 14 13 12 11 10 9 8 7 6 5";
     let refilled = posts
-        .until(DISCUSSION, json!({ "id": id }), |data| newest(&data["post"]) == expected)
+        .until(DISCUSSION, json!({ "id": id }), |data| {
+            newest(&data["post"]) == expected
+        })
         .await;
     assert_eq!(refilled["post"]["commentCount"], 24);
 }
@@ -133,7 +170,10 @@ async fn comments_written_while_the_subgraph_was_down_are_not_lost() {
     let database = posts.stop().await;
 
     let comments = database.database().collection("comments");
-    comments.insert_many([dated(&id, "B", 2), dated(&id, "C", 1)]).await.expect("inserted");
+    comments
+        .insert_many([dated(&id, "B", 2), dated(&id, "C", 1)])
+        .await
+        .expect("inserted");
     let posts = Posts::start_on(database).await;
     let discussion = discussion(&posts, &id, 3).await;
     assert_eq!(texts(&discussion), ["A", "B", "C"]);
@@ -146,7 +186,12 @@ async fn the_newest_comments_are_answered_from_the_posts_alone() {
     posts.comment(&id, "A").await;
     discussion(&posts, &id, 1).await;
 
-    posts.database.database().run_command(doc! { "profile": 2 }).await.expect("profiled");
+    posts
+        .database
+        .database()
+        .run_command(doc! { "profile": 2 })
+        .await
+        .expect("profiled");
     let list = "{ posts { edges { node { title commentCount latestComments { text author } } } } }";
     let listed = posts.data(list, json!({})).await;
     let profile = posts.collection("system.profile");
@@ -167,4 +212,36 @@ async fn the_newest_comments_are_answered_from_the_posts_alone() {
       ]
     }
     "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_sees_the_write_whose_time_it_brings() {
+    let posts = Posts::start().await;
+    let id = posts.create("T").await;
+    let query = "query ($id: ID!, $time: String) { post(id: $id, operationTime: $time) {
+        commentCount latestComments { text }
+    } }";
+    for n in 1..=10 {
+        let mut session = posts
+            .database
+            .client()
+            .start_session()
+            .await
+            .expect("a session");
+        let comment = dated(&id, &n.to_string(), n);
+        posts
+            .collection("comments")
+            .insert_one(comment)
+            .session(&mut session)
+            .await
+            .expect("inserted");
+        let time = changefeed::OperationTime::of(&session)
+            .expect("a time")
+            .to_string();
+        let seen = posts.data(query, json!({ "id": id, "time": time })).await;
+        assert_eq!(seen["post"]["commentCount"], n);
+        assert_eq!(seen["post"]["latestComments"][0]["text"], n.to_string());
+    }
+    let forged = json!({ "id": id, "time": "yesterday" });
+    assert_eq!(posts.error_code(query, forged).await, "BAD_USER_INPUT");
 }

@@ -46,7 +46,10 @@ impl Posts {
             "author": "Ann",
             "createdAt": bson::DateTime::now(),
         };
-        self.collection("comments").insert_one(comment).await.expect("inserted");
+        self.collection("comments")
+            .insert_one(comment)
+            .await
+            .expect("inserted");
         id
     }
 
@@ -65,7 +68,10 @@ impl Posts {
                 json!({ "title": title }),
             )
             .await;
-        created["createPost"]["post"]["id"].as_str().expect("an id").to_owned()
+        created["createPost"]["post"]["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
     }
 }
 
