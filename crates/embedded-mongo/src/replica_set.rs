@@ -156,6 +156,28 @@ impl ReplicaSet {
         self.nodes[node].admin(command).await
     }
 
+    /// Makes the primary fail these commands of clients with this app name, so many times. `failure`
+    /// is what the fail point `failCommand` takes: `{ "errorCode": 43 }` or
+    /// `{ "closeConnection": true }`. It replaces the one before.
+    ///
+    /// # Errors
+    /// When there is no primary, or the set was started without test commands.
+    pub async fn fail_commands(
+        &self,
+        app_name: &str,
+        commands: &[&str],
+        failure: Document,
+        times: i32,
+    ) -> Result<(), Error> {
+        let mut data = failure;
+        data.extend(doc! { "failCommands": commands, "appName": app_name });
+        let fail_point =
+            doc! { "configureFailPoint": "failCommand", "mode": { "times": times }, "data": data };
+        self.admin_command(self.primary().await?, fail_point)
+            .await?;
+        Ok(())
+    }
+
     /// The index of the primary; waits for an election that is under way.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod failover;
 mod flow;
 mod kills;
 mod live;
+mod live_faults;
 mod outage;
 mod projection_faults;
 mod stack;

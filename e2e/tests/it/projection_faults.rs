@@ -13,6 +13,9 @@ use crate::writer::{at_least_written, write_comments};
 
 const COMMENTS: usize = 100;
 const PAUSE_AT: &str = "CHANGEFEED_PAUSE_AT";
+/// The names by which MongoDB knows the posts service's two clients.
+const STREAMS: &str = "posts change streams";
+const QUERIES: &str = "posts";
 /// What a posts service logs when it begins to lead.
 const LEADING: &str = "leading the projection";
 
@@ -156,15 +159,10 @@ async fn a_lost_history_leads_to_a_rebuild() {
     graphql.create_comment(&post, "before").await;
     assert_projected(graphql, &post).await;
 
-    let change_stream_history_lost = 286;
-    fail(
-        &set,
-        "posts change streams",
-        &["getMore"],
-        change_stream_history_lost,
-        1,
-    )
-    .await;
+    let history_lost = doc! { "errorCode": 286 };
+    set.fail_commands(STREAMS, &["getMore"], history_lost, 1)
+        .await
+        .expect("a fail point");
     graphql.create_comment(&post, "after").await;
     // The first build, and the one after the loss.
     eventually("a second build", || async {
@@ -189,26 +187,27 @@ async fn failing_reads_and_commits_are_tried_again() {
     let post = graphql.create_post("Tried again").await;
     let writer = write_comments(graphql, &post, COMMENTS);
 
-    let (cursor_not_found, no_such_transaction, shutting_down) = (43, 251, 91);
-    fail(
-        &set,
-        "posts change streams",
-        &["getMore"],
-        cursor_not_found,
-        3,
-    )
-    .await;
-    at_least_written(&database, COMMENTS / 4).await;
-    fail(
-        &set,
-        "posts",
-        &["commitTransaction"],
-        no_such_transaction,
-        3,
-    )
-    .await;
-    at_least_written(&database, COMMENTS / 2).await;
-    fail(&set, "posts", &["commitTransaction"], shutting_down, 3).await;
+    // A cursor that is gone, a transaction that was aborted, a commit whose answer never came.
+    for (written, app_name, command, failure) in [
+        (COMMENTS / 4, STREAMS, "getMore", doc! { "errorCode": 43 }),
+        (
+            COMMENTS / 2,
+            QUERIES,
+            "commitTransaction",
+            doc! { "errorCode": 251 },
+        ),
+        (
+            COMMENTS * 3 / 4,
+            QUERIES,
+            "commitTransaction",
+            doc! { "closeConnection": true },
+        ),
+    ] {
+        at_least_written(&database, written).await;
+        set.fail_commands(app_name, &[command], failure, 3)
+            .await
+            .expect("a fail point");
+    }
 
     writer.await.expect("all comments are written");
     assert_eq!(assert_projected(graphql, &post).await, COMMENTS);
@@ -237,18 +236,6 @@ async fn a_comment_that_makes_no_sense_stops_nothing() {
     assert_eq!(assert_projected(graphql, &post).await, 2);
     let (_, latest) = latest_of(graphql, &post).await.expect("an answer");
     assert_eq!(latest[0]["text"], "after its end");
-}
-
-/// Makes commands of one client fail so many times.
-async fn fail(set: &ReplicaSet, app_name: &str, commands: &[&str], code: i32, times: i32) {
-    let primary = set.primary().await.expect("a primary");
-    let fail_point = doc! {
-        "configureFailPoint": "failCommand", "mode": { "times": times },
-        "data": { "failCommands": commands, "errorCode": code, "appName": app_name },
-    };
-    set.admin_command(primary, fail_point)
-        .await
-        .expect("a fail point");
 }
 
 /// Posts with comments as the tutorial's services wrote them.
