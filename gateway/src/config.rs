@@ -176,6 +176,7 @@ impl Config {
             mask_subgraph_errors: !self.development,
             prepared_operations_max: self.prepared_operations_max,
             header_rules: Arc::new(HeaderRules::new(&self.headers)?),
+            ..Settings::default()
         })
     }
 

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config, graph::Graph, metrics::GatewayMetrics, persisted::PersistedOperations,
+    config::Config, graph::Graph, metrics::{GatewayMetrics, PrepareMetrics, SubgraphMetrics}, persisted::PersistedOperations,
     settings::Settings, subscriptions::Subscriptions,
 };
 
@@ -32,9 +32,12 @@ impl Gateway {
         metrics: &service::Metrics,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
+        let mut graph_settings = config.graph_settings()?;
+        graph_settings.prepare_metrics = PrepareMetrics::register(metrics);
+        graph_settings.subgraphs.metrics = SubgraphMetrics::register(metrics);
         let metrics = GatewayMetrics::register(metrics);
         Ok(Self {
-            graph_settings: config.graph_settings()?,
+            graph_settings,
             persisted: PersistedOperations::new(&config.persisted)?,
             subscriptions: Subscriptions::new(&config, &metrics),
             metrics,

@@ -69,7 +69,12 @@ const DEFAULT_PORT: u16 = 4000;
 
 /// The process, from its command line to its exit code.
 pub fn main() -> ExitCode {
-    service::start("gateway", DEFAULT_PORT, |config: &Config| &config.service, run)
+    service::start(
+        "gateway",
+        DEFAULT_PORT,
+        |config: &Config| &config.service,
+        run,
+    )
 }
 
 /// Serves until the life ends. It starts without a supergraph, too: then it is not ready, refuses
@@ -77,14 +82,28 @@ pub fn main() -> ExitCode {
 ///
 /// # Errors
 /// When a setting is not well-formed, or a background task died.
-pub async fn run(config: Config, listener: TcpListener, lifecycle: Lifecycle) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    lifecycle: Lifecycle,
+) -> anyhow::Result<()> {
     let (health, metrics) = (Health::default(), Metrics::new("gateway"));
     let grace = config.service.grace();
-    let gateway = Arc::new(Gateway::new(config, &metrics, lifecycle.shutdown().clone())?);
+    let gateway = Arc::new(Gateway::new(
+        config,
+        &metrics,
+        lifecycle.shutdown().clone(),
+    )?);
     let checked = Arc::clone(&gateway);
     health.register("supergraph", move || {
         let loaded = checked.graph().is_some();
-        async move { if loaded { Ok(()) } else { Err("no supergraph has been loaded".to_owned()) } }
+        async move {
+            if loaded {
+                Ok(())
+            } else {
+                Err("no supergraph has been loaded".to_owned())
+            }
+        }
     });
     lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));
     let sockets = gateway.sockets().clone();

@@ -190,6 +190,89 @@ impl GatewayMetrics {
     }
 }
 
+/// Counts of prepared operations. Clones share them; by default nobody sees them.
+#[derive(Clone, Debug, Default)]
+pub struct PrepareMetrics {
+    /// Operations taken from the cache.
+    pub hits: Counter,
+    /// Operations that had to be prepared.
+    pub misses: Counter,
+}
+
+impl PrepareMetrics {
+    /// Adds the counters to the process's metrics.
+    pub fn register(metrics: &Metrics) -> Self {
+        Self {
+            hits: metrics.register(
+                "gateway_prepared_operation_hits",
+                "Operations whose plan was in the cache",
+                Counter::default(),
+            ),
+            misses: metrics.register(
+                "gateway_prepared_operation_misses",
+                "Operations that were parsed, checked and planned",
+                Counter::default(),
+            ),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BySubgraph {
+    subgraph: String,
+}
+
+/// Counts of requests to subgraphs. Clones share them; by default nobody sees them.
+#[derive(Clone, Debug)]
+pub struct SubgraphMetrics {
+    failures: Family<BySubgraph, Counter>,
+    latency: Family<BySubgraph, Histogram>,
+}
+
+impl Default for SubgraphMetrics {
+    fn default() -> Self {
+        let latency: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
+        Self { failures: Family::default(), latency: Family::new_with_constructor(latency) }
+    }
+}
+
+impl SubgraphMetrics {
+    /// Adds the counters to the process's metrics.
+    pub fn register(metrics: &Metrics) -> Self {
+        let counts = Self::default();
+        Self {
+            failures: metrics.register(
+                "gateway_subgraph_failures",
+                "Requests to a subgraph that got no whole answer",
+                counts.failures,
+            ),
+            latency: metrics.register(
+                "gateway_subgraph_request_seconds",
+                "Time from a request to a subgraph to its whole answer, or to its failure",
+                counts.latency,
+            ),
+        }
+    }
+
+    /// Those of one subgraph.
+    pub fn of(&self, subgraph: &str) -> OneSubgraphMetrics {
+        let labels = BySubgraph { subgraph: subgraph.to_owned() };
+        OneSubgraphMetrics {
+            failures: self.failures.get_or_create_owned(&labels),
+            latency: self.latency.get_or_create_owned(&labels),
+        }
+    }
+}
+
+/// Counts of requests to one subgraph.
+#[derive(Debug)]
+pub struct OneSubgraphMetrics {
+    /// Those without a whole answer.
+    pub failures: Counter,
+    /// All, in seconds.
+    pub latency: Histogram,
+}
+
 /// One more while it lives.
 pub struct GaugeGuard(Gauge);
 

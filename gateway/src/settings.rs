@@ -4,7 +4,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::headers::HeaderRules;
+use crate::{
+    headers::HeaderRules,
+    metrics::{PrepareMetrics, SubgraphMetrics},
+};
 
 /// Everything that [`crate::graph::Graph::load`] needs beside the supergraph itself.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct Settings {
     pub prepared_operations_max: usize,
     /// Which headers travel between clients and subgraphs.
     pub header_rules: Arc<HeaderRules>,
+    /// Counts hits and misses of the prepared operations.
+    pub prepare_metrics: PrepareMetrics,
 }
 
 impl Default for Settings {
@@ -33,6 +38,7 @@ impl Default for Settings {
             mask_subgraph_errors: false,
             prepared_operations_max: 2_000,
             header_rules: Arc::default(),
+            prepare_metrics: PrepareMetrics::default(),
         }
     }
 }
@@ -60,6 +66,9 @@ pub struct SubgraphSettings {
     /// Whether identical queries in flight to one subgraph share one request.
     #[arg(long, env = "DEDUPLICATE_IN_FLIGHT", value_parser = clap::builder::BoolishValueParser::new())]
     pub deduplicate_in_flight: bool,
+    /// Counts and times the requests.
+    #[arg(skip)]
+    pub metrics: SubgraphMetrics,
 }
 
 impl Default for SubgraphSettings {
@@ -71,6 +80,7 @@ impl Default for SubgraphSettings {
             idle_timeout: Duration::from_secs(4),
             body_bytes_max: 64 * 1024 * 1024,
             deduplicate_in_flight: false,
+            metrics: SubgraphMetrics::default(),
         }
     }
 }

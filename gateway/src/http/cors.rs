@@ -10,7 +10,7 @@ const PREFLIGHT_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(2 
 
 /// The layer, where any origin is allowed at all.
 pub(super) fn layer(config: &HttpConfig) -> Option<CorsLayer> {
-    if config.cors_origins.is_empty() {
+    if config.cors_origins.iter().all(String::is_empty) {
         return None;
     }
     let everyone = config.cors_origins.iter().any(|origin| origin == "*");

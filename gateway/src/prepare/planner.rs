@@ -8,9 +8,10 @@ use std::{
 };
 
 use hive_router_query_planner::{
-    ast::normalization::normalize_operation,
+    ast::{normalization::normalize_operation, operation::OperationDefinition},
     graph::PlannerOverrideContext,
     planner::{Planner as HivePlanner, PlannerError, QueryPlannerOptions, plan_nodes::QueryPlan},
+    state::supergraph_state::OperationKind,
     utils::{
         cancellation::CancellationToken,
         parsing::{safe_parse_operation, safe_parse_schema},
@@ -29,8 +30,8 @@ pub struct Planner(HivePlanner);
 pub struct Planned {
     /// The planner's tree.
     pub plan: QueryPlan,
-    /// The operation with its fragments written out and its fields in the planner's order: equal
-    /// for documents that ask for the same.
+    /// A subscription with its fragments written out and its fields in the planner's order: equal
+    /// for documents that ask for the same. Empty for queries and mutations.
     pub normal_form: String,
 }
 
@@ -80,9 +81,9 @@ impl Planner {
                 ),
                 error => failed(error.to_string()),
             })?;
-        Ok(Planned {
-            plan,
-            normal_form: operation.to_string(),
-        })
+        // The operation's own name changes nothing of what it means.
+        let normal_form = (operation.operation_kind == Some(OperationKind::Subscription))
+            .then(|| OperationDefinition { name: None, ..operation.clone() }.to_string());
+        Ok(Planned { plan, normal_form: normal_form.unwrap_or_default() })
     }
 }

@@ -281,13 +281,13 @@ mod tests {
         assert_eq!(
             resume.first,
             format!(
-                "subscription ($t: ID!, $after: String) {{ changes(topic: $t, after: $after) {{ __typename ... on Added {{ text }} {cursors} }} }}"
+                "subscription($t: ID!, $after: String) {{ changes(topic: $t, after: $after) {{ __typename ... on Added {{ text }} {cursors} }} }}"
             )
         );
         assert_eq!(
             resume.resumed,
             format!(
-                "subscription ($t: ID!, $_resumeAfter: String) {{ changes(topic: $t, after: $_resumeAfter) {{ __typename ... on Added {{ text }} {cursors} }} }}"
+                "subscription($t: ID!, $_resumeAfter: String) {{ changes(topic: $t, after: $_resumeAfter) {{ __typename ... on Added {{ text }} {cursors} }} }}"
             )
         );
         assert_eq!(resume.field_key, "changes");
@@ -302,7 +302,7 @@ mod tests {
         );
         assert_eq!(
             resume.resumed,
-            "subscription ($_resumeAfter: ID) { t: ticks(after: $_resumeAfter) { n _resumeCursor: cursor } }"
+            "subscription($_resumeAfter: ID) { t: ticks(after: $_resumeAfter) { n _resumeCursor: cursor } }"
         );
         assert_eq!(resume.field_key, "t");
     }

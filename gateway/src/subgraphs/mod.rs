@@ -7,12 +7,12 @@
 mod connection;
 mod pool;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 
-use crate::settings::SubgraphSettings;
+use crate::{metrics::OneSubgraphMetrics, settings::SubgraphSettings};
 use pool::Pool;
 
 /// A subgraph and the connections to it.
@@ -24,6 +24,7 @@ pub struct Subgraph {
     timeout: Duration,
     body_bytes_max: usize,
     pool: Pool,
+    metrics: OneSubgraphMetrics,
 }
 
 /// A subgraph's answer.
@@ -96,6 +97,7 @@ impl Subgraph {
             .into_bytes(),
             timeout: settings.timeout,
             body_bytes_max: settings.body_bytes_max,
+            metrics: settings.metrics.of(name),
             pool: Pool::new(
                 host.to_owned(),
                 port,
@@ -146,9 +148,15 @@ impl Subgraph {
             self.pool.put_back(connection);
             Ok(answer)
         };
-        tokio::time::timeout(self.timeout, exchange)
+        let began = Instant::now();
+        let answer = tokio::time::timeout(self.timeout, exchange)
             .await
-            .unwrap_or(Err(FetchError::Timeout(self.timeout)))
+            .unwrap_or(Err(FetchError::Timeout(self.timeout)));
+        self.metrics.latency.observe(began.elapsed().as_secs_f64());
+        if answer.is_err() {
+            self.metrics.failures.inc();
+        }
+        answer
     }
 
     fn request_head(&self, body_bytes: usize, headers: &HeaderMap) -> Vec<u8> {

@@ -92,7 +92,7 @@ pub fn subscribe(
     let cursor = resume::last_event_id(&accepted.client.headers, upstream);
     let key = FeedKey::new(
         &upstream.normal_form,
-        upstream.variables(&accepted.variables),
+        upstream.all_variables(&accepted.variables),
         &headers,
         cursor.clone(),
     );

@@ -6,10 +6,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::value::RawValue;
 
-use crate::{json::write, prepare::UpstreamSubscription, variables::Variables};
-
-/// The variable of [`crate::prepare::Resume::operation`] that takes the cursor.
-const CURSOR_VARIABLE: &str = "_resumeAfter";
+use crate::{
+    json::write,
+    prepare::{
+        UpstreamSubscription,
+        resume::{CURSOR_KEY, CURSOR_VARIABLE},
+    },
+    variables::Variables,
+};
 
 /// What to send to the subgraph.
 pub(super) struct UpstreamOperation<'a> {
@@ -28,7 +32,7 @@ pub(super) fn operation<'a>(
     let variables = upstream.variables(variables);
     match (&upstream.resume, cursor) {
         (Some(resume), Some(cursor)) => UpstreamOperation {
-            operation: &resume.operation,
+            operation: &resume.resumed,
             variables: with_cursor(&variables, cursor),
         },
         _ => UpstreamOperation {
@@ -60,7 +64,7 @@ fn with_cursor(variables: &[u8], cursor: &str) -> Bytes {
 pub(super) fn cursor_of(upstream: &UpstreamSubscription, payload: &[u8]) -> Option<Arc<str>> {
     let resume = upstream.resume.as_ref()?;
     let mut value: &RawValue = serde_json::from_slice(payload).ok()?;
-    for key in std::iter::once("data").chain(resume.cursor_path.iter().map(String::as_str)) {
+    for key in ["data", resume.field_key.as_str(), CURSOR_KEY] {
         let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(value.get()).ok()?;
         value = members.get(key)?;
     }

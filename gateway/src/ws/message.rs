@@ -191,7 +191,10 @@ impl Close {
             Self::TooBig => "Message too big".to_owned(),
             Self::Restarting => "Restarting: connect again".to_owned(),
         };
-        let end = reason.floor_char_boundary(123);
+        let mut end = reason.len().min(123);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
         Message::Close(Some(CloseFrame {
             code: self.code(),
             reason: reason[..end].into(),

@@ -21,6 +21,7 @@ pub struct Log {
     texts: watch::Sender<Vec<String>>,
     pub subscriptions_started: AtomicUsize,
     pub subscriptions_open: AtomicI64,
+    pub slow_started: AtomicUsize,
     pub last_after: Mutex<Option<String>>,
     /// The headers of the WebSockets that were opened.
     pub socket_headers: Mutex<Vec<HeaderMap>>,
@@ -90,7 +91,9 @@ impl Query {
         headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
     }
 
-    async fn slow(&self, milliseconds: u64) -> &str {
+    async fn slow(&self, context: &Context<'_>, milliseconds: u64) -> &str {
+        let log = context.data_unchecked::<Arc<Log>>();
+        log.slow_started.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
         "at last"
     }
@@ -155,6 +158,7 @@ impl News {
             texts: watch::Sender::new(Vec::new()),
             subscriptions_started: AtomicUsize::new(0),
             subscriptions_open: AtomicI64::new(0),
+            slow_started: AtomicUsize::new(0),
             last_after: Mutex::default(),
             socket_headers: Mutex::default(),
         });
