@@ -6,7 +6,7 @@ import { useEffect, useRef, useState } from 'react';
 import { Ago } from './Ago';
 import { Comments } from './Comments';
 import { Confirm } from './Confirm';
-import { COMMENTS_PAGE, followPost } from './graph/follow';
+import { COMMENTS_PAGE, followOpenPost } from './graph/follow';
 import {
   DeletePostDocument,
   PostPageDocument,
@@ -69,7 +69,7 @@ function PostBody({ post, takesFocus }: { post: OpenPost; takesFocus: boolean })
   const [remove, removing] = useMutation(DeletePostDocument);
   const heading = useRef<HTMLHeadingElement>(null);
 
-  useEffect(() => followPost(post.id), [post.id]);
+  useEffect(() => followOpenPost(post.id), [post.id]);
   useEffect(() => {
     document.title = `${post.title} · Rejoinder`;
     return () => {

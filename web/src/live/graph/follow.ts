@@ -6,6 +6,7 @@ import { client, connection } from './client';
 import {
   CommentChangesDocument,
   PostAddedDocument,
+  PostDocument,
   PostPageDocument,
   PostsDocument,
   PostUpdatedDocument,
@@ -24,11 +25,15 @@ type Stop = () => void;
 
 /** New posts join the list; after an interruption the list is read again. */
 export function followPosts(): Stop {
+  const reread = () => void rereadPosts().catch(report);
   const subscription = client.subscribe({ query: PostAddedDocument }).subscribe({
-    next: ({ data }) => data && insertPost(data.postAdded.id),
+    next: ({ data, error }) => {
+      if (error) reread();
+      else if (data) insertPost(data.postAdded.id);
+    },
     error: report,
   });
-  const stopReading = connection.onReconnect(() => void rereadPosts().catch(report));
+  const stopReading = connection.onReconnect(reread);
   return () => {
     subscription.unsubscribe();
     stopReading();
@@ -37,10 +42,24 @@ export function followPosts(): Stop {
 
 /** A post's text and count follow its changes, through the cache. */
 export function followPost(id: string): Stop {
-  const subscription = client
-    .subscribe({ query: PostUpdatedDocument, variables: { id } })
-    .subscribe({ error: report });
+  const subscription = client.subscribe({ query: PostUpdatedDocument, variables: { id } }).subscribe({
+    // An event without data says that others are missing.
+    next: ({ error }) => {
+      if (error) void rereadPost(id).catch(report);
+    },
+    error: report,
+  });
   return () => subscription.unsubscribe();
+}
+
+/** The same, and the post is read again after an interruption. For the one that is open. */
+export function followOpenPost(id: string): Stop {
+  const stopFollowing = followPost(id);
+  const stopReading = connection.onReconnect(() => void rereadPost(id).catch(report));
+  return () => {
+    stopFollowing();
+    stopReading();
+  };
 }
 
 /**
@@ -87,6 +106,10 @@ async function rereadPosts(): Promise<void> {
   const loaded = client.readQuery({ query: PostsDocument, variables: { first: POSTS_PAGE } });
   const first = Math.min(LARGEST_PAGE, Math.max(POSTS_PAGE, loaded?.posts.edges.length ?? 0));
   await client.query({ query: PostsDocument, variables: { first }, fetchPolicy: 'network-only' });
+}
+
+async function rereadPost(id: string): Promise<void> {
+  await client.query({ query: PostDocument, variables: { id }, fetchPolicy: 'network-only' });
 }
 
 /** Reads a post's newest comments again, and the cursor to follow them from. */

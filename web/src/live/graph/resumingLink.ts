@@ -13,6 +13,9 @@ import { type Connection, retryDelay } from './connection';
 /** The cursor is older than the server's history: what was missed has to be queried. */
 export const RESYNC_REQUIRED = 'RESYNC_REQUIRED';
 
+/** Events of a while are missing, and the subscription goes on. */
+const SUBSCRIPTION_INTERRUPTED = 'SUBSCRIPTION_INTERRUPTED';
+
 /** Errors that another try of the same subscription cannot mend. */
 const FINAL_CODES = new Set([
   RESYNC_REQUIRED,
@@ -54,7 +57,7 @@ export function resumingLink(connection: Connection): ApolloLink {
             payload,
             {
               next: (result) => {
-                if (result.errors && !result.data) {
+                if (result.errors && !result.data && !result.errors.some(isInterruption)) {
                   refusal = result.errors;
                   return;
                 }
@@ -85,6 +88,10 @@ function cursorOf(data: Record<string, unknown> | null | undefined): string | un
   const event = Object.values(data ?? {})[0];
   if (typeof event !== 'object' || event === null || !('cursor' in event)) return undefined;
   return typeof event.cursor === 'string' ? event.cursor : undefined;
+}
+
+function isInterruption(error: GraphQLFormattedError): boolean {
+  return error.extensions?.code === SUBSCRIPTION_INTERRUPTED;
 }
 
 function isFinal(error: GraphQLFormattedError): boolean {

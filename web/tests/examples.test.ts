@@ -1,0 +1,93 @@
+// Every example of ../examples against a real stack: each prints the comment that it wrote, as it
+// came back live.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+
+import type { Browser } from 'playwright-core';
+import { preview } from 'vite';
+
+import { launchBrowser } from './support/browser';
+import { Graph } from './support/graph';
+import { type Stack, startStack } from './support/stack';
+
+const EXAMPLES = join(import.meta.dirname, '../../examples');
+const RUST_CLIENT = process.env.RUST_CLIENT ?? join(EXAMPLES, '../target/debug/rust-client');
+const TIME_LIMIT_MS = 60_000;
+
+let stack: Stack;
+let browser: Browser;
+let graph: Graph;
+
+before(async () => {
+  [stack, browser] = await Promise.all([startStack(), launchBrowser()]);
+  graph = new Graph(stack.url);
+});
+
+after(async () => {
+  await browser?.close();
+  await stack?.stop();
+});
+
+/** What a program prints, with the gateway's address in its environment. */
+async function output(program: string, args: string[]): Promise<string> {
+  const env = { ...process.env, GATEWAY: new URL('graphql', stack.url).href };
+  const options = { cwd: EXAMPLES, env, timeout: TIME_LIMIT_MS };
+  const { stdout } = await promisify(execFile)(program, args, options);
+  return stdout;
+}
+
+const programs: [name: string, greeting: string, program: string, ...args: string[]][] = [
+  ['Apollo Client', 'Hello from Apollo Client', process.execPath, 'apollo-client.js'],
+  ['urql', 'Hello from urql', process.execPath, 'urql.js'],
+  ['graphql-ws', 'Hello from graphql-ws', process.execPath, 'graphql-ws.js'],
+  ['graphql-sse', 'Hello from graphql-sse', process.execPath, 'graphql-sse.js'],
+  [
+    'EventSource',
+    'Hello from EventSource (id present)',
+    process.execPath,
+    '--experimental-eventsource',
+    'event-source.js',
+  ],
+  ['curl', 'Hello from curl', 'sh', 'curl.sh'],
+  ['Rust', 'Hello from Rust', RUST_CLIENT],
+];
+
+for (const [name, greeting, program, ...args] of programs) {
+  test(`${name} reads, writes and sees its comment live`, async () => {
+    const title = `For ${name}`;
+    await graph.createPost(title);
+    const printed = await output(program, args);
+    assert.match(printed, new RegExp(`the newest post: ${title}`));
+    assert.ok(printed.includes(`live: ${greeting}\n`), printed);
+  });
+}
+
+test('Relay pages through comments and sees new ones live', async (context) => {
+  await output('npm', ['run', '--silent', 'relay:build']);
+  const post = await graph.createPost('For Relay');
+  for (let number = 1; number <= 5; number++) await graph.createComment(post, `Number ${number}`);
+
+  // Its own server, with the gateway behind /graphql.
+  process.env.GATEWAY = stack.url;
+  const server = await preview({ root: join(EXAMPLES, 'relay'), logLevel: 'error' });
+  context.after(() => server.close());
+  const page = await browser.newPage();
+  await page.goto(server.resolvedUrls?.local[0] ?? assert.fail('the example is not served'));
+  await page.getByRole('heading', { name: 'For Relay' }).waitFor();
+  const shown = () => page.locator('li').allTextContents();
+  assert.deepEqual(await shown(), ['Elsewhere: Number 5', 'Elsewhere: Number 4', 'Elsewhere: Number 3']);
+
+  await page.getByRole('button', { name: 'Older comments' }).click();
+  await page.getByText('Number 1').waitFor();
+  await graph.createComment(post, 'Live for Relay');
+  await page.getByText('Live for Relay').waitFor();
+  assert.deepEqual(await shown(), [
+    'Elsewhere: Live for Relay',
+    ...[5, 4, 3, 2, 1].map((number) => `Elsewhere: Number ${number}`),
+  ]);
+  await page.close();
+});
