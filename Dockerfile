@@ -16,10 +16,10 @@ COPY . .
 # copied out of them in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin posts --bin comments --bin gateway \
+    cargo build --profile dist --locked --bin posts --bin comments --bin gateway \
         --package posts --package comments --package gateway \
     && mkdir /out \
-    && cp target/release/posts target/release/comments target/release/gateway /out/
+    && cp target/dist/posts target/dist/comments target/dist/gateway /out/
 
 FROM debian:bookworm-slim
 RUN apt-get update \

@@ -106,6 +106,7 @@ impl Fleet {
         );
         fleet.ensure_running(&gateway).await?;
         fleet.instances.push(gateway);
+        fleet.heal().await?;
         Ok(fleet)
     }
 
