@@ -77,7 +77,7 @@ impl ProjectionMetrics {
                 registry,
                 "batch_changes",
                 "Changes in a batch",
-                Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0]),
+                Histogram::new([1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0]),
             ),
             batch_seconds: add(
                 registry,
