@@ -77,6 +77,7 @@ async fn install_and_build(web: &Path) -> io::Result<ExitStatus> {
 
 async fn npm(web: &Path, arguments: &[&str]) -> io::Result<ExitStatus> {
     Command::new("npm")
+        .arg("--loglevel=error")
         .args(arguments)
         .current_dir(web)
         .stdin(Stdio::null())
@@ -111,4 +112,37 @@ fn newest(path: &Path) -> Option<SystemTime> {
 
 fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).ok()?.modified().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Creates a file, and the folders above it, that was changed so many seconds after 1970.
+    fn file(path: PathBuf, seconds: u64) {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        let file = File::create(path).expect("a file");
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+            .expect("a time");
+    }
+
+    #[test]
+    fn a_build_is_stale_when_a_page_is_missing_or_older_than_a_source() {
+        let web = tempfile::tempdir().expect("a folder");
+        let (web, built) = (web.path(), web.path().join("dist"));
+        file(web.join("src/live/main.tsx"), 10);
+        assert!(is_stale(web, &built), "there is no build");
+
+        for page in PAGES {
+            assert!(is_stale(web, &built), "{page} is missing");
+            file(built.join(page), 20);
+        }
+        assert!(!is_stale(web, &built));
+
+        file(web.join("src/live/deep/below/style.css"), 30);
+        assert!(is_stale(web, &built), "a source is newer");
+    }
 }

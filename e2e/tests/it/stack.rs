@@ -69,14 +69,58 @@ async fn a_killed_stack_leaves_no_process_and_loses_no_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_dies_is_started_again() {
+async fn an_interrupted_start_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let stack = Stack::start(folder.path(), &[]).await;
-    for name in ["posts", "comments"] {
-        kill_by_name(&stack.processes, name);
+    let child = command(folder.path())
+        .args(["--port", "0"])
+        .spawn()
+        .expect("the stack");
+    let id = child.id().expect("a running stack");
+    let processes = eventually("mongod is on its way", || async {
+        let processes = descendants(id);
+        if processes.iter().any(|pid| is_called(*pid, "mongod")) {
+            Ok(processes)
+        } else {
+            Err(format!("{processes:?}"))
+        }
+    })
+    .await;
+    let stack = Stack {
+        child,
+        graphql: Graphql::new(String::new()),
+        processes,
+    };
+    assert_eq!(stack.end(Signal::INT).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_dies_is_started_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = Stack::start(folder.path(), &["--no-sample"]).await;
+    let post = stack.graphql.create_post("Before").await;
+    for victims in [&["posts", "comments"][..], &["gateway"], &["mongod"]] {
+        for pid in descendants(stack.child.id().expect("a running stack")) {
+            if victims.iter().any(|name| is_called(pid, name)) {
+                e2e::send_signal(pid, Signal::KILL);
+            }
+        }
+        eventually(
+            &format!("comments are written again after {victims:?} died"),
+            || async {
+                let answer = stack.graphql.try_create_comment(&post, "after", None).await;
+                let answer = answer.map_err(|error| error.to_string())?;
+                if answer.codes().is_empty() {
+                    Ok(())
+                } else {
+                    Err(answer.body.to_string())
+                }
+            },
+        )
+        .await;
     }
-    counts(&stack.graphql, 5).await;
-    stack.end(Signal::TERM).await;
+    e2e::assert_projected(&stack.graphql, &post).await;
+    let processes = descendants(stack.child.id().expect("a running stack"));
+    Stack { processes, ..stack }.end(Signal::TERM).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,11 +302,14 @@ fn stat(pid: u32) -> Option<(String, u32)> {
     })
 }
 
-fn kill_by_name(processes: &BTreeSet<u32>, name: &str) {
-    for pid in processes {
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if command.split(|byte| *byte == 0).next() == Some(name.as_bytes()) {
-            e2e::send_signal(*pid, Signal::KILL);
-        }
-    }
+/// Whether a process was started as this program, by its command line.
+fn is_called(pid: u32, name: &str) -> bool {
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
+    let file = String::from_utf8_lossy(program)
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    file == name || file.starts_with(&format!("{name}-"))
 }
