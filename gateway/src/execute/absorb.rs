@@ -67,12 +67,35 @@ impl Run<'_> {
                 false => Failure::Status(status),
             });
         }
+        if response.errors.is_none() && self.lacks_entities(step, request, response.data) {
+            let reason = "it has fewer entities than it was asked for";
+            return Err(Failure::Malformed(reason.into()));
+        }
         // Errors first: their paths are told by where the objects are now.
         if let Some(errors) = &response.errors {
             self.subgraph_errors(step, request, errors);
         }
         self.absorb_data(step, request, &response);
         Ok(())
+    }
+
+    /// Whether an answer without errors leaves out entities: each has its place, if only as null.
+    fn lacks_entities(&self, step: &Step, request: &Request, data: Value) -> bool {
+        let Merge::Entities(fetches) = &step.merge else {
+            return false;
+        };
+        let Value::Object(data) = data else {
+            return true;
+        };
+        let mut fetches = fetches.iter().zip(&request.entities).enumerate();
+        fetches.any(|(index, (fetch, awaited))| {
+            let asked = awaited.iter().map(|it| it.entity + 1).max();
+            let found = match self.store.get(data, fetch.key, index) {
+                Some(Value::List(entities)) => self.store.list_len(entities),
+                _ => 0,
+            };
+            found < asked.unwrap_or(0)
+        })
     }
 
     fn absorb_data(&mut self, step: &Step, request: &Request, response: &SubgraphResponse) {

@@ -154,9 +154,9 @@ impl Renderer<'_> {
         }
         // A type that the object does not tell matters only if the fields depend on it.
         if !self.types.is_object(type_id)
-            && let [only] = &*selection.lists
+            && let Some(fields) = self.fields_of_untold(selection)
         {
-            return Ok((type_id, only));
+            return Ok((type_id, fields));
         }
         self.error(
             Code::InvalidValue,
@@ -164,6 +164,24 @@ impl Renderer<'_> {
             place,
         );
         Err(Propagated)
+    }
+
+    /// The fields of an object that does not tell its type, if they are the same for every type.
+    fn fields_of_untold<'s>(&self, selection: &'s Selection) -> Option<&'s [ProjectedField]> {
+        if let [only] = &*selection.lists {
+            return Some(only);
+        }
+        let untold = &selection.lists[selection.untold? as usize];
+        let keys = |list: &'s [ProjectedField]| {
+            list.iter()
+                .filter(|field| self.applies(field))
+                .map(|field| field.key)
+        };
+        let is_same = selection
+            .lists
+            .iter()
+            .all(|list| keys(list).eq(keys(untold)));
+        is_same.then_some(untold)
     }
 
     #[inline]

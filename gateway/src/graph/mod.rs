@@ -1,6 +1,7 @@
 //! A supergraph made ready: API schema, planner, subgraphs, introspection.
 
 mod api_schema;
+pub mod planned_fields;
 mod subgraph_table;
 pub mod types;
 
@@ -16,6 +17,7 @@ use crate::{
     settings::Settings,
     subgraphs::Subgraph,
 };
+use planned_fields::PlannedFields;
 use types::TypeTable;
 
 /// Why a supergraph cannot be served. The text names the place in the SDL where it can.
@@ -46,6 +48,7 @@ pub struct Graph {
     pub(crate) api: Valid<Schema>,
     pub(crate) implementers: HashMap<Name, Implementers>,
     pub(crate) types: TypeTable,
+    pub(crate) planned_fields: PlannedFields,
     pub(crate) planner: Planner,
     pub(crate) subgraphs: Vec<Subgraph>,
     /// Subscription fields that can continue where they were.
@@ -70,6 +73,7 @@ impl Graph {
             .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
         Ok(Self {
             types: TypeTable::new(&supergraph, &api),
+            planned_fields: PlannedFields::of(&supergraph),
             implementers: api.implementers_map(),
             planner: Planner::new(sdl)?,
             resumable: ResumableFields::of(&supergraph),

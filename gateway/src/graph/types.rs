@@ -176,6 +176,15 @@ impl TypeTable {
             .is_some_and(|entry| entry.satisfied_by.contains(id))
     }
 
+    /// Whether a value declared as `id` may be of an object type that clients must not see.
+    pub fn hides_members(&self, id: TypeId) -> bool {
+        !self.is_object(id)
+            && self.satisfied_by(id).iter().any(|member| {
+                let member = &self.types[member.0 as usize];
+                member.is_object && !member.is_visible_object
+            })
+    }
+
     /// The object types that clients can meet where `id` is declared.
     pub fn visible_objects(&self, id: TypeId) -> TypeSet {
         let mut visible = TypeSet::default();

@@ -12,6 +12,7 @@ use super::{
     OperationKind, Prepared, UpstreamSubscription,
     compile::{self, Names, keys::Keys},
     conflicts::Aliases,
+    hidden_types,
     introspection::Introspection,
     limits,
     plan::Plan,
@@ -45,7 +46,7 @@ pub fn build(
         .iter()
         .map(|it| it.name.to_string())
         .collect();
-    let aliases = Aliases::of(&executable, &operation);
+    let aliases = Aliases::of(&executable, &operation, &graph.planned_fields);
     let mut keys = Keys::new(Vec::new());
     let projection = projection::compile(
         &graph.api,
@@ -72,7 +73,7 @@ pub fn build(
     };
     let mut subscription = None;
     if asks_subgraphs(&projection) {
-        let text = text_for_planner(query, &executable, &operation, &root, &aliases);
+        let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
         let name = operation.name.as_ref().map(|name| name.as_str());
         let planned = graph
             .planner
@@ -115,8 +116,8 @@ pub fn explain(
     let document = parse(graph, query)?;
     let (executable, operation) = validate(graph, &document, operation_name)?;
     let root = RootFields::of(&operation, &executable);
-    let aliases = Aliases::of(&executable, &operation);
-    let text = text_for_planner(query, &executable, &operation, &root, &aliases);
+    let aliases = Aliases::of(&executable, &operation, &graph.planned_fields);
+    let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
     let name = operation.name.as_ref().map(|name| name.as_str());
     let planned = graph
         .planner
@@ -126,6 +127,7 @@ pub fn explain(
 
 /// What the planner gets: the client's own text, unless something in it is not for the planner.
 fn text_for_planner(
+    graph: &Graph,
     query: &str,
     document: &ExecutableDocument,
     operation: &Operation,
@@ -133,10 +135,14 @@ fn text_for_planner(
     aliases: &Aliases,
 ) -> String {
     let has_own_fields = root.introspection || root.typename;
-    if !has_own_fields && aliases.is_empty() {
+    let may_be_hidden = hidden_types::are_possible(document, &graph.types);
+    if !has_own_fields && aliases.is_empty() && !may_be_hidden {
         return query.to_owned();
     }
     let mut document = aliases.apply(document);
+    if may_be_hidden {
+        hidden_types::ask_for_types(&mut document, &graph.types);
+    }
     if has_own_fields {
         drop_own_fields(&mut document, operation.object_type());
     }

@@ -1,8 +1,10 @@
-//! Response keys that mean different fields in different types.
+//! Response keys that mean several fields.
 //!
 //! `... on Oven { text: name } ... on Pan { text: city }` is valid, but the planner takes what has
-//! one key at one place of the response for one field. Each further meaning of such a key gets an
-//! alias of its own before planning; the projection reads it by that alias and writes the client's.
+//! one key at one place of the response for one field. Neither must a client's alias be the name
+//! of a field that plans add on their own: `id: name` where `id` is a key. Each further meaning of
+//! such a key gets an alias of its own before planning; the projection reads it by that alias and
+//! writes the client's.
 
 use std::collections::HashMap;
 
@@ -12,24 +14,35 @@ use apollo_compiler::{
     executable::{Field, Operation, Selection, SelectionSet},
 };
 
+use crate::graph::planned_fields::PlannedFields;
+
 /// A response key with the field that it means.
 type Meaning = (Name, Name, Vec<Node<Argument>>);
 
 /// The aliases given to meanings.
 #[derive(Default)]
-pub struct Aliases(HashMap<Meaning, Name>);
+pub struct Aliases {
+    by_meaning: HashMap<Meaning, Name>,
+    /// Whether a field has its own name for an alias, which the planner takes for another field
+    /// than the one without.
+    has_redundant: bool,
+}
 
 impl Aliases {
     /// Finds what needs an alias.
-    pub fn of(document: &ExecutableDocument, operation: &Operation) -> Self {
-        let mut finder = Finder { document, aliases: Self::default() };
+    pub fn of(
+        document: &ExecutableDocument,
+        operation: &Operation,
+        planned: &PlannedFields,
+    ) -> Self {
+        let mut finder = Finder { document, planned, aliases: Self::default() };
         finder.place(&[&operation.selection_set]);
         finder.aliases
     }
 
     /// Whether there are none, as nearly always.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_meaning.is_empty() && !self.has_redundant
     }
 
     /// The key by which the field is asked of subgraphs.
@@ -37,12 +50,12 @@ impl Aliases {
         if self.is_empty() {
             return field.response_key();
         }
-        self.0.get(&meaning(field)).unwrap_or(field.response_key())
+        self.by_meaning.get(&meaning(field)).unwrap_or(field.response_key())
     }
 
     /// Each alias with the client's key.
     pub fn pairs(&self) -> impl Iterator<Item = (&Name, &Name)> {
-        self.0.iter().map(|((key, _, _), alias)| (alias, key))
+        self.by_meaning.iter().map(|((key, _, _), alias)| (alias, key))
     }
 
     /// Writes the aliases into the document.
@@ -62,9 +75,9 @@ impl Aliases {
         for selection in &mut set.selections {
             match selection {
                 Selection::Field(field) => {
-                    let alias = self.0.get(&meaning(field)).cloned();
+                    let alias = self.by_meaning.get(&meaning(field)).cloned();
                     let field = field.make_mut();
-                    if alias.is_some() {
+                    if alias.is_some() || field.alias.as_ref() == Some(&field.name) {
                         field.alias = alias;
                     }
                     self.apply_to(&mut field.selection_set);
@@ -84,6 +97,7 @@ fn meaning(field: &Field) -> Meaning {
 
 struct Finder<'d> {
     document: &'d ExecutableDocument,
+    planned: &'d PlannedFields,
     aliases: Aliases,
 }
 
@@ -95,14 +109,18 @@ impl<'d> Finder<'d> {
             self.flatten(set, &mut fields);
         }
         for (key, same) in fields {
-            let is_other =
-                |field: &&Field| field.name != same[0].name || field.arguments != same[0].arguments;
+            let is_planned = self.planned.contains(key);
+            let is_other = |field: &&Field| {
+                (is_planned && field.name != *key)
+                    || field.name != same[0].name
+                    || field.arguments != same[0].arguments
+            };
             for field in same.iter().copied().filter(|field| is_other(field)) {
-                let number = self.aliases.0.len();
+                let number = self.aliases.by_meaning.len();
                 let alias = Name::new(&format!("_meaning{number}_{key}")).ok();
-                let known = self.aliases.0.contains_key(&meaning(field));
+                let known = self.aliases.by_meaning.contains_key(&meaning(field));
                 if let Some(alias) = alias.filter(|_| !known) {
-                    self.aliases.0.insert(meaning(field), alias);
+                    self.aliases.by_meaning.insert(meaning(field), alias);
                 }
             }
             let below: Vec<&SelectionSet> = same
@@ -116,10 +134,11 @@ impl<'d> Finder<'d> {
         }
     }
 
-    fn flatten(&self, set: &'d SelectionSet, fields: &mut Vec<(&'d Name, Vec<&'d Field>)>) {
+    fn flatten(&mut self, set: &'d SelectionSet, fields: &mut Vec<(&'d Name, Vec<&'d Field>)>) {
         for selection in &set.selections {
             match selection {
                 Selection::Field(field) => {
+                    self.aliases.has_redundant |= field.alias.as_ref() == Some(&field.name);
                     let key = field.response_key();
                     match fields.iter_mut().find(|(other, _)| *other == key) {
                         Some((_, same)) => same.push(field),

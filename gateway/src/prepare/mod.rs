@@ -4,6 +4,7 @@ mod build;
 pub mod cache;
 mod compile;
 mod conflicts;
+mod hidden_types;
 mod introspection;
 mod limits;
 pub mod plan;

@@ -51,8 +51,24 @@ impl Planner {
         }
     }
 
-    /// Plans one operation of a valid document, giving up after `timeout`.
+    /// Plans one operation of a valid document, giving up after `timeout`. Where the crate panics,
+    /// which some combinations of conditions make it do, there is no plan.
     pub fn plan(
+        &self,
+        document: &str,
+        operation_name: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Planned, RequestError> {
+        catch_unwind(AssertUnwindSafe(|| {
+            self.try_to_plan(document, operation_name, timeout)
+        }))
+        .unwrap_or_else(|_| {
+            let message = "the planner failed on this operation";
+            Err(RequestError::new(Code::PlanFailed, message))
+        })
+    }
+
+    fn try_to_plan(
         &self,
         document: &str,
         operation_name: Option<&str>,

@@ -41,6 +41,9 @@ pub struct Selection {
     pub lists_by_type: Vec<(TypeId, u32)>,
     /// The distinct lists.
     pub lists: Vec<Vec<ProjectedField>>,
+    /// Of them, the fields that every type has here, as the declared type promises them: for
+    /// objects whose type nobody had to ask for.
+    pub untold: Option<u32>,
 }
 
 /// A field of the answer.
@@ -192,6 +195,7 @@ impl<'a> Builder<'a> {
             only_type: None,
             lists_by_type: Vec::new(),
             lists: Vec::new(),
+            untold: None,
         });
         let mut occurrences = Vec::new();
         for part in &parts {
@@ -317,10 +321,26 @@ impl<'a> Builder<'a> {
             };
             lists_by_type.push((id, list));
         }
+        let mut untold = None;
+        if lists.len() > 1 {
+            let visible = self.types.visible_objects(declared);
+            let fields: Vec<(usize, Option<&'a Type>)> = occurrences
+                .iter()
+                .enumerate()
+                .filter(|(_, it)| {
+                    let types = it.types.as_ref();
+                    types.is_none_or(|types| types.intersection(&visible) == visible)
+                })
+                .map(|(index, _)| (index, None))
+                .collect();
+            lists.push(self.list(occurrences, &fields)?);
+            untold = Some(lists.len() as u32 - 1);
+        }
         Ok(Selection {
             only_type: self.types.is_object(declared).then_some(declared),
             lists_by_type,
             lists,
+            untold,
         })
     }
 
