@@ -17,7 +17,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, Request as HttpRequest, State};
 use axum::response::Response as HttpResponse;
 use axum::routing::get;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use http::{Method, header};
 use tokio_util::sync::CancellationToken;
@@ -113,7 +113,7 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
     /// Runs a query or a mutation. A panic harms this request alone.
     async fn execute(&self, mut request: Request, read_only: bool) -> Result<Response, Refusal> {
         match operation_type(&mut request) {
-            Err(response) => return Ok(response),
+            Err(response) => return Ok(*response),
             Ok(operation) => permit(operation, read_only)?,
         }
         let execution = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
@@ -125,24 +125,28 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         Ok(response)
     }
 
-    /// Runs any operation; a query or a mutation gives one response.
+    /// Runs any operation; a query or a mutation gives one response, and so does a refusal.
     pub(crate) fn execute_stream(
         &self,
         mut request: Request,
         read_only: bool,
-    ) -> Result<BoxStream<'static, Response>, Response> {
-        let operation = operation_type(&mut request)?;
-        if read_only && operation == Some(OperationType::Mutation) {
-            return Err(Refusal::mutation_over_get().response());
+    ) -> BoxStream<'static, Response> {
+        let refused = match operation_type(&mut request) {
+            Err(response) => Some(*response),
+            Ok(Some(OperationType::Mutation)) if read_only => {
+                Some(Refusal::mutation_over_get().response())
+            }
+            Ok(_) => None,
+        };
+        if let Some(response) = refused {
+            return stream::iter([response]).boxed();
         }
-        let responses = self.executor.execute_stream(request, None);
-        let responses = AssertUnwindSafe(responses)
-            .catch_unwind()
-            .map(|response| match response {
-                Ok(response) => finish_response::<E>(response),
-                Err(_) => internal("a resolver panicked"),
-            });
-        Ok(Box::pin(responses))
+        let responses = AssertUnwindSafe(self.executor.execute_stream(request, None));
+        let finished = responses.catch_unwind().map(|response| match response {
+            Ok(response) => finish_response::<E>(response),
+            Err(_) => internal("a resolver panicked"),
+        });
+        finished.boxed()
     }
 }
 
@@ -158,10 +162,10 @@ impl<E, X: Clone> Clone for Endpoint<E, X> {
 
 /// The type of the operation that will run; none when the document has no such operation, which
 /// validation will say. A document that cannot be parsed is answered right away.
-fn operation_type(request: &mut Request) -> Result<Option<OperationType>, Response> {
+fn operation_type(request: &mut Request) -> Result<Option<OperationType>, Box<Response>> {
     let name = request.operation_name.clone();
     match request.parsed_query() {
-        Err(error) => Err(coded(error, Code::GraphqlParseFailed)),
+        Err(error) => Err(Box::new(coded(error, Code::GraphqlParseFailed))),
         Ok(document) => {
             let mut operations = document.operations.iter();
             let operation = match name {

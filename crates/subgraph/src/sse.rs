@@ -15,21 +15,21 @@ use crate::error::CodedError;
 /// A comment is sent after so long a silence, so that proxies keep the connection.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(12);
 
-/// Runs the operation and sends each response as an event `next`, then `complete`.
+/// Runs the operation and sends each response as an event `next`, then `complete`. The latter has
+/// data too, though it means nothing: a browser's `EventSource` drops events without any.
 pub(crate) fn answer<E: CodedError, X: Executor>(
     endpoint: Endpoint<E, X>,
     request: Request,
     read_only: bool,
 ) -> HttpResponse {
-    let responses = match endpoint.execute_stream(request, read_only) {
-        Ok(responses) => responses,
-        Err(refused) => stream::iter([refused]).boxed(),
-    };
     let shutdown = endpoint.shutdown.clone();
-    let events = responses
+    let events = endpoint
+        .execute_stream(request, read_only)
         .map(|response| next(&response))
         .take_until(async move { shutdown.cancelled().await })
-        .chain(stream::iter([Event::default().event("complete").data("")]))
+        .chain(stream::iter([Event::default()
+            .event("complete")
+            .data("{}")]))
         .map(Ok::<_, Infallible>);
     Sse::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL))

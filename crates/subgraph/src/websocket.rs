@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_graphql::{Executor, Request, Response, ServerError, Value};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response as HttpResponse};
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -272,10 +272,7 @@ async fn run<E: CodedError, X: Executor>(
     queue: OperationQueue,
 ) {
     let id = &queue.id;
-    let mut responses = match endpoint.execute_stream(request, false) {
-        Ok(responses) => responses,
-        Err(refused) => stream::iter([refused]).boxed(),
-    };
+    let mut responses = endpoint.execute_stream(request, false);
     let mut first = true;
     while let Some(response) = responses.next().await {
         // An operation that fails before its first result ends with `error`; later errors are

@@ -51,10 +51,6 @@ impl Post {
     /// All comments of the post, in pages. Give `first` (with `after`) to page forwards or `last`
     /// (with `before`) to page backwards; without either, the first 20 are returned.
     #[graphql(complexity = "page_cost(first, last) * child_complexity")]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the Relay connection's arguments"
-    )]
     async fn comments(
         &self,
         ctx: &Context<'_>,

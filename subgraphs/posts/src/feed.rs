@@ -37,15 +37,17 @@ enum Added {
     Gap,
 }
 
-impl Feed {
-    /// Without any event until [`Feed::added`] and [`Feed::changed`] are called.
-    pub fn new() -> Self {
+impl Default for Feed {
+    /// A feed that says nothing until it is told of changes.
+    fn default() -> Self {
         Self {
             added: broadcast::channel(ADDED_MAX).0,
             watched: Arc::default(),
         }
     }
+}
 
+impl Feed {
     /// Each post that is added from now on.
     pub fn post_added(
         &self,

@@ -87,7 +87,7 @@ pub async fn run(
     .await
     .context("cannot follow the comments")?;
     feed::supervise(&projector, &lifecycle, &health);
-    let feed = Feed::new();
+    let feed = Feed::default();
     post_changes::follow(posts, projector.clone(), feed.clone(), &lifecycle);
 
     let store = Store::new(&database, projector);
