@@ -1,6 +1,6 @@
 //! One upstream subscription kept up: each event is completed once and told to every client.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
@@ -21,6 +21,9 @@ use crate::{
     retry::Retry,
     variables::Variables,
 };
+
+/// How long a subgraph may take to begin a subscription that it has been told of.
+const SETTLING_TIME: Duration = Duration::from_millis(250);
 
 /// What a feed runs.
 pub(super) struct Source {
@@ -119,9 +122,9 @@ impl Feed {
             Ok(messages) => messages,
             Err(error) => return End::Lost(error),
         };
-        if std::mem::take(&mut self.has_gap) {
-            self.tell(interrupted());
-        }
+        // The subgraph has been told of the subscription; whether it has begun, no protocol says.
+        // A client that looks again for what it missed should not look before.
+        let mut settled = std::pin::pin!(tokio::time::sleep(SETTLING_TIME));
         let concurrent_max = self
             .gateway
             .config()
@@ -133,6 +136,7 @@ impl Feed {
             tokio::select! {
                 message = messages.next(), if completing.len() < concurrent_max => match message {
                     Some(UpstreamMessage::Next(payload)) => {
+                        self.tell_of_gap();
                         self.retry.succeeded();
                         self.gateway.metrics().events.inc();
                         completing.push_back(self.complete(payload));
@@ -145,6 +149,7 @@ impl Feed {
                     None => break End::Lost(UpstreamError::Lost),
                 },
                 Some(event) = completing.next() => self.tell(event),
+                () = &mut settled, if self.has_gap => self.tell_of_gap(),
                 Ok(()) = self.graph_changes.changed() => match self.move_over().await {
                     Ok(true) => {}
                     Ok(false) => break End::Moved,
@@ -244,6 +249,13 @@ impl Feed {
         Ok(same)
     }
 
+    /// Says that events may be missing before what comes next.
+    fn tell_of_gap(&mut self) {
+        if std::mem::take(&mut self.has_gap) {
+            self.tell(interrupted());
+        }
+    }
+
     fn tell(&self, event: Event) {
         // Nobody hears it when the last client is just leaving.
         let _ = self.events.send(event);
@@ -279,7 +291,6 @@ fn subscription_of(prepared: &Prepared) -> Result<&UpstreamSubscription, Upstrea
         .ok_or(UpstreamError::Protocol("the plan has no subscription"))
 }
 
-/// Says that events may be missing before what comes next.
 fn interrupted() -> Event {
     without_data(RequestError::new(
         Code::SubscriptionInterrupted,

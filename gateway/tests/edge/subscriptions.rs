@@ -157,3 +157,37 @@ async fn a_subscription_that_the_subgraph_refuses_ends_with_its_error() {
     assert!(told["errors"][0]["message"].is_string());
     assert_eq!(socket.next().await, json!({"id": "1", "type": "complete"}));
 }
+
+#[tokio::test]
+async fn a_subgraph_may_speak_server_sent_events() {
+    // Another gateway is a subgraph that does.
+    let behind = TestGateway::start().await;
+    let news = format!("--subgraph-url=news={}", behind.url("/graphql"));
+    let gateway = TestGateway::with(&[&news, "--subscription-sse-subgraphs=news"]).await;
+    let mut socket = gateway.socket().await;
+    socket.subscribe("1", CHANGES).await;
+    eventually("the subgraph is asked", || async { behind.news.log.open() == 1 }).await;
+    behind.news.log.publish("through both");
+    assert_eq!(socket.next_payload("1").await, change("through both"));
+    assert_eq!(gateway.news.log.started(), 0);
+    assert_eq!(behind.metric("gateway_live_clients{transport=\"Sse\"}").await, 1.0);
+    socket.send(json!({"id": "1", "type": "complete"})).await;
+    eventually("the subgraph is told", || async { behind.news.log.open() == 0 }).await;
+}
+
+#[tokio::test]
+async fn a_feed_asks_for_the_cursor_that_its_clients_did_not_want() {
+    let gateway = TestGateway::start().await;
+    for text in ["zero", "one"] {
+        gateway.news.log.publish(text);
+    }
+    let mut socket = gateway.socket().await;
+    let payload = json!({
+        "query": "subscription($c: String) { changes(after: $c) { message { text } } }",
+        "variables": {"c": "c0"},
+    });
+    socket.send(json!({"id": "1", "type": "subscribe", "payload": payload})).await;
+    assert_eq!(socket.next_payload("1").await, change("one"), "and no cursor beside it");
+    let after = gateway.news.log.last_after.lock().expect("not poisoned").clone();
+    assert_eq!(after.as_deref(), Some("c0"), "the client's own cursor has gone through");
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -50,23 +50,40 @@ pub(super) async fn open(
         .await
         .map_err(|_| UpstreamError::Timeout)?
         .map_err(|error| failed(&error))?;
-    let content_type = response.headers().get(header::CONTENT_TYPE);
-    let is_stream =
-        content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-    if !response.status().is_success() || !is_stream {
-        return Err(UpstreamError::Protocol(
-            "the answer is no stream of server-sent events",
-        ));
+    let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
+    let is = |media_type: &[u8]| {
+        content_type.as_ref().is_some_and(|value| value.as_bytes().starts_with(media_type))
+    };
+    // A refusal may come as one plain answer.
+    let is_refusal = is(b"application/json") || is(b"application/graphql-response+json");
+    let is_stream = response.status().is_success() && is(b"text/event-stream");
+    if !is_refusal && !is_stream {
+        return Err(UpstreamError::Protocol("the answer is no stream of server-sent events"));
     }
     let (messages, receiver) = mpsc::channel(WAITING_EVENTS_MAX);
     let stop = CancellationToken::new();
     let ends = Ends::OnStream(stop.clone().drop_guard());
     let body = response.into_body();
-    tokio::spawn(async move { stop.run_until_cancelled(read(body, messages)).await });
+    tokio::spawn(async move {
+        if is_refusal {
+            stop.run_until_cancelled(refuse(body, messages)).await
+        } else {
+            stop.run_until_cancelled(read(body, messages)).await
+        }
+    });
     Ok(Messages {
         receiver,
         _ends_when_dropped: ends,
     })
+}
+
+/// Hands on the one answer that there is.
+async fn refuse(body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
+    let body = tokio::time::timeout(SILENCE_MAX, Limited::new(body, EVENT_BYTES_MAX).collect()).await;
+    if let Ok(Ok(collected)) = body {
+        // Its feed is gone if nobody takes it.
+        let _ = messages.send(UpstreamMessage::Errors(collected.to_bytes())).await;
+    }
 }
 
 /// Until the stream ends; dropping `messages` tells so.
