@@ -8,4 +8,5 @@ mod failures;
 mod federation;
 mod limits;
 mod mutations;
+mod random_graphs;
 mod support;

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::support::{Subgraph, TestGraph, graph};
+use crate::support::{Subgraph, TestGraph, graph, graph_of};
 
 /// `accounts` knows the implementations; `badges` and `scores` only the interface.
 async fn accounts() -> TestGraph {
@@ -79,40 +79,52 @@ async fn accounts() -> TestGraph {
 #[tokio::test]
 async fn fields_of_two_interface_objects_meet_in_one_object() {
     let graph = accounts().await;
-    assert_snapshot!(graph.query("{ accounts { __typename id name score badges { text } } }").await, @"");
+    assert_snapshot!(graph.query("{ accounts { __typename id name score badges { text } } }").await, @r#"{"data":{"accounts":[{"__typename":"User","id":"u1","name":"Ada","score":7,"badges":[{"text":"first"}]},null,{"__typename":"Bot","id":"b1","name":"R2","score":9,"badges":[{"text":"fast"}]}]}}"#);
     let query = "{ accounts {
       ... on Account { score }
       ... on User { kind: __typename years: age points: score badges { of: owner { id ... on User { name } } } }
       ... on Bot { kind: __typename model score }
     } }";
-    assert_snapshot!(graph.query(query).await, @"");
+    assert_snapshot!(graph.query(query).await, @r#"{"data":{"accounts":[{"score":7,"kind":"User","years":36,"points":7,"badges":[{"of":{"id":"u1","name":"Ada"}}]},null,{"score":9,"kind":"Bot","model":"D2"}]}}"#);
 }
 
 #[tokio::test]
 async fn a_type_is_learned_where_only_the_interface_is_known() {
     let graph = accounts().await;
-    assert_snapshot!(graph.told("{ best { score } }").await, @"");
-    assert_snapshot!(graph.told("{ best { ... on Bot { model } ... on User { age } } }").await, @"");
-    assert_snapshot!(graph.query("{ best { it: __typename score name badges { text } ... on Bot { model } } }").await, @"");
+    assert_snapshot!(graph.told("{ best { score } }").await, @r#"
+    {"data":{"best":{"score":9}}}
+    scores: {best{score}}
+    "#);
+    assert_snapshot!(graph.told("{ best { ... on Bot { model } ... on User { age } } }").await, @r#"
+    {"data":{"best":{"model":"D2"}}}
+    scores: {best{__typename id}}
+    accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{__typename ...on Bot{model} ...on User{age}}}}
+    "#);
+    assert_snapshot!(graph.query("{ best { it: __typename score name badges { text } ... on Bot { model } } }").await, @r#"{"data":{"best":{"it":"Bot","score":9,"name":"R2","badges":[{"text":"fast"}],"model":"D2"}}}"#);
     let query = "{ badges { text owner { __typename name score ... on Bot { model friends { __typename name score } } } } }";
-    assert_snapshot!(graph.query(query).await, @"");
+    assert_snapshot!(graph.query(query).await, @r#"{"data":{"badges":[{"text":"first","owner":{"__typename":"User","name":"Ada","score":7}},{"text":"fast","owner":{"__typename":"Bot","name":"R2","score":9,"model":"D2","friends":[{"__typename":"User","name":"Ada","score":7}]}}]}}"#);
 }
 
 #[tokio::test]
 async fn a_fragment_on_another_implementation_selects_nothing() {
     let graph = accounts().await;
-    assert_snapshot!(graph.query("{ best { ... on User { score badges { text } } } }").await, @"");
-    assert_snapshot!(graph.query("{ best { ...U ...A } } fragment U on User { age } fragment A on Account { id }").await, @"");
+    assert_snapshot!(graph.query("{ best { ... on User { score badges { text } } } }").await, @r#"{"data":{"best":{}}}"#);
+    assert_snapshot!(graph.query("{ best { ...U ...A } } fragment U on User { age } fragment A on Account { id }").await, @r#"{"data":{"best":{"id":"b1"}}}"#);
 }
 
 #[tokio::test]
 async fn requirements_of_interface_objects_are_fetched_for_every_implementation() {
     let graph = accounts().await;
-    assert_snapshot!(graph.told("{ best { banner } }").await, @"");
-    assert_snapshot!(graph.query("{ accounts { banner other: banner(mark: \"-\") } }").await, @"");
-    assert_snapshot!(graph.query("{ accounts { rank } best { rank banner name } }").await, @"");
-    assert_snapshot!(graph.query("{ account(id: \"u1\") { friends { __typename rank banner ... on User { score } } } }").await, @"");
-    assert_snapshot!(graph.query("{ badges { owner { rank ... on User { banner } } } }").await, @"");
+    assert_snapshot!(graph.told("{ best { banner } }").await, @r#"
+    {"data":{"best":{"banner":"*R2*"}}}
+    scores: {best{__typename id}}
+    accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{name}}}
+    badges: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{banner}}}
+    "#);
+    assert_snapshot!(graph.query("{ accounts { banner other: banner(mark: \"-\") } }").await, @r#"{"data":{"accounts":[{"banner":"*Ada*","other":"-Ada-"},null,{"banner":"*R2*","other":"-R2-"}]}}"#);
+    assert_snapshot!(graph.query("{ accounts { rank } best { rank banner name } }").await, @r#"{"data":{"accounts":[{"rank":1},null,{"rank":1}],"best":{"rank":1,"banner":"*R2*","name":"R2"}}}"#);
+    assert_snapshot!(graph.query("{ account(id: \"u1\") { friends { __typename rank banner ... on User { score } } } }").await, @r#"{"data":{"account":{"friends":[{"__typename":"Bot","rank":1,"banner":"*R2*"},{"__typename":"User","rank":0,"banner":"*nobody*","score":0}]}}}"#);
+    assert_snapshot!(graph.query("{ badges { owner { rank ... on User { banner } } } }").await, @r#"{"data":{"badges":[{"owner":{"rank":1,"banner":"*Ada*"}},{"owner":{"rank":1}}]}}"#);
 }
 
 #[tokio::test]
@@ -159,10 +171,18 @@ async fn an_interface_object_may_only_be_a_pointer() {
          type Media @key(fields: \"id\", resolvable: false) @interfaceObject { id: ID! }",
     )
     .query(json!({"shelf": [{"number": 1, "holds": {"id": "s"}}, {"number": 2, "holds": {"id": "f"}}]}));
-    let graph = graph(vec![media, places]).await;
-    assert_snapshot!(graph.told("{ shelf { number holds { id } } }").await, @"");
-    assert_snapshot!(graph.told("{ shelf { holds { __typename title ... on Song { seconds } } } }").await, @"");
-    assert_snapshot!(graph.query("{ media { title } shelf { holds { ... on Film { id } } } }").await, @"");
+    let supergraph = include_str!("supergraphs/pointer.graphql");
+    let graph = graph_of(supergraph, vec![media, places]).await;
+    assert_snapshot!(graph.told("{ shelf { number holds { id } } }").await, @r#"
+    {"data":{"shelf":[{"number":1,"holds":{"id":"s"}},{"number":2,"holds":{"id":"f"}}]}}
+    places: {shelf{number holds{id}}}
+    "#);
+    assert_snapshot!(graph.told("{ shelf { holds { __typename title ... on Song { seconds } } } }").await, @r#"
+    {"data":{"shelf":[{"holds":{"__typename":"Song","title":"Waterloo","seconds":160}},{"holds":{"__typename":"Film","title":"Alien"}}]}}
+    places: {shelf{holds{__typename id}}}
+    media: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{__typename title ...on Song{seconds}}}}
+    "#);
+    assert_snapshot!(graph.query("{ media { title } shelf { holds { ... on Film { id } } } }").await, @r#"{"data":{"media":[{"title":"Alien"},{"title":"Waterloo"}],"shelf":[{"holds":{}},{"holds":{"id":"f"}}]}}"#);
 }
 
 /// `reviews` extends the interface, and another subgraph one implementation of it.
@@ -194,7 +214,8 @@ async fn an_implementation_is_extended_beside_its_interface() {
     )
     .entities(json!([{"__typename": "Book", "id": "1", "author": "Ada"}]))
     .field("Book", "praise", |book, _| Ok(json!(format!("{}", book["stars"]))));
-    let graph = graph(vec![shop, reviews, authors]).await;
-    assert_snapshot!(graph.query("{ items { id stars ... on Book { author } } newest { ... on Book { author stars } } }").await, @"");
-    assert_snapshot!(graph.query("{ items { ... on Book { praise } } newest { __typename ... on Book { praise } } }").await, @"");
+    let supergraph = include_str!("supergraphs/extended_implementation.graphql");
+    let graph = graph_of(supergraph, vec![shop, reviews, authors]).await;
+    assert_snapshot!(graph.query("{ items { id stars ... on Book { author } } newest { __typename ... on Book { stars } } }").await, @r#"{"data":{"items":[{"id":"1","stars":[5,null],"author":"Ada"},{"id":"2","stars":null}],"newest":{"__typename":"Book","stars":[5,null]}}}"#);
+    assert_snapshot!(graph.query("{ items { ... on Book { praise author } ... on Item { x: stars } } }").await, @r#"{"data":{"items":[{"praise":"[5,null]","author":"Ada","x":[5,null]},{"x":null}]}}"#);
 }

@@ -10,7 +10,6 @@ mod keys;
 mod mismatches;
 mod nodes;
 mod overrides;
-mod plans;
 mod provides;
 mod requires;
 mod requires_fragments;

@@ -44,16 +44,24 @@ async fn catalogue() -> TestGraph {
 #[tokio::test]
 async fn what_is_provided_deep_inside_saves_requests() {
     let graph = catalogue().await;
-    assert_snapshot!(graph.told("{ products { id categories { name parent { name } } } }").await, @"");
-    assert_snapshot!(graph.told("{ all { categories { name } } }").await, @"");
+    assert_snapshot!(graph.told("{ products { id categories { name parent { name } } } }").await, @r#"
+    {"data":{"products":[{"id":"p1","categories":[{"name":"Books","parent":{"name":"All"}}]},{"id":"p2","categories":[]}]}}
+    categories: {products{id categories{name parent{name}}}}
+    "#);
+    assert_snapshot!(graph.told("{ all { categories { name } } }").await, @r#"
+    {"data":{"all":[{"categories":[{"name":"Books"}]},{"categories":[]}]}}
+    categories: {all{__typename id}}
+    products: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{categories{__typename id}}}}
+    names: query($representations:[_Any!]!){_entities(representations: $representations){...on Category{name}}}
+    "#);
 }
 
 #[tokio::test]
 async fn what_goes_beyond_the_provided_is_fetched() {
     let graph = catalogue().await;
     let query = "{ products { price categories { title: name long parent { id long parent { name } } } } }";
-    assert_snapshot!(graph.query(query).await, @"");
-    assert_snapshot!(graph.query("{ a: products { categories { id } } b: all { price categories { parent { name } } } }").await, @"");
+    assert_snapshot!(graph.query(query).await, @r#"{"data":{"products":[{"price":5,"categories":[{"title":"Books","long":"All the books","parent":{"id":"c0","long":"Everything","parent":null}}]},{"price":null,"categories":[]}]}}"#);
+    assert_snapshot!(graph.query("{ a: products { categories { id } } b: all { price categories { parent { name } } } }").await, @r#"{"data":{"a":[{"categories":[{"id":"c1"}]},{"categories":[]}],"b":[{"price":5,"categories":[{"parent":{"name":"All"}}]},{"price":null,"categories":[]}]}}"#);
 }
 
 /// Both members have `id`, of different types; one of them has it provided.
@@ -80,9 +88,16 @@ async fn provides_reaches_one_member_of_a_union() {
         {"__typename": "Movie", "id": "m", "title": null, "pages": "none"},
     ]));
     let graph = graph(vec![feed, titles]).await;
-    assert_snapshot!(graph.told("{ media { ... on Book { title } } }").await, @"");
-    assert_snapshot!(graph.told("{ media { __typename ... on Book { title n: pages } ... on Movie { name: title s: pages } } }").await, @"");
-    assert_snapshot!(graph.query("{ plain { ... on Book { title } ... on Movie { id } } media { ... on Movie { id } } }").await, @"");
+    assert_snapshot!(graph.told("{ media { ... on Book { title } } }").await, @r#"
+    {"data":{"media":[{"title":"Emma"},{},null]}}
+    feed: {media{__typename ...on Book{title}}}
+    "#);
+    assert_snapshot!(graph.told("{ media { __typename ... on Book { title n: pages } ... on Movie { name: title s: pages } } }").await, @r#"
+    {"data":{"media":[{"__typename":"Book","title":"Emma","n":474},{"__typename":"Movie","name":null,"s":"none"},null]}}
+    feed: {media{__typename ...on Book{__typename title id} ...on Movie{__typename id}}}
+    titles: query($representations:[_Any!]!){_entities(representations: $representations){...on Book{n: pages} ...on Movie{name: title s: pages}}}
+    "#);
+    assert_snapshot!(graph.query("{ plain { ... on Book { title } ... on Movie { id } } media { ... on Movie { id } } }").await, @r#"{"data":{"plain":{"title":"Emma"},"media":[{},{"id":"m"},null]}}"#);
 }
 
 /// The interface's field is provided for each of its implementations by fragments.
@@ -116,6 +131,11 @@ async fn provides_reaches_implementations_of_an_interface() {
     ]));
     let graph = graph(vec![library, people]).await;
     let query = "{ shelf { id ... on Book { by: author { name } } ... on Film { by: director { name } } } }";
-    assert_snapshot!(graph.told(query).await, @"");
-    assert_snapshot!(graph.query("{ shelf { ... on Book { author { born name } } ... on Film { director { name born } } } }").await, @"");
+    assert_snapshot!(graph.told(query).await, @r#"
+    {"data":{"shelf":[{"id":"b","by":{"name":"Jane"}},{"id":"f","by":{"name":null}},{"id":"b2","by":null}]}}
+    library: {shelf{id __typename ...on Book{by: author{...a}} ...on Film{_meaning0_by: director{...a}}}}
+
+    fragment a on Person {name}
+    "#);
+    assert_snapshot!(graph.query("{ shelf { ... on Book { author { born name } } ... on Film { director { name born } } } }").await, @r#"{"data":{"shelf":[{"author":{"born":1775,"name":"Jane"}},{"director":{"name":null,"born":null}},{"author":null}]}}"#);
 }

@@ -54,18 +54,24 @@ async fn chain() -> TestGraph {
 #[tokio::test]
 async fn requirements_of_requirements_are_fetched_in_their_order() {
     let graph = chain().await;
-    assert_snapshot!(graph.told("{ thing { again } }").await, @"");
-    assert_snapshot!(graph.query("{ thing { all c b a again } }").await, @"");
-    assert_snapshot!(graph.query("{ things { id twice: again c } }").await, @"");
+    assert_snapshot!(graph.told("{ thing { again } }").await, @r#"
+    {"data":{"thing":{"again":1111}}}
+    a: {thing{__typename id a}}
+    b: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{b own}}}
+    c: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{c}}}
+    a: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{again}}}
+    "#);
+    assert_snapshot!(graph.query("{ thing { all c b a again } }").await, @r#"{"data":{"thing":{"all":[10,11,1],"c":111,"b":11,"a":10,"again":1111}}}"#);
+    assert_snapshot!(graph.query("{ things { id twice: again c } }").await, @r#"{"data":{"things":[[{"id":"1","twice":1111,"c":111},null],[],[{"id":"2","twice":1221,"c":221},{"id":"1","twice":1111,"c":111}]]}}"#);
 }
 
 #[tokio::test]
 async fn required_fields_do_not_show_unless_asked_for() {
     let graph = chain().await;
-    assert_snapshot!(graph.query("{ thing { c } }").await, @"");
-    assert_snapshot!(graph.query("{ thing { b: c c: b own: a } }").await, @"");
-    assert_snapshot!(graph.query("{ thing { a: id id: a c } }").await, @"");
-    assert_snapshot!(graph.query("{ thing { __typename own c ...T } } fragment T on Thing { all b }").await, @"");
+    assert_snapshot!(graph.query("{ thing { c } }").await, @r#"{"data":{"thing":{"c":111}}}"#);
+    assert_snapshot!(graph.query("{ thing { b: c c: b own: a } }").await, @r#"{"data":{"thing":{"b":111,"c":11,"own":10}}}"#);
+    assert_snapshot!(graph.query("{ thing { a: id id: a c } }").await, @r#"{"data":{"thing":{"a":"1","id":10,"c":111}}}"#);
+    assert_snapshot!(graph.query("{ thing { __typename own c ...T } } fragment T on Thing { all b }").await, @r#"{"data":{"thing":{"__typename":"Thing","own":1,"c":111,"all":[10,11,1],"b":11}}}"#);
 }
 
 #[tokio::test]
@@ -130,12 +136,12 @@ async fn required_fields_have_arguments_of_their_own() {
         Ok(json!(integer(product, "price")? * integer(arguments, "factor")?))
     });
     let graph = graph(vec![prices, shipping]).await;
-    assert_snapshot!(graph.query("{ products { estimate } }").await, @"");
-    assert_snapshot!(graph.query("{ products { price weight estimate inEuro(factor: 10) } }").await, @"");
+    assert_snapshot!(graph.query("{ products { estimate } }").await, @r#"{"data":{"products":[{"estimate":22},{"estimate":null}]}}"#);
+    assert_snapshot!(graph.query("{ products { price weight estimate inEuro(factor: 10) } }").await, @r#"{"data":{"products":[{"price":11,"weight":900,"estimate":22,"inEuro":220},{"price":22,"weight":null,"estimate":null,"inEuro":440}]}}"#);
     let query = "query($c: String, $f: Int!) {
       products { upc price(currency: $c) weight: price estimate cheap: inEuro(factor: $f) dear: inEuro(factor: 100) }
     }";
-    assert_snapshot!(graph.ask(query, Some(json!({"c": "EUR", "f": 1}))).await, @"");
+    assert_snapshot!(graph.ask(query, Some(json!({"c": "EUR", "f": 1}))).await, @r#"{"data":{"products":[{"upc":"p1","price":22,"weight":11,"estimate":22,"cheap":22,"dear":2200},{"upc":"p2","price":44,"weight":22,"estimate":null,"cheap":44,"dear":4400}]}}"#);
 }
 
 #[tokio::test]
@@ -164,8 +170,12 @@ async fn a_null_requirement_is_passed_on_as_null() {
         Ok(json!(format!("{name} {} {}", home["city"], home["street"])))
     });
     let graph = graph(vec![names, labels]).await;
-    assert_snapshot!(graph.told("{ people { label } }").await, @"");
-    assert_snapshot!(graph.query("{ people { home { town: city } label city: label } }").await, @"");
+    assert_snapshot!(graph.told("{ people { label } }").await, @r#"
+    {"data":{"people":[{"label":"null null null"},{"label":"\"B\" null \"S\""}]}}
+    names: {people{__typename id name home{street city}}}
+    labels: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{label}}}
+    "#);
+    assert_snapshot!(graph.query("{ people { home { town: city } label city: label } }").await, @r#"{"data":{"people":[{"home":null,"label":"null null null","city":"null null null"},{"home":{"town":null},"label":"\"B\" null \"S\"","city":"\"B\" null \"S\""}]}}"#);
 }
 
 /// The required list lies in another entity, which a third subgraph completes.
@@ -207,6 +217,11 @@ async fn requirements_reach_through_lists_and_other_entities() {
         Ok(json!(total))
     });
     let graph = graph(vec![orders, products, totals]).await;
-    assert_snapshot!(graph.told("{ orders { total } }").await, @"");
-    assert_snapshot!(graph.query("{ orders { id total lines { count: product { count: name } n: count } } }").await, @"");
+    assert_snapshot!(graph.told("{ orders { total } }").await, @r#"
+    {"data":{"orders":[{"total":23},{"total":0}]}}
+    orders: {orders{__typename id lines{count product{__typename upc}}}}
+    products: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{price}}}
+    totals: query($representations:[_Any!]!){_entities(representations: $representations){...on Order{total}}}
+    "#);
+    assert_snapshot!(graph.query("{ orders { id total lines { count: product { count: name } n: count } } }").await, @r#"{"data":{"orders":[{"id":"1","total":23,"lines":[{"count":{"count":"A"},"n":2},{"count":{"count":"B"},"n":1}]},{"id":"2","total":0,"lines":[]}]}}"#);
 }

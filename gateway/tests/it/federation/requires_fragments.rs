@@ -62,8 +62,12 @@ async fn users() -> TestGraph {
 #[tokio::test]
 async fn each_type_brings_its_own_requirements() {
     let graph = users().await;
-    assert_snapshot!(graph.told("{ users { reach } }").await, @"");
-    assert_snapshot!(graph.query("{ users { place } }").await, @"");
+    assert_snapshot!(graph.told("{ users { reach } }").await, @r#"
+    {"data":{"users":[{"reach":"{\"__typename\":\"Phone\",\"number\":\"555\"}"},{"reach":"{\"__typename\":\"Mail\",\"at\":\"b@x\"}"},{"reach":"null"}]}}
+    accounts: {users{__typename id contact{__typename ...on Mail{at} ...on Phone{number}}}}
+    labels: query($representations:[_Any!]!){_entities(representations: $representations){...on User{reach}}}
+    "#);
+    assert_snapshot!(graph.query("{ users { place } }").await, @r#"{"data":{"users":[{"place":"{\"__typename\":\"Home\",\"id\":\"h\",\"city\":\"Oslo\",\"country\":\"Norway\"}"},{"place":"{\"__typename\":\"Work\",\"id\":\"w\",\"company\":\"Acme\",\"country\":\"Chile\"}"},{"place":"{\"__typename\":\"Sea\",\"id\":\"s\"}"}]}}"#);
 }
 
 #[tokio::test]
@@ -72,10 +76,10 @@ async fn what_is_required_and_what_is_asked_share_their_fields() {
     let query = "{ users {
       contact { __typename ... on Phone { prefix at: number } ... on Mail { to: at } }
       reach
-      address { ... on Work { city company } ... on Home { city: id country } }
+      address { ... on Work { city company } ... on Home { town: id country } }
       place
     } }";
-    assert_snapshot!(graph.query(query).await, @"");
+    assert_snapshot!(graph.query(query).await, @r#"{"data":{"users":[{"contact":{"__typename":"Phone","prefix":1,"at":"555"},"reach":"{\"__typename\":\"Phone\",\"number\":\"555\"}","address":{"town":"h","country":"Norway"},"place":"{\"__typename\":\"Home\",\"id\":\"h\",\"city\":\"Oslo\",\"country\":\"Norway\"}"},{"contact":{"__typename":"Mail","to":"b@x"},"reach":"{\"__typename\":\"Mail\",\"at\":\"b@x\"}","address":{"city":null,"company":"Acme"},"place":"{\"__typename\":\"Work\",\"id\":\"w\",\"company\":\"Acme\",\"country\":\"Chile\"}"},{"contact":null,"reach":"null","address":{},"place":"{\"__typename\":\"Sea\",\"id\":\"s\"}"}]}}"#);
 }
 
 /// The interface is required without a fragment: each implementation gets its fields elsewhere.
@@ -109,6 +113,10 @@ async fn an_interface_field_is_required_of_every_implementation() {
         Ok(json!(things.iter().map(|thing| if thing["id"] == "c" { 5 } else { 1 }).sum::<i32>()))
     });
     let graph = graph(vec![catalogue, weights]).await;
-    assert_snapshot!(graph.told("{ boxes { weight } }").await, @"");
-    assert_snapshot!(graph.query("{ boxes { things { ... on Cup { weight } ... on Pen { id: weight } } weight } }").await, @"");
+    assert_snapshot!(graph.told("{ boxes { weight } }").await, @r#"
+    {"data":{"boxes":[{"weight":11},{"weight":0}]}}
+    catalogue: {boxes{__typename id things{id}}}
+    weights: query($representations:[_Any!]!){_entities(representations: $representations){...on Box{weight}}}
+    "#);
+    assert_snapshot!(graph.query("{ boxes { things { ... on Cup { weight } ... on Pen { id: weight } } weight } }").await, @r#"{"data":{"boxes":[{"things":[{"weight":5},{"id":1},{"weight":5}],"weight":11},{"things":[],"weight":0}]}}"#);
 }

@@ -78,22 +78,29 @@ impl Data {
     }
 }
 
-/// Compound keys: an object-valued field that is equal in both.
+/// Compound keys: a field that holds objects which agree in both.
 fn has_equal_object(entity: &Value, known: &Value) -> bool {
-    let mut objects = entity
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| value.is_object());
-    objects.any(|(key, value)| {
-        let other = known.get(key).and_then(Value::as_object);
-        other.is_some_and(|other| {
-            !other.is_empty()
-                && other
-                    .iter()
-                    .all(|(key, other)| key == "__typename" || value.get(key) == Some(other))
-        })
+    let mut fields = entity.as_object().into_iter().flatten();
+    fields.any(|(key, value)| {
+        (value.is_object() || value.is_array()) && known.get(key).is_some_and(|it| holds(value, it))
     })
+}
+
+/// Whether `value` has all that is `known`.
+fn holds(value: &Value, known: &Value) -> bool {
+    match (value, known) {
+        (Value::Object(value), Value::Object(known)) => {
+            !known.is_empty()
+                && known.iter().all(|(key, known)| {
+                    key == "__typename" || value.get(key).is_some_and(|value| holds(value, known))
+                })
+        }
+        (Value::Array(values), Value::Array(known)) => {
+            values.len() == known.len()
+                && values.iter().zip(known).all(|(value, known)| holds(value, known))
+        }
+        _ => value == known,
+    }
 }
 
 struct Object<'d> {

@@ -32,15 +32,38 @@ pub async fn graph_with(settings: Settings, subgraphs: Vec<Subgraph>) -> TestGra
     for subgraph in subgraphs {
         running.push(subgraph.start().await);
     }
+    let sdl = composed(&running);
+    loaded(&sdl, settings, running)
+}
+
+/// Starts the subgraphs of a supergraph that was composed before, by a composer that knows more
+/// than ours: it names each one's address `http://NAME.test/graphql`.
+pub async fn graph_of(supergraph: &str, subgraphs: Vec<Subgraph>) -> TestGraph {
+    let mut running = Vec::new();
+    for subgraph in subgraphs {
+        running.push(subgraph.start().await);
+    }
+    let mut sdl = supergraph.to_owned();
+    for subgraph in &running {
+        let address = format!("http://{}.test/graphql", subgraph.name());
+        sdl = sdl.replace(&address, subgraph.url());
+    }
+    loaded(&sdl, Settings::default(), running)
+}
+
+fn composed(running: &[subgraph::Running]) -> String {
     let ingredients: Vec<(&str, &str, &str)> = running
         .iter()
         .map(|it| (it.name(), it.url(), it.sdl()))
         .collect();
-    let sdl = compose::supergraph(&ingredients);
-    let graph = Graph::load(&sdl, settings).expect("the composed supergraph loads");
+    compose::supergraph(&ingredients)
+}
+
+fn loaded(sdl: &str, settings: Settings, subgraphs: Vec<subgraph::Running>) -> TestGraph {
+    let graph = Graph::load(sdl, settings).expect("the supergraph loads");
     TestGraph {
         graph: Arc::new(graph),
-        subgraphs: running,
+        subgraphs,
     }
 }
 

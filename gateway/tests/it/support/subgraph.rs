@@ -230,7 +230,12 @@ pub fn executable_schema(sdl: &str) -> apollo_compiler::validation::Valid<Schema
         text.push_str(&format!("union _Entity = {}\n", entities.join(" | ")));
         text.push_str("extend type Query { _entities(representations: [_Any!]!): [_Entity]! }\n");
     }
-    Schema::parse_and_validate(text, "subgraph")
+    // Federation 1 extends types that other subgraphs define.
+    Schema::builder()
+        .adopt_orphan_extensions()
+        .parse(text, "subgraph")
+        .build()
+        .and_then(Schema::validate)
         .unwrap_or_else(|invalid| panic!("a subgraph's schema is not valid: {}", invalid.errors))
 }
 

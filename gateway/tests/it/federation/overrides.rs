@@ -1,0 +1,94 @@
+//! `@override`: fields that moved to another subgraph.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::{Subgraph, graph};
+
+/// What moved away is still required by the old home, and comes from the new one.
+#[tokio::test]
+async fn what_moved_away_is_required_from_its_new_home() {
+    let old = Subgraph::new(
+        "old",
+        "type Query { user: User! }
+         type User @key(fields: \"id\") { id: ID! name: String! nick: String! greeting: String! @requires(fields: \"title\") title: String @external }",
+    )
+    .query(json!({"user": {"id": "1"}}))
+    .entities(json!([{"__typename": "User", "id": "1", "name": "old name", "nick": "old nick"}]))
+    .field("User", "greeting", |user, _| Ok(json!(format!("Hi {}", user["title"]))));
+    let new = Subgraph::new(
+        "new",
+        "type User @key(fields: \"id\") { id: ID! name: String! @override(from: \"old\") title: String }",
+    )
+    .entities(json!([{"__typename": "User", "id": "1", "name": "new name", "title": "Dr"}]));
+    let third = Subgraph::new(
+        "third",
+        "type User @key(fields: \"id\") { id: ID! name: String! @external nick: String! @external
+           shout: String! @requires(fields: \"name nick\") }",
+    )
+    .entities(json!([{"__typename": "User", "id": "1"}]))
+    .field("User", "shout", |user, _| Ok(json!(format!("{}/{}!", user["name"], user["nick"]))));
+    let graph = graph(vec![old, new, third]).await;
+    assert_snapshot!(graph.told("{ user { shout } }").await, @r#"
+    {"data":{"user":{"shout":"\"new name\"/\"old nick\"!"}}}
+    old: {user{__typename id nick}}
+    new: query($representations:[_Any!]!){_entities(representations: $representations){...on User{name}}}
+    third: query($representations:[_Any!]!){_entities(representations: $representations){...on User{shout}}}
+    "#);
+    assert_snapshot!(graph.query("{ user { name nick greeting shout } }").await, @r#"{"data":{"user":{"name":"new name","nick":"old nick","greeting":"Hi \"Dr\"","shout":"\"new name\"/\"old nick\"!"}}}"#);
+}
+
+#[tokio::test]
+async fn a_root_field_moves_too() {
+    let old = Subgraph::new(
+        "old",
+        "type Query { feed: [Post!]! version: Int }
+         type Post @key(fields: \"id\") { id: ID! createdAt: String! }",
+    )
+    .query(json!({"feed": [{"id": "old"}], "version": 1}))
+    .entities(json!([{"__typename": "Post", "id": "1", "createdAt": "old"}]));
+    let new = Subgraph::new(
+        "new",
+        "type Query { feed: [Post!]! @override(from: \"old\") }
+         type Post @key(fields: \"id\") { id: ID! createdAt: String! @override(from: \"old\") }",
+    )
+    .query(json!({"feed": [{"id": "1"}]}))
+    .entities(json!([{"__typename": "Post", "id": "1", "createdAt": "new"}]));
+    let graph = graph(vec![old, new]).await;
+    assert_snapshot!(graph.query("{ feed { id createdAt } version }").await, @r#"{"data":{"feed":[{"id":"1","createdAt":"new"}],"version":1}}"#);
+}
+
+/// Fields of implementations moved; the interface stays where it was.
+#[tokio::test]
+async fn fields_behind_an_interface_move() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { feed: [Post!]! }
+         interface Post { id: ID! createdAt: String! }
+         type TextPost implements Post @key(fields: \"id\") { id: ID! createdAt: String! body: String! }
+         type ImagePost implements Post @key(fields: \"id\") { id: ID! createdAt: String! }",
+    )
+    .query(json!({"feed": [
+        {"__typename": "TextPost", "id": "t", "createdAt": "a-t", "body": "hi"},
+        {"__typename": "ImagePost", "id": "i", "createdAt": "a-i"},
+    ]}))
+    .entities(json!([
+        {"__typename": "TextPost", "id": "t", "createdAt": "a-t", "body": "hi"},
+        {"__typename": "ImagePost", "id": "i", "createdAt": "a-i"},
+    ]));
+    let b = Subgraph::new(
+        "b",
+        "type Query { other: Post }
+         interface Post { id: ID! createdAt: String! }
+         type TextPost implements Post @key(fields: \"id\") { id: ID! createdAt: String! @override(from: \"a\") }
+         type ImagePost implements Post @key(fields: \"id\") { id: ID! createdAt: String! @override(from: \"a\") url: String }",
+    )
+    .query(json!({"other": {"__typename": "ImagePost", "id": "i", "createdAt": "b-i", "url": null}}))
+    .entities(json!([
+        {"__typename": "TextPost", "id": "t", "createdAt": "b-t"},
+        {"__typename": "ImagePost", "id": "i", "createdAt": "b-i", "url": null},
+    ]));
+    let graph = graph(vec![a, b]).await;
+    assert_snapshot!(graph.query("{ feed { id createdAt } }").await, @r#"{"data":{"feed":[{"id":"t","createdAt":"b-t"},{"id":"i","createdAt":"b-i"}]}}"#);
+    assert_snapshot!(graph.query("{ feed { __typename ... on TextPost { body at: createdAt } ... on ImagePost { createdAt url } } other { createdAt } }").await, @r#"{"data":{"feed":[{"__typename":"TextPost","body":"hi","at":"b-t"},{"__typename":"ImagePost","createdAt":"b-i","url":null}],"other":{"createdAt":"b-i"}}}"#);
+}

@@ -1,0 +1,113 @@
+//! Random operations over random graphs with random data, answered by the gateway over its
+//! subgraphs and by one executor that has everything: the answers must be the same bytes.
+//!
+//! `DIFFERENTIAL_OPERATIONS` tells how many are compared (300 if unset), `DIFFERENTIAL_SEED` where
+//! the random numbers begin. A failure prints its seed, the smallest operation that still fails,
+//! its plan, and the subgraphs' schemas.
+
+mod operation;
+mod shrink;
+mod types;
+mod world;
+
+use fastrand::Rng;
+use serde_json::Value;
+
+use crate::support::{TestGraph, data::Data};
+use world::World;
+
+/// Operations compared in each world.
+const OPERATIONS_PER_WORLD: u64 = 50;
+
+/// Operations without any plan, of a hundred, at which the planner would be at fault.
+const UNPLANNED_PERCENT_MAX: u64 = 1;
+
+#[tokio::test]
+async fn random_graphs_answer_as_one_graph_would() {
+    let wanted = number_from("DIFFERENTIAL_OPERATIONS", 300);
+    let mut seed = number_from("DIFFERENTIAL_SEED", 1);
+    let (mut compared, mut unplanned) = (0, Vec::new());
+    while compared < wanted {
+        let mut rng = Rng::with_seed(seed);
+        let world = World::new(&mut rng);
+        let graph = world.federated().await;
+        let whole = world.whole(&graph);
+        let mut of_this_world = 0;
+        while of_this_world < OPERATIONS_PER_WORLD.min(wanted) {
+            let operation = operation::operation(&whole.schema, &mut rng);
+            match compare(&graph, &whole, &operation).await {
+                Outcome::Invalid => {}
+                Outcome::Same => of_this_world += 1,
+                Outcome::Unplanned(answer) => {
+                    of_this_world += 1;
+                    unplanned.push(format!("seed {seed}: {operation}\n{answer}"));
+                }
+                Outcome::Different => report(seed, &world, &graph, &whole, operation).await,
+            }
+        }
+        compared += of_this_world;
+        seed += 1;
+    }
+    let share = unplanned.len() as u64 * 100 / compared;
+    assert!(
+        share < UNPLANNED_PERCENT_MAX,
+        "{} of {compared} operations have no plan:\n{}",
+        unplanned.len(),
+        unplanned.join("\n")
+    );
+}
+
+fn number_from(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+enum Outcome {
+    /// Not a valid operation: the writer does not know every rule.
+    Invalid,
+    Same,
+    Unplanned(String),
+    Different,
+}
+
+async fn compare(graph: &TestGraph, whole: &Data, operation: &str) -> Outcome {
+    let expected = whole.execute(operation, &operation::variables());
+    if expected.get("data").is_none() {
+        return Outcome::Invalid;
+    }
+    let answer = graph.ask(operation, Some(operation::variables())).await;
+    if answer["errors"][0]["extensions"]["code"] == "QUERY_PLANNING_FAILED" {
+        return Outcome::Unplanned(answer.to_string());
+    }
+    // As text, so that the order of keys counts; but what a condition leaves out in one place and
+    // not in another stands at the first of them in the gateway's answer.
+    let is_same = if operation.contains('@') {
+        answer["data"] == expected["data"]
+    } else {
+        answer["data"].to_string() == expected["data"].to_string()
+    };
+    let has_errors = |response: &Value| response.get("errors").is_some();
+    if is_same && has_errors(&answer) == has_errors(&expected) {
+        Outcome::Same
+    } else {
+        Outcome::Different
+    }
+}
+
+async fn report(seed: u64, world: &World, graph: &TestGraph, whole: &Data, mut operation: String) {
+    'smaller: loop {
+        for candidate in shrink::smaller(&operation) {
+            if matches!(compare(graph, whole, &candidate).await, Outcome::Different) {
+                operation = candidate;
+                continue 'smaller;
+            }
+        }
+        break;
+    }
+    let expected = whole.execute(&operation, &operation::variables());
+    graph.requests();
+    let answer: Value = graph.ask(&operation, Some(operation::variables())).await;
+    let requests = graph.requests().join("\n");
+    let schemas = world.describe();
+    eprintln!("seed {seed}: {operation}\nexpected {expected}\ngot      {answer}\n{requests}\n{schemas}");
+    panic!("two answers to one operation; the gateway's plan:\n{}", graph.plan(&operation));
+}
