@@ -14,7 +14,7 @@ use super::{
     conflicts::Aliases,
     hidden_types,
     introspection::Introspection,
-    limits,
+    limits, never,
     plan::Plan,
     projection::{self, ProjectedValue, Projection},
     root_fields::{RootFields, drop_own_fields},
@@ -136,10 +136,14 @@ fn text_for_planner(
 ) -> String {
     let has_own_fields = root.introspection || root.typename;
     let may_be_hidden = hidden_types::are_possible(document, &graph.types);
-    if !has_own_fields && aliases.is_empty() && !may_be_hidden {
+    let has_never = never::are_written(document);
+    if !has_own_fields && aliases.is_empty() && !may_be_hidden && !has_never {
         return query.to_owned();
     }
     let mut document = aliases.apply(document);
+    if has_never {
+        never::drop_all(&mut document);
+    }
     if may_be_hidden {
         hidden_types::ask_for_types(&mut document, &graph.types);
     }

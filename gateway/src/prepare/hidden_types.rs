@@ -7,6 +7,8 @@ use apollo_compiler::{
     ExecutableDocument, Node,
     executable::{Field, Selection, SelectionSet},
     name,
+    schema::FieldDefinition,
+    ty,
 };
 
 use crate::graph::types::{TypeId, TypeTable};
@@ -52,16 +54,20 @@ fn ask_in(set: &mut SelectionSet, types: &TypeTable) {
         }
     }
     if hides(set, types) {
-        let definition = apollo_compiler::schema::FieldDefinition {
-            description: None,
-            name: name!("__typename"),
-            arguments: Vec::new(),
-            ty: apollo_compiler::ty!(String!),
-            directives: Default::default(),
-        };
-        let field = Field::new(name!("__typename"), Node::new(definition));
-        set.selections.push(Selection::Field(Node::new(field)));
+        set.selections.push(typename());
     }
+}
+
+/// `__typename`, as a selection.
+pub fn typename() -> Selection {
+    let definition = FieldDefinition {
+        description: None,
+        name: name!("__typename"),
+        arguments: Vec::new(),
+        ty: ty!(String!),
+        directives: Default::default(),
+    };
+    Selection::Field(Node::new(Field::new(name!("__typename"), Node::new(definition))))
 }
 
 fn hides(set: &SelectionSet, types: &TypeTable) -> bool {

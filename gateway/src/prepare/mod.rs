@@ -7,6 +7,7 @@ mod conflicts;
 mod hidden_types;
 mod introspection;
 mod limits;
+mod never;
 pub mod plan;
 pub mod planner;
 pub mod projection;
