@@ -6,8 +6,12 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config, graph::Graph, metrics::{GatewayMetrics, PrepareMetrics, SubgraphMetrics}, persisted::PersistedOperations,
-    settings::Settings, subscriptions::Subscriptions,
+    config::Config,
+    graph::Graph,
+    metrics::{GatewayMetrics, PrepareMetrics, SubgraphMetrics},
+    persisted::PersistedOperations,
+    settings::Settings,
+    subscriptions::Subscriptions,
 };
 
 /// One gateway. The graph can be exchanged while requests run: each keeps the one it began with.

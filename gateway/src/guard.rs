@@ -35,7 +35,9 @@ pub async fn answer(
     });
     match &outcome {
         Outcome::Single(response) => {
-            gateway.metrics().answered(transport, response.refused, began.elapsed());
+            gateway
+                .metrics()
+                .answered(transport, response.refused, began.elapsed());
         }
         Outcome::Stream(_) => gateway.metrics().subscribed(transport),
     }
@@ -48,7 +50,10 @@ async fn contained<T>(limit: Duration, work: impl Future<Output = T>) -> Result<
         Ok(Err(_panic)) => {
             // The panic itself, with its place, has been written by the panic hook.
             tracing::error!("a request met a defect: answered as an internal error");
-            Err(RequestError::new(Code::InternalServerError, "internal error"))
+            Err(RequestError::new(
+                Code::InternalServerError,
+                "internal error",
+            ))
         }
         Err(_) => Err(RequestError::new(
             Code::RequestTimeout,
@@ -64,8 +69,13 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_internal_error_that_tells_nothing() {
         let work = async { panic!("secret") };
-        let error = contained::<()>(Duration::from_secs(1), work).await.expect_err("a refusal");
-        assert_eq!(error, RequestError::new(Code::InternalServerError, "internal error"));
+        let error = contained::<()>(Duration::from_secs(1), work)
+            .await
+            .expect_err("a refusal");
+        assert_eq!(
+            error,
+            RequestError::new(Code::InternalServerError, "internal error")
+        );
     }
 
     #[tokio::test]

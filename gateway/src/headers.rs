@@ -48,7 +48,10 @@ impl HeaderRules {
     /// When a rule is not a header name, or names a header of the connection itself.
     pub fn new(config: &HeaderConfig) -> anyhow::Result<Self> {
         let rules = |texts: &[String]| -> anyhow::Result<Vec<Rule>> {
-            let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+            let texts = texts
+                .iter()
+                .map(|text| text.trim())
+                .filter(|text| !text.is_empty());
             texts.map(Rule::read).collect()
         };
         Ok(Self {

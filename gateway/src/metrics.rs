@@ -232,7 +232,10 @@ pub struct SubgraphMetrics {
 impl Default for SubgraphMetrics {
     fn default() -> Self {
         let latency: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
-        Self { failures: Family::default(), latency: Family::new_with_constructor(latency) }
+        Self {
+            failures: Family::default(),
+            latency: Family::new_with_constructor(latency),
+        }
     }
 }
 
@@ -256,7 +259,9 @@ impl SubgraphMetrics {
 
     /// Those of one subgraph.
     pub fn of(&self, subgraph: &str) -> OneSubgraphMetrics {
-        let labels = BySubgraph { subgraph: subgraph.to_owned() };
+        let labels = BySubgraph {
+            subgraph: subgraph.to_owned(),
+        };
         OneSubgraphMetrics {
             failures: self.failures.get_or_create_owned(&labels),
             latency: self.latency.get_or_create_owned(&labels),

@@ -32,6 +32,17 @@ pub struct Resume {
     pub resumed: String,
     /// The response key of the subscription field; below it is [`CURSOR_KEY`].
     pub field_key: String,
+    /// The cursor that the client itself begins after.
+    pub begin: Option<Begin>,
+}
+
+/// Where a client's own cursor stands.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// In the operation's text.
+    Text(String),
+    /// In this variable.
+    Variable(String),
 }
 
 /// The subscription fields of a supergraph that can be resumed.
@@ -68,40 +79,28 @@ impl ResumableFields {
             .iter()
             .position(|definition| matches!(definition, Definition::OperationDefinition(_)))?;
         let mut first = document.clone();
-        let field_key = edit(
-            &mut first,
-            index,
-            |resumables, field, _| {
-                ask_for_cursor(resumables.0.get(&field.name)?, field);
-                Some(field.response_name().to_string())
-            },
-            self,
-        )?;
+        let (field, _) = root_field(&mut first, index)?;
+        let resumable = self.0.get(&field.name)?;
+        ask_for_cursor(resumable, field);
+        let field_key = field.response_name().to_string();
         let mut resumed = first.clone();
-        edit(
-            &mut resumed,
-            index,
-            |resumables, field, definitions| {
-                begin_after_cursor(resumables.0.get(&field.name)?, field, definitions)
-            },
-            self,
-        )?;
+        let (field, variables) = root_field(&mut resumed, index)?;
+        let begin = begin_after_cursor(resumable, field, variables);
         let text = |document: &Document| document.serialize().no_indent().to_string();
         Some(Resume {
             first: text(&first),
             resumed: text(&resumed),
             field_key,
+            begin,
         })
     }
 }
 
-/// Edits the one root field of the operation.
-fn edit<T>(
+/// The one root field of the operation, and the operation's variables.
+fn root_field(
     document: &mut Document,
     index: usize,
-    change: impl FnOnce(&ResumableFields, &mut Field, &mut Vec<Node<VariableDefinition>>) -> Option<T>,
-    resumables: &ResumableFields,
-) -> Option<T> {
+) -> Option<(&mut Field, &mut Vec<Node<VariableDefinition>>)> {
     let Definition::OperationDefinition(operation) = &mut document.definitions[index] else {
         return None;
     };
@@ -110,10 +109,10 @@ fn edit<T>(
         selection_set,
         ..
     } = operation.make_mut();
-    let [Selection::Field(field)] = selection_set.as_mut_slice() else {
-        return None;
-    };
-    change(resumables, field.make_mut(), variables)
+    match selection_set.as_mut_slice() {
+        [Selection::Field(field)] => Some((field.make_mut(), variables)),
+        _ => None,
+    }
 }
 
 fn ask_for_cursor(resumable: &Resumable, field: &mut Field) {
@@ -139,27 +138,32 @@ fn ask_for_cursor(resumable: &Resumable, field: &mut Field) {
     }
 }
 
+/// Puts the variable in the place of the client's own cursor, which it returns.
 fn begin_after_cursor(
     resumable: &Resumable,
     field: &mut Field,
     definitions: &mut Vec<Node<VariableDefinition>>,
-) -> Option<()> {
+) -> Option<Begin> {
     let variable = Name::new_static_unchecked(CURSOR_VARIABLE);
     let clients = field
         .arguments
         .iter()
-        .find(|argument| argument.name == AFTER)
-        .and_then(|argument| argument.value.as_variable().cloned());
+        .find(|argument| argument.name == AFTER);
+    let begin = clients.and_then(|argument| match &*argument.value {
+        Value::Variable(name) => Some(Begin::Variable(name.to_string())),
+        Value::String(text) => Some(Begin::Text(text.clone())),
+        _ => None,
+    });
     field.arguments.retain(|argument| argument.name != AFTER);
     field.arguments.push(Node::new(Argument {
         name: Name::new_static_unchecked(AFTER),
         value: Node::new(Value::Variable(variable.clone())),
     }));
     // A variable that is declared and not used makes an operation invalid.
-    if let Some(clients) = clients
-        && !uses(&field.to_string(), &clients)
+    if let Some(Begin::Variable(clients)) = &begin
+        && !uses(&field.to_string(), clients)
     {
-        definitions.retain(|definition| definition.name != clients);
+        definitions.retain(|definition| definition.name != clients.as_str());
     }
     definitions.push(Node::new(VariableDefinition {
         name: variable,
@@ -167,7 +171,7 @@ fn begin_after_cursor(
         default_value: None,
         directives: Default::default(),
     }));
-    Some(())
+    begin
 }
 
 /// Whether GraphQL text mentions a variable.
@@ -291,6 +295,7 @@ mod tests {
             )
         );
         assert_eq!(resume.field_key, "changes");
+        assert_eq!(resume.begin, Some(Begin::Variable("after".to_owned())));
     }
 
     #[test]
@@ -305,6 +310,7 @@ mod tests {
             "subscription($_resumeAfter: ID) { t: ticks(after: $_resumeAfter) { n _resumeCursor: cursor } }"
         );
         assert_eq!(resume.field_key, "t");
+        assert_eq!(resume.begin, Some(Begin::Text("c".to_owned())));
     }
 
     #[test]

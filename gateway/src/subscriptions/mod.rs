@@ -89,7 +89,7 @@ pub fn subscribe(
     };
     let rules = &gateway.graph_settings().header_rules;
     let headers = rules.relevant(&accepted.client.headers);
-    let cursor = resume::last_event_id(&accepted.client.headers, upstream);
+    let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
     let key = FeedKey::new(
         &upstream.normal_form,
         upstream.all_variables(&accepted.variables),

@@ -10,7 +10,7 @@ use crate::{
     json::write,
     prepare::{
         UpstreamSubscription,
-        resume::{CURSOR_KEY, CURSOR_VARIABLE},
+        resume::{Begin, CURSOR_KEY, CURSOR_VARIABLE},
     },
     variables::Variables,
 };
@@ -73,14 +73,27 @@ pub(super) fn cursor_of(upstream: &UpstreamSubscription, payload: &[u8]) -> Opti
         .map(Into::into)
 }
 
-/// The cursor that a reconnecting `EventSource` brings, where the field can resume.
-pub(super) fn last_event_id(
+/// The cursor to begin after: that of a reconnecting `EventSource`, or else the client's own. Known
+/// from the start, an interruption before the first event leaves no gap.
+pub(super) fn first_cursor(
     headers: &HeaderMap,
     upstream: &UpstreamSubscription,
+    variables: &Variables,
 ) -> Option<Arc<str>> {
-    upstream.resume.as_ref()?;
-    let id = headers.get("last-event-id")?.to_str().ok()?;
-    (!id.is_empty()).then(|| id.into())
+    let resume = upstream.resume.as_ref()?;
+    let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    if let Some(id) = last_event_id.filter(|id| !id.is_empty()) {
+        return Some(id.into());
+    }
+    match resume.begin.as_ref()? {
+        Begin::Text(cursor) => Some(cursor.as_str().into()),
+        Begin::Variable(name) => {
+            let json = upstream.variables(variables);
+            let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&json).ok()?;
+            let cursor: String = serde_json::from_str(members.get(name.as_str())?.get()).ok()?;
+            Some(cursor.into())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ const CLOSE_TIME_LIMIT: Duration = Duration::from_secs(2);
 enum End {
     /// We close it, and say why.
     Close(Close),
+    /// The client closes it.
+    Left,
     /// It is gone, or as good as gone.
     Gone,
 }
@@ -71,8 +73,10 @@ impl Connection {
                 Err(end) => end,
             }
         };
-        if let End::Close(close) = end {
-            self.close(&close).await;
+        match end {
+            End::Close(close) => self.close(&close).await,
+            End::Left => self.until_closed().await,
+            End::Gone => {}
         }
     }
 
@@ -129,7 +133,8 @@ impl Connection {
             }
             // Answered by the WebSocket itself.
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-            Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+            Some(Ok(Message::Close(_))) => Err(End::Left),
+            None => Err(End::Gone),
             Some(Err(error)) => Err(end_of(error)),
         }
     }
@@ -259,9 +264,14 @@ impl Connection {
     /// the socket goes.
     async fn close(&mut self, close: &Close) {
         if self.send(close.frame()).await.is_ok() {
-            let answer = async { while let Some(Ok(_)) = self.socket.recv().await {} };
-            let _ = timeout(CLOSE_TIME_LIMIT, answer).await;
+            self.until_closed().await;
         }
+    }
+
+    /// Reads to the end: the WebSocket's own answer to a close is written on the way.
+    async fn until_closed(&mut self) {
+        let rest = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        let _ = timeout(CLOSE_TIME_LIMIT, rest).await;
     }
 }
 

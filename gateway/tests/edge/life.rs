@@ -15,24 +15,43 @@ async fn without_a_supergraph_it_says_so_until_one_appears() {
     let gateway = TestGateway::without_supergraph(&[]).await;
     let ready = gateway.get("/health/ready").await;
     assert_eq!(ready.status(), 503);
-    assert!(ready.text().await.expect("text").contains("no supergraph has been loaded"));
+    assert!(
+        ready
+            .text()
+            .await
+            .expect("text")
+            .contains("no supergraph has been loaded")
+    );
     assert_eq!(gateway.get("/health/live").await.status(), 200);
-    let response = gateway.post().body(r#"{"query":"{ greeting }"}"#).send().await.expect("an answer");
+    let response = gateway
+        .post()
+        .body(r#"{"query":"{ greeting }"}"#)
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["retry-after"], "1");
     let answer = response.text().await.expect("text");
     assert!(answer.contains("SUPERGRAPH_UNAVAILABLE"), "{answer}");
 
     gateway.write_supergraph(SUPERGRAPH);
-    eventually("ready", || async { gateway.get("/health/ready").await.status() == 200 }).await;
-    assert_eq!(gateway.query("{ greeting }").await, json!({"data": {"greeting": "hello you"}}));
+    eventually("ready", || async {
+        gateway.get("/health/ready").await.status() == 200
+    })
+    .await;
+    assert_eq!(
+        gateway.query("{ greeting }").await,
+        json!({"data": {"greeting": "hello you"}})
+    );
 }
 
 #[tokio::test]
 async fn a_new_supergraph_is_served_and_a_broken_one_is_not() {
     let gateway = TestGateway::start().await;
-    let renamed = SUPERGRAPH
-        .replace("  greeting(", "  later: Int @join__field(graph: NEWS)\n  greeting(");
+    let renamed = SUPERGRAPH.replace(
+        "  greeting(",
+        "  later: Int @join__field(graph: NEWS)\n  greeting(",
+    );
     assert!(gateway.query("{ later }").await["errors"].is_array());
     gateway.write_supergraph(&renamed);
     eventually("the new one is served", || async {
@@ -47,7 +66,10 @@ async fn a_new_supergraph_is_served_and_a_broken_one_is_not() {
         })
         .await;
         assert_eq!(gateway.get("/health/ready").await.status(), 200);
-        assert_eq!(gateway.query("{ greeting }").await, json!({"data": {"greeting": "hello you"}}));
+        assert_eq!(
+            gateway.query("{ greeting }").await,
+            json!({"data": {"greeting": "hello you"}})
+        );
     }
 }
 
@@ -57,7 +79,10 @@ async fn no_request_is_dropped_while_supergraphs_change() {
     for round in 0..20 {
         gateway.write_supergraph(&format!("# {round}\n{SUPERGRAPH}"));
         for _ in 0..10 {
-            assert_eq!(gateway.query("{ greeting }").await, json!({"data": {"greeting": "hello you"}}));
+            assert_eq!(
+                gateway.query("{ greeting }").await,
+                json!({"data": {"greeting": "hello you"}})
+            );
         }
     }
 }
@@ -66,43 +91,80 @@ async fn no_request_is_dropped_while_supergraphs_change() {
 async fn running_subscriptions_move_over_to_a_new_supergraph() {
     let gateway = TestGateway::start().await;
     let mut socket = gateway.socket().await;
-    socket.subscribe("1", "subscription { messages { text length } }").await;
-    eventually("the subgraph is asked", || async { gateway.news.log.open() == 1 }).await;
+    socket
+        .subscribe("1", "subscription { messages { text length } }")
+        .await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
     gateway.write_supergraph(&format!("# Another comment\n{SUPERGRAPH}"));
-    eventually("served", || async { gateway.metric("gateway_supergraph_loads_total").await == 2.0 }).await;
+    eventually("served", || async {
+        gateway.metric("gateway_supergraph_loads_total").await == 2.0
+    })
+    .await;
     gateway.news.log.publish("after");
     assert_eq!(
         socket.next_payload("1").await,
         json!({"data": {"messages": {"text": "after", "length": 100}}})
     );
-    assert_eq!(gateway.news.log.started(), 1, "nothing upstream has changed");
+    assert_eq!(
+        gateway.news.log.started(),
+        1,
+        "nothing upstream has changed"
+    );
 }
 
 #[tokio::test]
 async fn a_subscription_that_does_not_fit_any_more_ends_with_an_error() {
     let gateway = TestGateway::start().await;
     let mut socket = gateway.socket().await;
-    socket.subscribe("1", "subscription { messages { text } }").await;
-    socket.subscribe("2", "subscription { changes { message { text } } }").await;
-    eventually("the subgraph is asked", || async { gateway.news.log.open() == 2 }).await;
-    gateway.write_supergraph(&SUPERGRAPH.replace("messages(topic: String)", "renamed(topic: String)"));
+    socket
+        .subscribe("1", "subscription { messages { text } }")
+        .await;
+    socket
+        .subscribe("2", "subscription { changes { message { text } } }")
+        .await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 2
+    })
+    .await;
+    gateway
+        .write_supergraph(&SUPERGRAPH.replace("messages(topic: String)", "renamed(topic: String)"));
     let error = socket.next().await;
-    assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("1")), "{error}");
-    assert_eq!(error["payload"][0]["extensions"]["code"], "SUBSCRIPTION_SCHEMA_CHANGED");
+    assert_eq!(
+        (&error["type"], &error["id"]),
+        (&json!("error"), &json!("1")),
+        "{error}"
+    );
+    assert_eq!(
+        error["payload"][0]["extensions"]["code"],
+        "SUBSCRIPTION_SCHEMA_CHANGED"
+    );
     gateway.news.log.publish("still here");
     let event = socket.next_payload("2").await;
-    assert_eq!(event, json!({"data": {"changes": {"message": {"text": "still here"}}}}));
+    assert_eq!(
+        event,
+        json!({"data": {"changes": {"message": {"text": "still here"}}}})
+    );
 }
 
 #[tokio::test]
 async fn at_the_end_running_requests_are_answered_and_sockets_told_to_come_back() {
     let mut gateway = TestGateway::start().await;
     let mut socket = gateway.socket().await;
-    socket.subscribe("live", "subscription { messages { text } }").await;
-    socket.subscribe("slow", "{ slow(milliseconds: 300) }").await;
+    socket
+        .subscribe("live", "subscription { messages { text } }")
+        .await;
+    socket
+        .subscribe("slow", "{ slow(milliseconds: 300) }")
+        .await;
     let mut quiet = Socket::open(gateway.address, &[]).await;
     quiet.init(json!({})).await;
-    let request = gateway.post().body(r#"{"query":"{ slow(milliseconds: 300) }"}"#).send();
+    let request = gateway
+        .post()
+        .body(r#"{"query":"{ slow(milliseconds: 300) }"}"#)
+        .send();
     let running = tokio::spawn(request);
     eventually("all of them run", || async {
         let slow = gateway.news.log.slow_started.load(Ordering::SeqCst);
@@ -111,9 +173,21 @@ async fn at_the_end_running_requests_are_answered_and_sockets_told_to_come_back(
     .await;
     gateway.end().await.expect("a clean end");
     let answer = running.await.expect("no panic").expect("an answer");
-    assert_eq!(answer.text().await.expect("text"), r#"{"data":{"slow":"at last"}}"#);
-    assert_eq!(socket.next_payload("slow").await, json!({"data": {"slow": "at last"}}));
-    assert_eq!(socket.next().await, json!({"id": "slow", "type": "complete"}));
-    assert_eq!(socket.closed().await, (1012, "Restarting: connect again".to_owned()));
+    assert_eq!(
+        answer.text().await.expect("text"),
+        r#"{"data":{"slow":"at last"}}"#
+    );
+    assert_eq!(
+        socket.next_payload("slow").await,
+        json!({"data": {"slow": "at last"}})
+    );
+    assert_eq!(
+        socket.next().await,
+        json!({"id": "slow", "type": "complete"})
+    );
+    assert_eq!(
+        socket.closed().await,
+        (1012, "Restarting: connect again".to_owned())
+    );
     assert_eq!(quiet.closed().await.0, 1012);
 }

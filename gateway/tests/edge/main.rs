@@ -1,10 +1,10 @@
 //! The gateway as its clients meet it: whole, over real sockets, in front of real subgraphs.
 
-mod support;
 mod http_protocol;
 mod life;
 mod pages;
 mod persisted;
 mod streaming;
 mod subscriptions;
+mod support;
 mod websocket_protocol;

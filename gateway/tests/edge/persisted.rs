@@ -7,7 +7,10 @@ use tempfile::TempDir;
 use crate::support::gateway::TestGateway;
 
 fn hash(document: &str) -> String {
-    Sha256::digest(document.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(document.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 async fn ask(gateway: &TestGateway, query: Option<&str>, hash: Option<&str>) -> Value {
@@ -18,12 +21,19 @@ async fn ask(gateway: &TestGateway, query: Option<&str>, hash: Option<&str>) -> 
     if let Some(hash) = hash {
         body["extensions"] = json!({"persistedQuery": {"version": 1, "sha256Hash": hash}});
     }
-    let response = gateway.post().body(body.to_string()).send().await.expect("an answer");
+    let response = gateway
+        .post()
+        .body(body.to_string())
+        .send()
+        .await
+        .expect("an answer");
     response.json().await.expect("JSON")
 }
 
 fn code(answer: &Value) -> &str {
-    answer["errors"][0]["extensions"]["code"].as_str().unwrap_or("none")
+    answer["errors"][0]["extensions"]["code"]
+        .as_str()
+        .unwrap_or("none")
 }
 
 const DOCUMENT: &str = "{ greeting }";
@@ -35,13 +45,21 @@ async fn a_document_is_known_by_its_hash_once_it_was_sent() {
     let unknown = ask(&gateway, None, Some(&hash(DOCUMENT))).await;
     assert_eq!(code(&unknown), "PERSISTED_QUERY_NOT_FOUND");
     assert_eq!(unknown["errors"][0]["message"], "PersistedQueryNotFound");
-    assert_eq!(ask(&gateway, Some(DOCUMENT), Some(&hash(DOCUMENT))).await, greeting);
+    assert_eq!(
+        ask(&gateway, Some(DOCUMENT), Some(&hash(DOCUMENT))).await,
+        greeting
+    );
     assert_eq!(ask(&gateway, None, Some(&hash(DOCUMENT))).await, greeting);
     let wrong = ask(&gateway, Some(DOCUMENT), Some(&hash("{ other }"))).await;
     assert_eq!(code(&wrong), "PERSISTED_QUERY_HASH_MISMATCH");
 
-    let extensions = format!("%7B%22persistedQuery%22:%7B%22version%22:1,%22sha256Hash%22:%22{}%22%7D%7D", hash(DOCUMENT));
-    let response = gateway.get(&format!("/graphql?extensions={extensions}")).await;
+    let extensions = format!(
+        "%7B%22persistedQuery%22:%7B%22version%22:1,%22sha256Hash%22:%22{}%22%7D%7D",
+        hash(DOCUMENT)
+    );
+    let response = gateway
+        .get(&format!("/graphql?extensions={extensions}"))
+        .await;
     assert_eq!(response.json::<Value>().await.expect("JSON"), greeting);
 }
 
@@ -62,12 +80,22 @@ async fn with_a_list_nothing_else_is_answered() {
     assert_eq!(ask(&gateway, Some(DOCUMENT), None).await, greeting);
     assert_eq!(ask(&gateway, None, Some("greet")).await, greeting);
     assert_eq!(ask(&gateway, None, Some(&hash(DOCUMENT))).await, greeting);
-    for (query, id) in [(Some("{ greeting }  "), None), (Some("{ __typename }"), None), (None, Some("other"))] {
-        assert_eq!(code(&ask(&gateway, query, id).await), "PERSISTED_QUERY_NOT_IN_LIST");
+    for (query, id) in [
+        (Some("{ greeting }  "), None),
+        (Some("{ __typename }"), None),
+        (None, Some("other")),
+    ] {
+        assert_eq!(
+            code(&ask(&gateway, query, id).await),
+            "PERSISTED_QUERY_NOT_IN_LIST"
+        );
     }
     // The same over a socket.
     let mut socket = gateway.socket().await;
     socket.subscribe("1", "{ __typename }").await;
     let error = socket.next().await;
-    assert_eq!(error["payload"][0]["extensions"]["code"], "PERSISTED_QUERY_NOT_IN_LIST");
+    assert_eq!(
+        error["payload"][0]["extensions"]["code"],
+        "PERSISTED_QUERY_NOT_IN_LIST"
+    );
 }

@@ -14,14 +14,18 @@ struct Stream {
 
 impl Stream {
     fn new(response: reqwest::Response) -> Self {
-        Self { body: response.bytes_stream().boxed(), text: String::new() }
+        Self {
+            body: response.bytes_stream().boxed(),
+            text: String::new(),
+        }
     }
 
     async fn until(&mut self, end: &str) -> String {
         while !self.text.contains(end) {
             let chunk = timeout(PATIENCE, self.body.next()).await.expect("in time");
             let chunk = chunk.unwrap_or_else(|| panic!("{end:?} never came, only {:?}", self.text));
-            self.text.push_str(std::str::from_utf8(&chunk.expect("a chunk")).expect("UTF-8"));
+            self.text
+                .push_str(std::str::from_utf8(&chunk.expect("a chunk")).expect("UTF-8"));
         }
         let at = self.text.find(end).expect("just seen") + end.len();
         self.text.drain(..at).collect()
@@ -29,7 +33,8 @@ impl Stream {
 
     async fn rest(mut self) -> String {
         while let Some(Ok(chunk)) = timeout(PATIENCE, self.body.next()).await.expect("in time") {
-            self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+            self.text
+                .push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
         }
         self.text
     }
@@ -37,11 +42,18 @@ impl Stream {
 
 async fn post(gateway: &TestGateway, accept: &str, query: &str) -> reqwest::Response {
     let body = json!({ "query": query }).to_string();
-    gateway.post().header("accept", accept).body(body).send().await.expect("an answer")
+    gateway
+        .post()
+        .header("accept", accept)
+        .body(body)
+        .send()
+        .await
+        .expect("an answer")
 }
 
 const SSE: &str = "text/event-stream";
-const MULTIPART: &str = "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0,application/json";
+const MULTIPART: &str =
+    "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0,application/json";
 const CHANGES: &str = "subscription { changes { message { text } } }";
 
 #[tokio::test]
@@ -49,17 +61,26 @@ async fn events_are_sent_with_their_cursor_as_id() {
     let gateway = TestGateway::start().await;
     let response = post(&gateway, SSE, CHANGES).await;
     assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/event-stream; charset=utf-8"
+    );
     let mut stream = Stream::new(response);
     assert_eq!(stream.until("\n\n").await, ":\n\n");
-    eventually("the subgraph is asked", || async { gateway.news.log.open() == 1 }).await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
     gateway.news.log.publish("one");
     assert_eq!(
         stream.until("\n\n").await,
         "event: next\nid: c0\ndata: {\"data\":{\"changes\":{\"message\":{\"text\":\"one\"}}}}\n\n"
     );
     drop(stream);
-    eventually("the subgraph is told", || async { gateway.news.log.open() == 0 }).await;
+    eventually("the subgraph is told", || async {
+        gateway.news.log.open() == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -69,23 +90,44 @@ async fn last_event_id_resumes() {
         gateway.news.log.publish(text);
     }
     let url = gateway.url(&format!("/graphql?query={}", CHANGES.replace(' ', "%20")));
-    let request = gateway.http.get(url).header("accept", SSE).header("last-event-id", "c0");
+    let request = gateway
+        .http
+        .get(url)
+        .header("accept", SSE)
+        .header("last-event-id", "c0");
     let mut stream = Stream::new(request.send().await.expect("an answer"));
     assert_eq!(stream.until("\n\n").await, ":\n\n");
-    assert!(stream.until("\n\n").await.starts_with("event: next\nid: c1\n"));
-    assert!(stream.until("\n\n").await.starts_with("event: next\nid: c2\n"));
+    assert!(
+        stream
+            .until("\n\n")
+            .await
+            .starts_with("event: next\nid: c1\n")
+    );
+    assert!(
+        stream
+            .until("\n\n")
+            .await
+            .starts_with("event: next\nid: c2\n")
+    );
 }
 
 #[tokio::test]
 async fn queries_and_refusals_are_one_event_and_the_end() {
     let gateway = TestGateway::start().await;
-    let greeting = Stream::new(post(&gateway, SSE, "{ greeting }").await).rest().await;
+    let greeting = Stream::new(post(&gateway, SSE, "{ greeting }").await)
+        .rest()
+        .await;
     assert_eq!(
         greeting,
         ":\n\nevent: next\ndata: {\"data\":{\"greeting\":\"hello you\"}}\n\nevent: complete\ndata:\n\n"
     );
-    let refused = Stream::new(post(&gateway, SSE, "{ nothing }").await).rest().await;
-    assert!(refused.contains("GRAPHQL_VALIDATION_FAILED") && refused.ends_with("event: complete\ndata:\n\n"));
+    let refused = Stream::new(post(&gateway, SSE, "{ nothing }").await)
+        .rest()
+        .await;
+    assert!(
+        refused.contains("GRAPHQL_VALIDATION_FAILED")
+            && refused.ends_with("event: complete\ndata:\n\n")
+    );
     // What is malformed is refused before any stream.
     let request = gateway.post().header("accept", SSE).body("{");
     assert_eq!(request.send().await.expect("an answer").status(), 400);
@@ -97,7 +139,9 @@ async fn a_quiet_stream_shows_signs_of_life() {
     let mut sse = Stream::new(post(&gateway, SSE, CHANGES).await);
     sse.until(":\n\n:\n\n").await;
     let mut multipart = Stream::new(post(&gateway, MULTIPART, CHANGES).await);
-    multipart.until("application/json\r\n\r\n{}\r\n--graphql").await;
+    multipart
+        .until("application/json\r\n\r\n{}\r\n--graphql")
+        .await;
 }
 
 #[tokio::test]
@@ -105,10 +149,16 @@ async fn apollos_multipart_protocol_is_spoken() {
     let gateway = TestGateway::start().await;
     let response = post(&gateway, MULTIPART, CHANGES).await;
     let content_type = response.headers()["content-type"].to_str().expect("text");
-    assert_eq!(content_type, "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0");
+    assert_eq!(
+        content_type,
+        "multipart/mixed;boundary=\"graphql\";subscriptionSpec=1.0"
+    );
     let mut stream = Stream::new(response);
     assert_eq!(stream.until("--graphql").await, "\r\n--graphql");
-    eventually("the subgraph is asked", || async { gateway.news.log.open() == 1 }).await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
     gateway.news.log.publish("one");
     assert_eq!(
         stream.until("--graphql").await,
@@ -117,7 +167,10 @@ async fn apollos_multipart_protocol_is_spoken() {
     );
     // A query with the same header is one plain answer.
     let answer = post(&gateway, MULTIPART, "{ greeting }").await;
-    assert_eq!(answer.headers()["content-type"], "application/json; charset=utf-8");
+    assert_eq!(
+        answer.headers()["content-type"],
+        "application/json; charset=utf-8"
+    );
 }
 
 #[tokio::test]

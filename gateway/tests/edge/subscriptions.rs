@@ -23,24 +23,47 @@ async fn clients_with_the_same_subscription_share_one_and_its_work() {
     for number in 0..10 {
         let mut socket = gateway.socket().await;
         // The same in other words.
-        let query = if number % 2 == 0 { MESSAGES } else { "subscription S { messages { ...F } } fragment F on Message { text length }" };
+        let query = if number % 2 == 0 {
+            MESSAGES
+        } else {
+            "subscription S { messages { ...F } } fragment F on Message { text length }"
+        };
         socket.subscribe(&number.to_string(), query).await;
         sockets.push(socket);
     }
-    eventually("all have joined", || async { gateway.metric("gateway_subscriptions").await == 10.0 }).await;
-    eventually("the subgraph is asked", || async { gateway.news.log.open() > 0 }).await;
+    eventually("all have joined", || async {
+        gateway.metric("gateway_subscriptions").await == 10.0
+    })
+    .await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() > 0
+    })
+    .await;
     gateway.news.log.publish("one");
     for (number, socket) in sockets.iter_mut().enumerate() {
-        assert_eq!(socket.next_payload(&number.to_string()).await, event("one", 0));
+        assert_eq!(
+            socket.next_payload(&number.to_string()).await,
+            event("one", 0)
+        );
     }
-    assert_eq!(gateway.news.log.started(), 1, "one upstream subscription for all");
+    assert_eq!(
+        gateway.news.log.started(),
+        1,
+        "one upstream subscription for all"
+    );
     assert_eq!(gateway.counts.asked(), 1, "each event completed once");
     // They leave one by one; the last one ends it.
     sockets.truncate(1);
-    eventually("nine have left", || async { gateway.metric("gateway_subscriptions").await == 1.0 }).await;
+    eventually("nine have left", || async {
+        gateway.metric("gateway_subscriptions").await == 1.0
+    })
+    .await;
     assert_eq!(gateway.news.log.open(), 1);
     drop(sockets);
-    eventually("the last has left", || async { gateway.news.log.open() == 0 }).await;
+    eventually("the last has left", || async {
+        gateway.news.log.open() == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -52,15 +75,31 @@ async fn other_variables_or_headers_are_another_subscription() {
         let mut socket = Socket::open(gateway.address, &[("authorization", user)]).await;
         socket.init(json!({})).await;
         let payload = json!({"query": query, "variables": {"t": topic}});
-        socket.send(json!({"id": "1", "type": "subscribe", "payload": payload})).await;
+        socket
+            .send(json!({"id": "1", "type": "subscribe", "payload": payload}))
+            .await;
         sockets.push(socket);
     }
-    eventually("all have joined", || async { gateway.metric("gateway_subscriptions").await == 4.0 }).await;
-    eventually("three are upstream", || async { gateway.news.log.open() == 3 }).await;
+    eventually("all have joined", || async {
+        gateway.metric("gateway_subscriptions").await == 4.0
+    })
+    .await;
+    eventually("three are upstream", || async {
+        gateway.news.log.open() == 3
+    })
+    .await;
     assert_eq!(gateway.news.log.started(), 3);
-    let headers = gateway.news.log.socket_headers.lock().expect("not poisoned").clone();
-    let mut users: Vec<&str> =
-        headers.iter().map(|headers| headers["authorization"].to_str().expect("text")).collect();
+    let headers = gateway
+        .news
+        .log
+        .socket_headers
+        .lock()
+        .expect("not poisoned")
+        .clone();
+    let mut users: Vec<&str> = headers
+        .iter()
+        .map(|headers| headers["authorization"].to_str().expect("text"))
+        .collect();
     users.sort_unstable();
     assert_eq!(users, ["a", "b"], "one connection for each set of headers");
 }
@@ -70,7 +109,10 @@ async fn an_interruption_upstream_is_bridged_from_the_last_cursor() {
     let mut gateway = TestGateway::start().await;
     let mut socket = gateway.socket().await;
     socket.subscribe("1", CHANGES).await;
-    eventually("the subgraph is asked", || async { gateway.news.log.open() == 1 }).await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
     gateway.news.log.publish("before");
     assert_eq!(socket.next_payload("1").await, change("before"));
     gateway.news.server.kill();
@@ -87,16 +129,46 @@ async fn an_interruption_upstream_is_bridged_from_the_last_cursor() {
 }
 
 #[tokio::test]
+async fn a_clients_own_cursor_bridges_an_interruption_before_the_first_event() {
+    let mut gateway = TestGateway::start().await;
+    gateway.news.log.publish("known");
+    let mut socket = gateway.socket().await;
+    socket
+        .subscribe(
+            "1",
+            "subscription { changes(after: \"c0\") { message { text } } }",
+        )
+        .await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
+    gateway.news.server.kill();
+    gateway.news.log.publish("meanwhile");
+    gateway.news.server.restart().await;
+    assert_eq!(socket.next_payload("1").await, change("meanwhile"));
+}
+
+#[tokio::test]
 async fn without_a_cursor_the_gap_is_told_and_the_stream_goes_on() {
     let mut gateway = TestGateway::start().await;
     let mut socket = gateway.socket().await;
     socket.subscribe("1", MESSAGES).await;
-    eventually("the subgraph is asked", || async { gateway.news.log.open() == 1 }).await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
     gateway.news.server.restart().await;
     let told = socket.next_payload("1").await;
     assert_eq!(told["data"], Value::Null);
-    assert_eq!(told["errors"][0]["extensions"]["code"], "SUBSCRIPTION_INTERRUPTED");
-    eventually("the subgraph is asked again", || async { gateway.news.log.started() == 2 }).await;
+    assert_eq!(
+        told["errors"][0]["extensions"]["code"],
+        "SUBSCRIPTION_INTERRUPTED"
+    );
+    eventually("the subgraph is asked again", || async {
+        gateway.news.log.started() == 2
+    })
+    .await;
     gateway.news.log.publish("after");
     assert_eq!(socket.next_payload("1").await, event("after", 0));
 }
@@ -106,11 +178,21 @@ async fn a_subgraph_that_does_not_come_back_ends_its_own_subscriptions_only() {
     let mut gateway = TestGateway::with(&["--subscription-retry-time=100ms"]).await;
     let mut socket = gateway.socket().await;
     socket.subscribe("1", MESSAGES).await;
-    eventually("the subgraph is asked", || async { gateway.news.log.open() == 1 }).await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
     gateway.news.server.kill();
     let error = socket.next().await;
-    assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("1")), "{error}");
-    assert_eq!(error["payload"][0]["extensions"]["code"], "SUBSCRIPTION_UPSTREAM_LOST");
+    assert_eq!(
+        (&error["type"], &error["id"]),
+        (&json!("error"), &json!("1")),
+        "{error}"
+    );
+    assert_eq!(
+        error["payload"][0]["extensions"]["code"],
+        "SUBSCRIPTION_UPSTREAM_LOST"
+    );
     socket.send(json!({"type": "ping"})).await;
     assert_eq!(socket.next().await, json!({"type": "pong"}));
 }
@@ -121,8 +203,14 @@ async fn a_slow_client_is_told_and_delays_nobody() {
     let (mut slow, mut quick) = (gateway.socket().await, gateway.socket().await);
     slow.subscribe("1", CHANGES).await;
     quick.subscribe("1", CHANGES).await;
-    eventually("both have joined", || async { gateway.metric("gateway_subscriptions").await == 2.0 }).await;
-    eventually("the subgraph is asked", || async { gateway.news.log.open() == 1 }).await;
+    eventually("both have joined", || async {
+        gateway.metric("gateway_subscriptions").await == 2.0
+    })
+    .await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
     // The slow one reads nothing: its socket's buffers fill up, then its place in the ring is lost.
     let text = "x".repeat(200_000);
     for number in 0..200 {
@@ -133,12 +221,18 @@ async fn a_slow_client_is_told_and_delays_nobody() {
     loop {
         let message = slow.next().await;
         if message["type"] == "error" {
-            assert_eq!(message["payload"][0]["extensions"]["code"], "SUBSCRIPTION_LAGGED");
+            assert_eq!(
+                message["payload"][0]["extensions"]["code"],
+                "SUBSCRIPTION_LAGGED"
+            );
             break;
         }
         assert_eq!(message["type"], "next");
     }
-    assert_eq!(gateway.metric("gateway_lagged_subscriptions_total").await, 1.0);
+    assert_eq!(
+        gateway.metric("gateway_lagged_subscriptions_total").await,
+        1.0
+    );
     assert_eq!(gateway.metric("gateway_subscriptions").await, 1.0);
 }
 
@@ -146,12 +240,19 @@ async fn a_slow_client_is_told_and_delays_nobody() {
 async fn a_subscription_that_the_subgraph_refuses_ends_with_its_error() {
     let gateway = TestGateway::start().await;
     // The gateway's graph has a field that the subgraph does not know.
-    let sdl = crate::support::gateway::SUPERGRAPH
-        .replace("messages(topic: String): Message!", "unknown: Message! @join__field(graph: NEWS) messages(topic: String): Message!");
+    let sdl = crate::support::gateway::SUPERGRAPH.replace(
+        "messages(topic: String): Message!",
+        "unknown: Message! @join__field(graph: NEWS) messages(topic: String): Message!",
+    );
     gateway.write_supergraph(&sdl);
-    eventually("served", || async { gateway.metric("gateway_supergraph_loads_total").await == 2.0 }).await;
+    eventually("served", || async {
+        gateway.metric("gateway_supergraph_loads_total").await == 2.0
+    })
+    .await;
     let mut socket = gateway.socket().await;
-    socket.subscribe("1", "subscription { unknown { text } }").await;
+    socket
+        .subscribe("1", "subscription { unknown { text } }")
+        .await;
     let told = socket.next_payload("1").await;
     assert_eq!(told["data"], Value::Null, "{told}");
     assert!(told["errors"][0]["message"].is_string());
@@ -166,13 +267,24 @@ async fn a_subgraph_may_speak_server_sent_events() {
     let gateway = TestGateway::with(&[&news, "--subscription-sse-subgraphs=news"]).await;
     let mut socket = gateway.socket().await;
     socket.subscribe("1", CHANGES).await;
-    eventually("the subgraph is asked", || async { behind.news.log.open() == 1 }).await;
+    eventually("the subgraph is asked", || async {
+        behind.news.log.open() == 1
+    })
+    .await;
     behind.news.log.publish("through both");
     assert_eq!(socket.next_payload("1").await, change("through both"));
     assert_eq!(gateway.news.log.started(), 0);
-    assert_eq!(behind.metric("gateway_live_clients{transport=\"Sse\"}").await, 1.0);
+    assert_eq!(
+        behind
+            .metric("gateway_live_clients{transport=\"Sse\"}")
+            .await,
+        1.0
+    );
     socket.send(json!({"id": "1", "type": "complete"})).await;
-    eventually("the subgraph is told", || async { behind.news.log.open() == 0 }).await;
+    eventually("the subgraph is told", || async {
+        behind.news.log.open() == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -186,8 +298,24 @@ async fn a_feed_asks_for_the_cursor_that_its_clients_did_not_want() {
         "query": "subscription($c: String) { changes(after: $c) { message { text } } }",
         "variables": {"c": "c0"},
     });
-    socket.send(json!({"id": "1", "type": "subscribe", "payload": payload})).await;
-    assert_eq!(socket.next_payload("1").await, change("one"), "and no cursor beside it");
-    let after = gateway.news.log.last_after.lock().expect("not poisoned").clone();
-    assert_eq!(after.as_deref(), Some("c0"), "the client's own cursor has gone through");
+    socket
+        .send(json!({"id": "1", "type": "subscribe", "payload": payload}))
+        .await;
+    assert_eq!(
+        socket.next_payload("1").await,
+        change("one"),
+        "and no cursor beside it"
+    );
+    let after = gateway
+        .news
+        .log
+        .last_after
+        .lock()
+        .expect("not poisoned")
+        .clone();
+    assert_eq!(
+        after.as_deref(),
+        Some("c0"),
+        "the client's own cursor has gone through"
+    );
 }

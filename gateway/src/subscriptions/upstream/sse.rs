@@ -52,13 +52,17 @@ pub(super) async fn open(
         .map_err(|error| failed(&error))?;
     let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
     let is = |media_type: &[u8]| {
-        content_type.as_ref().is_some_and(|value| value.as_bytes().starts_with(media_type))
+        content_type
+            .as_ref()
+            .is_some_and(|value| value.as_bytes().starts_with(media_type))
     };
     // A refusal may come as one plain answer.
     let is_refusal = is(b"application/json") || is(b"application/graphql-response+json");
     let is_stream = response.status().is_success() && is(b"text/event-stream");
     if !is_refusal && !is_stream {
-        return Err(UpstreamError::Protocol("the answer is no stream of server-sent events"));
+        return Err(UpstreamError::Protocol(
+            "the answer is no stream of server-sent events",
+        ));
     }
     let (messages, receiver) = mpsc::channel(WAITING_EVENTS_MAX);
     let stop = CancellationToken::new();
@@ -79,10 +83,13 @@ pub(super) async fn open(
 
 /// Hands on the one answer that there is.
 async fn refuse(body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
-    let body = tokio::time::timeout(SILENCE_MAX, Limited::new(body, EVENT_BYTES_MAX).collect()).await;
+    let body =
+        tokio::time::timeout(SILENCE_MAX, Limited::new(body, EVENT_BYTES_MAX).collect()).await;
     if let Ok(Ok(collected)) = body {
         // Its feed is gone if nobody takes it.
-        let _ = messages.send(UpstreamMessage::Errors(collected.to_bytes())).await;
+        let _ = messages
+            .send(UpstreamMessage::Errors(collected.to_bytes()))
+            .await;
     }
 }
 

@@ -23,7 +23,9 @@ struct Query;
 impl Query {
     #[graphql(entity)]
     async fn message(&self, context: &Context<'_>, id: ID) -> Message {
-        context.data_unchecked::<Arc<AtomicUsize>>().fetch_add(1, Ordering::SeqCst);
+        context
+            .data_unchecked::<Arc<AtomicUsize>>()
+            .fetch_add(1, Ordering::SeqCst);
         let length = 100 + id.parse::<i32>().unwrap_or(0);
         Message { id, length }
     }
@@ -42,7 +44,10 @@ impl Counts {
             .enable_federation()
             .finish();
         let app = Router::new().route("/graphql", post_service(GraphQL::new(schema)));
-        Self { asked, server: Server::start(app) }
+        Self {
+            asked,
+            server: Server::start(app),
+        }
     }
 
     pub fn asked(&self) -> usize {

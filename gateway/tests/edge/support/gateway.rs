@@ -33,8 +33,10 @@ impl TestGateway {
     pub async fn with(arguments: &[&str]) -> Self {
         let gateway = Self::without_supergraph(arguments).await;
         gateway.write_supergraph(SUPERGRAPH);
-        eventually("the gateway is ready", || async { gateway.get("/health/ready").await.status() == 200 })
-            .await;
+        eventually("the gateway is ready", || async {
+            gateway.get("/health/ready").await.status() == 200
+        })
+        .await;
         gateway
     }
 
@@ -60,8 +62,19 @@ impl TestGateway {
         let address = listener.local_addr().expect("an address");
         let lifecycle = Lifecycle::new();
         let served = tokio::spawn(gateway::run(config, listener, lifecycle.clone()));
-        let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
-        Self { news, counts, address, http, lifecycle, folder, served: Some(served) }
+        let http = reqwest::Client::builder()
+            .timeout(PATIENCE)
+            .build()
+            .expect("a client");
+        Self {
+            news,
+            counts,
+            address,
+            http,
+            lifecycle,
+            folder,
+            served: Some(served),
+        }
     }
 
     pub fn supergraph_path(&self) -> PathBuf {
@@ -80,11 +93,17 @@ impl TestGateway {
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {
-        self.http.get(self.url(path)).send().await.expect("an answer")
+        self.http
+            .get(self.url(path))
+            .send()
+            .await
+            .expect("an answer")
     }
 
     pub fn post(&self) -> reqwest::RequestBuilder {
-        self.http.post(self.url("/graphql")).header("content-type", "application/json")
+        self.http
+            .post(self.url("/graphql"))
+            .header("content-type", "application/json")
     }
 
     /// The answer to an operation.
@@ -104,7 +123,9 @@ impl TestGateway {
     /// One line of the metrics, by its name and labels.
     pub async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text().await.expect("text");
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or("0").parse().expect("a number")
     }
 
@@ -112,7 +133,10 @@ impl TestGateway {
     pub async fn end(&mut self) -> anyhow::Result<()> {
         self.lifecycle.end();
         let served = self.served.take().expect("it was not ended before");
-        tokio::time::timeout(PATIENCE, served).await.expect("it ends in time").expect("no panic")
+        tokio::time::timeout(PATIENCE, served)
+            .await
+            .expect("it ends in time")
+            .expect("no panic")
     }
 }
 

@@ -88,7 +88,10 @@ impl Query {
     /// A header of the request that the subgraph got.
     async fn header(&self, context: &Context<'_>, name: String) -> Option<String> {
         let headers = context.data_unchecked::<HeaderMap>();
-        headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(ToOwned::to_owned)
     }
 
     async fn slow(&self, context: &Context<'_>, milliseconds: u64) -> &str {
@@ -123,7 +126,11 @@ struct Subscriptions;
 #[Subscription]
 impl Subscriptions {
     /// From now on.
-    async fn messages(&self, context: &Context<'_>, topic: Option<String>) -> impl Stream<Item = Message> {
+    async fn messages(
+        &self,
+        context: &Context<'_>,
+        topic: Option<String>,
+    ) -> impl Stream<Item = Message> {
         let _ = topic;
         let log = context.data_unchecked::<Arc<Log>>();
         let from = log.texts.borrow().len();
@@ -139,15 +146,23 @@ impl Subscriptions {
     ) -> impl Stream<Item = Change> {
         let _ = topic;
         let log = context.data_unchecked::<Arc<Log>>();
-        let position = after.as_deref().and_then(|after| after.strip_prefix('c')?.parse::<usize>().ok());
+        let position = after
+            .as_deref()
+            .and_then(|after| after.strip_prefix('c')?.parse::<usize>().ok());
         let from = position.map_or_else(|| log.texts.borrow().len(), |position| position + 1);
         *log.last_after.lock().expect("not poisoned") = after;
-        log.follow(from).map(|(at, text)| Change { cursor: format!("c{at}"), message: message(at, text) })
+        log.follow(from).map(|(at, text)| Change {
+            cursor: format!("c{at}"),
+            message: message(at, text),
+        })
     }
 }
 
 fn message(at: usize, text: String) -> Message {
-    Message { id: ID(at.to_string()), text }
+    Message {
+        id: ID(at.to_string()),
+        text,
+    }
 }
 
 type NewsSchema = Schema<Query, Mutation, Subscriptions>;
@@ -168,15 +183,27 @@ impl News {
             .finish();
         let sockets = Arc::clone(&log);
         let app = Router::new()
-            .route("/graphql", post(answer).get_service(GraphQLSubscription::new(schema.clone())))
+            .route(
+                "/graphql",
+                post(answer).get_service(GraphQLSubscription::new(schema.clone())),
+            )
             .layer(Extension(schema))
-            .layer(axum::middleware::from_fn(move |request: axum::extract::Request, next: axum::middleware::Next| {
-                if request.headers().contains_key("upgrade") {
-                    sockets.socket_headers.lock().expect("not poisoned").push(request.headers().clone());
-                }
-                next.run(request)
-            }));
-        Self { log, server: Server::start(app) }
+            .layer(axum::middleware::from_fn(
+                move |request: axum::extract::Request, next: axum::middleware::Next| {
+                    if request.headers().contains_key("upgrade") {
+                        sockets
+                            .socket_headers
+                            .lock()
+                            .expect("not poisoned")
+                            .push(request.headers().clone());
+                    }
+                    next.run(request)
+                },
+            ));
+        Self {
+            log,
+            server: Server::start(app),
+        }
     }
 }
 
@@ -184,7 +211,10 @@ async fn answer(
     headers: HeaderMap,
     Extension(schema): Extension<NewsSchema>,
     request: GraphQLRequest,
-) -> (AppendHeaders<[(&'static str, &'static str); 1]>, GraphQLResponse) {
+) -> (
+    AppendHeaders<[(&'static str, &'static str); 1]>,
+    GraphQLResponse,
+) {
     let response = schema.execute(request.into_inner().data(headers)).await;
     (AppendHeaders([("x-served-by", "news")]), response.into())
 }

@@ -16,7 +16,11 @@ impl Server {
     pub fn start(app: Router) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let mut server = Self { address, app, runtime: None };
+        let mut server = Self {
+            address,
+            app,
+            runtime: None,
+        };
         server.serve(listener);
         server
     }
@@ -54,7 +58,9 @@ impl Server {
         let app = self.app.clone();
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a listener");
-            axum::serve(listener, app).await.expect("serving does not fail");
+            axum::serve(listener, app)
+                .await
+                .expect("serving does not fail");
         });
         self.runtime = Some(runtime);
     }

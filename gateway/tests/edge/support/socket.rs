@@ -18,31 +18,41 @@ pub struct Socket(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 impl Socket {
     /// Offers the subprotocol, unless `headers` say otherwise.
     pub async fn open(address: SocketAddr, headers: &[(&'static str, &str)]) -> Self {
-        Self::try_open(address, headers).await.expect("the handshake succeeds")
+        Self::try_open(address, headers)
+            .await
+            .expect("the handshake succeeds")
     }
 
-    pub async fn try_open(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
+    pub async fn try_open(
+        address: SocketAddr,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Error> {
         let mut request = format!("ws://{address}/graphql").into_client_request()?;
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", HeaderValue::from_static("graphql-transport-ws"));
+        request.headers_mut().insert(
+            "sec-websocket-protocol",
+            HeaderValue::from_static("graphql-transport-ws"),
+        );
         for (name, value) in headers {
             let name = HeaderName::from_static(name);
             match *value {
                 "" => request.headers_mut().remove(name),
-                value => request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a value")),
+                value => request
+                    .headers_mut()
+                    .insert(name, HeaderValue::from_str(value).expect("a value")),
             };
         }
         Ok(Self(connect_async(request).await?.0))
     }
 
     pub async fn init(&mut self, payload: Value) {
-        self.send(json!({"type": "connection_init", "payload": payload})).await;
+        self.send(json!({"type": "connection_init", "payload": payload}))
+            .await;
         assert_eq!(self.next().await, json!({"type": "connection_ack"}));
     }
 
     pub async fn subscribe(&mut self, id: &str, query: &str) {
-        self.send(json!({"id": id, "type": "subscribe", "payload": {"query": query}})).await;
+        self.send(json!({"id": id, "type": "subscribe", "payload": {"query": query}}))
+            .await;
     }
 
     pub async fn send(&mut self, message: Value) {
@@ -64,7 +74,11 @@ impl Socket {
     /// The payload of the next event.
     pub async fn next_payload(&mut self, id: &str) -> Value {
         let mut message = self.next().await;
-        assert_eq!((&message["type"], &message["id"]), (&json!("next"), &json!(id)), "{message}");
+        assert_eq!(
+            (&message["type"], &message["id"]),
+            (&json!("next"), &json!(id)),
+            "{message}"
+        );
         message["payload"].take()
     }
 
@@ -72,7 +86,9 @@ impl Socket {
     pub async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.message().await {
-                Message::Close(Some(frame)) => return (frame.code.into(), frame.reason.to_string()),
+                Message::Close(Some(frame)) => {
+                    return (frame.code.into(), frame.reason.to_string());
+                }
                 Message::Close(None) => panic!("a close without a code"),
                 _ => {}
             }
@@ -81,8 +97,13 @@ impl Socket {
 
     async fn message(&mut self) -> Message {
         loop {
-            let message = timeout(PATIENCE, self.0.next()).await.expect("a message in time");
-            match message.expect("the connection is open").expect("a whole message") {
+            let message = timeout(PATIENCE, self.0.next())
+                .await
+                .expect("a message in time");
+            match message
+                .expect("the connection is open")
+                .expect("a whole message")
+            {
                 Message::Ping(_) | Message::Pong(_) => {}
                 message => return message,
             }
