@@ -10,6 +10,7 @@ mod keys;
 mod mismatches;
 mod nodes;
 mod overrides;
+mod plans;
 mod provides;
 mod requires;
 mod requires_fragments;
