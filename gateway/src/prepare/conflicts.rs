@@ -35,7 +35,11 @@ impl Aliases {
         operation: &Operation,
         planned: &PlannedFields,
     ) -> Self {
-        let mut finder = Finder { document, planned, aliases: Self::default() };
+        let mut finder = Finder {
+            document,
+            planned,
+            aliases: Self::default(),
+        };
         finder.place(&[&operation.selection_set]);
         finder.aliases
     }
@@ -50,19 +54,27 @@ impl Aliases {
         if self.is_empty() {
             return field.response_key();
         }
-        self.by_meaning.get(&meaning(field)).unwrap_or(field.response_key())
+        self.by_meaning
+            .get(&meaning(field))
+            .unwrap_or(field.response_key())
     }
 
     /// Each alias with the client's key.
     pub fn pairs(&self) -> impl Iterator<Item = (&Name, &Name)> {
-        self.by_meaning.iter().map(|((key, _, _), alias)| (alias, key))
+        self.by_meaning
+            .iter()
+            .map(|((key, _, _), alias)| (alias, key))
     }
 
     /// Writes the aliases into the document.
     pub fn apply(&self, document: &ExecutableDocument) -> ExecutableDocument {
         let mut document = document.clone();
         let operations = &mut document.operations;
-        for operation in operations.anonymous.iter_mut().chain(operations.named.values_mut()) {
+        for operation in operations
+            .anonymous
+            .iter_mut()
+            .chain(operations.named.values_mut())
+        {
             self.apply_to(&mut operation.make_mut().selection_set);
         }
         for fragment in document.fragments.values_mut() {
@@ -92,7 +104,11 @@ impl Aliases {
 }
 
 fn meaning(field: &Field) -> Meaning {
-    (field.response_key().clone(), field.name.clone(), field.arguments.clone())
+    (
+        field.response_key().clone(),
+        field.name.clone(),
+        field.arguments.clone(),
+    )
 }
 
 struct Finder<'d> {
@@ -145,7 +161,9 @@ impl<'d> Finder<'d> {
                         None => fields.push((key, vec![field])),
                     }
                 }
-                Selection::InlineFragment(fragment) => self.flatten(&fragment.selection_set, fields),
+                Selection::InlineFragment(fragment) => {
+                    self.flatten(&fragment.selection_set, fields)
+                }
                 Selection::FragmentSpread(spread) => {
                     if let Some(fragment) = spread.fragment_def(self.document) {
                         self.flatten(&fragment.selection_set, fields);

@@ -35,7 +35,11 @@ fn is_possible_in(set: &SelectionSet, types: &TypeTable) -> bool {
 /// Adds `__typename` to every selection of such an interface or union.
 pub fn ask_for_types(document: &mut ExecutableDocument, types: &TypeTable) {
     let operations = &mut document.operations;
-    for operation in operations.anonymous.iter_mut().chain(operations.named.values_mut()) {
+    for operation in operations
+        .anonymous
+        .iter_mut()
+        .chain(operations.named.values_mut())
+    {
         ask_in(&mut operation.make_mut().selection_set, types);
     }
     for fragment in document.fragments.values_mut() {
@@ -67,7 +71,10 @@ pub fn typename() -> Selection {
         ty: ty!(String!),
         directives: Default::default(),
     };
-    Selection::Field(Node::new(Field::new(name!("__typename"), Node::new(definition))))
+    Selection::Field(Node::new(Field::new(
+        name!("__typename"),
+        Node::new(definition),
+    )))
 }
 
 fn hides(set: &SelectionSet, types: &TypeTable) -> bool {

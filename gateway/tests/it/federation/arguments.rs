@@ -44,7 +44,12 @@ async fn each_subgraph_gets_its_own_variables_only() {
     let graph = echo().await;
     let query = "query($text: String!, $by: Int!, $in: In!) {
       a(text: $text) { given b(by: $by) other(in: $in) } b(of: $by) }";
-    let mut told = graph.told_with(query, json!({"text": "t", "by": 2, "in": {"required": "r"}})).await;
+    let mut told = graph
+        .told_with(
+            query,
+            json!({"text": "t", "by": 2, "in": {"required": "r"}}),
+        )
+        .await;
     // The two root requests go out together.
     let mut lines: Vec<&str> = told.lines().collect();
     lines.sort_unstable();
@@ -65,7 +70,8 @@ async fn inline_values_of_all_kinds_pass() {
         in: {required: $r, list: [{required: \"\", kind: BAD, flag: false}, {required: $r, optional: null, kind: $k}]}
       ) { given other(in: {required: $r, list: {required: \"one\"}}) } }";
     assert_snapshot!(graph.ask(query, Some(json!({"r": "x"}))).await, @r#"{"data":{"a":{"given":"{\"text\":\"line\\n é \\\"q\\\" \\\\\",\"number\":-2147483648,\"list\":[[1,2],null,[]],\"in\":{\"required\":\"x\",\"optional\":7,\"list\":[{\"required\":\"\",\"optional\":7,\"flag\":false,\"kind\":\"BAD\"},{\"required\":\"x\",\"optional\":null,\"kind\":null}],\"kind\":\"GOOD\"},\"id\":12,\"float\":15000000000}","other":"{\"required\":\"x\",\"optional\":7,\"list\":[{\"required\":\"one\",\"optional\":7,\"kind\":\"GOOD\"}],\"kind\":\"GOOD\"}"}}}"#);
-    let block = "{ a(text: \"\"\"\n    block \"with\" quotes\n      and \\ indent\n    \"\"\") { given } }";
+    let block =
+        "{ a(text: \"\"\"\n    block \"with\" quotes\n      and \\ indent\n    \"\"\") { given } }";
     assert_snapshot!(graph.query(block).await, @r#"{"data":{"a":{"given":"{\"text\":\"block \\\"with\\\" quotes\\n  and \\\\ indent\"}"}}}"#);
 }
 

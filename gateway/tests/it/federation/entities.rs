@@ -65,7 +65,12 @@ async fn aliases_below_one_entity_do_not_mix() {
 #[tokio::test]
 async fn nothing_is_asked_for_where_nothing_was_found() {
     let graph = blog().await;
-    graph.subgraph("posts").fail(crate::support::subgraph::Fault::Answer(200, json!({"data": {"posts": []}}).to_string()));
+    graph
+        .subgraph("posts")
+        .fail(crate::support::subgraph::Fault::Answer(
+            200,
+            json!({"data": {"posts": []}}).to_string(),
+        ));
     assert_snapshot!(graph.told("{ posts { text author { name } } }").await, @r#"
     {"data":{"posts":[]}}
     posts: {posts{__typename id author{__typename id}}}
@@ -75,7 +80,12 @@ async fn nothing_is_asked_for_where_nothing_was_found() {
 #[tokio::test]
 async fn equal_entities_are_asked_for_once() {
     let graph = blog().await;
-    let bodies = graph.told("{ groups { text } posts { text author { name } } }").await;
-    let texts = bodies.lines().filter(|line| line.starts_with("texts:")).count();
+    let bodies = graph
+        .told("{ groups { text } posts { text author { name } } }")
+        .await;
+    let texts = bodies
+        .lines()
+        .filter(|line| line.starts_with("texts:"))
+        .count();
     assert_eq!(texts, 1, "{bodies}");
 }

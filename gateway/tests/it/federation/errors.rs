@@ -99,7 +99,9 @@ async fn errors_of_entities_are_taken_as_they_come() {
             {"message": "foreign path", "path": ["products", 0]},
             {"message": "no list", "path": "x", "extensions": 5}]}),
     ] {
-        graph.subgraph("b").fail(Fault::Answer(200, body.to_string()));
+        graph
+            .subgraph("b")
+            .fail(Fault::Answer(200, body.to_string()));
         told.push(graph.query("{ p: products { stock } }").await.to_string());
     }
     assert_snapshot!(told.join("\n"), @r#"
@@ -130,9 +132,14 @@ async fn no_null_stands_where_the_schema_forbids_it() {
         json!([]),
         json!("text"),
     ] {
-        graph.subgraph("b").fail(Fault::Answer(200, body.to_string()));
+        graph
+            .subgraph("b")
+            .fail(Fault::Answer(200, body.to_string()));
         let answer = graph.query("{ products { id price } }").await;
-        let products = answer["data"]["products"].as_array().expect("a list").clone();
+        let products = answer["data"]["products"]
+            .as_array()
+            .expect("a list")
+            .clone();
         for (index, product) in products.iter().enumerate() {
             if index == 1 {
                 assert_eq!(*product, Value::Null);

@@ -20,7 +20,11 @@ async fn accounts() -> TestGraph {
         {"__typename": "User", "id": "u1"}, null, {"__typename": "Bot", "id": "b1"},
     ]}))
     .field("Query", "account", |_, arguments| {
-        let name = if arguments["id"] == "b1" { "Bot" } else { "User" };
+        let name = if arguments["id"] == "b1" {
+            "Bot"
+        } else {
+            "User"
+        };
         Ok(json!({"__typename": name, "id": arguments["id"]}))
     })
     .entities(json!([
@@ -50,7 +54,10 @@ async fn accounts() -> TestGraph {
     .field("Account", "banner", |account, arguments| {
         let name = account.get("name").ok_or("the name was not asked for")?;
         let mark = arguments["mark"].as_str().unwrap_or_default();
-        Ok(json!(format!("{mark}{}{mark}", name.as_str().unwrap_or("nobody"))))
+        Ok(json!(format!(
+            "{mark}{}{mark}",
+            name.as_str().unwrap_or("nobody")
+        )))
     });
     let scores = Subgraph::new(
         "scores",
@@ -69,9 +76,18 @@ async fn accounts() -> TestGraph {
         {"__typename": "Account", "id": "b1", "score": 9},
     ]))
     .field("Account", "rank", |account, _| {
-        let badges = account["badges"].as_array().ok_or("the badges were not asked for")?;
-        let texts: Vec<&str> = badges.iter().filter_map(|badge| badge["text"].as_str()).collect();
-        if texts.len() == badges.len() { Ok(json!(texts.len())) } else { Err("no texts".into()) }
+        let badges = account["badges"]
+            .as_array()
+            .ok_or("the badges were not asked for")?;
+        let texts: Vec<&str> = badges
+            .iter()
+            .filter_map(|badge| badge["text"].as_str())
+            .collect();
+        if texts.len() == badges.len() {
+            Ok(json!(texts.len()))
+        } else {
+            Err("no texts".into())
+        }
     });
     graph(vec![accounts, badges, scores]).await
 }
@@ -134,7 +150,9 @@ async fn conditions_decide_whether_the_type_is_asked_for() {
       best { __typename @include(if: $type) score @include(if: $score) ... on Bot @skip(if: $type) { model } }
     }";
     for (ty, score) in [(true, true), (true, false), (false, true), (false, false)] {
-        let answer = graph.ask(query, Some(json!({"type": ty, "score": score}))).await;
+        let answer = graph
+            .ask(query, Some(json!({"type": ty, "score": score})))
+            .await;
         let mut best = json!({});
         if ty {
             best["__typename"] = json!("Bot");
@@ -213,7 +231,9 @@ async fn an_implementation_is_extended_beside_its_interface() {
            praise: String @requires(fields: \"stars\") }",
     )
     .entities(json!([{"__typename": "Book", "id": "1", "author": "Ada"}]))
-    .field("Book", "praise", |book, _| Ok(json!(format!("{}", book["stars"]))));
+    .field("Book", "praise", |book, _| {
+        Ok(json!(format!("{}", book["stars"])))
+    });
     let supergraph = include_str!("supergraphs/extended_implementation.graphql");
     let graph = graph_of(supergraph, vec![shop, reviews, authors]).await;
     assert_snapshot!(graph.query("{ items { id stars ... on Book { author } } newest { __typename ... on Book { stars } } }").await, @r#"{"data":{"items":[{"id":"1","stars":[5,null],"author":"Ada"},{"id":"2","stars":null}],"newest":{"__typename":"Book","stars":[5,null]}}}"#);

@@ -48,14 +48,18 @@ async fn an_input_object_keeps_the_fields_that_all_subgraphs_take() {
          input Filter { first: Int! tag: [String!] = [\"x\"] onlyA: Int nested: Nested }
          input Nested { deep: Boolean = true a: Int }",
     )
-    .field("Query", "inA", |_, arguments| Ok(json!(arguments["filter"].to_string())));
+    .field("Query", "inA", |_, arguments| {
+        Ok(json!(arguments["filter"].to_string()))
+    });
     let b = Subgraph::new(
         "b",
         "type Query { inB(filter: Filter): String }
          input Filter { first: Int tag: [String!] = [\"x\"] nested: Nested }
          input Nested { deep: Boolean = true b: Int }",
     )
-    .field("Query", "inB", |_, arguments| Ok(json!(arguments["filter"].to_string())));
+    .field("Query", "inB", |_, arguments| {
+        Ok(json!(arguments["filter"].to_string()))
+    });
     let graph = graph(vec![a, b]).await;
     assert_snapshot!(graph.query("{ inA(filter: {first: 3}) inB(filter: {first: 4, tag: \"one\", nested: {deep: null}}) }").await, @r#"{"data":{"inA":"{\"first\":3,\"tag\":[\"x\"]}","inB":"{\"first\":4,\"tag\":[\"one\"],\"nested\":{\"deep\":null}}"}}"#);
     assert_snapshot!(graph.query("{ inB(filter: {tag: []}) }").await, @r#"{"errors":[{"message":"Field \"Filter.first\" of required type \"Int!\" was not provided.","locations":[{"line":1,"column":15}],"extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}"#);
@@ -69,10 +73,16 @@ async fn an_input_object_keeps_the_fields_that_all_subgraphs_take() {
 /// Arguments that not all subgraphs take are no arguments for clients.
 #[tokio::test]
 async fn an_argument_must_be_taken_by_all_subgraphs() {
-    let a = Subgraph::new("a", "type Query { it(x: Int, y: Int): Int @shareable a: Int }")
-        .field("Query", "it", |_, arguments| Ok(arguments["x"].clone()));
-    let b = Subgraph::new("b", "type Query { it(x: Int): Int @shareable b: Int }")
-        .field("Query", "it", |_, arguments| Ok(arguments["x"].clone()));
+    let a = Subgraph::new(
+        "a",
+        "type Query { it(x: Int, y: Int): Int @shareable a: Int }",
+    )
+    .field("Query", "it", |_, arguments| Ok(arguments["x"].clone()));
+    let b = Subgraph::new("b", "type Query { it(x: Int): Int @shareable b: Int }").field(
+        "Query",
+        "it",
+        |_, arguments| Ok(arguments["x"].clone()),
+    );
     let graph = graph(vec![a, b]).await;
     assert_snapshot!(graph.query("{ it(x: 1) }").await, @r#"{"data":{"it":1}}"#);
     assert_snapshot!(graph.query("{ it(x: 1, y: 2) }").await, @r#"{"errors":[{"message":"Unknown argument \"y\" on field \"Query.it\".","locations":[{"line":1,"column":12}],"extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}"#);

@@ -195,12 +195,14 @@ async fn aliases_do_not_hide_a_key() {
         "type Query { user: User! users: [User!]! } type User @key(fields: \"id\") { id: ID! name: String! }",
     )
     .query(json!({"user": {"id": "1", "name": "Ada"}, "users": [{"id": "1", "name": "Ada"}, {"id": "2", "name": "Bob"}]}));
-    let b = Subgraph::new("b", "type User @key(fields: \"id\") { id: ID! age: Int friend: User }")
-        .entities(json!([
-            {"__typename": "User", "id": "1", "age": 36, "friend": {"id": "2"}},
-            {"__typename": "User", "id": "2", "age": 40, "friend": null},
-        ]))
-        ;
+    let b = Subgraph::new(
+        "b",
+        "type User @key(fields: \"id\") { id: ID! age: Int friend: User }",
+    )
+    .entities(json!([
+        {"__typename": "User", "id": "1", "age": 36, "friend": {"id": "2"}},
+        {"__typename": "User", "id": "2", "age": 40, "friend": null},
+    ]));
     let names = Subgraph::new("c", "type User @key(fields: \"id\") { id: ID! nick: String }")
         .entities(json!([{"__typename": "User", "id": "1", "nick": "a"}, {"__typename": "User", "id": "2", "nick": "b"}]));
     let graph = graph(vec![a, b, names]).await;

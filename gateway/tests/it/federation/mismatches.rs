@@ -63,9 +63,15 @@ async fn an_implementation_may_promise_more_than_its_interface() {
     let graph = owners().await;
     assert_snapshot!(graph.query("{ accounts { name } }").await, @r#"{"data":{"accounts":[{"name":null},{"name":"U"}]}}"#);
     assert_snapshot!(graph.query("{ accounts { name ... on User { x: name at } } }").await, @r#"{"data":{"accounts":[{"name":null},{"name":"U","x":"U","at":"Oslo"}]}}"#);
-    graph.subgraph("a").fail(crate::support::subgraph::Fault::Answer(200, json!({"data": {"accounts": [
-        {"__typename": "Group", "name": null}, {"__typename": "User", "name": null},
-    ]}}).to_string()));
+    graph
+        .subgraph("a")
+        .fail(crate::support::subgraph::Fault::Answer(
+            200,
+            json!({"data": {"accounts": [
+                {"__typename": "Group", "name": null}, {"__typename": "User", "name": null},
+            ]}})
+            .to_string(),
+        ));
     assert_snapshot!(graph.query("{ accounts { __typename name } }").await, @r#"{"data":null,"errors":[{"message":"no value for the non-null field \"name\"","path":["accounts",1,"name"],"extensions":{"code":"INVALID_VALUE"}}]}"#);
 }
 
@@ -85,9 +91,14 @@ async fn members_may_use_one_key_with_other_arguments() {
     ]}))
     .field("Cat", "says", |_, arguments| Ok(json!("miau ".repeat(arguments["times"].as_u64().unwrap_or(0) as usize))))
     .field("Dog", "says", |_, arguments| Ok(json!("wuff ".repeat(arguments["times"].as_u64().unwrap_or(0) as usize))));
-    let b = Subgraph::new("b", "type Owner @key(fields: \"id\") { id: ID! pets(kind: String): Int name: String }")
-        .entities(json!([{"__typename": "Owner", "id": "o", "name": "Ada"}]))
-        .field("Owner", "pets", |_, arguments| Ok(json!(arguments["kind"].as_str().unwrap_or("").len())));
+    let b = Subgraph::new(
+        "b",
+        "type Owner @key(fields: \"id\") { id: ID! pets(kind: String): Int name: String }",
+    )
+    .entities(json!([{"__typename": "Owner", "id": "o", "name": "Ada"}]))
+    .field("Owner", "pets", |_, arguments| {
+        Ok(json!(arguments["kind"].as_str().unwrap_or("").len()))
+    });
     let graph = graph(vec![a, b]).await;
     let query = "query($n: Int!, $k: String) { animals {
       ... on Cat { s: says(times: 1) owner { p: pets(kind: $k) } }

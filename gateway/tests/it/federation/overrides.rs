@@ -27,7 +27,9 @@ async fn what_moved_away_is_required_from_its_new_home() {
            shout: String! @requires(fields: \"name nick\") }",
     )
     .entities(json!([{"__typename": "User", "id": "1"}]))
-    .field("User", "shout", |user, _| Ok(json!(format!("{}/{}!", user["name"], user["nick"]))));
+    .field("User", "shout", |user, _| {
+        Ok(json!(format!("{}/{}!", user["name"], user["nick"])))
+    });
     let graph = graph(vec![old, new, third]).await;
     assert_snapshot!(graph.told("{ user { shout } }").await, @r#"
     {"data":{"user":{"shout":"\"new name\"/\"old nick\"!"}}}

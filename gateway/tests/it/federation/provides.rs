@@ -59,7 +59,8 @@ async fn what_is_provided_deep_inside_saves_requests() {
 #[tokio::test]
 async fn what_goes_beyond_the_provided_is_fetched() {
     let graph = catalogue().await;
-    let query = "{ products { price categories { title: name long parent { id long parent { name } } } } }";
+    let query =
+        "{ products { price categories { title: name long parent { id long parent { name } } } } }";
     assert_snapshot!(graph.query(query).await, @r#"{"data":{"products":[{"price":5,"categories":[{"title":"Books","long":"All the books","parent":{"id":"c0","long":"Everything","parent":null}}]},{"price":null,"categories":[]}]}}"#);
     assert_snapshot!(graph.query("{ a: products { categories { id } } b: all { price categories { parent { name } } } }").await, @r#"{"data":{"a":[{"categories":[{"id":"c1"}]},{"categories":[]}],"b":[{"price":5,"categories":[{"parent":{"name":"All"}}]},{"price":null,"categories":[]}]}}"#);
 }

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use crate::support::{Subgraph, TestGraph, graph};
 
 fn integer(object: &Value, field: &str) -> Result<i64, String> {
-    object[field].as_i64().ok_or_else(|| format!("{field} was not asked for"))
+    object[field]
+        .as_i64()
+        .ok_or_else(|| format!("{field} was not asked for"))
 }
 
 /// Each subgraph's field needs the one of the subgraph before, and `a` needs `c`'s again.
@@ -26,7 +28,9 @@ async fn chain() -> TestGraph {
     .entities(json!([
         {"__typename": "Thing", "id": "1", "a": 10}, {"__typename": "Thing", "id": "2", "a": 20},
     ]))
-    .field("Thing", "again", |thing, _| Ok(json!(integer(thing, "c")? + 1000)));
+    .field("Thing", "again", |thing, _| {
+        Ok(json!(integer(thing, "c")? + 1000))
+    });
     let b = Subgraph::new(
         "b",
         "type Thing @key(fields: \"id\") {
@@ -44,9 +48,15 @@ async fn chain() -> TestGraph {
            all: [Int!]! @requires(fields: \"a b own\") }",
     )
     .entities(json!([{"__typename": "Thing", "id": "1"}, {"__typename": "Thing", "id": "2"}]))
-    .field("Thing", "c", |thing, _| Ok(json!(integer(thing, "b")? + 100 * integer(thing, "own")?)))
+    .field("Thing", "c", |thing, _| {
+        Ok(json!(integer(thing, "b")? + 100 * integer(thing, "own")?))
+    })
     .field("Thing", "all", |thing, _| {
-        Ok(json!([integer(thing, "a")?, integer(thing, "b")?, integer(thing, "own")?]))
+        Ok(json!([
+            integer(thing, "a")?,
+            integer(thing, "b")?,
+            integer(thing, "own")?
+        ]))
     });
     graph(vec![a, b, c]).await
 }
@@ -77,7 +87,8 @@ async fn required_fields_do_not_show_unless_asked_for() {
 #[tokio::test]
 async fn a_condition_on_the_field_holds_for_what_it_requires() {
     let graph = chain().await;
-    let query = "query($c: Boolean!, $b: Boolean!) { thing { id c @include(if: $c) b @skip(if: $b) } }";
+    let query =
+        "query($c: Boolean!, $b: Boolean!) { thing { id c @include(if: $c) b @skip(if: $b) } }";
     for (c, b) in [(true, true), (true, false), (false, true), (false, false)] {
         let answer = graph.ask(query, Some(json!({"c": c, "b": b}))).await;
         let mut thing = json!({"id": "1"});
@@ -129,11 +140,19 @@ async fn required_fields_have_arguments_of_their_own() {
         {"__typename": "Product", "upc": "p1"}, {"__typename": "Product", "upc": "p2"},
     ]))
     .field("Product", "estimate", |product, _| {
-        let weight = product.get("weight").ok_or("the weight was not asked for")?;
-        Ok(json!(weight.as_i64().map(|it| it * integer(product, "price").unwrap_or(-1))))
+        let weight = product
+            .get("weight")
+            .ok_or("the weight was not asked for")?;
+        Ok(json!(
+            weight
+                .as_i64()
+                .map(|it| it * integer(product, "price").unwrap_or(-1))
+        ))
     })
     .field("Product", "inEuro", |product, arguments| {
-        Ok(json!(integer(product, "price")? * integer(arguments, "factor")?))
+        Ok(json!(
+            integer(product, "price")? * integer(arguments, "factor")?
+        ))
     });
     let graph = graph(vec![prices, shipping]).await;
     assert_snapshot!(graph.query("{ products { estimate } }").await, @r#"{"data":{"products":[{"estimate":22},{"estimate":null}]}}"#);

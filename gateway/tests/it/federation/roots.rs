@@ -72,10 +72,18 @@ async fn shareable_objects_come_from_where_the_rest_comes_from() {
 async fn fields_of_the_root_are_answered_in_the_clients_order() {
     let a = Subgraph::new("a", "type Query { one: Int two: Int both: Int @shareable }")
         .query(json!({"one": 1, "two": 2, "both": 0}));
-    let b = Subgraph::new("b", "type Query { three: Int both: Int @shareable four: [[Int]!] }")
-        .query(json!({"three": 3, "both": 0, "four": [[1, null], []]}));
+    let b = Subgraph::new(
+        "b",
+        "type Query { three: Int both: Int @shareable four: [[Int]!] }",
+    )
+    .query(json!({"three": 3, "both": 0, "four": [[1, null], []]}));
     let graph = graph(vec![a, b]).await;
-    let answer = graph.response("{ three x: one __typename both ...R four } fragment R on Query { two three }", None).await;
+    let answer = graph
+        .response(
+            "{ three x: one __typename both ...R four } fragment R on Query { two three }",
+            None,
+        )
+        .await;
     assert_snapshot!(String::from_utf8_lossy(&answer.body), @r#"{"data":{"three":3,"x":1,"__typename":"Query","both":0,"two":2,"four":[[1,null],[]]}}"#);
 }
 
@@ -117,7 +125,9 @@ async fn parents_of_entities_are_found_by_way_of_others() {
         "type Product @key(fields: \"id pid\") { id: ID! pid: ID! category: Category @shareable }
          type Category { details: String @shareable }",
     )
-    .entities(json!([{"__typename": "Product", "id": "1", "pid": "p1", "category": {"details": "D"}}]));
+    .entities(
+        json!([{"__typename": "Product", "id": "1", "pid": "p1", "category": {"details": "D"}}]),
+    );
     let categories = Subgraph::new(
         "categories",
         "type Product @key(fields: \"id pid\") { id: ID! pid: ID! category: Category @shareable }

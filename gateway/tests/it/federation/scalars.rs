@@ -30,13 +30,20 @@ async fn numbers_keep_every_digit() {
     let graph = values().await;
     let query = "{ value { long decimal float } }";
     for (long, decimal, float) in [
-        ("9223372036854775807", "123456789012345678901234567890.123456789012345678901", "1e400"),
+        (
+            "9223372036854775807",
+            "123456789012345678901234567890.123456789012345678901",
+            "1e400",
+        ),
         ("-9007199254740993", "0.10", "1.0"),
         ("18446744073709551616", "1E-30", "-0.0"),
         ("\"12\"", "[1.50,{\"a\":2.00}]", "5"),
     ] {
         let data = format!("{{\"long\":{long},\"decimal\":{decimal},\"float\":{float}}}");
-        assert_eq!(passed(&graph, query, &data).await, format!("{{\"data\":{{\"value\":{data}}}}}"));
+        assert_eq!(
+            passed(&graph, query, &data).await,
+            format!("{{\"data\":{{\"value\":{data}}}}}")
+        );
     }
 }
 
@@ -45,13 +52,19 @@ async fn custom_scalars_hold_any_json() {
     let graph = values().await;
     let query = "{ value { json list } }";
     for (value, list) in [
-        ("{\"b\":1,\"a\":[1,[2.50,null],{\"__typename\":\"X\",\"b\":{}}]}", "[{\"x\":null},[1,[]],\"s\",1.0,true,null]"),
+        (
+            "{\"b\":1,\"a\":[1,[2.50,null],{\"__typename\":\"X\",\"b\":{}}]}",
+            "[{\"x\":null},[1,[]],\"s\",1.0,true,null]",
+        ),
         ("\"\\u00e9\\ud83d\\ude00\\/\"", "[]"),
         ("false", "null"),
         ("[]", "[null]"),
     ] {
         let data = format!("{{\"json\":{value},\"list\":{list}}}");
-        assert_eq!(passed(&graph, query, &data).await, format!("{{\"data\":{{\"value\":{data}}}}}"));
+        assert_eq!(
+            passed(&graph, query, &data).await,
+            format!("{{\"data\":{{\"value\":{data}}}}}")
+        );
     }
 }
 
@@ -66,10 +79,18 @@ async fn white_space_between_values_means_nothing() {
 #[tokio::test]
 async fn keys_and_variables_stay_exact() {
     let graph = values().await;
-    graph.subgraph("a").fail(Fault::Answer(200, "{\"data\":{\"value\":{\"__typename\":\"Value\",\"long\":9007199254740993}}}".into()));
+    graph.subgraph("a").fail(Fault::Answer(
+        200,
+        "{\"data\":{\"value\":{\"__typename\":\"Value\",\"long\":9007199254740993}}}".into(),
+    ));
     let query = "query($l: Long, $j: JSON) { value { long name(of: $l, json: $j) } }";
-    let variables = bytes::Bytes::from_static(b"{\"l\":9007199254740995,\"j\":{\"k\":[9007199254740997,\"\\u00e9\"]}}");
-    let response = graph.execute(query, Some(&variables)).await.expect("it is valid");
+    let variables = bytes::Bytes::from_static(
+        b"{\"l\":9007199254740995,\"j\":{\"k\":[9007199254740997,\"\\u00e9\"]}}",
+    );
+    let response = graph
+        .execute(query, Some(&variables))
+        .await
+        .expect("it is valid");
     assert_snapshot!(String::from_utf8_lossy(&response.body), @r#"{"data":{"value":{"long":9007199254740993,"name":"9007199254740993 {\"of\":9007199254740995,\"json\":{\"k\":[9007199254740997,\"é\"]}}"}}}"#);
     assert_snapshot!(graph.query("{ value { name(of: 9007199254740999, json: {a: [1, \"x\", null, true, E]}) } }").await, @r#"{"data":{"value":{"name":"9007199254740993 {\"of\":9007199254740999,\"json\":{\"a\":[1,\"x\",null,true,\"E\"]}}"}}}"#);
 }

@@ -89,7 +89,12 @@ async fn conditions_on_fragments_of_members_hold() {
     }";
     let mut told = Vec::new();
     for (o, t) in [(true, true), (true, false), (false, true), (false, false)] {
-        told.push(graph.ask(query, Some(json!({"o": o, "t": t}))).await.to_string());
+        told.push(
+            graph
+                .ask(query, Some(json!({"o": o, "t": t})))
+                .await
+                .to_string(),
+        );
     }
     assert_snapshot!(told.join("\n"), @r#"
     {"data":{"things":[{"warranty":5,"watt":2000},{"watt":800}]}}

@@ -58,7 +58,10 @@ async fn random_graphs_answer_as_one_graph_would() {
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(variable)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 enum Outcome {
@@ -108,6 +111,11 @@ async fn report(seed: u64, world: &World, graph: &TestGraph, whole: &Data, mut o
     let answer: Value = graph.ask(&operation, Some(operation::variables())).await;
     let requests = graph.requests().join("\n");
     let schemas = world.describe();
-    eprintln!("seed {seed}: {operation}\nexpected {expected}\ngot      {answer}\n{requests}\n{schemas}");
-    panic!("two answers to one operation; the gateway's plan:\n{}", graph.plan(&operation));
+    eprintln!(
+        "seed {seed}: {operation}\nexpected {expected}\ngot      {answer}\n{requests}\n{schemas}"
+    );
+    panic!(
+        "two answers to one operation; the gateway's plan:\n{}",
+        graph.plan(&operation)
+    );
 }

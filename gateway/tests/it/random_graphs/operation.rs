@@ -24,7 +24,11 @@ pub fn variables() -> Value {
 
 /// Writes an operation of a few levels. Not all are valid: fields may meet under one alias.
 pub fn operation(schema: &Schema, rng: &mut Rng) -> String {
-    let mut writer = Writer { schema, rng, fragments: Vec::new() };
+    let mut writer = Writer {
+        schema,
+        rng,
+        fragments: Vec::new(),
+    };
     let selections = writer.selections("Query", 4);
     let body = format!("{selections}{}", writer.fragments.concat());
     let used: Vec<String> = VARIABLES
@@ -51,8 +55,12 @@ impl Writer<'_> {
 
     fn selections(&mut self, type_name: &str, depth: usize) -> String {
         let fields: Vec<FieldDefinition> = match self.schema.types.get(type_name) {
-            Some(ExtendedType::Object(it)) => it.fields.values().map(|it| (***it).clone()).collect(),
-            Some(ExtendedType::Interface(it)) => it.fields.values().map(|it| (***it).clone()).collect(),
+            Some(ExtendedType::Object(it)) => {
+                it.fields.values().map(|it| (***it).clone()).collect()
+            }
+            Some(ExtendedType::Interface(it)) => {
+                it.fields.values().map(|it| (***it).clone()).collect()
+            }
             _ => Vec::new(),
         };
         let mut parts = Vec::new();
@@ -73,7 +81,12 @@ impl Writer<'_> {
         format!("{{ {} }}", parts.join(" "))
     }
 
-    fn field(&mut self, field: &FieldDefinition, all: &[FieldDefinition], depth: usize) -> Option<String> {
+    fn field(
+        &mut self,
+        field: &FieldDefinition,
+        all: &[FieldDefinition],
+        depth: usize,
+    ) -> Option<String> {
         let inner = field.ty.inner_named_type();
         let is_leaf = self.schema.types.get(inner)?.is_leaf();
         if !is_leaf && depth == 0 {
@@ -93,10 +106,21 @@ impl Writer<'_> {
                 arguments.push(format!("{}: {} ", argument.name, self.value(&argument.ty)));
             }
         }
-        let arguments = if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(", ")) };
+        let arguments = if arguments.is_empty() {
+            String::new()
+        } else {
+            format!("({})", arguments.join(", "))
+        };
         let condition = self.condition();
-        let below = if is_leaf { String::new() } else { self.selections(inner, depth - 1) };
-        Some(format!("{alias}{}{arguments}{condition} {below}", field.name))
+        let below = if is_leaf {
+            String::new()
+        } else {
+            self.selections(inner, depth - 1)
+        };
+        Some(format!(
+            "{alias}{}{arguments}{condition} {below}",
+            field.name
+        ))
     }
 
     fn value(&mut self, ty: &Type) -> &'static str {
@@ -132,7 +156,8 @@ impl Writer<'_> {
     fn fragment(&mut self, type_name: &str, depth: usize) -> String {
         let mut conditions = vec![type_name.to_owned()];
         for (name, definition) in &self.schema.types {
-            let is_composite = definition.is_object() || definition.is_interface() || definition.is_union();
+            let is_composite =
+                definition.is_object() || definition.is_interface() || definition.is_union();
             if is_composite && !definition.is_built_in() && self.overlap(name, type_name) {
                 conditions.push(name.to_string());
             }
@@ -142,7 +167,8 @@ impl Writer<'_> {
         let below = self.selections(&condition, depth);
         if self.chance(30) {
             let name = format!("F{}", self.fragments.len());
-            self.fragments.push(format!(" fragment {name} on {condition} {below}"));
+            self.fragments
+                .push(format!(" fragment {name} on {condition} {below}"));
             return format!("...{name}{directive}");
         }
         if condition == type_name && self.chance(50) {

@@ -11,7 +11,11 @@ pub fn smaller(operation: &str) -> Vec<String> {
     for target in 0.. {
         let mut changed = document.clone();
         let mut left = target;
-        if !changed.definitions.iter_mut().any(|it| remove(selections(it), &mut left)) {
+        if !changed
+            .definitions
+            .iter_mut()
+            .any(|it| remove(selections(it), &mut left))
+        {
             break;
         }
         all.push(tidy(changed));
@@ -53,9 +57,10 @@ fn tidy(mut document: Document) -> String {
         let text = document.to_string();
         let before = document.definitions.len();
         document.definitions.retain(|definition| match definition {
-            Definition::FragmentDefinition(it) => {
-                text.split("...").skip(1).any(|rest| rest.split_whitespace().next() == Some(it.name.as_str()))
-            }
+            Definition::FragmentDefinition(it) => text
+                .split("...")
+                .skip(1)
+                .any(|rest| rest.split_whitespace().next() == Some(it.name.as_str())),
             _ => true,
         });
         if document.definitions.len() == before {

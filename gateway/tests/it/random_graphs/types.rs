@@ -16,10 +16,18 @@ pub struct Ty {
 impl Ty {
     /// `name` with up to two levels of lists around it.
     pub fn random(rng: &mut Rng, name: &str) -> Self {
-        let mut ty = Self { name: name.to_owned(), non_null: rng.u8(..10) < 4, item: None };
+        let mut ty = Self {
+            name: name.to_owned(),
+            non_null: rng.u8(..10) < 4,
+            item: None,
+        };
         // A list would be a value of the scalar itself.
         while name != "Json" && rng.u8(..10) < 3 {
-            ty = Self { name: name.to_owned(), non_null: rng.u8(..10) < 4, item: Some(Box::new(ty)) };
+            ty = Self {
+                name: name.to_owned(),
+                non_null: rng.u8(..10) < 4,
+                item: Some(Box::new(ty)),
+            };
         }
         ty
     }

@@ -55,7 +55,9 @@ impl World {
         let part_count = rng.usize(3..5);
         let mut world = Self {
             parts: (0..part_count).map(|_| Part::default()).collect(),
-            entities: (0..rng.usize(3..6)).map(|index| Entity::new(rng, index, part_count)).collect(),
+            entities: (0..rng.usize(3..6))
+                .map(|index| Entity::new(rng, index, part_count))
+                .collect(),
             objects: Vec::new(),
             roots: Map::new(),
         };
@@ -63,7 +65,9 @@ impl World {
             for instance in 0..INSTANCES {
                 let name = &world.entities[entity].name;
                 let object = json!({"__typename": name, "id": format!("{name}-{instance}"), "code": instance});
-                world.objects.push(object.as_object().cloned().expect("an object"));
+                world
+                    .objects
+                    .push(object.as_object().cloned().expect("an object"));
             }
         }
         for entity in 0..world.entities.len() {
@@ -82,7 +86,11 @@ impl World {
     }
 
     fn add_field(&mut self, part: usize, type_name: &str, field: String) {
-        self.parts[part].types.entry(type_name.to_owned()).or_default().push(field);
+        self.parts[part]
+            .types
+            .entry(type_name.to_owned())
+            .or_default()
+            .push(field);
     }
 
     fn leaves(&mut self, rng: &mut Rng, index: usize) {
@@ -106,9 +114,15 @@ impl World {
             let entity = &self.entities[index];
             let home = entity.homes[rng.usize(..entity.homes.len())];
             let name = entity.name.clone();
-            self.add_field(home, &name, "args(n: Int = 3, of: Colour, in: [ID!]): String".to_owned());
+            self.add_field(
+                home,
+                &name,
+                "args(n: Int = 3, of: Colour, in: [ID!]): String".to_owned(),
+            );
             self.entities[index].computed.push("args".to_owned());
-            self.entities[index].fields.insert("args".to_owned(), vec![home]);
+            self.entities[index]
+                .fields
+                .insert("args".to_owned(), vec![home]);
         }
     }
 
@@ -116,7 +130,10 @@ impl World {
         for number in 0..rng.usize(2..5) {
             let field = format!("r{number}");
             let entity = &self.entities[index];
-            let (name, home) = (entity.name.clone(), entity.homes[rng.usize(..entity.homes.len())]);
+            let (name, home) = (
+                entity.name.clone(),
+                entity.homes[rng.usize(..entity.homes.len())],
+            );
             let (ty, mut target) = self.target(rng, home);
             for instance in 0..INSTANCES {
                 let value = ty.value(rng, &mut |rng| target.one(rng));
@@ -134,13 +151,17 @@ impl World {
             .collect();
         let named = |wanted: &dyn Fn(&Entity) -> bool| -> Vec<String> {
             let known = known.iter().map(|index| &self.entities[*index]);
-            known.filter(|it| wanted(it)).map(|it| it.name.clone()).collect()
+            known
+                .filter(|it| wanted(it))
+                .map(|it| it.name.clone())
+                .collect()
         };
         let (name, target) = match rng.u8(..10) {
             0 | 1 => ("Box".to_owned(), Target::Box),
-            2 | 3 if !named(&|it| it.is_thing).is_empty() => {
-                ("Thing".to_owned(), Target::References(named(&|it| it.is_thing)))
-            }
+            2 | 3 if !named(&|it| it.is_thing).is_empty() => (
+                "Thing".to_owned(),
+                Target::References(named(&|it| it.is_thing)),
+            ),
             4 | 5 if !known.is_empty() => {
                 let mut members = named(&|_| true);
                 members.push("Box".to_owned());
@@ -159,10 +180,16 @@ impl World {
 
     fn requiring(&mut self, rng: &mut Rng, index: usize) {
         // The planner finds no plan where a required field is to be had over a second key only.
-        let has_one_key = self.entities[index].keys.iter().all(|key| matches!(*key, "both" | "id"));
+        let has_one_key = self.entities[index]
+            .keys
+            .iter()
+            .all(|key| matches!(*key, "both" | "id"));
         for number in 0..if has_one_key { rng.usize(0..3) } else { 0 } {
             let entity = &self.entities[index];
-            let (name, home) = (entity.name.clone(), entity.homes[rng.usize(..entity.homes.len())]);
+            let (name, home) = (
+                entity.name.clone(),
+                entity.homes[rng.usize(..entity.homes.len())],
+            );
             let elsewhere: Vec<String> = entity
                 .fields
                 .iter()
@@ -174,8 +201,9 @@ impl World {
             if elsewhere.is_empty() {
                 continue;
             }
-            let mut required: Vec<String> =
-                (0..rng.usize(1..4)).map(|_| elsewhere[rng.usize(..elsewhere.len())].clone()).collect();
+            let mut required: Vec<String> = (0..rng.usize(1..4))
+                .map(|_| elsewhere[rng.usize(..elsewhere.len())].clone())
+                .collect();
             required.sort_unstable();
             required.dedup();
             let field = format!("q{number}");
@@ -187,7 +215,14 @@ impl World {
                     fields.push(external);
                 }
             }
-            self.add_field(home, &name, format!("{field}: String @requires(fields: \"{}\")", required.join(" ")));
+            self.add_field(
+                home,
+                &name,
+                format!(
+                    "{field}: String @requires(fields: \"{}\")",
+                    required.join(" ")
+                ),
+            );
             for object in self.objects_of(index) {
                 let value = summary(object, &required).expect("every field has a value");
                 object.insert(field.clone(), value);
@@ -201,7 +236,11 @@ impl World {
     /// `name: Type` of a field, as its home writes it.
     fn declared(&self, type_name: &str, field: &str) -> String {
         let start = format!("{field}: ");
-        let mut all = self.parts.iter().filter_map(|part| part.types.get(type_name)).flatten();
+        let mut all = self
+            .parts
+            .iter()
+            .filter_map(|part| part.types.get(type_name))
+            .flatten();
         let sdl = all.find(|sdl| sdl.starts_with(&start) && !sdl.ends_with("@external"));
         let sdl = sdl.expect("some subgraph has the field");
         sdl.split(" @").next().unwrap_or_default().to_owned()
@@ -214,14 +253,23 @@ impl World {
             let value = ty.value(rng, &mut |rng| target.one(rng));
             self.parts[part].query.push(format!("{field}: {ty}"));
             // A null at the root would hide everything below it.
-            let value = if value.is_null() { ty.value(rng, &mut |rng| target.one(rng)) } else { value };
+            let value = if value.is_null() {
+                ty.value(rng, &mut |rng| target.one(rng))
+            } else {
+                value
+            };
             self.roots.insert(field, value);
         }
-        let homes = self.entities.iter().filter(|entity| entity.homes.contains(&part));
+        let homes = self
+            .entities
+            .iter()
+            .filter(|entity| entity.homes.contains(&part));
         let names: Vec<String> = homes.map(|entity| entity.name.clone()).collect();
         for name in names {
             if rng.bool() {
-                self.parts[part].query.push(format!("get{name}At{part}(id: ID!): {name}"));
+                self.parts[part]
+                    .query
+                    .push(format!("get{name}At{part}(id: ID!): {name}"));
             }
         }
     }
@@ -240,7 +288,10 @@ impl World {
                 Some(home) => {
                     members.push(&entity.name);
                     match entity.keys[home] {
-                        "both" => ("@key(fields: \"id\") @key(fields: \"code\")", "id: ID! code: Int!"),
+                        "both" => (
+                            "@key(fields: \"id\") @key(fields: \"code\")",
+                            "id: ID! code: Int!",
+                        ),
                         "compound" => ("@key(fields: \"code id\")", "id: ID! code: Int!"),
                         "code" => ("@key(fields: \"code\")", "id: ID! @shareable code: Int!"),
                         _ => ("@key(fields: \"id\")", "id: ID!"),
@@ -248,9 +299,17 @@ impl World {
                 }
                 None => ("@key(fields: \"id\", resolvable: false)", "id: ID!"),
             };
-            let implements = if entity.is_thing { "implements Thing" } else { "" };
+            let implements = if entity.is_thing {
+                "implements Thing"
+            } else {
+                ""
+            };
             let fields = fields.map(|fields| fields.join("\n  ")).unwrap_or_default();
-            let _ = writeln!(sdl, "type {} {implements} {keys} {{\n  {own}\n  {fields}\n}}", entity.name);
+            let _ = writeln!(
+                sdl,
+                "type {} {implements} {keys} {{\n  {own}\n  {fields}\n}}",
+                entity.name
+            );
         }
         let _ = writeln!(sdl, "union Any = {}", members.join(" | "));
         let _ = writeln!(sdl, "type Query {{\n  {}\n}}", part.query.join("\n  "));
@@ -284,7 +343,9 @@ impl World {
 
     /// The schemas, for the report of a failure.
     pub fn describe(&self) -> String {
-        (0..self.parts.len()).map(|index| format!("--- s{index}\n{}", self.sdl(index))).collect()
+        (0..self.parts.len())
+            .map(|index| format!("--- s{index}\n{}", self.sdl(index)))
+            .collect()
     }
 
     fn objects_in(&self, part: usize) -> Value {
@@ -295,22 +356,34 @@ impl World {
                 continue;
             }
             let is_here = |field: &str| {
-                !entity.fields.get(field).is_some_and(|homes| !homes.contains(&part))
+                !entity
+                    .fields
+                    .get(field)
+                    .is_some_and(|homes| !homes.contains(&part))
                     && !entity.requiring.contains_key(field)
             };
             let fields = object.iter().filter(|(field, _)| is_here(field));
-            objects.push(fields.map(|(field, value)| (field.clone(), value.clone())).collect());
+            objects.push(
+                fields
+                    .map(|(field, value)| (field.clone(), value.clone()))
+                    .collect(),
+            );
         }
         Value::Array(objects)
     }
 
-    fn resolvers(&self, part: Option<usize>) -> Vec<((String, String), crate::support::data::Resolver)> {
+    fn resolvers(
+        &self,
+        part: Option<usize>,
+    ) -> Vec<((String, String), crate::support::data::Resolver)> {
         let mut all: Vec<((String, String), crate::support::data::Resolver)> = Vec::new();
         for entity in &self.entities {
             for field in &entity.computed {
                 all.push((
                     (entity.name.clone(), field.clone()),
-                    Box::new(|object, arguments| Ok(json!(format!("{} {arguments}", object["id"])))),
+                    Box::new(|object, arguments| {
+                        Ok(json!(format!("{} {arguments}", object["id"])))
+                    }),
                 ));
             }
             for index in 0..self.parts.len() {
@@ -320,7 +393,9 @@ impl World {
                     ("Query".to_owned(), field),
                     Box::new(move |_, arguments| {
                         let id = arguments["id"].as_str().ok_or("no id")?;
-                        let code = id.strip_prefix(&format!("{name}-")).and_then(|it| it.parse::<usize>().ok());
+                        let code = id
+                            .strip_prefix(&format!("{name}-"))
+                            .and_then(|it| it.parse::<usize>().ok());
                         Ok(match code {
                             Some(code) => json!({"__typename": name, "id": id, "code": code}),
                             None => Value::Null,
@@ -335,7 +410,8 @@ impl World {
                     (entity.name.clone(), field.clone()),
                     Box::new(move |object, _| {
                         let object = object.as_object().ok_or("no object")?;
-                        summary(object, &required).ok_or_else(|| format!("no {required:?} in {object:?}"))
+                        summary(object, &required)
+                            .ok_or_else(|| format!("no {required:?} in {object:?}"))
                     }),
                 ));
             }
@@ -350,7 +426,11 @@ impl Entity {
         rng.shuffle(&mut homes);
         homes.truncate(rng.usize(2..=parts));
         let mut keys = vec!["both"];
-        let others = if rng.bool() { ["id", "id"] } else { ["code", "compound"] };
+        let others = if rng.bool() {
+            ["id", "id"]
+        } else {
+            ["code", "compound"]
+        };
         keys.extend(homes.iter().skip(1).map(|_| others[rng.usize(..2)]));
         Self {
             name: format!("E{index}"),
@@ -387,13 +467,19 @@ impl Target {
 }
 
 fn new_box(rng: &mut Rng) -> Value {
-    let inner = if rng.u8(..3) == 0 { new_box(rng) } else { Value::Null };
+    let inner = if rng.u8(..3) == 0 {
+        new_box(rng)
+    } else {
+        Value::Null
+    };
     json!({"__typename": "Box", "a": rng.i8(..), "b": if rng.bool() { json!(["x"]) } else { Value::Null }, "inner": inner})
 }
 
 /// The value of a field that requires others.
 fn summary(object: &Map<String, Value>, required: &[String]) -> Option<Value> {
-    let values: Option<Vec<String>> =
-        required.iter().map(|field| object.get(field).map(Value::to_string)).collect();
+    let values: Option<Vec<String>> = required
+        .iter()
+        .map(|field| object.get(field).map(Value::to_string))
+        .collect();
     Some(json!(values?.join(" ")))
 }

@@ -97,7 +97,10 @@ fn holds(value: &Value, known: &Value) -> bool {
         }
         (Value::Array(values), Value::Array(known)) => {
             values.len() == known.len()
-                && values.iter().zip(known).all(|(value, known)| holds(value, known))
+                && values
+                    .iter()
+                    .zip(known)
+                    .all(|(value, known)| holds(value, known))
         }
         _ => value == known,
     }
