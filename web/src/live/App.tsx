@@ -11,7 +11,7 @@ import { PostPage } from './PostPage';
 import { navigate, useRoute } from './route';
 
 /** From this width on, the list stands beside the post. */
-const wide = matchMedia('(min-width: 60rem)');
+export const wide = matchMedia('(min-width: 60rem)');
 
 export function App() {
   const route = useRoute();

@@ -21,7 +21,11 @@ export function navigate(route: Route): void {
 }
 
 export function useRoute(): Route {
-  const search = useSyncExternalStore(listen, () => location.search);
+  return routeOf(useSyncExternalStore(listen, () => location.search));
+}
+
+/** What an address's query string shows. */
+export function routeOf(search: string): Route {
   const parameters = new URLSearchParams(search);
   const id = parameters.get('post');
   if (id) return { at: 'post', id };
