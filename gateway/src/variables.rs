@@ -80,7 +80,11 @@ impl Variables {
 
     /// The client's whole JSON object.
     pub fn json(&self) -> &[u8] {
-        if self.json.is_empty() { b"{}" } else { &self.json }
+        if self.json.is_empty() {
+            b"{}"
+        } else {
+            &self.json
+        }
     }
 
     /// Whether a condition holds.

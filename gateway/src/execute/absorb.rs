@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     Run,
+    forward,
     field_error::{self, ERRORS_MAX, Failure, SubgraphError, SubgraphPathItem},
     merge::{self, PathItem},
     read::{self, SubgraphResponse},
@@ -55,6 +56,10 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         let prepared = self.prepared;
         let types = &self.graph.types;
+        if prepared.plan.forwards && forward::is_answer(&body, &prepared.projection, types) {
+            self.forwarded = Some(body);
+            return Ok(());
+        }
         let is_success = (200..300).contains(&status);
         let response = read::read(body, step.shape, &prepared.plan, types, &mut self.store)
             .map_err(|malformed| match is_success {

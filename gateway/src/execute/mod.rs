@@ -2,6 +2,7 @@
 
 mod absorb;
 mod field_error;
+mod forward;
 mod leaf;
 mod merge;
 mod read;
@@ -65,6 +66,8 @@ struct Run<'a> {
     root: ObjectId,
     errors: Vec<FieldError>,
     to_client: HeaderMap,
+    /// The whole answer, where a subgraph's own is it.
+    forwarded: Option<Bytes>,
 }
 
 impl<'a> Run<'a> {
@@ -85,6 +88,7 @@ impl<'a> Run<'a> {
             root,
             errors: Vec::new(),
             to_client: HeaderMap::new(),
+            forwarded: None,
         }
     }
 
@@ -121,7 +125,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn respond(self) -> GraphqlResponse {
+    fn respond(mut self) -> GraphqlResponse {
+        if let Some(body) = self.forwarded.take() {
+            return GraphqlResponse { headers: self.to_client, ..GraphqlResponse::executed(body) };
+        }
         let introspection = match &self.prepared.introspection {
             None => Vec::new(),
             Some(introspection) => match introspection.answer(self.graph, self.variables.json()) {

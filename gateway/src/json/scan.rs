@@ -29,7 +29,10 @@ impl<'a> Cursor<'a> {
 
     /// The same text at another byte.
     pub fn moved_to(&self, at: usize) -> Self {
-        Self { bytes: self.bytes, at }
+        Self {
+            bytes: self.bytes,
+            at,
+        }
     }
 
     /// How many bytes are behind.

@@ -12,13 +12,16 @@ use super::{
     OperationKind, Prepared, UpstreamSubscription,
     compile::{self, Names, keys::Keys},
     conflicts::Aliases,
+    forward,
     hidden_types,
     introspection::Introspection,
     limits, never,
     plan::Plan,
+    planner::Planned,
     projection::{self, ProjectedValue, Projection},
     root_fields::{RootFields, drop_own_fields},
     scan,
+    unconditional::without_conditions,
 };
 use crate::{
     error::{Code, Location, Message, RequestError},
@@ -75,9 +78,7 @@ pub fn build(
     if asks_subgraphs(&projection) {
         let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
         let name = operation.name.as_ref().map(|name| name.as_str());
-        let planned = graph
-            .planner
-            .plan(&text, name, graph.settings.limits.prepare_timeout)?;
+        let planned = plan_text(graph, &text, name, &operation)?;
         let meaning = Names {
             types: &graph.types,
             subgraphs: &graph.subgraphs,
@@ -85,6 +86,7 @@ pub fn build(
         };
         plan = compile::compile(&planned.plan, &meaning, plan.keys)?;
         plan.name_aliases(&aliases);
+        plan.forwards = forward::is_possible(&plan, &projection);
         if kind == OperationKind::Subscription {
             subscription = Some(upstream(graph, &plan, planned.normal_form, &names)?);
         }
@@ -119,10 +121,33 @@ pub fn explain(
     let aliases = Aliases::of(&executable, &operation, &graph.planned_fields);
     let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
     let name = operation.name.as_ref().map(|name| name.as_str());
-    let planned = graph
-        .planner
-        .plan(&text, name, graph.settings.limits.prepare_timeout)?;
+    let planned = plan_text(graph, &text, name, &operation)?;
     Ok(planned.plan.to_string())
+}
+
+/// Plans, and where no plan is found, plans what asks for more than the conditions would.
+fn plan_text(
+    graph: &Graph,
+    text: &str,
+    operation_name: Option<&str>,
+    operation: &Operation,
+) -> Result<Planned, RequestError> {
+    let timeout = graph.settings.limits.prepare_timeout;
+    let first = graph.planner.plan(text, operation_name, timeout);
+    match first {
+        Err(refusal) if refusal.code == Code::PlanFailed => {
+            // Only a mutation's root has fields that must not be asked without need.
+            let root = if operation.is_mutation() { operation.object_type().as_str() } else { "" };
+            let again = without_conditions(text, root);
+            let second = graph.second_planner.as_ref();
+            let planned = second
+                .and_then(|planner| planner.plan(text, operation_name, timeout).ok())
+                .or_else(|| graph.planner.plan(again.as_deref()?, operation_name, timeout).ok())
+                .or_else(|| second?.plan(again.as_deref()?, operation_name, timeout).ok());
+            planned.ok_or(refusal)
+        }
+        planned => planned,
+    }
 }
 
 /// What the planner gets: the client's own text, unless something in it is not for the planner.

@@ -4,6 +4,7 @@ mod build;
 pub mod cache;
 mod compile;
 mod conflicts;
+mod forward;
 mod hidden_types;
 mod introspection;
 mod limits;
@@ -14,6 +15,7 @@ pub mod projection;
 pub mod resume;
 mod root_fields;
 mod scan;
+mod unconditional;
 
 use std::sync::Arc;
 
@@ -115,9 +117,12 @@ pub async fn operation(
     query: &str,
     operation_name: Option<&str>,
 ) -> Result<Arc<Prepared>, RequestError> {
+    let metrics = &graph.settings.prepare_metrics;
     if let Some(prepared) = graph.prepared.get(query, operation_name) {
+        metrics.hits.inc();
         return Ok(prepared);
     }
+    metrics.misses.inc();
     let timeout = graph.settings.limits.prepare_timeout;
     let too_slow = || {
         RequestError::new(

@@ -26,6 +26,8 @@ pub struct Plan {
     pub client_keys: Vec<Box<str>>,
     /// Expected objects by [`ShapeId`].
     pub shapes: Vec<Shape>,
+    /// Whether the only step's answer can be the client's as it is.
+    pub forwards: bool,
 }
 
 impl Plan {

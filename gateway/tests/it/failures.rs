@@ -226,3 +226,40 @@ async fn masked_errors_keep_their_code_and_place_only() {
     comments: {newest{text}}
     "#);
 }
+
+#[tokio::test]
+async fn an_answer_that_needs_no_change_is_handed_on_byte_for_byte() {
+    let graph = blog().await;
+    let query = "{ newest { text kind: __typename } tags strict { may must } }";
+    let comments = "{ \"newest\" : {\"text\": \"a\\u00e9\", \"kind\":\"Comment\"} }";
+    // Two subgraphs: nothing to hand on.
+    graph.subgraph("comments").fail(Fault::Answer(200, format!("{{\"data\":{comments}}}")));
+    assert_snapshot!(graph.told(query).await, @r#"
+    {"data":{"newest":{"text":"aé","kind":"Comment"},"tags":["a","b"],"strict":[{"may":2,"must":1}]}}
+    posts: {tags strict{may must}}
+    comments: {newest{text kind: __typename}}
+    "#);
+
+    let query = "{ newest { text kind: __typename } }";
+    let mut bodies = Vec::new();
+    for body in [
+        format!("{{\"data\": {comments} }}"),
+        format!("{{\"data\":{comments},\"extensions\":{{}}}}"),
+        "{\"data\":{\"newest\":null}}".to_owned(),
+        "{\"data\":{\"newest\": {\"kind\":\"Comment\",\"text\":\"b\"}}}".to_owned(),
+        "{\"data\":{\"newest\": {\"text\":\"b\",\"kind\":\"Other\"}}}".to_owned(),
+        "{\"data\":{\"newest\": {\"text\":4,\"kind\":\"Comment\"}}}".to_owned(),
+    ] {
+        graph.subgraph("comments").fail(Fault::Answer(200, body));
+        let answer = graph.response(query, None).await;
+        bodies.push(String::from_utf8_lossy(&answer.body).into_owned());
+    }
+    assert_snapshot!(bodies.join("\n"), @r#"
+    {"data": { "newest" : {"text": "a\u00e9", "kind":"Comment"} } }
+    {"data":{"newest":{"text":"a\u00e9","kind":"Comment"}}}
+    {"data":{"newest":null}}
+    {"data":{"newest":{"text":"b","kind":"Comment"}}}
+    {"data":{"newest":{"text":"b","kind":"Comment"}}}
+    {"data":{"newest":{"text":null,"kind":"Comment"}},"errors":[{"message":"the subgraph's value of field \"text\" is not of its type","path":["newest","text"],"extensions":{"code":"INVALID_VALUE"}}]}
+    "#);
+}

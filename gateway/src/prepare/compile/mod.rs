@@ -68,6 +68,7 @@ pub fn compile(
         keys: compiler.keys.into_names(),
         client_keys: Vec::new(),
         shapes: compiler.shapes.into_shapes(),
+        forwards: false,
     };
     order::connect(&mut plan, &positions);
     Ok(plan)

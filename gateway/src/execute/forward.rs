@@ -1,0 +1,97 @@
+//! Checking that a subgraph's answer is the client's already: one pass, nothing built.
+
+use super::leaf::{self, Leaf};
+use crate::{
+    graph::types::TypeTable,
+    json::scan::Cursor,
+    prepare::projection::{
+        Nullability, ProjectedField, ProjectedValue, Projection, Selection, SelectionId,
+    },
+};
+
+/// Whether `body` is `{"data": ...}` with just what `projection` asks for, in its order, every value
+/// as the schema has it. Anything else is for the long way, errors and nulls that spread included.
+pub fn is_answer(body: &[u8], projection: &Projection, types: &TypeTable) -> bool {
+    std::str::from_utf8(body).is_ok()
+        && Checker { projection, types, cursor: Cursor::new(body) }.envelope().is_some()
+}
+
+struct Checker<'a> {
+    projection: &'a Projection,
+    types: &'a TypeTable,
+    cursor: Cursor<'a>,
+}
+
+impl<'a> Checker<'a> {
+    fn envelope(&mut self) -> Option<()> {
+        self.eat(b'{')?;
+        self.cursor.eat_key(b"data").then_some(())?;
+        self.object(SelectionId(0))?;
+        self.eat(b'}')?;
+        self.cursor.end().ok()
+    }
+
+    #[inline]
+    fn eat(&mut self, byte: u8) -> Option<()> {
+        self.cursor.eat(byte).then_some(())
+    }
+
+    fn object(&mut self, id: SelectionId) -> Option<()> {
+        let projection = self.projection;
+        let selection = &projection.selections[id.0 as usize];
+        let fields = selection.lists.first()?;
+        self.eat(b'{')?;
+        for (index, field) in fields.iter().enumerate() {
+            if index > 0 {
+                self.eat(b',')?;
+            }
+            // The key without its quotes and colon.
+            let key = &field.key_json[1..field.key_json.len() - 2];
+            self.cursor.eat_key(key).then_some(())?;
+            match &field.value {
+                ProjectedValue::Typename => self.typename(selection)?,
+                _ => self.value(&field.nullability, field)?,
+            }
+        }
+        self.eat(b'}')
+    }
+
+    fn typename(&mut self, selection: &Selection) -> Option<()> {
+        self.cursor.peek();
+        let range = self.cursor.string().ok()?;
+        let name = self.cursor.slice(range.start + 1..range.end - 1);
+        let type_id = self.types.id(std::str::from_utf8(name).ok()?)?;
+        let is_one = match selection.only_type {
+            Some(only) => only == type_id,
+            None => selection.lists_by_type.binary_search_by_key(&type_id, |(id, _)| *id).is_ok(),
+        };
+        is_one.then_some(())
+    }
+
+    fn value(&mut self, nullability: &Nullability, field: &ProjectedField) -> Option<()> {
+        if self.cursor.peek() == b'n' {
+            self.cursor.value().ok()?;
+            return (!nullability.non_null).then_some(());
+        }
+        if let Some(item) = &nullability.item {
+            self.eat(b'[')?;
+            if self.cursor.eat(b']') {
+                return Some(());
+            }
+            loop {
+                self.value(item, field)?;
+                if !self.cursor.eat(b',') {
+                    return self.eat(b']');
+                }
+            }
+        }
+        match &field.value {
+            ProjectedValue::Object(id) => self.object(*id),
+            ProjectedValue::Leaf(kind) => {
+                let range = self.cursor.value().ok()?;
+                (leaf::check(kind, self.cursor.slice(range)) == Leaf::Good).then_some(())
+            }
+            ProjectedValue::Typename | ProjectedValue::Introspection => None,
+        }
+    }
+}
