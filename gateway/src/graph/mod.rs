@@ -1,6 +1,7 @@
 //! A supergraph made ready: API schema, planner, subgraphs, introspection.
 
 mod api_schema;
+mod fewer_keys;
 pub mod planned_fields;
 mod subgraph_table;
 pub mod types;
@@ -50,6 +51,8 @@ pub struct Graph {
     pub(crate) types: TypeTable,
     pub(crate) planned_fields: PlannedFields,
     pub(crate) planner: Planner,
+    /// For what the other finds no plan for.
+    pub(crate) second_planner: Option<Planner>,
     pub(crate) subgraphs: Vec<Subgraph>,
     /// Subscription fields that can continue where they were.
     pub(crate) resumable: ResumableFields,
@@ -76,6 +79,8 @@ impl Graph {
             planned_fields: PlannedFields::of(&supergraph),
             implementers: api.implementers_map(),
             planner: Planner::new(sdl)?,
+            second_planner: fewer_keys::with_fewer_keys(sdl)
+                .and_then(|sdl| Planner::new(&sdl).ok()),
             resumable: ResumableFields::of(&supergraph),
             prepared: PreparedCache::new(settings.prepared_operations_max),
             preparing: Arc::new(Semaphore::new(
