@@ -392,9 +392,9 @@ impl Renderer<'_> {
                 }
                 self.out.push(b',');
             }
+            // When an entry propagated, nobody reads on.
+            cursor.eat(b']');
         }
-        // The closing bracket; when an entry propagated, nobody reads on.
-        cursor.eat(b']');
         self.out.push(b']');
         Ok(())
     }

@@ -9,7 +9,7 @@ async fn values() -> TestGraph {
     let a = Subgraph::new(
         "a",
         "type Query { value: Value } scalar Long scalar Decimal scalar JSON scalar DateTime
-         type Value @key(fields: \"long\") { long: Long decimal: Decimal json: JSON list: [JSON] float: Float id: ID at: DateTime text: String }",
+         type Value @key(fields: \"long\") { long: Long decimal: Decimal json: JSON list: [JSON] float: Float id: ID at: DateTime text: String deep: [[[[Int!]]!]] }",
     )
     .query(json!({"value": {}}));
     let b = Subgraph::new("b", "scalar Long type Value @key(fields: \"long\") { long: Long name(of: Long, json: JSON): String } scalar JSON")
@@ -93,4 +93,28 @@ async fn keys_and_variables_stay_exact() {
         .expect("it is valid");
     assert_snapshot!(String::from_utf8_lossy(&response.body), @r#"{"data":{"value":{"long":9007199254740993,"name":"9007199254740993 {\"of\":9007199254740995,\"json\":{\"k\":[9007199254740997,\"é\"]}}"}}}"#);
     assert_snapshot!(graph.query("{ value { name(of: 9007199254740999, json: {a: [1, \"x\", null, true, E]}) } }").await, @r#"{"data":{"value":{"name":"9007199254740993 {\"of\":9007199254740999,\"json\":{\"a\":[1,\"x\",null,true,\"E\"]}}"}}}"#);
+}
+
+#[tokio::test]
+async fn lists_of_lists_end_where_they_end() {
+    let graph = values().await;
+    for deep in [
+        "[[[[]],[[1]]],[[[],[2,3]]],[[]],[],null]",
+        "[[[null,[]]],[[]]]",
+        "[]",
+    ] {
+        let data = format!("{{\"deep\":{deep},\"text\":\"t\"}}");
+        let answer = passed(
+            &graph,
+            "{ value { x: deep text deep } }",
+            &format!("{{\"x\":{deep},{}", &data[1..]),
+        )
+        .await;
+        assert_eq!(
+            answer,
+            format!("{{\"data\":{{\"value\":{{\"x\":{deep},\"text\":\"t\",\"deep\":{deep}}}}}}}")
+        );
+    }
+    let data = "{\"deep\":[[[[]],[[null]]],[null],[[[1]]]]}";
+    assert_snapshot!(passed(&graph, "{ value { deep } }", data).await, @r#"{"data":{"value":{"deep":[[[[]],[null]],null,[[[1]]]]}},"errors":[{"message":"no value for the non-null field \"deep\"","path":["value","deep",0,1,0,0],"extensions":{"code":"INVALID_VALUE"}},{"message":"no value for the non-null field \"deep\"","path":["value","deep",1,0],"extensions":{"code":"INVALID_VALUE"}}]}"#);
 }
