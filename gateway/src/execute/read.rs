@@ -164,7 +164,9 @@ impl Reader<'_> {
         if !cursor.eat(b'}') {
             loop {
                 match next_field(cursor, &shape.fields, &mut expected)? {
-                    None => drop(cursor.value()?),
+                    None => {
+                        cursor.value()?;
+                    }
                     Some(field) if field.is_typename => type_id = self.typename(cursor)?,
                     Some(field) => {
                         let value = match field.shape {

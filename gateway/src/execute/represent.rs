@@ -57,7 +57,8 @@ impl Writer<'_> {
         let after_typename = out.len();
         self.fields(object, requires, out);
         let has_fields = out.len() > after_typename;
-        if !has_fields && !(typename.is_some() && is_typename_only(requires)) {
+        let is_whole = has_fields || (typename.is_some() && is_typename_only(requires));
+        if !is_whole {
             out.truncate(start);
             return false;
         }

@@ -196,7 +196,8 @@ fn validate(
     // In two steps: what does not exist would make the rules complain of what is left without it.
     let executable = document
         .to_executable(&graph.api)
-        .and_then(|executable| executable.validate(&graph.api))
+        .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?
+        .validate(&graph.api)
         .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?;
     let operation = executable
         .operations

@@ -98,10 +98,13 @@ pub struct EntityFetch {
     /// What a representation holds.
     pub requires: Vec<Requirement>,
     /// `__typename` in representations, where it is not the object's own: the first that applies.
-    pub typename_overrides: Vec<(TypeSet, Box<[u8]>)>,
+    pub typename_overrides: Vec<TypenameOverride>,
     /// Internal aliases to undo, relative to an entity.
     pub renames: Vec<Rename>,
 }
+
+/// Objects of some types, and the type's name as JSON that a representation says they have.
+pub type TypenameOverride = (TypeSet, Box<[u8]>);
 
 /// Objects to complete.
 #[derive(Debug)]

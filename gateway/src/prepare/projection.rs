@@ -146,6 +146,9 @@ pub fn compile(
     Ok(builder.projection)
 }
 
+/// What a selection is made from: the declared type, and the address and conditions of each part.
+type Origin = (Name, Vec<(usize, Vec<Condition>)>);
+
 struct Builder<'a> {
     schema: &'a Schema,
     types: &'a TypeTable,
@@ -156,7 +159,7 @@ struct Builder<'a> {
     fields_left: usize,
     projection: Projection,
     /// Selections by declared type and parts (by address): the same parts make the same selection.
-    known: HashMap<(Name, Vec<(usize, Vec<Condition>)>), SelectionId>,
+    known: HashMap<Origin, SelectionId>,
 }
 
 /// A selection set that takes part in a selection under some conditions.

@@ -17,7 +17,7 @@ use hive_router_query_planner::{
 };
 
 use super::plan::{
-    Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target,
+    Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target, TypenameOverride,
 };
 use crate::{
     error::{Code, RequestError},
@@ -342,7 +342,7 @@ impl Compiler<'_> {
     fn typename_overrides(
         &self,
         rewrites: &[FetchRewrite],
-    ) -> Result<Vec<(TypeSet, Box<[u8]>)>, RequestError> {
+    ) -> Result<Vec<TypenameOverride>, RequestError> {
         rewrites
             .iter()
             .map(|rewrite| {

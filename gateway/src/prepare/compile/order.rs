@@ -11,6 +11,10 @@ use crate::prepare::plan::{
     EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, ShapeId,
 };
 
+/// The fetches (step and number) that complete something below a path, each with the rest of its
+/// path.
+type Below = HashSet<(usize, usize, Vec<u8>)>;
+
 /// A place in the response: the keys from its root, lists passed through silently.
 type Place = Vec<Key>;
 
@@ -55,6 +59,7 @@ fn connect_steps(plan: &mut Plan, positions: &[&[Position]]) {
     }
     // Mutations happen strictly in order, each after all that the ones before led to: also the
     // requests for it that the planner has put later.
+    #[expect(clippy::needless_range_loop, reason = "the index names a step, not only its waits")]
     for index in 0..plan.steps.len() {
         if is_mutation(plan, index) {
             let led_to = (0..plan.steps.len()).filter(|other| {
@@ -258,7 +263,7 @@ fn mark_sharing(plan: &mut Plan, targets: &[AnyTarget]) {
             continue;
         };
         for fetch in fetches {
-            let below: Vec<Option<HashSet<(usize, usize, Vec<u8>)>>> = fetch
+            let below: Vec<Option<Below>> = fetch
                 .targets
                 .iter()
                 .map(|target| completed_below(&target.path, targets))
@@ -277,7 +282,7 @@ fn mark_sharing(plan: &mut Plan, targets: &[AnyTarget]) {
 fn completed_below(
     path: &[PathSegment],
     targets: &[AnyTarget],
-) -> Option<HashSet<(usize, usize, Vec<u8>)>> {
+) -> Option<Below> {
     let keys: Place = keys_of(path).collect();
     let mut below = HashSet::new();
     for target in targets {
