@@ -20,7 +20,10 @@ pub fn with_fewer_keys(sdl: &str) -> Option<String> {
 }
 
 fn leave_out(object: &mut ObjectTypeDefinition) -> bool {
-    let joins = object.fields.iter().flat_map(|field| field.directives.get_all("join__field"));
+    let joins = object
+        .fields
+        .iter()
+        .flat_map(|field| field.directives.get_all("join__field"));
     let requiring: Vec<String> = joins
         .filter(|join| join.specified_argument_by_name("requires").is_some())
         .filter_map(|join| graph_of(join))
@@ -39,7 +42,10 @@ fn leave_out(object: &mut ObjectTypeDefinition) -> bool {
             return true;
         }
         let shared_by = |key: &str| keys.iter().filter(|(_, other)| other == key).count();
-        let own = keys.iter().filter(|(other, _)| *other == graph).map(|(_, key)| key);
+        let own = keys
+            .iter()
+            .filter(|(other, _)| *other == graph)
+            .map(|(_, key)| key);
         // Of keys that are shared alike, the first.
         let kept = own.rev().max_by_key(|key| shared_by(key));
         kept.is_none_or(|kept| *kept == key)
@@ -70,7 +76,10 @@ mod tests {
             id: ID! code: Int @join__field(graph: B)
             x: Int @join__field(graph: A) y: Int @join__field(graph: B, requires: \"x\") }";
         let fewer = with_fewer_keys(sdl).expect("a key is left out");
-        assert!(fewer.contains("@join__type(graph: B, key: \"id\")"), "{fewer}");
+        assert!(
+            fewer.contains("@join__type(graph: B, key: \"id\")"),
+            "{fewer}"
+        );
         assert!(!fewer.contains("key: \"code\""), "{fewer}");
         assert_eq!(with_fewer_keys(&fewer), None);
     }

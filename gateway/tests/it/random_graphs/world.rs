@@ -356,10 +356,8 @@ impl World {
                 continue;
             }
             let is_here = |field: &str| {
-                !entity
-                    .fields
-                    .get(field)
-                    .is_some_and(|homes| !homes.contains(&part))
+                let homes = entity.fields.get(field);
+                homes.is_none_or(|homes| homes.contains(&part))
                     && !entity.requiring.contains_key(field)
             };
             let fields = object.iter().filter(|(field, _)| is_here(field));
