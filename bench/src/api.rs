@@ -187,7 +187,7 @@ impl Services {
     async fn start(mongo_uri: &str) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
         let mongo = ("MONGO_URI", mongo_uri.to_owned());
-        let posts = start(&program, Service::Posts, &[mongo.clone()]).await?;
+        let posts = start(&program, Service::Posts, std::slice::from_ref(&mongo)).await?;
         let comments = start(&program, Service::Comments, &[mongo]).await?;
         let supergraph =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/supergraph.graphql").to_owned();

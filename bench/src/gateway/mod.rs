@@ -8,7 +8,7 @@ mod workloads;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -110,7 +110,7 @@ fn compose(address: SocketAddr) -> anyhow::Result<String> {
 async fn contest(
     workload: &Workload,
     contestants: &[Contestant],
-    supergraph: &PathBuf,
+    supergraph: &Path,
     options: &Options,
 ) -> anyhow::Result<()> {
     let mut measurements: BTreeMap<&str, Vec<Measurement>> = BTreeMap::new();
@@ -173,11 +173,7 @@ fn print_table(
 }
 
 /// The small workload against the bare proxy, which asks the products subgraph for the same bytes.
-async fn limit(
-    program: &std::path::Path,
-    subgraphs: SocketAddr,
-    options: &Options,
-) -> anyhow::Result<()> {
+async fn limit(program: &Path, subgraphs: SocketAddr, options: &Options) -> anyhow::Result<()> {
     let target = subgraphs::url(subgraphs, "products");
     let proxy = Contestant {
         name: "bare hyper proxy".to_owned(),

@@ -83,8 +83,12 @@ fn one(query: &str) -> Vec<Bytes> {
 
 /// An operation that differs from every other one in its aliases and in which fields it takes.
 fn cold(index: usize) -> Bytes {
-    let weight = if index % 2 == 0 { "weight" } else { "price" };
-    let stock = if index % 3 == 0 {
+    let weight = if index.is_multiple_of(2) {
+        "weight"
+    } else {
+        "price"
+    };
+    let stock = if index.is_multiple_of(3) {
         "inStock"
     } else {
         "shippingEstimate"

@@ -5,8 +5,8 @@ use rustc_hash::FxHashMap;
 
 use super::{
     Run,
-    forward,
     field_error::{self, ERRORS_MAX, Failure, SubgraphError, SubgraphPathItem},
+    forward,
     merge::{self, PathItem},
     read::{self, SubgraphResponse},
     request::Request,

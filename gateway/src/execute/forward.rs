@@ -13,7 +13,13 @@ use crate::{
 /// as the schema has it. Anything else is for the long way, errors and nulls that spread included.
 pub fn is_answer(body: &[u8], projection: &Projection, types: &TypeTable) -> bool {
     std::str::from_utf8(body).is_ok()
-        && Checker { projection, types, cursor: Cursor::new(body) }.envelope().is_some()
+        && Checker {
+            projection,
+            types,
+            cursor: Cursor::new(body),
+        }
+        .envelope()
+        .is_some()
 }
 
 struct Checker<'a> {
@@ -63,7 +69,10 @@ impl<'a> Checker<'a> {
         let type_id = self.types.id(std::str::from_utf8(name).ok()?)?;
         let is_one = match selection.only_type {
             Some(only) => only == type_id,
-            None => selection.lists_by_type.binary_search_by_key(&type_id, |(id, _)| *id).is_ok(),
+            None => selection
+                .lists_by_type
+                .binary_search_by_key(&type_id, |(id, _)| *id)
+                .is_ok(),
         };
         is_one.then_some(())
     }

@@ -127,7 +127,10 @@ impl<'a> Run<'a> {
 
     fn respond(mut self) -> GraphqlResponse {
         if let Some(body) = self.forwarded.take() {
-            return GraphqlResponse { headers: self.to_client, ..GraphqlResponse::executed(body) };
+            return GraphqlResponse {
+                headers: self.to_client,
+                ..GraphqlResponse::executed(body)
+            };
         }
         let introspection = match &self.prepared.introspection {
             None => Vec::new(),

@@ -12,8 +12,7 @@ use super::{
     OperationKind, Prepared, UpstreamSubscription,
     compile::{self, Names, keys::Keys},
     conflicts::Aliases,
-    forward,
-    hidden_types,
+    forward, hidden_types,
     introspection::Introspection,
     limits, never,
     plan::Plan,
@@ -137,13 +136,26 @@ fn plan_text(
     match first {
         Err(refusal) if refusal.code == Code::PlanFailed => {
             // Only a mutation's root has fields that must not be asked without need.
-            let root = if operation.is_mutation() { operation.object_type().as_str() } else { "" };
+            let root = if operation.is_mutation() {
+                operation.object_type().as_str()
+            } else {
+                ""
+            };
             let again = without_conditions(text, root);
             let second = graph.second_planner.as_ref();
             let planned = second
                 .and_then(|planner| planner.plan(text, operation_name, timeout).ok())
-                .or_else(|| graph.planner.plan(again.as_deref()?, operation_name, timeout).ok())
-                .or_else(|| second?.plan(again.as_deref()?, operation_name, timeout).ok());
+                .or_else(|| {
+                    graph
+                        .planner
+                        .plan(again.as_deref()?, operation_name, timeout)
+                        .ok()
+                })
+                .or_else(|| {
+                    second?
+                        .plan(again.as_deref()?, operation_name, timeout)
+                        .ok()
+                });
             planned.ok_or(refusal)
         }
         planned => planned,

@@ -15,7 +15,9 @@ pub fn is_possible(plan: &Plan, projection: &Projection) -> bool {
 
 fn agrees(plan: &Plan, shape: ShapeId, projection: &Projection, id: SelectionId) -> bool {
     let selection = &projection.selections[id.0 as usize];
-    let [list] = &*selection.lists else { return false };
+    let [list] = &*selection.lists else {
+        return false;
+    };
     let shape = &plan.shapes[shape.0 as usize];
     list.len() == shape.fields.len()
         && list.iter().zip(&shape.fields).all(|(field, asked)| {

@@ -35,7 +35,11 @@ impl Plan {
     pub fn name_aliases(&mut self, aliases: &Aliases) {
         self.client_keys.clone_from(&self.keys);
         for (alias, key) in aliases.pairs() {
-            for name in self.client_keys.iter_mut().filter(|name| ***name == *alias.as_str()) {
+            for name in self
+                .client_keys
+                .iter_mut()
+                .filter(|name| ***name == *alias.as_str())
+            {
                 *name = key.as_str().into();
             }
         }

@@ -98,8 +98,17 @@ impl Planner {
                 error => failed(error.to_string()),
             })?;
         // The operation's own name changes nothing of what it means.
-        let normal_form = (operation.operation_kind == Some(OperationKind::Subscription))
-            .then(|| OperationDefinition { name: None, ..operation.clone() }.to_string());
-        Ok(Planned { plan, normal_form: normal_form.unwrap_or_default() })
+        let normal_form =
+            (operation.operation_kind == Some(OperationKind::Subscription)).then(|| {
+                OperationDefinition {
+                    name: None,
+                    ..operation.clone()
+                }
+                .to_string()
+            });
+        Ok(Planned {
+            plan,
+            normal_form: normal_form.unwrap_or_default(),
+        })
     }
 }

@@ -116,7 +116,10 @@ impl Nullability {
 
 /// Compiles the operation's selections. `keys` gets their response keys; `fields_max` bounds the
 /// lists that many type conditions in each other can lead to.
-#[expect(clippy::too_many_arguments, reason = "each is a different part of one input")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different part of one input"
+)]
 pub fn compile(
     schema: &Schema,
     types: &TypeTable,

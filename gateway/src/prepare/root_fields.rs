@@ -34,7 +34,11 @@ impl RootFields {
 /// something else stays, and are a `__typename` where nothing would.
 pub fn drop_own_fields(document: &mut ExecutableDocument, root: &Name) {
     let operations = &mut document.operations;
-    for operation in operations.anonymous.iter_mut().chain(operations.named.values_mut()) {
+    for operation in operations
+        .anonymous
+        .iter_mut()
+        .chain(operations.named.values_mut())
+    {
         drop_in(&mut operation.make_mut().selection_set, root);
     }
     for fragment in document.fragments.values_mut() {
@@ -52,7 +56,11 @@ fn drop_in(set: &mut SelectionSet, root: &Name) {
         },
         _ => false,
     };
-    let kept = set.selections.iter().filter(|selection| !is_own(selection)).count();
+    let kept = set
+        .selections
+        .iter()
+        .filter(|selection| !is_own(selection))
+        .count();
     if kept > 0 {
         set.selections.retain(|selection| !is_own(selection));
     } else if let Some(Selection::Field(field)) = set.selections.first_mut() {

@@ -76,7 +76,9 @@ fn directives(selection: &Selection) -> &DirectiveList {
 
 fn strip_from(directives: &mut DirectiveList, keeps_conditions: bool) {
     if !keeps_conditions {
-        directives.0.retain(|directive| directive.name != "skip" && directive.name != "include");
+        directives
+            .0
+            .retain(|directive| directive.name != "skip" && directive.name != "include");
     }
 }
 
@@ -84,9 +86,14 @@ fn strip_from(directives: &mut DirectiveList, keeps_conditions: bool) {
 fn is_never(directives: &DirectiveList) -> bool {
     let has = |directive: &Node<Directive>, name: &str, value: bool| {
         directive.name == name
-            && directive.specified_argument_by_name("if").and_then(|it| it.to_bool()) == Some(value)
+            && directive
+                .specified_argument_by_name("if")
+                .and_then(|it| it.to_bool())
+                == Some(value)
     };
-    directives.iter().any(|it| has(it, "skip", true) || has(it, "include", false))
+    directives
+        .iter()
+        .any(|it| has(it, "skip", true) || has(it, "include", false))
 }
 
 #[cfg(test)]
@@ -100,7 +107,8 @@ mod tests {
 
     #[test]
     fn conditions_go_and_what_can_never_be_goes_with_them() {
-        let text = "query($a: Boolean!) { x @include(if: $a) { y @skip(if: true) } ...F @skip(if: $a) }
+        let text =
+            "query($a: Boolean!) { x @include(if: $a) { y @skip(if: true) } ...F @skip(if: $a) }
                     fragment F on Thing { z @include(if: false) w @include(if: true) }";
         assert_eq!(
             stripped(text),

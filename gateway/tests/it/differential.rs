@@ -6,7 +6,11 @@
 
 use std::collections::HashMap;
 
-use apollo_compiler::{Schema, schema::{ExtendedType, FieldDefinition, Type}, validation::Valid};
+use apollo_compiler::{
+    Schema,
+    schema::{ExtendedType, FieldDefinition, Type},
+    validation::Valid,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Subgraph, TestGraph, data::Data, graph, subgraph::executable_schema};
@@ -36,17 +40,29 @@ async fn random_operations_answer_as_one_graph_would() {
         let plan = || graph.plan(&operation);
         assert_eq!(answer["data"], expected["data"], "{operation}\n{}", plan());
         // The messages are each executor's own.
-        assert_eq!(answer.get("errors").is_some(), expected.get("errors").is_some(), "{operation}\n{answer}");
+        assert_eq!(
+            answer.get("errors").is_some(),
+            expected.get("errors").is_some(),
+            "{operation}\n{answer}"
+        );
         compared += 1;
     }
     // The planner gives up on some valid operations (docs/decisions/query-planner.md tells which);
     // they must stay few.
     let few = unplanned.len() as u64 * 10 <= compared;
-    assert!(few, "{} without a plan:\n{}", unplanned.len(), unplanned.join("\n"));
+    assert!(
+        few,
+        "{} without a plan:\n{}",
+        unplanned.len(),
+        unplanned.join("\n")
+    );
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(variable)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// xorshift64*: small, and the same everywhere.
@@ -107,24 +123,39 @@ struct World {
 impl World {
     fn new(random: &mut Random) -> Self {
         const EACH: u64 = 6;
-        let mut world = Self { users: Vec::new(), products: Vec::new(), reviews: Vec::new() };
+        let mut world = Self {
+            users: Vec::new(),
+            products: Vec::new(),
+            reviews: Vec::new(),
+        };
         let user = |random: &mut Random| json!({"__typename": "User", "id": random.next(EACH).to_string()});
-        let product = |n: u64| json!({"__typename": "Product", "id": n.to_string(), "sku": format!("s{n}")});
+        let product =
+            |n: u64| json!({"__typename": "Product", "id": n.to_string(), "sku": format!("s{n}")});
         let review = |random: &mut Random| json!({"__typename": "Review", "id": random.next(EACH).to_string()});
         for n in 0..EACH {
-            let mut maybe = |value: Value| if random.chance(80) { value } else { Value::Null };
+            let mut maybe = |value: Value| {
+                if random.chance(80) {
+                    value
+                } else {
+                    Value::Null
+                }
+            };
             let name = maybe(json!(format!("user \"{n}\" \u{e9}\n")));
             let city = maybe(json!("Oslo"));
             let address = maybe(json!({"city": city, "zip": n}));
             let friend = user(random);
-            let favourites: Vec<Value> = (0..random.next(3)).map(|_| product(random.next(EACH))).collect();
+            let favourites: Vec<Value> = (0..random.next(3))
+                .map(|_| product(random.next(EACH)))
+                .collect();
             let reviews: Vec<Value> = (0..random.next(4)).map(|_| review(random)).collect();
             world.users.push(json!({
                 "__typename": "User", "id": n.to_string(), "name": name, "email": format!("{n}@x"),
                 "friend": friend, "address": address, "tags": ["a", "b"],
                 "reviews": reviews, "favourites": favourites,
             }));
-            let similar: Vec<Value> = (0..random.next(3)).map(|_| product(random.next(EACH))).collect();
+            let similar: Vec<Value> = (0..random.next(3))
+                .map(|_| product(random.next(EACH)))
+                .collect();
             let reviews: Vec<Value> = (0..random.next(4)).map(|_| review(random)).collect();
             world.products.push(json!({
                 "__typename": "Product", "id": n.to_string(), "sku": format!("s{n}"),
@@ -140,7 +171,9 @@ impl World {
         }
         // What a subgraph provides with a user is the user's own name.
         for review in &mut world.reviews {
-            let id = review["author"]["id"].as_str().and_then(|id| id.parse::<usize>().ok());
+            let id = review["author"]["id"]
+                .as_str()
+                .and_then(|id| id.parse::<usize>().ok());
             review["author"]["name"] = world.users[id.expect("a user's id")]["name"].clone();
         }
         world
@@ -158,20 +191,29 @@ impl World {
     }
 
     fn entities(&self) -> Value {
-        [&*self.users, &*self.products, &*self.reviews].concat().into()
+        [&*self.users, &*self.products, &*self.reviews]
+            .concat()
+            .into()
     }
 
     /// Each subgraph with only what its schema has; the rest of the data is never asked of it.
     async fn federated(&self) -> TestGraph {
         let subgraph = |name: &str, sdl: &str| {
             let roots = self.roots();
-            let mut subgraph = Subgraph::new(name, sdl).query(roots["Query"].clone()).entities(self.entities());
+            let mut subgraph = Subgraph::new(name, sdl)
+                .query(roots["Query"].clone())
+                .entities(self.entities());
             for ((type_name, field), resolver) in resolvers() {
                 subgraph = subgraph.field(&type_name, &field, resolver);
             }
             subgraph
         };
-        graph(vec![subgraph("users", USERS), subgraph("products", PRODUCTS), subgraph("reviews", REVIEWS)]).await
+        graph(vec![
+            subgraph("users", USERS),
+            subgraph("products", PRODUCTS),
+            subgraph("reviews", REVIEWS),
+        ])
+        .await
     }
 
     fn whole(&self, graph: &TestGraph) -> Data {
@@ -194,16 +236,38 @@ fn resolvers() -> HashMap<(String, String), crate::support::data::Resolver> {
         let count = arguments["first"].as_u64().unwrap_or(100) as usize;
         Ok(Value::Array(list.into_iter().take(count).collect()))
     };
-    add("Query", "user", Box::new(|_, arguments| Ok(json!({"__typename": "User", "id": arguments["id"]}))));
-    add("Query", "products", Box::new(move |query, arguments| first(&query["products"], arguments)));
-    add("Product", "reviews", Box::new(move |product, arguments| first(&product["reviews"], arguments)));
-    add("Product", "price", Box::new(|product, arguments| {
-        let cents = product["cents"].as_i64().ok_or("no price")?;
-        Ok(json!(if arguments["currency"] == "USD" { cents * 2 } else { cents }))
-    }));
-    add("Product", "shipping", Box::new(|product, _| {
-        Ok(json!(product["weight"].as_i64().ok_or("no weight")? * 3))
-    }));
+    add(
+        "Query",
+        "user",
+        Box::new(|_, arguments| Ok(json!({"__typename": "User", "id": arguments["id"]}))),
+    );
+    add(
+        "Query",
+        "products",
+        Box::new(move |query, arguments| first(&query["products"], arguments)),
+    );
+    add(
+        "Product",
+        "reviews",
+        Box::new(move |product, arguments| first(&product["reviews"], arguments)),
+    );
+    add(
+        "Product",
+        "price",
+        Box::new(|product, arguments| {
+            let cents = product["cents"].as_i64().ok_or("no price")?;
+            Ok(json!(if arguments["currency"] == "USD" {
+                cents * 2
+            } else {
+                cents
+            }))
+        }),
+    );
+    add(
+        "Product",
+        "shipping",
+        Box::new(|product, _| Ok(json!(product["weight"].as_i64().ok_or("no weight")? * 3))),
+    );
     all
 }
 
@@ -216,13 +280,23 @@ struct Generator<'a> {
 
 impl<'a> Generator<'a> {
     fn new(schema: &'a Valid<Schema>, random: &'a mut Random) -> Self {
-        Self { schema, random, fragments: Vec::new() }
+        Self {
+            schema,
+            random,
+            fragments: Vec::new(),
+        }
     }
 
     fn operation(mut self) -> String {
         let selections = self.selections("Query", 4);
         let mut text = String::from("query(");
-        let all = [("$t", "Boolean!"), ("$f", "Boolean = true"), ("$n", "Int"), ("$c", "Currency"), ("$id", "ID!")];
+        let all = [
+            ("$t", "Boolean!"),
+            ("$f", "Boolean = true"),
+            ("$n", "Int"),
+            ("$c", "Currency"),
+            ("$id", "ID!"),
+        ];
         let bodies = format!("{selections}{}", self.fragments.concat());
         let used: Vec<String> = all
             .iter()
@@ -230,14 +304,22 @@ impl<'a> Generator<'a> {
             .map(|(name, ty)| format!("{name}: {ty}"))
             .collect();
         text.push_str(&used.join(", "));
-        text = if used.is_empty() { "query".to_owned() } else { text + ")" };
+        text = if used.is_empty() {
+            "query".to_owned()
+        } else {
+            text + ")"
+        };
         format!("{text} {bodies}")
     }
 
     fn selections(&mut self, type_name: &str, depth: u64) -> String {
         let fields: Vec<FieldDefinition> = match self.schema.types.get(type_name) {
-            Some(ExtendedType::Object(it)) => it.fields.values().map(|it| (***it).clone()).collect(),
-            Some(ExtendedType::Interface(it)) => it.fields.values().map(|it| (***it).clone()).collect(),
+            Some(ExtendedType::Object(it)) => {
+                it.fields.values().map(|it| (***it).clone()).collect()
+            }
+            Some(ExtendedType::Interface(it)) => {
+                it.fields.values().map(|it| (***it).clone()).collect()
+            }
             _ => Vec::new(),
         };
         let mut parts = Vec::new();
@@ -279,11 +361,21 @@ impl<'a> Generator<'a> {
             1 => format!("{}_{}: ", field.name, self.random.next(3)),
             _ => String::new(),
         };
-        let arguments =
-            if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(", ")) };
+        let arguments = if arguments.is_empty() {
+            String::new()
+        } else {
+            format!("({})", arguments.join(", "))
+        };
         let condition = self.condition();
-        let below = if is_leaf { String::new() } else { self.selections(inner, depth - 1) };
-        Some(format!("{alias}{}{arguments}{condition} {below}", field.name))
+        let below = if is_leaf {
+            String::new()
+        } else {
+            self.selections(inner, depth - 1)
+        };
+        Some(format!(
+            "{alias}{}{arguments}{condition} {below}",
+            field.name
+        ))
     }
 
     fn value(&mut self, ty: &Type) -> String {
@@ -322,7 +414,8 @@ impl<'a> Generator<'a> {
         let below = self.selections(&condition, depth.saturating_sub(1));
         if self.random.chance(40) {
             let name = format!("F{}", self.fragments.len());
-            self.fragments.push(format!(" fragment {name} on {condition} {below}"));
+            self.fragments
+                .push(format!(" fragment {name} on {condition} {below}"));
             return Some(format!("...{name}{directive}"));
         }
         Some(format!("... on {condition}{directive} {below}"))

@@ -233,7 +233,9 @@ async fn an_answer_that_needs_no_change_is_handed_on_byte_for_byte() {
     let query = "{ newest { text kind: __typename } tags strict { may must } }";
     let comments = "{ \"newest\" : {\"text\": \"a\\u00e9\", \"kind\":\"Comment\"} }";
     // Two subgraphs: nothing to hand on.
-    graph.subgraph("comments").fail(Fault::Answer(200, format!("{{\"data\":{comments}}}")));
+    graph
+        .subgraph("comments")
+        .fail(Fault::Answer(200, format!("{{\"data\":{comments}}}")));
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"newest":{"text":"aé","kind":"Comment"},"tags":["a","b"],"strict":[{"may":2,"must":1}]}}
     posts: {tags strict{may must}}

@@ -105,8 +105,11 @@ async fn a_mutation_of_an_entity_that_is_left_out_does_not_happen() {
     .field("Mutation", "one", recorder("one"))
     .field("Mutation", "two", recorder("two"))
     .field("Mutation", "three", recorder("three"));
-    let b = Subgraph::new("b", "type Thing @key(fields: \"id\") { id: ID! name: String! }")
-        .entities(json!([{"__typename": "Thing", "id": "1", "name": "thing"}]));
+    let b = Subgraph::new(
+        "b",
+        "type Thing @key(fields: \"id\") { id: ID! name: String! }",
+    )
+    .entities(json!([{"__typename": "Thing", "id": "1", "name": "thing"}]));
     let graph = graph(vec![a, b]).await;
     let query = "mutation($yes: Boolean!) {
       one { name } two @skip(if: $yes) { id } three @skip(if: $yes) { name }

@@ -17,7 +17,8 @@ use hive_router_query_planner::{
 };
 
 use super::plan::{
-    Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target, TypenameOverride,
+    Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target,
+    TypenameOverride,
 };
 use crate::{
     error::{Code, RequestError},

@@ -59,7 +59,10 @@ fn connect_steps(plan: &mut Plan, positions: &[&[Position]]) {
     }
     // Mutations happen strictly in order, each after all that the ones before led to: also the
     // requests for it that the planner has put later.
-    #[expect(clippy::needless_range_loop, reason = "the index names a step, not only its waits")]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "the index names a step, not only its waits"
+    )]
     for index in 0..plan.steps.len() {
         if is_mutation(plan, index) {
             let led_to = (0..plan.steps.len()).filter(|other| {
@@ -279,10 +282,7 @@ fn mark_sharing(plan: &mut Plan, targets: &[AnyTarget]) {
 
 /// The fetches that complete something below `path`, with the rest of their paths; none where such
 /// a path comes by other type conditions, so that it means only some of `path`'s objects.
-fn completed_below(
-    path: &[PathSegment],
-    targets: &[AnyTarget],
-) -> Option<Below> {
+fn completed_below(path: &[PathSegment], targets: &[AnyTarget]) -> Option<Below> {
     let keys: Place = keys_of(path).collect();
     let mut below = HashSet::new();
     for target in targets {
