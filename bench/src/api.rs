@@ -26,9 +26,9 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
 const LIST: &str = "query List { posts(first: 20) { edges { node { \
-    id title content author createdAt commentCount latestComments(first: 10) { id text author createdAt } } } } }";
+    title content latestComments(first: 10) { text createdAt } } } } }";
 const LIST_WITH_COMMENTS: &str = "query ListWithComments { posts(first: 20) { edges { node { \
-    id title content author createdAt comments(first: 10) { edges { node { id text author createdAt } } } } } } }";
+    title content comments(first: 10) { edges { node { text createdAt } } } } } } }";
 const CREATE_POST: &str =
     "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { id } } }";
 const CREATE_COMMENT: &str = "mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id text createdAt } } }";

@@ -3,7 +3,7 @@
 //! A test starts a [`System`]: the three services, each a process on a port of its own, on a
 //! throwaway database. It talks to the gateway as a client does, by [`Graphql`] and
 //! [`Subscription`], and kills, pauses and restarts services in between. What must become true in
-//! the end is waited for with [`eventually`]; nothing sleeps.
+//! the end is waited for with [`eventually()`]; nothing sleeps.
 //!
 //! The tests are one binary, `tests/it`; each of its modules is one subject. To add a fault, copy a
 //! test of `tests/it/kills.rs`.
