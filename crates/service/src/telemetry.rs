@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{LogFormat, Settings};
 
-/// Installs the process-wide subscriber. Called once by [`crate::start`]; a second call keeps the
+/// Installs the process-wide subscriber. Called once by [`crate::start()`]; a second call keeps the
 /// first subscriber.
 ///
 /// # Errors
