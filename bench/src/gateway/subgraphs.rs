@@ -207,7 +207,7 @@ mod inventory {
         #[graphql(entity)]
         async fn find_product(
             &self,
-            upc: ID,
+            #[graphql(key)] upc: ID,
             price: Option<i32>,
             weight: Option<i32>,
         ) -> Option<Product> {

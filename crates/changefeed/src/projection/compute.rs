@@ -99,19 +99,17 @@ async fn snapshot(store: &Store, at: At) -> mongodb::error::Result<ClientSession
     store.client().start_session().with_options(options).await
 }
 
+/// Adds the empty state of each target that has no source document. A target may be named twice.
 fn complete<P: Projection>(
     projection: &P,
     targets: &[Bson],
     computed: Vec<(Bson, Document)>,
 ) -> HashMap<Bson, Document> {
     let mut states: HashMap<Bson, Document> = computed.into_iter().collect();
-    targets
-        .iter()
-        .map(|target| {
-            (
-                target.clone(),
-                states.remove(target).unwrap_or_else(|| projection.empty()),
-            )
-        })
-        .collect()
+    for target in targets {
+        states
+            .entry(target.clone())
+            .or_insert_with(|| projection.empty());
+    }
+    states
 }
