@@ -109,7 +109,7 @@ mod tests {
             ("{a,,,b # c d e\n}", 4),
             (
                 "query Q($x: Int = -1.5e3) { a(x: $x, s: \"{{{ \\\" }\") ...F @skip(if: true) }",
-                30,
+                31,
             ),
             (
                 "{ a(s: \"\"\"block { \"quoted\" \\\"\"\" still \"\"\") }",
