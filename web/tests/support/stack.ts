@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const PROGRAM = process.env.STACK ?? join(import.meta.dirname, '../../../target/debug/stack');
+const PROGRAM =
+  process.env.STACK ??
+  join(process.env.CARGO_TARGET_DIR ?? join(import.meta.dirname, '../../../target'), 'debug/stack');
 /** Fetching a mongod, the first time on a machine, takes the longest. */
 const READY_WITHIN_MS = 180_000;
 
