@@ -160,9 +160,18 @@ impl Fleet {
         self.mongo.lock().await.primary().await?;
         for instance in &self.instances {
             let mut slot = instance.process.lock().await;
-            self.restart(instance, &mut slot).await?;
-            if let Some(process) = slot.as_mut() {
-                process.ready(READY_LIMIT).await?;
+            let deadline = Instant::now() + READY_LIMIT;
+            loop {
+                self.restart(instance, &mut slot).await?;
+                let Some(process) = slot.as_mut() else {
+                    continue;
+                };
+                match process.ready(READY_LIMIT).await {
+                    Ok(()) => break,
+                    Err(error) if Instant::now() > deadline => return Err(error),
+                    // It ended at its start, for want of a primary: a supervisor starts it again.
+                    Err(_) => *slot = None,
+                }
             }
         }
         Ok(())
