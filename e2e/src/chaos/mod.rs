@@ -48,6 +48,8 @@ pub struct Report {
     pub faults: Vec<(&'static str, usize)>,
     /// How often a subscriber had to connect again.
     pub reconnects: usize,
+    /// The acknowledged changes against the collection's change stream.
+    pub writes: Findings,
     /// The posts against the fold over the comments.
     pub projection: Findings,
     /// The subscribers against the collection's change stream.
@@ -57,7 +59,7 @@ pub struct Report {
 impl Report {
     /// Whether nothing was lost, doubled or out of order.
     pub fn is_clean(&self) -> bool {
-        self.projection.is_clean() && self.subscribers.is_clean()
+        self.writes.is_clean() && self.projection.is_clean() && self.subscribers.is_clean()
     }
 }
 
@@ -76,6 +78,7 @@ impl fmt::Display for Report {
             faults.join(", ")
         )?;
         writeln!(formatter, "reconnects:       {}", self.reconnects)?;
+        writeln!(formatter, "acknowledged:     {} lost", self.writes.lost)?;
         writeln!(formatter, "projection:       {}", self.projection)?;
         write!(formatter, "subscribers:      {}", self.subscribers)
     }
@@ -97,16 +100,18 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
     let faults = nemesis::run(&fleet, options.seed, options.duration).await?;
     stop.cancel();
     fleet.heal().await?;
-    let changes = writers.finish().await?;
+    let acknowledged = writers.finish().await?;
 
     let truth = oracle::Truth::read(&fleet, start).await?;
+    let writes = oracle::check_writes(&truth, &acknowledged);
     let projection = oracle::check_posts(&fleet, &posts).await?;
     let (reconnects, subscribers) = oracle::check_subscribers(&truth, subscribers).await?;
     fleet.stop().await?;
     Ok(Report {
-        changes,
+        changes: acknowledged.len(),
         faults,
         reconnects,
+        writes,
         projection,
         subscribers,
     })

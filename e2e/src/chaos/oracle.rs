@@ -1,6 +1,6 @@
 //! What is true, read from MongoDB itself, and how what was shown differs from it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Comments that a post embeds.
 const LATEST: usize = 20;
 
-/// One change as a subscriber sees it. No two changes of a run are equal.
+/// One change as a subscriber sees it. Two changes of a run are equal only where a writer's edit was
+/// carried out again because its acknowledgement was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Seen {
     /// A new comment and its text.
@@ -49,26 +50,24 @@ impl Findings {
         self == Self::default()
     }
 
-    /// Compares two sequences of different items.
+    /// Compares two sequences. The n-th of equal items in one stands for the n-th in the other.
     fn compare<T: Eq + std::hash::Hash>(truth: &[T], shown: &[T]) -> Self {
-        let places: HashMap<&T, usize> = truth
-            .iter()
-            .enumerate()
-            .map(|(place, item)| (item, place))
-            .collect();
-        let mut met = HashSet::new();
+        let mut places: HashMap<&T, VecDeque<usize>> = HashMap::new();
+        for (place, item) in truth.iter().enumerate() {
+            places.entry(item).or_default().push_back(place);
+        }
         let mut findings = Self::default();
         let mut last = None;
         for item in shown {
-            match places.get(item) {
-                Some(place) if met.insert(place) => {
+            match places.get_mut(item).and_then(VecDeque::pop_front) {
+                Some(place) => {
                     findings.out_of_order += usize::from(last > Some(place));
                     last = last.max(Some(place));
                 }
-                _ => findings.doubled += 1,
+                None => findings.doubled += 1,
             }
         }
-        findings.lost = truth.len() - met.len();
+        findings.lost = places.values().map(VecDeque::len).sum();
         findings
     }
 }
@@ -180,6 +179,18 @@ fn read_event(
         _ => return Ok(None),
     };
     Ok(posts.get(&key).map(|post| (post.clone(), seen)))
+}
+
+/// Looks for every acknowledged change in the collection's change stream.
+pub fn check_writes(truth: &Truth, acknowledged: &[Seen]) -> Findings {
+    let happened: HashSet<&Seen> = truth.changes.values().flatten().collect();
+    Findings {
+        lost: acknowledged
+            .iter()
+            .filter(|change| !happened.contains(change))
+            .count(),
+        ..Findings::default()
+    }
 }
 
 /// Compares every post's count and newest comments with the collection.
@@ -309,5 +320,13 @@ mod tests {
         assert_eq!(Findings::compare(&truth, &[1, 2, 2, 3, 4]).doubled, 1);
         assert_eq!(Findings::compare(&truth, &[1, 3, 2, 4]).out_of_order, 1);
         assert_eq!(Findings::compare(&truth, &[1, 2, 3, 4, 9]).doubled, 1);
+    }
+
+    #[test]
+    fn a_change_that_was_carried_out_twice_is_shown_twice() {
+        let truth = [1, 2, 1, 3];
+        assert!(Findings::compare(&truth, &truth).is_clean());
+        assert_eq!(Findings::compare(&truth, &[1, 2, 3]).lost, 1);
+        assert_eq!(Findings::compare(&truth, &[1, 2, 1, 3, 1]).doubled, 1);
     }
 }

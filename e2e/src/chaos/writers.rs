@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::Fleet;
+use super::oracle::Seen;
 
 /// A change that is not acknowledged within this time is a fault of the system.
 const CHANGE_LIMIT: Duration = Duration::from_secs(90);
@@ -30,17 +31,17 @@ const DELETE: &str =
     "mutation ($input: DeleteCommentInput!) { deleteComment(input: $input) { id } }";
 
 /// Writers at work.
-pub struct Writers(JoinSet<anyhow::Result<usize>>);
+pub struct Writers(JoinSet<anyhow::Result<Vec<Seen>>>);
 
 impl Writers {
-    /// Waits for their end and returns how many changes were acknowledged.
+    /// Waits for their end and returns every change that was acknowledged.
     ///
     /// # Errors
     /// When a change was refused, or never acknowledged.
-    pub async fn finish(mut self) -> anyhow::Result<usize> {
-        let mut changes = 0;
+    pub async fn finish(mut self) -> anyhow::Result<Vec<Seen>> {
+        let mut changes = Vec::new();
         while let Some(result) = self.0.join_next().await {
-            changes += result??;
+            changes.extend(result??);
         }
         Ok(changes)
     }
@@ -63,7 +64,7 @@ pub fn start(
             number,
             random: fastrand::Rng::with_seed(seed ^ (number as u64 + 1) << 32),
             own: Vec::new(),
-            changes: 0,
+            acknowledged: Vec::new(),
         };
         writers.spawn(writer.work(stop.clone()));
     }
@@ -77,11 +78,11 @@ struct Writer {
     number: usize,
     random: fastrand::Rng,
     own: Vec<String>,
-    changes: usize,
+    acknowledged: Vec<Seen>,
 }
 
 impl Writer {
-    async fn work(mut self, stop: CancellationToken) -> anyhow::Result<usize> {
+    async fn work(mut self, stop: CancellationToken) -> anyhow::Result<Vec<Seen>> {
         while !stop.is_cancelled() {
             let kind = self.random.u32(0..10);
             let full = self.own.len() >= OWN_COMMENTS_MAX;
@@ -92,10 +93,9 @@ impl Writer {
             } else {
                 self.delete().await?;
             }
-            self.changes += 1;
             sleep(PACE).await;
         }
-        Ok(self.changes)
+        Ok(self.acknowledged)
     }
 
     async fn create(&mut self) -> anyhow::Result<()> {
@@ -103,36 +103,45 @@ impl Writer {
         let post = &self.posts[self
             .random
             .usize(0..if hot { HOT_POSTS } else { self.posts.len() })];
-        let name = self.name("created");
-        let input = json!({ "input": { "postId": post, "text": name, "idempotencyKey": name } });
-        let answer = self.acknowledged(CREATE, input, None).await?;
-        let id = &answer["data"]["createComment"]["comment"]["id"];
-        self.own.extend(id.as_str().map(str::to_owned));
+        let text = self.text("created");
+        let input = json!({ "input": { "postId": post, "text": text, "idempotencyKey": text } });
+        let answer = self.until_acknowledged(CREATE, input, None).await?;
+        let id = answer["data"]["createComment"]["comment"]["id"]
+            .as_str()
+            .context("an acknowledged comment has an id")?
+            .to_owned();
+        self.own.push(id.clone());
+        self.acknowledged.push(Seen::Added(id, text));
         Ok(())
     }
 
     async fn edit(&mut self) -> anyhow::Result<()> {
-        let id = &self.own[self.random.usize(0..self.own.len())];
-        let input = json!({ "input": { "id": id, "text": self.name("edited") } });
-        self.acknowledged(UPDATE, input, None).await?;
+        let id = self.own[self.random.usize(0..self.own.len())].clone();
+        let text = self.text("edited");
+        let input = json!({ "input": { "id": id, "text": text } });
+        self.until_acknowledged(UPDATE, input, None).await?;
+        self.acknowledged.push(Seen::Edited(id, text));
         Ok(())
     }
 
     async fn delete(&mut self) -> anyhow::Result<()> {
         let id = self.own.swap_remove(self.random.usize(0..self.own.len()));
+        let input = json!({ "input": { "id": id } });
         // The first try may have worked, though its answer was lost.
-        self.acknowledged(DELETE, json!({ "input": { "id": id } }), Some("NOT_FOUND"))
+        self.until_acknowledged(DELETE, input, Some("NOT_FOUND"))
             .await?;
+        self.acknowledged.push(Seen::Deleted(id));
         Ok(())
     }
 
     /// No two changes have the same text.
-    fn name(&self, kind: &str) -> String {
-        format!("writer {} change {} {kind}", self.number, self.changes)
+    fn text(&self, kind: &str) -> String {
+        let change = self.acknowledged.len();
+        format!("writer {} change {change} {kind}", self.number)
     }
 
     /// Tries until the change is acknowledged. After the first try `also` is a success too.
-    async fn acknowledged(
+    async fn until_acknowledged(
         &self,
         mutation: &str,
         variables: Value,
