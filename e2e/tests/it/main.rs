@@ -2,6 +2,7 @@
 //! when its parts are killed.
 
 mod bad_input;
+mod chaos;
 mod failover;
 mod flow;
 mod kills;

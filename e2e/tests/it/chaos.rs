@@ -1,0 +1,25 @@
+//! A short randomised run: services and primaries are killed, stopped and paused while comments are
+//! written; nothing is lost, doubled or out of order. `bench chaos` runs it for longer.
+
+use std::time::Duration;
+
+use e2e::chaos::{self, Options};
+
+use crate::PROGRAM;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_randomised_run_loses_doubles_and_swaps_nothing() {
+    let report = chaos::run(Options {
+        program: PROGRAM.into(),
+        duration: Duration::from_secs(5),
+        seed: 7,
+        writers: 4,
+        subscribers: 10,
+    })
+    .await
+    .expect("the system comes back");
+    eprintln!("{report}");
+    assert!(report.is_clean(), "{report}");
+    let faults: usize = report.faults.iter().map(|(_, count)| count).sum();
+    assert!(faults > 0 && report.changes > 0, "{report}");
+}
