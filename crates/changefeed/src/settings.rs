@@ -5,13 +5,13 @@ use std::time::Duration;
 /// How a projection runs. Start from [`Default`] and change what you need.
 #[derive(Clone, Debug)]
 pub struct ProjectorSettings {
-    /// Changes a transaction takes at most. Default 16384.
+    /// Changes a transaction takes at most. Default 32768.
     pub batch_count_max: usize,
     /// Bytes of events a transaction takes at most. Default 16 MiB.
     pub batch_bytes_max: usize,
     /// How long a batch waits for more changes after its first one. Default 2 ms.
     pub batch_linger: Duration,
-    /// Events read ahead while a batch commits. Default 32768.
+    /// Events read ahead while a batch commits. Default 65536.
     pub prefetch_count_max: usize,
     /// How long a leader may be silent before another instance takes over. Default 10 s.
     pub lease: Duration,
@@ -35,10 +35,10 @@ pub struct ProjectorSettings {
 impl Default for ProjectorSettings {
     fn default() -> Self {
         Self {
-            batch_count_max: 16_384,
+            batch_count_max: 32_768,
             batch_bytes_max: 16 << 20,
             batch_linger: Duration::from_millis(2),
-            prefetch_count_max: 32_768,
+            prefetch_count_max: 65_536,
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             idle_checkpoint: Duration::from_secs(5),

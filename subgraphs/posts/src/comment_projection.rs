@@ -6,6 +6,8 @@
 //! cut list loses a comment, what moves up is only in the comments' collection: the state is then
 //! computed anew.
 
+use std::cmp::Reverse;
+
 use bson::{Bson, Document, doc};
 use changefeed::{NetChange, Projection, Slot, Unfoldable};
 use futures_util::TryStreamExt;
@@ -82,21 +84,15 @@ impl Projection for CommentProjection {
     ) -> Result<Vec<Document>, Unfoldable> {
         let (latest, count) = (slot.value("latest"), slot.value("count"));
         let changed: Vec<&Bson> = changes.iter().map(|change| change.key).collect();
-        let present: Vec<Document> = changes
-            .iter()
-            .filter_map(|change| change.after)
-            .map(embedded)
-            .collect();
         let difference: i32 = changes.iter().map(NetChange::count).sum();
-
         let kept = doc! { "$filter": {
             "input": &latest,
             "cond": { "$not": { "$in": ["$$this._id", { "$literal": changed }] } },
         } };
-        let merged = doc! { "$sortArray": {
-            "input": { "$concatArrays": [kept, admissible(present, &latest, &count)] },
-            "sortBy": { "createdAt": -1, "_id": -1 },
-        } };
+        let merged = match newest_of(changes).as_slice() {
+            [] => kept,
+            [present @ .., oldest] => merge(kept, present, oldest, &latest, &count),
+        };
         Ok(vec![
             doc! {
                 "latest": { "$slice": [merged, LATEST_MAX] },
@@ -179,21 +175,64 @@ fn embedded(comment: &StoredComment) -> Document {
     doc! { "_id": *id, "text": text, "author": author, "createdAt": *created_at }
 }
 
+/// The comments that a batch leaves in the collection, newest first: as many as the list can take.
+fn newest_of<'a>(changes: &[NetChange<'a, StoredComment>]) -> Vec<&'a StoredComment> {
+    let mut present: Vec<_> = changes.iter().filter_map(|change| change.after).collect();
+    present.sort_unstable_by_key(|comment| Reverse((comment.created_at, comment.id.object_id())));
+    present.truncate(LATEST_COMMENTS_MAX);
+    present
+}
+
+/// The list with the present comments in it, of which `oldest` is the last.
+///
+/// Most batches bring comments that are newer than all in the list: these go in front of it, and
+/// the server is spared the sorting, half of the update's cost.
+fn merge(
+    kept: Document,
+    newer: &[&StoredComment],
+    oldest: &StoredComment,
+    latest: &str,
+    count: &str,
+) -> Document {
+    let present: Vec<Document> = newer
+        .iter()
+        .copied()
+        .chain([oldest])
+        .map(embedded)
+        .collect();
+    let oldest = doc! { "at": oldest.created_at, "id": oldest.id };
+    doc! { "$let": {
+        "vars": {
+            "kept": kept,
+            "present": { "$literal": present },
+            "first": { "$first": latest },
+            "end": { "$last": latest },
+        },
+        "in": { "$cond": [
+            { "$lte": [rank("$$first"), { "$literal": oldest }] },
+            { "$concatArrays": ["$$present", "$$kept"] },
+            { "$sortArray": {
+                "input": { "$concatArrays": ["$$kept", admissible("$$present", "$$end", latest, count)] },
+                "sortBy": { "createdAt": -1, "_id": -1 },
+            } },
+        ] },
+    } }
+}
+
 /// Those of the present comments that may enter the list. While the list has all the post's
 /// comments, each may. Of a cut list we know only what lies above its end: an edited comment from
 /// below must not take a place that belongs to another one.
-fn admissible(present: Vec<Document>, latest: &str, count: &str) -> Document {
-    let rank = |comment: &str| {
-        doc! { "at": format!("{comment}.createdAt"), "id": format!("{comment}._id") }
-    };
-    doc! { "$let": {
-        "vars": { "end": { "$last": latest } },
-        "in": { "$filter": {
-            "input": { "$literal": present },
-            "cond": { "$or": [
-                { "$lte": [count, { "$size": latest }] },
-                { "$gte": [rank("$$this"), rank("$$end")] },
-            ] },
-        } },
+fn admissible(present: &str, end: &str, latest: &str, count: &str) -> Document {
+    doc! { "$filter": {
+        "input": present,
+        "cond": { "$or": [
+            { "$lte": [count, { "$size": latest }] },
+            { "$gte": [rank("$$this"), rank(end)] },
+        ] },
     } }
+}
+
+/// What orders comments.
+fn rank(comment: &str) -> Document {
+    doc! { "at": format!("{comment}.createdAt"), "id": format!("{comment}._id") }
 }

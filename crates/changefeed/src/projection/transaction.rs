@@ -17,6 +17,8 @@ use super::fold::{STALE, Statement};
 use super::store::{Store, repair_id};
 use super::{Projection, Slot};
 
+/// Statements in one command: a message to the server has 48 MB at most.
+const STATEMENTS_MAX: usize = 2_000;
 /// A commit whose outcome is unknown is asked for again this often.
 const COMMIT_ATTEMPTS: u32 = 20;
 const COMMIT_PAUSE: Duration = Duration::from_millis(100);
@@ -302,45 +304,41 @@ async fn update_targets(
     session: &mut ClientSession,
     statements: &[Statement],
 ) -> Result<(), Refusal> {
-    if statements.is_empty() {
-        return Ok(());
-    }
-    let updates = statements.iter().map(|statement| {
-        Bson::from(doc! { "q": { "_id": &statement.target }, "u": &statement.update })
-    });
-    let updates: Vec<Bson> = updates.collect();
-    // One command with many statements: the bulk write of the driver needs MongoDB 8.0.
-    let command = doc! { "update": store.targets.name(), "updates": updates, "ordered": true };
-    let reply = store
-        .database
-        .run_command(command)
-        .session(session)
-        .await
-        .map_err(refusal)?;
-    match reply
-        .get_array("writeErrors")
-        .ok()
-        .and_then(|errors| errors.first())
-        .and_then(Bson::as_document)
-    {
-        None => Ok(()),
-        Some(error) => {
-            let index = error
-                .get_i32("index")
-                .ok()
-                .and_then(|index| usize::try_from(index).ok());
-            let target = index
-                .and_then(|index| statements.get(index))
-                .map(|statement| statement.target.clone());
-            Err(Refusal::Writes {
-                target,
-                reason: error
-                    .get_str("errmsg")
-                    .unwrap_or("no reason given")
-                    .to_owned(),
-            })
+    for statements in statements.chunks(STATEMENTS_MAX) {
+        let updates = statements.iter().map(|statement| {
+            Bson::from(doc! { "q": { "_id": &statement.target }, "u": &statement.update })
+        });
+        let updates: Vec<Bson> = updates.collect();
+        // One command with many statements: the bulk write of the driver needs MongoDB 8.0.
+        let command = doc! { "update": store.targets.name(), "updates": updates, "ordered": true };
+        let reply = store.database.run_command(command).session(&mut *session);
+        if let Some(refused) = first_refused(&reply.await.map_err(refusal)?, statements) {
+            return Err(refused);
         }
     }
+    Ok(())
+}
+
+/// The first statement that the server refused, if there is one.
+fn first_refused(reply: &Document, statements: &[Statement]) -> Option<Refusal> {
+    let error = reply
+        .get_array("writeErrors")
+        .ok()?
+        .first()?
+        .as_document()?;
+    let index = error
+        .get_i32("index")
+        .ok()
+        .and_then(|index| usize::try_from(index).ok());
+    Some(Refusal::Writes {
+        target: index
+            .and_then(|index| statements.get(index))
+            .map(|statement| statement.target.clone()),
+        reason: error
+            .get_str("errmsg")
+            .unwrap_or("no reason given")
+            .to_owned(),
+    })
 }
 
 async fn commit(session: &mut ClientSession) -> Result<(), Refusal> {

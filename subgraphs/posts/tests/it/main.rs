@@ -6,4 +6,5 @@ mod mutations;
 mod older_documents;
 mod pages;
 mod projection;
+mod random_batches;
 mod service;
