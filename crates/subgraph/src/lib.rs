@@ -5,6 +5,7 @@
 //!
 //! - [`id`], [`date_time`] and [`text`]: the values that go in and out, checked at the border;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
+//! - [`flat_list`]: lists of embedded objects, answered in one go;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
 //! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`;
 //! - [`database`]: the MongoDB settings and connection;
@@ -18,6 +19,7 @@ pub mod database;
 pub mod date_time;
 pub mod endpoint;
 pub mod error;
+pub mod flat_list;
 pub mod id;
 pub mod page;
 mod sse;
@@ -29,5 +31,6 @@ mod websocket;
 pub use connection::{Connection, Edge, PageInfo};
 pub use date_time::DateTime;
 pub use error::{Code, CodedError, InputError};
+pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;
 pub use page::{Order, Page, PageArguments, PageRequest, Position};

@@ -5,8 +5,8 @@ use std::fmt;
 use async_graphql::{ComplexObject, SimpleObject};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use subgraph::DateTime;
 use subgraph::page::checked_size;
+use subgraph::{DateTime, FlatList};
 
 use crate::Error;
 use crate::comment::Comment;
@@ -47,12 +47,12 @@ impl Discussion {
                     BAD_USER_INPUT."
         )]
         first: Option<i32>,
-    ) -> Result<&[Comment], Error> {
+    ) -> Result<FlatList<'_, Comment>, Error> {
         let first = match first {
             Some(first) => checked_size("first", first, LATEST_COMMENTS_MAX)?,
             None => LATEST_COMMENTS_DEFAULT,
         };
-        Ok(&self.latest[..first.min(self.latest.len())])
+        Ok(FlatList(&self.latest[..first.min(self.latest.len())]))
     }
 }
 

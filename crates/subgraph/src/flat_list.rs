@@ -1,0 +1,153 @@
+//! Lists of objects whose fields are all at hand, resolved without a future for each field.
+//!
+//! async-graphql resolves every field of every object as a task of its own. For objects that are
+//! embedded in their parent's document there is nothing to wait for, and with hundreds of them in one
+//! answer the tasks are most of its cost.
+
+use std::borrow::Cow;
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::parser::types::{Field, Selection, SelectionSet};
+use async_graphql::registry::Registry;
+use async_graphql::resolver_utils::resolve_list;
+use async_graphql::{ContextSelectionSet, Name, OutputType, Positioned, ServerResult, Value};
+
+/// An object whose fields are leaves that take no arguments and look nothing up.
+pub trait FlatObject: OutputType {
+    /// The value of a field; `None` when the type has no field of this name.
+    fn leaf(&self, field: &str) -> Option<Value>;
+}
+
+/// A list of such objects. Selections that need more than [`FlatObject::leaf`] (named fragments, or
+/// directives on a field) are resolved in async-graphql's own way.
+#[derive(Clone, Copy, Debug)]
+pub struct FlatList<'a, T>(pub &'a [T]);
+
+impl<T: FlatObject> OutputType for FlatList<'_, T> {
+    fn type_name() -> Cow<'static, str> {
+        <&[T]>::type_name()
+    }
+
+    fn qualified_type_name() -> String {
+        <&[T]>::qualified_type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        <&[T]>::create_type_info(registry)
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        let mut columns = Vec::new();
+        if collect(
+            &field.node.selection_set.node,
+            &T::type_name(),
+            &mut columns,
+        ) {
+            let rows = self.0.iter().map(|object| row(object, &columns));
+            return Ok(Value::List(rows.collect()));
+        }
+        resolve_list(ctx, field, self.0, Some(self.0.len())).await
+    }
+}
+
+/// A response key and the field that answers it.
+type Column<'q> = (&'q Name, &'q str);
+
+/// Collects what is selected; false when it is more than leaves.
+fn collect<'q>(set: &'q SelectionSet, type_name: &str, columns: &mut Vec<Column<'q>>) -> bool {
+    set.items.iter().all(|selection| match &selection.node {
+        Selection::Field(field) => {
+            columns.push((&field.node.response_key().node, &field.node.name.node));
+            field.node.directives.is_empty()
+        }
+        Selection::InlineFragment(fragment) => {
+            let condition = fragment.node.type_condition.as_ref();
+            let applies = condition.is_none_or(|condition| condition.node.on.node == type_name);
+            applies
+                && fragment.node.directives.is_empty()
+                && collect(&fragment.node.selection_set.node, type_name, columns)
+        }
+        Selection::FragmentSpread(_) => false,
+    })
+}
+
+fn row<T: FlatObject>(object: &T, columns: &[Column<'_>]) -> Value {
+    let mut row = IndexMap::with_capacity(columns.len());
+    for (key, field) in columns {
+        let value = match *field {
+            "__typename" => Some(Value::from(object.introspection_type_name())),
+            field => object.leaf(field),
+        };
+        row.insert((*key).clone(), value.unwrap_or_default());
+    }
+    Value::Object(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{EmptyMutation, EmptySubscription, Object, Schema, SimpleObject};
+
+    use super::*;
+
+    #[derive(Clone, SimpleObject)]
+    struct Star {
+        name: String,
+        magnitude: f64,
+    }
+
+    impl FlatObject for Star {
+        fn leaf(&self, field: &str) -> Option<Value> {
+            Some(match field {
+                "name" => Value::from(self.name.as_str()),
+                "magnitude" => Value::from(self.magnitude),
+                _ => return None,
+            })
+        }
+    }
+
+    struct Sky(Vec<Star>);
+
+    #[Object]
+    impl Sky {
+        async fn flat(&self) -> FlatList<'_, Star> {
+            FlatList(&self.0)
+        }
+
+        async fn plain(&self) -> &[Star] {
+            &self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn every_selection_is_answered_as_by_the_plain_list() {
+        let star = |name: &str, magnitude| Star {
+            name: name.to_owned(),
+            magnitude,
+        };
+        let sky = Sky(vec![star("Vega", 0.03), star("Deneb", 1.25)]);
+        let schema = Schema::new(sky, EmptyMutation, EmptySubscription);
+        for selection in [
+            "{ name }",
+            "{ magnitude n: name name __typename t: __typename }",
+            "{ ... { name } ... on Star { magnitude name } }",
+            "{ ...named }",
+            "{ name @include(if: true) magnitude @skip(if: true) }",
+            "{ ... @include(if: false) { name } magnitude }",
+        ] {
+            let named = match selection.contains("...named") {
+                true => "fragment named on Star { name magnitude }",
+                false => "",
+            };
+            let query = format!("{{ flat {selection} plain {selection} }} {named}");
+            let answer = schema.execute(query).await;
+            assert!(answer.errors.is_empty(), "{selection}: {:?}", answer.errors);
+            let data = answer.data.into_json().expect("an object");
+            assert_eq!(data["flat"], data["plain"], "{selection}");
+            assert_eq!(data["flat"].as_array().map(Vec::len), Some(2));
+        }
+    }
+}
