@@ -55,14 +55,15 @@ function graphiqlAtGraphql(): Plugin {
   };
 }
 
-/** What a page's first script imports dynamically is fetched beside it, not after it. */
+/** What the live page's first script imports dynamically is fetched beside it, not after it. */
 function preloadedImports(): Plugin {
   return {
     name: 'preloaded-imports',
     apply: 'build',
     transformIndexHtml: {
       order: 'post',
-      handler(_html, { bundle = {}, chunk }) {
+      handler(_html, { path, bundle = {}, chunk }) {
+        if (path !== '/index.html') return [];
         const wanted = new Set<string>();
         const want = (file: string) => {
           const found = bundle[file];
