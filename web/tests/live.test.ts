@@ -3,11 +3,22 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 
-import { closePage, commentTexts, launchBrowser, openPage, PHONE, waitForState } from './support/browser';
+import {
+  closePage,
+  commentTexts,
+  DESKTOP,
+  launchBrowser,
+  openPage,
+  PHONE,
+  waitForState,
+} from './support/browser';
 import { Graph } from './support/graph';
 import { type Stack, startStack } from './support/stack';
+
+/** Cumulative layout shift; up to 0.1 counts as good. Source: https://web.dev/articles/cls */
+const LAYOUT_SHIFT_MAX = 0.02;
 
 let stack: Stack;
 let browser: Browser;
@@ -154,15 +165,24 @@ test('what arrives does not move what is being read', async () => {
   await closePage(page);
 });
 
-test('nothing jumps while the page loads', async () => {
+test('nothing jumps while a page loads, on a desk and on a phone', async () => {
   const post = await graph.createPost('Stands still');
   await graph.createComment(post, 'Here before you');
-  const page = await openPage(browser, postUrl(post), {}, (page) => page.addInitScript(sumLayoutShifts));
-  await page.getByText('Here before you').waitFor();
-  await waitForState(page, 'Live');
-  const shifted = await page.evaluate(() => (window as unknown as { shifted: number }).shifted);
-  assert.ok(shifted < 0.05, `cumulative layout shift ${shifted}`);
-  await closePage(page);
+  const pages: [url: string, settled: (page: Page) => Promise<unknown>][] = [
+    [postUrl(post), (page) => page.getByText('Here before you').waitFor()],
+    [stack.url, (page) => page.locator('.posts li').first().waitFor()],
+    [`${stack.url}stats.html`, (page) => page.locator('polyline').nth(4).waitFor({ state: 'attached' })],
+  ];
+  for (const device of [DESKTOP, PHONE]) {
+    for (const [url, settled] of pages) {
+      const page = await openPage(browser, url, device, (page) => page.addInitScript(sumLayoutShifts));
+      await settled(page);
+      if (!url.endsWith('stats.html')) await waitForState(page, 'Live');
+      const shifted = await page.evaluate(() => (window as unknown as { shifted: number }).shifted);
+      assert.ok(shifted < LAYOUT_SHIFT_MAX, `${url} at ${device.viewport.width} px: shifted by ${shifted}`);
+      await closePage(page);
+    }
+  }
 });
 
 function sumLayoutShifts(): void {
