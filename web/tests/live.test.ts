@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Page, Route } from 'playwright-core';
 
 import {
   closePage,
@@ -175,7 +175,10 @@ test('nothing jumps while a page loads, on a desk and on a phone', async () => {
   ];
   for (const device of [DESKTOP, PHONE]) {
     for (const [url, settled] of pages) {
-      const page = await openPage(browser, url, device, (page) => page.addInitScript(sumLayoutShifts));
+      const page = await openPage(browser, url, device, async (page) => {
+        await page.addInitScript(sumLayoutShifts);
+        await answerAfterPlaceholders(page);
+      });
       await settled(page);
       if (!url.endsWith('stats.html')) await waitForState(page, 'Live');
       const shifted = await page.evaluate(() => (window as unknown as { shifted: number }).shifted);
@@ -184,6 +187,15 @@ test('nothing jumps while a page loads, on a desk and on a phone', async () => {
     }
   }
 });
+
+/** The first answer of the graph comes when the page has drawn what stands in for it. */
+async function answerAfterPlaceholders(page: Page): Promise<void> {
+  const answer = async (route: Route) => {
+    await page.locator('.skeleton:visible').first().waitFor();
+    await route.continue();
+  };
+  await page.route('**/graphql', answer, { times: 1 });
+}
 
 function sumLayoutShifts(): void {
   Object.assign(window, { shifted: 0 });

@@ -37,7 +37,7 @@ export function App() {
         <Tools />
         <ConnectionBadge />
       </header>
-      <div className="columns" data-at={route.at}>
+      <div className="columns">
         <aside className="side" aria-label="Posts" hidden={!showsList}>
           <PostList open={open} onNewest={setNewest} />
         </aside>
