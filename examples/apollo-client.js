@@ -30,60 +30,37 @@ const client = new ApolloClient({
   }),
 });
 
-const { data } = await client.query({
-  query: gql`
-    query {
-      posts(first: 1) {
-        edges {
-          node {
-            id
-            title
-            commentCount
-            commentChangesCursor
-          }
-        }
-      }
+const NEWEST = gql`
+  query {
+    posts(first: 1) { edges { node { id title commentCount commentChangesCursor } } }
+  }
+`;
+const CHANGES = gql`
+  subscription ($postId: ID!, $after: String) {
+    commentChanges(postId: $postId, after: $after) {
+      ... on CommentAdded { cursor comment { id author text } }
+      ... on CommentEdited { cursor comment { id text } }
+      ... on CommentDeleted { cursor commentId }
     }
-  `,
-});
+  }
+`;
+const WRITE = gql`
+  mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }
+`;
+
+const { data } = await client.query({ query: NEWEST });
 const post = data.posts.edges[0].node;
 console.log(`the newest post: ${post.title}, ${post.commentCount} comments`);
 
+const variables = { postId: post.id, after: post.commentChangesCursor };
 const arrived = new Promise((resolve, reject) => {
-  client
-    .subscribe({
-      query: gql`
-        subscription ($postId: ID!, $after: String) {
-          commentChanges(postId: $postId, after: $after) {
-            ... on CommentAdded {
-              cursor
-              comment {
-                id
-                author
-                text
-              }
-            }
-          }
-        }
-      `,
-      variables: { postId: post.id, after: post.commentChangesCursor },
-    })
-    .subscribe({ next: ({ data }) => resolve(data.commentChanges.comment), error: reject });
+  const next = ({ data }) => resolve(data.commentChanges.comment);
+  client.subscribe({ query: CHANGES, variables }).subscribe({ next, error: reject });
 });
 
-await client.mutate({
-  mutation: gql`
-    mutation ($input: CreateCommentInput!) {
-      createComment(input: $input) {
-        comment {
-          id
-        }
-      }
-    }
-  `,
-  variables: { input: { postId: post.id, text: 'Hello from Apollo Client', author: 'Example' } },
-});
-
+const input = { postId: post.id, text: 'Hello from Apollo Client', author: 'Example' };
+await client.mutate({ mutation: WRITE, variables: { input } });
 console.log(`live: ${(await arrived).text}`);
+
 client.stop();
 await socket.dispose();

@@ -26,57 +26,38 @@ const client = new Client({
   ],
 });
 
+const NEWEST = gql`
+  query { posts(first: 1) { edges { node { id title commentChangesCursor } } } }
+`;
+const CHANGES = gql`
+  subscription ($postId: ID!, $after: String) {
+    commentChanges(postId: $postId, after: $after) {
+      ... on CommentAdded { cursor comment { id author text } }
+      ... on CommentEdited { cursor comment { id text } }
+      ... on CommentDeleted { cursor commentId }
+    }
+  }
+`;
+const WRITE = gql`
+  mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }
+`;
+
 /** The data of an answer, or its error. */
 function dataOf({ data, error }) {
   if (error) throw error;
   return data;
 }
 
-const NEWEST = gql`
-  query {
-    posts(first: 1) {
-      edges {
-        node {
-          id
-          title
-          commentChangesCursor
-        }
-      }
-    }
-  }
-`;
 const post = dataOf(await client.query(NEWEST, {})).posts.edges[0].node;
 console.log(`the newest post: ${post.title}`);
 
-const CHANGES = gql`
-  subscription ($postId: ID!, $after: String) {
-    commentChanges(postId: $postId, after: $after) {
-      ... on CommentAdded {
-        cursor
-        comment {
-          author
-          text
-        }
-      }
-    }
-  }
-`;
+const variables = { postId: post.id, after: post.commentChangesCursor };
 const arrived = new Promise((resolve) => {
-  client.subscription(CHANGES, { postId: post.id, after: post.commentChangesCursor }).subscribe(resolve);
+  client.subscription(CHANGES, variables).subscribe(resolve);
 });
 
-const WRITE = gql`
-  mutation ($input: CreateCommentInput!) {
-    createComment(input: $input) {
-      comment {
-        id
-      }
-    }
-  }
-`;
-dataOf(
-  await client.mutation(WRITE, { input: { postId: post.id, text: 'Hello from urql', author: 'Example' } }),
-);
-
+const input = { postId: post.id, text: 'Hello from urql', author: 'Example' };
+dataOf(await client.mutation(WRITE, { input }));
 console.log(`live: ${dataOf(await arrived).commentChanges.comment.text}`);
+
 await socket.dispose();

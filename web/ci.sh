@@ -5,16 +5,32 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+step() {
+  printf '\n--- %s (%s s)\n' "$1" "$SECONDS"
+}
+
 if [[ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]]; then
+  step "chromium"
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends chromium >/dev/null
 fi
 
-# Before the tests run: a stack builds the pages itself when they are stale.
-npm ci
-npm ci --prefix ../examples
-npm run build
-npm run check
+step "packages"
+npm ci --no-audit --no-fund &
+npm ci --no-audit --no-fund --prefix ../examples
+wait $!
 
+# Before the tests run: a stack builds the pages itself when they are stale.
+step "build and checks"
+npm run codegen
+npm run build &
+npm run check
+wait $!
+
+step "programs"
 cargo build --quiet --locked --manifest-path ../Cargo.toml -p stack -p rust-client
+
+step "tests"
 npm test
+
+step "done"

@@ -15,7 +15,7 @@ const GATEWAY = process.env.GATEWAY ?? 'http://127.0.0.1:4000';
 export default defineConfig(({ mode }) => {
   const buildsGraphiql = mode === 'graphiql';
   return {
-    plugins: [react(), graphiqlAtGraphql(), precompressed()],
+    plugins: [react(), graphiqlAtGraphql(), preloadedImports(), precompressed()],
     build: {
       target: 'es2022',
       emptyOutDir: !buildsGraphiql,
@@ -51,6 +51,33 @@ function graphiqlAtGraphql(): Plugin {
           request.url = '/graphiql.html';
         next();
       });
+    },
+  };
+}
+
+/** What the live page's first script imports dynamically is fetched beside it, not after it. */
+function preloadedImports(): Plugin {
+  return {
+    name: 'preloaded-imports',
+    apply: 'build',
+    transformIndexHtml: {
+      order: 'post',
+      handler(_html, { path, bundle = {}, chunk }) {
+        if (path !== '/index.html') return [];
+        const wanted = new Set<string>();
+        const want = (file: string) => {
+          const found = bundle[file];
+          if (wanted.has(file) || file === chunk?.fileName || found?.type !== 'chunk') return;
+          wanted.add(file);
+          found.imports.forEach(want);
+        };
+        chunk?.dynamicImports.forEach(want);
+        return [...wanted].map((file) => ({
+          tag: 'link',
+          injectTo: 'head' as const,
+          attrs: { rel: 'modulepreload', crossorigin: true, href: `/${file}` },
+        }));
+      },
     },
   };
 }

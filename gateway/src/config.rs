@@ -36,6 +36,15 @@ pub struct Config {
     /// A folder of built web pages to serve at `/`.
     #[arg(long, env = "WEB_DIR")]
     pub web_dir: Option<PathBuf>,
+    /// Metrics pages of other services to serve at `/metrics/NAME`, for what sees the gateway alone:
+    /// `posts=http://127.0.0.1:4001/metrics`. Each is read at most once a second.
+    #[arg(
+        long,
+        env = "METRICS_PAGES",
+        value_delimiter = ',',
+        value_name = "NAME=URL"
+    )]
+    pub metrics_pages: Vec<String>,
     /// How many distinct operations stay prepared.
     #[arg(long, env = "PREPARED_OPERATIONS_MAX", default_value_t = 2_000)]
     pub prepared_operations_max: usize,

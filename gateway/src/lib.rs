@@ -23,7 +23,8 @@
 //! | [`subscriptions`] | one upstream subscription for all clients that want the same |
 //! | [`persisted`] | automatic persisted queries, trusted documents |
 //! | [`graphiql`], [`web`] | pages |
-//! | [`config`], [`reload`], [`metrics`] | every setting; a new supergraph; counters |
+//! | [`config`], [`reload`] | every setting; a new supergraph |
+//! | [`metrics`], [`metrics_pages`] | counters; other services' counters at the same address |
 //!
 //! To add a transport: read a [`request::GraphqlRequest`], hand it to [`guard::answer`], and write
 //! the outcome. To add a setting: a field in `config.rs` with its variable.
@@ -39,6 +40,7 @@ pub mod headers;
 pub mod http;
 pub mod json;
 pub mod metrics;
+pub mod metrics_pages;
 pub mod multipart;
 pub mod persisted;
 pub mod pipeline;
@@ -107,6 +109,7 @@ pub async fn run(
     });
     lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));
     let sockets = gateway.sockets().clone();
+    let metrics_pages = metrics_pages::routes(&gateway.config().metrics_pages)?;
     let shutdown = lifecycle.shutdown().clone();
     lifecycle.spawn("WebSockets", async move {
         shutdown.cancelled().await;
@@ -116,6 +119,7 @@ pub async fn run(
     });
     let router = web::routes(gateway.config())
         .merge(http::routes(&gateway))
-        .merge(service::operations_routes(&health, &metrics));
+        .merge(service::operations_routes(&health, &metrics))
+        .merge(metrics_pages);
     service::serve(listener, router, &lifecycle, grace).await
 }

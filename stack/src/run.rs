@@ -126,6 +126,7 @@ fn gateway_settings(
             .to_owned())
     };
     let subgraph = |port: u16| format!("http://127.0.0.1:{port}/graphql");
+    let metrics = |name, port: u16| format!("{name}=http://127.0.0.1:{port}/metrics");
     let mut settings = vec![
         ("SUPERGRAPH", text(supergraph)?),
         ("SUBGRAPH_URL_POSTS", subgraph(ports.posts)),
@@ -134,6 +135,13 @@ fn gateway_settings(
     if std::env::var_os("DEVELOPMENT").is_none() {
         // GraphiQL, introspection and subgraph errors as they are.
         settings.push(("DEVELOPMENT", "true".to_owned()));
+    }
+    if std::env::var_os("METRICS_PAGES").is_none() {
+        let pages = [
+            metrics("posts", ports.posts),
+            metrics("comments", ports.comments),
+        ];
+        settings.push(("METRICS_PAGES", pages.join(",")));
     }
     if let Some(folder) = web {
         settings.push(("WEB_DIR", text(&folder)?));

@@ -11,12 +11,13 @@ use tokio::process::Command;
 /// The pages that a build makes, the last one last.
 const PAGES: [&str; 3] = ["index.html", "stats.html", "graphiql.html"];
 /// What a build reads, relative to the web folder.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "src",
     "public",
     "index.html",
     "stats.html",
     "graphiql.html",
+    "package.json",
     "package-lock.json",
     "vite.config.ts",
     "codegen.ts",
@@ -27,12 +28,17 @@ const SOURCES: [&str; 9] = [
 /// take a minute; without npm, or when the build fails, the rest of the stack works all the same.
 pub(crate) async fn built_folder() -> Option<PathBuf> {
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.join("web");
+    built_folder_of(&web, Path::new("npm")).await
+}
+
+async fn built_folder_of(web: &Path, npm: &Path) -> Option<PathBuf> {
     if !web.is_dir() {
         return None;
     }
     let built = web.join("dist");
-    if is_stale(&web, &built) {
-        build(&web).await;
+    if is_stale(web, &built) {
+        eprintln!("building the web pages");
+        eprintln!("{}", build(web, npm).await);
     }
     PAGES
         .iter()
@@ -40,43 +46,40 @@ pub(crate) async fn built_folder() -> Option<PathBuf> {
         .then_some(built)
 }
 
-async fn build(web: &Path) {
+/// Builds, and says what it did.
+async fn build(web: &Path, npm: &Path) -> String {
     let started = Instant::now();
-    eprintln!("building the web pages");
-    match install_and_build(web).await {
-        Ok(status) if status.success() => {
-            eprintln!(
-                "built the web pages in {:.0} s",
-                started.elapsed().as_secs_f64()
-            );
-        }
+    match install_and_build(web, npm).await {
+        Ok(status) if status.success() => format!(
+            "built the web pages in {:.0} s",
+            started.elapsed().as_secs_f64()
+        ),
         Ok(status) => {
-            eprintln!("the web pages could not be built (npm: {status}); everything else works")
+            format!("the web pages could not be built (npm: {status}); everything else works")
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            eprintln!(
-                "the web pages are not built, because npm is not there; everything else works"
-            );
+            "the web pages are not built, because npm is not there; everything else works"
+                .to_owned()
         }
         Err(error) => {
-            eprintln!("the web pages could not be built (npm: {error}); everything else works")
+            format!("the web pages could not be built (npm: {error}); everything else works")
         }
     }
 }
 
-async fn install_and_build(web: &Path) -> io::Result<ExitStatus> {
+async fn install_and_build(web: &Path, npm: &Path) -> io::Result<ExitStatus> {
     let installed = modified(&web.join("node_modules/.package-lock.json"));
     if installed.is_none() || installed < modified(&web.join("package-lock.json")) {
-        let status = npm(web, &["ci", "--no-audit", "--no-fund"]).await?;
+        let status = run(npm, web, &["ci", "--no-audit", "--no-fund"]).await?;
         if !status.success() {
             return Ok(status);
         }
     }
-    npm(web, &["run", "build"]).await
+    run(npm, web, &["run", "build"]).await
 }
 
-async fn npm(web: &Path, arguments: &[&str]) -> io::Result<ExitStatus> {
-    Command::new("npm")
+async fn run(npm: &Path, web: &Path, arguments: &[&str]) -> io::Result<ExitStatus> {
+    Command::new(npm)
         .arg("--loglevel=error")
         .args(arguments)
         .current_dir(web)
@@ -144,5 +147,61 @@ mod tests {
 
         file(web.join("src/live/deep/below/style.css"), 30);
         assert!(is_stale(web, &built), "a source is newer");
+    }
+
+    /// A program that notes how it was called and, when it is to build, writes the pages.
+    fn npm_that(folder: &Path, ends: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let npm = folder.join("npm");
+        let pages = PAGES.map(|page| format!("dist/{page}")).join(" ");
+        let script = format!(
+            "#!/bin/sh\necho \"$2\" >> calls\n{ends}\n\
+             [ \"$2\" = run ] && mkdir -p dist && touch {pages}\nexit 0\n"
+        );
+        fs::write(&npm, script).expect("a script");
+        fs::set_permissions(&npm, fs::Permissions::from_mode(0o755)).expect("executable");
+        npm
+    }
+
+    #[tokio::test]
+    async fn a_stale_build_is_made_anew_and_a_fresh_one_is_served_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let web = folder.path();
+        file(web.join("package-lock.json"), 10);
+        let npm = npm_that(web, "");
+        for _ in 0..2 {
+            let served = built_folder_of(web, &npm).await;
+            assert_eq!(served, Some(web.join("dist")));
+        }
+        let calls = fs::read_to_string(web.join("calls")).expect("calls");
+        assert_eq!(calls, "ci\nrun\n", "installed and built, once");
+    }
+
+    #[tokio::test]
+    async fn without_npm_or_with_a_failing_one_the_older_build_is_served_if_there_is_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let web = folder.path();
+        file(web.join("src/main.ts"), 20);
+        let absent = web.join("no/such/npm");
+        let said = build(web, &absent).await;
+        assert!(
+            said.contains("npm is not there; everything else works"),
+            "{said}"
+        );
+        let failing = npm_that(web, "exit 3");
+        let said = build(web, &failing).await;
+        assert!(
+            said.contains("could not be built") && said.contains('3'),
+            "{said}"
+        );
+        for npm in [&absent, &failing] {
+            assert_eq!(built_folder_of(web, npm).await, None);
+        }
+        for page in PAGES {
+            file(web.join("dist").join(page), 10);
+        }
+        for npm in [&absent, &failing] {
+            assert_eq!(built_folder_of(web, npm).await, Some(web.join("dist")));
+        }
     }
 }

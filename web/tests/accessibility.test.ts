@@ -1,5 +1,5 @@
-// axe-core on every page, in both colour schemes, on a desk and on a phone. With SCREENSHOTS set to
-// a folder, a picture of each is left there.
+// axe-core on every page and in every state, in both colour schemes, on a desk and on a phone. With
+// SCREENSHOTS set to a folder, a picture of each is left there.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -17,15 +17,32 @@ import { type Stack, startStack } from './support/stack';
 let stack: Stack;
 let browser: Browser;
 let axe: string;
-let post: string;
+let silent: string;
+let discussed: string;
 
 before(async () => {
   axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   [stack, browser] = await Promise.all([startStack(), launchBrowser()]);
   const graph = new Graph(stack.url);
-  post = await graph.createPost('Read by everyone');
-  for (const text of ['The first of three.', 'The second,\nwith two lines.', 'The third.'])
-    await graph.createComment(post, text);
+  silent = await graph.createPost('A question nobody has answered yet', 'Is there anybody out there?', 'Pia');
+  discussed = await graph.createPost(
+    'What changes when comments arrive live',
+    'A page that waits to be reloaded is always a little wrong. You read, you answer, and somebody else ' +
+      'has already said it.\n\nWhen what others write simply appears, a list of remarks becomes a ' +
+      'conversation. It asks for some care: nothing may jump while you read.',
+    'Margarethe Oberhuber-Lindqvist',
+  );
+  for (const [author, text] of [
+    ['Ada', 'The first thing I noticed: I stopped reloading.'],
+    ['Tomás', 'And after a tunnel?\nDoes it know what I have missed?'],
+    ['Grace', 'It does. It says “Reconnecting”, and then the missed ones are there, in their order.'],
+    [
+      'Ada',
+      'https://example.org/a-very-long-address-without-any-place-to-break-it-that-has-to-fit-all-the-same',
+    ],
+    ['Linus', 'Nothing jumped.'],
+  ] as const)
+    await graph.createComment(discussed, text, author);
 });
 
 after(async () => {
@@ -33,19 +50,44 @@ after(async () => {
   await stack?.stop();
 });
 
-const views: { name: string; path: () => string; ready: (page: Page) => Promise<unknown> }[] = [
-  { name: 'list', path: () => '', ready: (page) => page.locator('.posts li').first().waitFor() },
+interface View {
+  name: string;
+  path: () => string;
+  ready: (page: Page) => Promise<unknown>;
+  /** How the answers of the graph are withheld or replaced. */
+  answer?: { status: number; body: string } | 'never';
+}
+
+const NO_POSTS = JSON.stringify({
+  data: {
+    posts: {
+      __typename: 'PostConnection',
+      edges: [],
+      pageInfo: { __typename: 'PageInfo', hasNextPage: false, endCursor: null },
+    },
+  },
+});
+
+const views: View[] = [
+  {
+    name: 'list',
+    path: () => '',
+    ready: async (page) => {
+      await page.locator('.posts li').first().waitFor();
+      await waitForState(page, 'Live');
+    },
+  },
   {
     name: 'post',
-    path: () => `?post=${post}`,
+    path: () => `?post=${discussed}`,
     ready: async (page) => {
-      await page.locator('.comment').nth(2).waitFor();
+      await page.locator('.comment').nth(4).waitFor();
       await waitForState(page, 'Live');
     },
   },
   {
     name: 'editing',
-    path: () => `?post=${post}`,
+    path: () => `?post=${discussed}`,
     ready: async (page) => {
       await page.locator('.comment').first().hover();
       await page
@@ -54,45 +96,95 @@ const views: { name: string; path: () => string; ready: (page: Page) => Promise<
         .click();
     },
   },
+  {
+    name: 'no-comments',
+    path: () => `?post=${silent}`,
+    ready: (page) => page.getByText('No comments yet').waitFor(),
+  },
   { name: 'new', path: () => '?new', ready: (page) => page.getByLabel('Title').waitFor() },
+  {
+    name: 'offline',
+    path: () => `?post=${discussed}`,
+    ready: async (page) => {
+      await page.locator('.comment').nth(4).waitFor();
+      await page.context().setOffline(true);
+      await waitForState(page, 'Offline');
+    },
+  },
+  {
+    name: 'loading',
+    path: () => `?post=${discussed}`,
+    answer: 'never',
+    ready: (page) => page.locator('.skeleton-post').waitFor(),
+  },
+  {
+    name: 'empty',
+    path: () => '',
+    answer: { status: 200, body: NO_POSTS },
+    ready: (page) => page.getByText('Write the first post.').waitFor(),
+  },
+  {
+    name: 'failure',
+    path: () => `?post=${discussed}`,
+    answer: { status: 503, body: 'gone' },
+    ready: (page) => page.locator('main').getByText('The server answered with status 503.').waitFor(),
+  },
   {
     name: 'stats',
     path: () => 'stats.html',
-    ready: (page) => page.locator('.chart polyline').nth(2).waitFor({ state: 'attached' }),
+    ready: (page) => page.locator('.chart polyline').nth(4).waitFor({ state: 'attached' }),
   },
 ];
 
 for (const colorScheme of ['light', 'dark'] as const) {
-  for (const [width, viewport] of [
+  for (const [width, device] of [
     ['desktop', DESKTOP],
     ['phone', PHONE],
   ] as const) {
     test(`no serious fault for ${width} in ${colorScheme}`, async () => {
+      const options = { ...device, colorScheme, reducedMotion: 'reduce' } as const;
+      const page = await openPage(browser, 'about:blank', options);
       for (const view of views) {
-        const page = await openPage(browser, new URL(view.path(), stack.url).href, {
-          viewport,
-          colorScheme,
-          reducedMotion: 'reduce',
-        });
+        await page.context().setOffline(false);
+        await answerWith(page, view.answer);
+        await page.goto(new URL(view.path(), stack.url).href);
         await view.ready(page);
-        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-        assert.ok(overflow <= 0, `${view.name} is ${overflow} px too wide`);
+        assert.deepEqual(await tooWide(page), [], view.name);
         if (process.env.SCREENSHOTS) {
           await page.screenshot({
             path: join(process.env.SCREENSHOTS, `${view.name}-${width}-${colorScheme}.png`),
           });
         }
-        await page.evaluate(axe);
-        const results = await page.evaluate(() =>
-          (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
-        );
-        const serious = results.violations.filter(
-          ({ impact }) => impact === 'serious' || impact === 'critical',
-        );
-        const told = serious.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`);
-        assert.deepEqual(told, [], view.name);
-        await page.context().close();
+        assert.deepEqual(await seriousFaults(page), [], view.name);
       }
+      await page.context().close();
     });
   }
+}
+
+/** The parts of the page that would have to be scrolled sideways. */
+function tooWide(page: Page): Promise<string[]> {
+  return page.evaluate(() =>
+    [...document.querySelectorAll('html, .side, main')]
+      .filter((part) => part.scrollWidth > part.clientWidth)
+      .map((part) => part.className || part.tagName),
+  );
+}
+
+async function answerWith(page: Page, answer: View['answer']): Promise<void> {
+  await page.unrouteAll();
+  if (answer === undefined) return;
+  await page.route('**/graphql', async (route) => {
+    if (answer !== 'never') await route.fulfill({ ...answer, contentType: 'application/json' });
+  });
+}
+
+async function seriousFaults(page: Page): Promise<string[]> {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() =>
+    (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
+  );
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`);
 }

@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -12,6 +13,7 @@ import { preview } from 'vite';
 
 import { launchBrowser } from './support/browser';
 import { Graph } from './support/graph';
+import { Proxy } from './support/proxy';
 import { type Stack, startStack } from './support/stack';
 
 const EXAMPLES = join(import.meta.dirname, '../../examples');
@@ -66,10 +68,21 @@ for (const [name, greeting, program, ...args] of programs) {
   });
 }
 
-test('Relay pages through comments and sees new ones live', async (context) => {
+test('each example is a page: at most 100 lines', async () => {
+  const files = programs.map(([, , , ...args]) => args.at(-1) ?? 'rust/src/main.rs');
+  for (const file of [...files, 'relay/main.jsx']) {
+    const lines = (await readFile(join(EXAMPLES, file), 'utf8')).split('\n').length - 1;
+    assert.ok(lines <= 100, `${file} has ${lines} lines`);
+  }
+});
+
+test('Relay pages through comments and sees changes live', async (context) => {
   await output('npm', ['run', '--silent', 'relay:build']);
   const post = await graph.createPost('For Relay');
-  for (let number = 1; number <= 5; number++) await graph.createComment(post, `Number ${number}`);
+  const comments: string[] = [];
+  for (let number = 1; number <= 5; number++)
+    comments.push(await graph.createComment(post, `Number ${number}`));
+  const doomed = comments[4] ?? assert.fail('five comments were written');
 
   // Its own server, with the gateway behind /graphql.
   process.env.GATEWAY = stack.url;
@@ -89,5 +102,60 @@ test('Relay pages through comments and sees new ones live', async (context) => {
     'Elsewhere: Live for Relay',
     ...[5, 4, 3, 2, 1].map((number) => `Elsewhere: Number ${number}`),
   ]);
+
+  await graph.updateComment(doomed, 'Edited for Relay');
+  await page.getByText('Edited for Relay').waitFor();
+  await graph.deleteComment(doomed);
+  await page.getByText('Edited for Relay').waitFor({ state: 'detached' });
+
+  // The fragment is fetched again, from its first page.
+  await page.getByRole('button', { name: 'Reload' }).click();
+  await page.getByText('Number 1').waitFor({ state: 'detached' });
+  assert.deepEqual(await shown(), [
+    'Elsewhere: Live for Relay',
+    'Elsewhere: Number 4',
+    'Elsewhere: Number 3',
+  ]);
   await page.close();
 });
+
+test('EventSource goes on by itself after a lost connection', async (context) => {
+  const proxy = await Proxy.start(stack.url);
+  context.after(() => proxy.stop());
+  const post = await graph.createPost('For EventSource, twice');
+  const page = await browser.newPage();
+  await page.goto(proxy.url);
+  await page.evaluate((postId) => {
+    const query =
+      'subscription ($id: ID!) { commentChanges(postId: $id) { ... on CommentAdded { comment { text } } } }';
+    const texts: string[] = [];
+    const parameters = new URLSearchParams({ query, variables: JSON.stringify({ id: postId }) });
+    const changes = new EventSource(`/graphql?${parameters}`);
+    changes.addEventListener('next', (event) =>
+      texts.push(JSON.parse(event.data).data.commentChanges.comment.text),
+    );
+    Object.assign(window, { texts });
+    return new Promise((opened) => changes.addEventListener('open', opened));
+  }, post);
+  const texts = () => page.evaluate(() => (window as unknown as { texts: string[] }).texts);
+  const waitForText = (wanted: string) =>
+    page.waitForFunction((text) => (window as unknown as { texts: string[] }).texts.includes(text), wanted);
+
+  await writeUntil(post, async () => (await texts()).length > 0);
+  const before = await texts();
+  proxy.cut();
+  await graph.createComment(post, 'During the cut');
+  proxy.restore();
+  await waitForText('During the cut');
+  await graph.createComment(post, 'After the cut');
+  await waitForText('After the cut');
+  assert.deepEqual((await texts()).slice(-2), ['During the cut', 'After the cut']);
+  assert.equal(new Set(await texts()).size, (await texts()).length, 'none came twice');
+  assert.ok((await texts()).length >= before.length + 2);
+  await page.close();
+});
+
+/** No event tells when a subscription without a cursor stands: comments are written until one arrives. */
+async function writeUntil(post: string, arrived: () => Promise<boolean>): Promise<void> {
+  for (let number = 1; !(await arrived()); number++) await graph.createComment(post, `Warm-up ${number}`);
+}

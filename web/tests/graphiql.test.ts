@@ -1,5 +1,6 @@
 // GraphiQL, with nothing but the gateway to load from.
 
+import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import type { Browser, Page } from 'playwright-core';
@@ -51,9 +52,13 @@ test('loads from its own host alone, and runs the first query and a subscription
   await run.click();
   await waitForResponse(page, 'For GraphiQL');
 
+  assert.notEqual(page.workers().length, 0, 'the editor’s workers run');
+
+  const socketOpened = page.waitForEvent('websocket');
   await page.getByRole('tab', { name: /NewPosts/ }).click();
   await runOperation(page, 'NewPosts');
   await page.getByRole('button', { name: /^Stop query/ }).waitFor();
+  assert.match((await socketOpened).url(), /^ws:.*\/graphql$/);
   // No event tells when the subscription stands: posts are written until one arrives.
   const writing = setInterval(() => void graph.createPost('Arrived live').catch(() => {}), 250);
   try {

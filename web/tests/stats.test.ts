@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 
+import { runsOf } from '../src/stats/Chart';
 import { parseOpenMetrics } from '../src/stats/openMetrics';
 import { closePage, launchBrowser, openPage } from './support/browser';
 import { Graph } from './support/graph';
@@ -22,6 +23,14 @@ after(async () => {
   await stack?.stop();
 });
 
+const plot = (page: Page, title: string) =>
+  page.locator('.plot', { has: page.getByRole('heading', { name: title }) });
+
+/** Waits until a plot's number of now fits. */
+async function waitForNumber(page: Page, title: string, fitting: RegExp): Promise<void> {
+  await plot(page, title).locator('.now', { hasText: fitting }).waitFor();
+}
+
 test('the text format is read, with labels and escapes', () => {
   const text =
     '# TYPE a counter\na_total{way="x\\"y",b="1, 2"} 3\nb 1.5 123456\nc_bucket{le="+Inf"} +Inf\n# EOF\n';
@@ -32,21 +41,43 @@ test('the text format is read, with labels and escapes', () => {
   ]);
 });
 
-test('requests and live clients move the plots', async () => {
+test('a line is broken where a number is missing', () => {
+  assert.deepEqual(runsOf([undefined, 1, 2, undefined, undefined, 0]), [
+    { start: 1, values: [1, 2] },
+    { start: 5, values: [0] },
+  ]);
+});
+
+test('requests, deliveries, live clients and the projection move the plots', async () => {
   const graph = new Graph(stack.url);
-  const reader = await openPage(browser, stack.url);
+  const post = await graph.createPost('Much discussed');
+  const reader = await openPage(browser, `${stack.url}?post=${post}`);
   await reader.locator('.badge[data-state=live]').waitFor();
   const page = await openPage(browser, `${stack.url}stats.html`);
-  const writing = setInterval(() => void graph.run('{ __typename }').catch(() => {}), 100);
+  const writing = setInterval(() => void graph.createComment(post, 'One more').catch(() => {}), 100);
   try {
-    const number = (title: string) =>
-      page.locator('.plot', { has: page.getByRole('heading', { name: title }) }).locator('.now');
-    await page.waitForFunction(() => document.querySelectorAll('.chart polyline').length >= 5);
-    assert.match((await number('Requests').textContent()) ?? '', /^[1-9]/);
-    assert.match((await number('Live clients').textContent()) ?? '', /^[1-9]/);
+    for (const title of ['Requests', 'Live clients', 'Deliveries', 'Comments counted'])
+      await waitForNumber(page, title, /^(0\.)?[1-9]/);
+    await waitForNumber(page, 'Projection lag', /^\d.*ms$/);
+    await plot(page, 'Projection lag').locator('polyline').waitFor({ state: 'attached' });
+    assert.equal(await page.getByRole('status').textContent(), '');
   } finally {
     clearInterval(writing);
   }
   await closePage(page);
   await closePage(reader);
+});
+
+test('metrics that cannot be read leave a gap and a word', async () => {
+  const page = await openPage(browser, `${stack.url}stats.html`);
+  const lines = plot(page, 'Projection lag').locator('polyline');
+  await waitForNumber(page, 'Projection lag', /^\d/);
+  await page.route('**/metrics/posts', (route) => route.fulfill({ status: 502, body: 'no connection' }));
+  await page.getByText('The posts service’s metrics cannot be read. Trying again.').waitFor();
+  await waitForNumber(page, 'Projection lag', /^–/);
+  await waitForNumber(page, 'Live clients', /^\d/);
+  await page.unroute('**/metrics/posts');
+  await waitForNumber(page, 'Projection lag', /^\d/);
+  assert.equal(await lines.count(), 2);
+  await closePage(page);
 });

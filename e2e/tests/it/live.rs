@@ -85,6 +85,31 @@ async fn changes_arrive_in_order_and_go_on_from_a_cursor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_comment_between_the_query_and_its_subscription_is_delivered_once() {
+    let system = System::start(PROGRAM).await;
+    let graphql = system.graphql();
+    let post = graphql.create_post("Watched").await;
+    graphql.create_comment(&post, "listed").await;
+    let listed = "query($post: ID!) { post(id: $post) {
+        commentChangesCursor
+        comments(first: 10) { edges { node { text } } }
+    } }";
+    let list = graphql.data(listed, json!({ "post": post })).await;
+    assert_eq!(
+        list["post"]["comments"]["edges"],
+        json!([{ "node": { "text": "listed" } }])
+    );
+
+    graphql.create_comment(&post, "in between").await;
+    let after = &list["post"]["commentChangesCursor"];
+    let variables = json!({ "post": post, "after": after });
+    let mut changes = Subscription::start(graphql, COMMENT_CHANGES, variables).await;
+    assert_eq!(added_text(&changes.next_data().await), "in between");
+    graphql.create_comment(&post, "live").await;
+    assert_eq!(added_text(&changes.next_data().await), "live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_that_is_none_is_refused_and_never_starts_from_now() {
     let system = System::start(PROGRAM).await;
     let graphql = system.graphql();
@@ -130,6 +155,10 @@ fn without_cursor(data: &Value) -> Value {
         .and_then(|change| change.remove("cursor"));
     assert!(cursor.is_some_and(|cursor| cursor.as_str().is_some_and(|cursor| !cursor.is_empty())));
     change
+}
+
+fn added_text(data: &Value) -> &Value {
+    &data["commentChanges"]["comment"]["text"]
 }
 
 /// The codes of a failed subscription, whether it failed as a whole or in its first result.

@@ -7,8 +7,8 @@
 
 use anyhow::{Context, bail};
 use futures_util::TryStreamExt;
-use graphql_client::{GraphQLQuery, QueryBody, Response};
-use serde::{Serialize, de::DeserializeOwned};
+use graphql_client::{GraphQLQuery, Response as Answer};
+use reqwest::Response;
 use tokio::io::AsyncBufReadExt;
 use tokio_util::io::StreamReader;
 
@@ -35,19 +35,14 @@ struct WriteComment;
 )]
 struct CommentChanges;
 
+const JSON: &str = "application/graphql-response+json";
+const EVENTS: &str = "text/event-stream";
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let url = std::env::var("GATEWAY").unwrap_or("http://127.0.0.1:4000/graphql".to_owned());
-
-    let newest: newest_post::ResponseData =
-        ask(&url, &NewestPost::build_query(newest_post::Variables {})).await?;
-    let post = newest
-        .posts
-        .edges
-        .into_iter()
-        .next()
-        .context("there are no posts yet")?
-        .node;
+    let newest = send::<NewestPost>(newest_post::Variables, JSON).await?;
+    let newest = data_of::<NewestPost>(newest.json().await?)?.posts.edges;
+    let post = newest.into_iter().next().context("no posts yet")?.node;
     println!("the newest post: {}", post.title);
 
     let input = write_comment::CreateCommentInput {
@@ -56,28 +51,23 @@ async fn main() -> anyhow::Result<()> {
         author: Some("Example".to_owned()),
         idempotency_key: None,
     };
-    let _: write_comment::ResponseData = ask(
-        &url,
-        &WriteComment::build_query(write_comment::Variables { input }),
-    )
-    .await?;
+    let written = send::<WriteComment>(write_comment::Variables { input }, JSON).await?;
+    data_of::<WriteComment>(written.json().await?)?;
 
     // From the cursor that was read with the post, so the new comment is among the changes.
-    let after = Some(post.comment_changes_cursor);
     let variables = comment_changes::Variables {
         post_id: post.id,
-        after,
+        after: Some(post.comment_changes_cursor),
     };
-    let body = CommentChanges::build_query(variables);
-    let events = send(&url, &body, "text/event-stream").await?.bytes_stream();
-    let mut lines = StreamReader::new(events.map_err(std::io::Error::other)).lines();
+    let events = send::<CommentChanges>(variables, EVENTS).await?;
+    let events = events.bytes_stream().map_err(std::io::Error::other);
+    let mut lines = StreamReader::new(events).lines();
     // An `id: ` line is the cursor to go on from after a lost connection.
     while let Some(line) = lines.next_line().await? {
         let Some(json) = line.strip_prefix("data: ") else {
             continue;
         };
-        match data_of::<comment_changes::ResponseData>(serde_json::from_str(json)?)?.comment_changes
-        {
+        match data_of::<CommentChanges>(serde_json::from_str(json)?)?.comment_changes {
             Change::CommentAdded(added) => println!("live: {}", added.comment.text),
             Change::CommentEdited(edited) => println!("edited: {}", edited.comment.text),
             Change::CommentDeleted(deleted) => println!("deleted: {}", deleted.comment_id),
@@ -87,34 +77,18 @@ async fn main() -> anyhow::Result<()> {
     bail!("the server ended the subscription")
 }
 
-/// Runs a query or a mutation.
-async fn ask<V: Serialize, D: DeserializeOwned>(
-    url: &str,
-    body: &QueryBody<V>,
-) -> anyhow::Result<D> {
-    data_of(
-        send(url, body, "application/graphql-response+json")
-            .await?
-            .json()
-            .await?,
-    )
-}
-
-async fn send<V: Serialize>(
-    url: &str,
-    body: &QueryBody<V>,
-    accept: &str,
-) -> anyhow::Result<reqwest::Response> {
+async fn send<Q: GraphQLQuery>(variables: Q::Variables, accept: &str) -> anyhow::Result<Response> {
+    let url = std::env::var("GATEWAY").unwrap_or("http://127.0.0.1:4000/graphql".to_owned());
     let request = reqwest::Client::new()
         .post(url)
         .header("accept", accept)
-        .json(body);
+        .json(&Q::build_query(variables));
     Ok(request.send().await?.error_for_status()?)
 }
 
-fn data_of<D>(response: Response<D>) -> anyhow::Result<D> {
-    if let Some(error) = response.errors.iter().flatten().next() {
+fn data_of<Q: GraphQLQuery>(answer: Answer<Q::ResponseData>) -> anyhow::Result<Q::ResponseData> {
+    if let Some(error) = answer.errors.iter().flatten().next() {
         bail!("{error}");
     }
-    response.data.context("the answer has no data")
+    answer.data.context("the answer has no data")
 }

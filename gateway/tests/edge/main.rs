@@ -2,6 +2,7 @@
 
 mod http_protocol;
 mod life;
+mod metrics_pages;
 mod pages;
 mod persisted;
 mod streaming;

@@ -5,8 +5,10 @@ interface Tab {
   variables?: string;
 }
 
-const query = `# A first query. Run it with the button, or with Ctrl (Command) and Enter.
-# The posts come from one service, their comments from another; the gateway joins them.
+const query = `# A first query: run it with the button,
+# or with Ctrl (Command) and Enter. Posts and
+# comments come from two services; the
+# gateway joins them.
 query NewestPosts {
   posts(first: 5) {
     edges {
@@ -34,7 +36,8 @@ query NewestPosts {
 }
 `;
 
-const mutation = `# Writes a post. Its id goes into the subscription in the next tab.
+const mutation = `# Writes a post. Its id goes into the
+# subscription in the next tab.
 mutation WritePost($input: CreatePostInput!) {
   createPost(input: $input) {
     post {
@@ -45,7 +48,8 @@ mutation WritePost($input: CreatePostInput!) {
   }
 }
 
-# Writes a comment: choose it from the run button's menu, with a post's id as its variable.
+# Writes a comment: choose it from the run
+# button's menu; its variable is a post's id.
 mutation WriteComment($postId: ID!) {
   createComment(input: { postId: $postId, text: "Hello from GraphiQL", author: "You" }) {
     comment {
@@ -61,7 +65,8 @@ const mutationVariables = {
   input: { title: 'Written in GraphiQL', content: 'A first post.', author: 'You' },
 };
 
-const subscription = `# Posts as they are written: run it, then run the mutation in the tab before this one.
+const subscription = `# Posts as they are written: run it, then run
+# the mutation in the tab before this one.
 subscription NewPosts {
   postAdded {
     id
@@ -70,8 +75,10 @@ subscription NewPosts {
   }
 }
 
-# A post's comments as they are added, edited and deleted, with a post's id as its variable.
-# A client that was away passes the last cursor as \`after\` and misses nothing.
+# A post's comments as they are added, edited
+# and deleted; its variable is a post's id.
+# A client that was away passes the last cursor
+# as \`after\` and misses nothing.
 subscription CommentChanges($postId: ID!, $after: String) {
   commentChanges(postId: $postId, after: $after) {
     ... on CommentAdded {

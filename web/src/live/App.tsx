@@ -4,24 +4,25 @@ import { useEffect, useState, useSyncExternalStore } from 'react';
 
 import { ConnectionBadge } from './ConnectionBadge';
 import { followPosts } from './graph/follow';
+import { newestKnown } from './graph/prefetch';
 import { Link } from './Link';
 import { NewPost } from './NewPost';
 import { PostList } from './PostList';
 import { PostPage } from './PostPage';
-import { navigate, useRoute } from './route';
-
-/** From this width on, the list stands beside the post. */
-export const wide = matchMedia('(min-width: 60rem)');
+import { navigate } from './route';
+import { useRoute } from './useRoute';
+import { isWide, listenToWidth } from './wide';
 
 export function App() {
   const route = useRoute();
-  const isWide = useSyncExternalStore(listenToWidth, () => wide.matches);
-  const [newest, setNewest] = useState<string>();
+  const hasRoom = useSyncExternalStore(listenToWidth, isWide);
+  const [newest, setNewest] = useState<string | null | undefined>(newestKnown);
   useEffect(followPosts, []);
 
   // Beside the list there is room for a post: the newest, until the reader chooses.
-  const open = route.at === 'post' ? route.id : route.at === 'list' && isWide ? newest : undefined;
-  const showsList = isWide || route.at === 'list';
+  const open =
+    route.at === 'post' ? route.id : route.at === 'list' && hasRoom ? (newest ?? undefined) : undefined;
+  const showsList = hasRoom || route.at === 'list';
 
   return (
     <>
@@ -36,22 +37,35 @@ export function App() {
         <Tools />
         <ConnectionBadge />
       </header>
-      <div className="columns" data-at={route.at}>
+      <div className="columns">
         <aside className="side" aria-label="Posts" hidden={!showsList}>
           <PostList open={open} onNewest={setNewest} />
         </aside>
-        <main id="main" tabIndex={-1} hidden={!isWide && route.at === 'list'}>
+        <main id="main" tabIndex={-1} hidden={!hasRoom && route.at === 'list'}>
           {route.at === 'new' ? (
             <NewPost onDone={(id) => navigate(id ? { at: 'post', id } : { at: 'list' })} />
           ) : (
             open && <PostPage key={open} id={open} chosen={route.at === 'post'} />
           )}
+          {route.at === 'list' && newest === null && <NothingYet />}
         </main>
       </div>
       <footer className="foot">
         <Tools />
       </footer>
     </>
+  );
+}
+
+function NothingYet() {
+  return (
+    <div className="quiet-page">
+      <h1>Nothing here yet</h1>
+      <p>What you write appears at once in every open window.</p>
+      <Link to={{ at: 'new' }} className="button">
+        Write the first post
+      </Link>
+    </div>
   );
 }
 
@@ -62,9 +76,4 @@ function Tools() {
       <a href="/stats.html">Statistics</a>
     </nav>
   );
-}
-
-function listenToWidth(changed: () => void): () => void {
-  wide.addEventListener('change', changed);
-  return () => wide.removeEventListener('change', changed);
 }

@@ -22,7 +22,7 @@ export function Failure({ error, onRetry }: { error: unknown; onRetry: () => voi
 
 export function ListSkeleton() {
   return (
-    <div className="skeleton" aria-busy="true" aria-label="Loading posts">
+    <div className="skeleton" role="status" aria-label="Loading posts">
       {[0, 1, 2, 3].map((row) => (
         <div key={row} className="skeleton-row">
           <i />
@@ -36,7 +36,9 @@ export function ListSkeleton() {
 
 export function PostSkeleton() {
   return (
-    <div className="skeleton skeleton-post" aria-busy="true" aria-label="Loading the post">
+    <div className="skeleton skeleton-post" role="status" aria-label="Loading the post">
+      <i />
+      <i />
       <i />
       <i />
       <i />

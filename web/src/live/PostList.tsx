@@ -3,8 +3,9 @@
 import { useQuery } from '@apollo/client/react';
 import { useEffect, useRef } from 'react';
 
-import { followPost, POSTS_PAGE } from './graph/follow';
+import { followPost } from './graph/follow';
 import { PostsDocument, type PostSummaryFragment } from './graph/generated';
+import { POSTS_PAGE } from './graph/pageSizes';
 import { Link } from './Link';
 import { Failure, ListSkeleton } from './Notices';
 import { Ago } from './Ago';
@@ -12,8 +13,8 @@ import { useVisible } from './useVisible';
 
 interface PostListProps {
   open: string | undefined;
-  /** Hears which post is the newest. */
-  onNewest: (id: string | undefined) => void;
+  /** Hears which post is the newest; null when there is none. */
+  onNewest: (id: string | null) => void;
 }
 
 export function PostList({ open, onNewest }: PostListProps) {
@@ -22,8 +23,10 @@ export function PostList({ open, onNewest }: PostListProps) {
     notifyOnNetworkStatusChange: true,
   });
   const posts = data?.posts.edges.map((edge) => edge.node as PostSummaryFragment) ?? [];
-  const newest = posts[0]?.id;
-  useEffect(() => onNewest(newest), [newest, onNewest]);
+  const newest = data && (posts[0]?.id ?? null);
+  useEffect(() => {
+    if (newest !== undefined) onNewest(newest);
+  }, [newest, onNewest]);
 
   const { hasNextPage, endCursor } = data?.posts.pageInfo ?? {};
   return (

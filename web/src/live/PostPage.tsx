@@ -6,7 +6,7 @@ import { useEffect, useRef, useState } from 'react';
 import { Ago } from './Ago';
 import { Comments } from './Comments';
 import { Confirm } from './Confirm';
-import { COMMENTS_PAGE, followOpenPost } from './graph/follow';
+import { followOpenPost } from './graph/follow';
 import {
   DeletePostDocument,
   PostPageDocument,
@@ -14,6 +14,7 @@ import {
   UpdatePostDocument,
 } from './graph/generated';
 import { forget } from './graph/lists';
+import { COMMENTS_PAGE } from './graph/pageSizes';
 import { Link } from './Link';
 import { Failure, PostSkeleton } from './Notices';
 import { PostForm } from './PostForm';

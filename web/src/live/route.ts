@@ -1,7 +1,5 @@
 // Which part of the page is shown, kept in the address: `/`, `/?post=<id>`, `/?new`.
 
-import { useSyncExternalStore } from 'react';
-
 export type Route = { at: 'list' } | { at: 'post'; id: string } | { at: 'new' };
 
 export function hrefOf(route: Route): string {
@@ -20,19 +18,10 @@ export function navigate(route: Route): void {
   dispatchEvent(new PopStateEvent('popstate'));
 }
 
-export function useRoute(): Route {
-  return routeOf(useSyncExternalStore(listen, () => location.search));
-}
-
 /** What an address's query string shows. */
 export function routeOf(search: string): Route {
   const parameters = new URLSearchParams(search);
   const id = parameters.get('post');
   if (id) return { at: 'post', id };
   return parameters.has('new') ? { at: 'new' } : { at: 'list' };
-}
-
-function listen(changed: () => void): () => void {
-  addEventListener('popstate', changed);
-  return () => removeEventListener('popstate', changed);
 }

@@ -1,25 +1,23 @@
-// One number over the last minutes, as a line.
+// One number over the last minutes, as a line with gaps where it is not known.
 
-import { LOOK_EVERY_MS, LOOKS_KEPT } from './useHistory';
+import { LOOK_EVERY_MS, LOOKS_KEPT, type Point } from './useHistory';
 
 const WIDTH = 320;
 const HEIGHT = 96;
 /** Room for the stroke at the top. */
 const TOP = 4;
+const STEP = WIDTH / (LOOKS_KEPT - 1);
 
 interface ChartProps {
-  values: number[];
+  points: Point[];
   label: string;
 }
 
-export function Chart({ values, label }: ChartProps) {
-  const highest = niceCeiling(Math.max(...values, 0));
-  const step = WIDTH / (LOOKS_KEPT - 1);
-  const left = WIDTH - (values.length - 1) * step;
-  const points = values.map((value, index) => {
-    const y = HEIGHT - (value / highest) * (HEIGHT - TOP);
-    return `${(left + index * step).toFixed(1)},${y.toFixed(1)}`;
-  });
+export function Chart({ points, label }: ChartProps) {
+  const highest = niceCeiling(Math.max(0, ...points.filter((point) => point !== undefined)));
+  const left = WIDTH - (points.length - 1) * STEP;
+  const at = (index: number) => (left + index * STEP).toFixed(1);
+  const y = (value: number) => (HEIGHT - (value / highest) * (HEIGHT - TOP)).toFixed(1);
 
   return (
     <figure className="chart">
@@ -27,12 +25,16 @@ export function Chart({ values, label }: ChartProps) {
         <line x1="0" x2={WIDTH} y1={TOP} y2={TOP} />
         <line x1="0" x2={WIDTH} y1={(HEIGHT + TOP) / 2} y2={(HEIGHT + TOP) / 2} />
         <line x1="0" x2={WIDTH} y1={HEIGHT} y2={HEIGHT} className="base" />
-        {points.length > 1 && (
-          <>
-            <polygon points={`${left.toFixed(1)},${HEIGHT} ${points.join(' ')} ${WIDTH},${HEIGHT}`} />
-            <polyline points={points.join(' ')} />
-          </>
-        )}
+        {runsOf(points).map(({ start, values }) => {
+          const line = values.map((value, index) => `${at(start + index)},${y(value)}`).join(' ');
+          const end = start + values.length - 1;
+          return (
+            <g key={points.length - start}>
+              <polygon points={`${at(start)},${HEIGHT} ${line} ${at(end)},${HEIGHT}`} />
+              <polyline points={line} />
+            </g>
+          );
+        })}
       </svg>
       <figcaption>
         <span>{(LOOKS_KEPT * LOOK_EVERY_MS) / 60_000} minutes ago</span>
@@ -41,6 +43,23 @@ export function Chart({ values, label }: ChartProps) {
       </figcaption>
     </figure>
   );
+}
+
+interface Run {
+  start: number;
+  values: number[];
+}
+
+/** The stretches without a gap. */
+export function runsOf(points: Point[]): Run[] {
+  const runs: Run[] = [];
+  points.forEach((point, index) => {
+    if (point === undefined) return;
+    const last = runs.at(-1);
+    if (last && last.start + last.values.length === index) last.values.push(point);
+    else runs.push({ start: index, values: [point] });
+  });
+  return runs;
 }
 
 /** The next of 1, 2, 5, 10, 20, 50, … so that the scale rarely changes. */

@@ -1,11 +1,11 @@
 // The numbers and plots.
 
 import { Chart } from './Chart';
-import { PLOTS } from './metrics';
-import { useHistory } from './useHistory';
+import { type Plot, PLOTS } from './metrics';
+import { type Point, useHistory } from './useHistory';
 
 export function Statistics() {
-  const { series, error } = useHistory();
+  const { series, troubles } = useHistory();
   return (
     <>
       <header className="top">
@@ -23,32 +23,16 @@ export function Statistics() {
       <main className="statistics">
         <h1>Statistics</h1>
         <p className="lead">
-          What this gateway has done since you opened the page, from its <a href="/metrics">metrics</a>.
+          The last minutes, since you opened the page, from the <a href="/metrics">metrics</a> of the gateway
+          and of the <a href="/metrics/posts">posts</a>.
         </p>
         <p className="trouble" role="status">
-          {error && `${error} Trying again.`}
+          {troubles.length > 0 && `${troubles.join(' ')} Trying again.`}
         </p>
         <div className="plots">
-          {PLOTS.map((plot, index) => {
-            const values = series[index] ?? [];
-            if (plot.optional && values.length === 0) return null;
-            const now = values.at(-1);
-            const shown = now === undefined ? '–' : format(now);
-            return (
-              <section key={plot.title} className="plot">
-                <h2>{plot.title}</h2>
-                <p className="now">
-                  {shown}
-                  <small>{plot.unit}</small>
-                </p>
-                <p className="explanation">{plot.explanation}</p>
-                <Chart
-                  values={values}
-                  label={`${plot.title} over the last minutes, now ${shown} ${plot.unit}`}
-                />
-              </section>
-            );
-          })}
+          {PLOTS.map((plot, index) => (
+            <PlotCard key={plot.title} plot={plot} points={series[index] ?? []} />
+          ))}
         </div>
       </main>
       <footer className="foot">
@@ -58,6 +42,22 @@ export function Statistics() {
         </nav>
       </footer>
     </>
+  );
+}
+
+function PlotCard({ plot, points }: { plot: Plot; points: Point[] }) {
+  const now = points.at(-1);
+  const shown = now === undefined ? '–' : format(now);
+  return (
+    <section className="plot">
+      <h2>{plot.title}</h2>
+      <p className="now">
+        {shown}
+        <small>{plot.unit}</small>
+      </p>
+      <p className="explanation">{plot.explanation}</p>
+      <Chart points={points} label={`${plot.title} over the last minutes, now ${shown} ${plot.unit}`} />
+    </section>
   );
 }
 

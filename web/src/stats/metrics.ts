@@ -1,26 +1,39 @@
-// Which of the gateway's metrics are plotted, and how.
+// Which metrics are plotted, and how.
 
 import type { Sample } from './openMetrics';
 
-/** How a plot reads one look at the metrics; `undefined` when the server has no such metric. */
+/** A page of metrics, and which plots are empty without it. */
+export interface Source {
+  path: string;
+  /** What to say when it cannot be read. */
+  trouble: string;
+}
+
+export const SOURCES = {
+  gateway: { path: '/metrics', trouble: 'The gateway’s metrics cannot be read.' },
+  // There where the gateway is told of it (METRICS_PAGES).
+  posts: { path: '/metrics/posts', trouble: 'The posts service’s metrics cannot be read.' },
+} satisfies Record<string, Source>;
+
+export type SourceName = keyof typeof SOURCES;
+
+/** How a plot reads one look at the metrics; `undefined` when they do not have its number. */
 export interface Plot {
   title: string;
   explanation: string;
   unit: string;
+  source: SourceName;
   /** A counter is plotted as its rate per second, a gauge as it is. */
   kind: 'counter' | 'gauge';
   read: (samples: Sample[]) => number | undefined;
-  /** Shown only where the server has it. */
-  optional?: boolean;
 }
-
-export const METRICS_PATH = '/metrics';
 
 export const PLOTS: Plot[] = [
   {
     title: 'Requests',
     explanation: 'Queries, mutations and new subscriptions',
     unit: '/s',
+    source: 'gateway',
     kind: 'counter',
     read: sumOf('gateway_requests_total'),
   },
@@ -28,6 +41,7 @@ export const PLOTS: Plot[] = [
     title: 'Time to answer',
     explanation: 'The average over the last seconds',
     unit: 'ms',
+    source: 'gateway',
     kind: 'gauge',
     read: averageMs('gateway_request_seconds'),
   },
@@ -35,6 +49,7 @@ export const PLOTS: Plot[] = [
     title: 'Live clients',
     explanation: 'Open connections that wait for events',
     unit: '',
+    source: 'gateway',
     kind: 'gauge',
     read: sumOf('gateway_live_clients'),
   },
@@ -42,28 +57,39 @@ export const PLOTS: Plot[] = [
     title: 'Deliveries',
     explanation: 'Events written to clients',
     unit: '/s',
+    source: 'gateway',
     kind: 'counter',
     read: sumOf('gateway_deliveries_total'),
   },
   {
+    title: 'Projection lag',
+    explanation: 'Since the posts were level with their comments',
+    unit: 'ms',
+    source: 'posts',
+    kind: 'gauge',
+    read: scaled(largestOf('changefeed_projection_lag_seconds'), 1_000),
+  },
+  {
+    title: 'Comments counted',
+    explanation: 'Changes that the posts have taken in',
+    unit: '/s',
+    source: 'posts',
+    kind: 'counter',
+    read: sumOf('changefeed_projection_changes_total'),
+  },
+  {
     title: 'Shared subscriptions',
-    explanation: 'Running at the services; clients with the same one share it',
+    explanation: 'Running at the services for all clients',
     unit: '',
+    source: 'gateway',
     kind: 'gauge',
     read: sumOf('gateway_upstream_subscriptions'),
   },
   {
-    title: 'Projection lag',
-    explanation: 'How far the posts are behind their comments',
-    unit: 'ms',
-    kind: 'gauge',
-    read: scaled(largestOf('changefeed_projection_lag_seconds'), 1_000),
-    optional: true,
-  },
-  {
     title: 'Refusals',
-    explanation: 'Requests refused, subscriptions ended with an error',
+    explanation: 'Requests and subscriptions that ended with an error',
     unit: '/s',
+    source: 'gateway',
     kind: 'counter',
     read: sumOf('gateway_refusals_total', 0),
   },
@@ -96,13 +122,13 @@ function scaled(read: Read, factor: number): Read {
 function averageMs(name: string): Read {
   const sum = sumOf(`${name}_sum`);
   const count = sumOf(`${name}_count`);
-  let before = { sum: 0, count: 0 };
+  let before: { sum: number; count: number } | undefined;
   return (samples) => {
     const now = { sum: sum(samples), count: count(samples) };
     if (now.sum === undefined || now.count === undefined) return undefined;
-    const seconds = now.sum - before.sum;
-    const observations = now.count - before.count;
+    const last = before ?? { sum: now.sum, count: now.count };
     before = { sum: now.sum, count: now.count };
-    return observations > 0 ? (seconds / observations) * 1_000 : 0;
+    const observations = now.count - last.count;
+    return observations > 0 ? ((now.sum - last.sum) / observations) * 1_000 : 0;
   };
 }

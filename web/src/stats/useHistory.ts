@@ -2,56 +2,48 @@
 
 import { useEffect, useState } from 'react';
 
-import { METRICS_PATH, PLOTS } from './metrics';
-import { parseOpenMetrics } from './openMetrics';
+import { PLOTS, type SourceName, SOURCES } from './metrics';
+import { parseOpenMetrics, type Sample } from './openMetrics';
 
 export const LOOK_EVERY_MS = 2_000;
 /** Five minutes. */
 export const LOOKS_KEPT = 150;
 
+/** One point of a plot; `undefined` is a gap: the number could not be read at that look. */
+export type Point = number | undefined;
+
 export interface History {
-  /** For each plot its values, the newest last; empty while the server has no such metric. */
-  series: number[][];
-  /** Why the last look failed. */
-  error: string | undefined;
+  /** For each plot its points, the newest last; all plots have the same number. */
+  series: Point[][];
+  /** What could not be read at the last look, in words. */
+  troubles: string[];
+}
+
+interface Look {
+  atMs: number;
+  values: Point[];
+  troubles: string[];
 }
 
 export function useHistory(): History {
-  const [history, setHistory] = useState<History>({ series: PLOTS.map(() => []), error: undefined });
+  const [history, setHistory] = useState<History>({ series: PLOTS.map(() => []), troubles: [] });
 
   useEffect(() => {
-    let counters: { at: number; values: (number | undefined)[] } | undefined;
-    let timer: ReturnType<typeof setTimeout>;
     const stopped = new AbortController();
+    let timer: ReturnType<typeof setTimeout>;
+    let before: Look | undefined;
 
     const look = async () => {
-      try {
-        const response = await fetch(METRICS_PATH, { signal: stopped.signal, cache: 'no-store' });
-        if (!response.ok) throw new Error(`The server answered with status ${response.status}.`);
-        const samples = parseOpenMetrics(await response.text());
-        const now = { at: performance.now(), values: PLOTS.map((plot) => plot.read(samples)) };
-        const before = counters;
-        counters = now;
-        if (before) {
-          const seconds = (now.at - before.at) / 1_000;
-          const values = PLOTS.map((plot, index) =>
-            plot.kind === 'gauge'
-              ? now.values[index]
-              : rate(before.values[index], now.values[index], seconds),
-          );
-          setHistory(({ series }) => ({
-            series: series.map((line, index) => grown(line, values[index])),
-            error: undefined,
-          }));
-        }
-      } catch (error) {
-        if (stopped.signal.aborted) return;
-        // A service that was started again counts from nought.
-        counters = undefined;
-        const reason =
-          error instanceof TypeError ? 'The server cannot be reached.' : String((error as Error).message);
-        setHistory(({ series }) => ({ series, error: reason }));
-      }
+      const now = await lookAtAll(stopped.signal);
+      if (stopped.signal.aborted) return;
+      const points = PLOTS.map((plot, index) =>
+        plot.kind === 'gauge' ? now.values[index] : rate(before, now, index),
+      );
+      before = now;
+      setHistory(({ series }) => ({
+        series: series.map((line, index) => [...line, points[index]].slice(-LOOKS_KEPT)),
+        troubles: now.troubles,
+      }));
       timer = setTimeout(() => void look(), LOOK_EVERY_MS);
     };
     void look();
@@ -65,11 +57,32 @@ export function useHistory(): History {
   return history;
 }
 
-function rate(before: number | undefined, now: number | undefined, seconds: number): number | undefined {
-  if (before === undefined || now === undefined) return undefined;
-  return Math.max(0, now - before) / seconds;
+async function lookAtAll(signal: AbortSignal): Promise<Look> {
+  const names = Object.keys(SOURCES) as SourceName[];
+  const read = await Promise.all(names.map((name) => samplesOf(name, signal)));
+  const samples = new Map(names.map((name, index) => [name, read[index]]));
+  return {
+    atMs: performance.now(),
+    values: PLOTS.map((plot) => {
+      const found = samples.get(plot.source);
+      return found && plot.read(found);
+    }),
+    troubles: names.filter((name) => !samples.get(name)).map((name) => SOURCES[name].trouble),
+  };
 }
 
-function grown(line: number[], value: number | undefined): number[] {
-  return value === undefined ? line : [...line, value].slice(-LOOKS_KEPT);
+async function samplesOf(name: SourceName, signal: AbortSignal): Promise<Sample[] | undefined> {
+  try {
+    const response = await fetch(SOURCES[name].path, { signal, cache: 'no-store' });
+    return response.ok ? parseOpenMetrics(await response.text()) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A service that was started again counts from nought: that look is a gap. */
+function rate(before: Look | undefined, now: Look, index: number): Point {
+  const [from, to] = [before?.values[index], now.values[index]];
+  if (!before || from === undefined || to === undefined || to < from) return undefined;
+  return (to - from) / ((now.atMs - before.atMs) / 1_000);
 }

@@ -4,8 +4,13 @@ import assert from 'node:assert/strict';
 
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 
-export const DESKTOP = { width: 1280, height: 860 };
-export const PHONE = { width: 390, height: 844 };
+export const DESKTOP = { viewport: { width: 1280, height: 860 } } satisfies BrowserContextOptions;
+export const PHONE = {
+  viewport: { width: 390, height: 844 },
+  deviceScaleFactor: 2,
+  isMobile: true,
+  hasTouch: true,
+} satisfies BrowserContextOptions;
 /** How long a test waits for what must come. */
 const WAIT_MS = 20_000;
 
@@ -31,13 +36,14 @@ export interface WatchedPage extends Page {
   strangers: string[];
 }
 
-/** A page in a browser profile of its own. */
+/** A page in a browser profile of its own; `prepare` runs before it goes to its address. */
 export async function openPage(
   browser: Browser,
   url: string,
   options: BrowserContextOptions = {},
+  prepare: (page: Page) => Promise<unknown> = async () => {},
 ): Promise<WatchedPage> {
-  const context = await browser.newContext({ viewport: DESKTOP, ...options });
+  const context = await browser.newContext({ ...DESKTOP, ...options });
   const page = Object.assign(await context.newPage(), { faults: [], strangers: [] }) as WatchedPage;
   page.setDefaultTimeout(WAIT_MS);
   const host = new URL(url).host;
@@ -51,6 +57,7 @@ export async function openPage(
   };
   page.on('request', (request) => note(request.url()));
   page.on('websocket', (socket) => note(socket.url()));
+  await prepare(page);
   await page.goto(url);
   return page;
 }

@@ -16,17 +16,17 @@ export class Graph {
     return data;
   }
 
-  async createPost(title: string): Promise<string> {
+  async createPost(title: string, content = `The text of ${title}.`, author = 'Tester'): Promise<string> {
     const mutation = 'mutation ($input: CreatePostInput!) { createPost(input: $input) { post { id } } }';
-    const input = { title, content: `The text of ${title}.`, author: 'Tester' };
+    const input = { title, content, author };
     const data = await this.run<{ createPost: { post: { id: string } } }>(mutation, { input });
     return data.createPost.post.id;
   }
 
-  async createComment(postId: string, text: string): Promise<string> {
+  async createComment(postId: string, text: string, author = 'Elsewhere'): Promise<string> {
     const mutation =
       'mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }';
-    const input = { postId, text, author: 'Elsewhere' };
+    const input = { postId, text, author };
     const data = await this.run<{ createComment: { comment: { id: string } } }>(mutation, { input });
     return data.createComment.comment.id;
   }

@@ -6,8 +6,8 @@ import { OperationTypeNode } from 'graphql';
 
 import { Connection } from './connection';
 import { resumingLink } from './resumingLink';
-
-const GRAPHQL_PATH = '/graphql';
+import { GRAPHQL_PATH } from './started';
+import { startedLink } from './startedLink';
 
 export const connection = new Connection(GRAPHQL_PATH);
 
@@ -15,7 +15,7 @@ export const client = new ApolloClient({
   link: ApolloLink.split(
     ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION,
     resumingLink(connection),
-    new HttpLink({ uri: GRAPHQL_PATH }),
+    ApolloLink.from([startedLink(), new HttpLink({ uri: GRAPHQL_PATH })]),
   ),
   cache: new InMemoryCache({
     possibleTypes: { CommentChange: ['CommentAdded', 'CommentEdited', 'CommentDeleted'] },

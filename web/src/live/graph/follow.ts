@@ -12,14 +12,8 @@ import {
   PostUpdatedDocument,
 } from './generated';
 import { forget, insertComment, insertPost } from './lists';
+import { COMMENTS_PAGE, LARGEST_PAGE, POSTS_PAGE } from './pageSizes';
 import { RESYNC_REQUIRED } from './resumingLink';
-
-/** Comments of a page. */
-export const COMMENTS_PAGE = 20;
-/** Posts of a page. */
-export const POSTS_PAGE = 20;
-/** The most that the server gives at once. */
-const LARGEST_PAGE = 100;
 
 type Stop = () => void;
 

@@ -1,0 +1,8 @@
+// The page's first script: it asks for what is shown first, and loads the page meanwhile.
+
+import './graph/started';
+import './style/page.css';
+import './style/post.css';
+import './style/controls.css';
+
+void import('./main');
