@@ -8,6 +8,7 @@ use clap::builder::BoolishValueParser;
 use crate::{
     headers::HeaderRules,
     settings::{Limits, Settings, SubgraphSettings, address_key, duration},
+    subgraphs::Tls,
 };
 
 /// A general Federation v2 gateway: one GraphQL endpoint from a supergraph.
@@ -165,10 +166,14 @@ impl Config {
     /// What the graph is told.
     ///
     /// # Errors
-    /// When a header rule or a subgraph address is not well-formed.
+    /// When a header rule or a subgraph address is not well-formed, or the authorities of
+    /// `SUBGRAPH_CA_FILE` cannot be read.
     pub fn graph_settings(&self) -> anyhow::Result<Settings> {
         let mut subgraphs = self.subgraphs.clone();
         subgraphs.addresses = self.addresses(std::env::vars())?;
+        if let Some(file) = &subgraphs.ca_file {
+            subgraphs.tls = Tls::with_authorities(file)?;
+        }
         Ok(Settings {
             limits: self.limits.clone(),
             subgraphs,

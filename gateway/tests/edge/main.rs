@@ -7,4 +7,5 @@ mod persisted;
 mod streaming;
 mod subscriptions;
 mod support;
+mod tls;
 mod websocket_protocol;

@@ -5,6 +5,7 @@ pub mod gateway;
 pub mod news;
 pub mod server;
 pub mod socket;
+pub mod tls;
 
 use std::{future::Future, time::Duration};
 
