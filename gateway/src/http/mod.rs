@@ -52,9 +52,10 @@ pub fn routes(gateway: &Arc<Gateway>) -> Router {
 async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let request_id = trace_context::ensure_request_id(&mut parts.headers);
-    let mut response = match dispatch(&gateway, &mut parts, body).await {
-        Ok(response) => response,
-        Err(refusal) => {
+    let answer = guard::caught(gateway.metrics(), dispatch(&gateway, &mut parts, body)).await;
+    let mut response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(refusal)) | Err(refusal) => {
             gateway.metrics().refusal(refusal.code);
             respond::refusal(refusal, &parts.headers)
         }

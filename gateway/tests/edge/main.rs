@@ -1,5 +1,6 @@
 //! The gateway as its clients meet it: whole, over real sockets, in front of real subgraphs.
 
+mod defects;
 mod http_protocol;
 mod life;
 mod pages;
