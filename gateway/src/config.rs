@@ -84,12 +84,16 @@ pub struct HeaderConfig {
 /// HTTP.
 #[derive(Clone, Debug, clap::Args)]
 pub struct HttpConfig {
-    /// The largest request body, in bytes.
+    /// The largest request body, and the longest query string of a GET, in bytes.
     #[arg(long, env = "REQUEST_BYTES_MAX", default_value_t = 2 * 1024 * 1024)]
     pub request_bytes_max: usize,
     /// How long a query or mutation may take, whatever brought it.
     #[arg(long, env = "REQUEST_TIMEOUT", default_value = "60s", value_parser = duration)]
     pub request_timeout: Duration,
+    /// A client that takes nothing of what is sent to it for this long is dropped, on every
+    /// transport.
+    #[arg(long, env = "CLIENT_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub client_write_timeout: Duration,
     /// Origins whose pages may use the gateway (`https://app.example`), or `*` for all.
     #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
@@ -111,9 +115,6 @@ pub struct WebSocketConfig {
     /// such intervals its connection is dropped.
     #[arg(long, env = "WS_PING_INTERVAL", default_value = "20s", value_parser = duration)]
     pub ws_ping_interval: Duration,
-    /// A client that takes nothing for this long is dropped.
-    #[arg(long, env = "WS_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
-    pub ws_write_timeout: Duration,
     /// The largest message of a client, in bytes.
     #[arg(long, env = "WS_MESSAGE_BYTES_MAX", default_value_t = 256 * 1024)]
     pub ws_message_bytes_max: usize,

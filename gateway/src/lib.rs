@@ -59,7 +59,7 @@ pub mod ws;
 
 use std::{process::ExitCode, sync::Arc};
 
-use service::{Health, Lifecycle, Metrics};
+use service::{Health, Lifecycle, Metrics, TimeLimits};
 use tokio::net::TcpListener;
 
 use crate::{config::Config, gateway::Gateway};
@@ -88,7 +88,10 @@ pub async fn run(
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let (health, metrics) = (Health::default(), Metrics::new("gateway"));
-    let grace = config.service.grace();
+    let limits = TimeLimits {
+        grace: config.service.grace(),
+        write: config.http.client_write_timeout,
+    };
     let gateway = Arc::new(Gateway::new(
         config,
         &metrics,
@@ -117,5 +120,5 @@ pub async fn run(
     let router = web::routes(gateway.config())
         .merge(http::routes(&gateway))
         .merge(service::operations_routes(&health, &metrics));
-    service::serve(listener, router, &lifecycle, grace).await
+    service::serve_within(listener, router, &lifecycle, limits).await
 }

@@ -12,8 +12,14 @@ use crate::{
 /// Reads the request; variables and extensions are JSON texts.
 ///
 /// # Errors
-/// `BAD_REQUEST` names the parameter.
-pub(super) fn read(uri: &Uri) -> Result<GraphqlRequest, RequestError> {
+/// `REQUEST_TOO_LARGE`; `BAD_REQUEST` names the parameter.
+pub(super) fn read(uri: &Uri, bytes_max: usize) -> Result<GraphqlRequest, RequestError> {
+    if uri.query().is_some_and(|query| query.len() > bytes_max) {
+        return Err(RequestError::new(
+            Code::RequestTooLarge,
+            format!("the URL's query is larger than {bytes_max} bytes"),
+        ));
+    }
     let Query(parameters) = Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|error| refused(format!("the URL's query is not well-formed: {error}")))?;
     let mut request = GraphqlRequest::default();
@@ -54,7 +60,7 @@ mod tests {
         let uri = Uri::from_static(
             "/graphql?query=%7Ba%7D&variables=%7B%22n%22:1%7D&operationName=A&x=1&x=2",
         );
-        let request = read(&uri).expect("well-formed");
+        let request = read(&uri, 1000).expect("well-formed");
         assert_eq!(request.query.as_deref(), Some("{a}"));
         assert_eq!(request.variables.as_deref(), Some(&br#"{"n":1}"#[..]));
         assert_eq!(request.operation_name.as_deref(), Some("A"));
@@ -70,7 +76,7 @@ mod tests {
             "/graphql?query=a&extensions=1",
         ] {
             assert_eq!(
-                read(&Uri::from_static(uri)).expect_err(uri).code,
+                read(&Uri::from_static(uri), 1000).expect_err(uri).code,
                 Code::BadRequest
             );
         }

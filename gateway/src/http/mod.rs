@@ -81,7 +81,7 @@ async fn dispatch(
         Method::GET if graphiql::is_asked_for(gateway, parts) => Ok(graphiql::page(gateway).await),
         Method::GET => {
             csrf::check(parts, gateway.config())?;
-            let request = get::read(&parts.uri)?;
+            let request = get::read(&parts.uri, gateway.config().http.request_bytes_max)?;
             exchange(gateway, Transport::Get, request, parts).await
         }
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(header::ALLOW, ALLOWED)]).into_response()),

@@ -259,7 +259,7 @@ impl Connection {
     /// A client that takes nothing for too long is dropped: its place in the kernel's buffers and
     /// here is bounded, and so is its time.
     async fn send(&mut self, message: Message) -> Step {
-        let limit = self.gateway.config().websocket.ws_write_timeout;
+        let limit = self.gateway.config().http.client_write_timeout;
         match timeout(limit, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Gone),

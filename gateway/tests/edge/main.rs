@@ -5,6 +5,7 @@ mod http_protocol;
 mod life;
 mod pages;
 mod persisted;
+mod slow_clients;
 mod streaming;
 mod subscriptions;
 mod support;
