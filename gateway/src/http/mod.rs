@@ -21,7 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, StatusCode, Version, header, request::Parts};
 
 use crate::{
     error::{Code, RequestError},
@@ -31,7 +31,7 @@ use crate::{
     multipart,
     pipeline::Outcome,
     request::{ClientContext, GraphqlRequest},
-    sse, trace_context, ws,
+    sse, streaming, trace_context, ws,
 };
 use accept::{Accepted, Media, Streaming};
 
@@ -111,7 +111,12 @@ async fn exchange(
         (None, Some(Streaming::Multipart)) => Transport::Multipart,
         _ => transport,
     };
-    let outcome = guard::answer(gateway, transport, request, client).await;
+    let outcome = match guard::answer(gateway, transport, request, client).await {
+        Outcome::Stream(events) if parts.version == Version::HTTP_2 => {
+            Outcome::Stream(streaming::while_taken(gateway, events))
+        }
+        outcome => outcome,
+    };
     Ok(match (outcome, accepted.single, accepted.streaming) {
         (Outcome::Single(response), Some(media), _) => respond::single(response, media),
         (outcome, _, Some(Streaming::Sse)) => sse::respond(gateway, outcome),

@@ -1,8 +1,13 @@
 //! Clients that read too slowly, or not at all: bounded in memory and in time, on every transport.
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
+use tokio::{net::TcpStream, time::timeout};
 
-use crate::support::{eventually, gateway::TestGateway, socket::Socket, wire::Wire};
+use crate::support::{PATIENCE, eventually, gateway::TestGateway, socket::Socket, wire::Wire};
 
 const CHANGES: &str = "subscription { changes { message { text } } }";
 const SSE: &str = "text/event-stream";
@@ -115,4 +120,43 @@ async fn a_socket_whose_client_takes_nothing_is_cut() {
     })
     .await;
     assert_eq!(gateway.metric("gateway_subscriptions").await, 1.0);
+}
+
+/// A subscription over HTTP/2 of which nothing is read, and the connection it needs to stay.
+async fn stalled_over_http2(gateway: &TestGateway) -> (Incoming, http2::SendRequest<Full<Bytes>>) {
+    let stream = TcpStream::connect(gateway.address)
+        .await
+        .expect("a connection");
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .expect("HTTP/2");
+    tokio::spawn(connection);
+    let request = http::Request::post(gateway.url("/graphql"))
+        .header("accept", SSE)
+        .header("content-type", "application/json")
+        .body(Full::from(json!({ "query": CHANGES }).to_string()))
+        .expect("a request");
+    let response = sender.send_request(request).await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    (response.into_body(), sender)
+}
+
+#[tokio::test]
+async fn a_stream_of_http2_that_stands_still_loses_its_place() {
+    let gateway = TestGateway::with(&["--client-write-timeout=200ms"]).await;
+    let mut quick = quick(&gateway).await;
+    let (stalled, connection) = stalled_over_http2(&gateway).await;
+    begun(&gateway, 2.0).await;
+    flood(&gateway, &mut quick).await;
+    eventually("its place is free", || async {
+        gateway.metric("gateway_subscriptions").await == 1.0
+    })
+    .await;
+    // Its connection goes on, and so may the stream: to where it is told.
+    let told = timeout(PATIENCE, stalled.collect()).await;
+    let told = told.expect("in time").expect("a whole stream").to_bytes();
+    let end = String::from_utf8_lossy(&told[told.len() - 400..]).into_owned();
+    assert!(end.contains("SUBSCRIPTION_LAGGED"), "{end}");
+    assert!(end.ends_with("event: complete\ndata:\n\n"), "{end}");
+    assert!(connection.is_ready());
 }
