@@ -43,7 +43,8 @@ pub fn routes(gateway: &Arc<Gateway>) -> Router {
     let routes = Router::new()
         .route("/graphql", any(handle))
         .with_state(Arc::clone(gateway));
-    match cors::layer(&gateway.config().http) {
+    let rules = &gateway.graph_settings().header_rules;
+    match cors::layer(&gateway.config().http, rules) {
         Some(layer) => routes.layer(layer),
         None => routes,
     }

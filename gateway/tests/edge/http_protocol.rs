@@ -256,8 +256,23 @@ async fn a_browsers_cross_site_get_needs_a_preflight() {
 
 #[tokio::test]
 async fn cors_lets_listed_origins_read_and_nobody_else() {
-    let gateway =
-        TestGateway::with(&["--cors-origins=https://app.example", "--cors-credentials"]).await;
+    let gateway = TestGateway::with(&[
+        "--cors-origins=https://app.example",
+        "--cors-credentials",
+        "--return-headers=x-served-by@news",
+    ])
+    .await;
+    let answer = gateway
+        .post()
+        .header("origin", "https://app.example")
+        .body(r#"{"query":"{ greeting }"}"#)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(
+        answer.headers()["access-control-expose-headers"],
+        "x-served-by,x-request-id"
+    );
     let preflight = async |origin: &str| {
         let request = gateway
             .http
