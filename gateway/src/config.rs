@@ -8,6 +8,7 @@ use clap::builder::BoolishValueParser;
 use crate::{
     headers::HeaderRules,
     settings::{Limits, Settings, SubgraphSettings, address_key, duration},
+    subgraphs::Tls,
 };
 
 /// A general Federation v2 gateway: one GraphQL endpoint from a supergraph.
@@ -92,12 +93,16 @@ pub struct HeaderConfig {
 /// HTTP.
 #[derive(Clone, Debug, clap::Args)]
 pub struct HttpConfig {
-    /// The largest request body, in bytes.
+    /// The largest request body, and the longest query string of a GET, in bytes.
     #[arg(long, env = "REQUEST_BYTES_MAX", default_value_t = 2 * 1024 * 1024)]
     pub request_bytes_max: usize,
     /// How long a query or mutation may take, whatever brought it.
     #[arg(long, env = "REQUEST_TIMEOUT", default_value = "60s", value_parser = duration)]
     pub request_timeout: Duration,
+    /// A client that takes nothing of what is sent to it for this long is dropped, on every
+    /// transport.
+    #[arg(long, env = "CLIENT_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub client_write_timeout: Duration,
     /// Origins whose pages may use the gateway (`https://app.example`), or `*` for all.
     #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
@@ -119,9 +124,6 @@ pub struct WebSocketConfig {
     /// such intervals its connection is dropped.
     #[arg(long, env = "WS_PING_INTERVAL", default_value = "20s", value_parser = duration)]
     pub ws_ping_interval: Duration,
-    /// A client that takes nothing for this long is dropped.
-    #[arg(long, env = "WS_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
-    pub ws_write_timeout: Duration,
     /// The largest message of a client, in bytes.
     #[arg(long, env = "WS_MESSAGE_BYTES_MAX", default_value_t = 256 * 1024)]
     pub ws_message_bytes_max: usize,
@@ -174,10 +176,14 @@ impl Config {
     /// What the graph is told.
     ///
     /// # Errors
-    /// When a header rule or a subgraph address is not well-formed.
+    /// When a header rule or a subgraph address is not well-formed, or the authorities of
+    /// `SUBGRAPH_CA_FILE` cannot be read.
     pub fn graph_settings(&self) -> anyhow::Result<Settings> {
         let mut subgraphs = self.subgraphs.clone();
         subgraphs.addresses = self.addresses(std::env::vars())?;
+        if let Some(file) = &subgraphs.ca_file {
+            subgraphs.tls = Tls::with_authorities(file)?;
+        }
         Ok(Settings {
             limits: self.limits.clone(),
             subgraphs,

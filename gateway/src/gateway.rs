@@ -41,9 +41,9 @@ impl Gateway {
         graph_settings.subgraphs.metrics = SubgraphMetrics::register(metrics);
         let metrics = GatewayMetrics::register(metrics);
         Ok(Self {
-            graph_settings,
             persisted: PersistedOperations::new(&config.persisted)?,
-            subscriptions: Subscriptions::new(&config, &metrics),
+            subscriptions: Subscriptions::new(&config, &graph_settings.subgraphs, &metrics),
+            graph_settings,
             metrics,
             shutdown,
             sockets: TaskTracker::new(),

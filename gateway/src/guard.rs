@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use crate::{
     error::{Code, RequestError},
     gateway::Gateway,
-    metrics::Transport,
+    metrics::{GatewayMetrics, Transport},
     pipeline::{self, Outcome},
     request::{ClientContext, GraphqlRequest},
 };
@@ -26,13 +26,9 @@ pub async fn answer(
 ) -> Outcome {
     let began = Instant::now();
     let limit = gateway.config().http.request_timeout;
-    let outcome = contained(limit, pipeline::run(gateway, request, client)).await;
-    let outcome = outcome.unwrap_or_else(|error| {
-        if error.code == Code::InternalServerError {
-            gateway.metrics().panics.inc();
-        }
-        Outcome::Single(error.into_response())
-    });
+    let work = caught(gateway.metrics(), pipeline::run(gateway, request, client));
+    let outcome = in_time(limit, work).await;
+    let outcome = outcome.unwrap_or_else(|error| Outcome::Single(error.into_response()));
     match &outcome {
         Outcome::Single(response) => {
             gateway
@@ -44,22 +40,32 @@ pub async fn answer(
     outcome
 }
 
-async fn contained<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, RequestError> {
-    match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(_panic)) => {
-            // The panic itself, with its place, has been written by the panic hook.
-            tracing::error!("a request met a defect: answered as an internal error");
-            Err(RequestError::new(
-                Code::InternalServerError,
-                "internal error",
-            ))
-        }
-        Err(_) => Err(RequestError::new(
+/// Turns a panic into an internal error, and counts it.
+///
+/// # Errors
+/// `INTERNAL_SERVER_ERROR`.
+pub(crate) async fn caught<T>(
+    metrics: &GatewayMetrics,
+    work: impl Future<Output = T>,
+) -> Result<T, RequestError> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| {
+        metrics.panics.inc();
+        // The panic itself, with its place, has been written by the panic hook.
+        tracing::error!("a request met a defect: answered as an internal error");
+        RequestError::new(Code::InternalServerError, "internal error")
+    })
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(RequestError::new(
             Code::RequestTimeout,
             format!("the request took longer than {limit:?}"),
-        )),
-    }
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -68,19 +74,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_internal_error_that_tells_nothing() {
-        let work = async { panic!("secret") };
-        let error = contained::<()>(Duration::from_secs(1), work)
+        let metrics = GatewayMetrics::register(&service::Metrics::new("test"));
+        let error = caught::<()>(&metrics, async { panic!("secret") })
             .await
             .expect_err("a refusal");
         assert_eq!(
             error,
             RequestError::new(Code::InternalServerError, "internal error")
         );
+        assert_eq!(metrics.panics.get(), 1);
     }
 
     #[tokio::test]
     async fn what_takes_too_long_is_given_up() {
-        let error = contained::<()>(Duration::from_millis(1), std::future::pending()).await;
+        let error = in_time::<()>(Duration::from_millis(1), std::future::pending()).await;
         assert_eq!(error.expect_err("a refusal").code, Code::RequestTimeout);
     }
 }

@@ -100,6 +100,11 @@ impl HeaderRules {
         headers
     }
 
+    /// The names of the headers that subgraphs' answers hand on to clients.
+    pub fn returned(&self) -> impl Iterator<Item = &HeaderName> {
+        self.give_back.iter().map(|rule| &rule.name)
+    }
+
     /// Whether a client's header of this name reaches any subgraph.
     pub fn forwards(&self, name: &HeaderName) -> bool {
         self.forward.iter().any(|rule| rule.name == name)

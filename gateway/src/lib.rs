@@ -61,7 +61,7 @@ pub mod ws;
 
 use std::{process::ExitCode, sync::Arc};
 
-use service::{Health, Lifecycle, Metrics};
+use service::{Health, Lifecycle, Metrics, TimeLimits};
 use tokio::net::TcpListener;
 
 use crate::{config::Config, gateway::Gateway};
@@ -90,7 +90,10 @@ pub async fn run(
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let (health, metrics) = (Health::default(), Metrics::new("gateway"));
-    let grace = config.service.grace();
+    let limits = TimeLimits {
+        grace: config.service.grace(),
+        write: config.http.client_write_timeout,
+    };
     let gateway = Arc::new(Gateway::new(
         config,
         &metrics,
@@ -121,5 +124,5 @@ pub async fn run(
         .merge(http::routes(&gateway))
         .merge(service::operations_routes(&health, &metrics))
         .merge(metrics_pages);
-    service::serve(listener, router, &lifecycle, grace).await
+    service::serve_within(listener, router, &lifecycle, limits).await
 }

@@ -2,11 +2,12 @@
 //!
 //! Each is a flag and an environment variable; durations read `500ms`, `30s` or `5m`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     headers::HeaderRules,
     metrics::{PrepareMetrics, SubgraphMetrics},
+    subgraphs::Tls,
 };
 
 /// Everything that [`crate::graph::Graph::load`] needs beside the supergraph itself.
@@ -50,10 +51,20 @@ pub struct SubgraphSettings {
     /// [`address_key`] writes it.
     #[arg(skip)]
     pub addresses: HashMap<String, String>,
+    /// A PEM file of authorities to trust for `https` subgraphs, beside the public ones.
+    #[arg(
+        id = "subgraph_ca_file",
+        long = "subgraph-ca-file",
+        env = "SUBGRAPH_CA_FILE"
+    )]
+    pub ca_file: Option<PathBuf>,
+    /// What `ca_file` leads to.
+    #[arg(skip)]
+    pub tls: Tls,
     /// From the first byte sent to the last byte received.
     #[arg(id = "subgraph_timeout", long = "subgraph-timeout", env = "SUBGRAPH_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
-    /// To open a connection.
+    /// To open a connection, TLS included.
     #[arg(id = "subgraph_connect_timeout", long = "subgraph-connect-timeout", env = "SUBGRAPH_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub connect_timeout: Duration,
     /// A kept connection that was quiet for longer is not used again; below the keep-alive time
@@ -75,6 +86,8 @@ impl Default for SubgraphSettings {
     fn default() -> Self {
         Self {
             addresses: HashMap::new(),
+            ca_file: None,
+            tls: Tls::default(),
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(4),

@@ -6,9 +6,13 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
 
 use crate::{
+    error::{Code, RequestError},
     gateway::Gateway,
     metrics::Transport,
     pipeline::Outcome,
@@ -58,6 +62,42 @@ pub fn respond<F: Framing>(gateway: &Arc<Gateway>, outcome: Outcome) -> Response
         .headers_mut()
         .insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
+}
+
+/// Ends a subscription whose client takes nothing for too long.
+///
+/// Over HTTP/2 one stream can stand still while its connection goes on, so the limit on the
+/// connection's writes, which is enough for HTTP/1.1, never passes. The client is told if it takes
+/// up reading again; its place at the feed is free long before.
+pub fn while_taken(gateway: &Arc<Gateway>, mut events: EventStream) -> EventStream {
+    let limit = gateway.config().http.client_write_timeout;
+    let lagged = gateway.metrics().lagged.clone();
+    let (sender, mut receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = sender.closed() => None,
+            };
+            let Some(event) = event else {
+                return;
+            };
+            match tokio::time::timeout(limit, sender.reserve()).await {
+                Ok(Ok(place)) => place.send(event),
+                Ok(Err(_left)) => return,
+                Err(_) => break,
+            }
+        }
+        drop(events);
+        lagged.inc();
+        let error = RequestError::new(
+            Code::SubscriptionLagged,
+            format!("nothing was read for {limit:?}; subscribe again"),
+        );
+        // The client may leave instead.
+        let _ = sender.send(Event::failed(error)).await;
+    });
+    stream::poll_fn(move |context| receiver.poll_recv(context)).boxed()
 }
 
 fn frames<F: Framing>(

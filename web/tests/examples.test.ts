@@ -44,6 +44,7 @@ async function output(program: string, args: string[]): Promise<string> {
 
 const programs: [name: string, greeting: string, program: string, ...args: string[]][] = [
   ['Apollo Client', 'Hello from Apollo Client', process.execPath, 'apollo-client.js'],
+  ['Apollo Client by multipart', 'Hello over multipart', process.execPath, 'apollo-multipart.js'],
   ['urql', 'Hello from urql', process.execPath, 'urql.js'],
   ['graphql-ws', 'Hello from graphql-ws', process.execPath, 'graphql-ws.js'],
   ['graphql-sse', 'Hello from graphql-sse', process.execPath, 'graphql-sse.js'],

@@ -33,11 +33,12 @@ pub mod server;
 pub mod settings;
 mod start;
 pub mod telemetry;
+mod write_limit;
 
 pub use health::Health;
 pub use lifecycle::Lifecycle;
 pub use metrics::Metrics;
 pub use prometheus_client;
-pub use server::{bind, operations_routes, serve};
+pub use server::{TimeLimits, bind, operations_routes, serve, serve_within};
 pub use settings::{LogFormat, Settings};
 pub use start::{LISTENING, start};

@@ -12,10 +12,16 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
-use crate::{Health, Lifecycle, Metrics, health};
+use crate::{Health, Lifecycle, Metrics, health, write_limit::WriteLimit};
 
 /// A connection that has not sent its request headers by then is closed.
 const HEADER_READ_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// A client that takes nothing of its answer for this long is dropped, if nothing else is said.
+const WRITE_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Requests and streams that one HTTP/2 connection may have open at a time.
+const HTTP2_STREAMS_MAX: u32 = 100;
+/// How often a quiet HTTP/2 connection is asked whether it still lives.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// After a failed accept (file descriptors exhausted, say) the server breathes this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -38,8 +44,16 @@ pub fn operations_routes(health: &Health, metrics: &Metrics) -> Router {
         .route("/metrics", get(move || async move { metrics.render() }))
 }
 
-/// Serves until the life ends, then lets running requests finish for `grace` and drops the rest.
-/// Upgraded connections (WebSockets) are their handlers' own: they watch the life themselves.
+/// How long others may keep a server waiting.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeLimits {
+    /// Running requests, at a shutdown.
+    pub grace: Duration,
+    /// A client that takes nothing of what is written to it, WebSockets included.
+    pub write: Duration,
+}
+
+/// [`serve_within`], with the common limit for slow clients.
 ///
 /// # Errors
 /// The reason of a background task that died.
@@ -49,6 +63,22 @@ pub async fn serve(
     lifecycle: &Lifecycle,
     grace: Duration,
 ) -> anyhow::Result<()> {
+    let write = WRITE_TIME_LIMIT;
+    serve_within(listener, router, lifecycle, TimeLimits { grace, write }).await
+}
+
+/// Serves until the life ends, then lets running requests finish for `grace` and drops the rest.
+/// Upgraded connections (WebSockets) are their handlers' own: they watch the life themselves.
+///
+/// # Errors
+/// The reason of a background task that died.
+pub async fn serve_within(
+    listener: TcpListener,
+    router: Router,
+    lifecycle: &Lifecycle,
+    limits: TimeLimits,
+) -> anyhow::Result<()> {
+    let grace = limits.grace;
     let connections = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -71,10 +101,17 @@ pub async fn serve(
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_READ_TIME_LIMIT);
-        builder.http2().timer(TokioTimer::new());
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .keep_alive_interval(HTTP2_PING_INTERVAL);
         let service = TowerToHyperService::new(router.clone());
         let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+            .serve_connection_with_upgrades(
+                TokioIo::new(WriteLimit::new(stream, limits.write)),
+                service,
+            )
             .into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {

@@ -3,13 +3,13 @@
 use http::{HeaderValue, Method};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
-use crate::{config::HttpConfig, trace_context::REQUEST_ID};
+use crate::{config::HttpConfig, headers::HeaderRules, trace_context::REQUEST_ID};
 
 /// How long a browser may remember a preflight's answer, in seconds.
 const PREFLIGHT_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(2 * 60 * 60);
 
-/// The layer, where any origin is allowed at all.
-pub(super) fn layer(config: &HttpConfig) -> Option<CorsLayer> {
+/// The layer, where any origin is allowed at all. Pages may read the headers that `rules` return.
+pub(super) fn layer(config: &HttpConfig, rules: &HeaderRules) -> Option<CorsLayer> {
     if config.cors_origins.iter().all(String::is_empty) {
         return None;
     }
@@ -27,7 +27,9 @@ pub(super) fn layer(config: &HttpConfig) -> Option<CorsLayer> {
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(ExposeHeaders::list([REQUEST_ID]))
+        .expose_headers(ExposeHeaders::list(
+            rules.returned().cloned().chain([REQUEST_ID]),
+        ))
         .max_age(PREFLIGHT_MAX_AGE);
     // A wildcard with credentials is forbidden by the Fetch standard.
     Some(if config.cors_credentials && !everyone {

@@ -21,7 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use http::{HeaderMap, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, StatusCode, Version, header, request::Parts};
 
 use crate::{
     error::{Code, RequestError},
@@ -31,7 +31,7 @@ use crate::{
     multipart,
     pipeline::Outcome,
     request::{ClientContext, GraphqlRequest},
-    sse, trace_context, ws,
+    sse, streaming, trace_context, ws,
 };
 use accept::{Accepted, Media, Streaming};
 
@@ -43,7 +43,8 @@ pub fn routes(gateway: &Arc<Gateway>) -> Router {
     let routes = Router::new()
         .route("/graphql", any(handle))
         .with_state(Arc::clone(gateway));
-    match cors::layer(&gateway.config().http) {
+    let rules = &gateway.graph_settings().header_rules;
+    match cors::layer(&gateway.config().http, rules) {
         Some(layer) => routes.layer(layer),
         None => routes,
     }
@@ -52,9 +53,10 @@ pub fn routes(gateway: &Arc<Gateway>) -> Router {
 async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let request_id = trace_context::ensure_request_id(&mut parts.headers);
-    let mut response = match dispatch(&gateway, &mut parts, body).await {
-        Ok(response) => response,
-        Err(refusal) => {
+    let answer = guard::caught(gateway.metrics(), dispatch(&gateway, &mut parts, body)).await;
+    let mut response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(refusal)) | Err(refusal) => {
             gateway.metrics().refusal(refusal.code);
             respond::refusal(refusal, &parts.headers)
         }
@@ -80,7 +82,7 @@ async fn dispatch(
         Method::GET if graphiql::is_asked_for(gateway, parts) => Ok(graphiql::page(gateway).await),
         Method::GET => {
             csrf::check(parts, gateway.config())?;
-            let request = get::read(&parts.uri)?;
+            let request = get::read(&parts.uri, gateway.config().http.request_bytes_max)?;
             exchange(gateway, Transport::Get, request, parts).await
         }
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(header::ALLOW, ALLOWED)]).into_response()),
@@ -110,7 +112,12 @@ async fn exchange(
         (None, Some(Streaming::Multipart)) => Transport::Multipart,
         _ => transport,
     };
-    let outcome = guard::answer(gateway, transport, request, client).await;
+    let outcome = match guard::answer(gateway, transport, request, client).await {
+        Outcome::Stream(events) if parts.version == Version::HTTP_2 => {
+            Outcome::Stream(streaming::while_taken(gateway, events))
+        }
+        outcome => outcome,
+    };
     Ok(match (outcome, accepted.single, accepted.streaming) {
         (Outcome::Single(response), Some(media), _) => respond::single(response, media),
         (outcome, _, Some(Streaming::Sse)) => sse::respond(gateway, outcome),

@@ -82,8 +82,10 @@ impl PersistedOperations {
                 Code::PersistedQueryNotSupported,
                 "PersistedQueryNotSupported",
             )),
-            (Some(hash), Some(query), Some(automatic)) => automatic.keep(&hash, query),
-            (Some(hash), None, Some(automatic)) => automatic.find(&hash),
+            (Some(hash), Some(query), Some(automatic)) => {
+                automatic.keep(&hash.to_ascii_lowercase(), query)
+            }
+            (Some(hash), None, Some(automatic)) => automatic.find(&hash.to_ascii_lowercase()),
         }
     }
 }
@@ -102,7 +104,5 @@ fn hash_of(request: &GraphqlRequest) -> Result<Option<String>, RequestError> {
             format!("`extensions.persistedQuery` is not {{version, sha256Hash}}: {error}"),
         )
     })?;
-    Ok(extensions
-        .persisted_query
-        .map(|query| query.sha256_hash.to_ascii_lowercase()))
+    Ok(extensions.persisted_query.map(|query| query.sha256_hash))
 }

@@ -57,15 +57,18 @@ impl TrustedDocuments {
         for (id, document) in pairs {
             let document: Arc<str> = document.into();
             by_id.insert(sha256_hex(&document), Arc::clone(&document));
-            by_id.insert(id.to_ascii_lowercase(), Arc::clone(&document));
+            by_id.insert(id, Arc::clone(&document));
             texts.insert(document);
         }
         Ok(Self { by_id, texts })
     }
 
-    /// By its identifier in the file, or its SHA-256.
+    /// By its identifier in the file, to the letter, or its SHA-256 in either case.
     pub(super) fn by_id(&self, id: &str) -> Option<Arc<str>> {
-        self.by_id.get(id).cloned()
+        let found = self.by_id.get(id);
+        found
+            .or_else(|| self.by_id.get(&id.to_ascii_lowercase()))
+            .cloned()
     }
 
     /// By its whole text.
@@ -77,6 +80,15 @@ impl TrustedDocuments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn identifiers_that_differ_in_case_are_two() {
+        let documents = TrustedDocuments::parse(r#"{"Ab": "{a}", "aB": "{b}"}"#).expect("a list");
+        assert_eq!(documents.by_id("Ab").as_deref(), Some("{a}"));
+        assert_eq!(documents.by_id("aB").as_deref(), Some("{b}"));
+        let hash = sha256_hex("{a}").to_ascii_uppercase();
+        assert_eq!(documents.by_id(&hash).as_deref(), Some("{a}"));
+    }
 
     #[test]
     fn both_notations_are_read() {

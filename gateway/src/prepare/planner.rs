@@ -10,7 +10,7 @@ use std::{
 use hive_router_query_planner::{
     ast::{normalization::normalize_operation, operation::OperationDefinition},
     graph::PlannerOverrideContext,
-    planner::{Planner as HivePlanner, PlannerError, QueryPlannerOptions, plan_nodes::QueryPlan},
+    planner::{Planner as HivePlanner, QueryPlannerOptions, plan_nodes::QueryPlan},
     state::supergraph_state::OperationKind,
     utils::{
         cancellation::CancellationToken,
@@ -83,19 +83,17 @@ impl Planner {
         // Progressive overrides (`@override(label:)`) are off: every request is at 100 percent of
         // the subgraph that the field is moving away from.
         let overrides = PlannerOverrideContext::from_percentage(100.0);
+        let deadline = CancellationToken::with_timeout(timeout);
         let plan = self
             .0
-            .plan_from_normalized_operation(
-                operation,
-                overrides,
-                &CancellationToken::with_timeout(timeout),
-            )
-            .map_err(|error| match error {
-                PlannerError::CancellationError(_) => RequestError::new(
-                    Code::PrepareTimeout,
-                    format!("no plan was found within {timeout:?}"),
-                ),
-                error => failed(error.to_string()),
+            .plan_from_normalized_operation(operation, overrides, &deadline)
+            .map_err(|error| {
+                // The crate reports it in the terms of whichever step it came to.
+                if deadline.bail_if_cancelled().is_err() {
+                    let message = format!("no plan was found within {timeout:?}");
+                    return RequestError::new(Code::PrepareTimeout, message);
+                }
+                failed(error.to_string())
             })?;
         // The operation's own name changes nothing of what it means.
         let normal_form =

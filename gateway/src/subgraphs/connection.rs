@@ -4,12 +4,9 @@ use std::io::{ErrorKind, IoSlice};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Answer, FetchError};
+use super::{Answer, FetchError, stream::Stream};
 
 /// The largest response head, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -22,7 +19,7 @@ const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
 /// An open connection to a subgraph.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     exchanges: u64,
     can_be_kept: bool,
 }
@@ -45,7 +42,7 @@ struct Head {
 
 impl Connection {
     /// Around a fresh stream.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Stream) -> Self {
         Self {
             stream,
             exchanges: 0,
@@ -64,9 +61,8 @@ impl Connection {
     }
 
     /// False if the other side closed it, or sent what nobody asked for, while it was idle.
-    pub fn looks_open(&self) -> bool {
-        let unasked = self.stream.try_read(&mut [0]);
-        matches!(unasked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    pub fn looks_open(&mut self) -> bool {
+        self.stream.looks_open()
     }
 
     /// Sends a request and reads its whole answer.
@@ -114,7 +110,9 @@ impl Connection {
         self.stream
             .write_all(&body[written - head.len()..])
             .await
-            .map_err(closed_or_broken)
+            .map_err(closed_or_broken)?;
+        // Sends what TLS still holds; nothing else is buffered.
+        self.stream.flush().await.map_err(closed_or_broken)
     }
 
     async fn read_head(

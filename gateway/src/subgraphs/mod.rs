@@ -5,15 +5,21 @@
 //! `docs/decisions/subgraph-client.md`.
 
 mod connection;
+mod endpoint;
 mod pool;
+mod stream;
+mod tls;
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
 
 use crate::{metrics::OneSubgraphMetrics, settings::SubgraphSettings};
+pub(crate) use endpoint::Endpoint;
 use pool::Pool;
+pub(crate) use stream::Stream;
+pub use tls::Tls;
 
 /// A subgraph and the connections to it.
 pub struct Subgraph {
@@ -44,6 +50,12 @@ pub enum FetchError {
     /// No connection.
     #[error("no connection: {0}")]
     Connect(#[source] std::io::Error),
+    /// The other side's certificate does not prove that it is the subgraph.
+    #[error("its certificate is not trusted: {0} (SUBGRAPH_CA_FILE names further authorities)")]
+    Untrusted(rustls::CertificateError),
+    /// The other side does not speak TLS, or not as we do.
+    #[error("no TLS: {0}")]
+    Tls(#[source] std::io::Error),
     /// The connection broke on the way.
     #[error("the connection broke: {0}")]
     Io(#[source] std::io::Error),
@@ -62,7 +74,8 @@ pub enum FetchError {
 }
 
 impl Subgraph {
-    /// A subgraph at `url` (`http://host:port/path`). Nothing is connected yet.
+    /// A subgraph at `url` (`http://host:port/path`, or `https`). Nothing is connected
+    /// yet.
     pub fn new(name: &str, url: &str, settings: &SubgraphSettings) -> Result<Self, String> {
         if url.is_empty() {
             let key = crate::settings::address_key(name);
@@ -70,40 +83,21 @@ impl Subgraph {
                 "it has no address; SUBGRAPH_URL_{key} can give it one"
             ));
         }
-        let uri: Uri = url
-            .parse()
-            .map_err(|error| format!("{url} is not an address: {error}"))?;
-        let authority = uri
-            .authority()
-            .ok_or_else(|| format!("{url} has no host"))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(format!("{url}: only http:// addresses are supported"));
-        }
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let path = if path.is_empty() { "/" } else { path };
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']');
-        let port = authority.port_u16().unwrap_or(80);
+        let endpoint = Endpoint::parse(url)?;
         Ok(Self {
             name: name.to_owned(),
             url: url.to_owned(),
             head: format!(
-                "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+                "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
                  accept: application/graphql-response+json, application/json\r\n",
-                authority.as_str().rsplit('@').next().unwrap_or_default(),
+                endpoint.path(),
+                endpoint.authority(),
             )
             .into_bytes(),
             timeout: settings.timeout,
             body_bytes_max: settings.body_bytes_max,
             metrics: settings.metrics.of(name),
-            pool: Pool::new(
-                host.to_owned(),
-                port,
-                settings.connect_timeout,
-                settings.idle_timeout,
-            ),
+            pool: Pool::new(endpoint, settings),
         })
     }
 

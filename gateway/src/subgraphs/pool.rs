@@ -5,17 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::net::TcpStream;
-
-use super::{FetchError, connection::Connection};
+use super::{FetchError, connection::Connection, endpoint::Endpoint, tls::Tls};
+use crate::settings::SubgraphSettings;
 
 /// More idle connections than these are closed.
 const IDLE_MAX: usize = 512;
 
-/// The idle connections to one host.
+/// The idle connections to one address.
 pub struct Pool {
-    host: String,
-    port: u16,
+    endpoint: Endpoint,
+    tls: Tls,
     connect_timeout: Duration,
     idle_timeout: Duration,
     idle: Mutex<Vec<(Connection, Instant)>>,
@@ -23,19 +22,19 @@ pub struct Pool {
 
 impl Pool {
     /// Nothing is connected yet.
-    pub fn new(host: String, port: u16, connect_timeout: Duration, idle_timeout: Duration) -> Self {
+    pub fn new(endpoint: Endpoint, settings: &SubgraphSettings) -> Self {
         Self {
-            host,
-            port,
-            connect_timeout,
-            idle_timeout,
+            endpoint,
+            tls: settings.tls.clone(),
+            connect_timeout: settings.connect_timeout,
+            idle_timeout: settings.idle_timeout,
             idle: Mutex::default(),
         }
     }
 
     /// A kept connection that still looks open, or a new one.
     pub async fn take(&self) -> Result<Connection, FetchError> {
-        while let Some((connection, since)) = self.pop() {
+        while let Some((mut connection, since)) = self.pop() {
             if since.elapsed() > self.idle_timeout {
                 // The last one used is too old, so all below it are.
                 self.lock().clear();
@@ -50,14 +49,8 @@ impl Pool {
 
     /// A new connection.
     pub async fn connect(&self) -> Result<Connection, FetchError> {
-        let connect = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = tokio::time::timeout(self.connect_timeout, connect)
-            .await
-            .map_err(|_| FetchError::Timeout(self.connect_timeout))?
-            .map_err(FetchError::Connect)?;
-        // A request is one write; waiting for more to send would only delay it.
-        stream.set_nodelay(true).map_err(FetchError::Connect)?;
-        Ok(Connection::new(stream))
+        let stream = self.endpoint.connect(&self.tls, self.connect_timeout);
+        Ok(Connection::new(stream.await?))
     }
 
     /// Keeps a connection for the next request, if it can be used again.

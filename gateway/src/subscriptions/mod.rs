@@ -31,6 +31,7 @@ use crate::{
     metrics::GatewayMetrics,
     prepare::Prepared,
     request::{ClientContext, GraphqlRequest},
+    settings::SubgraphSettings,
     variables::Variables,
 };
 pub use event::Event;
@@ -49,10 +50,10 @@ pub struct Subscriptions {
 
 impl Subscriptions {
     /// Nothing runs yet.
-    pub fn new(config: &Config, metrics: &GatewayMetrics) -> Self {
+    pub fn new(config: &Config, subgraphs: &SubgraphSettings, metrics: &GatewayMetrics) -> Self {
         Self {
             hub: Arc::new(Hub::new(metrics)),
-            upstreams: Upstreams::new(&config.subscriptions),
+            upstreams: Upstreams::new(&config.subscriptions, &subgraphs.tls),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     error::{Code, RequestError},
     gateway::Gateway,
+    guard,
     http::request_json,
     request::ClientContext,
     subscriptions::Event,
@@ -68,9 +69,11 @@ impl Connection {
         let end = if self.socket.protocol().is_none() {
             End::Close(Close::SubprotocolNotAcceptable)
         } else {
-            match self.serve().await {
-                Ok(()) => self.drain().await,
-                Err(end) => end,
+            let gateway = Arc::clone(&self.gateway);
+            match guard::caught(gateway.metrics(), self.serve()).await {
+                Ok(Ok(())) => self.drain().await,
+                Ok(Err(end)) => end,
+                Err(_defect) => End::Close(Close::InternalError),
             }
         };
         match end {
@@ -126,7 +129,10 @@ impl Connection {
         match message {
             Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
                 Ok(message) => self.handle(message).await,
-                Err(reason) => Err(End::Close(Close::Invalid(reason))),
+                Err(reason) => {
+                    tracing::debug!(reason, "a WebSocket message is not of the protocol");
+                    Err(End::Close(Close::Invalid(reason)))
+                }
             },
             Some(Ok(Message::Binary(_))) => {
                 Err(End::Close(Close::Invalid("messages are text".to_owned())))
@@ -253,7 +259,7 @@ impl Connection {
     /// A client that takes nothing for too long is dropped: its place in the kernel's buffers and
     /// here is bounded, and so is its time.
     async fn send(&mut self, message: Message) -> Step {
-        let limit = self.gateway.config().websocket.ws_write_timeout;
+        let limit = self.gateway.config().http.client_write_timeout;
         match timeout(limit, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Gone),

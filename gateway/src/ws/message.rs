@@ -156,6 +156,8 @@ pub enum Close {
     SubscriberExists(String),
     /// A second `connection_init`.
     TooManyInitialisationRequests,
+    /// A defect of ours.
+    InternalError,
     /// A message larger than the limit (RFC 6455).
     TooBig,
     /// The gateway restarts: come back (IANA's registry, "Service Restart").
@@ -173,6 +175,7 @@ impl Close {
             Self::InitialisationTimeout => 4408,
             Self::SubscriberExists(_) => 4409,
             Self::TooManyInitialisationRequests => 4429,
+            Self::InternalError => 4500,
             Self::TooBig => 1009,
             Self::Restarting => 1012,
         }
@@ -188,6 +191,7 @@ impl Close {
             Self::InitialisationTimeout => "Connection initialisation timeout".to_owned(),
             Self::SubscriberExists(id) => format!("Subscriber for {id} already exists"),
             Self::TooManyInitialisationRequests => "Too many initialisation requests".to_owned(),
+            Self::InternalError => "Internal server error".to_owned(),
             Self::TooBig => "Message too big".to_owned(),
             Self::Restarting => "Restarting: connect again".to_owned(),
         };

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::gateway::TestGateway;
+use crate::support::{gateway::TestGateway, wire::Wire};
 
 const JSON: &str = "application/json";
 const GRAPHQL: &str = "application/graphql-response+json";
@@ -256,8 +256,23 @@ async fn a_browsers_cross_site_get_needs_a_preflight() {
 
 #[tokio::test]
 async fn cors_lets_listed_origins_read_and_nobody_else() {
-    let gateway =
-        TestGateway::with(&["--cors-origins=https://app.example", "--cors-credentials"]).await;
+    let gateway = TestGateway::with(&[
+        "--cors-origins=https://app.example",
+        "--cors-credentials",
+        "--return-headers=x-served-by@news",
+    ])
+    .await;
+    let answer = gateway
+        .post()
+        .header("origin", "https://app.example")
+        .body(r#"{"query":"{ greeting }"}"#)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(
+        answer.headers()["access-control-expose-headers"],
+        "x-served-by,x-request-id"
+    );
     let preflight = async |origin: &str| {
         let request = gateway
             .http
@@ -388,4 +403,39 @@ async fn requests_are_counted_by_transport_and_outcome() {
     assert_eq!(gateway.metric(&format!("{post}\"refused\"}}")).await, 1.0);
     let refusals = "gateway_refusals_total{code=\"GRAPHQL_VALIDATION_FAILED\"}";
     assert_eq!(gateway.metric(refusals).await, 1.0);
+}
+
+/// The one answer of a request that was sent in chunks.
+async fn chunked(wire: &mut Wire, pieces: &[&str]) -> (u16, Value) {
+    wire.send(
+        "POST /graphql HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n",
+    )
+    .await;
+    for piece in pieces {
+        wire.send(&format!("{:x}\r\n{piece}\r\n", piece.len()))
+            .await;
+    }
+    wire.send("0\r\n\r\n").await;
+    wire.answer().await
+}
+
+#[tokio::test]
+async fn a_request_may_come_in_chunks_and_no_more_of_them_than_allowed() {
+    let gateway = TestGateway::with(&["--request-bytes-max=1000"]).await;
+    let mut wire = Wire::open(gateway.address).await;
+    assert_eq!(
+        chunked(&mut wire, &["{\"que", "ry\":\"{ gree", "ting }\"}"]).await,
+        (200, json!({"data": {"greeting": "hello you"}}))
+    );
+    let spaces = " ".repeat(500);
+    let (status, answer) = chunked(
+        &mut wire,
+        &["{\"query\":\"{ greeting }\"}", &spaces, &spaces],
+    )
+    .await;
+    assert_eq!(
+        (status, &answer["errors"][0]["extensions"]["code"]),
+        (413, &json!("REQUEST_TOO_LARGE"))
+    );
 }

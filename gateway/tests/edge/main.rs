@@ -1,11 +1,16 @@
 //! The gateway as its clients meet it: whole, over real sockets, in front of real subgraphs.
 
+mod defects;
+mod every_transport;
 mod http_protocol;
 mod life;
 mod metrics_pages;
 mod pages;
 mod persisted;
+mod slow_clients;
 mod streaming;
+mod subgraph_connections;
 mod subscriptions;
 mod support;
+mod tls;
 mod websocket_protocol;

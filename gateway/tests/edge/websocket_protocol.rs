@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::CloseFrame};
 
-use crate::support::{eventually, gateway::TestGateway, socket::Socket};
+use crate::support::{eventually, gateway::TestGateway, socket::Socket, wire::Wire};
 use futures_util::SinkExt;
 
 async fn closed_after(gateway: &TestGateway, init: bool, messages: &[&str]) -> (u16, String) {
@@ -72,6 +72,30 @@ async fn another_subprotocol_closes_with_4406() {
         socket.closed().await,
         (4406, "Subprotocol not acceptable".into())
     );
+}
+
+#[tokio::test]
+async fn the_older_subprotocol_closes_with_4406() {
+    let gateway = TestGateway::start().await;
+    // Client libraries give up on a handshake that does not take what they offer.
+    let mut wire = Wire::open(gateway.address).await;
+    wire.send(
+        "GET /graphql HTTP/1.1\r\nhost: gateway\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         sec-websocket-protocol: graphql-ws\r\n\r\n",
+    )
+    .await;
+    let head = wire.head().await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    assert!(
+        !head.to_ascii_lowercase().contains("sec-websocket-protocol"),
+        "{head}"
+    );
+    // A close frame: opcode, length, code, reason.
+    let frame = wire.take(2 + 2 + "Subprotocol not acceptable".len()).await;
+    assert_eq!(frame[..2], [0x88, 28]);
+    assert_eq!(u16::from_be_bytes([frame[2], frame[3]]), 4406);
+    assert_eq!(&frame[4..], b"Subprotocol not acceptable");
 }
 
 #[tokio::test]

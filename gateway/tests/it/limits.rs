@@ -42,14 +42,13 @@ async fn refused(graph: &TestGraph, query: &str, variables: Option<String>) -> C
     let began = Instant::now();
     let variables = variables.map(Bytes::from);
     let answer = graph.execute(query, variables.as_ref()).await;
-    assert!(
-        began.elapsed() < QUICKLY,
-        "refused after {:?}",
-        began.elapsed()
-    );
+    let elapsed = began.elapsed();
+    assert!(elapsed < QUICKLY, "refused after {elapsed:?}");
     let refusal = answer
         .err()
         .unwrap_or_else(|| panic!("not refused: {:.80}", query));
+    let bytes = query.len() + variables.map_or(0, |variables| variables.len());
+    println!("{bytes} bytes refused after {elapsed:?}: {refusal:.120}");
     assert_eq!(
         graph.requests(),
         Vec::<String>::new(),

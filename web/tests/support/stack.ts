@@ -16,8 +16,9 @@ const READY_WITHIN_MS = 180_000;
 export interface Stack {
   /** The gateway's address, with a slash at the end. */
   url: string;
-  /** Kills a service the hard way; the stack starts it again. False where that cannot be done. */
-  kill(service: 'posts' | 'comments' | 'gateway'): Promise<boolean>;
+  /** Kills a service, the hard way if nothing else is said; the stack starts it again. False where that
+   *  cannot be done. */
+  kill(service: 'posts' | 'comments' | 'gateway', signal?: NodeJS.Signals): Promise<boolean>;
   stop(): Promise<void>;
 }
 
@@ -31,7 +32,7 @@ export async function startStack(): Promise<Stack> {
   });
   return {
     url: await readyUrl(child),
-    kill: (service) => killService(child.pid ?? 0, service),
+    kill: (service, signal = 'SIGKILL') => killService(child.pid ?? 0, service, signal),
     stop: async () => {
       const ended = once(child, 'exit');
       child.kill('SIGINT');
@@ -60,13 +61,13 @@ function readyUrl(child: ChildProcess): Promise<string> {
 }
 
 /** Services are children of the stack, called by their names. */
-async function killService(stack: number, service: string): Promise<boolean> {
+async function killService(stack: number, service: string, signal: NodeJS.Signals): Promise<boolean> {
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
     try {
       const parent = /\) \S (\d+)/.exec(await readFile(`/proc/${pid}/stat`, 'utf8'))?.[1];
       const name = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0')[0];
       if (Number(parent) !== stack || name !== service) continue;
-      process.kill(Number(pid), 'SIGKILL');
+      process.kill(Number(pid), signal);
       return true;
     } catch {
       // It ended while it was looked at.

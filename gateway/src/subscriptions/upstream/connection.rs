@@ -8,12 +8,11 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::{
-    net::TcpStream,
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    WebSocketStream, client_async_with_config,
     tungstenite::{Message, Utf8Bytes, client::IntoClientRequest, protocol::WebSocketConfig},
 };
 
@@ -21,9 +20,12 @@ use super::{
     UpstreamError, UpstreamMessage, errors_response,
     sockets::{Command, SubscriptionId},
 };
-use crate::ws::SUBPROTOCOL;
+use crate::{
+    subgraphs::{Endpoint, Stream, Tls},
+    ws::SUBPROTOCOL,
+};
 
-/// Handshake and acknowledgement together.
+/// Connection, handshake and acknowledgement together.
 const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(8);
 /// A subgraph that takes nothing for this long is lost.
 const WRITE_TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -33,7 +35,7 @@ const IDLE_TIME: Duration = Duration::from_secs(10);
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<Stream>;
 
 /// One WebSocket to a subgraph.
 pub(super) struct Connection {
@@ -59,11 +61,12 @@ impl Connection {
     /// their channels.
     pub(super) async fn run(
         url: Arc<str>,
+        tls: Tls,
         headers: HeaderMap,
         mut commands: mpsc::UnboundedReceiver<Command>,
         keep_alive: Duration,
     ) {
-        let connected = timeout(CONNECT_TIME_LIMIT, connect(&url, headers)).await;
+        let connected = timeout(CONNECT_TIME_LIMIT, connect(&url, &tls, headers)).await;
         let end = match connected.unwrap_or(Err(UpstreamError::Timeout)) {
             Ok(socket) => {
                 let mut connection = Self {
@@ -213,8 +216,8 @@ impl Connection {
     }
 }
 
-/// Handshake, `connection_init`, `connection_ack`.
-async fn connect(url: &str, headers: HeaderMap) -> Result<Socket, UpstreamError> {
+/// Connection, handshake, `connection_init`, `connection_ack`.
+async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, UpstreamError> {
     let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
     let mut request = socket_url(url)
         .into_client_request()
@@ -228,7 +231,12 @@ async fn connect(url: &str, headers: HeaderMap) -> Result<Socket, UpstreamError>
         .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let (mut socket, _response) = connect_async_with_config(request, Some(config), true)
+    let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
+    let stream = endpoint
+        .connect(tls, CONNECT_TIME_LIMIT)
+        .await
+        .map_err(|error| failed(&error))?;
+    let (mut socket, _response) = client_async_with_config(request, stream, Some(config))
         .await
         .map_err(|error| failed(&error))?;
     let init = Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_init"}"#));

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
 
 use super::resume::UpstreamOperation;
-use crate::{config::SubscriptionConfig, graph::SubgraphAddress};
+use crate::{config::SubscriptionConfig, graph::SubgraphAddress, subgraphs::Tls};
 use sockets::{Sockets, Unsubscribe};
 
 /// Events of one subscription that wait to be completed. Beyond it the subscription is broken off
@@ -67,12 +67,14 @@ impl Messages {
 pub(super) struct Upstreams {
     sockets: Sockets,
     sse_subgraphs: Vec<String>,
+    tls: Tls,
 }
 
 impl Upstreams {
-    pub(super) fn new(config: &SubscriptionConfig) -> Self {
+    pub(super) fn new(config: &SubscriptionConfig, tls: &Tls) -> Self {
         Self {
-            sockets: Sockets::new(config.subscription_keep_alive),
+            sockets: Sockets::new(config.subscription_keep_alive, tls),
+            tls: tls.clone(),
             sse_subgraphs: config.subscription_sse_subgraphs.clone(),
         }
     }
@@ -85,7 +87,7 @@ impl Upstreams {
         headers: HeaderMap,
     ) -> Result<Messages, UpstreamError> {
         if self.sse_subgraphs.iter().any(|name| name == address.name) {
-            sse::open(address.url, operation, headers).await
+            sse::open(address.url, &self.tls, operation, headers).await
         } else {
             self.sockets.open(address.url, operation, headers).await
         }

@@ -13,7 +13,7 @@ use super::{
     Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, connection::Connection,
     request_json,
 };
-use crate::subscriptions::resume::UpstreamOperation;
+use crate::{subgraphs::Tls, subscriptions::resume::UpstreamOperation};
 
 /// From the wish to subscribe to the subgraph's being told.
 const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -44,6 +44,7 @@ struct ConnectionKey {
 pub(super) struct Sockets {
     connections: Mutex<HashMap<ConnectionKey, Commands>>,
     keep_alive: Duration,
+    tls: Tls,
 }
 
 /// Ends a subscription at its subgraph when dropped.
@@ -60,10 +61,11 @@ impl Drop for Unsubscribe {
 }
 
 impl Sockets {
-    pub(super) fn new(keep_alive: Duration) -> Self {
+    pub(super) fn new(keep_alive: Duration, tls: &Tls) -> Self {
         Self {
             connections: Mutex::default(),
             keep_alive,
+            tls: tls.clone(),
         }
     }
 
@@ -128,6 +130,7 @@ impl Sockets {
         let _ = commands.send(command);
         tokio::spawn(Connection::run(
             Arc::from(url),
+            self.tls.clone(),
             headers,
             receiver,
             self.keep_alive,

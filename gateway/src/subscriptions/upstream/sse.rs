@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, request_json};
-use crate::subscriptions::resume::UpstreamOperation;
+use crate::{
+    subgraphs::{Endpoint, Tls},
+    subscriptions::resume::UpstreamOperation,
+};
 
 /// Until the response's headers.
 const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -25,31 +25,14 @@ const EVENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 pub(super) async fn open(
     url: &str,
+    tls: &Tls,
     operation: UpstreamOperation<'_>,
     headers: HeaderMap,
 ) -> Result<Messages, UpstreamError> {
-    let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
-    let mut request = Request::new(Full::new(Bytes::from(request_json(&operation))));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = url
-        .parse()
-        .map_err(|error: http::uri::InvalidUri| failed(&error))?;
-    *request.headers_mut() = headers;
-    for (name, value) in [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::ACCEPT, "text/event-stream"),
-    ] {
-        request
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    let client = Client::builder(TokioExecutor::new()).build(connector);
-    let response = tokio::time::timeout(OPEN_TIME_LIMIT, client.request(request))
+    let request = Bytes::from(request_json(&operation));
+    let response = tokio::time::timeout(OPEN_TIME_LIMIT, ask(url, tls, request, headers))
         .await
-        .map_err(|_| UpstreamError::Timeout)?
-        .map_err(|error| failed(&error))?;
+        .map_err(|_| UpstreamError::Timeout)??;
     let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
     let is = |media_type: &[u8]| {
         content_type
@@ -79,6 +62,47 @@ pub(super) async fn open(
         receiver,
         _ends_when_dropped: ends,
     })
+}
+
+/// Sends the request on a connection of its own, which ends with the response's body.
+async fn ask(
+    url: &str,
+    tls: &Tls,
+    body: Bytes,
+    headers: HeaderMap,
+) -> Result<Response<Incoming>, UpstreamError> {
+    let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
+    let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = endpoint
+        .path()
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| failed(&error))?;
+    *request.headers_mut() = headers;
+    let host = HeaderValue::from_str(endpoint.authority()).map_err(|error| failed(&error))?;
+    request.headers_mut().insert(header::HOST, host);
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::ACCEPT, "text/event-stream"),
+    ] {
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    let stream = endpoint
+        .connect(tls, OPEN_TIME_LIMIT)
+        .await
+        .map_err(|error| failed(&error))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
+    // What ends it early is seen at the response.
+    tokio::spawn(connection);
+    sender
+        .send_request(request)
+        .await
+        .map_err(|error| failed(&error))
 }
 
 /// Hands on the one answer that there is.

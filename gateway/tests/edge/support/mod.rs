@@ -1,10 +1,14 @@
 //! A whole gateway in front of two small subgraphs, and clients that speak to it.
 
 pub mod counts;
+pub mod defect;
 pub mod gateway;
 pub mod news;
+pub mod scripted;
 pub mod server;
 pub mod socket;
+pub mod tls;
+pub mod wire;
 
 use std::{future::Future, time::Duration};
 

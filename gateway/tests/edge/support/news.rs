@@ -63,6 +63,7 @@ impl Drop for Open {
 pub struct News {
     pub log: Arc<Log>,
     pub server: Server,
+    asked: Arc<AtomicUsize>,
 }
 
 #[derive(SimpleObject)]
@@ -169,6 +170,7 @@ type NewsSchema = Schema<Query, Mutation, Subscriptions>;
 
 impl News {
     pub fn start() -> Self {
+        let asked = Arc::new(AtomicUsize::new(0));
         let log = Arc::new(Log {
             texts: watch::Sender::new(Vec::new()),
             subscriptions_started: AtomicUsize::new(0),
@@ -181,7 +183,7 @@ impl News {
             .data(Arc::clone(&log))
             .enable_federation()
             .finish();
-        let sockets = Arc::clone(&log);
+        let (sockets, requests) = (Arc::clone(&log), Arc::clone(&asked));
         let app = Router::new()
             .route(
                 "/graphql",
@@ -190,6 +192,7 @@ impl News {
             .layer(Extension(schema))
             .layer(axum::middleware::from_fn(
                 move |request: axum::extract::Request, next: axum::middleware::Next| {
+                    requests.fetch_add(1, Ordering::SeqCst);
                     if request.headers().contains_key("upgrade") {
                         sockets
                             .socket_headers
@@ -203,7 +206,13 @@ impl News {
         Self {
             log,
             server: Server::start(app),
+            asked,
         }
+    }
+
+    /// How many requests have come, WebSockets included.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 }
 

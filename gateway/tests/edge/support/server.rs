@@ -25,6 +25,10 @@ impl Server {
         server
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}/graphql", self.address)
     }

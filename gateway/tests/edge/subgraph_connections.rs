@@ -1,0 +1,90 @@
+//! Kept connections to subgraphs: when a request is sent again, and when it must not be.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    gateway::TestGateway,
+    scripted::{Act, Scripted},
+};
+
+const HELLO: Act = Act::Answer(r#"{"data":{"greeting":"hello"}}"#);
+const PUBLISHED: Act = Act::Answer(r#"{"data":{"publish":{"id":"1"}}}"#);
+const MUTATION: &str = "mutation { publish(text: \"once\") { id } }";
+
+async fn behind(script: &'static [Act]) -> (TestGateway, Scripted) {
+    let news = Scripted::start(script).await;
+    (TestGateway::with(&[&news.instead_of("news")]).await, news)
+}
+
+fn hello() -> Value {
+    json!({"data": {"greeting": "hello"}})
+}
+
+fn code(answer: &Value) -> &Value {
+    &answer["errors"][0]["extensions"]["code"]
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_and_used_again() {
+    let (gateway, news) = behind(&[HELLO]).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.query("{ greeting }").await, hello());
+    }
+    assert_eq!((news.requests(), news.connections()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_query_is_sent_again_when_its_kept_connection_was_closed() {
+    let (gateway, news) = behind(&[HELLO, Act::Close, HELLO]).await;
+    for _ in 0..2 {
+        assert_eq!(gateway.query("{ greeting }").await, hello());
+    }
+    assert_eq!((news.requests(), news.connections()), (3, 2));
+}
+
+#[tokio::test]
+async fn a_query_is_sent_again_once_only() {
+    let (gateway, news) = behind(&[HELLO, Act::Close]).await;
+    assert_eq!(gateway.query("{ greeting }").await, hello());
+    let answer = gateway.query("{ greeting }").await;
+    assert_eq!(code(&answer), "SUBREQUEST_HTTP_ERROR");
+    assert_eq!((news.requests(), news.connections()), (3, 2));
+}
+
+#[tokio::test]
+async fn a_query_on_a_fresh_connection_is_not_sent_again() {
+    let (gateway, news) = behind(&[Act::Close, HELLO]).await;
+    let answer = gateway.query("{ greeting }").await;
+    assert_eq!(code(&answer), "SUBREQUEST_HTTP_ERROR");
+    assert_eq!(news.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_mutation_is_never_sent_again() {
+    let (gateway, news) = behind(&[PUBLISHED, Act::Close, PUBLISHED]).await;
+    assert_eq!(
+        gateway.query(MUTATION).await,
+        json!({"data": {"publish": {"id": "1"}}})
+    );
+    let answer = gateway.query(MUTATION).await;
+    assert_eq!(code(&answer), "SUBREQUEST_HTTP_ERROR");
+    assert_eq!(news.requests(), 2, "nobody knows whether it has happened");
+}
+
+#[tokio::test]
+async fn an_answer_that_has_begun_is_not_asked_for_again() {
+    for part in [
+        "HTTP/1.1 200",
+        "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"data\":",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"dat",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+    ] {
+        let script: &'static [Act] = Box::leak(Box::new([HELLO, Act::Break(part), HELLO]));
+        let (gateway, news) = behind(script).await;
+        assert_eq!(gateway.query("{ greeting }").await, hello());
+        let answer = gateway.query("{ greeting }").await;
+        assert_eq!(code(&answer), "SUBREQUEST_HTTP_ERROR", "{part}");
+        assert_eq!(news.requests(), 2, "{part}");
+        assert_eq!(gateway.query("{ greeting }").await, hello());
+    }
+}

@@ -1,0 +1,118 @@
+//! A subgraph that follows a script, to the byte.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// What happens to one request.
+#[derive(Clone, Copy)]
+pub enum Act {
+    /// It gets this GraphQL response, and the connection stays.
+    Answer(&'static str),
+    /// The connection ends before any byte of an answer.
+    Close,
+    /// The connection ends after these bytes.
+    Break(&'static str),
+}
+
+/// One act a request, in the order of the requests; the last one for all that come after it.
+pub struct Scripted {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
+    serving: JoinHandle<()>,
+}
+
+impl Scripted {
+    pub async fn start(script: &'static [Act]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (requests, connections) =
+            (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (asked, opened) = (Arc::clone(&requests), Arc::clone(&connections));
+        let serving = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                opened.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(play(stream, script, Arc::clone(&asked)));
+            }
+        });
+        Self {
+            address,
+            requests,
+            connections,
+            serving,
+        }
+    }
+
+    /// The setting that puts it in the place of a subgraph.
+    pub fn instead_of(&self, subgraph: &str) -> String {
+        format!("--subgraph-url={subgraph}=http://{}/graphql", self.address)
+    }
+
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn play(mut stream: TcpStream, script: &'static [Act], asked: Arc<AtomicUsize>) {
+    while read_request(&mut stream).await.is_some() {
+        let number = asked.fetch_add(1, Ordering::SeqCst);
+        let last = script.len() - 1;
+        let bytes = match script[number.min(last)] {
+            Act::Answer(body) => format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+            Act::Close => return,
+            Act::Break(bytes) => {
+                // The gateway may be gone already.
+                let _ = stream.write_all(bytes.as_bytes()).await;
+                return;
+            }
+        };
+        if stream.write_all(bytes.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads a whole request; none when the connection has ended.
+async fn read_request(stream: &mut TcpStream) -> Option<()> {
+    let mut request = Vec::new();
+    loop {
+        if stream.read_buf(&mut request).await.ok()? == 0 {
+            return None;
+        }
+        let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") else {
+            continue;
+        };
+        let head = String::from_utf8_lossy(&request[..end]);
+        let length: usize = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+            .expect("the gateway tells the length");
+        if request.len() == end + 4 + length {
+            return Some(());
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Subgraphs at `https` addresses: whom the gateway trusts, and every way it speaks to them.
+
+use serde_json::{Value, json};
+
+use crate::support::{eventually, gateway::TestGateway, news::News, tls::TlsFront};
+
+/// A gateway whose news come over TLS, and the log behind them.
+async fn gateway(
+    name: &str,
+    trusts: impl Fn(&TlsFront) -> Vec<String>,
+) -> (TestGateway, News, TlsFront) {
+    let news = News::start();
+    let front = TlsFront::start(news.server.address(), name).await;
+    let mut arguments = vec![format!("--subgraph-url=news={}", front.url())];
+    arguments.extend(trusts(&front));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    (TestGateway::with(&arguments).await, news, front)
+}
+
+fn with_authority(front: &TlsFront) -> Vec<String> {
+    vec![front.trusted(), "--development".to_owned()]
+}
+
+#[tokio::test]
+async fn queries_and_mutations_travel_over_tls() {
+    let (gateway, _news, _front) = gateway("localhost", with_authority).await;
+    // More than one, so that a kept connection is used, too.
+    for _ in 0..3 {
+        assert_eq!(
+            gateway.query("{ greeting }").await,
+            json!({"data": {"greeting": "hello you"}})
+        );
+    }
+    let name = "x".repeat(200_000);
+    assert_eq!(
+        gateway
+            .query(&format!("{{ greeting(name: \"{name}\") }}"))
+            .await,
+        json!({"data": {"greeting": format!("hello {name}")}})
+    );
+    let published = gateway
+        .query("mutation { publish(text: \"t\") { text length } }")
+        .await;
+    assert_eq!(
+        published,
+        json!({"data": {"publish": {"text": "t", "length": 100}}})
+    );
+}
+
+#[tokio::test]
+async fn subscriptions_travel_over_tls() {
+    let (gateway, news, _front) = gateway("localhost", with_authority).await;
+    let mut socket = gateway.socket().await;
+    socket
+        .subscribe("1", "subscription { messages { text } }")
+        .await;
+    eventually("the subgraph is asked", || async { news.log.open() == 1 }).await;
+    news.log.publish("sealed");
+    assert_eq!(
+        socket.next_payload("1").await,
+        json!({"data": {"messages": {"text": "sealed"}}})
+    );
+}
+
+#[tokio::test]
+async fn server_sent_events_travel_over_tls() {
+    // Another gateway is a subgraph that speaks them.
+    let behind = TestGateway::start().await;
+    let front = TlsFront::start(behind.address, "localhost").await;
+    let news = format!("--subgraph-url=news={}", front.url());
+    let gateway =
+        TestGateway::with(&[&news, &front.trusted(), "--subscription-sse-subgraphs=news"]).await;
+    let mut socket = gateway.socket().await;
+    socket
+        .subscribe("1", "subscription { messages { text } }")
+        .await;
+    eventually("the subgraph is asked", || async {
+        behind.news.log.open() == 1
+    })
+    .await;
+    behind.news.log.publish("sealed");
+    assert_eq!(
+        socket.next_payload("1").await,
+        json!({"data": {"messages": {"text": "sealed"}}})
+    );
+}
+
+/// The one error of a query.
+async fn refusal(gateway: &TestGateway) -> Value {
+    gateway.query("{ greeting }").await["errors"][0].take()
+}
+
+#[tokio::test]
+async fn an_unknown_authority_is_not_trusted() {
+    let (gateway, news, _front) = gateway("localhost", |_| vec!["--development".to_owned()]).await;
+    let error = refusal(&gateway).await;
+    assert_eq!(error["extensions"]["code"], "SUBREQUEST_HTTP_ERROR");
+    assert_eq!(
+        error["message"],
+        "subgraph \"news\" gave no answer: its certificate is not trusted: UnknownIssuer \
+         (SUBGRAPH_CA_FILE names further authorities)"
+    );
+    let mut socket = gateway.socket().await;
+    socket
+        .subscribe("1", "subscription { messages { text } }")
+        .await;
+    eventually("it was tried", || async {
+        gateway.metric("gateway_upstream_reconnects_total").await > 0.0
+    })
+    .await;
+    assert_eq!(news.log.started(), 0);
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_not_trusted() {
+    let (gateway, _news, _front) = gateway("elsewhere.example", with_authority).await;
+    let error = refusal(&gateway).await;
+    let message = error["message"].as_str().expect("text");
+    assert!(
+        message.contains("not valid for name \"localhost\""),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_told_apart() {
+    let news = News::start();
+    let url = news.server.url().replace("http://", "https://");
+    let news_there = format!("--subgraph-url=news={url}");
+    let gateway = TestGateway::with(&[&news_there, "--development"]).await;
+    let error = refusal(&gateway).await;
+    let message = error["message"].as_str().expect("text");
+    assert!(message.contains("no TLS"), "{message}");
+}
