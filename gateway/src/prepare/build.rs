@@ -14,7 +14,9 @@ use super::{
     conflicts::Aliases,
     forward, hidden_types,
     introspection::Introspection,
-    limits, never,
+    limits,
+    literals::Literals,
+    narrow,
     plan::Plan,
     planner::Planned,
     projection::{self, ProjectedValue, Projection},
@@ -76,18 +78,25 @@ pub fn build(
     let mut subscription = None;
     if asks_subgraphs(&projection) {
         let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
+        let (text, literals) = Literals::taken_out_of(text);
         let name = operation.name.as_ref().map(|name| name.as_str());
         let planned = plan_text(graph, &text, name, &operation)?;
         let meaning = Names {
             types: &graph.types,
             subgraphs: &graph.subgraphs,
             variables: &names,
+            literals: &literals,
         };
         plan = compile::compile(&planned.plan, &meaning, plan.keys)?;
         plan.name_aliases(&aliases);
         plan.forwards = forward::is_possible(&plan, &projection);
         if kind == OperationKind::Subscription {
-            subscription = Some(upstream(graph, &plan, planned.normal_form, &names)?);
+            subscription = Some(upstream(
+                graph,
+                &plan,
+                literals.put_back(&planned.normal_form),
+                &names,
+            )?);
         }
     }
     let introspection = root
@@ -119,9 +128,10 @@ pub fn explain(
     let root = RootFields::of(&operation, &executable);
     let aliases = Aliases::of(&executable, &operation, &graph.planned_fields);
     let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
+    let (text, literals) = Literals::taken_out_of(text);
     let name = operation.name.as_ref().map(|name| name.as_str());
     let planned = plan_text(graph, &text, name, &operation)?;
-    Ok(planned.plan.to_string())
+    Ok(literals.put_back(&planned.plan.to_string()))
 }
 
 /// Plans, and where no plan is found, plans what asks for more than the conditions would.
@@ -167,20 +177,17 @@ fn text_for_planner(
     graph: &Graph,
     query: &str,
     document: &ExecutableDocument,
-    operation: &Operation,
+    operation: &Node<Operation>,
     root: &RootFields,
     aliases: &Aliases,
 ) -> String {
     let has_own_fields = root.introspection || root.typename;
     let may_be_hidden = hidden_types::are_possible(document, &graph.types);
-    let has_never = never::are_written(document);
-    if !has_own_fields && aliases.is_empty() && !may_be_hidden && !has_never {
+    let narrowed = narrow::narrowed(document, operation, &graph.types);
+    if !has_own_fields && aliases.is_empty() && !may_be_hidden && narrowed.is_none() {
         return query.to_owned();
     }
-    let mut document = aliases.apply(document);
-    if has_never {
-        never::drop_all(&mut document);
-    }
+    let mut document = aliases.apply(narrowed.as_ref().unwrap_or(document));
     if may_be_hidden {
         hidden_types::ask_for_types(&mut document, &graph.types);
     }
