@@ -10,6 +10,7 @@ use apollo_compiler::{
 
 use super::{
     OperationKind, Prepared, UpstreamSubscription,
+    apart::Attempt,
     compile::{self, Names, keys::Keys},
     conflicts::Aliases,
     forward, hidden_types,
@@ -18,8 +19,9 @@ use super::{
     literals::Literals,
     narrow,
     plan::Plan,
-    planner::Planned,
+    planner::{Planned, Planner},
     projection::{self, ProjectedValue, Projection},
+    rollout::Group,
     root_fields::{RootFields, drop_own_fields},
     scan,
     unconditional::without_conditions,
@@ -32,11 +34,12 @@ use crate::{
 /// The lists of fields that type conditions can lead to, as a multiple of the selections allowed.
 const FIELDS_PER_SELECTION: usize = 8;
 
-/// Reads, checks, plans and projects an operation.
+/// Reads, checks, plans and projects an operation for a group of requests.
 pub fn build(
     graph: &Graph,
     query: &str,
     operation_name: Option<&str>,
+    group: Group,
 ) -> Result<Prepared, RequestError> {
     let document = parse(graph, query)?;
     let (executable, operation) = validate(graph, &document, operation_name)?;
@@ -80,7 +83,7 @@ pub fn build(
         let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
         let (text, literals) = Literals::taken_out_of(text);
         let name = operation.name.as_ref().map(|name| name.as_str());
-        let planned = plan_text(graph, &text, name, &operation)?;
+        let planned = plan_text(graph, &text, name, &operation, group)?;
         let meaning = Names {
             types: &graph.types,
             subgraphs: &graph.subgraphs,
@@ -114,7 +117,7 @@ pub fn build(
     })
 }
 
-/// The planner's tree for an operation, printed.
+/// The planner's tree for an operation, printed; progressive overrides have moved nothing in it.
 ///
 /// # Errors
 /// As [`build`], but for what comes after planning.
@@ -130,7 +133,7 @@ pub fn explain(
     let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
     let (text, literals) = Literals::taken_out_of(text);
     let name = operation.name.as_ref().map(|name| name.as_str());
-    let planned = plan_text(graph, &text, name, &operation)?;
+    let planned = plan_text(graph, &text, name, &operation, graph.rollout.last())?;
     Ok(literals.put_back(&planned.plan.to_string()))
 }
 
@@ -140,10 +143,12 @@ fn plan_text(
     text: &str,
     operation_name: Option<&str>,
     operation: &Operation,
+    group: Group,
 ) -> Result<Planned, RequestError> {
     let timeout = graph.settings.limits.prepare_timeout;
-    let first = graph.planner.plan(text, operation_name, timeout);
-    match first {
+    let place = graph.rollout.place(group);
+    let plan = |planner: &Planner, text: &str| planner.plan(text, operation_name, place, timeout);
+    match plan(&graph.planner, text) {
         Err(refusal) if refusal.code == Code::PlanFailed => {
             // Only a mutation's root has fields that must not be asked without need.
             let root = if operation.is_mutation() {
@@ -154,17 +159,17 @@ fn plan_text(
             let again = without_conditions(text, root);
             let second = graph.second_planner.as_ref();
             let planned = second
-                .and_then(|planner| planner.plan(text, operation_name, timeout).ok())
+                .and_then(|planner| plan(planner, text).ok())
+                .or_else(|| plan(&graph.planner, again.as_deref()?).ok())
+                .or_else(|| plan(second?, again.as_deref()?).ok())
                 .or_else(|| {
-                    graph
-                        .planner
-                        .plan(again.as_deref()?, operation_name, timeout)
-                        .ok()
-                })
-                .or_else(|| {
-                    second?
-                        .plan(again.as_deref()?, operation_name, timeout)
-                        .ok()
+                    let attempt = Attempt {
+                        planner: &graph.planner,
+                        operation_name,
+                        place,
+                        timeout,
+                    };
+                    graph.apart.plan(again.as_deref()?, attempt)
                 });
             planned.ok_or(refusal)
         }

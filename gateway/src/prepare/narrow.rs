@@ -27,21 +27,22 @@ pub fn narrowed(
         types,
         has_changed: false,
     };
-    let root = &operation.selection_set;
-    let context = Context {
-        types: narrower.objects_of(&root.ty),
-        conditions: Vec::new(),
+    let alone = narrower.document_of(operation);
+    narrower.has_changed.then_some(alone)
+}
+
+/// The same, whether anything is impossible or not.
+pub fn written_out(
+    document: &ExecutableDocument,
+    operation: &Node<Operation>,
+    types: &TypeTable,
+) -> ExecutableDocument {
+    let mut narrower = Narrower {
+        document,
+        types,
+        has_changed: false,
     };
-    let selections = narrower.selections(root, &root.ty, &context);
-    if !narrower.has_changed {
-        return None;
-    }
-    let mut operation = operation.clone();
-    operation.make_mut().selection_set.selections = at_least_the_type(selections);
-    let mut alone = ExecutableDocument::new();
-    alone.sources = document.sources.clone();
-    alone.operations.insert(operation);
-    Some(alone)
+    narrower.document_of(operation)
 }
 
 /// What is known of the objects that a selection is asked of.
@@ -60,6 +61,21 @@ struct Narrower<'a> {
 }
 
 impl Narrower<'_> {
+    fn document_of(&mut self, operation: &Node<Operation>) -> ExecutableDocument {
+        let root = &operation.selection_set;
+        let context = Context {
+            types: self.objects_of(&root.ty),
+            conditions: Vec::new(),
+        };
+        let selections = self.selections(root, &root.ty, &context);
+        let mut operation = operation.clone();
+        operation.make_mut().selection_set.selections = at_least_the_type(selections);
+        let mut alone = ExecutableDocument::new();
+        alone.sources = self.document.sources.clone();
+        alone.operations.insert(operation);
+        alone
+    }
+
     /// The selections of `set` as selections on `parent`, fragments written out.
     fn selections(
         &mut self,

@@ -3,6 +3,7 @@
 //! `compile.rs` turns that plan into ours; nothing else reads the crate's types.
 
 use std::{
+    collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
@@ -51,16 +52,24 @@ impl Planner {
         }
     }
 
-    /// Plans one operation of a valid document, giving up after `timeout`. Where the crate panics,
+    /// The percentages of the supergraph's progressive overrides, in parts of 1/100,000,000.
+    pub fn percentages(&self) -> Vec<u64> {
+        let overrides = &self.0.supergraph.progressive_overrides;
+        overrides.percentages.iter().copied().collect()
+    }
+
+    /// Plans one operation of a valid document, giving up after `timeout`, for requests at `place`
+    /// among the [percentages](Self::percentages): below one, its fields have moved. Where the crate panics,
     /// which some combinations of conditions make it do, there is no plan.
     pub fn plan(
         &self,
         document: &str,
         operation_name: Option<&str>,
+        place: u64,
         timeout: Duration,
     ) -> Result<Planned, RequestError> {
         catch_unwind(AssertUnwindSafe(|| {
-            self.try_to_plan(document, operation_name, timeout)
+            self.try_to_plan(document, operation_name, place, timeout)
         }))
         .unwrap_or_else(|_| {
             let message = "the planner failed on this operation";
@@ -72,6 +81,7 @@ impl Planner {
         &self,
         document: &str,
         operation_name: Option<&str>,
+        place: u64,
         timeout: Duration,
     ) -> Result<Planned, RequestError> {
         let failed = |reason: String| RequestError::new(Code::PlanFailed, reason);
@@ -80,9 +90,7 @@ impl Planner {
         let normalized = normalize_operation(&self.0.supergraph, &document, operation_name)
             .map_err(|error| failed(error.to_string()))?;
         let operation = normalized.executable_operation();
-        // Progressive overrides (`@override(label:)`) are off: every request is at 100 percent of
-        // the subgraph that the field is moving away from.
-        let overrides = PlannerOverrideContext::from_percentage(100.0);
+        let overrides = PlannerOverrideContext::new(HashSet::new(), place);
         let plan = self
             .0
             .plan_from_normalized_operation(
