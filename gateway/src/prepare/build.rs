@@ -137,7 +137,8 @@ pub fn explain(
     Ok(literals.put_back(&planned.plan.to_string()))
 }
 
-/// Plans, and where no plan is found, plans what asks for more than the conditions would.
+/// Plans, and where no good plan is found, in other ways: with fewer keys, for more than the
+/// conditions would ask, and in parts.
 fn plan_text(
     graph: &Graph,
     text: &str,
@@ -148,33 +149,44 @@ fn plan_text(
     let timeout = graph.settings.limits.prepare_timeout;
     let place = graph.rollout.place(group);
     let plan = |planner: &Planner, text: &str| planner.plan(text, operation_name, place, timeout);
-    match plan(&graph.planner, text) {
-        Err(refusal) if refusal.code == Code::PlanFailed => {
-            // Only a mutation's root has fields that must not be asked without need.
-            let root = if operation.is_mutation() {
-                operation.object_type().as_str()
-            } else {
-                ""
-            };
-            let again = without_conditions(text, root);
-            let second = graph.second_planner.as_ref();
-            let planned = second
-                .and_then(|planner| plan(planner, text).ok())
-                .or_else(|| plan(&graph.planner, again.as_deref()?).ok())
-                .or_else(|| plan(second?, again.as_deref()?).ok())
-                .or_else(|| {
-                    let attempt = Attempt {
-                        planner: &graph.planner,
-                        operation_name,
-                        place,
-                        timeout,
-                    };
-                    graph.apart.plan(again.as_deref()?, attempt)
-                });
-            planned.ok_or(refusal)
-        }
-        planned => planned,
+    let first = plan(&graph.planner, text);
+    match &first {
+        Ok(planned) if planned.is_accepted => return first,
+        Err(refusal) if refusal.code != Code::PlanFailed => return first,
+        _ => {}
     }
+    // Only a mutation's root has fields that must not be asked without need.
+    let root = if operation.is_mutation() {
+        operation.object_type().as_str()
+    } else {
+        ""
+    };
+    let again = without_conditions(text, root);
+    let second = graph.second_planner.as_ref();
+    let others: [&dyn Fn() -> Option<Planned>; 4] = [
+        &|| plan(second?, text).ok(),
+        &|| plan(&graph.planner, again.as_deref()?).ok(),
+        &|| plan(second?, again.as_deref()?).ok(),
+        &|| {
+            let attempt = Attempt {
+                planner: &graph.planner,
+                operation_name,
+                place,
+                timeout,
+            };
+            graph.apart.plan(again.as_deref()?, attempt)
+        },
+    ];
+    // A plan with a request that may be refused is better than none.
+    let mut best = first;
+    for other in others {
+        match other() {
+            Some(planned) if planned.is_accepted => return Ok(planned),
+            Some(planned) if best.is_err() => best = Ok(planned),
+            _ => {}
+        }
+    }
+    best
 }
 
 /// What the planner gets: the client's own text, unless something in it is not for the planner.

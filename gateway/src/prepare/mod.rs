@@ -11,6 +11,7 @@ mod introspection;
 mod limits;
 mod literals;
 mod narrow;
+mod overlaps;
 pub mod plan;
 pub mod planner;
 pub mod projection;

@@ -11,7 +11,10 @@ use std::{
 use hive_router_query_planner::{
     ast::{normalization::normalize_operation, operation::OperationDefinition},
     graph::PlannerOverrideContext,
-    planner::{Planner as HivePlanner, PlannerError, QueryPlannerOptions, plan_nodes::QueryPlan},
+    planner::{
+        Planner as HivePlanner, PlannerError, QueryPlannerOptions,
+        plan_nodes::{PlanNode, QueryPlan},
+    },
     state::supergraph_state::OperationKind,
     utils::{
         cancellation::CancellationToken,
@@ -19,6 +22,7 @@ use hive_router_query_planner::{
     },
 };
 
+use super::overlaps;
 use crate::{
     error::{Code, RequestError},
     graph::SupergraphError,
@@ -34,6 +38,8 @@ pub struct Planned {
     /// A subscription with its fragments written out and its fields in the planner's order: equal
     /// for documents that ask for the same. Empty for queries and mutations.
     pub normal_form: String,
+    /// Whether subgraphs accept all of its requests, as far as the supergraph tells.
+    pub is_accepted: bool,
 }
 
 impl Planner {
@@ -114,7 +120,9 @@ impl Planner {
                 }
                 .to_string()
             });
+        let has_conflict = |node: &PlanNode| overlaps::has_conflict(node, &self.0.supergraph);
         Ok(Planned {
+            is_accepted: !plan.node.as_ref().is_some_and(has_conflict),
             plan,
             normal_form: normal_form.unwrap_or_default(),
         })

@@ -70,6 +70,7 @@ impl ApartPlanner {
             plan,
             // The planner has seen only parts of it.
             normal_form: text.to_owned(),
+            is_accepted: true,
         })
     }
 }
