@@ -53,8 +53,9 @@ async fn random_graphs_answer_as_one_graph_would() {
         seed += 1;
     }
     println!(
-        "{compared} operations compared, 0 differences, {} without a plan",
-        unplanned.len()
+        "{compared} operations compared, 0 differences, {} without a plan\n{}",
+        unplanned.len(),
+        unplanned.join("\n")
     );
     let share = unplanned.len() as u64 * 100 / compared;
     assert!(
