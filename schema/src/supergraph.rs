@@ -14,13 +14,23 @@ use crate::Subgraph;
 /// The directives and types of the link and join specifications.
 const SPECIFICATIONS: &str = include_str!("specifications.graphql");
 
+/// The directive of the inaccessible specification: <https://specs.apollo.dev/inaccessible/v0.2/>.
+const INACCESSIBLE: &str = "directive @inaccessible on FIELD_DEFINITION | OBJECT | INTERFACE \
+     | UNION | ARGUMENT_DEFINITION | SCALAR | ENUM | ENUM_VALUE | INPUT_OBJECT \
+     | INPUT_FIELD_DEFINITION";
+
 /// Completes a composed supergraph.
 ///
 /// # Errors
 /// When a schema cannot be parsed.
 pub fn complete(composed: &str, subgraphs: &[Subgraph]) -> anyhow::Result<String> {
     let mut supergraph = parse("supergraph.graphql", composed)?;
-    let specifications = parse("specifications.graphql", SPECIFICATIONS)?;
+    let mut specifications = parse("specifications.graphql", SPECIFICATIONS)?;
+    let hides_parts = hides_parts(&supergraph);
+    if hides_parts {
+        let inaccessible = parse("inaccessible.graphql", INACCESSIBLE)?;
+        specifications.definitions.extend(inaccessible.definitions);
+    }
     let subgraphs = subgraphs
         .iter()
         .map(|subgraph| {
@@ -40,7 +50,12 @@ pub fn complete(composed: &str, subgraphs: &[Subgraph]) -> anyhow::Result<String
                 .any(|ours| ours.name() == definition.name())
     });
     for definition in &mut supergraph.definitions {
-        complete_definition(definition, &subgraphs);
+        match definition {
+            Definition::SchemaDefinition(schema) if !hides_parts => {
+                drop_inaccessible_link(&mut schema.make_mut().directives);
+            }
+            definition => complete_definition(definition, &subgraphs),
+        }
     }
     // The schema definition comes first, then the specifications, then the graph itself.
     supergraph
@@ -71,10 +86,6 @@ fn parse(name: &str, text: &str) -> anyhow::Result<Document> {
 
 fn complete_definition(definition: &mut Definition, subgraphs: &[Ingredient]) {
     let parts = match definition {
-        Definition::SchemaDefinition(schema) => {
-            drop_unused_links(&mut schema.make_mut().directives);
-            return;
-        }
         Definition::ScalarTypeDefinition(scalar) => {
             let scalar = scalar.make_mut();
             (
@@ -145,9 +156,23 @@ fn join_type(graph: &Name) -> Directive {
     }
 }
 
+/// Whether any part of the graph is `@inaccessible`; a description that only speaks of it counts
+/// too, which does no harm.
+fn hides_parts(supergraph: &Document) -> bool {
+    supergraph.definitions.iter().any(|definition| {
+        let is_of_the_graph = !matches!(
+            definition,
+            Definition::SchemaDefinition(_)
+                | Definition::SchemaExtension(_)
+                | Definition::DirectiveDefinition(_)
+        );
+        is_of_the_graph && definition.to_string().contains("@inaccessible")
+    })
+}
+
 /// The composer links `inaccessible` whether it is used or not; a router that meets a link for
 /// security must know it or refuse the supergraph.
-fn drop_unused_links(directives: &mut DirectiveList) {
+fn drop_inaccessible_link(directives: &mut DirectiveList) {
     directives.0.retain(|directive| {
         let url = directive
             .specified_argument_by_name("url")

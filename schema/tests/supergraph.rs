@@ -120,3 +120,24 @@ fn the_composed_file_is_where_the_gateway_looks_for_it() {
             .is_file()
     );
 }
+
+/// What a subgraph hides stays hidden from the clients of every router that reads the supergraph.
+#[test]
+fn inaccessible_parts_are_marked_and_linked() {
+    let sdl = "extend schema @link(url: \"https://specs.apollo.dev/federation/v2.3\", import: [\"@inaccessible\"])
+        type Query { open: Int hidden: Int @inaccessible }";
+    let subgraph = schema::Subgraph {
+        name: "a".into(),
+        url: "http://a.test/graphql".into(),
+        sdl: sdl.into(),
+    };
+    let composed = schema::compose::compose(&[subgraph]).expect("it composes");
+    let schema = Schema::parse_and_validate(&composed, "supergraph.graphql").expect("valid");
+    let query = schema.get_object("Query").expect("a query type");
+    assert!(query.fields["hidden"].directives.has("inaccessible"));
+    assert!(
+        composed.contains("https://specs.apollo.dev/inaccessible/"),
+        "{composed}"
+    );
+    assert!(!supergraph().contains("inaccessible"));
+}

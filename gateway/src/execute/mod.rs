@@ -4,6 +4,7 @@ mod absorb;
 mod field_error;
 mod forward;
 mod leaf;
+mod left_out;
 mod merge;
 mod read;
 mod render;
@@ -140,6 +141,7 @@ impl<'a> Run<'a> {
             },
         };
         let mut store = self.store;
+        left_out::drop_errors(&mut self.errors, &self.prepared.projection, self.variables);
         let mut out = Vec::with_capacity(store.source_bytes() + 64);
         out.extend_from_slice(b"{\"data\":");
         let mut renderer = Renderer {

@@ -104,7 +104,7 @@ impl Renderer<'_> {
         let errors_before = self.errors.len();
         self.out.push(b'{');
         for (index, field) in fields.iter().enumerate() {
-            if !self.applies(field) {
+            if !field.applies(self.variables) {
                 continue;
             }
             if self.out.len() > start + 1 {
@@ -174,7 +174,7 @@ impl Renderer<'_> {
         let untold = &selection.lists[selection.untold? as usize];
         let keys = |list: &'s [ProjectedField]| {
             list.iter()
-                .filter(|field| self.applies(field))
+                .filter(|field| field.applies(self.variables))
                 .map(|field| field.key)
         };
         let is_same = selection
@@ -182,15 +182,6 @@ impl Renderer<'_> {
             .iter()
             .all(|list| keys(list).eq(keys(untold)));
         is_same.then_some(untold)
-    }
-
-    #[inline]
-    fn applies(&self, field: &ProjectedField) -> bool {
-        field.conditions.is_empty()
-            || field.conditions.iter().any(|all| {
-                all.iter()
-                    .all(|condition| self.variables.satisfies(*condition))
-            })
     }
 
     fn field(

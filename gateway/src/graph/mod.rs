@@ -14,7 +14,10 @@ use apollo_compiler::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    prepare::{cache::PreparedCache, planner::Planner, resume::ResumableFields},
+    prepare::{
+        apart::ApartPlanner, cache::PreparedCache, planner::Planner, resume::ResumableFields,
+        rollout::Rollout,
+    },
     settings::Settings,
     subgraphs::Subgraph,
 };
@@ -51,8 +54,11 @@ pub struct Graph {
     pub(crate) types: TypeTable,
     pub(crate) planned_fields: PlannedFields,
     pub(crate) planner: Planner,
+    pub(crate) rollout: Rollout,
     /// For what the other finds no plan for.
     pub(crate) second_planner: Option<Planner>,
+    /// For what neither finds a plan for.
+    pub(crate) apart: ApartPlanner,
     pub(crate) subgraphs: Vec<Subgraph>,
     /// Subscription fields that can continue where they were.
     pub(crate) resumable: ResumableFields,
@@ -74,13 +80,16 @@ impl Graph {
         let api = api_schema::api_schema(&supergraph)
             .validate()
             .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
+        let planner = Planner::new(sdl)?;
         Ok(Self {
+            rollout: Rollout::new(planner.percentages()),
             types: TypeTable::new(&supergraph, &api),
             planned_fields: PlannedFields::of(&supergraph),
             implementers: api.implementers_map(),
-            planner: Planner::new(sdl)?,
+            planner,
             second_planner: fewer_keys::with_fewer_keys(sdl)
                 .and_then(|sdl| Planner::new(&sdl).ok()),
+            apart: ApartPlanner::new(sdl),
             resumable: ResumableFields::of(&supergraph),
             prepared: PreparedCache::new(settings.prepared_operations_max),
             preparing: Arc::new(Semaphore::new(

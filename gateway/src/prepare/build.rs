@@ -10,14 +10,18 @@ use apollo_compiler::{
 
 use super::{
     OperationKind, Prepared, UpstreamSubscription,
+    apart::Attempt,
     compile::{self, Names, keys::Keys},
     conflicts::Aliases,
     forward, hidden_types,
     introspection::Introspection,
-    limits, never,
+    limits,
+    literals::Literals,
+    narrow,
     plan::Plan,
-    planner::Planned,
+    planner::{Planned, Planner},
     projection::{self, ProjectedValue, Projection},
+    rollout::Group,
     root_fields::{RootFields, drop_own_fields},
     scan,
     unconditional::without_conditions,
@@ -30,11 +34,12 @@ use crate::{
 /// The lists of fields that type conditions can lead to, as a multiple of the selections allowed.
 const FIELDS_PER_SELECTION: usize = 8;
 
-/// Reads, checks, plans and projects an operation.
+/// Reads, checks, plans and projects an operation for a group of requests.
 pub fn build(
     graph: &Graph,
     query: &str,
     operation_name: Option<&str>,
+    group: Group,
 ) -> Result<Prepared, RequestError> {
     let document = parse(graph, query)?;
     let (executable, operation) = validate(graph, &document, operation_name)?;
@@ -76,18 +81,25 @@ pub fn build(
     let mut subscription = None;
     if asks_subgraphs(&projection) {
         let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
+        let (text, literals) = Literals::taken_out_of(text);
         let name = operation.name.as_ref().map(|name| name.as_str());
-        let planned = plan_text(graph, &text, name, &operation)?;
+        let planned = plan_text(graph, &text, name, &operation, group)?;
         let meaning = Names {
             types: &graph.types,
             subgraphs: &graph.subgraphs,
             variables: &names,
+            literals: &literals,
         };
         plan = compile::compile(&planned.plan, &meaning, plan.keys)?;
         plan.name_aliases(&aliases);
         plan.forwards = forward::is_possible(&plan, &projection);
         if kind == OperationKind::Subscription {
-            subscription = Some(upstream(graph, &plan, planned.normal_form, &names)?);
+            subscription = Some(upstream(
+                graph,
+                &plan,
+                literals.put_back(&planned.normal_form),
+                &names,
+            )?);
         }
     }
     let introspection = root
@@ -105,7 +117,7 @@ pub fn build(
     })
 }
 
-/// The planner's tree for an operation, printed.
+/// The planner's tree for an operation, printed; progressive overrides have moved nothing in it.
 ///
 /// # Errors
 /// As [`build`], but for what comes after planning.
@@ -119,47 +131,62 @@ pub fn explain(
     let root = RootFields::of(&operation, &executable);
     let aliases = Aliases::of(&executable, &operation, &graph.planned_fields);
     let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
+    let (text, literals) = Literals::taken_out_of(text);
     let name = operation.name.as_ref().map(|name| name.as_str());
-    let planned = plan_text(graph, &text, name, &operation)?;
-    Ok(planned.plan.to_string())
+    let planned = plan_text(graph, &text, name, &operation, graph.rollout.last())?;
+    Ok(literals.put_back(&planned.plan.to_string()))
 }
 
-/// Plans, and where no plan is found, plans what asks for more than the conditions would.
+/// Plans, and where no good plan is found, in other ways: with fewer keys, for more than the
+/// conditions would ask, and in parts.
 fn plan_text(
     graph: &Graph,
     text: &str,
     operation_name: Option<&str>,
     operation: &Operation,
+    group: Group,
 ) -> Result<Planned, RequestError> {
     let timeout = graph.settings.limits.prepare_timeout;
-    let first = graph.planner.plan(text, operation_name, timeout);
-    match first {
-        Err(refusal) if refusal.code == Code::PlanFailed => {
-            // Only a mutation's root has fields that must not be asked without need.
-            let root = if operation.is_mutation() {
-                operation.object_type().as_str()
-            } else {
-                ""
-            };
-            let again = without_conditions(text, root);
-            let second = graph.second_planner.as_ref();
-            let planned = second
-                .and_then(|planner| planner.plan(text, operation_name, timeout).ok())
-                .or_else(|| {
-                    graph
-                        .planner
-                        .plan(again.as_deref()?, operation_name, timeout)
-                        .ok()
-                })
-                .or_else(|| {
-                    second?
-                        .plan(again.as_deref()?, operation_name, timeout)
-                        .ok()
-                });
-            planned.ok_or(refusal)
-        }
-        planned => planned,
+    let place = graph.rollout.place(group);
+    let plan = |planner: &Planner, text: &str| planner.plan(text, operation_name, place, timeout);
+    let first = plan(&graph.planner, text);
+    match &first {
+        Ok(planned) if planned.is_accepted => return first,
+        Err(refusal) if refusal.code != Code::PlanFailed => return first,
+        _ => {}
     }
+    // Only a mutation's root has fields that must not be asked without need.
+    let root = if operation.is_mutation() {
+        operation.object_type().as_str()
+    } else {
+        ""
+    };
+    let again = without_conditions(text, root);
+    let second = graph.second_planner.as_ref();
+    let others: [&dyn Fn() -> Option<Planned>; 4] = [
+        &|| plan(second?, text).ok(),
+        &|| plan(&graph.planner, again.as_deref()?).ok(),
+        &|| plan(second?, again.as_deref()?).ok(),
+        &|| {
+            let attempt = Attempt {
+                planner: &graph.planner,
+                operation_name,
+                place,
+                timeout,
+            };
+            graph.apart.plan(again.as_deref()?, attempt)
+        },
+    ];
+    // A plan with a request that may be refused is better than none.
+    let mut best = first;
+    for other in others {
+        match other() {
+            Some(planned) if planned.is_accepted => return Ok(planned),
+            Some(planned) if best.is_err() => best = Ok(planned),
+            _ => {}
+        }
+    }
+    best
 }
 
 /// What the planner gets: the client's own text, unless something in it is not for the planner.
@@ -167,20 +194,17 @@ fn text_for_planner(
     graph: &Graph,
     query: &str,
     document: &ExecutableDocument,
-    operation: &Operation,
+    operation: &Node<Operation>,
     root: &RootFields,
     aliases: &Aliases,
 ) -> String {
     let has_own_fields = root.introspection || root.typename;
     let may_be_hidden = hidden_types::are_possible(document, &graph.types);
-    let has_never = never::are_written(document);
-    if !has_own_fields && aliases.is_empty() && !may_be_hidden && !has_never {
+    let narrowed = narrow::narrowed(document, operation, &graph.types);
+    if !has_own_fields && aliases.is_empty() && !may_be_hidden && narrowed.is_none() {
         return query.to_owned();
     }
-    let mut document = aliases.apply(document);
-    if has_never {
-        never::drop_all(&mut document);
-    }
+    let mut document = aliases.apply(narrowed.as_ref().unwrap_or(document));
     if may_be_hidden {
         hidden_types::ask_for_types(&mut document, &graph.types);
     }

@@ -9,9 +9,9 @@ use std::{
     },
 };
 
-use super::Prepared;
+use super::{Prepared, rollout::Group};
 
-/// A bounded map from (document, operation name) to what was made of it. The hash only finds the
+/// A bounded map from (document, operation name, group of requests) to what was made of it. The hash only finds the
 /// bucket: entries are compared by text, so that no two operations are ever taken for each other.
 pub struct PreparedCache {
     hasher: RandomState,
@@ -29,6 +29,7 @@ struct Buckets {
 struct Entry {
     document: Box<str>,
     operation_name: Option<Box<str>>,
+    group: Group,
     prepared: Arc<Prepared>,
     /// Set by a hit, cleared by the eviction's hand: one more round for what is in use.
     used: AtomicBool,
@@ -45,28 +46,42 @@ impl PreparedCache {
     }
 
     /// What was made of this document and name before.
-    pub fn get(&self, document: &str, operation_name: Option<&str>) -> Option<Arc<Prepared>> {
-        let hash = self.hasher.hash_one((document, operation_name));
+    pub fn get(
+        &self,
+        document: &str,
+        operation_name: Option<&str>,
+        group: Group,
+    ) -> Option<Arc<Prepared>> {
+        let hash = self.hasher.hash_one((document, operation_name, group));
         let buckets = self
             .buckets
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let entry = buckets.by_hash.get(&hash)?.iter().find(|entry| {
-            *entry.document == *document && entry.operation_name.as_deref() == operation_name
+            *entry.document == *document
+                && entry.operation_name.as_deref() == operation_name
+                && entry.group == group
         })?;
         entry.used.store(true, Ordering::Relaxed);
         Some(Arc::clone(&entry.prepared))
     }
 
     /// Keeps `prepared`, in the place of something unused if the cache is full.
-    pub fn insert(&self, document: &str, operation_name: Option<&str>, prepared: Arc<Prepared>) {
-        if self.get(document, operation_name).is_some() {
+    pub fn insert(
+        &self,
+        document: &str,
+        operation_name: Option<&str>,
+        group: Group,
+        prepared: Arc<Prepared>,
+    ) {
+        if self.get(document, operation_name, group).is_some() {
             return;
         }
-        let hash = self.hasher.hash_one((document, operation_name));
+        let hash = self.hasher.hash_one((document, operation_name, group));
         let entry = Arc::new(Entry {
             document: document.into(),
             operation_name: operation_name.map(Box::from),
+            group,
             prepared,
             used: AtomicBool::new(false),
         });

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use apollo_compiler::{
     Node,
-    ast::{Argument, Definition, Directive, Document, FragmentDefinition, Selection, Value},
+    ast::{Definition, Directive, Document, FragmentDefinition, Selection},
 };
 
 use crate::{
@@ -20,7 +20,6 @@ pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
         fragments: HashMap::new(),
         counts: HashMap::new(),
         directives_max: 0,
-        literal_beyond_planner: None,
     };
     for definition in &document.definitions {
         if let Definition::FragmentDefinition(fragment) = definition {
@@ -43,10 +42,6 @@ pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
             }
             _ => {}
         }
-    }
-    if let Some(literal) = counter.literal_beyond_planner {
-        let message = format!("the literal {literal} is too large; give it as a variable");
-        return Err(RequestError::new(Code::BadUserInput, message));
     }
     if counter.directives_max > limits.directives_max {
         return Err(refusal(
@@ -114,30 +109,11 @@ struct Counter<'d> {
     /// and stands for nothing here.
     counts: HashMap<&'d str, Option<Counts>>,
     directives_max: usize,
-    /// An integer that the planner could not keep exact.
-    literal_beyond_planner: Option<String>,
 }
 
 impl<'d> Counter<'d> {
     fn directives(&mut self, directives: &[Node<Directive>]) {
         self.directives_max = self.directives_max.max(directives.len());
-    }
-
-    fn arguments(&mut self, arguments: &[Node<Argument>]) {
-        for argument in arguments {
-            self.value(&argument.value);
-        }
-    }
-
-    fn value(&mut self, value: &Value) {
-        match value {
-            Value::Int(literal) if literal.as_str().parse::<i64>().is_err() => {
-                self.literal_beyond_planner = Some(literal.as_str().to_owned());
-            }
-            Value::List(items) => items.iter().for_each(|item| self.value(item)),
-            Value::Object(fields) => fields.iter().for_each(|(_, value)| self.value(value)),
-            _ => {}
-        }
     }
 
     fn fragment(&mut self, name: &str) -> Counts {
@@ -163,7 +139,6 @@ impl<'d> Counter<'d> {
             let inner = match selection {
                 Selection::Field(field) => {
                     self.directives(&field.directives);
-                    self.arguments(&field.arguments);
                     total.fields_here = total.fields_here.saturating_add(1);
                     total.aliases = total
                         .aliases

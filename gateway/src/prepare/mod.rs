@@ -1,5 +1,6 @@
 //! Text -> parsed, checked, planned, projected; kept in one cache.
 
+pub mod apart;
 mod build;
 pub mod cache;
 mod compile;
@@ -8,11 +9,14 @@ mod forward;
 mod hidden_types;
 mod introspection;
 mod limits;
-mod never;
+mod literals;
+mod narrow;
+mod overlaps;
 pub mod plan;
 pub mod planner;
 pub mod projection;
 pub mod resume;
+pub mod rollout;
 mod root_fields;
 mod scan;
 mod unconditional;
@@ -118,7 +122,8 @@ pub async fn operation(
     operation_name: Option<&str>,
 ) -> Result<Arc<Prepared>, RequestError> {
     let metrics = &graph.settings.prepare_metrics;
-    if let Some(prepared) = graph.prepared.get(query, operation_name) {
+    let group = graph.rollout.draw();
+    if let Some(prepared) = graph.prepared.get(query, operation_name, group) {
         metrics.hits.inc();
         return Ok(prepared);
     }
@@ -133,7 +138,7 @@ pub async fn operation(
     let work = async {
         // As many at once as there are processors: more would only be slower each.
         let permit = Arc::clone(&graph.preparing).acquire_owned().await;
-        if let Some(prepared) = graph.prepared.get(query, operation_name) {
+        if let Some(prepared) = graph.prepared.get(query, operation_name, group) {
             return Ok(Ok(prepared));
         }
         let graph = Arc::clone(graph);
@@ -141,10 +146,10 @@ pub async fn operation(
         let operation_name = operation_name.map(str::to_owned);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let prepared = Arc::new(build::build(&graph, &query, operation_name.as_deref())?);
-            graph
-                .prepared
-                .insert(&query, operation_name.as_deref(), Arc::clone(&prepared));
+            let name = operation_name.as_deref();
+            let prepared = Arc::new(build::build(&graph, &query, name, group)?);
+            let cache = &graph.prepared;
+            cache.insert(&query, name, group, Arc::clone(&prepared));
             Ok(prepared)
         })
         .await

@@ -3,6 +3,7 @@
 //! `compile.rs` turns that plan into ours; nothing else reads the crate's types.
 
 use std::{
+    collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
@@ -10,7 +11,10 @@ use std::{
 use hive_router_query_planner::{
     ast::{normalization::normalize_operation, operation::OperationDefinition},
     graph::PlannerOverrideContext,
-    planner::{Planner as HivePlanner, QueryPlannerOptions, plan_nodes::QueryPlan},
+    planner::{
+        Planner as HivePlanner, QueryPlannerOptions,
+        plan_nodes::{PlanNode, QueryPlan},
+    },
     state::supergraph_state::OperationKind,
     utils::{
         cancellation::CancellationToken,
@@ -18,6 +22,7 @@ use hive_router_query_planner::{
     },
 };
 
+use super::overlaps;
 use crate::{
     error::{Code, RequestError},
     graph::SupergraphError,
@@ -33,6 +38,8 @@ pub struct Planned {
     /// A subscription with its fragments written out and its fields in the planner's order: equal
     /// for documents that ask for the same. Empty for queries and mutations.
     pub normal_form: String,
+    /// Whether subgraphs accept all of its requests, as far as the supergraph tells.
+    pub is_accepted: bool,
 }
 
 impl Planner {
@@ -51,16 +58,24 @@ impl Planner {
         }
     }
 
-    /// Plans one operation of a valid document, giving up after `timeout`. Where the crate panics,
+    /// The percentages of the supergraph's progressive overrides, in parts of 1/100,000,000.
+    pub fn percentages(&self) -> Vec<u64> {
+        let overrides = &self.0.supergraph.progressive_overrides;
+        overrides.percentages.iter().copied().collect()
+    }
+
+    /// Plans one operation of a valid document, giving up after `timeout`, for requests at `place`
+    /// among the [percentages](Self::percentages): below one, its fields have moved. Where the crate panics,
     /// which some combinations of conditions make it do, there is no plan.
     pub fn plan(
         &self,
         document: &str,
         operation_name: Option<&str>,
+        place: u64,
         timeout: Duration,
     ) -> Result<Planned, RequestError> {
         catch_unwind(AssertUnwindSafe(|| {
-            self.try_to_plan(document, operation_name, timeout)
+            self.try_to_plan(document, operation_name, place, timeout)
         }))
         .unwrap_or_else(|_| {
             let message = "the planner failed on this operation";
@@ -72,6 +87,7 @@ impl Planner {
         &self,
         document: &str,
         operation_name: Option<&str>,
+        place: u64,
         timeout: Duration,
     ) -> Result<Planned, RequestError> {
         let failed = |reason: String| RequestError::new(Code::PlanFailed, reason);
@@ -80,9 +96,7 @@ impl Planner {
         let normalized = normalize_operation(&self.0.supergraph, &document, operation_name)
             .map_err(|error| failed(error.to_string()))?;
         let operation = normalized.executable_operation();
-        // Progressive overrides (`@override(label:)`) are off: every request is at 100 percent of
-        // the subgraph that the field is moving away from.
-        let overrides = PlannerOverrideContext::from_percentage(100.0);
+        let overrides = PlannerOverrideContext::new(HashSet::new(), place);
         let deadline = CancellationToken::with_timeout(timeout);
         let plan = self
             .0
@@ -104,7 +118,9 @@ impl Planner {
                 }
                 .to_string()
             });
+        let has_conflict = |node: &PlanNode| overlaps::has_conflict(node, &self.0.supergraph);
         Ok(Planned {
+            is_accepted: !plan.node.as_ref().is_some_and(has_conflict),
             plan,
             normal_form: normal_form.unwrap_or_default(),
         })

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     error::{Code, RequestError},
     graph::types::{TypeId, TypeSet, TypeTable},
+    variables::Variables,
 };
 
 /// Every selection of an operation.
@@ -47,7 +48,7 @@ pub struct Selection {
 }
 
 /// A field of the answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProjectedField {
     /// The key by which the data has it.
     pub key: Key,
@@ -55,6 +56,8 @@ pub struct ProjectedField {
     pub key_json: Box<[u8]>,
     /// Any of these must hold, each with all of its conditions; empty for always.
     pub conditions: Vec<Vec<Condition>>,
+    /// None of these must hold: then the field stands further up, where it is written first.
+    pub unless: Vec<Vec<Condition>>,
     /// What it holds.
     pub value: ProjectedValue,
     /// Where it may be null.
@@ -63,8 +66,19 @@ pub struct ProjectedField {
     pub name: Box<str>,
 }
 
+impl ProjectedField {
+    /// Whether the answer to a client with these variables has the field here.
+    #[inline]
+    pub fn applies(&self, variables: &Variables) -> bool {
+        let holds =
+            |all: &Vec<Condition>| all.iter().all(|condition| variables.satisfies(*condition));
+        (self.conditions.is_empty() || self.conditions.iter().any(holds))
+            && !self.unless.iter().any(holds)
+    }
+}
+
 /// What a field of the answer holds, inside its lists.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ProjectedValue {
     /// The name of the object's type.
     Typename,
@@ -285,6 +299,13 @@ impl<'a> Builder<'a> {
                     variable: variable.unwrap_or(usize::MAX),
                     expected,
                 };
+                let opposite = Condition {
+                    expected: !expected,
+                    ..condition
+                };
+                if conditions.contains(&opposite) {
+                    return None;
+                }
                 if !conditions.contains(&condition) {
                     conditions.push(condition);
                 }
@@ -369,17 +390,26 @@ impl<'a> Builder<'a> {
                 None => merged.push((key, *ty, vec![occurrence])),
             }
         }
-        let mut list = Vec::with_capacity(merged.len());
+        let merged_length = merged.len();
+        let mut list = Vec::with_capacity(merged_length);
         for (key, ty, same) in merged {
-            self.fields_left = self.fields_left.checked_sub(1).ok_or_else(|| {
-                RequestError::new(
-                    Code::MaxSelections,
-                    "the operation has too many type conditions",
-                )
-            })?;
-            list.push(self.field(key, ty, &same)?);
+            self.spend(1)?;
+            list.push((key, self.field(key, ty, &same)?));
         }
+        let places = fields.iter().map(|(index, _)| &occurrences[*index]);
+        let list = at_each_place(list, places);
+        self.spend(list.len().saturating_sub(merged_length))?;
         Ok(list)
+    }
+
+    fn spend(&mut self, fields: usize) -> Result<(), RequestError> {
+        self.fields_left = self.fields_left.checked_sub(fields).ok_or_else(|| {
+            RequestError::new(
+                Code::MaxSelections,
+                "the operation has too many type conditions",
+            )
+        })?;
+        Ok(())
     }
 
     fn field(
@@ -410,6 +440,7 @@ impl<'a> Builder<'a> {
             key: self.keys.intern(self.aliases.key_of(field)),
             key_json: format!("\"{key}\":").into_bytes().into(),
             conditions,
+            unless: Vec::new(),
             value,
             nullability: Nullability::of(ty),
             name: field.name.as_str().into(),
@@ -458,4 +489,52 @@ impl<'a> Builder<'a> {
         };
         Ok(ProjectedValue::Leaf(leaf))
     }
+}
+
+/// The fields in the order of CollectFields: where the first place of a field does not count, the
+/// next one that does is its place in the answer. So a field gets an entry for each place that can
+/// be its first.
+fn at_each_place<'a>(
+    list: Vec<(&'a Name, ProjectedField)>,
+    places: impl Iterator<Item = &'a Occurrence<'a>> + Clone,
+) -> Vec<ProjectedField> {
+    if places.clone().all(|place| place.conditions.is_empty()) {
+        return list.into_iter().map(|(_, field)| field).collect();
+    }
+    let mut passed: Vec<Vec<Vec<Condition>>> = vec![Vec::new(); list.len()];
+    let mut ordered: Vec<(usize, ProjectedField)> = Vec::with_capacity(list.len());
+    for place in places {
+        let key = place.field.response_key();
+        let Some(index) = list.iter().position(|(other, _)| *other == key) else {
+            continue;
+        };
+        let holds_before = |earlier: &Vec<Condition>| {
+            earlier
+                .iter()
+                .all(|condition| place.conditions.contains(condition))
+        };
+        if passed[index].iter().any(holds_before) {
+            continue;
+        }
+        match ordered.last_mut() {
+            Some((last, entry)) if *last == index => {
+                if place.conditions.is_empty() {
+                    entry.conditions.clear();
+                } else {
+                    entry.conditions.push(place.conditions.clone());
+                }
+            }
+            _ => {
+                let mut entry = list[index].1.clone();
+                entry.unless.clone_from(&passed[index]);
+                entry.conditions = match &*place.conditions {
+                    [] => Vec::new(),
+                    all => vec![all.to_vec()],
+                };
+                ordered.push((index, entry));
+            }
+        }
+        passed[index].push(place.conditions.clone());
+    }
+    ordered.into_iter().map(|(_, entry)| entry).collect()
 }

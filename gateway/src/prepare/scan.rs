@@ -3,6 +3,8 @@
 //! Parsers call themselves for every bracket; text that is only brackets would exhaust the stack.
 //! This loop does not, and stops at the limits.
 
+use std::ops::Range;
+
 use crate::{
     error::{Code, RequestError},
     settings::Limits,
@@ -14,40 +16,15 @@ const BRACKETS_PER_LEVEL: usize = 4;
 
 /// Checks `document` against `tokens_max` and `depth_max`.
 pub fn check(document: &str, limits: &Limits) -> Result<(), RequestError> {
-    let bytes = document.as_bytes();
     let brackets_max = limits.depth_max.saturating_mul(BRACKETS_PER_LEVEL);
-    let mut at = 0;
-    let mut tokens = 0;
     let mut brackets = 0usize;
-    while at < bytes.len() {
-        let byte = bytes[at];
-        let length = match byte {
-            b' ' | b'\t' | b'\n' | b'\r' | b',' => {
-                at += 1;
-                continue;
-            }
-            b'#' => {
-                at += count(&bytes[at..], |byte| byte != b'\n' && byte != b'\r');
-                continue;
-            }
-            b'"' => string_length(&bytes[at..]),
-            b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => count(&bytes[at..], |byte| {
-                byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'.')
-            }),
-            b'.' => 3,
-            b'{' | b'(' | b'[' => {
-                brackets += 1;
-                1
-            }
-            b'}' | b')' | b']' => {
-                brackets = brackets.saturating_sub(1);
-                1
-            }
-            _ => 1,
-        };
-        at += length;
-        tokens += 1;
-        if tokens > limits.tokens_max {
+    for (index, token) in Tokens::of(document).enumerate() {
+        match document.as_bytes()[token.start] {
+            b'{' | b'(' | b'[' => brackets += 1,
+            b'}' | b')' | b']' => brackets = brackets.saturating_sub(1),
+            _ => {}
+        }
+        if index >= limits.tokens_max {
             return Err(RequestError::new(
                 Code::MaxTokens,
                 format!("the document has more than {} tokens", limits.tokens_max),
@@ -61,6 +38,56 @@ pub fn check(document: &str, limits: &Limits) -> Result<(), RequestError> {
         }
     }
     Ok(())
+}
+
+/// The places of a document's tokens, white space and comments left out.
+pub struct Tokens<'d> {
+    bytes: &'d [u8],
+    at: usize,
+}
+
+impl<'d> Tokens<'d> {
+    /// Of any text; what is no GraphQL ends up in tokens somehow.
+    pub fn of(document: &'d str) -> Self {
+        Self {
+            bytes: document.as_bytes(),
+            at: 0,
+        }
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        loop {
+            let start = self.at;
+            let rest = &self.bytes[start..];
+            match rest.first()? {
+                b' ' | b'\t' | b'\n' | b'\r' | b',' => self.at += 1,
+                b'#' => self.at += count(rest, |byte| byte != b'\n' && byte != b'\r'),
+                first => {
+                    self.at = self.bytes.len().min(start + length(*first, rest));
+                    return Some(start..self.at);
+                }
+            }
+        }
+    }
+}
+
+/// How long the token at the start of `rest` is.
+fn length(first: u8, rest: &[u8]) -> usize {
+    match first {
+        b'"' => string_length(rest),
+        b'_' | b'a'..=b'z' | b'A'..=b'Z' => {
+            count(rest, |byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        }
+        b'0'..=b'9' | b'-' => count(rest, |byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'.')
+        }),
+        b'.' => 3,
+        _ => 1,
+    }
 }
 
 fn count(bytes: &[u8], matches: impl Fn(u8) -> bool) -> usize {

@@ -204,3 +204,40 @@ async fn a_node_interface_spans_subgraphs() {
     accounts: query($__batch_reps_0:[_Any!]!){_e0: _entities(representations: $__batch_reps_0){...on Account{username}}}
     "#);
 }
+
+/// Fragments that no object can satisfy select nothing, at whatever depth; the object stays.
+#[tokio::test]
+async fn impossible_fragments_leave_an_empty_object() {
+    let animals = Subgraph::new(
+        "animals",
+        "type Query { cat: Cat! pets: [Pet!]! }
+         union Pet = Cat | Dog
+         union Wild = Wolf | Cat
+         interface Named { name: String }
+         type Cat implements Named @key(fields: \"id\") { id: ID! name: String }
+         type Dog implements Named @key(fields: \"id\") { id: ID! name: String }
+         type Wolf @key(fields: \"id\") { id: ID! }",
+    )
+    .query(json!({
+        "cat": {"id": "c", "name": "Tom"},
+        "pets": [{"__typename": "Cat", "id": "c", "name": "Tom"}, {"__typename": "Dog", "id": "d", "name": "Rex"}],
+    }));
+    let ages = Subgraph::new(
+        "ages",
+        "type Cat @key(fields: \"id\") { id: ID! age: Int }
+         type Dog @key(fields: \"id\") { id: ID! age: Int }",
+    )
+    .entities(json!([
+        {"__typename": "Cat", "id": "c", "age": 3}, {"__typename": "Dog", "id": "d", "age": 4},
+    ]));
+    let graph = graph(vec![animals, ages]).await;
+    assert_snapshot!(graph.told("{ cat { ... on Pet { ... on Dog { age } } } }").await, @r#"
+    {"data":{"cat":{}}}
+    animals: {cat{__typename}}
+    "#);
+    assert_snapshot!(graph.told("{ pets { ... on Cat { ... on Named { ... on Dog { age } name } } } }").await, @r#"
+    {"data":{"pets":[{"name":"Tom"},{}]}}
+    animals: {pets{__typename ...on Cat{name}}}
+    "#);
+    assert_snapshot!(graph.query("{ cat { ... on Wild { __typename ... on Wolf { id } ... on Cat { age } } } pets { ... on Wild { kind: __typename ... on Named { name } } } }").await, @r#"{"data":{"cat":{"__typename":"Cat","age":3},"pets":[{"kind":"Cat","name":"Tom"},{}]}}"#);
+}

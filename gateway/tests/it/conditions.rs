@@ -114,8 +114,53 @@ async fn what_can_never_be_asked_is_not_asked() {
     let both = "query($y: Boolean!) { me { age @include(if: $y) @skip(if: $y) name } }";
     assert_snapshot!(graph.told_with(both, json!({"y": true})).await, @r#"
     {"data":{"me":{"name":"Ada"}}}
-    people: {me{__typename id name}}
+    people: {me{name}}
     "#);
+}
+
+#[tokio::test]
+async fn conditions_inside_conditions_cost_no_request_of_their_own() {
+    let graph = people().await;
+    let contradiction = "query($a: Boolean!) { me { name ... @include(if: $a) { friend { name ... @skip(if: $a) { age } } age @skip(if: $a) } } }";
+    assert_snapshot!(graph.told_with(contradiction, json!({"a": true})).await, @r#"
+    {"data":{"me":{"name":"Ada","friend":{"name":"Bob"}}}}
+    people: query($a:Boolean!){me{name ...on Person @include(if: $a){friend{name}}}}
+    "#);
+    let repetition = "query($a: Boolean!) { me { friend @include(if: $a) { name @include(if: $a) ... @include(if: $a) { age } } } }";
+    assert_snapshot!(graph.told_with(repetition, json!({"a": true})).await, @r#"
+    {"data":{"me":{"friend":{"name":"Bob","age":40}}}}
+    people: query($a:Boolean!){me{friend @include(if: $a){__typename name id}}}
+    ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
+    "#);
+}
+
+/// As CollectFields has it: a field stands where it is first collected.
+#[tokio::test]
+async fn a_field_left_out_at_its_first_place_stands_at_its_next() {
+    let graph = people().await;
+    let query = "query($a: Boolean!, $b: Boolean!) {
+      me { name @include(if: $a) id name @include(if: $b) city name friend { name @skip(if: $a) id name } }
+    }";
+    for (a, b, expected) in [
+        (
+            true,
+            false,
+            r#"{"name":"Ada","id":"1","city":"London","friend":{"id":"2","name":"Bob"}}"#,
+        ),
+        (
+            false,
+            true,
+            r#"{"id":"1","name":"Ada","city":"London","friend":{"name":"Bob","id":"2"}}"#,
+        ),
+        (
+            false,
+            false,
+            r#"{"id":"1","city":"London","name":"Ada","friend":{"name":"Bob","id":"2"}}"#,
+        ),
+    ] {
+        let answer = graph.ask(query, Some(json!({"a": a, "b": b}))).await;
+        assert_eq!(answer["data"]["me"].to_string(), expected, "{a} {b}");
+    }
 }
 
 #[tokio::test]

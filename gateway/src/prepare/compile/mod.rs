@@ -16,9 +16,12 @@ use hive_router_query_planner::{
     state::supergraph_state::OperationKind as HiveKind,
 };
 
-use super::plan::{
-    Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target,
-    TypenameOverride,
+use super::{
+    literals::Literals,
+    plan::{
+        Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target,
+        TypenameOverride,
+    },
 };
 use crate::{
     error::{Code, RequestError},
@@ -39,6 +42,8 @@ pub struct Names<'a> {
     pub subgraphs: &'a [Subgraph],
     /// The operation's variables, in the order declared.
     pub variables: &'a [String],
+    /// The operation's numbers that the plan has names for.
+    pub literals: &'a Literals,
 }
 
 /// Compiles a plan. `keys` holds the projection's response keys already, and gets the plan's.
@@ -229,7 +234,12 @@ impl Compiler<'_> {
             Merge::Entities(fetches) => fetches.iter().map(|fetch| &*fetch.variable).collect(),
             Merge::Root { .. } | Merge::Reentry { .. } => Vec::new(),
         };
-        let request = requests::template(operation, self.names.variables, &representations);
+        let request = requests::template(
+            operation,
+            self.names.variables,
+            &representations,
+            self.names.literals,
+        );
         Ok(Step {
             subgraph: SubgraphIndex(subgraph),
             is_mutation: kind.is_some_and(HiveKind::is_mutation),

@@ -3,17 +3,23 @@
 use bytes::Bytes;
 use hive_router_query_planner::ast::operation::SubgraphFetchOperation;
 
-use crate::{json::write, prepare::plan::RequestTemplate};
+use crate::{
+    json::write,
+    prepare::{literals::Literals, plan::RequestTemplate},
+};
 
 /// The template of `operation`. `representations` are the variables that the executor writes
-/// itself; all others are the client's, found in `declared`.
+/// itself; all others are the client's, found in `declared`. `literals` have the numbers that the
+/// operation names.
 pub fn template(
     operation: &SubgraphFetchOperation,
     declared: &[String],
     representations: &[&[u8]],
+    literals: &Literals,
 ) -> RequestTemplate {
+    let text = literals.put_back(&operation.document_str);
     let mut head = String::from("{\"query\":");
-    write::string(&mut head, &operation.document_str);
+    write::string(&mut head, &text);
     let variables: Vec<(Box<[u8]>, usize)> = operation
         .document
         .operation
@@ -33,7 +39,7 @@ pub fn template(
         .collect();
     let is_constant = variables.is_empty() && representations.is_empty();
     RequestTemplate {
-        operation: operation.document_str.as_str().into(),
+        operation: text.into(),
         constant: is_constant.then(|| Bytes::from(format!("{head}}}"))),
         head: Bytes::from(head),
         variables,

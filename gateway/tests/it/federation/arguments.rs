@@ -69,7 +69,7 @@ async fn inline_values_of_all_kinds_pass() {
         text: \"line\\n \\u00e9 \\\"q\\\" \\\\\", number: -2147483648, list: [[1, 2], null, []], id: 12, float: 1.5e10,
         in: {required: $r, list: [{required: \"\", kind: BAD, flag: false}, {required: $r, optional: null, kind: $k}]}
       ) { given other(in: {required: $r, list: {required: \"one\"}}) } }";
-    assert_snapshot!(graph.ask(query, Some(json!({"r": "x"}))).await, @r#"{"data":{"a":{"given":"{\"text\":\"line\\n é \\\"q\\\" \\\\\",\"number\":-2147483648,\"list\":[[1,2],null,[]],\"in\":{\"required\":\"x\",\"optional\":7,\"list\":[{\"required\":\"\",\"optional\":7,\"flag\":false,\"kind\":\"BAD\"},{\"required\":\"x\",\"optional\":null,\"kind\":null}],\"kind\":\"GOOD\"},\"id\":12,\"float\":15000000000}","other":"{\"required\":\"x\",\"optional\":7,\"list\":[{\"required\":\"one\",\"optional\":7,\"kind\":\"GOOD\"}],\"kind\":\"GOOD\"}"}}}"#);
+    assert_snapshot!(graph.ask(query, Some(json!({"r": "x"}))).await, @r#"{"data":{"a":{"given":"{\"text\":\"line\\n é \\\"q\\\" \\\\\",\"number\":-2147483648,\"list\":[[1,2],null,[]],\"in\":{\"required\":\"x\",\"optional\":7,\"list\":[{\"required\":\"\",\"optional\":7,\"flag\":false,\"kind\":\"BAD\"},{\"required\":\"x\",\"optional\":null,\"kind\":null}],\"kind\":\"GOOD\"},\"id\":12,\"float\":15000000000.0}","other":"{\"required\":\"x\",\"optional\":7,\"list\":[{\"required\":\"one\",\"optional\":7,\"kind\":\"GOOD\"}],\"kind\":\"GOOD\"}"}}}"#);
     let block =
         "{ a(text: \"\"\"\n    block \"with\" quotes\n      and \\ indent\n    \"\"\") { given } }";
     assert_snapshot!(graph.query(block).await, @r#"{"data":{"a":{"given":"{\"text\":\"block \\\"with\\\" quotes\\n  and \\\\ indent\"}"}}}"#);

@@ -238,4 +238,6 @@ async fn an_implementation_is_extended_beside_its_interface() {
     let graph = graph_of(supergraph, vec![shop, reviews, authors]).await;
     assert_snapshot!(graph.query("{ items { id stars ... on Book { author } } newest { __typename ... on Book { stars } } }").await, @r#"{"data":{"items":[{"id":"1","stars":[5,null],"author":"Ada"},{"id":"2","stars":null}],"newest":{"__typename":"Book","stars":[5,null]}}}"#);
     assert_snapshot!(graph.query("{ items { ... on Book { praise author } ... on Item { x: stars } } }").await, @r#"{"data":{"items":[{"praise":"[5,null]","author":"Ada","x":[5,null]},{"x":null}]}}"#);
+    assert_snapshot!(graph.query("{ newest { stars ... on Book { author praise } } }").await, @r#"{"data":{"newest":{"stars":[5,null],"author":"Ada","praise":"[5,null]"}}}"#);
+    assert_snapshot!(graph.query("{ newest { ... on Book { author } ... on Game { id } } }").await, @r#"{"data":{"newest":{"author":"Ada"}}}"#);
 }

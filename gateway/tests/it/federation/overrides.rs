@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::support::{Subgraph, graph};
+use crate::support::{Subgraph, graph, graph_of};
 
 /// What moved away is still required by the old home, and comes from the new one.
 #[tokio::test]
@@ -93,4 +93,53 @@ async fn fields_behind_an_interface_move() {
     let graph = graph(vec![a, b]).await;
     assert_snapshot!(graph.query("{ feed { id createdAt } }").await, @r#"{"data":{"feed":[{"id":"t","createdAt":"b-t"},{"id":"i","createdAt":"b-i"}]}}"#);
     assert_snapshot!(graph.query("{ feed { __typename ... on TextPost { body at: createdAt } ... on ImagePost { createdAt url } } other { createdAt } }").await, @r#"{"data":{"feed":[{"__typename":"TextPost","body":"hi","at":"b-t"},{"__typename":"ImagePost","createdAt":"b-i","url":null}],"other":{"createdAt":"b-i"}}}"#);
+}
+
+/// `@override(label: "percent(N)")`: that share of the requests finds the field in its new home. A
+/// label of another form is a flag, which is never set.
+#[tokio::test]
+async fn a_field_moves_for_a_share_of_the_requests() {
+    let all = |home: &str| json!({"none": home, "half": home, "all": home, "flagged": home});
+    let with_key = |home: &str| {
+        let mut entity = all(home);
+        entity["__typename"] = json!("Item");
+        entity["id"] = json!("1");
+        entity
+    };
+    let old = Subgraph::new(
+        "old",
+        "type Query { item: Item }
+         type Item @key(fields: \"id\") { id: ID! none: String! half: String! all: String! flagged: String! }",
+    )
+    .query(json!({"item": with_key("old")}))
+    .entities(json!([with_key("old")]));
+    let new = Subgraph::new(
+        "new",
+        "type Item @key(fields: \"id\") {
+           id: ID!
+           none: String! @override(from: \"old\", label: \"percent(0)\")
+           half: String! @override(from: \"old\", label: \"percent(50)\")
+           all: String! @override(from: \"old\", label: \"percent(100)\")
+           flagged: String! @override(from: \"old\", label: \"flag\")
+         }",
+    )
+    .entities(json!([with_key("new")]));
+    let graph = graph_of(
+        include_str!("supergraphs/progressive_override.graphql"),
+        vec![old, new],
+    )
+    .await;
+    let mut moved = 0;
+    for _ in 0..200 {
+        let answer = graph.query("{ item { none half all flagged } }").await;
+        let item = &answer["data"]["item"];
+        let half = item["half"].as_str().expect("it is told where from");
+        assert_eq!(
+            *item,
+            json!({"none": "old", "half": half, "all": "new", "flagged": "old"})
+        );
+        moved += usize::from(half == "new");
+    }
+    // 200 fair coins end outside of this once in 10^10 runs.
+    assert!((55..=145).contains(&moved), "{moved} of 200");
 }

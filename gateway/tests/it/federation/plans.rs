@@ -1,5 +1,6 @@
 //! The planner's tree for each directive.
 
+use gateway::{graph::Graph, prepare, settings::Settings};
 use insta::assert_snapshot;
 
 use crate::support::{Subgraph, TestGraph, graph};
@@ -81,6 +82,63 @@ async fn keys_and_overrides() {
                 }
               }
             },
+          },
+        },
+      },
+    },
+    "#);
+}
+
+/// The project's own graph: what `posts` keeps of the newest comments needs no second request, and
+/// what it does not keep needs one.
+#[test]
+fn the_newest_comments_come_with_their_post() {
+    let sdl = include_str!("../../../../schema/supergraph.graphql");
+    let graph = Graph::load(sdl, Settings::default()).expect("the supergraph loads");
+    let plan = |query: &str| prepare::explain(&graph, query, None).expect("there is a plan");
+    assert_snapshot!(plan("query($id: ID!) { post(id: $id) { title latestComments { text author createdAt } } }"), @r#"
+    QueryPlan {
+      Fetch(service: "posts") {
+        query ($id:ID!) {
+          post(id: $id) {
+            title
+            latestComments {
+              text
+              author
+              createdAt
+            }
+          }
+        }
+      },
+    },
+    "#);
+    assert_snapshot!(plan("query($id: ID!) { post(id: $id) { latestComments { text edited } } }"), @r#"
+    QueryPlan {
+      Sequence {
+        Fetch(service: "posts") {
+          query ($id:ID!) {
+            post(id: $id) {
+              latestComments {
+                __typename
+                text
+                id
+              }
+            }
+          }
+        },
+        Flatten(path: "post.latestComments.@") {
+          Fetch(service: "comments") {
+            {
+              ... on Comment {
+                __typename
+                id
+              }
+            } =>
+            {
+              ... on Comment {
+                edited
+              }
+            }
           },
         },
       },

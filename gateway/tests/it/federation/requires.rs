@@ -244,3 +244,46 @@ async fn requirements_reach_through_lists_and_other_entities() {
     "#);
     assert_snapshot!(graph.query("{ orders { id total lines { count: product { count: name } n: count } } }").await, @r#"{"data":{"orders":[{"id":"1","total":23,"lines":[{"count":{"count":"A"},"n":2},{"count":{"count":"B"},"n":1}]},{"id":"2","total":0,"lines":[]}]}}"#);
 }
+
+/// `shipping` knows a product by another key than `shop`, where it is met; that key and what is
+/// required come from a third subgraph.
+#[tokio::test]
+async fn a_requirement_is_met_over_a_second_key() {
+    let shop = Subgraph::new(
+        "shop",
+        "type Query { products: [Product!]! } type Product @key(fields: \"id\") { id: ID! name: String }",
+    )
+    .query(json!({"products": [{"id": "1", "name": "A"}, {"id": "2", "name": "B"}]}))
+    .entities(json!([
+        {"__typename": "Product", "id": "1", "name": "A"}, {"__typename": "Product", "id": "2", "name": "B"},
+    ]));
+    let stock = Subgraph::new(
+        "stock",
+        "type Product @key(fields: \"id\") @key(fields: \"sku\") { id: ID! sku: String! grams: Int }",
+    )
+    .entities(json!([
+        {"__typename": "Product", "id": "1", "sku": "s1", "grams": 10},
+        {"__typename": "Product", "id": "2", "sku": "s2", "grams": null},
+    ]));
+    let shipping = Subgraph::new(
+        "shipping",
+        "type Product @key(fields: \"sku\") {
+           sku: String! grams: Int @external cost: Int @requires(fields: \"grams\") carrier: Carrier! @requires(fields: \"grams\") days: Int }
+         type Carrier { name: String! carries: [Product!]! }",
+    )
+    .entities(json!([
+        {"__typename": "Product", "sku": "s1", "days": 1}, {"__typename": "Product", "sku": "s2", "days": 2},
+    ]))
+    .field("Product", "cost", |product, _| {
+        let grams = product.get("grams").ok_or("grams was not asked for")?;
+        Ok(json!(grams.as_i64().map(|it| it * 2)))
+    })
+    .field("Product", "carrier", |product, _| {
+        let grams = product.get("grams").ok_or("grams was not asked for")?;
+        Ok(json!({"name": format!("for {grams}"), "carries": [{"sku": "s2"}]}))
+    });
+    let graph = graph(vec![shop, stock, shipping]).await;
+    assert_snapshot!(graph.query("{ products { cost } }").await, @r#"{"data":{"products":[{"cost":20},{"cost":null}]}}"#);
+    assert_snapshot!(graph.query("{ products { name days price: cost grams sku } }").await, @r#"{"data":{"products":[{"name":"A","days":1,"price":20,"grams":10,"sku":"s1"},{"name":"B","days":2,"price":null,"grams":null,"sku":"s2"}]}}"#);
+    assert_snapshot!(graph.query("{ products { carrier { name carries { name days cost } } } }").await, @r#"{"data":{"products":[{"carrier":{"name":"for 10","carries":[{"name":"B","days":2,"cost":null}]}},{"carrier":{"name":"for null","carries":[{"name":"B","days":2,"cost":null}]}}]}}"#);
+}

@@ -95,6 +95,43 @@ async fn keys_and_variables_stay_exact() {
     assert_snapshot!(graph.query("{ value { name(of: 9007199254740999, json: {a: [1, \"x\", null, true, E]}) } }").await, @r#"{"data":{"value":{"name":"9007199254740993 {\"of\":9007199254740999,\"json\":{\"a\":[1,\"x\",null,true,\"E\"]}}"}}}"#);
 }
 
+/// Numbers in the operation itself are the client's to the last digit, too.
+#[tokio::test]
+async fn numbers_in_the_operation_stay_exact() {
+    let graph = values().await;
+    let ask = async |of: &str, json: &str| {
+        graph.subgraph("a").fail(Fault::Answer(
+            200,
+            "{\"data\":{\"value\":{\"__typename\":\"Value\",\"long\":1}}}".into(),
+        ));
+        graph.requests();
+        let query = format!(
+            "query($d: JSON = {of}) {{ value {{ name(of: {of}, json: {json}) d: name(json: $d) }} }}"
+        );
+        graph.query(&query).await;
+        graph.requests().join("\n")
+    };
+    for (of, json) in [
+        ("0.10", "{a: [1.50, {b: -2.500e-30}], c: \"1.5\"}"),
+        (
+            "18446744073709551616",
+            "123456789012345678901234567890.123456789",
+        ),
+        (
+            "-99999999999999999999999",
+            "[18446744073709551616, 1E400, true]",
+        ),
+    ] {
+        let asked = ask(of, json).await;
+        for part in [
+            format!("name(json: {json}, of: {of})"),
+            format!("$d:JSON={of}"),
+        ] {
+            assert!(asked.contains(&part), "no {part} in {asked}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn lists_of_lists_end_where_they_end() {
     let graph = values().await;

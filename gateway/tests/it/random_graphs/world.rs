@@ -179,12 +179,7 @@ impl World {
     }
 
     fn requiring(&mut self, rng: &mut Rng, index: usize) {
-        // The planner finds no plan where a required field is to be had over a second key only.
-        let has_one_key = self.entities[index]
-            .keys
-            .iter()
-            .all(|key| matches!(*key, "both" | "id"));
-        for number in 0..if has_one_key { rng.usize(0..3) } else { 0 } {
+        for number in 0..rng.usize(0..3) {
             let entity = &self.entities[index];
             let (name, home) = (
                 entity.name.clone(),

@@ -1,0 +1,76 @@
+//! Whatever text a client sends as an operation, the gateway prepares it or says why not: it neither
+//! panics nor takes longer than its own limit.
+//!
+//! The first byte chooses the supergraph: the project's own, or one with interface objects and
+//! requirements.
+
+#![no_main]
+
+use std::{
+    panic,
+    process::abort,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
+
+use gateway::{graph::Graph, prepare, settings::Settings};
+use libfuzzer_sys::fuzz_target;
+use tokio::runtime::Runtime;
+
+const SUPERGRAPHS: [&str; 2] = [
+    include_str!("../../../schema/supergraph.graphql"),
+    include_str!("../../tests/it/federation/supergraphs/extended_implementation.graphql"),
+];
+/// Preparing ends by itself well before.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+struct Target {
+    runtime: Runtime,
+    graphs: [Arc<Graph>; 2],
+}
+
+static TARGET: LazyLock<Target> = LazyLock::new(|| {
+    tell_defects_apart();
+    let load = |sdl| {
+        let graph = Graph::load(sdl, Settings::default()).expect("the supergraph loads");
+        Arc::new(graph)
+    };
+    Target {
+        runtime: tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime"),
+        graphs: SUPERGRAPHS.map(load),
+    }
+});
+
+/// Every panic is a finding, though the gateway would answer it; but for those of the planner's
+/// crate, which is known for them.
+fn tell_defects_apart() {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or("", |place| place.file());
+        if !place.contains("hive-router-query-planner") {
+            eprintln!("{info}");
+            abort();
+        }
+    }));
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((choice, text)) = bytes.split_first() else {
+        return;
+    };
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    let graph = &TARGET.graphs[usize::from(*choice) % 2];
+    let start = Instant::now();
+    // Most are no operations; the refusal is as good an answer as a plan.
+    let _ = TARGET
+        .runtime
+        .block_on(prepare::operation(graph, text, None));
+    if start.elapsed() > TIME_LIMIT {
+        eprintln!("no answer within {TIME_LIMIT:?}");
+        abort();
+    }
+});

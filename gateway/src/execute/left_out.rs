@@ -1,0 +1,51 @@
+//! Errors of fields that the client's conditions leave out.
+//!
+//! A plan may ask for more than the conditions would (see `prepare/unconditional.rs`). What the
+//! client does not get must not tell of its failure either.
+
+use super::{field_error::FieldError, merge::PathItem};
+use crate::{
+    prepare::projection::{ProjectedField, ProjectedValue, Projection, SelectionId},
+    variables::Variables,
+};
+
+/// Drops the errors at places that the answer does not have.
+pub fn drop_errors(errors: &mut Vec<FieldError>, projection: &Projection, variables: &Variables) {
+    errors.retain(|error| !is_left_out(&error.path, projection, variables));
+}
+
+/// Whether some field on the way is one that the client selects, but only under conditions that do
+/// not hold. A field that the client does not select at all was fetched for another, which it fails.
+fn is_left_out(path: &[PathItem], projection: &Projection, variables: &Variables) -> bool {
+    let mut selections = vec![SelectionId(0)];
+    for item in path {
+        let key = match item {
+            PathItem::Key(key) => *key,
+            PathItem::Index(_) => continue,
+            PathItem::Name(_) => return false,
+        };
+        let lists = selections
+            .iter()
+            .flat_map(|id| &projection.selections[id.0 as usize].lists);
+        let fields: Vec<&ProjectedField> =
+            lists.flatten().filter(|field| field.key == key).collect();
+        if fields.is_empty() {
+            return false;
+        }
+        let mut applies = false;
+        let mut below = Vec::new();
+        for field in fields.iter().filter(|field| field.applies(variables)) {
+            applies = true;
+            if let ProjectedValue::Object(id) = field.value
+                && !below.contains(&id)
+            {
+                below.push(id);
+            }
+        }
+        if !applies {
+            return true;
+        }
+        selections = below;
+    }
+    false
+}
