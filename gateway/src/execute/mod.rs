@@ -19,10 +19,10 @@ use http::HeaderMap;
 
 use crate::{
     graph::Graph,
-    prepare::{Prepared, plan::Step},
+    prepare::{OperationKind, Prepared, plan::Step},
     request::ClientContext,
     response::{GraphqlResponse, ResponseKind},
-    subgraphs::{Answer, FetchError},
+    subgraphs::{Answer, FetchError, SharedQuery},
     variables::Variables,
 };
 use field_error::FieldError;
@@ -108,12 +108,17 @@ impl<'a> Run<'a> {
             self.absorb_event(&steps[first], payload);
             done(&steps[first], &mut waits, &mut ready);
         }
+        // What a mutation or an event asks for must not come from before it: only queries share.
+        let may_share = self.graph.settings.subgraphs.deduplicate_in_flight
+            && self.prepared.kind() == OperationKind::Query;
         let mut in_flight = FuturesUnordered::new();
         loop {
             while let Some(index) = ready.pop() {
                 let step = &steps[index];
                 match self.request(step) {
-                    Some(request) => in_flight.push(send(self.graph, step, request, self.client)),
+                    Some(request) => {
+                        in_flight.push(send(self.graph, step, request, self.client, may_share))
+                    }
                     None => done(step, &mut waits, &mut ready),
                 }
             }
@@ -193,12 +198,22 @@ async fn send<'s>(
     step: &'s Step,
     request: Request,
     client: &ClientContext,
+    may_share: bool,
 ) -> (&'s Step, Request, Result<Answer, FetchError>) {
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
     let rules = &graph.settings.header_rules;
     let headers = rules.request(subgraph.name(), &client.headers);
-    let answer = subgraph
-        .send(&request.body, &headers, step.is_mutation, !rules.is_empty())
-        .await;
+    let want_headers = !rules.is_empty();
+    let answer = if may_share && !rules.gives_back_cookies(subgraph.name()) {
+        let query = SharedQuery {
+            body: request.body.clone(),
+            relevant_headers: rules.relevant_to(subgraph.name(), &client.headers),
+        };
+        subgraph.send_shared(query, &headers, want_headers).await
+    } else {
+        subgraph
+            .send(&request.body, &headers, step.is_mutation, want_headers)
+            .await
+    };
     (step, request, answer)
 }

@@ -53,7 +53,7 @@ pub struct Graph {
     pub(crate) planner: Planner,
     /// For what the other finds no plan for.
     pub(crate) second_planner: Option<Planner>,
-    pub(crate) subgraphs: Vec<Subgraph>,
+    pub(crate) subgraphs: Vec<Arc<Subgraph>>,
     /// Subscription fields that can continue where they were.
     pub(crate) resumable: ResumableFields,
     pub(crate) prepared: PreparedCache,

@@ -128,7 +128,7 @@ impl Connection {
                 Ok(0) => return Err(FetchError::Protocol("it ends within its head")),
                 Ok(_) => {}
                 Err(error) if buffer.is_empty() => return Err(closed_or_broken(error)),
-                Err(error) => return Err(FetchError::Io(error)),
+                Err(error) => return Err(FetchError::io(error)),
             }
             while let Some(head) = parse_head(buffer, want_headers)? {
                 // 1xx announces the answer and has no body.
@@ -166,7 +166,7 @@ impl Connection {
                 return Err(FetchError::TooLarge(body_bytes_max));
             }
             buffer.reserve(READ_BYTES);
-            if self.stream.read_buf(buffer).await.map_err(FetchError::Io)? == 0 {
+            if self.stream.read_buf(buffer).await.map_err(FetchError::io)? == 0 {
                 return Ok(buffer.split().freeze());
             }
         }
@@ -239,7 +239,7 @@ impl Connection {
         match self.stream.read_buf(buffer).await {
             Ok(0) => Err(FetchError::Protocol("it ends within its body")),
             Ok(_) => Ok(()),
-            Err(error) => Err(FetchError::Io(error)),
+            Err(error) => Err(FetchError::io(error)),
         }
     }
 }
@@ -249,7 +249,7 @@ fn closed_or_broken(error: std::io::Error) -> FetchError {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
             FetchError::ClosedBeforeAnswer
         }
-        _ => FetchError::Io(error),
+        _ => FetchError::io(error),
     }
 }
 

@@ -5,14 +5,19 @@
 //! `docs/decisions/subgraph-client.md`.
 
 mod connection;
+mod in_flight;
 mod pool;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 
 use crate::{metrics::OneSubgraphMetrics, settings::SubgraphSettings};
+pub use in_flight::SharedQuery;
 use pool::Pool;
 
 /// A subgraph and the connections to it.
@@ -24,11 +29,12 @@ pub struct Subgraph {
     timeout: Duration,
     body_bytes_max: usize,
     pool: Pool,
+    in_flight: in_flight::InFlight,
     metrics: OneSubgraphMetrics,
 }
 
 /// A subgraph's answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -38,15 +44,15 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
+/// Why there is no answer. A clone tells those who shared the request.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
     /// No connection.
     #[error("no connection: {0}")]
-    Connect(#[source] std::io::Error),
+    Connect(#[source] Arc<std::io::Error>),
     /// The connection broke on the way.
     #[error("the connection broke: {0}")]
-    Io(#[source] std::io::Error),
+    Io(#[source] Arc<std::io::Error>),
     /// The subgraph closed the connection before any byte of an answer.
     #[error("the connection was closed before an answer")]
     ClosedBeforeAnswer,
@@ -59,6 +65,16 @@ pub enum FetchError {
     /// The body is larger than allowed.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+}
+
+impl FetchError {
+    fn connect(error: std::io::Error) -> Self {
+        Self::Connect(Arc::new(error))
+    }
+
+    fn io(error: std::io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
 }
 
 impl Subgraph {
@@ -97,6 +113,7 @@ impl Subgraph {
             .into_bytes(),
             timeout: settings.timeout,
             body_bytes_max: settings.body_bytes_max,
+            in_flight: in_flight::InFlight::default(),
             metrics: settings.metrics.of(name),
             pool: Pool::new(
                 host.to_owned(),

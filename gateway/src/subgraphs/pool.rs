@@ -54,9 +54,9 @@ impl Pool {
         let stream = tokio::time::timeout(self.connect_timeout, connect)
             .await
             .map_err(|_| FetchError::Timeout(self.connect_timeout))?
-            .map_err(FetchError::Connect)?;
+            .map_err(FetchError::connect)?;
         // A request is one write; waiting for more to send would only delay it.
-        stream.set_nodelay(true).map_err(FetchError::Connect)?;
+        stream.set_nodelay(true).map_err(FetchError::connect)?;
         Ok(Connection::new(stream))
     }
 
