@@ -30,6 +30,9 @@ use render::Renderer;
 use request::Request;
 use store::{ObjectId, Store};
 
+/// What an answer gets at least before it grows.
+const ANSWER_BYTES_MIN: usize = 1024;
+
 /// Executes a query or a mutation.
 pub async fn operation(
     graph: &Graph,
@@ -77,7 +80,7 @@ impl<'a> Run<'a> {
         variables: &'a Variables,
         client: &'a ClientContext,
     ) -> Self {
-        let mut store = Store::default();
+        let mut store = Store::for_about(&prepared.sizes);
         let root = store.add_object(crate::graph::types::TypeId::UNKNOWN, std::iter::empty());
         Self {
             graph,
@@ -145,7 +148,9 @@ impl<'a> Run<'a> {
             },
         };
         let mut store = self.store;
-        let mut out = Vec::with_capacity(store.source_bytes() + 64);
+        let sizes = &self.prepared.sizes;
+        store.tell(sizes);
+        let mut out = Vec::with_capacity(sizes.answer.expected().max(ANSWER_BYTES_MIN));
         out.extend_from_slice(b"{\"data\":");
         let mut renderer = Renderer {
             store: &mut store,
@@ -174,6 +179,7 @@ impl<'a> Run<'a> {
             out.extend_from_slice(text.as_bytes());
         }
         out.push(b'}');
+        sizes.answer.was(out.len());
         GraphqlResponse {
             body: Bytes::from(out),
             kind: ResponseKind::Executed,

@@ -20,6 +20,7 @@ use super::{
     projection::{self, ProjectedValue, Projection},
     root_fields::{RootFields, drop_own_fields},
     scan,
+    sizes::Sizes,
     unconditional::without_conditions,
 };
 use crate::{
@@ -102,6 +103,7 @@ pub fn build(
         name: operation.name.as_ref().map(ToString::to_string),
         subscription,
         introspection,
+        sizes: Sizes::default(),
     })
 }
 

@@ -15,6 +15,7 @@ pub mod projection;
 pub mod resume;
 mod root_fields;
 mod scan;
+pub mod sizes;
 mod unconditional;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use introspection::Introspection;
 use plan::Plan;
 use projection::Projection;
 use resume::Resume;
+use sizes::Sizes;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +52,7 @@ pub struct Prepared {
     pub(crate) projection: Projection,
     pub(crate) variables: Vec<Node<VariableDefinition>>,
     pub(crate) introspection: Option<Introspection>,
+    pub(crate) sizes: Sizes,
     kind: OperationKind,
     name: Option<String>,
     subscription: Option<UpstreamSubscription>,

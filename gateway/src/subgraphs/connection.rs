@@ -153,6 +153,12 @@ impl Connection {
         while buffer.len() < length {
             self.read_more(buffer).await?;
         }
+        if length < READ_BYTES / 2 {
+            // A short body must not hold on to the whole buffer for as long as it is needed.
+            let body = Bytes::copy_from_slice(&buffer[..length]);
+            buffer.advance(length);
+            return Ok(body);
+        }
         Ok(buffer.split_to(length).freeze())
     }
 
