@@ -1,37 +1,20 @@
 //! CPU time per request and idle memory of the services, on a real MongoDB, directly and through
 //! the gateway.
 
-use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use stack::{Service, ServiceProcess};
 
-use crate::load::{Connection, Expect, Load, Until, graphql_body};
+use crate::load::{Expect, Load, Until, graphql_body};
 use crate::process::{Memory, cpu_time, memory};
+use crate::services::{self, LIST, LIST_WITH_COMMENTS, Services, create_comment};
 
-/// Posts on the page that is measured.
-const POSTS: usize = 20;
-/// Comments embedded in each.
-const COMMENTS_PER_POST: usize = 10;
-/// Characters of a post's content.
-const CONTENT_LENGTH: usize = 480;
 /// Load before each measurement.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// The stack gets this long to be ready, and the projection to catch up with the seed.
-const WAIT_LIMIT: Duration = Duration::from_secs(30);
-
-const LIST: &str = "query List { posts(first: 20) { edges { node { \
-    title content latestComments(first: 10) { text createdAt } } } } }";
-const LIST_WITH_COMMENTS: &str = "query ListWithComments { posts(first: 20) { edges { node { \
-    title content comments(first: 10) { edges { node { text createdAt } } } } } } }";
-const CREATE_POST: &str =
-    "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { id } } }";
-const CREATE_COMMENT: &str = "mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id text createdAt } } }";
 
 /// Options of `bench api`.
 #[derive(Debug, clap::Args)]
@@ -44,9 +27,8 @@ pub struct Options {
     seconds: u64,
 }
 
-struct Services {
-    posts: ServiceProcess,
-    comments: ServiceProcess,
+struct Measured {
+    subgraphs: Services,
     gateway: ServiceProcess,
 }
 
@@ -55,8 +37,7 @@ struct Services {
 /// # Errors
 /// When something does not start or answers wrongly.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let mongo = embedded_mongo::ReplicaSet::start(embedded_mongo::Options::default()).await?;
-    let services = Services::start(&mongo.uri_for("bench")).await?;
+    let services = Measured::start().await?;
     println!("idle memory (resident MiB):");
     for service in services.all() {
         println!(
@@ -65,7 +46,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             Memory::mib(memory(pid(service)?)?.resident)
         );
     }
-    let post_ids = seed(&services).await?;
+    let post_ids = services.subgraphs.seed().await?;
 
     println!(
         "\n{:<44} {:>10} {:>8} {:>8} {:>9} {:>9} {:>9}",
@@ -88,7 +69,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     measure
         .row(
             "list of 20 posts, posts subgraph",
-            &services.posts,
+            &services.subgraphs.posts,
             &list,
             &listed,
         )
@@ -113,7 +94,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     measure
         .row(
             "create a comment, comments subgraph",
-            &services.comments,
+            &services.subgraphs.comments,
             &create,
             &created,
         )
@@ -126,12 +107,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             &created,
         )
         .await?;
-    mongo.stop();
     Ok(())
 }
 
 struct Measure<'a> {
-    services: &'a Services,
+    services: &'a Measured,
     options: &'a Options,
 }
 
@@ -183,108 +163,33 @@ impl Measure<'_> {
     }
 }
 
-impl Services {
-    async fn start(mongo_uri: &str) -> anyhow::Result<Self> {
-        let program = std::env::current_exe()?;
-        let mongo = ("MONGO_URI", mongo_uri.to_owned());
-        let posts = start(&program, Service::Posts, std::slice::from_ref(&mongo)).await?;
-        let comments = start(&program, Service::Comments, &[mongo]).await?;
+impl Measured {
+    async fn start() -> anyhow::Result<Self> {
+        let subgraphs = Services::start().await?;
         let supergraph =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/supergraph.graphql").to_owned();
         let gateway = [
             ("SUPERGRAPH", supergraph),
-            ("SUBGRAPH_URL_POSTS", posts.url("/graphql")),
-            ("SUBGRAPH_URL_COMMENTS", comments.url("/graphql")),
+            ("SUBGRAPH_URL_POSTS", subgraphs.posts.url("/graphql")),
+            ("SUBGRAPH_URL_COMMENTS", subgraphs.comments.url("/graphql")),
         ];
         Ok(Self {
-            gateway: start(&program, Service::Gateway, &gateway).await?,
-            posts,
-            comments,
+            gateway: services::start(Service::Gateway, &gateway).await?,
+            subgraphs,
         })
     }
 
     fn all(&self) -> [&ServiceProcess; 3] {
-        [&self.posts, &self.comments, &self.gateway]
+        [
+            &self.subgraphs.posts,
+            &self.subgraphs.comments,
+            &self.gateway,
+        ]
     }
-}
-
-async fn start(
-    program: &Path,
-    service: Service,
-    settings: &[(&str, String)],
-) -> anyhow::Result<ServiceProcess> {
-    let settings: Vec<_> = [("PORT", "0".to_owned()), ("LOG", "error".to_owned())]
-        .into_iter()
-        .chain(settings.iter().cloned())
-        .collect();
-    let mut process = ServiceProcess::start(program, service, &settings, Stdio::null()).await?;
-    process.ready(WAIT_LIMIT).await?;
-    Ok(process)
 }
 
 fn pid(process: &ServiceProcess) -> anyhow::Result<u32> {
     process
         .pid()
         .with_context(|| format!("{} has ended", process.service().name()))
-}
-
-/// Writes the posts and their comments through the gateway, waits until the posts show them all, and
-/// returns the posts' ids.
-async fn seed(services: &Services) -> anyhow::Result<Vec<String>> {
-    let mut gateway = Connection::open(services.gateway.address()).await?;
-    let content: String = "Lorem ipsum dolor sit amet, "
-        .chars()
-        .cycle()
-        .take(CONTENT_LENGTH)
-        .collect();
-    let mut ids = Vec::new();
-    for number in 0..POSTS {
-        let input =
-            json!({ "input": { "title": format!("Post number {number}"), "content": content } });
-        let answer = ask(&mut gateway, graphql_body(CREATE_POST, input)).await?;
-        let id = answer["data"]["createPost"]["post"]["id"]
-            .as_str()
-            .with_context(|| answer.to_string())?;
-        ids.push(id.to_owned());
-    }
-    for id in &ids {
-        for _ in 0..COMMENTS_PER_POST {
-            gateway.post(create_comment(id)).await?;
-        }
-    }
-    let counts = graphql_body(
-        "{ posts(first: 20) { edges { node { commentCount } } } }",
-        json!({}),
-    );
-    let caught_up = async {
-        loop {
-            let answer = ask(&mut gateway, counts.clone()).await?;
-            let edges = answer["data"]["posts"]["edges"]
-                .as_array()
-                .with_context(|| answer.to_string())?;
-            if edges
-                .iter()
-                .all(|edge| edge["node"]["commentCount"] == COMMENTS_PER_POST)
-            {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(WAIT_LIMIT, caught_up)
-        .await
-        .context("the posts never showed the comments")??;
-    Ok(ids)
-}
-
-async fn ask(connection: &mut Connection, body: Bytes) -> anyhow::Result<Value> {
-    Ok(serde_json::from_slice(&connection.post(body).await?)?)
-}
-
-fn create_comment(post_id: &str) -> Bytes {
-    let text = "A comment of a usual length: it says what it has to say, and then it ends.";
-    graphql_body(
-        CREATE_COMMENT,
-        json!({ "input": { "postId": post_id, "text": text } }),
-    )
 }

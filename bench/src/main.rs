@@ -10,6 +10,7 @@ mod gateway;
 mod load;
 mod process;
 mod report;
+mod services;
 
 use std::process::ExitCode;
 

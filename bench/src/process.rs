@@ -82,7 +82,9 @@ impl Drop for Process {
 pub struct Memory {
     /// Now.
     pub resident: u64,
-    /// At its highest since the process started.
+    /// Of that, what no file stands behind: what the process allocated.
+    pub anonymous: u64,
+    /// Resident at its highest since the process started.
     pub peak: u64,
 }
 
@@ -133,6 +135,7 @@ pub fn memory(pid: u32) -> anyhow::Result<Memory> {
     };
     Ok(Memory {
         resident: field("VmRSS:")?,
+        anonymous: field("RssAnon:")?,
         peak: field("VmHWM:")?,
     })
 }

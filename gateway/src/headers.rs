@@ -72,10 +72,29 @@ impl HeaderRules {
         for name in &TRACE_HEADERS {
             copy(name, client, &mut headers);
         }
-        for rule in self.forward.iter().filter(|rule| rule.is_for(subgraph)) {
-            copy(&rule.name, client, &mut headers);
-        }
+        self.forward_to(subgraph, client, &mut headers);
         headers
+    }
+
+    /// The client's headers that can make a difference to this subgraph's answer. Queries with equal
+    /// ones may share a request.
+    pub fn relevant_to(&self, subgraph: &str, client: &HeaderMap) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        self.forward_to(subgraph, client, &mut headers);
+        headers
+    }
+
+    /// Whether cookies that this subgraph sets reach the client: then its answers are one client's.
+    pub fn gives_back_cookies(&self, subgraph: &str) -> bool {
+        self.give_back
+            .iter()
+            .any(|rule| rule.name == header::SET_COOKIE && rule.is_for(subgraph))
+    }
+
+    fn forward_to(&self, subgraph: &str, client: &HeaderMap, headers: &mut HeaderMap) {
+        for rule in self.forward.iter().filter(|rule| rule.is_for(subgraph)) {
+            copy(&rule.name, client, headers);
+        }
     }
 
     /// Adds what a subgraph's answer hands on to the client. Where several subgraphs send one

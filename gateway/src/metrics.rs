@@ -226,6 +226,7 @@ struct BySubgraph {
 #[derive(Clone, Debug)]
 pub struct SubgraphMetrics {
     failures: Family<BySubgraph, Counter>,
+    shared: Family<BySubgraph, Counter>,
     latency: Family<BySubgraph, Histogram>,
 }
 
@@ -234,6 +235,7 @@ impl Default for SubgraphMetrics {
         let latency: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
         Self {
             failures: Family::default(),
+            shared: Family::default(),
             latency: Family::new_with_constructor(latency),
         }
     }
@@ -248,6 +250,11 @@ impl SubgraphMetrics {
                 "gateway_subgraph_failures",
                 "Requests to a subgraph that got no whole answer",
                 counts.failures,
+            ),
+            shared: metrics.register(
+                "gateway_subgraph_shared_queries",
+                "Queries that took the answer of an identical one already in flight to the subgraph",
+                counts.shared,
             ),
             latency: metrics.register(
                 "gateway_subgraph_request_seconds",
@@ -264,6 +271,7 @@ impl SubgraphMetrics {
         };
         OneSubgraphMetrics {
             failures: self.failures.get_or_create_owned(&labels),
+            shared: self.shared.get_or_create_owned(&labels),
             latency: self.latency.get_or_create_owned(&labels),
         }
     }
@@ -274,6 +282,8 @@ impl SubgraphMetrics {
 pub struct OneSubgraphMetrics {
     /// Those without a whole answer.
     pub failures: Counter,
+    /// Queries that joined one already in flight.
+    pub shared: Counter,
     /// All, in seconds.
     pub latency: Histogram,
 }

@@ -74,7 +74,8 @@ pub struct SubgraphSettings {
     /// The largest response body, in bytes.
     #[arg(id = "subgraph_body_bytes_max", long = "subgraph-body-bytes-max", env = "SUBGRAPH_BODY_BYTES_MAX", default_value_t = Self::default().body_bytes_max)]
     pub body_bytes_max: usize,
-    /// Whether identical queries in flight to one subgraph share one request.
+    /// Whether identical queries in flight to one subgraph share one request. Mutations, and what
+    /// they lead to, never do.
     #[arg(long, env = "DEDUPLICATE_IN_FLIGHT", value_parser = clap::builder::BoolishValueParser::new())]
     pub deduplicate_in_flight: bool,
     /// Counts and times the requests.

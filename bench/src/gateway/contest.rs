@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::json;
 
+use super::canonical::canonical;
 use super::workloads::Workload;
-use crate::load::{Connection, Expect, Load, Until};
+use crate::load::{Connection, Expect, Load, Until, graphql_body};
 use crate::process::{Memory, Process, free_port};
 
 /// Load before the measurement, so that caches, pools and allocators are warm.
 const WARM_UP: Duration = Duration::from_millis(700);
+/// How often memory is looked at during a load.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A gateway under measurement.
 pub struct Contestant {
@@ -36,11 +39,14 @@ pub struct Measurement {
     pub p99_ms: f64,
     /// CPU time of the gateway's process for each request, in milliseconds.
     pub cpu_ms: f64,
-    /// Highest resident memory in MiB.
+    /// Highest resident memory in MiB, with the program's own pages.
     pub peak_mib: f64,
+    /// Highest anonymous memory seen, in MiB: what it allocated.
+    pub peak_anonymous_mib: f64,
 }
 
-/// One round of one contestant on one workload, in a process of its own.
+/// One round of one contestant on one workload, in a process of its own; with its answers to all
+/// bodies of the workload in canonical form.
 ///
 /// # Errors
 /// When the contestant does not start or answers wrongly.
@@ -49,7 +55,7 @@ pub async fn measure(
     supergraph: &Path,
     workload: &Workload,
     seconds: u64,
-) -> anyhow::Result<(Measurement, Value)> {
+) -> anyhow::Result<(Measurement, Vec<String>)> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
     let command = contestant
         .command
@@ -61,10 +67,10 @@ pub async fn measure(
     )?;
     process.listening(address).await?;
 
-    // The cold workload must be the first that the process sees; the others are warmed up.
+    // The cold workload's operations must be new to the process; the others are warmed up.
     let distinct = workload.bodies.len() > 1;
     let answer = if distinct {
-        Bytes::new()
+        first_answer(address, &graphql_body("{ __typename }", json!({}))).await?
     } else {
         first_answer(address, &workload.bodies[0]).await?
     };
@@ -75,7 +81,7 @@ pub async fn measure(
         expect: if distinct {
             Expect::Contains("\"data\"")
         } else {
-            Expect::Same(answer.clone())
+            Expect::Same(answer)
         },
         until: Until::Elapsed(WARM_UP),
     };
@@ -88,8 +94,8 @@ pub async fn measure(
         load.clone().run().await?;
     }
     let before = process.cpu_time()?;
-    let report = Load { until, ..load }
-        .run()
+    let load = Load { until, ..load }.run();
+    let (report, peak_anonymous) = with_peak_anonymous(&process, load)
         .await
         .with_context(|| contestant.name.clone())?;
     let cpu = process.cpu_time()? - before;
@@ -99,15 +105,30 @@ pub async fn measure(
         p99_ms: report.latency_ms(0.99),
         cpu_ms: cpu.as_secs_f64() * 1_000.0 / report.requests as f64,
         peak_mib: Memory::mib(process.memory()?.peak),
+        peak_anonymous_mib: Memory::mib(peak_anonymous),
     };
-    let compared = if distinct {
-        first_answer(address, &workload.bodies[0]).await?
-    } else {
-        answer
-    };
-    let mut value = serde_json::from_slice(&compared)?;
-    sort_keys(&mut value);
-    Ok((measurement, value))
+    let mut answers = Vec::with_capacity(workload.bodies.len());
+    let mut connection = Connection::open(address).await?;
+    for body in &workload.bodies {
+        let answer = connection.post(body.clone()).await?;
+        answers.push(canonical(&answer).context("an answer is not JSON")?);
+    }
+    Ok((measurement, answers))
+}
+
+/// Runs the load and looks at the process's anonymous memory all the while.
+async fn with_peak_anonymous<T>(
+    process: &Process,
+    load: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<(T, u64)> {
+    let mut load = std::pin::pin!(load);
+    let mut peak = 0;
+    loop {
+        tokio::select! {
+            done = &mut load => return Ok((done?, peak.max(process.memory()?.anonymous))),
+            () = tokio::time::sleep(MEMORY_INTERVAL) => peak = peak.max(process.memory()?.anonymous),
+        }
+    }
 }
 
 async fn first_answer(address: SocketAddr, body: &Bytes) -> anyhow::Result<Bytes> {
@@ -127,16 +148,4 @@ async fn first_answer(address: SocketAddr, body: &Bytes) -> anyhow::Result<Bytes
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     bail!("no answer without errors: {last}")
-}
-
-/// Key order is the server's choice; the comparison is of everything else.
-fn sort_keys(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.sort_keys();
-            members.values_mut().for_each(sort_keys);
-        }
-        Value::Array(items) => items.iter_mut().for_each(sort_keys),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
 }

@@ -1,22 +1,22 @@
 //! Our gateway beside its peers, in turns, on the same subgraphs and the same load.
 
+mod canonical;
 mod contest;
 mod data;
+mod field;
 pub mod proxy;
 pub mod subgraphs;
+mod table;
 mod workloads;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, bail};
 
 use self::contest::{Contestant, Measurement, measure};
+use self::field::Field;
+use self::table::Summary;
 use self::workloads::Workload;
-use crate::process::{Process, free_port};
-use crate::report::median;
 
 /// The contestant that the ratios are of.
 const OURS: &str = "rejoinder";
@@ -38,51 +38,45 @@ pub struct Options {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Seconds of load in a round.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 3)]
     seconds: u64,
 }
 
-/// Runs the contest and prints its table.
+/// Runs the contest and prints its tables.
 ///
 /// # Errors
 /// When a contestant does not start, answers wrongly, or answers otherwise than ours.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let contestants = contestants(&options)?;
-    let program = std::env::current_exe()?;
-
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-    let mut subgraphs = Process::start(
-        "the benchmark's subgraphs",
-        Command::new(&program).args(["subgraphs", "--port", &address.port().to_string()]),
-    )?;
-    subgraphs.listening(address).await?;
-    let folder = tempfile::tempdir()?;
-    let supergraph = folder.path().join("supergraph.graphql");
-    std::fs::write(&supergraph, compose(address)?)?;
-
-    for workload in workloads::all() {
-        if !options.only.is_empty() && !options.only.iter().any(|name| name == workload.name) {
-            continue;
+    let mut summary = Summary::default();
+    let wanted = |workload: &Workload| {
+        options.only.is_empty() || options.only.iter().any(|name| name == workload.name)
+    };
+    let general: Vec<Workload> = workloads::general().into_iter().filter(wanted).collect();
+    let limit = Some(workloads::limit()).filter(wanted);
+    if !general.is_empty() || limit.is_some() {
+        let field = Field::general().await?;
+        for workload in &general {
+            contest(workload, &contestants, &field, &options, &mut summary).await?;
         }
-        contest(&workload, &contestants, &supergraph, &options).await?;
+        if let Some(limit) = limit {
+            let pair = [ours(&options)?, bare_proxy(field.subgraph_url("products"))?];
+            contest(&limit, &pair, &field, &options, &mut summary).await?;
+        }
     }
-
-    if options.only.is_empty() || options.only.iter().any(|name| name == "small") {
-        limit(&program, address, &options).await?;
+    let ours: Vec<Workload> = workloads::ours().into_iter().filter(wanted).collect();
+    if !ours.is_empty() {
+        let field = Field::ours().await?;
+        for workload in &ours {
+            contest(workload, &contestants, &field, &options, &mut summary).await?;
+        }
     }
+    summary.print();
     Ok(())
 }
 
 fn contestants(options: &Options) -> anyhow::Result<Vec<Contestant>> {
-    let program = std::env::current_exe()?;
-    let environment = options.ours_env.join(" ");
-    let mut contestants = vec![Contestant {
-        name: OURS.to_owned(),
-        command: format!(
-            "export LOG=error SUPERGRAPH={{supergraph}} PORT={{port}} {environment}; exec -a gateway '{}'",
-            program.display()
-        ),
-    }];
+    let mut contestants = vec![ours(options)?];
     for peer in &options.peers {
         let (name, command) = peer
             .split_once('=')
@@ -95,37 +89,50 @@ fn contestants(options: &Options) -> anyhow::Result<Vec<Contestant>> {
     Ok(contestants)
 }
 
-fn compose(address: SocketAddr) -> anyhow::Result<String> {
-    let subgraphs: Vec<schema::Subgraph> = subgraphs::sdl()
-        .into_iter()
-        .map(|(name, sdl)| schema::Subgraph {
-            name: name.to_owned(),
-            url: subgraphs::url(address, name),
-            sdl,
-        })
-        .collect();
-    schema::compose::compose(&subgraphs)
+fn ours(options: &Options) -> anyhow::Result<Contestant> {
+    let program = std::env::current_exe()?;
+    let environment = options.ours_env.join(" ");
+    Ok(Contestant {
+        name: OURS.to_owned(),
+        command: format!(
+            "export LOG=error SUPERGRAPH={{supergraph}} PORT={{port}} {environment}; exec -a gateway '{}'",
+            program.display()
+        ),
+    })
+}
+
+/// The limit: it asks the subgraph at `target` for the same bytes.
+fn bare_proxy(target: &str) -> anyhow::Result<Contestant> {
+    let program = std::env::current_exe()?;
+    Ok(Contestant {
+        name: "bare hyper proxy".to_owned(),
+        command: format!(
+            "exec '{}' proxy --port {{port}} --target {target}",
+            program.display()
+        ),
+    })
 }
 
 async fn contest(
     workload: &Workload,
     contestants: &[Contestant],
-    supergraph: &Path,
+    field: &Field,
     options: &Options,
+    summary: &mut Summary,
 ) -> anyhow::Result<()> {
     let mut measurements: BTreeMap<&str, Vec<Measurement>> = BTreeMap::new();
     let mut ours = None;
     for _ in 0..options.rounds {
         for contestant in contestants {
-            let (measurement, answer) =
-                measure(contestant, supergraph, workload, options.seconds).await?;
+            let (measurement, answers) =
+                measure(contestant, field.supergraph(), workload, options.seconds).await?;
             measurements
                 .entry(&contestant.name)
                 .or_default()
                 .push(measurement);
             if contestant.name == OURS {
-                ours = Some(answer);
-            } else if ours.as_ref() != Some(&answer) {
+                ours = Some(answers);
+            } else if ours.as_ref() != Some(&answers) {
                 bail!(
                     "{}: {} answers otherwise than {OURS}",
                     workload.name,
@@ -134,61 +141,7 @@ async fn contest(
             }
         }
     }
-    print_table(workload.name, contestants, &measurements);
+    table::print(workload, contestants, &measurements);
+    summary.add(workload, contestants, &measurements);
     Ok(())
-}
-
-fn print_table(
-    workload: &str,
-    contestants: &[Contestant],
-    measurements: &BTreeMap<&str, Vec<Measurement>>,
-) {
-    println!(
-        "\n{workload} (medians of the rounds; ratio: CPU of {OURS} over CPU of the other, round by round)"
-    );
-    println!(
-        "{:<22} {:>10} {:>9} {:>9} {:>10} {:>10} {:>7}",
-        "", "requests/s", "p50 ms", "p99 ms", "CPU ms", "peak MiB", "ratio"
-    );
-    let ours = &measurements[OURS];
-    for contestant in contestants {
-        let rounds = &measurements[contestant.name.as_str()];
-        let of = |field: fn(&Measurement) -> f64| median(rounds.iter().map(field));
-        let ratio = median(
-            ours.iter()
-                .zip(rounds)
-                .map(|(ours, other)| ours.cpu_ms / other.cpu_ms),
-        );
-        println!(
-            "{:<22} {:>10.0} {:>9.3} {:>9.3} {:>10.4} {:>10.1} {:>7.2}",
-            contestant.name,
-            of(|round| round.requests_per_second),
-            of(|round| round.p50_ms),
-            of(|round| round.p99_ms),
-            of(|round| round.cpu_ms),
-            of(|round| round.peak_mib),
-            ratio,
-        );
-    }
-}
-
-/// The small workload against the bare proxy, which asks the products subgraph for the same bytes.
-async fn limit(program: &Path, subgraphs: SocketAddr, options: &Options) -> anyhow::Result<()> {
-    let target = subgraphs::url(subgraphs, "products");
-    let proxy = Contestant {
-        name: "bare hyper proxy".to_owned(),
-        command: format!(
-            "exec '{}' proxy --port {{port}} --target {target}",
-            program.display()
-        ),
-    };
-    let ours = contestants(options)?.swap_remove(0);
-    let folder = tempfile::tempdir()?;
-    let supergraph = folder.path().join("supergraph.graphql");
-    std::fs::write(&supergraph, compose(subgraphs)?)?;
-    let workload = Workload {
-        name: "small, against the limit",
-        ..workloads::small()
-    };
-    contest(&workload, &[ours, proxy], &supergraph, options).await
 }

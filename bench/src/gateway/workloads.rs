@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::load::graphql_body;
+use crate::services::{LIST, LIST_WITH_COMMENTS};
 
 /// One row of the table.
 pub struct Workload {
@@ -13,6 +14,8 @@ pub struct Workload {
     pub bodies: Vec<Bytes>,
     /// Connections that are kept busy.
     pub connections: usize,
+    /// Our CPU time over that of the other one should be no more than this.
+    pub goal: f64,
 }
 
 const HEAVY: &str = "
@@ -41,29 +44,33 @@ const ENTITIES: &str = "query Entities { topProducts(first: 2000) { upc inStock 
 /// Distinct operations of the cold workload.
 const COLD_OPERATIONS: usize = 1_000;
 
-/// All workloads on the benchmark's own subgraphs.
-pub fn all() -> Vec<Workload> {
+/// The workloads on the benchmark's own subgraphs.
+pub fn general() -> Vec<Workload> {
     vec![
         Workload {
             name: "heavy",
             bodies: one(HEAVY),
             connections: 16,
+            goal: 0.5,
         },
         small(),
         Workload {
             name: "large",
             bodies: one(LARGE),
             connections: 2,
+            goal: 0.6,
         },
         Workload {
             name: "entities",
             bodies: one(ENTITIES),
             connections: 8,
+            goal: 0.6,
         },
         Workload {
             name: "cold",
             bodies: (0..COLD_OPERATIONS).map(cold).collect(),
             connections: 8,
+            goal: 1.0,
         },
     ]
 }
@@ -74,7 +81,31 @@ pub fn small() -> Workload {
         name: "small",
         bodies: one(SMALL),
         connections: 16,
+        goal: 0.7,
     }
+}
+
+/// What it is compared with the bare proxy by.
+pub fn limit() -> Workload {
+    Workload {
+        name: "limit",
+        goal: 1.3,
+        ..small()
+    }
+}
+
+/// The workloads on the real posts and comments subgraphs.
+pub fn ours() -> Vec<Workload> {
+    let workload = |name, query| Workload {
+        name,
+        bodies: one(query),
+        connections: 16,
+        goal: 0.6,
+    };
+    vec![
+        workload("latest-comments", LIST),
+        workload("comments", LIST_WITH_COMMENTS),
+    ]
 }
 
 fn one(query: &str) -> Vec<Bytes> {

@@ -145,29 +145,38 @@ impl Run<'_> {
         let Value::List(entities) = entities else {
             return;
         };
-        // Entities handed out before, by target (one for all where those may share) and number.
-        let mut given: FxHashMap<(usize, usize), Value> = FxHashMap::default();
-        let mut first_target: FxHashMap<usize, usize> = FxHashMap::default();
+        // To which target each entity went first, and as what; and to which others.
+        let mut first: Vec<Option<(usize, Value)>> = vec![None; self.store.list_len(entities)];
+        let mut others: FxHashMap<(usize, usize), Value> = FxHashMap::default();
         for awaited in awaited {
+            let Some(first) = first.get_mut(awaited.entity) else {
+                continue;
+            };
             let original = self.store.entry(entities, awaited.entity);
+            // One for all where they may share.
             let target = if fetch.shares_across_targets {
                 0
             } else {
                 awaited.target
             };
-            let may_share = fetch.targets[awaited.target].may_share;
-            let known = given
-                .get(&(target, awaited.entity))
-                .copied()
-                .filter(|_| may_share);
-            let entity = match known {
-                Some(entity) => entity,
-                // The first to get it gets it as it was read; others, copies of that state.
-                None if !first_target.contains_key(&awaited.entity) => original,
-                None => merge::deep_copy(&mut self.store, original),
+            let known = match first {
+                Some((first_target, value)) if *first_target == target => Some(*value),
+                Some(_) => others.get(&(target, awaited.entity)).copied(),
+                None => None,
             };
-            first_target.entry(awaited.entity).or_insert(target);
-            given.insert((target, awaited.entity), entity);
+            let may_share = fetch.targets[awaited.target].may_share;
+            let entity = match known {
+                Some(entity) if may_share => entity,
+                // The first to get it gets it as it was read; others, copies of that state.
+                _ if first.is_none() => original,
+                _ => merge::deep_copy(&mut self.store, original),
+            };
+            match first {
+                Some((first_target, _)) if *first_target != target => {
+                    others.insert((target, awaited.entity), entity);
+                }
+                first => *first = Some((target, entity)),
+            }
             if let Value::Object(entity) = entity {
                 merge::merge(&mut self.store, &self.graph.types, awaited.object, entity);
             }

@@ -20,16 +20,19 @@ use http::HeaderMap;
 
 use crate::{
     graph::Graph,
-    prepare::{Prepared, plan::Step},
+    prepare::{OperationKind, Prepared, plan::Step},
     request::ClientContext,
     response::{GraphqlResponse, ResponseKind},
-    subgraphs::{Answer, FetchError},
+    subgraphs::{Answer, FetchError, SharedQuery},
     variables::Variables,
 };
 use field_error::FieldError;
 use render::Renderer;
 use request::Request;
 use store::{ObjectId, Store};
+
+/// What an answer gets at least before it grows.
+const ANSWER_BYTES_MIN: usize = 1024;
 
 /// Executes a query or a mutation.
 pub async fn operation(
@@ -78,7 +81,7 @@ impl<'a> Run<'a> {
         variables: &'a Variables,
         client: &'a ClientContext,
     ) -> Self {
-        let mut store = Store::default();
+        let mut store = Store::for_about(&prepared.sizes);
         let root = store.add_object(crate::graph::types::TypeId::UNKNOWN, std::iter::empty());
         Self {
             graph,
@@ -109,12 +112,17 @@ impl<'a> Run<'a> {
             self.absorb_event(&steps[first], payload);
             done(&steps[first], &mut waits, &mut ready);
         }
+        // What a mutation or an event asks for must not come from before it: only queries share.
+        let may_share = self.graph.settings.subgraphs.deduplicate_in_flight
+            && self.prepared.kind() == OperationKind::Query;
         let mut in_flight = FuturesUnordered::new();
         loop {
             while let Some(index) = ready.pop() {
                 let step = &steps[index];
                 match self.request(step) {
-                    Some(request) => in_flight.push(send(self.graph, step, request, self.client)),
+                    Some(request) => {
+                        in_flight.push(send(self.graph, step, request, self.client, may_share))
+                    }
                     None => done(step, &mut waits, &mut ready),
                 }
             }
@@ -142,7 +150,9 @@ impl<'a> Run<'a> {
         };
         let mut store = self.store;
         left_out::drop_errors(&mut self.errors, &self.prepared.projection, self.variables);
-        let mut out = Vec::with_capacity(store.source_bytes() + 64);
+        let sizes = &self.prepared.sizes;
+        store.tell(sizes);
+        let mut out = Vec::with_capacity(sizes.answer.expected().max(ANSWER_BYTES_MIN));
         out.extend_from_slice(b"{\"data\":");
         let mut renderer = Renderer {
             store: &mut store,
@@ -171,6 +181,7 @@ impl<'a> Run<'a> {
             out.extend_from_slice(text.as_bytes());
         }
         out.push(b'}');
+        sizes.answer.was(out.len());
         GraphqlResponse {
             body: Bytes::from(out),
             kind: ResponseKind::Executed,
@@ -195,12 +206,22 @@ async fn send<'s>(
     step: &'s Step,
     request: Request,
     client: &ClientContext,
+    may_share: bool,
 ) -> (&'s Step, Request, Result<Answer, FetchError>) {
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
     let rules = &graph.settings.header_rules;
     let headers = rules.request(subgraph.name(), &client.headers);
-    let answer = subgraph
-        .send(&request.body, &headers, step.is_mutation, !rules.is_empty())
-        .await;
+    let want_headers = !rules.is_empty();
+    let answer = if may_share && !rules.gives_back_cookies(subgraph.name()) {
+        let query = SharedQuery {
+            body: request.body.clone(),
+            relevant_headers: rules.relevant_to(subgraph.name(), &client.headers),
+        };
+        subgraph.send_shared(query, &headers, want_headers).await
+    } else {
+        subgraph
+            .send(&request.body, &headers, step.is_mutation, want_headers)
+            .await
+    };
     (step, request, answer)
 }

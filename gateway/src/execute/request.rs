@@ -1,7 +1,9 @@
 //! The body of a subgraph request, and which objects its answer is for.
 
+use std::{collections::hash_map::Entry, hash::Hasher, ops::Range};
+
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 
 use super::{
     Run,
@@ -10,6 +12,9 @@ use super::{
     store::{ObjectId, Value},
 };
 use crate::prepare::plan::{EntityFetch, Merge, Step};
+
+/// What a representation takes, more or less.
+const REPRESENTATION_BYTES: usize = 48;
 
 /// A request ready to be sent.
 pub struct Request {
@@ -94,15 +99,17 @@ impl Run<'_> {
     fn representations(&mut self, fetch: &EntityFetch, body: &mut Vec<u8>) -> Vec<Awaited> {
         let before = body.len();
         body.extend_from_slice(&fetch.variable);
-        let mut known: FxHashMap<u64, Vec<(usize, std::ops::Range<usize>)>> = FxHashMap::default();
+        let mut known = Known::default();
         let mut awaited = Vec::new();
-        let mut entities = 0;
         for (target_index, target) in fetch.targets.iter().enumerate() {
             let objects =
                 merge::objects_at(&mut self.store, Value::Object(self.root), &target.path);
+            awaited.reserve(objects.len());
+            known.by_hash.reserve(objects.len());
+            body.reserve(objects.len() * REPRESENTATION_BYTES);
             for object in objects {
                 let end = body.len();
-                if entities > 0 {
+                if known.count > 0 {
                     body.push(b',');
                 }
                 let start = body.len();
@@ -110,22 +117,10 @@ impl Run<'_> {
                     body.truncate(end);
                     continue;
                 }
-                let same = known.entry(hash(&body[start..])).or_default();
-                let entity = same
-                    .iter()
-                    .find(|(_, other)| body[other.clone()] == body[start..]);
-                let entity = match entity {
-                    Some((entity, _)) => {
-                        let entity = *entity;
-                        body.truncate(end);
-                        entity
-                    }
-                    None => {
-                        same.push((entities, start..body.len()));
-                        entities += 1;
-                        entities - 1
-                    }
-                };
+                let (entity, is_new) = known.entity(body, start);
+                if !is_new {
+                    body.truncate(end);
+                }
                 awaited.push(Awaited {
                     object,
                     target: target_index,
@@ -143,9 +138,33 @@ impl Run<'_> {
     }
 }
 
-fn hash(bytes: &[u8]) -> u64 {
-    use std::hash::Hasher;
-    let mut hasher = rustc_hash::FxHasher::default();
-    hasher.write(bytes);
-    hasher.finish()
+/// The representations of one fetch so far.
+#[derive(Default)]
+struct Known {
+    count: usize,
+    /// By hash: which one, and where its bytes are.
+    by_hash: FxHashMap<u64, (usize, Range<usize>)>,
+}
+
+impl Known {
+    /// The place of the representation that ends `body`, and whether it is the first with its bytes.
+    /// One that has another's hash but not its bytes counts as new each time: asking twice is right,
+    /// too, and too rare to keep lists for.
+    fn entity(&mut self, body: &[u8], start: usize) -> (usize, bool) {
+        let mut hasher = FxHasher::default();
+        hasher.write(&body[start..]);
+        match self.by_hash.entry(hasher.finish()) {
+            Entry::Occupied(entry) => {
+                let (entity, bytes) = entry.get();
+                if body[bytes.clone()] == body[start..] {
+                    return (*entity, false);
+                }
+            }
+            Entry::Vacant(entry) => {
+                entry.insert((self.count, start..body.len()));
+            }
+        }
+        self.count += 1;
+        (self.count - 1, true)
+    }
 }

@@ -5,13 +5,14 @@
 //! stand in many places without being copied, and all of it goes away at once.
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::{
     graph::types::TypeId,
     prepare::{
         plan::{Key, ShapeId},
         projection::SelectionId,
+        sizes::Sizes,
     },
 };
 
@@ -97,15 +98,29 @@ pub struct Store {
 }
 
 impl Store {
+    /// An empty one with room for as much as these.
+    pub fn for_about(sizes: &Sizes) -> Self {
+        Self {
+            objects: Vec::with_capacity(sizes.objects.expected()),
+            fields: Vec::with_capacity(sizes.fields.expected()),
+            values: Vec::with_capacity(sizes.values.expected()),
+            interned: FxHashMap::with_capacity_and_hasher(sizes.interned.expected(), FxBuildHasher),
+            ..Self::default()
+        }
+    }
+
+    /// Tells how much it holds.
+    pub fn tell(&self, sizes: &Sizes) {
+        sizes.objects.was(self.objects.len());
+        sizes.fields.was(self.fields.len());
+        sizes.values.was(self.values.len());
+        sizes.interned.was(self.interned.len());
+    }
+
     /// Keeps a subgraph's answer; its number, for [`Store::text`].
     pub fn add_source(&mut self, body: Bytes) -> u16 {
         self.sources.push(body);
         (self.sources.len() - 1) as u16
-    }
-
-    /// All bytes of the answers so far.
-    pub fn source_bytes(&self) -> usize {
-        self.sources.iter().map(Bytes::len).sum()
     }
 
     /// A range of an answer. Answers are far below 4 GiB (`body_bytes_max`).

@@ -59,7 +59,7 @@ pub struct Graph {
     pub(crate) second_planner: Option<Planner>,
     /// For what neither finds a plan for.
     pub(crate) apart: ApartPlanner,
-    pub(crate) subgraphs: Vec<Subgraph>,
+    pub(crate) subgraphs: Vec<Arc<Subgraph>>,
     /// Subscription fields that can continue where they were.
     pub(crate) resumable: ResumableFields,
     pub(crate) prepared: PreparedCache,

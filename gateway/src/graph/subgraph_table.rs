@@ -1,5 +1,7 @@
 //! The subgraphs that a supergraph names, from its `join__Graph` enumeration.
 
+use std::sync::Arc;
+
 use apollo_compiler::Schema;
 
 use super::SupergraphError;
@@ -12,7 +14,7 @@ use crate::{
 pub fn read(
     supergraph: &Schema,
     settings: &SubgraphSettings,
-) -> Result<Vec<Subgraph>, SupergraphError> {
+) -> Result<Vec<Arc<Subgraph>>, SupergraphError> {
     let graphs = supergraph
         .get_enum("join__Graph")
         .ok_or(SupergraphError::NotASupergraph(
@@ -44,7 +46,7 @@ pub fn read(
                 subgraph: name.to_owned(),
                 reason,
             })?;
-        subgraphs.push(subgraph);
+        subgraphs.push(Arc::new(subgraph));
     }
     Ok(subgraphs)
 }

@@ -24,6 +24,7 @@ use super::{
     rollout::Group,
     root_fields::{RootFields, drop_own_fields},
     scan,
+    sizes::Sizes,
     unconditional::without_conditions,
 };
 use crate::{
@@ -114,6 +115,7 @@ pub fn build(
         name: operation.name.as_ref().map(ToString::to_string),
         subscription,
         introspection,
+        sizes: Sizes::default(),
     })
 }
 

@@ -19,6 +19,7 @@ pub mod resume;
 pub mod rollout;
 mod root_fields;
 mod scan;
+pub mod sizes;
 mod unconditional;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use introspection::Introspection;
 use plan::Plan;
 use projection::Projection;
 use resume::Resume;
+use sizes::Sizes;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +56,7 @@ pub struct Prepared {
     pub(crate) projection: Projection,
     pub(crate) variables: Vec<Node<VariableDefinition>>,
     pub(crate) introspection: Option<Introspection>,
+    pub(crate) sizes: Sizes,
     kind: OperationKind,
     name: Option<String>,
     subscription: Option<UpstreamSubscription>,

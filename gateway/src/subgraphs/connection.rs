@@ -126,7 +126,7 @@ impl Connection {
                 Ok(0) => return Err(FetchError::Protocol("it ends within its head")),
                 Ok(_) => {}
                 Err(error) if buffer.is_empty() => return Err(closed_or_broken(error)),
-                Err(error) => return Err(FetchError::Io(error)),
+                Err(error) => return Err(FetchError::io(error)),
             }
             while let Some(head) = parse_head(buffer, want_headers)? {
                 // 1xx announces the answer and has no body.
@@ -151,6 +151,12 @@ impl Connection {
         while buffer.len() < length {
             self.read_more(buffer).await?;
         }
+        if length < READ_BYTES / 2 {
+            // A short body must not hold on to the whole buffer for as long as it is needed.
+            let body = Bytes::copy_from_slice(&buffer[..length]);
+            buffer.advance(length);
+            return Ok(body);
+        }
         Ok(buffer.split_to(length).freeze())
     }
 
@@ -164,7 +170,7 @@ impl Connection {
                 return Err(FetchError::TooLarge(body_bytes_max));
             }
             buffer.reserve(READ_BYTES);
-            if self.stream.read_buf(buffer).await.map_err(FetchError::Io)? == 0 {
+            if self.stream.read_buf(buffer).await.map_err(FetchError::io)? == 0 {
                 return Ok(buffer.split().freeze());
             }
         }
@@ -237,7 +243,7 @@ impl Connection {
         match self.stream.read_buf(buffer).await {
             Ok(0) => Err(FetchError::Protocol("it ends within its body")),
             Ok(_) => Ok(()),
-            Err(error) => Err(FetchError::Io(error)),
+            Err(error) => Err(FetchError::io(error)),
         }
     }
 }
@@ -247,7 +253,7 @@ fn closed_or_broken(error: std::io::Error) -> FetchError {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
             FetchError::ClosedBeforeAnswer
         }
-        _ => FetchError::Io(error),
+        _ => FetchError::io(error),
     }
 }
 

@@ -79,9 +79,9 @@ impl Endpoint {
         let connect = async {
             let stream = TcpStream::connect((self.host.as_str(), self.port))
                 .await
-                .map_err(FetchError::Connect)?;
+                .map_err(FetchError::connect)?;
             // A request is one write; waiting for more to send would only delay it.
-            stream.set_nodelay(true).map_err(FetchError::Connect)?;
+            stream.set_nodelay(true).map_err(FetchError::connect)?;
             Ok(match &self.server_name {
                 None => Stream::Plain(stream),
                 Some(name) => Stream::Tls(Box::new(tls.handshake(name.clone(), stream).await?)),

@@ -6,17 +6,22 @@
 
 mod connection;
 mod endpoint;
+mod in_flight;
 mod pool;
 mod stream;
 mod tls;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::{metrics::OneSubgraphMetrics, settings::SubgraphSettings};
 pub(crate) use endpoint::Endpoint;
+pub use in_flight::SharedQuery;
 use pool::Pool;
 pub(crate) use stream::Stream;
 pub use tls::Tls;
@@ -30,11 +35,12 @@ pub struct Subgraph {
     timeout: Duration,
     body_bytes_max: usize,
     pool: Pool,
+    in_flight: in_flight::InFlight,
     metrics: OneSubgraphMetrics,
 }
 
 /// A subgraph's answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -44,21 +50,21 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
+/// Why there is no answer. A clone tells those who shared the request.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
     /// No connection.
     #[error("no connection: {0}")]
-    Connect(#[source] std::io::Error),
+    Connect(#[source] Arc<std::io::Error>),
     /// The other side's certificate does not prove that it is the subgraph.
     #[error("its certificate is not trusted: {0} (SUBGRAPH_CA_FILE names further authorities)")]
     Untrusted(rustls::CertificateError),
     /// The other side does not speak TLS, or not as we do.
     #[error("no TLS: {0}")]
-    Tls(#[source] std::io::Error),
+    Tls(#[source] Arc<std::io::Error>),
     /// The connection broke on the way.
     #[error("the connection broke: {0}")]
-    Io(#[source] std::io::Error),
+    Io(#[source] Arc<std::io::Error>),
     /// The subgraph closed the connection before any byte of an answer.
     #[error("the connection was closed before an answer")]
     ClosedBeforeAnswer,
@@ -71,6 +77,16 @@ pub enum FetchError {
     /// The body is larger than allowed.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+}
+
+impl FetchError {
+    fn connect(error: std::io::Error) -> Self {
+        Self::Connect(Arc::new(error))
+    }
+
+    fn io(error: std::io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
 }
 
 impl Subgraph {
@@ -96,6 +112,7 @@ impl Subgraph {
             .into_bytes(),
             timeout: settings.timeout,
             body_bytes_max: settings.body_bytes_max,
+            in_flight: in_flight::InFlight::default(),
             metrics: settings.metrics.of(name),
             pool: Pool::new(endpoint, settings),
         })

@@ -82,7 +82,7 @@ impl Tls {
                 Some(rustls::Error::InvalidCertificate(reason)) => {
                     FetchError::Untrusted(reason.clone())
                 }
-                _ => FetchError::Tls(error),
+                _ => FetchError::Tls(Arc::new(error)),
             }
         })
     }

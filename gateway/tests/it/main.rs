@@ -6,6 +6,7 @@ mod differential;
 mod directives;
 mod failures;
 mod federation;
+mod in_flight;
 mod limits;
 mod mutations;
 mod random_graphs;

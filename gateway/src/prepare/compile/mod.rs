@@ -5,7 +5,7 @@ mod order;
 mod requests;
 mod shapes;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use hive_router_query_planner::{
     ast::operation::SubgraphFetchOperation,
@@ -39,7 +39,7 @@ pub struct Names<'a> {
     /// The supergraph's types.
     pub types: &'a TypeTable,
     /// Its subgraphs.
-    pub subgraphs: &'a [Subgraph],
+    pub subgraphs: &'a [Arc<Subgraph>],
     /// The operation's variables, in the order declared.
     pub variables: &'a [String],
     /// The operation's numbers that the plan has names for.

@@ -20,6 +20,7 @@ use axum::{
 };
 use http::StatusCode;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::data::Data;
 
@@ -111,6 +112,7 @@ impl Subgraph {
             data: self.data,
             log: Mutex::default(),
             fault: Mutex::default(),
+            gate: Mutex::default(),
         });
         let app = Router::new()
             .route("/graphql", post(answer))
@@ -142,6 +144,7 @@ struct Served {
     data: Data,
     log: Mutex<Vec<(u64, String)>>,
     fault: Mutex<Option<Fault>>,
+    gate: Mutex<Option<Arc<Semaphore>>>,
 }
 
 /// What a subgraph does instead of answering.
@@ -175,6 +178,23 @@ impl Running {
         *self.served.fault.lock().expect("not poisoned") = Some(fault);
     }
 
+    /// From now on it answers as it should.
+    pub fn recover(&self) {
+        *self.served.fault.lock().expect("not poisoned") = None;
+    }
+
+    /// From now on requests are taken and wait; each permit added lets one be answered.
+    pub fn hold(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.served.gate.lock().expect("not poisoned") = Some(Arc::clone(&gate));
+        gate
+    }
+
+    /// How many requests it has taken since the log was read last.
+    pub fn requests_taken(&self) -> usize {
+        self.served.log.lock().expect("not poisoned").len()
+    }
+
     /// From now on nobody listens.
     pub fn stop(&self) {
         self.task.abort();
@@ -196,8 +216,12 @@ async fn answer(State(served): State<Arc<Served>>, Json(request): Json<Value>) -
     }
     let entry = format!("{}: {query}", served.name);
     let at = NEXT.fetch_add(1, Ordering::SeqCst);
-    served.log.lock().expect("not poisoned").push((at, entry));
     let fault = served.fault.lock().expect("not poisoned").clone();
+    let gate = served.gate.lock().expect("not poisoned").clone();
+    served.log.lock().expect("not poisoned").push((at, entry));
+    if let (Some(gate), false) = (gate, matches!(fault, Some(Fault::Hang))) {
+        gate.acquire().await.expect("never closed").forget();
+    }
     match fault {
         None => Json(served.data.execute(query, &variables)).into_response(),
         Some(Fault::Answer(status, body)) => {

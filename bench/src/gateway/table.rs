@@ -1,0 +1,96 @@
+//! What a contest prints: a table for each workload, and one of all ratios at the end.
+
+use std::collections::BTreeMap;
+
+use super::OURS;
+use super::contest::{Contestant, Measurement};
+use super::workloads::Workload;
+use crate::report::median;
+
+/// Each contestant's rounds.
+pub type Measurements<'a> = BTreeMap<&'a str, Vec<Measurement>>;
+
+/// Prints one workload's table.
+pub fn print(workload: &Workload, contestants: &[Contestant], measurements: &Measurements<'_>) {
+    println!(
+        "\n{} (medians of the rounds; ratio: CPU of {OURS} over CPU of the other, round by round)",
+        workload.name
+    );
+    println!(
+        "{:<22} {:>10} {:>9} {:>9} {:>10} {:>10} {:>10} {:>7}",
+        "", "requests/s", "p50 ms", "p99 ms", "CPU ms", "peak MiB", "allocated", "ratio"
+    );
+    for contestant in contestants {
+        let rounds = &measurements[contestant.name.as_str()];
+        println!(
+            "{:<22} {:>10.0} {:>9.3} {:>9.3} {:>10.4} {:>10.1} {:>10.1} {:>7.2}",
+            contestant.name,
+            of(rounds, |round| round.requests_per_second),
+            of(rounds, |round| round.p50_ms),
+            of(rounds, |round| round.p99_ms),
+            of(rounds, |round| round.cpu_ms),
+            of(rounds, |round| round.peak_mib),
+            of(rounds, |round| round.peak_anonymous_mib),
+            ratio(&measurements[OURS], rounds, |round| round.cpu_ms),
+        );
+    }
+}
+
+/// The last table: one line for each workload and peer.
+#[derive(Default)]
+pub struct Summary {
+    lines: Vec<String>,
+}
+
+impl Summary {
+    /// Adds a workload's lines.
+    pub fn add(
+        &mut self,
+        workload: &Workload,
+        contestants: &[Contestant],
+        measurements: &Measurements<'_>,
+    ) {
+        let ours = &measurements[OURS];
+        for contestant in contestants.iter().filter(|it| it.name != OURS) {
+            let others = &measurements[contestant.name.as_str()];
+            let cpu = ratio(ours, others, |round| round.cpu_ms);
+            self.lines.push(format!(
+                "{:<16} {:<18} {cpu:>6.2} {:>6.2} {:>5} {:>8.4} / {:<8.4} {:>7.2} / {:<7.2} {:>6.1} / {:<6.1}",
+                workload.name,
+                contestant.name,
+                workload.goal,
+                if cpu <= workload.goal { "met" } else { "NOT" },
+                of(ours, |round| round.cpu_ms),
+                of(others, |round| round.cpu_ms),
+                of(ours, |round| round.p99_ms),
+                of(others, |round| round.p99_ms),
+                of(ours, |round| round.peak_mib),
+                of(others, |round| round.peak_mib),
+            ));
+        }
+    }
+
+    /// Prints it, if there is any comparison.
+    pub fn print(&self) {
+        if self.lines.is_empty() {
+            return;
+        }
+        println!("\n{OURS} over the other (ratio: median of the rounds; all answers were equal)");
+        println!(
+            "{:<16} {:<18} {:>6} {:>6} {:>5} {:^19} {:^17} {:^15}",
+            "workload", "other", "ratio", "goal", "", "CPU ms", "p99 ms", "peak MiB"
+        );
+        for line in &self.lines {
+            println!("{line}");
+        }
+    }
+}
+
+fn of(rounds: &[Measurement], field: fn(&Measurement) -> f64) -> f64 {
+    median(rounds.iter().map(field))
+}
+
+fn ratio(ours: &[Measurement], others: &[Measurement], field: fn(&Measurement) -> f64) -> f64 {
+    let pairs = ours.iter().zip(others);
+    median(pairs.map(|(ours, other)| field(ours) / field(other)))
+}

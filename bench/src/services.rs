@@ -1,0 +1,143 @@
+//! The real subgraphs on a MongoDB of their own, with posts and comments in it.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use stack::{Service, ServiceProcess};
+
+use crate::load::{Connection, graphql_body};
+
+/// Posts that are written: one page.
+const POSTS: usize = 20;
+/// Comments on each.
+const COMMENTS_PER_POST: usize = 10;
+/// Characters of a post's content.
+const CONTENT_LENGTH: usize = 480;
+/// A service gets this long to be ready, and the projection to catch up with the seed.
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// 20 posts with comments as the post documents hold them: one fetch.
+pub const LIST: &str = "query List { posts(first: 20) { edges { node { \
+    title content latestComments(first: 10) { text createdAt } } } } }";
+/// 20 posts with comments from their own subgraph: two fetches.
+pub const LIST_WITH_COMMENTS: &str = "query ListWithComments { posts(first: 20) { edges { node { \
+    title content comments(first: 10) { edges { node { text createdAt } } } } } } }";
+const CREATE_POST: &str =
+    "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { id } } }";
+const CREATE_COMMENT: &str = "mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id text createdAt } } }";
+
+/// Both subgraphs.
+pub struct Services {
+    /// The posts subgraph.
+    pub posts: ServiceProcess,
+    /// The comments subgraph.
+    pub comments: ServiceProcess,
+    /// Outlives the services.
+    _mongo: embedded_mongo::ReplicaSet,
+}
+
+impl Services {
+    /// Starts MongoDB and both services on it.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn start() -> anyhow::Result<Self> {
+        let mongo = embedded_mongo::ReplicaSet::start(embedded_mongo::Options::default()).await?;
+        let uri = [("MONGO_URI", mongo.uri_for("bench"))];
+        Ok(Self {
+            posts: start(Service::Posts, &uri).await?,
+            comments: start(Service::Comments, &uri).await?,
+            _mongo: mongo,
+        })
+    }
+
+    /// Writes the posts and their comments, waits until the posts show them all, and returns the
+    /// posts' ids.
+    ///
+    /// # Errors
+    /// When a write fails, or the posts never show the comments.
+    pub async fn seed(&self) -> anyhow::Result<Vec<String>> {
+        let mut posts = Connection::open(self.posts.address()).await?;
+        let mut comments = Connection::open(self.comments.address()).await?;
+        let content: String = "Lorem ipsum dolor sit amet, "
+            .chars()
+            .cycle()
+            .take(CONTENT_LENGTH)
+            .collect();
+        let mut ids = Vec::new();
+        for number in 0..POSTS {
+            let title = format!("Post number {number}");
+            let input = json!({ "input": { "title": title, "content": content } });
+            let answer = ask(&mut posts, graphql_body(CREATE_POST, input)).await?;
+            let id = answer["data"]["createPost"]["post"]["id"]
+                .as_str()
+                .with_context(|| answer.to_string())?;
+            ids.push(id.to_owned());
+        }
+        for id in &ids {
+            for _ in 0..COMMENTS_PER_POST {
+                comments.post(create_comment(id)).await?;
+            }
+        }
+        tokio::time::timeout(WAIT_LIMIT, caught_up(&mut posts))
+            .await
+            .context("the posts never showed the comments")??;
+        Ok(ids)
+    }
+}
+
+/// Starts a service of ours on a free port and waits until it is ready.
+///
+/// # Errors
+/// When it does not start.
+pub async fn start(
+    service: Service,
+    settings: &[(&str, String)],
+) -> anyhow::Result<ServiceProcess> {
+    let settings: Vec<_> = [("PORT", "0".to_owned()), ("LOG", "error".to_owned())]
+        .into_iter()
+        .chain(settings.iter().cloned())
+        .collect();
+    let program = std::env::current_exe()?;
+    let mut process =
+        ServiceProcess::start(Path::new(&program), service, &settings, Stdio::null()).await?;
+    process.ready(WAIT_LIMIT).await?;
+    Ok(process)
+}
+
+/// A mutation that comments on a post.
+pub fn create_comment(post_id: &str) -> Bytes {
+    let text = "A comment of a usual length: it says what it has to say, and then it ends.";
+    graphql_body(
+        CREATE_COMMENT,
+        json!({ "input": { "postId": post_id, "text": text } }),
+    )
+}
+
+async fn caught_up(posts: &mut Connection) -> anyhow::Result<()> {
+    let counts = graphql_body(
+        "{ posts(first: 20) { edges { node { commentCount } } } }",
+        json!({}),
+    );
+    loop {
+        let answer = ask(posts, counts.clone()).await?;
+        let edges = answer["data"]["posts"]["edges"]
+            .as_array()
+            .with_context(|| answer.to_string())?;
+        if edges
+            .iter()
+            .all(|edge| edge["node"]["commentCount"] == COMMENTS_PER_POST)
+        {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn ask(connection: &mut Connection, body: Bytes) -> anyhow::Result<Value> {
+    Ok(serde_json::from_slice(&connection.post(body).await?)?)
+}

@@ -1,0 +1,41 @@
+//! How much an operation took when it was executed last: the next time is likely the same, and can
+//! take its memory in one piece.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// One quantity of the last execution.
+#[derive(Debug, Default)]
+pub struct Size(AtomicUsize);
+
+impl Size {
+    /// What is taken in advance at most: a single giant must not make giants of all that follow.
+    const ADVANCE_MAX: usize = 128 * 1024;
+
+    /// What to take in advance.
+    pub fn expected(&self) -> usize {
+        self.0.load(Ordering::Relaxed).min(Self::ADVANCE_MAX)
+    }
+
+    /// Tells what it was this time.
+    pub fn was(&self, size: usize) {
+        // Most often it is what it was: then the processors need not tell each other.
+        if self.0.load(Ordering::Relaxed) != size {
+            self.0.store(size, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The quantities of an execution.
+#[derive(Debug, Default)]
+pub struct Sizes {
+    /// Bytes of the answer.
+    pub answer: Size,
+    /// Objects read.
+    pub objects: Size,
+    /// Their fields.
+    pub fields: Size,
+    /// Entries of lists.
+    pub values: Size,
+    /// Objects remembered by their bytes.
+    pub interned: Size,
+}
