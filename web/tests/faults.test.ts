@@ -108,6 +108,29 @@ test('many cuts in a row lose and double nothing', async (context) => {
   await closePage(page);
 });
 
+test('a subscription that is refused for a while is live again without an event, and has no gap', async () => {
+  let refusals = 2;
+  const page = await openPage(browser, stack.url, {}, (opened) =>
+    opened.routeWebSocket(/graphql/, (socket) => {
+      const server = socket.connectToServer();
+      socket.onMessage((message) => {
+        const { id, type, payload } = JSON.parse(String(message));
+        if (type !== 'subscribe' || !payload.query.includes('postAdded') || refusals-- <= 0) {
+          server.send(message);
+          return;
+        }
+        const errors = [{ message: 'Not now.', extensions: { code: 'INTERNAL_SERVER_ERROR' } }];
+        socket.send(JSON.stringify({ id, type: 'error', payload: errors }));
+      });
+    }),
+  );
+  await waitForState(page, 'Reconnecting');
+  await graph.createPost('Written while nobody listened');
+  await waitForState(page, 'Live');
+  await page.getByRole('link', { name: /Written while nobody listened/ }).waitFor();
+  await closePage(page);
+});
+
 test('a service is killed and started again: nothing is missed', async (context) => {
   for (const service of ['comments', 'posts', 'gateway'] as const) {
     const post = await graph.createPost(`Without ${service}`);

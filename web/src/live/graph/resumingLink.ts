@@ -2,7 +2,8 @@
 //
 // graphql-ws sends a subscription again after it has lost its socket, with the variables it was
 // given. This link writes the cursor of the last event into `after` before that happens, so nothing
-// between the two is missed. Where an event has no cursor, it is an ordinary subscription.
+// between the two is missed. A subscription that the server refused is tried again; where its events
+// have no cursor, its reader is told of the gap with the error that a gateway tells one with.
 
 import { ApolloLink, CombinedGraphQLErrors, Observable } from '@apollo/client';
 import { print } from 'graphql';
@@ -15,6 +16,13 @@ export const RESYNC_REQUIRED = 'RESYNC_REQUIRED';
 
 /** Events of a while are missing, and the subscription goes on. */
 const SUBSCRIPTION_INTERRUPTED = 'SUBSCRIPTION_INTERRUPTED';
+const GAP: GraphQLFormattedError = {
+  message: 'The subscription was refused for a while: events of that time may be missing.',
+  extensions: { code: SUBSCRIPTION_INTERRUPTED },
+};
+
+/** A try that was not refused for so long has been taken: the protocol has no word for it. */
+const TAKEN_AFTER_MS = 1_000;
 
 /** Errors that another try of the same subscription cannot mend. */
 const FINAL_CODES = new Set([
@@ -38,21 +46,35 @@ export function resumingLink(connection: Connection): ApolloLink {
         };
         const identity = {};
         let attempt = 0;
-        let retry: ReturnType<typeof setTimeout> | undefined;
+        let timer: ReturnType<typeof setTimeout> | undefined;
         let unsubscribe = () => {};
 
+        const taken = () => {
+          clearTimeout(timer);
+          attempt = 0;
+          connection.markInterrupted(identity, false);
+        };
+        const refused = (errors: readonly GraphQLFormattedError[]) => {
+          clearTimeout(timer);
+          if (errors.some(isFinal)) {
+            connection.markInterrupted(identity, false);
+            observer.error(new CombinedGraphQLErrors({ errors }));
+            return;
+          }
+          const lastCursor = errors[0]?.extensions?.cursor;
+          if (typeof lastCursor === 'string') payload.variables.after = lastCursor;
+          connection.markInterrupted(identity, true);
+          timer = setTimeout(tryAgain, retryDelay(attempt++));
+        };
+        const tryAgain = () => {
+          timer = setTimeout(() => {
+            taken();
+            if (payload.variables.after === undefined) observer.next({ data: null, errors: [GAP] });
+          }, TAKEN_AFTER_MS);
+          start();
+        };
         const start = () => {
           let refusal: readonly GraphQLFormattedError[] | undefined;
-          const refused = (errors: readonly GraphQLFormattedError[]) => {
-            if (errors.some(isFinal)) {
-              observer.error(new CombinedGraphQLErrors({ errors }));
-              return;
-            }
-            const lastCursor = errors[0]?.extensions?.cursor;
-            if (typeof lastCursor === 'string') payload.variables.after = lastCursor;
-            connection.markInterrupted(identity, true);
-            retry = setTimeout(start, retryDelay(attempt++));
-          };
           unsubscribe = connection.socket.subscribe<Record<string, unknown>, Record<string, unknown>>(
             payload,
             {
@@ -61,21 +83,24 @@ export function resumingLink(connection: Connection): ApolloLink {
                   refusal = result.errors;
                   return;
                 }
-                attempt = 0;
-                connection.markInterrupted(identity, false);
+                taken();
                 const cursor = cursorOf(result.data);
                 if (cursor !== undefined) payload.variables.after = cursor;
                 observer.next(result);
               },
               error: (error) => refused(asGraphqlErrors(error)),
-              complete: () => (refusal ? refused(refusal) : observer.complete()),
+              complete: () => {
+                if (refusal) return refused(refusal);
+                taken();
+                observer.complete();
+              },
             },
           );
         };
         start();
 
         return () => {
-          clearTimeout(retry);
+          clearTimeout(timer);
           connection.markInterrupted(identity, false);
           unsubscribe();
         };
