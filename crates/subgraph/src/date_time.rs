@@ -1,10 +1,12 @@
 //! `DateTime`: an instant with milliseconds, as MongoDB stores it and RFC 3339 writes it.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
-use serde::{Deserialize, Serialize};
+use bson::RawBson;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// An instant in UTC, as MongoDB stores it: with milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct DateTime(bson::DateTime);
 
@@ -22,6 +24,20 @@ impl DateTime {
     /// The instant so many milliseconds after 1970-01-01T00:00:00Z.
     pub fn from_millis(millis: i64) -> Self {
         Self(bson::DateTime::from_millis(millis))
+    }
+}
+
+impl<'de> Deserialize<'de> for DateTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // `bson::DateTime` takes the way over extended JSON, a text and several allocations for each
+        // date; as a raw value it is the number that the document holds.
+        match RawBson::deserialize(deserializer)? {
+            RawBson::DateTime(date_time) => Ok(Self(date_time)),
+            other => Err(D::Error::custom(format_args!(
+                "{:?} is not a date",
+                other.element_type()
+            ))),
+        }
     }
 }
 
@@ -112,6 +128,22 @@ mod tests {
             let expected = date.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
             assert_eq!(rfc3339_millis(millis), expected);
         }
+    }
+
+    #[test]
+    fn a_date_is_read_from_bytes_and_from_values_and_nothing_else_is_one() {
+        let date = DateTime::from_millis(1_234_567_890_123);
+        let read = |value: bson::Bson| {
+            let bytes = bson::doc! { "alone": value }.to_vec().expect("a document");
+            bson::deserialize_from_slice::<std::collections::HashMap<String, DateTime>>(&bytes)
+        };
+        assert_eq!(read(date.into()).expect("a date")["alone"], date);
+        assert!(read("2026-01-31T23:59:59.999Z".into()).is_err());
+        let value = bson::Bson::from(date);
+        assert_eq!(
+            bson::deserialize_from_bson::<DateTime>(value).ok(),
+            Some(date)
+        );
     }
 
     #[test]

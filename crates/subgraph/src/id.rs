@@ -12,8 +12,8 @@ use async_graphql::{
     ContextSelectionSet, ID, InputType, InputValueError, InputValueResult, OutputType, Positioned,
     ServerResult, Value,
 };
-use bson::Bson;
 use bson::oid::ObjectId;
+use bson::{Bson, RawBson};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -75,9 +75,10 @@ impl<T> FromStr for Id<T> {
 pub fn from_object_id_or_text<'de, T, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Id<T>, D::Error> {
-    match Bson::deserialize(deserializer)? {
-        Bson::ObjectId(object_id) => Ok(object_id.into()),
-        Bson::String(text) => text.parse().map_err(D::Error::custom),
+    // A raw value is read without the way over extended JSON that a `Bson` takes.
+    match RawBson::deserialize(deserializer)? {
+        RawBson::ObjectId(object_id) => Ok(object_id.into()),
+        RawBson::String(text) => text.parse().map_err(D::Error::custom),
         other => Err(D::Error::custom(format_args!(
             "{:?} is not an id",
             other.element_type()
