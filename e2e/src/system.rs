@@ -26,6 +26,7 @@ pub struct System {
     /// The ports stay when services are started again.
     ports: HashMap<&'static str, u16>,
     graphql: Graphql,
+    is_in_development: bool,
     logs: TempDir,
     /// Dropped last: the services use it.
     database: Option<TestDatabase>,
@@ -50,6 +51,20 @@ impl System {
         system
     }
 
+    /// As [`System::start`], with a gateway as it is outside of development: it masks the subgraphs'
+    /// own error texts, and answers no introspection.
+    ///
+    /// # Panics
+    /// When one does not get ready.
+    pub async fn start_in_production(program: &str) -> Self {
+        let database = test_database().await;
+        let mut system = Self::new(program, database.uri().to_owned());
+        system.database = Some(database);
+        system.is_in_development = false;
+        system.run_all().await;
+        system
+    }
+
     /// Starts all services on a database of the caller's.
     ///
     /// # Panics
@@ -68,6 +83,7 @@ impl System {
             instances: HashMap::new(),
             ports: HashMap::new(),
             graphql: Graphql::new(String::new()),
+            is_in_development: true,
             logs: tempfile::tempdir().expect("a folder for the logs"),
             database: None,
         }
@@ -222,7 +238,7 @@ impl System {
                 ("SUPERGRAPH", SUPERGRAPH.to_owned()),
                 ("SUBGRAPH_URL_POSTS", subgraph(Service::Posts)),
                 ("SUBGRAPH_URL_COMMENTS", subgraph(Service::Comments)),
-                ("DEVELOPMENT", "true".to_owned()),
+                ("DEVELOPMENT", self.is_in_development.to_string()),
                 ("SUBSCRIPTION_RETRY_PAUSE_MAX", "250ms".to_owned()),
             ]),
         }

@@ -1,8 +1,7 @@
 //! The three ports of the stack.
 
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-
-use anyhow::Context;
 
 /// Where each service listens, on 127.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +21,8 @@ impl Ports {
         // All three are held until the last is known, so that they differ.
         let mut listeners = Vec::new();
         for port in wished {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
-                format!(
-                    "port {port} is taken by another process; the stack uses three ports from {first} on, \
-                     and --port chooses others"
-                )
-            })?;
-            listeners.push(listener);
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+            listeners.push(listener.map_err(|error| refused(first, port, error))?);
         }
         let port =
             |index: usize| -> anyhow::Result<u16> { Ok(listeners[index].local_addr()?.port()) };
@@ -38,6 +32,17 @@ impl Ports {
             comments: port(2)?,
         })
     }
+}
+
+/// Says which port it was, why, and what to do about it.
+fn refused(first: u16, port: u16, error: io::Error) -> anyhow::Error {
+    let reason = match error.kind() {
+        io::ErrorKind::AddrInUse => format!("port {port} is taken by another process"),
+        _ => format!("port {port} cannot be used ({error})"),
+    };
+    anyhow::anyhow!(
+        "{reason}; the stack uses three ports from {first} on, and --port chooses others"
+    )
 }
 
 #[cfg(test)]
@@ -56,6 +61,17 @@ mod tests {
             "{error}"
         );
         assert!(error.to_string().contains("--port"), "{error}");
+    }
+
+    #[test]
+    fn a_port_that_is_refused_is_not_called_taken() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = refused(79, 80, denied).to_string();
+        assert!(
+            error.starts_with("port 80 cannot be used (permission"),
+            "{error}"
+        );
+        assert!(error.contains("--port"), "{error}");
     }
 
     #[test]

@@ -12,8 +12,14 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-/// A service that was told to stop is killed after this time; its own grace period is 10 s.
-const STOP_TIME_LIMIT: Duration = Duration::from_secs(12);
+/// The setting of a service's grace period.
+const GRACE: &str = "SHUTDOWN_GRACE_SECONDS";
+/// The grace period when the setting is not there.
+const GRACE_SECONDS: u64 = 10;
+/// What a service needs to end beside its grace periods.
+const STOP_TIME_MORE: Duration = Duration::from_secs(2);
+/// One answer to a question for readiness; a service that hangs must not hold up the next question.
+const ANSWER_TIME_LIMIT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The services of Rejoinder.
@@ -59,6 +65,8 @@ pub struct ServiceProcess {
     service: Service,
     child: Child,
     address: SocketAddr,
+    /// A service that was told to stop is killed after this time.
+    stop_time_limit: Duration,
     /// Kept open, so that the service may write.
     _output: Lines<BufReader<ChildStdout>>,
 }
@@ -102,6 +110,7 @@ impl ServiceProcess {
             service,
             child,
             address,
+            stop_time_limit: stop_time_limit(settings),
             _output: output,
         })
     }
@@ -134,11 +143,14 @@ impl ServiceProcess {
         let name = self.service.name();
         let url = self.url("/health/ready");
         let deadline = Instant::now() + limit;
+        let client = reqwest::Client::builder()
+            .timeout(ANSWER_TIME_LIMIT)
+            .build()?;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 anyhow::bail!("{name} ended before it was ready: {status}");
             }
-            let answer = match reqwest::get(&url).await {
+            let answer = match client.get(&url).send().await {
                 Ok(response) if response.status().is_success() => return Ok(()),
                 Ok(response) => response.text().await.unwrap_or_default(),
                 Err(error) => error.to_string(),
@@ -192,11 +204,25 @@ impl ServiceProcess {
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::CONT);
         self.signal(Signal::TERM);
-        if timeout(STOP_TIME_LIMIT, self.wait()).await.is_err() {
+        if timeout(self.stop_time_limit, self.wait()).await.is_err() {
             self.kill().await?;
         }
         Ok(())
     }
+}
+
+/// A service takes its grace period for the requests that are running, then as much for its background
+/// tasks.
+fn stop_time_limit(settings: &[(&str, String)]) -> Duration {
+    let own = settings.iter().rev().find(|(name, _)| *name == GRACE);
+    let grace = own
+        .map(|(_, seconds)| seconds.clone())
+        .or_else(|| std::env::var(GRACE).ok())
+        .and_then(|seconds| seconds.parse().ok())
+        .unwrap_or(GRACE_SECONDS);
+    Duration::from_secs(grace)
+        .saturating_mul(2)
+        .saturating_add(STOP_TIME_MORE)
 }
 
 /// Sends a signal to a process; one that has ended already is no error.

@@ -3,10 +3,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Instant, SystemTime};
 
-use tokio::process::Command;
+use embedded_mongo::ProcessGroup;
 
 /// The pages that a build makes, the last one last.
 const PAGES: [&str; 3] = ["index.html", "stats.html", "graphiql.html"];
@@ -78,17 +78,17 @@ async fn install_and_build(web: &Path, npm: &Path) -> io::Result<ExitStatus> {
     run(npm, web, &["run", "build"]).await
 }
 
+/// Dropped before its end, when the stack is stopped, npm ends with all that it started.
 async fn run(npm: &Path, web: &Path, arguments: &[&str]) -> io::Result<ExitStatus> {
-    Command::new(npm)
+    let mut command = Command::new(npm);
+    command
         .arg("--loglevel=error")
         .args(arguments)
         .current_dir(web)
         .stdin(Stdio::null())
         // npm's progress is for the person; standard output belongs to the stack.
-        .stdout(Stdio::from(io::stderr()))
-        .kill_on_drop(true)
-        .status()
-        .await
+        .stdout(Stdio::from(io::stderr()));
+    ProcessGroup::start(&mut command)?.wait().await
 }
 
 fn is_stale(web: &Path, built: &Path) -> bool {
@@ -203,5 +203,51 @@ mod tests {
         for npm in [&absent, &failing] {
             assert_eq!(built_folder_of(web, npm).await, Some(web.join("dist")));
         }
+    }
+
+    #[tokio::test]
+    async fn a_build_that_is_given_up_leaves_no_process() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let web = folder.path();
+        file(web.join("src/main.ts"), 20);
+        let npm = npm_that(
+            web,
+            "sleep 100 >/dev/null 2>&1 &\necho $! >started.new && mv started.new started\nwait",
+        );
+        let started = web.join("started");
+        let grandchild = tokio::select! {
+            _ = built_folder_of(web, &npm) => panic!("npm ended"),
+            grandchild = content(&started) => grandchild,
+        };
+        eventually("what npm started has ended", || {
+            (!is_running(grandchild.trim())).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for a file, and returns what is in it.
+    async fn content(file: &Path) -> String {
+        eventually("the file is there", || fs::read_to_string(file).ok()).await
+    }
+
+    async fn eventually<T>(what: &str, condition: impl Fn() -> Option<T>) -> T {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(value) = condition() {
+                return value;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "not in time: {what}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn is_running(pid: &str) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // A zombie has ended; it only waits for its parent to hear of it.
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, state)| !state.starts_with('Z'))
     }
 }

@@ -8,8 +8,9 @@ pub enum Error {
     /// None was found and none could be fetched.
     #[error(
         "no mongod to run: {reason}. Ways out: install MongoDB 6.0 or later so that `mongod` is on PATH; \
-         set MONGOD to the path of one; or set MONGO_URI to a running replica set (`docker compose up -d mongo` \
-         starts one)"
+         set MONGOD to the path of one; or set MONGO_URI to a running replica set: \
+         `docker compose up -d mongo` starts one for \
+         MONGO_URI='mongodb://127.0.0.1:27017/rejoinder?directConnection=true'"
     )]
     NoMongod {
         /// What was tried last, and how it failed.

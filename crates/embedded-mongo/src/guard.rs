@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
@@ -26,6 +26,8 @@ pub(crate) struct Guarded {
     /// whose `wait` would close it.
     owner: Option<ChildStdin>,
     pid: Pid,
+    /// Whether the command was ended because its guard was gone.
+    is_orphan_killed: bool,
 }
 
 impl Guarded {
@@ -97,7 +99,12 @@ impl Guarded {
             status: "no process id".to_owned(),
             last_words: line,
         })?;
-        Ok(Self { shell, owner, pid })
+        Ok(Self {
+            shell,
+            owner,
+            pid,
+            is_orphan_killed: false,
+        })
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -113,9 +120,17 @@ impl Guarded {
 
     /// The command's exit status, when it has ended.
     pub(crate) fn try_wait(&mut self) -> Result<Option<ExitStatus>, Error> {
-        self.shell
+        let status = self
+            .shell
             .try_wait()
-            .map_err(while_doing("waiting for mongod"))
+            .map_err(while_doing("waiting for mongod"))?;
+        // The guard passes on how the command ended; a signal hit the guard itself, and nobody hears
+        // of the command any more, which goes on. So it is ended here; an error means that it was.
+        if status.is_some_and(|status| status.signal().is_some()) && !self.is_orphan_killed {
+            self.is_orphan_killed = true;
+            let _ = kill_process(self.pid, Signal::KILL);
+        }
+        Ok(status)
     }
 
     /// Tells the guard that the owner is done, and waits until the command has ended.

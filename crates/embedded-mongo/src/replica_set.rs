@@ -55,7 +55,7 @@ impl ReplicaSet {
     /// # Errors
     /// When no mongod can be had, or it does not start.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let program = locate_without_blocking().await?;
+        let program = locate().await?;
         let mut starts = tokio::task::JoinSet::new();
         for _ in 0..options.nodes.max(1) {
             let scratch = tempfile::Builder::new()
@@ -99,7 +99,7 @@ impl ReplicaSet {
             return Err(Error::DataFolderInUse(data_folder.to_owned()));
         }
         let options = NodeOptions {
-            program: locate_without_blocking().await?,
+            program: locate().await?,
             data_folder: data_folder.to_owned(),
             role: Role::Member,
             life: Life::Kept,
@@ -322,9 +322,4 @@ fn code(error: &mongodb::error::Error) -> Option<i32> {
         mongodb::error::ErrorKind::Command(command) => Some(command.code),
         _ => None,
     }
-}
-
-async fn locate_without_blocking() -> Result<std::path::PathBuf, Error> {
-    let found = tokio::task::spawn_blocking(locate).await;
-    found.map_err(|error| while_doing("looking for mongod")(error.into()))?
 }

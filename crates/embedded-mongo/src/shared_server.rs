@@ -12,7 +12,7 @@ use mongodb::Client;
 use tokio::sync::OnceCell;
 
 use crate::error::while_doing;
-use crate::locate::{cache_folder, on_path};
+use crate::locate::{cache_folder, is_on_path};
 use crate::node::{self, Life, Node, NodeOptions, REPLICA_SET, Role};
 use crate::{Error, Options, ReplicaSet, locate, remembered_port};
 
@@ -62,7 +62,7 @@ async fn take_lease() -> Result<Lease, Error> {
 }
 
 async fn join_or_start() -> Result<Lease, Error> {
-    if on_path("flock").is_none() {
+    if !is_on_path("flock") {
         // Without util-linux nobody can wait for the last user: each process has its own server.
         let server = ReplicaSet::start(Options::default()).await?;
         return Ok(Lease {
@@ -70,7 +70,7 @@ async fn join_or_start() -> Result<Lease, Error> {
             _hold: Hold::Own { _server: server },
         });
     }
-    let program = locate()?;
+    let program = locate().await?;
     let folder = cache_folder().join("test-servers");
     fs::create_dir_all(&folder).map_err(while_doing(format!("creating {}", folder.display())))?;
     let users_path = folder.join("users.lock");

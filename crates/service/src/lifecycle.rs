@@ -9,6 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// The exit code of a process that was interrupted while it shut down, as shells have it: 128 + SIGINT.
+const EXIT_INTERRUPTED: i32 = 130;
+
 /// The life of one process, or of one service in a test. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
@@ -23,7 +26,8 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// A life that ends at SIGINT or SIGTERM too.
+    /// A life that ends at SIGINT or SIGTERM too. A SIGINT after that, from a person who does not
+    /// want to wait, ends the process at once.
     ///
     /// # Errors
     /// When the signal handlers cannot be installed.
@@ -39,6 +43,10 @@ impl Lifecycle {
             };
             tracing::info!(signal = name, "shutting down");
             shutdown.cancel();
+            // Not at a second SIGTERM: some supervisors send it to a process and to its group.
+            interrupt.recv().await;
+            tracing::warn!("interrupted again: ending at once");
+            std::process::exit(EXIT_INTERRUPTED);
         });
         Ok(lifecycle)
     }

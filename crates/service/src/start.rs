@@ -33,12 +33,14 @@ where
             .enable_all()
             .build()?;
         let result = runtime.block_on(async {
+            // Before anybody hears of the service, and may signal it.
+            let lifecycle = Lifecycle::until_signal()?;
             let listener = server::bind(shared.address(default_port)).await?;
             let address = listener.local_addr()?;
             tracing::info!(service = name, %address, "listening");
             // Nobody may be reading, and the service does not depend on a reader.
             let _ = writeln!(std::io::stdout(), "{LISTENING}{address}");
-            run(config, listener, Lifecycle::until_signal()?).await
+            run(config, listener, lifecycle).await
         });
         runtime.shutdown_background();
         result
@@ -51,7 +53,10 @@ where
                 reason = format!("{error:#}"),
                 "stopped by a fault"
             );
-            eprintln!("{name}: {error:#}");
+            // Where the log does not say it, because it could not be started or is turned off.
+            if !tracing::enabled!(tracing::Level::ERROR) {
+                eprintln!("{name}: {error:#}");
+            }
             ExitCode::FAILURE
         }
     }

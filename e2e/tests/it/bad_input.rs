@@ -19,7 +19,24 @@ struct Case {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_bad_input_gets_its_code_and_changes_nothing() {
-    let mut system = System::start(PROGRAM).await;
+    let system = System::start(PROGRAM).await;
+    bad_input_gets_its_code_and_changes_nothing(system).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_of_development_each_bad_input_gets_the_same_code() {
+    let system = System::start_in_production(PROGRAM).await;
+    let missing = json!({ "input": { "postId": UNKNOWN_ID, "text": "text" } });
+    let answer = system.graphql().ask(CREATE_COMMENT, missing).await;
+    let error = &answer.body["errors"][0];
+    assert_eq!(
+        error["message"], "the subgraph reported an error",
+        "masked, or this is no production"
+    );
+    bad_input_gets_its_code_and_changes_nothing(system).await;
+}
+
+async fn bad_input_gets_its_code_and_changes_nothing(mut system: System) {
     let graphql = system.graphql().clone();
     let post = graphql.create_post("Unchanged").await;
     graphql.create_comment(&post, "unchanged").await;

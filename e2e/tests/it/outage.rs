@@ -8,7 +8,17 @@ use crate::PROGRAM;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_comments_posts_and_their_latest_comments_are_answered() {
-    let mut system = System::start(PROGRAM).await;
+    let system = System::start(PROGRAM).await;
+    posts_are_answered_without_comments(system).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_of_development_an_outage_is_told_the_same_way() {
+    let system = System::start_in_production(PROGRAM).await;
+    posts_are_answered_without_comments(system).await;
+}
+
+async fn posts_are_answered_without_comments(mut system: System) {
     let graphql = system.graphql().clone();
     let post = graphql.create_post("Still here").await;
     graphql.create_comment(&post, "embedded").await;

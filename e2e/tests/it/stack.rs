@@ -154,7 +154,14 @@ async fn a_second_stack_on_the_same_data_is_refused() {
 async fn a_mongo_uri_is_used_instead_of_a_mongod_of_its_own() {
     let database = embedded_mongo::test_database().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let stack = Stack::start(folder.path(), &["--mongo-uri", database.uri()]).await;
+    // As for a member whose own name is known in a container alone.
+    let uri = database.uri();
+    let uri = uri.replace("replicaSet=rejoinder", "directConnection=true");
+    let mut command = command(folder.path());
+    command
+        .args(["--mongo-uri", &uri])
+        .env("MONGOD", "/nowhere/mongod");
+    let stack = Stack::started(command).await;
     let posts = database.database().collection::<bson::Document>("posts");
     assert!(posts.count_documents(bson::doc! {}).await.expect("a count") > 0);
     assert!(!folder.path().join("data/mongo").exists());
@@ -163,11 +170,13 @@ async fn a_mongo_uri_is_used_instead_of_a_mongod_of_its_own() {
 
 impl Stack {
     async fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child = command(folder)
-            .args(["--port", "0"])
-            .args(arguments)
-            .spawn()
-            .expect("the stack");
+        let mut command = command(folder);
+        command.args(arguments);
+        Self::started(command).await
+    }
+
+    async fn started(mut command: Command) -> Self {
+        let mut child = command.args(["--port", "0"]).spawn().expect("the stack");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let line = timeout(TIME_LIMIT, output.next_line())
             .await

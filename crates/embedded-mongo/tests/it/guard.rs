@@ -26,7 +26,8 @@ async fn a_mongod_whose_owner_is_killed_ends_and_leaves_no_data() {
     let mut owner = Owner::start(
         "guard::a_mongod_whose_owner_is_killed_ends_and_leaves_no_data",
         cache.path(),
-    );
+    )
+    .await;
     assert!(is_running(&owner.mongod));
 
     owner.kill();
@@ -55,14 +56,14 @@ async fn the_shared_mongod_ends_after_the_last_of_its_users() {
             cache.path(),
         )
     };
-    let (mut first, mut second) = (start(), start());
+    let (mut first, mut second) = (start().await, start().await);
     assert_eq!(
         first.mongod, second.mongod,
         "the second user joins the first one's server"
     );
 
     first.kill();
-    let mut third = start();
+    let mut third = start().await;
     assert_eq!(
         third.mongod, second.mongod,
         "the server stays for the others"
@@ -85,12 +86,13 @@ struct Owner {
 
 impl Owner {
     /// Runs the named test of this binary in the owner's role, with a cache of its own.
-    fn start(test: &str, cache: &Path) -> Self {
+    async fn start(test: &str, cache: &Path) -> Self {
+        let mongod = locate().await.expect("a mongod");
         let mut process = Command::new(std::env::current_exe().expect("this program"))
             .args([test, "--exact", "--nocapture"])
             .env(ROLE, "1")
             .env("XDG_CACHE_HOME", cache)
-            .env("MONGOD", locate().expect("a mongod"))
+            .env("MONGOD", mongod)
             .env_remove("MONGO_URI")
             .stdout(Stdio::piped())
             .spawn()

@@ -1,8 +1,11 @@
 //! Replica sets live through the faults that tests inject, and kept data through restarts.
 
+use std::time::{Duration, Instant};
+
 use embedded_mongo::{Error, Options, ReplicaSet};
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection};
+use rustix::process::{Pid, Signal, kill_process};
 
 async fn posts(set: &ReplicaSet) -> Collection<Document> {
     let client = Client::with_uri_str(set.uri_for("faults"))
@@ -108,4 +111,38 @@ async fn a_kept_folder_goes_on_with_its_data_even_on_another_port() {
             .expect("a count"),
         1
     );
+}
+
+#[tokio::test]
+async fn a_mongod_whose_guard_alone_is_killed_is_noticed_and_started_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut set = ReplicaSet::open(folder.path()).await.expect("a new set");
+    let posts = posts(&set).await;
+    posts
+        .insert_one(doc! { "_id": 1 })
+        .await
+        .expect("an insert");
+    let status = set.admin_command(0, doc! { "serverStatus": 1 });
+    let status = status.await.expect("its status");
+    let mongod = status.get("pid").expect("a process id").to_string();
+    kill_process(parent_of(&mongod), Signal::KILL).expect("SIGKILL for the guard");
+
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let ended = loop {
+        if let Some(node) = set.ended_node().expect("the node's state") {
+            break node;
+        }
+        assert!(Instant::now() < deadline, "nobody noticed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    set.restart_node(ended).await.expect("a restart");
+    assert_eq!(posts.count_documents(doc! {}).await.expect("a count"), 1);
+}
+
+/// The parent of a process, by proc(5).
+fn parent_of(pid: &str) -> Pid {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running process");
+    let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+    let parent = fields.split(' ').nth(1).and_then(|id| id.parse().ok());
+    Pid::from_raw(parent.expect("a process id")).expect("a parent")
 }

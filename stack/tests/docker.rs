@@ -1,0 +1,81 @@
+//! The container files agree with the tree: what no engine has to run for, a test can tell.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const DOCKERFILE: &str = include_str!("../../Dockerfile");
+const IGNORED: &str = include_str!("../../.dockerignore");
+const COMPOSE: &str = include_str!("../../docker-compose.yml");
+const SETTINGS: &str = include_str!("../../.env.sample");
+
+#[test]
+fn everything_that_the_image_copies_is_in_the_tree() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let root = root.expect("the repository");
+    let copied: Vec<&str> = DOCKERFILE
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        // What comes from an earlier stage is not in the tree.
+        .filter(|arguments| !arguments.starts_with("--from="))
+        .flat_map(|arguments| {
+            let (sources, _destination) = arguments.rsplit_once(' ').expect("a destination");
+            sources.split(' ')
+        })
+        .collect();
+    assert!(copied.len() > 4, "{copied:?}");
+    for source in copied {
+        let path = root.join(source);
+        let found = match source.strip_suffix("/*.graphql") {
+            Some(folder) => std::fs::read_dir(root.join(folder)).is_ok_and(|mut entries| {
+                entries.any(|entry| {
+                    entry.is_ok_and(|entry| entry.path().extension() == Some("graphql".as_ref()))
+                })
+            }),
+            None => path.exists(),
+        };
+        assert!(found, "{source} is not there");
+        assert!(
+            IGNORED.lines().all(|ignored| !source.starts_with(ignored)),
+            "{source} is ignored"
+        );
+    }
+}
+
+#[test]
+fn secrets_and_builds_stay_out_of_the_image() {
+    let ignored: BTreeSet<&str> = IGNORED.lines().collect();
+    for path in [
+        ".env",
+        ".git",
+        "data",
+        "target",
+        "web/dist",
+        "**/node_modules",
+    ] {
+        assert!(ignored.contains(path), "{path}");
+    }
+}
+
+#[test]
+fn the_containers_get_settings_that_there_are() {
+    let names: BTreeSet<&str> = SETTINGS
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix('#')?.split_once('=')?.0))
+        .collect();
+    let image = DOCKERFILE.lines().filter_map(|line| {
+        let setting = line.trim_start_matches("ENV ").trim().split_once('=')?.0;
+        is_name(setting).then_some(setting)
+    });
+    let compose = COMPOSE.lines().filter_map(|line| {
+        let setting = line.trim().split_once(": ")?.0;
+        is_name(setting).then_some(setting)
+    });
+    let given: BTreeSet<&str> = image.chain(compose).collect();
+    assert!(given.len() > 7, "{given:?}");
+    assert!(given.is_subset(&names), "{given:?}");
+}
+
+/// Whether it is written as the name of an environment variable.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+}
