@@ -7,7 +7,8 @@
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
 //! - [`flat_list`]: lists of embedded objects, answered in one go;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
-//! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`;
+//! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`; `cross_site` keeps
+//!   other sites' pages out;
 //! - [`database`]: the MongoDB settings and connection;
 //! - `testing`, with the feature of that name: a client for the subgraphs' own tests.
 //!
@@ -15,6 +16,7 @@
 
 mod answer;
 pub mod connection;
+mod cross_site;
 pub mod database;
 pub mod date_time;
 pub mod endpoint;
