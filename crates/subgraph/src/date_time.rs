@@ -1,6 +1,7 @@
 //! `DateTime`: an instant with milliseconds, as MongoDB stores it and RFC 3339 writes it.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use bson::oid::ObjectId;
 use serde::{Deserialize, Serialize};
 
 /// An instant in UTC, as MongoDB stores it: with milliseconds.
@@ -12,6 +13,11 @@ impl DateTime {
     /// The present, cut to milliseconds.
     pub fn now() -> Self {
         Self(bson::DateTime::now())
+    }
+
+    /// When an id was made, to the second.
+    pub fn of_id(id: ObjectId) -> Self {
+        Self(id.timestamp())
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.

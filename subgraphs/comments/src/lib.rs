@@ -30,7 +30,7 @@ use anyhow::Context;
 use axum::Router;
 use changefeed::{Hub, HubMetrics, HubSettings, Source};
 use service::{Health, Lifecycle, Metrics};
-use subgraph::{database, endpoint};
+use subgraph::{database, endpoint, undated};
 use tokio::net::TcpListener;
 
 pub use comment::{Comment, CommentId};
@@ -82,6 +82,8 @@ pub async fn run(
     .context("cannot follow the comments")?;
     feed::supervise(&hub, &lifecycle);
 
+    // Only now: images are kept from here on, and the projection reads them.
+    undated::start(database.collection("comments"), &lifecycle).await;
     let store = Store::new(&database);
     let known = KnownPosts::new(store.clone());
     deleted_posts::start(store.clone(), known.clone(), &lifecycle);

@@ -30,7 +30,7 @@ use anyhow::Context;
 use axum::Router;
 use changefeed::{ProjectionMetrics, Projector, ProjectorSettings, Source};
 use service::{Health, Lifecycle, Metrics};
-use subgraph::{database, endpoint};
+use subgraph::{database, endpoint, undated};
 use tokio::net::TcpListener;
 
 use crate::comment_projection::CommentProjection;
@@ -71,6 +71,7 @@ pub async fn run(
         .context("cannot create the indexes")?;
     let (health, metrics) = (Health::default(), Metrics::new("posts"));
     database::register_readiness(&health, &database);
+    undated::start(database.collection("posts"), &lifecycle).await;
 
     let streams = config.database.stream_client("posts").await?;
     let posts = streams.database(database.name()).collection("posts");
