@@ -25,6 +25,7 @@ mod update_comment;
 mod written;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -74,13 +75,14 @@ pub async fn run(
     let streams = config.database.stream_client("comments").await?;
     let hub = Hub::start(
         Source::new(streams, database.clone(), "comments"),
-        feed::TOPIC_FIELD,
+        feed::topic_field(),
         HubSettings::default(),
         metrics.with_registry(HubMetrics::register),
     )
     .await
     .context("cannot follow the comments")?;
-    feed::supervise(&hub, &lifecycle);
+    let silence_max = Duration::from_secs(config.ready_lag_seconds_max);
+    feed::supervise(&hub, &lifecycle, &health, silence_max);
 
     // Only now: images are kept from here on, and the projection reads them.
     undated::start(database.collection("comments"), &lifecycle).await;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod deleted_posts;
+mod health;
 mod incomplete_documents;
 mod live;
 mod mutations;
