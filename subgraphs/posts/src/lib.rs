@@ -74,9 +74,8 @@ pub async fn run(
     undated::start(database.collection("posts"), &lifecycle).await;
 
     let streams = config.database.stream_client("posts").await?;
-    let posts = streams.database(database.name()).collection("posts");
     let projector = Projector::start(
-        Source::new(streams, database.clone(), "comments"),
+        Source::new(streams.clone(), database.clone(), "comments"),
         CommentProjection::new(&database),
         ProjectorSettings {
             ready_lag_max: Duration::from_secs(config.ready_lag_seconds_max),
@@ -89,7 +88,14 @@ pub async fn run(
     .context("cannot follow the comments")?;
     feed::supervise(&projector, &lifecycle, &health);
     let feed = Feed::default();
-    post_changes::follow(posts, projector.clone(), feed.clone(), &lifecycle);
+    post_changes::follow(
+        database.clone(),
+        &streams,
+        projector.clone(),
+        feed.clone(),
+        &lifecycle,
+    )
+    .await?;
 
     let store = Store::new(&database, projector);
     let schema = schema::build(store, feed);
