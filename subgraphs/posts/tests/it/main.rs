@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod incomplete_documents;
+mod indexes;
 mod live;
 mod mutations;
 mod older_documents;
