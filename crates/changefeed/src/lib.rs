@@ -79,4 +79,4 @@ pub use position::{OperationTime, OperationTimeError, ResumeToken};
 pub use projection::{Lag, NetChange, Projection, Projector, Replayed, Slot, Unfoldable};
 pub use settings::{HubSettings, ProjectorSettings};
 pub use source::Source;
-pub use topics::{Cursor, Hub, Subscription};
+pub use topics::{Cursor, Hub, Subscription, TopicField};

@@ -11,3 +11,4 @@ mod topic_of;
 pub use cursor::Cursor;
 pub use hub::Hub;
 pub use subscription::Subscription;
+pub use topic_of::TopicField;

@@ -1,5 +1,7 @@
 //! HTTP bodies: a request read and checked, a response written in the accepted media type.
 
+use std::time::Duration;
+
 use async_graphql::{Request, Response, ServerError};
 use axum::body::{Body, to_bytes};
 use axum::extract::Request as HttpRequest;
@@ -78,6 +80,26 @@ impl Refusal {
         }
     }
 
+    pub(crate) fn cross_site() -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            code: Code::Forbidden,
+            message: "pages of other sites may not use this service: the gateway is for them"
+                .to_owned(),
+            header: None,
+        }
+    }
+
+    fn too_slow(limit: Duration) -> Self {
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            ..Self::bad_request(format!(
+                "the body was not complete within {} s",
+                limit.as_secs()
+            ))
+        }
+    }
+
     fn too_large() -> Self {
         Self {
             status: StatusCode::PAYLOAD_TOO_LARGE,
@@ -109,12 +131,15 @@ impl From<Refusal> for HttpResponse {
 }
 
 /// Reads a GraphQL request from a query string (GET) or a JSON body (POST).
-pub(crate) async fn read_request(request: HttpRequest) -> Result<Request, Refusal> {
+pub(crate) async fn read_request(
+    request: HttpRequest,
+    limit: Duration,
+) -> Result<Request, Refusal> {
     let graphql = if request.method() == Method::GET {
         async_graphql::http::parse_query_string(request.uri().query().unwrap_or_default())
             .map_err(|error| Refusal::bad_request(format!("the query string: {error}")))?
     } else {
-        read_body(request).await?
+        read_body(request, limit).await?
     };
     if graphql.query.is_empty() {
         return Err(Refusal::bad_request("there is no `query` in the request"));
@@ -122,7 +147,7 @@ pub(crate) async fn read_request(request: HttpRequest) -> Result<Request, Refusa
     Ok(graphql)
 }
 
-async fn read_body(request: HttpRequest) -> Result<Request, Refusal> {
+async fn read_body(request: HttpRequest, limit: Duration) -> Result<Request, Refusal> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let is_json = content_type
         .and_then(|value| value.to_str().ok())
@@ -130,8 +155,10 @@ async fn read_body(request: HttpRequest) -> Result<Request, Refusal> {
     if !is_json {
         return Err(Refusal::unsupported_media_type());
     }
-    let body = to_bytes(request.into_body(), MAX_BODY_BYTES)
+    let body = to_bytes(request.into_body(), MAX_BODY_BYTES);
+    let body = tokio::time::timeout(limit, body)
         .await
+        .map_err(|_| Refusal::too_slow(limit))?
         .map_err(|_| Refusal::too_large())?;
     if body.is_empty() {
         return Err(Refusal::bad_request(

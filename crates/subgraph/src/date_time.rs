@@ -2,6 +2,7 @@
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use bson::RawBson;
+use bson::oid::ObjectId;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -14,6 +15,11 @@ impl DateTime {
     /// The present, cut to milliseconds.
     pub fn now() -> Self {
         Self(bson::DateTime::now())
+    }
+
+    /// When an id was made, to the second.
+    pub fn of_id(id: ObjectId) -> Self {
+        Self(id.timestamp())
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.

@@ -23,8 +23,8 @@ use http::{Method, header};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{self, Accepted, Refusal};
-use crate::error::{CodedError, finish_response};
-use crate::{Code, sse, websocket};
+use crate::error::{CodedError, MASKED, finish_response};
+use crate::{Code, cross_site, sse, websocket};
 
 /// The largest request body and WebSocket message, in bytes.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -32,8 +32,23 @@ pub const MAX_BODY_BYTES: usize = 1 << 20;
 pub const MAX_DEPTH: usize = 20;
 /// The most fields that one operation may ask for, list sizes multiplied in.
 pub const MAX_COMPLEXITY: usize = 50_000;
-/// How long a query or mutation may take.
-const EXECUTION_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeLimits {
+    /// A query or a mutation, whatever brought it. Default 30 s.
+    pub execution: Duration,
+    /// A client's way through the body of its request. Default 30 s.
+    pub body: Duration,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self {
+            execution: Duration::from_secs(30),
+            body: Duration::from_secs(30),
+        }
+    }
+}
 
 /// Federation 2 with the limits that every subgraph has.
 pub fn limited<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuilder<Q, M, S>
@@ -66,9 +81,19 @@ where
 /// The route `/graphql` of a schema whose resolvers fail with `E`. Streams end when `shutdown` is
 /// cancelled.
 pub fn routes<E: CodedError, X: Executor>(executor: X, shutdown: CancellationToken) -> Router {
+    routes_within::<E, X>(executor, shutdown, TimeLimits::default())
+}
+
+/// [`routes`], with other limits.
+pub fn routes_within<E: CodedError, X: Executor>(
+    executor: X,
+    shutdown: CancellationToken,
+    limits: TimeLimits,
+) -> Router {
     let endpoint = Endpoint {
         executor,
         shutdown,
+        limits,
         errors: PhantomData::<fn() -> E>,
     };
     Router::new()
@@ -80,6 +105,7 @@ pub fn routes<E: CodedError, X: Executor>(executor: X, shutdown: CancellationTok
 pub(crate) struct Endpoint<E, X> {
     executor: X,
     pub(crate) shutdown: CancellationToken,
+    limits: TimeLimits,
     errors: PhantomData<fn() -> E>,
 }
 
@@ -87,6 +113,9 @@ async fn handle<E: CodedError, X: Executor>(
     State(endpoint): State<Endpoint<E, X>>,
     request: HttpRequest,
 ) -> HttpResponse {
+    if cross_site::is_cross_site(request.headers()) {
+        return Refusal::cross_site().into();
+    }
     let accepted = Accepted::read(request.headers());
     if request.method() == Method::GET && request.headers().contains_key(header::UPGRADE) {
         let (mut parts, _) = request.into_parts();
@@ -96,7 +125,7 @@ async fn handle<E: CodedError, X: Executor>(
         };
     }
     let read_only = request.method() == Method::GET;
-    let request = match answer::read_request(request).await {
+    let request = match answer::read_request(request, endpoint.limits.body).await {
         Ok(request) => request,
         Err(refusal) => return refusal.into(),
     };
@@ -116,13 +145,16 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
             Err(response) => return Ok(*response),
             Ok(operation) => permit(operation, read_only)?,
         }
+        Ok(self.run_to_the_end(request).await)
+    }
+
+    async fn run_to_the_end(&self, request: Request) -> Response {
         let execution = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
-        let response = match tokio::time::timeout(EXECUTION_TIME_LIMIT, execution).await {
+        match tokio::time::timeout(self.limits.execution, execution).await {
             Ok(Ok(response)) => finish_response::<E>(response),
             Ok(Err(_)) => internal("a resolver panicked"),
             Err(_) => internal("the request took too long"),
-        };
-        Ok(response)
+        }
     }
 
     /// Runs any operation; a query or a mutation gives one response, and so does a refusal.
@@ -131,22 +163,24 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         mut request: Request,
         read_only: bool,
     ) -> BoxStream<'static, Response> {
-        let refused = match operation_type(&mut request) {
-            Err(response) => Some(*response),
+        match operation_type(&mut request) {
+            Err(response) => stream::iter([*response]).boxed(),
             Ok(Some(OperationType::Mutation)) if read_only => {
-                Some(Refusal::mutation_over_get().response())
+                stream::iter([Refusal::mutation_over_get().response()]).boxed()
             }
-            Ok(_) => None,
-        };
-        if let Some(response) = refused {
-            return stream::iter([response]).boxed();
+            Ok(Some(OperationType::Subscription)) => {
+                let responses = AssertUnwindSafe(self.executor.execute_stream(request, None));
+                let finished = responses.catch_unwind().map(|response| match response {
+                    Ok(response) => finish_response::<E>(response),
+                    Err(_) => internal("a resolver panicked"),
+                });
+                finished.boxed()
+            }
+            Ok(_) => {
+                let endpoint = self.clone();
+                stream::once(async move { endpoint.run_to_the_end(request).await }).boxed()
+            }
         }
-        let responses = AssertUnwindSafe(self.executor.execute_stream(request, None));
-        let finished = responses.catch_unwind().map(|response| match response {
-            Ok(response) => finish_response::<E>(response),
-            Err(_) => internal("a resolver panicked"),
-        });
-        finished.boxed()
     }
 }
 
@@ -155,6 +189,7 @@ impl<E, X: Clone> Clone for Endpoint<E, X> {
         Self {
             executor: self.executor.clone(),
             shutdown: self.shutdown.clone(),
+            limits: self.limits,
             errors: PhantomData,
         }
     }
@@ -197,8 +232,5 @@ pub(crate) fn coded(mut error: ServerError, code: Code) -> Response {
 
 fn internal(reason: &'static str) -> Response {
     tracing::error!(reason, "a request failed");
-    coded(
-        ServerError::new("Internal error: the service's log has its reason.", None),
-        Code::InternalServerError,
-    )
+    coded(ServerError::new(MASKED, None), Code::InternalServerError)
 }

@@ -51,6 +51,9 @@ impl Code {
     }
 }
 
+/// What is shown of an internal error.
+pub(crate) const MASKED: &str = "Internal error: the service's log has its reason.";
+
 /// A subgraph's error type: resolvers return it, and [`finish_response`] gives it its code.
 ///
 /// The text of an [`Code::InternalServerError`] is logged and never shown.
@@ -132,19 +135,41 @@ fn finish_error<E: CodedError>(error: &mut ServerError) {
                 path = ?error.path,
                 "a request failed"
             );
-            error.message = "Internal error: the service's log has its reason.".to_owned();
+            error.message = MASKED.to_owned();
         }
         extensions.set("code", coded.code().as_str());
         coded.add_extensions(&mut extensions);
     } else if extensions.get("code").is_none() {
-        let code = if error.path.is_empty() {
-            Code::GraphqlValidationFailed
-        } else {
-            Code::BadUserInput
-        };
+        let code = code_of_library(error, source.is_some());
+        if code == Code::InternalServerError {
+            tracing::error!(reason = error.message, path = ?error.path, "a request failed");
+            error.message = MASKED.to_owned();
+        }
         extensions.set("code", code.as_str());
     }
     error.extensions = Some(extensions);
+}
+
+/// How async-graphql begins the errors that tell of a client's value, which it may find only while
+/// it runs the operation. It marks them by nothing else.
+const OF_INPUT: [&str; 4] = [
+    "Expected input type ",
+    "Failed to parse ",
+    "Entity not found.",
+    "Variable ",
+];
+
+/// The code of an error that is not the subgraph's own. One with a source came out of a resolver.
+fn code_of_library(error: &ServerError, has_source: bool) -> Code {
+    let of_input = OF_INPUT
+        .iter()
+        .any(|beginning| error.message.starts_with(beginning));
+    match (has_source, error.path.is_empty()) {
+        (true, _) => Code::InternalServerError,
+        (false, true) => Code::GraphqlValidationFailed,
+        (false, false) if of_input => Code::BadUserInput,
+        (false, false) => Code::InternalServerError,
+    }
 }
 
 /// Writes an error with all its sources.

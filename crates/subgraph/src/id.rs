@@ -17,7 +17,7 @@ use bson::{Bson, RawBson};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::Code;
+use crate::{Code, DateTime};
 
 /// The id of a `T`. It is GraphQL's `ID`, and an `ObjectId` in MongoDB; a malformed one is refused
 /// with `BAD_USER_INPUT` before any resolver runs.
@@ -45,6 +45,11 @@ impl<T> Id<T> {
     /// The id as MongoDB stores it.
     pub fn object_id(self) -> ObjectId {
         self.object_id
+    }
+
+    /// When the id was made: the date of what does not tell its own.
+    pub fn created_at(self) -> DateTime {
+        DateTime::of_id(self.object_id)
     }
 
     /// The same id, taken as the id of something else.

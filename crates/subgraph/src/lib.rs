@@ -5,16 +5,20 @@
 //!
 //! - [`id`], [`date_time`] and [`text`]: the values that go in and out, checked at the border;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
+//! - [`readable`], [`absent`] and [`undated`]: documents of others, which lack fields or cannot be read;
 //! - [`flat_list`]: lists of embedded objects, answered in one go;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
-//! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`;
+//! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`; `cross_site` keeps
+//!   other sites' pages out;
 //! - [`database`]: the MongoDB settings and connection;
 //! - `testing`, with the feature of that name: a client for the subgraphs' own tests.
 //!
 //! To add a subgraph, copy the smaller one of `subgraphs/` and name its own nouns.
 
+pub mod absent;
 mod answer;
 pub mod connection;
+mod cross_site;
 pub mod database;
 pub mod date_time;
 pub mod endpoint;
@@ -22,10 +26,12 @@ pub mod error;
 pub mod flat_list;
 pub mod id;
 pub mod page;
+pub mod readable;
 mod sse;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
+pub mod undated;
 mod websocket;
 
 pub use connection::{Connection, Edge, PageInfo};

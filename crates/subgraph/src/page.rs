@@ -1,13 +1,14 @@
 //! Relay pages over a list ordered by creation time: arguments in, MongoDB filters and pages out.
 //!
 //! The list's order is `(createdAt, _id)`, so that every item has a place of its own. A cursor is
-//! such a place; it stays good when its item is deleted. Source of the semantics:
+//! such a place; it stays good when its item is deleted. A document without a date comes before all
+//! dates, where MongoDB sorts it, until it is given one ([`crate::undated`]). Source of the semantics:
 //! <https://relay.dev/graphql/connections.htm>.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bson::oid::ObjectId;
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 
 use crate::{DateTime, InputError};
 
@@ -28,8 +29,8 @@ pub enum Order {
 /// An item's place in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// When the item was created.
-    pub created_at: DateTime,
+    /// When the item was created, as its document tells.
+    pub created_at: Option<DateTime>,
     /// The item's id, which tells apart what was created in the same millisecond.
     pub id: ObjectId,
 }
@@ -243,23 +244,31 @@ enum Reach {
 /// `_id` decides between items of the same millisecond.
 fn bound(place: Position, ascending: bool, reach: Reach) -> Document {
     let Position { created_at, id } = place;
-    let (strictly, inclusive) = if ascending {
-        ("$gt", "$gte")
-    } else {
-        ("$lt", "$lte")
+    let of_id = match (reach, ascending) {
+        (Reach::From, true) => doc! { "$gte": id },
+        (Reach::From, false) => doc! { "$lte": id },
+        (Reach::Beyond, true) => doc! { "$gt": id },
+        (Reach::Beyond, false) => doc! { "$lt": id },
     };
-    let of_id = match reach {
-        Reach::From => inclusive,
-        Reach::Beyond => strictly,
-    };
-    doc! {
-        "createdAt": { inclusive: created_at },
-        "$or": [{ "createdAt": { strictly: created_at } }, { "_id": { of_id: id } }],
+    match (created_at, ascending) {
+        (Some(created_at), true) => doc! {
+            "createdAt": { "$gte": created_at },
+            "$or": [{ "createdAt": { "$gt": created_at } }, { "_id": of_id }],
+        },
+        // `$lt` of a date matches dates alone, and the undated items are on this side too.
+        (Some(created_at), false) => doc! {
+            "createdAt": { "$not": { "$gt": created_at } },
+            "$or": [{ "createdAt": { "$not": { "$gte": created_at } } }, { "_id": of_id }],
+        },
+        (None, true) => doc! {
+            "$or": [{ "createdAt": { "$ne": Bson::Null } }, { "_id": of_id }],
+        },
+        (None, false) => doc! { "createdAt": Bson::Null, "_id": of_id },
     }
 }
 
 impl Position {
-    /// Version 1: version, list, milliseconds (big endian), id.
+    /// Version 1: version, list, milliseconds (big endian; the least of all for none), id.
     const CURSOR_VERSION: u8 = 1;
     const CURSOR_BYTES: usize = 1 + 1 + 8 + 12;
 
@@ -267,7 +276,8 @@ impl Position {
         let mut bytes = [0; Self::CURSOR_BYTES];
         bytes[0] = Self::CURSOR_VERSION;
         bytes[1] = tag.0;
-        bytes[2..10].copy_from_slice(&self.created_at.timestamp_millis().to_be_bytes());
+        let millis = self.created_at.map_or(i64::MIN, DateTime::timestamp_millis);
+        bytes[2..10].copy_from_slice(&millis.to_be_bytes());
         bytes[10..].copy_from_slice(&self.id.bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -277,8 +287,9 @@ impl Position {
             URL_SAFE_NO_PAD.decode(cursor).ok()?.try_into().ok()?;
         let (head, place) = bytes.split_first_chunk::<2>()?;
         let (millis, id) = place.split_first_chunk::<8>()?;
+        let millis = i64::from_be_bytes(*millis);
         (*head == [Self::CURSOR_VERSION, tag.0]).then_some(Self {
-            created_at: DateTime::from_millis(i64::from_be_bytes(*millis)),
+            created_at: (millis != i64::MIN).then(|| DateTime::from_millis(millis)),
             id: ObjectId::from_bytes(id.try_into().ok()?),
         })
     }
@@ -292,7 +303,7 @@ mod tests {
 
     fn position() -> Position {
         Position {
-            created_at: DateTime::from_millis(1_700_000_000_123),
+            created_at: Some(DateTime::from_millis(1_700_000_000_123)),
             id: ObjectId::new(),
         }
     }
@@ -307,8 +318,15 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_back_by_its_own_list_alone() {
+        let undated = Position {
+            created_at: None,
+            ..position()
+        };
+        for place in [position(), undated] {
+            let cursor = place.to_cursor(TAG);
+            assert_eq!(Position::from_cursor(TAG, &cursor), Some(place));
+        }
         let cursor = position().to_cursor(TAG);
-        assert!(Position::from_cursor(TAG, &cursor).is_some());
         assert_eq!(Position::from_cursor(ListTag(8), &cursor), None);
     }
 

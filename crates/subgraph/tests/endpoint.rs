@@ -1,12 +1,15 @@
 //! The endpoint over a small schema: faults of resolvers, media types, and stream transports.
 
+use std::time::Duration;
+
 use async_graphql::{EmptyMutation, Object, Schema, Subscription};
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
-use subgraph::{Code, CodedError, endpoint};
+use subgraph::endpoint::TimeLimits;
+use subgraph::{Code, CodedError, DateTime, endpoint};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -32,6 +35,18 @@ impl Query {
         Err(Fault)
     }
 
+    async fn foreign(&self) -> async_graphql::Result<i32> {
+        Err(std::io::Error::other("mongodb://user:password@host is down").into())
+    }
+
+    async fn echo(&self, at: DateTime) -> DateTime {
+        at
+    }
+
+    async fn hang(&self) -> i32 {
+        std::future::pending().await
+    }
+
     async fn panic(&self) -> i32 {
         "not a number".parse().expect("a resolver's mistake")
     }
@@ -49,6 +64,16 @@ impl Subscriptions {
 fn router() -> Router {
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
     endpoint::routes::<Fault, _>(schema, CancellationToken::new())
+}
+
+/// For what never ends.
+fn impatient_router() -> Router {
+    let limits = TimeLimits {
+        execution: Duration::from_millis(10),
+        body: Duration::from_millis(10),
+    };
+    let schema = Schema::new(Query, EmptyMutation, Subscriptions);
+    endpoint::routes_within::<Fault, _>(schema, CancellationToken::new(), limits)
 }
 
 /// Sends a request as JSON and returns the status, the media type and the body.
@@ -133,4 +158,74 @@ async fn other_bodies_than_json_are_refused() {
         .expect("a request");
     let response = router().oneshot(request).await.expect("an answer");
     assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_the_subgraphs_own_is_not_shown() {
+    let (_, _, body) = post(&router(), "{ foreign }", "application/json").await;
+    assert!(body.contains("INTERNAL_SERVER_ERROR"), "{body}");
+    assert!(!body.contains("password"), "{body}");
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_read_while_it_runs_is_the_clients() {
+    let (_, _, body) = post(&router(), "{ echo(at: \"x\") }", "application/json").await;
+    assert!(body.contains("BAD_USER_INPUT"), "{body}");
+}
+
+#[tokio::test]
+async fn a_query_has_a_time_limit_over_every_transport() {
+    for accept in ["application/json", "text/event-stream"] {
+        let (_, _, body) = post(&impatient_router(), "{ hang }", accept).await;
+        assert!(body.contains("INTERNAL_SERVER_ERROR"), "{accept}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up() {
+    let beginning = stream::iter([Ok::<_, std::io::Error>("{")]);
+    let request = Request::post("/graphql")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from_stream(beginning.chain(stream::pending())))
+        .expect("a request");
+    let response = impatient_router().oneshot(request).await;
+    assert_eq!(
+        response.expect("an answer").status(),
+        StatusCode::REQUEST_TIMEOUT
+    );
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_are_refused() {
+    let ask = async |foreign: (&str, &str), upgrade: bool| {
+        let mut request = match upgrade {
+            true => Request::get("/graphql")
+                .header(header::CONNECTION, "upgrade")
+                .header(header::UPGRADE, "websocket")
+                .header(header::SEC_WEBSOCKET_VERSION, "13")
+                .header(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
+            false => Request::post("/graphql").header(header::CONTENT_TYPE, "application/json"),
+        };
+        request = request
+            .header(header::HOST, "127.0.0.1:4002")
+            .header(foreign.0, foreign.1);
+        let body = Body::from(json!({ "query": "{ fine }" }).to_string());
+        let request = request.body(body).expect("a request");
+        let response = router().oneshot(request).await.expect("an answer");
+        response.status()
+    };
+    for upgrade in [true, false] {
+        for foreign in [
+            ("origin", "https://evil.example"),
+            ("sec-fetch-site", "cross-site"),
+        ] {
+            assert_eq!(
+                ask(foreign, upgrade).await,
+                StatusCode::FORBIDDEN,
+                "{foreign:?}"
+            );
+        }
+        let own = ("origin", "http://127.0.0.1:4002");
+        assert_ne!(ask(own, upgrade).await, StatusCode::FORBIDDEN);
+    }
 }

@@ -1,6 +1,10 @@
 //! Services are killed with SIGKILL while comments are written: nothing is lost, nothing doubled.
 
-use e2e::{Service, System, assert_projected, comments_of};
+use std::time::Duration;
+
+use bson::oid::ObjectId;
+use bson::{DateTime, Document, doc};
+use e2e::{Event, Service, Subscription, System, assert_projected, comments_of};
 
 use crate::PROGRAM;
 use crate::writer::{Subscriber, at_least_written, texts, write_comments};
@@ -80,4 +84,48 @@ async fn the_gateway_killed_takes_nothing_along() {
         before + COMMENTS,
         "no retry wrote twice"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn comments_killed_tells_a_subscriber_without_a_cursor_what_it_may_have_missed() {
+    let mut system = System::start(PROGRAM).await;
+    let (graphql, database) = (system.graphql().clone(), system.database().await);
+    let post = graphql.create_post("Watched").await;
+    let query = "subscription($post: ID!) { commentAdded(postId: $post) { text } }";
+    let mut added = Subscription::comments_of(&graphql, query, &post).await;
+
+    system.kill(Service::Comments).await;
+    let missed = doc! {
+        "postId": ObjectId::parse_str(&post).expect("an id"),
+        "text": "missed",
+        "createdAt": DateTime::now(),
+    };
+    let comments = database.collection::<Document>("comments");
+    comments
+        .insert_one(missed)
+        .await
+        .expect("written meanwhile");
+    system.run(Service::Comments).await;
+
+    match added.next().await {
+        Event::Next(result) if result["errors"].is_null() => {
+            assert_eq!(result["data"]["commentAdded"]["text"], "missed");
+        }
+        Event::Next(result) => {
+            let code = &result["errors"][0]["extensions"]["code"];
+            assert_eq!(code, "SUBSCRIPTION_INTERRUPTED", "{result}");
+        }
+        other => panic!("neither what was missed nor that something was: {other:?}"),
+    }
+    // It goes on. From which comment on, no protocol says.
+    let event = loop {
+        graphql.create_comment(&post, "after").await;
+        if let Ok(event) = tokio::time::timeout(Duration::from_millis(300), added.next()).await {
+            break event;
+        }
+    };
+    let Event::Next(result) = event else {
+        panic!("the subscription does not go on: {event:?}");
+    };
+    assert_eq!(result["data"]["commentAdded"]["text"], "after", "{result}");
 }

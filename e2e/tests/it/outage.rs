@@ -50,7 +50,12 @@ async fn posts_are_answered_without_comments(mut system: System) {
     assert_error(&answer.body, "comments", &json!(["post", "comments"]));
 
     system.run(Service::Comments).await;
-    graphql.data(joined, json!({ "id": post })).await;
+    let data = graphql.data(joined, json!({ "id": post })).await;
+    let edges = json!([{ "node": { "text": "embedded" } }]);
+    assert_eq!(
+        data["post"],
+        json!({ "title": "Still here", "comments": { "edges": edges } })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,12 +72,19 @@ async fn without_posts_comments_are_answered_and_written() {
     let answer = graphql
         .ask(query, json!({ "post": post, "comment": comment }))
         .await;
-    assert_eq!(answer.body["data"]["comment"]["text"], "here");
-    assert!(answer.body["data"]["post"].is_null());
+    assert_eq!(
+        answer.body["data"],
+        json!({ "comment": { "text": "here", "author": "Anonymous" }, "post": null })
+    );
     assert_error(&answer.body, "posts", &json!(["post"]));
 
     let joined = "query($comment: ID!) { comment(id: $comment) { text post { id title } } }";
     let answer = graphql.ask(joined, json!({ "comment": comment })).await;
+    assert_eq!(
+        answer.body["data"],
+        json!({ "comment": null }),
+        "neither its post nor the post's title can be null"
+    );
     assert_error(&answer.body, "posts", &json!(["comment", "post", "title"]));
 
     graphql.create_comment(&post, "written meanwhile").await;

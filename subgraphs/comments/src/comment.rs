@@ -3,8 +3,9 @@
 use async_graphql::{ComplexObject, SimpleObject};
 use bson::Binary;
 use bson::spec::BinarySubtype;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
+use subgraph::absent::null_as_default;
 use subgraph::page::ListTag;
 use subgraph::text::TextRule;
 use subgraph::{DateTime, Id, Position};
@@ -41,18 +42,20 @@ pub struct Comment {
     #[graphql(skip)]
     #[serde(deserialize_with = "subgraph::id::from_object_id_or_text")]
     pub post_id: PostId,
-    /// The comment's text: 1 to 5,000 characters.
+    /// The comment's text: 1 to 5,000 characters; empty when its document has none.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub text: String,
     /// Who wrote the comment; "Anonymous" when no name was given.
-    #[serde(default = "anonymous")]
+    #[serde(default = "anonymous", deserialize_with = "null_as_anonymous")]
     pub author: String,
-    /// When the comment was created.
-    pub created_at: DateTime,
+    #[graphql(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime>,
     #[graphql(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime>,
     /// Whether the text was changed after the comment was created.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub edited: bool,
     #[graphql(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,9 +95,16 @@ impl Comment {
         Post { id: self.post_id }
     }
 
+    /// When the comment was created; when its id was made, where its document does not tell.
+    async fn created_at(&self) -> DateTime {
+        self.created_at.unwrap_or_else(|| self.id.created_at())
+    }
+
     /// When the text was last changed; the time of creation when it never was.
     async fn updated_at(&self) -> DateTime {
-        self.updated_at.unwrap_or(self.created_at)
+        self.updated_at
+            .or(self.created_at)
+            .unwrap_or_else(|| self.id.created_at())
     }
 }
 
@@ -111,4 +121,8 @@ impl Comment {
 /// The author of what the tutorial's documents, which have no author, hold.
 fn anonymous() -> String {
     ANONYMOUS.to_owned()
+}
+
+fn null_as_anonymous<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(anonymous))
 }

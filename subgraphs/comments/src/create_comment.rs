@@ -64,7 +64,7 @@ impl CreateComment {
             post_id: input.post_id,
             text,
             author,
-            created_at: now,
+            created_at: Some(now),
             updated_at: Some(now),
             edited: false,
             idempotency,

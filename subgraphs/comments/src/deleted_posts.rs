@@ -45,7 +45,7 @@ async fn follow(store: Store, known: KnownPosts, shutdown: CancellationToken) {
     }
 }
 
-/// Deletes the comments of all marked posts that are gone.
+/// Deletes the comments of all marked posts that are gone. A mark that fails stops no other.
 async fn sweep(store: &Store, known: &KnownPosts, now: DateTime) -> Result<(), Error> {
     let marks = store.deleted_posts().await?;
     if marks.is_empty() {
@@ -53,19 +53,33 @@ async fn sweep(store: &Store, known: &KnownPosts, now: DateTime) -> Result<(), E
     }
     let ids: Vec<_> = marks.iter().map(|mark| mark.id).collect();
     let existing = store.existing_posts(&ids).await?;
-    for DeletedPost { id, marked_at } in marks {
-        known.forget(id);
-        // A mark without a deletion: the posts subgraph was stopped in between, or is about to.
-        if !existing.contains(&id) {
-            let deleted = store.delete_comments_of(id).await?;
-            if deleted > 0 {
-                tracing::info!(post.id = %id, deleted, "deleted the comments of a deleted post");
-            }
+    for mark in marks {
+        known.forget(mark.id);
+        let gone = !existing.contains(&mark.id);
+        if let Err(error) = follow_mark(store, mark, gone, now).await {
+            tracing::warn!(%error, post.id = %mark.id, "the comments of a deleted post could not be deleted: trying again");
         }
-        let age_ms = now.timestamp_millis() - marked_at.timestamp_millis();
-        if age_ms > i64::try_from(FOLLOWED_FOR.as_millis()).unwrap_or(i64::MAX) {
-            store.forget_deleted_post(id).await?;
+    }
+    Ok(())
+}
+
+/// `gone` is false for a mark without a deletion: the posts subgraph was stopped in between, or is
+/// about to delete the post.
+async fn follow_mark(
+    store: &Store,
+    mark: DeletedPost,
+    gone: bool,
+    now: DateTime,
+) -> Result<(), Error> {
+    if gone {
+        let deleted = store.delete_comments_of(mark.id).await?;
+        if deleted > 0 {
+            tracing::info!(post.id = %mark.id, deleted, "deleted the comments of a deleted post");
         }
+    }
+    let age_ms = now.timestamp_millis() - mark.marked_at.timestamp_millis();
+    if age_ms > i64::try_from(FOLLOWED_FOR.as_millis()).unwrap_or(i64::MAX) {
+        store.forget_deleted_post(mark).await?;
     }
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! Live comments: the change feed's events of one post, as the graph's types.
 
 use std::future::ready;
+use std::time::Duration;
 
-use changefeed::{Change, ChangeKind, Cursor, Hub, Subscription};
+use bson::Bson;
+use bson::oid::ObjectId;
+use changefeed::{Change, ChangeKind, Cursor, Hub, Subscription, TopicField};
 use futures_util::{Stream, StreamExt};
-use service::Lifecycle;
+use service::{Health, Lifecycle};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -12,8 +15,20 @@ use crate::comment_change::{CommentAdded, CommentChange, CommentDeleted, Comment
 use crate::known_posts::KnownPosts;
 use crate::post::PostId;
 
-/// The field of a comment that is its topic.
-pub const TOPIC_FIELD: &str = "postId";
+/// The field of a comment that is its topic. Mongoose stores references as ObjectIds or as texts,
+/// as its schema says; we store ObjectIds.
+pub fn topic_field() -> TopicField {
+    TopicField::new("postId").with_forms(
+        |value| match &value {
+            Bson::String(text) => ObjectId::parse_str(text).map_or(value, Bson::ObjectId),
+            _ => value,
+        },
+        |topic| match topic {
+            Bson::ObjectId(id) => vec![topic.clone(), Bson::String(id.to_hex())],
+            _ => vec![topic.clone()],
+        },
+    )
+}
 
 /// The live comments of all posts. Clones share them.
 #[derive(Clone)]
@@ -110,14 +125,32 @@ fn seen_from(post: PostId, cursor: &Cursor, change: &Change<Comment>) -> Option<
     }
 }
 
-/// Ties the hub to the process: it stops with it, and its fault is the process's.
-pub fn supervise(hub: &Hub<Comment>, lifecycle: &Lifecycle) {
-    let (hub, shutdown) = (hub.clone(), lifecycle.shutdown().clone());
+/// Ties the hub to the process: it stops with it, its fault is the process's, and readiness depends
+/// on signs of life from its change stream, which come several times a second.
+pub fn supervise(
+    hub: &Hub<Comment>,
+    lifecycle: &Lifecycle,
+    health: &Health,
+    silence_max: Duration,
+) {
+    let (running, shutdown) = (hub.clone(), lifecycle.shutdown().clone());
     lifecycle.spawn("the feed of comments", async move {
         tokio::select! {
-            finished = hub.finished() => finished?,
-            () = shutdown.cancelled() => hub.stop().await,
+            finished = running.finished() => finished?,
+            () = shutdown.cancelled() => running.stop().await,
         }
         Ok(())
+    });
+    let hub = hub.clone();
+    health.register("comments feed", move || {
+        let silent = hub.silent_for();
+        ready(if silent > silence_max {
+            Err(format!(
+                "the change stream has been silent for {} s",
+                silent.as_secs()
+            ))
+        } else {
+            Ok(())
+        })
     });
 }

@@ -25,12 +25,13 @@ mod update_comment;
 mod written;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
 use changefeed::{Hub, HubMetrics, HubSettings, Source};
 use service::{Health, Lifecycle, Metrics};
-use subgraph::{database, endpoint};
+use subgraph::{database, endpoint, undated};
 use tokio::net::TcpListener;
 
 pub use comment::{Comment, CommentId};
@@ -74,14 +75,17 @@ pub async fn run(
     let streams = config.database.stream_client("comments").await?;
     let hub = Hub::start(
         Source::new(streams, database.clone(), "comments"),
-        feed::TOPIC_FIELD,
+        feed::topic_field(),
         HubSettings::default(),
         metrics.with_registry(HubMetrics::register),
     )
     .await
     .context("cannot follow the comments")?;
-    feed::supervise(&hub, &lifecycle);
+    let silence_max = Duration::from_secs(config.ready_lag_seconds_max);
+    feed::supervise(&hub, &lifecycle, &health, silence_max);
 
+    // Only now: images are kept from here on, and the projection reads them.
+    undated::start(database.collection("comments"), &lifecycle).await;
     let store = Store::new(&database);
     let known = KnownPosts::new(store.clone());
     deleted_posts::start(store.clone(), known.clone(), &lifecycle);

@@ -9,7 +9,7 @@ use mongodb::error::{ErrorKind, WriteFailure};
 use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::Deserialize;
-use subgraph::{DateTime, Page, PageRequest};
+use subgraph::{DateTime, Page, PageRequest, readable};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId, Idempotency};
@@ -18,6 +18,11 @@ use crate::written::Written;
 
 /// MongoDB's code for a value that a unique index has already.
 const DUPLICATE_KEY: i32 = 11_000;
+/// MongoDB's code for an index that the collection cannot have.
+const CANNOT_CREATE_INDEX: i32 = 67;
+/// How often an insert is tried whose idempotency key is taken by a comment that is gone by the
+/// time it is looked at.
+const INSERT_ATTEMPTS_MAX: u32 = 3;
 
 /// The subgraph's access to MongoDB. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -53,12 +58,8 @@ impl Store {
     /// The comments with these ids, in no particular order.
     pub async fn comments_by_id(&self, ids: &[CommentId]) -> Result<Vec<Comment>, Error> {
         let ids: Vec<_> = ids.iter().map(|id| id.object_id()).collect();
-        Ok(self
-            .comments
-            .find(doc! { "_id": { "$in": ids } })
-            .await?
-            .try_collect()
-            .await?)
+        let found = self.comments.find(doc! { "_id": { "$in": ids } });
+        Ok(readable::all(found.await?).await?)
     }
 
     /// The same page of several posts' comments, in one query: each post is a branch of its own,
@@ -68,22 +69,19 @@ impl Store {
         posts: &[PostId],
         request: &PageRequest,
     ) -> Result<HashMap<PostId, Page<Comment>>, Error> {
-        let mut branches = posts.iter().map(|post| page_stages(*post, request));
-        let Some(mut stages) = branches.next() else {
+        let Some((first, others)) = posts.split_first() else {
             return Ok(HashMap::new());
         };
         let name = self.comments.name();
-        stages.extend(
-            branches.map(|branch| doc! { "$unionWith": { "coll": name, "pipeline": branch } }),
-        );
-        let read = async {
-            let comments = self
-                .comments
-                .aggregate(stages)
-                .with_type::<Comment>()
-                .await?;
-            comments.try_collect::<Vec<_>>().await
-        };
+        let read = readable::within_limit(async |without| {
+            let without = without.unwrap_or_default();
+            let mut stages = page_stages(*first, request, &without);
+            stages.extend(others.iter().map(|post| {
+                let branch = page_stages(*post, request, &without);
+                doc! { "$unionWith": { "coll": name, "pipeline": branch } }
+            }));
+            self.comments.aggregate(stages).with_type::<Comment>().await
+        });
         // Whether a cursor cut something off is one more look for each post; a query with a cursor
         // asks for one post in practice.
         let behind = posts
@@ -115,19 +113,28 @@ impl Store {
     /// [`Error::IdempotencyKeyReused`] when the key came with another input.
     pub async fn insert_comment(&self, comment: Comment) -> Result<Written<Comment>, Error> {
         let mut session = self.session().await?;
-        let inserted = self
-            .comments
-            .insert_one(&comment)
-            .session(&mut session)
-            .await;
-        let comment = match (inserted, &comment.idempotency) {
-            (Ok(_), _) => comment,
-            (Err(error), Some(idempotency)) if is_duplicate(&error) => {
-                self.first_with_key(idempotency, &mut session).await?
+        let mut attempts = 0;
+        loop {
+            let inserted = self
+                .comments
+                .insert_one(&comment)
+                .session(&mut session)
+                .await;
+            attempts += 1;
+            match (inserted, &comment.idempotency) {
+                (Ok(_), _) => return Ok(Written::in_session(comment, &session)),
+                (Err(error), Some(idempotency)) if is_duplicate(&error) => {
+                    let first = self.first_with_key(idempotency, &mut session).await?;
+                    match first {
+                        Some(first) => return Ok(Written::in_session(first, &session)),
+                        // It was deleted since, and its key is free again.
+                        None if attempts < INSERT_ATTEMPTS_MAX => {}
+                        None => return Err(error.into()),
+                    }
+                }
+                (Err(error), _) => return Err(error.into()),
             }
-            (Err(error), _) => return Err(error.into()),
-        };
-        Ok(Written::in_session(comment, &session))
+        }
     }
 
     /// Changes a comment's text; returns the comment after the change, none when there is no such
@@ -177,17 +184,14 @@ impl Store {
 
     /// The marks of posts that are being deleted.
     pub async fn deleted_posts(&self) -> Result<Vec<DeletedPost>, Error> {
-        Ok(self
-            .deleted_posts
-            .find(doc! {})
-            .await?
-            .try_collect()
-            .await?)
+        Ok(readable::all(self.deleted_posts.find(doc! {}).await?).await?)
     }
 
-    /// Removes the mark of a post whose comments are all gone.
-    pub async fn forget_deleted_post(&self, id: PostId) -> Result<(), Error> {
-        self.deleted_posts.delete_one(doc! { "_id": id }).await?;
+    /// Removes the mark of a post whose comments are all gone; one that was renewed since it was
+    /// read stays.
+    pub async fn forget_deleted_post(&self, mark: DeletedPost) -> Result<(), Error> {
+        let as_read = doc! { "_id": mark.id, "markedAt": mark.marked_at };
+        self.deleted_posts.delete_one(as_read).await?;
         Ok(())
     }
 
@@ -200,16 +204,19 @@ impl Store {
             .deleted_count)
     }
 
+    /// The comment that was created with a key; none when it is gone.
     async fn first_with_key(
         &self,
         idempotency: &Idempotency,
         session: &mut ClientSession,
-    ) -> Result<Comment, Error> {
+    ) -> Result<Option<Comment>, Error> {
         let by_key = doc! { "idempotency.key": &idempotency.key };
-        let first = self.comments.find_one(by_key).session(session).await?;
-        first
-            .filter(|first| first.idempotency.as_ref() == Some(idempotency))
-            .ok_or(Error::IdempotencyKeyReused)
+        match self.comments.find_one(by_key).session(session).await? {
+            Some(first) if first.idempotency.as_ref() != Some(idempotency) => {
+                Err(Error::IdempotencyKeyReused)
+            }
+            first => Ok(first),
+        }
     }
 
     /// A session tells the time of what was written in it.
@@ -236,9 +243,27 @@ impl Store {
 /// # Errors
 /// When MongoDB cannot be reached, or has an index of the same keys and another shape.
 pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
+    let comments = database.collection::<Document>("comments");
     let by_post = IndexModel::builder()
         .keys(doc! { "postId": 1, "createdAt": -1, "_id": -1 })
         .build();
+    // Of those without a date alone, which are few or none: it makes them quick to find.
+    let undated = IndexModel::builder()
+        .keys(doc! { "createdAt": 1 })
+        .options(
+            IndexOptions::builder()
+                .name("undated".to_owned())
+                .partial_filter_expression(doc! { "createdAt": Bson::Null })
+                .build(),
+        )
+        .build();
+    comments.create_indexes([by_post, undated]).await?;
+    create_key_index(&comments).await
+}
+
+/// Creates the index that tells a repeated request. A sharded collection can have none, because a
+/// unique index there has to begin with the shard key: the service is of use without it.
+async fn create_key_index(comments: &Collection<Document>) -> mongodb::error::Result<()> {
     let with_key = doc! { "idempotency.key": { "$exists": true } };
     let by_key = IndexModel::builder()
         .keys(doc! { "idempotency.key": 1 })
@@ -249,11 +274,16 @@ pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
                 .build(),
         )
         .build();
-    database
-        .collection::<Document>("comments")
-        .create_indexes([by_post, by_key])
-        .await?;
-    Ok(())
+    match comments.create_index(by_key).await {
+        Err(error) if is_refused_for_sharding(&error) => {
+            tracing::warn!(
+                %error,
+                "the comments are sharded, so an idempotency key does not keep a repeated request from writing a second comment"
+            );
+            Ok(())
+        }
+        created => created.map(drop),
+    }
 }
 
 /// The comments of a post. Mongoose stores references as ObjectIds or as texts, as its schema
@@ -262,12 +292,23 @@ fn of_post(post: PostId) -> Document {
     doc! { "postId": { "$in": [Bson::from(post), Bson::from(post.to_string())] } }
 }
 
-fn page_stages(post: PostId, request: &PageRequest) -> Vec<Document> {
+fn page_stages(post: PostId, request: &PageRequest, without: &Document) -> Vec<Document> {
+    let mut comments = of_post(post);
+    comments.extend(without.clone());
     vec![
-        doc! { "$match": request.filter(of_post(post)) },
+        doc! { "$match": request.filter(comments) },
         doc! { "$sort": request.sort() },
         doc! { "$limit": request.limit() },
     ]
+}
+
+fn is_refused_for_sharding(error: &mongodb::error::Error) -> bool {
+    match error.kind.as_ref() {
+        ErrorKind::Command(error) => {
+            error.code == CANNOT_CREATE_INDEX && error.message.contains("shard key")
+        }
+        _ => false,
+    }
 }
 
 fn is_duplicate(error: &mongodb::error::Error) -> bool {

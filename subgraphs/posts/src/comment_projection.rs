@@ -14,10 +14,11 @@ use futures_util::TryStreamExt;
 use mongodb::{ClientSession, Collection, Database};
 use serde::Deserialize;
 use subgraph::DateTime;
+use subgraph::absent::null_as_default;
 
 use crate::comment::CommentId;
 use crate::discussion::LATEST_COMMENTS_MAX;
-use crate::post::{ANONYMOUS, PostId, anonymous};
+use crate::post::{ANONYMOUS, PostId, anonymous, null_as_anonymous};
 
 /// The field of a post in which the state is kept.
 pub const FIELD: &str = "discussion";
@@ -30,7 +31,7 @@ pub struct CommentProjection {
     posts: Collection<Document>,
 }
 
-/// A comment, as the comments subgraph stores it.
+/// A comment, as the comments subgraph reads it: what that one cannot show is not counted here.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredComment {
@@ -38,10 +39,22 @@ pub struct StoredComment {
     id: CommentId,
     #[serde(deserialize_with = "subgraph::id::from_object_id_or_text")]
     post_id: PostId,
+    #[serde(default, deserialize_with = "null_as_default")]
     text: String,
-    #[serde(default = "anonymous")]
+    #[serde(default = "anonymous", deserialize_with = "null_as_anonymous")]
     author: String,
-    created_at: DateTime,
+    created_at: Option<DateTime>,
+    #[expect(dead_code, reason = "a comment with another type here cannot be shown")]
+    updated_at: Option<DateTime>,
+    #[expect(dead_code, reason = "a comment with another type here cannot be shown")]
+    edited: Option<bool>,
+}
+
+impl StoredComment {
+    /// When the comment was created; when its id was made, where its document does not tell.
+    fn created_at(&self) -> DateTime {
+        self.created_at.unwrap_or_else(|| self.id.created_at())
+    }
 }
 
 impl CommentProjection {
@@ -120,17 +133,17 @@ impl Projection for CommentProjection {
         let stages = [
             doc! { "$match": {
                 "postId": { "$in": references },
-                "text": { "$type": "string" },
-                "createdAt": { "$type": "date" },
-                "_id": { "$type": "objectId" },
-                "$or": [{ "author": { "$exists": false } }, { "author": { "$type": "string" } }],
+                "$jsonSchema": readable(),
+            } },
+            doc! { "$set": {
+                "createdAt": { "$ifNull": ["$createdAt", { "$toDate": "$_id" }] },
             } },
             doc! { "$group": {
                 "_id": { "$toObjectId": "$postId" },
                 "count": { "$sum": 1 },
                 "latest": { "$topN": { "n": LATEST_MAX, "sortBy": newest_first, "output": {
                     "_id": "$_id",
-                    "text": "$text",
+                    "text": { "$ifNull": ["$text", ""] },
                     "author": { "$ifNull": ["$author", ANONYMOUS] },
                     "createdAt": "$createdAt",
                 } } },
@@ -163,22 +176,30 @@ impl Projection for CommentProjection {
     }
 }
 
+/// What a [`StoredComment`] can be read from, as the server checks it.
+fn readable() -> Document {
+    doc! { "properties": {
+        "_id": { "bsonType": "objectId" },
+        "text": { "bsonType": ["string", "null"] },
+        "author": { "bsonType": ["string", "null"] },
+        "createdAt": { "bsonType": ["date", "null"] },
+        "updatedAt": { "bsonType": ["date", "null"] },
+        "edited": { "bsonType": ["bool", "null"] },
+    } }
+}
+
 /// A comment in the shape in which a post embeds it.
 fn embedded(comment: &StoredComment) -> Document {
     let StoredComment {
-        id,
-        text,
-        author,
-        created_at,
-        ..
+        id, text, author, ..
     } = comment;
-    doc! { "_id": *id, "text": text, "author": author, "createdAt": *created_at }
+    doc! { "_id": *id, "text": text, "author": author, "createdAt": comment.created_at() }
 }
 
 /// The comments that a batch leaves in the collection, newest first: as many as the list can take.
 fn newest_of<'a>(changes: &[NetChange<'a, StoredComment>]) -> Vec<&'a StoredComment> {
     let mut present: Vec<_> = changes.iter().filter_map(|change| change.after).collect();
-    present.sort_unstable_by_key(|comment| Reverse((comment.created_at, comment.id.object_id())));
+    present.sort_unstable_by_key(|comment| Reverse((comment.created_at(), comment.id.object_id())));
     present.truncate(LATEST_COMMENTS_MAX);
     present
 }
@@ -200,7 +221,7 @@ fn merge(
         .chain([oldest])
         .map(embedded)
         .collect();
-    let oldest = doc! { "at": oldest.created_at, "id": oldest.id };
+    let oldest = doc! { "at": oldest.created_at(), "id": oldest.id };
     doc! { "$let": {
         "vars": {
             "kept": kept,

@@ -44,7 +44,7 @@ impl CreatePost {
             author: AUTHOR
                 .check_optional(input.author)?
                 .unwrap_or_else(|| ANONYMOUS.to_owned()),
-            created_at: now,
+            created_at: Some(now),
             updated_at: Some(now),
             discussion: Discussion::default(),
         };

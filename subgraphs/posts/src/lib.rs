@@ -30,7 +30,7 @@ use anyhow::Context;
 use axum::Router;
 use changefeed::{ProjectionMetrics, Projector, ProjectorSettings, Source};
 use service::{Health, Lifecycle, Metrics};
-use subgraph::{database, endpoint};
+use subgraph::{database, endpoint, undated};
 use tokio::net::TcpListener;
 
 use crate::comment_projection::CommentProjection;
@@ -71,11 +71,11 @@ pub async fn run(
         .context("cannot create the indexes")?;
     let (health, metrics) = (Health::default(), Metrics::new("posts"));
     database::register_readiness(&health, &database);
+    undated::start(database.collection("posts"), &lifecycle).await;
 
     let streams = config.database.stream_client("posts").await?;
-    let posts = streams.database(database.name()).collection("posts");
     let projector = Projector::start(
-        Source::new(streams, database.clone(), "comments"),
+        Source::new(streams.clone(), database.clone(), "comments"),
         CommentProjection::new(&database),
         ProjectorSettings {
             ready_lag_max: Duration::from_secs(config.ready_lag_seconds_max),
@@ -88,7 +88,14 @@ pub async fn run(
     .context("cannot follow the comments")?;
     feed::supervise(&projector, &lifecycle, &health);
     let feed = Feed::default();
-    post_changes::follow(posts, projector.clone(), feed.clone(), &lifecycle);
+    post_changes::follow(
+        database.clone(),
+        &streams,
+        projector.clone(),
+        feed.clone(),
+        &lifecycle,
+    )
+    .await?;
 
     let store = Store::new(&database, projector);
     let schema = schema::build(store, feed);

@@ -1,7 +1,8 @@
 //! A post, as MongoDB stores it and as clients see it.
 
 use async_graphql::{ComplexObject, SimpleObject};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use subgraph::absent::null_as_default;
 use subgraph::page::ListTag;
 use subgraph::text::TextRule;
 use subgraph::{DateTime, Id, Position};
@@ -40,15 +41,18 @@ pub struct Post {
     /// Identifies the post. It never changes and is never used again.
     #[serde(rename = "_id")]
     pub id: PostId,
-    /// The post's title: 1 to 200 characters.
+    /// The post's title: 1 to 200 characters; empty when its document has none.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub title: String,
-    /// The post's text: 1 to 20,000 characters.
+    /// The post's text: 1 to 20,000 characters; empty when its document has none.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub content: String,
     /// Who wrote the post; "Anonymous" when no name was given.
-    #[serde(default = "anonymous")]
+    #[serde(default = "anonymous", deserialize_with = "null_as_anonymous")]
     pub author: String,
-    /// When the post was created.
-    pub created_at: DateTime,
+    #[graphql(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime>,
     #[graphql(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime>,
@@ -64,9 +68,16 @@ pub struct Post {
 
 #[ComplexObject]
 impl Post {
+    /// When the post was created; when its id was made, where its document does not tell.
+    async fn created_at(&self) -> DateTime {
+        self.created_at.unwrap_or_else(|| self.id.created_at())
+    }
+
     /// When the title or the content was last changed; the time of creation when they never were.
     async fn updated_at(&self) -> DateTime {
-        self.updated_at.unwrap_or(self.created_at)
+        self.updated_at
+            .or(self.created_at)
+            .unwrap_or_else(|| self.id.created_at())
     }
 }
 
@@ -83,4 +94,12 @@ impl Post {
 /// The author of what older documents, which have no author, hold.
 pub fn anonymous() -> String {
     ANONYMOUS.to_owned()
+}
+
+/// Reads an author who may be null. For `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// When the value is of another type.
+pub fn null_as_anonymous<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(anonymous))
 }

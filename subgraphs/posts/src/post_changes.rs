@@ -3,15 +3,21 @@
 //! Unlike the change feed's hub, this needs no documents and no images of them: the posts' own
 //! projection writes them all the time, and an image of every such write would cost more than the
 //! write. See `docs/decisions/live-posts.md`.
+//!
+//! The stream begins at a time from before the service is served, and goes on from the place that
+//! it has shown. Where the server no longer knows that place, it begins anew, and then everyone is
+//! told: so nobody who subscribes again falls between the two.
 
 use std::time::Duration;
 
-use bson::{RawDocument, RawDocumentBuf, doc};
+use anyhow::Context;
+use bson::{RawDocument, RawDocumentBuf, Timestamp, doc};
 use changefeed::{Projector, Slot};
-use mongodb::Collection;
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::ResumeToken;
-use mongodb::error::ErrorKind;
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::ChangeStreamOptions;
+use mongodb::{Client, Collection, Database};
 use service::Lifecycle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,23 +33,32 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// `InvalidResumeToken`, `ChangeStreamFatalError`, `ChangeStreamHistoryLost`.
 const LOST_CODES: [i32; 4] = [222, 260, 280, 286];
 
-/// Tells the feed of every change for as long as the process lives.
-pub fn follow(
-    posts: Collection<RawDocumentBuf>,
+/// Tells the feed of every change after this call, for as long as the process lives. `streams` is a
+/// client for change streams alone.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn follow(
+    database: Database,
+    streams: &Client,
     projector: Projector<CommentProjection>,
     feed: Feed,
     lifecycle: &Lifecycle,
-) {
+) -> anyhow::Result<()> {
+    let place = now(&database)
+        .await
+        .context("cannot read the cluster's time")?;
+    let mut follower = Follower {
+        posts: streams.database(database.name()).collection("posts"),
+        database,
+        serving: projector.serving(),
+        projector,
+        feed,
+        place: Place::At(place),
+        told: true,
+    };
     let shutdown = lifecycle.shutdown().clone();
     lifecycle.spawn("the feed of posts", async move {
-        let serving = projector.serving();
-        let mut follower = Follower {
-            posts,
-            projector,
-            serving,
-            feed,
-            resume: None,
-        };
         while !shutdown.is_cancelled() {
             if let Err(error) = follower.read(&shutdown).await {
                 follower.recover(&error);
@@ -52,27 +67,50 @@ pub fn follow(
         }
         Ok(())
     });
+    Ok(())
+}
+
+/// Where the stream goes on.
+enum Place {
+    /// With the changes of this time.
+    At(Timestamp),
+    /// After what it has shown.
+    After(ResumeToken),
+    /// Nobody knows: the history before is lost.
+    Lost,
 }
 
 struct Follower {
     posts: Collection<RawDocumentBuf>,
+    /// Through the client for everything else.
+    database: Database,
     projector: Projector<CommentProjection>,
     /// The generation of the projection that the posts were last seen with.
     serving: Option<Slot>,
     feed: Feed,
-    /// Where to go on; none at the start, and after the history was lost.
-    resume: Option<ResumeToken>,
+    place: Place,
+    /// Whether everyone has been told of the last loss.
+    told: bool,
 }
 
 impl Follower {
     /// Reads until the shutdown, the end of the collection, or a fault.
     async fn read(&mut self, shutdown: &CancellationToken) -> mongodb::error::Result<()> {
+        if matches!(self.place, Place::Lost) {
+            self.place = Place::At(now(&self.database).await?);
+        }
         let mut stream = self.open().await?;
+        if !self.told {
+            self.told = true;
+            self.feed.gap();
+        }
         // The driver's streams must not be dropped while they wait, so they wait for a short time
         // and the shutdown is looked at in between.
         while !shutdown.is_cancelled() {
             let event = stream.next_if_any().await?;
-            self.resume = stream.resume_token();
+            if let Some(token) = stream.resume_token() {
+                self.place = Place::After(token);
+            }
             self.notice_generation();
             let Some(event) = event else {
                 if !stream.is_alive() {
@@ -94,12 +132,15 @@ impl Follower {
             } } },
             doc! { "$project": { "operationType": 1, "documentKey": 1 } },
         ];
-        let watch = self
-            .posts
-            .watch()
-            .pipeline(stages)
-            .max_await_time(AWAIT_TIME);
-        Ok(watch.resume_after(self.resume.clone()).await?.with_type())
+        let mut options = ChangeStreamOptions::default();
+        options.max_await_time = Some(AWAIT_TIME);
+        match &self.place {
+            Place::At(time) => options.start_at_operation_time = Some(*time),
+            Place::After(token) => options.resume_after = Some(token.clone()),
+            Place::Lost => {}
+        }
+        let watch = self.posts.watch().pipeline(stages).with_options(options);
+        Ok(watch.await?.with_type())
     }
 
     fn tell(&self, event: &RawDocument) {
@@ -126,7 +167,7 @@ impl Follower {
         }
     }
 
-    fn recover(&mut self, error: &mongodb::error::Error) {
+    fn recover(&mut self, error: &Error) {
         if is_lost(error) {
             tracing::warn!(%error, "the live feed of posts has missed changes: its subscribers are told");
             self.lose_history();
@@ -136,14 +177,153 @@ impl Follower {
     }
 
     fn lose_history(&mut self) {
-        self.resume = None;
-        self.feed.gap();
+        self.place = Place::Lost;
+        self.told = false;
     }
 }
 
-fn is_lost(error: &mongodb::error::Error) -> bool {
+/// A time that every change after this call comes after, on the cluster's clock.
+async fn now(database: &Database) -> mongodb::error::Result<Timestamp> {
+    let reply = database.run_command(doc! { "ping": 1 }).await?;
+    reply
+        .get_timestamp("operationTime")
+        .map_err(|error| Error::custom(error.to_string()))
+}
+
+fn is_lost(error: &Error) -> bool {
     match error.kind.as_ref() {
         ErrorKind::Command(error) => LOST_CODES.contains(&error.code),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_graphql::dataloader::DataLoader;
+    use changefeed::{ProjectionMetrics, ProjectorSettings, Source};
+    use clap::Parser;
+    use embedded_mongo::{Options, ReplicaSet};
+    use futures_util::{Stream, StreamExt};
+    use service::prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::post_loader::PostLoader;
+    use crate::{Config, Post, Store};
+
+    /// The app name of the stream under test.
+    const STREAM: &str = "the followed change streams";
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A feed on a MongoDB of its own, which can be made to fail.
+    struct Board {
+        set: ReplicaSet,
+        config: Config,
+        database: Database,
+        projector: Projector<CommentProjection>,
+        posts: Arc<DataLoader<PostLoader>>,
+        feed: Feed,
+        lifecycle: Lifecycle,
+    }
+
+    impl Board {
+        async fn new() -> Self {
+            let set = ReplicaSet::start(Options::default()).await.expect("a node");
+            let uri = set.uri_for("followed");
+            let config = Config::parse_from(["posts", "--mongo-uri", &uri]);
+            let database = config.database.connect("test").await.expect("a database");
+            let streams = config
+                .database
+                .stream_client("test")
+                .await
+                .expect("a client");
+            let projector = Projector::start(
+                Source::new(streams, database.clone(), "comments"),
+                CommentProjection::new(&database),
+                ProjectorSettings::default(),
+                ProjectionMetrics::register(&mut Registry::default(), "comments"),
+            );
+            let projector = projector.await.expect("a projector");
+            let store = Store::new(&database, projector.clone());
+            Self {
+                set,
+                config,
+                database,
+                projector,
+                posts: Arc::new(PostLoader::new(store)),
+                feed: Feed::default(),
+                lifecycle: Lifecycle::new(),
+            }
+        }
+
+        async fn follow(&self) {
+            let streams = self.config.database.stream_client("the followed").await;
+            let streams = streams.expect("a client");
+            follow(
+                self.database.clone(),
+                &streams,
+                self.projector.clone(),
+                self.feed.clone(),
+                &self.lifecycle,
+            )
+            .await
+            .expect("followed");
+        }
+
+        /// Makes reads of the followed stream fail.
+        async fn fail(&self, commands: &[&str], code: i32, times: i32) {
+            self.set
+                .fail_commands(STREAM, commands, doc! { "errorCode": code }, times)
+                .await
+                .expect("a fail point");
+        }
+
+        fn subscribe(&self) -> impl Stream<Item = Result<Post, crate::Error>> + use<> {
+            self.feed.post_added(self.posts.clone()).boxed()
+        }
+
+        async fn add_post(&self) -> PostId {
+            let id = PostId::new();
+            let posts = self.database.collection("posts");
+            posts.insert_one(doc! { "_id": id }).await.expect("added");
+            id
+        }
+    }
+
+    async fn next<S: Stream + Unpin>(stream: &mut S) -> S::Item {
+        let next = tokio::time::timeout(PATIENCE, stream.next()).await;
+        next.expect("an event in time")
+            .expect("a stream that lives")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_post_added_before_the_stream_is_open_is_announced() {
+        let board = Board::new().await;
+        board.fail(&["aggregate"], 2, 2).await;
+        board.follow().await;
+        let mut added = board.subscribe();
+        let post = board.add_post().await;
+        assert_eq!(next(&mut added).await.expect("a post").id, post);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_lost_history_is_told_once_the_stream_is_open_again() {
+        let board = Board::new().await;
+        board.follow().await;
+        let mut added = board.subscribe();
+        let post = board.add_post().await;
+        assert_eq!(next(&mut added).await.expect("a post").id, post);
+
+        // The first failure loses the place, the others keep the stream closed for a while.
+        board.fail(&["getMore", "aggregate"], 286, 3).await;
+        let told = next(&mut added).await;
+        assert!(
+            matches!(told, Err(crate::Error::ResyncRequired)),
+            "{told:?}"
+        );
+        let mut again = board.subscribe();
+        let post = board.add_post().await;
+        assert_eq!(next(&mut again).await.expect("a post").id, post);
     }
 }

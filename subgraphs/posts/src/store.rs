@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use changefeed::Projector;
-use futures_util::TryStreamExt;
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
-use subgraph::{DateTime, Page, PageRequest};
+use subgraph::{DateTime, Page, PageRequest, readable};
 
 use crate::Error;
 use crate::comment_projection::CommentProjection;
@@ -59,20 +58,19 @@ impl Store {
             .posts
             .find(doc! { "_id": { "$in": ids } })
             .projection(self.fields());
-        Ok(cursor.await?.try_collect().await?)
+        Ok(readable::all(cursor.await?).await?)
     }
 
     /// One page of all posts.
     pub async fn posts(&self, request: &PageRequest) -> Result<Page<Post>, Error> {
-        let read = async {
-            let cursor = self
-                .posts
-                .find(request.filter(Document::new()))
+        let read = readable::within_limit(async |without| {
+            self.posts
+                .find(request.filter(without.unwrap_or_default()))
                 .projection(self.fields())
                 .sort(request.sort())
-                .limit(request.limit());
-            cursor.await?.try_collect::<Vec<_>>().await
-        };
+                .limit(request.limit())
+                .await
+        });
         let (items, behind, ahead) = tokio::try_join!(
             read,
             self.any(request.filter_behind(Document::new())),

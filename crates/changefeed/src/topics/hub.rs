@@ -1,7 +1,7 @@
 //! The hub: reads the source's one stream into the rings, and lets subscribers in.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use bson::{Bson, Timestamp};
 use serde::de::DeserializeOwned;
@@ -15,8 +15,9 @@ use crate::stream::{self, RawEvent, Signal, Start};
 use crate::{CursorError, Error, HubMetrics, HubSettings, ResumeToken, Source, Subscription};
 
 use super::cursor::Codec;
+use super::ring::lock;
 use super::rings::Rings;
-use super::topic_of::{Topics, topics_of};
+use super::topic_of::{TopicField, Topics, topics_of};
 
 /// Events that wait between the stream and the rings at most.
 const AHEAD_COUNT_MAX: usize = 4096;
@@ -35,25 +36,28 @@ pub(crate) struct Shared<T> {
     pub rings: Rings<T>,
     pub codec: Codec,
     pub source: Source,
-    pub topic_field: String,
+    pub topic_field: TopicField,
     pub settings: HubSettings,
     pub metrics: HubMetrics,
     pub catch_up_readers: Arc<Semaphore>,
     /// Changes up to this time were over when the hub started.
     pub started: Timestamp,
+    /// When the stream last gave a sign of life.
+    heard: Mutex<Instant>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Hub<T> {
     /// Enables pre- and post-images on the source and opens the stream. The topic of a change is
-    /// the value of `topic_field`, a top-level field of the changed document.
+    /// the value of `topic_field`, a top-level field of the changed document: its name, or a
+    /// [`TopicField`] where several values are one topic.
     ///
     /// # Errors
     /// When the database cannot be reached, is no replica set, or refuses.
     pub async fn start(
         source: Source,
-        topic_field: impl Into<String>,
+        topic_field: impl Into<TopicField>,
         settings: HubSettings,
         metrics: HubMetrics,
     ) -> Result<Self, Error> {
@@ -74,6 +78,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Hub<T> {
             settings,
             metrics,
             started,
+            heard: Mutex::new(Instant::now()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
@@ -98,11 +103,17 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Hub<T> {
         topic: impl Into<Bson>,
         after: Option<&str>,
     ) -> Result<Subscription<T>, CursorError> {
-        let topic = topic.into();
+        let topic = self.shared.topic_field.topic(topic.into());
         let after = after
             .map(|text| self.shared.codec.decode(&topic, text))
             .transpose()?;
         Subscription::enter(self.shared.clone(), &topic, after)
+    }
+
+    /// For how long the stream has given no sign of life: neither a change, nor that there is none.
+    /// A stream that is open gives one several times a second.
+    pub fn silent_for(&self) -> Duration {
+        lock(&self.shared.heard).elapsed()
     }
 
     /// Returns when the hub has ended: after [`Hub::stop`], or by a bug.
@@ -191,11 +202,13 @@ async fn follow_from<T: DeserializeOwned + Send + Sync + 'static>(
         };
         match signal {
             Some(Signal::Event(event)) => {
+                *lock(&shared.heard) = Instant::now();
                 if let Some(reason) = pass(shared, &event) {
                     return Some(reason);
                 }
             }
             Some(Signal::Idle(token)) => {
+                *lock(&shared.heard) = Instant::now();
                 if let Some(position) = Position::of(&token) {
                     shared.rings.reach(&token, &position);
                 }

@@ -4,6 +4,53 @@ use bson::{Bson, Document, RawDocument, doc};
 
 use crate::change::{Operation, RawChange};
 
+/// The field of a document that is its topic, and which of its values are the same topic.
+#[derive(Clone, Debug)]
+pub struct TopicField {
+    name: String,
+    topic: fn(Bson) -> Bson,
+    values: fn(&Bson) -> Vec<Bson>,
+}
+
+impl TopicField {
+    /// A top-level field each of whose values is a topic of its own.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            topic: |value| value,
+            values: |topic| vec![topic.clone()],
+        }
+    }
+
+    /// For a field in which one topic is stored in several forms: `topic` gives the one that stands
+    /// for a value, `values` all that stand for the same topic, itself included.
+    #[must_use]
+    pub fn with_forms(self, topic: fn(Bson) -> Bson, values: fn(&Bson) -> Vec<Bson>) -> Self {
+        Self {
+            topic,
+            values,
+            ..self
+        }
+    }
+
+    /// The topic that a value stands for.
+    pub(crate) fn topic(&self, value: Bson) -> Bson {
+        (self.topic)(value)
+    }
+}
+
+impl From<&str> for TopicField {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for TopicField {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
 /// The topics that one change belongs to.
 pub(crate) enum Topics {
     /// None, one, or two when the change moved the document.
@@ -13,16 +60,17 @@ pub(crate) enum Topics {
 }
 
 /// The topics of a change: the values of the field before and after it.
-pub(crate) fn topics_of(change: &RawChange<'_>, field: &str) -> Topics {
+pub(crate) fn topics_of(change: &RawChange<'_>, field: &TopicField) -> Topics {
     if change.operation != Operation::Insert && change.before.is_none() && change.after.is_none() {
         return Topics::Unknown;
     }
     let value = |document: &RawDocument| {
         document
-            .get(field)
+            .get(&field.name)
             .ok()
             .flatten()
             .and_then(|value| Bson::try_from(value).ok())
+            .map(|value| field.topic(value))
     };
     let mut topics: Vec<Bson> = change.before.and_then(value).into_iter().collect();
     topics.extend(
@@ -36,10 +84,11 @@ pub(crate) fn topics_of(change: &RawChange<'_>, field: &str) -> Topics {
 
 /// The stage that leaves, of a stream, a topic's changes, those of unknown topics, and the ends of
 /// the collection.
-pub(crate) fn filter(field: &str, topic: &Bson) -> Document {
+pub(crate) fn filter(field: &TopicField, topic: &Bson) -> Document {
+    let (name, values) = (&field.name, (field.values)(topic));
     doc! { "$match": { "$or": [
-        { format!("fullDocument.{field}"): topic },
-        { format!("fullDocumentBeforeChange.{field}"): topic },
+        { format!("fullDocument.{name}"): { "$in": &values } },
+        { format!("fullDocumentBeforeChange.{name}"): { "$in": &values } },
         { "fullDocument": Bson::Null, "fullDocumentBeforeChange": Bson::Null },
     ] } }
 }

@@ -104,3 +104,46 @@ async fn a_mark_without_a_deletion_harms_nothing() {
     assert_eq!(comments.texts(&post).await, ["A"]);
     comments.comment(&post, "C").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_that_cannot_be_read_stops_no_other() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    comments.comment(&post, "A").await;
+    let strange = doc! { "_id": ObjectId::new(), "markedAt": "yesterday" };
+    comments
+        .collection("deletedPosts")
+        .insert_one(strange)
+        .await
+        .expect("marked");
+    delete_post(&comments, &post).await;
+    until_comments(&comments, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_that_was_renewed_since_it_was_read_stays() {
+    let database = embedded_mongo::test_database().await;
+    let store = comments::Store::new(&database.database());
+    let marks = database
+        .database()
+        .collection::<bson::Document>("deletedPosts");
+    let id = ObjectId::new();
+    let mark = doc! { "_id": id, "markedAt": bson::DateTime::from_millis(0) };
+    marks.insert_one(mark).await.expect("marked");
+    let as_read = store.deleted_posts().await.expect("marks")[0];
+
+    let renewal = doc! { "$set": { "markedAt": bson::DateTime::now() } };
+    marks
+        .update_one(doc! { "_id": id }, renewal)
+        .await
+        .expect("renewed");
+    store.forget_deleted_post(as_read).await.expect("forgotten");
+    let renewed = store.deleted_posts().await.expect("marks");
+    assert_eq!(renewed.len(), 1);
+
+    store
+        .forget_deleted_post(renewed[0])
+        .await
+        .expect("forgotten");
+    assert!(store.deleted_posts().await.expect("marks").is_empty());
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bson::{DateTime, doc};
 use futures_util::StreamExt;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
@@ -276,4 +277,27 @@ async fn server_sent_events_carry_a_subscription() {
         "{received}"
     );
     assert!(received.contains("\"text\":\"A\""), "{received}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_that_names_its_post_by_text_reaches_the_posts_subscribers() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let start = cursor(&comments, &post).await;
+    let mut added = comments.subscribe(ADDED, json!({ "post": post })).await;
+    settle(&comments, &post, &mut added).await;
+    let as_mongoose = doc! { "postId": &post, "text": "by text", "createdAt": DateTime::now() };
+    let collection = comments.collection("comments");
+    collection.insert_one(as_mongoose).await.expect("inserted");
+    assert_eq!(
+        added.next().await["data"]["commentAdded"]["text"],
+        "by text"
+    );
+
+    // Behind what a new instance has in memory, it is read from the history.
+    let comments = comments.restart().await;
+    let mut all = comments
+        .subscribe(CHANGES, json!({ "post": post, "after": start }))
+        .await;
+    while change(&mut all).await.0["comment"]["text"] != "by text" {}
 }

@@ -2,6 +2,9 @@
 
 mod bad_input;
 mod deleted_posts;
+mod health;
+mod incomplete_documents;
+mod indexes;
 mod live;
 mod mutations;
 mod older_documents;

@@ -1,6 +1,8 @@
 //! The posts subgraph as its clients see it, on a real MongoDB.
 
 mod bad_input;
+mod incomplete_documents;
+mod indexes;
 mod live;
 mod mutations;
 mod older_documents;

@@ -1,0 +1,51 @@
+//! What is asked often is answered by an index.
+
+use bson::doc;
+
+use crate::service::Comments;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_posts_comments_are_read_from_an_index() {
+    let comments = Comments::start().await;
+    let (post, other) = (comments.post().await, comments.post().await);
+    for text in ["A", "B"] {
+        comments.comment(&post, text).await;
+        comments.comment(&other, text).await;
+    }
+    comments
+        .database
+        .database()
+        .run_command(doc! { "profile": 2 })
+        .await
+        .expect("profiled");
+    assert_eq!(comments.texts(&post).await, ["B", "A"]);
+
+    let profile = comments.collection("system.profile");
+    let list = doc! { "appName": "comments", "command.aggregate": "comments" };
+    let list = profile.find_one(list).await.expect("a profile");
+    let list = list.expect("the list's query");
+    let plan = list.get_str("planSummary").expect("a plan");
+    assert!(
+        plan.starts_with("IXSCAN { postId: 1, createdAt: -1, _id: -1 }"),
+        "{plan}"
+    );
+    assert_eq!(list.get_i32("docsExamined").expect("a number"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_index_that_the_queries_need_is_there() {
+    let comments = Comments::start().await;
+    comments.ready().await;
+    let names = comments.collection("comments").list_index_names().await;
+    let mut names = names.expect("names");
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "_id_",
+            "idempotency.key_1",
+            "postId_1_createdAt_-1__id_-1",
+            "undated"
+        ]
+    );
+}

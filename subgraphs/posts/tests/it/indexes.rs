@@ -1,0 +1,35 @@
+//! What is asked often is answered by an index.
+
+use bson::doc;
+use serde_json::json;
+
+use crate::service::Posts;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_posts_reads_its_page_from_an_index() {
+    let posts = Posts::start().await;
+    for title in ["A", "B", "C", "D"] {
+        posts.create(title).await;
+    }
+    let list = "query ($after: String) { posts(first: 1, after: $after) {
+        edges { node { title } } pageInfo { endCursor }
+    } }";
+    let first = posts.data(list, json!({})).await;
+    posts
+        .database
+        .database()
+        .run_command(doc! { "profile": 2 })
+        .await
+        .expect("profiled");
+    let after = &first["posts"]["pageInfo"]["endCursor"];
+    posts.data(list, json!({ "after": after })).await;
+
+    let page = doc! { "appName": "posts", "command.find": "posts", "command.limit": 2 };
+    let profile = posts.collection("system.profile");
+    let page = profile.find_one(page).await.expect("a profile");
+    let page = page.expect("the page's query");
+    let plan = page.get_str("planSummary").expect("a plan");
+    assert_eq!(plan, "IXSCAN { createdAt: -1, _id: -1 }");
+    let examined = page.get_i32("docsExamined").expect("a number");
+    assert!(examined <= 3, "{page}");
+}
