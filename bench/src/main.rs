@@ -11,6 +11,7 @@ mod load;
 mod process;
 mod report;
 mod services;
+mod stack_start;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,9 @@ fn main() -> ExitCode {
     // The services under measurement are this program too, as in the stack.
     if let Some(exit_code) = stack::service_main() {
         return exit_code;
+    }
+    if stack_start::is_called_as_stack() {
+        return stack::main();
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
