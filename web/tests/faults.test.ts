@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Page, WebSocketRoute } from 'playwright-core';
 
-import { closePage, commentTexts, launchBrowser, openPage, waitForState } from './support/browser';
+import { closePage, launchBrowser, openPage, waitForComments, waitForState } from './support/browser';
+import { Frames } from './support/frames';
 import { Graph } from './support/graph';
 import { Proxy } from './support/proxy';
 import { type Stack, startStack } from './support/stack';
@@ -24,25 +25,20 @@ after(async () => {
   await stack?.stop();
 });
 
-/** Waits until the page shows exactly these comments, from top to bottom. */
-async function waitForComments(page: Page, expected: string[]): Promise<void> {
-  const shown = (texts: string[]) =>
-    JSON.stringify([...document.querySelectorAll('.comment p.text')].map((each) => each.textContent)) ===
-    JSON.stringify(texts);
-  await page.waitForFunction(shown, expected).catch(async () => {
-    assert.deepEqual(await commentTexts(page), expected);
-  });
-}
-
 test('the network is cut and restored: additions, edits and deletions of the meantime arrive', async (context) => {
   const proxy = await Proxy.start(stack.url);
   context.after(() => proxy.stop());
   const post = await graph.createPost('Cut off');
   const kept = await graph.createComment(post, 'Before the cut');
   const doomed = await graph.createComment(post, 'To be deleted');
-  const page = await openPage(browser, `${proxy.url}?post=${post}`);
+  let frames: Frames | undefined;
+  const page = await openPage(browser, `${proxy.url}?post=${post}`, {}, async (page) => {
+    frames = new Frames(page);
+  });
   await waitForState(page, 'Live');
-  await waitForComments(page, ['To be deleted', 'Before the cut']);
+  await graph.createComment(post, 'Just before the cut');
+  await waitForComments(page, ['Just before the cut', 'To be deleted', 'Before the cut']);
+  const heard = frames?.all.findLast(({ payload }) => payload?.data?.commentChanges)?.payload?.data;
 
   proxy.cut();
   await waitForState(page, 'Reconnecting');
@@ -52,9 +48,12 @@ test('the network is cut and restored: additions, edits and deletions of the mea
   proxy.restore();
 
   await waitForState(page, 'Live');
-  await waitForComments(page, ['During the cut', 'Edited during the cut']);
+  const expected = ['During the cut', 'Just before the cut', 'Edited during the cut'];
+  await waitForComments(page, expected);
+  const { cursor } = heard?.commentChanges as { cursor: string };
+  assert.equal(frames?.subscribes('commentChanges').at(-1)?.payload?.variables?.after, cursor);
   await graph.createComment(post, 'After the cut');
-  await waitForComments(page, ['After the cut', 'During the cut', 'Edited during the cut']);
+  await waitForComments(page, ['After the cut', ...expected]);
   await closePage(page);
 });
 
@@ -108,26 +107,122 @@ test('many cuts in a row lose and double nothing', async (context) => {
   await closePage(page);
 });
 
+interface Message {
+  id: string;
+  type: string;
+  payload: { query: string; variables: Record<string, unknown> };
+}
+
+/** Hands each subscription to `answer` first; where it gives no messages, the server answers. */
+async function interceptSubscriptions(
+  page: Page,
+  answer: (query: string) => { type: string; payload: unknown }[],
+): Promise<void> {
+  await page.routeWebSocket(/graphql/, (socket: WebSocketRoute) => {
+    const server = socket.connectToServer();
+    socket.onMessage((text) => {
+      const { id, type, payload } = JSON.parse(String(text)) as Message;
+      const answers = type === 'subscribe' ? answer(payload.query) : [];
+      for (const each of answers) socket.send(JSON.stringify({ id, ...each }));
+      if (answers.length === 0) server.send(text);
+    });
+  });
+}
+
 test('a subscription that is refused for a while is live again without an event, and has no gap', async () => {
-  let refusals = 2;
+  const errors = [{ message: 'Not now.', extensions: { code: 'INTERNAL_SERVER_ERROR' } }];
+  const refusals = [
+    { type: 'error', payload: errors },
+    { type: 'next', payload: { data: null, errors } },
+  ];
   const page = await openPage(browser, stack.url, {}, (opened) =>
-    opened.routeWebSocket(/graphql/, (socket) => {
-      const server = socket.connectToServer();
-      socket.onMessage((message) => {
-        const { id, type, payload } = JSON.parse(String(message));
-        if (type !== 'subscribe' || !payload.query.includes('postAdded') || refusals-- <= 0) {
-          server.send(message);
-          return;
-        }
-        const errors = [{ message: 'Not now.', extensions: { code: 'INTERNAL_SERVER_ERROR' } }];
-        socket.send(JSON.stringify({ id, type: 'error', payload: errors }));
-      });
-    }),
+    interceptSubscriptions(opened, (query) => (query.includes('postAdded') ? refusals.splice(0, 1) : [])),
   );
   await waitForState(page, 'Reconnecting');
   await graph.createPost('Written while nobody listened');
   await waitForState(page, 'Live');
   await page.getByRole('link', { name: /Written while nobody listened/ }).waitFor();
+  await graph.createPost('Written for those who listen again');
+  await page.getByRole('link', { name: /Written for those who listen again/ }).waitFor();
+  await closePage(page);
+});
+
+test('a history that does not reach back: the comments are read again, and followed on', async () => {
+  const post = await graph.createPost('Away for long');
+  await graph.createComment(post, 'Before');
+  const errors = [{ message: 'Too old.', extensions: { code: 'RESYNC_REQUIRED' } }];
+  const refusals = [{ type: 'error', payload: errors }];
+  let isDown = true;
+  const page = await openPage(browser, `${stack.url}?post=${post}`, {}, async (opened) => {
+    await interceptSubscriptions(opened, (query) =>
+      query.includes('commentChanges') ? refusals.splice(0, 1) : [],
+    );
+    await opened.route('**/graphql', (route) => {
+      const { operationName } = route.request().postDataJSON() as { operationName?: string };
+      return isDown && operationName === 'PostPage' ? route.fulfill({ status: 503 }) : route.continue();
+    });
+  });
+  await waitForState(page, 'Reconnecting');
+  await graph.createComment(post, 'Beyond the history');
+  isDown = false;
+  await waitForComments(page, ['Beyond the history', 'Before']);
+  await waitForState(page, 'Live');
+  await graph.createComment(post, 'Followed again');
+  await waitForComments(page, ['Followed again', 'Beyond the history', 'Before']);
+  await closePage(page);
+});
+
+test('a subscription that the server completes is opened again', async () => {
+  const completions = [{ type: 'complete', payload: undefined }];
+  const page = await openPage(browser, stack.url, {}, (opened) =>
+    interceptSubscriptions(opened, (query) => (query.includes('postAdded') ? completions.splice(0, 1) : [])),
+  );
+  await waitForState(page, 'Live');
+  await graph.createPost('After the end');
+  await page.getByRole('link', { name: /After the end/ }).waitFor();
+  await closePage(page);
+});
+
+test('what happens between the list’s query and its subscriptions is shown', async () => {
+  const post = await graph.createPost('Listed already');
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const page = await openPage(browser, stack.url, {}, (page) =>
+    page.routeWebSocket('**/graphql', async (socket) => {
+      await opened;
+      socket.connectToServer();
+    }),
+  );
+  const row = page.getByRole('link', { name: /Listed already/ });
+  await row.getByText('0 comments').waitFor();
+  await graph.createComment(post, 'Counted');
+  await graph.createPost('Not listed yet');
+  open();
+  await page.getByRole('link', { name: /Not listed yet/ }).waitFor();
+  await row.getByText('1 comment').waitFor();
+  await closePage(page);
+});
+
+test('a row that comes back into view shows what happened while it was out of it', async () => {
+  const post = await graph.createPost('At the very top');
+  // Its list alone fills the picture several times.
+  for (let number = 1; number <= 19; number++) await graph.createPost(`Between ${number}`);
+  let frames: Frames | undefined;
+  const page = await openPage(browser, stack.url, {}, async (page) => {
+    frames = new Frames(page);
+  });
+  const row = page.getByRole('link', { name: /At the very top/ });
+  const first = page.locator('.posts li').first();
+  await row.scrollIntoViewIfNeeded();
+  await row.getByText('0 comments').waitFor();
+  const followed = await frames?.waitFor(({ payload }) => payload?.variables?.id === post);
+  await first.scrollIntoViewIfNeeded();
+  await frames?.waitFor(({ id, type }) => id === followed?.id && type === 'complete');
+  await graph.createComment(post, 'Out of sight');
+  await row.scrollIntoViewIfNeeded();
+  await row.getByText('1 comment').waitFor();
   await closePage(page);
 });
 
@@ -140,27 +235,10 @@ test('a service is killed and started again: nothing is missed', async (context)
     await waitForComments(page, ['Before the fall']);
 
     if (!(await stack.kill(service))) return context.skip('this stack is not ours to kill');
-    await writeWhenItIsBack(post, 'After the fall');
+    await graph.createCommentWhenItIsBack(post, 'After the fall');
     await waitForComments(page, ['After the fall', 'Before the fall']);
     await waitForState(page, 'Live');
     await page.getByRole('heading', { name: '2 comments' }).waitFor();
     await closePage(page);
   }
 });
-
-/** Tries the same comment, by its key, until a service takes it. */
-async function writeWhenItIsBack(postId: string, text: string): Promise<void> {
-  const mutation =
-    'mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }';
-  const input = { postId, text, idempotencyKey: `once-${postId}` };
-  const deadline = Date.now() + 30_000;
-  for (;;) {
-    try {
-      await graph.run(mutation, { input });
-      return;
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-}

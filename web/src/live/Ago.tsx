@@ -35,7 +35,17 @@ function currentStep(): number {
   return Math.ceil(Date.now() / STEP_MS) * STEP_MS;
 }
 
+/** One timer for all times on the page. */
+const listeners = new Set<() => void>();
+let timer: ReturnType<typeof setInterval> | undefined;
+
 function everyStep(changed: () => void): () => void {
-  const timer = setInterval(changed, STEP_MS);
-  return () => clearInterval(timer);
+  listeners.add(changed);
+  timer ??= setInterval(() => listeners.forEach((listener) => listener()), STEP_MS);
+  return () => {
+    listeners.delete(changed);
+    if (listeners.size > 0) return;
+    clearInterval(timer);
+    timer = undefined;
+  };
 }

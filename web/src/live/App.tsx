@@ -1,6 +1,6 @@
 // The page's frame: header, the list of posts, and the post that is open.
 
-import { useEffect, useState, useSyncExternalStore } from 'react';
+import { useCallback, useEffect, useState, useSyncExternalStore } from 'react';
 
 import { ConnectionBadge } from './ConnectionBadge';
 import { followPosts } from './graph/follow';
@@ -19,9 +19,13 @@ export function App() {
   const [newest, setNewest] = useState<string | null | undefined>(newestKnown);
   useEffect(followPosts, []);
 
-  // Beside the list there is room for a post: the newest, until the reader chooses.
-  const open =
-    route.at === 'post' ? route.id : route.at === 'list' && hasRoom ? (newest ?? undefined) : undefined;
+  // Beside the list there is room for a post: the newest, until the reader chooses. It stays when
+  // newer ones come, so that nobody's reading or writing is taken away.
+  const [beside, setBeside] = useState<string>();
+  if (beside === undefined && route.at === 'list' && newest) setBeside(newestKnown() ?? newest);
+  if (beside !== undefined && route.at !== 'list') setBeside(undefined);
+  const leaveBeside = useCallback(() => setBeside(undefined), []);
+  const open = route.at === 'post' ? route.id : route.at === 'list' && hasRoom ? beside : undefined;
   const showsList = hasRoom || route.at === 'list';
 
   return (
@@ -45,7 +49,14 @@ export function App() {
           {route.at === 'new' ? (
             <NewPost onDone={(id) => navigate(id ? { at: 'post', id } : { at: 'list' })} />
           ) : (
-            open && <PostPage key={open} id={open} chosen={route.at === 'post'} />
+            open && (
+              <PostPage
+                key={open}
+                id={open}
+                chosen={route.at === 'post'}
+                onGone={route.at === 'list' ? leaveBeside : undefined}
+              />
+            )
           )}
           {route.at === 'list' && newest === null && <NothingYet />}
         </main>

@@ -6,7 +6,8 @@ import { type FormEvent, memo, useEffect, useRef, useState } from 'react';
 import { Ago } from './Ago';
 import { Confirm } from './Confirm';
 import { DeleteCommentDocument, type CommentPartsFragment, UpdateCommentDocument } from './graph/generated';
-import { forget } from './graph/lists';
+import { forgetComment } from './graph/lists';
+import { focusOn } from './focus';
 import { sendOnShortcut } from './keys';
 import { wordsFor } from './Notices';
 
@@ -20,6 +21,7 @@ export const CommentItem = memo(function CommentItem({ comment, isNew }: Comment
   const [editing, setEditing] = useState(false);
   const [remove, removing] = useMutation(DeleteCommentDocument);
   const editButton = useRef<HTMLButtonElement>(null);
+  const item = useRef<HTMLLIElement>(null);
   const wasEditing = useRef(false);
 
   // The focus goes back to where the editing began.
@@ -29,7 +31,7 @@ export const CommentItem = memo(function CommentItem({ comment, isNew }: Comment
   }, [editing]);
 
   return (
-    <li className="comment" data-new={isNew || undefined}>
+    <li className="comment" data-new={isNew || undefined} ref={item} tabIndex={-1}>
       <span className="avatar" aria-hidden="true" data-hue={hueOf(comment.author)}>
         {[...comment.author][0]?.toUpperCase()}
       </span>
@@ -47,8 +49,10 @@ export const CommentItem = memo(function CommentItem({ comment, isNew }: Comment
                 what={`the comment by ${comment.author}`}
                 busy={removing.loading}
                 onConfirm={async () => {
+                  const { nextElementSibling: next, previousElementSibling: previous } = item.current ?? {};
                   await remove({ variables: { input: { id: comment.id } } });
-                  forget('Comment', comment.id);
+                  forgetComment(comment.id);
+                  focusOn(next ?? previous ?? document.getElementById('comments-title'));
                 }}
               />
             </span>

@@ -10,11 +10,12 @@ interface ConfirmProps {
 }
 
 export function Confirm({ what, busy, onConfirm }: ConfirmProps) {
-  const [state, setState] = useState<'idle' | 'asking' | 'failed'>('idle');
+  const [state, setState] = useState<'idle' | 'asking' | 'failed' | 'kept'>('idle');
 
-  if (state === 'idle') {
+  if (state === 'idle' || state === 'kept') {
     return (
-      <button type="button" className="text" onClick={() => setState('asking')}>
+      // The focus goes back to where the question began.
+      <button type="button" className="text" autoFocus={state === 'kept'} onClick={() => setState('asking')}>
         Delete<span className="unseen"> {what}</span>
       </button>
     );
@@ -23,7 +24,7 @@ export function Confirm({ what, busy, onConfirm }: ConfirmProps) {
     <span
       role="group"
       aria-label={`Delete ${what}?`}
-      onKeyDown={(event) => event.key === 'Escape' && setState('idle')}
+      onKeyDown={(event) => event.key === 'Escape' && setState('kept')}
     >
       <button
         type="button"
@@ -34,7 +35,7 @@ export function Confirm({ what, busy, onConfirm }: ConfirmProps) {
       >
         {busy ? 'Deleting…' : state === 'failed' ? 'Failed: try again' : 'Really delete'}
       </button>
-      <button type="button" className="text" onClick={() => setState('idle')}>
+      <button type="button" className="text" onClick={() => setState('kept')}>
         Keep
       </button>
     </span>

@@ -9,6 +9,7 @@ import { POSTS_PAGE } from './graph/pageSizes';
 import { Link } from './Link';
 import { Failure, ListSkeleton } from './Notices';
 import { Ago } from './Ago';
+import { useOlder } from './useOlder';
 import { useVisible } from './useVisible';
 
 interface PostListProps {
@@ -18,7 +19,7 @@ interface PostListProps {
 }
 
 export function PostList({ open, onNewest }: PostListProps) {
-  const { data, error, loading, fetchMore, refetch } = useQuery(PostsDocument, {
+  const { data, error, fetchMore, refetch } = useQuery(PostsDocument, {
     variables: { first: POSTS_PAGE },
     notifyOnNetworkStatusChange: true,
   });
@@ -29,10 +30,13 @@ export function PostList({ open, onNewest }: PostListProps) {
   }, [newest, onNewest]);
 
   const { hasNextPage, endCursor } = data?.posts.pageInfo ?? {};
+  const older = useOlder(() => fetchMore({ variables: { after: endCursor ?? null } }));
   return (
     <>
       <div className="side-head">
-        <h2>Posts</h2>
+        <h2 id="posts-title" tabIndex={-1}>
+          Posts
+        </h2>
         <Link to={{ at: 'new' }} className="button quiet">
           New post
         </Link>
@@ -49,14 +53,10 @@ export function PostList({ open, onNewest }: PostListProps) {
           <Row key={post.id} post={post} isOpen={post.id === open} />
         ))}
       </ul>
-      {hasNextPage && (
-        <button
-          type="button"
-          className="more"
-          disabled={loading}
-          onClick={() => void fetchMore({ variables: { after: endCursor ?? null } })}
-        >
-          {loading ? 'Loading…' : 'Older posts'}
+      {older.error !== undefined && <Failure error={older.error} onRetry={older.load} />}
+      {older.error === undefined && hasNextPage && (
+        <button type="button" className="more" disabled={older.isLoading} onClick={older.load}>
+          {older.isLoading ? 'Loading…' : 'Older posts'}
         </button>
       )}
     </>

@@ -2,23 +2,26 @@
 
 import { useMutation, useQuery } from '@apollo/client/react';
 import { useEffect, useRef, useState } from 'react';
+import { flushSync } from 'react-dom';
 
 import { Ago } from './Ago';
 import { Comments } from './Comments';
 import { Confirm } from './Confirm';
-import { followOpenPost } from './graph/follow';
+import { followPost } from './graph/follow';
 import {
   DeletePostDocument,
   PostPageDocument,
   type PostPageQuery,
   UpdatePostDocument,
 } from './graph/generated';
-import { forget } from './graph/lists';
+import { forgetPost } from './graph/lists';
 import { COMMENTS_PAGE } from './graph/pageSizes';
+import { focusOn } from './focus';
 import { Link } from './Link';
 import { Failure, PostSkeleton } from './Notices';
 import { PostForm } from './PostForm';
 import { navigate } from './route';
+import { useOlder } from './useOlder';
 
 export type OpenPost = NonNullable<PostPageQuery['post']>;
 
@@ -26,16 +29,23 @@ interface PostPageProps {
   id: string;
   /** The reader asked for this post: its heading gets the focus. */
   chosen: boolean;
+  /** Hears that the post is not there, or not any more. */
+  onGone?: () => void;
 }
 
-export function PostPage({ id, chosen }: PostPageProps) {
+export function PostPage({ id, chosen, onGone }: PostPageProps) {
   const { data, error, loading, fetchMore, refetch } = useQuery(PostPageDocument, {
     variables: { id, first: COMMENTS_PAGE },
-    fetchPolicy: 'cache-and-network',
-    nextFetchPolicy: 'cache-first',
     notifyOnNetworkStatusChange: true,
   });
   const post = data?.post;
+  const older = useOlder(() =>
+    fetchMore({ variables: { after: post?.comments.pageInfo.endCursor ?? null } }),
+  );
+  const isGone = !post && !loading && !error;
+  useEffect(() => {
+    if (isGone) onGone?.();
+  }, [isGone, onGone]);
 
   return (
     <article className="post">
@@ -45,11 +55,7 @@ export function PostPage({ id, chosen }: PostPageProps) {
       {post ? (
         <>
           <PostBody post={post} takesFocus={chosen} />
-          <Comments
-            post={post}
-            loadingOlder={loading}
-            onOlder={() => void fetchMore({ variables: { after: post.comments.pageInfo.endCursor ?? null } })}
-          />
+          <Comments post={post} loadingOlder={older.isLoading} error={older.error} onOlder={older.load} />
         </>
       ) : error ? (
         <Failure error={error} onRetry={() => void refetch()} />
@@ -70,7 +76,7 @@ function PostBody({ post, takesFocus }: { post: OpenPost; takesFocus: boolean })
   const [remove, removing] = useMutation(DeletePostDocument);
   const heading = useRef<HTMLHeadingElement>(null);
 
-  useEffect(() => followOpenPost(post.id), [post.id]);
+  useEffect(() => followPost(post.id), [post.id]);
   useEffect(() => {
     document.title = `${post.title} · Rejoinder`;
     return () => {
@@ -115,8 +121,10 @@ function PostBody({ post, takesFocus }: { post: OpenPost; takesFocus: boolean })
             busy={removing.loading}
             onConfirm={async () => {
               await remove({ variables: { input: { id: post.id } } });
-              navigate({ at: 'list' });
-              forget('Post', post.id);
+              forgetPost(post.id);
+              // Drawn at once: on a phone the list is hidden until then, and cannot take the focus.
+              flushSync(() => navigate({ at: 'list' }));
+              focusOn(document.getElementById('posts-title'));
             }}
           />
         </span>

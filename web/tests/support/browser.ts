@@ -12,7 +12,7 @@ export const PHONE = {
   hasTouch: true,
 } satisfies BrowserContextOptions;
 /** How long a test waits for what must come. */
-const WAIT_MS = 20_000;
+export const WAIT_MS = 20_000;
 
 export function launchBrowser(): Promise<Browser> {
   return chromium.launch({
@@ -73,6 +73,16 @@ export async function closePage(page: WatchedPage): Promise<void> {
 /** The connection's state as the page shows it. */
 export async function waitForState(page: Page, state: 'Live' | 'Reconnecting' | 'Offline'): Promise<void> {
   await page.locator('.badge', { hasText: state }).waitFor();
+}
+
+/** Waits until the page shows exactly these comments, from top to bottom. */
+export async function waitForComments(page: Page, expected: string[]): Promise<void> {
+  const shown = (texts: string[]) =>
+    JSON.stringify([...document.querySelectorAll('.comment p.text')].map((each) => each.textContent)) ===
+    JSON.stringify(texts);
+  await page.waitForFunction(shown, expected).catch(async () => {
+    assert.deepEqual(await commentTexts(page), expected);
+  });
 }
 
 /** The texts of the comments on the page, from top to bottom. */

@@ -2,6 +2,9 @@
 
 import assert from 'node:assert/strict';
 
+/** A service that was killed is started again by its stack. */
+const BACK_WITHIN_MS = 30_000;
+
 export class Graph {
   constructor(readonly base: string) {}
 
@@ -29,6 +32,33 @@ export class Graph {
     const input = { postId, text, author };
     const data = await this.run<{ createComment: { comment: { id: string } } }>(mutation, { input });
     return data.createComment.comment.id;
+  }
+
+  /** Tries the same comment, by its key, until a service takes it. */
+  async createCommentWhenItIsBack(postId: string, text: string): Promise<void> {
+    const mutation =
+      'mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }';
+    const input = { postId, text, idempotencyKey: `once-${postId}` };
+    const deadline = Date.now() + BACK_WITHIN_MS;
+    for (;;) {
+      try {
+        await this.run(mutation, { input });
+        return;
+      } catch (error) {
+        if (Date.now() > deadline) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  async updatePost(id: string, title: string): Promise<void> {
+    const mutation = 'mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }';
+    await this.run(mutation, { input: { id, title } });
+  }
+
+  async deletePost(id: string): Promise<void> {
+    const mutation = 'mutation ($input: DeletePostInput!) { deletePost(input: $input) { id } }';
+    await this.run(mutation, { input: { id } });
   }
 
   async updateComment(id: string, text: string): Promise<void> {

@@ -34,11 +34,9 @@ export class Proxy {
     this.#open.forEach((socket) => socket.pause());
   }
 
-  /** The network works again; connections of the time before do not come back. */
+  /** The network works again. Connections of the time before stay as they are: broken, or silent for good. */
   restore(): void {
-    const wasSilent = this.#state === 'silent';
     this.#state = 'whole';
-    if (wasSilent) this.#open.forEach((socket) => socket.destroy());
   }
 
   async stop(): Promise<void> {

@@ -9,13 +9,21 @@ import { resumingLink } from './resumingLink';
 import { GRAPHQL_PATH } from './started';
 import { startedLink } from './startedLink';
 
+/** On a network that fell silent a request would hang for minutes, and another try would wait for it. */
+const ANSWERED_WITHIN_MS = 15_000;
+
+const fetchInTime: typeof fetch = (input, init) => {
+  const signals = [AbortSignal.timeout(ANSWERED_WITHIN_MS), ...(init?.signal ? [init.signal] : [])];
+  return fetch(input, { ...init, signal: AbortSignal.any(signals) });
+};
+
 export const connection = new Connection(GRAPHQL_PATH);
 
 export const client = new ApolloClient({
   link: ApolloLink.split(
     ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION,
     resumingLink(connection),
-    ApolloLink.from([startedLink(), new HttpLink({ uri: GRAPHQL_PATH })]),
+    ApolloLink.from([startedLink(), new HttpLink({ uri: GRAPHQL_PATH, fetch: fetchInTime })]),
   ),
   cache: new InMemoryCache({
     possibleTypes: { CommentChange: ['CommentAdded', 'CommentEdited', 'CommentDeleted'] },

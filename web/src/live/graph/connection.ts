@@ -8,43 +8,53 @@ export type ConnectionState = 'connecting' | 'live' | 'waiting' | 'offline';
 /** A ping after this silence finds a dead network that told nobody. */
 const PING_MS = 8_000;
 const PONG_WITHIN_MS = 4_000;
-const ACK_WITHIN_MS = 8_000;
+/** A try that hangs for so long is given up: a browser by itself would wait for minutes. */
+const CONNECTED_WITHIN_MS = 8_000;
 const LONGEST_RETRY_MS = 5_000;
+/** Longer than any wait for another try, so that the socket stands while subscriptions change hands. */
+const UNUSED_MS = 10_000;
 
 export class Connection {
   readonly socket: Client;
   #socketState: ConnectionState = 'connecting';
-  /** Subscriptions that the server ended with an error and that wait for their next try. */
+  /** Subscriptions that wait for their next try, and readings of what was missed that failed. */
   #interrupted = new Set<object>();
   #listeners = new Set<() => void>();
-  #reconnected = new Set<() => void>();
+  #opened = new Set<() => void>();
 
   constructor(url: string) {
-    let pongMissing: ReturnType<typeof setTimeout> | undefined;
+    // Runs while something is expected from the other side: the handshake, or a pong.
+    let expecting: ReturnType<typeof setTimeout> | undefined;
     // Not `close`: on a dead network its handshake would not end either.
     const drop = () => this.socket.terminate();
+    const expectWithin = (ms: number) => {
+      clearTimeout(expecting);
+      expecting = setTimeout(drop, ms);
+    };
 
     this.socket = createClient({
       url,
       keepAlive: PING_MS,
-      connectionAckWaitTimeout: ACK_WITHIN_MS,
+      lazyCloseTimeout: UNUSED_MS,
       retryAttempts: Number.POSITIVE_INFINITY,
       shouldRetry: () => true,
       retryWait: (attempt) => pause(retryDelay(attempt)),
       on: {
-        connected: (_socket, _payload, wasRetry) => {
+        connecting: () => expectWithin(CONNECTED_WITHIN_MS),
+        connected: () => {
+          clearTimeout(expecting);
           this.#enter('live');
-          if (wasRetry) this.#reconnected.forEach((listener) => listener());
+          this.#opened.forEach((listener) => listener());
         },
         closed: () => {
-          clearTimeout(pongMissing);
+          clearTimeout(expecting);
           this.#enter(navigator.onLine ? 'waiting' : 'offline');
         },
         ping: (received) => {
-          if (!received) pongMissing = setTimeout(drop, PONG_WITHIN_MS);
+          if (!received) expectWithin(PONG_WITHIN_MS);
         },
         pong: (received) => {
-          if (received) clearTimeout(pongMissing);
+          if (received) clearTimeout(expecting);
         },
       },
     });
@@ -55,6 +65,14 @@ export class Connection {
       this.#enter('offline');
       drop();
     });
+    addEventListener('online', () => {
+      if (this.#socketState === 'offline') this.#enter('waiting');
+    });
+  }
+
+  /** Whether the socket stands, whatever becomes of the single subscriptions. */
+  get isOpen(): boolean {
+    return this.#socketState === 'live';
   }
 
   get state(): ConnectionState {
@@ -66,15 +84,16 @@ export class Connection {
     return addTo(this.#listeners, listener);
   }
 
-  /** Calls `listener` after the socket was lost and is there again. */
-  onReconnect(listener: () => void): () => void {
-    return addTo(this.#reconnected, listener);
+  /** Calls `listener` each time the socket has opened, just before subscriptions are sent over it. */
+  onOpen(listener: () => void): () => void {
+    return addTo(this.#opened, listener);
   }
 
-  /** One subscription lost its source though the socket stands, or has it again. */
-  markInterrupted(subscription: object, interrupted: boolean): void {
-    if (interrupted) this.#interrupted.add(subscription);
-    else this.#interrupted.delete(subscription);
+  /** Something is not up to date though the socket stands, or it is again. */
+  markInterrupted(what: object, interrupted: boolean): void {
+    if (interrupted === this.#interrupted.has(what)) return;
+    if (interrupted) this.#interrupted.add(what);
+    else this.#interrupted.delete(what);
     this.#listeners.forEach((listener) => listener());
   }
 

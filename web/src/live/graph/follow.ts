@@ -1,59 +1,43 @@
 // Keeps the cache true to what happens elsewhere: every open subscription of the page.
 
-import { CombinedGraphQLErrors } from '@apollo/client';
+import { type ApolloClient, CombinedGraphQLErrors, type Observable } from '@apollo/client';
 
 import { client, connection } from './client';
+import { retryDelay } from './connection';
 import {
   CommentChangesDocument,
   PostAddedDocument,
-  PostDocument,
   PostPageDocument,
-  PostsDocument,
   PostUpdatedDocument,
 } from './generated';
-import { forget, insertComment, insertPost } from './lists';
-import { COMMENTS_PAGE, LARGEST_PAGE, POSTS_PAGE } from './pageSizes';
-import { RESYNC_REQUIRED } from './resumingLink';
+import { forgetComment, forgetPost, insertComment, insertPost, keepPost } from './lists';
+import { COMMENTS_PAGE } from './pageSizes';
+import { readList, readPost, rereadListSoon, rereadPostSoon } from './reread';
+import { SUBSCRIPTION_INTERRUPTED } from './resumingLink';
 
 type Stop = () => void;
 
-/** New posts join the list; after an interruption the list is read again. */
+/** New posts join the list. */
 export function followPosts(): Stop {
-  const reread = () => void rereadPosts().catch(report);
-  const subscription = client.subscribe({ query: PostAddedDocument }).subscribe({
-    next: ({ data, error }) => {
-      if (error) reread();
-      else if (data) insertPost(data.postAdded.id);
+  return follow({
+    open: () => client.subscribe({ query: PostAddedDocument }),
+    event: ({ postAdded }) => insertPost(postAdded.id),
+    gap: rereadListSoon,
+    async reread() {
+      await readList();
+      return true;
     },
-    error: report,
   });
-  const stopReading = connection.onReconnect(reread);
-  return () => {
-    subscription.unsubscribe();
-    stopReading();
-  };
 }
 
-/** A post's text and count follow its changes, through the cache. */
+/** A post's text and count follow its changes; when it is deleted it leaves the page. */
 export function followPost(id: string): Stop {
-  const subscription = client.subscribe({ query: PostUpdatedDocument, variables: { id } }).subscribe({
-    // An event without data says that others are missing.
-    next: ({ error }) => {
-      if (error) void rereadPost(id).catch(report);
-    },
-    error: report,
+  return follow({
+    open: () => client.subscribe({ query: PostUpdatedDocument, variables: { id } }),
+    event: ({ postUpdated }) => keepPost(postUpdated),
+    gap: () => rereadPostSoon(id),
+    reread: () => readPost(id),
   });
-  return () => subscription.unsubscribe();
-}
-
-/** The same, and the post is read again after an interruption. For the one that is open. */
-export function followOpenPost(id: string): Stop {
-  const stopFollowing = followPost(id);
-  const stopReading = connection.onReconnect(() => void rereadPost(id).catch(report));
-  return () => {
-    stopFollowing();
-    stopReading();
-  };
 }
 
 /**
@@ -61,65 +45,96 @@ export function followOpenPost(id: string): Stop {
  * of the new ones.
  */
 export function followComments(postId: string, cursor: string, arrived: (commentId: string) => void): Stop {
-  let stopped = false;
-  let stop: Stop = () => {};
+  let after = cursor;
+  return follow({
+    open: () => client.subscribe({ query: CommentChangesDocument, variables: { postId, after } }),
+    event({ commentChanges: change }) {
+      switch (change.__typename) {
+        case 'CommentAdded':
+          if (insertComment(postId, change.comment.id)) arrived(change.comment.id);
+          break;
+        case 'CommentDeleted':
+          forgetComment(change.commentId);
+          break;
+        // An edited comment is in the cache by its id, and so is its new text.
+      }
+      after = change.cursor;
+      keepCursor(postId, after);
+    },
+    async reread() {
+      const variables = { id: postId, first: COMMENTS_PAGE };
+      const query = { query: PostPageDocument, variables, fetchPolicy: 'network-only' } as const;
+      const { data } = await client.query(query);
+      if (data?.post) after = data.post.commentChangesCursor;
+      else forgetPost(postId);
+      return data?.post != null;
+    },
+  });
+}
 
-  const start = (after: string | undefined) => {
-    if (stopped || after === undefined) return;
-    const changes = client.subscribe({ query: CommentChangesDocument, variables: { postId, after } });
-    const subscription = changes.subscribe({
-      next: ({ data }) => {
-        const change = data?.commentChanges;
-        switch (change?.__typename) {
-          case 'CommentAdded':
-            if (insertComment(postId, change.comment.id)) arrived(change.comment.id);
-            break;
-          case 'CommentDeleted':
-            forget('Comment', change.commentId);
-            break;
-          // An edited comment is in the cache by its id, and so is its new text.
-        }
+/** The list in the cache goes as far as this: a page that is opened again follows from here. */
+function keepCursor(postId: string, cursor: string): void {
+  client.cache.modify({
+    id: client.cache.identify({ __typename: 'Post', id: postId }),
+    fields: { commentChangesCursor: () => cursor },
+    broadcast: false,
+  });
+}
+
+interface Followed<Data> {
+  open: () => Observable<ApolloClient.SubscribeResult<Data>>;
+  event: (data: Data) => void;
+  /** Events are missing, and others will come. */
+  gap?: () => void;
+  /** After the subscription has ended: reads what is followed, and tells whether it is still there. */
+  reread: () => Promise<boolean>;
+}
+
+/**
+ * Follows until it is stopped, or what is followed is gone: a subscription that ended, for whatever
+ * reason, is opened again after a new reading. Until then the page does not say that it is live.
+ */
+function follow<Data>({ open, event, gap, reread }: Followed<Data>): Stop {
+  const identity = {};
+  let stopped = false;
+  let attempt = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let close: Stop = () => {};
+
+  const start = () => {
+    // An error ends it too: Apollo Client hands it to `next` and completes.
+    const subscription = open().subscribe({
+      next: ({ data, error }) => {
+        if (data) event(data);
+        else if (hasCode(error, SUBSCRIPTION_INTERRUPTED)) gap?.();
+        else return;
+        attempt = 0;
       },
-      error: (error) => {
-        if (hasCode(error, RESYNC_REQUIRED)) rereadComments(postId).then(start, report);
-        else report(error);
-      },
+      complete: tryAgain,
     });
-    stop = () => subscription.unsubscribe();
+    close = () => subscription.unsubscribe();
+  };
+  const tryAgain = () => {
+    if (stopped) return;
+    connection.markInterrupted(identity, true);
+    timer = setTimeout(() => reread().then(goOn, tryAgain), attempt === 0 ? 0 : retryDelay(attempt - 1));
+    attempt++;
+  };
+  const goOn = (isThere: boolean) => {
+    connection.markInterrupted(identity, false);
+    if (isThere && !stopped) start();
   };
 
-  start(cursor);
+  start();
   return () => {
     stopped = true;
-    stop();
+    clearTimeout(timer);
+    close();
+    connection.markInterrupted(identity, false);
   };
-}
-
-/** Reads the posts that are on the page again, as many as there are. */
-async function rereadPosts(): Promise<void> {
-  const loaded = client.readQuery({ query: PostsDocument, variables: { first: POSTS_PAGE } });
-  const first = Math.min(LARGEST_PAGE, Math.max(POSTS_PAGE, loaded?.posts.edges.length ?? 0));
-  await client.query({ query: PostsDocument, variables: { first }, fetchPolicy: 'network-only' });
-}
-
-async function rereadPost(id: string): Promise<void> {
-  await client.query({ query: PostDocument, variables: { id }, fetchPolicy: 'network-only' });
-}
-
-/** Reads a post's newest comments again, and the cursor to follow them from. */
-async function rereadComments(id: string): Promise<string | undefined> {
-  const variables = { id, first: COMMENTS_PAGE };
-  const { data } = await client.query({ query: PostPageDocument, variables, fetchPolicy: 'network-only' });
-  return data?.post?.commentChangesCursor;
 }
 
 /** Whether the server gave this code as its reason. */
-export function hasCode(error: unknown, code: string): boolean {
+function hasCode(error: unknown, code: string): boolean {
   return CombinedGraphQLErrors.is(error) && error.errors.some((each) => each.extensions?.code === code);
-}
-
-// A subscription that ended for good leaves the page as it was last seen; the connection's state
-// and the next read tell the person.
-function report(error: unknown): void {
-  console.warn(error);
 }

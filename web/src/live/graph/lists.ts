@@ -1,8 +1,9 @@
-// Changes to the two cached lists that no single query answers for.
+// Changes to the two cached lists that no single query answers for, also while one is read again.
 
 import type { Reference } from '@apollo/client';
 
 import { client } from './client';
+import { PostDocument, type PostSummaryFragment, PostSummaryFragmentDoc } from './generated';
 
 interface CachedEdge {
   __typename?: string;
@@ -26,14 +27,62 @@ export function insertComment(postId: string, commentId: string): boolean {
 
 /** Adds a post to the list of posts. */
 export function insertPost(postId: string): void {
-  insertByCreation('ROOT_QUERY', 'posts', { __typename: 'Post', id: postId });
+  change(() => void insertByCreation('ROOT_QUERY', 'posts', { __typename: 'Post', id: postId }));
 }
 
-/** Takes an object out of every list that shows it. */
-export function forget(typename: 'Post' | 'Comment', id: string): void {
-  const object = client.cache.identify({ __typename: typename, id });
-  if (!object) return;
-  client.cache.evict({ id: object });
+/** Takes a comment out of its post's list. */
+export function forgetComment(id: string): void {
+  evict({ __typename: 'Comment', id });
+}
+
+/** Takes a post out of the list; where it is open, the page says that it is not here any more. */
+export function forgetPost(id: string): void {
+  change(() => {
+    client.writeQuery({ query: PostDocument, variables: { id }, data: { post: null } });
+    evict({ __typename: 'Post', id });
+  });
+}
+
+/** Keeps what was just heard of a post, where an answer that is under way may be older. */
+export function keepPost(post: PostSummaryFragment): void {
+  change(() => client.cache.writeFragment({ fragment: PostSummaryFragmentDoc, data: post }));
+}
+
+/** The changes of posts that came while an answer was under way. */
+const meanwhile = new Set<(() => void)[]>();
+
+/**
+ * Reads, and writes the answer to the cache. It may be older than the changes that came meanwhile:
+ * they are made again on top of it.
+ */
+export async function takeIn<Answer>(
+  read: () => Promise<Answer>,
+  write: (answer: Answer) => void,
+): Promise<void> {
+  const changes: (() => void)[] = [];
+  meanwhile.add(changes);
+  try {
+    const answer = await read();
+    client.cache.batch({
+      update: () => {
+        write(answer);
+        changes.forEach((again) => again());
+      },
+    });
+  } finally {
+    meanwhile.delete(changes);
+  }
+}
+
+function change(make: () => void): void {
+  meanwhile.forEach((changes) => changes.push(make));
+  make();
+}
+
+function evict(entity: { __typename: string; id: string }): void {
+  const id = client.cache.identify(entity);
+  if (id === undefined) return;
+  client.cache.evict({ id });
   client.cache.gc();
 }
 

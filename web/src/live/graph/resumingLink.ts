@@ -2,8 +2,9 @@
 //
 // graphql-ws sends a subscription again after it has lost its socket, with the variables it was
 // given. This link writes the cursor of the last event into `after` before that happens, so nothing
-// between the two is missed. A subscription that the server refused is tried again; where its events
-// have no cursor, its reader is told of the gap with the error that a gateway tells one with.
+// between the two is missed. A subscription that the server refused is tried again. Where the events
+// have no cursor, the reader is told each time the subscription stands, the first time too, that
+// events before it may be missing, with the error that a gateway tells it with.
 
 import { ApolloLink, CombinedGraphQLErrors, Observable } from '@apollo/client';
 import { print } from 'graphql';
@@ -12,17 +13,17 @@ import type { GraphQLFormattedError } from 'graphql';
 import { type Connection, retryDelay } from './connection';
 
 /** The cursor is older than the server's history: what was missed has to be queried. */
-export const RESYNC_REQUIRED = 'RESYNC_REQUIRED';
+const RESYNC_REQUIRED = 'RESYNC_REQUIRED';
 
 /** Events of a while are missing, and the subscription goes on. */
-const SUBSCRIPTION_INTERRUPTED = 'SUBSCRIPTION_INTERRUPTED';
+export const SUBSCRIPTION_INTERRUPTED = 'SUBSCRIPTION_INTERRUPTED';
 const GAP: GraphQLFormattedError = {
-  message: 'The subscription was refused for a while: events of that time may be missing.',
+  message: 'Events from before the subscription stood may be missing.',
   extensions: { code: SUBSCRIPTION_INTERRUPTED },
 };
 
-/** A try that was not refused for so long has been taken: the protocol has no word for it. */
-const TAKEN_AFTER_MS = 1_000;
+/** A subscription that was not refused for so long has been taken: the protocol has no word for it. */
+const TAKEN_AFTER_MS = 500;
 
 /** Errors that another try of the same subscription cannot mend. */
 const FINAL_CODES = new Set([
@@ -35,6 +36,8 @@ const FINAL_CODES = new Set([
   'UNAUTHENTICATED',
 ]);
 
+type Answer = Record<string, unknown>;
+
 export function resumingLink(connection: Connection): ApolloLink {
   return new ApolloLink(
     (operation) =>
@@ -46,70 +49,82 @@ export function resumingLink(connection: Connection): ApolloLink {
         };
         const identity = {};
         let attempt = 0;
-        let timer: ReturnType<typeof setTimeout> | undefined;
-        let unsubscribe = () => {};
+        let isTaken = false;
+        let takenTimer: ReturnType<typeof setTimeout> | undefined;
+        let retryTimer: ReturnType<typeof setTimeout> | undefined;
+        /** What graphql-ws holds for us; none while another try is waited for. */
+        let held: { end: () => void } | undefined;
 
+        const release = () => {
+          const released = held;
+          held = undefined;
+          clearTimeout(takenTimer);
+          released?.end();
+        };
+        const sent = () => {
+          if (!held) return;
+          isTaken = false;
+          clearTimeout(takenTimer);
+          takenTimer = setTimeout(() => {
+            // Else it is sent again when the socket opens.
+            if (connection.isOpen) taken();
+          }, TAKEN_AFTER_MS);
+        };
         const taken = () => {
-          clearTimeout(timer);
+          clearTimeout(takenTimer);
+          if (isTaken) return;
+          isTaken = true;
           attempt = 0;
           connection.markInterrupted(identity, false);
+          if (payload.variables.after === undefined) observer.next({ data: null, errors: [GAP] });
         };
         const refused = (errors: readonly GraphQLFormattedError[]) => {
-          clearTimeout(timer);
-          if (errors.some(isFinal)) {
-            connection.markInterrupted(identity, false);
-            observer.error(new CombinedGraphQLErrors({ errors }));
-            return;
-          }
+          release();
+          if (errors.some(isFinal)) return observer.error(new CombinedGraphQLErrors({ errors }));
           const lastCursor = errors[0]?.extensions?.cursor;
           if (typeof lastCursor === 'string') payload.variables.after = lastCursor;
           connection.markInterrupted(identity, true);
-          timer = setTimeout(tryAgain, retryDelay(attempt++));
-        };
-        const tryAgain = () => {
-          timer = setTimeout(() => {
-            taken();
-            if (payload.variables.after === undefined) observer.next({ data: null, errors: [GAP] });
-          }, TAKEN_AFTER_MS);
-          start();
+          retryTimer = setTimeout(start, retryDelay(attempt++));
         };
         const start = () => {
-          let refusal: readonly GraphQLFormattedError[] | undefined;
-          unsubscribe = connection.socket.subscribe<Record<string, unknown>, Record<string, unknown>>(
-            payload,
-            {
-              next: (result) => {
-                if (result.errors && !result.data && !result.errors.some(isInterruption)) {
-                  refusal = result.errors;
-                  return;
-                }
-                taken();
-                const cursor = cursorOf(result.data);
-                if (cursor !== undefined) payload.variables.after = cursor;
-                observer.next(result);
-              },
-              error: (error) => refused(asGraphqlErrors(error)),
-              complete: () => {
-                if (refusal) return refused(refusal);
-                taken();
-                observer.complete();
-              },
+          const mine = { end: () => {} };
+          held = mine;
+          mine.end = connection.socket.subscribe<Answer, Answer>(payload, {
+            next: (result) => {
+              if (held !== mine) return;
+              const { data, errors } = result;
+              // Without data, errors say why there is no subscription, or that an event was lost. The
+              // gateway's own word for a gap is the exception: its subscription goes on.
+              if (errors && !data && !errors.some(isInterruption)) return refused(errors);
+              taken();
+              const cursor = cursorOf(data);
+              if (cursor !== undefined) payload.variables.after = cursor;
+              observer.next(result);
             },
-          );
+            error: (error) => {
+              if (held === mine) refused(asGraphqlErrors(error));
+            },
+            complete: () => {
+              if (held === mine) observer.complete();
+            },
+          });
+          if (connection.isOpen) sent();
         };
+        const stopListening = connection.onOpen(sent);
         start();
 
         return () => {
-          clearTimeout(timer);
+          stopListening();
+          clearTimeout(retryTimer);
+          release();
           connection.markInterrupted(identity, false);
-          unsubscribe();
         };
       }),
   );
 }
 
 /** The `cursor` of the one field that a subscription has. */
-function cursorOf(data: Record<string, unknown> | null | undefined): string | undefined {
+function cursorOf(data: Answer | null | undefined): string | undefined {
   const event = Object.values(data ?? {})[0];
   if (typeof event !== 'object' || event === null || !('cursor' in event)) return undefined;
   return typeof event.cursor === 'string' ? event.cursor : undefined;

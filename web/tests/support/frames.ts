@@ -1,0 +1,48 @@
+// What a page sends and hears over its WebSocket.
+
+import type { Page } from 'playwright-core';
+
+import { WAIT_MS } from './browser';
+
+export interface Frame {
+  from: 'page' | 'server';
+  id: string;
+  type: string;
+  payload?: { query?: string; variables?: Record<string, unknown>; data?: Record<string, unknown> };
+}
+
+export class Frames {
+  readonly all: Frame[] = [];
+  #heard: (() => void)[] = [];
+
+  /** For a page that has not gone to its address yet. */
+  constructor(page: Page) {
+    page.on('websocket', (socket) => {
+      socket.on('framesent', ({ payload }) => this.#add('page', payload));
+      socket.on('framereceived', ({ payload }) => this.#add('server', payload));
+    });
+  }
+
+  /** The first frame that fits, as soon as it is there. */
+  async waitFor(fits: (frame: Frame) => boolean): Promise<Frame> {
+    const tooLate = AbortSignal.timeout(WAIT_MS);
+    for (;;) {
+      const found = this.all.find(fits);
+      if (found) return found;
+      await new Promise<void>((resolve, reject) => {
+        this.#heard.push(resolve);
+        tooLate.addEventListener('abort', () => reject(new Error('the frame did not come in time')));
+      });
+    }
+  }
+
+  /** Each time the page asked for this subscription. */
+  subscribes(field: string): Frame[] {
+    return this.all.filter(({ type, payload }) => type === 'subscribe' && payload?.query?.includes(field));
+  }
+
+  #add(from: Frame['from'], payload: string | Buffer): void {
+    this.all.push({ from, ...(JSON.parse(String(payload)) as Omit<Frame, 'from'>) });
+    this.#heard.splice(0).forEach((resolve) => resolve());
+  }
+}
