@@ -6,6 +6,7 @@ import { type FormEvent, useRef, useState } from 'react';
 import { useAuthorName } from './authorName';
 import { CreateCommentDocument } from './graph/generated';
 import { insertComment } from './graph/lists';
+import { newIdempotencyKey } from './idempotencyKey';
 import { sendOnShortcut } from './keys';
 import { wordsFor } from './Notices';
 
@@ -13,26 +14,29 @@ export function Composer({ postId }: { postId: string }) {
   const [author, setAuthor] = useAuthorName();
   const [text, setText] = useState('');
   const [create, { loading, error }] = useMutation(CreateCommentDocument);
-  // The same key for every try of the same text: a comment whose answer got lost is not doubled.
-  const attempt = useRef({ text: '', key: '' });
+  // The same key for every try of the same comment: one whose answer got lost is not doubled.
+  const attempt = useRef({ text: '', author: '', key: '' });
 
   const send = async (event: FormEvent) => {
     event.preventDefault();
-    const trimmed = text.trim();
-    if (trimmed === '' || loading) return;
-    if (attempt.current.text !== trimmed) attempt.current = { text: trimmed, key: crypto.randomUUID() };
+    const wanted = { text: text.trim(), author: author.trim() };
+    if (wanted.text === '' || loading) return;
+    const { text: tried, author: triedAs } = attempt.current;
+    if (tried !== wanted.text || triedAs !== wanted.author)
+      attempt.current = { ...wanted, key: newIdempotencyKey() };
     const input = {
       postId,
-      text: trimmed,
-      author: author.trim() || null,
+      text: wanted.text,
+      author: wanted.author || null,
       idempotencyKey: attempt.current.key,
     };
     try {
       const { data } = await create({ variables: { input } });
       if (!data) return;
       insertComment(postId, data.createComment.comment.id);
-      attempt.current = { text: '', key: '' };
-      setText('');
+      attempt.current = { text: '', author: '', key: '' };
+      // What was written meanwhile stays.
+      setText((now) => (now === text ? '' : now));
     } catch {
       // `error` has it.
     }

@@ -5,12 +5,29 @@ import { useState } from 'react';
 const KEY = 'rejoinder.author';
 
 export function useAuthorName(): [string, (name: string) => void] {
-  const [name, setName] = useState(() => localStorage.getItem(KEY) ?? '');
+  const [name, setName] = useState(remembered);
   return [
     name,
     (changed) => {
       setName(changed);
-      localStorage.setItem(KEY, changed);
+      remember(changed);
     },
   ];
+}
+
+// A browser that keeps nothing for pages throws: then the name is asked for each time.
+function remembered(): string {
+  try {
+    return localStorage.getItem(KEY) ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function remember(name: string): void {
+  try {
+    localStorage.setItem(KEY, name);
+  } catch {
+    // See above.
+  }
 }
