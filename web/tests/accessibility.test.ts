@@ -56,6 +56,8 @@ interface View {
   ready: (page: Page) => Promise<unknown>;
   /** How the answers of the graph are withheld or replaced. */
   answer?: { status: number; body: string } | 'never';
+  /** The live connection is refused. */
+  socket?: 'never';
 }
 
 const NO_POSTS = JSON.stringify({
@@ -112,6 +114,15 @@ const views: View[] = [
     },
   },
   {
+    name: 'waiting',
+    path: () => `?post=${discussed}`,
+    socket: 'never',
+    ready: async (page) => {
+      await page.locator('.comment').nth(4).waitFor();
+      await waitForState(page, 'Reconnecting');
+    },
+  },
+  {
     name: 'loading',
     path: () => `?post=${discussed}`,
     answer: 'never',
@@ -143,10 +154,16 @@ for (const colorScheme of ['light', 'dark'] as const) {
   ] as const) {
     test(`no serious fault for ${width} in ${colorScheme}`, async () => {
       const options = { ...device, colorScheme, reducedMotion: 'reduce' } as const;
-      const page = await openPage(browser, 'about:blank', options);
+      let refusesSockets = false;
+      const page = await openPage(browser, 'about:blank', options, (page) =>
+        page.routeWebSocket('**/graphql', (socket) =>
+          refusesSockets ? socket.close({ code: 1013 }) : void socket.connectToServer(),
+        ),
+      );
       for (const view of views) {
         await page.context().setOffline(false);
         await answerWith(page, view.answer);
+        refusesSockets = view.socket === 'never';
         await page.goto(new URL(view.path(), stack.url).href);
         await view.ready(page);
         assert.deepEqual(await tooWide(page), [], view.name);
@@ -156,6 +173,11 @@ for (const colorScheme of ['light', 'dark'] as const) {
           });
         }
         assert.deepEqual(await seriousFaults(page), [], view.name);
+        assert.equal(
+          await runningAnimations(page),
+          0,
+          `${view.name}: nothing moves for those who want it so`,
+        );
       }
       await page.context().close();
     });
@@ -169,6 +191,10 @@ function tooWide(page: Page): Promise<string[]> {
       .filter((part) => part.scrollWidth > part.clientWidth)
       .map((part) => part.className || part.tagName),
   );
+}
+
+function runningAnimations(page: Page): Promise<number> {
+  return page.evaluate(() => document.getAnimations().length);
 }
 
 async function answerWith(page: Page, answer: View['answer']): Promise<void> {

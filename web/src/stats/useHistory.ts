@@ -6,6 +6,8 @@ import { PLOTS, type SourceName, SOURCES } from './metrics';
 import { parseOpenMetrics, type Sample } from './openMetrics';
 
 export const LOOK_EVERY_MS = 2_000;
+/** A service that hangs is a gap of its own plots, and keeps the others waiting no longer. */
+const READ_WITHIN_MS = 5_000;
 /** Five minutes. */
 export const LOOKS_KEPT = 150;
 
@@ -73,7 +75,8 @@ async function lookAtAll(signal: AbortSignal): Promise<Look> {
 
 async function samplesOf(name: SourceName, signal: AbortSignal): Promise<Sample[] | undefined> {
   try {
-    const response = await fetch(SOURCES[name].path, { signal, cache: 'no-store' });
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(READ_WITHIN_MS)]);
+    const response = await fetch(SOURCES[name].path, { signal: inTime, cache: 'no-store' });
     return response.ok ? parseOpenMetrics(await response.text()) : undefined;
   } catch {
     return undefined;
