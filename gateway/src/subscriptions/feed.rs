@@ -49,6 +49,9 @@ enum End {
     Lost(UpstreamError),
 }
 
+/// Tells the hub that a feed goes past the cursor where it began.
+pub(super) type LeaveCursor = Box<dyn FnOnce() + Send + Sync>;
+
 /// One upstream subscription.
 pub(super) struct Feed {
     gateway: Arc<Gateway>,
@@ -60,6 +63,8 @@ pub(super) struct Feed {
     cursor: Option<Arc<str>>,
     /// Whether events may have passed while nobody listened.
     has_gap: bool,
+    /// Called once, before the first event behind the cursor where it began.
+    leave_cursor: Option<LeaveCursor>,
 }
 
 impl Feed {
@@ -68,6 +73,7 @@ impl Feed {
         source: Source,
         cursor: Option<Arc<str>>,
         events: broadcast::Sender<Event>,
+        leave_cursor: Option<LeaveCursor>,
     ) -> Self {
         let mut graph_changes = gateway.graph_changes();
         let current = graph_changes.borrow_and_update().clone();
@@ -86,6 +92,7 @@ impl Feed {
             retry,
             cursor,
             has_gap: false,
+            leave_cursor,
             gateway,
         }
     }
@@ -177,6 +184,9 @@ impl Feed {
 
     /// Completes one event. The future owns what it needs: the graph may change meanwhile.
     fn complete(&mut self, payload: Bytes) -> impl Future<Output = Event> + Send + use<> {
+        if let Some(leave_cursor) = self.leave_cursor.take() {
+            leave_cursor();
+        }
         let source = Arc::clone(&self.source);
         let cursor = source
             .prepared

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Event, EventStream,
-    feed::{Feed, Source},
+    feed::{Feed, LeaveCursor, Source},
 };
 use crate::{
     error::{Code, RequestError},
@@ -32,6 +32,8 @@ pub(super) struct FeedKey {
     variables: Bytes,
     headers: Vec<(HeaderName, HeaderValue)>,
     cursor: Option<Arc<str>>,
+    /// The number of a feed that has gone past the cursor it began from: nobody joins it any more.
+    past_cursor: Option<u64>,
 }
 
 impl FeedKey {
@@ -51,6 +53,14 @@ impl FeedKey {
             variables,
             headers,
             cursor,
+            past_cursor: None,
+        }
+    }
+
+    fn of_a_feed_past_its_cursor(&self, number: u64) -> Self {
+        Self {
+            past_cursor: Some(number),
+            ..self.clone()
         }
     }
 }
@@ -122,7 +132,12 @@ impl Hub {
             .max(1);
         let (events, _) = broadcast::channel(buffer);
         let stop = CancellationToken::new();
-        let feed = Feed::new(Arc::clone(gateway), source, cursor, events.clone());
+        let leave_cursor = cursor.is_some().then(|| -> LeaveCursor {
+            let (hub, key) = (Arc::clone(self), key.clone());
+            Box::new(move || hub.leave_cursor(&key, number))
+        });
+        let gateway = Arc::clone(gateway);
+        let feed = Feed::new(gateway, source, cursor, events.clone(), leave_cursor);
         let (hub, told, stopped) = (Arc::clone(self), events.clone(), stop.clone());
         tokio::spawn(async move {
             let last = tokio::select! {
@@ -144,16 +159,30 @@ impl Hub {
         }
     }
 
+    /// Called before the first event of a feed that began behind a cursor is told: who comes with
+    /// that cursor from now on begins a feed of its own, or would miss the event.
+    fn leave_cursor(&self, key: &FeedKey, number: u64) {
+        let mut feeds = self.lock();
+        if let Some(entry) = remove_number(&mut feeds, key, number) {
+            feeds.insert(key.of_a_feed_past_its_cursor(number), entry);
+        }
+    }
+
     fn remove(&self, key: &FeedKey, number: u64) {
         let mut feeds = self.lock();
-        if feeds.get(key).is_some_and(|entry| entry.number == number) {
-            feeds.remove(key);
+        if remove_number(&mut feeds, key, number).is_none() {
+            feeds.remove(&key.of_a_feed_past_its_cursor(number));
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<FeedKey, Entry>> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn remove_number(feeds: &mut HashMap<FeedKey, Entry>, key: &FeedKey, number: u64) -> Option<Entry> {
+    let is_it = feeds.get(key).is_some_and(|entry| entry.number == number);
+    is_it.then(|| feeds.remove(key)).flatten()
 }
 
 /// One client's place at a feed: its offset in the ring of events.
@@ -192,16 +221,20 @@ struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut feeds = self.hub.lock();
-        let Some(entry) = feeds
-            .get_mut(&self.key)
-            .filter(|entry| entry.number == self.number)
-        else {
+        let past_cursor = self.key.of_a_feed_past_its_cursor(self.number);
+        for key in [&self.key, &past_cursor] {
+            let Some(entry) = feeds
+                .get_mut(key)
+                .filter(|entry| entry.number == self.number)
+            else {
+                continue;
+            };
+            entry.subscribers -= 1;
+            if entry.subscribers == 0 {
+                entry.stop.cancel();
+                feeds.remove(key);
+            }
             return;
-        };
-        entry.subscribers -= 1;
-        if entry.subscribers == 0 {
-            entry.stop.cancel();
-            feeds.remove(&self.key);
         }
     }
 }

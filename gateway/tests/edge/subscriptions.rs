@@ -150,6 +150,33 @@ async fn a_clients_own_cursor_bridges_an_interruption_before_the_first_event() {
 }
 
 #[tokio::test]
+async fn who_comes_late_with_the_same_cursor_misses_nothing() {
+    const FROM_THE_START: &str = "subscription { changes(after: \"c0\") { message { text } } }";
+    let gateway = TestGateway::start().await;
+    gateway.news.log.publish("known");
+    let (mut early, mut late) = (gateway.socket().await, gateway.socket().await);
+    early.subscribe("1", FROM_THE_START).await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
+    gateway.news.log.publish("one");
+    assert_eq!(early.next_payload("1").await, change("one"));
+    late.subscribe("1", FROM_THE_START).await;
+    assert_eq!(late.next_payload("1").await, change("one"));
+    gateway.news.log.publish("two");
+    for socket in [&mut early, &mut late] {
+        assert_eq!(socket.next_payload("1").await, change("two"));
+    }
+    // Each feed ends with its last client.
+    drop((early, late));
+    eventually("both have ended", || async {
+        gateway.metric("gateway_upstream_subscriptions").await == 0.0
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_a_cursor_the_gap_is_told_and_the_stream_goes_on() {
     let mut gateway = TestGateway::start().await;
     let mut socket = gateway.socket().await;
