@@ -56,6 +56,10 @@ async fn add_headers(request: Request, next: Next) -> Response {
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    // Without it, a cache between would give what one client can read to another.
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("accept-encoding"));
     protect(&mut response);
     response
 }

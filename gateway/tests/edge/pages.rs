@@ -3,6 +3,10 @@
 use std::fs;
 
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::gateway::TestGateway;
 
@@ -28,6 +32,7 @@ fn pages() -> TempDir {
         ("graphiql.html", "built GraphiQL"),
         ("assets/app-1234.js", "script"),
         ("assets/app-1234.js.br", "script in brotli"),
+        ("assets/app-1234.js.gz", "script in gzip"),
     ] {
         fs::write(folder.path().join(path), text).expect("written");
     }
@@ -83,11 +88,56 @@ async fn built_pages_are_served_compressed_and_cached_by_name() {
     );
     assert_eq!(script.headers()["content-encoding"], "br");
     assert_eq!(script.headers()["content-type"], "text/javascript");
+    assert_eq!(script.headers()["vary"], "accept-encoding");
     assert_eq!(script.text().await.expect("text"), "script in brotli");
+    for (accepted, encoding, text) in [
+        ("gzip", Some("gzip"), "script in gzip"),
+        ("identity", None, "script"),
+    ] {
+        let request = gateway.http.get(gateway.url("/assets/app-1234.js"));
+        let answer = request.header("accept-encoding", accepted).send();
+        let answer = answer.await.expect("an answer");
+        let got = answer.headers().get("content-encoding");
+        assert_eq!(got.map(|value| value.to_str().expect("text")), encoding);
+        assert_eq!(answer.headers()["vary"], "accept-encoding");
+        assert_eq!(answer.text().await.expect("text"), text);
+    }
 
     let graphiql = browse(&gateway, "/graphql").await;
     assert!(graphiql.headers().contains_key("content-security-policy"));
     assert_eq!(graphiql.text().await.expect("text"), "built GraphiQL");
     assert_eq!(browse(&gateway, "/assets/absent.js").await.status(), 404);
-    assert_eq!(browse(&gateway, "/../secret").await.status(), 404);
+}
+
+#[tokio::test]
+async fn nothing_beside_the_folder_is_served() {
+    let outside = TempDir::new().expect("a folder");
+    let folder = outside.path().join("dist");
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("index.html"), "live page").expect("written");
+    fs::write(outside.path().join("secret"), "not for the world").expect("written");
+    let gateway = TestGateway::with(&[&format!("--web-dir={}", folder.display())]).await;
+    // As bytes: a client's library would take the dots out of the address.
+    for path in [
+        "/../secret",
+        "/%2e%2e/secret",
+        "/..%2fsecret",
+        "/assets/../../secret",
+    ] {
+        let mut connection = TcpStream::connect(gateway.address)
+            .await
+            .expect("a connection");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n");
+        connection
+            .write_all(request.as_bytes())
+            .await
+            .expect("written");
+        let mut answer = String::new();
+        connection
+            .read_to_string(&mut answer)
+            .await
+            .expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+        assert!(!answer.contains("not for the world"), "{path}");
+    }
 }
