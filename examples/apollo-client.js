@@ -13,6 +13,9 @@ const url = process.env.GATEWAY ?? 'http://127.0.0.1:4000/graphql';
 const socket = createClient({
   url: url.replace(/^http/, 'ws'),
   webSocketImpl: WebSocket, // Browsers, and Node.js from 22 on, have their own.
+  // By default graphql-ws gives up after five tries.
+  shouldRetry: () => true,
+  retryAttempts: Infinity,
 });
 
 const client = new ApolloClient({
@@ -54,8 +57,9 @@ console.log(`the newest post: ${post.title}, ${post.commentCount} comments`);
 
 const variables = { postId: post.id, after: post.commentChangesCursor };
 const arrived = new Promise((resolve, reject) => {
-  const next = ({ data }) => resolve(data.commentChanges.comment);
-  client.subscribe({ query: CHANGES, variables }).subscribe({ next, error: reject });
+  // An error that ends the subscription comes to `next` too, before it completes.
+  const next = ({ data, error }) => (error ? reject(error) : resolve(data.commentChanges.comment));
+  client.subscribe({ query: CHANGES, variables }).subscribe({ next });
 });
 
 const input = { postId: post.id, text: 'Hello from Apollo Client', author: 'Example' };

@@ -25,11 +25,22 @@ ask '{
   "variables": { "input": { "postId": "'"$post"'", "text": "Hello from curl", "author": "Example" } }
 }' >/dev/null
 
-# Server-sent events for two seconds. An event's id is its cursor; Last-Event-ID goes on behind it.
-curl --silent --show-error --no-buffer --max-time 2 --get "$url" \
+# Server-sent events, to the first comment. An event's id is its cursor; Last-Event-ID goes on behind it.
+events=$(mktemp)
+curl --silent --show-error --fail-with-body --no-buffer --max-time 30 --get "$url" \
   --header 'accept: text/event-stream' --header "last-event-id: $cursor" \
   --data-urlencode 'query=subscription ($post: ID!, $after: String) {
       commentChanges(postId: $post, after: $after) { ... on CommentAdded { cursor comment { text } } }
     }' \
-  --data-urlencode 'variables={"post": "'"$post"'"}' 2>/dev/null |
-  sed -n 's/^data: .*"text":"\([^"]*\)".*/live: \1/p'
+  --data-urlencode 'variables={"post": "'"$post"'"}' >"$events" &
+curl=$!
+trap 'kill "$curl" 2>/dev/null || true; rm -f "$events"' EXIT
+
+until grep '"text"' "$events" >/dev/null; do
+  if ! kill -0 "$curl" 2>/dev/null; then
+    cat "$events" >&2
+    exit 1
+  fi
+  sleep 0.1
+done
+sed -n 's/^data: .*"text":"\([^"]*\)".*/live: \1/p' "$events"

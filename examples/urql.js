@@ -10,6 +10,9 @@ const url = process.env.GATEWAY ?? 'http://127.0.0.1:4000/graphql';
 const socket = createClient({
   url: url.replace(/^http/, 'ws'),
   webSocketImpl: WebSocket, // Browsers, and Node.js from 22 on, have their own.
+  // By default graphql-ws gives up after five tries.
+  shouldRetry: () => true,
+  retryAttempts: Infinity,
 });
 
 const client = new Client({

@@ -158,5 +158,9 @@ test('EventSource goes on by itself after a lost connection', async (context) =>
 
 /** No event tells when a subscription without a cursor stands: comments are written until one arrives. */
 async function writeUntil(post: string, arrived: () => Promise<boolean>): Promise<void> {
-  for (let number = 1; !(await arrived()); number++) await graph.createComment(post, `Warm-up ${number}`);
+  const deadline = Date.now() + TIME_LIMIT_MS;
+  for (let number = 1; !(await arrived()); number++) {
+    assert.ok(Date.now() < deadline, 'a comment arrives');
+    await graph.createComment(post, `Warm-up ${number}`);
+  }
 }
