@@ -15,7 +15,7 @@ mod store;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::future::select_all;
 use http::HeaderMap;
 
 use crate::{
@@ -115,20 +115,30 @@ impl<'a> Run<'a> {
         // What a mutation or an event asks for must not come from before it: only queries share.
         let may_share = self.graph.settings.subgraphs.deduplicate_in_flight
             && self.prepared.kind() == OperationKind::Query;
-        let mut in_flight = FuturesUnordered::new();
+        // Polled all together, and not woken one by one: they are few, and a set that tells them
+        // apart wakes its task once more for each.
+        let mut in_flight = Vec::new();
         loop {
             while let Some(index) = ready.pop() {
                 let step = &steps[index];
-                match self.request(step) {
-                    Some(request) => {
-                        in_flight.push(send(self.graph, step, request, self.client, may_share))
-                    }
-                    None => done(step, &mut waits, &mut ready),
+                let Some(request) = self.request(step) else {
+                    done(step, &mut waits, &mut ready);
+                    continue;
+                };
+                let call = send(self.graph, step, request, self.client, may_share);
+                if ready.is_empty() && in_flight.is_empty() {
+                    let (step, request, answer) = call.await;
+                    self.absorb(step, &request, answer);
+                    done(step, &mut waits, &mut ready);
+                } else {
+                    in_flight.push(Box::pin(call));
                 }
             }
-            let Some((step, request, answer)) = in_flight.next().await else {
+            if in_flight.is_empty() {
                 break;
-            };
+            }
+            let ((step, request, answer), _, others) = select_all(in_flight).await;
+            in_flight = others;
             self.absorb(step, &request, answer);
             done(step, &mut waits, &mut ready);
         }

@@ -1,6 +1,9 @@
 //! One HTTP/1.1 exchange over one connection (RFC 9112).
 
-use std::io::{ErrorKind, IoSlice};
+use std::{
+    io::{ErrorKind, IoSlice},
+    mem::MaybeUninit,
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -20,6 +23,8 @@ const CHUNK_LINE_BYTES_MAX: usize = 1024;
 /// An open connection to a subgraph.
 pub struct Connection {
     stream: Stream,
+    /// Empty between two exchanges; its room is for the next answer.
+    buffer: BytesMut,
     exchanges: u64,
     can_be_kept: bool,
 }
@@ -45,6 +50,7 @@ impl Connection {
     pub fn new(stream: Stream) -> Self {
         Self {
             stream,
+            buffer: BytesMut::new(),
             exchanges: 0,
             can_be_kept: false,
         }
@@ -76,7 +82,8 @@ impl Connection {
         self.can_be_kept = false;
         self.exchanges += 1;
         self.write(head, body).await?;
-        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.reserve(READ_BYTES);
         let head = self.read_head(&mut buffer, want_headers).await?;
         buffer.advance(head.bytes);
         let body = match head.framing {
@@ -90,6 +97,9 @@ impl Connection {
         // Bytes after the body answer no request of ours.
         self.can_be_kept =
             head.keep_alive && head.framing != Framing::UntilClosed && buffer.is_empty();
+        if buffer.capacity() <= READ_BYTES {
+            self.buffer = buffer;
+        }
         Ok(Answer {
             status: head.status,
             headers: head.headers,
@@ -259,9 +269,11 @@ fn closed_or_broken(error: std::io::Error) -> FetchError {
 
 /// The head at the start of `buffer`, if it is all there.
 fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<Head>, FetchError> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    let bytes = match response.parse(buffer) {
+    let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let bytes = match parser.parse_response_with_uninit_headers(&mut response, buffer, &mut headers)
+    {
         Ok(httparse::Status::Complete(bytes)) => bytes,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(_) => return Err(FetchError::Protocol("its head cannot be read")),
@@ -297,9 +309,7 @@ fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<Head>, FetchEr
                     "its content encoding was not asked for",
                 ));
             }
-        } else if header.name.eq_ignore_ascii_case("connection")
-            && header.value.eq_ignore_ascii_case(b"close")
-        {
+        } else if header.name.eq_ignore_ascii_case("connection") && names_close(header.value) {
             head.keep_alive = false;
         }
         if want_headers
@@ -319,6 +329,13 @@ fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<Head>, FetchEr
         head.framing = Framing::Length(length);
     }
     Ok(Some(head))
+}
+
+/// Whether `close` is one of the options of a `Connection` header.
+fn names_close(options: &[u8]) -> bool {
+    options
+        .split(|byte| *byte == b',')
+        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 #[cfg(test)]
@@ -350,6 +367,21 @@ mod tests {
                 .expect("valid so far")
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_connection_is_kept_unless_its_head_says_close() {
+        let keeps = |connection: &str| {
+            let text = format!("HTTP/1.1 200 OK\r\n{connection}content-length: 2\r\n\r\n");
+            head(&text).expect("valid").expect("complete").keep_alive
+        };
+        assert!(keeps("") && keeps("connection: keep-alive, te\r\n"));
+        for connection in ["close", "Close", "keep-alive, close", "close,te"] {
+            assert!(
+                !keeps(&format!("connection: {connection}\r\n")),
+                "{connection}"
+            );
+        }
     }
 
     #[test]

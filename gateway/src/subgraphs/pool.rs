@@ -1,6 +1,7 @@
 //! Kept connections to one subgraph, the most recently used first.
 
 use std::{
+    collections::VecDeque,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -17,7 +18,8 @@ pub struct Pool {
     tls: Tls,
     connect_timeout: Duration,
     idle_timeout: Duration,
-    idle: Mutex<Vec<(Connection, Instant)>>,
+    /// The longest unused at the front.
+    idle: Mutex<VecDeque<(Connection, Instant)>>,
 }
 
 impl Pool {
@@ -36,8 +38,9 @@ impl Pool {
     pub async fn take(&self) -> Result<Connection, FetchError> {
         while let Some((mut connection, since)) = self.pop() {
             if since.elapsed() > self.idle_timeout {
-                // The last one used is too old, so all below it are.
-                self.lock().clear();
+                // The last one used is too old, so all before it are.
+                let stale = std::mem::take(&mut *self.lock());
+                drop(stale);
                 break;
             }
             if connection.looks_open() {
@@ -58,17 +61,29 @@ impl Pool {
         if !connection.can_be_kept() {
             return;
         }
+        let now = Instant::now();
         let mut idle = self.lock();
+        // What a burst left behind is never taken while fewer do: it goes from the other end, one
+        // at a time.
+        let is_stale =
+            |(_, since): &(Connection, Instant)| now.duration_since(*since) > self.idle_timeout;
+        let stale = match idle.front().is_some_and(is_stale) {
+            true => idle.pop_front(),
+            false => None,
+        };
         if idle.len() < IDLE_MAX {
-            idle.push((connection, Instant::now()));
+            idle.push_back((connection, now));
         }
+        drop(idle);
+        // Closed outside the lock.
+        drop(stale);
     }
 
     fn pop(&self) -> Option<(Connection, Instant)> {
-        self.lock().pop()
+        self.lock().pop_back()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Connection, Instant)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Connection, Instant)>> {
         self.idle
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
