@@ -234,11 +234,11 @@ impl Feed {
                 format!("the subscription does not fit the new supergraph: {error}"),
             )
         };
-        let prepared = prepare::operation(&graph, &old.document, old.operation_name.as_deref())
+        let name = old.operation_name.as_deref();
+        let given = old.client_variables.as_ref();
+        let (prepared, variables) = prepare::operation(&graph, &old.document, name, given)
             .await
             .map_err(changed)?;
-        let variables =
-            Variables::coerce(&graph, &prepared, old.client_variables.as_ref()).map_err(changed)?;
         let same = match (old.prepared.subscription(), prepared.subscription()) {
             (Some(before), Some(now)) => {
                 before.operation == now.operation
