@@ -11,6 +11,10 @@ use crate::{
     subgraphs::Tls,
 };
 
+/// What a client did, may mend, or has to follow.
+const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,NOT_FOUND,CONFLICT,FORBIDDEN,UNAUTHENTICATED,\
+                                 PROJECTION_BEHIND,SUBSCRIPTION_LAGGED,RESYNC_REQUIRED,FEED_STOPPED";
+
 /// A general Federation v2 gateway: one GraphQL endpoint from a supergraph.
 ///
 /// `SUBGRAPH_URL_<NAME>` replaces a subgraph's address (`SUBGRAPH_URL_POSTS`). Durations read
@@ -34,6 +38,16 @@ pub struct Config {
     /// For development: introspection, GraphiQL, and subgraph errors as they are.
     #[arg(long, env = "DEVELOPMENT", value_parser = BoolishValueParser::new())]
     pub development: bool,
+    /// Subgraph errors with these codes are meant for clients: outside development, too, they keep
+    /// their message, and `cursor` and `missed` in their extensions.
+    #[arg(
+        long,
+        env = "SHOWN_ERROR_CODES",
+        value_delimiter = ',',
+        value_name = "CODE",
+        default_value = SHOWN_ERROR_CODES
+    )]
+    pub shown_error_codes: Vec<String>,
     /// A folder of built web pages to serve at `/`.
     #[arg(long, env = "WEB_DIR")]
     pub web_dir: Option<PathBuf>,
@@ -189,6 +203,7 @@ impl Config {
             subgraphs,
             introspection: self.development,
             mask_subgraph_errors: !self.development,
+            shown_error_codes: self.shown_error_codes.clone().into(),
             prepared_operations_max: self.prepared_operations_max,
             header_rules: Arc::new(HeaderRules::new(&self.headers)?),
             ..Settings::default()

@@ -248,7 +248,7 @@ impl SubgraphMetrics {
         Self {
             failures: metrics.register(
                 "gateway_subgraph_failures",
-                "Requests to a subgraph that got no whole answer",
+                "Requests to a subgraph that got no whole answer, or were too large to be sent",
                 counts.failures,
             ),
             shared: metrics.register(
@@ -280,7 +280,7 @@ impl SubgraphMetrics {
 /// Counts of requests to one subgraph.
 #[derive(Debug)]
 pub struct OneSubgraphMetrics {
-    /// Those without a whole answer.
+    /// Those without a whole answer, or too large to be sent.
     pub failures: Counter,
     /// Queries that joined one already in flight.
     pub shared: Counter,

@@ -10,7 +10,6 @@ use crate::{
     request::{ClientContext, GraphqlRequest},
     response::GraphqlResponse,
     subscriptions::{self, EventStream},
-    variables::Variables,
 };
 
 /// What a request leads to.
@@ -45,8 +44,9 @@ async fn answer(
         )
     })?;
     let document = gateway.persisted().document(&request)?;
-    let prepared = prepare::operation(&graph, &document, request.operation_name.as_deref()).await?;
-    let variables = Variables::coerce(&graph, &prepared, request.variables.as_ref())?;
+    let name = request.operation_name.as_deref();
+    let given = request.variables.as_ref();
+    let (prepared, variables) = prepare::operation(&graph, &document, name, given).await?;
     match prepared.kind() {
         OperationKind::Mutation if !client.mutations_allowed => Err(RequestError::new(
             Code::MutationForbidden,

@@ -22,6 +22,9 @@ pub struct Settings {
     /// Whether the messages and extensions of subgraph errors are hidden from clients. The code
     /// and the subgraph's name stay.
     pub mask_subgraph_errors: bool,
+    /// The codes of subgraph errors that are meant for clients: their messages are shown where
+    /// others are hidden, with `extensions.cursor` and `extensions.missed`.
+    pub shown_error_codes: Arc<[String]>,
     /// How many distinct operations stay prepared.
     pub prepared_operations_max: usize,
     /// Which headers travel between clients and subgraphs.
@@ -37,6 +40,7 @@ impl Default for Settings {
             subgraphs: SubgraphSettings::default(),
             introspection: true,
             mask_subgraph_errors: false,
+            shown_error_codes: Arc::default(),
             prepared_operations_max: 2_000,
             header_rules: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),

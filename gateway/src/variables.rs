@@ -69,6 +69,14 @@ impl Variables {
             };
             variables.booleans.push(boolean);
         }
+        for index in prepared.conditions.variables() {
+            if variables.booleans[*index].is_none() {
+                // It may be null as declared, but a condition's argument may not.
+                let place = format!("${}", declared[*index].name);
+                let message = format!("{place} decides a condition, and must not be null");
+                return Err(RequestError::new(Code::BadUserInput, message));
+            }
+        }
         Ok(variables)
     }
 
@@ -91,6 +99,11 @@ impl Variables {
     pub fn satisfies(&self, condition: Condition) -> bool {
         let value = self.booleans.get(condition.variable).copied().flatten();
         value == Some(condition.expected)
+    }
+
+    /// Whether the variable, by its place in the declarations, is `true`.
+    pub fn is_true(&self, index: usize) -> bool {
+        self.booleans.get(index).copied().flatten() == Some(true)
     }
 
     /// Appends `"name":value,...` of those of `wanted` that have a value.

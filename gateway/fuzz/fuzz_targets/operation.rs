@@ -68,7 +68,7 @@ fuzz_target!(|bytes: &[u8]| {
     // Most are no operations; the refusal is as good an answer as a plan.
     let _ = TARGET
         .runtime
-        .block_on(prepare::operation(graph, text, None));
+        .block_on(prepare::operation(graph, text, None, None));
     if start.elapsed() > TIME_LIMIT {
         eprintln!("no answer within {TIME_LIMIT:?}");
         abort();

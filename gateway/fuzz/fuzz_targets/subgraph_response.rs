@@ -52,8 +52,9 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
     let graph = Arc::new(graph);
     let prepared = OPERATIONS.map(|operation| {
         runtime
-            .block_on(prepare::operation(&graph, operation, None))
+            .block_on(prepare::operation(&graph, operation, None, None))
             .expect("the operation is valid")
+            .0
     });
     Target {
         runtime,

@@ -11,6 +11,10 @@ use crate::{error::Code, graph::Graph, json::write, subgraphs::FetchError};
 /// Errors beyond these are dropped: one broken list must not make the answer endless.
 pub const ERRORS_MAX: usize = 1_000;
 
+/// What clients need of an error that is meant for them, beside its code: where to resume a
+/// subscription, and how much it has missed.
+const TOLD: [&str; 2] = ["cursor", "missed"];
+
 /// One entry of the response's `errors`.
 #[derive(Clone, Debug)]
 pub struct FieldError {
@@ -95,7 +99,7 @@ fn comma(out: &mut String) {
 /// An error as a subgraph wrote it.
 #[derive(Debug, Deserialize)]
 pub struct SubgraphError {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     message: String,
     /// Where in the subgraph's own response.
     #[serde(default, deserialize_with = "lenient")]
@@ -125,28 +129,44 @@ where
 }
 
 impl SubgraphError {
-    /// Reads a response's `errors`.
+    /// Reads a response's `errors`. What is malformed stands for an error, too.
     pub fn read_all(json: &[u8]) -> Vec<Self> {
-        serde_json::from_slice(json).unwrap_or_else(|_| {
-            vec![Self {
-                message: "the subgraph reported errors in a form that is none of GraphQL's".into(),
-                path: Vec::new(),
-                extensions: BTreeMap::new(),
-            }]
-        })
+        let Ok(entries) = serde_json::from_slice::<Vec<&RawValue>>(json) else {
+            return vec![Self::malformed()];
+        };
+        let entries = entries.into_iter();
+        entries
+            .map(|entry| serde_json::from_str(entry.get()).unwrap_or_else(|_| Self::malformed()))
+            .collect()
+    }
+
+    fn malformed() -> Self {
+        Self {
+            message: "the subgraph reported errors in a form that is none of GraphQL's".into(),
+            path: Vec::new(),
+            extensions: BTreeMap::new(),
+        }
     }
 
     /// The error as clients see it, at `path`.
     pub fn at(&self, graph: &Graph, service: &str, path: Vec<PathItem>) -> FieldError {
-        let is_masked = graph.settings.mask_subgraph_errors;
+        let settings = &graph.settings;
+        let is_for_clients = || {
+            let code = self.extensions.get("code");
+            let code = code.and_then(|code| serde_json::from_str::<String>(code.get()).ok());
+            code.is_some_and(|code| settings.shown_error_codes.contains(&code))
+        };
+        let is_masked = settings.mask_subgraph_errors;
+        let is_shown = !is_masked || is_for_clients();
         let mut extensions = BTreeMap::new();
         for (name, value) in &self.extensions {
-            if !is_masked || name == "code" {
+            let is_for_clients = is_shown && TOLD.contains(&name.as_str()) && is_plain(value);
+            if !is_masked || name == "code" || is_for_clients {
                 extensions.insert(name.clone(), value.clone());
             }
         }
         FieldError {
-            message: if is_masked {
+            message: if !is_shown {
                 "the subgraph reported an error".into()
             } else {
                 self.message.clone().into()
@@ -157,6 +177,11 @@ impl SubgraphError {
             extensions,
         }
     }
+}
+
+fn is_plain(json: &RawValue) -> bool {
+    json.get()
+        .starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
 }
 
 /// A whole request that failed, as clients see it at one place.

@@ -169,7 +169,6 @@ impl<'a> Run<'a> {
             types: &self.graph.types,
             projection: &self.prepared.projection,
             variables: self.variables,
-            keys: &self.prepared.plan.keys,
             introspection: &introspection,
             errors: self.errors,
             out,

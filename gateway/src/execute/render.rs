@@ -29,8 +29,6 @@ pub struct Renderer<'a> {
     pub projection: &'a Projection,
     /// Of the client.
     pub variables: &'a Variables,
-    /// Response keys by number.
-    pub keys: &'a [Box<str>],
     /// Answers of introspection fields by response key.
     pub introspection: &'a [(String, bytes::Bytes)],
     /// Those so far; writing may add to them.
@@ -206,11 +204,10 @@ impl Renderer<'_> {
                 Ok(())
             }
             ProjectedValue::Introspection => {
-                let key = self.keys.get(field.key.0 as usize);
-                let answer = self
-                    .introspection
-                    .iter()
-                    .find(|(name, _)| key.is_some_and(|key| **key == **name));
+                // By the client's key: the plan's may be another.
+                let key = &field.key_json[1..field.key_json.len() - 2];
+                let mut answers = self.introspection.iter();
+                let answer = answers.find(|(name, _)| name.as_bytes() == key);
                 self.out
                     .extend_from_slice(answer.map_or(b"null", |(_, json)| json));
                 Ok(())

@@ -6,8 +6,9 @@ use crate::{
     prepare::plan::{EntityFetch, Key, Requirement},
 };
 
-/// Appends the representation of `object`; false, with nothing appended, if the object has none of
-/// what it takes.
+/// Appends the representation of `object`; false if the object lacks something that it takes: the
+/// subgraph would take what is not there for null. What was appended until then is the caller's to
+/// cut off.
 pub fn write(
     store: &Store,
     types: &TypeTable,
@@ -32,8 +33,13 @@ pub fn write(
                 Requirement::Field { .. } => None,
             }),
     };
-    Writer { store, types }.object(object, typename, &fetch.requires, out)
+    let writer = Writer { store, types };
+    writer.object(object, typename, &fetch.requires, out) == Ok(true)
 }
+
+/// A request for it has failed: no value stands where one is required.
+#[derive(PartialEq)]
+struct Missing;
 
 struct Writer<'a> {
     store: &'a Store,
@@ -47,7 +53,7 @@ impl Writer<'_> {
         typename: Option<&[u8]>,
         requires: &[Requirement],
         out: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Result<bool, Missing> {
         let start = out.len();
         out.push(b'{');
         if let Some(typename) = typename {
@@ -55,18 +61,23 @@ impl Writer<'_> {
             out.extend_from_slice(typename);
         }
         let after_typename = out.len();
-        self.fields(object, requires, out);
+        self.fields(object, requires, out)?;
         let has_fields = out.len() > after_typename;
         let is_whole = has_fields || (typename.is_some() && is_typename_only(requires));
         if !is_whole {
             out.truncate(start);
-            return false;
+            return Ok(false);
         }
         out.push(b'}');
-        true
+        Ok(true)
     }
 
-    fn fields(&self, object: ObjectId, requires: &[Requirement], out: &mut Vec<u8>) {
+    fn fields(
+        &self,
+        object: ObjectId,
+        requires: &[Requirement],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Missing> {
         let type_id = self.store.type_id(object);
         for (index, requirement) in requires.iter().enumerate() {
             match requirement {
@@ -82,13 +93,13 @@ impl Writer<'_> {
                 } => {
                     let value = self.store.get(object, *source, index);
                     let value = value.or_else(|| self.store.get(object, *fallback, index));
-                    let Some(value) = value else { continue };
+                    let value = value.ok_or(Missing)?;
                     let start = out.len();
                     if out.last() != Some(&b'{') {
                         out.push(b',');
                     }
                     out.extend_from_slice(name);
-                    if !self.value(value, requires, out) {
+                    if !self.value(value, requires, out)? {
                         out.truncate(start);
                     }
                 }
@@ -96,14 +107,20 @@ impl Writer<'_> {
                     types, requires, ..
                 } => {
                     if type_id == TypeId::UNKNOWN || types.contains(type_id) {
-                        self.fields(object, requires, out);
+                        self.fields(object, requires, out)?;
                     }
                 }
             }
         }
+        Ok(())
     }
 
-    fn value(&self, value: Value, requires: &[Requirement], out: &mut Vec<u8>) -> bool {
+    fn value(
+        &self,
+        value: Value,
+        requires: &[Requirement],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Missing> {
         match value {
             Value::Null => out.extend_from_slice(b"null"),
             Value::Leaf(text) => out.extend_from_slice(self.store.bytes(text)),
@@ -118,14 +135,14 @@ impl Writer<'_> {
                     if index > 0 {
                         out.push(b',');
                     }
-                    if !self.value(self.store.entry(list, index), requires, out) {
+                    if !self.value(self.store.entry(list, index), requires, out)? {
                         out.extend_from_slice(b"null");
                     }
                 }
                 out.push(b']');
             }
         }
-        true
+        Ok(true)
     }
 }
 

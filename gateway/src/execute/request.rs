@@ -77,6 +77,9 @@ impl Run<'_> {
                 .any(|awaited| awaited.entity >= max)
             {
                 let failure = Failure::TooManyRepresentations(max);
+                let subgraph = &self.graph.subgraphs[usize::from(step.subgraph.0)];
+                let metrics = &self.graph.settings.subgraphs.metrics;
+                metrics.of(subgraph.name()).failures.inc();
                 self.fetch_failed(
                     step,
                     &Request {

@@ -17,7 +17,7 @@ pub fn api_schema(supergraph: &Schema) -> Schema {
         .types
         .iter()
         .filter(|(name, definition)| {
-            machinery.owns(name) || machinery.hides(definition.directives())
+            machinery.owns_type(name) || machinery.hides(definition.directives())
         })
         .map(|(name, _)| name.clone())
         .collect();
@@ -34,7 +34,7 @@ pub fn api_schema(supergraph: &Schema) -> Schema {
     }
     api.directive_definitions.retain(|name, definition| {
         definition.is_built_in()
-            || (!view.machinery.owns(name)
+            || (!view.machinery.owns_directive(name)
                 && definition
                     .locations
                     .iter()
@@ -65,8 +65,10 @@ pub fn api_schema(supergraph: &Schema) -> Schema {
 
 /// The specifications that the supergraph links, and the names they brought.
 struct Machinery {
-    /// `join`, `link`, ...: each owns itself and what begins with its name and two underscores.
+    /// `join`, `link`, ...: each owns the directive of its name, and what begins with its name and
+    /// two underscores.
     features: Vec<String>,
+    /// Directives with their `@`, types without.
     imported: HashSet<String>,
     inaccessible: String,
 }
@@ -77,7 +79,7 @@ impl Machinery {
             features: ["join", "link", "core", "federation", "connect"]
                 .map(String::from)
                 .into(),
-            imported: ["tag", "inaccessible"].map(String::from).into(),
+            imported: ["@tag", "@inaccessible"].map(String::from).into(),
             inaccessible: "inaccessible".into(),
         };
         for link in &supergraph.schema_definition.directives.0 {
@@ -103,18 +105,14 @@ impl Machinery {
                 .and_then(|value| value.as_list());
             for import in imports.unwrap_or_default() {
                 if let Some(name) = import.as_str() {
-                    machinery
-                        .imported
-                        .insert(name.trim_start_matches('@').to_owned());
+                    machinery.imported.insert(name.to_owned());
                 } else if let Some(fields) = import.as_object() {
                     let renamed = fields
                         .iter()
                         .find(|(key, _)| key == "as")
                         .or(fields.first());
                     if let Some(name) = renamed.and_then(|(_, value)| value.as_str()) {
-                        machinery
-                            .imported
-                            .insert(name.trim_start_matches('@').to_owned());
+                        machinery.imported.insert(name.to_owned());
                     }
                 }
             }
@@ -122,12 +120,22 @@ impl Machinery {
         machinery
     }
 
-    fn owns(&self, name: &str) -> bool {
-        self.imported.contains(name)
-            || self.features.iter().any(|feature| {
-                name.strip_prefix(feature.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
-            })
+    fn owns_type(&self, name: &str) -> bool {
+        self.imported.contains(name) || self.has_prefix(name)
+    }
+
+    fn owns_directive(&self, name: &str) -> bool {
+        self.imported.contains(&format!("@{name}"))
+            || self.features.iter().any(|feature| feature == name)
+            || self.has_prefix(name)
+    }
+
+    fn has_prefix(&self, name: &str) -> bool {
+        let mut features = self.features.iter();
+        features.any(|feature| {
+            let rest = name.strip_prefix(feature.as_str());
+            rest.is_some_and(|rest| rest.starts_with("__"))
+        })
     }
 
     fn hides(&self, directives: &DirectiveList) -> bool {
@@ -248,4 +256,44 @@ fn is_executable(location: apollo_compiler::schema::DirectiveLocation) -> bool {
             | At::InlineFragment
             | At::VariableDefinition
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_may_be_called_like_a_specification_or_its_directive() {
+        let sdl = "schema
+              @link(url: \"https://specs.apollo.dev/link/v1.0\")
+              @link(url: \"https://specs.apollo.dev/join/v0.3\", for: EXECUTION)
+              @link(url: \"https://specs.apollo.dev/requiresScopes/v0.1\", import: [\"@requiresScopes\", {name: \"Scope\", as: \"Right\"}])
+            { query: Query }
+            directive @tag(name: String) on FIELD | OBJECT
+            directive @link(url: String) on SCHEMA
+            directive @own on FIELD
+            scalar link__Import
+            scalar Right
+            enum join__Graph { A }
+            type Query { tags: [tag] join: join link: link federation: federation inaccessible: inaccessible requiresScopes: requiresScopes }
+            type tag { a: Int } type join { a: Int } type link { a: Int } type federation { a: Int }
+            type inaccessible { a: Int } type requiresScopes { a: Int }";
+        let api = api_schema(&Schema::parse(sdl, "supergraph.graphql").expect("SDL"));
+        let types: Vec<&str> = api.types.keys().map(|name| name.as_str()).collect();
+        for name in [
+            "tag",
+            "join",
+            "link",
+            "federation",
+            "inaccessible",
+            "requiresScopes",
+        ] {
+            assert!(types.contains(&name), "{name}");
+            assert!(!api.directive_definitions.contains_key(name), "@{name}");
+        }
+        for name in ["link__Import", "join__Graph", "Right"] {
+            assert!(!types.contains(&name), "{name}");
+        }
+        assert!(api.directive_definitions.contains_key("own"));
+    }
 }

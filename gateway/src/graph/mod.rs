@@ -1,6 +1,7 @@
 //! A supergraph made ready: API schema, planner, subgraphs, introspection.
 
 mod api_schema;
+mod features;
 mod fewer_keys;
 pub mod planned_fields;
 mod subgraph_table;
@@ -33,6 +34,18 @@ pub enum SupergraphError {
     /// SDL without the join specification's parts.
     #[error("this is not a supergraph: {0}")]
     NotASupergraph(&'static str),
+    /// A specification that has to be followed, and that the gateway does not know: without it the
+    /// supergraph would be served in another way than it is meant, or unprotected.
+    #[error("the supergraph needs {url} for {purpose}, which this gateway does not know")]
+    UnknownFeature {
+        /// The specification.
+        url: String,
+        /// `SECURITY` or `EXECUTION`.
+        purpose: String,
+    },
+    /// A field whose argument comes from a context of a type above it.
+    #[error("{0} takes an argument from a context, which this gateway does not give")]
+    ContextArgument(String),
     /// A subgraph without a usable address, neither in the SDL nor in the settings.
     #[error("subgraph {subgraph}: {reason}")]
     Address {
@@ -76,6 +89,7 @@ impl Graph {
     pub fn load(sdl: &str, settings: Settings) -> Result<Self, SupergraphError> {
         let supergraph = Schema::parse(sdl, "supergraph.graphql")
             .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
+        features::check(&supergraph)?;
         let subgraphs = subgraph_table::read(&supergraph, &settings.subgraphs)?;
         let api = api_schema::api_schema(&supergraph)
             .validate()

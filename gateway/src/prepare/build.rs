@@ -12,6 +12,7 @@ use super::{
     OperationKind, Prepared, UpstreamSubscription,
     apart::Attempt,
     compile::{self, Names, keys::Keys},
+    conditions::Conditions,
     conflicts::Aliases,
     forward, hidden_types,
     introspection::Introspection,
@@ -19,13 +20,14 @@ use super::{
     literals::Literals,
     narrow,
     plan::Plan,
-    planner::{Planned, Planner},
+    planner::{Deadline, Planned, Planner},
     projection::{self, ProjectedValue, Projection},
     rollout::Group,
     root_fields::{RootFields, drop_own_fields},
     scan,
     sizes::Sizes,
     unconditional::without_conditions,
+    variable_names::without_reserved,
 };
 use crate::{
     error::{Code, Location, Message, RequestError},
@@ -35,15 +37,23 @@ use crate::{
 /// The lists of fields that type conditions can lead to, as a multiple of the selections allowed.
 const FIELDS_PER_SELECTION: usize = 8;
 
-/// Reads, checks, plans and projects an operation for a group of requests.
+/// Reads, checks, plans and projects an operation for a group of requests. Where the plan depends on
+/// conditions and the group does not tell how they stand, there is none.
 pub fn build(
     graph: &Graph,
     query: &str,
     operation_name: Option<&str>,
     group: Group,
 ) -> Result<Prepared, RequestError> {
+    let deadline = Deadline::after(graph.settings.limits.prepare_timeout);
     let document = parse(graph, query)?;
-    let (executable, operation) = validate(graph, &document, operation_name)?;
+    let (mut executable, mut operation) = validate(graph, &document, operation_name)?;
+    let conditions = Conditions::of(&executable, &operation);
+    if let Some(values) = group.conditions {
+        executable = conditions.decided(&executable, &operation, values);
+        operation = operation_of(&executable, operation_name)?;
+    }
+    let is_decided = group.conditions.is_some() || !conditions.are_planned_apart();
     let root = RootFields::of(&operation, &executable);
     if root.introspection && !graph.settings.introspection {
         let message = "introspection is switched off";
@@ -80,11 +90,12 @@ pub fn build(
         ..Plan::default()
     };
     let mut subscription = None;
-    if asks_subgraphs(&projection) {
+    if is_decided && asks_subgraphs(&projection) {
         let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
         let (text, literals) = Literals::taken_out_of(text);
+        let (text, names) = without_reserved(text, names);
         let name = operation.name.as_ref().map(|name| name.as_str());
-        let planned = plan_text(graph, &text, name, &operation, group)?;
+        let planned = plan_text(graph, &text, name, &operation, group, deadline)?;
         let meaning = Names {
             types: &graph.types,
             subgraphs: &graph.subgraphs,
@@ -103,14 +114,14 @@ pub fn build(
             )?);
         }
     }
-    let introspection = root
-        .introspection
+    let introspection = (root.introspection && is_decided)
         .then(|| Introspection::new(graph, executable, operation.clone()))
         .transpose()?;
     Ok(Prepared {
         plan,
         projection,
         variables: operation.variables.clone(),
+        conditions,
         kind,
         name: operation.name.as_ref().map(ToString::to_string),
         subscription,
@@ -128,6 +139,7 @@ pub fn explain(
     query: &str,
     operation_name: Option<&str>,
 ) -> Result<String, RequestError> {
+    let deadline = Deadline::after(graph.settings.limits.prepare_timeout);
     let document = parse(graph, query)?;
     let (executable, operation) = validate(graph, &document, operation_name)?;
     let root = RootFields::of(&operation, &executable);
@@ -135,7 +147,8 @@ pub fn explain(
     let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
     let (text, literals) = Literals::taken_out_of(text);
     let name = operation.name.as_ref().map(|name| name.as_str());
-    let planned = plan_text(graph, &text, name, &operation, graph.rollout.last())?;
+    let group = graph.rollout.last();
+    let planned = plan_text(graph, &text, name, &operation, group, deadline)?;
     Ok(literals.put_back(&planned.plan.to_string()))
 }
 
@@ -147,10 +160,10 @@ fn plan_text(
     operation_name: Option<&str>,
     operation: &Operation,
     group: Group,
+    deadline: Deadline,
 ) -> Result<Planned, RequestError> {
-    let timeout = graph.settings.limits.prepare_timeout;
     let place = graph.rollout.place(group);
-    let plan = |planner: &Planner, text: &str| planner.plan(text, operation_name, place, timeout);
+    let plan = |planner: &Planner, text: &str| planner.plan(text, operation_name, place, deadline);
     let first = plan(&graph.planner, text);
     match &first {
         Ok(planned) if planned.is_accepted => return first,
@@ -174,7 +187,7 @@ fn plan_text(
                 planner: &graph.planner,
                 operation_name,
                 place,
-                timeout,
+                deadline,
             };
             graph.apart.plan(again.as_deref()?, attempt)
         },
@@ -182,6 +195,9 @@ fn plan_text(
     // A plan with a request that may be refused is better than none.
     let mut best = first;
     for other in others {
+        if deadline.remaining().is_zero() {
+            break;
+        }
         match other() {
             Some(planned) if planned.is_accepted => return Ok(planned),
             Some(planned) if best.is_err() => best = Ok(planned),
@@ -237,12 +253,18 @@ fn validate(
         .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?
         .validate(&graph.api)
         .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?;
-    let operation = executable
-        .operations
-        .get(operation_name)
-        .map_err(|error| RequestError::new(Code::OperationResolution, error.message().to_string()))?
-        .clone();
+    let operation = operation_of(&executable, operation_name)?;
     Ok((executable, operation))
+}
+
+fn operation_of(
+    document: &ExecutableDocument,
+    name: Option<&str>,
+) -> Result<Node<Operation>, RequestError> {
+    let operation = document.operations.get(name).map_err(|error| {
+        RequestError::new(Code::OperationResolution, error.message().to_string())
+    })?;
+    Ok(operation.clone())
 }
 
 /// Whether any field is left that the gateway cannot answer itself.

@@ -10,13 +10,14 @@ use std::collections::HashMap;
 
 use apollo_compiler::{
     ExecutableDocument, Name, Node,
-    ast::Argument,
+    ast::{Argument, Value},
     executable::{Field, Operation, Selection, SelectionSet},
 };
 
 use crate::graph::planned_fields::PlannedFields;
 
-/// A response key with the field that it means.
+/// A response key with the field that it means. Arguments stand in the order of their names: in
+/// another order they mean the same.
 type Meaning = (Name, Name, Vec<Node<Argument>>);
 
 /// The aliases given to meanings.
@@ -107,8 +108,43 @@ fn meaning(field: &Field) -> Meaning {
     (
         field.response_key().clone(),
         field.name.clone(),
-        field.arguments.clone(),
+        in_order(&field.arguments),
     )
+}
+
+fn in_order(arguments: &[Node<Argument>]) -> Vec<Node<Argument>> {
+    let mut arguments = arguments.to_vec();
+    for argument in &mut arguments {
+        if let Some(value) = value_in_order(&argument.value) {
+            argument.make_mut().value = value;
+        }
+    }
+    arguments.sort_by(|one, other| one.name.cmp(&other.name));
+    arguments
+}
+
+/// The value with the members of its objects in the order of their names; none where it has no
+/// objects.
+fn value_in_order(value: &Node<Value>) -> Option<Node<Value>> {
+    match &**value {
+        Value::Object(members) => {
+            let mut members = members.clone();
+            for (_, value) in &mut members {
+                if let Some(changed) = value_in_order(value) {
+                    *value = changed;
+                }
+            }
+            members.sort_by(|(one, _), (other, _)| one.cmp(other));
+            Some(Node::new(Value::Object(members)))
+        }
+        Value::List(items) => {
+            let items = items
+                .iter()
+                .map(|item| value_in_order(item).unwrap_or_else(|| item.clone()));
+            Some(Node::new(Value::List(items.collect())))
+        }
+        _ => None,
+    }
 }
 
 struct Finder<'d> {
@@ -129,7 +165,8 @@ impl<'d> Finder<'d> {
             let is_other = |field: &&Field| {
                 (is_planned && field.name != *key)
                     || field.name != same[0].name
-                    || field.arguments != same[0].arguments
+                    || (field.arguments != same[0].arguments
+                        && in_order(&field.arguments) != in_order(&same[0].arguments))
             };
             for field in same.iter().copied().filter(|field| is_other(field)) {
                 let number = self.aliases.by_meaning.len();

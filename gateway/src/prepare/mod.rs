@@ -4,6 +4,7 @@ pub mod apart;
 mod build;
 pub mod cache;
 mod compile;
+mod conditions;
 mod conflicts;
 mod forward;
 mod hidden_types;
@@ -21,6 +22,7 @@ mod root_fields;
 mod scan;
 pub mod sizes;
 mod unconditional;
+mod variable_names;
 
 use std::sync::Arc;
 
@@ -33,10 +35,12 @@ use crate::{
     variables::Variables,
 };
 pub use build::explain;
+use conditions::Conditions;
 use introspection::Introspection;
 use plan::Plan;
 use projection::Projection;
 use resume::Resume;
+use rollout::Group;
 use sizes::Sizes;
 
 /// What an operation does.
@@ -55,6 +59,7 @@ pub struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) projection: Projection,
     pub(crate) variables: Vec<Node<VariableDefinition>>,
+    pub(crate) conditions: Conditions,
     pub(crate) introspection: Option<Introspection>,
     pub(crate) sizes: Sizes,
     kind: OperationKind,
@@ -114,18 +119,37 @@ fn object(wanted: &[(Box<[u8]>, usize)], variables: &Variables) -> Bytes {
     Bytes::from(json)
 }
 
-/// Reads, checks and plans an operation, or takes it from the cache. The work itself runs off the
-/// event loop, within `limits.prepare_timeout`; a panic in it is an internal error.
+/// An operation ready for these variables (a JSON object's text, or nothing), and the variables
+/// checked.
 ///
 /// # Errors
-/// With the code of the step that refused the operation.
+/// With the code of the step that refused the operation or its variables.
 pub async fn operation(
     graph: &Arc<Graph>,
     query: &str,
     operation_name: Option<&str>,
+    variables: Option<&Bytes>,
+) -> Result<(Arc<Prepared>, Variables), RequestError> {
+    let mut group = graph.rollout.draw();
+    let prepared = for_group(graph, query, operation_name, group).await?;
+    let variables = Variables::coerce(graph, &prepared, variables)?;
+    group.conditions = prepared.conditions.values(&variables);
+    if group.conditions.is_none() {
+        return Ok((prepared, variables));
+    }
+    let prepared = for_group(graph, query, operation_name, group).await?;
+    Ok((prepared, variables))
+}
+
+/// Reads, checks and plans an operation, or takes it from the cache. The work itself runs off the
+/// event loop, within `limits.prepare_timeout`; a panic in it is an internal error.
+async fn for_group(
+    graph: &Arc<Graph>,
+    query: &str,
+    operation_name: Option<&str>,
+    group: Group,
 ) -> Result<Arc<Prepared>, RequestError> {
     let metrics = &graph.settings.prepare_metrics;
-    let group = graph.rollout.draw();
     if let Some(prepared) = graph.prepared.get(query, operation_name, group) {
         metrics.hits.inc();
         return Ok(prepared);

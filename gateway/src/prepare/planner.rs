@@ -5,7 +5,7 @@
 use std::{
     collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hive_router_query_planner::{
@@ -30,6 +30,26 @@ use crate::{
 
 /// Plans operations over one supergraph.
 pub struct Planner(HivePlanner);
+
+/// Until when there has to be a plan, whatever number of attempts that takes.
+#[derive(Clone, Copy)]
+pub struct Deadline {
+    limit: Duration,
+    end: Instant,
+}
+
+impl Deadline {
+    /// So much time from now on.
+    pub fn after(limit: Duration) -> Self {
+        let end = Instant::now() + limit;
+        Self { limit, end }
+    }
+
+    /// The time left.
+    pub fn remaining(self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+}
 
 /// A plan, and the operation as the planner understood it.
 pub struct Planned {
@@ -64,7 +84,7 @@ impl Planner {
         overrides.percentages.iter().copied().collect()
     }
 
-    /// Plans one operation of a valid document, giving up after `timeout`, for requests at `place`
+    /// Plans one operation of a valid document, giving up at `deadline`, for requests at `place`
     /// among the [percentages](Self::percentages): below one, its fields have moved. Where the crate panics,
     /// which some combinations of conditions make it do, there is no plan.
     pub fn plan(
@@ -72,10 +92,10 @@ impl Planner {
         document: &str,
         operation_name: Option<&str>,
         place: u64,
-        timeout: Duration,
+        deadline: Deadline,
     ) -> Result<Planned, RequestError> {
         catch_unwind(AssertUnwindSafe(|| {
-            self.try_to_plan(document, operation_name, place, timeout)
+            self.try_to_plan(document, operation_name, place, deadline)
         }))
         .unwrap_or_else(|_| {
             let message = "the planner failed on this operation";
@@ -88,7 +108,7 @@ impl Planner {
         document: &str,
         operation_name: Option<&str>,
         place: u64,
-        timeout: Duration,
+        deadline: Deadline,
     ) -> Result<Planned, RequestError> {
         let failed = |reason: String| RequestError::new(Code::PlanFailed, reason);
         let document = safe_parse_operation(document)
@@ -97,14 +117,14 @@ impl Planner {
             .map_err(|error| failed(error.to_string()))?;
         let operation = normalized.executable_operation();
         let overrides = PlannerOverrideContext::new(HashSet::new(), place);
-        let deadline = CancellationToken::with_timeout(timeout);
+        let cancellation = CancellationToken::with_timeout(deadline.remaining());
         let plan = self
             .0
-            .plan_from_normalized_operation(operation, overrides, &deadline)
+            .plan_from_normalized_operation(operation, overrides, &cancellation)
             .map_err(|error| {
                 // The crate reports it in the terms of whichever step it came to.
-                if deadline.bail_if_cancelled().is_err() {
-                    let message = format!("no plan was found within {timeout:?}");
+                if cancellation.bail_if_cancelled().is_err() {
+                    let message = format!("no plan was found within {:?}", deadline.limit);
                     return RequestError::new(Code::PrepareTimeout, message);
                 }
                 failed(error.to_string())

@@ -5,6 +5,8 @@
 //! supergraph's percentages it stands matters for its plan, so each such group is planned once.
 //! A label of another form names a flag; flags are never set, so the field stays where it was.
 
+use super::conditions::Values;
+
 /// What the planner counts percentages in: eight decimals are the most that a label may have.
 const PARTS_PER_PERCENT: u64 = 100_000_000;
 
@@ -14,9 +16,14 @@ pub struct Rollout {
     percentages: Vec<u64>,
 }
 
-/// Requests that are planned alike: they stand at or above so many of the percentages.
+/// Requests that are planned alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Group(usize);
+pub struct Group {
+    /// They stand at or above so many of the percentages.
+    reached: usize,
+    /// Their conditions stand like this; none where that is not known yet, or does not matter.
+    pub conditions: Option<Values>,
+}
 
 impl Rollout {
     /// Of a supergraph with labels of these percentages, in parts of 1/100,000,000.
@@ -37,12 +44,12 @@ impl Rollout {
 
     /// The requests for which nothing has moved yet.
     pub fn last(&self) -> Group {
-        Group(self.percentages.len())
+        Group::reaching(self.percentages.len())
     }
 
     /// A place where requests of this group stand, in parts.
     pub fn place(&self, group: Group) -> u64 {
-        let below = group.0.checked_sub(1);
+        let below = group.reached.checked_sub(1);
         below
             .and_then(|index| self.percentages.get(index))
             .copied()
@@ -50,10 +57,19 @@ impl Rollout {
     }
 
     fn group_at(&self, place: u64) -> Group {
-        Group(
+        Group::reaching(
             self.percentages
                 .partition_point(|percentage| *percentage <= place),
         )
+    }
+}
+
+impl Group {
+    fn reaching(percentages: usize) -> Self {
+        Self {
+            reached: percentages,
+            conditions: None,
+        }
     }
 }
 

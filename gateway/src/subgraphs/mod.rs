@@ -105,7 +105,8 @@ impl Subgraph {
             url: url.to_owned(),
             head: format!(
                 "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-                 accept: application/graphql-response+json, application/json\r\n",
+                 accept: application/graphql-response+json, application/json\r\n\
+                 accept-encoding: identity\r\n",
                 endpoint.path(),
                 endpoint.authority(),
             )

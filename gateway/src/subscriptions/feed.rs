@@ -101,6 +101,15 @@ impl Feed {
     pub(super) async fn run(mut self) -> Option<Event> {
         let _counted = GaugeGuard::new(&self.gateway.metrics().upstream_subscriptions);
         loop {
+            // A subgraph that is gone may have moved in the new graph.
+            if self.graph_changes.has_changed().unwrap_or_default() {
+                match self.move_over().await {
+                    Ok(true) => {}
+                    // Another one to be tried, for as long as any.
+                    Ok(false) => self.retry.succeeded(),
+                    Err(error) => return Some(self.unfit(error)),
+                }
+            }
             match self.session().await {
                 End::Complete => return None,
                 End::Failed(event) => return Some(event),
@@ -117,7 +126,10 @@ impl Feed {
                         "a subscription lost its subgraph: trying again"
                     );
                     self.gateway.metrics().upstream_reconnects.inc();
-                    tokio::time::sleep(pause).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        Ok(()) = self.graph_changes.changed() => self.graph_changes.mark_changed(),
+                    }
                 }
             }
         }
@@ -160,7 +172,7 @@ impl Feed {
                 Ok(()) = self.graph_changes.changed() => match self.move_over().await {
                     Ok(true) => {}
                     Ok(false) => break End::Moved,
-                    Err(error) => break End::Failed(Event::failed(error)),
+                    Err(error) => break End::Failed(self.unfit(error)),
                 },
             }
         };
@@ -234,11 +246,11 @@ impl Feed {
                 format!("the subscription does not fit the new supergraph: {error}"),
             )
         };
-        let prepared = prepare::operation(&graph, &old.document, old.operation_name.as_deref())
+        let name = old.operation_name.as_deref();
+        let given = old.client_variables.as_ref();
+        let (prepared, variables) = prepare::operation(&graph, &old.document, name, given)
             .await
             .map_err(changed)?;
-        let variables =
-            Variables::coerce(&graph, &prepared, old.client_variables.as_ref()).map_err(changed)?;
         let same = match (old.prepared.subscription(), prepared.subscription()) {
             (Some(before), Some(now)) => {
                 before.operation == now.operation
@@ -276,6 +288,11 @@ impl Feed {
         upstream.map_or("", |upstream| {
             self.source.graph.subgraph(upstream.subgraph).name
         })
+    }
+
+    fn unfit(&self, error: RequestError) -> Event {
+        self.gateway.metrics().refusal(error.code);
+        Event::failed(error)
     }
 
     fn lost(&self, reason: &UpstreamError) -> Event {

@@ -77,7 +77,12 @@ impl Connection {
             }
         };
         match end {
-            End::Close(close) => self.close(&close).await,
+            End::Close(close) => {
+                if matches!(close, Close::TooBig) {
+                    self.gateway.metrics().refusal(Code::RequestTooLarge);
+                }
+                self.close(&close).await;
+            }
             End::Left => self.until_closed().await,
             End::Gone => {}
         }

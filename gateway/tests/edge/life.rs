@@ -58,7 +58,11 @@ async fn a_new_supergraph_is_served_and_a_broken_one_is_not() {
         gateway.metric("gateway_supergraph_loads_total").await == 2.0
     })
     .await;
-    for broken in ["type Query {", "type Query { a: Int }", ""] {
+    let protected = SUPERGRAPH.replace(
+        "\n{\n",
+        "\n@link(url: \"https://specs.apollo.dev/authenticated/v0.1\", for: SECURITY)\n{\n",
+    );
+    for broken in ["type Query {", "type Query { a: Int }", "", &protected] {
         let before = gateway.metric("gateway_supergraph_failures_total").await;
         gateway.write_supergraph(broken);
         eventually("the broken one is refused", || async {
@@ -76,6 +80,16 @@ async fn a_new_supergraph_is_served_and_a_broken_one_is_not() {
 #[tokio::test]
 async fn no_request_is_dropped_while_supergraphs_change() {
     let gateway = TestGateway::start().await;
+    let slow = tokio::spawn(
+        gateway
+            .post()
+            .body(r#"{"query":"{ slow(milliseconds: 300) }"}"#)
+            .send(),
+    );
+    eventually("it runs", || async {
+        gateway.news.log.slow_started.load(Ordering::SeqCst) == 1
+    })
+    .await;
     for round in 0..20 {
         gateway.write_supergraph(&format!("# {round}\n{SUPERGRAPH}"));
         for _ in 0..10 {
@@ -85,6 +99,15 @@ async fn no_request_is_dropped_while_supergraphs_change() {
             );
         }
     }
+    eventually("some have been loaded", || async {
+        gateway.metric("gateway_supergraph_loads_total").await > 1.0
+    })
+    .await;
+    let answer = slow.await.expect("no panic").expect("an answer");
+    assert_eq!(
+        answer.text().await.expect("text"),
+        r#"{"data":{"slow":"at last"}}"#
+    );
 }
 
 #[tokio::test]
@@ -141,6 +164,8 @@ async fn a_subscription_that_does_not_fit_any_more_ends_with_an_error() {
         error["payload"][0]["extensions"]["code"],
         "SUBSCRIPTION_SCHEMA_CHANGED"
     );
+    let counted = "gateway_refusals_total{code=\"SUBSCRIPTION_SCHEMA_CHANGED\"}";
+    assert_eq!(gateway.metric(counted).await, 1.0);
     gateway.news.log.publish("still here");
     let event = socket.next_payload("2").await;
     assert_eq!(

@@ -10,6 +10,7 @@ mod persisted;
 mod slow_clients;
 mod streaming;
 mod subgraph_connections;
+mod subgraph_errors;
 mod subscriptions;
 mod support;
 mod tls;

@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{eventually, gateway::TestGateway, socket::Socket};
+use crate::support::{
+    eventually,
+    gateway::{SUPERGRAPH, TestGateway},
+    news::News,
+    socket::Socket,
+};
 
 const MESSAGES: &str = "subscription { messages { text length } }";
 
@@ -344,5 +349,87 @@ async fn a_feed_asks_for_the_cursor_that_its_clients_did_not_want() {
         after.as_deref(),
         Some("c0"),
         "the client's own cursor has gone through"
+    );
+}
+
+/// The supergraph in which the subgraph with the events is `news`, at another address.
+fn moved_to(news: &News) -> String {
+    let address = format!("name: \"moved\", url: \"{}\"", news.server.url());
+    SUPERGRAPH.replace(
+        "name: \"news\", url: \"http://127.0.0.1:9/graphql\"",
+        &address,
+    )
+}
+
+#[tokio::test]
+async fn a_subgraph_that_is_gone_is_followed_to_its_new_address_from_the_last_cursor() {
+    let mut gateway = TestGateway::start().await;
+    let mut socket = gateway.socket().await;
+    socket.subscribe("1", CHANGES).await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
+    gateway.news.log.publish("before");
+    assert_eq!(socket.next_payload("1").await, change("before"));
+    gateway.news.server.kill();
+    let moved = News::start();
+    for text in ["before", "meanwhile"] {
+        moved.log.publish(text);
+    }
+    gateway.write_supergraph(&moved_to(&moved));
+    assert_eq!(socket.next_payload("1").await, change("meanwhile"));
+}
+
+#[tokio::test]
+async fn a_subgraph_that_is_gone_is_followed_to_its_new_address_with_a_word_of_the_gap() {
+    let mut gateway = TestGateway::start().await;
+    let mut socket = gateway.socket().await;
+    socket.subscribe("1", MESSAGES).await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 1
+    })
+    .await;
+    gateway.news.server.kill();
+    let moved = News::start();
+    gateway.write_supergraph(&moved_to(&moved));
+    let told = socket.next_payload("1").await;
+    assert_eq!(
+        told["errors"][0]["extensions"]["code"],
+        "SUBSCRIPTION_INTERRUPTED"
+    );
+    eventually("the subgraph is asked at its new address", || async {
+        moved.log.open() == 1
+    })
+    .await;
+    moved.log.publish("after");
+    assert_eq!(socket.next_payload("1").await, event("after", 0));
+}
+
+#[tokio::test]
+async fn a_running_subscription_moves_from_subgraph_to_subgraph() {
+    let gateway = TestGateway::start().await;
+    let mut socket = gateway.socket().await;
+    socket.subscribe("1", CHANGES).await;
+    socket.subscribe("2", MESSAGES).await;
+    eventually("the subgraph is asked", || async {
+        gateway.news.log.open() == 2
+    })
+    .await;
+    gateway.news.log.publish("before");
+    for _ in 0..2 {
+        assert_eq!(socket.next().await["type"], "next");
+    }
+    let moved = News::start();
+    for text in ["before", "meanwhile"] {
+        moved.log.publish(text);
+    }
+    gateway.write_supergraph(&moved_to(&moved));
+    let mut messages = [socket.next().await, socket.next().await];
+    messages.sort_by_key(|message| message["id"].to_string());
+    assert_eq!(messages[0]["payload"], change("meanwhile"));
+    assert_eq!(
+        messages[1]["payload"]["errors"][0]["extensions"]["code"],
+        "SUBSCRIPTION_INTERRUPTED"
     );
 }

@@ -128,6 +128,8 @@ async fn a_message_that_is_too_large_closes_with_1009() {
     // The gateway may close before it has read all of it.
     let _ = socket.0.send(Message::text("x".repeat(2000))).await;
     assert_eq!(socket.closed().await.0, 1009);
+    let counted = "gateway_refusals_total{code=\"REQUEST_TOO_LARGE\"}";
+    assert_eq!(gateway.metric(counted).await, 1.0);
 }
 
 #[tokio::test]

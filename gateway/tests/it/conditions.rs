@@ -41,11 +41,11 @@ async fn conditions_leave_out_fields_and_the_requests_for_them() {
     }";
     assert_snapshot!(graph.told_with(query, json!({"yes": true})).await, @r#"
     {"data":{"me":{"id":"1"}}}
-    people: query($yes:Boolean!){me{__typename name @skip(if: $yes) id} other{name}}
+    people: {me{id}}
     "#);
     assert_snapshot!(graph.told_with(query, json!({"yes": false, "no": true})).await, @r#"
     {"data":{"me":{"name":"Ada","age":36,"id":"1"},"other":{"name":"Bob"}}}
-    people: query($yes:Boolean!){me{__typename name @skip(if: $yes) id} other{name}}
+    people: {me{__typename name id} other{name}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
 }
@@ -59,18 +59,12 @@ async fn conditions_stand_on_fragments_too() {
     fragment Name on Being { name }";
     assert_snapshot!(graph.told_with(query, json!({"a": true, "b": false})).await, @r#"
     {"data":{"me":{"name":"Ada","age":36}}}
-    people: query($a:Boolean!, $b:Boolean!){me{...on Person @include(if: $a){name} ...on Person @skip(if: $b){...a} ...on Person @include(if: $b){friend{...a}}}}
-
-    fragment a on Person {__typename id}
-
+    people: {me{__typename name id}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
     assert_snapshot!(graph.told_with(query, json!({"a": false, "b": true})).await, @r#"
     {"data":{"me":{"friend":{"age":40,"city":null}}}}
-    people: query($a:Boolean!, $b:Boolean!){me{...on Person @include(if: $a){name} ...on Person @skip(if: $b){...a} ...on Person @include(if: $b){friend{...a}}}}
-
-    fragment a on Person {__typename id}
-
+    people: {me{friend{__typename id}}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age city}}}
     "#);
 }
@@ -83,21 +77,21 @@ async fn a_field_with_two_conditions_appears_if_either_place_has_it() {
     }";
     assert_snapshot!(graph.told_with(query, json!({"a": true, "b": false})).await, @r#"
     {"data":{"me":{"friend":{"name":"Bob"}}}}
-    people: query($a:Boolean!, $b:Boolean!){me{friend @include(if: $a){name} friend @include(if: $b){__typename id}}}
+    people: {me{friend{name}}}
     "#);
     assert_snapshot!(graph.told_with(query, json!({"a": false, "b": true})).await, @r#"
     {"data":{"me":{"friend":{"age":40}}}}
-    people: query($a:Boolean!, $b:Boolean!){me{friend @include(if: $a){name} friend @include(if: $b){__typename id}}}
+    people: {me{friend{__typename id}}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
     assert_snapshot!(graph.told_with(query, json!({"a": true, "b": true})).await, @r#"
     {"data":{"me":{"friend":{"name":"Bob","age":40}}}}
-    people: query($a:Boolean!, $b:Boolean!){me{friend @include(if: $a){name} friend @include(if: $b){__typename id}}}
+    people: {me{friend{__typename name id}}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
     assert_snapshot!(graph.told_with(query, json!({"a": false, "b": false})).await, @r#"
     {"data":{"me":{}}}
-    people: query($a:Boolean!, $b:Boolean!){me{friend @include(if: $a){name} friend @include(if: $b){__typename id}}}
+    people: {me{__typename}}
     "#);
 }
 
@@ -124,12 +118,12 @@ async fn conditions_inside_conditions_cost_no_request_of_their_own() {
     let contradiction = "query($a: Boolean!) { me { name ... @include(if: $a) { friend { name ... @skip(if: $a) { age } } age @skip(if: $a) } } }";
     assert_snapshot!(graph.told_with(contradiction, json!({"a": true})).await, @r#"
     {"data":{"me":{"name":"Ada","friend":{"name":"Bob"}}}}
-    people: query($a:Boolean!){me{name ...on Person @include(if: $a){friend{name}}}}
+    people: {me{name friend{name}}}
     "#);
     let repetition = "query($a: Boolean!) { me { friend @include(if: $a) { name @include(if: $a) ... @include(if: $a) { age } } } }";
     assert_snapshot!(graph.told_with(repetition, json!({"a": true})).await, @r#"
     {"data":{"me":{"friend":{"name":"Bob","age":40}}}}
-    people: query($a:Boolean!){me{friend @include(if: $a){__typename name id}}}
+    people: {me{friend{__typename name id}}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
 }
@@ -191,4 +185,44 @@ async fn introspection_stands_beside_data() {
     let query = "query($t: String!) { it: __type(name: $t) { name possibleTypes { name } } }";
     assert_snapshot!(graph.told_with(query, json!({"t": "Being"})).await, @r#"{"data":{"it":{"name":"Being","possibleTypes":[{"name":"Person"},{"name":"Robot"}]}}}"#);
     assert_snapshot!(graph.told("{ __schema { types { name } directives { name isRepeatable locations args { name } } } }").await, @r#"{"data":{"__schema":{"types":[{"name":"__Schema"},{"name":"__Type"},{"name":"__TypeKind"},{"name":"__Field"},{"name":"__InputValue"},{"name":"__EnumValue"},{"name":"__Directive"},{"name":"__DirectiveLocation"},{"name":"Int"},{"name":"String"},{"name":"Boolean"},{"name":"ID"},{"name":"Person"},{"name":"Robot"},{"name":"Query"},{"name":"Being"}],"directives":[{"name":"skip","isRepeatable":false,"locations":["FIELD","FRAGMENT_SPREAD","INLINE_FRAGMENT"],"args":[{"name":"if"}]},{"name":"include","isRepeatable":false,"locations":["FIELD","FRAGMENT_SPREAD","INLINE_FRAGMENT"],"args":[{"name":"if"}]},{"name":"deprecated","isRepeatable":false,"locations":["FIELD_DEFINITION","ARGUMENT_DEFINITION","INPUT_FIELD_DEFINITION","ENUM_VALUE"],"args":[{"name":"reason"}]},{"name":"specifiedBy","isRepeatable":false,"locations":["SCALAR"],"args":[{"name":"url"}]}]}}}"#);
+}
+
+/// The first object needs another subgraph under the condition that the second has alone.
+#[tokio::test]
+async fn a_field_that_is_left_out_is_not_asked_for_beside_a_request_with_its_condition() {
+    let graph = people().await;
+    let query = "query($no: Boolean!) { me { name age @include(if: $no) } other @include(if: $no) { name } }";
+    assert_snapshot!(graph.told_with(query, json!({"no": false})).await, @r#"
+    {"data":{"me":{"name":"Ada"}}}
+    people: {me{name}}
+    "#);
+    assert_snapshot!(graph.told_with(query, json!({"no": true})).await, @r#"
+    {"data":{"me":{"name":"Ada","age":36},"other":{"name":"Bob"}}}
+    people: {me{__typename name id} other{name}}
+    ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
+    "#);
+}
+
+#[tokio::test]
+async fn many_conditions_are_left_to_one_plan() {
+    let graph = people().await;
+    let query = "query($a: Boolean!, $b: Boolean!, $c: Boolean!, $d: Boolean!, $e: Boolean!) {
+      me { a: name @include(if: $a) b: name @skip(if: $b) c: age @include(if: $c) d: age @skip(if: $d) e: id @include(if: $e) }
+    }";
+    let variables = json!({"a": true, "b": true, "c": true, "d": false, "e": true});
+    assert_snapshot!(graph.ask(query, Some(variables)).await, @r#"{"data":{"me":{"a":"Ada","c":36,"d":36,"e":"1"}}}"#);
+}
+
+#[tokio::test]
+async fn a_condition_that_is_null_is_refused() {
+    let graph = people().await;
+    let query = "query($yes: Boolean = true) { me { name @include(if: $yes) } }";
+    assert_snapshot!(graph.told_with(query, json!({"yes": null})).await, @r#"{"errors":[{"message":"$yes decides a condition, and must not be null","extensions":{"code":"BAD_USER_INPUT"}}]}"#);
+    assert_snapshot!(graph.ask(query, Some(json!({}))).await, @r#"{"data":{"me":{"name":"Ada"}}}"#);
+}
+
+#[tokio::test]
+async fn introspection_may_have_the_name_of_a_key() {
+    let graph = people().await;
+    assert_snapshot!(graph.query("{ id: __type(name: \"Robot\") { name } me { age } }").await, @r#"{"data":{"id":{"name":"Robot"},"me":{"age":36}}}"#);
 }

@@ -1,6 +1,6 @@
 //! Partial data, null propagation, and errors in the client's terms.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use gateway::settings::{Settings, SubgraphSettings};
 use insta::assert_snapshot;
@@ -111,6 +111,10 @@ async fn answers_that_are_not_graphql_are_told_apart() {
             "{\"errors\":[{\"message\":\"nobody\",\"extensions\":{\"code\":\"NOT_FOUND\",\"n\":1.50}}]}",
         ),
         (200, "{\"errors\":[{\"message\":5}]}"),
+        (
+            200,
+            "{\"errors\":[{\"message\":\"one\"},{\"message\":{}},null,{\"message\":\"four\"}]}",
+        ),
         (200, "{\"errors\":\"no\"}"),
         (
             200,
@@ -206,6 +210,7 @@ async fn a_body_beyond_the_limit_is_refused() {
 async fn masked_errors_keep_their_code_and_place_only() {
     let settings = Settings {
         mask_subgraph_errors: true,
+        shown_error_codes: Arc::new(["SUBSCRIPTION_LAGGED".to_owned()]),
         ..Settings::default()
     };
     let graph = graph_with(settings, vec![posts(), comments()]).await;
@@ -218,6 +223,14 @@ async fn masked_errors_keep_their_code_and_place_only() {
     {"data":{"newest":null},"errors":[{"message":"the subgraph reported an error","path":["newest"],"extensions":{"code":"NOT_FOUND","service":"comments"}}]}
     comments: {newest{text}}
     "#);
+    // Meant for clients.
+    let error = json!({"message": "too slow", "path": ["newest"], "extensions": {
+        "code": "SUBSCRIPTION_LAGGED", "cursor": "c7", "missed": {"hidden": 1}, "stack": "line 1"}});
+    graph.subgraph("comments").fail(Fault::Answer(
+        200,
+        json!({"data": {"newest": null}, "errors": [error]}).to_string(),
+    ));
+    assert_snapshot!(graph.query("{ newest { text } }").await, @r#"{"data":{"newest":null},"errors":[{"message":"too slow","path":["newest"],"extensions":{"code":"SUBSCRIPTION_LAGGED","cursor":"c7","service":"comments"}}]}"#);
     graph
         .subgraph("comments")
         .fail(Fault::Answer(500, "password".into()));

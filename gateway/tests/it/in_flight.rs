@@ -11,7 +11,6 @@ use gateway::{
     prepare,
     request::ClientContext,
     settings::{Settings, SubgraphSettings},
-    variables::Variables,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
@@ -109,10 +108,9 @@ fn sharing() -> SubgraphSettings {
 }
 
 async fn answer(graph: Arc<Graph>, query: &str, client: ClientContext) -> String {
-    let prepared = prepare::operation(&graph, query, None)
+    let (prepared, variables) = prepare::operation(&graph, query, None, None)
         .await
         .expect("a valid operation");
-    let variables = Variables::coerce(&graph, &prepared, None).expect("no variables");
     let response = execute::operation(&graph, &prepared, &variables, &client).await;
     String::from_utf8(response.body.to_vec()).expect("UTF-8")
 }

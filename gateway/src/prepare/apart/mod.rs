@@ -12,14 +12,14 @@ mod cuts;
 mod join;
 mod view;
 
-use std::{sync::OnceLock, time::Duration};
+use std::sync::OnceLock;
 
 use apollo_compiler::{ExecutableDocument, Schema, ast::Document, validation::Valid};
 use hive_router_query_planner::planner::plan_nodes::{PlanNode, QueryPlan, SequenceNode};
 
 use super::{
     narrow,
-    planner::{Planned, Planner},
+    planner::{Deadline, Planned, Planner},
 };
 use crate::graph::types::TypeTable;
 use cuts::Cut;
@@ -49,8 +49,8 @@ pub struct Attempt<'a> {
     pub operation_name: Option<&'a str>,
     /// Among the progressive overrides.
     pub place: u64,
-    /// For each try.
-    pub timeout: Duration,
+    /// For all tries together.
+    pub deadline: Deadline,
 }
 
 impl ApartPlanner {
@@ -117,7 +117,7 @@ impl Ready {
                 &rest,
                 attempt.operation_name,
                 attempt.place,
-                attempt.timeout,
+                attempt.deadline,
             )
             .ok()?;
         nodes.insert(0, first.plan.node?);
@@ -135,7 +135,7 @@ impl Ready {
         };
         let whole = self
             .planner
-            .plan(&cut.operation, None, attempt.place, attempt.timeout);
+            .plan(&cut.operation, None, attempt.place, attempt.deadline);
         match whole {
             Ok(planned) => Some(planned.plan),
             Err(_) => self.plan(&cut.operation, attempt, &self.planner, level + 1),

@@ -23,6 +23,8 @@ pub enum Act {
     Close,
     /// The connection ends after these bytes.
     Break(&'static str),
+    /// Nothing comes after these bytes, for as long as the gateway waits.
+    Stall(&'static str),
 }
 
 /// One act a request, in the order of the requests; the last one for all that come after it.
@@ -89,6 +91,7 @@ async fn play(mut stream: TcpStream, script: &'static [Act], asked: Arc<AtomicUs
                 let _ = stream.write_all(bytes.as_bytes()).await;
                 return;
             }
+            Act::Stall(bytes) => bytes.to_owned(),
         };
         if stream.write_all(bytes.as_bytes()).await.is_err() {
             return;

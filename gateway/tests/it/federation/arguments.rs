@@ -127,3 +127,24 @@ async fn values_that_do_not_fit_are_refused_before_any_request() {
     {"errors":[{"message":"$in must be In, not a list","extensions":{"code":"BAD_USER_INPUT"}}]}
     "#);
 }
+
+#[tokio::test]
+async fn arguments_in_another_order_are_the_same_arguments() {
+    let graph = echo().await;
+    let query = "{ a(text: \"x\", number: 1, in: {required: \"r\", optional: 2}) { given }
+      a(in: {optional: 2, required: \"r\"}, number: 1, text: \"x\") { b } }";
+    let answer = graph.query(query).await;
+    assert!(answer.get("errors").is_none(), "{answer}");
+    assert_eq!(answer["data"]["a"]["b"], r#"{"by":3}"#);
+    assert_eq!(
+        answer["data"]["a"]["given"],
+        r#"{"text":"x","number":1,"in":{"required":"r","optional":2,"kind":"GOOD"}}"#
+    );
+}
+
+#[tokio::test]
+async fn a_variable_may_have_the_name_of_the_gateways_own() {
+    let graph = echo().await;
+    let query = "query($representations: Int) { a(number: $representations) { given b(by: $representations) } }";
+    assert_snapshot!(graph.ask(query, Some(json!({"representations": 4}))).await, @r#"{"data":{"a":{"given":"{\"text\":\"default\",\"number\":4}","b":"{\"by\":4}"}}}"#);
+}

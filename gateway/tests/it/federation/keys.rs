@@ -211,3 +211,36 @@ async fn aliases_do_not_hide_a_key() {
     assert_snapshot!(graph.query("{ users { id: nick friend { id: nick key: id } } user { __typename: name } }").await, @r#"{"data":{"users":[{"id":"a","friend":{"id":"b","key":"2"}},{"id":"b","friend":null}],"user":{"__typename":"Ada"}}}"#);
     assert_snapshot!(graph.query("{ users { __typename id: nick friend { id: nick key: id __typename } } }").await, @r#"{"data":{"users":[{"__typename":"User","id":"a","friend":{"id":"b","key":"2","__typename":"User"}},{"__typename":"User","id":"b","friend":null}]}}"#);
 }
+
+/// Habits of the first Federation in subgraphs of the second.
+#[tokio::test]
+async fn an_extended_type_has_its_key_though_that_is_external() {
+    for head in ["type User @extends", "extend type User"] {
+        let a = Subgraph::new(
+            "a",
+            &format!(
+                "type Query {{ randomUser: User }}
+                 {head} @key(fields: \"id\") {{ id: ID! @external rid: ID }}"
+            ),
+        )
+        .query(json!({"randomUser": {"id": "u1", "rid": "r1"}}))
+        .entities(json!([{"__typename": "User", "id": "u1", "rid": "r1"}]));
+        let b = Subgraph::new(
+            "b",
+            "type Query { userById(id: ID!): User }
+             type User @key(fields: \"id\") { id: ID! name: String! }",
+        )
+        .query(json!({"userById": {"id": "u1", "name": "One"}}))
+        .entities(json!([{"__typename": "User", "id": "u1", "name": "One"}]));
+        let graph = graph(vec![a, b]).await;
+        let query = "{ randomUser { id rid name } userById(id: \"u1\") { id rid name } }";
+        assert_eq!(
+            graph.query(query).await,
+            json!({"data": {
+                "randomUser": {"id": "u1", "rid": "r1", "name": "One"},
+                "userById": {"id": "u1", "rid": "r1", "name": "One"},
+            }}),
+            "{head}"
+        );
+    }
+}

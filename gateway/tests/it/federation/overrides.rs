@@ -143,3 +143,27 @@ async fn a_field_moves_for_a_share_of_the_requests() {
     // 200 fair coins end outside of this once in 10^10 runs.
     assert!((55..=145).contains(&moved), "{moved} of 200");
 }
+
+#[tokio::test]
+async fn what_is_taken_from_a_subgraph_that_is_not_there_stays_with_those_that_have_it() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { feed: [Post!]! }
+         type Post @key(fields: \"id\") { id: ID! createdAt: String! @shareable }",
+    )
+    .query(json!({"feed": [{"id": "1", "createdAt": "a"}]}))
+    .entities(json!([{"__typename": "Post", "id": "1", "createdAt": "a"}]));
+    let b = Subgraph::new(
+        "b",
+        "type Query { newest: Post }
+         type Post @key(fields: \"id\") { id: ID! createdAt: String! @shareable @override(from: \"absent\") likes: Int }",
+    )
+    .query(json!({"newest": {"id": "1", "createdAt": "b", "likes": 3}}))
+    .entities(json!([{"__typename": "Post", "id": "1", "createdAt": "b", "likes": 3}]));
+    let graph = graph(vec![a, b]).await;
+    let query = "{ feed { id createdAt likes } newest { createdAt likes } }";
+    let answer = graph.query(query).await;
+    assert!(answer.get("errors").is_none(), "{answer}");
+    assert_eq!(answer["data"]["feed"][0]["likes"], 3);
+    assert_eq!(answer["data"]["newest"]["createdAt"], "b");
+}

@@ -287,3 +287,14 @@ async fn a_requirement_is_met_over_a_second_key() {
     assert_snapshot!(graph.query("{ products { name days price: cost grams sku } }").await, @r#"{"data":{"products":[{"name":"A","days":1,"price":20,"grams":10,"sku":"s1"},{"name":"B","days":2,"price":null,"grams":null,"sku":"s2"}]}}"#);
     assert_snapshot!(graph.query("{ products { carrier { name carries { name days cost } } } }").await, @r#"{"data":{"products":[{"carrier":{"name":"for 10","carries":[{"name":"B","days":2,"cost":null}]}},{"carrier":{"name":"for null","carries":[{"name":"B","days":2,"cost":null}]}}]}}"#);
 }
+
+#[tokio::test]
+async fn an_entity_without_what_is_required_is_not_asked_for() {
+    let graph = chain().await;
+    let fault = crate::support::subgraph::Fault::Answer(500, "oops".into());
+    graph.subgraph("b").fail(fault);
+    let told = graph.told("{ thing { a c } }").await;
+    assert!(told.contains("HTTP status 500"), "{told}");
+    let asked = |name: &str| told.lines().any(|line| line.starts_with(name));
+    assert!(asked("b: ") && !asked("c: "), "{told}");
+}

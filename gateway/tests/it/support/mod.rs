@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gateway::{
     error::RequestError, execute, graph::Graph, prepare, request::ClientContext,
-    response::GraphqlResponse, settings::Settings, variables::Variables,
+    response::GraphqlResponse, settings::Settings,
 };
 use serde_json::{Value, json};
 pub use subgraph::Subgraph;
@@ -113,8 +113,7 @@ impl TestGraph {
         query: &str,
         variables: Option<&Bytes>,
     ) -> Result<GraphqlResponse, RequestError> {
-        let prepared = prepare::operation(&self.graph, query, None).await?;
-        let variables = Variables::coerce(&self.graph, &prepared, variables)?;
+        let (prepared, variables) = prepare::operation(&self.graph, query, None, variables).await?;
         Ok(execute::operation(&self.graph, &prepared, &variables, &client()).await)
     }
 
