@@ -67,6 +67,12 @@ pub struct HubSettings {
     pub start_before: Duration,
     /// Catch-up readers that may run at once; further ones wait. Default 2.
     pub catch_up_readers_max: usize,
+    /// How long one catch-up may take. A subscriber that is not through by then is told that it
+    /// lagged, with its last cursor, so that others get their turn. Default 60 s.
+    pub catch_up_time_max: Duration,
+    /// How long a subscriber waits for its turn at the catch-up readers before it is told that it
+    /// lagged, with its cursor. Default 60 s.
+    pub catch_up_wait_max: Duration,
     /// Changes one catch-up delivers at most before the subscriber has to query again. Default 100000.
     pub catch_up_count_max: usize,
 }
@@ -80,6 +86,8 @@ impl Default for HubSettings {
             total_bytes_max: 256 << 20,
             start_before: Duration::from_secs(30),
             catch_up_readers_max: 2,
+            catch_up_time_max: Duration::from_secs(60),
+            catch_up_wait_max: Duration::from_secs(60),
             catch_up_count_max: 100_000,
         }
     }
