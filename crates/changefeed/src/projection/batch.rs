@@ -16,11 +16,12 @@ pub(crate) struct Batch {
     pub lost: Option<String>,
 }
 
-/// Collects a batch that begins with `first`.
+/// Collects a batch that begins with `first` and has `count_max` events at most.
 pub(crate) async fn gather(
     first: Signal,
     signals: &mut mpsc::Receiver<Signal>,
     settings: &ProjectorSettings,
+    count_max: usize,
 ) -> Batch {
     let mut batch = Batch::default();
     let mut bytes = 0;
@@ -41,7 +42,7 @@ pub(crate) async fn gather(
                 break;
             }
         }
-        if batch.events.len() >= settings.batch_count_max || bytes >= settings.batch_bytes_max {
+        if batch.events.len() >= count_max || bytes >= settings.batch_bytes_max {
             break;
         }
         next = match signals.try_recv() {

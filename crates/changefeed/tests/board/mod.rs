@@ -202,7 +202,18 @@ impl Board {
         settings: ProjectorSettings,
         registry: &mut Registry,
     ) -> Projector<Newest> {
-        let database = self.client().await.database(self.database.name());
+        self.project_through(self.client().await, settings, registry)
+            .await
+    }
+
+    /// With a client of the caller's for all but the change streams.
+    pub async fn project_through(
+        &self,
+        client: Client,
+        settings: ProjectorSettings,
+        registry: &mut Registry,
+    ) -> Projector<Newest> {
+        let database = client.database(self.database.name());
         let metrics = ProjectionMetrics::register(registry, "newest");
         let source = Source::new(self.client().await, database.clone(), "comments");
         Projector::start(source, Newest { database }, settings, metrics)
@@ -353,4 +364,22 @@ pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() ->
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The value of a metric of a projection: `bucket` names one of a histogram's by its bound.
+pub fn metric(registry: &Registry, name: &str, bucket: Option<&str>) -> f64 {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).expect("metrics");
+    let prefix = format!("changefeed_projection_{name}{{");
+    let of_bucket =
+        |line: &&str| bucket.is_none_or(|bound| line.contains(&format!("le=\"{bound}\"")));
+    let line = text
+        .lines()
+        .filter(of_bucket)
+        .find(|line| line.starts_with(&prefix))
+        .expect("the metric");
+    line.rsplit(' ')
+        .next()
+        .and_then(|value| value.parse().ok())
+        .expect("its value")
 }
