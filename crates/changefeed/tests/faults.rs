@@ -357,3 +357,19 @@ async fn the_auditor_takes_no_half_transaction_for_a_divergence() {
     assert_eq!(metric(&registry, "divergences_total", None), 0.0);
     projector.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_too_large_to_be_sent_leads_to_a_build() {
+    let board = Board::with_posts(2).await;
+    let projector = board.project(brisk()).await;
+    board.add_large(1, 1).await;
+    board.assert_projected(&projector).await;
+    board.change_large(1).await;
+    board.add(comment(2, 2, "after it")).await;
+    until("the projection has passed it", || async {
+        projector.serving().map(|slot| slot.generation()) == Some(2)
+    })
+    .await;
+    board.assert_projected(&projector).await;
+    projector.stop().await;
+}

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use board::{Board, brisk, comment, metric, until};
+use board::{Board, CheckpointWatch, brisk, comment, metric, until};
 use bson::{DateTime, Document, doc};
 use changefeed::ProjectorSettings;
 use embedded_mongo::{Options, ReplicaSet};
@@ -52,6 +52,7 @@ async fn a_leader_that_has_not_heard_of_its_successor_writes_nothing() {
         .expect("the lease runs out");
     until("the second one leads", || async { new.lag().leading }).await;
     assert!(old.lag().leading, "the first one does not know it yet");
+    let watch = CheckpointWatch::start(&board);
 
     for id in 100..120 {
         board.add(comment(id, 1 + id % 3, "with two leaders")).await;
@@ -61,6 +62,7 @@ async fn a_leader_that_has_not_heard_of_its_successor_writes_nothing() {
     })
     .await;
     board.assert_projected(&new).await;
+    watch.assert_never_went_back().await;
     new.stop().await;
     old.stop().await;
 }
@@ -104,18 +106,11 @@ async fn a_batch_that_is_too_much_for_the_server_comes_back_as_smaller_ones() {
         LEADER.replace(' ', "%20")
     );
     let board = Board::at(uri, 3).await;
-    let patient = ProjectorSettings {
-        // The whole backlog is one batch.
-        batch_linger: Duration::from_secs(10),
-        lease: Duration::from_secs(60),
-        heartbeat: Duration::from_secs(1),
-        ..brisk()
-    };
-    let projector = board.project(patient.clone()).await;
+    let projector = board.project(brisk()).await;
     fill(&board).await;
     board.assert_projected(&projector).await;
     projector.stop().await;
-    let backlog = (100..1_100).map(|id| comment(id, 1 + id % 3, "backlog"));
+    let backlog = (100..500).map(|id| comment(id, 1 + id % 3, "backlog"));
     board
         .comments
         .insert_many(backlog)
@@ -129,6 +124,11 @@ async fn a_batch_that_is_too_much_for_the_server_comes_back_as_smaller_ones() {
         .fail_commands(LEADER, &["commitTransaction"], ended, 3)
         .await
         .expect("a fail point");
+    let patient = ProjectorSettings {
+        // The whole backlog is one batch.
+        batch_linger: Duration::from_secs(5),
+        ..brisk()
+    };
     let projector = board.project_with(patient, &mut registry).await;
     board.assert_projected(&projector).await;
     assert!(

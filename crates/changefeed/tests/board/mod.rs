@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// Comments that a post shows.
 const SHOWN: i32 = 3;
+const LARGE: usize = 9 << 20;
 /// Longer than any condition of these tests takes to come true.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -241,6 +242,21 @@ impl Board {
         assert_eq!(deleted.expect("the comment is deleted").deleted_count, 1);
     }
 
+    /// A comment of 9 MB, in a field that nobody embeds.
+    pub async fn add_large(&self, id: i64, post: i64) {
+        let large = doc! { "_id": id, "post": post, "text": "large", "filler": "x".repeat(LARGE) };
+        let added = self.own("comments").insert_one(large).await;
+        added.expect("the comment is stored");
+    }
+
+    /// Changes it: with the document before and after, the event has more than 16 MB.
+    pub async fn change_large(&self, id: i64) {
+        let change = doc! { "$set": { "filler": "y".repeat(LARGE) } };
+        let comments = self.own("comments");
+        let changed = comments.update_one(doc! { "_id": id }, change);
+        assert_eq!(changed.await.expect("it is changed").matched_count, 1);
+    }
+
     /// The cluster's time now: every write so far is before it.
     pub async fn now(&self) -> OperationTime {
         let reply = self
@@ -382,4 +398,46 @@ pub fn metric(registry: &Registry, name: &str, bucket: Option<&str>) -> f64 {
         .next()
         .and_then(|value| value.parse().ok())
         .expect("its value")
+}
+
+/// Reads the checkpoint as fast as it can, and remembers whether it ever went back.
+pub struct CheckpointWatch {
+    reading: tokio::task::JoinHandle<(Document, Document)>,
+}
+
+impl CheckpointWatch {
+    pub fn start(board: &Board) -> Self {
+        let checkpoints = board.own("changefeed_checkpoints");
+        let reading = tokio::spawn(async move {
+            let mut last = Document::new();
+            loop {
+                let read = checkpoints.find_one(doc! {}).await.ok().flatten();
+                let Some(checkpoint) = read else { continue };
+                let went_back = ["epoch", "position", "applied_until"]
+                    .iter()
+                    .any(|field| place(&checkpoint, field) < place(&last, field));
+                if went_back {
+                    return (last, checkpoint);
+                }
+                last = checkpoint;
+            }
+        });
+        Self { reading }
+    }
+
+    pub async fn assert_never_went_back(self) {
+        if self.reading.is_finished() {
+            panic!("the checkpoint went back: {:?}", self.reading.await);
+        }
+        self.reading.abort();
+    }
+}
+
+/// What orders checkpoints in one field.
+fn place(checkpoint: &Document, field: &str) -> (i64, u32, u32) {
+    match checkpoint.get(field) {
+        Some(Bson::Int64(epoch)) => (*epoch, 0, 0),
+        Some(Bson::Timestamp(time)) => (0, time.time, time.increment),
+        _ => (0, 0, 0),
+    }
 }
