@@ -103,7 +103,8 @@ impl<'a> Event<'a> {
     /// # Errors
     /// When the server's event lacks a field that it always has.
     pub(crate) fn read(event: &'a RawDocument) -> Result<Self, bson::error::Error> {
-        let operation = match event.get_str("operationType")? {
+        let envelope = Envelope::read(event)?;
+        let operation = match envelope.operation.ok_or_else(|| missing("operationType"))? {
             "insert" => Operation::Insert,
             "update" => Operation::Update,
             "replace" => Operation::Replace,
@@ -113,22 +114,57 @@ impl<'a> Event<'a> {
             }
             _ => return Ok(Self::Other),
         };
-        let key = event.get_document("documentKey")?;
-        let key = key
-            .get("_id")
-            .ok()
-            .flatten()
-            .and_then(|key| Bson::try_from(key).ok());
+        let key = envelope.key.ok_or_else(|| missing("documentKey"))?;
+        let key = key.get("_id").ok().flatten();
+        let key = key.and_then(|key| Bson::try_from(key).ok());
         Ok(Self::Write(RawChange {
             operation,
             key: key.unwrap_or(Bson::Null),
-            before: event.get_document("fullDocumentBeforeChange").ok(),
-            after: event.get_document("fullDocument").ok(),
-            cluster_time: event.get_timestamp("clusterTime")?,
-            wall_time: event.get_datetime("wallTime").ok(),
-            token: ResumeToken::from_raw(event.get_document("_id")?),
+            before: envelope.before,
+            after: envelope.after,
+            cluster_time: envelope
+                .cluster_time
+                .ok_or_else(|| missing("clusterTime"))?,
+            wall_time: envelope.wall_time,
+            token: ResumeToken::from_raw(envelope.token.ok_or_else(|| missing("_id"))?),
         }))
     }
+}
+
+/// The fields of an event that we use, found in one pass over it.
+#[derive(Default)]
+struct Envelope<'a> {
+    token: Option<&'a RawDocument>,
+    operation: Option<&'a str>,
+    cluster_time: Option<Timestamp>,
+    wall_time: Option<DateTime>,
+    after: Option<&'a RawDocument>,
+    before: Option<&'a RawDocument>,
+    key: Option<&'a RawDocument>,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(event: &'a RawDocument) -> Result<Self, bson::error::Error> {
+        let mut envelope = Self::default();
+        for element in event {
+            let (name, value) = element?;
+            match name.as_str() {
+                "_id" => envelope.token = value.as_document(),
+                "operationType" => envelope.operation = value.as_str(),
+                "clusterTime" => envelope.cluster_time = value.as_timestamp(),
+                "wallTime" => envelope.wall_time = value.as_datetime(),
+                "fullDocument" => envelope.after = value.as_document(),
+                "fullDocumentBeforeChange" => envelope.before = value.as_document(),
+                "documentKey" => envelope.key = value.as_document(),
+                _ => {}
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+fn missing(field: &'static str) -> bson::error::Error {
+    <bson::error::Error as serde::de::Error>::missing_field(field)
 }
 
 impl RawChange<'_> {
@@ -141,8 +177,7 @@ impl RawChange<'_> {
             |document: &RawDocument| bson::deserialize_from_slice::<T>(document.as_bytes());
         let before = self.before.map(decode).transpose()?;
         let after = self.after.map(decode).transpose()?;
-        let no_document =
-            || <bson::error::Error as serde::de::Error>::missing_field("fullDocument");
+        let no_document = || missing("fullDocument");
         let kind = match self.operation {
             Operation::Insert => ChangeKind::Inserted(after.ok_or_else(no_document)?),
             Operation::Update => ChangeKind::Updated { before, after },

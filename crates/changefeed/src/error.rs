@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Cursor;
+use crate::source::server_code;
 
 /// A fault of the machinery: for logs and operators, not for clients.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +40,15 @@ pub enum Error {
     TaskEnded(&'static str),
 }
 
+/// The server's code for a transaction that it has ended: it took too long, or too much of the cache.
+const NO_SUCH_TRANSACTION: i32 = 251;
+
 impl Error {
+    /// Whether the server has ended the transaction by itself.
+    pub(crate) fn is_of_ended_transaction(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if server_code(source) == Some(NO_SUCH_TRANSACTION))
+    }
+
     /// The text with those of its causes, in one line, for a log.
     pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();

@@ -232,3 +232,53 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metri
     registry.register(name, help, metric.clone());
     metric
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What dashboards and alerts are built on: a change here is a change for their owners.
+    #[test]
+    fn the_metrics_keep_their_names_and_say_what_they_mean() {
+        let mut registry = Registry::default();
+        let _ = ProjectionMetrics::register(&mut registry, "any");
+        let _ = HubMetrics::register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("metrics");
+        let help: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# HELP changefeed_"))
+            .collect();
+        assert_eq!(help, HELP);
+    }
+
+    const HELP: [&str; 27] = [
+        "projection_lag_seconds Seconds since the projection was level with its source.",
+        "projection_oplog_seconds_left Seconds of history between the oldest oplog entry and the projection's position: at 0 it has to be built anew.",
+        "projection_leading 1 while this process writes the projection, 0 while it stands by.",
+        "projection_epoch The epoch of the leader as this process knows it; each takeover has a higher one.",
+        "projection_takeovers Times this process became the leader.",
+        "projection_changes Changes of the source that this process has passed.",
+        "projection_batch_changes Changes in a batch.",
+        "projection_batch_seconds Seconds from a batch's first change in hand to its commit.",
+        "projection_stream_restarts Times the change stream was opened again after a fault.",
+        "projection_rebuilds Builds of the whole projection that this process began.",
+        "projection_rebuilding 1 while a build is under way.",
+        "projection_dead_letters Changes that could not be applied and were set aside.",
+        "projection_repairs Targets whose state was computed anew.",
+        "projection_audited Targets whose state was compared with one computed from the source.",
+        "projection_divergent Targets of the last sample whose state differed from the source: should be 0.",
+        "projection_divergences Targets found to differ from the source, ever: should stay 0.",
+        "hub_lag_seconds Seconds since the hub was level with its source.",
+        "hub_changes Changes that went into the rings.",
+        "hub_stream_restarts Times the change stream was opened again after a fault.",
+        "hub_topics Topics that have a ring.",
+        "hub_ring_bytes Bytes of changes that the rings keep.",
+        "hub_ring_changes Changes that the rings keep.",
+        "hub_subscribers Open subscriptions.",
+        "hub_lagged Subscriptions that ended because the subscriber was too slow.",
+        "hub_resyncs Subscriptions that ended or were refused because the history is not kept any more.",
+        "hub_catch_ups Subscriptions that began before their topic's ring and were read from the oplog.",
+        "hub_catching_up Catch-up readers that run now.",
+    ];
+}

@@ -18,6 +18,8 @@ mod requests;
 mod slot;
 mod store;
 mod transaction;
+mod transaction_limit;
+mod update_commands;
 
 use bson::{Bson, Document};
 use mongodb::ClientSession;

@@ -7,10 +7,13 @@ use std::time::Duration;
 pub struct ProjectorSettings {
     /// Changes a transaction takes at most. Default 32768.
     pub batch_count_max: usize,
-    /// Bytes of events a transaction takes at most. Default 16 MiB.
+    /// Bytes of events a transaction takes at most. Default 32 MiB.
     pub batch_bytes_max: usize,
     /// How long a batch waits for more changes after its first one. Default 2 ms.
     pub batch_linger: Duration,
+    /// The same while the projection is more than a second behind: what is late already gains more
+    /// from a larger batch than it loses by waiting for it. Default 250 ms.
+    pub batch_linger_behind: Duration,
     /// Events read ahead while a batch commits. Default 65536.
     pub prefetch_count_max: usize,
     /// How long a leader may be silent before another instance takes over. Default 10 s.
@@ -36,8 +39,9 @@ impl Default for ProjectorSettings {
     fn default() -> Self {
         Self {
             batch_count_max: 32_768,
-            batch_bytes_max: 16 << 20,
+            batch_bytes_max: 32 << 20,
             batch_linger: Duration::from_millis(2),
+            batch_linger_behind: Duration::from_millis(250),
             prefetch_count_max: 65_536,
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
@@ -67,6 +71,12 @@ pub struct HubSettings {
     pub start_before: Duration,
     /// Catch-up readers that may run at once; further ones wait. Default 2.
     pub catch_up_readers_max: usize,
+    /// How long one catch-up may take. A subscriber that is not through by then is told that it
+    /// lagged, with its last cursor, so that others get their turn. Default 60 s.
+    pub catch_up_time_max: Duration,
+    /// How long a subscriber waits for its turn at the catch-up readers before it is told that it
+    /// lagged, with its cursor. Default 60 s.
+    pub catch_up_wait_max: Duration,
     /// Changes one catch-up delivers at most before the subscriber has to query again. Default 100000.
     pub catch_up_count_max: usize,
 }
@@ -80,6 +90,8 @@ impl Default for HubSettings {
             total_bytes_max: 256 << 20,
             start_before: Duration::from_secs(30),
             catch_up_readers_max: 2,
+            catch_up_time_max: Duration::from_secs(60),
+            catch_up_wait_max: Duration::from_secs(60),
             catch_up_count_max: 100_000,
         }
     }

@@ -3,6 +3,7 @@
 mod catch_up;
 mod cursor;
 mod hub;
+mod level;
 mod ring;
 mod rings;
 mod subscription;

@@ -4,24 +4,10 @@ mod board;
 
 use std::time::Duration;
 
-use board::{Board, PATIENCE, brisk, comment, until};
+use board::{Board, PATIENCE, brisk, comment, metric, until};
 use bson::{Bson, doc};
 use changefeed::{ProjectorSettings, Replayed};
 use prometheus_client::registry::Registry;
-
-fn metric(registry: &Registry, name: &str) -> f64 {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, registry).expect("metrics");
-    let prefix = format!("changefeed_projection_{name}{{");
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(&prefix))
-        .expect("the metric");
-    line.rsplit(' ')
-        .next()
-        .and_then(|value| value.parse().ok())
-        .expect("its value")
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_source_is_built_anew_while_the_old_state_serves() {
@@ -259,10 +245,10 @@ async fn the_auditor_finds_and_repairs_a_state_that_somebody_spoiled() {
     }
     board.assert_projected(&projector).await;
     until("a sample was audited", || async {
-        metric(&registry, "audited_total") >= 2.0
+        metric(&registry, "audited_total", None) >= 2.0
     })
     .await;
-    assert_eq!(metric(&registry, "divergences_total"), 0.0);
+    assert_eq!(metric(&registry, "divergences_total", None), 0.0);
     board
         .posts
         .update_one(
@@ -275,9 +261,9 @@ async fn the_auditor_finds_and_repairs_a_state_that_somebody_spoiled() {
         board.projected(&projector).await == board.expected().await
     })
     .await;
-    assert_eq!(metric(&registry, "divergences_total"), 1.0);
+    assert_eq!(metric(&registry, "divergences_total", None), 1.0);
     until("the divergence reads 0 again", || async {
-        metric(&registry, "divergent") == 0.0
+        metric(&registry, "divergent", None) == 0.0
     })
     .await;
     projector.stop().await;
@@ -307,4 +293,83 @@ async fn a_rebuild_by_command_switches_over_once_and_misses_no_change() {
     assert_eq!(two.serving().map(|slot| slot.generation()), Some(2));
     one.stop().await;
     two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_of_more_than_a_command_can_hold_is_cut() {
+    let board = Board::with_posts(200).await;
+    let text = "x".repeat(30_000);
+    for newest in 1..=3 {
+        // One round has 6 MB of texts: the first chunk of the build has all of them.
+        let round = (1..=200).map(|post| comment(newest * 1_000 + post, post, &text));
+        board
+            .comments
+            .insert_many(round)
+            .await
+            .expect("the comments are stored");
+    }
+    let projector = board
+        .project(ProjectorSettings {
+            build_chunk: ProjectorSettings::default().build_chunk,
+            ..brisk()
+        })
+        .await;
+    board.assert_projected(&projector).await;
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_auditor_takes_no_half_transaction_for_a_divergence() {
+    let board = Board::with_posts(1).await;
+    let mut registry = Registry::default();
+    let settings = ProjectorSettings {
+        batch_count_max: 1,
+        audit_interval: Duration::from_millis(1),
+        ..brisk()
+    };
+    let projector = board.project_with(settings, &mut registry).await;
+    board.assert_projected(&projector).await;
+    // The changes of one transaction share its time, and each is a batch of its own here.
+    let mut session = board
+        .client()
+        .await
+        .start_session()
+        .await
+        .expect("a session");
+    let comments = session
+        .client()
+        .database(board.database.name())
+        .collection::<board::Comment>("comments");
+    for round in 0..3 {
+        session.start_transaction().await.expect("a transaction");
+        for id in 1..=40 {
+            let insert = comments.insert_one(comment(round * 100 + id, 1, "text"));
+            insert.session(&mut session).await.expect("stored");
+        }
+        session.commit_transaction().await.expect("committed");
+    }
+    board.assert_projected(&projector).await;
+    let audited = metric(&registry, "audited_total", None);
+    until("it audits again", || async {
+        metric(&registry, "audited_total", None) > audited
+    })
+    .await;
+    assert_eq!(metric(&registry, "divergences_total", None), 0.0);
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_too_large_to_be_sent_leads_to_a_build() {
+    let board = Board::with_posts(2).await;
+    let projector = board.project(brisk()).await;
+    board.add_large(1, 1).await;
+    board.assert_projected(&projector).await;
+    board.change_large(1).await;
+    board.add(comment(2, 2, "after it")).await;
+    until("the projection has passed it", || async {
+        projector.serving().map(|slot| slot.generation()) == Some(2)
+    })
+    .await;
+    board.assert_projected(&projector).await;
+    projector.stop().await;
 }

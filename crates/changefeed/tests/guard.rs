@@ -3,12 +3,19 @@
 
 mod board;
 
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use board::{Board, brisk, comment, until};
-use bson::{DateTime, doc};
+use board::{Board, CheckpointWatch, brisk, comment, metric, until};
+use bson::{DateTime, Document, doc};
 use changefeed::ProjectorSettings;
 use embedded_mongo::{Options, ReplicaSet};
+use mongodb::Client;
+use mongodb::event::EventHandler;
+use mongodb::event::command::CommandEvent;
+use mongodb::options::ClientOptions;
+use prometheus_client::registry::Registry;
 
 /// So often the answer to a commit is an error, though the commit took place: more often than a
 /// leader asks for the outcome, so that it tries the batch again.
@@ -45,6 +52,7 @@ async fn a_leader_that_has_not_heard_of_its_successor_writes_nothing() {
         .expect("the lease runs out");
     until("the second one leads", || async { new.lag().leading }).await;
     assert!(old.lag().leading, "the first one does not know it yet");
+    let watch = CheckpointWatch::start(&board);
 
     for id in 100..120 {
         board.add(comment(id, 1 + id % 3, "with two leaders")).await;
@@ -54,6 +62,7 @@ async fn a_leader_that_has_not_heard_of_its_successor_writes_nothing() {
     })
     .await;
     board.assert_projected(&new).await;
+    watch.assert_never_went_back().await;
     new.stop().await;
     old.stop().await;
 }
@@ -84,4 +93,116 @@ async fn a_batch_whose_commit_was_never_answered_is_not_applied_again() {
     }
     board.assert_projected(&projector).await;
     projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_too_much_for_the_server_comes_back_as_smaller_ones() {
+    let server = ReplicaSet::start(Options::default())
+        .await
+        .expect("a server");
+    let uri = format!(
+        "{}&appName={}",
+        server.uri_for("board"),
+        LEADER.replace(' ', "%20")
+    );
+    let board = Board::at(uri, 3).await;
+    let projector = board.project(brisk()).await;
+    fill(&board).await;
+    board.assert_projected(&projector).await;
+    projector.stop().await;
+    let backlog = (100..500).map(|id| comment(id, 1 + id % 3, "backlog"));
+    board
+        .comments
+        .insert_many(backlog)
+        .await
+        .expect("the comments are stored");
+
+    let mut registry = Registry::default();
+    // NoSuchTransaction: the server has ended it. After three of them the leader gives a batch up.
+    let ended = doc! { "errorCode": 251, "errorLabels": ["TransientTransactionError"] };
+    server
+        .fail_commands(LEADER, &["commitTransaction"], ended, 3)
+        .await
+        .expect("a fail point");
+    let patient = ProjectorSettings {
+        // The whole backlog is one batch.
+        batch_linger: Duration::from_secs(5),
+        ..brisk()
+    };
+    let projector = board.project_with(patient, &mut registry).await;
+    board.assert_projected(&projector).await;
+    assert!(
+        metric(&registry, "batch_changes_bucket", Some("256.0")) >= 1.0,
+        "a quarter of the backlog went first"
+    );
+    assert_eq!(metric(&registry, "takeovers_total", None), 2.0);
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_older_leaders_wrote_is_read_in_the_session_that_took_over() {
+    let board = Board::with_posts(40).await;
+    let commands: Arc<Mutex<Vec<Document>>> = Arc::default();
+    let spy = {
+        let commands = commands.clone();
+        EventHandler::callback(move |event| {
+            if let CommandEvent::Started(started) = event {
+                commands.lock().expect("the log").push(started.command);
+            }
+        })
+    };
+    let mut options = ClientOptions::parse(&board.uri).await.expect("options");
+    options.command_event_handler = Some(spy);
+    let client = Client::with_options(options).expect("a client");
+    let settings = ProjectorSettings {
+        build_chunk: 1,
+        ..brisk()
+    };
+    let projector = board
+        .project_through(client, settings, &mut Registry::default())
+        .await;
+    let reads_of_as_of = || {
+        let commands = commands.lock().expect("the log");
+        let of_as_of = |command: &&Document| {
+            command.get_str("find").is_ok_and(|of| of == "posts")
+                && command
+                    .get_document("projection")
+                    .is_ok_and(|fields| fields.contains_key("feed.g1.asOf"))
+        };
+        commands
+            .iter()
+            .filter(of_as_of)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    // Written while the build is under way, so that some changes are in computed states already.
+    let last = AtomicI64::new(0);
+    until("a batch asks as of when states were computed", || {
+        let id = 1 + last.fetch_add(1, Ordering::Relaxed);
+        let comment = comment(id, 1 + id % 40, "text");
+        let board = &board;
+        async move {
+            board.add(comment).await;
+            !reads_of_as_of().is_empty()
+        }
+    })
+    .await;
+    projector.stop().await;
+
+    let claim = commands
+        .lock()
+        .expect("the log")
+        .iter()
+        .find(|command| {
+            command
+                .get_str("findAndModify")
+                .is_ok_and(|of| of == "changefeed_checkpoints")
+        })
+        .cloned()
+        .expect("the claim of the checkpoint");
+    for read in reads_of_as_of() {
+        assert_eq!(read.get("lsid"), claim.get("lsid"), "{read}");
+        let concern = read.get_document("readConcern").expect("a read concern");
+        assert!(concern.contains_key("afterClusterTime"), "{read}");
+    }
 }

@@ -7,8 +7,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use board::{Board, brisk, comment};
-use changefeed::{ProjectorSettings, marker};
+use board::{Board, CheckpointWatch, Newest, brisk, comment, metric, until};
+use changefeed::{Projector, ProjectorSettings, marker};
+use prometheus_client::registry::Registry;
 
 const CHILD_URI: &str = "CHANGEFEED_TEST_CHILD_URI";
 
@@ -98,25 +99,100 @@ impl Drop for Instance {
     }
 }
 
-/// Kills an instance at a point that it reaches while it applies changes.
+/// Takes over from an instance that is killed, with an auditor that looks at all posts.
+struct Standby {
+    projector: Projector<Newest>,
+    registry: Registry,
+}
+
+impl Standby {
+    async fn start(board: &Board) -> Self {
+        let mut registry = Registry::default();
+        let auditing = ProjectorSettings {
+            audit_interval: Duration::from_millis(20),
+            audit_sample: 100,
+            ..settings()
+        };
+        let projector = board.project_with(auditing, &mut registry).await;
+        Self {
+            projector,
+            registry,
+        }
+    }
+
+    /// The projection is right, and was so without a repair.
+    async fn assert_projected(self, board: &Board) {
+        board.assert_projected(&self.projector).await;
+        let audited = || metric(&self.registry, "audited_total", None);
+        let before = audited();
+        until("all posts are audited", || async {
+            audited() >= before + 20.0
+        })
+        .await;
+        assert_eq!(metric(&self.registry, "divergences_total", None), 0.0);
+        self.projector.stop().await;
+    }
+}
+
+/// More comments for each of some posts than it shows: a list that ran short would be computed anew,
+/// and its count with it.
+async fn fill(board: &Board, posts: i64) {
+    let many = (1_000..1_000 + 8 * posts).map(|id| comment(id, 1 + id % posts, "before"));
+    board.comments.insert_many(many).await.expect("stored");
+}
+
+/// Kills an instance at a point that it reaches while it applies one batch of changes, beside one
+/// that stands by.
 async fn killed_while_applying(point: &'static str) {
     let board = Board::with_posts(3).await;
+    fill(&board, 3).await;
     let first = board.project(settings()).await;
-    board.add(comment(1, 1, "seen")).await;
+    board.assert_projected(&first).await;
+    first.stop().await;
+    let batch = (2_000..2_009).map(|id| comment(id, 1 + id % 3, "text"));
+    board.comments.insert_many(batch).await.expect("stored");
+    board.edit(2_003, "edited").await;
+    board.delete(2_008).await;
+    board.delete(1_000).await;
+    let mut instance = Instance::start(&board, Some(point));
+    instance.said(&format!("paused at {point}")).await;
+    let standby = Standby::start(&board).await;
+    board.add(comment(3_000, 1, "meanwhile")).await;
+    assert!(!standby.projector.lag().leading, "it stands by");
+    instance.kill();
+    standby.assert_projected(&board).await;
+}
+
+/// Kills an instance at a point that it reaches while it builds anew beside what serves.
+async fn killed_while_rebuilding(point: &'static str) {
+    let board = Board::with_posts(7).await;
+    fill(&board, 7).await;
+    let first = board.project(settings()).await;
     board.assert_projected(&first).await;
     first.stop().await;
     let mut instance = Instance::start(&board, Some(point));
-    for id in 2..=9 {
-        board.add(comment(id, 1 + id % 3, "text")).await;
-    }
-    board.edit(4, "edited").await;
-    board.delete(9).await;
+    instance.said("serving").await;
+    let standby = Standby::start(&board).await;
+    let slot = standby
+        .projector
+        .wait_until_serving()
+        .await
+        .expect("it serves");
+    let before = board.states(&slot).await;
+    let projector = standby.projector.clone();
+    let rebuild = tokio::spawn(async move { projector.rebuild().await });
     instance.said(&format!("paused at {point}")).await;
-    board.add(comment(10, 1, "meanwhile")).await;
+    assert_eq!(standby.projector.serving(), Some(slot.clone()));
+    assert_eq!(board.states(&slot).await, before, "the old state serves");
+    board.add(comment(3_000, 1, "meanwhile")).await;
+    board.add(comment(3_001, 7, "meanwhile")).await;
+    board.edit(3_001, "edited meanwhile").await;
     instance.kill();
-    let next = board.project(settings()).await;
-    board.assert_projected(&next).await;
-    next.stop().await;
+    rebuild.await.expect("its end").expect("rebuilt");
+    board.assert_projected(&standby.projector).await;
+    let serving = standby.projector.serving().map(|slot| slot.generation());
+    assert_eq!(serving, Some(2), "the build went on");
+    standby.assert_projected(&board).await;
 }
 
 /// Kills an instance at a point that it reaches in the first build.
@@ -167,11 +243,22 @@ async fn killed_before_the_switch_to_a_build() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_the_middle_of_a_rebuild_by_command() {
+    killed_while_rebuilding(marker::MID_REBUILD).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_before_the_switch_to_a_rebuild_by_command() {
+    killed_while_rebuilding(marker::HAND_OVER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_slept_through_its_lease_applies_nothing_twice() {
     let board = Board::with_posts(2).await;
     let mut sleeper = Instance::start(&board, None);
     sleeper.said("serving").await;
     let other = board.project(settings()).await;
+    let watch = CheckpointWatch::start(&board);
     for round in 0..3 {
         sleeper.signal("-STOP");
         for id in 1..=10 {
@@ -186,6 +273,7 @@ async fn a_leader_that_slept_through_its_lease_applies_nothing_twice() {
             .await;
         board.assert_projected(&other).await;
     }
+    watch.assert_never_went_back().await;
     other.stop().await;
 }
 

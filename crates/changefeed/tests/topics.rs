@@ -383,3 +383,129 @@ async fn an_unreadable_change_is_told_and_passed() {
     assert_eq!(unreadable.code(), "CHANGE_UNREADABLE");
     assert_eq!(next_id(&mut changes).await, 2);
 }
+
+/// A hub that has to read 400 changes after the cursor from the oplog: they came before its start.
+async fn behind_the_rings(board: &Board, settings: HubSettings) -> (Hub<Comment>, String) {
+    let first = hub(board, HubSettings::default()).await;
+    let subscription = first.subscribe(1_i64, None).await.expect("subscribed");
+    let cursor = subscription.start().to_string();
+    let many = (1..=400).map(|id| comment(id, 1, "text"));
+    board.comments.insert_many(many).await.expect("stored");
+    let settings = HubSettings {
+        start_before: Duration::ZERO,
+        catch_up_readers_max: 1,
+        ..settings
+    };
+    (hub(board, settings).await, cursor)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_of_the_past_gives_way_to_the_next_one() {
+    let board = Board::with_posts(1).await;
+    let settings = HubSettings {
+        catch_up_time_max: Duration::from_millis(500),
+        ..HubSettings::default()
+    };
+    let (hub, cursor) = behind_the_rings(&board, settings).await;
+    let mut slow = hub
+        .subscribe(1_i64, Some(&cursor))
+        .await
+        .expect("our own cursor");
+    assert_eq!(next_id(&mut slow).await, 1);
+    let mut waiting = hub
+        .subscribe(1_i64, Some(&cursor))
+        .await
+        .expect("our own cursor");
+    assert_eq!(next_id(&mut waiting).await, 1, "its turn came");
+    let mut received = 1;
+    let after = loop {
+        match next(&mut slow).await {
+            Ok(_) => received += 1,
+            Err(TopicError::Lagged { cursor, .. }) => break cursor,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    drop(waiting);
+    let mut resumed = hub
+        .subscribe(1_i64, Some(after.as_str()))
+        .await
+        .expect("our own cursor");
+    assert_eq!(next_id(&mut resumed).await, received + 1, "without a gap");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_whose_turn_does_not_come_is_told_where_to_resume() {
+    let board = Board::with_posts(1).await;
+    let settings = HubSettings {
+        catch_up_wait_max: Duration::from_millis(50),
+        ..HubSettings::default()
+    };
+    let (hub, cursor) = behind_the_rings(&board, settings).await;
+    let mut reading = hub
+        .subscribe(1_i64, Some(&cursor))
+        .await
+        .expect("our own cursor");
+    assert_eq!(next_id(&mut reading).await, 1);
+    let mut waiting = hub
+        .subscribe(1_i64, Some(&cursor))
+        .await
+        .expect("our own cursor");
+    let lagged = next(&mut waiting).await.expect_err("nobody reads for it");
+    assert_eq!(lagged.code(), "SUBSCRIPTION_LAGGED");
+    assert_eq!(lagged.cursor().map(Cursor::as_str), Some(cursor.as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_catch_up_longer_than_its_limit_ends_in_a_new_query() {
+    let board = Board::with_posts(1).await;
+    let settings = HubSettings {
+        catch_up_count_max: 100,
+        ..HubSettings::default()
+    };
+    let (hub, cursor) = behind_the_rings(&board, settings).await;
+    let mut resumed = hub
+        .subscribe(1_i64, Some(&cursor))
+        .await
+        .expect("our own cursor");
+    for id in 1..=100 {
+        assert_eq!(next_id(&mut resumed).await, id);
+    }
+    let ended = next(&mut resumed).await.expect_err("too long");
+    assert_eq!(ended, TopicError::ResyncRequired);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lag_grows_while_the_database_says_nothing() {
+    let mut server = embedded_mongo::ReplicaSet::start(embedded_mongo::Options::default())
+        .await
+        .expect("a server");
+    let board = Board::at(server.uri_for("board"), 1).await;
+    let mut registry = Registry::default();
+    let metrics = HubMetrics::register(&mut registry);
+    let hub: Hub<Comment> = Hub::start(
+        board.source().await,
+        "post",
+        HubSettings::default(),
+        metrics,
+    )
+    .await
+    .expect("the hub starts");
+    let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board.add(comment(1, 1, "text")).await;
+    assert_eq!(next_id(&mut changes).await, 1);
+    let lag = || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("metrics");
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix("changefeed_hub_lag_seconds "));
+        value
+            .and_then(|value| value.parse::<f64>().ok())
+            .expect("the lag")
+    };
+    server.pause_node(0);
+    board::until("the lag has grown", || async { lag() > 2.0 }).await;
+    server.resume_node(0);
+    board::until("the lag is gone", || async { lag() < 1.0 }).await;
+    hub.stop().await;
+}

@@ -14,7 +14,7 @@ pub struct Config {
     pub ready_lag_seconds_max: u64,
     /// Seconds that the instance which keeps the comments of the posts may be silent before
     /// another one takes over.
-    #[arg(long, env = "PROJECTION_LEASE_SECONDS", default_value_t = 10)]
+    #[arg(long, env = "PROJECTION_LEASE_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub projection_lease_seconds: u64,
     /// What every binary has.
     #[command(flatten)]

@@ -35,6 +35,8 @@ struct Decoded<T> {
 /// How far a batch reaches.
 struct Reached {
     token: ResumeToken,
+    /// The time of the last change.
+    time: Timestamp,
     /// Every change up to this time is in the batch or before it.
     complete_until: Timestamp,
     wall_time: Option<DateTime>,
@@ -97,7 +99,7 @@ impl<P: Projection> Leader<'_, P> {
                             ));
                         }
                     }
-                    decoded.last = Some(Reached::after(&change, event));
+                    decoded.last = Some(Reached::after(&change, event, decoded.last.as_ref()));
                 }
                 Event::CollectionGone(operation) => {
                     decoded.gone = Some(format!("the source collection is gone ({operation})"));
@@ -346,7 +348,7 @@ impl<P: Projection> Leader<'_, P> {
         Ok(Some(targets).filter(|targets| !targets.is_empty()))
     }
 
-    async fn load_as_of(&self, touched: &Touched<'_, P::Source>) -> Result<AsOf, Ended> {
+    async fn load_as_of(&mut self, touched: &Touched<'_, P::Source>) -> Result<AsOf, Ended> {
         let slots = self.live_slots();
         let targets: Vec<Bson> = touched.iter().map(|(target, _)| target.clone()).collect();
         let fields = slots
@@ -362,8 +364,10 @@ impl<P: Projection> Leader<'_, P> {
             .store
             .targets
             .find(doc! { "_id": { "$in": targets } })
-            .projection(fields);
+            .projection(fields)
+            .session(&mut self.session);
         let mut found = found.await.map_err(failed)?;
+        let mut found = found.stream(&mut self.session);
         let mut as_of = AsOf::new();
         while let Some(target) = found.try_next().await.map_err(failed)? {
             let Some(id) = target.get("_id") else {
@@ -386,6 +390,7 @@ impl<P: Projection> Leader<'_, P> {
         let mut to = self.checkpoint.clone();
         to.resume = Some(Start::After(last.token.clone()));
         to.position = to.position.max(last.complete_until);
+        to.applied_until = to.applied_until.max(last.time);
         if let (true, Some(wall_time)) = (to.intact, last.wall_time) {
             to.level = to.level.max(wall_time);
         }
@@ -394,17 +399,20 @@ impl<P: Projection> Leader<'_, P> {
 }
 
 impl Reached {
-    fn after(change: &RawChange<'_>, event: &RawEvent) -> Self {
-        // The changes of one transaction share its time, and a batch may end between them: with
-        // the last one in hand, only what came before that time is complete for certain.
+    fn after(change: &RawChange<'_>, event: &RawEvent, previous: Option<&Self>) -> Self {
+        // The changes of one transaction share its time, as those of one bulk insert do from
+        // MongoDB 8.0 on, and a batch may end between them: with the last one in hand, only what
+        // came before that time is complete for certain.
         let in_transaction = event.document.get("lsid").ok().flatten().is_some();
-        let complete_until = if in_transaction {
+        let shared = previous.is_some_and(|previous| previous.time == change.cluster_time);
+        let complete_until = if in_transaction || shared {
             just_before(change.cluster_time)
         } else {
             change.cluster_time
         };
         Self {
             token: change.token.clone(),
+            time: change.cluster_time,
             complete_until,
             wall_time: change.wall_time,
         }

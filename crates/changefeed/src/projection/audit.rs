@@ -4,8 +4,6 @@
 use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt;
 
-use crate::Error;
-
 use super::Projection;
 use super::compute::{At, compute};
 use super::fold::{AS_OF, STALE};
@@ -21,16 +19,23 @@ impl<P: Projection> Leader<'_, P> {
             .live_slots(self.member.projection.field())
             .into_iter()
             .next();
+        let position = self.position();
+        // Within the changes of one time there is no snapshot to compare with: the next audit may
+        // find the projection after them.
+        if self.not_before() > position {
+            return Ok(());
+        }
         let Some(slot) = serving.filter(|slot| Some(slot.generation()) == self.checkpoint.serving)
         else {
             return Ok(());
         };
-        let sample = self.sample(slot.as_path()).await;
-        let sample = sample.map_err(|source| Error::Database {
-            doing: "sampling targets",
-            source,
-        })?;
-        let position = self.position();
+        let sample = match self.sample(slot.as_path()).await {
+            Ok(sample) => sample,
+            Err(error) => {
+                self.put_off("sampling targets", &error);
+                return Ok(());
+            }
+        };
         // A state computed ahead of the position holds changes that the position does not.
         let comparable: Vec<(Bson, Document)> = sample
             .into_iter()
@@ -68,7 +73,13 @@ impl<P: Projection> Leader<'_, P> {
                 return Ok(());
             }
         };
-        let marked = self.marked_among(&ids).await?;
+        let marked = match self.marked_among(&ids).await {
+            Ok(marked) => marked,
+            Err(error) => {
+                self.put_off("reading the targets to repair", &error);
+                return Ok(());
+            }
+        };
         let divergent = comparable.iter().filter(|(id, state)| {
             !marked.contains(id)
                 && computed
@@ -111,23 +122,17 @@ impl<P: Projection> Leader<'_, P> {
     }
 
     /// Those of the targets that are marked for repair already.
-    async fn marked_among(&self, ids: &[Bson]) -> Result<Vec<Bson>, Ended> {
+    async fn marked_among(&self, ids: &[Bson]) -> mongodb::error::Result<Vec<Bson>> {
         let marked =
             doc! { "_id.projection": self.member.projection.name(), "_id.target": { "$in": ids } };
-        let failed = |source| Error::Database {
-            doing: "reading the targets to repair",
-            source,
-        };
         let found: Vec<Document> = self
             .member
             .store
             .repairs
             .find(marked)
-            .await
-            .map_err(failed)?
+            .await?
             .try_collect()
-            .await
-            .map_err(failed)?;
+            .await?;
         Ok(found
             .iter()
             .filter_map(|row| row.get_document("_id").ok()?.get("target").cloned())

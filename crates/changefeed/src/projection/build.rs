@@ -70,7 +70,10 @@ impl<P: Projection> Leader<'_, P> {
             return Ok(());
         };
         if !building.complete {
-            return self.build_chunk(building).await;
+            let size = self.chunk_max();
+            let built = self.build_chunk(building).await;
+            self.learn_from(&built, size);
+            return built;
         }
         if self.position() < self.checkpoint.ahead_until {
             return Ok(());
@@ -91,7 +94,7 @@ impl<P: Projection> Leader<'_, P> {
             to.building = Some(building);
             return self.commit_or_end(&Writes::default(), to).await;
         };
-        let at = At::NotBefore(self.position());
+        let at = At::NotBefore(self.not_before());
         let computed = compute(&*self.member.projection, &self.member.store, &targets, at).await?;
         let Some(computed) = computed else {
             return Ok(());
@@ -138,10 +141,17 @@ impl<P: Projection> Leader<'_, P> {
         }
     }
 
+    /// Targets that the next chunk takes at most.
+    fn chunk_max(&self) -> usize {
+        let chunk_max = self.member.settings.build_chunk.max(1);
+        chunk_max.min(self.member.limit.get())
+    }
+
     /// The targets after the last one that is done, in the order of the index on `_id`, which
     /// holds for ids of several types too.
-    async fn next_targets(&self, after: Option<&Bson>) -> mongodb::error::Result<Vec<Bson>> {
-        let chunk = i64::try_from(self.member.settings.build_chunk.max(1)).unwrap_or(i64::MAX);
+    async fn next_targets(&mut self, after: Option<&Bson>) -> mongodb::error::Result<Vec<Bson>> {
+        let chunk_max = self.chunk_max();
+        let chunk = i64::try_from(chunk_max).unwrap_or(i64::MAX);
         let mut find = self
             .member
             .store
@@ -154,14 +164,12 @@ impl<P: Projection> Leader<'_, P> {
         if let Some(after) = after {
             find = find.min(doc! { "_id": after.clone() });
         }
-        let found: Vec<bson::Document> = find.await?.try_collect().await?;
+        let mut found = find.session(&mut self.session).await?;
+        let found: Vec<bson::Document> = found.stream(&mut self.session).try_collect().await?;
         let ids = found
             .into_iter()
             .filter_map(|mut target| target.remove("_id"));
-        Ok(ids
-            .filter(|id| Some(id) != after)
-            .take(self.member.settings.build_chunk.max(1))
-            .collect())
+        Ok(ids.filter(|id| Some(id) != after).take(chunk_max).collect())
     }
 
     /// One write: from here on readers use the new generation.

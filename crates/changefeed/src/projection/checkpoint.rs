@@ -28,6 +28,11 @@ pub(crate) struct Checkpoint {
     pub resume: Option<Start>,
     /// Every change up to this time is applied.
     pub position: Timestamp,
+    /// Some change of this time is applied, and none of a later time. Ahead of `position` while the
+    /// changes of that time, which share it, may not all be applied. Missing where an older version
+    /// wrote the checkpoint.
+    #[serde(default = "beginning")]
+    pub applied_until: Timestamp,
     /// Some targets were computed from the source as it was up to this time, ahead of `position`.
     pub ahead_until: Timestamp,
     /// The wall clock's time at which the serving state was level with the source.
@@ -54,6 +59,10 @@ pub(crate) struct Building {
     pub complete: bool,
 }
 
+fn beginning() -> Timestamp {
+    BEGINNING
+}
+
 impl Checkpoint {
     /// A projection that has never run.
     pub fn new(name: &str) -> Self {
@@ -62,6 +71,7 @@ impl Checkpoint {
             epoch: 0,
             resume: None,
             position: BEGINNING,
+            applied_until: BEGINNING,
             ahead_until: BEGINNING,
             level: DateTime::from_millis(0),
             serving: None,
@@ -82,6 +92,11 @@ impl Checkpoint {
             .chain(building)
             .map(|generation| Slot::new(field, generation))
             .collect()
+    }
+
+    /// A snapshot of the source before this time may lack a change that is applied.
+    pub fn not_before(&self) -> Timestamp {
+        self.position.max(self.applied_until)
     }
 
     /// What a write of this leader expects to find.
@@ -120,11 +135,13 @@ pub(crate) async fn advance(
 }
 
 /// Takes the checkpoint over for a new epoch; from then on every older leader's writes fail.
-/// `None` when a still newer epoch has it.
+/// `None` when a still newer epoch has it. What the session reads from then on comes after all that
+/// older leaders wrote, whichever node answers.
 pub(crate) async fn claim(
     store: &Store,
     name: &str,
     epoch: i64,
+    session: &mut ClientSession,
 ) -> Result<Option<Checkpoint>, Error> {
     let failed = |source| Error::Database {
         doing: "claiming the checkpoint",
@@ -134,7 +151,8 @@ pub(crate) async fn claim(
     let create = store
         .checkpoints
         .update_one(doc! { "_id": name }, doc! { "$setOnInsert": fresh })
-        .upsert(true);
+        .upsert(true)
+        .session(&mut *session);
     create.await.map_err(failed)?;
     let older = doc! { "_id": name, "epoch": { "$lt": epoch } };
     let claimed = store
@@ -142,6 +160,7 @@ pub(crate) async fn claim(
         .find_one_and_update(older, doc! { "$set": { "epoch": epoch } });
     claimed
         .return_document(mongodb::options::ReturnDocument::After)
+        .session(session)
         .await
         .map_err(failed)
 }

@@ -24,6 +24,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(5);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// After so many passing faults in a row the leader starts afresh from the stored checkpoint.
 const FAULTS_MAX: u32 = 40;
+/// After so many transactions that the server ended in a row, too: they may be too large for it.
+const ENDED_BY_SERVER_MAX: u32 = 3;
 
 /// Why a leader stopped leading.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub(crate) enum Uncommitted {
 pub(crate) struct Leader<'m, P> {
     pub member: &'m Member<P>,
     pub held: &'m Held,
+    /// Causally consistent: a node that was elected just now may not know yet that what an older
+    /// leader wrote is committed, and a read outside of this session could miss it.
     pub session: ClientSession,
     /// What is stored.
     pub checkpoint: Checkpoint,
@@ -63,6 +67,8 @@ pub(crate) struct Leader<'m, P> {
     pub idle: Option<(ResumeToken, Timestamp)>,
     /// Whether there may be targets to compute anew.
     pub repairs_pending: bool,
+    /// The targets to compute anew could not be read: the next heartbeat looks again.
+    pub repairs_unread: bool,
     /// Targets whose repair failed: tried again with the next audit.
     pub deferred: HashSet<Bson>,
     pub heartbeat_at: Instant,
@@ -86,14 +92,19 @@ impl<'m, P: Projection> Leader<'m, P> {
 
     async fn claim(member: &'m Member<P>, held: &'m mut Held) -> Result<Option<Self>, Error> {
         marker::reach(marker::TAKEOVER).await;
-        let Some(checkpoint) = claim(&member.store, member.projection.name(), held.epoch).await?
-        else {
-            return Ok(None);
-        };
-        let session = held
+        let mut session = held
             .session
             .take()
             .ok_or(Error::TaskEnded("the leader's session"))?;
+        let claimed = claim(
+            &member.store,
+            member.projection.name(),
+            held.epoch,
+            &mut session,
+        );
+        let Some(checkpoint) = claimed.await? else {
+            return Ok(None);
+        };
         member.metrics.takeovers.inc();
         member.metrics.epoch.set(held.epoch);
         let now = Instant::now();
@@ -104,6 +115,7 @@ impl<'m, P: Projection> Leader<'m, P> {
             checkpoint,
             idle: None,
             repairs_pending: true,
+            repairs_unread: false,
             deferred: HashSet::new(),
             heartbeat_at: now,
             audit_at: now + member.settings.audit_interval,
@@ -153,12 +165,33 @@ impl<'m, P: Projection> Leader<'m, P> {
                 return Err(Ended::Superseded);
             }
             if let Some(first) = self.next_signal(&mut signals).await? {
-                let batch = gather(first, &mut signals, &self.member.settings).await;
-                if let Some(reason) = self.apply(batch).await? {
+                let member = self.member;
+                let batch = gather(first, &mut signals, &member.settings, member.limit.get()).await;
+                let size = batch.events.len();
+                let applied = self.apply(batch).await;
+                self.learn_from(&applied, size);
+                if let Some(reason) = applied? {
                     return Ok(Some(reason));
                 }
             }
             self.do_chores().await?;
+        }
+    }
+
+    /// Makes the next transactions smaller when this one was given up, larger when it was not.
+    pub fn learn_from<T>(&self, outcome: &Result<T, Ended>, size: usize) {
+        match outcome {
+            Ok(_) if size > 0 => self.member.limit.grow(),
+            Err(Ended::Fault(_)) if size > 1 => {
+                self.member.limit.shrink(size);
+                tracing::warn!(
+                    projection = self.checkpoint.name,
+                    size,
+                    next = self.member.limit.get(),
+                    "a transaction was given up: the next ones take less"
+                );
+            }
+            _ => {}
         }
     }
 
@@ -199,6 +232,7 @@ impl<'m, P: Projection> Leader<'m, P> {
         let now = Instant::now();
         if now >= self.heartbeat_at || self.member.take_nudge() {
             self.heartbeat_at = now + self.member.settings.heartbeat;
+            self.repairs_pending |= std::mem::take(&mut self.repairs_unread);
             self.serve_requests().await?;
             self.retire_generations().await?;
         }
@@ -232,7 +266,7 @@ impl<'m, P: Projection> Leader<'m, P> {
     /// Writes and moves the checkpoint on, over passing faults.
     pub async fn commit(&mut self, writes: &Writes, to: Checkpoint) -> Result<(), Uncommitted> {
         let mut backoff = BACKOFF_MIN;
-        let mut faults = 0;
+        let (mut faults, mut ended_by_server) = (0, 0);
         loop {
             let member = self.member;
             let committed = writes.commit(
@@ -259,7 +293,12 @@ impl<'m, P: Projection> Leader<'m, P> {
                 }
                 Err(Refusal::Transient(error)) => {
                     faults += 1;
+                    ended_by_server = match error.is_of_ended_transaction() {
+                        true => ended_by_server + 1,
+                        false => 0,
+                    };
                     if faults >= FAULTS_MAX
+                        || ended_by_server >= ENDED_BY_SERVER_MAX
                         || self.held.lost.is_cancelled()
                         || self.member.stop.is_cancelled()
                     {
@@ -283,6 +322,12 @@ impl<'m, P: Projection> Leader<'m, P> {
             })
     }
 
+    /// A read of a chore failed. The chore comes round again, and no write was begun: that is no
+    /// reason to stop leading.
+    pub fn put_off(&self, doing: &'static str, error: &mongodb::error::Error) {
+        tracing::warn!(%error, doing, projection = self.checkpoint.name, "a chore is put off");
+    }
+
     /// Every change up to this time is applied.
     pub fn position(&self) -> Timestamp {
         self.idle
@@ -290,6 +335,11 @@ impl<'m, P: Projection> Leader<'m, P> {
             .map_or(self.checkpoint.position, |(_, time)| {
                 self.checkpoint.position.max(*time)
             })
+    }
+
+    /// A snapshot of the source before this time may lack a change that is applied.
+    pub fn not_before(&self) -> Timestamp {
+        self.position().max(self.checkpoint.not_before())
     }
 
     /// The slots that follow the stream.

@@ -17,6 +17,7 @@ use super::leader::{Ended, Leader};
 use super::lease::{Held, Lease};
 use super::progress::Progress;
 use super::store::Store;
+use super::transaction_limit::TransactionLimit;
 
 /// How often the oplog's length is looked at.
 const OPLOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -28,6 +29,8 @@ pub(crate) struct Member<P> {
     pub store: Store,
     pub settings: ProjectorSettings,
     pub metrics: ProjectionMetrics,
+    /// Outlives a leadership: the next one begins with what the last one has learned.
+    pub limit: TransactionLimit,
     pub progress: watch::Sender<Progress>,
     /// Wakes the leader: there is a command.
     pub nudge: Arc<Nudge>,
@@ -134,7 +137,7 @@ pub(crate) async fn refresh(
     if let Some(checkpoint) = checkpoint {
         progress.send_if_modified(|known| {
             let stored = Progress::from_checkpoint(&checkpoint, false);
-            let news = !known.leading && *known != stored;
+            let news = !known.leading && stored.is_news_to(known);
             if news {
                 *known = stored;
             }
@@ -156,6 +159,7 @@ pub(crate) async fn keep_gauges(
     loop {
         let known = progress.borrow().clone();
         metrics.lag_seconds.set(known.behind().as_secs_f64());
+        metrics.epoch.set(known.epoch);
         if let (true, Some(passed)) = (Instant::now() >= oplog_at, known.passed) {
             oplog_at = Instant::now() + OPLOG_INTERVAL;
             match oldest_oplog_second(&store).await {

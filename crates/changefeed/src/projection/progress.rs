@@ -10,6 +10,8 @@ use super::checkpoint::Checkpoint;
 /// How far the projection has come, as this process knows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Progress {
+    /// The epoch of the leader that this was heard of.
+    pub epoch: i64,
     /// Every change up to this time is in the serving state.
     pub passed: Option<Timestamp>,
     /// The generation that readers use.
@@ -24,6 +26,7 @@ impl Progress {
     /// Knows nothing yet.
     pub fn unknown() -> Self {
         Self {
+            epoch: 0,
             passed: None,
             serving: None,
             level: SystemTime::now(),
@@ -34,12 +37,21 @@ impl Progress {
     /// What a checkpoint tells.
     pub fn from_checkpoint(checkpoint: &Checkpoint, leading: bool) -> Self {
         Self {
+            epoch: checkpoint.epoch,
             passed: Some(checkpoint.position)
                 .filter(|_| checkpoint.serving.is_some() && checkpoint.intact),
             serving: checkpoint.serving,
             level: checkpoint.level.to_system_time(),
             leading,
         }
+    }
+
+    /// Whether this is newer than what was known. What was read before a process began to lead may
+    /// arrive after its end.
+    pub fn is_news_to(&self, known: &Self) -> bool {
+        let older = self.epoch < known.epoch
+            || (self.epoch == known.epoch && self.passed.is_some() && self.passed < known.passed);
+        !older && self != known
     }
 
     /// The serving slot, when the serving state has passed a time.

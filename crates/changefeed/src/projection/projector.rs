@@ -14,6 +14,7 @@ use super::member::{Member, Nudge, keep_gauges, refresh};
 use super::progress::Progress;
 use super::requests::{REBUILD, REPLAY, request};
 use super::store::Store;
+use super::transaction_limit::TransactionLimit;
 use super::{Projection, Slot};
 
 /// How often an instance that stands by reads the checkpoint while somebody waits for it.
@@ -105,6 +106,7 @@ impl<P: Projection> Projector<P> {
             projection,
             source,
             store,
+            limit: TransactionLimit::new(settings.batch_count_max),
             settings,
             metrics,
             progress,

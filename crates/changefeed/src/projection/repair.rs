@@ -3,8 +3,6 @@
 use bson::{Bson, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
 
-use crate::Error;
-
 use super::Projection;
 use super::compute::{At, compute};
 use super::leader::{Ended, Leader, Uncommitted};
@@ -16,11 +14,14 @@ const REPAIRS_AT_ONCE: i64 = 50;
 impl<P: Projection> Leader<'_, P> {
     /// Repairs some of the marked targets.
     pub async fn repair_some(&mut self) -> Result<(), Ended> {
-        let marked = self.marked_targets().await;
-        let marked = marked.map_err(|source| Error::Database {
-            doing: "reading the targets to repair",
-            source,
-        })?;
+        let marked = match self.marked_targets().await {
+            Ok(marked) => marked,
+            Err(error) => {
+                self.put_off("reading the targets to repair", &error);
+                (self.repairs_pending, self.repairs_unread) = (false, true);
+                return Ok(());
+            }
+        };
         if marked.is_empty() {
             self.repairs_pending = false;
             return Ok(());
@@ -47,7 +48,7 @@ impl<P: Projection> Leader<'_, P> {
         targets: &[Bson],
         settled: Vec<ObjectId>,
     ) -> Result<bool, Ended> {
-        let at = At::NotBefore(self.position());
+        let at = At::NotBefore(self.not_before());
         let computed =
             match compute(&*self.member.projection, &self.member.store, targets, at).await {
                 Ok(Some(computed)) => computed,

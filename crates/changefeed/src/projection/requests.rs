@@ -69,14 +69,17 @@ impl<P: Projection> Leader<'_, P> {
         };
         let requests = self.member.store.requests.clone();
         let open = doc! { "projection": self.member.projection.name(), "result": Bson::Null };
-        let open: Vec<Document> = requests
-            .find(open)
-            .sort(doc! { "at": 1 })
-            .await
-            .map_err(failed)?
-            .try_collect()
-            .await
-            .map_err(failed)?;
+        let open = match requests.find(open).sort(doc! { "at": 1 }).await {
+            Ok(open) => open.try_collect::<Vec<Document>>().await,
+            Err(error) => Err(error),
+        };
+        let open = match open {
+            Ok(open) => open,
+            Err(error) => {
+                self.put_off("reading the commands", &error);
+                return Ok(());
+            }
+        };
         for request in open {
             let Some(id) = request.get("_id") else {
                 continue;

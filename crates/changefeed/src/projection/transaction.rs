@@ -15,10 +15,9 @@ use super::compute::{At, compute};
 use super::dead_letter::DeadLetter;
 use super::fold::{STALE, Statement};
 use super::store::{Store, repair_id};
+use super::update_commands::{Unsendable, update_commands};
 use super::{Projection, Slot};
 
-/// Statements in one command: a message to the server has 48 MB at most.
-const STATEMENTS_MAX: usize = 2_000;
 /// A commit whose outcome is unknown is asked for again this often.
 const COMMIT_ATTEMPTS: u32 = 20;
 const COMMIT_PAUSE: Duration = Duration::from_millis(100);
@@ -246,7 +245,7 @@ async fn compute_anew<P: Projection>(
     targets: &[Bson],
     to: &mut Checkpoint,
 ) -> Result<bool, Refusal> {
-    let computed = match compute(projection, store, targets, At::NotBefore(to.position)).await {
+    let computed = match compute(projection, store, targets, At::NotBefore(to.not_before())).await {
         Ok(Some(computed)) => computed,
         Ok(None) => return Ok(false),
         Err(error) => {
@@ -304,19 +303,26 @@ async fn update_targets(
     session: &mut ClientSession,
     statements: &[Statement],
 ) -> Result<(), Refusal> {
-    for statements in statements.chunks(STATEMENTS_MAX) {
-        let updates = statements.iter().map(|statement| {
-            Bson::from(doc! { "q": { "_id": &statement.target }, "u": &statement.update })
-        });
-        let updates: Vec<Bson> = updates.collect();
-        // One command with many statements: the bulk write of the driver needs MongoDB 8.0.
-        let command = doc! { "update": store.targets.name(), "updates": updates, "ordered": true };
-        let reply = store.database.run_command(command).session(&mut *session);
+    for command in update_commands(store.targets.name(), statements) {
+        let (command, statements) = command?;
+        let reply = store
+            .database
+            .run_raw_command(command)
+            .session(&mut *session);
         if let Some(refused) = first_refused(&reply.await.map_err(refusal)?, statements) {
             return Err(refused);
         }
     }
     Ok(())
+}
+
+impl From<Unsendable> for Refusal {
+    fn from(Unsendable { target, reason }: Unsendable) -> Self {
+        Self::Writes {
+            target: Some(target),
+            reason,
+        }
+    }
 }
 
 /// The first statement that the server refused, if there is one.

@@ -1,14 +1,15 @@
 //! The catch-up reader: what a topic had before its ring begins, read from the oplog.
 //!
 //! It goes on until it has passed the ring's floor: from there the ring has everything, so nothing
-//! falls between. It is bounded in number (a semaphore), in length (a count) and in memory (a short
-//! channel, whose reader must not stall).
+//! falls between. It is bounded in number (a semaphore), in time, in length (a count) and in memory
+//! (a short channel, whose reader must not stall).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::change::Event;
 use crate::position::Position;
@@ -35,7 +36,7 @@ pub(crate) enum Caught<T> {
 }
 
 /// Starts a reader after a place. When the channel ends without a last word, the subscriber was too
-/// slow.
+/// slow, or others were for so long that its turn never came.
 pub(crate) fn start<T: DeserializeOwned + Send + Sync + 'static>(
     shared: Arc<Shared<T>>,
     topic: Arc<Topic<T>>,
@@ -65,14 +66,16 @@ impl<T: DeserializeOwned + Send + Sync + 'static> CatchUp<T> {
         let readers = self.shared.catch_up_readers.clone();
         let permit = tokio::select! {
             permit = readers.acquire_owned() => permit,
+            () = tokio::time::sleep(self.shared.settings.catch_up_wait_max) => return,
             () = self.sender.closed() => return,
         };
-        let Ok(_permit) = permit else { return };
+        let Ok(permit) = permit else { return };
         self.shared.metrics.catching_up.inc();
         let last_word = self.read().await;
         self.shared.metrics.catching_up.dec();
+        drop(permit);
         if let Some(last_word) = last_word {
-            self.send(last_word).await;
+            self.send(last_word, Instant::now() + STALL_MAX).await;
         }
     }
 
@@ -89,6 +92,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> CatchUp<T> {
         // a token only resumes the pipeline that gave it.
         let mut signals = stream::read(&shared.source, Start::At(self.passed.time), options);
         let mut delivered = 0;
+        let deadline = Instant::now() + shared.settings.catch_up_time_max;
         loop {
             if let Some(number) = self.topic.number_after(&self.passed) {
                 return Some(Caught::Joined(number));
@@ -96,15 +100,19 @@ impl<T: DeserializeOwned + Send + Sync + 'static> CatchUp<T> {
             if delivered >= shared.settings.catch_up_count_max {
                 return Some(Caught::HistoryLost);
             }
+            if Instant::now() >= deadline {
+                return None;
+            }
             let signal = tokio::select! {
                 signal = signals.recv() => signal?,
+                () = tokio::time::sleep_until(deadline) => return None,
                 () = self.sender.closed() => return None,
             };
             match signal {
                 Signal::Event(event) => match self.entry(event) {
                     Ok(Some(entry)) => {
                         delivered += 1;
-                        if !self.send(Caught::Entry(entry)).await {
+                        if !self.send(Caught::Entry(entry), deadline).await {
                             return None;
                         }
                     }
@@ -133,10 +141,11 @@ impl<T: DeserializeOwned + Send + Sync + 'static> CatchUp<T> {
             Ok(Event::Other) => return Ok(None),
             Ok(Event::CollectionGone(_)) | Err(_) => return Err(Gone),
         };
-        let Some(position) = Position::of(&change.token).filter(|position| *position > self.passed)
-        else {
+        // Every token of MongoDB 4.2 and later tells its time.
+        let position = Position::of(&change.token).ok_or(Gone)?;
+        if position <= self.passed {
             return Ok(None);
-        };
+        }
         self.passed = position.clone();
         let ours = match topics_of(&change, &self.shared.topic_field) {
             Topics::These(topics) => topics.contains(&self.topic.key),
@@ -146,9 +155,10 @@ impl<T: DeserializeOwned + Send + Sync + 'static> CatchUp<T> {
         Ok(ours.then(|| Arc::new(Entry::new(event.document, token, position))))
     }
 
-    async fn send(&self, caught: Caught<T>) -> bool {
+    async fn send(&self, caught: Caught<T>, deadline: Instant) -> bool {
+        let deadline = deadline.min(Instant::now() + STALL_MAX);
         matches!(
-            tokio::time::timeout(STALL_MAX, self.sender.send(caught)).await,
+            tokio::time::timeout_at(deadline, self.sender.send(caught)).await,
             Ok(Ok(()))
         )
     }

@@ -1,7 +1,7 @@
 //! The hub: reads the source's one stream into the rings, and lets subscribers in.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bson::{Bson, Timestamp};
 use serde::de::DeserializeOwned;
@@ -15,6 +15,7 @@ use crate::stream::{self, RawEvent, Signal, Start};
 use crate::{CursorError, Error, HubMetrics, HubSettings, ResumeToken, Source, Subscription};
 
 use super::cursor::Codec;
+use super::level::Level;
 use super::ring::lock;
 use super::rings::Rings;
 use super::topic_of::{TopicField, Topics, topics_of};
@@ -23,6 +24,8 @@ use super::topic_of::{TopicField, Topics, topics_of};
 const AHEAD_COUNT_MAX: usize = 4096;
 /// The wait before the hub asks again where to begin, after the database failed.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
+/// How often the lag's gauge is set.
+const LAG_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Hands out the changes of a collection by topic. Clones share it; it runs until [`Hub::stop`], or
 /// until the last clone is dropped.
@@ -40,6 +43,8 @@ pub(crate) struct Shared<T> {
     pub settings: HubSettings,
     pub metrics: HubMetrics,
     pub catch_up_readers: Arc<Semaphore>,
+    /// When the hub was level with its source.
+    level: Level,
     /// Changes up to this time were over when the hub started.
     pub started: Timestamp,
     /// When the stream last gave a sign of life.
@@ -79,10 +84,17 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Hub<T> {
             metrics,
             started,
             heard: Mutex::new(Instant::now()),
+            level: Level::now(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
-        shared.tasks.spawn(follow(shared.clone(), start));
+        let ended = CancellationToken::new();
+        shared.tasks.spawn(keep_lag(shared.clone(), ended.clone()));
+        let following = follow(shared.clone(), start);
+        shared.tasks.spawn(async move {
+            let _ended = ended.drop_guard();
+            following.await;
+        });
         shared.tasks.close();
         let stop_on_drop = Arc::new(shared.stop.clone().drop_guard());
         Ok(Self {
@@ -212,10 +224,24 @@ async fn follow_from<T: DeserializeOwned + Send + Sync + 'static>(
                 if let Some(position) = Position::of(&token) {
                     shared.rings.reach(&token, &position);
                 }
-                shared.metrics.lag_seconds.set(0.0);
+                shared.level.reach_now();
             }
             Some(Signal::Lost(error)) => return Some(error.to_string()),
             None => return Some("the stream's reader ended".to_owned()),
+        }
+    }
+}
+
+/// Keeps the lag's gauge up: it grows with time alone while nothing comes from the database.
+async fn keep_lag<T>(shared: Arc<Shared<T>>, ended: CancellationToken) {
+    loop {
+        shared
+            .metrics
+            .lag_seconds
+            .set(shared.level.behind().as_secs_f64());
+        tokio::select! {
+            () = tokio::time::sleep(LAG_INTERVAL) => {}
+            () = ended.cancelled() => return,
         }
     }
 }
@@ -228,7 +254,9 @@ fn pass<T: DeserializeOwned + Send + Sync + 'static>(
     match Event::read(&event.document) {
         Ok(Event::Write(change)) => {
             // Every token of MongoDB 4.2 and later tells its time.
-            let position = Position::of(&change.token)?;
+            let Some(position) = Position::of(&change.token) else {
+                return Some("a change's resume token does not tell its time".to_owned());
+            };
             match topics_of(&change, &shared.topic_field) {
                 Topics::These(topics) => {
                     shared
@@ -242,10 +270,7 @@ fn pass<T: DeserializeOwned + Send + Sync + 'static>(
                 }
             }
             if let Some(wall_time) = change.wall_time {
-                let lag = SystemTime::now()
-                    .duration_since(wall_time.to_system_time())
-                    .unwrap_or_default();
-                shared.metrics.lag_seconds.set(lag.as_secs_f64());
+                shared.level.reach(wall_time);
             }
             None
         }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// Comments that a post shows.
 const SHOWN: i32 = 3;
+const LARGE: usize = 9 << 20;
 /// Longer than any condition of these tests takes to come true.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -202,7 +203,18 @@ impl Board {
         settings: ProjectorSettings,
         registry: &mut Registry,
     ) -> Projector<Newest> {
-        let database = self.client().await.database(self.database.name());
+        self.project_through(self.client().await, settings, registry)
+            .await
+    }
+
+    /// With a client of the caller's for all but the change streams.
+    pub async fn project_through(
+        &self,
+        client: Client,
+        settings: ProjectorSettings,
+        registry: &mut Registry,
+    ) -> Projector<Newest> {
+        let database = client.database(self.database.name());
         let metrics = ProjectionMetrics::register(registry, "newest");
         let source = Source::new(self.client().await, database.clone(), "comments");
         Projector::start(source, Newest { database }, settings, metrics)
@@ -228,6 +240,21 @@ impl Board {
     pub async fn delete(&self, id: i64) {
         let deleted = self.comments.delete_one(doc! { "_id": id }).await;
         assert_eq!(deleted.expect("the comment is deleted").deleted_count, 1);
+    }
+
+    /// A comment of 9 MB, in a field that nobody embeds.
+    pub async fn add_large(&self, id: i64, post: i64) {
+        let large = doc! { "_id": id, "post": post, "text": "large", "filler": "x".repeat(LARGE) };
+        let added = self.own("comments").insert_one(large).await;
+        added.expect("the comment is stored");
+    }
+
+    /// Changes it: with the document before and after, the event has more than 16 MB.
+    pub async fn change_large(&self, id: i64) {
+        let change = doc! { "$set": { "filler": "y".repeat(LARGE) } };
+        let comments = self.own("comments");
+        let changed = comments.update_one(doc! { "_id": id }, change);
+        assert_eq!(changed.await.expect("it is changed").matched_count, 1);
     }
 
     /// The cluster's time now: every write so far is before it.
@@ -352,5 +379,65 @@ pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() ->
             "waited in vain until {what}"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The value of a metric of a projection: `bucket` names one of a histogram's by its bound.
+pub fn metric(registry: &Registry, name: &str, bucket: Option<&str>) -> f64 {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).expect("metrics");
+    let prefix = format!("changefeed_projection_{name}{{");
+    let of_bucket =
+        |line: &&str| bucket.is_none_or(|bound| line.contains(&format!("le=\"{bound}\"")));
+    let line = text
+        .lines()
+        .filter(of_bucket)
+        .find(|line| line.starts_with(&prefix))
+        .expect("the metric");
+    line.rsplit(' ')
+        .next()
+        .and_then(|value| value.parse().ok())
+        .expect("its value")
+}
+
+/// Reads the checkpoint as fast as it can, and remembers whether it ever went back.
+pub struct CheckpointWatch {
+    reading: tokio::task::JoinHandle<(Document, Document)>,
+}
+
+impl CheckpointWatch {
+    pub fn start(board: &Board) -> Self {
+        let checkpoints = board.own("changefeed_checkpoints");
+        let reading = tokio::spawn(async move {
+            let mut last = Document::new();
+            loop {
+                let read = checkpoints.find_one(doc! {}).await.ok().flatten();
+                let Some(checkpoint) = read else { continue };
+                let went_back = ["epoch", "position", "applied_until"]
+                    .iter()
+                    .any(|field| place(&checkpoint, field) < place(&last, field));
+                if went_back {
+                    return (last, checkpoint);
+                }
+                last = checkpoint;
+            }
+        });
+        Self { reading }
+    }
+
+    pub async fn assert_never_went_back(self) {
+        if self.reading.is_finished() {
+            panic!("the checkpoint went back: {:?}", self.reading.await);
+        }
+        self.reading.abort();
+    }
+}
+
+/// What orders checkpoints in one field.
+fn place(checkpoint: &Document, field: &str) -> (i64, u32, u32) {
+    match checkpoint.get(field) {
+        Some(Bson::Int64(epoch)) => (*epoch, 0, 0),
+        Some(Bson::Timestamp(time)) => (0, time.time, time.increment),
+        _ => (0, 0, 0),
     }
 }
