@@ -36,6 +36,7 @@ pub async fn run(
         "projection of a backlog of {} changes (changes/s, medians of {} rounds)",
         options.changes, options.rounds
     );
+    println!("goals: spread /bare 0.50 or more, hot post /$push 20 or more");
     println!(
         "{:<28} {:>10} {:>12} {:>12} {:>8} {:>8}",
         "", "bare read", "projection", "$push each", "/bare", "/$push"
@@ -61,7 +62,7 @@ pub async fn run(
         projections.push(of(|round| round.projection));
     }
     println!(
-        "hot post against spread: {:.2}",
+        "hot post against spread: {:.2} (goal: 0.80 or more)",
         projections[1] / projections[0]
     );
     Ok(())

@@ -7,15 +7,12 @@
 //!
 //! ```no_run
 //! use bson::{Bson, Document, doc};
-//! use changefeed::{Hub, HubSettings, NetChange, Projection, Projector, ProjectorSettings, Slot, Source, Unfoldable};
+//! use changefeed::{Hub, NetChange, Projection, Projector, Slot, Source, Unfoldable};
 //! use futures_util::{StreamExt, TryStreamExt};
 //! use mongodb::{ClientSession, Collection, error::Result};
-//!
 //! #[derive(serde::Deserialize)]
 //! struct Vote { poll: String }
-//!
 //! struct Tally { votes: Collection<Vote> }
-//!
 //! impl Projection for Tally {
 //!     type Source = Vote;
 //!     fn name(&self) -> &str { "tally" }
@@ -34,22 +31,16 @@
 //!         Ok(groups.iter().map(|group| (group["_id"].clone(), doc! { "votes": &group["count"] })).collect())
 //!     }
 //! }
-//!
 //! # async fn run(client: mongodb::Client, stream: mongodb::Client, registry: &mut prometheus_client::registry::Registry)
 //! # -> std::result::Result<(), Box<dyn std::error::Error>> {
-//! let source = Source::new(stream, client.database("app"), "votes");
-//! let tally = Tally { votes: client.database("app").collection("votes") };
-//! let metrics = changefeed::ProjectionMetrics::register(registry, "tally");
-//! let projector = Projector::start(source.clone(), tally, ProjectorSettings::default(), metrics).await?;
-//! println!("the serving state is in {:?}", projector.serving().map(|slot| slot.path("votes")));
-//!
-//! let metrics = changefeed::HubMetrics::register(registry);
-//! let hub = Hub::<Vote>::start(source, "poll", HubSettings::default(), metrics).await?;
+//! # let (projection_metrics, hub_metrics) =
+//! #     (changefeed::ProjectionMetrics::register(registry, "tally"), changefeed::HubMetrics::register(registry));
+//! # let source = Source::new(stream, client.database("app"), "votes");
+//! # let tally = Tally { votes: client.database("app").collection("votes") };
+//! let projector = Projector::start(source.clone(), tally, Default::default(), projection_metrics).await?;
+//! let hub = Hub::<Vote>::start(source, "poll", Default::default(), hub_metrics).await?;
 //! let mut changes = hub.subscribe("lunch", None).await?;
-//! while let Some(change) = changes.next().await {
-//!     let (cursor, change) = change?;
-//!     println!("{:?}; resume after {cursor}", change.key);
-//! }
+//! while let Some(Ok((cursor, change))) = changes.next().await { println!("{:?}; resume after {cursor}", change.key); }
 //! # Ok(()) }
 //! ```
 //!

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::stream::{ANSWER_BYTES_MAX, BYTES_AHEAD_MAX};
+
 /// How a projection runs. Start from [`Default`] and change what you need.
 #[derive(Clone, Debug)]
 pub struct ProjectorSettings {
@@ -79,6 +81,15 @@ pub struct HubSettings {
     pub catch_up_wait_max: Duration,
     /// Changes one catch-up delivers at most before the subscriber has to query again. Default 100000.
     pub catch_up_count_max: usize,
+}
+
+impl HubSettings {
+    /// Bytes of events that a hub holds at most, as the server sent them: all rings, what is read
+    /// ahead of them, and one answer of the server. Decoded changes may take a few times as much as
+    /// the events that they come from; catch-up readers come on top.
+    pub fn event_bytes_max(&self) -> usize {
+        self.total_bytes_max + BYTES_AHEAD_MAX as usize + ANSWER_BYTES_MAX
+    }
 }
 
 impl Default for HubSettings {

@@ -23,7 +23,9 @@ pub(crate) const AWAIT_TIME: Duration = Duration::from_millis(200);
 /// Events in one batch of the server's, at most (16 MB bound it as well).
 const BATCH_SIZE: u32 = 10_000;
 /// Bytes of events that wait in the channel at most; a single larger event still passes.
-const BYTES_AHEAD_MAX: u32 = 64 << 20;
+pub(crate) const BYTES_AHEAD_MAX: u32 = 64 << 20;
+/// Bytes of one answer of the server's, at most.
+pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// The first wait before a failed stream is opened again; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);

@@ -509,3 +509,18 @@ async fn the_lag_grows_while_the_database_says_nothing() {
     board::until("the lag is gone", || async { lag() < 1.0 }).await;
     hub.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribers_have_to_query_again_after_an_event_too_large_to_be_sent() {
+    let board = Board::with_posts(1).await;
+    let hub = hub(&board, HubSettings::default()).await;
+    let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board.add_large(1, 1).await;
+    assert_eq!(next_id(&mut changes).await, 1);
+    board.change_large(1).await;
+    let ended = next(&mut changes).await.expect_err("it cannot be sent");
+    assert_eq!(ended, TopicError::ResyncRequired);
+    let mut fresh = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board.add(comment(2, 1, "after it")).await;
+    assert_eq!(next_id(&mut fresh).await, 2);
+}
