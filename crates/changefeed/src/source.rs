@@ -1,5 +1,7 @@
 //! The collection whose changes are followed, and the client that its streams use.
 
+use std::time::Duration;
+
 use bson::{Bson, Document, Timestamp, doc};
 use futures_util::TryStreamExt;
 use mongodb::error::ErrorKind;
@@ -9,6 +11,10 @@ use crate::Error;
 
 /// The server's code for a collection that does not exist.
 const NAMESPACE_NOT_FOUND: i32 = 26;
+/// The server's code for a collection of which an index is being built.
+const BACKGROUND_OPERATION_IN_PROGRESS: i32 = 12_587;
+/// The pause before a collection with an index build is altered again.
+const INDEX_BUILD_PAUSE: Duration = Duration::from_millis(100);
 /// The server's code for a collection that exists already.
 pub(crate) const NAMESPACE_EXISTS: i32 = 48;
 
@@ -49,7 +55,8 @@ impl Source {
     }
 
     /// Makes the server keep each document as it was before and after a change, so that a deletion
-    /// tells what it deleted. Creates the collection when it does not exist.
+    /// tells what it deleted. Creates the collection when it does not exist; waits for as long as
+    /// an index of it is being built.
     pub(crate) async fn enable_images(&self) -> Result<(), Error> {
         let enabled = doc! { "enabled": true };
         let failed = |source| Error::Database {
@@ -57,7 +64,8 @@ impl Source {
             source,
         };
         // Creating and altering may each lose a race against another instance: two rounds settle it.
-        for _ in 0..2 {
+        let mut rounds = 2;
+        while rounds > 0 {
             if self.keeps_images().await.map_err(failed)? {
                 return Ok(());
             }
@@ -66,8 +74,14 @@ impl Source {
             match self.database.run_command(alter).await {
                 Ok(_) => return Ok(()),
                 Err(error) if server_code(&error) == Some(NAMESPACE_NOT_FOUND) => {}
+                Err(error) if server_code(&error) == Some(BACKGROUND_OPERATION_IN_PROGRESS) => {
+                    tracing::debug!(collection = self.collection, "waiting for an index build");
+                    tokio::time::sleep(INDEX_BUILD_PAUSE).await;
+                    continue;
+                }
                 Err(error) => return Err(failed(error)),
             }
+            rounds -= 1;
             let create =
                 doc! { "create": &self.collection, "changeStreamPreAndPostImages": &enabled };
             match self.database.run_command(create).await {

@@ -26,12 +26,13 @@ async fn each_bad_input_gets_its_code_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn outside_of_development_each_bad_input_gets_the_same_code() {
     let system = System::start_in_production(PROGRAM).await;
-    let missing = json!({ "input": { "postId": UNKNOWN_ID, "text": "text" } });
-    let answer = system.graphql().ask(CREATE_COMMENT, missing).await;
-    let error = &answer.body["errors"][0];
-    assert_eq!(
-        error["message"], "the subgraph reported an error",
-        "masked, or this is no production"
+    let answer = system
+        .graphql()
+        .ask("{ __schema { queryType { name } } }", json!({}))
+        .await;
+    assert!(
+        !answer.codes().is_empty(),
+        "introspection is answered: this is no production"
     );
     bad_input_gets_its_code_and_changes_nothing(system).await;
 }

@@ -96,8 +96,11 @@ fn comma(out: &mut String) {
     }
 }
 
+/// The message of an error that has none.
+const MALFORMED: &str = "the subgraph reported errors in a form that is none of GraphQL's";
+
 /// An error as a subgraph wrote it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct SubgraphError {
     #[serde(default, deserialize_with = "lenient")]
     message: String,
@@ -134,17 +137,23 @@ impl SubgraphError {
         let Ok(entries) = serde_json::from_slice::<Vec<&RawValue>>(json) else {
             return vec![Self::malformed()];
         };
-        let entries = entries.into_iter();
-        entries
-            .map(|entry| serde_json::from_str(entry.get()).unwrap_or_else(|_| Self::malformed()))
-            .collect()
+        let read = |entry: &RawValue| {
+            let error: Self = serde_json::from_str(entry.get()).unwrap_or_default();
+            match error.message.is_empty() {
+                true => Self {
+                    message: MALFORMED.into(),
+                    ..error
+                },
+                false => error,
+            }
+        };
+        entries.into_iter().map(read).collect()
     }
 
     fn malformed() -> Self {
         Self {
-            message: "the subgraph reported errors in a form that is none of GraphQL's".into(),
-            path: Vec::new(),
-            extensions: BTreeMap::new(),
+            message: MALFORMED.into(),
+            ..Self::default()
         }
     }
 

@@ -338,7 +338,7 @@ async fn the_requests_id_goes_on_and_comes_back() {
         .to_str()
         .expect("text")
         .to_owned();
-    assert_eq!(id.len(), 24);
+    assert_eq!(id.len(), 32);
     assert_eq!(
         response.json::<Value>().await.expect("JSON")["data"]["id"],
         json!(id)

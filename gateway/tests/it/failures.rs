@@ -139,6 +139,7 @@ async fn answers_that_are_not_graphql_are_told_apart() {
     {"data":{"newest":null}}
     {"data":{"newest":null},"errors":[{"message":"nobody","extensions":{"code":"NOT_FOUND","n":1.5,"service":"comments"}}]}
     {"data":{"newest":null},"errors":[{"message":"the subgraph reported errors in a form that is none of GraphQL's","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"one","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}},{"message":"the subgraph reported errors in a form that is none of GraphQL's","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}},{"message":"the subgraph reported errors in a form that is none of GraphQL's","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}},{"message":"four","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
     {"data":{"newest":null},"errors":[{"message":"the subgraph reported errors in a form that is none of GraphQL's","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
     {"data":{"newest":{"text":"fine"}}}
     "#);

@@ -123,7 +123,7 @@ async fn a_mutation_of_an_entity_that_is_left_out_does_not_happen() {
 async fn noted(sdl: &str, fields: &[&'static str]) -> (TestGraph, Arc<Mutex<Vec<String>>>) {
     let done = Arc::new(Mutex::new(Vec::new()));
     let mut a = Subgraph::new("a", sdl);
-    for field in fields {
+    for &field in fields {
         let done = Arc::clone(&done);
         a = a.field("Mutation", field, move |_, arguments| {
             let mut done = done.lock().expect("not poisoned");

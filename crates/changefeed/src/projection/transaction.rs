@@ -319,7 +319,7 @@ async fn update_targets(
 impl From<Unsendable> for Refusal {
     fn from(Unsendable { target, reason }: Unsendable) -> Self {
         Self::Writes {
-            target: Some(target),
+            target: Some(*target),
             reason,
         }
     }

@@ -18,7 +18,7 @@ const STATEMENT_BYTES_MAX: usize = (16 << 20) - (64 << 10);
 /// A statement that no command can hold.
 #[derive(Debug)]
 pub(crate) struct Unsendable {
-    pub target: Bson,
+    pub target: Box<Bson>,
     pub reason: String,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn update_commands<'s>(
 
 fn encode(statement: &Statement) -> Result<RawDocumentBuf, Unsendable> {
     let unsendable = |reason| Unsendable {
-        target: statement.target.clone(),
+        target: Box::new(statement.target.clone()),
         reason,
     };
     let update = doc! { "q": { "_id": &statement.target }, "u": &statement.update };
@@ -96,7 +96,7 @@ mod tests {
                     assert!(command.as_bytes().len() <= 16 << 20, "the server takes it");
                     Ok(part.len())
                 }
-                Err(unsendable) => Err(unsendable.target),
+                Err(unsendable) => Err(*unsendable.target),
             })
             .collect()
     }
