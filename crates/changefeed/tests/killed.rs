@@ -31,6 +31,10 @@ async fn an_instance_in_another_process() {
     if projector.wait_until_serving().await.is_ok() {
         eprintln!("serving");
     }
+    while !projector.lag().leading {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    eprintln!("leading");
     std::future::pending::<()>().await;
 }
 
@@ -171,7 +175,7 @@ async fn killed_while_rebuilding(point: &'static str) {
     board.assert_projected(&first).await;
     first.stop().await;
     let mut instance = Instance::start(&board, Some(point));
-    instance.said("serving").await;
+    instance.said("leading").await;
     let standby = Standby::start(&board).await;
     let slot = standby
         .projector
