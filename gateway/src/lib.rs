@@ -124,5 +124,6 @@ pub async fn run(
         .merge(http::routes(&gateway))
         .merge(service::operations_routes(&health, &metrics))
         .merge(metrics_pages);
-    service::serve_within(listener, router, &lifecycle, limits).await
+    let front = http::Front::new(&gateway, router);
+    service::serve_within(listener, front, &lifecycle, limits).await
 }

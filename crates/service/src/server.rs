@@ -1,16 +1,21 @@
 //! The listening socket: bind, serve with TCP_NODELAY and time limits, drain at the shutdown.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::response::Response;
 use axum::routing::get;
+use http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tower::Service;
 
 use crate::{Health, Lifecycle, Metrics, health, write_limit::WriteLimit};
 
@@ -67,17 +72,22 @@ pub async fn serve(
     serve_within(listener, router, lifecycle, TimeLimits { grace, write }).await
 }
 
-/// Serves until the life ends, then lets running requests finish for `grace` and drops the rest.
+/// Serves with a [`Router`], or whatever else answers requests, until the life ends, then lets running
+/// requests finish for `grace` and drops the rest.
 /// Upgraded connections (WebSockets) are their handlers' own: they watch the life themselves.
 ///
 /// # Errors
 /// The reason of a background task that died.
-pub async fn serve_within(
+pub async fn serve_within<S>(
     listener: TcpListener,
-    router: Router,
+    service: S,
     lifecycle: &Lifecycle,
     limits: TimeLimits,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let grace = limits.grace;
     let connections = GracefulShutdown::new();
     loop {
@@ -106,7 +116,7 @@ pub async fn serve_within(
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
             .keep_alive_interval(HTTP2_PING_INTERVAL);
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(service.clone());
         let connection = builder
             .serve_connection_with_upgrades(
                 TokioIo::new(WriteLimit::new(stream, limits.write)),

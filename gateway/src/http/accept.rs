@@ -38,12 +38,19 @@ impl Accepted {
     /// # Errors
     /// `NOT_ACCEPTABLE` where nothing fits.
     pub fn read(headers: &HeaderMap) -> Result<Self, RequestError> {
+        const JSON: Accepted = Accepted {
+            single: Some(Media::Json),
+            streaming: None,
+        };
+        // What most clients send needs no list of ranges.
+        let mut values = headers.get_all(header::ACCEPT).iter();
+        let first_two = (values.next().map(|value| value.as_bytes()), values.next());
+        if let (None | Some(b"application/json" | b"*/*"), None) = first_two {
+            return Ok(JSON);
+        }
         let ranges = ranges(headers);
         if ranges.is_empty() {
-            return Ok(Self {
-                single: Some(Media::Json),
-                streaming: None,
-            });
+            return Ok(JSON);
         }
         let graphql = quality(&ranges, "application", "graphql-response+json");
         let json = quality(&ranges, "application", "json");
