@@ -54,8 +54,13 @@ pub async fn run(mongo: &embedded_mongo::ReplicaSet, changes: usize) -> anyhow::
                 seen += 1;
                 cursor = Some(at.to_string());
             }
-            // A reader that falls behind resumes where it was, as a client would.
-            Some(Err(_)) | None => reader = hub.subscribe(post[0], cursor.as_deref()).await?,
+            // A reader that falls behind resumes where it was, as a client would: perhaps before the
+            // first change that it got, so the error's own cursor counts.
+            Some(Err(error)) => {
+                cursor = error.cursor().map(ToString::to_string).or(cursor);
+                reader = hub.subscribe(post[0], cursor.as_deref()).await?;
+            }
+            None => reader = hub.subscribe(post[0], cursor.as_deref()).await?,
         }
     }
     flood.await??;
