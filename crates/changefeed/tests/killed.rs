@@ -257,6 +257,27 @@ async fn killed_before_the_switch_to_a_rebuild_by_command() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_the_middle_of_a_rebuild_after_a_drop() {
+    let board = Board::with_posts(7).await;
+    fill(&board, 7).await;
+    let first = board.project(settings()).await;
+    board.assert_projected(&first).await;
+    first.stop().await;
+    let mut instance = Instance::start(&board, Some(marker::MID_REBUILD));
+    instance.said("leading").await;
+    let standby = Standby::start(&board).await;
+    board.comments.drop().await.expect("dropped");
+    board.add(comment(4_000, 1, "after the drop")).await;
+    let point = marker::MID_REBUILD;
+    instance.said(&format!("paused at {point}")).await;
+    board.add(comment(4_001, 7, "meanwhile")).await;
+    instance.kill();
+    // Not without a repair: what served until then was of the dropped collection.
+    board.assert_projected(&standby.projector).await;
+    standby.projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_slept_through_its_lease_applies_nothing_twice() {
     let board = Board::with_posts(2).await;
     let mut sleeper = Instance::start(&board, None);

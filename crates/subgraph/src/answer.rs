@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_graphql::{Request, Response, ServerError};
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::Request as HttpRequest;
 use axum::response::Response as HttpResponse;
+use futures_util::StreamExt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
@@ -15,6 +16,8 @@ use crate::endpoint::{MAX_BODY_BYTES, coded};
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const GRAPHQL_RESPONSE: HeaderValue = HeaderValue::from_static("application/graphql-response+json");
 const EVENT_STREAM: &str = "text/event-stream";
+/// The most that is read of a body that is refused for its size, in bytes.
+const DRAINED_BYTES_MAX: usize = 32 << 20;
 
 /// The form of answer that a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,11 +158,9 @@ async fn read_body(request: HttpRequest, limit: Duration) -> Result<Request, Ref
     if !is_json {
         return Err(Refusal::unsupported_media_type());
     }
-    let body = to_bytes(request.into_body(), MAX_BODY_BYTES);
-    let body = tokio::time::timeout(limit, body)
+    let body = tokio::time::timeout(limit, read_bytes(request.into_body()))
         .await
-        .map_err(|_| Refusal::too_slow(limit))?
-        .map_err(|_| Refusal::too_large())?;
+        .map_err(|_| Refusal::too_slow(limit))??;
     if body.is_empty() {
         return Err(Refusal::bad_request(
             "the body is empty: send {\"query\": \"...\"}",
@@ -187,6 +188,28 @@ pub(crate) fn write_response(response: &Response, accepted: Accepted) -> HttpRes
             write(status, response, GRAPHQL_RESPONSE)
         }
         _ => write(StatusCode::OK, response, JSON),
+    }
+}
+
+/// The whole body. What is too large is taken in and thrown away up to a limit: a client that writes
+/// its whole body before it reads would else see a broken connection instead of the refusal.
+async fn read_bytes(body: Body) -> Result<Vec<u8>, Refusal> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| {
+            Refusal::bad_request(format!("the body did not arrive whole: {error}"))
+        })?;
+        length += piece.len();
+        if length <= MAX_BODY_BYTES {
+            bytes.extend_from_slice(&piece);
+        } else if length > DRAINED_BYTES_MAX {
+            break;
+        }
+    }
+    match length > MAX_BODY_BYTES {
+        true => Err(Refusal::too_large()),
+        false => Ok(bytes),
     }
 }
 

@@ -10,6 +10,7 @@ mod live;
 mod live_faults;
 mod outage;
 mod projection_faults;
+mod projection_lag;
 mod stack;
 mod tutorial;
 mod writer;

@@ -86,7 +86,7 @@ fn too_large(bytes_max: usize) -> RequestError {
     )
 }
 
-/// `application/json`, in UTF-8.
+/// `application/json`, in UTF-8, not compressed.
 fn check_content_type(headers: &HeaderMap) -> Result<(), RequestError> {
     let value = headers
         .get(header::CONTENT_TYPE)
@@ -100,6 +100,14 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), RequestError> {
     let Some(value) = value else {
         return refused("absent");
     };
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return Err(RequestError::new(
+            Code::UnsupportedMediaType,
+            "the body has to be sent as it is, without a content encoding",
+        ));
+    }
     let mut parts = value.split(';');
     let essence = parts.next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
@@ -145,5 +153,23 @@ mod tests {
             assert!(check(value).is_err(), "{value}");
         }
         assert!(check_content_type(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_compressed_body_is_refused_for_what_it_is() {
+        for (encoding, code) in [
+            ("identity", None),
+            ("gzip", Some(Code::UnsupportedMediaType)),
+        ] {
+            let headers = HeaderMap::from_iter([
+                (
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("application/json"),
+                ),
+                (header::CONTENT_ENCODING, HeaderValue::from_static(encoding)),
+            ]);
+            let refused = check_content_type(&headers).err();
+            assert_eq!(refused.map(|error| error.code), code);
+        }
     }
 }
