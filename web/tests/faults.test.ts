@@ -5,7 +5,14 @@ import { after, before, test } from 'node:test';
 
 import type { Browser, Page, WebSocketRoute } from 'playwright-core';
 
-import { closePage, launchBrowser, openPage, waitForComments, waitForState } from './support/browser';
+import {
+  closePage,
+  launchBrowser,
+  openPage,
+  waitForComments,
+  waitForCount,
+  waitForState,
+} from './support/browser';
 import { Frames } from './support/frames';
 import { Graph } from './support/graph';
 import { Proxy } from './support/proxy';
@@ -172,6 +179,86 @@ test('a history that does not reach back: the comments are read again, and follo
   await closePage(page);
 });
 
+interface Held {
+  /** Done when there is an answer to hold. */
+  held: Promise<void>;
+  letGo: () => void;
+}
+
+/** Keeps the answers to operations from the page until they are let go. */
+async function holdAnswers(page: Page, ...operations: string[]): Promise<Held> {
+  let hold = () => {};
+  let letGo = () => {};
+  const held = new Promise<void>((resolve) => (hold = resolve));
+  const go = new Promise<void>((resolve) => (letGo = resolve));
+  await page.route('**/graphql', async (route) => {
+    const { operationName = '' } = route.request().postDataJSON() as { operationName?: string };
+    if (!operations.includes(operationName)) return route.fallback();
+    const response = await route.fetch();
+    hold();
+    await go;
+    await route.fulfill({ response });
+  });
+  return { held, letGo };
+}
+
+/** Gives what ends a running subscription of the page with these errors, as the server would. */
+async function refuseAtWill(page: Page, field: string): Promise<(errors: unknown[]) => void> {
+  let refuse: (errors: unknown[]) => void = () => {};
+  await page.routeWebSocket(/graphql/, (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((text) => {
+      const { id, type, payload } = JSON.parse(String(text)) as Message;
+      if (type === 'subscribe' && payload.query.includes(field)) {
+        refuse = (errors) => socket.send(JSON.stringify({ id, type: 'error', payload: errors }));
+      }
+      server.send(text);
+    });
+  });
+  return (errors) => refuse(errors);
+}
+
+test('comments that are read again do not put an older count over a newer one', async () => {
+  const post = await graph.createPost('Read and written at once');
+  await graph.createComment(post, 'Before');
+  let answers: Held | undefined;
+  let refuse: (errors: unknown[]) => void = () => {};
+  const page = await openPage(browser, `${stack.url}?post=${post}`, {}, async (opened) => {
+    answers = await holdAnswers(opened, 'PostPage');
+    // What the page reads at its start would mend what this is about.
+    await holdAnswers(opened, 'Posts', 'Post');
+    refuse = await refuseAtWill(opened, 'commentChanges');
+  });
+  await waitForState(page, 'Live');
+  await waitForCount(page, '1 comment');
+  refuse([{ message: 'Too old.', extensions: { code: 'RESYNC_REQUIRED' } }]);
+  await answers?.held;
+  await graph.createComment(post, 'Meanwhile');
+  await waitForCount(page, '2 comments');
+  answers?.letGo();
+  await waitForComments(page, ['Meanwhile', 'Before']);
+  await waitForCount(page, '2 comments');
+  await closePage(page);
+});
+
+test('what happens while older comments are awaited is shown', async () => {
+  const post = await graph.createPost('Paged back');
+  for (let number = 1; number <= 21; number++) await graph.createComment(post, `Number ${number}`);
+  let answers: Held | undefined;
+  const page = await openPage(browser, `${stack.url}?post=${post}`, {}, async (opened) => {
+    answers = await holdAnswers(opened, 'OlderComments');
+  });
+  await waitForCount(page, '21 comments');
+  await page.getByRole('button', { name: 'Older comments' }).click();
+  await answers?.held;
+  await graph.createComment(post, 'Meanwhile');
+  await waitForCount(page, '22 comments');
+  answers?.letGo();
+  await page.getByText('Number 1', { exact: true }).waitFor();
+  await waitForCount(page, '22 comments');
+  await closePage(page);
+});
+
 test('a subscription that the server completes is opened again', async () => {
   const completions = [{ type: 'complete', payload: undefined }];
   const page = await openPage(browser, stack.url, {}, (opened) =>
@@ -238,7 +325,7 @@ test('a service is killed and started again: nothing is missed', async (context)
     await graph.createCommentWhenItIsBack(post, 'After the fall');
     await waitForComments(page, ['After the fall', 'Before the fall']);
     await waitForState(page, 'Live');
-    await page.getByRole('heading', { name: '2 comments' }).waitFor();
+    await waitForCount(page, '2 comments');
     await closePage(page);
   }
 });

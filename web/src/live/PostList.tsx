@@ -1,15 +1,16 @@
 // The list of posts, newest first, with counts that follow the comments.
 
-import { useQuery } from '@apollo/client/react';
 import { useEffect, useRef } from 'react';
 
 import { followPost } from './graph/follow';
 import { PostsDocument, type PostSummaryFragment } from './graph/generated';
 import { POSTS_PAGE } from './graph/pageSizes';
+import { readList, readOlderPosts } from './graph/read';
 import { Link } from './Link';
 import { Failure, ListSkeleton } from './Notices';
 import { Ago } from './Ago';
 import { useOlder } from './useOlder';
+import { useReading } from './useReading';
 import { useVisible } from './useVisible';
 
 interface PostListProps {
@@ -19,10 +20,7 @@ interface PostListProps {
 }
 
 export function PostList({ open, onNewest }: PostListProps) {
-  const { data, error, fetchMore, refetch } = useQuery(PostsDocument, {
-    variables: { first: POSTS_PAGE },
-    notifyOnNetworkStatusChange: true,
-  });
+  const { data, error, retry } = useReading(PostsDocument, { first: POSTS_PAGE }, 'posts', readList);
   const posts = data?.posts.edges.map((edge) => edge.node as PostSummaryFragment) ?? [];
   const newest = data && (posts[0]?.id ?? null);
   useEffect(() => {
@@ -30,7 +28,7 @@ export function PostList({ open, onNewest }: PostListProps) {
   }, [newest, onNewest]);
 
   const { hasNextPage, endCursor } = data?.posts.pageInfo ?? {};
-  const older = useOlder(() => fetchMore({ variables: { after: endCursor ?? null } }));
+  const older = useOlder(() => readOlderPosts(endCursor ?? null));
   return (
     <>
       <div className="side-head">
@@ -41,8 +39,8 @@ export function PostList({ open, onNewest }: PostListProps) {
           New post
         </Link>
       </div>
-      {!data && error && <Failure error={error} onRetry={() => void refetch()} />}
-      {!data && !error && <ListSkeleton />}
+      {!data && error !== undefined && <Failure error={error} onRetry={retry} />}
+      {!data && error === undefined && <ListSkeleton />}
       {data && posts.length === 0 && (
         <p className="empty">
           Nothing here yet. <Link to={{ at: 'new' }}>Write the first post.</Link>

@@ -1,7 +1,7 @@
 // One post with its comments.
 
-import { useMutation, useQuery } from '@apollo/client/react';
-import { useEffect, useRef, useState } from 'react';
+import { useMutation } from '@apollo/client/react';
+import { useCallback, useEffect, useRef, useState } from 'react';
 import { flushSync } from 'react-dom';
 
 import { Ago } from './Ago';
@@ -16,12 +16,14 @@ import {
 } from './graph/generated';
 import { forgetPost } from './graph/lists';
 import { COMMENTS_PAGE } from './graph/pageSizes';
+import { readOlderComments, readPostPage } from './graph/read';
 import { focusOn } from './focus';
 import { Link } from './Link';
 import { Failure, PostSkeleton } from './Notices';
 import { PostForm } from './PostForm';
 import { navigate } from './route';
 import { useOlder } from './useOlder';
+import { useReading } from './useReading';
 
 export type OpenPost = NonNullable<PostPageQuery['post']>;
 
@@ -34,15 +36,12 @@ interface PostPageProps {
 }
 
 export function PostPage({ id, chosen, onGone }: PostPageProps) {
-  const { data, error, loading, fetchMore, refetch } = useQuery(PostPageDocument, {
-    variables: { id, first: COMMENTS_PAGE },
-    notifyOnNetworkStatusChange: true,
-  });
+  const read = useCallback(() => readPostPage(id), [id]);
+  const variables = { id, first: COMMENTS_PAGE };
+  const { data, error, retry } = useReading(PostPageDocument, variables, `post ${id}`, read);
   const post = data?.post;
-  const older = useOlder(() =>
-    fetchMore({ variables: { after: post?.comments.pageInfo.endCursor ?? null } }),
-  );
-  const isGone = !post && !loading && !error;
+  const older = useOlder(() => readOlderComments(id, post?.comments.pageInfo.endCursor ?? null));
+  const isGone = post === null;
   useEffect(() => {
     if (isGone) onGone?.();
   }, [isGone, onGone]);
@@ -57,14 +56,14 @@ export function PostPage({ id, chosen, onGone }: PostPageProps) {
           <PostBody post={post} takesFocus={chosen} />
           <Comments post={post} loadingOlder={older.isLoading} error={older.error} onOlder={older.load} />
         </>
-      ) : error ? (
-        <Failure error={error} onRetry={() => void refetch()} />
-      ) : loading ? (
-        <PostSkeleton />
-      ) : (
+      ) : isGone ? (
         <p className="empty">
           This post is not here any more. <Link to={{ at: 'list' }}>See the others.</Link>
         </p>
+      ) : error !== undefined ? (
+        <Failure error={error} onRetry={retry} />
+      ) : (
+        <PostSkeleton />
       )}
     </article>
   );

@@ -85,6 +85,17 @@ export async function waitForComments(page: Page, expected: string[]): Promise<v
   });
 }
 
+/** Waits until the post that is open says that it has so many comments. */
+export async function waitForCount(page: Page, title: string): Promise<void> {
+  const heading = page.locator('#comments-title');
+  await heading
+    .and(page.getByText(title, { exact: true }))
+    .waitFor()
+    .catch(async () => {
+      assert.equal(await heading.textContent(), title);
+    });
+}
+
 /** The texts of the comments on the page, from top to bottom. */
 export function commentTexts(page: Page): Promise<string[]> {
   return page.locator('.comment p.text').allTextContents();

@@ -4,15 +4,10 @@ import { type ApolloClient, CombinedGraphQLErrors, type Observable } from '@apol
 
 import { client, connection } from './client';
 import { retryDelay } from './connection';
-import {
-  CommentChangesDocument,
-  PostAddedDocument,
-  PostPageDocument,
-  PostUpdatedDocument,
-} from './generated';
-import { forgetComment, forgetPost, insertComment, insertPost, keepPost } from './lists';
-import { COMMENTS_PAGE } from './pageSizes';
-import { readList, readPost, rereadListSoon, rereadPostSoon } from './reread';
+import { CommentChangesDocument, PostAddedDocument, PostUpdatedDocument } from './generated';
+import { forgetComment, insertComment, insertPost, keepPost } from './lists';
+import { readList, readPost, readPostPage } from './read';
+import { rereadListSoon, rereadPostSoon } from './reread';
 import { SUBSCRIPTION_INTERRUPTED } from './resumingLink';
 
 type Stop = () => void;
@@ -62,12 +57,9 @@ export function followComments(postId: string, cursor: string, arrived: (comment
       keepCursor(postId, after);
     },
     async reread() {
-      const variables = { id: postId, first: COMMENTS_PAGE };
-      const query = { query: PostPageDocument, variables, fetchPolicy: 'network-only' } as const;
-      const { data } = await client.query(query);
-      if (data?.post) after = data.post.commentChangesCursor;
-      else forgetPost(postId);
-      return data?.post != null;
+      const cursor = await readPostPage(postId);
+      if (cursor !== undefined) after = cursor;
+      return cursor !== undefined;
     },
   });
 }

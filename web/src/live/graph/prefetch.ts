@@ -1,16 +1,17 @@
-// Takes what the address shows into the cache before React draws. A component's own query begins
+// Takes what the address shows into the cache before React draws. A component's own reading begins
 // after its first paint; by then these answers are there or on their way.
 
 import { client } from './client';
-import { PostPageDocument, PostsDocument } from './generated';
-import { COMMENTS_PAGE, POSTS_PAGE } from './pageSizes';
+import { PostsDocument } from './generated';
+import { POSTS_PAGE } from './pageSizes';
+import { readList, readOnce, readPostPage } from './read';
 
 /** Without an id, the newest post is asked for when `showsNewest`. */
 export async function prefetch(postId: string | undefined, showsNewest: boolean): Promise<void> {
-  const posts = client.query({ query: PostsDocument, variables: { first: POSTS_PAGE } });
-  const id = postId ?? (showsNewest ? (await posts).data?.posts.edges[0]?.node.id : undefined);
-  const variables = { id: id ?? '', first: COMMENTS_PAGE };
-  if (id !== undefined) await client.query({ query: PostPageDocument, variables });
+  const posts = readOnce('posts', readList);
+  if (postId === undefined) await posts;
+  const id = postId ?? (showsNewest ? newestKnown() : undefined);
+  if (id !== undefined) await readOnce(`post ${id}`, () => readPostPage(id));
   await posts;
 }
 

@@ -1,10 +1,8 @@
 // Reads posts again whose events were missed: the list, or single posts of it.
 
-import { client, connection } from './client';
+import { connection } from './client';
 import { retryDelay } from './connection';
-import { PostDocument, PostsDocument, type PostsQuery } from './generated';
-import { forgetPost, takeIn } from './lists';
-import { LARGEST_PAGE, POSTS_PAGE } from './pageSizes';
+import { readList, readPost } from './read';
 
 /** Subscriptions start together, on a page's start and after a lost socket: one reading for them all. */
 const GATHER_MS = 100;
@@ -28,54 +26,6 @@ export function rereadListSoon(): void {
 export function rereadPostSoon(id: string): void {
   stalePosts.add(id);
   readSoon(GATHER_MS);
-}
-
-/** Reads the posts that are on the page, as many as there are; gives their ids. */
-export async function readList(): Promise<string[]> {
-  const loaded = client.readQuery({ query: PostsDocument, variables: { first: POSTS_PAGE } });
-  const wanted = Math.max(POSTS_PAGE, loaded?.posts.edges.length ?? 0);
-  let ids: string[] = [];
-  await takeIn(
-    () => readPages(wanted),
-    (posts) => {
-      client.writeQuery({ query: PostsDocument, variables: { first: POSTS_PAGE }, data: { posts } });
-      ids = posts.edges.map((edge) => (edge.node as { id: string }).id);
-    },
-  );
-  return ids;
-}
-
-/** Reads one post; tells whether it is there. One that is not there any more leaves the page. */
-export async function readPost(id: string): Promise<boolean> {
-  let isThere = false;
-  await takeIn(
-    async () => {
-      const query = { query: PostDocument, variables: { id }, fetchPolicy: 'no-cache' } as const;
-      return (await client.query(query)).data;
-    },
-    (data) => {
-      isThere = data?.post != null;
-      if (data?.post) client.writeQuery({ query: PostDocument, variables: { id }, data });
-      else forgetPost(id);
-    },
-  );
-  return isThere;
-}
-
-async function readPages(wanted: number): Promise<PostsQuery['posts']> {
-  const edges: PostsQuery['posts']['edges'] = [];
-  for (let after: string | null = null; ;) {
-    const variables: { first: number; after: string | null } = {
-      first: Math.min(LARGEST_PAGE, wanted - edges.length),
-      after,
-    };
-    const { data } = await client.query({ query: PostsDocument, variables, fetchPolicy: 'no-cache' });
-    if (!data) throw new Error('the list of posts came without data');
-    edges.push(...data.posts.edges);
-    const { hasNextPage, endCursor } = data.posts.pageInfo;
-    if (!hasNextPage || edges.length >= wanted) return { ...data.posts, edges };
-    after = endCursor ?? null;
-  }
 }
 
 function readSoon(ms: number): void {
