@@ -65,6 +65,8 @@ pub enum Code {
     BadRequest,
     /// The request body is larger than `request_bytes_max`.
     RequestTooLarge,
+    /// The client took too long to send its request body.
+    RequestBodyTimeout,
     /// The request's `Content-Type` is not one that is read.
     UnsupportedMediaType,
     /// None of the media types of `Accept` can be written.
@@ -127,6 +129,7 @@ impl Code {
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
             Self::BadRequest => "BAD_REQUEST",
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
+            Self::RequestBodyTimeout => "REQUEST_BODY_TIMEOUT",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::NotAcceptable => "NOT_ACCEPTABLE",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",

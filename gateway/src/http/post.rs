@@ -1,6 +1,6 @@
 //! A GraphQL request by POST.
 
-use std::{pin::pin, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -30,15 +30,23 @@ pub(super) async fn read(
     bytes_max: usize,
 ) -> Result<GraphqlRequest, RequestError> {
     check_content_type(&parts.headers)?;
-    let mut reading = pin!(read_body(&parts.headers, body, bytes_max));
+    let reading = read_body(&parts.headers, body, bytes_max);
+    let body = in_time(BODY_TIME_LIMIT, reading).await?;
+    request_json::read(&body)
+}
+
+async fn in_time(
+    limit: Duration,
+    reading: impl Future<Output = Result<Bytes, RequestError>>,
+) -> Result<Bytes, RequestError> {
+    let mut reading = pin!(reading);
     // Most bodies come with their head, and need no clock.
-    let body = match poll_immediate(&mut reading).await {
+    match poll_immediate(&mut reading).await {
         Some(body) => body,
-        None => tokio::time::timeout(BODY_TIME_LIMIT, reading)
+        None => tokio::time::timeout(limit, reading)
             .await
-            .unwrap_or_else(|_| Err(too_slow())),
-    };
-    request_json::read(&body?)
+            .unwrap_or_else(|_| Err(too_slow(limit))),
+    }
 }
 
 async fn read_body(
@@ -69,13 +77,10 @@ async fn drain(body: Body) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-fn too_slow() -> RequestError {
+fn too_slow(limit: Duration) -> RequestError {
     RequestError::new(
-        Code::RequestTimeout,
-        format!(
-            "the body did not arrive within {} s",
-            BODY_TIME_LIMIT.as_secs()
-        ),
+        Code::RequestBodyTimeout,
+        format!("the body did not arrive within {limit:?}"),
     )
 }
 
@@ -125,9 +130,26 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), RequestError> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{StreamExt, stream};
     use http::HeaderValue;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_to_its_end_is_given_up() {
+        let begun = stream::iter([Ok::<_, std::io::Error>("{\"query\":")]);
+        let body = Body::from_stream(begun.chain(stream::pending()));
+        let headers = HeaderMap::new();
+        let reading = read_body(&headers, body, 1000);
+        let refused = in_time(Duration::from_millis(1), reading).await;
+        assert_eq!(
+            refused.expect_err("a refusal"),
+            RequestError::new(
+                Code::RequestBodyTimeout,
+                "the body did not arrive within 1ms"
+            )
+        );
+    }
 
     #[test]
     fn only_json_in_utf8_is_read() {

@@ -56,6 +56,7 @@ fn status(refused: Option<Code>, media: Media) -> StatusCode {
         Some(Code::CsrfRefused) => StatusCode::FORBIDDEN,
         Some(Code::MethodNotAllowed | Code::MutationForbidden) => StatusCode::METHOD_NOT_ALLOWED,
         Some(Code::NotAcceptable) => StatusCode::NOT_ACCEPTABLE,
+        Some(Code::RequestBodyTimeout) => StatusCode::REQUEST_TIMEOUT,
         Some(Code::RequestTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
         Some(Code::UnsupportedMediaType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Some(Code::InternalServerError) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -65,5 +66,19 @@ fn status(refused: Option<Code>, media: Media) -> StatusCode {
             Media::GraphqlResponse => StatusCode::BAD_REQUEST,
             Media::Json => StatusCode::OK,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_body_is_the_clients_and_a_late_answer_is_not() {
+        for media in [Media::GraphqlResponse, Media::Json] {
+            for (code, expected) in [(Code::RequestBodyTimeout, 408), (Code::RequestTimeout, 504)] {
+                assert_eq!(status(Some(code), media), expected, "{media:?}");
+            }
+        }
     }
 }

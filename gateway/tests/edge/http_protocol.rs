@@ -171,16 +171,20 @@ async fn what_http_itself_refuses_has_its_own_status() {
 
 #[tokio::test]
 async fn other_methods_are_told_which_ones_there_are() {
-    let gateway = TestGateway::start().await;
-    for method in [Method::PUT, Method::DELETE, Method::PATCH] {
-        let response = gateway
-            .http
-            .request(method, gateway.url("/graphql"))
-            .send()
-            .await
-            .expect("an answer");
-        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(response.headers()["allow"], "GET, POST, OPTIONS");
+    let plain = TestGateway::start().await;
+    // Its requests take the way through the router.
+    let with_cors = TestGateway::with(&["--cors-origins=https://app.example"]).await;
+    for gateway in [plain, with_cors] {
+        for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::HEAD] {
+            let response = gateway
+                .http
+                .request(method, gateway.url("/graphql?query=%7Bgreeting%7D"))
+                .send()
+                .await
+                .expect("an answer");
+            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+            assert_eq!(response.headers()["allow"], "GET, POST, OPTIONS");
+        }
     }
 }
 
