@@ -58,7 +58,7 @@ impl Default for ProjectorSettings {
 }
 
 /// How live topics are kept. Start from [`Default`] and change what you need.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubSettings {
     /// Changes a topic's ring keeps at most. Default 1024.
     pub ring_count_max: usize,

@@ -1,5 +1,9 @@
 //! The settings of the comments subgraph, from flags or the environment.
 
+use std::time::Duration;
+
+use changefeed::HubSettings;
+use clap::builder::RangedU64ValueParser;
 use subgraph::database::DatabaseSettings;
 
 /// The comments subgraph of Rejoinder: comments, posts' lists of them, and their live feed.
@@ -13,7 +17,115 @@ pub struct Config {
     /// are none, before `/health/ready` fails.
     #[arg(long, env = "READY_LAG_SECONDS_MAX", default_value_t = 30)]
     pub ready_lag_seconds_max: u64,
+    /// How much of the past the live feed keeps.
+    #[command(flatten)]
+    pub feed: FeedSettings,
     /// What every binary has.
     #[command(flatten)]
     pub service: service::Settings,
+}
+
+/// How much of the past the live feed keeps in memory, and how much of it one subscriber may read
+/// from the database again.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FeedSettings {
+    /// Changes of one post that stay in memory. A subscriber that is further behind ends with
+    /// `SUBSCRIPTION_LAGGED`.
+    #[arg(long, env = "FEED_RING_CHANGES_MAX", default_value_t = 1024, value_parser = at_least_one())]
+    pub feed_ring_changes_max: usize,
+    /// Bytes of one post's changes that stay in memory; the newest one stays whatever its size.
+    #[arg(long, env = "FEED_RING_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
+    pub feed_ring_bytes_max: usize,
+    /// Seconds that a change stays in memory.
+    #[arg(long, env = "FEED_RING_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub feed_ring_seconds_max: u64,
+    /// Bytes of all posts' changes together that stay in memory.
+    #[arg(long, env = "FEED_BYTES_MAX", default_value_t = 268_435_456, value_parser = at_least_one())]
+    pub feed_bytes_max: usize,
+    /// Seconds of the past that are read into memory at the start, for subscribers that come back.
+    #[arg(long, env = "FEED_START_SECONDS", default_value_t = 30)]
+    pub feed_start_seconds: u64,
+    /// Subscribers that may read at the same time, from the database, what is no longer in memory;
+    /// others wait for their turn.
+    #[arg(long, env = "FEED_CATCH_UP_READERS_MAX", default_value_t = 2, value_parser = at_least_one())]
+    pub feed_catch_up_readers_max: usize,
+    /// Changes that one of them gets so; one that needs more ends with `RESYNC_REQUIRED`.
+    #[arg(long, env = "FEED_CATCH_UP_CHANGES_MAX", default_value_t = 100_000, value_parser = at_least_one())]
+    pub feed_catch_up_changes_max: usize,
+    /// Seconds that one of them may read; a slower one ends with `SUBSCRIPTION_LAGGED`.
+    #[arg(long, env = "FEED_CATCH_UP_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub feed_catch_up_seconds_max: u64,
+    /// Seconds that one waits for its turn before it ends with `SUBSCRIPTION_LAGGED`.
+    #[arg(long, env = "FEED_CATCH_UP_WAIT_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub feed_catch_up_wait_seconds_max: u64,
+}
+
+impl From<&FeedSettings> for HubSettings {
+    fn from(settings: &FeedSettings) -> Self {
+        Self {
+            ring_count_max: settings.feed_ring_changes_max,
+            ring_bytes_max: settings.feed_ring_bytes_max,
+            ring_age_max: Duration::from_secs(settings.feed_ring_seconds_max),
+            total_bytes_max: settings.feed_bytes_max,
+            start_before: Duration::from_secs(settings.feed_start_seconds),
+            catch_up_readers_max: settings.feed_catch_up_readers_max,
+            catch_up_time_max: Duration::from_secs(settings.feed_catch_up_seconds_max),
+            catch_up_wait_max: Duration::from_secs(settings.feed_catch_up_wait_seconds_max),
+            catch_up_count_max: settings.feed_catch_up_changes_max,
+        }
+    }
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn hub(flags: &[&str]) -> HubSettings {
+        let arguments = ["comments"].iter().chain(flags);
+        HubSettings::from(&Config::parse_from(arguments).feed)
+    }
+
+    #[test]
+    fn the_feed_has_the_hubs_own_limits_unless_told_otherwise() {
+        assert_eq!(hub(&[]), HubSettings::default());
+        let told = hub(&[
+            "--feed-ring-changes-max=1",
+            "--feed-ring-bytes-max=2",
+            "--feed-ring-seconds-max=3",
+            "--feed-bytes-max=4",
+            "--feed-start-seconds=5",
+            "--feed-catch-up-readers-max=6",
+            "--feed-catch-up-changes-max=7",
+            "--feed-catch-up-seconds-max=8",
+            "--feed-catch-up-wait-seconds-max=9",
+        ]);
+        let expected = HubSettings {
+            ring_count_max: 1,
+            ring_bytes_max: 2,
+            ring_age_max: Duration::from_secs(3),
+            total_bytes_max: 4,
+            start_before: Duration::from_secs(5),
+            catch_up_readers_max: 6,
+            catch_up_count_max: 7,
+            catch_up_time_max: Duration::from_secs(8),
+            catch_up_wait_max: Duration::from_secs(9),
+        };
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_ring_without_room_is_refused() {
+        for flag in ["--feed-ring-changes-max=0", "--feed-ring-seconds-max=0"] {
+            assert!(
+                Config::try_parse_from(["comments", flag]).is_err(),
+                "{flag}"
+            );
+        }
+    }
 }

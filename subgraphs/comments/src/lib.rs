@@ -76,7 +76,7 @@ pub async fn run(
     let hub = Hub::start(
         Source::new(streams, database.clone(), "comments"),
         feed::topic_field(),
-        HubSettings::default(),
+        HubSettings::from(&config.feed),
         metrics.with_registry(HubMetrics::register),
     )
     .await
