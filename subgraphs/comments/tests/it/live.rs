@@ -25,20 +25,6 @@ const EDIT: &str = "mutation ($id: ID!, $text: String!) {
 }";
 const DELETE: &str = "mutation ($id: ID!) { deleteComment(input: { id: $id }) { id } }";
 
-/// Where the changes of a post stand.
-async fn cursor(comments: &Comments, post: &str) -> String {
-    let entities = comments
-        .data(
-            "query ($of: [_Any!]!) { _entities(representations: $of) {
-                ... on Post { commentChangesCursor }
-            } }",
-            json!({ "of": [{ "__typename": "Post", "id": post }] }),
-        )
-        .await;
-    let cursor = &entities["_entities"][0]["commentChangesCursor"];
-    cursor.as_str().expect("a cursor").to_owned()
-}
-
 /// The next change, and its cursor taken out.
 async fn change(socket: &mut TestSocket) -> (Value, String) {
     let mut change = socket.next().await["data"]["commentChanges"].take();
@@ -93,7 +79,7 @@ async fn a_subscriber_gets_each_comment_of_its_post() {
 async fn changes_come_in_order_and_resume_behind_a_cursor() {
     let comments = Comments::start().await;
     let post = comments.post().await;
-    let start = cursor(&comments, &post).await;
+    let start = comments.cursor(&post).await;
     let id = comments.comment(&post, "A").await;
     comments.data(EDIT, json!({ "id": id, "text": "A!" })).await;
     comments.comment(&post, "B").await;
@@ -149,7 +135,7 @@ async fn changes_come_in_order_and_resume_behind_a_cursor() {
 async fn a_cursor_is_good_after_a_restart() {
     let comments = Comments::start().await;
     let post = comments.post().await;
-    let start = cursor(&comments, &post).await;
+    let start = comments.cursor(&post).await;
     comments.comment(&post, "before").await;
     let comments = comments.restart().await;
     comments.comment(&post, "after").await;
@@ -165,7 +151,7 @@ async fn a_cursor_is_good_after_a_restart() {
 async fn cursors_from_elsewhere_are_refused() {
     let comments = Comments::start().await;
     let (post, other) = (comments.post().await, comments.post().await);
-    let foreign = cursor(&comments, &other).await;
+    let foreign = comments.cursor(&other).await;
     for forged in ["", "from nowhere", &foreign, &foreign[..foreign.len() - 1]] {
         let after = json!({ "post": post, "after": forged });
         let mut refused = comments.subscribe(CHANGES, after).await;
@@ -199,7 +185,7 @@ async fn a_missing_post_cannot_be_watched() {
 async fn a_socket_carries_many_subscriptions_and_speaks_the_protocol() {
     let comments = Comments::start().await;
     let post = comments.post().await;
-    let start = cursor(&comments, &post).await;
+    let start = comments.cursor(&post).await;
     let variables = json!({ "post": post, "after": start });
     let mut socket = comments.websocket().await;
     socket.send(json!({ "type": "ping" })).await;
@@ -255,7 +241,7 @@ async fn a_stopping_service_closes_its_sockets() {
 async fn server_sent_events_carry_a_subscription() {
     let comments = Comments::start().await;
     let post = comments.post().await;
-    let start = cursor(&comments, &post).await;
+    let start = comments.cursor(&post).await;
     comments.comment(&post, "A").await;
     let body = json!({ "query": CHANGES, "variables": { "post": post, "after": start } });
     let request = comments.http().post(comments.url("/graphql"));
@@ -283,7 +269,7 @@ async fn server_sent_events_carry_a_subscription() {
 async fn a_comment_that_names_its_post_by_text_reaches_the_posts_subscribers() {
     let comments = Comments::start().await;
     let post = comments.post().await;
-    let start = cursor(&comments, &post).await;
+    let start = comments.cursor(&post).await;
     let mut added = comments.subscribe(ADDED, json!({ "post": post })).await;
     settle(&comments, &post, &mut added).await;
     let as_mongoose = doc! { "postId": &post, "text": "by text", "createdAt": DateTime::now() };

@@ -5,6 +5,7 @@ mod deleted_posts;
 mod health;
 mod incomplete_documents;
 mod indexes;
+mod lagged;
 mod live;
 mod mutations;
 mod older_documents;

@@ -21,9 +21,16 @@ impl Comments {
         Self::start_on(embedded_mongo::test_database().await).await
     }
 
+    /// Starts it on a new database, with settings as on the command line.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        let database = embedded_mongo::test_database().await;
+        let service = run_on(&database, flags).await;
+        Self { service, database }
+    }
+
     /// Starts it on a database that is there.
     pub async fn start_on(database: TestDatabase) -> Self {
-        let service = run_on(&database).await;
+        let service = run_on(&database, &[]).await;
         Self { service, database }
     }
 
@@ -31,7 +38,7 @@ impl Comments {
     pub async fn restart(self) -> Self {
         self.service.stop().await.expect("a clean end");
         Self {
-            service: run_on(&self.database).await,
+            service: run_on(&self.database, &[]).await,
             database: self.database,
         }
     }
@@ -63,6 +70,20 @@ impl Comments {
             .as_str()
             .expect("an id")
             .to_owned()
+    }
+
+    /// Where the changes of a post stand.
+    pub async fn cursor(&self, post: &str) -> String {
+        let entities = self
+            .data(
+                "query ($of: [_Any!]!) { _entities(representations: $of) {
+                    ... on Post { commentChangesCursor }
+                } }",
+                json!({ "of": [{ "__typename": "Post", "id": post }] }),
+            )
+            .await;
+        let cursor = &entities["_entities"][0]["commentChangesCursor"];
+        cursor.as_str().expect("a cursor").to_owned()
     }
 
     /// The texts of a post's comments, newest first.
@@ -97,8 +118,9 @@ const CREATE: &str = "mutation ($post: ID!, $text: String!) {
     createComment(input: { postId: $post, text: $text }) { comment { id } }
 }";
 
-async fn run_on(database: &TestDatabase) -> TestService {
-    let config = comments::Config::parse_from(["comments", "--mongo-uri", database.uri()]);
+async fn run_on(database: &TestDatabase, flags: &[&str]) -> TestService {
+    let arguments = ["comments", "--mongo-uri", database.uri()];
+    let config = comments::Config::parse_from(arguments.iter().chain(flags));
     TestService::start(|listener, lifecycle| comments::run(config, listener, lifecycle)).await
 }
 
