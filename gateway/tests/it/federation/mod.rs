@@ -3,6 +3,7 @@
 mod arguments;
 mod entities;
 mod errors;
+mod externals;
 mod federation_one;
 mod interface_objects;
 mod intersections;

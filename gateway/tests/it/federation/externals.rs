@@ -1,0 +1,132 @@
+//! `@external` on what a subgraph has after all, and on what nobody can be asked for.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::{Subgraph, TestGraph, graph_of};
+
+/// `desk` extends a type of `stock` in the manner of Federation 1, in a schema of Federation 2: the
+/// key is marked external, and yet `desk` answers it.
+async fn prices() -> TestGraph {
+    let desk = Subgraph::new(
+        "desk",
+        "extend type Tool @key(fields: \"id\") { id: ID! @external fee: Float }
+         type Query { cheapest: Tool lent: [Tool!]! }",
+    )
+    .query(json!({"cheapest": {"id": "saw"}, "lent": [{"id": "drill"}, {"id": "saw"}]}))
+    .entities(json!([
+        {"__typename": "Tool", "id": "saw", "fee": 2.5},
+        {"__typename": "Tool", "id": "drill", "fee": 7.25},
+    ]));
+    let stock = Subgraph::new(
+        "stock",
+        "type Tool @key(fields: \"id\") { id: ID! label: String! }
+         type Query { tools: [Tool!]! }",
+    )
+    .query(json!({"tools": [{"id": "drill"}, {"id": "saw"}]}))
+    .entities(json!([
+        {"__typename": "Tool", "id": "saw", "label": "Saw"},
+        {"__typename": "Tool", "id": "drill", "label": "Drill"},
+    ]));
+    graph_of(
+        include_str!("supergraphs/external_key.graphql"),
+        vec![desk, stock],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn an_external_key_is_answered_by_the_subgraph_that_uses_it() {
+    let graph = prices().await;
+    assert_snapshot!(graph.told("{ cheapest { id fee label } }").await, @r#"
+    {"data":{"cheapest":{"id":"saw","fee":2.5,"label":"Saw"}}}
+    desk: {cheapest{__typename id fee}}
+    stock: query($representations:[_Any!]!){_entities(representations: $representations){...on Tool{label}}}
+    "#);
+    assert_snapshot!(graph.told("{ tools { label fee id } }").await, @r#"
+    {"data":{"tools":[{"label":"Drill","fee":7.25,"id":"drill"},{"label":"Saw","fee":2.5,"id":"saw"}]}}
+    stock: {tools{__typename label id}}
+    desk: query($representations:[_Any!]!){_entities(representations: $representations){...on Tool{fee}}}
+    "#);
+    assert_snapshot!(graph.told("{ lent { id } cheapest { label } }").await, @r#"
+    {"data":{"lent":[{"id":"drill"},{"id":"saw"}],"cheapest":{"label":"Saw"}}}
+    desk: {lent{id} cheapest{__typename id}}
+    stock: query($representations:[_Any!]!){_entities(representations: $representations){...on Tool{label}}}
+    "#);
+}
+
+/// Each of the two has one type's id and calls the other's external, though both answer `record`.
+async fn archive() -> TestGraph {
+    let people = Subgraph::new(
+        "people",
+        "type Query { record(id: ID!): Record @shareable author(id: ID!): Author }
+         interface Record { id: ID! }
+         type Author implements Record @key(fields: \"id\") { id: ID! name: String! }
+         type Letter implements Record @key(fields: \"id\") { id: ID! @external writer: Author! }",
+    )
+    .field("Query", "record", |_, arguments| {
+        Ok(match arguments["id"].as_str() {
+            Some("ada") => json!({"__typename": "Author", "id": "ada"}),
+            Some("l1") => json!({"__typename": "Letter", "id": "not for people to say", "writer": {"id": "ada"}}),
+            _ => json!(null),
+        })
+    })
+    .field("Query", "author", |_, arguments| Ok(json!({"id": arguments["id"]})))
+    .entities(json!([
+        {"__typename": "Author", "id": "ada", "name": "Ada"},
+        {"__typename": "Letter", "id": "l1", "writer": {"id": "ada"}},
+    ]));
+    let letters = Subgraph::new(
+        "letters",
+        "type Query { record(id: ID!): Record @shareable letter(id: ID!): Letter }
+         interface Record { id: ID! }
+         type Author implements Record @key(fields: \"id\") { id: ID! @external letters: [Letter!]! }
+         type Letter implements Record @key(fields: \"id\") { id: ID! text: String! }",
+    )
+    .field("Query", "record", |_, arguments| {
+        Ok(match arguments["id"].as_str() {
+            Some("ada") => json!({"__typename": "Author", "id": "not for letters to say", "letters": [{"id": "l1"}]}),
+            Some("l1") => json!({"__typename": "Letter", "id": "l1"}),
+            _ => json!(null),
+        })
+    })
+    .field("Query", "letter", |_, arguments| Ok(json!({"id": arguments["id"]})))
+    .entities(json!([
+        {"__typename": "Author", "id": "ada", "letters": [{"id": "l1"}]},
+        {"__typename": "Letter", "id": "l1", "text": "Dear Charles"},
+    ]));
+    let supergraph = include_str!("supergraphs/external_ids.graphql");
+    graph_of(supergraph, vec![people, letters]).await
+}
+
+#[tokio::test]
+async fn an_id_that_no_subgraph_has_for_all_types_is_refused_and_never_invented() {
+    let graph = archive().await;
+    assert_snapshot!(graph.told("{ record(id: \"ada\") { id } }").await, @r#"{"errors":[{"message":"walker failed to locate path: No paths found for selection item: record","extensions":{"code":"QUERY_PLANNING_FAILED"}}]}"#);
+    assert_snapshot!(graph.told("{ a: record(id: \"ada\") { id ... on Letter { id } } }").await, @r#"{"errors":[{"message":"walker failed to locate path: No paths found for selection item: record","extensions":{"code":"QUERY_PLANNING_FAILED"}}]}"#);
+}
+
+#[tokio::test]
+async fn an_id_is_asked_of_the_subgraph_that_has_it_for_the_type() {
+    let graph = archive().await;
+    assert_snapshot!(graph.told("{ a: record(id: \"ada\") { __typename } l: record(id: \"l1\") { __typename } }").await, @r#"
+    {"data":{"a":{"__typename":"Author"},"l":{"__typename":"Letter"}}}
+    letters: {a: record(id: "ada"){...a} l: record(id: "l1"){...a}}
+
+    fragment a on Record {__typename}
+    "#);
+    assert_snapshot!(graph.query("{ a: record(id: \"ada\") { ... on Author { id name } } l: record(id: \"l1\") { ... on Letter { id text } } }").await, @r#"{"data":{"a":{"id":"ada","name":"Ada"},"l":{"id":"l1","text":"Dear Charles"}}}"#);
+    assert_snapshot!(graph.query("{ a: record(id: \"ada\") { ... on Letter { id } } l: record(id: \"l1\") { __typename ... on Author { id } } }").await, @r#"{"data":{"a":{},"l":{"__typename":"Letter"}}}"#);
+    assert_snapshot!(graph.told("{ letter(id: \"l1\") { id text writer { id } } }").await, @r#"
+    {"data":{"letter":{"id":"l1","text":"Dear Charles","writer":{"id":"ada"}}}}
+    letters: {letter(id: "l1"){__typename id text}}
+    people: query($representations:[_Any!]!){_entities(representations: $representations){...on Letter{writer{id}}}}
+    "#);
+    assert_snapshot!(graph.told("{ author(id: \"ada\") { id name letters { id } } }").await, @r#"
+    {"data":{"author":{"id":"ada","name":"Ada","letters":[{"id":"l1"}]}}}
+    people: {author(id: "ada"){__typename id name}}
+    letters: query($representations:[_Any!]!){_entities(representations: $representations){...on Author{letters{id}}}}
+    "#);
+    assert_snapshot!(graph.query("{ letter(id: \"l1\") { id } author(id: \"ada\") { id } }").await, @r#"{"data":{"letter":{"id":"l1"},"author":{"id":"ada"}}}"#);
+    assert_snapshot!(graph.query("{ record(id: \"l1\") { ... on Letter { id text writer { name letters { text } } } } }").await, @r#"{"data":{"record":{"id":"l1","text":"Dear Charles","writer":{"name":"Ada","letters":[{"text":"Dear Charles"}]}}}}"#);
+}
