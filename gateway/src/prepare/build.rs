@@ -192,7 +192,16 @@ fn plan_text(
             graph.apart.plan(again.as_deref()?, attempt)
         },
     ];
-    // A plan with a request that may be refused is better than none.
+    best_of(first, &others, deadline)
+}
+
+/// The first plan whose requests are accepted, as long as there is time to try; a plan with a request
+/// that may be refused is better than none.
+fn best_of(
+    first: Result<Planned, RequestError>,
+    others: &[&dyn Fn() -> Option<Planned>],
+    deadline: Deadline,
+) -> Result<Planned, RequestError> {
     let mut best = first;
     for other in others {
         if deadline.remaining().is_zero() {
@@ -330,4 +339,29 @@ fn refusal(code: Code, diagnostics: &DiagnosticList) -> RequestError {
         })
         .collect();
     RequestError { code, errors }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn all_attempts_to_plan_share_one_time_limit() {
+        let attempts = Cell::new(0);
+        let in_vain = || {
+            attempts.set(attempts.get() + 1);
+            None
+        };
+        let tried = |limit: Duration| {
+            let first = Err(RequestError::new(Code::PlanFailed, "the first"));
+            attempts.set(0);
+            let best = best_of(first, &[&in_vain, &in_vain], Deadline::after(limit));
+            assert_eq!(best.err().map(|error| error.code), Some(Code::PlanFailed));
+            attempts.get()
+        };
+        assert_eq!(tried(Duration::from_secs(3600)), 2);
+        assert_eq!(tried(Duration::ZERO), 0);
+    }
 }

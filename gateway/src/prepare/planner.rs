@@ -146,3 +146,27 @@ impl Planner {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_has_only_the_time_that_is_left() {
+        let planner =
+            Planner::new(include_str!("../../../schema/supergraph.graphql")).expect("a supergraph");
+        let plan = |deadline| {
+            let planned = planner.plan("{ posts { edges { cursor } } }", None, 0, deadline);
+            planned.map(|planned| planned.is_accepted)
+        };
+        let limit = Duration::from_secs(2);
+        let spent = Deadline {
+            limit,
+            end: Instant::now(),
+        };
+        let refusal = plan(spent).expect_err("no time is left");
+        let message = "no plan was found within 2s";
+        assert_eq!(refusal, RequestError::new(Code::PrepareTimeout, message));
+        assert_eq!(plan(Deadline::after(limit)), Ok(true));
+    }
+}

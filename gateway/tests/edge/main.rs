@@ -1,5 +1,6 @@
 //! The gateway as its clients meet it: whole, over real sockets, in front of real subgraphs.
 
+mod after_a_limit;
 mod defects;
 mod every_transport;
 mod http_protocol;
