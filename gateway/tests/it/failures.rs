@@ -146,6 +146,44 @@ async fn answers_that_are_not_graphql_are_told_apart() {
 }
 
 #[tokio::test]
+async fn text_that_is_not_utf8_is_no_answer() {
+    let graph = blog().await;
+    let mut told = Vec::new();
+    for (query, body) in [
+        (
+            "{ newest { text } }",
+            &b"{\"data\":{\"newest\":{\"text\":\"a\xffb\"}}}"[..],
+        ),
+        (
+            "{ n: newest { author } post { id } }",
+            b"{\"data\":{\"n\":{\"author\":\"A\",\"more\":\"\xc3\"}}}",
+        ),
+        (
+            "{ newest { text } }",
+            b"{\"data\":null,\"errors\":[{\"message\":\"\xe2\x82\"}]}",
+        ),
+        (
+            "{ posts { title comments { text } } }",
+            b"{\"data\":{\"_entities\":[{\"comments\":[{\"text\":\"\xed\xa0\x80\"}]},null]}}",
+        ),
+        (
+            "{ post { count } }",
+            b"{\"data\":{\"_entities\":[{\"count\":1}]},\"\x80\":0}",
+        ),
+    ] {
+        graph.subgraph("comments").fail(Fault::Bytes(body));
+        told.push(graph.query(query).await.to_string());
+    }
+    assert_snapshot!(told.join("\n"), @r#"
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 28","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"n":null,"post":{"id":"1"}},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 35","path":["n"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 35","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"posts":[{"title":"One","comments":null},{"title":"Two","comments":null}]},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 44","path":["posts",0,"comments"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 44","path":["posts",1,"comments"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"post":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 37","path":["post","count"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    "#);
+}
+
+#[tokio::test]
 async fn values_are_held_to_the_clients_schema() {
     let graph = blog().await;
     let query = "{ matrix tags strict { must may } post { id title likes } }";

@@ -152,6 +152,8 @@ struct Served {
 pub enum Fault {
     /// This status with this body.
     Answer(u16, String),
+    /// A success with these bytes.
+    Bytes(&'static [u8]),
     /// Nothing, for ever.
     Hang,
 }
@@ -227,6 +229,7 @@ async fn answer(State(served): State<Arc<Served>>, Json(request): Json<Value>) -
         Some(Fault::Answer(status, body)) => {
             (StatusCode::from_u16(status).expect("a status"), body).into_response()
         }
+        Some(Fault::Bytes(body)) => body.into_response(),
         Some(Fault::Hang) => std::future::pending().await,
     }
 }
