@@ -39,7 +39,7 @@ pub struct Config {
     #[arg(long, env = "DEVELOPMENT", value_parser = BoolishValueParser::new())]
     pub development: bool,
     /// Subgraph errors with these codes are meant for clients: outside development, too, they keep
-    /// their message, and `cursor` and `missed` in their extensions.
+    /// their message, and `cursor`, `missed` and `reason` in their extensions.
     #[arg(
         long,
         env = "SHOWN_ERROR_CODES",

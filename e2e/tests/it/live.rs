@@ -111,7 +111,7 @@ async fn a_comment_between_the_query_and_its_subscription_is_delivered_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_that_is_none_is_refused_and_never_starts_from_now() {
-    let system = System::start(PROGRAM).await;
+    let system = System::start_in_production(PROGRAM).await;
     let graphql = system.graphql();
     let post = graphql.create_post("Watched").await;
     let other = graphql.create_post("Other").await;
@@ -120,20 +120,19 @@ async fn a_cursor_that_is_none_is_refused_and_never_starts_from_now() {
     let foreign = changes.next_data().await["commentChanges"]["cursor"].clone();
     let foreign = foreign.as_str().expect("a cursor");
 
-    for (what, cursor) in [
-        ("forged", "bm90IGEgY3Vyc29y".to_owned()),
-        ("empty", String::new()),
-        ("of another post", foreign.to_owned()),
-        ("truncated", foreign[..foreign.len() / 2].to_owned()),
-        ("not even text", "\u{0}\u{fffd}".to_owned()),
+    for (cursor, reason) in [
+        ("bm90IGEgY3Vyc29y", "CURSOR_MALFORMED"),
+        ("", "CURSOR_MALFORMED"),
+        (foreign, "CURSOR_FOREIGN"),
+        (&foreign[..foreign.len() / 2], "CURSOR_MALFORMED"),
+        ("\u{0}\u{fffd}", "CURSOR_MALFORMED"),
     ] {
         let variables = json!({ "post": post, "after": cursor });
         let mut refused = Subscription::start(graphql, COMMENT_CHANGES, variables).await;
-        assert_eq!(
-            error_codes(&refused.next().await),
-            ["BAD_USER_INPUT"],
-            "a cursor {what}"
-        );
+        let refusal = refused.next().await;
+        assert_eq!(error_codes(&refusal), ["BAD_USER_INPUT"], "{cursor:?}");
+        let errors = error_list(&refusal);
+        assert_eq!(errors[0]["extensions"]["reason"], reason, "{cursor:?}");
     }
 }
 
@@ -163,14 +162,17 @@ fn added_text(data: &Value) -> &Value {
 
 /// The codes of a failed subscription, whether it failed as a whole or in its first result.
 fn error_codes(event: &Event) -> Vec<&str> {
-    let errors = match event {
-        Event::Error(errors) => errors,
-        Event::Next(result) => &result["errors"],
-        other => panic!("not an error: {other:?}"),
-    };
-    let errors = errors.as_array().expect("a list of errors");
+    let errors = error_list(event).as_array().expect("a list of errors");
     errors
         .iter()
         .filter_map(|error| error["extensions"]["code"].as_str())
         .collect()
+}
+
+fn error_list(event: &Event) -> &Value {
+    match event {
+        Event::Error(errors) => errors,
+        Event::Next(result) => &result["errors"],
+        other => panic!("not an error: {other:?}"),
+    }
 }

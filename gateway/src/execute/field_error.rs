@@ -12,8 +12,8 @@ use crate::{error::Code, graph::Graph, json::write, subgraphs::FetchError};
 pub const ERRORS_MAX: usize = 1_000;
 
 /// What clients need of an error that is meant for them, beside its code: where to resume a
-/// subscription, and how much it has missed.
-const TOLD: [&str; 2] = ["cursor", "missed"];
+/// subscription, how much it has missed, and why it cannot be resumed.
+const TOLD: [&str; 3] = ["cursor", "missed", "reason"];
 
 /// One entry of the response's `errors`.
 #[derive(Clone, Debug)]

@@ -7,6 +7,10 @@ use subgraph::{Code, CodedError, InputError};
 use crate::comment::CommentId;
 use crate::post::PostId;
 
+/// The reason of [`Code::ResyncRequired`]: the changes behind a cursor, or behind the last one of a
+/// running subscription, are gone.
+const HISTORY_LOST: &str = "HISTORY_LOST";
+
 /// An error of the comments subgraph.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -33,6 +37,18 @@ pub enum Error {
     Database(#[from] mongodb::error::Error),
 }
 
+impl Error {
+    /// Why a subscription cannot go on from its cursor, for programs.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Cursor(CursorError::Stopped) => None,
+            Self::Cursor(error) => Some(error.code()),
+            Self::Topic(TopicError::ResyncRequired) => Some(HISTORY_LOST),
+            _ => None,
+        }
+    }
+}
+
 impl CodedError for Error {
     fn code(&self) -> Code {
         match self {
@@ -50,6 +66,9 @@ impl CodedError for Error {
     }
 
     fn add_extensions(&self, extensions: &mut ErrorExtensionValues) {
+        if let Some(reason) = self.reason() {
+            extensions.set("reason", reason);
+        }
         if let Self::Topic(error) = self {
             if let Some(cursor) = error.cursor() {
                 extensions.set("cursor", cursor.as_str());
@@ -57,6 +76,26 @@ impl CodedError for Error {
             if let TopicError::Lagged { missed, .. } = error {
                 extensions.set("missed", *missed);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_explained() {
+        let page = include_str!("../../../docs/errors.md");
+        for error in [
+            Error::Cursor(CursorError::Malformed),
+            Error::Cursor(CursorError::UnknownVersion(2)),
+            Error::Cursor(CursorError::Foreign("topic")),
+            Error::Cursor(CursorError::Forged),
+            Error::Topic(TopicError::ResyncRequired),
+        ] {
+            let reason = error.reason().expect("a reason");
+            assert!(page.contains(&format!("- `{reason}`:")), "{reason}");
         }
     }
 }

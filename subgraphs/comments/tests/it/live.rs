@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bson::{DateTime, doc};
+use bson::{DateTime, Document, doc};
 use futures_util::StreamExt;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
@@ -151,17 +151,63 @@ async fn a_cursor_is_good_after_a_restart() {
 async fn cursors_from_elsewhere_are_refused() {
     let comments = Comments::start().await;
     let (post, other) = (comments.post().await, comments.post().await);
-    let foreign = comments.cursor(&other).await;
-    for forged in ["", "from nowhere", &foreign, &foreign[..foreign.len() - 1]] {
-        let after = json!({ "post": post, "after": forged });
+    let (own, foreign) = (comments.cursor(&post).await, comments.cursor(&other).await);
+    let truncated = &own[..own.len() - 4];
+    for (cursor, reason) in [
+        ("", "CURSOR_MALFORMED"),
+        ("from nowhere", "CURSOR_MALFORMED"),
+        ("bm90IGEgY3Vyc29y", "CURSOR_MALFORMED"),
+        (truncated, "CURSOR_MALFORMED"),
+        (&foreign, "CURSOR_FOREIGN"),
+        (&with_letter(&own, own.len() - 5, 1), "CURSOR_FORGED"),
+        // The third letter holds the low bits of the version.
+        (&with_letter(&own, 2, 4), "CURSOR_VERSION_UNKNOWN"),
+    ] {
+        let after = json!({ "post": post, "after": cursor });
         let mut refused = comments.subscribe(CHANGES, after).await;
         let message = refused.receive().await;
-        assert_eq!(message["type"], "error", "{forged:?}: {message:#}");
-        assert_eq!(
-            message["payload"][0]["extensions"]["code"], "BAD_USER_INPUT",
-            "{forged:?}"
-        );
+        assert_eq!(message["type"], "error", "{cursor:?}: {message:#}");
+        let extensions = &message["payload"][0]["extensions"];
+        assert_eq!(extensions["code"], "BAD_USER_INPUT", "{cursor:?}");
+        assert_eq!(extensions["reason"], reason, "{cursor:?}");
     }
+}
+
+/// The cursor with one letter of its base64url moved on.
+fn with_letter(cursor: &str, place: usize, by: u8) -> String {
+    let mut bytes = cursor.to_owned().into_bytes();
+    bytes[place] = match bytes[place] {
+        letter @ (b'A'..=b'V' | b'a'..=b'v') => letter + by,
+        _ => b'A',
+    };
+    String::from_utf8(bytes).expect("a text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_older_than_the_history_is_told_apart_from_a_bad_one() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let ancient = comments.cursor(&post).await;
+    comments.comment(&post, "in the old collection").await;
+    let database = comments.stop().await;
+    let old = database.database().collection::<Document>("comments");
+    old.drop().await.expect("dropped");
+    // From the database, and not from what another instance reads into memory at its start.
+    let comments = Comments::start_on_with(database, &["--feed-start-seconds=0"]).await;
+    comments.comment(&post, "in the new one").await;
+
+    let after = json!({ "post": post, "after": ancient });
+    let mut refused = comments.subscribe(CHANGES, after).await;
+    let extensions = loop {
+        let result = refused.next().await;
+        if result.get("errors").is_some() {
+            break result["errors"][0]["extensions"].clone();
+        }
+        let text = &result["data"]["commentChanges"]["comment"]["text"];
+        assert_eq!(text, "in the old collection", "never from now");
+    };
+    assert_eq!(extensions["code"], "RESYNC_REQUIRED");
+    assert_eq!(extensions["reason"], "HISTORY_LOST");
 }
 
 #[tokio::test(flavor = "multi_thread")]

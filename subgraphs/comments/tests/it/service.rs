@@ -23,14 +23,17 @@ impl Comments {
 
     /// Starts it on a new database, with settings as on the command line.
     pub async fn start_with(flags: &[&str]) -> Self {
-        let database = embedded_mongo::test_database().await;
-        let service = run_on(&database, flags).await;
-        Self { service, database }
+        Self::start_on_with(embedded_mongo::test_database().await, flags).await
     }
 
     /// Starts it on a database that is there.
     pub async fn start_on(database: TestDatabase) -> Self {
-        let service = run_on(&database, &[]).await;
+        Self::start_on_with(database, &[]).await
+    }
+
+    /// Starts it on a database that is there, with settings as on the command line.
+    pub async fn start_on_with(database: TestDatabase, flags: &[&str]) -> Self {
+        let service = run_on(&database, flags).await;
         Self { service, database }
     }
 
