@@ -10,12 +10,14 @@
 
 pub mod chaos;
 mod eventually;
+mod fail_points;
 mod graphql;
 mod oracle;
 mod subscription;
 mod system;
 
 pub use eventually::eventually;
+pub use fail_points::fail_commands;
 pub use graphql::{Answer, Graphql};
 pub use oracle::{assert_projected, comments_of, latest_of};
 pub use stack::process::{Signal, send_signal};

@@ -92,6 +92,14 @@ async fn a_batch_whose_commit_was_never_answered_is_not_applied_again() {
         board.add(comment(id, 1 + id % 3, "once")).await;
     }
     board.assert_projected(&projector).await;
+    let primary = server.primary().await.expect("a primary");
+    let off = doc! { "configureFailPoint": "failCommand", "mode": "off" };
+    let struck = server.admin_command(primary, off).await.expect("its count");
+    assert!(
+        struck.get_i32("count").is_ok_and(|count| count > 0)
+            || struck.get_i64("count").is_ok_and(|count| count > 0),
+        "no commit stayed unanswered: {struck}"
+    );
     projector.stop().await;
 }
 

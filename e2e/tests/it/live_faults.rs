@@ -2,7 +2,7 @@
 
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, doc};
-use e2e::{Event, Graphql, Service, Subscription, System};
+use e2e::{Event, Graphql, Service, Subscription, System, fail_commands};
 use embedded_mongo::{Options, ReplicaSet};
 use serde_json::{Value, json};
 
@@ -33,9 +33,7 @@ async fn failing_reads_of_the_change_stream_leave_no_gap() {
         (COMMENTS * 3 / 4, doc! { "errorCode": 136 }),
     ] {
         subscriber.read_until(read).await;
-        set.fail_commands("comments change streams", &["getMore"], failure, 2)
-            .await
-            .expect("a fail point");
+        fail_commands(&set, "comments change streams", &["getMore"], failure, 2).await;
     }
 
     writer.await.expect("all comments are written");
@@ -136,16 +134,35 @@ async fn a_dropped_collection_is_told_to_subscribers() {
     let post = graphql.create_post("Emptied").await;
     let mut subscription = Subscription::comments_of(graphql, COMMENT_CHANGES, &post).await;
 
-    database
-        .collection::<Document>("comments")
-        .drop()
-        .await
-        .expect("a drop");
+    let comments = database.collection::<Document>("comments");
+    comments.drop().await.expect("a drop");
+    assert_resync_and_a_new_beginning(graphql, &post, &mut subscription).await;
+}
 
-    let (error, _) = read_to_the_end(&mut subscription, &mut Vec::new()).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_collection_is_told_to_subscribers() {
+    let system = System::start(PROGRAM).await;
+    let (graphql, database) = (system.graphql(), system.database().await);
+    let post = graphql.create_post("Renamed").await;
+    let mut subscription = Subscription::comments_of(graphql, COMMENT_CHANGES, &post).await;
+
+    let name = |collection: &str| format!("{}.{collection}", database.name());
+    let rename = doc! { "renameCollection": name("comments"), "to": name("comments_of_old") };
+    let admin = database.client().database("admin");
+    admin.run_command(rename).await.expect("a rename");
+    assert_resync_and_a_new_beginning(graphql, &post, &mut subscription).await;
+}
+
+async fn assert_resync_and_a_new_beginning(
+    graphql: &Graphql,
+    post: &str,
+    subscription: &mut Subscription,
+) {
+    let (error, _) = read_to_the_end(subscription, &mut Vec::new()).await;
     assert_eq!(error["extensions"]["code"], "RESYNC_REQUIRED", "{error}");
-    let mut again = Subscription::comments_of(graphql, COMMENT_CHANGES, &post).await;
-    graphql.create_comment(&post, "a new beginning").await;
+    assert_eq!(error["extensions"]["reason"], "HISTORY_LOST", "{error}");
+    let mut again = Subscription::comments_of(graphql, COMMENT_CHANGES, post).await;
+    graphql.create_comment(post, "a new beginning").await;
     assert_eq!(added_text(&again.next_data().await), "a new beginning");
 }
 

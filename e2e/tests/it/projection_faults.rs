@@ -3,7 +3,7 @@
 
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, Timestamp, doc};
-use e2e::{Graphql, Service, System, assert_projected, eventually, latest_of};
+use e2e::{Graphql, Service, System, assert_projected, eventually, fail_commands, latest_of};
 use embedded_mongo::{Options, ReplicaSet, test_database};
 use mongodb::Database;
 use serde_json::json;
@@ -160,9 +160,7 @@ async fn a_lost_history_leads_to_a_rebuild() {
     assert_projected(graphql, &post).await;
 
     let history_lost = doc! { "errorCode": 286 };
-    set.fail_commands(STREAMS, &["getMore"], history_lost, 1)
-        .await
-        .expect("a fail point");
+    fail_commands(&set, STREAMS, &["getMore"], history_lost, 1).await;
     graphql.create_comment(&post, "after").await;
     // The first build, and the one after the loss.
     eventually("a second build", || async {
@@ -204,9 +202,7 @@ async fn failing_reads_and_commits_are_tried_again() {
         ),
     ] {
         at_least_written(&database, written).await;
-        set.fail_commands(app_name, &[command], failure, 3)
-            .await
-            .expect("a fail point");
+        fail_commands(&set, app_name, &[command], failure, 3).await;
     }
 
     writer.await.expect("all comments are written");
