@@ -10,6 +10,8 @@ use mongodb::{Client, Database};
 use stack::process::Signal;
 use stack::{Service, ServiceProcess};
 use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::{Graphql, eventually};
 
@@ -222,6 +224,32 @@ impl System {
             Ok(process) => Instance { process, log },
             Err(error) => panic!("{error:#}\n{}", tail(&log)),
         }
+    }
+
+    /// Runs a service's program with flags that make it end by itself, and returns what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn command(&self, service: Service, flags: &[&str]) -> String {
+        let mut command = Command::new(&self.program);
+        command
+            .arg0(service.name())
+            .args(flags)
+            .envs(self.settings(service, 0))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut process = command.spawn().expect("a process");
+        // It knows its owner by standard input, which stays open until it has ended.
+        let _owner = process.stdin.take();
+        let output = timeout(READY_TIME_LIMIT, process.wait_with_output())
+            .await
+            .expect("its end in time")
+            .expect("its output");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{flags:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     fn settings(&self, service: Service, port: u16) -> Vec<(&'static str, String)> {

@@ -8,6 +8,7 @@ mod flow;
 mod kills;
 mod live;
 mod live_faults;
+mod operator;
 mod outage;
 mod projection_faults;
 mod projection_lag;

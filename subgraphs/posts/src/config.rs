@@ -1,5 +1,8 @@
 //! The settings of the posts subgraph, from flags or the environment.
 
+use std::time::Duration;
+
+use changefeed::ProjectorSettings;
 use subgraph::database::DatabaseSettings;
 
 /// The posts subgraph of Rejoinder: posts, each with its newest comments and their number.
@@ -16,7 +19,25 @@ pub struct Config {
     /// another one takes over.
     #[arg(long, env = "PROJECTION_LEASE_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub projection_lease_seconds: u64,
+    /// Serves nothing: has what the posts keep of their comments built anew beside what serves, waits
+    /// until that serves, and ends. The running instance that leads does the work, or else this one.
+    #[arg(long, conflicts_with = "replay_dead_letters")]
+    pub rebuild: bool,
+    /// Serves nothing: has the changes tried again that could not be applied, tells how many still
+    /// cannot, and ends. The running instance that leads does the work, or else this one.
+    #[arg(long)]
+    pub replay_dead_letters: bool,
     /// What every binary has.
     #[command(flatten)]
     pub service: service::Settings,
+}
+
+impl Config {
+    pub(crate) fn projector(&self) -> ProjectorSettings {
+        ProjectorSettings {
+            ready_lag_max: Duration::from_secs(self.ready_lag_seconds_max),
+            lease: Duration::from_secs(self.projection_lease_seconds),
+            ..ProjectorSettings::default()
+        }
+    }
 }

@@ -2,12 +2,13 @@
 //!
 //! Layout: [`schema`] is what a client may ask, [`store`] every query to MongoDB, [`feed`] the
 //! live posts (told by `post_changes`), [`comment_projection`] what the posts keep of their comments, [`error`] the codes,
-//! [`config`] the settings. `post`, `discussion` and `comment` are the nouns; each mutation has a
+//! [`config`] the settings, `command` what operators ask for. `post`, `discussion` and `comment` are the nouns; each mutation has a
 //! file of its own (`create_post`, ...) with its input and payload.
 //!
 //! To add a mutation, copy `create_post.rs`, add its type to `Mutation` in [`schema`], and write
 //! its query in [`store`]; then `cargo run -p schema -- compose`.
 
+mod command;
 mod comment;
 pub mod comment_projection;
 pub mod config;
@@ -24,11 +25,11 @@ pub mod store;
 mod update_post;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use changefeed::{ProjectionMetrics, Projector, ProjectorSettings, Source};
+use changefeed::{ProjectionMetrics, Projector, Source};
+use clap::Parser;
 use service::{Health, Lifecycle, Metrics};
 use subgraph::{database, endpoint, undated};
 use tokio::net::TcpListener;
@@ -46,8 +47,11 @@ pub use store::Store;
 /// The port when `PORT` names none.
 pub const DEFAULT_PORT: u16 = 4001;
 
-/// Runs the subgraph as a process, to its exit code.
+/// Runs the subgraph, or a command for it, as a process, to its exit code.
 pub fn main() -> ExitCode {
+    if let Some(exit_code) = command::main(Config::parse()) {
+        return exit_code;
+    }
     service::start(
         "posts",
         DEFAULT_PORT,
@@ -77,11 +81,7 @@ pub async fn run(
     let projector = Projector::start(
         Source::new(streams.clone(), database.clone(), "comments"),
         CommentProjection::new(&database),
-        ProjectorSettings {
-            ready_lag_max: Duration::from_secs(config.ready_lag_seconds_max),
-            lease: Duration::from_secs(config.projection_lease_seconds),
-            ..ProjectorSettings::default()
-        },
+        config.projector(),
         metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments")),
     )
     .await

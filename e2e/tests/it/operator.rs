@@ -1,0 +1,84 @@
+//! What an operator asks the posts service's program for, beside the running service and without it.
+
+use bson::oid::ObjectId;
+use bson::{DateTime, Document, doc};
+use e2e::{Service, System, assert_projected, eventually};
+use mongodb::Database;
+
+use crate::PROGRAM;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_by_command_is_done_by_the_leader_or_by_the_command_itself() {
+    let mut system = System::start(PROGRAM).await;
+    let (graphql, database) = (system.graphql().clone(), system.database().await);
+    let post = graphql.create_post("Rebuilt").await;
+    graphql.create_comment(&post, "kept").await;
+    assert_projected(&graphql, &post).await;
+
+    let told = system.command(Service::Posts, &["--rebuild"]).await;
+    assert!(told.starts_with("rebuilt in "), "{told}");
+    assert!(told.ends_with("generation 2 serves instead of 1"), "{told}");
+    assert_eq!(serving(&database).await, 2);
+    system.logged(Service::Posts, "the new build serves").await;
+    assert_eq!(assert_projected(&graphql, &post).await, 1);
+
+    system.kill(Service::Posts).await;
+    graphql.create_comment(&post, "while none runs").await;
+    let told = system.command(Service::Posts, &["--rebuild"]).await;
+    assert!(told.ends_with("generation 3 serves instead of 2"), "{told}");
+    assert_eq!(serving(&database).await, 3);
+    system.run(Service::Posts).await;
+    assert_eq!(assert_projected(&graphql, &post).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_replayed_by_command() {
+    let system = System::start(PROGRAM).await;
+    let (graphql, database) = (system.graphql(), system.database().await);
+    let post = graphql.create_post("Repaired").await;
+    let id = ObjectId::new();
+    let unreadable = doc! {
+        "_id": id,
+        "postId": ObjectId::parse_str(&post).expect("an id"),
+        "text": 5,
+        "createdAt": DateTime::now(),
+    };
+    let comments = database.collection::<Document>("comments");
+    comments.insert_one(unreadable).await.expect("stored");
+    dead_letters(&database, 1).await;
+    let told = system
+        .command(Service::Posts, &["--replay-dead-letters"])
+        .await;
+    assert_eq!(told, "dead letters: 0 replayed, 1 remaining");
+
+    // The change that makes it readable has an unreadable document before it.
+    let readable = doc! { "$set": { "text": "readable" } };
+    let changed = comments.update_one(doc! { "_id": id }, readable).await;
+    assert_eq!(changed.expect("changed").modified_count, 1);
+    dead_letters(&database, 2).await;
+    let told = system
+        .command(Service::Posts, &["--replay-dead-letters"])
+        .await;
+    assert_eq!(told, "dead letters: 2 replayed, 0 remaining");
+    dead_letters(&database, 0).await;
+    assert_eq!(assert_projected(graphql, &post).await, 1);
+}
+
+async fn serving(database: &Database) -> i64 {
+    let checkpoints = database.collection::<Document>("changefeed_checkpoints");
+    let checkpoint = checkpoints.find_one(doc! {}).await.expect("an answer");
+    let checkpoint = checkpoint.expect("a checkpoint");
+    checkpoint.get_i64("serving").expect("a generation")
+}
+
+async fn dead_letters(database: &Database, count: u64) {
+    let letters = database.collection::<Document>("changefeed_dead_letters");
+    eventually(&format!("{count} dead letters"), || async {
+        match letters.count_documents(doc! {}).await {
+            Ok(found) if found == count => Ok(()),
+            Ok(found) => Err(format!("there are {found}")),
+            Err(error) => Err(error.to_string()),
+        }
+    })
+    .await;
+}

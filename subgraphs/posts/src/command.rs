@@ -1,0 +1,105 @@
+//! What operators ask for on the command line: a rebuild, a replay of the dead letters.
+//!
+//! A command joins the projection as one more instance. If another one leads, that one does the work;
+//! if none does, this one takes the lease and leads until the work is done.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use changefeed::{ProjectionMetrics, Projector, Replayed, Slot, Source};
+use service::{Lifecycle, Metrics, telemetry};
+
+use crate::comment_projection::CommentProjection;
+use crate::config::Config;
+use crate::store;
+
+/// How often it is looked whether this instance has heard of the switch.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Runs the command that the flags ask for, if they ask for one, to its exit code.
+pub(crate) fn main(config: Config) -> Option<ExitCode> {
+    if !config.rebuild && !config.replay_dead_letters {
+        return None;
+    }
+    Some(match start(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("posts: {error:#}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn start(config: &Config) -> anyhow::Result<()> {
+    telemetry::init(&config.service)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(async {
+        let lifecycle = Lifecycle::until_signal()?;
+        let projector = join(config).await?;
+        let done = tokio::select! {
+            done = run(config, &projector) => done,
+            () = lifecycle.shutdown().cancelled() => Err(anyhow::anyhow!("interrupted before it was done")),
+        };
+        projector.stop().await;
+        done
+    })?;
+    // Nobody may be reading, and what was asked for is done.
+    let _ = writeln!(std::io::stdout(), "{done}");
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn join(config: &Config) -> anyhow::Result<Projector<CommentProjection>> {
+    let database = config.database.connect("posts").await?;
+    store::create_indexes(&database)
+        .await
+        .context("cannot create the indexes")?;
+    let streams = config.database.stream_client("posts").await?;
+    let projection = CommentProjection::new(&database);
+    let metrics = Metrics::new("posts");
+    Projector::start(
+        Source::new(streams, database, "comments"),
+        projection,
+        config.projector(),
+        metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments")),
+    )
+    .await
+    .context("cannot follow the comments")
+}
+
+/// Returns what there is to tell.
+async fn run(config: &Config, projector: &Projector<CommentProjection>) -> anyhow::Result<String> {
+    let before = projector.wait_until_serving().await?;
+    if config.rebuild {
+        let began = Instant::now();
+        projector.rebuild().await?;
+        let after = switched(projector, &before).await;
+        return Ok(format!(
+            "rebuilt in {:.1} s: generation {} serves instead of {}",
+            began.elapsed().as_secs_f64(),
+            after.generation(),
+            before.generation()
+        ));
+    }
+    let Replayed {
+        replayed,
+        remaining,
+    } = projector.replay_dead_letters().await?;
+    Ok(format!(
+        "dead letters: {replayed} replayed, {remaining} remaining"
+    ))
+}
+
+/// The slot that serves instead of an older one, once this instance has heard of it.
+async fn switched(projector: &Projector<CommentProjection>, before: &Slot) -> Slot {
+    loop {
+        match projector.serving() {
+            Some(slot) if slot != *before => return slot,
+            _ => tokio::time::sleep(LOOK_INTERVAL).await,
+        }
+    }
+}
