@@ -81,7 +81,7 @@ pub trait Projection: Send + Sync + 'static {
         session: &mut ClientSession,
     ) -> impl Future<Output = mongodb::error::Result<Vec<(Bson, Document)>>> + Send;
 
-    /// Finds the target of a source document by its `_id` alone, for a deletion whose pre-image is
+    /// Finds the target of a source document by its `_id` alone, for a change whose pre-image is
     /// missing: by the ids embedded in the state in this slot, say. When it cannot tell (`None`,
     /// the default), the whole projection is built anew.
     fn locate(

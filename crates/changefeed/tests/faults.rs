@@ -191,6 +191,45 @@ async fn a_deletion_that_nobody_can_place_builds_the_projection_anew() {
     projector.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_without_images_is_counted_in_both_targets() {
+    let board = Board::with_posts(3).await;
+    let projector = board.project(brisk()).await;
+    for id in 1..=7 {
+        board.add(comment(id, 1, "text")).await;
+    }
+    for id in 8..=12 {
+        board.add(comment(id, 2, "text")).await;
+    }
+    board.assert_projected(&projector).await;
+    images(&board, false).await;
+    let comments = board.own("comments");
+    let to = |post: i64| doc! { "$set": { "post": post } };
+    let shown = comments.update_one(doc! { "_id": 7_i64 }, to(2)).await;
+    assert_eq!(shown.expect("moved").modified_count, 1);
+    board.assert_projected(&projector).await;
+    let generation = || projector.serving().map(|slot| slot.generation());
+    assert_eq!(generation(), Some(1), "placed by the embedded id");
+
+    let hidden = comments.update_one(doc! { "_id": 1_i64 }, to(3)).await;
+    assert_eq!(hidden.expect("moved").modified_count, 1);
+    until("the move is counted", || async {
+        board.projected(&projector).await == board.expected().await
+    })
+    .await;
+
+    let replacement = doc! { "post": 3_i64, "text": "replaced" };
+    let hidden = comments
+        .replace_one(doc! { "_id": 2_i64 }, replacement)
+        .await;
+    assert_eq!(hidden.expect("moved").modified_count, 1);
+    until("the replacement is counted", || async {
+        board.projected(&projector).await == board.expected().await
+    })
+    .await;
+    projector.stop().await;
+}
+
 async fn images(board: &Board, enabled: bool) {
     let images =
         doc! { "collMod": "comments", "changeStreamPreAndPostImages": { "enabled": enabled } };

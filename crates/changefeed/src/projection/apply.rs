@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use bson::{Bson, DateTime, Timestamp, doc};
+use bson::{Bson, DateTime, RawDocumentBuf, Timestamp, doc};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use crate::change::{Event, RawChange};
 use crate::stream::{RawEvent, Start};
-use crate::{Change, Error, ResumeToken, marker};
+use crate::{Change, ChangeKind, Error, ResumeToken, marker};
 
 use super::Projection;
 use super::batch::Batch;
@@ -159,10 +159,10 @@ impl<P: Projection> Leader<'_, P> {
         let mut touched = Touched::new();
         let mut rebuild = None;
         for (index, change) in &decoded.changes {
-            if let Err(unclear) = touched.add(&*self.member.projection, *index, change) {
-                match self.resolve(unclear, &change.key, &touched).await? {
+            if let Err(Unclear) = touched.add(&*self.member.projection, *index, change) {
+                match self.resolve(change, &touched).await? {
                     Some(targets) => base.anew.extend(targets),
-                    None => rebuild = Some("a deletion without its pre-image could not be placed"),
+                    None => rebuild = Some("a change without its pre-image could not be placed"),
                 }
             }
         }
@@ -326,26 +326,58 @@ impl<P: Projection> Leader<'_, P> {
         Ok(())
     }
 
-    /// The targets that a change with a missing image may concern; `None` when nobody knows.
+    /// The targets that a change with a missing image may concern: the one that the document was
+    /// folded into, and the one that it belongs to now. `None` when nobody knows the first.
     async fn resolve(
         &self,
-        unclear: Unclear,
-        key: &Bson,
+        change: &Change<P::Source>,
         touched: &Touched<'_, P::Source>,
     ) -> Result<Option<HashSet<Bson>>, Ended> {
+        let projection = &*self.member.projection;
         let mut targets = HashSet::new();
-        if let Unclear::Target(target) = unclear {
-            targets.insert(target);
+        match change.before() {
+            Some(before) => {
+                targets.insert(projection.target_of(before));
+            }
+            None => {
+                targets.extend(touched.last_target_of(&change.key));
+                for slot in self.live_slots() {
+                    let located = projection.locate(&slot, &change.key).await;
+                    targets.extend(located.map_err(|source| Error::Database {
+                        doing: "locating a target",
+                        source,
+                    })?);
+                }
+            }
         }
-        targets.extend(touched.last_target_of(key));
-        for slot in self.live_slots() {
-            let located = self.member.projection.locate(&slot, key).await;
-            targets.extend(located.map_err(|source| Error::Database {
-                doing: "locating a target",
-                source,
-            })?);
+        if targets.is_empty() {
+            return Ok(None);
         }
-        Ok(Some(targets).filter(|targets| !targets.is_empty()))
+        match (&change.kind, change.after()) {
+            (ChangeKind::Deleted { .. }, _) => {}
+            (_, Some(after)) => {
+                targets.insert(projection.target_of(after));
+            }
+            (_, None) => targets.extend(self.present_target_of(&change.key).await?),
+        }
+        Ok(Some(targets))
+    }
+
+    /// The target that a source document belongs to now; `None` when it is gone or cannot be read.
+    async fn present_target_of(&self, key: &Bson) -> Result<Option<Bson>, Ended> {
+        let member = self.member;
+        let source = member
+            .store
+            .database
+            .collection::<RawDocumentBuf>(member.source.collection());
+        let present = source.find_one(doc! { "_id": key }).await;
+        let present = present.map_err(|source| Error::Database {
+            doing: "reading a source document",
+            source,
+        })?;
+        let present = present
+            .and_then(|present| bson::deserialize_from_slice::<P::Source>(present.as_bytes()).ok());
+        Ok(present.map(|present| member.projection.target_of(&present)))
     }
 
     async fn load_as_of(&mut self, touched: &Touched<'_, P::Source>) -> Result<AsOf, Ended> {

@@ -24,13 +24,8 @@ pub(crate) struct Touch<'a, T: ?Sized> {
     after: Option<&'a T>,
 }
 
-/// A change whose effect cannot be told, because an image is missing.
-pub(crate) enum Unclear {
-    /// This target is affected, and perhaps the one that the key leads to.
-    Target(Bson),
-    /// Only the key is known.
-    Key,
-}
+/// The effect of a change cannot be told, because an image is missing.
+pub(crate) struct Unclear;
 
 impl<'a, T> Touched<'a, T> {
     pub fn new() -> Self {
@@ -53,10 +48,6 @@ impl<'a, T> Touched<'a, T> {
     where
         P: Projection<Source = T>,
     {
-        let unclear = |known: &Option<T>| match known {
-            Some(known) => Unclear::Target(projection.target_of(known)),
-            None => Unclear::Key,
-        };
         let (before, after) = match &change.kind {
             ChangeKind::Inserted(after) => (None, Some(after)),
             ChangeKind::Updated {
@@ -70,19 +61,9 @@ impl<'a, T> Touched<'a, T> {
             ChangeKind::Deleted {
                 before: Some(before),
             } => (Some(before), None),
-            ChangeKind::Updated {
-                before: None,
-                after,
-            } => return Err(unclear(after)),
-            ChangeKind::Updated {
-                before,
-                after: None,
-            } => return Err(unclear(before)),
-            ChangeKind::Replaced {
-                before: None,
-                after,
-            } => return Err(Unclear::Target(projection.target_of(after))),
-            ChangeKind::Deleted { before: None } => return Err(Unclear::Key),
+            ChangeKind::Updated { .. }
+            | ChangeKind::Replaced { .. }
+            | ChangeKind::Deleted { .. } => return Err(Unclear),
         };
         let left = before.map(|before| projection.target_of(before));
         let joined = after.map(|after| projection.target_of(after));
