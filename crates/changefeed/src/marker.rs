@@ -1,10 +1,13 @@
 //! Named points at which a test can hold the process, to kill it exactly there.
 //!
 //! With `CHANGEFEED_PAUSE_AT=<point>` in the environment, the first task that reaches the point
-//! prints `paused at <point>` on standard error and waits there for ever. Without the variable a
-//! point costs one comparison.
+//! prints `paused at <point>` on standard error and waits there for ever, or, with
+//! `CHANGEFEED_PAUSE_UNTIL=<path>`, until that file exists. Without the first variable a point costs
+//! one comparison.
 
+use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 /// After an event was read from the stream, before it is applied.
 pub const EVENT_READ: &str = "event-read";
@@ -32,10 +35,25 @@ pub const ALL: [&str; 6] = [
 static PAUSE_AT: LazyLock<Option<String>> =
     LazyLock::new(|| std::env::var("CHANGEFEED_PAUSE_AT").ok());
 
-/// Waits for ever when the environment names this point; returns at once otherwise.
+static PAUSE_UNTIL: LazyLock<Option<PathBuf>> =
+    LazyLock::new(|| std::env::var_os("CHANGEFEED_PAUSE_UNTIL").map(PathBuf::from));
+
+/// How often it is looked for the file that ends a pause.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Waits when the environment names this point; returns at once otherwise.
 pub async fn reach(point: &'static str) {
-    if PAUSE_AT.as_deref() == Some(point) {
+    if PAUSE_AT.as_deref() != Some(point) {
+        return;
+    }
+    let Some(file) = &*PAUSE_UNTIL else {
         eprintln!("paused at {point}");
-        std::future::pending::<()>().await;
+        return std::future::pending().await;
+    };
+    if !file.exists() {
+        eprintln!("paused at {point}");
+    }
+    while !file.exists() {
+        tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }
