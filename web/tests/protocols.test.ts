@@ -2,10 +2,22 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { ApolloClient, gql, HttpLink, InMemoryCache } from '@apollo/client';
 import { PersistedQueryLink } from '@apollo/client/link/persisted-queries';
+import {
+  type ASTNode,
+  buildASTSchema,
+  buildClientSchema,
+  getIntrospectionQuery,
+  type IntrospectionQuery,
+  parse,
+  printSchema,
+  visit,
+} from 'graphql';
 import { auditServer } from 'graphql-http';
 import { createClient as createSseClient } from 'graphql-sse';
 import { type Client, CloseCode, createClient as createWsClient } from 'graphql-ws';
@@ -61,6 +73,26 @@ test('the audit of GraphQL over HTTP finds nothing', async () => {
     [],
   );
   assert.equal(results.length, AUDITS);
+});
+
+test('introspection gives a client the whole schema, and nothing of the federation', async () => {
+  const isMachinery = (node: ASTNode) => 'name' in node && /^(join|link)(__|$)/.test(node.name?.value ?? '');
+  const supergraph = parse(
+    await readFile(join(import.meta.dirname, '../../schema/supergraph.graphql'), 'utf8'),
+  );
+  const api = visit(supergraph, { enter: (node) => (isMachinery(node) ? null : undefined) });
+  for (const oneOf of [true, false]) {
+    const query = getIntrospectionQuery({
+      descriptions: true,
+      directiveIsRepeatable: true,
+      inputValueDeprecation: true,
+      oneOf,
+      schemaDescription: true,
+      specifiedByUrl: true,
+    });
+    const introspection = await graph.run<IntrospectionQuery>(query);
+    assert.equal(printSchema(buildClientSchema(introspection)), printSchema(buildASTSchema(api)));
+  }
 });
 
 describe('graphql-ws', () => {

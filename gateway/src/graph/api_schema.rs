@@ -7,6 +7,8 @@ use apollo_compiler::{
     schema::{Component, DirectiveList, ExtendedType, InputValueDefinition, Type},
 };
 
+use crate::prepare::one_of;
+
 /// Directives whose applications are part of what clients see.
 const VISIBLE_APPLICATIONS: [&str; 3] = ["deprecated", "specifiedBy", "oneOf"];
 
@@ -34,6 +36,7 @@ pub fn api_schema(supergraph: &Schema) -> Schema {
     }
     api.directive_definitions.retain(|name, definition| {
         definition.is_built_in()
+            || VISIBLE_APPLICATIONS.contains(&definition.name.as_str())
             || (!view.machinery.owns_directive(name)
                 && definition
                     .locations
@@ -41,7 +44,7 @@ pub fn api_schema(supergraph: &Schema) -> Schema {
                     .any(|location| is_executable(*location)))
     });
     for definition in api.directive_definitions.values_mut() {
-        if definition.is_built_in() {
+        if definition.is_built_in() || VISIBLE_APPLICATIONS.contains(&definition.name.as_str()) {
             continue;
         }
         let definition = definition.make_mut();
@@ -60,6 +63,7 @@ pub fn api_schema(supergraph: &Schema) -> Schema {
             *operation = None;
         }
     }
+    one_of::declare(&mut api);
     api
 }
 

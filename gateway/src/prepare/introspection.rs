@@ -6,6 +6,7 @@ use apollo_compiler::{
 };
 use bytes::Bytes;
 
+use super::one_of;
 use crate::{
     error::{Code, RequestError},
     graph::Graph,
@@ -15,6 +16,8 @@ use crate::{
 pub struct Introspection {
     document: Valid<ExecutableDocument>,
     operation: Node<Operation>,
+    /// What is executed instead, where `isOneOf` is asked for.
+    with_names: Option<(Valid<ExecutableDocument>, Node<Operation>)>,
     /// The answer, where it is always the same.
     constant: Option<Vec<(String, Bytes)>>,
 }
@@ -29,6 +32,7 @@ impl Introspection {
         introspection::check_max_depth(&document, &operation)
             .map_err(|error| RequestError::new(Code::MaxDepth, error.message().to_string()))?;
         let mut this = Self {
+            with_names: one_of::names_instead(&graph.api, &document, &operation),
             document,
             operation,
             constant: None,
@@ -67,15 +71,23 @@ impl Introspection {
             variables,
         )
         .map_err(refused)?;
+        let (document, operation) = match &self.with_names {
+            Some((document, operation)) => (document, operation),
+            None => (&self.document, &self.operation),
+        };
         let response = introspection::partial_execute(
             &graph.api,
             &graph.implementers,
-            &self.document,
-            &self.operation,
+            document,
+            operation,
             &variables,
         )
         .map_err(refused)?;
-        let data = response.data.unwrap_or_default();
+        let mut data = response.data.unwrap_or_default();
+        if self.with_names.is_some() {
+            let set = &self.operation.selection_set;
+            one_of::answer(&graph.api, &self.document, set, &mut data);
+        }
         data.iter()
             .map(|(key, value)| match serde_json::to_vec(value) {
                 Ok(json) => Ok((key.as_str().to_owned(), Bytes::from(json))),

@@ -12,6 +12,7 @@ mod introspection;
 mod limits;
 mod literals;
 mod narrow;
+pub(crate) mod one_of;
 mod overlaps;
 pub mod plan;
 pub mod planner;

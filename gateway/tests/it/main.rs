@@ -7,6 +7,7 @@ mod directives;
 mod failures;
 mod federation;
 mod in_flight;
+mod introspection;
 mod limits;
 mod mutations;
 mod random_graphs;
