@@ -3,6 +3,7 @@
 mod api_schema;
 mod features;
 mod fewer_keys;
+mod one_view;
 pub mod planned_fields;
 mod subgraph_table;
 pub mod types;
@@ -94,6 +95,7 @@ impl Graph {
         let api = api_schema::api_schema(&supergraph)
             .validate()
             .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
+        let sdl = &*one_view::with_one_view_each(sdl, &supergraph);
         let planner = Planner::new(sdl)?;
         Ok(Self {
             rollout: Rollout::new(planner.percentages()),

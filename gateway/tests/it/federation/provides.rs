@@ -140,3 +140,42 @@ async fn provides_reaches_implementations_of_an_interface() {
     "#);
     assert_snapshot!(graph.query("{ shelf { ... on Book { author { born name } } ... on Film { director { name born } } } }").await, @r#"{"data":{"shelf":[{"author":{"born":1775,"name":"Jane"}},{"director":{"name":null,"born":null}},{"author":null}]}}"#);
 }
+
+/// Two types of one subgraph lead to a third, and provide different fields of it.
+#[tokio::test]
+async fn each_field_provides_what_it_says_and_no_more() {
+    let shop = Subgraph::new(
+        "shop",
+        "type Query { newest: Book @provides(fields: \"title\") shelf: Shelf }
+         type Shelf { first: Book @provides(fields: \"pages\") all: [Book!] }
+         type Book @key(fields: \"id\", resolvable: false) { id: ID! title: String @external pages: Int @external }",
+    )
+    .query(json!({
+        "newest": {"id": "b", "title": "Emma"},
+        "shelf": {"first": {"id": "b", "pages": 474}, "all": [{"id": "b"}]},
+    }));
+    let books = Subgraph::new(
+        "books",
+        "type Book @key(fields: \"id\") { id: ID! title: String pages: Int }",
+    )
+    .entities(json!([{"__typename": "Book", "id": "b", "title": "Emma", "pages": 474}]));
+    let graph = graph(vec![shop, books]).await;
+    for (query, answer) in [
+        ("{ newest { title } }", json!({"newest": {"title": "Emma"}})),
+        ("{ newest { pages } }", json!({"newest": {"pages": 474}})),
+        (
+            "{ shelf { first { title } } }",
+            json!({"shelf": {"first": {"title": "Emma"}}}),
+        ),
+        (
+            "{ shelf { first { pages } } }",
+            json!({"shelf": {"first": {"pages": 474}}}),
+        ),
+        (
+            "{ shelf { all { pages title } } }",
+            json!({"shelf": {"all": [{"pages": 474, "title": "Emma"}]}}),
+        ),
+    ] {
+        assert_eq!(graph.query(query).await, json!({"data": answer}), "{query}");
+    }
+}
