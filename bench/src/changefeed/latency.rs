@@ -1,5 +1,5 @@
-//! From an insert's acknowledgement to the projection's commit and to a subscriber, beside a bare
-//! change stream.
+//! From an insert's acknowledgement to the projection's commit, to a subscriber of the hub and to a
+//! client behind the comments service's WebSocket, beside a bare change stream.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,20 @@ use anyhow::Context;
 use bson::oid::ObjectId;
 use bson::{Document, doc};
 use changefeed::{Hub, HubMetrics, HubSettings, OperationTime, Source};
+use e2e::{Event, Graphql, Service, ServiceProcess, Subscription};
 use futures_util::StreamExt;
 use prometheus_client::registry::Registry;
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{Bench, bare, comment, projection};
+use crate::services;
+
+const DATABASE: &str = "bench_latency";
+const CURSOR: &str = "query ($of: [_Any!]!) { _entities(representations: $of) { \
+    ... on Post { commentChangesCursor } } }";
+const CHANGES: &str = "subscription ($post: ID!, $after: String) { \
+    commentChanges(postId: $post, after: $after) { ... on CommentAdded { cursor comment { id text author } } } }";
 
 /// Inserts that are measured, one after the other.
 const INSERTS: usize = 1_000;
@@ -22,13 +31,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Prints the percentiles of each way.
 pub async fn run(mongo: &embedded_mongo::ReplicaSet) -> anyhow::Result<()> {
-    let bench = Bench::new(mongo, "bench_latency").await?;
+    let bench = Bench::new(mongo, DATABASE).await?;
     let post = bench.insert_posts(1).await?[0];
     let projector = projection::start(&bench).await?;
     let mut bare = bare_arrivals(&bench).await?;
     let mut hub = hub_arrivals(&bench, post).await?;
+    let uri = [("MONGO_URI", mongo.uri_for(DATABASE))];
+    let comments = services::start(Service::Comments, &uri).await?;
+    let mut socket = socket_arrivals(&comments, post).await?;
 
-    let (mut to_bare, mut to_subscriber, mut to_projection) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut to_bare, mut to_subscriber, mut to_client, mut to_projection) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for number in 0..WARM_UP + INSERTS {
         let inserted = bench
             .database
@@ -40,9 +53,11 @@ pub async fn run(mongo: &embedded_mongo::ReplicaSet) -> anyhow::Result<()> {
         let projected = Instant::now();
         let bare = bare.recv().await.context("the bare stream ended")?;
         let delivered = hub.recv().await.context("the subscription ended")?;
+        let received = socket.recv().await.context("the socket ended")?;
         if number >= WARM_UP {
             to_bare.push(signed_ms(bare, acknowledged));
             to_subscriber.push(signed_ms(delivered, acknowledged));
+            to_client.push(signed_ms(received, acknowledged));
             to_projection.push(signed_ms(projected, acknowledged));
         }
     }
@@ -55,6 +70,7 @@ pub async fn run(mongo: &embedded_mongo::ReplicaSet) -> anyhow::Result<()> {
     for (name, values) in [
         ("bare change stream", to_bare),
         ("subscriber of the hub", to_subscriber),
+        ("client behind a WebSocket", to_client),
         ("projection's commit", to_projection),
     ] {
         println!(
@@ -95,6 +111,28 @@ async fn hub_arrivals(
             }
         }
         hub.stop().await;
+    });
+    Ok(receiver)
+}
+
+/// Through the comments service: a process of its own, its resolvers, and a socket.
+async fn socket_arrivals(
+    comments: &ServiceProcess,
+    post: ObjectId,
+) -> anyhow::Result<mpsc::UnboundedReceiver<Instant>> {
+    let graphql = Graphql::new(comments.url("/graphql"));
+    let post = post.to_hex();
+    let of = json!({ "of": [{ "__typename": "Post", "id": post }] });
+    let cursor = graphql.data(CURSOR, of).await["_entities"][0]["commentChangesCursor"].take();
+    let after = json!({ "post": post, "after": cursor });
+    let mut changes = Subscription::start(&graphql, CHANGES, after).await;
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Event::Next(_) = changes.next().await {
+            if sender.send(Instant::now()).is_err() {
+                break;
+            }
+        }
     });
     Ok(receiver)
 }
