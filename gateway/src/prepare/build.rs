@@ -48,7 +48,7 @@ pub fn build(
     let deadline = Deadline::after(graph.settings.limits.prepare_timeout);
     let document = parse(graph, query)?;
     let (mut executable, mut operation) = validate(graph, &document, operation_name)?;
-    let conditions = Conditions::of(&executable, &operation);
+    let conditions = Conditions::of(&executable, &operation)?;
     if let Some(values) = group.conditions {
         executable = conditions.decided(&executable, &operation, values);
         operation = operation_of(&executable, operation_name)?;

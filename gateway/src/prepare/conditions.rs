@@ -14,12 +14,16 @@ use apollo_compiler::{
     validation::Valid,
 };
 
-use crate::variables::Variables;
+use crate::{
+    error::{Code, RequestError},
+    variables::Variables,
+};
 
 /// A query or subscription with more condition variables than these is planned as it stands: each
-/// more would double its plans, and asking for too much changes nothing.
-const READING_MAX: usize = 4;
-/// As many as [`Values`] holds.
+/// more would double its plans, which have their place in the cache beside all others', and asking for
+/// too much does not change the answer.
+const READING_MAX: usize = 8;
+/// As many as [`Values`] holds. A mutation with more is refused: it must not do what is left out.
 const MUTATION_MAX: usize = u64::BITS as usize;
 
 /// The variables that an operation's conditions ask for.
@@ -37,7 +41,10 @@ pub struct Values(u64);
 
 impl Conditions {
     /// Finds the variables in the conditions of `operation` and its fragments.
-    pub fn of(document: &ExecutableDocument, operation: &Operation) -> Self {
+    ///
+    /// # Errors
+    /// `MAX_VARIABLES_EXCEEDED` for a mutation with more of them than can be told apart.
+    pub fn of(document: &ExecutableDocument, operation: &Operation) -> Result<Self, RequestError> {
         let mut finder = Finder {
             document,
             fragments: HashSet::new(),
@@ -50,13 +57,18 @@ impl Conditions {
             .map(|(index, _)| index)
             .collect();
         let max = match operation.operation_type {
+            OperationType::Mutation if variables.len() > MUTATION_MAX => {
+                let message =
+                    format!("more than {MUTATION_MAX} variables decide a mutation's conditions");
+                return Err(RequestError::new(Code::MaxVariables, message));
+            }
             OperationType::Mutation => MUTATION_MAX,
             OperationType::Query | OperationType::Subscription => READING_MAX,
         };
-        Self {
+        Ok(Self {
             are_planned_apart: !variables.is_empty() && variables.len() <= max,
             variables,
-        }
+        })
     }
 
     /// By their places among the declared variables.

@@ -204,13 +204,37 @@ async fn a_field_that_is_left_out_is_not_asked_for_beside_a_request_with_its_con
 }
 
 #[tokio::test]
+async fn eight_conditions_leave_out_requests_as_one_does() {
+    let graph = people().await;
+    let query = format!(
+        "query({}) {{
+          me {{ a: name @include(if: $a) b: id @skip(if: $b) c: age @include(if: $c) d: city @skip(if: $d) }}
+          other @include(if: $e) {{ f: age @include(if: $f) g: name @skip(if: $g) ... @include(if: $h) {{ h: id }} }}
+        }}",
+        ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| format!("${name}: Boolean!")).join(" ")
+    );
+    let variables = json!({"a": true, "b": true, "c": false, "d": true, "e": true, "f": false, "g": false, "h": true});
+    assert_snapshot!(graph.told_with(&query, variables).await, @r#"
+    {"data":{"me":{"a":"Ada"},"other":{"g":"Bob","h":"2"}}}
+    people: {me{a: name} other{g: name h: id}}
+    "#);
+    let variables = json!({"a": false, "b": false, "c": true, "d": true, "e": false, "f": true, "g": true, "h": true});
+    assert_snapshot!(graph.told_with(&query, variables).await, @r#"
+    {"data":{"me":{"b":"1","c":36}}}
+    people: {me{__typename b: id id}}
+    ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{c: age}}}
+    "#);
+}
+
+#[tokio::test]
 async fn many_conditions_are_left_to_one_plan() {
     let graph = people().await;
-    let query = "query($a: Boolean!, $b: Boolean!, $c: Boolean!, $d: Boolean!, $e: Boolean!) {
-      me { a: name @include(if: $a) b: name @skip(if: $b) c: age @include(if: $c) d: age @skip(if: $d) e: id @include(if: $e) }
+    let query = "query($a: Boolean!, $b: Boolean!, $c: Boolean!, $d: Boolean!, $e: Boolean!, $f: Boolean!, $g: Boolean!, $h: Boolean!, $i: Boolean!) {
+      me { a: name @include(if: $a) b: name @skip(if: $b) c: age @include(if: $c) d: age @skip(if: $d) e: id @include(if: $e)
+        f: city @include(if: $f) g: city @skip(if: $g) h: friend @include(if: $h) { age } i: friend @skip(if: $i) { name } }
     }";
-    let variables = json!({"a": true, "b": true, "c": true, "d": false, "e": true});
-    assert_snapshot!(graph.ask(query, Some(variables)).await, @r#"{"data":{"me":{"a":"Ada","c":36,"d":36,"e":"1"}}}"#);
+    let variables = json!({"a": true, "b": true, "c": true, "d": false, "e": true, "f": false, "g": true, "h": false, "i": false});
+    assert_snapshot!(graph.ask(query, Some(variables)).await, @r#"{"data":{"me":{"a":"Ada","c":36,"d":36,"e":"1","i":{"name":"Bob"}}}}"#);
 }
 
 #[tokio::test]

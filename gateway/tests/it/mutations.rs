@@ -177,3 +177,35 @@ async fn conditional_fragments_keep_the_order_of_mutations() {
         assert_eq!(done, expected);
     }
 }
+
+#[tokio::test]
+async fn a_mutation_with_more_conditions_than_can_be_told_apart_is_refused() {
+    let done = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&done);
+    let a = Subgraph::new(
+        "a",
+        "type Query { x: Int } type Mutation { add(by: Int!): Int }",
+    )
+    .field("Mutation", "add", move |_, arguments| {
+        *count.lock().expect("not poisoned") += 1;
+        Ok(arguments["by"].clone())
+    });
+    let graph = graph(vec![a]).await;
+    let mutation = |conditions: usize| {
+        let variables: String = (0..conditions)
+            .map(|n| format!("$v{n}: Boolean! "))
+            .collect();
+        let fields: String = (0..conditions)
+            .map(|n| format!("f{n}: add(by: {n}) @include(if: $v{n}) "))
+            .collect();
+        format!("mutation({variables}) {{ {fields} }}")
+    };
+    let only_the_last = |conditions: usize| -> serde_json::Value {
+        let values = (0..conditions).map(|n| (format!("v{n}"), json!(n + 1 == conditions)));
+        values.collect()
+    };
+    assert_snapshot!(graph.ask(&mutation(64), Some(only_the_last(64))).await, @r#"{"data":{"f63":63}}"#);
+    assert_eq!(*done.lock().expect("not poisoned"), 1);
+    assert_snapshot!(graph.ask(&mutation(65), Some(only_the_last(65))).await, @r#"{"errors":[{"message":"more than 64 variables decide a mutation's conditions","extensions":{"code":"MAX_VARIABLES_EXCEEDED"}}]}"#);
+    assert_eq!(*done.lock().expect("not poisoned"), 1);
+}
