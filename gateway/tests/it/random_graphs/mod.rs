@@ -39,7 +39,7 @@ async fn random_graphs_answer_as_one_graph_would() {
         let mut of_this_world = 0;
         while of_this_world < OPERATIONS_PER_WORLD.min(wanted) {
             let operation = operation::operation(&whole.schema, &mut rng);
-            match compare(&graph, &whole, &operation).await {
+            match compare(&world, &graph, &whole, &operation).await {
                 Outcome::Invalid => {}
                 Outcome::Same => of_this_world += 1,
                 Outcome::Unplanned(answer) => {
@@ -81,7 +81,8 @@ enum Outcome {
     Different,
 }
 
-async fn compare(graph: &TestGraph, whole: &Data, operation: &str) -> Outcome {
+async fn compare(world: &World, graph: &TestGraph, whole: &Data, operation: &str) -> Outcome {
+    world.forget_mutations();
     let expected = whole.execute(operation, &operation::variables());
     if expected.get("data").is_none() {
         return Outcome::Invalid;
@@ -103,13 +104,17 @@ async fn compare(graph: &TestGraph, whole: &Data, operation: &str) -> Outcome {
 async fn report(seed: u64, world: &World, graph: &TestGraph, whole: &Data, mut operation: String) {
     'smaller: loop {
         for candidate in shrink::smaller(&operation) {
-            if matches!(compare(graph, whole, &candidate).await, Outcome::Different) {
+            if matches!(
+                compare(world, graph, whole, &candidate).await,
+                Outcome::Different
+            ) {
                 operation = candidate;
                 continue 'smaller;
             }
         }
         break;
     }
+    world.forget_mutations();
     let expected = whole.execute(&operation, &operation::variables());
     graph.requests();
     let answer: Value = graph.ask(&operation, Some(operation::variables())).await;

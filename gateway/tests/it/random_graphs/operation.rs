@@ -29,16 +29,23 @@ pub fn operation(schema: &Schema, rng: &mut Rng) -> String {
         rng,
         fragments: Vec::new(),
     };
-    let selections = writer.selections("Query", 4);
+    let is_mutation = writer.chance(25);
+    let (keyword, root) = if is_mutation {
+        ("mutation", "Mutation")
+    } else {
+        ("query", "Query")
+    };
+    let selections = writer.selections(root, 4);
     let body = format!("{selections}{}", writer.fragments.concat());
-    let used: Vec<String> = VARIABLES
+    let mut used: Vec<String> = VARIABLES
         .iter()
         .filter(|(name, _)| body.contains(&format!("${name} ")))
         .map(|(name, ty)| format!("${name}: {ty}"))
         .collect();
+    writer.rng.shuffle(&mut used);
     match &*used {
-        [] => format!("query {body}"),
-        used => format!("query({}) {body}", used.join(", ")),
+        [] => format!("{keyword} {body}"),
+        used => format!("{keyword}({}) {body}", used.join(", ")),
     }
 }
 
@@ -106,6 +113,7 @@ impl Writer<'_> {
                 arguments.push(format!("{}: {} ", argument.name, self.value(&argument.ty)));
             }
         }
+        self.rng.shuffle(&mut arguments);
         let arguments = if arguments.is_empty() {
             String::new()
         } else {

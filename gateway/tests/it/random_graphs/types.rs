@@ -32,6 +32,11 @@ impl Ty {
         ty
     }
 
+    /// Its name, without lists.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A value with nulls where they may be; `one` makes what stands inside the lists.
     pub fn value(&self, rng: &mut Rng, one: &mut dyn FnMut(&mut Rng) -> Value) -> Value {
         if !self.non_null && rng.u8(..10) < 2 {

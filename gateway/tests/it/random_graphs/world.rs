@@ -1,12 +1,25 @@
 //! A random graph: entities over several subgraphs, with all the data of each.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+mod mutations;
+mod provided;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, atomic::AtomicI64},
+};
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
+use self::provided::Reference;
 use super::types::{LEAVES, Ty, leaf};
-use crate::support::{Subgraph, TestGraph, data::Data, graph, subgraph::executable_schema};
+use crate::support::{
+    Subgraph, TestGraph,
+    data::{Data, Resolver},
+    graph,
+    subgraph::executable_schema,
+};
 
 /// Objects of each entity type.
 const INSTANCES: usize = 4;
@@ -23,6 +36,9 @@ pub struct World {
     entities: Vec<Entity>,
     objects: Vec<Map<String, Value>>,
     roots: Map<String, Value>,
+    references: Vec<Reference>,
+    /// What mutations have counted over the subgraphs, and over the whole.
+    counts: (Arc<AtomicI64>, Arc<AtomicI64>),
 }
 
 /// A subgraph.
@@ -31,6 +47,7 @@ struct Part {
     /// Fields of its entity types, by type: SDL.
     types: BTreeMap<String, Vec<String>>,
     query: Vec<String>,
+    mutation: Vec<String>,
 }
 
 struct Entity {
@@ -43,6 +60,8 @@ struct Entity {
     keys: Vec<&'static str>,
     /// Fields by name: the subgraphs that resolve them.
     fields: BTreeMap<String, Vec<usize>>,
+    /// Fields that have moved: the subgraphs that had them.
+    overridden: BTreeMap<String, usize>,
     /// Fields with arguments.
     computed: Vec<String>,
     /// Fields that need others.
@@ -60,6 +79,8 @@ impl World {
                 .collect(),
             objects: Vec::new(),
             roots: Map::new(),
+            references: Vec::new(),
+            counts: Default::default(),
         };
         for entity in 0..world.entities.len() {
             for instance in 0..INSTANCES {
@@ -78,6 +99,8 @@ impl World {
         for part in 0..part_count {
             world.root_fields(rng, part);
         }
+        world.provide(rng);
+        world.mutations(rng);
         world
     }
 
@@ -105,8 +128,18 @@ impl World {
             let (name, mut homes) = (entity.name.clone(), entity.homes.clone());
             rng.shuffle(&mut homes);
             homes.truncate(if rng.u8(..10) < 2 { 2 } else { 1 });
-            for home in &homes {
-                self.add_field(*home, &name, format!("{field}: {ty} @shareable"));
+            let former = self.entities[index].homes.iter().copied();
+            let former = former.filter(|home| !homes.contains(home)).max();
+            if let (Some(former), [home], true) = (former, &*homes, rng.u8(..10) < 3) {
+                self.add_field(former, &name, format!("{field}: {ty}"));
+                let moved = format!("{field}: {ty} @override(from: \"s{former}\")");
+                self.add_field(*home, &name, moved);
+                let overridden = &mut self.entities[index].overridden;
+                overridden.insert(field.clone(), former);
+            } else {
+                for home in &homes {
+                    self.add_field(*home, &name, format!("{field}: {ty} @shareable"));
+                }
             }
             self.entities[index].fields.insert(field, homes);
         }
@@ -140,7 +173,20 @@ impl World {
                 self.objects_of(index)[instance].insert(field.clone(), value);
             }
             self.add_field(home, &name, format!("{field}: {ty}"));
+            self.refers(Some(index), home, &field, &ty);
             self.entities[index].fields.insert(field, vec![home]);
+        }
+    }
+
+    fn refers(&mut self, holder: Option<usize>, part: usize, field: &str, ty: &Ty) {
+        let target = ty.name();
+        if self.entities.iter().any(|entity| entity.name == target) {
+            self.references.push(Reference {
+                holder,
+                part,
+                field: field.to_owned(),
+                target: target.to_owned(),
+            });
         }
     }
 
@@ -189,7 +235,9 @@ impl World {
                 .fields
                 .iter()
                 .filter(|(field, homes)| {
-                    (field.starts_with('f') || field.starts_with('q')) && !homes.contains(&home)
+                    (field.starts_with('f') || field.starts_with('q'))
+                        && !homes.contains(&home)
+                        && entity.overridden.get(*field) != Some(&home)
                 })
                 .map(|(field, _)| field.clone())
                 .collect();
@@ -203,12 +251,7 @@ impl World {
             required.dedup();
             let field = format!("q{number}");
             for dependency in &required {
-                let declared = self.declared(&name, dependency);
-                let external = format!("{declared} @external");
-                let fields = self.parts[home].types.entry(name.clone()).or_default();
-                if !fields.contains(&external) {
-                    fields.push(external);
-                }
+                self.add_external(home, &name, dependency);
             }
             self.add_field(
                 home,
@@ -225,6 +268,16 @@ impl World {
             let entity = &mut self.entities[index];
             entity.fields.insert(field.clone(), vec![home]);
             entity.requiring.insert(field, required);
+        }
+    }
+
+    /// Lets the subgraph know a field that others resolve.
+    fn add_external(&mut self, part: usize, type_name: &str, field: &str) {
+        let external = format!("{} @external", self.declared(type_name, field));
+        let fields = self.parts[part].types.entry(type_name.to_owned());
+        let fields = fields.or_default();
+        if !fields.contains(&external) {
+            fields.push(external);
         }
     }
 
@@ -247,6 +300,7 @@ impl World {
             let (ty, mut target) = self.target(rng, part);
             let value = ty.value(rng, &mut |rng| target.one(rng));
             self.parts[part].query.push(format!("{field}: {ty}"));
+            self.refers(None, part, &field, &ty);
             // A null at the root would hide everything below it.
             let value = if value.is_null() {
                 ty.value(rng, &mut |rng| target.one(rng))
@@ -308,6 +362,11 @@ impl World {
         }
         let _ = writeln!(sdl, "union Any = {}", members.join(" | "));
         let _ = writeln!(sdl, "type Query {{\n  {}\n}}", part.query.join("\n  "));
+        let _ = writeln!(
+            sdl,
+            "type Mutation {{\n  {}\n}}",
+            part.mutation.join("\n  ")
+        );
         sdl
     }
 
@@ -365,17 +424,23 @@ impl World {
         Value::Array(objects)
     }
 
-    fn resolvers(
-        &self,
-        part: Option<usize>,
-    ) -> Vec<((String, String), crate::support::data::Resolver)> {
-        let mut all: Vec<((String, String), crate::support::data::Resolver)> = Vec::new();
+    fn resolvers(&self, part: Option<usize>) -> Vec<((String, String), Resolver)> {
+        let (of_subgraphs, of_whole) = &self.counts;
+        let count = if part.is_some() {
+            of_subgraphs
+        } else {
+            of_whole
+        };
+        let mut all = self.mutation_resolvers(count);
         for entity in &self.entities {
             for field in &entity.computed {
                 all.push((
                     (entity.name.clone(), field.clone()),
                     Box::new(|object, arguments| {
-                        Ok(json!(format!("{} {arguments}", object["id"])))
+                        // Their order means nothing.
+                        let arguments: BTreeMap<_, _> =
+                            arguments.as_object().into_iter().flatten().collect();
+                        Ok(json!(format!("{} {arguments:?}", object["id"])))
                     }),
                 ));
             }
@@ -431,6 +496,7 @@ impl Entity {
             homes,
             keys,
             fields: BTreeMap::new(),
+            overridden: BTreeMap::new(),
             computed: Vec::new(),
             requiring: BTreeMap::new(),
         }
