@@ -14,6 +14,7 @@ use crate::comment::{Comment, CommentId};
 use crate::comment_change::{CommentAdded, CommentChange, CommentDeleted, CommentEdited};
 use crate::known_posts::KnownPosts;
 use crate::post::PostId;
+use crate::store::Store;
 
 /// The field of a comment that is its topic. Mongoose stores references as ObjectIds or as texts,
 /// as its schema says; we store ObjectIds.
@@ -35,12 +36,13 @@ pub fn topic_field() -> TopicField {
 pub struct Feed {
     hub: Hub<Comment>,
     known: KnownPosts,
+    store: Store,
 }
 
 impl Feed {
     /// The feed over a running hub.
-    pub fn new(hub: Hub<Comment>, known: KnownPosts) -> Self {
-        Self { hub, known }
+    pub fn new(hub: Hub<Comment>, known: KnownPosts, store: Store) -> Self {
+        Self { hub, known, store }
     }
 
     /// Each comment that is added to a post from now on.
@@ -73,11 +75,19 @@ impl Feed {
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>> + use<>, Error> {
         let changes = self.subscribe(post, after.as_deref()).await?;
+        let store = self.store.clone();
         Ok(changes.filter_map(move |change| {
-            ready(match change {
-                Ok((cursor, change)) => seen_from(post, &cursor, &change).map(Ok),
-                Err(error) => Some(Err(error.into())),
-            })
+            let store = store.clone();
+            async move {
+                let (cursor, change) = match change {
+                    Ok(change) => change,
+                    Err(error) => return Some(Err(error.into())),
+                };
+                match present(&store, &change).await {
+                    Ok(present) => seen_from(post, &cursor, &change, present.as_ref()).map(Ok),
+                    Err(error) => Some(Err(error)),
+                }
+            }
         }))
     }
 
@@ -99,8 +109,25 @@ impl Feed {
     }
 }
 
-/// A change as a post's subscriber sees it; none when it does not touch this post.
-fn seen_from(post: PostId, cursor: &Cursor, change: &Change<Comment>) -> Option<CommentChange> {
+/// The comment as it is now, for a change that does not tell what it has become.
+async fn present(store: &Store, change: &Change<Comment>) -> Result<Option<Comment>, Error> {
+    let ChangeKind::Updated { after: None, .. } = &change.kind else {
+        return Ok(None);
+    };
+    let Some(id) = change.key.as_object_id() else {
+        return Ok(None);
+    };
+    Ok(store.comments_by_id(&[id.into()]).await?.pop())
+}
+
+/// A change as a post's subscriber sees it; none when it does not touch this post. `present` is the
+/// comment as it is now, where the change does not tell.
+fn seen_from(
+    post: PostId,
+    cursor: &Cursor,
+    change: &Change<Comment>,
+    present: Option<&Comment>,
+) -> Option<CommentChange> {
     let here =
         |comment: Option<&Comment>| comment.filter(|comment| comment.post_id == post).cloned();
     let cursor = cursor.to_string();
@@ -109,7 +136,8 @@ fn seen_from(post: PostId, cursor: &Cursor, change: &Change<Comment>) -> Option<
         comment_id,
         post_id: post,
     };
-    match (&change.kind, here(change.before()), here(change.after())) {
+    let after = here(change.after().or(present));
+    match (&change.kind, here(change.before()), after) {
         (ChangeKind::Inserted(_), _, Some(comment)) => {
             Some(CommentChange::Added(CommentAdded { cursor, comment }))
         }
@@ -121,6 +149,11 @@ fn seen_from(post: PostId, cursor: &Cursor, change: &Change<Comment>) -> Option<
         (_, _, Some(comment)) => Some(CommentChange::Edited(CommentEdited { cursor, comment })),
         // Moved to another post.
         (_, Some(comment), None) => Some(CommentChange::Deleted(deleted(comment.id))),
+        // Nothing tells whether it was a comment of this post.
+        (_, None, None) if change.before().is_none() => {
+            let id: CommentId = change.key.as_object_id()?.into();
+            Some(CommentChange::Deleted(deleted(id)))
+        }
         (_, None, None) => None,
     }
 }

@@ -89,7 +89,8 @@ pub async fn run(
     let store = Store::new(&database);
     let known = KnownPosts::new(store.clone());
     deleted_posts::start(store.clone(), known.clone(), &lifecycle);
-    let schema = schema::build(store, known.clone(), Feed::new(hub, known));
+    let feed = Feed::new(hub, known.clone(), store.clone());
+    let schema = schema::build(store, known, feed);
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(
             schema,

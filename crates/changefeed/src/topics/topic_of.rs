@@ -61,7 +61,12 @@ pub(crate) enum Topics {
 
 /// The topics of a change: the values of the field before and after it.
 pub(crate) fn topics_of(change: &RawChange<'_>, field: &TopicField) -> Topics {
-    if change.operation != Operation::Insert && change.before.is_none() && change.after.is_none() {
+    let lacks_an_image = match change.operation {
+        Operation::Insert => change.after.is_none(),
+        Operation::Update | Operation::Replace => change.before.is_none() || change.after.is_none(),
+        Operation::Delete => change.before.is_none(),
+    };
+    if lacks_an_image {
         return Topics::Unknown;
     }
     let value = |document: &RawDocument| {
@@ -89,6 +94,7 @@ pub(crate) fn filter(field: &TopicField, topic: &Bson) -> Document {
     doc! { "$match": { "$or": [
         { format!("fullDocument.{name}"): { "$in": &values } },
         { format!("fullDocumentBeforeChange.{name}"): { "$in": &values } },
-        { "fullDocument": Bson::Null, "fullDocumentBeforeChange": Bson::Null },
+        { "operationType": { "$ne": "insert" }, "fullDocumentBeforeChange": Bson::Null },
+        { "operationType": { "$ne": "delete" }, "fullDocument": Bson::Null },
     ] } }
 }

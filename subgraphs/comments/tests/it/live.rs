@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bson::oid::ObjectId;
 use bson::{DateTime, Document, doc};
 use futures_util::StreamExt;
 use insta::assert_json_snapshot;
@@ -208,6 +209,60 @@ async fn a_cursor_older_than_the_history_is_told_apart_from_a_bad_one() {
     };
     assert_eq!(extensions["code"], "RESYNC_REQUIRED");
     assert_eq!(extensions["reason"], "HISTORY_LOST");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edits_and_moves_without_images_reach_the_subscribers() {
+    let comments = Comments::start().await;
+    let (post, other) = (comments.post().await, comments.post().await);
+    let (here, there) = (comments.cursor(&post).await, comments.cursor(&other).await);
+    let id = comments.comment(&post, "A").await;
+    let mut here = comments
+        .subscribe(CHANGES, json!({ "post": post, "after": here }))
+        .await;
+    let mut there = comments
+        .subscribe(CHANGES, json!({ "post": other, "after": there }))
+        .await;
+    assert_eq!(change(&mut here).await.0["__typename"], "CommentAdded");
+    let off = doc! { "collMod": "comments", "changeStreamPreAndPostImages": { "enabled": false } };
+    let database = comments.database.database();
+    database.run_command(off).await.expect("images are off");
+
+    let key = ObjectId::parse_str(&id).expect("an id");
+    let collection = comments.collection("comments");
+    let update = async |set: Document| {
+        let updated = collection.update_one(doc! { "_id": key }, doc! { "$set": set });
+        assert_eq!(updated.await.expect("updated").modified_count, 1);
+    };
+    let edited = |text: &str| json!({ "__typename": "CommentEdited", "comment": { "text": text, "edited": false } });
+    let gone =
+        |post: &str| json!({ "__typename": "CommentDeleted", "commentId": id, "postId": post });
+    update(doc! { "text": "A!" }).await;
+    assert_eq!(change(&mut here).await.0, edited("A!"));
+    assert_eq!(
+        change(&mut there).await.0,
+        gone(&other),
+        "as far as one knows"
+    );
+
+    update(doc! { "postId": ObjectId::parse_str(&other).expect("an id") }).await;
+    assert_eq!(change(&mut here).await.0, gone(&post));
+    let (moved, before) = change(&mut there).await;
+    assert_eq!(moved, edited("A!"));
+
+    // A replacement tells what the comment is, and not what it was.
+    let back = doc! { "postId": ObjectId::parse_str(&post).expect("an id"), "text": "B" };
+    let replaced = collection.replace_one(doc! { "_id": key }, back).await;
+    assert_eq!(replaced.expect("replaced").modified_count, 1);
+    assert_eq!(change(&mut here).await.0, edited("B"));
+    assert_eq!(change(&mut there).await.0, gone(&other));
+
+    // The same from the history, which another instance has to read.
+    let database = comments.stop().await;
+    let comments = Comments::start_on_with(database, &["--feed-start-seconds=0"]).await;
+    let after = json!({ "post": other, "after": before });
+    let mut resumed = comments.subscribe(CHANGES, after).await;
+    assert_eq!(change(&mut resumed).await.0, gone(&other));
 }
 
 #[tokio::test(flavor = "multi_thread")]
