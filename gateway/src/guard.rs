@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,7 +27,9 @@ pub async fn answer(
 ) -> Outcome {
     let began = Instant::now();
     let limit = gateway.config().http.request_timeout;
-    let work = caught(gateway.metrics(), pipeline::run(gateway, request, client));
+    // Pinned where they are: each move of a future is a copy of all that it may ever hold.
+    let work = pin!(pipeline::run(gateway, request, client));
+    let work = pin!(caught(gateway.metrics(), work));
     let outcome = in_time(limit, work).await;
     let outcome = outcome.unwrap_or_else(|error| Outcome::Single(error.into_response()));
     match &outcome {

@@ -12,6 +12,9 @@ const TRACE_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("x-request-id"),
 ];
 
+/// What the trace context and the request's id take as lines, more or less.
+const LINES_BYTES: usize = 160;
+
 /// Headers that belong to one connection or to one body: no rule may name them.
 const OWN_OF_A_CONNECTION: [HeaderName; 11] = [
     header::CONNECTION,
@@ -69,18 +72,42 @@ impl HeaderRules {
     /// the request's id.
     pub fn request(&self, subgraph: &str, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        for name in &TRACE_HEADERS {
+        for name in TRACE_HEADERS.iter().chain(self.names_to(subgraph)) {
             copy(name, client, &mut headers);
         }
-        self.forward_to(subgraph, client, &mut headers);
         headers
+    }
+
+    /// [`HeaderRules::request`], as lines of an HTTP/1.1 head: a request to a subgraph needs no map.
+    pub fn request_lines(&self, subgraph: &str, client: &HeaderMap) -> Vec<u8> {
+        let mut lines = Vec::with_capacity(LINES_BYTES);
+        for name in TRACE_HEADERS.iter().chain(self.names_to(subgraph)) {
+            for value in client.get_all(name) {
+                lines.extend_from_slice(name.as_str().as_bytes());
+                lines.extend_from_slice(b": ");
+                lines.extend_from_slice(value.as_bytes());
+                lines.extend_from_slice(b"\r\n");
+            }
+        }
+        lines
+    }
+
+    /// The headers that the rules send to a subgraph, where a client has them.
+    fn names_to<'r>(&'r self, subgraph: &'r str) -> impl Iterator<Item = &'r HeaderName> {
+        let rules = self.forward.iter();
+        let rules = rules.filter(move |rule| rule.is_for(subgraph));
+        // Those go without a rule, and need not go twice.
+        let names = rules.map(|rule| &rule.name);
+        names.filter(|name| !TRACE_HEADERS.contains(name))
     }
 
     /// The client's headers that can make a difference to this subgraph's answer. Queries with equal
     /// ones may share a request.
     pub fn relevant_to(&self, subgraph: &str, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        self.forward_to(subgraph, client, &mut headers);
+        for name in self.names_to(subgraph) {
+            copy(name, client, &mut headers);
+        }
         headers
     }
 
@@ -89,12 +116,6 @@ impl HeaderRules {
         self.give_back
             .iter()
             .any(|rule| rule.name == header::SET_COOKIE && rule.is_for(subgraph))
-    }
-
-    fn forward_to(&self, subgraph: &str, client: &HeaderMap, headers: &mut HeaderMap) {
-        for rule in self.forward.iter().filter(|rule| rule.is_for(subgraph)) {
-            copy(&rule.name, client, headers);
-        }
     }
 
     /// Adds what a subgraph's answer hands on to the client. Where several subgraphs send one
@@ -196,6 +217,10 @@ mod tests {
             rules.request("users", &client),
             headers(&[("authorization", "a")])
         );
+        assert_eq!(
+            rules.request_lines("posts", &client),
+            b"authorization: a\r\nx-tenant: t\r\n"
+        );
     }
 
     #[test]
@@ -204,6 +229,21 @@ mod tests {
         let rules = rules(&[], &[]);
         assert_eq!(rules.request("posts", &client), client);
         assert!(rules.relevant(&client).is_empty());
+        assert_eq!(
+            rules.request_lines("posts", &client),
+            b"traceparent: 00-1-2-01\r\nx-request-id: 7\r\n"
+        );
+    }
+
+    #[test]
+    fn a_rule_for_the_trace_context_does_not_send_it_twice() {
+        let client = headers(&[("traceparent", "00-1-2-01")]);
+        let rules = rules(&["traceparent"], &[]);
+        assert_eq!(rules.request("posts", &client), client);
+        assert_eq!(
+            rules.request_lines("posts", &client),
+            b"traceparent: 00-1-2-01\r\n"
+        );
     }
 
     #[test]

@@ -219,17 +219,17 @@ async fn send<'s>(
 ) -> (&'s Step, Request, Result<Answer, FetchError>) {
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
     let rules = &graph.settings.header_rules;
-    let headers = rules.request(subgraph.name(), &client.headers);
+    let lines = rules.request_lines(subgraph.name(), &client.headers);
     let want_headers = !rules.is_empty();
     let answer = if may_share && !rules.gives_back_cookies(subgraph.name()) {
         let query = SharedQuery {
             body: request.body.clone(),
             relevant_headers: rules.relevant_to(subgraph.name(), &client.headers),
         };
-        subgraph.send_shared(query, &headers, want_headers).await
+        Box::pin(subgraph.send_shared(query, lines, want_headers)).await
     } else {
         subgraph
-            .send(&request.body, &headers, step.is_mutation, want_headers)
+            .send(&request.body, &lines, step.is_mutation, want_headers)
             .await
     };
     (step, request, answer)

@@ -14,6 +14,7 @@ mod respond;
 
 use std::{
     convert::Infallible,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -107,7 +108,10 @@ impl Service<http::Request<Incoming>> for Front {
 async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let request_id = trace_context::ensure_request_id(&mut parts.headers);
-    let answer = guard::caught(gateway.metrics(), dispatch(&gateway, &mut parts, body)).await;
+    let answer = {
+        let answer = pin!(dispatch(&gateway, &mut parts, body));
+        guard::caught(gateway.metrics(), answer).await
+    };
     let mut response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) | Err(refusal) => {
@@ -132,8 +136,12 @@ async fn dispatch(
             let request = post::read(parts, body, gateway.config().http.request_bytes_max).await?;
             exchange(gateway, Transport::Post, request, parts).await
         }
-        Method::GET if ws::is_upgrade(&parts.headers) => ws::upgrade(gateway, parts).await,
-        Method::GET if graphiql::is_asked_for(gateway, parts) => Ok(graphiql::page(gateway).await),
+        Method::GET if ws::is_upgrade(&parts.headers) => {
+            Box::pin(ws::upgrade(gateway, parts)).await
+        }
+        Method::GET if graphiql::is_asked_for(gateway, parts) => {
+            Ok(Box::pin(graphiql::page(gateway)).await)
+        }
         Method::GET => {
             csrf::check(parts, gateway.config())?;
             let request = get::read(&parts.uri, gateway.config().http.request_bytes_max)?;

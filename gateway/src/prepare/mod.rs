@@ -142,8 +142,7 @@ pub async fn operation(
     Ok((prepared, variables))
 }
 
-/// Reads, checks and plans an operation, or takes it from the cache. The work itself runs off the
-/// event loop, within `limits.prepare_timeout`; a panic in it is an internal error.
+/// An operation from the cache, or one that is made ready now.
 async fn for_group(
     graph: &Arc<Graph>,
     query: &str,
@@ -156,6 +155,17 @@ async fn for_group(
         return Ok(prepared);
     }
     metrics.misses.inc();
+    Box::pin(make_ready(graph, query, operation_name, group)).await
+}
+
+/// Reads, checks and plans an operation. The work itself runs off the event loop, within
+/// `limits.prepare_timeout`; a panic in it is an internal error.
+async fn make_ready(
+    graph: &Arc<Graph>,
+    query: &str,
+    operation_name: Option<&str>,
+    group: Group,
+) -> Result<Arc<Prepared>, RequestError> {
     let timeout = graph.settings.limits.prepare_timeout;
     let too_slow = || {
         RequestError::new(

@@ -52,8 +52,8 @@ impl InFlight {
 }
 
 impl Subgraph {
-    /// Sends a query, or waits with others for the answer to the same one. `headers` are sent if it
-    /// is the first. The time limit counts from now, whenever the shared request began.
+    /// Sends a query, or waits with others for the answer to the same one. `lines` are sent if it is
+    /// the first. The time limit counts from now, whenever the shared request began.
     ///
     /// # Errors
     /// When there is no whole answer within the limits. The failure of a request that others began
@@ -61,18 +61,18 @@ impl Subgraph {
     pub async fn send_shared(
         self: &Arc<Self>,
         query: SharedQuery,
-        headers: &HeaderMap,
+        lines: Vec<u8>,
         want_headers: bool,
     ) -> Result<Answer, FetchError> {
         let query = Arc::new(query);
-        let (exchange, is_first) = self.join(&query, headers, want_headers);
+        let (exchange, is_first) = self.join(&query, lines.clone(), want_headers);
         if is_first {
             // It has its time limit itself.
             return exchange.await;
         }
         let answer = async {
             match exchange.await {
-                Err(_) => self.join(&query, headers, want_headers).0.await,
+                Err(_) => self.join(&query, lines, want_headers).0.await,
                 answer => answer,
             }
         };
@@ -85,7 +85,7 @@ impl Subgraph {
     fn join(
         self: &Arc<Self>,
         query: &Arc<SharedQuery>,
-        headers: &HeaderMap,
+        lines: Vec<u8>,
         want_headers: bool,
     ) -> (Shared<Exchange>, bool) {
         let mut exchanges = self.in_flight.lock();
@@ -97,11 +97,10 @@ impl Subgraph {
             subgraph: Arc::clone(self),
             query: Arc::clone(query),
         };
-        let headers = headers.clone();
         let exchange = async move {
             let subgraph = &entry.subgraph;
             subgraph
-                .send(&entry.query.body, &headers, false, want_headers)
+                .send(&entry.query.body, &lines, false, want_headers)
                 .await
         };
         let exchange = exchange.boxed().shared();

@@ -12,6 +12,7 @@ mod stream;
 mod tls;
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -129,7 +130,7 @@ impl Subgraph {
         &self.url
     }
 
-    /// Sends one GraphQL request. A query whose kept connection turns out to be closed before any
+    /// Sends one GraphQL request; `lines` are headers as lines of the head. A query whose kept connection turns out to be closed before any
     /// byte of the answer is sent once more; a mutation never is.
     ///
     /// # Errors
@@ -137,29 +138,31 @@ impl Subgraph {
     pub async fn send(
         &self,
         body: &[u8],
-        headers: &HeaderMap,
+        lines: &[u8],
         is_mutation: bool,
         want_headers: bool,
     ) -> Result<Answer, FetchError> {
-        let head = self.request_head(body.len(), headers);
-        let exchange = async {
+        let head = self.request_head(body.len(), lines);
+        let exchange = pin!(async {
             let mut connection = self.pool.take().await?;
-            let may_repeat = connection.was_used() && !is_mutation;
-            let first = connection
-                .exchange(&head, body, want_headers, self.body_bytes_max)
-                .await;
-            let answer = match first {
-                Err(FetchError::ClosedBeforeAnswer) if may_repeat => {
-                    connection = self.pool.connect().await?;
-                    connection
-                        .exchange(&head, body, want_headers, self.body_bytes_max)
-                        .await?
+            loop {
+                let may_repeat = connection.was_used() && !is_mutation;
+                let answer = connection
+                    .exchange(&head, body, want_headers, self.body_bytes_max)
+                    .await;
+                match answer {
+                    // A new one was not used: there is no third time.
+                    Err(FetchError::ClosedBeforeAnswer) if may_repeat => {
+                        connection = Box::pin(self.pool.connect()).await?;
+                    }
+                    Err(error) => return Err(error),
+                    Ok(answer) => {
+                        self.pool.put_back(connection);
+                        return Ok(answer);
+                    }
                 }
-                first => first?,
-            };
-            self.pool.put_back(connection);
-            Ok(answer)
-        };
+            }
+        });
         let began = Instant::now();
         let answer = tokio::time::timeout(self.timeout, exchange)
             .await
@@ -171,18 +174,15 @@ impl Subgraph {
         answer
     }
 
-    fn request_head(&self, body_bytes: usize, headers: &HeaderMap) -> Vec<u8> {
-        let mut head = Vec::with_capacity(self.head.len() + 64);
-        head.extend_from_slice(&self.head);
-        for (name, value) in headers {
-            head.extend_from_slice(name.as_str().as_bytes());
-            head.extend_from_slice(b": ");
-            head.extend_from_slice(value.as_bytes());
-            head.extend_from_slice(b"\r\n");
-        }
-        head.extend_from_slice(b"content-length: ");
-        head.extend_from_slice(itoa::Buffer::new().format(body_bytes).as_bytes());
-        head.extend_from_slice(b"\r\n\r\n");
-        head
+    fn request_head(&self, body_bytes: usize, lines: &[u8]) -> Vec<u8> {
+        let mut length = itoa::Buffer::new();
+        [
+            &self.head,
+            lines,
+            b"content-length: ",
+            length.format(body_bytes).as_bytes(),
+            b"\r\n\r\n",
+        ]
+        .concat()
     }
 }

@@ -47,7 +47,8 @@ impl Pool {
                 return Ok(connection);
             }
         }
-        self.connect().await
+        // Few requests connect, and none should be as large as one that does.
+        Box::pin(self.connect()).await
     }
 
     /// A new connection.
