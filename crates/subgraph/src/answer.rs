@@ -10,14 +10,16 @@ use futures_util::StreamExt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
-use crate::Code;
 use crate::endpoint::{MAX_BODY_BYTES, coded};
+use crate::{Code, JsonText};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const GRAPHQL_RESPONSE: HeaderValue = HeaderValue::from_static("application/graphql-response+json");
 const EVENT_STREAM: &str = "text/event-stream";
 /// The most that is read of a body that is refused for its size, in bytes.
 const DRAINED_BYTES_MAX: usize = 32 << 20;
+/// What an answer gets at first, in bytes.
+const ANSWER_BYTES: usize = 4096;
 
 /// The form of answer that a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,8 +215,21 @@ async fn read_bytes(body: Body) -> Result<Vec<u8>, Refusal> {
     }
 }
 
+/// The response's JSON: of a plain one, which most are, without another look at what is JSON already.
+fn json(response: &Response) -> serde_json::Result<Vec<u8>> {
+    if !response.errors.is_empty() || !response.extensions.is_empty() {
+        return serde_json::to_vec(response);
+    }
+    let mut json = JsonText::with_capacity(ANSWER_BYTES);
+    json.object([&response.data], |json, data| {
+        json.key("data");
+        json.value(data);
+    });
+    Ok(json.into_bytes())
+}
+
 fn write(status: StatusCode, response: &Response, content_type: HeaderValue) -> HttpResponse {
-    match serde_json::to_vec(response) {
+    match json(response) {
         Ok(body) => {
             let mut http = HttpResponse::new(Body::from(body));
             *http.status_mut() = status;

@@ -27,6 +27,11 @@ impl DateTime {
         self.0.timestamp_millis()
     }
 
+    /// Writes it as [`ScalarType::to_value`] does.
+    pub fn write_rfc3339(self, text: &mut Vec<u8>) {
+        write_rfc3339_millis(self.timestamp_millis(), text);
+    }
+
     /// The instant so many milliseconds after 1970-01-01T00:00:00Z.
     pub fn from_millis(millis: i64) -> Self {
         Self(bson::DateTime::from_millis(millis))
@@ -61,7 +66,10 @@ impl ScalarType for DateTime {
     }
 
     fn to_value(&self) -> Value {
-        Value::String(rfc3339_millis(self.0.timestamp_millis()))
+        let mut text = Vec::with_capacity(24);
+        self.write_rfc3339(&mut text);
+        // Digits and signs alone.
+        Value::String(String::from_utf8(text).unwrap_or_default())
     }
 }
 
@@ -73,7 +81,7 @@ impl From<DateTime> for bson::Bson {
 
 /// A list of posts writes some 200 dates, so this is done by hand: days to a date as in Howard
 /// Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>).
-fn rfc3339_millis(millis: i64) -> String {
+fn write_rfc3339_millis(millis: i64, text: &mut Vec<u8>) {
     const MILLIS_A_DAY: i64 = 86_400_000;
     let days = millis.div_euclid(MILLIS_A_DAY) + 719_468;
     let in_day = millis.rem_euclid(MILLIS_A_DAY);
@@ -92,38 +100,38 @@ fn rfc3339_millis(millis: i64) -> String {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     if !(0..=9999).contains(&year) {
         // RFC 3339 has four digits for the year; MongoDB's range is wider.
-        return bson::DateTime::from_millis(millis).to_chrono().to_rfc3339();
+        let wider = bson::DateTime::from_millis(millis).to_chrono().to_rfc3339();
+        return text.extend_from_slice(wider.as_bytes());
     }
 
-    let mut text = String::with_capacity(24);
-    push_digits(&mut text, year, 1_000);
-    text.push('-');
-    push_digits(&mut text, month, 10);
-    text.push('-');
-    push_digits(&mut text, day, 10);
-    text.push('T');
-    push_digits(&mut text, in_day / 3_600_000, 10);
-    text.push(':');
-    push_digits(&mut text, in_day / 60_000 % 60, 10);
-    text.push(':');
-    push_digits(&mut text, in_day / 1_000 % 60, 10);
-    text.push('.');
-    push_digits(&mut text, in_day % 1_000, 100);
-    text.push('Z');
-    text
+    let mut digits = *b"0000-00-00T00:00:00.000Z";
+    put_digits(&mut digits[0..4], year);
+    put_digits(&mut digits[5..7], month);
+    put_digits(&mut digits[8..10], day);
+    put_digits(&mut digits[11..13], in_day / 3_600_000);
+    put_digits(&mut digits[14..16], in_day / 60_000 % 60);
+    put_digits(&mut digits[17..19], in_day / 1_000 % 60);
+    put_digits(&mut digits[20..23], in_day % 1_000);
+    text.extend_from_slice(&digits);
 }
 
-fn push_digits(text: &mut String, mut number: i64, mut place: i64) {
-    while place > 0 {
-        text.push(char::from(b'0' + u8::try_from(number / place).unwrap_or(0)));
-        number %= place;
-        place /= 10;
+/// The last digits of `number`, as many as there are places.
+fn put_digits(places: &mut [u8], mut number: i64) {
+    for place in places.iter_mut().rev() {
+        *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rfc3339_millis(millis: i64) -> String {
+        let mut text = Vec::new();
+        write_rfc3339_millis(millis, &mut text);
+        String::from_utf8(text).expect("UTF-8")
+    }
 
     #[test]
     fn an_instant_is_written_as_chrono_writes_it() {

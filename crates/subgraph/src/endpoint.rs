@@ -23,6 +23,7 @@ use http::{Method, header};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{self, Accepted, Refusal};
+use crate::documents::Documents;
 use crate::error::{CodedError, MASKED, finish_response};
 use crate::{Code, cross_site, sse, websocket};
 
@@ -94,6 +95,7 @@ pub fn routes_within<E: CodedError, X: Executor>(
         executor,
         shutdown,
         limits,
+        documents: Documents::default(),
         errors: PhantomData::<fn() -> E>,
     };
     Router::new()
@@ -106,6 +108,7 @@ pub(crate) struct Endpoint<E, X> {
     executor: X,
     pub(crate) shutdown: CancellationToken,
     limits: TimeLimits,
+    documents: Documents,
     errors: PhantomData<fn() -> E>,
 }
 
@@ -141,6 +144,7 @@ async fn handle<E: CodedError, X: Executor>(
 impl<E: CodedError, X: Executor> Endpoint<E, X> {
     /// Runs a query or a mutation. A panic harms this request alone.
     async fn execute(&self, mut request: Request, read_only: bool) -> Result<Response, Refusal> {
+        self.documents.parse(&mut request);
         match operation_type(&mut request) {
             Err(response) => return Ok(*response),
             Ok(operation) => permit(operation, read_only)?,
@@ -190,6 +194,7 @@ impl<E, X: Clone> Clone for Endpoint<E, X> {
             executor: self.executor.clone(),
             shutdown: self.shutdown.clone(),
             limits: self.limits,
+            documents: self.documents.clone(),
             errors: PhantomData,
         }
     }

@@ -52,6 +52,13 @@ impl<T> Id<T> {
         DateTime::of_id(self.object_id)
     }
 
+    /// Writes the 24 hexadecimal digits.
+    pub fn write_hex(self, text: &mut Vec<u8>) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits = |byte: u8| [byte >> 4, byte & 0xf].map(|half| DIGITS[usize::from(half)]);
+        text.extend(self.object_id.bytes().into_iter().flat_map(digits));
+    }
+
     /// The same id, taken as the id of something else.
     pub fn cast<U>(self) -> Id<U> {
         self.object_id.into()
@@ -202,6 +209,9 @@ mod tests {
             .parse()
             .expect("a well-formed id");
         assert_eq!(id.to_string(), "65f0c0ffee65f0c0ffee65f0");
+        let mut digits = Vec::new();
+        id.write_hex(&mut digits);
+        assert_eq!(digits, b"65f0c0ffee65f0c0ffee65f0");
         for malformed in [
             "",
             "65f0",

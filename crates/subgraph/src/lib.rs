@@ -6,10 +6,10 @@
 //! - [`id`], [`date_time`] and [`text`]: the values that go in and out, checked at the border;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
 //! - [`readable`], [`absent`] and [`undated`]: documents of others, which lack fields or cannot be read;
-//! - [`flat_list`]: lists of embedded objects, answered in one go;
+//! - [`flat_list`] and [`json`]: lists of embedded objects, and answers, written in one go;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
-//! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`; `cross_site` keeps
-//!   other sites' pages out;
+//! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`; `documents` spares
+//!   it to parse the same twice, `cross_site` keeps other sites' pages out;
 //! - [`database`]: the MongoDB settings and connection;
 //! - `testing`, with the feature of that name: a client for the subgraphs' own tests.
 //!
@@ -21,10 +21,12 @@ pub mod connection;
 mod cross_site;
 pub mod database;
 pub mod date_time;
+mod documents;
 pub mod endpoint;
 pub mod error;
 pub mod flat_list;
 pub mod id;
+pub mod json;
 pub mod page;
 pub mod readable;
 mod sse;
@@ -39,4 +41,5 @@ pub use date_time::DateTime;
 pub use error::{Code, CodedError, InputError};
 pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;
+pub use json::JsonText;
 pub use page::{Order, Page, PageArguments, PageRequest, Position};

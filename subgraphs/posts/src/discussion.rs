@@ -3,6 +3,7 @@
 use std::fmt;
 
 use async_graphql::{ComplexObject, SimpleObject};
+use bson::{RawArrayBuf, RawBsonRef};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use subgraph::page::checked_size;
@@ -28,7 +29,7 @@ pub struct Discussion {
     #[serde(rename = "lastAt")]
     last_comment_at: Option<DateTime>,
     #[graphql(skip)]
-    latest: Vec<Comment>,
+    latest: RawArrayBuf,
 }
 
 #[ComplexObject]
@@ -47,13 +48,24 @@ impl Discussion {
                     BAD_USER_INPUT."
         )]
         first: Option<i32>,
-    ) -> Result<FlatList<'_, Comment>, Error> {
+    ) -> Result<FlatList<Comment<'_>>, Error> {
         let first = match first {
             Some(first) => checked_size("first", first, LATEST_COMMENTS_MAX)?,
             None => LATEST_COMMENTS_DEFAULT,
         };
-        Ok(FlatList(&self.latest[..first.min(self.latest.len())]))
+        let latest = self.latest.into_iter().take(first);
+        Ok(FlatList(latest.filter_map(readable).collect()))
     }
+}
+
+/// An embedded comment; one that cannot be read is logged and left out, and spoils no other.
+fn readable(embedded: bson::error::Result<RawBsonRef<'_>>) -> Option<Comment<'_>> {
+    let document = embedded.ok().and_then(|embedded| embedded.as_document());
+    let comment = document.and_then(Comment::read);
+    if comment.is_none() {
+        tracing::warn!("a comment that a post embeds cannot be read: it is left out");
+    }
+    comment
 }
 
 fn latest_cost(first: Option<i32>) -> usize {

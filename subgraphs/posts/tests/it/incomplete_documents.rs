@@ -202,3 +202,34 @@ fn ids(page: &Value) -> Vec<String> {
         .map(|edge| edge["node"]["id"].as_str().expect("an id").to_owned())
         .collect()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_comment_that_cannot_be_read_spoils_no_other() {
+    let posts = Posts::start().await;
+    insert(&posts, "posts", [doc! { "_id": id(1) }]).await;
+    let post = id(1).to_hex();
+    for text in ["First", "Second"] {
+        posts.comment(&post, text).await;
+    }
+    let latest = "{ posts { edges { node { latestComments { text } } } } }";
+    let texts = |data: &Value| data["posts"]["edges"][0]["node"]["latestComments"].clone();
+    let both = json!([{ "text": "Second" }, { "text": "First" }]);
+    posts
+        .until(latest, json!({}), |data| texts(data) == both)
+        .await;
+
+    let stored = posts.collection("posts").find_one(doc! {}).await;
+    let stored = stored.expect("read").expect("a post");
+    let generations = stored.get_document("discussion").expect("the state");
+    let (generation, _) = generations.iter().next().expect("a generation");
+    let broken = format!("discussion.{generation}.latest.0.text");
+    posts
+        .collection("posts")
+        .update_one(doc! {}, doc! { "$set": { broken: 5 } })
+        .await
+        .expect("updated");
+    let rest = json!([{ "text": "First" }]);
+    posts
+        .until(latest, json!({}), |data| texts(data) == rest)
+        .await;
+}
