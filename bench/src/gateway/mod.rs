@@ -45,7 +45,8 @@ pub struct Options {
 /// Runs the contest and prints its tables.
 ///
 /// # Errors
-/// When a contestant does not start, answers wrongly, or answers otherwise than ours.
+/// When a contestant does not start, answers wrongly, or answers otherwise than ours; at the end, when
+/// a goal was not met.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let contestants = contestants(&options)?;
     let mut summary = Summary::default();
@@ -71,8 +72,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             contest(workload, &contestants, &field, &options, &mut summary).await?;
         }
     }
-    summary.print();
-    Ok(())
+    summary.print()
 }
 
 fn contestants(options: &Options) -> anyhow::Result<Vec<Contestant>> {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::ensure;
+
 use super::OURS;
 use super::contest::{Contestant, Measurement};
 use super::workloads::Workload;
@@ -40,6 +42,8 @@ pub fn print(workload: &Workload, contestants: &[Contestant], measurements: &Mea
 #[derive(Default)]
 pub struct Summary {
     lines: Vec<String>,
+    /// What was not met, each in a few words.
+    missed: Vec<String>,
 }
 
 impl Summary {
@@ -54,12 +58,28 @@ impl Summary {
         for contestant in contestants.iter().filter(|it| it.name != OURS) {
             let others = &measurements[contestant.name.as_str()];
             let cpu = ratio(ours, others, |round| round.cpu_ms);
+            let p99 = ratio(ours, others, |round| round.p99_ms);
+            let memory = ratio(ours, others, |round| round.peak_mib);
+            let mut verdict = |what: &str, compared: bool, is_met: bool| {
+                if compared && !is_met {
+                    let (workload, other) = (workload.name, &contestant.name);
+                    self.missed
+                        .push(format!("{what} of {workload} against {other}"));
+                }
+                match (compared, is_met) {
+                    (false, _) => "",
+                    (true, true) => "met",
+                    (true, false) => "NOT",
+                }
+            };
+            let cpu_met = verdict("CPU time", true, cpu <= workload.goal);
+            let p99_met = verdict("p99", workload.compares_p99, p99 <= 1.0);
+            let memory_met = verdict("memory", workload.compares_memory, memory < 1.0);
             self.lines.push(format!(
-                "{:<16} {:<18} {cpu:>6.2} {:>6.2} {:>5} {:>8.4} / {:<8.4} {:>7.2} / {:<7.2} {:>6.1} / {:<6.1}",
+                "{:<16} {:<18} {cpu:>6.2} {:>6.2} {cpu_met:>4} {:>8.4} / {:<8.4} {:>7.2} / {:<7.2} {p99_met:<4} {:>6.1} / {:<6.1} {memory_met}",
                 workload.name,
                 contestant.name,
                 workload.goal,
-                if cpu <= workload.goal { "met" } else { "NOT" },
                 of(ours, |round| round.cpu_ms),
                 of(others, |round| round.cpu_ms),
                 of(ours, |round| round.p99_ms),
@@ -71,18 +91,27 @@ impl Summary {
     }
 
     /// Prints it, if there is any comparison.
-    pub fn print(&self) {
+    ///
+    /// # Errors
+    /// When a goal was not met.
+    pub fn print(&self) -> anyhow::Result<()> {
         if self.lines.is_empty() {
-            return;
+            return Ok(());
         }
         println!("\n{OURS} over the other (ratio: median of the rounds; all answers were equal)");
         println!(
-            "{:<16} {:<18} {:>6} {:>6} {:>5} {:^19} {:^17} {:^15}",
-            "workload", "other", "ratio", "goal", "", "CPU ms", "p99 ms", "peak MiB"
+            "{:<16} {:<18} {:>6} {:>6} {:>4} {:^19} {:^17} {:>4} {:^15}",
+            "workload", "other", "ratio", "goal", "", "CPU ms", "p99 ms", "", "peak MiB"
         );
         for line in &self.lines {
-            println!("{line}");
+            println!("{}", line.trim_end());
         }
+        ensure!(
+            self.missed.is_empty(),
+            "not met: {}",
+            self.missed.join(", ")
+        );
+        Ok(())
     }
 }
 

@@ -16,6 +16,23 @@ pub struct Workload {
     pub connections: usize,
     /// Our CPU time over that of the other one should be no more than this.
     pub goal: f64,
+    /// Whether our p99 should be no worse than the other one's.
+    pub compares_p99: bool,
+    /// Whether our memory should peak below the other one's.
+    pub compares_memory: bool,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            name: "",
+            bodies: Vec::new(),
+            connections: 16,
+            goal: 0.6,
+            compares_p99: true,
+            compares_memory: false,
+        }
+    }
 }
 
 const HEAVY: &str = "
@@ -50,27 +67,29 @@ pub fn general() -> Vec<Workload> {
         Workload {
             name: "heavy",
             bodies: one(HEAVY),
-            connections: 16,
             goal: 0.5,
+            compares_memory: true,
+            ..Workload::default()
         },
         small(),
         Workload {
             name: "large",
             bodies: one(LARGE),
             connections: 2,
-            goal: 0.6,
+            ..Workload::default()
         },
         Workload {
             name: "entities",
             bodies: one(ENTITIES),
             connections: 8,
-            goal: 0.6,
+            ..Workload::default()
         },
         Workload {
             name: "cold",
             bodies: (0..COLD_OPERATIONS).map(cold).collect(),
             connections: 8,
             goal: 1.0,
+            ..Workload::default()
         },
     ]
 }
@@ -80,8 +99,8 @@ pub fn small() -> Workload {
     Workload {
         name: "small",
         bodies: one(SMALL),
-        connections: 16,
         goal: 0.7,
+        ..Workload::default()
     }
 }
 
@@ -90,6 +109,7 @@ pub fn limit() -> Workload {
     Workload {
         name: "limit",
         goal: 1.3,
+        compares_p99: false,
         ..small()
     }
 }
@@ -99,8 +119,7 @@ pub fn ours() -> Vec<Workload> {
     let workload = |name, query| Workload {
         name,
         bodies: one(query),
-        connections: 16,
-        goal: 0.6,
+        ..Workload::default()
     };
     vec![
         workload("latest-comments", LIST),
