@@ -251,7 +251,8 @@ async fn edits_and_moves_without_images_reach_the_subscribers() {
     assert_eq!(moved, edited("A!"));
 
     // A replacement tells what the comment is, and not what it was.
-    let back = doc! { "postId": ObjectId::parse_str(&post).expect("an id"), "text": "B" };
+    let key_of_post = ObjectId::parse_str(&post).expect("an id");
+    let back = doc! { "postId": key_of_post, "text": "B", "createdAt": DateTime::now() };
     let replaced = collection.replace_one(doc! { "_id": key }, back).await;
     assert_eq!(replaced.expect("replaced").modified_count, 1);
     assert_eq!(change(&mut here).await.0, edited("B"));
