@@ -3,13 +3,16 @@
 //! The driver does not support dropping its futures half-way, so nobody but this task polls the
 //! stream; events go out through a channel that is bounded by count and by bytes.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Document, RawDocumentBuf, Timestamp};
+use futures_util::future::poll_immediate;
 use mongodb::change_stream::ChangeStream;
 use mongodb::options::{ChangeStreamOptions, FullDocumentBeforeChangeType, FullDocumentType};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -29,6 +32,10 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// The first wait before a failed stream is opened again; doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// The pause before the events that came while nobody listened are handed on, and more are fetched.
+/// Each fetch is a command of its own, and without it there would be one for nearly every event.
+const UNHEARD_PAUSE: Duration = Duration::from_millis(5);
 
 /// Server codes after which a stream cannot go on from its token: `CloseChangeStream`,
 /// `InvalidResumeToken`, `ChangeStreamFatalError`, `ChangeStreamHistoryLost`, and
@@ -72,6 +79,9 @@ pub(crate) struct Options {
     pub await_time: Duration,
     /// Counts how often the stream was opened again.
     pub restarts: Counter,
+    /// How many wait for the events right now; `None` where somebody always does. While nobody
+    /// does, events are fetched several at a time.
+    pub listeners: Option<Gauge>,
 }
 
 /// Starts a reader. It ends after [`Signal::Lost`] or when the receiver is dropped.
@@ -150,10 +160,14 @@ impl Reader {
             Err(stop) => return stop,
         };
         loop {
-            let event = match stream.next_if_any().await {
+            let (event, was_fetched) = next(&mut stream).await;
+            let event = match event {
                 Ok(event) => event,
                 Err(error) => return Stop::Failed(error),
             };
+            if was_fetched && event.is_some() && self.is_unheard() {
+                tokio::time::sleep(UNHEARD_PAUSE).await;
+            }
             let passed = match event {
                 Some(document) => self.pass_event(document).await,
                 None if !stream.is_alive() => return Stop::Exhausted,
@@ -163,6 +177,11 @@ impl Reader {
                 return stop;
             }
         }
+    }
+
+    fn is_unheard(&self) -> bool {
+        let listeners = self.options.listeners.as_ref();
+        listeners.is_some_and(|listeners| listeners.get() == 0)
     }
 
     async fn open(&self) -> Result<ChangeStream<RawDocumentBuf>, Stop> {
@@ -223,5 +242,17 @@ impl Reader {
             .send(Signal::Idle(token))
             .await
             .map_err(|_| Stop::ReceiverGone)
+    }
+}
+
+/// The next event, if there is one, and whether the server was asked for it: of those that it gives at
+/// once, the driver keeps the others.
+async fn next(
+    stream: &mut ChangeStream<RawDocumentBuf>,
+) -> (mongodb::error::Result<Option<RawDocumentBuf>>, bool) {
+    let mut next = pin!(stream.next_if_any());
+    match poll_immediate(&mut next).await {
+        Some(event) => (event, false),
+        None => (next.await, true),
     }
 }

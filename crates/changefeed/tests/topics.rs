@@ -3,7 +3,8 @@
 mod board;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use board::{Board, Comment, comment};
 use bson::{Bson, doc};
@@ -11,6 +12,10 @@ use changefeed::{
     Change, ChangeKind, Cursor, Hub, HubMetrics, HubSettings, Source, Subscription, TopicError,
 };
 use futures_util::StreamExt;
+use mongodb::Client;
+use mongodb::event::EventHandler;
+use mongodb::event::command::CommandEvent;
+use mongodb::options::ClientOptions;
 use prometheus_client::registry::Registry;
 
 async fn hub(board: &Board, settings: HubSettings) -> Hub<Comment> {
@@ -523,4 +528,38 @@ async fn subscribers_have_to_query_again_after_an_event_too_large_to_be_sent() {
     let mut fresh = hub.subscribe(1_i64, None).await.expect("subscribed");
     board.add(comment(2, 1, "after it")).await;
     assert_eq!(next_id(&mut fresh).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_nobody_listens_changes_are_fetched_several_at_a_time() {
+    let board = Board::with_posts(1).await;
+    let fetches = Arc::new(AtomicU32::new(0));
+    let counted = fetches.clone();
+    let mut options = ClientOptions::parse(&board.uri).await.expect("an address");
+    options.command_event_handler = Some(EventHandler::callback(move |event| {
+        if let CommandEvent::Started(command) = event
+            && command.command_name == "getMore"
+        {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    let stream = Client::with_options(options).expect("a client");
+    let source = Source::new(stream, board.database.clone(), "comments");
+    let hub = hub_of(source, HubSettings::default()).await;
+
+    let (began, before) = (Instant::now(), fetches.load(Ordering::Relaxed));
+    for id in 1..=200 {
+        board.add(comment(id, 1, "unheard")).await;
+    }
+    let unheard = fetches.load(Ordering::Relaxed) - before;
+    // A pause of 5 ms follows each that brings something; one may run before it, one after it.
+    let most = began.elapsed().as_millis() / 5 + 2;
+    assert!(
+        u128::from(unheard) <= most,
+        "{unheard} fetches, {most} at most"
+    );
+
+    let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
+    board.add(comment(201, 1, "heard")).await;
+    while next_id(&mut changes).await != 201 {}
 }

@@ -154,6 +154,7 @@ impl<'m, P: Projection> Leader<'m, P> {
             ahead_count_max: self.member.settings.prefetch_count_max,
             await_time: stream::AWAIT_TIME,
             restarts: self.member.metrics.stream_restarts.clone(),
+            listeners: None,
         };
         let mut signals = stream::read(&self.member.source, start, options);
         loop {

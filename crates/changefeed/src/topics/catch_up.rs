@@ -87,6 +87,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> CatchUp<T> {
             ahead_count_max: AHEAD_COUNT_MAX,
             await_time: AWAIT_TIME,
             restarts: shared.metrics.stream_restarts.clone(),
+            listeners: None,
         };
         // From the time on, not after the token: the pipeline is not that of the hub's stream, and
         // a token only resumes the pipeline that gave it.

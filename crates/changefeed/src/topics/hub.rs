@@ -104,8 +104,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Hub<T> {
     }
 
     /// Subscribes to a topic: to every change after the cursor, or to every change that happens
-    /// after this call returned. A change that moves a document from one topic to another is a
-    /// change of both. A deletion whose topic is unknown (no pre-image) is a change of all.
+    /// after this call returned, and perhaps some of the milliseconds before. A change that moves a
+    /// document from one topic to another is a change of both. A deletion whose topic is unknown
+    /// (no pre-image) is a change of all.
     ///
     /// # Errors
     /// When the cursor is not one of this topic. A cursor that is too old is accepted; the first
@@ -161,10 +162,7 @@ impl<T> Shared<T> {
     /// Where a subscriber without a cursor begins: at the stream's head, but not in the past that
     /// the hub reads at its start.
     pub fn now(&self, head: ResumeToken, position: Position) -> (ResumeToken, Position) {
-        let after_start = Timestamp {
-            increment: self.started.increment + 1,
-            ..self.started
-        };
+        let after_start = first_after(self.started);
         let earliest = Position::before(after_start);
         if position < earliest {
             (ResumeToken::before(after_start), earliest)
@@ -205,6 +203,7 @@ async fn follow_from<T: DeserializeOwned + Send + Sync + 'static>(
         ahead_count_max: AHEAD_COUNT_MAX,
         await_time: stream::AWAIT_TIME,
         restarts: shared.metrics.stream_restarts.clone(),
+        listeners: Some(shared.metrics.subscribers.clone()),
     };
     let mut signals = stream::read(&shared.source, Start::At(start), options);
     loop {
@@ -296,7 +295,16 @@ async fn restart<T>(shared: &Shared<T>) -> Option<Timestamp> {
     }
 }
 
+/// The first time after the present one. What the stream failed at may be the last thing that happened:
+/// beginning with the present time, it would fail at it again.
 async fn beginning(source: &Source) -> Result<Timestamp, Error> {
     source.enable_images().await?;
-    source.now().await
+    Ok(first_after(source.now().await?))
+}
+
+fn first_after(time: Timestamp) -> Timestamp {
+    Timestamp {
+        increment: time.increment.saturating_add(1),
+        ..time
+    }
 }
