@@ -261,6 +261,8 @@ impl System {
                 ("MONGO_URI", self.mongo_uri.clone()),
                 // A killed leader is replaced soon.
                 ("PROJECTION_LEASE_SECONDS", "1".to_owned()),
+                // It would mend what the tests look for.
+                ("PROJECTION_AUDIT_SECONDS", "0".to_owned()),
             ]),
             Service::Gateway => settings.extend([
                 ("SUPERGRAPH", SUPERGRAPH.to_owned()),

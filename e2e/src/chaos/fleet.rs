@@ -78,7 +78,12 @@ impl Fleet {
         };
         let mongo = ReplicaSet::start(options).await?;
         let uri = mongo.uri_for("chaos");
-        let subgraph = |service| Instance::new(service, vec![("MONGO_URI", uri.clone())]);
+        let settings = [
+            ("MONGO_URI", uri.clone()),
+            // It would mend what the run looks for.
+            ("PROJECTION_AUDIT_SECONDS", "0".to_owned()),
+        ];
+        let subgraph = |service| Instance::new(service, settings.to_vec());
         let mut fleet = Self {
             program,
             http: reqwest::Client::builder().timeout(REQUEST_LIMIT).build()?,

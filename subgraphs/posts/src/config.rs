@@ -19,6 +19,10 @@ pub struct Config {
     /// another one takes over.
     #[arg(long, env = "PROJECTION_LEASE_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub projection_lease_seconds: u64,
+    /// How often a sample of the posts is compared with their comments and repaired, in seconds; 0
+    /// turns that off.
+    #[arg(long, env = "PROJECTION_AUDIT_SECONDS", default_value_t = 30)]
+    pub projection_audit_seconds: u64,
     /// Serves nothing: has what the posts keep of their comments built anew beside what serves, waits
     /// until that serves, and ends. The running instance that leads does the work, or else this one.
     #[arg(long, conflicts_with = "replay_dead_letters")]
@@ -37,6 +41,7 @@ impl Config {
         ProjectorSettings {
             ready_lag_max: Duration::from_secs(self.ready_lag_seconds_max),
             lease: Duration::from_secs(self.projection_lease_seconds),
+            audit_interval: Duration::from_secs(self.projection_audit_seconds),
             ..ProjectorSettings::default()
         }
     }
