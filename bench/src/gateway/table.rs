@@ -58,8 +58,9 @@ impl Summary {
         for contestant in contestants.iter().filter(|it| it.name != OURS) {
             let others = &measurements[contestant.name.as_str()];
             let cpu = ratio(ours, others, |round| round.cpu_ms);
-            let p99 = ratio(ours, others, |round| round.p99_ms);
-            let memory = ratio(ours, others, |round| round.peak_mib);
+            let [p99, their_p99] = [ours, others].map(|rounds| of(rounds, |round| round.p99_ms));
+            let [memory, their_memory] =
+                [ours, others].map(|rounds| of(rounds, |round| round.peak_mib));
             let mut verdict = |what: &str, compared: bool, is_met: bool| {
                 if compared && !is_met {
                     let (workload, other) = (workload.name, &contestant.name);
@@ -73,19 +74,15 @@ impl Summary {
                 }
             };
             let cpu_met = verdict("CPU time", true, cpu <= workload.goal);
-            let p99_met = verdict("p99", workload.compares_p99, p99 <= 1.0);
-            let memory_met = verdict("memory", workload.compares_memory, memory < 1.0);
+            let p99_met = verdict("p99", workload.compares_p99, p99 <= their_p99);
+            let memory_met = verdict("memory", workload.compares_memory, memory < their_memory);
             self.lines.push(format!(
-                "{:<16} {:<18} {cpu:>6.2} {:>6.2} {cpu_met:>4} {:>8.4} / {:<8.4} {:>7.2} / {:<7.2} {p99_met:<4} {:>6.1} / {:<6.1} {memory_met}",
+                "{:<16} {:<18} {cpu:>6.2} {:>6.2} {cpu_met:>4} {:>8.4} / {:<8.4} {p99:>7.2} / {their_p99:<7.2} {p99_met:<4} {memory:>6.1} / {their_memory:<6.1} {memory_met}",
                 workload.name,
                 contestant.name,
                 workload.goal,
                 of(ours, |round| round.cpu_ms),
                 of(others, |round| round.cpu_ms),
-                of(ours, |round| round.p99_ms),
-                of(others, |round| round.p99_ms),
-                of(ours, |round| round.peak_mib),
-                of(others, |round| round.peak_mib),
             ));
         }
     }
