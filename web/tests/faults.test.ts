@@ -194,10 +194,11 @@ async function holdAnswers(page: Page, ...operations: string[]): Promise<Held> {
   await page.route('**/graphql', async (route) => {
     const { operationName = '' } = route.request().postDataJSON() as { operationName?: string };
     if (!operations.includes(operationName)) return route.fallback();
-    const response = await route.fetch();
+    // The page may be closed by then.
+    const response = await route.fetch().catch(() => undefined);
     hold();
     await go;
-    await route.fulfill({ response });
+    if (response) await route.fulfill({ response }).catch(() => {});
   });
   return { held, letGo };
 }
