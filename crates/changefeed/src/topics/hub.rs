@@ -105,8 +105,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Hub<T> {
 
     /// Subscribes to a topic: to every change after the cursor, or to every change that happens
     /// after this call returned, and perhaps some of the milliseconds before. A change that moves a
-    /// document from one topic to another is a change of both. A deletion whose topic is unknown
-    /// (no pre-image) is a change of all.
+    /// document from one topic to another is a change of both. One whose topics are not known for
+    /// certain (it lacks an image) is a change of all.
     ///
     /// # Errors
     /// When the cursor is not one of this topic. A cursor that is too old is accepted; the first
