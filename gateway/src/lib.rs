@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`pipeline`] | the way of every request |
 //! | [`request`], [`response`], [`error`] | what goes in, what comes out, every error code |
-//! | [`graph`] | a supergraph made ready: API schema, planner, subgraphs, introspection |
+//! | [`graph`] | a supergraph made ready: API schema, what the planner knows, subgraphs, introspection |
+//! | [`planner`] | which subgraphs are asked for what |
 //! | [`prepare`] | text -> parsed, checked, planned, projected; kept in one cache |
 //! | [`variables`] | the client's variables, checked against the API schema |
 //! | [`execute`] | a prepared operation -> response bytes |
@@ -44,6 +45,7 @@ pub mod metrics_pages;
 pub mod multipart;
 pub mod persisted;
 pub mod pipeline;
+pub mod planner;
 pub mod prepare;
 pub mod reload;
 pub mod request;

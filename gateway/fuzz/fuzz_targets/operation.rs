@@ -7,7 +7,6 @@
 #![no_main]
 
 use std::{
-    panic,
     process::abort,
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
@@ -30,7 +29,6 @@ struct Target {
 }
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
-    tell_defects_apart();
     let load = |sdl| {
         let graph = Graph::load(sdl, Settings::default()).expect("the supergraph loads");
         Arc::new(graph)
@@ -43,18 +41,6 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         graphs: SUPERGRAPHS.map(load),
     }
 });
-
-/// Every panic is a finding, though the gateway would answer it; but for those of the planner's
-/// crate, which is known for them.
-fn tell_defects_apart() {
-    panic::set_hook(Box::new(|info| {
-        let place = info.location().map_or("", |place| place.file());
-        if !place.contains("hive-router-query-planner") {
-            eprintln!("{info}");
-            abort();
-        }
-    }));
-}
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((choice, text)) = bytes.split_first() else {

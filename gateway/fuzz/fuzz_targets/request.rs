@@ -6,7 +6,6 @@
 #![no_main]
 
 use std::{
-    panic,
     process::abort,
     sync::{Arc, LazyLock},
     time::Duration,
@@ -38,7 +37,6 @@ struct Target {
 }
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
-    tell_defects_apart();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -54,18 +52,6 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         gateway: Arc::new(gateway),
     }
 });
-
-/// Every panic is a finding, though the gateway would answer it; but for those of the planner's
-/// crate, which is known for them.
-fn tell_defects_apart() {
-    panic::set_hook(Box::new(|info| {
-        let place = info.location().map_or("", |place| place.file());
-        if !place.contains("hive-router-query-planner") {
-            eprintln!("{info}");
-            abort();
-        }
-    }));
-}
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((way, bytes)) = bytes.split_first() else {

@@ -1,9 +1,7 @@
-//! A supergraph made ready: API schema, planner, subgraphs, introspection.
+//! A supergraph made ready: API schema, what the planner knows, subgraphs, introspection.
 
 mod api_schema;
 mod features;
-mod fewer_keys;
-mod one_view;
 pub mod planned_fields;
 mod subgraph_table;
 pub mod types;
@@ -16,10 +14,8 @@ use apollo_compiler::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    prepare::{
-        apart::ApartPlanner, cache::PreparedCache, planner::Planner, resume::ResumableFields,
-        rollout::Rollout,
-    },
+    planner::supergraph::Supergraph,
+    prepare::{cache::PreparedCache, resume::ResumableFields, rollout::Rollout},
     settings::Settings,
     subgraphs::Subgraph,
 };
@@ -67,12 +63,9 @@ pub struct Graph {
     pub(crate) implementers: HashMap<Name, Implementers>,
     pub(crate) types: TypeTable,
     pub(crate) planned_fields: PlannedFields,
-    pub(crate) planner: Planner,
+    /// What the planner knows of the subgraphs.
+    pub(crate) supergraph: Supergraph,
     pub(crate) rollout: Rollout,
-    /// For what the other finds no plan for.
-    pub(crate) second_planner: Option<Planner>,
-    /// For what neither finds a plan for.
-    pub(crate) apart: ApartPlanner,
     pub(crate) subgraphs: Vec<Arc<Subgraph>>,
     /// Subscription fields that can continue where they were.
     pub(crate) resumable: ResumableFields,
@@ -95,17 +88,15 @@ impl Graph {
         let api = api_schema::api_schema(&supergraph)
             .validate()
             .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
-        let sdl = &*one_view::with_one_view_each(sdl, &supergraph);
-        let planner = Planner::new(sdl)?;
+        let types = TypeTable::new(&supergraph, &api);
+        let for_planner =
+            Supergraph::read(&supergraph, &types).map_err(SupergraphError::Planner)?;
         Ok(Self {
-            rollout: Rollout::new(planner.percentages()),
-            types: TypeTable::new(&supergraph, &api),
+            rollout: Rollout::new(for_planner.percentages()),
+            types,
+            supergraph: for_planner,
             planned_fields: PlannedFields::of(&supergraph),
             implementers: api.implementers_map(),
-            planner,
-            second_planner: fewer_keys::with_fewer_keys(sdl)
-                .and_then(|sdl| Planner::new(&sdl).ok()),
-            apart: ApartPlanner::new(sdl),
             resumable: ResumableFields::of(&supergraph),
             prepared: PreparedCache::new(settings.prepared_operations_max),
             preparing: Arc::new(Semaphore::new(

@@ -47,6 +47,11 @@ impl TypeSet {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
     /// From the smallest number up.
     pub fn iter(&self) -> impl Iterator<Item = TypeId> + '_ {
         self.0.iter().enumerate().flat_map(|(index, &word)| {

@@ -1,5 +1,7 @@
 //! The steps from text to [`Prepared`].
 
+use std::time::Instant;
+
 use apollo_compiler::{
     ExecutableDocument, Node,
     ast::Document,
@@ -10,28 +12,26 @@ use apollo_compiler::{
 
 use super::{
     OperationKind, Prepared, UpstreamSubscription,
-    apart::Attempt,
-    compile::{self, Names, keys::Keys},
+    compile::{self, keys::Keys},
     conditions::Conditions,
     conflicts::Aliases,
-    forward, hidden_types,
+    forward,
     introspection::Introspection,
     limits,
-    literals::Literals,
-    narrow,
     plan::Plan,
-    planner::{Deadline, Planned, Planner},
     projection::{self, ProjectedValue, Projection},
     rollout::Group,
-    root_fields::{RootFields, drop_own_fields},
+    root_fields::RootFields,
     scan,
     sizes::Sizes,
-    unconditional::without_conditions,
-    variable_names::without_reserved,
 };
 use crate::{
     error::{Code, Location, Message, RequestError},
     graph::Graph,
+    planner::{
+        self, NoPlan,
+        selection::{self, Selection},
+    },
 };
 
 /// The lists of fields that type conditions can lead to, as a multiple of the selections allowed.
@@ -45,7 +45,6 @@ pub fn build(
     operation_name: Option<&str>,
     group: Group,
 ) -> Result<Prepared, RequestError> {
-    let deadline = Deadline::after(graph.settings.limits.prepare_timeout);
     let document = parse(graph, query)?;
     let (mut executable, mut operation) = validate(graph, &document, operation_name)?;
     let conditions = Conditions::of(&executable, &operation)?;
@@ -91,27 +90,13 @@ pub fn build(
     };
     let mut subscription = None;
     if is_decided && asks_subgraphs(&projection) {
-        let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
-        let (text, literals) = Literals::taken_out_of(text);
-        let (text, names) = without_reserved(text, names);
-        let name = operation.name.as_ref().map(|name| name.as_str());
-        let planned = plan_text(graph, &text, name, &operation, group, deadline)?;
-        let meaning = Names {
-            types: &graph.types,
-            subgraphs: &graph.subgraphs,
-            variables: &names,
-            literals: &literals,
-        };
-        plan = compile::compile(&planned.plan, &meaning, plan.keys)?;
+        let set = selection::of_operation(&executable, &operation, &graph.types, &aliases);
+        plan = self::plan(graph, &set, &operation, group, plan.keys)?;
         plan.name_aliases(&aliases);
         plan.forwards = forward::is_possible(&plan, &projection);
         if kind == OperationKind::Subscription {
-            subscription = Some(upstream(
-                graph,
-                &plan,
-                literals.put_back(&planned.normal_form),
-                &names,
-            )?);
+            let normal_form = compile::normal_form(&graph.supergraph, &set);
+            subscription = Some(upstream(graph, &plan, normal_form, &names)?);
         }
     }
     let introspection = (root.introspection && is_decided)
@@ -130,115 +115,54 @@ pub fn build(
     })
 }
 
-/// The planner's tree for an operation, printed; progressive overrides have moved nothing in it.
-///
-/// # Errors
-/// As [`build`], but for what comes after planning.
-pub fn explain(
+/// The requests that answer an operation.
+fn plan(
     graph: &Graph,
-    query: &str,
-    operation_name: Option<&str>,
-) -> Result<String, RequestError> {
-    let deadline = Deadline::after(graph.settings.limits.prepare_timeout);
-    let document = parse(graph, query)?;
-    let (executable, operation) = validate(graph, &document, operation_name)?;
-    let root = RootFields::of(&operation, &executable);
-    let aliases = Aliases::of(&executable, &operation, &graph.planned_fields);
-    let text = text_for_planner(graph, query, &executable, &operation, &root, &aliases);
-    let (text, literals) = Literals::taken_out_of(text);
-    let name = operation.name.as_ref().map(|name| name.as_str());
-    let group = graph.rollout.last();
-    let planned = plan_text(graph, &text, name, &operation, group, deadline)?;
-    Ok(literals.put_back(&planned.plan.to_string()))
-}
-
-/// Plans, and where no good plan is found, in other ways: with fewer keys, for more than the
-/// conditions would ask, and in parts.
-fn plan_text(
-    graph: &Graph,
-    text: &str,
-    operation_name: Option<&str>,
+    set: &[Selection],
     operation: &Operation,
     group: Group,
-    deadline: Deadline,
-) -> Result<Planned, RequestError> {
-    let place = graph.rollout.place(group);
-    let plan = |planner: &Planner, text: &str| planner.plan(text, operation_name, place, deadline);
-    let first = plan(&graph.planner, text);
-    match &first {
-        Ok(planned) if planned.is_accepted => return first,
-        Err(refusal) if refusal.code != Code::PlanFailed => return first,
-        _ => {}
-    }
-    // Only a mutation's root has fields that must not be asked without need.
-    let root = if operation.is_mutation() {
-        operation.object_type().as_str()
-    } else {
-        ""
+    keys: Vec<Box<str>>,
+) -> Result<Plan, RequestError> {
+    let limit = graph.settings.limits.prepare_timeout;
+    let kind = operation.operation_type;
+    let terms = planner::Terms {
+        kind,
+        rollout_place: graph.rollout.place(group),
+        deadline: Instant::now() + limit,
     };
-    let again = without_conditions(text, root);
-    let second = graph.second_planner.as_ref();
-    let others: [&dyn Fn() -> Option<Planned>; 4] = [
-        &|| plan(second?, text).ok(),
-        &|| plan(&graph.planner, again.as_deref()?).ok(),
-        &|| plan(second?, again.as_deref()?).ok(),
-        &|| {
-            let attempt = Attempt {
-                planner: &graph.planner,
-                operation_name,
-                place,
-                deadline,
-            };
-            graph.apart.plan(again.as_deref()?, attempt)
-        },
-    ];
-    best_of(first, &others, deadline)
+    let planned =
+        planner::plan(&graph.supergraph, &graph.types, set, terms).map_err(|none| match none {
+            NoPlan::OutOfTime => RequestError::new(
+                Code::PrepareTimeout,
+                format!("no plan was found within {limit:?}"),
+            ),
+            NoPlan::Unreachable(_) | NoPlan::TooDeep => {
+                RequestError::new(Code::PlanFailed, none.to_string())
+            }
+        })?;
+    let terms = compile::Terms {
+        graph: &graph.supergraph,
+        types: &graph.types,
+        kind,
+        variables: &operation.variables,
+    };
+    Ok(compile::compile(&planned, &terms, keys))
 }
 
-/// The first plan whose requests are accepted, as long as there is time to try; a plan with a request
-/// that may be refused is better than none.
-fn best_of(
-    first: Result<Planned, RequestError>,
-    others: &[&dyn Fn() -> Option<Planned>],
-    deadline: Deadline,
-) -> Result<Planned, RequestError> {
-    let mut best = first;
-    for other in others {
-        if deadline.remaining().is_zero() {
-            break;
-        }
-        match other() {
-            Some(planned) if planned.is_accepted => return Ok(planned),
-            Some(planned) if best.is_err() => best = Ok(planned),
-            _ => {}
-        }
-    }
-    best
-}
-
-/// What the planner gets: the client's own text, unless something in it is not for the planner.
-fn text_for_planner(
+/// The plan of an operation, for requests that progressive overrides have not moved.
+///
+/// # Errors
+/// As [`build`].
+pub fn plan_of(
     graph: &Graph,
     query: &str,
-    document: &ExecutableDocument,
-    operation: &Node<Operation>,
-    root: &RootFields,
-    aliases: &Aliases,
-) -> String {
-    let has_own_fields = root.introspection || root.typename;
-    let may_be_hidden = hidden_types::are_possible(document, &graph.types);
-    let narrowed = narrow::narrowed(document, operation, &graph.types);
-    if !has_own_fields && aliases.is_empty() && !may_be_hidden && narrowed.is_none() {
-        return query.to_owned();
-    }
-    let mut document = aliases.apply(narrowed.as_ref().unwrap_or(document));
-    if may_be_hidden {
-        hidden_types::ask_for_types(&mut document, &graph.types);
-    }
-    if has_own_fields {
-        drop_own_fields(&mut document, operation.object_type());
-    }
-    document.to_string()
+    operation_name: Option<&str>,
+) -> Result<Plan, RequestError> {
+    let document = parse(graph, query)?;
+    let (executable, operation) = validate(graph, &document, operation_name)?;
+    let aliases = Aliases::of(&executable, &operation, &graph.planned_fields);
+    let set = selection::of_operation(&executable, &operation, &graph.types, &aliases);
+    plan(graph, &set, &operation, graph.rollout.last(), Vec::new())
 }
 
 fn parse(graph: &Graph, query: &str) -> Result<Document, RequestError> {
@@ -339,29 +263,4 @@ fn refusal(code: Code, diagnostics: &DiagnosticList) -> RequestError {
         })
         .collect();
     RequestError { code, errors }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{cell::Cell, time::Duration};
-
-    use super::*;
-
-    #[test]
-    fn all_attempts_to_plan_share_one_time_limit() {
-        let attempts = Cell::new(0);
-        let in_vain = || {
-            attempts.set(attempts.get() + 1);
-            None
-        };
-        let tried = |limit: Duration| {
-            let first = Err(RequestError::new(Code::PlanFailed, "the first"));
-            attempts.set(0);
-            let best = best_of(first, &[&in_vain, &in_vain], Deadline::after(limit));
-            assert_eq!(best.err().map(|error| error.code), Some(Code::PlanFailed));
-            attempts.get()
-        };
-        assert_eq!(tried(Duration::from_secs(3600)), 2);
-        assert_eq!(tried(Duration::ZERO), 0);
-    }
 }

@@ -1,9 +1,9 @@
 //! `@skip` and `@include`, decided before planning: an operation is planned once for each way in
 //! which the variables of its conditions stand.
 //!
-//! The planner moves conditions from fields to the requests that it makes of them, and loses some on
-//! the way: it would ask for what was left out, or change the order of mutations, or do one that
-//! must not happen. With constants in the place of the variables there is nothing to move.
+//! A condition decides not only on a field but on the requests that the field takes: with constants in
+//! the place of the variables, a plan asks for nothing but what is wanted, in as few requests as that
+//! takes, and a mutation does what it has to.
 
 use std::collections::HashSet;
 
@@ -20,8 +20,8 @@ use crate::{
 };
 
 /// A query or subscription with more condition variables than these is planned as it stands: each
-/// more would double its plans, which have their place in the cache beside all others', and asking for
-/// too much does not change the answer.
+/// more would double its plans, which have their place in the cache beside all others'. Then subgraphs
+/// get the conditions, and may be asked for nothing.
 const READING_MAX: usize = 8;
 /// As many as [`Values`] holds. A mutation with more is refused: it must not do what is left out.
 const MUTATION_MAX: usize = u64::BITS as usize;

@@ -1,10 +1,10 @@
 //! Response keys that mean several fields.
 //!
-//! `... on Oven { text: name } ... on Pan { text: city }` is valid, but the planner takes what has
-//! one key at one place of the response for one field. Neither must a client's alias be the name
-//! of a field that plans add on their own: `id: name` where `id` is a key. Each further meaning of
-//! such a key gets an alias of its own before planning; the projection reads it by that alias and
-//! writes the client's.
+//! `... on Oven { text: name } ... on Pan { text: city }` is valid, but what has one key at one place
+//! of the response is one field for the executor. Neither must a client's alias be the name of a field
+//! that plans add on their own: `id: name` where `id` is a key. Each further meaning of such a key
+//! gets an alias of its own before planning; the projection reads it by that alias and writes the
+//! client's.
 
 use std::collections::HashMap;
 
@@ -24,9 +24,6 @@ type Meaning = (Name, Name, Vec<Node<Argument>>);
 #[derive(Default)]
 pub struct Aliases {
     by_meaning: HashMap<Meaning, Name>,
-    /// Whether a field has its own name for an alias, which the planner takes for another field
-    /// than the one without.
-    has_redundant: bool,
 }
 
 impl Aliases {
@@ -47,7 +44,7 @@ impl Aliases {
 
     /// Whether there are none, as nearly always.
     pub fn is_empty(&self) -> bool {
-        self.by_meaning.is_empty() && !self.has_redundant
+        self.by_meaning.is_empty()
     }
 
     /// The key by which the field is asked of subgraphs.
@@ -65,42 +62,6 @@ impl Aliases {
         self.by_meaning
             .iter()
             .map(|((key, _, _), alias)| (alias, key))
-    }
-
-    /// Writes the aliases into the document.
-    pub fn apply(&self, document: &ExecutableDocument) -> ExecutableDocument {
-        let mut document = document.clone();
-        let operations = &mut document.operations;
-        for operation in operations
-            .anonymous
-            .iter_mut()
-            .chain(operations.named.values_mut())
-        {
-            self.apply_to(&mut operation.make_mut().selection_set);
-        }
-        for fragment in document.fragments.values_mut() {
-            self.apply_to(&mut fragment.make_mut().selection_set);
-        }
-        document
-    }
-
-    fn apply_to(&self, set: &mut SelectionSet) {
-        for selection in &mut set.selections {
-            match selection {
-                Selection::Field(field) => {
-                    let alias = self.by_meaning.get(&meaning(field)).cloned();
-                    let field = field.make_mut();
-                    if alias.is_some() || field.alias.as_ref() == Some(&field.name) {
-                        field.alias = alias;
-                    }
-                    self.apply_to(&mut field.selection_set);
-                }
-                Selection::InlineFragment(fragment) => {
-                    self.apply_to(&mut fragment.make_mut().selection_set);
-                }
-                Selection::FragmentSpread(_) => {}
-            }
-        }
     }
 }
 
@@ -191,7 +152,6 @@ impl<'d> Finder<'d> {
         for selection in &set.selections {
             match selection {
                 Selection::Field(field) => {
-                    self.aliases.has_redundant |= field.alias.as_ref() == Some(&field.name);
                     let key = field.response_key();
                     match fields.iter_mut().find(|(other, _)| *other == key) {
                         Some((_, same)) => same.push(field),

@@ -1,29 +1,22 @@
 //! Text -> parsed, checked, planned, projected; kept in one cache.
 
-pub mod apart;
 mod build;
 pub mod cache;
 mod compile;
 mod conditions;
-mod conflicts;
+pub(crate) mod conflicts;
+mod explain;
 mod forward;
-mod hidden_types;
 mod introspection;
 mod limits;
-mod literals;
-mod narrow;
 pub(crate) mod one_of;
-mod overlaps;
 pub mod plan;
-pub mod planner;
 pub mod projection;
 pub mod resume;
 pub mod rollout;
 mod root_fields;
 mod scan;
 pub mod sizes;
-mod unconditional;
-mod variable_names;
 
 use std::sync::Arc;
 
@@ -35,8 +28,8 @@ use crate::{
     graph::{Graph, SubgraphIndex},
     variables::Variables,
 };
-pub use build::explain;
 use conditions::Conditions;
+pub use explain::explain;
 use introspection::Introspection;
 use plan::Plan;
 use projection::Projection;

@@ -18,7 +18,7 @@ impl Key {
 /// All subgraph requests that answer an operation.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// In the order of the planner's tree.
+    /// None before one that it waits for.
     pub steps: Vec<Step>,
     /// Response keys by [`Key`], as subgraphs know them.
     pub keys: Vec<Box<str>>,

@@ -57,12 +57,12 @@ async fn an_interface_object_completes_every_implementation() {
     "#);
     assert_snapshot!(graph.told("{ library { ... on Film { minutes stars } } }").await, @r#"
     {"data":{"library":[{"minutes":117,"stars":5},{}]}}
-    catalogue: {library{__typename ...on Film{__typename minutes id}}}
+    catalogue: {library{__typename ...on Film{minutes id}}}
     ratings: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{stars}}}
     "#);
     assert_snapshot!(graph.told("{ library { label } }").await, @r#"
     {"data":{"library":[{"label":"Alien: 5"},{"label":"Waterloo: 3"}]}}
-    catalogue: {library{__typename id title}}
+    catalogue: {library{__typename title id}}
     ratings: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{label}}}
     "#);
 }
@@ -82,12 +82,12 @@ async fn an_interface_object_at_the_root_learns_its_real_type() {
     assert_snapshot!(graph.told("{ rated { title stars ... on Song { seconds } ... on Film { minutes } } }").await, @r#"
     {"data":{"rated":[{"title":"Waterloo","stars":3,"seconds":160},{"title":"Alien","stars":5,"minutes":117}]}}
     ratings: {rated{__typename id stars}}
-    catalogue: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{title __typename ...on Song{seconds} ...on Film{minutes}}}}
+    catalogue: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{__typename title ...on Song{seconds} ...on Film{minutes}}}}
     "#);
     assert_snapshot!(graph.told("{ rated { label kind: __typename } }").await, @r#"
     {"data":{"rated":[{"label":"Waterloo: 3","kind":"Song"},{"label":"Alien: 5","kind":"Film"}]}}
     ratings: {rated{__typename id}}
-    catalogue: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{title kind: __typename}}}
+    catalogue: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{kind: __typename title}}}
     ratings: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{label}}}
     "#);
 }
@@ -123,8 +123,8 @@ async fn members_of_a_union_come_from_several_subgraphs() {
     }";
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"found":[{"__typename":"A1","id":"1","a":1},{"__typename":"Both","id":"2","a":2,"b":22}],"latest":{"__typename":"B1","b":3}}}
+    a: {found{__typename ...on A1{id a} ...on Both{id a}}}
     b: {latest{__typename ...on B1{b}}}
-    a: {found{__typename ...on A1{id a} ...on Both{__typename id a}}}
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Both{b}}}
     "#);
 }
@@ -155,11 +155,8 @@ async fn one_key_may_mean_different_fields_in_different_types() {
     } }";
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"items":[{"about":{"text":"Acme"},"watt":9,"size":"big"},{"about":{"text":"Oslo"},"grip":null,"measure":4}]}}
-    shop: {items{__typename ...on Oven{watt: power size about: maker{...a}} ...on Pan{grip: handle measure: size about: maker{...a}}}}
-
-    fragment a on Maker {__typename id}
-
-    makers: query($representations:[_Any!]!){_entities(representations: $representations){...on Maker{_meaning0_text: city text: name}}}
+    shop: {items{__typename ...on Oven{about: maker{__typename id} watt: power size} ...on Pan{about: maker{__typename id} grip: handle measure: size}}}
+    makers: query($representations0:[_Any!]!, $representations1:[_Any!]!){_e0: _entities(representations: $representations0){...on Maker{text: name}} _e1: _entities(representations: $representations1){...on Maker{_meaning0_text: city}}}
     "#);
 }
 
@@ -195,13 +192,10 @@ async fn a_node_interface_spans_subgraphs() {
         ... on Account { username chats { id text } } }";
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"node":{"__typename":"Chat","id":"c","text":"hi","account":{"username":"ada"}},"nodes":[{"__typename":"Chat","id":"c","text":"hi","account":{"username":"ada"}},null,{"__typename":"Account","id":"a","username":"ada","chats":[{"id":"c","text":"hi"}]}]}}
-    nodes: {node(id: "c"){...a} nodes{...a}}
-
-    fragment a on Node {__typename id}
-
-    chats: query($__batch_reps_0:[_Any!]!){_e0: _entities(representations: $__batch_reps_0){...on Account{chats{id text}} ...on Chat{text account{__typename id}}}}
-    accounts: query($__batch_reps_0:[_Any!]!){_e0: _entities(representations: $__batch_reps_0){...on Account{username}}}
-    accounts: query($__batch_reps_0:[_Any!]!){_e0: _entities(representations: $__batch_reps_0){...on Account{username}}}
+    nodes: {node(id: "c"){__typename id} nodes{__typename id}}
+    chats: query($representations:[_Any!]!){_entities(representations: $representations){...on Chat{text account{__typename id}} ...on Account{chats{id text}}}}
+    accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{username}}}
+    accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{username}}}
     "#);
 }
 

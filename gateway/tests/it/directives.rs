@@ -99,10 +99,10 @@ async fn requires_brings_fields_of_another_subgraph() {
       topProducts { shipping fast: shipping(express: $e) size { width(unit: INCH) } }
     }";
     assert_snapshot!(graph.told_with(query, json!({"e": true})).await, @r#"
-    {"data":{"topProducts":[{"shipping":130,"fast":260,"size":{"width":100}},{"shipping":205,"fast":410,"size":{"width":200}},{"shipping":130,"fast":260,"size":{"width":100}}]}}
+    {"data":{"topProducts":[{"shipping":284,"fast":568,"size":{"width":100}},{"shipping":513,"fast":1026,"size":{"width":200}},{"shipping":284,"fast":568,"size":{"width":100}}]}}
     products: {topProducts{__typename id weight}}
-    measures: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{size{_internal_qp_alias_0: width(unit: CM) width(unit: INCH)}}}}
-    shipping: query($representations:[_Any!]!, $e:Boolean){_entities(representations: $representations){...on Product{fast: shipping(express: $e) shipping}}}
+    measures: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{size{width(unit: INCH) _required0_width: width(unit: CM)}}}}
+    shipping: query($representations:[_Any!]!, $e:Boolean){_entities(representations: $representations){...on Product{shipping fast: shipping(express: $e)}}}
     "#);
 }
 
@@ -139,7 +139,7 @@ async fn requires_follows_fragments_on_types() {
     let graph = graph(vec![catalogue, length]).await;
     assert_snapshot!(graph.told("{ items { length media { __typename ... on Song { title } } } }").await, @r#"
     {"data":{"items":[{"length":"\"Film\" 90 null","media":{"__typename":"Film"}},{"length":"\"Song\" null 200","media":{"__typename":"Song","title":"La"}},{"length":"null null null","media":null}]}}
-    catalogue: {items{__typename id media{__typename ...on Song{title seconds} ...on Film{minutes}}}}
+    catalogue: {items{__typename media{__typename ...on Song{title seconds} ...on Film{minutes}} id}}
     length: query($representations:[_Any!]!){_entities(representations: $representations){...on Item{length}}}
     "#);
 }
@@ -218,8 +218,8 @@ async fn provides_reaches_into_unions_and_interfaces() {
     let query = "{ media { __typename id ... on Book { animals { id name } } } any { __typename ... on Shelf { number } ... on Book { title } } }";
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"media":{"__typename":"Book","id":"b1","animals":[{"id":"d1","name":"Rex"},{"id":"c1","name":"Tom"}]},"any":{"__typename":"Shelf","number":4}}}
-    library: {media{__typename id ...on Book{__typename id animals{__typename ...on Dog{name}}}} any{__typename ...on Shelf{number} ...on Book{__typename id}}}
-    books: query($__batch_reps_0:[_Any!]!, $__batch_reps_1:[_Any!]!){_e0: _entities(representations: $__batch_reps_0){...on Book{title}} _e1: _entities(representations: $__batch_reps_1){...on Book{animals{id __typename ...on Cat{name}}}}}
+    library: {media{__typename id ...on Book{animals{id}}} any{__typename ...on Shelf{number} ...on Book{id}}}
+    books: query($representations0:[_Any!]!, $representations1:[_Any!]!){_e0: _entities(representations: $representations0){...on Book{animals{name}}} _e1: _entities(representations: $representations1){...on Book{title}}}
     "#);
 }
 
@@ -297,8 +297,8 @@ async fn root_fields_are_shared_between_subgraphs() {
     let graph = graph(vec![name, age, mail]).await;
     assert_snapshot!(graph.told("{ me { id name { first last } age mail } }").await, @r#"
     {"data":{"me":{"id":"1","name":{"first":"Ada","last":"L"},"age":36,"mail":"ada@x"}}}
+    age: {me{id name{first last} age}}
     mail: {me{mail}}
-    age: {me{name{last first} age id}}
     "#);
 }
 
@@ -322,7 +322,7 @@ async fn inaccessible_parts_do_not_exist_for_clients() {
     let graph = graph(vec![shapes]).await;
     assert_snapshot!(graph.told("{ shapes { id ... on Circle { radius } } colours }").await, @r#"
     {"data":{"shapes":[{"id":"1","radius":2}],"colours":["RED",null,"GREEN"]},"errors":[{"message":"the subgraph's value of field \"colours\" is not of its type","path":["colours",1],"extensions":{"code":"INVALID_VALUE"}}]}
-    shapes: {shapes{id __typename ...on Circle{radius}} colours}
+    shapes: {shapes{__typename id ...on Circle{radius}} colours}
     "#);
     assert_snapshot!(graph.told("{ colour }").await, @r#"
     {"data":null,"errors":[{"message":"the subgraph's value of field \"colour\" is not of its type","path":["colour"],"extensions":{"code":"INVALID_VALUE"}}]}

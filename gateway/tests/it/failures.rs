@@ -67,8 +67,8 @@ async fn null_travels_up_to_what_may_be_null() {
     "#);
     assert_snapshot!(graph.told("{ post { pinned { text } } newest { text } }").await, @r#"
     {"data":{"post":null,"newest":{"text":"new"}},"errors":[{"message":"non-null type Comment! resolved to null","path":["post","pinned"],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
-    comments: {newest{text}}
     posts: {post{__typename id}}
+    comments: {newest{text}}
     comments: query($representations:[_Any!]!){_entities(representations: $representations){...on Post{pinned{text}}}}
     "#);
 }
@@ -290,8 +290,8 @@ async fn an_answer_that_needs_no_change_is_handed_on_byte_for_byte() {
         .fail(Fault::Answer(200, format!("{{\"data\":{comments}}}")));
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"newest":{"text":"aé","kind":"Comment"},"tags":["a","b"],"strict":[{"may":2,"must":1}]}}
-    posts: {tags strict{may must}}
     comments: {newest{text kind: __typename}}
+    posts: {tags strict{may must}}
     "#);
 
     let query = "{ newest { text kind: __typename } }";

@@ -43,10 +43,7 @@ async fn mutations_of_several_subgraphs_keep_their_order() {
     a: mutation{first: add(by: 1){__typename steps id}}
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Counter{name}}}
     b: mutation{multiply(by: 2){steps}}
-    a: mutation{third: add(by: 3){...a} fourth: add(by: 4){...a}}
-
-    fragment a on Counter {steps}
-
+    a: mutation{third: add(by: 3){steps} fourth: add(by: 4){steps}}
     b: mutation{delete(by: 5){steps name}}
     "#);
     assert_eq!(

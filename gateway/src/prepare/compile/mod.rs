@@ -1,74 +1,69 @@
-//! The planner's tree -> our plan: every name a number, every request's bytes ready.
+//! The planner's requests -> our plan: every name a number, every request's bytes ready.
 
+mod asked;
 pub mod keys;
 mod order;
-mod requests;
 mod shapes;
+mod text;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use hive_router_query_planner::{
-    ast::operation::SubgraphFetchOperation,
-    planner::plan_nodes::{
-        EntityBatchAlias, FetchNodePathSegment, FetchRewrite, FlattenNodePath,
-        FlattenNodePathSegment, PlanNode, QueryPlan,
-    },
-    state::supergraph_state::OperationKind as HiveKind,
-};
+use apollo_compiler::{Node, ast::VariableDefinition, executable::OperationType};
 
-use super::{
-    literals::Literals,
-    plan::{
-        Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target,
-        TypenameOverride,
-    },
+use super::plan::{
+    Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target,
 };
 use crate::{
-    error::{Code, RequestError},
     graph::{
         SubgraphIndex,
         types::{TypeId, TypeSet, TypeTable},
     },
-    subgraphs::Subgraph,
+    planner::{
+        Planned,
+        fetches::{Fetch, FetchId, From, SetId},
+        places::{self, PlaceId},
+        selection::{self, Selection},
+        supergraph::Supergraph,
+    },
 };
+use asked::{AskedItem, Renamed, RenamedStep, Writer};
 use keys::Keys;
 use shapes::Shapes;
+use text::Text;
+pub use text::normal_form;
 
-/// What the names in a plan mean.
-pub struct Names<'a> {
-    /// The supergraph's types.
+/// What a plan is compiled with.
+pub struct Terms<'a> {
+    /// The supergraph.
+    pub graph: &'a Supergraph,
+    /// Its types.
     pub types: &'a TypeTable,
-    /// Its subgraphs.
-    pub subgraphs: &'a [Arc<Subgraph>],
-    /// The operation's variables, in the order declared.
-    pub variables: &'a [String],
-    /// The operation's numbers that the plan has names for.
-    pub literals: &'a Literals,
+    /// What the operation is.
+    pub kind: OperationType,
+    /// Its variables, in the order declared.
+    pub variables: &'a [Node<VariableDefinition>],
 }
 
 /// Compiles a plan. `keys` holds the projection's response keys already, and gets the plan's.
-///
-/// # Errors
-/// When the plan has a part that this gateway cannot run; that is a defect, not the client's fault.
-pub fn compile(
-    plan: &QueryPlan,
-    names: &Names<'_>,
-    keys: Vec<Box<str>>,
-) -> Result<Plan, RequestError> {
-    let mut leaves = Vec::new();
-    if let Some(node) = &plan.node {
-        collect(node, &mut Vec::new(), &mut Vec::new(), names, &mut leaves)?;
-    }
+pub fn compile(planned: &Planned<'_>, terms: &Terms<'_>, keys: Vec<Box<str>>) -> Plan {
     let mut compiler = Compiler {
-        names,
+        planned,
+        terms,
+        writer: Writer {
+            fetches: &planned.fetches,
+            graph: terms.graph,
+            types: terms.types,
+        },
+        representations: unused_variable(terms.variables),
         keys: Keys::new(keys),
         shapes: Shapes::default(),
     };
-    let mut steps = Vec::with_capacity(leaves.len());
-    for leaf in &leaves {
-        steps.push(compiler.step(leaf)?);
+    let mut steps = Vec::new();
+    let mut waves = Vec::new();
+    for batch in batches(planned, terms.variables) {
+        waves.push(batch.wave);
+        steps.push(compiler.step(batch));
     }
-    let positions: Vec<&[Position]> = leaves.iter().map(|leaf| &*leaf.position).collect();
     let mut plan = Plan {
         steps,
         keys: compiler.keys.into_names(),
@@ -76,344 +71,397 @@ pub fn compile(
         shapes: compiler.shapes.into_shapes(),
         forwards: false,
     };
-    order::connect(&mut plan, &positions);
-    Ok(plan)
+    order::connect(&mut plan, &waves);
+    plan
 }
 
-/// Where a request stands in the tree: at each level the child's number, and whether the level's
-/// children follow each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    child: usize,
-    in_sequence: bool,
-}
-
-/// A request of the tree with what its place adds.
-struct Leaf<'p> {
-    node: LeafNode<'p>,
-    position: Vec<Position>,
+/// Fetches that are one request.
+struct Batch {
+    wave: Wave,
+    /// Without them it is not made.
     conditions: Vec<Condition>,
+    fetches: Vec<FetchId>,
 }
 
-enum LeafNode<'p> {
-    Fetch(
-        &'p hive_router_query_planner::planner::plan_nodes::FetchNode,
-        Option<&'p FlattenNodePath>,
-    ),
-    Batch(&'p hive_router_query_planner::planner::plan_nodes::BatchFetchNode),
-}
+/// When a request can start at the earliest: after those of the mutation's requests before it, and
+/// after so many others.
+type Wave = (usize, usize);
 
-fn collect<'p>(
-    node: &'p PlanNode,
-    position: &mut Vec<Position>,
-    conditions: &mut Vec<Condition>,
-    names: &Names<'_>,
-    leaves: &mut Vec<Leaf<'p>>,
-) -> Result<(), RequestError> {
-    let leaf = match node {
-        PlanNode::Sequence(sequence) => {
-            return collect_children(&sequence.nodes, true, position, conditions, names, leaves);
+/// All requests, none before what it needs. What one subgraph is asked for entities at the same time,
+/// under the same conditions, is one request.
+fn batches(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -> Vec<Batch> {
+    let mut waves: Vec<Option<usize>> = planned.fetches.iter().map(|_| None).collect();
+    let mut ordered: Vec<(Wave, FetchId)> = planned
+        .fetches
+        .iter()
+        .map(|(id, fetch)| ((fetch.turn, wave(planned, id, &mut waves)), id))
+        .collect();
+    ordered.sort_unstable();
+    let mut batches: Vec<Batch> = Vec::new();
+    for (wave, id) in ordered {
+        let fetch = planned.fetches.get(id);
+        let is_entities = |fetch: &Fetch<'_>| matches!(fetch.from, From::Entities { .. });
+        let conditions = conditions(planned, fetch, variables);
+        let same = batches.iter_mut().find(|batch| {
+            let other = planned.fetches.get(batch.fetches[0]);
+            batch.wave == wave
+                && batch.conditions == conditions
+                && other.subgraph == fetch.subgraph
+                && is_entities(other)
+                && is_entities(fetch)
+        });
+        match same {
+            Some(batch) => batch.fetches.push(id),
+            None => batches.push(Batch {
+                wave,
+                conditions,
+                fetches: vec![id],
+            }),
         }
-        PlanNode::Parallel(parallel) => {
-            return collect_children(&parallel.nodes, false, position, conditions, names, leaves);
-        }
-        PlanNode::Condition(node) => {
-            let variable = variable(names, &node.condition)?;
-            for (expected, clause) in [(true, &node.if_clause), (false, &node.else_clause)] {
-                if let Some(clause) = clause {
-                    conditions.push(Condition { variable, expected });
-                    collect(clause, position, conditions, names, leaves)?;
-                    conditions.pop();
-                }
-            }
-            return Ok(());
-        }
-        PlanNode::Fetch(fetch) => LeafNode::Fetch(fetch, None),
-        PlanNode::Subscription(subscription) => LeafNode::Fetch(&subscription.primary, None),
-        PlanNode::BatchFetch(batch) => LeafNode::Batch(batch),
-        PlanNode::Flatten(flatten) => match &*flatten.node {
-            PlanNode::Fetch(fetch) => LeafNode::Fetch(fetch, Some(&flatten.path)),
-            _ => return Err(unsupported("a flattened node that is no fetch")),
-        },
-        PlanNode::Defer(_) => return Err(unsupported("a deferred part")),
-    };
-    leaves.push(Leaf {
-        node: leaf,
-        position: position.clone(),
-        conditions: conditions.clone(),
-    });
-    Ok(())
-}
-
-fn collect_children<'p>(
-    nodes: &'p [PlanNode],
-    in_sequence: bool,
-    position: &mut Vec<Position>,
-    conditions: &mut Vec<Condition>,
-    names: &Names<'_>,
-    leaves: &mut Vec<Leaf<'p>>,
-) -> Result<(), RequestError> {
-    for (child, node) in nodes.iter().enumerate() {
-        position.push(Position { child, in_sequence });
-        collect(node, position, conditions, names, leaves)?;
-        position.pop();
     }
-    Ok(())
+    batches
 }
 
-struct Compiler<'a> {
-    names: &'a Names<'a>,
+/// The conditions under which the objects are wanted that a request is for.
+fn conditions(
+    planned: &Planned<'_>,
+    fetch: &Fetch<'_>,
+    variables: &[Node<VariableDefinition>],
+) -> Vec<Condition> {
+    let (From::Entities { place, .. } | From::Reentry(place)) = fetch.from else {
+        return Vec::new();
+    };
+    let steps = planned.places.path(place).into_iter();
+    let directives = steps.flat_map(|(step, _)| match step {
+        places::Step::On(when) => when,
+        places::Step::Field(_) => &[],
+    });
+    let conditions = directives.filter_map(|directive| {
+        let value = directive.specified_argument_by_name("if")?;
+        let name = value.as_variable()?;
+        Some(Condition {
+            variable: variables.iter().position(|it| it.name == *name)?,
+            expected: directive.name == "include",
+        })
+    });
+    conditions.collect()
+}
+
+fn wave(planned: &Planned<'_>, id: FetchId, waves: &mut [Option<usize>]) -> usize {
+    if let Some(wave) = waves[id.0] {
+        return wave;
+    }
+    let fetch = planned.fetches.get(id);
+    let after = fetch
+        .after
+        .iter()
+        .map(|other| wave(planned, *other, waves) + 1);
+    let wave = after.max().unwrap_or(0);
+    waves[id.0] = Some(wave);
+    wave
+}
+
+/// What the variable with the representations is called: like none of the client's.
+fn unused_variable(declared: &[Node<VariableDefinition>]) -> String {
+    let mut name = String::from("representations");
+    while declared.iter().any(|it| it.name.starts_with(&name)) {
+        name.push('_');
+    }
+    name
+}
+
+struct Compiler<'p, 'a> {
+    planned: &'p Planned<'a>,
+    terms: &'p Terms<'p>,
+    writer: Writer<'p, 'a>,
+    representations: String,
     keys: Keys,
     shapes: Shapes,
 }
 
-impl Compiler<'_> {
-    fn step(&mut self, leaf: &Leaf<'_>) -> Result<Step, RequestError> {
-        match leaf.node {
-            LeafNode::Fetch(fetch, path) => {
-                let merge = match (path, &fetch.requires) {
-                    (Some(path), Some(requires)) => Merge::Entities(vec![EntityFetch {
-                        key: self.keys.intern("_entities"),
-                        variable: b"\"representations\":["[..].into(),
-                        targets: vec![self.target(path)],
-                        shares_across_targets: false,
-                        requires: self.requirements(&requires.items),
-                        typename_overrides: self.typename_overrides(
-                            fetch.input_rewrites.as_deref().unwrap_or_default(),
-                        )?,
-                        renames: self
-                            .renames(fetch.output_rewrites.as_deref().unwrap_or_default())?,
-                    }]),
-                    (path, _) => {
-                        let renames =
-                            self.renames(fetch.output_rewrites.as_deref().unwrap_or_default())?;
-                        match path {
-                            Some(path) => Merge::Reentry {
-                                path: self.path(path),
-                                renames,
-                            },
-                            None => Merge::Root { renames },
-                        }
-                    }
-                };
-                let kind = fetch.operation_kind.as_ref();
-                self.finish(leaf, &fetch.service_name, kind, &fetch.operation, merge)
-            }
-            LeafNode::Batch(batch) => {
-                let mut fetches: Vec<EntityFetch> = Vec::new();
-                let mut variables = BTreeSet::new();
-                for alias in &batch.entity_batch.aliases {
-                    let is_first = variables.insert(alias.representations_variable_name.as_str());
-                    fetches.push(self.entity_fetch(alias, is_first)?);
-                }
-                let kind = batch.operation_kind.as_ref();
-                let merge = Merge::Entities(fetches);
-                self.finish(leaf, &batch.service_name, kind, &batch.operation, merge)
-            }
-        }
-    }
+/// Entities that a request asks for by one list of representations.
+struct EntityList<'p> {
+    /// What is asked, by the type that the subgraph has the entities as.
+    asked: Vec<AskedItem<'p>>,
+    /// What tells it from other lists.
+    meaning: String,
+    /// Where it comes from: the selections with the types that objects have there.
+    sets: Vec<(SetId, TypeId)>,
+    fetch: EntityFetch,
+}
 
-    fn finish(
-        &mut self,
-        leaf: &Leaf<'_>,
-        service: &str,
-        kind: Option<&HiveKind>,
-        operation: &SubgraphFetchOperation,
-        merge: Merge,
-    ) -> Result<Step, RequestError> {
-        let subgraph = self
-            .names
-            .subgraphs
-            .iter()
-            .position(|subgraph| subgraph.name() == service)
-            .and_then(|index| u16::try_from(index).ok())
-            .ok_or_else(|| unsupported("a subgraph that the supergraph does not name"))?;
-        let document = &operation.document;
-        let (shape, root_keys) = self.shapes.add(document, &mut self.keys);
-        let representations: Vec<&[u8]> = match &merge {
-            Merge::Entities(fetches) => fetches.iter().map(|fetch| &*fetch.variable).collect(),
-            Merge::Root { .. } | Merge::Reentry { .. } => Vec::new(),
+impl<'p> Compiler<'p, '_> {
+    fn step(&mut self, batch: Batch) -> Step {
+        let fetches = &batch.fetches;
+        let first = self.planned.fetches.get(fetches[0]);
+        let is_root = matches!(first.from, From::Root);
+        let (kind, is_mutation) = match self.terms.kind {
+            OperationType::Mutation if is_root => ("mutation", true),
+            OperationType::Subscription if is_root => ("subscription", false),
+            _ => ("query", false),
         };
-        let request = requests::template(
-            operation,
-            self.names.variables,
-            &representations,
-            self.names.literals,
-        );
-        Ok(Step {
-            subgraph: SubgraphIndex(subgraph),
-            is_mutation: kind.is_some_and(HiveKind::is_mutation),
-            conditions: leaf.conditions.clone(),
+        let mut text = Text::new(self.terms.graph, self.terms.variables);
+        let (merge, (shape, root_keys), representations) = match first.from {
+            From::Entities { .. } => {
+                let lists = self.entity_lists(fetches);
+                let is_single = lists.len() == 1;
+                let mut named = Vec::new();
+                for (index, list) in lists.iter().enumerate() {
+                    let (key, variable) = match is_single {
+                        true => ("_entities".to_owned(), self.representations.clone()),
+                        false => (
+                            format!("_e{index}"),
+                            format!("{}{index}", self.representations),
+                        ),
+                    };
+                    text.entities(&key, &variable, &list.asked);
+                    named.push((key, variable));
+                }
+                let asked = named
+                    .iter()
+                    .zip(&lists)
+                    .map(|((key, _), list)| (&**key, &list.asked));
+                let shape = self.shapes.add_entities(asked, &mut self.keys);
+                let mut fetches = Vec::new();
+                for ((key, variable), list) in named.iter().zip(lists) {
+                    fetches.push(EntityFetch {
+                        key: self.keys.intern(key),
+                        variable: format!("\"{variable}\":[").into_bytes().into(),
+                        ..list.fetch
+                    });
+                }
+                let variables = named.into_iter().map(|(_, variable)| variable).collect();
+                (Merge::Entities(fetches), shape, variables)
+            }
+            From::Root | From::Reentry(_) => {
+                let (asked, renamed) = self.writer.write(first.set, first.subgraph);
+                text.items(&asked);
+                let shape = self.shapes.add_root(&asked, &mut self.keys);
+                let renames = self.renames(renamed);
+                let merge = match first.from {
+                    From::Reentry(place) => Merge::Reentry {
+                        path: self.path(place),
+                        renames,
+                    },
+                    _ => Merge::Root { renames },
+                };
+                (merge, shape, Vec::new())
+            }
+        };
+        Step {
+            subgraph: first.subgraph,
+            is_mutation,
+            conditions: batch.conditions,
             waits_for: 0,
             wakes: Vec::new(),
-            request,
+            request: text.finish(kind, &representations),
             shape,
             root_keys,
             merge,
-        })
+        }
     }
 
-    fn entity_fetch(
-        &mut self,
-        alias: &EntityBatchAlias,
-        is_first: bool,
-    ) -> Result<EntityFetch, RequestError> {
-        let mut targets: Vec<Target> = Vec::new();
-        for path in &alias.merge_paths {
-            let target = self.target(path);
-            if !targets.iter().any(|other| other.path == target.path) {
-                targets.push(target);
+    /// The lists of entities that a request asks for. Fetches that ask for the same by the same have
+    /// one list, and so have fetches for objects of different types.
+    fn entity_lists(&mut self, fetches: &[FetchId]) -> Vec<EntityList<'p>> {
+        let mut lists: Vec<EntityList<'p>> = Vec::new();
+        for id in fetches {
+            let Some(own) = self.entity_list(*id) else {
+                continue;
+            };
+            match lists.iter_mut().find(|list| list.meaning == own.meaning) {
+                Some(list) => list.fetch.targets.extend(own.fetch.targets),
+                None => lists.push(own),
             }
         }
-        let variable = if is_first {
-            format!("\"{}\":[", alias.representations_variable_name)
-        } else {
-            String::new()
+        let mut joined: Vec<EntityList<'p>> = Vec::new();
+        let subgraph = self.planned.fetches.get(fetches[0]).subgraph;
+        for list in lists {
+            let can_join = |other: &&mut EntityList<'p>| self.can_be_one(other, &list, subgraph);
+            match joined.iter_mut().find(can_join) {
+                Some(other) => {
+                    other.asked.extend(list.asked);
+                    other.sets.extend(list.sets);
+                    other.fetch.targets.extend(list.fetch.targets);
+                    other.fetch.requires.extend(list.fetch.requires);
+                }
+                None => joined.push(list),
+            }
+        }
+        joined
+    }
+
+    /// Whether the lists are for objects of different types at the same places, and nothing in their
+    /// answers has to be renamed. Lists for different places stay apart: equal objects of one place
+    /// are kept once, and of two places may differ later.
+    fn can_be_one(
+        &self,
+        one: &EntityList<'p>,
+        other: &EntityList<'p>,
+        subgraph: SubgraphIndex,
+    ) -> bool {
+        let is_plain = |list: &EntityList<'p>| {
+            list.fetch.typename_overrides.is_empty() && list.fetch.renames.is_empty()
         };
-        Ok(EntityFetch {
-            key: self.keys.intern(&alias.alias),
-            variable: variable.into_bytes().into(),
-            targets,
+        let objects = |ty: TypeId| self.terms.graph.objects(ty);
+        let are_apart = |a: TypeId, b: TypeId| objects(a).intersection(objects(b)).is_empty();
+        let places = |list: &EntityList<'p>| -> BTreeSet<Vec<Key>> {
+            let targets = list.fetch.targets.iter();
+            targets.map(|it| keys_of(&it.path).collect()).collect()
+        };
+        let mut pairs = one.sets.iter();
+        let are_apart = pairs.all(|(_, a)| other.sets.iter().all(|(_, b)| are_apart(*a, *b)));
+        let sets = one.sets.iter().chain(&other.sets).map(|(set, _)| *set);
+        is_plain(one)
+            && is_plain(other)
+            && are_apart
+            && places(one) == places(other)
+            && !self.writer.has_conflicts(sets.collect(), subgraph)
+    }
+
+    fn entity_list(&mut self, id: FetchId) -> Option<EntityList<'p>> {
+        let fetch = self.planned.fetches.get(id);
+        let From::Entities {
+            place,
+            view,
+            requires,
+        } = &fetch.from
+        else {
+            return None;
+        };
+        let (below, renamed) = self.writer.write(fetch.set, fetch.subgraph);
+        let asked = vec![AskedItem::On {
+            ty: Some(*view),
+            when: &[],
+            below,
+        }];
+        let mut text = Text::new(self.terms.graph, self.terms.variables);
+        text.items(&asked);
+        let requires = selection::merged(requires.iter().copied().flatten());
+        let list = EntityFetch {
+            key: Key::TYPENAME,
+            variable: Box::default(),
+            targets: vec![Target {
+                path: self.path(*place),
+                may_share: false,
+            }],
             shares_across_targets: false,
-            requires: self.requirements(&alias.requires.items),
-            typename_overrides: self
-                .typename_overrides(alias.input_rewrites.as_deref().unwrap_or_default())?,
-            renames: self.renames(alias.output_rewrites.as_deref().unwrap_or_default())?,
+            requires: self.representation(*place, *view, &requires),
+            typename_overrides: self.typename_overrides(fetch, *view),
+            renames: self.renames(renamed),
+        };
+        let request = text.finish("", &[]);
+        Some(EntityList {
+            meaning: format!("{}{:?}{:?}", request.operation, list.requires, list.renames),
+            asked,
+            sets: vec![(fetch.set, self.planned.places.get(*place).ty)],
+            fetch: list,
         })
     }
 
-    fn target(&mut self, path: &FlattenNodePath) -> Target {
-        Target {
-            path: self.path(path),
-            may_share: false,
-        }
+    /// What a representation of a place's objects holds.
+    fn representation(
+        &mut self,
+        place: PlaceId,
+        view: TypeId,
+        requires: &[Selection],
+    ) -> Vec<Requirement> {
+        let ty = self.planned.places.get(place).ty;
+        let name = self.terms.graph.name(view);
+        vec![Requirement::Fragment {
+            types: self.meeting(ty),
+            type_name: format!("\"{name}\"").into_bytes().into(),
+            requires: self.requirements(requires),
+        }]
     }
 
-    fn path(&mut self, path: &FlattenNodePath) -> Vec<PathSegment> {
-        path.as_slice()
-            .iter()
-            .filter_map(|segment| match segment {
-                FlattenNodePathSegment::Field(name) => {
-                    Some(PathSegment::Key(self.keys.intern(name)))
+    fn requirements(&mut self, set: &[Selection]) -> Vec<Requirement> {
+        set.iter()
+            .map(|selection| match selection {
+                Selection::Field(field) => {
+                    let source = match field.is_typename() {
+                        true => Key::TYPENAME,
+                        false => self.keys.intern(&field.key),
+                    };
+                    Requirement::Field {
+                        source,
+                        fallback: source,
+                        name: format!("\"{}\":", field.name).into_bytes().into(),
+                        requires: self.requirements(&field.set),
+                    }
                 }
-                FlattenNodePathSegment::TypeCondition(names) => {
-                    Some(PathSegment::Type(self.satisfying(names)))
-                }
-                // Lists are passed through wherever they are.
-                FlattenNodePathSegment::List => None,
+                Selection::On(on) => Requirement::Fragment {
+                    types: self.terms.types.satisfied_by(on.ty),
+                    type_name: format!("\"{}\"", self.terms.graph.name(on.ty))
+                        .into_bytes()
+                        .into(),
+                    requires: self.requirements(&on.set),
+                },
             })
             .collect()
     }
 
-    fn satisfying(&self, names: &BTreeSet<String>) -> TypeSet {
-        let mut types = TypeSet::default();
-        for name in names {
-            let id = self.names.types.id(name).unwrap_or(TypeId::UNKNOWN);
-            types.extend(&self.names.types.satisfied_by(id));
-        }
+    /// The types whose objects may be of `ty`: also the interfaces by which alone they may be known.
+    fn meeting(&self, ty: TypeId) -> TypeSet {
+        let mut types = self.terms.types.satisfied_by(ty);
+        types.extend(&self.terms.types.satisfied_in_reverse(ty));
         types
     }
 
-    fn requirements(
-        &mut self,
-        items: &[hive_router_query_planner::ast::selection_item::SelectionItem],
-    ) -> Vec<Requirement> {
-        use hive_router_query_planner::ast::selection_item::SelectionItem;
-        items
-            .iter()
-            .filter_map(|item| match item {
-                SelectionItem::Field(field) => {
-                    let name = field.selection_identifier();
-                    Some(Requirement::Field {
-                        source: self.keys.intern(&field.name),
-                        fallback: self.keys.intern(name),
-                        name: format!("\"{name}\":").into_bytes().into(),
-                        requires: self.requirements(&field.selections.items),
-                    })
-                }
-                SelectionItem::InlineFragment(fragment) => {
-                    let condition = &fragment.type_condition;
-                    let id = self.names.types.id(condition).unwrap_or(TypeId::UNKNOWN);
-                    let mut types = self.names.types.satisfied_by(id);
-                    // A requirement on a type also holds for an object known only by an interface
-                    // of that type: the planner writes conditions in either direction.
-                    types.extend(&self.names.types.satisfied_in_reverse(id));
-                    Some(Requirement::Fragment {
-                        types,
-                        type_name: format!("\"{condition}\"").into_bytes().into(),
-                        requires: self.requirements(&fragment.selections.items),
-                    })
-                }
-                // The planner writes fragments in requirements out.
-                SelectionItem::FragmentSpread(_) => None,
-            })
-            .collect()
-    }
-
+    /// A subgraph that has an interface for an object knows its entities by the interface's name.
     fn typename_overrides(
         &self,
-        rewrites: &[FetchRewrite],
-    ) -> Result<Vec<TypenameOverride>, RequestError> {
-        rewrites
-            .iter()
-            .map(|rewrite| {
-                let FetchRewrite::ValueSetter(setter) = rewrite else {
-                    return Err(unsupported("an input rewrite that renames"));
-                };
-                let value = format!("\"{}\"", setter.set_value_to).into_bytes().into();
-                match &*setter.path {
-                    [
-                        FetchNodePathSegment::TypenameEquals(names),
-                        FetchNodePathSegment::Key(key),
-                    ] if key == "__typename" => Ok((self.satisfying(names), value)),
-                    _ => Err(unsupported(
-                        "an input rewrite of something else than __typename",
-                    )),
-                }
-            })
-            .collect()
+        fetch: &Fetch<'_>,
+        view: TypeId,
+    ) -> Vec<super::plan::TypenameOverride> {
+        let here = self.terms.graph.view(fetch.subgraph, view);
+        if !here.is_some_and(|here| here.is_interface_object) {
+            return Vec::new();
+        }
+        let name = format!("\"{}\"", self.terms.graph.name(view));
+        vec![(
+            self.terms.types.satisfied_by(view),
+            name.into_bytes().into(),
+        )]
     }
 
-    fn renames(&mut self, rewrites: &[FetchRewrite]) -> Result<Vec<Rename>, RequestError> {
-        rewrites
-            .iter()
-            .map(|rewrite| {
-                let FetchRewrite::KeyRenamer(renamer) = rewrite else {
-                    return Err(unsupported("an output rewrite that sets a value"));
-                };
-                let Some((FetchNodePathSegment::Key(from), path)) = renamer.path.split_last()
-                else {
-                    return Err(unsupported("an output rewrite that ends in a type"));
-                };
-                let path = path
-                    .iter()
-                    .map(|segment| match segment {
-                        FetchNodePathSegment::Key(name) => PathSegment::Key(self.keys.intern(name)),
-                        FetchNodePathSegment::TypenameEquals(names) => {
-                            PathSegment::Type(self.satisfying(names))
+    fn path(&mut self, place: PlaceId) -> Vec<PathSegment> {
+        let mut path = Vec::new();
+        let mut last = Some(self.planned.places.get(places::ROOT).ty);
+        for (step, ty) in self.planned.places.path(place) {
+            match step {
+                places::Step::Field(field) => {
+                    path.push(PathSegment::Key(self.keys.intern(&field.key)));
+                }
+                places::Step::On(_) if last == Some(ty) => {}
+                places::Step::On(_) => {
+                    path.push(PathSegment::Type(self.terms.types.satisfied_by(ty)));
+                }
+            }
+            last = Some(ty);
+        }
+        path
+    }
+
+    fn renames(&mut self, renamed: Vec<Renamed>) -> Vec<Rename> {
+        renamed
+            .into_iter()
+            .map(|renamed| Rename {
+                path: renamed
+                    .path
+                    .into_iter()
+                    .map(|step| match step {
+                        RenamedStep::Key(name) => PathSegment::Key(self.keys.intern(&name)),
+                        RenamedStep::Type(ty) => {
+                            PathSegment::Type(self.terms.types.satisfied_by(ty))
                         }
                     })
-                    .collect();
-                Ok(Rename {
-                    path,
-                    from: self.keys.intern(from),
-                    to: self.keys.intern(&renamer.rename_key_to),
-                })
+                    .collect(),
+                from: self.keys.intern(&renamed.from),
+                to: self.keys.intern(&renamed.to),
             })
             .collect()
     }
-}
-
-fn variable(names: &Names<'_>, name: &str) -> Result<usize, RequestError> {
-    names
-        .variables
-        .iter()
-        .position(|variable| variable == name)
-        .ok_or_else(|| unsupported("a condition on a variable that the operation does not declare"))
-}
-
-fn unsupported(what: &str) -> RequestError {
-    RequestError::new(Code::PlanFailed, format!("the plan has {what}"))
 }
 
 /// The keys of a path, without its type conditions.

@@ -1,12 +1,12 @@
 //! Which step waits for which, and where objects may be shared.
 //!
-//! The planner's sequences are waves: all of one wave, then all of the next. A step needs less: only
+//! The planner's requests come in waves: all of one, then all of the next. A step needs less: only
 //! the steps that write what it reads (the keys on the way to its objects, their types, and what its
 //! representations hold). What each step reads and writes is known from its paths and shapes.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Position, keys_of};
+use super::{Wave, keys_of};
 use crate::prepare::plan::{
     EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, ShapeId,
 };
@@ -19,14 +19,14 @@ type Below = HashSet<(usize, usize, Vec<u8>)>;
 type Place = Vec<Key>;
 
 /// Fills in what the steps wait for, and what they may share.
-pub fn connect(plan: &mut Plan, positions: &[&[Position]]) {
-    connect_steps(plan, positions);
+pub fn connect(plan: &mut Plan, waves: &[Wave]) {
+    connect_steps(plan, waves);
     let targets = all_targets(plan);
     mark_sharing(plan, &targets);
     mark_interning(plan, &targets);
 }
 
-fn connect_steps(plan: &mut Plan, positions: &[&[Position]]) {
+fn connect_steps(plan: &mut Plan, waves: &[Wave]) {
     let mut writers: HashMap<Place, Vec<usize>> = HashMap::new();
     for index in 0..plan.steps.len() {
         let mut places = HashSet::new();
@@ -41,39 +41,16 @@ fn connect_steps(plan: &mut Plan, positions: &[&[Position]]) {
         plan.steps[index].is_mutation && matches!(plan.steps[index].merge, Merge::Root { .. })
     };
     let mut waits: Vec<Vec<usize>> = Vec::with_capacity(plan.steps.len());
-    // The last mutation that each step comes from, itself included.
-    let mut origin: Vec<Option<usize>> = Vec::with_capacity(plan.steps.len());
     for index in 0..plan.steps.len() {
         let earlier: Vec<usize> = (0..index)
-            .filter(|other| precedes(positions[*other], positions[index]))
+            .filter(|other| waves[*other] < waves[index])
             .collect();
-        if is_mutation(plan, index) {
-            origin.push(Some(index));
-            waits.push(earlier);
+        // Mutations happen strictly in order, each after all that the ones before led to.
+        waits.push(if is_mutation(plan, index) {
+            earlier
         } else {
-            let needed = read_places(&plan.steps[index].merge);
-            let found = wait_for(&needed, &writers, &earlier);
-            origin.push(found.iter().filter_map(|other| origin[*other]).max());
-            waits.push(found);
-        }
-    }
-    // Mutations happen strictly in order, each after all that the ones before led to: also the
-    // requests for it that the planner has put later.
-    #[expect(
-        clippy::needless_range_loop,
-        reason = "the index names a step, not only its waits"
-    )]
-    for index in 0..plan.steps.len() {
-        if is_mutation(plan, index) {
-            let led_to = (0..plan.steps.len()).filter(|other| {
-                !is_mutation(plan, *other) && origin[*other].is_some_and(|origin| origin < index)
-            });
-            let more: Vec<usize> = led_to
-                .filter(|other| !waits[index].contains(other))
-                .collect();
-            waits[index].retain(|other| origin[*other].is_none_or(|origin| origin < index));
-            waits[index].extend(more);
-        }
+            wait_for(&read_places(&plan.steps[index].merge), &writers, &earlier)
+        });
     }
     for (index, waits) in waits.into_iter().enumerate() {
         plan.steps[index].waits_for = waits.len();
@@ -84,7 +61,7 @@ fn connect_steps(plan: &mut Plan, positions: &[&[Position]]) {
 }
 
 /// The steps among `earlier` that write any of `needed`. Where something needed has no known
-/// writer, all of them: the planner's own order is always right.
+/// writer, all of them: the waves' order is always right.
 fn wait_for(
     needed: &HashSet<(Place, bool)>,
     writers: &HashMap<Place, Vec<usize>>,
@@ -105,12 +82,6 @@ fn wait_for(
     let mut waits: Vec<usize> = waits.into_iter().collect();
     waits.sort_unstable();
     waits
-}
-
-/// Whether the tree runs the one before the other.
-fn precedes(one: &[Position], other: &[Position]) -> bool {
-    let fork = one.iter().zip(other).find(|(a, b)| a != b);
-    fork.is_some_and(|(a, b)| a.in_sequence && a.child < b.child)
 }
 
 /// What a step writes: objects at places, each with its shape and the aliases undone in it.
@@ -159,7 +130,7 @@ fn collect_places(
     }
 }
 
-/// What a step reads; true where the planner must have put a writer before it.
+/// What a step reads; true where there must be a writer before it.
 fn read_places(merge: &Merge) -> HashSet<(Place, bool)> {
     let mut places = HashSet::new();
     match merge {

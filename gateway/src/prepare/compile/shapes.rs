@@ -1,10 +1,9 @@
-//! What a subgraph's answer looks like, from the operation that asks for it.
+//! What a subgraph's answer looks like, from what is asked for.
 
-use hive_router_query_planner::ast::{
-    document::Document, selection_item::SelectionItem, selection_set::SelectionSet,
+use super::{
+    asked::{Asked, AskedItem},
+    keys::Keys,
 };
-
-use super::keys::Keys;
 use crate::prepare::plan::{Key, Shape, ShapeField, ShapeId};
 
 /// All shapes of a plan.
@@ -12,15 +11,34 @@ use crate::prepare::plan::{Key, Shape, ShapeField, ShapeId};
 pub struct Shapes(Vec<Shape>);
 
 impl Shapes {
-    /// Adds the `data` of an operation's answer; its shape and its response keys.
-    pub fn add(&mut self, document: &Document, keys: &mut Keys) -> (ShapeId, Vec<Key>) {
-        let root = self.object(&[&document.operation.selection_set], document, keys);
-        let root_keys = self.0[root.0 as usize]
-            .fields
-            .iter()
-            .map(|field| field.key)
-            .collect();
-        (root, root_keys)
+    /// Adds the `data` of an answer; its shape and its response keys.
+    pub fn add_root(&mut self, asked: &Asked<'_>, keys: &mut Keys) -> (ShapeId, Vec<Key>) {
+        let root = self.object(&[asked], keys);
+        let fields = &self.0[root.0 as usize].fields;
+        (root, fields.iter().map(|field| field.key).collect())
+    }
+
+    /// Adds the `data` of an answer that has lists of entities.
+    pub fn add_entities<'p>(
+        &mut self,
+        lists: impl IntoIterator<Item = (&'p str, &'p Asked<'p>)>,
+        keys: &mut Keys,
+    ) -> (ShapeId, Vec<Key>) {
+        let mut fields = Vec::new();
+        for (key, asked) in lists {
+            fields.push(ShapeField {
+                key: keys.intern(key),
+                name: key.as_bytes().into(),
+                is_typename: false,
+                shape: Some(self.object(&[asked], keys)),
+            });
+        }
+        let root_keys = fields.iter().map(|field| field.key).collect();
+        self.0.push(Shape {
+            fields,
+            intern: false,
+        });
+        (ShapeId(self.0.len() as u32 - 1), root_keys)
     }
 
     /// The shapes by their numbers.
@@ -30,20 +48,20 @@ impl Shapes {
 
     /// One object that any of `sets` may be asked of: fragments on different types meet in one
     /// shape, because the object's type is known only after it is read.
-    fn object(&mut self, sets: &[&SelectionSet], document: &Document, keys: &mut Keys) -> ShapeId {
-        let mut fields: Vec<Asked<'_>> = Vec::new();
+    fn object(&mut self, sets: &[&Asked<'_>], keys: &mut Keys) -> ShapeId {
+        let mut fields: Vec<Merged<'_>> = Vec::new();
         for set in sets {
-            flatten(&set.items, document, &mut fields);
+            flatten(set, &mut fields);
         }
         let id = ShapeId(self.0.len() as u32);
         self.0.push(Shape::default());
         let fields = fields
             .into_iter()
-            .map(|asked| ShapeField {
-                key: keys.intern(asked.response_key),
-                name: asked.response_key.as_bytes().into(),
-                is_typename: asked.name == "__typename",
-                shape: (!asked.sets.is_empty()).then(|| self.object(&asked.sets, document, keys)),
+            .map(|merged| ShapeField {
+                key: keys.intern(merged.key),
+                name: merged.key.as_bytes().into(),
+                is_typename: merged.is_typename,
+                shape: (!merged.sets.is_empty()).then(|| self.object(&merged.sets, keys)),
             })
             .collect();
         self.0[id.0 as usize].fields = fields;
@@ -52,44 +70,27 @@ impl Shapes {
 }
 
 /// A response key that is asked for, once or in several fragments.
-struct Asked<'d> {
-    response_key: &'d str,
-    name: &'d str,
-    sets: Vec<&'d SelectionSet>,
+struct Merged<'p> {
+    key: &'p str,
+    is_typename: bool,
+    sets: Vec<&'p Asked<'p>>,
 }
 
-fn flatten<'d>(items: &'d [SelectionItem], document: &'d Document, fields: &mut Vec<Asked<'d>>) {
-    for item in items {
+fn flatten<'p>(set: &'p Asked<'p>, fields: &mut Vec<Merged<'p>>) {
+    for item in set {
         match item {
-            SelectionItem::Field(field) => {
-                let response_key = field.selection_identifier();
-                let index = fields
-                    .iter()
-                    .position(|asked| asked.response_key == response_key);
-                let index = index.unwrap_or_else(|| {
-                    fields.push(Asked {
-                        response_key,
-                        name: &field.name,
-                        sets: Vec::new(),
-                    });
-                    fields.len() - 1
-                });
-                if !field.selections.is_empty() {
-                    fields[index].sets.push(&field.selections);
+            AskedItem::Field { field, key, below } => {
+                let same = fields.iter_mut().find(|other| other.key == key.as_str());
+                match same {
+                    Some(same) => same.sets.extend(below),
+                    None => fields.push(Merged {
+                        key,
+                        is_typename: field.is_typename(),
+                        sets: below.iter().collect(),
+                    }),
                 }
             }
-            SelectionItem::InlineFragment(fragment) => {
-                flatten(&fragment.selections.items, document, fields);
-            }
-            SelectionItem::FragmentSpread(name) => {
-                let fragment = document
-                    .fragments
-                    .iter()
-                    .find(|fragment| fragment.name == *name);
-                if let Some(fragment) = fragment {
-                    flatten(&fragment.selection_set.items, document, fields);
-                }
-            }
+            AskedItem::On { below, .. } => flatten(below, fields),
         }
     }
 }

@@ -241,3 +241,16 @@ async fn an_implementation_is_extended_beside_its_interface() {
     assert_snapshot!(graph.query("{ newest { stars ... on Book { author praise } } }").await, @r#"{"data":{"newest":{"stars":[5,null],"author":"Ada","praise":"[5,null]"}}}"#);
     assert_snapshot!(graph.query("{ newest { ... on Book { author } ... on Game { id } } }").await, @r#"{"data":{"newest":{"author":"Ada"}}}"#);
 }
+
+#[tokio::test]
+async fn each_implementation_can_have_fields_of_its_own_and_of_the_interface_object() {
+    let graph = accounts().await;
+    assert_snapshot!(graph.told("{ badges { owner { ... on User { id } ... on Bot { banner } } } }").await, @r#"
+    {"data":{"badges":[{"owner":{"id":"u1"}},{"owner":{"banner":"*R2*"}}]}}
+    badges: {badges{owner{__typename id}}}
+    accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{__typename ...on User{id} ...on Bot{name}}}}
+    badges: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{banner}}}
+    "#);
+    assert_snapshot!(graph.query("{ badges { owner { ... on User { id age score } ... on Bot { banner x: id badges { text } } } } }").await, @r#"{"data":{"badges":[{"owner":{"id":"u1","age":36,"score":7}},{"owner":{"banner":"*R2*","x":"b1","badges":[{"text":"fast"}]}}]}}"#);
+    assert_snapshot!(graph.query("{ best { ... on User { banner } ... on Bot { rank banner(mark: \"-\") } } }").await, @r#"{"data":{"best":{"rank":1,"banner":"-R2-"}}}"#);
+}

@@ -1,4 +1,4 @@
-//! The planner's tree for each directive.
+//! The plan for each directive.
 
 use gateway::{graph::Graph, prepare, settings::Settings};
 use insta::assert_snapshot;
@@ -38,55 +38,13 @@ async fn shop() -> TestGraph {
 #[tokio::test]
 async fn keys_and_overrides() {
     let graph = shop().await;
-    assert_snapshot!(graph.plan("{ product { stock price reviews { text } } }"), @r#"
-    QueryPlan {
-      Sequence {
-        Fetch(service: "products") {
-          {
-            product {
-              __typename
-              stock
-              id
-            }
-          }
-        },
-        Parallel {
-          Flatten(path: "product") {
-            Fetch(service: "reviews") {
-              {
-                ... on Product {
-                  __typename
-                  id
-                }
-              } =>
-              {
-                ... on Product {
-                  reviews {
-                    text
-                  }
-                }
-              }
-            },
-          },
-          Flatten(path: "product") {
-            Fetch(service: "shipping") {
-              {
-                ... on Product {
-                  __typename
-                  id
-                }
-              } =>
-              {
-                ... on Product {
-                  price
-                }
-              }
-            },
-          },
-        },
-      },
-    },
-    "#);
+    assert_snapshot!(graph.plan("{ product { stock price reviews { text } } }"), @"
+    1. products: {product{__typename stock id}}
+    2. shipping, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{price}}}
+       for product by ...on Product{id}
+    3. reviews, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{reviews{text}}}}
+       for product by ...on Product{id}
+    ");
 }
 
 /// The project's own graph: what `posts` keeps of the newest comments needs no second request, and
@@ -96,254 +54,54 @@ fn the_newest_comments_come_with_their_post() {
     let sdl = include_str!("../../../../schema/supergraph.graphql");
     let graph = Graph::load(sdl, Settings::default()).expect("the supergraph loads");
     let plan = |query: &str| prepare::explain(&graph, query, None).expect("there is a plan");
-    assert_snapshot!(plan("query($id: ID!) { post(id: $id) { title latestComments { text author createdAt } } }"), @r#"
-    QueryPlan {
-      Fetch(service: "posts") {
-        query ($id:ID!) {
-          post(id: $id) {
-            title
-            latestComments {
-              text
-              author
-              createdAt
-            }
-          }
-        }
-      },
-    },
-    "#);
-    assert_snapshot!(plan("query($id: ID!) { post(id: $id) { latestComments { text edited } } }"), @r#"
-    QueryPlan {
-      Sequence {
-        Fetch(service: "posts") {
-          query ($id:ID!) {
-            post(id: $id) {
-              latestComments {
-                __typename
-                text
-                id
-              }
-            }
-          }
-        },
-        Flatten(path: "post.latestComments.@") {
-          Fetch(service: "comments") {
-            {
-              ... on Comment {
-                __typename
-                id
-              }
-            } =>
-            {
-              ... on Comment {
-                edited
-              }
-            }
-          },
-        },
-      },
-    },
-    "#);
+    assert_snapshot!(plan("query($id: ID!) { post(id: $id) { title latestComments { text author createdAt } } }"), @"1. posts: query($id:ID!){post(id: $id){title latestComments{text author createdAt}}}");
+    assert_snapshot!(plan("query($id: ID!) { post(id: $id) { latestComments { text edited } } }"), @"
+    1. posts: query($id:ID!){post(id: $id){latestComments{__typename text id}}}
+    2. comments, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Comment{edited}}}
+       for post.latestComments by ...on Comment{id}
+    ");
 }
 
 #[tokio::test]
 async fn requirements() {
     let graph = shop().await;
-    assert_snapshot!(graph.plan("{ newest { any { ... on Product { cost } } } }"), @r#"
-    QueryPlan {
-      Sequence {
-        Fetch(service: "reviews") {
-          {
-            newest {
-              any {
-                __typename
-                ... on Product {
-                  __typename
-                  id
-                }
-              }
-            }
-          }
-        },
-        Flatten(path: "newest.any|[Product]") {
-          Fetch(service: "products") {
-            {
-              ... on Product {
-                __typename
-                id
-              }
-            } =>
-            {
-              ... on Product {
-                weight
-              }
-            }
-          },
-        },
-        Flatten(path: "newest.any|[Product]") {
-          Fetch(service: "shipping") {
-            {
-              ... on Product {
-                __typename
-                weight
-                id
-              }
-            } =>
-            {
-              ... on Product {
-                cost
-              }
-            }
-          },
-        },
-      },
-    },
-    "#);
+    assert_snapshot!(graph.plan("{ newest { any { ... on Product { cost } } } }"), @"
+    1. reviews: {newest{any{__typename ...on Product{id}}}}
+    2. products, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{weight}}}
+       for newest.any|Product by ...on Product{id}
+    3. shipping, after 1 and 2: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{cost}}}
+       for newest.any|Product by ...on Product{id weight}
+    ");
 }
 
 #[tokio::test]
 async fn provided_fields() {
     let graph = shop().await;
-    assert_snapshot!(graph.plan("{ newest { product { weight cost } } }"), @r#"
-    QueryPlan {
-      Sequence {
-        Fetch(service: "reviews") {
-          {
-            newest {
-              product {
-                __typename
-                weight
-                id
-              }
-            }
-          }
-        },
-        Flatten(path: "newest.product") {
-          Fetch(service: "products") {
-            {
-              ... on Product {
-                __typename
-                id
-              }
-            } =>
-            {
-              ... on Product {
-                weight
-              }
-            }
-          },
-        },
-        Flatten(path: "newest.product") {
-          Fetch(service: "shipping") {
-            {
-              ... on Product {
-                __typename
-                weight
-                id
-              }
-            } =>
-            {
-              ... on Product {
-                cost
-              }
-            }
-          },
-        },
-      },
-    },
-    "#);
+    assert_snapshot!(graph.plan("{ newest { product { weight cost } } }"), @"
+    1. reviews: {newest{product{__typename weight id}}}
+    2. shipping, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{cost}}}
+       for newest.product by ...on Product{id weight}
+    ");
 }
 
 #[tokio::test]
 async fn interface_objects() {
     let graph = shop().await;
-    assert_snapshot!(graph.plan("{ media { stars ... on Film { minutes } } best { title ... on Song { seconds } } }"), @r#"
-    QueryPlan {
-      Sequence {
-        Parallel {
-          Fetch(service: "reviews") {
-            {
-              best {
-                __typename
-                id
-              }
-            }
-          },
-          Fetch(service: "products") {
-            {
-              media {
-                __typename
-                id
-                ... on Film {
-                  minutes
-                }
-              }
-            }
-          },
-        },
-        Parallel {
-          Flatten(path: "best") {
-            Fetch(service: "products") {
-              {
-                ... on Media {
-                  __typename
-                  id
-                }
-              } =>
-              {
-                ... on Media {
-                  title
-                  __typename
-                  ... on Song {
-                    seconds
-                  }
-                }
-              }
-            },
-          },
-          Flatten(path: "media.@") {
-            Fetch(service: "reviews") {
-              {
-                ... on Media {
-                  __typename
-                  id
-                }
-              } =>
-              {
-                ... on Media {
-                  stars
-                }
-              }
-            },
-          },
-        },
-      },
-    },
-    "#);
+    assert_snapshot!(graph.plan("{ media { stars ... on Film { minutes } } best { title ... on Song { seconds } } }"), @"
+    1. products: {media{__typename id ...on Film{minutes}}}
+    2. reviews: {best{__typename id}}
+    3. reviews, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{stars}}}
+       for media by ...on Media{id}
+    4. products, after 2: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{__typename title ...on Song{seconds}}}}
+       for best by ...on Media{id}
+    ");
 }
 
 #[tokio::test]
 async fn shared_roots_and_conditions() {
     let graph = shop().await;
-    assert_snapshot!(graph.plan("query($x: Boolean!) { about { version products shipments @include(if: $x) } }"), @r#"
-    QueryPlan {
-      Parallel {
-        Fetch(service: "shipping") {
-          query ($x:Boolean!) {
-            about {
-              shipments @include(if: $x)
-            }
-          }
-        },
-        Fetch(service: "products") {
-          {
-            about {
-              products
-              version
-            }
-          }
-        },
-      },
-    },
-    "#);
+    assert_snapshot!(graph.plan("query($x: Boolean!) { about { version products shipments @include(if: $x) } }"), @"
+    1. products: {about{version products}}
+    2. shipping: query($x:Boolean!){about{... @include(if: $x){shipments}}}
+    ");
 }

@@ -124,7 +124,7 @@ async fn numbers_in_the_operation_stay_exact() {
     ] {
         let asked = ask(of, json).await;
         for part in [
-            format!("name(json: {json}, of: {of})"),
+            format!("name(of: {of}, json: {json})"),
             format!("$d:JSON={of}"),
         ] {
             assert!(asked.contains(&part), "no {part} in {asked}");

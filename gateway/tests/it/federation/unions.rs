@@ -49,7 +49,7 @@ async fn one_field_of_two_members_comes_from_two_subgraphs() {
     let graph = kitchen().await;
     assert_snapshot!(graph.told("{ things { ... on Oven { warranty } ... on Toaster { warranty } } }").await, @r#"
     {"data":{"things":[{"warranty":5},{"warranty":3}]}}
-    a: {things{__typename ...on Oven{__typename id} ...on Toaster{warranty}}}
+    a: {things{__typename ...on Oven{id} ...on Toaster{warranty}}}
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Oven{warranty}}}
     "#);
     assert_snapshot!(graph.query("{ nodes { id ... on Toaster { watt warranty } ... on Oven { warranty } } toasters { id warranty } }").await, @r#"{"data":{"nodes":[null,{"id":"t","watt":800,"warranty":3},{"id":"o","warranty":5}],"toasters":[{"id":"t","warranty":3},{"id":"t2","warranty":null}]}}"#);

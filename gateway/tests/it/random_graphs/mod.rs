@@ -23,14 +23,11 @@ use world::World;
 /// Operations compared in each world.
 const OPERATIONS_PER_WORLD: u64 = 50;
 
-/// Operations without any plan, of a hundred, at which the planner would be at fault.
-const UNPLANNED_PERCENT_MAX: u64 = 1;
-
 #[tokio::test]
 async fn random_graphs_answer_as_one_graph_would() {
     let wanted = number_from("DIFFERENTIAL_OPERATIONS", 200);
     let mut seed = number_from("DIFFERENTIAL_SEED", 1);
-    let (mut compared, mut unplanned) = (0, Vec::new());
+    let (mut compared, mut requests) = (0, 0);
     while compared < wanted {
         let mut rng = Rng::with_seed(seed);
         let world = World::new(&mut rng);
@@ -42,28 +39,14 @@ async fn random_graphs_answer_as_one_graph_would() {
             match compare(&world, &graph, &whole, &operation).await {
                 Outcome::Invalid => {}
                 Outcome::Same => of_this_world += 1,
-                Outcome::Unplanned(answer) => {
-                    of_this_world += 1;
-                    unplanned.push(format!("seed {seed}: {operation}\n{answer}"));
-                }
                 Outcome::Different => report(seed, &world, &graph, &whole, operation).await,
             }
+            requests += graph.requests().len();
         }
         compared += of_this_world;
         seed += 1;
     }
-    println!(
-        "{compared} operations compared, 0 differences, {} without a plan\n{}",
-        unplanned.len(),
-        unplanned.join("\n")
-    );
-    let share = unplanned.len() as u64 * 100 / compared;
-    assert!(
-        share < UNPLANNED_PERCENT_MAX,
-        "{} of {compared} operations have no plan:\n{}",
-        unplanned.len(),
-        unplanned.join("\n")
-    );
+    println!("{compared} operations compared, 0 differences; {requests} requests to subgraphs");
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {
@@ -77,7 +60,6 @@ enum Outcome {
     /// Not a valid operation: the writer does not know every rule.
     Invalid,
     Same,
-    Unplanned(String),
     Different,
 }
 
@@ -88,9 +70,6 @@ async fn compare(world: &World, graph: &TestGraph, whole: &Data, operation: &str
         return Outcome::Invalid;
     }
     let answer = graph.ask(operation, Some(operation::variables())).await;
-    if answer["errors"][0]["extensions"]["code"] == "QUERY_PLANNING_FAILED" {
-        return Outcome::Unplanned(answer.to_string());
-    }
     // As text, so that the order of keys counts.
     let text = |response: &Value| response["data"].to_string();
     let has_errors = |response: &Value| response.get("errors").is_some();

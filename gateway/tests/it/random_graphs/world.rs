@@ -1,5 +1,6 @@
 //! A random graph: entities over several subgraphs, with all the data of each.
 
+mod interface_object;
 mod mutations;
 mod provided;
 
@@ -37,6 +38,10 @@ pub struct World {
     objects: Vec<Map<String, Value>>,
     roots: Map<String, Value>,
     references: Vec<Reference>,
+    /// Is `Thing` an interface of the first subgraph alone?
+    things_are_gathered: bool,
+    /// The subgraph that knows `Thing` as an object.
+    notes_part: Option<usize>,
     /// What mutations have counted over the subgraphs, and over the whole.
     counts: (Arc<AtomicI64>, Arc<AtomicI64>),
 }
@@ -80,8 +85,14 @@ impl World {
             objects: Vec::new(),
             roots: Map::new(),
             references: Vec::new(),
+            things_are_gathered: false,
+            notes_part: None,
             counts: Default::default(),
         };
+        let has_notes = rng.bool();
+        if has_notes {
+            world.gather_things();
+        }
         for entity in 0..world.entities.len() {
             for instance in 0..INSTANCES {
                 let name = &world.entities[entity].name;
@@ -100,6 +111,9 @@ impl World {
             world.root_fields(rng, part);
         }
         world.provide(rng);
+        if has_notes {
+            world.notes(rng);
+        }
         world.mutations(rng);
         world
     }
@@ -178,6 +192,10 @@ impl World {
         }
     }
 
+    fn knows_things(&self, part: usize) -> bool {
+        part == 0 || !self.things_are_gathered
+    }
+
     fn refers(&mut self, holder: Option<usize>, part: usize, field: &str, ty: &Ty) {
         let target = ty.name();
         if self.entities.iter().any(|entity| entity.name == target) {
@@ -204,7 +222,7 @@ impl World {
         };
         let (name, target) = match rng.u8(..10) {
             0 | 1 => ("Box".to_owned(), Target::Box),
-            2 | 3 if !named(&|it| it.is_thing).is_empty() => (
+            2 | 3 if self.knows_things(part) && !named(&|it| it.is_thing).is_empty() => (
                 "Thing".to_owned(),
                 Target::References(named(&|it| it.is_thing)),
             ),
@@ -325,7 +343,20 @@ impl World {
 
     fn sdl(&self, index: usize) -> String {
         let part = &self.parts[index];
+        let roots = format!(
+            "type Query {{\n  {}\n}}\ntype Mutation {{\n  {}\n}}\n",
+            part.query.join("\n  "),
+            part.mutation.join("\n  ")
+        );
+        if self.notes_part == Some(index) {
+            return format!("{}{roots}", interface_object::SCHEMA);
+        }
         let mut sdl = SHARED.to_owned();
+        if !self.knows_things(index) {
+            sdl = sdl.replace("interface Thing { id: ID! }\n", "");
+        } else if self.notes_part.is_some() {
+            sdl = sdl.replace("interface Thing", "interface Thing @key(fields: \"id\")");
+        }
         let mut members = vec!["Box"];
         for entity in &self.entities {
             let home = entity.homes.iter().position(|home| *home == index);
@@ -348,7 +379,7 @@ impl World {
                 }
                 None => ("@key(fields: \"id\", resolvable: false)", "id: ID!"),
             };
-            let implements = if entity.is_thing {
+            let implements = if entity.is_thing && self.knows_things(index) {
                 "implements Thing"
             } else {
                 ""
@@ -361,12 +392,7 @@ impl World {
             );
         }
         let _ = writeln!(sdl, "union Any = {}", members.join(" | "));
-        let _ = writeln!(sdl, "type Query {{\n  {}\n}}", part.query.join("\n  "));
-        let _ = writeln!(
-            sdl,
-            "type Mutation {{\n  {}\n}}",
-            part.mutation.join("\n  ")
-        );
+        sdl.push_str(&roots);
         sdl
     }
 
@@ -374,9 +400,14 @@ impl World {
     pub async fn federated(&self) -> TestGraph {
         let mut subgraphs = Vec::new();
         for index in 0..self.parts.len() {
+            let (roots, entities) = if self.notes_part == Some(index) {
+                (self.notes_roots(), self.notes_entities())
+            } else {
+                (Value::Object(self.roots.clone()), self.objects_in(index))
+            };
             let mut subgraph = Subgraph::new(&format!("s{index}"), &self.sdl(index))
-                .query(Value::Object(self.roots.clone()))
-                .entities(self.objects_in(index));
+                .query(roots)
+                .entities(entities);
             for ((type_name, field), resolver) in self.resolvers(Some(index)) {
                 subgraph = subgraph.field(&type_name, &field, resolver);
             }
@@ -433,9 +464,12 @@ impl World {
         };
         let mut all = self.mutation_resolvers(count);
         for entity in &self.entities {
-            for field in &entity.computed {
+            let owners = entity.computed.iter().flat_map(|field| {
+                [&*entity.name, "Thing"].map(|owner| (owner.to_owned(), field.clone()))
+            });
+            for owner in owners {
                 all.push((
-                    (entity.name.clone(), field.clone()),
+                    owner,
                     Box::new(|object, arguments| {
                         // Their order means nothing.
                         let arguments: BTreeMap<_, _> =

@@ -1,0 +1,318 @@
+//! At what cost, counted in requests, each subgraph can be asked about the objects of a place.
+//!
+//! A subgraph has a place's objects if a request to it leads there: by a field of the place above, by
+//! the root type, or by a key whose fields other subgraphs have. Each of them costs what it is built
+//! on, so that the costs of a place settle as shortest paths do (Bellman and Ford): from the
+//! requests that are there already, by one key after the other, until nothing gets cheaper.
+
+use std::rc::Rc;
+
+use apollo_compiler::executable::OperationType;
+
+use super::{
+    Planner,
+    places::{PlaceId, Provided, ROOT, Step},
+    selection::Selection,
+    supergraph::Join,
+};
+use crate::graph::{
+    SubgraphIndex,
+    types::{TypeId, TypeSet},
+};
+
+/// Keys inside keys beyond this many levels are not looked into.
+pub(super) const LEVELS_MAX: usize = 3;
+
+/// How a subgraph can be asked about a place's objects.
+#[derive(Clone)]
+pub struct Reach<'a> {
+    /// In requests more than there are.
+    pub cost: usize,
+    /// By what.
+    pub route: Route<'a>,
+    /// As which type the subgraph has them.
+    pub view: TypeId,
+    /// What is provided of them there.
+    pub provided: Provided<'a>,
+}
+
+/// The last part of the way to a place.
+#[derive(Clone, Copy)]
+pub enum Route<'a> {
+    /// A request is there: this one of the place's cursors.
+    Open(usize),
+    /// From the place above.
+    FromAbove,
+    /// A new request at the root type.
+    Root,
+    /// A new request for entities by this key.
+    Key(&'a [Selection]),
+}
+
+/// By subgraph.
+pub type Table<'a> = Rc<[Option<Reach<'a>>]>;
+
+impl<'a> Planner<'a> {
+    /// The field of a subgraph's type, if the subgraph resolves it for all objects that can be there.
+    pub fn resolve(
+        &self,
+        subgraph: SubgraphIndex,
+        view: TypeId,
+        name: &str,
+        provided: &Provided<'a>,
+    ) -> Option<&'a Join> {
+        let join = self.resolve_in(subgraph, view, name, provided)?;
+        let here = self.graph.view(subgraph, view)?;
+        if !self.graph.is_object(view) && !here.is_interface_object {
+            let mut objects = here.objects.iter();
+            let is_plain = objects.all(|object| {
+                let join = self.resolve_in(subgraph, object, name, provided);
+                join.is_some_and(|join| join.requires.is_empty())
+            });
+            if !is_plain {
+                return None;
+            }
+        }
+        Some(join)
+    }
+
+    fn resolve_in(
+        &self,
+        subgraph: SubgraphIndex,
+        view: TypeId,
+        name: &str,
+        provided: &Provided<'a>,
+    ) -> Option<&'a Join> {
+        let join = self.graph.join(subgraph, view, name)?;
+        let is_there = !join.is_external || !self.provided_of(provided, view, name).is_empty();
+        (is_there && join.is_available(self.rollout_place)).then_some(join)
+    }
+
+    /// What `provided` has below a field; nothing where it does not have the field.
+    fn provided_of(
+        &self,
+        provided: &[&'a [Selection]],
+        ty: TypeId,
+        name: &str,
+    ) -> Vec<&'a [Selection]> {
+        let mut found = Vec::new();
+        for selection in provided.iter().copied().flatten() {
+            match selection {
+                Selection::Field(field) if field.name == name => found.push(&*field.set),
+                Selection::Field(_) => {}
+                Selection::On(on) if self.types.satisfies(ty, on.ty) => {
+                    found.extend(self.provided_of(&[&on.set], ty, name));
+                }
+                Selection::On(_) => {}
+            }
+        }
+        found
+    }
+
+    /// What is provided of the objects that a field holds.
+    pub fn provided_below(
+        &self,
+        provided: &[&'a [Selection]],
+        view: TypeId,
+        join: &'a Join,
+        name: &str,
+    ) -> Provided<'a> {
+        let mut below = self.provided_of(provided, view, name);
+        below.retain(|set| !set.is_empty());
+        if !join.provides.is_empty() {
+            below.push(&join.provides);
+        }
+        below.into()
+    }
+
+    /// As which type a subgraph has those objects of its `view` that are of type `ty`.
+    pub fn narrow_view(&self, subgraph: SubgraphIndex, view: TypeId, ty: TypeId) -> Option<TypeId> {
+        if view == ty {
+            return Some(view);
+        }
+        let here = self.graph.view(subgraph, view)?;
+        if here.is_interface_object {
+            return None;
+        }
+        if self.graph.is_object(view) {
+            return self.types.satisfies(view, ty).then_some(view);
+        }
+        let narrow = self.graph.view(subgraph, ty)?;
+        let common = narrow.objects.intersection(&here.objects);
+        (!narrow.is_interface_object && !common.is_empty()).then_some(ty)
+    }
+
+    /// The object types that the objects of a place can have.
+    pub fn objects(&self, place: PlaceId) -> TypeSet {
+        let here = self.places.get(place);
+        let all = self.graph.objects(here.ty);
+        if self.graph.is_object(here.ty) {
+            return all.clone();
+        }
+        let mut seen = TypeSet::default();
+        for cursor in &here.cursors {
+            match self.graph.view(cursor.subgraph, cursor.view) {
+                Some(view) if !view.is_interface_object => seen.extend(&view.objects),
+                _ => {}
+            }
+        }
+        if !seen.is_empty() {
+            return all.intersection(&seen);
+        }
+        match self.places.wider(place) {
+            Some(wider) => all.intersection(&self.objects(wider)),
+            None => all.clone(),
+        }
+    }
+
+    /// At what cost each subgraph can be asked about a place.
+    pub fn reach(&mut self, place: PlaceId) -> Table<'a> {
+        if let Some((version, table)) = self.tables.get(&place)
+            && *version == self.version
+        {
+            return Rc::clone(table);
+        }
+        let parent = self.places.get(place).parent;
+        let above = parent.map(|(parent, _)| self.reach(parent));
+        self.settling.push(place);
+        let table = self.table(place, above.as_ref(), 0);
+        self.settling.pop();
+        let version = self.version;
+        self.tables.insert(place, (version, Rc::clone(&table)));
+        table
+    }
+
+    pub(super) fn table(
+        &mut self,
+        place: PlaceId,
+        above: Option<&Table<'a>>,
+        level: usize,
+    ) -> Table<'a> {
+        let subgraphs = self.graph.subgraphs();
+        let mut table: Vec<Option<Reach<'a>>> = subgraphs
+            .map(|subgraph| self.without_key(place, above, subgraph))
+            .collect();
+        let ty = self.places.get(place).ty;
+        if level < LEVELS_MAX && place != ROOT {
+            let mut is_settled = false;
+            while !is_settled {
+                is_settled = true;
+                for subgraph in self.graph.subgraphs() {
+                    let known = table[usize::from(subgraph.0)].as_ref();
+                    let known = known.map_or(usize::MAX, |reach| reach.cost);
+                    if known <= 1 {
+                        continue;
+                    }
+                    let found = self.by_key(place, ty, subgraph, &table, known, level);
+                    if found.is_some() {
+                        table[usize::from(subgraph.0)] = found;
+                        is_settled = false;
+                    }
+                }
+            }
+        }
+        table.into()
+    }
+
+    /// The way to a place that needs no key there.
+    fn without_key(
+        &self,
+        place: PlaceId,
+        above: Option<&Table<'a>>,
+        subgraph: SubgraphIndex,
+    ) -> Option<Reach<'a>> {
+        let here = self.places.get(place);
+        let mut cursors = here.cursors.iter().enumerate();
+        if let Some((index, cursor)) = cursors.find(|(_, it)| it.subgraph == subgraph) {
+            return Some(Reach {
+                cost: 0,
+                route: Route::Open(index),
+                view: cursor.view,
+                provided: Rc::clone(&cursor.provided),
+            });
+        }
+        let is_query = self.graph.root(OperationType::Query) == Some(here.ty);
+        let at_root = || {
+            let is_there = is_query && self.graph.view(subgraph, here.ty).is_some();
+            is_there.then(|| Reach {
+                cost: 1,
+                route: Route::Root,
+                view: here.ty,
+                provided: [].into(),
+            })
+        };
+        let Some((parent, step)) = here.parent else {
+            return at_root();
+        };
+        let from_above = above.and_then(|above| {
+            let above = above[usize::from(subgraph.0)].as_ref()?;
+            let (view, provided) = match step {
+                Step::On(_) => {
+                    let view = self.narrow_view(subgraph, above.view, here.ty)?;
+                    (view, Rc::clone(&above.provided))
+                }
+                Step::Field(field) => {
+                    // What changes something, or brings events, is not asked twice.
+                    if parent == ROOT && self.kind != OperationType::Query {
+                        return None;
+                    }
+                    let join = self.resolve(subgraph, above.view, &field.name, &above.provided)?;
+                    if !join.requires.is_empty() {
+                        return None;
+                    }
+                    let provided =
+                        self.provided_below(&above.provided, above.view, join, &field.name);
+                    (join.inner?, provided)
+                }
+            };
+            Some(Reach {
+                cost: above.cost,
+                route: Route::FromAbove,
+                view,
+                provided,
+            })
+        });
+        match (from_above, at_root()) {
+            (Some(one), Some(other)) if other.cost < one.cost => Some(other),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// The cheapest way by a key, if it costs less than `known`.
+    fn by_key(
+        &mut self,
+        place: PlaceId,
+        ty: TypeId,
+        subgraph: SubgraphIndex,
+        table: &[Option<Reach<'a>>],
+        known: usize,
+        level: usize,
+    ) -> Option<Reach<'a>> {
+        let graph = self.graph;
+        let mut best: Option<Reach<'a>> = None;
+        for view in graph.entity_views(ty) {
+            let Some(here) = graph.view(subgraph, *view) else {
+                continue;
+            };
+            // An interface's keys find its implementations where the subgraph knows them.
+            if view != graph.entity_views(ty).first()? && !here.is_interface_object {
+                continue;
+            }
+            for key in &here.keys {
+                let Some(cost) = self.set_cost(place, table, key, level) else {
+                    continue;
+                };
+                let cost = cost + 1 + self.cost_of_type(place);
+                if cost < best.as_ref().map_or(known, |best| best.cost) {
+                    best = Some(Reach {
+                        cost,
+                        route: Route::Key(key),
+                        view: *view,
+                        provided: [].into(),
+                    });
+                }
+            }
+        }
+        best
+    }
+}

@@ -1,0 +1,166 @@
+//! What the join specification tells of each subgraph: its types, their keys, and which fields it
+//! resolves how. <https://specs.apollo.dev/join/v0.5/>
+
+mod read;
+
+use std::collections::HashMap;
+
+use apollo_compiler::{Name, Schema, ast::Type, executable::OperationType};
+
+use super::selection::{Field, Selection};
+use crate::graph::{
+    SubgraphIndex,
+    types::{TypeId, TypeSet, TypeTable},
+};
+
+/// A supergraph in the planner's terms.
+pub struct Supergraph {
+    /// By [`TypeId`].
+    types: Vec<CompositeType>,
+    subgraph_count: usize,
+    roots: HashMap<OperationType, TypeId>,
+    percentages: Vec<u64>,
+    typename: Field,
+}
+
+/// An object type, interface or union.
+struct CompositeType {
+    name: Name,
+    is_object: bool,
+    /// The objects that satisfy it, anywhere.
+    objects: TypeSet,
+    /// By subgraph.
+    views: Vec<Option<View>>,
+    fields: HashMap<Name, FieldInfo>,
+    /// Itself and the interfaces by which a subgraph may have its entities.
+    entity_views: Vec<TypeId>,
+}
+
+/// A type as one subgraph has it.
+pub struct View {
+    /// The keys by which its entities can be fetched.
+    pub keys: Vec<Vec<Selection>>,
+    /// Whether it is an interface elsewhere, of which the subgraph knows no implementation.
+    pub is_interface_object: bool,
+    /// The objects that can be where the subgraph has this type; none for an interface object.
+    pub objects: TypeSet,
+}
+
+/// A field of a type.
+pub struct FieldInfo {
+    /// Of the objects that it holds.
+    pub inner: Option<TypeId>,
+    /// The subgraphs that have it.
+    pub joins: Vec<Join>,
+}
+
+/// A field as one subgraph has it.
+#[derive(Clone)]
+pub struct Join {
+    /// Which.
+    pub subgraph: SubgraphIndex,
+    /// The type that the subgraph has it in: an interface, where that is an object there.
+    pub view: TypeId,
+    /// Whether it is there for keys, requirements and `@provides` alone.
+    pub is_external: bool,
+    /// What of the objects it holds is there too, though it is external.
+    pub provides: Vec<Selection>,
+    /// What it is computed from.
+    pub requires: Vec<Selection>,
+    /// Its type there.
+    pub ty: Type,
+    /// Of the objects that it holds.
+    pub inner: Option<TypeId>,
+    /// For which requests, in a progressive override.
+    availability: Availability,
+}
+
+/// Which requests can have a field from a subgraph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Availability {
+    Always,
+    /// Those below a place (see [`rollout`]).
+    Below(u64),
+    /// Those at a place or above.
+    From(u64),
+    Never,
+}
+
+impl Join {
+    /// Whether requests at `place` can have it.
+    pub fn is_available(&self, place: u64) -> bool {
+        match self.availability {
+            Availability::Always => true,
+            Availability::Below(percentage) => place < percentage,
+            Availability::From(percentage) => place >= percentage,
+            Availability::Never => false,
+        }
+    }
+}
+
+impl Supergraph {
+    /// Reads a supergraph whose composite types are numbered by `types`.
+    ///
+    /// # Errors
+    /// With the place of what does not hold together.
+    pub fn read(schema: &Schema, types: &TypeTable) -> Result<Self, String> {
+        read::supergraph(schema, types)
+    }
+
+    /// How many subgraphs there are.
+    pub fn subgraphs(&self) -> impl Iterator<Item = SubgraphIndex> + use<> {
+        (0..self.subgraph_count).map(|index| SubgraphIndex(index as u16))
+    }
+
+    /// The root type of an operation.
+    pub fn root(&self, kind: OperationType) -> Option<TypeId> {
+        self.roots.get(&kind).copied()
+    }
+
+    /// The percentages of progressive overrides, in parts (see [`rollout`]).
+    pub fn percentages(&self) -> Vec<u64> {
+        self.percentages.clone()
+    }
+
+    /// `__typename`, as requests add it to a selection.
+    pub fn typename(&self) -> &Field {
+        &self.typename
+    }
+
+    /// A type's name.
+    pub fn name(&self, ty: TypeId) -> &Name {
+        &self.types[ty.0 as usize].name
+    }
+
+    /// Whether it is an object type, seen over all subgraphs.
+    pub fn is_object(&self, ty: TypeId) -> bool {
+        self.types[ty.0 as usize].is_object
+    }
+
+    /// The objects that satisfy a type, seen over all subgraphs.
+    pub fn objects(&self, ty: TypeId) -> &TypeSet {
+        &self.types[ty.0 as usize].objects
+    }
+
+    /// The type as a subgraph has it.
+    pub fn view(&self, subgraph: SubgraphIndex, ty: TypeId) -> Option<&View> {
+        self.types[ty.0 as usize].views[usize::from(subgraph.0)].as_ref()
+    }
+
+    /// The types by which a subgraph may have the entities of this one, the first the type itself.
+    pub fn entity_views(&self, ty: TypeId) -> &[TypeId] {
+        &self.types[ty.0 as usize].entity_views
+    }
+
+    /// A field of a type, or of one of the interfaces by which a subgraph has the type.
+    pub fn field(&self, ty: TypeId, name: &str) -> Option<&FieldInfo> {
+        self.types[ty.0 as usize].fields.get(name)
+    }
+
+    /// A field as a subgraph has it in this very type.
+    pub fn join(&self, subgraph: SubgraphIndex, view: TypeId, name: &str) -> Option<&Join> {
+        let joins = &self.field(view, name)?.joins;
+        let mut joins = joins.iter();
+        joins.find(|join| join.subgraph == subgraph && join.view == view)
+    }
+}

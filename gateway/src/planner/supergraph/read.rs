@@ -1,0 +1,378 @@
+//! From the join directives to a [`Supergraph`].
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
+
+use apollo_compiler::{
+    Name, Node, Schema,
+    ast::{self, Directive, Type},
+    collections::IndexMap,
+    executable::OperationType,
+    schema::{Component, ExtendedType, FieldDefinition},
+};
+
+use super::{Availability, CompositeType, FieldInfo, Join, Supergraph, View};
+use crate::{
+    graph::{
+        SubgraphIndex,
+        types::{TypeId, TypeSet, TypeTable},
+    },
+    planner::selection::{self, Field, Selection},
+    prepare::rollout::{self, Label},
+};
+
+/// Reads a supergraph whose composite types are numbered by `types`.
+pub fn supergraph(schema: &Schema, types: &TypeTable) -> Result<Supergraph, String> {
+    let graphs = schema.get_enum("join__Graph");
+    let graphs: Vec<(&Name, Option<&str>)> = graphs
+        .into_iter()
+        .flat_map(|graphs| graphs.values.values())
+        .map(|value| {
+            let join = value.directives.get("join__graph");
+            let name = join.and_then(|join| text(join, "name"));
+            (&value.value, name)
+        })
+        .collect();
+    Reader {
+        schema,
+        types,
+        graphs,
+        with_arguments: RefCell::default(),
+    }
+    .supergraph()
+}
+
+struct Reader<'s> {
+    schema: &'s Schema,
+    types: &'s TypeTable,
+    /// By their numbers: what the join directives call them, and their own names.
+    graphs: Vec<(&'s Name, Option<&'s str>)>,
+    /// The fields of field sets that may have arguments, with those that they have.
+    with_arguments: RefCell<Vec<String>>,
+}
+
+impl<'s> Reader<'s> {
+    fn supergraph(&self) -> Result<Supergraph, String> {
+        let composite = self.schema.types.iter().filter_map(|(name, definition)| {
+            let id = self.types.id(name)?;
+            Some((id, name, definition))
+        });
+        let mut composite: Vec<_> = composite.collect();
+        composite.sort_by_key(|(id, _, _)| *id);
+        let mut types = Vec::new();
+        for (id, name, definition) in &composite {
+            types.push(self.composite_type(*id, name, definition)?);
+        }
+        self.share_interface_objects(&mut types);
+        let definition = &self.schema.schema_definition;
+        let roots = [
+            (OperationType::Query, &definition.query),
+            (OperationType::Mutation, &definition.mutation),
+            (OperationType::Subscription, &definition.subscription),
+        ];
+        let roots = roots
+            .into_iter()
+            .filter_map(|(kind, name)| Some((kind, self.types.id(name.as_ref()?)?)));
+        let labels = self.all_fields().flat_map(|field| {
+            let joins = field.directives.get_all("join__field");
+            joins.filter_map(|join| text(join, "overrideLabel"))
+        });
+        let percentages = labels.filter_map(|label| match rollout::label(label) {
+            Label::Percent(percentage) => Some(percentage),
+            Label::Flag => None,
+        });
+        Ok(Supergraph {
+            types,
+            subgraph_count: self.graphs.len(),
+            roots: roots.collect(),
+            percentages: percentages.collect(),
+            typename: Field::typename(),
+        })
+    }
+
+    fn all_fields(&self) -> impl Iterator<Item = &'s FieldDefinition> {
+        let types = self.schema.types.values();
+        types
+            .filter_map(fields_of)
+            .flat_map(|fields| fields.values().map(|field| &***field))
+    }
+
+    fn composite_type(
+        &self,
+        id: TypeId,
+        name: &'s Name,
+        definition: &'s ExtendedType,
+    ) -> Result<CompositeType, String> {
+        let directives = definition.directives();
+        let mut views: Vec<Option<View>> = self.graphs.iter().map(|_| None).collect();
+        for join in directives.get_all("join__type") {
+            let Some(graph) = self.graph(join) else {
+                return Err(format!("{name} is of a subgraph that there is not"));
+            };
+            let view = views[usize::from(graph.0)].get_or_insert_with(|| View {
+                keys: Vec::new(),
+                is_interface_object: flag(join, "isInterfaceObject"),
+                objects: TypeSet::default(),
+            });
+            if let Some(key) = text(join, "key")
+                && argument(join, "resolvable").and_then(|it| it.to_bool()) != Some(false)
+            {
+                view.keys.push(self.field_set(key, id, name)?);
+            }
+        }
+        for (graph, view) in views.iter_mut().enumerate() {
+            if let Some(view) = view
+                && !view.is_interface_object
+            {
+                view.objects = self.objects_in(graph, id, name, definition);
+            }
+        }
+        let mut fields = HashMap::new();
+        for (field_name, field) in fields_of(definition).into_iter().flatten() {
+            let info = self.field(id, name, field, &views)?;
+            fields.insert(field_name.clone(), info);
+        }
+        let satisfied = self.types.satisfied_by(id);
+        let mut objects = TypeSet::default();
+        for object in satisfied.iter().filter(|it| self.types.is_object(*it)) {
+            objects.insert(object);
+        }
+        Ok(CompositeType {
+            name: name.clone(),
+            is_object: definition.is_object(),
+            objects,
+            views,
+            fields,
+            entity_views: vec![id],
+        })
+    }
+
+    fn objects_in(
+        &self,
+        graph: usize,
+        id: TypeId,
+        name: &Name,
+        definition: &ExtendedType,
+    ) -> TypeSet {
+        let mut objects = TypeSet::default();
+        let is_here = |join: &Directive| {
+            self.graph(join)
+                .is_some_and(|it| usize::from(it.0) == graph)
+        };
+        match definition {
+            ExtendedType::Object(_) => objects.insert(id),
+            ExtendedType::Union(union) => {
+                let mut joins = union.directives.get_all("join__unionMember").peekable();
+                if joins.peek().is_none() {
+                    let members = union.members.iter();
+                    members
+                        .filter_map(|member| self.types.id(&member.name))
+                        .for_each(|member| objects.insert(member));
+                }
+                joins
+                    .filter(|join| is_here(join))
+                    .filter_map(|join| self.types.id(text(join, "member")?))
+                    .for_each(|member| objects.insert(member));
+            }
+            _ => {
+                for (object_name, object) in &self.schema.types {
+                    let ExtendedType::Object(object) = object else {
+                        continue;
+                    };
+                    let mut joins = object.directives.get_all("join__implements");
+                    let implements =
+                        joins.any(|join| is_here(join) && text(join, "interface") == Some(name));
+                    if implements && let Some(object) = self.types.id(object_name) {
+                        objects.insert(object);
+                    }
+                }
+            }
+        }
+        objects
+    }
+
+    fn field(
+        &self,
+        id: TypeId,
+        type_name: &Name,
+        field: &FieldDefinition,
+        views: &[Option<View>],
+    ) -> Result<FieldInfo, String> {
+        let inner = self.types.id(field.ty.inner_named_type());
+        let mut joins = Vec::new();
+        let directives: Vec<&Directive> = field
+            .directives
+            .get_all("join__field")
+            .map(|join| &**join)
+            .collect();
+        for (graph, view) in views.iter().enumerate() {
+            if view.is_none() {
+                continue;
+            }
+            let subgraph = SubgraphIndex(graph as u16);
+            let mut own = directives
+                .iter()
+                .filter(|join| self.graph(join) == Some(subgraph));
+            let own = own.next();
+            if own.is_none() && !directives.is_empty() {
+                continue;
+            }
+            let set = |name: &str, ty: Option<TypeId>| match own.and_then(|join| text(join, name)) {
+                Some(set) => {
+                    let holder = format!("{type_name}.{}", field.name);
+                    self.field_set(set, ty.unwrap_or(TypeId::UNKNOWN), &holder)
+                }
+                None => Ok(Vec::new()),
+            };
+            let ty = own
+                .and_then(|join| text(join, "type"))
+                .and_then(|text| Type::parse(text, "type").ok())
+                .unwrap_or_else(|| field.ty.clone());
+            let inner = self.types.id(ty.inner_named_type());
+            joins.push(Join {
+                subgraph,
+                view: id,
+                is_external: own.is_some_and(|join| flag(join, "external")),
+                provides: set("provides", inner)?,
+                requires: set("requires", Some(id))?,
+                inner,
+                ty,
+                availability: self.availability(subgraph, own.copied(), &directives),
+            });
+        }
+        joins.retain(|join| join.availability != Availability::Never);
+        Ok(FieldInfo { inner, joins })
+    }
+
+    /// For which requests a subgraph has a field that others may have taken over.
+    fn availability(
+        &self,
+        subgraph: SubgraphIndex,
+        own: Option<&Directive>,
+        all: &[&Directive],
+    ) -> Availability {
+        let taken_over = |by: &Directive| {
+            let from = text(by, "override");
+            from.is_some() && from == self.graphs[usize::from(subgraph.0)].1
+        };
+        let percentage = |join: &Directive| {
+            text(join, "overrideLabel").map(|label| match rollout::label(label) {
+                Label::Percent(percentage) => percentage,
+                // A flag that is never set.
+                Label::Flag => 0,
+            })
+        };
+        if let Some(by) = all.iter().find(|join| taken_over(join)) {
+            return percentage(by).map_or(Availability::Never, Availability::From);
+        }
+        match own {
+            Some(own) if flag(own, "usedOverridden") => Availability::Never,
+            Some(own) if text(own, "override").is_some() => {
+                percentage(own).map_or(Availability::Always, Availability::Below)
+            }
+            _ => Availability::Always,
+        }
+    }
+
+    /// Gives implementations the fields that subgraphs add to their interfaces, and the keys.
+    fn share_interface_objects(&self, types: &mut [CompositeType]) {
+        for index in 0..types.len() {
+            let id = TypeId(index as u32);
+            let interface_objects: HashSet<usize> = (0..self.graphs.len())
+                .filter(|graph| {
+                    let view = types[index].views[*graph].as_ref();
+                    view.is_some_and(|view| view.is_interface_object)
+                })
+                .collect();
+            if interface_objects.is_empty() {
+                continue;
+            }
+            let names: Vec<Name> = types[index].fields.keys().cloned().collect();
+            let satisfied = self.types.satisfied_by(id);
+            for other in satisfied.iter().filter(|other| *other != id) {
+                types[other.0 as usize].entity_views.push(id);
+                for name in &names {
+                    let info = &types[index].fields[name];
+                    let is_shared = |join: &&Join| {
+                        join.view == id && interface_objects.contains(&usize::from(join.subgraph.0))
+                    };
+                    let shared: Vec<Join> = info.joins.iter().filter(is_shared).cloned().collect();
+                    let inner = info.inner;
+                    let fields = &mut types[other.0 as usize].fields;
+                    let info = fields.entry(name.clone()).or_insert_with(|| FieldInfo {
+                        inner,
+                        joins: Vec::new(),
+                    });
+                    info.joins.extend(shared);
+                }
+            }
+        }
+    }
+
+    fn field_set(&self, set: &str, ty: TypeId, holder: &str) -> Result<Vec<Selection>, String> {
+        let field = |ty: TypeId, field: &ast::Field| self.field_of_set(ty, field);
+        selection::of_field_set(set, ty, &field, self.types)
+            .ok_or_else(|| format!("{holder} has a field set that is none: {set}"))
+    }
+
+    /// The response key of a field in a field set, and the type that it leads to. A field that may
+    /// have arguments has a key that no client's selection of it has.
+    fn field_of_set(&self, ty: TypeId, field: &ast::Field) -> (Name, TypeId) {
+        let definition = self.schema.type_field(self.types.name(ty), &field.name);
+        let Ok(definition) = definition else {
+            return (field.name.clone(), TypeId::UNKNOWN);
+        };
+        let inner = self.types.id(definition.ty.inner_named_type());
+        let key = if definition.arguments.is_empty() {
+            field.name.clone()
+        } else {
+            self.key_with_arguments(field)
+        };
+        (key, inner.unwrap_or(TypeId::UNKNOWN))
+    }
+
+    /// One for each field and its arguments, which nobody else writes.
+    fn key_with_arguments(&self, field: &ast::Field) -> Name {
+        let arguments = field.arguments.iter();
+        let arguments: Vec<String> = arguments
+            .map(|it| format!("{}: {}", it.name, it.value))
+            .collect();
+        let meaning = format!("{}({})", field.name, arguments.join(", "));
+        let mut known = self.with_arguments.borrow_mut();
+        let number = known.iter().position(|other| *other == meaning);
+        let number = number.unwrap_or_else(|| {
+            known.push(meaning);
+            known.len() - 1
+        });
+        Name::new(&format!("_required{number}_{}", field.name))
+            .unwrap_or_else(|_| field.name.clone())
+    }
+
+    fn graph(&self, join: &Directive) -> Option<SubgraphIndex> {
+        let graph = argument(join, "graph")?.as_enum()?;
+        let index = self.graphs.iter().position(|(name, _)| *name == graph)?;
+        Some(SubgraphIndex(index as u16))
+    }
+}
+
+fn fields_of(definition: &ExtendedType) -> Option<&IndexMap<Name, Component<FieldDefinition>>> {
+    match definition {
+        ExtendedType::Object(object) => Some(&object.fields),
+        ExtendedType::Interface(interface) => Some(&interface.fields),
+        _ => None,
+    }
+}
+
+fn argument<'d>(join: &'d Directive, name: &str) -> Option<&'d Node<ast::Value>> {
+    join.specified_argument_by_name(name)
+}
+
+fn text<'d>(join: &'d Directive, name: &str) -> Option<&'d str> {
+    argument(join, name)?.as_str()
+}
+
+fn flag(join: &Directive, name: &str) -> bool {
+    argument(join, name).and_then(|it| it.to_bool()) == Some(true)
+}

@@ -1,0 +1,281 @@
+//! What a request asks for, as it is written: without what came to nothing, with the `__typename`s that
+//! tell objects apart, and with an alias where two types have one key for values that no subgraph
+//! takes for mergeable.
+
+use std::collections::HashMap;
+
+use apollo_compiler::{
+    Name, Node,
+    ast::{Directive, Type},
+};
+
+use crate::{
+    graph::{
+        SubgraphIndex,
+        types::{TypeId, TypeTable},
+    },
+    planner::{
+        fetches::{Fetches, Item, SetId},
+        selection::Field,
+        supergraph::Supergraph,
+    },
+};
+
+/// What is asked of an object.
+pub type Asked<'p> = Vec<AskedItem<'p>>;
+
+/// A part of it.
+pub enum AskedItem<'p> {
+    /// A field.
+    Field {
+        /// What.
+        field: &'p Field,
+        /// By which response key.
+        key: Name,
+        /// Of the objects that it holds.
+        below: Option<Asked<'p>>,
+    },
+    /// For some objects.
+    On {
+        /// Their type, if it is not the type of all.
+        ty: Option<TypeId>,
+        /// Conditions.
+        when: &'p [Node<Directive>],
+        /// What.
+        below: Asked<'p>,
+    },
+}
+
+/// A key that a request has another name for.
+pub struct Renamed {
+    /// To the objects that have it, from where the request begins.
+    pub path: Vec<RenamedStep>,
+    /// The name.
+    pub from: Name,
+    /// The key.
+    pub to: Name,
+}
+
+/// A step to the objects of a [`Renamed`] key.
+#[derive(Clone)]
+pub enum RenamedStep {
+    /// Into a response key.
+    Key(Name),
+    /// To objects of a type.
+    Type(TypeId),
+}
+
+/// Writes out requests.
+pub struct Writer<'p, 'a> {
+    /// All of the plan.
+    pub fetches: &'p Fetches<'a>,
+    /// The supergraph.
+    pub graph: &'p Supergraph,
+    /// Its types.
+    pub types: &'p TypeTable,
+}
+
+/// The fields of one request that get another name.
+#[derive(Default)]
+struct Aliases {
+    by_item: HashMap<(SetId, usize), Name>,
+    renamed: Vec<Renamed>,
+}
+
+impl<'p> Writer<'p, '_> {
+    /// What a request to `subgraph` asks for, and what to undo in its answer.
+    pub fn write(&self, set: SetId, subgraph: SubgraphIndex) -> (Asked<'p>, Vec<Renamed>) {
+        let mut aliases = Aliases::default();
+        self.find_conflicts(subgraph, &[(set, Vec::new())], &mut aliases);
+        (self.set(set, &aliases), aliases.renamed)
+    }
+
+    /// Whether sets for objects of different types cannot stand side by side as they are.
+    pub fn has_conflicts(&self, sets: Vec<SetId>, subgraph: SubgraphIndex) -> bool {
+        let mut aliases = Aliases::default();
+        let sets: Vec<_> = sets.into_iter().map(|set| (set, Vec::new())).collect();
+        self.find_conflicts(subgraph, &sets, &mut aliases);
+        !aliases.renamed.is_empty()
+    }
+
+    fn set(&self, set: SetId, aliases: &Aliases) -> Asked<'p> {
+        let here = self.fetches.set(set);
+        let mut asked = Vec::new();
+        let mut has_types = false;
+        for (index, item) in here.items.iter().enumerate() {
+            match item {
+                Item::Field(field, below) => {
+                    let alias = aliases.by_item.get(&(set, index));
+                    asked.push(AskedItem::Field {
+                        field,
+                        key: alias.unwrap_or(&field.key).clone(),
+                        below: below.map(|below| {
+                            let below = self.set(below, aliases);
+                            match below.is_empty() {
+                                true => vec![self.typename()],
+                                false => below,
+                            }
+                        }),
+                    });
+                }
+                Item::On(when, below) => {
+                    let ty = self.fetches.set(*below).ty;
+                    let below = self.set(*below, aliases);
+                    if below.is_empty() {
+                        continue;
+                    }
+                    has_types |= ty != here.ty;
+                    let ty = (ty != here.ty).then_some(ty);
+                    asked.push(AskedItem::On { ty, when, below });
+                }
+            }
+        }
+        let tells = |item: &AskedItem<'_>| matches!(item, AskedItem::Field { field, .. } if field.is_typename());
+        if has_types && !asked.iter().any(tells) {
+            asked.insert(0, self.typename());
+        }
+        asked
+    }
+
+    fn typename(&self) -> AskedItem<'p> {
+        let field = self.graph.typename();
+        AskedItem::Field {
+            field,
+            key: field.key.clone(),
+            below: None,
+        }
+    }
+
+    /// Looks at what is asked of the same object by several sets, and gives aliases to what cannot
+    /// stand together under one key.
+    fn find_conflicts(
+        &self,
+        subgraph: SubgraphIndex,
+        sets: &[(SetId, Vec<RenamedStep>)],
+        aliases: &mut Aliases,
+    ) {
+        let mut all = Vec::new();
+        for (set, path) in sets {
+            self.flatten(*set, path, &mut all);
+        }
+        let mut by_key: Vec<Group<'_>> = Vec::new();
+        for met in all {
+            let Item::Field(field, _) = &self.fetches.set(met.set).items[met.index] else {
+                continue;
+            };
+            let ty = self.type_of(subgraph, met.set, field);
+            let same = by_key.iter().position(|group| {
+                *group.key == field.key && can_share_a_key(self.types, group.ty, ty)
+            });
+            match same {
+                Some(index) => by_key[index].members.push(met),
+                None => {
+                    let is_second = by_key.iter().any(|group| *group.key == field.key);
+                    let number = aliases.renamed.len();
+                    let alias = is_second
+                        .then(|| Name::new(&format!("_other{number}_{}", field.key)).ok())
+                        .flatten();
+                    if let Some(alias) = &alias {
+                        // Reserves the number.
+                        aliases.renamed.push(Renamed {
+                            path: met.path.clone(),
+                            from: alias.clone(),
+                            to: field.key.clone(),
+                        });
+                    }
+                    by_key.push(Group {
+                        key: &field.key,
+                        ty,
+                        alias,
+                        members: vec![met],
+                    });
+                }
+            }
+        }
+        for group in by_key {
+            let mut below = Vec::new();
+            for (position, met) in group.members.into_iter().enumerate() {
+                if let Some(alias) = &group.alias {
+                    aliases.by_item.insert((met.set, met.index), alias.clone());
+                    if position > 0 {
+                        aliases.renamed.push(Renamed {
+                            path: met.path.clone(),
+                            from: alias.clone(),
+                            to: group.key.clone(),
+                        });
+                    }
+                }
+                if let Item::Field(field, Some(set)) = &self.fetches.set(met.set).items[met.index] {
+                    let mut path = met.path;
+                    // Renames are undone in their order, so that the key is there already.
+                    path.push(RenamedStep::Key(field.key.clone()));
+                    below.push((*set, path));
+                }
+            }
+            if !below.is_empty() {
+                self.find_conflicts(subgraph, &below, aliases);
+            }
+        }
+    }
+
+    fn flatten(&self, set: SetId, path: &[RenamedStep], all: &mut Vec<Met>) {
+        let here = self.fetches.set(set);
+        for (index, item) in here.items.iter().enumerate() {
+            match item {
+                Item::Field(..) => all.push(Met {
+                    set,
+                    index,
+                    path: path.to_vec(),
+                }),
+                Item::On(_, below) => {
+                    let ty = self.fetches.set(*below).ty;
+                    let mut path = path.to_vec();
+                    if ty != here.ty {
+                        path.push(RenamedStep::Type(ty));
+                    }
+                    self.flatten(*below, &path, all);
+                }
+            }
+        }
+    }
+
+    fn type_of(&self, subgraph: SubgraphIndex, set: SetId, field: &Field) -> Option<&'p Type> {
+        let view = self.fetches.set(set).ty;
+        let join = self.graph.join(subgraph, view, &field.name)?;
+        Some(&join.ty)
+    }
+}
+
+/// Fields that share a response key.
+struct Group<'p> {
+    key: &'p Name,
+    ty: Option<&'p Type>,
+    alias: Option<Name>,
+    members: Vec<Met>,
+}
+
+/// A field where it was met.
+struct Met {
+    set: SetId,
+    index: usize,
+    path: Vec<RenamedStep>,
+}
+
+/// Objects are compared by what is selected of them, all else by its name; lists and non-null must be
+/// the same in any case. <https://spec.graphql.org/September2025/#SameResponseShape()>
+fn can_share_a_key(types: &TypeTable, one: Option<&Type>, other: Option<&Type>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else {
+        return true;
+    };
+    match (one, other) {
+        (Type::List(one), Type::List(other))
+        | (Type::NonNullList(one), Type::NonNullList(other)) => {
+            can_share_a_key(types, Some(one), Some(other))
+        }
+        (Type::Named(one), Type::Named(other))
+        | (Type::NonNullNamed(one), Type::NonNullNamed(other)) => {
+            one == other || (types.id(one).is_some() && types.id(other).is_some())
+        }
+        _ => false,
+    }
+}

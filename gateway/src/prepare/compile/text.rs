@@ -1,0 +1,187 @@
+//! The text of subgraph requests, and their bytes as far as they are known before any client asks.
+
+use std::fmt::Write as _;
+
+use apollo_compiler::{
+    Node,
+    ast::{Argument, Directive, Value, VariableDefinition},
+};
+use bytes::Bytes;
+
+use super::asked::{Asked, AskedItem};
+use crate::{
+    json::write,
+    planner::{selection::Selection, supergraph::Supergraph},
+    prepare::plan::RequestTemplate,
+};
+
+/// Writes one operation.
+pub struct Text<'p> {
+    graph: &'p Supergraph,
+    declared: &'p [Node<VariableDefinition>],
+    /// Which of the declared variables are used.
+    used: Vec<bool>,
+    body: String,
+}
+
+impl<'p> Text<'p> {
+    /// An operation of a client that `declared` these variables.
+    pub fn new(graph: &'p Supergraph, declared: &'p [Node<VariableDefinition>]) -> Self {
+        Self {
+            graph,
+            declared,
+            used: vec![false; declared.len()],
+            body: String::new(),
+        }
+    }
+
+    /// Adds `key: _entities(representations: $variable){...}`.
+    pub fn entities(&mut self, key: &str, variable: &str, asked: &Asked<'_>) {
+        self.separate();
+        if key != "_entities" {
+            let _ = write!(self.body, "{key}: ");
+        }
+        let _ = write!(self.body, "_entities(representations: ${variable}){{");
+        self.items(asked);
+        self.body.push('}');
+    }
+
+    /// Adds selections.
+    pub fn items(&mut self, asked: &Asked<'_>) {
+        for item in asked {
+            self.separate();
+            match item {
+                AskedItem::Field { field, key, below } => {
+                    if *key != field.name {
+                        let _ = write!(self.body, "{key}: ");
+                    }
+                    self.body.push_str(&field.name);
+                    self.arguments(&field.arguments);
+                    if let Some(below) = below {
+                        self.body.push('{');
+                        self.items(below);
+                        self.body.push('}');
+                    }
+                }
+                AskedItem::On { ty, when, below } => {
+                    self.body.push_str("...");
+                    if let Some(ty) = ty {
+                        let _ = write!(self.body, "on {}", self.graph.name(*ty));
+                    }
+                    self.conditions(when);
+                    self.body.push('{');
+                    self.items(below);
+                    self.body.push('}');
+                }
+            }
+        }
+    }
+
+    /// Adds selections as the client made them.
+    fn selections(&mut self, set: &[Selection]) {
+        for selection in set {
+            self.separate();
+            let below = match selection {
+                Selection::Field(field) => {
+                    let _ = write!(self.body, "{}: {}", field.key, field.name);
+                    self.arguments(&field.arguments);
+                    &field.set
+                }
+                Selection::On(on) => {
+                    let _ = write!(self.body, "...on {}", self.graph.name(on.ty));
+                    self.conditions(&on.when);
+                    &on.set
+                }
+            };
+            self.body.push('{');
+            self.selections(below);
+            self.body.push('}');
+        }
+    }
+
+    fn separate(&mut self) {
+        if !self.body.is_empty() && !self.body.ends_with('{') {
+            self.body.push(' ');
+        }
+    }
+
+    fn conditions(&mut self, when: &[Node<Directive>]) {
+        for directive in when {
+            let _ = write!(self.body, " @{}", directive.name);
+            self.arguments(&directive.arguments);
+        }
+    }
+
+    fn arguments(&mut self, arguments: &[Node<Argument>]) {
+        for (index, argument) in arguments.iter().enumerate() {
+            self.body.push_str(if index == 0 { "(" } else { ", " });
+            let value = argument.value.serialize().no_indent();
+            let _ = write!(self.body, "{}: {value}", argument.name);
+            self.note_variables(&argument.value);
+        }
+        if !arguments.is_empty() {
+            self.body.push(')');
+        }
+    }
+
+    fn note_variables(&mut self, value: &Value) {
+        match value {
+            Value::Variable(name) => {
+                let mut declared = self.declared.iter();
+                if let Some(index) = declared.position(|it| it.name == *name) {
+                    self.used[index] = true;
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| self.note_variables(item)),
+            Value::Object(members) => {
+                members
+                    .iter()
+                    .for_each(|(_, value)| self.note_variables(value));
+            }
+            _ => {}
+        }
+    }
+
+    /// The request. `representations` are the variables that the executor writes itself.
+    pub fn finish(self, kind: &str, representations: &[String]) -> RequestTemplate {
+        let mut definitions: Vec<String> = representations
+            .iter()
+            .map(|variable| format!("${variable}:[_Any!]!"))
+            .collect();
+        let mut variables = Vec::new();
+        let used = self.declared.iter().zip(&self.used).enumerate();
+        for (index, (definition, _)) in used.filter(|(_, (_, is_used))| **is_used) {
+            let mut text = format!("${}:{}", definition.name, definition.ty);
+            if let Some(value) = &definition.default_value {
+                let _ = write!(text, "={}", value.serialize().no_indent());
+            }
+            definitions.push(text);
+            let name = format!("\"{}\":", definition.name);
+            variables.push((name.into_bytes().into_boxed_slice(), index));
+        }
+        let mut operation = String::new();
+        if kind != "query" || !definitions.is_empty() {
+            operation.push_str(kind);
+        }
+        if !definitions.is_empty() {
+            let _ = write!(operation, "({})", definitions.join(", "));
+        }
+        let _ = write!(operation, "{{{}}}", self.body);
+        let mut head = String::from("{\"query\":");
+        write::string(&mut head, &operation);
+        let is_constant = definitions.is_empty();
+        RequestTemplate {
+            operation: operation.into(),
+            constant: is_constant.then(|| Bytes::from(format!("{head}}}"))),
+            head: Bytes::from(head),
+            variables,
+        }
+    }
+}
+
+/// An operation in one normal form: two that ask for the same in the same order have the same.
+pub fn normal_form(graph: &Supergraph, set: &[Selection]) -> String {
+    let mut text = Text::new(graph, &[]);
+    text.selections(set);
+    text.body
+}
