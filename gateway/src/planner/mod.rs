@@ -18,7 +18,7 @@
 //! all implementations, and else of each implementation. Of an `@interfaceObject` nobody knows the
 //! type: a subgraph with the real interface is asked first.
 //!
-//! The result is a set of requests, each with those that it comes after; [`crate::prepare::compile`]
+//! The result is a set of requests, each with those that it comes after; `prepare::compile`
 //! makes the executable plan of it.
 
 mod choose;

@@ -79,7 +79,7 @@ pub struct Join {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Availability {
     Always,
-    /// Those below a place (see [`rollout`]).
+    /// Those below a place (see `prepare::rollout`).
     Below(u64),
     /// Those at a place or above.
     From(u64),
@@ -117,7 +117,7 @@ impl Supergraph {
         self.roots.get(&kind).copied()
     }
 
-    /// The percentages of progressive overrides, in parts (see [`rollout`]).
+    /// The percentages of progressive overrides, in parts (see `prepare::rollout`).
     pub fn percentages(&self) -> Vec<u64> {
         self.percentages.clone()
     }
