@@ -293,12 +293,9 @@ impl<'a> Planner<'a> {
 /// The first field whose cheapest way costs nothing more.
 fn cheap(undecided: &[(usize, Vec<Candidate>)], asked: &[Choice]) -> Option<(usize, Choice)> {
     undecided.iter().enumerate().find_map(|(at, (_, all))| {
-        let cost = |it: &Candidate| {
-            if asked.contains(&it.choice) {
-                0
-            } else {
-                it.cost
-            }
+        let cost = |it: &Candidate| match it.choice {
+            Choice::From(_) if asked.contains(&it.choice) => 0,
+            _ => it.cost,
         };
         let best = all.iter().min_by_key(|it| (cost(it) + it.rest, cost(it)))?;
         (cost(best) == 0).then_some((at, best.choice))

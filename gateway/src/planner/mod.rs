@@ -48,9 +48,9 @@ pub enum NoPlan {
     /// No subgraph that can be asked has the field.
     #[error("no subgraph can be asked for {0}")]
     Unreachable(String),
-    /// It would be deeper than any that is useful.
-    #[error("the operation is too deep to be planned")]
-    TooDeep,
+    /// It would be deeper or wider than any that is useful.
+    #[error("the operation is too large to be planned")]
+    TooLarge,
     /// It was not found in time.
     #[error("no plan was found in time")]
     OutOfTime,
@@ -254,6 +254,6 @@ mod tests {
             thread.expect("a thread").join().expect("an end")
         };
         assert_eq!(nested(100), Ok(1));
-        assert_eq!(nested(DEPTH_MAX), Err(NoPlan::TooDeep));
+        assert_eq!(nested(DEPTH_MAX), Err(NoPlan::TooLarge));
     }
 }

@@ -17,6 +17,8 @@ use crate::graph::{
 
 /// Needs inside needs beyond this many levels are refused: an operation of 50 levels stays far below.
 pub(super) const DEPTH_MAX: usize = 400;
+/// Places beyond so many are refused: each implementation of an interface is one, at each place of it.
+const PLACES_MAX: usize = 20_000;
 
 impl<'a> Planner<'a> {
     /// Asks for a selection of a place's objects; the requests that bring it.
@@ -29,8 +31,8 @@ impl<'a> Planner<'a> {
         set: &'a [Selection],
         purpose: Purpose,
     ) -> Result<BTreeSet<FetchId>, NoPlan> {
-        if self.depth == DEPTH_MAX {
-            return Err(NoPlan::TooDeep);
+        if self.depth == DEPTH_MAX || self.places.len() > PLACES_MAX {
+            return Err(NoPlan::TooLarge);
         }
         self.depth += 1;
         let brought = self.need_here(place, set, purpose);

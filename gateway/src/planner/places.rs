@@ -94,6 +94,11 @@ impl<'a> Places<'a> {
         &mut self.0[id.0]
     }
 
+    /// How many there are, the root among them.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The place of the objects that a field holds.
     pub fn below(&mut self, place: PlaceId, field: &'a Field, ty: TypeId) -> PlaceId {
         if let Some(known) = self.0[place.0].fields.get(&field.key) {

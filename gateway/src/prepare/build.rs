@@ -136,7 +136,7 @@ fn plan(
                 Code::PrepareTimeout,
                 format!("no plan was found within {limit:?}"),
             ),
-            NoPlan::Unreachable(_) | NoPlan::TooDeep => {
+            NoPlan::Unreachable(_) | NoPlan::TooLarge => {
                 RequestError::new(Code::PlanFailed, none.to_string())
             }
         })?;

@@ -121,7 +121,7 @@ pub struct Target {
 }
 
 /// A step on the way from an object to others below it. Lists are passed through silently.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PathSegment {
     /// Into the value of a response key.
     Key(Key),

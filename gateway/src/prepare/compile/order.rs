@@ -13,7 +13,7 @@ use crate::prepare::plan::{
 
 /// The fetches (step and number) that complete something below a path, each with the rest of its
 /// path.
-type Below = HashSet<(usize, usize, Vec<u8>)>;
+type Below<'t> = HashSet<(usize, usize, &'t [PathSegment])>;
 
 /// A place in the response: the keys from its root, lists passed through silently.
 type Place = Vec<Key>;
@@ -21,7 +21,7 @@ type Place = Vec<Key>;
 /// Fills in what the steps wait for, and what they may share.
 pub fn connect(plan: &mut Plan, waves: &[Wave]) {
     connect_steps(plan, waves);
-    let targets = all_targets(plan);
+    let targets = Targets::of(plan);
     mark_sharing(plan, &targets);
     mark_interning(plan, &targets);
 }
@@ -208,39 +208,89 @@ struct AnyTarget {
     path: Vec<PathSegment>,
 }
 
-fn all_targets(plan: &Plan) -> Vec<AnyTarget> {
-    let mut all = Vec::new();
-    for (step, merge) in plan.steps.iter().map(|step| &step.merge).enumerate() {
-        match merge {
-            Merge::Root { .. } => {}
-            Merge::Reentry { path, .. } => all.push(AnyTarget {
-                step,
-                fetch: 0,
-                path: path.clone(),
-            }),
-            Merge::Entities(fetches) => {
-                for (fetch, targets) in fetches.iter().map(|fetch| &fetch.targets).enumerate() {
-                    let paths = targets.iter().map(|target| target.path.clone());
-                    all.extend(paths.map(|path| AnyTarget { step, fetch, path }));
+/// All of them.
+struct Targets {
+    all: Vec<AnyTarget>,
+    /// By the places that their paths come by.
+    by_place: HashMap<Place, Passing>,
+}
+
+/// The targets whose paths come by a place.
+#[derive(Default)]
+struct Passing {
+    targets: Vec<usize>,
+    /// Whether a path ends there.
+    ends_here: bool,
+    /// After how many keys a path asks for a type, at the earliest.
+    first_type: Option<usize>,
+}
+
+impl Targets {
+    fn of(plan: &Plan) -> Self {
+        let mut targets = Self {
+            all: Vec::new(),
+            by_place: HashMap::new(),
+        };
+        for (step, merge) in plan.steps.iter().map(|step| &step.merge).enumerate() {
+            match merge {
+                Merge::Root { .. } => {}
+                Merge::Reentry { path, .. } => targets.add(step, 0, path),
+                Merge::Entities(fetches) => {
+                    for (fetch, of_fetch) in fetches.iter().map(|it| &it.targets).enumerate() {
+                        for target in of_fetch {
+                            targets.add(step, fetch, &target.path);
+                        }
+                    }
                 }
             }
         }
+        targets
     }
-    all
+
+    fn add(&mut self, step: usize, fetch: usize, path: &[PathSegment]) {
+        let is_type = |segment: &PathSegment| matches!(segment, PathSegment::Type(_));
+        let first_type = path.iter().position(is_type);
+        let keys: Place = keys_of(path).collect();
+        for length in 1..=keys.len() {
+            let passing = self.by_place.entry(keys[..length].to_vec()).or_default();
+            passing.targets.push(self.all.len());
+            passing.ends_here |= length == keys.len();
+            let types = [passing.first_type, first_type];
+            passing.first_type = types.into_iter().flatten().min();
+        }
+        let path = path.to_vec();
+        self.all.push(AnyTarget { step, fetch, path });
+    }
+
+    /// The fetches that complete something below `path`, with the rest of their paths; none where
+    /// such a path comes by other type conditions, so that it means only some of `path`'s objects.
+    fn completed_below(&self, path: &[PathSegment]) -> Option<Below<'_>> {
+        let keys: Place = keys_of(path).collect();
+        let mut below = HashSet::new();
+        let passing = self.by_place.get(&keys).into_iter();
+        for target in passing.flat_map(|it| &it.targets) {
+            let target = &self.all[*target];
+            if keys_of(&target.path).count() > keys.len() {
+                let rest = target.path.strip_prefix(path)?;
+                below.insert((target.step, target.fetch, rest));
+            }
+        }
+        Some(below)
+    }
 }
 
 /// Two objects may hold one and the same entity if whatever completes the entity's own objects
 /// later does so for both alike: the same fetch of the same step, with the same path below.
-fn mark_sharing(plan: &mut Plan, targets: &[AnyTarget]) {
+fn mark_sharing(plan: &mut Plan, targets: &Targets) {
     for step in &mut plan.steps {
         let Merge::Entities(fetches) = &mut step.merge else {
             continue;
         };
         for fetch in fetches {
-            let below: Vec<Option<Below>> = fetch
+            let below: Vec<Option<Below<'_>>> = fetch
                 .targets
                 .iter()
-                .map(|target| completed_below(&target.path, targets))
+                .map(|target| targets.completed_below(&target.path))
                 .collect();
             let is_alike = below.iter().all(|set| set.is_some() && *set == below[0]);
             for (target, below) in fetch.targets.iter_mut().zip(&below) {
@@ -251,48 +301,17 @@ fn mark_sharing(plan: &mut Plan, targets: &[AnyTarget]) {
     }
 }
 
-/// The fetches that complete something below `path`, with the rest of their paths; none where such
-/// a path comes by other type conditions, so that it means only some of `path`'s objects.
-fn completed_below(path: &[PathSegment], targets: &[AnyTarget]) -> Option<Below> {
-    let keys: Place = keys_of(path).collect();
-    let mut below = HashSet::new();
-    for target in targets {
-        let target_keys: Place = keys_of(&target.path).collect();
-        if target_keys.len() <= keys.len() || !target_keys.starts_with(&keys) {
-            continue;
-        }
-        let rest = target.path.strip_prefix(path)?;
-        below.insert((target.step, target.fetch, format!("{rest:?}").into_bytes()));
-    }
-    Some(below)
-}
-
 /// Objects that steps complete are interned by their bytes, unless some path to them, or through
 /// them, asks for a type on the way: then two objects alike may still be completed differently.
-fn mark_interning(plan: &mut Plan, targets: &[AnyTarget]) {
-    let targets: Vec<(Place, usize)> = targets
-        .iter()
-        .map(|target| {
-            let first_type = target
-                .path
-                .iter()
-                .position(|s| matches!(s, PathSegment::Type(_)));
-            (
-                keys_of(&target.path).collect(),
-                first_type.unwrap_or(usize::MAX),
-            )
-        })
-        .collect();
+fn mark_interning(plan: &mut Plan, targets: &Targets) {
     let mut candidates: HashMap<ShapeId, bool> = HashMap::new();
     for index in 0..plan.steps.len() {
         for (base, shape, renames) in written_objects(plan, index) {
             visit_objects(plan, shape, &mut base.clone(), &mut |shape, place| {
-                let through = targets.iter().filter(|(keys, _)| keys.starts_with(place));
-                let ends_here = targets.iter().any(|(keys, _)| keys == place);
-                let is_plain = through
-                    .clone()
-                    .all(|(_, first_type)| *first_type >= place.len());
-                let may = ends_here && is_plain && renames.is_empty();
+                let may = targets.by_place.get(place).is_some_and(|passing| {
+                    let is_plain = passing.first_type.is_none_or(|first| first >= place.len());
+                    passing.ends_here && is_plain && renames.is_empty()
+                });
                 candidates
                     .entry(shape)
                     .and_modify(|all| *all &= may)

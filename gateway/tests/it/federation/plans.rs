@@ -105,3 +105,32 @@ async fn shared_roots_and_conditions() {
     2. shipping: query($x:Boolean!){about{... @include(if: $x){shipments}}}
     ");
 }
+
+/// Where each implementation has a field elsewhere, what the interface has itself is still asked of it
+/// once, and not of every implementation with all that is below.
+#[tokio::test]
+async fn implementations_are_told_apart_only_where_they_differ() {
+    let shelf = Subgraph::new(
+        "shelf",
+        "type Query { things: [Thing!]! }
+         interface Thing { id: ID! label: String near: [Thing!]! }
+         type Book implements Thing @key(fields: \"id\") { id: ID! label: String @external near: [Thing!]! }
+         type Vase implements Thing @key(fields: \"id\") { id: ID! label: String @external near: [Thing!]! }",
+    );
+    let books = Subgraph::new(
+        "books",
+        "type Book @key(fields: \"id\") { id: ID! label: String }",
+    );
+    let vases = Subgraph::new(
+        "vases",
+        "type Vase @key(fields: \"id\") { id: ID! label: String }",
+    );
+    let graph = graph(vec![shelf, books, vases]).await;
+    assert_snapshot!(graph.plan("{ things { label near { label near { id } } } }"), @"
+    1. shelf: {things{__typename ...on Book{id} ...on Vase{id} near{__typename ...on Book{id} ...on Vase{id} near{id}}}}
+    2. books, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Book{label}}}
+       for things|Book and things.near|Book by ...on Book{id}
+    3. vases, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Vase{label}}}
+       for things|Vase and things.near|Vase by ...on Vase{id}
+    ");
+}
