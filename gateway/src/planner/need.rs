@@ -235,6 +235,10 @@ impl<'a> Planner<'a> {
             });
             self.version += 1;
         }
+        if purpose == Purpose::Representation {
+            // An object inside a representation has to say what it is, where it could be several.
+            brought.insert(self.tell_type(at)?);
+        }
         brought.extend(self.need(at, &field.set, purpose)?);
         Ok(brought)
     }
@@ -293,15 +297,17 @@ impl<'a> Planner<'a> {
         Err(NoPlan::Unreachable("__typename".into()))
     }
 
-    /// Has a place's objects tell their types, as representations and paths need it. Where nobody but
-    /// interface objects has been asked, the place's own type will do, if it is not one of several.
+    /// Has a place's objects tell their types, as representations and paths need it, unless they can
+    /// only be of one. Where nobody but interface objects has been asked, the place's own type will
+    /// do, if it is not one of several.
     pub(super) fn tell_type(&mut self, place: PlaceId) -> Result<FetchId, NoPlan> {
         let mut wider = vec![place];
         while let Some(next) = self.places.wider(wider[wider.len() - 1]) {
             wider.push(next);
         }
-        let widest = wider[wider.len() - 1];
-        let is_all = self.places.get(widest).ty == self.places.get(place).ty;
+        let widest = self.places.get(wider[wider.len() - 1]).ty;
+        let is_all = widest == self.places.get(place).ty;
+        let is_told = !self.graph.is_object(widest);
         for here in wider.into_iter().rev() {
             let mut cursors = self.places.get(here).cursors.iter();
             let known = cursors.find(|it| {
@@ -310,7 +316,9 @@ impl<'a> Planner<'a> {
             });
             if let Some(cursor) = known {
                 let (set, fetch) = (cursor.set, cursor.fetch);
-                self.fetches.add_typename(set, self.typename);
+                if is_told {
+                    self.fetches.add_typename(set, self.typename);
+                }
                 return Ok(fetch);
             }
         }

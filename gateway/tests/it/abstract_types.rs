@@ -155,7 +155,7 @@ async fn one_key_may_mean_different_fields_in_different_types() {
     } }";
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"items":[{"about":{"text":"Acme"},"watt":9,"size":"big"},{"about":{"text":"Oslo"},"grip":null,"measure":4}]}}
-    shop: {items{__typename ...on Oven{about: maker{__typename id} watt: power size} ...on Pan{about: maker{__typename id} grip: handle measure: size}}}
+    shop: {items{__typename ...on Oven{about: maker{id} watt: power size} ...on Pan{about: maker{id} grip: handle measure: size}}}
     makers: query($representations0:[_Any!]!, $representations1:[_Any!]!){_e0: _entities(representations: $representations0){...on Maker{text: name}} _e1: _entities(representations: $representations1){...on Maker{_meaning0_text: city}}}
     "#);
 }
@@ -193,7 +193,7 @@ async fn a_node_interface_spans_subgraphs() {
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"node":{"__typename":"Chat","id":"c","text":"hi","account":{"username":"ada"}},"nodes":[{"__typename":"Chat","id":"c","text":"hi","account":{"username":"ada"}},null,{"__typename":"Account","id":"a","username":"ada","chats":[{"id":"c","text":"hi"}]}]}}
     nodes: {node(id: "c"){__typename id} nodes{__typename id}}
-    chats: query($representations:[_Any!]!){_entities(representations: $representations){...on Chat{text account{__typename id}} ...on Account{chats{id text}}}}
+    chats: query($representations:[_Any!]!){_entities(representations: $representations){...on Chat{text account{id}} ...on Account{chats{id text}}}}
     accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{username}}}
     accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{username}}}
     "#);

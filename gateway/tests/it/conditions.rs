@@ -45,7 +45,7 @@ async fn conditions_leave_out_fields_and_the_requests_for_them() {
     "#);
     assert_snapshot!(graph.told_with(query, json!({"yes": false, "no": true})).await, @r#"
     {"data":{"me":{"name":"Ada","age":36,"id":"1"},"other":{"name":"Bob"}}}
-    people: {me{__typename name id} other{name}}
+    people: {me{name id} other{name}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
 }
@@ -59,12 +59,12 @@ async fn conditions_stand_on_fragments_too() {
     fragment Name on Being { name }";
     assert_snapshot!(graph.told_with(query, json!({"a": true, "b": false})).await, @r#"
     {"data":{"me":{"name":"Ada","age":36}}}
-    people: {me{__typename name id}}
+    people: {me{name id}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
     assert_snapshot!(graph.told_with(query, json!({"a": false, "b": true})).await, @r#"
     {"data":{"me":{"friend":{"age":40,"city":null}}}}
-    people: {me{friend{__typename id}}}
+    people: {me{friend{id}}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age city}}}
     "#);
 }
@@ -81,12 +81,12 @@ async fn a_field_with_two_conditions_appears_if_either_place_has_it() {
     "#);
     assert_snapshot!(graph.told_with(query, json!({"a": false, "b": true})).await, @r#"
     {"data":{"me":{"friend":{"age":40}}}}
-    people: {me{friend{__typename id}}}
+    people: {me{friend{id}}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
     assert_snapshot!(graph.told_with(query, json!({"a": true, "b": true})).await, @r#"
     {"data":{"me":{"friend":{"name":"Bob","age":40}}}}
-    people: {me{friend{__typename name id}}}
+    people: {me{friend{name id}}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
     assert_snapshot!(graph.told_with(query, json!({"a": false, "b": false})).await, @r#"
@@ -123,7 +123,7 @@ async fn conditions_inside_conditions_cost_no_request_of_their_own() {
     let repetition = "query($a: Boolean!) { me { friend @include(if: $a) { name @include(if: $a) ... @include(if: $a) { age } } } }";
     assert_snapshot!(graph.told_with(repetition, json!({"a": true})).await, @r#"
     {"data":{"me":{"friend":{"name":"Bob","age":40}}}}
-    people: {me{friend{__typename name id}}}
+    people: {me{friend{name id}}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
 }
@@ -163,7 +163,7 @@ async fn typename_is_the_clients_everywhere() {
     assert_snapshot!(graph.told("{ __typename }").await, @r#"{"data":{"__typename":"Query"}}"#);
     assert_snapshot!(graph.told("{ a: __typename me { b: __typename age friend { __typename } } }").await, @r#"
     {"data":{"a":"Query","me":{"b":"Person","age":36,"friend":{"__typename":"Person"}}}}
-    people: {me{__typename b: __typename id friend{__typename}}}
+    people: {me{b: __typename id friend{__typename}}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
     assert_snapshot!(graph.told("{ named(name: \"x\") { t: __typename ... on Person { age } ... on Robot { model } } }").await, @r#"
@@ -198,7 +198,7 @@ async fn a_field_that_is_left_out_is_not_asked_for_beside_a_request_with_its_con
     "#);
     assert_snapshot!(graph.told_with(query, json!({"no": true})).await, @r#"
     {"data":{"me":{"name":"Ada","age":36},"other":{"name":"Bob"}}}
-    people: {me{__typename name id} other{name}}
+    people: {me{name id} other{name}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{age}}}
     "#);
 }
@@ -221,7 +221,7 @@ async fn eight_conditions_leave_out_requests_as_one_does() {
     let variables = json!({"a": false, "b": false, "c": true, "d": true, "e": false, "f": true, "g": true, "h": true});
     assert_snapshot!(graph.told_with(&query, variables).await, @r#"
     {"data":{"me":{"b":"1","c":36}}}
-    people: {me{__typename b: id id}}
+    people: {me{b: id id}}
     ages: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{c: age}}}
     "#);
 }
@@ -236,13 +236,13 @@ async fn many_conditions_are_left_to_one_plan() {
     let variables = json!({"a": true, "b": true, "c": true, "d": false, "e": true, "f": false, "g": true, "h": false, "i": false});
     assert_snapshot!(graph.told_with(query, variables).await, @r#"
     {"data":{"me":{"a":"Ada","c":36,"d":36,"e":"1","i":{"name":"Bob"}}}}
-    people: query($a:Boolean!, $b:Boolean!, $e:Boolean!, $h:Boolean!, $i:Boolean!){me{__typename ... @include(if: $a){a: name} ... @skip(if: $b){b: name} id ... @include(if: $e){e: id} ... @include(if: $h){h: friend{__typename id}} ... @skip(if: $i){i: friend{name}}}}
+    people: query($a:Boolean!, $b:Boolean!, $e:Boolean!, $h:Boolean!, $i:Boolean!){me{... @include(if: $a){a: name} ... @skip(if: $b){b: name} id ... @include(if: $e){e: id} ... @include(if: $h){h: friend{id}} ... @skip(if: $i){i: friend{name}}}}
     ages: query($representations:[_Any!]!, $c:Boolean!, $d:Boolean!, $f:Boolean!, $g:Boolean!){_entities(representations: $representations){...on Person{... @include(if: $c){c: age} ... @skip(if: $d){d: age} ... @include(if: $f){f: city} ... @skip(if: $g){g: city}}}}
     "#);
     let variables = json!({"a": true, "b": true, "c": false, "d": true, "e": true, "f": false, "g": true, "h": false, "i": true});
     assert_snapshot!(graph.told_with(query, variables).await, @r#"
     {"data":{"me":{"a":"Ada","e":"1"}}}
-    people: query($a:Boolean!, $b:Boolean!, $e:Boolean!, $h:Boolean!, $i:Boolean!){me{__typename ... @include(if: $a){a: name} ... @skip(if: $b){b: name} id ... @include(if: $e){e: id} ... @include(if: $h){h: friend{__typename id}} ... @skip(if: $i){i: friend{name}}}}
+    people: query($a:Boolean!, $b:Boolean!, $e:Boolean!, $h:Boolean!, $i:Boolean!){me{... @include(if: $a){a: name} ... @skip(if: $b){b: name} id ... @include(if: $e){e: id} ... @include(if: $h){h: friend{id}} ... @skip(if: $i){i: friend{name}}}}
     ages: query($representations:[_Any!]!, $c:Boolean!, $d:Boolean!, $f:Boolean!, $g:Boolean!){_entities(representations: $representations){...on Person{... @include(if: $c){c: age} ... @skip(if: $d){d: age} ... @include(if: $f){f: city} ... @skip(if: $g){g: city}}}}
     "#);
 }

@@ -44,8 +44,8 @@ async fn a_key_joins_two_subgraphs() {
     let query = "{ topProducts { name reviews { text product { name weight } } } }";
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"topProducts":[{"name":"Table","reviews":[{"text":"Sturdy \"oak\" é","product":{"name":"Table","weight":30}},{"text":"Heavy","product":{"name":"Table","weight":30}}]},{"name":"Chair","reviews":[{"text":"Fine","product":{"name":"Chair","weight":5}}]},{"name":"Table","reviews":[{"text":"Sturdy \"oak\" é","product":{"name":"Table","weight":30}},{"text":"Heavy","product":{"name":"Table","weight":30}}]}]}}
-    products: {topProducts{__typename name id}}
-    reviews: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{reviews{text product{__typename id}}}}}
+    products: {topProducts{name id}}
+    reviews: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{reviews{text product{id}}}}}
     products: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{name weight}}}
     "#);
 }
@@ -55,7 +55,7 @@ async fn an_entity_that_is_missing_is_null() {
     let graph = graph(vec![products(), reviews()]).await;
     assert_snapshot!(graph.told("{ product(id: \"3\") { id reviews { text } } }").await, @r#"
     {"data":{"product":null},"errors":[{"message":"no value for the non-null field \"reviews\"","path":["product","reviews"],"extensions":{"code":"INVALID_VALUE"}}]}
-    products: {product(id: "3"){__typename id}}
+    products: {product(id: "3"){id}}
     reviews: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{reviews{text}}}}
     "#);
 }
@@ -100,7 +100,7 @@ async fn requires_brings_fields_of_another_subgraph() {
     }";
     assert_snapshot!(graph.told_with(query, json!({"e": true})).await, @r#"
     {"data":{"topProducts":[{"shipping":284,"fast":568,"size":{"width":100}},{"shipping":513,"fast":1026,"size":{"width":200}},{"shipping":284,"fast":568,"size":{"width":100}}]}}
-    products: {topProducts{__typename id weight}}
+    products: {topProducts{id weight}}
     measures: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{size{width(unit: INCH) _required0_width: width(unit: CM)}}}}
     shipping: query($representations:[_Any!]!, $e:Boolean){_entities(representations: $representations){...on Product{shipping fast: shipping(express: $e)}}}
     "#);
@@ -139,7 +139,7 @@ async fn requires_follows_fragments_on_types() {
     let graph = graph(vec![catalogue, length]).await;
     assert_snapshot!(graph.told("{ items { length media { __typename ... on Song { title } } } }").await, @r#"
     {"data":{"items":[{"length":"\"Film\" 90 null","media":{"__typename":"Film"}},{"length":"\"Song\" null 200","media":{"__typename":"Song","title":"La"}},{"length":"null null null","media":null}]}}
-    catalogue: {items{__typename media{__typename ...on Song{title seconds} ...on Film{minutes}} id}}
+    catalogue: {items{media{__typename ...on Song{title seconds} ...on Film{minutes}} id}}
     length: query($representations:[_Any!]!){_entities(representations: $representations){...on Item{length}}}
     "#);
 }
@@ -168,12 +168,12 @@ async fn provides_saves_a_request_on_its_path_only() {
     "#);
     assert_snapshot!(graph.told("{ latest { author { name } editor { name } } }").await, @r#"
     {"data":{"latest":{"author":{"name":"Ada"},"editor":{"name":"Ada"}}}}
-    posts: {latest{author{name} editor{__typename id}}}
+    posts: {latest{author{name} editor{id}}}
     accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on User{name}}}
     "#);
     assert_snapshot!(graph.told("{ first { author { id name email } } }").await, @r#"
     {"data":{"first":{"author":{"id":"u1","name":"Ada","email":"ada@x"}}}}
-    posts: {first{author{__typename id name}}}
+    posts: {first{author{id name}}}
     accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on User{email}}}
     "#);
 }
@@ -239,7 +239,7 @@ async fn override_moves_a_field() {
     let graph = graph(vec![old, new]).await;
     assert_snapshot!(graph.told("{ product { price stock } }").await, @r#"
     {"data":{"product":{"price":2,"stock":7}}}
-    old: {product{__typename id stock}}
+    old: {product{id stock}}
     new: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{price}}}
     "#);
 }
@@ -269,7 +269,7 @@ async fn keys_may_be_several_compound_nested_and_null() {
     let graph = graph(vec![a, b]).await;
     assert_snapshot!(graph.told("{ things { id price } }").await, @r#"
     {"data":{"things":[{"id":"1","price":9},{"id":"2","price":null},{"id":"3","price":null}]}}
-    a: {things{__typename id sku brand{name}}}
+    a: {things{id sku brand{name}}}
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{price}}}
     "#);
 }

@@ -48,7 +48,7 @@ async fn subgraph_errors_stand_at_the_clients_paths() {
     let graph = blog().await;
     assert_snapshot!(graph.told("{ all: posts { id l: likes c: comments { words: text } } }").await, @r#"
     {"data":{"all":[{"id":"1","l":1,"c":[{"words":"hi"},{"words":null}]},{"id":"2","l":null,"c":[{"words":"x"}]}]},"errors":[{"message":"resolver error: no likes today","path":["all",1,"l"],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"posts"}},{"message":"resolver error: unreadable","path":["all",0,"c",1,"words"],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
-    posts: {all: posts{__typename id l: likes}}
+    posts: {all: posts{id l: likes}}
     comments: query($representations:[_Any!]!){_entities(representations: $representations){...on Post{c: comments{words: text}}}}
     "#);
 }
@@ -58,7 +58,7 @@ async fn null_travels_up_to_what_may_be_null() {
     let graph = blog().await;
     assert_snapshot!(graph.told("{ posts { id comments { author } } }").await, @r#"
     {"data":{"posts":[{"id":"1","comments":[{"author":"A"},{"author":"B"}]},{"id":"2","comments":null}]},"errors":[{"message":"resolver error: anonymous","path":["posts",1,"comments",0,"author"],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
-    posts: {posts{__typename id}}
+    posts: {posts{id}}
     comments: query($representations:[_Any!]!){_entities(representations: $representations){...on Post{comments{author}}}}
     "#);
     assert_snapshot!(graph.told("{ posts { subtitle } }").await, @r#"
@@ -67,7 +67,7 @@ async fn null_travels_up_to_what_may_be_null() {
     "#);
     assert_snapshot!(graph.told("{ post { pinned { text } } newest { text } }").await, @r#"
     {"data":{"post":null,"newest":{"text":"new"}},"errors":[{"message":"non-null type Comment! resolved to null","path":["post","pinned"],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
-    posts: {post{__typename id}}
+    posts: {post{id}}
     comments: {newest{text}}
     comments: query($representations:[_Any!]!){_entities(representations: $representations){...on Post{pinned{text}}}}
     "#);
@@ -83,11 +83,11 @@ async fn a_subgraph_that_is_down_takes_only_its_own_fields() {
     told = told.replace(graph.subgraph("comments").url(), "URL");
     assert_snapshot!(told, @r#"
     {"data":{"posts":[{"title":"One","comments":null},{"title":"Two","comments":null}],"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["newest"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",0,"comments"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",1,"comments"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
-    posts: {posts{__typename title id}}
+    posts: {posts{title id}}
     "#);
     assert_snapshot!(graph.told("{ posts { title count } }").await, @r#"
     {"data":null,"errors":[{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",0,"count"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",1,"count"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
-    posts: {posts{__typename title id}}
+    posts: {posts{title id}}
     "#);
 }
 
@@ -221,7 +221,7 @@ async fn a_subgraph_that_hangs_is_given_up() {
     graph.subgraph("comments").fail(Fault::Hang);
     assert_snapshot!(graph.told("{ post { title comments { text } } }").await, @r#"
     {"data":{"post":{"title":"One","comments":null}},"errors":[{"message":"subgraph \"comments\" gave no answer: no answer within 50ms","path":["post","comments"],"extensions":{"code":"SUBREQUEST_TIMEOUT","service":"comments"}}]}
-    posts: {post{__typename title id}}
+    posts: {post{title id}}
     comments: query($representations:[_Any!]!){_entities(representations: $representations){...on Post{comments{text}}}}
     "#);
 }

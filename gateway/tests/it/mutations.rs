@@ -40,7 +40,7 @@ async fn mutations_of_several_subgraphs_keep_their_order() {
     }";
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"first":{"steps":1,"name":"one"},"multiply":{"steps":2},"third":{"steps":3},"fourth":{"steps":4},"delete":{"steps":5,"name":"one"}}}
-    a: mutation{first: add(by: 1){__typename steps id}}
+    a: mutation{first: add(by: 1){steps id}}
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Counter{name}}}
     b: mutation{multiply(by: 2){steps}}
     a: mutation{third: add(by: 3){steps} fourth: add(by: 4){steps}}
@@ -110,7 +110,7 @@ async fn a_mutation_of_an_entity_that_is_left_out_does_not_happen() {
     }";
     assert_snapshot!(graph.told_with(query, json!({"yes": true})).await, @r#"
     {"data":{"one":{"name":"thing"}}}
-    a: mutation{one{__typename id}}
+    a: mutation{one{id}}
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{name}}}
     "#);
     assert_eq!(*done.lock().expect("not poisoned"), ["one"]);

@@ -55,7 +55,7 @@ async fn each_subgraph_gets_its_own_variables_only() {
     lines.sort_unstable();
     told = lines.join("\n");
     assert_snapshot!(told, @r#"
-    a: query($text:String!){a(text: $text){__typename given id}}
+    a: query($text:String!){a(text: $text){given id}}
     b: query($by:Int!){b(of: $by)}
     b: query($representations:[_Any!]!, $by:Int!, $in:In!){_entities(representations: $representations){...on Item{b(by: $by) other(in: $in)}}}
     {"data":{"a":{"given":"{\"text\":\"t\"}","b":"{\"by\":2}","other":"{\"required\":\"r\",\"optional\":7,\"kind\":\"GOOD\"}"},"b":2}}

@@ -40,7 +40,7 @@ async fn entities_in_lists_of_lists_are_completed() {
     let graph = blog().await;
     assert_snapshot!(graph.told("{ posts { readers { name } } }").await, @r#"
     {"data":{"posts":[{"readers":[[{"name":"Bob"},null],[],[{"name":"Ada"}]]},{"readers":null}]}}
-    posts: {posts{readers{__typename id}}}
+    posts: {posts{readers{id}}}
     users: query($representations:[_Any!]!){_entities(representations: $representations){...on User{name}}}
     "#);
     assert_snapshot!(graph.query("{ groups { text readers { id name } } }").await, @r#"{"data":{"groups":[[{"text":"one","readers":[[{"id":"b","name":"Bob"},null],[],[{"id":"a","name":"Ada"}]]},{"text":"one","readers":[[{"id":"b","name":"Bob"},null],[],[{"id":"a","name":"Ada"}]]}],null,[]]}}"#);
@@ -73,7 +73,7 @@ async fn nothing_is_asked_for_where_nothing_was_found() {
         ));
     assert_snapshot!(graph.told("{ posts { text author { name } } }").await, @r#"
     {"data":{"posts":[]}}
-    posts: {posts{__typename id author{__typename id}}}
+    posts: {posts{id author{id}}}
     "#);
 }
 

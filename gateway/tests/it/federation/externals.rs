@@ -40,17 +40,17 @@ async fn an_external_key_is_answered_by_the_subgraph_that_uses_it() {
     let graph = prices().await;
     assert_snapshot!(graph.told("{ cheapest { id fee label } }").await, @r#"
     {"data":{"cheapest":{"id":"saw","fee":2.5,"label":"Saw"}}}
-    desk: {cheapest{__typename id fee}}
+    desk: {cheapest{id fee}}
     stock: query($representations:[_Any!]!){_entities(representations: $representations){...on Tool{label}}}
     "#);
     assert_snapshot!(graph.told("{ tools { label fee id } }").await, @r#"
     {"data":{"tools":[{"label":"Drill","fee":7.25,"id":"drill"},{"label":"Saw","fee":2.5,"id":"saw"}]}}
-    stock: {tools{__typename label id}}
+    stock: {tools{label id}}
     desk: query($representations:[_Any!]!){_entities(representations: $representations){...on Tool{fee}}}
     "#);
     assert_snapshot!(graph.told("{ lent { id } cheapest { label } }").await, @r#"
     {"data":{"lent":[{"id":"drill"},{"id":"saw"}],"cheapest":{"label":"Saw"}}}
-    desk: {lent{id} cheapest{__typename id}}
+    desk: {lent{id} cheapest{id}}
     stock: query($representations:[_Any!]!){_entities(representations: $representations){...on Tool{label}}}
     "#);
 }
@@ -117,12 +117,12 @@ async fn an_id_is_asked_of_the_subgraph_that_has_it_for_the_type() {
     assert_snapshot!(graph.query("{ a: record(id: \"ada\") { ... on Letter { id } } l: record(id: \"l1\") { __typename ... on Author { id } } }").await, @r#"{"data":{"a":{},"l":{"__typename":"Letter"}}}"#);
     assert_snapshot!(graph.told("{ letter(id: \"l1\") { id text writer { id } } }").await, @r#"
     {"data":{"letter":{"id":"l1","text":"Dear Charles","writer":{"id":"ada"}}}}
-    letters: {letter(id: "l1"){__typename id text}}
+    letters: {letter(id: "l1"){id text}}
     people: query($representations:[_Any!]!){_entities(representations: $representations){...on Letter{writer{id}}}}
     "#);
     assert_snapshot!(graph.told("{ author(id: \"ada\") { id name letters { id } } }").await, @r#"
     {"data":{"author":{"id":"ada","name":"Ada","letters":[{"id":"l1"}]}}}
-    people: {author(id: "ada"){__typename id name}}
+    people: {author(id: "ada"){id name}}
     letters: query($representations:[_Any!]!){_entities(representations: $representations){...on Author{letters{id}}}}
     "#);
     assert_snapshot!(graph.query("{ letter(id: \"l1\") { id } author(id: \"ada\") { id } }").await, @r#"{"data":{"letter":{"id":"l1"},"author":{"id":"ada"}}}"#);

@@ -42,7 +42,7 @@ async fn a_chain_of_keys_is_followed() {
     let graph = graph(vec![a, b, c, d]).await;
     assert_snapshot!(graph.told("{ things { id d } }").await, @r#"
     {"data":{"things":[{"id":"1","d":0.5},{"id":"2","d":null},{"id":"3","d":null}]}}
-    a: {things{__typename id}}
+    a: {things{id}}
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{sku}}}
     c: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{region code}}}
     d: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{d}}}
@@ -94,7 +94,7 @@ async fn nested_keys_hold_objects_and_lists() {
     let graph = graph(vec![list, selected, categories]).await;
     assert_snapshot!(graph.told("{ lists { count } }").await, @r#"
     {"data":{"lists":[{"count":2}]}}
-    list: {lists{__typename products{id pid}}}
+    list: {lists{products{id pid}}}
     selected: query($representations:[_Any!]!){_entities(representations: $representations){...on ProductList{count}}}
     "#);
     assert_snapshot!(graph.query("{ lists { selected { id price } first { pid category { id } } } }").await, @r#"{"data":{"lists":[{"selected":{"id":"2","price":200},"first":{"pid":"p1","category":{"id":"c1"}}}]}}"#);
@@ -150,12 +150,12 @@ async fn a_key_that_cannot_be_resolved_is_only_a_pointer() {
     let graph = graph(vec![carts, products]).await;
     assert_snapshot!(graph.told("{ cart { lines { name } } }").await, @r#"
     {"data":{"cart":{"lines":[{"name":"Table"},{"name":null}]}}}
-    carts: {cart{lines{__typename id}}}
+    carts: {cart{lines{id}}}
     products: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{name}}}
     "#);
     assert_snapshot!(graph.told("{ top { inCart } }").await, @r#"
     {"data":{"top":{"inCart":true}}}
-    products: {top{__typename sku}}
+    products: {top{sku}}
     carts: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{inCart}}}
     "#);
 }

@@ -33,7 +33,7 @@ async fn what_moved_away_is_required_from_its_new_home() {
     let graph = graph(vec![old, new, third]).await;
     assert_snapshot!(graph.told("{ user { shout } }").await, @r#"
     {"data":{"user":{"shout":"\"new name\"/\"old nick\"!"}}}
-    old: {user{__typename id nick}}
+    old: {user{id nick}}
     new: query($representations:[_Any!]!){_entities(representations: $representations){...on User{name}}}
     third: query($representations:[_Any!]!){_entities(representations: $representations){...on User{shout}}}
     "#);

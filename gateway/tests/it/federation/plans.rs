@@ -39,7 +39,7 @@ async fn shop() -> TestGraph {
 async fn keys_and_overrides() {
     let graph = shop().await;
     assert_snapshot!(graph.plan("{ product { stock price reviews { text } } }"), @"
-    1. products: {product{__typename stock id}}
+    1. products: {product{stock id}}
     2. shipping, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{price}}}
        for product by ...on Product{id}
     3. reviews, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{reviews{text}}}}
@@ -56,7 +56,7 @@ fn the_newest_comments_come_with_their_post() {
     let plan = |query: &str| prepare::explain(&graph, query, None).expect("there is a plan");
     assert_snapshot!(plan("query($id: ID!) { post(id: $id) { title latestComments { text author createdAt } } }"), @"1. posts: query($id:ID!){post(id: $id){title latestComments{text author createdAt}}}");
     assert_snapshot!(plan("query($id: ID!) { post(id: $id) { latestComments { text edited } } }"), @"
-    1. posts: query($id:ID!){post(id: $id){latestComments{__typename text id}}}
+    1. posts: query($id:ID!){post(id: $id){latestComments{text id}}}
     2. comments, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Comment{edited}}}
        for post.latestComments by ...on Comment{id}
     ");
@@ -78,7 +78,7 @@ async fn requirements() {
 async fn provided_fields() {
     let graph = shop().await;
     assert_snapshot!(graph.plan("{ newest { product { weight cost } } }"), @"
-    1. reviews: {newest{product{__typename weight id}}}
+    1. reviews: {newest{product{weight id}}}
     2. shipping, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{cost}}}
        for newest.product by ...on Product{id weight}
     ");

@@ -50,8 +50,8 @@ async fn what_is_provided_deep_inside_saves_requests() {
     "#);
     assert_snapshot!(graph.told("{ all { categories { name } } }").await, @r#"
     {"data":{"all":[{"categories":[{"name":"Books"}]},{"categories":[]}]}}
-    categories: {all{__typename id}}
-    products: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{categories{__typename id}}}}
+    categories: {all{id}}
+    products: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{categories{id}}}}
     names: query($representations:[_Any!]!){_entities(representations: $representations){...on Category{name}}}
     "#);
 }

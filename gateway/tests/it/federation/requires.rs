@@ -66,7 +66,7 @@ async fn requirements_of_requirements_are_fetched_in_their_order() {
     let graph = chain().await;
     assert_snapshot!(graph.told("{ thing { again } }").await, @r#"
     {"data":{"thing":{"again":1111}}}
-    a: {thing{__typename id a}}
+    a: {thing{id a}}
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{own b}}}
     c: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{c}}}
     a: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{again}}}
@@ -191,7 +191,7 @@ async fn a_null_requirement_is_passed_on_as_null() {
     let graph = graph(vec![names, labels]).await;
     assert_snapshot!(graph.told("{ people { label } }").await, @r#"
     {"data":{"people":[{"label":"null null null"},{"label":"\"B\" null \"S\""}]}}
-    names: {people{__typename name home{city street} id}}
+    names: {people{name home{city street} id}}
     labels: query($representations:[_Any!]!){_entities(representations: $representations){...on Person{label}}}
     "#);
     assert_snapshot!(graph.query("{ people { home { town: city } label city: label } }").await, @r#"{"data":{"people":[{"home":null,"label":"null null null","city":"null null null"},{"home":{"town":null},"label":"\"B\" null \"S\"","city":"\"B\" null \"S\""}]}}"#);
@@ -238,7 +238,7 @@ async fn requirements_reach_through_lists_and_other_entities() {
     let graph = graph(vec![orders, products, totals]).await;
     assert_snapshot!(graph.told("{ orders { total } }").await, @r#"
     {"data":{"orders":[{"total":23},{"total":0}]}}
-    orders: {orders{__typename lines{count product{__typename upc}} id}}
+    orders: {orders{lines{count product{upc}} id}}
     products: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{price}}}
     totals: query($representations:[_Any!]!){_entities(representations: $representations){...on Order{total}}}
     "#);
