@@ -1,0 +1,49 @@
+//! An entity type: who knows it by which keys, and who resolves its fields.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+
+/// A type of objects that keys find.
+pub struct Entity {
+    pub name: String,
+    /// Does it implement `Thing`?
+    pub is_thing: bool,
+    /// The subgraphs that resolve it, the first by both of its keys.
+    pub homes: Vec<usize>,
+    /// The keys in each home.
+    pub keys: Vec<&'static str>,
+    /// Fields by name: the subgraphs that resolve them.
+    pub fields: BTreeMap<String, Vec<usize>>,
+    /// Fields that have moved: the subgraphs that had them.
+    pub overridden: BTreeMap<String, usize>,
+    /// Fields with arguments.
+    pub computed: Vec<String>,
+    /// Fields that need others.
+    pub requiring: BTreeMap<String, Vec<String>>,
+}
+
+impl Entity {
+    pub fn new(rng: &mut Rng, index: usize, parts: usize) -> Self {
+        let mut homes: Vec<usize> = (0..parts).collect();
+        rng.shuffle(&mut homes);
+        homes.truncate(rng.usize(2..=parts));
+        let mut keys = vec!["both"];
+        let others = if rng.bool() {
+            ["id", "id"]
+        } else {
+            ["code", "compound"]
+        };
+        keys.extend(homes.iter().skip(1).map(|_| others[rng.usize(..2)]));
+        Self {
+            name: format!("E{index}"),
+            is_thing: rng.u8(..10) < 6,
+            homes,
+            keys,
+            fields: BTreeMap::new(),
+            overridden: BTreeMap::new(),
+            computed: Vec::new(),
+            requiring: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Fields that are computed.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{World, required::summary};
+use crate::support::data::Resolver;
+
+impl World {
+    pub(super) fn resolvers(&self, part: Option<usize>) -> Vec<((String, String), Resolver)> {
+        let (of_subgraphs, of_whole) = &self.counts;
+        let count = if part.is_some() {
+            of_subgraphs
+        } else {
+            of_whole
+        };
+        let mut all = self.mutation_resolvers(count);
+        for entity in &self.entities {
+            let owners = entity.computed.iter().flat_map(|field| {
+                [&*entity.name, "Thing"].map(|owner| (owner.to_owned(), field.clone()))
+            });
+            for owner in owners {
+                all.push((
+                    owner,
+                    Box::new(|object, arguments| {
+                        // Their order means nothing.
+                        let arguments: BTreeMap<_, _> =
+                            arguments.as_object().into_iter().flatten().collect();
+                        Ok(json!(format!("{} {arguments:?}", object["id"])))
+                    }),
+                ));
+            }
+            for index in 0..self.parts.len() {
+                let name = entity.name.clone();
+                let field = format!("get{name}At{index}");
+                all.push((
+                    ("Query".to_owned(), field),
+                    Box::new(move |_, arguments| {
+                        let id = arguments["id"].as_str().ok_or("no id")?;
+                        let code = id
+                            .strip_prefix(&format!("{name}-"))
+                            .and_then(|it| it.parse::<usize>().ok());
+                        Ok(match code {
+                            Some(code) => json!({"__typename": name, "id": id, "code": code}),
+                            None => Value::Null,
+                        })
+                    }),
+                ));
+            }
+            // The whole has the values; a subgraph makes them from what it is given.
+            for (field, required) in entity.requiring.iter().filter(|_| part.is_some()) {
+                let required = required.clone();
+                all.push((
+                    (entity.name.clone(), field.clone()),
+                    Box::new(move |object, _| {
+                        let object = object.as_object().ok_or("no object")?;
+                        summary(object, &required)
+                            .ok_or_else(|| format!("no {required:?} in {object:?}"))
+                    }),
+                ));
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,75 @@
+//! What each subgraph's schema says.
+
+use std::fmt::Write as _;
+
+use super::{World, interface_object};
+
+/// What every subgraph has.
+const SHARED: &str = "scalar Json enum Colour { RED GREEN BLUE }
+type Box @shareable { a: Int b: [String!] inner: Box }
+interface Thing { id: ID! }
+";
+
+impl World {
+    pub(super) fn sdl(&self, index: usize) -> String {
+        let part = &self.parts[index];
+        let roots = format!(
+            "type Query {{\n  {}\n}}\ntype Mutation {{\n  {}\n}}\n",
+            part.query.join("\n  "),
+            part.mutation.join("\n  ")
+        );
+        if self.notes_part == Some(index) {
+            return format!("{}{roots}", interface_object::SCHEMA);
+        }
+        let mut sdl = SHARED.to_owned();
+        if !self.knows_things(index) {
+            sdl = sdl.replace("interface Thing { id: ID! }\n", "");
+        } else if self.notes_part.is_some() {
+            sdl = sdl.replace("interface Thing", "interface Thing @key(fields: \"id\")");
+        }
+        let mut members = vec!["Box"];
+        for entity in &self.entities {
+            let home = entity.homes.iter().position(|home| *home == index);
+            let fields = part.types.get(&entity.name);
+            if home.is_none() && fields.is_none() {
+                continue;
+            }
+            let (keys, own) = match home {
+                Some(home) => {
+                    members.push(&entity.name);
+                    match entity.keys[home] {
+                        "both" => (
+                            "@key(fields: \"id\") @key(fields: \"code\")",
+                            "id: ID! code: Int!",
+                        ),
+                        "compound" => ("@key(fields: \"code id\")", "id: ID! code: Int!"),
+                        "code" => ("@key(fields: \"code\")", "id: ID! @shareable code: Int!"),
+                        _ => ("@key(fields: \"id\")", "id: ID!"),
+                    }
+                }
+                None => ("@key(fields: \"id\", resolvable: false)", "id: ID!"),
+            };
+            let implements = if entity.is_thing && self.knows_things(index) {
+                "implements Thing"
+            } else {
+                ""
+            };
+            let fields = fields.map(|fields| fields.join("\n  ")).unwrap_or_default();
+            let _ = writeln!(
+                sdl,
+                "type {} {implements} {keys} {{\n  {own}\n  {fields}\n}}",
+                entity.name
+            );
+        }
+        let _ = writeln!(sdl, "union Any = {}", members.join(" | "));
+        sdl.push_str(&roots);
+        sdl
+    }
+
+    /// The schemas, for the report of a failure.
+    pub fn describe(&self) -> String {
+        (0..self.parts.len())
+            .map(|index| format!("--- s{index}\n{}", self.sdl(index)))
+            .collect()
+    }
+}
