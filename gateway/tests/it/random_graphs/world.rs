@@ -1,12 +1,15 @@
 //! A random graph: entities over several subgraphs, with all the data of each.
 
+mod about;
 mod entity;
+mod field_set;
 mod interface_object;
 mod mutations;
 mod provided;
 mod required;
 mod resolvers;
 mod schema;
+mod shared;
 mod targets;
 
 use std::{
@@ -17,7 +20,7 @@ use std::{
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use self::{entity::Entity, provided::Reference};
+use self::{about::About, entity::Entity, provided::Reference};
 use super::types::{LEAVES, Ty, leaf};
 use crate::support::{Subgraph, TestGraph, data::Data, graph, subgraph::executable_schema};
 
@@ -28,6 +31,7 @@ const INSTANCES: usize = 4;
 pub struct World {
     parts: Vec<Part>,
     entities: Vec<Entity>,
+    abouts: Vec<About>,
     objects: Vec<Map<String, Value>>,
     roots: Map<String, Value>,
     references: Vec<Reference>,
@@ -57,6 +61,7 @@ impl World {
             entities: (0..rng.usize(3..6))
                 .map(|index| Entity::new(rng, index, part_count))
                 .collect(),
+            abouts: Vec::new(),
             objects: Vec::new(),
             roots: Map::new(),
             references: Vec::new(),
@@ -77,14 +82,19 @@ impl World {
                     .push(object.as_object().cloned().expect("an object"));
             }
         }
+        world.abouts(rng);
         for entity in 0..world.entities.len() {
             world.leaves(rng, entity);
             world.boxes_and_references(rng, entity);
+            world.about_entity(rng, entity);
+        }
+        for entity in 0..world.entities.len() {
             world.requiring(rng, entity);
         }
         for part in 0..part_count {
             world.root_fields(rng, part);
         }
+        world.shared_roots(rng);
         world.provide(rng);
         if has_notes {
             world.notes(rng);
@@ -120,8 +130,8 @@ impl World {
             let former = self.entities[index].homes.iter().copied();
             let former = former.filter(|home| !homes.contains(home)).max();
             if let (Some(former), [home], true) = (former, &*homes, rng.u8(..10) < 3) {
-                self.add_field(former, &name, format!("{field}: {ty}"));
-                let moved = format!("{field}: {ty} @override(from: \"s{former}\")");
+                self.add_field(former, &name, format!("{field}: {ty} @shareable"));
+                let moved = format!("{field}: {ty} @shareable @override(from: \"s{former}\")");
                 self.add_field(*home, &name, moved);
                 let overridden = &mut self.entities[index].overridden;
                 overridden.insert(field.clone(), former);
@@ -139,7 +149,7 @@ impl World {
             self.add_field(
                 home,
                 &name,
-                "args(n: Int = 3, of: Colour, in: [ID!]): String".to_owned(),
+                "args(n: Int = 3, of: Colour, in: [ID!], say: String): String".to_owned(),
             );
             self.entities[index].computed.push("args".to_owned());
             self.entities[index]
@@ -151,7 +161,7 @@ impl World {
     fn root_fields(&mut self, rng: &mut Rng, part: usize) {
         for number in 0..rng.usize(2..5) {
             let field = format!("s{part}r{number}");
-            let (ty, mut target) = self.target(rng, part);
+            let (ty, target) = self.target(rng, &[part]);
             let value = ty.value(rng, &mut |rng| target.one(rng));
             self.parts[part].query.push(format!("{field}: {ty}"));
             self.refers(None, part, &field, &ty);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 
+use super::field_set::Need;
+
 /// A type of objects that keys find.
 pub struct Entity {
     pub name: String,
@@ -20,7 +22,15 @@ pub struct Entity {
     /// Fields with arguments.
     pub computed: Vec<String>,
     /// Fields that need others.
-    pub requiring: BTreeMap<String, Vec<String>>,
+    pub requiring: BTreeMap<String, Requirement>,
+}
+
+/// What a field needs, and what it makes of it.
+#[derive(Clone)]
+pub struct Requirement {
+    pub needs: Vec<Need>,
+    /// The entity type that it leads to; none for a text of all that is needed.
+    pub gives: Option<String>,
 }
 
 impl Entity {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{World, required::summary};
+use super::{World, field_set::Need};
 use crate::support::data::Resolver;
 
 impl World {
@@ -23,17 +23,12 @@ impl World {
             for owner in owners {
                 all.push((
                     owner,
-                    Box::new(|object, arguments| {
-                        // Their order means nothing.
-                        let arguments: BTreeMap<_, _> =
-                            arguments.as_object().into_iter().flatten().collect();
-                        Ok(json!(format!("{} {arguments:?}", object["id"])))
-                    }),
+                    Box::new(|object, arguments| Ok(with_arguments(&object["id"], arguments))),
                 ));
             }
-            for index in 0..self.parts.len() {
+            let ways = (0..self.parts.len()).map(|index| format!("get{}At{index}", entity.name));
+            for field in ways.chain([format!("get{}", entity.name)]) {
                 let name = entity.name.clone();
-                let field = format!("get{name}At{index}");
                 all.push((
                     ("Query".to_owned(), field),
                     Box::new(move |_, arguments| {
@@ -54,13 +49,20 @@ impl World {
                 all.push((
                     (entity.name.clone(), field.clone()),
                     Box::new(move |object, _| {
-                        let object = object.as_object().ok_or("no object")?;
-                        summary(object, &required)
-                            .ok_or_else(|| format!("no {required:?} in {object:?}"))
+                        let tell = |object: &Value, need: &Need| object.get(&need.field).cloned();
+                        let value = required.value(object, &tell);
+                        value.ok_or_else(|| format!("no {:?} in {object}", required.needs))
                     }),
                 ));
             }
         }
         all
     }
+}
+
+/// The value of a field with arguments.
+pub fn with_arguments(id: &Value, arguments: &Value) -> Value {
+    // Their order means nothing.
+    let arguments: BTreeMap<_, _> = arguments.as_object().into_iter().flatten().collect();
+    json!(format!("{id} {arguments:?}"))
 }

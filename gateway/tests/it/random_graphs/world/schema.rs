@@ -61,6 +61,12 @@ impl World {
                 entity.name
             );
         }
+        for about in &self.abouts {
+            if let Some(fields) = part.types.get(&about.name) {
+                let fields = fields.join("\n  ");
+                let _ = writeln!(sdl, "type {} {{\n  {fields}\n}}", about.name);
+            }
+        }
         let _ = writeln!(sdl, "union Any = {}", members.join(" | "));
         sdl.push_str(&roots);
         sdl

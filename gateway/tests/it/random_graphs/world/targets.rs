@@ -15,7 +15,7 @@ impl World {
                 entity.name.clone(),
                 entity.homes[rng.usize(..entity.homes.len())],
             );
-            let (ty, mut target) = self.target(rng, home);
+            let (ty, target) = self.target(rng, &[home]);
             for instance in 0..INSTANCES {
                 let value = ty.value(rng, &mut |rng| target.one(rng));
                 self.objects_of(index)[instance].insert(field.clone(), value);
@@ -42,34 +42,34 @@ impl World {
         }
     }
 
-    /// Something that a field of that subgraph may hold.
-    pub(super) fn target(&mut self, rng: &mut Rng, part: usize) -> (Ty, Target) {
-        let known: Vec<usize> = (0..self.entities.len())
-            .filter(|index| self.entities[*index].homes.contains(&part))
-            .collect();
+    /// Something that a field of each of these subgraphs may hold.
+    pub(super) fn target(&mut self, rng: &mut Rng, parts: &[usize]) -> (Ty, Target) {
+        let is_known = |entity: &&Entity| parts.iter().all(|part| entity.homes.contains(part));
+        let known: Vec<&Entity> = self.entities.iter().filter(is_known).collect();
         let named = |wanted: &dyn Fn(&Entity) -> bool| -> Vec<String> {
-            let known = known.iter().map(|index| &self.entities[*index]);
-            known
-                .filter(|it| wanted(it))
-                .map(|it| it.name.clone())
-                .collect()
+            let known = known.iter().filter(|it| wanted(it));
+            known.map(|it| it.name.clone()).collect()
         };
+        let (members, things) = (named(&|_| true), named(&|it| it.is_thing));
+        // Of an interface or a union that several subgraphs lead to, plans are not always found.
+        let is_shared = parts.len() > 1;
+        let know_things = parts.iter().all(|part| self.knows_things(*part));
         let (name, target) = match rng.u8(..10) {
             0 | 1 => ("Box".to_owned(), Target::Box),
-            2 | 3 if self.knows_things(part) && !named(&|it| it.is_thing).is_empty() => (
-                "Thing".to_owned(),
-                Target::References(named(&|it| it.is_thing)),
-            ),
-            4 | 5 if !known.is_empty() => {
-                let mut members = named(&|_| true);
-                members.push("Box".to_owned());
-                ("Any".to_owned(), Target::References(members))
+            2 | 3 if !is_shared && know_things && !things.is_empty() => {
+                ("Thing".to_owned(), Target::References(things))
+            }
+            4 | 5 if !is_shared && !members.is_empty() => {
+                let members = members.into_iter().chain(["Box".to_owned()]);
+                ("Any".to_owned(), Target::References(members.collect()))
             }
             _ => {
-                // A type that the subgraph may only point at.
+                // A type that the subgraphs may only point at.
                 let entity = &self.entities[rng.usize(..self.entities.len())];
                 let name = entity.name.clone();
-                self.parts[part].types.entry(name.clone()).or_default();
+                for part in parts {
+                    self.parts[*part].types.entry(name.clone()).or_default();
+                }
                 (name.clone(), Target::References(vec![name]))
             }
         };
@@ -78,13 +78,14 @@ impl World {
 }
 
 /// What a reference leads to.
+#[derive(Clone)]
 pub enum Target {
     Box,
     References(Vec<String>),
 }
 
 impl Target {
-    pub fn one(&mut self, rng: &mut Rng) -> Value {
+    pub fn one(&self, rng: &mut Rng) -> Value {
         match self {
             Self::Box => new_box(rng),
             Self::References(names) => {

@@ -1,0 +1,85 @@
+//! What a field requires, and the values of it.
+
+use serde_json::{Map, Value};
+
+/// A field of a field set.
+#[derive(Clone, Debug)]
+pub struct Need {
+    /// The only type of objects of which it is needed.
+    pub on: Option<String>,
+    pub field: String,
+    /// As the field set writes them.
+    pub arguments: &'static str,
+    pub below: Vec<Need>,
+    /// How many objects, types of objects and requirements it leads through.
+    pub levels: usize,
+}
+
+/// The levels of the deepest.
+pub fn levels(needs: &[Need]) -> usize {
+    let levels = needs
+        .iter()
+        .map(|need| need.levels + usize::from(need.on.is_some()));
+    levels.max().unwrap_or_default()
+}
+
+/// Who tells the value of a field of an object, if there is one.
+pub type Tell<'a> = &'a dyn Fn(&Value, &Need) -> Option<Value>;
+
+/// The field set as a schema writes it.
+pub fn text(needs: &[Need]) -> String {
+    let texts = needs.iter().map(|need| {
+        let mut text = format!("{}{}", need.field, need.arguments);
+        if !need.below.is_empty() {
+            text = format!("{text} {{ {} }}", self::text(&need.below));
+        }
+        match &need.on {
+            Some(on) => format!("... on {on} {{ {text} }}"),
+            None => text,
+        }
+    });
+    texts.collect::<Vec<_>>().join(" ")
+}
+
+/// What is needed of an object; none where something is missing.
+pub fn values(object: &Value, needs: &[Need], tell: Tell<'_>) -> Option<Value> {
+    let mut all = Map::new();
+    for need in needs {
+        let is_of_another = |on: &String| object["__typename"] != **on;
+        if need.on.as_ref().is_some_and(is_of_another) {
+            continue;
+        }
+        let value = match tell(object, need) {
+            None if may_be_left_out(need) => Value::Null,
+            value => value?,
+        };
+        let value = below(value, &need.below, tell)?;
+        if need.below.is_empty() || !value.is_null() {
+            all.insert(need.field.clone(), value);
+        }
+    }
+    Some(Value::Object(all))
+}
+
+/// Whether there can be an object of which nothing is needed.
+fn may_be_left_out(need: &Need) -> bool {
+    let mut below = need.below.iter();
+    !need.below.is_empty() && below.all(|need| need.on.is_some() || may_be_left_out(need))
+}
+
+fn below(value: Value, needs: &[Need], tell: Tell<'_>) -> Option<Value> {
+    match value {
+        value if needs.is_empty() => Some(value),
+        Value::Null => Some(Value::Null),
+        Value::Array(items) => {
+            let items = items.into_iter().map(|item| below(item, needs, tell));
+            items.collect()
+        }
+        object => {
+            let values = values(&object, needs, tell)?;
+            let is_nothing = values.as_object().is_some_and(Map::is_empty);
+            // Of which nothing is needed is not told apart from none.
+            Some(if is_nothing { Value::Null } else { values })
+        }
+    }
+}
