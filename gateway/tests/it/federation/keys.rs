@@ -244,3 +244,40 @@ async fn an_extended_type_has_its_key_though_that_is_external() {
         );
     }
 }
+
+/// `b` finds a user by its organisation and its number there, `c` by the id alone.
+#[tokio::test]
+async fn a_key_that_is_partly_null_leaves_the_other_subgraphs_their_fields() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { users: [User] }
+         type User @key(fields: \"id\") @key(fields: \"org { id } no\") { id: ID! org: Org no: Int }
+         type Org @key(fields: \"id\") { id: ID! }",
+    )
+    .query(json!({"users": [
+        {"id": "1", "org": {"id": "o"}, "no": 1}, {"id": "2", "org": null, "no": 2},
+        {"id": "3", "org": {"id": "o"}, "no": null}, null,
+    ]}));
+    let b = Subgraph::new(
+        "b",
+        "type User @key(fields: \"org { id } no\") { org: Org no: Int b: Int peer: User }
+         type Org @key(fields: \"id\") { id: ID! name: String }",
+    )
+    .entities(json!([
+        {"__typename": "User", "org": {"id": "o"}, "no": 1, "b": 5, "peer": {"org": {"id": "o"}, "no": 1}},
+        {"__typename": "Org", "id": "o", "name": "O"},
+    ]));
+    let c =
+        Subgraph::new("c", "type User @key(fields: \"id\") { id: ID! c: Int }").entities(json!([
+            {"__typename": "User", "id": "1", "c": 1}, {"__typename": "User", "id": "2", "c": 2},
+            {"__typename": "User", "id": "3", "c": 3},
+        ]));
+    let graph = graph(vec![a, b, c]).await;
+    assert_snapshot!(graph.told_sorted("{ users { b c } }").await, @r#"
+    {"data":{"users":[{"b":5,"c":1},{"b":null,"c":2},{"b":null,"c":3},null]}}
+    a: {users{org{id} no id}}
+    b: query($representations:[_Any!]!){_entities(representations: $representations){...on User{b}}}
+    c: query($representations:[_Any!]!){_entities(representations: $representations){...on User{c}}}
+    "#);
+    assert_snapshot!(graph.query("{ users { c no peer { b no org { name } } } }").await, @r#"{"data":{"users":[{"c":1,"no":1,"peer":{"b":5,"no":1,"org":{"name":"O"}}},{"c":2,"no":2,"peer":null},{"c":3,"no":null,"peer":null},null]}}"#);
+}

@@ -137,3 +137,46 @@ async fn members_that_differ_in_a_subgraph_only_may_share_a_key() {
     } }";
     assert_snapshot!(graph.query(query).await, @r#"{"data":{"accounts":[{"id":"u","note":"n","name":"U"},{"id":"a","note":null,"name":null,"same":[{"id":"u"},{"id":"a","note":null}]}]}}"#);
 }
+
+/// The entities of two types come by one request; where their fields differ in that subgraph, each
+/// type has a list of its own.
+#[tokio::test]
+async fn entities_that_differ_in_a_subgraph_are_asked_for_apart() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { all: [Owner] } union Owner = User | Team
+         type User @key(fields: \"id\") { id: ID! } type Team @key(fields: \"id\") { id: ID! }",
+    )
+    .query(json!({"all": [{"__typename": "User", "id": "u"}, {"__typename": "Team", "id": "t"}]}));
+    let b = Subgraph::new(
+        "b",
+        "type User @key(fields: \"id\") { id: ID! note: String @shareable sub: Big }
+         type Team @key(fields: \"id\") { id: ID! note: String! @shareable sub: Small }
+         type Big { x: Int! @shareable } type Small { x: Int @shareable }",
+    )
+    .entities(json!([
+        {"__typename": "User", "id": "u", "note": null, "sub": {"x": 1}},
+        {"__typename": "Team", "id": "t", "note": "n", "sub": {"x": null}},
+    ]));
+    let c = Subgraph::new(
+        "c",
+        "type User @key(fields: \"id\") { id: ID! note: String @shareable c: Int }
+         type Team @key(fields: \"id\") { id: ID! note: String @shareable c: Int }
+         type Big { x: Int @shareable }",
+    )
+    .entities(json!([
+        {"__typename": "User", "id": "u", "note": null, "c": 1},
+        {"__typename": "Team", "id": "t", "note": "n", "c": 2},
+    ]));
+    let graph = graph(vec![a, b, c]).await;
+    assert_snapshot!(graph.told("{ all { ... on User { note sub { x } } ... on Team { note sub { x } } } }").await, @r#"
+    {"data":{"all":[{"note":null,"sub":{"x":1}},{"note":"n","sub":{"x":null}}]}}
+    a: {all{__typename ...on User{id} ...on Team{id}}}
+    b: query($representations0:[_Any!]!, $representations1:[_Any!]!){_e0: _entities(representations: $representations0){...on User{note sub{x}}} _e1: _entities(representations: $representations1){...on Team{note sub{x}}}}
+    "#);
+    assert_snapshot!(graph.told("{ all { ... on User { note c } ... on Team { note c } } }").await, @r#"
+    {"data":{"all":[{"note":null,"c":1},{"note":"n","c":2}]}}
+    a: {all{__typename ...on User{id} ...on Team{id}}}
+    c: query($representations:[_Any!]!){_entities(representations: $representations){...on User{note c} ...on Team{note c}}}
+    "#);
+}

@@ -167,3 +167,48 @@ async fn what_is_taken_from_a_subgraph_that_is_not_there_stays_with_those_that_h
     assert_eq!(answer["data"]["feed"][0]["likes"], 3);
     assert_eq!(answer["data"]["newest"]["createdAt"], "b");
 }
+
+/// What moved is computed from a field of its old home, which asks for it back to compute another.
+#[tokio::test]
+async fn what_moved_may_require_its_old_home_and_be_required_there() {
+    let old = Subgraph::new(
+        "old",
+        "type Query { orders: [Order] }
+         type Order @key(fields: \"id\") { id: ID! price: Int fee: Int total: Int @requires(fields: \"tax\") tax: Int @external }",
+    )
+    .query(json!({"orders": [{"id": "1", "price": 10}, null, {"id": "2", "price": null}]}))
+    .entities(json!([{"__typename": "Order", "id": "1", "price": 10}, {"__typename": "Order", "id": "2", "price": null}]))
+    .field("Order", "fee", |_, _| Err("it moved away".into()))
+    .field("Order", "total", |order, _| {
+        let tax = order.get("tax").ok_or("no tax")?;
+        Ok(json!(tax.as_i64().map(|tax| tax + 100)))
+    });
+    let new = Subgraph::new(
+        "new",
+        "type Order @key(fields: \"id\") {
+           id: ID! price: Int @external
+           fee: Int @override(from: \"old\") @requires(fields: \"price\")
+           tax: Int @requires(fields: \"price\") }",
+    )
+    .entities(json!([{"__typename": "Order", "id": "1"}, {"__typename": "Order", "id": "2"}]))
+    .field("Order", "fee", |order, _| {
+        let price = order.get("price").ok_or("no price")?;
+        Ok(json!(price.as_i64().map(|price| price / 2)))
+    })
+    .field("Order", "tax", |order, _| {
+        let price = order.get("price").ok_or("no price")?;
+        Ok(json!(price.as_i64().map(|price| price / 5)))
+    });
+    let graph = graph(vec![old, new]).await;
+    assert_snapshot!(graph.told("{ orders { fee } }").await, @r#"
+    {"data":{"orders":[{"fee":5},null,{"fee":null}]}}
+    old: {orders{price id}}
+    new: query($representations:[_Any!]!){_entities(representations: $representations){...on Order{fee}}}
+    "#);
+    assert_snapshot!(graph.told("{ orders { total price: fee } }").await, @r#"
+    {"data":{"orders":[{"total":102,"price":5},null,{"total":null,"price":null}]}}
+    old: {orders{price id}}
+    new: query($representations:[_Any!]!){_entities(representations: $representations){...on Order{tax _meaning0_price: fee}}}
+    old: query($representations:[_Any!]!){_entities(representations: $representations){...on Order{total}}}
+    "#);
+}

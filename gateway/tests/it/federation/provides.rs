@@ -177,3 +177,46 @@ async fn each_field_provides_what_it_says_and_no_more() {
         assert_eq!(graph.query(query).await, json!({"data": answer}), "{query}");
     }
 }
+
+/// What is provided lies in a list, below an entity, and is an entity itself.
+#[tokio::test]
+async fn provides_reaches_through_lists_and_entities() {
+    let orders = Subgraph::new(
+        "orders",
+        "type Query { orders: [Order] @provides(fields: \"lines { product { name maker { title } } }\") plain: [Order] }
+         type Order @key(fields: \"id\") { id: ID! lines: [Line] }
+         type Line { count: Int product: Product }
+         type Product @key(fields: \"id\") { id: ID! name: String @external maker: Maker @external }
+         type Maker @key(fields: \"id\") { id: ID! title: String @external }",
+    )
+    .query(json!({
+        "orders": [{"id": "1", "lines": [
+            {"count": 1, "product": {"id": "p", "name": "P", "maker": {"id": "m", "title": "M"}}}, null,
+        ]}, null],
+        "plain": [{"id": "1", "lines": [{"count": 1, "product": {"id": "p"}}]}],
+    }));
+    let products = Subgraph::new(
+        "products",
+        "type Product @key(fields: \"id\") { id: ID! name: String maker: Maker price: Int }
+         type Maker @key(fields: \"id\") { id: ID! title: String since: Int }",
+    )
+    .entities(json!([
+        {"__typename": "Product", "id": "p", "name": "P", "maker": {"id": "m", "title": "M", "since": 1900}, "price": 3},
+        {"__typename": "Maker", "id": "m", "title": "M", "since": 1900},
+    ]));
+    let graph = graph(vec![orders, products]).await;
+    assert_snapshot!(graph.told("{ orders { lines { product { name maker { title } } } } }").await, @r#"
+    {"data":{"orders":[{"lines":[{"product":{"name":"P","maker":{"title":"M"}}},null]},null]}}
+    orders: {orders{lines{product{name maker{title}}}}}
+    "#);
+    assert_snapshot!(graph.told("{ orders { lines { product { name price maker { title since } } } } }").await, @r#"
+    {"data":{"orders":[{"lines":[{"product":{"name":"P","price":3,"maker":{"title":"M","since":1900}}},null]},null]}}
+    orders: {orders{lines{product{name id}}}}
+    products: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{price maker{title since}}}}
+    "#);
+    assert_snapshot!(graph.told("{ plain { lines { product { name maker { title } } } } }").await, @r#"
+    {"data":{"plain":[{"lines":[{"product":{"name":"P","maker":{"title":"M"}}}]}]}}
+    orders: {plain{lines{product{id}}}}
+    products: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{name maker{title}}}}
+    "#);
+}

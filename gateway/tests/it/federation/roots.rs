@@ -142,3 +142,94 @@ async fn parents_of_entities_are_found_by_way_of_others() {
     assert_snapshot!(graph.query("{ products { category { details } } }").await, @r#"{"data":{"products":[{"category":{"details":"D"}}]}}"#);
     assert_snapshot!(graph.query("{ products { category { id details parent { id details parent { id } } } } }").await, @r#"{"data":{"products":[{"category":{"id":"c1","details":"D","parent":{"id":"c0","details":null,"parent":null}}}]}}"#);
 }
+
+/// At every level, each of the subgraphs has one field of its own.
+#[tokio::test]
+async fn shared_objects_are_put_together_at_every_level() {
+    let subgraph = |name: &str| {
+        let sdl = format!(
+            "type Query {{ tree(depth: Int): Tree @shareable list: [Item] @shareable }}
+             type Tree {{ {name}: Int node: Node @shareable }}
+             type Node {{ {name}: Int kids: [Node] @shareable id: ID @shareable }}
+             type Item {{ id: ID! @shareable sub: Sub @shareable }} type Sub {{ {name}: Int }}"
+        );
+        Subgraph::new(name, &sdl).query(json!({
+            "tree": {name: 1, "node": {name: 2, "id": "n", "kids": [{name: 3, "id": "k"}, null]}},
+            "list": [{"id": "1", "sub": {name: 4}}, null, {"id": "2", "sub": null}],
+        }))
+    };
+    let graph = graph(vec![subgraph("a"), subgraph("b"), subgraph("c")]).await;
+    assert_snapshot!(graph.told_sorted("{ tree(depth: 3) { a b c node { id kids { id a b c } } } }").await, @r#"
+    {"data":{"tree":{"a":1,"b":1,"c":1,"node":{"id":"n","kids":[{"id":"k","a":3,"b":3,"c":3},null]}}}}
+    a: {tree(depth: 3){a node{id kids{id a}}}}
+    b: {tree(depth: 3){b node{kids{b}}}}
+    c: {tree(depth: 3){c node{kids{c}}}}
+    "#);
+    assert_snapshot!(graph.told("{ tree { node { kids { b } } } }").await, @r#"
+    {"data":{"tree":{"node":{"kids":[{"b":3},null]}}}}
+    b: {tree{node{kids{b}}}}
+    "#);
+    assert_snapshot!(graph.told_sorted("{ list { id sub { a c } } }").await, @r#"
+    {"data":{"list":[{"id":"1","sub":{"a":4,"c":4}},null,{"id":"2","sub":null}]}}
+    a: {list{id sub{a}}}
+    c: {list{sub{c}}}
+    "#);
+    let query = "query($d: Int, $no: Boolean!) { tree(depth: $d) { a @skip(if: $no) node { b } } }";
+    assert_snapshot!(graph.told_with(query, json!({"d": 4, "no": true})).await, @r#"
+    {"data":{"tree":{"node":{"b":2}}}}
+    b: query($d:Int){tree(depth: $d){node{b}}}
+    "#);
+}
+
+/// The query type itself is the value of a field, at the root, in a list and below a mutation.
+#[tokio::test]
+async fn a_query_inside_is_asked_of_all_subgraphs() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { user: User self: Query all: [Query] }
+         type User @key(fields: \"id\") { id: ID! name: String! }
+         type Mutation { rename: [Renamed] plain: Query }
+         type Renamed { query: Query! maybe: Query }",
+    )
+    .query(json!({"user": {"id": "1", "name": "Ada"}, "self": {"user": {"id": "1", "name": "Ada"}}, "all": [{}, null, {}]}))
+    .entities(json!([{"__typename": "User", "id": "1", "name": "Ada"}]))
+    .field("Mutation", "plain", |_, _| Ok(json!({})))
+    .field("Mutation", "rename", |_, _| {
+        let query = json!({"user": {"id": "1", "name": "Eve"}});
+        Ok(json!([{"query": query, "maybe": null}, {"query": query, "maybe": {}}]))
+    });
+    let b = Subgraph::new(
+        "b",
+        "type Query { version: Int me: User } type Mutation { other: Int }
+         type User @key(fields: \"id\") { id: ID! age: Int }",
+    )
+    .query(json!({"version": 4, "me": {"id": "1"}}))
+    .entities(json!([{"__typename": "User", "id": "1", "age": 36}]))
+    .field("Mutation", "other", |_, _| Ok(json!(5)));
+    let graph = graph(vec![a, b]).await;
+    assert_snapshot!(graph.told_sorted("{ self { version me { name age } user { age } t: __typename } }").await, @r#"
+    {"data":{"self":{"version":4,"me":{"name":"Ada","age":36},"user":{"age":36},"t":"Query"}}}
+    a: query($representations:[_Any!]!){_entities(representations: $representations){...on User{name}}}
+    a: {self{user{id} t: __typename}}
+    b: query($representations:[_Any!]!){_entities(representations: $representations){...on User{age}}}
+    b: {version me{id age}}
+    "#);
+    assert_snapshot!(graph.told("{ all { version } }").await, @r#"
+    {"data":{"all":[{"version":4},null,{"version":4}]}}
+    a: {all{__typename}}
+    b: {version}
+    "#);
+    let query = "mutation { rename { query { version user { name age } me { name } } maybe { version t: __typename } } other plain { me { name } } }";
+    assert_snapshot!(graph.told_sorted(query).await, @r#"
+    {"data":{"rename":[{"query":{"version":4,"user":{"name":"Eve","age":36},"me":{"name":"Ada"}},"maybe":null},{"query":{"version":4,"user":{"name":"Eve","age":36},"me":{"name":"Ada"}},"maybe":{"version":4,"t":"Query"}}],"other":5,"plain":{"me":{"name":"Ada"}}}}
+    a: mutation{plain{__typename}}
+    a: mutation{rename{query{user{name id}} maybe{t: __typename}}}
+    a: query($representations:[_Any!]!){_entities(representations: $representations){...on User{name}}}
+    a: query($representations:[_Any!]!){_entities(representations: $representations){...on User{name}}}
+    b: mutation{other}
+    b: query($representations:[_Any!]!){_entities(representations: $representations){...on User{age}}}
+    b: {me{id}}
+    b: {version me{id}}
+    b: {version}
+    "#);
+}

@@ -73,6 +73,14 @@ impl TestGraph {
         self.told_with(query, json!({})).await
     }
 
+    /// The same with the requests sorted, where some are made at the same time.
+    pub async fn told_sorted(&self, query: &str) -> String {
+        let told = self.told(query).await;
+        let mut lines: Vec<&str> = told.lines().collect();
+        lines[1..].sort_unstable();
+        lines.join("\n")
+    }
+
     /// The same with variables.
     pub async fn told_with(&self, query: &str, variables: Value) -> String {
         self.requests();
