@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::select_all;
 use http::HeaderMap;
+use rustc_hash::FxHashSet;
 
 use crate::{
     graph::Graph,
@@ -68,6 +69,8 @@ struct Run<'a> {
     client: &'a ClientContext,
     store: Store,
     root: ObjectId,
+    /// Objects that were not asked about, as they lack what a step requires, with that step.
+    left_out: FxHashSet<(usize, ObjectId)>,
     errors: Vec<FieldError>,
     to_client: HeaderMap,
     /// The whole answer, where a subgraph's own is it.
@@ -90,6 +93,7 @@ impl<'a> Run<'a> {
             client,
             store,
             root,
+            left_out: FxHashSet::default(),
             errors: Vec::new(),
             to_client: HeaderMap::new(),
             forwarded: None,
@@ -121,7 +125,7 @@ impl<'a> Run<'a> {
         loop {
             while let Some(index) = ready.pop() {
                 let step = &steps[index];
-                let Some(request) = self.request(step) else {
+                let Some(request) = self.request(index, step) else {
                     done(step, &mut waits, &mut ready);
                     continue;
                 };

@@ -34,7 +34,12 @@ pub fn write(
             }),
     };
     let writer = Writer { store, types };
-    writer.object(object, typename, &fetch.requires, out) == Ok(true)
+    let start = out.len();
+    let is_written = writer.object(object, typename, &fetch.requires, out) == Ok(());
+    // The type alone finds an entity only where it is the key.
+    let bare = typename.map_or(2, |name| name.len() + r#"{"__typename":}"#.len());
+    let is_empty = out.len() - start <= bare;
+    is_written && (!is_empty || (typename.is_some() && is_typename_only(&fetch.requires)))
 }
 
 /// A request for it has failed: no value stands where one is required.
@@ -53,23 +58,15 @@ impl Writer<'_> {
         typename: Option<&[u8]>,
         requires: &[Requirement],
         out: &mut Vec<u8>,
-    ) -> Result<bool, Missing> {
-        let start = out.len();
+    ) -> Result<(), Missing> {
         out.push(b'{');
         if let Some(typename) = typename {
             out.extend_from_slice(b"\"__typename\":");
             out.extend_from_slice(typename);
         }
-        let after_typename = out.len();
         self.fields(object, requires, out)?;
-        let has_fields = out.len() > after_typename;
-        let is_whole = has_fields || (typename.is_some() && is_typename_only(requires));
-        if !is_whole {
-            out.truncate(start);
-            return Ok(false);
-        }
         out.push(b'}');
-        Ok(true)
+        Ok(())
     }
 
     fn fields(
@@ -94,14 +91,11 @@ impl Writer<'_> {
                     let value = self.store.get(object, *source, index);
                     let value = value.or_else(|| self.store.get(object, *fallback, index));
                     let value = value.ok_or(Missing)?;
-                    let start = out.len();
                     if out.last() != Some(&b'{') {
                         out.push(b',');
                     }
                     out.extend_from_slice(name);
-                    if !self.value(value, requires, out)? {
-                        out.truncate(start);
-                    }
+                    self.value(value, requires, out)?;
                 }
                 Requirement::Fragment {
                     types, requires, ..
@@ -120,14 +114,14 @@ impl Writer<'_> {
         value: Value,
         requires: &[Requirement],
         out: &mut Vec<u8>,
-    ) -> Result<bool, Missing> {
+    ) -> Result<(), Missing> {
         match value {
             Value::Null => out.extend_from_slice(b"null"),
             Value::Leaf(text) => out.extend_from_slice(self.store.bytes(text)),
             Value::Object(object) => {
                 let type_id = self.store.type_id(object);
                 let typename = (type_id != TypeId::UNKNOWN).then(|| self.types.name_json(type_id));
-                return self.object(object, typename, requires, out);
+                self.object(object, typename, requires, out)?;
             }
             Value::List(list) => {
                 out.push(b'[');
@@ -135,14 +129,12 @@ impl Writer<'_> {
                     if index > 0 {
                         out.push(b',');
                     }
-                    if !self.value(self.store.entry(list, index), requires, out)? {
-                        out.extend_from_slice(b"null");
-                    }
+                    self.value(self.store.entry(list, index), requires, out)?;
                 }
                 out.push(b']');
             }
         }
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -35,12 +35,18 @@ pub struct Awaited {
 }
 
 impl Run<'_> {
-    /// The request of `step`; none where its conditions do not hold, or nothing needs it.
-    pub fn request(&mut self, step: &Step) -> Option<Request> {
+    /// The request of `step`, the plan's `index`th; none where its conditions do not hold, or nothing
+    /// needs it.
+    pub fn request(&mut self, index: usize, step: &Step) -> Option<Request> {
         if !step
             .conditions
             .iter()
             .all(|condition| self.variables.satisfies(*condition))
+        {
+            return None;
+        }
+        if let Some(other) = step.spare_of
+            && !self.left_out.iter().any(|(step, _)| *step == other)
         {
             return None;
         }
@@ -63,7 +69,7 @@ impl Run<'_> {
                 if !fetch.variable.is_empty() && body.len() > variables_start {
                     body.push(b',');
                 }
-                let awaited = self.representations(fetch, &mut body);
+                let awaited = self.representations(index, step, fetch, &mut body);
                 count += awaited.len();
                 entities.push(awaited);
             }
@@ -99,7 +105,13 @@ impl Run<'_> {
     }
 
     /// Appends a fetch's variable: the representations of its objects, each distinct one once.
-    fn representations(&mut self, fetch: &EntityFetch, body: &mut Vec<u8>) -> Vec<Awaited> {
+    fn representations(
+        &mut self,
+        index: usize,
+        step: &Step,
+        fetch: &EntityFetch,
+        body: &mut Vec<u8>,
+    ) -> Vec<Awaited> {
         let before = body.len();
         body.extend_from_slice(&fetch.variable);
         let mut known = Known::default();
@@ -111,6 +123,11 @@ impl Run<'_> {
             known.by_hash.reserve(objects.len());
             body.reserve(objects.len() * REPRESENTATION_BYTES);
             for object in objects {
+                if let Some(other) = step.spare_of
+                    && !self.left_out.contains(&(other, object))
+                {
+                    continue;
+                }
                 let end = body.len();
                 if known.count > 0 {
                     body.push(b',');
@@ -118,6 +135,7 @@ impl Run<'_> {
                 let start = body.len();
                 if !represent::write(&self.store, &self.graph.types, fetch, object, body) {
                     body.truncate(end);
+                    self.left_out.insert((index, object));
                     continue;
                 }
                 let (entity, is_new) = known.entity(body, start);

@@ -44,7 +44,10 @@ impl TypeSet {
 
     /// Those that are in both.
     pub fn intersection(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
+        let mut words: Vec<u64> = self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect();
+        // Equal sets have equal words.
+        words.truncate(words.len() - words.iter().rev().take_while(|word| **word == 0).count());
+        Self(words)
     }
 
     /// Whether there is none.

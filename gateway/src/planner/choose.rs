@@ -1,14 +1,12 @@
 //! Which subgraph each field of a place comes from.
 
-use std::time::Instant;
-
 use super::{
     NoPlan, Planner, Purpose,
-    places::{PlaceId, Provided},
+    places::PlaceId,
     reach::{Route, Table},
     selection::{Field, Selection},
 };
-use crate::graph::{SubgraphIndex, types::TypeId};
+use crate::graph::SubgraphIndex;
 
 /// Where a selection of a place comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +32,9 @@ struct Candidate {
     rest: usize,
 }
 
+/// A request more is better than the same selection for so many types more.
+pub(super) const OBJECTS_PER_REQUEST: usize = 8;
+
 impl<'a> Planner<'a> {
     /// Distributes a selection over the subgraphs.
     pub fn choose(
@@ -42,7 +43,7 @@ impl<'a> Planner<'a> {
         set: &'a [Selection],
         purpose: Purpose,
     ) -> Result<Vec<Choice>, NoPlan> {
-        if Instant::now() > self.deadline {
+        if self.is_late() {
             return Err(NoPlan::OutOfTime);
         }
         let mut choices = vec![Choice::Anywhere; set.len()];
@@ -123,7 +124,7 @@ impl<'a> Planner<'a> {
                 if self.requiring.contains(&(place, &field.name)) {
                     continue;
                 }
-                match self.set_cost(place, table, &join.requires, 0) {
+                match self.requirement_cost(place, table, &join.requires, 0) {
                     Some(requires) => cost = cost.max(1) + requires,
                     None => continue,
                 }
@@ -154,31 +155,39 @@ impl<'a> Planner<'a> {
         purpose: Purpose,
     ) -> Vec<Candidate> {
         let mut all = Vec::new();
-        let set = std::slice::from_ref(selection);
         if purpose == Purpose::Representation
             && let Some(wider) = self.places.wider(place)
+            && self.means_the_same(wider, place, selection)
         {
             let table = self.reach(wider);
-            if let Some(cost) = self.set_cost(wider, &table, set, 0) {
-                all.push(Candidate {
-                    choice: Choice::Wider,
-                    cost,
-                    rest: 0,
-                });
-            }
+            let there = self.candidates(wider, &table, selection, field, purpose);
+            let best = there.iter().min_by_key(|it| it.cost + it.rest);
+            all.extend(best.map(|best| Candidate {
+                choice: Choice::Wider,
+                ..*best
+            }));
         }
         if !self.graph.is_object(self.places.get(place).ty) {
             let by_object = self.cost_by_object(place, selection, field);
             all.extend(by_object.map(|cost| Candidate {
                 choice: Choice::ByObject(None),
                 cost,
-                rest: 0,
+                rest: self.burden(place, field),
             }));
             if by_object.is_none() {
                 all.extend(self.elsewhere_by_object(place, field));
             }
         }
         all
+    }
+
+    /// What it is worth to ask for a field once and not for each object type of a place: what is below
+    /// is written as often.
+    fn burden(&self, place: PlaceId, field: &Field) -> usize {
+        match field.set.is_empty() {
+            true => 0,
+            false => self.objects(place).iter().count() / OBJECTS_PER_REQUEST,
+        }
     }
 
     /// What it costs to ask for a field of each object type that a place can have.
@@ -219,74 +228,6 @@ impl<'a> Planner<'a> {
             })
         });
         candidates.collect()
-    }
-
-    /// About how many requests more it takes where a subgraph is asked for a selection.
-    pub(super) fn rest(
-        &self,
-        set: &'a [Selection],
-        subgraph: SubgraphIndex,
-        view: TypeId,
-        provided: &Provided<'a>,
-    ) -> usize {
-        let mut leaves_something = false;
-        let mut below = 0;
-        for selection in set {
-            match selection {
-                Selection::Field(field) if field.is_typename() => {
-                    let here = self.graph.view(subgraph, view);
-                    leaves_something |= here.is_some_and(|view| view.is_interface_object);
-                }
-                Selection::Field(field) => {
-                    match self.rest_of_field(field, subgraph, view, provided) {
-                        Some(rest) => below += rest,
-                        None => leaves_something = true,
-                    }
-                }
-                Selection::On(on) => match self.narrow_view(subgraph, view, on.ty) {
-                    Some(narrow) => below += self.rest(&on.set, subgraph, narrow, provided),
-                    None => {
-                        let here = self.graph.view(subgraph, view);
-                        let may_be = here.is_none_or(|here| {
-                            let common = here.objects.intersection(self.graph.objects(on.ty));
-                            here.is_interface_object || !common.is_empty()
-                        });
-                        let is_known = self.graph.view(subgraph, on.ty).is_some();
-                        leaves_something |= may_be || !is_known;
-                    }
-                },
-            }
-        }
-        below + usize::from(leaves_something)
-    }
-
-    /// The same for a field; none where the subgraph does not resolve it at once.
-    fn rest_of_field(
-        &self,
-        field: &'a Field,
-        subgraph: SubgraphIndex,
-        view: TypeId,
-        provided: &Provided<'a>,
-    ) -> Option<usize> {
-        if let Some(join) = self.resolve(subgraph, view, &field.name, provided) {
-            if !join.requires.is_empty() {
-                return None;
-            }
-            return Some(join.inner.map_or(0, |inner| {
-                let provided = self.provided_below(provided, view, join, &field.name);
-                self.rest(&field.set, subgraph, inner, &provided)
-            }));
-        }
-        if self.graph.is_object(view) {
-            return None;
-        }
-        let here = self.graph.view(subgraph, view)?;
-        if here.is_interface_object {
-            return None;
-        }
-        let objects = here.objects.iter();
-        let mut each = objects.map(|object| self.rest_of_field(field, subgraph, object, provided));
-        each.try_fold(0, |most, rest| Some(most.max(rest?)))
     }
 }
 

@@ -3,10 +3,14 @@
 use super::{
     Planner,
     places::PlaceId,
-    reach::{LEVELS_MAX, Reach, Table},
+    reach::{LEVELS_MAX, Reach, Route},
     selection::{Field, Selection},
+    supergraph::Join,
 };
-use crate::graph::{SubgraphIndex, types::TypeId};
+use crate::graph::SubgraphIndex;
+
+/// What is not found out costs more than anything that is.
+const UNCERTAIN: usize = 1_000;
 
 impl<'a> Planner<'a> {
     /// What it costs to know of which type an object is, where a place is for one type of several.
@@ -32,6 +36,9 @@ impl<'a> Planner<'a> {
         set: &'a [Selection],
         level: usize,
     ) -> Option<usize> {
+        if self.is_late() {
+            return None;
+        }
         let mut asked = Vec::new();
         let mut cost = 0;
         for selection in set {
@@ -55,111 +62,201 @@ impl<'a> Planner<'a> {
                 let wanted = self.objects(place).intersection(self.graph.objects(on.ty));
                 for object in wanted.iter() {
                     let narrowed = self.places.narrowed(place, object, &[]);
-                    let own = self.table_below(narrowed, place, table, level);
-                    cost = cost.max(self.set_cost(narrowed, &own, &on.set, level + 1)?);
+                    let own = self.cost_below(narrowed, place, table, &on.set, level);
+                    cost = cost.max(own?);
                 }
                 Some(cost)
             }
-            Selection::Field(field) => {
-                self.field_cost(place, table, selection, field, level, asked)
-            }
+            Selection::Field(field) => self
+                .field_cost(place, table, field, level, asked)
+                .or_else(|| self.cost_by_objects(place, table, selection, level))
+                .or_else(|| self.cost_at_wider(place, selection, level)),
         }
     }
 
-    fn table_below(
+    /// What a selection costs at a place that is the other one or a narrower one.
+    fn cost_below(
         &mut self,
         below: PlaceId,
         place: PlaceId,
         table: &[Option<Reach<'a>>],
+        set: &'a [Selection],
         level: usize,
-    ) -> Table<'a> {
+    ) -> Option<usize> {
         if below == place {
-            return table.into();
+            return self.set_cost(place, table, set, level);
         }
-        self.table(below, Some(&table.into()), level + 1)
+        let base = self.base_table(below, Some(table));
+        self.cost_by_base(below, base, set, level)
+    }
+
+    /// What a selection costs at a place that is reached like `base`, if need be by keys.
+    fn cost_by_base(
+        &mut self,
+        place: PlaceId,
+        base: Vec<Option<Reach<'a>>>,
+        set: &'a [Selection],
+        level: usize,
+    ) -> Option<usize> {
+        // Keys are looked into only where there is no other way: they may have keys inside.
+        self.set_cost(place, &base, set, level).or_else(|| {
+            let settled = self.settled(place, base, level);
+            self.set_cost(place, &settled, set, level)
+        })
     }
 
     fn field_cost(
         &mut self,
         place: PlaceId,
         table: &[Option<Reach<'a>>],
-        selection: &'a Selection,
         field: &'a Field,
         level: usize,
         asked: &mut Vec<SubgraphIndex>,
     ) -> Option<usize> {
-        if field.is_typename() || level > LEVELS_MAX + 2 {
+        if field.is_typename() {
             return Some(0);
         }
-        let mut best: Option<(usize, SubgraphIndex)> = None;
+        let mut found: Vec<(usize, SubgraphIndex, &'a Join)> = Vec::new();
         for (subgraph, reach) in self.graph.subgraphs().zip(table) {
             let Some(reach) = reach else { continue };
             let join = self.resolve(subgraph, reach.view, &field.name, &reach.provided);
             let Some(join) = join else { continue };
-            let mut cost = if asked.contains(&subgraph) {
-                0
-            } else {
-                reach.cost
+            let mut cost = match asked.contains(&subgraph) {
+                true => 0,
+                false => reach.cost,
             };
             if !join.requires.is_empty() {
-                match self.set_cost(place, table, &join.requires, level + 1) {
+                let requires = match level {
+                    LEVELS_MAX => Some(UNCERTAIN),
+                    _ => self.requirement_cost(place, table, &join.requires, level + 1),
+                };
+                match requires {
                     Some(requires) => cost = cost.max(1) + requires,
                     None => continue,
                 }
             }
-            if best.is_none_or(|(known, _)| cost < known) {
-                best = Some((cost, subgraph));
-            }
+            found.push((cost, subgraph, join));
         }
-        if let Some((_, subgraph)) = best {
-            if !field.set.is_empty() {
-                let inner = self
-                    .graph
-                    .field(self.places.get(place).ty, &field.name)?
-                    .inner?;
-                let below = self.places.below(place, field, inner);
-                let own = self.table_below(below, place, table, level);
-                return self.set_cost(below, &own, &field.set, level + 1);
-            }
+        if field.set.is_empty() {
+            let (cost, subgraph, _) = found.into_iter().min_by_key(|(cost, ..)| *cost)?;
             asked.push(subgraph);
-        }
-        let mut best = best.map(|(cost, _)| cost);
-        if best != Some(0)
-            && let Some(wider) = self.places.wider(place)
-            && !self.settling.contains(&wider)
-        {
-            let above = self.reach(wider);
-            let cost = self.selection_cost(wider, &above, selection, level + 1, &mut Vec::new());
-            best = [best, cost].into_iter().flatten().min();
+            return Some(cost);
         }
         let ty = self.places.get(place).ty;
-        if best.is_none() && !self.graph.is_object(ty) {
-            let mut all = 0;
-            for object in self.objects(place).iter() {
-                let narrowed = self.places.narrowed(place, object, &[]);
-                let own = self.table_below(narrowed, place, table, level);
-                // Of itself alone: to ask the place above again would not end.
-                let cost = self.direct_cost(&own, object, field)?;
-                all = all.max(cost);
+        let inner = self.graph.field(ty, &field.name)?.inner?;
+        let below = self.places.below(place, field, inner);
+        let mut base = self.base_table(below, Some(table));
+        for (cost, subgraph, join) in found {
+            let known = &mut base[usize::from(subgraph.0)];
+            if known.is_none()
+                && let (Some(view), Some(reach)) = (join.inner, &table[usize::from(subgraph.0)])
+            {
+                *known = Some(Reach {
+                    cost,
+                    route: Route::FromAbove,
+                    view,
+                    provided: self.provided_below(&reach.provided, reach.view, join, &field.name),
+                });
             }
-            best = Some(all);
         }
-        best
+        self.cost_by_base(below, base, &field.set, level)
     }
 
-    /// What a leaf of an object type costs by its own subgraphs.
-    fn direct_cost(
-        &self,
+    /// What a field's requirements cost. They are found out once by what is known of a place: they
+    /// may require others, which require others.
+    pub(super) fn requirement_cost(
+        &mut self,
+        place: PlaceId,
         table: &[Option<Reach<'a>>],
-        object: TypeId,
-        field: &Field,
+        requires: &'a [Selection],
+        level: usize,
     ) -> Option<usize> {
-        let joins = self.graph.field(object, &field.name)?.joins.iter();
-        let costs = joins.filter_map(|join| {
-            let reach = table[usize::from(join.subgraph.0)].as_ref()?;
-            self.resolve(join.subgraph, reach.view, &field.name, &reach.provided)?;
-            Some(reach.cost)
+        let is_settled = self.tables.get(&place).is_some_and(|(version, known)| {
+            *version == self.version && std::ptr::eq(&**known, table)
         });
-        costs.min()
+        if !is_settled {
+            return self.set_cost(place, table, requires, level);
+        }
+        let key = (place, requires.as_ptr().addr(), level);
+        if let Some((version, known)) = self.requirement_costs.get(&key)
+            && *version == self.version
+        {
+            return *known;
+        }
+        let cost = self.set_cost(place, table, requires, level);
+        let known = (self.version, cost);
+        self.requirement_costs.insert(key, known);
+        cost
+    }
+
+    /// What a field costs where each object type has to be asked for it.
+    fn cost_by_objects(
+        &mut self,
+        place: PlaceId,
+        table: &[Option<Reach<'a>>],
+        selection: &'a Selection,
+        level: usize,
+    ) -> Option<usize> {
+        if self.graph.is_object(self.places.get(place).ty) {
+            return None;
+        }
+        self.without_wider += 1;
+        let mut cost = Some(0);
+        for object in self.objects(place).iter() {
+            let narrowed = self.places.narrowed(place, object, &[]);
+            let mut base = self.base_table(narrowed, Some(table));
+            for reach in &mut base {
+                // Another subgraph's objects at this place may be others.
+                let is_asked =
+                    |it: &Reach<'a>| it.cost == 0 || !matches!(it.route, Route::FromAbove);
+                *reach = reach.take().filter(is_asked);
+            }
+            let set = std::slice::from_ref(selection);
+            let own = self.cost_by_base(narrowed, base, set, level);
+            cost = cost.zip(own).map(|(one, other)| one.max(other));
+            if cost.is_none() {
+                break;
+            }
+        }
+        self.without_wider -= 1;
+        cost
+    }
+
+    /// What a field costs where the place with the same objects and others is asked for it.
+    fn cost_at_wider(
+        &mut self,
+        place: PlaceId,
+        selection: &'a Selection,
+        level: usize,
+    ) -> Option<usize> {
+        let wider = self.places.wider(place)?;
+        if self.without_wider > 0
+            || self.settling.contains(&wider)
+            || !self.means_the_same(wider, place, selection)
+        {
+            return None;
+        }
+        let table = self.reach(wider);
+        self.set_cost(wider, &table, std::slice::from_ref(selection), level)
+    }
+
+    /// Whether a selection that was written for the objects of a place can be asked of those of a wider
+    /// one, whose types may have other fields by the same name.
+    pub(super) fn means_the_same(
+        &self,
+        wider: PlaceId,
+        place: PlaceId,
+        selection: &Selection,
+    ) -> bool {
+        let (wide, narrow) = (self.places.get(wider).ty, self.places.get(place).ty);
+        let Selection::Field(field) = selection else {
+            return wide == narrow;
+        };
+        wide == narrow
+            || (field.set.is_empty()
+                && self.objects(wider).iter().all(|object| {
+                    let info = self.graph.field(object, &field.name);
+                    info.is_some_and(|info| info.inner.is_none())
+                }))
     }
 }

@@ -1,6 +1,6 @@
 //! The requests of a plan while they are gathered: what each asks for, and what has to come before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use apollo_compiler::{Node, ast::Directive};
 
@@ -70,6 +70,8 @@ pub enum Item<'a> {
 pub struct Fetches<'a> {
     fetches: Vec<Fetch<'a>>,
     sets: Vec<Set<'a>>,
+    /// Selections of which nothing came, of objects that others are asked about.
+    spared: HashSet<SetId>,
 }
 
 impl<'a> Fetches<'a> {
@@ -156,6 +158,29 @@ impl<'a> Fetches<'a> {
         let below = self.add_set(ty);
         self.sets[set.0].items.push(Item::On(when, below));
         below
+    }
+
+    /// Lets objects that these selections are of be asked about only by those of which something is
+    /// asked, if there are any.
+    pub fn spare(&mut self, sets: &[SetId]) {
+        let (idle, busy): (Vec<SetId>, Vec<SetId>) =
+            sets.iter().copied().partition(|set| self.is_idle(*set));
+        if !busy.is_empty() {
+            self.spared.extend(idle);
+        }
+    }
+
+    /// Whether nothing is asked by a selection.
+    pub fn is_idle(&self, set: SetId) -> bool {
+        self.sets[set.0].items.iter().all(|item| match item {
+            Item::Field(_, below) => below.is_some_and(|below| self.is_spared(below)),
+            Item::On(_, below) => self.is_idle(*below),
+        })
+    }
+
+    /// Whether the field that a selection is of need not be asked for.
+    pub fn is_spared(&self, set: SetId) -> bool {
+        self.spared.contains(&set)
     }
 
     /// Whether `one` needs something of `other`, itself or by others.

@@ -28,16 +28,20 @@ mod need;
 mod open;
 pub mod places;
 mod reach;
+mod rest;
 pub mod selection;
 pub mod supergraph;
 
-use std::{collections::HashMap, time::Instant};
+use std::{cell::RefCell, collections::HashMap, time::Instant};
 
 use apollo_compiler::executable::OperationType;
 
-use crate::graph::types::TypeTable;
-use fetches::{Fetches, From};
-use places::{PlaceId, Places, ROOT};
+use crate::graph::{
+    SubgraphIndex,
+    types::{TypeId, TypeTable},
+};
+use fetches::{Fetches, From, SetId};
+use places::{PlaceId, Places, ROOT, Step};
 use reach::Table;
 use selection::{Field, Selection};
 use supergraph::Supergraph;
@@ -99,6 +103,9 @@ pub fn plan<'a>(
         places: Places::new(root),
         tables: HashMap::new(),
         settling: Vec::new(),
+        without_wider: 0,
+        rests: RefCell::default(),
+        requirement_costs: HashMap::new(),
         version: 0,
         turn: 0,
         depth: 0,
@@ -109,6 +116,17 @@ pub fn plan<'a>(
             planner.need(ROOT, set, Purpose::Client)?;
         }
         OperationType::Mutation | OperationType::Subscription => planner.in_order(set)?,
+    }
+    for place in planner.places.from_below() {
+        if let Some((_, Step::Field(_))) = place.parent {
+            // What a request begins with is of objects that others have brought.
+            let brought = place.cursors.iter().filter(|cursor| {
+                let fetch = planner.fetches.get(cursor.fetch);
+                fetch.set != cursor.set
+            });
+            let sets: Vec<SetId> = brought.map(|cursor| cursor.set).collect();
+            planner.fetches.spare(&sets);
+        }
     }
     Ok(Planned {
         fetches: planner.fetches,
@@ -125,6 +143,9 @@ enum Purpose {
     Representation,
 }
 
+/// A selection, a subgraph, its type, and what is provided; selections by their addresses.
+type RestKey = (usize, SubgraphIndex, TypeId, Vec<usize>);
+
 /// A plan in the making.
 struct Planner<'a> {
     graph: &'a Supergraph,
@@ -140,6 +161,12 @@ struct Planner<'a> {
     tables: HashMap<PlaceId, (usize, Table<'a>)>,
     /// The places that are being found out about.
     settling: Vec<PlaceId>,
+    /// Above 0, costs are looked for without the places with more objects, which led here.
+    without_wider: usize,
+    /// What selections leave to other subgraphs.
+    rests: RefCell<HashMap<RestKey, usize>>,
+    /// What requirements cost, by their addresses and levels, at which version.
+    requirement_costs: HashMap<(PlaceId, usize, usize), (usize, Option<usize>)>,
     /// Changes with every cursor.
     version: usize,
     /// The number of the mutation's request that is being planned for.
@@ -151,6 +178,11 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
+    /// Whether there is no time left; then costs are not found out any more.
+    fn is_late(&self) -> bool {
+        Instant::now() > self.deadline
+    }
+
     /// Plans the root fields of a mutation one after the other. What comes from one subgraph without
     /// another's in between is one request.
     fn in_order(&mut self, set: &'a [Selection]) -> Result<(), NoPlan> {

@@ -49,11 +49,12 @@ impl<'a> Planner<'a> {
         self.come_along(place);
         let choices = self.choose(place, set, purpose)?;
         let mut brought = BTreeSet::new();
-        let mut later = Vec::new();
+        let (mut later, mut narrower) = (Vec::new(), Vec::new());
         for (index, selection) in set.iter().enumerate() {
             let of_one = &set[index..=index];
             match (selection, choices[index]) {
-                (Selection::On(on), _) => brought.extend(self.need_on(place, on, purpose)?),
+                // What is asked of all objects is not asked of some of them once more.
+                (Selection::On(on), _) => narrower.push(on),
                 (Selection::Field(field), Choice::Anywhere) => {
                     brought.insert(self.need_type(place, field)?);
                 }
@@ -84,6 +85,9 @@ impl<'a> Planner<'a> {
         }
         for (field, subgraph) in later {
             brought.extend(self.need_field(place, field, subgraph, purpose)?);
+        }
+        for on in narrower {
+            brought.extend(self.need_on(place, on, purpose)?);
         }
         Ok(brought)
     }

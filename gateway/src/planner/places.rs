@@ -94,6 +94,11 @@ impl<'a> Places<'a> {
         &mut self.0[id.0]
     }
 
+    /// All of them, those below a place before it.
+    pub fn from_below(&self) -> impl Iterator<Item = &Place<'a>> {
+        self.0.iter().rev()
+    }
+
     /// How many there are, the root among them.
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -20,7 +20,7 @@ use crate::graph::{
     types::{TypeId, TypeSet},
 };
 
-/// Keys inside keys beyond this many levels are not looked into.
+/// Keys and requirements inside others beyond this many levels are not looked into.
 pub(super) const LEVELS_MAX: usize = 3;
 
 /// How a subgraph can be asked about a place's objects.
@@ -175,39 +175,47 @@ impl<'a> Planner<'a> {
         let parent = self.places.get(place).parent;
         let above = parent.map(|(parent, _)| self.reach(parent));
         self.settling.push(place);
-        let table = self.table(place, above.as_ref(), 0);
+        let base = self.base_table(place, above.as_deref());
+        let table = self.settled(place, base, 0);
         self.settling.pop();
         let version = self.version;
         self.tables.insert(place, (version, Rc::clone(&table)));
         table
     }
 
-    pub(super) fn table(
+    /// The ways to a place that need no key there.
+    pub(super) fn base_table(
+        &self,
+        place: PlaceId,
+        above: Option<&[Option<Reach<'a>>]>,
+    ) -> Vec<Option<Reach<'a>>> {
+        let subgraphs = self.graph.subgraphs();
+        subgraphs
+            .map(|subgraph| self.without_key(place, above, subgraph))
+            .collect()
+    }
+
+    /// Adds the ways by keys, as far as that makes any cheaper.
+    pub(super) fn settled(
         &mut self,
         place: PlaceId,
-        above: Option<&Table<'a>>,
+        mut table: Vec<Option<Reach<'a>>>,
         level: usize,
     ) -> Table<'a> {
-        let subgraphs = self.graph.subgraphs();
-        let mut table: Vec<Option<Reach<'a>>> = subgraphs
-            .map(|subgraph| self.without_key(place, above, subgraph))
-            .collect();
         let ty = self.places.get(place).ty;
-        if level < LEVELS_MAX && place != ROOT {
-            let mut is_settled = false;
-            while !is_settled {
-                is_settled = true;
-                for subgraph in self.graph.subgraphs() {
-                    let known = table[usize::from(subgraph.0)].as_ref();
-                    let known = known.map_or(usize::MAX, |reach| reach.cost);
-                    if known <= 1 {
-                        continue;
-                    }
-                    let found = self.by_key(place, ty, subgraph, &table, known, level);
-                    if found.is_some() {
-                        table[usize::from(subgraph.0)] = found;
-                        is_settled = false;
-                    }
+        let mut is_settled = level == LEVELS_MAX || place == ROOT;
+        while !is_settled && !self.is_late() {
+            is_settled = true;
+            for subgraph in self.graph.subgraphs() {
+                let known = table[usize::from(subgraph.0)].as_ref();
+                let known = known.map_or(usize::MAX, |reach| reach.cost);
+                if known <= 1 {
+                    continue;
+                }
+                let found = self.by_key(place, ty, subgraph, &table, known, level);
+                if found.is_some() {
+                    table[usize::from(subgraph.0)] = found;
+                    is_settled = false;
                 }
             }
         }
@@ -218,7 +226,7 @@ impl<'a> Planner<'a> {
     fn without_key(
         &self,
         place: PlaceId,
-        above: Option<&Table<'a>>,
+        above: Option<&[Option<Reach<'a>>]>,
         subgraph: SubgraphIndex,
     ) -> Option<Reach<'a>> {
         let here = self.places.get(place);
@@ -299,7 +307,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             for key in &here.keys {
-                let Some(cost) = self.set_cost(place, table, key, level) else {
+                let Some(cost) = self.set_cost(place, table, key, level + 1) else {
                     continue;
                 };
                 let cost = cost + 1 + self.cost_of_type(place);

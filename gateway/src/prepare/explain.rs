@@ -45,6 +45,9 @@ impl Printer<'_> {
             if !after.is_empty() {
                 let _ = write!(text, ", after {}", after.join(" and "));
             }
+            if let Some(other) = step.spare_of {
+                let _ = write!(text, ", for what {} leaves out", other + 1);
+            }
             let _ = writeln!(text, ": {}", step.request.operation);
             match &step.merge {
                 Merge::Root { .. } => {}

@@ -55,6 +55,9 @@ pub struct Step {
     pub is_mutation: bool,
     /// Variables that must all have these values, else the step counts as done at once.
     pub conditions: Vec<Condition>,
+    /// The step that this one stands in for: it is for the objects that lack what that one requires
+    /// beyond their key, and asks for what requires nothing.
+    pub spare_of: Option<usize>,
     /// How many steps must be done before this one can start.
     pub waits_for: usize,
     /// Steps that wait for this one, by their place in [`Plan::steps`].

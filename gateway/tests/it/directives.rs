@@ -218,8 +218,8 @@ async fn provides_reaches_into_unions_and_interfaces() {
     let query = "{ media { __typename id ... on Book { animals { id name } } } any { __typename ... on Shelf { number } ... on Book { title } } }";
     assert_snapshot!(graph.told(query).await, @r#"
     {"data":{"media":{"__typename":"Book","id":"b1","animals":[{"id":"d1","name":"Rex"},{"id":"c1","name":"Tom"}]},"any":{"__typename":"Shelf","number":4}}}
-    library: {media{__typename id ...on Book{animals{id}}} any{__typename ...on Shelf{number} ...on Book{id}}}
-    books: query($representations0:[_Any!]!, $representations1:[_Any!]!){_e0: _entities(representations: $representations0){...on Book{animals{name}}} _e1: _entities(representations: $representations1){...on Book{title}}}
+    library: {media{__typename id} any{__typename ...on Shelf{number} ...on Book{id}}}
+    books: query($representations0:[_Any!]!, $representations1:[_Any!]!){_e0: _entities(representations: $representations0){...on Book{animals{id name}}} _e1: _entities(representations: $representations1){...on Book{title}}}
     "#);
 }
 

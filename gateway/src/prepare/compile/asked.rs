@@ -90,6 +90,28 @@ impl<'p> Writer<'p, '_> {
         (self.set(set, &aliases), aliases.renamed)
     }
 
+    /// What of it requires nothing of other subgraphs; none where that is all or nothing.
+    pub fn write_plain(
+        &self,
+        set: SetId,
+        subgraph: SubgraphIndex,
+    ) -> Option<(Asked<'p>, Vec<Renamed>)> {
+        let here = self.fetches.set(set);
+        let requires = |item: &AskedItem<'_>| match item {
+            AskedItem::Field { field, .. } => {
+                let join = self.graph.join(subgraph, here.ty, &field.name);
+                join.is_some_and(|join| !join.requires.is_empty())
+            }
+            AskedItem::On { .. } => false,
+        };
+        let is_typename = |item: &AskedItem<'_>| matches!(item, AskedItem::Field { field, .. } if field.is_typename());
+        let (mut asked, renamed) = self.write(set, subgraph);
+        let whole = asked.len();
+        asked.retain(|item| !requires(item));
+        let has_more = asked.len() < whole && !asked.iter().all(is_typename);
+        has_more.then_some((asked, renamed))
+    }
+
     /// Whether sets for objects of different types cannot stand side by side as they are.
     pub fn has_conflicts(&self, sets: Vec<SetId>, subgraph: SubgraphIndex) -> bool {
         let mut aliases = Aliases::default();
@@ -104,6 +126,7 @@ impl<'p> Writer<'p, '_> {
         let mut has_types = false;
         for (index, item) in here.items.iter().enumerate() {
             match item {
+                Item::Field(_, Some(below)) if self.fetches.is_spared(*below) => {}
                 Item::Field(field, below) => {
                     let alias = aliases.by_item.get(&(set, index));
                     asked.push(AskedItem::Field {

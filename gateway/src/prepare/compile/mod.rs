@@ -61,8 +61,14 @@ pub fn compile(planned: &Planned<'_>, terms: &Terms<'_>, keys: Vec<Box<str>>) ->
     let mut steps = Vec::new();
     let mut waves = Vec::new();
     for batch in batches(planned, terms.variables) {
-        waves.push(batch.wave);
-        steps.push(compiler.step(batch));
+        let (turn, wave) = batch.wave;
+        let index = steps.len();
+        steps.push(compiler.step(&batch, None));
+        waves.push((turn, 2 * wave));
+        if compiler.has_spare(&batch) {
+            steps.push(compiler.step(&batch, Some(index)));
+            waves.push((turn, 2 * wave + 1));
+        }
     }
     let mut plan = Plan {
         steps,
@@ -94,6 +100,7 @@ fn batches(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -> Vec
     let mut ordered: Vec<(Wave, FetchId)> = planned
         .fetches
         .iter()
+        .filter(|(_, fetch)| !planned.fetches.is_idle(fetch.set))
         .map(|(id, fetch)| ((fetch.turn, wave(planned, id, &mut waves)), id))
         .collect();
     ordered.sort_unstable();
@@ -191,7 +198,16 @@ struct EntityList<'p> {
 }
 
 impl<'p> Compiler<'p, '_> {
-    fn step(&mut self, batch: Batch) -> Step {
+    /// Whether a request's entities can lack what some of its fields require, and have others.
+    fn has_spare(&self, batch: &Batch) -> bool {
+        let mut fetches = batch.fetches.iter().map(|id| self.planned.fetches.get(*id));
+        fetches.any(|fetch| {
+            matches!(&fetch.from, From::Entities { requires, .. } if requires.len() > 1)
+                && self.writer.write_plain(fetch.set, fetch.subgraph).is_some()
+        })
+    }
+
+    fn step(&mut self, batch: &Batch, spare_of: Option<usize>) -> Step {
         let fetches = &batch.fetches;
         let first = self.planned.fetches.get(fetches[0]);
         let is_root = matches!(first.from, From::Root);
@@ -203,7 +219,7 @@ impl<'p> Compiler<'p, '_> {
         let mut text = Text::new(self.terms.graph, self.terms.variables);
         let (merge, (shape, root_keys), representations) = match first.from {
             From::Entities { .. } => {
-                let lists = self.entity_lists(fetches);
+                let lists = self.entity_lists(fetches, spare_of.is_some());
                 let is_single = lists.len() == 1;
                 let mut named = Vec::new();
                 for (index, list) in lists.iter().enumerate() {
@@ -251,7 +267,8 @@ impl<'p> Compiler<'p, '_> {
         Step {
             subgraph: first.subgraph,
             is_mutation,
-            conditions: batch.conditions,
+            conditions: batch.conditions.clone(),
+            spare_of,
             waits_for: 0,
             wakes: Vec::new(),
             request: text.finish(kind, &representations),
@@ -263,10 +280,10 @@ impl<'p> Compiler<'p, '_> {
 
     /// The lists of entities that a request asks for. Fetches that ask for the same by the same have
     /// one list, and so have fetches for objects of different types.
-    fn entity_lists(&mut self, fetches: &[FetchId]) -> Vec<EntityList<'p>> {
+    fn entity_lists(&mut self, fetches: &[FetchId], is_spare: bool) -> Vec<EntityList<'p>> {
         let mut lists: Vec<EntityList<'p>> = Vec::new();
         for id in fetches {
-            let Some(own) = self.entity_list(*id) else {
+            let Some(own) = self.entity_list(*id, is_spare) else {
                 continue;
             };
             match lists.iter_mut().find(|list| list.meaning == own.meaning) {
@@ -319,7 +336,7 @@ impl<'p> Compiler<'p, '_> {
             && !self.writer.has_conflicts(sets.collect(), subgraph)
     }
 
-    fn entity_list(&mut self, id: FetchId) -> Option<EntityList<'p>> {
+    fn entity_list(&mut self, id: FetchId, is_spare: bool) -> Option<EntityList<'p>> {
         let fetch = self.planned.fetches.get(id);
         let From::Entities {
             place,
@@ -329,7 +346,13 @@ impl<'p> Compiler<'p, '_> {
         else {
             return None;
         };
-        let (below, renamed) = self.writer.write(fetch.set, fetch.subgraph);
+        let mut requires = &requires[..];
+        let (below, renamed) = if is_spare {
+            requires = requires.get(..1).filter(|_| requires.len() > 1)?;
+            self.writer.write_plain(fetch.set, fetch.subgraph)?
+        } else {
+            self.writer.write(fetch.set, fetch.subgraph)
+        };
         let asked = vec![AskedItem::On {
             ty: Some(*view),
             when: &[],

@@ -49,7 +49,10 @@ fn connect_steps(plan: &mut Plan, waves: &[Wave]) {
         waits.push(if is_mutation(plan, index) {
             earlier
         } else {
-            wait_for(&read_places(&plan.steps[index].merge), &writers, &earlier)
+            let spare_of = plan.steps[index].spare_of;
+            let mut found = wait_for(&read_places(&plan.steps[index].merge), &writers, &earlier);
+            found.extend(spare_of.filter(|other| !found.contains(other)));
+            found
         });
     }
     for (index, waits) in waits.into_iter().enumerate() {

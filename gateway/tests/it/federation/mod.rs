@@ -1,6 +1,7 @@
 //! Federation, case by case: each answer is what one schema with all the data would give.
 
 mod arguments;
+mod choices;
 mod entities;
 mod errors;
 mod externals;
