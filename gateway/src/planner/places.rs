@@ -136,6 +136,15 @@ impl<'a> Places<'a> {
         }
     }
 
+    /// The place with the same objects and all others.
+    pub fn widest(&self, place: PlaceId) -> PlaceId {
+        let mut widest = place;
+        while let Some(wider) = self.wider(widest) {
+            widest = wider;
+        }
+        widest
+    }
+
     /// The steps from the root to the place, each with the type that it leads to.
     pub fn path(&self, place: PlaceId) -> Vec<(Step<'a>, TypeId)> {
         let mut path = Vec::new();

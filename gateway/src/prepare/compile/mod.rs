@@ -194,6 +194,8 @@ struct EntityList<'p> {
     meaning: String,
     /// Where it comes from: the selections with the types that objects have there.
     sets: Vec<(SetId, TypeId)>,
+    /// Whether all of its objects tell their types.
+    are_told: bool,
     fetch: EntityFetch,
 }
 
@@ -287,7 +289,10 @@ impl<'p> Compiler<'p, '_> {
                 continue;
             };
             match lists.iter_mut().find(|list| list.meaning == own.meaning) {
-                Some(list) => list.fetch.targets.extend(own.fetch.targets),
+                Some(list) => {
+                    list.are_told &= own.are_told;
+                    list.fetch.targets.extend(own.fetch.targets);
+                }
                 None => lists.push(own),
             }
         }
@@ -308,8 +313,8 @@ impl<'p> Compiler<'p, '_> {
         joined
     }
 
-    /// Whether the lists are for objects of different types at the same places, and nothing in their
-    /// answers has to be renamed. Lists for different places stay apart: equal objects of one place
+    /// Whether the lists are for objects of different types at the same places, which tell their types,
+    /// and nothing in their answers has to be renamed. Lists for different places stay apart: equal objects of one place
     /// are kept once, and of two places may differ later.
     fn can_be_one(
         &self,
@@ -318,7 +323,8 @@ impl<'p> Compiler<'p, '_> {
         subgraph: SubgraphIndex,
     ) -> bool {
         let is_plain = |list: &EntityList<'p>| {
-            list.fetch.typename_overrides.is_empty() && list.fetch.renames.is_empty()
+            let fetch = &list.fetch;
+            list.are_told && fetch.typename_overrides.is_empty() && fetch.renames.is_empty()
         };
         let objects = |ty: TypeId| self.terms.graph.objects(ty);
         let are_apart = |a: TypeId, b: TypeId| objects(a).intersection(objects(b)).is_empty();
@@ -374,10 +380,15 @@ impl<'p> Compiler<'p, '_> {
             renames: self.renames(renamed),
         };
         let request = text.finish("", &[]);
+        let places = &self.planned.places;
         Some(EntityList {
             meaning: format!("{}{:?}{:?}", request.operation, list.requires, list.renames),
             asked,
-            sets: vec![(fetch.set, self.planned.places.get(*place).ty)],
+            sets: vec![(fetch.set, places.get(*place).ty)],
+            are_told: !self
+                .terms
+                .graph
+                .is_object(places.get(places.widest(*place)).ty),
             fetch: list,
         })
     }

@@ -1,7 +1,7 @@
 //! Which subgraphs a plan asks, for how much, and what must not be lost by it.
 
 use gateway::{error::RequestError, prepare};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Subgraph, TestGraph, graph, graph_of};
 
@@ -248,4 +248,36 @@ async fn an_interface_object_is_asked_about_an_entity_once() {
     let graph = graph(vec![a, b]).await;
     let told = graph.told("{ media { ... on Book { b } b } }").await;
     assert!(!told.contains("_e1"), "{told}");
+}
+
+/// A pen's next is a pen, whatever else is next to the others.
+#[tokio::test]
+async fn an_object_of_the_only_possible_type_is_not_taken_for_one_of_another() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { nodes: [Node!]! } interface Node { id: ID! }
+         type Book implements Node @key(fields: \"id\") { id: ID! next: Node }
+         type Pen implements Node @key(fields: \"id\") { id: ID! next: Pen }",
+    )
+    .query(json!({"nodes": [
+        {"__typename": "Book", "id": "1", "next": {"__typename": "Book", "id": "3"}},
+        {"__typename": "Pen", "id": "2", "next": {"id": "3"}},
+    ]}));
+    let b = Subgraph::new(
+        "b",
+        "type Book @key(fields: \"id\") { id: ID! price: Int }
+         type Pen @key(fields: \"id\") { id: ID! price: Int }",
+    )
+    .entities(json!([
+        {"__typename": "Book", "id": "3", "price": 77}, {"__typename": "Pen", "id": "3", "price": 5},
+    ]));
+    let graph = graph(vec![a, b]).await;
+    let query = "{ nodes {
+      ... on Book { next { ... on Book { price } ... on Pen { price } } } ... on Pen { next { price } }
+    } }";
+    let told = graph.told(query).await;
+    let answer: Value =
+        serde_json::from_str(told.lines().next().unwrap_or_default()).expect("JSON");
+    let nodes = json!([{"next": {"price": 77}}, {"next": {"price": 5}}]);
+    assert_eq!(answer, json!({"data": {"nodes": nodes}}), "{told}");
 }

@@ -67,3 +67,18 @@ async fn interfaces_narrow_each_other() {
     assert_snapshot!(graph.query("{ found { ... on Node { key: id ... on Priced { price } } ... on Priced { price } } }").await, @r#"{"data":{"found":[{"key":"3","price":5},null,{"key":"1","price":9},{"key":"2"}]}}"#);
     assert_snapshot!(graph.query("{ found { ...P ...M __typename } } fragment P on Priced { price ... on Pen { id } } fragment M on Media { title ...P }").await, @r#"{"data":{"found":[{"price":5,"id":"3","__typename":"Pen"},null,{"price":9,"title":"B","__typename":"Book"},{"title":"F","__typename":"Film"}]}}"#);
 }
+
+/// `next` is another type in each implementation.
+#[tokio::test]
+async fn implementations_lead_on_to_types_of_their_own() {
+    let graph = shop().await;
+    let query = "{ nodes {
+      ... on Media { ... on Book { next { ... on Priced { price kind: __typename } } } ... on Film { next { title } } }
+      ... on Pen { next { price } }
+    } }";
+    assert_snapshot!(graph.told(query).await, @r#"
+    {"data":{"nodes":[{"next":{"price":5,"kind":"Pen"}},{"next":{"title":"B"}},{"next":{"price":5}}]}}
+    a: {nodes{__typename ...on Media{__typename ...on Book{next{__typename ...on Book{id kind: __typename} ...on Pen{id kind: __typename}}} ...on Film{next{title}}} ...on Pen{next{id}}}}
+    b: query($representations0:[_Any!]!, $representations1:[_Any!]!){_e0: _entities(representations: $representations0){...on Book{price}} _e1: _entities(representations: $representations1){...on Pen{price}}}
+    "#);
+}
