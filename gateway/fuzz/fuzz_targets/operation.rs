@@ -1,8 +1,8 @@
 //! Whatever text a client sends as an operation, the gateway prepares it or says why not: it neither
 //! panics nor takes longer than its own limit.
 //!
-//! The first byte chooses the supergraph: the project's own, or one with interface objects and
-//! requirements.
+//! The first byte chooses the supergraph: the project's own, or one with interface objects,
+//! requirements, external keys, keys of interfaces, or progressive overrides.
 
 #![no_main]
 
@@ -16,16 +16,22 @@ use gateway::{graph::Graph, prepare, settings::Settings};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 
-const SUPERGRAPHS: [&str; 2] = [
+const SUPERGRAPHS: [&str; 8] = [
     include_str!("../../../schema/supergraph.graphql"),
     include_str!("../../tests/it/federation/supergraphs/extended_implementation.graphql"),
+    include_str!("../../tests/it/federation/supergraphs/external_ids.graphql"),
+    include_str!("../../tests/it/federation/supergraphs/external_key.graphql"),
+    include_str!("../../tests/it/federation/supergraphs/interface_keys.graphql"),
+    include_str!("../../tests/it/federation/supergraphs/parents.graphql"),
+    include_str!("../../tests/it/federation/supergraphs/pointer.graphql"),
+    include_str!("../../tests/it/federation/supergraphs/progressive_override.graphql"),
 ];
 /// Preparing ends by itself well before.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 struct Target {
     runtime: Runtime,
-    graphs: [Arc<Graph>; 2],
+    graphs: [Arc<Graph>; 8],
 }
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
@@ -49,7 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(text) else {
         return;
     };
-    let graph = &TARGET.graphs[usize::from(*choice) % 2];
+    let graph = &TARGET.graphs[usize::from(*choice) % SUPERGRAPHS.len()];
     let start = Instant::now();
     // Most are no operations; the refusal is as good an answer as a plan.
     let _ = TARGET
