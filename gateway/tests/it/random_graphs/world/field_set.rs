@@ -49,22 +49,10 @@ pub fn values(object: &Value, needs: &[Need], tell: Tell<'_>) -> Option<Value> {
         if need.on.as_ref().is_some_and(is_of_another) {
             continue;
         }
-        let value = match tell(object, need) {
-            None if may_be_left_out(need) => Value::Null,
-            value => value?,
-        };
-        let value = below(value, &need.below, tell)?;
-        if need.below.is_empty() || !value.is_null() {
-            all.insert(need.field.clone(), value);
-        }
+        let value = below(tell(object, need)?, &need.below, tell)?;
+        all.insert(need.field.clone(), value);
     }
     Some(Value::Object(all))
-}
-
-/// Whether there can be an object of which nothing is needed.
-fn may_be_left_out(need: &Need) -> bool {
-    let mut below = need.below.iter();
-    !need.below.is_empty() && below.all(|need| need.on.is_some() || may_be_left_out(need))
 }
 
 fn below(value: Value, needs: &[Need], tell: Tell<'_>) -> Option<Value> {
@@ -75,11 +63,6 @@ fn below(value: Value, needs: &[Need], tell: Tell<'_>) -> Option<Value> {
             let items = items.into_iter().map(|item| below(item, needs, tell));
             items.collect()
         }
-        object => {
-            let values = values(&object, needs, tell)?;
-            let is_nothing = values.as_object().is_some_and(Map::is_empty);
-            // Of which nothing is needed is not told apart from none.
-            Some(if is_nothing { Value::Null } else { values })
-        }
+        object => values(&object, needs, tell),
     }
 }

@@ -20,9 +20,8 @@ const ARGUMENTS: [(&str, &str); 5] = [
     (r#"(say: \"a b\")"#, r#"{"n": 3, "say": "a b"}"#),
 ];
 
-/// Levels of what a field requires: of objects, types of objects, and requirements. With more, plans are
-/// not always found.
-const LEVELS: usize = 2;
+/// Levels of what a field requires: of objects, types of objects, and requirements.
+const LEVELS: usize = 4;
 
 impl World {
     /// Adds fields to an entity that need what others resolve, of it and of what it leads to.
@@ -75,8 +74,7 @@ impl World {
         let entity = &self.entities[index];
         let is_shallow = |field: &String| {
             let requirement = entity.requiring.get(field);
-            // Nor are plans found for what is required of an object that itself comes of others.
-            requirement.is_none_or(|it| it.gives.is_none() && field_set::levels(&it.needs) < depth)
+            requirement.is_none_or(|it| field_set::levels(&it.needs) < depth)
         };
         let is_possible = |(field, homes): &(&String, &Vec<usize>)| {
             let is_resolved = is_top && homes.contains(&part);
@@ -106,13 +104,7 @@ impl World {
         let inner = declared.rsplit(": ").next()?;
         let inner = inner.trim_matches(['[', ']', '!']).to_owned();
         let is_leaf = LEAVES.contains(&&*inner);
-        // Plans ask all types for what they need of one, as if a name meant the same in all.
-        let mut others = self
-            .entities
-            .iter()
-            .filter(|it| it.fields.contains_key(field));
-        let is_alike = others.all(|it| self.declared(&it.name, field).contains(&inner));
-        let is_possible = is_alike && depth > 0 && (inner != "Thing" || self.knows_things(part));
+        let is_possible = depth > 0 && (inner != "Thing" || self.knows_things(part));
         if !is_leaf && !is_possible {
             return None;
         }

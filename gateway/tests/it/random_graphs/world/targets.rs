@@ -51,15 +51,13 @@ impl World {
             known.map(|it| it.name.clone()).collect()
         };
         let (members, things) = (named(&|_| true), named(&|it| it.is_thing));
-        // Of an interface or a union that several subgraphs lead to, plans are not always found.
-        let is_shared = parts.len() > 1;
         let know_things = parts.iter().all(|part| self.knows_things(*part));
         let (name, target) = match rng.u8(..10) {
             0 | 1 => ("Box".to_owned(), Target::Box),
-            2 | 3 if !is_shared && know_things && !things.is_empty() => {
+            2 | 3 if know_things && !things.is_empty() => {
                 ("Thing".to_owned(), Target::References(things))
             }
-            4 | 5 if !is_shared && !members.is_empty() => {
+            4 | 5 if !members.is_empty() => {
                 let members = members.into_iter().chain(["Box".to_owned()]);
                 ("Any".to_owned(), Target::References(members.collect()))
             }
