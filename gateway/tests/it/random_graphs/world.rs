@@ -5,6 +5,7 @@ mod entity;
 mod field_set;
 mod interface_object;
 mod mutations;
+mod owners;
 mod provided;
 mod required;
 mod resolvers;
@@ -13,7 +14,7 @@ mod shared;
 mod targets;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicI64},
 };
 
@@ -48,6 +49,8 @@ pub struct World {
 struct Part {
     /// Fields of its entity types, by type: SDL.
     types: BTreeMap<String, Vec<String>>,
+    /// Entity types of which it knows the code, though they may not be at home there.
+    codes: BTreeSet<String>,
     query: Vec<String>,
     mutation: Vec<String>,
 }
@@ -82,6 +85,7 @@ impl World {
                     .push(object.as_object().cloned().expect("an object"));
             }
         }
+        world.owners(rng);
         world.abouts(rng);
         for entity in 0..world.entities.len() {
             world.leaves(rng, entity);
@@ -228,6 +232,7 @@ impl World {
                 let homes = entity.fields.get(field);
                 homes.is_none_or(|homes| homes.contains(&part))
                     && !entity.requiring.contains_key(field)
+                    && !(field == "code" && entity.is_told_its_code(part))
             };
             let fields = object.iter().filter(|(field, _)| is_here(field));
             objects.push(

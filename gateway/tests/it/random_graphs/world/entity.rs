@@ -15,6 +15,8 @@ pub struct Entity {
     pub homes: Vec<usize>,
     /// The keys in each home.
     pub keys: Vec<&'static str>,
+    /// The key that leads through its owner, where one of them is.
+    pub key_by_owner: String,
     /// Fields by name: the subgraphs that resolve them.
     pub fields: BTreeMap<String, Vec<usize>>,
     /// Fields that have moved: the subgraphs that had them.
@@ -50,10 +52,34 @@ impl Entity {
             is_thing: rng.u8(..10) < 6,
             homes,
             keys,
+            key_by_owner: String::new(),
             fields: BTreeMap::new(),
             overridden: BTreeMap::new(),
             computed: Vec::new(),
             requiring: BTreeMap::new(),
         }
+    }
+
+    /// Its keys in one of its homes, and the fields that they are made of.
+    pub fn keys_and_fields(&self, home: usize) -> (String, &'static str) {
+        let by_owner = &self.key_by_owner;
+        let (keys, fields): (&[&str], _) = match self.keys[home] {
+            "both" => (&["id", "code"], "id: ID! code: Int!"),
+            "compound" => (&["code id"], "id: ID! code: Int!"),
+            "code" => (&["code"], "id: ID! @shareable code: Int!"),
+            "owner" => (&[by_owner], "id: ID! @shareable code: Int! @shareable"),
+            "owner or id" => (&[by_owner, "id"], "id: ID! code: Int! @shareable"),
+            _ => (&["id"], "id: ID!"),
+        };
+        let keys = keys.iter().map(|key| format!("@key(fields: \"{key}\")"));
+        (keys.collect::<Vec<_>>().join(" "), fields)
+    }
+
+    /// Whether a subgraph finds it by its owner, and has its code from whoever asks.
+    pub fn is_told_its_code(&self, part: usize) -> bool {
+        let home = self.homes.iter().position(|home| *home == part);
+        let is_by_owner = home.is_some_and(|home| self.keys[home] == "owner");
+        let key = &self.key_by_owner;
+        is_by_owner && (key.starts_with("code ") || key.ends_with(" code"))
     }
 }

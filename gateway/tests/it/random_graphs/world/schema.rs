@@ -37,17 +37,17 @@ impl World {
             let (keys, own) = match home {
                 Some(home) => {
                     members.push(&entity.name);
-                    match entity.keys[home] {
-                        "both" => (
-                            "@key(fields: \"id\") @key(fields: \"code\")",
-                            "id: ID! code: Int!",
-                        ),
-                        "compound" => ("@key(fields: \"code id\")", "id: ID! code: Int!"),
-                        "code" => ("@key(fields: \"code\")", "id: ID! @shareable code: Int!"),
-                        _ => ("@key(fields: \"id\")", "id: ID!"),
-                    }
+                    entity.keys_and_fields(home)
                 }
-                None => ("@key(fields: \"id\", resolvable: false)", "id: ID!"),
+                None => (
+                    "@key(fields: \"id\", resolvable: false)".to_owned(),
+                    "id: ID!",
+                ),
+            };
+            let code = if part.codes.contains(&entity.name) && !own.contains("code") {
+                "code: Int! @shareable"
+            } else {
+                ""
             };
             let implements = if entity.is_thing && self.knows_things(index) {
                 "implements Thing"
@@ -57,7 +57,7 @@ impl World {
             let fields = fields.map(|fields| fields.join("\n  ")).unwrap_or_default();
             let _ = writeln!(
                 sdl,
-                "type {} {implements} {keys} {{\n  {own}\n  {fields}\n}}",
+                "type {} {implements} {keys} {{\n  {own} {code}\n  {fields}\n}}",
                 entity.name
             );
         }
