@@ -3,7 +3,7 @@
 use super::{
     NoPlan, Planner, Purpose,
     places::PlaceId,
-    reach::{Route, Table},
+    reach::Table,
     selection::{Field, Selection},
 };
 use crate::graph::SubgraphIndex;
@@ -67,6 +67,9 @@ impl<'a> Planner<'a> {
         for (index, field) in open {
             let candidates = self.candidates(place, &table, &set[index], field, purpose);
             if candidates.is_empty() {
+                if self.is_late() {
+                    return Err(NoPlan::OutOfTime);
+                }
                 let ty = self.graph.name(self.places.get(place).ty);
                 return Err(NoPlan::Unreachable(format!("{ty}.{}", field.name)));
             }
@@ -88,8 +91,7 @@ impl<'a> Planner<'a> {
         Ok(choices)
     }
 
-    /// A subgraph that is asked about the place anyway and resolves the field with all that is below,
-    /// or is the only one that could be asked.
+    /// A subgraph that is asked about the place anyway and resolves the field with all that is below.
     fn at_hand(&self, place: PlaceId, field: &'a Field) -> Option<SubgraphIndex> {
         let here = self.places.get(place);
         here.cursors.iter().find_map(|cursor| {
@@ -203,10 +205,7 @@ impl<'a> Planner<'a> {
             let table = self.reach(narrowed);
             let own = self.candidates(narrowed, &table, selection, field, Purpose::Client);
             let own = own.iter().filter(|candidate| match candidate.choice {
-                // Another subgraph's objects at this place may be others.
-                Choice::From(subgraph) => table[usize::from(subgraph.0)]
-                    .as_ref()
-                    .is_some_and(|it| it.cost == 0 || !matches!(it.route, Route::FromAbove)),
+                Choice::From(subgraph) => !self.brings_others(narrowed, &table, subgraph),
                 _ => true,
             });
             cost = cost.max(own.map(|it| it.cost + it.rest).min()?);

@@ -205,11 +205,11 @@ impl<'a> Planner<'a> {
         for object in self.objects(place).iter() {
             let narrowed = self.places.narrowed(place, object, &[]);
             let mut base = self.base_table(narrowed, Some(table));
-            for reach in &mut base {
-                // Another subgraph's objects at this place may be others.
-                let is_asked =
-                    |it: &Reach<'a>| it.cost == 0 || !matches!(it.route, Route::FromAbove);
-                *reach = reach.take().filter(is_asked);
+            for (subgraph, reach) in self.graph.subgraphs().zip(&mut base) {
+                *reach = reach.take().filter(|it| {
+                    !matches!(it.route, Route::FromAbove)
+                        || !self.brings_others(place, table, subgraph)
+                });
             }
             let set = std::slice::from_ref(selection);
             let own = self.cost_by_base(narrowed, base, set, level);

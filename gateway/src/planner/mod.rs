@@ -8,11 +8,12 @@
 //!
 //! ## How it goes
 //! The operation is walked from its root. At each place the fields are distributed over the subgraphs
-//! that resolve them ([`choose`]): those that are asked anyway come first, then those that take most.
+//! that resolve them ([`choose`]): those that are asked anyway come first, then those that take most
+//! and leave least to others ([`rest`]).
 //! A subgraph without a cursor at the place gets one ([`Planner::open`]) in the cheapest way there
-//! is ([`reach`]): by a field of the place above, by a request of its own at the root type, or by an
-//! entity's key. What a key or `@requires` needs is asked for by the same rules as what the client
-//! wants. So a plan exists wherever the subgraphs can answer at all.
+//! is ([`reach`], [`cost`]): by a field of the place above, by a request of its own at the root type, or
+//! by an entity's key. What a key or `@requires` needs is asked for by the same rules as what the
+//! client wants. So a plan exists wherever the subgraphs can answer at all.
 //!
 //! Fields of interfaces and unions are asked of the interface where the subgraph resolves them for
 //! all implementations, and else of each implementation. Of an `@interfaceObject` nobody knows the

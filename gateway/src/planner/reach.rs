@@ -165,6 +165,29 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether the objects that a subgraph has at a place by `table` may be others than those that the
+    /// place has: it resolves the field that leads there once more.
+    pub fn brings_others(
+        &self,
+        place: PlaceId,
+        table: &[Option<Reach<'a>>],
+        subgraph: SubgraphIndex,
+    ) -> bool {
+        let Some(reach) = &table[usize::from(subgraph.0)] else {
+            return false;
+        };
+        if reach.cost == 0 || !matches!(reach.route, Route::FromAbove) {
+            return false;
+        }
+        match self.places.wider(place) {
+            None => true,
+            Some(wider) => self
+                .tables
+                .get(&wider)
+                .is_none_or(|(_, table)| self.brings_others(wider, table, subgraph)),
+        }
+    }
+
     /// At what cost each subgraph can be asked about a place.
     pub fn reach(&mut self, place: PlaceId) -> Table<'a> {
         if let Some((version, table)) = self.tables.get(&place)

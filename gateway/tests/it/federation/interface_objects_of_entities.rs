@@ -110,3 +110,36 @@ async fn more_conditions_than_are_planned_apart_hold_for_interface_objects() {
     let none = json!({"a": true, "b": true, "c": true, "d": false, "e": true, "f": true, "g": true, "h": true, "i": true});
     assert_snapshot!(graph.ask(query, Some(none)).await, @r#"{"data":{"worst":{},"media":[{},{}]}}"#);
 }
+
+/// Who knows the types of an interface object's entities has the field of only some of them.
+#[tokio::test]
+async fn an_interfaces_field_comes_from_several_subgraphs() {
+    let things = Subgraph::new(
+        "things",
+        "type Query { thing: Thing }
+         interface Thing @key(fields: \"id\") { id: ID! label: String }
+         type Book implements Thing @key(fields: \"id\") { id: ID! label: String @external }
+         type Vase implements Thing @key(fields: \"id\") { id: ID! label: String @shareable }",
+    )
+    .entities(json!([
+        {"__typename": "Book", "id": "b"}, {"__typename": "Vase", "id": "v", "label": "a vase"},
+    ]));
+    let books = Subgraph::new(
+        "books",
+        "type Book @key(fields: \"id\") { id: ID! label: String @shareable }",
+    )
+    .entities(json!([{"__typename": "Book", "id": "b", "label": "a book"}]));
+    let notes = Subgraph::new(
+        "notes",
+        "type Query { noted: [Thing!]! }
+         type Thing @key(fields: \"id\") @interfaceObject { id: ID! note: String }",
+    )
+    .query(json!({"noted": [{"id": "v"}, {"id": "b"}]}));
+    let graph = graph(vec![things, books, notes]).await;
+    assert_snapshot!(graph.told("{ noted { label } }").await, @r#"
+    {"data":{"noted":[{"label":"a vase"},{"label":"a book"}]}}
+    notes: {noted{__typename id}}
+    things: query($representations:[_Any!]!){_entities(representations: $representations){...on Thing{__typename ...on Vase{label}}}}
+    books: query($representations:[_Any!]!){_entities(representations: $representations){...on Book{label}}}
+    "#);
+}
