@@ -169,17 +169,18 @@ impl<'a> Planner<'a> {
                 ..*best
             }));
         }
-        if !self.graph.is_object(self.places.get(place).ty) {
-            let by_object = self.cost_by_object(place, selection, field);
-            all.extend(by_object.map(|cost| Candidate {
-                choice: Choice::ByObject(None),
-                cost,
-                rest: self.burden(place, field),
-            }));
-            if by_object.is_none() {
-                all.extend(self.elsewhere_by_object(place, field));
-            }
-        }
+        let table = self.reach(place);
+        let ways = self.ways_by_objects(place, &table, |planner, narrowed, base| {
+            let table = planner.settled(narrowed, base, 0);
+            let own = planner.candidates(narrowed, &table, selection, field, Purpose::Client);
+            own.iter().map(|it| it.cost + it.rest).min()
+        });
+        let burden = self.burden(place, field);
+        all.extend(ways.into_iter().map(|(subgraph, cost)| Candidate {
+            choice: Choice::ByObject(subgraph),
+            cost,
+            rest: burden,
+        }));
         all
     }
 
@@ -190,43 +191,6 @@ impl<'a> Planner<'a> {
             true => 0,
             false => self.objects(place).iter().count() / OBJECTS_PER_REQUEST,
         }
-    }
-
-    /// What it costs to ask for a field of each object type that a place can have.
-    fn cost_by_object(
-        &mut self,
-        place: PlaceId,
-        selection: &'a Selection,
-        field: &'a Field,
-    ) -> Option<usize> {
-        let mut cost = 0;
-        for object in self.objects(place).iter() {
-            let narrowed = self.places.narrowed(place, object, &[]);
-            let table = self.reach(narrowed);
-            let own = self.candidates(narrowed, &table, selection, field, Purpose::Client);
-            let own = own.iter().filter(|candidate| match candidate.choice {
-                Choice::From(subgraph) => !self.brings_others(narrowed, &table, subgraph),
-                _ => true,
-            });
-            cost = cost.max(own.map(|it| it.cost + it.rest).min()?);
-        }
-        Some(cost)
-    }
-
-    /// The subgraphs that have a place's objects too, and a field in every type of them.
-    fn elsewhere_by_object(&mut self, place: PlaceId, field: &'a Field) -> Vec<Candidate> {
-        let table = self.reach(place);
-        let reaches = self.graph.subgraphs().zip(table.iter());
-        let candidates = reaches.filter_map(|(subgraph, reach)| {
-            let reach = reach.as_ref()?;
-            let rest = self.rest_of_field(field, subgraph, reach.view, &reach.provided)?;
-            (reach.cost > 0).then_some(Candidate {
-                choice: Choice::ByObject(Some(subgraph)),
-                cost: reach.cost,
-                rest,
-            })
-        });
-        candidates.collect()
     }
 }
 

@@ -197,29 +197,76 @@ impl<'a> Planner<'a> {
         selection: &'a Selection,
         level: usize,
     ) -> Option<usize> {
-        if self.graph.is_object(self.places.get(place).ty) {
-            return None;
-        }
+        let set = std::slice::from_ref(selection);
         self.without_wider += 1;
-        let mut cost = Some(0);
-        for object in self.objects(place).iter() {
-            let narrowed = self.places.narrowed(place, object, &[]);
-            let mut base = self.base_table(narrowed, Some(table));
-            for (subgraph, reach) in self.graph.subgraphs().zip(&mut base) {
-                *reach = reach.take().filter(|it| {
-                    !matches!(it.route, Route::FromAbove)
-                        || !self.brings_others(place, table, subgraph)
-                });
+        let ways = self.ways_by_objects(place, table, |planner, narrowed, base| {
+            planner.cost_by_base(narrowed, base, set, level)
+        });
+        self.without_wider -= 1;
+        ways.into_iter().map(|(_, cost)| cost).min()
+    }
+
+    /// The ways to have something of each object type of a place, with their costs, where `cost_of` tells
+    /// what it costs of one: with the subgraphs that are asked anyway, or with one more, whose objects
+    /// then are the place's. The objects of two must not be mixed, as they may be others.
+    pub(super) fn ways_by_objects(
+        &mut self,
+        place: PlaceId,
+        table: &[Option<Reach<'a>>],
+        mut cost_of: impl FnMut(&mut Self, PlaceId, Vec<Option<Reach<'a>>>) -> Option<usize>,
+    ) -> Vec<(Option<SubgraphIndex>, usize)> {
+        let mut ways = Vec::new();
+        if self.graph.is_object(self.places.get(place).ty) {
+            return ways;
+        }
+        let own: Vec<_> = self
+            .graph
+            .subgraphs()
+            .zip(table)
+            .map(
+                |(subgraph, reach)| match self.brings_others(place, table, subgraph) {
+                    true => None,
+                    false => reach.clone(),
+                },
+            )
+            .collect();
+        let others = self.graph.subgraphs().zip(table);
+        let others = others.filter(|(subgraph, _)| self.brings_others(place, table, *subgraph));
+        let others: Vec<_> = others
+            .filter_map(|(subgraph, reach)| Some((Some(subgraph), reach.clone()?)))
+            .collect();
+        let known = self.objects(place);
+        let has_objects = own.iter().any(Option::is_some);
+        let mine = has_objects.then(|| (None, own.clone(), 0, known.clone()));
+        let theirs = others.into_iter().filter_map(|(subgraph, reach)| {
+            let index = usize::from(subgraph?.0);
+            let view = self.graph.view(subgraph?, reach.view)?;
+            let objects = match self.places.get(place).cursors.is_empty() {
+                true => known.intersection(&view.objects),
+                false => known.clone(),
+            };
+            let mut base = vec![None; own.len()];
+            let cost = reach.cost;
+            base[index] = Some(Reach { cost: 0, ..reach });
+            Some((subgraph, base, cost, objects))
+        });
+        let tried: Vec<_> = mine.into_iter().chain(theirs).collect();
+        for (subgraph, above, cost, objects) in tried {
+            let mut most = Some(0);
+            for object in objects.iter() {
+                let narrowed = self.places.narrowed(place, object, &[]);
+                let base = self.base_table(narrowed, Some(&above));
+                let of_one = cost_of(self, narrowed, base);
+                most = most.zip(of_one).map(|(one, other)| one.max(other));
+                if most.is_none() {
+                    break;
+                }
             }
-            let set = std::slice::from_ref(selection);
-            let own = self.cost_by_base(narrowed, base, set, level);
-            cost = cost.zip(own).map(|(one, other)| one.max(other));
-            if cost.is_none() {
-                break;
+            if !objects.is_empty() {
+                ways.extend(most.map(|most| (subgraph, cost + most)));
             }
         }
-        self.without_wider -= 1;
-        cost
+        ways
     }
 
     /// What a field costs where the place with the same objects and others is asked for it.

@@ -137,14 +137,12 @@ impl<'a> Planner<'a> {
             // What is asked of some types is also not answered for others.
             brought.insert(self.tell_type(place)?);
         }
-        let narrow: Vec<TypeId> = if self.graph.is_object(on.ty) || wanted == objects {
-            let is_possible = !wanted.is_empty();
-            let ty = if wanted == objects && !self.graph.is_object(on.ty) {
-                self.places.get(place).ty
-            } else {
-                on.ty
-            };
-            is_possible.then_some(ty).into_iter().collect()
+        let narrow: Vec<TypeId> = if wanted.is_empty() {
+            Vec::new()
+        } else if self.graph.is_object(on.ty) {
+            vec![on.ty]
+        } else if wanted == objects {
+            vec![self.places.get(place).ty]
         } else if self.agrees(place, on.ty, &wanted) {
             vec![on.ty]
         } else {

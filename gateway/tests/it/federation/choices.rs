@@ -281,3 +281,25 @@ async fn an_object_of_the_only_possible_type_is_not_taken_for_one_of_another() {
     let nodes = json!([{"next": {"price": 77}}, {"next": {"price": 5}}]);
     assert_eq!(answer, json!({"data": {"nodes": nodes}}), "{told}");
 }
+
+/// An object that is of none of the types is not asked for anything, however it was led to.
+#[tokio::test]
+async fn what_no_object_can_meet_is_not_planned() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { pen: Pen } interface Thing { id: ID! }
+         type Book implements Thing @key(fields: \"id\") { id: ID! }
+         type Pen @key(fields: \"id\") { id: ID! } union Any = Book | Pen",
+    )
+    .query(json!({"pen": {"id": "1"}}));
+    let b = Subgraph::new(
+        "b",
+        "interface Thing { id: ID! label: String }
+         type Book implements Thing @key(fields: \"id\") { id: ID! label: String }",
+    );
+    let graph = graph(vec![a, b]).await;
+    let answer = graph
+        .query("{ pen { ... on Any { ... on Thing { label } } } }")
+        .await;
+    assert_eq!(answer, json!({"data": {"pen": {}}}));
+}
