@@ -32,6 +32,14 @@ impl Ty {
         ty
     }
 
+    /// The same or its nullable one, as another subgraph may declare it.
+    pub fn or_nullable(&self, rng: &mut Rng) -> Self {
+        Self {
+            non_null: self.non_null && rng.u8(..3) > 0,
+            ..self.clone()
+        }
+    }
+
     /// Its name, without lists.
     pub fn name(&self) -> &str {
         &self.name

@@ -4,6 +4,7 @@ mod about;
 mod entity;
 mod field_set;
 mod interface_object;
+mod members;
 mod mutations;
 mod owners;
 mod provided;
@@ -21,7 +22,7 @@ use std::{
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use self::{about::About, entity::Entity, provided::Reference};
+use self::{about::About, entity::Entity, members::Label, provided::Reference};
 use super::types::{LEAVES, Ty, leaf};
 use crate::support::{Subgraph, TestGraph, data::Data, graph, subgraph::executable_schema};
 
@@ -40,6 +41,8 @@ pub struct World {
     things_are_gathered: bool,
     /// The subgraph that knows `Thing` as an object.
     notes_part: Option<usize>,
+    /// The subgraph whose `Thing` has a label, and that field.
+    label: Option<(usize, Label)>,
     /// What mutations have counted over the subgraphs, and over the whole.
     counts: (Arc<AtomicI64>, Arc<AtomicI64>),
 }
@@ -51,6 +54,8 @@ struct Part {
     types: BTreeMap<String, Vec<String>>,
     /// Entity types of which it knows the code, though they may not be at home there.
     codes: BTreeSet<String>,
+    /// The entity types in its union.
+    members: BTreeSet<String>,
     query: Vec<String>,
     mutation: Vec<String>,
 }
@@ -70,6 +75,7 @@ impl World {
             references: Vec::new(),
             things_are_gathered: false,
             notes_part: None,
+            label: None,
             counts: Default::default(),
         };
         let has_notes = rng.bool();
@@ -85,6 +91,8 @@ impl World {
                     .push(object.as_object().cloned().expect("an object"));
             }
         }
+        world.members(rng);
+        world.labels(rng);
         world.owners(rng);
         world.abouts(rng);
         for entity in 0..world.entities.len() {
@@ -141,6 +149,7 @@ impl World {
                 overridden.insert(field.clone(), former);
             } else {
                 for home in &homes {
+                    let ty = ty.or_nullable(rng);
                     self.add_field(*home, &name, format!("{field}: {ty} @shareable"));
                 }
             }

@@ -39,7 +39,7 @@ impl World {
             };
             let version = (Ty::random(rng, "Int"), Holds::Leaf("Int"));
             let all = about.parts.clone();
-            self.add_to_about(&mut about, "version", version, &all);
+            self.add_to_about(rng, &mut about, "version", version, &all);
             for field in 0..rng.usize(1..5) {
                 let mut parts = about.parts.clone();
                 rng.shuffle(&mut parts);
@@ -53,12 +53,13 @@ impl World {
                     holds = (Ty::random(rng, &it.name), Holds::About(inner));
                     parts = it.parts.clone();
                 }
-                self.add_to_about(&mut about, &format!("v{field}"), holds, &parts);
+                self.add_to_about(rng, &mut about, &format!("v{field}"), holds, &parts);
             }
             self.abouts.push(about);
             if rng.bool() {
                 let ty = Ty::random(rng, &format!("About{number}"));
                 for part in all {
+                    let ty = ty.or_nullable(rng);
                     let field = format!("about{number}: {ty} @shareable");
                     self.parts[part].query.push(field);
                 }
@@ -84,6 +85,7 @@ impl World {
                 self.objects_of(index)[instance].insert(field.clone(), value);
             }
             for part in &parts {
+                let ty = ty.or_nullable(rng);
                 self.add_field(*part, &name, format!("{field}: {ty} @shareable"));
             }
             self.entities[index].fields.insert(field, parts);
@@ -101,13 +103,14 @@ impl World {
 
     fn add_to_about(
         &mut self,
+        rng: &mut Rng,
         about: &mut About,
         field: &str,
         holds: (Ty, Holds),
         parts: &[usize],
     ) {
         for part in parts {
-            let sdl = format!("{field}: {} @shareable", holds.0);
+            let sdl = format!("{field}: {} @shareable", holds.0.or_nullable(rng));
             self.add_field(*part, &about.name, sdl);
         }
         about.fields.insert(field.to_owned(), holds);

@@ -185,16 +185,15 @@ impl World {
         }
         let mut needs = match type_name {
             "Any" => self.needs_below(rng, parts, "Box", depth),
-            _ => vec![leaf("id")],
+            _ => vec![leaf(self.field_of_things(rng, part))],
         };
         for need in &mut needs {
             need.on = (type_name == "Any").then(|| "Box".to_owned());
         }
         for index in 0..self.entities.len() {
             let entity = &self.entities[index];
-            let (name, is_thing) = (entity.name.clone(), entity.is_thing);
-            let is_member = depth > 0 && parts.iter().all(|part| entity.homes.contains(part));
-            if is_member && (is_thing || type_name == "Any") && rng.bool() {
+            let name = entity.name.clone();
+            if depth > 0 && self.may_hold(type_name, parts, entity) && rng.bool() {
                 let below = self.needs_of_entity(rng, part, index, depth - 1, false);
                 needs.extend(below.into_iter().map(|need| Need {
                     on: Some(name.clone()),

@@ -7,7 +7,7 @@ use super::{World, interface_object};
 /// What every subgraph has.
 const SHARED: &str = "scalar Json enum Colour { RED GREEN BLUE }
 type Box @shareable { a: Int b: [String!] inner: Box }
-interface Thing { id: ID! }
+interface Thing { FIELDS }
 ";
 
 impl World {
@@ -23,11 +23,11 @@ impl World {
         }
         let mut sdl = SHARED.to_owned();
         if !self.knows_things(index) {
-            sdl = sdl.replace("interface Thing { id: ID! }\n", "");
+            sdl = sdl.replace("interface Thing { FIELDS }\n", "");
         } else if self.notes_part.is_some() {
             sdl = sdl.replace("interface Thing", "interface Thing @key(fields: \"id\")");
         }
-        let mut members = vec!["Box"];
+        sdl = sdl.replace("FIELDS", &self.thing_fields(index));
         for entity in &self.entities {
             let home = entity.homes.iter().position(|home| *home == index);
             let fields = part.types.get(&entity.name);
@@ -35,10 +35,7 @@ impl World {
                 continue;
             }
             let (keys, own) = match home {
-                Some(home) => {
-                    members.push(&entity.name);
-                    entity.keys_and_fields(home)
-                }
+                Some(home) => entity.keys_and_fields(home),
                 None => (
                     "@key(fields: \"id\", resolvable: false)".to_owned(),
                     "id: ID!",
@@ -54,7 +51,10 @@ impl World {
             } else {
                 ""
             };
-            let fields = fields.map(|fields| fields.join("\n  ")).unwrap_or_default();
+            let mut fields = fields.map(|fields| fields.join("\n  ")).unwrap_or_default();
+            if !implements.is_empty() {
+                fields.push_str(&self.foreign_label(index, &fields));
+            }
             let _ = writeln!(
                 sdl,
                 "type {} {implements} {keys} {{\n  {own} {code}\n  {fields}\n}}",
@@ -67,7 +67,8 @@ impl World {
                 let _ = writeln!(sdl, "type {} {{\n  {fields}\n}}", about.name);
             }
         }
-        let _ = writeln!(sdl, "union Any = {}", members.join(" | "));
+        let members = part.members.iter().map(|member| format!(" | {member}"));
+        let _ = writeln!(sdl, "union Any = Box{}", members.collect::<String>());
         sdl.push_str(&roots);
         sdl
     }

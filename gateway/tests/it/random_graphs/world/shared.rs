@@ -15,6 +15,7 @@ impl World {
             let parts = some_of(rng, &all);
             let (ty, value) = self.shared_value(rng, &parts);
             for part in &parts {
+                let ty = ty.or_nullable(rng);
                 self.parts[*part]
                     .query
                     .push(format!("{field}: {ty} @shareable"));

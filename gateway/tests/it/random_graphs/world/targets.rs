@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use super::{Entity, INSTANCES, World, provided::Reference};
+use super::{INSTANCES, World, provided::Reference};
 use crate::random_graphs::types::Ty;
 
 impl World {
@@ -44,13 +44,12 @@ impl World {
 
     /// Something that a field of each of these subgraphs may hold.
     pub(super) fn target(&mut self, rng: &mut Rng, parts: &[usize]) -> (Ty, Target) {
-        let is_known = |entity: &&Entity| parts.iter().all(|part| entity.homes.contains(part));
-        let known: Vec<&Entity> = self.entities.iter().filter(is_known).collect();
-        let named = |wanted: &dyn Fn(&Entity) -> bool| -> Vec<String> {
-            let known = known.iter().filter(|it| wanted(it));
-            known.map(|it| it.name.clone()).collect()
+        let held_by = |type_name| -> Vec<String> {
+            let all = self.entities.iter();
+            let held = all.filter(|it| self.may_hold(type_name, parts, it));
+            held.map(|it| it.name.clone()).collect()
         };
-        let (members, things) = (named(&|_| true), named(&|it| it.is_thing));
+        let (members, things) = (held_by("Any"), held_by("Thing"));
         let know_things = parts.iter().all(|part| self.knows_things(*part));
         let (name, target) = match rng.u8(..10) {
             0 | 1 => ("Box".to_owned(), Target::Box),
