@@ -135,7 +135,12 @@ impl<'a> Planner<'a> {
         let mut brought = BTreeSet::new();
         if on.ty != self.places.get(place).ty {
             // What is asked of some types is also not answered for others.
-            brought.insert(self.tell_type(place)?);
+            brought.insert(match purpose {
+                Purpose::Client if !self.knows_types(place) => {
+                    self.need_type(place, self.typename)?
+                }
+                _ => self.tell_type(place)?,
+            });
         }
         let narrow: Vec<TypeId> = if wanted.is_empty() {
             Vec::new()
@@ -297,6 +302,22 @@ impl<'a> Planner<'a> {
             next = self.places.wider(at);
         }
         Err(NoPlan::Unreachable("__typename".into()))
+    }
+
+    /// Whether anybody who is asked about a place, or a wider one, knows the types of its objects.
+    fn knows_types(&self, place: PlaceId) -> bool {
+        let mut next = Some(place);
+        while let Some(here) = next {
+            let is_known = self.places.get(here).cursors.iter().any(|cursor| {
+                let view = self.graph.view(cursor.subgraph, cursor.view);
+                view.is_some_and(|view| !view.is_interface_object)
+            });
+            if is_known {
+                return true;
+            }
+            next = self.places.wider(here);
+        }
+        false
     }
 
     /// Has a place's objects tell their types, as representations and paths need it, unless they can

@@ -248,9 +248,22 @@ async fn each_implementation_can_have_fields_of_its_own_and_of_the_interface_obj
     assert_snapshot!(graph.told("{ badges { owner { ... on User { id } ... on Bot { banner } } } }").await, @r#"
     {"data":{"badges":[{"owner":{"id":"u1"}},{"owner":{"banner":"*R2*"}}]}}
     badges: {badges{owner{__typename id}}}
-    accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{__typename ...on User{id} ...on Bot{name}}}}
+    accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{__typename ...on Bot{name}}}}
     badges: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{banner}}}
     "#);
     assert_snapshot!(graph.query("{ badges { owner { ... on User { id age score } ... on Bot { banner x: id badges { text } } } } }").await, @r#"{"data":{"badges":[{"owner":{"id":"u1","age":36,"score":7}},{"owner":{"banner":"*R2*","x":"b1","badges":[{"text":"fast"}]}}]}}"#);
     assert_snapshot!(graph.query("{ best { ... on User { banner } ... on Bot { rank banner(mark: \"-\") } } }").await, @r#"{"data":{"best":{"rank":1,"banner":"-R2-"}}}"#);
+}
+
+/// The client sees from the order of the fields which type an object is of.
+#[tokio::test]
+async fn a_type_is_learned_where_its_fields_stand_elsewhere_too() {
+    let graph = accounts().await;
+    let query = "{ best { ... on Bot { score } banner: __typename score } }";
+    assert_snapshot!(graph.query(query).await, @r#"{"data":{"best":{"score":9,"banner":"Bot"}}}"#);
+    assert_snapshot!(graph.told("{ best { ... on User { score } score } }").await, @r#"
+    {"data":{"best":{"score":9}}}
+    scores: {best{__typename score id}}
+    accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{__typename}}}
+    "#);
 }
