@@ -305,15 +305,27 @@ fn mark_sharing(plan: &mut Plan, targets: &Targets) {
 }
 
 /// Objects that steps complete are interned by their bytes, unless some path to them, or through
-/// them, asks for a type on the way: then two objects alike may still be completed differently.
+/// them, asks for a type on the way: then two objects alike may still be completed differently. So they
+/// may where two steps bring them, which are put together by their places in lists.
 fn mark_interning(plan: &mut Plan, targets: &Targets) {
+    let mut bringers: HashMap<Place, HashSet<usize>> = HashMap::new();
+    for index in 0..plan.steps.len() {
+        // A spare step brings nothing of an object that the other has asked about.
+        let bringer = plan.steps[index].spare_of.unwrap_or(index);
+        for (base, shape, _) in written_objects(plan, index) {
+            visit_objects(plan, shape, &mut base.clone(), &mut |_, place| {
+                bringers.entry(place.clone()).or_default().insert(bringer);
+            });
+        }
+    }
     let mut candidates: HashMap<ShapeId, bool> = HashMap::new();
     for index in 0..plan.steps.len() {
         for (base, shape, renames) in written_objects(plan, index) {
             visit_objects(plan, shape, &mut base.clone(), &mut |shape, place| {
                 let may = targets.by_place.get(place).is_some_and(|passing| {
                     let is_plain = passing.first_type.is_none_or(|first| first >= place.len());
-                    passing.ends_here && is_plain && renames.is_empty()
+                    let is_single = bringers.get(place).is_none_or(|all| all.len() == 1);
+                    passing.ends_here && is_plain && is_single && renames.is_empty()
                 });
                 candidates
                     .entry(shape)

@@ -233,3 +233,39 @@ async fn a_query_inside_is_asked_of_all_subgraphs() {
     b: {version}
     "#);
 }
+
+/// Two objects that one subgraph tells alike may be two to another.
+#[tokio::test]
+async fn equal_parts_of_a_shared_root_stay_objects_of_their_own() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { things: [Thing!]! @shareable }
+         type Thing @key(fields: \"code\") { code: ID! mark: Int }",
+    )
+    .query(json!({"things": [{"code": "x", "mark": 7}, {"code": "y", "mark": 7}]}));
+    let b = Subgraph::new(
+        "b",
+        "type Query { things: [Thing!]! @shareable } type Thing @key(fields: \"id\") { id: ID! }",
+    )
+    .query(json!({"things": [{"id": "1"}, {"id": "2"}]}));
+    let c = Subgraph::new(
+        "c",
+        "type Thing @key(fields: \"id\") {
+           id: ID! mark: Int @external sum: String @requires(fields: \"mark\") }",
+    )
+    .entities(json!([{"__typename": "Thing", "id": "1"}, {"__typename": "Thing", "id": "2"}]))
+    .field("Thing", "sum", |thing, _| {
+        Ok(json!(format!("{} and {}", thing["id"], thing["mark"])))
+    });
+    let graph = graph(vec![a, b, c]).await;
+    // `b` answers when the objects of `a` are there.
+    let gate = graph.subgraph("b").hold();
+    let open = async {
+        while graph.subgraph("a").requests_taken() == 0 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+    };
+    let (answer, ()) = tokio::join!(graph.query("{ things { mark sum } }"), open);
+    assert_snapshot!(answer, @r#"{"data":{"things":[{"mark":7,"sum":"\"1\" and 7"},{"mark":7,"sum":"\"2\" and 7"}]}}"#);
+}
