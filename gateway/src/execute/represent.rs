@@ -79,17 +79,15 @@ impl Writer<'_> {
         for (index, requirement) in requires.iter().enumerate() {
             match requirement {
                 Requirement::Field {
-                    fallback: Key::TYPENAME,
+                    source: Key::TYPENAME,
                     ..
                 } => {}
                 Requirement::Field {
                     source,
-                    fallback,
                     name,
                     requires,
                 } => {
                     let value = self.store.get(object, *source, index);
-                    let value = value.or_else(|| self.store.get(object, *fallback, index));
                     let value = value.ok_or(Missing)?;
                     if out.last() != Some(&b'{') {
                         out.push(b',');
@@ -142,7 +140,7 @@ impl Writer<'_> {
 fn is_typename_only(requires: &[Requirement]) -> bool {
     !requires.is_empty()
         && requires.iter().all(|requirement| match requirement {
-            Requirement::Field { fallback, .. } => *fallback == Key::TYPENAME,
+            Requirement::Field { source, .. } => *source == Key::TYPENAME,
             Requirement::Fragment { requires, .. } => is_typename_only(requires),
         })
 }

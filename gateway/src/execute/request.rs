@@ -66,7 +66,7 @@ impl Run<'_> {
         if let Merge::Entities(fetches) = &step.merge {
             let mut count = 0;
             for fetch in fetches {
-                if !fetch.variable.is_empty() && body.len() > variables_start {
+                if body.len() > variables_start {
                     body.push(b',');
                 }
                 let awaited = self.representations(index, step, fetch, &mut body);
@@ -112,7 +112,6 @@ impl Run<'_> {
         fetch: &EntityFetch,
         body: &mut Vec<u8>,
     ) -> Vec<Awaited> {
-        let before = body.len();
         body.extend_from_slice(&fetch.variable);
         let mut known = Known::default();
         let mut awaited = Vec::new();
@@ -149,12 +148,7 @@ impl Run<'_> {
                 });
             }
         }
-        if fetch.variable.is_empty() {
-            // Another fetch of this request has written the same list.
-            body.truncate(before);
-        } else {
-            body.push(b']');
-        }
+        body.push(b']');
         awaited
     }
 }

@@ -76,7 +76,6 @@ struct TypeEntry {
     /// `"Name"`, ready to be written.
     name_json: Box<[u8]>,
     is_object: bool,
-    is_union: bool,
     /// An object type that the API schema has too.
     is_visible_object: bool,
     /// The types whose values satisfy a condition on this one; itself is among them.
@@ -100,7 +99,6 @@ impl TypeTable {
                 name: name.as_str().into(),
                 name_json: format!("\"{name}\"").into_bytes().into(),
                 is_object: definition.is_object(),
-                is_union: definition.is_union(),
                 is_visible_object: definition.is_object() && api.types.contains_key(name),
                 satisfied_by: TypeSet::default(),
             });
@@ -159,13 +157,6 @@ impl TypeTable {
         self.types
             .get(id.0 as usize)
             .is_some_and(|entry| entry.is_object)
-    }
-
-    /// Whether it is a union.
-    pub fn is_union(&self, id: TypeId) -> bool {
-        self.types
-            .get(id.0 as usize)
-            .is_some_and(|entry| entry.is_union)
     }
 
     /// The types that satisfy a condition on `id`.

@@ -96,7 +96,7 @@ pub enum Merge {
 pub struct EntityFetch {
     /// Its response key (`_entities`, or an alias in a batch).
     pub key: Key,
-    /// `"name":[`, the start of its variable; empty where another field's list is used too.
+    /// `"name":[`, the start of its variable.
     pub variable: Box<[u8]>,
     /// Whose objects are completed.
     pub targets: Vec<Target>,
@@ -139,8 +139,6 @@ pub enum Requirement {
     Field {
         /// Where the object has it.
         source: Key,
-        /// Where the object has it if not there.
-        fallback: Key,
         /// `"name":`, as the subgraph calls it.
         name: Box<[u8]>,
         /// Of the field's own fields; empty for a leaf.

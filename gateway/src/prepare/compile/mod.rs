@@ -419,7 +419,6 @@ impl<'p> Compiler<'p, '_> {
                     };
                     Requirement::Field {
                         source,
-                        fallback: source,
                         name: format!("\"{}\":", field.name).into_bytes().into(),
                         requires: self.requirements(&field.set),
                     }

@@ -184,20 +184,14 @@ fn read_requirements(
     for requirement in requires {
         match requirement {
             Requirement::Field {
-                source,
-                fallback,
-                requires,
-                ..
+                source, requires, ..
             } => {
-                let is_essential = *source != Key::TYPENAME && source == fallback;
-                for key in [source, fallback] {
-                    place.push(*key);
-                    places.insert((place.clone(), is_essential));
-                    if !requires.is_empty() {
-                        read_requirements(requires, place, places);
-                    }
-                    place.pop();
+                place.push(*source);
+                places.insert((place.clone(), *source != Key::TYPENAME));
+                if !requires.is_empty() {
+                    read_requirements(requires, place, places);
                 }
+                place.pop();
             }
             Requirement::Fragment { requires, .. } => read_requirements(requires, place, places),
         }
