@@ -21,10 +21,8 @@ impl<'a> Planner<'a> {
         if self.places.get(wider).ty == self.places.get(place).ty {
             return self.cost_of_type(wider);
         }
-        let is_known = self.places.get(wider).cursors.iter().any(|cursor| {
-            let view = self.graph.view(cursor.subgraph, cursor.view);
-            view.is_some_and(|view| !view.is_interface_object)
-        });
+        let mut cursors = self.places.get(wider).cursors.iter();
+        let is_known = cursors.any(|it| self.graph.knows_types(it.subgraph, it.view));
         usize::from(!is_known)
     }
 

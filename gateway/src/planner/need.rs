@@ -270,12 +270,8 @@ impl<'a> Planner<'a> {
         let mut next = Some(place);
         while let Some(at) = next {
             let here = self.places.get(at);
-            let knows = |subgraph: SubgraphIndex, view: TypeId| {
-                let view = self.graph.view(subgraph, view);
-                view.is_some_and(|view| !view.is_interface_object)
-            };
             let mut cursors = here.cursors.iter();
-            if let Some(cursor) = cursors.find(|it| knows(it.subgraph, it.view)) {
+            if let Some(cursor) = cursors.find(|it| self.graph.knows_types(it.subgraph, it.view)) {
                 let (set, fetch) = (cursor.set, cursor.fetch);
                 if std::ptr::eq(field, self.typename) {
                     self.fetches.add_typename(set, field);
@@ -289,8 +285,8 @@ impl<'a> Planner<'a> {
                 let subgraphs = self.graph.subgraphs().zip(table.iter());
                 let known = subgraphs.filter_map(|(subgraph, reach)| {
                     let reach = reach.as_ref()?;
-                    let view = self.graph.view(subgraph, reach.view)?;
-                    (!view.is_interface_object).then_some((reach.cost, subgraph))
+                    let knows = self.graph.knows_types(subgraph, reach.view);
+                    knows.then_some((reach.cost, subgraph))
                 });
                 let (_, subgraph) = known.min_by_key(|(cost, _)| *cost).ok_or_else(|| {
                     let ty = self.graph.name(self.places.get(at).ty);
@@ -308,11 +304,8 @@ impl<'a> Planner<'a> {
     fn knows_types(&self, place: PlaceId) -> bool {
         let mut next = Some(place);
         while let Some(here) = next {
-            let is_known = self.places.get(here).cursors.iter().any(|cursor| {
-                let view = self.graph.view(cursor.subgraph, cursor.view);
-                view.is_some_and(|view| !view.is_interface_object)
-            });
-            if is_known {
+            let mut cursors = self.places.get(here).cursors.iter();
+            if cursors.any(|it| self.graph.knows_types(it.subgraph, it.view)) {
                 return true;
             }
             next = self.places.wider(here);
@@ -333,10 +326,7 @@ impl<'a> Planner<'a> {
         let is_told = !self.graph.is_object(widest);
         for here in wider.into_iter().rev() {
             let mut cursors = self.places.get(here).cursors.iter();
-            let known = cursors.find(|it| {
-                let view = self.graph.view(it.subgraph, it.view);
-                is_all || view.is_some_and(|view| !view.is_interface_object)
-            });
+            let known = cursors.find(|it| is_all || self.graph.knows_types(it.subgraph, it.view));
             if let Some(cursor) = known {
                 let (set, fetch) = (cursor.set, cursor.fetch);
                 if is_told {

@@ -147,6 +147,12 @@ impl Supergraph {
         self.types[ty.0 as usize].views[usize::from(subgraph.0)].as_ref()
     }
 
+    /// Whether a subgraph that has objects as `view` knows of which type each is.
+    pub fn knows_types(&self, subgraph: SubgraphIndex, view: TypeId) -> bool {
+        let view = self.view(subgraph, view);
+        view.is_some_and(|view| !view.is_interface_object)
+    }
+
     /// The types by which a subgraph may have the entities of this one, the first the type itself.
     pub fn entity_views(&self, ty: TypeId) -> &[TypeId] {
         &self.types[ty.0 as usize].entity_views
