@@ -2,6 +2,7 @@
 //! resolves how. <https://specs.apollo.dev/join/v0.5/>
 
 mod read;
+mod unsaid;
 
 use std::collections::HashMap;
 
@@ -63,6 +64,8 @@ pub struct Join {
     pub view: TypeId,
     /// Whether it is there for keys, requirements and `@provides` alone.
     pub is_external: bool,
+    /// Whether the supergraph does not say who resolves it, in a type that is an interface object.
+    is_unsaid: bool,
     /// What of the objects it holds is there too, though it is external.
     pub provides: Vec<Selection>,
     /// What it is computed from.

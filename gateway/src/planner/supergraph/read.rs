@@ -13,7 +13,7 @@ use apollo_compiler::{
     schema::{Component, ExtendedType, FieldDefinition},
 };
 
-use super::{Availability, CompositeType, FieldInfo, Join, Supergraph, View};
+use super::{Availability, CompositeType, FieldInfo, Join, Supergraph, View, unsaid};
 use crate::{
     graph::{
         SubgraphIndex,
@@ -65,6 +65,7 @@ impl<'s> Reader<'s> {
         for (id, name, definition) in &composite {
             types.push(self.composite_type(*id, name, definition)?);
         }
+        unsaid::mark(&mut types);
         self.share_interface_objects(&mut types);
         let definition = &self.schema.schema_definition;
         let roots = [
@@ -208,9 +209,9 @@ impl<'s> Reader<'s> {
             .map(|join| &**join)
             .collect();
         for (graph, view) in views.iter().enumerate() {
-            if view.is_none() {
+            let Some(view) = view else {
                 continue;
-            }
+            };
             let subgraph = SubgraphIndex(graph as u16);
             let mut own = directives
                 .iter()
@@ -235,6 +236,7 @@ impl<'s> Reader<'s> {
                 subgraph,
                 view: id,
                 is_external: own.is_some_and(|join| flag(join, "external")),
+                is_unsaid: directives.is_empty() && view.is_interface_object,
                 provides: set("provides", inner)?,
                 requires: set("requires", Some(id))?,
                 inner,

@@ -128,3 +128,51 @@ async fn an_id_is_asked_of_the_subgraph_that_has_it_for_the_type() {
     assert_snapshot!(graph.query("{ letter(id: \"l1\") { id } author(id: \"ada\") { id } }").await, @r#"{"data":{"letter":{"id":"l1"},"author":{"id":"ada"}}}"#);
     assert_snapshot!(graph.query("{ record(id: \"l1\") { ... on Letter { id text writer { name letters { text } } } } }").await, @r#"{"data":{"record":{"id":"l1","text":"Dear Charles","writer":{"name":"Ada","letters":[{"text":"Dear Charles"}]}}}}"#);
 }
+
+/// The supergraph says of no field who resolves it, as all subgraphs have it: `shelf` has the title
+/// and the size of its interface object as external.
+#[tokio::test]
+async fn what_an_interface_object_requires_is_external_unsaid() {
+    let catalogue = Subgraph::new(
+        "catalogue",
+        "type Query { catalogue: [Work!]! }
+         interface Work @key(fields: \"id\") { id: ID! title: String! size: Size }
+         type Size { pages: Int }
+         type Book implements Work @key(fields: \"id\") { id: ID! title: String! size: Size }
+         type Map implements Work @key(fields: \"id\") { id: ID! title: String! size: Size }",
+    )
+    .query(json!({"catalogue": [{"__typename": "Map", "id": "m"}]}))
+    .entities(json!([
+        {"__typename": "Book", "id": "b", "title": "Emma", "size": {"pages": 474}},
+        {"__typename": "Map", "id": "m", "title": "Delft", "size": {"pages": 2}},
+    ]));
+    let shelf = Subgraph::new(
+        "shelf",
+        "type Query { shelved: [Work!]! }
+         type Size { pages: Int }
+         type Work @key(fields: \"id\") @interfaceObject { id: ID! title: String! @external
+           size: Size @external label: String! @requires(fields: \"title size { pages }\") }",
+    )
+    .query(json!({"shelved": [{"id": "b"}]}))
+    .entities(json!([{"__typename": "Work", "id": "b"}, {"__typename": "Work", "id": "m"}]))
+    .field("Work", "label", |work, _| {
+        let title = work["title"].as_str().ok_or("no title")?;
+        Ok(json!(format!("{title}, {} p.", work["size"]["pages"])))
+    });
+    let supergraph = include_str!("supergraphs/unsaid_external.graphql");
+    let graph = graph_of(supergraph, vec![catalogue, shelf]).await;
+    assert_snapshot!(graph.told("{ shelved { id title size { pages } label } }").await, @r#"
+    {"data":{"shelved":[{"id":"b","title":"Emma","size":{"pages":474},"label":"Emma, 474 p."}]}}
+    shelf: {shelved{__typename id}}
+    catalogue: query($representations:[_Any!]!){_entities(representations: $representations){...on Work{title size{pages}}}}
+    shelf: query($representations:[_Any!]!){_entities(representations: $representations){...on Work{label}}}
+    "#);
+    assert_snapshot!(graph.told("{ shelved { label } catalogue { label } }").await, @r#"
+    {"data":{"shelved":[{"label":"Emma, 474 p."}],"catalogue":[{"label":"Delft, 2 p."}]}}
+    shelf: {shelved{__typename id}}
+    catalogue: {catalogue{__typename title size{pages} id}}
+    catalogue: query($representations:[_Any!]!){_entities(representations: $representations){...on Work{title size{pages}}}}
+    shelf: query($representations:[_Any!]!){_entities(representations: $representations){...on Work{label}}}
+    shelf: query($representations:[_Any!]!){_entities(representations: $representations){...on Work{label}}}
+    "#);
+}
