@@ -17,6 +17,7 @@ pub mod rollout;
 mod root_fields;
 mod scan;
 pub mod sizes;
+mod variable_usages;
 
 use std::sync::Arc;
 

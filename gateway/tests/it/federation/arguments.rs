@@ -128,6 +128,45 @@ async fn values_that_do_not_fit_are_refused_before_any_request() {
     "#);
 }
 
+/// Also in lists and input objects, and where the default is null.
+#[tokio::test]
+async fn variables_that_do_not_fit_their_places_are_refused() {
+    let graph = echo().await;
+    let mut told = Vec::new();
+    for query in [
+        "query($n: Int) { a(list: [[1, $n]]) { given } }",
+        "query($n: Int = null) { a(list: [[$n]]) { given } }",
+        "query($n: Int!) { a(list: [$n]) { given } }",
+        "query($n: [Int!]!) { a(list: [[$n]]) { given } }",
+        "query($s: String) { a(in: {required: $s}) { given } }",
+        "query($s: String) { a(in: {required: \"r\", list: [{required: $s}]}) { given } }",
+        "query($s: String = null) { a { other(in: {required: $s}) } }",
+        "query($n: Int = null) { b(of: $n) }",
+        "query($s: String) { ...F } fragment F on Query { a(in: {required: $s}) { given } }",
+        "query($n: Int = 1) { a(list: [[$n]]) { given } b(of: $n) }",
+        "query($n: [Int!]) { a(list: [$n]) { given } }",
+        "query($s: String = \"s\") { a(in: {required: $s}) { given } }",
+    ] {
+        let answer = graph.query(query).await;
+        let message = answer["errors"][0]["message"].as_str();
+        told.push(message.unwrap_or("fine").to_owned());
+    }
+    assert_snapshot!(told.join("\n"), @r#"
+    Variable "$n" of type "Int" used in position expecting type "Int!".
+    Variable "$n" of type "Int" used in position expecting type "Int!".
+    Variable "$n" of type "Int!" used in position expecting type "[Int!]".
+    Variable "$n" of type "[Int!]!" used in position expecting type "Int!".
+    Variable "$s" of type "String" used in position expecting type "String!".
+    Variable "$s" of type "String" used in position expecting type "String!".
+    Variable "$s" of type "String" used in position expecting type "String!".
+    Variable "$n" of type "Int" used in position expecting type "Int!".
+    Variable "$s" of type "String" used in position expecting type "String!".
+    fine
+    fine
+    fine
+    "#);
+}
+
 #[tokio::test]
 async fn arguments_in_another_order_are_the_same_arguments() {
     let graph = echo().await;
