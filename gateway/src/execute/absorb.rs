@@ -331,13 +331,14 @@ impl Run<'_> {
         let Some(shape) = field.and_then(|field| field.shape) else {
             return places.to_vec();
         };
+        let fields = &shapes[shape.0 as usize].fields;
+        if fields.iter().all(|field| field.is_typename) {
+            // Nothing but types was asked for: what the objects are is not known.
+            return places.to_vec();
+        }
         let mut all = Vec::new();
         for place in places {
-            for field in shapes[shape.0 as usize]
-                .fields
-                .iter()
-                .filter(|it| !it.is_typename)
-            {
+            for field in fields.iter().filter(|it| !it.is_typename) {
                 let rename = fetch.renames.iter().find(|rename| rename.from == field.key);
                 let key = rename.map_or(field.key, |rename| rename.to);
                 all.push(place.iter().cloned().chain([PathItem::Key(key)]).collect());

@@ -3,6 +3,8 @@
 //! An object that was written before is copied from the output itself, as long as nothing that was
 //! written since has been taken back.
 
+use std::borrow::Cow;
+
 use super::{
     field_error::{ERRORS_MAX, FieldError},
     leaf::{self, Leaf},
@@ -191,12 +193,9 @@ impl Renderer<'_> {
         place: &Place<'_>,
     ) -> Result<(), Propagated> {
         match &field.value {
-            ProjectedValue::Typename if type_id == TypeId::UNKNOWN => {
-                self.error(
-                    Code::InvalidValue,
-                    "the object does not tell its type",
-                    place,
-                );
+            // An interface's name is an interface object's: whoever knows more was not heard.
+            ProjectedValue::Typename if !self.types.is_object(type_id) => {
+                self.unexplained("the object does not tell its type", place);
                 Err(Propagated)
             }
             ProjectedValue::Typename => {
@@ -398,20 +397,18 @@ impl Renderer<'_> {
 
     /// A null that the schema forbids needs an error, unless the subgraph's own tells why.
     fn unexplained_null(&mut self, field: &ProjectedField, place: &Place<'_>) {
-        let path = place.path();
-        if self.errors.iter().any(|error| error.explains(&path)) {
-            return;
-        }
         let message = format!("no value for the non-null field \"{}\"", field.name);
-        self.error(Code::InvalidValue, message, place);
+        self.unexplained(message, place);
     }
 
-    fn error(
-        &mut self,
-        code: Code,
-        message: impl Into<std::borrow::Cow<'static, str>>,
-        place: &Place<'_>,
-    ) {
+    fn unexplained(&mut self, message: impl Into<Cow<'static, str>>, place: &Place<'_>) {
+        let path = place.path();
+        if !self.errors.iter().any(|error| error.explains(&path)) {
+            self.error(Code::InvalidValue, message, place);
+        }
+    }
+
+    fn error(&mut self, code: Code, message: impl Into<Cow<'static, str>>, place: &Place<'_>) {
         if self.errors.len() < ERRORS_MAX {
             self.errors
                 .push(FieldError::new(code, message, place.path()));

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::support::{Subgraph, TestGraph, graph, graph_of};
+use crate::support::{Subgraph, TestGraph, graph, graph_of, subgraph::Fault};
 
 /// `accounts` knows the implementations; `badges` and `scores` only the interface.
 async fn accounts() -> TestGraph {
@@ -266,4 +266,28 @@ async fn a_type_is_learned_where_its_fields_stand_elsewhere_too() {
     scores: {best{__typename score id}}
     accounts: query($representations:[_Any!]!){_entities(representations: $representations){...on Account{__typename}}}
     "#);
+}
+
+/// The interface's name is no object's type: where nobody tells more, there is no `__typename`.
+#[tokio::test]
+async fn an_object_whose_type_nobody_tells_is_null_with_an_error() {
+    let accounts = Subgraph::new(
+        "accounts",
+        "type Query { accounts: [Account] }
+         interface Account @key(fields: \"id\") { id: ID! name: String }
+         type User implements Account @key(fields: \"id\") { id: ID! name: String }",
+    )
+    .entities(json!([{"__typename": "User", "id": "u1", "name": "Ada"}]));
+    let scores = Subgraph::new(
+        "scores",
+        "type Query { ranking: [Account] }
+         type Account @key(fields: \"id\") @interfaceObject { id: ID! score: Int }",
+    )
+    .query(json!({"ranking": [{"id": "u1", "score": 9}, {"id": "gone", "score": 8}]}));
+    let graph = graph(vec![accounts, scores]).await;
+    assert_snapshot!(graph.query("{ ranking { id name } }").await, @r#"{"data":{"ranking":[{"id":"u1","name":"Ada"},{"id":"gone","name":null}]}}"#);
+    assert_snapshot!(graph.query("{ ranking { __typename id score } }").await, @r#"{"data":{"ranking":[{"__typename":"User","id":"u1","score":9},null]},"errors":[{"message":"the object does not tell its type","path":["ranking",1,"__typename"],"extensions":{"code":"INVALID_VALUE"}}]}"#);
+    let down = Fault::Answer(503, String::new());
+    graph.subgraph("accounts").fail(down);
+    assert_snapshot!(graph.query("{ ranking { score kind: __typename } }").await, @r#"{"data":{"ranking":[null,null]},"errors":[{"message":"subgraph \"accounts\" gave no answer: HTTP status 503","path":["ranking",0],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"accounts"}},{"message":"subgraph \"accounts\" gave no answer: HTTP status 503","path":["ranking",1],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"accounts"}}]}"#);
 }
