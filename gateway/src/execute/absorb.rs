@@ -56,11 +56,14 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         let prepared = self.prepared;
         let types = &self.graph.types;
-        if prepared.plan.forwards && forward::is_answer(&body, &prepared.projection, types) {
+        let is_success = (200..300).contains(&status);
+        if prepared.plan.forwards
+            && is_success
+            && forward::is_answer(&body, &prepared.projection, types)
+        {
             self.forwarded = Some(body);
             return Ok(());
         }
-        let is_success = (200..300).contains(&status);
         let response = read::read(body, step.shape, &prepared.plan, types, &mut self.store)
             .map_err(|malformed| match is_success {
                 true => Failure::Malformed(malformed.to_string()),
@@ -72,9 +75,21 @@ impl Run<'_> {
                 false => Failure::Status(status),
             });
         }
-        if response.errors.is_none() && self.lacks_entities(step, request, response.data) {
-            let reason = "it has fewer entities than it was asked for";
+        if response.errors.is_none()
+            && let Some(reason) = self.wrong_entities(step, request, response.data)
+        {
             return Err(Failure::Malformed(reason.into()));
+        }
+        if response.errors.is_none() && !is_success {
+            let subgraph = self.graph.subgraph(step.subgraph);
+            tracing::warn!(
+                subgraph.name,
+                subgraph.url,
+                status,
+                "data with an error's status"
+            );
+            self.errors
+                .push(field_error::odd_status(subgraph.name, status));
         }
         // Errors first: their paths are told by where the objects are now.
         if let Some(errors) = &response.errors {
@@ -84,23 +99,32 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether an answer without errors leaves out entities: each has its place, if only as null.
-    fn lacks_entities(&self, step: &Step, request: &Request, data: Value) -> bool {
+    /// What is wrong with the entities of an answer without errors, if anything: each has its place
+    /// there, if only as null.
+    fn wrong_entities(&self, step: &Step, request: &Request, data: Value) -> Option<&'static str> {
+        const FEWER: &str = "it has fewer entities than it was asked for";
         let Merge::Entities(fetches) = &step.merge else {
-            return false;
+            return None;
         };
         let Value::Object(data) = data else {
-            return true;
+            return Some(FEWER);
         };
-        let mut fetches = fetches.iter().zip(&request.entities).enumerate();
-        fetches.any(|(index, (fetch, awaited))| {
-            let asked = awaited.iter().map(|it| it.entity + 1).max();
+        for (index, (fetch, awaited)) in fetches.iter().zip(&request.entities).enumerate() {
+            let asked = awaited.iter().map(|it| it.entity + 1).max().unwrap_or(0);
             let found = match self.store.get(data, fetch.key, index) {
-                Some(Value::List(entities)) => self.store.list_len(entities),
-                _ => 0,
+                Some(Value::List(entities)) => entities,
+                _ if asked == 0 => continue,
+                _ => return Some(FEWER),
             };
-            found < asked.unwrap_or(0)
-        })
+            if self.store.list_len(found) < asked {
+                return Some(FEWER);
+            }
+            let mut entities = (0..asked).map(|entity| self.store.entry(found, entity));
+            if entities.any(|it| !matches!(it, Value::Null | Value::Object(_))) {
+                return Some("it has entities that are no objects");
+            }
+        }
+        None
     }
 
     fn absorb_data(&mut self, step: &Step, request: &Request, response: &SubgraphResponse) {

@@ -210,6 +210,14 @@ pub fn fetch_failed(
     error
 }
 
+/// An answer that the subgraph itself, or somebody on the way, has called an error.
+pub fn odd_status(service: &str, status: u16) -> FieldError {
+    let message = format!("subgraph \"{service}\" answered with HTTP status {status}");
+    let mut error = FieldError::new(Code::SubrequestHttpError, message, Vec::new());
+    error.service = Some(service.to_owned());
+    error
+}
+
 /// Why a request brought nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {

@@ -112,7 +112,7 @@ async fn errors_of_entities_are_taken_as_they_come() {
     {"data":{"p":[{"stock":null},null,{"stock":null},{"stock":null}]},"errors":[{"message":"subgraph \"b\" gave no answer: it has fewer entities than it was asked for","path":["p",0,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}},{"message":"subgraph \"b\" gave no answer: it has fewer entities than it was asked for","path":["p",2,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}},{"message":"subgraph \"b\" gave no answer: it has fewer entities than it was asked for","path":["p",3,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}}]}
     {"data":{"p":[{"stock":1},null,{"stock":2},{"stock":3}]}}
     {"data":{"p":[{"stock":null},null,{"stock":null},{"stock":null}]},"errors":[{"message":"subgraph \"b\" gave no answer: it has fewer entities than it was asked for","path":["p",0,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}},{"message":"subgraph \"b\" gave no answer: it has fewer entities than it was asked for","path":["p",2,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}},{"message":"subgraph \"b\" gave no answer: it has fewer entities than it was asked for","path":["p",3,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}}]}
-    {"data":{"p":[{"stock":null},null,{"stock":null},{"stock":null}]}}
+    {"data":{"p":[{"stock":null},null,{"stock":null},{"stock":null}]},"errors":[{"message":"subgraph \"b\" gave no answer: it has entities that are no objects","path":["p",0,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}},{"message":"subgraph \"b\" gave no answer: it has entities that are no objects","path":["p",2,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}},{"message":"subgraph \"b\" gave no answer: it has entities that are no objects","path":["p",3,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}}]}
     {"data":{"p":[{"stock":null},null,{"stock":null},{"stock":null}]},"errors":[{"message":"subgraph \"b\" gave no answer: it has fewer entities than it was asked for","path":["p",0,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}},{"message":"subgraph \"b\" gave no answer: it has fewer entities than it was asked for","path":["p",2,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}},{"message":"subgraph \"b\" gave no answer: it has fewer entities than it was asked for","path":["p",3,"stock"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"b"}}]}
     {"data":{"p":[{"stock":1},null,{"stock":null},{"stock":null}]},"errors":[{"message":"strange path","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"b"}},{"message":"negative path","path":["p",0],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"b"}},{"message":"foreign path","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"b"}},{"message":"no list","path":["p",0],"extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"b"}},{"message":"the subgraph's value of field \"stock\" is not of its type","path":["p",2,"stock"],"extensions":{"code":"INVALID_VALUE"}}]}
     "#);
@@ -155,4 +155,17 @@ async fn no_null_stands_where_the_schema_forbids_it() {
             }
         }
     }
+}
+
+/// What comes with an error's status is not passed off as an answer like others.
+#[tokio::test]
+async fn data_with_the_status_of_an_error_comes_with_an_error() {
+    let graph = shop().await;
+    let a = json!({"data": {"product": {"id": "1"}}}).to_string();
+    graph.subgraph("a").fail(Fault::Answer(500, a));
+    assert_snapshot!(graph.query("{ product { id } }").await, @r#"{"data":{"product":{"id":"1"}},"errors":[{"message":"subgraph \"a\" answered with HTTP status 500","extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"a"}}]}"#);
+    graph.subgraph("a").recover();
+    let b = json!({"data": {"_entities": [{"price": 5}]}}).to_string();
+    graph.subgraph("b").fail(Fault::Answer(404, b));
+    assert_snapshot!(graph.query("{ product { price } }").await, @r#"{"data":{"product":{"price":5}},"errors":[{"message":"subgraph \"b\" answered with HTTP status 404","extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"b"}}]}"#);
 }
