@@ -24,7 +24,7 @@ use super::{
     root_fields::RootFields,
     scan,
     sizes::Sizes,
-    variable_usages,
+    values,
 };
 use crate::{
     error::{Code, Location, Message, RequestError},
@@ -187,7 +187,7 @@ fn validate(
         .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?
         .validate(&graph.api)
         .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?;
-    variable_usages::check(&graph.api, &executable)?;
+    values::check(&graph.api, &executable)?;
     let operation = operation_of(&executable, operation_name)?;
     Ok((executable, operation))
 }

@@ -17,7 +17,7 @@ pub mod rollout;
 mod root_fields;
 mod scan;
 pub mod sizes;
-mod variable_usages;
+mod values;
 
 use std::sync::Arc;
 

@@ -128,9 +128,9 @@ async fn values_that_do_not_fit_are_refused_before_any_request() {
     "#);
 }
 
-/// Also in lists and input objects, and where the default is null.
+/// Variables that do not fit inside lists and input objects or by their null default, fields twice.
 #[tokio::test]
-async fn variables_that_do_not_fit_their_places_are_refused() {
+async fn values_that_no_subgraph_would_take_are_refused_too() {
     let graph = echo().await;
     let mut told = Vec::new();
     for query in [
@@ -143,6 +143,8 @@ async fn variables_that_do_not_fit_their_places_are_refused() {
         "query($s: String = null) { a { other(in: {required: $s}) } }",
         "query($n: Int = null) { b(of: $n) }",
         "query($s: String) { ...F } fragment F on Query { a(in: {required: $s}) { given } }",
+        "{ a(in: {required: \"r\", list: [{required: \"1\", required: \"2\"}]}) { given } }",
+        "query($in: In = {required: \"1\", required: \"2\"}) { a(in: $in) { given } }",
         "query($n: Int = 1) { a(list: [[$n]]) { given } b(of: $n) }",
         "query($n: [Int!]) { a(list: [$n]) { given } }",
         "query($s: String = \"s\") { a(in: {required: $s}) { given } }",
@@ -161,6 +163,8 @@ async fn variables_that_do_not_fit_their_places_are_refused() {
     Variable "$s" of type "String" used in position expecting type "String!".
     Variable "$n" of type "Int" used in position expecting type "Int!".
     Variable "$s" of type "String" used in position expecting type "String!".
+    There can be only one input field named "required".
+    There can be only one input field named "required".
     fine
     fine
     fine

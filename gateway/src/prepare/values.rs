@@ -1,9 +1,8 @@
-//! Whether variables fit where they stand: inside lists and input objects, and where their default
-//! is null.
+//! What the validator does not see in the values of an operation.
 //!
-//! The validator compares a variable's type with the place's only where the variable is an argument's
-//! whole value, and takes a default of null for one. The rule is the specification's (5.8.5, All
-//! Variable Usages Are Allowed).
+//! It compares a variable's type with the place's only where the variable is an argument's whole
+//! value, and takes a default of null for one (in the specification 5.8.5, All Variable Usages Are
+//! Allowed); and it lets an input object have a field twice (5.6.3, Input Object Field Uniqueness).
 
 use std::collections::HashSet;
 
@@ -18,22 +17,25 @@ use crate::error::{Code, Location, Message, RequestError};
 /// Checks every operation of a document that is valid otherwise.
 ///
 /// # Errors
-/// When a variable stands where its type does not fit.
+/// When a variable stands where its type does not fit, or a field of an input object stands twice.
 pub fn check(schema: &Schema, document: &ExecutableDocument) -> Result<(), RequestError> {
     let mut errors = Vec::new();
     for operation in document.operations.iter() {
-        if operation.variables.is_empty() {
-            continue;
-        }
-        let mut usages = Usages {
+        let mut values = Values {
             schema,
             document,
             operation,
             seen: HashSet::new(),
             errors: &mut errors,
         };
-        usages.directives(&operation.directives);
-        usages.set(&operation.selection_set);
+        for variable in &operation.variables {
+            values.directives(&variable.directives);
+            if let Some(default) = &variable.default_value {
+                values.value(default, None);
+            }
+        }
+        values.directives(&operation.directives);
+        values.set(&operation.selection_set);
     }
     match errors.is_empty() {
         true => Ok(()),
@@ -44,7 +46,7 @@ pub fn check(schema: &Schema, document: &ExecutableDocument) -> Result<(), Reque
     }
 }
 
-struct Usages<'a> {
+struct Values<'a> {
     schema: &'a Schema,
     document: &'a ExecutableDocument,
     operation: &'a Operation,
@@ -71,17 +73,16 @@ impl<'a> Position<'a> {
     }
 }
 
-impl<'a> Usages<'a> {
+impl<'a> Values<'a> {
     fn set(&mut self, set: &'a SelectionSet) {
         for selection in &set.selections {
             self.directives(selection.directives());
             match selection {
                 Selection::Field(field) => {
                     for argument in &field.arguments {
-                        if let Some(definition) = field.definition.argument_by_name(&argument.name)
-                        {
-                            self.value(&argument.value, &Position::of(definition));
-                        }
+                        let definition = field.definition.argument_by_name(&argument.name);
+                        let position = definition.map(|it| Position::of(it));
+                        self.value(&argument.value, position.as_ref());
                     }
                     self.set(&field.selection_set);
                 }
@@ -100,44 +101,52 @@ impl<'a> Usages<'a> {
 
     fn directives(&mut self, directives: &'a DirectiveList) {
         for directive in directives.iter() {
-            let Some(definition) = self.schema.directive_definitions.get(&directive.name) else {
-                continue;
-            };
+            let definition = self.schema.directive_definitions.get(&directive.name);
             for argument in &directive.arguments {
-                if let Some(definition) = definition.argument_by_name(&argument.name) {
-                    self.value(&argument.value, &Position::of(definition));
-                }
+                let definition = definition.and_then(|it| it.argument_by_name(&argument.name));
+                let position = definition.map(|it| Position::of(it));
+                self.value(&argument.value, position.as_ref());
             }
         }
     }
 
-    fn value(&mut self, value: &Node<Value>, position: &Position<'_>) {
-        let ty = position.ty;
+    /// `position` is none inside of a custom scalar, where any value will do.
+    fn value(&mut self, value: &Node<Value>, position: Option<&Position<'_>>) {
         match &**value {
-            Value::Variable(name) => self.variable(value, name, position),
-            Value::List(items) if ty.is_list() => {
-                let position = Position {
-                    ty: ty.item_type(),
+            Value::Variable(name) => {
+                if let Some(position) = position {
+                    self.variable(value, name, position);
+                }
+            }
+            Value::List(items) => {
+                let list = position.filter(|position| position.ty.is_list());
+                let position = list.map(|position| Position {
+                    ty: position.ty.item_type(),
                     has_default: false,
                     is_one_of: false,
-                };
+                });
                 for item in items {
-                    self.value(item, &position);
+                    self.value(item, position.as_ref());
                 }
             }
             Value::Object(fields) => {
-                let Some(input) = self.schema.get_input_object(ty.inner_named_type()) else {
-                    // Of a custom scalar: any value will do.
-                    return;
-                };
+                let ty = position.map(|position| position.ty.inner_named_type());
+                let input = ty.and_then(|ty| self.schema.get_input_object(ty));
+                let mut names = HashSet::new();
                 for (name, value) in fields {
-                    if let Some(definition) = input.fields.get(name) {
-                        let position = Position {
-                            is_one_of: input.directives.has("oneOf"),
-                            ..Position::of(definition)
-                        };
-                        self.value(value, &position);
+                    if !names.insert(name) {
+                        self.refuse(
+                            value,
+                            format!("There can be only one input field named \"{name}\"."),
+                        );
                     }
+                    let position = input.and_then(|input| {
+                        Some(Position {
+                            is_one_of: input.directives.has("oneOf"),
+                            ..Position::of(input.fields.get(name)?)
+                        })
+                    });
+                    self.value(value, position.as_ref());
                 }
             }
             _ => {}
@@ -158,22 +167,24 @@ impl<'a> Usages<'a> {
         } else {
             variable.ty.is_assignable_to(position.ty)
         };
-        if fits {
-            return;
-        }
-        let at = value.line_column_range(&self.document.sources);
-        self.errors.push(Message {
-            message: format!(
+        if !fits {
+            let message = format!(
                 "Variable \"${name}\" of type \"{}\" used in position expecting type \"{}\".",
                 variable.ty, position.ty
-            ),
-            locations: at
-                .map(|at| Location {
-                    line: at.start.line,
-                    column: at.start.column,
-                })
-                .into_iter()
-                .collect(),
+            );
+            self.refuse(value, message);
+        }
+    }
+
+    fn refuse(&mut self, value: &Node<Value>, message: String) {
+        let at = value.line_column_range(&self.document.sources);
+        let location = at.map(|at| Location {
+            line: at.start.line,
+            column: at.start.column,
+        });
+        self.errors.push(Message {
+            message,
+            locations: location.into_iter().collect(),
         });
     }
 }
