@@ -1,7 +1,7 @@
 //! `@skip` and `@include` on everything, and `__typename` everywhere.
 
 use insta::assert_snapshot;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Subgraph, TestGraph, graph};
 
@@ -178,13 +178,35 @@ async fn typename_is_the_clients_everywhere() {
 async fn introspection_stands_beside_data() {
     let graph = people().await;
     let query = "query { __schema { queryType { name } } me { name } __type(name: \"Robot\") { kind fields { name type { kind ofType { name } } } } }";
-    assert_snapshot!(graph.told(query).await, @r#"
+    assert_snapshot!(told_in_any_order(&graph, query, json!({})).await, @r#"
     {"data":{"__schema":{"queryType":{"name":"Query"}},"me":{"name":"Ada"},"__type":{"kind":"OBJECT","fields":[{"name":"model","type":{"kind":"NON_NULL","ofType":{"name":"Int"}}},{"name":"name","type":{"kind":"NON_NULL","ofType":{"name":"String"}}}]}}}
     people: {me{name}}
     "#);
     let query = "query($t: String!) { it: __type(name: $t) { name possibleTypes { name } } }";
-    assert_snapshot!(graph.told_with(query, json!({"t": "Being"})).await, @r#"{"data":{"it":{"name":"Being","possibleTypes":[{"name":"Person"},{"name":"Robot"}]}}}"#);
-    assert_snapshot!(graph.told("{ __schema { types { name } directives { name isRepeatable locations args { name } } } }").await, @r#"{"data":{"__schema":{"types":[{"name":"__Schema"},{"name":"__Type"},{"name":"__TypeKind"},{"name":"__Field"},{"name":"__InputValue"},{"name":"__EnumValue"},{"name":"__Directive"},{"name":"__DirectiveLocation"},{"name":"Int"},{"name":"String"},{"name":"Boolean"},{"name":"ID"},{"name":"Person"},{"name":"Robot"},{"name":"Query"},{"name":"Being"}],"directives":[{"name":"skip","isRepeatable":false,"locations":["FIELD","FRAGMENT_SPREAD","INLINE_FRAGMENT"],"args":[{"name":"if"}]},{"name":"include","isRepeatable":false,"locations":["FIELD","FRAGMENT_SPREAD","INLINE_FRAGMENT"],"args":[{"name":"if"}]},{"name":"deprecated","isRepeatable":false,"locations":["FIELD_DEFINITION","ARGUMENT_DEFINITION","INPUT_FIELD_DEFINITION","ENUM_VALUE"],"args":[{"name":"reason"}]},{"name":"specifiedBy","isRepeatable":false,"locations":["SCALAR"],"args":[{"name":"url"}]}]}}}"#);
+    assert_snapshot!(told_in_any_order(&graph, query, json!({"t": "Being"})).await, @r#"{"data":{"it":{"name":"Being","possibleTypes":[{"name":"Person"},{"name":"Robot"}]}}}"#);
+    let query =
+        "{ __schema { types { name } directives { name isRepeatable locations args { name } } } }";
+    assert_snapshot!(told_in_any_order(&graph, query, json!({})).await, @r#"{"data":{"__schema":{"types":[{"name":"Being"},{"name":"Boolean"},{"name":"ID"},{"name":"Int"},{"name":"Person"},{"name":"Query"},{"name":"Robot"},{"name":"String"},{"name":"__Directive"},{"name":"__DirectiveLocation"},{"name":"__EnumValue"},{"name":"__Field"},{"name":"__InputValue"},{"name":"__Schema"},{"name":"__Type"},{"name":"__TypeKind"}],"directives":[{"name":"deprecated","isRepeatable":false,"locations":["ARGUMENT_DEFINITION","ENUM_VALUE","FIELD_DEFINITION","INPUT_FIELD_DEFINITION"],"args":[{"name":"reason"}]},{"name":"include","isRepeatable":false,"locations":["FIELD","FRAGMENT_SPREAD","INLINE_FRAGMENT"],"args":[{"name":"if"}]},{"name":"skip","isRepeatable":false,"locations":["FIELD","FRAGMENT_SPREAD","INLINE_FRAGMENT"],"args":[{"name":"if"}]},{"name":"specifiedBy","isRepeatable":false,"locations":["SCALAR"],"args":[{"name":"url"}]}]}}}"#);
+}
+
+/// A query's story with all lists sorted: introspection follows the order of the supergraph.
+async fn told_in_any_order(graph: &TestGraph, query: &str, variables: Value) -> String {
+    let told = graph.told_with(query, variables).await;
+    let (answer, requests) = told.split_once('\n').unwrap_or((&told, ""));
+    let mut answer = serde_json::from_str(answer).expect("JSON");
+    sort_lists(&mut answer);
+    format!("{answer}\n{requests}")
+}
+
+fn sort_lists(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            items.iter_mut().for_each(sort_lists);
+            items.sort_by_key(Value::to_string);
+        }
+        Value::Object(fields) => fields.values_mut().for_each(sort_lists),
+        _ => {}
+    }
 }
 
 /// The first object needs another subgraph under the condition that the second has alone.

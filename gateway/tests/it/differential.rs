@@ -73,7 +73,7 @@ interface Node { id: ID! }
 interface Named { name: String }
 union Found = User | Product
 type User implements Node & Named @key(fields: \"id\") {
-  id: ID! name: String email: String! friend: User address: Address tags: [String!]! }
+  id: ID! name: String @shareable email: String! friend: User address: Address tags: [String!]! }
 type Address @shareable { city: String zip: Int }
 type Product implements Node @key(fields: \"id\") { id: ID! }
 ";

@@ -113,7 +113,7 @@ async fn requires_follows_fragments_on_types() {
         "type Query { items: [Item!]! }
          type Item @key(fields: \"id\") { id: ID! media: Media }
          union Media = Film | Song
-         type Film { minutes: Int! } type Song { seconds: Int! title: String! }",
+         type Film { minutes: Int! @shareable } type Song { seconds: Int! @shareable title: String! }",
     )
     .query(json!({"items": [{"id": "1"}, {"id": "2"}, {"id": "3"}]}))
     .entities(json!([
@@ -148,7 +148,7 @@ async fn requires_follows_fragments_on_types() {
 async fn provides_saves_a_request_on_its_path_only() {
     let accounts = Subgraph::new(
         "accounts",
-        "type User @key(fields: \"id\") { id: ID! name: String! email: String! }",
+        "type User @key(fields: \"id\") { id: ID! name: String! @shareable email: String! }",
     )
     .entities(json!([{"__typename": "User", "id": "u1", "name": "Ada", "email": "ada@x"}]));
     let posts = Subgraph::new(
@@ -183,10 +183,10 @@ async fn provides_reaches_into_unions_and_interfaces() {
     let books = Subgraph::new(
         "books",
         "interface Media { id: ID! }
-         type Book implements Media @key(fields: \"id\") { id: ID! title: String! animals: [Animal!]! }
+         type Book implements Media @key(fields: \"id\") { id: ID! title: String! animals: [Animal!]! @shareable }
          interface Animal { id: ID! name: String! }
-         type Dog implements Animal @key(fields: \"id\") { id: ID! name: String! age: Int! }
-         type Cat implements Animal @key(fields: \"id\") { id: ID! name: String! age: Int! }",
+         type Dog implements Animal @key(fields: \"id\") { id: ID! name: String! @shareable age: Int! }
+         type Cat implements Animal @key(fields: \"id\") { id: ID! name: String! @shareable age: Int! }",
     )
     .entities(json!([
         {"__typename": "Book", "id": "b1", "title": "Dogs", "animals": [
@@ -198,7 +198,7 @@ async fn provides_reaches_into_unions_and_interfaces() {
     ]));
     let library = Subgraph::new(
         "library",
-        "type Query { media: Media @provides(fields: \"... on Book { animals { ... on Dog { name } } }\") any: Thing }
+        "type Query { media: Media @provides(fields: \"... on Book { animals { ... on Dog { name } } }\") any: Thing cat: Cat @provides(fields: \"name\") }
          union Thing = Book | Shelf
          type Shelf { number: Int! }
          interface Media { id: ID! }

@@ -31,7 +31,7 @@ async fn requirements_reach_entities_three_steps_below() {
          type Shelf @key(fields: \"id\") { id: ID! media: Media one: One }
          union Media = Book | Film
          type Book @key(fields: \"id\") { id: ID! author: Author }
-         type Film { title: String }
+         type Film { title: String @shareable }
          type Author @key(fields: \"id\") { id: ID! }
          type One { two: Two } type Two { three: Author }",
     )
@@ -51,7 +51,7 @@ async fn requirements_reach_entities_three_steps_below() {
            deep: String @requires(fields: \"one { two { three { name } } }\") }
          union Media = Book | Film
          type Book @key(fields: \"id\") { id: ID! author: Author @external }
-         type Film { title: String @external }
+         type Film { title: String @shareable }
          type Author @key(fields: \"id\") { id: ID! name: String @external }
          type One { two: Two @external } type Two { three: Author @external }",
     )

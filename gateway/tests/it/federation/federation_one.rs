@@ -67,9 +67,9 @@ async fn types_are_extended_with_external_keys() {
     assert_snapshot!(graph.ask("query($n: Int) { topProducts(first: $n) { sku } }", Some(json!({"n": 1}))).await, @r#"{"data":{"topProducts":[{"sku":"s1"}]}}"#);
 }
 
-/// Both subgraphs extend the type and nobody defines it.
+/// The first one extends it by an external key.
 #[tokio::test]
-async fn a_type_may_have_extensions_only() {
+async fn a_type_may_be_extended_before_it_is_defined() {
     let a = Subgraph::raw(
         "a",
         "type Query { randomUser: User userById(id: ID!): User }
@@ -81,7 +81,7 @@ async fn a_type_may_have_extensions_only() {
     let b = Subgraph::raw(
         "b",
         "extend type Query { provided: User @provides(fields: \"name\") }
-         extend type User @key(fields: \"id\") { id: ID! name: String! nickname: String }",
+         type User @key(fields: \"id\") { id: ID! name: String! nickname: String }",
     )
     .query(json!({"provided": {"id": "u1"}}))
     .entities(json!([{"__typename": "User", "id": "u1", "name": "Ada", "nickname": null}]));

@@ -63,7 +63,7 @@ async fn an_interface_may_lead_to_itself() {
     ]));
     let b = Subgraph::new(
         "b",
-        "type Book @key(fields: \"id\") { id: ID! price: Float }",
+        "type Book @key(fields: \"id\") { id: ID! price: Float @shareable }",
     )
     .entities(json!([{"__typename": "Book", "id": "1", "price": 10.5}, {"__typename": "Book", "id": "2", "price": 10.5}]));
     let graph = graph(vec![a, b]).await;

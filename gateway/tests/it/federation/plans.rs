@@ -10,7 +10,7 @@ async fn shop() -> TestGraph {
     let products = Subgraph::new(
         "products",
         "type Query { product: Product media: [Media!]! about: About @shareable }
-         type Product @key(fields: \"id\") { id: ID! weight: Int price: Int stock: Int }
+         type Product @key(fields: \"id\") { id: ID! weight: Int @shareable price: Int stock: Int }
          interface Media @key(fields: \"id\") { id: ID! title: String }
          type Film implements Media @key(fields: \"id\") { id: ID! title: String minutes: Int }
          type Song implements Media @key(fields: \"id\") { id: ID! title: String seconds: Int }

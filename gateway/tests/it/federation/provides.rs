@@ -21,8 +21,8 @@ async fn catalogue() -> TestGraph {
     }));
     let products = Subgraph::new(
         "products",
-        "type Product @key(fields: \"id\") { id: ID! categories: [Category!]! price: Int }
-         type Category @key(fields: \"id\") { id: ID! parent: Category }",
+        "type Product @key(fields: \"id\") { id: ID! categories: [Category!]! @shareable price: Int }
+         type Category @key(fields: \"id\") { id: ID! parent: Category @shareable }",
     )
     .entities(json!([
         {"__typename": "Product", "id": "p1", "price": 5, "categories": [{"id": "c1"}]},
@@ -32,7 +32,7 @@ async fn catalogue() -> TestGraph {
     ]));
     let names = Subgraph::new(
         "names",
-        "type Category @key(fields: \"id\") { id: ID! name: String! long: String! }",
+        "type Category @key(fields: \"id\") { id: ID! name: String! @shareable long: String! }",
     )
     .entities(json!([
         {"__typename": "Category", "id": "c1", "name": "Books", "long": "All the books"},
@@ -81,7 +81,7 @@ async fn provides_reaches_one_member_of_a_union() {
     }));
     let titles = Subgraph::new(
         "titles",
-        "type Book @key(fields: \"id\") { id: ID! title: String! pages: Int }
+        "type Book @key(fields: \"id\") { id: ID! title: String! @shareable pages: Int }
          type Movie @key(fields: \"id\") { id: ID! title: String pages: String! }",
     )
     .entities(json!([
@@ -119,9 +119,9 @@ async fn provides_reaches_implementations_of_an_interface() {
     ]}));
     let people = Subgraph::new(
         "people",
-        "type Book @key(fields: \"id\") { id: ID! author: Person }
-         type Film @key(fields: \"id\") { id: ID! director: Person }
-         type Person @key(fields: \"id\") { id: ID! name: String born: Int }",
+        "type Book @key(fields: \"id\") { id: ID! author: Person @shareable }
+         type Film @key(fields: \"id\") { id: ID! director: Person @shareable }
+         type Person @key(fields: \"id\") { id: ID! name: String @shareable born: Int }",
     )
     .entities(json!([
         {"__typename": "Book", "id": "b", "author": {"id": "p1"}},
@@ -154,7 +154,7 @@ async fn each_field_provides_what_it_says_and_no_more() {
     }));
     let books = Subgraph::new(
         "books",
-        "type Book @key(fields: \"id\") { id: ID! title: String pages: Int }",
+        "type Book @key(fields: \"id\") { id: ID! title: String @shareable pages: Int @shareable }",
     )
     .entities(json!([{"__typename": "Book", "id": "b", "title": "Emma", "pages": 474}]));
     let graph = graph(vec![shop, books]).await;
@@ -197,8 +197,8 @@ async fn provides_reaches_through_lists_and_entities() {
     }));
     let products = Subgraph::new(
         "products",
-        "type Product @key(fields: \"id\") { id: ID! name: String maker: Maker price: Int }
-         type Maker @key(fields: \"id\") { id: ID! title: String since: Int }",
+        "type Product @key(fields: \"id\") { id: ID! name: String @shareable maker: Maker @shareable price: Int }
+         type Maker @key(fields: \"id\") { id: ID! title: String @shareable since: Int }",
     )
     .entities(json!([
         {"__typename": "Product", "id": "p", "name": "P", "maker": {"id": "m", "title": "M", "since": 1900}, "price": 3},

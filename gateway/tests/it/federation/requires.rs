@@ -130,7 +130,7 @@ async fn required_fields_have_arguments_of_their_own() {
         "type Product @key(fields: \"upc\") {
            upc: String!
            price(currency: String): Int @external
-           weight(unit: Unit, exact: Boolean): Int @external
+           weight(unit: Unit = GRAM, exact: Boolean): Int @external
            estimate: Int @requires(fields: \"price(currency: \\\"USD\\\") weight(unit: POUND)\")
            inEuro(factor: Int!): Int @requires(fields: \"price(currency: \\\"EUR\\\")\")
          }

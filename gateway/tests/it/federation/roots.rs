@@ -245,9 +245,9 @@ async fn equal_parts_of_a_shared_root_stay_objects_of_their_own() {
     .query(json!({"things": [{"code": "x", "mark": 7}, {"code": "y", "mark": 7}]}));
     let b = Subgraph::new(
         "b",
-        "type Query { things: [Thing!]! @shareable } type Thing @key(fields: \"id\") { id: ID! }",
+        "type Query { things: [Thing!]! @shareable } type Thing @key(fields: \"id\") @key(fields: \"code\") { id: ID! code: ID! }",
     )
-    .query(json!({"things": [{"id": "1"}, {"id": "2"}]}));
+    .query(json!({"things": [{"id": "1", "code": "x"}, {"id": "2", "code": "y"}]}));
     let c = Subgraph::new(
         "c",
         "type Thing @key(fields: \"id\") {

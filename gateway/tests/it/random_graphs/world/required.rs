@@ -243,14 +243,17 @@ impl World {
         parts.map(|(part, _)| part).collect()
     }
 
-    /// `name: Type` of a field, as its home writes it.
+    /// `name: Type` of a field, as clients see it: nullable where it is so in one of its homes.
     fn declared(&self, type_name: &str, field: &str) -> String {
-        let home = self.resolvers_of(type_name, field)[0];
-        let mut all = self.parts[home].types[type_name].iter();
         let starts = [format!("{field}: "), format!("{field}(")];
-        let sdl = all.find(|sdl| starts.iter().any(|start| sdl.starts_with(start)));
-        let sdl = sdl.expect("some subgraph has the field");
-        sdl.split(" @").next().unwrap_or_default().to_owned()
+        let homes = self.resolvers_of(type_name, field).into_iter();
+        let declared = homes.filter_map(|home| {
+            let mut all = self.parts[home].types[type_name].iter();
+            let sdl = all.find(|sdl| starts.iter().any(|start| sdl.starts_with(start)))?;
+            sdl.split(" @").next()
+        });
+        let widest = declared.min_by_key(|sdl| sdl.ends_with('!'));
+        widest.expect("some subgraph has the field").to_owned()
     }
 }
 
