@@ -113,13 +113,16 @@ fn value_of(value: Value) -> Option<ObjectId> {
 
 /// Lets `target` have the fields of `source` too. What both have as objects is merged; else a value
 /// takes the place of null, and the later value that of the earlier. Objects that only `source` has
-/// become shared by both.
+/// become shared by both. An object of another type is another object, and gives nothing.
 pub fn merge(store: &mut Store, types: &TypeTable, target: ObjectId, source: ObjectId) {
     if target == source {
         return;
     }
-    let type_id = store.type_id(source);
-    if store.type_id(target) == TypeId::UNKNOWN || types.is_object(type_id) {
+    let (known, type_id) = (store.type_id(target), store.type_id(source));
+    if types.is_object(known) && types.is_object(type_id) && known != type_id {
+        return;
+    }
+    if known == TypeId::UNKNOWN || types.is_object(type_id) {
         // A subgraph that knows only the interface does not make others forget the object's type.
         store.set_type_id(target, type_id);
     }

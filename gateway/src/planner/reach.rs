@@ -188,6 +188,31 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether a subgraph that would resolve the field to a place once more does not know all types that
+    /// the place's objects can be of: then it cannot have the same objects, nor as many.
+    fn may_lack_objects(
+        &self,
+        place: PlaceId,
+        table: &[Option<Reach<'a>>],
+        subgraph: SubgraphIndex,
+    ) -> bool {
+        let Some(reach) = &table[usize::from(subgraph.0)] else {
+            return false;
+        };
+        if reach.cost == 0 || !matches!(reach.route, Route::FromAbove) {
+            return false;
+        }
+        if let Some(wider) = self.places.wider(place) {
+            let table = self.tables.get(&wider);
+            return table.is_some_and(|(_, table)| self.may_lack_objects(wider, table, subgraph));
+        }
+        let objects = self.objects(place);
+        let view = self.graph.view(subgraph, reach.view);
+        view.is_some_and(|view| {
+            !view.is_interface_object && objects.intersection(&view.objects) != objects
+        })
+    }
+
     /// At what cost each subgraph can be asked about a place.
     pub fn reach(&mut self, place: PlaceId) -> Table<'a> {
         if let Some((version, table)) = self.tables.get(&place)
@@ -231,7 +256,11 @@ impl<'a> Planner<'a> {
             is_settled = true;
             for subgraph in self.graph.subgraphs() {
                 let known = table[usize::from(subgraph.0)].as_ref();
-                let known = known.map_or(usize::MAX, |reach| reach.cost);
+                let mut known = known.map_or(usize::MAX, |reach| reach.cost);
+                if self.may_lack_objects(place, &table, subgraph) {
+                    // At the same cost rather by what the objects are than by where they stand.
+                    known += 1;
+                }
                 if known <= 1 {
                     continue;
                 }

@@ -103,3 +103,61 @@ async fn conditions_on_fragments_of_members_hold() {
     {"data":{"things":[{},{"watt":800}]}}
     "#);
 }
+
+/// Two subgraphs know other members of a union, so their lists of the same field are not the same:
+/// what both know is found by its key, not by where it stands.
+#[tokio::test]
+async fn members_that_a_subgraph_does_not_know_do_not_shift_the_others() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { shelf: Shelf }
+         union Item = Book | Film
+         type Shelf @key(fields: \"id\") { id: ID! items: [Item] @shareable }
+         type Book @key(fields: \"id\") { id: ID! title: String }
+         type Film @key(fields: \"id\") { id: ID! minutes: Int }",
+    )
+    .query(json!({"shelf": {"id": "s", "items": [
+        {"__typename": "Film", "id": "f", "minutes": 90}, {"__typename": "Book", "id": "b", "title": "B"},
+    ]}}));
+    let b = Subgraph::new(
+        "b",
+        "union Item = Book
+         type Shelf @key(fields: \"id\") { id: ID! items: [Item] @shareable }
+         type Book @key(fields: \"id\") { id: ID! pages: Int }",
+    )
+    .entities(json!([
+        {"__typename": "Shelf", "id": "s", "items": [{"__typename": "Book", "id": "b"}]},
+        {"__typename": "Book", "id": "b", "pages": 300},
+    ]));
+    let graph = graph(vec![a, b]).await;
+    assert_snapshot!(graph.told("{ shelf { items { ... on Book { title pages } ... on Film { minutes } } } }").await, @r#"
+    {"data":{"shelf":{"items":[{"minutes":90},{"title":"B","pages":300}]}}}
+    a: {shelf{items{__typename ...on Book{title id} ...on Film{minutes}}}}
+    b: query($representations:[_Any!]!){_entities(representations: $representations){...on Book{pages}}}
+    "#);
+}
+
+/// Subgraphs that should agree and do not: the fields of one object never end up in another one.
+#[tokio::test]
+async fn objects_of_two_types_are_not_made_one() {
+    let schema = "type Owner @key(fields: \"id\") { id: ID! pets: [Pet] @shareable }
+         union Pet = Cat | Dog type Cat { OWN: Int } type Dog { OWN: Int }";
+    let a = Subgraph::new(
+        "a",
+        &format!(
+            "type Query {{ owner: Owner }} {}",
+            schema.replace("OWN", "age")
+        ),
+    )
+    .query(json!({"owner": {"id": "o", "pets": [
+        {"__typename": "Cat", "age": 1}, {"__typename": "Dog", "age": 2},
+    ]}}));
+    let b = Subgraph::new("b", &schema.replace("OWN", "size")).entities(json!([
+        {"__typename": "Owner", "id": "o", "pets": [
+            {"__typename": "Dog", "size": 3}, {"__typename": "Dog", "size": 4},
+        ]},
+    ]));
+    let graph = graph(vec![a, b]).await;
+    let query = "{ owner { pets { __typename ... on Cat { age size } ... on Dog { age size } } } }";
+    assert_snapshot!(graph.query(query).await, @r#"{"data":{"owner":{"pets":[{"__typename":"Cat","age":1,"size":null},{"__typename":"Dog","age":2,"size":4}]}}}"#);
+}
