@@ -139,7 +139,7 @@ impl<'a> Planner<'a> {
                 Purpose::Client if !self.knows_types(place) => {
                     self.need_type(place, self.typename)?
                 }
-                _ => self.tell_type(place)?,
+                _ => self.tell_type_of(place, false)?,
             });
         }
         let narrow: Vec<TypeId> = if wanted.is_empty() {
@@ -317,12 +317,17 @@ impl<'a> Planner<'a> {
     /// only be of one. Where nobody but interface objects has been asked, the place's own type will
     /// do, if it is not one of several.
     pub(super) fn tell_type(&mut self, place: PlaceId) -> Result<FetchId, NoPlan> {
+        self.tell_type_of(place, true)
+    }
+
+    /// The same, where the place's own type may not be enough.
+    fn tell_type_of(&mut self, place: PlaceId, is_enough: bool) -> Result<FetchId, NoPlan> {
         let mut wider = vec![place];
         while let Some(next) = self.places.wider(wider[wider.len() - 1]) {
             wider.push(next);
         }
         let widest = self.places.get(wider[wider.len() - 1]).ty;
-        let is_all = widest == self.places.get(place).ty;
+        let is_all = is_enough && widest == self.places.get(place).ty;
         let is_told = !self.graph.is_object(widest);
         for here in wider.into_iter().rev() {
             let mut cursors = self.places.get(here).cursors.iter();

@@ -84,6 +84,11 @@ async fn an_interface_object_at_the_root_learns_its_real_type() {
     ratings: {rated{__typename id stars}}
     catalogue: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{__typename title ...on Song{seconds} ...on Film{minutes}}}}
     "#);
+    assert_snapshot!(graph.told("{ best { title ... on Film { id } } }").await, @r#"
+    {"data":{"best":{"title":"Alien","id":"f1"}}}
+    ratings: {best{__typename id}}
+    catalogue: query($representations:[_Any!]!){_entities(representations: $representations){...on Media{__typename title}}}
+    "#);
     assert_snapshot!(graph.told("{ rated { label kind: __typename } }").await, @r#"
     {"data":{"rated":[{"label":"Waterloo: 3","kind":"Song"},{"label":"Alien: 5","kind":"Film"}]}}
     ratings: {rated{__typename id}}
