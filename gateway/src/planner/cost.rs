@@ -7,7 +7,7 @@ use super::{
     selection::{Field, Selection},
     supergraph::Join,
 };
-use crate::graph::SubgraphIndex;
+use crate::graph::{SubgraphIndex, types::TypeSet};
 
 /// What is not found out costs more than anything that is.
 const UNCERTAIN: usize = 1_000;
@@ -206,7 +206,8 @@ impl<'a> Planner<'a> {
 
     /// The ways to have something of each object type of a place, with their costs, where `cost_of` tells
     /// what it costs of one: with the subgraphs that are asked anyway, or with one more, whose objects
-    /// then are the place's. The objects of two must not be mixed, as they may be others.
+    /// then are the place's. The objects of two are mixed only where nobody has it of all types, as they
+    /// may be others.
     pub(super) fn ways_by_objects(
         &mut self,
         place: PlaceId,
@@ -236,7 +237,7 @@ impl<'a> Planner<'a> {
         let known = self.objects(place);
         let has_objects = own.iter().any(Option::is_some);
         let mine = has_objects.then(|| (None, own.clone(), 0, known.clone()));
-        let theirs = others.into_iter().filter_map(|(subgraph, reach)| {
+        let theirs = others.iter().cloned().filter_map(|(subgraph, reach)| {
             let index = usize::from(subgraph?.0);
             let view = self.graph.view(subgraph?, reach.view)?;
             let objects = match self.places.get(place).cursors.is_empty() {
@@ -250,21 +251,33 @@ impl<'a> Planner<'a> {
         });
         let tried: Vec<_> = mine.into_iter().chain(theirs).collect();
         for (subgraph, above, cost, objects) in tried {
-            let mut most = Some(0);
-            for object in objects.iter() {
-                let narrowed = self.places.narrowed(place, object, &[]);
-                let base = self.base_table(narrowed, Some(&above));
-                let of_one = cost_of(self, narrowed, base);
-                most = most.zip(of_one).map(|(one, other)| one.max(other));
-                if most.is_none() {
-                    break;
-                }
-            }
-            if !objects.is_empty() {
-                ways.extend(most.map(|most| (subgraph, cost + most)));
-            }
+            let most = self.most_of_objects(place, &above, &objects, &mut cost_of);
+            ways.extend(most.map(|most| (subgraph, cost + most)));
+        }
+        if let (true, [(first, _), ..]) = (ways.is_empty(), &*others) {
+            // Nobody has it for all types: then those of two have to be the same after all.
+            let most = self.most_of_objects(place, table, &known, &mut cost_of);
+            ways.extend(most.map(|most| (*first, 1 + most)));
         }
         ways
+    }
+
+    /// What it costs at most to have something of one of the object types, if it can be had of each.
+    fn most_of_objects(
+        &mut self,
+        place: PlaceId,
+        table: &[Option<Reach<'a>>],
+        objects: &TypeSet,
+        cost_of: &mut impl FnMut(&mut Self, PlaceId, Vec<Option<Reach<'a>>>) -> Option<usize>,
+    ) -> Option<usize> {
+        let mut most = None;
+        for object in objects.iter() {
+            let narrowed = self.places.narrowed(place, object, &[]);
+            let base = self.base_table(narrowed, Some(table));
+            let of_one = cost_of(self, narrowed, base)?;
+            most = most.max(Some(of_one));
+        }
+        most
     }
 
     /// What a field costs where the place with the same objects and others is asked for it.
