@@ -134,11 +134,11 @@ impl Run<'_> {
         let types = &self.graph.types;
         match &step.merge {
             Merge::Root { renames } => {
-                merge::rename(&mut self.store, response.data, renames);
+                merge::rename(&mut self.store, types, response.data, renames);
                 merge::merge(&mut self.store, types, self.root, data);
             }
             Merge::Reentry { path, renames } => {
-                merge::rename(&mut self.store, response.data, renames);
+                merge::rename(&mut self.store, types, response.data, renames);
                 let targets = merge::objects_at(&mut self.store, Value::Object(self.root), path);
                 for target in targets {
                     let copy = merge::deep_copy(&mut self.store, response.data);
@@ -153,7 +153,7 @@ impl Run<'_> {
                         .store
                         .get(data, fetch.key, index)
                         .unwrap_or(Value::Null);
-                    merge::rename(&mut self.store, entities, &fetch.renames);
+                    merge::rename(&mut self.store, types, entities, &fetch.renames);
                     self.absorb_entities(fetch, &request.entities[index], entities);
                 }
             }

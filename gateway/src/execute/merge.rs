@@ -185,10 +185,13 @@ pub fn deep_copy(store: &mut Store, value: Value) -> Value {
 }
 
 /// Undoes internal aliases below `from`.
-pub fn rename(store: &mut Store, from: Value, renames: &[Rename]) {
+pub fn rename(store: &mut Store, types: &TypeTable, from: Value, renames: &[Rename]) {
     for rename in renames {
         for object in objects_at(store, from, &rename.path) {
-            store.rename(object, rename.from, rename.to);
+            if let Some((old, new)) = store.rename(object, rename.from, rename.to) {
+                let merged = merged(store, types, old, new);
+                store.set(object, rename.to, merged);
+            }
         }
     }
 }

@@ -225,15 +225,19 @@ impl Store {
         object.length += 1;
     }
 
-    /// Lets the field `from` be called `to`.
-    pub fn rename(&mut self, object: ObjectId, from: Key, to: Key) {
-        if let Some(field) = self
-            .fields_mut(object)
-            .iter_mut()
-            .find(|field| field.key == from)
-        {
-            field.key = to;
-        }
+    /// Lets the field `from` be called `to`. Where there is one of that name, it is taken away instead:
+    /// both values then.
+    pub fn rename(&mut self, object: ObjectId, from: Key, to: Key) -> Option<(Value, Value)> {
+        let fields = self.fields_mut(object);
+        let index = fields.iter().position(|field| field.key == from)?;
+        let Some(known) = fields.iter().find(|field| field.key == to) else {
+            fields[index].key = to;
+            return None;
+        };
+        let both = (known.value, fields[index].value);
+        fields[index..].rotate_left(1);
+        self.objects[object.0 as usize].length -= 1;
+        Some(both)
     }
 
     /// Lets an object have one field more than it has.

@@ -120,3 +120,37 @@ async fn an_interface_field_is_required_of_every_implementation() {
     "#);
     assert_snapshot!(graph.query("{ boxes { things { ... on Cup { weight } ... on Pen { id: weight } } weight } }").await, @r#"{"data":{"boxes":[{"things":[{"weight":5},{"id":1},{"weight":5}],"weight":11},{"things":[],"weight":0}]}}"#);
 }
+
+/// The interface's field and the table's cannot stand under one key, as one may be null.
+#[tokio::test]
+async fn what_is_required_under_an_alias_joins_what_the_client_asked_for() {
+    let stock = Subgraph::new(
+        "stock",
+        "type Query { items: [Item!]! }
+         interface Item { id: ID! make: Make }
+         type Make { parts: [String!] year: Int }
+         type Table implements Item @key(fields: \"id\") { id: ID! make: Make! }
+         type Lamp implements Item { id: ID! make: Make }",
+    )
+    .query(json!({"items": [
+        {"__typename": "Table", "id": "t", "make": {"parts": ["top", "leg"], "year": 1931}},
+        {"__typename": "Lamp", "id": "l", "make": null},
+    ]}));
+    let desk = Subgraph::new(
+        "desk",
+        "type Make { parts: [String!] @external }
+         type Table @key(fields: \"id\") { id: ID! make: Make! @external
+           legs: Int @requires(fields: \"make { parts }\") }",
+    )
+    .entities(json!([{"__typename": "Table", "id": "t"}]))
+    .field("Table", "legs", |table, _| {
+        let parts = table["make"]["parts"].as_array().ok_or("no parts")?;
+        Ok(json!(parts.iter().filter(|part| **part == "leg").count()))
+    });
+    let graph = graph(vec![stock, desk]).await;
+    assert_snapshot!(graph.told("{ items { make { year } ... on Table { legs } } }").await, @r#"
+    {"data":{"items":[{"make":{"year":1931},"legs":1},{"make":null}]}}
+    stock: {items{__typename make{year} ...on Table{_other0_make: make{parts} id}}}
+    desk: query($representations:[_Any!]!){_entities(representations: $representations){...on Table{legs}}}
+    "#);
+}
