@@ -13,7 +13,9 @@ use apollo_compiler::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Subgraph, TestGraph, data::Data, graph, subgraph::executable_schema};
+use crate::support::{
+    Subgraph, TestGraph, data::Data, graph, subgraph::Answers, subgraph::executable_schema,
+};
 
 #[tokio::test]
 async fn random_operations_answer_as_one_graph_would() {

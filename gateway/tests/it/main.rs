@@ -1,6 +1,7 @@
 //! The gateway in front of small real subgraphs.
 
 mod abstract_types;
+mod any_supergraph;
 mod conditions;
 mod differential;
 mod directives;

@@ -9,15 +9,15 @@
 //! DIFFERENTIAL_OPERATIONS=10000 cargo test -p gateway --test it random_graphs -- --nocapture
 //! ```
 
-mod operation;
-mod shrink;
+pub mod operation;
+pub mod shrink;
 mod types;
 mod world;
 
 use fastrand::Rng;
 use serde_json::Value;
 
-use crate::support::{TestGraph, data::Data};
+use crate::support::{TestGraph, data::Data, subgraph::Answers};
 use world::World;
 
 /// Operations compared in each world.
@@ -49,7 +49,7 @@ async fn random_graphs_answer_as_one_graph_would() {
     println!("{compared} operations compared, 0 differences; {requests} requests to subgraphs");
 }
 
-fn number_from(variable: &str, default: u64) -> u64 {
+pub fn number_from(variable: &str, default: u64) -> u64 {
     std::env::var(variable)
         .ok()
         .and_then(|text| text.parse().ok())

@@ -2,6 +2,7 @@
 
 use apollo_compiler::{
     Schema,
+    executable::OperationType,
     schema::{ExtendedType, FieldDefinition, Type},
 };
 use fastrand::Rng;
@@ -30,10 +31,11 @@ pub fn operation(schema: &Schema, rng: &mut Rng) -> String {
         fragments: Vec::new(),
     };
     let is_mutation = writer.chance(25);
-    let (keyword, root) = if is_mutation {
-        ("mutation", "Mutation")
-    } else {
-        ("query", "Query")
+    let mutation = schema.root_operation(OperationType::Mutation);
+    let query = schema.root_operation(OperationType::Query);
+    let (keyword, root) = match mutation {
+        Some(mutation) if is_mutation => ("mutation", mutation),
+        _ => ("query", query.expect("a root")),
     };
     let selections = writer.selections(root, 4);
     let body = format!("{selections}{}", writer.fragments.concat());
@@ -131,14 +133,49 @@ impl Writer<'_> {
         ))
     }
 
-    fn value(&mut self, ty: &Type) -> &'static str {
-        let choices: &[&'static str] = match (ty.is_list(), ty.inner_named_type().as_str()) {
-            (true, _) => &["[]", "\"one\"", "[1, \"two\"]", "$ids", "null"],
-            (_, "Int") => &["1", "-3", "$n", "null"],
-            (_, "Colour") => &["GREEN", "$of", "null"],
-            _ => &["\"E0-1\"", "\"E2-0\"", "$id", "\"none\""],
+    fn value(&mut self, ty: &Type) -> String {
+        let name = ty.inner_named_type();
+        let choices: &[&str] = match (ty.is_list(), name.as_str()) {
+            (true, "ID") => &["[]", "\"one\"", "[1, \"two\"]", "$ids", "null"],
+            (false, "Int") => &["1", "-3", "$n", "null"],
+            (false, "Colour") => &["GREEN", "$of", "null"],
+            (false, "ID" | "String") => &["\"E0-1\"", "\"E2-0\"", "$id", "\"none\""],
+            _ => return self.literal(ty, 3),
         };
-        choices[self.rng.usize(..choices.len())]
+        choices[self.rng.usize(..choices.len())].to_owned()
+    }
+
+    /// A value of any type, without variables; input objects down to a few levels.
+    fn literal(&mut self, ty: &Type, depth: usize) -> String {
+        if !ty.is_non_null() && (depth == 0 || self.chance(15)) {
+            return "null".to_owned();
+        }
+        if ty.is_list() {
+            return format!("[{}]", self.literal(ty.item_type(), depth));
+        }
+        match (
+            self.schema.types.get(ty.inner_named_type()),
+            ty.inner_named_type().as_str(),
+        ) {
+            (Some(ExtendedType::Enum(it)), _) => {
+                let value = self.rng.usize(..it.values.len());
+                it.values[value].value.to_string()
+            }
+            (Some(ExtendedType::InputObject(it)), _) => {
+                let mut fields = Vec::new();
+                for field in it.fields.values() {
+                    if field.is_required() || self.chance(40) {
+                        let value = self.literal(&field.ty, depth.saturating_sub(1));
+                        fields.push(format!("{}: {value}", field.name));
+                    }
+                }
+                format!("{{{}}}", fields.join(", "))
+            }
+            (_, "Int") => "7".to_owned(),
+            (_, "Float") => "1.5".to_owned(),
+            (_, "Boolean") => "true".to_owned(),
+            _ => "\"text\"".to_owned(),
+        }
     }
 
     fn condition(&mut self) -> &'static str {

@@ -10,6 +10,8 @@ use apollo_compiler::{
 };
 use serde_json::{Map, Value};
 
+use super::subgraph::Answers;
+
 /// Computes a field: from its object and its arguments.
 pub type Resolver = Box<dyn Fn(&Value, &Value) -> Result<Value, String> + Send + Sync>;
 
@@ -23,9 +25,8 @@ pub struct Data {
     pub resolvers: HashMap<(String, String), Resolver>,
 }
 
-impl Data {
-    /// Executes an operation: the response's JSON.
-    pub fn execute(&self, query: &str, variables: &Value) -> Value {
+impl Answers for Data {
+    fn execute(&self, query: &str, variables: &Value) -> Value {
         let document = match ExecutableDocument::parse_and_validate(&self.schema, query, "") {
             Ok(document) => document,
             Err(invalid) => {
@@ -53,7 +54,9 @@ impl Data {
             Err(error) => serde_json::json!({"errors": [{"message": error.message().to_string()}]}),
         }
     }
+}
 
+impl Data {
     /// The entity of that type whose fields agree with `known` wherever both have one.
     fn entity(&self, type_name: &str, known: &Value) -> Option<&Value> {
         let agrees = |entity: &&Value| {

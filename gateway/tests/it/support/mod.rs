@@ -59,12 +59,23 @@ fn composed(running: &[subgraph::Running]) -> String {
     compose::supergraph(&ingredients)
 }
 
-fn loaded(sdl: &str, settings: Settings, subgraphs: Vec<subgraph::Running>) -> TestGraph {
-    let graph = Graph::load(sdl, settings).expect("the supergraph loads");
-    TestGraph {
-        graph: Arc::new(graph),
-        subgraphs,
+/// The graph of a supergraph whose subgraphs run, if it can be loaded.
+pub fn graph_over(
+    sdl: &str,
+    settings: Settings,
+    subgraphs: Vec<subgraph::Running>,
+) -> Result<TestGraph, String> {
+    match Graph::load(sdl, settings) {
+        Ok(graph) => Ok(TestGraph {
+            graph: Arc::new(graph),
+            subgraphs,
+        }),
+        Err(error) => Err(format!("{error:#}")),
     }
+}
+
+fn loaded(sdl: &str, settings: Settings, subgraphs: Vec<subgraph::Running>) -> TestGraph {
+    graph_over(sdl, settings, subgraphs).expect("the supergraph loads")
 }
 
 impl TestGraph {

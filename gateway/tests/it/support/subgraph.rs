@@ -100,34 +100,45 @@ impl Subgraph {
 
     /// Serves it on a free port until the handle goes away.
     pub async fn start(self) -> Running {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        serve(self.name, self.sdl, Box::new(self.data)).await
+    }
+}
+
+/// What answers operations.
+pub trait Answers: Send + Sync {
+    /// The response's JSON.
+    fn execute(&self, query: &str, variables: &Value) -> Value;
+}
+
+/// Serves a subgraph on a free port until the handle goes away.
+pub async fn serve(name: String, sdl: String, data: Box<dyn Answers>) -> Running {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    let url = format!(
+        "http://{}/graphql",
+        listener.local_addr().expect("an address")
+    );
+    let served = Arc::new(Served {
+        name,
+        data,
+        log: Mutex::default(),
+        fault: Mutex::default(),
+        gate: Mutex::default(),
+    });
+    let app = Router::new()
+        .route("/graphql", post(answer))
+        .with_state(Arc::clone(&served));
+    let task = tokio::spawn(async move {
+        axum::serve(listener, app)
             .await
-            .expect("a free port");
-        let url = format!(
-            "http://{}/graphql",
-            listener.local_addr().expect("an address")
-        );
-        let served = Arc::new(Served {
-            name: self.name,
-            data: self.data,
-            log: Mutex::default(),
-            fault: Mutex::default(),
-            gate: Mutex::default(),
-        });
-        let app = Router::new()
-            .route("/graphql", post(answer))
-            .with_state(Arc::clone(&served));
-        let task = tokio::spawn(async move {
-            axum::serve(listener, app)
-                .await
-                .expect("serving does not fail");
-        });
-        Running {
-            url,
-            sdl: self.sdl,
-            served,
-            task,
-        }
+            .expect("serving does not fail");
+    });
+    Running {
+        url,
+        sdl,
+        served,
+        task,
     }
 }
 
@@ -141,7 +152,7 @@ pub struct Running {
 
 struct Served {
     name: String,
-    data: Data,
+    data: Box<dyn Answers>,
     log: Mutex<Vec<(u64, String)>>,
     fault: Mutex<Option<Fault>>,
     gate: Mutex<Option<Arc<Semaphore>>>,
