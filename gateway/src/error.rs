@@ -158,6 +158,9 @@ pub struct Location {
     pub column: usize,
 }
 
+/// Faults of one document that a client is told of: a small request must not get a huge answer.
+pub const FAULTS_MAX: usize = 50;
+
 /// A request refused before execution. The messages are safe to show.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", code.as_str(), errors.first().map_or("refused", |error| error.message.as_str()))]
@@ -187,6 +190,18 @@ impl RequestError {
                 locations: Vec::new(),
             }],
         }
+    }
+
+    /// A refusal for each of `all` faults of a document, of which the first [`FAULTS_MAX`] are told.
+    pub fn several(code: Code, all: usize, faults: impl Iterator<Item = Message>) -> Self {
+        let mut errors: Vec<Message> = faults.take(FAULTS_MAX).collect();
+        if all > FAULTS_MAX {
+            errors.push(Message {
+                message: format!("{} more errors are left out", all - FAULTS_MAX),
+                locations: Vec::new(),
+            });
+        }
+        Self { code, errors }
     }
 
     /// The refusal as a GraphQL response.

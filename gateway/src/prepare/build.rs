@@ -247,22 +247,16 @@ fn upstream(
 }
 
 fn refusal(code: Code, diagnostics: &DiagnosticList) -> RequestError {
-    let errors = diagnostics
-        .iter()
-        .map(|diagnostic| {
-            let error = diagnostic.unstable_to_json_compat();
-            Message {
-                message: error.message,
-                locations: error
-                    .locations
-                    .iter()
-                    .map(|at| Location {
-                        line: at.line,
-                        column: at.column,
-                    })
-                    .collect(),
-            }
-        })
-        .collect();
-    RequestError { code, errors }
+    let faults = diagnostics.iter().map(|diagnostic| {
+        let error = diagnostic.unstable_to_json_compat();
+        let locations = error.locations.iter().map(|at| Location {
+            line: at.line,
+            column: at.column,
+        });
+        Message {
+            message: error.message,
+            locations: locations.collect(),
+        }
+    });
+    RequestError::several(code, diagnostics.len(), faults)
 }

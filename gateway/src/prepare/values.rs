@@ -39,10 +39,11 @@ pub fn check(schema: &Schema, document: &ExecutableDocument) -> Result<(), Reque
     }
     match errors.is_empty() {
         true => Ok(()),
-        false => Err(RequestError {
-            code: Code::ValidationFailed,
-            errors,
-        }),
+        false => Err(RequestError::several(
+            Code::ValidationFailed,
+            errors.len(),
+            errors.into_iter(),
+        )),
     }
 }
 

@@ -253,3 +253,25 @@ async fn introspection_can_be_switched_off() {
         json!({"data": {"x": 1, "__typename": "Query"}})
     );
 }
+
+#[tokio::test]
+async fn a_document_with_many_faults_gets_a_short_answer() {
+    let graph = tree(Limits::default()).await;
+    let fields: String = (0..1_000).map(|index| format!(" f{index}")).collect();
+    let usages = " list(any: {a: $n a: $n})".repeat(60);
+    for (query, count) in [
+        (format!("{{ node {{{fields} }} }}"), 1_000),
+        (format!("query($n: ID) {{{usages} }}"), 60),
+    ] {
+        let answer = graph.query(&query).await;
+        let errors = answer["errors"].as_array().expect("errors");
+        assert_eq!(errors.len(), 51);
+        let rest = format!("{} more errors are left out", count - 50);
+        assert_eq!(errors[50]["message"], rest);
+        let code = &errors[50]["extensions"]["code"];
+        assert_eq!(code, "GRAPHQL_VALIDATION_FAILED");
+    }
+    let unclosed = graph.query(&"{ node { ".repeat(60)).await;
+    let errors = unclosed["errors"].as_array().expect("errors");
+    assert!(errors.len() <= 51, "{}", errors.len());
+}
