@@ -64,7 +64,7 @@ pub struct Join {
     pub view: TypeId,
     /// Whether it is there for keys, requirements and `@provides` alone.
     pub is_external: bool,
-    /// Whether the supergraph does not say who resolves it, in a type that is an interface object.
+    /// Whether the supergraph does not say who resolves it: all have it.
     is_unsaid: bool,
     /// What of the objects it holds is there too, though it is external.
     pub provides: Vec<Selection>,

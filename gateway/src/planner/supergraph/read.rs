@@ -209,9 +209,9 @@ impl<'s> Reader<'s> {
             .map(|join| &**join)
             .collect();
         for (graph, view) in views.iter().enumerate() {
-            let Some(view) = view else {
+            if view.is_none() {
                 continue;
-            };
+            }
             let subgraph = SubgraphIndex(graph as u16);
             let mut own = directives
                 .iter()
@@ -236,7 +236,7 @@ impl<'s> Reader<'s> {
                 subgraph,
                 view: id,
                 is_external: own.is_some_and(|join| flag(join, "external")),
-                is_unsaid: directives.is_empty() && view.is_interface_object,
+                is_unsaid: directives.is_empty(),
                 provides: set("provides", inner)?,
                 requires: set("requires", Some(id))?,
                 inner,

@@ -187,3 +187,44 @@ async fn what_an_interface_object_requires_is_external_unsaid() {
     shelf: query($representations:[_Any!]!){_entities(representations: $representations){...on Work{label}}}
     "#);
 }
+
+/// All subgraphs have a dog's owner, by whom one of them finds dogs. `walks` extends the type and has
+/// the owner as external, of which the supergraph says nothing.
+#[tokio::test]
+async fn what_an_extension_requires_of_anothers_key_is_external_unsaid() {
+    let registry = Subgraph::new(
+        "registry",
+        "type Query { dogs: [Dog!]! }
+         type Dog @key(fields: \"id\") @key(fields: \"owner { id }\") { id: ID! owner: Owner! breed: String }
+         type Owner @key(fields: \"id\") { id: ID! town: String }",
+    )
+    .entities(json!([
+        {"__typename": "Dog", "id": "rex", "owner": {"id": "ada", "town": "London"}, "breed": null},
+    ]));
+    let walks = Subgraph::new(
+        "walks",
+        "type Query { walked: [Dog!]! }
+         extend type Dog @key(fields: \"id\") { id: ID! @external owner: Owner! @external
+           route: String @requires(fields: \"owner { town }\") }
+         extend type Owner @key(fields: \"id\") { id: ID! @external town: String @external }",
+    )
+    .query(json!({"walked": [{"id": "rex"}]}))
+    .entities(json!([{"__typename": "Dog", "id": "rex"}]))
+    .field("Dog", "route", |dog, _| {
+        let town = dog["owner"]["town"].as_str().ok_or("no town")?;
+        Ok(json!(format!("through {town}")))
+    });
+    let supergraph = include_str!("supergraphs/unsaid_extension.graphql");
+    let graph = graph_of(supergraph, vec![registry, walks]).await;
+    assert_snapshot!(graph.told("{ walked { id owner { id } } }").await, @r#"
+    {"data":{"walked":[{"id":"rex","owner":{"id":"ada"}}]}}
+    walks: {walked{id}}
+    registry: query($representations:[_Any!]!){_entities(representations: $representations){...on Dog{owner{id}}}}
+    "#);
+    assert_snapshot!(graph.told("{ walked { route } }").await, @r#"
+    {"data":{"walked":[{"route":"through London"}]}}
+    walks: {walked{id}}
+    registry: query($representations:[_Any!]!){_entities(representations: $representations){...on Dog{owner{town}}}}
+    walks: query($representations:[_Any!]!){_entities(representations: $representations){...on Dog{route}}}
+    "#);
+}
