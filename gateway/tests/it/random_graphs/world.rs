@@ -1,7 +1,9 @@
 //! A random graph: entities over several subgraphs, with all the data of each.
 
 mod about;
+mod additions;
 mod entity;
+mod extensions;
 mod field_set;
 mod interface_object;
 mod members;
@@ -22,7 +24,9 @@ use std::{
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use self::{about::About, entity::Entity, members::Label, provided::Reference};
+use self::{
+    about::About, entity::Entity, extensions::Extensions, members::Label, provided::Reference,
+};
 use super::types::{LEAVES, Ty, leaf};
 use crate::support::{Subgraph, TestGraph, data::Data, graph, subgraph::executable_schema};
 
@@ -43,6 +47,7 @@ pub struct World {
     notes_part: Option<usize>,
     /// The subgraph whose `Thing` has a label, and that field.
     label: Option<(usize, Label)>,
+    extensions: Extensions,
     /// What mutations have counted over the subgraphs, and over the whole.
     counts: (Arc<AtomicI64>, Arc<AtomicI64>),
 }
@@ -76,6 +81,7 @@ impl World {
             things_are_gathered: false,
             notes_part: None,
             label: None,
+            extensions: Extensions::default(),
             counts: Default::default(),
         };
         let has_notes = rng.bool();
@@ -112,6 +118,8 @@ impl World {
             world.notes(rng);
         }
         world.mutations(rng);
+        world.extensions(rng);
+        world.additions(rng);
         world
     }
 
@@ -209,9 +217,12 @@ impl World {
             } else {
                 (Value::Object(self.roots.clone()), self.objects_in(index))
             };
-            let mut subgraph = Subgraph::new(&format!("s{index}"), &self.sdl(index))
-                .query(roots)
-                .entities(entities);
+            let (name, sdl) = (format!("s{index}"), self.sdl(index));
+            let subgraph = match self.is_of_first_version(index) {
+                true => Subgraph::raw(&name, &sdl),
+                false => Subgraph::new(&name, &sdl),
+            };
+            let mut subgraph = subgraph.query(roots).entities(entities);
             for ((type_name, field), resolver) in self.resolvers(Some(index)) {
                 subgraph = subgraph.field(&type_name, &field, resolver);
             }
@@ -234,7 +245,7 @@ impl World {
         let mut objects = Vec::new();
         for (index, object) in self.objects.iter().enumerate() {
             let entity = &self.entities[index / INSTANCES];
-            if !entity.homes.contains(&part) {
+            if !entity.homes.contains(&part) && !self.is_of_first_version(part) {
                 continue;
             }
             let is_here = |field: &str| {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{World, interface_object};
+use super::{World, extensions::of_first_version, interface_object};
 
 /// What every subgraph has.
 const SHARED: &str = "scalar Json enum Colour { RED GREEN BLUE }
@@ -28,7 +28,7 @@ impl World {
             sdl = sdl.replace("interface Thing", "interface Thing @key(fields: \"id\")");
         }
         sdl = sdl.replace("FIELDS", &self.thing_fields(index));
-        for entity in &self.entities {
+        for (number, entity) in self.entities.iter().enumerate() {
             let home = entity.homes.iter().position(|home| *home == index);
             let fields = part.types.get(&entity.name);
             if home.is_none() && fields.is_none() {
@@ -55,9 +55,10 @@ impl World {
             if !implements.is_empty() {
                 fields.push_str(&self.foreign_label(index, &fields));
             }
+            let (start, own) = self.extended(index, number, own);
             let _ = writeln!(
                 sdl,
-                "type {} {implements} {keys} {{\n  {own} {code}\n  {fields}\n}}",
+                "{start} {} {implements} {keys} {{\n  {own} {code}\n  {fields}\n}}",
                 entity.name
             );
         }
@@ -70,7 +71,10 @@ impl World {
         let members = part.members.iter().map(|member| format!(" | {member}"));
         let _ = writeln!(sdl, "union Any = Box{}", members.collect::<String>());
         sdl.push_str(&roots);
-        sdl
+        match self.is_of_first_version(index) {
+            true => of_first_version(&sdl),
+            false => sdl,
+        }
     }
 
     /// The schemas, for the report of a failure.
