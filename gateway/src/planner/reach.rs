@@ -188,6 +188,39 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether a subgraph would come to a place from above, by the key of an object there.
+    fn by_key_above(
+        &self,
+        place: PlaceId,
+        table: &[Option<Reach<'a>>],
+        subgraph: SubgraphIndex,
+    ) -> bool {
+        let is_from_above = |table: &[Option<Reach<'a>>]| {
+            let reach = table[usize::from(subgraph.0)].as_ref()?;
+            match reach.route {
+                Route::FromAbove if reach.cost > 0 => Some(true),
+                Route::Key(_) => Some(false),
+                _ => None,
+            }
+        };
+        if is_from_above(table) != Some(true) {
+            return false;
+        }
+        // Conditions on the way lead to the same objects.
+        let mut is_above = false;
+        let mut next = self.places.get(place).parent;
+        while let Some((above, step)) = next {
+            is_above |= matches!(step, Step::Field(_));
+            let table = self.tables.get(&above);
+            match table.and_then(|(_, table)| is_from_above(table)) {
+                Some(false) => return is_above,
+                Some(true) => next = self.places.get(above).parent,
+                None => return false,
+            }
+        }
+        false
+    }
+
     /// Whether a subgraph that would resolve the field to a place once more does not know all types that
     /// the place's objects can be of: then it cannot have the same objects, nor as many.
     fn may_lack_objects(
@@ -257,7 +290,9 @@ impl<'a> Planner<'a> {
             for subgraph in self.graph.subgraphs() {
                 let known = table[usize::from(subgraph.0)].as_ref();
                 let mut known = known.map_or(usize::MAX, |reach| reach.cost);
-                if self.may_lack_objects(place, &table, subgraph) {
+                if self.may_lack_objects(place, &table, subgraph)
+                    || self.by_key_above(place, &table, subgraph)
+                {
                     // At the same cost rather by what the objects are than by where they stand.
                     known += 1;
                 }

@@ -281,3 +281,32 @@ async fn a_key_that_is_partly_null_leaves_the_other_subgraphs_their_fields() {
     "#);
     assert_snapshot!(graph.query("{ users { c no peer { b no org { name } } } }").await, @r#"{"data":{"users":[{"c":1,"no":1,"peer":{"b":5,"no":1,"org":{"name":"O"}}},{"c":2,"no":2,"peer":null},{"c":3,"no":null,"peer":null},null]}}"#);
 }
+
+/// `b` could tell of the product by way of the offer; but it need not know the offer for that.
+#[tokio::test]
+async fn an_entity_inside_of_a_key_is_found_by_its_own() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { offers: [Offer!]! }
+         type Offer @key(fields: \"product { id } shop\") { product: Product! shop: Int! }
+         type Product @key(fields: \"id\") { id: ID! }",
+    )
+    .query(json!({"offers": [
+        {"product": {"id": "p"}, "shop": 1}, {"product": {"id": "p"}, "shop": 2},
+    ]}));
+    let b = Subgraph::new(
+        "b",
+        "type Offer @key(fields: \"product { id } shop\") { product: Product! shop: Int! price: Int }
+         type Product @key(fields: \"id\") { id: ID! name: String! }",
+    )
+    .entities(json!([
+        {"__typename": "Offer", "product": {"id": "p"}, "shop": 1, "price": 5},
+        {"__typename": "Product", "id": "p", "name": "Pen"},
+    ]));
+    let graph = graph(vec![a, b]).await;
+    assert_snapshot!(graph.told("{ offers { shop product { name } } }").await, @r#"
+    {"data":{"offers":[{"shop":1,"product":{"name":"Pen"}},{"shop":2,"product":{"name":"Pen"}}]}}
+    a: {offers{shop product{id}}}
+    b: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{name}}}
+    "#);
+}
