@@ -43,6 +43,8 @@ pub struct View {
     pub keys: Vec<Vec<Selection>>,
     /// Whether it is an interface elsewhere, of which the subgraph knows no implementation.
     pub is_interface_object: bool,
+    /// Whether the subgraph extends what others define.
+    is_extension: bool,
     /// The objects that can be where the subgraph has this type; none for an interface object.
     pub objects: TypeSet,
 }

@@ -115,6 +115,7 @@ impl<'s> Reader<'s> {
             let view = views[usize::from(graph.0)].get_or_insert_with(|| View {
                 keys: Vec::new(),
                 is_interface_object: flag(join, "isInterfaceObject"),
+                is_extension: flag(join, "extension"),
                 objects: TypeSet::default(),
             });
             if let Some(key) = text(join, "key")

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A field of a type in a subgraph.
-type Place = (TypeId, SubgraphIndex, String);
+type Place = (TypeId, SubgraphIndex, Name);
 
 /// Marks the fields that only requirements and provisions have.
 pub fn mark(types: &mut [CompositeType]) {
@@ -25,15 +25,19 @@ pub fn mark(types: &mut [CompositeType]) {
         types,
         of_keys: fields_of_keys(types),
         found: Vec::new(),
+        likely: HashSet::new(),
     };
     for (index, ty) in types.iter().enumerate() {
         for join in ty.fields.values().flat_map(|field| &field.joins) {
-            finder.find(join.subgraph, TypeId(index as u32), &join.requires);
+            finder.find(join.subgraph, TypeId(index as u32), &join.requires, true);
             if let Some(inner) = join.inner {
-                finder.find(join.subgraph, inner, &join.provides);
+                finder.find(join.subgraph, inner, &join.provides, true);
             }
         }
     }
+    let likely = finder.likely.iter();
+    let certain = likely.filter(|place| finder.is_had_from_others(place));
+    finder.found.extend(certain.cloned().collect::<Vec<_>>());
     for (ty, subgraph, name) in finder.found {
         let field = types[ty.0 as usize].fields.get_mut(name.as_str());
         let joins = field.into_iter().flat_map(|field| &mut field.joins);
@@ -81,62 +85,77 @@ struct Finder<'t> {
     types: &'t [CompositeType],
     of_keys: HashSet<(TypeId, Name)>,
     found: Vec<Place>,
+    /// The same if others have them.
+    likely: HashSet<Place>,
 }
 
 impl<'t> Finder<'t> {
     /// Whether something in a field set is external by what is said, or by being in the set.
-    fn find(&mut self, subgraph: SubgraphIndex, ty: TypeId, set: &[Selection]) -> bool {
+    fn find(
+        &mut self,
+        subgraph: SubgraphIndex,
+        ty: TypeId,
+        set: &[Selection],
+        is_top: bool,
+    ) -> bool {
         let mut has_externals = false;
         for selection in set {
             has_externals |= match selection {
-                Selection::On(on) => self.find(subgraph, on.ty, &on.set),
-                Selection::Field(field) => self.find_field(subgraph, ty, field),
+                Selection::On(on) => self.find(subgraph, on.ty, &on.set, is_top),
+                Selection::Field(field) => self.find_field(subgraph, ty, field, is_top),
             };
         }
         has_externals
     }
 
-    fn find_field(&mut self, subgraph: SubgraphIndex, ty: TypeId, field: &Field) -> bool {
+    fn find_field(
+        &mut self,
+        subgraph: SubgraphIndex,
+        ty: TypeId,
+        field: &Field,
+        is_top: bool,
+    ) -> bool {
         let Some((view, join)) = self.seen(subgraph, ty, &field.name) else {
             return false;
         };
         let inner = join.inner;
-        let is_below = inner.is_some_and(|ty| self.find(subgraph, ty, &field.set));
-        let is_own_key = view.keys.iter().any(|key| has(key, &field.name));
-        let is_found = join.is_unsaid
-            && !is_own_key
-            && match view.is_interface_object {
-                true => !is_below,
-                // If it is not external after all, it comes from where others have it too.
-                false => {
-                    self.of_keys.contains(&(ty, field.name.clone()))
-                        && self.is_had_from_others(subgraph, ty, &field.name)
-                }
-            };
-        if is_found {
-            self.found.push((ty, subgraph, field.name.to_string()));
+        let is_below = inner.is_some_and(|ty| self.find(subgraph, ty, &field.set, false));
+        if view.keys.iter().any(|key| has(key, &field.name)) {
+            return is_below;
         }
-        is_found || is_below || (join.is_external && !is_own_key)
+        let place = || (ty, subgraph, field.name.clone());
+        if !join.is_unsaid {
+            return is_below || join.is_external;
+        }
+        if view.is_interface_object && !is_below {
+            self.found.push(place());
+            return true;
+        }
+        let is_of_key = self.of_keys.contains(&(ty, field.name.clone()));
+        if !view.is_interface_object && is_of_key && (is_top || view.is_extension) {
+            self.likely.insert(place());
+            return true;
+        }
+        is_below
     }
 
     /// Whether another subgraph has the objects with this field by a key without it, which this one
-    /// has.
-    fn is_had_from_others(&self, subgraph: SubgraphIndex, ty: TypeId, name: &Name) -> bool {
-        let here = &self.types[ty.0 as usize];
-        let is_here = |selection: &Selection| match selection {
-            Selection::Field(it) if it.name != *name => {
-                let join = self.seen(subgraph, ty, &it.name);
-                it.is_typename() || join.is_some_and(|(_, join)| !join.is_external)
-            }
-            _ => false,
-        };
-        let others = here.views.iter().enumerate();
-        let mut others = others.filter(|(other, _)| *other != usize::from(subgraph.0));
-        others.any(|(other, view)| {
-            let join = self.seen(SubgraphIndex(other as u16), ty, name);
-            let keys = view.iter().flat_map(|view| &view.keys);
+    /// has. Then it does no harm to take a field for external that is not.
+    fn is_had_from_others(&self, (ty, subgraph, name): &Place) -> bool {
+        let has = |subgraph: SubgraphIndex, name: &Name| {
+            let join = self.seen(subgraph, *ty, name);
             join.is_some_and(|(_, join)| !join.is_external)
-                && keys.into_iter().any(|key| key.iter().all(is_here))
+                && !self.likely.contains(&(*ty, subgraph, name.clone()))
+        };
+        let is_here = |selection: &Selection| match selection {
+            Selection::Field(it) => it.is_typename() || has(*subgraph, &it.name),
+            Selection::On(_) => false,
+        };
+        let views = self.types[ty.0 as usize].views.iter().enumerate();
+        let mut others = views.filter(|(other, _)| *other != usize::from(subgraph.0));
+        others.any(|(other, view)| {
+            let mut keys = view.iter().flat_map(|view| &view.keys);
+            has(SubgraphIndex(other as u16), name) && keys.any(|key| key.iter().all(is_here))
         })
     }
 

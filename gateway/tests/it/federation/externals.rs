@@ -189,33 +189,44 @@ async fn what_an_interface_object_requires_is_external_unsaid() {
 }
 
 /// All subgraphs have a dog's owner, by whom one of them finds dogs. `walks` extends the type and has
-/// the owner as external, of which the supergraph says nothing.
+/// the owner as external, of which the supergraph says nothing; `registry` has the owner itself.
 #[tokio::test]
 async fn what_an_extension_requires_of_anothers_key_is_external_unsaid() {
     let registry = Subgraph::new(
         "registry",
         "type Query { dogs: [Dog!]! }
-         type Dog @key(fields: \"id\") @key(fields: \"owner { id }\") { id: ID! owner: Owner! breed: String }
+         type Dog @key(fields: \"id\") { id: ID! owner: Owner! @shareable
+           rival: Dog @external duel: String @requires(fields: \"rival { owner { id } }\") }
          type Owner @key(fields: \"id\") { id: ID! town: String }",
     )
     .entities(json!([
-        {"__typename": "Dog", "id": "rex", "owner": {"id": "ada", "town": "London"}, "breed": null},
-    ]));
+        {"__typename": "Dog", "id": "rex", "owner": {"id": "ada", "town": "London"}},
+        {"__typename": "Dog", "id": "fip", "owner": {"id": "bob", "town": null}},
+    ]))
+    .field("Dog", "duel", |dog, _| {
+        Ok(dog["rival"]["owner"]["id"].clone())
+    });
     let walks = Subgraph::new(
         "walks",
         "type Query { walked: [Dog!]! }
          extend type Dog @key(fields: \"id\") { id: ID! @external owner: Owner! @external
-           route: String @requires(fields: \"owner { town }\") }
+           rival: Dog route: String @requires(fields: \"owner { town }\") }
          extend type Owner @key(fields: \"id\") { id: ID! @external town: String @external }",
     )
-    .query(json!({"walked": [{"id": "rex"}]}))
+    .query(json!({"walked": [{"id": "rex", "rival": {"id": "fip"}}]}))
     .entities(json!([{"__typename": "Dog", "id": "rex"}]))
     .field("Dog", "route", |dog, _| {
         let town = dog["owner"]["town"].as_str().ok_or("no town")?;
         Ok(json!(format!("through {town}")))
     });
+    let kennels = Subgraph::new(
+        "kennels",
+        "type Dog @key(fields: \"owner { id }\") { id: ID! @shareable owner: Owner! @shareable run: Int }
+         type Owner @key(fields: \"id\", resolvable: false) { id: ID! }",
+    )
+    .entities(json!([{"__typename": "Dog", "id": "rex", "owner": {"id": "ada"}, "run": 4}]));
     let supergraph = include_str!("supergraphs/unsaid_extension.graphql");
-    let graph = graph_of(supergraph, vec![registry, walks]).await;
+    let graph = graph_of(supergraph, vec![registry, walks, kennels]).await;
     assert_snapshot!(graph.told("{ walked { id owner { id } } }").await, @r#"
     {"data":{"walked":[{"id":"rex","owner":{"id":"ada"}}]}}
     walks: {walked{id}}
@@ -226,5 +237,12 @@ async fn what_an_extension_requires_of_anothers_key_is_external_unsaid() {
     walks: {walked{id}}
     registry: query($representations:[_Any!]!){_entities(representations: $representations){...on Dog{owner{town}}}}
     walks: query($representations:[_Any!]!){_entities(representations: $representations){...on Dog{route}}}
+    "#);
+    assert_snapshot!(graph.told("{ walked { run duel } }").await, @r#"
+    {"data":{"walked":[{"run":4,"duel":"bob"}]}}
+    walks: {walked{id rival{id}}}
+    registry: query($representations:[_Any!]!){_entities(representations: $representations){...on Dog{owner{id}}}}
+    registry: query($representations:[_Any!]!){_entities(representations: $representations){...on Dog{owner{id} duel}}}
+    kennels: query($representations:[_Any!]!){_entities(representations: $representations){...on Dog{run}}}
     "#);
 }
