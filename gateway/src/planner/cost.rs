@@ -57,7 +57,8 @@ impl<'a> Planner<'a> {
         match selection {
             Selection::On(on) => {
                 let mut cost = 0;
-                let wanted = self.objects(place).intersection(self.graph.objects(on.ty));
+                let known = self.objects_by(place, table);
+                let wanted = known.intersection(self.graph.objects(on.ty));
                 for object in wanted.iter() {
                     let narrowed = self.places.narrowed(place, object, &[]);
                     let own = self.cost_below(narrowed, place, table, &on.set, level);
@@ -236,7 +237,7 @@ impl<'a> Planner<'a> {
             .collect();
         let known = self.objects(place);
         let has_objects = own.iter().any(Option::is_some);
-        let mine = has_objects.then(|| (None, own.clone(), 0, known.clone()));
+        let mine = has_objects.then(|| (None, own.clone(), 0, self.objects_by(place, &own)));
         let theirs = others.iter().cloned().filter_map(|(subgraph, reach)| {
             let index = usize::from(subgraph?.0);
             let view = self.graph.view(subgraph?, reach.view)?;

@@ -165,6 +165,27 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The same where no request has come by yet: as far as those tell who can bring the objects.
+    pub(super) fn objects_by(&self, place: PlaceId, table: &[Option<Reach<'a>>]) -> TypeSet {
+        let known = self.objects(place);
+        if !self.places.get(place).cursors.is_empty() {
+            return known;
+        }
+        let mut seen = TypeSet::default();
+        for (subgraph, reach) in self.graph.subgraphs().zip(table) {
+            let Some(reach) = reach else { continue };
+            match self.graph.view(subgraph, reach.view) {
+                _ if !matches!(reach.route, Route::FromAbove) => {}
+                Some(view) if !view.is_interface_object => seen.extend(&view.objects),
+                _ => return known,
+            }
+        }
+        match seen.is_empty() {
+            true => known,
+            false => known.intersection(&seen),
+        }
+    }
+
     /// Whether the objects that a subgraph has at a place by `table` may be others than those that the
     /// place has: it resolves the field that leads there once more.
     pub fn brings_others(

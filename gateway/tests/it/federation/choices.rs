@@ -1,6 +1,7 @@
 //! Which subgraphs a plan asks, for how much, and what must not be lost by it.
 
 use gateway::{error::RequestError, prepare};
+use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::support::{Subgraph, TestGraph, graph, graph_of};
@@ -71,6 +72,40 @@ async fn requirements_reach_entities_three_steps_below() {
             "{field}"
         );
     }
+}
+
+/// No shelf of `a` holds what `c` has, so that nobody has to find its label from there.
+#[tokio::test]
+async fn a_requirement_is_met_for_the_types_that_can_be_there() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { shelf: Shelf } interface Item { id: ID! }
+         type Shelf @key(fields: \"id\") { id: ID! first: Item }
+         type Book implements Item @key(fields: \"id\") { id: ID! label: String }",
+    )
+    .query(
+        json!({"shelf": {"id": "1", "first": {"__typename": "Book", "id": "b", "label": "Emma"}}}),
+    );
+    let b = Subgraph::new(
+        "b",
+        "interface Item { id: ID! label: String }
+         type Shelf @key(fields: \"id\") { id: ID! first: Item @external
+           sign: String @requires(fields: \"first { label }\") }
+         type Book implements Item @key(fields: \"id\") { id: ID! label: String @external }
+         type Film implements Item @key(fields: \"id\") { id: ID! label: String @external }",
+    )
+    .entities(json!([{"__typename": "Shelf", "id": "1"}]))
+    .field("Shelf", "sign", |it, _| Ok(it["first"]["label"].clone()));
+    let c = Subgraph::new(
+        "c",
+        "type Query { film: Film } type Film @key(fields: \"id\") { id: ID! label: String }",
+    );
+    let graph = graph(vec![a, b, c]).await;
+    assert_snapshot!(graph.told("{ shelf { sign } }").await, @r#"
+    {"data":{"shelf":{"sign":"Emma"}}}
+    a: {shelf{first{__typename ...on Book{label}} id}}
+    b: query($representations:[_Any!]!){_entities(representations: $representations){...on Shelf{sign}}}
+    "#);
 }
 
 /// `b` does not know the second thing; `c` knows both.
