@@ -15,6 +15,19 @@ pub struct Need {
     pub levels: usize,
 }
 
+impl Need {
+    /// A field of a leaf type.
+    pub fn leaf(field: &str) -> Self {
+        Self {
+            on: None,
+            field: field.to_owned(),
+            arguments: "",
+            below: Vec::new(),
+            levels: 0,
+        }
+    }
+}
+
 /// The levels of the deepest.
 pub fn levels(needs: &[Need]) -> usize {
     let levels = needs

@@ -3,11 +3,11 @@
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use super::{INSTANCES, Part, World};
+use super::{INSTANCES, Part, World, entity::Requirement, field_set::Need};
 
-/// The subgraph's schema but for its root fields.
-pub(super) const SCHEMA: &str = "enum Colour { RED GREEN BLUE }
-type Thing @key(fields: \"id\") @interfaceObject { id: ID! note: String noted(n: Int = 3): String }
+/// The subgraph's schema but for its root fields, and for what it requires.
+const SCHEMA: &str = "scalar Json enum Colour { RED GREEN BLUE }
+type Thing @key(fields: \"id\") @interfaceObject { id: ID! note: String noted(n: Int = 3): String MORE }
 ";
 
 impl World {
@@ -34,8 +34,25 @@ impl World {
             let entity = &mut self.entities[index];
             entity.fields.insert("note".to_owned(), vec![part]);
             entity.computed.push("noted".to_owned());
+            let requirement = self.label.is_some().then(|| Requirement {
+                needs: vec![Need::leaf("label")],
+                gives: None,
+            });
+            if let Some(requirement) = &requirement {
+                let entity = &mut self.entities[index];
+                entity.fields.insert("told".to_owned(), vec![part]);
+                entity
+                    .requiring
+                    .insert("told".to_owned(), requirement.clone());
+            }
             for instance in 0..INSTANCES {
                 let object = &mut self.objects_of(index)[instance];
+                if let Some(requirement) = &requirement {
+                    let known = Value::Object(object.clone());
+                    let tell = |object: &Value, need: &Need| object.get(&need.field).cloned();
+                    let value = requirement.value(&known, &tell);
+                    object.insert("told".to_owned(), value.expect("things have a label"));
+                }
                 let note = (rng.u8(..4) > 0).then(|| format!("{instance} of {index}"));
                 object.insert("note".to_owned(), json!(note));
                 let thing =
@@ -55,6 +72,18 @@ impl World {
             ..Part::default()
         });
         self.notes_part = Some(part);
+    }
+
+    /// The subgraph's schema but for its root fields.
+    pub(super) fn notes_schema(&self) -> String {
+        let more = match &self.label {
+            Some((_, label)) => format!(
+                "label: {} @external told: String @requires(fields: \"label\")",
+                label.of_interface
+            ),
+            None => String::new(),
+        };
+        SCHEMA.replace("MORE", &more)
     }
 
     /// The objects as the subgraph has them.

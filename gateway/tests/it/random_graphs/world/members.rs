@@ -10,7 +10,7 @@ pub struct Label {
     /// As things have it.
     ty: Ty,
     /// As the interface has it.
-    of_interface: Ty,
+    pub of_interface: Ty,
 }
 
 impl World {

@@ -146,19 +146,12 @@ impl World {
         depth: usize,
     ) -> Vec<Need> {
         let part = parts[parts.len() - 1];
-        let leaf = |field: &str| Need {
-            on: None,
-            field: field.to_owned(),
-            arguments: "",
-            below: Vec::new(),
-            levels: 0,
-        };
         if type_name == "Box" {
             let inner = Need {
-                below: vec![leaf("a")],
-                ..leaf("inner")
+                below: vec![Need::leaf("a")],
+                ..Need::leaf("inner")
             };
-            let mut all = vec![leaf("a"), leaf("b"), inner];
+            let mut all = vec![Need::leaf("a"), Need::leaf("b"), inner];
             rng.shuffle(&mut all);
             all.truncate(rng.usize(1..3));
             return all;
@@ -179,13 +172,13 @@ impl World {
                 .or_default();
             let mut needs = self.needs_of_entity(rng, part, index, depth, false);
             if needs.is_empty() || rng.u8(..4) == 0 {
-                needs.push(leaf("id"));
+                needs.push(Need::leaf("id"));
             }
             return needs;
         }
         let mut needs = match type_name {
             "Any" => self.needs_below(rng, parts, "Box", depth),
-            _ => vec![leaf(self.field_of_things(rng, part))],
+            _ => vec![Need::leaf(self.field_of_things(rng, part))],
         };
         for need in &mut needs {
             need.on = (type_name == "Any").then(|| "Box".to_owned());

@@ -45,15 +45,19 @@ impl World {
             }
             // The whole has the values; a subgraph makes them from what it is given.
             for (field, required) in entity.requiring.iter().filter(|_| part.is_some()) {
-                let required = required.clone();
-                all.push((
-                    (entity.name.clone(), field.clone()),
-                    Box::new(move |object, _| {
-                        let tell = |object: &Value, need: &Need| object.get(&need.field).cloned();
-                        let value = required.value(object, &tell);
-                        value.ok_or_else(|| format!("no {:?} in {object}", required.needs))
-                    }),
-                ));
+                // An interface object has it of every type.
+                for owner in [&*entity.name, "Thing"] {
+                    let required = required.clone();
+                    all.push((
+                        (owner.to_owned(), field.clone()),
+                        Box::new(move |object, _| {
+                            let tell =
+                                |object: &Value, need: &Need| object.get(&need.field).cloned();
+                            let value = required.value(object, &tell);
+                            value.ok_or_else(|| format!("no {:?} in {object}", required.needs))
+                        }),
+                    ));
+                }
             }
         }
         all

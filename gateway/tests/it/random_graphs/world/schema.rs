@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{World, extensions::of_first_version, interface_object};
+use super::{World, extensions::of_first_version};
 
 /// What every subgraph has.
 const SHARED: &str = "scalar Json enum Colour { RED GREEN BLUE }
@@ -19,7 +19,7 @@ impl World {
             part.mutation.join("\n  ")
         );
         if self.notes_part == Some(index) {
-            return format!("{}{roots}", interface_object::SCHEMA);
+            return format!("{}{roots}", self.notes_schema());
         }
         let mut sdl = SHARED.to_owned();
         if !self.knows_things(index) {
