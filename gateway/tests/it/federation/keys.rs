@@ -310,3 +310,32 @@ async fn an_entity_inside_of_a_key_is_found_by_its_own() {
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{name}}}
     "#);
 }
+
+/// There is one object of such a type, which every subgraph has a part of.
+#[tokio::test]
+async fn the_type_may_be_the_whole_key() {
+    let site = Subgraph::new(
+        "site",
+        "type Query { settings: Settings! }
+         type Settings @key(fields: \"__typename\") { title: String }",
+    )
+    .query(json!({"settings": {"title": "Home"}}))
+    .entities(json!([{"__typename": "Settings", "title": "Home"}]));
+    let mail = Subgraph::new(
+        "mail",
+        "type Settings @key(fields: \"__typename\") { sender: String }",
+    )
+    .entities(json!([{"__typename": "Settings", "sender": "home@example.com"}]))
+    .field("Settings", "sender", |_, _| Ok(json!("home@example.com")));
+    let graph = graph(vec![site, mail]).await;
+    assert_snapshot!(graph.told("{ settings { title sender } }").await, @r#"
+    {"data":{"settings":{"title":"Home","sender":"home@example.com"}}}
+    site: {settings{title __typename}}
+    mail: query($representations:[_Any!]!){_entities(representations: $representations){...on Settings{sender}}}
+    "#);
+    assert_snapshot!(graph.told("{ settings { sender } }").await, @r#"
+    {"data":{"settings":{"sender":"home@example.com"}}}
+    site: {settings{__typename}}
+    mail: query($representations:[_Any!]!){_entities(representations: $representations){...on Settings{sender}}}
+    "#);
+}

@@ -175,7 +175,13 @@ impl Object<'_> {
         let mut names: Vec<&str> = names.filter(|name| implements(name)).collect();
         names.dedup();
         for name in names {
-            if let Some(entity) = self.data.entity(name, &representation) {
+            let is_only_type = representation.as_object().is_some_and(|it| it.len() == 1);
+            let mut entities = self.data.entities.iter();
+            let entity = match is_only_type {
+                true => entities.find(|entity| entity["__typename"] == name),
+                false => self.data.entity(name, &representation),
+            };
+            if let Some(entity) = entity {
                 let mut entity = entity.clone();
                 for (key, value) in representation.as_object().into_iter().flatten() {
                     if entity.get(key).is_none() {
