@@ -52,6 +52,12 @@ pub enum Route<'a> {
 /// By subgraph.
 pub type Table<'a> = Rc<[Option<Reach<'a>>]>;
 
+/// How a subgraph has a place's objects by resolving the field that leads there once more, if so.
+fn anew<'t, 'a>(table: &'t [Option<Reach<'a>>], subgraph: SubgraphIndex) -> Option<&'t Reach<'a>> {
+    let reach = table[usize::from(subgraph.0)].as_ref()?;
+    (reach.cost > 0 && matches!(reach.route, Route::FromAbove)).then_some(reach)
+}
+
 impl<'a> Planner<'a> {
     /// The field of a subgraph's type, if the subgraph resolves it for all objects that can be there.
     pub fn resolve(
@@ -194,10 +200,7 @@ impl<'a> Planner<'a> {
         table: &[Option<Reach<'a>>],
         subgraph: SubgraphIndex,
     ) -> bool {
-        let Some(reach) = &table[usize::from(subgraph.0)] else {
-            return false;
-        };
-        if reach.cost == 0 || !matches!(reach.route, Route::FromAbove) {
+        if anew(table, subgraph).is_none() {
             return false;
         }
         match self.places.wider(place) {
@@ -250,12 +253,9 @@ impl<'a> Planner<'a> {
         table: &[Option<Reach<'a>>],
         subgraph: SubgraphIndex,
     ) -> bool {
-        let Some(reach) = &table[usize::from(subgraph.0)] else {
+        let Some(reach) = anew(table, subgraph) else {
             return false;
         };
-        if reach.cost == 0 || !matches!(reach.route, Route::FromAbove) {
-            return false;
-        }
         if let Some(wider) = self.places.wider(place) {
             let table = self.tables.get(&wider);
             return table.is_some_and(|(_, table)| self.may_lack_objects(wider, table, subgraph));

@@ -6,16 +6,15 @@
 use std::sync::Arc;
 
 use apollo_compiler::{
-    ExecutableDocument, Schema,
+    Schema,
     executable::{Selection, SelectionSet},
-    resolvers::{Execution, FieldError, ObjectValue, ResolveInfo, ResolvedValue},
-    response::JsonMap,
+    resolvers::{FieldError, ObjectValue, ResolveInfo, ResolvedValue},
     validation::Valid,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::universe::{OBJECTS, Object, Stored, Universe};
-use crate::support::subgraph::Answers;
+use crate::support::{data::executed, subgraph::Answers};
 
 /// One subgraph, or the whole.
 pub struct Simulated {
@@ -27,29 +26,16 @@ pub struct Simulated {
 
 impl Answers for Simulated {
     fn execute(&self, query: &str, variables: &Value) -> Value {
-        let document = match ExecutableDocument::parse_and_validate(&self.schema, query, "") {
-            Ok(document) => document,
-            Err(invalid) => return json!({"errors": [{"message": invalid.errors.to_string()}]}),
-        };
-        let variables: JsonMap = serde_json::from_value(variables.clone()).expect("variables");
-        let execution = Execution::new(&self.schema, &document).raw_variable_values(&variables);
-        let operation = document.operations.get(None).expect("one operation");
-        let root = Object {
-            ty: operation.object_type().clone(),
-            number: 0,
-        };
-        let root = Seen {
+        executed(&self.schema, query, variables, |root| Seen {
             by: self,
-            view: root.ty.to_string(),
-            object: root,
+            view: root.to_string(),
+            object: Object {
+                ty: root.clone(),
+                number: 0,
+            },
             provided: Vec::new(),
             known: Value::Null,
-        };
-        match execution.execute_sync(&root) {
-            Ok(response) if response.errors.is_empty() => json!({ "data": response.data }),
-            Ok(response) => json!({ "data": response.data, "errors": response.errors }),
-            Err(error) => json!({"errors": [{"message": error.message().to_string()}]}),
-        }
+        })
     }
 }
 

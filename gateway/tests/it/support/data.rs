@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use apollo_compiler::{
-    ExecutableDocument, Schema,
+    ExecutableDocument, Name, Schema,
     resolvers::{Execution, FieldError, ObjectValue, ResolveInfo, ResolvedValue},
     response::{ExecutionResponse, JsonMap},
     validation::Valid,
@@ -27,32 +27,41 @@ pub struct Data {
 
 impl Answers for Data {
     fn execute(&self, query: &str, variables: &Value) -> Value {
-        let document = match ExecutableDocument::parse_and_validate(&self.schema, query, "") {
-            Ok(document) => document,
-            Err(invalid) => {
-                return serde_json::json!({"errors": [{"message": invalid.errors.to_string()}]});
-            }
-        };
-        let variables: JsonMap = serde_json::from_value(variables.clone()).expect("variables");
-        let execution = Execution::new(&self.schema, &document).raw_variable_values(&variables);
-        let operation = document.operations.get(None).expect("one operation");
-        let name = operation.object_type().as_str();
-        let root = Object {
+        executed(&self.schema, query, variables, |name| Object {
             data: self,
-            type_name: name.to_owned(),
+            type_name: name.to_string(),
             value: self
                 .roots
-                .get(name)
+                .get(name.as_str())
                 .cloned()
                 .unwrap_or_else(|| Value::Object(Map::new())),
-        };
-        match execution.execute_sync(&root) {
-            Ok(ExecutionResponse { data, errors }) if errors.is_empty() => {
-                serde_json::json!({ "data": data })
-            }
-            Ok(response) => serde_json::json!({ "data": response.data, "errors": response.errors }),
-            Err(error) => serde_json::json!({"errors": [{"message": error.message().to_string()}]}),
+        })
+    }
+}
+
+/// Executes an operation: the response's JSON. `root` makes the root object of a type.
+pub fn executed<O: ObjectValue>(
+    schema: &Valid<Schema>,
+    query: &str,
+    variables: &Value,
+    root: impl FnOnce(&Name) -> O,
+) -> Value {
+    let document = match ExecutableDocument::parse_and_validate(schema, query, "") {
+        Ok(document) => document,
+        Err(invalid) => {
+            return serde_json::json!({"errors": [{"message": invalid.errors.to_string()}]});
         }
+    };
+    let variables: JsonMap = serde_json::from_value(variables.clone()).expect("variables");
+    let execution = Execution::new(schema, &document).raw_variable_values(&variables);
+    let operation = document.operations.get(None).expect("one operation");
+    let root = root(operation.object_type());
+    match execution.execute_sync(&root) {
+        Ok(ExecutionResponse { data, errors }) if errors.is_empty() => {
+            serde_json::json!({ "data": data })
+        }
+        Ok(response) => serde_json::json!({ "data": response.data, "errors": response.errors }),
+        Err(error) => serde_json::json!({"errors": [{"message": error.message().to_string()}]}),
     }
 }
 
