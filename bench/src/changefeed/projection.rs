@@ -14,7 +14,7 @@ pub async fn start(bench: &Bench) -> anyhow::Result<Projector<CommentProjection>
     };
     let projector = Projector::start(
         Source::new(bench.streams.clone(), bench.database.clone(), "comments"),
-        CommentProjection::new(&bench.database),
+        CommentProjection::new(&bench.database, changefeed::Unreadables::default()),
         settings,
         ProjectionMetrics::register(&mut Registry::default(), "bench"),
     )

@@ -1,11 +1,13 @@
 //! A change of the source collection, decoded.
 
 use bson::{Bson, DateTime, RawDocument, Timestamp};
-use serde::de::DeserializeOwned;
 
-use crate::ResumeToken;
+use crate::{FromDocument, ResumeToken, Unreadables};
 
 /// One insert, update, replacement or deletion of a document of type `T`.
+///
+/// A document that is no `T` is as if it were not there: an update that spoils a document is a deletion,
+/// one that repairs it an insertion.
 #[derive(Clone, Debug)]
 pub struct Change<T> {
     /// The document's `_id`.
@@ -167,32 +169,169 @@ fn missing(field: &'static str) -> bson::error::Error {
     <bson::error::Error as serde::de::Error>::missing_field(field)
 }
 
+/// What is known of a document before or after a change.
+enum Image<T> {
+    /// The server does not have it (any more).
+    Unknown,
+    /// There was no document, or none that can be read.
+    None,
+    Some(T),
+}
+
 impl RawChange<'_> {
-    /// Decodes the documents.
-    ///
-    /// # Errors
-    /// When a document is not a `T`.
-    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<Change<T>, bson::error::Error> {
-        let decode =
-            |document: &RawDocument| bson::deserialize_from_slice::<T>(document.as_bytes());
-        let before = self.before.map(decode).transpose()?;
-        let after = self.after.map(decode).transpose()?;
-        let no_document = || missing("fullDocument");
-        let kind = match self.operation {
-            Operation::Insert => ChangeKind::Inserted(after.ok_or_else(no_document)?),
-            Operation::Update => ChangeKind::Updated { before, after },
-            Operation::Replace => ChangeKind::Replaced {
-                before,
-                after: after.ok_or_else(no_document)?,
-            },
-            Operation::Delete => ChangeKind::Deleted { before },
+    /// Reads the documents; `None` when the change concerns none that can be read.
+    pub(crate) fn decode<T: FromDocument>(&self, unreadables: &Unreadables) -> Option<Change<T>> {
+        let read = |image: Option<&RawDocument>| match image.map(T::from_document) {
+            None => Image::Unknown,
+            Some(Ok(document)) => Image::Some(document),
+            Some(Err(unreadable)) => {
+                unreadables.report(&self.key, &unreadable);
+                Image::None
+            }
         };
-        Ok(Change {
+        let before = match self.operation {
+            Operation::Insert => Image::None,
+            _ => read(self.before),
+        };
+        let after = match self.operation {
+            Operation::Delete => Image::None,
+            _ => read(self.after),
+        };
+        let kind = match (before, after) {
+            (Image::None, Image::None) => return None,
+            (Image::None, Image::Some(after)) => ChangeKind::Inserted(after),
+            (Image::Some(before), Image::None) => ChangeKind::Deleted {
+                before: Some(before),
+            },
+            (Image::Unknown, Image::None) => ChangeKind::Deleted { before: None },
+            (before, Image::Some(after)) if self.operation == Operation::Replace => {
+                ChangeKind::Replaced {
+                    before: before.known(),
+                    after,
+                }
+            }
+            // Of an insertion, too, whose document is not known: it may have been read before.
+            (before, after) => ChangeKind::Updated {
+                before: before.known(),
+                after: after.known(),
+            },
+        };
+        Some(Change {
             key: self.key.clone(),
             kind,
             cluster_time: self.cluster_time,
             wall_time: self.wall_time,
             token: self.token.clone(),
         })
+    }
+}
+
+impl<T> Image<T> {
+    fn known(self) -> Option<T> {
+        match self {
+            Self::Some(document) => Some(document),
+            Self::Unknown | Self::None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::rawdoc;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Vote(i32);
+
+    impl FromDocument for Vote {
+        fn from_document(document: &RawDocument) -> Result<Self, crate::Unreadable> {
+            let vote = document.get_i32("vote").map(Self);
+            vote.map_err(|error| crate::Unreadable {
+                field: "vote".into(),
+                reason: error.to_string(),
+            })
+        }
+    }
+
+    fn decode(
+        operation: Operation,
+        before: Option<&RawDocument>,
+        after: Option<&RawDocument>,
+    ) -> String {
+        let change = RawChange {
+            operation,
+            key: Bson::from(1),
+            before,
+            after,
+            cluster_time: Timestamp {
+                time: 1,
+                increment: 1,
+            },
+            wall_time: None,
+            token: ResumeToken::from_data("82"),
+        };
+        let change = change.decode::<Vote>(&Unreadables::default());
+        change.map_or("no change".to_owned(), |change| {
+            format!("{:?}", change.kind)
+        })
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_as_if_it_were_not_there() {
+        use Operation::{Delete, Insert, Replace, Update};
+        let (good, better, odd) = (
+            rawdoc! { "vote": 1 },
+            rawdoc! { "vote": 2 },
+            rawdoc! { "vote": "x" },
+        );
+        let (good, better, odd) = (Some(&*good), Some(&*better), Some(&*odd));
+        for (operation, before, after, expected) in [
+            (Insert, None, good, "Inserted(Vote(1))"),
+            (Insert, None, odd, "no change"),
+            (
+                Update,
+                good,
+                better,
+                "Updated { before: Some(Vote(1)), after: Some(Vote(2)) }",
+            ),
+            (Update, good, odd, "Deleted { before: Some(Vote(1)) }"),
+            (Update, odd, good, "Inserted(Vote(1))"),
+            (Update, odd, odd, "no change"),
+            (Update, None, odd, "Deleted { before: None }"),
+            (
+                Update,
+                None,
+                good,
+                "Updated { before: None, after: Some(Vote(1)) }",
+            ),
+            (
+                Update,
+                good,
+                None,
+                "Updated { before: Some(Vote(1)), after: None }",
+            ),
+            (Update, odd, None, "Updated { before: None, after: None }"),
+            (
+                Replace,
+                good,
+                better,
+                "Replaced { before: Some(Vote(1)), after: Vote(2) }",
+            ),
+            (
+                Replace,
+                None,
+                better,
+                "Replaced { before: None, after: Vote(2) }",
+            ),
+            (Replace, good, odd, "Deleted { before: Some(Vote(1)) }"),
+            (Replace, odd, good, "Inserted(Vote(1))"),
+            (Delete, good, None, "Deleted { before: Some(Vote(1)) }"),
+            (Delete, odd, None, "no change"),
+            (Delete, None, None, "Deleted { before: None }"),
+        ] {
+            let decoded = decode(operation, before, after);
+            assert_eq!(decoded, expected, "{operation:?} {before:?} {after:?}");
+        }
     }
 }

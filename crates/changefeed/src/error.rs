@@ -140,12 +140,6 @@ pub enum TopicError {
         "the changes after the last one are no longer kept: query again, then subscribe without a cursor"
     )]
     ResyncRequired,
-    /// One change could not be read; the subscription goes on after it.
-    #[error("a change could not be read")]
-    Undecodable {
-        /// The cursor of the change.
-        cursor: Cursor,
-    },
     /// The hub has stopped; resume after `cursor`, here or at another instance.
     #[error("the live feed is stopping: resume after the cursor")]
     Stopped {
@@ -160,7 +154,6 @@ impl TopicError {
         match self {
             Self::Lagged { .. } => "SUBSCRIPTION_LAGGED",
             Self::ResyncRequired => "RESYNC_REQUIRED",
-            Self::Undecodable { .. } => "CHANGE_UNREADABLE",
             Self::Stopped { .. } => "FEED_STOPPED",
         }
     }
@@ -168,9 +161,7 @@ impl TopicError {
     /// The cursor to resume after, where there is one.
     pub fn cursor(&self) -> Option<&Cursor> {
         match self {
-            Self::Lagged { cursor, .. }
-            | Self::Undecodable { cursor }
-            | Self::Stopped { cursor } => Some(cursor),
+            Self::Lagged { cursor, .. } | Self::Stopped { cursor } => Some(cursor),
             Self::ResyncRequired => None,
         }
     }

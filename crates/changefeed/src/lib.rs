@@ -7,11 +7,14 @@
 //!
 //! ```no_run
 //! use bson::{Bson, Document, doc};
-//! use changefeed::{Hub, NetChange, Projection, Projector, Slot, Source, Unfoldable};
+//! use changefeed::{FromDocument, Hub, NetChange, Projection, Projector, Slot, Source, Unfoldable, Unreadable};
 //! use futures_util::{StreamExt, TryStreamExt};
 //! use mongodb::{ClientSession, Collection, error::Result};
 //! #[derive(serde::Deserialize)]
 //! struct Vote { poll: String }
+//! impl FromDocument for Vote {
+//!     fn from_document(document: &bson::RawDocument) -> std::result::Result<Self, Unreadable> { changefeed::decode(document) }
+//! }
 //! struct Tally { votes: Collection<Vote> }
 //! impl Projection for Tally {
 //!     type Source = Vote;
@@ -45,14 +48,15 @@
 //! ```
 //!
 //! # Layout
-//! - `change`, `position`, `source`: what both halves read: decoded changes, points in time, the
-//!   stream itself.
+//! - `document`, `change`, `position`, `source`: what both halves read: documents, or what is none, decoded
+//!   changes, points in time, the stream itself.
 //! - `projection/`: [`Projection`] is what you write, [`Projector`] runs it. `leader` is the loop
 //!   that holds the lease; `transaction` the guarded write that every path goes through.
 //! - `topics/`: [`Hub`], its rings, cursors and the catch-up reader.
 //! - [`marker`]: points at which a test can stop the process.
 
 mod change;
+mod document;
 mod error;
 pub mod marker;
 mod metrics;
@@ -64,6 +68,7 @@ mod stream;
 mod topics;
 
 pub use change::{Change, ChangeKind};
+pub use document::{FromDocument, Unreadable, Unreadables, decode};
 pub use error::{BarrierError, CursorError, Error, TopicError};
 pub use metrics::{HubMetrics, ProjectionMetrics};
 pub use position::{OperationTime, OperationTimeError, ResumeToken};

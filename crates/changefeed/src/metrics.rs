@@ -7,6 +7,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::Unreadables;
+
 pub(crate) type Seconds = Gauge<f64, AtomicU64>;
 
 /// The metrics of one projection.
@@ -28,6 +30,7 @@ pub struct ProjectionMetrics {
     pub(crate) audited: Counter,
     pub(crate) divergent: Gauge,
     pub(crate) divergences: Counter,
+    pub(crate) unreadables: Unreadables,
 }
 
 impl ProjectionMetrics {
@@ -133,7 +136,14 @@ impl ProjectionMetrics {
                 "Targets found to differ from the source, ever: should stay 0",
                 Counter::default(),
             ),
+            unreadables: Unreadables::register(registry),
         }
+    }
+
+    /// What logs and counts the documents that cannot be read, for those that a
+    /// [`crate::Projection::compute`] meets.
+    pub fn unreadables(&self) -> &Unreadables {
+        &self.unreadables
     }
 }
 
@@ -151,6 +161,7 @@ pub struct HubMetrics {
     pub(crate) resyncs: Counter,
     pub(crate) catch_ups: Counter,
     pub(crate) catching_up: Gauge,
+    pub(crate) unreadables: Unreadables,
 }
 
 impl HubMetrics {
@@ -224,7 +235,13 @@ impl HubMetrics {
                 "Catch-up readers that run now",
                 Gauge::default(),
             ),
+            unreadables: Unreadables::register(registry),
         }
+    }
+
+    /// What logs and counts the documents that cannot be read, for those that are read beside the hub.
+    pub fn unreadables(&self) -> &Unreadables {
+        &self.unreadables
     }
 }
 
@@ -252,7 +269,7 @@ mod tests {
         assert_eq!(help, HELP);
     }
 
-    const HELP: [&str; 27] = [
+    const HELP: [&str; 29] = [
         "projection_lag_seconds Seconds since the projection was level with its source.",
         "projection_oplog_seconds_left Seconds of history between the oldest oplog entry and the projection's position: at 0 it has to be built anew.",
         "projection_leading 1 while this process writes the projection, 0 while it stands by.",
@@ -269,6 +286,7 @@ mod tests {
         "projection_audited Targets whose state was compared with one computed from the source.",
         "projection_divergent Targets of the last sample whose state differed from the source: should be 0.",
         "projection_divergences Targets found to differ from the source, ever: should stay 0.",
+        "projection_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once, by the field to blame.",
         "hub_lag_seconds Seconds since the hub was level with its source.",
         "hub_changes Changes that went into the rings.",
         "hub_stream_restarts Times the change stream was opened again after a fault.",
@@ -280,5 +298,6 @@ mod tests {
         "hub_resyncs Subscriptions that ended or were refused because the history is not kept any more.",
         "hub_catch_ups Subscriptions that began before their topic's ring and were read from the oplog.",
         "hub_catching_up Catch-up readers that run now.",
+        "hub_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once, by the field to blame.",
     ];
 }

@@ -23,7 +23,8 @@ mod update_commands;
 
 use bson::{Bson, Document};
 use mongodb::ClientSession;
-use serde::de::DeserializeOwned;
+
+use crate::FromDocument;
 
 pub use projector::{Lag, Projector, Replayed};
 pub use slot::Slot;
@@ -35,8 +36,8 @@ pub use slot::Slot;
 /// [`Projection::fold`] brings it forward by a few changes, [`Projection::compute`] makes it from
 /// nothing. The crate uses both, compares them all the time, and trusts `compute`.
 pub trait Projection: Send + Sync + 'static {
-    /// A document of the source collection. A document that does not decode is a dead letter.
-    type Source: DeserializeOwned + Send + Sync + 'static;
+    /// A document of the source collection. One that cannot be read is as if it were not there.
+    type Source: FromDocument;
 
     /// Names the projection's checkpoint, lease and dead letters in the database. Keep it for ever;
     /// a new name is a new projection, built from nothing.
@@ -74,7 +75,8 @@ pub trait Projection: Send + Sync + 'static {
 
     /// Computes the states of some targets from the source collection. Every read must use the
     /// session: it is fixed to one point in time. A target that is left out gets
-    /// [`Projection::empty`]. Source documents that do not decode must be left out.
+    /// [`Projection::empty`]. Source documents that [`Projection::Source`] cannot be read from must be
+    /// left out.
     fn compute(
         &self,
         targets: &[Bson],

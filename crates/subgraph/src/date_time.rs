@@ -12,6 +12,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct DateTime(bson::DateTime);
 
 impl DateTime {
+    /// The first instant that RFC 3339 can write: the beginning of year 0.
+    pub const RFC3339_FIRST: Self = Self(bson::DateTime::from_millis(-62_167_219_200_000));
+    /// The last one: the end of year 9999.
+    pub const RFC3339_LAST: Self = Self(bson::DateTime::from_millis(253_402_300_799_999));
+
+    /// Whether RFC 3339, which has four digits for a year, can write the instant. MongoDB's range is wider.
+    pub fn is_in_rfc3339(self) -> bool {
+        (Self::RFC3339_FIRST..=Self::RFC3339_LAST).contains(&self)
+    }
+
     /// The present, cut to milliseconds.
     pub fn now() -> Self {
         Self(bson::DateTime::now())

@@ -12,10 +12,9 @@ use async_graphql::{
     ContextSelectionSet, ID, InputType, InputValueError, InputValueResult, OutputType, Positioned,
     ServerResult, Value,
 };
+use bson::Bson;
 use bson::oid::ObjectId;
-use bson::{Bson, RawBson};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::{Code, DateTime};
 
@@ -76,25 +75,6 @@ impl<T> FromStr for Id<T> {
             .map_err(|_| MalformedId {
                 text: text.chars().take(SHOWN_CHARS).collect(),
             })
-    }
-}
-
-/// Reads an id that is stored as an `ObjectId` or as its text: Mongoose stores either, as its
-/// schema says. For `#[serde(deserialize_with)]`.
-///
-/// # Errors
-/// When it is neither.
-pub fn from_object_id_or_text<'de, T, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Id<T>, D::Error> {
-    // A raw value is read without the way over extended JSON that a `Bson` takes.
-    match RawBson::deserialize(deserializer)? {
-        RawBson::ObjectId(object_id) => Ok(object_id.into()),
-        RawBson::String(text) => text.parse().map_err(D::Error::custom),
-        other => Err(D::Error::custom(format_args!(
-            "{:?} is not an id",
-            other.element_type()
-        ))),
     }
 }
 

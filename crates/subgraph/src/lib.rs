@@ -5,7 +5,8 @@
 //!
 //! - [`id`], [`date_time`] and [`text`]: the values that go in and out, checked at the border;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
-//! - [`readable`], [`absent`] and [`undated`]: documents of others, which lack fields or cannot be read;
+//! - [`readable`], [`stored_comment`] and [`undated`]: which documents can be read, and documents without a
+//!   date;
 //! - [`flat_list`] and [`json`]: lists of embedded objects, and answers, written in one go;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
 //! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`; `documents` spares
@@ -15,7 +16,6 @@
 //!
 //! To add a subgraph, copy the smaller one of `subgraphs/` and name its own nouns.
 
-pub mod absent;
 mod answer;
 pub mod connection;
 mod cross_site;
@@ -30,6 +30,7 @@ pub mod json;
 pub mod page;
 pub mod readable;
 mod sse;
+pub mod stored_comment;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
@@ -43,3 +44,4 @@ pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;
 pub use json::JsonText;
 pub use page::{Order, Page, PageArguments, PageRequest, Position};
+pub use stored_comment::{ANONYMOUS, StoredComment};

@@ -1,14 +1,14 @@
 //! A comment, as MongoDB stores it and as clients see it.
 
 use async_graphql::{ComplexObject, SimpleObject};
-use bson::Binary;
 use bson::spec::BinarySubtype;
-use serde::{Deserialize, Deserializer, Serialize};
+use bson::{Binary, RawDocument};
+use changefeed::{FromDocument, Unreadable};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use subgraph::absent::null_as_default;
 use subgraph::page::ListTag;
 use subgraph::text::TextRule;
-use subgraph::{DateTime, Id, Position};
+use subgraph::{DateTime, Id, Position, StoredComment};
 
 use crate::post::{Post, PostId};
 
@@ -25,14 +25,11 @@ pub const AUTHOR: TextRule = TextRule {
     field: "author",
     max_chars: 100,
 };
-/// The author of what was written without a name.
-pub const ANONYMOUS: &str = "Anonymous";
-
 /// Marks the cursors of lists of comments.
 pub const COMMENTS_LIST: ListTag = ListTag(b'c');
 
 /// What somebody wrote about a post.
-#[derive(Clone, Debug, SimpleObject, Serialize, Deserialize)]
+#[derive(Clone, Debug, SimpleObject, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[graphql(complex)]
 pub struct Comment {
@@ -40,25 +37,21 @@ pub struct Comment {
     #[serde(rename = "_id")]
     pub id: CommentId,
     #[graphql(skip)]
-    #[serde(deserialize_with = "subgraph::id::from_object_id_or_text")]
     pub post_id: PostId,
     /// The comment's text: 1 to 5,000 characters; empty when its document has none.
-    #[serde(default, deserialize_with = "null_as_default")]
     pub text: String,
     /// Who wrote the comment; "Anonymous" when no name was given.
-    #[serde(default = "anonymous", deserialize_with = "null_as_anonymous")]
     pub author: String,
     #[graphql(skip)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime>,
     #[graphql(skip)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime>,
     /// Whether the text was changed after the comment was created.
-    #[serde(default, deserialize_with = "null_as_default")]
     pub edited: bool,
     #[graphql(skip)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }
 
@@ -118,11 +111,26 @@ impl Comment {
     }
 }
 
-/// The author of what the tutorial's documents, which have no author, hold.
-fn anonymous() -> String {
-    ANONYMOUS.to_owned()
-}
-
-fn null_as_anonymous<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_else(anonymous))
+impl FromDocument for Comment {
+    fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
+        let StoredComment {
+            id,
+            post_id,
+            text,
+            author,
+            created_at,
+            updated_at,
+            edited,
+        } = StoredComment::from_document(document)?;
+        Ok(Self {
+            id: id.into(),
+            post_id: post_id.into(),
+            text,
+            author,
+            created_at,
+            updated_at,
+            edited,
+            idempotency: None,
+        })
+    }
 }

@@ -1,10 +1,10 @@
 //! The mutation `createComment`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::DateTime;
 use subgraph::text::TextRule;
+use subgraph::{ANONYMOUS, DateTime};
 
-use crate::comment::{ANONYMOUS, AUTHOR, Comment, CommentId, Idempotency, TEXT};
+use crate::comment::{AUTHOR, Comment, CommentId, Idempotency, TEXT};
 use crate::post::PostId;
 use crate::written::Written;
 use crate::{Error, KnownPosts, Store};

@@ -4,10 +4,10 @@ use std::future::ready;
 use std::time::Duration;
 
 use bson::Bson;
-use bson::oid::ObjectId;
 use changefeed::{Change, ChangeKind, Cursor, Hub, Subscription, TopicField};
 use futures_util::{Stream, StreamExt};
 use service::{Health, Lifecycle};
+use subgraph::readable;
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -21,7 +21,7 @@ use crate::store::Store;
 pub fn topic_field() -> TopicField {
     TopicField::new("postId").with_forms(
         |value| match &value {
-            Bson::String(text) => ObjectId::parse_str(text).map_or(value, Bson::ObjectId),
+            Bson::String(text) => readable::id_of_hex(text).map_or(value, Bson::ObjectId),
             _ => value,
         },
         |topic| match topic {
@@ -54,10 +54,10 @@ impl Feed {
         post: PostId,
     ) -> Result<impl Stream<Item = Result<Comment, Error>> + use<>, Error> {
         let changes = self.subscribe(post, None).await?;
-        Ok(changes.filter_map(|change| {
+        Ok(changes.filter_map(move |change| {
             ready(match change {
-                Ok((_, change)) => match &change.kind {
-                    ChangeKind::Inserted(comment) => Some(Ok(comment.clone())),
+                Ok((cursor, change)) => match seen_from(post, &cursor, &change, None) {
+                    Some(CommentChange::Added(added)) => Some(Ok(added.comment)),
                     _ => None,
                 },
                 Err(error) => Some(Err(error.into())),
@@ -137,11 +137,14 @@ fn seen_from(
         post_id: post,
     };
     let after = here(change.after().or(present));
+    let came_from_elsewhere = change.before().is_some_and(|before| before.post_id != post);
     match (&change.kind, here(change.before()), after) {
-        (ChangeKind::Inserted(_), _, Some(comment)) => {
+        (ChangeKind::Inserted(_), _, None) => None,
+        (kind, _, Some(comment))
+            if came_from_elsewhere || matches!(kind, ChangeKind::Inserted(_)) =>
+        {
             Some(CommentChange::Added(CommentAdded { cursor, comment }))
         }
-        (ChangeKind::Inserted(_), _, None) => None,
         (ChangeKind::Deleted { .. }, _, _) => {
             let id: CommentId = change.key.as_object_id()?.into();
             Some(CommentChange::Deleted(deleted(id)))

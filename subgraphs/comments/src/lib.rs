@@ -73,11 +73,13 @@ pub async fn run(
     database::register_readiness(&health, &database);
 
     let streams = config.database.stream_client("comments").await?;
+    let hub_metrics = metrics.with_registry(HubMetrics::register);
+    let unreadables = hub_metrics.unreadables().clone();
     let hub = Hub::start(
         Source::new(streams, database.clone(), "comments"),
         feed::topic_field(),
         HubSettings::from(&config.feed),
-        metrics.with_registry(HubMetrics::register),
+        hub_metrics,
     )
     .await
     .context("cannot follow the comments")?;
@@ -86,7 +88,7 @@ pub async fn run(
 
     // Only now: images are kept from here on, and the projection reads them.
     undated::start(database.collection("comments"), &lifecycle).await;
-    let store = Store::new(&database);
+    let store = Store::new(&database, unreadables);
     let known = KnownPosts::new(store.clone());
     deleted_posts::start(store.clone(), known.clone(), &lifecycle);
     let feed = Feed::new(hub, known.clone(), store.clone());

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use changefeed::{FromDocument, Unreadable, Unreadables};
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 use mongodb::error::{ErrorKind, WriteFailure};
 use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::Deserialize;
+use subgraph::readable::{Kind, Shape};
+use subgraph::stored_comment::{SHAPE, of_posts};
 use subgraph::{DateTime, Page, PageRequest, readable};
 
 use crate::Error;
@@ -27,31 +30,46 @@ const INSERT_ATTEMPTS_MAX: u32 = 3;
 /// The subgraph's access to MongoDB. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Store {
-    comments: Collection<Comment>,
+    comments: Collection<RawDocumentBuf>,
     /// Owned by the posts subgraph: we only look whether a post is there.
     posts: Collection<Document>,
     /// Marks of posts that are being deleted, written by the posts subgraph.
-    deleted_posts: Collection<DeletedPost>,
+    deleted_posts: Collection<RawDocumentBuf>,
+    unreadables: Unreadables,
 }
 
 /// The mark of a post that is being deleted, or was.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug)]
 pub struct DeletedPost {
     /// The post.
-    #[serde(rename = "_id")]
     pub id: PostId,
     /// When its deletion was asked for.
     pub marked_at: DateTime,
 }
 
+impl FromDocument for DeletedPost {
+    fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
+        const MARK: Shape<2> = Shape([("_id", Kind::Id), ("markedAt", Kind::Date)]);
+        let [id, marked_at] = MARK.read(document)?;
+        Ok(Self {
+            // The shape demands it.
+            id: id.id().unwrap_or_default().into(),
+            // One without a date is followed from its id's time on.
+            marked_at: marked_at
+                .date()
+                .unwrap_or_else(|| DateTime::of_id(id.id().unwrap_or_default())),
+        })
+    }
+}
+
 impl Store {
-    /// The store in a database.
-    pub fn new(database: &Database) -> Self {
+    /// The store in a database; `unreadables` logs and counts the documents that cannot be read.
+    pub fn new(database: &Database, unreadables: Unreadables) -> Self {
         Self {
             comments: database.collection("comments"),
             posts: database.collection("posts"),
             deleted_posts: database.collection("deletedPosts"),
+            unreadables,
         }
     }
 
@@ -59,7 +77,7 @@ impl Store {
     pub async fn comments_by_id(&self, ids: &[CommentId]) -> Result<Vec<Comment>, Error> {
         let ids: Vec<_> = ids.iter().map(|id| id.object_id()).collect();
         let found = self.comments.find(doc! { "_id": { "$in": ids } });
-        Ok(readable::all(found.await?).await?)
+        Ok(readable::all(found.await?, &self.unreadables).await?)
     }
 
     /// The same page of several posts' comments, in one query: each post is a branch of its own,
@@ -73,24 +91,25 @@ impl Store {
             return Ok(HashMap::new());
         };
         let name = self.comments.name();
-        let read = readable::within_limit(async |without| {
-            let without = without.unwrap_or_default();
-            let mut stages = page_stages(*first, request, &without);
+        let read = readable::within_limit(SHAPE.filter(), &self.unreadables, async |readable| {
+            let readable = readable.unwrap_or_default();
+            let mut stages = page_stages(*first, request, &readable);
             stages.extend(others.iter().map(|post| {
-                let branch = page_stages(*post, request, &without);
+                let branch = page_stages(*post, request, &readable);
                 doc! { "$unionWith": { "coll": name, "pipeline": branch } }
             }));
-            self.comments.aggregate(stages).with_type::<Comment>().await
+            let found = self.comments.aggregate(stages);
+            found.with_type::<RawDocumentBuf>().await
         });
         // Whether a cursor cut something off is one more look for each post; a query with a cursor
         // asks for one post in practice.
         let behind = posts
             .iter()
-            .map(|post| self.any(request.filter_behind(of_post(*post))));
+            .map(|post| self.any(request.filter_behind(readable_of_post(*post))));
         let ahead = posts
             .iter()
-            .map(|post| self.any(request.filter_ahead(of_post(*post))));
-        let (comments, behind, ahead) =
+            .map(|post| self.any(request.filter_ahead(readable_of_post(*post))));
+        let (comments, behind, ahead): (Vec<Comment>, _, _) =
             tokio::try_join!(read, try_join_all(behind), try_join_all(ahead))?;
 
         let mut lists: HashMap<PostId, Vec<Comment>> = HashMap::with_capacity(posts.len());
@@ -117,6 +136,7 @@ impl Store {
         loop {
             let inserted = self
                 .comments
+                .clone_with_type::<Comment>()
                 .insert_one(&comment)
                 .session(&mut session)
                 .await;
@@ -149,10 +169,11 @@ impl Store {
         let set = doc! { "$set": { "text": text, "edited": true, "updatedAt": now } };
         let comment = self
             .comments
-            .find_one_and_update(doc! { "_id": id }, set)
+            .find_one_and_update(readable_comment(id), set)
             .return_document(ReturnDocument::After)
             .session(&mut session)
             .await?;
+        let comment = comment.and_then(|comment| readable::one(&comment, &self.unreadables));
         Ok(comment.map(|comment| Written::in_session(comment, &session)))
     }
 
@@ -161,7 +182,7 @@ impl Store {
         let mut session = self.session().await?;
         let deleted = self
             .comments
-            .delete_one(doc! { "_id": id })
+            .delete_one(readable_comment(id))
             .session(&mut session)
             .await?;
         Ok((deleted.deleted_count == 1).then(|| Written::in_session((), &session)))
@@ -184,7 +205,8 @@ impl Store {
 
     /// The marks of posts that are being deleted.
     pub async fn deleted_posts(&self) -> Result<Vec<DeletedPost>, Error> {
-        Ok(readable::all(self.deleted_posts.find(doc! {}).await?).await?)
+        let found = self.deleted_posts.find(doc! {}).await?;
+        Ok(readable::all(found, &self.unreadables).await?)
     }
 
     /// Removes the mark of a post whose comments are all gone; one that was renewed since it was
@@ -199,7 +221,7 @@ impl Store {
     pub async fn delete_comments_of(&self, post: PostId) -> Result<u64, Error> {
         Ok(self
             .comments
-            .delete_many(of_post(post))
+            .delete_many(of_post_alone(post))
             .await?
             .deleted_count)
     }
@@ -211,11 +233,14 @@ impl Store {
         session: &mut ClientSession,
     ) -> Result<Option<Comment>, Error> {
         let by_key = doc! { "idempotency.key": &idempotency.key };
-        match self.comments.find_one(by_key).session(session).await? {
-            Some(first) if first.idempotency.as_ref() != Some(idempotency) => {
-                Err(Error::IdempotencyKeyReused)
-            }
-            first => Ok(first),
+        let Some(first) = self.comments.find_one(by_key).session(session).await? else {
+            return Ok(None);
+        };
+        let kept = first.get_document("idempotency").ok();
+        let kept = kept.and_then(|kept| bson::deserialize_from_slice(kept.as_bytes()).ok());
+        match Comment::from_document(&first) {
+            Ok(comment) if kept.as_ref() == Some(idempotency) => Ok(Some(comment)),
+            _ => Err(Error::IdempotencyKeyReused),
         }
     }
 
@@ -286,15 +311,30 @@ async fn create_key_index(comments: &Collection<Document>) -> mongodb::error::Re
     }
 }
 
-/// The comments of a post. Mongoose stores references as ObjectIds or as texts, as its schema
-/// says; we store ObjectIds.
-fn of_post(post: PostId) -> Document {
-    doc! { "postId": { "$in": [Bson::from(post), Bson::from(post.to_string())] } }
+/// The comments of a post that can be read.
+fn readable_of_post(post: PostId) -> Document {
+    let mut filter = of_posts([post.object_id()]);
+    filter.extend(SHAPE.filter());
+    filter
 }
 
-fn page_stages(post: PostId, request: &PageRequest, without: &Document) -> Vec<Document> {
-    let mut comments = of_post(post);
-    comments.extend(without.clone());
+/// The comments of a post, whether they can be read or not, without those that name it in a list of several.
+fn of_post_alone(post: PostId) -> Document {
+    let mut filter = of_posts([post.object_id()]);
+    filter.insert("$nor", [doc! { "postId": { "$type": "array" } }]);
+    filter
+}
+
+/// One comment, if it can be read: what cannot is as if it were not there.
+fn readable_comment(id: CommentId) -> Document {
+    let mut filter = SHAPE.filter();
+    filter.insert("_id", id);
+    filter
+}
+
+fn page_stages(post: PostId, request: &PageRequest, readable: &Document) -> Vec<Document> {
+    let mut comments = of_posts([post.object_id()]);
+    comments.extend(readable.clone());
     vec![
         doc! { "$match": request.filter(comments) },
         doc! { "$sort": request.sort() },

@@ -59,13 +59,15 @@ async fn join(config: &Config) -> anyhow::Result<Projector<CommentProjection>> {
         .await
         .context("cannot create the indexes")?;
     let streams = config.database.stream_client("posts").await?;
-    let projection = CommentProjection::new(&database);
     let metrics = Metrics::new("posts");
+    let metrics =
+        metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments"));
+    let projection = CommentProjection::new(&database, metrics.unreadables().clone());
     Projector::start(
         Source::new(streams, database, "comments"),
         projection,
         config.projector(),
-        metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments")),
+        metrics,
     )
     .await
     .context("cannot follow the comments")

@@ -1,10 +1,30 @@
 //! One of a post's newest comments, as the post's document embeds it.
 
-use async_graphql::SimpleObject;
-use bson::RawDocument;
-use subgraph::{DateTime, FlatObject, Id, JsonText};
+use std::borrow::Cow;
 
-use crate::post::ANONYMOUS;
+use async_graphql::SimpleObject;
+use bson::{Document, RawDocument, doc};
+use subgraph::readable::{Kind, Shape};
+use subgraph::stored_comment::{AUTHOR_BYTES_MAX, TEXT_BYTES_MAX};
+use subgraph::{ANONYMOUS, DateTime, FlatObject, Id, JsonText};
+
+/// A comment as a post embeds it. What was not UTF-8 in its texts may be three times as long here.
+const EMBEDDED: Shape<4> = Shape([
+    ("_id", Kind::Id),
+    (
+        "text",
+        Kind::Text {
+            bytes_max: 3 * TEXT_BYTES_MAX,
+        },
+    ),
+    (
+        "author",
+        Kind::Text {
+            bytes_max: 3 * AUTHOR_BYTES_MAX,
+        },
+    ),
+    ("createdAt", Kind::Date),
+]);
 
 /// The id of a comment.
 pub type CommentId = Id<Comment<'static>>;
@@ -17,35 +37,30 @@ pub struct Comment<'d> {
     pub id: CommentId,
     /// The comment's text.
     #[graphql(external)]
-    pub text: &'d str,
+    pub text: Cow<'d, str>,
     /// Who wrote the comment.
     #[graphql(external)]
-    pub author: &'d str,
+    pub author: Cow<'d, str>,
     /// When the comment was created.
     #[graphql(external)]
     pub created_at: DateTime,
 }
 
 impl<'d> Comment<'d> {
-    /// Reads an embedded comment, and copies nothing; none where it is not one.
+    /// Reads an embedded comment; none where it is not one. Texts are copied only where they are not UTF-8.
     pub fn read(document: &'d RawDocument) -> Option<Self> {
-        let (mut id, mut text, mut author, mut created_at) = (None, None, ANONYMOUS, None);
-        for element in document {
-            let (key, value) = element.ok()?;
-            match key.as_str() {
-                "_id" => id = value.as_object_id(),
-                "text" => text = value.as_str(),
-                "author" => author = value.as_str()?,
-                "createdAt" => created_at = value.as_datetime(),
-                _ => {}
-            }
-        }
+        let [id, text, author, created_at] = EMBEDDED.read(document).ok()?;
         Some(Self {
-            id: id?.into(),
-            text: text?,
-            author,
-            created_at: DateTime::from_millis(created_at?.timestamp_millis()),
+            id: id.id()?.into(),
+            text: text.text()?,
+            author: author.text().unwrap_or(Cow::Borrowed(ANONYMOUS)),
+            created_at: created_at.date()?,
         })
+    }
+
+    /// The comment as a post embeds it.
+    pub fn to_document(&self) -> Document {
+        doc! { "_id": self.id, "text": &*self.text, "author": &*self.author, "createdAt": self.created_at }
     }
 }
 
@@ -53,8 +68,8 @@ impl FlatObject for Comment<'_> {
     fn write_leaf(&self, field: &str, json: &mut JsonText) -> bool {
         match field {
             "id" => json.id(self.id),
-            "text" => json.string(self.text),
-            "author" => json.string(self.author),
+            "text" => json.string(&self.text),
+            "author" => json.string(&self.author),
             "createdAt" => json.date_time(self.created_at),
             _ => return false,
         }
@@ -79,8 +94,8 @@ mod tests {
         };
         let comment = Comment {
             id: CommentId::new(),
-            text: "Text",
-            author: ANONYMOUS,
+            text: "Text".into(),
+            author: ANONYMOUS.into(),
             created_at: DateTime::now(),
         };
         let mut json = JsonText::default();
@@ -100,7 +115,7 @@ mod tests {
         };
         let comment = Comment::read(&whole).expect("a comment");
         assert_eq!(
-            (comment.id, comment.text, comment.author),
+            (comment.id, &*comment.text, &*comment.author),
             (id, "Text", "Ada")
         );
         assert_eq!(comment.created_at, at);
@@ -108,7 +123,7 @@ mod tests {
         let nameless = rawdoc! { "_id": id.object_id(), "text": "Text", "createdAt": at_bson };
         assert_eq!(
             Comment::read(&nameless).map(|it| it.author),
-            Some(ANONYMOUS)
+            Some(ANONYMOUS.into())
         );
         for broken in [
             rawdoc! { "text": "Text", "createdAt": at_bson },

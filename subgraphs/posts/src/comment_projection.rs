@@ -8,62 +8,77 @@
 
 use std::cmp::Reverse;
 
-use bson::{Bson, Document, doc};
-use changefeed::{NetChange, Projection, Slot, Unfoldable};
+use bson::oid::ObjectId;
+use bson::{Bson, Document, RawArray, RawDocument, RawDocumentBuf, doc};
+use changefeed::{NetChange, Projection, Slot, Unfoldable, Unreadable, Unreadables};
 use futures_util::TryStreamExt;
 use mongodb::{ClientSession, Collection, Database};
-use serde::Deserialize;
-use subgraph::DateTime;
-use subgraph::absent::null_as_default;
+use subgraph::readable::reference;
+use subgraph::stored_comment::{SHAPE, of_posts};
+use subgraph::{ANONYMOUS, StoredComment};
 
-use crate::comment::CommentId;
+use crate::comment::Comment;
 use crate::discussion::LATEST_COMMENTS_MAX;
-use crate::post::{ANONYMOUS, PostId, anonymous, null_as_anonymous};
 
 /// The field of a post in which the state is kept.
 pub const FIELD: &str = "discussion";
 
 const LATEST_MAX: i32 = LATEST_COMMENTS_MAX as i32;
 
+/// Unreadable comments of one computation that are looked for in order to be logged.
+const UNREADABLE_LOGGED_MAX: i32 = 100;
+
 /// Folds comments into their posts.
 pub struct CommentProjection {
-    comments: Collection<Document>,
+    comments: Collection<RawDocumentBuf>,
     posts: Collection<Document>,
-}
-
-/// A comment, as the comments subgraph reads it: what that one cannot show is not counted here.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoredComment {
-    #[serde(rename = "_id")]
-    id: CommentId,
-    #[serde(deserialize_with = "subgraph::id::from_object_id_or_text")]
-    post_id: PostId,
-    #[serde(default, deserialize_with = "null_as_default")]
-    text: String,
-    #[serde(default = "anonymous", deserialize_with = "null_as_anonymous")]
-    author: String,
-    created_at: Option<DateTime>,
-    #[expect(dead_code, reason = "a comment with another type here cannot be shown")]
-    updated_at: Option<DateTime>,
-    #[expect(dead_code, reason = "a comment with another type here cannot be shown")]
-    edited: Option<bool>,
-}
-
-impl StoredComment {
-    /// When the comment was created; when its id was made, where its document does not tell.
-    fn created_at(&self) -> DateTime {
-        self.created_at.unwrap_or_else(|| self.id.created_at())
-    }
+    unreadables: Unreadables,
 }
 
 impl CommentProjection {
-    /// The projection in a database.
-    pub fn new(database: &Database) -> Self {
+    /// The projection in a database. `unreadables` logs and counts the comments that cannot be read.
+    pub fn new(database: &Database, unreadables: Unreadables) -> Self {
         Self {
             comments: database.collection("comments"),
             posts: database.collection("posts"),
+            unreadables,
         }
+    }
+
+    /// Logs the comments of these posts that cannot be read.
+    async fn log_unreadable(
+        &self,
+        posts: Vec<ObjectId>,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<()> {
+        let mut unreadable = of_posts(posts);
+        unreadable.insert("$expr", doc! { "$not": [SHAPE.expression()] });
+        let stages = [
+            doc! { "$match": unreadable },
+            doc! { "$limit": UNREADABLE_LOGGED_MAX },
+            doc! { "$project": { "field": SHAPE.blamed() } },
+        ];
+        let mut found = self
+            .comments
+            .aggregate(stages)
+            .session(&mut *session)
+            .with_type::<RawDocumentBuf>()
+            .await?;
+        let mut found = found.stream(session);
+        while let Some(found) = found.try_next().await? {
+            let id = found.get("_id").ok().flatten();
+            let id = id
+                .and_then(|id| Bson::try_from(id).ok())
+                .unwrap_or_default();
+            let field = found.get_str("field").unwrap_or_default().to_owned();
+            let reason = format!("the field {field} is missing or holds what it may not");
+            let unreadable = Unreadable {
+                field: field.into(),
+                reason,
+            };
+            self.unreadables.report(&id, &unreadable);
+        }
+        Ok(())
     }
 }
 
@@ -83,7 +98,7 @@ impl Projection for CommentProjection {
     }
 
     fn target_of(&self, comment: &StoredComment) -> Bson {
-        comment.post_id.into()
+        Bson::from(comment.post_id)
     }
 
     fn empty(&self) -> Document {
@@ -119,47 +134,56 @@ impl Projection for CommentProjection {
         posts: &[Bson],
         session: &mut ClientSession,
     ) -> mongodb::error::Result<Vec<(Bson, Document)>> {
-        // Mongoose stores references as ObjectIds or as texts, as its schema says.
-        let texts = posts
-            .iter()
-            .filter_map(Bson::as_object_id)
-            .map(|id| Bson::from(id.to_hex()));
-        let references: Vec<Bson> = posts.iter().cloned().chain(texts).collect();
-        let newest_first = doc! { "createdAt": -1, "_id": -1 };
+        let ids = posts.iter().filter_map(Bson::as_object_id);
+        let newest_first = doc! { "readable": -1, "createdAt": -1, "_id": -1 };
+        let if_readable = |value: Bson| doc! { "$cond": ["$readable", value, null] };
+        // Comments that cannot be read are left out of the count and the list, and counted apart: which
+        // ones they are is asked only where there are any.
         let stages = [
-            doc! { "$match": {
-                "postId": { "$in": references },
-                "$jsonSchema": readable(),
-            } },
-            doc! { "$set": {
-                "createdAt": { "$ifNull": ["$createdAt", { "$toDate": "$_id" }] },
-            } },
+            doc! { "$match": of_posts(ids) },
+            doc! { "$set": { "readable": SHAPE.expression() } },
+            doc! { "$set": { "createdAt": if_readable(
+                doc! { "$ifNull": ["$createdAt", { "$toDate": "$_id" }] }.into(),
+            ) } },
             doc! { "$group": {
-                "_id": { "$toObjectId": "$postId" },
-                "count": { "$sum": 1 },
-                "latest": { "$topN": { "n": LATEST_MAX, "sortBy": newest_first, "output": {
-                    "_id": "$_id",
-                    "text": { "$ifNull": ["$text", ""] },
-                    "author": { "$ifNull": ["$author", ANONYMOUS] },
-                    "createdAt": "$createdAt",
-                } } },
-            } },
-            doc! { "$project": {
-                "count": 1,
-                "lastAt": { "$first": "$latest.createdAt" },
-                "latest": 1,
+                "_id": reference("postId"),
+                "count": { "$sum": { "$cond": ["$readable", 1, 0] } },
+                "unreadable": { "$sum": { "$cond": ["$readable", 0, 1] } },
+                "latest": { "$topN": {
+                    "n": LATEST_MAX,
+                    "sortBy": newest_first,
+                    "output": if_readable(doc! {
+                        "_id": "$_id",
+                        "text": { "$ifNull": ["$text", ""] },
+                        "author": { "$ifNull": ["$author", ANONYMOUS] },
+                        "createdAt": "$createdAt",
+                    }.into()),
+                } },
             } },
         ];
-        let mut states = self
+        let mut groups = self
             .comments
             .aggregate(stages)
             .session(&mut *session)
+            .with_type::<RawDocumentBuf>()
             .await?;
-        let states: Vec<Document> = states.stream(session).try_collect().await?;
-        Ok(states
-            .into_iter()
-            .filter_map(|mut state| Some((state.remove("_id")?, state)))
-            .collect())
+        let (mut states, mut with_unreadable) = (Vec::new(), Vec::new());
+        let mut found = groups.stream(&mut *session);
+        while let Some(group) = found.try_next().await? {
+            // Without a post, where a list names one, say.
+            let Ok(post) = group.get_object_id("_id") else {
+                continue;
+            };
+            states.push((Bson::from(post), state(&group)));
+            if number(&group, "unreadable") > 0 {
+                with_unreadable.push(post);
+            }
+        }
+        drop(found);
+        if !with_unreadable.is_empty() {
+            self.log_unreadable(with_unreadable, session).await?;
+        }
+        Ok(states)
     }
 
     async fn locate(&self, slot: &Slot, comment: &Bson) -> mongodb::error::Result<Option<Bson>> {
@@ -172,16 +196,29 @@ impl Projection for CommentProjection {
     }
 }
 
-/// What a [`StoredComment`] can be read from, as the server checks it.
-fn readable() -> Document {
-    doc! { "properties": {
-        "_id": { "bsonType": "objectId" },
-        "text": { "bsonType": ["string", "null"] },
-        "author": { "bsonType": ["string", "null"] },
-        "createdAt": { "bsonType": ["date", "null"] },
-        "updatedAt": { "bsonType": ["date", "null"] },
-        "edited": { "bsonType": ["bool", "null"] },
-    } }
+/// The state that a group of comments makes. Texts are read as everywhere: what is not UTF-8 in them is
+/// replaced.
+fn state(group: &RawDocument) -> Document {
+    let latest = group.get_array("latest").map(latest_of).unwrap_or_default();
+    let last_at = latest.first().map(|newest| newest.created_at);
+    let latest: Vec<Document> = latest.iter().map(Comment::to_document).collect();
+    let count = i32::try_from(number(group, "count")).unwrap_or(i32::MAX);
+    doc! { "count": count, "lastAt": last_at, "latest": latest }
+}
+
+fn latest_of(latest: &RawArray) -> Vec<Comment<'_>> {
+    let documents = latest
+        .into_iter()
+        .filter_map(|comment| comment.ok()?.as_document());
+    documents.filter_map(Comment::read).collect()
+}
+
+fn number(group: &RawDocument, field: &str) -> i64 {
+    match group.get(field) {
+        Ok(Some(bson::RawBsonRef::Int32(number))) => i64::from(number),
+        Ok(Some(bson::RawBsonRef::Int64(number))) => number,
+        _ => 0,
+    }
 }
 
 /// The list without the comments that a batch changes. Only comments that were there before can be
@@ -209,7 +246,7 @@ fn embedded(comment: &StoredComment) -> Document {
 /// The comments that a batch leaves in the collection, newest first: as many as the list can take.
 fn newest_of<'a>(changes: &[NetChange<'a, StoredComment>]) -> Vec<&'a StoredComment> {
     let mut present: Vec<_> = changes.iter().filter_map(|change| change.after).collect();
-    present.sort_unstable_by_key(|comment| Reverse((comment.created_at(), comment.id.object_id())));
+    present.sort_unstable_by_key(|comment| Reverse((comment.created_at(), comment.id)));
     present.truncate(LATEST_COMMENTS_MAX);
     present
 }

@@ -1,10 +1,10 @@
 //! The mutation `createPost`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::DateTime;
+use subgraph::{ANONYMOUS, DateTime};
 
 use crate::discussion::Discussion;
-use crate::post::{ANONYMOUS, AUTHOR, CONTENT, Post, PostId, TITLE};
+use crate::post::{AUTHOR, CONTENT, Post, PostId, TITLE};
 use crate::{Error, Store};
 
 /// What `createPost` needs.

@@ -1,11 +1,7 @@
 //! What a post's document keeps of its comments: their number and the newest ones.
 
-use std::fmt;
-
 use async_graphql::{ComplexObject, SimpleObject};
-use bson::{RawArrayBuf, RawBsonRef};
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use bson::{RawArrayBuf, RawBsonRef, RawDocument};
 use subgraph::page::checked_size;
 use subgraph::{DateTime, FlatList};
 
@@ -18,15 +14,12 @@ pub const LATEST_COMMENTS_MAX: usize = 20;
 const LATEST_COMMENTS_DEFAULT: usize = 10;
 
 /// The state that the comments' projection keeps in each post.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, SimpleObject)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, SimpleObject)]
 #[graphql(complex)]
 pub struct Discussion {
     /// How many comments the post has. It follows the comments within milliseconds.
-    #[serde(rename = "count")]
     comment_count: i32,
     /// When the newest of the post's comments was created; null when it has none.
-    #[serde(rename = "lastAt")]
     last_comment_at: Option<DateTime>,
     #[graphql(skip)]
     latest: RawArrayBuf,
@@ -76,34 +69,30 @@ fn latest_cost(first: Option<i32>) -> usize {
 }
 
 impl Discussion {
-    /// Reads the state out of the projection's field, which has one sub-field a generation. The
-    /// queries ask for the serving generation alone. For `#[serde(deserialize_with)]`.
-    ///
-    /// # Errors
-    /// When the state is not a discussion.
-    pub fn of_generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(OneGeneration)
-    }
-}
-
-struct OneGeneration;
-
-impl<'de> Visitor<'de> for OneGeneration {
-    type Value = Discussion;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a document with one generation of the state")
+    /// Reads the state out of the projection's field, which has one sub-field a generation: the queries ask
+    /// for the serving generation alone. What is no state is shown as an empty one until it is repaired.
+    pub fn of_generation(generations: &RawDocument) -> Self {
+        let generation = generations.into_iter().next();
+        let state = generation.and_then(|generation| generation.ok()?.1.as_document());
+        state.map(Self::read).unwrap_or_default()
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut generations: A) -> Result<Discussion, A::Error> {
-        let mut discussion = Discussion::default();
-        if generations.next_key::<IgnoredAny>()?.is_some() {
-            discussion = generations.next_value()?;
+    fn read(state: &RawDocument) -> Self {
+        let mut discussion = Self::default();
+        for (name, value) in state.into_iter().map_while(Result::ok) {
+            match (name.as_str(), value) {
+                ("count", RawBsonRef::Int32(count)) => discussion.comment_count = count,
+                ("count", RawBsonRef::Int64(count)) => {
+                    discussion.comment_count = i32::try_from(count).unwrap_or(i32::MAX);
+                }
+                ("lastAt", RawBsonRef::DateTime(at)) => {
+                    let at = DateTime::from_millis(at.timestamp_millis());
+                    discussion.last_comment_at = Some(at).filter(|at| at.is_in_rfc3339());
+                }
+                ("latest", RawBsonRef::Array(latest)) => discussion.latest = latest.to_owned(),
+                _ => {}
+            }
         }
-        while generations
-            .next_entry::<IgnoredAny, IgnoredAny>()?
-            .is_some()
-        {}
-        Ok(discussion)
+        discussion
     }
 }

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use axum::Router;
-use changefeed::{ProjectionMetrics, Projector, Source};
+use changefeed::{ProjectionMetrics, Projector, Source, Unreadables};
 use clap::Parser;
 use service::{Health, Lifecycle, Metrics};
 use subgraph::{database, endpoint, undated};
@@ -78,11 +78,13 @@ pub async fn run(
     undated::start(database.collection("posts"), &lifecycle).await;
 
     let streams = config.database.stream_client("posts").await?;
+    let projection_metrics =
+        metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments"));
     let projector = Projector::start(
         Source::new(streams.clone(), database.clone(), "comments"),
-        CommentProjection::new(&database),
+        CommentProjection::new(&database, projection_metrics.unreadables().clone()),
         config.projector(),
-        metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments")),
+        projection_metrics,
     )
     .await
     .context("cannot follow the comments")?;
@@ -97,7 +99,10 @@ pub async fn run(
     )
     .await?;
 
-    let store = Store::new(&database, projector);
+    let unreadables = metrics.with_registry(|registry| {
+        Unreadables::register(registry.sub_registry_with_prefix("posts"))
+    });
+    let store = Store::new(&database, projector, unreadables);
     let schema = schema::build(store, feed);
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(

@@ -1,12 +1,15 @@
 //! A post, as MongoDB stores it and as clients see it.
 
 use async_graphql::{ComplexObject, SimpleObject};
-use serde::{Deserialize, Deserializer, Serialize};
-use subgraph::absent::null_as_default;
+use bson::RawDocument;
+use changefeed::{FromDocument, Unreadable};
+use serde::Serialize;
 use subgraph::page::ListTag;
+use subgraph::readable::{Kind, Shape};
 use subgraph::text::TextRule;
-use subgraph::{DateTime, Id, Position};
+use subgraph::{ANONYMOUS, DateTime, Id, Position};
 
+use crate::comment_projection::FIELD;
 use crate::discussion::Discussion;
 
 /// The id of a post.
@@ -27,14 +30,32 @@ pub const AUTHOR: TextRule = TextRule {
     field: "author",
     max_chars: 100,
 };
-/// The author of what was written without a name.
-pub const ANONYMOUS: &str = "Anonymous";
-
 /// Marks the cursors of the list of posts.
 pub const POSTS_LIST: ListTag = ListTag(b'p');
 
+/// Which documents are posts: texts may be several times as long as the API accepts.
+pub const SHAPE: Shape<7> = Shape([
+    ("_id", Kind::Id),
+    (
+        "title",
+        Kind::Text {
+            bytes_max: 16 << 10,
+        },
+    ),
+    (
+        "content",
+        Kind::Text {
+            bytes_max: 256 << 10,
+        },
+    ),
+    ("author", Kind::Text { bytes_max: 4 << 10 }),
+    ("createdAt", Kind::Date),
+    ("updatedAt", Kind::Date),
+    (FIELD, Kind::Document),
+]);
+
 /// Something written for others to read and comment on.
-#[derive(Clone, Debug, SimpleObject, Serialize, Deserialize)]
+#[derive(Clone, Debug, SimpleObject, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[graphql(complex)]
 pub struct Post {
@@ -42,27 +63,20 @@ pub struct Post {
     #[serde(rename = "_id")]
     pub id: PostId,
     /// The post's title: 1 to 200 characters; empty when its document has none.
-    #[serde(default, deserialize_with = "null_as_default")]
     pub title: String,
     /// The post's text: 1 to 20,000 characters; empty when its document has none.
-    #[serde(default, deserialize_with = "null_as_default")]
     pub content: String,
     /// Who wrote the post; "Anonymous" when no name was given.
-    #[serde(default = "anonymous", deserialize_with = "null_as_anonymous")]
     pub author: String,
     #[graphql(skip)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime>,
     #[graphql(skip)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime>,
     /// Written by the projection alone.
     #[graphql(flatten)]
-    #[serde(
-        default,
-        skip_serializing,
-        deserialize_with = "Discussion::of_generation"
-    )]
+    #[serde(skip_serializing)]
     pub discussion: Discussion,
 }
 
@@ -91,15 +105,31 @@ impl Post {
     }
 }
 
-/// The author of what older documents, which have no author, hold.
-pub fn anonymous() -> String {
-    ANONYMOUS.to_owned()
-}
-
-/// Reads an author who may be null. For `#[serde(deserialize_with)]`.
-///
-/// # Errors
-/// When the value is of another type.
-pub fn null_as_anonymous<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_else(anonymous))
+impl FromDocument for Post {
+    fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
+        let [
+            id,
+            title,
+            content,
+            author,
+            created_at,
+            updated_at,
+            discussion,
+        ] = SHAPE.read(document)?;
+        Ok(Self {
+            // The shape demands it.
+            id: id.id().unwrap_or_default().into(),
+            title: title.text().unwrap_or_default().into_owned(),
+            content: content.text().unwrap_or_default().into_owned(),
+            author: author
+                .text()
+                .map_or_else(|| ANONYMOUS.to_owned(), Into::into),
+            created_at: created_at.date(),
+            updated_at: updated_at.date(),
+            discussion: discussion
+                .document()
+                .map(Discussion::of_generation)
+                .unwrap_or_default(),
+        })
+    }
 }

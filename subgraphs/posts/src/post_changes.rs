@@ -202,7 +202,7 @@ mod tests {
     use std::sync::Arc;
 
     use async_graphql::dataloader::DataLoader;
-    use changefeed::{ProjectionMetrics, ProjectorSettings, Source};
+    use changefeed::{ProjectionMetrics, ProjectorSettings, Source, Unreadables};
     use clap::Parser;
     use embedded_mongo::{Options, ReplicaSet};
     use futures_util::{Stream, StreamExt};
@@ -240,12 +240,12 @@ mod tests {
                 .expect("a client");
             let projector = Projector::start(
                 Source::new(streams, database.clone(), "comments"),
-                CommentProjection::new(&database),
+                CommentProjection::new(&database, Unreadables::default()),
                 ProjectorSettings::default(),
                 ProjectionMetrics::register(&mut Registry::default(), "comments"),
             );
             let projector = projector.await.expect("a projector");
-            let store = Store::new(&database, projector.clone());
+            let store = Store::new(&database, projector.clone(), Unreadables::default());
             Self {
                 set,
                 config,

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use bson::{Document, doc};
-use changefeed::Projector;
+use bson::{Document, RawDocumentBuf, doc};
+use changefeed::{Projector, Unreadables};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
 use subgraph::{DateTime, Page, PageRequest, readable};
 
 use crate::Error;
 use crate::comment_projection::CommentProjection;
-use crate::post::{Post, PostId};
+use crate::post::{Post, PostId, SHAPE};
 
 /// How long a query waits for a write that it asks to see.
 const SHOWN_TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -18,19 +18,26 @@ const SHOWN_TIME_LIMIT: Duration = Duration::from_secs(5);
 /// The subgraph's access to MongoDB. Clones share the connections.
 #[derive(Clone)]
 pub struct Store {
-    posts: Collection<Post>,
+    posts: Collection<RawDocumentBuf>,
     /// Posts that are being deleted: the comments subgraph reads them and deletes the comments.
     deleted_posts: Collection<Document>,
     projector: Projector<CommentProjection>,
+    unreadables: Unreadables,
 }
 
 impl Store {
-    /// The store in a database; the projector knows where in the posts the comments are.
-    pub fn new(database: &Database, projector: Projector<CommentProjection>) -> Self {
+    /// The store in a database; the projector knows where in the posts the comments are, and `unreadables`
+    /// logs and counts the posts that cannot be read.
+    pub fn new(
+        database: &Database,
+        projector: Projector<CommentProjection>,
+        unreadables: Unreadables,
+    ) -> Self {
         Self {
             posts: database.collection("posts"),
             deleted_posts: database.collection("deletedPosts"),
             projector,
+            unreadables,
         }
     }
 
@@ -58,14 +65,14 @@ impl Store {
             .posts
             .find(doc! { "_id": { "$in": ids } })
             .projection(self.fields());
-        Ok(readable::all(cursor.await?).await?)
+        Ok(readable::all(cursor.await?, &self.unreadables).await?)
     }
 
     /// One page of all posts.
     pub async fn posts(&self, request: &PageRequest) -> Result<Page<Post>, Error> {
-        let read = readable::within_limit(async |without| {
+        let read = readable::within_limit(SHAPE.filter(), &self.unreadables, async |readable| {
             self.posts
-                .find(request.filter(without.unwrap_or_default()))
+                .find(request.filter(readable.unwrap_or_default()))
                 .projection(self.fields())
                 .sort(request.sort())
                 .limit(request.limit())
@@ -73,15 +80,16 @@ impl Store {
         });
         let (items, behind, ahead) = tokio::try_join!(
             read,
-            self.any(request.filter_behind(Document::new())),
-            self.any(request.filter_ahead(Document::new())),
+            self.any(request.filter_behind(SHAPE.filter())),
+            self.any(request.filter_ahead(SHAPE.filter())),
         )?;
         Ok(request.page(items, behind, ahead))
     }
 
     /// Adds a post.
     pub async fn insert_post(&self, post: &Post) -> Result<(), Error> {
-        self.posts.insert_one(post).await?;
+        let posts = self.posts.clone_with_type::<Post>();
+        posts.insert_one(post).await?;
         Ok(())
     }
 
@@ -98,17 +106,17 @@ impl Store {
         set.extend(content.map(|content| ("content".to_owned(), content.into())));
         let post = self
             .posts
-            .find_one_and_update(doc! { "_id": id }, doc! { "$set": set })
+            .find_one_and_update(readable_post(id), doc! { "$set": set })
             .projection(self.fields())
             .return_document(ReturnDocument::After)
             .await?;
-        Ok(post)
+        Ok(post.and_then(|post| readable::one(&post, &self.unreadables)))
     }
 
     /// Deletes a post; tells whether there was one. The mark for its comments is written first:
     /// whatever stops us in between, a deleted post always has its mark.
     pub async fn delete_post(&self, id: PostId, now: DateTime) -> Result<bool, Error> {
-        if !self.any(Some(doc! { "_id": id })).await? {
+        if !self.any(Some(readable_post(id))).await? {
             return Ok(false);
         }
         let mark = doc! { "$set": { "markedAt": now } };
@@ -148,6 +156,13 @@ impl Store {
             .await?
             .is_some())
     }
+}
+
+/// The filter of one post, if it can be read: what cannot is as if it were not there.
+fn readable_post(id: PostId) -> Document {
+    let mut filter = SHAPE.filter();
+    filter.insert("_id", id);
+    filter
 }
 
 /// Creates the indexes that the queries of this crate need.

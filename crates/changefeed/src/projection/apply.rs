@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::change::{Event, RawChange};
 use crate::stream::{RawEvent, Start};
-use crate::{Change, ChangeKind, Error, ResumeToken, marker};
+use crate::{Change, ChangeKind, Error, FromDocument, ResumeToken, marker};
 
 use super::Projection;
 use super::batch::Batch;
@@ -26,7 +26,6 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 struct Decoded<T> {
     /// Changes with their number in the batch.
     changes: Vec<(usize, Change<T>)>,
-    dead_letters: Vec<DeadLetter>,
     /// Why the collection is gone after these changes, if it is.
     gone: Option<String>,
     last: Option<Reached>,
@@ -53,7 +52,7 @@ impl<P: Projection> Leader<'_, P> {
         if !batch.events.is_empty() {
             marker::reach(marker::EVENT_READ).await;
             let decoded = self.decode(&batch.events)?;
-            let count = decoded.changes.len() + decoded.dead_letters.len();
+            let count = batch.events.len();
             gone = decoded.gone.clone();
             if let Some(reason) = self.write(&batch.events, decoded).await? {
                 self.begin_build_beside(reason).await?;
@@ -74,7 +73,6 @@ impl<P: Projection> Leader<'_, P> {
     fn decode(&self, events: &[RawEvent]) -> Result<Decoded<P::Source>, Ended> {
         let mut decoded = Decoded {
             changes: Vec::with_capacity(events.len()),
-            dead_letters: Vec::new(),
             gone: None,
             last: None,
         };
@@ -87,18 +85,10 @@ impl<P: Projection> Leader<'_, P> {
             };
             match Event::read(&event.document).map_err(malformed)? {
                 Event::Write(change) => {
-                    match change.decode::<P::Source>() {
-                        Ok(change) => decoded.changes.push((index, change)),
-                        Err(error) => {
-                            let targets = self.targets_of_what_decodes(&change);
-                            decoded.dead_letters.push(self.dead_letter(
-                                event,
-                                &change,
-                                targets,
-                                &error.to_string(),
-                            ));
-                        }
-                    }
+                    let readable = change.decode::<P::Source>(&self.member.metrics.unreadables);
+                    decoded
+                        .changes
+                        .extend(readable.map(|change| (index, change)));
                     decoded.last = Some(Reached::after(&change, event, decoded.last.as_ref()));
                 }
                 Event::CollectionGone(operation) => {
@@ -127,16 +117,6 @@ impl<P: Projection> Leader<'_, P> {
         )
     }
 
-    /// The targets that the readable images of a partly unreadable change name.
-    fn targets_of_what_decodes(&self, change: &RawChange<'_>) -> Vec<Bson> {
-        let images = [change.before, change.after].into_iter().flatten();
-        let readable = images
-            .filter_map(|image| bson::deserialize_from_slice::<P::Source>(image.as_bytes()).ok());
-        readable
-            .map(|source| self.member.projection.target_of(&source))
-            .collect()
-    }
-
     /// Writes a decoded batch; returns a reason when the whole projection has to be built anew.
     async fn write(
         &mut self,
@@ -147,15 +127,6 @@ impl<P: Projection> Leader<'_, P> {
             return Ok(None);
         };
         let mut base = Writes::default();
-        for letter in &decoded.dead_letters {
-            base.repairs.extend(
-                letter
-                    .targets
-                    .iter()
-                    .map(|target| (target.clone(), "a change could not be read")),
-            );
-        }
-        base.dead_letters = decoded.dead_letters;
         let mut touched = Touched::new();
         let mut rebuild = None;
         for (index, change) in &decoded.changes {
@@ -375,8 +346,7 @@ impl<P: Projection> Leader<'_, P> {
             doing: "reading a source document",
             source,
         })?;
-        let present = present
-            .and_then(|present| bson::deserialize_from_slice::<P::Source>(present.as_bytes()).ok());
+        let present = present.and_then(|present| P::Source::from_document(&present).ok());
         Ok(present.map(|present| member.projection.target_of(&present)))
     }
 

@@ -6,8 +6,8 @@ use bson::{Bson, DateTime, Document, doc};
 use futures_util::TryStreamExt;
 use mongodb::Collection;
 
-use crate::Error;
 use crate::change::Event;
+use crate::{Error, FromDocument};
 
 use super::dead_letter::DeadLetter;
 use super::leader::{Ended, Leader};
@@ -192,18 +192,14 @@ impl<P: Projection> Leader<'_, P> {
             .database
             .collection::<bson::RawDocumentBuf>(self.member.source.collection());
         if let Some(present) = source.find_one(doc! { "_id": &letter.key }).await? {
-            let Ok(present) = bson::deserialize_from_slice::<P::Source>(present.as_bytes()) else {
-                return Ok(None);
-            };
-            targets.push(projection.target_of(&present));
+            let present = P::Source::from_document(&present);
+            targets.extend(present.ok().map(|present| projection.target_of(&present)));
         }
         if let Some(Ok(Event::Write(change))) =
             letter.event.as_ref().map(|event| Event::read(event))
         {
             let images = [change.before, change.after].into_iter().flatten();
-            let readable = images.filter_map(|image| {
-                bson::deserialize_from_slice::<P::Source>(image.as_bytes()).ok()
-            });
+            let readable = images.filter_map(|image| P::Source::from_document(image).ok());
             targets.extend(readable.map(|source| projection.target_of(&source)));
         }
         let mut distinct: Vec<Bson> = Vec::with_capacity(targets.len());

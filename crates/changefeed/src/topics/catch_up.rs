@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::FromDocument;
 use crate::change::Event;
 use crate::position::Position;
 use crate::stream::{self, RawEvent, Signal, Start};
@@ -37,7 +37,7 @@ pub(crate) enum Caught<T> {
 
 /// Starts a reader after a place. When the channel ends without a last word, the subscriber was too
 /// slow, or others were for so long that its turn never came.
-pub(crate) fn start<T: DeserializeOwned + Send + Sync + 'static>(
+pub(crate) fn start<T: FromDocument>(
     shared: Arc<Shared<T>>,
     topic: Arc<Topic<T>>,
     after: Position,
@@ -61,7 +61,7 @@ struct CatchUp<T> {
     sender: mpsc::Sender<Caught<T>>,
 }
 
-impl<T: DeserializeOwned + Send + Sync + 'static> CatchUp<T> {
+impl<T: FromDocument> CatchUp<T> {
     async fn run(mut self) {
         let readers = self.shared.catch_up_readers.clone();
         let permit = tokio::select! {

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bson::{Bson, Timestamp};
-use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -12,7 +11,9 @@ use tokio_util::task::TaskTracker;
 use crate::change::Event;
 use crate::position::Position;
 use crate::stream::{self, RawEvent, Signal, Start};
-use crate::{CursorError, Error, HubMetrics, HubSettings, ResumeToken, Source, Subscription};
+use crate::{
+    CursorError, Error, FromDocument, HubMetrics, HubSettings, ResumeToken, Source, Subscription,
+};
 
 use super::cursor::Codec;
 use super::level::Level;
@@ -53,7 +54,7 @@ pub(crate) struct Shared<T> {
     stop: CancellationToken,
 }
 
-impl<T: DeserializeOwned + Send + Sync + 'static> Hub<T> {
+impl<T: FromDocument> Hub<T> {
     /// Enables pre- and post-images on the source and opens the stream. The topic of a change is
     /// the value of `topic_field`, a top-level field of the changed document: its name, or a
     /// [`TopicField`] where several values are one topic.
@@ -173,10 +174,7 @@ impl<T> Shared<T> {
 }
 
 /// Follows the source until the hub is told to stop.
-async fn follow<T: DeserializeOwned + Send + Sync + 'static>(
-    shared: Arc<Shared<T>>,
-    start: Timestamp,
-) {
+async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
     let mut start = start;
     while let Some(reason) = follow_from(&shared, start).await {
         tracing::warn!(
@@ -194,10 +192,7 @@ async fn follow<T: DeserializeOwned + Send + Sync + 'static>(
 }
 
 /// Follows one stream; returns why it cannot go on, `None` when the hub shall stop.
-async fn follow_from<T: DeserializeOwned + Send + Sync + 'static>(
-    shared: &Shared<T>,
-    start: Timestamp,
-) -> Option<String> {
+async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> Option<String> {
     let options = stream::Options {
         pipeline: Vec::new(),
         ahead_count_max: AHEAD_COUNT_MAX,
@@ -246,10 +241,7 @@ async fn keep_lag<T>(shared: Arc<Shared<T>>, ended: CancellationToken) {
 }
 
 /// Puts an event into its topics' rings; returns a reason when the collection is gone.
-fn pass<T: DeserializeOwned + Send + Sync + 'static>(
-    shared: &Shared<T>,
-    event: &RawEvent,
-) -> Option<String> {
+fn pass<T: FromDocument>(shared: &Shared<T>, event: &RawEvent) -> Option<String> {
     match Event::read(&event.document) {
         Ok(Event::Write(change)) => {
             // Every token of MongoDB 4.2 and later tells its time.

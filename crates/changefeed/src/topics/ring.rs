@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bson::{Bson, RawDocumentBuf};
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::change::Event;
 use crate::position::Position;
-use crate::{Change, Cursor, HubSettings, ResumeToken};
+use crate::{Change, Cursor, FromDocument, HubSettings, ResumeToken, Unreadables};
 
 use super::cursor::Codec;
 
@@ -29,10 +28,11 @@ pub(crate) struct Entry<T> {
 enum Content<T> {
     Raw(RawDocumentBuf),
     Decoded(Arc<Change<T>>),
-    Undecodable,
+    /// It concerns no document that can be read.
+    NoChange,
 }
 
-impl<T: DeserializeOwned> Entry<T> {
+impl<T: FromDocument> Entry<T> {
     pub fn new(event: RawDocumentBuf, token: ResumeToken, position: Position) -> Self {
         let bytes = event.as_bytes().len();
         let content = Mutex::new(Content::Raw(event));
@@ -46,20 +46,17 @@ impl<T: DeserializeOwned> Entry<T> {
         }
     }
 
-    /// The change; `None` when its documents are not what they should be.
-    pub fn change(&self) -> Option<Arc<Change<T>>> {
+    /// The change; `None` when it concerns no document that can be read.
+    pub fn change(&self, unreadables: &Unreadables) -> Option<Arc<Change<T>>> {
         let mut content = lock(&self.content);
         if let Content::Raw(event) = &*content {
-            *content = match Event::read(event) {
-                Ok(Event::Write(change)) => match change.decode() {
-                    Ok(change) => Content::Decoded(Arc::new(change)),
-                    Err(error) => {
-                        tracing::warn!(%error, key = %change.key, "a change could not be read for its subscribers");
-                        Content::Undecodable
-                    }
-                },
-                _ => Content::Undecodable,
+            let change = match Event::read(event) {
+                Ok(Event::Write(change)) => change.decode(unreadables),
+                _ => None,
             };
+            *content = change.map_or(Content::NoChange, |change| {
+                Content::Decoded(Arc::new(change))
+            });
         }
         match &*content {
             Content::Decoded(change) => Some(change.clone()),

@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 
 use bson::{Bson, RawDocumentBuf, Timestamp};
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::position::Position;
-use crate::{HubMetrics, HubSettings, ResumeToken};
+use crate::{FromDocument, HubMetrics, HubSettings, ResumeToken};
 
 use super::ring::{Entry, Evicted, Head, Topic, lock};
 
@@ -41,7 +40,7 @@ pub(crate) struct Entrance<T> {
     pub head_position: Position,
 }
 
-impl<T: DeserializeOwned> Rings<T> {
+impl<T: FromDocument> Rings<T> {
     /// Rings that will have everything from the events of this time on.
     pub fn new(start: Timestamp, settings: HubSettings, metrics: HubMetrics) -> Self {
         let floor = Position::before(start);

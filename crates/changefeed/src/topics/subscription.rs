@@ -7,11 +7,10 @@ use std::task::{Context, Poll};
 use bson::Bson;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
-use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 
 use crate::position::Position;
-use crate::{Change, Cursor, CursorError, ResumeToken, TopicError};
+use crate::{Change, Cursor, CursorError, FromDocument, ResumeToken, TopicError};
 
 use super::catch_up::{self, Caught};
 use super::hub::Shared;
@@ -19,14 +18,13 @@ use super::ring::{Entry, Found, Head, Topic};
 
 type Item<T> = Result<(Cursor, Arc<Change<T>>), TopicError>;
 
-/// The changes of one topic, in order, each with the cursor to resume after it. Ends after an
-/// error, except [`TopicError::Undecodable`].
+/// The changes of one topic, in order, each with the cursor to resume after it. Ends after an error.
 pub struct Subscription<T> {
     changes: BoxStream<'static, Item<T>>,
     start: Cursor,
 }
 
-impl<T: DeserializeOwned + Send + Sync + 'static> Subscription<T> {
+impl<T: FromDocument> Subscription<T> {
     /// Enters a topic, after a place or at its end. From here on nothing falls between: the ring
     /// stays for this subscriber, whose number in it is fixed before anything is read.
     pub(crate) fn enter(
@@ -86,7 +84,7 @@ impl<T> Stream for Subscription<T> {
     }
 }
 
-struct Reader<T: DeserializeOwned> {
+struct Reader<T: FromDocument> {
     shared: Arc<Shared<T>>,
     topic: Arc<Topic<T>>,
     head: watch::Receiver<Head>,
@@ -104,7 +102,7 @@ enum Phase<T> {
     Ended,
 }
 
-impl<T: DeserializeOwned> Reader<T> {
+impl<T: FromDocument> Reader<T> {
     async fn next(&mut self) -> Option<Item<T>> {
         loop {
             let entry = match &mut self.phase {
@@ -163,10 +161,8 @@ impl<T: DeserializeOwned> Reader<T> {
         let cursor = entry.cursor(&self.shared.codec, &self.topic.key);
         self.passed = entry.position.clone();
         self.cursor = cursor.clone();
-        Some(match entry.change() {
-            Some(change) => Ok((cursor, change)),
-            None => Err(TopicError::Undecodable { cursor }),
-        })
+        let change = entry.change(&self.shared.metrics.unreadables)?;
+        Some(Ok((cursor, change)))
     }
 
     fn end_lagged(&mut self, missed: u64) -> Option<Item<T>> {
@@ -186,7 +182,7 @@ impl<T: DeserializeOwned> Reader<T> {
     }
 }
 
-impl<T: DeserializeOwned> Drop for Reader<T> {
+impl<T: FromDocument> Drop for Reader<T> {
     fn drop(&mut self) {
         self.shared.rings.leave(&self.topic);
     }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, RawDocument, doc};
 use changefeed::{
-    NetChange, OperationTime, Projection, ProjectionMetrics, Projector, ProjectorSettings, Slot,
-    Source, Unfoldable,
+    FromDocument, NetChange, OperationTime, Projection, ProjectionMetrics, Projector,
+    ProjectorSettings, Slot, Source, Unfoldable, Unreadable,
 };
 use embedded_mongo::TestDatabase;
 use futures_util::TryStreamExt;
@@ -26,6 +26,12 @@ pub struct Comment {
     pub id: i64,
     pub post: i64,
     pub text: String,
+}
+
+impl FromDocument for Comment {
+    fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
+        changefeed::decode(document)
+    }
 }
 
 pub fn comment(id: i64, post: i64, text: &str) -> Comment {

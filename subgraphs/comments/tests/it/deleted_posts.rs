@@ -123,7 +123,7 @@ async fn a_mark_that_cannot_be_read_stops_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_that_was_renewed_since_it_was_read_stays() {
     let database = embedded_mongo::test_database().await;
-    let store = comments::Store::new(&database.database());
+    let store = comments::Store::new(&database.database(), Default::default());
     let marks = database
         .database()
         .collection::<bson::Document>("deletedPosts");

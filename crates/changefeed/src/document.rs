@@ -1,0 +1,143 @@
+//! How a program reads the documents of a collection, and what becomes of those that it cannot read.
+
+use std::borrow::Cow;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bson::{Bson, RawDocument};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use serde::de::DeserializeOwned;
+
+/// Documents that are remembered as logged. An older one may be logged again.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// What a program reads from a document. [`decode`] does it for types that implement serde's `Deserialize`.
+///
+/// Other programs may write anything into a collection. A document that cannot be read is as if it were not
+/// there: its insert is no change, an update that spoils a document deletes it, one that repairs it inserts it.
+pub trait FromDocument: Sized + Send + Sync + 'static {
+    /// Reads a document. The same document must always give the same outcome.
+    ///
+    /// # Errors
+    /// When the document cannot be read.
+    fn from_document(document: &RawDocument) -> Result<Self, Unreadable>;
+}
+
+/// Why a document cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unreadable {
+    /// The field that is to blame, where one is; empty otherwise.
+    pub field: Cow<'static, str>,
+    /// The reason, for operators.
+    pub reason: String,
+}
+
+/// Reads a document by its type's `Deserialize`.
+///
+/// # Errors
+/// When the document does not deserialize.
+pub fn decode<T: DeserializeOwned>(document: &RawDocument) -> Result<T, Unreadable> {
+    bson::deserialize_from_slice(document.as_bytes()).map_err(|error| Unreadable {
+        field: Cow::Borrowed(""),
+        reason: error.to_string(),
+    })
+}
+
+/// Logs each document that cannot be read once, with its id and field, and counts them. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Unreadables {
+    count: Family<Field, Counter>,
+    remembered: Arc<Mutex<Remembered>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Field {
+    field: Cow<'static, str>,
+}
+
+/// The last documents that were logged.
+#[derive(Debug, Default)]
+struct Remembered {
+    known: HashSet<Bson>,
+    order: VecDeque<Bson>,
+}
+
+impl Unreadables {
+    /// Registers the counter `unreadable_documents`, with the label `field`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let unreadables = Self::default();
+        registry.register(
+            "unreadable_documents",
+            "Documents that cannot be read and are treated as if they were not there, each counted once, by the field to blame",
+            unreadables.count.clone(),
+        );
+        unreadables
+    }
+
+    /// Logs and counts a document, unless it is one of the last 10,000 that were.
+    pub fn report(&self, id: &Bson, unreadable: &Unreadable) {
+        if !self.remember(id) {
+            return;
+        }
+        let field = unreadable.field.clone();
+        tracing::warn!(
+            document.id = %id,
+            field = %field,
+            reason = %unreadable,
+            "a document cannot be read: it is treated as if it were not there"
+        );
+        self.count.get_or_create(&Field { field }).inc();
+    }
+
+    /// Whether the document is a new one.
+    fn remember(&self, id: &Bson) -> bool {
+        let mut remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_new = remembered.known.insert(id.clone());
+        if is_new {
+            remembered.order.push_back(id.clone());
+            if remembered.order.len() > REMEMBERED_MAX
+                && let Some(oldest) = remembered.order.pop_front()
+            {
+                remembered.known.remove(&oldest);
+            }
+        }
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_counted_once_and_only_so_many_are_remembered() {
+        let unreadables = Unreadables::default();
+        let unreadable = Unreadable {
+            field: Cow::Borrowed("text"),
+            reason: "the field text cannot be read".to_owned(),
+        };
+        let counted = || {
+            let field = Field {
+                field: Cow::Borrowed("text"),
+            };
+            unreadables.count.get_or_create(&field).get()
+        };
+        for _ in 0..3 {
+            unreadables.report(&Bson::from(1), &unreadable);
+        }
+        assert_eq!(counted(), 1);
+        for id in 0..2 * REMEMBERED_MAX {
+            unreadables.remember(&Bson::from(id as i64));
+        }
+        let remembered = unreadables.remembered.lock().expect("no panic");
+        assert_eq!(remembered.known.len(), REMEMBERED_MAX);
+        assert_eq!(remembered.order.len(), REMEMBERED_MAX);
+    }
+}

@@ -1,0 +1,85 @@
+//! Which documents can be read: one definition for every view of a collection.
+//!
+//! Other programs write into the collections too, and MongoDB takes any document. What a [`Shape`] does not
+//! accept is as if it were not there, in lists, counts, live events and repairs alike. A shape is a table of
+//! fields; from the same table come the check in Rust ([`Shape::read`]) and the expression by which the
+//! server leaves unreadable documents out of a query or a count ([`Shape::filter`]). Where a field stands twice in a
+//! document, the first one counts, for both.
+
+mod elements;
+mod kind;
+mod read;
+
+use std::borrow::Cow;
+
+use bson::{Bson, Document, RawDocument, doc};
+use changefeed::Unreadable;
+
+use elements::elements;
+pub use kind::{Kind, Value, id_of_hex};
+pub use read::{all, one, within_limit};
+
+/// The fields of a document that is read, each with what it may hold. Other fields do not matter.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape<const N: usize>(pub [(&'static str, Kind); N]);
+
+impl<const N: usize> Shape<N> {
+    /// The values of the shape's fields, in its order.
+    ///
+    /// # Errors
+    /// When one of them holds what it may not, or is missing and has to be there.
+    pub fn read<'d>(&self, document: &'d RawDocument) -> Result<[Value<'d>; N], Unreadable> {
+        // The outer option tells whether the field is there, the inner one whether it can be read.
+        let mut found: [Option<Option<Value<'d>>>; N] = [const { None }; N];
+        for element in elements(document) {
+            let place = self
+                .0
+                .iter()
+                .position(|(name, _)| name.as_bytes() == element.name);
+            if let Some(place) = place
+                && found[place].is_none()
+            {
+                found[place] = Some(self.0[place].1.read(&element));
+            }
+        }
+        let mut values = [const { Value::Absent }; N];
+        for ((value, found), (name, kind)) in values.iter_mut().zip(found).zip(&self.0) {
+            let missing = found.is_none();
+            *value = found
+                .unwrap_or_else(|| kind.missing())
+                .ok_or_else(|| Unreadable {
+                    field: Cow::Borrowed(name),
+                    reason: match missing {
+                        true => format!("the field {name} is missing"),
+                        false => format!("the field {name} holds what it may not: {kind}"),
+                    },
+                })?;
+        }
+        Ok(values)
+    }
+
+    /// The aggregation expression that is true for the documents that [`Shape::read`] accepts.
+    pub fn expression(&self) -> Document {
+        let fields = self.0.iter();
+        let fields: Vec<Bson> = fields.map(|(name, kind)| kind.expression(name)).collect();
+        doc! { "$and": fields }
+    }
+
+    /// The aggregation expression of the field to blame in a document that [`Shape::read`] does not accept.
+    pub fn blamed(&self) -> Document {
+        let branches = self.0.iter().map(|(name, kind)| {
+            Bson::from(doc! { "case": { "$not": [kind.expression(name)] }, "then": *name })
+        });
+        doc! { "$switch": { "branches": branches.collect::<Vec<_>>(), "default": "" } }
+    }
+
+    /// The filter that leaves the documents that [`Shape::read`] accepts.
+    pub fn filter(&self) -> Document {
+        doc! { "$expr": self.expression() }
+    }
+}
+
+/// The aggregation expression of the id that a field of [`Kind::Reference`] names.
+pub fn reference(field: &str) -> Document {
+    kind::reference(field)
+}

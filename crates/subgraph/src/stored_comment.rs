@@ -1,0 +1,91 @@
+//! A comment as MongoDB stores it: what both subgraphs read from a document of the comments' collection.
+
+use bson::oid::ObjectId;
+use bson::{Bson, Document, RawDocument, doc};
+use changefeed::{FromDocument, Unreadable};
+
+use crate::DateTime;
+use crate::readable::{Kind, Shape};
+
+/// The author of what was written without a name.
+pub const ANONYMOUS: &str = "Anonymous";
+
+/// The longest text of a comment that is read, in bytes: several times what the API accepts. It bounds what
+/// a post keeps of its newest comments.
+pub const TEXT_BYTES_MAX: usize = 64 << 10;
+/// The longest name of an author that is read, in bytes.
+pub const AUTHOR_BYTES_MAX: usize = 4 << 10;
+
+/// Which documents are comments.
+pub const SHAPE: Shape<7> = Shape([
+    ("_id", Kind::Id),
+    ("postId", Kind::Reference),
+    (
+        "text",
+        Kind::Text {
+            bytes_max: TEXT_BYTES_MAX,
+        },
+    ),
+    (
+        "author",
+        Kind::Text {
+            bytes_max: AUTHOR_BYTES_MAX,
+        },
+    ),
+    ("createdAt", Kind::Date),
+    ("updatedAt", Kind::Date),
+    ("edited", Kind::Flag),
+]);
+
+/// A comment as MongoDB stores it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredComment {
+    /// The comment's id.
+    pub id: ObjectId,
+    /// The post that it is about.
+    pub post_id: ObjectId,
+    /// Its text; empty where the document has none.
+    pub text: String,
+    /// Its author; [`ANONYMOUS`] where the document has none.
+    pub author: String,
+    /// When it was created, where its document tells.
+    pub created_at: Option<DateTime>,
+    /// When its text was last changed, where its document tells.
+    pub updated_at: Option<DateTime>,
+    /// Whether its text was changed.
+    pub edited: bool,
+}
+
+impl StoredComment {
+    /// When the comment was created; when its id was made, where its document does not tell.
+    pub fn created_at(&self) -> DateTime {
+        self.created_at.unwrap_or_else(|| DateTime::of_id(self.id))
+    }
+}
+
+impl FromDocument for StoredComment {
+    fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
+        let [id, post_id, text, author, created_at, updated_at, edited] = SHAPE.read(document)?;
+        Ok(Self {
+            // The shape demands both.
+            id: id.id().unwrap_or_default(),
+            post_id: post_id.id().unwrap_or_default(),
+            text: text.text().unwrap_or_default().into_owned(),
+            author: author
+                .text()
+                .map_or_else(|| ANONYMOUS.to_owned(), Into::into),
+            created_at: created_at.date(),
+            updated_at: updated_at.date(),
+            edited: edited.flag().unwrap_or_default(),
+        })
+    }
+}
+
+/// The filter that finds the comments of some posts by the index on `postId`. It may find documents that are
+/// none: a list that holds such an id, say.
+pub fn of_posts(posts: impl IntoIterator<Item = ObjectId>) -> Document {
+    let references = posts
+        .into_iter()
+        .flat_map(|post| [Bson::from(post), Bson::from(post.to_hex())]);
+    doc! { "postId": { "$in": references.collect::<Vec<_>>() } }
+}
