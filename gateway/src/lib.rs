@@ -61,7 +61,7 @@ pub mod variables;
 pub mod web;
 pub mod ws;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use service::{Health, Lifecycle, Metrics, TimeLimits};
 use tokio::net::TcpListener;
@@ -70,6 +70,10 @@ use crate::{config::Config, gateway::Gateway};
 
 /// Where the gateway listens if nothing else is said.
 const DEFAULT_PORT: u16 = 4000;
+
+/// What WebSockets have beyond the grace period, for which they let operations end: enough to write why
+/// they close. A client that does not take it is no fault of the gateway's.
+const SOCKETS_TIME_MORE: Duration = Duration::from_millis(250);
 
 /// The process, from its command line to its exit code.
 pub fn main() -> ExitCode {
@@ -119,7 +123,13 @@ pub async fn run(
     lifecycle.spawn("WebSockets", async move {
         shutdown.cancelled().await;
         sockets.close();
-        sockets.wait().await;
+        let limit = limits.grace + SOCKETS_TIME_MORE;
+        if tokio::time::timeout(limit, sockets.wait()).await.is_err() {
+            tracing::warn!(
+                grace_s = limits.grace.as_secs(),
+                "some WebSockets did not end in time: dropped"
+            );
+        }
         Ok(())
     });
     let router = web::routes(gateway.config())

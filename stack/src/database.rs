@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use embedded_mongo::ReplicaSet;
+use service::telemetry;
 
 /// The database of the stack's own replica set.
 const DATABASE: &str = "rejoinder";
@@ -55,7 +56,7 @@ impl Database {
                 .await
                 .is_err()
         {
-            eprintln!("mongod did not stop in good order");
+            telemetry::tell("mongod did not stop in good order");
         }
     }
 
@@ -64,7 +65,7 @@ impl Database {
             return Ok(());
         };
         if let Some(node) = set.ended_node()? {
-            eprintln!("mongod ended: starting it again");
+            telemetry::tell("mongod ended: starting it again");
             set.restart_node(node)
                 .await
                 .context("MongoDB did not start again")?;

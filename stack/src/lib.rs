@@ -26,7 +26,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use service::Lifecycle;
+use service::{Lifecycle, telemetry};
 
 pub use options::Options;
 pub use process::{Service, ServiceProcess};
@@ -36,13 +36,15 @@ pub fn main() -> ExitCode {
     if let Some(exit_code) = service_main() {
         return exit_code;
     }
-    match start(Options::parse()) {
+    let exit_code = match start(Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("stack: {error:#}");
+            telemetry::tell(format_args!("stack: {error:#}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    telemetry::flush();
+    exit_code
 }
 
 /// Runs a service to its end when the program is called by a service's name. For programs that play
@@ -59,7 +61,10 @@ fn start(options: Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(async { run::run(options, Lifecycle::until_signal()?).await });
+    let result = runtime.block_on(async {
+        let lifecycle = Lifecycle::until_signal("stack", run::stop_time_limit())?;
+        run::run(options, lifecycle).await
+    });
     runtime.shutdown_background();
     result
 }

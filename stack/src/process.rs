@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep, timeout};
 const GRACE: &str = "SHUTDOWN_GRACE_SECONDS";
 /// The grace period when the setting is not there.
 const GRACE_SECONDS: u64 = 10;
-/// What a service needs to end beside its grace periods.
-const STOP_TIME_MORE: Duration = Duration::from_secs(2);
+/// After its grace period a service ends by itself within this time, whatever hangs in it.
+const STOP_TIME_MORE: Duration = Duration::from_secs(5);
 /// One answer to a question for readiness; a service that hangs must not hold up the next question.
 const ANSWER_TIME_LIMIT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -211,18 +211,15 @@ impl ServiceProcess {
     }
 }
 
-/// A service takes its grace period for the requests that are running, then as much for its background
-/// tasks.
-fn stop_time_limit(settings: &[(&str, String)]) -> Duration {
+/// What a service may take to end: its grace period, and a little more.
+pub(crate) fn stop_time_limit(settings: &[(&str, String)]) -> Duration {
     let own = settings.iter().rev().find(|(name, _)| *name == GRACE);
     let grace = own
         .map(|(_, seconds)| seconds.clone())
         .or_else(|| std::env::var(GRACE).ok())
         .and_then(|seconds| seconds.parse().ok())
         .unwrap_or(GRACE_SECONDS);
-    Duration::from_secs(grace)
-        .saturating_mul(2)
-        .saturating_add(STOP_TIME_MORE)
+    Duration::from_secs(grace).saturating_add(STOP_TIME_MORE)
 }
 
 /// Sends a signal to a process; one that has ended already is no error.

@@ -1,17 +1,28 @@
 //! The way of the stack from start to stop.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use service::Lifecycle;
+use service::{Lifecycle, telemetry};
 use tokio::try_join;
 
 use crate::database::Database;
 use crate::options::Options;
 use crate::ports::Ports;
 use crate::supervisor::{Plan, Supervised};
-use crate::{Service, sample, supergraph, web};
+use crate::{Service, process, sample, supergraph, web};
+
+/// What mongod may take to end: it writes its last checkpoint.
+const MONGOD_STOP_TIME: Duration = Duration::from_secs(60);
+
+/// What the stack may take to end: the gateway, then both subgraphs, then mongod. Whatever it leaves
+/// behind ends by itself, since it watches its owner.
+pub(crate) fn stop_time_limit() -> Duration {
+    process::stop_time_limit(&[])
+        .saturating_mul(2)
+        .saturating_add(MONGOD_STOP_TIME)
+}
 
 /// Starts everything, says `ready:` on standard output, keeps it running until the life ends, and
 /// stops it.
@@ -48,11 +59,11 @@ async fn run_services(
         services = start_services(options, ports, &mongo_uri) => services?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    eprintln!(
+    telemetry::tell(format_args!(
         "ready after {:.1} s; Ctrl-C stops everything",
         started.elapsed().as_secs_f64()
-    );
-    println!("ready: {}", services.gateway.url("/"));
+    ));
+    telemetry::print(format_args!("ready: {}", services.gateway.url("/")));
 
     let reason = tokio::select! {
         () = shutdown.cancelled() => Ok(()),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use service::telemetry;
 use tokio::time::{Instant, sleep};
 
 use crate::{Service, ServiceProcess};
@@ -61,16 +62,16 @@ impl Supervised {
             } else {
                 self.pause
             };
-            eprintln!(
+            telemetry::tell(format_args!(
                 "{reason}: starting it again in {} ms",
                 self.pause.as_millis()
-            );
+            ));
             sleep(self.pause).await;
             self.pause = (self.pause * 2).min(PAUSE_MAX);
             self.started = Instant::now();
             match start_process(&self.plan).await {
                 Ok(process) => self.process = process,
-                Err(error) => eprintln!("{error:#}"),
+                Err(error) => telemetry::tell(format_args!("{error:#}")),
             }
         }
     }
@@ -78,10 +79,10 @@ impl Supervised {
     /// Ends the service in good order.
     pub(crate) async fn stop(&mut self) {
         if let Err(error) = self.process.stop().await {
-            eprintln!(
+            telemetry::tell(format_args!(
                 "{} did not stop in good order: {error:#}",
                 self.plan.service.name()
-            );
+            ));
         }
     }
 }

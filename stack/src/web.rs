@@ -7,6 +7,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Instant, SystemTime};
 
 use embedded_mongo::ProcessGroup;
+use service::telemetry;
 
 /// The pages that a build makes, the last one last.
 const PAGES: [&str; 3] = ["index.html", "stats.html", "graphiql.html"];
@@ -37,8 +38,8 @@ async fn built_folder_of(web: &Path, npm: &Path) -> Option<PathBuf> {
     }
     let built = web.join("dist");
     if is_stale(web, &built) {
-        eprintln!("building the web pages");
-        eprintln!("{}", build(web, npm).await);
+        telemetry::tell("building the web pages");
+        telemetry::tell(build(web, npm).await);
     }
     PAGES
         .iter()

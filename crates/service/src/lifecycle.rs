@@ -2,15 +2,22 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use anyhow::Context;
 use futures_util::FutureExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::telemetry;
+
 /// The exit code of a process that was interrupted while it shut down, as shells have it: 128 + SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
+/// The exit code of a process that did not end in time.
+const EXIT_ABANDONED: i32 = 1;
 
 /// The life of one process, or of one service in a test. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +25,7 @@ pub struct Lifecycle {
     shutdown: CancellationToken,
     tasks: TaskTracker,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
+    is_serving: Arc<AtomicBool>,
 }
 
 impl Lifecycle {
@@ -27,27 +35,43 @@ impl Lifecycle {
     }
 
     /// A life that ends at SIGINT or SIGTERM too. A SIGINT after that, from a person who does not
-    /// want to wait, ends the process at once.
+    /// want to wait, ends the process at once. A process that still runs `limit` after the end of
+    /// this life ends with exit code 1 and a reason, whatever hangs in it. `name` is the program's.
+    ///
+    /// A thread of its own does this: it works while every thread of the runtime is busy or blocked.
+    /// It also catches SIGXFSZ, by which a log file at the limit of file sizes would kill the process.
     ///
     /// # Errors
-    /// When the signal handlers cannot be installed.
-    pub fn until_signal() -> anyhow::Result<Self> {
+    /// When the thread cannot be started or the signal handlers cannot be installed.
+    pub fn until_signal(name: &'static str, limit: Duration) -> anyhow::Result<Self> {
         let lifecycle = Self::new();
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
         let shutdown = lifecycle.shutdown.clone();
-        tokio::spawn(async move {
-            let name = tokio::select! {
-                _ = interrupt.recv() => "SIGINT",
-                _ = terminate.recv() => "SIGTERM",
-            };
-            tracing::info!(signal = name, "shutting down");
-            shutdown.cancel();
-            // Not at a second SIGTERM: some supervisors send it to a process and to its group.
-            interrupt.recv().await;
-            tracing::warn!("interrupted again: ending at once");
-            std::process::exit(EXIT_INTERRUPTED);
-        });
+        let (installed, result) = std::sync::mpsc::sync_channel(1);
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(installed.send(Err(error))),
+                };
+                runtime.block_on(async {
+                    match Signals::install() {
+                        Ok(signals) => {
+                            let _ = installed.send(Ok(()));
+                            tokio::join!(signals.heed(&shutdown), enforce(name, &shutdown, limit));
+                        }
+                        Err(error) => drop(installed.send(Err(error))),
+                    }
+                });
+            })
+            .context("cannot start the thread that waits for signals")?;
+        result
+            .recv()
+            .context("the thread that waits for signals ended")?
+            .context("cannot install the signal handlers")?;
         Ok(lifecycle)
     }
 
@@ -59,6 +83,15 @@ impl Lifecycle {
     /// Ends the life: everything that watches [`Lifecycle::shutdown`] winds up.
     pub fn end(&self) {
         self.shutdown.cancel();
+    }
+
+    /// Says that requests are served from now on: until then, nothing waits for a grace period.
+    pub(crate) fn serve(&self) {
+        self.is_serving.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.is_serving.load(Ordering::Relaxed)
     }
 
     /// Runs a task for as long as the process lives. It must return `Ok` soon after the shutdown;
@@ -86,6 +119,14 @@ impl Lifecycle {
     pub async fn finish(&self) -> anyhow::Result<()> {
         self.tasks.close();
         self.tasks.wait().await;
+        self.failure()
+    }
+
+    /// Returns the first failure among the background tasks so far, once.
+    ///
+    /// # Errors
+    /// The reason of the first task that died.
+    pub(crate) fn failure(&self) -> anyhow::Result<()> {
         match self.lock_failure().take() {
             Some(reason) => Err(reason),
             None => Ok(()),
@@ -106,6 +147,50 @@ impl Lifecycle {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The signals that a process handles.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Never read: while it is handled, a write beyond the limit fails instead of killing the process.
+    _file_size: Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
+        })
+    }
+
+    /// Ends the life at the first signal, and the process at a second SIGINT.
+    async fn heed(mut self, shutdown: &CancellationToken) {
+        let name = tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        };
+        tracing::info!(signal = name, "shutting down");
+        shutdown.cancel();
+        // Not at a second SIGTERM: some supervisors send it to a process and to its group.
+        self.interrupt.recv().await;
+        tracing::warn!("interrupted again: ending at once");
+        telemetry::flush();
+        std::process::exit(EXIT_INTERRUPTED);
+    }
+}
+
+/// Ends the process when it still runs `limit` after the shutdown.
+async fn enforce(name: &str, shutdown: &CancellationToken, limit: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(limit).await;
+    let limit_s = limit.as_secs();
+    let reason = format_args!("the process did not end within {limit_s} s: something in it hangs");
+    telemetry::fault(name, reason);
+    telemetry::flush();
+    std::process::exit(EXIT_ABANDONED);
 }
 
 #[cfg(test)]

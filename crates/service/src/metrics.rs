@@ -9,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::telemetry;
+
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// One process's registry. Clones share it.
@@ -18,7 +20,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// A registry with the service's name and version in `service_info`.
+    /// A registry with the service's name and version in `service_info`, and what became of log lines.
     pub fn new(service: &'static str) -> Self {
         let mut registry = Registry::default();
         let info = Family::<[(&'static str, &'static str); 2], Gauge>::default();
@@ -28,6 +30,17 @@ impl Metrics {
             "service_info",
             "Name and version of this service; always 1",
             info,
+        );
+        let log = telemetry::counters();
+        registry.register(
+            "log_lines_dropped",
+            "Log lines that could not be written, or not in time: a reader that is gone or stalled, a full disk",
+            log.dropped,
+        );
+        registry.register(
+            "log_lines_suppressed",
+            "Log lines that were left out of a flood of equal lines",
+            log.suppressed,
         );
         Self {
             registry: Arc::new(Mutex::new(registry)),

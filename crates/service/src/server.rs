@@ -15,6 +15,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
 use tower::Service;
 
 use crate::{Health, Lifecycle, Metrics, health, write_limit::WriteLimit};
@@ -27,6 +28,8 @@ const WRITE_TIME_LIMIT: Duration = Duration::from_secs(30);
 const HTTP2_STREAMS_MAX: u32 = 100;
 /// How often a quiet HTTP/2 connection is asked whether it still lives.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// What the background tasks have beyond the grace period: they may wait for the last requests.
+const TASKS_TIME_MORE: Duration = Duration::from_millis(500);
 /// After a failed accept (file descriptors exhausted, say) the server breathes this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -52,7 +55,7 @@ pub fn operations_routes(health: &Health, metrics: &Metrics) -> Router {
 /// How long others may keep a server waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeLimits {
-    /// Running requests, at a shutdown.
+    /// Running requests and background tasks, at a shutdown.
     pub grace: Duration,
     /// A client that takes nothing of what is written to it, WebSockets included.
     pub write: Duration,
@@ -88,6 +91,7 @@ where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
+    lifecycle.serve();
     let grace = limits.grace;
     let connections = GracefulShutdown::new();
     loop {
@@ -131,16 +135,15 @@ where
         });
     }
     drop(listener);
-    if tokio::time::timeout(grace, connections.shutdown())
-        .await
-        .is_err()
-    {
+    // One period for all: the background tasks wind up while the requests finish.
+    let deadline = Instant::now() + grace;
+    if timeout_at(deadline, connections.shutdown()).await.is_err() {
         tracing::warn!(
             grace_s = grace.as_secs(),
             "some requests did not finish in time: dropped"
         );
     }
-    match tokio::time::timeout(grace, lifecycle.finish()).await {
+    match timeout_at(deadline + TASKS_TIME_MORE, lifecycle.finish()).await {
         Ok(result) => result,
         Err(_) => anyhow::bail!(
             "the background tasks did not stop within {} s",

@@ -28,7 +28,7 @@ pub struct Settings {
     /// Which log events are written, in tracing's filter syntax.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
-    /// Seconds that running requests get to finish at a shutdown.
+    /// Seconds that running requests and background tasks get to finish at a shutdown.
     #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value_t = 10)]
     pub shutdown_grace_seconds: u64,
 }

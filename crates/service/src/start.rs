@@ -1,13 +1,19 @@
 //! The way of a process from its command line to its exit code.
 
 use std::future::Future;
-use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use tokio::net::TcpListener;
 
 use crate::{Lifecycle, Settings, server, telemetry};
+
+/// What a service may take, after its grace period, to come back by itself. It is abandoned then.
+const RETURN_TIME: Duration = Duration::from_secs(1);
+/// From there, a process that is busy or blocked altogether ends after this time. Longer than
+/// [`telemetry::flush`] takes.
+const EXIT_TIME: Duration = Duration::from_secs(2);
 
 /// What the one line that a service writes to standard output starts with; the address follows.
 /// Whoever starts it on port 0 learns the port from there.
@@ -15,6 +21,9 @@ pub const LISTENING: &str = "listening on http://";
 
 /// Reads the configuration, starts logs and runtime, binds the socket and runs the service until
 /// SIGINT, SIGTERM or a fault. Faults are logged and give exit code 1; a bad flag gives 2.
+///
+/// A service that is told to end before it serves ends at once. One that serves has its grace period;
+/// if it still runs then, it is abandoned, which is a fault.
 pub fn start<C, F, Fut>(
     name: &'static str,
     default_port: u16,
@@ -28,36 +37,44 @@ where
 {
     let config = C::parse();
     let shared = settings(&config).clone();
+    let grace = shared.grace();
     let result = telemetry::init(&shared).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
         let result = runtime.block_on(async {
             // Before anybody hears of the service, and may signal it.
-            let lifecycle = Lifecycle::until_signal()?;
+            let lifecycle = Lifecycle::until_signal(name, grace + RETURN_TIME + EXIT_TIME)?;
             let listener = server::bind(shared.address(default_port)).await?;
             let address = listener.local_addr()?;
             tracing::info!(service = name, %address, "listening");
-            // Nobody may be reading, and the service does not depend on a reader.
-            let _ = writeln!(std::io::stdout(), "{LISTENING}{address}");
-            run(config, listener, lifecycle).await
+            telemetry::print(format_args!("{LISTENING}{address}"));
+            tokio::select! {
+                result = run(config, listener, lifecycle.clone()) => result,
+                result = abandoned(&lifecycle, grace) => result,
+            }
         });
         runtime.shutdown_background();
         result
     });
-    match result {
+    let exit_code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(
-                service = name,
-                reason = format!("{error:#}"),
-                "stopped by a fault"
-            );
-            // Where the log does not say it, because it could not be started or is turned off.
-            if !tracing::enabled!(tracing::Level::ERROR) {
-                eprintln!("{name}: {error:#}");
-            }
+            telemetry::fault(name, format_args!("{error:#}"));
             ExitCode::FAILURE
         }
+    };
+    telemetry::flush();
+    exit_code
+}
+
+/// Returns when nobody waits any longer for a service that was told to end.
+async fn abandoned(lifecycle: &Lifecycle, grace: Duration) -> anyhow::Result<()> {
+    lifecycle.shutdown().cancelled().await;
+    if lifecycle.is_serving() {
+        tokio::time::sleep(grace + RETURN_TIME).await;
+        anyhow::bail!("the service did not end within {} s", grace.as_secs());
     }
+    tracing::info!("told to end before the service was ready");
+    lifecycle.failure()
 }

@@ -1,17 +1,24 @@
 //! A service as a process: what it logs, how it ends, and with which exit code.
 
+use std::fs::File;
 use std::future::Future;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, ErrorKind, Lines, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use axum::routing::get;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use service::{Lifecycle, Settings};
+use service::{Health, Lifecycle, Metrics, Settings};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 
 /// Set in a process that plays a service.
 const ROLE: &str = "SERVICE_TEST_ROLE";
+/// Enough for whatever is waited for; only a failure takes as long.
+const LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(clap::Parser)]
 struct Config {
@@ -35,12 +42,7 @@ fn a_background_task_that_dies_ends_the_process_with_its_reason_in_the_log() {
     );
     assert_eq!(process.end().code(), Some(1));
 
-    let log: Vec<Value> = process
-        .log
-        .by_ref()
-        .map(|line| line.expect("a line"))
-        .map(|line| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}")))
-        .collect();
+    let log = process.json_log();
     let last = log.last().expect("a line");
     assert_eq!(last["level"], "ERROR");
     assert_eq!(last["message"], "stopped by a fault");
@@ -57,19 +59,15 @@ fn with_the_log_turned_off_the_reason_is_told_all_the_same() {
         &[("LOG", "off")],
     );
     assert_eq!(process.end().code(), Some(1));
-    let log: Vec<String> = process
-        .log
-        .by_ref()
-        .map(|line| line.expect("a line"))
-        .collect();
-    assert_eq!(log, ["doomed: no primary"]);
+    assert_eq!(process.whole_log(), ["doomed: no primary"]);
 }
 
 #[test]
 fn a_second_interrupt_ends_a_process_that_is_still_shutting_down() {
-    play(|_, _, lifecycle| async move {
-        let _lifecycle = lifecycle;
-        std::future::pending().await
+    play(|_config, listener, lifecycle| async move {
+        lifecycle.spawn("feed", std::future::pending());
+        let grace = Duration::from_secs(10);
+        service::serve(listener, axum::Router::new(), &lifecycle, grace).await
     });
     let mut process = Process::start(
         "a_second_interrupt_ends_a_process_that_is_still_shutting_down",
@@ -81,6 +79,222 @@ fn a_second_interrupt_ends_a_process_that_is_still_shutting_down() {
     process.signal(Signal::TERM);
     process.signal(Signal::INT);
     assert_eq!(process.end().code(), Some(130));
+}
+
+#[test]
+fn a_process_whose_log_has_no_reader_any_more_answers_and_ends() {
+    play(talkative);
+    let mut process = Process::start(
+        "a_process_whose_log_has_no_reader_any_more_answers_and_ends",
+        &[],
+    );
+    drop(process.log.take());
+    let dropped = process.answers_whatever_it_logs();
+    assert!(dropped > 0);
+}
+
+#[test]
+fn a_process_whose_log_goes_to_a_full_disk_answers_and_ends() {
+    play(talkative);
+    let full = File::options().write(true).open("/dev/full");
+    let mut process = Process::start_with_log(
+        "a_process_whose_log_goes_to_a_full_disk_answers_and_ends",
+        &[],
+        full.expect("a file").into(),
+    );
+    let dropped = process.answers_whatever_it_logs();
+    assert!(dropped > 0);
+}
+
+#[test]
+fn a_process_whose_log_nobody_reads_answers_and_ends() {
+    play(talkative);
+    let mut process = Process::start("a_process_whose_log_nobody_reads_answers_and_ends", &[]);
+    let dropped = process.answers_whatever_it_logs();
+    assert!(dropped > 0);
+}
+
+#[test]
+fn a_process_whose_log_file_is_at_the_limit_of_file_sizes_answers_and_ends() {
+    play(talkative);
+    let file = tempfile::tempfile().expect("a file");
+    let mut process = Process::start_by(
+        // The limit is in units of 512 or 1024 bytes, by the shell.
+        Command::new("sh")
+            .args(["-c", "ulimit -f 64; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().expect("this program")),
+        "a_process_whose_log_file_is_at_the_limit_of_file_sizes_answers_and_ends",
+        &[],
+        file.try_clone().expect("a file").into(),
+    );
+    let dropped = process.answers_whatever_it_logs();
+    assert!(dropped > 0);
+    let length = file.metadata().expect("its length").len();
+    assert!(length >= 32 * 1024, "{length} bytes were logged");
+}
+
+#[test]
+fn a_flood_of_equal_lines_is_summed_up_in_the_log() {
+    play(|config, listener, lifecycle| async move {
+        for attempt in 0..1000 {
+            tracing::warn!(attempt, "the stream broke");
+        }
+        tracing::warn!("the stream is back");
+        talkative(config, listener, lifecycle).await
+    });
+    let mut process = Process::start(
+        "a_flood_of_equal_lines_is_summed_up_in_the_log",
+        &[("LOG_FORMAT", "json"), ("LOG", "process=warn")],
+    );
+    let address = process.address();
+    assert_eq!(counter(address, "log_lines_suppressed_total"), 900);
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(0));
+    let log = process.json_log();
+    assert_eq!(log.len(), 102, "{log:#?}");
+    assert_eq!(log[0]["attempt"], 0);
+    assert_eq!(log[99]["attempt"], 99);
+    assert_eq!(log[100]["message"], "the stream is back");
+    let summary = &log[101];
+    assert_eq!(
+        summary["message"],
+        "900 more lines like the last one were left out"
+    );
+    assert_eq!(summary["level"], "WARN");
+    assert_eq!(summary["lines"], 900);
+    assert_eq!(summary["of"], "process");
+    assert_eq!(summary["like"], "the stream broke");
+}
+
+#[test]
+fn a_panic_is_an_event_of_the_log() {
+    play(talkative);
+    let mut process = Process::start("a_panic_is_an_event_of_the_log", &[("LOG_FORMAT", "json")]);
+    let address = process.address();
+    assert_eq!(fetch(address, "/panic"), "caught");
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(0));
+    let log = process.json_log();
+    let panic = log
+        .iter()
+        .find(|event| event["message"] == "a thread panicked");
+    let panic = panic.expect("its event");
+    assert_eq!(panic["reason"], "boom 1");
+    assert!(
+        panic["location"]
+            .as_str()
+            .is_some_and(|at| at.contains("process.rs:"))
+    );
+}
+
+#[test]
+fn a_background_task_that_never_returns_is_abandoned_after_one_grace_period() {
+    play(|config, listener, lifecycle| async move {
+        lifecycle.spawn("feed", std::future::pending());
+        talkative(config, listener, lifecycle).await
+    });
+    let mut process = Process::start(
+        "a_background_task_that_never_returns_is_abandoned_after_one_grace_period",
+        &[("SHUTDOWN_GRACE_SECONDS", "1")],
+    );
+    process.address();
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(1));
+    process.logged("the background tasks did not stop within 1 s");
+}
+
+#[test]
+fn a_service_that_hangs_is_abandoned_after_its_grace_period() {
+    play(|config, listener, lifecycle| async move {
+        talkative(config, listener, lifecycle).await?;
+        std::future::pending().await
+    });
+    let mut process = Process::start(
+        "a_service_that_hangs_is_abandoned_after_its_grace_period",
+        &[("SHUTDOWN_GRACE_SECONDS", "1")],
+    );
+    process.address();
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(1));
+    process.logged("the service did not end within 1 s");
+}
+
+#[test]
+fn a_process_whose_every_thread_is_busy_ends_after_its_grace_period() {
+    play(talkative);
+    let mut process = Process::start(
+        "a_process_whose_every_thread_is_busy_ends_after_its_grace_period",
+        &[("SHUTDOWN_GRACE_SECONDS", "0")],
+    );
+    let address = process.address();
+    let hung = std::thread::spawn(move || fetch(address, "/hang"));
+    process.logged("every thread hangs");
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(1));
+    process.logged("the process did not end within 3 s: something in it hangs");
+    assert_eq!(hung.join().expect("no panic"), "");
+}
+
+#[test]
+fn a_service_that_is_told_to_end_before_it_serves_ends_at_once() {
+    play(|_, _, lifecycle| async move {
+        let _lifecycle = lifecycle;
+        std::future::pending().await
+    });
+    let mut process = Process::start(
+        "a_service_that_is_told_to_end_before_it_serves_ends_at_once",
+        &[("SHUTDOWN_GRACE_SECONDS", "3600")],
+    );
+    process.address();
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(0));
+}
+
+/// A service that, when it is asked to, logs more than a pipe and the queue of lines hold, panics, or
+/// blocks every thread of its runtime.
+async fn talkative(
+    config: Config,
+    listener: TcpListener,
+    lifecycle: Lifecycle,
+) -> anyhow::Result<()> {
+    let log = || async {
+        for _ in 0..100 {
+            tracing::error!(text = "x".repeat(32 * 1024), "a long line");
+        }
+        "logged"
+    };
+    let panic = || async {
+        let number = std::hint::black_box(1);
+        match tokio::spawn(async move { panic!("boom {number}") }).await {
+            Err(error) if error.is_panic() => "caught",
+            _ => "not a panic",
+        }
+    };
+    let hang = || async {
+        let threads = Handle::current().metrics().num_workers();
+        let barrier = Arc::new(Barrier::new(threads));
+        for _ in 0..threads {
+            let barrier = Arc::clone(&barrier);
+            tokio::spawn(async move {
+                if barrier.wait().is_leader() {
+                    tracing::info!("every thread hangs");
+                }
+                loop {
+                    std::thread::park();
+                }
+            });
+        }
+        std::future::pending::<&'static str>().await
+    };
+    let router = axum::Router::new()
+        .route("/log", get(log))
+        .route("/panic", get(panic))
+        .route("/hang", get(hang))
+        .merge(service::operations_routes(
+            &Health::default(),
+            &Metrics::new("doomed"),
+        ));
+    service::serve(listener, router, &lifecycle, config.service.grace()).await
 }
 
 /// In the role of a service: is it, to its end. Otherwise returns.
@@ -100,13 +314,22 @@ where
 struct Process {
     child: Child,
     output: Lines<BufReader<ChildStdout>>,
-    log: Lines<BufReader<ChildStderr>>,
+    log: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 impl Process {
     /// Runs the named test of this binary in its service's role.
     fn start(test: &str, settings: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
+        Self::start_with_log(test, settings, Stdio::piped())
+    }
+
+    fn start_with_log(test: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
+        let mut program = Command::new(std::env::current_exe().expect("this program"));
+        Self::start_by(&mut program, test, settings, log)
+    }
+
+    fn start_by(program: &mut Command, test: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
+        let mut child = program
             .args([test, "--exact", "--nocapture"])
             .env(ROLE, "1")
             .env("HOST", "127.0.0.1")
@@ -114,14 +337,39 @@ impl Process {
             .env_remove("LOG")
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("a service");
+        let log = child.stderr.take();
         Self {
             output: BufReader::new(child.stdout.take().expect("a pipe")).lines(),
-            log: BufReader::new(child.stderr.take().expect("a pipe")).lines(),
+            log: log.map(|log| BufReader::new(log).lines()),
             child,
         }
+    }
+
+    /// Waits until it listens.
+    fn address(&mut self) -> SocketAddr {
+        let line = find(&mut self.output, service::LISTENING);
+        let (_, address) = line.split_once(service::LISTENING).expect("it was found");
+        address.parse().expect("an address")
+    }
+
+    /// Goes through a life with many log lines and a panic; returns how many lines were dropped.
+    fn answers_whatever_it_logs(&mut self) -> u64 {
+        let address = self.address();
+        assert_eq!(fetch(address, "/log"), "logged");
+        assert_eq!(fetch(address, "/panic"), "caught");
+        assert_eq!(fetch(address, "/health/live"), "live\n");
+        let dropped = || counter(address, "log_lines_dropped_total");
+        let deadline = Instant::now() + LIMIT;
+        while dropped() == 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let dropped = dropped();
+        self.signal(Signal::TERM);
+        assert_eq!(self.end().code(), Some(0));
+        dropped
     }
 
     /// Waits until it has printed a line with this text.
@@ -131,7 +379,23 @@ impl Process {
 
     /// Waits until it has logged a line with this text.
     fn logged(&mut self, text: &str) {
-        find(&mut self.log, text);
+        find(self.log.as_mut().expect("a pipe"), text);
+    }
+
+    /// What is left of the log of a process that has ended.
+    fn whole_log(&mut self) -> Vec<String> {
+        let log = self.log.take().expect("a pipe");
+        log.map(|line| line.expect("a line")).collect()
+    }
+
+    /// The same, of a log in JSON.
+    fn json_log(&mut self) -> Vec<Value> {
+        let lines = self.whole_log().into_iter();
+        lines
+            .map(|line| {
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+            })
+            .collect()
     }
 
     fn signal(&self, signal: Signal) {
@@ -140,7 +404,7 @@ impl Process {
     }
 
     fn end(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + LIMIT;
         loop {
             if let Some(status) = self.child.try_wait().expect("its state") {
                 return status;
@@ -158,7 +422,33 @@ impl Drop for Process {
     }
 }
 
-fn find(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) {
-    let found = lines.any(|line| line.is_ok_and(|line| line.contains(text)));
-    assert!(found, "it ended before it wrote {text:?}");
+fn find(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) -> String {
+    let found = lines
+        .filter_map(Result::ok)
+        .find(|line| line.contains(text));
+    found.unwrap_or_else(|| panic!("it ended before it wrote {text:?}"))
+}
+
+/// The body of an answer; nothing when the service ends before.
+fn fetch(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: doomed\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    match stream.read_to_string(&mut answer) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("no answer to {path}"),
+        _ => {}
+    }
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+    body.unwrap_or_default().to_owned()
+}
+
+/// The value of a counter among the service's metrics.
+fn counter(address: SocketAddr, name: &str) -> u64 {
+    let metrics = fetch(address, "/metrics");
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    line.unwrap_or_else(|| panic!("no {name} in\n{metrics}"))
 }

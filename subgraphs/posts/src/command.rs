@@ -3,7 +3,6 @@
 //! A command joins the projection as one more instance. If another one leads, that one does the work;
 //! if none does, this one takes the lease and leads until the work is done.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -23,13 +22,15 @@ pub(crate) fn main(config: Config) -> Option<ExitCode> {
     if !config.rebuild && !config.replay_dead_letters {
         return None;
     }
-    Some(match start(&config) {
+    let exit_code = match start(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("posts: {error:#}");
+            telemetry::tell(format_args!("posts: {error:#}"));
             ExitCode::FAILURE
         }
-    })
+    };
+    telemetry::flush();
+    Some(exit_code)
 }
 
 fn start(config: &Config) -> anyhow::Result<()> {
@@ -38,17 +39,20 @@ fn start(config: &Config) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let done = runtime.block_on(async {
-        let lifecycle = Lifecycle::until_signal()?;
-        let projector = join(config).await?;
+        let lifecycle = Lifecycle::until_signal("posts", config.service.grace())?;
+        let interrupted = || anyhow::anyhow!("interrupted before it was done");
+        let projector = tokio::select! {
+            joined = join(config) => joined?,
+            () = lifecycle.shutdown().cancelled() => return Err(interrupted()),
+        };
         let done = tokio::select! {
             done = run(config, &projector) => done,
-            () = lifecycle.shutdown().cancelled() => Err(anyhow::anyhow!("interrupted before it was done")),
+            () = lifecycle.shutdown().cancelled() => Err(interrupted()),
         };
         projector.stop().await;
         done
     })?;
-    // Nobody may be reading, and what was asked for is done.
-    let _ = writeln!(std::io::stdout(), "{done}");
+    telemetry::print(done);
     runtime.shutdown_background();
     Ok(())
 }
