@@ -1,11 +1,13 @@
 //! The change feed's figures: throughput of the projection, latency to the projection and to
-//! subscribers, memory with stalled subscribers; each beside a bare change stream in the same run.
+//! subscribers, memory with stalled subscribers, each beside a bare change stream in the same run; and
+//! an import by an outside program.
 
 mod bare;
 mod latency;
 mod projection;
 mod stalled;
 mod throughput;
+mod wide;
 
 use bson::{Document, doc, oid::ObjectId};
 use mongodb::{Client, Database};
@@ -19,9 +21,12 @@ pub struct Options {
     /// Rounds of each figure; medians are printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only these figures: throughput, push, latency, stalled.
+    /// Only these figures: throughput, push, latency, stalled, wide.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// The part of the import's documents that `wide` writes, for a quick run.
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
 }
 
 /// Runs the figures and prints them.
@@ -29,14 +34,20 @@ pub struct Options {
 /// # Errors
 /// When MongoDB or the change feed fails.
 pub async fn run(options: Options) -> anyhow::Result<()> {
+    let wanted =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    if wanted("wide") {
+        wide::run(options.scale).await?;
+    }
+    if options.only == ["wide"] {
+        return Ok(());
+    }
     let mongo = embedded_mongo::ReplicaSet::start(embedded_mongo::Options {
         // Room for every backlog of the run.
         oplog_megabytes: 4_096,
         ..embedded_mongo::Options::default()
     })
     .await?;
-    let wanted =
-        |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     if wanted("throughput") || wanted("push") {
         throughput::run(&mongo, &options, wanted("push")).await?;
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Cursor;
-use crate::source::server_code;
+use crate::projection::is_passing;
 
 /// A fault of the machinery: for logs and operators, not for clients.
 #[derive(Debug, thiserror::Error)]
@@ -40,13 +40,21 @@ pub enum Error {
     TaskEnded(&'static str),
 }
 
-/// The server's code for a transaction that it has ended: it took too long, or too much of the cache.
-const NO_SUCH_TRANSACTION: i32 = 251;
-
 impl Error {
-    /// Whether the server has ended the transaction by itself.
-    pub(crate) fn is_of_ended_transaction(&self) -> bool {
-        matches!(self, Self::Database { source, .. } if server_code(source) == Some(NO_SUCH_TRANSACTION))
+    /// Whether it says nothing against the documents: the server could not be asked, or was busy.
+    pub(crate) fn is_passing(&self) -> bool {
+        use mongodb::error::ErrorKind;
+        let Self::Database { source, .. } = self else {
+            return true;
+        };
+        match source.kind.as_ref() {
+            ErrorKind::Command(command) => is_passing(command.code),
+            ErrorKind::BsonDeserialization(_)
+            | ErrorKind::BsonSerialization(_)
+            | ErrorKind::InvalidResponse { .. }
+            | ErrorKind::Write(_) => false,
+            _ => true,
+        }
     }
 
     /// The text with those of its causes, in one line, for a log.

@@ -22,6 +22,10 @@ pub struct ProjectionMetrics {
     pub(crate) changes: Counter,
     pub(crate) batch_changes: Histogram,
     pub(crate) batch_seconds: Histogram,
+    pub(crate) batch_changes_max: Gauge,
+    pub(crate) batch_targets_max: Gauge,
+    pub(crate) commit_seconds: Histogram,
+    pub(crate) transactions_failed: Counter,
     pub(crate) stream_restarts: Counter,
     pub(crate) rebuilds: Counter,
     pub(crate) rebuilding: Gauge,
@@ -87,6 +91,30 @@ impl ProjectionMetrics {
                 "batch_seconds",
                 "Seconds from a batch's first change in hand to its commit",
                 Histogram::new([0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]),
+            ),
+            batch_changes_max: add(
+                registry,
+                "batch_changes_max",
+                "Changes that the next batch takes at most: follows how long the commits take",
+                Gauge::default(),
+            ),
+            batch_targets_max: add(
+                registry,
+                "batch_targets_max",
+                "Targets that the next batch takes at most: follows how long the commits take",
+                Gauge::default(),
+            ),
+            commit_seconds: add(
+                registry,
+                "commit_seconds",
+                "Seconds that a transaction took, from its start to its commit",
+                Histogram::new([0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 1.0, 5.0, 30.0]),
+            ),
+            transactions_failed: add(
+                registry,
+                "transactions_failed",
+                "Transactions that failed and were tried again with less",
+                Counter::default(),
             ),
             stream_restarts: add(
                 registry,
@@ -269,7 +297,7 @@ mod tests {
         assert_eq!(help, HELP);
     }
 
-    const HELP: [&str; 29] = [
+    const HELP: [&str; 33] = [
         "projection_lag_seconds Seconds since the projection was level with its source.",
         "projection_oplog_seconds_left Seconds of history between the oldest oplog entry and the projection's position: at 0 it has to be built anew.",
         "projection_leading 1 while this process writes the projection, 0 while it stands by.",
@@ -278,6 +306,10 @@ mod tests {
         "projection_changes Changes of the source that this process has passed.",
         "projection_batch_changes Changes in a batch.",
         "projection_batch_seconds Seconds from a batch's first change in hand to its commit.",
+        "projection_batch_changes_max Changes that the next batch takes at most: follows how long the commits take.",
+        "projection_batch_targets_max Targets that the next batch takes at most: follows how long the commits take.",
+        "projection_commit_seconds Seconds that a transaction took, from its start to its commit.",
+        "projection_transactions_failed Transactions that failed and were tried again with less.",
         "projection_stream_restarts Times the change stream was opened again after a fault.",
         "projection_rebuilds Builds of the whole projection that this process began.",
         "projection_rebuilding 1 while a build is under way.",

@@ -7,6 +7,7 @@ mod build;
 mod checkpoint;
 mod compute;
 mod dead_letter;
+mod failures;
 mod fold;
 mod leader;
 mod lease;
@@ -18,7 +19,7 @@ mod requests;
 mod slot;
 mod store;
 mod transaction;
-mod transaction_limit;
+mod transaction_size;
 mod update_commands;
 
 use bson::{Bson, Document};
@@ -28,6 +29,7 @@ use crate::FromDocument;
 
 pub use projector::{Lag, Projector, Replayed};
 pub use slot::Slot;
+pub(crate) use transaction::is_passing;
 
 /// What a projection folds, and where to. Each source document belongs to one target document; the
 /// state folded from all that belong to a target is stored in that target, in a [`Slot`].

@@ -7,17 +7,26 @@ use crate::stream::{ANSWER_BYTES_MAX, BYTES_AHEAD_MAX};
 /// How a projection runs. Start from [`Default`] and change what you need.
 #[derive(Clone, Debug)]
 pub struct ProjectorSettings {
-    /// Changes a transaction takes at most. Default 32768.
+    /// Changes a transaction takes at most. Default 32768. A process begins with a small part of this and
+    /// of the next two, and its transactions grow while they commit in less than half of
+    /// [`ProjectorSettings::commit_aim`].
     pub batch_count_max: usize,
-    /// Bytes of events a transaction takes at most. Default 32 MiB.
+    /// Distinct targets a transaction takes at most. Default 4096.
+    pub batch_targets_max: usize,
+    /// Bytes a transaction writes at most, as estimated from its events and the number of its targets.
+    /// Default 8 MiB. A single larger change still passes.
     pub batch_bytes_max: usize,
+    /// How long a transaction should take: a slower one makes the next ones smaller. Default 300 ms.
+    pub commit_aim: Duration,
     /// How long a batch waits for more changes after its first one. Default 2 ms.
     pub batch_linger: Duration,
     /// The same while the projection is more than a second behind: what is late already gains more
     /// from a larger batch than it loses by waiting for it. Default 250 ms.
     pub batch_linger_behind: Duration,
-    /// Events read ahead while a batch commits. Default 65536.
+    /// Events read ahead while a batch commits, with those of the batch. Default 65536.
     pub prefetch_count_max: usize,
+    /// Bytes of the same. Default 16 MiB. One answer of the server, 16 MB at most, comes on top.
+    pub prefetch_bytes_max: usize,
     /// How long a leader may be silent before another instance takes over. Default 10 s.
     pub lease: Duration,
     /// How often a standing-by instance looks whether the lease is free, a leader renews it and
@@ -27,7 +36,8 @@ pub struct ProjectorSettings {
     pub idle_checkpoint: Duration,
     /// How often a batch is tried before the changes that stop it become dead letters. Default 3.
     pub attempts_max: u32,
-    /// Targets built in one transaction of a rebuild. Default 200.
+    /// Targets built in one transaction of a rebuild, or repaired in one, at most. Default 200. Their
+    /// number follows [`ProjectorSettings::commit_aim`] and the size of their states.
     pub build_chunk: usize,
     /// How often the auditor takes a sample. Default 30 s; zero turns it off.
     pub audit_interval: Duration,
@@ -41,10 +51,13 @@ impl Default for ProjectorSettings {
     fn default() -> Self {
         Self {
             batch_count_max: 32_768,
-            batch_bytes_max: 32 << 20,
+            batch_targets_max: 4_096,
+            batch_bytes_max: 8 << 20,
+            commit_aim: Duration::from_millis(300),
             batch_linger: Duration::from_millis(2),
             batch_linger_behind: Duration::from_millis(250),
             prefetch_count_max: 65_536,
+            prefetch_bytes_max: 16 << 20,
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             idle_checkpoint: Duration::from_secs(5),
@@ -88,7 +101,7 @@ impl HubSettings {
     /// ahead of them, and one answer of the server. Decoded changes may take a few times as much as
     /// the events that they come from; catch-up readers come on top.
     pub fn event_bytes_max(&self) -> usize {
-        self.total_bytes_max + BYTES_AHEAD_MAX as usize + ANSWER_BYTES_MAX
+        self.total_bytes_max + BYTES_AHEAD_MAX + ANSWER_BYTES_MAX
     }
 }
 

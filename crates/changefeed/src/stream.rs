@@ -25,8 +25,8 @@ use crate::{ResumeToken, Source};
 pub(crate) const AWAIT_TIME: Duration = Duration::from_millis(200);
 /// Events in one batch of the server's, at most (16 MB bound it as well).
 const BATCH_SIZE: u32 = 10_000;
-/// Bytes of events that wait in the channel at most; a single larger event still passes.
-pub(crate) const BYTES_AHEAD_MAX: u32 = 64 << 20;
+/// Bytes of events that a hub's reader reads ahead at most; a single larger event still passes.
+pub(crate) const BYTES_AHEAD_MAX: usize = 64 << 20;
 /// Bytes of one answer of the server's, at most.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// The first wait before a failed stream is opened again; doubles up to [`BACKOFF_MAX`].
@@ -75,6 +75,9 @@ pub(crate) struct Options {
     pub pipeline: Vec<Document>,
     /// Events read ahead at most.
     pub ahead_count_max: usize,
+    /// Bytes of events read ahead at most: those in the channel, and those that its receiver still
+    /// holds. A single larger event still passes.
+    pub ahead_bytes_max: usize,
     /// How long the server waits for new events before it says that there are none.
     pub await_time: Duration,
     /// Counts how often the stream was opened again.
@@ -87,12 +90,15 @@ pub(crate) struct Options {
 /// Starts a reader. It ends after [`Signal::Lost`] or when the receiver is dropped.
 pub(crate) fn read(source: &Source, start: Start, options: Options) -> mpsc::Receiver<Signal> {
     let (sender, receiver) = mpsc::channel(options.ahead_count_max);
-    let bytes_ahead = Arc::new(Semaphore::new(BYTES_AHEAD_MAX as usize));
+    let bytes_ahead_max = u32::try_from(options.ahead_bytes_max).unwrap_or(u32::MAX);
+    let bytes_ahead_max = bytes_ahead_max.max(1);
+    let bytes_ahead = Arc::new(Semaphore::new(bytes_ahead_max as usize));
     let reader = Reader {
         source: source.clone(),
         at: start,
         options,
         sender,
+        bytes_ahead_max,
         bytes_ahead,
     };
     tokio::spawn(reader.run());
@@ -104,6 +110,7 @@ struct Reader {
     at: Start,
     options: Options,
     sender: mpsc::Sender<Signal>,
+    bytes_ahead_max: u32,
     bytes_ahead: Arc<Semaphore>,
 }
 
@@ -211,7 +218,7 @@ impl Reader {
         self.at = Start::After(ResumeToken::from_raw(token));
         let bytes = u32::try_from(document.as_bytes().len())
             .unwrap_or(u32::MAX)
-            .min(BYTES_AHEAD_MAX);
+            .min(self.bytes_ahead_max);
         let room = self
             .bytes_ahead
             .clone()

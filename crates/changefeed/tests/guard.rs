@@ -103,8 +103,51 @@ async fn a_batch_whose_commit_was_never_answered_is_not_applied_again() {
     projector.stop().await;
 }
 
+/// Batches that begin with 4 changes and may grow to 1,024, whatever the time that a commit takes here.
+fn growing() -> ProjectorSettings {
+    ProjectorSettings {
+        batch_count_max: 1_024,
+        batch_linger: Duration::from_secs(5),
+        commit_aim: Duration::from_secs(60),
+        ..brisk()
+    }
+}
+
+/// Comments that are written while no projection runs, and more than its first batch takes.
+async fn leave_backlog(board: &Board, first: i64) {
+    let backlog = (first..first + 400).map(|id| comment(id, 1 + id % 3, "backlog"));
+    board
+        .comments
+        .insert_many(backlog)
+        .await
+        .expect("the comments are stored");
+}
+
+/// Batches of at most so many changes.
+fn batches_up_to(registry: &Registry, changes: &str) -> f64 {
+    metric(registry, "batch_changes_bucket", Some(changes))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_that_is_too_much_for_the_server_comes_back_as_smaller_ones() {
+async fn a_process_that_starts_on_a_backlog_begins_small() {
+    let board = Board::with_posts(3).await;
+    let projector = board.project(growing()).await;
+    fill(&board).await;
+    board.assert_projected(&projector).await;
+    projector.stop().await;
+    leave_backlog(&board, 100).await;
+
+    let mut registry = Registry::default();
+    let projector = board.project_with(growing(), &mut registry).await;
+    board.assert_projected(&projector).await;
+    assert_eq!(batches_up_to(&registry, "4.0"), 1.0, "the first one");
+    let all = metric(&registry, "batch_changes_count", None);
+    assert!(batches_up_to(&registry, "64.0") < all, "then they grew");
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_that_the_server_does_not_take_shrink_to_one_change_and_grow_back() {
     let server = ReplicaSet::start(Options::default())
         .await
         .expect("a server");
@@ -114,36 +157,74 @@ async fn a_batch_that_is_too_much_for_the_server_comes_back_as_smaller_ones() {
         LEADER.replace(' ', "%20")
     );
     let board = Board::at(uri, 3).await;
-    let projector = board.project(brisk()).await;
+    let projector = board.project(growing()).await;
     fill(&board).await;
     board.assert_projected(&projector).await;
     projector.stop().await;
-    let backlog = (100..500).map(|id| comment(id, 1 + id % 3, "backlog"));
-    board
-        .comments
-        .insert_many(backlog)
-        .await
-        .expect("the comments are stored");
+    let watch = CheckpointWatch::start(&board);
 
-    let mut registry = Registry::default();
-    // NoSuchTransaction: the server has ended it. After three of them the leader gives a batch up.
-    let ended = doc! { "errorCode": 251, "errorLabels": ["TransientTransactionError"] };
-    server
-        .fail_commands(LEADER, &["commitTransaction"], ended, 3)
+    // WriteConflict, as of a transaction that overflows the cache, and NoSuchTransaction: the server
+    // has ended it.
+    for (round, code) in [(1, 112), (2, 251)] {
+        leave_backlog(&board, round * 1_000).await;
+        let refused = doc! { "errorCode": code, "errorLabels": ["TransientTransactionError"] };
+        server
+            .fail_commands(LEADER, &["commitTransaction"], refused, 5)
+            .await
+            .expect("a fail point");
+        let mut registry = Registry::default();
+        let projector = board.project_with(growing(), &mut registry).await;
+        board.assert_projected(&projector).await;
+        assert_eq!(metric(&registry, "transactions_failed_total", None), 5.0);
+        assert!(batches_up_to(&registry, "1.0") >= 1.0, "down to one change");
+        let all = metric(&registry, "batch_changes_count", None);
+        assert!(batches_up_to(&registry, "64.0") < all, "and up again");
+        assert!(metric(&registry, "batch_changes_max", None) > 64.0);
+        assert_eq!(metric(&registry, "dead_letters_total", None), 0.0);
+        assert_eq!(
+            metric(&registry, "takeovers_total", None),
+            1.0,
+            "the leader went on with what it had in hand"
+        );
+        projector.stop().await;
+    }
+    watch.assert_never_went_back().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_short_of_something_makes_no_dead_letter() {
+    let server = ReplicaSet::start(Options::default())
         .await
-        .expect("a fail point");
-    let patient = ProjectorSettings {
-        // The whole backlog is one batch.
-        batch_linger: Duration::from_secs(5),
-        ..brisk()
-    };
-    let projector = board.project_with(patient, &mut registry).await;
-    board.assert_projected(&projector).await;
-    assert!(
-        metric(&registry, "batch_changes_bucket", Some("256.0")) >= 1.0,
-        "a quarter of the backlog went first"
+        .expect("a server");
+    let uri = format!(
+        "{}&appName={}",
+        server.uri_for("board"),
+        LEADER.replace(' ', "%20")
     );
-    assert_eq!(metric(&registry, "takeovers_total", None), 2.0);
+    let board = Board::at(uri, 3).await;
+    let mut registry = Registry::default();
+    let projector = board.project_with(brisk(), &mut registry).await;
+    fill(&board).await;
+    board.assert_projected(&projector).await;
+
+    // TemporarilyUnavailable, TransactionTooLargeForCache and ExceededTimeLimit, without a label that
+    // says that they pass: more often than a refused batch is tried.
+    for (round, code) in [(1, 365), (2, 388), (3, 262)] {
+        server
+            .fail_commands(LEADER, &["update"], doc! { "errorCode": code }, 8)
+            .await
+            .expect("a fail point");
+        for id in 0..5 {
+            let id = round * 1_000 + id;
+            // Through another client, whose writes do not fail.
+            let other = Board::open(server.uri_for("board"), None).await;
+            other.add(comment(id, 1 + id % 3, "meanwhile")).await;
+        }
+        board.assert_projected(&projector).await;
+    }
+    assert_eq!(metric(&registry, "dead_letters_total", None), 0.0);
+    assert_eq!(metric(&registry, "takeovers_total", None), 1.0);
+    assert!(metric(&registry, "transactions_failed_total", None) >= 3.0);
     projector.stop().await;
 }
 

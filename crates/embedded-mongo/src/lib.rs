@@ -17,8 +17,9 @@
 //! Layout: [`locate`](mod@locate) finds the program and `download` fetches it where there is none,
 //! with pip in a [`ProcessGroup`];
 //! `guard` runs it so that it ends with its owner, however the owner ends; `node` is one mongod,
-//! [`ReplicaSet`] one or three; `shared_server` is the one that test processes share.
+//! [`ReplicaSet`] one or three; `cache_size` suits a cache to the machine; `shared_server` is the one that test processes share.
 
+mod cache_size;
 mod download;
 mod error;
 mod guard;

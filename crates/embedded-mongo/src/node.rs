@@ -45,6 +45,7 @@ pub(crate) struct NodeOptions {
     pub(crate) life: Life,
     pub(crate) test_commands: bool,
     pub(crate) oplog_megabytes: u32,
+    pub(crate) cache_megabytes: u32,
 }
 
 /// How a mongod takes its data.
@@ -275,7 +276,11 @@ fn command(options: &NodeOptions, port: u16) -> Command {
         .arg(&options.data_folder)
         .arg("--logpath")
         .arg(options.data_folder.join("mongod.log"))
-        .args(["--quiet", "--wiredTigerCacheSizeGB", "0.25"])
+        .args(["--quiet", "--wiredTigerCacheSizeGB"])
+        .arg(format!(
+            "{:.3}",
+            f64::from(options.cache_megabytes) / 1024.0
+        ))
         .args(["--oplogSize", &options.oplog_megabytes.to_string()])
         .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
         // A stop is a stop: no 15 s of waiting for a secondary to take over.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mongodb::bson::{Document, doc};
 use tokio::time::{Instant, sleep};
 
+use crate::cache_size::{CACHE_MEGABYTES_MIN, for_this_machine};
 use crate::error::while_doing;
 use crate::node::{Life, Node, NodeOptions, REPLICA_SET, Role};
 use crate::{Error, locate, remembered_port};
@@ -28,6 +29,9 @@ pub struct Options {
     pub test_commands: bool,
     /// Size of the oplog in megabytes. Default 256.
     pub oplog_megabytes: u32,
+    /// Size of each node's cache in megabytes. Default 256, the least that the server takes: tests run
+    /// many servers at once.
+    pub cache_megabytes: u32,
 }
 
 impl Default for Options {
@@ -36,6 +40,7 @@ impl Default for Options {
             nodes: 1,
             test_commands: true,
             oplog_megabytes: 256,
+            cache_megabytes: CACHE_MEGABYTES_MIN,
         }
     }
 }
@@ -71,6 +76,7 @@ impl ReplicaSet {
                 life: Life::Throwaway,
                 test_commands: options.test_commands,
                 oplog_megabytes: options.oplog_megabytes,
+                cache_megabytes: options.cache_megabytes,
             };
             starts.spawn(Node::start(node));
         }
@@ -86,7 +92,8 @@ impl ReplicaSet {
         Ok(set)
     }
 
-    /// Starts one node on a data folder that outlives it, and goes on with the data in it.
+    /// Starts one node on a data folder that outlives it, and goes on with the data in it. Its cache
+    /// suits the machine: an eighth of the memory, between 0.25 and 2 GB.
     ///
     /// # Errors
     /// [`Error::DataFolderInUse`] when another process has it open; otherwise as [`Self::start`].
@@ -105,6 +112,7 @@ impl ReplicaSet {
             life: Life::Kept,
             test_commands: false,
             oplog_megabytes: 1024,
+            cache_megabytes: for_this_machine(),
         };
         let node = match remembered_port::recall(data_folder) {
             None => Node::start(options).await?,

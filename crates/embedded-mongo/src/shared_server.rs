@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use mongodb::Client;
 use tokio::sync::OnceCell;
 
+use crate::cache_size::CACHE_MEGABYTES_MIN;
 use crate::error::while_doing;
 use crate::locate::{cache_folder, is_on_path};
 use crate::node::{self, Life, Node, NodeOptions, REPLICA_SET, Role};
@@ -128,6 +129,7 @@ async fn start_server(program: PathBuf, folder: &Path, users: &Path) -> Result<u
         },
         test_commands: true,
         oplog_megabytes: 512,
+        cache_megabytes: CACHE_MEGABYTES_MIN,
     };
     let node = Node::start(options).await?;
     let port = node.port();

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use crate::change::{Event, RawChange};
-use crate::stream::{RawEvent, Start};
+use crate::stream::{RawEvent, Signal, Start};
 use crate::{Change, ChangeKind, Error, FromDocument, ResumeToken, marker};
 
 use super::Projection;
@@ -17,10 +17,14 @@ use super::checkpoint::Checkpoint;
 use super::dead_letter::DeadLetter;
 use super::fold::{AS_OF, Touched, Unclear, collapse, statement};
 use super::leader::{Ended, Leader, Uncommitted};
-use super::transaction::{Writes, probe};
+use super::transaction::{Refusal, Writes, probe};
+use super::transaction_size::Size;
 
 /// The wait before a batch that the server refuses is tried again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes that a target costs beside the events: its statement's fixed part, and its entry in the
+/// server's log.
+const TARGET_BYTES: usize = 2 << 10;
 
 /// A batch after decoding.
 struct Decoded<T> {
@@ -29,6 +33,9 @@ struct Decoded<T> {
     /// Why the collection is gone after these changes, if it is.
     gone: Option<String>,
     last: Option<Reached>,
+    /// Events that were decoded: the others find no room in this transaction.
+    taken: usize,
+    used: Size,
 }
 
 /// How far a batch reaches.
@@ -45,38 +52,59 @@ struct Reached {
 type AsOf = HashMap<(i64, Bson), Timestamp>;
 
 impl<P: Projection> Leader<'_, P> {
-    /// Applies a batch; returns the reason when the stream cannot go on after it.
-    pub async fn apply(&mut self, batch: Batch) -> Result<Option<String>, Ended> {
+    /// Applies a batch, as far as there is room in one transaction, and takes what is applied out of
+    /// it; returns the reason when the stream cannot go on after it.
+    pub async fn apply(&mut self, batch: &mut Batch, room: Size) -> Result<Option<String>, Ended> {
         let began = Instant::now();
         let mut gone = None;
         if !batch.events.is_empty() {
             marker::reach(marker::EVENT_READ).await;
-            let decoded = self.decode(&batch.events)?;
-            let count = batch.events.len();
+            let decoded = self.decode(&batch.events, room)?;
+            let (taken, used) = (decoded.taken, decoded.used);
+            let count = taken;
             gone = decoded.gone.clone();
-            if let Some(reason) = self.write(&batch.events, decoded).await? {
-                self.begin_build_beside(reason).await?;
-            }
+            batch.used = used;
+            batch.full |= taken < batch.events.len();
+            let took = self.write(&batch.events[..taken], decoded).await?;
+            batch.events.drain(..taken);
+            self.member.batch_size.committed(used, took, batch.full);
+            self.member.publish_size();
             let metrics = &self.member.metrics;
             metrics.changes.inc_by(count as u64);
             metrics.batch_changes.observe(count as f64);
             metrics.batch_seconds.observe(began.elapsed().as_secs_f64());
         }
-        if let Some(token) = batch.idle {
-            let position = token.cluster_time().unwrap_or(self.checkpoint.position);
-            self.idle = Some((token, position));
-            self.publish();
+        if gone.is_some() || !batch.events.is_empty() {
+            return Ok(gone);
         }
-        Ok(gone.or(batch.lost))
+        match batch.end.take() {
+            Some(Signal::Lost(error)) => Ok(Some(error.to_string())),
+            Some(Signal::Idle(token)) => {
+                let position = token.cluster_time().unwrap_or(self.checkpoint.position);
+                self.idle = Some((token, position));
+                self.publish();
+                Ok(None)
+            }
+            Some(Signal::Event(_)) | None => Ok(None),
+        }
     }
 
-    fn decode(&self, events: &[RawEvent]) -> Result<Decoded<P::Source>, Ended> {
+    fn decode(&self, events: &[RawEvent], room: Size) -> Result<Decoded<P::Source>, Ended> {
         let mut decoded = Decoded {
             changes: Vec::with_capacity(events.len()),
             gone: None,
             last: None,
+            taken: 0,
+            used: Size::NOTHING,
         };
+        let mut targets = HashSet::new();
         for (index, event) in events.iter().enumerate() {
+            if decoded.used.fills(&room) {
+                break;
+            }
+            decoded.taken += 1;
+            decoded.used.changes += 1;
+            decoded.used.bytes += event.document.as_bytes().len();
             let malformed = |source| {
                 Ended::Fault(Error::Malformed {
                     what: "an event of the change stream",
@@ -86,9 +114,15 @@ impl<P: Projection> Leader<'_, P> {
             match Event::read(&event.document).map_err(malformed)? {
                 Event::Write(change) => {
                     let readable = change.decode::<P::Source>(&self.member.metrics.unreadables);
-                    decoded
-                        .changes
-                        .extend(readable.map(|change| (index, change)));
+                    if let Some(change) = readable {
+                        for source in [change.before(), change.after()].into_iter().flatten() {
+                            if targets.insert(self.member.projection.target_of(source)) {
+                                decoded.used.targets += 1;
+                                decoded.used.bytes += TARGET_BYTES;
+                            }
+                        }
+                        decoded.changes.push((index, change));
+                    }
                     decoded.last = Some(Reached::after(&change, event, decoded.last.as_ref()));
                 }
                 Event::CollectionGone(operation) => {
@@ -117,14 +151,14 @@ impl<P: Projection> Leader<'_, P> {
         )
     }
 
-    /// Writes a decoded batch; returns a reason when the whole projection has to be built anew.
+    /// Writes a decoded batch; returns how long the transaction took.
     async fn write(
         &mut self,
         events: &[RawEvent],
         decoded: Decoded<P::Source>,
-    ) -> Result<Option<&'static str>, Ended> {
+    ) -> Result<Duration, Ended> {
         let Some(last) = &decoded.last else {
-            return Ok(None);
+            return Ok(Duration::ZERO);
         };
         let mut base = Writes::default();
         let mut touched = Touched::new();
@@ -145,10 +179,18 @@ impl<P: Projection> Leader<'_, P> {
             Some(time) if time <= self.checkpoint.ahead_until => self.load_as_of(&touched).await?,
             _ => AsOf::new(),
         };
-        let to = self.after(last);
-        self.write_touched(events, &touched, &as_of, base, to)
+        let mut to = self.after(last);
+        if rebuild.is_some() {
+            // In the same write: whoever goes on after it knows of the build.
+            to.begin_generation();
+        }
+        let took = self
+            .write_touched(events, &touched, &as_of, base, to)
             .await?;
-        Ok(rebuild)
+        if let Some(reason) = rebuild {
+            self.tell_of_build(reason);
+        }
+        Ok(took)
     }
 
     async fn write_touched(
@@ -158,7 +200,7 @@ impl<P: Projection> Leader<'_, P> {
         as_of: &AsOf,
         base: Writes,
         to: Checkpoint,
-    ) -> Result<(), Ended> {
+    ) -> Result<Duration, Ended> {
         let mut poisoned: HashMap<Bson, String> = HashMap::new();
         let mut writes = self.plan(touched, as_of, &mut poisoned);
         let mut attempts = 0;
@@ -174,11 +216,12 @@ impl<P: Projection> Leader<'_, P> {
             writes.anew.extend(anew.cloned());
             self.set_aside(events, touched, &poisoned, &mut writes);
             match self.commit(&writes, to.clone()).await {
-                Ok(()) => {
+                Ok(took) => {
                     self.tell_of_dead_letters(&writes.dead_letters);
-                    return Ok(());
+                    return Ok(took);
                 }
                 Err(Uncommitted::Ended(ended)) => return Err(ended),
+                Err(Uncommitted::Failed(error)) => return Err(Ended::Fault(error)),
                 Err(Uncommitted::Refused { target, reason }) => {
                     attempts += 1;
                     tracing::warn!(
@@ -288,8 +331,12 @@ impl<P: Projection> Leader<'_, P> {
             return Ok(());
         }
         let refused = probe(&self.member.store, &mut self.session, &writes.statements).await;
-        let refused =
-            refused.map_err(|refusal| Ended::Fault(Error::Refused(format!("{refusal:?}"))))?;
+        let refused = refused.map_err(|refusal| {
+            Ended::Fault(match refusal {
+                Refusal::Transient(error) => error,
+                refusal => Error::Refused(format!("{refusal:?}")),
+            })
+        })?;
         if refused.is_empty() {
             return Err(Ended::Fault(Error::Refused(reason)));
         }

@@ -1,34 +1,84 @@
-//! A batch: what has arrived, bounded by count, bytes and time.
+//! A batch: what has arrived, bounded by count, bytes and time; and what is in hand for the next one.
 
+use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use crate::ProjectorSettings;
 use crate::stream::{RawEvent, Signal};
-use crate::{ProjectorSettings, ResumeToken};
+
+use super::transaction_size::Size;
 
 /// A first event older than this says that there is a backlog.
 const BEHIND: Duration = Duration::from_secs(1);
 
 /// Events in the order of the stream, and what came after them.
-#[derive(Default)]
 pub(crate) struct Batch {
     pub events: Vec<RawEvent>,
-    /// The stream had nothing more at this place.
-    pub idle: Option<ResumeToken>,
-    /// The stream ended after these events, for this reason.
-    pub lost: Option<String>,
+    /// What the stream said after these events: [`Signal::Idle`] or [`Signal::Lost`].
+    pub end: Option<Signal>,
+    /// Whether it ends because it fills the room of a transaction.
+    pub full: bool,
+    /// What its transaction takes, as far as is known.
+    pub used: Size,
 }
 
-/// Collects a batch that begins with `first` and has `count_max` events at most.
+/// The stream's signals, and before them those that were read and are not applied: the rest of a
+/// batch that was cut, or a batch whose transaction failed.
+pub(crate) struct Intake {
+    in_hand: VecDeque<Signal>,
+    signals: mpsc::Receiver<Signal>,
+}
+
+impl Intake {
+    pub fn new(signals: mpsc::Receiver<Signal>) -> Self {
+        Self {
+            in_hand: VecDeque::new(),
+            signals,
+        }
+    }
+
+    /// The next signal, if there is one already.
+    pub fn try_next(&mut self) -> Option<Signal> {
+        self.in_hand
+            .pop_front()
+            .or_else(|| self.signals.try_recv().ok())
+    }
+
+    /// The next signal; `None` when the stream's reader has ended.
+    pub async fn next(&mut self) -> Option<Signal> {
+        match self.in_hand.pop_front() {
+            Some(signal) => Some(signal),
+            None => self.signals.recv().await,
+        }
+    }
+
+    /// Takes back what of a batch was not applied.
+    pub fn put_back(&mut self, batch: Batch) {
+        if let Some(end) = batch.end {
+            self.in_hand.push_front(end);
+        }
+        for event in batch.events.into_iter().rev() {
+            self.in_hand.push_front(Signal::Event(event));
+        }
+    }
+}
+
+/// Collects a batch that begins with `first` and takes no more than there is room for.
 pub(crate) async fn gather(
     first: Signal,
-    signals: &mut mpsc::Receiver<Signal>,
+    intake: &mut Intake,
     settings: &ProjectorSettings,
-    count_max: usize,
+    room: Size,
 ) -> Batch {
-    let mut batch = Batch::default();
+    let mut batch = Batch {
+        events: Vec::new(),
+        end: None,
+        full: false,
+        used: Size::NOTHING,
+    };
     let mut bytes = 0;
     let deadline = Instant::now() + linger(&first, settings);
     let mut next = Some(first);
@@ -38,23 +88,21 @@ pub(crate) async fn gather(
                 bytes += event.document.as_bytes().len();
                 batch.events.push(event);
             }
-            Signal::Idle(token) => {
-                batch.idle = Some(token);
-                break;
-            }
-            Signal::Lost(error) => {
-                batch.lost = Some(error.to_string());
+            end @ (Signal::Idle(_) | Signal::Lost(_)) => {
+                batch.end = Some(end);
                 break;
             }
         }
-        if batch.events.len() >= count_max || bytes >= settings.batch_bytes_max {
+        if batch.events.len() >= room.changes || bytes >= room.bytes {
+            batch.full = true;
             break;
         }
-        next = match signals.try_recv() {
-            Ok(signal) => Some(signal),
-            Err(_) => timeout_at(deadline, signals.recv()).await.ok().flatten(),
+        next = match intake.try_next() {
+            Some(signal) => Some(signal),
+            None => timeout_at(deadline, intake.next()).await.ok().flatten(),
         };
     }
+    batch.used.changes = batch.events.len();
     batch
 }
 

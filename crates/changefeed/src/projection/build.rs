@@ -13,9 +13,14 @@ use crate::{Error, marker};
 
 use super::checkpoint::{Building, Checkpoint};
 use super::compute::{At, compute};
+use super::fold::{Statement, Unsendable};
 use super::leader::{Ended, Leader, Uncommitted};
 use super::transaction::Writes;
+use super::transaction_size::Size;
 use super::{Projection, Slot};
+
+/// Bytes of states that one chunk stores at most; a single larger one has a chunk of its own.
+const CHUNK_BYTES_MAX: usize = 8 << 20;
 
 impl<P: Projection> Leader<'_, P> {
     /// Begins a build that goes with a new stream from now on, because the old one cannot go on:
@@ -24,7 +29,8 @@ impl<P: Projection> Leader<'_, P> {
         // First the images, then the position: every change that the stream will show has them.
         self.member.source.enable_images().await?;
         let now = self.member.source.now().await?;
-        let mut to = self.with_new_generation();
+        let mut to = self.checkpoint.clone();
+        to.begin_generation();
         to.resume = Some(Start::At(now));
         to.position = to.position.max(now);
         to.intact = false;
@@ -35,32 +41,26 @@ impl<P: Projection> Leader<'_, P> {
 
     /// Begins a build while the serving state goes on following the stream.
     pub async fn begin_build_beside(&mut self, reason: &str) -> Result<(), Ended> {
-        let to = self.with_new_generation();
+        let mut to = self.checkpoint.clone();
+        to.begin_generation();
         self.begin(to, reason).await
     }
 
-    fn with_new_generation(&self) -> Checkpoint {
-        let mut to = self.checkpoint.clone();
-        to.retiring
-            .extend(to.building.take().map(|abandoned| abandoned.generation));
-        to.generations += 1;
-        to.building = Some(Building {
-            generation: to.generations,
-            after: None,
-            complete: false,
-        });
-        to
+    async fn begin(&mut self, to: Checkpoint, reason: &str) -> Result<(), Ended> {
+        self.commit_or_end(&Writes::default(), to).await?;
+        self.tell_of_build(reason);
+        Ok(())
     }
 
-    async fn begin(&mut self, to: Checkpoint, reason: &str) -> Result<(), Ended> {
+    /// Logs and counts a build that has begun.
+    pub fn tell_of_build(&self, reason: &str) {
         tracing::info!(
-            projection = to.name,
-            generation = to.generations,
+            projection = self.checkpoint.name,
+            generation = self.checkpoint.generations,
             reason,
             "building the projection"
         );
         self.member.metrics.rebuilds.inc();
-        self.commit_or_end(&Writes::default(), to).await
     }
 
     /// Builds one chunk more, or switches over when all are done and the stream has come up to
@@ -70,10 +70,7 @@ impl<P: Projection> Leader<'_, P> {
             return Ok(());
         };
         if !building.complete {
-            let size = self.chunk_max();
-            let built = self.build_chunk(building).await;
-            self.learn_from(&built, size);
-            return built;
+            return self.build_chunk(building).await;
         }
         if self.position() < self.checkpoint.ahead_until {
             return Ok(());
@@ -82,32 +79,100 @@ impl<P: Projection> Leader<'_, P> {
         self.switch(building.generation).await
     }
 
-    async fn build_chunk(&mut self, mut building: Building) -> Result<(), Ended> {
-        let targets = self.next_targets(building.after.as_ref()).await;
-        let targets = targets.map_err(|source| Error::Database {
-            doing: "listing the targets",
-            source,
-        })?;
-        let mut to = self.checkpoint.clone();
-        let Some(last) = targets.last().cloned() else {
-            building.complete = true;
-            to.building = Some(building);
+    /// Builds one chunk, or makes the next one smaller when this one fails.
+    async fn build_chunk(&mut self, building: Building) -> Result<(), Ended> {
+        let (member, began) = (self.member, Instant::now());
+        let most = member.computed_at_once();
+        let targets = self.next_targets(building.after.as_ref(), most).await;
+        let targets = match targets {
+            Ok(targets) => targets,
+            Err(source) => {
+                let doing = "listing the targets";
+                let error = Error::Database { doing, source };
+                return self.recover(error, Size::NOTHING, Size::NOTHING).await;
+            }
+        };
+        if targets.is_empty() {
+            let mut to = self.checkpoint.clone();
+            to.building = Some(Building {
+                complete: true,
+                ..building
+            });
             return self.commit_or_end(&Writes::default(), to).await;
-        };
-        let at = At::NotBefore(self.not_before());
-        let computed = compute(&*self.member.projection, &self.member.store, &targets, at).await?;
-        let Some(computed) = computed else {
-            return Ok(());
-        };
-        let slot = Slot::new(self.member.projection.field(), building.generation);
+        }
+        let tried = Size::of_targets(targets.len());
+        match self.store_chunk(building, &targets).await {
+            Ok(None) => Ok(()),
+            Ok(Some(stored)) => {
+                let full = stored.targets < targets.len() || targets.len() >= most;
+                member
+                    .computing_size
+                    .committed(stored, began.elapsed(), full);
+                marker::reach(marker::MID_REBUILD).await;
+                Ok(())
+            }
+            Err(Ended::Fault(error @ (Error::Database { .. } | Error::Refused(_)))) => {
+                member.computing_size.failed(tried);
+                let next = Size::of_targets(member.computed_at_once());
+                self.recover(error, tried, next).await
+            }
+            Err(ended) => Err(ended),
+        }
+    }
+
+    /// Computes and stores the states of the targets, or of the first of them where their bytes do not
+    /// fit one transaction. Returns what was stored; `None` when there is no snapshot of the source yet.
+    async fn store_chunk(
+        &mut self,
+        mut building: Building,
+        targets: &[Bson],
+    ) -> Result<Option<Size>, Ended> {
+        let member = self.member;
         let mut writes = Writes::default();
-        writes.statements.extend(computed.replacements(&slot));
-        building.after = Some(last);
+        let mut to = self.checkpoint.clone();
+        let mut stored = Size::of_targets(targets.len());
+        building.after = targets.last().cloned();
+        let at = At::NotBefore(self.not_before());
+        match compute(&*member.projection, &member.store, targets, at).await {
+            Ok(None) => return Ok(None),
+            // It alone cannot be computed: it must not stop the build of the others.
+            Err(error) if targets.len() == 1 && !error.is_passing() => {
+                tracing::error!(
+                    error = error.with_causes(),
+                    projection = to.name,
+                    target = %targets[0],
+                    "a target could not be computed: it is marked for repair"
+                );
+                self.set_aside_for_repair(&mut writes, targets[0].clone());
+            }
+            Err(error) => return Err(Ended::Fault(error)),
+            Ok(Some(computed)) => {
+                to.ahead_until = to.ahead_until.max(computed.as_of);
+                let slot = Slot::new(member.projection.field(), building.generation);
+                let (statements, unsendable) = computed.into_statements(targets, &[slot]);
+                member.state_bytes.learn(targets.len(), &statements);
+                writes.statements = statements;
+                for Unsendable { target, reason } in unsendable {
+                    tracing::error!(projection = to.name, %target, reason, "a target's state is too large: it is marked for repair");
+                    self.set_aside_for_repair(&mut writes, *target);
+                }
+                stored.bytes = writes.statements.iter().map(Statement::bytes).sum();
+                if let Some(fitting) = fitting(&writes.statements, CHUNK_BYTES_MAX) {
+                    writes.statements.truncate(fitting);
+                    building.after = writes.statements.last().map(|last| last.target.clone());
+                    stored.targets = fitting;
+                    stored.bytes = writes.statements.iter().map(Statement::bytes).sum();
+                }
+            }
+        }
         to.building = Some(building);
-        to.ahead_until = to.ahead_until.max(computed.as_of);
         self.commit_without_refused(writes, to).await?;
-        marker::reach(marker::MID_REBUILD).await;
-        Ok(())
+        Ok(Some(stored))
+    }
+
+    fn set_aside_for_repair(&mut self, writes: &mut Writes, target: Bson) {
+        self.deferred.insert(target.clone());
+        writes.repairs.push((target, "it could not be built"));
     }
 
     /// Commits, leaving out targets whose state the server refuses: they stay marked for repair.
@@ -118,8 +183,9 @@ impl<P: Projection> Leader<'_, P> {
     ) -> Result<(), Ended> {
         loop {
             match self.commit(&writes, to.clone()).await {
-                Ok(()) => return Ok(()),
+                Ok(_) => return Ok(()),
                 Err(Uncommitted::Ended(ended)) => return Err(ended),
+                Err(Uncommitted::Failed(error)) => return Err(Ended::Fault(error)),
                 Err(Uncommitted::Refused {
                     target: Some(target),
                     reason,
@@ -128,10 +194,7 @@ impl<P: Projection> Leader<'_, P> {
                     writes
                         .statements
                         .retain(|statement| statement.target != target);
-                    self.deferred.insert(target.clone());
-                    writes
-                        .repairs
-                        .push((target, "the server refused its state"));
+                    self.set_aside_for_repair(&mut writes, target);
                 }
                 Err(Uncommitted::Refused {
                     target: None,
@@ -141,16 +204,13 @@ impl<P: Projection> Leader<'_, P> {
         }
     }
 
-    /// Targets that the next chunk takes at most.
-    fn chunk_max(&self) -> usize {
-        let chunk_max = self.member.settings.build_chunk.max(1);
-        chunk_max.min(self.member.limit.get())
-    }
-
     /// The targets after the last one that is done, in the order of the index on `_id`, which
     /// holds for ids of several types too.
-    async fn next_targets(&mut self, after: Option<&Bson>) -> mongodb::error::Result<Vec<Bson>> {
-        let chunk_max = self.chunk_max();
+    async fn next_targets(
+        &mut self,
+        after: Option<&Bson>,
+        chunk_max: usize,
+    ) -> mongodb::error::Result<Vec<Bson>> {
         let chunk = i64::try_from(chunk_max).unwrap_or(i64::MAX);
         let mut find = self
             .member
@@ -221,14 +281,25 @@ impl<P: Projection> Leader<'_, P> {
                 .targets
                 .update_many(doc! { slot.as_path(): { "$exists": true } }, unset)
                 .await;
-            unset.map_err(|source| Error::Database {
-                doing: "removing an old build",
-                source,
-            })?;
+            if let Err(error) = unset {
+                self.put_off("removing an old build", &error);
+                return Ok(());
+            }
         }
         let mut to = self.checkpoint.clone();
         to.retiring.clear();
         self.retire_at = None;
         self.commit_or_end(&Writes::default(), to).await
     }
+}
+
+/// How many of the statements fit into so many bytes, one at least; `None` when all do.
+fn fitting(statements: &[Statement], bytes_max: usize) -> Option<usize> {
+    let mut bytes = 0;
+    let over = statements.iter().position(|statement| {
+        bytes += statement.bytes();
+        bytes > bytes_max
+    });
+    over.map(|over| over.max(1))
+        .filter(|fitting| *fitting < statements.len())
 }

@@ -94,6 +94,18 @@ impl Checkpoint {
             .collect()
     }
 
+    /// Begins the build of a new generation; one that is under construction is abandoned.
+    pub fn begin_generation(&mut self) {
+        self.retiring
+            .extend(self.building.take().map(|abandoned| abandoned.generation));
+        self.generations += 1;
+        self.building = Some(Building {
+            generation: self.generations,
+            after: None,
+            complete: false,
+        });
+    }
+
     /// A snapshot of the source before this time may lack a change that is applied.
     pub fn not_before(&self) -> Timestamp {
         self.position.max(self.applied_until)

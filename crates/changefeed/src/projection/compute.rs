@@ -1,6 +1,7 @@
 //! States computed from the source as it was at one point in time.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bson::{Bson, Document, Timestamp};
@@ -9,7 +10,7 @@ use mongodb::ClientSession;
 use crate::Error;
 use crate::source::server_code;
 
-use super::fold::{Statement, replacement};
+use super::fold::{Statement, Unsendable, replacement};
 use super::store::Store;
 use super::{Projection, Slot};
 
@@ -18,6 +19,11 @@ const SNAPSHOT_TOO_OLD: i32 = 239;
 const SNAPSHOT_UNAVAILABLE: i32 = 246;
 const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Bytes of states that are computed at once, about.
+const BYTES_AT_ONCE: usize = 4 << 20;
+/// Bytes that a state is taken to have before one was computed.
+const STATE_BYTES_FIRST: usize = 256 << 10;
 
 /// Which point in time to compute at.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +41,53 @@ pub(crate) struct Computed {
 }
 
 impl Computed {
-    /// The updates that store the states in a slot.
-    pub fn replacements(&self, slot: &Slot) -> impl Iterator<Item = Statement> {
-        self.states
-            .iter()
-            .map(move |(target, state)| replacement(slot, target, state, self.as_of))
+    /// The updates that store the states of these targets in the slots, in this order; what no
+    /// command can hold comes apart.
+    pub fn into_statements(
+        mut self,
+        targets: &[Bson],
+        slots: &[Slot],
+    ) -> (Vec<Statement>, Vec<Unsendable>) {
+        let (mut statements, mut unsendable) = (Vec::new(), Vec::new());
+        for target in targets {
+            // A target may be named twice.
+            let Some(state) = self.states.remove(target) else {
+                continue;
+            };
+            for slot in slots {
+                match replacement(slot, target, state.clone(), self.as_of) {
+                    Ok(statement) => statements.push(statement),
+                    Err(large) => unsendable.push(large),
+                }
+            }
+        }
+        (statements, unsendable)
+    }
+}
+
+/// How large the states of a projection are, learned from those that were computed last: it bounds how
+/// many are computed at once.
+#[derive(Debug)]
+pub(crate) struct StateBytes(AtomicUsize);
+
+impl StateBytes {
+    pub fn new() -> Self {
+        Self(AtomicUsize::new(STATE_BYTES_FIRST))
+    }
+
+    /// Targets whose states take about [`BYTES_AT_ONCE`] together; one at least.
+    pub fn targets_at_once(&self) -> usize {
+        (BYTES_AT_ONCE / self.0.load(Ordering::Relaxed)).max(1)
+    }
+
+    /// Learns from the statements of computed targets, and returns their bytes.
+    pub fn learn(&self, targets: usize, statements: &[Statement]) -> usize {
+        let bytes: usize = statements.iter().map(Statement::bytes).sum();
+        let each = bytes / targets.max(1);
+        // Larger ones count at once, smaller ones step by step: the next ones may be large again.
+        let known = self.0.load(Ordering::Relaxed);
+        self.0.store(each.max(known / 4).max(1), Ordering::Relaxed);
+        bytes
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bson::{Bson, Document, Timestamp, doc};
+use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
 
 use crate::{Change, ChangeKind};
 
@@ -153,13 +153,57 @@ pub(crate) fn collapse<'t, T: ?Sized>(
     collapsed.into_iter().map(|(_, net)| net).collect()
 }
 
-/// One update of a target document.
+/// Bytes of the largest statement that fits a command of 16 MB, with room for what the driver adds.
+/// The server closes the connection on a larger one, without a word of the reason.
+pub(crate) const STATEMENT_BYTES_MAX: usize = (16 << 20) - (64 << 10);
+
+/// One update of a target document, encoded as a statement of an `update` command. As trees, the
+/// statements of a batch would take some 28 KB each.
 #[derive(Debug)]
 pub(crate) struct Statement {
     pub target: Bson,
-    pub update: Bson,
+    pub encoded: RawDocumentBuf,
     /// Whether the update may ask for the state to be computed anew.
     pub may_go_stale: Option<Slot>,
+}
+
+/// An update that no command can hold.
+#[derive(Debug)]
+pub(crate) struct Unsendable {
+    pub target: Box<Bson>,
+    pub reason: String,
+}
+
+impl Statement {
+    /// # Errors
+    /// When no command can hold the update.
+    pub fn new(
+        target: &Bson,
+        update: Bson,
+        may_go_stale: Option<Slot>,
+    ) -> Result<Self, Unsendable> {
+        let unsendable = |reason| Unsendable {
+            target: Box::new(target.clone()),
+            reason,
+        };
+        let statement = doc! { "q": { "_id": target }, "u": update };
+        let encoded =
+            RawDocumentBuf::try_from(&statement).map_err(|error| unsendable(error.to_string()))?;
+        let length = encoded.as_bytes().len();
+        if length > STATEMENT_BYTES_MAX {
+            return Err(unsendable(format!("its update has {length} bytes")));
+        }
+        Ok(Self {
+            target: target.clone(),
+            encoded,
+            may_go_stale,
+        })
+    }
+
+    /// Bytes of the encoded statement.
+    pub fn bytes(&self) -> usize {
+        self.encoded.as_bytes().len()
+    }
 }
 
 /// The update that brings one target's state in one slot forward; `None` when nothing changes.
@@ -189,11 +233,10 @@ pub(crate) fn statement<P: Projection>(
             .collect();
         Bson::from(doc! { "$set": fields })
     }));
-    Ok(Some(Statement {
-        target: target.clone(),
-        update: Bson::Array(pipeline),
-        may_go_stale,
-    }))
+    let statement = Statement::new(target, Bson::Array(pipeline), may_go_stale);
+    statement
+        .map(Some)
+        .map_err(|unsendable| Unfoldable(unsendable.reason))
 }
 
 /// The field of a state by which a fold asks for the state to be computed anew.
@@ -202,20 +245,18 @@ pub(crate) const STALE: &str = "stale";
 pub(crate) const AS_OF: &str = "asOf";
 
 /// The update that replaces one target's state in one slot by one computed as of a time.
+///
+/// # Errors
+/// When the state is too large.
 pub(crate) fn replacement(
     slot: &Slot,
     target: &Bson,
-    state: &Document,
+    mut state: Document,
     as_of: Timestamp,
-) -> Statement {
-    let mut state = state.clone();
+) -> Result<Statement, Unsendable> {
     state.insert(AS_OF, as_of);
     let update = Bson::from(doc! { "$set": { slot.as_path(): state } });
-    Statement {
-        target: target.clone(),
-        update,
-        may_go_stale: None,
-    }
+    Statement::new(target, update, None)
 }
 
 #[cfg(test)]

@@ -5,27 +5,23 @@ use std::time::{Duration, SystemTime};
 
 use bson::{Bson, DateTime, Timestamp};
 use mongodb::ClientSession;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::stream::{self, Signal, Start};
 use crate::{Error, ResumeToken, marker};
 
-use super::batch::gather;
+use super::batch::{Intake, gather};
 use super::checkpoint::{Checkpoint, claim};
+use super::failures::Failures;
 use super::lease::Held;
 use super::member::Member;
 use super::progress::Progress;
 use super::transaction::{Refusal, Writes};
+use super::transaction_size::Size;
 use super::{Projection, Slot};
 
-/// The first wait after a passing fault of a transaction; doubles up to [`BACKOFF_MAX`].
-const BACKOFF_MIN: Duration = Duration::from_millis(5);
-const BACKOFF_MAX: Duration = Duration::from_millis(500);
-/// After so many passing faults in a row the leader starts afresh from the stored checkpoint.
-const FAULTS_MAX: u32 = 40;
-/// After so many transactions that the server ended in a row, too: they may be too large for it.
-const ENDED_BY_SERVER_MAX: u32 = 3;
+/// After failures alone for so long the leader starts afresh, with another session.
+const FAILING_MAX: Duration = Duration::from_secs(60);
 
 /// Why a leader stopped leading.
 #[derive(Debug)]
@@ -47,6 +43,8 @@ impl From<Error> for Ended {
 /// Why the writes of a transaction were given up.
 pub(crate) enum Uncommitted {
     Ended(Ended),
+    /// A passing fault, or more than the server takes at once: try again with less.
+    Failed(Error),
     /// The server refuses them, because of this target if it says so.
     Refused {
         target: Option<Bson>,
@@ -71,6 +69,7 @@ pub(crate) struct Leader<'m, P> {
     pub repairs_unread: bool,
     /// Targets whose repair failed: tried again with the next audit.
     pub deferred: HashSet<Bson>,
+    pub failures: Failures,
     pub heartbeat_at: Instant,
     pub audit_at: Instant,
     pub idle_checkpoint_at: Instant,
@@ -117,6 +116,7 @@ impl<'m, P: Projection> Leader<'m, P> {
             repairs_pending: true,
             repairs_unread: false,
             deferred: HashSet::new(),
+            failures: Failures::default(),
             heartbeat_at: now,
             audit_at: now + member.settings.audit_interval,
             idle_checkpoint_at: now + member.settings.idle_checkpoint,
@@ -152,11 +152,12 @@ impl<'m, P: Projection> Leader<'m, P> {
         let options = stream::Options {
             pipeline: Vec::new(),
             ahead_count_max: self.member.settings.prefetch_count_max,
+            ahead_bytes_max: self.member.settings.prefetch_bytes_max,
             await_time: stream::AWAIT_TIME,
             restarts: self.member.metrics.stream_restarts.clone(),
             listeners: None,
         };
-        let mut signals = stream::read(&self.member.source, start, options);
+        let mut intake = Intake::new(stream::read(&self.member.source, start, options));
         loop {
             if self.member.stop.is_cancelled() {
                 self.store_idle().await?;
@@ -165,48 +166,49 @@ impl<'m, P: Projection> Leader<'m, P> {
             if self.held.lost.is_cancelled() {
                 return Err(Ended::Superseded);
             }
-            if let Some(first) = self.next_signal(&mut signals).await? {
-                let member = self.member;
-                let batch = gather(first, &mut signals, &member.settings, member.limit.get()).await;
-                let size = batch.events.len();
-                let applied = self.apply(batch).await;
-                self.learn_from(&applied, size);
-                if let Some(reason) = applied? {
-                    return Ok(Some(reason));
-                }
+            if let Some(first) = self.next_signal(&mut intake).await?
+                && let Some(reason) = self.take_in(first, &mut intake).await?
+            {
+                return Ok(Some(reason));
             }
             self.do_chores().await?;
         }
     }
 
-    /// Makes the next transactions smaller when this one was given up, larger when it was not.
-    pub fn learn_from<T>(&self, outcome: &Result<T, Ended>, size: usize) {
-        match outcome {
-            Ok(_) if size > 0 => self.member.limit.grow(),
-            Err(Ended::Fault(_)) if size > 1 => {
-                self.member.limit.shrink(size);
-                tracing::warn!(
-                    projection = self.checkpoint.name,
-                    size,
-                    next = self.member.limit.get(),
-                    "a transaction was given up: the next ones take less"
-                );
+    /// Applies a batch that begins with `first`. What it does not apply goes back to the intake: the
+    /// rest of a batch that was cut, or all of one that failed, from which the next one is cut smaller.
+    async fn take_in(
+        &mut self,
+        first: Signal,
+        intake: &mut Intake,
+    ) -> Result<Option<String>, Ended> {
+        let member = self.member;
+        let room = member.batch_size.room();
+        let mut batch = gather(first, intake, &member.settings, room).await;
+        let applied = self.apply(&mut batch, room).await;
+        let used = batch.used;
+        intake.put_back(batch);
+        match applied {
+            Err(Ended::Fault(error @ (Error::Database { .. } | Error::Refused(_)))) => {
+                member.batch_size.failed(used);
+                self.recover(error, used, member.batch_size.room()).await?;
+                Ok(None)
             }
-            _ => {}
+            applied => applied,
         }
     }
 
     /// The next signal; `None` when there is something else to do first.
-    async fn next_signal(
-        &self,
-        signals: &mut mpsc::Receiver<Signal>,
-    ) -> Result<Option<Signal>, Ended> {
+    async fn next_signal(&self, intake: &mut Intake) -> Result<Option<Signal>, Ended> {
+        if let Some(signal) = intake.try_next() {
+            return Ok(Some(signal));
+        }
         if self.has_work() {
-            return Ok(signals.try_recv().ok());
+            return Ok(None);
         }
         let ended = || Ended::Fault(Error::TaskEnded("the change stream's reader"));
         tokio::select! {
-            signal = signals.recv() => signal.map(Some).ok_or_else(ended),
+            signal = intake.next() => signal.map(Some).ok_or_else(ended),
             () = self.member.nudge.notified() => Ok(None),
             () = tokio::time::sleep_until(self.heartbeat_at) => Ok(None),
             () = self.member.stop.cancelled() => Ok(None),
@@ -264,63 +266,79 @@ impl<'m, P: Projection> Leader<'m, P> {
         self.commit_or_end(&Writes::default(), to).await
     }
 
-    /// Writes and moves the checkpoint on, over passing faults.
-    pub async fn commit(&mut self, writes: &Writes, to: Checkpoint) -> Result<(), Uncommitted> {
-        let mut backoff = BACKOFF_MIN;
-        let (mut faults, mut ended_by_server) = (0, 0);
+    /// Writes and moves the checkpoint on, in one attempt. Returns how long it took.
+    pub async fn commit(
+        &mut self,
+        writes: &Writes,
+        to: Checkpoint,
+    ) -> Result<Duration, Uncommitted> {
+        let (member, began) = (self.member, Instant::now());
+        let committed = writes.commit(
+            &*member.projection,
+            &member.store,
+            &member.state_bytes,
+            &mut self.session,
+            &self.checkpoint,
+            to,
+        );
+        match committed.await {
+            Ok(committed) => {
+                let took = began.elapsed();
+                member.metrics.commit_seconds.observe(took.as_secs_f64());
+                self.failures.end();
+                self.checkpoint = committed.checkpoint;
+                self.repairs_pending |= committed.repairs;
+                self.idle = self
+                    .idle
+                    .take()
+                    .filter(|(_, time)| *time > self.checkpoint.position);
+                self.publish();
+                Ok(took)
+            }
+            Err(Refusal::Superseded) => Err(Uncommitted::Ended(Ended::Superseded)),
+            Err(Refusal::Writes { target, reason }) => Err(Uncommitted::Refused { target, reason }),
+            Err(Refusal::Transient(error)) => Err(Uncommitted::Failed(error)),
+        }
+    }
+
+    /// [`Leader::commit`] over passing faults, for writes that are small and that no target can refuse.
+    pub async fn commit_or_end(&mut self, writes: &Writes, to: Checkpoint) -> Result<(), Ended> {
         loop {
-            let member = self.member;
-            let committed = writes.commit(
-                &*member.projection,
-                &member.store,
-                &mut self.session,
-                &self.checkpoint,
-                to.clone(),
-            );
-            match committed.await {
-                Ok(committed) => {
-                    self.checkpoint = committed.checkpoint;
-                    self.repairs_pending |= committed.repairs;
-                    self.idle = self
-                        .idle
-                        .take()
-                        .filter(|(_, time)| *time > self.checkpoint.position);
-                    self.publish();
-                    return Ok(());
+            match self.commit(writes, to.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(Uncommitted::Ended(ended)) => return Err(ended),
+                Err(Uncommitted::Refused { reason, .. }) => {
+                    return Err(Ended::Fault(Error::Refused(reason)));
                 }
-                Err(Refusal::Superseded) => return Err(Uncommitted::Ended(Ended::Superseded)),
-                Err(Refusal::Writes { target, reason }) => {
-                    return Err(Uncommitted::Refused { target, reason });
-                }
-                Err(Refusal::Transient(error)) => {
-                    faults += 1;
-                    ended_by_server = match error.is_of_ended_transaction() {
-                        true => ended_by_server + 1,
-                        false => 0,
-                    };
-                    if faults >= FAULTS_MAX
-                        || ended_by_server >= ENDED_BY_SERVER_MAX
-                        || self.held.lost.is_cancelled()
-                        || self.member.stop.is_cancelled()
-                    {
-                        return Err(Uncommitted::Ended(Ended::Fault(error)));
-                    }
-                    tracing::debug!(%error, faults, projection = self.checkpoint.name, "a batch is tried again");
-                    tokio::time::sleep(backoff).await;
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                Err(Uncommitted::Failed(error)) => {
+                    let room = self.member.batch_size.room();
+                    self.recover(error, Size::NOTHING, room).await?;
                 }
             }
         }
     }
 
-    /// [`Leader::commit`] for writes that no target can refuse.
-    pub async fn commit_or_end(&mut self, writes: &Writes, to: Checkpoint) -> Result<(), Ended> {
-        self.commit(writes, to)
-            .await
-            .map_err(|uncommitted| match uncommitted {
-                Uncommitted::Ended(ended) => ended,
-                Uncommitted::Refused { reason, .. } => Ended::Fault(Error::Refused(reason)),
-            })
+    /// After a failed transaction: counts and logs it, and waits before the next attempt.
+    ///
+    /// # Errors
+    /// When the leadership ends: the process stops, the lease is lost, or nothing was committed for
+    /// so long that the session may be the reason.
+    pub async fn recover(&mut self, error: Error, used: Size, next: Size) -> Result<(), Ended> {
+        let member = self.member;
+        member.metrics.transactions_failed.inc();
+        member.publish_size();
+        let pause = self
+            .failures
+            .note(&self.checkpoint.name, &error, used, next);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = member.stop.cancelled() => return Err(Ended::Stopped),
+            () = self.held.lost.cancelled() => return Err(Ended::Fault(error)),
+        }
+        match self.failures.lasting() > FAILING_MAX {
+            true => Err(Ended::Fault(error)),
+            false => Ok(()),
+        }
     }
 
     /// A read of a chore failed. The chore comes round again, and no write was begun: that is no

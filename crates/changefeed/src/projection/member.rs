@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{Error, ProjectionMetrics, ProjectorSettings, Source};
 
 use super::Projection;
+use super::compute::StateBytes;
 use super::leader::{Ended, Leader};
 use super::lease::{Held, Lease};
 use super::progress::Progress;
 use super::store::Store;
-use super::transaction_limit::TransactionLimit;
+use super::transaction_size::TransactionSize;
 
 /// How often the oplog's length is looked at.
 const OPLOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -29,8 +30,12 @@ pub(crate) struct Member<P> {
     pub store: Store,
     pub settings: ProjectorSettings,
     pub metrics: ProjectionMetrics,
-    /// Outlives a leadership: the next one begins with what the last one has learned.
-    pub limit: TransactionLimit,
+    /// How much a batch takes. The sizes outlive a leadership: the next one begins with what the last
+    /// one has learned.
+    pub batch_size: TransactionSize,
+    /// How much a build or a repair computes and stores at once.
+    pub computing_size: TransactionSize,
+    pub state_bytes: StateBytes,
     pub progress: watch::Sender<Progress>,
     /// Wakes the leader: there is a command.
     pub nudge: Arc<Nudge>,
@@ -115,6 +120,20 @@ impl<P: Projection> Member<P> {
                 "leading failed: starting afresh from the checkpoint"
             ),
         }
+    }
+
+    /// Targets that a build or a repair computes and stores at once.
+    pub fn computed_at_once(&self) -> usize {
+        let room = self.computing_size.room();
+        room.targets.min(self.state_bytes.targets_at_once())
+    }
+
+    /// Shows operators how much a batch takes.
+    pub fn publish_size(&self) {
+        let room = self.batch_size.room();
+        let gauge = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.batch_changes_max.set(gauge(room.changes));
+        self.metrics.batch_targets_max.set(gauge(room.targets));
     }
 
     /// Whether there was a wake-up call since the last time.

@@ -10,15 +10,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::{BarrierError, Error, OperationTime, ProjectionMetrics, ProjectorSettings, Source};
 
+use super::compute::StateBytes;
 use super::member::{Member, Nudge, keep_gauges, refresh};
 use super::progress::Progress;
 use super::requests::{REBUILD, REPLAY, request};
 use super::store::Store;
-use super::transaction_limit::TransactionLimit;
+use super::transaction_size::{Size, TransactionSize};
 use super::{Projection, Slot};
 
 /// How often an instance that stands by reads the checkpoint while somebody waits for it.
 const BARRIER_INTERVAL: Duration = Duration::from_millis(10);
+/// The part of the most that a new process begins with: of a batch, and of what is computed at once.
+const BATCH_SHARE_FIRST: f64 = 1.0 / 256.0;
+const COMPUTING_SHARE_FIRST: f64 = 1.0 / 16.0;
 
 /// A projection that runs in this process: as the leader, or waiting to take over. Any number of
 /// processes may run the same projection. Clones share it; it runs until [`Projector::stop`], or
@@ -106,7 +110,9 @@ impl<P: Projection> Projector<P> {
             projection,
             source,
             store,
-            limit: TransactionLimit::new(settings.batch_count_max),
+            batch_size: batch_size(&settings),
+            computing_size: computing_size(&settings),
+            state_bytes: StateBytes::new(),
             settings,
             metrics,
             progress,
@@ -301,6 +307,24 @@ impl<P: Projection> Projector<P> {
         self.inner.stop.cancel();
         self.inner.tasks.wait().await;
     }
+}
+
+fn batch_size(settings: &ProjectorSettings) -> TransactionSize {
+    let most = Size {
+        changes: settings.batch_count_max,
+        targets: settings.batch_targets_max,
+        bytes: settings.batch_bytes_max,
+    };
+    TransactionSize::new(most, BATCH_SHARE_FIRST, settings.commit_aim)
+}
+
+fn computing_size(settings: &ProjectorSettings) -> TransactionSize {
+    let most = Size {
+        changes: settings.build_chunk,
+        targets: settings.build_chunk,
+        bytes: settings.batch_bytes_max,
+    };
+    TransactionSize::new(most, COMPUTING_SHARE_FIRST, settings.commit_aim)
 }
 
 impl<P> Clone for Projector<P> {

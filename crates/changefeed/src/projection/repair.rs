@@ -2,19 +2,31 @@
 
 use bson::{Bson, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
+use tokio::time::Instant;
+
+use crate::Error;
 
 use super::Projection;
 use super::compute::{At, compute};
+use super::fold::Unsendable;
 use super::leader::{Ended, Leader, Uncommitted};
 use super::transaction::Writes;
+use super::transaction_size::Size;
 
-/// Targets repaired in one transaction.
-const REPAIRS_AT_ONCE: i64 = 50;
+/// What came of a repair.
+pub(crate) enum Repaired {
+    Done(Size),
+    /// A passing fault, or more than the server takes at once: try again with less.
+    Failed(Error),
+    /// The targets cannot be computed or stored.
+    Impossible,
+}
 
 impl<P: Projection> Leader<'_, P> {
     /// Repairs some of the marked targets.
     pub async fn repair_some(&mut self) -> Result<(), Ended> {
-        let marked = match self.marked_targets().await {
+        let most = self.member.computed_at_once();
+        let marked = match self.marked_targets(most).await {
             Ok(marked) => marked,
             Err(error) => {
                 self.put_off("reading the targets to repair", &error);
@@ -26,70 +38,96 @@ impl<P: Projection> Leader<'_, P> {
             self.repairs_pending = false;
             return Ok(());
         }
-        if self.repair(&marked, Vec::new()).await? {
-            return Ok(());
+        let began = Instant::now();
+        match self.repair(&marked, Vec::new()).await? {
+            Repaired::Done(stored) => {
+                let full = marked.len() >= most;
+                self.member
+                    .computing_size
+                    .committed(stored, began.elapsed(), full);
+                return Ok(());
+            }
+            Repaired::Failed(error) => {
+                let tried = Size::of_targets(marked.len());
+                self.member.computing_size.failed(tried);
+                let next = Size::of_targets(self.member.computed_at_once());
+                return self.recover(error, tried, next).await;
+            }
+            Repaired::Impossible => {}
         }
         // One target spoils the transaction: one by one, and the spoiler waits for a later time.
         for target in marked {
-            if !self
-                .repair(std::slice::from_ref(&target), Vec::new())
-                .await?
-            {
-                self.deferred.insert(target);
+            let alone = std::slice::from_ref(&target);
+            match self.repair(alone, Vec::new()).await? {
+                Repaired::Done(_) => {}
+                Repaired::Failed(error) => {
+                    let one = Size::of_targets(1);
+                    return self.recover(error, one, one).await;
+                }
+                Repaired::Impossible => {
+                    self.deferred.insert(target);
+                }
             }
         }
         Ok(())
     }
 
-    /// Computes targets anew in all live slots, and settles dead letters with it. Returns false when
-    /// they cannot be computed or stored.
+    /// Computes targets anew in all live slots, and settles dead letters with it.
     pub async fn repair(
         &mut self,
         targets: &[Bson],
         settled: Vec<ObjectId>,
-    ) -> Result<bool, Ended> {
+    ) -> Result<Repaired, Ended> {
         let at = At::NotBefore(self.not_before());
         let computed =
             match compute(&*self.member.projection, &self.member.store, targets, at).await {
                 Ok(Some(computed)) => computed,
-                Ok(None) => return Ok(false),
+                Ok(None) => return Ok(Repaired::Impossible),
+                Err(error) if error.is_passing() => return Ok(Repaired::Failed(error)),
                 Err(error) => {
                     tracing::warn!(
                         error = error.with_causes(),
                         projection = self.checkpoint.name,
-                        "targets could not be computed"
+                        targets = targets.len(),
+                        "targets could not be computed for their repair"
                     );
-                    return Ok(false);
+                    return Ok(Repaired::Impossible);
                 }
             };
-        let mut writes = Writes {
+        let mut to = self.checkpoint.clone();
+        to.ahead_until = to.ahead_until.max(computed.as_of);
+        let (statements, unsendable) = computed.into_statements(targets, &self.live_slots());
+        let mut stored = Size::of_targets(targets.len());
+        stored.bytes = self.member.state_bytes.learn(targets.len(), &statements);
+        if let Some(Unsendable { target, reason }) = unsendable.first() {
+            tracing::warn!(projection = to.name, %target, reason, "a repaired state is too large");
+            return Ok(Repaired::Impossible);
+        }
+        let writes = Writes {
+            statements,
             repaired: targets.to_vec(),
             settled,
             ..Writes::default()
         };
-        for slot in self.live_slots() {
-            writes.statements.extend(computed.replacements(&slot));
-        }
-        let mut to = self.checkpoint.clone();
-        to.ahead_until = to.ahead_until.max(computed.as_of);
         match self.commit(&writes, to).await {
-            Ok(()) => {
+            Ok(_) => {
                 self.member.metrics.repairs.inc_by(targets.len() as u64);
-                Ok(true)
+                Ok(Repaired::Done(stored))
             }
             Err(Uncommitted::Ended(ended)) => Err(ended),
+            Err(Uncommitted::Failed(error)) => Ok(Repaired::Failed(error)),
             Err(Uncommitted::Refused { reason, .. }) => {
                 tracing::warn!(
                     reason,
                     projection = self.checkpoint.name,
                     "the server refuses repaired states"
                 );
-                Ok(false)
+                Ok(Repaired::Impossible)
             }
         }
     }
 
-    async fn marked_targets(&self) -> mongodb::error::Result<Vec<Bson>> {
+    async fn marked_targets(&self, most: usize) -> mongodb::error::Result<Vec<Bson>> {
         let deferred: Vec<&Bson> = self.deferred.iter().collect();
         let due = doc! { "_id.projection": self.member.projection.name(), "_id.target": { "$nin": deferred } };
         let found: Vec<bson::Document> = self
@@ -98,7 +136,7 @@ impl<P: Projection> Leader<'_, P> {
             .repairs
             .find(due)
             .sort(doc! { "at": 1 })
-            .limit(REPAIRS_AT_ONCE)
+            .limit(i64::try_from(most).unwrap_or(i64::MAX))
             .await?
             .try_collect()
             .await?;

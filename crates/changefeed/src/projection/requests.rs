@@ -11,7 +11,9 @@ use crate::{Error, FromDocument};
 
 use super::dead_letter::DeadLetter;
 use super::leader::{Ended, Leader};
+use super::repair::Repaired;
 use super::store::Store;
+use super::transaction_size::Size;
 use super::{Projection, Replayed};
 
 /// How often a caller looks whether its command is done.
@@ -167,13 +169,29 @@ impl<P: Projection> Leader<'_, P> {
             after = Bson::from(last.id);
             for letter in &page {
                 let replayed = match self.targets_of_letter(letter).await.map_err(failed)? {
-                    Some(targets) => self.repair(&targets, vec![letter.id]).await?,
+                    Some(targets) => self.repair_letter(&targets, letter).await?,
                     None => false,
                 };
                 match replayed {
                     true => outcome.replayed += 1,
                     false => outcome.remaining += 1,
                 }
+            }
+        }
+    }
+
+    /// Computes a dead letter's targets anew, over passing faults; returns whether that was possible.
+    async fn repair_letter(
+        &mut self,
+        targets: &[Bson],
+        letter: &DeadLetter,
+    ) -> Result<bool, Ended> {
+        let tried = Size::of_targets(targets.len());
+        loop {
+            match self.repair(targets, vec![letter.id]).await? {
+                Repaired::Done(_) => return Ok(true),
+                Repaired::Impossible => return Ok(false),
+                Repaired::Failed(error) => self.recover(error, tried, tried).await?,
             }
         }
     }

@@ -8,28 +8,49 @@ use mongodb::ClientSession;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{ReadConcern, WriteConcern};
 
+use crate::source::server_code;
 use crate::{Error, marker};
 
 use super::checkpoint::{Checkpoint, advance};
-use super::compute::{At, compute};
+use super::compute::{At, StateBytes, compute};
 use super::dead_letter::DeadLetter;
 use super::fold::{STALE, Statement};
 use super::store::{Store, repair_id};
-use super::update_commands::{Unsendable, update_commands};
+use super::update_commands::update_commands;
 use super::{Projection, Slot};
 
 /// A commit whose outcome is unknown is asked for again this often.
 const COMMIT_ATTEMPTS: u32 = 20;
 const COMMIT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Targets computed again within a batch's transaction at most, and bytes of their states. Further ones
+/// are marked for repair.
+const ANEW_TARGETS_MAX: usize = 100;
+const ANEW_BYTES_MAX: usize = 8 << 20;
+/// Targets that one command marks for repair.
+const REPAIRS_AT_ONCE: usize = 1_000;
+
+/// Codes of errors that are no refusal of what is written: the server lacks time, cache or disk space, is
+/// not the primary any more, or cannot be reached. In this order: `HostUnreachable`, `HostNotFound`,
+/// `LockTimeout`, `MaxTimeMSExpired`, `WriteConcernFailed`, `NetworkTimeout`, `ShutdownInProgress`,
+/// `WriteConflict` (also what overflows the cache), `PrimarySteppedDown`, `SnapshotTooOld`,
+/// `SnapshotUnavailable`, `NoSuchTransaction`, `ExceededTimeLimit`, `TransactionExceededLifetimeLimitSeconds`,
+/// `TemporarilyUnavailable`, `TransactionTooLargeForCache`, `SocketException`, `NotWritablePrimary`,
+/// `InterruptedAtShutdown`, `Interrupted`, `InterruptedDueToReplStateChange`, `NotPrimaryNoSecondaryOk`,
+/// `NotPrimaryOrSecondary`, `OutOfDiskSpace`.
+const PASSING_CODES: [i32; 24] = [
+    6, 7, 24, 50, 64, 89, 91, 112, 189, 239, 246, 251, 262, 290, 365, 388, 9001, 10_107, 11_600,
+    11_601, 11_602, 13_435, 13_436, 14_031,
+];
+
 /// What one transaction writes beside the checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
-    /// Updates of targets.
+    /// Updates of targets, encoded.
     pub statements: Vec<Statement>,
     /// Events that are passed without being applied.
     pub dead_letters: Vec<DeadLetter>,
-    /// Targets to compute anew within the transaction.
+    /// Targets to compute anew within the transaction, as far as it can take them.
     pub anew: Vec<Bson>,
     /// Targets to compute anew later, each with the reason.
     pub repairs: Vec<(Bson, &'static str)>,
@@ -52,7 +73,7 @@ pub(crate) struct Committed {
 pub(crate) enum Refusal {
     /// Another leader went on: step down.
     Superseded,
-    /// A passing fault: try again.
+    /// A passing fault, or more than the server takes at once: try again with less.
     Transient(Error),
     /// The server refuses these writes, because of this target if it says so.
     Writes {
@@ -81,6 +102,7 @@ impl Writes {
         &self,
         projection: &P,
         store: &Store,
+        state_bytes: &StateBytes,
         session: &mut ClientSession,
         from: &Checkpoint,
         mut to: Checkpoint,
@@ -100,7 +122,8 @@ impl Writes {
             };
         }
         start(session).await?;
-        match self.write(projection, store, session, from, &mut to).await {
+        let written = self.write(projection, store, state_bytes, session, from, &mut to);
+        match written.await {
             Ok(repairs) => {
                 marker::reach(marker::IN_TRANSACTION).await;
                 commit(session).await?;
@@ -121,6 +144,7 @@ impl Writes {
         &self,
         projection: &P,
         store: &Store,
+        state_bytes: &StateBytes,
         session: &mut ClientSession,
         from: &Checkpoint,
         to: &mut Checkpoint,
@@ -135,11 +159,8 @@ impl Writes {
         let mut anew = self.anew.clone();
         anew.extend(self.gone_stale(store, session).await?);
         let mut repairs = self.repairs.clone();
-        if !anew.is_empty() && !compute_anew(projection, store, session, &anew, to).await? {
-            repairs.extend(
-                anew.into_iter()
-                    .map(|target| (target, "it could not be computed")),
-            );
+        if !anew.is_empty() {
+            repairs.extend(compute_anew(projection, store, state_bytes, session, &anew, to).await?);
         }
         let later = !repairs.is_empty();
         self.write_bookkeeping(store, session, &to.name, &repairs)
@@ -225,49 +246,73 @@ impl Writes {
                 .session(&mut *session)
                 .await?;
         }
-        for (target, reason) in repairs {
-            let row = doc! { "$set": { "reason": *reason, "at": DateTime::now() } };
-            let insert = store
-                .repairs
-                .update_one(doc! { "_id": repair_id(projection, target) }, row);
-            insert.upsert(true).session(&mut *session).await?;
+        for repairs in repairs.chunks(REPAIRS_AT_ONCE) {
+            let marks = repairs.iter().map(|(target, reason)| {
+                doc! {
+                    "q": { "_id": repair_id(projection, target) },
+                    "u": { "$set": { "reason": *reason, "at": DateTime::now() } },
+                    "upsert": true,
+                }
+            });
+            let mark =
+                doc! { "update": store.repairs.name(), "updates": marks.collect::<Vec<_>>() };
+            let marked = store.database.run_command(mark).session(&mut *session);
+            marked.await?;
         }
         Ok(())
     }
 }
 
-/// Computes states from the source as it is now, ahead of the checkpoint, and stores them. Returns
-/// false when they cannot be computed.
+/// Computes states from the source as it is now, ahead of the checkpoint, and stores them: a piece at
+/// a time, so that no more than a few MB of them are in memory. Returns those left for a repair.
 async fn compute_anew<P: Projection>(
     projection: &P,
     store: &Store,
+    state_bytes: &StateBytes,
     session: &mut ClientSession,
     targets: &[Bson],
     to: &mut Checkpoint,
-) -> Result<bool, Refusal> {
-    let computed = match compute(projection, store, targets, At::NotBefore(to.not_before())).await {
-        Ok(Some(computed)) => computed,
-        Ok(None) => return Ok(false),
-        Err(error) => {
-            tracing::warn!(
-                error = error.with_causes(),
-                projection = to.name,
-                "targets could not be computed"
-            );
-            return Ok(false);
-        }
-    };
+) -> Result<Vec<(Bson, &'static str)>, Refusal> {
     let slots = to.live_slots(projection.field());
-    let statements = slots.iter().flat_map(|slot| computed.replacements(slot));
-    update_targets(store, session, &statements.collect::<Vec<_>>()).await?;
-    to.ahead_until = to.ahead_until.max(computed.as_of);
+    let (mut repairs, mut bytes) = (Vec::new(), 0);
+    let (mut left, later) = targets.split_at(targets.len().min(ANEW_TARGETS_MAX));
+    let mut reason = "its transaction could not take it";
+    while !left.is_empty() && bytes < ANEW_BYTES_MAX {
+        let (piece, rest) = left.split_at(left.len().min(state_bytes.targets_at_once()));
+        let at = At::NotBefore(to.not_before());
+        let computed = match compute(projection, store, piece, at).await {
+            Ok(Some(computed)) => computed,
+            Ok(None) => {
+                reason = "it could not be computed";
+                break;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = error.with_causes(),
+                    projection = to.name,
+                    "targets could not be computed and are marked for repair"
+                );
+                reason = "it could not be computed";
+                break;
+            }
+        };
+        to.ahead_until = to.ahead_until.max(computed.as_of);
+        let (statements, unsendable) = computed.into_statements(piece, &slots);
+        bytes += state_bytes.learn(piece.len(), &statements);
+        update_targets(store, session, &statements).await?;
+        let unsendable = unsendable.into_iter();
+        repairs.extend(unsendable.map(|unsendable| (*unsendable.target, "its state is too large")));
+        left = rest;
+    }
+    let left = left.iter().chain(later);
+    repairs.extend(left.map(|target| (target.clone(), reason)));
     let ahead = doc! { "$set": { "ahead_until": to.ahead_until } };
     let told = store
         .checkpoints
         .update_one(doc! { "_id": &to.name }, ahead)
         .session(session)
         .await;
-    told.map(|_| true).map_err(refusal)
+    told.map(|_| repairs).map_err(refusal)
 }
 
 /// Tries each statement in a transaction that is thrown away, and returns the targets that refuse.
@@ -303,8 +348,7 @@ async fn update_targets(
     session: &mut ClientSession,
     statements: &[Statement],
 ) -> Result<(), Refusal> {
-    for command in update_commands(store.targets.name(), statements) {
-        let (command, statements) = command?;
+    for (command, statements) in update_commands(store.targets.name(), statements) {
         let reply = store
             .database
             .run_raw_command(command)
@@ -316,15 +360,6 @@ async fn update_targets(
     Ok(())
 }
 
-impl From<Unsendable> for Refusal {
-    fn from(Unsendable { target, reason }: Unsendable) -> Self {
-        Self::Writes {
-            target: Some(*target),
-            reason,
-        }
-    }
-}
-
 /// The first statement that the server refused, if there is one.
 fn first_refused(reply: &Document, statements: &[Statement]) -> Option<Refusal> {
     let error = reply
@@ -332,6 +367,10 @@ fn first_refused(reply: &Document, statements: &[Statement]) -> Option<Refusal> 
         .ok()?
         .first()?
         .as_document()?;
+    let message = error.get_str("errmsg").unwrap_or("no reason given");
+    if error.get_i32("code").is_ok_and(is_passing) {
+        return Some(Refusal::Transient(Error::Refused(message.to_owned())));
+    }
     let index = error
         .get_i32("index")
         .ok()
@@ -340,10 +379,7 @@ fn first_refused(reply: &Document, statements: &[Statement]) -> Option<Refusal> 
         target: index
             .and_then(|index| statements.get(index))
             .map(|statement| statement.target.clone()),
-        reason: error
-            .get_str("errmsg")
-            .unwrap_or("no reason given")
-            .to_owned(),
+        reason: message.to_owned(),
     })
 }
 
@@ -383,7 +419,9 @@ fn refusal(source: mongodb::error::Error) -> Refusal {
             | mongodb::error::ErrorKind::Write(_)
             | mongodb::error::ErrorKind::InsertMany(_)
     );
-    if refused_by_server && !source.contains_label(TRANSIENT_TRANSACTION_ERROR) {
+    let passing = source.contains_label(TRANSIENT_TRANSACTION_ERROR)
+        || server_code(&source).is_some_and(is_passing);
+    if refused_by_server && !passing {
         return Refusal::Writes {
             target: None,
             reason: source.to_string(),
@@ -393,4 +431,9 @@ fn refusal(source: mongodb::error::Error) -> Refusal {
         doing: "writing a batch",
         source,
     })
+}
+
+/// Whether an error with this code says nothing against what was written.
+pub(crate) fn is_passing(code: i32) -> bool {
+    PASSING_CODES.contains(&code)
 }

@@ -85,6 +85,7 @@ impl<T: FromDocument> CatchUp<T> {
         let options = stream::Options {
             pipeline: vec![filter(&shared.topic_field, &self.topic.key)],
             ahead_count_max: AHEAD_COUNT_MAX,
+            ahead_bytes_max: stream::BYTES_AHEAD_MAX,
             await_time: AWAIT_TIME,
             restarts: shared.metrics.stream_restarts.clone(),
             listeners: None,

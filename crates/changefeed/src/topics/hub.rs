@@ -196,6 +196,7 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
     let options = stream::Options {
         pipeline: Vec::new(),
         ahead_count_max: AHEAD_COUNT_MAX,
+        ahead_bytes_max: stream::BYTES_AHEAD_MAX,
         await_time: stream::AWAIT_TIME,
         restarts: shared.metrics.stream_restarts.clone(),
         listeners: Some(shared.metrics.subscribers.clone()),
