@@ -105,9 +105,9 @@ async fn measure(cache_megabytes: u32, posts: usize, comments: usize) -> anyhow:
 
     let database = client.database("wide");
     let services = Services::start(&mongo, database.name()).await?;
-    let (took, expected) = import(&database, posts, comments).await?;
+    let (took, written, expected) = import(&database, posts, comments).await?;
     let last_insert = Instant::now();
-    wait_until_level(&database).await?;
+    wait_until_level(&database, written).await?;
     let level = last_insert.elapsed();
     let documents = (posts + comments) as f64;
     let measured = Measured {
@@ -164,25 +164,28 @@ impl Services {
     }
 }
 
-/// Writes posts and comments; returns how long it took, and how many comments each post has.
+/// Writes posts and comments; returns how long it took, the operation time of the last insert, and how
+/// many comments each post has.
 async fn import(
     database: &Database,
     posts: usize,
     comments: usize,
-) -> anyhow::Result<(Duration, HashMap<ObjectId, i64>)> {
+) -> anyhow::Result<(Duration, Timestamp, HashMap<ObjectId, i64>)> {
     let ids: Vec<ObjectId> = (0..posts).map(|_| ObjectId::new()).collect();
     let mut counts: HashMap<ObjectId, i64> = ids.iter().map(|id| (*id, 0)).collect();
     let began = Instant::now();
     let now = bson::DateTime::now();
-    let target = database.collection::<Document>("posts");
     for chunk in ids.chunks(CHUNK) {
         let chunk = chunk.iter().map(|id| {
             doc! { "_id": id, "title": "A post", "content": "With content", "author": "Anonymous",
             "createdAt": now, "updatedAt": now }
         });
-        target.insert_many(chunk).await?;
+        insert(database, "posts", chunk.collect()).await?;
     }
-    let source = database.collection::<Document>("comments");
+    let mut written = Timestamp {
+        time: 0,
+        increment: 0,
+    };
     for first in (0..comments).step_by(CHUNK) {
         let numbers = first..comments.min(first + CHUNK);
         let chunk: Vec<Document> = numbers
@@ -195,15 +198,25 @@ async fn import(
                 comment(post)
             })
             .collect();
-        source.insert_many(chunk).await?;
+        written = insert(database, "comments", chunk).await?;
     }
-    Ok((began.elapsed(), counts))
+    Ok((began.elapsed(), written, counts))
 }
 
-/// Waits until the projection has passed all that is written so far.
-async fn wait_until_level(database: &Database) -> anyhow::Result<()> {
-    let reply = database.run_command(doc! { "ping": 1 }).await?;
-    let written = reply.get_timestamp("operationTime")?;
+/// Inserts documents as one `insertMany` does, and returns the operation time.
+async fn insert(
+    database: &Database,
+    collection: &str,
+    documents: Vec<Document>,
+) -> anyhow::Result<Timestamp> {
+    let majority = doc! { "w": "majority" };
+    let insert = doc! { "insert": collection, "documents": documents, "writeConcern": majority };
+    let reply = database.run_command(insert).await?;
+    Ok(reply.get_timestamp("operationTime")?)
+}
+
+/// Waits until the projection has passed the last insert.
+async fn wait_until_level(database: &Database, written: Timestamp) -> anyhow::Result<()> {
     let began = Instant::now();
     while position(database).await?.is_none_or(|at| at < written) {
         if began.elapsed() > LEVEL_LIMIT {

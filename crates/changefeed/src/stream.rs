@@ -36,6 +36,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// The pause before the events that came while nobody listened are handed on, and more are fetched.
 /// Each fetch is a command of its own, and without it there would be one for nearly every event.
 const UNHEARD_PAUSE: Duration = Duration::from_millis(5);
+/// What each event of the last answer adds to that pause, about as long as the server works on one.
+/// During an import a reader without listeners so leaves the server to those who wait for it.
+const UNHEARD_PAUSE_PER_EVENT: Duration = Duration::from_micros(20);
 
 /// Server codes after which a stream cannot go on from its token: `CloseChangeStream`,
 /// `InvalidResumeToken`, `ChangeStreamFatalError`, `ChangeStreamHistoryLost`, and
@@ -166,15 +169,20 @@ impl Reader {
             Ok(stream) => stream,
             Err(stop) => return stop,
         };
+        let mut events = 0;
         loop {
             let (event, was_fetched) = next(&mut stream).await;
             let event = match event {
                 Ok(event) => event,
                 Err(error) => return Stop::Failed(error),
             };
-            if was_fetched && event.is_some() && self.is_unheard() {
-                tokio::time::sleep(UNHEARD_PAUSE).await;
+            if was_fetched && event.is_some() {
+                if self.is_unheard() {
+                    tokio::time::sleep(UNHEARD_PAUSE + UNHEARD_PAUSE_PER_EVENT * events).await;
+                }
+                events = 0;
             }
+            events += 1;
             let passed = match event {
                 Some(document) => self.pass_event(document).await,
                 None if !stream.is_alive() => return Stop::Exhausted,

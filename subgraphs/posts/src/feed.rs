@@ -48,6 +48,11 @@ impl Default for Feed {
 }
 
 impl Feed {
+    /// Whether anybody listens.
+    pub fn is_heard(&self) -> bool {
+        self.added.receiver_count() > 0 || !self.lock().is_empty()
+    }
+
     /// Each post that is added from now on.
     pub fn post_added(
         &self,

@@ -27,6 +27,12 @@ use crate::post::PostId;
 
 /// How long the server waits for changes before it says that there are none.
 const AWAIT_TIME: Duration = Duration::from_millis(500);
+/// Changes in one answer of the server's, at most: 16 MB of such small ones take a few times as much
+/// memory here.
+const BATCH_SIZE: u32 = 2_000;
+/// The pause after that many changes while nobody listens: about as long as the server works on them.
+/// During an import the stream so leaves the server to those who wait for it.
+const UNHEARD_PAUSE: Duration = Duration::from_millis(40);
 /// The wait before a stream that has failed is opened again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// The server's codes after which a stream cannot go on from its place: `CloseChangeStream`,
@@ -106,6 +112,7 @@ impl Follower {
         }
         // The driver's streams must not be dropped while they wait, so they wait for a short time
         // and the shutdown is looked at in between.
+        let mut unheard = 0;
         while !shutdown.is_cancelled() {
             let event = stream.next_if_any().await?;
             if let Some(token) = stream.resume_token() {
@@ -121,6 +128,11 @@ impl Follower {
                 continue;
             };
             self.tell(&event);
+            unheard = if self.feed.is_heard() { 0 } else { unheard + 1 };
+            if unheard == BATCH_SIZE {
+                unheard = 0;
+                tokio::time::sleep(UNHEARD_PAUSE).await;
+            }
         }
         Ok(())
     }
@@ -134,6 +146,7 @@ impl Follower {
         ];
         let mut options = ChangeStreamOptions::default();
         options.max_await_time = Some(AWAIT_TIME);
+        options.batch_size = Some(BATCH_SIZE);
         match &self.place {
             Place::At(time) => options.start_at_operation_time = Some(*time),
             Place::After(token) => options.resume_after = Some(token.clone()),
