@@ -2,7 +2,7 @@
 
 use bson::{Bson, DateTime, RawDocument, Timestamp};
 
-use crate::{FromDocument, ResumeToken, Unreadables};
+use crate::{FromDocument, ResumeToken, Unreadables, oversized};
 
 /// One insert, update, replacement or deletion of a document of type `T`.
 ///
@@ -23,7 +23,8 @@ pub struct Change<T> {
 }
 
 /// What happened to a document. An image is missing when the server does not have it (any more):
-/// the write came before pre- and post-images were enabled, or the images have expired.
+/// the write came before pre- and post-images were enabled, or the images have expired. Both are
+/// missing, and a replacement is an update, when they are too large to be sent together (16 MiB).
 #[derive(Clone, Debug)]
 pub enum ChangeKind<T> {
     /// A new document.
@@ -83,6 +84,8 @@ pub(crate) enum Event<'a> {
 /// A change whose documents are not decoded yet.
 pub(crate) struct RawChange<'a> {
     pub operation: Operation,
+    /// The documents are cut down to a few fields, because the event was too large to be sent.
+    pub is_oversized: bool,
     pub key: Bson,
     pub before: Option<&'a RawDocument>,
     pub after: Option<&'a RawDocument>,
@@ -91,11 +94,16 @@ pub(crate) struct RawChange<'a> {
     pub token: ResumeToken,
 }
 
+/// What was done to a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
+pub enum Operation {
+    /// It is new.
     Insert,
+    /// Some of its fields changed.
     Update,
+    /// The whole of it was replaced.
     Replace,
+    /// It is gone.
     Delete,
 }
 
@@ -121,6 +129,7 @@ impl<'a> Event<'a> {
         let key = key.and_then(|key| Bson::try_from(key).ok());
         Ok(Self::Write(RawChange {
             operation,
+            is_oversized: envelope.is_oversized,
             key: key.unwrap_or(Bson::Null),
             before: envelope.before,
             after: envelope.after,
@@ -143,6 +152,7 @@ struct Envelope<'a> {
     after: Option<&'a RawDocument>,
     before: Option<&'a RawDocument>,
     key: Option<&'a RawDocument>,
+    is_oversized: bool,
 }
 
 impl<'a> Envelope<'a> {
@@ -158,6 +168,7 @@ impl<'a> Envelope<'a> {
                 "fullDocument" => envelope.after = value.as_document(),
                 "fullDocumentBeforeChange" => envelope.before = value.as_document(),
                 "documentKey" => envelope.key = value.as_document(),
+                oversized::MARK => envelope.is_oversized = true,
                 _ => {}
             }
         }
@@ -179,8 +190,12 @@ enum Image<T> {
 }
 
 impl RawChange<'_> {
-    /// Reads the documents; `None` when the change concerns none that can be read.
+    /// Reads the documents; `None` when the change concerns none that can be read. An oversized change
+    /// has no documents.
     pub(crate) fn decode<T: FromDocument>(&self, unreadables: &Unreadables) -> Option<Change<T>> {
+        if self.is_oversized {
+            return Some(self.without_documents());
+        }
         let read = |image: Option<&RawDocument>| match image.map(T::from_document) {
             None => Image::Unknown,
             Some(Ok(document)) => Image::Some(document),
@@ -216,13 +231,35 @@ impl RawChange<'_> {
                 after: after.known(),
             },
         };
-        Some(Change {
+        Some(self.with(kind))
+    }
+
+    /// The change as one whose images the server does not have.
+    fn without_documents<T>(&self) -> Change<T> {
+        self.with(match self.operation {
+            Operation::Delete => ChangeKind::Deleted { before: None },
+            Operation::Insert | Operation::Update | Operation::Replace => ChangeKind::Updated {
+                before: None,
+                after: None,
+            },
+        })
+    }
+
+    /// Whether every document that the change has is there, cut down or not.
+    pub(crate) fn has_all_images(&self) -> bool {
+        let has_before = self.before.is_some() || self.operation == Operation::Insert;
+        let has_after = self.after.is_some() || self.operation == Operation::Delete;
+        has_before && has_after
+    }
+
+    fn with<T>(&self, kind: ChangeKind<T>) -> Change<T> {
+        Change {
             key: self.key.clone(),
             kind,
             cluster_time: self.cluster_time,
             wall_time: self.wall_time,
             token: self.token.clone(),
-        })
+        }
     }
 }
 
@@ -270,6 +307,7 @@ mod tests {
             },
             wall_time: None,
             token: ResumeToken::from_data("82"),
+            is_oversized: false,
         };
         let change = change.decode::<Vote>(&Unreadables::default());
         change.map_or("no change".to_owned(), |change| {

@@ -52,14 +52,18 @@
 //!   changes, points in time, the stream itself.
 //! - `projection/`: [`Projection`] is what you write, [`Projector`] runs it. `leader` is the loop
 //!   that holds the lease; `transaction` the guarded write that every path goes through.
+//! - [`KeyStream`]: which documents of a collection change, without the documents.
+//! - `oversized`: what happens to an event too large to be sent.
 //! - `topics/`: [`Hub`], its rings, cursors and the catch-up reader.
 //! - [`marker`]: points at which a test can stop the process.
 
 mod change;
 mod document;
 mod error;
+mod key_stream;
 pub mod marker;
 mod metrics;
+mod oversized;
 mod position;
 mod projection;
 mod settings;
@@ -67,9 +71,10 @@ mod source;
 mod stream;
 mod topics;
 
-pub use change::{Change, ChangeKind};
+pub use change::{Change, ChangeKind, Operation};
 pub use document::{FromDocument, Unreadable, Unreadables, decode};
 pub use error::{BarrierError, CursorError, Error, TopicError};
+pub use key_stream::{KeyChange, KeyStream};
 pub use metrics::{HubMetrics, ProjectionMetrics};
 pub use position::{OperationTime, OperationTimeError, ResumeToken};
 pub use projection::{Lag, NetChange, Projection, Projector, Replayed, Slot, Unfoldable};

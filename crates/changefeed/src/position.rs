@@ -116,6 +116,14 @@ impl Position {
     }
 }
 
+/// The first time after another one.
+pub(crate) fn first_after(time: Timestamp) -> Timestamp {
+    Timestamp {
+        increment: time.increment.saturating_add(1),
+        ..time
+    }
+}
+
 /// The time of an operation on the cluster's own clock. A mutation hands it out in text form; a
 /// query that sends it back can wait until the projection has passed it
 /// ([`crate::Projector::wait_until_passed`]). The text is opaque to clients.

@@ -1,11 +1,13 @@
 //! The collection whose changes are followed, and the client that its streams use.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Bson, Document, Timestamp, doc};
 use futures_util::TryStreamExt;
 use mongodb::error::ErrorKind;
 use mongodb::{Client, Collection, Database};
+use tokio::sync::Notify;
 
 use crate::Error;
 
@@ -24,6 +26,8 @@ pub struct Source {
     stream: Client,
     database: Database,
     collection: String,
+    kept: Vec<String>,
+    gone: Arc<Notify>,
 }
 
 impl Source {
@@ -34,7 +38,36 @@ impl Source {
             stream,
             database,
             collection: collection.into(),
+            kept: Vec::new(),
+            gone: Arc::default(),
         }
+    }
+
+    /// Names the fields that tell whose a document is: the server sends these alone of documents
+    /// that are too large to be sent (an update of one of more than 8 MB, which comes with the
+    /// document before and after it), and of these fields those below 1 KiB. A [`crate::Hub`] adds
+    /// its topic. A projection computes the targets again that [`crate::Projection::target_of`] finds for
+    /// what is left of a document: what its type is read from must be among these fields.
+    #[must_use]
+    pub fn keeping<F: Into<String>>(self, fields: impl IntoIterator<Item = F>) -> Self {
+        let kept = fields.into_iter().map(Into::into).collect();
+        Self { kept, ..self }
+    }
+
+    /// Returns when a stream of this source, or of a clone of it, has found the collection dropped,
+    /// renamed or replaced, or lost its place for another reason. For one waiting caller.
+    pub async fn gone(&self) {
+        self.gone.notified().await;
+    }
+
+    /// Wakes who waits for the end of the collection.
+    pub(crate) fn tell_gone(&self) {
+        self.gone.notify_one();
+    }
+
+    /// The fields to keep of what is too large.
+    pub(crate) fn kept(&self) -> &[String] {
+        &self.kept
     }
 
     /// The database of the source, for reads and writes.

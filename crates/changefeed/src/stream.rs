@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::source::server_code;
-use crate::{ResumeToken, Source};
+use crate::{ResumeToken, Source, oversized};
 
 /// How long the server waits for new events before it answers a stream that lives on with an empty
 /// batch. Bounds how late the position of a quiet stream is known, and how long a dropped reader
@@ -42,7 +42,8 @@ const UNHEARD_PAUSE_PER_EVENT: Duration = Duration::from_micros(20);
 
 /// Server codes after which a stream cannot go on from its token: `CloseChangeStream`,
 /// `InvalidResumeToken`, `ChangeStreamFatalError`, `ChangeStreamHistoryLost`, and
-/// `BSONObjectTooLarge` (an event of more than 16 MB).
+/// `BSONObjectTooLarge` (an event of more than 16 MB although its documents are left out: its key has
+/// more than 5 MB).
 const LOST_CODES: [i32; 5] = [222, 260, 280, 286, 10_334];
 
 /// Where a stream begins.
@@ -71,9 +72,21 @@ pub(crate) struct RawEvent {
     _room: OwnedSemaphorePermit,
 }
 
+/// What a stream shows of a change.
+#[derive(Clone)]
+pub(crate) enum Content {
+    /// The documents before and after it. Where they are too large to be sent, they keep these
+    /// fields alone.
+    Images { kept: Vec<String> },
+    /// The document's key alone.
+    Keys,
+}
+
 /// What a stream is read with.
 #[derive(Clone)]
 pub(crate) struct Options {
+    /// What it shows of a change.
+    pub content: Content,
     /// Stages after `$changeStream`; must stay the same for one line of resume tokens.
     pub pipeline: Vec<Document>,
     /// Events read ahead at most.
@@ -201,8 +214,12 @@ impl Reader {
 
     async fn open(&self) -> Result<ChangeStream<RawDocumentBuf>, Stop> {
         let mut options = ChangeStreamOptions::default();
-        options.full_document = Some(FullDocumentType::WhenAvailable);
-        options.full_document_before_change = Some(FullDocumentBeforeChangeType::WhenAvailable);
+        let mut pipeline = self.options.pipeline.clone();
+        if let Content::Images { kept } = &self.options.content {
+            options.full_document = Some(FullDocumentType::WhenAvailable);
+            options.full_document_before_change = Some(FullDocumentBeforeChangeType::WhenAvailable);
+            pipeline.extend(oversized::cut_down(kept));
+        }
         options.batch_size = Some(BATCH_SIZE);
         options.max_await_time = Some(self.options.await_time);
         match &self.at {
@@ -215,7 +232,7 @@ impl Reader {
         let watched = self.source.watched();
         let stream = watched
             .watch()
-            .pipeline(self.options.pipeline.clone())
+            .pipeline(pipeline)
             .with_options(options)
             .await;
         Ok(stream.map_err(Stop::Failed)?.with_type())

@@ -538,18 +538,45 @@ async fn the_lag_grows_while_the_database_says_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscribers_have_to_query_again_after_an_event_too_large_to_be_sent() {
-    let board = Board::with_posts(1).await;
+async fn an_event_too_large_to_be_sent_is_a_change_without_documents() {
+    let board = Board::with_posts(2).await;
     let hub = hub(&board, HubSettings::default()).await;
     let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
+    let mut others = hub.subscribe(2_i64, None).await.expect("subscribed");
     board.add_large(1, 1).await;
-    assert_eq!(next_id(&mut changes).await, 1);
+    let (cursor, _) = next(&mut changes).await.expect("a change");
     board.change_large(1).await;
-    let ended = next(&mut changes).await.expect_err("it cannot be sent");
-    assert_eq!(ended, TopicError::ResyncRequired);
-    let mut fresh = hub.subscribe(1_i64, None).await.expect("subscribed");
     board.add(comment(2, 1, "after it")).await;
-    assert_eq!(next_id(&mut fresh).await, 2);
+    board.add(comment(3, 2, "of another topic")).await;
+    assert_eq!(next_id(&mut others).await, 3, "untouched");
+
+    let without_documents = |change: &Change<Comment>| {
+        assert_eq!(change.key, Bson::from(1_i64));
+        matches!(
+            change.kind,
+            ChangeKind::Updated {
+                before: None,
+                after: None
+            }
+        )
+    };
+    let (_, change) = next(&mut changes).await.expect("the large one");
+    assert!(without_documents(&change), "{change:?}");
+    assert_eq!(next_id(&mut changes).await, 2);
+
+    // Whoever was away reads the same from the oplog.
+    let later = HubSettings {
+        start_before: Duration::ZERO,
+        ..HubSettings::default()
+    };
+    let later = self::hub(&board, later).await;
+    let mut resumed = later
+        .subscribe(1_i64, Some(cursor.as_str()))
+        .await
+        .expect("our own cursor");
+    let (_, change) = next(&mut resumed).await.expect("the large one");
+    assert!(without_documents(&change), "{change:?}");
+    assert_eq!(next_id(&mut resumed).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,6 +30,8 @@ const TARGET_BYTES: usize = 2 << 10;
 struct Decoded<T> {
     /// Changes with their number in the batch.
     changes: Vec<(usize, Change<T>)>,
+    /// Targets of changes whose documents were too large to be sent.
+    anew: Vec<Bson>,
     /// Why the collection is gone after these changes, if it is.
     gone: Option<String>,
     last: Option<Reached>,
@@ -92,6 +94,7 @@ impl<P: Projection> Leader<'_, P> {
     fn decode(&self, events: &[RawEvent], room: Size) -> Result<Decoded<P::Source>, Ended> {
         let mut decoded = Decoded {
             changes: Vec::with_capacity(events.len()),
+            anew: Vec::new(),
             gone: None,
             last: None,
             taken: 0,
@@ -114,7 +117,11 @@ impl<P: Projection> Leader<'_, P> {
             match Event::read(&event.document).map_err(malformed)? {
                 Event::Write(change) => {
                     let readable = change.decode::<P::Source>(&self.member.metrics.unreadables);
-                    if let Some(change) = readable {
+                    if change.is_oversized && change.has_all_images() {
+                        let anew = self.targets_of_what_is_left(&change);
+                        decoded.used.targets += anew.len();
+                        decoded.anew.extend(anew);
+                    } else if let Some(change) = readable {
                         for source in [change.before(), change.after()].into_iter().flatten() {
                             if targets.insert(self.member.projection.target_of(source)) {
                                 decoded.used.targets += 1;
@@ -151,6 +158,15 @@ impl<P: Projection> Leader<'_, P> {
         )
     }
 
+    /// The targets that what is left of the documents of an oversized change names.
+    fn targets_of_what_is_left(&self, change: &RawChange<'_>) -> Vec<Bson> {
+        let images = [change.before, change.after].into_iter().flatten();
+        let readable = images.filter_map(|image| P::Source::from_document(image).ok());
+        readable
+            .map(|source| self.member.projection.target_of(&source))
+            .collect()
+    }
+
     /// Writes a decoded batch; returns how long the transaction took.
     async fn write(
         &mut self,
@@ -161,6 +177,7 @@ impl<P: Projection> Leader<'_, P> {
             return Ok(Duration::ZERO);
         };
         let mut base = Writes::default();
+        base.anew.extend(decoded.anew);
         let mut touched = Touched::new();
         let mut rebuild = None;
         for (index, change) in &decoded.changes {

@@ -7,7 +7,7 @@ use bson::{Bson, DateTime, Timestamp};
 use mongodb::ClientSession;
 use tokio::time::Instant;
 
-use crate::stream::{self, Signal, Start};
+use crate::stream::{self, Content, Signal, Start};
 use crate::{Error, ResumeToken, marker};
 
 use super::batch::{Intake, gather};
@@ -139,6 +139,7 @@ impl<'m, P: Projection> Leader<'m, P> {
             };
             let lost = self.follow(start).await?;
             if let Some(reason) = lost {
+                self.member.source.tell_gone();
                 self.begin_build_from_now(&reason).await?;
             } else {
                 return Ok(());
@@ -150,6 +151,9 @@ impl<'m, P: Projection> Leader<'m, P> {
     /// the process wants to stop.
     async fn follow(&mut self, start: Start) -> Result<Option<String>, Ended> {
         let options = stream::Options {
+            content: Content::Images {
+                kept: self.member.source.kept().to_vec(),
+            },
             pipeline: Vec::new(),
             ahead_count_max: self.member.settings.prefetch_count_max,
             ahead_bytes_max: self.member.settings.prefetch_bytes_max,

@@ -54,12 +54,15 @@ impl Lease {
     /// A leader that died inside a transaction leaves it open for up to a minute, and with it the
     /// checkpoint locked. So the lease names the leader's session, and whoever takes a lease that
     /// was not given up kills that session.
-    pub async fn acquire(&self) -> Result<Option<Held>, Error> {
+    ///
+    /// The lease is made where there is none, which is so after the database was dropped too:
+    /// `known` is the highest epoch that this instance has heard of, and the new one is higher.
+    pub async fn acquire(&self, known: i64) -> Result<Option<Held>, Error> {
         let failed = |source| Error::Database {
             doing: "taking the lease",
             source,
         };
-        let free = doc! { "owner": "", "epoch": 0_i64, "expires": DateTime::from_millis(0) };
+        let free = doc! { "owner": "", "epoch": known, "expires": DateTime::from_millis(0) };
         let create = self
             .store
             .leases
@@ -70,7 +73,7 @@ impl Lease {
         let take = vec![doc! { "$set": {
             "owner": &self.owner,
             "session": { "$literal": session.id() },
-            "epoch": { "$add": ["$epoch", 1_i64] },
+            "epoch": { "$add": [{ "$max": ["$epoch", known] }, 1_i64] },
             "expires": self.expires(),
         } }];
         let taken = self
@@ -81,10 +84,10 @@ impl Lease {
         let Some(before) = taken.await.map_err(failed)? else {
             return Ok(None);
         };
-        let epoch = before
+        let before_epoch = before
             .get_i64("epoch")
-            .map_err(|_| Error::Refused("the lease has no epoch".to_owned()))?
-            + 1;
+            .map_err(|_| Error::Refused("the lease has no epoch".to_owned()))?;
+        let epoch = before_epoch.max(known) + 1;
         if let Ok(left) = before.get_document("session") {
             self.kill_session(left).await;
         }

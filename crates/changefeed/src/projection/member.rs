@@ -74,7 +74,8 @@ impl<P: Projection> Member<P> {
             self.settings.heartbeat,
         );
         while !self.stop.is_cancelled() {
-            match lease.acquire().await {
+            let known = self.progress.borrow().epoch;
+            match lease.acquire(known).await {
                 Ok(Some(mut held)) => {
                     self.lead(&mut held).await;
                     lease.release(held.epoch).await;

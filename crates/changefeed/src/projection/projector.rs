@@ -33,6 +33,7 @@ pub struct Projector<P> {
 
 struct Inner<P> {
     projection: Arc<P>,
+    source: Source,
     store: Store,
     progress: watch::Sender<Progress>,
     nudge: Arc<Nudge>,
@@ -88,6 +89,7 @@ impl<P: Projection> Projector<P> {
         );
         let inner = Inner {
             projection: projection.clone(),
+            source: source.clone(),
             store: store.clone(),
             progress: progress.clone(),
             nudge: nudge.clone(),
@@ -127,6 +129,17 @@ impl<P: Projection> Projector<P> {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// Makes again what the projection needs of the database, where it is missing: pre- and
+    /// post-images on the source, and the collections that its transactions write. Call it when a
+    /// collection is new.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or refuses.
+    pub async fn prepare(&self) -> Result<(), Error> {
+        self.inner.source.enable_images().await?;
+        self.inner.store.create().await
     }
 
     /// Where the serving state is stored; `None` until the first build is done. Read it anew for

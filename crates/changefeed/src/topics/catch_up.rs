@@ -83,6 +83,7 @@ impl<T: FromDocument> CatchUp<T> {
     async fn read(&mut self) -> Option<Caught<T>> {
         let shared = self.shared.clone();
         let options = stream::Options {
+            content: shared.content(),
             pipeline: vec![filter(&shared.topic_field, &self.topic.key)],
             ahead_count_max: AHEAD_COUNT_MAX,
             ahead_bytes_max: stream::BYTES_AHEAD_MAX,

@@ -13,9 +13,12 @@
 //! | 16 | HMAC-SHA-256 over all before it, and source and topic in full, cut |
 //!
 //! The key lives in the database, so that every instance knows the cursors of every other, and a
-//! restart changes nothing.
+//! restart changes nothing. When the database was dropped, each instance writes its key again unless
+//! another one was faster with another key: then that one signs, and theirs stay known.
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -34,7 +37,14 @@ const HEAD: usize = 12;
 const TAG: usize = 16;
 /// Longer texts are refused unread. Tokens hold the document's `_id`; ours are far shorter.
 const TEXT_MAX: usize = 8192;
+/// The collection of the key.
 const KEYS: &str = "changefeed_keys";
+/// The `_id` of the key's document.
+const ID: &str = "cursors";
+/// Keys beside the signing one that are known at most.
+const OLDER_MAX: usize = 8;
+/// Unknown keys make this process read the stored ones this often at most.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A place in one topic, opaque to clients and safe in a URL. Resume after it with
 /// [`crate::Hub::subscribe`].
@@ -58,47 +68,68 @@ impl fmt::Display for Cursor {
 #[derive(Clone)]
 pub(crate) struct Codec {
     source: String,
-    key: Vec<u8>,
+    keys: Arc<RwLock<Keys>>,
+}
+
+/// What cursors are signed with.
+#[derive(Default)]
+struct Keys {
+    signing: Vec<u8>,
+    /// Known as well, the latest last.
+    older: Vec<Vec<u8>>,
+    /// When the stored keys were last read again.
+    read_at: Option<Instant>,
 }
 
 impl Codec {
     /// Reads the key from the database, or makes it there.
     pub async fn load(source: &Source) -> Result<Self, Error> {
-        let failed = |source| Error::Database {
-            doing: "reading the key of the cursors",
-            source,
-        };
-        let mut options = CollectionOptions::default();
-        options.write_concern = Some(WriteConcern::majority());
-        let keys: Collection<Document> = source.database().collection_with_options(KEYS, options);
         let random = [
             uuid::Uuid::new_v4().into_bytes(),
             uuid::Uuid::new_v4().into_bytes(),
         ]
         .concat();
-        let fresh = Binary {
-            subtype: BinarySubtype::Generic,
-            bytes: random,
-        };
-        let kept = keys.find_one_and_update(
-            doc! { "_id": "cursors" },
-            doc! { "$setOnInsert": { "key": fresh } },
-        );
-        let kept = kept
-            .upsert(true)
-            .return_document(ReturnDocument::After)
-            .await
-            .map_err(failed)?;
-        let key = kept
-            .as_ref()
-            .and_then(|kept| kept.get_binary_generic("key").ok());
-        let key = key
-            .cloned()
-            .ok_or(Error::TaskEnded("the key of the cursors"))?;
-        Ok(Self {
+        let codec = Self {
             source: format!("{}.{}", source.database().name(), source.collection()),
-            key,
-        })
+            keys: Arc::default(),
+        };
+        let signing = store(source, &random).await?.signing;
+        codec.keys_mut().signing = signing;
+        Ok(codec)
+    }
+
+    /// Writes the signing key again if none is stored, or takes the stored one; keys that others sign
+    /// with become known.
+    pub async fn refresh(&self, source: &Source) -> Result<(), Error> {
+        let mine = {
+            let mut keys = self.keys_mut();
+            keys.read_at = Some(Instant::now());
+            keys.signing.clone()
+        };
+        let stored = store(source, &mine).await?;
+        if stored.signing != mine {
+            tracing::info!(
+                source = self.source,
+                "another key signs cursors: the present one stays known"
+            );
+            store_older(source, &mine).await?;
+        }
+        self.keys_mut().adopt(stored);
+        Ok(())
+    }
+
+    /// Whether the stored keys were not read just now.
+    pub fn is_refresh_due(&self) -> bool {
+        let read_at = self.keys().read_at;
+        read_at.is_none_or(|at| at.elapsed() >= REFRESH_INTERVAL)
+    }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys_mut(&self) -> RwLockWriteGuard<'_, Keys> {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The cursor of a place in a topic.
@@ -111,7 +142,8 @@ impl Codec {
         bytes.extend(fingerprint(&topic));
         bytes.extend(u16::try_from(token.len()).unwrap_or(u16::MAX).to_be_bytes());
         bytes.extend(token);
-        let tag = self.mac(&bytes, &topic).finalize().into_bytes();
+        let mac = self.mac(&self.keys().signing, &bytes, &topic);
+        let tag = mac.finalize().into_bytes();
         bytes.extend(&tag[..TAG]);
         Cursor(URL_SAFE_NO_PAD.encode(bytes))
     }
@@ -145,17 +177,20 @@ impl Codec {
         if head[6..10] != fingerprint(&topic) {
             return Err(CursorError::Foreign("topic"));
         }
-        let signed = self.mac(&bytes[..HEAD + length], &topic);
-        signed
-            .verify_truncated_left(tag)
-            .map_err(|_| CursorError::Forged)?;
+        let signed_with = |key: &[u8]| {
+            let mac = self.mac(key, &bytes[..HEAD + length], &topic);
+            mac.verify_truncated_left(tag).is_ok()
+        };
+        if !self.keys().all().any(signed_with) {
+            return Err(CursorError::Forged);
+        }
         let token = unpack(token).ok_or(CursorError::Malformed)?;
         let position = Position::of(&token).ok_or(CursorError::Malformed)?;
         Ok((token, position))
     }
 
-    fn mac(&self, bytes: &[u8], topic: &[u8]) -> Hmac<Sha256> {
-        let mut mac = match Hmac::<Sha256>::new_from_slice(&self.key) {
+    fn mac(&self, key: &[u8], bytes: &[u8], topic: &[u8]) -> Hmac<Sha256> {
+        let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
             Ok(mac) => mac,
             Err(_) => unreachable!("HMAC takes keys of every length"),
         };
@@ -163,6 +198,85 @@ impl Codec {
         mac.update(self.source.as_bytes());
         mac.update(topic);
         mac
+    }
+}
+
+impl Keys {
+    fn all(&self) -> impl Iterator<Item = &[u8]> {
+        let older = self.older.iter().rev();
+        std::iter::once(&self.signing)
+            .chain(older)
+            .map(Vec::as_slice)
+    }
+
+    /// Signs with the stored key from now on, and knows the others.
+    fn adopt(&mut self, stored: Keys) {
+        let signing = std::mem::replace(&mut self.signing, stored.signing);
+        for key in stored.older.into_iter().chain([signing]) {
+            if key != self.signing && !self.older.contains(&key) {
+                self.older.push(key);
+            }
+        }
+        let excess = self.older.len().saturating_sub(OLDER_MAX);
+        self.older.drain(..excess);
+    }
+}
+
+/// The stored keys; if there are none, this one is stored.
+async fn store(source: &Source, key: &[u8]) -> Result<Keys, Error> {
+    let insert = doc! { "$setOnInsert": { "key": binary(key) } };
+    let keys = stored_keys(source);
+    let stored = keys
+        .find_one_and_update(doc! { "_id": ID }, insert)
+        .upsert(true)
+        .return_document(ReturnDocument::After)
+        .await
+        .map_err(failed)?
+        .unwrap_or_default();
+    let signing = stored
+        .get_binary_generic("key")
+        .map_err(|_| Error::Refused("the key of the cursors is not binary".to_owned()))?;
+    let older = stored.get_array("older").into_iter().flatten();
+    Ok(Keys {
+        signing: signing.clone(),
+        older: older.filter_map(bytes_of).collect(),
+        read_at: None,
+    })
+}
+
+/// Makes a key known to the other instances.
+async fn store_older(source: &Source, key: &[u8]) -> Result<(), Error> {
+    let keep = i32::try_from(OLDER_MAX).unwrap_or(i32::MAX);
+    let add = doc! { "$push": { "older": { "$each": [binary(key)], "$slice": -keep } } };
+    let unknown = doc! { "_id": ID, "older": { "$ne": binary(key) } };
+    let added = stored_keys(source).update_one(unknown, add).await;
+    added.map(drop).map_err(failed)
+}
+
+fn stored_keys(source: &Source) -> Collection<Document> {
+    let mut options = CollectionOptions::default();
+    options.write_concern = Some(WriteConcern::majority());
+    source.database().collection_with_options(KEYS, options)
+}
+
+fn failed(source: mongodb::error::Error) -> Error {
+    Error::Database {
+        doing: "reading the key of the cursors",
+        source,
+    }
+}
+
+fn binary(bytes: &[u8]) -> Binary {
+    Binary {
+        subtype: BinarySubtype::Generic,
+        bytes: bytes.to_vec(),
+    }
+}
+
+fn bytes_of(value: &Bson) -> Option<Vec<u8>> {
+    match value {
+        Bson::Binary(binary) => Some(binary.bytes.clone()),
+        _ => None,
     }
 }
 
@@ -219,7 +333,10 @@ mod tests {
     fn codec() -> Codec {
         Codec {
             source: "app.votes".to_owned(),
-            key: vec![7; 32],
+            keys: Arc::new(RwLock::new(Keys {
+                signing: vec![7; 32],
+                ..Keys::default()
+            })),
         }
     }
 

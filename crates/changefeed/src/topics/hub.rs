@@ -9,8 +9,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::change::Event;
-use crate::position::Position;
-use crate::stream::{self, RawEvent, Signal, Start};
+use crate::position::{Position, first_after};
+use crate::stream::{self, Content, RawEvent, Signal, Start};
 use crate::{
     CursorError, Error, FromDocument, HubMetrics, HubSettings, ResumeToken, Source, Subscription,
 };
@@ -118,10 +118,46 @@ impl<T: FromDocument> Hub<T> {
         after: Option<&str>,
     ) -> Result<Subscription<T>, CursorError> {
         let topic = self.shared.topic_field.topic(topic.into());
-        let after = after
-            .map(|text| self.shared.codec.decode(&topic, text))
-            .transpose()?;
+        let after = match after {
+            Some(text) => Some(self.place(&topic, text).await?),
+            None => None,
+        };
         Subscription::enter(self.shared.clone(), &topic, after)
+    }
+
+    /// Makes again what the hub needs of the database, where it is missing: pre- and post-images on
+    /// the source, and the key that signs cursors. Call it when a collection is new.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or refuses.
+    pub async fn prepare(&self) -> Result<(), Error> {
+        self.shared.source.enable_images().await?;
+        self.shared.codec.refresh(&self.shared.source).await
+    }
+
+    /// The place that a cursor names. One signed with an unknown key may come from an instance that
+    /// has made a new key since the database was dropped: the keys are read again.
+    async fn place(
+        &self,
+        topic: &Bson,
+        text: &str,
+    ) -> Result<(ResumeToken, Position), CursorError> {
+        let codec = &self.shared.codec;
+        match codec.decode(topic, text) {
+            Err(CursorError::Forged) if codec.is_refresh_due() => {
+                let (refreshed, source) = (codec.clone(), self.shared.source.clone());
+                // A task of its own: the caller may leave, and the driver's futures must not be dropped.
+                let refreshed = tokio::spawn(async move { refreshed.refresh(&source).await });
+                if let Ok(Err(error)) = refreshed.await {
+                    tracing::warn!(
+                        error = error.with_causes(),
+                        "the keys of the cursors could not be read"
+                    );
+                }
+                codec.decode(topic, text)
+            }
+            decoded => decoded,
+        }
     }
 
     /// For how long the stream has given no sign of life: neither a change, nor that there is none.
@@ -160,6 +196,13 @@ impl<T> Clone for Hub<T> {
 }
 
 impl<T> Shared<T> {
+    /// What streams show: of documents too large to be sent, their topic.
+    pub fn content(&self) -> Content {
+        let mut kept = self.source.kept().to_vec();
+        kept.push(self.topic_field.name().to_owned());
+        Content::Images { kept }
+    }
+
     /// Where a subscriber without a cursor begins: at the stream's head, but not in the past that
     /// the hub reads at its start.
     pub fn now(&self, head: ResumeToken, position: Position) -> (ResumeToken, Position) {
@@ -182,6 +225,7 @@ async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
             collection = shared.source.collection(),
             "the live feed cannot go on: its subscribers have to query again"
         );
+        shared.source.tell_gone();
         match restart(&shared).await {
             Some(now) => start = now,
             None => break,
@@ -194,6 +238,7 @@ async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
 /// Follows one stream; returns why it cannot go on, `None` when the hub shall stop.
 async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> Option<String> {
     let options = stream::Options {
+        content: shared.content(),
         pipeline: Vec::new(),
         ahead_count_max: AHEAD_COUNT_MAX,
         ahead_bytes_max: stream::BYTES_AHEAD_MAX,
@@ -293,11 +338,4 @@ async fn restart<T>(shared: &Shared<T>) -> Option<Timestamp> {
 async fn beginning(source: &Source) -> Result<Timestamp, Error> {
     source.enable_images().await?;
     Ok(first_after(source.now().await?))
-}
-
-fn first_after(time: Timestamp) -> Timestamp {
-    Timestamp {
-        increment: time.increment.saturating_add(1),
-        ..time
-    }
 }

@@ -33,6 +33,11 @@ impl TopicField {
         }
     }
 
+    /// The field's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The topic that a value stands for.
     pub(crate) fn topic(&self, value: Bson) -> Bson {
         (self.topic)(value)

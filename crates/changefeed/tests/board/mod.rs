@@ -197,7 +197,7 @@ impl Board {
     }
 
     pub async fn source(&self) -> Source {
-        Source::new(self.client().await, self.database.clone(), "comments")
+        Source::new(self.client().await, self.database.clone(), "comments").keeping(["text"])
     }
 
     pub async fn project(&self, settings: ProjectorSettings) -> Projector<Newest> {
@@ -222,7 +222,8 @@ impl Board {
     ) -> Projector<Newest> {
         let database = client.database(self.database.name());
         let metrics = ProjectionMetrics::register(registry, "newest");
-        let source = Source::new(self.client().await, database.clone(), "comments");
+        let source = Source::new(self.client().await, database.clone(), "comments")
+            .keeping(["post", "text"]);
         Projector::start(source, Newest { database }, settings, metrics)
             .await
             .expect("the projection starts")

@@ -1,0 +1,193 @@
+//! The keys of a collection's changes, without its documents: for who looks a document up again.
+//!
+//! It needs no images, so it is right for a collection that is written all the time. One task reads
+//! it, over faults; where the server no longer knows its place, or the collection was dropped or
+//! replaced, it goes on from a new place and says that there is a gap.
+
+use std::time::Duration;
+
+use bson::{Bson, Document, doc};
+use tokio::sync::mpsc;
+
+use crate::change::{Event, Operation};
+use crate::position::first_after;
+use crate::stream::{self, Content, Signal, Start};
+use crate::{Error, Source};
+
+/// Changes that wait for the reader at most.
+const AHEAD_COUNT_MAX: usize = 4096;
+/// The wait before the database is asked again for a new place.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+
+/// What a key stream tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyChange {
+    /// A document was written or deleted.
+    Document {
+        /// Its `_id`.
+        key: Bson,
+        /// What was done to it.
+        operation: Operation,
+    },
+    /// Any document may have changed before this; what changes from now on is told.
+    Gap {
+        /// The collection was dropped, renamed or replaced. Otherwise, its history is lost.
+        is_collection_gone: bool,
+    },
+}
+
+/// The keys of the changes of a collection, in order. It ends when it is dropped.
+pub struct KeyStream {
+    changes: mpsc::Receiver<KeyChange>,
+}
+
+impl KeyStream {
+    /// Follows every change of these kinds from this call on.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or is no replica set.
+    pub async fn start(source: &Source, operations: &[Operation]) -> Result<Self, Error> {
+        let start = Start::At(source.now().await?);
+        let (sender, changes) = mpsc::channel(AHEAD_COUNT_MAX);
+        let follower = Follower {
+            source: source.clone(),
+            pipeline: pipeline(operations),
+            sender,
+            gap: None,
+        };
+        tokio::spawn(follower.run(start));
+        Ok(Self { changes })
+    }
+
+    /// The next change. Nothing is lost when the future is dropped.
+    ///
+    /// # Errors
+    /// [`Error::TaskEnded`] after a bug.
+    pub async fn next(&mut self) -> Result<KeyChange, Error> {
+        let next = self.changes.recv().await;
+        next.ok_or(Error::TaskEnded("the reader of a key stream"))
+    }
+}
+
+struct Follower {
+    source: Source,
+    pipeline: Vec<Document>,
+    sender: mpsc::Sender<KeyChange>,
+    /// A gap that the reader is not told yet: it is once the next stream is open, so that it is told
+    /// once however often that fails.
+    gap: Option<KeyChange>,
+}
+
+/// Why one stream is not read any more.
+enum End {
+    ReaderGone,
+    Lost(String),
+    CollectionGone(String),
+}
+
+impl Follower {
+    async fn run(mut self, start: Start) {
+        let mut start = start;
+        loop {
+            let end = self.follow_from(start).await;
+            let (reason, is_collection_gone) = match end {
+                End::ReaderGone => return,
+                End::Lost(reason) => (reason, false),
+                End::CollectionGone(operation) => (operation, true),
+            };
+            tracing::warn!(
+                reason,
+                collection = self.source.collection(),
+                "changes of a collection may have been missed: what is known of it is looked up again"
+            );
+            let was_gone = matches!(
+                self.gap,
+                Some(KeyChange::Gap {
+                    is_collection_gone: true
+                })
+            );
+            self.gap = Some(KeyChange::Gap {
+                is_collection_gone: is_collection_gone || was_gone,
+            });
+            self.source.tell_gone();
+            match self.restart().await {
+                Some(at) => start = at,
+                None => return,
+            }
+        }
+    }
+
+    async fn follow_from(&mut self, start: Start) -> End {
+        let options = stream::Options {
+            content: Content::Keys,
+            pipeline: self.pipeline.clone(),
+            ahead_count_max: AHEAD_COUNT_MAX,
+            await_time: stream::AWAIT_TIME,
+            restarts: Default::default(),
+            listeners: None,
+        };
+        let mut signals = stream::read(&self.source, start, options);
+        loop {
+            let signal = tokio::select! {
+                signal = signals.recv() => signal,
+                () = self.sender.closed() => return End::ReaderGone,
+            };
+            let change = match signal {
+                Some(Signal::Event(event)) => match Event::read(&event.document) {
+                    Ok(Event::Write(change)) => Some(KeyChange::Document {
+                        key: change.key,
+                        operation: change.operation,
+                    }),
+                    Ok(Event::CollectionGone(operation)) => {
+                        return End::CollectionGone(operation.to_owned());
+                    }
+                    Ok(Event::Other) => None,
+                    Err(error) => return End::Lost(format!("an event could not be read: {error}")),
+                },
+                Some(Signal::Idle(_)) => None,
+                Some(Signal::Lost(error)) => return End::Lost(error.to_string()),
+                None => return End::Lost("the stream's reader ended".to_owned()),
+            };
+            for told in self.gap.take().into_iter().chain(change) {
+                if self.sender.send(told).await.is_err() {
+                    return End::ReaderGone;
+                }
+            }
+        }
+    }
+
+    /// Finds a new beginning, after everything that the old stream has failed at; `None` when the
+    /// reader is gone.
+    async fn restart(&self) -> Option<Start> {
+        loop {
+            match self.source.now().await {
+                Ok(now) => return Some(Start::At(first_after(now))),
+                Err(error) => tracing::warn!(
+                    error = error.with_causes(),
+                    collection = self.source.collection(),
+                    "a key stream waits for the database"
+                ),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RESTART_PAUSE) => {}
+                () = self.sender.closed() => return None,
+            }
+        }
+    }
+}
+
+/// Leaves these operations' keys, and the ends of the collection.
+fn pipeline(operations: &[Operation]) -> Vec<Document> {
+    let operations = operations.iter().map(|operation| match operation {
+        Operation::Insert => "insert",
+        Operation::Update => "update",
+        Operation::Replace => "replace",
+        Operation::Delete => "delete",
+    });
+    let ends = ["drop", "rename", "dropDatabase", "invalidate"];
+    let shown: Vec<&str> = operations.chain(ends).collect();
+    vec![
+        doc! { "$match": { "operationType": { "$in": shown } } },
+        doc! { "$project": { "operationType": 1, "documentKey": 1, "clusterTime": 1 } },
+    ]
+}
