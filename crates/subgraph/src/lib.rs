@@ -11,12 +11,13 @@
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
 //! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`; `documents` spares
 //!   it to parse the same twice, `cross_site` keeps other sites' pages out;
-//! - [`database`]: the MongoDB settings and connection;
+//! - [`database`]: the MongoDB settings and connection; [`collections`] keeps their indexes;
 //! - `testing`, with the feature of that name: a client for the subgraphs' own tests.
 //!
 //! To add a subgraph, copy the smaller one of `subgraphs/` and name its own nouns.
 
 mod answer;
+pub mod collections;
 pub mod connection;
 mod cross_site;
 pub mod database;

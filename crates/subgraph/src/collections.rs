@@ -1,0 +1,154 @@
+//! What a service needs of its collections, made again whenever one of them is new.
+//!
+//! A collection that was dropped, replaced (`$out`, a rename) or never there comes without its indexes
+//! and without pre-images. Every collection has a UUID of its own, so a look at the list of collections
+//! tells which is new, whatever happened to the old one and whether or not a change stream was open.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use bson::{Bson, doc};
+use futures_util::TryStreamExt;
+use mongodb::Database;
+use service::prometheus_client::metrics::gauge::Gauge;
+use service::{Lifecycle, Metrics};
+use tokio::time::Instant;
+
+/// How often it is looked for new collections.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The first pause before a preparation that failed is tried again; doubles up to [`RETRY_PAUSE_MAX`].
+const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// A refused index costs a look at the whole collection each time.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Runs `prepare` now, and again whenever one of the collections `names` is new, for as long as the
+/// process lives. `prepare` may run at any time, in any number of instances. What it fails with is
+/// logged, shown in the metric `collections_unprepared`, and tried again; it never stops the service.
+/// `gone` returns when a change stream says that a collection is gone: then it is looked at once.
+/// Returns after the first preparation.
+pub async fn keep<P, F, G, H>(
+    database: Database,
+    names: &'static [&'static str],
+    prepare: P,
+    gone: G,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+) where
+    P: Fn() -> F + Send + 'static,
+    F: Future<Output = anyhow::Result<()>> + Send,
+    G: Fn() -> H + Send + 'static,
+    H: Future<Output = ()> + Send,
+{
+    let unprepared = metrics.register(
+        "collections_unprepared",
+        "1 while an index or another thing that the service needs of its collections is missing and cannot be made",
+        Gauge::default(),
+    );
+    let mut keeper = Keeper {
+        database,
+        names,
+        prepare,
+        unprepared,
+        prepared: None,
+        failed: None,
+    };
+    keeper.look().await;
+    let shutdown = lifecycle.shutdown().clone();
+    lifecycle.spawn("the keeping of collections", async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = gone() => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            keeper.look().await;
+        }
+    });
+}
+
+struct Keeper<P> {
+    database: Database,
+    names: &'static [&'static str],
+    prepare: P,
+    unprepared: Gauge,
+    /// The collections as they were when they were last prepared.
+    prepared: Option<Uuids>,
+    failed: Option<Failed>,
+}
+
+/// The UUIDs of the collections that are there, by name.
+type Uuids = BTreeMap<String, Bson>;
+
+/// A preparation that failed.
+struct Failed {
+    uuids: Uuids,
+    pause: Duration,
+    retry_at: Instant,
+}
+
+impl<P, F> Keeper<P>
+where
+    P: Fn() -> F,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    async fn look(&mut self) {
+        let uuids = match uuids(&self.database, self.names).await {
+            Ok(uuids) => uuids,
+            Err(error) => {
+                tracing::debug!(%error, "the collections could not be listed: trying again");
+                // What failed in an outage may go well after it.
+                self.failed = None;
+                return;
+            }
+        };
+        if self.prepared.as_ref() == Some(&uuids) {
+            return;
+        }
+        let failed = self.failed.take_if(|failed| failed.uuids == uuids);
+        if let Some(failed) = failed
+            .as_ref()
+            .filter(|failed| failed.retry_at > Instant::now())
+        {
+            self.failed = Some(Failed { uuids, ..*failed });
+            return;
+        }
+        match (self.prepare)().await {
+            Ok(()) => {
+                if self.prepared.is_some() {
+                    tracing::info!("a collection is new: its indexes and images are there again");
+                }
+                self.unprepared.set(0);
+                // What was made just now shows at the next look, and is prepared once more.
+                self.prepared = Some(uuids);
+            }
+            Err(error) => {
+                let pause = failed.map_or(RETRY_PAUSE_MIN, |failed| {
+                    (failed.pause * 2).min(RETRY_PAUSE_MAX)
+                });
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    retry_in_ms = pause.as_millis(),
+                    "what the service needs of its collections could not be made, will retry"
+                );
+                self.unprepared.set(1);
+                self.failed = Some(Failed {
+                    uuids,
+                    pause,
+                    retry_at: Instant::now() + pause,
+                });
+            }
+        }
+    }
+}
+
+/// The UUIDs of those of the collections that are there.
+async fn uuids(database: &Database, names: &[&str]) -> mongodb::error::Result<Uuids> {
+    let ours = doc! { "name": { "$in": names } };
+    let collections = database.list_collections().filter(ours).await?;
+    let uuids = collections.map_ok(|collection| {
+        let uuid = collection.info.uuid.map_or(Bson::Null, Bson::Binary);
+        (collection.name, uuid)
+    });
+    uuids.try_collect().await
+}
