@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use changefeed::{ProjectionMetrics, Projector, Replayed, Slot, Source};
+use changefeed::{ProjectionMetrics, Projector, Replayed, Slot};
 use service::{Lifecycle, Metrics, telemetry};
 
-use crate::comment_projection::CommentProjection;
+use crate::comment_projection::{self, CommentProjection};
 use crate::config::Config;
 use crate::store;
 
@@ -59,16 +59,14 @@ fn start(config: &Config) -> anyhow::Result<()> {
 
 async fn join(config: &Config) -> anyhow::Result<Projector<CommentProjection>> {
     let database = config.database.connect("posts").await?;
-    store::create_indexes(&database)
-        .await
-        .context("cannot create the indexes")?;
+    store::create_indexes_if_possible(&database).await;
     let streams = config.database.stream_client("posts").await?;
     let metrics = Metrics::new("posts");
     let metrics =
         metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments"));
     let projection = CommentProjection::new(&database, metrics.unreadables().clone());
     Projector::start(
-        Source::new(streams, database, "comments"),
+        comment_projection::source(streams, &database),
         projection,
         config.projector(),
         metrics,

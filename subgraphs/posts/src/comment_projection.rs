@@ -10,9 +10,9 @@ use std::cmp::Reverse;
 
 use bson::oid::ObjectId;
 use bson::{Bson, Document, RawArray, RawDocument, RawDocumentBuf, doc};
-use changefeed::{NetChange, Projection, Slot, Unfoldable, Unreadable, Unreadables};
+use changefeed::{NetChange, Projection, Slot, Source, Unfoldable, Unreadable, Unreadables};
 use futures_util::TryStreamExt;
-use mongodb::{ClientSession, Collection, Database};
+use mongodb::{Client, ClientSession, Collection, Database};
 use subgraph::readable::reference;
 use subgraph::stored_comment::{SHAPE, of_posts};
 use subgraph::{ANONYMOUS, StoredComment};
@@ -27,6 +27,21 @@ const LATEST_MAX: i32 = LATEST_COMMENTS_MAX as i32;
 
 /// Unreadable comments of one computation that are looked for in order to be logged.
 const UNREADABLE_LOGGED_MAX: i32 = 100;
+/// The fields that tell whether a comment is one, and of which post. Those of a comment that is too
+/// large for the change stream come through it.
+const TELLING_FIELDS: [&str; 6] = [
+    "postId",
+    "text",
+    "author",
+    "createdAt",
+    "updatedAt",
+    "edited",
+];
+
+/// The comments, as the projection follows them; `streams` is a client for change streams alone.
+pub fn source(streams: Client, database: &Database) -> Source {
+    Source::new(streams, database.clone(), "comments").keeping(TELLING_FIELDS)
+}
 
 /// Folds comments into their posts.
 pub struct CommentProjection {

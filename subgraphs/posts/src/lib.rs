@@ -31,7 +31,7 @@ use axum::Router;
 use changefeed::{ProjectionMetrics, Projector, Source, Unreadables};
 use clap::Parser;
 use service::{Health, Lifecycle, Metrics};
-use subgraph::{database, endpoint, undated};
+use subgraph::{collections, database, endpoint, undated};
 use tokio::net::TcpListener;
 
 use crate::comment_projection::CommentProjection;
@@ -70,9 +70,7 @@ pub async fn run(
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let database = config.database.connect("posts").await?;
-    store::create_indexes(&database)
-        .await
-        .context("cannot create the indexes")?;
+    store::create_indexes_if_possible(&database).await;
     let (health, metrics) = (Health::default(), Metrics::new("posts"));
     database::register_readiness(&health, &database);
     undated::start(database.collection("posts"), &lifecycle).await;
@@ -80,8 +78,9 @@ pub async fn run(
     let streams = config.database.stream_client("posts").await?;
     let projection_metrics =
         metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments"));
+    let comments = comment_projection::source(streams.clone(), &database);
     let projector = Projector::start(
-        Source::new(streams.clone(), database.clone(), "comments"),
+        comments.clone(),
         CommentProjection::new(&database, projection_metrics.unreadables().clone()),
         config.projector(),
         projection_metrics,
@@ -91,13 +90,34 @@ pub async fn run(
     feed::supervise(&projector, &lifecycle, &health);
     let feed = Feed::default();
     post_changes::follow(
-        database.clone(),
-        &streams,
+        &Source::new(streams, database.clone(), "posts"),
         projector.clone(),
         feed.clone(),
         &lifecycle,
     )
     .await?;
+    let (prepared, projection) = (database.clone(), projector.clone());
+    let prepare = move || {
+        let (database, projection) = (prepared.clone(), projection.clone());
+        async move {
+            // The images first: nobody waits for them as long as for an index.
+            projection.prepare().await?;
+            Ok(store::create_indexes(&database).await?)
+        }
+    };
+    let gone = move || {
+        let comments = comments.clone();
+        async move { comments.gone().await }
+    };
+    collections::keep(
+        database.clone(),
+        &store::COLLECTIONS,
+        prepare,
+        gone,
+        &metrics,
+        &lifecycle,
+    )
+    .await;
 
     let unreadables = metrics.with_registry(|registry| {
         Unreadables::register(registry.sub_registry_with_prefix("posts"))

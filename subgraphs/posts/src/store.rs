@@ -15,6 +15,18 @@ use crate::post::{Post, PostId, SHAPE};
 /// How long a query waits for a write that it asks to see.
 const SHOWN_TIME_LIMIT: Duration = Duration::from_secs(5);
 
+/// The collections that this service needs something of, be it an index; when one is new, it is made
+/// again.
+pub const COLLECTIONS: [&str; 7] = [
+    "posts",
+    "comments",
+    "changefeed_checkpoints",
+    "changefeed_leases",
+    "changefeed_dead_letters",
+    "changefeed_repairs",
+    "changefeed_requests",
+];
+
 /// The subgraph's access to MongoDB. Clones share the connections.
 #[derive(Clone)]
 pub struct Store {
@@ -182,4 +194,11 @@ pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
         .build();
     comments.create_index(by_post).await?;
     Ok(())
+}
+
+/// [`create_indexes`] at the start: without an index queries are slow, and the service is of use still.
+pub async fn create_indexes_if_possible(database: &Database) {
+    if let Err(error) = create_indexes(database).await {
+        tracing::warn!(%error, "an index could not be created: queries are slow without it");
+    }
 }

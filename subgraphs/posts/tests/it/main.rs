@@ -10,3 +10,4 @@ mod pages;
 mod projection;
 mod random_batches;
 mod service;
+mod vanished;
