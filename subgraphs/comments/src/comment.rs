@@ -1,11 +1,9 @@
 //! A comment, as MongoDB stores it and as clients see it.
 
 use async_graphql::{ComplexObject, SimpleObject};
-use bson::spec::BinarySubtype;
-use bson::{Binary, RawDocument};
+use bson::RawDocument;
 use changefeed::{FromDocument, Unreadable};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde::Serialize;
 use subgraph::page::ListTag;
 use subgraph::text::TextRule;
 use subgraph::{DateTime, Id, Position, StoredComment};
@@ -50,35 +48,6 @@ pub struct Comment {
     pub updated_at: Option<DateTime>,
     /// Whether the text was changed after the comment was created.
     pub edited: bool,
-    #[graphql(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idempotency: Option<Idempotency>,
-}
-
-/// What a comment keeps of the request that created it, to know a repeated request again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Idempotency {
-    /// The client's key.
-    pub key: String,
-    /// A digest of the input that came with the key.
-    pub digest: Binary,
-}
-
-impl Idempotency {
-    /// Remembers the key and what came with it.
-    pub fn new(key: String, post: PostId, text: &str, author: &str) -> Self {
-        let mut digest = Sha256::new();
-        digest.update(post.object_id().bytes());
-        // The length tells where the text ends and the author begins.
-        digest.update(text.len().to_be_bytes());
-        digest.update(text);
-        digest.update(author);
-        let digest = Binary {
-            subtype: BinarySubtype::Generic,
-            bytes: digest.finalize().to_vec(),
-        };
-        Self { key, digest }
-    }
 }
 
 #[ComplexObject]
@@ -130,7 +99,6 @@ impl FromDocument for Comment {
             created_at,
             updated_at,
             edited,
-            idempotency: None,
         })
     }
 }

@@ -4,8 +4,9 @@ use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::text::TextRule;
 use subgraph::{ANONYMOUS, DateTime};
 
-use crate::comment::{AUTHOR, Comment, CommentId, Idempotency, TEXT};
+use crate::comment::{AUTHOR, Comment, CommentId, TEXT};
 use crate::post::PostId;
+use crate::store::Idempotency;
 use crate::written::Written;
 use crate::{Error, KnownPosts, Store};
 
@@ -25,7 +26,7 @@ pub struct CreateCommentInput {
     author: Option<String>,
     /// A key of the client's choice, at most 100 characters, for safe retries: the same input with
     /// the same key again returns the first comment and creates none. Another input with the same
-    /// key is a CONFLICT.
+    /// key is a CONFLICT. A key is kept for 30 days, and is free again when its comment is deleted.
     idempotency_key: Option<String>,
 }
 
@@ -67,7 +68,6 @@ impl CreateComment {
             created_at: Some(now),
             updated_at: Some(now),
             edited: false,
-            idempotency,
         };
         ctx.data_unchecked::<KnownPosts>()
             .require(comment.post_id)
@@ -77,7 +77,7 @@ impl CreateComment {
             operation_time,
         } = ctx
             .data_unchecked::<Store>()
-            .insert_comment(comment)
+            .insert_comment(comment, idempotency)
             .await?;
         Ok(CreateCommentPayload {
             comment,

@@ -1,17 +1,21 @@
 //! Which posts exist, so that a comment needs no look-up of its post.
 //!
-//! A post is looked up in MongoDB once and then known for a while. A deleted post is forgotten as
-//! soon as its mark is seen ([`crate::deleted_posts`]); a comment that slips in before that is
-//! deleted with the others.
+//! A post is looked up in MongoDB once and then known for a while. The change stream of the posts
+//! tells which are deleted, whoever deletes them: they are forgotten at once. A comment that slips in
+//! before that is deleted with the others when the post has a mark ([`crate::deleted_posts`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+use changefeed::{KeyChange, KeyStream, Operation, Source};
+use service::Lifecycle;
+
 use crate::post::PostId;
 use crate::{Error, Store};
 
-/// How long a post is known to exist after it was looked up.
+/// How long a post is known to exist after it was looked up, should the change stream stand still.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// Posts known at most: some 6 MB.
 const MAX_KNOWN: usize = 100_000;
@@ -20,7 +24,14 @@ const MAX_KNOWN: usize = 100_000;
 #[derive(Clone)]
 pub struct KnownPosts {
     store: Store,
-    seen: Arc<Mutex<HashMap<PostId, Instant>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    posts: HashMap<PostId, Instant>,
+    /// Counts what was forgotten: what was looked up meanwhile may be gone since.
+    forgotten: u64,
 }
 
 impl KnownPosts {
@@ -40,36 +51,83 @@ impl KnownPosts {
         if self.knows(post) {
             return Ok(());
         }
+        let forgotten = self.lock().forgotten;
         if self.store.existing_posts(&[post]).await?.is_empty() {
             return Err(Error::PostNotFound(post));
         }
-        self.learn(post, Instant::now());
+        self.learn(post, Instant::now(), forgotten);
+        Ok(())
+    }
+
+    /// Forgets deleted posts for as long as the process lives. `posts` is their collection, with a
+    /// client for change streams alone.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn follow_deletions(
+        &self,
+        posts: &Source,
+        lifecycle: &Lifecycle,
+    ) -> anyhow::Result<()> {
+        let deletions = KeyStream::start(posts, &[Operation::Delete]).await;
+        let mut deletions = deletions.context("cannot follow the posts")?;
+        let (known, shutdown) = (self.clone(), lifecycle.shutdown().clone());
+        lifecycle.spawn("the following of deleted posts", async move {
+            loop {
+                let change = tokio::select! {
+                    change = deletions.next() => change?,
+                    () = shutdown.cancelled() => return Ok(()),
+                };
+                match change {
+                    KeyChange::Document { key, .. } => {
+                        if let Some(id) = key.as_object_id() {
+                            known.forget(id.into());
+                        }
+                    }
+                    KeyChange::Gap { .. } => known.forget_all(),
+                }
+            }
+        });
         Ok(())
     }
 
     /// Forgets a post: the next comment looks it up again.
     pub fn forget(&self, post: PostId) {
-        self.lock().remove(&post);
+        let mut seen = self.lock();
+        seen.posts.remove(&post);
+        seen.forgotten += 1;
+    }
+
+    fn forget_all(&self) {
+        let mut seen = self.lock();
+        seen.posts.clear();
+        seen.forgotten += 1;
     }
 
     fn knows(&self, post: PostId) -> bool {
         self.lock()
+            .posts
             .get(&post)
             .is_some_and(|seen| seen.elapsed() < KNOWN_FOR)
     }
 
-    fn learn(&self, post: PostId, now: Instant) {
+    /// Remembers what was looked up when so many were forgotten.
+    fn learn(&self, post: PostId, now: Instant, forgotten: u64) {
         let mut seen = self.lock();
-        if seen.len() >= MAX_KNOWN {
-            seen.retain(|_, at| now.duration_since(*at) < KNOWN_FOR);
+        if seen.forgotten != forgotten {
+            return;
         }
-        if seen.len() >= MAX_KNOWN {
-            seen.clear();
+        let posts = &mut seen.posts;
+        if posts.len() >= MAX_KNOWN {
+            posts.retain(|_, at| now.duration_since(*at) < KNOWN_FOR);
         }
-        seen.insert(post, now);
+        if posts.len() >= MAX_KNOWN {
+            posts.clear();
+        }
+        posts.insert(post, now);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PostId, Instant>> {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

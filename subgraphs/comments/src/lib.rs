@@ -31,7 +31,7 @@ use anyhow::Context;
 use axum::Router;
 use changefeed::{Hub, HubMetrics, HubSettings, Source};
 use service::{Health, Lifecycle, Metrics};
-use subgraph::{database, endpoint, undated};
+use subgraph::{collections, database, endpoint, undated};
 use tokio::net::TcpListener;
 
 pub use comment::{Comment, CommentId};
@@ -66,17 +66,16 @@ pub async fn run(
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let database = config.database.connect("comments").await?;
-    store::create_indexes(&database)
-        .await
-        .context("cannot create the indexes")?;
+    store::create_indexes_if_possible(&database).await;
     let (health, metrics) = (Health::default(), Metrics::new("comments"));
     database::register_readiness(&health, &database);
 
     let streams = config.database.stream_client("comments").await?;
     let hub_metrics = metrics.with_registry(HubMetrics::register);
     let unreadables = hub_metrics.unreadables().clone();
+    let source = Source::new(streams.clone(), database.clone(), "comments");
     let hub = Hub::start(
-        Source::new(streams, database.clone(), "comments"),
+        source.clone(),
         feed::topic_field(),
         HubSettings::from(&config.feed),
         hub_metrics,
@@ -90,7 +89,31 @@ pub async fn run(
     undated::start(database.collection("comments"), &lifecycle).await;
     let store = Store::new(&database, unreadables);
     let known = KnownPosts::new(store.clone());
+    let posts = Source::new(streams, database.clone(), "posts");
+    known.follow_deletions(&posts, &lifecycle).await?;
     deleted_posts::start(store.clone(), known.clone(), &lifecycle);
+    let (prepared, live) = (database.clone(), hub.clone());
+    let prepare = move || {
+        let (database, live) = (prepared.clone(), live.clone());
+        async move {
+            // The images first: nobody waits for them as long as for an index.
+            live.prepare().await?;
+            Ok(store::create_indexes(&database).await?)
+        }
+    };
+    let gone = move || {
+        let source = source.clone();
+        async move { source.gone().await }
+    };
+    collections::keep(
+        database.clone(),
+        &store::COLLECTIONS,
+        prepare,
+        gone,
+        &metrics,
+        &lifecycle,
+    )
+    .await;
     let feed = Feed::new(hub, known.clone(), store.clone());
     let schema = schema::build(store, known, feed);
     let router = Router::new()

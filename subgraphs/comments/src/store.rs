@@ -1,4 +1,7 @@
-//! All collections, indexes and queries of the comments subgraph.
+//! All collections, indexes and queries of the comments subgraph; those of idempotency keys are in
+//! `comment_keys`.
+
+mod comment_keys;
 
 use std::collections::HashMap;
 
@@ -6,7 +9,6 @@ use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use changefeed::{FromDocument, Unreadable, Unreadables};
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
-use mongodb::error::{ErrorKind, WriteFailure};
 use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::Deserialize;
@@ -15,17 +17,15 @@ use subgraph::stored_comment::{SHAPE, of_posts};
 use subgraph::{DateTime, Page, PageRequest, readable};
 
 use crate::Error;
-use crate::comment::{Comment, CommentId, Idempotency};
+use crate::comment::{Comment, CommentId};
 use crate::post::PostId;
 use crate::written::Written;
 
-/// MongoDB's code for a value that a unique index has already.
-const DUPLICATE_KEY: i32 = 11_000;
-/// MongoDB's code for an index that the collection cannot have.
-const CANNOT_CREATE_INDEX: i32 = 67;
-/// How often an insert is tried whose idempotency key is taken by a comment that is gone by the
-/// time it is looked at.
-const INSERT_ATTEMPTS_MAX: u32 = 3;
+pub use comment_keys::{Idempotency, KEPT_FOR};
+
+/// The collections that this service needs something of, be it an index; when one is new, it is made
+/// again.
+pub const COLLECTIONS: [&str; 3] = ["comments", "commentKeys", "changefeed_keys"];
 
 /// The subgraph's access to MongoDB. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -130,31 +130,21 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] when the key came with another input.
-    pub async fn insert_comment(&self, comment: Comment) -> Result<Written<Comment>, Error> {
-        let mut session = self.session().await?;
-        let mut attempts = 0;
-        loop {
-            let inserted = self
-                .comments
-                .clone_with_type::<Comment>()
-                .insert_one(&comment)
-                .session(&mut session)
-                .await;
-            attempts += 1;
-            match (inserted, &comment.idempotency) {
-                (Ok(_), _) => return Ok(Written::in_session(comment, &session)),
-                (Err(error), Some(idempotency)) if is_duplicate(&error) => {
-                    let first = self.first_with_key(idempotency, &mut session).await?;
-                    match first {
-                        Some(first) => return Ok(Written::in_session(first, &session)),
-                        // It was deleted since, and its key is free again.
-                        None if attempts < INSERT_ATTEMPTS_MAX => {}
-                        None => return Err(error.into()),
-                    }
-                }
-                (Err(error), _) => return Err(error.into()),
-            }
+    pub async fn insert_comment(
+        &self,
+        comment: Comment,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Written<Comment>, Error> {
+        if let Some(idempotency) = idempotency {
+            return self.insert_comment_once(comment, idempotency).await;
         }
+        let mut session = self.session().await?;
+        self.comments
+            .clone_with_type::<Comment>()
+            .insert_one(&comment)
+            .session(&mut session)
+            .await?;
+        Ok(Written::in_session(comment, &session))
     }
 
     /// Changes a comment's text; returns the comment after the change, none when there is no such
@@ -226,24 +216,6 @@ impl Store {
             .deleted_count)
     }
 
-    /// The comment that was created with a key; none when it is gone.
-    async fn first_with_key(
-        &self,
-        idempotency: &Idempotency,
-        session: &mut ClientSession,
-    ) -> Result<Option<Comment>, Error> {
-        let by_key = doc! { "idempotency.key": &idempotency.key };
-        let Some(first) = self.comments.find_one(by_key).session(session).await? else {
-            return Ok(None);
-        };
-        let kept = first.get_document("idempotency").ok();
-        let kept = kept.and_then(|kept| bson::deserialize_from_slice(kept.as_bytes()).ok());
-        match Comment::from_document(&first) {
-            Ok(comment) if kept.as_ref() == Some(idempotency) => Ok(Some(comment)),
-            _ => Err(Error::IdempotencyKeyReused),
-        }
-    }
-
     /// A session tells the time of what was written in it.
     async fn session(&self) -> mongodb::error::Result<ClientSession> {
         self.comments.client().start_session().await
@@ -263,7 +235,7 @@ impl Store {
     }
 }
 
-/// Creates the indexes that the queries of this crate need.
+/// Creates the indexes that the queries of this crate need, and the collection of the keys.
 ///
 /// # Errors
 /// When MongoDB cannot be reached, or has an index of the same keys and another shape.
@@ -283,31 +255,13 @@ pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
         )
         .build();
     comments.create_indexes([by_post, undated]).await?;
-    create_key_index(&comments).await
+    comment_keys::prepare(database).await
 }
 
-/// Creates the index that tells a repeated request. A sharded collection can have none, because a
-/// unique index there has to begin with the shard key: the service is of use without it.
-async fn create_key_index(comments: &Collection<Document>) -> mongodb::error::Result<()> {
-    let with_key = doc! { "idempotency.key": { "$exists": true } };
-    let by_key = IndexModel::builder()
-        .keys(doc! { "idempotency.key": 1 })
-        .options(
-            IndexOptions::builder()
-                .unique(true)
-                .partial_filter_expression(with_key)
-                .build(),
-        )
-        .build();
-    match comments.create_index(by_key).await {
-        Err(error) if is_refused_for_sharding(&error) => {
-            tracing::warn!(
-                %error,
-                "the comments are sharded, so an idempotency key does not keep a repeated request from writing a second comment"
-            );
-            Ok(())
-        }
-        created => created.map(drop),
+/// [`create_indexes`] at the start: without an index queries are slow, and the service is of use still.
+pub async fn create_indexes_if_possible(database: &Database) {
+    if let Err(error) = create_indexes(database).await {
+        tracing::warn!(%error, "an index could not be created: queries are slow without it");
     }
 }
 
@@ -340,20 +294,4 @@ fn page_stages(post: PostId, request: &PageRequest, readable: &Document) -> Vec<
         doc! { "$sort": request.sort() },
         doc! { "$limit": request.limit() },
     ]
-}
-
-fn is_refused_for_sharding(error: &mongodb::error::Error) -> bool {
-    match error.kind.as_ref() {
-        ErrorKind::Command(error) => {
-            error.code == CANNOT_CREATE_INDEX && error.message.contains("shard key")
-        }
-        _ => false,
-    }
-}
-
-fn is_duplicate(error: &mongodb::error::Error) -> bool {
-    match error.kind.as_ref() {
-        ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
-        _ => false,
-    }
 }

@@ -147,3 +147,30 @@ async fn a_mark_that_was_renewed_since_it_was_read_stays() {
         .expect("forgotten");
     assert!(store.deleted_posts().await.expect("marks").is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_deleted_by_another_program_takes_no_more_comments() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    comments.comment(&post, "A").await;
+    let id = ObjectId::parse_str(&post).expect("an id");
+    let posts = comments.collection("posts");
+    posts.delete_one(doc! { "_id": id }).await.expect("deleted");
+    let create = "mutation ($post: ID!) {
+        createComment(input: { postId: $post, text: \"late\" }) { comment { id } }
+    }";
+    let refused = async {
+        loop {
+            let answer = comments
+                .graphql(create, serde_json::json!({ "post": post }))
+                .await;
+            if answer["errors"][0]["extensions"]["code"] == "NOT_FOUND" {
+                return;
+            }
+        }
+    };
+    // Without the change stream, it is known for 60 s.
+    tokio::time::timeout(Duration::from_secs(20), refused)
+        .await
+        .expect("refused");
+}

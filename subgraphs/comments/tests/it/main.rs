@@ -11,3 +11,4 @@ mod mutations;
 mod older_documents;
 mod pages;
 mod service;
+mod vanished;
