@@ -240,10 +240,9 @@ impl Store {
 /// # Errors
 /// When MongoDB cannot be reached, or has an index of the same keys and another shape.
 pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
+    // What no document can be in the way of comes first.
+    comment_keys::prepare(database).await?;
     let comments = database.collection::<Document>("comments");
-    let by_post = IndexModel::builder()
-        .keys(doc! { "postId": 1, "createdAt": -1, "_id": -1 })
-        .build();
     // Of those without a date alone, which are few or none: it makes them quick to find.
     let undated = IndexModel::builder()
         .keys(doc! { "createdAt": 1 })
@@ -254,8 +253,12 @@ pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
                 .build(),
         )
         .build();
-    comments.create_indexes([by_post, undated]).await?;
-    comment_keys::prepare(database).await
+    comments.create_index(undated).await?;
+    let by_post = IndexModel::builder()
+        .keys(doc! { "postId": 1, "createdAt": -1, "_id": -1 })
+        .build();
+    comments.create_index(by_post).await?;
+    Ok(())
 }
 
 /// [`create_indexes`] at the start: without an index queries are slow, and the service is of use still.

@@ -49,6 +49,8 @@ const INDEX_NOT_FOUND: i32 = 27;
 const NAMESPACE_EXISTS: i32 = 48;
 /// MongoDB's code for what a transaction may not do, such as to make a collection on several shards.
 const OPERATION_NOT_SUPPORTED_IN_TRANSACTION: i32 = 263;
+/// MongoDB's code for a read in a collection that was made just now.
+const SNAPSHOT_UNAVAILABLE: i32 = 246;
 /// After these a transaction may do in a moment what it could not do now: a collection was missing, or
 /// just made by another one.
 const MISSING_CODES: [i32; 3] = [
@@ -133,26 +135,40 @@ impl Store {
         let deadline = Instant::now() + TIME_LIMIT;
         let mut pause = PAUSE_MIN;
         loop {
-            let former = match self.look_up(&idempotency, &mut session).await? {
-                Key::OfComment(first) => return Ok(*first),
-                Key::Free { former } => former,
+            let failure = match self.write_once(&comment, &idempotency, &mut session).await {
+                Ok(Some(written)) => return Ok(written),
+                Ok(None) => {
+                    mongodb::error::Error::custom("the idempotency key changes all the time")
+                }
+                Err(Error::Database(error)) if is_passing(&error) => error,
+                Err(error) => return Err(error),
             };
-            let written = self.write_with_key(&comment, &idempotency, former, &mut session);
-            match written.await {
-                Ok(true) => return Ok(Written::in_session(comment, &session)),
-                Err(error) if !is_passing(&error) || Instant::now() >= deadline => {
-                    return Err(error.into());
-                }
-                Err(error) if is_of_missing_collection(&error) => self.create_both().await?,
-                Ok(false) if Instant::now() >= deadline => {
-                    let busy = "the idempotency key changes all the time";
-                    return Err(mongodb::error::Error::custom(busy).into());
-                }
-                Ok(false) | Err(_) => {}
+            if Instant::now() >= deadline {
+                return Err(failure.into());
+            }
+            if is_of_missing_collection(&failure) {
+                self.create_both().await?;
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// One attempt; none when another request has the key by now.
+    async fn write_once(
+        &self,
+        comment: &Comment,
+        idempotency: &Idempotency,
+        session: &mut ClientSession,
+    ) -> Result<Option<Written<Comment>>, Error> {
+        let former = match self.look_up(idempotency, session).await? {
+            Key::OfComment(first) => return Ok(Some(*first)),
+            Key::Free { former } => former,
+        };
+        let has_key = self
+            .write_with_key(comment, idempotency, former, session)
+            .await?;
+        Ok(has_key.then(|| Written::in_session(comment.clone(), session)))
     }
 
     async fn look_up(
@@ -299,6 +315,7 @@ async fn commit(session: &mut ClientSession) -> mongodb::error::Result<()> {
 fn is_passing(error: &mongodb::error::Error) -> bool {
     error.contains_label(TRANSIENT_TRANSACTION_ERROR)
         || error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+        || code(error) == Some(SNAPSHOT_UNAVAILABLE)
         || is_of_missing_collection(error)
 }
 
