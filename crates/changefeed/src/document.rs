@@ -26,6 +26,12 @@ pub trait FromDocument: Sized + Send + Sync + 'static {
     fn from_document(document: &RawDocument) -> Result<Self, Unreadable>;
 }
 
+impl FromDocument for bson::Document {
+    fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
+        decode(document)
+    }
+}
+
 /// Why a document cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]

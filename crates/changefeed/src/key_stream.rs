@@ -4,6 +4,7 @@
 //! it, over faults; where the server no longer knows its place, or the collection was dropped or
 //! replaced, it goes on from a new place and says that there is a gap.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
@@ -11,11 +12,13 @@ use tokio::sync::mpsc;
 
 use crate::change::{Event, Operation};
 use crate::position::first_after;
-use crate::stream::{self, Content, Signal, Start};
+use crate::stream::{self, Content, IsHeard, Signal, Start};
 use crate::{Error, Source};
 
 /// Changes that wait for the reader at most.
 const AHEAD_COUNT_MAX: usize = 4096;
+/// Their bytes at most.
+const AHEAD_BYTES_MAX: usize = 4 << 20;
 /// The wait before the database is asked again for a new place.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
@@ -47,11 +50,33 @@ impl KeyStream {
     /// # Errors
     /// When the database cannot be reached, or is no replica set.
     pub async fn start(source: &Source, operations: &[Operation]) -> Result<Self, Error> {
+        Self::follow(source, operations, None).await
+    }
+
+    /// The same for a reader that may have nobody to tell: while `is_heard` says so, the stream takes its
+    /// time and leaves the server to others.
+    ///
+    /// # Errors
+    /// As [`KeyStream::start`].
+    pub async fn start_unhurried(
+        source: &Source,
+        operations: &[Operation],
+        is_heard: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        Self::follow(source, operations, Some(Arc::new(is_heard))).await
+    }
+
+    async fn follow(
+        source: &Source,
+        operations: &[Operation],
+        is_heard: Option<IsHeard>,
+    ) -> Result<Self, Error> {
         let start = Start::At(source.now().await?);
         let (sender, changes) = mpsc::channel(AHEAD_COUNT_MAX);
         let follower = Follower {
             source: source.clone(),
             pipeline: pipeline(operations),
+            is_heard,
             sender,
             gap: None,
         };
@@ -72,6 +97,7 @@ impl KeyStream {
 struct Follower {
     source: Source,
     pipeline: Vec<Document>,
+    is_heard: Option<IsHeard>,
     sender: mpsc::Sender<KeyChange>,
     /// A gap that the reader is not told yet: it is once the next stream is open, so that it is told
     /// once however often that fails.
@@ -122,9 +148,10 @@ impl Follower {
             content: Content::Keys,
             pipeline: self.pipeline.clone(),
             ahead_count_max: AHEAD_COUNT_MAX,
+            ahead_bytes_max: AHEAD_BYTES_MAX,
             await_time: stream::AWAIT_TIME,
             restarts: Default::default(),
-            listeners: None,
+            is_heard: self.is_heard.clone(),
         };
         let mut signals = stream::read(&self.source, start, options);
         loop {

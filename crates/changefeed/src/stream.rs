@@ -12,7 +12,6 @@ use futures_util::future::poll_immediate;
 use mongodb::change_stream::ChangeStream;
 use mongodb::options::{ChangeStreamOptions, FullDocumentBeforeChangeType, FullDocumentType};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -25,6 +24,8 @@ use crate::{ResumeToken, Source, oversized};
 pub(crate) const AWAIT_TIME: Duration = Duration::from_millis(200);
 /// Events in one batch of the server's, at most (16 MB bound it as well).
 const BATCH_SIZE: u32 = 10_000;
+/// The same for keys alone: 16 MB of such small events take a few times as much memory here.
+const KEYS_BATCH_SIZE: u32 = 2_000;
 /// Bytes of events that a hub's reader reads ahead at most; a single larger event still passes.
 pub(crate) const BYTES_AHEAD_MAX: usize = 64 << 20;
 /// Bytes of one answer of the server's, at most.
@@ -98,10 +99,13 @@ pub(crate) struct Options {
     pub await_time: Duration,
     /// Counts how often the stream was opened again.
     pub restarts: Counter,
-    /// How many wait for the events right now; `None` where somebody always does. While nobody
-    /// does, events are fetched several at a time.
-    pub listeners: Option<Gauge>,
+    /// Tells whether anybody waits for the events right now; `None` where somebody always does. While
+    /// nobody does, events are fetched several at a time.
+    pub is_heard: Option<IsHeard>,
 }
+
+/// Tells whether anybody listens.
+pub(crate) type IsHeard = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Starts a reader. It ends after [`Signal::Lost`] or when the receiver is dropped.
 pub(crate) fn read(source: &Source, start: Start, options: Options) -> mpsc::Receiver<Signal> {
@@ -208,8 +212,8 @@ impl Reader {
     }
 
     fn is_unheard(&self) -> bool {
-        let listeners = self.options.listeners.as_ref();
-        listeners.is_some_and(|listeners| listeners.get() == 0)
+        let is_heard = self.options.is_heard.as_ref();
+        is_heard.is_some_and(|is_heard| !is_heard())
     }
 
     async fn open(&self) -> Result<ChangeStream<RawDocumentBuf>, Stop> {
@@ -220,7 +224,10 @@ impl Reader {
             options.full_document_before_change = Some(FullDocumentBeforeChangeType::WhenAvailable);
             pipeline.extend(oversized::cut_down(kept));
         }
-        options.batch_size = Some(BATCH_SIZE);
+        options.batch_size = Some(match self.options.content {
+            Content::Images { .. } => BATCH_SIZE,
+            Content::Keys => KEYS_BATCH_SIZE,
+        });
         options.max_await_time = Some(self.options.await_time);
         match &self.at {
             // startAfter does all that resumeAfter does, and works after an invalidation too.

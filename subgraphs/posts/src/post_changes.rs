@@ -38,7 +38,8 @@ pub async fn follow(
         Operation::Replace,
         Operation::Delete,
     ];
-    let changes = KeyStream::start(posts, &all).await;
+    let heard = feed.clone();
+    let changes = KeyStream::start_unhurried(posts, &all, move || heard.is_heard()).await;
     let mut changes = changes.context("cannot follow the posts")?;
     let mut follower = Follower {
         serving: projector.serving(),

@@ -159,7 +159,7 @@ impl<'m, P: Projection> Leader<'m, P> {
             ahead_bytes_max: self.member.settings.prefetch_bytes_max,
             await_time: stream::AWAIT_TIME,
             restarts: self.member.metrics.stream_restarts.clone(),
-            listeners: None,
+            is_heard: None,
         };
         let mut intake = Intake::new(stream::read(&self.member.source, start, options));
         loop {

@@ -89,7 +89,7 @@ impl<T: FromDocument> CatchUp<T> {
             ahead_bytes_max: stream::BYTES_AHEAD_MAX,
             await_time: AWAIT_TIME,
             restarts: shared.metrics.stream_restarts.clone(),
-            listeners: None,
+            is_heard: None,
         };
         // From the time on, not after the token: the pipeline is not that of the hub's stream, and
         // a token only resumes the pipeline that gave it.

@@ -237,6 +237,7 @@ async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
 
 /// Follows one stream; returns why it cannot go on, `None` when the hub shall stop.
 async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> Option<String> {
+    let subscribers = shared.metrics.subscribers.clone();
     let options = stream::Options {
         content: shared.content(),
         pipeline: Vec::new(),
@@ -244,7 +245,7 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
         ahead_bytes_max: stream::BYTES_AHEAD_MAX,
         await_time: stream::AWAIT_TIME,
         restarts: shared.metrics.stream_restarts.clone(),
-        listeners: Some(shared.metrics.subscribers.clone()),
+        is_heard: Some(Arc::new(move || subscribers.get() > 0)),
     };
     let mut signals = stream::read(&shared.source, Start::At(start), options);
     loop {
