@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_graphql::{Request, Response, ServerError};
+use async_graphql::{Request, Response, ServerError, Value};
 use axum::body::Body;
 use axum::extract::Request as HttpRequest;
 use axum::response::Response as HttpResponse;
@@ -11,10 +11,12 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::endpoint::{MAX_BODY_BYTES, coded};
-use crate::{Code, JsonText};
+use crate::{Code, JsonText, Overloaded};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const GRAPHQL_RESPONSE: HeaderValue = HeaderValue::from_static("application/graphql-response+json");
+/// Seconds after which a client may try again where the service had too much to do.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const EVENT_STREAM: &str = "text/event-stream";
 /// The most that is read of a body that is refused for its size, in bytes.
 const DRAINED_BYTES_MAX: usize = 32 << 20;
@@ -24,7 +26,8 @@ const ANSWER_BYTES: usize = 4096;
 /// The form of answer that a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// `application/json`: status 200 for every GraphQL response.
+    /// `application/json`: status 200 for every GraphQL response but one without data that was
+    /// refused because the service has too much to do: 503.
     Json,
     /// `application/graphql-response+json`: status 400 when nothing was executed.
     GraphqlResponse,
@@ -92,6 +95,15 @@ impl Refusal {
             message: "pages of other sites may not use this service: the gateway is for them"
                 .to_owned(),
             header: None,
+        }
+    }
+
+    pub(crate) fn overloaded(reason: Overloaded) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: Code::Overloaded,
+            message: reason.to_string(),
+            header: Some((header::RETRY_AFTER, RETRY_AFTER)),
         }
     }
 
@@ -177,6 +189,15 @@ async fn read_body(request: HttpRequest, limit: Duration) -> Result<Request, Ref
 
 /// Writes a GraphQL response.
 pub(crate) fn write_response(response: &Response, accepted: Accepted) -> HttpResponse {
+    if response.data == Value::Null && response.errors.iter().any(is_overload) {
+        let content_type = match accepted {
+            Accepted::GraphqlResponse => GRAPHQL_RESPONSE,
+            _ => JSON,
+        };
+        let mut http = write(StatusCode::SERVICE_UNAVAILABLE, response, content_type);
+        http.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        return http;
+    }
     match accepted {
         Accepted::GraphqlResponse => {
             // Without a path, an error came before execution.
@@ -191,6 +212,11 @@ pub(crate) fn write_response(response: &Response, accepted: Accepted) -> HttpRes
         }
         _ => write(StatusCode::OK, response, JSON),
     }
+}
+
+fn is_overload(error: &ServerError) -> bool {
+    let code = error.extensions.as_ref().and_then(|it| it.get("code"));
+    matches!(code, Some(Value::String(code)) if code == Code::Overloaded.as_str())
 }
 
 /// The whole body. What is too large is taken in and thrown away up to a limit: a client that writes

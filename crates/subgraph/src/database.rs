@@ -1,4 +1,9 @@
-//! The connection to MongoDB: its setting, its options, and its readiness check.
+//! The connections to MongoDB: their settings, their options, and their readiness check.
+//!
+//! A service has four clients, each with connections of its own, so that no load on one of them
+//! delays another: requests ([`DatabaseSettings::requests`]), change streams
+//! ([`DatabaseSettings::stream_client`]), the service's own work ([`DatabaseSettings::connect`]), and
+//! the readiness check ([`DatabaseSettings::register_readiness`]).
 
 use std::time::Duration;
 
@@ -8,11 +13,18 @@ use mongodb::options::{ClientOptions, WriteConcern};
 use mongodb::{Client, Database};
 use service::Health;
 
+use crate::database_calls::{CallLimits, CallMetrics, DatabaseCalls, Overloaded};
+
 /// The database's name when `MONGO_URI` names none.
 pub const DEFAULT_DATABASE: &str = "rejoinder";
 /// How long an operation waits for a primary (during a failover, say) before it fails, unless
 /// `MONGO_URI` has a `serverSelectionTimeoutMS`.
 const SERVER_SELECTION_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Connections for change streams and for the service's own work, at most. A `maxPoolSize` in
+/// `MONGO_URI` may only raise it: with fewer, one open stream would delay another.
+const OWN_CONNECTIONS_MAX: u32 = 10;
+/// Readiness checks that run at a time; each uses one connection.
+const CHECKS_MAX: u32 = 2;
 
 /// Where the data is.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,15 +38,26 @@ pub struct DatabaseSettings {
         hide_env_values = true
     )]
     pub mongo_uri: String,
+    /// Connections that requests use at most. A `maxPoolSize` in `MONGO_URI` wins.
+    #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub database_connections_max: u32,
+    /// Requests' calls that wait for one of these connections at most; one more fails with
+    /// `OVERLOADED`.
+    #[arg(long, env = "DATABASE_QUEUE_MAX", default_value_t = 2048)]
+    pub database_queue_max: usize,
+    /// Seconds that such a call waits at most before it fails with `OVERLOADED`.
+    #[arg(long, env = "DATABASE_WAIT_SECONDS_MAX", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub database_wait_seconds_max: u64,
 }
 
 impl DatabaseSettings {
-    /// Connects for queries, and makes sure that change streams can be had.
+    /// Connects for the service's own work, and makes sure that change streams can be had. Requests
+    /// of clients go through [`DatabaseSettings::requests`].
     ///
     /// # Errors
     /// When the connection string is malformed, no server answers, or it is a standalone one.
     pub async fn connect(&self, app_name: &str) -> anyhow::Result<Database> {
-        let database = self.client(app_name).await?;
+        let database = self.client(app_name, own_connections).await?.0;
         let hello = database
             .run_command(doc! { "hello": 1 })
             .await
@@ -47,20 +70,73 @@ impl DatabaseSettings {
         Ok(database)
     }
 
+    /// A client of its own for the requests of clients, to be used by calls alone.
+    ///
+    /// # Errors
+    /// When the connection string is malformed.
+    pub async fn requests(
+        &self,
+        app_name: &str,
+        metrics: CallMetrics,
+    ) -> anyhow::Result<DatabaseCalls<Database>> {
+        let configured = self.database_connections_max;
+        // In a connection string, 0 stands for no limit.
+        let connections = |in_uri: Option<u32>| in_uri.filter(|max| *max > 0).unwrap_or(configured);
+        let name = format!("{app_name} requests");
+        let (database, connections) = self.client(&name, connections).await?;
+        let limits = CallLimits {
+            connections: usize::try_from(connections)?,
+            queue_max: self.database_queue_max,
+            wait_max: Duration::from_secs(self.database_wait_seconds_max),
+        };
+        Ok(DatabaseCalls::new(database, limits, metrics))
+    }
+
     /// A client of its own for change streams: each open stream keeps one of its connections busy
     /// all the time.
     ///
     /// # Errors
     /// When the connection string is malformed.
     pub async fn stream_client(&self, app_name: &str) -> anyhow::Result<Client> {
-        Ok(self
-            .client(&format!("{app_name} change streams"))
-            .await?
-            .client()
-            .clone())
+        let name = format!("{app_name} change streams");
+        let (database, _) = self.client(&name, own_connections).await?;
+        Ok(database.client().clone())
     }
 
-    async fn client(&self, app_name: &str) -> anyhow::Result<Database> {
+    /// Makes readiness depend on the database's answer, over connections that nothing else uses.
+    ///
+    /// # Errors
+    /// When the connection string is malformed.
+    pub async fn register_readiness(&self, app_name: &str, health: &Health) -> anyhow::Result<()> {
+        let name = format!("{app_name} readiness");
+        let (database, connections) = self.client(&name, |_| CHECKS_MAX).await?;
+        let limits = CallLimits {
+            connections: usize::try_from(connections)?,
+            queue_max: usize::MAX,
+            // Whoever asks has a time limit of its own.
+            wait_max: SERVER_SELECTION_TIME_LIMIT,
+        };
+        let calls = DatabaseCalls::new(database, limits, CallMetrics::default());
+        health.register("mongodb", move || {
+            let calls = calls.clone();
+            async move {
+                let ping = calls.run(|database| async move {
+                    let ping = database.run_command(doc! { "ping": 1 }).await;
+                    ping.map(drop).map_err(CheckError::Database)
+                });
+                ping.await.map_err(|error| error.to_string())
+            }
+        });
+        Ok(())
+    }
+
+    /// A client whose pool has as many connections as `connections` makes of the `maxPoolSize` in
+    /// `MONGO_URI`, and their number.
+    async fn client(
+        &self,
+        app_name: &str,
+        connections: impl FnOnce(Option<u32>) -> u32,
+    ) -> anyhow::Result<(Database, u32)> {
         let mut options = ClientOptions::parse(&self.mongo_uri)
             .await
             .context("MONGO_URI is not a MongoDB connection string")?;
@@ -68,6 +144,9 @@ impl DatabaseSettings {
         options
             .server_selection_timeout
             .get_or_insert(SERVER_SELECTION_TIME_LIMIT);
+        let connections = connections(options.max_pool_size);
+        options.max_pool_size = Some(connections);
+        options.min_pool_size = options.min_pool_size.map(|min| min.min(connections));
         // A change stream delivers a write once the majority has it, and only waiting for the
         // majority makes that happen at once.
         options
@@ -77,20 +156,22 @@ impl DatabaseSettings {
             .default_database
             .clone()
             .unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
-        Ok(Client::with_options(options)?.database(&name))
+        let database = Client::with_options(options)?.database(&name);
+        Ok((database, connections))
     }
 }
 
-/// Makes readiness depend on the database's answer.
-pub fn register_readiness(health: &Health, database: &Database) {
-    let database = database.clone();
-    health.register("mongodb", move || {
-        let database = database.clone();
-        async move {
-            let ping = database.run_command(doc! { "ping": 1 }).await;
-            ping.map(|_| ()).map_err(|error| error.to_string())
-        }
-    });
+fn own_connections(in_uri: Option<u32>) -> u32 {
+    in_uri.unwrap_or_default().max(OWN_CONNECTIONS_MAX)
+}
+
+/// Why the database is not ready, for operators.
+#[derive(Debug, thiserror::Error)]
+enum CheckError {
+    #[error("the checks before this one have no answer yet")]
+    Waiting(#[from] Overloaded),
+    #[error(transparent)]
+    Database(mongodb::error::Error),
 }
 
 /// Whether the server is a member of a replica set or a router of a sharded cluster.

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{self, Accepted, Refusal};
 use crate::documents::Documents;
 use crate::error::{CodedError, MASKED, finish_response};
-use crate::{Code, cross_site, sse, websocket};
+use crate::{CallGate, Code, cross_site, sse, websocket};
 
 /// The largest request body and WebSocket message, in bytes.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -80,20 +80,26 @@ where
 }
 
 /// The route `/graphql` of a schema whose resolvers fail with `E`. Streams end when `shutdown` is
-/// cancelled.
-pub fn routes<E: CodedError, X: Executor>(executor: X, shutdown: CancellationToken) -> Router {
-    routes_within::<E, X>(executor, shutdown, TimeLimits::default())
+/// cancelled. While `gate` is full, nothing is executed: everything is refused with `OVERLOADED`.
+pub fn routes<E: CodedError, X: Executor>(
+    executor: X,
+    shutdown: CancellationToken,
+    gate: CallGate,
+) -> Router {
+    routes_within::<E, X>(executor, shutdown, Some(gate), TimeLimits::default())
 }
 
-/// [`routes`], with other limits.
+/// [`routes`], with other limits, and perhaps without a database that limits them.
 pub fn routes_within<E: CodedError, X: Executor>(
     executor: X,
     shutdown: CancellationToken,
+    gate: Option<CallGate>,
     limits: TimeLimits,
 ) -> Router {
     let endpoint = Endpoint {
         executor,
         shutdown,
+        gate,
         limits,
         documents: Documents::default(),
         errors: PhantomData::<fn() -> E>,
@@ -107,6 +113,7 @@ pub fn routes_within<E: CodedError, X: Executor>(
 pub(crate) struct Endpoint<E, X> {
     executor: X,
     pub(crate) shutdown: CancellationToken,
+    gate: Option<CallGate>,
     limits: TimeLimits,
     documents: Documents,
     errors: PhantomData<fn() -> E>,
@@ -144,12 +151,19 @@ async fn handle<E: CodedError, X: Executor>(
 impl<E: CodedError, X: Executor> Endpoint<E, X> {
     /// Runs a query or a mutation. A panic harms this request alone.
     async fn execute(&self, mut request: Request, read_only: bool) -> Result<Response, Refusal> {
+        self.admit()?;
         self.documents.parse(&mut request);
         match operation_type(&mut request) {
             Err(response) => return Ok(*response),
             Ok(operation) => permit(operation, read_only)?,
         }
         Ok(self.run_to_the_end(request).await)
+    }
+
+    /// Refuses what would find no room in the queue to the database.
+    fn admit(&self) -> Result<(), Refusal> {
+        let refusal = self.gate.as_ref().and_then(CallGate::refusal);
+        refusal.map_or(Ok(()), |reason| Err(Refusal::overloaded(reason)))
     }
 
     async fn run_to_the_end(&self, request: Request) -> Response {
@@ -167,6 +181,9 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         mut request: Request,
         read_only: bool,
     ) -> BoxStream<'static, Response> {
+        if let Err(refusal) = self.admit() {
+            return stream::iter([refusal.response()]).boxed();
+        }
         match operation_type(&mut request) {
             Err(response) => stream::iter([*response]).boxed(),
             Ok(Some(OperationType::Mutation)) if read_only => {
@@ -193,6 +210,7 @@ impl<E, X: Clone> Clone for Endpoint<E, X> {
         Self {
             executor: self.executor.clone(),
             shutdown: self.shutdown.clone(),
+            gate: self.gate.clone(),
             limits: self.limits,
             documents: self.documents.clone(),
             errors: PhantomData,

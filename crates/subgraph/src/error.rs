@@ -21,6 +21,8 @@ pub enum Code {
     ProjectionBehind,
     /// The live feed of this instance is stopping: resume after `extensions.cursor`.
     FeedStopped,
+    /// The service has more to do than it can: nothing was begun, try again in a moment.
+    Overloaded,
     /// The document is not GraphQL.
     GraphqlParseFailed,
     /// The document does not fit the schema, or exceeds a limit.
@@ -43,6 +45,7 @@ impl Code {
             Self::ResyncRequired => "RESYNC_REQUIRED",
             Self::ProjectionBehind => "PROJECTION_BEHIND",
             Self::FeedStopped => "FEED_STOPPED",
+            Self::Overloaded => "OVERLOADED",
             Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
             Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
             Self::BadRequest => "BAD_REQUEST",

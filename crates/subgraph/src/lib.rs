@@ -11,7 +11,8 @@
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
 //! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`; `documents` spares
 //!   it to parse the same twice, `cross_site` keeps other sites' pages out;
-//! - [`database`]: the MongoDB settings and connection; [`collections`] keeps their indexes;
+//! - [`database`]: the MongoDB settings and clients; [`database_calls`]: the only way of requests to it,
+//!   with a bounded queue; [`collections`] keeps the indexes;
 //! - `testing`, with the feature of that name: a client for the subgraphs' own tests.
 //!
 //! To add a subgraph, copy the smaller one of `subgraphs/` and name its own nouns.
@@ -21,6 +22,7 @@ pub mod collections;
 pub mod connection;
 mod cross_site;
 pub mod database;
+pub mod database_calls;
 pub mod date_time;
 mod documents;
 pub mod endpoint;
@@ -39,6 +41,7 @@ pub mod undated;
 mod websocket;
 
 pub use connection::{Connection, Edge, PageInfo};
+pub use database_calls::{CallGate, DatabaseCalls, Overloaded};
 pub use date_time::DateTime;
 pub use error::{Code, CodedError, InputError};
 pub use flat_list::{FlatList, FlatObject};

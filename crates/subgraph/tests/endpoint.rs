@@ -63,7 +63,12 @@ impl Subscriptions {
 
 fn router() -> Router {
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
-    endpoint::routes::<Fault, _>(schema, CancellationToken::new())
+    endpoint::routes_within::<Fault, _>(
+        schema,
+        CancellationToken::new(),
+        None,
+        TimeLimits::default(),
+    )
 }
 
 /// For what never ends.
@@ -73,7 +78,7 @@ fn impatient_router() -> Router {
         body: Duration::from_millis(10),
     };
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
-    endpoint::routes_within::<Fault, _>(schema, CancellationToken::new(), limits)
+    endpoint::routes_within::<Fault, _>(schema, CancellationToken::new(), None, limits)
 }
 
 /// Sends a request as JSON and returns the status, the media type and the body.

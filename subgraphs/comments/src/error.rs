@@ -2,7 +2,7 @@
 
 use async_graphql::ErrorExtensionValues;
 use changefeed::{CursorError, TopicError};
-use subgraph::{Code, CodedError, InputError};
+use subgraph::{Code, CodedError, InputError, Overloaded};
 
 use crate::comment::CommentId;
 use crate::post::PostId;
@@ -32,6 +32,9 @@ pub enum Error {
     /// A subscription missed something or ended.
     #[error(transparent)]
     Topic(#[from] TopicError),
+    /// The database has more to do than it can.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// MongoDB refused an operation or could not be reached.
     #[error("the database failed")]
     Database(#[from] mongodb::error::Error),
@@ -55,6 +58,7 @@ impl CodedError for Error {
             Self::Input(_) => Code::BadUserInput,
             Self::PostNotFound(_) | Self::CommentNotFound(_) => Code::NotFound,
             Self::IdempotencyKeyReused => Code::Conflict,
+            Self::Overloaded(_) => Code::Overloaded,
             Self::Topic(TopicError::ResyncRequired) => Code::ResyncRequired,
             Self::Cursor(CursorError::Stopped) | Self::Topic(TopicError::Stopped { .. }) => {
                 Code::FeedStopped

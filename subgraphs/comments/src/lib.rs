@@ -31,7 +31,8 @@ use anyhow::Context;
 use axum::Router;
 use changefeed::{Hub, HubMetrics, HubSettings, Source};
 use service::{Health, Lifecycle, Metrics};
-use subgraph::{collections, database, endpoint, undated};
+use subgraph::database_calls::CallMetrics;
+use subgraph::{DatabaseCalls, collections, endpoint, undated};
 use tokio::net::TcpListener;
 
 pub use comment::{Comment, CommentId};
@@ -68,7 +69,10 @@ pub async fn run(
     let database = config.database.connect("comments").await?;
     store::create_indexes_if_possible(&database).await;
     let (health, metrics) = (Health::default(), Metrics::new("comments"));
-    database::register_readiness(&health, &database);
+    config
+        .database
+        .register_readiness("comments", &health)
+        .await?;
 
     let streams = config.database.stream_client("comments").await?;
     let hub_metrics = metrics.with_registry(HubMetrics::register);
@@ -87,11 +91,16 @@ pub async fn run(
 
     // Only now: images are kept from here on, and the projection reads them.
     undated::start(database.collection("comments"), &lifecycle).await;
-    let store = Store::new(&database, unreadables);
+    let calls = config
+        .database
+        .requests("comments", CallMetrics::register(&metrics))
+        .await?;
+    let store = Store::new(&calls, unreadables.clone());
     let known = KnownPosts::new(store.clone());
     let posts = Source::new(streams, database.clone(), "posts");
     known.follow_deletions(&posts, &lifecycle).await?;
-    deleted_posts::start(store.clone(), known.clone(), &lifecycle);
+    let own_work = Store::new(&DatabaseCalls::for_own_work(database.clone()), unreadables);
+    deleted_posts::start(own_work, known.clone(), &lifecycle);
     let (prepared, live) = (database.clone(), hub.clone());
     let prepare = move || {
         let (database, live) = (prepared.clone(), live.clone());
@@ -120,6 +129,7 @@ pub async fn run(
         .merge(endpoint::routes::<Error, _>(
             schema,
             lifecycle.shutdown().clone(),
+            calls.gate().clone(),
         ))
         .merge(service::operations_routes(&health, &metrics));
     service::serve(listener, router, &lifecycle, config.service.grace()).await

@@ -4,17 +4,17 @@
 mod comment_keys;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use changefeed::{FromDocument, Unreadable, Unreadables};
-use futures_util::TryStreamExt;
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::Deserialize;
 use subgraph::readable::{Kind, Shape};
 use subgraph::stored_comment::{SHAPE, of_posts};
-use subgraph::{DateTime, Page, PageRequest, readable};
+use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -26,10 +26,19 @@ pub use comment_keys::{Idempotency, KEPT_FOR};
 /// The collections that this service needs something of, be it an index; when one is new, it is made
 /// again.
 pub const COLLECTIONS: [&str; 3] = ["comments", "commentKeys", "changefeed_keys"];
+/// Posts whose pages one query reads: each is a branch of it.
+const POSTS_IN_A_QUERY_MAX: usize = 100;
+/// Calls that one look-up of many posts makes at the same time.
+const CALLS_AT_ONCE: usize = 4;
 
 /// The subgraph's access to MongoDB. Clones share the connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
+    calls: DatabaseCalls<Arc<Collections>>,
+}
+
+/// What a call works with.
+struct Collections {
     comments: Collection<RawDocumentBuf>,
     /// Owned by the posts subgraph: we only look whether a post is there.
     posts: Collection<Document>,
@@ -51,66 +60,65 @@ impl FromDocument for DeletedPost {
     fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
         const MARK: Shape<2> = Shape([("_id", Kind::Id), ("markedAt", Kind::Date)]);
         let [id, marked_at] = MARK.read(document)?;
+        // The shape demands it.
+        let id = id.id().unwrap_or_default();
         Ok(Self {
-            // The shape demands it.
-            id: id.id().unwrap_or_default().into(),
+            id: id.into(),
             // One without a date is followed from its id's time on.
-            marked_at: marked_at
-                .date()
-                .unwrap_or_else(|| DateTime::of_id(id.id().unwrap_or_default())),
+            marked_at: marked_at.date().unwrap_or_else(|| DateTime::of_id(id)),
         })
     }
 }
 
 impl Store {
     /// The store in a database; `unreadables` logs and counts the documents that cannot be read.
-    pub fn new(database: &Database, unreadables: Unreadables) -> Self {
-        Self {
+    pub fn new(calls: &DatabaseCalls<Database>, unreadables: Unreadables) -> Self {
+        let collections = |database: &Database| Collections {
             comments: database.collection("comments"),
             posts: database.collection("posts"),
             deleted_posts: database.collection("deletedPosts"),
             unreadables,
+        };
+        Self {
+            calls: calls.map(|database| Arc::new(collections(database))),
         }
     }
 
     /// The comments with these ids, in no particular order.
     pub async fn comments_by_id(&self, ids: &[CommentId]) -> Result<Vec<Comment>, Error> {
         let ids: Vec<_> = ids.iter().map(|id| id.object_id()).collect();
-        let found = self.comments.find(doc! { "_id": { "$in": ids } });
-        Ok(readable::all(found.await?, &self.unreadables).await?)
+        let read = self.calls.run(|collections| async move {
+            let found = collections.comments.find(doc! { "_id": { "$in": ids } });
+            Ok(readable::all(found.await?, &collections.unreadables).await?)
+        });
+        read.await
     }
 
-    /// The same page of several posts' comments, in one query: each post is a branch of its own,
-    /// which reads no more of the index than its page has.
+    /// The same page of several posts' comments.
     pub async fn comments_of_posts(
         &self,
         posts: &[PostId],
         request: &PageRequest,
     ) -> Result<HashMap<PostId, Page<Comment>>, Error> {
-        let Some((first, others)) = posts.split_first() else {
-            return Ok(HashMap::new());
-        };
-        let name = self.comments.name();
-        let read = readable::within_limit(SHAPE.filter(), &self.unreadables, async |readable| {
-            let readable = readable.unwrap_or_default();
-            let mut stages = page_stages(*first, request, &readable);
-            stages.extend(others.iter().map(|post| {
-                let branch = page_stages(*post, request, &readable);
-                doc! { "$unionWith": { "coll": name, "pipeline": branch } }
-            }));
-            let found = self.comments.aggregate(stages);
-            found.with_type::<RawDocumentBuf>().await
-        });
+        let chunks = posts.chunks(POSTS_IN_A_QUERY_MAX).map(<[PostId]>::to_vec);
+        let chunks: Vec<_> = chunks.collect();
+        let read = stream::iter(chunks)
+            .map(|posts| self.lists_of_posts(posts, *request))
+            .buffer_unordered(CALLS_AT_ONCE)
+            .try_concat();
         // Whether a cursor cut something off is one more look for each post; a query with a cursor
         // asks for one post in practice.
         let behind = posts
             .iter()
-            .map(|post| self.any(request.filter_behind(readable_of_post(*post))));
+            .map(|post| request.filter_behind(readable_of_post(*post)));
         let ahead = posts
             .iter()
-            .map(|post| self.any(request.filter_ahead(readable_of_post(*post))));
-        let (comments, behind, ahead): (Vec<Comment>, _, _) =
-            tokio::try_join!(read, try_join_all(behind), try_join_all(ahead))?;
+            .map(|post| request.filter_ahead(readable_of_post(*post)));
+        let (comments, behind, ahead) = tokio::try_join!(
+            read,
+            self.any_of_each(behind.collect()),
+            self.any_of_each(ahead.collect())
+        )?;
 
         let mut lists: HashMap<PostId, Vec<Comment>> = HashMap::with_capacity(posts.len());
         for comment in comments {
@@ -126,6 +134,35 @@ impl Store {
         Ok(pages.collect())
     }
 
+    /// The comments of a page of each post, in one query: each post is a branch of its own, which
+    /// reads no more of the index than its page has.
+    async fn lists_of_posts(
+        &self,
+        posts: Vec<PostId>,
+        request: PageRequest,
+    ) -> Result<Vec<Comment>, Error> {
+        let read = self.calls.run(|collections| async move {
+            let Some((first, others)) = posts.split_first() else {
+                return Ok(Vec::new());
+            };
+            let comments = &collections.comments;
+            let name = comments.name();
+            let unreadables = &collections.unreadables;
+            let read = readable::within_limit(SHAPE.filter(), unreadables, async |readable| {
+                let readable = readable.unwrap_or_default();
+                let mut stages = page_stages(*first, &request, &readable);
+                stages.extend(others.iter().map(|post| {
+                    let branch = page_stages(*post, &request, &readable);
+                    doc! { "$unionWith": { "coll": name, "pipeline": branch } }
+                }));
+                let found = comments.aggregate(stages);
+                found.with_type::<RawDocumentBuf>().await
+            });
+            Ok(read.await?)
+        });
+        read.await
+    }
+
     /// Adds a comment and returns it; or the first one, when its idempotency key was used before.
     ///
     /// # Errors
@@ -135,16 +172,16 @@ impl Store {
         comment: Comment,
         idempotency: Option<Idempotency>,
     ) -> Result<Written<Comment>, Error> {
-        if let Some(idempotency) = idempotency {
-            return self.insert_comment_once(comment, idempotency).await;
-        }
-        let mut session = self.session().await?;
-        self.comments
-            .clone_with_type::<Comment>()
-            .insert_one(&comment)
-            .session(&mut session)
-            .await?;
-        Ok(Written::in_session(comment, &session))
+        let insert = self.calls.run(|collections| async move {
+            if let Some(idempotency) = idempotency {
+                return collections.insert_comment_once(comment, idempotency).await;
+            }
+            let mut session = collections.session().await?;
+            let comments = collections.comments.clone_with_type::<Comment>();
+            comments.insert_one(&comment).session(&mut session).await?;
+            Ok(Written::in_session(comment, &session))
+        });
+        insert.await
     }
 
     /// Changes a comment's text; returns the comment after the change, none when there is no such
@@ -155,27 +192,33 @@ impl Store {
         text: String,
         now: DateTime,
     ) -> Result<Option<Written<Comment>>, Error> {
-        let mut session = self.session().await?;
-        let set = doc! { "$set": { "text": text, "edited": true, "updatedAt": now } };
-        let comment = self
-            .comments
-            .find_one_and_update(readable_comment(id), set)
-            .return_document(ReturnDocument::After)
-            .session(&mut session)
-            .await?;
-        let comment = comment.and_then(|comment| readable::one(&comment, &self.unreadables));
-        Ok(comment.map(|comment| Written::in_session(comment, &session)))
+        let update = self.calls.run(|collections| async move {
+            let mut session = collections.session().await?;
+            let set = doc! { "$set": { "text": text, "edited": true, "updatedAt": now } };
+            let comment = collections
+                .comments
+                .find_one_and_update(readable_comment(id), set)
+                .return_document(ReturnDocument::After)
+                .session(&mut session)
+                .await?;
+            let comment = comment.and_then(|it| readable::one(&it, &collections.unreadables));
+            Ok(comment.map(|comment| Written::in_session(comment, &session)))
+        });
+        update.await
     }
 
     /// Deletes a comment; none when there is no such comment.
     pub async fn delete_comment(&self, id: CommentId) -> Result<Option<Written<()>>, Error> {
-        let mut session = self.session().await?;
-        let deleted = self
-            .comments
-            .delete_one(readable_comment(id))
-            .session(&mut session)
-            .await?;
-        Ok((deleted.deleted_count == 1).then(|| Written::in_session((), &session)))
+        let delete = self.calls.run(|collections| async move {
+            let mut session = collections.session().await?;
+            let deleted = collections
+                .comments
+                .delete_one(readable_comment(id))
+                .session(&mut session)
+                .await?;
+            Ok((deleted.deleted_count == 1).then(|| Written::in_session((), &session)))
+        });
+        delete.await
     }
 
     /// Those of the posts that exist.
@@ -186,52 +229,74 @@ impl Store {
             id: PostId,
         }
         let ids: Vec<_> = posts.iter().map(|id| id.object_id()).collect();
-        let found = self.posts.clone_with_type::<Found>();
-        let found = found
-            .find(doc! { "_id": { "$in": ids } })
-            .projection(doc! { "_id": 1 });
-        Ok(found.await?.map_ok(|found| found.id).try_collect().await?)
+        let read = self.calls.run(|collections| async move {
+            let found = collections.posts.clone_with_type::<Found>();
+            let found = found
+                .find(doc! { "_id": { "$in": ids } })
+                .projection(doc! { "_id": 1 });
+            Ok(found.await?.map_ok(|found| found.id).try_collect().await?)
+        });
+        read.await
     }
 
     /// The marks of posts that are being deleted.
     pub async fn deleted_posts(&self) -> Result<Vec<DeletedPost>, Error> {
-        let found = self.deleted_posts.find(doc! {}).await?;
-        Ok(readable::all(found, &self.unreadables).await?)
+        let read = self.calls.run(|collections| async move {
+            let marks = collections.deleted_posts.find(doc! {}).await?;
+            Ok(readable::all(marks, &collections.unreadables).await?)
+        });
+        read.await
     }
 
     /// Removes the mark of a post whose comments are all gone; one that was renewed since it was
     /// read stays.
     pub async fn forget_deleted_post(&self, mark: DeletedPost) -> Result<(), Error> {
         let as_read = doc! { "_id": mark.id, "markedAt": mark.marked_at };
-        self.deleted_posts.delete_one(as_read).await?;
-        Ok(())
+        let delete = self.calls.run(|collections| async move {
+            collections.deleted_posts.delete_one(as_read).await?;
+            Ok(())
+        });
+        delete.await
     }
 
     /// Deletes all comments of a post; returns how many there were.
     pub async fn delete_comments_of(&self, post: PostId) -> Result<u64, Error> {
-        Ok(self
-            .comments
-            .delete_many(of_post_alone(post))
-            .await?
-            .deleted_count)
+        let delete = self.calls.run(|collections| async move {
+            let deleted = collections
+                .comments
+                .delete_many(of_post_alone(post))
+                .await?;
+            Ok(deleted.deleted_count)
+        });
+        delete.await
     }
 
-    /// A session tells the time of what was written in it.
-    async fn session(&self) -> mongodb::error::Result<ClientSession> {
-        self.comments.client().start_session().await
+    /// For each filter, whether it matches any comment; no filter matches none.
+    async fn any_of_each(&self, filters: Vec<Option<Document>>) -> Result<Vec<bool>, Error> {
+        stream::iter(filters)
+            .map(|filter| self.any(filter))
+            .buffered(CALLS_AT_ONCE)
+            .try_collect()
+            .await
     }
 
-    /// Whether a filter matches any comment; no filter matches none.
-    async fn any(&self, filter: Option<Document>) -> mongodb::error::Result<bool> {
+    async fn any(&self, filter: Option<Document>) -> Result<bool, Error> {
         let Some(filter) = filter else {
             return Ok(false);
         };
-        let ids = self.comments.clone_with_type::<Document>();
-        Ok(ids
-            .find_one(filter)
-            .projection(doc! { "_id": 1 })
-            .await?
-            .is_some())
+        let look = self.calls.run(|collections| async move {
+            let ids = collections.comments.clone_with_type::<Document>();
+            let found = ids.find_one(filter).projection(doc! { "_id": 1 }).await?;
+            Ok(found.is_some())
+        });
+        look.await
+    }
+}
+
+impl Collections {
+    /// A session tells the time of what was written in it.
+    async fn session(&self) -> mongodb::error::Result<ClientSession> {
+        self.comments.client().start_session().await
     }
 }
 

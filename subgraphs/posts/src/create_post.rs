@@ -48,7 +48,7 @@ impl CreatePost {
             updated_at: Some(now),
             discussion: Discussion::default(),
         };
-        ctx.data_unchecked::<Store>().insert_post(&post).await?;
+        let post = ctx.data_unchecked::<Store>().insert_post(post).await?;
         Ok(CreatePostPayload { post })
     }
 }

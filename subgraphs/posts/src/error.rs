@@ -1,7 +1,7 @@
 //! What can go wrong in the posts subgraph, and the code that clients get for it.
 
 use async_graphql::ErrorExtensionValues;
-use subgraph::{Code, CodedError, InputError};
+use subgraph::{Code, CodedError, InputError, Overloaded};
 
 use crate::post::PostId;
 
@@ -29,6 +29,9 @@ pub enum Error {
     /// Changes may have been missed by everyone.
     #[error("posts may have been missed: query again, then subscribe again")]
     ResyncRequired,
+    /// The database has more to do than it can.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
     /// MongoDB refused an operation or could not be reached.
     #[error("the database failed")]
     Database(#[from] mongodb::error::Error),
@@ -39,6 +42,7 @@ impl CodedError for Error {
         match self {
             Self::Input(_) | Self::OperationTime => Code::BadUserInput,
             Self::PostNotFound(_) => Code::NotFound,
+            Self::Overloaded(_) => Code::Overloaded,
             Self::ProjectionBehind => Code::ProjectionBehind,
             Self::SubscriptionLagged { .. } => Code::SubscriptionLagged,
             Self::ResyncRequired => Code::ResyncRequired,

@@ -31,7 +31,8 @@ use axum::Router;
 use changefeed::{ProjectionMetrics, Projector, Source, Unreadables};
 use clap::Parser;
 use service::{Health, Lifecycle, Metrics};
-use subgraph::{collections, database, endpoint, undated};
+use subgraph::database_calls::CallMetrics;
+use subgraph::{collections, endpoint, undated};
 use tokio::net::TcpListener;
 
 use crate::comment_projection::CommentProjection;
@@ -72,7 +73,7 @@ pub async fn run(
     let database = config.database.connect("posts").await?;
     store::create_indexes_if_possible(&database).await;
     let (health, metrics) = (Health::default(), Metrics::new("posts"));
-    database::register_readiness(&health, &database);
+    config.database.register_readiness("posts", &health).await?;
     undated::start(database.collection("posts"), &lifecycle).await;
 
     let streams = config.database.stream_client("posts").await?;
@@ -122,12 +123,17 @@ pub async fn run(
     let unreadables = metrics.with_registry(|registry| {
         Unreadables::register(registry.sub_registry_with_prefix("posts"))
     });
-    let store = Store::new(&database, projector, unreadables);
+    let calls = config
+        .database
+        .requests("posts", CallMetrics::register(&metrics))
+        .await?;
+    let store = Store::new(&calls, projector, unreadables);
     let schema = schema::build(store, feed);
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(
             schema,
             lifecycle.shutdown().clone(),
+            calls.gate().clone(),
         ))
         .merge(service::operations_routes(&health, &metrics));
     service::serve(listener, router, &lifecycle, config.service.grace()).await

@@ -119,6 +119,7 @@ mod tests {
     use futures_util::{Stream, StreamExt};
     use mongodb::Database;
     use service::prometheus_client::registry::Registry;
+    use subgraph::database_calls::CallMetrics;
 
     use super::*;
     use crate::post::PostId;
@@ -158,7 +159,9 @@ mod tests {
                 ProjectionMetrics::register(&mut Registry::default(), "comments"),
             );
             let projector = projector.await.expect("a projector");
-            let store = Store::new(&database, projector.clone(), Unreadables::default());
+            let calls = config.database.requests("test", CallMetrics::default());
+            let calls = calls.await.expect("a client");
+            let store = Store::new(&calls, projector.clone(), Unreadables::default());
             Self {
                 set,
                 config,

@@ -1,12 +1,13 @@
 //! All collections, indexes and queries of the posts subgraph.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Document, RawDocumentBuf, doc};
 use changefeed::{Projector, Unreadables};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
-use subgraph::{DateTime, Page, PageRequest, readable};
+use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable};
 
 use crate::Error;
 use crate::comment_projection::CommentProjection;
@@ -30,10 +31,15 @@ pub const COLLECTIONS: [&str; 7] = [
 /// The subgraph's access to MongoDB. Clones share the connections.
 #[derive(Clone)]
 pub struct Store {
+    calls: DatabaseCalls<Arc<Collections>>,
+    projector: Projector<CommentProjection>,
+}
+
+/// What a call works with.
+struct Collections {
     posts: Collection<RawDocumentBuf>,
     /// Posts that are being deleted: the comments subgraph reads them and deletes the comments.
     deleted_posts: Collection<Document>,
-    projector: Projector<CommentProjection>,
     unreadables: Unreadables,
 }
 
@@ -41,15 +47,18 @@ impl Store {
     /// The store in a database; the projector knows where in the posts the comments are, and `unreadables`
     /// logs and counts the posts that cannot be read.
     pub fn new(
-        database: &Database,
+        calls: &DatabaseCalls<Database>,
         projector: Projector<CommentProjection>,
         unreadables: Unreadables,
     ) -> Self {
-        Self {
+        let collections = |database: &Database| Collections {
             posts: database.collection("posts"),
             deleted_posts: database.collection("deletedPosts"),
-            projector,
             unreadables,
+        };
+        Self {
+            calls: calls.map(|database| Arc::new(collections(database))),
+            projector,
         }
     }
 
@@ -73,22 +82,32 @@ impl Store {
     /// The posts with these ids, in no particular order.
     pub async fn posts_by_id(&self, ids: &[PostId]) -> Result<Vec<Post>, Error> {
         let ids: Vec<_> = ids.iter().map(|id| id.object_id()).collect();
-        let cursor = self
-            .posts
-            .find(doc! { "_id": { "$in": ids } })
-            .projection(self.fields());
-        Ok(readable::all(cursor.await?, &self.unreadables).await?)
+        let fields = self.fields();
+        let read = self.calls.run(|collections| async move {
+            let cursor = collections
+                .posts
+                .find(doc! { "_id": { "$in": ids } })
+                .projection(fields);
+            Ok(readable::all(cursor.await?, &collections.unreadables).await?)
+        });
+        read.await
     }
 
     /// One page of all posts.
     pub async fn posts(&self, request: &PageRequest) -> Result<Page<Post>, Error> {
-        let read = readable::within_limit(SHAPE.filter(), &self.unreadables, async |readable| {
-            self.posts
-                .find(request.filter(readable.unwrap_or_default()))
-                .projection(self.fields())
-                .sort(request.sort())
-                .limit(request.limit())
-                .await
+        let (asked, fields) = (*request, self.fields());
+        let read = self.calls.run(|collections| async move {
+            let unreadables = &collections.unreadables;
+            let read = readable::within_limit(SHAPE.filter(), unreadables, async |readable| {
+                collections
+                    .posts
+                    .find(asked.filter(readable.unwrap_or_default()))
+                    .projection(fields.clone())
+                    .sort(asked.sort())
+                    .limit(asked.limit())
+                    .await
+            });
+            Ok(read.await?)
         });
         let (items, behind, ahead) = tokio::try_join!(
             read,
@@ -98,11 +117,14 @@ impl Store {
         Ok(request.page(items, behind, ahead))
     }
 
-    /// Adds a post.
-    pub async fn insert_post(&self, post: &Post) -> Result<(), Error> {
-        let posts = self.posts.clone_with_type::<Post>();
-        posts.insert_one(post).await?;
-        Ok(())
+    /// Adds a post and returns it.
+    pub async fn insert_post(&self, post: Post) -> Result<Post, Error> {
+        let insert = self.calls.run(|collections| async move {
+            let posts = collections.posts.clone_with_type::<Post>();
+            posts.insert_one(&post).await?;
+            Ok(post)
+        });
+        insert.await
     }
 
     /// Changes what is given; returns the post after the change, none when there is no such post.
@@ -116,32 +138,36 @@ impl Store {
         let mut set = doc! { "updatedAt": now };
         set.extend(title.map(|title| ("title".to_owned(), title.into())));
         set.extend(content.map(|content| ("content".to_owned(), content.into())));
-        let post = self
-            .posts
-            .find_one_and_update(readable_post(id), doc! { "$set": set })
-            .projection(self.fields())
-            .return_document(ReturnDocument::After)
-            .await?;
-        Ok(post.and_then(|post| readable::one(&post, &self.unreadables)))
+        let fields = self.fields();
+        let update = self.calls.run(|collections| async move {
+            let post = collections
+                .posts
+                .find_one_and_update(readable_post(id), doc! { "$set": set })
+                .projection(fields)
+                .return_document(ReturnDocument::After)
+                .await?;
+            Ok(post.and_then(|post| readable::one(&post, &collections.unreadables)))
+        });
+        update.await
     }
 
     /// Deletes a post; tells whether there was one. The mark for its comments is written first:
     /// whatever stops us in between, a deleted post always has its mark.
     pub async fn delete_post(&self, id: PostId, now: DateTime) -> Result<bool, Error> {
-        if !self.any(Some(readable_post(id))).await? {
-            return Ok(false);
-        }
-        let mark = doc! { "$set": { "markedAt": now } };
-        self.deleted_posts
-            .update_one(doc! { "_id": id }, mark)
-            .upsert(true)
-            .await?;
-        Ok(self
-            .posts
-            .delete_one(doc! { "_id": id })
-            .await?
-            .deleted_count
-            == 1)
+        let delete = self.calls.run(|collections| async move {
+            if !collections.has_any(readable_post(id)).await? {
+                return Ok(false);
+            }
+            let mark = doc! { "$set": { "markedAt": now } };
+            collections
+                .deleted_posts
+                .update_one(doc! { "_id": id }, mark)
+                .upsert(true)
+                .await?;
+            let deleted = collections.posts.delete_one(doc! { "_id": id }).await?;
+            Ok(deleted.deleted_count == 1)
+        });
+        delete.await
     }
 
     /// The fields of a post that we read: of the comments' projection the serving generation, and
@@ -157,16 +183,22 @@ impl Store {
     }
 
     /// Whether a filter matches any post; no filter matches none.
-    async fn any(&self, filter: Option<Document>) -> mongodb::error::Result<bool> {
+    async fn any(&self, filter: Option<Document>) -> Result<bool, Error> {
         let Some(filter) = filter else {
             return Ok(false);
         };
+        let look = self
+            .calls
+            .run(|collections| async move { Ok(collections.has_any(filter).await?) });
+        look.await
+    }
+}
+
+impl Collections {
+    async fn has_any(&self, filter: Document) -> mongodb::error::Result<bool> {
         let ids = self.posts.clone_with_type::<Document>();
-        Ok(ids
-            .find_one(filter)
-            .projection(doc! { "_id": 1 })
-            .await?
-            .is_some())
+        let found = ids.find_one(filter).projection(doc! { "_id": 1 }).await?;
+        Ok(found.is_some())
     }
 }
 

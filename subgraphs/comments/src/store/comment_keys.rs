@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use subgraph::{DateTime, readable};
 use tokio::time::{Instant, sleep};
 
-use super::Store;
+use super::Collections;
 use crate::Error;
 use crate::comment::{Comment, CommentId};
 use crate::post::PostId;
@@ -103,30 +103,13 @@ enum Key {
     Free { former: Option<CommentKey> },
 }
 
-impl Store {
-    /// Adds a comment with a key, or finds the first one with it.
+impl Collections {
+    /// Adds a comment with a key, or finds the first one with it: tries until it is known which comment has
+    /// the key. An attempt whose outcome is not known does no harm: the next one finds its key.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] when the key came with another input.
     pub(super) async fn insert_comment_once(
-        &self,
-        comment: Comment,
-        idempotency: Idempotency,
-    ) -> Result<Written<Comment>, Error> {
-        let store = self.clone();
-        // A task of its own: a client that leaves must not end a transaction half-way.
-        let written =
-            tokio::spawn(async move { store.write_until_known(comment, idempotency).await });
-        match written.await {
-            Ok(written) => written,
-            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
-            Err(_) => Err(mongodb::error::Error::custom("the process ends").into()),
-        }
-    }
-
-    /// Tries until it is known which comment has the key. An attempt whose outcome is not known does
-    /// no harm: the next one finds its key.
-    async fn write_until_known(
         &self,
         comment: Comment,
         idempotency: Idempotency,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bson::doc;
 use bson::oid::ObjectId;
 
+use subgraph::DatabaseCalls;
+
 use crate::service::Comments;
 
 /// What the posts subgraph does to delete a post.
@@ -123,7 +125,8 @@ async fn a_mark_that_cannot_be_read_stops_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_that_was_renewed_since_it_was_read_stays() {
     let database = embedded_mongo::test_database().await;
-    let store = comments::Store::new(&database.database(), Default::default());
+    let calls = DatabaseCalls::for_own_work(database.database());
+    let store = comments::Store::new(&calls, Default::default());
     let marks = database
         .database()
         .collection::<bson::Document>("deletedPosts");

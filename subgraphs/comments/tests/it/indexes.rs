@@ -21,7 +21,7 @@ async fn a_posts_comments_are_read_from_an_index() {
     assert_eq!(comments.texts(&post).await, ["B", "A"]);
 
     let profile = comments.collection("system.profile");
-    let list = doc! { "appName": "comments", "command.aggregate": "comments" };
+    let list = doc! { "appName": "comments requests", "command.aggregate": "comments" };
     let list = profile.find_one(list).await.expect("a profile");
     let list = list.expect("the list's query");
     let plan = list.get_str("planSummary").expect("a plan");

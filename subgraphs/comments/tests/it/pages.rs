@@ -97,7 +97,7 @@ async fn the_comments_of_twenty_posts_are_one_query() {
         .expect("profiled");
     let entities = comments.data(PAGE, json!({ "of": of, "first": 2 })).await;
     let profile = comments.collection("system.profile");
-    let asked = doc! { "appName": "comments", "command.aggregate": "comments" };
+    let asked = doc! { "appName": "comments requests", "command.aggregate": "comments" };
     let queries = profile.count_documents(asked).await.expect("a count");
 
     assert_eq!(queries, 1);
@@ -131,7 +131,7 @@ async fn references_to_comments_are_one_query_and_missing_ones_are_null() {
     let entities = comments.data(query, json!({ "of": of })).await;
     // Without the service's own look for comments that have no date.
     let asked = doc! {
-        "appName": "comments", "command.find": "comments",
+        "appName": "comments requests", "command.find": "comments",
         "command.filter.createdAt": { "$exists": false },
     };
     let queries = comments

@@ -24,7 +24,7 @@ async fn the_list_of_posts_reads_its_page_from_an_index() {
     let after = &first["posts"]["pageInfo"]["endCursor"];
     posts.data(list, json!({ "after": after })).await;
 
-    let page = doc! { "appName": "posts", "command.find": "posts", "command.limit": 2 };
+    let page = doc! { "appName": "posts requests", "command.find": "posts", "command.limit": 2 };
     let profile = posts.collection("system.profile");
     let page = profile.find_one(page).await.expect("a profile");
     let page = page.expect("the page's query");

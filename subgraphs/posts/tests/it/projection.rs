@@ -196,7 +196,7 @@ async fn the_newest_comments_are_answered_from_the_posts_alone() {
     let listed = posts.data(list, json!({})).await;
     let profile = posts.collection("system.profile");
     let queries = |collection: &str| {
-        profile.count_documents(doc! { "appName": "posts", "command.find": collection })
+        profile.count_documents(doc! { "appName": "posts requests", "command.find": collection })
     };
     assert_eq!(queries("posts").await.expect("a count"), 1);
     assert_eq!(queries("comments").await.expect("a count"), 0);
