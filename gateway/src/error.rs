@@ -235,6 +235,7 @@ impl RequestError {
             body: Bytes::from(body),
             kind: ResponseKind::RequestError,
             refused: Some(self.code),
+            overloaded: false,
             headers: HeaderMap::new(),
         }
     }

@@ -131,6 +131,7 @@ impl Run<'_> {
         let Value::Object(data) = response.data else {
             return;
         };
+        self.has_data = true;
         let types = &self.graph.types;
         match &step.merge {
             Merge::Root { renames } => {

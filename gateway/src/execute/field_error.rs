@@ -15,6 +15,9 @@ pub const ERRORS_MAX: usize = 1_000;
 /// subscription, how much it has missed, and why it cannot be resumed.
 const TOLD: [&str; 3] = ["cursor", "missed", "reason"];
 
+/// The code of an error that says so of its subgraph, as JSON.
+const OVERLOADED: &str = "\"OVERLOADED\"";
+
 /// One entry of the response's `errors`.
 #[derive(Clone, Debug)]
 pub struct FieldError {
@@ -40,6 +43,12 @@ impl FieldError {
             service: None,
             extensions: BTreeMap::new(),
         }
+    }
+
+    /// Whether a subgraph had too much to do.
+    pub fn is_overload(&self) -> bool {
+        let code = self.extensions.get("code");
+        code.is_some_and(|code| code.get() == OVERLOADED)
     }
 
     /// Whether this error explains a null at `path`: it stands there, above or below.

@@ -35,6 +35,9 @@ use store::{ObjectId, Store};
 /// What an answer gets at least before it grows.
 const ANSWER_BYTES_MIN: usize = 1024;
 
+/// How an answer begins whose data are null.
+const NO_DATA: &[u8] = b"{\"data\":null";
+
 /// Executes a query or a mutation.
 pub async fn operation(
     graph: &Graph,
@@ -72,6 +75,8 @@ struct Run<'a> {
     /// Objects that were not asked about, as they lack what a step requires, with that step.
     left_out: FxHashSet<(usize, ObjectId)>,
     errors: Vec<FieldError>,
+    /// Whether any subgraph has answered with data.
+    has_data: bool,
     to_client: HeaderMap,
     /// The whole answer, where a subgraph's own is it.
     forwarded: Option<Bytes>,
@@ -95,6 +100,7 @@ impl<'a> Run<'a> {
             root,
             left_out: FxHashSet::default(),
             errors: Vec::new(),
+            has_data: false,
             to_client: HeaderMap::new(),
             forwarded: None,
         }
@@ -182,6 +188,8 @@ impl<'a> Run<'a> {
         let Renderer {
             mut out, errors, ..
         } = renderer;
+        let has_no_data = !self.has_data || out.ends_with(NO_DATA);
+        let overloaded = has_no_data && errors.iter().any(FieldError::is_overload);
         if !errors.is_empty() {
             let mut text = String::from(",\"errors\":[");
             for (index, error) in errors.iter().enumerate() {
@@ -199,6 +207,7 @@ impl<'a> Run<'a> {
             body: Bytes::from(out),
             kind: ResponseKind::Executed,
             refused: None,
+            overloaded,
             headers: self.to_client,
         }
     }

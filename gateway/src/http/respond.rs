@@ -14,7 +14,10 @@ use crate::{
 
 /// One answer in the media type that was negotiated.
 pub(super) fn single(response: GraphqlResponse, media: Media) -> Response {
-    let status = status(response.refused, media);
+    let status = match response.overloaded {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => status(response.refused, media),
+    };
     let mut answer = Response::new(Body::from(response.body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

@@ -33,6 +33,29 @@ async fn those_meant_for_clients_keep_their_words_and_others_their_code_alone() 
 }
 
 #[tokio::test]
+async fn an_overload_that_leaves_no_data_is_503_and_says_when_to_try_again() {
+    let news = Scripted::start(&[Act::Break(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\ncontent-length: 71\r\n\r\n{\"errors\":[{\"message\":\"try again\",\"extensions\":{\"code\":\"OVERLOADED\"}}]}",
+    )])
+    .await;
+    let gateway = TestGateway::with(&[&news.instead_of("news")]).await;
+    // The first leaves `data` null, the second an object of nulls.
+    for query in ["{ greeting }", r#"{ header(name: "a") }"#] {
+        for media in ["application/json", "application/graphql-response+json"] {
+            let body = json!({ "query": query }).to_string();
+            let request = gateway.post().header("accept", media).body(body);
+            let answer = request.send().await.expect("an answer");
+            assert_eq!(answer.status(), 503, "{query} as {media}");
+            assert_eq!(answer.headers()["retry-after"], "1");
+            let answer: serde_json::Value = answer.json().await.expect("JSON");
+            let error = &answer["errors"][0];
+            assert_eq!(error["message"], "try again", "{answer}");
+            assert_eq!(error["extensions"]["code"], "OVERLOADED", "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_stops_half_way_is_given_up_in_time() {
     let news = Scripted::start(&[Act::Stall(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{\"data\":",
