@@ -39,7 +39,7 @@ struct Inner<P> {
     nudge: Arc<Nudge>,
     ready_lag_max: Duration,
     /// One at a time reads the checkpoint for all who wait.
-    refreshing: tokio::sync::Mutex<Instant>,
+    refreshing: Arc<tokio::sync::Mutex<Instant>>,
     tasks: TaskTracker,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -94,7 +94,7 @@ impl<P: Projection> Projector<P> {
             progress: progress.clone(),
             nudge: nudge.clone(),
             ready_lag_max: settings.ready_lag_max,
-            refreshing: tokio::sync::Mutex::new(Instant::now()),
+            refreshing: Arc::new(tokio::sync::Mutex::new(Instant::now())),
             tasks: tasks.clone(),
             stop: stop.clone(),
             _stop_on_drop: stop.clone().drop_guard(),
@@ -219,23 +219,25 @@ impl<P: Projection> Projector<P> {
         }
     }
 
+    /// The reading is a task of its own: the caller may leave, and the driver's futures must not be
+    /// dropped while they wait.
     async fn read_checkpoint(&self) {
-        let Ok(mut read_at) = self.inner.refreshing.try_lock() else {
+        let Ok(mut read_at) = self.inner.refreshing.clone().try_lock_owned() else {
             return;
         };
         if read_at.elapsed() < BARRIER_INTERVAL / 2 {
             return;
         }
-        if let Err(error) = refresh(
-            &self.inner.store,
-            self.inner.projection.name(),
-            &self.inner.progress,
-        )
-        .await
-        {
-            tracing::debug!(%error, "the checkpoint could not be read for a waiting caller");
-        }
-        *read_at = Instant::now();
+        let (store, progress) = (self.inner.store.clone(), self.inner.progress.clone());
+        let projection = self.inner.projection.clone();
+        let reading = tokio::spawn(async move {
+            if let Err(error) = refresh(&store, projection.name(), &progress).await {
+                tracing::debug!(%error, "the checkpoint could not be read for a waiting caller");
+            }
+            *read_at = Instant::now();
+        });
+        // It ends early only with the runtime.
+        let _ = reading.await;
     }
 
     /// How far the projection is behind, as this process knows.
@@ -297,9 +299,17 @@ impl<P: Projection> Projector<P> {
         })
     }
 
-    async fn command(&self, kind: &str) -> Result<bson::Document, Error> {
-        let nudge = || self.inner.nudge.notify_one();
-        request(&self.inner.store, self.inner.projection.name(), kind, nudge).await
+    /// A task of its own, for the same reason as [`Projector::read_checkpoint`]. One whose caller has
+    /// left goes on until the projection stops.
+    async fn command(&self, kind: &'static str) -> Result<bson::Document, Error> {
+        let (store, nudge) = (self.inner.store.clone(), self.inner.nudge.clone());
+        let (projection, stop) = (self.inner.projection.clone(), self.inner.stop.clone());
+        let passing = tokio::spawn(async move {
+            let nudge = || nudge.notify_one();
+            request(&store, projection.name(), kind, nudge, &stop).await
+        });
+        let ended = || Error::TaskEnded("the passing of a command");
+        passing.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// Returns when the projection has ended: after [`Projector::stop`], or by a bug.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bson::{Bson, DateTime, Document, doc};
 use futures_util::TryStreamExt;
 use mongodb::Collection;
+use tokio_util::sync::CancellationToken;
 
 use crate::change::Event;
 use crate::{Error, FromDocument};
@@ -24,12 +25,13 @@ const LETTERS_AT_ONCE: i64 = 100;
 pub(crate) const REBUILD: &str = "rebuild";
 pub(crate) const REPLAY: &str = "replay";
 
-/// Leaves a command for the leader and waits for its result.
+/// Leaves a command for the leader and waits for its result, at most until this instance stops.
 pub(crate) async fn request(
     store: &Store,
     projection: &str,
     kind: &str,
     nudge: impl Fn(),
+    stop: &CancellationToken,
 ) -> Result<Document, Error> {
     let failed = |source| Error::Database {
         doing: "passing a command to the leader",
@@ -40,7 +42,10 @@ pub(crate) async fn request(
     store.requests.insert_one(request).await.map_err(failed)?;
     nudge();
     loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            () = stop.cancelled() => return Err(Error::TaskEnded("the projection")),
+        }
         let request = store
             .requests
             .find_one(doc! { "_id": &id })
