@@ -12,6 +12,7 @@ pub mod chaos;
 mod eventually;
 mod fail_points;
 mod graphql;
+pub mod leaving_clients;
 mod oracle;
 mod subscription;
 mod system;

@@ -6,6 +6,7 @@ mod chaos;
 mod failover;
 mod flow;
 mod kills;
+mod leaving_clients;
 mod live;
 mod live_faults;
 mod operator;
