@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use serde_json::json;
-use stack::{Service, ServiceProcess};
+use stack::ServiceProcess;
 
 use crate::load::{Connection, Expect, Load, Until, graphql_body};
 use crate::process::{Memory, cpu_time, memory};
-use crate::services::{self, LIST, LIST_WITH_COMMENTS, Services, create_comment};
+use crate::services::{LIST, LIST_WITH_COMMENTS, Services, create_comment};
 use crate::stack_start::start_to_ready;
 
 /// Load before each measurement.
@@ -183,15 +183,8 @@ impl Measure<'_> {
 impl Measured {
     async fn start() -> anyhow::Result<Self> {
         let subgraphs = Services::start().await?;
-        let supergraph =
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/supergraph.graphql").to_owned();
-        let gateway = [
-            ("SUPERGRAPH", supergraph),
-            ("SUBGRAPH_URL_POSTS", subgraphs.posts.url("/graphql")),
-            ("SUBGRAPH_URL_COMMENTS", subgraphs.comments.url("/graphql")),
-        ];
         Ok(Self {
-            gateway: services::start(Service::Gateway, &gateway).await?,
+            gateway: subgraphs.start_gateway().await?,
             subgraphs,
         })
     }

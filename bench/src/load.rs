@@ -169,6 +169,16 @@ impl Connection {
         })
     }
 
+    /// Whether the service says that it is ready.
+    pub async fn is_ready(&mut self) -> bool {
+        let request = Request::get("/health/ready")
+            .header(header::HOST, &self.host)
+            .body(Full::default());
+        let Ok(request) = request else { return false };
+        let response = self.sender.send_request(request).await;
+        response.is_ok_and(|response| response.status() == StatusCode::OK)
+    }
+
     /// Posts one GraphQL request and returns the answer's body.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! Benchmarks: each prints figures and the ratios that matter; none is a test.
 //!
 //! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
-//! a bare change stream, `-- gateway` the gateway beside its peers. Load goes to loopback only and ends by itself.
+//! a bare change stream, `-- gateway` the gateway beside its peers, `-- leave` what leaving clients do to others. Load goes to loopback only and ends by itself.
 
 mod api;
 mod changefeed;
 mod chaos;
 mod gateway;
+mod leave;
 mod load;
 mod process;
 mod report;
@@ -38,6 +39,8 @@ enum Benchmark {
     Chaos(chaos::Options),
     /// Our gateway beside its peers, on the benchmark's own subgraphs.
     Gateway(gateway::Options),
+    /// Clients that ask and leave, beside patient ones: whether anybody else notices.
+    Leave(leave::Options),
     /// Serves the benchmark's subgraphs.
     #[command(hide = true)]
     Subgraphs {
@@ -84,6 +87,7 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Changefeed(options) => changefeed::run(options).await,
         Benchmark::Chaos(options) => chaos::run(options).await,
         Benchmark::Gateway(options) => gateway::run(options).await,
+        Benchmark::Leave(options) => leave::run(options).await,
         Benchmark::Subgraphs { port } => {
             gateway::subgraphs::serve(TcpListener::bind(("127.0.0.1", port)).await?).await
         }

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
+use bson::doc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use stack::{Service, ServiceProcess};
@@ -37,7 +38,7 @@ pub struct Services {
     /// The comments subgraph.
     pub comments: ServiceProcess,
     /// Outlives the services.
-    _mongo: embedded_mongo::ReplicaSet,
+    mongo: embedded_mongo::ReplicaSet,
 }
 
 impl Services {
@@ -51,8 +52,37 @@ impl Services {
         Ok(Self {
             posts: start(Service::Posts, &uri).await?,
             comments: start(Service::Comments, &uri).await?,
-            _mongo: mongo,
+            mongo,
         })
+    }
+
+    /// Starts a gateway before them.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_gateway(&self) -> anyhow::Result<ServiceProcess> {
+        let supergraph =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/supergraph.graphql").to_owned();
+        let settings = [
+            ("SUPERGRAPH", supergraph),
+            ("SUBGRAPH_URL_POSTS", self.posts.url("/graphql")),
+            ("SUBGRAPH_URL_COMMENTS", self.comments.url("/graphql")),
+        ];
+        start(Service::Gateway, &settings).await
+    }
+
+    /// The connections that MongoDB has open.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn connections(&self) -> anyhow::Result<i64> {
+        let status = self
+            .mongo
+            .admin_command(0, doc! { "serverStatus": 1 })
+            .await?;
+        let current = status.get_document("connections")?.get("current");
+        let current = current.and_then(|it| it.as_i32().map(i64::from).or(it.as_i64()));
+        current.context("serverStatus has no connections")
     }
 
     /// Writes the posts and their comments, waits until the posts show them all, and returns the
