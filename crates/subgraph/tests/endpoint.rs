@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use async_graphql::{EmptyMutation, Object, Schema, Subscription};
+use async_graphql::{EmptyMutation, ErrorExtensions, Object, Schema, Subscription};
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
+use subgraph::database_calls::{CallLimits, CallMetrics};
 use subgraph::endpoint::TimeLimits;
-use subgraph::{Code, CodedError, DateTime, endpoint};
+use subgraph::{Code, CodedError, DatabaseCalls, DateTime, Overloaded, endpoint};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -43,6 +44,11 @@ impl Query {
         at
     }
 
+    async fn busy(&self) -> async_graphql::Result<i32> {
+        let busy = async_graphql::Error::new("try again");
+        Err(busy.extend_with(|_, extensions| extensions.set("code", "OVERLOADED")))
+    }
+
     async fn hang(&self) -> i32 {
         std::future::pending().await
     }
@@ -69,6 +75,26 @@ fn router() -> Router {
         None,
         TimeLimits::default(),
     )
+}
+
+/// Behind a queue that has no room.
+fn full_router() -> (Router, impl Sized) {
+    let limits = CallLimits {
+        connections: 1,
+        queue_max: 0,
+        wait_max: Duration::ZERO,
+    };
+    let calls = DatabaseCalls::new((), limits, CallMetrics::default());
+    let busy = calls.clone();
+    let mut held = Box::pin(async move {
+        let call = busy.run(|()| std::future::pending::<Result<(), Overloaded>>());
+        call.await
+    });
+    assert!(held.as_mut().now_or_never().is_none());
+    let schema = Schema::new(Query, EmptyMutation, Subscriptions);
+    let gate = calls.gate().clone();
+    let router = endpoint::routes::<Fault, _>(schema, CancellationToken::new(), gate);
+    (router, held)
 }
 
 /// For what never ends.
@@ -102,6 +128,34 @@ async fn post(router: &Router, query: &str, accept: &str) -> (StatusCode, String
         media_type,
         String::from_utf8(body.to_vec()).expect("UTF-8"),
     )
+}
+
+#[tokio::test]
+async fn an_overload_without_data_is_503_with_a_time_to_come_back() {
+    let (full, _held) = full_router();
+    for (router, query) in [(&router(), "{ busy }"), (&full, "{ fine }")] {
+        for accept in ["application/json", "application/graphql-response+json"] {
+            let request = Request::post("/graphql")
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::ACCEPT, accept)
+                .body(Body::from(json!({ "query": query }).to_string()));
+            let answer = router.clone().oneshot(request.expect("a request")).await;
+            let answer = answer.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{query}");
+            assert_eq!(answer.headers()[header::RETRY_AFTER], "1", "{query}");
+            let body = to_bytes(answer.into_body(), usize::MAX).await;
+            let body: Value = serde_json::from_slice(&body.expect("a body")).expect("JSON");
+            assert_eq!(
+                body["errors"][0]["extensions"]["code"], "OVERLOADED",
+                "{body}"
+            );
+        }
+    }
+    for query in ["{ fine }", "subscription { numbers }"] {
+        let (_, _, body) = post(&full, query, "text/event-stream").await;
+        assert!(body.starts_with("event: next\n"), "{body}");
+        assert!(body.contains(r#""code":"OVERLOADED""#), "{body}");
+    }
 }
 
 #[tokio::test]
