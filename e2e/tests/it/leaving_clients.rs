@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bson::doc;
 use e2e::leaving_clients::{ask_and_leave, bodies};
-use e2e::{Service, System, eventually};
+use e2e::{Service, Signal, System, eventually};
 use embedded_mongo::{Options, ReplicaSet};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -116,4 +116,32 @@ async fn more_than_the_database_can_serve_is_refused_with_a_time_to_come_back() 
         "the one that was begun is answered"
     );
     graphql.data(LIST, json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_answers_nothing_keeps_no_service_from_ending() {
+    const GRACE: Duration = Duration::from_secs(1);
+    let mut set = ReplicaSet::start(Options::default()).await.expect("a node");
+    let mut system = System::new(PROGRAM, set.uri_for("silent"));
+    let grace = [("SHUTDOWN_GRACE_SECONDS", "1")];
+    for service in [Service::Posts, Service::Comments] {
+        system.run_with(service, &grace).await;
+    }
+    system.run_all().await;
+    let post = system.graphql().create_post("Asked about").await;
+    let servers =
+        [Service::Posts, Service::Comments].map(|service| system.process(service).address());
+
+    set.pause_node(0);
+    ask_and_leave(&servers, &bodies(&post), 100).await;
+    for service in [Service::Posts, Service::Comments] {
+        let process = system.process(service);
+        process.signal(Signal::TERM);
+        // Its requests and its background tasks have a grace period each, and a moment to end.
+        let ended = timeout(GRACE * 3, process.wait()).await;
+        ended
+            .unwrap_or_else(|_| panic!("{} does not end", service.name()))
+            .expect("its end");
+    }
+    set.resume_node(0);
 }
