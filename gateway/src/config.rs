@@ -13,7 +13,8 @@ use crate::{
 
 /// What a client did, may mend, or has to follow.
 const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,NOT_FOUND,CONFLICT,FORBIDDEN,UNAUTHENTICATED,\
-                                 PROJECTION_BEHIND,OVERLOADED,SUBSCRIPTION_LAGGED,RESYNC_REQUIRED,FEED_STOPPED";
+                                 PROJECTION_BEHIND,OVERLOADED,SUBSCRIPTION_LAGGED,RESYNC_REQUIRED,\
+                                 FEED_STOPPED,MAX_COST_EXCEEDED";
 
 /// A general Federation v2 gateway: one GraphQL endpoint from a supergraph.
 ///

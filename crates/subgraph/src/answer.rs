@@ -11,6 +11,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::endpoint::{MAX_BODY_BYTES, coded};
+use crate::limits::json_size::has_too_many_values;
 use crate::{Code, JsonText, Overloaded};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -126,6 +127,13 @@ impl Refusal {
         }
     }
 
+    fn too_many_values() -> Self {
+        Self {
+            code: Code::MaxVariablesExceeded,
+            ..Self::bad_request("the body has too many values: send fewer at a time")
+        }
+    }
+
     fn unsupported_media_type() -> Self {
         Self {
             status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -179,6 +187,9 @@ async fn read_body(request: HttpRequest, limit: Duration) -> Result<Request, Ref
         return Err(Refusal::bad_request(
             "the body is empty: send {\"query\": \"...\"}",
         ));
+    }
+    if has_too_many_values(&body) {
+        return Err(Refusal::too_many_values());
     }
     serde_json::from_slice(&body).map_err(|error| {
         Refusal::bad_request(format!(

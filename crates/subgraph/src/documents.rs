@@ -1,59 +1,113 @@
-//! The documents of recent requests, parsed: a gateway asks the same few again and again.
+//! The documents of recent requests, parsed and measured: a gateway asks the same few again and again.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::Request;
-use async_graphql::parser::parse_query;
 use async_graphql::parser::types::ExecutableDocument;
 use lru::LruCache;
+
+use crate::limits::{Admitted, LimitError, Limits, answer};
 
 /// How many are kept: those used last.
 const COUNT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(127);
 /// Longer ones are parsed each time, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 8 << 10;
+/// What all of them may take in memory, in bytes.
+const BYTES_MAX: usize = 16 << 20;
+/// What a token takes in memory once it is parsed, in bytes: a field of two letters is the worst.
+const TOKEN_BYTES: usize = 512;
 
-/// Parsed documents by their whole text. Clones share them.
+/// Parsed documents by their whole text, and the limits that they keep to. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Documents(Arc<Mutex<LruCache<String, Arc<ExecutableDocument>>>>);
+pub(crate) struct Documents {
+    limits: Arc<Limits>,
+    known: Arc<Mutex<Known>>,
+}
 
-impl Default for Documents {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(LruCache::new(COUNT_MAX))))
-    }
+struct Known {
+    documents: LruCache<String, Arc<Admitted>>,
+    bytes: usize,
 }
 
 impl Documents {
-    /// Gives a request its parsed document. One that cannot be parsed is left to who will say so.
-    pub(crate) fn parse(&self, request: &mut Request) {
-        let text = &request.query;
-        if text.len() > DOCUMENT_BYTES_MAX {
-            return;
-        }
-        let known = self.with(|documents| documents.get(text).cloned());
-        if let Some(known) = known {
-            return request.set_parsed_query(ExecutableDocument::clone(&known));
-        }
-        if let Ok(parsed) = parse_query(text) {
-            let text = text.clone();
-            self.with(|documents| documents.put(text, Arc::new(parsed.clone())));
-            request.set_parsed_query(parsed);
+    pub(crate) fn new(limits: Limits) -> Self {
+        let known = Known {
+            documents: LruCache::new(COUNT_MAX),
+            bytes: 0,
+        };
+        Self {
+            limits: Arc::new(limits),
+            known: Arc::new(Mutex::new(known)),
         }
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut LruCache<String, Arc<ExecutableDocument>>) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Gives a request its parsed document and the limit of its answer; returns its cost.
+    ///
+    /// # Errors
+    /// When the document is not GraphQL, or the request exceeds a limit.
+    pub(crate) fn admit(&self, request: &mut Request) -> Result<u64, LimitError> {
+        let admitted = self.admitted(&request.query)?;
+        let cost = self.limits.cost(&admitted, request)?;
+        request.set_parsed_query(ExecutableDocument::clone(&admitted.document));
+        answer::limit(request, &self.limits);
+        Ok(cost)
     }
+
+    fn admitted(&self, text: &str) -> Result<Arc<Admitted>, LimitError> {
+        if text.len() > DOCUMENT_BYTES_MAX {
+            return self.limits.admit(text);
+        }
+        if let Some(known) = self.with(|known| known.documents.get(text).cloned()) {
+            return Ok(known);
+        }
+        let admitted = self.limits.admit(text)?;
+        self.with(|known| known.add(text, Arc::clone(&admitted)));
+        Ok(admitted)
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
+        work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Known {
+    fn add(&mut self, text: &str, admitted: Arc<Admitted>) {
+        self.bytes += bytes(text, &admitted);
+        let pushed_out = self.documents.push(text.to_owned(), admitted);
+        self.forget(pushed_out);
+        while self.bytes > BYTES_MAX && self.documents.len() > 1 {
+            let oldest = self.documents.pop_lru();
+            self.forget(oldest);
+        }
+    }
+
+    /// Takes off what an entry took that is no longer there.
+    fn forget(&mut self, entry: Option<(String, Arc<Admitted>)>) {
+        if let Some((text, admitted)) = entry {
+            self.bytes -= bytes(&text, &admitted);
+        }
+    }
+}
+
+fn bytes(text: &str, admitted: &Admitted) -> usize {
+    text.len() + admitted.tokens * TOKEN_BYTES
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use async_graphql::parser::parse_query;
+
     use super::*;
 
+    fn documents() -> Documents {
+        Documents::new(Limits::default())
+    }
+
     fn count(documents: &Documents) -> usize {
-        documents.with(|documents| documents.len())
+        documents.with(|known| known.documents.len())
     }
 
     /// The operations by name: the document itself has them in a random order.
@@ -66,10 +120,10 @@ mod tests {
 
     #[test]
     fn each_text_has_its_own_document() {
-        let documents = Documents::default();
+        let documents = documents();
         for text in ["{ a }", "{ b }", "{ a }", "query A { a } query B { b }"] {
             let mut request = Request::new(text);
-            documents.parse(&mut request);
+            documents.admit(&mut request).expect("within the limits");
             let parsed = request.parsed_query().expect("well-formed");
             let expected = parse_query(text).expect("well-formed");
             assert_eq!(operations(parsed), operations(&expected));
@@ -79,15 +133,33 @@ mod tests {
 
     #[test]
     fn neither_faulty_nor_long_nor_many_documents_are_kept() {
-        let documents = Documents::default();
+        let documents = documents();
         let long = format!("{{ a }} #{}", "x".repeat(DOCUMENT_BYTES_MAX));
-        for text in ["{", &long] {
-            documents.parse(&mut Request::new(text));
-        }
+        assert!(documents.admit(&mut Request::new("{")).is_err());
+        assert!(documents.admit(&mut Request::new(long)).is_ok());
         assert_eq!(count(&documents), 0);
         for number in 0..1_000 {
-            documents.parse(&mut Request::new(format!("{{ a{number} }}")));
+            let mut request = Request::new(format!("{{ a{number} }}"));
+            documents.admit(&mut request).expect("within the limits");
         }
         assert_eq!(count(&documents), COUNT_MAX.get());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes() {
+        let documents = documents();
+        let fields = "a ".repeat(4_000);
+        for number in 0..100 {
+            let mut request = Request::new(format!("{{ a {{ {fields} b{number} }} }}"));
+            documents.admit(&mut request).expect("within the limits");
+            let (bytes, counted) = documents.with(|known| {
+                let entries = known.documents.iter();
+                let counted = entries.map(|(text, it)| bytes(text, it)).sum::<usize>();
+                (known.bytes, counted)
+            });
+            assert_eq!(bytes, counted);
+            assert!(bytes <= BYTES_MAX, "{bytes}");
+        }
+        assert!(count(&documents) > 1);
     }
 }

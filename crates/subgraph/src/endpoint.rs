@@ -20,19 +20,22 @@ use axum::routing::get;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use http::{Method, header};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{self, Accepted, Refusal};
 use crate::documents::Documents;
 use crate::error::{CodedError, MASKED, finish_response};
-use crate::{CallGate, Code, cross_site, sse, websocket};
+use crate::limits::answer::{Turn, Turns};
+use crate::{CallGate, Code, Limits, cross_site, sse, websocket};
 
 /// The largest request body and WebSocket message, in bytes.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
-/// The deepest selection accepted; the introspection query of GraphiQL needs 15.
-pub const MAX_DEPTH: usize = 20;
-/// The most fields that one operation may ask for, list sizes multiplied in.
-pub const MAX_COMPLEXITY: usize = 50_000;
+/// How deep async-graphql follows a document: it counts other levels than we do, and gives no code.
+const RECURSION_MAX: usize = 2 * PARSER_DEPTH_MAX;
+/// Where its parser gives up.
+const PARSER_DEPTH_MAX: usize = 64;
+
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeLimits {
@@ -51,8 +54,8 @@ impl Default for TimeLimits {
     }
 }
 
-/// Federation 2 with the limits that every subgraph has.
-pub fn limited<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuilder<Q, M, S>
+/// A schema of Federation 2. Its documents are limited by [`Limits`], before it sees them.
+pub fn federated<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuilder<Q, M, S>
 where
     Q: ObjectType + 'static,
     M: ObjectType + 'static,
@@ -61,8 +64,7 @@ where
     builder
         .enable_federation()
         .enable_subscription_in_federation()
-        .limit_depth(MAX_DEPTH)
-        .limit_complexity(MAX_COMPLEXITY)
+        .limit_recursive_depth(RECURSION_MAX)
 }
 
 /// A schema in Federation 2's schema language, for composition.
@@ -85,23 +87,32 @@ pub fn routes<E: CodedError, X: Executor>(
     executor: X,
     shutdown: CancellationToken,
     gate: CallGate,
+    limits: Limits,
 ) -> Router {
-    routes_within::<E, X>(executor, shutdown, Some(gate), TimeLimits::default())
+    routes_within::<E, X>(
+        executor,
+        shutdown,
+        Some(gate),
+        limits,
+        TimeLimits::default(),
+    )
 }
 
-/// [`routes`], with other limits, and perhaps without a database that limits them.
+/// [`routes`], with other limits of time, and perhaps without a database that limits them.
 pub fn routes_within<E: CodedError, X: Executor>(
     executor: X,
     shutdown: CancellationToken,
     gate: Option<CallGate>,
-    limits: TimeLimits,
+    limits: Limits,
+    times: TimeLimits,
 ) -> Router {
     let endpoint = Endpoint {
         executor,
         shutdown,
         gate,
-        limits,
-        documents: Documents::default(),
+        times,
+        turns: Turns::new(&limits),
+        documents: Documents::new(limits),
         errors: PhantomData::<fn() -> E>,
     };
     Router::new()
@@ -114,7 +125,8 @@ pub(crate) struct Endpoint<E, X> {
     executor: X,
     pub(crate) shutdown: CancellationToken,
     gate: Option<CallGate>,
-    limits: TimeLimits,
+    times: TimeLimits,
+    turns: Turns,
     documents: Documents,
     errors: PhantomData<fn() -> E>,
 }
@@ -135,7 +147,7 @@ async fn handle<E: CodedError, X: Executor>(
         };
     }
     let read_only = request.method() == Method::GET;
-    let request = match answer::read_request(request, endpoint.limits.body).await {
+    let request = match answer::read_request(request, endpoint.times.body).await {
         Ok(request) => request,
         Err(refusal) => return refusal.into(),
     };
@@ -143,21 +155,26 @@ async fn handle<E: CodedError, X: Executor>(
         return sse::answer(endpoint, request, read_only);
     }
     match endpoint.execute(request, read_only).await {
-        Ok(response) => answer::write_response(&response, accepted),
+        // The turn lasts until the answer is written.
+        Ok((response, _turn)) => answer::write_response(&response, accepted),
         Err(refusal) => refusal.into(),
     }
 }
 
 impl<E: CodedError, X: Executor> Endpoint<E, X> {
     /// Runs a query or a mutation. A panic harms this request alone.
-    async fn execute(&self, mut request: Request, read_only: bool) -> Result<Response, Refusal> {
+    async fn execute(
+        &self,
+        mut request: Request,
+        read_only: bool,
+    ) -> Result<(Response, Option<Turn>), Refusal> {
         self.admit()?;
-        self.documents.parse(&mut request);
-        match operation_type(&mut request) {
-            Err(response) => return Ok(*response),
-            Ok(operation) => permit(operation, read_only)?,
-        }
-        Ok(self.run_to_the_end(request).await)
+        let cost = match self.documents.admit(&mut request) {
+            Ok(cost) => cost,
+            Err(error) => return Ok((Response::from_errors(vec![error.into()]), None)),
+        };
+        permit(operation_type(&mut request), read_only)?;
+        Ok(self.run_to_the_end(request, cost).await)
     }
 
     /// Refuses what would find no room in the queue to the database.
@@ -166,13 +183,19 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         refusal.map_or(Ok(()), |reason| Err(Refusal::overloaded(reason)))
     }
 
-    async fn run_to_the_end(&self, request: Request) -> Response {
+    /// Waits for the request's turn and runs it. The turn lasts until its holder has written the answer.
+    async fn run_to_the_end(&self, request: Request, cost: u64) -> (Response, Option<Turn>) {
+        let deadline = Instant::now() + self.times.execution;
+        let Ok(turn) = timeout_at(deadline, self.turns.take(cost)).await else {
+            return (internal("the request waited too long for its turn"), None);
+        };
         let execution = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
-        match tokio::time::timeout(self.limits.execution, execution).await {
+        let response = match timeout_at(deadline, execution).await {
             Ok(Ok(response)) => finish_response::<E>(response),
             Ok(Err(_)) => internal("a resolver panicked"),
             Err(_) => internal("the request took too long"),
-        }
+        };
+        (response, Some(turn))
     }
 
     /// Runs any operation; a query or a mutation gives one response, and so does a refusal.
@@ -184,12 +207,15 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         if let Err(refusal) = self.admit() {
             return stream::iter([refusal.response()]).boxed();
         }
+        let cost = match self.documents.admit(&mut request) {
+            Ok(cost) => cost,
+            Err(error) => return stream::iter([Response::from_errors(vec![error.into()])]).boxed(),
+        };
         match operation_type(&mut request) {
-            Err(response) => stream::iter([*response]).boxed(),
-            Ok(Some(OperationType::Mutation)) if read_only => {
+            Some(OperationType::Mutation) if read_only => {
                 stream::iter([Refusal::mutation_over_get().response()]).boxed()
             }
-            Ok(Some(OperationType::Subscription)) => {
+            Some(OperationType::Subscription) => {
                 let responses = AssertUnwindSafe(self.executor.execute_stream(request, None));
                 let finished = responses.catch_unwind().map(|response| match response {
                     Ok(response) => finish_response::<E>(response),
@@ -197,9 +223,9 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
                 });
                 finished.boxed()
             }
-            Ok(_) => {
+            _ => {
                 let endpoint = self.clone();
-                stream::once(async move { endpoint.run_to_the_end(request).await }).boxed()
+                stream::once(async move { endpoint.run_to_the_end(request, cost).await.0 }).boxed()
             }
         }
     }
@@ -211,7 +237,8 @@ impl<E, X: Clone> Clone for Endpoint<E, X> {
             executor: self.executor.clone(),
             shutdown: self.shutdown.clone(),
             gate: self.gate.clone(),
-            limits: self.limits,
+            times: self.times,
+            turns: self.turns.clone(),
             documents: self.documents.clone(),
             errors: PhantomData,
         }
@@ -219,20 +246,16 @@ impl<E, X: Clone> Clone for Endpoint<E, X> {
 }
 
 /// The type of the operation that will run; none when the document has no such operation, which
-/// validation will say. A document that cannot be parsed is answered right away.
-fn operation_type(request: &mut Request) -> Result<Option<OperationType>, Box<Response>> {
+/// validation will say.
+fn operation_type(request: &mut Request) -> Option<OperationType> {
     let name = request.operation_name.clone();
-    match request.parsed_query() {
-        Err(error) => Err(Box::new(coded(error, Code::GraphqlParseFailed))),
-        Ok(document) => {
-            let mut operations = document.operations.iter();
-            let operation = match name {
-                Some(name) => operations.find(|(found, _)| found.is_some_and(|it| **it == name)),
-                None => operations.next(),
-            };
-            Ok(operation.map(|(_, operation)| operation.node.ty))
-        }
-    }
+    let document = request.parsed_query().ok()?;
+    let mut operations = document.operations.iter();
+    let operation = match name {
+        Some(name) => operations.find(|(found, _)| found.is_some_and(|it| **it == name)),
+        None => operations.next(),
+    };
+    operation.map(|(_, operation)| operation.node.ty)
 }
 
 /// Whether an operation may run over a plain HTTP request.

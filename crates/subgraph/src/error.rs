@@ -25,8 +25,26 @@ pub enum Code {
     Overloaded,
     /// The document is not GraphQL.
     GraphqlParseFailed,
-    /// The document does not fit the schema, or exceeds a limit.
+    /// The document does not fit the schema.
     GraphqlValidationFailed,
+    /// The document is too long.
+    MaxTokensExceeded,
+    /// Selections, brackets or types are nested too deep.
+    MaxDepthExceeded,
+    /// There are too many aliases.
+    MaxAliasesExceeded,
+    /// There are too many fields at the root.
+    MaxRootFieldsExceeded,
+    /// There are too many directives on one element.
+    MaxDirectivesExceeded,
+    /// There are too many selections, fragments written out.
+    MaxSelectionsExceeded,
+    /// The variables are too many, too large or nested too deep.
+    MaxVariablesExceeded,
+    /// There are too many entity representations.
+    MaxRepresentationsExceeded,
+    /// The answer has too many objects and leaves, or its texts are too large.
+    MaxCostExceeded,
     /// The request is not a GraphQL request.
     BadRequest,
     /// A fault of the service; its reason is in the service's log alone.
@@ -48,6 +66,15 @@ impl Code {
             Self::Overloaded => "OVERLOADED",
             Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
             Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
+            Self::MaxTokensExceeded => "MAX_TOKENS_EXCEEDED",
+            Self::MaxDepthExceeded => "MAX_DEPTH_EXCEEDED",
+            Self::MaxAliasesExceeded => "MAX_ALIASES_EXCEEDED",
+            Self::MaxRootFieldsExceeded => "MAX_ROOT_FIELDS_EXCEEDED",
+            Self::MaxDirectivesExceeded => "MAX_DIRECTIVES_EXCEEDED",
+            Self::MaxSelectionsExceeded => "MAX_SELECTIONS_EXCEEDED",
+            Self::MaxVariablesExceeded => "MAX_VARIABLES_EXCEEDED",
+            Self::MaxRepresentationsExceeded => "MAX_REPRESENTATIONS_EXCEEDED",
+            Self::MaxCostExceeded => "MAX_COST_EXCEEDED",
             Self::BadRequest => "BAD_REQUEST",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
         }
@@ -56,6 +83,8 @@ impl Code {
 
 /// What is shown of an internal error.
 pub(crate) const MASKED: &str = "Internal error: the service's log has its reason.";
+/// How many faults of one response are shown: a document may have thousands.
+const SHOWN_ERRORS_MAX: usize = 50;
 
 /// A subgraph's error type: resolvers return it, and [`finish_response`] gives it its code.
 ///
@@ -118,11 +147,24 @@ pub enum InputError {
 ///
 /// `E` is the subgraph's error type: an error of any other type was made by the GraphQL library,
 /// before execution (then it has no path) or while it read an argument.
+///
+/// Of more than 50 errors from before execution, the first 50 are shown.
 pub fn finish_response<E: CodedError>(mut response: Response) -> Response {
+    leave_out_many(&mut response.errors);
     for error in &mut response.errors {
         finish_error::<E>(error);
     }
     response
+}
+
+/// Errors with a path stay, since each tells of a null in the data.
+fn leave_out_many(errors: &mut Vec<ServerError>) {
+    if errors.len() > SHOWN_ERRORS_MAX && errors.iter().all(|error| error.path.is_empty()) {
+        let left_out = errors.len() - SHOWN_ERRORS_MAX;
+        errors.truncate(SHOWN_ERRORS_MAX);
+        let message = format!("the document has {left_out} more faults");
+        errors.push(ServerError::new(message, None));
+    }
 }
 
 fn finish_error<E: CodedError>(error: &mut ServerError) {
@@ -219,5 +261,14 @@ mod tests {
         let response = finish_response::<Fault>(Response::from_errors(vec![error]));
         let shown = serde_json::to_string(&response).expect("JSON");
         assert!(shown.contains("GRAPHQL_VALIDATION_FAILED"), "{shown}");
+    }
+
+    #[test]
+    fn of_many_faults_of_a_document_some_are_shown() {
+        let faults = vec![ServerError::new("Unknown field", None); 1_000];
+        let response = finish_response::<Fault>(Response::from_errors(faults));
+        assert_eq!(response.errors.len(), SHOWN_ERRORS_MAX + 1);
+        let last = &response.errors[SHOWN_ERRORS_MAX];
+        assert_eq!(last.message, "the document has 950 more faults");
     }
 }

@@ -12,6 +12,7 @@ use async_graphql::resolver_utils::resolve_list;
 use async_graphql::{ContextSelectionSet, Name, OutputType, Positioned, ServerResult, Value};
 
 use crate::json::JsonText;
+use crate::limits::answer::count_bytes;
 
 /// What an object takes as JSON, more or less.
 const OBJECT_BYTES: usize = 192;
@@ -53,7 +54,15 @@ impl<T: FlatObject> OutputType for FlatList<T> {
             &mut columns,
         ) {
             let mut json = JsonText::with_capacity(self.0.len() * OBJECT_BYTES);
-            json.list(&self.0, |json, object| row(object, &columns, json));
+            let mut counted = Ok(());
+            json.list(&self.0, |json, object| {
+                if counted.is_ok() {
+                    let before = json.len();
+                    row(object, &columns, json);
+                    counted = count_bytes(ctx, json.len() - before);
+                }
+            });
+            counted.map_err(|error| error.into_server_error(field.pos))?;
             return Ok(json.into_value());
         }
         resolve_list(ctx, field, &self.0, Some(self.0.len())).await

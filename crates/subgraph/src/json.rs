@@ -16,6 +16,15 @@ impl JsonText {
         Self(Vec::with_capacity(bytes))
     }
 
+    /// Its length so far, in bytes.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "nobody asks whether it is empty"
+    )]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Adds `null`.
     pub fn null(&mut self) {
         self.0.extend_from_slice(b"null");

@@ -11,9 +11,11 @@
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
 //! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`; `documents` spares
 //!   it to parse the same twice, `cross_site` keeps other sites' pages out;
+//! - [`limits`]: what one request may ask for, checked before the document is validated;
 //! - [`database`]: the MongoDB settings and clients; [`database_calls`]: the only way of requests to it,
 //!   with a bounded queue; [`collections`] keeps the indexes;
-//! - `testing`, with the feature of that name: a client for the subgraphs' own tests.
+//! - `testing` and `hostile`, with the feature `testing`: a client for the subgraphs' own tests, and
+//!   requests that are meant to stop them.
 //!
 //! To add a subgraph, copy the smaller one of `subgraphs/` and name its own nouns.
 
@@ -28,8 +30,11 @@ mod documents;
 pub mod endpoint;
 pub mod error;
 pub mod flat_list;
+#[cfg(feature = "testing")]
+pub mod hostile;
 pub mod id;
 pub mod json;
+pub mod limits;
 pub mod page;
 pub mod readable;
 mod sse;
@@ -47,5 +52,6 @@ pub use error::{Code, CodedError, InputError};
 pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;
 pub use json::JsonText;
+pub use limits::{FieldCost, FieldCosts, LimitSettings, Limits};
 pub use page::{Order, Page, PageArguments, PageRequest, Position};
 pub use stored_comment::{ANONYMOUS, StoredComment};

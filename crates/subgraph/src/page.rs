@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bson::oid::ObjectId;
 use bson::{Bson, Document, doc};
 
-use crate::{DateTime, InputError};
+use crate::{DateTime, FieldCost, InputError};
 
 /// The size of a page when neither `first` nor `last` is given.
 pub const DEFAULT_PAGE_SIZE: usize = 20;
@@ -134,12 +134,13 @@ pub fn checked_size(argument: &'static str, size: i32, max: usize) -> Result<usi
         })
 }
 
-/// How many items a page may cost, for the complexity limit: sizes that will be refused count as
-/// the largest page.
-pub fn page_cost(first: Option<i32>, last: Option<i32>) -> usize {
-    match first.or(last) {
-        None => DEFAULT_PAGE_SIZE,
-        Some(size) => usize::try_from(size).unwrap_or(0).min(MAX_PAGE_SIZE),
+/// What a list of pages costs, where one item costs `item` before anything is asked of it.
+pub const fn page_cost(item: usize) -> FieldCost {
+    FieldCost::List {
+        sizes: &["first", "last"],
+        default: DEFAULT_PAGE_SIZE,
+        max: MAX_PAGE_SIZE,
+        item,
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::endpoint::{Endpoint, MAX_BODY_BYTES};
 use crate::error::CodedError;
+use crate::limits::json_size::has_too_many_values;
 
 const PROTOCOL: &str = "graphql-transport-ws";
 /// A client has this long to send `connection_init`.
@@ -174,11 +175,15 @@ impl<E: CodedError, X: Executor> Connection<E, X> {
     }
 
     fn received(&mut self, message: Message) -> Result<Option<Message>, Close> {
-        let parsed = match &message {
-            Message::Text(text) => serde_json::from_str(text),
-            Message::Binary(bytes) => serde_json::from_slice(bytes),
+        let json = match &message {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(None),
         };
+        if has_too_many_values(json) {
+            return Err(Close(4400, "Message has too many values"));
+        }
+        let parsed = serde_json::from_slice(json);
         match parsed.map_err(|_| Close(4400, "Invalid message received"))? {
             ClientMessage::ConnectionInit if self.acknowledged => {
                 Err(Close(4429, "Too many initialisation requests"))

@@ -10,7 +10,7 @@ use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 use subgraph::database_calls::{CallLimits, CallMetrics};
 use subgraph::endpoint::TimeLimits;
-use subgraph::{Code, CodedError, DatabaseCalls, DateTime, Overloaded, endpoint};
+use subgraph::{Code, CodedError, DatabaseCalls, DateTime, Limits, Overloaded, endpoint};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -73,6 +73,7 @@ fn router() -> Router {
         schema,
         CancellationToken::new(),
         None,
+        Limits::default(),
         TimeLimits::default(),
     )
 }
@@ -92,19 +93,20 @@ fn full_router() -> (Router, impl Sized) {
     });
     assert!(held.as_mut().now_or_never().is_none());
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
-    let gate = calls.gate().clone();
-    let router = endpoint::routes::<Fault, _>(schema, CancellationToken::new(), gate);
+    let (gate, limits) = (calls.gate().clone(), Limits::default());
+    let router = endpoint::routes::<Fault, _>(schema, CancellationToken::new(), gate, limits);
     (router, held)
 }
 
 /// For what never ends.
 fn impatient_router() -> Router {
-    let limits = TimeLimits {
+    let times = TimeLimits {
         execution: Duration::from_millis(10),
         body: Duration::from_millis(10),
     };
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
-    endpoint::routes_within::<Fault, _>(schema, CancellationToken::new(), None, limits)
+    let (shutdown, limits) = (CancellationToken::new(), Limits::default());
+    endpoint::routes_within::<Fault, _>(schema, shutdown, None, limits, times)
 }
 
 /// Sends a request as JSON and returns the status, the media type and the body.

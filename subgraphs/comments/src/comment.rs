@@ -1,9 +1,10 @@
 //! A comment, as MongoDB stores it and as clients see it.
 
-use async_graphql::{ComplexObject, SimpleObject};
+use async_graphql::{ComplexObject, Context, SimpleObject};
 use bson::RawDocument;
 use changefeed::{FromDocument, Unreadable};
 use serde::Serialize;
+use subgraph::limits::answer::count_bytes;
 use subgraph::page::ListTag;
 use subgraph::text::TextRule;
 use subgraph::{DateTime, Id, Position, StoredComment};
@@ -36,7 +37,7 @@ pub struct Comment {
     pub id: CommentId,
     #[graphql(skip)]
     pub post_id: PostId,
-    /// The comment's text: 1 to 5,000 characters; empty when its document has none.
+    #[graphql(skip)]
     pub text: String,
     /// Who wrote the comment; "Anonymous" when no name was given.
     pub author: String,
@@ -52,6 +53,12 @@ pub struct Comment {
 
 #[ComplexObject]
 impl Comment {
+    /// The comment's text: 1 to 5,000 characters; empty when its document has none.
+    async fn text(&self, ctx: &Context<'_>) -> async_graphql::Result<&str> {
+        count_bytes(ctx, self.text.len())?;
+        Ok(&self.text)
+    }
+
     /// The post that the comment is about.
     async fn post(&self) -> Post {
         Post { id: self.post_id }

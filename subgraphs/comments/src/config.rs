@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use changefeed::HubSettings;
 use clap::builder::RangedU64ValueParser;
+use subgraph::LimitSettings;
 use subgraph::database::DatabaseSettings;
 
 /// The comments subgraph of Rejoinder: comments, posts' lists of them, and their live feed.
@@ -20,6 +21,9 @@ pub struct Config {
     /// How much of the past the live feed keeps.
     #[command(flatten)]
     pub feed: FeedSettings,
+    /// What one request may ask for.
+    #[command(flatten)]
+    pub limits: LimitSettings,
     /// What every binary has.
     #[command(flatten)]
     pub service: service::Settings,

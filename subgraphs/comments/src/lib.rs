@@ -32,7 +32,7 @@ use axum::Router;
 use changefeed::{Hub, HubMetrics, HubSettings, Source};
 use service::{Health, Lifecycle, Metrics};
 use subgraph::database_calls::CallMetrics;
-use subgraph::{DatabaseCalls, collections, endpoint, undated};
+use subgraph::{DatabaseCalls, Limits, collections, endpoint, undated};
 use tokio::net::TcpListener;
 
 pub use comment::{Comment, CommentId};
@@ -125,11 +125,16 @@ pub async fn run(
     .await;
     let feed = Feed::new(hub, known.clone(), store.clone());
     let schema = schema::build(store, known, feed);
+    let limits = Limits {
+        settings: config.limits,
+        fields: schema::FIELD_COSTS,
+    };
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(
             schema,
             lifecycle.shutdown().clone(),
             calls.gate().clone(),
+            limits,
         ))
         .merge(service::operations_routes(&health, &metrics));
     service::serve(listener, router, &lifecycle, config.service.grace()).await

@@ -2,7 +2,6 @@
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
-use subgraph::page::page_cost;
 use subgraph::{Connection, Id, Order, PageArguments};
 
 use crate::comment::{COMMENTS_LIST, Comment};
@@ -50,7 +49,6 @@ impl Post {
 
     /// All comments of the post, in pages. Give `first` (with `after`) to page forwards or `last`
     /// (with `before`) to page backwards; without either, the first 20 are returned.
-    #[graphql(complexity = "page_cost(first, last) * child_complexity")]
     async fn comments(
         &self,
         ctx: &Context<'_>,

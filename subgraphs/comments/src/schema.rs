@@ -3,6 +3,8 @@
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, ID, MergedObject, Object, Subscription};
 use futures_util::Stream;
+use subgraph::page::page_cost;
+use subgraph::{FieldCost, FieldCosts};
 
 use crate::comment::{Comment, CommentId};
 use crate::comment_change::CommentChange;
@@ -12,6 +14,13 @@ use crate::loaders::{CommentLoader, CommentPageLoader};
 use crate::post::{Post, PostId};
 use crate::update_comment::UpdateComment;
 use crate::{Error, Feed, KnownPosts, Store};
+
+/// What its lists and large leaves cost. A comment is read as a whole, whatever is asked of it.
+pub const FIELD_COSTS: FieldCosts = &[
+    ("_entities", FieldCost::Entities { item: 4 }),
+    ("comments", page_cost(3)),
+    ("text", FieldCost::Leaf(3)),
+];
 
 /// The comments subgraph's executable schema.
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscriptions>;
@@ -33,7 +42,7 @@ pub fn sdl() -> String {
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscriptions> {
-    subgraph::endpoint::limited(Schema::build(Query, Mutation::default(), Subscriptions))
+    subgraph::endpoint::federated(Schema::build(Query, Mutation::default(), Subscriptions))
 }
 
 pub struct Query;

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use async_graphql::SimpleObject;
+use async_graphql::{ComplexObject, Context, SimpleObject};
 use bson::{Document, RawDocument, doc};
+use subgraph::limits::answer::count_bytes;
 use subgraph::readable::{Kind, Shape};
 use subgraph::stored_comment::{AUTHOR_BYTES_MAX, TEXT_BYTES_MAX};
 use subgraph::{ANONYMOUS, DateTime, FlatObject, Id, JsonText};
@@ -31,12 +32,11 @@ pub type CommentId = Id<Comment<'static>>;
 
 /// What somebody wrote about a post.
 #[derive(Clone, Debug, PartialEq, SimpleObject)]
-#[graphql(unresolvable = "id")]
+#[graphql(complex, unresolvable = "id")]
 pub struct Comment<'d> {
     /// Identifies the comment.
     pub id: CommentId,
-    /// The comment's text.
-    #[graphql(external)]
+    #[graphql(skip)]
     pub text: Cow<'d, str>,
     /// Who wrote the comment.
     #[graphql(external)]
@@ -44,6 +44,16 @@ pub struct Comment<'d> {
     /// When the comment was created.
     #[graphql(external)]
     pub created_at: DateTime,
+}
+
+#[ComplexObject]
+impl Comment<'_> {
+    /// The comment's text.
+    #[graphql(external)]
+    async fn text(&self, ctx: &Context<'_>) -> async_graphql::Result<&str> {
+        count_bytes(ctx, self.text.len())?;
+        Ok(&self.text)
+    }
 }
 
 impl<'d> Comment<'d> {

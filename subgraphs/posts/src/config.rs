@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use changefeed::ProjectorSettings;
 use clap::builder::RangedU64ValueParser;
+use subgraph::LimitSettings;
 use subgraph::database::DatabaseSettings;
 
 /// The posts subgraph of Rejoinder: posts, each with its newest comments and their number.
@@ -52,6 +53,9 @@ pub struct Config {
     /// cannot, and ends. The running instance that leads does the work, or else this one.
     #[arg(long)]
     pub replay_dead_letters: bool,
+    /// What one request may ask for.
+    #[command(flatten)]
+    pub limits: LimitSettings,
     /// What every binary has.
     #[command(flatten)]
     pub service: service::Settings,

@@ -3,7 +3,7 @@
 use async_graphql::{ComplexObject, SimpleObject};
 use bson::{RawArrayBuf, RawBsonRef, RawDocument};
 use subgraph::page::checked_size;
-use subgraph::{DateTime, FlatList};
+use subgraph::{DateTime, FieldCost, FlatList};
 
 use crate::Error;
 use crate::comment::Comment;
@@ -29,10 +29,7 @@ pub struct Discussion {
 impl Discussion {
     /// The newest comments, newest first. They are kept in the post itself, so this costs no
     /// further look-up; `comments` has all of them, in pages.
-    #[graphql(
-        provides = "text author createdAt",
-        complexity = "latest_cost(first) * child_complexity"
-    )]
+    #[graphql(provides = "text author createdAt")]
     async fn latest_comments(
         &self,
         #[graphql(
@@ -61,12 +58,13 @@ fn readable(embedded: bson::error::Result<RawBsonRef<'_>>) -> Option<Comment<'_>
     comment
 }
 
-fn latest_cost(first: Option<i32>) -> usize {
-    first
-        .and_then(|first| usize::try_from(first).ok())
-        .unwrap_or(LATEST_COMMENTS_DEFAULT)
-        .min(LATEST_COMMENTS_MAX)
-}
+/// What the list of a post's newest comments costs.
+pub const LATEST_COMMENTS_COST: FieldCost = FieldCost::List {
+    sizes: &["first"],
+    default: LATEST_COMMENTS_DEFAULT,
+    max: LATEST_COMMENTS_MAX,
+    item: 1,
+};
 
 impl Discussion {
     /// Reads the state out of the projection's field, which has one sub-field a generation: the queries ask

@@ -32,7 +32,7 @@ use changefeed::{ProjectionMetrics, Projector, Source, Unreadables};
 use clap::Parser;
 use service::{Health, Lifecycle, Metrics};
 use subgraph::database_calls::CallMetrics;
-use subgraph::{collections, endpoint, undated};
+use subgraph::{Limits, collections, endpoint, undated};
 use tokio::net::TcpListener;
 
 use crate::comment_projection::CommentProjection;
@@ -129,11 +129,16 @@ pub async fn run(
         .await?;
     let store = Store::new(&calls, projector, unreadables);
     let schema = schema::build(store, feed);
+    let limits = Limits {
+        settings: config.limits,
+        fields: schema::FIELD_COSTS,
+    };
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(
             schema,
             lifecycle.shutdown().clone(),
             calls.gate().clone(),
+            limits,
         ))
         .merge(service::operations_routes(&health, &metrics));
     service::serve(listener, router, &lifecycle, config.service.grace()).await

@@ -1,9 +1,10 @@
 //! A post, as MongoDB stores it and as clients see it.
 
-use async_graphql::{ComplexObject, SimpleObject};
+use async_graphql::{ComplexObject, Context, SimpleObject};
 use bson::RawDocument;
 use changefeed::{FromDocument, Unreadable};
 use serde::Serialize;
+use subgraph::limits::answer::count_bytes;
 use subgraph::page::ListTag;
 use subgraph::readable::{Kind, Shape};
 use subgraph::text::TextRule;
@@ -64,7 +65,7 @@ pub struct Post {
     pub id: PostId,
     /// The post's title: 1 to 200 characters; empty when its document has none.
     pub title: String,
-    /// The post's text: 1 to 20,000 characters; empty when its document has none.
+    #[graphql(skip)]
     pub content: String,
     /// Who wrote the post; "Anonymous" when no name was given.
     pub author: String,
@@ -82,6 +83,12 @@ pub struct Post {
 
 #[ComplexObject]
 impl Post {
+    /// The post's text: 1 to 20,000 characters; empty when its document has none.
+    async fn content(&self, ctx: &Context<'_>) -> async_graphql::Result<&str> {
+        count_bytes(ctx, self.content.len())?;
+        Ok(&self.content)
+    }
+
     /// When the post was created; when its id was made, where its document does not tell.
     async fn created_at(&self) -> DateTime {
         self.created_at.unwrap_or_else(|| self.id.created_at())

@@ -6,14 +6,24 @@ use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Enum, ID, MergedObject, Object, Subscription};
 use futures_util::Stream;
 use subgraph::page::page_cost;
-use subgraph::{Connection, Order, PageArguments};
+use subgraph::{Connection, FieldCost, FieldCosts, Order, PageArguments};
 
 use crate::create_post::CreatePost;
 use crate::delete_post::DeletePost;
+use crate::discussion::LATEST_COMMENTS_COST;
 use crate::post::{POSTS_LIST, Post, PostId};
 use crate::post_loader::PostLoader;
 use crate::update_post::UpdatePost;
 use crate::{Error, Feed, Store};
+
+/// What its lists and large leaves cost. A post is read as a whole, whatever is asked of it.
+pub const FIELD_COSTS: FieldCosts = &[
+    ("_entities", FieldCost::Entities { item: 20 }),
+    ("posts", page_cost(20)),
+    ("latestComments", LATEST_COMMENTS_COST),
+    ("content", FieldCost::Leaf(10)),
+    ("text", FieldCost::Leaf(3)),
+];
 
 /// The posts subgraph's executable schema.
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscriptions>;
@@ -33,7 +43,7 @@ pub fn sdl() -> String {
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscriptions> {
-    subgraph::endpoint::limited(Schema::build(Query, Mutation::default(), Subscriptions))
+    subgraph::endpoint::federated(Schema::build(Query, Mutation::default(), Subscriptions))
 }
 
 /// The order of a list of posts.
@@ -79,7 +89,6 @@ impl Query {
 
     /// All posts, in pages. Give `first` (with `after`) to page forwards or `last` (with `before`)
     /// to page backwards; without either, the first 20 are returned.
-    #[graphql(complexity = "page_cost(first, last) * child_complexity")]
     #[expect(
         clippy::too_many_arguments,
         reason = "the Relay connection's arguments"

@@ -3,6 +3,7 @@
 mod bad_input;
 mod deleted_posts;
 mod health;
+mod hostile;
 mod incomplete_documents;
 mod indexes;
 mod lagged;

@@ -1,0 +1,190 @@
+//! Why a request is refused before it runs.
+
+use async_graphql::ServerError;
+use async_graphql::parser::Pos;
+
+use crate::Code;
+
+/// A limit that a request exceeds; its text is safe to show.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LimitError {
+    /// The document is too long.
+    #[error(
+        "the document has {bytes} bytes: at most {max} are accepted; send long texts as variables"
+    )]
+    DocumentBytes {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The document has too many tokens.
+    #[error("the document has more than {max} tokens, fragments written out")]
+    Tokens {
+        /// The limit.
+        max: usize,
+    },
+    /// A name is too long.
+    #[error("a name or a number of the document has more than {max} bytes")]
+    NameBytes {
+        /// The limit.
+        max: usize,
+        /// Where it begins, in bytes from the start.
+        offset: usize,
+    },
+    /// A string has no end.
+    #[error("the string that begins at byte {offset} of the document is not closed")]
+    OpenString {
+        /// Where it begins, in bytes from the start.
+        offset: usize,
+    },
+    /// Something is nested too deep.
+    #[error("the document is nested deeper than {max}, fragments followed")]
+    Depth {
+        /// The limit.
+        max: usize,
+    },
+    /// Introspection asks for lists of types below lists of types.
+    #[error(
+        "introspection is nested too deep: ask at most twice for `fields`, `inputFields`, \
+         `interfaces` or `possibleTypes` on one path"
+    )]
+    Introspection,
+    /// Too many aliases.
+    #[error("an operation has more than {max} aliases, fragments followed")]
+    Aliases {
+        /// The limit.
+        max: usize,
+    },
+    /// Too many fields at the root.
+    #[error("the document has more than {max} root fields, fragments followed")]
+    RootFields {
+        /// The limit.
+        max: usize,
+    },
+    /// Too many directives in one place.
+    #[error("an element of the document has more than {max} directives")]
+    Directives {
+        /// The limit.
+        max: usize,
+    },
+    /// Too many selections.
+    #[error("the document has more than {max} selections, fragments written out")]
+    Selections {
+        /// The limit.
+        max: usize,
+    },
+    /// A field has too many arguments.
+    #[error("a field or a directive has more than {max} arguments")]
+    Arguments {
+        /// The limit.
+        max: usize,
+        /// Which one.
+        position: Pos,
+    },
+    /// A fragment contains itself.
+    #[error("the fragment \"{fragment}\" contains itself")]
+    Cycle {
+        /// Its name.
+        fragment: String,
+        /// Where it is spread.
+        position: Pos,
+    },
+    /// A fragment is not spread by any operation.
+    #[error("the fragment \"{fragment}\" is never used")]
+    Unused {
+        /// Its name.
+        fragment: String,
+        /// Where it begins.
+        position: Pos,
+    },
+    /// Two fields with one response key cannot be merged.
+    #[error(
+        "the fields \"{key}\" conflict: they are different fields or have different arguments; use \
+         different aliases to ask for both"
+    )]
+    Conflict {
+        /// The response key.
+        key: String,
+        /// The two fields.
+        positions: [Pos; 2],
+    },
+    /// An operation has too many variables, or they are too large or nested too deep.
+    #[error("the variables are too many, too large or nested too deep: {reason}")]
+    Variables {
+        /// What is too much, and how much is accepted.
+        reason: String,
+    },
+    /// Too many representations.
+    #[error("the request has more than {max} entity representations: ask for fewer at a time")]
+    Representations {
+        /// The limit.
+        max: usize,
+    },
+    /// The request asks for too much.
+    #[error(
+        "the request costs {cost}: at most {max} is accepted; ask for smaller pages or fewer fields"
+    )]
+    Cost {
+        /// Its cost.
+        cost: u64,
+        /// The limit.
+        max: usize,
+    },
+    /// The answer's texts are too large.
+    #[error("the answer's texts have more than {max} bytes: ask for smaller pages")]
+    AnswerBytes {
+        /// The limit.
+        max: usize,
+    },
+    /// The document is not GraphQL.
+    #[error("{}", .0.message)]
+    Syntax(ServerError),
+}
+
+impl LimitError {
+    /// The code that clients may rely on.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::DocumentBytes { .. } | Self::Tokens { .. } | Self::NameBytes { .. } => {
+                Code::MaxTokensExceeded
+            }
+            Self::Depth { .. } | Self::Introspection => Code::MaxDepthExceeded,
+            Self::Aliases { .. } => Code::MaxAliasesExceeded,
+            Self::RootFields { .. } => Code::MaxRootFieldsExceeded,
+            Self::Directives { .. } => Code::MaxDirectivesExceeded,
+            Self::Selections { .. } => Code::MaxSelectionsExceeded,
+            Self::Variables { .. } => Code::MaxVariablesExceeded,
+            Self::Representations { .. } => Code::MaxRepresentationsExceeded,
+            Self::Cost { .. } | Self::AnswerBytes { .. } => Code::MaxCostExceeded,
+            Self::Arguments { .. }
+            | Self::Cycle { .. }
+            | Self::Unused { .. }
+            | Self::Conflict { .. } => Code::GraphqlValidationFailed,
+            Self::OpenString { .. } | Self::Syntax(_) => Code::GraphqlParseFailed,
+        }
+    }
+}
+
+impl From<LimitError> for ServerError {
+    fn from(error: LimitError) -> Self {
+        let (message, code) = (error.to_string(), error.code());
+        let mut server_error = match error {
+            LimitError::Syntax(error) => error,
+            LimitError::Conflict { positions, .. } => {
+                let mut conflict = ServerError::new(message, None);
+                conflict.locations = positions.to_vec();
+                conflict
+            }
+            LimitError::Arguments { position, .. }
+            | LimitError::Cycle { position, .. }
+            | LimitError::Unused { position, .. } => ServerError::new(message, Some(position)),
+            _ => ServerError::new(message, None),
+        };
+        server_error
+            .extensions
+            .get_or_insert_default()
+            .set("code", code.as_str());
+        server_error
+    }
+}

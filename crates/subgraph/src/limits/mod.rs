@@ -1,0 +1,200 @@
+//! Limits of what one request may ask for, checked before async-graphql sees the document.
+//!
+//! async-graphql's validation follows every fragment each time that it is spread, so a document of 1 KB can
+//! keep it busy for good; its parser recurses once per bracket. The checks here are linear in the text. In
+//! order:
+//!
+//! - [`json_size`]: the request's JSON before it is read;
+//! - [`tokens`]: the text before it is parsed: bytes, tokens, nesting of brackets;
+//! - [`selections`]: the parsed document, each fragment counted once: depth, aliases, written-out selections;
+//! - [`conflicts`]: fields that cannot be merged, of which the first one ends the check;
+//! - [`variables`]: what the variables weigh, wherever the document refers to them;
+//! - [`cost`]: the objects and leaves of the answer, page sizes and representations multiplied in.
+//!
+//! What these cannot know, because texts differ in length, [`answer`] bounds while the request runs. To add
+//! a list to a subgraph, add its field to the subgraph's table of [`FieldCost`]s.
+
+pub mod answer;
+mod conflicts;
+mod cost;
+mod error;
+pub(crate) mod json_size;
+mod selections;
+mod tokens;
+mod variables;
+
+use std::sync::Arc;
+
+use async_graphql::parser::parse_query;
+use async_graphql::parser::types::{ExecutableDocument, OperationType};
+use async_graphql::{Request, ServerError, Variables};
+use clap::builder::RangedU64ValueParser;
+
+pub use cost::{FieldCost, FieldCosts};
+pub use error::LimitError;
+
+use cost::OperationCost;
+use variables::References;
+
+/// The limits of a subgraph's requests. A gateway in front has limits of its own, which are lower: a client
+/// of the gateway meets those first.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct LimitSettings {
+    /// Bytes of a document. Longer texts belong into variables.
+    #[arg(long = "limit-document-bytes-max", env = "SUBGRAPH_LIMIT_DOCUMENT_BYTES_MAX", default_value_t = 131_072, value_parser = at_least_one())]
+    pub document_bytes_max: usize,
+    /// Lexical tokens of a document; arguments and values count again wherever their fragment is spread.
+    #[arg(long = "limit-tokens-max", env = "SUBGRAPH_LIMIT_TOKENS_MAX", default_value_t = 16_000, value_parser = at_least_one())]
+    pub tokens_max: usize,
+    /// Nesting of brackets, of selection sets with fragments followed, and of lists and objects in the
+    /// variables; at most 60.
+    #[arg(long = "limit-depth-max", env = "SUBGRAPH_LIMIT_DEPTH_MAX", default_value_t = 40, value_parser = depth())]
+    pub depth_max: usize,
+    /// Aliases, with fragments followed.
+    #[arg(long = "limit-aliases-max", env = "SUBGRAPH_LIMIT_ALIASES_MAX", default_value_t = 1_000, value_parser = at_least_one())]
+    pub aliases_max: usize,
+    /// Fields at the root of an operation, with fragments followed.
+    #[arg(long = "limit-root-fields-max", env = "SUBGRAPH_LIMIT_ROOT_FIELDS_MAX", default_value_t = 200, value_parser = at_least_one())]
+    pub root_fields_max: usize,
+    /// Directives on one element of a document.
+    #[arg(long = "limit-directives-max", env = "SUBGRAPH_LIMIT_DIRECTIVES_MAX", default_value_t = 20, value_parser = at_least_one())]
+    pub directives_max: usize,
+    /// Selections after every fragment is written out where it is spread.
+    #[arg(long = "limit-selections-max", env = "SUBGRAPH_LIMIT_SELECTIONS_MAX", default_value_t = 6_000, value_parser = at_least_one())]
+    pub selections_max: usize,
+    /// Entity representations in one request.
+    #[arg(long = "limit-representations-max", env = "SUBGRAPH_LIMIT_REPRESENTATIONS_MAX", default_value_t = 10_000, value_parser = at_least_one())]
+    pub representations_max: usize,
+    /// Cost of one request: every field and every item of a list costs 1, what is large costs more, and all
+    /// below a list counts for each of its items. A page of 100 comments with id, text and author costs
+    /// about 1,000.
+    #[arg(long = "limit-cost-max", env = "SUBGRAPH_LIMIT_COST_MAX", default_value_t = 150_000, value_parser = at_least_one())]
+    pub cost_max: usize,
+    /// Cost of a subscription's selection, which every event runs again.
+    #[arg(long = "limit-event-cost-max", env = "SUBGRAPH_LIMIT_EVENT_COST_MAX", default_value_t = 5_000, value_parser = at_least_one())]
+    pub event_cost_max: usize,
+    /// Cost of the large requests that run at the same time, those that cost more than 5,000; others of
+    /// them wait for their turn.
+    #[arg(long = "limit-running-cost-max", env = "SUBGRAPH_LIMIT_RUNNING_COST_MAX", default_value_t = 150_000, value_parser = at_least_one())]
+    pub running_cost_max: usize,
+    /// Bytes of the long texts in one answer.
+    #[arg(long = "limit-answer-bytes-max", env = "SUBGRAPH_LIMIT_ANSWER_BYTES_MAX", default_value_t = 33_554_432, value_parser = at_least_one())]
+    pub answer_bytes_max: usize,
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+/// The parser gives up at 64.
+fn depth() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=60)
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            document_bytes_max: 131_072,
+            tokens_max: 16_000,
+            depth_max: 40,
+            aliases_max: 1_000,
+            root_fields_max: 200,
+            directives_max: 20,
+            selections_max: 6_000,
+            representations_max: 10_000,
+            cost_max: 150_000,
+            event_cost_max: 5_000,
+            running_cost_max: 150_000,
+            answer_bytes_max: 33_554_432,
+        }
+    }
+}
+
+/// The limits of one subgraph: its settings, and what its fields cost.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// The limits.
+    pub settings: LimitSettings,
+    /// The subgraph's lists and large leaves.
+    pub fields: FieldCosts,
+}
+
+/// A document within the limits that do not depend on variables.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) document: ExecutableDocument,
+    operations: Vec<OperationCost>,
+    references: References,
+    /// Its tokens, which its size in memory follows.
+    pub(crate) tokens: usize,
+}
+
+impl Limits {
+    /// Parses a document that keeps to the limits.
+    ///
+    /// # Errors
+    /// When it does not, or is not GraphQL.
+    pub(crate) fn admit(&self, text: &str) -> Result<Arc<Admitted>, LimitError> {
+        let tokens = tokens::count(text, &self.settings)?;
+        let document =
+            parse_query(text).map_err(|error| LimitError::Syntax(ServerError::from(error)))?;
+        selections::check(&document, &self.settings)?;
+        conflicts::check(&document)?;
+        Ok(Arc::new(Admitted {
+            operations: cost::of_operations(&document, self.fields),
+            references: References::of(&document),
+            document,
+            tokens,
+        }))
+    }
+
+    /// The cost of the operation that a request runs; 0 when its document has no such operation.
+    ///
+    /// # Errors
+    /// When the cost, the variables or the representations are beyond their limit.
+    pub(crate) fn cost(&self, admitted: &Admitted, request: &Request) -> Result<u64, LimitError> {
+        let Limits { settings, .. } = self;
+        admitted
+            .references
+            .check(&request.variables, settings.depth_max)?;
+        let name = request.operation_name.as_deref();
+        match operation(&admitted.operations, name) {
+            Some(operation) => operation_cost(operation, &request.variables, settings),
+            None => Ok(0),
+        }
+    }
+}
+
+fn operation<'o>(operations: &'o [OperationCost], name: Option<&str>) -> Option<&'o OperationCost> {
+    match name {
+        None => operations.first(),
+        Some(_) => operations.iter().find(|operation| operation.name() == name),
+    }
+}
+
+fn operation_cost(
+    operation: &OperationCost,
+    variables: &Variables,
+    settings: &LimitSettings,
+) -> Result<u64, LimitError> {
+    let total = operation.total(variables);
+    if total.representations > settings.representations_max as u64 {
+        return Err(LimitError::Representations {
+            max: settings.representations_max,
+        });
+    }
+    let max = match operation.operation_type() {
+        OperationType::Subscription => settings.event_cost_max.min(settings.cost_max),
+        OperationType::Query | OperationType::Mutation => settings.cost_max,
+    };
+    if total.cost > max as u64 {
+        return Err(LimitError::Cost {
+            cost: total.cost,
+            max,
+        });
+    }
+    Ok(total.cost)
+}
+
+#[cfg(test)]
+mod tests;
