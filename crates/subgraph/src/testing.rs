@@ -7,6 +7,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use async_graphql::parser::parse_schema;
+use async_graphql::parser::types::{TypeKind, TypeSystemDefinition};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use service::Lifecycle;
@@ -16,8 +18,32 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use crate::FieldCosts;
+
 /// Whatever a test waits for comes within this time, or never.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The lists of a subgraph's schema that have no cost: all but the edges of a page, whose list has it.
+pub fn lists_without_cost(sdl: &str, costs: FieldCosts) -> Vec<String> {
+    let schema = parse_schema(sdl).expect("a schema");
+    let mut lists = Vec::new();
+    for definition in schema.definitions {
+        let TypeSystemDefinition::Type(definition) = definition else {
+            continue;
+        };
+        let TypeKind::Object(object) = &definition.node.kind else {
+            continue;
+        };
+        for field in &object.fields {
+            let (name, of) = (&field.node.name.node, field.node.ty.node.to_string());
+            let is_list = of.starts_with('[') || of.contains("Connection");
+            if is_list && name != "edges" && !costs.iter().any(|(known, _)| known == name) {
+                lists.push(format!("{}.{name}", definition.node.name.node));
+            }
+        }
+    }
+    lists
+}
 
 /// A running subgraph.
 pub struct TestService {

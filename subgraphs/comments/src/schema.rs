@@ -120,3 +120,16 @@ impl Subscriptions {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use subgraph::testing::lists_without_cost;
+
+    use super::*;
+
+    #[test]
+    fn every_list_has_a_cost() {
+        assert!(lists_without_cost("type A { b: [Int!] }", FIELD_COSTS) == ["A.b"]);
+        assert!(lists_without_cost(&sdl(), FIELD_COSTS).is_empty());
+    }
+}

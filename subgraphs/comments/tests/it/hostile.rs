@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use subgraph::hostile::{self, Hostile};
 
 use crate::service::Comments;

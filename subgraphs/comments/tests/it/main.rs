@@ -7,6 +7,7 @@ mod hostile;
 mod incomplete_documents;
 mod indexes;
 mod lagged;
+mod large_answers;
 mod live;
 mod mutations;
 mod older_documents;
