@@ -93,7 +93,7 @@ async fn documents_are_checked() {
         ),
         ("{ posts", "GRAPHQL_PARSE_FAILED"),
         ("subscription { postAdded { id } }", "BAD_REQUEST"),
-        (deep.as_str(), "GRAPHQL_VALIDATION_FAILED"),
+        (deep.as_str(), "MAX_DEPTH_EXCEEDED"),
     ] {
         assert_eq!(
             posts.error_code(query, json!({})).await,
