@@ -15,6 +15,9 @@ use crate::position::first_after;
 use crate::stream::{self, Content, IsHeard, Signal, Start};
 use crate::{Error, Source};
 
+/// Keys in one answer of the server's, at most: 16 MB of such small events take a few times as much
+/// memory here.
+const ANSWER_COUNT_MAX: u32 = 2_000;
 /// Changes that wait for the reader at most.
 const AHEAD_COUNT_MAX: usize = 4096;
 /// Their bytes at most.
@@ -147,6 +150,7 @@ impl Follower {
         let options = stream::Options {
             content: Content::Keys,
             pipeline: self.pipeline.clone(),
+            answer_count_max: ANSWER_COUNT_MAX,
             ahead_count_max: AHEAD_COUNT_MAX,
             ahead_bytes_max: AHEAD_BYTES_MAX,
             await_time: stream::AWAIT_TIME,

@@ -25,7 +25,7 @@ pub struct ProjectorSettings {
     pub batch_linger_behind: Duration,
     /// Events read ahead while a batch commits, with those of the batch. Default 65536.
     pub prefetch_count_max: usize,
-    /// Bytes of the same. Default 16 MiB. One answer of the server, 16 MB at most, comes on top.
+    /// Bytes of the same. Default 12 MiB. One answer of the server, 16 MB at most, comes on top.
     pub prefetch_bytes_max: usize,
     /// How long a leader may be silent before another instance takes over. Default 10 s.
     pub lease: Duration,
@@ -57,7 +57,7 @@ impl Default for ProjectorSettings {
             batch_linger: Duration::from_millis(2),
             batch_linger_behind: Duration::from_millis(250),
             prefetch_count_max: 65_536,
-            prefetch_bytes_max: 16 << 20,
+            prefetch_bytes_max: 12 << 20,
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             idle_checkpoint: Duration::from_secs(5),

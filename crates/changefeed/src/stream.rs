@@ -22,10 +22,8 @@ use crate::{ResumeToken, Source, oversized};
 /// batch. Bounds how late the position of a quiet stream is known, and how long a dropped reader
 /// lingers.
 pub(crate) const AWAIT_TIME: Duration = Duration::from_millis(200);
-/// Events in one batch of the server's, at most (16 MB bound it as well).
-const BATCH_SIZE: u32 = 10_000;
-/// The same for keys alone: 16 MB of such small events take a few times as much memory here.
-const KEYS_BATCH_SIZE: u32 = 2_000;
+/// Events in one answer of the server's to a hub's reader, at most (16 MB bound it as well).
+pub(crate) const ANSWER_COUNT_MAX: u32 = 10_000;
 /// Bytes of events that a hub's reader reads ahead at most; a single larger event still passes.
 pub(crate) const BYTES_AHEAD_MAX: usize = 64 << 20;
 /// Bytes of one answer of the server's, at most.
@@ -90,6 +88,8 @@ pub(crate) struct Options {
     pub content: Content,
     /// Stages after `$changeStream`; must stay the same for one line of resume tokens.
     pub pipeline: Vec<Document>,
+    /// Events in one answer of the server's, at most (16 MB bound it as well).
+    pub answer_count_max: u32,
     /// Events read ahead at most.
     pub ahead_count_max: usize,
     /// Bytes of events read ahead at most: those in the channel, and those that its receiver still
@@ -224,10 +224,7 @@ impl Reader {
             options.full_document_before_change = Some(FullDocumentBeforeChangeType::WhenAvailable);
             pipeline.extend(oversized::cut_down(kept));
         }
-        options.batch_size = Some(match self.options.content {
-            Content::Images { .. } => BATCH_SIZE,
-            Content::Keys => KEYS_BATCH_SIZE,
-        });
+        options.batch_size = Some(self.options.answer_count_max);
         options.max_await_time = Some(self.options.await_time);
         match &self.at {
             // startAfter does all that resumeAfter does, and works after an invalidation too.

@@ -43,7 +43,7 @@ pub struct Config {
     pub projection_rebuild_posts_max: u64,
     /// Bytes of the comments' changes that are read ahead at most. One answer of MongoDB, 16 MB at
     /// most, comes on top.
-    #[arg(long, env = "PROJECTION_READ_AHEAD_BYTES_MAX", default_value_t = 16_777_216, value_parser = at_least_one())]
+    #[arg(long, env = "PROJECTION_READ_AHEAD_BYTES_MAX", default_value_t = 12_582_912, value_parser = at_least_one())]
     pub projection_read_ahead_bytes_max: u64,
     /// Serves nothing: has what the posts keep of their comments built anew beside what serves, waits
     /// until that serves, and ends. The running instance that leads does the work, or else this one.

@@ -20,6 +20,9 @@ use super::transaction::{Refusal, Writes};
 use super::transaction_size::Size;
 use super::{Projection, Slot};
 
+/// Events in one answer of the server's: enough to make the command's own cost small, few enough to keep
+/// an answer of large events below its 16 MB.
+const ANSWER_COUNT_MAX: u32 = 128;
 /// After failures alone for so long the leader starts afresh, with another session.
 const FAILING_MAX: Duration = Duration::from_secs(60);
 
@@ -157,6 +160,7 @@ impl<'m, P: Projection> Leader<'m, P> {
             pipeline: Vec::new(),
             ahead_count_max: self.member.settings.prefetch_count_max,
             ahead_bytes_max: self.member.settings.prefetch_bytes_max,
+            answer_count_max: ANSWER_COUNT_MAX,
             await_time: stream::AWAIT_TIME,
             restarts: self.member.metrics.stream_restarts.clone(),
             is_heard: None,

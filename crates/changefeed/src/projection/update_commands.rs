@@ -11,7 +11,7 @@ use super::fold::Statement;
 const STATEMENTS_MAX: usize = 2_000;
 /// Bytes of statements in one command, at most; a single larger one still has a command of its own.
 /// A command is a copy of its statements, and the driver makes another one.
-const BYTES_MAX: usize = 2 << 20;
+const BYTES_MAX: usize = 1 << 20;
 
 /// The commands that carry out the statements in their order, each with its part of them.
 pub(crate) fn update_commands<'s>(
@@ -74,7 +74,7 @@ mod tests {
     fn statements_are_cut_into_commands_by_number_and_by_bytes() {
         let small: Vec<Statement> = (0..4_500).map(|target| statement(target, 10)).collect();
         assert_eq!(parts(&small), [2_000, 2_000, 500]);
-        let large: Vec<Statement> = (0..5).map(|target| statement(target, 800 << 10)).collect();
+        let large: Vec<Statement> = (0..5).map(|target| statement(target, 400 << 10)).collect();
         assert_eq!(parts(&large), [2, 2, 1]);
         let over: Vec<Statement> = [1 << 20, 12 << 20, 1 << 20]
             .into_iter()

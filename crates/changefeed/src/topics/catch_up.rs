@@ -87,6 +87,7 @@ impl<T: FromDocument> CatchUp<T> {
             pipeline: vec![filter(&shared.topic_field, &self.topic.key)],
             ahead_count_max: AHEAD_COUNT_MAX,
             ahead_bytes_max: stream::BYTES_AHEAD_MAX,
+            answer_count_max: stream::ANSWER_COUNT_MAX,
             await_time: AWAIT_TIME,
             restarts: shared.metrics.stream_restarts.clone(),
             is_heard: None,

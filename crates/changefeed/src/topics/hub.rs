@@ -243,6 +243,7 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
         pipeline: Vec::new(),
         ahead_count_max: AHEAD_COUNT_MAX,
         ahead_bytes_max: stream::BYTES_AHEAD_MAX,
+        answer_count_max: stream::ANSWER_COUNT_MAX,
         await_time: stream::AWAIT_TIME,
         restarts: shared.metrics.stream_restarts.clone(),
         is_heard: Some(Arc::new(move || subscribers.get() > 0)),
