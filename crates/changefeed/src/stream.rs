@@ -218,12 +218,14 @@ impl Reader {
 
     async fn open(&self) -> Result<ChangeStream<RawDocumentBuf>, Stop> {
         let mut options = ChangeStreamOptions::default();
-        let mut pipeline = self.options.pipeline.clone();
+        let mut pipeline = Vec::new();
         if let Content::Images { kept } = &self.options.content {
             options.full_document = Some(FullDocumentType::WhenAvailable);
             options.full_document_before_change = Some(FullDocumentBeforeChangeType::WhenAvailable);
+            // Before all others: a filter over whole images is refused what is too large, too.
             pipeline.extend(oversized::cut_down(kept));
         }
+        pipeline.extend(self.options.pipeline.iter().cloned());
         options.batch_size = Some(self.options.answer_count_max);
         options.max_await_time = Some(self.options.await_time);
         match &self.at {

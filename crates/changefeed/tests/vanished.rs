@@ -91,12 +91,8 @@ async fn a_key_stream_tells_of_a_gap_and_goes_on_in_the_new_collection() {
         board.database.drop().await.expect("dropped");
         board.add(comment(7, 1, "text")).await;
     };
+    board.add(comment(1, 1, "text")).await;
     for way in 0..4 {
-        board.comments.drop().await.ok();
-        board.add(comment(1, 1, "text")).await;
-        while next_key(&mut keys).await != GONE {}
-        board.delete(1).await;
-        assert_eq!(next_key(&mut keys).await, deleted(1));
         match way {
             0 => replace_by_rename().await,
             1 => replace_by_out().await,
