@@ -100,11 +100,21 @@ pub trait CodedError: std::error::Error + Send + Sync + 'static {
 /// A value that a client sent and that cannot be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
-    /// Nothing but white space.
-    #[error("{field} must not be blank")]
+    /// Nothing that shows: white space, control and zero-width characters alone.
+    #[error("{field} must not be blank: nothing of it would show")]
     Blank {
         /// The input field.
         field: &'static str,
+    },
+    /// A control character that is neither a line break nor a tab.
+    #[error(
+        "{field} holds the control character U+{code:04X}: of these, only line breaks and tabs are accepted"
+    )]
+    Control {
+        /// The input field.
+        field: &'static str,
+        /// The character's code point.
+        code: u32,
     },
     /// More characters than the limit.
     #[error("{field} has {chars} characters: at most {max_chars} are accepted")]

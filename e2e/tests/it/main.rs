@@ -9,6 +9,7 @@ mod kills;
 mod leaving_clients;
 mod live;
 mod live_faults;
+mod odd_documents;
 mod operator;
 mod outage;
 mod projection_faults;
