@@ -5,9 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bson::{Bson, RawDocument};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 
@@ -56,13 +54,8 @@ pub fn decode<T: DeserializeOwned>(document: &RawDocument) -> Result<T, Unreadab
 /// Logs each document that cannot be read once, with its id and field, and counts them. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Unreadables {
-    count: Family<Field, Counter>,
+    count: Counter,
     remembered: Arc<Mutex<Remembered>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Field {
-    field: Cow<'static, str>,
 }
 
 /// The last documents that were logged.
@@ -73,12 +66,12 @@ struct Remembered {
 }
 
 impl Unreadables {
-    /// Registers the counter `unreadable_documents`, with the label `field`.
+    /// Registers the counter `unreadable_documents`.
     pub fn register(registry: &mut Registry) -> Self {
         let unreadables = Self::default();
         registry.register(
             "unreadable_documents",
-            "Documents that cannot be read and are treated as if they were not there, each counted once, by the field to blame",
+            "Documents that cannot be read and are treated as if they were not there, each counted once",
             unreadables.count.clone(),
         );
         unreadables
@@ -89,14 +82,13 @@ impl Unreadables {
         if !self.remember(id) {
             return;
         }
-        let field = unreadable.field.clone();
         tracing::warn!(
             document.id = %id,
-            field = %field,
+            field = %unreadable.field,
             reason = %unreadable,
             "a document cannot be read: it is treated as if it were not there"
         );
-        self.count.get_or_create(&Field { field }).inc();
+        self.count.inc();
     }
 
     /// Whether the document is a new one.
@@ -129,16 +121,10 @@ mod tests {
             field: Cow::Borrowed("text"),
             reason: "the field text cannot be read".to_owned(),
         };
-        let counted = || {
-            let field = Field {
-                field: Cow::Borrowed("text"),
-            };
-            unreadables.count.get_or_create(&field).get()
-        };
         for _ in 0..3 {
             unreadables.report(&Bson::from(1), &unreadable);
         }
-        assert_eq!(counted(), 1);
+        assert_eq!(unreadables.count.get(), 1);
         for id in 0..2 * REMEMBERED_MAX {
             unreadables.remember(&Bson::from(id as i64));
         }

@@ -60,6 +60,11 @@ impl Error {
     /// The text with those of its causes, in one line, for a log.
     pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();
+        if let Self::Database { source, .. } = self {
+            // The driver's own text holds the server's whole answer in hexadecimal digits.
+            text.push_str(&format!(": {}", source.kind));
+            return text;
+        }
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             text.push_str(": ");

@@ -318,7 +318,7 @@ mod tests {
         "projection_audited Targets whose state was compared with one computed from the source.",
         "projection_divergent Targets of the last sample whose state differed from the source: should be 0.",
         "projection_divergences Targets found to differ from the source, ever: should stay 0.",
-        "projection_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once, by the field to blame.",
+        "projection_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once.",
         "hub_lag_seconds Seconds since the hub was level with its source.",
         "hub_changes Changes that went into the rings.",
         "hub_stream_restarts Times the change stream was opened again after a fault.",
@@ -330,6 +330,6 @@ mod tests {
         "hub_resyncs Subscriptions that ended or were refused because the history is not kept any more.",
         "hub_catch_ups Subscriptions that began before their topic's ring and were read from the oplog.",
         "hub_catching_up Catch-up readers that run now.",
-        "hub_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once, by the field to blame.",
+        "hub_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once.",
     ];
 }

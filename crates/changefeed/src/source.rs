@@ -141,6 +141,23 @@ impl Source {
         Ok(images.is_some_and(|images| images.enabled))
     }
 
+    /// Why the server takes no snapshot of the collection, where that is known.
+    pub(crate) async fn reason_without_snapshot(&self) -> mongodb::error::Result<Option<String>> {
+        let named = doc! { "name": &self.collection };
+        let found = self.database.list_collections().filter(named).await?;
+        let found: Vec<_> = found.try_collect().await?;
+        let is_capped = found
+            .first()
+            .is_some_and(|found| found.options.capped == Some(true));
+        Ok(is_capped.then(|| {
+            format!(
+                "the collection {} is capped: MongoDB takes no snapshots of it, and documents leave it \
+                 without a change: copy them into a collection that is not capped",
+                self.collection
+            )
+        }))
+    }
+
     /// A point in time that every change after this call comes after, on the cluster's clock.
     pub(crate) async fn now(&self) -> Result<Timestamp, Error> {
         let reply = self.database.run_command(doc! { "ping": 1 }).await;

@@ -27,7 +27,7 @@ use crate::answer::{self, Accepted, Refusal};
 use crate::documents::Documents;
 use crate::error::{CodedError, MASKED, finish_response};
 use crate::limits::answer::{Turn, Turns};
-use crate::{CallGate, Code, Limits, cross_site, sse, websocket};
+use crate::{CallGate, Code, Limits, Overloaded, cross_site, sse, websocket};
 
 /// The largest request body and WebSocket message, in bytes.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -187,7 +187,8 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
     async fn run_to_the_end(&self, request: Request, cost: u64) -> (Response, Option<Turn>) {
         let deadline = Instant::now() + self.times.execution;
         let Ok(turn) = timeout_at(deadline, self.turns.take(cost)).await else {
-            return (internal("the request waited too long for its turn"), None);
+            let reason = ServerError::new(Overloaded::WaitedTooLong.to_string(), None);
+            return (coded(reason, Code::Overloaded), None);
         };
         let execution = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
         let response = match timeout_at(deadline, execution).await {

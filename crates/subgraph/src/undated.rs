@@ -54,7 +54,11 @@ async fn date_all(collection: &Collection<Document>) -> Duration {
 }
 
 async fn date(collection: &Collection<Document>) -> Result<u64> {
-    let undated = doc! { "createdAt": Bson::Null, "_id": { "$type": "objectId" } };
+    // A null in a list is no missing date: such a document cannot be read, and is left alone.
+    let no_list = doc! { "$not": { "$type": "array" } };
+    let undated = doc! {
+        "createdAt": Bson::Null, "$and": [{ "createdAt": no_list }], "_id": { "$type": "objectId" },
+    };
     let mut dated = 0;
     loop {
         let found = collection

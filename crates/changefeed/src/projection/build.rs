@@ -102,8 +102,9 @@ impl<P: Projection> Leader<'_, P> {
         }
         let tried = Size::of_targets(targets.len());
         match self.store_chunk(building, &targets).await {
-            Ok(None) => Ok(()),
+            Ok(None) => self.look_for_trouble().await,
             Ok(Some(stored)) => {
+                self.trouble = None;
                 let full = stored.targets < targets.len() || targets.len() >= most;
                 member
                     .computing_size
@@ -168,6 +169,22 @@ impl<P: Projection> Leader<'_, P> {
         to.building = Some(building);
         self.commit_without_refused(writes, to).await?;
         Ok(Some(stored))
+    }
+
+    /// The server has no snapshot of the source for a second by now: that may pass, or never.
+    async fn look_for_trouble(&mut self) -> Result<(), Ended> {
+        let trouble = self.member.source.reason_without_snapshot().await;
+        let trouble = trouble.unwrap_or_else(|error| Some(error.to_string()));
+        if let Some(reason) = trouble.as_ref().filter(|_| trouble != self.trouble) {
+            tracing::error!(
+                projection = self.checkpoint.name,
+                reason,
+                "the projection cannot be built"
+            );
+        }
+        self.trouble = trouble;
+        self.publish();
+        Ok(())
     }
 
     fn set_aside_for_repair(&mut self, writes: &mut Writes, target: Bson) {

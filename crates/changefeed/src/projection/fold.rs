@@ -255,7 +255,14 @@ pub(crate) fn replacement(
     as_of: Timestamp,
 ) -> Result<Statement, Unsendable> {
     state.insert(AS_OF, as_of);
-    let update = Bson::from(doc! { "$set": { slot.as_path(): state } });
+    // Somebody may have put another value in the place of the field.
+    let (field, value) = (slot.field(), format!("${}", slot.field()));
+    let is_document = doc! { "$eq": [{ "$type": &value }, "object"] };
+    let healed = doc! { "$cond": [is_document, &value, { "$literal": {} }] };
+    let update = Bson::from(vec![
+        doc! { "$set": { field: healed } },
+        doc! { "$set": { slot.as_path(): { "$literal": state } } },
+    ]);
     Statement::new(target, update, None)
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct Leader<'m, P> {
     pub repairs_unread: bool,
     /// Targets whose repair failed: tried again with the next audit.
     pub deferred: HashSet<Bson>,
+    /// What keeps the build from going on.
+    pub trouble: Option<String>,
     pub failures: Failures,
     pub heartbeat_at: Instant,
     pub audit_at: Instant,
@@ -119,6 +121,7 @@ impl<'m, P: Projection> Leader<'m, P> {
             repairs_pending: true,
             repairs_unread: false,
             deferred: HashSet::new(),
+            trouble: None,
             failures: Failures::default(),
             heartbeat_at: now,
             audit_at: now + member.settings.audit_interval,
@@ -381,6 +384,7 @@ impl<'m, P: Projection> Leader<'m, P> {
             progress.passed = Some(self.position());
             progress.level = SystemTime::now();
         }
+        progress.trouble.clone_from(&self.trouble);
         self.member
             .metrics
             .rebuilding

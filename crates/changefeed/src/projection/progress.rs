@@ -20,6 +20,8 @@ pub(crate) struct Progress {
     pub level: SystemTime,
     /// Whether this process writes.
     pub leading: bool,
+    /// What keeps this process from building the state, for operators.
+    pub trouble: Option<String>,
 }
 
 impl Progress {
@@ -31,6 +33,7 @@ impl Progress {
             serving: None,
             level: SystemTime::now(),
             leading: false,
+            trouble: None,
         }
     }
 
@@ -43,6 +46,7 @@ impl Progress {
             serving: checkpoint.serving,
             level: checkpoint.level.to_system_time(),
             leading,
+            trouble: None,
         }
     }
 

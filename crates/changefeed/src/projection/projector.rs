@@ -256,6 +256,9 @@ impl<P: Projection> Projector<P> {
     /// The reason, for operators.
     pub fn ready(&self) -> Result<(), String> {
         let known = self.inner.progress.borrow();
+        if let Some(trouble) = &known.trouble {
+            return Err(trouble.clone());
+        }
         if known.serving.is_none() {
             return Err("the first build of the projection is under way".to_owned());
         }

@@ -1,5 +1,8 @@
 //! The crate's own collections, and the target's.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bson::{Bson, Document, doc};
 use mongodb::options::{CollectionOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, Collection, Database};
@@ -22,6 +25,8 @@ pub(crate) struct Store {
     pub repairs: Collection<Document>,
     pub requests: Collection<Document>,
     pub targets: Collection<Document>,
+    /// Whether the user may pass a validator of the targets by, as far as is known.
+    bypasses_validation: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -34,7 +39,18 @@ impl Store {
             repairs: majority(database, "changefeed_repairs"),
             requests: majority(database, "changefeed_requests"),
             targets: majority(database, target),
+            bypasses_validation: Arc::new(AtomicBool::new(true)),
         }
+    }
+
+    /// Whether writes of targets pass a validator by.
+    pub fn bypasses_validation(&self) -> bool {
+        self.bypasses_validation.load(Ordering::Relaxed)
+    }
+
+    /// The user has no right to: writes do without from now on. Returns whether this is news.
+    pub fn respect_validation(&self) -> bool {
+        self.bypasses_validation.swap(false, Ordering::Relaxed)
     }
 
     pub fn client(&self) -> &Client {

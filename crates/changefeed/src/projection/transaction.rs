@@ -43,6 +43,9 @@ const PASSING_CODES: [i32; 24] = [
     11_601, 11_602, 13_435, 13_436, 14_031,
 ];
 
+/// The server's code for what the user has no right to.
+const UNAUTHORIZED: i32 = 13;
+
 /// What one transaction writes beside the checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
@@ -348,12 +351,23 @@ async fn update_targets(
     session: &mut ClientSession,
     statements: &[Statement],
 ) -> Result<(), Refusal> {
-    for (command, statements) in update_commands(store.targets.name(), statements) {
+    let bypass = store.bypasses_validation();
+    for (command, statements) in update_commands(store.targets.name(), statements, bypass) {
         let reply = store
             .database
             .run_raw_command(command)
             .session(&mut *session);
-        if let Some(refused) = first_refused(&reply.await.map_err(refusal)?, statements) {
+        let reply = reply.await.map_err(|source| {
+            if server_code(&source) == Some(UNAUTHORIZED) && store.respect_validation() {
+                tracing::info!("the user may not bypass a validator of the target collection");
+                return Refusal::Transient(Error::Database {
+                    doing: "writing a batch past a validator",
+                    source,
+                });
+            }
+            refusal(source)
+        })?;
+        if let Some(refused) = first_refused(&reply, statements) {
             return Err(refused);
         }
     }

@@ -14,9 +14,13 @@ const STATEMENTS_MAX: usize = 2_000;
 const BYTES_MAX: usize = 1 << 20;
 
 /// The commands that carry out the statements in their order, each with its part of them.
+///
+/// What the projection writes is its own field: a validator of the collection's owner that knows nothing of
+/// it is passed by, where the user has the right to (`bypass_validation`).
 pub(crate) fn update_commands<'s>(
     collection: &str,
     statements: &'s [Statement],
+    bypass_validation: bool,
 ) -> impl Iterator<Item = (RawDocumentBuf, &'s [Statement])> {
     let mut rest = statements;
     std::iter::from_fn(move || {
@@ -41,6 +45,9 @@ pub(crate) fn update_commands<'s>(
         command.append(cstr!("update"), collection);
         command.append(cstr!("updates"), updates);
         command.append(cstr!("ordered"), true);
+        if bypass_validation {
+            command.append(cstr!("bypassDocumentValidation"), true);
+        }
         Some((command, part))
     })
 }
@@ -62,7 +69,7 @@ mod tests {
     }
 
     fn parts(statements: &[Statement]) -> Vec<usize> {
-        update_commands("posts", statements)
+        update_commands("posts", statements, true)
             .map(|(command, part)| {
                 assert!(command.as_bytes().len() <= 16 << 20, "the server takes it");
                 part.len()

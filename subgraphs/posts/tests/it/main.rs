@@ -6,6 +6,7 @@ mod incomplete_documents;
 mod indexes;
 mod live;
 mod mutations;
+mod odd_collections;
 mod older_documents;
 mod pages;
 mod projection;

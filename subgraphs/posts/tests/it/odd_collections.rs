@@ -1,0 +1,123 @@
+//! Collections and fields that their owner uses in a way of his own: the counts are right, or readiness says
+//! why not.
+
+use std::time::Duration;
+
+use bson::oid::ObjectId;
+use bson::{Bson, Document, doc};
+use serde_json::{Value, json};
+
+use crate::service::Posts;
+
+const COUNTS: &str = "{ posts { edges { node { commentCount latestComments { text } } } } }";
+
+fn shows_one(data: &Value) -> bool {
+    let node = &data["posts"]["edges"][0]["node"];
+    node["commentCount"] == 1 && node["latestComments"] == json!([{ "text": "Text" }])
+}
+
+async fn insert(posts: &Posts, collection: &str, document: Document) {
+    let stored = posts.collection(collection).insert_one(document).await;
+    stored.expect("stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_validator_of_the_posts_does_not_keep_the_counts_out() {
+    let database = embedded_mongo::test_database().await;
+    let known = doc! { "_id": {}, "title": {}, "createdAt": {} };
+    let strict = doc! { "$jsonSchema": { "additionalProperties": false, "properties": known } };
+    let create = doc! { "create": "posts", "validator": strict };
+    database
+        .database()
+        .run_command(create)
+        .await
+        .expect("created");
+    let post = ObjectId::new();
+    let comments = database.database().collection::<Document>("comments");
+    let before = doc! { "_id": ObjectId::new(), "postId": post, "text": "Text" };
+    comments.insert_one(before).await.expect("stored");
+    let posts = database.database().collection::<Document>("posts");
+    posts
+        .insert_one(doc! { "_id": post, "title": "Title" })
+        .await
+        .expect("stored");
+
+    let posts = Posts::start_on(database).await;
+    posts.until(COUNTS, json!({}), shows_one).await;
+    insert(
+        &posts,
+        "comments",
+        doc! { "_id": ObjectId::new(), "postId": post, "text": "More" },
+    )
+    .await;
+    let counted = |data: &Value| data["posts"]["edges"][0]["node"]["commentCount"] == 2;
+    posts.until(COUNTS, json!({}), counted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_value_in_the_field_of_the_counts_is_replaced() {
+    let values = [
+        Bson::from(5),
+        Bson::from("text"),
+        Bson::Null,
+        Bson::from(vec![1, 2]),
+        Bson::from(vec![doc! { "g1": { "count": 7 } }]),
+        Bson::from(doc! { "g1": 5 }),
+        Bson::from(doc! { "g1": { "count": "many", "latest": [] } }),
+        Bson::from(doc! { "g1": { "count": 1, "latest": 5 } }),
+        Bson::from(doc! { "g1": [] }),
+    ];
+    let posts = Posts::start().await;
+    let by_id = "query ($id: ID!) { post(id: $id) { commentCount latestComments { text } } }";
+    for value in values {
+        let post = ObjectId::new();
+        let shown = value.to_string();
+        insert(&posts, "posts", doc! { "_id": post, "discussion": value }).await;
+        insert(
+            &posts,
+            "comments",
+            doc! { "_id": ObjectId::new(), "postId": post, "text": "Text" },
+        )
+        .await;
+        let expected = json!({ "commentCount": 1, "latestComments": [{ "text": "Text" }] });
+        let arguments = json!({ "id": post.to_hex() });
+        let found = posts
+            .until(by_id, arguments, |data| data["post"] == expected)
+            .await;
+        assert_eq!(found["post"], expected, "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capped_comments_are_said_to_be_the_reason() {
+    let database = embedded_mongo::test_database().await;
+    let capped = doc! { "create": "comments", "capped": true, "size": 1 << 20 };
+    database
+        .database()
+        .run_command(capped)
+        .await
+        .expect("created");
+    let posts = database.database().collection::<Document>("posts");
+    posts
+        .insert_one(doc! { "title": "Title" })
+        .await
+        .expect("stored");
+    let posts = Posts::start_on(database).await;
+    let says_why = async {
+        loop {
+            let answer = posts.http().get(posts.url("/health/ready")).send().await;
+            let answer = answer.expect("an answer");
+            let (status, text) = (answer.status(), answer.text().await.expect("a text"));
+            if text.contains("the collection comments is capped") {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let status = tokio::time::timeout(Duration::from_secs(20), says_why).await;
+    assert_eq!(status.expect("the reason in time"), 503);
+    let titles = posts
+        .data("{ posts { edges { node { title } } } }", json!({}))
+        .await;
+    assert_eq!(titles["posts"]["edges"][0]["node"]["title"], "Title");
+}
