@@ -20,7 +20,8 @@ const IDEMPOTENCY_KEY: TextRule = TextRule {
 pub struct CreateCommentInput {
     /// The post that the comment is about.
     post_id: PostId,
-    /// The comment's text: 1 to 5,000 characters. White space at the ends is dropped.
+    /// The comment's text: 1 to 5,000 characters, of which some must show. White space at the ends is dropped;
+    /// control characters other than line breaks and tabs are refused.
     text: String,
     /// Who writes the comment: at most 100 characters; "Anonymous" when left out.
     author: Option<String>,

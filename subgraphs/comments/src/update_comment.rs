@@ -12,7 +12,8 @@ use crate::{Error, Store};
 pub struct UpdateCommentInput {
     /// The comment to change.
     id: CommentId,
-    /// The new text: 1 to 5,000 characters. White space at the ends is dropped.
+    /// The new text: 1 to 5,000 characters, of which some must show. White space at the ends is dropped;
+    /// control characters other than line breaks and tabs are refused.
     text: String,
 }
 

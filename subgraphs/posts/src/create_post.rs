@@ -12,7 +12,8 @@ use crate::{Error, Store};
 pub struct CreatePostInput {
     /// The post's title: 1 to 200 characters. White space at the ends is dropped.
     title: String,
-    /// The post's text: 1 to 20,000 characters. White space at the ends is dropped.
+    /// The post's text: 1 to 20,000 characters, of which some must show. White space at the ends is dropped;
+    /// control characters other than line breaks and tabs are refused.
     content: String,
     /// Who writes the post: at most 100 characters; "Anonymous" when left out.
     author: Option<String>,
