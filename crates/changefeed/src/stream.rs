@@ -35,9 +35,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// The pause before the events that came while nobody listened are handed on, and more are fetched.
 /// Each fetch is a command of its own, and without it there would be one for nearly every event.
 const UNHEARD_PAUSE: Duration = Duration::from_millis(5);
-/// What each event of the last answer adds to that pause, about as long as the server works on one.
+/// What each event of the last answer adds to that pause, several times as long as the server works on one.
 /// During an import a reader without listeners so leaves the server to those who wait for it.
-const UNHEARD_PAUSE_PER_EVENT: Duration = Duration::from_micros(20);
+const UNHEARD_PAUSE_PER_EVENT: Duration = Duration::from_micros(100);
+/// How often a longer pause looks whether somebody listens by now.
+const UNHEARD_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Server codes after which a stream cannot go on from its token: `CloseChangeStream`,
 /// `InvalidResumeToken`, `ChangeStreamFatalError`, `ChangeStreamHistoryLost`, and
@@ -194,9 +196,8 @@ impl Reader {
                 Err(error) => return Stop::Failed(error),
             };
             if was_fetched && event.is_some() {
-                if self.is_unheard() {
-                    tokio::time::sleep(UNHEARD_PAUSE + UNHEARD_PAUSE_PER_EVENT * events).await;
-                }
+                self.pause_while_unheard(UNHEARD_PAUSE + UNHEARD_PAUSE_PER_EVENT * events)
+                    .await;
                 events = 0;
             }
             events += 1;
@@ -208,6 +209,17 @@ impl Reader {
             if let Err(stop) = passed {
                 return stop;
             }
+        }
+    }
+
+    async fn pause_while_unheard(&self, pause: Duration) {
+        let end = tokio::time::Instant::now() + pause;
+        while self.is_unheard() && !self.sender.is_closed() {
+            let now = tokio::time::Instant::now();
+            if now >= end {
+                return;
+            }
+            tokio::time::sleep_until(end.min(now + UNHEARD_LOOK_INTERVAL)).await;
         }
     }
 

@@ -105,9 +105,10 @@ impl<T: FromDocument> Hub<T> {
     }
 
     /// Subscribes to a topic: to every change after the cursor, or to every change that happens
-    /// after this call returned, and perhaps some of the milliseconds before. A change that moves a
-    /// document from one topic to another is a change of both. One whose topics are not known for
-    /// certain (it lacks an image) is a change of all.
+    /// after this call returned, and perhaps some of the milliseconds before (more where the hub is
+    /// behind, as after an import during which nobody listened). A change that moves a document from one
+    /// topic to another is a change of both. One whose topics are not known for certain (it lacks an image)
+    /// is a change of all.
     ///
     /// # Errors
     /// When the cursor is not one of this topic. A cursor that is too old is accepted; the first
