@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::change::{Event, Operation};
 use crate::position::first_after;
-use crate::stream::{self, Content, IsHeard, Signal, Start};
+use crate::stream::{self, Content, IsHeard, LossPause, Signal, Start};
 use crate::{Error, Source};
 
 /// Keys in one answer of the server's, at most: 16 MB of such small events take a few times as much
@@ -116,7 +116,7 @@ enum End {
 
 impl Follower {
     async fn run(mut self, start: Start) {
-        let mut start = start;
+        let (mut start, mut losses) = (start, LossPause::new());
         loop {
             let end = self.follow_from(start).await;
             let (reason, is_collection_gone) = match end {
@@ -139,6 +139,10 @@ impl Follower {
                 is_collection_gone: is_collection_gone || was_gone,
             });
             self.source.tell_gone();
+            tokio::select! {
+                () = tokio::time::sleep(losses.after_loss()) => {}
+                () = self.sender.closed() => return,
+            }
             match self.restart().await {
                 Some(at) => start = at,
                 None => return,

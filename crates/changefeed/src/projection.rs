@@ -48,6 +48,12 @@ pub trait Projection: Send + Sync + 'static {
     /// The target collection's name, in the database of the source.
     fn target(&self) -> &str;
 
+    /// Which documents of the target collection are targets, by their `_id`, as a filter: all of them if
+    /// nothing else is said. Documents with other ids are left alone.
+    fn targets(&self) -> Document {
+        Document::new()
+    }
+
     /// The target documents' field under which the state is stored, one sub-field a generation.
     /// Nothing else may write it.
     fn field(&self) -> &str;

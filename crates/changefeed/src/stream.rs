@@ -43,9 +43,16 @@ const UNHEARD_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Server codes after which a stream cannot go on from its token: `CloseChangeStream`,
 /// `InvalidResumeToken`, `ChangeStreamFatalError`, `ChangeStreamHistoryLost`, and
-/// `BSONObjectTooLarge` (an event of more than 16 MB although its documents are left out: its key has
-/// more than 5 MB).
+/// `BSONObjectTooLarge` (a single event of more than 16 MB although its documents are left out: its key
+/// has several MB).
 const LOST_CODES: [i32; 5] = [222, 260, 280, 286, 10_334];
+
+/// `BSONObjectTooLarge`.
+const TOO_LARGE: i32 = 10_334;
+/// By how much an answer gets smaller after one that was too large, and larger after that.
+const ANSWER_FACTOR: u32 = 8;
+/// Smaller answers that have to pass before larger ones are asked for.
+const ANSWERS_BEFORE_MORE: u32 = 16;
 
 /// Where a stream begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +125,7 @@ pub(crate) fn read(source: &Source, start: Start, options: Options) -> mpsc::Rec
     let reader = Reader {
         source: source.clone(),
         at: start,
+        answer_count: options.answer_count_max,
         options,
         sender,
         bytes_ahead_max,
@@ -127,10 +135,40 @@ pub(crate) fn read(source: &Source, start: Start, options: Options) -> mpsc::Rec
     receiver
 }
 
+/// The pause before a stream is opened in place of a lost one: none at first, and a longer one each time
+/// that the new stream is lost as soon as it is open.
+pub(crate) struct LossPause {
+    opened: tokio::time::Instant,
+    next: Duration,
+}
+
+impl LossPause {
+    pub fn new() -> Self {
+        Self {
+            opened: tokio::time::Instant::now(),
+            next: Duration::ZERO,
+        }
+    }
+
+    /// The stream that is opened now was lost before; returns the pause.
+    pub fn after_loss(&mut self) -> Duration {
+        if self.opened.elapsed() > BACKOFF_MAX {
+            self.next = Duration::ZERO;
+        }
+        let pause = self.next;
+        self.next = (pause * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
+        self.opened = tokio::time::Instant::now() + pause;
+        pause
+    }
+}
+
 struct Reader {
     source: Source,
     at: Start,
     options: Options,
+    /// Events that one answer may have. Less than the most after an answer that the server could not send:
+    /// it fills an answer up to 16 MB and then adds a resume token, which holds a key twice over.
+    answer_count: u32,
     sender: mpsc::Sender<Signal>,
     bytes_ahead_max: u32,
     bytes_ahead: Arc<Semaphore>,
@@ -142,6 +180,8 @@ enum Stop {
     Failed(mongodb::error::Error),
     Malformed(bson::error::Error),
     Exhausted,
+    /// What made smaller answers necessary is passed.
+    Passed,
 }
 
 impl Reader {
@@ -151,6 +191,18 @@ impl Reader {
             let started = tokio::time::Instant::now();
             match self.read_until_fault().await {
                 Stop::ReceiverGone => return,
+                Stop::Passed => {
+                    let more = self.answer_count.saturating_mul(ANSWER_FACTOR);
+                    self.answer_count = more.min(self.options.answer_count_max);
+                    continue;
+                }
+                // An answer, or the token that the server adds to it, was too large to be sent.
+                Stop::Failed(error)
+                    if server_code(&error) == Some(TOO_LARGE) && self.answer_count > 1 =>
+                {
+                    self.answer_count = (self.answer_count / ANSWER_FACTOR).max(1);
+                    continue;
+                }
                 Stop::Failed(error)
                     if server_code(&error).is_some_and(|code| LOST_CODES.contains(&code)) =>
                 {
@@ -159,6 +211,9 @@ impl Reader {
                     return;
                 }
                 Stop::Failed(error) => {
+                    // The server closes the connection where the first answer is too large.
+                    self.answer_count = (self.answer_count / ANSWER_FACTOR).max(1);
+                    let error = error.kind;
                     tracing::warn!(%error, collection = self.source.collection(), "the change stream broke: opening it again");
                 }
                 Stop::Malformed(error) => {
@@ -188,7 +243,7 @@ impl Reader {
             Ok(stream) => stream,
             Err(stop) => return stop,
         };
-        let mut events = 0;
+        let (mut events, mut passed_events) = (0, 0_u32);
         loop {
             let (event, was_fetched) = next(&mut stream).await;
             let event = match event {
@@ -201,6 +256,8 @@ impl Reader {
                 events = 0;
             }
             events += 1;
+            passed_events += 1;
+            let is_idle = event.is_none();
             let passed = match event {
                 Some(document) => self.pass_event(document).await,
                 None if !stream.is_alive() => return Stop::Exhausted,
@@ -208,6 +265,10 @@ impl Reader {
             };
             if let Err(stop) = passed {
                 return stop;
+            }
+            let is_passed = is_idle || passed_events >= ANSWERS_BEFORE_MORE * self.answer_count;
+            if is_passed && self.answer_count < self.options.answer_count_max {
+                return Stop::Passed;
             }
         }
     }
@@ -238,7 +299,7 @@ impl Reader {
             pipeline.extend(oversized::cut_down(kept));
         }
         pipeline.extend(self.options.pipeline.iter().cloned());
-        options.batch_size = Some(self.options.answer_count_max);
+        options.batch_size = Some(self.answer_count);
         options.max_await_time = Some(self.options.await_time);
         match &self.at {
             // startAfter does all that resumeAfter does, and works after an invalidation too.

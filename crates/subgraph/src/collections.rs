@@ -77,7 +77,7 @@ struct Keeper<P> {
     failed: Option<Failed>,
 }
 
-/// The UUIDs of the collections that are there, by name.
+/// The UUIDs of the collections that are there, and whether their images are kept, by name.
 type Uuids = BTreeMap<String, Bson>;
 
 /// A preparation that failed.
@@ -148,7 +148,12 @@ async fn uuids(database: &Database, names: &[&str]) -> mongodb::error::Result<Uu
     let collections = database.list_collections().filter(ours).await?;
     let uuids = collections.map_ok(|collection| {
         let uuid = collection.info.uuid.map_or(Bson::Null, Bson::Binary);
-        (collection.name, uuid)
+        let images = collection.options.change_stream_pre_and_post_images;
+        let has_images = images.is_some_and(|images| images.enabled);
+        (
+            collection.name,
+            doc! { "uuid": uuid, "images": has_images }.into(),
+        )
     });
     uuids.try_collect().await
 }

@@ -18,11 +18,19 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// Documents that one update dates at most.
 const BATCH_MAX: i64 = 1000;
 
-/// Dates what is undated now, and goes on to do so for as long as the process lives.
+/// How long the start waits for the first time. A transaction that a dead process left open may hold it up
+/// for a minute, and what ends that transaction is started after this.
+const FIRST_TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// Dates what is undated now, and goes on to do so for as long as the process lives. Returns after the first
+/// time, or after two seconds.
 pub async fn start(collection: Collection<Document>, lifecycle: &Lifecycle) {
-    let mut pause = date_all(&collection).await;
+    let (first, is_done) = tokio::sync::oneshot::channel();
     let shutdown = lifecycle.shutdown().clone();
     lifecycle.spawn("the dating of documents", async move {
+        let mut pause = date_all(&collection).await;
+        // The start may not wait any more.
+        let _ = first.send(());
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = date_all(&collection).await,
@@ -30,6 +38,7 @@ pub async fn start(collection: Collection<Document>, lifecycle: &Lifecycle) {
             }
         }
     });
+    let _ = tokio::time::timeout(FIRST_TIME_LIMIT, is_done).await;
 }
 
 /// Returns the pause until the next time. A failure is no fault of the service: undated documents

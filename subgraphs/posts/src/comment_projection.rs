@@ -108,6 +108,10 @@ impl Projection for CommentProjection {
         "posts"
     }
 
+    fn targets(&self) -> Document {
+        doc! { "_id": { "$type": "objectId" } }
+    }
+
     fn field(&self) -> &str {
         FIELD
     }

@@ -1,7 +1,7 @@
 //! The posts subgraph: posts, and in each of them its newest comments and their number.
 //!
 //! Layout: [`schema`] is what a client may ask, [`store`] every query to MongoDB, [`feed`] the
-//! live posts (told by `post_changes`), [`comment_projection`] what the posts keep of their comments, [`error`] the codes,
+//! live posts (told by `post_changes`; `new_posts` looks after posts that come later than their comments), [`comment_projection`] what the posts keep of their comments, [`error`] the codes,
 //! [`config`] the settings, `command` what operators ask for. `post`, `discussion` and `comment` are the nouns; each mutation has a
 //! file of its own (`create_post`, ...) with its input and payload.
 //!
@@ -17,6 +17,7 @@ mod delete_post;
 mod discussion;
 pub mod error;
 pub mod feed;
+mod new_posts;
 mod post;
 mod post_changes;
 mod post_loader;
@@ -94,6 +95,7 @@ pub async fn run(
         &Source::new(streams, database.clone(), "posts"),
         projector.clone(),
         feed.clone(),
+        new_posts::start(&database, projector.clone(), &lifecycle),
         &lifecycle,
     )
     .await?;

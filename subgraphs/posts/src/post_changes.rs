@@ -17,6 +17,7 @@ use service::Lifecycle;
 
 use crate::Feed;
 use crate::comment_projection::CommentProjection;
+use crate::new_posts::NewPosts;
 
 /// How often it is looked which generation of the projection serves.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -30,6 +31,7 @@ pub async fn follow(
     posts: &Source,
     projector: Projector<CommentProjection>,
     feed: Feed,
+    new_posts: NewPosts,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
     let all = [
@@ -45,13 +47,14 @@ pub async fn follow(
         serving: projector.serving(),
         projector,
         feed,
+        new_posts,
     };
     let shutdown = lifecycle.shutdown().clone();
     lifecycle.spawn("the feed of posts", async move {
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         loop {
             tokio::select! {
-                change = changes.next() => follower.tell(change?),
+                change = changes.next() => follower.tell(change?).await,
                 _ = look.tick() => follower.notice_generation(),
                 () = shutdown.cancelled() => return Ok(()),
             }
@@ -65,23 +68,29 @@ struct Follower {
     /// The generation of the projection that the posts were last seen with.
     serving: Option<Slot>,
     feed: Feed,
+    new_posts: NewPosts,
 }
 
 impl Follower {
-    fn tell(&self, change: KeyChange) {
+    async fn tell(&self, change: KeyChange) {
         match change {
             KeyChange::Document { key, operation } => {
                 let Some(id) = key.as_object_id() else {
                     return;
                 };
                 match operation {
-                    Operation::Insert => self.feed.added(id.into()),
+                    Operation::Insert => {
+                        self.feed.added(id.into());
+                        // Its reader ends with the process.
+                        let _ = self.new_posts.send(id).await;
+                    }
                     _ => self.feed.changed(id.into()),
                 }
             }
             KeyChange::Gap { is_collection_gone } => {
                 self.feed.gap();
-                if is_collection_gone {
+                // Posts may have come that nobody has told. The leader hears of it too.
+                if is_collection_gone || self.projector.lag().leading {
                     self.rebuild();
                 }
             }
@@ -180,6 +189,7 @@ mod tests {
                 &Source::new(streams, self.database.clone(), "posts"),
                 self.projector.clone(),
                 self.feed.clone(),
+                crate::new_posts::start(&self.database, self.projector.clone(), &self.lifecycle),
                 &self.lifecycle,
             )
             .await

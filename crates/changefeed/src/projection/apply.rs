@@ -198,6 +198,8 @@ impl<P: Projection> Leader<'_, P> {
         };
         let mut to = self.after(last);
         if rebuild.is_some() {
+            // Somebody may have turned the images off: without them there would be no end of builds.
+            self.member.source.enable_images().await?;
             // In the same write: whoever goes on after it knows of the build.
             to.begin_generation();
         }
@@ -425,10 +427,12 @@ impl<P: Projection> Leader<'_, P> {
             doing: "reading as of when states were computed",
             source,
         };
-        let found = self
+        let targets_read = self
             .member
             .store
             .targets
+            .clone_with_type::<RawDocumentBuf>();
+        let found = targets_read
             .find(doc! { "_id": { "$in": targets } })
             .projection(fields)
             .session(&mut self.session);
@@ -436,14 +440,12 @@ impl<P: Projection> Leader<'_, P> {
         let mut found = found.stream(&mut self.session);
         let mut as_of = AsOf::new();
         while let Some(target) = found.try_next().await.map_err(failed)? {
-            let Some(id) = target.get("_id") else {
+            let id = target.get("_id").ok().flatten();
+            let Some(id) = id.and_then(|id| Bson::try_from(id).ok()) else {
                 continue;
             };
             for slot in &slots {
-                if let Some(time) = slot
-                    .state_in(&target)
-                    .and_then(|state| state.get_timestamp(AS_OF).ok())
-                {
+                if let Some(time) = slot.as_of_in(&target) {
                     as_of.insert((slot.generation(), id.clone()), time);
                 }
             }

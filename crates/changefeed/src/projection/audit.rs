@@ -1,7 +1,7 @@
 //! The auditor: compares a sample of the stored states with states computed from the source as it
 //! was at the projection's own position, so that a difference is a fault and never mere lag.
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
 
 use super::Projection;
@@ -36,10 +36,17 @@ impl<P: Projection> Leader<'_, P> {
                 return Ok(());
             }
         };
+        let mut unreadable = Vec::new();
         // A state computed ahead of the position holds changes that the position does not.
         let comparable: Vec<(Bson, Document)> = sample
             .into_iter()
-            .filter_map(|mut target| {
+            .filter_map(|target| {
+                let Ok(mut target) = Document::try_from(&*target) else {
+                    // What cannot be read is no state, whatever it is.
+                    let id = target.get("_id").ok().flatten();
+                    unreadable.extend(id.and_then(|id| Bson::try_from(id).ok()));
+                    return None;
+                };
                 let state = slot
                     .state_in(&target)
                     .cloned()
@@ -50,10 +57,10 @@ impl<P: Projection> Leader<'_, P> {
                 Some((target.remove("_id")?, state)).filter(|_| !ahead)
             })
             .collect();
-        if comparable.is_empty() {
+        if comparable.is_empty() && unreadable.is_empty() {
             return Ok(());
         }
-        let ids: Vec<Bson> = comparable.iter().map(|(id, _)| id.clone()).collect();
+        let mut ids: Vec<Bson> = comparable.iter().map(|(id, _)| id.clone()).collect();
         let computed = compute(
             &*self.member.projection,
             &self.member.store,
@@ -87,7 +94,9 @@ impl<P: Projection> Leader<'_, P> {
                     .get(id)
                     .is_some_and(|computed| !same_state(state, computed))
         });
-        let divergent: Vec<Bson> = divergent.map(|(id, _)| id.clone()).collect();
+        let mut divergent: Vec<Bson> = divergent.map(|(id, _)| id.clone()).collect();
+        ids.extend_from_slice(&unreadable);
+        divergent.extend(unreadable);
         self.publish_audit(ids.len(), &divergent);
         if divergent.is_empty() {
             return Ok(());
@@ -106,16 +115,18 @@ impl<P: Projection> Leader<'_, P> {
         .await
     }
 
-    async fn sample(&self, slot: &str) -> mongodb::error::Result<Vec<Document>> {
+    async fn sample(&self, slot: &str) -> mongodb::error::Result<Vec<RawDocumentBuf>> {
         let size = i64::from(self.member.settings.audit_sample);
         let stages = [
             doc! { "$sample": { "size": size } },
+            doc! { "$match": self.member.projection.targets() },
             doc! { "$project": { slot: 1 } },
         ];
         self.member
             .store
             .targets
             .aggregate(stages)
+            .with_type::<RawDocumentBuf>()
             .await?
             .try_collect()
             .await

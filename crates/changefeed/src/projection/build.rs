@@ -233,7 +233,7 @@ impl<P: Projection> Leader<'_, P> {
             .member
             .store
             .targets
-            .find(doc! {})
+            .find(self.member.projection.targets())
             .projection(doc! { "_id": 1 });
         find = find
             .hint(mongodb::options::Hint::Keys(doc! { "_id": 1 }))

@@ -7,7 +7,7 @@ use bson::{Bson, DateTime, Timestamp};
 use mongodb::ClientSession;
 use tokio::time::Instant;
 
-use crate::stream::{self, Content, Signal, Start};
+use crate::stream::{self, Content, LossPause, Signal, Start};
 use crate::{Error, ResumeToken, marker};
 
 use super::batch::{Intake, gather};
@@ -68,8 +68,6 @@ pub(crate) struct Leader<'m, P> {
     pub idle: Option<(ResumeToken, Timestamp)>,
     /// Whether there may be targets to compute anew.
     pub repairs_pending: bool,
-    /// The targets to compute anew could not be read: the next heartbeat looks again.
-    pub repairs_unread: bool,
     /// Targets whose repair failed: tried again with the next audit.
     pub deferred: HashSet<Bson>,
     /// What keeps the build from going on.
@@ -119,7 +117,6 @@ impl<'m, P: Projection> Leader<'m, P> {
             checkpoint,
             idle: None,
             repairs_pending: true,
-            repairs_unread: false,
             deferred: HashSet::new(),
             trouble: None,
             failures: Failures::default(),
@@ -138,6 +135,7 @@ impl<'m, P: Projection> Leader<'m, P> {
     }
 
     async fn run(&mut self) -> Result<(), Ended> {
+        let mut losses = LossPause::new();
         loop {
             let start = match self.checkpoint.resume.clone() {
                 Some(start) => start,
@@ -146,6 +144,13 @@ impl<'m, P: Projection> Leader<'m, P> {
             let lost = self.follow(start).await?;
             if let Some(reason) = lost {
                 self.member.source.tell_gone();
+                self.member.metrics.stream_restarts.inc();
+                let member = self.member;
+                tokio::select! {
+                    () = tokio::time::sleep(losses.after_loss()) => {}
+                    () = member.stop.cancelled() => return Ok(()),
+                    () = self.held.lost.cancelled() => return Err(Ended::Superseded),
+                }
                 self.begin_build_from_now(&reason).await?;
             } else {
                 return Ok(());
@@ -246,7 +251,8 @@ impl<'m, P: Projection> Leader<'m, P> {
         let now = Instant::now();
         if now >= self.heartbeat_at || self.member.take_nudge() {
             self.heartbeat_at = now + self.member.settings.heartbeat;
-            self.repairs_pending |= std::mem::take(&mut self.repairs_unread);
+            // Marks may come from any instance.
+            self.repairs_pending = true;
             self.serve_requests().await?;
             self.retire_generations().await?;
         }

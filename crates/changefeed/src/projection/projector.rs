@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bson::{Bson, DateTime, Document, doc};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -14,7 +15,7 @@ use super::compute::StateBytes;
 use super::member::{Member, Nudge, keep_gauges, refresh};
 use super::progress::Progress;
 use super::requests::{REBUILD, REPLAY, request};
-use super::store::Store;
+use super::store::{Store, repair_id};
 use super::transaction_size::{Size, TransactionSize};
 use super::{Projection, Slot};
 
@@ -280,6 +281,39 @@ impl<P: Projection> Projector<P> {
     /// When the request cannot be stored or read.
     pub async fn rebuild(&self) -> Result<(), Error> {
         self.command(REBUILD).await.map(|_| ())
+    }
+
+    /// Has the states of these targets computed again, soon, by whichever instance leads: for targets that
+    /// came into being after their source documents did, say.
+    ///
+    /// # Errors
+    /// When the marks cannot be stored.
+    pub async fn mark_for_repair(&self, targets: Vec<Bson>) -> Result<(), Error> {
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let (store, projection) = (self.inner.store.clone(), self.inner.projection.clone());
+        // In a task: a caller that leaves must not drop it half-way.
+        let marking = tokio::spawn(async move {
+            let marks: Vec<Document> = targets.iter().map(|target| {
+                let row = doc! { "$set": { "reason": "it is new", "at": DateTime::now() } };
+                doc! { "q": { "_id": repair_id(projection.name(), target) }, "u": row, "upsert": true }
+            }).collect();
+            let mark = doc! {
+                "update": store.repairs.name(), "updates": marks, "ordered": false,
+                "writeConcern": { "w": "majority" },
+            };
+            store.database.run_command(mark).await
+        });
+        let marked = marking
+            .await
+            .map_err(|_| Error::TaskEnded("the marking of targets"))?;
+        marked.map_err(|source| Error::Database {
+            doing: "marking targets for repair",
+            source,
+        })?;
+        self.inner.nudge.notify_one();
+        Ok(())
     }
 
     /// Tries all dead letters again: computes their targets anew. Whichever instance leads does

@@ -1,6 +1,6 @@
 //! Repairs: targets whose state is computed anew, through the same guarded write.
 
-use bson::{Bson, doc, oid::ObjectId};
+use bson::{Bson, RawDocumentBuf, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
@@ -30,7 +30,8 @@ impl<P: Projection> Leader<'_, P> {
             Ok(marked) => marked,
             Err(error) => {
                 self.put_off("reading the targets to repair", &error);
-                (self.repairs_pending, self.repairs_unread) = (false, true);
+                // The next heartbeat looks again.
+                self.repairs_pending = false;
                 return Ok(());
             }
         };
@@ -130,19 +131,20 @@ impl<P: Projection> Leader<'_, P> {
     async fn marked_targets(&self, most: usize) -> mongodb::error::Result<Vec<Bson>> {
         let deferred: Vec<&Bson> = self.deferred.iter().collect();
         let due = doc! { "_id.projection": self.member.projection.name(), "_id.target": { "$nin": deferred } };
-        let found: Vec<bson::Document> = self
+        let found: Vec<RawDocumentBuf> = self
             .member
             .store
             .repairs
+            .clone_with_type::<RawDocumentBuf>()
             .find(due)
             .sort(doc! { "at": 1 })
             .limit(i64::try_from(most).unwrap_or(i64::MAX))
             .await?
             .try_collect()
             .await?;
-        let targets = found
-            .iter()
-            .filter_map(|row| row.get_document("_id").ok()?.get("target").cloned());
+        let targets = found.iter().filter_map(|row| {
+            Bson::try_from(row.get_document("_id").ok()?.get("target").ok()??).ok()
+        });
         Ok(targets.collect())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bson::{Bson, DateTime, Document, doc};
+use bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
 use mongodb::Collection;
 use tokio_util::sync::CancellationToken;
@@ -76,8 +76,9 @@ impl<P: Projection> Leader<'_, P> {
         };
         let requests = self.member.store.requests.clone();
         let open = doc! { "projection": self.member.projection.name(), "result": Bson::Null };
-        let open = match requests.find(open).sort(doc! { "at": 1 }).await {
-            Ok(open) => open.try_collect::<Vec<Document>>().await,
+        let raw = requests.clone_with_type::<RawDocumentBuf>();
+        let open = match raw.find(open).sort(doc! { "at": 1 }).await {
+            Ok(open) => open.try_collect::<Vec<RawDocumentBuf>>().await,
             Err(error) => Err(error),
         };
         let open = match open {
@@ -87,6 +88,10 @@ impl<P: Projection> Leader<'_, P> {
                 return Ok(());
             }
         };
+        // One that cannot be read is nobody's command.
+        let open = open
+            .iter()
+            .filter_map(|request| Document::try_from(&**request).ok());
         for request in open {
             let Some(id) = request.get("_id") else {
                 continue;
@@ -152,7 +157,11 @@ impl<P: Projection> Leader<'_, P> {
                 source,
             })
         };
-        let letters = self.member.store.dead_letters.clone();
+        let letters = self
+            .member
+            .store
+            .dead_letters
+            .clone_with_type::<RawDocumentBuf>();
         let mut outcome = Replayed {
             replayed: 0,
             remaining: 0,
@@ -167,12 +176,23 @@ impl<P: Projection> Leader<'_, P> {
                 .limit(LETTERS_AT_ONCE)
                 .await
                 .map_err(failed)?;
-            let page: Vec<DeadLetter> = page.try_collect().await.map_err(failed)?;
+            let page: Vec<RawDocumentBuf> = page.try_collect().await.map_err(failed)?;
             let Some(last) = page.last() else {
                 return Ok(outcome);
             };
-            after = Bson::from(last.id);
+            let last = last.get("_id").ok().flatten();
+            let Some(last) = last.and_then(|id| Bson::try_from(id).ok()) else {
+                return Ok(outcome);
+            };
+            after = last;
             for letter in &page {
+                // Not one of ours, or spoiled: it stays, and stops no other.
+                let Ok(letter) = bson::deserialize_from_slice::<DeadLetter>(letter.as_bytes())
+                else {
+                    outcome.remaining += 1;
+                    continue;
+                };
+                let letter = &letter;
                 let replayed = match self.targets_of_letter(letter).await.map_err(failed)? {
                     Some(targets) => self.repair_letter(&targets, letter).await?,
                     None => false,

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use bson::Document;
+use bson::{Document, RawDocument, Timestamp};
+
+use super::fold::AS_OF;
 
 /// The place of one generation's state in the target documents. A rebuild fills the slot of the
 /// next generation while this one serves.
@@ -48,6 +50,15 @@ impl Slot {
     /// The path of the state itself: `tally.g1`.
     pub fn as_path(&self) -> &str {
         &self.path
+    }
+
+    /// As of when the state in a target document was computed; `None` where it does not tell.
+    pub(crate) fn as_of_in(&self, target: &RawDocument) -> Option<Timestamp> {
+        let state = target
+            .get_document(&self.field)
+            .ok()?
+            .get_document(&self.name);
+        state.ok()?.get_timestamp(AS_OF).ok()
     }
 
     /// The state in a target document. `None` when nothing was folded into it yet: it is

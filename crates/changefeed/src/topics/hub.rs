@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::change::Event;
 use crate::position::{Position, first_after};
-use crate::stream::{self, Content, RawEvent, Signal, Start};
+use crate::stream::{self, Content, LossPause, RawEvent, Signal, Start};
 use crate::{
     CursorError, Error, FromDocument, HubMetrics, HubSettings, ResumeToken, Source, Subscription,
 };
@@ -219,7 +219,7 @@ impl<T> Shared<T> {
 
 /// Follows the source until the hub is told to stop.
 async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
-    let mut start = start;
+    let (mut start, mut losses) = (start, LossPause::new());
     while let Some(reason) = follow_from(&shared, start).await {
         tracing::warn!(
             reason,
@@ -227,6 +227,11 @@ async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
             "the live feed cannot go on: its subscribers have to query again"
         );
         shared.source.tell_gone();
+        shared.metrics.stream_restarts.inc();
+        tokio::select! {
+            () = tokio::time::sleep(losses.after_loss()) => {}
+            () = shared.stop.cancelled() => break,
+        }
         match restart(&shared).await {
             Some(now) => start = now,
             None => break,

@@ -121,3 +121,69 @@ async fn capped_comments_are_said_to_be_the_reason() {
         .await;
     assert_eq!(titles["posts"]["edges"][0]["node"]["title"], "Title");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posts_that_come_after_their_comments_are_counted() {
+    let posts = Posts::start().await;
+    let by_id = "query ($id: ID!) { post(id: $id) { commentCount latestComments { text } } }";
+    let post = ObjectId::new();
+    insert(
+        &posts,
+        "comments",
+        doc! { "_id": ObjectId::new(), "postId": post, "text": "Text" },
+    )
+    .await;
+    // It is passed by the projection once a later one shows.
+    let other = posts.create("Other").await;
+    posts.comment(&other, "Later").await;
+    let counted = |data: &Value| data["post"]["commentCount"] == 1;
+    posts.until(by_id, json!({ "id": other }), counted).await;
+
+    for _ in 0..2 {
+        insert(&posts, "posts", doc! { "_id": post, "title": "Late" }).await;
+        let found = posts
+            .until(by_id, json!({ "id": post.to_hex() }), counted)
+            .await;
+        assert_eq!(found["post"]["latestComments"], json!([{ "text": "Text" }]));
+        posts
+            .collection("posts")
+            .delete_one(doc! { "_id": post })
+            .await
+            .expect("deleted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_of_other_kinds_among_the_posts_stop_no_build() {
+    let database = embedded_mongo::test_database().await;
+    let post = ObjectId::new();
+    let mut odd = bson::rawdoc! { "_id": "aXYb" }.into_bytes();
+    let place = odd
+        .windows(2)
+        .position(|pair| pair == b"XY")
+        .expect("the bytes");
+    odd[place..place + 2].copy_from_slice(&[0xFF, 0xFE]);
+    let raw = database
+        .database()
+        .collection::<bson::RawDocumentBuf>("posts");
+    let odd = bson::RawDocumentBuf::from_bytes(odd).expect("framed");
+    raw.insert_one(odd).await.expect("stored");
+    let posts = database.database().collection::<Document>("posts");
+    let known = [
+        doc! { "_id": 5 },
+        doc! { "_id": { "a": 1 } },
+        doc! { "_id": post },
+    ];
+    posts.insert_many(known).await.expect("stored");
+    let comments = database.database().collection::<Document>("comments");
+    let comment = doc! { "_id": ObjectId::new(), "postId": post, "text": "Text" };
+    comments.insert_one(comment).await.expect("stored");
+    let letters = database
+        .database()
+        .collection::<Document>("changefeed_dead_letters");
+    let odd = doc! { "_id": 1, "projection": "comments-of-posts" };
+    letters.insert_one(odd).await.expect("stored");
+
+    let posts = Posts::start_on(database).await;
+    posts.until(COUNTS, json!({}), shows_one).await;
+}

@@ -1,0 +1,88 @@
+//! Posts that are there later than their comments: an import in that order, a post that comes back.
+//!
+//! The projection writes what it folds into the posts that are there; for one that comes later it is computed
+//! once. Every instance looks, because the leader may change in between; marks may be doubled.
+
+use std::time::Duration;
+
+use bson::oid::ObjectId;
+use bson::{Bson, RawDocumentBuf, doc};
+use changefeed::Projector;
+use futures_util::TryStreamExt;
+use mongodb::{Collection, Database};
+use service::Lifecycle;
+use subgraph::readable::reference;
+use subgraph::stored_comment::of_posts;
+use tokio::sync::mpsc;
+
+use crate::comment_projection::CommentProjection;
+
+/// New posts that one query looks up.
+const AT_ONCE_MAX: usize = 1_000;
+/// New posts that wait to be looked up; the reader of the posts' changes waits where there is no room.
+const WAITING_MAX: usize = 4_096;
+/// How long a look-up waits for more posts to join it.
+const LINGER: Duration = Duration::from_millis(50);
+/// The wait before a failed look-up is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where new posts are told.
+pub(crate) type NewPosts = mpsc::Sender<ObjectId>;
+
+/// Looks after new posts for as long as the process lives.
+pub(crate) fn start(
+    database: &Database,
+    projector: Projector<CommentProjection>,
+    lifecycle: &Lifecycle,
+) -> NewPosts {
+    let (sender, mut posts) = mpsc::channel(WAITING_MAX);
+    let comments = database.collection("comments");
+    let shutdown = lifecycle.shutdown().clone();
+    lifecycle.spawn("the look-up of new posts' comments", async move {
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                count = posts.recv_many(&mut batch, AT_ONCE_MAX) => if count == 0 { return Ok(()) },
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            tokio::time::sleep(LINGER).await;
+            while batch.len() < AT_ONCE_MAX
+                && let Ok(post) = posts.try_recv()
+            {
+                batch.push(post);
+            }
+            while let Err(error) = mark(&comments, &projector, &batch).await {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    posts = batch.len(),
+                    "the comments of new posts could not be looked up, will retry"
+                );
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY_PAUSE) => {}
+                    () = shutdown.cancelled() => return Ok(()),
+                }
+            }
+            batch.clear();
+        }
+    });
+    sender
+}
+
+/// Marks those of the posts that have comments already.
+async fn mark(
+    comments: &Collection<RawDocumentBuf>,
+    projector: &Projector<CommentProjection>,
+    posts: &[ObjectId],
+) -> anyhow::Result<()> {
+    let stages = [
+        doc! { "$match": of_posts(posts.iter().copied()) },
+        doc! { "$group": { "_id": reference("postId") } },
+    ];
+    let found = comments.aggregate(stages).with_type::<RawDocumentBuf>();
+    let found: Vec<RawDocumentBuf> = found.await?.try_collect().await?;
+    let with_comments = found
+        .iter()
+        .filter_map(|group| group.get_object_id("_id").ok());
+    let with_comments: Vec<Bson> = with_comments.map(Bson::from).collect();
+    Ok(projector.mark_for_repair(with_comments).await?)
+}
