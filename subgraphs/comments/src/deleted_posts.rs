@@ -3,83 +3,118 @@
 //! The posts subgraph writes a mark before it deletes a post. Here every mark is followed until
 //! long after the post is gone, so that neither a crash on either side nor a comment written in
 //! the same moment leaves comments behind. All steps may be repeated, by any number of instances.
+//!
+//! However many marks there are, a sweep reads a page of the newest, so that a post deleted now loses
+//! its comments now, and one page of the others, in turn.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use service::Lifecycle;
 use subgraph::DateTime;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::known_posts::KnownPosts;
+use crate::post::PostId;
 use crate::store::DeletedPost;
 use crate::{Error, Store};
 
-/// How often marks are looked for.
+/// The pause after the last page of marks.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// How long a mark is followed. No request that started before the deletion lives that long, so
 /// no comment can come after it.
 const FOLLOWED_FOR: Duration = Duration::from_secs(5 * 60);
+/// Marks that one query reads.
+const PAGE: usize = 500;
 
 /// Follows the marks for as long as the process lives.
 pub fn start(store: Store, known: KnownPosts, lifecycle: &Lifecycle) {
     let shutdown = lifecycle.shutdown().clone();
     lifecycle.spawn("the deletion of deleted posts' comments", async move {
-        follow(store, known, shutdown).await;
+        follow(Sweeper::new(store, known), shutdown).await;
         Ok(())
     });
 }
 
 /// A database that cannot be reached is tried again.
-async fn follow(store: Store, known: KnownPosts, shutdown: CancellationToken) {
-    let mut interval = tokio::time::interval(INTERVAL);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn follow(mut sweeper: Sweeper, shutdown: CancellationToken) {
     loop {
+        let more = sweeper.sweep(DateTime::now()).await;
+        let more = more.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the comments of deleted posts could not be deleted: trying again");
+            false
+        });
+        if more && !shutdown.is_cancelled() {
+            continue;
+        }
         tokio::select! {
-            _ = interval.tick() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
             () = shutdown.cancelled() => return,
         }
-        if let Err(error) = sweep(&store, &known, DateTime::now()).await {
-            tracing::warn!(%error, "the comments of deleted posts could not be deleted: trying again");
-        }
     }
 }
 
-/// Deletes the comments of all marked posts that are gone. A mark that fails stops no other.
-async fn sweep(store: &Store, known: &KnownPosts, now: DateTime) -> Result<(), Error> {
-    let marks = store.deleted_posts().await?;
-    if marks.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<_> = marks.iter().map(|mark| mark.id).collect();
-    let existing = store.existing_posts(&ids).await?;
-    for mark in marks {
-        known.forget(mark.id);
-        let gone = !existing.contains(&mark.id);
-        if let Err(error) = follow_mark(store, mark, gone, now).await {
-            tracing::warn!(%error, post.id = %mark.id, "the comments of a deleted post could not be deleted: trying again");
-        }
-    }
-    Ok(())
+/// Deletes the comments of all marked posts that are gone, some pages of marks at a time.
+pub struct Sweeper {
+    store: Store,
+    known: KnownPosts,
+    /// Where the next page begins; none at the first mark.
+    place: Option<PostId>,
 }
 
-/// `gone` is false for a mark without a deletion: the posts subgraph was stopped in between, or is
-/// about to delete the post.
-async fn follow_mark(
-    store: &Store,
-    mark: DeletedPost,
-    gone: bool,
-    now: DateTime,
-) -> Result<(), Error> {
-    if gone {
-        let deleted = store.delete_comments_of(mark.id).await?;
-        if deleted > 0 {
-            tracing::info!(post.id = %mark.id, deleted, "deleted the comments of a deleted post");
+impl Sweeper {
+    /// Begins at the first mark.
+    pub fn new(store: Store, known: KnownPosts) -> Self {
+        Self {
+            store,
+            known,
+            place: None,
         }
     }
-    let age_ms = now.timestamp_millis() - mark.marked_at.timestamp_millis();
-    if age_ms > i64::try_from(FOLLOWED_FOR.as_millis()).unwrap_or(i64::MAX) {
-        store.forget_deleted_post(mark).await?;
+
+    /// Looks at the newest marks and at the next page of the others. Returns whether more pages come
+    /// before the first mark's turn again.
+    ///
+    /// # Errors
+    /// When the database fails; the next sweep goes on with the page after.
+    pub async fn sweep(&mut self, now: DateTime) -> Result<bool, Error> {
+        let newest = self.store.newest_deleted_posts(PAGE).await?;
+        let page = self.store.deleted_posts_after(self.place, PAGE).await?;
+        self.place = page.next;
+        let seen: HashSet<_> = newest.iter().map(|mark| mark.id).collect();
+        let mut others = page.marks;
+        others.retain(|mark| !seen.contains(&mark.id));
+        // A page that fails stops no other.
+        let followed = self.follow_page(&newest, now).await;
+        self.follow_page(&others, now).await.and(followed)?;
+        Ok(self.place.is_some())
     }
-    Ok(())
+
+    /// A post that is still there has a mark without a deletion: the posts subgraph was stopped in
+    /// between, or is about to delete the post.
+    async fn follow_page(&self, marks: &[DeletedPost], now: DateTime) -> Result<(), Error> {
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let mut gone: Vec<_> = marks.iter().map(|mark| mark.id).collect();
+        self.known.forget_marked(&gone);
+        let existing = self.store.existing_posts(&gone).await?;
+        let existing: HashSet<_> = existing.into_iter().collect();
+        gone.retain(|post| !existing.contains(post));
+        if !gone.is_empty() {
+            let deleted = self.store.delete_comments_of(&gone).await?;
+            if deleted > 0 {
+                tracing::info!(deleted, "deleted comments of deleted posts");
+            }
+        }
+        let mut over = marks.to_vec();
+        over.retain(|mark| is_over(mark, now));
+        self.store.forget_deleted_posts(&over).await
+    }
+}
+
+/// Whether a mark was followed for long enough.
+fn is_over(mark: &DeletedPost, now: DateTime) -> bool {
+    let age_ms = now.timestamp_millis() - mark.followed_from().timestamp_millis();
+    age_ms > i64::try_from(FOLLOWED_FOR.as_millis()).unwrap_or(i64::MAX)
 }

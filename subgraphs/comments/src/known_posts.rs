@@ -98,6 +98,17 @@ impl KnownPosts {
         seen.forgotten += 1;
     }
 
+    /// Forgets posts that have a mark, which is looked at again and again: a post that is being looked up
+    /// right now is forgotten the next time. So any number of marks keeps no other post from being known.
+    pub fn forget_marked(&self, posts: &[PostId]) {
+        let mut seen = self.lock();
+        for post in posts {
+            if seen.posts.remove(post).is_some() {
+                seen.forgotten += 1;
+            }
+        }
+    }
+
     fn forget_all(&self) {
         let mut seen = self.lock();
         seen.posts.clear();

@@ -1,18 +1,18 @@
 //! All collections, indexes and queries of the comments subgraph; those of idempotency keys are in
-//! `comment_keys`.
+//! `comment_keys`, those of the marks of deleted posts in `deletion_marks`.
 
 mod comment_keys;
+mod deletion_marks;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
-use changefeed::{FromDocument, Unreadable, Unreadables};
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use changefeed::Unreadables;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::Deserialize;
-use subgraph::readable::{Kind, Shape};
 use subgraph::stored_comment::{SHAPE, of_posts};
 use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable};
 
@@ -22,10 +22,11 @@ use crate::post::PostId;
 use crate::written::Written;
 
 pub use comment_keys::{Idempotency, KEPT_FOR};
+pub use deletion_marks::{DeletedPost, MarksPage};
 
 /// The collections that this service needs something of, be it an index; when one is new, it is made
 /// again.
-pub const COLLECTIONS: [&str; 3] = ["comments", "commentKeys", "changefeed_keys"];
+pub const COLLECTIONS: [&str; 4] = ["comments", "commentKeys", "deletedPosts", "changefeed_keys"];
 /// Posts whose pages one query reads: each is a branch of it.
 const POSTS_IN_A_QUERY_MAX: usize = 100;
 /// Calls that one look-up of many posts makes at the same time.
@@ -45,29 +46,6 @@ struct Collections {
     /// Marks of posts that are being deleted, written by the posts subgraph.
     deleted_posts: Collection<RawDocumentBuf>,
     unreadables: Unreadables,
-}
-
-/// The mark of a post that is being deleted, or was.
-#[derive(Clone, Copy, Debug)]
-pub struct DeletedPost {
-    /// The post.
-    pub id: PostId,
-    /// When its deletion was asked for.
-    pub marked_at: DateTime,
-}
-
-impl FromDocument for DeletedPost {
-    fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
-        const MARK: Shape<2> = Shape([("_id", Kind::Id), ("markedAt", Kind::Date)]);
-        let [id, marked_at] = MARK.read(document)?;
-        // The shape demands it.
-        let id = id.id().unwrap_or_default();
-        Ok(Self {
-            id: id.into(),
-            // One without a date is followed from its id's time on.
-            marked_at: marked_at.date().unwrap_or_else(|| DateTime::of_id(id)),
-        })
-    }
 }
 
 impl Store {
@@ -239,33 +217,12 @@ impl Store {
         read.await
     }
 
-    /// The marks of posts that are being deleted.
-    pub async fn deleted_posts(&self) -> Result<Vec<DeletedPost>, Error> {
-        let read = self.calls.run(|collections| async move {
-            let marks = collections.deleted_posts.find(doc! {}).await?;
-            Ok(readable::all(marks, &collections.unreadables).await?)
-        });
-        read.await
-    }
-
-    /// Removes the mark of a post whose comments are all gone; one that was renewed since it was
-    /// read stays.
-    pub async fn forget_deleted_post(&self, mark: DeletedPost) -> Result<(), Error> {
-        let as_read = doc! { "_id": mark.id, "markedAt": mark.marked_at };
+    /// Deletes all comments of some posts, at most a page of them; returns how many comments there
+    /// were.
+    pub async fn delete_comments_of(&self, posts: &[PostId]) -> Result<u64, Error> {
+        let of_posts = of_posts_alone(posts);
         let delete = self.calls.run(|collections| async move {
-            collections.deleted_posts.delete_one(as_read).await?;
-            Ok(())
-        });
-        delete.await
-    }
-
-    /// Deletes all comments of a post; returns how many there were.
-    pub async fn delete_comments_of(&self, post: PostId) -> Result<u64, Error> {
-        let delete = self.calls.run(|collections| async move {
-            let deleted = collections
-                .comments
-                .delete_many(of_post_alone(post))
-                .await?;
+            let deleted = collections.comments.delete_many(of_posts).await?;
             Ok(deleted.deleted_count)
         });
         delete.await
@@ -305,6 +262,12 @@ impl Collections {
 /// # Errors
 /// When MongoDB cannot be reached, or has an index of the same keys and another shape.
 pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
+    // Neither is in the way of the other.
+    let marks = deletion_marks::prepare(database).await;
+    create_comment_indexes(database).await.and(marks)
+}
+
+async fn create_comment_indexes(database: &Database) -> mongodb::error::Result<()> {
     // What no document can be in the way of comes first.
     comment_keys::prepare(database).await?;
     let comments = database.collection::<Document>("comments");
@@ -340,9 +303,10 @@ fn readable_of_post(post: PostId) -> Document {
     filter
 }
 
-/// The comments of a post, whether they can be read or not, without those that name it in a list of several.
-fn of_post_alone(post: PostId) -> Document {
-    let mut filter = of_posts([post.object_id()]);
+/// The comments of some posts, whether they can be read or not, without those that name one in a list of
+/// several.
+fn of_posts_alone(posts: &[PostId]) -> Document {
+    let mut filter = of_posts(posts.iter().map(|post| post.object_id()));
     filter.insert("$nor", [doc! { "postId": { "$type": "array" } }]);
     filter
 }

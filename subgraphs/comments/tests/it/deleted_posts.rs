@@ -2,12 +2,57 @@
 
 use std::time::Duration;
 
-use bson::doc;
 use bson::oid::ObjectId;
-
-use subgraph::DatabaseCalls;
+use bson::{Document, doc};
+use comments::deleted_posts::Sweeper;
+use comments::{KnownPosts, Store};
+use embedded_mongo::TestDatabase;
+use mongodb::Collection;
+use subgraph::{DatabaseCalls, DateTime};
 
 use crate::service::Comments;
+
+const MINUTE_MS: i64 = 60_000;
+
+fn store(database: &TestDatabase) -> Store {
+    let calls = DatabaseCalls::for_own_work(database.database());
+    Store::new(&calls, Default::default())
+}
+
+/// What follows the marks of a database, to be called with the time that a test wants.
+fn sweeper(database: &TestDatabase) -> Sweeper {
+    let store = store(database);
+    Sweeper::new(store.clone(), KnownPosts::new(store))
+}
+
+/// Sweeps until every mark had its turn; returns how many sweeps that took.
+async fn sweep_all(sweeper: &mut Sweeper, now: DateTime) -> usize {
+    let mut sweeps = 1;
+    while sweeper.sweep(now).await.expect("swept") {
+        sweeps += 1;
+    }
+    sweeps
+}
+
+fn minutes_from_now(minutes: i64) -> DateTime {
+    DateTime::from_millis(DateTime::now().timestamp_millis() + minutes * MINUTE_MS)
+}
+
+/// Marks posts that were never there.
+async fn mark_others(database: &TestDatabase, count: usize, marked_at: DateTime) {
+    let marks: Vec<_> = (0..count)
+        .map(|_| doc! { "_id": ObjectId::new(), "markedAt": marked_at })
+        .collect();
+    marks_of(database).insert_many(marks).await.expect("marked");
+}
+
+fn marks_of(database: &TestDatabase) -> Collection<Document> {
+    database.database().collection("deletedPosts")
+}
+
+async fn count(collection: &Collection<Document>) -> u64 {
+    collection.count_documents(doc! {}).await.expect("a count")
+}
 
 /// What the posts subgraph does to delete a post.
 async fn delete_post(comments: &Comments, post: &str) {
@@ -125,30 +170,84 @@ async fn a_mark_that_cannot_be_read_stops_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_that_was_renewed_since_it_was_read_stays() {
     let database = embedded_mongo::test_database().await;
-    let calls = DatabaseCalls::for_own_work(database.database());
-    let store = comments::Store::new(&calls, Default::default());
-    let marks = database
-        .database()
-        .collection::<bson::Document>("deletedPosts");
-    let id = ObjectId::new();
-    let mark = doc! { "_id": id, "markedAt": bson::DateTime::from_millis(0) };
-    marks.insert_one(mark).await.expect("marked");
-    let as_read = store.deleted_posts().await.expect("marks")[0];
+    let (store, marks) = (store(&database), marks_of(&database));
+    let dated = doc! { "_id": ObjectId::new(), "markedAt": bson::DateTime::from_millis(0) };
+    let undated = doc! { "_id": ObjectId::new() };
+    marks.insert_many([dated, undated]).await.expect("marked");
+    let read = async || store.deleted_posts_after(None, 10).await.expect("marks");
+    let as_read = read().await.marks;
 
     let renewal = doc! { "$set": { "markedAt": bson::DateTime::now() } };
-    marks
-        .update_one(doc! { "_id": id }, renewal)
-        .await
-        .expect("renewed");
-    store.forget_deleted_post(as_read).await.expect("forgotten");
-    let renewed = store.deleted_posts().await.expect("marks");
-    assert_eq!(renewed.len(), 1);
+    marks.update_many(doc! {}, renewal).await.expect("renewed");
+    store.forget_deleted_posts(&as_read).await.expect("kept");
+    let renewed = read().await.marks;
+    assert_eq!(renewed.len(), 2);
 
-    store
-        .forget_deleted_post(renewed[0])
+    store.forget_deleted_posts(&renewed).await.expect("removed");
+    assert!(read().await.marks.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_waits_for_no_other_mark() {
+    let database = embedded_mongo::test_database().await;
+    mark_others(&database, 20_000, minutes_from_now(-1)).await;
+    let comments = Comments::start_on(database).await;
+    let (doomed, kept) = (comments.post().await, comments.post().await);
+    comments.comment(&doomed, "A").await;
+    comments.comment(&kept, "B").await;
+    delete_post(&comments, &doomed).await;
+    tokio::time::timeout(Duration::from_secs(2), until_comments(&comments, 1))
         .await
-        .expect("forgotten");
-    assert!(store.deleted_posts().await.expect("marks").is_empty());
+        .expect("the newest mark is seen at once");
+    assert_eq!(comments.texts(&kept).await, ["B"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mark_has_its_turn() {
+    let database = embedded_mongo::test_database().await;
+    let comments: Collection<Document> = database.database().collection("comments");
+    let post = ObjectId::from_bytes([0xff; 12]);
+    let comment = |post_id: bson::Bson| doc! { "postId": post_id, "text": "A" };
+    let of_post = [comment(post.into()), comment(post.to_hex().into())];
+    // No comment of this post alone.
+    let of_several = comment(vec![post, ObjectId::new()].into());
+    comments.insert_many(of_post).await.expect("inserted");
+    comments.insert_one(of_several).await.expect("inserted");
+    // The oldest mark, and the last one in the order of ids.
+    let mark = doc! { "_id": post, "markedAt": minutes_from_now(-2) };
+    marks_of(&database).insert_one(mark).await.expect("marked");
+    // A page that nothing can be read of, whose places are passed all the same.
+    let odd = (0..600_u32).map(|number| {
+        let mut id = [0; 12];
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        doc! { "_id": ObjectId::from_bytes(id), "markedAt": "yesterday" }
+    });
+    let odd: Vec<_> = odd.collect();
+    marks_of(&database).insert_many(odd).await.expect("marked");
+    mark_others(&database, 1_000, minutes_from_now(-1)).await;
+
+    let mut sweeper = sweeper(&database);
+    assert_eq!(sweep_all(&mut sweeper, DateTime::now()).await, 4);
+    assert_eq!(count(&comments).await, 1);
+    assert_eq!(count(&marks_of(&database)).await, 1_601);
+    sweep_all(&mut sweeper, minutes_from_now(6)).await;
+    assert_eq!(count(&marks_of(&database)).await, 600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_without_a_date_is_removed_in_time() {
+    let database = embedded_mongo::test_database().await;
+    let marks = marks_of(&database);
+    let undated = [
+        doc! { "_id": ObjectId::new() },
+        doc! { "_id": ObjectId::new(), "markedAt": bson::Bson::Null },
+    ];
+    marks.insert_many(undated).await.expect("marked");
+    let mut sweeper = sweeper(&database);
+    sweep_all(&mut sweeper, minutes_from_now(4)).await;
+    assert_eq!(count(&marks).await, 2);
+    sweep_all(&mut sweeper, minutes_from_now(6)).await;
+    assert_eq!(count(&marks).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

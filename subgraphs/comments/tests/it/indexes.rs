@@ -40,4 +40,6 @@ async fn every_index_that_the_queries_need_is_there() {
     let mut names = names.expect("names");
     names.sort_unstable();
     assert_eq!(names, ["_id_", "postId_1_createdAt_-1__id_-1", "undated"]);
+    let names = comments.collection("deletedPosts").list_index_names().await;
+    assert_eq!(names.expect("names"), ["_id_", "markedAt_1"]);
 }
