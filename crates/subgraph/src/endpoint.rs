@@ -64,6 +64,8 @@ where
     builder
         .enable_federation()
         .enable_subscription_in_federation()
+        // They compare an unknown field with all others, and there may be thousands of them.
+        .disable_suggestions()
         .limit_recursive_depth(RECURSION_MAX)
 }
 

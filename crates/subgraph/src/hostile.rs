@@ -99,7 +99,7 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
             "MAX_SELECTIONS_EXCEEDED",
             format!(
                 "{} {} fragment F5 on Query {{ __typename }}",
-                many(150, &|i| format!("query Q{i} {{ __schema {{ ...F0 }} }}")),
+                many(90, &|i| format!("query Q{i} {{ __schema {{ ...F0 }} }}")),
                 fragments(5, &|i| four(i + 1))
             ),
         ),
@@ -108,7 +108,7 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
             "MAX_TOKENS_EXCEEDED",
             format!(
                 "{} fragment F on Query {{ _entities(representations: [{}]) {{ __typename }} }}",
-                many(150, &|i| format!("query Q{i} {{ ...F }}")),
+                many(90, &|i| format!("query Q{i} {{ ...F }}")),
                 many(1_000, &|i| format!("$v{i}"))
             ),
         ),
@@ -134,13 +134,13 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
             "a long chain of fragments",
             "MAX_DEPTH_EXCEEDED",
             format!(
-                "{{ ...F0 }} {} fragment F1500 on Query {{ __typename }}",
-                fragments(1_500, &|i| format!("...F{}", i + 1))
+                "{{ ...F0 }} {} fragment F490 on Query {{ __typename }}",
+                fragments(490, &|i| format!("...F{}", i + 1))
             ),
         ),
         (
             "thousands of fragments that nothing spreads",
-            "GRAPHQL_VALIDATION_FAILED",
+            "MAX_SELECTIONS_EXCEEDED",
             format!(
                 "{{ __typename }} {}",
                 fragments(1_500, &|_| "__typename".to_owned())
@@ -217,7 +217,7 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
             format!("{{ {} }}", many(500, &|i| format!("a{i}: __typename")))
         }),
         ("many directives", "MAX_DIRECTIVES_EXCEEDED", {
-            format!("{{ __typename {} }}", many(7_000, &|_| "@a".to_owned()))
+            format!("{{ __typename {} }}", many(4_000, &|_| "@a".to_owned()))
         }),
         (
             "many directives on an operation",
@@ -225,7 +225,7 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
             {
                 format!(
                     "query {} {{ __typename }}",
-                    many(7_000, &|_| "@a".to_owned())
+                    many(4_000, &|_| "@a".to_owned())
                 )
             },
         ),
@@ -235,7 +235,7 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
             {
                 format!(
                     "query ($a: Int {}) {{ __typename }}",
-                    many(7_000, &|_| "@a".to_owned())
+                    many(4_000, &|_| "@a".to_owned())
                 )
             },
         ),
@@ -245,15 +245,15 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
             {
                 format!(
                     "{{ ...F }} fragment F on Query {} {{ __typename }}",
-                    many(7_000, &|_| "@a".to_owned())
+                    many(4_000, &|_| "@a".to_owned())
                 )
             },
         ),
         ("one field 50,000 times", "MAX_TOKENS_EXCEEDED", {
             format!("{{ {} }}", "__typename ".repeat(50_000))
         }),
-        ("one field 10,000 times", "MAX_SELECTIONS_EXCEEDED", {
-            format!("{{ __schema {{ {} }} }}", "__typename ".repeat(10_000))
+        ("one field 7,000 times", "MAX_SELECTIONS_EXCEEDED", {
+            format!("{{ __schema {{ {} }} }}", "__typename ".repeat(7_000))
         }),
         ("fields that conflict", "GRAPHQL_VALIDATION_FAILED", {
             format!(
@@ -275,16 +275,16 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
         (
             "a field with many arguments",
             "GRAPHQL_VALIDATION_FAILED",
-            { format!("{{ a({}) }}", many(4_000, &|i| format!("x{i}: 1"))) },
+            { format!("{{ a({}) }}", many(3_000, &|i| format!("x{i}: 1"))) },
         ),
         ("many variables", "MAX_VARIABLES_EXCEEDED", {
             format!(
                 "query ({}) {{ __typename }}",
-                many(3_500, &|i| format!("$a{i}: Int"))
+                many(2_000, &|i| format!("$a{i}: Int"))
             )
         }),
         ("many operations", "MAX_ROOT_FIELDS_EXCEEDED", {
-            many(2_500, &|i| format!("query Q{i} {{ __typename }}"))
+            many(1_500, &|i| format!("query Q{i} {{ __typename }}"))
         }),
         ("many unknown fields", "GRAPHQL_VALIDATION_FAILED", {
             format!(
@@ -292,6 +292,52 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
                 many(5_900, &|i| format!("unknownField{i}"))
             )
         }),
+        (
+            "thousands of undefined variables",
+            "GRAPHQL_VALIDATION_FAILED",
+            entities(&format!("[{}]", many(4_800, &|i| format!("$v{i}")))),
+        ),
+        (
+            "undefined variables in a directive",
+            "GRAPHQL_VALIDATION_FAILED",
+            {
+                format!(
+                    "{{ __typename @include(if: [{}]) }}",
+                    many(4_800, &|i| format!("$v{i}"))
+                )
+            },
+        ),
+        (
+            "a default for a list of an unknown type",
+            "GRAPHQL_VALIDATION_FAILED",
+            "query ($a: [[Foo!]] = [[1]]) { __typename }".to_owned(),
+        ),
+        (
+            "operations that spread an unknown fragment",
+            "GRAPHQL_VALIDATION_FAILED",
+            many(100, &|i| format!("query Q{i} {{ ...Unknown }}")),
+        ),
+        (
+            "a fragment with long texts, spread often",
+            "MAX_TOKENS_EXCEEDED",
+            {
+                format!(
+                    "{{ {} }} fragment F on Query {{ __typename(x: \"{}\") }}",
+                    "...F ".repeat(1_900),
+                    "y".repeat(40_000)
+                )
+            },
+        ),
+        (
+            "inline fragments on impossible types",
+            "GRAPHQL_VALIDATION_FAILED",
+            {
+                format!(
+                    "{{ __schema {{ {} }} }}",
+                    "... on Post { id } ".repeat(1_600)
+                )
+            },
+        ),
         ("a name of 100 KB", "MAX_TOKENS_EXCEEDED", {
             format!("{{ {} }}", "a".repeat(100_000))
         }),

@@ -52,6 +52,6 @@ pub use error::{Code, CodedError, InputError};
 pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;
 pub use json::JsonText;
-pub use limits::{FieldCost, FieldCosts, LimitSettings, Limits};
+pub use limits::{FieldCost, FieldCosts, LimitSettings, Limits, TypeNames};
 pub use page::{Order, Page, PageArguments, PageRequest, Position};
 pub use stored_comment::{ANONYMOUS, StoredComment};

@@ -32,7 +32,7 @@ use axum::Router;
 use changefeed::{Hub, HubMetrics, HubSettings, Source};
 use service::{Health, Lifecycle, Metrics};
 use subgraph::database_calls::CallMetrics;
-use subgraph::{DatabaseCalls, Limits, collections, endpoint, undated};
+use subgraph::{DatabaseCalls, Limits, TypeNames, collections, endpoint, undated};
 use tokio::net::TcpListener;
 
 pub use comment::{Comment, CommentId};
@@ -128,6 +128,7 @@ pub async fn run(
     let limits = Limits {
         settings: config.limits,
         fields: schema::FIELD_COSTS,
+        types: TypeNames::of(&schema),
     };
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(

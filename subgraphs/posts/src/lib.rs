@@ -33,7 +33,7 @@ use changefeed::{ProjectionMetrics, Projector, Source, Unreadables};
 use clap::Parser;
 use service::{Health, Lifecycle, Metrics};
 use subgraph::database_calls::CallMetrics;
-use subgraph::{Limits, collections, endpoint, undated};
+use subgraph::{Limits, TypeNames, collections, endpoint, undated};
 use tokio::net::TcpListener;
 
 use crate::comment_projection::CommentProjection;
@@ -134,6 +134,7 @@ pub async fn run(
     let limits = Limits {
         settings: config.limits,
         fields: schema::FIELD_COSTS,
+        types: TypeNames::of(&schema),
     };
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(

@@ -5,12 +5,16 @@
 //! its lists in. async-graphql's own measure knows neither the number of representations nor how large a
 //! leaf is, and follows every fragment.
 
+use std::collections::HashMap;
+
 use async_graphql::parser::types::{
-    ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
+    Directive, ExecutableDocument, Field, OperationType, Selection, SelectionSet,
+    VariableDefinition,
 };
-use async_graphql::{Name, Variables};
+use async_graphql::{Name, Positioned, Variables};
 use async_graphql_value::{ConstValue, Value};
 
+use super::LimitError;
 use super::variables::{each_variable, literal_weight, weight};
 
 /// Bytes of arguments that cost as much as one field. They are copied for each object.
@@ -129,26 +133,34 @@ struct ArgumentValue {
 }
 
 /// The costs of all operations, in the document's order.
+///
+/// # Errors
+/// When an operation refers to a variable that it does not define.
 pub(super) fn of_operations(
     document: &ExecutableDocument,
     fields: FieldCosts,
-) -> Vec<OperationCost> {
+) -> Result<Vec<OperationCost>, LimitError> {
     let operations = document.operations.iter();
     operations
         .map(|(name, operation)| {
+            let definitions = operation.node.variable_definitions.iter();
             let mut compiler = Compiler {
                 document,
-                operation: &operation.node,
+                definitions: definitions
+                    .map(|it| (it.node.name.node.as_str(), &it.node))
+                    .collect(),
+                indexes: HashMap::new(),
                 variables: Vec::new(),
             };
             let mut selected = Cost::default();
-            compiler.add_set(&operation.node.selection_set.node, fields, &mut selected);
-            OperationCost {
+            compiler.check_directives(&operation.node.directives)?;
+            compiler.add_set(&operation.node.selection_set.node, fields, &mut selected)?;
+            Ok(OperationCost {
                 name: name.cloned(),
                 operation_type: operation.node.ty,
                 variables: compiler.variables,
                 selected,
-            }
+            })
         })
         .collect()
 }
@@ -179,31 +191,69 @@ impl OperationCost {
 /// Written out, fragments included: the limits of selections and of depth hold already.
 struct Compiler<'d> {
     document: &'d ExecutableDocument,
-    operation: &'d OperationDefinition,
+    definitions: HashMap<&'d str, &'d VariableDefinition>,
+    /// Where `variables` has each of them.
+    indexes: HashMap<&'d str, usize>,
     variables: Vec<(Name, Option<ConstValue>)>,
 }
 
-impl Compiler<'_> {
-    fn add_set(&mut self, set: &SelectionSet, fields: FieldCosts, cost: &mut Cost) {
+impl<'d> Compiler<'d> {
+    fn add_set(
+        &mut self,
+        set: &'d SelectionSet,
+        fields: FieldCosts,
+        cost: &mut Cost,
+    ) -> Result<(), LimitError> {
         for selection in &set.items {
+            self.check_directives(selection.node.directives())?;
             match &selection.node {
-                Selection::Field(field) => self.add_field(&field.node, fields, cost),
+                Selection::Field(field) => self.add_field(&field.node, fields, cost)?,
                 Selection::InlineFragment(fragment) => {
-                    self.add_set(&fragment.node.selection_set.node, fields, cost);
+                    self.add_set(&fragment.node.selection_set.node, fields, cost)?;
                 }
                 Selection::FragmentSpread(spread) => {
                     let name = &spread.node.fragment_name.node;
                     if let Some(fragment) = self.document.fragments.get(name) {
-                        self.add_set(&fragment.node.selection_set.node, fields, cost);
+                        self.check_directives(&fragment.node.directives)?;
+                        self.add_set(&fragment.node.selection_set.node, fields, cost)?;
                     }
                 }
             }
         }
+        Ok(())
     }
 
-    fn add_field(&mut self, field: &Field, fields: FieldCosts, cost: &mut Cost) {
+    fn check_directives(&self, directives: &[Positioned<Directive>]) -> Result<(), LimitError> {
+        let mut arguments = directives.iter().flat_map(|it| &it.node.arguments);
+        arguments.try_for_each(|(_, value)| self.check_variables(value))
+    }
+
+    /// async-graphql reports each undefined variable, each time with the operation's name.
+    fn check_variables(&self, value: &Positioned<Value>) -> Result<(), LimitError> {
+        let mut undefined = None;
+        each_variable(&value.node, &mut |name| {
+            if undefined.is_none() && !self.definitions.contains_key(name.as_str()) {
+                undefined = Some(name.to_string());
+            }
+        });
+        match undefined {
+            None => Ok(()),
+            Some(variable) => Err(LimitError::UndefinedVariable {
+                variable,
+                position: value.pos,
+            }),
+        }
+    }
+
+    fn add_field(
+        &mut self,
+        field: &'d Field,
+        fields: FieldCosts,
+        cost: &mut Cost,
+    ) -> Result<(), LimitError> {
         cost.fixed += 1;
         for (_, value) in &field.arguments {
+            self.check_variables(value)?;
             cost.fixed += literal_weight(&value.node) / ARGUMENT_BYTES;
             each_variable(&value.node, &mut |name| {
                 let index = self.variable(name);
@@ -252,15 +302,16 @@ impl Compiler<'_> {
             }
         };
         let mut selected = Cost::default();
-        self.add_set(set, below, &mut selected);
+        self.add_set(set, below, &mut selected)?;
         cost.lists.push(ListCost {
             size,
             item: item as u64,
             selected,
         });
+        Ok(())
     }
 
-    fn argument(&mut self, value: &Value) -> Argument {
+    fn argument(&mut self, value: &'d Value) -> Argument {
         match value {
             Value::Variable(name) => Argument::Variable(self.variable(name)),
             Value::List(items) => Argument::Length(items.len() as u64),
@@ -272,12 +323,10 @@ impl Compiler<'_> {
         }
     }
 
-    fn variable(&mut self, name: &Name) -> usize {
-        let known = self.variables.iter().position(|(known, _)| known == name);
-        known.unwrap_or_else(|| {
-            let definitions = &self.operation.variable_definitions;
-            let definition = definitions.iter().find(|it| it.node.name.node == *name);
-            let default = definition.and_then(|it| it.node.default_value.as_ref());
+    fn variable(&mut self, name: &'d Name) -> usize {
+        *self.indexes.entry(name.as_str()).or_insert_with(|| {
+            let definition = self.definitions.get(name.as_str());
+            let default = definition.and_then(|it| it.default_value.as_ref());
             self.variables
                 .push((name.clone(), default.map(|default| default.node.clone())));
             self.variables.len() - 1

@@ -74,6 +74,27 @@ pub enum LimitError {
         /// The limit.
         max: usize,
     },
+    /// Too many operations.
+    #[error("the document has more than {max} operations")]
+    Operations {
+        /// The limit.
+        max: usize,
+    },
+    /// Too many fragments.
+    #[error("the document has more than {max} fragments")]
+    Fragments {
+        /// The limit.
+        max: usize,
+    },
+    /// The arguments are too long.
+    #[error(
+        "the texts in the document's arguments have more than {max} bytes, fragments written out; \
+         send long texts as variables"
+    )]
+    ArgumentBytes {
+        /// The limit.
+        max: usize,
+    },
     /// A field has too many arguments.
     #[error("a field or a directive has more than {max} arguments")]
     Arguments {
@@ -88,6 +109,30 @@ pub enum LimitError {
         /// Its name.
         fragment: String,
         /// Where it is spread.
+        position: Pos,
+    },
+    /// A spread names a fragment that the document does not have.
+    #[error("the fragment \"{fragment}\" is not defined")]
+    UnknownFragment {
+        /// Its name.
+        fragment: String,
+        /// Where it is spread.
+        position: Pos,
+    },
+    /// A variable has a type that the schema does not have.
+    #[error("the schema has no type \"{name}\"")]
+    UnknownType {
+        /// The type's name, without lists around it.
+        name: String,
+        /// Where the variable is defined.
+        position: Pos,
+    },
+    /// An operation refers to a variable that it does not define.
+    #[error("the variable \"${variable}\" is not defined by each operation that refers to it")]
+    UndefinedVariable {
+        /// Its name.
+        variable: String,
+        /// The argument that refers to it.
         position: Pos,
     },
     /// A fragment is not spread by any operation.
@@ -146,20 +191,24 @@ impl LimitError {
     /// The code that clients may rely on.
     pub fn code(&self) -> Code {
         match self {
-            Self::DocumentBytes { .. } | Self::Tokens { .. } | Self::NameBytes { .. } => {
-                Code::MaxTokensExceeded
-            }
+            Self::DocumentBytes { .. }
+            | Self::Tokens { .. }
+            | Self::NameBytes { .. }
+            | Self::ArgumentBytes { .. } => Code::MaxTokensExceeded,
             Self::Depth { .. } | Self::Introspection => Code::MaxDepthExceeded,
             Self::Aliases { .. } => Code::MaxAliasesExceeded,
-            Self::RootFields { .. } => Code::MaxRootFieldsExceeded,
+            Self::RootFields { .. } | Self::Operations { .. } => Code::MaxRootFieldsExceeded,
             Self::Directives { .. } => Code::MaxDirectivesExceeded,
-            Self::Selections { .. } => Code::MaxSelectionsExceeded,
+            Self::Selections { .. } | Self::Fragments { .. } => Code::MaxSelectionsExceeded,
             Self::Variables { .. } => Code::MaxVariablesExceeded,
             Self::Representations { .. } => Code::MaxRepresentationsExceeded,
             Self::Cost { .. } | Self::AnswerBytes { .. } => Code::MaxCostExceeded,
             Self::Arguments { .. }
             | Self::Cycle { .. }
             | Self::Unused { .. }
+            | Self::UnknownFragment { .. }
+            | Self::UnknownType { .. }
+            | Self::UndefinedVariable { .. }
             | Self::Conflict { .. } => Code::GraphqlValidationFailed,
             Self::OpenString { .. } | Self::Syntax(_) => Code::GraphqlParseFailed,
         }
@@ -178,6 +227,9 @@ impl From<LimitError> for ServerError {
             }
             LimitError::Arguments { position, .. }
             | LimitError::Cycle { position, .. }
+            | LimitError::UnknownFragment { position, .. }
+            | LimitError::UnknownType { position, .. }
+            | LimitError::UndefinedVariable { position, .. }
             | LimitError::Unused { position, .. } => ServerError::new(message, Some(position)),
             _ => ServerError::new(message, None),
         };

@@ -7,6 +7,7 @@
 //! - [`json_size`]: the request's JSON before it is read;
 //! - [`tokens`]: the text before it is parsed: bytes, tokens, nesting of brackets;
 //! - [`selections`]: the parsed document, each fragment counted once: depth, aliases, written-out selections;
+//! - [`types`]: the types of the variables;
 //! - [`conflicts`]: fields that cannot be merged, of which the first one ends the check;
 //! - [`variables`]: what the variables weigh, wherever the document refers to them;
 //! - [`cost`]: the objects and leaves of the answer, page sizes and representations multiplied in.
@@ -21,6 +22,7 @@ mod error;
 pub(crate) mod json_size;
 mod selections;
 mod tokens;
+mod types;
 mod variables;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use clap::builder::RangedU64ValueParser;
 
 pub use cost::{FieldCost, FieldCosts};
 pub use error::LimitError;
+pub use types::TypeNames;
 
 use cost::OperationCost;
 use variables::References;
@@ -44,7 +47,7 @@ pub struct LimitSettings {
     #[arg(long = "limit-document-bytes-max", env = "SUBGRAPH_LIMIT_DOCUMENT_BYTES_MAX", default_value_t = 131_072, value_parser = at_least_one())]
     pub document_bytes_max: usize,
     /// Lexical tokens of a document; arguments and values count again wherever their fragment is spread.
-    #[arg(long = "limit-tokens-max", env = "SUBGRAPH_LIMIT_TOKENS_MAX", default_value_t = 16_000, value_parser = at_least_one())]
+    #[arg(long = "limit-tokens-max", env = "SUBGRAPH_LIMIT_TOKENS_MAX", default_value_t = 10_000, value_parser = at_least_one())]
     pub tokens_max: usize,
     /// Nesting of brackets, of selection sets with fragments followed, and of lists and objects in the
     /// variables; at most 60.
@@ -68,14 +71,14 @@ pub struct LimitSettings {
     /// Cost of one request: every field and every item of a list costs 1, what is large costs more, and all
     /// below a list counts for each of its items. A page of 100 comments with id, text and author costs
     /// about 1,000.
-    #[arg(long = "limit-cost-max", env = "SUBGRAPH_LIMIT_COST_MAX", default_value_t = 150_000, value_parser = at_least_one())]
+    #[arg(long = "limit-cost-max", env = "SUBGRAPH_LIMIT_COST_MAX", default_value_t = 250_000, value_parser = at_least_one())]
     pub cost_max: usize,
     /// Cost of a subscription's selection, which every event runs again.
     #[arg(long = "limit-event-cost-max", env = "SUBGRAPH_LIMIT_EVENT_COST_MAX", default_value_t = 5_000, value_parser = at_least_one())]
     pub event_cost_max: usize,
     /// Cost of the large requests that run at the same time, those that cost more than 5,000; others of
     /// them wait for their turn.
-    #[arg(long = "limit-running-cost-max", env = "SUBGRAPH_LIMIT_RUNNING_COST_MAX", default_value_t = 150_000, value_parser = at_least_one())]
+    #[arg(long = "limit-running-cost-max", env = "SUBGRAPH_LIMIT_RUNNING_COST_MAX", default_value_t = 250_000, value_parser = at_least_one())]
     pub running_cost_max: usize,
     /// Bytes of the long texts in one answer.
     #[arg(long = "limit-answer-bytes-max", env = "SUBGRAPH_LIMIT_ANSWER_BYTES_MAX", default_value_t = 33_554_432, value_parser = at_least_one())]
@@ -95,16 +98,16 @@ impl Default for LimitSettings {
     fn default() -> Self {
         Self {
             document_bytes_max: 131_072,
-            tokens_max: 16_000,
+            tokens_max: 10_000,
             depth_max: 40,
             aliases_max: 1_000,
             root_fields_max: 200,
             directives_max: 20,
             selections_max: 6_000,
             representations_max: 10_000,
-            cost_max: 150_000,
+            cost_max: 250_000,
             event_cost_max: 5_000,
-            running_cost_max: 150_000,
+            running_cost_max: 250_000,
             answer_bytes_max: 33_554_432,
         }
     }
@@ -117,6 +120,8 @@ pub struct Limits {
     pub settings: LimitSettings,
     /// The subgraph's lists and large leaves.
     pub fields: FieldCosts,
+    /// The schema's types. Without them, validation alone says which types are unknown.
+    pub types: Option<TypeNames>,
 }
 
 /// A document within the limits that do not depend on variables.
@@ -138,10 +143,10 @@ impl Limits {
         let tokens = tokens::count(text, &self.settings)?;
         let document =
             parse_query(text).map_err(|error| LimitError::Syntax(ServerError::from(error)))?;
-        selections::check(&document, &self.settings)?;
+        selections::check(&document, &self.settings, self.types.as_ref())?;
         conflicts::check(&document)?;
         Ok(Arc::new(Admitted {
-            operations: cost::of_operations(&document, self.fields),
+            operations: cost::of_operations(&document, self.fields)?,
             references: References::of(&document),
             document,
             tokens,

@@ -6,13 +6,16 @@ use std::collections::HashMap;
 use async_graphql::parser::types::{
     Directive, ExecutableDocument, Field, FragmentSpread, Selection, SelectionSet,
 };
-use async_graphql::{Name, Positioned};
+use async_graphql::{Name, Pos, Positioned};
 use async_graphql_value::{ConstValue, Value};
 
-use super::{LimitError, LimitSettings};
+use super::{LimitError, LimitSettings, TypeNames};
 
 /// Arguments of one field or directive.
 const ARGUMENTS_MAX: usize = 64;
+/// Operations of a document, and fragments: what validation does for each of them.
+const OPERATIONS_MAX: usize = 100;
+const FRAGMENTS_MAX: usize = 500;
 /// Variables of one operation.
 const VARIABLES_MAX: usize = 500;
 /// How often one path of an introspection query may ask for a list of types' parts.
@@ -33,6 +36,8 @@ struct Counts {
     aliases: u64,
     /// Arguments, directives and values.
     values: u64,
+    /// Bytes of the texts in arguments, which validation copies.
+    bytes: u64,
     /// Levels of selection sets and of spreads below this one.
     depth: usize,
     /// The most lists of types' parts on one path.
@@ -46,6 +51,7 @@ impl Counts {
         self.fields = self.fields.saturating_add(other.fields);
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.values = self.values.saturating_add(other.values);
+        self.bytes = self.bytes.saturating_add(other.bytes);
         self.depth = self.depth.max(other.depth);
         self.type_lists = self.type_lists.max(other.type_lists);
     }
@@ -54,11 +60,21 @@ impl Counts {
 /// Checks a document.
 ///
 /// # Errors
-/// When a limit is exceeded, or a fragment contains itself or is never used.
+/// When a limit is exceeded, or a fragment contains itself, is unknown or is never used, or a variable's
+/// type is unknown.
 pub(super) fn check(
     document: &ExecutableDocument,
     limits: &LimitSettings,
+    types: Option<&TypeNames>,
 ) -> Result<(), LimitError> {
+    if document.operations.iter().count() > OPERATIONS_MAX {
+        return Err(LimitError::Operations {
+            max: OPERATIONS_MAX,
+        });
+    }
+    if document.fragments.len() > FRAGMENTS_MAX {
+        return Err(LimitError::Fragments { max: FRAGMENTS_MAX });
+    }
     let mut counter = Counter {
         document,
         limits,
@@ -74,14 +90,17 @@ pub(super) fn check(
                 reason: format!("an operation may have {VARIABLES_MAX}"),
             });
         }
+        if let Some(types) = types {
+            definitions.iter().try_for_each(|it| types.check(it))?;
+        }
         let mut counts = Counts::default();
         for definition in definitions {
-            counts.values += counter.directives(&definition.node.directives)?;
+            counts.add(counter.directives(&definition.node.directives)?);
             if let Some(default) = &definition.node.default_value {
                 counts.values += const_values(&default.node);
             }
         }
-        counts.values += counter.directives(&operation.directives)?;
+        counts.add(counter.directives(&operation.directives)?);
         counts.add(counter.selection_set(&operation.selection_set.node, 1)?);
         if counts.aliases > limits.aliases_max as u64 {
             return Err(LimitError::Aliases {
@@ -151,17 +170,16 @@ impl<'d> Counter<'d> {
             flat: 1,
             fields: 1,
             aliases: u64::from(field.alias.is_some()),
-            values: self
-                .directives(&field.directives)?
-                .saturating_add(arguments(&field.arguments)),
-            depth: 0,
-            type_lists: 0,
+            ..Counts::default()
         };
+        counts.add(self.directives(&field.directives)?);
+        counts.add(arguments(&field.arguments));
         if !field.selection_set.node.items.is_empty() {
             let inner = self.selection_set(&field.selection_set.node, level + 1)?;
             counts.selections = counts.selections.saturating_add(inner.selections);
             counts.aliases = counts.aliases.saturating_add(inner.aliases);
             counts.values = counts.values.saturating_add(inner.values);
+            counts.bytes = counts.bytes.saturating_add(inner.bytes);
             counts.depth = inner.depth + 1;
             counts.type_lists = inner.type_lists;
         }
@@ -188,11 +206,19 @@ impl<'d> Counter<'d> {
                 position: spread.pos,
             });
         }
-        Ok(within(self.fragment(name, level + 1)?, directives))
+        Ok(within(
+            self.fragment(name, spread.pos, level + 1)?,
+            directives,
+        ))
     }
 
-    /// Counts a fragment the first time; an unknown one is nothing, and left to validation.
-    fn fragment(&mut self, name: &'d Name, level: usize) -> Result<Counts, LimitError> {
+    /// Counts a fragment the first time.
+    fn fragment(
+        &mut self,
+        name: &'d Name,
+        position: Pos,
+        level: usize,
+    ) -> Result<Counts, LimitError> {
         if let Some(Some(known)) = self.fragments.get(name) {
             return match level + known.depth > self.limits.depth_max {
                 true => Err(self.too_deep()),
@@ -200,24 +226,27 @@ impl<'d> Counter<'d> {
             };
         }
         let Some(fragment) = self.document.fragments.get(name) else {
-            return Ok(Counts::default());
+            return Err(LimitError::UnknownFragment {
+                fragment: name.to_string(),
+                position,
+            });
         };
         self.fragments.insert(name, None);
         // Its own directives are validated once, but this is simpler and no less.
         let directives = self.directives(&fragment.node.directives)?;
         let mut counts = self.selection_set(&fragment.node.selection_set.node, level)?;
-        counts.values = counts.values.saturating_add(directives);
+        counts.add(directives);
         self.fragments.insert(name, Some(counts));
         Ok(counts)
     }
 
-    fn directives(&self, directives: &[Positioned<Directive>]) -> Result<u64, LimitError> {
+    fn directives(&self, directives: &[Positioned<Directive>]) -> Result<Counts, LimitError> {
         if directives.len() > self.limits.directives_max {
             return Err(LimitError::Directives {
                 max: self.limits.directives_max,
             });
         }
-        let mut values = 0_u64;
+        let mut counts = Counts::default();
         for Positioned { node, pos } in directives {
             if node.arguments.len() > ARGUMENTS_MAX {
                 return Err(LimitError::Arguments {
@@ -225,9 +254,10 @@ impl<'d> Counter<'d> {
                     position: *pos,
                 });
             }
-            values += 1 + arguments(&node.arguments);
+            counts.values += 1;
+            counts.add(arguments(&node.arguments));
         }
-        Ok(values)
+        Ok(counts)
     }
 
     fn check_size(&self, counts: &Counts) -> Result<(), LimitError> {
@@ -244,6 +274,11 @@ impl<'d> Counter<'d> {
                 max: self.limits.tokens_max,
             });
         }
+        if counts.bytes > self.limits.document_bytes_max as u64 {
+            return Err(LimitError::ArgumentBytes {
+                max: self.limits.document_bytes_max,
+            });
+        }
         Ok(())
     }
 
@@ -255,21 +290,34 @@ impl<'d> Counter<'d> {
 }
 
 /// A spread or an inline fragment around what it contains.
-fn within(inner: Counts, directives: u64) -> Counts {
+fn within(inner: Counts, directives: Counts) -> Counts {
     Counts {
         selections: inner.selections.saturating_add(1),
         flat: inner.flat.saturating_add(1),
-        values: inner.values.saturating_add(directives),
+        values: inner.values.saturating_add(directives.values),
+        bytes: inner.bytes.saturating_add(directives.bytes),
         depth: inner.depth + 1,
         ..inner
     }
 }
 
-fn arguments(arguments: &[(Positioned<Name>, Positioned<Value>)]) -> u64 {
-    arguments
-        .iter()
-        .map(|(_, value)| 1 + values(&value.node))
-        .sum()
+/// The values and the bytes of arguments.
+fn arguments(arguments: &[(Positioned<Name>, Positioned<Value>)]) -> Counts {
+    let mut counts = Counts::default();
+    for (_, value) in arguments {
+        counts.values += 1 + values(&value.node);
+        counts.bytes += text_bytes(&value.node);
+    }
+    counts
+}
+
+fn text_bytes(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64,
+        Value::List(items) => items.iter().map(text_bytes).sum(),
+        Value::Object(members) => members.values().map(text_bytes).sum(),
+        _ => 0,
+    }
 }
 
 /// A value and those in it.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
-use async_graphql::{Request, Variables};
+use async_graphql::{EmptyMutation, EmptySubscription, Request, Schema, Variables};
 use clap::Parser;
 use serde_json::json;
 
@@ -18,7 +18,7 @@ const FIELDS: FieldCosts = &[
 fn limits() -> Limits {
     Limits {
         fields: FIELDS,
-        settings: LimitSettings::default(),
+        ..Limits::default()
     }
 }
 
@@ -259,7 +259,7 @@ fn counts_and_costs_are_those_of_the_document_written_out() {
             counts,
             "{text}"
         );
-        let [operation] = &cost::of_operations(&document, FIELDS)[..] else {
+        let [operation] = &cost::of_operations(&document, FIELDS).expect("defined")[..] else {
             panic!("one operation");
         };
         assert_eq!(
@@ -307,6 +307,7 @@ fn a_limit_is_the_last_that_is_accepted() {
     let limits = Limits {
         settings,
         fields: FIELDS,
+        types: None,
     };
     let code = |text: &str| limits.admit(text).err().map(|error| error.code().as_str());
     let spreads = |count: usize| {
@@ -345,5 +346,101 @@ fn a_limit_is_the_last_that_is_accepted() {
     ] {
         assert_eq!(code(&accepted), None, "{accepted}");
         assert_eq!(code(&refused), Some(expected), "{refused}");
+    }
+}
+
+fn many(count: usize, part: impl Fn(usize) -> String) -> String {
+    (0..count).map(part).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn operations_fragments_and_written_out_texts_have_fixed_limits() {
+    let code = |text: &str| {
+        limits()
+            .admit(text)
+            .err()
+            .map(|error| error.code().as_str())
+    };
+    let operations = |count| many(count, |i| format!("query Q{i} {{ a }}"));
+    let fragments = |count| {
+        let spreads = many(count, |i| format!("...F{i}"));
+        let defined = many(count, |i| format!("fragment F{i} on T {{ b }}"));
+        format!("{{ a {{ {spreads} }} }} {defined}")
+    };
+    let texts = |count: usize| {
+        let (spreads, text) = ("...F ".repeat(count), "y".repeat(13_107));
+        format!("{{ a {{ {spreads} }} }} fragment F on T {{ b(c: {{ d: [\"{text}\"] }}) }}")
+    };
+    for (accepted, refused, expected) in [
+        (operations(100), operations(101), "MAX_ROOT_FIELDS_EXCEEDED"),
+        (fragments(500), fragments(501), "MAX_SELECTIONS_EXCEEDED"),
+        (texts(10), texts(11), "MAX_TOKENS_EXCEEDED"),
+    ] {
+        assert_eq!(code(&accepted), None, "{expected}");
+        assert_eq!(code(&refused), Some(expected));
+    }
+}
+
+#[test]
+fn what_is_referred_to_must_be_defined() {
+    for (text, expected) in [
+        ("{ ...F }", "the fragment \"F\" is not defined"),
+        ("{ a { b { ...F } } }", "the fragment \"F\" is not defined"),
+        ("{ a(b: [{ c: $x }]) }", "the variable \"$x\" is not"),
+        ("query @d(a: $x) { a }", "the variable \"$x\" is not"),
+        ("{ a @include(if: $x) }", "the variable \"$x\" is not"),
+        ("{ ... @skip(if: $x) { a } }", "the variable \"$x\" is not"),
+        (
+            "{ ...F } fragment F on T @d(a: $x) { a }",
+            "the variable \"$x\" is not",
+        ),
+        (
+            "query A($x: Int) { ...F } query B { ...F } fragment F on T { a(b: $x) }",
+            "the variable \"$x\" is not",
+        ),
+    ] {
+        let error = limits().admit(text).expect_err("something is undefined");
+        assert_eq!(error.code().as_str(), "GRAPHQL_VALIDATION_FAILED", "{text}");
+        assert!(error.to_string().starts_with(expected), "{text}: {error}");
+    }
+    let defined = "query ($x: Int) { ...F @include(if: $x) } fragment F on T { a(b: [$x, $x]) }";
+    assert!(limits().admit(defined).is_ok());
+}
+
+#[test]
+fn the_types_of_variables_are_those_of_the_schema() {
+    struct Query;
+
+    #[async_graphql::Object]
+    impl Query {
+        async fn a(&self) -> i32 {
+            1
+        }
+    }
+
+    let builder = Schema::build(Query, EmptyMutation, EmptySubscription);
+    let schema = crate::endpoint::federated(builder).finish();
+    let limits = Limits {
+        types: TypeNames::of(&schema),
+        ..Limits::default()
+    };
+    for known in [
+        "Int",
+        "[String!]",
+        "[[ID]]",
+        "Boolean",
+        "Float",
+        "[_Any!]!",
+        "Query",
+    ] {
+        let text = format!("query ($x: {known}) {{ a }}");
+        assert!(limits.admit(&text).is_ok(), "{known}");
+    }
+    for unknown in ["Foo", "[Foo] = [1]", "[[Foo!]!] = [[1]]", "a"] {
+        let refused = limits.admit(&format!("query ($x: {unknown}) {{ a }}"));
+        assert!(
+            matches!(refused, Err(LimitError::UnknownType { .. })),
+            "{unknown}: {refused:?}"
+        );
     }
 }

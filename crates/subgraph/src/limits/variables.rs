@@ -89,7 +89,7 @@ impl References {
 }
 
 /// Calls `found` for each variable in a value.
-pub(super) fn each_variable(value: &Value, found: &mut impl FnMut(&Name)) {
+pub(super) fn each_variable<'v>(value: &'v Value, found: &mut impl FnMut(&'v Name)) {
     match value {
         Value::Variable(name) => found(name),
         Value::List(items) => items.iter().for_each(|item| each_variable(item, found)),
