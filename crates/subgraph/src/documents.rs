@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_graphql::Request;
 use async_graphql::parser::types::ExecutableDocument;
 use lru::LruCache;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{Admitted, LimitError, Limits, answer};
 
 /// How many are kept: those used last.
 const COUNT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(127);
-/// Longer ones are parsed each time, in bytes.
+/// Longer ones are parsed each time, and only by some of the workers, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 8 << 10;
 /// What all of them may take in memory, in bytes.
 const BYTES_MAX: usize = 16 << 20;
@@ -23,7 +25,14 @@ const TOKEN_BYTES: usize = 512;
 pub(crate) struct Documents {
     limits: Arc<Limits>,
     known: Arc<Mutex<Known>>,
+    /// One worker of the runtime is always left for others.
+    workers: Arc<Semaphore>,
 }
+
+/// Held while a worker parses or validates a long document, without waiting for anything.
+pub(crate) struct Worker(
+    #[expect(dead_code, reason = "its end is what matters")] Option<OwnedSemaphorePermit>,
+);
 
 struct Known {
     documents: LruCache<String, Arc<Admitted>>,
@@ -39,7 +48,17 @@ impl Documents {
         Self {
             limits: Arc::new(limits),
             known: Arc::new(Mutex::new(known)),
+            workers: Arc::new(Semaphore::new(workers_max())),
         }
+    }
+
+    /// Waits until a worker may parse or validate this document. A short one does not wait.
+    pub(crate) async fn worker(&self, text: &str) -> Worker {
+        if text.len() <= DOCUMENT_BYTES_MAX {
+            return Worker(None);
+        }
+        // It is never closed.
+        Worker(Arc::clone(&self.workers).acquire_owned().await.ok())
     }
 
     /// Gives a request its parsed document and the limit of its answer; returns its cost.
@@ -71,6 +90,12 @@ impl Documents {
     }
 }
 
+/// How many workers of the runtime may be busy with long documents: all but one, and at least one.
+fn workers_max() -> usize {
+    let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+    workers.saturating_sub(1).max(1)
+}
+
 impl Known {
     fn add(&mut self, text: &str, admitted: Arc<Admitted>) {
         self.bytes += bytes(text, &admitted);
@@ -99,6 +124,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use async_graphql::parser::parse_query;
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -143,6 +169,19 @@ mod tests {
             documents.admit(&mut request).expect("within the limits");
         }
         assert_eq!(count(&documents), COUNT_MAX.get());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn a_worker_is_left_while_long_documents_are_checked() {
+        let documents = documents();
+        let long = "x".repeat(DOCUMENT_BYTES_MAX + 1);
+        let first = documents.worker(&long).await;
+        let second = documents.worker(&long).await;
+        assert!(documents.worker(&long).now_or_never().is_none());
+        assert!(documents.worker("{ a }").now_or_never().is_some());
+        drop(first);
+        assert!(documents.worker(&long).now_or_never().is_some());
+        drop(second);
     }
 
     #[test]

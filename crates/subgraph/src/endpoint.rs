@@ -5,6 +5,8 @@
 
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
@@ -24,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{self, Accepted, Refusal};
-use crate::documents::Documents;
+use crate::documents::{Documents, Worker};
 use crate::error::{CodedError, MASKED, finish_response};
 use crate::limits::answer::{Turn, Turns};
 use crate::{CallGate, Code, Limits, Overloaded, cross_site, sse, websocket};
@@ -171,12 +173,13 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         read_only: bool,
     ) -> Result<(Response, Option<Turn>), Refusal> {
         self.admit()?;
-        let cost = match self.documents.admit(&mut request) {
+        let deadline = Instant::now() + self.times.execution;
+        let cost = match self.admit_document(&mut request, deadline).await {
             Ok(cost) => cost,
-            Err(error) => return Ok((Response::from_errors(vec![error.into()]), None)),
+            Err(response) => return Ok((response, None)),
         };
         permit(operation_type(&mut request), read_only)?;
-        Ok(self.run_to_the_end(request, cost).await)
+        Ok(self.run_to_the_end(request, cost, deadline).await)
     }
 
     /// Refuses what would find no room in the queue to the database.
@@ -185,15 +188,35 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         refusal.map_or(Ok(()), |reason| Err(Refusal::overloaded(reason)))
     }
 
+    /// Parses the request's document and checks its limits; returns its cost, or the response that refuses it.
+    async fn admit_document(
+        &self,
+        request: &mut Request,
+        deadline: Instant,
+    ) -> Result<u64, Response> {
+        let Ok(_worker) = timeout_at(deadline, self.documents.worker(&request.query)).await else {
+            return Err(waited_too_long());
+        };
+        let admitted = self.documents.admit(request);
+        admitted.map_err(|error| Response::from_errors(vec![error.into()]))
+    }
+
     /// Waits for the request's turn and runs it. The turn lasts until its holder has written the answer.
-    async fn run_to_the_end(&self, request: Request, cost: u64) -> (Response, Option<Turn>) {
-        let deadline = Instant::now() + self.times.execution;
-        let Ok(turn) = timeout_at(deadline, self.turns.take(cost)).await else {
-            let reason = ServerError::new(Overloaded::WaitedTooLong.to_string(), None);
-            return (coded(reason, Code::Overloaded), None);
+    async fn run_to_the_end(
+        &self,
+        request: Request,
+        cost: u64,
+        deadline: Instant,
+    ) -> (Response, Option<Turn>) {
+        let waits = async {
+            let turn = self.turns.take(cost).await;
+            (turn, self.documents.worker(&request.query).await)
+        };
+        let Ok((turn, worker)) = timeout_at(deadline, waits).await else {
+            return (waited_too_long(), None);
         };
         let execution = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
-        let response = match timeout_at(deadline, execution).await {
+        let response = match timeout_at(deadline, validate_with(worker, execution)).await {
             Ok(Ok(response)) => finish_response::<E>(response),
             Ok(Err(_)) => internal("a resolver panicked"),
             Err(_) => internal("the request took too long"),
@@ -204,32 +227,52 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
     /// Runs any operation; a query or a mutation gives one response, and so does a refusal.
     pub(crate) fn execute_stream(
         &self,
-        mut request: Request,
+        request: Request,
         read_only: bool,
     ) -> BoxStream<'static, Response> {
         if let Err(refusal) = self.admit() {
             return stream::iter([refusal.response()]).boxed();
         }
-        let cost = match self.documents.admit(&mut request) {
+        let endpoint = self.clone();
+        stream::once(async move { endpoint.open_stream(request, read_only).await })
+            .flatten()
+            .boxed()
+    }
+
+    async fn open_stream(
+        self,
+        mut request: Request,
+        read_only: bool,
+    ) -> BoxStream<'static, Response> {
+        let one = |response| stream::iter([response]).boxed();
+        let deadline = Instant::now() + self.times.execution;
+        let cost = match self.admit_document(&mut request, deadline).await {
             Ok(cost) => cost,
-            Err(error) => return stream::iter([Response::from_errors(vec![error.into()])]).boxed(),
+            Err(response) => return one(response),
         };
         match operation_type(&mut request) {
             Some(OperationType::Mutation) if read_only => {
-                stream::iter([Refusal::mutation_over_get().response()]).boxed()
+                one(Refusal::mutation_over_get().response())
             }
             Some(OperationType::Subscription) => {
+                let worker = timeout_at(deadline, self.documents.worker(&request.query)).await;
+                let Ok(worker) = worker else {
+                    return one(waited_too_long());
+                };
                 let responses = AssertUnwindSafe(self.executor.execute_stream(request, None));
-                let finished = responses.catch_unwind().map(|response| match response {
+                let mut finished = responses.catch_unwind().map(|response| match response {
                     Ok(response) => finish_response::<E>(response),
                     Err(_) => internal("a resolver panicked"),
                 });
-                finished.boxed()
+                let mut worker = Some(worker);
+                stream::poll_fn(move |context| {
+                    let polled = finished.poll_next_unpin(context);
+                    worker.take();
+                    polled
+                })
+                .boxed()
             }
-            _ => {
-                let endpoint = self.clone();
-                stream::once(async move { endpoint.run_to_the_end(request, cost).await.0 }).boxed()
-            }
+            _ => one(self.run_to_the_end(request, cost, deadline).await.0),
         }
     }
 }
@@ -246,6 +289,22 @@ impl<E, X: Clone> Clone for Endpoint<E, X> {
             errors: PhantomData,
         }
     }
+}
+
+/// Polls `execution` with a worker for the first time, which is when async-graphql validates the document.
+async fn validate_with<T>(worker: Worker, execution: impl Future<Output = T>) -> T {
+    let mut execution = pin!(execution);
+    let first = futures_util::poll!(execution.as_mut());
+    drop(worker);
+    match first {
+        Poll::Ready(done) => done,
+        Poll::Pending => execution.await,
+    }
+}
+
+fn waited_too_long() -> Response {
+    let reason = ServerError::new(Overloaded::WaitedTooLong.to_string(), None);
+    coded(reason, Code::Overloaded)
 }
 
 /// The type of the operation that will run; none when the document has no such operation, which

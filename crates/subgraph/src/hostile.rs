@@ -143,7 +143,7 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
             "MAX_SELECTIONS_EXCEEDED",
             format!(
                 "{{ __typename }} {}",
-                fragments(1_500, &|_| "__typename".to_owned())
+                fragments(1_000, &|_| "__typename".to_owned())
             ),
         ),
         (

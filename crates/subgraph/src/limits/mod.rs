@@ -39,7 +39,7 @@ pub use types::TypeNames;
 use cost::OperationCost;
 use variables::References;
 
-/// The limits of a subgraph's requests. A gateway in front has limits of its own, which are lower: a client
+/// The limits of a subgraph's requests. A gateway in front has limits of its own, most of them lower: a client
 /// of the gateway meets those first.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct LimitSettings {
