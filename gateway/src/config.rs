@@ -12,9 +12,14 @@ use crate::{
 };
 
 /// What a client did, may mend, or has to follow.
-const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,NOT_FOUND,CONFLICT,FORBIDDEN,UNAUTHENTICATED,\
-                                 PROJECTION_BEHIND,OVERLOADED,SUBSCRIPTION_LAGGED,RESYNC_REQUIRED,\
-                                 FEED_STOPPED,MAX_COST_EXCEEDED";
+const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,NOT_FOUND,CONFLICT,FORBIDDEN,\
+                                 UNAUTHENTICATED,PROJECTION_BEHIND,OVERLOADED,\
+                                 READ_AFTER_WRITE_FAILED,SUBSCRIPTION_LAGGED,\
+                                 RESYNC_REQUIRED,FEED_STOPPED,MAX_TOKENS_EXCEEDED,\
+                                 MAX_DEPTH_EXCEEDED,MAX_ALIASES_EXCEEDED,\
+                                 MAX_ROOT_FIELDS_EXCEEDED,MAX_DIRECTIVES_EXCEEDED,\
+                                 MAX_SELECTIONS_EXCEEDED,MAX_VARIABLES_EXCEEDED,\
+                                 MAX_REPRESENTATIONS_EXCEEDED,MAX_COST_EXCEEDED";
 
 /// A general Federation v2 gateway: one GraphQL endpoint from a supergraph.
 ///

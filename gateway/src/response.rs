@@ -23,7 +23,8 @@ pub struct GraphqlResponse {
     pub kind: ResponseKind,
     /// Why it was refused, for metrics and for transports that answer a refusal in their own way.
     pub refused: Option<Code>,
-    /// No data came, because a subgraph had too much to do: the client may try again.
+    /// No data came, because a subgraph had too much to do, and nothing of a mutation was begun: the
+    /// client may send the request again.
     pub overloaded: bool,
     /// Headers that subgraphs' answers hand on to the client, by the forwarding rules.
     pub headers: HeaderMap,

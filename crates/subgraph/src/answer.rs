@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_graphql::{Request, Response, ServerError, Value};
+use async_graphql::{Request, Response, ServerError};
 use axum::body::Body;
 use axum::extract::Request as HttpRequest;
 use axum::response::Response as HttpResponse;
@@ -27,8 +27,8 @@ const ANSWER_BYTES: usize = 4096;
 /// The form of answer that a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// `application/json`: status 200 for every GraphQL response but one without data that was
-    /// refused because the service has too much to do: 503.
+    /// `application/json`: status 200 for every GraphQL response, but 503 where nothing was begun
+    /// because the service has too much to do.
     Json,
     /// `application/graphql-response+json`: status 400 when nothing was executed.
     GraphqlResponse,
@@ -198,9 +198,14 @@ async fn read_body(request: HttpRequest, limit: Duration) -> Result<Request, Ref
     })
 }
 
-/// Writes a GraphQL response.
-pub(crate) fn write_response(response: &Response, accepted: Accepted) -> HttpResponse {
-    if response.data == Value::Null && response.errors.iter().any(is_overload) {
+/// Writes a GraphQL response. `is_overload`: nothing of the operation was begun, as the service has
+/// too much to do.
+pub(crate) fn write_response(
+    response: &Response,
+    is_overload: bool,
+    accepted: Accepted,
+) -> HttpResponse {
+    if is_overload {
         let content_type = match accepted {
             Accepted::GraphqlResponse => GRAPHQL_RESPONSE,
             _ => JSON,
@@ -223,11 +228,6 @@ pub(crate) fn write_response(response: &Response, accepted: Accepted) -> HttpRes
         }
         _ => write(StatusCode::OK, response, JSON),
     }
-}
-
-fn is_overload(error: &ServerError) -> bool {
-    let code = error.extensions.as_ref().and_then(|it| it.get("code"));
-    matches!(code, Some(Value::String(code)) if code == Code::Overloaded.as_str())
 }
 
 /// The whole body. What is too large is taken in and thrown away up to a limit: a client that writes

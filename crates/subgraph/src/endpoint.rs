@@ -29,6 +29,7 @@ use crate::answer::{self, Accepted, Refusal};
 use crate::documents::{Documents, Worker};
 use crate::error::{CodedError, MASKED, finish_response};
 use crate::limits::answer::{Turn, Turns};
+use crate::overload::Operation;
 use crate::{CallGate, Code, Limits, Overloaded, cross_site, sse, websocket};
 
 /// The largest request body and WebSocket message, in bytes.
@@ -159,27 +160,55 @@ async fn handle<E: CodedError, X: Executor>(
         return sse::answer(endpoint, request, read_only);
     }
     match endpoint.execute(request, read_only).await {
-        // The turn lasts until the answer is written.
-        Ok((response, _turn)) => answer::write_response(&response, accepted),
+        Ok(outcome) => answer::write_response(&outcome.response, outcome.is_overload, accepted),
         Err(refusal) => refusal.into(),
+    }
+}
+
+/// What became of a query or a mutation.
+struct Outcome {
+    response: Response,
+    /// Nothing of it was begun, as the service has too much to do.
+    is_overload: bool,
+    /// Lasts until the answer is written.
+    _turn: Option<Turn>,
+}
+
+impl Outcome {
+    /// `response` to what was not run.
+    fn refused(response: Response) -> Self {
+        Self {
+            response,
+            is_overload: false,
+            _turn: None,
+        }
+    }
+}
+
+impl Outcome {
+    fn waited_too_long() -> Self {
+        let reason = ServerError::new(Overloaded::WaitedTooLong.to_string(), None);
+        Self {
+            is_overload: true,
+            ..Self::refused(coded(reason, Code::Overloaded))
+        }
     }
 }
 
 impl<E: CodedError, X: Executor> Endpoint<E, X> {
     /// Runs a query or a mutation. A panic harms this request alone.
-    async fn execute(
-        &self,
-        mut request: Request,
-        read_only: bool,
-    ) -> Result<(Response, Option<Turn>), Refusal> {
+    async fn execute(&self, mut request: Request, read_only: bool) -> Result<Outcome, Refusal> {
         self.admit()?;
         let deadline = Instant::now() + self.times.execution;
         let cost = match self.admit_document(&mut request, deadline).await {
             Ok(cost) => cost,
-            Err(response) => return Ok((response, None)),
+            Err(outcome) => return Ok(outcome),
         };
-        permit(operation_type(&mut request), read_only)?;
-        Ok(self.run_to_the_end(request, cost, deadline).await)
+        let operation = operation(&mut request);
+        permit(operation, read_only)?;
+        Ok(self
+            .run_to_the_end(request, operation, cost, deadline)
+            .await)
     }
 
     /// Refuses what would find no room in the queue to the database.
@@ -188,40 +217,46 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         refusal.map_or(Ok(()), |reason| Err(Refusal::overloaded(reason)))
     }
 
-    /// Parses the request's document and checks its limits; returns its cost, or the response that refuses it.
+    /// Parses the request's document and checks its limits; returns its cost, or what refuses it.
     async fn admit_document(
         &self,
         request: &mut Request,
         deadline: Instant,
-    ) -> Result<u64, Response> {
+    ) -> Result<u64, Outcome> {
         let Ok(_worker) = timeout_at(deadline, self.documents.worker(&request.query)).await else {
-            return Err(waited_too_long());
+            return Err(Outcome::waited_too_long());
         };
         let admitted = self.documents.admit(request);
-        admitted.map_err(|error| Response::from_errors(vec![error.into()]))
+        admitted.map_err(|error| Outcome::refused(Response::from_errors(vec![error.into()])))
     }
 
     /// Waits for the request's turn and runs it. The turn lasts until its holder has written the answer.
     async fn run_to_the_end(
         &self,
         request: Request,
+        operation: Option<Operation>,
         cost: u64,
         deadline: Instant,
-    ) -> (Response, Option<Turn>) {
+    ) -> Outcome {
         let waits = async {
             let turn = self.turns.take(cost).await;
             (turn, self.documents.worker(&request.query).await)
         };
         let Ok((turn, worker)) = timeout_at(deadline, waits).await else {
-            return (waited_too_long(), None);
+            return Outcome::waited_too_long();
         };
         let execution = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
-        let response = match timeout_at(deadline, validate_with(worker, execution)).await {
+        let mut response = match timeout_at(deadline, validate_with(worker, execution)).await {
             Ok(Ok(response)) => finish_response::<E>(response),
             Ok(Err(_)) => internal("a resolver panicked"),
             Err(_) => internal("the request took too long"),
         };
-        (response, Some(turn))
+        let is_overload = operation.is_some_and(|operation| operation.settle(&mut response));
+        Outcome {
+            response,
+            is_overload,
+            _turn: Some(turn),
+        }
     }
 
     /// Runs any operation; a query or a mutation gives one response, and so does a refusal.
@@ -248,16 +283,17 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         let deadline = Instant::now() + self.times.execution;
         let cost = match self.admit_document(&mut request, deadline).await {
             Ok(cost) => cost,
-            Err(response) => return one(response),
+            Err(outcome) => return one(outcome.response),
         };
-        match operation_type(&mut request) {
+        let operation = operation(&mut request);
+        match operation.map(|operation| operation.ty) {
             Some(OperationType::Mutation) if read_only => {
                 one(Refusal::mutation_over_get().response())
             }
             Some(OperationType::Subscription) => {
                 let worker = timeout_at(deadline, self.documents.worker(&request.query)).await;
                 let Ok(worker) = worker else {
-                    return one(waited_too_long());
+                    return one(Outcome::waited_too_long().response);
                 };
                 let responses = AssertUnwindSafe(self.executor.execute_stream(request, None));
                 let mut finished = responses.catch_unwind().map(|response| match response {
@@ -272,7 +308,12 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
                 })
                 .boxed()
             }
-            _ => one(self.run_to_the_end(request, cost, deadline).await.0),
+            _ => {
+                let outcome = self
+                    .run_to_the_end(request, operation, cost, deadline)
+                    .await;
+                one(outcome.response)
+            }
         }
     }
 }
@@ -302,14 +343,9 @@ async fn validate_with<T>(worker: Worker, execution: impl Future<Output = T>) ->
     }
 }
 
-fn waited_too_long() -> Response {
-    let reason = ServerError::new(Overloaded::WaitedTooLong.to_string(), None);
-    coded(reason, Code::Overloaded)
-}
-
-/// The type of the operation that will run; none when the document has no such operation, which
+/// The operation that will run; none when the document has no such operation, which
 /// validation will say.
-fn operation_type(request: &mut Request) -> Option<OperationType> {
+fn operation(request: &mut Request) -> Option<Operation> {
     let name = request.operation_name.clone();
     let document = request.parsed_query().ok()?;
     let mut operations = document.operations.iter();
@@ -317,12 +353,12 @@ fn operation_type(request: &mut Request) -> Option<OperationType> {
         Some(name) => operations.find(|(found, _)| found.is_some_and(|it| **it == name)),
         None => operations.next(),
     };
-    operation.map(|(_, operation)| operation.node.ty)
+    operation.map(|(_, operation)| Operation::of(&operation.node))
 }
 
 /// Whether an operation may run over a plain HTTP request.
-fn permit(operation: Option<OperationType>, read_only: bool) -> Result<(), Refusal> {
-    match operation {
+fn permit(operation: Option<Operation>, read_only: bool) -> Result<(), Refusal> {
+    match operation.map(|operation| operation.ty) {
         Some(OperationType::Subscription) => Err(Refusal::subscription_without_stream()),
         Some(OperationType::Mutation) if read_only => Err(Refusal::mutation_over_get()),
         _ => Ok(()),

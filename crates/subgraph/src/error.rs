@@ -23,6 +23,8 @@ pub enum Code {
     FeedStopped,
     /// The service has more to do than it can: nothing was begun, try again in a moment.
     Overloaded,
+    /// Below a mutation's root field, a read failed for overload: the field itself was executed.
+    ReadAfterWriteFailed,
     /// The document is not GraphQL.
     GraphqlParseFailed,
     /// The document does not fit the schema.
@@ -64,6 +66,7 @@ impl Code {
             Self::ProjectionBehind => "PROJECTION_BEHIND",
             Self::FeedStopped => "FEED_STOPPED",
             Self::Overloaded => "OVERLOADED",
+            Self::ReadAfterWriteFailed => "READ_AFTER_WRITE_FAILED",
             Self::GraphqlParseFailed => "GRAPHQL_PARSE_FAILED",
             Self::GraphqlValidationFailed => "GRAPHQL_VALIDATION_FAILED",
             Self::MaxTokensExceeded => "MAX_TOKENS_EXCEEDED",

@@ -10,7 +10,8 @@
 //! - [`flat_list`] and [`json`]: lists of embedded objects, and answers, written in one go;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
 //! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`; `documents` spares
-//!   it to parse the same twice, `cross_site` keeps other sites' pages out;
+//!   it to parse the same twice, `overload` says whether a request can be sent again, `cross_site` keeps
+//!   other sites' pages out;
 //! - [`limits`]: what one request may ask for, checked before the document is validated;
 //! - [`database`]: the MongoDB settings and clients; [`database_calls`]: the only way of requests to it,
 //!   with a bounded queue; [`collections`] keeps the indexes;
@@ -35,6 +36,7 @@ pub mod hostile;
 pub mod id;
 pub mod json;
 pub mod limits;
+mod overload;
 pub mod page;
 pub mod readable;
 mod sse;

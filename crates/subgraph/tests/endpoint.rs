@@ -45,8 +45,7 @@ impl Query {
     }
 
     async fn busy(&self) -> async_graphql::Result<i32> {
-        let busy = async_graphql::Error::new("try again");
-        Err(busy.extend_with(|_, extensions| extensions.set("code", "OVERLOADED")))
+        busy()
     }
 
     async fn hang(&self) -> i32 {
@@ -55,6 +54,24 @@ impl Query {
 
     async fn panic(&self) -> i32 {
         "not a number".parse().expect("a resolver's mistake")
+    }
+}
+
+fn busy() -> async_graphql::Result<i32> {
+    let busy = async_graphql::Error::new("try again");
+    Err(busy.extend_with(|_, extensions| extensions.set("code", "OVERLOADED")))
+}
+
+struct Mutation;
+
+#[Object]
+impl Mutation {
+    async fn write(&self) -> Query {
+        Query
+    }
+
+    async fn busy(&self) -> async_graphql::Result<i32> {
+        busy()
     }
 }
 
@@ -68,7 +85,7 @@ impl Subscriptions {
 }
 
 fn router() -> Router {
-    let schema = Schema::new(Query, EmptyMutation, Subscriptions);
+    let schema = Schema::new(Query, Mutation, Subscriptions);
     endpoint::routes_within::<Fault, _>(
         schema,
         CancellationToken::new(),
@@ -158,6 +175,43 @@ async fn an_overload_without_data_is_503_with_a_time_to_come_back() {
         assert!(body.starts_with("event: next\n"), "{body}");
         assert!(body.contains(r#""code":"OVERLOADED""#), "{body}");
     }
+}
+
+#[tokio::test]
+async fn only_a_mutation_of_which_nothing_was_begun_can_be_sent_again() {
+    let (refused, after) = ("OVERLOADED", "READ_AFTER_WRITE_FAILED");
+    for (mutation, expected, code, path) in [
+        ("mutation { busy }", 503, refused, json!(["busy"])),
+        ("mutation { a: busy }", 503, refused, json!(["a"])),
+        (
+            "mutation { write { busy } }",
+            200,
+            after,
+            json!(["write", "busy"]),
+        ),
+        (
+            "mutation { write { fine } busy }",
+            200,
+            refused,
+            json!(["busy"]),
+        ),
+        (
+            "mutation { ...{ write { fine } busy } }",
+            200,
+            refused,
+            json!(["busy"]),
+        ),
+    ] {
+        let (status, _, body) = post(&router(), mutation, "application/json").await;
+        assert_eq!(status.as_u16(), expected, "{mutation}: {body}");
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let error = &body["errors"][0];
+        assert_eq!(error["extensions"]["code"], code, "{mutation}: {body}");
+        assert_eq!(error["path"], path, "{mutation}: {body}");
+    }
+    let mutation = "mutation { write { busy } }";
+    let (_, _, body) = post(&router(), mutation, "text/event-stream").await;
+    assert!(body.contains(after), "{body}");
 }
 
 #[tokio::test]

@@ -13,7 +13,10 @@ use super::{
     store::Value,
 };
 use crate::{
-    prepare::plan::{EntityFetch, Merge, PathSegment, Step},
+    prepare::{
+        OperationKind,
+        plan::{EntityFetch, Key, Merge, PathSegment, Step},
+    },
     subgraphs::{Answer, FetchError},
 };
 
@@ -23,6 +26,7 @@ const PLACES_OF_A_FAILURE_MAX: usize = 100;
 impl Run<'_> {
     /// Takes in the answer of `step`, whatever it is.
     pub fn absorb(&mut self, step: &Step, request: &Request, answer: Result<Answer, FetchError>) {
+        self.mutations_sent += usize::from(step.is_mutation);
         match answer {
             Ok(answer) => {
                 let name = self.graph.subgraph(step.subgraph).name;
@@ -93,7 +97,12 @@ impl Run<'_> {
         }
         // Errors first: their paths are told by where the objects are now.
         if let Some(errors) = &response.errors {
-            self.subgraph_errors(step, request, errors);
+            let errors = SubgraphError::read_all(errors);
+            let was_begun = matches!(response.data, Value::Object(_));
+            if step.is_mutation && !was_begun && self.are_refusals(step, &errors) {
+                self.mutations_refused += 1;
+            }
+            self.subgraph_errors(step, request, &errors);
         }
         self.absorb_data(step, request, &response);
         Ok(())
@@ -208,16 +217,41 @@ impl Run<'_> {
         }
     }
 
-    fn subgraph_errors(&mut self, step: &Step, request: &Request, errors: &[u8]) {
+    fn subgraph_errors(&mut self, step: &Step, request: &Request, errors: &[SubgraphError]) {
         let service = self.graph.subgraph(step.subgraph).name;
-        for error in SubgraphError::read_all(errors) {
-            for path in self.client_paths(step, request, &error.path) {
+        let is_of_mutation = self.prepared.kind() == OperationKind::Mutation;
+        for error in errors {
+            let is_at_root = step.is_mutation && error.path.len() <= 1;
+            let is_read_after_write = is_of_mutation && !is_at_root && error.is_overload();
+            // Without a path, it would seem to speak of the whole mutation.
+            let paths = match is_at_root && error.path.is_empty() && error.is_overload() {
+                true => root_places(step),
+                false => self.client_paths(step, request, &error.path),
+            };
+            for path in paths {
                 if self.errors.len() >= ERRORS_MAX {
                     return;
                 }
-                self.errors.push(error.at(self.graph, service, path));
+                let mut error = error.at(self.graph, service, path);
+                if is_read_after_write {
+                    error.read_after_write();
+                }
+                self.errors.push(error);
             }
         }
+    }
+
+    /// Whether the errors of a mutation's answer without data say that none of its root fields was
+    /// begun for overload: they came before execution, or there is one at each of the fields.
+    fn are_refusals(&self, step: &Step, errors: &[SubgraphError]) -> bool {
+        let is_at = |error: &SubgraphError, key: Key| match &*error.path {
+            [SubgraphPathItem::Name(name)] => self.key_path_item(step, name) == PathItem::Key(key),
+            _ => false,
+        };
+        let mut fields = step.root_keys.iter();
+        errors.iter().all(SubgraphError::is_overload)
+            && (errors.iter().all(|error| error.path.is_empty())
+                || fields.all(|key| errors.iter().any(|error| is_at(error, *key))))
     }
 
     /// The places in the client's response that a path in the subgraph's response stands for; at
@@ -378,11 +412,7 @@ impl Run<'_> {
         let subgraph = self.graph.subgraph(step.subgraph);
         tracing::warn!(subgraph.name, subgraph.url, error = %failure, "a subgraph request failed");
         let places = match &step.merge {
-            Merge::Root { .. } => step
-                .root_keys
-                .iter()
-                .map(|key| vec![PathItem::Key(*key)])
-                .collect(),
+            Merge::Root { .. } => root_places(step),
             Merge::Reentry { path, .. } => self.places(path),
             Merge::Entities(fetches) => {
                 let mut all = Vec::new();
@@ -406,4 +436,10 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// The root fields that a step asks for.
+fn root_places(step: &Step) -> Vec<Vec<PathItem>> {
+    let keys = step.root_keys.iter();
+    keys.map(|key| vec![PathItem::Key(*key)]).collect()
 }

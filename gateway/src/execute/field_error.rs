@@ -18,6 +18,11 @@ const TOLD: [&str; 3] = ["cursor", "missed", "reason"];
 /// The code of an error that says so of its subgraph, as JSON.
 const OVERLOADED: &str = "\"OVERLOADED\"";
 
+/// The message of [`Code::ReadAfterWriteFailed`].
+const READ_AFTER_WRITE: &str = "the mutation's field was executed, but this could not be read: the \
+                                subgraph has more to do than it can. Read it by a query; do not send \
+                                the mutation again";
+
 /// One entry of the response's `errors`.
 #[derive(Clone, Debug)]
 pub struct FieldError {
@@ -47,8 +52,15 @@ impl FieldError {
 
     /// Whether a subgraph had too much to do.
     pub fn is_overload(&self) -> bool {
-        let code = self.extensions.get("code");
-        code.is_some_and(|code| code.get() == OVERLOADED)
+        is_overload(&self.extensions)
+    }
+
+    /// Turns an overload into the error of a read that a mutation led to. `OVERLOADED` would say that
+    /// nothing was begun.
+    pub fn read_after_write(&mut self) {
+        self.message = READ_AFTER_WRITE.into();
+        self.code = Code::ReadAfterWriteFailed;
+        self.extensions.remove("code");
     }
 
     /// Whether this error explains a null at `path`: it stands there, above or below.
@@ -159,6 +171,11 @@ impl SubgraphError {
         entries.into_iter().map(read).collect()
     }
 
+    /// Whether the subgraph had too much to do.
+    pub fn is_overload(&self) -> bool {
+        is_overload(&self.extensions)
+    }
+
     fn malformed() -> Self {
         Self {
             message: MALFORMED.into(),
@@ -195,6 +212,11 @@ impl SubgraphError {
             extensions,
         }
     }
+}
+
+fn is_overload(extensions: &BTreeMap<String, Box<RawValue>>) -> bool {
+    let code = extensions.get("code");
+    code.is_some_and(|code| code.get() == OVERLOADED)
 }
 
 fn is_plain(json: &RawValue) -> bool {

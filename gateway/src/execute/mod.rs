@@ -77,6 +77,10 @@ struct Run<'a> {
     errors: Vec<FieldError>,
     /// Whether any subgraph has answered with data.
     has_data: bool,
+    /// Requests with root fields of a mutation that were answered or failed.
+    mutations_sent: usize,
+    /// Those of them of which a subgraph began nothing, as it had too much to do.
+    mutations_refused: usize,
     to_client: HeaderMap,
     /// The whole answer, where a subgraph's own is it.
     forwarded: Option<Bytes>,
@@ -101,6 +105,8 @@ impl<'a> Run<'a> {
             left_out: FxHashSet::default(),
             errors: Vec::new(),
             has_data: false,
+            mutations_sent: 0,
+            mutations_refused: 0,
             to_client: HeaderMap::new(),
             forwarded: None,
         }
@@ -189,7 +195,10 @@ impl<'a> Run<'a> {
             mut out, errors, ..
         } = renderer;
         let has_no_data = !self.has_data || out.ends_with(NO_DATA);
-        let overloaded = has_no_data && errors.iter().any(FieldError::is_overload);
+        // A mutation of which anything may have been begun must not be sent again.
+        let nothing_was_written = self.mutations_sent == self.mutations_refused;
+        let overloaded =
+            has_no_data && nothing_was_written && errors.iter().any(FieldError::is_overload);
         if !errors.is_empty() {
             let mut text = String::from(",\"errors\":[");
             for (index, error) in errors.iter().enumerate() {

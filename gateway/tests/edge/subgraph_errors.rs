@@ -1,6 +1,6 @@
 //! What clients see of a subgraph's errors outside development.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     gateway::TestGateway,
@@ -47,12 +47,121 @@ async fn an_overload_that_leaves_no_data_is_503_and_says_when_to_try_again() {
             let answer = request.send().await.expect("an answer");
             assert_eq!(answer.status(), 503, "{query} as {media}");
             assert_eq!(answer.headers()["retry-after"], "1");
-            let answer: serde_json::Value = answer.json().await.expect("JSON");
+            let answer: Value = answer.json().await.expect("JSON");
             let error = &answer["errors"][0];
             assert_eq!(error["message"], "try again", "{answer}");
             assert_eq!(error["extensions"]["code"], "OVERLOADED", "{answer}");
         }
     }
+}
+
+/// Before execution: nothing was begun.
+const REFUSED: Act =
+    Act::Answer(r#"{"errors":[{"message":"busy","extensions":{"code":"OVERLOADED"}}]}"#);
+
+/// Sends a mutation; returns the status, `Retry-After`, and each error's code with its path.
+async fn mutate(gateway: &TestGateway, mutation: &str) -> (u16, Option<String>, Value) {
+    let body = json!({ "query": mutation }).to_string();
+    let answer = gateway.post().body(body).send().await.expect("an answer");
+    let status = answer.status().as_u16();
+    let retry_after = answer.headers().get("retry-after").cloned();
+    let retry_after = retry_after.map(|it| it.to_str().expect("a text").to_owned());
+    let answer: Value = answer.json().await.expect("JSON");
+    assert_eq!(answer["data"], Value::Null, "{answer}");
+    let errors = answer["errors"].as_array().expect("errors").iter();
+    let errors = errors.map(|error| json!([error["extensions"]["code"], error["path"]]));
+    (status, retry_after, errors.collect())
+}
+
+#[tokio::test]
+async fn a_mutation_whose_root_fields_are_all_refused_is_503() {
+    let news = Scripted::start(&[
+        REFUSED,
+        Act::Answer(
+            r#"{"data":null,"errors":[{"message":"busy","path":["a"],"extensions":{"code":"OVERLOADED"}}]}"#,
+        ),
+        REFUSED,
+    ])
+    .await;
+    let gateway = TestGateway::with(&[&news.instead_of("news")]).await;
+    for mutation in [
+        r#"mutation { a: publish(text: "a") { id } }"#,
+        r#"mutation { a: publish(text: "a") { id length } }"#,
+    ] {
+        let (status, retry_after, errors) = mutate(&gateway, mutation).await;
+        assert_eq!((status, retry_after.as_deref()), (503, Some("1")));
+        assert_eq!(errors, json!([["OVERLOADED", ["a"]]]));
+    }
+    let both = r#"mutation { a: publish(text: "a") { id } b: publish(text: "b") { id } }"#;
+    let (status, retry_after, errors) = mutate(&gateway, both).await;
+    assert_eq!((status, retry_after.as_deref()), (503, Some("1")));
+    assert_eq!(
+        errors,
+        json!([["OVERLOADED", ["a"]], ["OVERLOADED", ["b"]]])
+    );
+}
+
+#[tokio::test]
+async fn a_read_that_fails_after_a_write_does_not_ask_to_write_again() {
+    let counts = Scripted::start(&[
+        REFUSED,
+        Act::Answer(
+            r#"{"data":null,"errors":[{"message":"busy","path":["_entities",0,"length"],"extensions":{"code":"OVERLOADED"}}]}"#,
+        ),
+    ])
+    .await;
+    let gateway = TestGateway::with(&[&counts.instead_of("counts")]).await;
+    let mutation = r#"mutation { publish(text: "a") { id length } }"#;
+    for path in [json!(["publish"]), json!(["publish", "length"])] {
+        let (status, retry_after, errors) = mutate(&gateway, mutation).await;
+        assert_eq!((status, retry_after), (200, None), "{errors}");
+        assert_eq!(errors, json!([["READ_AFTER_WRITE_FAILED", path]]));
+    }
+    assert_eq!(gateway.news.asked(), 2);
+
+    // The same where the subgraph of the mutation reads after it wrote.
+    let news = Scripted::start(&[Act::Answer(
+        r#"{"data":null,"errors":[{"message":"busy","path":["publish","text"],"extensions":{"code":"OVERLOADED"}}]}"#,
+    )])
+    .await;
+    let gateway = TestGateway::with(&[&news.instead_of("news")]).await;
+    let mutation = r#"mutation { publish(text: "a") { text } }"#;
+    let (status, retry_after, errors) = mutate(&gateway, mutation).await;
+    assert_eq!((status, retry_after), (200, None), "{errors}");
+    let expected = json!([["READ_AFTER_WRITE_FAILED", ["publish", "text"]]]);
+    assert_eq!(errors, expected);
+}
+
+#[tokio::test]
+async fn a_refused_root_field_beside_one_that_was_executed_is_no_503() {
+    let busy = Scripted::start(&[REFUSED]).await;
+    let gateway = TestGateway::with(&[&busy.instead_of("counts")]).await;
+    for (mutation, refused) in [
+        (
+            r#"mutation { a: publish(text: "a") { id } b: recount }"#,
+            "b",
+        ),
+        (
+            r#"mutation { a: recount b: publish(text: "a") { id } }"#,
+            "a",
+        ),
+    ] {
+        let (status, retry_after, errors) = mutate(&gateway, mutation).await;
+        assert_eq!((status, retry_after), (200, None), "{errors}");
+        assert_eq!(errors, json!([["OVERLOADED", [refused]]]));
+    }
+    assert_eq!(gateway.news.asked(), 2);
+
+    // Both in one request to one subgraph.
+    let news = Scripted::start(&[Act::Answer(
+        r#"{"data":null,"errors":[{"message":"busy","path":["b"],"extensions":{"code":"OVERLOADED"}}]}"#,
+    )])
+    .await;
+    let gateway = TestGateway::with(&[&news.instead_of("news")]).await;
+    let both = r#"mutation { a: publish(text: "a") { id } b: publish(text: "b") { id } }"#;
+    let (status, retry_after, errors) = mutate(&gateway, both).await;
+    assert_eq!((status, retry_after), (200, None), "{errors}");
+    assert_eq!(errors[0], json!(["OVERLOADED", ["b"]]));
 }
 
 #[tokio::test]
