@@ -25,12 +25,28 @@ const WINDOW: Duration = Duration::from_secs(60);
 const CALLSITE_MESSAGES_MAX: usize = 16;
 /// Bytes of a message that are kept to name the lines that were left out.
 const MESSAGE_BYTES_MAX: usize = 200;
+/// Fields that say what a line is about: lines that differ in one of them are of different kinds. Each has
+/// few values. A field that numbers, counts or times does not belong here, nor one that a client fills.
+const IDENTIFYING_FIELDS: [&str; 8] = [
+    "service",
+    "subgraph.name",
+    "subgraph",
+    "collection",
+    "projection",
+    "field",
+    "code",
+    "page",
+];
+/// Bytes of an identifying field that count.
+const FIELD_BYTES_MAX: usize = 64;
 
 /// A layer that leaves out the lines of a kind beyond [`BURST_LINES`] in a [`WINDOW`].
 ///
-/// Two lines are of one kind when the same place in the code writes the same message. The place
-/// alone would not do: a message may name what failed, and the `log` crate's records all come from one
-/// place. The fields do not count, since every reconnect has another number in one of them.
+/// Two lines are of one kind when the same place in the code writes the same message with the same
+/// [`IDENTIFYING_FIELDS`]. The place alone would not do: a message may name what failed, and the `log`
+/// crate's records all come from one place. Without the fields, the flood of one subgraph would hide
+/// that another fails too. Other fields do not count, since every reconnect has another number in one
+/// of them.
 /// Events at the levels debug and trace pass: who asks for them wants all of them.
 pub(crate) struct LogFlood<W> {
     burst_lines: u32,
@@ -46,10 +62,10 @@ struct Callsite {
     kinds: Vec<Kind>,
 }
 
-/// The lines with one message from one call site.
+/// The lines with one message and the same identifying fields from one call site.
 struct Kind {
     hash: u64,
-    /// The message, cut to [`MESSAGE_BYTES_MAX`].
+    /// The message, cut to [`MESSAGE_BYTES_MAX`], and its identifying fields.
     message: String,
     window_end: Instant,
     written: u32,
@@ -199,7 +215,7 @@ impl<S: Subscriber, W: Fn(Instant) + 'static> Layer<S> for LogFlood<W> {
         self.admits(
             metadata,
             message.hash.finish(),
-            message.start,
+            message.named(),
             Instant::now(),
         )
     }
@@ -234,11 +250,35 @@ impl LeftOut {
     }
 }
 
-/// The message of an event: the hash of all of it, and its beginning.
+/// What tells the kinds of an event's call site apart: the hash of the message and of the identifying
+/// fields, and what names them.
 #[derive(Default)]
 struct Message {
     hash: DefaultHasher,
     start: String,
+    /// The identifying fields, as ` name=value` each.
+    fields: String,
+}
+
+impl Message {
+    /// The beginning of the message and its identifying fields.
+    fn named(mut self) -> String {
+        self.start.push_str(&self.fields);
+        self.start
+    }
+
+    fn record_field(&mut self, name: &str, value: fmt::Arguments<'_>) {
+        let mut text = Cut::<FIELD_BYTES_MAX>::default();
+        // What cannot be formatted counts as far as it goes.
+        let _ = text.write_fmt(value);
+        // No text has the byte 255, so a field never looks like the end of what is before it.
+        self.hash.write(&[255]);
+        self.hash.write(name.as_bytes());
+        self.hash.write(&[255]);
+        self.hash.write(text.text.as_bytes());
+        self.hash.write(&[255]);
+        let _ = write!(self.fields, " {name}={}", text.text);
+    }
 }
 
 impl Visit for Message {
@@ -246,21 +286,48 @@ impl Visit for Message {
         if field.name() == "message" {
             // A message that cannot be formatted is of one kind with others that end like it.
             let _ = write!(self, "{value:?}");
+        } else if IDENTIFYING_FIELDS.contains(&field.name()) {
+            self.record_field(field.name(), format_args!("{value:?}"));
         }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
     }
 }
 
 impl Write for Message {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.hash.write(text.as_bytes());
-        for char in text.chars() {
-            if self.start.len() + char.len_utf8() > MESSAGE_BYTES_MAX {
-                break;
-            }
-            self.start.push(char);
+        push_cut(&mut self.start, text, MESSAGE_BYTES_MAX);
+        Ok(())
+    }
+}
+
+/// A text of at most `MAX` bytes; the rest is dropped while it is written.
+#[derive(Default)]
+struct Cut<const MAX: usize> {
+    text: String,
+    is_full: bool,
+}
+
+impl<const MAX: usize> Write for Cut<MAX> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !self.is_full {
+            self.is_full = !push_cut(&mut self.text, text, MAX);
         }
         Ok(())
     }
+}
+
+/// Appends what of `text` has room below `max` bytes; tells whether all of it has.
+fn push_cut(to: &mut String, text: &str, max: usize) -> bool {
+    let mut room = max.saturating_sub(to.len()).min(text.len());
+    while !text.is_char_boundary(room) {
+        room -= 1;
+    }
+    to.push_str(&text[..room]);
+    room == text.len()
 }
 
 #[cfg(test)]
@@ -282,7 +349,7 @@ mod tests {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             let mut message = Message::default();
             event.record(&mut message);
-            self.lines.lock().expect("lines").push(message.start);
+            self.lines.lock().expect("lines").push(message.named());
         }
     }
 
@@ -368,6 +435,44 @@ mod tests {
         });
         assert_eq!(lines.len(), 5 * 100);
         assert_eq!(flood.rest().len(), 5);
+    }
+
+    #[test]
+    fn the_flood_of_one_subgraph_hides_no_other() {
+        let (flood, lines, _) = flooded(|| {
+            for attempt in 0..300 {
+                let subgraph = if attempt < 150 { "comments" } else { "posts" };
+                tracing::warn!(subgraph.name = subgraph, attempt, "a request failed");
+            }
+        });
+        let named = |subgraph| {
+            let line = format!("a request failed subgraph.name={subgraph}");
+            lines.iter().filter(|seen| **seen == line).count()
+        };
+        assert_eq!((named("comments"), named("posts")), (100, 100));
+        let mut rest: Vec<_> = flood
+            .rest()
+            .into_iter()
+            .map(|rest| (rest.message, rest.lines))
+            .collect();
+        rest.sort();
+        let expected = ["comments", "posts"]
+            .map(|subgraph| (format!("a request failed subgraph.name={subgraph}"), 50));
+        assert_eq!(rest, expected);
+    }
+
+    #[test]
+    fn an_identifying_field_counts_by_its_first_bytes() {
+        let (flood, lines, _) = flooded(|| {
+            for index in 0..200 {
+                let field = format!("{}{index}", "é".repeat(FIELD_BYTES_MAX));
+                tracing::warn!(field, "a field is odd");
+            }
+        });
+        assert_eq!(lines.len(), 100);
+        let rest = flood.rest();
+        assert_eq!(rest[0].lines, 100);
+        assert!(rest[0].message.len() < 100, "{}", rest[0].message);
     }
 
     #[test]
