@@ -7,7 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bson::{Bson, RawDocument};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::log_value::shortened;
 
 /// Documents that are remembered as logged. An older one may be logged again.
 const REMEMBERED_MAX: usize = 10_000;
@@ -58,11 +62,29 @@ pub struct Unreadables {
     remembered: Arc<Mutex<Remembered>>,
 }
 
-/// The last documents that were logged.
+/// The last documents that were logged: of their ids the hashes, since an id may have any size.
 #[derive(Debug, Default)]
 struct Remembered {
-    known: HashSet<Bson>,
-    order: VecDeque<Bson>,
+    known: HashSet<IdHash>,
+    order: VecDeque<IdHash>,
+}
+
+/// The first half of SHA-256, so that nobody finds two ids of which one hides the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct IdHash([u8; 16]);
+
+impl IdHash {
+    fn new(id: &Bson) -> Self {
+        #[derive(Serialize)]
+        struct Id<'a> {
+            _id: &'a Bson,
+        }
+        // An id comes out of a document, so it can be written into one.
+        let bytes = bson::serialize_to_vec(&Id { _id: id }).unwrap_or_default();
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&Sha256::digest(bytes)[..16]);
+        Self(hash)
+    }
 }
 
 impl Unreadables {
@@ -83,9 +105,9 @@ impl Unreadables {
             return;
         }
         tracing::warn!(
-            document.id = %id,
-            field = %unreadable.field,
-            reason = %unreadable,
+            document.id = shortened(id),
+            field = shortened(&unreadable.field),
+            reason = shortened(unreadable),
             "a document cannot be read: it is treated as if it were not there"
         );
         self.count.inc();
@@ -93,13 +115,14 @@ impl Unreadables {
 
     /// Whether the document is a new one.
     fn remember(&self, id: &Bson) -> bool {
+        let id = IdHash::new(id);
         let mut remembered = self
             .remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let is_new = remembered.known.insert(id.clone());
+        let is_new = remembered.known.insert(id);
         if is_new {
-            remembered.order.push_back(id.clone());
+            remembered.order.push_back(id);
             if remembered.order.len() > REMEMBERED_MAX
                 && let Some(oldest) = remembered.order.pop_front()
             {
@@ -125,6 +148,12 @@ mod tests {
             unreadables.report(&Bson::from(1), &unreadable);
         }
         assert_eq!(unreadables.count.get(), 1);
+        // Ids of every type are told apart.
+        let ids = [Bson::from("1"), Bson::from(2_i64), Bson::Null, Bson::MinKey];
+        for id in &ids {
+            assert!(unreadables.remember(id), "{id}");
+            assert!(!unreadables.remember(id), "{id}");
+        }
         for id in 0..2 * REMEMBERED_MAX {
             unreadables.remember(&Bson::from(id as i64));
         }

@@ -54,6 +54,7 @@
 //!   that holds the lease; `transaction` the guarded write that every path goes through.
 //! - [`KeyStream`]: which documents of a collection change, without the documents.
 //! - `oversized`: what happens to an event too large to be sent.
+//! - `log_value`: cuts what other programs chose before it is logged.
 //! - `topics/`: [`Hub`], its rings, cursors and the catch-up reader.
 //! - [`marker`]: points at which a test can stop the process.
 
@@ -61,6 +62,7 @@ mod change;
 mod document;
 mod error;
 mod key_stream;
+mod log_value;
 pub mod marker;
 mod metrics;
 mod oversized;

@@ -8,6 +8,7 @@ use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use crate::change::{Event, RawChange};
+use crate::log_value::shortened;
 use crate::stream::{RawEvent, Signal, Start};
 use crate::{Change, ChangeKind, Error, FromDocument, ResumeToken, marker};
 
@@ -245,7 +246,7 @@ impl<P: Projection> Leader<'_, P> {
                     attempts += 1;
                     tracing::warn!(
                         projection = to.name,
-                        reason,
+                        reason = shortened(&reason),
                         attempts,
                         "the server refuses a batch"
                     );
@@ -333,7 +334,12 @@ impl<P: Projection> Leader<'_, P> {
             ..
         } in letters
         {
-            tracing::warn!(projection, %key, reason, "a change could not be applied: it is a dead letter now");
+            tracing::warn!(
+                projection,
+                key = shortened(key),
+                reason = shortened(reason),
+                "a change could not be applied: it is a dead letter now"
+            );
         }
     }
 

@@ -9,6 +9,7 @@ use super::compute::{At, compute};
 use super::fold::{AS_OF, STALE};
 use super::leader::{Ended, Leader};
 use super::transaction::Writes;
+use crate::log_value::shortened;
 
 impl<P: Projection> Leader<'_, P> {
     /// Audits one sample of the serving generation, publishes the divergence and marks the
@@ -158,7 +159,11 @@ impl<P: Projection> Leader<'_, P> {
             .set(i64::try_from(divergent.len()).unwrap_or(i64::MAX));
         metrics.divergences.inc_by(divergent.len() as u64);
         for target in divergent {
-            tracing::error!(projection = self.checkpoint.name, %target, "a target differs from the source: repairing it");
+            tracing::error!(
+                projection = self.checkpoint.name,
+                target = shortened(target),
+                "a target differs from the source: repairing it"
+            );
         }
     }
 }

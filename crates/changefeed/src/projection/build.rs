@@ -8,6 +8,7 @@ use bson::{Bson, doc};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
+use crate::log_value::shortened;
 use crate::stream::Start;
 use crate::{Error, marker};
 
@@ -141,7 +142,7 @@ impl<P: Projection> Leader<'_, P> {
                 tracing::error!(
                     error = error.with_causes(),
                     projection = to.name,
-                    target = %targets[0],
+                    target = shortened(&targets[0]),
                     "a target could not be computed: it is marked for repair"
                 );
                 self.set_aside_for_repair(&mut writes, targets[0].clone());
@@ -154,7 +155,12 @@ impl<P: Projection> Leader<'_, P> {
                 member.state_bytes.learn(targets.len(), &statements);
                 writes.statements = statements;
                 for Unsendable { target, reason } in unsendable {
-                    tracing::error!(projection = to.name, %target, reason, "a target's state is too large: it is marked for repair");
+                    tracing::error!(
+                        projection = to.name,
+                        target = shortened(&target),
+                        reason = shortened(&reason),
+                        "a target's state is too large: it is marked for repair"
+                    );
                     self.set_aside_for_repair(&mut writes, *target);
                 }
                 stored.bytes = writes.statements.iter().map(Statement::bytes).sum();
@@ -178,7 +184,7 @@ impl<P: Projection> Leader<'_, P> {
         if let Some(reason) = trouble.as_ref().filter(|_| trouble != self.trouble) {
             tracing::error!(
                 projection = self.checkpoint.name,
-                reason,
+                reason = shortened(reason),
                 "the projection cannot be built"
             );
         }
@@ -207,7 +213,12 @@ impl<P: Projection> Leader<'_, P> {
                     target: Some(target),
                     reason,
                 }) => {
-                    tracing::error!(projection = to.name, %target, reason, "the server refuses a target's state");
+                    tracing::error!(
+                        projection = to.name,
+                        target = shortened(&target),
+                        reason = shortened(&reason),
+                        "the server refuses a target's state"
+                    );
                     writes
                         .statements
                         .retain(|statement| statement.target != target);

@@ -5,6 +5,7 @@ use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use crate::Error;
+use crate::log_value::shortened;
 
 use super::Projection;
 use super::compute::{At, compute};
@@ -101,7 +102,12 @@ impl<P: Projection> Leader<'_, P> {
         let mut stored = Size::of_targets(targets.len());
         stored.bytes = self.member.state_bytes.learn(targets.len(), &statements);
         if let Some(Unsendable { target, reason }) = unsendable.first() {
-            tracing::warn!(projection = to.name, %target, reason, "a repaired state is too large");
+            tracing::warn!(
+                projection = to.name,
+                target = shortened(target),
+                reason = shortened(reason),
+                "a repaired state is too large"
+            );
             return Ok(Repaired::Impossible);
         }
         let writes = Writes {
@@ -119,7 +125,7 @@ impl<P: Projection> Leader<'_, P> {
             Err(Uncommitted::Failed(error)) => Ok(Repaired::Failed(error)),
             Err(Uncommitted::Refused { reason, .. }) => {
                 tracing::warn!(
-                    reason,
+                    reason = shortened(&reason),
                     projection = self.checkpoint.name,
                     "the server refuses repaired states"
                 );
