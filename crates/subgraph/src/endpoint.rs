@@ -19,6 +19,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, Request as HttpRequest, State};
 use axum::response::Response as HttpResponse;
 use axum::routing::get;
+use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use http::{Method, header};
@@ -136,6 +137,15 @@ pub(crate) struct Endpoint<E, X> {
     errors: PhantomData<fn() -> E>,
 }
 
+/// An operation that is about to run.
+pub(crate) enum Execution {
+    /// A query, a mutation or a refusal. Nothing runs before it is polled. The outcome lasts until its holder
+    /// has written the answer.
+    Answer(BoxFuture<'static, Outcome>),
+    /// The events of a subscription.
+    Events(BoxStream<'static, Response>),
+}
+
 async fn handle<E: CodedError, X: Executor>(
     State(endpoint): State<Endpoint<E, X>>,
     request: HttpRequest,
@@ -157,7 +167,7 @@ async fn handle<E: CodedError, X: Executor>(
         Err(refusal) => return refusal.into(),
     };
     if accepted == Accepted::EventStream {
-        return sse::answer(endpoint, request, read_only);
+        return sse::answer(endpoint, request, read_only).await;
     }
     match endpoint.execute(request, read_only).await {
         Ok(outcome) => answer::write_response(&outcome.response, outcome.is_overload, accepted),
@@ -166,8 +176,8 @@ async fn handle<E: CodedError, X: Executor>(
 }
 
 /// What became of a query or a mutation.
-struct Outcome {
-    response: Response,
+pub(crate) struct Outcome {
+    pub(crate) response: Response,
     /// Nothing of it was begun, as the service has too much to do.
     is_overload: bool,
     /// Lasts until the answer is written.
@@ -259,41 +269,26 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         }
     }
 
-    /// Runs any operation; a query or a mutation gives one response, and so does a refusal.
-    pub(crate) fn execute_stream(
-        &self,
-        request: Request,
-        read_only: bool,
-    ) -> BoxStream<'static, Response> {
+    /// Prepares any operation for a transport that has streams.
+    pub(crate) async fn execute_any(&self, mut request: Request, read_only: bool) -> Execution {
+        let refused = |outcome| Execution::Answer(future::ready(outcome).boxed());
         if let Err(refusal) = self.admit() {
-            return stream::iter([refusal.response()]).boxed();
+            return refused(Outcome::refused(refusal.response()));
         }
-        let endpoint = self.clone();
-        stream::once(async move { endpoint.open_stream(request, read_only).await })
-            .flatten()
-            .boxed()
-    }
-
-    async fn open_stream(
-        self,
-        mut request: Request,
-        read_only: bool,
-    ) -> BoxStream<'static, Response> {
-        let one = |response| stream::iter([response]).boxed();
         let deadline = Instant::now() + self.times.execution;
         let cost = match self.admit_document(&mut request, deadline).await {
             Ok(cost) => cost,
-            Err(outcome) => return one(outcome.response),
+            Err(outcome) => return refused(outcome),
         };
         let operation = operation(&mut request);
         match operation.map(|operation| operation.ty) {
             Some(OperationType::Mutation) if read_only => {
-                one(Refusal::mutation_over_get().response())
+                refused(Outcome::refused(Refusal::mutation_over_get().response()))
             }
             Some(OperationType::Subscription) => {
                 let worker = timeout_at(deadline, self.documents.worker(&request.query)).await;
                 let Ok(worker) = worker else {
-                    return one(Outcome::waited_too_long().response);
+                    return refused(Outcome::waited_too_long());
                 };
                 let responses = AssertUnwindSafe(self.executor.execute_stream(request, None));
                 let mut finished = responses.catch_unwind().map(|response| match response {
@@ -301,18 +296,24 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
                     Err(_) => internal("a resolver panicked"),
                 });
                 let mut worker = Some(worker);
-                stream::poll_fn(move |context| {
+                let events = stream::poll_fn(move |context| {
                     let polled = finished.poll_next_unpin(context);
                     worker.take();
                     polled
-                })
-                .boxed()
+                });
+                Execution::Events(events.boxed())
             }
             _ => {
-                let outcome = self
-                    .run_to_the_end(request, operation, cost, deadline)
-                    .await;
-                one(outcome.response)
+                let endpoint = self.clone();
+                Execution::Answer(
+                    async move {
+                        let deadline = Instant::now() + endpoint.times.execution;
+                        endpoint
+                            .run_to_the_end(request, operation, cost, deadline)
+                            .await
+                    }
+                    .boxed(),
+                )
             }
         }
     }

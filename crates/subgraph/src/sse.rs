@@ -9,7 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::{StreamExt, stream};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Execution};
 use crate::error::CodedError;
 
 /// A comment is sent after so long a silence, so that proxies keep the connection.
@@ -17,15 +17,19 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(12);
 
 /// Runs the operation and sends each response as an event `next`, then `complete`. The latter has
 /// data too, though it means nothing: a browser's `EventSource` drops events without any.
-pub(crate) fn answer<E: CodedError, X: Executor>(
+pub(crate) async fn answer<E: CodedError, X: Executor>(
     endpoint: Endpoint<E, X>,
     request: Request,
     read_only: bool,
 ) -> HttpResponse {
     let shutdown = endpoint.shutdown.clone();
-    let events = endpoint
-        .execute_stream(request, read_only)
-        .map(|response| next(&response))
+    let events = match endpoint.execute_any(request, read_only).await {
+        Execution::Answer(answer) => stream::once(answer)
+            .map(|outcome| next(&outcome.response))
+            .boxed(),
+        Execution::Events(events) => events.map(|response| next(&response)).boxed(),
+    };
+    let events = events
         .take_until(async move { shutdown.cancelled().await })
         .chain(stream::iter([Event::default()
             .event("complete")

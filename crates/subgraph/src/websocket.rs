@@ -1,10 +1,13 @@
 //! WebSocket subscriptions: the protocol `graphql-transport-ws`.
 //!
 //! <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>. One task reads the socket
-//! and one task runs each operation; their messages meet in one bounded queue. An operation whose
-//! client does not read waits there, and is told by its source when it has missed something.
+//! and one task runs each operation; their messages meet in two bounded queues. A subscription whose
+//! client does not read waits for a place, and is told by its source when it has missed something. A
+//! query or a mutation runs only once it has a place for its answer, so nothing is computed for a
+//! client that does not read. Answers have a queue of their own: slow ones keep no event waiting.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::{Executor, Request, Response, ServerError, Value};
@@ -12,11 +15,12 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::endpoint::{Endpoint, MAX_BODY_BYTES};
+use crate::Code;
+use crate::endpoint::{Endpoint, Execution, MAX_BODY_BYTES, coded};
 use crate::error::CodedError;
 use crate::limits::json_size::has_too_many_values;
 
@@ -27,7 +31,11 @@ const INIT_TIME_LIMIT: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Operations that one socket may have open.
 const MAX_OPERATIONS: usize = 10_000;
-/// Messages that wait for the socket to take them.
+/// Queries and mutations among them. Further ones are refused with `OVERLOADED`.
+const MAX_ANSWERS: usize = 100;
+/// Bytes of an operation's id: it is kept as long as the operation runs.
+const ID_BYTES_MAX: usize = 1024;
+/// Events that wait for the socket to take them, and so many answers that are computed or wait.
 const QUEUE_LENGTH: usize = 64;
 
 /// Answers the handshake; a client without our protocol is told so by a close code.
@@ -107,10 +115,10 @@ struct Operation {
 
 /// What an operation's task hands to the socket's task.
 struct Outgoing {
-    message: Message,
+    messages: Vec<Message>,
     id: String,
     serial: u64,
-    /// Whether this is the operation's last message.
+    /// Whether these are the operation's last messages.
     last: bool,
 }
 
@@ -120,21 +128,29 @@ struct Connection<E, X> {
     tasks: JoinSet<()>,
     operations: HashMap<String, Operation>,
     serial: u64,
-    outgoing: mpsc::Sender<Outgoing>,
-    queue: mpsc::Receiver<Outgoing>,
+    /// Permits for queries and mutations.
+    answers: Arc<Semaphore>,
+    answer_sender: mpsc::Sender<Outgoing>,
+    answer_queue: mpsc::Receiver<Outgoing>,
+    event_sender: mpsc::Sender<Outgoing>,
+    event_queue: mpsc::Receiver<Outgoing>,
 }
 
 impl<E: CodedError, X: Executor> Connection<E, X> {
     fn new(endpoint: Endpoint<E, X>) -> Self {
-        let (outgoing, queue) = mpsc::channel(QUEUE_LENGTH);
+        let (answer_sender, answer_queue) = mpsc::channel(QUEUE_LENGTH);
+        let (event_sender, event_queue) = mpsc::channel(QUEUE_LENGTH);
         Self {
             endpoint,
             acknowledged: false,
             tasks: JoinSet::new(),
             operations: HashMap::new(),
             serial: 0,
-            outgoing,
-            queue,
+            answers: Arc::new(Semaphore::new(MAX_ANSWERS)),
+            answer_sender,
+            answer_queue,
+            event_sender,
+            event_queue,
         }
     }
 
@@ -145,30 +161,31 @@ impl<E: CodedError, X: Executor> Connection<E, X> {
         let mut ping = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         let mut silent_pings = 0;
         loop {
-            let reply = tokio::select! {
+            let messages = tokio::select! {
                 received = socket.recv() => {
                     silent_pings = 0;
                     match self.received(received?.ok()?) {
-                        Ok(reply) => reply,
+                        Ok(reply) => Vec::from_iter(reply),
                         Err(close) => return Some(close),
                     }
                 }
-                Some(outgoing) = self.queue.recv() => self.released(outgoing),
+                Some(outgoing) = self.answer_queue.recv() => self.released(outgoing),
+                Some(outgoing) = self.event_queue.recv() => self.released(outgoing),
                 // Ended tasks are taken out, so that the set does not grow.
-                Some(_) = self.tasks.join_next() => None,
+                Some(_) = self.tasks.join_next() => Vec::new(),
                 _ = ping.tick() => {
                     silent_pings += 1;
                     if silent_pings > 2 {
                         return Some(Close(4408, "Client is silent"));
                     }
-                    Some(ServerMessage::Ping.text())
+                    vec![ServerMessage::Ping.text()]
                 }
                 () = tokio::time::sleep_until(init_deadline), if !self.acknowledged => {
                     return Some(Close(4408, "Connection initialisation timeout"));
                 }
                 () = shutdown.cancelled() => return Some(Close(1001, "The service is stopping")),
             };
-            if let Some(message) = reply {
+            for message in messages {
                 socket.send(message).await.ok()?;
             }
         }
@@ -208,6 +225,9 @@ impl<E: CodedError, X: Executor> Connection<E, X> {
         if !self.acknowledged {
             return Err(Close(4401, "Unauthorized"));
         }
+        if id.len() > ID_BYTES_MAX {
+            return Err(Close(4400, "The id is too long"));
+        }
         if self.operations.contains_key(&id) {
             return Err(Close(4409, "Subscriber already exists"));
         }
@@ -218,9 +238,13 @@ impl<E: CodedError, X: Executor> Connection<E, X> {
         let queue = OperationQueue {
             id: id.clone(),
             serial: self.serial,
-            outgoing: self.outgoing.clone(),
+            answers: self.answer_sender.clone(),
+            events: self.event_sender.clone(),
         };
-        let task = self.tasks.spawn(run(self.endpoint.clone(), request, queue));
+        let answers = Arc::clone(&self.answers);
+        let task = self
+            .tasks
+            .spawn(run(self.endpoint.clone(), request, queue, answers));
         self.operations.insert(
             id,
             Operation {
@@ -231,21 +255,21 @@ impl<E: CodedError, X: Executor> Connection<E, X> {
         Ok(())
     }
 
-    /// The message, unless its operation was completed by the client meanwhile.
-    fn released(&mut self, outgoing: Outgoing) -> Option<Message> {
+    /// The messages, unless their operation was completed by the client meanwhile.
+    fn released(&mut self, outgoing: Outgoing) -> Vec<Message> {
         let Outgoing {
-            message,
+            messages,
             id,
             serial,
             last,
         } = outgoing;
-        if self.operations.get(&id)?.serial != serial {
-            return None;
+        if self.operations.get(&id).map(|known| known.serial) != Some(serial) {
+            return Vec::new();
         }
         if last {
             self.operations.remove(&id);
         }
-        Some(message)
+        messages
     }
 }
 
@@ -253,20 +277,27 @@ impl<E: CodedError, X: Executor> Connection<E, X> {
 struct OperationQueue {
     id: String,
     serial: u64,
-    outgoing: mpsc::Sender<Outgoing>,
+    answers: mpsc::Sender<Outgoing>,
+    events: mpsc::Sender<Outgoing>,
 }
 
 impl OperationQueue {
-    /// Waits for room; tells whether the socket is still there.
+    /// Waits for a place among the events, then writes the message; tells whether the socket is still there.
     async fn send(&self, message: ServerMessage<'_>, last: bool) -> bool {
-        let (message, id) = (message.text(), self.id.clone());
-        let outgoing = Outgoing {
-            message,
-            id,
+        let Ok(place) = self.events.reserve().await else {
+            return false;
+        };
+        place.send(self.outgoing(vec![message.text()], last));
+        true
+    }
+
+    fn outgoing(&self, messages: Vec<Message>, last: bool) -> Outgoing {
+        Outgoing {
+            messages,
+            id: self.id.clone(),
             serial: self.serial,
             last,
-        };
-        self.outgoing.send(outgoing).await.is_ok()
+        }
     }
 }
 
@@ -275,38 +306,66 @@ async fn run<E: CodedError, X: Executor>(
     endpoint: Endpoint<E, X>,
     request: Request,
     queue: OperationQueue,
+    answers: Arc<Semaphore>,
 ) {
     let id = &queue.id;
-    let mut responses = endpoint.execute_stream(request, false);
-    let mut first = true;
-    while let Some(response) = responses.next().await {
-        // An operation that fails before its first result ends with `error`; later errors are
-        // part of the results.
-        if first && !response.errors.is_empty() && response.data == Value::Null {
-            queue
-                .send(
-                    ServerMessage::Error {
-                        id,
-                        payload: &response.errors,
-                    },
-                    true,
-                )
-                .await;
+    let mut events = match endpoint.execute_any(request, false).await {
+        Execution::Events(events) => events,
+        Execution::Answer(answer) => {
+            let Ok(_permit) = answers.try_acquire() else {
+                // What waits for the socket must be small.
+                drop(answer);
+                let refusal = too_many_answers();
+                queue.send(ended_by(id, &refusal), true).await;
+                return;
+            };
+            let Ok(place) = queue.answers.reserve().await else {
+                return;
+            };
+            // It holds the turn until the messages are written.
+            let outcome = answer.await;
+            let response = &outcome.response;
+            let messages = match was_refused(&response) {
+                true => vec![ended_by(id, &response).text()],
+                false => vec![
+                    next(id, &response).text(),
+                    ServerMessage::Complete { id }.text(),
+                ],
+            };
+            place.send(queue.outgoing(messages, true));
             return;
         }
-        first = false;
-        if !queue
-            .send(
-                ServerMessage::Next {
-                    id,
-                    payload: &response,
-                },
-                false,
-            )
-            .await
-        {
+    };
+    let mut is_first = true;
+    while let Some(response) = events.next().await {
+        // An operation that fails before its first result ends with `error`; later errors are
+        // part of the results.
+        if is_first && was_refused(&response) {
+            queue.send(ended_by(id, &response), true).await;
+            return;
+        }
+        is_first = false;
+        if !queue.send(next(id, &response), false).await {
             return;
         }
     }
     queue.send(ServerMessage::Complete { id }, true).await;
+}
+
+fn was_refused(response: &Response) -> bool {
+    !response.errors.is_empty() && response.data == Value::Null
+}
+
+fn ended_by<'a>(id: &'a str, response: &'a Response) -> ServerMessage<'a> {
+    let payload = &response.errors;
+    ServerMessage::Error { id, payload }
+}
+
+fn next<'a>(id: &'a str, payload: &'a Response) -> ServerMessage<'a> {
+    ServerMessage::Next { id, payload }
+}
+
+fn too_many_answers() -> Response {
+    let reason = format!("a socket may have {MAX_ANSWERS} queries and mutations at a time");
+    coded(ServerError::new(reason, None), Code::Overloaded)
 }

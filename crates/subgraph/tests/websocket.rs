@@ -1,0 +1,186 @@
+//! Clients of the WebSocket that read nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_graphql::{EmptyMutation, Object, Schema, Subscription};
+use futures_util::{SinkExt, Stream, StreamExt, stream};
+use serde_json::{Value, json};
+use subgraph::endpoint::TimeLimits;
+use subgraph::{Code, CodedError, Limits, endpoint};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_util::sync::CancellationToken;
+
+/// Answers that are computed or wait for one socket.
+const PLACES: usize = 64;
+/// Queries that one socket may have.
+const QUERIES_MAX: usize = 100;
+const ANSWER_BYTES: usize = 1 << 20;
+/// Whatever a test waits for comes within this time, or never.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("a fault")]
+struct Fault;
+
+impl CodedError for Fault {
+    fn code(&self) -> Code {
+        Code::InternalServerError
+    }
+}
+
+/// Counts the resolvers that began, and holds them until it is opened.
+#[derive(Clone)]
+struct Gate {
+    begun: Arc<AtomicUsize>,
+    open: Arc<Semaphore>,
+}
+
+struct Query(Gate);
+
+#[Object]
+impl Query {
+    async fn large(&self) -> String {
+        self.0.begun.fetch_add(1, Ordering::SeqCst);
+        // It is opened by being closed.
+        let _ = self.0.open.acquire().await;
+        "x".repeat(ANSWER_BYTES)
+    }
+
+    async fn fine(&self) -> &str {
+        "fine"
+    }
+}
+
+struct Subscriptions;
+
+#[Subscription]
+impl Subscriptions {
+    async fn numbers(&self) -> impl Stream<Item = i32> {
+        stream::iter(1..=2)
+    }
+}
+
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    async fn open(address: &str) -> Self {
+        let mut request = address.into_client_request().expect("an address");
+        let protocol = "graphql-transport-ws".parse().expect("a header");
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
+        let (socket, _) = connect_async(request).await.expect("a socket");
+        let mut socket = Self(socket);
+        socket.send(json!({ "type": "connection_init" })).await;
+        assert_eq!(socket.next().await["type"], "connection_ack");
+        socket
+    }
+
+    async fn send(&mut self, message: Value) {
+        let message = Message::text(message.to_string());
+        self.0.send(message).await.expect("the socket is open");
+    }
+
+    async fn subscribe(&mut self, id: &str, query: &str) {
+        let payload = json!({ "query": query });
+        self.send(json!({ "type": "subscribe", "id": id, "payload": payload }))
+            .await;
+    }
+
+    async fn next(&mut self) -> Value {
+        let message = tokio::time::timeout(PATIENCE, self.0.next()).await;
+        let message = message.expect("a message in time").expect("a message");
+        let text = message.expect("the socket is open");
+        serde_json::from_str(text.to_text().expect("a text")).expect("JSON")
+    }
+}
+
+async fn serve() -> (String, Gate) {
+    let gate = Gate {
+        begun: Arc::default(),
+        open: Arc::new(Semaphore::new(0)),
+    };
+    let schema = Schema::new(Query(gate.clone()), EmptyMutation, Subscriptions);
+    let (shutdown, limits) = (CancellationToken::new(), Limits::default());
+    let times = TimeLimits::default();
+    let router = endpoint::routes_within::<Fault, _>(schema, shutdown, None, limits, times);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (format!("ws://{address}/graphql"), gate)
+}
+
+#[tokio::test]
+async fn nothing_is_computed_for_a_socket_that_reads_nothing() {
+    let (address, gate) = serve().await;
+    let begun = || gate.begun.load(Ordering::SeqCst);
+    let mut socket = Socket::open(&address).await;
+    for id in 0..2 * QUERIES_MAX {
+        socket.subscribe(&id.to_string(), "{ large }").await;
+    }
+    // What is too much is refused, and its refusals say that all were received.
+    for _ in 0..QUERIES_MAX {
+        let refusal = socket.next().await;
+        assert_eq!(refusal["type"], "error", "{refusal}");
+        let code = &refusal["payload"][0]["extensions"]["code"];
+        assert_eq!(code, "OVERLOADED", "{refusal}");
+    }
+    // Queries that are slow keep no event of a subscription waiting.
+    socket
+        .subscribe("numbers", "subscription { numbers }")
+        .await;
+    for expected in ["next", "next", "complete"] {
+        let message = socket.next().await;
+        assert_eq!(
+            (&message["id"], &message["type"]),
+            (&json!("numbers"), &json!(expected))
+        );
+    }
+    assert_eq!(begun(), PLACES);
+
+    // From here on nothing is read, and only what the connection buffers makes room for more.
+    gate.open.close();
+    let mut honest = Socket::open(&address).await;
+    for (query, length) in [("{ large }", ANSWER_BYTES), ("{ fine }", 4)] {
+        honest.subscribe("1", query).await;
+        let answer = honest.next().await;
+        let data = answer["payload"]["data"].as_object().expect("data");
+        let text = data.values().next().and_then(Value::as_str);
+        assert_eq!(text.map(str::len), Some(length));
+        assert_eq!(honest.next().await["type"], "complete");
+    }
+    assert!(begun() < 90, "{} resolvers began", begun());
+
+    // A client that reads again gets what it asked for, and the queries that waited run.
+    for _ in 0..QUERIES_MAX - PLACES {
+        assert_eq!(socket.next().await["type"], "next");
+        assert_eq!(socket.next().await["type"], "complete");
+    }
+    let all = async {
+        // The other socket's query is one of them.
+        while begun() < QUERIES_MAX + 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all)
+        .await
+        .expect("all of them run");
+}
+
+#[tokio::test]
+async fn an_id_that_is_too_long_ends_the_socket() {
+    let (address, _gate) = serve().await;
+    let mut socket = Socket::open(&address).await;
+    socket.subscribe(&"i".repeat(1025), "{ fine }").await;
+    let close = tokio::time::timeout(PATIENCE, socket.0.next()).await;
+    let Ok(Some(Ok(Message::Close(Some(frame))))) = close else {
+        panic!("a close, not {close:?}")
+    };
+    assert_eq!(u16::from(frame.code), 4400);
+}
