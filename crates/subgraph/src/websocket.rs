@@ -325,10 +325,10 @@ async fn run<E: CodedError, X: Executor>(
             // It holds the turn until the messages are written.
             let outcome = answer.await;
             let response = &outcome.response;
-            let messages = match was_refused(&response) {
-                true => vec![ended_by(id, &response).text()],
+            let messages = match was_refused(response) {
+                true => vec![ended_by(id, response).text()],
                 false => vec![
-                    next(id, &response).text(),
+                    next(id, response).text(),
                     ServerMessage::Complete { id }.text(),
                 ],
             };
