@@ -57,6 +57,20 @@ impl Error {
         }
     }
 
+    /// Whether the server went away, or cannot be reached.
+    pub(crate) fn is_connection_lost(&self) -> bool {
+        use mongodb::error::ErrorKind;
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind.as_ref(),
+            ErrorKind::Io(_)
+                | ErrorKind::ConnectionPoolCleared { .. }
+                | ErrorKind::ServerSelection { .. }
+        )
+    }
+
     /// The text with those of its causes, in one line, for a log.
     pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();

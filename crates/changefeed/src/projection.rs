@@ -9,6 +9,7 @@ mod compute;
 mod dead_letter;
 mod failures;
 mod fold;
+mod heal;
 mod leader;
 mod lease;
 mod member;

@@ -5,8 +5,9 @@ mod board;
 use std::time::Duration;
 
 use board::{Board, PATIENCE, brisk, comment, metric, until};
-use bson::{Bson, doc};
+use bson::{Bson, RawDocumentBuf, cstr, doc};
 use changefeed::ProjectorSettings;
+use embedded_mongo::{Options, ReplicaSet};
 use mongodb::IndexModel;
 use mongodb::options::IndexOptions;
 use prometheus_client::registry::Registry;
@@ -454,5 +455,100 @@ async fn keys_of_half_a_megabyte_stop_nobody() {
         .collect();
     assert_eq!(counts, [Bson::from(1_i64), Bson::from(1_i64)]);
     assert_eq!(slot.generation(), 1);
+    projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_value_in_the_place_of_the_field_is_healed_by_a_build_and_by_a_repair() {
+    let board = Board::with_posts(1).await;
+    let spoil = |id: i64, value: Bson| doc! { "_id": id, "title": "Title", "feed": value };
+    for (id, value) in [(2, Bson::from(5)), (3, Bson::from(vec![1]))] {
+        let stored = board.posts.insert_one(spoil(id, value)).await;
+        stored.expect("stored");
+        board.add(comment(id, id, "before the build")).await;
+    }
+    let projector = board.project(brisk()).await;
+    board.assert_projected(&projector).await;
+    let values = [Bson::from("text"), Bson::Null, Bson::from(doc! { "g1": 5 })];
+    for (id, value) in (4..).zip(values) {
+        let stored = board.posts.insert_one(spoil(id, value)).await;
+        stored.expect("stored");
+        board.add(comment(id, id, "after the build")).await;
+    }
+    until("all are repaired", || async {
+        board.projected(&projector).await == board.expected().await
+    })
+    .await;
+    let titled = board.posts.count_documents(doc! { "title": "Title" }).await;
+    assert_eq!(titled.expect("counted"), 5, "the rest stays");
+    projector.stop().await;
+}
+
+/// Posts in which the field, a generation, or a name in its state stands twice.
+fn spoiled_posts() -> [RawDocumentBuf; 3] {
+    let state = RawDocumentBuf::try_from(&doc! { "count": 0_i64, "newest": [] });
+    let state = state.expect("a document");
+    let mut generation = RawDocumentBuf::new();
+    generation.append(cstr!("g1"), state.clone());
+    let mut field_twice = RawDocumentBuf::new();
+    field_twice.append(cstr!("_id"), 2_i64);
+    field_twice.append(cstr!("feed"), generation.clone());
+    field_twice.append(cstr!("feed"), 5);
+
+    generation.append(cstr!("g1"), state.clone());
+    let mut generation_twice = RawDocumentBuf::new();
+    generation_twice.append(cstr!("_id"), 3_i64);
+    generation_twice.append(cstr!("feed"), generation);
+
+    let mut name_twice = state;
+    name_twice.append(cstr!("count"), 7_i64);
+    let mut generation = RawDocumentBuf::new();
+    generation.append(cstr!("g1"), name_twice);
+    let mut post_with_name_twice = RawDocumentBuf::new();
+    post_with_name_twice.append(cstr!("_id"), 4_i64);
+    post_with_name_twice.append(cstr!("feed"), generation);
+    [field_twice, generation_twice, post_with_name_twice]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_ends_the_server_does_so_once() {
+    let mut server = ReplicaSet::start(Options::default())
+        .await
+        .expect("a server");
+    let board = Board::at(server.uri_for("board"), 1).await;
+    // A new leader looks at the targets of its first batch, and here of no other.
+    let settings = ProjectorSettings {
+        batch_count_max: 1,
+        ..brisk()
+    };
+    let projector = board.project(settings).await;
+    projector.wait_until_serving().await.expect("it serves");
+    board.add(comment(1, 1, "text")).await;
+    board.assert_projected(&projector).await;
+    let posts = board.database.collection::<RawDocumentBuf>("posts");
+    for (id, post) in (2..).zip(spoiled_posts()) {
+        posts.insert_one(post).await.expect("stored");
+        board.add(comment(id, id, "text")).await;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let ended = loop {
+            if let Some(ended) = server.ended_node().expect("the system tells") {
+                break ended;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the server lives on with post {id}: this test shows nothing then"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        server.restart_node(ended).await.expect("it starts again");
+        server.primary().await.expect("a primary");
+        until("the state is repaired", || async {
+            board.projected(&projector).await == board.expected().await
+        })
+        .await;
+        board.add(comment(10 + id, id, "after it was healed")).await;
+        board.assert_projected(&projector).await;
+    }
+    assert_eq!(server.ended_node().expect("the system tells"), None);
     projector.stop().await;
 }

@@ -27,6 +27,9 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 /// server's log.
 const TARGET_BYTES: usize = 2 << 10;
 
+/// Why a target that cannot be healed takes no changes.
+const SPOILED: &str = "the projection's field in the target is spoiled";
+
 /// A batch after decoding.
 struct Decoded<T> {
     /// Changes with their number in the batch.
@@ -70,6 +73,7 @@ impl<P: Projection> Leader<'_, P> {
             batch.full |= taken < batch.events.len();
             let took = self.write(&batch.events[..taken], decoded).await?;
             batch.events.drain(..taken);
+            self.suspects = self.suspects.saturating_sub(taken);
             self.member.batch_size.committed(used, took, batch.full);
             self.member.publish_size();
             let metrics = &self.member.metrics;
@@ -222,6 +226,11 @@ impl<P: Projection> Leader<'_, P> {
         to: Checkpoint,
     ) -> Result<Duration, Ended> {
         let mut poisoned: HashMap<Bson, String> = HashMap::new();
+        if self.suspects > 0 {
+            let targets = touched.iter().map(|(target, _)| target.clone());
+            let unhealed = self.heal_spoiled(targets).await?.into_iter();
+            poisoned.extend(unhealed.map(|target| (target, SPOILED.to_owned())));
+        }
         let mut writes = self.plan(touched, as_of, &mut poisoned);
         let mut attempts = 0;
         loop {
@@ -234,6 +243,12 @@ impl<P: Projection> Leader<'_, P> {
                 .iter()
                 .filter(|target| !poisoned.contains_key(target));
             writes.anew.extend(anew.cloned());
+            let refused = base
+                .anew
+                .iter()
+                .filter(|target| poisoned.contains_key(target));
+            let refused = refused.map(|target| (target.clone(), "it could not be computed"));
+            writes.repairs.extend(refused);
             self.set_aside(events, touched, &poisoned, &mut writes);
             match self.commit(&writes, to.clone()).await {
                 Ok(took) => {

@@ -4,6 +4,8 @@
 //! time; changes of the stream up to that time are left out for those targets. So the snapshot may
 //! overlap the stream as it likes, and a build may stop and go on at any chunk.
 
+use std::collections::HashSet;
+
 use bson::{Bson, doc};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
@@ -204,6 +206,7 @@ impl<P: Projection> Leader<'_, P> {
         mut writes: Writes,
         to: Checkpoint,
     ) -> Result<(), Ended> {
+        let mut healed = HashSet::new();
         loop {
             match self.commit(&writes, to.clone()).await {
                 Ok(_) => return Ok(()),
@@ -213,6 +216,9 @@ impl<P: Projection> Leader<'_, P> {
                     target: Some(target),
                     reason,
                 }) => {
+                    if healed.insert(target.clone()) && self.heal(&target).await? {
+                        continue;
+                    }
                     tracing::error!(
                         projection = to.name,
                         target = shortened(&target),

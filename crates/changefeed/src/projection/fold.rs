@@ -255,15 +255,9 @@ pub(crate) fn replacement(
     as_of: Timestamp,
 ) -> Result<Statement, Unsendable> {
     state.insert(AS_OF, as_of);
-    // Somebody may have put another value in the place of the field.
-    let (field, value) = (slot.field(), format!("${}", slot.field()));
-    let is_document = doc! { "$eq": [{ "$type": &value }, "object"] };
-    let healed = doc! { "$cond": [is_document, &value, { "$literal": {} }] };
-    let update = Bson::from(vec![
-        doc! { "$set": { field: healed } },
-        doc! { "$set": { slot.as_path(): { "$literal": state } } },
-    ]);
-    Statement::new(target, update, None)
+    // The server refuses it where another value is in the place of the field: that is healed then.
+    let update = doc! { "$set": { slot.as_path(): state } };
+    Statement::new(target, Bson::from(update), None)
 }
 
 #[cfg(test)]

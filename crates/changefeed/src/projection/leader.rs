@@ -73,6 +73,8 @@ pub(crate) struct Leader<'m, P> {
     /// What keeps the build from going on.
     pub trouble: Option<String>,
     pub failures: Failures,
+    /// Changes to come among whose targets one may have ended the server.
+    pub suspects: usize,
     pub heartbeat_at: Instant,
     pub audit_at: Instant,
     pub idle_checkpoint_at: Instant,
@@ -120,6 +122,8 @@ impl<'m, P: Projection> Leader<'m, P> {
             deferred: HashSet::new(),
             trouble: None,
             failures: Failures::default(),
+            // An older leader may have met it.
+            suspects: member.settings.batch_count_max,
             heartbeat_at: now,
             audit_at: now + member.settings.audit_interval,
             idle_checkpoint_at: now + member.settings.idle_checkpoint,
@@ -207,6 +211,9 @@ impl<'m, P: Projection> Leader<'m, P> {
         match applied {
             Err(Ended::Fault(error @ (Error::Database { .. } | Error::Refused(_)))) => {
                 member.batch_size.failed(used);
+                if error.is_connection_lost() {
+                    self.suspects = self.suspects.max(used.changes);
+                }
                 self.recover(error, used, member.batch_size.room()).await?;
                 Ok(None)
             }

@@ -1,5 +1,7 @@
 //! Repairs: targets whose state is computed anew, through the same guarded write.
 
+use std::collections::HashSet;
+
 use bson::{Bson, RawDocumentBuf, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
@@ -116,20 +118,32 @@ impl<P: Projection> Leader<'_, P> {
             settled,
             ..Writes::default()
         };
-        match self.commit(&writes, to).await {
-            Ok(_) => {
-                self.member.metrics.repairs.inc_by(targets.len() as u64);
-                Ok(Repaired::Done(stored))
-            }
-            Err(Uncommitted::Ended(ended)) => Err(ended),
-            Err(Uncommitted::Failed(error)) => Ok(Repaired::Failed(error)),
-            Err(Uncommitted::Refused { reason, .. }) => {
-                tracing::warn!(
-                    reason = shortened(&reason),
-                    projection = self.checkpoint.name,
-                    "the server refuses repaired states"
-                );
-                Ok(Repaired::Impossible)
+        let mut healed = HashSet::new();
+        loop {
+            match self.commit(&writes, to.clone()).await {
+                Ok(_) => {
+                    self.member.metrics.repairs.inc_by(targets.len() as u64);
+                    return Ok(Repaired::Done(stored));
+                }
+                Err(Uncommitted::Ended(ended)) => return Err(ended),
+                Err(Uncommitted::Failed(error)) => return Ok(Repaired::Failed(error)),
+                Err(Uncommitted::Refused { target, reason }) => {
+                    if let Some(target) = target
+                        && healed.insert(target.clone())
+                    {
+                        match self.heal(&target).await {
+                            Ok(true) => continue,
+                            Ok(false) => {}
+                            Err(error) => return Ok(Repaired::Failed(error)),
+                        }
+                    }
+                    tracing::warn!(
+                        reason = shortened(&reason),
+                        projection = self.checkpoint.name,
+                        "the server refuses repaired states"
+                    );
+                    return Ok(Repaired::Impossible);
+                }
             }
         }
     }

@@ -42,11 +42,6 @@ impl Slot {
         format!("${}.{field}", self.path)
     }
 
-    /// The field that holds the state of every generation: `tally`.
-    pub(crate) fn field(&self) -> &str {
-        &self.field
-    }
-
     /// The path of the state itself: `tally.g1`.
     pub fn as_path(&self) -> &str {
         &self.path

@@ -249,6 +249,16 @@ impl Writes {
                 .session(&mut *session)
                 .await?;
         }
+        Self::mark_for_repair(store, session, projection, repairs).await
+    }
+
+    /// Marks targets for repair, each with the reason, within the session's transaction.
+    pub async fn mark_for_repair(
+        store: &Store,
+        session: &mut ClientSession,
+        projection: &str,
+        repairs: &[(Bson, &'static str)],
+    ) -> mongodb::error::Result<()> {
         for repairs in repairs.chunks(REPAIRS_AT_ONCE) {
             let marks = repairs.iter().map(|(target, reason)| {
                 doc! {
@@ -338,7 +348,7 @@ pub(crate) async fn probe(
     Ok(refused)
 }
 
-async fn start(session: &mut ClientSession) -> Result<(), Refusal> {
+pub(crate) async fn start(session: &mut ClientSession) -> Result<(), Refusal> {
     let transaction = session.start_transaction();
     let transaction = transaction
         .read_concern(ReadConcern::snapshot())
@@ -346,7 +356,7 @@ async fn start(session: &mut ClientSession) -> Result<(), Refusal> {
     transaction.await.map_err(refusal)
 }
 
-async fn update_targets(
+pub(crate) async fn update_targets(
     store: &Store,
     session: &mut ClientSession,
     statements: &[Statement],
@@ -397,7 +407,7 @@ fn first_refused(reply: &Document, statements: &[Statement]) -> Option<Refusal> 
     })
 }
 
-async fn commit(session: &mut ClientSession) -> Result<(), Refusal> {
+pub(crate) async fn commit(session: &mut ClientSession) -> Result<(), Refusal> {
     let mut attempts = 1;
     loop {
         match session.commit_transaction().await {
@@ -419,7 +429,7 @@ async fn commit(session: &mut ClientSession) -> Result<(), Refusal> {
     }
 }
 
-async fn abort(session: &mut ClientSession) {
+pub(crate) async fn abort(session: &mut ClientSession) {
     if let Err(error) = session.abort_transaction().await {
         tracing::debug!(%error, "the transaction could not be aborted: the server will");
     }
