@@ -6,8 +6,7 @@ use subgraph::hostile::{self, Hostile};
 
 use crate::service::Comments;
 
-/// A debug build on a busy machine takes some 20 times as long as what is served: that is below 10 ms. Without
-/// a limit most of them take for ever.
+/// Generous, for debug builds on busy machines. Without a limit most of the requests never end.
 const TIME_MAX: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -105,7 +105,7 @@ async fn survives(vanish: impl AsyncFnOnce(&Database)) {
     .await;
 
     vanish(&database).await;
-    // The comments go one by one, or the history ends; a client is told that it does.
+    // The comments go one by one, or the history ends and the client gets an error.
     let code = loop {
         let mut next = live.receive().await["payload"].take();
         let errors = match next.get_mut("errors") {
