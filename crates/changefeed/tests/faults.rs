@@ -7,7 +7,7 @@ use std::time::Duration;
 use board::{Board, PATIENCE, brisk, comment, metric, until};
 use bson::{Bson, RawDocumentBuf, cstr, doc};
 use changefeed::ProjectorSettings;
-use embedded_mongo::{Options, ReplicaSet};
+use embedded_mongo::{Options, ReplicaSet, rename_collection};
 use mongodb::IndexModel;
 use mongodb::options::IndexOptions;
 use prometheus_client::registry::Registry;
@@ -43,15 +43,9 @@ async fn a_source_renamed_away_and_back_is_built_anew() {
     let projector = board.project(brisk()).await;
     board.add(comment(1, 1, "text")).await;
     board.assert_projected(&projector).await;
-    let name = |collection: &str| format!("{}.{collection}", board.database.name());
     for (from, to) in [("comments", "away"), ("away", "comments")] {
         // The crate has made a new, empty source in the meantime, perhaps.
-        let rename = doc! { "renameCollection": name(from), "to": name(to), "dropTarget": true };
-        board
-            .client()
-            .await
-            .database("admin")
-            .run_command(rename)
+        rename_collection(&board.database, from, to)
             .await
             .expect("renamed");
     }

@@ -9,6 +9,7 @@ use bson::{Bson, Document, doc};
 use changefeed::{
     CursorError, Hub, HubMetrics, HubSettings, KeyChange, KeyStream, Operation, TopicError,
 };
+use embedded_mongo::rename_collection;
 use futures_util::StreamExt;
 use prometheus_client::registry::Registry;
 
@@ -68,13 +69,9 @@ async fn a_key_stream_tells_of_a_gap_and_goes_on_in_the_new_collection() {
             .insert_one(doc! { "_id": 7_i64, "post": 1_i64, "text": "x" })
             .await
             .expect("stored");
-        let (from, to) = ("other", "comments");
-        let name = board.database.name();
-        let rename = doc! {
-            "renameCollection": format!("{name}.{from}"), "to": format!("{name}.{to}"), "dropTarget": true,
-        };
-        let admin = board.database.client().database("admin");
-        admin.run_command(rename).await.expect("renamed");
+        rename_collection(&board.database, "other", "comments")
+            .await
+            .expect("renamed");
     };
     let replace_by_out = async || {
         let out = [

@@ -3,7 +3,7 @@
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, doc};
 use e2e::{Event, Graphql, Service, Subscription, System, fail_commands};
-use embedded_mongo::{Options, ReplicaSet};
+use embedded_mongo::{Options, ReplicaSet, rename_collection};
 use serde_json::{Value, json};
 
 use crate::PROGRAM;
@@ -146,10 +146,9 @@ async fn a_renamed_collection_is_told_to_subscribers() {
     let post = graphql.create_post("Renamed").await;
     let mut subscription = Subscription::comments_of(graphql, COMMENT_CHANGES, &post).await;
 
-    let name = |collection: &str| format!("{}.{collection}", database.name());
-    let rename = doc! { "renameCollection": name("comments"), "to": name("comments_of_old") };
-    let admin = database.client().database("admin");
-    admin.run_command(rename).await.expect("a rename");
+    rename_collection(&database, "comments", "comments_of_old")
+        .await
+        .expect("a rename");
     assert_resync_and_a_new_beginning(graphql, &post, &mut subscription).await;
 }
 

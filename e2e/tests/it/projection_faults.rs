@@ -4,7 +4,7 @@
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, Timestamp, doc};
 use e2e::{Graphql, Service, System, assert_projected, eventually, fail_commands, latest_of};
-use embedded_mongo::{Options, ReplicaSet, test_database};
+use embedded_mongo::{Options, ReplicaSet, rename_collection, test_database};
 use mongodb::Database;
 use serde_json::json;
 
@@ -189,13 +189,7 @@ async fn a_dropped_and_a_renamed_collection_are_followed() {
         if lost == "dropped" {
             comments.drop().await.expect("a drop");
         } else {
-            let from = format!("{}.comments", database.name());
-            let to = format!("{}.comments_of_old", database.name());
-            let rename = doc! { "renameCollection": from, "to": to };
-            database
-                .client()
-                .database("admin")
-                .run_command(rename)
+            rename_collection(&database, "comments", "comments_of_old")
                 .await
                 .expect("a rename");
         }

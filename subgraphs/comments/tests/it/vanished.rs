@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
+use embedded_mongo::rename_collection;
 use mongodb::Database;
 use serde_json::{Value, json};
 
@@ -75,14 +76,9 @@ async fn replace_by_rename(database: &Database) {
     let one = doc! { "postId": ObjectId::new(), "text": "other" };
     let other = database.collection::<Document>("other");
     other.insert_one(one).await.expect("inserted");
-    let name = database.name();
-    let rename = doc! {
-        "renameCollection": format!("{name}.other"),
-        "to": format!("{name}.comments"),
-        "dropTarget": true,
-    };
-    let admin = database.client().database("admin");
-    admin.run_command(rename).await.expect("renamed");
+    rename_collection(database, "other", "comments")
+        .await
+        .expect("renamed");
 }
 
 async fn drop_database(database: &Database) {
