@@ -12,7 +12,7 @@ use async_graphql::resolver_utils::resolve_list;
 use async_graphql::{ContextSelectionSet, Name, OutputType, Positioned, ServerResult, Value};
 
 use crate::json::JsonText;
-use crate::limits::answer::count_bytes;
+use crate::limits::answer::Counter;
 
 /// What an object takes as JSON, more or less.
 const OBJECT_BYTES: usize = 192;
@@ -54,12 +54,12 @@ impl<T: FlatObject> OutputType for FlatList<T> {
             &mut columns,
         ) {
             let mut json = JsonText::with_capacity(self.0.len() * OBJECT_BYTES);
-            let mut counted = Ok(());
+            let (counter, mut counted) = (Counter::of(ctx), Ok(()));
             json.list(&self.0, |json, object| {
                 if counted.is_ok() {
                     let before = json.len();
                     row(object, &columns, json);
-                    counted = count_bytes(ctx, json.len() - before);
+                    counted = counter.count(json.len() - before);
                 }
             });
             counted.map_err(|error| error.into_server_error(field.pos))?;

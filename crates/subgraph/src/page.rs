@@ -186,19 +186,20 @@ impl PageRequest {
 
     /// Restricts a filter to what a cursor cut off before the place where the page's reading
     /// starts; none without such a cursor.
-    pub fn filter_behind(&self, mut filter: Document) -> Option<Document> {
+    pub fn filter_behind(&self, filter: impl FnOnce() -> Document) -> Option<Document> {
         let (cursor, ascending) = if self.from_end {
             (self.before?, self.order == Order::OldestFirst)
         } else {
             (self.after?, self.order == Order::NewestFirst)
         };
+        let mut filter = filter();
         filter.insert("$and", vec![bound(cursor, ascending, Reach::From)]);
         Some(filter)
     }
 
     /// Restricts a filter to what a cursor cut off at the far end of the page's reading: when all
     /// before it fits the page, only there can the list go on.
-    pub fn filter_ahead(&self, filter: Document) -> Option<Document> {
+    pub fn filter_ahead(&self, filter: impl FnOnce() -> Document) -> Option<Document> {
         Self {
             from_end: !self.from_end,
             ..*self

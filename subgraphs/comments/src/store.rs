@@ -88,10 +88,10 @@ impl Store {
         // asks for one post in practice.
         let behind = posts
             .iter()
-            .map(|post| request.filter_behind(readable_of_post(*post)));
+            .map(|post| request.filter_behind(|| readable_of_post(*post)));
         let ahead = posts
             .iter()
-            .map(|post| request.filter_ahead(readable_of_post(*post)));
+            .map(|post| request.filter_ahead(|| readable_of_post(*post)));
         let (comments, behind, ahead) = tokio::try_join!(
             read,
             self.any_of_each(behind.collect()),
@@ -126,7 +126,7 @@ impl Store {
             let comments = &collections.comments;
             let name = comments.name();
             let unreadables = &collections.unreadables;
-            let read = readable::within_limit(SHAPE.filter(), unreadables, async |readable| {
+            let read = readable::within_limit(|| SHAPE.filter(), unreadables, async |readable| {
                 let readable = readable.unwrap_or_default();
                 let mut stages = page_stages(*first, &request, &readable);
                 stages.extend(others.iter().map(|post| {

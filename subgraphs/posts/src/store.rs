@@ -98,7 +98,7 @@ impl Store {
         let (asked, fields) = (*request, self.fields());
         let read = self.calls.run(|collections| async move {
             let unreadables = &collections.unreadables;
-            let read = readable::within_limit(SHAPE.filter(), unreadables, async |readable| {
+            let read = readable::within_limit(|| SHAPE.filter(), unreadables, async |readable| {
                 collections
                     .posts
                     .find(asked.filter(readable.unwrap_or_default()))
@@ -111,8 +111,8 @@ impl Store {
         });
         let (items, behind, ahead) = tokio::try_join!(
             read,
-            self.any(request.filter_behind(SHAPE.filter())),
-            self.any(request.filter_ahead(SHAPE.filter())),
+            self.any(request.filter_behind(|| SHAPE.filter())),
+            self.any(request.filter_ahead(|| SHAPE.filter())),
         )?;
         Ok(request.page(items, behind, ahead))
     }

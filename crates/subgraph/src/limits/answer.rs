@@ -17,7 +17,7 @@ use super::{LimitError, Limits};
 const SMALL_COST_MAX: u64 = 5_000;
 
 /// What is left of a request's answer, in bytes of long texts.
-struct AnswerBytes {
+pub(crate) struct AnswerBytes {
     max: usize,
     left: AtomicUsize,
 }
@@ -37,26 +37,44 @@ pub(crate) fn limit(request: &mut Request, limits: &Limits) {
 /// # Errors
 /// With `MAX_COST_EXCEEDED` when the answer has become too large.
 pub fn count_bytes<'c>(context: &impl DataContext<'c>, bytes: usize) -> async_graphql::Result<()> {
-    let Some(answer) = context.data_opt::<AnswerBytes>() else {
-        return Ok(());
-    };
-    let relaxed = Ordering::Relaxed;
-    let enough = answer
-        .left
-        .fetch_update(relaxed, relaxed, |left| left.checked_sub(bytes));
-    if enough.is_ok() {
-        return Ok(());
+    Counter::of(context).count(bytes)
+}
+
+/// Counts the texts of one request's answer: [`count_bytes`] for many of them.
+pub(crate) struct Counter<'c>(Option<&'c AnswerBytes>);
+
+impl<'c> Counter<'c> {
+    /// Of `context`'s request. Without a limit it counts nothing.
+    pub(crate) fn of(context: &impl DataContext<'c>) -> Self {
+        Self(context.data_opt())
     }
-    let ServerError {
-        message,
-        extensions,
-        ..
-    } = LimitError::AnswerBytes { max: answer.max }.into();
-    Err(async_graphql::Error {
-        message,
-        source: None,
-        extensions,
-    })
+
+    /// Counts `bytes` more.
+    ///
+    /// # Errors
+    /// With `MAX_COST_EXCEEDED` when the answer has become too large.
+    pub(crate) fn count(&self, bytes: usize) -> async_graphql::Result<()> {
+        let Some(answer) = self.0 else {
+            return Ok(());
+        };
+        let relaxed = Ordering::Relaxed;
+        let enough = answer
+            .left
+            .fetch_update(relaxed, relaxed, |left| left.checked_sub(bytes));
+        if enough.is_ok() {
+            return Ok(());
+        }
+        let ServerError {
+            message,
+            extensions,
+            ..
+        } = LimitError::AnswerBytes { max: answer.max }.into();
+        Err(async_graphql::Error {
+            message,
+            source: None,
+            extensions,
+        })
+    }
 }
 
 /// The turns of large requests, in the order in which they came.

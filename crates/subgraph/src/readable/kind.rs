@@ -33,15 +33,15 @@ pub enum Kind {
 }
 
 /// What a field holds.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Value<'d> {
     /// Nothing: the field is missing or null.
     #[default]
     Absent,
     /// Of [`Kind::Id`] and [`Kind::Reference`].
     Id(ObjectId),
-    /// Of [`Kind::Text`].
-    Text(Cow<'d, str>),
+    /// Of [`Kind::Text`]: its bytes, which need not be UTF-8.
+    Text(&'d [u8]),
     /// Of [`Kind::Date`].
     Date(DateTime),
     /// Of [`Kind::Flag`].
@@ -59,10 +59,13 @@ impl<'d> Value<'d> {
         }
     }
 
-    /// The text, if it is one.
+    /// The text, if it is one. Copied only where it is not UTF-8.
     pub fn text(self) -> Option<Cow<'d, str>> {
         match self {
-            Self::Text(text) => Some(text),
+            Self::Text(text) => Some(match std::str::from_utf8(text) {
+                Ok(text) => Cow::Borrowed(text),
+                Err(_) => String::from_utf8_lossy(text),
+            }),
             _ => None,
         }
     }
@@ -127,7 +130,7 @@ impl Kind {
             (Self::Document, _) | (_, kind::NULL) => Some(Value::Absent),
             (Self::Text { bytes_max }, kind::STRING) => {
                 let text = element.text()?;
-                (text.len() <= bytes_max).then(|| Value::Text(String::from_utf8_lossy(text)))
+                (text.len() <= bytes_max).then_some(Value::Text(text))
             }
             (Self::Date, kind::DATE) => {
                 let date =
@@ -139,15 +142,16 @@ impl Kind {
         }
     }
 
-    /// What a field holds that is missing; `None` when it has to be there.
-    pub(crate) fn missing(self) -> Option<Value<'static>> {
+    /// Whether the field has to be there.
+    pub(crate) fn is_required(self) -> bool {
         match self {
-            Self::Id | Self::Reference => None,
-            Self::Text { .. } | Self::Date | Self::Flag | Self::Document => Some(Value::Absent),
+            Self::Id | Self::Reference => true,
+            Self::Text { .. } | Self::Date | Self::Flag | Self::Document => false,
         }
     }
 
-    /// The aggregation expression that is true where [`Kind::read`] or [`Kind::missing`] give a value.
+    /// The aggregation expression that is true where [`Kind::read`] gives a value, or where the field is
+    /// missing and may be.
     pub(crate) fn expression(self, field: &str) -> Bson {
         let value = format!("${field}");
         let has_type = |name: &str| doc! { "$eq": [{ "$type": &value }, name] };

@@ -29,33 +29,40 @@ impl<const N: usize> Shape<N> {
     /// # Errors
     /// When one of them holds what it may not, or is missing and has to be there.
     pub fn read<'d>(&self, document: &'d RawDocument) -> Result<[Value<'d>; N], Unreadable> {
-        // The outer option tells whether the field is there, the inner one whether it can be read.
-        let mut found: [Option<Option<Value<'d>>>; N] = [const { None }; N];
+        let mut values = [Value::Absent; N];
+        let (mut is_there, mut is_readable) = ([false; N], [true; N]);
+        // A service writes the fields in the order of the shape: the next one is looked at first.
+        let mut next = 0;
         for element in elements(document) {
-            let place = self
-                .0
-                .iter()
-                .position(|(name, _)| name.as_bytes() == element.name);
-            if let Some(place) = place
-                && found[place].is_none()
-            {
-                found[place] = Some(self.0[place].1.read(&element));
+            let Some(place) = self.place(element.name, next) else {
+                continue;
+            };
+            next = place + 1;
+            if std::mem::replace(&mut is_there[place], true) {
+                continue;
+            }
+            match self.0[place].1.read(&element) {
+                Some(value) => values[place] = value,
+                None => is_readable[place] = false,
             }
         }
-        let mut values = [const { Value::Absent }; N];
-        for ((value, found), (name, kind)) in values.iter_mut().zip(found).zip(&self.0) {
-            let missing = found.is_none();
-            *value = found
-                .unwrap_or_else(|| kind.missing())
-                .ok_or_else(|| Unreadable {
-                    field: Cow::Borrowed(name),
-                    reason: match missing {
-                        true => format!("the field {name} is missing"),
-                        false => format!("the field {name} holds what it may not: {kind}"),
-                    },
-                })?;
+        for (place, (name, kind)) in self.0.iter().enumerate() {
+            let reason = match is_there[place] {
+                true if is_readable[place] => continue,
+                false if !kind.is_required() => continue,
+                true => format!("the field {name} holds what it may not: {kind}"),
+                false => format!("the field {name} is missing"),
+            };
+            let field = Cow::Borrowed(*name);
+            return Err(Unreadable { field, reason });
         }
         Ok(values)
+    }
+
+    /// The place of the field `name`, looked for from the place `first` on.
+    fn place(&self, name: &[u8], first: usize) -> Option<usize> {
+        let is_it = |place: &usize| self.0[*place].0.as_bytes() == name;
+        (first..N).chain(0..first.min(N)).find(is_it)
     }
 
     /// The aggregation expression that is true for the documents that [`Shape::read`] accepts.

@@ -38,7 +38,7 @@ pub fn one<T: FromDocument>(document: &RawDocument, unreadables: &Unreadables) -
 /// # Errors
 /// When the database fails.
 pub async fn within_limit<T, F>(
-    readable: Document,
+    readable: impl FnOnce() -> Document,
     unreadables: &Unreadables,
     mut find: impl FnMut(Option<Document>) -> F,
 ) -> Result<Vec<T>>
@@ -50,7 +50,7 @@ where
     if left_out == 0 {
         return Ok(items);
     }
-    all(find(Some(readable)).await?, unreadables).await
+    all(find(Some(readable())).await?, unreadables).await
 }
 
 /// The documents that can be read, and the number of the others.
