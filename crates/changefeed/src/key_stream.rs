@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::change::{Event, Operation};
 use crate::position::first_after;
-use crate::stream::{self, Content, IsHeard, LossPause, Signal, Start};
+use crate::stream::{self, Content, LossPause, Pace, Signal, Start};
 use crate::{Error, Source};
 
 /// Keys in one answer of the server's, at most: 16 MB of such small events take a few times as much
@@ -53,7 +53,7 @@ impl KeyStream {
     /// # Errors
     /// When the database cannot be reached, or is no replica set.
     pub async fn start(source: &Source, operations: &[Operation]) -> Result<Self, Error> {
-        Self::follow(source, operations, None).await
+        Self::follow(source, operations, Pace::Live).await
     }
 
     /// The same for a reader that may have nobody to tell: while `is_heard` says so, the stream takes its
@@ -66,20 +66,30 @@ impl KeyStream {
         operations: &[Operation],
         is_heard: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<Self, Error> {
-        Self::follow(source, operations, Some(Arc::new(is_heard))).await
+        let pace = Pace::LiveWhileHeard(Arc::new(is_heard));
+        Self::follow(source, operations, pace).await
     }
 
-    async fn follow(
+    /// The same for rare changes of a collection that is written a lot: looks for them after pauses of this
+    /// length, which is how late one is known. A stream without pauses costs the server a look at each write.
+    ///
+    /// # Errors
+    /// As [`KeyStream::start`].
+    pub async fn start_with_pauses(
         source: &Source,
         operations: &[Operation],
-        is_heard: Option<IsHeard>,
+        pause: Duration,
     ) -> Result<Self, Error> {
+        Self::follow(source, operations, Pace::Interval(pause)).await
+    }
+
+    async fn follow(source: &Source, operations: &[Operation], pace: Pace) -> Result<Self, Error> {
         let start = Start::At(source.now().await?);
         let (sender, changes) = mpsc::channel(AHEAD_COUNT_MAX);
         let follower = Follower {
             source: source.clone(),
             pipeline: pipeline(operations),
-            is_heard,
+            pace,
             sender,
             gap: None,
         };
@@ -100,7 +110,7 @@ impl KeyStream {
 struct Follower {
     source: Source,
     pipeline: Vec<Document>,
-    is_heard: Option<IsHeard>,
+    pace: Pace,
     sender: mpsc::Sender<KeyChange>,
     /// A gap that the reader is not told yet: it is once the next stream is open, so that it is told
     /// once however often that fails.
@@ -159,7 +169,7 @@ impl Follower {
             ahead_bytes_max: AHEAD_BYTES_MAX,
             await_time: stream::AWAIT_TIME,
             restarts: Default::default(),
-            is_heard: self.is_heard.clone(),
+            pace: self.pace.clone(),
         };
         let mut signals = stream::read(&self.source, start, options);
         loop {

@@ -9,6 +9,7 @@ mod compute;
 mod dead_letter;
 mod failures;
 mod fold;
+mod give_way;
 mod heal;
 mod leader;
 mod lease;

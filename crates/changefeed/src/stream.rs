@@ -22,6 +22,8 @@ use crate::{ResumeToken, Source, oversized};
 /// batch. Bounds how late the position of a quiet stream is known, and how long a dropped reader
 /// lingers.
 pub(crate) const AWAIT_TIME: Duration = Duration::from_millis(200);
+/// The shortest wait that a stream can be given: 0 would stand for the server's own default of a second.
+const AWAIT_TIME_MIN: Duration = Duration::from_millis(1);
 /// Events in one answer of the server's to a hub's reader, at most (16 MB bound it as well).
 pub(crate) const ANSWER_COUNT_MAX: u32 = 10_000;
 /// Bytes of events that a hub's reader reads ahead at most; a single larger event still passes.
@@ -108,9 +110,20 @@ pub(crate) struct Options {
     pub await_time: Duration,
     /// Counts how often the stream was opened again.
     pub restarts: Counter,
-    /// Tells whether anybody waits for the events right now; `None` where somebody always does. While
-    /// nobody does, events are fetched several at a time.
-    pub is_heard: Option<IsHeard>,
+    /// When more events are fetched.
+    pub pace: Pace,
+}
+
+/// When a reader fetches more events.
+#[derive(Clone)]
+pub(crate) enum Pace {
+    /// At once; the server holds the answer back until there are some.
+    Live,
+    /// At once while somebody listens; otherwise several at a time.
+    LiveWhileHeard(IsHeard),
+    /// Again and again after this pause. The server looks through the writes since the last time at once,
+    /// which costs it less than a look at each write.
+    Interval(Duration),
 }
 
 /// Tells whether anybody listens.
@@ -250,10 +263,11 @@ impl Reader {
                 Ok(event) => event,
                 Err(error) => return Stop::Failed(error),
             };
-            if was_fetched && event.is_some() {
-                self.pause_while_unheard(UNHEARD_PAUSE + UNHEARD_PAUSE_PER_EVENT * events)
-                    .await;
-                events = 0;
+            if was_fetched {
+                self.pause(event.is_none(), events).await;
+                if event.is_some() {
+                    events = 0;
+                }
             }
             events += 1;
             passed_events += 1;
@@ -273,6 +287,22 @@ impl Reader {
         }
     }
 
+    /// The pause after a fetch that brought nothing, or the first event of a new answer. `events` came with
+    /// the answer before.
+    async fn pause(&self, is_idle: bool, events: u32) {
+        match self.options.pace {
+            Pace::LiveWhileHeard(_) if !is_idle => {
+                self.pause_while_unheard(UNHEARD_PAUSE + UNHEARD_PAUSE_PER_EVENT * events)
+                    .await;
+            }
+            Pace::Interval(interval) if is_idle => tokio::select! {
+                () = tokio::time::sleep(interval) => {}
+                () = self.sender.closed() => {}
+            },
+            _ => {}
+        }
+    }
+
     async fn pause_while_unheard(&self, pause: Duration) {
         let end = tokio::time::Instant::now() + pause;
         while self.is_unheard() && !self.sender.is_closed() {
@@ -285,8 +315,7 @@ impl Reader {
     }
 
     fn is_unheard(&self) -> bool {
-        let is_heard = self.options.is_heard.as_ref();
-        is_heard.is_some_and(|is_heard| !is_heard())
+        matches!(&self.options.pace, Pace::LiveWhileHeard(is_heard) if !is_heard())
     }
 
     async fn open(&self) -> Result<ChangeStream<RawDocumentBuf>, Stop> {
@@ -300,7 +329,10 @@ impl Reader {
         }
         pipeline.extend(self.options.pipeline.iter().cloned());
         options.batch_size = Some(self.answer_count);
-        options.max_await_time = Some(self.options.await_time);
+        options.max_await_time = Some(match self.options.pace {
+            Pace::Interval(_) => AWAIT_TIME_MIN,
+            Pace::Live | Pace::LiveWhileHeard(_) => self.options.await_time,
+        });
         match &self.at {
             // startAfter does all that resumeAfter does, and works after an invalidation too.
             Start::After(token) => {

@@ -40,29 +40,37 @@ fn deleted(key: i64) -> KeyChange {
     }
 }
 
+/// A stream of deleted keys at each pace.
+async fn deletions(board: &Board) -> [KeyStream; 2] {
+    let (source, deletions) = (board.source().await, [Operation::Delete]);
+    let live = KeyStream::start(&source, &deletions);
+    let pause = Duration::from_millis(20);
+    let with_pauses = KeyStream::start_with_pauses(&source, &deletions, pause);
+    [
+        live.await.expect("started"),
+        with_pauses.await.expect("started"),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_stream_tells_the_keys_of_the_asked_for_changes_alone() {
+async fn a_key_stream_returns_the_keys_of_the_requested_changes_alone() {
     let board = Board::with_posts(1).await;
-    let source = board.source().await;
-    let mut keys = KeyStream::start(&source, &[Operation::Delete])
-        .await
-        .expect("started");
+    let streams = deletions(&board).await;
     for id in 1..=2 {
         board.add(comment(id, 1, "text")).await;
         board.edit(id, "edited").await;
         board.delete(id).await;
     }
-    assert_eq!(next_key(&mut keys).await, deleted(1));
-    assert_eq!(next_key(&mut keys).await, deleted(2));
+    for mut keys in streams {
+        assert_eq!(next_key(&mut keys).await, deleted(1));
+        assert_eq!(next_key(&mut keys).await, deleted(2));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_stream_tells_of_a_gap_and_goes_on_in_the_new_collection() {
+async fn a_key_stream_reports_a_gap_and_goes_on_in_the_new_collection() {
     let board = Board::with_posts(1).await;
-    let source = board.source().await;
-    let mut keys = KeyStream::start(&source, &[Operation::Delete])
-        .await
-        .expect("started");
+    let mut streams = deletions(&board).await;
     let replace_by_rename = async || {
         let other = board.own("other");
         other
@@ -96,9 +104,13 @@ async fn a_key_stream_tells_of_a_gap_and_goes_on_in_the_new_collection() {
             2 => drop().await,
             _ => drop_database().await,
         }
-        assert_eq!(next_key(&mut keys).await, GONE, "way {way}");
+        for keys in &mut streams {
+            assert_eq!(next_key(keys).await, GONE, "way {way}");
+        }
         board.delete(7).await;
-        assert_eq!(next_key(&mut keys).await, deleted(7), "way {way}");
+        for keys in &mut streams {
+            assert_eq!(next_key(keys).await, deleted(7), "way {way}");
+        }
     }
 }
 

@@ -17,6 +17,9 @@ use crate::{Error, Store};
 
 /// How long a post is known to exist after it was looked up, should the change stream stand still.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
+/// The pause between two looks for deleted posts. An import of posts costs the server a fifth of a core
+/// less with it than with a stream that waits for each of its writes.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// Posts known at most: some 6 MB.
 const MAX_KNOWN: usize = 100_000;
 
@@ -69,7 +72,7 @@ impl KnownPosts {
         posts: &Source,
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<()> {
-        let deletions = KeyStream::start(posts, &[Operation::Delete]).await;
+        let deletions = KeyStream::start_with_pauses(posts, &[Operation::Delete], LOOK_PAUSE).await;
         let mut deletions = deletions.context("cannot follow the posts")?;
         let (known, shutdown) = (self.clone(), lifecycle.shutdown().clone());
         lifecycle.spawn("the following of deleted posts", async move {

@@ -126,16 +126,20 @@ impl Store {
             let comments = &collections.comments;
             let name = comments.name();
             let unreadables = &collections.unreadables;
-            let read = readable::within_limit(|| SHAPE.filter(), unreadables, async |readable| {
-                let readable = readable.unwrap_or_default();
-                let mut stages = page_stages(*first, &request, &readable);
-                stages.extend(others.iter().map(|post| {
-                    let branch = page_stages(*post, &request, &readable);
-                    doc! { "$unionWith": { "coll": name, "pipeline": branch } }
-                }));
-                let found = comments.aggregate(stages);
-                found.with_type::<RawDocumentBuf>().await
-            });
+            let read = readable::within_limit(
+                || SHAPE.filter(),
+                unreadables,
+                async |readable| {
+                    let readable = readable.unwrap_or_default();
+                    let mut stages = page_stages(*first, &request, &readable);
+                    stages.extend(others.iter().map(|post| {
+                        let branch = page_stages(*post, &request, &readable);
+                        doc! { "$unionWith": { "coll": name, "pipeline": branch } }
+                    }));
+                    let found = comments.aggregate(stages);
+                    found.with_type::<RawDocumentBuf>().await
+                },
+            );
             Ok(read.await?)
         });
         read.await

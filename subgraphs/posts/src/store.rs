@@ -98,15 +98,19 @@ impl Store {
         let (asked, fields) = (*request, self.fields());
         let read = self.calls.run(|collections| async move {
             let unreadables = &collections.unreadables;
-            let read = readable::within_limit(|| SHAPE.filter(), unreadables, async |readable| {
-                collections
-                    .posts
-                    .find(asked.filter(readable.unwrap_or_default()))
-                    .projection(fields.clone())
-                    .sort(asked.sort())
-                    .limit(asked.limit())
-                    .await
-            });
+            let read = readable::within_limit(
+                || SHAPE.filter(),
+                unreadables,
+                async |readable| {
+                    collections
+                        .posts
+                        .find(asked.filter(readable.unwrap_or_default()))
+                        .projection(fields.clone())
+                        .sort(asked.sort())
+                        .limit(asked.limit())
+                        .await
+                },
+            );
             Ok(read.await?)
         });
         let (items, behind, ahead) = tokio::try_join!(

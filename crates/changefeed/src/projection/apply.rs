@@ -1,7 +1,7 @@
 //! One batch: decoded, folded target by target, written with the checkpoint.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bson::{Bson, DateTime, RawDocumentBuf, Timestamp, doc};
 use futures_util::TryStreamExt;
@@ -17,6 +17,7 @@ use super::batch::Batch;
 use super::checkpoint::Checkpoint;
 use super::dead_letter::DeadLetter;
 use super::fold::{AS_OF, Touched, Unclear, collapse, statement};
+use super::give_way;
 use super::leader::{Ended, Leader, Uncommitted};
 use super::transaction::{Refusal, Writes, probe};
 use super::transaction_size::Size;
@@ -68,6 +69,7 @@ impl<P: Projection> Leader<'_, P> {
             let decoded = self.decode(&batch.events, room)?;
             let (taken, used) = (decoded.taken, decoded.used);
             let count = taken;
+            let wall_time = decoded.last.as_ref().and_then(|last| last.wall_time);
             gone = decoded.gone.clone();
             batch.used = used;
             batch.full |= taken < batch.events.len();
@@ -80,6 +82,9 @@ impl<P: Projection> Leader<'_, P> {
             metrics.changes.inc_by(count as u64);
             metrics.batch_changes.observe(count as f64);
             metrics.batch_seconds.observe(began.elapsed().as_secs_f64());
+            if batch.full {
+                self.give_way(count, wall_time, took).await;
+            }
         }
         if gone.is_some() || !batch.events.is_empty() {
             return Ok(gone);
@@ -93,6 +98,25 @@ impl<P: Projection> Leader<'_, P> {
                 Ok(None)
             }
             Some(Signal::Event(_)) | None => Ok(None),
+        }
+    }
+
+    /// Rests after a batch of so many changes while others write faster than they are applied.
+    async fn give_way(&mut self, changes: usize, last: Option<DateTime>, took: Duration) {
+        let last = last.map(|at| SystemTime::now().duration_since(at.to_system_time()));
+        let Some(Ok(age)) = last else { return };
+        if age < give_way::AGE_MIN {
+            return;
+        }
+        // Without the server's time there is no rest: the next batch meets the fault.
+        let Ok(now) = self.member.source.now().await else {
+            return;
+        };
+        let rest = self.give_way.rest(now, changes, age, took);
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = self.member.stop.cancelled() => {}
+            () = self.held.lost.cancelled() => {}
         }
     }
 

@@ -7,12 +7,13 @@ use bson::{Bson, DateTime, Timestamp};
 use mongodb::ClientSession;
 use tokio::time::Instant;
 
-use crate::stream::{self, Content, LossPause, Signal, Start};
+use crate::stream::{self, Content, LossPause, Pace, Signal, Start};
 use crate::{Error, ResumeToken, marker};
 
 use super::batch::{Intake, gather};
 use super::checkpoint::{Checkpoint, claim};
 use super::failures::Failures;
+use super::give_way::GiveWay;
 use super::lease::Held;
 use super::member::Member;
 use super::progress::Progress;
@@ -73,6 +74,7 @@ pub(crate) struct Leader<'m, P> {
     /// What keeps the build from going on.
     pub trouble: Option<String>,
     pub failures: Failures,
+    pub give_way: GiveWay,
     /// Changes to come among whose targets one may have ended the server.
     pub suspects: usize,
     pub heartbeat_at: Instant,
@@ -122,6 +124,7 @@ impl<'m, P: Projection> Leader<'m, P> {
             deferred: HashSet::new(),
             trouble: None,
             failures: Failures::default(),
+            give_way: GiveWay::default(),
             // An older leader may have met it.
             suspects: member.settings.batch_count_max,
             heartbeat_at: now,
@@ -175,7 +178,7 @@ impl<'m, P: Projection> Leader<'m, P> {
             answer_count_max: ANSWER_COUNT_MAX,
             await_time: stream::AWAIT_TIME,
             restarts: self.member.metrics.stream_restarts.clone(),
-            is_heard: None,
+            pace: Pace::Live,
         };
         let mut intake = Intake::new(stream::read(&self.member.source, start, options));
         loop {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::FromDocument;
 use crate::change::Event;
 use crate::position::Position;
-use crate::stream::{self, RawEvent, Signal, Start};
+use crate::stream::{self, Pace, RawEvent, Signal, Start};
 
 use super::hub::Shared;
 use super::ring::{Entry, Topic};
@@ -90,7 +90,7 @@ impl<T: FromDocument> CatchUp<T> {
             answer_count_max: stream::ANSWER_COUNT_MAX,
             await_time: AWAIT_TIME,
             restarts: shared.metrics.stream_restarts.clone(),
-            is_heard: None,
+            pace: Pace::Live,
         };
         // From the time on, not after the token: the pipeline is not that of the hub's stream, and
         // a token only resumes the pipeline that gave it.

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::change::Event;
 use crate::position::{Position, first_after};
-use crate::stream::{self, Content, LossPause, RawEvent, Signal, Start};
+use crate::stream::{self, Content, LossPause, Pace, RawEvent, Signal, Start};
 use crate::{
     CursorError, Error, FromDocument, HubMetrics, HubSettings, ResumeToken, Source, Subscription,
 };
@@ -252,7 +252,7 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
         answer_count_max: stream::ANSWER_COUNT_MAX,
         await_time: stream::AWAIT_TIME,
         restarts: shared.metrics.stream_restarts.clone(),
-        is_heard: Some(Arc::new(move || subscribers.get() > 0)),
+        pace: Pace::LiveWhileHeard(Arc::new(move || subscribers.get() > 0)),
     };
     let mut signals = stream::read(&shared.source, Start::At(start), options);
     loop {
