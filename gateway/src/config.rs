@@ -175,6 +175,18 @@ pub struct SubscriptionConfig {
     /// Subgraphs that speak subscriptions over server-sent events instead of a WebSocket.
     #[arg(long, env = "SUBSCRIPTION_SSE_SUBGRAPHS", value_delimiter = ',')]
     pub subscription_sse_subgraphs: Vec<String>,
+    /// The largest request for a subscription, in bytes of JSON. It has to be below what subgraphs
+    /// accept as a WebSocket message: many close the connection of all subscriptions otherwise.
+    #[arg(
+        long,
+        env = "SUBSCRIPTION_REQUEST_BYTES_MAX",
+        default_value_t = 1_000_000
+    )]
+    pub subscription_request_bytes_max: usize,
+    /// Operations that are remembered because a subgraph ended the connection on which they arrived.
+    /// Such an operation goes over a connection of its own, or is refused.
+    #[arg(long, env = "SUBSCRIPTION_QUARANTINE_MAX", default_value_t = 1_000)]
+    pub subscription_quarantine_max: usize,
 }
 
 /// Persisted operations.

@@ -99,6 +99,10 @@ pub enum Code {
     SubscriptionUpstreamLost,
     /// The operation does not fit the new supergraph.
     SubscriptionSchemaChanged,
+    /// The subgraph ends the connection on which the operation arrives.
+    SubscriptionRefused,
+    /// The request to the subgraph would be larger than `subscription_request_bytes_max`.
+    SubscriptionTooLarge,
 }
 
 impl Code {
@@ -148,6 +152,8 @@ impl Code {
             Self::SubscriptionInterrupted => "SUBSCRIPTION_INTERRUPTED",
             Self::SubscriptionUpstreamLost => "SUBSCRIPTION_UPSTREAM_LOST",
             Self::SubscriptionSchemaChanged => "SUBSCRIPTION_SCHEMA_CHANGED",
+            Self::SubscriptionRefused => "SUBSCRIPTION_REFUSED",
+            Self::SubscriptionTooLarge => "SUBSCRIPTION_TOO_LARGE",
         }
     }
 }

@@ -73,6 +73,10 @@ pub struct GatewayMetrics {
     pub lagged: Counter,
     /// Attempts to subscribe again after a subgraph went away.
     pub upstream_reconnects: Counter,
+    /// Open WebSockets to subgraphs.
+    pub upstream_sockets: Gauge,
+    /// Operations that may have ended a WebSocket to a subgraph.
+    pub upstream_quarantined: Counter,
     /// Supergraphs that were loaded.
     pub supergraph_loads: Counter,
     /// Supergraphs that were refused.
@@ -145,6 +149,11 @@ impl GatewayMetrics {
             upstream_reconnects: counter(
                 "gateway_upstream_reconnects",
                 "Attempts to subscribe again after a subgraph went away",
+            ),
+            upstream_sockets: gauge("gateway_upstream_sockets", "Open WebSockets to subgraphs"),
+            upstream_quarantined: counter(
+                "gateway_upstream_quarantined",
+                "Operations that go over a WebSocket of their own: a subgraph may have ended another one for them",
             ),
             supergraph_loads: counter("gateway_supergraph_loads", "Supergraphs loaded"),
             supergraph_failures: counter("gateway_supergraph_failures", "Supergraphs refused"),

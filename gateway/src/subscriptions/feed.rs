@@ -63,6 +63,8 @@ pub(super) struct Feed {
     cursor: Option<Arc<str>>,
     /// Whether events may have passed while nobody listened.
     has_gap: bool,
+    /// Whether the subgraph has taken the operation at some time.
+    is_proven: bool,
     /// Called once, before the first event behind the cursor where it began.
     leave_cursor: Option<LeaveCursor>,
 }
@@ -92,6 +94,7 @@ impl Feed {
             retry,
             cursor,
             has_gap: false,
+            is_proven: false,
             leave_cursor,
             gateway,
         }
@@ -139,7 +142,12 @@ impl Feed {
     async fn session(&mut self) -> End {
         let mut messages = match self.open().await {
             Ok(messages) => messages,
-            Err(error) => return End::Lost(error),
+            Err(error) => {
+                return match self.refusal(&error) {
+                    Some(refusal) => End::Failed(self.unfit(refusal)),
+                    None => End::Lost(error),
+                };
+            }
         };
         // The subgraph has been told of the subscription; whether it has begun, no protocol says.
         // A client that looks again for what it missed should not look before.
@@ -154,7 +162,9 @@ impl Feed {
         let end = loop {
             tokio::select! {
                 message = messages.next(), if completing.len() < concurrent_max => match message {
+                    Some(UpstreamMessage::Accepted) => self.is_proven = true,
                     Some(UpstreamMessage::Next(payload)) => {
+                        self.is_proven = true;
                         self.tell_of_gap();
                         self.retry.succeeded();
                         self.gateway.metrics().events.inc();
@@ -191,7 +201,32 @@ impl Feed {
         let rules = &source.graph.settings().header_rules;
         let headers = rules.request(address.name, &source.client.headers);
         let upstreams = &self.gateway.subscriptions().upstreams;
-        upstreams.open(address, operation, headers).await
+        upstreams
+            .open(address, operation, headers, self.is_proven)
+            .await
+    }
+
+    /// What the client is answered where another attempt would end in the same way.
+    fn refusal(&self, error: &UpstreamError) -> Option<RequestError> {
+        let subgraph = self.subgraph_name();
+        match error {
+            UpstreamError::TooLarge(bytes_max) => Some(too_large(*bytes_max)),
+            UpstreamError::Refused(reason) => {
+                tracing::warn!(
+                    subgraph,
+                    reason = &**reason,
+                    "a subscription is refused: the subgraph ends the connection on which it arrives"
+                );
+                let mut message =
+                    format!("the subgraph {subgraph} does not accept this subscription");
+                if !self.gateway.graph_settings().mask_subgraph_errors {
+                    message.push_str(": it ends the connection with ");
+                    message.push_str(reason);
+                }
+                Some(RequestError::new(Code::SubscriptionRefused, message))
+            }
+            _ => None,
+        }
     }
 
     /// Completes one event. The future owns what it needs: the graph may change meanwhile.
@@ -310,6 +345,17 @@ impl Feed {
             format!("the subgraph {subgraph} is gone and did not come back in time"),
         ))
     }
+}
+
+/// The refusal of a subscription whose request would be too large for its subgraph.
+pub(super) fn too_large(bytes_max: usize) -> RequestError {
+    RequestError::new(
+        Code::SubscriptionTooLarge,
+        format!(
+            "the subscription and its variables would take more than {bytes_max} bytes in a request to \
+             a subgraph"
+        ),
+    )
 }
 
 fn subscription_of(prepared: &Prepared) -> Result<&UpstreamSubscription, UpstreamError> {

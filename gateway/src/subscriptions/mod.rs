@@ -37,7 +37,7 @@ use crate::{
 pub use event::Event;
 use feed::Source;
 use hub::{FeedKey, Hub};
-use upstream::Upstreams;
+use upstream::{UpstreamError, Upstreams};
 
 /// A running subscription, as its client sees it.
 pub type EventStream = BoxStream<'static, Event>;
@@ -53,7 +53,7 @@ impl Subscriptions {
     pub fn new(config: &Config, subgraphs: &SubgraphSettings, metrics: &GatewayMetrics) -> Self {
         Self {
             hub: Arc::new(Hub::new(metrics)),
-            upstreams: Upstreams::new(&config.subscriptions, &subgraphs.tls),
+            upstreams: Upstreams::new(&config.subscriptions, &subgraphs.tls, metrics),
         }
     }
 }
@@ -77,7 +77,7 @@ pub struct Accepted<'a> {
 /// Joins the client to the feed of its subscription, which begins if nobody had it yet.
 ///
 /// # Errors
-/// `INTERNAL_SERVER_ERROR` where the plan has no subscription in it.
+/// `INTERNAL_SERVER_ERROR` where the plan has no subscription in it; `SUBSCRIPTION_TOO_LARGE`.
 pub fn subscribe(
     gateway: &Arc<Gateway>,
     accepted: Accepted<'_>,
@@ -91,6 +91,11 @@ pub fn subscribe(
     let rules = &gateway.graph_settings().header_rules;
     let headers = rules.relevant(&accepted.client.headers);
     let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
+    let operation = resume::operation(upstream, &accepted.variables, cursor.as_deref());
+    let upstreams = &gateway.subscriptions().upstreams;
+    if let Err(UpstreamError::TooLarge(bytes_max)) = upstreams.request(&operation) {
+        return Err(feed::too_large(bytes_max));
+    }
     let key = FeedKey::new(
         &upstream.normal_form,
         upstream.all_variables(&accepted.variables),

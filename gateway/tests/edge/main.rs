@@ -8,6 +8,7 @@ mod life;
 mod metrics_pages;
 mod pages;
 mod persisted;
+mod shared_sockets;
 mod slow_clients;
 mod streaming;
 mod subgraph_connections;

@@ -1,6 +1,7 @@
 //! Subscriptions at subgraphs: many on one WebSocket, or each on a server-sent-event stream.
 
 mod connection;
+mod quarantine;
 mod sockets;
 mod sse;
 
@@ -12,8 +13,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
 
 use super::resume::UpstreamOperation;
-use crate::{config::SubscriptionConfig, graph::SubgraphAddress, subgraphs::Tls};
-use sockets::{Sockets, Unsubscribe};
+use crate::{
+    config::SubscriptionConfig, graph::SubgraphAddress, metrics::GatewayMetrics, subgraphs::Tls,
+};
+use quarantine::Quarantine;
+use sockets::{Opening, Sockets, Unsubscribe};
 
 /// Events of one subscription that wait to be completed. Beyond it the subscription is broken off
 /// and begun again from its cursor, so that it never holds up the others on its connection.
@@ -22,6 +26,8 @@ const WAITING_EVENTS_MAX: usize = 1024;
 /// What a subgraph says of one subscription.
 #[derive(Debug)]
 pub(super) enum UpstreamMessage {
+    /// The subgraph has taken the operation.
+    Accepted,
     /// An event: a GraphQL response.
     Next(Bytes),
     /// It ends with errors: a GraphQL response without data.
@@ -41,6 +47,12 @@ pub(super) enum UpstreamError {
     Lost,
     #[error("no answer in time")]
     Timeout,
+    #[error("too many operations wait for a connection of their own")]
+    Busy,
+    #[error("its connection ends when the operation arrives: {0}")]
+    Refused(Arc<str>),
+    #[error("the operation and its variables are larger than {0} bytes")]
+    TooLarge(usize),
 }
 
 /// What one subscription's subgraph says. Dropping it ends the subscription there.
@@ -66,35 +78,72 @@ impl Messages {
 /// The ways to subgraphs.
 pub(super) struct Upstreams {
     sockets: Sockets,
+    quarantine: Arc<Quarantine>,
+    request_bytes_max: usize,
     sse_subgraphs: Vec<String>,
     tls: Tls,
 }
 
 impl Upstreams {
-    pub(super) fn new(config: &SubscriptionConfig, tls: &Tls) -> Self {
+    pub(super) fn new(config: &SubscriptionConfig, tls: &Tls, metrics: &GatewayMetrics) -> Self {
+        let quarantine = Arc::new(Quarantine::new(
+            config.subscription_quarantine_max,
+            &metrics.upstream_quarantined,
+        ));
         Self {
-            sockets: Sockets::new(config.subscription_keep_alive, tls),
+            sockets: Sockets::new(config, tls, Arc::clone(&quarantine), metrics),
+            quarantine,
+            request_bytes_max: config.subscription_request_bytes_max,
             tls: tls.clone(),
             sse_subgraphs: config.subscription_sse_subgraphs.clone(),
         }
     }
 
-    /// Begins a subscription; returns when the subgraph has been told of it.
+    /// Begins a subscription; returns when the subgraph has been sent the operation. `is_proven` says
+    /// that the subgraph has taken it before.
+    ///
+    /// # Errors
+    /// [`UpstreamError::TooLarge`] and [`UpstreamError::Refused`] will not go away by themselves.
     pub(super) async fn open(
         &self,
         address: SubgraphAddress<'_>,
         operation: UpstreamOperation<'_>,
         headers: HeaderMap,
+        is_proven: bool,
     ) -> Result<Messages, UpstreamError> {
+        let request = self.request(&operation)?;
         if self.sse_subgraphs.iter().any(|name| name == address.name) {
-            sse::open(address.url, &self.tls, operation, headers).await
-        } else {
-            self.sockets.open(address.url, operation, headers).await
+            return sse::open(address.url, &self.tls, request, headers).await;
+        }
+        let opening = Opening {
+            key: self.quarantine.key(
+                address.url,
+                operation.operation,
+                &operation.variables_without_cursor,
+            ),
+            request,
+            headers,
+            is_proven,
+        };
+        self.sockets.open(address.url, opening).await
+    }
+
+    /// A GraphQL request's JSON: `{"query": ..., "variables": ...}`.
+    ///
+    /// # Errors
+    /// [`UpstreamError::TooLarge`]: a subgraph ends the connection for too large a message.
+    pub(super) fn request(
+        &self,
+        operation: &UpstreamOperation<'_>,
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let request = request_json(operation);
+        match request.len() > self.request_bytes_max {
+            true => Err(UpstreamError::TooLarge(self.request_bytes_max)),
+            false => Ok(request),
         }
     }
 }
 
-/// `{"query": ..., "variables": ...}`.
 fn request_json(operation: &UpstreamOperation<'_>) -> Vec<u8> {
     let mut query = String::with_capacity(operation.operation.len() + 32);
     query.push_str("{\"query\":");

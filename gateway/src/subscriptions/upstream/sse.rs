@@ -10,11 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, request_json};
-use crate::{
-    subgraphs::{Endpoint, Tls},
-    subscriptions::resume::UpstreamOperation,
-};
+use super::{Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX};
+use crate::subgraphs::{Endpoint, Tls};
 
 /// Until the response's headers.
 const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -26,11 +23,10 @@ const EVENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(super) async fn open(
     url: &str,
     tls: &Tls,
-    operation: UpstreamOperation<'_>,
+    request: Vec<u8>,
     headers: HeaderMap,
 ) -> Result<Messages, UpstreamError> {
-    let request = Bytes::from(request_json(&operation));
-    let response = tokio::time::timeout(OPEN_TIME_LIMIT, ask(url, tls, request, headers))
+    let response = tokio::time::timeout(OPEN_TIME_LIMIT, ask(url, tls, request.into(), headers))
         .await
         .map_err(|_| UpstreamError::Timeout)??;
     let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
@@ -48,6 +44,10 @@ pub(super) async fn open(
         ));
     }
     let (messages, receiver) = mpsc::channel(WAITING_EVENTS_MAX);
+    if is_stream {
+        // It cannot be full.
+        let _ = messages.try_send(UpstreamMessage::Accepted);
+    }
     let stop = CancellationToken::new();
     let ends = Ends::OnStream(stop.clone().drop_guard());
     let body = response.into_body();
