@@ -183,6 +183,18 @@ pub struct SubscriptionConfig {
         default_value_t = 1_000_000
     )]
     pub subscription_request_bytes_max: usize,
+    /// Different subscriptions of all clients together; clients with equal ones count once. One more
+    /// is refused with `SUBSCRIPTION_LIMIT_REACHED`.
+    #[arg(long, env = "SUBSCRIPTION_UPSTREAM_MAX", default_value_t = 5_000)]
+    pub subscription_upstream_max: usize,
+    /// Different subscriptions that one client (a WebSocket) may begin. One more is refused with
+    /// `TOO_MANY_SUBSCRIPTIONS`. One that another client has begun does not count.
+    #[arg(long, env = "SUBSCRIPTION_UPSTREAM_CLIENT_MAX", default_value_t = 100)]
+    pub subscription_upstream_client_max: usize,
+    /// Subscriptions on one WebSocket to a subgraph; for more, another is opened. It has to be below
+    /// what subgraphs accept on one connection.
+    #[arg(long, env = "SUBSCRIPTION_SOCKET_OPERATIONS_MAX", default_value = "500", value_parser = at_least_one)]
+    pub subscription_socket_operations_max: usize,
     /// Operations that are remembered because a subgraph ended the connection on which they arrived.
     /// Such an operation goes over a connection of its own, or is refused.
     #[arg(long, env = "SUBSCRIPTION_QUARANTINE_MAX", default_value_t = 1_000)]
@@ -202,6 +214,15 @@ pub struct PersistedConfig {
     /// Apollo persisted query manifest.
     #[arg(long, env = "TRUSTED_DOCUMENTS")]
     pub trusted_documents: Option<PathBuf>,
+}
+
+/// Reads a count that must not be 0.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it has to be 1 or more".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err(format!("{text:?} is not a whole number")),
+    }
 }
 
 impl Config {

@@ -101,6 +101,8 @@ pub enum Code {
     SubscriptionSchemaChanged,
     /// The subgraph ends the connection on which the operation arrives.
     SubscriptionRefused,
+    /// As many different subscriptions run as may, of all clients together.
+    SubscriptionLimitReached,
     /// The request to the subgraph would be larger than `subscription_request_bytes_max`.
     SubscriptionTooLarge,
 }
@@ -153,6 +155,7 @@ impl Code {
             Self::SubscriptionUpstreamLost => "SUBSCRIPTION_UPSTREAM_LOST",
             Self::SubscriptionSchemaChanged => "SUBSCRIPTION_SCHEMA_CHANGED",
             Self::SubscriptionRefused => "SUBSCRIPTION_REFUSED",
+            Self::SubscriptionLimitReached => "SUBSCRIPTION_LIMIT_REACHED",
             Self::SubscriptionTooLarge => "SUBSCRIPTION_TOO_LARGE",
         }
     }

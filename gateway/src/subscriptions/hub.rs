@@ -17,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Event, EventStream,
+    clients::{Begun, ClientId},
     feed::{Feed, LeaveCursor, Source},
 };
 use crate::{
+    config::SubscriptionConfig,
     error::{Code, RequestError},
     gateway::Gateway,
     metrics::{GatewayMetrics, GaugeGuard},
@@ -67,10 +69,18 @@ impl FeedKey {
 
 /// The running feeds.
 pub(super) struct Hub {
-    feeds: Mutex<HashMap<FeedKey, Entry>>,
+    feeds: Mutex<Feeds>,
+    feeds_max: usize,
+    feeds_of_client_max: usize,
     feeds_started: AtomicU64,
     subscriptions: Gauge,
     lagged: Counter,
+}
+
+#[derive(Default)]
+struct Feeds {
+    running: HashMap<FeedKey, Entry>,
+    begun: Begun,
 }
 
 struct Entry {
@@ -82,9 +92,11 @@ struct Entry {
 }
 
 impl Hub {
-    pub(super) fn new(metrics: &GatewayMetrics) -> Self {
+    pub(super) fn new(config: &SubscriptionConfig, metrics: &GatewayMetrics) -> Self {
         Self {
             feeds: Mutex::default(),
+            feeds_max: config.subscription_upstream_max,
+            feeds_of_client_max: config.subscription_upstream_client_max,
             feeds_started: AtomicU64::new(0),
             subscriptions: metrics.subscriptions.clone(),
             lagged: metrics.lagged.clone(),
@@ -92,15 +104,26 @@ impl Hub {
     }
 
     /// Joins the feed of `key`; the first one begins it from `source`.
+    ///
+    /// # Errors
+    /// `TOO_MANY_SUBSCRIPTIONS` where the client has begun as many as it may, and
+    /// `SUBSCRIPTION_LIMIT_REACHED` where there are as many as there may be.
     pub(super) fn join(
         self: &Arc<Self>,
         gateway: &Arc<Gateway>,
         key: FeedKey,
         source: Source,
         cursor: Option<Arc<str>>,
-    ) -> EventStream {
+        client: ClientId,
+    ) -> Result<EventStream, RequestError> {
         let mut feeds = self.lock();
+        let is_new = !feeds.running.contains_key(&key);
+        if is_new {
+            self.check_room(&feeds, &client)?;
+            feeds.begun.add(&client);
+        }
         let entry = feeds
+            .running
             .entry(key.clone())
             .or_insert_with(|| self.start(gateway, key.clone(), source, cursor));
         entry.subscribers += 1;
@@ -110,11 +133,32 @@ impl Hub {
                 hub: Arc::clone(self),
                 key,
                 number: entry.number,
+                began: is_new.then_some(client),
             },
             _counted: GaugeGuard::new(&self.subscriptions),
         };
         drop(feeds);
-        stream::unfold(Some(member), next).boxed()
+        Ok(stream::unfold(Some(member), next).boxed())
+    }
+
+    fn check_room(&self, feeds: &Feeds, client: &ClientId) -> Result<(), RequestError> {
+        let of_client_max = self.feeds_of_client_max;
+        if feeds.begun.count(client) >= of_client_max {
+            return Err(RequestError::new(
+                Code::TooManySubscriptions,
+                format!("one client may begin {of_client_max} different subscriptions at a time"),
+            ));
+        }
+        if feeds.running.len() >= self.feeds_max {
+            return Err(RequestError::new(
+                Code::SubscriptionLimitReached,
+                format!(
+                    "{} different subscriptions run, no more may: try again later",
+                    self.feeds_max
+                ),
+            ));
+        }
+        Ok(())
     }
 
     fn start(
@@ -163,19 +207,20 @@ impl Hub {
     /// that cursor from now on begins a feed of its own, or would miss the event.
     fn leave_cursor(&self, key: &FeedKey, number: u64) {
         let mut feeds = self.lock();
-        if let Some(entry) = remove_number(&mut feeds, key, number) {
-            feeds.insert(key.of_a_feed_past_its_cursor(number), entry);
+        if let Some(entry) = remove_number(&mut feeds.running, key, number) {
+            let key = key.of_a_feed_past_its_cursor(number);
+            feeds.running.insert(key, entry);
         }
     }
 
     fn remove(&self, key: &FeedKey, number: u64) {
         let mut feeds = self.lock();
-        if remove_number(&mut feeds, key, number).is_none() {
-            feeds.remove(&key.of_a_feed_past_its_cursor(number));
+        if remove_number(&mut feeds.running, key, number).is_none() {
+            feeds.running.remove(&key.of_a_feed_past_its_cursor(number));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<FeedKey, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Feeds> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -216,14 +261,20 @@ struct Seat {
     hub: Arc<Hub>,
     key: FeedKey,
     number: u64,
+    /// Who began the feed, if it was this one.
+    began: Option<ClientId>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut feeds = self.hub.lock();
+        if let Some(client) = &self.began {
+            feeds.begun.remove(client);
+        }
         let past_cursor = self.key.of_a_feed_past_its_cursor(self.number);
         for key in [&self.key, &past_cursor] {
             let Some(entry) = feeds
+                .running
                 .get_mut(key)
                 .filter(|entry| entry.number == self.number)
             else {
@@ -232,7 +283,7 @@ impl Drop for Seat {
             entry.subscribers -= 1;
             if entry.subscribers == 0 {
                 entry.stop.cancel();
-                feeds.remove(key);
+                feeds.running.remove(key);
             }
             return;
         }

@@ -2,6 +2,7 @@
 
 mod after_a_limit;
 mod defects;
+mod distinct_subscriptions;
 mod every_transport;
 mod http_protocol;
 mod life;

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -62,29 +65,52 @@ struct ConnectionKey {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// A shared connection.
+#[derive(Clone)]
+struct Line {
+    commands: Commands,
+    /// Operations on it, and on their way to it.
+    load: Arc<AtomicUsize>,
+}
+
+/// A place on a line, given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(load: &Arc<AtomicUsize>) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(load))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The shared connections for one key.
 #[derive(Default)]
 struct Lines {
-    shared: Option<Commands>,
+    shared: Vec<Line>,
     /// For operations that the subgraph has not taken yet, while `careful_until` lasts.
-    probation: Option<Commands>,
+    probation: Vec<Line>,
     careful_until: Option<Instant>,
 }
 
 impl Lines {
     fn are_of_use(&self) -> bool {
-        let is_open = |line: &Option<Commands>| line.as_ref().is_some_and(|it| !it.is_closed());
-        let is_careful = self
-            .careful_until
-            .is_some_and(|until| until > Instant::now());
-        is_open(&self.shared) || is_open(&self.probation) || is_careful
+        let mut lines = self.shared.iter().chain(&self.probation);
+        lines.any(|line| !line.commands.is_closed()) || self.is_careful()
     }
 
-    fn line_for(&mut self, is_proven: bool) -> &mut Option<Commands> {
-        let is_careful = self
-            .careful_until
-            .is_some_and(|until| until > Instant::now());
-        if is_careful && !is_proven {
+    fn is_careful(&self) -> bool {
+        self.careful_until
+            .is_some_and(|until| until > Instant::now())
+    }
+
+    fn for_operation(&mut self, is_proven: bool) -> &mut Vec<Line> {
+        if self.is_careful() && !is_proven {
             &mut self.probation
         } else {
             &mut self.shared
@@ -96,6 +122,7 @@ impl Lines {
 pub(super) struct Sockets {
     connections: Mutex<HashMap<ConnectionKey, Lines>>,
     quarantine: Arc<Quarantine>,
+    operations_max: usize,
     alone: Arc<Semaphore>,
     open: Gauge,
     keep_alive: Duration,
@@ -104,14 +131,17 @@ pub(super) struct Sockets {
 
 /// Ends a subscription at its subgraph when dropped.
 pub(super) struct Unsubscribe {
-    commands: Commands,
+    line: Line,
     id: SubscriptionId,
+    /// Given back after the command to end it, so that a line is never fuller than it may be.
+    _place: Place,
 }
 
 impl Drop for Unsubscribe {
     fn drop(&mut self) {
         // A connection that is gone has ended it already.
-        let _ = self.commands.send(Command::Unsubscribe(self.id));
+        let end = Command::Unsubscribe(self.id);
+        let _ = self.line.commands.send(end);
     }
 }
 
@@ -125,6 +155,7 @@ impl Sockets {
         Self {
             connections: Mutex::default(),
             quarantine,
+            operations_max: config.subscription_socket_operations_max,
             alone: Arc::new(Semaphore::new(ALONE_MAX)),
             open: metrics.upstream_sockets.clone(),
             keep_alive: config.subscription_keep_alive,
@@ -139,27 +170,31 @@ impl Sockets {
     ) -> Result<Messages, UpstreamError> {
         let (messages, receiver) = mpsc::channel(WAITING_EVENTS_MAX);
         let (opened, answer) = oneshot::channel();
-        let commands = self.connection(url, opening, messages, opened)?;
+        let (line, place) = self.line(url, opening, messages, opened)?;
         let id = tokio::time::timeout(OPEN_TIME_LIMIT, answer)
             .await
             .map_err(|_| UpstreamError::Timeout)?
             .map_err(|_| UpstreamError::Lost)??;
-        let ends = Ends::OnSocket(Unsubscribe { commands, id });
+        let ends = Ends::OnSocket(Unsubscribe {
+            line,
+            id,
+            _place: place,
+        });
         Ok(Messages {
             receiver,
             _ends_when_dropped: ends,
         })
     }
 
-    /// Hands the operation to the connection for its address and headers, which is opened if it is
-    /// not there or no longer there. An operation in quarantine gets a connection of its own.
-    fn connection(
+    /// Hands the operation to a connection for its address and headers that has room for it; one is
+    /// opened if there is none. An operation in quarantine gets a connection of its own.
+    fn line(
         &self,
         url: &str,
         opening: Opening,
         messages: mpsc::Sender<UpstreamMessage>,
         opened: oneshot::Sender<Result<SubscriptionId, UpstreamError>>,
-    ) -> Result<Commands, UpstreamError> {
+    ) -> Result<(Line, Place), UpstreamError> {
         let Opening {
             key,
             request,
@@ -194,19 +229,25 @@ impl Sockets {
         let lines = connections.entry(connection_key).or_default();
         if is_alone {
             lines.careful_until = Some(Instant::now() + CAREFUL_TIME);
-            return self.begin(url, headers, command, true);
+            let line = self.begin(url, headers, command, true)?;
+            let place = Place::take(&line.load);
+            return Ok((line, place));
         }
-        let line = lines.line_for(is_proven);
-        let command = match &*line {
-            Some(commands) => match commands.send(command) {
-                Ok(()) => return Ok(commands.clone()),
-                Err(returned) => returned.0,
-            },
-            None => command,
-        };
-        let commands = self.begin(url, headers, command, false)?;
-        *line = Some(commands.clone());
-        Ok(commands)
+        let lines = lines.for_operation(is_proven);
+        lines.retain(|line| !line.commands.is_closed());
+        let has_room = |line: &&Line| line.load.load(Ordering::Relaxed) < self.operations_max;
+        let mut command = command;
+        for line in lines.iter().filter(has_room) {
+            let place = Place::take(&line.load);
+            match line.commands.send(command) {
+                Ok(()) => return Ok((line.clone(), place)),
+                Err(returned) => command = returned.0,
+            }
+        }
+        let line = self.begin(url, headers, command, false)?;
+        let place = Place::take(&line.load);
+        lines.push(line.clone());
+        Ok((line, place))
     }
 
     /// Opens a connection with `command` as its first.
@@ -216,7 +257,7 @@ impl Sockets {
         headers: HeaderMap,
         command: Command,
         is_alone: bool,
-    ) -> Result<Commands, UpstreamError> {
+    ) -> Result<Line, UpstreamError> {
         let permit = match is_alone {
             true => {
                 let permit = Arc::clone(&self.alone).try_acquire_owned();
@@ -240,6 +281,9 @@ impl Sockets {
             let _held_until_closed = (permit, crate::metrics::GaugeGuard::new(&open));
             Connection::run(terms, receiver).await;
         });
-        Ok(commands)
+        Ok(Line {
+            commands,
+            load: Arc::default(),
+        })
     }
 }
