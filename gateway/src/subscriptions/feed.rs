@@ -208,25 +208,26 @@ impl Feed {
 
     /// What the client is answered where another attempt would end in the same way.
     fn refusal(&self, error: &UpstreamError) -> Option<RequestError> {
-        let subgraph = self.subgraph_name();
         match error {
-            UpstreamError::TooLarge(bytes_max) => Some(too_large(*bytes_max)),
-            UpstreamError::Refused(reason) => {
-                tracing::warn!(
-                    subgraph,
-                    reason = &**reason,
-                    "a subscription is refused: the subgraph ends the connection on which it arrives"
-                );
-                let mut message =
-                    format!("the subgraph {subgraph} does not accept this subscription");
-                if !self.gateway.graph_settings().mask_subgraph_errors {
-                    message.push_str(": it ends the connection with ");
-                    message.push_str(reason);
-                }
-                Some(RequestError::new(Code::SubscriptionRefused, message))
-            }
-            _ => None,
+            UpstreamError::TooLarge(bytes_max) => return Some(too_large(*bytes_max)),
+            UpstreamError::Refused(_) => {}
+            // One that spoke a protocol once may do so again.
+            UpstreamError::NoEventStream(_) if !self.is_proven => {}
+            _ => return None,
         }
+        let subgraph = self.subgraph_name();
+        let reason = error.to_string();
+        tracing::warn!(
+            subgraph,
+            reason,
+            "a subgraph does not accept a subscription"
+        );
+        let mut message = format!("the subgraph {subgraph} does not accept this subscription");
+        if !self.gateway.graph_settings().mask_subgraph_errors {
+            message.push_str(": ");
+            message.push_str(&reason);
+        }
+        Some(RequestError::new(Code::SubscriptionRefused, message))
     }
 
     /// Completes one event. The future owns what it needs: the graph may change meanwhile.

@@ -17,4 +17,5 @@ mod subgraph_errors;
 mod subscriptions;
 mod support;
 mod tls;
+mod upstream_protocols;
 mod websocket_protocol;

@@ -18,14 +18,14 @@ use tokio::{
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{
-        Message, Utf8Bytes,
+        Error, Message, Utf8Bytes,
         client::IntoClientRequest,
         protocol::{CloseFrame, WebSocketConfig},
     },
 };
 
 use super::{
-    UpstreamError, UpstreamMessage, errors_response,
+    UpstreamError, UpstreamMessage, errors_response, is_final,
     quarantine::{Loss, OperationKey, Quarantine},
     sockets::{Command, SubscriptionId},
 };
@@ -348,7 +348,12 @@ async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, Ups
         .map_err(|error| failed(&error))?;
     let (mut socket, _response) = client_async_with_config(request, stream, Some(config))
         .await
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| match error {
+            Error::Http(answer) if is_final(answer.status()) => {
+                UpstreamError::NoWebSocket(answer.status())
+            }
+            error => failed(&error),
+        })?;
     let init = Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_init"}"#));
     socket.send(init).await.map_err(|error| failed(&error))?;
     while let Some(message) = socket.next().await {

@@ -5,10 +5,14 @@ mod quarantine;
 mod sockets;
 mod sse;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
 
@@ -22,6 +26,9 @@ use sockets::{Opening, Sockets, Unsubscribe};
 /// Events of one subscription that wait to be completed. Beyond it the subscription is broken off
 /// and begun again from its cursor, so that it never holds up the others on its connection.
 const WAITING_EVENTS_MAX: usize = 1024;
+
+/// How long a subgraph that accepts no WebSocket is sent event-stream requests without another try.
+const NO_WEBSOCKET_TIME: Duration = Duration::from_secs(60);
 
 /// What a subgraph says of one subscription.
 #[derive(Debug)]
@@ -51,6 +58,10 @@ pub(super) enum UpstreamError {
     Busy,
     #[error("its connection ends when the operation arrives: {0}")]
     Refused(Arc<str>),
+    #[error("no WebSocket is accepted (HTTP status {0})")]
+    NoWebSocket(StatusCode),
+    #[error("the answer is no stream of server-sent events (HTTP status {0})")]
+    NoEventStream(StatusCode),
     #[error("the operation and its variables are larger than {0} bytes")]
     TooLarge(usize),
 }
@@ -81,6 +92,8 @@ pub(super) struct Upstreams {
     quarantine: Arc<Quarantine>,
     request_bytes_max: usize,
     sse_subgraphs: Vec<String>,
+    /// Addresses that accept no WebSocket, and since when that is known.
+    without_websocket: Mutex<HashMap<String, Instant>>,
     tls: Tls,
 }
 
@@ -96,6 +109,7 @@ impl Upstreams {
             request_bytes_max: config.subscription_request_bytes_max,
             tls: tls.clone(),
             sse_subgraphs: config.subscription_sse_subgraphs.clone(),
+            without_websocket: Mutex::default(),
         }
     }
 
@@ -112,7 +126,7 @@ impl Upstreams {
         is_proven: bool,
     ) -> Result<Messages, UpstreamError> {
         let request = self.request(&operation)?;
-        if self.sse_subgraphs.iter().any(|name| name == address.name) {
+        if self.speaks_event_streams(address) {
             return sse::open(address.url, &self.tls, request, headers).await;
         }
         let opening = Opening {
@@ -121,11 +135,38 @@ impl Upstreams {
                 operation.operation,
                 &operation.variables_without_cursor,
             ),
-            request,
-            headers,
+            request: request.clone(),
+            headers: headers.clone(),
             is_proven,
         };
-        self.sockets.open(address.url, opening).await
+        match self.sockets.open(address.url, opening).await {
+            Err(UpstreamError::NoWebSocket(status)) => {
+                tracing::info!(
+                    subgraph = address.name,
+                    status = status.as_u16(),
+                    "a subgraph accepts no WebSocket: subscribing by server-sent events"
+                );
+                let streaming = sse::open(address.url, &self.tls, request, headers).await;
+                if streaming.is_ok() {
+                    self.lock().insert(address.url.to_owned(), Instant::now());
+                }
+                streaming
+            }
+            opened => opened,
+        }
+    }
+
+    fn speaks_event_streams(&self, address: SubgraphAddress<'_>) -> bool {
+        let mut without = self.lock();
+        without.retain(|_, since| since.elapsed() < NO_WEBSOCKET_TIME);
+        without.contains_key(address.url)
+            || self.sse_subgraphs.iter().any(|name| name == address.name)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
+        self.without_websocket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A GraphQL request's JSON: `{"query": ..., "variables": ...}`.
@@ -142,6 +183,16 @@ impl Upstreams {
             false => Ok(request),
         }
     }
+}
+
+/// Whether the next attempt would get the same HTTP status. A server that is overloaded or stops, or a
+/// proxy before one, says otherwise.
+fn is_final(status: StatusCode) -> bool {
+    !status.is_server_error()
+        && !matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+        )
 }
 
 fn request_json(operation: &UpstreamOperation<'_>) -> Vec<u8> {

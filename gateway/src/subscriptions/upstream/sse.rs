@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX};
+use super::{Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, is_final};
 use crate::subgraphs::{Endpoint, Tls};
 
 /// Until the response's headers.
@@ -39,9 +39,10 @@ pub(super) async fn open(
     let is_refusal = is(b"application/json") || is(b"application/graphql-response+json");
     let is_stream = response.status().is_success() && is(b"text/event-stream");
     if !is_refusal && !is_stream {
-        return Err(UpstreamError::Protocol(
-            "the answer is no stream of server-sent events",
-        ));
+        return Err(match response.status() {
+            status if is_final(status) => UpstreamError::NoEventStream(status),
+            _ => UpstreamError::Protocol("the answer is no stream of server-sent events"),
+        });
     }
     let (messages, receiver) = mpsc::channel(WAITING_EVENTS_MAX);
     if is_stream {

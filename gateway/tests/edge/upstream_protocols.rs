@@ -1,0 +1,59 @@
+//! Subgraphs that do not speak the protocol that the gateway tries first.
+
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use serde_json::json;
+
+use crate::support::{gateway::TestGateway, server::Server};
+
+const MESSAGES: &str = "subscription { messages { text } }";
+
+async fn behind(app: Router) -> (Server, TestGateway) {
+    let server = Server::start(app);
+    let news = format!("--subgraph-url=news={}", server.url());
+    let gateway = TestGateway::with(&[&news]).await;
+    (server, gateway)
+}
+
+#[tokio::test]
+async fn a_subgraph_that_accepts_no_websocket_is_asked_by_server_sent_events() {
+    let stream = || async {
+        let event = "event: next\ndata: {\"data\":{\"messages\":{\"text\":\"streamed\"}}}\n\n";
+        let body = [event, "event: complete\ndata:\n\n"].concat();
+        ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+    };
+    let page = get(|| async { "no WebSocket here" });
+    let (_server, gateway) = behind(Router::new().route("/graphql", page.post(stream))).await;
+    let mut socket = gateway.socket().await;
+    for id in ["1", "2"] {
+        socket.subscribe(id, MESSAGES).await;
+        let event = socket.next_payload(id).await;
+        assert_eq!(event, json!({"data": {"messages": {"text": "streamed"}}}));
+        assert_eq!(socket.next().await, json!({"id": id, "type": "complete"}));
+    }
+    assert_eq!(
+        gateway.metric("gateway_upstream_reconnects_total").await,
+        0.0
+    );
+}
+
+#[tokio::test]
+async fn a_subgraph_without_any_protocol_for_subscriptions_is_reported_at_once() {
+    let page = get(|| async { "no WebSocket here" });
+    let app = Router::new().route("/graphql", page.post(|| async { StatusCode::NOT_FOUND }));
+    let (_server, gateway) = behind(app).await;
+    let mut socket = gateway.socket().await;
+    socket.subscribe("1", MESSAGES).await;
+    let error = socket.next().await;
+    assert_eq!(error["type"], "error", "{error}");
+    let code = &error["payload"][0]["extensions"]["code"];
+    assert_eq!(code, "SUBSCRIPTION_REFUSED");
+    assert_eq!(
+        gateway.metric("gateway_upstream_reconnects_total").await,
+        0.0
+    );
+}
