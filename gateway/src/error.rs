@@ -1,6 +1,6 @@
 //! Every error that the gateway itself makes: its code, its text, its place in the response.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -173,6 +173,9 @@ pub struct Location {
 /// Faults of one document that a client is told of: a small request must not get a huge answer.
 pub const FAULTS_MAX: usize = 50;
 
+/// The longest message of a refusal, in characters: a message quotes what the client sent.
+pub const MESSAGE_CHARS_MAX: usize = 300;
+
 /// A request refused before execution. The messages are safe to show.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", code.as_str(), errors.first().map_or("refused", |error| error.message.as_str()))]
@@ -224,7 +227,7 @@ impl RequestError {
                 body.push(',');
             }
             body.push_str("{\"message\":");
-            write::string(&mut body, &error.message);
+            write::string(&mut body, &cut(&error.message));
             if !error.locations.is_empty() {
                 body.push_str(",\"locations\":[");
                 for (index, location) in error.locations.iter().enumerate() {
@@ -250,5 +253,29 @@ impl RequestError {
             overloaded: false,
             headers: HeaderMap::new(),
         }
+    }
+}
+
+/// A message within [`MESSAGE_CHARS_MAX`]; one that was longer ends in three dots.
+fn cut(message: &str) -> Cow<'_, str> {
+    if message.char_indices().nth(MESSAGE_CHARS_MAX).is_none() {
+        return message.into();
+    }
+    let kept = message.char_indices().nth(MESSAGE_CHARS_MAX - 3);
+    let end = kept.map_or(message.len(), |(at, _)| at);
+    format!("{}...", &message[..end]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_two_characters() {
+        let longest = "\u{e9}".repeat(MESSAGE_CHARS_MAX);
+        assert_eq!(cut(&longest), longest);
+        let longer = cut(&format!("{longest}.")).into_owned();
+        assert_eq!(longer.chars().count(), MESSAGE_CHARS_MAX);
+        assert!(longer.ends_with("\u{e9}..."));
     }
 }

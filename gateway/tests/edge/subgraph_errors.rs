@@ -178,3 +178,45 @@ async fn an_answer_that_stops_half_way_is_given_up_in_time() {
         "{answer}"
     );
 }
+
+#[tokio::test]
+async fn only_what_has_the_form_of_a_code_passes_the_mask() {
+    let news = Scripted::start(&[
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":"no route to 10.0.0.7"}}]}"#),
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":{"host":"10.0.0.7"}}}]}"#),
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":"_HIDDEN"}}]}"#),
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":"A0123456789012345678901234567890123456789012345678901234567890123"}}]}"#),
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":"A012345678901234567890123456789012345678901234567890123456789012"}}]}"#),
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":"listed-by-the-operator"}}]}"#),
+    ])
+    .await;
+    let news = news.instead_of("news");
+    let shown = "--shown-error-codes=listed-by-the-operator";
+    let gateway = TestGateway::with(&[&news, shown]).await;
+    for expected in [
+        "DOWNSTREAM_SERVICE_ERROR",
+        "DOWNSTREAM_SERVICE_ERROR",
+        "DOWNSTREAM_SERVICE_ERROR",
+        "DOWNSTREAM_SERVICE_ERROR",
+        "A012345678901234567890123456789012345678901234567890123456789012",
+        "listed-by-the-operator",
+    ] {
+        let answer = gateway.query("{ greeting }").await;
+        let extensions = &answer["errors"][0]["extensions"];
+        assert_eq!(*extensions, json!({"code": expected, "service": "news"}));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_quotes_little_of_what_the_client_sent() {
+    let gateway = TestGateway::start().await;
+    let name = "x".repeat(20_000);
+    let body = json!({"query": "query($t: String) { greeting(name: $t) }", "variables": {"t": {&*name: 1}}});
+    let variables = gateway.post().body(body.to_string());
+    let answer = variables.send().await.expect("an answer");
+    let text = answer.text().await.expect("text");
+    assert!(text.len() < 1_000, "{} bytes", text.len());
+    let selections = format!("{{ {name} {} }}", format!("...{name} ").repeat(60));
+    let answer = gateway.query(&selections).await.to_string();
+    assert!(answer.len() < 30_000, "{} bytes", answer.len());
+}
