@@ -8,7 +8,7 @@ use clap::builder::BoolishValueParser;
 use crate::{
     headers::HeaderRules,
     settings::{Limits, Settings, SubgraphSettings, address_key, duration},
-    subgraphs::Tls,
+    subgraphs::{Tls, without_user},
 };
 
 /// What a client did, may mend, or has to follow.
@@ -258,9 +258,9 @@ impl Config {
             .filter_map(|(name, url)| Some((name.strip_prefix("SUBGRAPH_URL_")?.to_owned(), url)))
             .collect();
         for pair in &self.subgraph_urls {
-            let (name, url) = pair
-                .split_once('=')
-                .with_context(|| format!("--subgraph-url {pair:?} is not NAME=URL"))?;
+            let (name, url) = pair.split_once('=').with_context(|| {
+                format!("--subgraph-url {:?} is not NAME=URL", without_user(pair))
+            })?;
             addresses.insert(address_key(name), url.to_owned());
         }
         Ok(addresses)
@@ -286,6 +286,14 @@ mod tests {
             .expect("well-formed");
         assert_eq!(addresses["MY_POSTS"], "http://flag/");
         assert_eq!(addresses["USERS"], "http://users/");
+    }
+
+    #[test]
+    fn a_refused_address_shows_no_user_information() {
+        let config = Config::parse_from(["gateway", "--subgraph-url", "http://u:secret@host/"]);
+        let refused = config.addresses(std::iter::empty());
+        let error = format!("{:#}", refused.expect_err("no name"));
+        assert!(error.contains("://***@host/"), "{error}");
     }
 
     #[test]

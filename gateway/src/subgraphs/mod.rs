@@ -12,6 +12,7 @@ mod stream;
 mod tls;
 
 use std::{
+    borrow::Cow,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -21,16 +22,23 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::{metrics::OneSubgraphMetrics, settings::SubgraphSettings};
-pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint::{Endpoint, without_user};
 pub use in_flight::SharedQuery;
 use pool::Pool;
 pub(crate) use stream::Stream;
 pub use tls::Tls;
 
+/// How a line with credentials begins.
+const AUTHORIZATION: &[u8] = b"authorization: ";
+
 /// A subgraph and the connections to it.
 pub struct Subgraph {
     name: String,
     url: String,
+    /// With user information.
+    full_url: String,
+    /// Whether `head` has an `Authorization` header.
+    is_authorized: bool,
     /// The request line and the headers that never change.
     head: Vec<u8>,
     timeout: Duration,
@@ -101,17 +109,24 @@ impl Subgraph {
             ));
         }
         let endpoint = Endpoint::parse(url)?;
+        let mut head = format!(
+            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+             accept: application/graphql-response+json, application/json\r\n\
+             accept-encoding: identity\r\n",
+            endpoint.path(),
+            endpoint.authority(),
+        )
+        .into_bytes();
+        if let Some(authorization) = endpoint.authorization() {
+            let value = authorization.as_bytes();
+            head.extend_from_slice(&[AUTHORIZATION, value, b"\r\n"].concat());
+        }
         Ok(Self {
             name: name.to_owned(),
-            url: url.to_owned(),
-            head: format!(
-                "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-                 accept: application/graphql-response+json, application/json\r\n\
-                 accept-encoding: identity\r\n",
-                endpoint.path(),
-                endpoint.authority(),
-            )
-            .into_bytes(),
+            url: without_user(url),
+            full_url: url.to_owned(),
+            is_authorized: endpoint.authorization().is_some(),
+            head,
             timeout: settings.timeout,
             body_bytes_max: settings.body_bytes_max,
             in_flight: in_flight::InFlight::default(),
@@ -125,9 +140,14 @@ impl Subgraph {
         &self.name
     }
 
-    /// Its GraphQL endpoint.
+    /// Its GraphQL endpoint as it may be shown: without user information.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its GraphQL endpoint with user information, never to be logged.
+    pub(crate) fn full_url(&self) -> &str {
+        &self.full_url
     }
 
     /// Sends one GraphQL request; `lines` are headers as lines of the head. A query whose kept connection turns out to be closed before any
@@ -176,9 +196,18 @@ impl Subgraph {
 
     fn request_head(&self, body_bytes: usize, lines: &[u8]) -> Vec<u8> {
         let mut length = itoa::Buffer::new();
+        let lines: Cow<'_, [u8]> = match self.is_authorized {
+            false => lines.into(),
+            // The address' own wins over what a rule forwards of the client's.
+            true => {
+                let lines = lines.split_inclusive(|byte| *byte == b'\n');
+                let others = lines.filter(|line| !line.starts_with(AUTHORIZATION));
+                others.collect::<Vec<_>>().concat().into()
+            }
+        };
         [
-            &self.head,
-            lines,
+            &self.head[..],
+            &lines,
             b"content-length: ",
             length.format(body_bytes).as_bytes(),
             b"\r\n\r\n",

@@ -18,4 +18,5 @@ mod subscriptions;
 mod support;
 mod tls;
 mod upstream_protocols;
+mod user_information;
 mod websocket_protocol;

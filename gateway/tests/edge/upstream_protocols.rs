@@ -2,9 +2,9 @@
 
 use axum::{
     Router,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{get, post},
 };
 use serde_json::json;
 
@@ -56,4 +56,23 @@ async fn a_subgraph_without_any_protocol_for_subscriptions_is_reported_at_once()
         gateway.metric("gateway_upstream_reconnects_total").await,
         0.0
     );
+}
+
+#[tokio::test]
+async fn user_information_of_an_address_is_sent_with_a_request_for_server_sent_events() {
+    let stream = |headers: HeaderMap| async move {
+        let user = headers["authorization"].to_str().expect("text").to_owned();
+        let event = json!({"data": {"messages": {"text": user}}});
+        let body = format!("event: next\ndata: {event}\n\nevent: complete\ndata:\n\n");
+        ([(header::CONTENT_TYPE, "text/event-stream")], body)
+    };
+    let server = Server::start(Router::new().route("/graphql", post(stream)));
+    let url = format!("http://user:pw@{}/graphql", server.address());
+    let news = format!("--subgraph-url=news={url}");
+    let gateway = TestGateway::with(&[&news, "--subscription-sse-subgraphs=news"]).await;
+    let mut socket = gateway.socket().await;
+    socket.subscribe("1", MESSAGES).await;
+    let event = socket.next_payload("1").await;
+    let expected = json!({"data": {"messages": {"text": "Basic dXNlcjpwdw=="}}});
+    assert_eq!(event, expected);
 }

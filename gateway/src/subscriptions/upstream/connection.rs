@@ -329,10 +329,16 @@ fn is_a_fault(code: u16) -> bool {
 /// Connection, handshake, `connection_init`, `connection_ack`.
 async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, UpstreamError> {
     let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
-    let mut request = socket_url(url)
+    let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
+    let mut request = endpoint
+        .socket_url()
         .into_client_request()
         .map_err(|error| failed(&error))?;
     request.headers_mut().extend(headers);
+    if let Some(authorization) = endpoint.authorization() {
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
     request.headers_mut().insert(
         header::SEC_WEBSOCKET_PROTOCOL,
         HeaderValue::from_static(SUBPROTOCOL),
@@ -341,7 +347,6 @@ async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, Ups
         .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
     let stream = endpoint
         .connect(tls, CONNECT_TIME_LIMIT)
         .await
@@ -373,13 +378,4 @@ async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, Ups
         }
     }
     Err(UpstreamError::Lost)
-}
-
-/// The same address with the WebSocket's scheme.
-fn socket_url(url: &str) -> String {
-    match url.split_once("://") {
-        Some(("http", rest)) => format!("ws://{rest}"),
-        Some(("https", rest)) => format!("wss://{rest}"),
-        _ => url.to_owned(),
-    }
 }

@@ -127,11 +127,11 @@ impl Upstreams {
     ) -> Result<Messages, UpstreamError> {
         let request = self.request(&operation)?;
         if self.speaks_event_streams(address) {
-            return sse::open(address.url, &self.tls, request, headers).await;
+            return sse::open(address.full_url, &self.tls, request, headers).await;
         }
         let opening = Opening {
             key: self.quarantine.key(
-                address.url,
+                address.full_url,
                 operation.operation,
                 &operation.variables_without_cursor,
             ),
@@ -139,16 +139,17 @@ impl Upstreams {
             headers: headers.clone(),
             is_proven,
         };
-        match self.sockets.open(address.url, opening).await {
+        match self.sockets.open(address.full_url, opening).await {
             Err(UpstreamError::NoWebSocket(status)) => {
                 tracing::info!(
                     subgraph = address.name,
                     status = status.as_u16(),
                     "a subgraph accepts no WebSocket: subscribing by server-sent events"
                 );
-                let streaming = sse::open(address.url, &self.tls, request, headers).await;
+                let streaming = sse::open(address.full_url, &self.tls, request, headers).await;
                 if streaming.is_ok() {
-                    self.lock().insert(address.url.to_owned(), Instant::now());
+                    self.lock()
+                        .insert(address.full_url.to_owned(), Instant::now());
                 }
                 streaming
             }
@@ -159,7 +160,7 @@ impl Upstreams {
     fn speaks_event_streams(&self, address: SubgraphAddress<'_>) -> bool {
         let mut without = self.lock();
         without.retain(|_, since| since.elapsed() < NO_WEBSOCKET_TIME);
-        without.contains_key(address.url)
+        without.contains_key(address.full_url)
             || self.sse_subgraphs.iter().any(|name| name == address.name)
     }
 

@@ -83,6 +83,10 @@ async fn ask(
     *request.headers_mut() = headers;
     let host = HeaderValue::from_str(endpoint.authority()).map_err(|error| failed(&error))?;
     request.headers_mut().insert(header::HOST, host);
+    if let Some(authorization) = endpoint.authorization() {
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
     for (name, value) in [
         (header::CONTENT_TYPE, "application/json"),
         (header::ACCEPT, "text/event-stream"),
