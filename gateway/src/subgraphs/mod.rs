@@ -22,6 +22,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::{metrics::OneSubgraphMetrics, settings::SubgraphSettings};
+use connection::AnswerLimits;
 pub(crate) use endpoint::{Endpoint, without_user};
 pub use in_flight::SharedQuery;
 use pool::Pool;
@@ -42,7 +43,7 @@ pub struct Subgraph {
     /// The request line and the headers that never change.
     head: Vec<u8>,
     timeout: Duration,
-    body_bytes_max: usize,
+    limits: AnswerLimits,
     pool: Pool,
     in_flight: in_flight::InFlight,
     metrics: OneSubgraphMetrics,
@@ -128,7 +129,10 @@ impl Subgraph {
             is_authorized: endpoint.authorization().is_some(),
             head,
             timeout: settings.timeout,
-            body_bytes_max: settings.body_bytes_max,
+            limits: AnswerLimits {
+                body_bytes_max: settings.body_bytes_max,
+                overhead_bytes_max: settings.overhead_bytes_max,
+            },
             in_flight: in_flight::InFlight::default(),
             metrics: settings.metrics.of(name),
             pool: Pool::new(endpoint, settings),
@@ -168,7 +172,7 @@ impl Subgraph {
             loop {
                 let may_repeat = connection.was_used() && !is_mutation;
                 let answer = connection
-                    .exchange(&head, body, want_headers, self.body_bytes_max)
+                    .exchange(&head, body, want_headers, self.limits)
                     .await;
                 match answer {
                     // A new one was not used: there is no third time.

@@ -88,3 +88,37 @@ async fn an_answer_that_has_begun_is_not_asked_for_again() {
         assert_eq!(gateway.query("{ greeting }").await, hello());
     }
 }
+
+/// An answer after interim heads, in chunks of one byte, and with trailers: so many of each.
+fn laborious(interim: usize, chunks: usize, trailers: usize) -> Act {
+    let body = r#"{"data":{"greeting":"hello"}}"#;
+    let answer = [
+        "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(interim),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(),
+        format!("{:x}\r\n{body}\r\n", body.len()),
+        "1\r\n \r\n".repeat(chunks),
+        "0\r\n".to_owned(),
+        "a: b\r\n".repeat(trailers),
+        "\r\n".to_owned(),
+    ];
+    Act::Stall(answer.concat().leak())
+}
+
+#[tokio::test]
+async fn an_answer_that_costs_much_more_than_it_says_fails_its_own_fetch() {
+    let script = [
+        laborious(10, 100, 10),
+        laborious(5_000, 0, 0),
+        laborious(0, 20_000, 0),
+        laborious(0, 0, 20_000),
+        HELLO,
+    ];
+    let (gateway, news) = behind(Box::leak(Box::new(script))).await;
+    assert_eq!(gateway.query("{ greeting }").await, hello());
+    for _ in 0..3 {
+        let answer = gateway.query("{ greeting }").await;
+        assert_eq!(code(&answer), "SUBREQUEST_HTTP_ERROR", "{answer}");
+    }
+    assert_eq!(gateway.query("{ greeting }").await, hello());
+    assert_eq!(news.requests(), 5, "none was sent again");
+}

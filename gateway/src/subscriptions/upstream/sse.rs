@@ -125,13 +125,16 @@ async fn refuse(body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
 /// Until the stream ends; dropping `messages` tells so.
 async fn read(mut body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
     let mut buffer = BytesMut::new();
+    // Where the next event's end may be: what was looked at is not looked at again.
+    let mut from = 0;
     while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
         let Ok(data) = frame.into_data() else {
             continue;
         };
         buffer.extend_from_slice(&data);
-        while let Some(end) = end_of_event(&buffer) {
+        while let Some(end) = end_of_event(&buffer, from) {
             let event = buffer.split_to(end);
+            from = 0;
             // The body waits while its feed is busy: a stream of its own holds up nobody.
             if let Some(message) = parse(&event)
                 && messages.send(message).await.is_err()
@@ -139,23 +142,25 @@ async fn read(mut body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
                 return;
             }
         }
+        from = buffer.len().saturating_sub(2);
         if buffer.len() > EVENT_BYTES_MAX {
             return;
         }
     }
 }
 
-/// The length of the first whole event: up to and with its empty line.
-fn end_of_event(buffer: &[u8]) -> Option<usize> {
-    let unix = buffer
-        .windows(2)
-        .position(|pair| pair == b"\n\n")
-        .map(|at| at + 2);
-    let windows = buffer
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .map(|at| at + 4);
-    unix.into_iter().chain(windows).min()
+/// The length of the first whole event: up to and with its empty line, which begins at `from` or later.
+fn end_of_event(buffer: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(found) = buffer[at..].iter().position(|byte| *byte == b'\n') {
+        at += found + 1;
+        match &buffer[at..] {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn parse(event: &[u8]) -> Option<UpstreamMessage> {
@@ -185,9 +190,15 @@ mod tests {
 
     #[test]
     fn events_are_told_from_comments() {
-        assert_eq!(end_of_event(b":\n\nevent"), Some(3));
-        assert_eq!(end_of_event(b"event: next\r\ndata: 1\r\n\r\n"), Some(24));
-        assert_eq!(end_of_event(b"event: next\n"), None);
+        assert_eq!(end_of_event(b":\n\nevent", 0), Some(3));
+        let event = b"event: next\r\ndata: 1\r\n\r\n";
+        assert_eq!(end_of_event(event, 0), Some(24));
+        assert_eq!(end_of_event(b"event: next\n", 0), None);
+        // However it is cut, the end is found with what comes after the cut.
+        for length in 0..event.len() {
+            assert_eq!(end_of_event(&event[..length], 0), None);
+            assert_eq!(end_of_event(event, length.saturating_sub(2)), Some(24));
+        }
         assert!(parse(b":\n\n").is_none());
         let Some(UpstreamMessage::Next(data)) =
             parse(b"event: next\nid: 1\ndata: {\"a\":\ndata: 1}\n\n")
