@@ -66,6 +66,9 @@ pub struct Config {
         value_name = "NAME=URL"
     )]
     pub metrics_pages: Vec<String>,
+    /// `/health/ready` names a subgraph that was sent requests for this long and answered none of them.
+    #[arg(long, env = "SUBGRAPH_SILENCE_MAX", default_value = "5s", value_parser = duration)]
+    pub subgraph_silence_max: Duration,
     /// How many distinct operations stay prepared.
     #[arg(long, env = "PREPARED_OPERATIONS_MAX", default_value_t = 2_000)]
     pub prepared_operations_max: usize,

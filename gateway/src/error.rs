@@ -55,6 +55,8 @@ pub enum Code {
     SubrequestMalformedResponse,
     /// A subgraph's answer is larger than its limit.
     SubrequestTooLarge,
+    /// As many requests wait for the subgraph as may: this one was not sent.
+    SubgraphOverloaded,
     /// A read below a mutation's root field failed for overload: the field itself was executed.
     ReadAfterWriteFailed,
     /// A subgraph answered with an error that has no code of its own.
@@ -132,6 +134,7 @@ impl Code {
             Self::SubrequestTimeout => "SUBREQUEST_TIMEOUT",
             Self::SubrequestMalformedResponse => "SUBREQUEST_MALFORMED_RESPONSE",
             Self::SubrequestTooLarge => "SUBREQUEST_RESPONSE_TOO_LARGE",
+            Self::SubgraphOverloaded => "SUBGRAPH_OVERLOADED",
             Self::ReadAfterWriteFailed => "READ_AFTER_WRITE_FAILED",
             Self::DownstreamServiceError => "DOWNSTREAM_SERVICE_ERROR",
             Self::InvalidValue => "INVALID_VALUE",

@@ -116,6 +116,8 @@ pub async fn run(
             }
         }
     });
+    let reported = Arc::clone(&gateway);
+    health.report("subgraphs", move || silent_subgraphs(&reported));
     lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));
     let sockets = gateway.sockets().clone();
     let metrics_pages = metrics_pages::routes(&gateway.config().metrics_pages)?;
@@ -138,4 +140,28 @@ pub async fn run(
         .merge(metrics_pages);
     let front = http::Front::new(&gateway, router);
     service::serve_within(listener, front, &lifecycle, limits).await
+}
+
+/// Names the subgraphs that answer nothing. One of them must not take the whole gateway out of
+/// rotation: what the others answer is still answered.
+fn silent_subgraphs(gateway: &Gateway) -> Result<(), String> {
+    let Some(graph) = gateway.graph() else {
+        return Ok(());
+    };
+    let silent = graph.subgraphs.iter().filter_map(|subgraph| {
+        let unanswered = subgraph.unanswered()?;
+        let limit = gateway.config().subgraph_silence_max;
+        (unanswered >= limit).then(|| {
+            format!(
+                "{}: no answer for {} s",
+                subgraph.name(),
+                unanswered.as_secs()
+            )
+        })
+    });
+    let silent: Vec<String> = silent.collect();
+    match silent.is_empty() {
+        true => Ok(()),
+        false => Err(silent.join(", ")),
+    }
 }

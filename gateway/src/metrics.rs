@@ -236,6 +236,7 @@ struct BySubgraph {
 pub struct SubgraphMetrics {
     failures: Family<BySubgraph, Counter>,
     shared: Family<BySubgraph, Counter>,
+    waiting: Family<BySubgraph, Gauge>,
     latency: Family<BySubgraph, Histogram>,
 }
 
@@ -245,6 +246,7 @@ impl Default for SubgraphMetrics {
         Self {
             failures: Family::default(),
             shared: Family::default(),
+            waiting: Family::default(),
             latency: Family::new_with_constructor(latency),
         }
     }
@@ -265,12 +267,23 @@ impl SubgraphMetrics {
                 "Queries that took the answer of an identical one already in flight to the subgraph",
                 counts.shared,
             ),
+            waiting: metrics.register(
+                "gateway_subgraph_waiting_requests",
+                "Requests that wait for a subgraph's answer",
+                counts.waiting,
+            ),
             latency: metrics.register(
                 "gateway_subgraph_request_seconds",
                 "Time from a request to a subgraph to its whole answer, or to its failure",
                 counts.latency,
             ),
         }
+    }
+
+    /// The requests that wait for one subgraph.
+    pub fn waiting(&self, subgraph: &str) -> Gauge {
+        let subgraph = subgraph.to_owned();
+        self.waiting.get_or_create_owned(&BySubgraph { subgraph })
     }
 
     /// Those of one subgraph.

@@ -10,6 +10,7 @@ mod in_flight;
 mod pool;
 mod stream;
 mod tls;
+mod waiting;
 
 use std::{
     borrow::Cow,
@@ -28,6 +29,7 @@ pub use in_flight::SharedQuery;
 use pool::Pool;
 pub(crate) use stream::Stream;
 pub use tls::Tls;
+use waiting::Waiting;
 
 /// How a line with credentials begins.
 const AUTHORIZATION: &[u8] = b"authorization: ";
@@ -46,6 +48,7 @@ pub struct Subgraph {
     limits: AnswerLimits,
     pool: Pool,
     in_flight: in_flight::InFlight,
+    waiting: Waiting,
     metrics: OneSubgraphMetrics,
 }
 
@@ -87,6 +90,9 @@ pub enum FetchError {
     /// The body is larger than allowed.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+    /// As many requests wait for the subgraph as may.
+    #[error("{0} requests wait for it already")]
+    Overloaded(usize),
 }
 
 impl FetchError {
@@ -134,6 +140,7 @@ impl Subgraph {
                 overhead_bytes_max: settings.overhead_bytes_max,
             },
             in_flight: in_flight::InFlight::default(),
+            waiting: Waiting::new(settings.metrics.waiting(name), settings.requests_max),
             metrics: settings.metrics.of(name),
             pool: Pool::new(endpoint, settings),
         })
@@ -166,6 +173,9 @@ impl Subgraph {
         is_mutation: bool,
         want_headers: bool,
     ) -> Result<Answer, FetchError> {
+        let place = self.waiting.enter().inspect_err(|_| {
+            self.metrics.failures.inc();
+        })?;
         let head = self.request_head(body.len(), lines);
         let exchange = pin!(async {
             let mut connection = self.pool.take().await?;
@@ -192,10 +202,18 @@ impl Subgraph {
             .await
             .unwrap_or(Err(FetchError::Timeout(self.timeout)));
         self.metrics.latency.observe(began.elapsed().as_secs_f64());
-        if answer.is_err() {
-            self.metrics.failures.inc();
+        match &answer {
+            Ok(_) => place.answered(),
+            Err(_) => {
+                self.metrics.failures.inc();
+            }
         }
         answer
+    }
+
+    /// For how long requests have been sent to it and none was answered; none where all were.
+    pub fn unanswered(&self) -> Option<Duration> {
+        self.waiting.unanswered()
     }
 
     fn request_head(&self, body_bytes: usize, lines: &[u8]) -> Vec<u8> {
