@@ -1,6 +1,11 @@
 //! One upstream subscription kept up: each event is completed once and told to every client.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
@@ -159,10 +164,14 @@ impl Feed {
             .subscription_concurrent_events
             .max(1);
         let mut completing = FuturesOrdered::new();
+        let mut accepted_at = None;
         let end = loop {
             tokio::select! {
                 message = messages.next(), if completing.len() < concurrent_max => match message {
-                    Some(UpstreamMessage::Accepted) => self.is_proven = true,
+                    Some(UpstreamMessage::Accepted) => {
+                        self.is_proven = true;
+                        accepted_at = Some(Instant::now());
+                    }
                     Some(UpstreamMessage::Next(payload)) => {
                         self.is_proven = true;
                         self.tell_of_gap();
@@ -187,6 +196,9 @@ impl Feed {
             }
         };
         drop(messages);
+        if let Some(at) = accepted_at {
+            self.retry.lasted(at.elapsed());
+        }
         while let Some(event) = completing.next().await {
             self.tell(event);
         }
@@ -206,7 +218,7 @@ impl Feed {
             .await
     }
 
-    /// What the client is answered where another attempt would end in the same way.
+    /// The answer to the client where another attempt would end in the same way.
     fn refusal(&self, error: &UpstreamError) -> Option<RequestError> {
         match error {
             UpstreamError::TooLarge(bytes_max) => return Some(too_large(*bytes_max)),

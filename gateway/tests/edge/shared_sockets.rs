@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{
     eventually,
     gateway::TestGateway,
-    picky::{BOMB, POISON, Picky},
+    picky::{BOMB, FREEZE, POISON, Picky},
     socket::Socket,
 };
 
@@ -127,6 +127,21 @@ async fn a_socket_that_ends_without_a_close_is_blamed_on_what_was_sent_last() {
     eventually("it runs again", || async { picky.running() == 1 }).await;
     picky.publish("second");
     assert_eq!(bystander.next_payload("1").await, event("second"));
+}
+
+#[tokio::test]
+async fn a_subgraph_that_falls_silent_blames_no_operation() {
+    let picky = Picky::start();
+    let news = picky.instead_of("news");
+    let gateway = TestGateway::with(&[&news, "--subscription-keep-alive=20ms"]).await;
+    let mut socket = gateway.socket().await;
+    subscribe(&mut socket, "1", FREEZE).await;
+    eventually("it is tried again and again", || async {
+        picky.sockets_of(FREEZE).len() > 4
+    })
+    .await;
+    let quarantined = gateway.metric("gateway_upstream_quarantined_total").await;
+    assert_eq!(quarantined, 0.0);
 }
 
 #[tokio::test]

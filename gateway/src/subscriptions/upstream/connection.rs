@@ -70,6 +70,8 @@ pub(super) struct Connection {
     only: Option<OperationKey>,
     quarantine: Arc<Quarantine>,
     is_alone: bool,
+    /// Whether the subgraph ended it. One that is only silent has no reason in an operation.
+    is_ended_by_subgraph: bool,
     /// Of the subgraph's close.
     close: Option<(u16, Utf8Bytes)>,
     next_id: SubscriptionId,
@@ -104,6 +106,7 @@ impl Connection {
                     only: None,
                     quarantine: terms.quarantine,
                     is_alone: terms.is_alone,
+                    is_ended_by_subgraph: false,
                     close: None,
                     next_id: 1,
                     heard: true,
@@ -136,7 +139,7 @@ impl Connection {
             let step = tokio::select! {
                 message = self.socket.next() => match message {
                     Some(Ok(message)) => self.receive(message).await,
-                    Some(Err(_)) | None => Err(UpstreamError::Lost),
+                    Some(Err(_)) | None => Err(self.ended()),
                 },
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command).await,
@@ -150,9 +153,14 @@ impl Connection {
         }
     }
 
+    fn ended(&mut self) -> UpstreamError {
+        self.is_ended_by_subgraph = true;
+        UpstreamError::Lost
+    }
+
     async fn obey(&mut self, command: Command) -> Result<(), UpstreamError> {
         match command {
-            // Nobody waits for it any more.
+            // Its feed is gone.
             Command::Subscribe { opened, .. } if opened.is_closed() => Ok(()),
             Command::Subscribe {
                 key,
@@ -206,6 +214,9 @@ impl Connection {
     /// Tells the quarantine which operations may have ended the connection: those that the subgraph
     /// was sent last. A subgraph that winds up, or has a limit of its own, has no suspects.
     fn name_suspects(&mut self) {
+        if !self.is_ended_by_subgraph {
+            return;
+        }
         let close = self.close.take();
         if close.as_ref().is_some_and(|(code, _)| !is_a_fault(*code)) {
             return;
@@ -249,7 +260,7 @@ impl Connection {
             }
             Message::Close(frame) => {
                 self.close = frame.map(|CloseFrame { code, reason }| (code.into(), reason));
-                Err(UpstreamError::Lost)
+                Err(self.ended())
             }
             _ => Ok(()),
         }
@@ -310,7 +321,7 @@ impl Connection {
     async fn write(&mut self, message: Message) -> Result<(), UpstreamError> {
         match timeout(WRITE_TIME_LIMIT, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(UpstreamError::Lost),
+            Ok(Err(_)) => Err(self.ended()),
             Err(_) => Err(UpstreamError::Timeout),
         }
     }

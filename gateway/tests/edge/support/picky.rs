@@ -27,6 +27,9 @@ pub const POISON: &str = "poison";
 /// Drops the socket without a close where a message has it.
 pub const BOMB: &str = "bomb";
 
+/// Reads nothing any more where a message has it.
+pub const FREEZE: &str = "freeze";
+
 pub struct Picky {
     pub server: Server,
     log: Arc<Log>,
@@ -157,6 +160,9 @@ async fn serve(
                 }
                 if text.contains(BOMB) {
                     return None;
+                }
+                if text.contains(FREEZE) {
+                    std::future::pending::<()>().await;
                 }
                 operations.0.insert(id);
                 log.running.fetch_add(1, Ordering::SeqCst);
