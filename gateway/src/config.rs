@@ -41,9 +41,6 @@ pub struct Config {
     /// Replaces a subgraph's address, as `SUBGRAPH_URL_<NAME>` does: `posts=http://host/graphql`.
     #[arg(long = "subgraph-url", value_name = "NAME=URL")]
     pub subgraph_urls: Vec<String>,
-    /// For development: introspection, GraphiQL, and subgraph errors as they are.
-    #[arg(long, env = "DEVELOPMENT", value_parser = BoolishValueParser::new())]
-    pub development: bool,
     /// Subgraph errors with these codes are meant for clients: outside development, too, they keep
     /// their message, and `cursor`, `missed` and `reason` in their extensions.
     #[arg(
@@ -243,8 +240,8 @@ impl Config {
         Ok(Settings {
             limits: self.limits.clone(),
             subgraphs,
-            introspection: self.development,
-            mask_subgraph_errors: !self.development,
+            introspection: self.service.development,
+            mask_subgraph_errors: !self.service.development,
             shown_error_codes: self.shown_error_codes.clone().into(),
             prepared_operations_max: self.prepared_operations_max,
             header_rules: Arc::new(HeaderRules::new(&self.headers)?),

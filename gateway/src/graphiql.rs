@@ -16,7 +16,7 @@ pub fn is_asked_for(gateway: &Gateway, parts: &Parts) -> bool {
     let has_operation = query
         .split('&')
         .any(|parameter| parameter.starts_with("query=") || parameter.starts_with("extensions="));
-    gateway.config().development && !has_operation && accept::prefers_html(&parts.headers)
+    gateway.config().service.development && !has_operation && accept::prefers_html(&parts.headers)
 }
 
 /// The built page of `WEB_DIR`, or else the one from the CDN.

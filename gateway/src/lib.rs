@@ -120,7 +120,14 @@ pub async fn run(
     health.report("subgraphs", move || silent_subgraphs(&reported));
     lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));
     let sockets = gateway.sockets().clone();
-    let metrics_pages = metrics_pages::routes(&gateway.config().metrics_pages)?;
+    let operations = service::operations_routes(
+        &gateway.config().service,
+        &health,
+        &metrics,
+        metrics_pages::routes(&gateway.config().metrics_pages)?,
+        &lifecycle,
+    )
+    .await?;
     let shutdown = lifecycle.shutdown().clone();
     lifecycle.spawn("WebSockets", async move {
         shutdown.cancelled().await;
@@ -136,8 +143,7 @@ pub async fn run(
     });
     let router = web::routes(gateway.config())
         .merge(http::routes(&gateway))
-        .merge(service::operations_routes(&health, &metrics))
-        .merge(metrics_pages);
+        .merge(operations);
     let front = http::Front::new(&gateway, router);
     service::serve_within(listener, front, &lifecycle, limits).await
 }
