@@ -71,6 +71,8 @@ pub struct GatewayMetrics {
     pub deliveries: Counter,
     /// Subscriptions ended because their client was too slow.
     pub lagged: Counter,
+    /// Subscriptions ended to make room for clients with fewer.
+    pub limited: Counter,
     /// Attempts to subscribe again after a subgraph went away.
     pub upstream_reconnects: Counter,
     /// Open WebSockets to subgraphs.
@@ -145,6 +147,10 @@ impl GatewayMetrics {
             lagged: counter(
                 "gateway_lagged_subscriptions",
                 "Subscriptions ended because their client was too slow",
+            ),
+            limited: counter(
+                "gateway_limited_subscriptions",
+                "Subscriptions ended to make room for clients with fewer",
             ),
             upstream_reconnects: counter(
                 "gateway_upstream_reconnects",

@@ -16,18 +16,28 @@ impl ClientId {
         Self(Arc::clone(&client.headers))
     }
 
-    fn number(&self) -> usize {
-        Arc::as_ptr(&self.0) as usize
+    pub(super) fn number(&self) -> ClientNumber {
+        ClientNumber(Arc::as_ptr(&self.0) as usize)
     }
 }
 
+/// What tells clients apart, for as long as their [`ClientId`]s live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ClientNumber(usize);
+
 /// Upstream subscriptions by the client that began them, while that client has them.
 #[derive(Default)]
-pub(super) struct Begun(HashMap<usize, usize>);
+pub(super) struct Begun(HashMap<ClientNumber, usize>);
 
 impl Begun {
     pub(super) fn count(&self, client: &ClientId) -> usize {
         self.0.get(&client.number()).copied().unwrap_or_default()
+    }
+
+    /// The client with the most, and how many these are.
+    pub(super) fn most(&self) -> Option<(ClientNumber, usize)> {
+        let all = self.0.iter().map(|(client, count)| (*client, *count));
+        all.max_by_key(|(_, count)| *count)
     }
 
     pub(super) fn add(&mut self, client: &ClientId) {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Event, EventStream,
-    clients::{Begun, ClientId},
+    clients::{Begun, ClientId, ClientNumber},
     feed::{Feed, LeaveCursor, Source},
 };
 use crate::{
@@ -75,6 +75,7 @@ pub(super) struct Hub {
     feeds_started: AtomicU64,
     subscriptions: Gauge,
     lagged: Counter,
+    limited: Counter,
 }
 
 #[derive(Default)]
@@ -88,6 +89,8 @@ struct Entry {
     number: u64,
     events: broadcast::Sender<Event>,
     subscribers: usize,
+    /// While the client that began it has it.
+    begun_by: Option<ClientNumber>,
     stop: CancellationToken,
 }
 
@@ -100,6 +103,7 @@ impl Hub {
             feeds_started: AtomicU64::new(0),
             subscriptions: metrics.subscriptions.clone(),
             lagged: metrics.lagged.clone(),
+            limited: metrics.limited.clone(),
         }
     }
 
@@ -119,13 +123,13 @@ impl Hub {
         let mut feeds = self.lock();
         let is_new = !feeds.running.contains_key(&key);
         if is_new {
-            self.check_room(&feeds, &client)?;
+            self.make_room(&mut feeds, &client)?;
             feeds.begun.add(&client);
         }
-        let entry = feeds
-            .running
-            .entry(key.clone())
-            .or_insert_with(|| self.start(gateway, key.clone(), source, cursor));
+        let entry = feeds.running.entry(key.clone()).or_insert_with(|| Entry {
+            begun_by: Some(client.number()),
+            ..self.start(gateway, key.clone(), source, cursor)
+        });
         entry.subscribers += 1;
         let member = Member {
             events: entry.events.subscribe(),
@@ -141,23 +145,34 @@ impl Hub {
         Ok(stream::unfold(Some(member), next).boxed())
     }
 
-    fn check_room(&self, feeds: &Feeds, client: &ClientId) -> Result<(), RequestError> {
+    fn make_room(&self, feeds: &mut Feeds, client: &ClientId) -> Result<(), RequestError> {
         let of_client_max = self.feeds_of_client_max;
-        if feeds.begun.count(client) >= of_client_max {
+        let begun = feeds.begun.count(client);
+        if begun >= of_client_max {
             return Err(RequestError::new(
                 Code::TooManySubscriptions,
                 format!("one client may begin {of_client_max} different subscriptions at a time"),
             ));
         }
-        if feeds.running.len() >= self.feeds_max {
-            return Err(RequestError::new(
-                Code::SubscriptionLimitReached,
-                format!(
-                    "{} different subscriptions run, no more may: try again later",
-                    self.feeds_max
-                ),
-            ));
+        if feeds.running.len() < self.feeds_max {
+            return Ok(());
         }
+        let limit_reached = RequestError::new(
+            Code::SubscriptionLimitReached,
+            format!(
+                "{} different subscriptions run, no more may: try again later",
+                self.feeds_max
+            ),
+        );
+        let ended =
+            newest_of_the_greediest(feeds, begun).and_then(|key| feeds.running.remove(&key));
+        let Some(ended) = ended else {
+            return Err(limit_reached);
+        };
+        self.limited.inc();
+        ended.stop.cancel();
+        // Its client may be just leaving.
+        let _ = ended.events.send(Event::failed(limit_reached));
         Ok(())
     }
 
@@ -199,6 +214,7 @@ impl Hub {
             number,
             events,
             subscribers: 0,
+            begun_by: None,
             stop,
         }
     }
@@ -228,6 +244,21 @@ impl Hub {
 fn remove_number(feeds: &mut HashMap<FeedKey, Entry>, key: &FeedKey, number: u64) -> Option<Entry> {
     let is_it = feeds.get(key).is_some_and(|entry| entry.number == number);
     is_it.then(|| feeds.remove(key)).flatten()
+}
+
+/// What gives way to a client that has begun so many: the newest feed of the client that has begun the
+/// most, if that has more even without it. One that others have joined stays.
+fn newest_of_the_greediest(feeds: &Feeds, begun: usize) -> Option<FeedKey> {
+    let (greediest, most) = feeds.begun.most()?;
+    if most <= begun + 1 {
+        return None;
+    }
+    let of_client = |entry: &Entry| entry.begun_by == Some(greediest) && entry.subscribers == 1;
+    let feeds = feeds.running.iter();
+    let newest = feeds
+        .filter(|(_, entry)| of_client(entry))
+        .max_by_key(|(_, entry)| entry.number);
+    newest.map(|(key, _)| key.clone())
 }
 
 /// One client's place at a feed: its offset in the ring of events.
@@ -281,6 +312,9 @@ impl Drop for Seat {
                 continue;
             };
             entry.subscribers -= 1;
+            if self.began.is_some() {
+                entry.begun_by = None;
+            }
             if entry.subscribers == 0 {
                 entry.stop.cancel();
                 feeds.running.remove(key);

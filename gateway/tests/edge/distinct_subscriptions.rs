@@ -104,19 +104,52 @@ async fn a_client_that_begins_too_many_different_subscriptions_is_the_only_one_r
 #[tokio::test]
 async fn beyond_the_limit_of_all_clients_only_what_runs_can_be_joined() {
     let gateway = TestGateway::with(&["--subscription-upstream-max=2"]).await;
-    let (mut early, mut late) = (gateway.socket().await, gateway.socket().await);
-    for topic in ["a", "b"] {
-        follow(&mut early, topic).await;
+    let mut early = [gateway.socket().await, gateway.socket().await];
+    for (socket, topic) in early.iter_mut().zip(["a", "b"]) {
+        follow(socket, topic).await;
     }
     running(&gateway, 2.0, 2).await;
+    let mut late = gateway.socket().await;
     follow(&mut late, "c").await;
     assert_eq!(refused(&mut late).await, "SUBSCRIPTION_LIMIT_REACHED");
     follow(&mut late, "a").await;
     running(&gateway, 3.0, 2).await;
-    early.send(json!({"id": "b", "type": "complete"})).await;
+    early[1].send(json!({"id": "b", "type": "complete"})).await;
     running(&gateway, 2.0, 1).await;
     follow(&mut late, "c").await;
     running(&gateway, 3.0, 2).await;
+}
+
+#[tokio::test]
+async fn at_the_limit_of_all_clients_the_one_with_the_most_makes_room() {
+    let gateway = TestGateway::with(&["--subscription-upstream-max=3"]).await;
+    let mut greedy = gateway.socket().await;
+    for topic in ["a", "b", "c"] {
+        follow(&mut greedy, topic).await;
+        eventually("it runs", || async {
+            gateway.news.log.open() == i64::from(topic.as_bytes()[0] - b'a') + 1
+        })
+        .await;
+    }
+    let (mut other, mut third) = (gateway.socket().await, gateway.socket().await);
+    // What another one shares does not give way.
+    follow(&mut third, "c").await;
+    running(&gateway, 4.0, 3).await;
+    follow(&mut other, "d").await;
+    let ended = greedy.next().await;
+    assert_eq!(
+        (&ended["type"], &ended["id"]),
+        (&json!("error"), &json!("b"))
+    );
+    let code = &ended["payload"][0]["extensions"]["code"];
+    assert_eq!(code, "SUBSCRIPTION_LIMIT_REACHED");
+    running(&gateway, 4.0, 3).await;
+    // Now none has more than one more.
+    follow(&mut other, "e").await;
+    assert_eq!(refused(&mut other).await, "SUBSCRIPTION_LIMIT_REACHED");
+    running(&gateway, 4.0, 3).await;
+    let ended = gateway.metric("gateway_limited_subscriptions_total").await;
+    assert_eq!(ended, 1.0);
 }
 
 #[tokio::test]
