@@ -58,7 +58,7 @@ impl Subscriptions {
     pub fn new(config: &Config, subgraphs: &SubgraphSettings, metrics: &GatewayMetrics) -> Self {
         Self {
             hub: Arc::new(Hub::new(&config.subscriptions, metrics)),
-            upstreams: Upstreams::new(&config.subscriptions, &subgraphs.tls, metrics),
+            upstreams: Upstreams::new(&config.subscriptions, subgraphs, metrics),
         }
     }
 }

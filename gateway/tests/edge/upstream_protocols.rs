@@ -8,7 +8,11 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::support::{gateway::TestGateway, server::Server};
+use crate::support::{
+    gateway::TestGateway,
+    scripted::{Act, Scripted},
+    server::Server,
+};
 
 const MESSAGES: &str = "subscription { messages { text } }";
 
@@ -75,4 +79,37 @@ async fn user_information_of_an_address_is_sent_with_a_request_for_server_sent_e
     let event = socket.next_payload("1").await;
     let expected = json!({"data": {"messages": {"text": "Basic dXNlcjpwdw=="}}});
     assert_eq!(event, expected);
+}
+
+/// A stream with one event, after so many interim heads.
+fn streamed_after(interim: usize) -> Act {
+    let answer = [
+        &*"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(interim),
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n",
+        "event: next\ndata: {\"data\":{\"messages\":{\"text\":\"streamed\"}}}\n\n",
+        "event: complete\ndata:\n\n",
+    ];
+    Act::Break(answer.concat().leak())
+}
+
+#[tokio::test]
+async fn a_stream_that_begins_with_endless_interim_heads_is_given_up() {
+    let script = [streamed_after(10), streamed_after(10_000)];
+    let news = Scripted::start(Box::leak(Box::new(script))).await;
+    let arguments = [
+        &*news.instead_of("news"),
+        "--subscription-sse-subgraphs=news",
+        "--subscription-retry-time=0ms",
+    ];
+    let gateway = TestGateway::with(&arguments).await;
+    let mut socket = gateway.socket().await;
+    socket.subscribe("1", MESSAGES).await;
+    let event = socket.next_payload("1").await;
+    assert_eq!(event["data"]["messages"]["text"], "streamed");
+    assert_eq!(socket.next().await["type"], "complete");
+    socket.subscribe("2", MESSAGES).await;
+    let error = socket.next().await;
+    assert_eq!(error["type"], "error", "{error}");
+    let code = &error["payload"][0]["extensions"]["code"];
+    assert_eq!(code, "SUBSCRIPTION_UPSTREAM_LOST");
 }

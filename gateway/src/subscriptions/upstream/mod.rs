@@ -1,5 +1,6 @@
 //! Subscriptions at subgraphs: many on one WebSocket, or each on a server-sent-event stream.
 
+mod bounded_head;
 mod connection;
 mod quarantine;
 mod sockets;
@@ -18,7 +19,8 @@ use tokio_util::sync::DropGuard;
 
 use super::resume::UpstreamOperation;
 use crate::{
-    config::SubscriptionConfig, graph::SubgraphAddress, metrics::GatewayMetrics, subgraphs::Tls,
+    config::SubscriptionConfig, graph::SubgraphAddress, metrics::GatewayMetrics,
+    settings::SubgraphSettings,
 };
 use quarantine::Quarantine;
 use sockets::{Opening, Sockets, Unsubscribe};
@@ -94,20 +96,24 @@ pub(super) struct Upstreams {
     sse_subgraphs: Vec<String>,
     /// Addresses that accept no WebSocket, and since when that is known.
     without_websocket: Mutex<HashMap<String, Instant>>,
-    tls: Tls,
+    streams: sse::Streams,
 }
 
 impl Upstreams {
-    pub(super) fn new(config: &SubscriptionConfig, tls: &Tls, metrics: &GatewayMetrics) -> Self {
+    pub(super) fn new(
+        config: &SubscriptionConfig,
+        subgraphs: &SubgraphSettings,
+        metrics: &GatewayMetrics,
+    ) -> Self {
         let quarantine = Arc::new(Quarantine::new(
             config.subscription_quarantine_max,
             &metrics.upstream_quarantined,
         ));
         Self {
-            sockets: Sockets::new(config, tls, Arc::clone(&quarantine), metrics),
+            sockets: Sockets::new(config, &subgraphs.tls, Arc::clone(&quarantine), metrics),
             quarantine,
             request_bytes_max: config.subscription_request_bytes_max,
-            tls: tls.clone(),
+            streams: sse::Streams::new(subgraphs),
             sse_subgraphs: config.subscription_sse_subgraphs.clone(),
             without_websocket: Mutex::default(),
         }
@@ -127,7 +133,7 @@ impl Upstreams {
     ) -> Result<Messages, UpstreamError> {
         let request = self.request(&operation)?;
         if self.speaks_event_streams(address) {
-            return sse::open(address.full_url, &self.tls, request, headers).await;
+            return self.streams.open(address.full_url, request, headers).await;
         }
         let opening = Opening {
             key: self.quarantine.key(
@@ -146,7 +152,7 @@ impl Upstreams {
                     status = status.as_u16(),
                     "a subgraph accepts no WebSocket: subscribing by server-sent events"
                 );
-                let streaming = sse::open(address.full_url, &self.tls, request, headers).await;
+                let streaming = self.streams.open(address.full_url, request, headers).await;
                 if streaming.is_ok() {
                     self.lock()
                         .insert(address.full_url.to_owned(), Instant::now());
@@ -189,7 +195,8 @@ impl Upstreams {
 /// Whether the next attempt would get the same HTTP status. A server that is overloaded or stops, or a
 /// proxy before one, says otherwise.
 fn is_final(status: StatusCode) -> bool {
-    !status.is_server_error()
+    !status.is_informational()
+        && !status.is_server_error()
         && !matches!(
             status,
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS

@@ -10,25 +10,103 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, is_final};
-use crate::subgraphs::{Endpoint, Tls};
+use super::{
+    Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, bounded_head::BoundedHead,
+    is_final,
+};
+use crate::{
+    settings::SubgraphSettings,
+    subgraphs::{Endpoint, Tls},
+};
 
 /// Until the response's headers.
 const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// The largest response head, in bytes; interim heads have a bound of their own.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Without any byte for this long, comments included, the stream is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The largest event, in bytes.
 const EVENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-pub(super) async fn open(
-    url: &str,
-    tls: &Tls,
-    request: Vec<u8>,
+/// The way to subgraphs that speak server-sent events.
+pub(super) struct Streams {
+    tls: Tls,
+    /// Of all that comes before the answer's body.
+    head_bytes_max: usize,
+}
+
+impl Streams {
+    pub(super) fn new(subgraphs: &SubgraphSettings) -> Self {
+        let head_bytes_max = subgraphs.overhead_bytes_max.saturating_add(HEAD_BYTES_MAX);
+        Self {
+            tls: subgraphs.tls.clone(),
+            head_bytes_max,
+        }
+    }
+
+    pub(super) async fn open(
+        &self,
+        url: &str,
+        request: Vec<u8>,
+        headers: HeaderMap,
+    ) -> Result<Messages, UpstreamError> {
+        let response = self.ask(url, request.into(), headers);
+        let response = tokio::time::timeout(OPEN_TIME_LIMIT, response);
+        let response = response.await.map_err(|_| UpstreamError::Timeout)??;
+        messages_of(response)
+    }
+
+    /// Sends the request on a connection of its own, which ends with the response's body.
+    async fn ask(
+        &self,
+        url: &str,
+        body: Bytes,
+        headers: HeaderMap,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let failed =
+            |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
+        let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
+        let request = request(&endpoint, body, headers).map_err(|error| failed(&error))?;
+        let stream = endpoint
+            .connect(&self.tls, OPEN_TIME_LIMIT)
+            .await
+            .map_err(|error| failed(&error))?;
+        let (stream, left) = BoundedHead::new(stream, self.head_bytes_max);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| failed(&error))?;
+        // What ends it early is seen at the response.
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await;
+        left.lift();
+        response.map_err(|error| failed(&error))
+    }
+}
+
+fn request(
+    endpoint: &Endpoint,
+    body: Bytes,
     headers: HeaderMap,
-) -> Result<Messages, UpstreamError> {
-    let response = tokio::time::timeout(OPEN_TIME_LIMIT, ask(url, tls, request.into(), headers))
-        .await
-        .map_err(|_| UpstreamError::Timeout)??;
+) -> Result<Request<Full<Bytes>>, http::Error> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = endpoint.path().parse()?;
+    *request.headers_mut() = headers;
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, HeaderValue::from_str(endpoint.authority())?);
+    if let Some(authorization) = endpoint.authorization() {
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::ACCEPT, "text/event-stream"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    Ok(request)
+}
+
+fn messages_of(response: Response<Incoming>) -> Result<Messages, UpstreamError> {
     let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
     let is = |media_type: &[u8]| {
         content_type
@@ -63,51 +141,6 @@ pub(super) async fn open(
         receiver,
         _ends_when_dropped: ends,
     })
-}
-
-/// Sends the request on a connection of its own, which ends with the response's body.
-async fn ask(
-    url: &str,
-    tls: &Tls,
-    body: Bytes,
-    headers: HeaderMap,
-) -> Result<Response<Incoming>, UpstreamError> {
-    let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
-    let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = endpoint
-        .path()
-        .parse()
-        .map_err(|error: http::uri::InvalidUri| failed(&error))?;
-    *request.headers_mut() = headers;
-    let host = HeaderValue::from_str(endpoint.authority()).map_err(|error| failed(&error))?;
-    request.headers_mut().insert(header::HOST, host);
-    if let Some(authorization) = endpoint.authorization() {
-        let headers = request.headers_mut();
-        headers.insert(header::AUTHORIZATION, authorization.clone());
-    }
-    for (name, value) in [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::ACCEPT, "text/event-stream"),
-    ] {
-        request
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
-    let stream = endpoint
-        .connect(tls, OPEN_TIME_LIMIT)
-        .await
-        .map_err(|error| failed(&error))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(&error))?;
-    // What ends it early is seen at the response.
-    tokio::spawn(connection);
-    sender
-        .send_request(request)
-        .await
-        .map_err(|error| failed(&error))
 }
 
 /// Hands on the one answer that there is.
