@@ -259,6 +259,8 @@ impl System {
         match service {
             Service::Posts | Service::Comments => settings.extend([
                 ("MONGO_URI", self.mongo_uri.clone()),
+                // Metrics.
+                ("DEVELOPMENT", "true".to_owned()),
                 // A killed leader is replaced soon.
                 ("PROJECTION_LEASE_SECONDS", "1".to_owned()),
                 // It would mend what the tests look for.

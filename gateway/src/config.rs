@@ -8,7 +8,7 @@ use clap::builder::BoolishValueParser;
 use crate::{
     headers::HeaderRules,
     settings::{Limits, Settings, SubgraphSettings, address_key, duration},
-    subgraphs::Tls,
+    subgraphs::{Tls, without_user},
 };
 
 /// What a client did, may mend, or has to follow.
@@ -41,9 +41,6 @@ pub struct Config {
     /// Replaces a subgraph's address, as `SUBGRAPH_URL_<NAME>` does: `posts=http://host/graphql`.
     #[arg(long = "subgraph-url", value_name = "NAME=URL")]
     pub subgraph_urls: Vec<String>,
-    /// For development: introspection, GraphiQL, and subgraph errors as they are.
-    #[arg(long, env = "DEVELOPMENT", value_parser = BoolishValueParser::new())]
-    pub development: bool,
     /// Subgraph errors with these codes are meant for clients: outside development, too, they keep
     /// their message, and `cursor`, `missed` and `reason` in their extensions.
     #[arg(
@@ -66,6 +63,9 @@ pub struct Config {
         value_name = "NAME=URL"
     )]
     pub metrics_pages: Vec<String>,
+    /// `/health/ready` names a subgraph that was sent requests for this long and answered none of them.
+    #[arg(long, env = "SUBGRAPH_SILENCE_MAX", default_value = "5s", value_parser = duration)]
+    pub subgraph_silence_max: Duration,
     /// How many distinct operations stay prepared.
     #[arg(long, env = "PREPARED_OPERATIONS_MAX", default_value_t = 2_000)]
     pub prepared_operations_max: usize,
@@ -175,6 +175,30 @@ pub struct SubscriptionConfig {
     /// Subgraphs that speak subscriptions over server-sent events instead of a WebSocket.
     #[arg(long, env = "SUBSCRIPTION_SSE_SUBGRAPHS", value_delimiter = ',')]
     pub subscription_sse_subgraphs: Vec<String>,
+    /// The largest request for a subscription, in bytes of JSON. It has to be below what subgraphs
+    /// accept as a WebSocket message: many close the connection of all subscriptions otherwise.
+    #[arg(
+        long,
+        env = "SUBSCRIPTION_REQUEST_BYTES_MAX",
+        default_value_t = 1_000_000
+    )]
+    pub subscription_request_bytes_max: usize,
+    /// Different subscriptions of all clients together; clients with equal ones count once. One more
+    /// is refused with `SUBSCRIPTION_LIMIT_REACHED`.
+    #[arg(long, env = "SUBSCRIPTION_UPSTREAM_MAX", default_value_t = 5_000)]
+    pub subscription_upstream_max: usize,
+    /// Different subscriptions that one client (a WebSocket) may begin. One more is refused with
+    /// `TOO_MANY_SUBSCRIPTIONS`. One that another client has begun does not count.
+    #[arg(long, env = "SUBSCRIPTION_UPSTREAM_CLIENT_MAX", default_value_t = 100)]
+    pub subscription_upstream_client_max: usize,
+    /// Subscriptions on one WebSocket to a subgraph; for more, another is opened. It has to be below
+    /// what subgraphs accept on one connection.
+    #[arg(long, env = "SUBSCRIPTION_SOCKET_OPERATIONS_MAX", default_value = "500", value_parser = at_least_one)]
+    pub subscription_socket_operations_max: usize,
+    /// Operations that are remembered because a subgraph ended the connection on which they arrived.
+    /// Such an operation goes over a connection of its own, or is refused.
+    #[arg(long, env = "SUBSCRIPTION_QUARANTINE_MAX", default_value_t = 1_000)]
+    pub subscription_quarantine_max: usize,
 }
 
 /// Persisted operations.
@@ -192,6 +216,15 @@ pub struct PersistedConfig {
     pub trusted_documents: Option<PathBuf>,
 }
 
+/// Reads a count that must not be 0.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it has to be 1 or more".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err(format!("{text:?} is not a whole number")),
+    }
+}
+
 impl Config {
     /// What the graph is told.
     ///
@@ -207,8 +240,8 @@ impl Config {
         Ok(Settings {
             limits: self.limits.clone(),
             subgraphs,
-            introspection: self.development,
-            mask_subgraph_errors: !self.development,
+            introspection: self.service.development,
+            mask_subgraph_errors: !self.service.development,
             shown_error_codes: self.shown_error_codes.clone().into(),
             prepared_operations_max: self.prepared_operations_max,
             header_rules: Arc::new(HeaderRules::new(&self.headers)?),
@@ -225,9 +258,9 @@ impl Config {
             .filter_map(|(name, url)| Some((name.strip_prefix("SUBGRAPH_URL_")?.to_owned(), url)))
             .collect();
         for pair in &self.subgraph_urls {
-            let (name, url) = pair
-                .split_once('=')
-                .with_context(|| format!("--subgraph-url {pair:?} is not NAME=URL"))?;
+            let (name, url) = pair.split_once('=').with_context(|| {
+                format!("--subgraph-url {:?} is not NAME=URL", without_user(pair))
+            })?;
             addresses.insert(address_key(name), url.to_owned());
         }
         Ok(addresses)
@@ -253,6 +286,14 @@ mod tests {
             .expect("well-formed");
         assert_eq!(addresses["MY_POSTS"], "http://flag/");
         assert_eq!(addresses["USERS"], "http://users/");
+    }
+
+    #[test]
+    fn a_refused_address_shows_no_user_information() {
+        let config = Config::parse_from(["gateway", "--subgraph-url", "http://u:secret@host/"]);
+        let refused = config.addresses(std::iter::empty());
+        let error = format!("{:#}", refused.expect_err("no name"));
+        assert!(error.contains("://***@host/"), "{error}");
     }
 
     #[test]

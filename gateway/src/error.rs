@@ -1,6 +1,6 @@
 //! Every error that the gateway itself makes: its code, its text, its place in the response.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -55,6 +55,8 @@ pub enum Code {
     SubrequestMalformedResponse,
     /// A subgraph's answer is larger than its limit.
     SubrequestTooLarge,
+    /// As many requests wait for the subgraph as may: this one was not sent.
+    SubgraphOverloaded,
     /// A read below a mutation's root field failed for overload: the field itself was executed.
     ReadAfterWriteFailed,
     /// A subgraph answered with an error that has no code of its own.
@@ -99,6 +101,12 @@ pub enum Code {
     SubscriptionUpstreamLost,
     /// The operation does not fit the new supergraph.
     SubscriptionSchemaChanged,
+    /// The subgraph ends the connection on which the operation arrives.
+    SubscriptionRefused,
+    /// As many different subscriptions run as may, of all clients together.
+    SubscriptionLimitReached,
+    /// The request to the subgraph would be larger than `subscription_request_bytes_max`.
+    SubscriptionTooLarge,
 }
 
 impl Code {
@@ -126,6 +134,7 @@ impl Code {
             Self::SubrequestTimeout => "SUBREQUEST_TIMEOUT",
             Self::SubrequestMalformedResponse => "SUBREQUEST_MALFORMED_RESPONSE",
             Self::SubrequestTooLarge => "SUBREQUEST_RESPONSE_TOO_LARGE",
+            Self::SubgraphOverloaded => "SUBGRAPH_OVERLOADED",
             Self::ReadAfterWriteFailed => "READ_AFTER_WRITE_FAILED",
             Self::DownstreamServiceError => "DOWNSTREAM_SERVICE_ERROR",
             Self::InvalidValue => "INVALID_VALUE",
@@ -148,6 +157,9 @@ impl Code {
             Self::SubscriptionInterrupted => "SUBSCRIPTION_INTERRUPTED",
             Self::SubscriptionUpstreamLost => "SUBSCRIPTION_UPSTREAM_LOST",
             Self::SubscriptionSchemaChanged => "SUBSCRIPTION_SCHEMA_CHANGED",
+            Self::SubscriptionRefused => "SUBSCRIPTION_REFUSED",
+            Self::SubscriptionLimitReached => "SUBSCRIPTION_LIMIT_REACHED",
+            Self::SubscriptionTooLarge => "SUBSCRIPTION_TOO_LARGE",
         }
     }
 }
@@ -163,6 +175,9 @@ pub struct Location {
 
 /// Faults of one document that a client is told of: a small request must not get a huge answer.
 pub const FAULTS_MAX: usize = 50;
+
+/// The longest message of a refusal, in characters: a message quotes what the client sent.
+pub const MESSAGE_CHARS_MAX: usize = 300;
 
 /// A request refused before execution. The messages are safe to show.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -215,7 +230,7 @@ impl RequestError {
                 body.push(',');
             }
             body.push_str("{\"message\":");
-            write::string(&mut body, &error.message);
+            write::string(&mut body, &cut(&error.message));
             if !error.locations.is_empty() {
                 body.push_str(",\"locations\":[");
                 for (index, location) in error.locations.iter().enumerate() {
@@ -241,5 +256,29 @@ impl RequestError {
             overloaded: false,
             headers: HeaderMap::new(),
         }
+    }
+}
+
+/// A message within [`MESSAGE_CHARS_MAX`]; one that was longer ends in three dots.
+fn cut(message: &str) -> Cow<'_, str> {
+    if message.char_indices().nth(MESSAGE_CHARS_MAX).is_none() {
+        return message.into();
+    }
+    let kept = message.char_indices().nth(MESSAGE_CHARS_MAX - 3);
+    let end = kept.map_or(message.len(), |(at, _)| at);
+    format!("{}...", &message[..end]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_two_characters() {
+        let longest = "\u{e9}".repeat(MESSAGE_CHARS_MAX);
+        assert_eq!(cut(&longest), longest);
+        let longer = cut(&format!("{longest}.")).into_owned();
+        assert_eq!(longer.chars().count(), MESSAGE_CHARS_MAX);
+        assert!(longer.ends_with("\u{e9}..."));
     }
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::response::{Html, IntoResponse, Response};
-use http::request::Parts;
+use axum::response::Response;
+use http::{HeaderValue, header, request::Parts};
 
 use crate::{gateway::Gateway, http::accept, web};
 
 /// A page that loads GraphiQL from a CDN, where no built one is there.
 const FROM_CDN: &str = include_str!("graphiql.html");
+
+/// What stands in the page for the number that its own scripts have to carry.
+const NONCE: &str = "{nonce}";
 
 /// Whether this GET wants the page: a browser's, without an operation of its own, in development.
 pub fn is_asked_for(gateway: &Gateway, parts: &Parts) -> bool {
@@ -16,7 +19,7 @@ pub fn is_asked_for(gateway: &Gateway, parts: &Parts) -> bool {
     let has_operation = query
         .split('&')
         .any(|parameter| parameter.starts_with("query=") || parameter.starts_with("extensions="));
-    gateway.config().development && !has_operation && accept::prefers_html(&parts.headers)
+    gateway.config().service.development && !has_operation && accept::prefers_html(&parts.headers)
 }
 
 /// The built page of `WEB_DIR`, or else the one from the CDN.
@@ -27,5 +30,29 @@ pub async fn page(gateway: &Arc<Gateway>) -> Response {
             Err(error) => tracing::debug!(%error, "no built GraphiQL: the page comes from a CDN"),
         }
     }
-    Html(FROM_CDN).into_response()
+    from_cdn()
+}
+
+fn from_cdn() -> Response {
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    let mut response = web::page(FROM_CDN.replace(NONCE, &nonce));
+    if let Ok(policy) = HeaderValue::try_from(policy(&nonce)) {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// The page's own scripts run, and what they import; nothing that was put into the page. Browsers that
+/// know `strict-dynamic` ignore the sources after it. The editor writes style elements, and starts its
+/// workers from blobs.
+fn policy(nonce: &str) -> String {
+    format!(
+        "default-src 'none'; \
+         script-src 'nonce-{nonce}' 'strict-dynamic' https://esm.sh data:; \
+         style-src 'unsafe-inline' https://esm.sh; font-src https://esm.sh data:; \
+         img-src 'self' data:; connect-src 'self' https://esm.sh; \
+         worker-src 'self' blob: https://esm.sh; base-uri 'none'; form-action 'self'; \
+         frame-ancestors 'none'"
+    )
 }

@@ -3,13 +3,13 @@
 use anyhow::{Context, ensure};
 use http::{HeaderMap, HeaderName, header};
 
-use crate::config::HeaderConfig;
+use crate::{config::HeaderConfig, trace_context::REQUEST_ID};
 
 /// Passed on to every subgraph: W3C trace context, and the request's id.
 const TRACE_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
-    HeaderName::from_static("x-request-id"),
+    REQUEST_ID,
 ];
 
 /// What the trace context and the request's id take as lines, more or less.
@@ -57,8 +57,11 @@ impl HeaderRules {
                 .filter(|text| !text.is_empty());
             texts.map(Rule::read).collect()
         };
+        let mut forward = rules(&config.forward)?;
+        // Those go without a rule, in a form of their own.
+        forward.retain(|rule| !TRACE_HEADERS.contains(&rule.name));
         Ok(Self {
-            forward: rules(&config.forward)?,
+            forward,
             give_back: rules(&config.give_back)?,
         })
     }
@@ -72,8 +75,11 @@ impl HeaderRules {
     /// the request's id.
     pub fn request(&self, subgraph: &str, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
+        let named = Named::by(client);
         for name in TRACE_HEADERS.iter().chain(self.names_to(subgraph)) {
-            copy(name, client, &mut headers);
+            if !named.has(name) {
+                copy(name, client, &mut headers);
+            }
         }
         headers
     }
@@ -81,7 +87,11 @@ impl HeaderRules {
     /// [`HeaderRules::request`], as lines of an HTTP/1.1 head: a request to a subgraph needs no map.
     pub fn request_lines(&self, subgraph: &str, client: &HeaderMap) -> Vec<u8> {
         let mut lines = Vec::with_capacity(LINES_BYTES);
+        let named = Named::by(client);
         for name in TRACE_HEADERS.iter().chain(self.names_to(subgraph)) {
+            if named.has(name) {
+                continue;
+            }
             for value in client.get_all(name) {
                 lines.extend_from_slice(name.as_str().as_bytes());
                 lines.extend_from_slice(b": ");
@@ -96,16 +106,15 @@ impl HeaderRules {
     fn names_to<'r>(&'r self, subgraph: &'r str) -> impl Iterator<Item = &'r HeaderName> {
         let rules = self.forward.iter();
         let rules = rules.filter(move |rule| rule.is_for(subgraph));
-        // Those go without a rule, and need not go twice.
-        let names = rules.map(|rule| &rule.name);
-        names.filter(|name| !TRACE_HEADERS.contains(name))
+        rules.map(|rule| &rule.name)
     }
 
     /// The client's headers that can make a difference to this subgraph's answer. Queries with equal
     /// ones may share a request.
     pub fn relevant_to(&self, subgraph: &str, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        for name in self.names_to(subgraph) {
+        let named = Named::by(client);
+        for name in self.names_to(subgraph).filter(|name| !named.has(name)) {
             copy(name, client, &mut headers);
         }
         headers
@@ -132,8 +141,9 @@ impl HeaderRules {
     /// ones may share a subscription.
     pub fn relevant(&self, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
+        let named = Named::by(client);
         for rule in &self.forward {
-            if !headers.contains_key(&rule.name) {
+            if !headers.contains_key(&rule.name) && !named.has(&rule.name) {
                 copy(&rule.name, client, &mut headers);
             }
         }
@@ -169,6 +179,28 @@ impl Rule {
 
     fn is_for(&self, subgraph: &str) -> bool {
         self.subgraph.as_deref().is_none_or(|only| only == subgraph)
+    }
+}
+
+/// The headers that a request's `Connection` header names: they are for the gateway alone (RFC 9110,
+/// section 7.6.1).
+struct Named<'c>(Option<&'c HeaderMap>);
+
+impl<'c> Named<'c> {
+    fn by(client: &'c HeaderMap) -> Self {
+        Self(client.contains_key(header::CONNECTION).then_some(client))
+    }
+
+    fn has(&self, name: &HeaderName) -> bool {
+        let values = self.0.into_iter();
+        let values = values.flat_map(|client| client.get_all(header::CONNECTION));
+        let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        // The request's id is the gateway's own to pass on.
+        *name != REQUEST_ID
+            && options.any(|option| {
+                let option = option.trim_ascii();
+                option.eq_ignore_ascii_case(name.as_str().as_bytes())
+            })
     }
 }
 
@@ -244,6 +276,29 @@ mod tests {
             rules.request_lines("posts", &client),
             b"traceparent: 00-1-2-01\r\n"
         );
+    }
+
+    #[test]
+    fn what_the_connection_header_names_stays_here() {
+        let rules = rules(&["authorization", "x-tenant"], &[]);
+        let mut client = headers(&[
+            ("authorization", "a"),
+            ("x-tenant", "t"),
+            ("traceparent", "00-1-2-01"),
+            ("x-request-id", "7"),
+            ("connection", "keep-alive, X-Tenant"),
+        ]);
+        let second = HeaderValue::from_static("traceparent,x-request-id");
+        client.append(header::CONNECTION, second);
+        let expected = headers(&[("authorization", "a"), ("x-request-id", "7")]);
+        assert_eq!(rules.request("posts", &client), expected);
+        assert_eq!(
+            rules.request_lines("posts", &client),
+            b"x-request-id: 7\r\nauthorization: a\r\n"
+        );
+        let expected = headers(&[("authorization", "a")]);
+        assert_eq!(rules.relevant(&client), expected);
+        assert_eq!(rules.relevant_to("posts", &client), expected);
     }
 
     #[test]

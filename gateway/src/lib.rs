@@ -116,9 +116,18 @@ pub async fn run(
             }
         }
     });
+    let reported = Arc::clone(&gateway);
+    health.report("subgraphs", move || silent_subgraphs(&reported));
     lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));
     let sockets = gateway.sockets().clone();
-    let metrics_pages = metrics_pages::routes(&gateway.config().metrics_pages)?;
+    let operations = service::operations_routes(
+        &gateway.config().service,
+        &health,
+        &metrics,
+        metrics_pages::routes(&gateway.config().metrics_pages)?,
+        &lifecycle,
+    )
+    .await?;
     let shutdown = lifecycle.shutdown().clone();
     lifecycle.spawn("WebSockets", async move {
         shutdown.cancelled().await;
@@ -134,8 +143,31 @@ pub async fn run(
     });
     let router = web::routes(gateway.config())
         .merge(http::routes(&gateway))
-        .merge(service::operations_routes(&health, &metrics))
-        .merge(metrics_pages);
+        .merge(operations);
     let front = http::Front::new(&gateway, router);
     service::serve_within(listener, front, &lifecycle, limits).await
+}
+
+/// Names the subgraphs that answer nothing. One of them must not take the whole gateway out of
+/// rotation: what the others answer is still answered.
+fn silent_subgraphs(gateway: &Gateway) -> Result<(), String> {
+    let Some(graph) = gateway.graph() else {
+        return Ok(());
+    };
+    let silent = graph.subgraphs.iter().filter_map(|subgraph| {
+        let unanswered = subgraph.unanswered()?;
+        let limit = gateway.config().subgraph_silence_max;
+        (unanswered >= limit).then(|| {
+            format!(
+                "{}: no answer for {} s",
+                subgraph.name(),
+                unanswered.as_secs()
+            )
+        })
+    });
+    let silent: Vec<String> = silent.collect();
+    match silent.is_empty() {
+        true => Ok(()),
+        false => Err(silent.join(", ")),
+    }
 }

@@ -71,8 +71,14 @@ pub struct GatewayMetrics {
     pub deliveries: Counter,
     /// Subscriptions ended because their client was too slow.
     pub lagged: Counter,
+    /// Subscriptions ended to make room for clients with fewer.
+    pub limited: Counter,
     /// Attempts to subscribe again after a subgraph went away.
     pub upstream_reconnects: Counter,
+    /// Open WebSockets to subgraphs.
+    pub upstream_sockets: Gauge,
+    /// Operations that may have ended a WebSocket to a subgraph.
+    pub upstream_quarantined: Counter,
     /// Supergraphs that were loaded.
     pub supergraph_loads: Counter,
     /// Supergraphs that were refused.
@@ -142,9 +148,18 @@ impl GatewayMetrics {
                 "gateway_lagged_subscriptions",
                 "Subscriptions ended because their client was too slow",
             ),
+            limited: counter(
+                "gateway_limited_subscriptions",
+                "Subscriptions ended to make room for clients with fewer",
+            ),
             upstream_reconnects: counter(
                 "gateway_upstream_reconnects",
                 "Attempts to subscribe again after a subgraph went away",
+            ),
+            upstream_sockets: gauge("gateway_upstream_sockets", "Open WebSockets to subgraphs"),
+            upstream_quarantined: counter(
+                "gateway_upstream_quarantined",
+                "Operations that go over a WebSocket of their own: a subgraph may have ended another one for them",
             ),
             supergraph_loads: counter("gateway_supergraph_loads", "Supergraphs loaded"),
             supergraph_failures: counter("gateway_supergraph_failures", "Supergraphs refused"),
@@ -227,6 +242,7 @@ struct BySubgraph {
 pub struct SubgraphMetrics {
     failures: Family<BySubgraph, Counter>,
     shared: Family<BySubgraph, Counter>,
+    waiting: Family<BySubgraph, Gauge>,
     latency: Family<BySubgraph, Histogram>,
 }
 
@@ -236,6 +252,7 @@ impl Default for SubgraphMetrics {
         Self {
             failures: Family::default(),
             shared: Family::default(),
+            waiting: Family::default(),
             latency: Family::new_with_constructor(latency),
         }
     }
@@ -256,12 +273,23 @@ impl SubgraphMetrics {
                 "Queries that took the answer of an identical one already in flight to the subgraph",
                 counts.shared,
             ),
+            waiting: metrics.register(
+                "gateway_subgraph_waiting_requests",
+                "Requests that wait for a subgraph's answer",
+                counts.waiting,
+            ),
             latency: metrics.register(
                 "gateway_subgraph_request_seconds",
                 "Time from a request to a subgraph to its whole answer, or to its failure",
                 counts.latency,
             ),
         }
+    }
+
+    /// The requests that wait for one subgraph.
+    pub fn waiting(&self, subgraph: &str) -> Gauge {
+        let subgraph = subgraph.to_owned();
+        self.waiting.get_or_create_owned(&BySubgraph { subgraph })
     }
 
     /// Those of one subgraph.

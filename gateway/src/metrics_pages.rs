@@ -1,4 +1,4 @@
-//! Metrics pages of other services, served beside the gateway's own at `/metrics/NAME`.
+//! Metrics pages of other services, served where the gateway's own are, at `/metrics/NAME`.
 //!
 //! A page in a browser sees one origin; so does a scraper that reaches the gateway alone. Only the
 //! configured addresses are read, with nothing of the client's request in the request to them.

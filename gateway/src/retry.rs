@@ -39,6 +39,14 @@ impl Retry {
         Some(bound.mul_f64(random_share()))
     }
 
+    /// The peer was there for so long, without a sign that all is well. Longer than the longest pause is
+    /// no failure that follows on the one before.
+    pub fn lasted(&mut self, time: Duration) {
+        if time > self.pause_max {
+            self.succeeded();
+        }
+    }
+
     /// The peer is back.
     pub fn succeeded(&mut self) {
         if self.failing_since.take().is_some() {
@@ -65,6 +73,17 @@ mod tests {
         }
         retry.succeeded();
         assert!(retry.pause().expect("time is left") <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_loss_after_a_long_time_is_the_first_again() {
+        let pause_max = Duration::from_millis(300);
+        let mut retry = Retry::new(Duration::from_secs(60), pause_max);
+        retry.pause().expect("time is left");
+        retry.lasted(pause_max);
+        assert!(retry.failing_since.is_some());
+        retry.lasted(pause_max * 2);
+        assert!(retry.failing_since.is_none());
     }
 
     #[test]

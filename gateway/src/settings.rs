@@ -78,6 +78,19 @@ pub struct SubgraphSettings {
     /// The largest response body, in bytes.
     #[arg(id = "subgraph_body_bytes_max", long = "subgraph-body-bytes-max", env = "SUBGRAPH_BODY_BYTES_MAX", default_value_t = Self::default().body_bytes_max)]
     pub body_bytes_max: usize,
+    /// Interim heads (1xx), the framing of chunks, and trailers of one answer, in bytes, beyond half of
+    /// its body.
+    #[arg(id = "subgraph_overhead_bytes_max", long = "subgraph-overhead-bytes-max", env = "SUBGRAPH_OVERHEAD_BYTES_MAX", default_value_t = 64 * 1024)]
+    pub overhead_bytes_max: usize,
+    /// Requests of all clients that wait for one subgraph. One more fails at once with
+    /// `SUBGRAPH_OVERLOADED`, so that a subgraph that stands still does not hold all the gateway has.
+    #[arg(
+        id = "subgraph_requests_max",
+        long = "subgraph-requests-max",
+        env = "SUBGRAPH_REQUESTS_MAX",
+        default_value_t = 2_048
+    )]
+    pub requests_max: usize,
     /// Whether identical queries in flight to one subgraph share one request. Mutations, and what
     /// they lead to, never do.
     #[arg(long, env = "DEDUPLICATE_IN_FLIGHT", value_parser = clap::builder::BoolishValueParser::new())]
@@ -97,6 +110,8 @@ impl Default for SubgraphSettings {
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(4),
             body_bytes_max: 64 * 1024 * 1024,
+            overhead_bytes_max: 64 * 1024,
+            requests_max: 2_048,
             deduplicate_in_flight: false,
             metrics: SubgraphMetrics::default(),
         }

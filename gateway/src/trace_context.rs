@@ -1,7 +1,7 @@
-//! The request's id, which goes on to subgraphs and back to the client.
+//! The request's id and its trace context, which go on to subgraphs; the id comes back to the client.
 //!
-//! `traceparent` and `tracestate` pass as they are, as W3C Trace Context allows to one that makes no
-//! spans of its own.
+//! The gateway makes no spans of its own: a `traceparent` in W3C's form passes as it is
+//! (<https://www.w3.org/TR/trace-context/>). Anything else a client sends in its place is replaced.
 
 use std::sync::{
     LazyLock,
@@ -12,18 +12,31 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header of a request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header of the trace and of the client's span.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What tracing systems add to it.
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// A client's id is taken up to this length.
-const LENGTH_MAX: usize = 128;
+/// A client's id is taken up to this length, in characters.
+const ID_LENGTH_MAX: usize = 128;
+/// The length of `version-trace-parent-flags`.
+const TRACEPARENT_LENGTH: usize = 55;
+/// All `tracestate` headers together, in bytes: the specification asks for no more.
+const TRACESTATE_BYTES_MAX: usize = 512;
 
 /// Tells this process's requests from all others'.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().0);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// The client's own id, or a new one, which is added to `headers`.
+/// Puts the request's id and its trace context into the form in which they go on, and returns the id:
+/// the client's own, or a new one where it sent none, or one that is not 1 to 128 of `A-Za-z0-9_.-`.
 pub fn ensure_request_id(headers: &mut HeaderMap) -> HeaderValue {
-    if let Some(id) = headers.get(REQUEST_ID).filter(|id| id.len() <= LENGTH_MAX) {
-        return id.clone();
+    ensure_trace(headers);
+    if let Some(id) = headers.get(REQUEST_ID).filter(|id| is_plain(id)) {
+        let id = id.clone();
+        // Of several, the first.
+        headers.insert(REQUEST_ID, id.clone());
+        return id;
     }
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let mut text = [0; 32];
@@ -32,6 +45,79 @@ pub fn ensure_request_id(headers: &mut HeaderMap) -> HeaderValue {
     let id = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
     headers.insert(REQUEST_ID, id.clone());
     id
+}
+
+fn is_plain(id: &HeaderValue) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
+    (1..=ID_LENGTH_MAX).contains(&id.len()) && id.as_bytes().iter().all(is_plain)
+}
+
+/// Leaves one `traceparent` of version 00, or none where the client sent none, and the `tracestate`
+/// that belongs to it.
+fn ensure_trace(headers: &mut HeaderMap) {
+    if !headers.contains_key(TRACEPARENT) {
+        headers.remove(TRACESTATE);
+        return;
+    }
+    let mut all = headers.get_all(TRACEPARENT).iter();
+    let sent = match (all.next(), all.next()) {
+        (Some(one), None) => of_version_00(one.as_bytes()),
+        _ => None,
+    };
+    let is_the_clients = sent.is_some();
+    let value = HeaderValue::from_bytes(&sent.unwrap_or_else(new_traceparent));
+    if let Ok(value) = value {
+        headers.insert(TRACEPARENT, value);
+    }
+    let states = headers.get_all(TRACESTATE);
+    let state_bytes: usize = states.iter().map(HeaderValue::len).sum();
+    let is_text = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .iter()
+            .all(|byte| (0x20..0x7f).contains(byte))
+    };
+    let is_passed_on =
+        is_the_clients && state_bytes <= TRACESTATE_BYTES_MAX && states.iter().all(is_text);
+    if !is_passed_on {
+        headers.remove(TRACESTATE);
+    }
+}
+
+/// `00-trace-parent-flags` of a `traceparent`. A later version begins with the same parts, and may have
+/// more after them.
+fn of_version_00(sent: &[u8]) -> Option<[u8; TRACEPARENT_LENGTH]> {
+    let (parts, rest) = sent.split_first_chunk::<TRACEPARENT_LENGTH>()?;
+    let is_version_00 = parts.starts_with(b"00");
+    let ends_well = rest.is_empty() || (!is_version_00 && rest[0] == b'-');
+    let is_hex = |range: std::ops::Range<usize>| {
+        parts[range]
+            .iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_zero = |range: std::ops::Range<usize>| parts[range].iter().all(|byte| *byte == b'0');
+    let has_form = [2, 35, 52].iter().all(|at| parts[*at] == b'-')
+        && is_hex(0..2)
+        && is_hex(3..35)
+        && is_hex(36..52)
+        && is_hex(53..55);
+    if !ends_well || !has_form || parts.starts_with(b"ff") || is_zero(3..35) || is_zero(36..52) {
+        return None;
+    }
+    let mut value = *parts;
+    value[..2].copy_from_slice(b"00");
+    Some(value)
+}
+
+/// The start of a new trace, which nobody has asked to record.
+fn new_traceparent() -> [u8; TRACEPARENT_LENGTH] {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    let (span, _) = uuid::Uuid::new_v4().as_u64_pair();
+    let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    write_hex(high, &mut value[3..19]);
+    write_hex(low, &mut value[19..35]);
+    write_hex(span, &mut value[36..52]);
+    value
 }
 
 /// The last digits of `number`, as many as fit.
@@ -53,8 +139,70 @@ mod tests {
         assert_eq!(ids[0].as_bytes()[..16], ids[1].as_bytes()[..16]);
         assert!(ids[0].as_bytes().iter().all(u8::is_ascii_hexdigit));
         assert_eq!(ensure_request_id(&mut headers[0]), ids[0]);
+        let mut two = HeaderMap::new();
+        two.append(REQUEST_ID, HeaderValue::from_static("first.of_2"));
+        two.append(REQUEST_ID, HeaderValue::from_static("second"));
+        assert_eq!(ensure_request_id(&mut two), "first.of_2");
+        assert_eq!(two.get_all(REQUEST_ID).iter().count(), 1);
+        for odd in [&b""[..], b"a b", b"caf\xc3\xa9", b"<b>", &[b'a'; 129]] {
+            let odd = HeaderValue::from_bytes(odd).expect("a value");
+            let mut headers = HeaderMap::from_iter([(REQUEST_ID, odd.clone())]);
+            assert_ne!(ensure_request_id(&mut headers), odd);
+            assert_ne!(headers[REQUEST_ID], odd);
+        }
         let mut digits = [0; 4];
         write_hex(0x1_2ab0, &mut digits);
         assert_eq!(&digits, b"2ab0");
+    }
+
+    const SENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn passed_on(parents: &[&str], states: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, values) in [(TRACEPARENT, parents), (TRACESTATE, states)] {
+            for value in values {
+                headers.append(&name, HeaderValue::from_str(value).expect("a value"));
+            }
+        }
+        ensure_request_id(&mut headers);
+        headers.remove(REQUEST_ID);
+        headers
+    }
+
+    #[test]
+    fn a_trace_context_in_its_form_passes() {
+        let headers = passed_on(&[SENT], &["a=1", "b=2"]);
+        assert_eq!(headers[TRACEPARENT], SENT);
+        assert_eq!(headers.get_all(TRACESTATE).iter().count(), 2);
+        let later = SENT.replacen("00", "cc", 1);
+        for later in [later.clone(), format!("{later}-more")] {
+            assert_eq!(passed_on(&[&later], &[])[TRACEPARENT], SENT);
+        }
+        assert!(passed_on(&[], &["a=1"]).is_empty());
+    }
+
+    #[test]
+    fn another_trace_context_is_replaced() {
+        for odd in [
+            "00-1-2-01",
+            &SENT.to_uppercase(),
+            &SENT.replacen("00", "ff", 1),
+            &format!("{SENT}-more"),
+            &format!("{SENT}{}", "0".repeat(300_000)),
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ] {
+            let headers = passed_on(&[odd], &["a=1"]);
+            let value = headers[TRACEPARENT].as_bytes();
+            assert_ne!(value, odd.as_bytes());
+            assert!(of_version_00(value).is_some(), "{value:?}");
+            assert!(!headers.contains_key(TRACESTATE));
+        }
+        let headers = passed_on(&[SENT, SENT], &[]);
+        assert_eq!(headers.get_all(TRACEPARENT).iter().count(), 1);
+        assert_ne!(headers[TRACEPARENT], SENT);
+        let long = format!("a={}", "1".repeat(TRACESTATE_BYTES_MAX));
+        assert!(!passed_on(&[SENT], &[&long]).contains_key(TRACESTATE));
     }
 }

@@ -157,6 +157,15 @@ impl Variables {
             } else {
                 cursor.value().map_err(not_json)?;
             }
+            if let Some(at) = cursor.lone_surrogate(start..cursor.position()) {
+                // A subgraph would refuse it at a place in the gateway's request, not in the client's.
+                let escape = String::from_utf8_lossy(cursor.slice(at..at + 6));
+                let message = format!(
+                    "${name} has a lone surrogate ({escape}) at byte {at} of the variables: it is no \
+                     character"
+                );
+                return Err(RequestError::new(Code::BadUserInput, message));
+            }
             if !cursor.eat(b',') {
                 break;
             }

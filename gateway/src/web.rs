@@ -28,7 +28,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
 pub fn routes(config: &Config) -> Router {
     match &config.web_dir {
         Some(folder) => pages(folder),
-        None if config.development => {
+        None if config.service.development => {
             Router::new().route("/", get(|| async { Redirect::temporary("/graphql") }))
         }
         None => Router::new(),

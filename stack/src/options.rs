@@ -16,6 +16,10 @@ pub struct Options {
     /// The gateway's port; posts and comments take the two after it. 0 takes free ones.
     #[arg(long, env = "PORT", default_value_t = 4000, value_parser = clap::value_parser!(u16).range(..=65533))]
     pub port: u16,
+    /// The gateway's port for metrics; posts and comments take the two after it. 0 takes free ones. Without
+    /// it they are on each service's own port.
+    #[arg(long, env = "OPERATIONS_PORT", value_parser = clap::value_parser!(u16).range(..=65533))]
+    pub operations_port: Option<u16>,
     /// Where MongoDB keeps its data; a second start goes on with it.
     #[arg(long, env = "DATA_DIR", default_value = "data", value_name = "FOLDER")]
     pub data_dir: PathBuf,

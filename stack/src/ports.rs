@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
+use crate::Service;
+
 /// Where each service listens, on 127.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
@@ -31,6 +33,17 @@ impl Ports {
             posts: port(1)?,
             comments: port(2)?,
         })
+    }
+}
+
+impl Ports {
+    /// One service's.
+    pub(crate) fn of(self, service: Service) -> u16 {
+        match service {
+            Service::Gateway => self.gateway,
+            Service::Posts => self.posts,
+            Service::Comments => self.comments,
+        }
     }
 }
 

@@ -92,9 +92,18 @@ async fn start_services(
     } else {
         web::built_folder().await
     };
-    let plan = |service, port: u16, more: Vec<(&'static str, String)>| {
-        let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port.to_string())];
+    let operations = options.operations_port.map(Ports::choose).transpose()?;
+    let plan = |service: Service, more: Vec<(&'static str, String)>| {
+        let port = ports.of(service).to_string();
+        let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port)];
         settings.extend(more);
+        if let Some(operations) = operations {
+            settings.push(("OPERATIONS_PORT", operations.of(service).to_string()));
+        }
+        if std::env::var_os("DEVELOPMENT").is_none() {
+            // Metrics; at the gateway GraphiQL, introspection and subgraph errors as they are.
+            settings.push(("DEVELOPMENT", "true".to_owned()));
+        }
         if std::env::var_os("LOG").is_none() {
             // The person at the terminal wants to hear of trouble, not of business.
             settings.push(("LOG", "warn".to_owned()));
@@ -106,11 +115,11 @@ async fn start_services(
         }
     };
     let mongo = || vec![("MONGO_URI", mongo_uri.to_owned())];
-    let graph = gateway_settings(&supergraph, web, ports)?;
+    let graph = gateway_settings(&supergraph, web, ports, operations.unwrap_or(ports))?;
     let (posts, comments, gateway) = try_join!(
-        Supervised::start(plan(Service::Posts, ports.posts, mongo())),
-        Supervised::start(plan(Service::Comments, ports.comments, mongo())),
-        Supervised::start(plan(Service::Gateway, ports.gateway, graph)),
+        Supervised::start(plan(Service::Posts, mongo())),
+        Supervised::start(plan(Service::Comments, mongo())),
+        Supervised::start(plan(Service::Gateway, graph)),
     )?;
     if !options.no_sample {
         sample::add_if_empty(&gateway.url("/graphql"))
@@ -128,6 +137,7 @@ fn gateway_settings(
     supergraph: &Path,
     web: Option<PathBuf>,
     ports: Ports,
+    operations: Ports,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
     let text = |path: &Path| -> anyhow::Result<String> {
         let path = std::path::absolute(path)?;
@@ -143,14 +153,10 @@ fn gateway_settings(
         ("SUBGRAPH_URL_POSTS", subgraph(ports.posts)),
         ("SUBGRAPH_URL_COMMENTS", subgraph(ports.comments)),
     ];
-    if std::env::var_os("DEVELOPMENT").is_none() {
-        // GraphiQL, introspection and subgraph errors as they are.
-        settings.push(("DEVELOPMENT", "true".to_owned()));
-    }
     if std::env::var_os("METRICS_PAGES").is_none() {
         let pages = [
-            metrics("posts", ports.posts),
-            metrics("comments", ports.comments),
+            metrics("posts", operations.posts),
+            metrics("comments", operations.comments),
         ];
         settings.push(("METRICS_PAGES", pages.join(",")));
     }

@@ -137,7 +137,11 @@ struct Services {
 
 impl Services {
     async fn start(mongo: &ReplicaSet, database: &str) -> anyhow::Result<Self> {
-        let uri = [("MONGO_URI", mongo.uri_for(database))];
+        let uri = [
+            ("MONGO_URI", mongo.uri_for(database)),
+            // Metrics.
+            ("DEVELOPMENT", "true".to_owned()),
+        ];
         Ok(Self {
             posts: services::start(Service::Posts, &uri).await?,
             comments: services::start(Service::Comments, &uri).await?,

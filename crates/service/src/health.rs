@@ -29,6 +29,14 @@ type CheckFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Arc<Mutex<Vec<Arc<Check>>>>,
+    reports: Arc<Mutex<Vec<Report>>>,
+}
+
+/// See [`Health::report`].
+#[derive(Clone)]
+struct Report {
+    name: &'static str,
+    status: Arc<dyn Fn() -> Outcome + Send + Sync>,
 }
 
 /// The answer of `GET /health/ready`.
@@ -38,6 +46,9 @@ pub struct Readiness {
     pub status: &'static str,
     /// Each check with `ok` or the reason why it failed.
     pub checks: Vec<CheckResult>,
+    /// What does not decide on `status`, with `ok` or what is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reports: Vec<CheckResult>,
 }
 
 /// One line of the readiness report.
@@ -68,14 +79,32 @@ impl Health {
         lock(&self.checks).push(Arc::new(check));
     }
 
+    /// Adds a line to the readiness report that does not decide whether the process is ready: for what
+    /// an operator should know, where taking the process out of rotation would help nobody.
+    pub fn report<F>(&self, name: &'static str, status: F)
+    where
+        F: Fn() -> Result<(), String> + Send + Sync + 'static,
+    {
+        lock(&self.reports).push(Report {
+            name,
+            status: Arc::new(status),
+        });
+    }
+
     /// Asks every check, all at the same time. Takes 2 s at most.
     pub async fn readiness(&self) -> Readiness {
         let checks = lock(&self.checks).clone();
         let checks = join_all(checks.iter().map(|check| check.result())).await;
         let ready = checks.iter().all(|check| check.status == "ok");
+        let reports = lock(&self.reports).clone();
+        let result = |report: Report| CheckResult {
+            name: report.name,
+            status: (report.status)().err().unwrap_or_else(|| "ok".to_owned()),
+        };
         Readiness {
             status: if ready { "ready" } else { "not ready" },
             checks,
+            reports: reports.into_iter().map(result).collect(),
         }
     }
 }
@@ -278,6 +307,16 @@ mod tests {
         tokio::task::yield_now().await;
         slow.go.notify_one();
         assert_eq!(statuses(&health).await, ["ok"]);
+    }
+
+    #[tokio::test]
+    async fn a_report_says_what_is_wrong_and_leaves_the_process_ready() {
+        let health = Health::default();
+        health.register("good", || async { Ok(()) });
+        health.report("peers", || Err("one of them is silent".to_owned()));
+        let readiness = health.readiness().await;
+        assert_eq!(readiness.status, "ready");
+        assert_eq!(readiness.reports[0].status, "one of them is silent");
     }
 
     #[tokio::test]

@@ -12,7 +12,10 @@
 //!
 //! async fn run(config: Config, listener: tokio::net::TcpListener, lifecycle: Lifecycle) -> anyhow::Result<()> {
 //!     let (health, metrics) = (Health::default(), Metrics::new("example"));
-//!     let router = axum::Router::new().merge(service::operations_routes(&health, &metrics));
+//!     let pages = axum::Router::new();
+//!     let operations =
+//!         service::operations_routes(&config.service, &health, &metrics, pages, &lifecycle).await?;
+//!     let router = axum::Router::new().merge(operations);
 //!     service::serve(listener, router, &lifecycle, config.service.grace()).await
 //! }
 //!
@@ -44,5 +47,5 @@ pub use metrics::Metrics;
 pub use prometheus_client;
 pub use server::{TimeLimits, bind, operations_routes, serve, serve_within};
 pub use settings::{LogFormat, Settings};
-pub use start::{LISTENING, start};
+pub use start::{LISTENING, OPERATIONS, start};
 pub use telemetry::{print, tell};

@@ -1,6 +1,7 @@
 //! Signals, cancellation and background tasks: a task that dies ends the process with its reason.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +28,7 @@ pub struct Lifecycle {
     tasks: TaskTracker,
     failure: Arc<Mutex<Option<anyhow::Error>>>,
     is_serving: Arc<AtomicBool>,
+    operations: Arc<SetOnce<SocketAddr>>,
 }
 
 impl Lifecycle {
@@ -88,6 +91,22 @@ impl Lifecycle {
     /// Says that requests are served from now on: until then, nothing waits for a grace period.
     pub(crate) fn serve(&self) {
         self.is_serving.store(true, Ordering::Relaxed);
+    }
+
+    /// Says where operators find what is not on the public port.
+    pub(crate) fn serve_operations(&self, address: SocketAddr) {
+        // There is one for a process; a second would not be found.
+        let _ = self.operations.set(address);
+    }
+
+    /// Where `/metrics` is, once it listens, if it has a port of its own.
+    pub fn operations_address(&self) -> Option<SocketAddr> {
+        self.operations.get().copied()
+    }
+
+    /// [`Lifecycle::operations_address`], as soon as there is one.
+    pub(crate) async fn operations_served(&self) -> SocketAddr {
+        *self.operations.wait().await
     }
 
     pub(crate) fn is_serving(&self) -> bool {

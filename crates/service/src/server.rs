@@ -16,9 +16,10 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::{Health, Lifecycle, Metrics, health, write_limit::WriteLimit};
+use crate::{Health, Lifecycle, Metrics, Settings, health, write_limit::WriteLimit};
 
 /// A connection that has not sent its request headers by then is closed.
 const HEADER_READ_TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -43,13 +44,44 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// `/health/live`, `/health/ready` and `/metrics`.
-pub fn operations_routes(health: &Health, metrics: &Metrics) -> Router {
+/// `/health/live` and `/health/ready`, for the public port. `/metrics`, with `pages` below it, is served
+/// on `OPERATIONS_PORT`; without that setting it comes back with the routes in development, and is
+/// nowhere otherwise: what it says is not for the public.
+///
+/// # Errors
+/// When the operations port cannot be bound.
+pub async fn operations_routes(
+    settings: &Settings,
+    health: &Health,
+    metrics: &Metrics,
+    pages: Router,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Router> {
     let (health, metrics) = (health.clone(), metrics.clone());
-    Router::new()
+    let public = Router::new()
         .route("/health/live", get(health::live))
-        .route("/health/ready", get(move || health::ready(health.clone())))
-        .route("/metrics", get(move || async move { metrics.render() }))
+        .route("/health/ready", get(move || health::ready(health.clone())));
+    let pages = pages.route("/metrics", get(move || async move { metrics.render() }));
+    let Some(port) = settings.operations_port else {
+        return Ok(match settings.development {
+            true => public.merge(pages),
+            false => public,
+        });
+    };
+    let address = SocketAddr::new(settings.host, port);
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} for operators: OPERATIONS_PORT chooses another port")
+    })?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "metrics are served");
+    lifecycle.serve_operations(address);
+    let shutdown = lifecycle.shutdown().clone();
+    lifecycle.spawn("operations server", async move {
+        // Who reads the last numbers at a shutdown may be cut off.
+        drop(accept(listener, pages, &shutdown, WRITE_TIME_LIMIT).await);
+        Ok(())
+    });
+    Ok(public)
 }
 
 /// How long others may keep a server waiting.
@@ -93,11 +125,40 @@ where
 {
     lifecycle.serve();
     let grace = limits.grace;
+    let connections = accept(listener, service, lifecycle.shutdown(), limits.write).await;
+    // One period for all: the background tasks wind up while the requests finish.
+    let deadline = Instant::now() + grace;
+    if timeout_at(deadline, connections.shutdown()).await.is_err() {
+        tracing::warn!(
+            grace_s = grace.as_secs(),
+            "some requests did not finish in time: dropped"
+        );
+    }
+    match timeout_at(deadline + TASKS_TIME_MORE, lifecycle.finish()).await {
+        Ok(result) => result,
+        Err(_) => anyhow::bail!(
+            "the background tasks did not stop within {} s",
+            grace.as_secs()
+        ),
+    }
+}
+
+/// Serves each connection until `shutdown`, and returns those that are left.
+async fn accept<S>(
+    listener: TcpListener,
+    service: S,
+    shutdown: &CancellationToken,
+    write_time_limit: Duration,
+) -> GracefulShutdown
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let connections = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = lifecycle.shutdown().cancelled() => break,
+            () = shutdown.cancelled() => return connections,
         };
         let stream = match accepted {
             Ok((stream, _peer)) => stream,
@@ -123,7 +184,7 @@ where
         let service = TowerToHyperService::new(service.clone());
         let connection = builder
             .serve_connection_with_upgrades(
-                TokioIo::new(WriteLimit::new(stream, limits.write)),
+                TokioIo::new(WriteLimit::new(stream, write_time_limit)),
                 service,
             )
             .into_owned();
@@ -133,21 +194,5 @@ where
                 tracing::debug!(error = %error, "a connection ended early");
             }
         });
-    }
-    drop(listener);
-    // One period for all: the background tasks wind up while the requests finish.
-    let deadline = Instant::now() + grace;
-    if timeout_at(deadline, connections.shutdown()).await.is_err() {
-        tracing::warn!(
-            grace_s = grace.as_secs(),
-            "some requests did not finish in time: dropped"
-        );
-    }
-    match timeout_at(deadline + TASKS_TIME_MORE, lifecycle.finish()).await {
-        Ok(result) => result,
-        Err(_) => anyhow::bail!(
-            "the background tasks did not stop within {} s",
-            grace.as_secs()
-        ),
     }
 }

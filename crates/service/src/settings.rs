@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -22,6 +24,14 @@ pub struct Settings {
     /// Port to listen on; 0 takes a free one. Each binary has its own default.
     #[arg(long, env = "PORT")]
     pub port: Option<u16>,
+    /// Port for `/metrics` and the pages below it, which then leave the public port; 0 takes a free one.
+    /// Without it they are on the public port in development, and nowhere otherwise.
+    #[arg(long, env = "OPERATIONS_PORT")]
+    pub operations_port: Option<u16>,
+    /// For development: metrics on the public port; at the gateway introspection, GraphiQL, and
+    /// subgraph errors as they are.
+    #[arg(long, env = "DEVELOPMENT", value_parser = BoolishValueParser::new())]
+    pub development: bool,
     /// Log format.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,

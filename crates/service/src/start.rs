@@ -1,5 +1,6 @@
 //! The way of a process from its command line to its exit code.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +19,10 @@ const EXIT_TIME: Duration = Duration::from_secs(2);
 /// What the one line that a service writes to standard output starts with; the address follows.
 /// Whoever starts it on port 0 learns the port from there.
 pub const LISTENING: &str = "listening on http://";
+
+/// What the line starts with that a service writes to standard output when it listens on
+/// `OPERATIONS_PORT`; the address follows.
+pub const OPERATIONS: &str = "operations on http://";
 
 /// Reads the configuration, starts logs and runtime, binds the socket and runs the service until
 /// SIGINT, SIGTERM or a fault. Faults are logged and give exit code 1; a bad flag gives 2.
@@ -52,6 +57,7 @@ where
             tokio::select! {
                 result = run(config, listener, lifecycle.clone()) => result,
                 result = abandoned(&lifecycle, grace) => result,
+                never = announce_operations(&lifecycle) => match never {},
             }
         });
         runtime.shutdown_background();
@@ -66,6 +72,12 @@ where
     };
     telemetry::flush();
     exit_code
+}
+
+async fn announce_operations(lifecycle: &Lifecycle) -> Infallible {
+    let address = lifecycle.operations_served().await;
+    telemetry::print(format_args!("{OPERATIONS}{address}"));
+    std::future::pending().await
 }
 
 /// Returns when nobody waits any longer for a service that was told to end.

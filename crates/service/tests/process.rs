@@ -290,11 +290,73 @@ async fn talkative(
         .route("/log", get(log))
         .route("/panic", get(panic))
         .route("/hang", get(hang))
-        .merge(service::operations_routes(
-            &Health::default(),
-            &Metrics::new("doomed"),
-        ));
+        .merge(operations(&config, &lifecycle).await?);
     service::serve(listener, router, &lifecycle, config.service.grace()).await
+}
+
+#[test]
+fn metrics_are_on_the_public_port_in_development_only() {
+    const TEST: &str = "metrics_are_on_the_public_port_in_development_only";
+    play(public_and_operations);
+    for (development, is_there) in [("true", true), ("false", false)] {
+        let mut process = Process::start(TEST, &[("DEVELOPMENT", development)]);
+        let address = process.address();
+        assert_eq!(fetch(address, "/health/live"), "live\n");
+        assert_eq!(fetch(address, "/metrics/page") == "a page", is_there);
+        assert_eq!(fetch(address, "/metrics").contains("# EOF"), is_there);
+    }
+}
+
+#[test]
+fn metrics_are_on_the_operations_port_alone_where_there_is_one() {
+    const TEST: &str = "metrics_are_on_the_operations_port_alone_where_there_is_one";
+    play(public_and_operations);
+    for development in ["true", "false"] {
+        let settings = [("OPERATIONS_PORT", "0"), ("DEVELOPMENT", development)];
+        let mut process = Process::start(TEST, &settings);
+        let public = process.address();
+        let operations = process.address_after(service::OPERATIONS);
+        assert_eq!(fetch(operations, "/metrics/page"), "a page");
+        assert!(fetch(operations, "/metrics").contains("# EOF"));
+        assert_eq!(fetch(public, "/health/live"), "live\n");
+        for path in ["/metrics", "/metrics/page"] {
+            assert_eq!(fetch(public, path), "", "{path}");
+        }
+        process.signal(Signal::TERM);
+        assert_eq!(process.end().code(), Some(0));
+    }
+}
+
+#[test]
+fn an_operations_port_that_cannot_be_used_is_refused_by_name() {
+    const TEST: &str = "an_operations_port_that_cannot_be_used_is_refused_by_name";
+    play(public_and_operations);
+    let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let taken = held.local_addr().expect("an address").port().to_string();
+    for (port, code, name) in [
+        (&*taken, 1, "OPERATIONS_PORT"),
+        ("many", 2, "--operations-port"),
+    ] {
+        let mut process = Process::start(TEST, &[("OPERATIONS_PORT", port)]);
+        assert_eq!(process.end().code(), Some(code));
+        let log = process.whole_log().join("\n");
+        assert!(log.contains(name), "{log}");
+    }
+}
+
+async fn public_and_operations(
+    config: Config,
+    listener: TcpListener,
+    lifecycle: Lifecycle,
+) -> anyhow::Result<()> {
+    let router = operations(&config, &lifecycle).await?;
+    service::serve(listener, router, &lifecycle, config.service.grace()).await
+}
+
+async fn operations(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<axum::Router> {
+    let (health, metrics) = (Health::default(), Metrics::new("doomed"));
+    let pages = axum::Router::new().route("/metrics/page", get(|| async { "a page" }));
+    service::operations_routes(&config.service, &health, &metrics, pages, lifecycle).await
 }
 
 /// In the role of a service: is it, to its end. Otherwise returns.
@@ -335,6 +397,7 @@ impl Process {
             .env("HOST", "127.0.0.1")
             .env("PORT", "0")
             .env_remove("LOG")
+            .env("DEVELOPMENT", "true")
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -350,8 +413,13 @@ impl Process {
 
     /// Waits until it listens.
     fn address(&mut self) -> SocketAddr {
-        let line = find(&mut self.output, service::LISTENING);
-        let (_, address) = line.split_once(service::LISTENING).expect("it was found");
+        self.address_after(service::LISTENING)
+    }
+
+    /// The address in the line that begins so.
+    fn address_after(&mut self, beginning: &str) -> SocketAddr {
+        let line = find(&mut self.output, beginning);
+        let (_, address) = line.split_once(beginning).expect("it was found");
         address.parse().expect("an address")
     }
 

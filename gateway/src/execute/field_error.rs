@@ -15,6 +15,9 @@ pub const ERRORS_MAX: usize = 1_000;
 /// subscription, how much it has missed, and why it cannot be resumed.
 const TOLD: [&str; 3] = ["cursor", "missed", "reason"];
 
+/// The longest code of a subgraph that passes the mask, in bytes.
+const CODE_BYTES_MAX: usize = 64;
+
 /// The code of an error that says so of its subgraph, as JSON.
 const OVERLOADED: &str = "\"OVERLOADED\"";
 
@@ -192,11 +195,15 @@ impl SubgraphError {
             code.is_some_and(|code| settings.shown_error_codes.contains(&code))
         };
         let is_masked = settings.mask_subgraph_errors;
-        let is_shown = !is_masked || is_for_clients();
+        let is_for_clients = is_masked && is_for_clients();
+        let is_shown = !is_masked || is_for_clients;
         let mut extensions = BTreeMap::new();
         for (name, value) in &self.extensions {
-            let is_for_clients = is_shown && TOLD.contains(&name.as_str()) && is_plain(value);
-            if !is_masked || name == "code" || is_for_clients {
+            let passes = match name.as_str() {
+                "code" => is_for_clients || is_code(value),
+                name => is_for_clients && TOLD.contains(&name) && is_plain(value),
+            };
+            if !is_masked || passes {
                 extensions.insert(name.clone(), value.clone());
             }
         }
@@ -217,6 +224,21 @@ impl SubgraphError {
 fn is_overload(extensions: &BTreeMap<String, Box<RawValue>>) -> bool {
     let code = extensions.get("code");
     code.is_some_and(|code| code.get() == OVERLOADED)
+}
+
+/// Whether it is a code and nothing else: a code may not carry what the mask hides.
+fn is_code(json: &RawValue) -> bool {
+    let text = json.get().as_bytes();
+    let code = text
+        .strip_prefix(b"\"")
+        .and_then(|it| it.strip_suffix(b"\""));
+    code.is_some_and(|code| {
+        code.len() <= CODE_BYTES_MAX
+            && code.first().is_some_and(u8::is_ascii_uppercase)
+            && code
+                .iter()
+                .all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))
+    })
 }
 
 fn is_plain(json: &RawValue) -> bool {
@@ -271,6 +293,7 @@ impl Failure {
         match self {
             Self::Fetch(FetchError::Timeout(_)) => Code::SubrequestTimeout,
             Self::Fetch(FetchError::TooLarge(_)) => Code::SubrequestTooLarge,
+            Self::Fetch(FetchError::Overloaded(_)) => Code::SubgraphOverloaded,
             Self::Fetch(_) | Self::Status(_) => Code::SubrequestHttpError,
             Self::Malformed(_) => Code::SubrequestMalformedResponse,
             Self::TooManyRepresentations(_) => Code::MaxRepresentations,

@@ -124,6 +124,7 @@ impl Graph {
         SubgraphAddress {
             name: subgraph.name(),
             url: subgraph.url(),
+            full_url: subgraph.full_url(),
         }
     }
 }
@@ -133,10 +134,12 @@ impl Graph {
 pub struct SubgraphIndex(pub u16);
 
 /// Where a subgraph is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SubgraphAddress<'a> {
     /// Its name in the supergraph (`posts`).
     pub name: &'a str,
-    /// Its GraphQL endpoint.
+    /// Its GraphQL endpoint, without user information.
     pub url: &'a str,
+    /// Its GraphQL endpoint with user information, never to be logged.
+    pub(crate) full_url: &'a str,
 }

@@ -159,6 +159,28 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Where in `range` the first `\u` escape of a lone surrogate stands. JSON's grammar allows it (RFC 8259,
+    /// section 8.2), but it is no character. The range must be JSON that the cursor has accepted.
+    pub fn lone_surrogate(&self, range: Range<usize>) -> Option<usize> {
+        let text = &self.bytes[..range.end];
+        let mut at = range.start;
+        while let Some(found) = text[at..].iter().position(|byte| *byte == b'\\') {
+            at += found;
+            let follows = match unit(&text[at..]) {
+                // A backslash that is escaped begins no escape.
+                None => 2,
+                Some(0xd800..=0xdbff) => match unit(&text[at + 6..]) {
+                    Some(0xdc00..=0xdfff) => 12,
+                    _ => return Some(at),
+                },
+                Some(0xdc00..=0xdfff) => return Some(at),
+                Some(_) => 6,
+            };
+            at = (at + follows).min(text.len());
+        }
+        None
+    }
+
     /// Steps over any value; its range.
     #[inline]
     pub fn value(&mut self) -> Result<Range<usize>, Malformed> {
@@ -271,6 +293,12 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// The UTF-16 unit of the `\uXXXX` at the start of `text`, if there is one.
+fn unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
 /// How many bytes from the start of `bytes` are neither a quote, a backslash nor a control
 /// character. Eight at a time: each test leaves the high bit set in the bytes that meet it, exact
 /// up to the first one (a borrow only travels upwards), and the first one is all that counts.
@@ -372,6 +400,25 @@ mod tests {
                 let range = cursor.string().expect("a string");
                 assert_eq!(&text[range.end..], " tail\"");
             }
+        }
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_found_where_it_stands() {
+        for (text, place) in [
+            (r#""plain""#, None),
+            (r#""\u00e9 \\ud800""#, None),
+            (r#""\ud83d\ude00""#, None),
+            (r#""\uD83D\uDE00\ud83d""#, Some(13)),
+            (r#""a\ud800""#, Some(2)),
+            (r#""\ud800\ud800\udc00""#, Some(1)),
+            (r#"["\ud800a"]"#, Some(2)),
+            (r#"{"\udc00":1}"#, Some(2)),
+            (r#""\ude00\ud83d""#, Some(1)),
+        ] {
+            let mut cursor = Cursor::new(text.as_bytes());
+            let range = cursor.value().expect("JSON");
+            assert_eq!(cursor.lone_surrogate(range), place, "{text}");
         }
     }
 

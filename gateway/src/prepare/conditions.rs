@@ -19,9 +19,9 @@ use crate::{
     variables::Variables,
 };
 
-/// A query or subscription with more condition variables than these is planned as it stands: each
-/// more would double its plans, which have their place in the cache beside all others'. Then subgraphs
-/// get the conditions, and may be asked for nothing.
+/// A query with more condition variables than these is planned as it stands: each more would double its
+/// plans, which have their place in the cache beside all others'. Then subgraphs get the conditions, and
+/// may be asked for nothing.
 const READING_MAX: usize = 8;
 /// As many as [`Values`] holds. A mutation with more is refused: it must not do what is left out.
 const MUTATION_MAX: usize = u64::BITS as usize;
@@ -62,8 +62,9 @@ impl Conditions {
                     format!("more than {MUTATION_MAX} variables decide a mutation's conditions");
                 return Err(RequestError::new(Code::MaxVariables, message));
             }
-            OperationType::Mutation => MUTATION_MAX,
-            OperationType::Query | OperationType::Subscription => READING_MAX,
+            // Subscriptions with equal selections are one at the subgraph, whatever decided them.
+            OperationType::Mutation | OperationType::Subscription => MUTATION_MAX,
+            OperationType::Query => READING_MAX,
         };
         Ok(Self {
             are_planned_apart: !variables.is_empty() && variables.len() <= max,

@@ -20,6 +20,35 @@ const READ_BYTES: usize = 16 * 1024;
 /// The longest line that announces a chunk.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
+/// How much an answer may bring.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerLimits {
+    /// The body, in bytes.
+    pub body_bytes_max: usize,
+    /// Interim heads, the framing of chunks and trailers, in bytes, beyond half of the body.
+    pub overhead_bytes_max: usize,
+}
+
+/// What comes beside an answer's head and body: each piece costs as much as a good part of a small
+/// answer, however short it is.
+struct Overhead {
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Overhead {
+    /// Counts another piece, after so many bytes of the body.
+    fn add(&mut self, bytes: usize, body_bytes: usize) -> Result<(), FetchError> {
+        self.bytes += bytes;
+        if self.bytes > self.bytes_max.saturating_add(body_bytes / 2) {
+            return Err(FetchError::Protocol(
+                "it has too many interim heads, small chunks or trailers",
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// An open connection to a subgraph.
 pub struct Connection {
     stream: Stream,
@@ -77,21 +106,31 @@ impl Connection {
         head: &[u8],
         body: &[u8],
         want_headers: bool,
-        body_bytes_max: usize,
+        limits: AnswerLimits,
     ) -> Result<Answer, FetchError> {
         self.can_be_kept = false;
         self.exchanges += 1;
         self.write(head, body).await?;
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.reserve(READ_BYTES);
-        let head = self.read_head(&mut buffer, want_headers).await?;
+        let body_bytes_max = limits.body_bytes_max;
+        let mut overhead = Overhead {
+            bytes: 0,
+            bytes_max: limits.overhead_bytes_max,
+        };
+        let head = self
+            .read_head(&mut buffer, want_headers, &mut overhead)
+            .await?;
         buffer.advance(head.bytes);
         let body = match head.framing {
             Framing::Length(length) if length > body_bytes_max => {
                 return Err(FetchError::TooLarge(body_bytes_max));
             }
             Framing::Length(length) => self.read_length(&mut buffer, length).await?,
-            Framing::Chunked => self.read_chunks(&mut buffer, body_bytes_max).await?,
+            Framing::Chunked => {
+                self.read_chunks(&mut buffer, body_bytes_max, &mut overhead)
+                    .await?
+            }
             Framing::UntilClosed => self.read_until_closed(&mut buffer, body_bytes_max).await?,
         };
         // Bytes after the body answer no request of ours.
@@ -129,7 +168,10 @@ impl Connection {
         &mut self,
         buffer: &mut BytesMut,
         want_headers: bool,
+        overhead: &mut Overhead,
     ) -> Result<Head, FetchError> {
+        // What comes byte by byte is not parsed at each byte.
+        let (mut scanned, mut parse_at) = (0, 0);
         loop {
             match self.stream.read_buf(buffer).await {
                 Ok(0) if buffer.is_empty() => return Err(FetchError::ClosedBeforeAnswer),
@@ -138,12 +180,18 @@ impl Connection {
                 Err(error) if buffer.is_empty() => return Err(closed_or_broken(error)),
                 Err(error) => return Err(FetchError::io(error)),
             }
-            while let Some(head) = parse_head(buffer, want_headers)? {
+            let may_be_whole = has_empty_line(&buffer[scanned..]) || buffer.len() >= parse_at;
+            while may_be_whole && let Some(head) = parse_head(buffer, want_headers)? {
                 // 1xx announces the answer and has no body.
                 if head.status >= 200 {
                     return Ok(head);
                 }
+                overhead.add(head.bytes, 0)?;
                 buffer.advance(head.bytes);
+            }
+            scanned = buffer.len().saturating_sub(2);
+            if may_be_whole {
+                parse_at = buffer.len() * 2;
             }
             if buffer.len() > HEAD_BYTES_MAX {
                 return Err(FetchError::Protocol("its head is too long"));
@@ -190,13 +238,15 @@ impl Connection {
         &mut self,
         buffer: &mut BytesMut,
         body_bytes_max: usize,
+        overhead: &mut Overhead,
     ) -> Result<Bytes, FetchError> {
         let mut body = BytesMut::new();
         loop {
-            let length = self.read_chunk_line(buffer).await?;
+            let (line, length) = self.read_chunk_line(buffer).await?;
             if length == 0 {
                 break;
             }
+            overhead.add(line + 2, body.len())?;
             if body.len().saturating_add(length) > body_bytes_max {
                 return Err(FetchError::TooLarge(body_bytes_max));
             }
@@ -214,6 +264,7 @@ impl Connection {
         loop {
             let line = self.read_line(buffer).await?;
             let is_end = line == 2;
+            overhead.add(line, body.len())?;
             buffer.advance(line);
             if is_end {
                 return Ok(body.freeze());
@@ -221,14 +272,20 @@ impl Connection {
         }
     }
 
-    async fn read_chunk_line(&mut self, buffer: &mut BytesMut) -> Result<usize, FetchError> {
+    /// The bytes of the line, and the length of the chunk that it announces.
+    async fn read_chunk_line(
+        &mut self,
+        buffer: &mut BytesMut,
+    ) -> Result<(usize, usize), FetchError> {
         let line = self.read_line(buffer).await?;
         let parsed = httparse::parse_chunk_size(&buffer[..line]);
         let Ok(httparse::Status::Complete((used, length))) = parsed else {
             return Err(FetchError::Protocol("a chunk has no valid size"));
         };
         buffer.advance(used);
-        usize::try_from(length).map_err(|_| FetchError::Protocol("a chunk has no valid size"))
+        let length = usize::try_from(length);
+        let length = length.map_err(|_| FetchError::Protocol("a chunk has no valid size"))?;
+        Ok((used, length))
     }
 
     /// Waits until a whole line is there; its length with the line's end.
@@ -256,6 +313,13 @@ impl Connection {
             Err(error) => Err(FetchError::io(error)),
         }
     }
+}
+
+/// Whether a head may end in `bytes`. The parser takes a line feed alone for a line's end, too.
+fn has_empty_line(bytes: &[u8]) -> bool {
+    bytes.iter().enumerate().any(|(at, byte)| {
+        *byte == b'\n' && matches!(&bytes[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..])
+    })
 }
 
 fn closed_or_broken(error: std::io::Error) -> FetchError {
@@ -367,6 +431,16 @@ mod tests {
                 .expect("valid so far")
                 .is_none()
         );
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_an_empty_line() {
+        for whole in ["a\r\n\r\n", "a\n\n", "a\n\r\nb", "\n\n"] {
+            assert!(has_empty_line(whole.as_bytes()), "{whole:?}");
+        }
+        for part in ["", "\n", "a\r\n\r", "a\r\nb\r\n", "a\nb\n"] {
+            assert!(!has_empty_line(part.as_bytes()), "{part:?}");
+        }
     }
 
     #[test]

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use http::Uri;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderValue, Uri};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use super::{FetchError, stream::Stream, tls::Tls};
 
-/// Where a subgraph listens, from `http://host:port/path` or `https://host:port/path`.
+/// Where a subgraph listens, from `http://user:password@host:port/path` or `https://...`. Its text forms
+/// have no user information: that goes into the `Authorization` header alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Without the brackets of an IPv6 address.
@@ -18,6 +20,8 @@ pub struct Endpoint {
     server_name: Option<ServerName<'static>>,
     authority: String,
     path: String,
+    /// `Basic ...`, from the user information.
+    authorization: Option<HeaderValue>,
 }
 
 impl Endpoint {
@@ -26,12 +30,13 @@ impl Endpoint {
     /// # Errors
     /// In words, when it is not one of HTTP.
     pub fn parse(url: &str) -> Result<Self, String> {
+        let shown = without_user(url);
         let uri: Uri = url
             .parse()
-            .map_err(|error| format!("{url} is not an address: {error}"))?;
+            .map_err(|error| format!("{shown} is not an address: {error}"))?;
         let authority = uri
             .authority()
-            .ok_or_else(|| format!("{url} has no host"))?;
+            .ok_or_else(|| format!("{shown} has no host"))?;
         let host = authority
             .host()
             .trim_start_matches('[')
@@ -41,24 +46,38 @@ impl Endpoint {
             Some("http") => (80, None),
             Some("https") => {
                 let name = ServerName::try_from(host.clone())
-                    .map_err(|_| format!("{url}: no certificate can name {host}"))?;
+                    .map_err(|_| format!("{shown}: no certificate can name {host}"))?;
                 (443, Some(name))
             }
-            _ => return Err(format!("{url}: an address is http:// or https://")),
+            _ => return Err(format!("{shown}: an address is http:// or https://")),
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let (user, authority_alone) = match authority.as_str().rsplit_once('@') {
+            Some((user, rest)) => (Some(user), rest),
+            None => (None, authority.as_str()),
+        };
         Ok(Self {
             host,
             port: authority.port_u16().unwrap_or(default_port),
             server_name,
-            authority: authority
-                .as_str()
-                .rsplit('@')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
+            authority: authority_alone.to_owned(),
             path: if path.is_empty() { "/" } else { path }.to_owned(),
+            authorization: user.map(basic).transpose()?,
         })
+    }
+
+    /// The value of the `Authorization` header, where the address has user information.
+    pub fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
+    /// The address with a WebSocket's scheme, without user information.
+    pub fn socket_url(&self) -> String {
+        let scheme = match self.server_name {
+            None => "ws",
+            Some(_) => "wss",
+        };
+        format!("{scheme}://{}{}", self.authority, self.path)
     }
 
     /// Host and port as the `Host` header has them.
@@ -93,6 +112,32 @@ impl Endpoint {
     }
 }
 
+/// An address as it may be shown: `***` in the place of its user information.
+pub(crate) fn without_user(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None => return url.rsplit('@').next().unwrap_or_default().to_owned(),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}{}", &rest[end..]),
+        None => url.to_owned(),
+    }
+}
+
+/// Basic authentication (RFC 7617) of an address' user information, without its percent-encoding.
+fn basic(user: &str) -> Result<HeaderValue, String> {
+    let mut plain = percent_encoding::percent_decode_str(user).collect::<Vec<u8>>();
+    if !user.contains(':') {
+        plain.push(b':');
+    }
+    let value = format!("Basic {}", BASE64_STANDARD.encode(plain));
+    let mut value = HeaderValue::try_from(value)
+        .map_err(|_| "the address' user information is too long".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +157,36 @@ mod tests {
             Endpoint::parse("http://posts.example").map(|it| it.port),
             Ok(80)
         );
+    }
+
+    #[test]
+    fn user_information_becomes_basic_authentication_and_is_shown_nowhere() {
+        for (url, user) in [
+            ("http://user:pw@host/graphql", "user:pw"),
+            ("http://us%40er:p%3Aw@host:80/graphql", "us@er:p:w"),
+            ("https://token@host/graphql", "token:"),
+        ] {
+            let endpoint = Endpoint::parse(url).expect("an address");
+            let expected = format!("Basic {}", BASE64_STANDARD.encode(user));
+            assert_eq!(endpoint.authorization().expect("a value"), &expected);
+            assert!(!format!("{endpoint:?}").contains(&expected));
+            assert!(!endpoint.socket_url().contains('@'), "{url}");
+            let shown = without_user(url);
+            assert!(shown.contains("://***@host") && shown.ends_with("/graphql"));
+        }
+        let plain = "https://host/a@b";
+        assert_eq!(without_user(plain), plain);
+        let endpoint = Endpoint::parse(plain).expect("an address");
+        assert_eq!(endpoint.authorization(), None);
+        assert_eq!(endpoint.socket_url(), "wss://host/a@b");
+        for broken in [
+            "ftp://user:secret@host/",
+            "https://user:secret@a_b..c/",
+            "secret@host",
+        ] {
+            let error = Endpoint::parse(broken).expect_err("no address");
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 
     #[test]

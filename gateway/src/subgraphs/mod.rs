@@ -10,8 +10,10 @@ mod in_flight;
 mod pool;
 mod stream;
 mod tls;
+mod waiting;
 
 use std::{
+    borrow::Cow,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -21,22 +23,32 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::{metrics::OneSubgraphMetrics, settings::SubgraphSettings};
-pub(crate) use endpoint::Endpoint;
+use connection::AnswerLimits;
+pub(crate) use endpoint::{Endpoint, without_user};
 pub use in_flight::SharedQuery;
 use pool::Pool;
 pub(crate) use stream::Stream;
 pub use tls::Tls;
+use waiting::Waiting;
+
+/// How a line with credentials begins.
+const AUTHORIZATION: &[u8] = b"authorization: ";
 
 /// A subgraph and the connections to it.
 pub struct Subgraph {
     name: String,
     url: String,
+    /// With user information.
+    full_url: String,
+    /// Whether `head` has an `Authorization` header.
+    is_authorized: bool,
     /// The request line and the headers that never change.
     head: Vec<u8>,
     timeout: Duration,
-    body_bytes_max: usize,
+    limits: AnswerLimits,
     pool: Pool,
     in_flight: in_flight::InFlight,
+    waiting: Waiting,
     metrics: OneSubgraphMetrics,
 }
 
@@ -78,6 +90,9 @@ pub enum FetchError {
     /// The body is larger than allowed.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+    /// As many requests wait for the subgraph as may.
+    #[error("{0} requests wait for it already")]
+    Overloaded(usize),
 }
 
 impl FetchError {
@@ -101,20 +116,31 @@ impl Subgraph {
             ));
         }
         let endpoint = Endpoint::parse(url)?;
+        let mut head = format!(
+            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+             accept: application/graphql-response+json, application/json\r\n\
+             accept-encoding: identity\r\n",
+            endpoint.path(),
+            endpoint.authority(),
+        )
+        .into_bytes();
+        if let Some(authorization) = endpoint.authorization() {
+            let value = authorization.as_bytes();
+            head.extend_from_slice(&[AUTHORIZATION, value, b"\r\n"].concat());
+        }
         Ok(Self {
             name: name.to_owned(),
-            url: url.to_owned(),
-            head: format!(
-                "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-                 accept: application/graphql-response+json, application/json\r\n\
-                 accept-encoding: identity\r\n",
-                endpoint.path(),
-                endpoint.authority(),
-            )
-            .into_bytes(),
+            url: without_user(url),
+            full_url: url.to_owned(),
+            is_authorized: endpoint.authorization().is_some(),
+            head,
             timeout: settings.timeout,
-            body_bytes_max: settings.body_bytes_max,
+            limits: AnswerLimits {
+                body_bytes_max: settings.body_bytes_max,
+                overhead_bytes_max: settings.overhead_bytes_max,
+            },
             in_flight: in_flight::InFlight::default(),
+            waiting: Waiting::new(settings.metrics.waiting(name), settings.requests_max),
             metrics: settings.metrics.of(name),
             pool: Pool::new(endpoint, settings),
         })
@@ -125,9 +151,14 @@ impl Subgraph {
         &self.name
     }
 
-    /// Its GraphQL endpoint.
+    /// Its GraphQL endpoint as it may be shown: without user information.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its GraphQL endpoint with user information, never to be logged.
+    pub(crate) fn full_url(&self) -> &str {
+        &self.full_url
     }
 
     /// Sends one GraphQL request; `lines` are headers as lines of the head. A query whose kept connection turns out to be closed before any
@@ -142,13 +173,16 @@ impl Subgraph {
         is_mutation: bool,
         want_headers: bool,
     ) -> Result<Answer, FetchError> {
+        let place = self.waiting.enter().inspect_err(|_| {
+            self.metrics.failures.inc();
+        })?;
         let head = self.request_head(body.len(), lines);
         let exchange = pin!(async {
             let mut connection = self.pool.take().await?;
             loop {
                 let may_repeat = connection.was_used() && !is_mutation;
                 let answer = connection
-                    .exchange(&head, body, want_headers, self.body_bytes_max)
+                    .exchange(&head, body, want_headers, self.limits)
                     .await;
                 match answer {
                     // A new one was not used: there is no third time.
@@ -168,17 +202,34 @@ impl Subgraph {
             .await
             .unwrap_or(Err(FetchError::Timeout(self.timeout)));
         self.metrics.latency.observe(began.elapsed().as_secs_f64());
-        if answer.is_err() {
-            self.metrics.failures.inc();
+        match &answer {
+            Ok(_) => place.answered(),
+            Err(_) => {
+                self.metrics.failures.inc();
+            }
         }
         answer
     }
 
+    /// For how long requests have been sent to it and none was answered; none where all were.
+    pub fn unanswered(&self) -> Option<Duration> {
+        self.waiting.unanswered()
+    }
+
     fn request_head(&self, body_bytes: usize, lines: &[u8]) -> Vec<u8> {
         let mut length = itoa::Buffer::new();
+        let lines: Cow<'_, [u8]> = match self.is_authorized {
+            false => lines.into(),
+            // The address' own wins over what a rule forwards of the client's.
+            true => {
+                let lines = lines.split_inclusive(|byte| *byte == b'\n');
+                let others = lines.filter(|line| !line.starts_with(AUTHORIZATION));
+                others.collect::<Vec<_>>().concat().into()
+            }
+        };
         [
-            &self.head,
-            lines,
+            &self.head[..],
+            &lines,
             b"content-length: ",
             length.format(body_bytes).as_bytes(),
             b"\r\n\r\n",

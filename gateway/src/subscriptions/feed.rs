@@ -1,6 +1,11 @@
 //! One upstream subscription kept up: each event is completed once and told to every client.
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
@@ -63,6 +68,8 @@ pub(super) struct Feed {
     cursor: Option<Arc<str>>,
     /// Whether events may have passed while nobody listened.
     has_gap: bool,
+    /// Whether the subgraph has taken the operation at some time.
+    is_proven: bool,
     /// Called once, before the first event behind the cursor where it began.
     leave_cursor: Option<LeaveCursor>,
 }
@@ -92,6 +99,7 @@ impl Feed {
             retry,
             cursor,
             has_gap: false,
+            is_proven: false,
             leave_cursor,
             gateway,
         }
@@ -139,7 +147,12 @@ impl Feed {
     async fn session(&mut self) -> End {
         let mut messages = match self.open().await {
             Ok(messages) => messages,
-            Err(error) => return End::Lost(error),
+            Err(error) => {
+                return match self.refusal(&error) {
+                    Some(refusal) => End::Failed(self.unfit(refusal)),
+                    None => End::Lost(error),
+                };
+            }
         };
         // The subgraph has been told of the subscription; whether it has begun, no protocol says.
         // A client that looks again for what it missed should not look before.
@@ -151,10 +164,16 @@ impl Feed {
             .subscription_concurrent_events
             .max(1);
         let mut completing = FuturesOrdered::new();
+        let mut accepted_at = None;
         let end = loop {
             tokio::select! {
                 message = messages.next(), if completing.len() < concurrent_max => match message {
+                    Some(UpstreamMessage::Accepted) => {
+                        self.is_proven = true;
+                        accepted_at = Some(Instant::now());
+                    }
                     Some(UpstreamMessage::Next(payload)) => {
+                        self.is_proven = true;
                         self.tell_of_gap();
                         self.retry.succeeded();
                         self.gateway.metrics().events.inc();
@@ -177,6 +196,9 @@ impl Feed {
             }
         };
         drop(messages);
+        if let Some(at) = accepted_at {
+            self.retry.lasted(at.elapsed());
+        }
         while let Some(event) = completing.next().await {
             self.tell(event);
         }
@@ -191,7 +213,33 @@ impl Feed {
         let rules = &source.graph.settings().header_rules;
         let headers = rules.request(address.name, &source.client.headers);
         let upstreams = &self.gateway.subscriptions().upstreams;
-        upstreams.open(address, operation, headers).await
+        upstreams
+            .open(address, operation, headers, self.is_proven)
+            .await
+    }
+
+    /// The answer to the client where another attempt would end in the same way.
+    fn refusal(&self, error: &UpstreamError) -> Option<RequestError> {
+        match error {
+            UpstreamError::TooLarge(bytes_max) => return Some(too_large(*bytes_max)),
+            UpstreamError::Refused(_) => {}
+            // One that spoke a protocol once may do so again.
+            UpstreamError::NoEventStream(_) if !self.is_proven => {}
+            _ => return None,
+        }
+        let subgraph = self.subgraph_name();
+        let reason = error.to_string();
+        tracing::warn!(
+            subgraph,
+            reason,
+            "a subgraph does not accept a subscription"
+        );
+        let mut message = format!("the subgraph {subgraph} does not accept this subscription");
+        if !self.gateway.graph_settings().mask_subgraph_errors {
+            message.push_str(": ");
+            message.push_str(&reason);
+        }
+        Some(RequestError::new(Code::SubscriptionRefused, message))
     }
 
     /// Completes one event. The future owns what it needs: the graph may change meanwhile.
@@ -310,6 +358,17 @@ impl Feed {
             format!("the subgraph {subgraph} is gone and did not come back in time"),
         ))
     }
+}
+
+/// The refusal of a subscription whose request would be too large for its subgraph.
+pub(super) fn too_large(bytes_max: usize) -> RequestError {
+    RequestError::new(
+        Code::SubscriptionTooLarge,
+        format!(
+            "the subscription and its variables would take more than {bytes_max} bytes in a request to \
+             a subgraph"
+        ),
+    )
 }
 
 fn subscription_of(prepared: &Prepared) -> Result<&UpstreamSubscription, UpstreamError> {

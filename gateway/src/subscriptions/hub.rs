@@ -17,9 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Event, EventStream,
+    clients::{Begun, ClientId, ClientNumber},
     feed::{Feed, LeaveCursor, Source},
 };
 use crate::{
+    config::SubscriptionConfig,
     error::{Code, RequestError},
     gateway::Gateway,
     metrics::{GatewayMetrics, GaugeGuard},
@@ -67,10 +69,19 @@ impl FeedKey {
 
 /// The running feeds.
 pub(super) struct Hub {
-    feeds: Mutex<HashMap<FeedKey, Entry>>,
+    feeds: Mutex<Feeds>,
+    feeds_max: usize,
+    feeds_of_client_max: usize,
     feeds_started: AtomicU64,
     subscriptions: Gauge,
     lagged: Counter,
+    limited: Counter,
+}
+
+#[derive(Default)]
+struct Feeds {
+    running: HashMap<FeedKey, Entry>,
+    begun: Begun,
 }
 
 struct Entry {
@@ -78,31 +89,47 @@ struct Entry {
     number: u64,
     events: broadcast::Sender<Event>,
     subscribers: usize,
+    /// While the client that began it has it.
+    begun_by: Option<ClientNumber>,
     stop: CancellationToken,
 }
 
 impl Hub {
-    pub(super) fn new(metrics: &GatewayMetrics) -> Self {
+    pub(super) fn new(config: &SubscriptionConfig, metrics: &GatewayMetrics) -> Self {
         Self {
             feeds: Mutex::default(),
+            feeds_max: config.subscription_upstream_max,
+            feeds_of_client_max: config.subscription_upstream_client_max,
             feeds_started: AtomicU64::new(0),
             subscriptions: metrics.subscriptions.clone(),
             lagged: metrics.lagged.clone(),
+            limited: metrics.limited.clone(),
         }
     }
 
     /// Joins the feed of `key`; the first one begins it from `source`.
+    ///
+    /// # Errors
+    /// `TOO_MANY_SUBSCRIPTIONS` where the client has begun as many as it may, and
+    /// `SUBSCRIPTION_LIMIT_REACHED` where there are as many as there may be.
     pub(super) fn join(
         self: &Arc<Self>,
         gateway: &Arc<Gateway>,
         key: FeedKey,
         source: Source,
         cursor: Option<Arc<str>>,
-    ) -> EventStream {
+        client: ClientId,
+    ) -> Result<EventStream, RequestError> {
         let mut feeds = self.lock();
-        let entry = feeds
-            .entry(key.clone())
-            .or_insert_with(|| self.start(gateway, key.clone(), source, cursor));
+        let is_new = !feeds.running.contains_key(&key);
+        if is_new {
+            self.make_room(&mut feeds, &client)?;
+            feeds.begun.add(&client);
+        }
+        let entry = feeds.running.entry(key.clone()).or_insert_with(|| Entry {
+            begun_by: Some(client.number()),
+            ..self.start(gateway, key.clone(), source, cursor)
+        });
         entry.subscribers += 1;
         let member = Member {
             events: entry.events.subscribe(),
@@ -110,11 +137,43 @@ impl Hub {
                 hub: Arc::clone(self),
                 key,
                 number: entry.number,
+                began: is_new.then_some(client),
             },
             _counted: GaugeGuard::new(&self.subscriptions),
         };
         drop(feeds);
-        stream::unfold(Some(member), next).boxed()
+        Ok(stream::unfold(Some(member), next).boxed())
+    }
+
+    fn make_room(&self, feeds: &mut Feeds, client: &ClientId) -> Result<(), RequestError> {
+        let of_client_max = self.feeds_of_client_max;
+        let begun = feeds.begun.count(client);
+        if begun >= of_client_max {
+            return Err(RequestError::new(
+                Code::TooManySubscriptions,
+                format!("one client may begin {of_client_max} different subscriptions at a time"),
+            ));
+        }
+        if feeds.running.len() < self.feeds_max {
+            return Ok(());
+        }
+        let limit_reached = RequestError::new(
+            Code::SubscriptionLimitReached,
+            format!(
+                "{} different subscriptions run, no more may: try again later",
+                self.feeds_max
+            ),
+        );
+        let ended =
+            newest_of_the_greediest(feeds, begun).and_then(|key| feeds.running.remove(&key));
+        let Some(ended) = ended else {
+            return Err(limit_reached);
+        };
+        self.limited.inc();
+        ended.stop.cancel();
+        // Its client may be just leaving.
+        let _ = ended.events.send(Event::failed(limit_reached));
+        Ok(())
     }
 
     fn start(
@@ -155,6 +214,7 @@ impl Hub {
             number,
             events,
             subscribers: 0,
+            begun_by: None,
             stop,
         }
     }
@@ -163,19 +223,20 @@ impl Hub {
     /// that cursor from now on begins a feed of its own, or would miss the event.
     fn leave_cursor(&self, key: &FeedKey, number: u64) {
         let mut feeds = self.lock();
-        if let Some(entry) = remove_number(&mut feeds, key, number) {
-            feeds.insert(key.of_a_feed_past_its_cursor(number), entry);
+        if let Some(entry) = remove_number(&mut feeds.running, key, number) {
+            let key = key.of_a_feed_past_its_cursor(number);
+            feeds.running.insert(key, entry);
         }
     }
 
     fn remove(&self, key: &FeedKey, number: u64) {
         let mut feeds = self.lock();
-        if remove_number(&mut feeds, key, number).is_none() {
-            feeds.remove(&key.of_a_feed_past_its_cursor(number));
+        if remove_number(&mut feeds.running, key, number).is_none() {
+            feeds.running.remove(&key.of_a_feed_past_its_cursor(number));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<FeedKey, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Feeds> {
         self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -183,6 +244,21 @@ impl Hub {
 fn remove_number(feeds: &mut HashMap<FeedKey, Entry>, key: &FeedKey, number: u64) -> Option<Entry> {
     let is_it = feeds.get(key).is_some_and(|entry| entry.number == number);
     is_it.then(|| feeds.remove(key)).flatten()
+}
+
+/// What gives way to a client that has begun so many: the newest feed of the client that has begun the
+/// most, if that has more even without it. One that others have joined stays.
+fn newest_of_the_greediest(feeds: &Feeds, begun: usize) -> Option<FeedKey> {
+    let (greediest, most) = feeds.begun.most()?;
+    if most <= begun + 1 {
+        return None;
+    }
+    let of_client = |entry: &Entry| entry.begun_by == Some(greediest) && entry.subscribers == 1;
+    let feeds = feeds.running.iter();
+    let newest = feeds
+        .filter(|(_, entry)| of_client(entry))
+        .max_by_key(|(_, entry)| entry.number);
+    newest.map(|(key, _)| key.clone())
 }
 
 /// One client's place at a feed: its offset in the ring of events.
@@ -216,23 +292,32 @@ struct Seat {
     hub: Arc<Hub>,
     key: FeedKey,
     number: u64,
+    /// Who began the feed, if it was this one.
+    began: Option<ClientId>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut feeds = self.hub.lock();
+        if let Some(client) = &self.began {
+            feeds.begun.remove(client);
+        }
         let past_cursor = self.key.of_a_feed_past_its_cursor(self.number);
         for key in [&self.key, &past_cursor] {
             let Some(entry) = feeds
+                .running
                 .get_mut(key)
                 .filter(|entry| entry.number == self.number)
             else {
                 continue;
             };
             entry.subscribers -= 1;
+            if self.began.is_some() {
+                entry.begun_by = None;
+            }
             if entry.subscribers == 0 {
                 entry.stop.cancel();
-                feeds.remove(key);
+                feeds.running.remove(key);
             }
             return;
         }

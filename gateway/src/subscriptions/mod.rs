@@ -3,6 +3,8 @@
 //! | module | gives |
 //! |---|---|
 //! | `hub` | who shares what: from (operation, variables, headers) to a running feed |
+//! | `same` | what two subscriptions have in common that get equal events |
+//! | `clients` | how many upstream subscriptions each client began |
 //! | `feed` | one upstream subscription kept up: each event completed once, told to all |
 //! | `resume` | the upstream operation, from the beginning or from a cursor |
 //! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
@@ -13,10 +15,12 @@
 //! cursor. Where it has not, the stream goes on after one event with the error
 //! `SUBSCRIPTION_INTERRUPTED`, which says that events may be missing.
 
+mod clients;
 mod event;
 mod feed;
 mod hub;
 mod resume;
+mod same;
 mod upstream;
 
 use std::sync::Arc;
@@ -34,10 +38,11 @@ use crate::{
     settings::SubgraphSettings,
     variables::Variables,
 };
+use clients::ClientId;
 pub use event::Event;
 use feed::Source;
 use hub::{FeedKey, Hub};
-use upstream::Upstreams;
+use upstream::{UpstreamError, Upstreams};
 
 /// A running subscription, as its client sees it.
 pub type EventStream = BoxStream<'static, Event>;
@@ -52,8 +57,8 @@ impl Subscriptions {
     /// Nothing runs yet.
     pub fn new(config: &Config, subgraphs: &SubgraphSettings, metrics: &GatewayMetrics) -> Self {
         Self {
-            hub: Arc::new(Hub::new(metrics)),
-            upstreams: Upstreams::new(&config.subscriptions, &subgraphs.tls),
+            hub: Arc::new(Hub::new(&config.subscriptions, metrics)),
+            upstreams: Upstreams::new(&config.subscriptions, subgraphs, metrics),
         }
     }
 }
@@ -77,7 +82,8 @@ pub struct Accepted<'a> {
 /// Joins the client to the feed of its subscription, which begins if nobody had it yet.
 ///
 /// # Errors
-/// `INTERNAL_SERVER_ERROR` where the plan has no subscription in it.
+/// `INTERNAL_SERVER_ERROR` where the plan has no subscription in it; `SUBSCRIPTION_TOO_LARGE`;
+/// `TOO_MANY_SUBSCRIPTIONS` and `SUBSCRIPTION_LIMIT_REACHED` where it would be one more at a subgraph.
 pub fn subscribe(
     gateway: &Arc<Gateway>,
     accepted: Accepted<'_>,
@@ -91,9 +97,14 @@ pub fn subscribe(
     let rules = &gateway.graph_settings().header_rules;
     let headers = rules.relevant(&accepted.client.headers);
     let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
+    let operation = resume::operation(upstream, &accepted.variables, cursor.as_deref());
+    let upstreams = &gateway.subscriptions().upstreams;
+    if let Err(UpstreamError::TooLarge(bytes_max)) = upstreams.request(&operation) {
+        return Err(feed::too_large(bytes_max));
+    }
     let key = FeedKey::new(
         &upstream.normal_form,
-        upstream.all_variables(&accepted.variables),
+        same::variables(&accepted.prepared, upstream, &accepted.variables),
         &headers,
         cursor.clone(),
     );
@@ -111,8 +122,7 @@ pub fn subscribe(
         client_variables: accepted.request.variables.clone(),
         client,
     };
-    Ok(gateway
-        .subscriptions()
-        .hub
-        .join(gateway, key, source, cursor))
+    let client = ClientId::of(accepted.client);
+    let hub = &gateway.subscriptions().hub;
+    hub.join(gateway, key, source, cursor, client)
 }

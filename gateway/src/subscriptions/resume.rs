@@ -21,6 +21,8 @@ pub(super) struct UpstreamOperation<'a> {
     pub operation: &'a str,
     /// A JSON object.
     pub variables: Bytes,
+    /// The same without the cursor to begin after, where the gateway has put one in.
+    pub variables_without_cursor: Bytes,
 }
 
 /// The operation that begins after `cursor`, or where the client wanted it to begin.
@@ -34,9 +36,11 @@ pub(super) fn operation<'a>(
         (Some(resume), Some(cursor)) => UpstreamOperation {
             operation: &resume.resumed,
             variables: with_cursor(&variables, cursor),
+            variables_without_cursor: variables,
         },
         _ => UpstreamOperation {
             operation: &upstream.operation,
+            variables_without_cursor: variables.clone(),
             variables,
         },
     }

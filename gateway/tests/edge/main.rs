@@ -2,12 +2,14 @@
 
 mod after_a_limit;
 mod defects;
+mod distinct_subscriptions;
 mod every_transport;
 mod http_protocol;
 mod life;
 mod metrics_pages;
 mod pages;
 mod persisted;
+mod shared_sockets;
 mod slow_clients;
 mod streaming;
 mod subgraph_connections;
@@ -15,4 +17,6 @@ mod subgraph_errors;
 mod subscriptions;
 mod support;
 mod tls;
+mod upstream_protocols;
+mod user_information;
 mod websocket_protocol;

@@ -119,3 +119,16 @@ async fn a_page_that_cannot_be_read_is_a_502_with_its_reason() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn metrics_are_on_the_port_for_operators_alone() {
+    let pages = "--metrics-pages=posts=http://127.0.0.1:9/metrics";
+    let gateway = TestGateway::with(&[pages, "--development"]).await;
+    for path in ["/metrics", "/metrics/posts"] {
+        let public = format!("http://{}{path}", gateway.address);
+        let answer = gateway.http.get(public).send().await.expect("an answer");
+        assert_eq!(answer.status(), 404, "{path}");
+    }
+    assert_eq!(gateway.get("/metrics").await.status(), 200);
+    assert_eq!(gateway.get("/metrics/posts").await.status(), 502);
+}

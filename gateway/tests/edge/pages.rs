@@ -141,3 +141,27 @@ async fn nothing_beside_the_folder_is_served() {
         assert!(!answer.contains("not for the world"), "{path}");
     }
 }
+
+#[tokio::test]
+async fn graphiql_from_the_cdn_runs_its_own_scripts_alone_and_keeps_no_headers() {
+    let gateway = TestGateway::with(&["--development"]).await;
+    let mut policies = Vec::new();
+    for _ in 0..2 {
+        let page = browse(&gateway, "/graphql").await;
+        let policy = page.headers()["content-security-policy"].to_str();
+        let policy = policy.expect("text").to_owned();
+        let (_, nonce) = policy.split_once("'nonce-").expect("a nonce");
+        let (nonce, _) = nonce.split_once('\'').expect("its end");
+        assert!(policy.starts_with("default-src 'none';"), "{policy}");
+        assert!(!policy.contains("script-src 'unsafe"), "{policy}");
+        let text = page.text().await.expect("text");
+        let scripts = text.matches("<script").count();
+        assert_eq!(
+            text.matches(&format!(" nonce=\"{nonce}\">")).count(),
+            scripts
+        );
+        assert!(text.contains("shouldPersistHeaders: false"));
+        policies.push(policy);
+    }
+    assert_ne!(policies[0], policies[1], "a nonce is good for one page");
+}

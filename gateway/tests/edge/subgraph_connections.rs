@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
+    eventually,
     gateway::TestGateway,
     scripted::{Act, Scripted},
 };
@@ -87,4 +88,82 @@ async fn an_answer_that_has_begun_is_not_asked_for_again() {
         assert_eq!(news.requests(), 2, "{part}");
         assert_eq!(gateway.query("{ greeting }").await, hello());
     }
+}
+
+/// An answer after interim heads, in chunks of one byte, and with trailers: so many of each.
+fn laborious(interim: usize, chunks: usize, trailers: usize) -> Act {
+    let body = r#"{"data":{"greeting":"hello"}}"#;
+    let answer = [
+        "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(interim),
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(),
+        format!("{:x}\r\n{body}\r\n", body.len()),
+        "1\r\n \r\n".repeat(chunks),
+        "0\r\n".to_owned(),
+        "a: b\r\n".repeat(trailers),
+        "\r\n".to_owned(),
+    ];
+    Act::Stall(answer.concat().leak())
+}
+
+#[tokio::test]
+async fn an_answer_that_costs_much_more_than_it_says_fails_its_own_fetch() {
+    let script = [
+        laborious(10, 100, 10),
+        laborious(5_000, 0, 0),
+        laborious(0, 20_000, 0),
+        laborious(0, 0, 20_000),
+        HELLO,
+    ];
+    let (gateway, news) = behind(Box::leak(Box::new(script))).await;
+    assert_eq!(gateway.query("{ greeting }").await, hello());
+    for _ in 0..3 {
+        let answer = gateway.query("{ greeting }").await;
+        assert_eq!(code(&answer), "SUBREQUEST_HTTP_ERROR", "{answer}");
+    }
+    assert_eq!(gateway.query("{ greeting }").await, hello());
+    assert_eq!(news.requests(), 5, "none was sent again");
+}
+
+#[tokio::test]
+async fn a_subgraph_that_stands_still_holds_no_more_requests_than_it_may() {
+    const WAITING: &str = "gateway_subgraph_waiting_requests{subgraph=\"news\"}";
+    let news = Scripted::start(&[Act::Stall("")]).await;
+    let arguments = [
+        &*news.instead_of("news"),
+        "--subgraph-requests-max=2",
+        "--subgraph-silence-max=1ms",
+    ];
+    let gateway = TestGateway::with(&arguments).await;
+    let ready = async || gateway.get("/health/ready").await.json::<Value>().await;
+    assert_eq!(
+        ready().await.expect("JSON")["reports"],
+        json!([{"name": "subgraphs", "status": "ok"}])
+    );
+    let (first, second) = (gateway.query("{ greeting }"), gateway.query("{ greeting }"));
+    let third = async {
+        eventually("both wait", || async {
+            gateway.metric(WAITING).await == 2.0
+        })
+        .await;
+        let answer = gateway.query("{ greeting }").await;
+        assert_eq!(code(&answer), "SUBGRAPH_OVERLOADED", "{answer}");
+        assert_eq!(gateway.metric(WAITING).await, 2.0);
+        let ready = ready().await.expect("JSON");
+        assert_eq!(ready["status"], "ready");
+        let report = ready["reports"][0]["status"].as_str().expect("text");
+        assert!(report.starts_with("news: no answer for "), "{report}");
+        // Another subgraph's fields are answered meanwhile.
+        let answer = gateway.query("mutation { recount }").await;
+        assert_ne!(code(&answer), "SUBGRAPH_OVERLOADED", "{answer}");
+    };
+    tokio::select! {
+        _ = first => panic!("an answer from a subgraph that stands still"),
+        _ = second => panic!("an answer from a subgraph that stands still"),
+        () = third => {}
+    }
+    // Clients that leave give their places back.
+    eventually("none waits", || async {
+        gateway.metric(WAITING).await == 0.0
+    })
+    .await;
 }

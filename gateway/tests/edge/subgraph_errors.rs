@@ -178,3 +178,52 @@ async fn an_answer_that_stops_half_way_is_given_up_in_time() {
         "{answer}"
     );
 }
+
+#[tokio::test]
+async fn only_what_has_the_form_of_a_code_passes_the_mask() {
+    let news = Scripted::start(&[
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":"no route to 10.0.0.7"}}]}"#),
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":{"host":"10.0.0.7"}}}]}"#),
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":"_HIDDEN"}}]}"#),
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":"A0123456789012345678901234567890123456789012345678901234567890123"}}]}"#),
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":"A012345678901234567890123456789012345678901234567890123456789012"}}]}"#),
+        Act::Answer(r#"{"errors":[{"message":"a","extensions":{"code":"listed-by-the-operator"}}]}"#),
+    ])
+    .await;
+    let news = news.instead_of("news");
+    let shown = "--shown-error-codes=listed-by-the-operator";
+    let gateway = TestGateway::with(&[&news, shown]).await;
+    for expected in [
+        "DOWNSTREAM_SERVICE_ERROR",
+        "DOWNSTREAM_SERVICE_ERROR",
+        "DOWNSTREAM_SERVICE_ERROR",
+        "DOWNSTREAM_SERVICE_ERROR",
+        "A012345678901234567890123456789012345678901234567890123456789012",
+        "listed-by-the-operator",
+    ] {
+        let answer = gateway.query("{ greeting }").await;
+        let extensions = &answer["errors"][0]["extensions"];
+        assert_eq!(*extensions, json!({"code": expected, "service": "news"}));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_quotes_little_of_what_the_client_sent() {
+    let gateway = TestGateway::start().await;
+    let name = "x".repeat(1_000);
+    let queries = [
+        format!("{{ {name} }}"),
+        format!("{{ greeting({name}: 1) }}"),
+        format!("{{ ...{name} }}"),
+        format!("query({}: {name}) {{ greeting }}", "$a"),
+    ];
+    for query in queries {
+        let answer = gateway.query(&query).await;
+        let errors = answer["errors"].as_array().expect("errors").iter();
+        let messages = errors.map(|error| error["message"].as_str().expect("text"));
+        let longest = messages.max_by_key(|message| message.len());
+        let longest = longest.expect("an error");
+        assert_eq!(longest.chars().count(), 300, "{longest}");
+        assert!(longest.ends_with("..."), "{longest}");
+    }
+}

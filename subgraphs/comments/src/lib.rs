@@ -130,6 +130,14 @@ pub async fn run(
         fields: schema::FIELD_COSTS,
         types: TypeNames::of(&schema),
     };
+    let operations = service::operations_routes(
+        &config.service,
+        &health,
+        &metrics,
+        Router::new(),
+        &lifecycle,
+    )
+    .await?;
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(
             schema,
@@ -137,6 +145,6 @@ pub async fn run(
             calls.gate().clone(),
             limits,
         ))
-        .merge(service::operations_routes(&health, &metrics));
+        .merge(operations);
     service::serve(listener, router, &lifecycle, config.service.grace()).await
 }

@@ -1,6 +1,10 @@
 //! One WebSocket to a subgraph, by graphql-transport-ws, with many subscriptions on it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -13,11 +17,16 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{Message, Utf8Bytes, client::IntoClientRequest, protocol::WebSocketConfig},
+    tungstenite::{
+        Error, Message, Utf8Bytes,
+        client::IntoClientRequest,
+        protocol::{CloseFrame, WebSocketConfig},
+    },
 };
 
 use super::{
-    UpstreamError, UpstreamMessage, errors_response,
+    UpstreamError, UpstreamMessage, errors_response, is_final,
+    quarantine::{Loss, OperationKey, Quarantine},
     sockets::{Command, SubscriptionId},
 };
 use crate::{
@@ -34,13 +43,37 @@ const IDLE_TIME: Duration = Duration::from_secs(10);
 /// The largest event, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const READ_BUFFER_BYTES: usize = 16 * 1024;
+/// Operations that may have ended a connection. Of more, the oldest are taken as read.
+const UNREAD_MAX: usize = 1024;
 
 type Socket = WebSocketStream<Stream>;
+
+/// What a connection is opened with.
+pub(super) struct Terms {
+    pub url: Arc<str>,
+    pub tls: Tls,
+    pub headers: HeaderMap,
+    pub keep_alive: Duration,
+    pub quarantine: Arc<Quarantine>,
+    /// Whether it is for one operation only.
+    pub is_alone: bool,
+}
 
 /// One WebSocket to a subgraph.
 pub(super) struct Connection {
     socket: Socket,
     subscriptions: HashMap<SubscriptionId, mpsc::Sender<UpstreamMessage>>,
+    /// Operations that were sent, in this order, and that the subgraph may not have read yet. They
+    /// stay when their clients leave.
+    unread: VecDeque<(SubscriptionId, OperationKey)>,
+    /// The operation of a connection that is for one only.
+    only: Option<OperationKey>,
+    quarantine: Arc<Quarantine>,
+    is_alone: bool,
+    /// Whether the subgraph ended it. One that is only silent has no reason in an operation.
+    is_ended_by_subgraph: bool,
+    /// Of the subgraph's close.
+    close: Option<(u16, Utf8Bytes)>,
     next_id: SubscriptionId,
     /// Whether anything came since the last ping.
     heard: bool,
@@ -59,24 +92,28 @@ struct Envelope<'a> {
 impl Connection {
     /// Connects, serves commands until the connection ends, and tells everyone on it by closing
     /// their channels.
-    pub(super) async fn run(
-        url: Arc<str>,
-        tls: Tls,
-        headers: HeaderMap,
-        mut commands: mpsc::UnboundedReceiver<Command>,
-        keep_alive: Duration,
-    ) {
+    pub(super) async fn run(terms: Terms, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let Terms {
+            url, tls, headers, ..
+        } = terms;
         let connected = timeout(CONNECT_TIME_LIMIT, connect(&url, &tls, headers)).await;
         let end = match connected.unwrap_or(Err(UpstreamError::Timeout)) {
             Ok(socket) => {
                 let mut connection = Self {
                     socket,
                     subscriptions: HashMap::new(),
+                    unread: VecDeque::new(),
+                    only: None,
+                    quarantine: terms.quarantine,
+                    is_alone: terms.is_alone,
+                    is_ended_by_subgraph: false,
+                    close: None,
                     next_id: 1,
                     heard: true,
                     idle_since: Instant::now(),
                 };
-                let end = connection.serve(&mut commands, keep_alive).await;
+                let end = connection.serve(&mut commands, terms.keep_alive).await;
+                connection.name_suspects();
                 let _ = timeout(WRITE_TIME_LIMIT, connection.socket.close(None)).await;
                 end
             }
@@ -102,7 +139,7 @@ impl Connection {
             let step = tokio::select! {
                 message = self.socket.next() => match message {
                     Some(Ok(message)) => self.receive(message).await,
-                    Some(Err(_)) | None => Err(UpstreamError::Lost),
+                    Some(Err(_)) | None => Err(self.ended()),
                 },
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command).await,
@@ -116,9 +153,17 @@ impl Connection {
         }
     }
 
+    fn ended(&mut self) -> UpstreamError {
+        self.is_ended_by_subgraph = true;
+        UpstreamError::Lost
+    }
+
     async fn obey(&mut self, command: Command) -> Result<(), UpstreamError> {
         match command {
+            // Its feed is gone.
+            Command::Subscribe { opened, .. } if opened.is_closed() => Ok(()),
             Command::Subscribe {
+                key,
                 request,
                 messages,
                 opened,
@@ -130,7 +175,17 @@ impl Connection {
                 frame.extend_from_slice(&request);
                 frame.push(b'}');
                 self.subscriptions.insert(id, messages);
-                let sent = self.send(&frame).await;
+                self.unread.push_back((id, key));
+                if self.unread.len() > UNREAD_MAX {
+                    self.unread.pop_front();
+                }
+                self.only = self.is_alone.then_some(key);
+                let mut sent = self.send(&frame).await;
+                if sent.is_ok() {
+                    // Its pong says that the subgraph has read the operation and goes on.
+                    let ping = Message::Ping(Bytes::copy_from_slice(&id.to_be_bytes()));
+                    sent = self.write(ping).await;
+                }
                 let answer = sent.clone().map(|()| id);
                 if opened.send(answer).is_err() {
                     return self.unsubscribe(id).await;
@@ -138,6 +193,48 @@ impl Connection {
                 sent
             }
             Command::Unsubscribe(id) => self.unsubscribe(id).await,
+        }
+    }
+
+    /// The subgraph has read this operation, and all before it.
+    fn has_read(&mut self, id: SubscriptionId) {
+        while let Some((first, key)) = self.unread.front().copied() {
+            if first > id {
+                return;
+            }
+            self.unread.pop_front();
+            self.quarantine.absolve(key);
+            if let Some(messages) = self.subscriptions.get(&first) {
+                // Where events fill its channel, they say the same.
+                let _ = messages.try_send(UpstreamMessage::Accepted);
+            }
+        }
+    }
+
+    /// Tells the quarantine which operations may have ended the connection: those that the subgraph
+    /// was sent last. A subgraph that winds up, or has a limit of its own, has no suspects.
+    fn name_suspects(&mut self) {
+        if !self.is_ended_by_subgraph {
+            return;
+        }
+        let close = self.close.take();
+        if close.as_ref().is_some_and(|(code, _)| !is_a_fault(*code)) {
+            return;
+        }
+        if self.unread.is_empty() && close.is_some() {
+            // The one operation there was, even if the subgraph had taken it before.
+            self.unread.extend(self.only.map(|key| (0, key)));
+        }
+        let is_sole_suspect = self.unread.len() == 1;
+        for (_, key) in self.unread.drain(..) {
+            let loss = Loss {
+                close: close
+                    .as_ref()
+                    .map(|(code, reason)| (*code, reason.as_str())),
+                was_alone: self.is_alone,
+                is_sole_suspect,
+            };
+            self.quarantine.suspect(key, loss);
         }
     }
 
@@ -154,7 +251,17 @@ impl Connection {
         self.heard = true;
         match message {
             Message::Text(text) => self.read(text).await,
-            Message::Close(_) => Err(UpstreamError::Lost),
+            Message::Pong(id) => {
+                // Those for the keep-alive are empty.
+                if let Ok(id) = <[u8; 8]>::try_from(&id[..]) {
+                    self.has_read(SubscriptionId::from_be_bytes(id));
+                }
+                Ok(())
+            }
+            Message::Close(frame) => {
+                self.close = frame.map(|CloseFrame { code, reason }| (code.into(), reason));
+                Err(self.ended())
+            }
             _ => Ok(()),
         }
     }
@@ -169,6 +276,9 @@ impl Connection {
         let Some(id) = envelope.id.and_then(|id| id.parse::<SubscriptionId>().ok()) else {
             return Ok(());
         };
+        if self.unread.front().is_some_and(|(first, _)| *first <= id) {
+            self.has_read(id);
+        }
         let Some(messages) = self.subscriptions.get(&id) else {
             return Ok(());
         };
@@ -195,7 +305,8 @@ impl Connection {
     }
 
     async fn tick(&mut self) -> Result<(), UpstreamError> {
-        let is_idle = self.subscriptions.is_empty() && self.idle_since.elapsed() >= IDLE_TIME;
+        let is_idle = self.subscriptions.is_empty()
+            && (self.is_alone || self.idle_since.elapsed() >= IDLE_TIME);
         if is_idle || !std::mem::replace(&mut self.heard, false) {
             return Err(UpstreamError::Lost);
         }
@@ -210,19 +321,35 @@ impl Connection {
     async fn write(&mut self, message: Message) -> Result<(), UpstreamError> {
         match timeout(WRITE_TIME_LIMIT, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(UpstreamError::Lost),
+            Ok(Err(_)) => Err(self.ended()),
             Err(_) => Err(UpstreamError::Timeout),
         }
     }
 }
 
+/// Whether a close code says that a message was not acceptable. Others say that the subgraph stops
+/// (1001, 1012), has enough to do (1013), wants other credentials (4401, 4403), or that a limit of the
+/// whole connection is reached (4408, 4429).
+fn is_a_fault(code: u16) -> bool {
+    !matches!(
+        code,
+        1000 | 1001 | 1005 | 1006 | 1012..=1014 | 4401 | 4403 | 4406 | 4408 | 4429
+    )
+}
+
 /// Connection, handshake, `connection_init`, `connection_ack`.
 async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, UpstreamError> {
     let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
-    let mut request = socket_url(url)
+    let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
+    let mut request = endpoint
+        .socket_url()
         .into_client_request()
         .map_err(|error| failed(&error))?;
     request.headers_mut().extend(headers);
+    if let Some(authorization) = endpoint.authorization() {
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
     request.headers_mut().insert(
         header::SEC_WEBSOCKET_PROTOCOL,
         HeaderValue::from_static(SUBPROTOCOL),
@@ -231,14 +358,18 @@ async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, Ups
         .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
     let stream = endpoint
         .connect(tls, CONNECT_TIME_LIMIT)
         .await
         .map_err(|error| failed(&error))?;
     let (mut socket, _response) = client_async_with_config(request, stream, Some(config))
         .await
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| match error {
+            Error::Http(answer) if is_final(answer.status()) => {
+                UpstreamError::NoWebSocket(answer.status())
+            }
+            error => failed(&error),
+        })?;
     let init = Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_init"}"#));
     socket.send(init).await.map_err(|error| failed(&error))?;
     while let Some(message) = socket.next().await {
@@ -258,13 +389,4 @@ async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, Ups
         }
     }
     Err(UpstreamError::Lost)
-}
-
-/// The same address with the WebSocket's scheme.
-fn socket_url(url: &str) -> String {
-    match url.split_once("://") {
-        Some(("http", rest)) => format!("ws://{rest}"),
-        Some(("https", rest)) => format!("wss://{rest}"),
-        _ => url.to_owned(),
-    }
 }

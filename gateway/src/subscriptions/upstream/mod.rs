@@ -1,27 +1,42 @@
 //! Subscriptions at subgraphs: many on one WebSocket, or each on a server-sent-event stream.
 
+mod bounded_head;
 mod connection;
+mod quarantine;
 mod sockets;
 mod sse;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
 
 use super::resume::UpstreamOperation;
-use crate::{config::SubscriptionConfig, graph::SubgraphAddress, subgraphs::Tls};
-use sockets::{Sockets, Unsubscribe};
+use crate::{
+    config::SubscriptionConfig, graph::SubgraphAddress, metrics::GatewayMetrics,
+    settings::SubgraphSettings,
+};
+use quarantine::Quarantine;
+use sockets::{Opening, Sockets, Unsubscribe};
 
 /// Events of one subscription that wait to be completed. Beyond it the subscription is broken off
 /// and begun again from its cursor, so that it never holds up the others on its connection.
 const WAITING_EVENTS_MAX: usize = 1024;
 
+/// How long a subgraph that accepts no WebSocket is sent event-stream requests without another try.
+const NO_WEBSOCKET_TIME: Duration = Duration::from_secs(60);
+
 /// What a subgraph says of one subscription.
 #[derive(Debug)]
 pub(super) enum UpstreamMessage {
+    /// The subgraph has taken the operation.
+    Accepted,
     /// An event: a GraphQL response.
     Next(Bytes),
     /// It ends with errors: a GraphQL response without data.
@@ -41,6 +56,16 @@ pub(super) enum UpstreamError {
     Lost,
     #[error("no answer in time")]
     Timeout,
+    #[error("too many operations wait for a connection of their own")]
+    Busy,
+    #[error("its connection ends when the operation arrives: {0}")]
+    Refused(Arc<str>),
+    #[error("no WebSocket is accepted (HTTP status {0})")]
+    NoWebSocket(StatusCode),
+    #[error("the answer is no stream of server-sent events (HTTP status {0})")]
+    NoEventStream(StatusCode),
+    #[error("the operation and its variables are larger than {0} bytes")]
+    TooLarge(usize),
 }
 
 /// What one subscription's subgraph says. Dropping it ends the subscription there.
@@ -66,35 +91,118 @@ impl Messages {
 /// The ways to subgraphs.
 pub(super) struct Upstreams {
     sockets: Sockets,
+    quarantine: Arc<Quarantine>,
+    request_bytes_max: usize,
     sse_subgraphs: Vec<String>,
-    tls: Tls,
+    /// Addresses that accept no WebSocket, and since when that is known.
+    without_websocket: Mutex<HashMap<String, Instant>>,
+    streams: sse::Streams,
 }
 
 impl Upstreams {
-    pub(super) fn new(config: &SubscriptionConfig, tls: &Tls) -> Self {
+    pub(super) fn new(
+        config: &SubscriptionConfig,
+        subgraphs: &SubgraphSettings,
+        metrics: &GatewayMetrics,
+    ) -> Self {
+        let quarantine = Arc::new(Quarantine::new(
+            config.subscription_quarantine_max,
+            &metrics.upstream_quarantined,
+        ));
         Self {
-            sockets: Sockets::new(config.subscription_keep_alive, tls),
-            tls: tls.clone(),
+            sockets: Sockets::new(config, &subgraphs.tls, Arc::clone(&quarantine), metrics),
+            quarantine,
+            request_bytes_max: config.subscription_request_bytes_max,
+            streams: sse::Streams::new(subgraphs),
             sse_subgraphs: config.subscription_sse_subgraphs.clone(),
+            without_websocket: Mutex::default(),
         }
     }
 
-    /// Begins a subscription; returns when the subgraph has been told of it.
+    /// Begins a subscription; returns when the subgraph has been sent the operation. `is_proven` says
+    /// that the subgraph has taken it before.
+    ///
+    /// # Errors
+    /// [`UpstreamError::TooLarge`] and [`UpstreamError::Refused`] will not go away by themselves.
     pub(super) async fn open(
         &self,
         address: SubgraphAddress<'_>,
         operation: UpstreamOperation<'_>,
         headers: HeaderMap,
+        is_proven: bool,
     ) -> Result<Messages, UpstreamError> {
-        if self.sse_subgraphs.iter().any(|name| name == address.name) {
-            sse::open(address.url, &self.tls, operation, headers).await
-        } else {
-            self.sockets.open(address.url, operation, headers).await
+        let request = self.request(&operation)?;
+        if self.speaks_event_streams(address) {
+            return self.streams.open(address.full_url, request, headers).await;
+        }
+        let opening = Opening {
+            key: self.quarantine.key(
+                address.full_url,
+                operation.operation,
+                &operation.variables_without_cursor,
+            ),
+            request: request.clone(),
+            headers: headers.clone(),
+            is_proven,
+        };
+        match self.sockets.open(address.full_url, opening).await {
+            Err(UpstreamError::NoWebSocket(status)) => {
+                tracing::info!(
+                    subgraph = address.name,
+                    status = status.as_u16(),
+                    "a subgraph accepts no WebSocket: subscribing by server-sent events"
+                );
+                let streaming = self.streams.open(address.full_url, request, headers).await;
+                if streaming.is_ok() {
+                    self.lock()
+                        .insert(address.full_url.to_owned(), Instant::now());
+                }
+                streaming
+            }
+            opened => opened,
+        }
+    }
+
+    fn speaks_event_streams(&self, address: SubgraphAddress<'_>) -> bool {
+        let mut without = self.lock();
+        without.retain(|_, since| since.elapsed() < NO_WEBSOCKET_TIME);
+        without.contains_key(address.full_url)
+            || self.sse_subgraphs.iter().any(|name| name == address.name)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
+        self.without_websocket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A GraphQL request's JSON: `{"query": ..., "variables": ...}`.
+    ///
+    /// # Errors
+    /// [`UpstreamError::TooLarge`]: a subgraph ends the connection for too large a message.
+    pub(super) fn request(
+        &self,
+        operation: &UpstreamOperation<'_>,
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let request = request_json(operation);
+        match request.len() > self.request_bytes_max {
+            true => Err(UpstreamError::TooLarge(self.request_bytes_max)),
+            false => Ok(request),
         }
     }
 }
 
-/// `{"query": ..., "variables": ...}`.
+/// Whether the next attempt would get the same HTTP status. A server that is overloaded or stops, or a
+/// proxy before one, says otherwise.
+fn is_final(status: StatusCode) -> bool {
+    !status.is_informational()
+        && !status.is_server_error()
+        && !matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+        )
+}
+
 fn request_json(operation: &UpstreamOperation<'_>) -> Vec<u8> {
     let mut query = String::with_capacity(operation.operation.len() + 32);
     query.push_str("{\"query\":");

@@ -10,29 +10,103 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, request_json};
+use super::{
+    Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, bounded_head::BoundedHead,
+    is_final,
+};
 use crate::{
+    settings::SubgraphSettings,
     subgraphs::{Endpoint, Tls},
-    subscriptions::resume::UpstreamOperation,
 };
 
 /// Until the response's headers.
 const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// The largest response head, in bytes; interim heads have a bound of their own.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Without any byte for this long, comments included, the stream is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The largest event, in bytes.
 const EVENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-pub(super) async fn open(
-    url: &str,
-    tls: &Tls,
-    operation: UpstreamOperation<'_>,
+/// The way to subgraphs that speak server-sent events.
+pub(super) struct Streams {
+    tls: Tls,
+    /// Of all that comes before the answer's body.
+    head_bytes_max: usize,
+}
+
+impl Streams {
+    pub(super) fn new(subgraphs: &SubgraphSettings) -> Self {
+        let head_bytes_max = subgraphs.overhead_bytes_max.saturating_add(HEAD_BYTES_MAX);
+        Self {
+            tls: subgraphs.tls.clone(),
+            head_bytes_max,
+        }
+    }
+
+    pub(super) async fn open(
+        &self,
+        url: &str,
+        request: Vec<u8>,
+        headers: HeaderMap,
+    ) -> Result<Messages, UpstreamError> {
+        let response = self.ask(url, request.into(), headers);
+        let response = tokio::time::timeout(OPEN_TIME_LIMIT, response);
+        let response = response.await.map_err(|_| UpstreamError::Timeout)??;
+        messages_of(response)
+    }
+
+    /// Sends the request on a connection of its own, which ends with the response's body.
+    async fn ask(
+        &self,
+        url: &str,
+        body: Bytes,
+        headers: HeaderMap,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let failed =
+            |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
+        let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
+        let request = request(&endpoint, body, headers).map_err(|error| failed(&error))?;
+        let stream = endpoint
+            .connect(&self.tls, OPEN_TIME_LIMIT)
+            .await
+            .map_err(|error| failed(&error))?;
+        let (stream, left) = BoundedHead::new(stream, self.head_bytes_max);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| failed(&error))?;
+        // What ends it early is seen at the response.
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await;
+        left.lift();
+        response.map_err(|error| failed(&error))
+    }
+}
+
+fn request(
+    endpoint: &Endpoint,
+    body: Bytes,
     headers: HeaderMap,
-) -> Result<Messages, UpstreamError> {
-    let request = Bytes::from(request_json(&operation));
-    let response = tokio::time::timeout(OPEN_TIME_LIMIT, ask(url, tls, request, headers))
-        .await
-        .map_err(|_| UpstreamError::Timeout)??;
+) -> Result<Request<Full<Bytes>>, http::Error> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = endpoint.path().parse()?;
+    *request.headers_mut() = headers;
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, HeaderValue::from_str(endpoint.authority())?);
+    if let Some(authorization) = endpoint.authorization() {
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::ACCEPT, "text/event-stream"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    Ok(request)
+}
+
+fn messages_of(response: Response<Incoming>) -> Result<Messages, UpstreamError> {
     let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
     let is = |media_type: &[u8]| {
         content_type
@@ -43,11 +117,16 @@ pub(super) async fn open(
     let is_refusal = is(b"application/json") || is(b"application/graphql-response+json");
     let is_stream = response.status().is_success() && is(b"text/event-stream");
     if !is_refusal && !is_stream {
-        return Err(UpstreamError::Protocol(
-            "the answer is no stream of server-sent events",
-        ));
+        return Err(match response.status() {
+            status if is_final(status) => UpstreamError::NoEventStream(status),
+            _ => UpstreamError::Protocol("the answer is no stream of server-sent events"),
+        });
     }
     let (messages, receiver) = mpsc::channel(WAITING_EVENTS_MAX);
+    if is_stream {
+        // It cannot be full.
+        let _ = messages.try_send(UpstreamMessage::Accepted);
+    }
     let stop = CancellationToken::new();
     let ends = Ends::OnStream(stop.clone().drop_guard());
     let body = response.into_body();
@@ -62,47 +141,6 @@ pub(super) async fn open(
         receiver,
         _ends_when_dropped: ends,
     })
-}
-
-/// Sends the request on a connection of its own, which ends with the response's body.
-async fn ask(
-    url: &str,
-    tls: &Tls,
-    body: Bytes,
-    headers: HeaderMap,
-) -> Result<Response<Incoming>, UpstreamError> {
-    let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
-    let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = endpoint
-        .path()
-        .parse()
-        .map_err(|error: http::uri::InvalidUri| failed(&error))?;
-    *request.headers_mut() = headers;
-    let host = HeaderValue::from_str(endpoint.authority()).map_err(|error| failed(&error))?;
-    request.headers_mut().insert(header::HOST, host);
-    for (name, value) in [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::ACCEPT, "text/event-stream"),
-    ] {
-        request
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
-    let stream = endpoint
-        .connect(tls, OPEN_TIME_LIMIT)
-        .await
-        .map_err(|error| failed(&error))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(&error))?;
-    // What ends it early is seen at the response.
-    tokio::spawn(connection);
-    sender
-        .send_request(request)
-        .await
-        .map_err(|error| failed(&error))
 }
 
 /// Hands on the one answer that there is.
@@ -120,13 +158,16 @@ async fn refuse(body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
 /// Until the stream ends; dropping `messages` tells so.
 async fn read(mut body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
     let mut buffer = BytesMut::new();
+    // Where the next event's end may be: what was looked at is not looked at again.
+    let mut from = 0;
     while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
         let Ok(data) = frame.into_data() else {
             continue;
         };
         buffer.extend_from_slice(&data);
-        while let Some(end) = end_of_event(&buffer) {
+        while let Some(end) = end_of_event(&buffer, from) {
             let event = buffer.split_to(end);
+            from = 0;
             // The body waits while its feed is busy: a stream of its own holds up nobody.
             if let Some(message) = parse(&event)
                 && messages.send(message).await.is_err()
@@ -134,23 +175,25 @@ async fn read(mut body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
                 return;
             }
         }
+        from = buffer.len().saturating_sub(2);
         if buffer.len() > EVENT_BYTES_MAX {
             return;
         }
     }
 }
 
-/// The length of the first whole event: up to and with its empty line.
-fn end_of_event(buffer: &[u8]) -> Option<usize> {
-    let unix = buffer
-        .windows(2)
-        .position(|pair| pair == b"\n\n")
-        .map(|at| at + 2);
-    let windows = buffer
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .map(|at| at + 4);
-    unix.into_iter().chain(windows).min()
+/// The length of the first whole event: up to and with its empty line, which begins at `from` or later.
+fn end_of_event(buffer: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(found) = buffer[at..].iter().position(|byte| *byte == b'\n') {
+        at += found + 1;
+        match &buffer[at..] {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn parse(event: &[u8]) -> Option<UpstreamMessage> {
@@ -180,9 +223,15 @@ mod tests {
 
     #[test]
     fn events_are_told_from_comments() {
-        assert_eq!(end_of_event(b":\n\nevent"), Some(3));
-        assert_eq!(end_of_event(b"event: next\r\ndata: 1\r\n\r\n"), Some(24));
-        assert_eq!(end_of_event(b"event: next\n"), None);
+        assert_eq!(end_of_event(b":\n\nevent", 0), Some(3));
+        let event = b"event: next\r\ndata: 1\r\n\r\n";
+        assert_eq!(end_of_event(event, 0), Some(24));
+        assert_eq!(end_of_event(b"event: next\n", 0), None);
+        // However it is cut, the end is found with what comes after the cut.
+        for length in 0..event.len() {
+            assert_eq!(end_of_event(&event[..length], 0), None);
+            assert_eq!(end_of_event(event, length.saturating_sub(2)), Some(24));
+        }
         assert!(parse(b":\n\n").is_none());
         let Some(UpstreamMessage::Next(data)) =
             parse(b"event: next\nid: 1\ndata: {\"a\":\ndata: 1}\n\n")

@@ -52,6 +52,7 @@ impl TestGateway {
             "gateway".to_owned(),
             format!("--supergraph={}", path.display()),
             "--supergraph-poll-interval=5ms".to_owned(),
+            "--operations-port=0".to_owned(),
             "--subscription-retry-pause-max=20ms".to_owned(),
             format!("--subgraph-url=news={}", news.server.url()),
             format!("--subgraph-url=counts={}", counts.server.url()),
@@ -66,6 +67,10 @@ impl TestGateway {
             .timeout(PATIENCE)
             .build()
             .expect("a client");
+        eventually("it listens for operators, or has ended", || async {
+            lifecycle.operations_address().is_some() || served.is_finished()
+        })
+        .await;
         Self {
             news,
             counts,
@@ -88,8 +93,16 @@ impl TestGateway {
         std::fs::rename(draft, self.supergraph_path()).expect("renamed");
     }
 
+    /// The address of a path, on the port where it is served.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let address = match path.starts_with("/metrics") {
+            true => self
+                .lifecycle
+                .operations_address()
+                .expect("a port for operators"),
+            false => self.address,
+        };
+        format!("http://{address}{path}")
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {

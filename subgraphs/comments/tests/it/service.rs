@@ -122,7 +122,7 @@ const CREATE: &str = "mutation ($post: ID!, $text: String!) {
 }";
 
 async fn run_on(database: &TestDatabase, flags: &[&str]) -> TestService {
-    let arguments = ["comments", "--mongo-uri", database.uri()];
+    let arguments = ["comments", "--development", "--mongo-uri", database.uri()];
     let config = comments::Config::parse_from(arguments.iter().chain(flags));
     TestService::start(|listener, lifecycle| comments::run(config, listener, lifecycle)).await
 }

@@ -1,0 +1,109 @@
+//! The requests that wait for one subgraph: how many, and since when none was answered.
+
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::FetchError;
+
+/// Times are milliseconds since then; 0 is never.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The requests that wait for one subgraph.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    count: Gauge,
+    count_max: usize,
+    /// Since when requests are sent and none is answered.
+    unanswered_since: AtomicU64,
+}
+
+impl Waiting {
+    /// `count` is shared by all that stand for the same subgraph, before and after a new supergraph.
+    pub(super) fn new(count: Gauge, count_max: usize) -> Self {
+        Self {
+            count,
+            count_max,
+            unanswered_since: AtomicU64::new(0),
+        }
+    }
+
+    /// One more, until the place is dropped.
+    ///
+    /// # Errors
+    /// [`FetchError::Overloaded`] where as many wait as may.
+    pub(super) fn enter(&self) -> Result<Place<'_>, FetchError> {
+        let before = self.count.inc();
+        let place = Place(self);
+        if usize::try_from(before).is_ok_and(|before| before >= self.count_max) {
+            return Err(FetchError::Overloaded(self.count_max));
+        }
+        if self.unanswered_since.load(Ordering::Relaxed) == 0 {
+            self.unanswered_since.store(now(), Ordering::Relaxed);
+        }
+        Ok(place)
+    }
+
+    /// For how long requests have been sent and none was answered.
+    pub(super) fn unanswered(&self) -> Option<Duration> {
+        match self.unanswered_since.load(Ordering::Relaxed) {
+            0 => None,
+            since => Some(Duration::from_millis(now().saturating_sub(since))),
+        }
+    }
+}
+
+/// A request that waits.
+pub(super) struct Place<'w>(&'w Waiting);
+
+impl Place<'_> {
+    /// The subgraph has answered. What was sent since then, and waits, may be as old as this.
+    pub(super) fn answered(self) {
+        let others_wait = self.0.count.get() > 1;
+        let since = if others_wait { now() } else { 0 };
+        self.0.unanswered_since.store(since, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.count.dec();
+    }
+}
+
+fn now() -> u64 {
+    let elapsed = START.elapsed().as_millis();
+    u64::try_from(elapsed).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_counts_from_the_first_request_that_is_not_answered() {
+        let waiting = Waiting::new(Gauge::default(), 2);
+        assert_eq!(waiting.unanswered(), None);
+        let first = waiting.enter().expect("a place");
+        assert!(waiting.unanswered().is_some());
+        let second = waiting.enter().expect("a place");
+        assert!(matches!(
+            waiting.enter().err(),
+            Some(FetchError::Overloaded(2))
+        ));
+        first.answered();
+        assert!(waiting.unanswered().is_some(), "another one waits");
+        second.answered();
+        assert_eq!(waiting.unanswered(), None);
+        // A failure is no answer.
+        drop(waiting.enter());
+        assert!(waiting.unanswered().is_some());
+        assert_eq!(waiting.count.get(), 0);
+    }
+}

@@ -1,0 +1,208 @@
+//! Operations that ended the socket on which they were sent.
+//!
+//! A subgraph closes a whole socket for one message that it does not accept. The operation that was
+//! sent in that message never gets on a shared socket again: it goes alone over a socket of its own,
+//! and is refused for a while when that ends, too.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use prometheus_client::metrics::counter::Counter;
+
+use super::UpstreamError;
+
+/// How long an operation is refused after it has ended a socket of its own.
+const REFUSED_TIME: Duration = Duration::from_secs(60);
+/// Sockets of its own that an operation may lose without a close code before it is refused.
+const LOSSES_MAX: u32 = 2;
+
+/// An operation at a subgraph, whatever its cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct OperationKey(u64);
+
+/// How a socket ended, and who may have been the reason.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loss<'a> {
+    /// The close code and reason, where the subgraph sent them.
+    pub close: Option<(u16, &'a str)>,
+    /// Whether the socket had no other operation.
+    pub was_alone: bool,
+    /// Whether no other operation can have been the reason.
+    pub is_sole_suspect: bool,
+}
+
+struct Entry {
+    since: Instant,
+    /// Sockets of its own that it lost.
+    losses: u32,
+    /// Whether the subgraph said by a close code that this operation is the reason.
+    is_certain: bool,
+    refused: Option<(Instant, String)>,
+}
+
+/// At most `max` operations; the oldest is forgotten first.
+pub(super) struct Quarantine {
+    entries: Mutex<HashMap<OperationKey, Entry>>,
+    hasher: RandomState,
+    max: usize,
+    quarantined: Counter,
+}
+
+impl Quarantine {
+    pub(super) fn new(max: usize, quarantined: &Counter) -> Self {
+        Self {
+            entries: Mutex::default(),
+            hasher: RandomState::new(),
+            max: max.max(1),
+            quarantined: quarantined.clone(),
+        }
+    }
+
+    pub(super) fn key(&self, url: &str, operation: &str, variables: &[u8]) -> OperationKey {
+        OperationKey(self.hasher.hash_one((url, operation, variables)))
+    }
+
+    /// Whether the operation has to go alone.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Refused`] while it is not sent at all.
+    pub(super) fn check(&self, key: OperationKey) -> Result<bool, UpstreamError> {
+        let entries = self.lock();
+        let Some(entry) = entries.get(&key) else {
+            return Ok(false);
+        };
+        match &entry.refused {
+            Some((at, reason)) if at.elapsed() < REFUSED_TIME => {
+                Err(UpstreamError::Refused(reason.as_str().into()))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// The operation may have ended its socket.
+    pub(super) fn suspect(&self, key: OperationKey, loss: Loss<'_>) {
+        let mut entries = self.lock();
+        if !entries.contains_key(&key) {
+            make_room(&mut entries, self.max);
+            self.quarantined.inc();
+        }
+        let entry = entries.entry(key).or_insert_with(|| Entry {
+            since: Instant::now(),
+            losses: 0,
+            is_certain: false,
+            refused: None,
+        });
+        entry.is_certain |= loss.close.is_some() && loss.is_sole_suspect;
+        if !loss.was_alone {
+            return;
+        }
+        entry.losses += 1;
+        let reason = match loss.close {
+            Some((code, reason)) => format!("close code {code} {reason:?}"),
+            None if entry.losses >= LOSSES_MAX => "no close code".to_owned(),
+            None => return,
+        };
+        entry.refused = Some((Instant::now(), reason));
+    }
+
+    /// The subgraph has taken the operation: it was not the reason, unless the subgraph said so.
+    pub(super) fn absolve(&self, key: OperationKey) {
+        let mut entries = self.lock();
+        if entries.get(&key).is_some_and(|entry| !entry.is_certain) {
+            entries.remove(&key);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OperationKey, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn make_room(entries: &mut HashMap<OperationKey, Entry>, max: usize) {
+    while entries.len() >= max {
+        let oldest = entries.iter().min_by_key(|(_, entry)| entry.since);
+        let Some(key) = oldest.map(|(key, _)| *key) else {
+            return;
+        };
+        entries.remove(&key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARED: Loss<'_> = Loss {
+        close: Some((4400, "invalid")),
+        was_alone: false,
+        is_sole_suspect: true,
+    };
+
+    fn quarantine(max: usize) -> Quarantine {
+        Quarantine::new(max, &Counter::default())
+    }
+
+    #[test]
+    fn an_operation_that_ends_a_socket_goes_alone_and_then_nowhere() {
+        let quarantine = quarantine(10);
+        let key = quarantine.key("http://a/", "subscription { a }", b"{}");
+        assert_eq!(quarantine.check(key).ok(), Some(false));
+        quarantine.suspect(key, SHARED);
+        assert_eq!(quarantine.check(key).ok(), Some(true));
+        quarantine.absolve(key);
+        assert_eq!(
+            quarantine.check(key).ok(),
+            Some(true),
+            "the subgraph said so"
+        );
+        let alone = Loss {
+            was_alone: true,
+            ..SHARED
+        };
+        quarantine.suspect(key, alone);
+        assert!(quarantine.check(key).is_err());
+    }
+
+    #[test]
+    fn one_of_several_suspects_is_absolved_when_the_subgraph_takes_it() {
+        let quarantine = quarantine(10);
+        let key = quarantine.key("http://a/", "subscription { a }", b"{}");
+        let one_of_several = Loss {
+            is_sole_suspect: false,
+            ..SHARED
+        };
+        quarantine.suspect(key, one_of_several);
+        quarantine.absolve(key);
+        assert_eq!(quarantine.check(key).ok(), Some(false));
+    }
+
+    #[test]
+    fn a_loss_without_a_word_is_refused_when_it_repeats() {
+        let quarantine = quarantine(10);
+        let key = quarantine.key("http://a/", "subscription { a }", b"{}");
+        let silent = Loss {
+            close: None,
+            was_alone: true,
+            is_sole_suspect: true,
+        };
+        quarantine.suspect(key, silent);
+        assert_eq!(quarantine.check(key).ok(), Some(true));
+        quarantine.suspect(key, silent);
+        assert!(quarantine.check(key).is_err());
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_first() {
+        let quarantine = quarantine(2);
+        let keys = ["a", "b", "c"].map(|name| quarantine.key("http://a/", name, b"{}"));
+        for key in keys {
+            quarantine.suspect(key, SHARED);
+        }
+        let alone = keys.map(|key| quarantine.check(key).ok());
+        assert_eq!(alone, [Some(false), Some(true), Some(true)]);
+    }
+}
