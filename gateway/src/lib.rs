@@ -63,7 +63,7 @@ pub mod ws;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use service::{Health, Lifecycle, Metrics, TimeLimits};
+use service::{Health, Lifecycle, Metrics};
 use tokio::net::TcpListener;
 
 use crate::{config::Config, gateway::Gateway};
@@ -96,10 +96,8 @@ pub async fn run(
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let (health, metrics) = (Health::default(), Metrics::new("gateway"));
-    let limits = TimeLimits {
-        grace: config.service.grace(),
-        write: config.http.client_write_timeout,
-    };
+    let mut limits = config.service.serve_limits();
+    limits.write.time = config.http.client_write_timeout;
     let gateway = Arc::new(Gateway::new(
         config,
         &metrics,
@@ -145,7 +143,7 @@ pub async fn run(
         .merge(http::routes(&gateway))
         .merge(operations);
     let front = http::Front::new(&gateway, router);
-    service::serve_within(listener, front, &lifecycle, limits).await
+    service::serve_within(listener, front, &lifecycle, limits, &metrics).await
 }
 
 /// Names the subgraphs that answer nothing. One of them must not take the whole gateway out of

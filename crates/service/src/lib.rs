@@ -16,7 +16,7 @@
 //!     let operations =
 //!         service::operations_routes(&config.service, &health, &metrics, pages, &lifecycle).await?;
 //!     let router = axum::Router::new().merge(operations);
-//!     service::serve(listener, router, &lifecycle, config.service.grace()).await
+//!     service::serve(listener, router, &lifecycle, &config.service, &metrics).await
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
@@ -26,10 +26,12 @@
 //!
 //! Layout: [`settings`] reads flags and environment, [`telemetry`] starts the logs
 //! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
-//! owns signals and background tasks, [`server`] owns the socket, [`health`] and [`metrics`] answer
+//! owns signals and background tasks, [`server`] owns the socket
+//! (`connections` bounds the clients), [`health`] and [`metrics`] answer
 //! operators. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check,
 //! register it on the [`Health`].
 
+mod connections;
 pub mod health;
 pub mod lifecycle;
 mod log_flood;
@@ -41,11 +43,13 @@ mod start;
 pub mod telemetry;
 mod write_limit;
 
+pub use connections::ConnectionLimits;
 pub use health::Health;
 pub use lifecycle::Lifecycle;
 pub use metrics::Metrics;
 pub use prometheus_client;
-pub use server::{TimeLimits, bind, operations_routes, serve, serve_within};
+pub use server::{ServeLimits, bind, operations_routes, serve, serve_within};
 pub use settings::{LogFormat, Settings};
 pub use start::{LISTENING, OPERATIONS, start};
 pub use telemetry::{print, tell};
+pub use write_limit::WriteLimits;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,12 +20,18 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::{Health, Lifecycle, Metrics, Settings, health, write_limit::WriteLimit};
+use crate::connections::{Connections, Tracked};
+use crate::write_limit::{WriteLimit, WriteLimits};
+use crate::{ConnectionLimits, Health, Lifecycle, Metrics, Settings, health};
 
 /// A connection that has not sent its request headers by then is closed.
 const HEADER_READ_TIME_LIMIT: Duration = Duration::from_secs(30);
-/// A client that takes nothing of its answer for this long is dropped, if nothing else is said.
-const WRITE_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Connections to the operations port.
+const OPERATORS_LIMITS: ConnectionLimits = ConnectionLimits {
+    max: 64,
+    per_address_max: 64,
+    first_request: Duration::from_secs(10),
+};
 /// Requests and streams that one HTTP/2 connection may have open at a time.
 const HTTP2_STREAMS_MAX: u32 = 100;
 /// How often a quiet HTTP/2 connection is asked whether it still lives.
@@ -76,24 +83,28 @@ pub async fn operations_routes(
     tracing::info!(%address, "metrics are served");
     lifecycle.serve_operations(address);
     let shutdown = lifecycle.shutdown().clone();
+    let limits = settings.serve_limits();
     lifecycle.spawn("operations server", async move {
+        let connections = Connections::new(OPERATORS_LIMITS, None);
         // Who reads the last numbers at a shutdown may be cut off.
-        drop(accept(listener, pages, &shutdown, WRITE_TIME_LIMIT).await);
+        drop(accept(listener, pages, &shutdown, limits.write, connections).await);
         Ok(())
     });
     Ok(public)
 }
 
-/// How long others may keep a server waiting.
+/// What bounds a server's clients, and its own end.
 #[derive(Clone, Copy, Debug)]
-pub struct TimeLimits {
-    /// Running requests and background tasks, at a shutdown.
+pub struct ServeLimits {
+    /// Time for running requests and background tasks at a shutdown.
     pub grace: Duration,
-    /// A client that takes nothing of what is written to it, WebSockets included.
-    pub write: Duration,
+    /// What clients have to take of what is written to them, WebSockets included.
+    pub write: WriteLimits,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
 }
 
-/// [`serve_within`], with the common limit for slow clients.
+/// [`serve_within`] the limits of the settings.
 ///
 /// # Errors
 /// The reason of a background task that died.
@@ -101,15 +112,22 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     lifecycle: &Lifecycle,
-    grace: Duration,
+    settings: &Settings,
+    metrics: &Metrics,
 ) -> anyhow::Result<()> {
-    let write = WRITE_TIME_LIMIT;
-    serve_within(listener, router, lifecycle, TimeLimits { grace, write }).await
+    serve_within(
+        listener,
+        router,
+        lifecycle,
+        settings.serve_limits(),
+        metrics,
+    )
+    .await
 }
 
-/// Serves with a [`Router`], or whatever else answers requests, until the life ends, then lets running
-/// requests finish for `grace` and drops the rest.
-/// Upgraded connections (WebSockets) are their handlers' own: they watch the life themselves.
+/// Serves with a [`Router`], or whatever else answers requests, until shutdown, then lets running requests
+/// finish for the grace period and drops the rest.
+/// Upgraded connections (WebSockets) belong to their handlers, which watch for the shutdown themselves.
 ///
 /// # Errors
 /// The reason of a background task that died.
@@ -117,7 +135,8 @@ pub async fn serve_within<S>(
     listener: TcpListener,
     service: S,
     lifecycle: &Lifecycle,
-    limits: TimeLimits,
+    limits: ServeLimits,
+    metrics: &Metrics,
 ) -> anyhow::Result<()>
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
@@ -125,10 +144,12 @@ where
 {
     lifecycle.serve();
     let grace = limits.grace;
-    let connections = accept(listener, service, lifecycle.shutdown(), limits.write).await;
+    let connections = Connections::new(limits.connections.within_descriptors(), Some(metrics));
+    let shutdown = lifecycle.shutdown();
+    let running = accept(listener, service, shutdown, limits.write, connections).await;
     // One period for all: the background tasks wind up while the requests finish.
     let deadline = Instant::now() + grace;
-    if timeout_at(deadline, connections.shutdown()).await.is_err() {
+    if timeout_at(deadline, running.shutdown()).await.is_err() {
         tracing::warn!(
             grace_s = grace.as_secs(),
             "some requests did not finish in time: dropped"
@@ -148,20 +169,21 @@ async fn accept<S>(
     listener: TcpListener,
     service: S,
     shutdown: &CancellationToken,
-    write_time_limit: Duration,
+    write: WriteLimits,
+    connections: Connections,
 ) -> GracefulShutdown
 where
     S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let connections = GracefulShutdown::new();
+    let running = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => return connections,
+            () = shutdown.cancelled() => return running,
         };
-        let stream = match accepted {
-            Ok((stream, _peer)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -171,6 +193,12 @@ where
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
+        let Some(place) = connections.admit(peer.ip()) else {
+            // It fits the socket's buffer, or the client does without it.
+            let _ = stream.try_write(no_place().as_bytes());
+            continue;
+        };
+        let place = Arc::new(place);
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -181,18 +209,30 @@ where
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
             .keep_alive_interval(HTTP2_PING_INTERVAL);
-        let service = TowerToHyperService::new(service.clone());
+        let tracked = Tracked::new(service.clone(), Arc::clone(&place.activity));
+        let service = TowerToHyperService::new(tracked);
+        let stream = WriteLimit::new(stream, write, Some(Arc::clone(&place)));
         let connection = builder
-            .serve_connection_with_upgrades(
-                TokioIo::new(WriteLimit::new(stream, write_time_limit)),
-                service,
-            )
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();
-        let connection = connections.watch(connection);
+        let connection = running.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %error, "a connection ended early");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(error = %error, "a connection ended early");
+                },
+                () = place.lost() => tracing::debug!("a connection without a running request was closed"),
             }
         });
     }
+}
+
+/// The answer to a connection that finds no place.
+fn no_place() -> String {
+    let body = r#"{"errors":[{"message":"too many connections are open; try again","extensions":{"code":"TOO_MANY_CONNECTIONS"}}]}"#;
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }

@@ -1,53 +1,109 @@
-//! A stream that gives up on a peer who takes nothing for too long.
+//! A stream that gives up on a peer who takes nothing, or too little, for too long.
 
 use std::{
     future::Future,
     io::{Error, ErrorKind, IoSlice, Result},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
-/// Around a stream: a write that waits for longer than the limit fails, and with it the connection.
-/// However little the peer takes, the time begins anew.
+use crate::connections::Place;
+
+/// What a client has to take of what is written to it.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteLimits {
+    /// A write that waits for longer fails.
+    pub time: Duration,
+    /// While writes wait, the client has to take so many bytes a second. Judged each time that they have
+    /// waited for [`WriteLimits::time`] together; time in which nothing is to be written does not count.
+    pub bytes_per_second_min: u64,
+}
+
+/// Around a stream: a write beyond the limits fails, and with it the connection.
 ///
-/// A server's buffers are bounded, but without this a peer that stops reading would hold them, and
-/// whatever feeds them, for as long as it keeps its side open.
+/// A server's buffers are bounded, but without this a peer that stops reading, or reads a byte now and
+/// then, would hold them, and whatever feeds them, for as long as it keeps its side open.
 pub(crate) struct WriteLimit<S> {
     stream: S,
-    limit: Duration,
+    limits: WriteLimits,
     /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    waiting: Option<Waiting>,
+    /// How long writes have waited, and how much was written, since the client was last judged.
+    waited: Duration,
+    written: u64,
+    /// The connection's place is taken for as long as the stream is there, whoever has it.
+    _place: Option<Arc<Place>>,
+}
+
+struct Waiting {
+    since: Instant,
+    limit: Pin<Box<Sleep>>,
 }
 
 impl<S> WriteLimit<S> {
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
+    pub(crate) fn new(stream: S, limits: WriteLimits, place: Option<Arc<Place>>) -> Self {
         Self {
             stream,
-            limit,
+            limits,
             waiting: None,
+            waited: Duration::ZERO,
+            written: 0,
+            _place: place,
         }
     }
 
-    /// Hands on what came of a write, or that it has waited for too long.
-    fn watch<T>(&mut self, context: &mut Context<'_>, write: Poll<Result<T>>) -> Poll<Result<T>> {
-        if write.is_ready() {
-            self.waiting = None;
-            return write;
+    /// Hands on what came of a write, or that the client takes too little.
+    fn watch(
+        &mut self,
+        context: &mut Context<'_>,
+        write: Poll<Result<usize>>,
+    ) -> Poll<Result<usize>> {
+        let Poll::Ready(written) = write else {
+            let time = self.limits.time;
+            let waiting = self.waiting.get_or_insert_with(|| Waiting {
+                since: Instant::now(),
+                limit: Box::pin(sleep(time)),
+            });
+            ready!(waiting.limit.as_mut().poll(context));
+            return Poll::Ready(Err(too_slow(format!(
+                "the client took nothing for {time:?}"
+            ))));
+        };
+        self.written += written.as_ref().map_or(0, |bytes| *bytes as u64);
+        if let Some(waiting) = self.waiting.take() {
+            self.waited += waiting.since.elapsed();
+            if let Err(error) = self.judge() {
+                return Poll::Ready(Err(error));
+            }
         }
-        let limit = self.limit;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(waiting.as_mut().poll(context));
-        Poll::Ready(Err(Error::new(
-            ErrorKind::TimedOut,
-            format!("the client took nothing for {limit:?}"),
-        )))
+        Poll::Ready(written)
     }
+
+    fn judge(&mut self) -> Result<()> {
+        if self.waited < self.limits.time {
+            return Ok(());
+        }
+        let least = self.waited.as_secs_f64() * self.limits.bytes_per_second_min as f64;
+        if (self.written as f64) < least {
+            return Err(too_slow(format!(
+                "the client took {} bytes in {:?}",
+                self.written, self.waited
+            )));
+        }
+        (self.waited, self.written) = (Duration::ZERO, 0);
+        Ok(())
+    }
+}
+
+fn too_slow(reason: String) -> Error {
+    Error::new(ErrorKind::TimedOut, reason)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for WriteLimit<S> {
@@ -100,10 +156,40 @@ mod tests {
 
     use super::*;
 
+    fn limited<S>(stream: S, time: Duration, bytes_per_second_min: u64) -> WriteLimit<S> {
+        let limits = WriteLimits {
+            time,
+            bytes_per_second_min,
+        };
+        WriteLimit::new(stream, limits, None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_too_little_in_all_is_given_up() {
+        for (takes, outcome) in [(1, Some(ErrorKind::TimedOut)), (1_000, None)] {
+            let (stream, mut peer) = duplex(1_000);
+            let mut stream = limited(stream, Duration::from_secs(30), 100);
+            let reader = tokio::spawn(async move {
+                let mut taken = vec![0; takes];
+                for _ in 0..40 {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    if peer.read_exact(&mut taken).await.is_err() {
+                        break;
+                    }
+                }
+            });
+            let size = if takes == 1 { 1_100 } else { 35_000 };
+            let written = stream.write_all(&vec![0; size]).await;
+            assert_eq!(written.err().map(|error| error.kind()), outcome);
+            drop(stream);
+            reader.await.expect("no panic");
+        }
+    }
+
     #[tokio::test]
     async fn who_takes_nothing_is_given_up() {
         let (stream, _peer) = duplex(4);
-        let mut stream = WriteLimit::new(stream, Duration::from_millis(10));
+        let mut stream = limited(stream, Duration::from_millis(10), 0);
         let error = stream.write_all(b"too long").await.expect_err("a limit");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
@@ -111,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn who_takes_a_little_has_all_the_time_again() {
         let (stream, mut peer) = duplex(1);
-        let mut stream = WriteLimit::new(stream, Duration::from_secs(60));
+        let mut stream = limited(stream, Duration::from_secs(60), 0);
         let mut context = Context::from_waker(Waker::noop());
         let mut write = |stream: &mut WriteLimit<_>| {
             Pin::new(stream)

@@ -31,10 +31,9 @@ struct Config {
 
 #[test]
 fn a_background_task_that_dies_ends_the_process_with_its_reason_in_the_log() {
-    play(|_config, listener, lifecycle| async move {
+    play(|config, listener, lifecycle| async move {
         lifecycle.spawn("projection", async { Err(anyhow::anyhow!("no primary")) });
-        let grace = Duration::from_secs(10);
-        service::serve(listener, axum::Router::new(), &lifecycle, grace).await
+        serve(axum::Router::new(), &config, listener, &lifecycle).await
     });
     let mut process = Process::start(
         "a_background_task_that_dies_ends_the_process_with_its_reason_in_the_log",
@@ -64,10 +63,9 @@ fn with_the_log_turned_off_the_reason_is_told_all_the_same() {
 
 #[test]
 fn a_second_interrupt_ends_a_process_that_is_still_shutting_down() {
-    play(|_config, listener, lifecycle| async move {
+    play(|config, listener, lifecycle| async move {
         lifecycle.spawn("feed", std::future::pending());
-        let grace = Duration::from_secs(10);
-        service::serve(listener, axum::Router::new(), &lifecycle, grace).await
+        serve(axum::Router::new(), &config, listener, &lifecycle).await
     });
     let mut process = Process::start(
         "a_second_interrupt_ends_a_process_that_is_still_shutting_down",
@@ -291,7 +289,7 @@ async fn talkative(
         .route("/panic", get(panic))
         .route("/hang", get(hang))
         .merge(operations(&config, &lifecycle).await?);
-    service::serve(listener, router, &lifecycle, config.service.grace()).await
+    serve(router, &config, listener, &lifecycle).await
 }
 
 #[test]
@@ -350,13 +348,97 @@ async fn public_and_operations(
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let router = operations(&config, &lifecycle).await?;
-    service::serve(listener, router, &lifecycle, config.service.grace()).await
+    serve(router, &config, listener, &lifecycle).await
 }
 
 async fn operations(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<axum::Router> {
     let (health, metrics) = (Health::default(), Metrics::new("doomed"));
     let pages = axum::Router::new().route("/metrics/page", get(|| async { "a page" }));
     service::operations_routes(&config.service, &health, &metrics, pages, lifecycle).await
+}
+
+#[test]
+fn a_connection_that_sends_no_request_is_closed() {
+    const TEST: &str = "a_connection_that_sends_no_request_is_closed";
+    play(waiting);
+    let mut process = Process::start(TEST, &[("FIRST_REQUEST_SECONDS", "1")]);
+    let address = process.address();
+    let silent = [
+        "",
+        "P",
+        "GET / HTTP/1.1\r\nhost: a",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r",
+    ]
+    .map(|begin| {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+        stream.write_all(begin.as_bytes()).expect("sent");
+        stream
+    });
+    for mut stream in silent {
+        // Closed, with or without words.
+        let mut rest = Vec::new();
+        let read = stream.read_to_end(&mut rest);
+        let closed = read
+            .as_ref()
+            .map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |_| true);
+        assert!(closed, "{read:?}");
+    }
+}
+
+#[test]
+fn silent_connections_leave_room_for_those_that_work() {
+    const TEST: &str = "silent_connections_leave_room_for_those_that_work";
+    play(waiting);
+    let mut process = Process::start(
+        TEST,
+        &[
+            ("CONNECTIONS_MAX", "4"),
+            ("CONNECTIONS_PER_ADDRESS_MAX", "4"),
+        ],
+    );
+    let address = process.address();
+    let silent: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(address).expect("a connection"))
+        .collect();
+    assert_eq!(fetch(address, "/answer"), "an answer");
+    drop(silent);
+
+    let wait = |_| {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        let request = b"GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        stream.write_all(request).expect("sent");
+        stream
+    };
+    let working: Vec<TcpStream> = (0..4).map(wait).collect();
+    for _ in 0..4 {
+        process.logged("waits");
+    }
+    let mut refused = TcpStream::connect(address).expect("a connection");
+    let mut answer = String::new();
+    refused.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(
+        answer.contains(r#""code":"TOO_MANY_CONNECTIONS""#),
+        "{answer}"
+    );
+    drop(working);
+}
+
+/// A service with an answer, and one that never comes.
+async fn waiting(
+    config: Config,
+    listener: TcpListener,
+    lifecycle: Lifecycle,
+) -> anyhow::Result<()> {
+    let wait = || async {
+        tracing::info!("waits");
+        std::future::pending::<&'static str>().await
+    };
+    let router = axum::Router::new()
+        .route("/answer", get(|| async { "an answer" }))
+        .route("/wait", get(wait));
+    serve(router, &config, listener, &lifecycle).await
 }
 
 /// In the role of a service: is it, to its end. Otherwise returns.
@@ -519,4 +601,14 @@ fn counter(address: SocketAddr, name: &str) -> u64 {
         .lines()
         .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     line.unwrap_or_else(|| panic!("no {name} in\n{metrics}"))
+}
+
+async fn serve(
+    router: axum::Router,
+    config: &Config,
+    listener: TcpListener,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<()> {
+    let metrics = Metrics::new("doomed");
+    service::serve(listener, router, lifecycle, &config.service, &metrics).await
 }

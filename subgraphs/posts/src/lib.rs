@@ -152,5 +152,5 @@ pub async fn run(
             limits,
         ))
         .merge(operations);
-    service::serve(listener, router, &lifecycle, config.service.grace()).await
+    service::serve(listener, router, &lifecycle, &config.service, &metrics).await
 }

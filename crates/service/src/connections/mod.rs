@@ -1,0 +1,378 @@
+//! The open connections: how many there may be, and which one gives its place to a new one.
+//!
+//! A connection that has sent no request yet has the weakest right to its place, and only a short time to
+//! send one: clients that connect and say nothing cannot keep others out. Then come those that wait between
+//! two requests. One whose request is being answered, or that became a WebSocket, keeps its place.
+
+mod activity;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Metrics;
+pub(crate) use activity::{Activity, Tracked};
+
+/// File descriptors that are left for everything else: the database, other services, files.
+const DESCRIPTORS_RESERVED: u64 = 256;
+/// How often all connections are looked through for one that waits between two requests.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How many connections there may be, and how long one may be silent.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Open connections in all.
+    pub max: usize,
+    /// Open connections of one client address.
+    pub per_address_max: usize,
+    /// Time for the first request of a connection, from its begin to the end of the request's head.
+    pub first_request: Duration,
+}
+
+impl ConnectionLimits {
+    /// These limits, lowered to what the process's file descriptors allow. Raises the soft limit of
+    /// descriptors to the hard one first.
+    pub(crate) fn within_descriptors(mut self) -> Self {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit = raised;
+        }
+        if let Some(descriptors) = limit.current {
+            let most = descriptors.saturating_sub(DESCRIPTORS_RESERVED);
+            let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
+            if most < self.max {
+                tracing::warn!(
+                    descriptors,
+                    connections_max = most,
+                    "the limit of open files allows fewer connections than CONNECTIONS_MAX"
+                );
+                self.max = most;
+            }
+        }
+        self.per_address_max = self.per_address_max.min(self.max);
+        self
+    }
+}
+
+/// All open connections of a server. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    limits: ConnectionLimits,
+    open: Arc<Mutex<Open>>,
+    metrics: ConnectionMetrics,
+}
+
+#[derive(Clone, Default)]
+struct ConnectionMetrics {
+    open: Gauge,
+    refused: Counter,
+    evicted: Counter,
+    silent: Counter,
+}
+
+struct Open {
+    by_number: HashMap<u64, Connection>,
+    /// Connections of each address.
+    addresses: HashMap<IpAddr, usize>,
+    /// Numbers in the order of their begin; some of them have sent a request since, or are closed.
+    silent: VecDeque<u64>,
+    next_number: u64,
+    looked: Option<Instant>,
+}
+
+struct Connection {
+    address: IpAddr,
+    activity: Arc<Activity>,
+    /// Cancelled when the connection has to give its place away.
+    closed: CancellationToken,
+}
+
+/// A connection's place. It is free again when this is dropped.
+pub(crate) struct Place {
+    connections: Connections,
+    number: u64,
+    pub activity: Arc<Activity>,
+    closed: CancellationToken,
+}
+
+impl Connections {
+    /// Without `metrics` nothing is counted.
+    pub fn new(limits: ConnectionLimits, metrics: Option<&Metrics>) -> Self {
+        let open = Open {
+            by_number: HashMap::new(),
+            addresses: HashMap::new(),
+            silent: VecDeque::new(),
+            next_number: 0,
+            looked: None,
+        };
+        Self {
+            limits,
+            open: Arc::new(Mutex::new(open)),
+            metrics: metrics.map(ConnectionMetrics::register).unwrap_or_default(),
+        }
+    }
+
+    /// A place for a new connection from `address`; none when there are too many, and none of them can be
+    /// closed for it.
+    pub fn admit(&self, address: IpAddr) -> Option<Place> {
+        let mut open = self.lock();
+        let of_address = open.addresses.get(&address).copied().unwrap_or_default();
+        let is_full = open.by_number.len() >= self.limits.max;
+        let victim = if of_address >= self.limits.per_address_max {
+            Some(open.weakest(|connection| connection.address == address))
+        } else if is_full {
+            Some(open.weakest(|_| true))
+        } else {
+            None
+        };
+        match victim {
+            Some(None) => {
+                self.metrics.refused.inc();
+                return None;
+            }
+            Some(Some(number)) => {
+                self.metrics.evicted.inc();
+                open.remove(number);
+            }
+            None => {}
+        }
+        let place = self.place(&mut open, address);
+        self.metrics.open.set(open.len());
+        Some(place)
+    }
+
+    fn place(&self, open: &mut Open, address: IpAddr) -> Place {
+        let (activity, closed) = (Arc::<Activity>::default(), CancellationToken::new());
+        let number = open.next_number;
+        open.next_number += 1;
+        open.silent.push_back(number);
+        *open.addresses.entry(address).or_default() += 1;
+        open.by_number.insert(
+            number,
+            Connection {
+                address,
+                activity: Arc::clone(&activity),
+                closed: closed.clone(),
+            },
+        );
+        Place {
+            connections: self.clone(),
+            number,
+            activity,
+            closed,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Returns when the connection has to be closed: it sent no request in time, or gives its place away.
+    pub async fn lost(&self) {
+        let first_request = async {
+            tokio::time::sleep(self.connections.limits.first_request).await;
+            if !self.activity.is_silent() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.closed.cancelled() => {}
+            () = first_request => {
+                self.connections.metrics.silent.inc();
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.connections.lock();
+        open.remove(self.number);
+        self.connections.metrics.open.set(open.len());
+    }
+}
+
+impl Open {
+    fn len(&self) -> i64 {
+        i64::try_from(self.by_number.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Takes a connection out, and has it closed. Nothing happens if it is out already.
+    fn remove(&mut self, number: u64) {
+        let Some(connection) = self.by_number.remove(&number) else {
+            return;
+        };
+        connection.closed.cancel();
+        if let Some(count) = self.addresses.get_mut(&connection.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&connection.address);
+            }
+        }
+        self.forget_closed();
+    }
+
+    /// The connection among these with the weakest right to its place, if one has to give it away at all:
+    /// the oldest silent one, or the one that has waited for its next request for the longest.
+    fn weakest(&mut self, among: impl Fn(&Connection) -> bool) -> Option<u64> {
+        self.forget_closed();
+        let silent = self.silent.iter().find(|number| {
+            let connection = self.by_number.get(number);
+            connection.is_some_and(|it| it.activity.is_silent() && among(it))
+        });
+        if let Some(number) = silent {
+            return Some(*number);
+        }
+        let now = Instant::now();
+        if self.looked.is_some_and(|at| now < at + LOOK_INTERVAL) {
+            return None;
+        }
+        self.looked = Some(now);
+        let connections = self.by_number.iter();
+        let idle = connections.filter(|(_, it)| among(it) && it.activity.is_idle());
+        idle.min_by_key(|(_, it)| it.activity.last_request())
+            .map(|(number, _)| *number)
+    }
+
+    /// Drops the numbers at the front that are silent no more, so that the queue stays about as long as
+    /// there are connections.
+    fn forget_closed(&mut self) {
+        let is_silent = |number: &u64, open: &HashMap<u64, Connection>| {
+            open.get(number).is_some_and(|it| it.activity.is_silent())
+        };
+        while let Some(number) = self.silent.front()
+            && !is_silent(number, &self.by_number)
+        {
+            self.silent.pop_front();
+        }
+        if self.silent.len() > 2 * self.by_number.len() + 16 {
+            let open = &self.by_number;
+            self.silent.retain(|number| is_silent(number, open));
+        }
+    }
+}
+
+impl ConnectionMetrics {
+    fn register(metrics: &Metrics) -> Self {
+        Self {
+            open: metrics.register(
+                "connections_open",
+                "Open client connections, WebSockets included",
+                Gauge::default(),
+            ),
+            refused: metrics.register(
+                "connections_refused",
+                "Connections that were refused: CONNECTIONS_MAX or CONNECTIONS_PER_ADDRESS_MAX was reached by connections that work",
+                Counter::default(),
+            ),
+            evicted: metrics.register(
+                "connections_evicted",
+                "Connections without a running request that were closed in favour of a new one",
+                Counter::default(),
+            ),
+            silent: metrics.register(
+                "connections_silent",
+                "Connections that were closed because they sent no request within FIRST_REQUEST_SECONDS",
+                Counter::default(),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+    fn connections(max: usize, per_address_max: usize) -> Connections {
+        let limits = ConnectionLimits {
+            max,
+            per_address_max,
+            first_request: Duration::from_secs(10),
+        };
+        Connections::new(limits, None)
+    }
+
+    fn is_closed(place: &Place) -> bool {
+        place.closed.is_cancelled()
+    }
+
+    #[tokio::test]
+    async fn the_oldest_silent_connection_gives_its_place_away() {
+        let connections = connections(3, 3);
+        let places: Vec<Place> = (0..3).filter_map(|_| connections.admit(HERE)).collect();
+        let running = places[0].activity.begin();
+        let newcomer = connections.admit(HERE).expect("a place");
+        assert!(!is_closed(&places[0]) && is_closed(&places[1]) && !is_closed(&places[2]));
+        assert!(!is_closed(&newcomer));
+        drop(running);
+    }
+
+    #[tokio::test]
+    async fn connections_that_work_are_kept_and_a_new_one_is_refused() {
+        let connections = connections(2, 2);
+        let places: Vec<Place> = (0..2).filter_map(|_| connections.admit(HERE)).collect();
+        let running: Vec<_> = places.iter().map(|place| place.activity.begin()).collect();
+        assert!(connections.admit(HERE).is_none());
+        assert!(!places.iter().any(is_closed));
+        assert_eq!(connections.metrics.refused.get(), 1);
+        drop(running);
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        assert!(connections.admit(HERE).is_some(), "both wait for a request");
+        assert_eq!(places.iter().filter(|place| is_closed(place)).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_address_with_too_many_connections_takes_none_of_another() {
+        let connections = connections(4, 2);
+        let others: Vec<Place> = (0..2).filter_map(|_| connections.admit(THERE)).collect();
+        let _running: Vec<_> = (0..2)
+            .filter_map(|_| connections.admit(HERE))
+            .map(|place| (place.activity.begin(), place))
+            .collect();
+        assert!(connections.admit(HERE).is_none());
+        assert!(!others.iter().any(is_closed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_lost_after_its_time() {
+        let connections = connections(2, 2);
+        let silent = connections.admit(HERE).expect("a place");
+        let heard = connections.admit(HERE).expect("a place");
+        drop(heard.activity.begin());
+        silent.lost().await;
+        let an_hour = Duration::from_secs(3_600);
+        assert!(tokio::time::timeout(an_hour, heard.lost()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_is_bounded_by_the_open_connections() {
+        let connections = connections(10, 10);
+        let first = connections.admit(HERE).expect("a place");
+        for _ in 0..1_000 {
+            drop(connections.admit(HERE).expect("a place"));
+        }
+        let open = connections.lock();
+        assert!(open.silent.len() <= 32, "{}", open.silent.len());
+        drop(open);
+        drop(first);
+        assert!(connections.lock().addresses.is_empty());
+    }
+}
