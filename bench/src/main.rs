@@ -1,7 +1,8 @@
 //! Benchmarks: each prints figures and the ratios that matter; none is a test.
 //!
 //! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
-//! a bare change stream, `-- gateway` the gateway beside its peers, `-- leave` what leaving clients do to others. Load goes to loopback only and ends by itself.
+//! a bare change stream, `-- gateway` the gateway beside its peers, `-- leave` what leaving clients do to others,
+//! `-- refusals` how soon hostile requests are refused. Load goes to loopback only and ends by itself.
 
 mod api;
 mod changefeed;
@@ -10,6 +11,7 @@ mod gateway;
 mod leave;
 mod load;
 mod process;
+mod refusals;
 mod report;
 mod services;
 mod stack_start;
@@ -41,6 +43,8 @@ enum Benchmark {
     Gateway(gateway::Options),
     /// Clients that ask and leave, beside patient ones: whether anybody else notices.
     Leave(leave::Options),
+    /// Requests that are meant to stop a subgraph: how soon each is refused.
+    Refusals(refusals::Options),
     /// Serves the benchmark's subgraphs.
     #[command(hide = true)]
     Subgraphs {
@@ -88,6 +92,7 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Chaos(options) => chaos::run(options).await,
         Benchmark::Gateway(options) => gateway::run(options).await,
         Benchmark::Leave(options) => leave::run(options).await,
+        Benchmark::Refusals(options) => refusals::run(options).await,
         Benchmark::Subgraphs { port } => {
             gateway::subgraphs::serve(TcpListener::bind(("127.0.0.1", port)).await?).await
         }
