@@ -4,6 +4,7 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
+use graphql_transport::GaugeGuard;
 use tokio::sync::{broadcast, watch};
 
 use super::{
@@ -15,7 +16,6 @@ use crate::{
     execute,
     gateway::Gateway,
     graph::Graph,
-    metrics::GaugeGuard,
     prepare::{self, Prepared, UpstreamSubscription},
     request::ClientContext,
     retry::Retry,
@@ -223,7 +223,7 @@ impl Feed {
                     cursor,
                 },
                 Err(_panic) => {
-                    gateway.metrics().panics.inc();
+                    gateway.metrics().transports.panics.inc();
                     tracing::error!("an event met a defect: answered as an internal error");
                     without_data(RequestError::new(
                         Code::InternalServerError,

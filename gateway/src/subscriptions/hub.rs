@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use graphql_transport::{Code as TransportCode, GaugeGuard};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -19,11 +20,7 @@ use super::{
     Event, EventStream,
     feed::{Feed, LeaveCursor, Source},
 };
-use crate::{
-    error::{Code, RequestError},
-    gateway::Gateway,
-    metrics::{GatewayMetrics, GaugeGuard},
-};
+use crate::{error::RequestError, gateway::Gateway, metrics::GatewayMetrics};
 
 /// Subscriptions with equal keys get equal events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,7 +84,7 @@ impl Hub {
             feeds: Mutex::default(),
             feeds_started: AtomicU64::new(0),
             subscriptions: metrics.subscriptions.clone(),
-            lagged: metrics.lagged.clone(),
+            lagged: metrics.transports.lagged.clone(),
         }
     }
 
@@ -201,7 +198,7 @@ async fn next(member: Option<Member>) -> Option<(Event, Option<Member>)> {
         Err(RecvError::Lagged(missed)) => {
             member.seat.hub.lagged.inc();
             let error = RequestError::new(
-                Code::SubscriptionLagged,
+                TransportCode::SubscriptionLagged,
                 format!(
                     "events came faster than they were read: {missed} are gone; subscribe again"
                 ),

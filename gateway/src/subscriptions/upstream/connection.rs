@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use graphql_transport::websocket::SUBPROTOCOL;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,10 +21,7 @@ use super::{
     UpstreamError, UpstreamMessage, errors_response,
     sockets::{Command, SubscriptionId},
 };
-use crate::{
-    subgraphs::{Endpoint, Stream, Tls},
-    ws::SUBPROTOCOL,
-};
+use crate::subgraphs::{Endpoint, Stream, Tls};
 
 /// Connection, handshake and acknowledgement together.
 const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(8);

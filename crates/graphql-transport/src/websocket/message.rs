@@ -1,11 +1,14 @@
-//! The protocol's messages and close codes.
+//! The protocol's messages.
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
+use axum::extract::ws::{Message, Utf8Bytes};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{json::write, subscriptions::Event};
+use crate::event::Event;
+
+/// Bytes of an operation's id: it is kept as long as the operation runs, and sent with each event.
+const ID_BYTES_MAX: usize = 1024;
 
 /// A message of the client.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +64,9 @@ impl ClientMessage {
             payload => payload.map(|payload| whole.slice_ref(payload.get().as_bytes())),
         };
         let id = |kind: &str| match envelope.id {
+            Some(id) if id.len() > ID_BYTES_MAX => {
+                Err(format!("an id has at most {ID_BYTES_MAX} bytes"))
+            }
             Some(id) if !id.is_empty() => Ok(id),
             _ => Err(format!("{kind} needs an id that is a non-empty string")),
         };
@@ -90,7 +96,7 @@ pub fn connection_ack() -> Message {
 
 /// `pong`, with the ping's payload.
 pub fn pong(payload: Option<&Bytes>) -> Message {
-    text(&match payload {
+    text(match payload {
         Some(payload) => [&br#"{"type":"pong","payload":"#[..], payload, b"}"].concat(),
         None => br#"{"type":"pong"}"#.to_vec(),
     })
@@ -102,26 +108,29 @@ pub fn event(id: &str, event: &Event) -> Message {
         Event::Next { body, .. } => ("next", &body[..]),
         Event::Failed { body } => ("error", errors_of(body)),
     };
-    let mut frame = head(id, kind).into_bytes();
-    frame.reserve(payload.len() + 16);
+    let mut frame = head(id, kind, payload.len() + 16);
     frame.extend_from_slice(b",\"payload\":");
     frame.extend_from_slice(payload);
     frame.push(b'}');
-    text(&frame)
+    text(frame)
 }
 
 /// `complete`.
 pub fn complete(id: &str) -> Message {
-    Message::Text((head(id, "complete") + "}").into())
+    let mut frame = head(id, "complete", 1);
+    frame.push(b'}');
+    text(frame)
 }
 
-fn head(id: &str, kind: &str) -> String {
-    let mut head = String::with_capacity(id.len() + 64);
-    head.push_str("{\"id\":");
-    write::string(&mut head, id);
-    head.push_str(",\"type\":\"");
-    head.push_str(kind);
-    head.push('"');
+/// An unfinished message, with room for so many bytes more.
+fn head(id: &str, kind: &str, more: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(id.len() + 64 + more);
+    head.extend_from_slice(b"{\"id\":");
+    // Writing to a vector does not fail, and every text is a string of JSON.
+    let _ = serde_json::to_writer(&mut head, id);
+    head.extend_from_slice(b",\"type\":\"");
+    head.extend_from_slice(kind.as_bytes());
+    head.push(b'"');
     head
 }
 
@@ -135,75 +144,12 @@ fn errors_of(body: &[u8]) -> &[u8] {
     serde_json::from_slice(body).map_or(b"[]", |errors: Errors| errors.errors.get().as_bytes())
 }
 
-fn text(frame: &[u8]) -> Message {
-    Message::Text(String::from_utf8_lossy(frame).into_owned().into())
-}
-
-/// Why a connection is closed, as the protocol numbers it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Close {
-    /// A message that is not of the protocol.
-    Invalid(String),
-    /// `subscribe` before `connection_ack`.
-    Unauthorized,
-    /// `connection_init` with something that cannot be accepted.
-    Forbidden(String),
-    /// The subprotocol was not offered.
-    SubprotocolNotAcceptable,
-    /// No `connection_init` in time.
-    InitialisationTimeout,
-    /// An id that is in use.
-    SubscriberExists(String),
-    /// A second `connection_init`.
-    TooManyInitialisationRequests,
-    /// A defect of ours.
-    InternalError,
-    /// A message larger than the limit (RFC 6455).
-    TooBig,
-    /// The gateway restarts: come back (IANA's registry, "Service Restart").
-    Restarting,
-}
-
-impl Close {
-    /// The close code.
-    pub fn code(&self) -> u16 {
-        match self {
-            Self::Invalid(_) => 4400,
-            Self::Unauthorized => 4401,
-            Self::Forbidden(_) => 4403,
-            Self::SubprotocolNotAcceptable => 4406,
-            Self::InitialisationTimeout => 4408,
-            Self::SubscriberExists(_) => 4409,
-            Self::TooManyInitialisationRequests => 4429,
-            Self::InternalError => 4500,
-            Self::TooBig => 1009,
-            Self::Restarting => 1012,
-        }
-    }
-
-    /// The close frame. A reason has room for 123 bytes.
-    pub fn frame(&self) -> Message {
-        let reason = match self {
-            Self::Invalid(what) => what.clone(),
-            Self::Unauthorized => "Unauthorized".to_owned(),
-            Self::Forbidden(why) => format!("Forbidden: {why}"),
-            Self::SubprotocolNotAcceptable => "Subprotocol not acceptable".to_owned(),
-            Self::InitialisationTimeout => "Connection initialisation timeout".to_owned(),
-            Self::SubscriberExists(id) => format!("Subscriber for {id} already exists"),
-            Self::TooManyInitialisationRequests => "Too many initialisation requests".to_owned(),
-            Self::InternalError => "Internal server error".to_owned(),
-            Self::TooBig => "Message too big".to_owned(),
-            Self::Restarting => "Restarting: connect again".to_owned(),
-        };
-        let mut end = reason.len().min(123);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        Message::Close(Some(CloseFrame {
-            code: self.code(),
-            reason: reason[..end].into(),
-        }))
-    }
+fn text(frame: Vec<u8>) -> Message {
+    let frame = Bytes::from(frame);
+    Message::Text(Utf8Bytes::try_from(frame.clone()).unwrap_or_else(|_| {
+        // JSON is UTF-8, so that this does not happen.
+        String::from_utf8_lossy(&frame).into_owned().into()
+    }))
 }
 
 #[cfg(test)]
@@ -251,6 +197,9 @@ mod tests {
         ] {
             assert!(read(text).is_err(), "{text}");
         }
+        let id = "i".repeat(ID_BYTES_MAX + 1);
+        let long = format!(r#"{{"type":"complete","id":"{id}"}}"#);
+        assert!(ClientMessage::read(&long.into()).is_err());
     }
 
     #[test]

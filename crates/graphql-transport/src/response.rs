@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::error::Code;
+use crate::code::Refused;
 
 /// Whether the operation was executed; decides the HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +22,11 @@ pub struct GraphqlResponse {
     /// Executed or refused.
     pub kind: ResponseKind,
     /// Why it was refused, for metrics and for transports that answer a refusal in their own way.
-    pub refused: Option<Code>,
-    /// No data came, because a subgraph had too much to do, and nothing of a mutation was begun: the
-    /// client may send the request again.
+    pub refused: Option<Refused>,
+    /// No data came, because a service had too much to do, and nothing of a mutation was begun: the
+    /// client may send the request again. The HTTP status is 503.
     pub overloaded: bool,
-    /// Headers that subgraphs' answers hand on to the client, by the forwarding rules.
+    /// Headers that the service adds to the HTTP response.
     pub headers: HeaderMap,
 }
 

@@ -1,12 +1,12 @@
 //! GraphQL over HTTP: `/graphql` for every method and media type.
 //!
-//! Source: <https://graphql.github.io/graphql-over-http/draft/>. One file a transport; what they
-//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), [`csrf`],
-//! [`respond`] (status and headers).
+//! Source: <https://graphql.github.io/graphql-over-http/draft/>. One file a method; what they
+//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `csrf`,
+//! `respond` (status and headers).
 
 pub mod accept;
 mod cors;
-pub mod csrf;
+pub(crate) mod csrf;
 mod get;
 mod post;
 pub mod request_json;
@@ -17,6 +17,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use axum::{
@@ -32,17 +33,15 @@ use futures_util::{
 };
 use http::{HeaderMap, Method, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
-use tower::Service;
 
 use crate::{
-    error::{Code, RequestError},
-    gateway::Gateway,
-    graphiql, guard,
+    code::{Code, Refusal},
+    isolation,
     metrics::Transport,
     multipart,
-    pipeline::Outcome,
     request::{ClientContext, GraphqlRequest},
-    sse, streaming, trace_context, ws,
+    service::{Outcome, Service},
+    sse, streaming, websocket,
 };
 use accept::{Accepted, Media, Streaming};
 
@@ -52,39 +51,45 @@ const PATH: &str = "/graphql";
 const ALLOWED: &str = "GET, POST, OPTIONS";
 
 /// `/graphql`.
-pub fn routes(gateway: &Arc<Gateway>) -> Router {
+pub fn routes<S: Service>(service: &Arc<S>) -> Router {
     let routes = Router::new()
-        .route(PATH, any(handle))
-        .with_state(Arc::clone(gateway));
-    let rules = &gateway.graph_settings().header_rules;
-    match cors::layer(&gateway.config().http, rules) {
+        .route(PATH, any(handle::<S>))
+        .with_state(Arc::clone(service));
+    match cors::layer(&service.serving().settings) {
         Some(layer) => routes.layer(layer),
         None => routes,
     }
 }
 
-/// All that the gateway serves. Requests to `/graphql` pass by the router, which would spend on each
-/// small one a good part of what the gateway itself does; where a layer is around that route, they go
-/// through it.
-#[derive(Clone)]
-pub struct Front {
-    graphql: Option<Arc<Gateway>>,
+/// All that a process serves. Requests to `/graphql` pass by the router, which would spend on each
+/// small one a good part of what the transport itself does; where a layer is around that route, they
+/// go through it.
+pub struct Front<S> {
+    graphql: Option<Arc<S>>,
     router: Router,
 }
 
-impl Front {
+impl<S: Service> Front<S> {
     /// Around a router that has the [`routes`].
-    pub fn new(gateway: &Arc<Gateway>, router: Router) -> Self {
-        let rules = &gateway.graph_settings().header_rules;
-        let has_layer = cors::layer(&gateway.config().http, rules).is_some();
+    pub fn new(service: &Arc<S>, router: Router) -> Self {
+        let has_layer = cors::layer(&service.serving().settings).is_some();
         Self {
-            graphql: (!has_layer).then(|| Arc::clone(gateway)),
+            graphql: (!has_layer).then(|| Arc::clone(service)),
             router,
         }
     }
 }
 
-impl Service<http::Request<Incoming>> for Front {
+impl<S> Clone for Front<S> {
+    fn clone(&self) -> Self {
+        Self {
+            graphql: self.graphql.clone(),
+            router: self.router.clone(),
+        }
+    }
+}
+
+impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
     type Response = Response;
     type Error = Infallible;
     type Future = Either<BoxFuture<'static, Result<Response, Infallible>>, RouteFuture<Infallible>>;
@@ -96,8 +101,8 @@ impl Service<http::Request<Incoming>> for Front {
 
     fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
         match &self.graphql {
-            Some(gateway) if request.uri().path() == PATH && request.method() != Method::HEAD => {
-                let answer = handle(State(Arc::clone(gateway)), request.map(Body::new));
+            Some(service) if request.uri().path() == PATH && request.method() != Method::HEAD => {
+                let answer = handle(State(Arc::clone(service)), request.map(Body::new));
                 Either::Left(answer.map(Ok).boxed())
             }
             _ => Either::Right(self.router.call(request)),
@@ -105,50 +110,51 @@ impl Service<http::Request<Incoming>> for Front {
     }
 }
 
-async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+async fn handle<S: Service>(State(service): State<Arc<S>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    let request_id = trace_context::ensure_request_id(&mut parts.headers);
+    let mark = service.mark(&mut parts.headers);
+    let metrics = &service.serving().metrics;
     let answer = {
-        let answer = pin!(dispatch(&gateway, &mut parts, body));
-        guard::caught(gateway.metrics(), answer).await
+        let answer = pin!(dispatch(&service, &mut parts, body));
+        isolation::caught(metrics, answer).await
     };
     let mut response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) | Err(refusal) => {
-            gateway.metrics().refusal(refusal.code);
+            metrics.refusal(refusal.code);
             respond::refusal(refusal, &parts.headers)
         }
     };
-    response
-        .headers_mut()
-        .insert(trace_context::REQUEST_ID, request_id);
+    if let Some((name, value)) = mark {
+        response.headers_mut().insert(name, value);
+    }
     response
 }
 
-async fn dispatch(
-    gateway: &Arc<Gateway>,
+async fn dispatch<S: Service>(
+    service: &Arc<S>,
     parts: &mut Parts,
     body: Body,
-) -> Result<Response, RequestError> {
+) -> Result<Response, Refusal> {
+    let settings = &service.serving().settings.http;
     match parts.method {
         Method::POST => {
-            csrf::check(parts, gateway.config())?;
-            let request = post::read(parts, body, gateway.config().http.request_bytes_max).await?;
-            exchange(gateway, Transport::Post, request, parts).await
+            let request = post::read(parts, body, settings).await?;
+            exchange(service, Transport::Post, request, parts).await
         }
-        Method::GET if ws::is_upgrade(&parts.headers) => {
-            Box::pin(ws::upgrade(gateway, parts)).await
-        }
-        Method::GET if graphiql::is_asked_for(gateway, parts) => {
-            Ok(Box::pin(graphiql::page(gateway)).await)
+        Method::GET if websocket::is_upgrade(&parts.headers) => {
+            Box::pin(websocket::upgrade(service, parts)).await
         }
         Method::GET => {
-            csrf::check(parts, gateway.config())?;
-            let request = get::read(&parts.uri, gateway.config().http.request_bytes_max)?;
-            exchange(gateway, Transport::Get, request, parts).await
+            if let Some(page) = service.page(parts) {
+                return Ok(page.await);
+            }
+            csrf::check(&parts.headers, settings)?;
+            let request = get::read(&parts.uri, settings.request_bytes_max)?;
+            exchange(service, Transport::Get, request, parts).await
         }
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(header::ALLOW, ALLOWED)]).into_response()),
-        _ => Err(RequestError::new(
+        _ => Err(Refusal::new(
             Code::MethodNotAllowed,
             "send a GraphQL request by POST, or a query by GET",
         )),
@@ -156,43 +162,49 @@ async fn dispatch(
 }
 
 /// Answers one request in the media type that the client wants.
-async fn exchange(
-    gateway: &Arc<Gateway>,
+async fn exchange<S: Service>(
+    service: &Arc<S>,
     transport: Transport,
     request: GraphqlRequest,
     parts: &mut Parts,
-) -> Result<Response, RequestError> {
+) -> Result<Response, Refusal> {
     let accepted = Accepted::read(&parts.headers)?;
     let headers: HeaderMap = std::mem::take(&mut parts.headers);
     let client = ClientContext {
         headers: Arc::new(headers),
         mutations_allowed: transport == Transport::Post,
         subscriptions_allowed: accepted.streaming.is_some(),
+        answers_deferred: false,
     };
     let transport = match (accepted.single, accepted.streaming) {
         (None, Some(Streaming::Sse)) => Transport::Sse,
         (None, Some(Streaming::Multipart)) => Transport::Multipart,
         _ => transport,
     };
-    let outcome = match guard::answer(gateway, transport, request, client).await {
+    let outcome = match isolation::answer(service, transport, request, client).await {
         Outcome::Stream(events) if parts.version == Version::HTTP_2 => {
-            Outcome::Stream(streaming::while_taken(gateway, events))
+            Outcome::Stream(streaming::while_taken(&**service, events))
+        }
+        // No service should, where there is one answer to a connection.
+        Outcome::Deferred(work) => {
+            let began = Instant::now();
+            Outcome::Single(isolation::deferred(service.serving(), transport, began, work).await)
         }
         outcome => outcome,
     };
     Ok(match (outcome, accepted.single, accepted.streaming) {
         (Outcome::Single(response), Some(media), _) => respond::single(response, media),
-        (outcome, _, Some(Streaming::Sse)) => sse::respond(gateway, outcome),
-        (outcome, _, Some(Streaming::Multipart)) => multipart::respond(gateway, outcome),
+        (outcome, _, Some(Streaming::Sse)) => sse::respond(service, outcome),
+        (outcome, _, Some(Streaming::Multipart)) => multipart::respond(service, outcome),
         // Neither can be: a stream only comes where streaming was allowed, and `Accepted` always
         // has a media type for a single answer or for a stream.
         (Outcome::Single(response), None, None) => respond::single(response, Media::Json),
-        (Outcome::Stream(_), _, None) => respond::single(
-            RequestError::new(
+        (_, _, None) => respond::single(
+            Refusal::new(
                 Code::SubscriptionForbidden,
                 "this request has no way to stream",
             )
-            .into_response(),
+            .into(),
             Media::Json,
         ),
     })

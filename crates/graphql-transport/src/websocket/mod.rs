@@ -4,6 +4,7 @@
 //! come this way too. The older subprotocol `graphql-ws` is not spoken: its `start` without
 //! `connection_init` has been a way around authorisation.
 
+mod close;
 mod connection;
 mod message;
 mod operations;
@@ -17,10 +18,10 @@ use axum::{
 use http::{HeaderMap, header, request::Parts};
 
 use crate::{
-    error::{Code, RequestError},
-    gateway::Gateway,
+    code::{Code, Refusal},
     http::csrf,
     metrics::Transport,
+    service::Service,
 };
 use connection::Connection;
 
@@ -33,7 +34,7 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 
 /// Whether a GET asks for a WebSocket.
-pub fn is_upgrade(headers: &HeaderMap) -> bool {
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
     headers
         .get(header::UPGRADE)
         .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
@@ -43,16 +44,20 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// `CSRF_REFUSED` for pages of other origins; `BAD_REQUEST` where the handshake is not well-formed.
-pub async fn upgrade(gateway: &Arc<Gateway>, parts: &mut Parts) -> Result<Response, RequestError> {
-    csrf::check_upgrade(&parts.headers, gateway.config())?;
+pub(crate) async fn upgrade<S: Service>(
+    service: &Arc<S>,
+    parts: &mut Parts,
+) -> Result<Response, Refusal> {
+    let serving = service.serving();
+    csrf::check_upgrade(&parts.headers, &serving.settings.http)?;
     let headers = parts.headers.clone();
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
         .await
-        .map_err(|error| RequestError::new(Code::BadRequest, error.body_text()))?;
-    let bytes_max = gateway.config().websocket.ws_message_bytes_max;
-    let gateway = Arc::clone(gateway);
+        .map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))?;
+    let bytes_max = serving.settings.websocket.ws_message_bytes_max;
     // Counted before the connection's task exists, so that a shutdown cannot miss it.
-    let token = gateway.sockets().token();
+    let token = serving.sockets.token();
+    let service = Arc::clone(service);
     Ok(upgrade
         .protocols([SUBPROTOCOL])
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -61,8 +66,8 @@ pub async fn upgrade(gateway: &Arc<Gateway>, parts: &mut Parts) -> Result<Respon
         .max_frame_size(bytes_max)
         .on_upgrade(async move |socket| {
             let _counted_until_closed = token;
-            let client = gateway.metrics().client(Transport::WebSocket);
-            Connection::new(gateway, socket, headers).run().await;
+            let client = service.serving().metrics.client(Transport::WebSocket);
+            Connection::new(service, socket, headers).run().await;
             drop(client);
         }))
 }

@@ -1,14 +1,15 @@
-//! Keeps other sites' pages from using a visitor's browser as their hand.
+//! CSRF protection: refuses what a browser sends for a page of another site.
 //!
 //! By Fetch Metadata (<https://www.w3.org/TR/fetch-metadata/>), else by `Origin`: a browser's
-//! cross-site request is answered only if it has forced a preflight, in which CORS decided. Programs
-//! that are no browsers send neither header, and are untouched.
+//! cross-site request is answered only from an origin that CORS allows, or if it has forced a
+//! preflight, which a proxy in front may have answered. Programs that are no browsers send neither
+//! header, and are untouched.
 
-use http::{HeaderMap, Method, header, request::Parts};
+use http::{HeaderMap, header};
 
 use crate::{
-    config::{Config, HttpConfig},
-    error::{Code, RequestError},
+    code::{Code, Refusal},
+    settings::HttpSettings,
 };
 
 /// A browser asks by a preflight before it sends any of these across sites.
@@ -22,23 +23,20 @@ const PREFLIGHT_HEADERS: [&str; 3] = [
 ///
 /// # Errors
 /// `CSRF_REFUSED`.
-pub fn check(parts: &Parts, config: &Config) -> Result<(), RequestError> {
-    if config.http.csrf_prevention_off || !is_cross_site(&parts.headers, &config.http) {
+pub(super) fn check(headers: &HeaderMap, settings: &HttpSettings) -> Result<(), Refusal> {
+    if settings.csrf_prevention_off || !is_cross_site(headers, settings) {
         return Ok(());
     }
-    let has_header = PREFLIGHT_HEADERS.iter().any(|name| {
-        parts
-            .headers
-            .get(*name)
-            .is_some_and(|value| !value.is_empty())
-    });
-    // The content types that need no preflight are refused for a POST anyway.
-    if has_header || parts.method == Method::POST {
+    let has_header = PREFLIGHT_HEADERS
+        .iter()
+        .any(|name| headers.get(*name).is_some_and(|value| !value.is_empty()));
+    if has_header {
         return Ok(());
     }
-    Err(RequestError::new(
+    Err(Refusal::new(
         Code::CsrfRefused,
-        "a cross-site request from a browser needs the header graphql-require-preflight",
+        "a cross-site request from a browser needs an origin that CORS_ORIGINS lists, or the header \
+         graphql-require-preflight",
     ))
 }
 
@@ -47,21 +45,21 @@ pub fn check(parts: &Parts, config: &Config) -> Result<(), RequestError> {
 ///
 /// # Errors
 /// `CSRF_REFUSED`.
-pub fn check_upgrade(headers: &HeaderMap, config: &Config) -> Result<(), RequestError> {
-    if config.http.csrf_prevention_off || !is_cross_site(headers, &config.http) {
+pub(crate) fn check_upgrade(headers: &HeaderMap, settings: &HttpSettings) -> Result<(), Refusal> {
+    if settings.csrf_prevention_off || !is_cross_site(headers, settings) {
         return Ok(());
     }
-    Err(RequestError::new(
+    Err(Refusal::new(
         Code::CsrfRefused,
         "pages of this origin may not open a WebSocket here: CORS_ORIGINS lists those that may",
     ))
 }
 
-fn is_cross_site(headers: &HeaderMap, config: &HttpConfig) -> bool {
+fn is_cross_site(headers: &HeaderMap, settings: &HttpSettings) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let origin = text("origin");
     if origin.is_some_and(|origin| {
-        config
+        settings
             .cors_origins
             .iter()
             .any(|allowed| allowed == origin || allowed == "*")
@@ -84,16 +82,15 @@ fn is_cross_site(headers: &HeaderMap, config: &HttpConfig) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use http::{HeaderName, HeaderValue};
 
     use super::*;
 
-    fn config() -> HttpConfig {
-        Config::parse_from(["gateway", "--cors-origins", "https://app.example"]).http
-    }
-
     fn cross_site(pairs: &[(&'static str, &'static str)]) -> bool {
+        let settings = HttpSettings {
+            cors_origins: vec!["https://app.example".to_owned()],
+            ..HttpSettings::default()
+        };
         let headers = pairs
             .iter()
             .map(|(name, value)| {
@@ -103,11 +100,11 @@ mod tests {
                 )
             })
             .collect();
-        is_cross_site(&headers, &config())
+        is_cross_site(&headers, &settings)
     }
 
     #[test]
-    fn only_browsers_tell_their_site() {
+    fn only_browsers_name_their_site() {
         assert!(!cross_site(&[]));
         assert!(!cross_site(&[
             ("sec-fetch-site", "same-origin"),

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 
-use crate::error::{Code, RequestError};
+use crate::code::{Code, Refusal};
 
 /// A media type for one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,16 +37,22 @@ impl Accepted {
     ///
     /// # Errors
     /// `NOT_ACCEPTABLE` where nothing fits.
-    pub fn read(headers: &HeaderMap) -> Result<Self, RequestError> {
+    pub fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
         const JSON: Accepted = Accepted {
             single: Some(Media::Json),
+            streaming: None,
+        };
+        const GRAPHQL_RESPONSE: Accepted = Accepted {
+            single: Some(Media::GraphqlResponse),
             streaming: None,
         };
         // What most clients send needs no list of ranges.
         let mut values = headers.get_all(header::ACCEPT).iter();
         let first_two = (values.next().map(|value| value.as_bytes()), values.next());
-        if let (None | Some(b"application/json" | b"*/*"), None) = first_two {
-            return Ok(JSON);
+        match first_two {
+            (None | Some(b"application/json" | b"*/*"), None) => return Ok(JSON),
+            (Some(FROM_GATEWAYS), None) => return Ok(GRAPHQL_RESPONSE),
+            _ => {}
         }
         let ranges = ranges(headers);
         if ranges.is_empty() {
@@ -82,7 +88,7 @@ impl Accepted {
             _ => Some(Streaming::Multipart),
         };
         if single.is_none() && streaming.is_none() {
-            return Err(RequestError::new(
+            return Err(Refusal::new(
                 Code::NotAcceptable,
                 "the answers are application/graphql-response+json or application/json; those of \
                  subscriptions also text/event-stream or multipart/mixed;subscriptionSpec=1.0",
@@ -106,6 +112,8 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
 
 const SSE: &str = "text/event-stream";
 const MULTIPART: &str = "multipart/mixed";
+/// What a gateway asks its subgraphs for.
+const FROM_GATEWAYS: &[u8] = b"application/graphql-response+json, application/json";
 /// How closely a range names a type: exactly, by its first half, or not at all.
 const EXACT: u8 = 2;
 
@@ -191,6 +199,10 @@ mod tests {
             ("application/*", Media::Json),
             (
                 "application/graphql-response+json, application/json;q=0.9",
+                Media::GraphqlResponse,
+            ),
+            (
+                "application/graphql-response+json, application/json",
                 Media::GraphqlResponse,
             ),
             (

@@ -3,13 +3,14 @@
 use http::{HeaderValue, Method};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
-use crate::{config::HttpConfig, headers::HeaderRules, trace_context::REQUEST_ID};
+use crate::settings::Settings;
 
 /// How long a browser may remember a preflight's answer, in seconds.
 const PREFLIGHT_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(2 * 60 * 60);
 
-/// The layer, where any origin is allowed at all. Pages may read the headers that `rules` return.
-pub(super) fn layer(config: &HttpConfig, rules: &HeaderRules) -> Option<CorsLayer> {
+/// The layer, where any origin is allowed at all.
+pub(super) fn layer(settings: &Settings) -> Option<CorsLayer> {
+    let config = &settings.http;
     if config.cors_origins.iter().all(String::is_empty) {
         return None;
     }
@@ -20,7 +21,7 @@ pub(super) fn layer(config: &HttpConfig, rules: &HeaderRules) -> Option<CorsLaye
         let origins = config
             .cors_origins
             .iter()
-            .filter_map(|origin| HeaderValue::from_str(origin.trim()).ok());
+            .filter_map(|origin| HeaderValue::from_str(origin).ok());
         AllowOrigin::list(origins)
     };
     let layer = CorsLayer::new()
@@ -28,7 +29,7 @@ pub(super) fn layer(config: &HttpConfig, rules: &HeaderRules) -> Option<CorsLaye
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(ExposeHeaders::list(
-            rules.returned().cloned().chain([REQUEST_ID]),
+            settings.exposed_headers.iter().cloned(),
         ))
         .max_age(PREFLIGHT_MAX_AGE);
     // A wildcard with credentials is forbidden by the Fetch standard.

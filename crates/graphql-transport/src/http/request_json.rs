@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    error::{Code, RequestError},
+    code::{Code, Refusal},
     request::GraphqlRequest,
 };
 
@@ -26,7 +26,7 @@ struct Members<'a> {
 ///
 /// # Errors
 /// `BAD_REQUEST` where it is anything else, a batch included.
-pub fn read(body: &Bytes) -> Result<GraphqlRequest, RequestError> {
+pub fn read(body: &Bytes) -> Result<GraphqlRequest, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| {
         refused(format!(
             "the request is not UTF-8 from byte {}",
@@ -68,7 +68,7 @@ pub fn read(body: &Bytes) -> Result<GraphqlRequest, RequestError> {
 ///
 /// # Errors
 /// `BAD_REQUEST`, with the member's name.
-pub fn object_text(member: &str, text: String) -> Result<Option<Bytes>, RequestError> {
+pub fn object_text(member: &str, text: String) -> Result<Option<Bytes>, Refusal> {
     let value: &RawValue = serde_json::from_str(&text)
         .map_err(|error| refused(format!("`{member}` is not JSON: {error}")))?;
     match value.get() {
@@ -78,18 +78,14 @@ pub fn object_text(member: &str, text: String) -> Result<Option<Bytes>, RequestE
     }
 }
 
-fn string(member: &str, value: Option<&RawValue>) -> Result<Option<String>, RequestError> {
+fn string(member: &str, value: Option<&RawValue>) -> Result<Option<String>, Refusal> {
     value
         .map(|value| serde_json::from_str(value.get()))
         .transpose()
         .map_err(|_| refused(format!("`{member}` is not a string")))
 }
 
-fn object(
-    member: &str,
-    value: Option<&RawValue>,
-    body: &Bytes,
-) -> Result<Option<Bytes>, RequestError> {
+fn object(member: &str, value: Option<&RawValue>, body: &Bytes) -> Result<Option<Bytes>, Refusal> {
     match value {
         Some(value) if !value.get().starts_with('{') => {
             Err(refused(format!("`{member}` is not an object")))
@@ -98,15 +94,15 @@ fn object(
     }
 }
 
-fn refused(message: impl Into<String>) -> RequestError {
-    RequestError::new(Code::BadRequest, message)
+fn refused(message: impl Into<String>) -> Refusal {
+    Refusal::new(Code::BadRequest, message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn reading(body: &'static str) -> Result<GraphqlRequest, RequestError> {
+    fn reading(body: &'static str) -> Result<GraphqlRequest, Refusal> {
         read(&Bytes::from_static(body.as_bytes()))
     }
 
@@ -152,7 +148,7 @@ mod tests {
         ] {
             let error = reading(body).expect_err(body);
             assert_eq!(
-                (error.code, error.errors[0].message.as_str()),
+                (error.code, error.message.as_str()),
                 (Code::BadRequest, message)
             );
         }

@@ -4,7 +4,7 @@ use http::Uri;
 
 use super::request_json::object_text;
 use crate::{
-    error::{Code, RequestError},
+    code::{Code, Refusal},
     request::GraphqlRequest,
 };
 
@@ -12,9 +12,9 @@ use crate::{
 ///
 /// # Errors
 /// `REQUEST_TOO_LARGE`; `BAD_REQUEST` names the parameter.
-pub(super) fn read(uri: &Uri, bytes_max: usize) -> Result<GraphqlRequest, RequestError> {
+pub(super) fn read(uri: &Uri, bytes_max: usize) -> Result<GraphqlRequest, Refusal> {
     if uri.query().is_some_and(|query| query.len() > bytes_max) {
-        return Err(RequestError::new(
+        return Err(Refusal::new(
             Code::RequestTooLarge,
             format!("the URL's query is larger than {bytes_max} bytes"),
         ));
@@ -48,7 +48,7 @@ pub(super) fn read(uri: &Uri, bytes_max: usize) -> Result<GraphqlRequest, Reques
 
 /// A name or a value without its escapes, by the URL standard's form encoding. Other than that
 /// standard has it, bytes that are no UTF-8 are refused instead of replaced.
-fn decoded(escaped: &str) -> Result<String, RequestError> {
+fn decoded(escaped: &str) -> Result<String, Refusal> {
     let mut bytes = Vec::with_capacity(escaped.len());
     let mut rest = escaped.as_bytes();
     while let [first, after @ ..] = rest {
@@ -71,8 +71,8 @@ fn hex(digit: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-fn refused(message: impl Into<String>) -> RequestError {
-    RequestError::new(Code::BadRequest, message)
+fn refused(message: impl Into<String>) -> Refusal {
+    Refusal::new(Code::BadRequest, message)
 }
 
 #[cfg(test)]

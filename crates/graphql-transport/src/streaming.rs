@@ -4,23 +4,23 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, header};
+use prometheus_client::metrics::counter::Counter;
 use tokio::{
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
 use crate::{
-    error::{Code, RequestError},
-    gateway::Gateway,
-    metrics::Transport,
-    pipeline::Outcome,
-    subscriptions::{Event, EventStream},
+    code::{Code, Refusal},
+    event::{Event, EventStream},
+    metrics::{GaugeGuard, Transport},
+    service::{Outcome, Service},
 };
 
 /// How one kind of stream is written.
-pub trait Framing: Send + 'static {
+pub(crate) trait Framing: Send + 'static {
     /// Whether it counts as SSE or multipart.
     const TRANSPORT: Transport;
     /// The response's media type.
@@ -37,15 +37,19 @@ pub trait Framing: Send + 'static {
 
 /// Answers with a stream that stays open until the subscription ends. A shutdown cuts it without the
 /// closing words, so that clients come back.
-pub fn respond<F: Framing>(gateway: &Arc<Gateway>, outcome: Outcome) -> Response {
+pub(crate) fn respond<F: Framing, S: Service>(service: &Arc<S>, outcome: Outcome) -> Response {
     let (events, headers): (EventStream, HeaderMap) = match outcome {
+        Outcome::Deferred(work) => {
+            let event = stream::once(work.map(Event::from));
+            (event.boxed(), HeaderMap::new())
+        }
         Outcome::Stream(events) => (events, HeaderMap::new()),
         Outcome::Single(mut response) => {
             let headers = std::mem::take(&mut response.headers);
             (stream::iter([Event::from(response)]).boxed(), headers)
         }
     };
-    let frames = frames::<F>(gateway, events).map(Ok::<_, Infallible>);
+    let frames = frames::<F, S>(service, events).map(Ok::<_, Infallible>);
     let mut response = Response::new(Body::from_stream(frames));
     response.headers_mut().extend(headers);
     for (name, value) in [
@@ -69,9 +73,9 @@ pub fn respond<F: Framing>(gateway: &Arc<Gateway>, outcome: Outcome) -> Response
 /// Over HTTP/2 one stream can stand still while its connection goes on, so the limit on the
 /// connection's writes, which is enough for HTTP/1.1, never passes. The client is told if it takes
 /// up reading again; its place at the feed is free long before.
-pub fn while_taken(gateway: &Arc<Gateway>, mut events: EventStream) -> EventStream {
-    let limit = gateway.config().http.client_write_timeout;
-    let lagged = gateway.metrics().lagged.clone();
+pub(crate) fn while_taken<S: Service>(service: &S, mut events: EventStream) -> EventStream {
+    let limit = service.serving().settings.http.client_write_timeout;
+    let lagged = service.serving().metrics.lagged.clone();
     let (sender, mut receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         loop {
@@ -90,7 +94,7 @@ pub fn while_taken(gateway: &Arc<Gateway>, mut events: EventStream) -> EventStre
         }
         drop(events);
         lagged.inc();
-        let error = RequestError::new(
+        let error = Refusal::new(
             Code::SubscriptionLagged,
             format!("nothing was read for {limit:?}; subscribe again"),
         );
@@ -100,30 +104,28 @@ pub fn while_taken(gateway: &Arc<Gateway>, mut events: EventStream) -> EventStre
     stream::poll_fn(move |context| receiver.poll_recv(context)).boxed()
 }
 
-fn frames<F: Framing>(
-    gateway: &Arc<Gateway>,
+fn frames<F: Framing, S: Service>(
+    service: &Arc<S>,
     events: EventStream,
-) -> impl Stream<Item = Bytes> + Send + use<F> {
-    let pause = gateway.config().subscriptions.subscription_keep_alive;
-    let metrics = Arc::clone(gateway);
-    let guard = gateway.metrics().client(F::TRANSPORT);
+) -> impl Stream<Item = Bytes> + Send + use<F, S> {
+    let serving = service.serving();
     let state = Frames {
         events: Some(events),
-        keep_alive: keep_alive(pause),
-        gateway: metrics,
-        _client: guard,
+        keep_alive: keep_alive(serving.settings.keep_alive),
+        deliveries: serving.metrics.deliveries.clone(),
+        _client: serving.metrics.client(F::TRANSPORT),
     };
     stream::once(async { F::open() })
         .chain(stream::unfold(state, Frames::next::<F>))
-        .take_until(gateway.shutdown().clone().cancelled_owned())
+        .take_until(serving.shutdown.clone().cancelled_owned())
 }
 
 struct Frames {
     /// None once the closing words are written.
     events: Option<EventStream>,
     keep_alive: Interval,
-    gateway: Arc<Gateway>,
-    _client: crate::metrics::GaugeGuard,
+    deliveries: Counter,
+    _client: GaugeGuard,
 }
 
 impl Frames {
@@ -132,7 +134,7 @@ impl Frames {
         let frame = tokio::select! {
             event = events.next() => match event {
                 Some(event) => {
-                    self.gateway.metrics().deliveries.inc();
+                    self.deliveries.inc();
                     self.keep_alive.reset();
                     F::event(&event)
                 }

@@ -9,16 +9,15 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use crate::{
-    gateway::Gateway,
+    event::Event,
     metrics::Transport,
-    pipeline::Outcome,
+    service::{Outcome, Service},
     streaming::{self, Framing},
-    subscriptions::Event,
 };
 
 /// Answers with `next` events and a last `complete`.
-pub fn respond(gateway: &Arc<Gateway>, outcome: Outcome) -> Response {
-    streaming::respond::<Sse>(gateway, outcome)
+pub(crate) fn respond<S: Service>(service: &Arc<S>, outcome: Outcome) -> Response {
+    streaming::respond::<Sse, S>(service, outcome)
 }
 
 struct Sse;

@@ -1,4 +1,4 @@
-//! A GraphQL request as every transport hands it to the pipeline.
+//! A GraphQL request as every transport hands it to the service.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct GraphqlRequest {
     pub extensions: Option<Bytes>,
 }
 
-/// What the pipeline knows of the client beside the request itself.
+/// What the service knows of the client beside the request itself.
 #[derive(Clone, Debug)]
 pub struct ClientContext {
     /// The headers of the HTTP request, or of the WebSocket's upgrade request.
@@ -29,4 +29,8 @@ pub struct ClientContext {
     pub mutations_allowed: bool,
     /// False where the transport has no way to stream: a subscription is refused.
     pub subscriptions_allowed: bool,
+    /// True over a WebSocket, where many operations share one client's attention: a query or a
+    /// mutation is returned unrun ([`Outcome::Deferred`](crate::Outcome::Deferred)), and runs when
+    /// there is room for its answer.
+    pub answers_deferred: bool,
 }

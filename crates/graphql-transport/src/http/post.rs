@@ -8,37 +8,36 @@ use futures_util::future::poll_immediate;
 use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::request_json;
+use super::{csrf, request_json};
 use crate::{
-    error::{Code, RequestError},
+    code::{Code, Refusal},
     request::GraphqlRequest,
+    settings::HttpSettings,
 };
 
-/// How much of a body that is too large is still taken in and thrown away: a client that writes
-/// its whole body before it reads would else see a broken connection instead of the refusal.
+/// How much of a body that is refused is still taken in and thrown away: a client that writes its
+/// whole body before it reads would else see a broken connection instead of the refusal.
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// How long a client may take to send its body.
-const BODY_TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// Reads the request.
 ///
 /// # Errors
-/// With the code of what is wrong: its content type, its size, its text.
+/// With the code of what is wrong: its site, its content type, its size, its text.
 pub(super) async fn read(
     parts: &Parts,
     body: Body,
-    bytes_max: usize,
-) -> Result<GraphqlRequest, RequestError> {
-    check_content_type(&parts.headers)?;
-    let reading = read_body(&parts.headers, body, bytes_max);
-    let body = in_time(BODY_TIME_LIMIT, reading).await?;
+    settings: &HttpSettings,
+) -> Result<GraphqlRequest, Refusal> {
+    let limit = settings.request_body_timeout;
+    let reading = read_body(parts, body, settings);
+    let body = in_time(limit, reading).await?;
     request_json::read(&body)
 }
 
 async fn in_time(
     limit: Duration,
-    reading: impl Future<Output = Result<Bytes, RequestError>>,
-) -> Result<Bytes, RequestError> {
+    reading: impl Future<Output = Result<Bytes, Refusal>>,
+) -> Result<Bytes, Refusal> {
     let mut reading = pin!(reading);
     // Most bodies come with their head, and need no clock.
     match poll_immediate(&mut reading).await {
@@ -49,26 +48,38 @@ async fn in_time(
     }
 }
 
-async fn read_body(
-    headers: &HeaderMap,
-    body: Body,
-    bytes_max: usize,
-) -> Result<Bytes, RequestError> {
-    let announced: Option<usize> = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok())
-        .and_then(|length| length.parse().ok());
-    if announced.is_some_and(|length| length > bytes_max) {
-        drain(body).await;
-        return Err(too_large(bytes_max));
+async fn read_body(parts: &Parts, body: Body, settings: &HttpSettings) -> Result<Bytes, Refusal> {
+    let bytes_max = settings.request_bytes_max;
+    if let Err(refusal) = check_head(&parts.headers, settings) {
+        // Who waits for a word before sending gets the refusal as that word.
+        if !parts.headers.contains_key(header::EXPECT) {
+            drain(body).await;
+        }
+        return Err(refusal);
     }
     match Limited::new(body, bytes_max).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large(bytes_max)),
-        Err(error) => Err(RequestError::new(
+        Err(error) => Err(Refusal::new(
             Code::BadRequest,
             format!("the body did not arrive whole: {error}"),
         )),
+    }
+}
+
+/// What can be refused before the body is there.
+fn check_head(headers: &HeaderMap, settings: &HttpSettings) -> Result<(), Refusal> {
+    csrf::check(headers, settings)?;
+    check_content_type(headers)?;
+    let announced: Option<usize> = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse().ok());
+    match announced {
+        Some(length) if length > settings.request_bytes_max => {
+            Err(too_large(settings.request_bytes_max))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -77,27 +88,27 @@ async fn drain(body: Body) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-fn too_slow(limit: Duration) -> RequestError {
-    RequestError::new(
+fn too_slow(limit: Duration) -> Refusal {
+    Refusal::new(
         Code::RequestBodyTimeout,
         format!("the body did not arrive within {limit:?}"),
     )
 }
 
-fn too_large(bytes_max: usize) -> RequestError {
-    RequestError::new(
+fn too_large(bytes_max: usize) -> Refusal {
+    Refusal::new(
         Code::RequestTooLarge,
         format!("the request body is larger than {bytes_max} bytes"),
     )
 }
 
 /// `application/json`, in UTF-8, not compressed.
-fn check_content_type(headers: &HeaderMap) -> Result<(), RequestError> {
+fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let value = headers
         .get(header::CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or_default());
     let refused = |found: &str| {
-        Err(RequestError::new(
+        Err(Refusal::new(
             Code::UnsupportedMediaType,
             format!("the content type has to be application/json in UTF-8, not {found}"),
         ))
@@ -108,7 +119,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), RequestError> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
-        return Err(RequestError::new(
+        return Err(Refusal::new(
             Code::UnsupportedMediaType,
             "the body has to be sent as it is, without a content encoding",
         ));
@@ -139,12 +150,18 @@ mod tests {
     async fn a_body_that_does_not_come_to_its_end_is_given_up() {
         let begun = stream::iter([Ok::<_, std::io::Error>("{\"query\":")]);
         let body = Body::from_stream(begun.chain(stream::pending()));
-        let headers = HeaderMap::new();
-        let reading = read_body(&headers, body, 1000);
-        let refused = in_time(Duration::from_millis(1), reading).await;
+        let request = http::Request::post("/graphql")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(())
+            .expect("a request");
+        let settings = HttpSettings {
+            request_body_timeout: Duration::from_millis(1),
+            ..HttpSettings::default()
+        };
+        let refused = read(&request.into_parts().0, body, &settings).await;
         assert_eq!(
             refused.expect_err("a refusal"),
-            RequestError::new(
+            Refusal::new(
                 Code::RequestBodyTimeout,
                 "the body did not arrive within 1ms"
             )

@@ -8,16 +8,15 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use crate::{
-    gateway::Gateway,
+    event::Event,
     metrics::Transport,
-    pipeline::Outcome,
+    service::{Outcome, Service},
     streaming::{self, Framing},
-    subscriptions::Event,
 };
 
 /// Answers with one part an event.
-pub fn respond(gateway: &Arc<Gateway>, outcome: Outcome) -> Response {
-    streaming::respond::<Multipart>(gateway, outcome)
+pub(crate) fn respond<S: Service>(service: &Arc<S>, outcome: Outcome) -> Response {
+    streaming::respond::<Multipart, S>(service, outcome)
 }
 
 struct Multipart;

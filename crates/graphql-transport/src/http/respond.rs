@@ -8,7 +8,7 @@ use super::{
     accept::{Accepted, Media},
 };
 use crate::{
-    error::{Code, RequestError},
+    code::{Code, Refusal, Refused},
     response::GraphqlResponse,
 };
 
@@ -29,8 +29,8 @@ pub(super) fn single(response: GraphqlResponse, media: Media) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.append(header::VARY, HeaderValue::from_static("accept"));
     let allowed = match response.refused {
-        Some(Code::MutationForbidden) => Some("POST"),
-        Some(Code::MethodNotAllowed) => Some(ALLOWED),
+        Some(refused) if refused.is(Code::MutationForbidden) => Some("POST"),
+        Some(refused) if refused.is(Code::MethodNotAllowed) => Some(ALLOWED),
         _ => None,
     };
     if let Some(allowed) = allowed {
@@ -43,32 +43,22 @@ pub(super) fn single(response: GraphqlResponse, media: Media) -> Response {
 }
 
 /// A request that was refused before its `Accept` was looked at.
-pub(super) fn refusal(error: RequestError, headers: &HeaderMap) -> Response {
+pub(super) fn refusal(refusal: Refusal, headers: &HeaderMap) -> Response {
     let media = Accepted::read(headers)
         .ok()
         .and_then(|accepted| accepted.single);
-    single(error.into_response(), media.unwrap_or(Media::Json))
+    single(refusal.into(), media.unwrap_or(Media::Json))
 }
 
 /// What is wrong with the HTTP request itself has its own status in both media types. A
 /// well-formed request that is refused as GraphQL is 400 in the one and 200 in the other.
-fn status(refused: Option<Code>, media: Media) -> StatusCode {
-    match refused {
-        None => StatusCode::OK,
-        Some(Code::BadRequest) => StatusCode::BAD_REQUEST,
-        Some(Code::CsrfRefused) => StatusCode::FORBIDDEN,
-        Some(Code::MethodNotAllowed | Code::MutationForbidden) => StatusCode::METHOD_NOT_ALLOWED,
-        Some(Code::NotAcceptable) => StatusCode::NOT_ACCEPTABLE,
-        Some(Code::RequestBodyTimeout) => StatusCode::REQUEST_TIMEOUT,
-        Some(Code::RequestTooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-        Some(Code::UnsupportedMediaType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Some(Code::InternalServerError) => StatusCode::INTERNAL_SERVER_ERROR,
-        Some(Code::SupergraphUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
-        Some(Code::RequestTimeout) => StatusCode::GATEWAY_TIMEOUT,
-        Some(_) => match media {
+fn status(refused: Option<Refused>, media: Media) -> StatusCode {
+    match (refused, media) {
+        (None, _) => StatusCode::OK,
+        (Some(refused), media) => refused.status.unwrap_or(match media {
             Media::GraphqlResponse => StatusCode::BAD_REQUEST,
             Media::Json => StatusCode::OK,
-        },
+        }),
     }
 }
 
@@ -80,7 +70,7 @@ mod tests {
     fn a_late_body_is_the_clients_and_a_late_answer_is_not() {
         for media in [Media::GraphqlResponse, Media::Json] {
             for (code, expected) in [(Code::RequestBodyTimeout, 408), (Code::RequestTimeout, 504)] {
-                assert_eq!(status(Some(code), media), expected, "{media:?}");
+                assert_eq!(status(Some(code.into()), media), expected, "{media:?}");
             }
         }
     }

@@ -1,13 +1,14 @@
-//! What a running subscription tells its client.
+//! What a running subscription sends its client.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 
-use crate::{
-    error::RequestError,
-    response::{GraphqlResponse, ResponseKind},
-};
+use crate::response::{GraphqlResponse, ResponseKind};
+
+/// A running subscription, as its client sees it.
+pub type EventStream = BoxStream<'static, Event>;
 
 /// One step of a subscription. Its stream ends without more words when the subscription is complete.
 #[derive(Clone, Debug)]
@@ -28,9 +29,9 @@ pub enum Event {
 
 impl Event {
     /// The end, with an error.
-    pub fn failed(error: RequestError) -> Self {
+    pub fn failed(error: impl Into<GraphqlResponse>) -> Self {
         Self::Failed {
-            body: error.into_response().body,
+            body: error.into().body,
         }
     }
 }

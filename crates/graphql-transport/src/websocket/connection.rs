@@ -9,16 +9,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::{
-    message::{self, ClientMessage, Close},
+    close::Close,
+    message::{self, ClientMessage},
     operations::{Operations, Output},
 };
 use crate::{
-    error::{Code, RequestError},
-    gateway::Gateway,
-    guard,
+    code::{Code, Refusal},
+    event::Event,
     http::request_json,
+    isolation,
     request::ClientContext,
-    subscriptions::Event,
+    service::{Service, Serving},
 };
 
 /// How often a connection that winds up looks whether its last query has been answered.
@@ -40,8 +41,8 @@ enum End {
 type Step = Result<(), End>;
 
 /// One client's connection.
-pub struct Connection {
-    gateway: Arc<Gateway>,
+pub(super) struct Connection<S> {
+    service: Arc<S>,
     socket: WebSocket,
     operations: Operations,
     /// Of the upgrade request, and what `connection_init` brought.
@@ -51,13 +52,13 @@ pub struct Connection {
     heard: bool,
 }
 
-impl Connection {
+impl<S: Service> Connection<S> {
     /// A connection whose WebSocket handshake is done.
-    pub fn new(gateway: Arc<Gateway>, socket: WebSocket, headers: HeaderMap) -> Self {
+    pub(super) fn new(service: Arc<S>, socket: WebSocket, headers: HeaderMap) -> Self {
         Self {
-            gateway,
+            operations: Operations::new(&service.serving().settings.websocket),
+            service,
             socket,
-            operations: Operations::default(),
             headers: Arc::new(headers),
             acknowledged: false,
             heard: true,
@@ -65,12 +66,12 @@ impl Connection {
     }
 
     /// Serves it to its end.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let end = if self.socket.protocol().is_none() {
             End::Close(Close::SubprotocolNotAcceptable)
         } else {
-            let gateway = Arc::clone(&self.gateway);
-            match guard::caught(gateway.metrics(), self.serve()).await {
+            let service = Arc::clone(&self.service);
+            match isolation::caught(&service.serving().metrics, self.serve()).await {
                 Ok(Ok(())) => self.drain().await,
                 Ok(Err(end)) => end,
                 Err(_defect) => End::Close(Close::InternalError),
@@ -79,7 +80,7 @@ impl Connection {
         match end {
             End::Close(close) => {
                 if matches!(close, Close::TooBig) {
-                    self.gateway.metrics().refusal(Code::RequestTooLarge);
+                    self.serving().metrics.refusal(Code::RequestTooLarge);
                 }
                 self.close(&close).await;
             }
@@ -88,10 +89,14 @@ impl Connection {
         }
     }
 
+    fn serving(&self) -> &Serving {
+        self.service.serving()
+    }
+
     /// Until the shutdown.
     async fn serve(&mut self) -> Step {
-        let limits = self.gateway.config().websocket.clone();
-        let shutdown = self.gateway.shutdown().clone();
+        let limits = self.serving().settings.websocket.clone();
+        let shutdown = self.serving().shutdown.clone();
         let init_deadline = Instant::now() + limits.ws_init_timeout;
         let mut pings = interval_at(
             Instant::now() + limits.ws_ping_interval,
@@ -114,7 +119,7 @@ impl Connection {
     /// Lets queries and mutations end, and asks the client to come back for the rest. Subscriptions
     /// get no `complete`: for them the close is an interruption.
     async fn drain(&mut self) -> End {
-        let deadline = Instant::now() + self.gateway.config().service.grace();
+        let deadline = Instant::now() + self.serving().settings.grace;
         while self.operations.has_unanswered() && Instant::now() < deadline {
             match timeout(DRAIN_CHECK, self.operations.next()).await {
                 Ok(Some(output)) => {
@@ -179,43 +184,43 @@ impl Connection {
         }
         let request = match request_json::read(request) {
             Ok(request) => request,
-            Err(error) => {
-                let reason = error.errors.first().map(|error| error.message.clone());
-                return Err(End::Close(Close::Invalid(reason.unwrap_or_default())));
-            }
+            Err(refusal) => return Err(End::Close(Close::Invalid(refusal.message))),
         };
-        let operations_max = self.gateway.config().websocket.ws_operations_max;
+        let operations_max = self.serving().settings.websocket.ws_operations_max;
         if self.operations.len() >= operations_max {
-            self.gateway.metrics().refusal(Code::TooManySubscriptions);
-            let error = RequestError::new(
+            self.serving().metrics.refusal(Code::TooManySubscriptions);
+            let refusal = Refusal::new(
                 Code::TooManySubscriptions,
                 format!("one connection may have {operations_max} operations running at a time"),
             );
-            return self.send(message::event(&id, &Event::failed(error))).await;
+            return self
+                .send(message::event(&id, &Event::failed(refusal)))
+                .await;
         }
         let client = ClientContext {
             headers: Arc::clone(&self.headers),
             mutations_allowed: true,
             subscriptions_allowed: true,
+            answers_deferred: true,
         };
         self.operations
-            .start(Arc::clone(&self.gateway), id, request, client);
+            .start(Arc::clone(&self.service), id, request, client);
         Ok(())
     }
 
     async fn deliver(&mut self, output: Output) -> Step {
-        match output.event {
+        match &output.event {
             Some(event) => {
-                self.gateway.metrics().deliveries.inc();
-                self.send(message::event(&output.id, &event)).await
+                self.serving().metrics.deliveries.inc();
+                // The output's place is free again once the client has taken it.
+                self.send(message::event(&output.id, event)).await
             }
             None => self.send(message::complete(&output.id)).await,
         }
     }
 
-    /// Members of `connection_init`'s payload stand for headers of the same name, where a rule
-    /// forwards such headers: browsers cannot set headers on a WebSocket. Clients that wrap them in
-    /// a member `headers` are understood too.
+    /// Members of `connection_init`'s payload stand for headers of the same name, where the service
+    /// takes such headers. Clients that wrap them in a member `headers` are understood too.
     fn take_headers(&mut self, payload: Option<&Bytes>) -> Step {
         let Some(payload) = payload else {
             return Ok(());
@@ -230,14 +235,13 @@ impl Connection {
         let nested = members
             .get("headers")
             .and_then(|headers| headers.as_object());
-        let settings = self.gateway.graph_settings();
         let mut headers = (*self.headers).clone();
         for (name, value) in members.iter().chain(nested.into_iter().flatten()) {
             let (Ok(name), Some(value)) = (HeaderName::try_from(name.as_str()), value.as_str())
             else {
                 continue;
             };
-            if !settings.header_rules.forwards(&name) {
+            if !self.service.takes_from_init(&name) {
                 continue;
             }
             match HeaderValue::from_str(value) {
@@ -264,7 +268,7 @@ impl Connection {
     /// A client that takes nothing for too long is dropped: its place in the kernel's buffers and
     /// here is bounded, and so is its time.
     async fn send(&mut self, message: Message) -> Step {
-        let limit = self.gateway.config().http.client_write_timeout;
+        let limit = self.serving().settings.http.client_write_timeout;
         match timeout(limit, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Gone),

@@ -1,0 +1,54 @@
+//! How clients reach the gateway: it is a service of `graphql_transport`, with request ids, GraphiQL
+//! and forwarded headers of its own.
+
+use std::{future::Future, sync::Arc};
+
+use axum::response::Response;
+use futures_util::{FutureExt, future::BoxFuture};
+use graphql_transport::{ClientContext, GraphqlRequest, Outcome, Service, Serving, Settings};
+use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+
+use crate::{
+    config::Config, gateway::Gateway, graphiql, headers::HeaderRules, pipeline, trace_context,
+};
+
+/// What the transports are set to.
+pub fn settings(config: &Config, rules: &HeaderRules) -> Settings {
+    let returned = rules.returned().cloned();
+    Settings {
+        http: config.http.clone(),
+        websocket: config.websocket.clone(),
+        keep_alive: config.subscriptions.subscription_keep_alive,
+        grace: config.service.grace(),
+        exposed_headers: returned.chain([trace_context::REQUEST_ID]).collect(),
+    }
+}
+
+impl Service for Gateway {
+    fn serving(&self) -> &Serving {
+        self.serving()
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        request: GraphqlRequest,
+        client: ClientContext,
+    ) -> impl Future<Output = Outcome> + Send {
+        pipeline::run(self, request, client)
+    }
+
+    fn mark(&self, headers: &mut HeaderMap) -> Option<(HeaderName, HeaderValue)> {
+        let id = trace_context::ensure_request_id(headers);
+        Some((trace_context::REQUEST_ID, id))
+    }
+
+    fn page(self: &Arc<Self>, request: &Parts) -> Option<BoxFuture<'static, Response>> {
+        let gateway = Arc::clone(self);
+        graphiql::is_asked_for(self, request)
+            .then(|| async move { graphiql::page(&gateway).await }.boxed())
+    }
+
+    fn takes_from_init(&self, name: &HeaderName) -> bool {
+        self.graph_settings().header_rules.forwards(name)
+    }
+}
