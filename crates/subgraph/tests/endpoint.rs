@@ -1,15 +1,17 @@
 //! The endpoint over a small schema: faults of resolvers, media types, and stream transports.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::{EmptyMutation, ErrorExtensions, Object, Schema, Subscription};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
+use graphql_transport::{HttpSettings, Serving, Settings, TransportMetrics};
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
+use service::prometheus_client::registry::Registry;
 use subgraph::database_calls::{CallLimits, CallMetrics};
-use subgraph::endpoint::TimeLimits;
 use subgraph::{Code, CodedError, DatabaseCalls, DateTime, Limits, Overloaded, endpoint};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -86,13 +88,13 @@ impl Subscriptions {
 
 fn router() -> Router {
     let schema = Schema::new(Query, Mutation, Subscriptions);
-    endpoint::routes_within::<Fault, _>(
-        schema,
-        CancellationToken::new(),
-        None,
-        Limits::default(),
-        TimeLimits::default(),
-    )
+    let settings = Settings::default();
+    endpoint::routes_within::<Fault, _>(schema, None, Limits::default(), serving(settings))
+}
+
+fn serving(settings: Settings) -> Serving {
+    let metrics = TransportMetrics::register(&mut Registry::default(), "test");
+    Serving::new(settings, Arc::new(metrics), CancellationToken::new())
 }
 
 /// Behind a queue that has no room.
@@ -110,20 +112,25 @@ fn full_router() -> (Router, impl Sized) {
     });
     assert!(held.as_mut().now_or_never().is_none());
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
-    let (gate, limits) = (calls.gate().clone(), Limits::default());
-    let router = endpoint::routes::<Fault, _>(schema, CancellationToken::new(), gate, limits);
+    let (gate, limits) = (Some(calls.gate().clone()), Limits::default());
+    let serving = serving(Settings::default());
+    let router = endpoint::routes_within::<Fault, _>(schema, gate, limits, serving);
     (router, held)
 }
 
 /// For what never ends.
 fn impatient_router() -> Router {
-    let times = TimeLimits {
-        execution: Duration::from_millis(10),
-        body: Duration::from_millis(10),
+    let http = HttpSettings {
+        request_timeout: Duration::from_millis(10),
+        request_body_timeout: Duration::from_millis(10),
+        ..HttpSettings::default()
+    };
+    let settings = Settings {
+        http,
+        ..Settings::default()
     };
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
-    let (shutdown, limits) = (CancellationToken::new(), Limits::default());
-    endpoint::routes_within::<Fault, _>(schema, shutdown, None, limits, times)
+    endpoint::routes_within::<Fault, _>(schema, None, Limits::default(), serving(settings))
 }
 
 /// Sends a request as JSON and returns the status, the media type and the body.
@@ -172,7 +179,7 @@ async fn an_overload_without_data_is_503_with_a_time_to_come_back() {
     }
     for query in ["{ fine }", "subscription { numbers }"] {
         let (_, _, body) = post(&full, query, "text/event-stream").await;
-        assert!(body.starts_with("event: next\n"), "{body}");
+        assert!(body.contains("event: next\n"), "{body}");
         assert!(body.contains(r#""code":"OVERLOADED""#), "{body}");
     }
 }
@@ -219,7 +226,7 @@ async fn a_panic_harms_its_own_request_alone() {
     let router = router();
     let (status, _, body) = post(&router, "{ panic }", "application/json").await;
     let response: Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!(status, StatusCode::OK);
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(
         response["errors"][0]["extensions"]["code"],
         "INTERNAL_SERVER_ERROR"
@@ -248,7 +255,8 @@ async fn the_status_tells_more_to_those_who_ask_for_it() {
         ("{ unknown }", "application/json", StatusCode::OK),
     ] {
         let (status, media_type, _) = post(&router, query, accept).await;
-        assert_eq!((status, media_type.as_str()), (expected, accept), "{query}");
+        let accept = format!("{accept}; charset=utf-8");
+        assert_eq!((status, media_type), (expected, accept), "{query}");
     }
 }
 
@@ -256,11 +264,12 @@ async fn the_status_tells_more_to_those_who_ask_for_it() {
 async fn server_sent_events_end_with_complete() {
     let (_, media_type, body) =
         post(&router(), "subscription { numbers }", "text/event-stream").await;
-    assert_eq!(media_type, "text/event-stream");
+    assert_eq!(media_type, "text/event-stream; charset=utf-8");
     let events = [
+        ":",
         "event: next\ndata: {\"data\":{\"numbers\":1}}",
         "event: next\ndata: {\"data\":{\"numbers\":2}}",
-        "event: complete\ndata: {}",
+        "event: complete\ndata:",
     ];
     assert_eq!(body, events.map(|event| format!("{event}\n\n")).concat());
 }
@@ -292,7 +301,7 @@ async fn a_value_that_cannot_be_read_while_it_runs_is_the_clients() {
 async fn a_query_has_a_time_limit_over_every_transport() {
     for accept in ["application/json", "text/event-stream"] {
         let (_, _, body) = post(&impatient_router(), "{ hang }", accept).await;
-        assert!(body.contains("INTERNAL_SERVER_ERROR"), "{accept}: {body}");
+        assert!(body.contains("REQUEST_TIMEOUT"), "{accept}: {body}");
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_graphql::{EmptyMutation, Object, Schema, Subscription};
 use futures_util::{SinkExt, Stream, StreamExt, stream};
+use graphql_transport::{Serving, TransportMetrics};
 use serde_json::{Value, json};
-use subgraph::endpoint::TimeLimits;
+use service::prometheus_client::registry::Registry;
 use subgraph::{Code, CodedError, Limits, endpoint};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -107,9 +108,11 @@ async fn serve() -> (String, Gate) {
         open: Arc::new(Semaphore::new(0)),
     };
     let schema = Schema::new(Query(gate.clone()), EmptyMutation, Subscriptions);
-    let (shutdown, limits) = (CancellationToken::new(), Limits::default());
-    let times = TimeLimits::default();
-    let router = endpoint::routes_within::<Fault, _>(schema, shutdown, None, limits, times);
+    let limits = Limits::default();
+    let settings = endpoint::settings(&limits.settings, Duration::ZERO);
+    let metrics = TransportMetrics::register(&mut Registry::default(), "test");
+    let serving = Serving::new(settings, Arc::new(metrics), CancellationToken::new());
+    let router = endpoint::routes_within::<Fault, _>(schema, None, limits, serving);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -139,9 +139,11 @@ pub async fn run(
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(
             schema,
-            lifecycle.shutdown().clone(),
             calls.gate().clone(),
             limits,
+            &metrics,
+            &lifecycle,
+            config.service.grace(),
         ))
         .merge(service::operations_routes(&health, &metrics));
     service::serve(listener, router, &lifecycle, config.service.grace()).await

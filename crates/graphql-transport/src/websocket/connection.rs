@@ -208,15 +208,16 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    /// The output's place is free for the next query once the client has taken this.
     async fn deliver(&mut self, output: Output) -> Step {
-        match &output.event {
-            Some(event) => {
-                self.serving().metrics.deliveries.inc();
-                // The output's place is free again once the client has taken it.
-                self.send(message::event(&output.id, event)).await
-            }
-            None => self.send(message::complete(&output.id)).await,
+        if let Some(event) = &output.event {
+            self.serving().metrics.deliveries.inc();
+            self.send(message::event(&output.id, event)).await?;
         }
+        if output.is_complete {
+            self.send(message::complete(&output.id)).await?;
+        }
+        Ok(())
     }
 
     /// Members of `connection_init`'s payload stand for headers of the same name, where the service

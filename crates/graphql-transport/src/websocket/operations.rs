@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     code::{Code, Refusal},
-    event::Event,
+    event::{Event, EventStream},
     isolation,
     metrics::Transport,
     request::{ClientContext, GraphqlRequest},
@@ -39,11 +39,16 @@ use crate::{
 pub(super) struct Output {
     /// The client's name for the operation.
     pub(super) id: Arc<str>,
-    /// None when it is complete.
+    /// The event, if there is one.
     pub(super) event: Option<Event>,
+    /// Whether the operation is complete with it. One that failed is over without a `complete`.
+    pub(super) is_complete: bool,
     /// Held until the event is sent.
     _place: Option<Place>,
 }
+
+/// An [`Output`] without the operation's name.
+type Piece = (Option<Event>, bool, Option<Place>);
 
 /// The running operations, as one stream of what to send the client.
 pub(super) struct Operations {
@@ -91,7 +96,7 @@ impl Operations {
         let is_stream = Arc::new(AtomicBool::new(false));
         let streams = Arc::clone(&is_stream);
         let answers = self.answers.clone();
-        let events = stream::once(async move {
+        let pieces = stream::once(async move {
             let began = Instant::now();
             match isolation::answer(&service, Transport::WebSocket, request, client).await {
                 Outcome::Single(response) => once(response, None),
@@ -101,25 +106,17 @@ impl Operations {
                 }
                 Outcome::Stream(events) => {
                     streams.store(true, Ordering::Relaxed);
-                    Either::Right(events.map(|event| (event, None)))
+                    Either::Right(subscription(events))
                 }
             }
         })
         .flatten();
-        // After an error the operation is over without a `complete`.
-        let outputs = events
-            .map(|(event, place)| (Some(event), place))
-            .chain(stream::iter([(None, None)]))
-            .scan(false, |failed, output| {
-                let output = if *failed { None } else { Some(output) };
-                *failed = matches!(output, Some((Some(Event::Failed { .. }), _)));
-                std::future::ready(output)
-            })
-            .map(move |(event, place)| Output {
-                id: Arc::clone(&name),
-                event,
-                _place: place,
-            });
+        let outputs = pieces.map(move |(event, is_complete, place)| Output {
+            id: Arc::clone(&name),
+            event,
+            is_complete,
+            _place: place,
+        });
         let (outputs, stop) = stream::abortable(outputs);
         self.outputs.push(outputs.boxed());
         self.running.insert(id, Running { stop, is_stream });
@@ -146,7 +143,7 @@ impl Stream for Operations {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Output>> {
         match self.outputs.poll_next_unpin(context) {
             Poll::Ready(Some(output)) => {
-                if matches!(output.event, None | Some(Event::Failed { .. })) {
+                if output.is_complete || matches!(output.event, Some(Event::Failed { .. })) {
                     self.running.remove(&output.id);
                 }
                 Poll::Ready(Some(output))
@@ -157,10 +154,24 @@ impl Stream for Operations {
     }
 }
 
-type Events<E> = Either<stream::Iter<std::array::IntoIter<(Event, Option<Place>), 1>>, E>;
+type Pieces<S> = Either<stream::Iter<std::array::IntoIter<Piece, 1>>, S>;
 
-fn once<E>(response: GraphqlResponse, place: Option<Place>) -> Events<E> {
-    Either::Left(stream::iter([(Event::from(response), place)]))
+/// A query or a mutation: its answer is the whole of it.
+fn once<S>(response: GraphqlResponse, place: Option<Place>) -> Pieces<S> {
+    let event = Event::from(response);
+    let is_complete = matches!(event, Event::Next { .. });
+    Either::Left(stream::iter([(Some(event), is_complete, place)]))
+}
+
+/// A subscription: its events, and that it is complete, unless it fails.
+fn subscription(events: EventStream) -> impl Stream<Item = Piece> + Send {
+    let events = events.map(|event| (Some(event), false, None));
+    let pieces = events.chain(stream::iter([(None, true, None)]));
+    pieces.scan(false, |failed, piece| {
+        let piece = if *failed { None } else { Some(piece) };
+        *failed = matches!(piece, Some((Some(Event::Failed { .. }), ..)));
+        std::future::ready(piece)
+    })
 }
 
 /// The connection's queries and mutations: how many it may have, and how many of them may run.
@@ -189,7 +200,7 @@ impl Answers {
     }
 
     /// Waits for a place and runs a query or a mutation, in a task of its own: a long computation
-    /// keeps no event waiting.
+    /// keeps no event waiting, and the next one begins while an answer is sent.
     async fn run<S: Service>(
         self,
         service: Arc<S>,
@@ -214,18 +225,18 @@ impl Answers {
             );
             return (refusal.into(), None);
         };
-        // It is never closed.
-        let Ok(running) = self.running.acquire_owned().await else {
-            return (defect(), None);
-        };
+        let running = self.running;
         let answer = tokio::spawn(async move {
-            isolation::deferred(service.serving(), Transport::WebSocket, began, work).await
+            // It is never closed.
+            let running = running.acquire_owned().await.ok()?;
+            let transport = Transport::WebSocket;
+            let response = isolation::deferred(service.serving(), transport, began, work).await;
+            Some((response, Place((admitted, running))))
         });
-        let response = AbortOnDropHandle::new(answer).await;
-        (
-            response.unwrap_or_else(|_aborted| defect()),
-            Some(Place((admitted, running))),
-        )
+        match AbortOnDropHandle::new(answer).await {
+            Ok(Some((response, place))) => (response, Some(place)),
+            Ok(None) | Err(_) => (defect(), None),
+        }
     }
 }
 

@@ -333,7 +333,7 @@ async fn a_stopping_service_closes_its_sockets() {
     loop {
         let message = added.receive().await;
         if message.get("close").is_some() {
-            assert_eq!(message, json!({ "close": 1001 }));
+            assert_eq!(message, json!({ "close": 1012 }));
             break;
         }
     }
