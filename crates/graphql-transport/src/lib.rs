@@ -19,6 +19,8 @@
 //! | `streaming` | what event streams have in common | |
 //! | `isolation` | deadline, panic isolation and counters around each request | |
 //!
+//! `testing`, with the feature of that name, has clients for tests.
+//!
 //! A service has codes of its own. It gives the crate their text, and an HTTP status for those that
 //! need one ([`code::Refused`]).
 //!
@@ -37,6 +39,8 @@ pub mod service;
 pub mod settings;
 mod sse;
 mod streaming;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod websocket;
 
 pub use code::{Code, Refusal, Refused};

@@ -18,13 +18,16 @@ const ANSWER_BYTES: usize = 4096;
 /// service has too much to do.
 pub(crate) fn write(response: Response, overloaded: bool) -> GraphqlResponse {
     let refused = refused(&response);
-    let (body, headers) = render(response);
+    let (kind, (body, headers)) = match refused {
+        Some(_) => (
+            ResponseKind::RequestError,
+            (errors(&response), HeaderMap::new()),
+        ),
+        None => (ResponseKind::Executed, render(response)),
+    };
     GraphqlResponse {
         body,
-        kind: match refused {
-            Some(_) => ResponseKind::RequestError,
-            None => ResponseKind::Executed,
-        },
+        kind,
         refused,
         overloaded,
         headers,
@@ -35,11 +38,13 @@ pub(crate) fn write(response: Response, overloaded: bool) -> GraphqlResponse {
 /// errors are part of the results.
 pub(crate) fn write_event(response: Response, is_first: bool) -> Event {
     let has_failed = is_first && !response.errors.is_empty() && response.data == Value::Null;
-    let (body, _headers) = render(response);
-    match has_failed {
-        true => Event::Failed { body },
-        false => Event::Next { body, cursor: None },
+    if has_failed {
+        return Event::Failed {
+            body: errors(&response),
+        };
     }
+    let (body, _headers) = render(response);
+    Event::Next { body, cursor: None }
 }
 
 /// Why nothing was executed, if nothing was: without a path, an error came before execution.
@@ -58,6 +63,12 @@ fn code(error: &ServerError) -> Option<Code> {
         Value::String(code) => Code::find(code),
         _ => None,
     }
+}
+
+/// The JSON of a response to what was not executed: it has no `data`, not even null.
+fn errors(response: &Response) -> Bytes {
+    let errors = serde_json::json!({ "errors": response.errors });
+    errors.to_string().into()
 }
 
 /// The response's JSON and its headers. A plain one, which most are, is written without another look
@@ -118,6 +129,8 @@ mod tests {
         let mut response = Response::from_errors(vec![error.clone()]);
         let answer = write(response, false);
         assert_eq!(answer.kind, ResponseKind::RequestError);
+        let body = String::from_utf8_lossy(&answer.body);
+        assert!(!body.contains("data"), "{body}");
         assert_eq!(
             answer.refused.map(|refused| refused.code),
             Some("NOT_FOUND")

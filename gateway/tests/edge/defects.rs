@@ -3,7 +3,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{defect, eventually, gateway::TestGateway, socket::Socket, wire::Wire};
+use crate::support::{Socket, Wire, defect, eventually, gateway::TestGateway};
 
 /// Logged while a request is executed.
 const IN_EXECUTION: &str = "a subgraph request failed";

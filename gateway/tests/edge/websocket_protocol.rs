@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::CloseFrame};
 
-use crate::support::{eventually, gateway::TestGateway, socket::Socket, wire::Wire};
+use crate::support::{Socket, Wire, eventually, gateway::TestGateway};
 use futures_util::SinkExt;
 
 async fn closed_after(gateway: &TestGateway, init: bool, messages: &[&str]) -> (u16, String) {

@@ -31,7 +31,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Either},
 };
-use http::{HeaderMap, Method, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 
 use crate::{
@@ -49,6 +49,8 @@ use accept::{Accepted, Media, Streaming};
 const PATH: &str = "/graphql";
 /// The methods of `/graphql`.
 const ALLOWED: &str = "GET, POST, OPTIONS";
+/// Where an event stream is resumed from.
+const LAST_EVENT_ID: &str = "last-event-id";
 
 /// `/graphql`.
 pub fn routes<S: Service>(service: &Arc<S>) -> Router {
@@ -161,6 +163,17 @@ async fn dispatch<S: Service>(
     }
 }
 
+/// A client that names the place where it was must not be served from elsewhere.
+fn check_last_event_id(headers: &HeaderMap) -> Result<(), Refusal> {
+    match headers.get(LAST_EVENT_ID).map(HeaderValue::to_str) {
+        None | Some(Ok(_)) => Ok(()),
+        Some(Err(_)) => Err(Refusal::new(
+            Code::BadRequest,
+            "Last-Event-ID is no cursor of this service: cursors are ASCII",
+        )),
+    }
+}
+
 /// Answers one request in the media type that the client wants.
 async fn exchange<S: Service>(
     service: &Arc<S>,
@@ -169,6 +182,9 @@ async fn exchange<S: Service>(
     parts: &mut Parts,
 ) -> Result<Response, Refusal> {
     let accepted = Accepted::read(&parts.headers)?;
+    if accepted.streaming.is_some() {
+        check_last_event_id(&parts.headers)?;
+    }
     let headers: HeaderMap = std::mem::take(&mut parts.headers);
     let client = ClientContext {
         headers: Arc::new(headers),

@@ -1,4 +1,4 @@
-//! A client of graphql-transport-ws that can be as wrong as a test wants.
+//! A client of graphql-transport-ws.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,11 @@ use tokio_tungstenite::{
 
 use super::PATIENCE;
 
-pub struct Socket(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
+/// One WebSocket.
+pub struct Socket(
+    /// For what the methods do not offer.
+    pub WebSocketStream<MaybeTlsStream<TcpStream>>,
+);
 
 impl Socket {
     /// Offers the subprotocol, unless `headers` say otherwise.
@@ -23,6 +27,10 @@ impl Socket {
             .expect("the handshake succeeds")
     }
 
+    /// [`Socket::open`], where the handshake may be refused.
+    ///
+    /// # Errors
+    /// What the handshake failed with.
     pub async fn try_open(
         address: SocketAddr,
         headers: &[(&'static str, &str)],
@@ -44,21 +52,25 @@ impl Socket {
         Ok(Self(connect_async(request).await?.0))
     }
 
+    /// Sends `connection_init` and waits for `connection_ack`.
     pub async fn init(&mut self, payload: Value) {
         self.send(json!({"type": "connection_init", "payload": payload}))
             .await;
         assert_eq!(self.next().await, json!({"type": "connection_ack"}));
     }
 
+    /// Starts an operation.
     pub async fn subscribe(&mut self, id: &str, query: &str) {
         self.send(json!({"id": id, "type": "subscribe", "payload": {"query": query}}))
             .await;
     }
 
+    /// Sends a message.
     pub async fn send(&mut self, message: Value) {
         self.send_text(&message.to_string()).await;
     }
 
+    /// Sends a text, whatever it is.
     pub async fn send_text(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.expect("sent");
     }

@@ -11,12 +11,14 @@ use tokio::{
 
 use super::PATIENCE;
 
+/// One connection.
 pub struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
 }
 
 impl Wire {
+    /// Connects.
     pub async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
         Self {
@@ -25,6 +27,7 @@ impl Wire {
         }
     }
 
+    /// Sends a text, whatever it is.
     pub async fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.expect("sent");
     }
