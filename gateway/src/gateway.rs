@@ -41,7 +41,7 @@ impl Gateway {
         graph_settings.prepare_metrics = PrepareMetrics::register(metrics);
         graph_settings.subgraphs.metrics = SubgraphMetrics::register(metrics);
         let metrics = GatewayMetrics::register(metrics);
-        let settings = transports::settings(&config, &graph_settings.header_rules);
+        let settings = transports::settings(&config, &graph_settings.header_rules)?;
         Ok(Self {
             persisted: PersistedOperations::new(&config.persisted)?,
             subscriptions: Subscriptions::new(&config, &graph_settings.subgraphs, &metrics),

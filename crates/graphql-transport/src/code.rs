@@ -24,6 +24,8 @@ pub enum Code {
     MethodNotAllowed,
     /// The request took longer than `request_timeout`.
     RequestTimeout,
+    /// The request's `Host` is none of `allowed_hosts`.
+    HostRefused,
     /// A cross-site request of a browser, from an origin that CORS does not allow.
     CsrfRefused,
     /// A mutation came over a way that may not change anything (GET).
@@ -51,6 +53,7 @@ impl Code {
             Self::NotAcceptable => "NOT_ACCEPTABLE",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::RequestTimeout => "REQUEST_TIMEOUT",
+            Self::HostRefused => "HOST_REFUSED",
             Self::CsrfRefused => "CSRF_REFUSED",
             Self::MutationForbidden => "MUTATION_FORBIDDEN",
             Self::SubscriptionForbidden => "SUBSCRIPTION_FORBIDDEN",
@@ -74,6 +77,7 @@ impl Code {
                 Some(StatusCode::METHOD_NOT_ALLOWED)
             }
             Self::RequestTimeout => Some(StatusCode::GATEWAY_TIMEOUT),
+            Self::HostRefused => Some(StatusCode::MISDIRECTED_REQUEST),
             Self::CsrfRefused => Some(StatusCode::FORBIDDEN),
             Self::Overloaded => Some(StatusCode::SERVICE_UNAVAILABLE),
             Self::InternalServerError => Some(StatusCode::INTERNAL_SERVER_ERROR),

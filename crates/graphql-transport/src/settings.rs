@@ -51,6 +51,10 @@ pub struct HttpSettings {
     /// transport.
     #[arg(long, env = "CLIENT_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub client_write_timeout: Duration,
+    /// Host names that the service answers to (`api.example`), with a port or at any; `*` for all. In
+    /// development these are by default `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
+    #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed)]
+    pub allowed_hosts: Vec<String>,
     /// Origins whose pages may use the service (`https://app.example`), or `*` for all.
     #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = trimmed)]
     pub cors_origins: Vec<String>,
@@ -69,10 +73,24 @@ impl Default for HttpSettings {
             request_body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(60),
             client_write_timeout: Duration::from_secs(30),
+            allowed_hosts: Vec::new(),
             cors_origins: Vec::new(),
             cors_credentials: false,
             csrf_prevention_off: false,
         }
+    }
+}
+
+impl HttpSettings {
+    /// The names of the machine itself, where no others are set: for development.
+    #[must_use]
+    pub fn at_loopback_names(mut self) -> Self {
+        if self.allowed_hosts.iter().all(String::is_empty) {
+            self.allowed_hosts = ["localhost", "127.0.0.1", "[::1]"]
+                .map(str::to_owned)
+                .into();
+        }
+        self
     }
 }
 

@@ -135,7 +135,7 @@ fn impatient_router() -> Router {
 
 /// Sends a request as JSON and returns the status, the media type and the body.
 async fn post(router: &Router, query: &str, accept: &str) -> (StatusCode, String, String) {
-    let request = Request::post("/graphql")
+    let request = Request::post("http://subgraph/graphql")
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, accept)
         .body(Body::from(json!({ "query": query }).to_string()))
@@ -161,7 +161,7 @@ async fn an_overload_without_data_is_503_with_a_time_to_come_back() {
     let (full, _held) = full_router();
     for (router, query) in [(&router(), "{ busy }"), (&full, "{ fine }")] {
         for accept in ["application/json", "application/graphql-response+json"] {
-            let request = Request::post("/graphql")
+            let request = Request::post("http://subgraph/graphql")
                 .header(header::CONTENT_TYPE, "application/json")
                 .header(header::ACCEPT, accept)
                 .body(Body::from(json!({ "query": query }).to_string()));
@@ -276,7 +276,7 @@ async fn server_sent_events_end_with_complete() {
 
 #[tokio::test]
 async fn other_bodies_than_json_are_refused() {
-    let request = Request::post("/graphql")
+    let request = Request::post("http://subgraph/graphql")
         .header(header::CONTENT_TYPE, "text/plain")
         .body(Body::from(r#"{"query":"{ fine }"}"#))
         .expect("a request");
@@ -308,7 +308,7 @@ async fn a_query_has_a_time_limit_over_every_transport() {
 #[tokio::test]
 async fn a_body_that_never_ends_is_given_up() {
     let beginning = stream::iter([Ok::<_, std::io::Error>("{")]);
-    let request = Request::post("/graphql")
+    let request = Request::post("http://subgraph/graphql")
         .header(header::CONTENT_TYPE, "application/json")
         .body(Body::from_stream(beginning.chain(stream::pending())))
         .expect("a request");
@@ -323,12 +323,13 @@ async fn a_body_that_never_ends_is_given_up() {
 async fn pages_of_other_sites_are_refused() {
     let ask = async |foreign: (&str, &str), upgrade: bool| {
         let mut request = match upgrade {
-            true => Request::get("/graphql")
+            true => Request::get("http://subgraph/graphql")
                 .header(header::CONNECTION, "upgrade")
                 .header(header::UPGRADE, "websocket")
                 .header(header::SEC_WEBSOCKET_VERSION, "13")
                 .header(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
-            false => Request::post("/graphql").header(header::CONTENT_TYPE, "application/json"),
+            false => Request::post("http://subgraph/graphql")
+                .header(header::CONTENT_TYPE, "application/json"),
         };
         request = request
             .header(header::HOST, "127.0.0.1:4002")

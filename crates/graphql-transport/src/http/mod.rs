@@ -1,13 +1,14 @@
 //! GraphQL over HTTP: `/graphql` for every method and media type.
 //!
 //! Source: <https://graphql.github.io/graphql-over-http/draft/>. One file a method; what they
-//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `csrf`,
-//! `respond` (status and headers).
+//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `host`
+//! and `csrf` (whose requests are answered), `respond` (status and headers).
 
 pub mod accept;
 mod cors;
 pub(crate) mod csrf;
 mod get;
+mod host;
 mod post;
 pub mod request_json;
 mod respond;
@@ -139,6 +140,7 @@ async fn dispatch<S: Service>(
     body: Body,
 ) -> Result<Response, Refusal> {
     let settings = &service.serving().settings.http;
+    host::check(parts, settings)?;
     match parts.method {
         Method::POST => {
             let request = post::read(parts, body, settings).await?;

@@ -36,7 +36,7 @@ impl Wire {
     pub async fn post(&mut self, accept: &str, query: &str) {
         let body = json!({ "query": query }).to_string();
         self.send(&format!(
-            "POST /graphql HTTP/1.1\r\nhost: gateway\r\naccept: {accept}\r\n\
+            "POST /graphql HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         ))

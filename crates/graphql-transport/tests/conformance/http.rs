@@ -325,3 +325,49 @@ async fn a_client_that_sends_all_before_it_reads_gets_its_refusal() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_request_of_the_largest_size_is_answered() {
+    for target in support::both().await {
+        let beginning = r#"{"query":"query($n:String){greeting(name:$n)}","variables":{"n":""#;
+        let bytes_max = graphql_transport::HttpSettings::default().request_bytes_max;
+        let name = "x".repeat(bytes_max - beginning.len() - 3);
+        let body = format!("{beginning}{name}\"}}}}");
+        assert_eq!(body.len(), bytes_max);
+        let (status, _, answer) = sent(target.post().body(body.clone())).await;
+        let greeting = answer["data"]["greeting"].as_str().map(str::len);
+        assert_eq!(
+            (status, greeting),
+            (200, Some(6 + name.len())),
+            "{}",
+            target.name
+        );
+        let (status, _, _) = sent(target.post().body(body + " ")).await;
+        assert_eq!(status, 413, "{}", target.name);
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_one_host_and_one_that_is_allowed() {
+    let named = |http: &mut graphql_transport::HttpSettings, _: &mut _| {
+        http.allowed_hosts = vec!["localhost".to_owned()];
+    };
+    for target in support::with(named).await {
+        for (hosts, status, expected) in [
+            ("host: localhost\r\n", 200, "none"),
+            ("host: localhost:1\r\n", 200, "none"),
+            ("host: evil.example\r\n", 421, "HOST_REFUSED"),
+            ("", 400, "BAD_REQUEST"),
+            ("host: localhost\r\nhost: localhost\r\n", 400, "BAD_REQUEST"),
+        ] {
+            let mut wire = Wire::open(target.address).await;
+            wire.send(&format!(
+                "GET /graphql?query=%7Bgreeting%7D HTTP/1.1\r\n{hosts}\r\n"
+            ))
+            .await;
+            let (answered, answer) = wire.answer().await;
+            let what = format!("{} {hosts}", target.name);
+            assert_eq!((answered, code(&answer)), (status, expected), "{what}");
+        }
+    }
+}

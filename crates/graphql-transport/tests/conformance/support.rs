@@ -19,7 +19,7 @@ use graphql_transport::{
 };
 use serde_json::json;
 use service::{Lifecycle, Metrics};
-use subgraph::{Code, CodedError, Limits, endpoint};
+use subgraph::{Code, CodedError, LimitSettings, Limits, endpoint};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 
@@ -126,14 +126,18 @@ pub async fn both() -> [Target; 2] {
 
 impl Target {
     async fn subgraph(http: HttpSettings, websocket: WebSocketSettings) -> Self {
-        let gate = Gate::closed();
-        let schema = Schema::build(Query(gate.clone()), Mutation, Subscriptions);
-        let schema = endpoint::federated(schema).finish();
         let settings = Settings {
             http,
             websocket,
             ..Settings::default()
         };
+        Self::subgraph_of(settings).await
+    }
+
+    async fn subgraph_of(settings: Settings) -> Self {
+        let gate = Gate::closed();
+        let schema = Schema::build(Query(gate.clone()), Mutation, Subscriptions);
+        let schema = endpoint::federated(schema).finish();
         let (metrics, lifecycle) = (Metrics::new("subgraph"), Lifecycle::new());
         let counts = metrics.with_registry(|it| TransportMetrics::register(it, "subgraph"));
         let serving = Serving::new(settings, Arc::new(counts), lifecycle.shutdown().clone());
@@ -156,7 +160,8 @@ impl Target {
     }
 
     async fn gateway(http: HttpSettings, websocket: WebSocketSettings) -> Self {
-        let behind = Self::subgraph(HttpSettings::default(), WebSocketSettings::default()).await;
+        let settings = endpoint::settings(&LimitSettings::default(), Duration::ZERO);
+        let behind = Self::subgraph_of(settings).await;
         let folder = TempDir::new().expect("a folder");
         let supergraph = folder.path().join("supergraph.graphql");
         std::fs::write(&supergraph, SUPERGRAPH).expect("written");
