@@ -83,6 +83,15 @@ impl Socket {
         }
     }
 
+    /// The next message, or the close frame as `{"close": code}`.
+    pub async fn receive(&mut self) -> Value {
+        match self.message().await {
+            Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
+            Message::Close(frame) => json!({ "close": frame.map(|frame| u16::from(frame.code)) }),
+            other => panic!("a text message was expected, not {other:?}"),
+        }
+    }
+
     /// The payload of the next event.
     pub async fn next_payload(&mut self, id: &str) -> Value {
         let mut message = self.next().await;
