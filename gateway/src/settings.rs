@@ -4,6 +4,8 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
+pub use graphql_transport::settings::duration;
+
 use crate::{
     headers::HeaderRules,
     metrics::{PrepareMetrics, SubgraphMetrics},
@@ -115,25 +117,6 @@ impl Default for SubgraphSettings {
             deduplicate_in_flight: false,
             metrics: SubgraphMetrics::default(),
         }
-    }
-}
-
-/// Reads `500ms`, `30s` or `5m`.
-///
-/// # Errors
-/// When the text is not a whole number with one of these units.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("{text:?} is not a duration such as 500ms, 30s or 5m"))?;
-    match &text[digits.len()..] {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        unit => Err(format!(
-            "{unit:?} is not a unit of time: write 500ms, 30s or 5m"
-        )),
     }
 }
 

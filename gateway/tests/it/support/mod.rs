@@ -173,5 +173,6 @@ pub fn client() -> ClientContext {
         headers: Arc::default(),
         mutations_allowed: true,
         subscriptions_allowed: true,
+        answers_deferred: false,
     }
 }
