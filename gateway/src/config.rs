@@ -208,6 +208,7 @@ impl Config {
             limits: self.limits.clone(),
             subgraphs,
             introspection: self.development,
+            report_cost: self.development,
             mask_subgraph_errors: !self.development,
             shown_error_codes: self.shown_error_codes.clone().into(),
             prepared_operations_max: self.prepared_operations_max,

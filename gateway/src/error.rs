@@ -43,6 +43,10 @@ pub enum Code {
     MaxRepresentations,
     /// Variables larger, deeper or longer than their limits.
     MaxVariables,
+    /// Dearer by estimate than `cost_max`.
+    MaxCost,
+    /// A field that `@listSize` wants exactly one slicing argument of has none, or several.
+    InvalidSlicingArguments,
     /// Parsing, validating and planning took longer than `prepare_timeout`.
     PrepareTimeout,
     /// The operation is valid, yet no plan was found for it.
@@ -120,6 +124,8 @@ impl Code {
             Self::MaxSelections => "MAX_SELECTIONS_EXCEEDED",
             Self::MaxRepresentations => "MAX_REPRESENTATIONS_EXCEEDED",
             Self::MaxVariables => "MAX_VARIABLES_EXCEEDED",
+            Self::MaxCost => "MAX_COST_EXCEEDED",
+            Self::InvalidSlicingArguments => "INVALID_SLICING_ARGUMENTS",
             Self::PrepareTimeout => "PREPARE_TIMEOUT",
             Self::PlanFailed => "QUERY_PLANNING_FAILED",
             Self::SubrequestHttpError => "SUBREQUEST_HTTP_ERROR",
@@ -172,6 +178,8 @@ pub struct RequestError {
     pub code: Code,
     /// At least one.
     pub errors: Vec<Message>,
+    /// Further members of `extensions`.
+    pub numbers: Vec<(&'static str, u64)>,
 }
 
 /// One entry of a refusal's `errors`.
@@ -192,7 +200,15 @@ impl RequestError {
                 message: message.into(),
                 locations: Vec::new(),
             }],
+            numbers: Vec::new(),
         }
+    }
+
+    /// The same with a number in `extensions`.
+    #[must_use]
+    pub fn with_number(mut self, name: &'static str, number: u64) -> Self {
+        self.numbers.push((name, number));
+        self
     }
 
     /// A refusal for each of `all` faults of a document, of which the first [`FAULTS_MAX`] are told.
@@ -204,7 +220,11 @@ impl RequestError {
                 locations: Vec::new(),
             });
         }
-        Self { code, errors }
+        Self {
+            code,
+            errors,
+            numbers: Vec::new(),
+        }
     }
 
     /// The refusal as a GraphQL response.
@@ -231,7 +251,12 @@ impl RequestError {
             }
             body.push_str(",\"extensions\":{\"code\":\"");
             body.push_str(self.code.as_str());
-            body.push_str("\"}}");
+            body.push('"');
+            for (name, number) in &self.numbers {
+                // Writing to a String cannot fail.
+                let _ = write!(body, ",\"{name}\":{number}");
+            }
+            body.push_str("}}");
         }
         body.push_str("]}");
         GraphqlResponse {

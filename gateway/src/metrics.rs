@@ -197,6 +197,10 @@ pub struct PrepareMetrics {
     pub hits: Counter,
     /// Operations that had to be prepared.
     pub misses: Counter,
+    /// The estimated cost of all operations together.
+    pub cost: Counter,
+    /// Operations that cost more than they may.
+    pub costly: Counter,
 }
 
 impl PrepareMetrics {
@@ -211,6 +215,16 @@ impl PrepareMetrics {
             misses: metrics.register(
                 "gateway_prepared_operation_misses",
                 "Operations that were parsed, checked and planned",
+                Counter::default(),
+            ),
+            cost: metrics.register(
+                "gateway_operation_cost",
+                "Estimated cost of all operations together, those above the maximum among them",
+                Counter::default(),
+            ),
+            costly: metrics.register(
+                "gateway_costly_operations",
+                "Operations above LIMIT_COST_MAX: refused, or only counted in the mode `measure`",
                 Counter::default(),
             ),
         }

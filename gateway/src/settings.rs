@@ -31,6 +31,8 @@ pub struct Settings {
     pub header_rules: Arc<HeaderRules>,
     /// Counts hits and misses of the prepared operations.
     pub prepare_metrics: PrepareMetrics,
+    /// Whether answers report what they cost, in `extensions.cost` and a header.
+    pub report_cost: bool,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             prepared_operations_max: 2_000,
             header_rules: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),
+            report_cost: false,
         }
     }
 }
@@ -136,6 +139,15 @@ pub fn address_key(subgraph: &str) -> String {
         .collect()
 }
 
+/// What happens to an operation that costs too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CostMode {
+    /// It is refused.
+    Enforce,
+    /// It is executed and counted.
+    Measure,
+}
+
 /// What an operation and its variables may cost. Each has its own error code (`error.rs`).
 #[derive(Clone, Debug, clap::Args)]
 pub struct Limits {
@@ -160,6 +172,17 @@ pub struct Limits {
     /// Entity representations in one subgraph request.
     #[arg(long, env = "LIMIT_REPRESENTATIONS_MAX", default_value_t = Self::default().representations_max)]
     pub representations_max: usize,
+    /// The estimated cost of an operation, or of one event of a subscription: 1 for each object that it may
+    /// return, 10 more for a mutation, or as the schema's `@cost` and `@listSize` say. 50,000 is more than
+    /// twice a page of 100 objects with 100 below each.
+    #[arg(long, env = "LIMIT_COST_MAX", default_value_t = Self::default().cost_max)]
+    pub cost_max: u64,
+    /// What happens above `LIMIT_COST_MAX`: `enforce` refuses the operation, `measure` only counts it.
+    #[arg(long, env = "LIMIT_COST_MODE", value_enum, default_value_t = Self::default().cost_mode)]
+    pub cost_mode: CostMode,
+    /// How long a list is for the estimate where neither the schema nor an argument says so.
+    #[arg(long, env = "LIMIT_LIST_SIZE_ASSUMED", default_value_t = Self::default().list_size_assumed)]
+    pub list_size_assumed: u32,
     /// The variables' JSON text, in bytes.
     #[arg(long, env = "LIMIT_VARIABLES_BYTES_MAX", default_value_t = Self::default().variables_bytes_max)]
     pub variables_bytes_max: usize,
@@ -184,6 +207,9 @@ impl Default for Limits {
             directives_max: 20,
             selections_max: 5_000,
             representations_max: 50_000,
+            cost_max: 50_000,
+            cost_mode: CostMode::Enforce,
+            list_size_assumed: 10,
             variables_bytes_max: 2 * 1024 * 1024,
             variables_depth_max: 32,
             variables_list_max: 10_000,

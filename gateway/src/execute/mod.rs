@@ -1,6 +1,7 @@
 //! A prepared operation -> response bytes.
 
 mod absorb;
+mod cost_report;
 mod field_error;
 mod forward;
 mod leaf;
@@ -47,7 +48,7 @@ pub async fn operation(
 ) -> GraphqlResponse {
     let mut run = Run::new(graph, prepared, variables, client);
     run.steps(None).await;
-    run.respond()
+    cost_report::with_cost(run.respond(), graph, prepared, variables)
 }
 
 /// Completes one event of a subscription: `payload` is the subgraph's GraphQL response
@@ -61,7 +62,7 @@ pub async fn event(
 ) -> GraphqlResponse {
     let mut run = Run::new(graph, prepared, variables, client);
     run.steps(Some(payload)).await;
-    run.respond()
+    cost_report::with_cost(run.respond(), graph, prepared, variables)
 }
 
 /// One execution.

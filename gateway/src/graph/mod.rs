@@ -1,6 +1,7 @@
 //! A supergraph made ready: API schema, what the planner knows, subgraphs, introspection.
 
 mod api_schema;
+pub mod costs;
 mod features;
 pub mod planned_fields;
 mod subgraph_table;
@@ -19,6 +20,7 @@ use crate::{
     settings::Settings,
     subgraphs::Subgraph,
 };
+use costs::Costs;
 use planned_fields::PlannedFields;
 use types::TypeTable;
 
@@ -63,6 +65,8 @@ pub struct Graph {
     pub(crate) implementers: HashMap<Name, Implementers>,
     pub(crate) types: TypeTable,
     pub(crate) planned_fields: PlannedFields,
+    /// What fields and types cost, and how long lists are.
+    pub(crate) costs: Costs,
     /// What the planner knows of the subgraphs.
     pub(crate) supergraph: Supergraph,
     pub(crate) rollout: Rollout,
@@ -96,6 +100,7 @@ impl Graph {
             types,
             supergraph: for_planner,
             planned_fields: PlannedFields::of(&supergraph),
+            costs: Costs::of(&supergraph),
             implementers: api.implementers_map(),
             resumable: ResumableFields::of(&supergraph),
             prepared: PreparedCache::new(settings.prepared_operations_max),

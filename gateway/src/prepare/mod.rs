@@ -5,6 +5,7 @@ pub mod cache;
 mod compile;
 mod conditions;
 pub(crate) mod conflicts;
+pub(crate) mod cost;
 mod explain;
 mod forward;
 mod introspection;
@@ -30,6 +31,7 @@ use crate::{
     variables::Variables,
 };
 use conditions::Conditions;
+use cost::{OperationCost, actual::Counted};
 pub use explain::explain;
 use introspection::Introspection;
 use plan::Plan;
@@ -57,6 +59,9 @@ pub struct Prepared {
     pub(crate) conditions: Conditions,
     pub(crate) introspection: Option<Introspection>,
     pub(crate) sizes: Sizes,
+    pub(crate) cost: OperationCost,
+    /// Where answers report their cost.
+    pub(crate) counted: Option<Counted>,
     kind: OperationKind,
     name: Option<String>,
     subscription: Option<UpstreamSubscription>,
@@ -129,10 +134,11 @@ pub async fn operation(
     let prepared = for_group(graph, query, operation_name, group).await?;
     let variables = Variables::coerce(graph, &prepared, variables)?;
     group.conditions = prepared.conditions.values(&variables);
-    if group.conditions.is_none() {
-        return Ok((prepared, variables));
-    }
-    let prepared = for_group(graph, query, operation_name, group).await?;
+    let prepared = match group.conditions {
+        None => prepared,
+        Some(_) => for_group(graph, query, operation_name, group).await?,
+    };
+    cost::check(graph, &prepared, &variables)?;
     Ok((prepared, variables))
 }
 

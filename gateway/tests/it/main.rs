@@ -3,6 +3,7 @@
 mod abstract_types;
 mod any_supergraph;
 mod conditions;
+mod costs;
 mod differential;
 mod directives;
 mod failures;
