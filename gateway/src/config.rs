@@ -69,6 +69,9 @@ pub struct Config {
     /// How many distinct operations stay prepared.
     #[arg(long, env = "PREPARED_OPERATIONS_MAX", default_value_t = 2_000)]
     pub prepared_operations_max: usize,
+    /// Bytes that they may hold together. A document of 1 KB takes some 60 KB.
+    #[arg(long, env = "PREPARED_OPERATIONS_BYTES_MAX", default_value_t = 128 * 1024 * 1024)]
+    pub prepared_operations_bytes_max: usize,
     /// Headers to forward.
     #[command(flatten)]
     pub headers: HeaderConfig,
@@ -212,6 +215,7 @@ impl Config {
             mask_subgraph_errors: !self.development,
             shown_error_codes: self.shown_error_codes.clone().into(),
             prepared_operations_max: self.prepared_operations_max,
+            prepared_bytes_max: self.prepared_operations_bytes_max,
             header_rules: Arc::new(HeaderRules::new(&self.headers)?),
             ..Settings::default()
         })

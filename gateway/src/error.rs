@@ -47,6 +47,8 @@ pub enum Code {
     MaxCost,
     /// A field that `@listSize` wants exactly one slicing argument of has none, or several.
     InvalidSlicingArguments,
+    /// More new documents wait to be prepared than `prepare_queue_max`.
+    PrepareQueueFull,
     /// Parsing, validating and planning took longer than `prepare_timeout`.
     PrepareTimeout,
     /// The operation is valid, yet no plan was found for it.
@@ -126,6 +128,7 @@ impl Code {
             Self::MaxVariables => "MAX_VARIABLES_EXCEEDED",
             Self::MaxCost => "MAX_COST_EXCEEDED",
             Self::InvalidSlicingArguments => "INVALID_SLICING_ARGUMENTS",
+            Self::PrepareQueueFull => "PREPARE_QUEUE_FULL",
             Self::PrepareTimeout => "PREPARE_TIMEOUT",
             Self::PlanFailed => "QUERY_PLANNING_FAILED",
             Self::SubrequestHttpError => "SUBREQUEST_HTTP_ERROR",
@@ -263,7 +266,7 @@ impl RequestError {
             body: Bytes::from(body),
             kind: ResponseKind::RequestError,
             refused: Some(self.code),
-            overloaded: false,
+            overloaded: self.code == Code::PrepareQueueFull,
             headers: HeaderMap::new(),
         }
     }

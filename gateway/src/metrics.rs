@@ -201,6 +201,12 @@ pub struct PrepareMetrics {
     pub cost: Counter,
     /// Operations that cost more than they may.
     pub costly: Counter,
+    /// Operations in the cache, those of a graph that is being replaced among them.
+    pub kept: Gauge,
+    /// Bytes that they hold.
+    pub kept_bytes: Gauge,
+    /// New documents that wait for their turn.
+    pub waiting: Gauge,
 }
 
 impl PrepareMetrics {
@@ -226,6 +232,21 @@ impl PrepareMetrics {
                 "gateway_costly_operations",
                 "Operations above LIMIT_COST_MAX: refused, or only counted in the mode `measure`",
                 Counter::default(),
+            ),
+            kept: metrics.register(
+                "gateway_prepared_operations",
+                "Prepared operations in the cache",
+                Gauge::default(),
+            ),
+            kept_bytes: metrics.register(
+                "gateway_prepared_operations_bytes",
+                "Bytes that the prepared operations in the cache hold",
+                Gauge::default(),
+            ),
+            waiting: metrics.register(
+                "gateway_preparing_waiting",
+                "New documents that wait for their turn to be prepared",
+                Gauge::default(),
             ),
         }
     }

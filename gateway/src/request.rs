@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::prepare::turns::ClientKey;
+
 /// The four members of a GraphQL request. `variables` and `extensions` stay as the client's own
 /// JSON text, so that numbers keep every digit; the transport has checked that each is an object
 /// (or absent).
@@ -29,4 +31,6 @@ pub struct ClientContext {
     pub mutations_allowed: bool,
     /// False where the transport has no way to stream: a subscription is refused.
     pub subscriptions_allowed: bool,
+    /// With whom it takes turns; all whose address is not known are one client.
+    pub key: ClientKey,
 }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub shown_error_codes: Arc<[String]>,
     /// How many distinct operations stay prepared.
     pub prepared_operations_max: usize,
+    /// Bytes that they may hold together.
+    pub prepared_bytes_max: usize,
     /// Which headers travel between clients and subgraphs.
     pub header_rules: Arc<HeaderRules>,
     /// Counts hits and misses of the prepared operations.
@@ -44,6 +46,7 @@ impl Default for Settings {
             mask_subgraph_errors: false,
             shown_error_codes: Arc::default(),
             prepared_operations_max: 2_000,
+            prepared_bytes_max: 128 * 1024 * 1024,
             header_rules: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),
             report_cost: false,
@@ -192,7 +195,11 @@ pub struct Limits {
     /// Entries of one list in the variables.
     #[arg(long, env = "LIMIT_VARIABLES_LIST_MAX", default_value_t = Self::default().variables_list_max)]
     pub variables_list_max: usize,
-    /// Parsing, validating and planning together.
+    /// New documents that may wait for their turn to be prepared, of all clients together; then whoever has
+    /// the most waiting is refused. 256 ordinary documents take well below a second.
+    #[arg(long, env = "LIMIT_PREPARE_QUEUE_MAX", default_value_t = Self::default().prepare_queue_max)]
+    pub prepare_queue_max: usize,
+    /// Parsing, validating and planning together, the wait for a turn among it.
     #[arg(long, env = "LIMIT_PREPARE_TIMEOUT", default_value = "2s", value_parser = duration)]
     pub prepare_timeout: Duration,
 }
@@ -213,6 +220,7 @@ impl Default for Limits {
             variables_bytes_max: 2 * 1024 * 1024,
             variables_depth_max: 32,
             variables_list_max: 10_000,
+            prepare_queue_max: 256,
             prepare_timeout: Duration::from_secs(2),
         }
     }

@@ -22,7 +22,7 @@ use rustc_hash::FxHashSet;
 
 use crate::{
     graph::Graph,
-    prepare::{OperationKind, Prepared, plan::Step},
+    prepare::{OperationKind, Prepared, introspection, plan::Step},
     request::ClientContext,
     response::{GraphqlResponse, ResponseKind},
     subgraphs::{Answer, FetchError, SharedQuery},
@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
             };
         }
         let introspection = match &self.prepared.introspection {
-            None => Vec::new(),
+            None => introspection::Answer::default(),
             Some(introspection) => match introspection.answer(self.graph, self.variables.json()) {
                 Ok(answer) => answer,
                 Err(refusal) => return refusal.into_response(),

@@ -12,17 +12,22 @@ use std::sync::Arc;
 use apollo_compiler::{
     Name, Schema, collections::HashMap, schema::Implementers, validation::Valid,
 };
-use tokio::sync::Semaphore;
 
 use crate::{
     planner::supergraph::Supergraph,
-    prepare::{cache::PreparedCache, resume::ResumableFields, rollout::Rollout},
+    prepare::{
+        cache::PreparedCache, introspection::IntrospectionAnswers, resume::ResumableFields,
+        rollout::Rollout, turns::Turns,
+    },
     settings::Settings,
     subgraphs::Subgraph,
 };
 use costs::Costs;
 use planned_fields::PlannedFields;
 use types::TypeTable;
+
+/// The answers of introspection may have this part of what prepared operations may, beside it.
+const INTROSPECTION_SHARE: usize = 8;
 
 /// Why a supergraph cannot be served. The text names the place in the SDL where it can.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +79,9 @@ pub struct Graph {
     /// Subscription fields that can continue where they were.
     pub(crate) resumable: ResumableFields,
     pub(crate) prepared: PreparedCache,
-    /// A permit for each operation being prepared.
-    pub(crate) preparing: Arc<Semaphore>,
+    pub(crate) introspections: IntrospectionAnswers,
+    /// A turn for each operation being prepared.
+    pub(crate) preparing: Arc<Turns>,
 }
 
 impl Graph {
@@ -103,10 +109,20 @@ impl Graph {
             costs: Costs::of(&supergraph),
             implementers: api.implementers_map(),
             resumable: ResumableFields::of(&supergraph),
-            prepared: PreparedCache::new(settings.prepared_operations_max),
-            preparing: Arc::new(Semaphore::new(
+            prepared: PreparedCache::new(
+                settings.prepared_operations_max,
+                settings.prepared_bytes_max,
+                &settings.prepare_metrics,
+            ),
+            introspections: IntrospectionAnswers::new(
+                settings.prepared_bytes_max / INTROSPECTION_SHARE,
+            ),
+            preparing: Turns::new(
+                // More at once would only be slower each.
                 std::thread::available_parallelism().map_or(1, usize::from),
-            )),
+                settings.limits.prepare_queue_max,
+                settings.prepare_metrics.waiting.clone(),
+            ),
             api,
             subgraphs,
             settings,

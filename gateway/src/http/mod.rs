@@ -168,6 +168,7 @@ async fn exchange(
         headers: Arc::new(headers),
         mutations_allowed: transport == Transport::Post,
         subscriptions_allowed: accepted.streaming.is_some(),
+        key: Default::default(),
     };
     let transport = match (accepted.single, accepted.streaming) {
         (None, Some(Streaming::Sse)) => Transport::Sse,

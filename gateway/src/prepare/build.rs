@@ -106,7 +106,7 @@ pub fn build(
         }
     }
     let introspection = (root.introspection && is_decided)
-        .then(|| Introspection::new(graph, executable, operation.clone()))
+        .then(|| Introspection::new(graph, &executable, &operation))
         .transpose()?;
     Ok(Prepared {
         plan,

@@ -8,7 +8,8 @@ pub(crate) mod conflicts;
 pub(crate) mod cost;
 mod explain;
 mod forward;
-mod introspection;
+mod heap;
+pub(crate) mod introspection;
 mod limits;
 pub(crate) mod one_of;
 pub mod plan;
@@ -18,6 +19,7 @@ pub mod rollout;
 mod root_fields;
 mod scan;
 pub mod sizes;
+pub mod turns;
 mod values;
 
 use std::sync::Arc;
@@ -33,12 +35,14 @@ use crate::{
 use conditions::Conditions;
 use cost::{OperationCost, actual::Counted};
 pub use explain::explain;
+use heap::Heap;
 use introspection::Introspection;
 use plan::Plan;
 use projection::Projection;
 use resume::Resume;
 use rollout::Group;
 use sizes::Sizes;
+use turns::{ClientKey, QueueFull, Turn};
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -130,13 +134,28 @@ pub async fn operation(
     operation_name: Option<&str>,
     variables: Option<&Bytes>,
 ) -> Result<(Arc<Prepared>, Variables), RequestError> {
+    let client = ClientKey::default();
+    operation_for(graph, client, query, operation_name, variables).await
+}
+
+/// The same for a client, who takes turns with others where the operation is new.
+///
+/// # Errors
+/// As [`operation`].
+pub async fn operation_for(
+    graph: &Arc<Graph>,
+    client: ClientKey,
+    query: &str,
+    operation_name: Option<&str>,
+    variables: Option<&Bytes>,
+) -> Result<(Arc<Prepared>, Variables), RequestError> {
     let mut group = graph.rollout.draw();
-    let prepared = for_group(graph, query, operation_name, group).await?;
+    let prepared = for_group(graph, client, query, operation_name, group).await?;
     let variables = Variables::coerce(graph, &prepared, variables)?;
     group.conditions = prepared.conditions.values(&variables);
     let prepared = match group.conditions {
         None => prepared,
-        Some(_) => for_group(graph, query, operation_name, group).await?,
+        Some(_) => for_group(graph, client, query, operation_name, group).await?,
     };
     cost::check(graph, &prepared, &variables)?;
     Ok((prepared, variables))
@@ -145,6 +164,7 @@ pub async fn operation(
 /// An operation from the cache, or one that is made ready now.
 async fn for_group(
     graph: &Arc<Graph>,
+    client: ClientKey,
     query: &str,
     operation_name: Option<&str>,
     group: Group,
@@ -155,13 +175,14 @@ async fn for_group(
         return Ok(prepared);
     }
     metrics.misses.inc();
-    Box::pin(make_ready(graph, query, operation_name, group)).await
+    Box::pin(make_ready(graph, client, query, operation_name, group)).await
 }
 
 /// Reads, checks and plans an operation. The work itself runs off the event loop, within
 /// `limits.prepare_timeout`; a panic in it is an internal error.
 async fn make_ready(
     graph: &Arc<Graph>,
+    client: ClientKey,
     query: &str,
     operation_name: Option<&str>,
     group: Group,
@@ -174,33 +195,90 @@ async fn make_ready(
         )
     };
     let work = async {
-        // As many at once as there are processors: more would only be slower each.
-        let permit = Arc::clone(&graph.preparing).acquire_owned().await;
+        let turn = graph.preparing.take(client).await.map_err(too_many)?;
         if let Some(prepared) = graph.prepared.get(query, operation_name, group) {
-            return Ok(Ok(prepared));
+            return Ok(prepared);
         }
-        let graph = Arc::clone(graph);
-        let query = query.to_owned();
-        let operation_name = operation_name.map(str::to_owned);
-        tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let name = operation_name.as_deref();
-            let prepared = Arc::new(build::build(&graph, &query, name, group)?);
-            let cache = &graph.prepared;
-            cache.insert(&query, name, group, Arc::clone(&prepared));
-            Ok(prepared)
-        })
-        .await
+        build_in_turn(graph, turn, query, operation_name, group).await
     };
-    match tokio::time::timeout(timeout, work).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => {
-            tracing::error!(%panic, "preparing an operation failed");
-            Err(RequestError::new(
-                Code::InternalServerError,
-                "the operation could not be prepared",
-            ))
+    let in_time = tokio::time::timeout(timeout, work).await;
+    in_time.unwrap_or_else(|_| Err(too_slow()))
+}
+
+/// The work itself: it goes on when its caller leaves, as the next one may want the same.
+async fn build_in_turn(
+    graph: &Arc<Graph>,
+    turn: Turn,
+    query: &str,
+    operation_name: Option<&str>,
+    group: Group,
+) -> Result<Arc<Prepared>, RequestError> {
+    let graph = Arc::clone(graph);
+    let query = query.to_owned();
+    let operation_name = operation_name.map(str::to_owned);
+    let work = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let name = operation_name.as_deref();
+        let prepared = Arc::new(build::build(&graph, &query, name, group)?);
+        let weight = size_of::<Prepared>() + prepared.heap();
+        let kept = Arc::clone(&prepared);
+        graph.prepared.insert(&query, name, group, kept, weight);
+        Ok(prepared)
+    });
+    work.await.unwrap_or_else(|panic| {
+        tracing::error!(%panic, "preparing an operation failed");
+        Err(RequestError::new(
+            Code::InternalServerError,
+            "the operation could not be prepared",
+        ))
+    })
+}
+
+fn too_many(_: QueueFull) -> RequestError {
+    RequestError::new(
+        Code::PrepareQueueFull,
+        "too many new documents wait to be prepared: send this one again later",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Limits, Settings};
+
+    const SUPERGRAPH: &str = "schema @link(url: \"https://specs.apollo.dev/link/v1.0\")
+          @link(url: \"https://specs.apollo.dev/join/v0.3\", for: EXECUTION) { query: Query }
+        enum join__Graph { A @join__graph(name: \"a\", url: \"http://a.test/graphql\") }
+        type Query @join__type(graph: A) { a: Int }";
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_new_documents_and_takes_known_ones() {
+        let settings = Settings {
+            limits: Limits {
+                prepare_queue_max: 0,
+                ..Limits::default()
+            },
+            ..Settings::default()
+        };
+        let graph = Arc::new(Graph::load(SUPERGRAPH, settings).expect("the supergraph loads"));
+        let prepare = async |client, document| {
+            let prepared = operation_for(&graph, client, document, None, None).await;
+            prepared.map(drop).map_err(|refusal| {
+                let response = refusal.clone().into_response();
+                (refusal.code, response.overloaded)
+            })
+        };
+        let [one, other] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(|it| ClientKey::of(it.into()));
+        assert_eq!(prepare(one, "{ a }").await, Ok(()));
+        let mut held = Vec::new();
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            held.push(graph.preparing.take(one).await.ok().expect("a turn"));
         }
-        Err(_) => Err(too_slow()),
+        let refused = Err((Code::PrepareQueueFull, true));
+        assert_eq!(prepare(one, "{ b: a }").await, refused);
+        assert_eq!(prepare(one, "{ a }").await, Ok(()));
+        assert_eq!(prepare(other, "{ c: a }").await, Ok(()));
+        drop(held);
+        assert_eq!(prepare(one, "{ b: a }").await, Ok(()));
     }
 }

@@ -101,6 +101,7 @@ pub fn subscribe(
         headers: Arc::new(headers),
         mutations_allowed: false,
         subscriptions_allowed: true,
+        key: Default::default(),
     };
     let source = Source {
         graph: Arc::clone(&accepted.graph),

@@ -197,6 +197,7 @@ impl Connection {
             headers: Arc::clone(&self.headers),
             mutations_allowed: true,
             subscriptions_allowed: true,
+            key: Default::default(),
         };
         self.operations
             .start(Arc::clone(&self.gateway), id, request, client);

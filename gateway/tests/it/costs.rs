@@ -82,7 +82,7 @@ async fn objects_cost_one_and_what_the_schema_says() {
         ("{ items { other { id } } }", 10 * 2),
         ("{ four { color } }", 4 * 3),
         ("{ joined { id } }", 8),
-        ("{ matrix { id } }", 100),
+        ("{ matrix { id } }", 10),
         ("mutation { change { id } }", 10 + 1),
         ("subscription { changed { other { id } } }", 10 * 2),
         // What is executed once counts once.

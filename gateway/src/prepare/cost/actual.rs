@@ -29,6 +29,11 @@ impl Counted {
         }
     }
 
+    /// The operation's document.
+    pub fn document(&self) -> &ExecutableDocument {
+        &self.document
+    }
+
     /// The cost of a whole answer: every object and leaf that is in it, as often as it stands there.
     pub fn cost(&self, graph: &Graph, variables: &Variables, body: &[u8]) -> Option<u64> {
         let body: Value = serde_json::from_slice(body).ok()?;

@@ -249,15 +249,11 @@ impl<'a> Counter<'a> {
         }
         let own_size = own_size.filter(|_| list_size.is_some_and(|said| said.sized.is_empty()));
         let assumed = Term::Constant(graph.settings.limits.list_size_assumed as f64);
-        let mut instances = match definition.ty.is_list() {
+        // Of lists in lists, the outer one has a size.
+        let instances = match definition.ty.is_list() {
             true => given.or(own_size).unwrap_or(assumed),
             false => Term::Constant(1.0),
         };
-        let mut items = definition.ty.item_type();
-        while definition.ty.is_list() && items.is_list() {
-            instances = self.product(instances, assumed);
-            items = items.item_type();
-        }
         let type_name = definition.ty.inner_named_type();
         let weight = costs.and_then(|costs| costs.weight);
         let is_leaf = graph.types.id(type_name).is_none();

@@ -57,7 +57,8 @@ impl Counter<'_> {
             return Term::Constant(0.0);
         };
         let name = ty.inner_named_type();
-        if has_flat_cost(self.graph, name) && (own == 0.0 || !ty.is_list()) {
+        let is_given = self.variables[index].ty.is_non_null() && !ty.is_list();
+        if has_flat_cost(self.graph, name) && (own == 0.0 || is_given) {
             return Term::Constant(own);
         }
         let default = self.variables[index].default_value.clone();
