@@ -41,6 +41,10 @@ pub enum Code {
     MaxSelections,
     /// More entities in one subgraph request than `representations_max`.
     MaxRepresentations,
+    /// The answers of an operation, or its own, have more bytes than `answer_bytes_max`.
+    MaxAnswerBytes,
+    /// An operation leads to more objects than `objects_max`.
+    MaxObjects,
     /// Variables larger, deeper or longer than their limits.
     MaxVariables,
     /// Dearer by estimate than `cost_max`.
@@ -125,6 +129,8 @@ impl Code {
             Self::MaxDirectives => "MAX_DIRECTIVES_EXCEEDED",
             Self::MaxSelections => "MAX_SELECTIONS_EXCEEDED",
             Self::MaxRepresentations => "MAX_REPRESENTATIONS_EXCEEDED",
+            Self::MaxAnswerBytes => "MAX_ANSWER_BYTES_EXCEEDED",
+            Self::MaxObjects => "MAX_OBJECTS_EXCEEDED",
             Self::MaxVariables => "MAX_VARIABLES_EXCEEDED",
             Self::MaxCost => "MAX_COST_EXCEEDED",
             Self::InvalidSlicingArguments => "INVALID_SLICING_ARGUMENTS",

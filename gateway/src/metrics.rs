@@ -201,6 +201,8 @@ pub struct PrepareMetrics {
     pub cost: Counter,
     /// Operations that cost more than they may.
     pub costly: Counter,
+    /// Operations that were ended for their bytes or objects.
+    pub over_budget: Counter,
     /// Operations in the cache, those of a graph that is being replaced among them.
     pub kept: Gauge,
     /// Bytes that they hold.
@@ -231,6 +233,11 @@ impl PrepareMetrics {
             costly: metrics.register(
                 "gateway_costly_operations",
                 "Operations above LIMIT_COST_MAX: refused, or only counted in the mode `measure`",
+                Counter::default(),
+            ),
+            over_budget: metrics.register(
+                "gateway_operations_over_budget",
+                "Operations ended above LIMIT_ANSWER_BYTES_MAX or LIMIT_OBJECTS_MAX",
                 Counter::default(),
             ),
             kept: metrics.register(

@@ -186,6 +186,14 @@ pub struct Limits {
     /// How long a list is for the estimate where neither the schema nor an argument says so.
     #[arg(long, env = "LIMIT_LIST_SIZE_ASSUMED", default_value_t = Self::default().list_size_assumed)]
     pub list_size_assumed: u32,
+    /// Bytes of all the subgraphs' answers to an operation together, and of its own answer: as much as one
+    /// subgraph's answer may have.
+    #[arg(long, env = "LIMIT_ANSWER_BYTES_MAX", default_value_t = Self::default().answer_bytes_max)]
+    pub answer_bytes_max: usize,
+    /// Objects in all the subgraphs' answers to an operation, an entity that is fetched once counted once:
+    /// ten times `LIMIT_COST_MAX`, below 100 MB of memory.
+    #[arg(long, env = "LIMIT_OBJECTS_MAX", default_value_t = Self::default().objects_max)]
+    pub objects_max: usize,
     /// The variables' JSON text, in bytes.
     #[arg(long, env = "LIMIT_VARIABLES_BYTES_MAX", default_value_t = Self::default().variables_bytes_max)]
     pub variables_bytes_max: usize,
@@ -217,6 +225,8 @@ impl Default for Limits {
             cost_max: 50_000,
             cost_mode: CostMode::Enforce,
             list_size_assumed: 10,
+            answer_bytes_max: 64 * 1024 * 1024,
+            objects_max: 500_000,
             variables_bytes_max: 2 * 1024 * 1024,
             variables_depth_max: 32,
             variables_list_max: 10_000,
