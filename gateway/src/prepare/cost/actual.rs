@@ -1,8 +1,11 @@
 //! What an answer costs by the same rules as the estimate: for development, and for those who tune a schema.
 
+use std::{cell::RefCell, collections::HashMap};
+
 use apollo_compiler::{
     ExecutableDocument, Name, Node,
     executable::{Field, Operation, OperationType, Selection, SelectionSet},
+    schema::FieldDefinition,
     validation::Valid,
 };
 use serde_json::{Map, Value};
@@ -10,9 +13,12 @@ use serde_json::{Map, Value};
 use super::{
     MUTATION,
     count::{Counter, definition_of},
-    formula,
+    formula::Evaluation,
 };
-use crate::{graph::Graph, variables::Variables};
+use crate::{
+    graph::{Graph, costs::FieldCosts},
+    variables::Variables,
+};
 
 /// An operation whose answers are counted.
 pub struct Counted {
@@ -45,6 +51,7 @@ impl Counted {
             graph,
             variables,
             counted: self,
+            arguments: RefCell::default(),
         };
         let root = &self.operation.selection_set;
         let cost = match body.get("data") {
@@ -59,6 +66,8 @@ struct Answer<'a> {
     graph: &'a Graph,
     variables: &'a Variables,
     counted: &'a Counted,
+    /// What the arguments of a field cost, by the field's address.
+    arguments: RefCell<HashMap<usize, f64>>,
 }
 
 /// A field of the operation, and the type that it was asked of.
@@ -120,17 +129,30 @@ impl<'a> Answer<'a> {
         let sets: Vec<&SelectionSet> = same.iter().map(|(it, _)| &it.selection_set).collect();
         let weight = costs.and_then(|costs| costs.weight);
         let values = self.value(&sets, definition.ty.inner_named_type(), weight, value);
-        let mut counter = Counter::new(
-            self.graph,
-            &self.counted.document,
-            &self.counted.operation.variables,
-            0,
-        );
-        let arguments = counter.arguments(field, definition, costs);
-        let mut known = vec![None; counter.nodes.len()];
-        let terms = (&*counter.nodes, self.graph, self.variables);
-        let arguments = formula::value(terms, arguments, &mut known).unwrap_or_default();
+        let place = std::ptr::from_ref::<Field>(field) as usize;
+        let known = self.arguments.borrow().get(&place).copied();
+        let arguments = known.unwrap_or_else(|| {
+            let cost = self.of_arguments(field, definition, costs);
+            self.arguments.borrow_mut().insert(place, cost);
+            cost
+        });
         (values + arguments).max(0.0)
+    }
+
+    fn of_arguments(
+        &self,
+        field: &Field,
+        definition: &FieldDefinition,
+        costs: Option<&FieldCosts>,
+    ) -> f64 {
+        let Counted {
+            document,
+            operation,
+        } = self.counted;
+        let mut counter = Counter::new(self.graph, document, &operation.variables, 0);
+        let cost = counter.arguments(field, definition, costs);
+        let mut evaluation = Evaluation::new(&counter.nodes, self.graph, self.variables);
+        evaluation.value(cost).unwrap_or_default()
     }
 
     fn value(

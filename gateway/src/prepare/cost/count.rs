@@ -15,7 +15,7 @@ use apollo_compiler::{
 use super::{
     MUTATION,
     formula::{Node, OperationCost, SlicingFault, Term},
-    size::Size,
+    size::{Lengths, Size},
 };
 use crate::{
     error::{Code, RequestError},
@@ -64,6 +64,8 @@ pub struct Counter<'a> {
     document: &'a ExecutableDocument,
     fields_left: usize,
     fault: Option<SlicingFault>,
+    /// What variables cost as arguments: by the variable, the argument's type and weight.
+    pub(super) inputs: HashMap<(usize, Name, Option<u64>), Term>,
     /// What was counted, by all that it depends on.
     known: HashMap<Origin, Term>,
 }
@@ -123,6 +125,7 @@ impl<'a> Counter<'a> {
             document,
             fields_left: fields_max,
             fault: None,
+            inputs: HashMap::new(),
             known: HashMap::new(),
         }
     }
@@ -283,7 +286,8 @@ impl<'a> Counter<'a> {
         if !size.is_constant() {
             return self.node(Node::Size(size));
         }
-        match size.length(&Variables::default()) {
+        let length = size.length(&Variables::default(), &mut Lengths::default());
+        match length {
             Ok(length) => Term::Constant(length),
             Err(fault) => {
                 self.fault.get_or_insert(fault);

@@ -4,7 +4,10 @@ use std::mem::size_of;
 
 use apollo_compiler::Name;
 
-use super::{inputs, size::Size};
+use super::{
+    inputs,
+    size::{Lengths, Size},
+};
 use crate::{
     error::{Code, RequestError},
     graph::Graph,
@@ -86,9 +89,6 @@ impl From<SlicingFault> for RequestError {
     }
 }
 
-/// The value of each node that was looked at.
-type Known = Vec<Option<f64>>;
-
 impl OperationCost {
     /// A formula whose last step is `root`; a fault where no variable can mend it.
     pub fn new(nodes: Vec<Node>, root: Result<Term, SlicingFault>) -> Self {
@@ -116,9 +116,8 @@ impl OperationCost {
         match &self.root {
             Ok(Term::Constant(cost)) => Ok(whole(*cost)),
             Ok(root) => {
-                let mut known = vec![None; self.nodes.len()];
-                let terms = (&*self.nodes, graph, variables);
-                Ok(whole(value(terms, *root, &mut known)?))
+                let mut evaluation = Evaluation::new(&self.nodes, graph, variables);
+                Ok(whole(evaluation.value(*root)?))
             }
             Err(fault) => Err(fault.clone()),
         }
@@ -140,55 +139,139 @@ fn whole(cost: f64) -> u64 {
     cost.clamp(0.0, COST_MAX).round() as u64
 }
 
-/// The value of a term.
-///
-/// # Errors
-/// As [`OperationCost::estimate`].
-pub fn value(
-    terms: (&[Node], &Graph, &Variables),
-    term: Term,
-    known: &mut Known,
-) -> Result<f64, SlicingFault> {
-    let index = match term {
-        Term::Constant(number) => return Ok(number),
-        Term::Node(index) => index as usize,
-    };
-    if let Some(number) = known[index] {
-        return Ok(number);
+/// The way from variables to a number: each node and each variable is looked at once, however many fields
+/// refer to it.
+pub struct Evaluation<'a> {
+    nodes: &'a [Node],
+    graph: &'a Graph,
+    variables: &'a Variables,
+    known: Vec<Option<f64>>,
+    lengths: Lengths<'a>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Of the nodes of one formula.
+    pub fn new(nodes: &'a [Node], graph: &'a Graph, variables: &'a Variables) -> Self {
+        Self {
+            nodes,
+            graph,
+            variables,
+            known: vec![None; nodes.len()],
+            lengths: Lengths::default(),
+        }
     }
-    let (nodes, graph, variables) = terms;
-    let number = match &nodes[index] {
-        Node::Sum(number, parts) => {
-            let mut sum = *number;
-            for part in parts {
-                sum += value(terms, *part, known)?;
-            }
-            sum
+
+    /// The value of a term.
+    ///
+    /// # Errors
+    /// As [`OperationCost::estimate`].
+    pub fn value(&mut self, term: Term) -> Result<f64, SlicingFault> {
+        let index = match term {
+            Term::Constant(number) => return Ok(number),
+            Term::Node(index) => index as usize,
+        };
+        if let Some(number) = self.known[index] {
+            return Ok(number);
         }
-        Node::Product(one, other) => match value(terms, *one, known)? {
-            0.0 => 0.0,
-            number => number * value(terms, *other, known)?,
-        },
-        Node::Max(parts) => {
-            let mut max: f64 = 0.0;
-            for part in parts {
-                max = max.max(value(terms, *part, known)?);
+        let number = self.node(&self.nodes[index])?;
+        self.known[index] = Some(number);
+        Ok(number)
+    }
+
+    fn node(&mut self, node: &'a Node) -> Result<f64, SlicingFault> {
+        let variables = self.variables;
+        match node {
+            Node::Sum(number, parts) => {
+                let mut sum = *number;
+                for part in parts {
+                    sum += self.value(*part)?;
+                }
+                Ok(sum)
             }
-            max
-        }
-        Node::When(any, inner) => {
-            let holds = |all: &Vec<Condition>| all.iter().all(|it| variables.satisfies(*it));
-            match any.iter().any(holds) {
-                true => value(terms, *inner, known)?,
-                false => 0.0,
+            Node::Product(one, other) => match self.value(*one)? {
+                0.0 => Ok(0.0),
+                number => Ok(number * self.value(*other)?),
+            },
+            Node::Max(parts) => {
+                let mut max: f64 = 0.0;
+                for part in parts {
+                    max = max.max(self.value(*part)?);
+                }
+                Ok(max)
             }
+            Node::When(any, inner) => {
+                let holds = |all: &Vec<Condition>| all.iter().all(|it| variables.satisfies(*it));
+                match any.iter().any(holds) {
+                    true => self.value(*inner),
+                    false => Ok(0.0),
+                }
+            }
+            Node::Size(size) => size.length(variables, &mut self.lengths),
+            Node::Input(input) => match variables.get(input.variable) {
+                Some(json) => {
+                    let Input {
+                        type_name, weight, ..
+                    } = input;
+                    Ok(inputs::of_json(self.graph, json, type_name, *weight))
+                }
+                None => self.value(input.default),
+            },
         }
-        Node::Size(size) => size.length(variables)?,
-        Node::Input(input) => match variables.get(input.variable) {
-            Some(json) => inputs::of_json(graph, json, &input.type_name, input.weight),
-            None => value(terms, input.default, known)?,
-        },
-    };
-    known[index] = Some(number);
-    Ok(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{prepare, settings::Settings};
+
+    const SUPERGRAPH: &str = "schema @link(url: \"https://specs.apollo.dev/link/v1.0\")
+          @link(url: \"https://specs.apollo.dev/join/v0.3\", for: EXECUTION) { query: Query }
+        enum join__Graph { A @join__graph(name: \"a\", url: \"http://a.test/graphql\") }
+        input Filter @join__type(graph: A) { and: [Filter!] }
+        type Item @join__type(graph: A) { id: ID }
+        type Query @join__type(graph: A) {
+          items(ids: [ID!], n: Int, filter: Filter): [Item] @listSize(slicingArguments: [\"ids\", \"n\"], requireOneSlicingArgument: false)
+        }";
+
+    fn graph() -> Arc<Graph> {
+        Arc::new(Graph::load(SUPERGRAPH, Settings::default()).expect("the supergraph loads"))
+    }
+
+    #[tokio::test]
+    async fn without_variables_that_matter_the_cost_is_a_number() {
+        let query = "query($id: ID!) { items(n: 3, filter: {and: [{}]}) { id } b: items(ids: [$id]) { id } }";
+        let variables = Bytes::from_static(br#"{"id": "1"}"#);
+        let prepared = prepare::operation(&graph(), query, None, Some(&variables)).await;
+        let (prepared, _) = prepared.expect("prepared");
+        assert_eq!(prepared.cost.root, Ok(Term::Constant(3.0 + 2.0 + 1.0)));
+        assert!(prepared.cost.nodes.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_variable_is_looked_at_once_however_many_fields_take_it() {
+        const FIELDS: usize = 50;
+        let graph = graph();
+        let fields: String = (0..FIELDS)
+            .map(|n| format!("a{n}: items(ids: $ids, n: {n}, filter: $filter) {{ id }} "))
+            .collect();
+        let query = format!("query($ids: [ID!], $filter: Filter) {{ {fields} }}");
+        let ids = vec!["1"; 100];
+        let variables = serde_json::json!({"ids": ids, "filter": {"and": [{}, {}]}});
+        let variables = Bytes::from(variables.to_string());
+        let prepared = prepare::operation(&graph, &query, None, Some(&variables)).await;
+        let (prepared, variables) = prepared.expect("prepared");
+        let cost = &prepared.cost;
+        let inputs = cost.nodes.iter().filter(|it| matches!(it, Node::Input(_)));
+        assert_eq!(inputs.count(), 1);
+        let mut evaluation = Evaluation::new(&cost.nodes, &graph, &variables);
+        let root = cost.root.clone().expect("a term");
+        let expected = FIELDS * (ids.len() + 3);
+        assert_eq!(evaluation.value(root), Ok(expected as f64));
+        assert_eq!(evaluation.lengths.count(), 1);
+    }
 }

@@ -61,14 +61,20 @@ impl Counter<'_> {
         if has_flat_cost(self.graph, name) && (own == 0.0 || is_given) {
             return Term::Constant(own);
         }
+        let origin = (index, name.clone(), weight.map(f64::to_bits));
+        if let Some(term) = self.inputs.get(&origin) {
+            return *term;
+        }
         let default = self.variables[index].default_value.clone();
         let default = default.map_or(Term::Constant(0.0), |it| self.input(&it, ty, weight));
-        self.node(Node::Input(Input {
+        let term = self.node(Node::Input(Input {
             variable: index,
             type_name: name.clone(),
             weight,
             default,
-        }))
+        }));
+        self.inputs.insert(origin, term);
+        term
     }
 }
 

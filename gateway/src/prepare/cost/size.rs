@@ -43,6 +43,31 @@ enum Slice {
     Nothing,
 }
 
+/// The lengths that variables give, by the variable and the path inside it: a variable's text may be long, and
+/// many fields may refer to it.
+#[derive(Default)]
+pub struct Lengths<'a>(Vec<(usize, &'a [String], Option<f64>)>);
+
+impl<'a> Lengths<'a> {
+    /// How many are known.
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn of(&mut self, index: usize, path: &'a [String], json: &[u8]) -> Option<f64> {
+        let is_it = |(other, other_path, _): &&(usize, &[String], Option<f64>)| {
+            *other == index && *other_path == path
+        };
+        if let Some((_, _, length)) = self.0.iter().find(is_it) {
+            return *length;
+        }
+        let length = in_json(json, path);
+        self.0.push((index, path, length));
+        length
+    }
+}
+
 impl Size {
     /// Of a field with its arguments. `assumed` is for a list of which nothing is known.
     pub fn of(
@@ -84,10 +109,17 @@ impl Size {
     ///
     /// # Errors
     /// Where exactly one is required and there is none, or there are several.
-    pub fn length(&self, variables: &Variables) -> Result<f64, SlicingFault> {
+    pub fn length<'a>(
+        &'a self,
+        variables: &Variables,
+        lengths: &mut Lengths<'a>,
+    ) -> Result<f64, SlicingFault> {
         let (mut count, mut largest) = (0, 0.0_f64);
-        let lengths = self.given.iter().filter_map(|it| it.length(variables));
-        for length in lengths {
+        for length in self
+            .given
+            .iter()
+            .filter_map(|it| it.length(variables, lengths))
+        {
             count += 1;
             largest = largest.max(length);
         }
@@ -113,7 +145,7 @@ impl Size {
 }
 
 impl Given {
-    fn length(&self, variables: &Variables) -> Option<f64> {
+    fn length<'a>(&'a self, variables: &Variables, lengths: &mut Lengths<'a>) -> Option<f64> {
         match &self.value {
             Slice::Number(number) => Some(*number),
             Slice::Nothing => None,
@@ -122,7 +154,7 @@ impl Given {
                 path,
                 default,
             } => match variables.get(*index) {
-                Some(json) => in_json(json, path),
+                Some(json) => lengths.of(*index, path, json),
                 None => *default,
             },
         }
