@@ -79,13 +79,44 @@ fn kinds() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// The cache is full after some of these documents; the others make room for each other.
+const BYTES_MAX: usize = 2 * 1024 * 1024;
+const MANY_DOCUMENTS: usize = 40;
+
 /// Bytes that are allocated now.
 fn allocated() -> isize {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated as isize - stats.bytes_deallocated as isize
 }
 
+/// One test after another: the allocator counts for all.
 #[tokio::test]
+async fn what_is_held_is_known_and_bounded() {
+    the_estimate_of_what_is_held_is_within_a_quarter_of_the_truth().await;
+    many_documents_hold_no_more_than_the_cache_may().await;
+}
+
+async fn many_documents_hold_no_more_than_the_cache_may() {
+    let settings = Settings {
+        prepared_bytes_max: BYTES_MAX,
+        ..Settings::default()
+    };
+    let graph = Arc::new(Graph::load(&supergraph(), settings).expect("the supergraph loads"));
+    let (kind, text) = kinds().swap_remove(1);
+    let before = allocated();
+    for index in 0..MANY_DOCUMENTS {
+        let document = format!("query Q{index}{text}");
+        let prepared = prepare::operation(&graph, &document, None, None).await;
+        drop(prepared.expect("prepared"));
+    }
+    let held = allocated() - before;
+    println!("{MANY_DOCUMENTS} documents, {kind}: {held} bytes held of at most {BYTES_MAX}");
+    let metrics = &graph.settings().prepare_metrics;
+    assert!((1..MANY_DOCUMENTS as i64).contains(&metrics.kept.get()));
+    assert!(metrics.kept_bytes.get() <= BYTES_MAX as i64);
+    assert!(held <= BYTES_MAX as isize * 4 / 3);
+}
+
 async fn the_estimate_of_what_is_held_is_within_a_quarter_of_the_truth() {
     let mut wrong = Vec::new();
     for report_cost in [false, true] {

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use apollo_compiler::{
     Name, Node, Schema,
     ast::{Directive, Value},
-    schema::{ExtendedType, FieldDefinition, InputValueDefinition, Type},
+    schema::{Component, ExtendedType, FieldDefinition, InputValueDefinition, Type},
 };
 
 /// The page arguments of Relay's connections.
@@ -108,13 +108,13 @@ impl Costs {
         }
     }
 
-    fn add_fields<'d, D: std::ops::Deref<Target = Node<FieldDefinition>> + 'd>(
+    fn add_fields<'d>(
         &mut self,
         supergraph: &Schema,
         names: &Names,
         type_name: &Name,
         interfaces: &[&Name],
-        fields: impl Iterator<Item = &'d D>,
+        fields: impl Iterator<Item = &'d Component<FieldDefinition>>,
     ) {
         for field in fields {
             let field: &FieldDefinition = field;
@@ -168,7 +168,8 @@ fn by_convention(
         return Some(said);
     }
     let slicing = slicing();
-    if slicing.is_empty() || !(field.ty.is_list() || !lists.is_empty()) {
+    let sizes_nothing = !field.ty.is_list() && lists.is_empty();
+    if slicing.is_empty() || sizes_nothing {
         return None;
     }
     Some(ListSize {

@@ -16,8 +16,8 @@ use apollo_compiler::{
 use crate::{
     planner::supergraph::Supergraph,
     prepare::{
-        cache::PreparedCache, introspection::IntrospectionAnswers, resume::ResumableFields,
-        rollout::Rollout, turns::Turns,
+        cache::PreparedCache, in_preparation::InPreparation, introspection::IntrospectionAnswers,
+        resume::ResumableFields, rollout::Rollout, turns::Turns,
     },
     settings::Settings,
     subgraphs::Subgraph,
@@ -80,6 +80,8 @@ pub struct Graph {
     pub(crate) resumable: ResumableFields,
     pub(crate) prepared: PreparedCache,
     pub(crate) introspections: IntrospectionAnswers,
+    /// Operations that are being prepared.
+    pub(crate) in_preparation: InPreparation,
     /// A turn for each operation being prepared.
     pub(crate) preparing: Arc<Turns>,
 }
@@ -117,6 +119,7 @@ impl Graph {
             introspections: IntrospectionAnswers::new(
                 settings.prepared_bytes_max / INTROSPECTION_SHARE,
             ),
+            in_preparation: InPreparation::default(),
             preparing: Turns::new(
                 // More at once would only be slower each.
                 std::thread::available_parallelism().map_or(1, usize::from),

@@ -9,6 +9,7 @@ pub(crate) mod cost;
 mod explain;
 mod forward;
 mod heap;
+pub(crate) mod in_preparation;
 pub(crate) mod introspection;
 mod limits;
 pub(crate) mod one_of;
@@ -36,6 +37,7 @@ use conditions::Conditions;
 use cost::{OperationCost, actual::Counted};
 pub use explain::explain;
 use heap::Heap;
+use in_preparation::{Outcome, Part};
 use introspection::Introspection;
 use plan::Plan;
 use projection::Projection;
@@ -194,15 +196,56 @@ async fn make_ready(
             format!("the operation was not ready within {timeout:?}"),
         )
     };
-    let work = async {
-        let turn = graph.preparing.take(client).await.map_err(too_many)?;
-        if let Some(prepared) = graph.prepared.get(query, operation_name, group) {
-            return Ok(prepared);
+    let in_time = tokio::time::timeout(timeout, async {
+        loop {
+            let ready = ready_once(graph, client, query, operation_name, group).await;
+            if let Some(outcome) = ready {
+                return outcome;
+            }
         }
-        build_in_turn(graph, turn, query, operation_name, group).await
-    };
-    let in_time = tokio::time::timeout(timeout, work).await;
+    })
+    .await;
     in_time.unwrap_or_else(|_| Err(too_slow()))
+}
+
+/// Prepares an operation, or waits for another caller that does; none where that one leaves.
+async fn ready_once(
+    graph: &Arc<Graph>,
+    client: ClientKey,
+    query: &str,
+    operation_name: Option<&str>,
+    group: Group,
+) -> Option<Outcome> {
+    let turn = || graph.preparing.take(client);
+    let in_turn = async |turn| match graph.prepared.get(query, operation_name, group) {
+        Some(prepared) => Ok(prepared),
+        None => build_in_turn(graph, turn, query, operation_name, group).await,
+    };
+    let all = &graph.in_preparation;
+    let mut follow = match all.join(client, query, operation_name, group) {
+        Part::Lead(lead) => {
+            // That the queue is full for this client is none of the others' affairs.
+            let outcome = match turn().await {
+                Ok(turn) => in_turn(turn).await,
+                Err(full) => return Some(Err(too_many(full))),
+            };
+            lead.end(&outcome);
+            return Some(outcome);
+        }
+        Part::Follow(follow) => follow,
+    };
+    if follow.is_same_client {
+        return follow.outcome().await;
+    }
+    // The other client may have a long queue before it.
+    let turn = tokio::select! {
+        outcome = follow.outcome() => return outcome,
+        turn = turn() => turn,
+    };
+    match turn {
+        Ok(turn) => Some(in_turn(turn).await),
+        Err(_) => follow.outcome().await,
+    }
 }
 
 /// The work itself: it goes on when its caller leaves, as the next one may want the same.
@@ -243,6 +286,8 @@ fn too_many(_: QueueFull) -> RequestError {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{FutureExt, poll};
+
     use super::*;
     use crate::settings::{Limits, Settings};
 
@@ -251,16 +296,69 @@ mod tests {
         enum join__Graph { A @join__graph(name: \"a\", url: \"http://a.test/graphql\") }
         type Query @join__type(graph: A) { a: Int }";
 
-    #[tokio::test]
-    async fn a_full_queue_refuses_new_documents_and_takes_known_ones() {
+    fn graph(prepare_queue_max: usize) -> Arc<Graph> {
         let settings = Settings {
             limits: Limits {
-                prepare_queue_max: 0,
+                prepare_queue_max,
                 ..Limits::default()
             },
             ..Settings::default()
         };
-        let graph = Arc::new(Graph::load(SUPERGRAPH, settings).expect("the supergraph loads"));
+        Arc::new(Graph::load(SUPERGRAPH, settings).expect("the supergraph loads"))
+    }
+
+    fn clients() -> [ClientKey; 2] {
+        [[10, 0, 0, 1], [10, 0, 0, 2]].map(|it| ClientKey::of(it.into()))
+    }
+
+    /// All places that a client may hold.
+    async fn hold(graph: &Arc<Graph>, client: ClientKey) -> Vec<Turn> {
+        let mut held = Vec::new();
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            held.push(graph.preparing.take(client).await.ok().expect("a turn"));
+        }
+        held
+    }
+
+    #[tokio::test]
+    async fn who_wants_the_same_document_takes_one_place_in_the_queue() {
+        let graph = graph(1);
+        let [one, other] = clients();
+        let prepare = |client| {
+            let graph = Arc::clone(&graph);
+            async move {
+                operation_for(&graph, client, "{ a }", None, None)
+                    .await
+                    .map(drop)
+            }
+            .boxed()
+        };
+        let held = hold(&graph, one).await;
+        let mut leader = prepare(one);
+        assert!(poll!(&mut leader).is_pending());
+        let mut followers: Vec<_> = (0..20).map(|_| prepare(one)).collect();
+        for follower in &mut followers {
+            assert!(poll!(follower).is_pending());
+        }
+        assert_eq!(graph.settings.prepare_metrics.waiting.get(), 1);
+        // The first one leaves, and the next one takes its place.
+        drop(leader);
+        for follower in &mut followers {
+            assert!(poll!(follower).is_pending());
+        }
+        assert_eq!(graph.settings.prepare_metrics.waiting.get(), 1);
+        // Another client does not wait for this one's turn.
+        assert_eq!(prepare(other).await, Ok(()));
+        drop(held);
+        for follower in followers {
+            assert_eq!(follower.await, Ok(()));
+        }
+        assert_eq!(graph.settings.prepare_metrics.kept.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_new_documents_and_takes_known_ones() {
+        let graph = graph(0);
         let prepare = async |client, document| {
             let prepared = operation_for(&graph, client, document, None, None).await;
             prepared.map(drop).map_err(|refusal| {
@@ -268,12 +366,9 @@ mod tests {
                 (refusal.code, response.overloaded)
             })
         };
-        let [one, other] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(|it| ClientKey::of(it.into()));
+        let [one, other] = clients();
         assert_eq!(prepare(one, "{ a }").await, Ok(()));
-        let mut held = Vec::new();
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            held.push(graph.preparing.take(one).await.ok().expect("a turn"));
-        }
+        let held = hold(&graph, one).await;
         let refused = Err((Code::PrepareQueueFull, true));
         assert_eq!(prepare(one, "{ b: a }").await, refused);
         assert_eq!(prepare(one, "{ a }").await, Ok(()));

@@ -3,7 +3,7 @@
 //! Fields that meet under one response key count once, as they are executed once. Of the object types that
 //! an interface or a union allows, the dearest counts. What `@skip` and `@include` leave out does not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use apollo_compiler::{
     ExecutableDocument, Name, Node as Ast,
@@ -165,7 +165,7 @@ impl<'a> Counter<'a> {
         let graph = self.graph;
         let id = graph.types.id(declared).unwrap_or(TypeId::UNKNOWN);
         // Types of which the same fields are asked for cost the same, but for what the schema says of them.
-        let mut counted: HashMap<(Vec<usize>, u64, Option<TypeId>), ()> = HashMap::new();
+        let mut counted: HashSet<(Vec<usize>, u64, Option<TypeId>)> = HashSet::new();
         let mut terms = Vec::new();
         for id in graph.types.visible_objects(id).iter() {
             let Ok(type_name) = Name::new(graph.types.name(id)) else {
@@ -184,7 +184,7 @@ impl<'a> Counter<'a> {
                 graph.costs.field(&type_name, field).is_some()
             });
             let same = (fields.clone(), weight.to_bits(), is_special.then_some(id));
-            if counted.insert(same, ()).is_none() {
+            if counted.insert(same) {
                 let of_type: Vec<&Occurrence<'a>> =
                     fields.iter().map(|index| &occurrences[*index]).collect();
                 terms.push(self.object(&type_name, weight, &of_type, sizes)?);
