@@ -204,7 +204,8 @@ pub struct Limits {
     #[arg(long, env = "LIMIT_VARIABLES_LIST_MAX", default_value_t = Self::default().variables_list_max)]
     pub variables_list_max: usize,
     /// New documents that may wait for their turn to be prepared, of all clients together; then whoever has
-    /// the most waiting is refused. 256 ordinary documents take well below a second.
+    /// the most waiting is refused. 128 large ones, of some 30 ms each, take `LIMIT_PREPARE_TIMEOUT` on two
+    /// processors: who waits after them would be refused anyway, and later.
     #[arg(long, env = "LIMIT_PREPARE_QUEUE_MAX", default_value_t = Self::default().prepare_queue_max)]
     pub prepare_queue_max: usize,
     /// Parsing, validating and planning together, the wait for a turn among it.
@@ -230,7 +231,7 @@ impl Default for Limits {
             variables_bytes_max: 2 * 1024 * 1024,
             variables_depth_max: 32,
             variables_list_max: 10_000,
-            prepare_queue_max: 256,
+            prepare_queue_max: 128,
             prepare_timeout: Duration::from_secs(2),
         }
     }
