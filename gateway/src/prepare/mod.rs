@@ -315,7 +315,8 @@ mod tests {
     async fn hold(graph: &Arc<Graph>, client: ClientKey) -> Vec<Turn> {
         let mut held = Vec::new();
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            held.push(graph.preparing.take(client).await.ok().expect("a turn"));
+            let turn = graph.preparing.take(client).await;
+            held.push(turn.unwrap_or_else(|_| panic!("no turn")));
         }
         held
     }

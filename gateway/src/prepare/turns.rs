@@ -291,7 +291,10 @@ mod tests {
     }
 
     async fn taken(turns: &Arc<Turns>, client: ClientKey) -> Turn {
-        turns.take(client).await.ok().expect("a place")
+        turns
+            .take(client)
+            .await
+            .unwrap_or_else(|_| panic!("no place"))
     }
 
     #[tokio::test]
