@@ -1,7 +1,8 @@
 //! Benchmarks: each prints figures and the ratios that matter; none is a test.
 //!
 //! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
-//! a bare change stream, `-- gateway` the gateway beside its peers, `-- leave` what leaving clients do to others,
+//! a bare change stream, `-- gateway` the gateway beside its peers, `-- cost` what operations are
+//! estimated to cost beside what they do cost, `-- leave` what leaving clients do to others,
 //! `-- refusals` how soon hostile requests are refused. Load goes to loopback only and ends by itself.
 
 mod api;
@@ -41,6 +42,8 @@ enum Benchmark {
     Chaos(chaos::Options),
     /// Our gateway beside its peers, on the benchmark's own subgraphs.
     Gateway(gateway::Options),
+    /// What our operations are estimated to cost, and what they do cost.
+    Cost,
     /// Clients that ask and leave, beside patient ones: whether anybody else notices.
     Leave(leave::Options),
     /// Requests that are meant to stop a subgraph: how soon each is refused.
@@ -91,6 +94,7 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Changefeed(options) => changefeed::run(options).await,
         Benchmark::Chaos(options) => chaos::run(options).await,
         Benchmark::Gateway(options) => gateway::run(options).await,
+        Benchmark::Cost => gateway::cost::run().await,
         Benchmark::Leave(options) => leave::run(options).await,
         Benchmark::Refusals(options) => refusals::run(options).await,
         Benchmark::Subgraphs { port } => {

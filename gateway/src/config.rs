@@ -70,6 +70,9 @@ pub struct Config {
     /// How many distinct operations stay prepared.
     #[arg(long, env = "PREPARED_OPERATIONS_MAX", default_value_t = 2_000)]
     pub prepared_operations_max: usize,
+    /// Bytes that they may hold together. A document of 1 KB takes some 60 KB.
+    #[arg(long, env = "PREPARED_OPERATIONS_BYTES_MAX", default_value_t = 128 * 1024 * 1024)]
+    pub prepared_operations_bytes_max: usize,
     /// Headers to forward.
     #[command(flatten)]
     pub headers: HeaderConfig,
@@ -200,9 +203,11 @@ impl Config {
             limits: self.limits.clone(),
             subgraphs,
             introspection: self.service.development,
+            report_cost: self.service.development,
             mask_subgraph_errors: !self.service.development,
             shown_error_codes: self.shown_error_codes.clone().into(),
             prepared_operations_max: self.prepared_operations_max,
+            prepared_bytes_max: self.prepared_operations_bytes_max,
             header_rules: Arc::new(HeaderRules::new(&self.headers)?),
             ..Settings::default()
         })

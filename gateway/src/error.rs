@@ -38,8 +38,18 @@ pub enum Code {
     MaxSelections,
     /// More entities in one subgraph request than `representations_max`.
     MaxRepresentations,
+    /// The answers of an operation, or its own, have more bytes than `answer_bytes_max`.
+    MaxAnswerBytes,
+    /// An operation leads to more objects than `objects_max`.
+    MaxObjects,
     /// Variables larger, deeper or longer than their limits.
     MaxVariables,
+    /// Dearer by estimate than `cost_max`.
+    MaxCost,
+    /// A field that `@listSize` wants exactly one slicing argument of has none, or several.
+    InvalidSlicingArguments,
+    /// More new documents wait to be prepared than `prepare_queue_max`.
+    PrepareQueueFull,
     /// Parsing, validating and planning took longer than `prepare_timeout`.
     PrepareTimeout,
     /// The operation is valid, yet no plan was found for it.
@@ -104,7 +114,12 @@ impl Code {
             Self::MaxDirectives => "MAX_DIRECTIVES_EXCEEDED",
             Self::MaxSelections => "MAX_SELECTIONS_EXCEEDED",
             Self::MaxRepresentations => "MAX_REPRESENTATIONS_EXCEEDED",
+            Self::MaxAnswerBytes => "MAX_ANSWER_BYTES_EXCEEDED",
+            Self::MaxObjects => "MAX_OBJECTS_EXCEEDED",
             Self::MaxVariables => "MAX_VARIABLES_EXCEEDED",
+            Self::MaxCost => "MAX_COST_EXCEEDED",
+            Self::InvalidSlicingArguments => "INVALID_SLICING_ARGUMENTS",
+            Self::PrepareQueueFull => "PREPARE_QUEUE_FULL",
             Self::PrepareTimeout => "PREPARE_TIMEOUT",
             Self::PlanFailed => "QUERY_PLANNING_FAILED",
             Self::SubrequestHttpError => "SUBREQUEST_HTTP_ERROR",
@@ -177,6 +192,8 @@ pub struct RequestError {
     pub code: Code,
     /// At least one.
     pub errors: Vec<Message>,
+    /// Further members of `extensions`.
+    pub numbers: Vec<(&'static str, u64)>,
 }
 
 /// One entry of a refusal's `errors`.
@@ -197,7 +214,15 @@ impl RequestError {
                 message: message.into(),
                 locations: Vec::new(),
             }],
+            numbers: Vec::new(),
         }
+    }
+
+    /// The same with a number in `extensions`.
+    #[must_use]
+    pub fn with_number(mut self, name: &'static str, number: u64) -> Self {
+        self.numbers.push((name, number));
+        self
     }
 
     /// A refusal for each of `all` faults of a document, of which the first [`FAULTS_MAX`] are told.
@@ -209,7 +234,11 @@ impl RequestError {
                 locations: Vec::new(),
             });
         }
-        Self { code, errors }
+        Self {
+            code,
+            errors,
+            numbers: Vec::new(),
+        }
     }
 
     /// The refusal as a GraphQL response.
@@ -236,14 +265,19 @@ impl RequestError {
             }
             body.push_str(",\"extensions\":{\"code\":\"");
             body.push_str(self.code.as_str());
-            body.push_str("\"}}");
+            body.push('"');
+            for (name, number) in &self.numbers {
+                // Writing to a String cannot fail.
+                let _ = write!(body, ",\"{name}\":{number}");
+            }
+            body.push_str("}}");
         }
         body.push_str("]}");
         GraphqlResponse {
             body: Bytes::from(body),
             kind: ResponseKind::RequestError,
             refused: Some(self.code.into()),
-            overloaded: false,
+            overloaded: self.code == Code::PrepareQueueFull,
             headers: HeaderMap::new(),
         }
     }

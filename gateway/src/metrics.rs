@@ -86,6 +86,18 @@ pub struct PrepareMetrics {
     pub hits: Counter,
     /// Operations that had to be prepared.
     pub misses: Counter,
+    /// The estimated cost of all operations together.
+    pub cost: Counter,
+    /// Operations that cost more than they may.
+    pub costly: Counter,
+    /// Operations that were ended for their bytes or objects.
+    pub over_budget: Counter,
+    /// Operations in the cache, those of a graph that is being replaced among them.
+    pub kept: Gauge,
+    /// Bytes that they hold.
+    pub kept_bytes: Gauge,
+    /// New documents that wait for their turn.
+    pub waiting: Gauge,
 }
 
 impl PrepareMetrics {
@@ -101,6 +113,36 @@ impl PrepareMetrics {
                 "gateway_prepared_operation_misses",
                 "Operations that were parsed, checked and planned",
                 Counter::default(),
+            ),
+            cost: metrics.register(
+                "gateway_operation_cost",
+                "Estimated cost of all operations together, those above the maximum among them",
+                Counter::default(),
+            ),
+            costly: metrics.register(
+                "gateway_costly_operations",
+                "Operations above LIMIT_COST_MAX: refused, or only counted in the mode `measure`",
+                Counter::default(),
+            ),
+            over_budget: metrics.register(
+                "gateway_operations_over_budget",
+                "Operations ended above LIMIT_ANSWER_BYTES_MAX or LIMIT_OBJECTS_MAX",
+                Counter::default(),
+            ),
+            kept: metrics.register(
+                "gateway_prepared_operations",
+                "Prepared operations in the cache",
+                Gauge::default(),
+            ),
+            kept_bytes: metrics.register(
+                "gateway_prepared_operations_bytes",
+                "Bytes that the prepared operations in the cache hold",
+                Gauge::default(),
+            ),
+            waiting: metrics.register(
+                "gateway_preparing_waiting",
+                "New documents that wait for their turn to be prepared",
+                Gauge::default(),
             ),
         }
     }

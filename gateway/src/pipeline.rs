@@ -39,7 +39,8 @@ async fn answer(
     let document = gateway.persisted().document(&request)?;
     let name = request.operation_name.as_deref();
     let given = request.variables.as_ref();
-    let (prepared, variables) = prepare::operation(&graph, &document, name, given).await?;
+    let preparing = prepare::operation_for(&graph, client.key, &document, name, given);
+    let (prepared, variables) = preparing.await?;
     match prepared.kind() {
         OperationKind::Mutation if !client.mutations_allowed => Err(RequestError::new(
             TransportCode::MutationForbidden,

@@ -27,6 +27,7 @@
 //! To add a transport: read a [`GraphqlRequest`], hand it to `isolation::answer`, write the outcome,
 //! and add its rules to the conformance tests in `tests/`, which run against both services.
 
+mod client_key;
 pub mod code;
 pub mod event;
 pub mod http;
@@ -43,6 +44,7 @@ mod streaming;
 pub mod testing;
 pub mod websocket;
 
+pub use client_key::ClientKey;
 pub use code::{Code, Refusal, Refused};
 pub use event::{Event, EventStream};
 pub use http::{Front, routes};

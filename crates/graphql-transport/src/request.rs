@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::client_key::ClientKey;
+
 /// The four members of a GraphQL request. `variables` and `extensions` stay as the client's own
 /// JSON text, so that numbers keep every digit; the transport has checked that each is an object
 /// (or absent).
@@ -33,4 +35,6 @@ pub struct ClientContext {
     /// mutation is returned unrun ([`Outcome::Deferred`](crate::Outcome::Deferred)), and runs when
     /// there is room for its answer.
     pub answers_deferred: bool,
+    /// With whom the client takes turns; all whose address is not known are one client.
+    pub key: ClientKey,
 }

@@ -104,6 +104,10 @@ pub struct WebSocketSettings {
     /// such intervals its connection is dropped.
     #[arg(long, env = "WS_PING_INTERVAL", default_value = "20s", value_parser = duration)]
     pub ws_ping_interval: Duration,
+    /// Pings that a client may send within such an interval, of the WebSocket and of the protocol
+    /// together; with more, its connection is closed (1008).
+    #[arg(long, env = "WS_PINGS_MAX", default_value_t = Self::default().ws_pings_max)]
+    pub ws_pings_max: usize,
     /// The largest message of a client, in bytes.
     #[arg(long, env = "WS_MESSAGE_BYTES_MAX", default_value_t = Self::default().ws_message_bytes_max)]
     pub ws_message_bytes_max: usize,
@@ -124,6 +128,7 @@ impl Default for WebSocketSettings {
         Self {
             ws_init_timeout: Duration::from_secs(10),
             ws_ping_interval: Duration::from_secs(20),
+            ws_pings_max: 100,
             ws_message_bytes_max: 256 * 1024,
             ws_operations_max: 100,
             ws_answers_max: 100,

@@ -7,6 +7,7 @@
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
 //! - [`readable`], [`stored_comment`] and [`undated`]: which documents can be read, and documents without a
 //!   date;
+//! - [`list_size`]: how long lists are, in the schema itself;
 //! - [`flat_list`] and [`json`]: lists of embedded objects, and answers, written in one go;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
 //! - [`endpoint`]: `/graphql` as a service of `graphql_transport`, which has the protocols; `answer` writes
@@ -35,6 +36,7 @@ pub mod hostile;
 pub mod id;
 pub mod json;
 pub mod limits;
+pub mod list_size;
 mod overload;
 pub mod page;
 pub mod readable;

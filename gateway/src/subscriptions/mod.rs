@@ -107,6 +107,7 @@ pub fn subscribe(
         mutations_allowed: false,
         subscriptions_allowed: true,
         answers_deferred: false,
+        key: accepted.client.key,
     };
     let source = Source {
         graph: Arc::clone(&accepted.graph),

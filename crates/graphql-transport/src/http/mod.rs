@@ -36,6 +36,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request:
 use hyper::body::Incoming;
 
 use crate::{
+    client_key::ClientKey,
     code::{Code, Refusal},
     isolation,
     metrics::Transport,
@@ -193,6 +194,7 @@ async fn exchange<S: Service>(
         mutations_allowed: transport == Transport::Post,
         subscriptions_allowed: accepted.streaming.is_some(),
         answers_deferred: false,
+        key: ClientKey::of_peer(&parts.extensions),
     };
     let transport = match (accepted.single, accepted.streaming) {
         (None, Some(Streaming::Sse)) => Transport::Sse,

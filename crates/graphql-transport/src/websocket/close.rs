@@ -22,6 +22,8 @@ pub enum Close {
     SubscriberExists(String),
     /// A second `connection_init`.
     TooManyInitialisationRequests,
+    /// More pings than a client may send (RFC 6455, "policy violation").
+    TooManyPings,
     /// A defect of ours.
     InternalError,
     /// A message larger than the limit (RFC 6455).
@@ -41,6 +43,7 @@ impl Close {
             Self::InitialisationTimeout => 4408,
             Self::SubscriberExists(_) => 4409,
             Self::TooManyInitialisationRequests => 4429,
+            Self::TooManyPings => 1008,
             Self::InternalError => 4500,
             Self::TooBig => 1009,
             Self::Restarting => 1012,
@@ -57,6 +60,7 @@ impl Close {
             Self::InitialisationTimeout => "Connection initialisation timeout".to_owned(),
             Self::SubscriberExists(id) => format!("Subscriber for {id} already exists"),
             Self::TooManyInitialisationRequests => "Too many initialisation requests".to_owned(),
+            Self::TooManyPings => "Too many pings".to_owned(),
             Self::InternalError => "Internal server error".to_owned(),
             Self::TooBig => "Message too big".to_owned(),
             Self::Restarting => "Restarting: connect again".to_owned(),

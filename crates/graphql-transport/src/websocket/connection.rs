@@ -14,6 +14,7 @@ use super::{
     operations::{Operations, Output},
 };
 use crate::{
+    client_key::ClientKey,
     code::{Code, Refusal},
     event::Event,
     http::request_json,
@@ -50,11 +51,19 @@ pub(super) struct Connection<S> {
     acknowledged: bool,
     /// Set with every message that comes; looked at when it is time for a ping.
     heard: bool,
+    /// Pings of the client since our last one.
+    pings: usize,
+    key: ClientKey,
 }
 
 impl<S: Service> Connection<S> {
     /// A connection whose WebSocket handshake is done.
-    pub(super) fn new(service: Arc<S>, socket: WebSocket, headers: HeaderMap) -> Self {
+    pub(super) fn new(
+        service: Arc<S>,
+        socket: WebSocket,
+        headers: HeaderMap,
+        key: ClientKey,
+    ) -> Self {
         Self {
             operations: Operations::new(&service.serving().settings.websocket),
             service,
@@ -62,6 +71,8 @@ impl<S: Service> Connection<S> {
             headers: Arc::new(headers),
             acknowledged: false,
             heard: true,
+            pings: 0,
+            key,
         }
     }
 
@@ -147,8 +158,9 @@ impl<S: Service> Connection<S> {
             Some(Ok(Message::Binary(_))) => {
                 Err(End::Close(Close::Invalid("messages are text".to_owned())))
             }
-            // Answered by the WebSocket itself.
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            // Answered by the WebSocket itself, in a buffer that has no bound.
+            Some(Ok(Message::Ping(_))) => self.count_ping(),
+            Some(Ok(Message::Pong(_))) => Ok(()),
             Some(Ok(Message::Close(_))) => Err(End::Left),
             None => Err(End::Gone),
             Some(Err(error)) => Err(end_of(error)),
@@ -165,7 +177,10 @@ impl<S: Service> Connection<S> {
                 self.acknowledged = true;
                 self.send(message::connection_ack()).await
             }
-            ClientMessage::Ping(payload) => self.send(message::pong(payload.as_ref())).await,
+            ClientMessage::Ping(payload) => {
+                self.count_ping()?;
+                self.send(message::pong(payload.as_ref())).await
+            }
             ClientMessage::Pong => Ok(()),
             ClientMessage::Subscribe { .. } if !self.acknowledged => {
                 Err(End::Close(Close::Unauthorized))
@@ -202,6 +217,7 @@ impl<S: Service> Connection<S> {
             mutations_allowed: true,
             subscriptions_allowed: true,
             answers_deferred: true,
+            key: self.key,
         };
         self.operations
             .start(Arc::clone(&self.service), id, request, client);
@@ -259,7 +275,16 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    fn count_ping(&mut self) -> Step {
+        self.pings += 1;
+        match self.pings > self.serving().settings.websocket.ws_pings_max {
+            true => Err(End::Close(Close::TooManyPings)),
+            false => Ok(()),
+        }
+    }
+
     async fn ping(&mut self) -> Step {
+        self.pings = 0;
         if !std::mem::replace(&mut self.heard, false) {
             return Err(End::Gone);
         }

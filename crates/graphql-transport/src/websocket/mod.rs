@@ -18,6 +18,7 @@ use axum::{
 use http::{HeaderMap, header, request::Parts};
 
 use crate::{
+    client_key::ClientKey,
     code::{Code, Refusal},
     http::csrf,
     metrics::Transport,
@@ -51,6 +52,7 @@ pub(crate) async fn upgrade<S: Service>(
     let serving = service.serving();
     csrf::check_upgrade(&parts.headers, &serving.settings.http)?;
     let headers = parts.headers.clone();
+    let key = ClientKey::of_peer(&parts.extensions);
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
         .await
         .map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))?;
@@ -67,7 +69,7 @@ pub(crate) async fn upgrade<S: Service>(
         .on_upgrade(async move |socket| {
             let _counted_until_closed = token;
             let client = service.serving().metrics.client(Transport::WebSocket);
-            Connection::new(service, socket, headers).run().await;
+            Connection::new(service, socket, headers, key).run().await;
             drop(client);
         }))
 }

@@ -135,6 +135,24 @@ async fn a_message_that_is_too_large_closes_with_1009() {
 }
 
 #[tokio::test]
+async fn a_flood_of_pings_closes_with_1008() {
+    let few = |_: &mut _, websocket: &mut graphql_transport::WebSocketSettings| {
+        websocket.ws_pings_max = 3;
+    };
+    let pings = [
+        Message::Ping("x".into()),
+        Message::text(r#"{"type":"ping"}"#),
+    ];
+    for target in support::with(few).await {
+        let mut socket = target.socket().await;
+        for ping in pings.iter().cycle().take(4) {
+            socket.0.send(ping.clone()).await.expect("sent");
+        }
+        assert_eq!(socket.closed().await.0, 1008, "{}", target.name);
+    }
+}
+
+#[tokio::test]
 async fn a_shutdown_closes_with_1012() {
     for mut target in support::both().await {
         let mut socket = target.socket().await;
