@@ -127,6 +127,18 @@ pub enum LimitError {
         /// Where the variable is defined.
         position: Pos,
     },
+    /// Many fields have names that no type of the schema has.
+    #[error(
+        "the document has more than {max} fields that no type of the schema has; the first one is \"{name}\""
+    )]
+    UnknownFields {
+        /// So many are reported one by one.
+        max: usize,
+        /// The first one's name.
+        name: String,
+        /// Where the first one is.
+        position: Pos,
+    },
     /// An operation refers to a variable that it does not define.
     #[error("the variable \"${variable}\" is not defined by each operation that refers to it")]
     UndefinedVariable {
@@ -208,6 +220,7 @@ impl LimitError {
             | Self::Unused { .. }
             | Self::UnknownFragment { .. }
             | Self::UnknownType { .. }
+            | Self::UnknownFields { .. }
             | Self::UndefinedVariable { .. }
             | Self::Conflict { .. } => Code::GraphqlValidationFailed,
             Self::OpenString { .. } | Self::Syntax(_) => Code::GraphqlParseFailed,
@@ -229,6 +242,7 @@ impl From<LimitError> for ServerError {
             | LimitError::Cycle { position, .. }
             | LimitError::UnknownFragment { position, .. }
             | LimitError::UnknownType { position, .. }
+            | LimitError::UnknownFields { position, .. }
             | LimitError::UndefinedVariable { position, .. }
             | LimitError::Unused { position, .. } => ServerError::new(message, Some(position)),
             _ => ServerError::new(message, None),

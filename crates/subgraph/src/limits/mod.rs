@@ -23,6 +23,7 @@ pub(crate) mod json_size;
 mod selections;
 mod tokens;
 mod types;
+mod unknown_fields;
 mod variables;
 
 use std::sync::Arc;
@@ -149,6 +150,9 @@ impl Limits {
         let document =
             parse_query(text).map_err(|error| LimitError::Syntax(ServerError::from(error)))?;
         selections::check(&document, &self.settings, self.types.as_ref())?;
+        if let Some(types) = &self.types {
+            unknown_fields::check(&document, types)?;
+        }
         conflicts::check(&document)?;
         Ok(Arc::new(Admitted {
             operations: cost::of_operations(&document, self.fields)?,

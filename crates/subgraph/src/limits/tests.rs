@@ -407,8 +407,8 @@ fn what_is_referred_to_must_be_defined() {
     assert!(limits().admit(defined).is_ok());
 }
 
-#[test]
-fn the_types_of_variables_are_those_of_the_schema() {
+/// Limits of a schema whose one field is `a`.
+fn limits_of_a_schema() -> Limits {
     struct Query;
 
     #[async_graphql::Object]
@@ -420,10 +420,34 @@ fn the_types_of_variables_are_those_of_the_schema() {
 
     let builder = Schema::build(Query, EmptyMutation, EmptySubscription);
     let schema = crate::endpoint::federated(builder).finish();
-    let limits = Limits {
+    Limits {
         types: TypeNames::of(&schema),
         ..Limits::default()
-    };
+    }
+}
+
+#[test]
+fn more_unknown_fields_than_can_be_reported_are_refused_before_validation() {
+    let limits = limits_of_a_schema();
+    let unknown = |count: usize| -> String { (0..count).map(|i| format!(" x{i}")).collect() };
+    let known = "a __typename __schema { types { kind isOneOf specifiedByURL } } _service { sdl } ";
+    let few = format!("{{ {} {} }}", known.repeat(30), unknown(50));
+    assert!(limits.admit(&few).is_ok());
+    let many = format!(
+        "{{ a ... on Query {{ ...F }} }} fragment F on Query {{ a {} }}",
+        unknown(51)
+    );
+    let refused = limits.admit(&many).expect_err("too many");
+    assert!(
+        matches!(&refused, LimitError::UnknownFields { name, .. } if name == "x0"),
+        "{refused:?}"
+    );
+    assert_eq!(refused.code().as_str(), "GRAPHQL_VALIDATION_FAILED");
+}
+
+#[test]
+fn the_types_of_variables_are_those_of_the_schema() {
+    let limits = limits_of_a_schema();
     for known in [
         "Int",
         "[String!]",

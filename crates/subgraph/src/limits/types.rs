@@ -1,11 +1,13 @@
-//! The names of the schema's types. async-graphql panics where a variable is a list of an unknown type and
-//! has a default.
+//! The names of the schema's types and fields. async-graphql panics where a variable is a list of an unknown
+//! type and has a default.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_graphql::parser::parse_schema;
-use async_graphql::parser::types::{BaseType, Type, TypeSystemDefinition, VariableDefinition};
+use async_graphql::parser::types::{
+    BaseType, Type, TypeKind, TypeSystemDefinition, VariableDefinition,
+};
 use async_graphql::{Name, ObjectType, Positioned, Schema, SubscriptionType};
 
 use super::LimitError;
@@ -13,9 +15,52 @@ use super::LimitError;
 /// Types that a schema has without a definition in its SDL.
 const BUILT_IN: [&str; 6] = ["Int", "Float", "String", "Boolean", "ID", "_Any"];
 
-/// The types of a schema, by their names. Clones share them.
+/// Fields that a schema has without a definition in its SDL: those of introspection and federation.
+const BUILT_IN_FIELDS: [&str; 33] = [
+    "__schema",
+    "__type",
+    "__typename",
+    "_entities",
+    "_service",
+    "args",
+    "defaultValue",
+    "deprecationReason",
+    "description",
+    "directives",
+    "enumValues",
+    "fields",
+    "inputFields",
+    "interfaces",
+    "isDeprecated",
+    "isOneOf",
+    "isRepeatable",
+    "kind",
+    "locations",
+    "mutationType",
+    "name",
+    "ofType",
+    "oneOf",
+    "onField",
+    "onFragment",
+    "onOperation",
+    "possibleTypes",
+    "queryType",
+    "sdl",
+    "specifiedByURL",
+    "subscriptionType",
+    "type",
+    "types",
+];
+
+/// The names of a schema's types and of all their fields. Clones share them.
 #[derive(Clone, Debug)]
-pub struct TypeNames(Arc<HashSet<Name>>);
+pub struct TypeNames(Arc<Names>);
+
+#[derive(Debug)]
+struct Names {
+    types: HashSet<Name>,
+    fields: HashSet<Name>,
+}
 
 impl TypeNames {
     /// The types of `schema`; none when its SDL cannot be parsed.
@@ -26,12 +71,29 @@ impl TypeNames {
         S: SubscriptionType + 'static,
     {
         let document = parse_schema(schema.sdl()).ok()?;
-        let defined = document.definitions.into_iter().filter_map(|it| match it {
-            TypeSystemDefinition::Type(definition) => Some(definition.node.name.node),
-            _ => None,
-        });
-        let names = BUILT_IN.map(Name::new).into_iter().chain(defined).collect();
+        let mut names = Names {
+            types: BUILT_IN.map(Name::new).into(),
+            fields: BUILT_IN_FIELDS.map(Name::new).into(),
+        };
+        for definition in document.definitions {
+            let TypeSystemDefinition::Type(definition) = definition else {
+                continue;
+            };
+            names.types.insert(definition.node.name.node);
+            let fields = match definition.node.kind {
+                TypeKind::Object(object) => object.fields,
+                TypeKind::Interface(interface) => interface.fields,
+                _ => continue,
+            };
+            let fields = fields.into_iter().map(|field| field.node.name.node);
+            names.fields.extend(fields);
+        }
         Some(Self(Arc::new(names)))
+    }
+
+    /// Whether any type has a field of this name.
+    pub(super) fn has_field(&self, name: &Name) -> bool {
+        self.0.fields.contains(name)
     }
 
     /// Checks the type of a variable.
@@ -43,7 +105,7 @@ impl TypeNames {
         definition: &Positioned<VariableDefinition>,
     ) -> Result<(), LimitError> {
         let name = innermost(&definition.node.var_type.node);
-        if self.0.contains(name) {
+        if self.0.types.contains(name) {
             return Ok(());
         }
         Err(LimitError::UnknownType {
