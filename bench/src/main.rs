@@ -1,12 +1,14 @@
 //! Benchmarks: each prints figures and the ratios that matter; none is a test.
 //!
 //! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
-//! a bare change stream, `-- gateway` the gateway beside its peers, `-- leave` what leaving clients do to others. Load goes to loopback only and ends by itself.
+//! a bare change stream, `-- gateway` the gateway beside its peers, `-- leave` what leaving clients do to others, `-- hostile`
+//! what hostile ones do. Load goes to loopback only and ends by itself.
 
 mod api;
 mod changefeed;
 mod chaos;
 mod gateway;
+mod hostile;
 mod leave;
 mod load;
 mod process;
@@ -39,6 +41,8 @@ enum Benchmark {
     Chaos(chaos::Options),
     /// Our gateway beside its peers, on the benchmark's own subgraphs.
     Gateway(gateway::Options),
+    /// Clients that mean harm, beside honest ones: whether these notice.
+    Hostile(hostile::Options),
     /// Clients that ask and leave, beside patient ones: whether anybody else notices.
     Leave(leave::Options),
     /// Serves the benchmark's subgraphs.
@@ -87,6 +91,7 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Changefeed(options) => changefeed::run(options).await,
         Benchmark::Chaos(options) => chaos::run(options).await,
         Benchmark::Gateway(options) => gateway::run(options).await,
+        Benchmark::Hostile(options) => hostile::run(options).await,
         Benchmark::Leave(options) => leave::run(options).await,
         Benchmark::Subgraphs { port } => {
             gateway::subgraphs::serve(TcpListener::bind(("127.0.0.1", port)).await?).await
