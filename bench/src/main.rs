@@ -1,8 +1,10 @@
 //! Benchmarks: each prints figures and the ratios that matter; none is a test.
 //!
 //! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
-//! a bare change stream, `-- gateway` the gateway beside its peers, `-- leave` what leaving clients do to others, `-- hostile`
-//! what hostile ones do. Load goes to loopback only and ends by itself.
+//! a bare change stream, `-- gateway` the gateway beside its peers, `-- cost` what operations are
+//! estimated to cost beside what they do cost, `-- leave` what leaving clients do to others,
+//! `-- hostile` what clients that mean harm do, `-- refusals` how soon hostile requests are refused. Load goes
+//! to loopback only and ends by itself.
 
 mod api;
 mod changefeed;
@@ -12,6 +14,7 @@ mod hostile;
 mod leave;
 mod load;
 mod process;
+mod refusals;
 mod report;
 mod services;
 mod stack_start;
@@ -41,10 +44,14 @@ enum Benchmark {
     Chaos(chaos::Options),
     /// Our gateway beside its peers, on the benchmark's own subgraphs.
     Gateway(gateway::Options),
+    /// What our operations are estimated to cost, and what they do cost.
+    Cost,
     /// Clients that mean harm, beside honest ones: whether these notice.
     Hostile(hostile::Options),
     /// Clients that ask and leave, beside patient ones: whether anybody else notices.
     Leave(leave::Options),
+    /// Requests that are meant to stop a subgraph: how soon each is refused.
+    Refusals(refusals::Options),
     /// Serves the benchmark's subgraphs.
     #[command(hide = true)]
     Subgraphs {
@@ -91,8 +98,10 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Changefeed(options) => changefeed::run(options).await,
         Benchmark::Chaos(options) => chaos::run(options).await,
         Benchmark::Gateway(options) => gateway::run(options).await,
+        Benchmark::Cost => gateway::cost::run().await,
         Benchmark::Hostile(options) => hostile::run(options).await,
         Benchmark::Leave(options) => leave::run(options).await,
+        Benchmark::Refusals(options) => refusals::run(options).await,
         Benchmark::Subgraphs { port } => {
             gateway::subgraphs::serve(TcpListener::bind(("127.0.0.1", port)).await?).await
         }

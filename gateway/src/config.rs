@@ -4,6 +4,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
+use graphql_transport::{HttpSettings, WebSocketSettings};
 
 use crate::{
     headers::HeaderRules,
@@ -69,15 +70,18 @@ pub struct Config {
     /// How many distinct operations stay prepared.
     #[arg(long, env = "PREPARED_OPERATIONS_MAX", default_value_t = 2_000)]
     pub prepared_operations_max: usize,
+    /// Bytes that they may hold together. A document of 1 KB takes some 60 KB.
+    #[arg(long, env = "PREPARED_OPERATIONS_BYTES_MAX", default_value_t = 128 * 1024 * 1024)]
+    pub prepared_operations_bytes_max: usize,
     /// Headers to forward.
     #[command(flatten)]
     pub headers: HeaderConfig,
     /// HTTP.
     #[command(flatten)]
-    pub http: HttpConfig,
+    pub http: HttpSettings,
     /// WebSocket.
     #[command(flatten)]
-    pub websocket: WebSocketConfig,
+    pub websocket: WebSocketSettings,
     /// Subscriptions.
     #[command(flatten)]
     pub subscriptions: SubscriptionConfig,
@@ -108,48 +112,6 @@ pub struct HeaderConfig {
     /// Subgraph headers that clients get, in the same notation.
     #[arg(long = "return-headers", env = "RETURN_HEADERS", value_delimiter = ',')]
     pub give_back: Vec<String>,
-}
-
-/// HTTP.
-#[derive(Clone, Debug, clap::Args)]
-pub struct HttpConfig {
-    /// The largest request body, and the longest query string of a GET, in bytes.
-    #[arg(long, env = "REQUEST_BYTES_MAX", default_value_t = 2 * 1024 * 1024)]
-    pub request_bytes_max: usize,
-    /// How long a query or mutation may take, whatever brought it.
-    #[arg(long, env = "REQUEST_TIMEOUT", default_value = "60s", value_parser = duration)]
-    pub request_timeout: Duration,
-    /// A client that takes nothing of what is sent to it for this long is dropped, on every
-    /// transport.
-    #[arg(long, env = "CLIENT_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
-    pub client_write_timeout: Duration,
-    /// Origins whose pages may use the gateway (`https://app.example`), or `*` for all.
-    #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',')]
-    pub cors_origins: Vec<String>,
-    /// Whether pages of these origins may send cookies. Not together with `*`.
-    #[arg(long, env = "CORS_CREDENTIALS", value_parser = BoolishValueParser::new())]
-    pub cors_credentials: bool,
-    /// Answers browsers' cross-site requests without the check against request forgery.
-    #[arg(long, env = "CSRF_PREVENTION_OFF", value_parser = BoolishValueParser::new())]
-    pub csrf_prevention_off: bool,
-}
-
-/// WebSocket (graphql-transport-ws).
-#[derive(Clone, Debug, clap::Args)]
-pub struct WebSocketConfig {
-    /// A client has to send `connection_init` within this time (close code 4408).
-    #[arg(long, env = "WS_INIT_TIMEOUT", default_value = "10s", value_parser = duration)]
-    pub ws_init_timeout: Duration,
-    /// How often a quiet client is asked whether it still lives; without any sign of life for two
-    /// such intervals its connection is dropped.
-    #[arg(long, env = "WS_PING_INTERVAL", default_value = "20s", value_parser = duration)]
-    pub ws_ping_interval: Duration,
-    /// The largest message of a client, in bytes.
-    #[arg(long, env = "WS_MESSAGE_BYTES_MAX", default_value_t = 256 * 1024)]
-    pub ws_message_bytes_max: usize,
-    /// Operations that one connection may have running at a time.
-    #[arg(long, env = "WS_OPERATIONS_MAX", default_value_t = 100)]
-    pub ws_operations_max: usize,
 }
 
 /// Subscriptions: what clients share and how the gateway keeps it up.
@@ -241,9 +203,11 @@ impl Config {
             limits: self.limits.clone(),
             subgraphs,
             introspection: self.service.development,
+            report_cost: self.service.development,
             mask_subgraph_errors: !self.service.development,
             shown_error_codes: self.shown_error_codes.clone().into(),
             prepared_operations_max: self.prepared_operations_max,
+            prepared_bytes_max: self.prepared_operations_bytes_max,
             header_rules: Arc::new(HeaderRules::new(&self.headers)?),
             ..Settings::default()
         })
@@ -294,13 +258,5 @@ mod tests {
         let refused = config.addresses(std::iter::empty());
         let error = format!("{:#}", refused.expect_err("no name"));
         assert!(error.contains("://***@host/"), "{error}");
-    }
-
-    #[test]
-    fn durations_carry_their_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
-        assert!(duration("5").is_err());
-        assert!(duration("soon").is_err());
     }
 }

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use graphql_transport::Refused;
+use http::{HeaderMap, StatusCode};
 
 use crate::{
     json::write,
@@ -21,10 +22,6 @@ pub enum Code {
     OperationResolution,
     /// The variables do not fit their declared types, or the request itself is malformed.
     BadUserInput,
-    /// A mutation came over a way that may not change anything (GET).
-    MutationForbidden,
-    /// A subscription came over a transport that has no way to stream.
-    SubscriptionForbidden,
     /// `__schema` or `__type` while introspection is off.
     IntrospectionDisabled,
     /// More tokens than `tokens_max`.
@@ -41,8 +38,18 @@ pub enum Code {
     MaxSelections,
     /// More entities in one subgraph request than `representations_max`.
     MaxRepresentations,
+    /// The answers of an operation, or its own, have more bytes than `answer_bytes_max`.
+    MaxAnswerBytes,
+    /// An operation leads to more objects than `objects_max`.
+    MaxObjects,
     /// Variables larger, deeper or longer than their limits.
     MaxVariables,
+    /// Dearer by estimate than `cost_max`.
+    MaxCost,
+    /// A field that `@listSize` wants exactly one slicing argument of has none, or several.
+    InvalidSlicingArguments,
+    /// More new documents wait to be prepared than `prepare_queue_max`.
+    PrepareQueueFull,
     /// Parsing, validating and planning took longer than `prepare_timeout`.
     PrepareTimeout,
     /// The operation is valid, yet no plan was found for it.
@@ -65,22 +72,8 @@ pub enum Code {
     InvalidValue,
     /// A defect of the gateway; the cause is in its log.
     InternalServerError,
-    /// The request is not well-formed: no JSON, a member of the wrong type, a batch.
-    BadRequest,
-    /// The request body is larger than `request_bytes_max`.
-    RequestTooLarge,
-    /// The client took too long to send its request body.
-    RequestBodyTimeout,
-    /// The request's `Content-Type` is not one that is read.
-    UnsupportedMediaType,
-    /// None of the media types of `Accept` can be written.
-    NotAcceptable,
-    /// Neither GET nor POST.
-    MethodNotAllowed,
-    /// The request took longer than `request_timeout`.
-    RequestTimeout,
-    /// A browser's cross-site request without a header that forces a preflight.
-    CsrfRefused,
+    /// One of the codes that transports give themselves.
+    Transport(graphql_transport::Code),
     /// No supergraph has been loaded yet.
     SupergraphUnavailable,
     /// The hash is unknown: the client sends it again with the document.
@@ -91,10 +84,6 @@ pub enum Code {
     PersistedQueryHashMismatch,
     /// Only operations of the trusted list are answered.
     PersistedQueryNotInList,
-    /// One connection holds as many operations as it may.
-    TooManySubscriptions,
-    /// The client read more slowly than events came, and the difference outgrew its buffer.
-    SubscriptionLagged,
     /// The subgraph was away for a while, and events of that time are missing; the stream goes on.
     SubscriptionInterrupted,
     /// The subgraph did not come back in time.
@@ -117,8 +106,6 @@ impl Code {
             Self::ValidationFailed => "GRAPHQL_VALIDATION_FAILED",
             Self::OperationResolution => "OPERATION_RESOLUTION_FAILURE",
             Self::BadUserInput => "BAD_USER_INPUT",
-            Self::MutationForbidden => "MUTATION_FORBIDDEN",
-            Self::SubscriptionForbidden => "SUBSCRIPTION_FORBIDDEN",
             Self::IntrospectionDisabled => "INTROSPECTION_DISABLED",
             Self::MaxTokens => "MAX_TOKENS_EXCEEDED",
             Self::MaxDepth => "MAX_DEPTH_EXCEEDED",
@@ -127,7 +114,12 @@ impl Code {
             Self::MaxDirectives => "MAX_DIRECTIVES_EXCEEDED",
             Self::MaxSelections => "MAX_SELECTIONS_EXCEEDED",
             Self::MaxRepresentations => "MAX_REPRESENTATIONS_EXCEEDED",
+            Self::MaxAnswerBytes => "MAX_ANSWER_BYTES_EXCEEDED",
+            Self::MaxObjects => "MAX_OBJECTS_EXCEEDED",
             Self::MaxVariables => "MAX_VARIABLES_EXCEEDED",
+            Self::MaxCost => "MAX_COST_EXCEEDED",
+            Self::InvalidSlicingArguments => "INVALID_SLICING_ARGUMENTS",
+            Self::PrepareQueueFull => "PREPARE_QUEUE_FULL",
             Self::PrepareTimeout => "PREPARE_TIMEOUT",
             Self::PlanFailed => "QUERY_PLANNING_FAILED",
             Self::SubrequestHttpError => "SUBREQUEST_HTTP_ERROR",
@@ -139,27 +131,40 @@ impl Code {
             Self::DownstreamServiceError => "DOWNSTREAM_SERVICE_ERROR",
             Self::InvalidValue => "INVALID_VALUE",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
-            Self::BadRequest => "BAD_REQUEST",
-            Self::RequestTooLarge => "REQUEST_TOO_LARGE",
-            Self::RequestBodyTimeout => "REQUEST_BODY_TIMEOUT",
-            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
-            Self::NotAcceptable => "NOT_ACCEPTABLE",
-            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-            Self::RequestTimeout => "REQUEST_TIMEOUT",
-            Self::CsrfRefused => "CSRF_REFUSED",
+            Self::Transport(code) => code.as_str(),
             Self::SupergraphUnavailable => "SUPERGRAPH_UNAVAILABLE",
             Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::PersistedQueryNotSupported => "PERSISTED_QUERY_NOT_SUPPORTED",
             Self::PersistedQueryHashMismatch => "PERSISTED_QUERY_HASH_MISMATCH",
             Self::PersistedQueryNotInList => "PERSISTED_QUERY_NOT_IN_LIST",
-            Self::TooManySubscriptions => "TOO_MANY_SUBSCRIPTIONS",
-            Self::SubscriptionLagged => "SUBSCRIPTION_LAGGED",
             Self::SubscriptionInterrupted => "SUBSCRIPTION_INTERRUPTED",
             Self::SubscriptionUpstreamLost => "SUBSCRIPTION_UPSTREAM_LOST",
             Self::SubscriptionSchemaChanged => "SUBSCRIPTION_SCHEMA_CHANGED",
             Self::SubscriptionRefused => "SUBSCRIPTION_REFUSED",
             Self::SubscriptionLimitReached => "SUBSCRIPTION_LIMIT_REACHED",
             Self::SubscriptionTooLarge => "SUBSCRIPTION_TOO_LARGE",
+        }
+    }
+}
+
+impl From<graphql_transport::Code> for Code {
+    fn from(code: graphql_transport::Code) -> Self {
+        Self::Transport(code)
+    }
+}
+
+/// Refusals have the media type's own status (`None`), but for these.
+impl From<Code> for Refused {
+    fn from(code: Code) -> Self {
+        let status = match code {
+            Code::Transport(code) => code.status(),
+            Code::InternalServerError => graphql_transport::Code::InternalServerError.status(),
+            Code::SupergraphUnavailable => Some(StatusCode::SERVICE_UNAVAILABLE),
+            _ => None,
+        };
+        Self {
+            code: code.as_str(),
+            status,
         }
     }
 }
@@ -187,6 +192,8 @@ pub struct RequestError {
     pub code: Code,
     /// At least one.
     pub errors: Vec<Message>,
+    /// Further members of `extensions`.
+    pub numbers: Vec<(&'static str, u64)>,
 }
 
 /// One entry of a refusal's `errors`.
@@ -200,14 +207,22 @@ pub struct Message {
 
 impl RequestError {
     /// A refusal with one message and no place in the document.
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
+    pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self {
-            code,
+            code: code.into(),
             errors: vec![Message {
                 message: message.into(),
                 locations: Vec::new(),
             }],
+            numbers: Vec::new(),
         }
+    }
+
+    /// The same with a number in `extensions`.
+    #[must_use]
+    pub fn with_number(mut self, name: &'static str, number: u64) -> Self {
+        self.numbers.push((name, number));
+        self
     }
 
     /// A refusal for each of `all` faults of a document, of which the first [`FAULTS_MAX`] are told.
@@ -219,7 +234,11 @@ impl RequestError {
                 locations: Vec::new(),
             });
         }
-        Self { code, errors }
+        Self {
+            code,
+            errors,
+            numbers: Vec::new(),
+        }
     }
 
     /// The refusal as a GraphQL response.
@@ -246,16 +265,27 @@ impl RequestError {
             }
             body.push_str(",\"extensions\":{\"code\":\"");
             body.push_str(self.code.as_str());
-            body.push_str("\"}}");
+            body.push('"');
+            for (name, number) in &self.numbers {
+                // Writing to a String cannot fail.
+                let _ = write!(body, ",\"{name}\":{number}");
+            }
+            body.push_str("}}");
         }
         body.push_str("]}");
         GraphqlResponse {
             body: Bytes::from(body),
             kind: ResponseKind::RequestError,
-            refused: Some(self.code),
-            overloaded: false,
+            refused: Some(self.code.into()),
+            overloaded: self.code == Code::PrepareQueueFull,
             headers: HeaderMap::new(),
         }
+    }
+}
+
+impl From<RequestError> for GraphqlResponse {
+    fn from(error: RequestError) -> Self {
+        error.into_response()
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use graphql_transport::Serving;
 use tokio::sync::watch;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
@@ -12,6 +13,7 @@ use crate::{
     persisted::PersistedOperations,
     settings::Settings,
     subscriptions::Subscriptions,
+    transports,
 };
 
 /// One gateway. The graph can be exchanged while requests run: each keeps the one it began with.
@@ -21,8 +23,7 @@ pub struct Gateway {
     metrics: GatewayMetrics,
     persisted: PersistedOperations,
     subscriptions: Subscriptions,
-    shutdown: CancellationToken,
-    sockets: TaskTracker,
+    serving: Serving,
     graph: watch::Sender<Option<Arc<Graph>>>,
 }
 
@@ -40,15 +41,15 @@ impl Gateway {
         graph_settings.prepare_metrics = PrepareMetrics::register(metrics);
         graph_settings.subgraphs.metrics = SubgraphMetrics::register(metrics);
         let metrics = GatewayMetrics::register(metrics);
+        let settings = transports::settings(&config, &graph_settings.header_rules)?;
         Ok(Self {
             persisted: PersistedOperations::new(&config.persisted)?,
             subscriptions: Subscriptions::new(&config, &graph_settings.subgraphs, &metrics),
             graph_settings,
-            metrics,
-            shutdown,
-            sockets: TaskTracker::new(),
+            serving: Serving::new(settings, Arc::clone(&metrics.transports), shutdown),
             graph: watch::Sender::new(None),
             config,
+            metrics,
         })
     }
 
@@ -95,11 +96,11 @@ impl Gateway {
 
     /// Cancelled when the process winds up.
     pub fn shutdown(&self) -> &CancellationToken {
-        &self.shutdown
+        &self.serving.shutdown
     }
 
-    /// The tasks of open WebSockets: a shutdown waits for them.
-    pub fn sockets(&self) -> &TaskTracker {
-        &self.sockets
+    /// What its transports share.
+    pub fn serving(&self) -> &Serving {
+        &self.serving
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use graphql_transport::http::accept;
 use http::{HeaderValue, header, request::Parts};
 
-use crate::{gateway::Gateway, http::accept, web};
+use crate::{gateway::Gateway, web};
 
 /// A page that loads GraphiQL from a CDN, where no built one is there.
 const FROM_CDN: &str = include_str!("graphiql.html");

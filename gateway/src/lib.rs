@@ -18,17 +18,14 @@
 //! | [`settings`] | what the modules above can be told |
 //! | [`headers`] | which headers travel between clients and subgraphs |
 //! | [`gateway`] | what all requests share |
-//! | [`guard`] | time limit, counters and the net under every request |
-//! | [`http`] | POST and GET: reading, negotiation, status codes, CSRF, CORS |
-//! | [`ws`], [`sse`], [`multipart`] | the transports that stream |
+//! | [`transports`] | the gateway as a service of `graphql_transport`: POST, GET, WebSocket, SSE, multipart |
 //! | [`subscriptions`] | one upstream subscription for all clients that want the same |
 //! | [`persisted`] | automatic persisted queries, trusted documents |
 //! | [`graphiql`], [`web`] | pages |
 //! | [`config`], [`reload`] | every setting; a new supergraph |
 //! | [`metrics`], [`metrics_pages`] | counters; other services' counters at the same address |
 //!
-//! To add a transport: read a [`request::GraphqlRequest`], hand it to [`guard::answer`], and write
-//! the outcome. To add a setting: a field in `config.rs` with its variable.
+//! To add a setting: a field in `config.rs` with its variable.
 
 pub mod config;
 pub mod error;
@@ -36,44 +33,36 @@ pub mod execute;
 pub mod gateway;
 pub mod graph;
 pub mod graphiql;
-pub mod guard;
 pub mod headers;
-pub mod http;
 pub mod json;
 pub mod metrics;
 pub mod metrics_pages;
-pub mod multipart;
 pub mod persisted;
 pub mod pipeline;
 pub mod planner;
 pub mod prepare;
 pub mod reload;
-pub mod request;
-pub mod response;
 mod retry;
 pub mod settings;
-pub mod sse;
-mod streaming;
 pub mod subgraphs;
 pub mod subscriptions;
 mod trace_context;
+pub mod transports;
 pub mod variables;
 pub mod web;
-pub mod ws;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc};
 
+use graphql_transport::Front;
 use service::{Health, Lifecycle, Metrics};
 use tokio::net::TcpListener;
+
+pub use graphql_transport::{request, response};
 
 use crate::{config::Config, gateway::Gateway};
 
 /// Where the gateway listens if nothing else is said.
 const DEFAULT_PORT: u16 = 4000;
-
-/// What WebSockets have beyond the grace period, for which they let operations end: enough to write why
-/// they close. A client that does not take it is no fault of the gateway's.
-const SOCKETS_TIME_MORE: Duration = Duration::from_millis(250);
 
 /// The process, from its command line to its exit code.
 pub fn main() -> ExitCode {
@@ -117,7 +106,6 @@ pub async fn run(
     let reported = Arc::clone(&gateway);
     health.report("subgraphs", move || silent_subgraphs(&reported));
     lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));
-    let sockets = gateway.sockets().clone();
     let operations = service::operations_routes(
         &gateway.config().service,
         &health,
@@ -126,23 +114,15 @@ pub async fn run(
         &lifecycle,
     )
     .await?;
-    let shutdown = lifecycle.shutdown().clone();
+    let sockets_end = gateway.serving().sockets_end();
     lifecycle.spawn("WebSockets", async move {
-        shutdown.cancelled().await;
-        sockets.close();
-        let limit = limits.grace + SOCKETS_TIME_MORE;
-        if tokio::time::timeout(limit, sockets.wait()).await.is_err() {
-            tracing::warn!(
-                grace_s = limits.grace.as_secs(),
-                "some WebSockets did not end in time: dropped"
-            );
-        }
+        sockets_end.await;
         Ok(())
     });
     let router = web::routes(gateway.config())
-        .merge(http::routes(&gateway))
+        .merge(graphql_transport::routes(&gateway))
         .merge(operations);
-    let front = http::Front::new(&gateway, router);
+    let front = Front::new(&gateway, router);
     service::serve_within(listener, front, &lifecycle, limits, &metrics).await
 }
 

@@ -1,24 +1,17 @@
-//! The way of every request.
+//! The request pipeline, shared by all transports.
 
 use std::sync::Arc;
+
+use futures_util::FutureExt;
+use graphql_transport::{ClientContext, Code as TransportCode, GraphqlRequest, Outcome};
 
 use crate::{
     error::{Code, RequestError},
     execute,
     gateway::Gateway,
     prepare::{self, OperationKind},
-    request::{ClientContext, GraphqlRequest},
-    response::GraphqlResponse,
-    subscriptions::{self, EventStream},
+    subscriptions,
 };
-
-/// What a request leads to.
-pub enum Outcome {
-    /// One answer: a query, a mutation, or an error.
-    Single(GraphqlResponse),
-    /// A subscription's events.
-    Stream(EventStream),
-}
 
 /// Answers one request.
 pub async fn run(
@@ -46,17 +39,23 @@ async fn answer(
     let document = gateway.persisted().document(&request)?;
     let name = request.operation_name.as_deref();
     let given = request.variables.as_ref();
-    let (prepared, variables) = prepare::operation(&graph, &document, name, given).await?;
+    let preparing = prepare::operation_for(&graph, client.key, &document, name, given);
+    let (prepared, variables) = preparing.await?;
     match prepared.kind() {
         OperationKind::Mutation if !client.mutations_allowed => Err(RequestError::new(
-            Code::MutationForbidden,
+            TransportCode::MutationForbidden,
             "a mutation needs a POST request",
         )),
+        OperationKind::Query | OperationKind::Mutation if client.answers_deferred => {
+            let work =
+                async move { execute::operation(&graph, &prepared, &variables, &client).await };
+            Ok(Outcome::Deferred(work.boxed()))
+        }
         OperationKind::Query | OperationKind::Mutation => Ok(Outcome::Single(
             execute::operation(&graph, &prepared, &variables, &client).await,
         )),
         OperationKind::Subscription if !client.subscriptions_allowed => Err(RequestError::new(
-            Code::SubscriptionForbidden,
+            TransportCode::SubscriptionForbidden,
             "this transport has no way to stream a subscription's events",
         )),
         OperationKind::Subscription => {

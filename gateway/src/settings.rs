@@ -4,6 +4,8 @@
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
+pub use graphql_transport::settings::duration;
+
 use crate::{
     headers::HeaderRules,
     metrics::{PrepareMetrics, SubgraphMetrics},
@@ -27,10 +29,14 @@ pub struct Settings {
     pub shown_error_codes: Arc<[String]>,
     /// How many distinct operations stay prepared.
     pub prepared_operations_max: usize,
+    /// Bytes that they may hold together.
+    pub prepared_bytes_max: usize,
     /// Which headers travel between clients and subgraphs.
     pub header_rules: Arc<HeaderRules>,
     /// Counts hits and misses of the prepared operations.
     pub prepare_metrics: PrepareMetrics,
+    /// Whether answers report what they cost, in `extensions.cost` and a header.
+    pub report_cost: bool,
 }
 
 impl Default for Settings {
@@ -42,8 +48,10 @@ impl Default for Settings {
             mask_subgraph_errors: false,
             shown_error_codes: Arc::default(),
             prepared_operations_max: 2_000,
+            prepared_bytes_max: 128 * 1024 * 1024,
             header_rules: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),
+            report_cost: false,
         }
     }
 }
@@ -118,25 +126,6 @@ impl Default for SubgraphSettings {
     }
 }
 
-/// Reads `500ms`, `30s` or `5m`.
-///
-/// # Errors
-/// When the text is not a whole number with one of these units.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("{text:?} is not a duration such as 500ms, 30s or 5m"))?;
-    match &text[digits.len()..] {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        unit => Err(format!(
-            "{unit:?} is not a unit of time: write 500ms, 30s or 5m"
-        )),
-    }
-}
-
 /// The subgraph's name as environment variables can spell it: `my-posts` becomes `MY_POSTS`.
 pub fn address_key(subgraph: &str) -> String {
     subgraph
@@ -149,6 +138,15 @@ pub fn address_key(subgraph: &str) -> String {
             }
         })
         .collect()
+}
+
+/// What happens to an operation that costs too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CostMode {
+    /// It is refused.
+    Enforce,
+    /// It is executed and counted.
+    Measure,
 }
 
 /// What an operation and its variables may cost. Each has its own error code (`error.rs`).
@@ -175,6 +173,25 @@ pub struct Limits {
     /// Entity representations in one subgraph request.
     #[arg(long, env = "LIMIT_REPRESENTATIONS_MAX", default_value_t = Self::default().representations_max)]
     pub representations_max: usize,
+    /// The estimated cost of an operation, or of one event of a subscription: 1 for each object that it may
+    /// return, 10 more for a mutation, or as the schema's `@cost` and `@listSize` say. 50,000 is more than
+    /// twice a page of 100 objects with 100 below each.
+    #[arg(long, env = "LIMIT_COST_MAX", default_value_t = Self::default().cost_max)]
+    pub cost_max: u64,
+    /// What happens above `LIMIT_COST_MAX`: `enforce` refuses the operation, `measure` only counts it.
+    #[arg(long, env = "LIMIT_COST_MODE", value_enum, default_value_t = Self::default().cost_mode)]
+    pub cost_mode: CostMode,
+    /// How long a list is for the estimate where neither the schema nor an argument says so.
+    #[arg(long, env = "LIMIT_LIST_SIZE_ASSUMED", default_value_t = Self::default().list_size_assumed)]
+    pub list_size_assumed: u32,
+    /// Bytes of all the subgraphs' answers to an operation together, and of its own answer: as much as one
+    /// subgraph's answer may have.
+    #[arg(long, env = "LIMIT_ANSWER_BYTES_MAX", default_value_t = Self::default().answer_bytes_max)]
+    pub answer_bytes_max: usize,
+    /// Objects in all the subgraphs' answers to an operation, an entity that is fetched once counted once:
+    /// ten times `LIMIT_COST_MAX`, below 100 MB of memory.
+    #[arg(long, env = "LIMIT_OBJECTS_MAX", default_value_t = Self::default().objects_max)]
+    pub objects_max: usize,
     /// The variables' JSON text, in bytes.
     #[arg(long, env = "LIMIT_VARIABLES_BYTES_MAX", default_value_t = Self::default().variables_bytes_max)]
     pub variables_bytes_max: usize,
@@ -184,7 +201,12 @@ pub struct Limits {
     /// Entries of one list in the variables.
     #[arg(long, env = "LIMIT_VARIABLES_LIST_MAX", default_value_t = Self::default().variables_list_max)]
     pub variables_list_max: usize,
-    /// Parsing, validating and planning together.
+    /// New documents that may wait for their turn to be prepared, of all clients together; then whoever has
+    /// the most waiting is refused. 128 large ones, of some 30 ms each, take `LIMIT_PREPARE_TIMEOUT` on two
+    /// processors: who waits after them would be refused anyway, and later.
+    #[arg(long, env = "LIMIT_PREPARE_QUEUE_MAX", default_value_t = Self::default().prepare_queue_max)]
+    pub prepare_queue_max: usize,
+    /// Parsing, validating and planning together, the wait for a turn among it.
     #[arg(long, env = "LIMIT_PREPARE_TIMEOUT", default_value = "2s", value_parser = duration)]
     pub prepare_timeout: Duration,
 }
@@ -199,9 +221,15 @@ impl Default for Limits {
             directives_max: 20,
             selections_max: 5_000,
             representations_max: 50_000,
+            cost_max: 50_000,
+            cost_mode: CostMode::Enforce,
+            list_size_assumed: 10,
+            answer_bytes_max: 64 * 1024 * 1024,
+            objects_max: 500_000,
             variables_bytes_max: 2 * 1024 * 1024,
             variables_depth_max: 32,
             variables_list_max: 10_000,
+            prepare_queue_max: 128,
             prepare_timeout: Duration::from_secs(2),
         }
     }

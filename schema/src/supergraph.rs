@@ -19,6 +19,17 @@ const INACCESSIBLE: &str = "directive @inaccessible on FIELD_DEFINITION | OBJECT
      | UNION | ARGUMENT_DEFINITION | SCALAR | ENUM | ENUM_VALUE | INPUT_OBJECT \
      | INPUT_FIELD_DEFINITION";
 
+/// The directives of the cost specification, which Federation 2.9 brought:
+/// <https://specs.apollo.dev/cost/v0.1>. The composer takes them over by their plain names.
+const COST: &str = "directive @cost(weight: Int!) on ARGUMENT_DEFINITION | ENUM \
+     | FIELD_DEFINITION | INPUT_FIELD_DEFINITION | OBJECT | SCALAR\n\
+     directive @listSize(assumedSize: Int, slicingArguments: [String!], sizedFields: [String!], \
+     requireOneSlicingArgument: Boolean = true) on FIELD_DEFINITION";
+
+/// The link that tells of them; `@cost` needs no import, as it has its specification's name.
+const COST_LINK: &str = "extend schema \
+     @link(url: \"https://specs.apollo.dev/cost/v0.1\", import: [\"@listSize\"])";
+
 /// Completes a composed supergraph.
 ///
 /// # Errors
@@ -26,7 +37,12 @@ const INACCESSIBLE: &str = "directive @inaccessible on FIELD_DEFINITION | OBJECT
 pub fn complete(composed: &str, subgraphs: &[Subgraph]) -> anyhow::Result<String> {
     let mut supergraph = parse("supergraph.graphql", composed)?;
     let mut specifications = parse("specifications.graphql", SPECIFICATIONS)?;
-    let hides_parts = hides_parts(&supergraph);
+    let hides_parts = uses(&supergraph, &["@inaccessible"]);
+    let tells_costs = uses(&supergraph, &["@cost(", "@listSize("]);
+    if tells_costs {
+        let cost = parse("cost.graphql", COST)?;
+        specifications.definitions.extend(cost.definitions);
+    }
     if hides_parts {
         let inaccessible = parse("inaccessible.graphql", INACCESSIBLE)?;
         specifications.definitions.extend(inaccessible.definitions);
@@ -51,8 +67,16 @@ pub fn complete(composed: &str, subgraphs: &[Subgraph]) -> anyhow::Result<String
     });
     for definition in &mut supergraph.definitions {
         match definition {
-            Definition::SchemaDefinition(schema) if !hides_parts => {
-                drop_inaccessible_link(&mut schema.make_mut().directives);
+            Definition::SchemaDefinition(schema) => {
+                let directives = &mut schema.make_mut().directives;
+                if !hides_parts {
+                    drop_inaccessible_link(directives);
+                }
+                if tells_costs {
+                    let links = parse("cost.graphql", COST_LINK)?;
+                    let links = links.definitions.iter().flat_map(|it| &it.directives().0);
+                    directives.0.extend(links.cloned());
+                }
             }
             definition => complete_definition(definition, &subgraphs),
         }
@@ -156,9 +180,9 @@ fn join_type(graph: &Name) -> Directive {
     }
 }
 
-/// Whether any part of the graph is `@inaccessible`; a description that only speaks of it counts
-/// too, which does no harm.
-fn hides_parts(supergraph: &Document) -> bool {
+/// Whether any part of the graph has one of these directives; a description that only speaks of one
+/// counts too, which does no harm.
+fn uses(supergraph: &Document, directives: &[&str]) -> bool {
     supergraph.definitions.iter().any(|definition| {
         let is_of_the_graph = !matches!(
             definition,
@@ -166,7 +190,8 @@ fn hides_parts(supergraph: &Document) -> bool {
                 | Definition::SchemaExtension(_)
                 | Definition::DirectiveDefinition(_)
         );
-        is_of_the_graph && definition.to_string().contains("@inaccessible")
+        let text = definition.to_string();
+        is_of_the_graph && directives.iter().any(|it| text.contains(it))
     })
 }
 

@@ -40,6 +40,18 @@ fn the_supergraph_is_valid_graphql() {
 }
 
 #[test]
+fn it_says_how_long_lists_are() {
+    let supergraph = supergraph();
+    let page = "@listSize(assumedSize: 20, slicingArguments: [\"first\", \"last\"], \
+                sizedFields: [\"edges\"], requireOneSlicingArgument: false)";
+    assert_eq!(supergraph.matches(page).count(), 2);
+    let newest = "@listSize(assumedSize: 10, slicingArguments: [\"first\"], requireOneSlicingArgument: false)";
+    assert_eq!(supergraph.matches(newest).count(), 1);
+    let link = "@link(url: \"https://specs.apollo.dev/cost/v0.1\", import: [\"@listSize\"])";
+    assert_eq!(supergraph.matches(link).count(), 1);
+}
+
+#[test]
 fn the_newest_comments_come_with_their_posts() {
     let services = services(
         "{ posts { edges { node { title latestComments { id text author createdAt } } } } }",

@@ -65,7 +65,7 @@ async function followed(title: string): Promise<{ postId: string; after: string 
   return { postId, after: post.commentChangesCursor };
 }
 
-test('the audit of GraphQL over HTTP finds nothing', async () => {
+async function audit(url: string) {
   const results = await auditServer({ url });
   const failed = results.filter(({ status }) => status !== 'ok');
   assert.deepEqual(
@@ -73,7 +73,16 @@ test('the audit of GraphQL over HTTP finds nothing', async () => {
     [],
   );
   assert.equal(results.length, AUDITS);
-});
+}
+
+test('the audit of GraphQL over HTTP finds nothing', () => audit(url));
+
+for (const service of ['posts', 'comments'] as const)
+  test(`the audit of GraphQL over HTTP finds nothing at ${service}`, async (context) => {
+    const address = await stack.subgraph(service);
+    if (address === undefined) return context.skip('a stack that others started');
+    await audit(address);
+  });
 
 test('introspection gives a client the whole schema, and nothing of the federation', async () => {
   const isMachinery = (node: ASTNode) => 'name' in node && /^(join|link)(__|$)/.test(node.name?.value ?? '');

@@ -6,8 +6,8 @@ pub const USERS: usize = 10;
 pub const REVIEWED_PRODUCTS: usize = 10;
 /// Products in the data: enough for a 7 MB list.
 pub const PRODUCTS: usize = 22_000;
-/// Reviews that each user wrote; they go round the reviewed products.
-const REVIEWS_PER_USER: usize = 3;
+/// Reviews that each user wrote, and that each reviewed product has: they go round the products.
+pub const REVIEWS_PER_USER: usize = 3;
 
 /// A review, with its author and product by position.
 #[derive(Clone, Copy)]

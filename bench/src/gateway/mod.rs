@@ -2,6 +2,7 @@
 
 mod canonical;
 mod contest;
+pub mod cost;
 mod data;
 mod field;
 pub mod proxy;

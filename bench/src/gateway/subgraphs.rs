@@ -17,7 +17,9 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use tokio::net::TcpListener;
 
-use super::data::{self, PRODUCTS, ReviewRow, USERS};
+use subgraph::list_size::list_size;
+
+use super::data::{self, PRODUCTS, REVIEWS_PER_USER, ReviewRow, USERS};
 
 /// The subgraphs' names, which are their paths too, and their SDL.
 pub fn sdl() -> Vec<(&'static str, String)> {
@@ -149,6 +151,7 @@ mod accounts {
 
     #[Object]
     impl Query {
+        #[graphql(directive = list_size::apply(Some(USERS as i32), None, None, None))]
         async fn users(&self) -> Vec<User> {
             (0..USERS).map(user).collect()
         }
@@ -295,6 +298,7 @@ mod reviews {
             self.0.into()
         }
 
+        #[graphql(directive = list_size::apply(Some(REVIEWS_PER_USER as i32), None, None, None))]
         async fn reviews(&self) -> Vec<Review> {
             data::reviews()
                 .filter(|review| review.author == self.0)
@@ -309,6 +313,7 @@ mod reviews {
             self.0.into()
         }
 
+        #[graphql(directive = list_size::apply(Some(REVIEWS_PER_USER as i32), None, None, None))]
         async fn reviews(&self) -> Vec<Review> {
             data::reviews()
                 .filter(|review| review.product == self.0)

@@ -209,7 +209,7 @@ where
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
             .keep_alive_interval(HTTP2_PING_INTERVAL);
-        let tracked = Tracked::new(service.clone(), Arc::clone(&place.activity));
+        let tracked = Tracked::new(service.clone(), Arc::clone(&place.activity), peer);
         let service = TowerToHyperService::new(tracked);
         let stream = WriteLimit::new(stream, write, Some(Arc::clone(&place)));
         let connection = builder

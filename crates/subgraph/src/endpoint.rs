@@ -1,62 +1,49 @@
-//! `/graphql`: POST and GET for one answer, WebSocket and SSE for a stream of them.
+//! `/graphql` of a subgraph: an async-graphql schema as a service of `graphql_transport`.
 //!
-//! HTTP follows the GraphQL-over-HTTP specification
-//! (<https://graphql.github.io/graphql-over-http/draft/>).
+//! The transports read requests and write answers; here an operation is checked, waits for its turn
+//! and runs.
 
+use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{
-    Executor, ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError,
-    SubscriptionType,
+    Executor, ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder,
+    SubscriptionType, Variables,
 };
 use axum::Router;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts, Request as HttpRequest, State};
-use axum::response::Response as HttpResponse;
-use axum::routing::get;
-use futures_util::future::{self, BoxFuture};
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream;
 use futures_util::{FutureExt, StreamExt};
-use http::{Method, header};
+use graphql_transport::{
+    ClientContext, Code as TransportCode, EventStream, GraphqlRequest, GraphqlResponse,
+    HttpSettings, Outcome, Refusal, Service, Serving, Settings, TransportMetrics,
+    WebSocketSettings,
+};
+use service::{Lifecycle, Metrics};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 
-use crate::answer::{self, Accepted, Refusal};
+use crate::answer;
 use crate::documents::{Documents, Worker};
-use crate::error::{CodedError, MASKED, finish_response};
+use crate::error::{CodedError, finish_response, internal};
 use crate::limits::answer::{Turn, Turns};
+use crate::limits::json_size::{VALUES_MAX, has_too_many_values};
+use crate::limits::{LimitError, LimitSettings};
 use crate::overload::Operation;
-use crate::{CallGate, Code, Limits, Overloaded, cross_site, sse, websocket};
+use crate::{CallGate, Limits, Overloaded};
 
-/// The largest request body and WebSocket message, in bytes.
-pub const MAX_BODY_BYTES: usize = 1 << 20;
+/// A query or a mutation, whatever brought it.
+const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Operations that one WebSocket may have open: a gateway has one for all its clients.
+const SOCKET_OPERATIONS_MAX: usize = 10_000;
 /// How deep async-graphql follows a document: it counts other levels than we do, and gives no code.
 const RECURSION_MAX: usize = 2 * PARSER_DEPTH_MAX;
 /// Where its parser gives up.
 const PARSER_DEPTH_MAX: usize = 64;
-
-/// How long things may take.
-#[derive(Clone, Copy, Debug)]
-pub struct TimeLimits {
-    /// A query or a mutation, whatever brought it. Default 30 s.
-    pub execution: Duration,
-    /// A client's way through the body of its request. Default 30 s.
-    pub body: Duration,
-}
-
-impl Default for TimeLimits {
-    fn default() -> Self {
-        Self {
-            execution: Duration::from_secs(30),
-            body: Duration::from_secs(30),
-        }
-    }
-}
 
 /// A schema of Federation 2. Its documents are limited by [`Limits`], before it sees them.
 pub fn federated<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuilder<Q, M, S>
@@ -87,144 +74,172 @@ where
     schema.sdl_with_options(options)
 }
 
-/// The route `/graphql` of a schema whose resolvers fail with `E`. Streams end when `shutdown` is
-/// cancelled. While `gate` is full, nothing is executed: everything is refused with `OVERLOADED`.
+/// The route `/graphql` of a schema whose resolvers fail with `E`. Streams end at the shutdown. While
+/// `gate` is full, nothing is executed: everything is refused with `OVERLOADED`.
 pub fn routes<E: CodedError, X: Executor>(
     executor: X,
-    shutdown: CancellationToken,
     gate: CallGate,
     limits: Limits,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+    grace: Duration,
 ) -> Router {
-    routes_within::<E, X>(
-        executor,
-        shutdown,
-        Some(gate),
-        limits,
-        TimeLimits::default(),
-    )
+    let counts = metrics.with_registry(|registry| TransportMetrics::register(registry, "subgraph"));
+    let settings = settings(&limits.settings, grace);
+    let serving = Serving::new(settings, Arc::new(counts), lifecycle.shutdown().clone());
+    let sockets_end = serving.sockets_end();
+    lifecycle.spawn("WebSockets", async move {
+        sockets_end.await;
+        Ok(())
+    });
+    routes_within::<E, X>(executor, Some(gate), limits, serving)
 }
 
-/// [`routes`], with other limits of time, and perhaps without a database that limits them.
+/// [`routes`], with other settings, and perhaps without a database that limits them.
 pub fn routes_within<E: CodedError, X: Executor>(
     executor: X,
-    shutdown: CancellationToken,
     gate: Option<CallGate>,
     limits: Limits,
-    times: TimeLimits,
+    serving: Serving,
 ) -> Router {
-    let endpoint = Endpoint {
+    graphql_transport::routes(&Arc::new(Endpoint {
         executor,
-        shutdown,
         gate,
-        times,
         turns: Turns::new(&limits),
         documents: Documents::new(limits),
+        serving,
         errors: PhantomData::<fn() -> E>,
-    };
-    Router::new()
-        .route("/graphql", get(handle::<E, X>).post(handle::<E, X>))
-        .with_state(endpoint)
+    }))
 }
 
-/// What the transports share: how an operation is run.
-pub(crate) struct Endpoint<E, X> {
+/// What the transports of a subgraph are set to. A request may be larger than a gateway's clients may
+/// send: a gateway adds representations to their variables.
+pub fn settings(limits: &LimitSettings, grace: Duration) -> Settings {
+    Settings {
+        http: HttpSettings {
+            request_bytes_max: limits.request_bytes_max,
+            request_timeout: REQUEST_TIME_LIMIT,
+            ..HttpSettings::default()
+        },
+        websocket: WebSocketSettings {
+            ws_message_bytes_max: limits.request_bytes_max,
+            ws_operations_max: SOCKET_OPERATIONS_MAX,
+            ..WebSocketSettings::default()
+        },
+        grace,
+        ..Settings::default()
+    }
+}
+
+/// How an operation is run, whatever brought it.
+struct Endpoint<E, X> {
     executor: X,
-    pub(crate) shutdown: CancellationToken,
     gate: Option<CallGate>,
-    times: TimeLimits,
     turns: Turns,
     documents: Documents,
+    serving: Serving,
     errors: PhantomData<fn() -> E>,
 }
 
-/// An operation that is about to run.
-pub(crate) enum Execution {
-    /// A query, a mutation or a refusal. Nothing runs before it is polled. The outcome lasts until its holder
-    /// has written the answer.
-    Answer(BoxFuture<'static, Outcome>),
-    /// The events of a subscription.
-    Events(BoxStream<'static, Response>),
-}
+impl<E: CodedError, X: Executor> Service for Endpoint<E, X> {
+    fn serving(&self) -> &Serving {
+        &self.serving
+    }
 
-async fn handle<E: CodedError, X: Executor>(
-    State(endpoint): State<Endpoint<E, X>>,
-    request: HttpRequest,
-) -> HttpResponse {
-    if cross_site::is_cross_site(request.headers()) {
-        return Refusal::cross_site().into();
-    }
-    let accepted = Accepted::read(request.headers());
-    if request.method() == Method::GET && request.headers().contains_key(header::UPGRADE) {
-        let (mut parts, _) = request.into_parts();
-        return match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-            Ok(upgrade) => websocket::accept(upgrade, endpoint),
-            Err(_) => Refusal::bad_request("this is not a WebSocket handshake").into(),
-        };
-    }
-    let read_only = request.method() == Method::GET;
-    let request = match answer::read_request(request, endpoint.times.body).await {
-        Ok(request) => request,
-        Err(refusal) => return refusal.into(),
-    };
-    if accepted == Accepted::EventStream {
-        return sse::answer(endpoint, request, read_only).await;
-    }
-    match endpoint.execute(request, read_only).await {
-        Ok(outcome) => answer::write_response(&outcome.response, outcome.is_overload, accepted),
-        Err(refusal) => refusal.into(),
-    }
-}
-
-/// What became of a query or a mutation.
-pub(crate) struct Outcome {
-    pub(crate) response: Response,
-    /// Nothing of it was begun, as the service has too much to do.
-    is_overload: bool,
-    /// Lasts until the answer is written.
-    _turn: Option<Turn>,
-}
-
-impl Outcome {
-    /// `response` to what was not run.
-    fn refused(response: Response) -> Self {
-        Self {
-            response,
-            is_overload: false,
-            _turn: None,
+    async fn answer(self: &Arc<Self>, request: GraphqlRequest, client: ClientContext) -> Outcome {
+        match self.begin(request, &client).await {
+            Ok(outcome) => outcome,
+            Err(refused) => Outcome::Single(refused.into()),
         }
     }
 }
 
-impl Outcome {
-    fn waited_too_long() -> Self {
-        let reason = ServerError::new(Overloaded::WaitedTooLong.to_string(), None);
-        Self {
-            is_overload: true,
-            ..Self::refused(coded(reason, Code::Overloaded))
+/// Why an operation is not run.
+enum Refused {
+    /// By a rule that transports have, too.
+    Transport(Refusal),
+    /// By a limit of this subgraph.
+    Limit(LimitError),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::Transport(refusal)
+    }
+}
+
+impl From<LimitError> for Refused {
+    fn from(error: LimitError) -> Self {
+        Self::Limit(error)
+    }
+}
+
+impl From<Refused> for GraphqlResponse {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Transport(refusal) => refusal.into(),
+            Refused::Limit(error) => {
+                answer::write(Response::from_errors(vec![error.into()]), false)
+            }
         }
     }
 }
 
 impl<E: CodedError, X: Executor> Endpoint<E, X> {
-    /// Runs a query or a mutation. A panic harms this request alone.
-    async fn execute(&self, mut request: Request, read_only: bool) -> Result<Outcome, Refusal> {
+    /// Checks an operation and runs it, or prepares it to run.
+    async fn begin(
+        self: &Arc<Self>,
+        request: GraphqlRequest,
+        client: &ClientContext,
+    ) -> Result<Outcome, Refused> {
         self.admit()?;
-        let deadline = Instant::now() + self.times.execution;
-        let cost = match self.admit_document(&mut request, deadline).await {
-            Ok(cost) => cost,
-            Err(outcome) => return Ok(outcome),
-        };
+        let mut request = read(request)?;
+        let deadline = self.wait_deadline();
+        let cost = self.admit_document(&mut request, deadline).await?;
         let operation = operation(&mut request);
-        permit(operation, read_only)?;
-        Ok(self
-            .run_to_the_end(request, operation, cost, deadline)
-            .await)
+        let refused = |code, message: &str| Err(Refusal::new(code, message).into());
+        match operation.map(|operation| operation.ty) {
+            Some(OperationType::Mutation) if !client.mutations_allowed => refused(
+                TransportCode::MutationForbidden,
+                "a mutation needs POST: GET must not change anything",
+            ),
+            Some(OperationType::Subscription) if !client.subscriptions_allowed => refused(
+                TransportCode::SubscriptionForbidden,
+                "a subscription needs a stream: connect by WebSocket (graphql-transport-ws) or \
+                 send `Accept: text/event-stream`",
+            ),
+            Some(OperationType::Subscription) => {
+                let worker = timeout_at(deadline, self.documents.worker(&request.query)).await;
+                let worker = worker.map_err(|_| waited_too_long())?;
+                Ok(Outcome::Stream(self.events(request, worker)))
+            }
+            _ if client.answers_deferred => {
+                let endpoint = Arc::clone(self);
+                let work = async move {
+                    let deadline = endpoint.wait_deadline();
+                    endpoint
+                        .run_to_the_end(request, operation, cost, deadline)
+                        .await
+                };
+                Ok(Outcome::Deferred(work.boxed()))
+            }
+            _ => Ok(Outcome::Single(
+                self.run_to_the_end(request, operation, cost, deadline)
+                    .await,
+            )),
+        }
     }
 
     /// Refuses what would find no room in the queue to the database.
     fn admit(&self) -> Result<(), Refusal> {
         let refusal = self.gate.as_ref().and_then(CallGate::refusal);
-        refusal.map_or(Ok(()), |reason| Err(Refusal::overloaded(reason)))
+        refusal.map_or(Ok(()), |reason| Err(overloaded(reason)))
+    }
+
+    /// Until when a request may wait for its turn: a tenth of its time is left, to say that it waited
+    /// too long before the transport says that it ran too long.
+    fn wait_deadline(&self) -> Instant {
+        Instant::now() + self.serving.settings.http.request_timeout * 9 / 10
     }
 
     /// Parses the request's document and checks its limits; returns its cost, or what refuses it.
@@ -232,105 +247,88 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         &self,
         request: &mut Request,
         deadline: Instant,
-    ) -> Result<u64, Outcome> {
-        let Ok(_worker) = timeout_at(deadline, self.documents.worker(&request.query)).await else {
-            return Err(Outcome::waited_too_long());
-        };
-        let admitted = self.documents.admit(request);
-        admitted.map_err(|error| Outcome::refused(Response::from_errors(vec![error.into()])))
+    ) -> Result<u64, Refused> {
+        let worker = timeout_at(deadline, self.documents.worker(&request.query)).await;
+        let _worker = worker.map_err(|_| waited_too_long())?;
+        Ok(self.documents.admit(request)?)
     }
 
-    /// Waits for the request's turn and runs it. The turn lasts until its holder has written the answer.
+    /// Waits for the request's turn and runs it. The turn lasts until the answer is written.
     async fn run_to_the_end(
         &self,
         request: Request,
         operation: Option<Operation>,
         cost: u64,
         deadline: Instant,
-    ) -> Outcome {
+    ) -> GraphqlResponse {
         let waits = async {
-            let turn = self.turns.take(cost).await;
+            let turn: Turn = self.turns.take(cost).await;
             (turn, self.documents.worker(&request.query).await)
         };
-        let Ok((turn, worker)) = timeout_at(deadline, waits).await else {
-            return Outcome::waited_too_long();
+        let Ok((_turn, worker)) = timeout_at(deadline, waits).await else {
+            return waited_too_long().into();
         };
-        let execution = AssertUnwindSafe(self.executor.execute(request)).catch_unwind();
-        let mut response = match timeout_at(deadline, validate_with(worker, execution)).await {
-            Ok(Ok(response)) => finish_response::<E>(response),
-            Ok(Err(_)) => internal("a resolver panicked"),
-            Err(_) => internal("the request took too long"),
-        };
+        let execution = self.executor.execute(request);
+        let mut response = finish_response::<E>(validate_with(worker, execution).await);
         let is_overload = operation.is_some_and(|operation| operation.settle(&mut response));
-        Outcome {
-            response,
-            is_overload,
-            _turn: Some(turn),
-        }
+        answer::write(response, is_overload)
     }
 
-    /// Prepares any operation for a transport that has streams.
-    pub(crate) async fn execute_any(&self, mut request: Request, read_only: bool) -> Execution {
-        let refused = |outcome| Execution::Answer(future::ready(outcome).boxed());
-        if let Err(refusal) = self.admit() {
-            return refused(Outcome::refused(refusal.response()));
-        }
-        let deadline = Instant::now() + self.times.execution;
-        let cost = match self.admit_document(&mut request, deadline).await {
-            Ok(cost) => cost,
-            Err(outcome) => return refused(outcome),
-        };
-        let operation = operation(&mut request);
-        match operation.map(|operation| operation.ty) {
-            Some(OperationType::Mutation) if read_only => {
-                refused(Outcome::refused(Refusal::mutation_over_get().response()))
-            }
-            Some(OperationType::Subscription) => {
-                let worker = timeout_at(deadline, self.documents.worker(&request.query)).await;
-                let Ok(worker) = worker else {
-                    return refused(Outcome::waited_too_long());
-                };
-                let responses = AssertUnwindSafe(self.executor.execute_stream(request, None));
-                let mut finished = responses.catch_unwind().map(|response| match response {
+    /// The events of a subscription. The worker is held until its document is validated, which is when
+    /// it is polled for the first time.
+    fn events(&self, request: Request, worker: Worker) -> EventStream {
+        let responses = AssertUnwindSafe(self.executor.execute_stream(request, None));
+        let mut events = responses.catch_unwind().map({
+            let mut is_first = true;
+            move |response| {
+                let response = match response {
                     Ok(response) => finish_response::<E>(response),
                     Err(_) => internal("a resolver panicked"),
-                });
-                let mut worker = Some(worker);
-                let events = stream::poll_fn(move |context| {
-                    let polled = finished.poll_next_unpin(context);
-                    worker.take();
-                    polled
-                });
-                Execution::Events(events.boxed())
+                };
+                answer::write_event(response, std::mem::take(&mut is_first))
             }
-            _ => {
-                let endpoint = self.clone();
-                Execution::Answer(
-                    async move {
-                        let deadline = Instant::now() + endpoint.times.execution;
-                        endpoint
-                            .run_to_the_end(request, operation, cost, deadline)
-                            .await
-                    }
-                    .boxed(),
-                )
-            }
-        }
+        });
+        let mut worker = Some(worker);
+        stream::poll_fn(move |context| {
+            let polled = events.poll_next_unpin(context);
+            worker.take();
+            polled
+        })
+        .boxed()
     }
 }
 
-impl<E, X: Clone> Clone for Endpoint<E, X> {
-    fn clone(&self) -> Self {
-        Self {
-            executor: self.executor.clone(),
-            shutdown: self.shutdown.clone(),
-            gate: self.gate.clone(),
-            times: self.times,
-            turns: self.turns.clone(),
-            documents: self.documents.clone(),
-            errors: PhantomData,
-        }
+/// The request as async-graphql has it. Of extensions nothing is used.
+fn read(request: GraphqlRequest) -> Result<Request, Refused> {
+    let Some(query) = request.query else {
+        let message = "the request has no `query`";
+        return Err(Refusal::new(TransportCode::BadRequest, message).into());
+    };
+    let mut read = Request::new(query);
+    read.operation_name = request.operation_name;
+    if let Some(variables) = request.variables {
+        read.variables = read_variables(&variables)?;
     }
+    Ok(read)
+}
+
+fn read_variables(json: &[u8]) -> Result<Variables, Refused> {
+    if has_too_many_values(json) {
+        let reason = format!("they have more than {VALUES_MAX} values of JSON");
+        return Err(LimitError::Variables { reason }.into());
+    }
+    serde_json::from_slice(json).map_err(|error| {
+        let message = format!("`variables` cannot be read: {error}");
+        Refusal::new(TransportCode::BadRequest, message).into()
+    })
+}
+
+fn waited_too_long() -> Refusal {
+    overloaded(Overloaded::WaitedTooLong)
+}
+
+fn overloaded(reason: Overloaded) -> Refusal {
+    Refusal::new(TransportCode::Overloaded, reason.to_string())
 }
 
 /// Polls `execution` with a worker for the first time, which is when async-graphql validates the document.
@@ -355,27 +353,4 @@ fn operation(request: &mut Request) -> Option<Operation> {
         None => operations.next(),
     };
     operation.map(|(_, operation)| Operation::of(&operation.node))
-}
-
-/// Whether an operation may run over a plain HTTP request.
-fn permit(operation: Option<Operation>, read_only: bool) -> Result<(), Refusal> {
-    match operation.map(|operation| operation.ty) {
-        Some(OperationType::Subscription) => Err(Refusal::subscription_without_stream()),
-        Some(OperationType::Mutation) if read_only => Err(Refusal::mutation_over_get()),
-        _ => Ok(()),
-    }
-}
-
-/// A response with one error and its code.
-pub(crate) fn coded(mut error: ServerError, code: Code) -> Response {
-    error
-        .extensions
-        .get_or_insert_default()
-        .set("code", code.as_str());
-    Response::from_errors(vec![error])
-}
-
-fn internal(reason: &'static str) -> Response {
-    tracing::error!(reason, "a request failed");
-    coded(ServerError::new(MASKED, None), Code::InternalServerError)
 }

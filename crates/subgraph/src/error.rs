@@ -11,8 +11,6 @@ pub enum Code {
     NotFound,
     /// The request contradicts something that is already there.
     Conflict,
-    /// The request may not be made this way.
-    Forbidden,
     /// A subscriber was too slow; `extensions.cursor` tells where to resume.
     SubscriptionLagged,
     /// A cursor is too old to resume from: query again, then subscribe anew.
@@ -47,8 +45,6 @@ pub enum Code {
     MaxRepresentationsExceeded,
     /// The answer has too many objects and leaves, or its texts are too large.
     MaxCostExceeded,
-    /// The request is not a GraphQL request.
-    BadRequest,
     /// A fault of the service; its reason is in the service's log alone.
     InternalServerError,
 }
@@ -60,7 +56,6 @@ impl Code {
             Self::BadUserInput => "BAD_USER_INPUT",
             Self::NotFound => "NOT_FOUND",
             Self::Conflict => "CONFLICT",
-            Self::Forbidden => "FORBIDDEN",
             Self::SubscriptionLagged => "SUBSCRIPTION_LAGGED",
             Self::ResyncRequired => "RESYNC_REQUIRED",
             Self::ProjectionBehind => "PROJECTION_BEHIND",
@@ -78,14 +73,42 @@ impl Code {
             Self::MaxVariablesExceeded => "MAX_VARIABLES_EXCEEDED",
             Self::MaxRepresentationsExceeded => "MAX_REPRESENTATIONS_EXCEEDED",
             Self::MaxCostExceeded => "MAX_COST_EXCEEDED",
-            Self::BadRequest => "BAD_REQUEST",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
         }
     }
+
+    /// The code of this text.
+    pub(crate) fn find(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+
+    const ALL: [Self; 21] = [
+        Self::BadUserInput,
+        Self::NotFound,
+        Self::Conflict,
+        Self::SubscriptionLagged,
+        Self::ResyncRequired,
+        Self::ProjectionBehind,
+        Self::FeedStopped,
+        Self::Overloaded,
+        Self::ReadAfterWriteFailed,
+        Self::GraphqlParseFailed,
+        Self::GraphqlValidationFailed,
+        Self::MaxTokensExceeded,
+        Self::MaxDepthExceeded,
+        Self::MaxAliasesExceeded,
+        Self::MaxRootFieldsExceeded,
+        Self::MaxDirectivesExceeded,
+        Self::MaxSelectionsExceeded,
+        Self::MaxVariablesExceeded,
+        Self::MaxRepresentationsExceeded,
+        Self::MaxCostExceeded,
+        Self::InternalServerError,
+    ];
 }
 
 /// What is shown of an internal error.
-pub(crate) const MASKED: &str = "Internal error: the service's log has its reason.";
+const MASKED: &str = "Internal error: the service's log has its reason.";
 /// How many faults of one response are shown: a document may have thousands.
 const SHOWN_ERRORS_MAX: usize = 50;
 
@@ -168,6 +191,15 @@ pub fn finish_response<E: CodedError>(mut response: Response) -> Response {
         finish_error::<E>(error);
     }
     response
+}
+
+/// A fault of the service outside of any resolver's error.
+pub(crate) fn internal(reason: &'static str) -> Response {
+    tracing::error!(reason, "a request failed");
+    let mut error = ServerError::new(MASKED, None);
+    let extensions = error.extensions.get_or_insert_default();
+    extensions.set("code", Code::InternalServerError.as_str());
+    Response::from_errors(vec![error])
 }
 
 /// Errors with a path stay, since each tells of a null in the data.

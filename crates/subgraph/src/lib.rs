@@ -1,4 +1,4 @@
-//! What both subgraphs share: typed ids, dates, text checks, Relay pages, errors, the endpoints.
+//! What both subgraphs share: typed ids, dates, text checks, Relay pages, errors, the endpoint.
 //!
 //! A subgraph is an async-graphql schema over one MongoDB collection. This crate holds what is the
 //! same for each of them:
@@ -7,11 +7,12 @@
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
 //! - [`readable`], [`stored_comment`] and [`undated`]: which documents can be read, and documents without a
 //!   date;
+//! - [`list_size`]: how long lists are, in the schema itself;
 //! - [`flat_list`] and [`json`]: lists of embedded objects, and answers, written in one go;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
-//! - [`endpoint`]: `/graphql` over POST and GET (`answer`), `websocket` and `sse`; `documents` spares
-//!   it to parse the same twice, `overload` says whether a request can be sent again, `cross_site` keeps
-//!   other sites' pages out;
+//! - [`endpoint`]: `/graphql` as a service of `graphql_transport`, which has the protocols; `answer` writes
+//!   responses, `documents` spares it to parse the same twice, `overload` says whether a request can be sent
+//!   again;
 //! - [`limits`]: what one request may ask for, checked before the document is validated;
 //! - [`database`]: the MongoDB settings and clients; [`database_calls`]: the only way of requests to it,
 //!   with a bounded queue; [`collections`] keeps the indexes;
@@ -23,7 +24,6 @@
 mod answer;
 pub mod collections;
 pub mod connection;
-mod cross_site;
 pub mod database;
 pub mod database_calls;
 pub mod date_time;
@@ -36,16 +36,15 @@ pub mod hostile;
 pub mod id;
 pub mod json;
 pub mod limits;
+pub mod list_size;
 mod overload;
 pub mod page;
 pub mod readable;
-mod sse;
 pub mod stored_comment;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
 pub mod undated;
-mod websocket;
 
 pub use connection::{Connection, Edge, PageInfo};
 pub use database_calls::{CallGate, DatabaseCalls, Overloaded};

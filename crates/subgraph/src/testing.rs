@@ -5,23 +5,18 @@
 #![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{TypeKind, TypeSystemDefinition};
-use futures_util::{SinkExt, StreamExt};
+use graphql_transport::testing::{PATIENCE, Socket};
 use serde_json::{Value, json};
 use service::Lifecycle;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::protocol::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::FieldCosts;
-
-/// Whatever a test waits for comes within this time, or never.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The lists of a subgraph's schema that have no cost: all but the edges of a page, whose list has it.
 pub fn lists_without_cost(sdl: &str, costs: FieldCosts) -> Vec<String> {
@@ -47,7 +42,7 @@ pub fn lists_without_cost(sdl: &str, costs: FieldCosts) -> Vec<String> {
 
 /// A running subgraph.
 pub struct TestService {
-    address: String,
+    address: SocketAddr,
     http: reqwest::Client,
     lifecycle: Lifecycle,
     task: JoinHandle<anyhow::Result<()>>,
@@ -61,7 +56,7 @@ impl TestService {
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound").to_string();
+        let address = listener.local_addr().expect("bound");
         let lifecycle = Lifecycle::new();
         let task = tokio::spawn(run(listener, lifecycle.clone()));
         Self {
@@ -163,18 +158,9 @@ impl TestService {
 
     /// Opens a WebSocket and says hello.
     pub async fn websocket(&self) -> TestSocket {
-        let mut request = format!("ws://{}/graphql", self.address)
-            .into_client_request()
-            .expect("an address");
-        let protocol = "graphql-transport-ws".parse().expect("a header");
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", protocol);
-        let (socket, _) = connect_async(request).await.expect("a connection");
-        let mut socket = TestSocket { socket };
-        socket.send(json!({ "type": "connection_init" })).await;
-        assert_eq!(socket.receive().await, json!({ "type": "connection_ack" }));
-        socket
+        let mut socket = Socket::open(self.address, &[]).await;
+        socket.init(json!({})).await;
+        TestSocket { socket }
     }
 
     /// Subscribes over a WebSocket of its own.
@@ -199,16 +185,13 @@ impl TestService {
 
 /// The client's end of a WebSocket.
 pub struct TestSocket {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: Socket,
 }
 
 impl TestSocket {
     /// Sends a message of the protocol.
     pub async fn send(&mut self, message: Value) {
-        self.socket
-            .send(Message::text(message.to_string()))
-            .await
-            .expect("sent");
+        self.socket.send(message).await;
     }
 
     /// Starts an operation.
@@ -218,27 +201,9 @@ impl TestSocket {
             .await;
     }
 
-    /// The next message of the protocol, pings aside; the close frame as `{"close": code}`.
+    /// The next message of the protocol; the close frame as `{"close": code}`.
     pub async fn receive(&mut self) -> Value {
-        loop {
-            let received = tokio::time::timeout(PATIENCE, self.socket.next()).await;
-            match received
-                .expect("a message in time")
-                .expect("an open socket")
-                .expect("a message")
-            {
-                Message::Text(text) => {
-                    let message: Value = serde_json::from_str(&text).expect("JSON");
-                    if message["type"] != "ping" {
-                        return message;
-                    }
-                }
-                Message::Close(frame) => {
-                    return json!({ "close": frame.map(|frame| u16::from(frame.code)) });
-                }
-                _ => {}
-            }
-        }
+        self.socket.receive().await
     }
 
     /// The payload of the next message, which must be a result.

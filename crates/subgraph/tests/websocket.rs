@@ -1,19 +1,19 @@
 //! Clients of the WebSocket that read nothing.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_graphql::{EmptyMutation, Object, Schema, Subscription};
-use futures_util::{SinkExt, Stream, StreamExt, stream};
+use futures_util::{Stream, stream};
+use graphql_transport::testing::{PATIENCE, Socket};
+use graphql_transport::{Serving, TransportMetrics};
 use serde_json::{Value, json};
-use subgraph::endpoint::TimeLimits;
+use service::prometheus_client::registry::Registry;
 use subgraph::{Code, CodedError, Limits, endpoint};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::CancellationToken;
 
 /// Answers that are computed or wait for one socket.
@@ -21,8 +21,6 @@ const PLACES: usize = 64;
 /// Queries that one socket may have.
 const QUERIES_MAX: usize = 100;
 const ANSWER_BYTES: usize = 1 << 20;
-/// Whatever a test waits for comes within this time, or never.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("a fault")]
@@ -66,61 +64,34 @@ impl Subscriptions {
     }
 }
 
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-impl Socket {
-    async fn open(address: &str) -> Self {
-        let mut request = address.into_client_request().expect("an address");
-        let protocol = "graphql-transport-ws".parse().expect("a header");
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", protocol);
-        let (socket, _) = connect_async(request).await.expect("a socket");
-        let mut socket = Self(socket);
-        socket.send(json!({ "type": "connection_init" })).await;
-        assert_eq!(socket.next().await["type"], "connection_ack");
-        socket
-    }
-
-    async fn send(&mut self, message: Value) {
-        let message = Message::text(message.to_string());
-        self.0.send(message).await.expect("the socket is open");
-    }
-
-    async fn subscribe(&mut self, id: &str, query: &str) {
-        let payload = json!({ "query": query });
-        self.send(json!({ "type": "subscribe", "id": id, "payload": payload }))
-            .await;
-    }
-
-    async fn next(&mut self) -> Value {
-        let message = tokio::time::timeout(PATIENCE, self.0.next()).await;
-        let message = message.expect("a message in time").expect("a message");
-        let text = message.expect("the socket is open");
-        serde_json::from_str(text.to_text().expect("a text")).expect("JSON")
-    }
-}
-
-async fn serve() -> (String, Gate) {
+async fn serve() -> (SocketAddr, Gate) {
     let gate = Gate {
         begun: Arc::default(),
         open: Arc::new(Semaphore::new(0)),
     };
     let schema = Schema::new(Query(gate.clone()), EmptyMutation, Subscriptions);
-    let (shutdown, limits) = (CancellationToken::new(), Limits::default());
-    let times = TimeLimits::default();
-    let router = endpoint::routes_within::<Fault, _>(schema, shutdown, None, limits, times);
+    let limits = Limits::default();
+    let settings = endpoint::settings(&limits.settings, Duration::ZERO);
+    let metrics = TransportMetrics::register(&mut Registry::default(), "test");
+    let serving = Serving::new(settings, Arc::new(metrics), CancellationToken::new());
+    let router = endpoint::routes_within::<Fault, _>(schema, None, limits, serving);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (format!("ws://{address}/graphql"), gate)
+    (address, gate)
+}
+
+async fn connected(address: SocketAddr) -> Socket {
+    let mut socket = Socket::open(address, &[]).await;
+    socket.init(json!({})).await;
+    socket
 }
 
 #[tokio::test]
 async fn nothing_is_computed_for_a_socket_that_reads_nothing() {
     let (address, gate) = serve().await;
     let begun = || gate.begun.load(Ordering::SeqCst);
-    let mut socket = Socket::open(&address).await;
+    let mut socket = connected(address).await;
     for id in 0..2 * QUERIES_MAX {
         socket.subscribe(&id.to_string(), "{ large }").await;
     }
@@ -146,7 +117,7 @@ async fn nothing_is_computed_for_a_socket_that_reads_nothing() {
 
     // From here on nothing is read, and only what the connection buffers makes room for more.
     gate.open.close();
-    let mut honest = Socket::open(&address).await;
+    let mut honest = connected(address).await;
     for (query, length) in [("{ large }", ANSWER_BYTES), ("{ fine }", 4)] {
         honest.subscribe("1", query).await;
         let answer = honest.next().await;
@@ -176,11 +147,7 @@ async fn nothing_is_computed_for_a_socket_that_reads_nothing() {
 #[tokio::test]
 async fn an_id_that_is_too_long_ends_the_socket() {
     let (address, _gate) = serve().await;
-    let mut socket = Socket::open(&address).await;
+    let mut socket = connected(address).await;
     socket.subscribe(&"i".repeat(1025), "{ fine }").await;
-    let close = tokio::time::timeout(PATIENCE, socket.0.next()).await;
-    let Ok(Some(Ok(Message::Close(Some(frame))))) = close else {
-        panic!("a close, not {close:?}")
-    };
-    assert_eq!(u16::from(frame.code), 4400);
+    assert_eq!(socket.closed().await.0, 4400);
 }

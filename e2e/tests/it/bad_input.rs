@@ -225,8 +225,9 @@ fn cases(post: &str) -> Vec<Case> {
     case(
         "a page of a million",
         page("first: 1000000"),
-        "BAD_USER_INPUT",
+        "MAX_COST_EXCEEDED",
     );
+    case("a page of 101", page("first: 101"), "BAD_USER_INPUT");
     case("a page of minus one", page("first: -1"), "BAD_USER_INPUT");
     case(
         "first and last",

@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::Parser;
-use gateway::{config::Config, gateway::Gateway, graph::Graph, http};
+use gateway::{config::Config, gateway::Gateway, graph::Graph};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -41,7 +41,12 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         .enable_all()
         .build()
         .expect("a runtime");
-    let config = Config::parse_from(["gateway", "--automatic-persisted-queries", "--development"]);
+    let config = Config::parse_from([
+        "gateway",
+        "--automatic-persisted-queries",
+        "--development",
+        "--allowed-hosts=*",
+    ]);
     let metrics = service::Metrics::new("gateway");
     let gateway =
         Gateway::new(config, &metrics, CancellationToken::new()).expect("well-formed settings");
@@ -68,7 +73,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 async fn serve(sent: &[u8]) {
     let (mut client, server) = duplex(BUFFER_BYTES);
-    let service = TowerToHyperService::new(http::routes(&TARGET.gateway));
+    let service = TowerToHyperService::new(graphql_transport::routes(&TARGET.gateway));
     let serving = tokio::spawn(async move {
         // What the client sent need not be HTTP.
         let _ = auto::Builder::new(TokioExecutor::new())

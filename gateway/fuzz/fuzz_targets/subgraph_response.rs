@@ -64,6 +64,7 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
             headers: Arc::default(),
             mutations_allowed: true,
             subscriptions_allowed: true,
+            answers_deferred: false,
         },
     }
 });

@@ -61,6 +61,9 @@ impl Run<'_> {
         let prepared = self.prepared;
         let types = &self.graph.types;
         let is_success = (200..300).contains(&status);
+        if !self.may_take(body.len()) {
+            return Ok(());
+        }
         if prepared.plan.forwards
             && is_success
             && forward::is_answer(&body, &prepared.projection, types)
@@ -68,11 +71,15 @@ impl Run<'_> {
             self.forwarded = Some(body);
             return Ok(());
         }
-        let response = read::read(body, step.shape, &prepared.plan, types, &mut self.store)
-            .map_err(|malformed| match is_success {
-                true => Failure::Malformed(malformed.to_string()),
-                false => Failure::Status(status),
-            })?;
+        let read = read::read(body, step.shape, &prepared.plan, types, &mut self.store);
+        self.count_objects();
+        if self.ended.is_some() {
+            return Ok(());
+        }
+        let response = read.map_err(|malformed| match is_success {
+            true => Failure::Malformed(malformed.to_string()),
+            false => Failure::Status(status),
+        })?;
         if !response.has_data && response.errors.is_none() {
             return Err(match is_success {
                 true => Failure::Malformed("it has neither data nor errors".into()),
@@ -105,6 +112,7 @@ impl Run<'_> {
             self.subgraph_errors(step, request, &errors);
         }
         self.absorb_data(step, request, &response);
+        self.count_objects();
         Ok(())
     }
 

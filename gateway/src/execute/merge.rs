@@ -165,6 +165,7 @@ fn merged(store: &mut Store, types: &TypeTable, old: Value, new: Value) -> Value
 pub fn deep_copy(store: &mut Store, value: Value) -> Value {
     match value {
         Value::Null | Value::Leaf(_) => value,
+        _ if store.is_full() => Value::Null,
         Value::Object(object) => {
             let mut fields = store.fields(object).to_vec();
             for field in &mut fields {

@@ -1,6 +1,8 @@
 //! A prepared operation -> response bytes.
 
 mod absorb;
+mod budget;
+mod cost_report;
 mod field_error;
 mod forward;
 mod leaf;
@@ -20,8 +22,9 @@ use http::HeaderMap;
 use rustc_hash::FxHashSet;
 
 use crate::{
+    error::Code,
     graph::Graph,
-    prepare::{OperationKind, Prepared, plan::Step},
+    prepare::{OperationKind, Prepared, introspection, plan::Step},
     request::ClientContext,
     response::{GraphqlResponse, ResponseKind},
     subgraphs::{Answer, FetchError, SharedQuery},
@@ -47,7 +50,7 @@ pub async fn operation(
 ) -> GraphqlResponse {
     let mut run = Run::new(graph, prepared, variables, client);
     run.steps(None).await;
-    run.respond()
+    cost_report::with_cost(run.respond(), graph, prepared, variables)
 }
 
 /// Completes one event of a subscription: `payload` is the subgraph's GraphQL response
@@ -61,7 +64,7 @@ pub async fn event(
 ) -> GraphqlResponse {
     let mut run = Run::new(graph, prepared, variables, client);
     run.steps(Some(payload)).await;
-    run.respond()
+    cost_report::with_cost(run.respond(), graph, prepared, variables)
 }
 
 /// One execution.
@@ -82,6 +85,10 @@ struct Run<'a> {
     /// Those of them of which a subgraph began nothing, as it had too much to do.
     mutations_refused: usize,
     to_client: HeaderMap,
+    /// What is left of the budget of bytes.
+    bytes_left: usize,
+    /// Why the operation has to end before it is complete.
+    ended: Option<Code>,
     /// The whole answer, where a subgraph's own is it.
     forwarded: Option<Bytes>,
 }
@@ -93,7 +100,8 @@ impl<'a> Run<'a> {
         variables: &'a Variables,
         client: &'a ClientContext,
     ) -> Self {
-        let mut store = Store::for_about(&prepared.sizes);
+        let limits = &graph.settings.limits;
+        let mut store = Store::for_about(&prepared.sizes, limits.objects_max);
         let root = store.add_object(crate::graph::types::TypeId::UNKNOWN, std::iter::empty());
         Self {
             graph,
@@ -108,6 +116,8 @@ impl<'a> Run<'a> {
             mutations_sent: 0,
             mutations_refused: 0,
             to_client: HeaderMap::new(),
+            bytes_left: limits.answer_bytes_max,
+            ended: None,
             forwarded: None,
         }
     }
@@ -134,8 +144,11 @@ impl<'a> Run<'a> {
         // Polled all together, and not woken one by one: they are few, and a set that tells them
         // apart wakes its task once more for each.
         let mut in_flight = Vec::new();
-        loop {
+        while self.ended.is_none() {
             while let Some(index) = ready.pop() {
+                if self.ended.is_some() {
+                    return;
+                }
                 let step = &steps[index];
                 let Some(request) = self.request(index, step) else {
                     done(step, &mut waits, &mut ready);
@@ -161,6 +174,9 @@ impl<'a> Run<'a> {
     }
 
     fn respond(mut self) -> GraphqlResponse {
+        if let Some(code) = self.ended {
+            return self.ended_with(code);
+        }
         if let Some(body) = self.forwarded.take() {
             return GraphqlResponse {
                 headers: self.to_client,
@@ -168,13 +184,13 @@ impl<'a> Run<'a> {
             };
         }
         let introspection = match &self.prepared.introspection {
-            None => Vec::new(),
+            None => introspection::Answer::default(),
             Some(introspection) => match introspection.answer(self.graph, self.variables.json()) {
                 Ok(answer) => answer,
                 Err(refusal) => return refusal.into_response(),
             },
         };
-        let mut store = self.store;
+        let mut store = std::mem::take(&mut self.store);
         left_out::drop_errors(&mut self.errors, &self.prepared.projection, self.variables);
         let sizes = &self.prepared.sizes;
         store.tell(sizes);
@@ -186,14 +202,22 @@ impl<'a> Run<'a> {
             projection: &self.prepared.projection,
             variables: self.variables,
             introspection: &introspection,
-            errors: self.errors,
+            errors: std::mem::take(&mut self.errors),
             out,
             epoch: 1,
+            bytes_max: self.graph.settings.limits.answer_bytes_max,
+            is_too_large: false,
         };
         renderer.data(self.root);
         let Renderer {
-            mut out, errors, ..
+            mut out,
+            errors,
+            is_too_large,
+            ..
         } = renderer;
+        if is_too_large {
+            return self.ended_with(Code::MaxAnswerBytes);
+        }
         let has_no_data = !self.has_data || out.ends_with(NO_DATA);
         // A mutation of which anything may have been begun must not be sent again.
         let nothing_was_written = self.mutations_sent == self.mutations_refused;

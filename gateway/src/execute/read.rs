@@ -28,7 +28,7 @@ pub struct SubgraphResponse {
 /// Reads `body` into the store, by the shape of its `data`.
 ///
 /// # Errors
-/// When it is not UTF-8, not JSON, or not a GraphQL response.
+/// When it is not UTF-8, not JSON, or not a GraphQL response; and where the store is full.
 pub fn read(
     body: Bytes,
     shape: ShapeId,
@@ -158,6 +158,9 @@ impl Reader<'_> {
         cursor.peek();
         let start = cursor.position();
         cursor.expect(b'{')?;
+        if self.store.is_full() {
+            return Err(cursor.malformed());
+        }
         let base = self.fields.len();
         let mut type_id = TypeId::UNKNOWN;
         let mut expected = 0;

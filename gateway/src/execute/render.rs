@@ -39,6 +39,10 @@ pub struct Renderer<'a> {
     pub out: Vec<u8>,
     /// Grows when something written is taken back: then remembered places are void.
     pub epoch: u32,
+    /// The answer may have so many bytes.
+    pub bytes_max: usize,
+    /// Whether it has had more: then what is written is of no use.
+    pub is_too_large: bool,
 }
 
 /// Null where there must be none: the surrounding value becomes null instead.
@@ -82,6 +86,7 @@ impl Renderer<'_> {
             self.take_back(start);
             self.out.extend_from_slice(b"null");
         }
+        self.is_too_large |= self.out.len() > self.bytes_max;
     }
 
     fn object(
@@ -90,6 +95,10 @@ impl Renderer<'_> {
         id: SelectionId,
         place: &Place<'_>,
     ) -> Result<(), Propagated> {
+        if self.is_too_large || self.out.len() > self.bytes_max {
+            self.is_too_large = true;
+            return Err(Propagated);
+        }
         let rendered = self.store.rendered(object);
         if rendered.selection == id && rendered.epoch == self.epoch {
             let start = rendered.start as usize;

@@ -95,18 +95,26 @@ pub struct Store {
     values: Vec<Value>,
     interned: FxHashMap<u64, (ShapeId, Text, ObjectId)>,
     marks: u32,
+    objects_max: usize,
 }
 
 impl Store {
-    /// An empty one with room for as much as these.
-    pub fn for_about(sizes: &Sizes) -> Self {
+    /// An empty one with room for as much as these. Above `objects_max` objects it is full.
+    pub fn for_about(sizes: &Sizes, objects_max: usize) -> Self {
         Self {
+            objects_max,
             objects: Vec::with_capacity(sizes.objects.expected()),
             fields: Vec::with_capacity(sizes.fields.expected()),
             values: Vec::with_capacity(sizes.values.expected()),
             interned: FxHashMap::with_capacity_and_hasher(sizes.interned.expected(), FxBuildHasher),
             ..Self::default()
         }
+    }
+
+    /// Whether it holds more objects than it may. Who adds many asks from time to time.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.objects.len() > self.objects_max
     }
 
     /// Tells how much it holds.

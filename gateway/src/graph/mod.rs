@@ -1,6 +1,7 @@
 //! A supergraph made ready: API schema, what the planner knows, subgraphs, introspection.
 
 mod api_schema;
+pub mod costs;
 mod features;
 pub mod planned_fields;
 mod subgraph_table;
@@ -11,16 +12,22 @@ use std::sync::Arc;
 use apollo_compiler::{
     Name, Schema, collections::HashMap, schema::Implementers, validation::Valid,
 };
-use tokio::sync::Semaphore;
 
 use crate::{
     planner::supergraph::Supergraph,
-    prepare::{cache::PreparedCache, resume::ResumableFields, rollout::Rollout},
+    prepare::{
+        cache::PreparedCache, in_preparation::InPreparation, introspection::IntrospectionAnswers,
+        resume::ResumableFields, rollout::Rollout, turns::Turns,
+    },
     settings::Settings,
     subgraphs::Subgraph,
 };
+use costs::Costs;
 use planned_fields::PlannedFields;
 use types::TypeTable;
+
+/// The answers of introspection may have this part of what prepared operations may, beside it.
+const INTROSPECTION_SHARE: usize = 8;
 
 /// Why a supergraph cannot be served. The text names the place in the SDL where it can.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +70,8 @@ pub struct Graph {
     pub(crate) implementers: HashMap<Name, Implementers>,
     pub(crate) types: TypeTable,
     pub(crate) planned_fields: PlannedFields,
+    /// What fields and types cost, and how long lists are.
+    pub(crate) costs: Costs,
     /// What the planner knows of the subgraphs.
     pub(crate) supergraph: Supergraph,
     pub(crate) rollout: Rollout,
@@ -70,8 +79,11 @@ pub struct Graph {
     /// Subscription fields that can continue where they were.
     pub(crate) resumable: ResumableFields,
     pub(crate) prepared: PreparedCache,
-    /// A permit for each operation being prepared.
-    pub(crate) preparing: Arc<Semaphore>,
+    pub(crate) introspections: IntrospectionAnswers,
+    /// Operations that are being prepared.
+    pub(crate) in_preparation: InPreparation,
+    /// A turn for each operation being prepared.
+    pub(crate) preparing: Arc<Turns>,
 }
 
 impl Graph {
@@ -96,12 +108,24 @@ impl Graph {
             types,
             supergraph: for_planner,
             planned_fields: PlannedFields::of(&supergraph),
+            costs: Costs::of(&supergraph),
             implementers: api.implementers_map(),
             resumable: ResumableFields::of(&supergraph),
-            prepared: PreparedCache::new(settings.prepared_operations_max),
-            preparing: Arc::new(Semaphore::new(
+            prepared: PreparedCache::new(
+                settings.prepared_operations_max,
+                settings.prepared_bytes_max,
+                &settings.prepare_metrics,
+            ),
+            introspections: IntrospectionAnswers::new(
+                settings.prepared_bytes_max / INTROSPECTION_SHARE,
+            ),
+            in_preparation: InPreparation::default(),
+            preparing: Turns::new(
+                // More at once would only be slower each.
                 std::thread::available_parallelism().map_or(1, usize::from),
-            )),
+                settings.limits.prepare_queue_max,
+                settings.prepare_metrics.waiting.clone(),
+            ),
             api,
             subgraphs,
             settings,

@@ -9,6 +9,7 @@ mod trusted;
 
 use std::sync::Arc;
 
+use graphql_transport::Code as TransportCode;
 use serde::Deserialize;
 
 use crate::{
@@ -91,7 +92,7 @@ impl PersistedOperations {
 }
 
 fn no_document() -> RequestError {
-    RequestError::new(Code::BadRequest, "the request has no `query`")
+    RequestError::new(TransportCode::BadRequest, "the request has no `query`")
 }
 
 fn hash_of(request: &GraphqlRequest) -> Result<Option<String>, RequestError> {
@@ -100,7 +101,7 @@ fn hash_of(request: &GraphqlRequest) -> Result<Option<String>, RequestError> {
     };
     let extensions: Extensions = serde_json::from_slice(extensions).map_err(|error| {
         RequestError::new(
-            Code::BadRequest,
+            TransportCode::BadRequest,
             format!("`extensions.persistedQuery` is not {{version, sha256Hash}}: {error}"),
         )
     })?;

@@ -15,6 +15,7 @@ use super::{
     compile::{self, keys::Keys},
     conditions::Conditions,
     conflicts::Aliases,
+    cost::{self, OperationCost, actual::Counted},
     forward,
     introspection::Introspection,
     limits,
@@ -66,6 +67,8 @@ pub fn build(
         .collect();
     let aliases = Aliases::of(&executable, &operation, &graph.planned_fields);
     let mut keys = Keys::new(Vec::new());
+    let selections_max = graph.settings.limits.selections_max;
+    let fields_max = selections_max.saturating_mul(FIELDS_PER_SELECTION);
     let projection = projection::compile(
         &graph.api,
         &graph.types,
@@ -74,11 +77,7 @@ pub fn build(
         &names,
         &aliases,
         &mut keys,
-        graph
-            .settings
-            .limits
-            .selections_max
-            .saturating_mul(FIELDS_PER_SELECTION),
+        fields_max,
     )?;
     let kind = match operation.operation_type {
         OperationType::Query => OperationKind::Query,
@@ -89,6 +88,12 @@ pub fn build(
         keys: keys.into_names(),
         ..Plan::default()
     };
+    let cost = match is_decided {
+        true => cost::of(graph, &executable, &operation, fields_max)?,
+        false => OperationCost::constant(0.0),
+    };
+    let counted = (graph.settings.report_cost && is_decided)
+        .then(|| Counted::new(executable.clone(), operation.clone()));
     let mut subscription = None;
     if is_decided && asks_subgraphs(&projection) {
         let set = selection::of_operation(&executable, &operation, &graph.types, &aliases);
@@ -101,7 +106,7 @@ pub fn build(
         }
     }
     let introspection = (root.introspection && is_decided)
-        .then(|| Introspection::new(graph, executable, operation.clone()))
+        .then(|| Introspection::new(graph, &executable, &operation))
         .transpose()?;
     Ok(Prepared {
         plan,
@@ -113,6 +118,8 @@ pub fn build(
         subscription,
         introspection,
         sizes: Sizes::default(),
+        cost,
+        counted,
     })
 }
 

@@ -1,92 +1,129 @@
-//! `__schema` and `__type`, answered as bytes once where no variable takes part.
+//! `__schema` and `__type`: the part of an operation that the gateway answers itself.
+//!
+//! An operation keeps no more of it than its text. The answers are kept by that text, all together in a bounded
+//! place: documents that ask the same share one.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
 
 use apollo_compiler::{
-    ExecutableDocument, Node, executable::Operation, introspection, response::JsonMap,
+    ExecutableDocument, Node,
+    executable::{InlineFragment, Operation, Selection, SelectionSet},
+    introspection,
+    response::JsonMap,
     validation::Valid,
 };
 use bytes::Bytes;
 
-use super::one_of;
+use super::{one_of, resume};
 use crate::{
     error::{Code, RequestError},
     graph::Graph,
 };
 
+/// Answers that are kept at the most: they are looked through one by one.
+const ANSWERS_MAX: usize = 64;
+
+/// Each introspection field's response key and its value as JSON.
+pub type Answer = Arc<[(String, Bytes)]>;
+
 /// The introspection part of an operation.
 pub struct Introspection {
-    document: Valid<ExecutableDocument>,
-    operation: Node<Operation>,
-    /// What is executed instead, where `isOneOf` is asked for.
-    with_names: Option<(Valid<ExecutableDocument>, Node<Operation>)>,
-    /// The answer, where it is always the same.
-    constant: Option<Vec<(String, Bytes)>>,
+    /// An operation of its own, without fragments.
+    text: Box<str>,
+    has_variables: bool,
 }
 
 impl Introspection {
-    /// Answers at once if the operation declares no variables.
+    /// Takes the part out of an operation. It is answered once if no variable takes part.
+    ///
+    /// # Errors
+    /// `MAX_DEPTH_EXCEEDED` where lists of the schema stand too often in each other.
     pub fn new(
         graph: &Graph,
-        document: Valid<ExecutableDocument>,
-        operation: Node<Operation>,
+        document: &Valid<ExecutableDocument>,
+        operation: &Node<Operation>,
     ) -> Result<Self, RequestError> {
-        introspection::check_max_depth(&document, &operation)
+        introspection::check_max_depth(document, operation)
             .map_err(|error| RequestError::new(Code::MaxDepth, error.message().to_string()))?;
-        let mut this = Self {
-            with_names: one_of::names_instead(&graph.api, &document, &operation),
-            document,
-            operation,
-            constant: None,
+        let selection_set = part_of(&operation.selection_set, document, true);
+        let text = selection_set.serialize().no_indent().to_string();
+        let used = |name: &str| resume::uses(&text, name);
+        let variables = operation.variables.iter();
+        let variables = variables.filter(|it| used(&it.name)).cloned();
+        let part = Operation {
+            operation_type: operation.operation_type,
+            name: None,
+            variables: variables.collect(),
+            directives: Default::default(),
+            selection_set,
         };
-        if this.operation.variables.is_empty() {
-            this.constant = Some(this.execute(graph, &JsonMap::default())?);
+        let this = Self {
+            has_variables: !part.variables.is_empty(),
+            text: part.serialize().no_indent().to_string().into(),
+        };
+        if !this.has_variables {
+            this.answer(graph, b"{}")?;
         }
         Ok(this)
     }
 
-    /// Each introspection field's response key and its value as JSON.
-    pub fn answer(
-        &self,
-        graph: &Graph,
-        variables: &[u8],
-    ) -> Result<Vec<(String, Bytes)>, RequestError> {
-        if let Some(constant) = &self.constant {
-            return Ok(constant.clone());
-        }
-        let variables: JsonMap = serde_json::from_slice(variables)
-            .map_err(|error| RequestError::new(Code::BadUserInput, error.to_string()))?;
-        self.execute(graph, &variables)
+    /// What identifies the answer.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
-    fn execute(
-        &self,
-        graph: &Graph,
-        variables: &JsonMap,
-    ) -> Result<Vec<(String, Bytes)>, RequestError> {
+    /// The answer, from those that are kept if it is the same for all variables.
+    ///
+    /// # Errors
+    /// When the variables do not fit.
+    pub fn answer(&self, graph: &Graph, variables: &[u8]) -> Result<Answer, RequestError> {
+        if self.has_variables {
+            let variables: JsonMap = serde_json::from_slice(variables)
+                .map_err(|error| RequestError::new(Code::BadUserInput, error.to_string()))?;
+            return self.execute(graph, &variables);
+        }
+        if let Some(answer) = graph.introspections.get(&self.text) {
+            return Ok(answer);
+        }
+        let answer = self.execute(graph, &JsonMap::default())?;
+        graph.introspections.insert(&self.text, &answer);
+        Ok(answer)
+    }
+
+    fn execute(&self, graph: &Graph, variables: &JsonMap) -> Result<Answer, RequestError> {
         let refused = |error: apollo_compiler::request::RequestError| {
             RequestError::new(Code::BadUserInput, error.message().to_string())
         };
-        let variables = apollo_compiler::request::coerce_variable_values(
-            &graph.api,
-            &self.operation,
-            variables,
-        )
-        .map_err(refused)?;
-        let (document, operation) = match &self.with_names {
+        // It has been found valid as a part of the client's document.
+        let document = ExecutableDocument::parse_and_validate(&graph.api, &*self.text, "")
+            .map_err(|error| {
+                RequestError::new(Code::InternalServerError, error.errors.to_string())
+            })?;
+        let operation = document.operations.get(None).map_err(refused)?.clone();
+        let variables =
+            apollo_compiler::request::coerce_variable_values(&graph.api, &operation, variables)
+                .map_err(refused)?;
+        // What is executed instead, where `isOneOf` is asked for.
+        let with_names = one_of::names_instead(&graph.api, &document, &operation);
+        let (executed, executed_operation) = match &with_names {
             Some((document, operation)) => (document, operation),
-            None => (&self.document, &self.operation),
+            None => (&document, &operation),
         };
         let response = introspection::partial_execute(
             &graph.api,
             &graph.implementers,
-            document,
-            operation,
+            executed,
+            executed_operation,
             &variables,
         )
         .map_err(refused)?;
         let mut data = response.data.unwrap_or_default();
-        if self.with_names.is_some() {
-            let set = &self.operation.selection_set;
-            one_of::answer(&graph.api, &self.document, set, &mut data);
+        if with_names.is_some() {
+            let set = &operation.selection_set;
+            one_of::answer(&graph.api, &document, set, &mut data);
         }
         data.iter()
             .map(|(key, value)| match serde_json::to_vec(value) {
@@ -97,5 +134,146 @@ impl Introspection {
                 )),
             })
             .collect()
+    }
+}
+
+/// A selection set with its fragments written out; at the root, only what introspection answers.
+fn part_of(set: &SelectionSet, document: &ExecutableDocument, is_root: bool) -> SelectionSet {
+    let mut part = SelectionSet::new(set.ty.clone());
+    for selection in &set.selections {
+        let (condition, directives, inner) = match selection {
+            Selection::Field(field) => {
+                let is_wanted = matches!(field.name.as_str(), "__schema" | "__type");
+                if is_wanted || !is_root {
+                    let mut field = field.clone();
+                    let inner = part_of(&field.selection_set, document, false);
+                    field.make_mut().selection_set = inner;
+                    part.selections.push(Selection::Field(field));
+                }
+                continue;
+            }
+            Selection::InlineFragment(fragment) => (
+                fragment.type_condition.clone(),
+                &fragment.directives,
+                &fragment.selection_set,
+            ),
+            Selection::FragmentSpread(spread) => {
+                let Some(fragment) = spread.fragment_def(document) else {
+                    continue;
+                };
+                let condition = fragment.type_condition().clone();
+                (Some(condition), &spread.directives, &fragment.selection_set)
+            }
+        };
+        let selection_set = part_of(inner, document, is_root);
+        if !selection_set.is_empty() {
+            let fragment = InlineFragment {
+                type_condition: condition,
+                directives: directives.clone(),
+                selection_set,
+            };
+            part.push(fragment);
+        }
+    }
+    part
+}
+
+/// The answers of a graph's introspection, by the text that asks for them. The one that was asked for the
+/// longest time ago makes room.
+pub struct IntrospectionAnswers {
+    bytes_max: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    bytes: usize,
+    /// The one asked for last is the last.
+    answers: VecDeque<(Box<str>, Answer)>,
+}
+
+impl IntrospectionAnswers {
+    /// As many as have `bytes_max` bytes together, at most 64.
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            kept: Mutex::default(),
+        }
+    }
+
+    fn get(&self, text: &str) -> Option<Answer> {
+        let mut kept = self.lock();
+        let place = kept.answers.iter().position(|(it, _)| **it == *text)?;
+        let found = kept.answers.remove(place)?;
+        let answer = Arc::clone(&found.1);
+        kept.answers.push_back(found);
+        Some(answer)
+    }
+
+    fn insert(&self, text: &str, answer: &Answer) {
+        let bytes = bytes_of(text, answer);
+        if bytes > self.bytes_max {
+            return;
+        }
+        let mut kept = self.lock();
+        if kept.answers.iter().any(|(it, _)| **it == *text) {
+            return;
+        }
+        while kept.bytes + bytes > self.bytes_max || kept.answers.len() >= ANSWERS_MAX {
+            let Some((text, answer)) = kept.answers.pop_front() else {
+                break;
+            };
+            kept.bytes -= bytes_of(&text, &answer);
+        }
+        kept.bytes += bytes;
+        kept.answers.push_back((text.into(), Arc::clone(answer)));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn bytes_of(text: &str, answer: &Answer) -> usize {
+    text.len()
+        + answer
+            .iter()
+            .map(|it| it.0.len() + it.1.len())
+            .sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(bytes: usize) -> Answer {
+        Arc::from([("k".to_owned(), Bytes::from(vec![b'x'; bytes]))])
+    }
+
+    #[test]
+    fn answers_make_room_for_each_other() {
+        let answers = IntrospectionAnswers::new(250);
+        answers.insert("a", &answer(98));
+        answers.insert("b", &answer(98));
+        assert!(answers.get("a").is_some());
+        answers.insert("c", &answer(98));
+        assert!(answers.get("a").is_some() && answers.get("c").is_some());
+        assert!(answers.get("b").is_none());
+        answers.insert("large", &answer(250));
+        assert!(answers.get("large").is_none() && answers.get("a").is_some());
+        let answers = IntrospectionAnswers::new(100_000);
+        for index in 0..200 {
+            answers.insert(&index.to_string(), &answer(0));
+        }
+        let kept = answers.lock();
+        assert_eq!(kept.answers.len(), ANSWERS_MAX);
+        let bytes: usize = kept
+            .answers
+            .iter()
+            .map(|(text, it)| bytes_of(text, it))
+            .sum();
+        assert_eq!(kept.bytes, bytes);
     }
 }

@@ -175,7 +175,7 @@ fn begin_after_cursor(
 }
 
 /// Whether GraphQL text mentions a variable.
-fn uses(text: &str, variable: &str) -> bool {
+pub(super) fn uses(text: &str, variable: &str) -> bool {
     text.split('$').skip(1).any(|rest| {
         rest.strip_prefix(variable)
             .is_some_and(|rest| !rest.starts_with(|c: char| c == '_' || c.is_ascii_alphanumeric()))

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
+use graphql_transport::GaugeGuard;
 use tokio::sync::{broadcast, watch};
 
 use super::{
@@ -20,7 +21,6 @@ use crate::{
     execute,
     gateway::Gateway,
     graph::Graph,
-    metrics::GaugeGuard,
     prepare::{self, Prepared, UpstreamSubscription},
     request::ClientContext,
     retry::Retry,
@@ -271,7 +271,7 @@ impl Feed {
                     cursor,
                 },
                 Err(_panic) => {
-                    gateway.metrics().panics.inc();
+                    gateway.metrics().transports.panics.inc();
                     tracing::error!("an event met a defect: answered as an internal error");
                     without_data(RequestError::new(
                         Code::InternalServerError,

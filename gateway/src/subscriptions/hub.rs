@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use graphql_transport::{Code as TransportCode, GaugeGuard};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -24,7 +25,7 @@ use crate::{
     config::SubscriptionConfig,
     error::{Code, RequestError},
     gateway::Gateway,
-    metrics::{GatewayMetrics, GaugeGuard},
+    metrics::GatewayMetrics,
 };
 
 /// Subscriptions with equal keys get equal events.
@@ -102,7 +103,7 @@ impl Hub {
             feeds_of_client_max: config.subscription_upstream_client_max,
             feeds_started: AtomicU64::new(0),
             subscriptions: metrics.subscriptions.clone(),
-            lagged: metrics.lagged.clone(),
+            lagged: metrics.transports.lagged.clone(),
             limited: metrics.limited.clone(),
         }
     }
@@ -150,7 +151,7 @@ impl Hub {
         let begun = feeds.begun.count(client);
         if begun >= of_client_max {
             return Err(RequestError::new(
-                Code::TooManySubscriptions,
+                TransportCode::TooManySubscriptions,
                 format!("one client may begin {of_client_max} different subscriptions at a time"),
             ));
         }
@@ -277,7 +278,7 @@ async fn next(member: Option<Member>) -> Option<(Event, Option<Member>)> {
         Err(RecvError::Lagged(missed)) => {
             member.seat.hub.lagged.inc();
             let error = RequestError::new(
-                Code::SubscriptionLagged,
+                TransportCode::SubscriptionLagged,
                 format!(
                     "events came faster than they were read: {missed} are gone; subscribe again"
                 ),

@@ -8,7 +8,6 @@
 //! | `feed` | one upstream subscription kept up: each event completed once, told to all |
 //! | `resume` | the upstream operation, from the beginning or from a cursor |
 //! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
-//! | `event` | what a client is told |
 //!
 //! What clients can rely on: no event is missing without a word. Where the subscription field has an
 //! `after` argument and its events a `cursor`, an interruption upstream is bridged from the last
@@ -16,7 +15,6 @@
 //! `SUBSCRIPTION_INTERRUPTED`, which says that events may be missing.
 
 mod clients;
-mod event;
 mod feed;
 mod hub;
 mod resume;
@@ -25,7 +23,7 @@ mod upstream;
 
 use std::sync::Arc;
 
-use futures_util::stream::BoxStream;
+pub use graphql_transport::{Event, EventStream};
 
 use crate::{
     config::Config,
@@ -39,13 +37,9 @@ use crate::{
     variables::Variables,
 };
 use clients::ClientId;
-pub use event::Event;
 use feed::Source;
 use hub::{FeedKey, Hub};
 use upstream::{UpstreamError, Upstreams};
-
-/// A running subscription, as its client sees it.
-pub type EventStream = BoxStream<'static, Event>;
 
 /// What running subscriptions share.
 pub struct Subscriptions {
@@ -112,6 +106,8 @@ pub fn subscribe(
         headers: Arc::new(headers),
         mutations_allowed: false,
         subscriptions_allowed: true,
+        answers_deferred: false,
+        key: accepted.client.key,
     };
     let source = Source {
         graph: Arc::clone(&accepted.graph),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{eventually, gateway::TestGateway, wire::Wire};
+use crate::support::{Wire, eventually, gateway::TestGateway};
 
 const LIMITS: [&str; 4] = [
     "--depth-max=3",

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{defect, eventually, gateway::TestGateway, socket::Socket, wire::Wire};
+use crate::support::{Socket, Wire, defect, eventually, gateway::TestGateway};
 
 /// Logged while a request is executed.
 const IN_EXECUTION: &str = "a subgraph request failed";
@@ -103,7 +103,7 @@ async fn a_panic_outside_of_any_operation_is_answered_too() {
     let _defect = defect::where_logged("no built GraphiQL: the page comes from a CDN");
     let mut wire = Wire::open(gateway.address).await;
     wire.send(
-        "GET /graphql HTTP/1.1\r\nhost: gateway\r\naccept: text/html, application/json\r\n\r\n",
+        "GET /graphql HTTP/1.1\r\nhost: localhost\r\naccept: text/html, application/json\r\n\r\n",
     )
     .await;
     let (status, answer) = wire.answer().await;

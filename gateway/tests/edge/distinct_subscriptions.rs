@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::support::{eventually, gateway::TestGateway, picky::Picky, socket::Socket};
+use crate::support::{Socket, eventually, gateway::TestGateway, picky::Picky};
 
 const TOPIC: &str = "subscription($topic: String) { messages(topic: $topic) { text } }";
 

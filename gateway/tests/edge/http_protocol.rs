@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{gateway::TestGateway, wire::Wire};
+use crate::support::{Wire, gateway::TestGateway};
 
 const JSON: &str = "application/json";
 const GRAPHQL: &str = "application/graphql-response+json";

@@ -5,9 +5,8 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 
 use crate::support::{
-    eventually,
+    Socket, eventually,
     gateway::{SUPERGRAPH, TestGateway},
-    socket::Socket,
 };
 
 #[tokio::test]

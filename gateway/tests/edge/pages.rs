@@ -56,7 +56,11 @@ async fn a_browser_gets_graphiql_in_development_only() {
         .text()
         .await
         .expect("text");
-    assert_eq!(answer, r#"{"data":{"greeting":"hello you"}}"#);
+    let cost = r#""extensions":{"cost":{"estimated":0,"actual":0}}"#;
+    assert_eq!(
+        answer,
+        format!(r#"{{"data":{{"greeting":"hello you"}},{cost}}}"#)
+    );
 
     let gateway = TestGateway::start().await;
     assert_eq!(browse(&gateway, "/graphql").await.status(), 400);

@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    eventually,
+    Socket, eventually,
     gateway::TestGateway,
     picky::{BOMB, FREEZE, POISON, Picky},
-    socket::Socket,
 };
 
 const TOPIC: &str = "subscription($topic: String) { messages(topic: $topic) { text } }";

@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::support::{PATIENCE, eventually, gateway::TestGateway, socket::Socket, wire::Wire};
+use crate::support::{PATIENCE, Socket, Wire, eventually, gateway::TestGateway};
 
 const CHANGES: &str = "subscription { changes { message { text } } }";
 const SSE: &str = "text/event-stream";

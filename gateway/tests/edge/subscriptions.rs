@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    eventually,
+    Socket, eventually,
     gateway::{SUPERGRAPH, TestGateway},
     news::News,
-    socket::Socket,
 };
 
 const MESSAGES: &str = "subscription { messages { text length } }";

@@ -27,23 +27,23 @@ async fn queries_and_mutations_travel_over_tls() {
     // More than one, so that a kept connection is used, too.
     for _ in 0..3 {
         assert_eq!(
-            gateway.query("{ greeting }").await,
-            json!({"data": {"greeting": "hello you"}})
+            gateway.query("{ greeting }").await["data"],
+            json!({"greeting": "hello you"})
         );
     }
     let name = "x".repeat(200_000);
     assert_eq!(
         gateway
             .query(&format!("{{ greeting(name: \"{name}\") }}"))
-            .await,
-        json!({"data": {"greeting": format!("hello {name}")}})
+            .await["data"],
+        json!({"greeting": format!("hello {name}")})
     );
     let published = gateway
         .query("mutation { publish(text: \"t\") { text length } }")
         .await;
     assert_eq!(
-        published,
-        json!({"data": {"publish": {"text": "t", "length": 100}}})
+        published["data"],
+        json!({"publish": {"text": "t", "length": 100}})
     );
 }
 
@@ -57,8 +57,8 @@ async fn subscriptions_travel_over_tls() {
     eventually("the subgraph is asked", || async { news.log.open() == 1 }).await;
     news.log.publish("sealed");
     assert_eq!(
-        socket.next_payload("1").await,
-        json!({"data": {"messages": {"text": "sealed"}}})
+        socket.next_payload("1").await["data"],
+        json!({"messages": {"text": "sealed"}})
     );
 }
 

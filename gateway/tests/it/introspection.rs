@@ -37,3 +37,26 @@ async fn the_schema_describes_the_field_and_the_directive() {
     let one_of = json!({"name": "oneOf", "locations": ["INPUT_OBJECT"]});
     assert!(directives.is_some_and(|directives| directives.contains(&one_of)));
 }
+
+#[tokio::test]
+async fn documents_that_ask_the_same_of_the_schema_share_an_answer() {
+    const DOCUMENTS: i64 = 20;
+    let graph = picks().await;
+    let types: String = (0..10)
+        .map(|index| format!("t{index}: types {{ name fields {{ name type {{ name }} }} }} "))
+        .collect();
+    let mut answers = Vec::new();
+    for index in 0..DOCUMENTS {
+        let query =
+            format!("query Q{index} {{ ...S }} fragment S on Query {{ __schema {{ {types} }} }}");
+        let first = graph.response(&query, None).await.body;
+        assert_eq!(graph.response(&query, None).await.body, first);
+        answers.push(first);
+    }
+    answers.dedup();
+    let [answer] = &*answers else {
+        panic!("{} answers", answers.len());
+    };
+    let kept = graph.inner().settings().prepare_metrics.kept_bytes.get();
+    assert!(kept / DOCUMENTS < answer.len() as i64 / 2, "{kept} bytes");
+}

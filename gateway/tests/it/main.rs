@@ -2,7 +2,9 @@
 
 mod abstract_types;
 mod any_supergraph;
+mod budgets;
 mod conditions;
+mod costs;
 mod differential;
 mod directives;
 mod failures;

@@ -141,9 +141,11 @@ pub async fn run(
     let router = Router::new()
         .merge(endpoint::routes::<Error, _>(
             schema,
-            lifecycle.shutdown().clone(),
             calls.gate().clone(),
             limits,
+            &metrics,
+            &lifecycle,
+            config.service.grace(),
         ))
         .merge(operations);
     service::serve(listener, router, &lifecycle, &config.service, &metrics).await

@@ -2,6 +2,7 @@
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
+use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::{Connection, Id, Order, PageArguments};
 
 use crate::comment::{COMMENTS_LIST, Comment};
@@ -49,6 +50,7 @@ impl Post {
 
     /// All comments of the post, in pages. Give `first` (with `after`) to page forwards or `last`
     /// (with `before`) to page backwards; without either, the first 20 are returned.
+    #[graphql(directive = list_size::apply(PAGE, names(["first", "last"]), names(["edges"]), Some(false)))]
     async fn comments(
         &self,
         ctx: &Context<'_>,

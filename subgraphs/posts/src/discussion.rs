@@ -2,6 +2,7 @@
 
 use async_graphql::{ComplexObject, SimpleObject};
 use bson::{RawArrayBuf, RawBsonRef, RawDocument};
+use subgraph::list_size::{list_size, names};
 use subgraph::page::checked_size;
 use subgraph::{DateTime, FieldCost, FlatList};
 
@@ -29,7 +30,10 @@ pub struct Discussion {
 impl Discussion {
     /// The newest comments, newest first. They are kept in the post itself, so this costs no
     /// further look-up; `comments` has all of them, in pages.
-    #[graphql(provides = "text author createdAt")]
+    #[graphql(
+        provides = "text author createdAt",
+        directive = list_size::apply(Some(10), names(["first"]), None, Some(false))
+    )]
     async fn latest_comments(
         &self,
         #[graphql(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Enum, ID, MergedObject, Object, Subscription};
 use futures_util::Stream;
+use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::page::page_cost;
 use subgraph::{Connection, FieldCost, FieldCosts, Order, PageArguments};
 
@@ -89,6 +90,7 @@ impl Query {
 
     /// All posts, in pages. Give `first` (with `after`) to page forwards or `last` (with `before`)
     /// to page backwards; without either, the first 20 are returned.
+    #[graphql(directive = list_size::apply(PAGE, names(["first", "last"]), names(["edges"]), Some(false)))]
     #[expect(
         clippy::too_many_arguments,
         reason = "the Relay connection's arguments"

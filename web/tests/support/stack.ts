@@ -13,18 +13,28 @@ const PROGRAM =
 /** Fetching a mongod, the first time on a machine, takes the longest. */
 const READY_WITHIN_MS = 180_000;
 
+type Service = 'posts' | 'comments' | 'gateway';
+
 export interface Stack {
   /** The gateway's address, with a slash at the end. */
   url: string;
   /** Kills a service, the hard way if nothing else is said; the stack starts it again. False where that
    *  cannot be done. */
-  kill(service: 'posts' | 'comments' | 'gateway', signal?: NodeJS.Signals): Promise<boolean>;
+  kill(service: Service, signal?: NodeJS.Signals): Promise<boolean>;
+  /** The GraphQL address of a subgraph; undefined where that cannot be found. */
+  subgraph(service: 'posts' | 'comments'): Promise<string | undefined>;
   stop(): Promise<void>;
 }
 
 export async function startStack(): Promise<Stack> {
   const url = process.env.BASE_URL;
-  if (url) return { url: new URL('/', url).href, kill: async () => false, stop: async () => {} };
+  if (url)
+    return {
+      url: new URL('/', url).href,
+      kill: async () => false,
+      subgraph: async () => undefined,
+      stop: async () => {},
+    };
 
   const folder = await mkdtemp(join(tmpdir(), 'rejoinder-web-'));
   const child = spawn(PROGRAM, ['--port', '0', '--data-dir', folder], {
@@ -32,7 +42,16 @@ export async function startStack(): Promise<Stack> {
   });
   return {
     url: await readyUrl(child),
-    kill: (service, signal = 'SIGKILL') => killService(child.pid ?? 0, service, signal),
+    kill: async (service, signal = 'SIGKILL') => {
+      process.kill(await pidOf(child.pid ?? 0, service), signal);
+      return true;
+    },
+    subgraph: async (service) => {
+      const gateway = await pidOf(child.pid ?? 0, 'gateway');
+      const settings = (await readFile(`/proc/${gateway}/environ`, 'utf8')).split('\0');
+      const name = `SUBGRAPH_URL_${service.toUpperCase()}=`;
+      return settings.find((setting) => setting.startsWith(name))?.slice(name.length);
+    },
     stop: async () => {
       const ended = once(child, 'exit');
       child.kill('SIGINT');
@@ -61,14 +80,12 @@ function readyUrl(child: ChildProcess): Promise<string> {
 }
 
 /** Services are children of the stack, called by their names. */
-async function killService(stack: number, service: string, signal: NodeJS.Signals): Promise<boolean> {
+async function pidOf(stack: number, service: Service): Promise<number> {
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
     try {
       const parent = /\) \S (\d+)/.exec(await readFile(`/proc/${pid}/stat`, 'utf8'))?.[1];
       const name = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0')[0];
-      if (Number(parent) !== stack || name !== service) continue;
-      process.kill(Number(pid), signal);
-      return true;
+      if (Number(parent) === stack && name === service) return Number(pid);
     } catch {
       // It ended while it was looked at.
     }

@@ -1,12 +1,14 @@
 //! What one connection does, and the service around that notes it.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use http::{Request, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -73,11 +75,17 @@ impl Drop for Running {
 pub(crate) struct Tracked<S> {
     service: S,
     activity: Arc<Activity>,
+    peer: SocketAddr,
 }
 
 impl<S> Tracked<S> {
-    pub fn new(service: S, activity: Arc<Activity>) -> Self {
-        Self { service, activity }
+    /// `peer` is noted in each request, as `ConnectInfo`.
+    pub fn new(service: S, activity: Arc<Activity>, peer: SocketAddr) -> Self {
+        Self {
+            service,
+            activity,
+            peer,
+        }
     }
 }
 
@@ -93,7 +101,8 @@ where
         self.service.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(ConnectInfo(self.peer));
         TrackedAnswer {
             running: Some(self.activity.begin()),
             answer: self.service.call(request),

@@ -1,7 +1,8 @@
-//! How many values a request's JSON text has, before it is read: each becomes an allocation or more.
+//! How many values the JSON text of a request's variables has, before it is read: each becomes an allocation
+//! or more.
 
 /// Values of one request: 10,000 representations with a type name and four key fields.
-const VALUES_MAX: usize = 60_000;
+pub(crate) const VALUES_MAX: usize = 60_000;
 /// A shorter text has fewer, in bytes.
 const SHORT_BYTES: usize = 2 * VALUES_MAX;
 

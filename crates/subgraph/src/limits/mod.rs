@@ -4,7 +4,7 @@
 //! keep it busy for good; its parser recurses once per bracket. The checks here are linear in the text. In
 //! order:
 //!
-//! - [`json_size`]: the request's JSON before it is read;
+//! - [`json_size`]: the variables' JSON before it is read;
 //! - [`tokens`]: the text before it is parsed: bytes, tokens, nesting of brackets;
 //! - [`selections`]: the parsed document, each fragment counted once: depth, aliases, written-out selections;
 //! - [`types`]: the types of the variables;
@@ -43,6 +43,10 @@ use variables::References;
 /// of the gateway meets those first.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct LimitSettings {
+    /// Bytes of a request, its variables included: a POST's body, or a message on a WebSocket. Larger than what
+    /// a gateway takes from a client (2 MiB), as a gateway adds representations.
+    #[arg(long = "limit-request-bytes-max", env = "SUBGRAPH_LIMIT_REQUEST_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
+    pub request_bytes_max: usize,
     /// Bytes of a document. Longer texts belong into variables.
     #[arg(long = "limit-document-bytes-max", env = "SUBGRAPH_LIMIT_DOCUMENT_BYTES_MAX", default_value_t = 131_072, value_parser = at_least_one())]
     pub document_bytes_max: usize,
@@ -97,6 +101,7 @@ fn depth() -> RangedU64ValueParser<usize> {
 impl Default for LimitSettings {
     fn default() -> Self {
         Self {
+            request_bytes_max: 4_194_304,
             document_bytes_max: 131_072,
             tokens_max: 10_000,
             depth_max: 40,

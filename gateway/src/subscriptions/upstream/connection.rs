@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use graphql_transport::websocket::SUBPROTOCOL;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -29,10 +30,7 @@ use super::{
     quarantine::{Loss, OperationKey, Quarantine},
     sockets::{Command, SubscriptionId},
 };
-use crate::{
-    subgraphs::{Endpoint, Stream, Tls},
-    ws::SUBPROTOCOL,
-};
+use crate::subgraphs::{Endpoint, Stream, Tls};
 
 /// Connection, handshake and acknowledgement together.
 const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(8);

@@ -278,7 +278,7 @@ impl Sockets {
         };
         let open = self.open.clone();
         tokio::spawn(async move {
-            let _held_until_closed = (permit, crate::metrics::GaugeGuard::new(&open));
+            let _held_until_closed = (permit, graphql_transport::GaugeGuard::new(&open));
             Connection::run(terms, receiver).await;
         });
         Ok(Line {

@@ -9,7 +9,7 @@ use service::Lifecycle;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{PATIENCE, counts::Counts, eventually, news::News, socket::Socket};
+use super::{PATIENCE, Socket, counts::Counts, eventually, news::News};
 
 pub const SUPERGRAPH: &str = include_str!("supergraph.graphql");
 

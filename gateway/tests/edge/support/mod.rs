@@ -7,14 +7,11 @@ pub mod news;
 pub mod picky;
 pub mod scripted;
 pub mod server;
-pub mod socket;
 pub mod tls;
-pub mod wire;
 
 use std::{future::Future, time::Duration};
 
-/// Nothing in these tests takes this long unless something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub use graphql_transport::testing::{PATIENCE, Socket, Wire};
 
 /// Waits until `condition` holds.
 pub async fn eventually<F, Fut>(what: &str, condition: F)

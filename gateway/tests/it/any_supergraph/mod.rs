@@ -20,13 +20,12 @@ use apollo_compiler::{
     ast::{Definition, Document},
 };
 use fastrand::Rng;
-use gateway::settings::Settings;
 use serde_json::Value;
 
 use crate::{
     random_graphs::{number_from, operation, shrink},
     support::{
-        TestGraph, graph_over,
+        TestGraph, any_cost, graph_over,
         subgraph::{Answers, serve},
     },
 };
@@ -141,7 +140,7 @@ async fn start(sdl: &str, seed: u64) -> Result<(TestGraph, Simulated), String> {
         urls.insert(key.clone(), subgraph.url().to_owned());
         running.push(subgraph);
     }
-    let graph = graph_over(&addressed(sdl, &urls), Settings::default(), running)?;
+    let graph = graph_over(&addressed(sdl, &urls), any_cost(), running)?;
     let whole = Simulated {
         schema: universe.joins.schema.clone(),
         universe,

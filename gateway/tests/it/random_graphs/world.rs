@@ -28,7 +28,9 @@ use self::{
     about::About, entity::Entity, extensions::Extensions, members::Label, provided::Reference,
 };
 use super::types::{LEAVES, Ty, leaf};
-use crate::support::{Subgraph, TestGraph, data::Data, graph, subgraph::executable_schema};
+use crate::support::{
+    Subgraph, TestGraph, any_cost, data::Data, graph_with, subgraph::executable_schema,
+};
 
 /// Objects of each entity type.
 const INSTANCES: usize = 4;
@@ -228,7 +230,7 @@ impl World {
             }
             subgraphs.push(subgraph);
         }
-        graph(subgraphs).await
+        graph_with(any_cost(), subgraphs).await
     }
 
     /// All the data behind the schema that clients see.

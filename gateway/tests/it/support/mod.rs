@@ -9,8 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gateway::{
-    error::RequestError, execute, graph::Graph, prepare, request::ClientContext,
-    response::GraphqlResponse, settings::Settings,
+    error::RequestError,
+    execute,
+    graph::Graph,
+    prepare,
+    request::ClientContext,
+    response::GraphqlResponse,
+    settings::{CostMode, Limits, Settings},
 };
 use serde_json::{Value, json};
 pub use subgraph::Subgraph;
@@ -34,6 +39,18 @@ pub async fn graph_with(settings: Settings, subgraphs: Vec<Subgraph>) -> TestGra
     }
     let sdl = composed(&running);
     loaded(&sdl, settings, running)
+}
+
+/// For operations that nobody wrote: they may cost what they will.
+pub fn any_cost() -> Settings {
+    let limits = Limits {
+        cost_mode: CostMode::Measure,
+        ..Limits::default()
+    };
+    Settings {
+        limits,
+        ..Settings::default()
+    }
 }
 
 /// Starts the subgraphs of a supergraph that was composed before, by a composer that knows more
@@ -173,5 +190,7 @@ pub fn client() -> ClientContext {
         headers: Arc::default(),
         mutations_allowed: true,
         subscriptions_allowed: true,
+        answers_deferred: false,
+        key: Default::default(),
     }
 }

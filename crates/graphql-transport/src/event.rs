@@ -1,0 +1,52 @@
+//! What a running subscription sends its client.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::response::{GraphqlResponse, ResponseKind};
+
+/// A running subscription, as its client sees it.
+pub type EventStream = BoxStream<'static, Event>;
+
+/// One step of a subscription. Its stream ends without more words when the subscription is complete.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A whole GraphQL response.
+    Next {
+        /// Its JSON text, the same bytes for every client that shares the subscription.
+        body: Bytes,
+        /// Where to resume from to see what came after it, if the field can.
+        cursor: Option<Arc<str>>,
+    },
+    /// The subscription ends here, with errors.
+    Failed {
+        /// `{"errors":[...]}`.
+        body: Bytes,
+    },
+}
+
+impl Event {
+    /// The end, with an error.
+    pub fn failed(error: impl Into<GraphqlResponse>) -> Self {
+        Self::Failed {
+            body: error.into().body,
+        }
+    }
+}
+
+/// A single answer as the only event of a stream.
+impl From<GraphqlResponse> for Event {
+    fn from(response: GraphqlResponse) -> Self {
+        match response.kind {
+            ResponseKind::Executed => Self::Next {
+                body: response.body,
+                cursor: None,
+            },
+            ResponseKind::RequestError => Self::Failed {
+                body: response.body,
+            },
+        }
+    }
+}

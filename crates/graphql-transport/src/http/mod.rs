@@ -1,0 +1,231 @@
+//! GraphQL over HTTP: `/graphql` for every method and media type.
+//!
+//! Source: <https://graphql.github.io/graphql-over-http/draft/>. One file a method; what they
+//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `host`
+//! and `csrf` (whose requests are answered), `respond` (status and headers).
+
+pub mod accept;
+mod cors;
+pub(crate) mod csrf;
+mod get;
+mod host;
+mod post;
+pub mod request_json;
+mod respond;
+
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::{any, future::RouteFuture},
+};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Either},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
+use hyper::body::Incoming;
+
+use crate::{
+    client_key::ClientKey,
+    code::{Code, Refusal},
+    isolation,
+    metrics::Transport,
+    multipart,
+    request::{ClientContext, GraphqlRequest},
+    service::{Outcome, Service},
+    sse, streaming, websocket,
+};
+use accept::{Accepted, Media, Streaming};
+
+/// Where GraphQL requests are answered.
+const PATH: &str = "/graphql";
+/// The methods of `/graphql`.
+const ALLOWED: &str = "GET, POST, OPTIONS";
+/// Where an event stream is resumed from.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// `/graphql`.
+pub fn routes<S: Service>(service: &Arc<S>) -> Router {
+    let routes = Router::new()
+        .route(PATH, any(handle::<S>))
+        .with_state(Arc::clone(service));
+    match cors::layer(&service.serving().settings) {
+        Some(layer) => routes.layer(layer),
+        None => routes,
+    }
+}
+
+/// All that a process serves. Requests to `/graphql` pass by the router, which would spend on each
+/// small one a good part of what the transport itself does; where a layer is around that route, they
+/// go through it.
+pub struct Front<S> {
+    graphql: Option<Arc<S>>,
+    router: Router,
+}
+
+impl<S: Service> Front<S> {
+    /// Around a router that has the [`routes`].
+    pub fn new(service: &Arc<S>, router: Router) -> Self {
+        let has_layer = cors::layer(&service.serving().settings).is_some();
+        Self {
+            graphql: (!has_layer).then(|| Arc::clone(service)),
+            router,
+        }
+    }
+}
+
+impl<S> Clone for Front<S> {
+    fn clone(&self) -> Self {
+        Self {
+            graphql: self.graphql.clone(),
+            router: self.router.clone(),
+        }
+    }
+}
+
+impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<BoxFuture<'static, Result<Response, Infallible>>, RouteFuture<Infallible>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // A router always is.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+        match &self.graphql {
+            Some(service) if request.uri().path() == PATH && request.method() != Method::HEAD => {
+                let answer = handle(State(Arc::clone(service)), request.map(Body::new));
+                Either::Left(answer.map(Ok).boxed())
+            }
+            _ => Either::Right(self.router.call(request)),
+        }
+    }
+}
+
+async fn handle<S: Service>(State(service): State<Arc<S>>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mark = service.mark(&mut parts.headers);
+    let metrics = &service.serving().metrics;
+    let answer = {
+        let answer = pin!(dispatch(&service, &mut parts, body));
+        isolation::caught(metrics, answer).await
+    };
+    let mut response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(refusal)) | Err(refusal) => {
+            metrics.refusal(refusal.code);
+            respond::refusal(refusal, &parts.headers)
+        }
+    };
+    if let Some((name, value)) = mark {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+async fn dispatch<S: Service>(
+    service: &Arc<S>,
+    parts: &mut Parts,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let settings = &service.serving().settings.http;
+    host::check(parts, settings)?;
+    match parts.method {
+        Method::POST => {
+            let request = post::read(parts, body, settings).await?;
+            exchange(service, Transport::Post, request, parts).await
+        }
+        Method::GET if websocket::is_upgrade(&parts.headers) => {
+            Box::pin(websocket::upgrade(service, parts)).await
+        }
+        Method::GET => {
+            if let Some(page) = service.page(parts) {
+                return Ok(page.await);
+            }
+            csrf::check(&parts.headers, settings)?;
+            let request = get::read(&parts.uri, settings.request_bytes_max)?;
+            exchange(service, Transport::Get, request, parts).await
+        }
+        Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(header::ALLOW, ALLOWED)]).into_response()),
+        _ => Err(Refusal::new(
+            Code::MethodNotAllowed,
+            "send a GraphQL request by POST, or a query by GET",
+        )),
+    }
+}
+
+/// A client that names the place where it was must not be served from elsewhere.
+fn check_last_event_id(headers: &HeaderMap) -> Result<(), Refusal> {
+    match headers.get(LAST_EVENT_ID).map(HeaderValue::to_str) {
+        None | Some(Ok(_)) => Ok(()),
+        Some(Err(_)) => Err(Refusal::new(
+            Code::BadRequest,
+            "Last-Event-ID is no cursor of this service: cursors are ASCII",
+        )),
+    }
+}
+
+/// Answers one request in the media type that the client wants.
+async fn exchange<S: Service>(
+    service: &Arc<S>,
+    transport: Transport,
+    request: GraphqlRequest,
+    parts: &mut Parts,
+) -> Result<Response, Refusal> {
+    let accepted = Accepted::read(&parts.headers)?;
+    if accepted.streaming.is_some() {
+        check_last_event_id(&parts.headers)?;
+    }
+    let headers: HeaderMap = std::mem::take(&mut parts.headers);
+    let client = ClientContext {
+        headers: Arc::new(headers),
+        mutations_allowed: transport == Transport::Post,
+        subscriptions_allowed: accepted.streaming.is_some(),
+        answers_deferred: false,
+        key: ClientKey::of_peer(&parts.extensions),
+    };
+    let transport = match (accepted.single, accepted.streaming) {
+        (None, Some(Streaming::Sse)) => Transport::Sse,
+        (None, Some(Streaming::Multipart)) => Transport::Multipart,
+        _ => transport,
+    };
+    let outcome = match isolation::answer(service, transport, request, client).await {
+        Outcome::Stream(events) if parts.version == Version::HTTP_2 => {
+            Outcome::Stream(streaming::while_taken(&**service, events))
+        }
+        // No service should, where there is one answer to a connection.
+        Outcome::Deferred(work) => {
+            let began = Instant::now();
+            Outcome::Single(isolation::deferred(service.serving(), transport, began, work).await)
+        }
+        outcome => outcome,
+    };
+    Ok(match (outcome, accepted.single, accepted.streaming) {
+        (Outcome::Single(response), Some(media), _) => respond::single(response, media),
+        (outcome, _, Some(Streaming::Sse)) => sse::respond(service, outcome),
+        (outcome, _, Some(Streaming::Multipart)) => multipart::respond(service, outcome),
+        // Neither can be: a stream only comes where streaming was allowed, and `Accepted` always
+        // has a media type for a single answer or for a stream.
+        (Outcome::Single(response), None, None) => respond::single(response, Media::Json),
+        (_, _, None) => respond::single(
+            Refusal::new(
+                Code::SubscriptionForbidden,
+                "this request has no way to stream",
+            )
+            .into(),
+            Media::Json,
+        ),
+    })
+}

@@ -1,0 +1,55 @@
+//! GraphQL over HTTP (POST, GET), WebSocket, server-sent events and multipart, for any service.
+//!
+//! The crate knows no schema and executes nothing. A [`Service`] answers a [`request`] with one
+//! [`response`] or a stream of [`event`]s; the crate reads the one and writes the other, to the
+//! letter of each protocol, within limits of size and time. The gateway's pipeline and the
+//! subgraphs' executor are its two services.
+//!
+//! | module | gives | protocol |
+//! |---|---|---|
+//! | [`service`] | the trait, what all transports of a process share, the outcome of a request | |
+//! | [`request`], [`response`], [`event`] | what goes in, what comes out | |
+//! | [`code`] | the codes of what transports refuse, and the HTTP status of each | |
+//! | [`settings`] | every limit, once, with its default | |
+//! | [`metrics`] | counters by transport and code | |
+//! | [`http`] | POST and GET: reading, `Accept`, status codes, CSRF, CORS | [GraphQL over HTTP](https://graphql.github.io/graphql-over-http/draft/) |
+//! | [`websocket`] | subscriptions, queries and mutations over one socket | [graphql-transport-ws](https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md) |
+//! | `sse` | one operation an event stream | [graphql-sse](https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md), distinct connections |
+//! | `multipart` | the same for Apollo Client | [multipart subscriptions](https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol) |
+//! | `streaming` | what event streams have in common | |
+//! | `isolation` | deadline, panic isolation and counters around each request | |
+//!
+//! `testing`, with the feature of that name, has clients for tests.
+//!
+//! A service has codes of its own. It gives the crate their text, and an HTTP status for those that
+//! need one ([`code::Refused`]).
+//!
+//! To add a transport: read a [`GraphqlRequest`], hand it to `isolation::answer`, write the outcome,
+//! and add its rules to the conformance tests in `tests/`, which run against both services.
+
+mod client_key;
+pub mod code;
+pub mod event;
+pub mod http;
+mod isolation;
+pub mod metrics;
+mod multipart;
+pub mod request;
+pub mod response;
+pub mod service;
+pub mod settings;
+mod sse;
+mod streaming;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod websocket;
+
+pub use client_key::ClientKey;
+pub use code::{Code, Refusal, Refused};
+pub use event::{Event, EventStream};
+pub use http::{Front, routes};
+pub use metrics::{GaugeGuard, Transport, TransportMetrics};
+pub use request::{ClientContext, GraphqlRequest};
+pub use response::{GraphqlResponse, ResponseKind};
+pub use service::{Outcome, Service, Serving};
+pub use settings::{HttpSettings, Settings, WebSocketSettings};

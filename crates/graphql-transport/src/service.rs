@@ -1,0 +1,111 @@
+//! What transports serve: a [`Service`], and what all transports of one process share.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    event::EventStream,
+    metrics::TransportMetrics,
+    request::{ClientContext, GraphqlRequest},
+    response::GraphqlResponse,
+    settings::Settings,
+};
+
+/// What WebSockets have beyond the grace period, for which they let operations end: enough to write
+/// why they close. A client that does not take it is no fault of the service's.
+const SOCKETS_TIME_MORE: Duration = Duration::from_millis(250);
+
+/// What a request leads to.
+pub enum Outcome {
+    /// One answer: a query, a mutation, or an error.
+    Single(GraphqlResponse),
+    /// A query or a mutation of which nothing has run yet. The transport runs it when there is room
+    /// for its answer. Allowed where [`ClientContext::answers_deferred`] is set.
+    Deferred(BoxFuture<'static, GraphqlResponse>),
+    /// A subscription's events.
+    Stream(EventStream),
+}
+
+/// What answers GraphQL requests.
+///
+/// Transports run it with a deadline and panic isolation, and drop its futures when the client
+/// leaves.
+pub trait Service: Send + Sync + 'static {
+    /// What its transports share.
+    fn serving(&self) -> &Serving;
+
+    /// Answers one request.
+    fn answer(
+        self: &Arc<Self>,
+        request: GraphqlRequest,
+        client: ClientContext,
+    ) -> impl Future<Output = Outcome> + Send;
+
+    /// Marks a request on its arrival, by its headers; returns a header for its answer. The gateway
+    /// gives each request an id this way.
+    fn mark(&self, _headers: &mut HeaderMap) -> Option<(HeaderName, HeaderValue)> {
+        None
+    }
+
+    /// A page for a GET that carries no operation, such as GraphiQL for a browser.
+    fn page(self: &Arc<Self>, _request: &Parts) -> Option<BoxFuture<'static, Response>> {
+        None
+    }
+
+    /// Whether a member of `connection_init`'s payload stands for the header of this name: browsers
+    /// cannot set headers on a WebSocket.
+    fn takes_from_init(&self, _name: &HeaderName) -> bool {
+        false
+    }
+}
+
+/// Settings, counters and open sockets: what all transports of one process share.
+#[derive(Debug)]
+pub struct Serving {
+    /// Limits and rules.
+    pub settings: Settings,
+    /// Counters.
+    pub metrics: Arc<TransportMetrics>,
+    /// Cancelled when the process winds up.
+    pub shutdown: CancellationToken,
+    /// The tasks of open WebSockets.
+    pub(crate) sockets: TaskTracker,
+}
+
+impl Serving {
+    /// Nothing is open yet.
+    pub fn new(
+        settings: Settings,
+        metrics: Arc<TransportMetrics>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            settings,
+            metrics,
+            shutdown,
+            sockets: TaskTracker::new(),
+        }
+    }
+
+    /// Waits for the shutdown and then until all WebSockets have closed, for a little more than the
+    /// grace period. A server does not wait for upgraded connections itself.
+    pub fn sockets_end(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (sockets, shutdown) = (self.sockets.clone(), self.shutdown.clone());
+        let grace = self.settings.grace;
+        async move {
+            shutdown.cancelled().await;
+            sockets.close();
+            let limit = grace + SOCKETS_TIME_MORE;
+            if tokio::time::timeout(limit, sockets.wait()).await.is_err() {
+                tracing::warn!(
+                    grace_s = grace.as_secs(),
+                    "some WebSockets did not end in time: dropped"
+                );
+            }
+        }
+    }
+}

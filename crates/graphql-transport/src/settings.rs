@@ -1,0 +1,208 @@
+//! Every limit of the transports, once, with its default.
+//!
+//! Each is a flag and an environment variable of a process that flattens these structs; durations
+//! read `500ms`, `30s` or `5m`.
+
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use http::HeaderName;
+
+/// What the transports of one process are set to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// HTTP.
+    pub http: HttpSettings,
+    /// WebSocket.
+    pub websocket: WebSocketSettings,
+    /// A quiet event stream shows a sign of life this often.
+    pub keep_alive: Duration,
+    /// Running operations get this long to end at a shutdown.
+    pub grace: Duration,
+    /// Response headers that pages of other origins may read.
+    pub exposed_headers: Vec<HeaderName>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            http: HttpSettings::default(),
+            websocket: WebSocketSettings::default(),
+            keep_alive: Duration::from_secs(10),
+            grace: Duration::from_secs(10),
+            exposed_headers: Vec::new(),
+        }
+    }
+}
+
+/// HTTP.
+#[derive(Clone, Debug, clap::Args)]
+pub struct HttpSettings {
+    /// The largest request body, and the longest query string of a GET, in bytes.
+    #[arg(long, env = "REQUEST_BYTES_MAX", default_value_t = Self::default().request_bytes_max)]
+    pub request_bytes_max: usize,
+    /// How long a client may take to send its request body.
+    #[arg(long, env = "REQUEST_BODY_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub request_body_timeout: Duration,
+    /// How long a query or mutation may take, whatever brought it.
+    #[arg(long, env = "REQUEST_TIMEOUT", default_value = "60s", value_parser = duration)]
+    pub request_timeout: Duration,
+    /// A client that takes nothing of what is sent to it for this long is dropped, on every
+    /// transport.
+    #[arg(long, env = "CLIENT_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub client_write_timeout: Duration,
+    /// Host names that the service answers to (`api.example`), with a port or at any; `*` for all. In
+    /// development these are by default `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
+    #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed)]
+    pub allowed_hosts: Vec<String>,
+    /// Origins whose pages may use the service (`https://app.example`), or `*` for all.
+    #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = trimmed)]
+    pub cors_origins: Vec<String>,
+    /// Whether pages of these origins may send cookies. Not together with `*`.
+    #[arg(long, env = "CORS_CREDENTIALS", value_parser = BoolishValueParser::new())]
+    pub cors_credentials: bool,
+    /// Answers browsers' cross-site requests without the check against request forgery.
+    #[arg(long, env = "CSRF_PREVENTION_OFF", value_parser = BoolishValueParser::new())]
+    pub csrf_prevention_off: bool,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            request_bytes_max: 2 * 1024 * 1024,
+            request_body_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(60),
+            client_write_timeout: Duration::from_secs(30),
+            allowed_hosts: Vec::new(),
+            cors_origins: Vec::new(),
+            cors_credentials: false,
+            csrf_prevention_off: false,
+        }
+    }
+}
+
+impl HttpSettings {
+    /// The names of the machine itself, where no others are set: for development.
+    #[must_use]
+    pub fn at_loopback_names(mut self) -> Self {
+        if self.allowed_hosts.iter().all(String::is_empty) {
+            self.allowed_hosts = ["localhost", "127.0.0.1", "[::1]"]
+                .map(str::to_owned)
+                .into();
+        }
+        self
+    }
+}
+
+/// WebSocket (graphql-transport-ws).
+#[derive(Clone, Debug, clap::Args)]
+pub struct WebSocketSettings {
+    /// A client has to send `connection_init` within this time (close code 4408).
+    #[arg(long, env = "WS_INIT_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub ws_init_timeout: Duration,
+    /// How often a quiet client is asked whether it still lives; without any sign of life for two
+    /// such intervals its connection is dropped.
+    #[arg(long, env = "WS_PING_INTERVAL", default_value = "20s", value_parser = duration)]
+    pub ws_ping_interval: Duration,
+    /// Pings that a client may send within such an interval, of the WebSocket and of the protocol
+    /// together; with more, its connection is closed (1008).
+    #[arg(long, env = "WS_PINGS_MAX", default_value_t = Self::default().ws_pings_max)]
+    pub ws_pings_max: usize,
+    /// The largest message of a client, in bytes.
+    #[arg(long, env = "WS_MESSAGE_BYTES_MAX", default_value_t = Self::default().ws_message_bytes_max)]
+    pub ws_message_bytes_max: usize,
+    /// Operations that one connection may have running at a time.
+    #[arg(long, env = "WS_OPERATIONS_MAX", default_value_t = Self::default().ws_operations_max)]
+    pub ws_operations_max: usize,
+    /// Queries and mutations among them; one more ends with `OVERLOADED`.
+    #[arg(long, env = "WS_ANSWERS_MAX", default_value_t = Self::default().ws_answers_max)]
+    pub ws_answers_max: usize,
+    /// Queries and mutations of one connection that run, or whose answer the client has not taken
+    /// yet, at a time; the others wait.
+    #[arg(long, env = "WS_ANSWERS_RUNNING_MAX", default_value_t = Self::default().ws_answers_running_max, value_parser = at_least_one)]
+    pub ws_answers_running_max: usize,
+}
+
+impl Default for WebSocketSettings {
+    fn default() -> Self {
+        Self {
+            ws_init_timeout: Duration::from_secs(10),
+            ws_ping_interval: Duration::from_secs(20),
+            ws_pings_max: 100,
+            ws_message_bytes_max: 256 * 1024,
+            ws_operations_max: 100,
+            ws_answers_max: 100,
+            ws_answers_running_max: 64,
+        }
+    }
+}
+
+/// Reads `500ms`, `30s` or `5m`.
+///
+/// # Errors
+/// When the text is not a whole number with one of these units.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("{text:?} is not a duration such as 500ms, 30s or 5m"))?;
+    match &text[digits.len()..] {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        unit => Err(format!(
+            "{unit:?} is not a unit of time: write 500ms, 30s or 5m"
+        )),
+    }
+}
+
+fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.trim().to_owned())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 is needed".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{text:?} is not a number: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        http: HttpSettings,
+        #[command(flatten)]
+        websocket: WebSocketSettings,
+    }
+
+    #[test]
+    fn flags_have_the_documented_defaults() {
+        let flags = Flags::parse_from(["service"]);
+        let defaults = (HttpSettings::default(), WebSocketSettings::default());
+        assert_eq!(
+            format!("{:?}", (flags.http, flags.websocket)),
+            format!("{defaults:?}")
+        );
+    }
+
+    #[test]
+    fn blanks_around_an_origin_mean_nothing() {
+        let flags = Flags::parse_from(["service", "--cors-origins=https://a.example , null"]);
+        assert_eq!(flags.http.cors_origins, ["https://a.example", "null"]);
+    }
+
+    #[test]
+    fn durations_carry_their_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert!(duration("5").is_err());
+        assert!(duration("soon").is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! Close codes, and the reasons that go with them.
+
+use axum::extract::ws::{CloseFrame, Message};
+
+/// Bytes of a reason: a close frame has 125 bytes, the code takes two.
+const REASON_BYTES_MAX: usize = 123;
+
+/// Why a connection is closed, as the protocol numbers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// A message that is not of the protocol.
+    Invalid(String),
+    /// `subscribe` before `connection_ack`.
+    Unauthorized,
+    /// `connection_init` with something that cannot be accepted.
+    Forbidden(String),
+    /// The subprotocol was not offered.
+    SubprotocolNotAcceptable,
+    /// No `connection_init` in time.
+    InitialisationTimeout,
+    /// An id that is in use.
+    SubscriberExists(String),
+    /// A second `connection_init`.
+    TooManyInitialisationRequests,
+    /// More pings than a client may send (RFC 6455, "policy violation").
+    TooManyPings,
+    /// A defect of ours.
+    InternalError,
+    /// A message larger than the limit (RFC 6455).
+    TooBig,
+    /// The service restarts: come back (IANA's registry, "Service Restart").
+    Restarting,
+}
+
+impl Close {
+    /// The close code.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Invalid(_) => 4400,
+            Self::Unauthorized => 4401,
+            Self::Forbidden(_) => 4403,
+            Self::SubprotocolNotAcceptable => 4406,
+            Self::InitialisationTimeout => 4408,
+            Self::SubscriberExists(_) => 4409,
+            Self::TooManyInitialisationRequests => 4429,
+            Self::TooManyPings => 1008,
+            Self::InternalError => 4500,
+            Self::TooBig => 1009,
+            Self::Restarting => 1012,
+        }
+    }
+
+    /// The close frame. A longer reason is cut.
+    pub fn frame(&self) -> Message {
+        let reason = match self {
+            Self::Invalid(what) => what.clone(),
+            Self::Unauthorized => "Unauthorized".to_owned(),
+            Self::Forbidden(why) => format!("Forbidden: {why}"),
+            Self::SubprotocolNotAcceptable => "Subprotocol not acceptable".to_owned(),
+            Self::InitialisationTimeout => "Connection initialisation timeout".to_owned(),
+            Self::SubscriberExists(id) => format!("Subscriber for {id} already exists"),
+            Self::TooManyInitialisationRequests => "Too many initialisation requests".to_owned(),
+            Self::TooManyPings => "Too many pings".to_owned(),
+            Self::InternalError => "Internal server error".to_owned(),
+            Self::TooBig => "Message too big".to_owned(),
+            Self::Restarting => "Restarting: connect again".to_owned(),
+        };
+        let mut end = reason.len().min(REASON_BYTES_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        Message::Close(Some(CloseFrame {
+            code: self.code(),
+            reason: reason[..end].into(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let Message::Close(Some(frame)) = Close::Invalid("é".repeat(100)).frame() else {
+            panic!("a close frame");
+        };
+        assert_eq!((frame.code, frame.reason.len()), (4400, 122));
+    }
+}

@@ -1,0 +1,327 @@
+//! One client's connection, from `connection_init` to its close.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::ws::{Message, WebSocket};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+
+use super::{
+    close::Close,
+    message::{self, ClientMessage},
+    operations::{Operations, Output},
+};
+use crate::{
+    client_key::ClientKey,
+    code::{Code, Refusal},
+    event::Event,
+    http::request_json,
+    isolation,
+    request::ClientContext,
+    service::{Service, Serving},
+};
+
+/// How often a connection that winds up looks whether its last query has been answered.
+const DRAIN_CHECK: Duration = Duration::from_millis(50);
+/// How long a client may take to answer a close.
+const CLOSE_TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why a connection ends.
+enum End {
+    /// We close it, and say why.
+    Close(Close),
+    /// The client closes it.
+    Left,
+    /// It is gone, or as good as gone.
+    Gone,
+}
+
+/// Goes on, or ends the connection.
+type Step = Result<(), End>;
+
+/// One client's connection.
+pub(super) struct Connection<S> {
+    service: Arc<S>,
+    socket: WebSocket,
+    operations: Operations,
+    /// Of the upgrade request, and what `connection_init` brought.
+    headers: Arc<HeaderMap>,
+    acknowledged: bool,
+    /// Set with every message that comes; looked at when it is time for a ping.
+    heard: bool,
+    /// Pings of the client since our last one.
+    pings: usize,
+    key: ClientKey,
+}
+
+impl<S: Service> Connection<S> {
+    /// A connection whose WebSocket handshake is done.
+    pub(super) fn new(
+        service: Arc<S>,
+        socket: WebSocket,
+        headers: HeaderMap,
+        key: ClientKey,
+    ) -> Self {
+        Self {
+            operations: Operations::new(&service.serving().settings.websocket),
+            service,
+            socket,
+            headers: Arc::new(headers),
+            acknowledged: false,
+            heard: true,
+            pings: 0,
+            key,
+        }
+    }
+
+    /// Serves it to its end.
+    pub(super) async fn run(mut self) {
+        let end = if self.socket.protocol().is_none() {
+            End::Close(Close::SubprotocolNotAcceptable)
+        } else {
+            let service = Arc::clone(&self.service);
+            match isolation::caught(&service.serving().metrics, self.serve()).await {
+                Ok(Ok(())) => self.drain().await,
+                Ok(Err(end)) => end,
+                Err(_defect) => End::Close(Close::InternalError),
+            }
+        };
+        match end {
+            End::Close(close) => {
+                if matches!(close, Close::TooBig) {
+                    self.serving().metrics.refusal(Code::RequestTooLarge);
+                }
+                self.close(&close).await;
+            }
+            End::Left => self.until_closed().await,
+            End::Gone => {}
+        }
+    }
+
+    fn serving(&self) -> &Serving {
+        self.service.serving()
+    }
+
+    /// Until the shutdown.
+    async fn serve(&mut self) -> Step {
+        let limits = self.serving().settings.websocket.clone();
+        let shutdown = self.serving().shutdown.clone();
+        let init_deadline = Instant::now() + limits.ws_init_timeout;
+        let mut pings = interval_at(
+            Instant::now() + limits.ws_ping_interval,
+            limits.ws_ping_interval,
+        );
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = self.socket.recv() => self.receive(message).await?,
+                Some(output) = self.operations.next() => self.deliver(output).await?,
+                _ = pings.tick() => self.ping().await?,
+                () = sleep_until(init_deadline), if !self.acknowledged => {
+                    return Err(End::Close(Close::InitialisationTimeout));
+                }
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Lets queries and mutations end, and asks the client to come back for the rest. Subscriptions
+    /// get no `complete`: for them the close is an interruption.
+    async fn drain(&mut self) -> End {
+        let deadline = Instant::now() + self.serving().settings.grace;
+        while self.operations.has_unanswered() && Instant::now() < deadline {
+            match timeout(DRAIN_CHECK, self.operations.next()).await {
+                Ok(Some(output)) => {
+                    if let Err(end) = self.deliver(output).await {
+                        return end;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {}
+            }
+        }
+        End::Close(Close::Restarting)
+    }
+
+    async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Step {
+        self.heard = true;
+        match message {
+            Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
+                Ok(message) => self.handle(message).await,
+                Err(reason) => {
+                    tracing::debug!(reason, "a WebSocket message is not of the protocol");
+                    Err(End::Close(Close::Invalid(reason)))
+                }
+            },
+            Some(Ok(Message::Binary(_))) => {
+                Err(End::Close(Close::Invalid("messages are text".to_owned())))
+            }
+            // Answered by the WebSocket itself, in a buffer that has no bound.
+            Some(Ok(Message::Ping(_))) => self.count_ping(),
+            Some(Ok(Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Close(_))) => Err(End::Left),
+            None => Err(End::Gone),
+            Some(Err(error)) => Err(end_of(error)),
+        }
+    }
+
+    async fn handle(&mut self, message: ClientMessage) -> Step {
+        match message {
+            ClientMessage::ConnectionInit(_) if self.acknowledged => {
+                Err(End::Close(Close::TooManyInitialisationRequests))
+            }
+            ClientMessage::ConnectionInit(payload) => {
+                self.take_headers(payload.as_ref())?;
+                self.acknowledged = true;
+                self.send(message::connection_ack()).await
+            }
+            ClientMessage::Ping(payload) => {
+                self.count_ping()?;
+                self.send(message::pong(payload.as_ref())).await
+            }
+            ClientMessage::Pong => Ok(()),
+            ClientMessage::Subscribe { .. } if !self.acknowledged => {
+                Err(End::Close(Close::Unauthorized))
+            }
+            ClientMessage::Subscribe { id, request } => self.subscribe(id, &request).await,
+            ClientMessage::Complete { id } => {
+                self.operations.stop(&id);
+                Ok(())
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, id: String, request: &Bytes) -> Step {
+        if self.operations.contains(&id) {
+            return Err(End::Close(Close::SubscriberExists(id)));
+        }
+        let request = match request_json::read(request) {
+            Ok(request) => request,
+            Err(refusal) => return Err(End::Close(Close::Invalid(refusal.message))),
+        };
+        let operations_max = self.serving().settings.websocket.ws_operations_max;
+        if self.operations.len() >= operations_max {
+            self.serving().metrics.refusal(Code::TooManySubscriptions);
+            let refusal = Refusal::new(
+                Code::TooManySubscriptions,
+                format!("one connection may have {operations_max} operations running at a time"),
+            );
+            return self
+                .send(message::event(&id, &Event::failed(refusal)))
+                .await;
+        }
+        let client = ClientContext {
+            headers: Arc::clone(&self.headers),
+            mutations_allowed: true,
+            subscriptions_allowed: true,
+            answers_deferred: true,
+            key: self.key,
+        };
+        self.operations
+            .start(Arc::clone(&self.service), id, request, client);
+        Ok(())
+    }
+
+    /// The output's place is free for the next query once the client has taken this.
+    async fn deliver(&mut self, output: Output) -> Step {
+        if let Some(event) = &output.event {
+            self.serving().metrics.deliveries.inc();
+            self.send(message::event(&output.id, event)).await?;
+        }
+        if output.is_complete {
+            self.send(message::complete(&output.id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Members of `connection_init`'s payload stand for headers of the same name, where the service
+    /// takes such headers. Clients that wrap them in a member `headers` are understood too.
+    fn take_headers(&mut self, payload: Option<&Bytes>) -> Step {
+        let Some(payload) = payload else {
+            return Ok(());
+        };
+        let Ok(members) =
+            serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(payload)
+        else {
+            return Err(End::Close(Close::Invalid(
+                "connection_init needs a JSON object".to_owned(),
+            )));
+        };
+        let nested = members
+            .get("headers")
+            .and_then(|headers| headers.as_object());
+        let mut headers = (*self.headers).clone();
+        for (name, value) in members.iter().chain(nested.into_iter().flatten()) {
+            let (Ok(name), Some(value)) = (HeaderName::try_from(name.as_str()), value.as_str())
+            else {
+                continue;
+            };
+            if !self.service.takes_from_init(&name) {
+                continue;
+            }
+            match HeaderValue::from_str(value) {
+                Ok(value) => {
+                    headers.insert(name, value);
+                }
+                Err(_) => {
+                    let why = format!("{name} is no header value");
+                    return Err(End::Close(Close::Forbidden(why)));
+                }
+            }
+        }
+        self.headers = Arc::new(headers);
+        Ok(())
+    }
+
+    fn count_ping(&mut self) -> Step {
+        self.pings += 1;
+        match self.pings > self.serving().settings.websocket.ws_pings_max {
+            true => Err(End::Close(Close::TooManyPings)),
+            false => Ok(()),
+        }
+    }
+
+    async fn ping(&mut self) -> Step {
+        self.pings = 0;
+        if !std::mem::replace(&mut self.heard, false) {
+            return Err(End::Gone);
+        }
+        self.send(Message::Ping(Bytes::new())).await
+    }
+
+    /// A client that takes nothing for too long is dropped: its place in the kernel's buffers and
+    /// here is bounded, and so is its time.
+    async fn send(&mut self, message: Message) -> Step {
+        let limit = self.serving().settings.http.client_write_timeout;
+        match timeout(limit, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+
+    /// Sends the close and waits a moment for the client's own, so that the reason arrives before
+    /// the socket goes.
+    async fn close(&mut self, close: &Close) {
+        if self.send(close.frame()).await.is_ok() {
+            self.until_closed().await;
+        }
+    }
+
+    /// Reads to the end: the WebSocket's own answer to a close is written on the way.
+    async fn until_closed(&mut self) {
+        let rest = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        let _ = timeout(CLOSE_TIME_LIMIT, rest).await;
+    }
+}
+
+fn end_of(error: axum::Error) -> End {
+    use tokio_tungstenite::tungstenite::Error;
+    let error = error.into_inner();
+    match error.downcast_ref::<Error>() {
+        Some(Error::Capacity(_)) => End::Close(Close::TooBig),
+        Some(Error::Utf8(_)) => End::Close(Close::Invalid("messages are UTF-8".to_owned())),
+        _ => End::Gone,
+    }
+}

@@ -1,0 +1,245 @@
+//! The operations of one connection that are running.
+//!
+//! All of them are polled by the connection's own task, and only while its client takes what it is
+//! sent: a subscription of a client that does not read falls behind at its source, which then says
+//! what was missed. A query or a mutation runs only once it has a place for its answer, so that
+//! nothing is computed for a client that does not read; slow ones keep no event waiting.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use futures_util::{
+    Stream, StreamExt,
+    future::{AbortHandle, BoxFuture, Either},
+    stream::{self, BoxStream, SelectAll},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    code::{Code, Refusal},
+    event::{Event, EventStream},
+    isolation,
+    metrics::Transport,
+    request::{ClientContext, GraphqlRequest},
+    response::GraphqlResponse,
+    service::{Outcome, Service},
+    settings::WebSocketSettings,
+};
+
+/// Something to send the client of one of its operations.
+pub(super) struct Output {
+    /// The client's name for the operation.
+    pub(super) id: Arc<str>,
+    /// The event, if there is one.
+    pub(super) event: Option<Event>,
+    /// Whether the operation is complete with it. One that failed is over without a `complete`.
+    pub(super) is_complete: bool,
+    /// Held until the event is sent.
+    _place: Option<Place>,
+}
+
+/// An [`Output`] without the operation's name.
+type Piece = (Option<Event>, bool, Option<Place>);
+
+/// The running operations, as one stream of what to send the client.
+pub(super) struct Operations {
+    outputs: SelectAll<BoxStream<'static, Output>>,
+    running: HashMap<Arc<str>, Running>,
+    answers: Answers,
+}
+
+struct Running {
+    stop: AbortHandle,
+    /// Set when the operation turns out to be a subscription that runs.
+    is_stream: Arc<AtomicBool>,
+}
+
+impl Operations {
+    /// None yet.
+    pub(super) fn new(settings: &WebSocketSettings) -> Self {
+        Self {
+            outputs: SelectAll::new(),
+            running: HashMap::new(),
+            answers: Answers::new(settings),
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether an operation of this name is running.
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.running.contains_key(id)
+    }
+
+    /// Begins an operation.
+    pub(super) fn start<S: Service>(
+        &mut self,
+        service: Arc<S>,
+        id: String,
+        request: GraphqlRequest,
+        client: ClientContext,
+    ) {
+        let id: Arc<str> = id.into();
+        let name = Arc::clone(&id);
+        let is_stream = Arc::new(AtomicBool::new(false));
+        let streams = Arc::clone(&is_stream);
+        let answers = self.answers.clone();
+        let pieces = stream::once(async move {
+            let began = Instant::now();
+            match isolation::answer(&service, Transport::WebSocket, request, client).await {
+                Outcome::Single(response) => once(response, None),
+                Outcome::Deferred(work) => {
+                    let (response, place) = answers.run(service, began, work).await;
+                    once(response, place)
+                }
+                Outcome::Stream(events) => {
+                    streams.store(true, Ordering::Relaxed);
+                    Either::Right(subscription(events))
+                }
+            }
+        })
+        .flatten();
+        let outputs = pieces.map(move |(event, is_complete, place)| Output {
+            id: Arc::clone(&name),
+            event,
+            is_complete,
+            _place: place,
+        });
+        let (outputs, stop) = stream::abortable(outputs);
+        self.outputs.push(outputs.boxed());
+        self.running.insert(id, Running { stop, is_stream });
+    }
+
+    /// Ends an operation without another word.
+    pub(super) fn stop(&mut self, id: &str) {
+        if let Some(running) = self.running.remove(id) {
+            running.stop.abort();
+        }
+    }
+
+    /// Whether a query or mutation (or what is not yet known to be none) waits for its answer.
+    pub(super) fn has_unanswered(&self) -> bool {
+        self.running
+            .values()
+            .any(|running| !running.is_stream.load(Ordering::Relaxed))
+    }
+}
+
+impl Stream for Operations {
+    type Item = Output;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Output>> {
+        match self.outputs.poll_next_unpin(context) {
+            Poll::Ready(Some(output)) => {
+                if output.is_complete || matches!(output.event, Some(Event::Failed { .. })) {
+                    self.running.remove(&output.id);
+                }
+                Poll::Ready(Some(output))
+            }
+            // Nothing runs now; another operation may begin at any time.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+type Pieces<S> = Either<stream::Iter<std::array::IntoIter<Piece, 1>>, S>;
+
+/// A query or a mutation: its answer is the whole of it.
+fn once<S>(response: GraphqlResponse, place: Option<Place>) -> Pieces<S> {
+    let event = Event::from(response);
+    let is_complete = matches!(event, Event::Next { .. });
+    Either::Left(stream::iter([(Some(event), is_complete, place)]))
+}
+
+/// A subscription: its events, and that it is complete, unless it fails.
+fn subscription(events: EventStream) -> impl Stream<Item = Piece> + Send {
+    let events = events.map(|event| (Some(event), false, None));
+    let pieces = events.chain(stream::iter([(None, true, None)]));
+    pieces.scan(false, |failed, piece| {
+        let piece = if *failed { None } else { Some(piece) };
+        *failed = matches!(piece, Some((Some(Event::Failed { .. }), ..)));
+        std::future::ready(piece)
+    })
+}
+
+/// The connection's queries and mutations: how many it may have, and how many of them may run.
+#[derive(Clone)]
+struct Answers {
+    admitted: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+    max: usize,
+}
+
+/// Held by a query or a mutation from before it runs until its answer is sent.
+struct Place(
+    #[expect(dead_code, reason = "their end is what matters")]
+    (OwnedSemaphorePermit, OwnedSemaphorePermit),
+);
+
+impl Answers {
+    fn new(settings: &WebSocketSettings) -> Self {
+        let semaphore =
+            |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Self {
+            admitted: semaphore(settings.ws_answers_max),
+            running: semaphore(settings.ws_answers_running_max),
+            max: settings.ws_answers_max,
+        }
+    }
+
+    /// Waits for a place and runs a query or a mutation, in a task of its own: a long computation
+    /// keeps no event waiting, and the next one begins while an answer is sent.
+    async fn run<S: Service>(
+        self,
+        service: Arc<S>,
+        began: Instant,
+        work: BoxFuture<'static, GraphqlResponse>,
+    ) -> (GraphqlResponse, Option<Place>) {
+        let Ok(admitted) = self.admitted.try_acquire_owned() else {
+            // What waits for the client must be small.
+            drop(work);
+            let refusal = Refusal::new(
+                Code::Overloaded,
+                format!(
+                    "one connection may have {} queries and mutations at a time",
+                    self.max
+                ),
+            );
+            let metrics = &service.serving().metrics;
+            metrics.answered(
+                Transport::WebSocket,
+                Some(refusal.code.into()),
+                began.elapsed(),
+            );
+            return (refusal.into(), None);
+        };
+        let running = self.running;
+        let answer = tokio::spawn(async move {
+            // It is never closed.
+            let running = running.acquire_owned().await.ok()?;
+            let transport = Transport::WebSocket;
+            let response = isolation::deferred(service.serving(), transport, began, work).await;
+            Some((response, Place((admitted, running))))
+        });
+        match AbortOnDropHandle::new(answer).await {
+            Ok(Some((response, place))) => (response, Some(place)),
+            Ok(None) | Err(_) => (defect(), None),
+        }
+    }
+}
+
+fn defect() -> GraphqlResponse {
+    Refusal::new(Code::InternalServerError, "internal error").into()
+}

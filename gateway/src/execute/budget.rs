@@ -1,0 +1,50 @@
+//! What one operation may take while it runs, over all its requests: bytes of answers, and objects.
+//!
+//! Both are counted as subgraphs' answers arrive. Above a budget the operation ends: nothing more is asked,
+//! what is on its way is given up, and the client gets an error with a code in the place of the data.
+
+use bytes::Bytes;
+
+use super::Run;
+use crate::{error::Code, json::write, response::GraphqlResponse, settings::Limits};
+
+impl Run<'_> {
+    /// Counts an answer's bytes; false if they are too many.
+    pub fn may_take(&mut self, bytes: usize) -> bool {
+        match self.bytes_left.checked_sub(bytes) {
+            Some(left) => self.bytes_left = left,
+            None => self.ended = Some(Code::MaxAnswerBytes),
+        }
+        self.ended.is_none()
+    }
+
+    /// Ends the operation if it has more objects than it may.
+    pub fn count_objects(&mut self) {
+        if self.store.is_full() {
+            self.ended = Some(Code::MaxObjects);
+        }
+    }
+
+    /// The answer of an operation that has ended with `code`.
+    pub fn ended_with(&self, code: Code) -> GraphqlResponse {
+        self.graph.settings.prepare_metrics.over_budget.inc();
+        let Limits {
+            answer_bytes_max,
+            objects_max,
+            ..
+        } = self.graph.settings.limits;
+        let message = match code {
+            Code::MaxObjects => format!("the operation leads to more than {objects_max} objects"),
+            _ => format!("the operation leads to more than {answer_bytes_max} bytes"),
+        };
+        let mut body = String::from("{\"data\":null,\"errors\":[{\"message\":");
+        write::string(&mut body, &format!("{message}: ask for smaller pages"));
+        body.push_str(",\"extensions\":{\"code\":\"");
+        body.push_str(code.as_str());
+        body.push_str("\"}}]}");
+        GraphqlResponse {
+            headers: self.to_client.clone(),
+            ..GraphqlResponse::executed(Bytes::from(body))
+        }
+    }
+}

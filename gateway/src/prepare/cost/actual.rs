@@ -1,0 +1,185 @@
+//! What an answer costs by the same rules as the estimate: for development, and for those who tune a schema.
+
+use std::{cell::RefCell, collections::HashMap};
+
+use apollo_compiler::{
+    ExecutableDocument, Name, Node,
+    executable::{Field, Operation, OperationType, Selection, SelectionSet},
+    schema::FieldDefinition,
+    validation::Valid,
+};
+use serde_json::{Map, Value};
+
+use super::{
+    MUTATION,
+    count::{Counter, definition_of},
+    formula::Evaluation,
+};
+use crate::{
+    graph::{Graph, costs::FieldCosts},
+    variables::Variables,
+};
+
+/// An operation whose answers are counted.
+pub struct Counted {
+    document: Valid<ExecutableDocument>,
+    operation: Node<Operation>,
+}
+
+impl Counted {
+    /// Keeps what the answers are held against.
+    pub fn new(document: Valid<ExecutableDocument>, operation: Node<Operation>) -> Self {
+        Self {
+            document,
+            operation,
+        }
+    }
+
+    /// The operation's document.
+    pub fn document(&self) -> &ExecutableDocument {
+        &self.document
+    }
+
+    /// The cost of a whole answer: every object and leaf that is in it, as often as it stands there.
+    pub fn cost(&self, graph: &Graph, variables: &Variables, body: &[u8]) -> Option<u64> {
+        let body: Value = serde_json::from_slice(body).ok()?;
+        let begin = match self.operation.operation_type {
+            OperationType::Mutation => MUTATION,
+            OperationType::Query | OperationType::Subscription => 0.0,
+        };
+        let answer = Answer {
+            graph,
+            variables,
+            counted: self,
+            arguments: RefCell::default(),
+        };
+        let root = &self.operation.selection_set;
+        let cost = match body.get("data") {
+            Some(Value::Object(data)) => answer.object(&[root], self.operation.object_type(), data),
+            _ => 0.0,
+        };
+        Some((begin + cost).max(0.0).round() as u64)
+    }
+}
+
+struct Answer<'a> {
+    graph: &'a Graph,
+    variables: &'a Variables,
+    counted: &'a Counted,
+    /// What the arguments of a field cost, by the field's address.
+    arguments: RefCell<HashMap<usize, f64>>,
+}
+
+/// A field of the operation, and the type that it was asked of.
+type Asked<'a> = (&'a Node<Field>, &'a Name);
+
+impl<'a> Answer<'a> {
+    fn object(
+        &self,
+        sets: &[&'a SelectionSet],
+        type_name: &Name,
+        object: &Map<String, Value>,
+    ) -> f64 {
+        let mut asked: Vec<Asked<'a>> = Vec::new();
+        for set in sets {
+            self.flatten(set, &mut asked);
+        }
+        let members = object.iter().map(|(key, value)| {
+            let same: Vec<Asked<'a>> = asked
+                .iter()
+                .filter(|(field, _)| field.response_key() == key.as_str())
+                .copied()
+                .collect();
+            self.field(&same, type_name, value)
+        });
+        members.sum()
+    }
+
+    fn flatten(&self, set: &'a SelectionSet, asked: &mut Vec<Asked<'a>>) {
+        for selection in &set.selections {
+            let set = match selection {
+                Selection::Field(field) => {
+                    asked.push((field, &set.ty));
+                    continue;
+                }
+                Selection::InlineFragment(fragment) => &fragment.selection_set,
+                Selection::FragmentSpread(spread) => {
+                    match spread.fragment_def(&self.counted.document) {
+                        Some(fragment) => &fragment.selection_set,
+                        None => continue,
+                    }
+                }
+            };
+            self.flatten(set, asked);
+        }
+    }
+
+    fn field(&self, same: &[Asked<'a>], object_type: &Name, value: &Value) -> f64 {
+        let Some((field, asked_of)) = same.first() else {
+            return 0.0;
+        };
+        if field.name.starts_with("__") {
+            return 0.0;
+        }
+        let costs = &self.graph.costs;
+        let costs = costs
+            .field(object_type, &field.name)
+            .or_else(|| costs.field(asked_of, &field.name));
+        let definition = definition_of(self.graph, object_type, field);
+        let sets: Vec<&SelectionSet> = same.iter().map(|(it, _)| &it.selection_set).collect();
+        let weight = costs.and_then(|costs| costs.weight);
+        let values = self.value(&sets, definition.ty.inner_named_type(), weight, value);
+        let place = std::ptr::from_ref::<Field>(field) as usize;
+        let known = self.arguments.borrow().get(&place).copied();
+        let arguments = known.unwrap_or_else(|| {
+            let cost = self.of_arguments(field, definition, costs);
+            self.arguments.borrow_mut().insert(place, cost);
+            cost
+        });
+        (values + arguments).max(0.0)
+    }
+
+    fn of_arguments(
+        &self,
+        field: &Field,
+        definition: &FieldDefinition,
+        costs: Option<&FieldCosts>,
+    ) -> f64 {
+        let Counted {
+            document,
+            operation,
+        } = self.counted;
+        let mut counter = Counter::new(self.graph, document, &operation.variables, 0);
+        let cost = counter.arguments(field, definition, costs);
+        let mut evaluation = Evaluation::new(&counter.nodes, self.graph, self.variables);
+        evaluation.value(cost).unwrap_or_default()
+    }
+
+    fn value(
+        &self,
+        sets: &[&'a SelectionSet],
+        type_name: &Name,
+        weight: Option<f64>,
+        value: &Value,
+    ) -> f64 {
+        let of_type = |name| self.graph.costs.of_type(&self.graph.api, name);
+        match value {
+            Value::Null => 0.0,
+            Value::Array(items) => {
+                let items = items.iter();
+                items
+                    .map(|it| self.value(sets, type_name, weight, it))
+                    .sum()
+            }
+            // A custom scalar may be an object, too.
+            Value::Object(object) if self.graph.types.id(type_name).is_some() => {
+                // The answer tells the type only where the client asked for it.
+                let told = object.get("__typename").and_then(Value::as_str);
+                let told = told.and_then(|name| Name::new(name).ok());
+                let type_name = told.as_ref().unwrap_or(type_name);
+                weight.unwrap_or_else(|| of_type(type_name)) + self.object(sets, type_name, object)
+            }
+            _ => weight.unwrap_or_else(|| of_type(type_name)),
+        }
+    }
+}

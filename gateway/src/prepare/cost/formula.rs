@@ -1,0 +1,277 @@
+//! The cost of an operation as far as it is known without variables, and what depends on them.
+
+use std::mem::size_of;
+
+use apollo_compiler::Name;
+
+use super::{
+    inputs,
+    size::{Lengths, Size},
+};
+use crate::{
+    error::{Code, RequestError},
+    graph::Graph,
+    prepare::plan::Condition,
+    variables::Variables,
+};
+
+/// The largest estimate: a JSON number of this size is still exact everywhere.
+const COST_MAX: f64 = 9_007_199_254_740_991.0;
+
+/// What an operation costs.
+#[derive(Debug)]
+pub struct OperationCost {
+    nodes: Box<[Node]>,
+    root: Result<Term, SlicingFault>,
+}
+
+/// A number, or a part of a formula.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Term {
+    /// Known.
+    Constant(f64),
+    /// By its place among the nodes.
+    Node(u32),
+}
+
+/// A part of a formula that depends on variables.
+#[derive(Debug)]
+pub enum Node {
+    /// A number and the terms added to it.
+    Sum(f64, Box<[Term]>),
+    /// Of both.
+    Product(Term, Term),
+    /// The largest of them, and at least 0.
+    Max(Box<[Term]>),
+    /// Only where any of the conditions holds, each with all of its parts.
+    When(Box<[Vec<Condition>]>, Term),
+    /// A list's length.
+    Size(Size),
+    /// A variable's value as an argument.
+    Input(Input),
+}
+
+/// An argument whose value is a variable.
+#[derive(Debug)]
+pub struct Input {
+    /// Among the operation's variables.
+    pub variable: usize,
+    /// The value's type inside its lists.
+    pub type_name: Name,
+    /// The argument's own weight.
+    pub weight: Option<f64>,
+    /// What it costs where the client gives no value.
+    pub default: Term,
+}
+
+/// A field that has not exactly one of its slicing arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SlicingFault {
+    /// The field's name.
+    pub field: Box<str>,
+    /// The arguments that it takes.
+    pub arguments: Box<str>,
+    /// How many of them are given.
+    pub given: usize,
+}
+
+impl From<SlicingFault> for RequestError {
+    fn from(fault: SlicingFault) -> Self {
+        let SlicingFault {
+            field,
+            arguments,
+            given,
+        } = fault;
+        let message = format!(
+            "field \"{field}\" needs exactly one of the arguments {arguments}, not {given}"
+        );
+        RequestError::new(Code::InvalidSlicingArguments, message)
+    }
+}
+
+impl OperationCost {
+    /// A formula whose last step is `root`; a fault where no variable can mend it.
+    pub fn new(nodes: Vec<Node>, root: Result<Term, SlicingFault>) -> Self {
+        let needs_nodes = matches!(root, Ok(Term::Node(_)));
+        Self {
+            nodes: if needs_nodes {
+                nodes.into()
+            } else {
+                Box::default()
+            },
+            root,
+        }
+    }
+
+    /// A known number.
+    pub fn constant(cost: f64) -> Self {
+        Self::new(Vec::new(), Ok(Term::Constant(cost)))
+    }
+
+    /// The estimate for these variables.
+    ///
+    /// # Errors
+    /// When a field lacks its slicing argument, or has several.
+    pub fn estimate(&self, graph: &Graph, variables: &Variables) -> Result<u64, SlicingFault> {
+        match &self.root {
+            Ok(Term::Constant(cost)) => Ok(whole(*cost)),
+            Ok(root) => {
+                let mut evaluation = Evaluation::new(&self.nodes, graph, variables);
+                Ok(whole(evaluation.value(*root)?))
+            }
+            Err(fault) => Err(fault.clone()),
+        }
+    }
+
+    /// Bytes on the heap, more or less.
+    pub fn heap_bytes(&self) -> usize {
+        let of_node = |node: &Node| match node {
+            Node::Sum(_, terms) | Node::Max(terms) => terms.len() * size_of::<Term>(),
+            Node::When(any, _) => any.iter().map(|all| 40 + all.len() * 16).sum(),
+            Node::Size(size) => size.heap_bytes(),
+            Node::Product(..) | Node::Input(_) => 0,
+        };
+        self.nodes.len() * size_of::<Node>() + self.nodes.iter().map(of_node).sum::<usize>()
+    }
+}
+
+fn whole(cost: f64) -> u64 {
+    cost.clamp(0.0, COST_MAX).round() as u64
+}
+
+/// The way from variables to a number: each node and each variable is looked at once, however many fields
+/// refer to it.
+pub struct Evaluation<'a> {
+    nodes: &'a [Node],
+    graph: &'a Graph,
+    variables: &'a Variables,
+    known: Vec<Option<f64>>,
+    lengths: Lengths<'a>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Of the nodes of one formula.
+    pub fn new(nodes: &'a [Node], graph: &'a Graph, variables: &'a Variables) -> Self {
+        Self {
+            nodes,
+            graph,
+            variables,
+            known: vec![None; nodes.len()],
+            lengths: Lengths::default(),
+        }
+    }
+
+    /// The value of a term.
+    ///
+    /// # Errors
+    /// As [`OperationCost::estimate`].
+    pub fn value(&mut self, term: Term) -> Result<f64, SlicingFault> {
+        let index = match term {
+            Term::Constant(number) => return Ok(number),
+            Term::Node(index) => index as usize,
+        };
+        if let Some(number) = self.known[index] {
+            return Ok(number);
+        }
+        let number = self.node(&self.nodes[index])?;
+        self.known[index] = Some(number);
+        Ok(number)
+    }
+
+    fn node(&mut self, node: &'a Node) -> Result<f64, SlicingFault> {
+        let variables = self.variables;
+        match node {
+            Node::Sum(number, parts) => {
+                let mut sum = *number;
+                for part in parts {
+                    sum += self.value(*part)?;
+                }
+                Ok(sum)
+            }
+            Node::Product(one, other) => match self.value(*one)? {
+                0.0 => Ok(0.0),
+                number => Ok(number * self.value(*other)?),
+            },
+            Node::Max(parts) => {
+                let mut max: f64 = 0.0;
+                for part in parts {
+                    max = max.max(self.value(*part)?);
+                }
+                Ok(max)
+            }
+            Node::When(any, inner) => {
+                let holds = |all: &Vec<Condition>| all.iter().all(|it| variables.satisfies(*it));
+                match any.iter().any(holds) {
+                    true => self.value(*inner),
+                    false => Ok(0.0),
+                }
+            }
+            Node::Size(size) => size.length(variables, &mut self.lengths),
+            Node::Input(input) => match variables.get(input.variable) {
+                Some(json) => {
+                    let Input {
+                        type_name, weight, ..
+                    } = input;
+                    Ok(inputs::of_json(self.graph, json, type_name, *weight))
+                }
+                None => self.value(input.default),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{prepare, settings::Settings};
+
+    const SUPERGRAPH: &str = "schema @link(url: \"https://specs.apollo.dev/link/v1.0\")
+          @link(url: \"https://specs.apollo.dev/join/v0.3\", for: EXECUTION) { query: Query }
+        enum join__Graph { A @join__graph(name: \"a\", url: \"http://a.test/graphql\") }
+        input Filter @join__type(graph: A) { and: [Filter!] }
+        type Item @join__type(graph: A) { id: ID }
+        type Query @join__type(graph: A) {
+          items(ids: [ID!], n: Int, filter: Filter): [Item] @listSize(slicingArguments: [\"ids\", \"n\"], requireOneSlicingArgument: false)
+        }";
+
+    fn graph() -> Arc<Graph> {
+        Arc::new(Graph::load(SUPERGRAPH, Settings::default()).expect("the supergraph loads"))
+    }
+
+    #[tokio::test]
+    async fn without_variables_that_matter_the_cost_is_a_number() {
+        let query = "query($id: ID!) { items(n: 3, filter: {and: [{}]}) { id } b: items(ids: [$id]) { id } }";
+        let variables = Bytes::from_static(br#"{"id": "1"}"#);
+        let prepared = prepare::operation(&graph(), query, None, Some(&variables)).await;
+        let (prepared, _) = prepared.expect("prepared");
+        assert_eq!(prepared.cost.root, Ok(Term::Constant(3.0 + 2.0 + 1.0)));
+        assert!(prepared.cost.nodes.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_variable_is_looked_at_once_however_many_fields_take_it() {
+        const FIELDS: usize = 50;
+        let graph = graph();
+        let fields: String = (0..FIELDS)
+            .map(|n| format!("a{n}: items(ids: $ids, n: {n}, filter: $filter) {{ id }} "))
+            .collect();
+        let query = format!("query($ids: [ID!], $filter: Filter) {{ {fields} }}");
+        let ids = vec!["1"; 100];
+        let variables = serde_json::json!({"ids": ids, "filter": {"and": [{}, {}]}});
+        let variables = Bytes::from(variables.to_string());
+        let prepared = prepare::operation(&graph, &query, None, Some(&variables)).await;
+        let (prepared, variables) = prepared.expect("prepared");
+        let cost = &prepared.cost;
+        let inputs = cost.nodes.iter().filter(|it| matches!(it, Node::Input(_)));
+        assert_eq!(inputs.count(), 1);
+        let mut evaluation = Evaluation::new(&cost.nodes, &graph, &variables);
+        let root = cost.root.clone().expect("a term");
+        let expected = FIELDS * (ids.len() + 3);
+        assert_eq!(evaluation.value(root), Ok(expected as f64));
+        assert_eq!(evaluation.lengths.count(), 1);
+    }
+}

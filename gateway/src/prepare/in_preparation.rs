@@ -1,0 +1,113 @@
+//! Operations that are being prepared: whoever wants the same one waits for it, and takes no turn of its own.
+//!
+//! After a start, or with a new supergraph, all clients send the same few documents at once.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use graphql_transport::ClientKey;
+use tokio::sync::watch;
+
+use super::{Prepared, rollout::Group};
+use crate::error::RequestError;
+
+/// What preparing leads to.
+pub type Outcome = Result<Arc<Prepared>, RequestError>;
+
+/// A document, an operation's name, a group of requests.
+type Key = (Box<str>, Option<Box<str>>, Group);
+
+/// Operations that are being prepared, each by the one that came first.
+#[derive(Default)]
+pub struct InPreparation(Mutex<HashMap<Key, Leader>>);
+
+struct Leader {
+    client: ClientKey,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// What a caller has to do.
+pub enum Part<'p> {
+    /// It is the first: it prepares the operation.
+    Lead(Lead<'p>),
+    /// Another one prepares it.
+    Follow(Follow),
+}
+
+/// Whoever prepares an operation. When it is dropped without an outcome, those that follow try for themselves.
+pub struct Lead<'p> {
+    all: &'p InPreparation,
+    key: Key,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+impl Lead<'_> {
+    /// Gives the outcome to those that follow.
+    pub fn end(self, outcome: &Outcome) {
+        self.outcome.send_replace(Some(outcome.clone()));
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.key);
+    }
+}
+
+/// Whoever waits for another one's outcome.
+pub struct Follow {
+    /// Whether both are the same client, and would wait in the same queue.
+    pub is_same_client: bool,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+impl Follow {
+    /// The outcome; none if the other one has left.
+    pub async fn outcome(&mut self) -> Option<Outcome> {
+        let outcome = self.outcome.wait_for(Option::is_some).await;
+        outcome.ok()?.clone()
+    }
+}
+
+impl InPreparation {
+    /// Joins those that want the operation.
+    pub fn join(
+        &self,
+        client: ClientKey,
+        document: &str,
+        operation_name: Option<&str>,
+        group: Group,
+    ) -> Part<'_> {
+        let key: Key = (document.into(), operation_name.map(Box::from), group);
+        match self.lock().entry(key) {
+            Entry::Occupied(leader) => {
+                let leader = leader.get();
+                Part::Follow(Follow {
+                    is_same_client: leader.client == client,
+                    outcome: leader.outcome.clone(),
+                })
+            }
+            Entry::Vacant(place) => {
+                let (sender, receiver) = watch::channel(None);
+                let key = place.key().clone();
+                place.insert(Leader {
+                    client,
+                    outcome: receiver,
+                });
+                Part::Lead(Lead {
+                    all: self,
+                    key,
+                    outcome: sender,
+                })
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Leader>> {
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}

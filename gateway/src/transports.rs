@@ -1,0 +1,106 @@
+//! How clients reach the gateway: it is a service of `graphql_transport`, with request ids, GraphiQL
+//! and forwarded headers of its own.
+
+use std::{future::Future, sync::Arc};
+
+use anyhow::ensure;
+use axum::response::Response;
+use futures_util::{FutureExt, future::BoxFuture};
+use graphql_transport::{ClientContext, GraphqlRequest, Outcome, Service, Serving, Settings};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+
+use crate::{
+    config::Config, gateway::Gateway, graphiql, headers::HeaderRules, pipeline, trace_context,
+};
+
+/// What the transports are set to.
+///
+/// # Errors
+/// When pages of all origins may send requests in their visitors' names.
+pub fn settings(config: &Config, rules: &HeaderRules) -> anyhow::Result<Settings> {
+    let everyone = config.http.cors_origins.iter().any(|origin| origin == "*");
+    ensure!(
+        !(everyone && rules.forwards(&header::COOKIE)),
+        "CORS_ORIGINS=* lets every page use its visitor's cookies, which FORWARD_HEADERS sends on to \
+         subgraphs: list the origins that may"
+    );
+    let mut http = config.http.clone();
+    if config.service.development {
+        http = http.at_loopback_names();
+    }
+    let returned = rules.returned().cloned();
+    Ok(Settings {
+        http,
+        websocket: config.websocket.clone(),
+        keep_alive: config.subscriptions.subscription_keep_alive,
+        grace: config.service.grace(),
+        exposed_headers: returned.chain([trace_context::REQUEST_ID]).collect(),
+    })
+}
+
+impl Service for Gateway {
+    fn serving(&self) -> &Serving {
+        self.serving()
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        request: GraphqlRequest,
+        client: ClientContext,
+    ) -> impl Future<Output = Outcome> + Send {
+        pipeline::run(self, request, client)
+    }
+
+    fn mark(&self, headers: &mut HeaderMap) -> Option<(HeaderName, HeaderValue)> {
+        let id = trace_context::ensure_request_id(headers);
+        Some((trace_context::REQUEST_ID, id))
+    }
+
+    fn page(self: &Arc<Self>, request: &Parts) -> Option<BoxFuture<'static, Response>> {
+        let gateway = Arc::clone(self);
+        graphiql::is_asked_for(self, request)
+            .then(|| async move { graphiql::page(&gateway).await }.boxed())
+    }
+
+    fn takes_from_init(&self, name: &HeaderName) -> bool {
+        self.graph_settings().header_rules.forwards(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn every_origin_and_forwarded_cookies_do_not_go_together() {
+        let settings = |arguments: &[&str]| {
+            let arguments = ["gateway"].iter().chain(arguments);
+            let config = Config::parse_from(arguments);
+            let rules = HeaderRules::new(&config.headers).expect("rules");
+            super::settings(&config, &rules)
+        };
+        let (every, cookie) = ("--cors-origins=*", "--forward-headers=cookie");
+        let error = settings(&[every, cookie]).expect_err("refused");
+        assert!(error.to_string().starts_with("CORS_ORIGINS=*"), "{error}");
+        assert!(settings(&[every]).is_ok());
+        assert!(settings(&["--cors-origins=https://a.example", cookie]).is_ok());
+    }
+
+    #[test]
+    fn in_development_the_machine_answers_to_its_own_names() {
+        let hosts = |arguments: &[&str]| {
+            let arguments = ["gateway"].iter().chain(arguments);
+            let config = Config::parse_from(arguments);
+            let settings = settings(&config, &HeaderRules::default()).expect("settings");
+            settings.http.allowed_hosts
+        };
+        assert!(hosts(&[]).is_empty());
+        assert_eq!(
+            hosts(&["--development"]),
+            ["localhost", "127.0.0.1", "[::1]"]
+        );
+        assert_eq!(hosts(&["--development", "--allowed-hosts=*"]), ["*"]);
+    }
+}
