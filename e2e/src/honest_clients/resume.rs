@@ -39,7 +39,10 @@ async fn catch_up(shared: &Shared, history: &History) -> Result<(), String> {
     for _ in 0..history.comments {
         let message: Value = next(&mut socket).await?;
         if !message["payload"]["data"]["commentChanges"]["comment"]["id"].is_string() {
-            let code = message["payload"][0]["extensions"]["code"].as_str();
+            let payload = &message["payload"];
+            let errors = payload["errors"].as_array().or(payload.as_array());
+            let error = errors.and_then(|errors| errors.first());
+            let code = error.and_then(|error| error["extensions"]["code"].as_str());
             return Err(code.map_or_else(|| message.to_string(), str::to_owned));
         }
     }
