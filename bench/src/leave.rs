@@ -17,6 +17,7 @@ use stack::ServiceProcess;
 use tokio::task::JoinSet;
 
 use crate::load::{Connection, graphql_body, percentile};
+use crate::report::Goals;
 use crate::services::{LIST, LIST_WITH_COMMENTS, Services, create_comment};
 
 /// Clients of one round that leave.
@@ -130,24 +131,6 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     storm.end().await;
     goals.met()
-}
-
-/// What was judged.
-#[derive(Default)]
-struct Goals {
-    missed: usize,
-}
-
-impl Goals {
-    fn judge(&mut self, met: bool, line: String) {
-        println!("  {} {line}", if met { "ok    " } else { "MISSED" });
-        self.missed += usize::from(!met);
-    }
-
-    fn met(self) -> anyhow::Result<()> {
-        ensure!(self.missed == 0, "{} goals were missed", self.missed);
-        Ok(())
-    }
 }
 
 /// Clients that wait for each answer, however long it takes.

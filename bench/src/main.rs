@@ -3,12 +3,14 @@
 //! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
 //! a bare change stream, `-- gateway` the gateway beside its peers, `-- cost` what operations are
 //! estimated to cost beside what they do cost, `-- leave` what leaving clients do to others,
-//! `-- refusals` how soon hostile requests are refused. Load goes to loopback only and ends by itself.
+//! `-- hostile` what clients that mean harm do, `-- refusals` how soon hostile requests are refused. Load goes
+//! to loopback only and ends by itself.
 
 mod api;
 mod changefeed;
 mod chaos;
 mod gateway;
+mod hostile;
 mod leave;
 mod load;
 mod process;
@@ -44,6 +46,8 @@ enum Benchmark {
     Gateway(gateway::Options),
     /// What our operations are estimated to cost, and what they do cost.
     Cost,
+    /// Clients that mean harm, beside honest ones: whether these notice.
+    Hostile(hostile::Options),
     /// Clients that ask and leave, beside patient ones: whether anybody else notices.
     Leave(leave::Options),
     /// Requests that are meant to stop a subgraph: how soon each is refused.
@@ -95,6 +99,7 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Chaos(options) => chaos::run(options).await,
         Benchmark::Gateway(options) => gateway::run(options).await,
         Benchmark::Cost => gateway::cost::run().await,
+        Benchmark::Hostile(options) => hostile::run(options).await,
         Benchmark::Leave(options) => leave::run(options).await,
         Benchmark::Refusals(options) => refusals::run(options).await,
         Benchmark::Subgraphs { port } => {

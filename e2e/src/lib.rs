@@ -12,6 +12,8 @@ pub mod chaos;
 mod eventually;
 mod fail_points;
 mod graphql;
+pub mod honest_clients;
+pub mod hostile_clients;
 pub mod leaving_clients;
 mod oracle;
 mod subscription;

@@ -124,6 +124,8 @@ pub fn settings(limits: &LimitSettings, grace: Duration) -> Settings {
         websocket: WebSocketSettings {
             ws_message_bytes_max: limits.request_bytes_max,
             ws_operations_max: SOCKET_OPERATIONS_MAX,
+            // A gateway sends a ping after each operation, on a socket that many clients share.
+            ws_pings_max: SOCKET_OPERATIONS_MAX,
             ..WebSocketSettings::default()
         },
         grace,

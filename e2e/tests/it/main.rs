@@ -5,6 +5,7 @@ mod bad_input;
 mod chaos;
 mod failover;
 mod flow;
+mod hostile_clients;
 mod kills;
 mod leaving_clients;
 mod live;

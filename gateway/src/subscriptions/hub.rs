@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use graphql_transport::{Code as TransportCode, GaugeGuard};
+use graphql_transport::{ClientKey, Code as TransportCode, GaugeGuard};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Event, EventStream,
-    clients::{Begun, ClientId, ClientNumber},
+    clients::{Begun, ClientId, ClientNumber, Subscribers},
     feed::{Feed, LeaveCursor, Source},
 };
 use crate::{
@@ -89,7 +89,7 @@ struct Entry {
     /// Tells this feed from an earlier one with the same key.
     number: u64,
     events: broadcast::Sender<Event>,
-    subscribers: usize,
+    subscribers: Subscribers,
     /// While the client that began it has it.
     begun_by: Option<ClientNumber>,
     stop: CancellationToken,
@@ -131,13 +131,14 @@ impl Hub {
             begun_by: Some(client.number()),
             ..self.start(gateway, key.clone(), source, cursor)
         });
-        entry.subscribers += 1;
+        entry.subscribers.add(client.address);
         let member = Member {
             events: entry.events.subscribe(),
             seat: Seat {
                 hub: Arc::clone(self),
                 key,
                 number: entry.number,
+                address: client.address,
                 began: is_new.then_some(client),
             },
             _counted: GaugeGuard::new(&self.subscriptions),
@@ -148,8 +149,7 @@ impl Hub {
 
     fn make_room(&self, feeds: &mut Feeds, client: &ClientId) -> Result<(), RequestError> {
         let of_client_max = self.feeds_of_client_max;
-        let begun = feeds.begun.count(client);
-        if begun >= of_client_max {
+        if feeds.begun.count(client.number()) >= of_client_max {
             return Err(RequestError::new(
                 TransportCode::TooManySubscriptions,
                 format!("one client may begin {of_client_max} different subscriptions at a time"),
@@ -165,8 +165,9 @@ impl Hub {
                 self.feeds_max
             ),
         );
-        let ended =
-            newest_of_the_greediest(feeds, begun).and_then(|key| feeds.running.remove(&key));
+        let gives_way = newest_of_the_greediest_address(feeds, client)
+            .or_else(|| newest_of_the_greediest_neighbour(feeds, client));
+        let ended = gives_way.and_then(|key| feeds.running.remove(&key));
         let Some(ended) = ended else {
             return Err(limit_reached);
         };
@@ -214,7 +215,7 @@ impl Hub {
         Entry {
             number,
             events,
-            subscribers: 0,
+            subscribers: Subscribers::default(),
             begun_by: None,
             stop,
         }
@@ -247,18 +248,45 @@ fn remove_number(feeds: &mut HashMap<FeedKey, Entry>, key: &FeedKey, number: u64
     is_it.then(|| feeds.remove(key)).flatten()
 }
 
-/// What gives way to a client that has begun so many: the newest feed of the client that has begun the
-/// most, if that has more even without it. One that others have joined stays.
-fn newest_of_the_greediest(feeds: &Feeds, begun: usize) -> Option<FeedKey> {
-    let (greediest, most) = feeds.begun.most()?;
-    if most <= begun + 1 {
+/// What gives way to a client: the newest feed of the address that has the most for itself, if that has
+/// more than the client's own address even without it. One that several addresses have joined stays.
+fn newest_of_the_greediest_address(feeds: &Feeds, client: &ClientId) -> Option<FeedKey> {
+    let mut counts: HashMap<ClientKey, usize> = HashMap::new();
+    let addresses = feeds.running.values();
+    for address in addresses.filter_map(|entry| entry.subscribers.only_address()) {
+        *counts.entry(address).or_default() += 1;
+    }
+    let own = counts.get(&client.address).copied().unwrap_or_default();
+    let (greediest, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    if most <= own + 1 {
         return None;
     }
-    let of_client = |entry: &Entry| entry.begun_by == Some(greediest) && entry.subscribers == 1;
-    let feeds = feeds.running.iter();
-    let newest = feeds
-        .filter(|(_, entry)| of_client(entry))
-        .max_by_key(|(_, entry)| entry.number);
+    newest(feeds, |entry| {
+        entry.subscribers.only_address() == Some(greediest)
+    })
+}
+
+/// The same among the clients of one address, by what each has begun. One that others have joined stays.
+fn newest_of_the_greediest_neighbour(feeds: &Feeds, client: &ClientId) -> Option<FeedKey> {
+    let is_neighbours = |entry: &Entry| {
+        entry.subscribers.count() == 1 && entry.subscribers.only_address() == Some(client.address)
+    };
+    let neighbours = feeds.running.values().filter(|entry| is_neighbours(entry));
+    let begun = |client| feeds.begun.count(client);
+    let greediest = neighbours
+        .filter_map(|entry| entry.begun_by)
+        .max_by_key(|neighbour| begun(*neighbour))?;
+    if begun(greediest) <= begun(client.number()) + 1 {
+        return None;
+    }
+    newest(feeds, |entry| {
+        is_neighbours(entry) && entry.begun_by == Some(greediest)
+    })
+}
+
+fn newest(feeds: &Feeds, is_one: impl Fn(&Entry) -> bool) -> Option<FeedKey> {
+    let those = feeds.running.iter().filter(|(_, entry)| is_one(entry));
+    let newest = those.max_by_key(|(_, entry)| entry.number);
     newest.map(|(key, _)| key.clone())
 }
 
@@ -293,6 +321,7 @@ struct Seat {
     hub: Arc<Hub>,
     key: FeedKey,
     number: u64,
+    address: ClientKey,
     /// Who began the feed, if it was this one.
     began: Option<ClientId>,
 }
@@ -312,11 +341,11 @@ impl Drop for Seat {
             else {
                 continue;
             };
-            entry.subscribers -= 1;
+            entry.subscribers.remove(self.address);
             if self.began.is_some() {
                 entry.begun_by = None;
             }
-            if entry.subscribers == 0 {
+            if entry.subscribers.count() == 0 {
                 entry.stop.cancel();
                 feeds.running.remove(key);
             }

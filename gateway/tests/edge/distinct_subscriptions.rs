@@ -1,6 +1,6 @@
 //! How many different subscriptions there may be at subgraphs, and which are different.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use serde_json::{Value, json};
 
@@ -150,6 +150,37 @@ async fn at_the_limit_of_all_clients_the_one_with_the_most_makes_room() {
     running(&gateway, 4.0, 3).await;
     let ended = gateway.metric("gateway_limited_subscriptions_total").await;
     assert_eq!(ended, 1.0);
+}
+
+#[tokio::test]
+async fn at_the_limit_many_sockets_of_one_address_make_room_for_another() {
+    let gateway = TestGateway::with(&["--subscription-upstream-max=3"]).await;
+    let mut flood = Vec::new();
+    for topic in ["a", "b", "c"] {
+        let mut socket = gateway.socket().await;
+        follow(&mut socket, topic).await;
+        flood.push(socket);
+        running(&gateway, flood.len() as f64, flood.len() as i64).await;
+    }
+    // Nobody's, once its beginner has left, and still this address's.
+    follow(&mut flood[0], "c").await;
+    running(&gateway, 4.0, 3).await;
+    flood[2].send(json!({"id": "c", "type": "complete"})).await;
+    running(&gateway, 3.0, 3).await;
+
+    let elsewhere = Ipv4Addr::new(127, 0, 0, 2);
+    let mut other = gateway.socket_from(elsewhere).await;
+    follow(&mut other, "d").await;
+    assert_eq!(refused(&mut flood[0]).await, "SUBSCRIPTION_LIMIT_REACHED");
+    running(&gateway, 3.0, 3).await;
+    // Now the other address has one less: neither makes room.
+    let mut third = gateway.socket_from(elsewhere).await;
+    follow(&mut third, "e").await;
+    assert_eq!(refused(&mut third).await, "SUBSCRIPTION_LIMIT_REACHED");
+    let mut late = gateway.socket().await;
+    follow(&mut late, "f").await;
+    assert_eq!(refused(&mut late).await, "SUBSCRIPTION_LIMIT_REACHED");
+    running(&gateway, 3.0, 3).await;
 }
 
 #[tokio::test]

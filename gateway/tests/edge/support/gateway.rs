@@ -1,13 +1,21 @@
 //! A gateway with its two subgraphs.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::Parser;
 use gateway::config::Config;
+use http::HeaderValue;
 use serde_json::{Value, json};
 use service::Lifecycle;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinHandle,
+};
+use tokio_tungstenite::{MaybeTlsStream, client_async, tungstenite::client::IntoClientRequest};
 
 use super::{PATIENCE, Socket, counts::Counts, eventually, news::News};
 
@@ -124,6 +132,28 @@ impl TestGateway {
         let body = json!({ "query": query }).to_string();
         let response = self.post().body(body).send().await.expect("an answer");
         response.json().await.expect("JSON")
+    }
+
+    /// [`TestGateway::socket`] from another machine, as far as addresses tell.
+    pub async fn socket_from(&self, address: Ipv4Addr) -> Socket {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind((address, 0).into())
+            .expect("an address of loopback");
+        let stream = socket.connect(self.address).await.expect("a connection");
+        let mut request = format!("ws://{}/graphql", self.address)
+            .into_client_request()
+            .expect("a request");
+        let protocol = HeaderValue::from_static("graphql-transport-ws");
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
+        let (socket, _) = client_async(request, MaybeTlsStream::Plain(stream))
+            .await
+            .expect("the handshake succeeds");
+        let mut socket = Socket(socket);
+        socket.init(json!({})).await;
+        socket
     }
 
     /// A WebSocket on which `connection_ack` has come.
