@@ -63,6 +63,8 @@ pub struct TransportMetrics {
     refusals: Family<ByCode, Counter>,
     /// Requests that ended in a panic, and were answered as an internal error.
     pub panics: Counter,
+    /// Bytes of request bodies that have not arrived whole.
+    pub unfinished_body_bytes: Gauge,
     /// Events written to clients.
     pub deliveries: Counter,
     /// Subscriptions ended because their client was too slow.
@@ -97,6 +99,12 @@ impl TransportMetrics {
             "Requests refused before execution, and subscriptions ended with an error, by code",
             Family::clone(&refusals),
         );
+        let unfinished_body_bytes = Gauge::default();
+        registry.register(
+            format!("{service}_unfinished_body_bytes"),
+            "Bytes of request bodies that have not arrived whole",
+            unfinished_body_bytes.clone(),
+        );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(format!("{service}_{name}"), help, Counter::clone(&counter));
@@ -124,6 +132,7 @@ impl TransportMetrics {
         Self {
             transports,
             refusals,
+            unfinished_body_bytes,
             panics: counter(
                 "panics",
                 "Requests that met a defect and were answered as an internal error",

@@ -9,6 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     event::EventStream,
+    http::bodies::Bodies,
     metrics::TransportMetrics,
     request::{ClientContext, GraphqlRequest},
     response::GraphqlResponse,
@@ -74,6 +75,8 @@ pub struct Serving {
     pub shutdown: CancellationToken,
     /// The tasks of open WebSockets.
     pub(crate) sockets: TaskTracker,
+    /// Request bodies on the way.
+    pub(crate) bodies: Bodies,
 }
 
 impl Serving {
@@ -83,7 +86,9 @@ impl Serving {
         metrics: Arc<TransportMetrics>,
         shutdown: CancellationToken,
     ) -> Self {
+        let bodies = Bodies::new(&settings.http, metrics.unfinished_body_bytes.clone());
         Self {
+            bodies,
             settings,
             metrics,
             shutdown,

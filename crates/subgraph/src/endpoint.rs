@@ -133,6 +133,9 @@ pub fn settings(limits: &LimitSettings, grace: Duration) -> Settings {
 
 /// How an operation is run, whatever brought it.
 struct Endpoint<E, X> {
+            request_bodies_bytes_max: limits.bodies_bytes_max,
+            // A gateway is one client, and sends what all of its own do.
+            request_bodies_bytes_per_client_max: limits.bodies_bytes_max,
     executor: X,
     gate: Option<CallGate>,
     turns: Turns,

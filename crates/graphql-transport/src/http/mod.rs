@@ -1,10 +1,12 @@
 //! GraphQL over HTTP: `/graphql` for every method and media type.
 //!
 //! Source: <https://graphql.github.io/graphql-over-http/draft/>. One file a method; what they
-//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `host`
-//! and `csrf` (whose requests are answered), `respond` (status and headers).
+//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `bodies` (how
+//! much may be on the way), `host` and `csrf` (whose requests are answered), `respond` (status and
+//! headers).
 
 pub mod accept;
+pub(crate) mod bodies;
 mod cors;
 pub(crate) mod csrf;
 mod get;
@@ -140,11 +142,12 @@ async fn dispatch<S: Service>(
     parts: &mut Parts,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let settings = &service.serving().settings.http;
+    let serving = service.serving();
+    let settings = &serving.settings.http;
     host::check(parts, settings)?;
     match parts.method {
         Method::POST => {
-            let request = post::read(parts, body, settings).await?;
+            let request = post::read(parts, body, settings, &serving.bodies).await?;
             exchange(service, Transport::Post, request, parts).await
         }
         Method::GET if websocket::is_upgrade(&parts.headers) => {

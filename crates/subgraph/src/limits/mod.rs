@@ -47,6 +47,10 @@ pub struct LimitSettings {
     /// a gateway takes from a client (2 MiB), as a gateway adds representations.
     #[arg(long = "limit-request-bytes-max", env = "SUBGRAPH_LIMIT_REQUEST_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
     pub request_bytes_max: usize,
+    /// Bytes of request bodies that have not arrived whole, of all clients together: a gateway is one
+    /// client. One that exceeds it is refused. The last quarter is kept for bodies of up to 16 KiB.
+    #[arg(long = "limit-bodies-bytes-max", env = "SUBGRAPH_LIMIT_BODIES_BYTES_MAX", default_value_t = 67_108_864, value_parser = at_least_one())]
+    pub bodies_bytes_max: usize,
     /// Bytes of a document. Longer texts belong into variables.
     #[arg(long = "limit-document-bytes-max", env = "SUBGRAPH_LIMIT_DOCUMENT_BYTES_MAX", default_value_t = 131_072, value_parser = at_least_one())]
     pub document_bytes_max: usize,
@@ -102,6 +106,7 @@ impl Default for LimitSettings {
     fn default() -> Self {
         Self {
             request_bytes_max: 4_194_304,
+            bodies_bytes_max: 67_108_864,
             document_bytes_max: 131_072,
             tokens_max: 10_000,
             depth_max: 40,
