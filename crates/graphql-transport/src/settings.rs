@@ -165,7 +165,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
+/// Reads one item of a list without the blanks around it.
+///
+/// # Errors
+/// None.
+pub fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
     Ok(text.trim().to_owned())
 }
 
