@@ -1,7 +1,7 @@
 //! GraphQL over HTTP: <https://graphql.github.io/graphql-over-http/draft/>, and what a client that is
 //! wrong or hostile gets.
 
-use graphql_transport::testing::Wire;
+use graphql_transport::testing::{PATIENCE, Wire};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -410,5 +410,23 @@ async fn a_request_has_one_host_and_one_that_is_allowed() {
             let what = format!("{} {hosts}", target.name);
             assert_eq!((answered, code(&answer)), (status, expected), "{what}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_has_left() {
+    for target in support::both().await {
+        let mut wire = Wire::open(target.address).await;
+        wire.post(JSON, "{ slow }").await;
+        let begun = async {
+            while target.gate.begun() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let begun = tokio::time::timeout(PATIENCE, begun).await;
+        begun.expect("the request begins in time");
+        wire.finish().await;
+        // Its answer is never there: the gate is closed.
+        assert_eq!(wire.rest().await, b"", "{}", target.name);
     }
 }
