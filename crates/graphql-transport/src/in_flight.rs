@@ -1,30 +1,31 @@
-//! A bound on request bodies that have not arrived whole, in all and per client.
+//! Bounds on what clients keep in memory, in all and per client: request bodies that have not arrived
+//! whole, and answers that have not been taken.
 //!
-//! A client decides how long its body is on the way, up to `request_body_timeout`, and what came of it
-//! takes memory for so long. A body that has come with its head is never counted.
+//! A client decides how long its body is on the way, up to `request_body_timeout`, and how slowly it
+//! takes its answer. A body that has come with its head is never counted.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::{
-    client_key::ClientKey,
-    code::{Code, Refusal},
-    settings::HttpSettings,
-};
+use crate::{client_key::ClientKey, settings::HttpSettings};
 
-/// A body that is no larger than this, in bytes, counts as small: the last quarter of the bound is
-/// kept for those, so that large uploads leave room for them.
+/// What is no larger than this, in bytes, counts as small: the last quarter of the bound is kept for
+/// that, so that what is large leaves room for it.
 const SMALL_BYTES_MAX: usize = 16 * 1024;
 
-/// The bytes of all unfinished bodies.
+/// There is no room.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// The bytes of all that is counted.
 #[derive(Debug)]
-pub(crate) struct Bodies {
+pub(crate) struct InFlight {
     max: usize,
-    /// What a body that is not small may fill the whole up to.
+    /// What is not small may fill the whole up to here.
     max_for_large: usize,
     per_client_max: usize,
     held: Mutex<Held>,
@@ -37,24 +38,36 @@ struct Held {
     clients: HashMap<ClientKey, usize>,
 }
 
-impl Bodies {
-    /// One body of the largest size fits whatever the bounds are.
-    pub(crate) fn new(settings: &HttpSettings, gauge: Gauge) -> Self {
+impl InFlight {
+    /// Request bodies. One of the largest size fits whatever the bounds are.
+    pub(crate) fn bodies(settings: &HttpSettings, gauge: Gauge) -> Arc<Self> {
         let max = settings.request_bodies_bytes_max;
         let body_max = settings.request_bytes_max;
-        Self {
+        Arc::new(Self {
             max: max.max(body_max),
             max_for_large: (max - max / 4).max(body_max),
             per_client_max: settings.request_bodies_bytes_per_client_max.max(body_max),
             held: Mutex::default(),
             gauge,
-        }
+        })
     }
 
-    /// The share of one body; empty for now.
-    pub(super) fn share(&self, client: ClientKey) -> Share<'_> {
+    /// Answers. A single one fits whatever the bounds are: services have a limit of their own.
+    pub(crate) fn answers(settings: &HttpSettings, gauge: Gauge) -> Arc<Self> {
+        let max = settings.answers_bytes_max;
+        Arc::new(Self {
+            max,
+            max_for_large: max,
+            per_client_max: settings.answers_bytes_per_client_max,
+            held: Mutex::default(),
+            gauge,
+        })
+    }
+
+    /// The share of one of them; empty for now.
+    pub(crate) fn share(self: &Arc<Self>, client: ClientKey) -> Share {
         Share {
-            bodies: self,
+            all: Arc::clone(self),
             client,
             bytes: 0,
         }
@@ -70,51 +83,49 @@ impl Bodies {
     }
 }
 
-/// What one body takes of the bounds, until it is dropped.
-pub(super) struct Share<'a> {
-    bodies: &'a Bodies,
+/// What one body or answer takes of the bounds, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    all: Arc<InFlight>,
     client: ClientKey,
     bytes: usize,
 }
 
-impl Share<'_> {
-    /// Notes that so many bytes of the body have come.
+impl Share {
+    /// Notes that it takes so many bytes now.
     ///
     /// # Errors
-    /// `TOO_MANY_REQUEST_BYTES`.
-    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
+    /// Where there is no room, of this client's or at all. What is the only one there is always fits.
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), Full> {
         let more = bytes.saturating_sub(self.bytes);
         if more == 0 {
             return Ok(());
         }
-        let bodies = self.bodies;
+        let all = &self.all;
         let max = match bytes > SMALL_BYTES_MAX {
-            true => bodies.max_for_large,
-            false => bodies.max,
+            true => all.max_for_large,
+            false => all.max,
         };
-        let mut held = bodies.lock();
+        let mut held = all.lock();
         let of_client = held.clients.get(&self.client).copied().unwrap_or_default();
-        if of_client + more > bodies.per_client_max || held.bytes + more > max {
-            return Err(Refusal::new(
-                Code::TooManyRequestBytes,
-                "too many request bodies are on the way, of this client or of all; send the request \
-                 again",
-            ));
+        let fits = of_client + more <= all.per_client_max && held.bytes + more <= max;
+        if !fits && held.bytes > self.bytes {
+            return Err(Full);
         }
         held.clients.insert(self.client, of_client + more);
         held.bytes += more;
         self.bytes = bytes;
-        bodies.note(&held);
+        all.note(&held);
         Ok(())
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for Share {
     fn drop(&mut self) {
         if self.bytes == 0 {
             return;
         }
-        let mut held = self.bodies.lock();
+        let mut held = self.all.lock();
         held.bytes -= self.bytes;
         if let Some(of_client) = held.clients.get_mut(&self.client) {
             *of_client -= self.bytes;
@@ -122,7 +133,7 @@ impl Drop for Share<'_> {
                 held.clients.remove(&self.client);
             }
         }
-        self.bodies.note(&held);
+        self.all.note(&held);
     }
 }
 
@@ -134,14 +145,14 @@ mod tests {
 
     const LARGE: usize = 100_000;
 
-    fn bodies(max: usize, per_client_max: usize) -> Bodies {
+    fn bodies(max: usize, per_client_max: usize) -> Arc<InFlight> {
         let settings = HttpSettings {
             request_bytes_max: LARGE,
             request_bodies_bytes_max: max,
             request_bodies_bytes_per_client_max: per_client_max,
             ..HttpSettings::default()
         };
-        Bodies::new(&settings, Gauge::default())
+        InFlight::bodies(&settings, Gauge::default())
     }
 
     fn client(number: u8) -> ClientKey {

@@ -65,6 +65,8 @@ pub struct TransportMetrics {
     pub panics: Counter,
     /// Bytes of request bodies that have not arrived whole.
     pub unfinished_body_bytes: Gauge,
+    /// Bytes of large answers that clients have not taken.
+    pub untaken_answer_bytes: Gauge,
     /// Events written to clients.
     pub deliveries: Counter,
     /// Subscriptions ended because their client was too slow.
@@ -99,11 +101,18 @@ impl TransportMetrics {
             "Requests refused before execution, and subscriptions ended with an error, by code",
             Family::clone(&refusals),
         );
-        let unfinished_body_bytes = Gauge::default();
-        registry.register(
-            format!("{service}_unfinished_body_bytes"),
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(format!("{service}_{name}"), help, Gauge::clone(&gauge));
+            gauge
+        };
+        let unfinished_body_bytes = gauge(
+            "unfinished_body_bytes",
             "Bytes of request bodies that have not arrived whole",
-            unfinished_body_bytes.clone(),
+        );
+        let untaken_answer_bytes = gauge(
+            "untaken_answer_bytes",
+            "Bytes of answers above 64 KiB that clients have not taken",
         );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
@@ -133,6 +142,7 @@ impl TransportMetrics {
             transports,
             refusals,
             unfinished_body_bytes,
+            untaken_answer_bytes,
             panics: counter(
                 "panics",
                 "Requests that met a defect and were answered as an internal error",

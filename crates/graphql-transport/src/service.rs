@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     event::EventStream,
-    http::bodies::Bodies,
+    in_flight::InFlight,
     metrics::TransportMetrics,
     request::{ClientContext, GraphqlRequest},
     response::GraphqlResponse,
@@ -76,7 +76,9 @@ pub struct Serving {
     /// The tasks of open WebSockets.
     pub(crate) sockets: TaskTracker,
     /// Request bodies on the way.
-    pub(crate) bodies: Bodies,
+    pub(crate) bodies: Arc<InFlight>,
+    /// Answers that have not been taken.
+    pub(crate) answers: Arc<InFlight>,
 }
 
 impl Serving {
@@ -86,9 +88,9 @@ impl Serving {
         metrics: Arc<TransportMetrics>,
         shutdown: CancellationToken,
     ) -> Self {
-        let bodies = Bodies::new(&settings.http, metrics.unfinished_body_bytes.clone());
         Self {
-            bodies,
+            bodies: InFlight::bodies(&settings.http, metrics.unfinished_body_bytes.clone()),
+            answers: InFlight::answers(&settings.http, metrics.untaken_answer_bytes.clone()),
             settings,
             metrics,
             shutdown,

@@ -51,6 +51,13 @@ pub struct HttpSettings {
     /// The same of one client address. Behind a proxy, set it to REQUEST_BODIES_BYTES_MAX.
     #[arg(long, env = "REQUEST_BODIES_BYTES_PER_CLIENT_MAX", default_value_t = Self::default().request_bodies_bytes_per_client_max)]
     pub request_bodies_bytes_per_client_max: usize,
+    /// Bytes of answers that have not been taken by their clients, of all together; those of up to
+    /// 64 KiB do not count. An answer that exceeds it is thrown away.
+    #[arg(long, env = "ANSWERS_BYTES_MAX", default_value_t = Self::default().answers_bytes_max)]
+    pub answers_bytes_max: usize,
+    /// The same of one client address. Behind a proxy, set it to ANSWERS_BYTES_MAX.
+    #[arg(long, env = "ANSWERS_BYTES_PER_CLIENT_MAX", default_value_t = Self::default().answers_bytes_per_client_max)]
+    pub answers_bytes_per_client_max: usize,
     /// How long a query or mutation may take, whatever brought it.
     #[arg(long, env = "REQUEST_TIMEOUT", default_value = "60s", value_parser = duration)]
     pub request_timeout: Duration,
@@ -80,6 +87,8 @@ impl Default for HttpSettings {
             request_body_timeout: Duration::from_secs(30),
             request_bodies_bytes_max: 64 * 1024 * 1024,
             request_bodies_bytes_per_client_max: 16 * 1024 * 1024,
+            answers_bytes_max: 256 * 1024 * 1024,
+            answers_bytes_per_client_max: 64 * 1024 * 1024,
             request_timeout: Duration::from_secs(60),
             client_write_timeout: Duration::from_secs(30),
             allowed_hosts: Vec::new(),

@@ -136,6 +136,8 @@ pub fn settings(limits: &LimitSettings, grace: Duration) -> Settings {
             request_bodies_bytes_max: limits.bodies_bytes_max,
             // A gateway is one client, and sends what all of its own do.
             request_bodies_bytes_per_client_max: limits.bodies_bytes_max,
+            answers_bytes_max: limits.answers_bytes_max,
+            answers_bytes_per_client_max: limits.answers_bytes_max,
             request_timeout: REQUEST_TIME_LIMIT,
             ..HttpSettings::default()
         },

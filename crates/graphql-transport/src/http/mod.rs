@@ -1,12 +1,10 @@
 //! GraphQL over HTTP: `/graphql` for every method and media type.
 //!
 //! Source: <https://graphql.github.io/graphql-over-http/draft/>. One file a method; what they
-//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `bodies` (how
-//! much may be on the way), `host` and `csrf` (whose requests are answered), `respond` (status and
-//! headers).
+//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `host`
+//! and `csrf` (whose requests are answered), `respond` (status and headers).
 
 pub mod accept;
-pub(crate) mod bodies;
 mod cors;
 pub(crate) mod csrf;
 mod get;
@@ -192,12 +190,13 @@ async fn exchange<S: Service>(
         check_last_event_id(&parts.headers)?;
     }
     let headers: HeaderMap = std::mem::take(&mut parts.headers);
+    let key = ClientKey::of_peer(&parts.extensions);
     let client = ClientContext {
         headers: Arc::new(headers),
         mutations_allowed: transport == Transport::Post,
         subscriptions_allowed: accepted.streaming.is_some(),
         answers_deferred: false,
-        key: ClientKey::of_peer(&parts.extensions),
+        key,
     };
     let transport = match (accepted.single, accepted.streaming) {
         (None, Some(Streaming::Sse)) => Transport::Sse,
@@ -211,7 +210,8 @@ async fn exchange<S: Service>(
         // No service should, where there is one answer to a connection.
         Outcome::Deferred(work) => {
             let began = Instant::now();
-            Outcome::Single(isolation::deferred(service.serving(), transport, began, work).await)
+            let work = isolation::deferred(service.serving(), transport, key, began, work);
+            Outcome::Single(work.await)
         }
         outcome => outcome,
     };

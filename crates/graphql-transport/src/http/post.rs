@@ -1,6 +1,6 @@
 //! A GraphQL request by POST.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -9,13 +9,11 @@ use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
 
-use super::{
-    bodies::{Bodies, Share},
-    csrf, request_json,
-};
+use super::{csrf, request_json};
 use crate::{
     client_key::ClientKey,
     code::{Code, Refusal},
+    in_flight::{InFlight, Share},
     request::GraphqlRequest,
     settings::HttpSettings,
 };
@@ -33,7 +31,7 @@ pub(super) async fn read(
     parts: &Parts,
     body: Body,
     settings: &HttpSettings,
-    bodies: &Bodies,
+    bodies: &Arc<InFlight>,
 ) -> Result<GraphqlRequest, Refusal> {
     let limit = settings.request_body_timeout;
     let share = bodies.share(ClientKey::of_peer(&parts.extensions));
@@ -60,7 +58,7 @@ async fn read_body(
     parts: &Parts,
     mut body: Body,
     settings: &HttpSettings,
-    share: Share<'_>,
+    share: Share,
 ) -> Result<Bytes, Refusal> {
     let bytes_max = settings.request_bytes_max;
     if let Err(refusal) = check_head(&parts.headers, settings) {
@@ -78,17 +76,13 @@ async fn read_body(
 }
 
 /// Takes the whole body, of at most `bytes_max`. While more of it is awaited, the share has what came.
-async fn collect(
-    body: &mut Body,
-    bytes_max: usize,
-    mut share: Share<'_>,
-) -> Result<Bytes, Refusal> {
+async fn collect(body: &mut Body, bytes_max: usize, mut share: Share) -> Result<Bytes, Refusal> {
     let mut read = Pieces::default();
     while !body.is_end_stream() {
         let frame = match poll_immediate(body.frame()).await {
             Some(frame) => frame,
             None => {
-                share.grow_to(read.len())?;
+                share.grow_to(read.len()).map_err(|_| too_many())?;
                 body.frame().await
             }
         };
@@ -174,6 +168,13 @@ fn too_slow(limit: Duration) -> Refusal {
     )
 }
 
+fn too_many() -> Refusal {
+    Refusal::new(
+        Code::TooManyRequestBytes,
+        "too many request bodies are on the way, of this client or of all: send the request again",
+    )
+}
+
 fn too_large(bytes_max: usize) -> Refusal {
     Refusal::new(
         Code::RequestTooLarge,
@@ -234,7 +235,7 @@ mod tests {
                 .map(|it| Ok::<_, std::io::Error>(*it))
                 .collect();
             let mut body = Body::from_stream(stream::iter(pieces));
-            let bodies = Bodies::new(&HttpSettings::default(), Gauge::default());
+            let bodies = InFlight::bodies(&HttpSettings::default(), Gauge::default());
             let share = bodies.share(ClientKey::default());
             assert_eq!(collect(&mut body, 2, share).await, Ok(Bytes::from("ab")));
         }
@@ -252,7 +253,7 @@ mod tests {
             request_body_timeout: Duration::from_millis(1),
             ..HttpSettings::default()
         };
-        let bodies = Bodies::new(&settings, Gauge::default());
+        let bodies = InFlight::bodies(&settings, Gauge::default());
         let refused = read(&request.into_parts().0, body, &settings, &bodies).await;
         assert_eq!(
             refused.expect_err("a refusal"),

@@ -88,6 +88,10 @@ pub struct LimitSettings {
     /// them wait for their turn.
     #[arg(long = "limit-running-cost-max", env = "SUBGRAPH_LIMIT_RUNNING_COST_MAX", default_value_t = 250_000, value_parser = at_least_one())]
     pub running_cost_max: usize,
+    /// Bytes of answers that have not been taken, of all clients together: a gateway is one client. Those of
+    /// up to 64 KiB do not count. An answer that exceeds it is thrown away.
+    #[arg(long = "limit-answers-bytes-max", env = "SUBGRAPH_LIMIT_ANSWERS_BYTES_MAX", default_value_t = 268_435_456, value_parser = at_least_one())]
+    pub answers_bytes_max: usize,
     /// Bytes of the long texts in one answer.
     #[arg(long = "limit-answer-bytes-max", env = "SUBGRAPH_LIMIT_ANSWER_BYTES_MAX", default_value_t = 33_554_432, value_parser = at_least_one())]
     pub answer_bytes_max: usize,
@@ -118,6 +122,7 @@ impl Default for LimitSettings {
             cost_max: 250_000,
             event_cost_max: 5_000,
             running_cost_max: 250_000,
+            answers_bytes_max: 268_435_456,
             answer_bytes_max: 33_554_432,
         }
     }
