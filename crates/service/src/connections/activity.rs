@@ -210,7 +210,7 @@ impl HttpBody for TrackedBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.pieces {
-            Some(pieces) => pieces.is_over(),
+            Some(pieces) => pieces.left() == 0 && self.body.is_end_stream(),
             None => self.body.is_end_stream(),
         }
     }

@@ -16,14 +16,13 @@ use tokio::task::AbortHandle;
 
 use super::Activity;
 
-/// Bytes that are handed out at a time: the next ones only when the client's window has room again. A frame of
-/// HTTP/2 has no more by default.
+/// Bytes that are handed out at a time: the next ones are asked for when the client's window had room for a part of
+/// these. A frame of HTTP/2 has no more by default.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
 
 /// An answer of known length, handed out in pieces. Its connection is closed when none is taken for too long.
 pub(super) struct Pieces {
     rest: Bytes,
-    is_over: bool,
     was_asked: Arc<AtomicBool>,
     watch: AbortHandle,
 }
@@ -44,16 +43,9 @@ impl Pieces {
         });
         Some(Self {
             rest: Bytes::new(),
-            is_over: false,
             was_asked,
             watch: watch.abort_handle(),
         })
-    }
-
-    /// Whether the last piece has been taken. It is not said with that piece: to ask for one more, the client's
-    /// window has to have room, so that a client which took nothing of a small answer is found, too.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
     }
 
     /// Bytes that have left the body, and are still here.
@@ -61,7 +53,8 @@ impl Pieces {
         self.rest.len() as u64
     }
 
-    /// The next piece.
+    /// The next piece. The last byte is one of its own: it waits until the client's window had room for all
+    /// others, so that a client which takes nothing of a small answer is found, too.
     pub(super) fn poll_frame(
         &mut self,
         body: &mut Body,
@@ -74,13 +67,12 @@ impl Pieces {
                     Ok(data) => self.rest = data,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
-                end => {
-                    self.is_over = end.is_none();
-                    return Poll::Ready(end);
-                }
+                end => return Poll::Ready(end),
             }
         }
-        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES_MAX));
+        let all_but_one = self.rest.len().saturating_sub(1).max(1);
+        let length = all_but_one.min(PIECE_BYTES_MAX).min(self.rest.len());
+        let piece = self.rest.split_to(length);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
@@ -115,10 +107,8 @@ mod tests {
         for expected in [Some(PIECE_BYTES_MAX), Some(PIECE_BYTES_MAX), Some(1)] {
             tokio::time::sleep(LIMIT / 2).await;
             assert_eq!(next(&mut pieces, &mut body), expected);
-            assert!(!pieces.is_over());
         }
         assert_eq!(next(&mut pieces, &mut body), None);
-        assert!(pieces.is_over());
         drop(pieces);
         tokio::time::sleep(10 * LIMIT).await;
         assert!(!activity.is_stalled());
@@ -126,16 +116,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_of_which_nothing_is_taken_closes_its_connection() {
-        for taken in 0..=2 {
+        for (length, taken) in [(1, 0), (78, 0), (78, 1), (PIECE_BYTES_MAX + 1, 1)] {
             let activity = Arc::<Activity>::default();
-            let mut body = Body::from(vec![0; PIECE_BYTES_MAX + 1]);
+            let mut body = Body::from(vec![0; length]);
             let mut pieces = Pieces::of(&body, LIMIT, &activity).expect("a known length");
             for _ in 0..taken {
                 next(&mut pieces, &mut body).expect("a piece");
             }
+            assert!(pieces.left() > 0 || !body.is_end_stream());
             assert!(!activity.is_stalled());
             tokio::time::sleep(3 * LIMIT).await;
-            assert!(activity.is_stalled(), "{taken}");
+            assert!(activity.is_stalled(), "{length} {taken}");
         }
     }
 }
