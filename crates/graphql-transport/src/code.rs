@@ -16,6 +16,12 @@ pub enum Code {
     RequestTooLarge,
     /// The client took longer than `request_body_timeout` to send its request body.
     RequestBodyTimeout,
+    /// More bytes of request bodies are on the way than `request_bodies_bytes_max`, or
+    /// `request_bodies_bytes_per_client_max`, allows.
+    TooManyRequestBytes,
+    /// More bytes of answers wait for their clients than `answers_bytes_max`, or
+    /// `answers_bytes_per_client_max`, allows: this answer was thrown away.
+    TooManyAnswerBytes,
     /// The request's `Content-Type` is not one that is read.
     UnsupportedMediaType,
     /// None of the media types of `Accept` can be written.
@@ -49,6 +55,8 @@ impl Code {
             Self::BadRequest => "BAD_REQUEST",
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
             Self::RequestBodyTimeout => "REQUEST_BODY_TIMEOUT",
+            Self::TooManyRequestBytes => "TOO_MANY_REQUEST_BYTES",
+            Self::TooManyAnswerBytes => "TOO_MANY_ANSWER_BYTES",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::NotAcceptable => "NOT_ACCEPTABLE",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
@@ -79,7 +87,9 @@ impl Code {
             Self::RequestTimeout => Some(StatusCode::GATEWAY_TIMEOUT),
             Self::HostRefused => Some(StatusCode::MISDIRECTED_REQUEST),
             Self::CsrfRefused => Some(StatusCode::FORBIDDEN),
-            Self::Overloaded => Some(StatusCode::SERVICE_UNAVAILABLE),
+            Self::TooManyRequestBytes | Self::TooManyAnswerBytes | Self::Overloaded => {
+                Some(StatusCode::SERVICE_UNAVAILABLE)
+            }
             Self::InternalServerError => Some(StatusCode::INTERNAL_SERVER_ERROR),
             Self::SubscriptionForbidden | Self::TooManySubscriptions | Self::SubscriptionLagged => {
                 None

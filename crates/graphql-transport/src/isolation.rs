@@ -8,15 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
+    client_key::ClientKey,
     code::{Code, Refusal},
+    in_flight::Share,
     metrics::{Transport, TransportMetrics},
     request::{ClientContext, GraphqlRequest},
     response::GraphqlResponse,
     service::{Outcome, Service, Serving},
 };
+
+/// An answer of no more bytes is not counted.
+const COUNTED_BYTES_MIN: usize = 64 * 1024;
 
 /// Answers one request within the time limit, counts it, and turns a panic into an internal error. A
 /// deferred one is counted by [`deferred`].
@@ -26,13 +32,17 @@ pub(crate) async fn answer<S: Service>(
     request: GraphqlRequest,
     client: ClientContext,
 ) -> Outcome {
-    let began = Instant::now();
+    let (began, key) = (Instant::now(), client.key);
     let serving = service.serving();
     // Pinned where they are: each move of a future is a copy of all that it may ever hold.
     let work = pin!(service.answer(request, client));
     let work = pin!(caught(&serving.metrics, work));
     let outcome = in_time(serving.settings.http.request_timeout, work).await;
-    let outcome = outcome.unwrap_or_else(|refusal| Outcome::Single(refusal.into()));
+    let outcome = match outcome {
+        Ok(Outcome::Single(response)) => Outcome::Single(counted(serving, key, response)),
+        Ok(outcome) => outcome,
+        Err(refusal) => Outcome::Single(refusal.into()),
+    };
     match &outcome {
         Outcome::Single(response) => {
             let metrics = &serving.metrics;
@@ -49,15 +59,59 @@ pub(crate) async fn answer<S: Service>(
 pub(crate) async fn deferred(
     serving: &Serving,
     transport: Transport,
+    client: ClientKey,
     began: Instant,
     work: BoxFuture<'static, GraphqlResponse>,
 ) -> GraphqlResponse {
     let work = caught(&serving.metrics, work);
     let answer = in_time(serving.settings.http.request_timeout, work).await;
     let response = answer.unwrap_or_else(GraphqlResponse::from);
+    let response = counted(serving, client, response);
     let metrics = &serving.metrics;
     metrics.answered(transport, response.refused, began.elapsed());
     response
+}
+
+/// Counts a large answer until the last of its bytes has gone. One that finds no room is thrown away:
+/// the operation has run.
+fn counted(serving: &Serving, client: ClientKey, response: GraphqlResponse) -> GraphqlResponse {
+    let length = response.body.len();
+    if length < COUNTED_BYTES_MIN {
+        return response;
+    }
+    let mut share = serving.answers.share(client);
+    match share.grow_to(length) {
+        Ok(()) => GraphqlResponse {
+            body: Bytes::from_owner(Untaken {
+                bytes: response.body,
+                _share: share,
+            }),
+            ..response
+        },
+        Err(_full) => {
+            let refusal = Refusal::new(
+                Code::TooManyAnswerBytes,
+                "the operation has run, but too many answers have not been taken, of this client or \
+                 of all",
+            );
+            GraphqlResponse {
+                headers: response.headers,
+                ..refusal.into()
+            }
+        }
+    }
+}
+
+/// An answer that is counted. Whoever holds a part of it holds it.
+struct Untaken {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Untaken {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Turns a panic into an internal error, and counts it.
@@ -92,7 +146,42 @@ async fn in_time<T>(
 mod tests {
     use prometheus_client::registry::Registry;
 
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::settings::{HttpSettings, Settings};
+
+    #[test]
+    fn answers_that_nobody_takes_have_a_bound() {
+        let metrics = Arc::new(TransportMetrics::register(&mut Registry::default(), "test"));
+        let http = HttpSettings {
+            answers_bytes_per_client_max: 2 * COUNTED_BYTES_MIN,
+            ..HttpSettings::default()
+        };
+        let settings = Settings {
+            http,
+            ..Settings::default()
+        };
+        let serving = Serving::new(settings, Arc::clone(&metrics), CancellationToken::new());
+        let answer = |client: [u8; 4], length| {
+            let response = GraphqlResponse::executed(Bytes::from(vec![b' '; length]));
+            counted(&serving, ClientKey::of(client.into()), response)
+        };
+        let (one, other) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+        let first = answer(one, COUNTED_BYTES_MIN);
+        // A slice of it is as good as the whole.
+        let part = answer(one, COUNTED_BYTES_MIN).body.slice(..1);
+        let refused = answer(one, COUNTED_BYTES_MIN).refused;
+        assert_eq!(refused, Some(Code::TooManyAnswerBytes.into()));
+        assert_eq!(answer(one, COUNTED_BYTES_MIN - 1).refused, None);
+        assert_eq!(answer(other, COUNTED_BYTES_MIN).refused, None);
+        drop(first);
+        assert_eq!(answer(one, COUNTED_BYTES_MIN).refused, None);
+        drop(part);
+        assert_eq!(metrics.untaken_answer_bytes.get(), 0);
+        // A single one is answered whatever the bound is.
+        assert_eq!(answer(one, 10 * COUNTED_BYTES_MIN).refused, None);
+    }
 
     #[tokio::test]
     async fn a_panic_is_an_internal_error_that_tells_nothing() {

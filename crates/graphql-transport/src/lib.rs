@@ -18,6 +18,7 @@
 //! | `multipart` | the same for Apollo Client | [multipart subscriptions](https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol) |
 //! | `streaming` | what event streams have in common | |
 //! | `isolation` | deadline, panic isolation and counters around each request | |
+//! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
 //!
 //! `testing`, with the feature of that name, has clients for tests.
 //!
@@ -31,6 +32,7 @@ mod client_key;
 pub mod code;
 pub mod event;
 pub mod http;
+mod in_flight;
 mod isolation;
 pub mod metrics;
 mod multipart;

@@ -63,6 +63,10 @@ pub struct TransportMetrics {
     refusals: Family<ByCode, Counter>,
     /// Requests that ended in a panic, and were answered as an internal error.
     pub panics: Counter,
+    /// Bytes of request bodies that have not arrived whole.
+    pub unfinished_body_bytes: Gauge,
+    /// Bytes of large answers that clients have not taken.
+    pub untaken_answer_bytes: Gauge,
     /// Events written to clients.
     pub deliveries: Counter,
     /// Subscriptions ended because their client was too slow.
@@ -97,6 +101,19 @@ impl TransportMetrics {
             "Requests refused before execution, and subscriptions ended with an error, by code",
             Family::clone(&refusals),
         );
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(format!("{service}_{name}"), help, Gauge::clone(&gauge));
+            gauge
+        };
+        let unfinished_body_bytes = gauge(
+            "unfinished_body_bytes",
+            "Bytes of request bodies that have not arrived whole",
+        );
+        let untaken_answer_bytes = gauge(
+            "untaken_answer_bytes",
+            "Bytes of answers above 64 KiB that clients have not taken",
+        );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(format!("{service}_{name}"), help, Counter::clone(&counter));
@@ -124,6 +141,8 @@ impl TransportMetrics {
         Self {
             transports,
             refusals,
+            unfinished_body_bytes,
+            untaken_answer_bytes,
             panics: counter(
                 "panics",
                 "Requests that met a defect and were answered as an internal error",

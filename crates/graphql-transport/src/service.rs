@@ -9,6 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     event::EventStream,
+    in_flight::InFlight,
     metrics::TransportMetrics,
     request::{ClientContext, GraphqlRequest},
     response::GraphqlResponse,
@@ -74,6 +75,10 @@ pub struct Serving {
     pub shutdown: CancellationToken,
     /// The tasks of open WebSockets.
     pub(crate) sockets: TaskTracker,
+    /// Request bodies on the way.
+    pub(crate) bodies: Arc<InFlight>,
+    /// Answers that have not been taken.
+    pub(crate) answers: Arc<InFlight>,
 }
 
 impl Serving {
@@ -84,6 +89,8 @@ impl Serving {
         shutdown: CancellationToken,
     ) -> Self {
         Self {
+            bodies: InFlight::bodies(&settings.http, metrics.unfinished_body_bytes.clone()),
+            answers: InFlight::answers(&settings.http, metrics.untaken_answer_bytes.clone()),
             settings,
             metrics,
             shutdown,

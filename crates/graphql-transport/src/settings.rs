@@ -44,6 +44,20 @@ pub struct HttpSettings {
     /// How long a client may take to send its request body.
     #[arg(long, env = "REQUEST_BODY_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub request_body_timeout: Duration,
+    /// Bytes of request bodies that have not arrived whole, of all clients together. One that exceeds
+    /// it is refused. The last quarter is kept for bodies of up to 16 KiB.
+    #[arg(long, env = "REQUEST_BODIES_BYTES_MAX", default_value_t = Self::default().request_bodies_bytes_max)]
+    pub request_bodies_bytes_max: usize,
+    /// The same of one client address. Behind a proxy, set it to REQUEST_BODIES_BYTES_MAX.
+    #[arg(long, env = "REQUEST_BODIES_BYTES_PER_CLIENT_MAX", default_value_t = Self::default().request_bodies_bytes_per_client_max)]
+    pub request_bodies_bytes_per_client_max: usize,
+    /// Bytes of answers that have not been taken by their clients, of all together; those of up to
+    /// 64 KiB do not count. An answer that exceeds it is thrown away.
+    #[arg(long, env = "ANSWERS_BYTES_MAX", default_value_t = Self::default().answers_bytes_max)]
+    pub answers_bytes_max: usize,
+    /// The same of one client address. Behind a proxy, set it to ANSWERS_BYTES_MAX.
+    #[arg(long, env = "ANSWERS_BYTES_PER_CLIENT_MAX", default_value_t = Self::default().answers_bytes_per_client_max)]
+    pub answers_bytes_per_client_max: usize,
     /// How long a query or mutation may take, whatever brought it.
     #[arg(long, env = "REQUEST_TIMEOUT", default_value = "60s", value_parser = duration)]
     pub request_timeout: Duration,
@@ -71,6 +85,10 @@ impl Default for HttpSettings {
         Self {
             request_bytes_max: 2 * 1024 * 1024,
             request_body_timeout: Duration::from_secs(30),
+            request_bodies_bytes_max: 64 * 1024 * 1024,
+            request_bodies_bytes_per_client_max: 16 * 1024 * 1024,
+            answers_bytes_max: 256 * 1024 * 1024,
+            answers_bytes_per_client_max: 64 * 1024 * 1024,
             request_timeout: Duration::from_secs(60),
             client_write_timeout: Duration::from_secs(30),
             allowed_hosts: Vec::new(),
@@ -156,7 +174,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
+/// Reads one item of a list without the blanks around it.
+///
+/// # Errors
+/// None.
+pub fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
     Ok(text.trim().to_owned())
 }
 

@@ -209,7 +209,12 @@ where
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
             .keep_alive_interval(HTTP2_PING_INTERVAL);
-        let tracked = Tracked::new(service.clone(), Arc::clone(&place.activity), peer);
+        let tracked = Tracked::new(
+            service.clone(),
+            Arc::clone(&place.activity),
+            peer,
+            write.time,
+        );
         let service = TowerToHyperService::new(tracked);
         let stream = WriteLimit::new(stream, write, Some(Arc::clone(&place)));
         let connection = builder
@@ -221,7 +226,7 @@ where
                 ended = connection => if let Err(error) = ended {
                     tracing::debug!(error = %error, "a connection ended early");
                 },
-                () = place.lost() => tracing::debug!("a connection without a running request was closed"),
+                () = place.lost() => tracing::debug!("a connection was closed: it sent no request, gave its place away or took nothing"),
             }
         });
     }

@@ -19,6 +19,7 @@ use async_graphql::{
 use axum::Router;
 use futures_util::stream;
 use futures_util::{FutureExt, StreamExt};
+use graphql_transport::settings::trimmed;
 use graphql_transport::{
     ClientContext, Code as TransportCode, EventStream, GraphqlRequest, GraphqlResponse,
     HttpSettings, Outcome, Refusal, Service, Serving, Settings, TransportMetrics,
@@ -44,6 +45,15 @@ const SOCKET_OPERATIONS_MAX: usize = 10_000;
 const RECURSION_MAX: usize = 2 * PARSER_DEPTH_MAX;
 /// Where its parser gives up.
 const PARSER_DEPTH_MAX: usize = 64;
+
+/// Which hosts a subgraph answers to.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct HostSettings {
+    /// Host names that a subgraph answers to (`posts.internal`), with a port or at any; `*` for all. In
+    /// development these are by default `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
+    #[arg(long, env = "SUBGRAPH_ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed)]
+    pub allowed_hosts: Vec<String>,
+}
 
 /// A schema of Federation 2. Its documents are limited by [`Limits`], before it sees them.
 pub fn federated<Q, M, S>(builder: SchemaBuilder<Q, M, S>) -> SchemaBuilder<Q, M, S>
@@ -80,12 +90,17 @@ pub fn routes<E: CodedError, X: Executor>(
     executor: X,
     gate: CallGate,
     limits: Limits,
+    hosts: &HostSettings,
     metrics: &Metrics,
     lifecycle: &Lifecycle,
-    grace: Duration,
+    service: &service::Settings,
 ) -> Router {
     let counts = metrics.with_registry(|registry| TransportMetrics::register(registry, "subgraph"));
-    let settings = settings(&limits.settings, grace);
+    let mut settings = settings(&limits.settings, service.grace());
+    settings.http.allowed_hosts = hosts.allowed_hosts.clone();
+    if service.development {
+        settings.http = settings.http.at_loopback_names();
+    }
     let serving = Serving::new(settings, Arc::new(counts), lifecycle.shutdown().clone());
     let sockets_end = serving.sockets_end();
     lifecycle.spawn("WebSockets", async move {
@@ -118,6 +133,11 @@ pub fn settings(limits: &LimitSettings, grace: Duration) -> Settings {
     Settings {
         http: HttpSettings {
             request_bytes_max: limits.request_bytes_max,
+            request_bodies_bytes_max: limits.bodies_bytes_max,
+            // A gateway is one client, and sends what all of its own do.
+            request_bodies_bytes_per_client_max: limits.bodies_bytes_max,
+            answers_bytes_max: limits.answers_bytes_max,
+            answers_bytes_per_client_max: limits.answers_bytes_max,
             request_timeout: REQUEST_TIME_LIMIT,
             ..HttpSettings::default()
         },

@@ -49,6 +49,7 @@ pub mod undated;
 pub use connection::{Connection, Edge, PageInfo};
 pub use database_calls::{CallGate, DatabaseCalls, Overloaded};
 pub use date_time::DateTime;
+pub use endpoint::HostSettings;
 pub use error::{Code, CodedError, InputError};
 pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;

@@ -11,8 +11,11 @@ use graphql_transport::{HttpSettings, Serving, Settings, TransportMetrics};
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 use service::prometheus_client::registry::Registry;
+use service::{Lifecycle, Metrics};
 use subgraph::database_calls::{CallLimits, CallMetrics};
-use subgraph::{Code, CodedError, DatabaseCalls, DateTime, Limits, Overloaded, endpoint};
+use subgraph::{
+    Code, CodedError, DatabaseCalls, DateTime, HostSettings, Limits, Overloaded, endpoint,
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -116,6 +119,55 @@ fn full_router() -> (Router, impl Sized) {
     let serving = serving(Settings::default());
     let router = endpoint::routes_within::<Fault, _>(schema, gate, limits, serving);
     (router, held)
+}
+
+/// As a binary serves it, with these arguments.
+fn served_with(arguments: &[&str]) -> Router {
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        hosts: HostSettings,
+        #[command(flatten)]
+        service: service::Settings,
+    }
+    let arguments = ["subgraph"].iter().chain(arguments);
+    let flags = <Flags as clap::Parser>::parse_from(arguments);
+    let limits = CallLimits {
+        connections: 1,
+        queue_max: 1,
+        wait_max: Duration::ZERO,
+    };
+    let calls = DatabaseCalls::new((), limits, CallMetrics::default());
+    let schema = Schema::new(Query, EmptyMutation, Subscriptions);
+    endpoint::routes::<Fault, _>(
+        schema,
+        calls.gate().clone(),
+        Limits::default(),
+        &flags.hosts,
+        &Metrics::new("subgraph"),
+        &Lifecycle::new(),
+        &flags.service,
+    )
+}
+
+#[tokio::test]
+async fn in_development_it_answers_to_the_names_of_its_machine_alone() {
+    let named = ["--development", "--allowed-hosts=posts.internal"];
+    for (arguments, host, status) in [
+        (&["--development"][..], "localhost:4001", 200),
+        (&["--development"], "127.0.0.1:4001", 200),
+        (&["--development"], "evil.example:4001", 421),
+        (&[], "posts:4001", 200),
+        (&named, "posts.internal:4001", 200),
+        (&named, "localhost:4001", 421),
+        (&named[1..], "posts:4001", 421),
+    ] {
+        let request = Request::get("/graphql?query=%7Bfine%7D").header(header::HOST, host);
+        let request = request.body(Body::empty()).expect("a request");
+        let response = served_with(arguments).oneshot(request).await;
+        let found = response.expect("an answer").status();
+        assert_eq!(found, status, "{arguments:?} {host}");
+    }
 }
 
 /// For what never ends.

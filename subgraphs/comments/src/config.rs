@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use changefeed::HubSettings;
 use clap::builder::RangedU64ValueParser;
+use subgraph::HostSettings;
 use subgraph::LimitSettings;
 use subgraph::database::DatabaseSettings;
 
@@ -24,6 +25,9 @@ pub struct Config {
     /// What one request may ask for.
     #[command(flatten)]
     pub limits: LimitSettings,
+    /// Which hosts it answers to.
+    #[command(flatten)]
+    pub hosts: HostSettings,
     /// What every binary has.
     #[command(flatten)]
     pub service: service::Settings,

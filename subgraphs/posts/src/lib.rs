@@ -149,9 +149,10 @@ pub async fn run(
             schema,
             calls.gate().clone(),
             limits,
+            &config.hosts,
             &metrics,
             &lifecycle,
-            config.service.grace(),
+            &config.service,
         ))
         .merge(operations);
     service::serve(listener, router, &lifecycle, &config.service, &metrics).await

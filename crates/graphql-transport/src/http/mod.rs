@@ -140,11 +140,12 @@ async fn dispatch<S: Service>(
     parts: &mut Parts,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let settings = &service.serving().settings.http;
+    let serving = service.serving();
+    let settings = &serving.settings.http;
     host::check(parts, settings)?;
     match parts.method {
         Method::POST => {
-            let request = post::read(parts, body, settings).await?;
+            let request = post::read(parts, body, settings, &serving.bodies).await?;
             exchange(service, Transport::Post, request, parts).await
         }
         Method::GET if websocket::is_upgrade(&parts.headers) => {
@@ -189,12 +190,13 @@ async fn exchange<S: Service>(
         check_last_event_id(&parts.headers)?;
     }
     let headers: HeaderMap = std::mem::take(&mut parts.headers);
+    let key = ClientKey::of_peer(&parts.extensions);
     let client = ClientContext {
         headers: Arc::new(headers),
         mutations_allowed: transport == Transport::Post,
         subscriptions_allowed: accepted.streaming.is_some(),
         answers_deferred: false,
-        key: ClientKey::of_peer(&parts.extensions),
+        key,
     };
     let transport = match (accepted.single, accepted.streaming) {
         (None, Some(Streaming::Sse)) => Transport::Sse,
@@ -208,7 +210,8 @@ async fn exchange<S: Service>(
         // No service should, where there is one answer to a connection.
         Outcome::Deferred(work) => {
             let began = Instant::now();
-            Outcome::Single(isolation::deferred(service.serving(), transport, began, work).await)
+            let work = isolation::deferred(service.serving(), transport, key, began, work);
+            Outcome::Single(work.await)
         }
         outcome => outcome,
     };

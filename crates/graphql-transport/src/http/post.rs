@@ -1,16 +1,19 @@
 //! A GraphQL request by POST.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::poll_immediate;
 use http::{HeaderMap, header, request::Parts};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Body as _;
 
 use super::{csrf, request_json};
 use crate::{
+    client_key::ClientKey,
     code::{Code, Refusal},
+    in_flight::{InFlight, Share},
     request::GraphqlRequest,
     settings::HttpSettings,
 };
@@ -22,14 +25,17 @@ const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Reads the request.
 ///
 /// # Errors
-/// With the code of what is wrong: its site, its content type, its size, its text.
+/// With the code of what is wrong: its site, its content type, its size, its text; or with
+/// `TOO_MANY_REQUEST_BYTES` while too many others are on the way.
 pub(super) async fn read(
     parts: &Parts,
     body: Body,
     settings: &HttpSettings,
+    bodies: &Arc<InFlight>,
 ) -> Result<GraphqlRequest, Refusal> {
     let limit = settings.request_body_timeout;
-    let reading = read_body(parts, body, settings);
+    let share = bodies.share(ClientKey::of_peer(&parts.extensions));
+    let reading = read_body(parts, body, settings, share);
     let body = in_time(limit, reading).await?;
     request_json::read(&body)
 }
@@ -48,7 +54,12 @@ async fn in_time(
     }
 }
 
-async fn read_body(parts: &Parts, body: Body, settings: &HttpSettings) -> Result<Bytes, Refusal> {
+async fn read_body(
+    parts: &Parts,
+    mut body: Body,
+    settings: &HttpSettings,
+    share: Share,
+) -> Result<Bytes, Refusal> {
     let bytes_max = settings.request_bytes_max;
     if let Err(refusal) = check_head(&parts.headers, settings) {
         // Who waits for a word before sending gets the refusal as that word.
@@ -57,13 +68,75 @@ async fn read_body(parts: &Parts, body: Body, settings: &HttpSettings) -> Result
         }
         return Err(refusal);
     }
-    match Limited::new(body, bytes_max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large(bytes_max)),
-        Err(error) => Err(Refusal::new(
-            Code::BadRequest,
-            format!("the body did not arrive whole: {error}"),
-        )),
+    let collected = collect(&mut body, bytes_max, share).await;
+    if matches!(&collected, Err(refusal) if refusal.code == Code::RequestTooLarge) {
+        drain(body).await;
+    }
+    collected
+}
+
+/// Takes the whole body, of at most `bytes_max`. While more of it is awaited, the share has what came.
+async fn collect(body: &mut Body, bytes_max: usize, mut share: Share) -> Result<Bytes, Refusal> {
+    let mut read = Pieces::default();
+    while !body.is_end_stream() {
+        let frame = match poll_immediate(body.frame()).await {
+            Some(frame) => frame,
+            None => {
+                share.grow_to(read.len()).map_err(|_| too_many())?;
+                body.frame().await
+            }
+        };
+        match frame {
+            None => break,
+            Some(Ok(frame)) => {
+                // Trailers say nothing here.
+                let data = frame.into_data().unwrap_or_default();
+                if read.len() + data.len() > bytes_max {
+                    return Err(too_large(bytes_max));
+                }
+                read.add(data);
+            }
+            Some(Err(error)) => {
+                return Err(Refusal::new(
+                    Code::BadRequest,
+                    format!("the body did not arrive whole: {error}"),
+                ));
+            }
+        }
+    }
+    Ok(read.whole())
+}
+
+/// What has come of a body. A single piece stays as it is; several are copied into one, as a list of
+/// small pieces would take many times the memory of their bytes.
+#[derive(Default)]
+struct Pieces {
+    first: Bytes,
+    copied: Vec<u8>,
+}
+
+impl Pieces {
+    fn len(&self) -> usize {
+        self.first.len() + self.copied.len()
+    }
+
+    fn add(&mut self, piece: Bytes) {
+        if self.len() == 0 {
+            self.first = piece;
+            return;
+        }
+        if !self.first.is_empty() {
+            self.copied.extend_from_slice(&self.first);
+            self.first = Bytes::new();
+        }
+        self.copied.extend_from_slice(&piece);
+    }
+
+    fn whole(self) -> Bytes {
+        match self.copied.is_empty() {
+            true => self.first,
+            false => self.copied.into(),
+        }
     }
 }
 
@@ -92,6 +165,13 @@ fn too_slow(limit: Duration) -> Refusal {
     Refusal::new(
         Code::RequestBodyTimeout,
         format!("the body did not arrive within {limit:?}"),
+    )
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(
+        Code::TooManyRequestBytes,
+        "too many request bodies are on the way, of this client or of all: send the request again",
     )
 }
 
@@ -143,8 +223,23 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
 mod tests {
     use futures_util::{StreamExt, stream};
     use http::HeaderValue;
+    use prometheus_client::metrics::gauge::Gauge;
 
     use super::*;
+
+    #[tokio::test]
+    async fn pieces_of_a_body_are_put_together() {
+        for pieces in [&["ab"][..], &["a", "", "b"], &["", "ab"], &["a", "b", ""]] {
+            let pieces: Vec<_> = pieces
+                .iter()
+                .map(|it| Ok::<_, std::io::Error>(*it))
+                .collect();
+            let mut body = Body::from_stream(stream::iter(pieces));
+            let bodies = InFlight::bodies(&HttpSettings::default(), Gauge::default());
+            let share = bodies.share(ClientKey::default());
+            assert_eq!(collect(&mut body, 2, share).await, Ok(Bytes::from("ab")));
+        }
+    }
 
     #[tokio::test]
     async fn a_body_that_does_not_come_to_its_end_is_given_up() {
@@ -158,7 +253,8 @@ mod tests {
             request_body_timeout: Duration::from_millis(1),
             ..HttpSettings::default()
         };
-        let refused = read(&request.into_parts().0, body, &settings).await;
+        let bodies = InFlight::bodies(&settings, Gauge::default());
+        let refused = read(&request.into_parts().0, body, &settings, &bodies).await;
         assert_eq!(
             refused.expect_err("a refusal"),
             Refusal::new(

@@ -32,6 +32,11 @@ impl Wire {
         self.stream.write_all(text.as_bytes()).await.expect("sent");
     }
 
+    /// Sends no more, and goes on reading.
+    pub async fn finish(&mut self) {
+        self.stream.shutdown().await.expect("still open");
+    }
+
     /// Sends a GraphQL request by POST.
     pub async fn post(&mut self, accept: &str, query: &str) {
         let body = json!({ "query": query }).to_string();

@@ -28,6 +28,9 @@ const DRAIN_CHECK: Duration = Duration::from_millis(50);
 /// How long a client may take to answer a close.
 const CLOSE_TIME_LIMIT: Duration = Duration::from_secs(2);
 
+/// Bytes of `connection_init`'s payload: it stands for headers, and is read into a tree of values.
+const INIT_BYTES_MAX: usize = 64 * 1024;
+
 /// Why a connection ends.
 enum End {
     /// We close it, and say why.
@@ -242,6 +245,11 @@ impl<S: Service> Connection<S> {
         let Some(payload) = payload else {
             return Ok(());
         };
+        if payload.len() > INIT_BYTES_MAX {
+            let reason =
+                format!("the payload of connection_init has at most {INIT_BYTES_MAX} bytes");
+            return Err(End::Close(Close::Invalid(reason)));
+        }
         let Ok(members) =
             serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(payload)
         else {

@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
+    client_key::ClientKey,
     code::{Code, Refusal},
     event::{Event, EventStream},
     isolation,
@@ -97,11 +98,11 @@ impl Operations {
         let streams = Arc::clone(&is_stream);
         let answers = self.answers.clone();
         let pieces = stream::once(async move {
-            let began = Instant::now();
+            let (began, key) = (Instant::now(), client.key);
             match isolation::answer(&service, Transport::WebSocket, request, client).await {
                 Outcome::Single(response) => once(response, None),
                 Outcome::Deferred(work) => {
-                    let (response, place) = answers.run(service, began, work).await;
+                    let (response, place) = answers.run(service, key, began, work).await;
                     once(response, place)
                 }
                 Outcome::Stream(events) => {
@@ -204,6 +205,7 @@ impl Answers {
     async fn run<S: Service>(
         self,
         service: Arc<S>,
+        client: ClientKey,
         began: Instant,
         work: BoxFuture<'static, GraphqlResponse>,
     ) -> (GraphqlResponse, Option<Place>) {
@@ -230,7 +232,8 @@ impl Answers {
             // It is never closed.
             let running = running.acquire_owned().await.ok()?;
             let transport = Transport::WebSocket;
-            let response = isolation::deferred(service.serving(), transport, began, work).await;
+            let work = isolation::deferred(service.serving(), transport, client, began, work);
+            let response = work.await;
             Some((response, Place((admitted, running))))
         });
         match AbortOnDropHandle::new(answer).await {

@@ -1,7 +1,7 @@
 //! GraphQL over HTTP: <https://graphql.github.io/graphql-over-http/draft/>, and what a client that is
 //! wrong or hostile gets.
 
-use graphql_transport::testing::Wire;
+use graphql_transport::testing::{PATIENCE, Wire};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -309,19 +309,60 @@ async fn a_client_that_sends_all_before_it_reads_gets_its_refusal() {
                 "CSRF_REFUSED",
             ),
         ] {
-            let mut wire = Wire::open(target.address).await;
-            wire.send(&format!(
-                "POST /graphql HTTP/1.1\r\nhost: service\r\n{headers}\r\ncontent-length: {BYTES}\r\n\r\n"
-            ))
-            .await;
-            wire.send(&"x".repeat(BYTES)).await;
-            let (answered, answer) = wire.answer().await;
-            assert_eq!(
-                (answered, code(&answer)),
-                (status, expected),
-                "{}",
-                target.name
+            let whole = (format!("content-length: {BYTES}"), String::new(), "");
+            let size = format!("{BYTES:x}\r\n");
+            let chunked = (
+                "transfer-encoding: chunked".to_owned(),
+                size,
+                "\r\n0\r\n\r\n",
             );
+            for (length, before, after) in [whole, chunked] {
+                let mut wire = Wire::open(target.address).await;
+                let head = format!("POST /graphql HTTP/1.1\r\nhost: service\r\n{headers}\r\n");
+                wire.send(&format!("{head}{length}\r\n\r\n{before}")).await;
+                wire.send(&"x".repeat(BYTES)).await;
+                wire.send(after).await;
+                let (answered, answer) = wire.answer().await;
+                let what = format!("{} {length}", target.name);
+                assert_eq!((answered, code(&answer)), (status, expected), "{what}");
+            }
+        }
+    }
+}
+
+/// A request whose body has 60,000 of its 80,000 bytes.
+async fn begun(target: &support::Target) -> Wire {
+    let mut wire = Wire::open(target.address).await;
+    let begin = format!("{GREETING}{}", " ".repeat(60_000 - GREETING.len()));
+    wire.send(&format!(
+        "POST /graphql HTTP/1.1\r\nhost: service\r\ncontent-type: application/json\r\n\
+         content-length: 80000\r\n\r\n{begin}"
+    ))
+    .await;
+    wire
+}
+
+#[tokio::test]
+async fn bodies_on_the_way_have_a_bound_for_each_client() {
+    let bounded = |http: &mut graphql_transport::HttpSettings, _: &mut _| {
+        http.request_bytes_max = 100_000;
+        http.request_bodies_bytes_per_client_max = 100_000;
+    };
+    for target in support::with(bounded).await {
+        for _ in 0..2 {
+            let (mut one, mut other) = (begun(&target).await, begun(&target).await);
+            // Which one finds no room depends on which is read first.
+            let (refused, mut left) = tokio::select! {
+                answer = one.answer() => (answer, other),
+                answer = other.answer() => (answer, one),
+            };
+            let found = (refused.0, code(&refused.1));
+            assert_eq!(found, (503, "TOO_MANY_REQUEST_BYTES"), "{}", target.name);
+            let (status, ..) = sent(target.post().body(GREETING)).await;
+            assert_eq!(status, 200, "{}", target.name);
+            left.send(&" ".repeat(20_000)).await;
+            let (status, answer) = left.answer().await;
+            assert_eq!((status, code(&answer)), (200, "none"), "{}", target.name);
         }
     }
 }
@@ -369,5 +410,23 @@ async fn a_request_has_one_host_and_one_that_is_allowed() {
             let what = format!("{} {hosts}", target.name);
             assert_eq!((answered, code(&answer)), (status, expected), "{what}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_has_left() {
+    for target in support::both().await {
+        let mut wire = Wire::open(target.address).await;
+        wire.post(JSON, "{ slow }").await;
+        let begun = async {
+            while target.gate.begun() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let begun = tokio::time::timeout(PATIENCE, begun).await;
+        begun.expect("the request begins in time");
+        wire.finish().await;
+        // Its answer is never there: the gate is closed.
+        assert_eq!(wire.rest().await, b"", "{}", target.name);
     }
 }

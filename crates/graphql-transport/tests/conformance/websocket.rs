@@ -153,6 +153,37 @@ async fn a_flood_of_pings_closes_with_1008() {
 }
 
 #[tokio::test]
+async fn an_init_that_is_no_set_of_headers_is_refused() {
+    for target in support::both().await {
+        let mut socket = Socket::open(target.address, &[]).await;
+        let payload = json!({ "list": vec![json!([]); 40_000] });
+        socket
+            .send(json!({"type": "connection_init", "payload": payload}))
+            .await;
+        assert_eq!(socket.closed().await.0, 4400, "{}", target.name);
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_is_used_again_at_once_is_the_new_operations() {
+    for target in support::both().await {
+        let mut socket = target.socket().await;
+        for _ in 0..100 {
+            socket.subscribe("1", "{ greeting }").await;
+            socket.send(json!({"id": "1", "type": "complete"})).await;
+        }
+        socket
+            .subscribe("1", "subscription { numbers(to: 1) }")
+            .await;
+        // Answers may have been on their way before they were completed.
+        let numbers = json!({"data": {"numbers": 1}});
+        while socket.next().await["payload"] != numbers {}
+        let complete = json!({"id": "1", "type": "complete"});
+        assert_eq!(socket.next().await, complete, "{}", target.name);
+    }
+}
+
+#[tokio::test]
 async fn a_shutdown_closes_with_1012() {
     for mut target in support::both().await {
         let mut socket = target.socket().await;

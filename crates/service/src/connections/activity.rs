@@ -4,16 +4,20 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
 use tower::Service;
+
+use super::taking::Pieces;
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
@@ -22,6 +26,9 @@ pub(crate) struct Activity {
     ended: AtomicU64,
     /// The number, among all requests of the process, of the last one that ended.
     last: AtomicU64,
+    is_stalled: AtomicBool,
+    /// Cancelled when the connection has to be closed.
+    pub(super) closed: CancellationToken,
 }
 
 /// Numbers the requests of the process: cheaper than the time, and as good for finding the oldest.
@@ -31,7 +38,21 @@ impl Activity {
     /// Notes a request. It runs until the result is dropped.
     pub fn begin(self: &Arc<Self>) -> Running {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        Running(Arc::clone(self))
+        Running {
+            activity: Arc::clone(self),
+            is_kept: false,
+        }
+    }
+
+    /// Has the connection closed, as its client takes nothing of an answer.
+    pub(super) fn stall(&self) {
+        self.is_stalled.store(true, Ordering::Relaxed);
+        self.closed.cancel();
+    }
+
+    /// Whether it was closed for that.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Relaxed)
     }
 
     /// Whether no request has come yet.
@@ -53,20 +74,26 @@ impl Activity {
 
 /// A request that runs.
 #[derive(Debug)]
-pub(crate) struct Running(Arc<Activity>);
+pub(crate) struct Running {
+    activity: Arc<Activity>,
+    is_kept: bool,
+}
 
 impl Running {
     /// Never ends it: the connection is another protocol's from now on.
-    fn keep(self) {
-        std::mem::forget(self);
+    fn keep(mut self) {
+        self.is_kept = true;
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
-        self.0.last.store(number, Ordering::Relaxed);
-        self.0.ended.fetch_add(1, Ordering::Release);
+        self.activity.last.store(number, Ordering::Relaxed);
+        self.activity.ended.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -76,15 +103,23 @@ pub(crate) struct Tracked<S> {
     service: S,
     activity: Arc<Activity>,
     peer: SocketAddr,
+    take_limit: Duration,
 }
 
 impl<S> Tracked<S> {
-    /// `peer` is noted in each request, as `ConnectInfo`.
-    pub fn new(service: S, activity: Arc<Activity>, peer: SocketAddr) -> Self {
+    /// `peer` is noted in each request, as `ConnectInfo`. A client that takes nothing of an answer over HTTP/2
+    /// for `take_limit`, up to twice as long, loses its connection.
+    pub fn new(
+        service: S,
+        activity: Arc<Activity>,
+        peer: SocketAddr,
+        take_limit: Duration,
+    ) -> Self {
         Self {
             service,
             activity,
             peer,
+            take_limit,
         }
     }
 }
@@ -104,6 +139,7 @@ where
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(ConnectInfo(self.peer));
         TrackedAnswer {
+            take_limit: (request.version() == Version::HTTP_2).then_some(self.take_limit),
             running: Some(self.activity.begin()),
             answer: self.service.call(request),
         }
@@ -114,6 +150,7 @@ pin_project_lite::pin_project! {
     /// An answer to come.
     pub(crate) struct TrackedAnswer<F> {
         running: Option<Running>,
+        take_limit: Option<Duration>,
         #[pin]
         answer: F,
     }
@@ -134,9 +171,16 @@ where
         {
             running.keep();
         }
-        Poll::Ready(Ok(response.map(|body| TrackedBody {
-            body,
-            _running: running,
+        let take_limit = *this.take_limit;
+        Poll::Ready(Ok(response.map(|body| {
+            let pieces = running.as_ref().zip(take_limit);
+            let pieces =
+                pieces.and_then(|(running, limit)| Pieces::of(&body, limit, &running.activity));
+            TrackedBody {
+                body,
+                pieces,
+                _running: running,
+            }
         })))
     }
 }
@@ -144,6 +188,8 @@ where
 /// An answer's body. The request runs until it is written.
 pub(crate) struct TrackedBody {
     body: Body,
+    /// Over HTTP/2.
+    pieces: Option<Pieces>,
     _running: Option<Running>,
 }
 
@@ -155,14 +201,38 @@ impl HttpBody for TrackedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let Self { body, pieces, .. } = &mut *self;
+        match pieces {
+            Some(pieces) => pieces.poll_frame(body, context),
+            None => Pin::new(body).poll_frame(context),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.pieces {
+            Some(pieces) => pieces.left() == 0 && self.body.is_end_stream(),
+            None => self.body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let of_body = self.body.size_hint();
+        match (&self.pieces, of_body.exact()) {
+            (Some(pieces), Some(length)) => SizeHint::with_exact(length + pieces.left()),
+            _ => of_body,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_of_another_protocol_is_never_idle_and_leaves_nothing() {
+        let activity = Arc::<Activity>::default();
+        activity.begin().keep();
+        assert!(!activity.is_idle());
+        assert_eq!(Arc::strong_count(&activity), 1);
     }
 }

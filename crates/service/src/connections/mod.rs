@@ -5,6 +5,7 @@
 //! two requests. One whose request is being answered, or that became a WebSocket, keeps its place.
 
 mod activity;
+mod taking;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::Metrics;
 pub(crate) use activity::{Activity, Tracked};
@@ -79,6 +79,7 @@ struct ConnectionMetrics {
     refused: Counter,
     evicted: Counter,
     silent: Counter,
+    stalled: Counter,
 }
 
 struct Open {
@@ -94,8 +95,6 @@ struct Open {
 struct Connection {
     address: IpAddr,
     activity: Arc<Activity>,
-    /// Cancelled when the connection has to give its place away.
-    closed: CancellationToken,
 }
 
 /// A connection's place. It is free again when this is dropped.
@@ -103,7 +102,6 @@ pub(crate) struct Place {
     connections: Connections,
     number: u64,
     pub activity: Arc<Activity>,
-    closed: CancellationToken,
 }
 
 impl Connections {
@@ -153,7 +151,7 @@ impl Connections {
     }
 
     fn place(&self, open: &mut Open, address: IpAddr) -> Place {
-        let (activity, closed) = (Arc::<Activity>::default(), CancellationToken::new());
+        let activity = Arc::<Activity>::default();
         let number = open.next_number;
         open.next_number += 1;
         open.silent.push_back(number);
@@ -163,14 +161,12 @@ impl Connections {
             Connection {
                 address,
                 activity: Arc::clone(&activity),
-                closed: closed.clone(),
             },
         );
         Place {
             connections: self.clone(),
             number,
             activity,
-            closed,
         }
     }
 
@@ -180,7 +176,8 @@ impl Connections {
 }
 
 impl Place {
-    /// Returns when the connection has to be closed: it sent no request in time, or gives its place away.
+    /// Returns when the connection has to be closed: it sent no request in time, gives its place away, or
+    /// takes nothing of an answer.
     pub async fn lost(&self) {
         let first_request = async {
             tokio::time::sleep(self.connections.limits.first_request).await;
@@ -189,7 +186,11 @@ impl Place {
             }
         };
         tokio::select! {
-            () = self.closed.cancelled() => {}
+            () = self.activity.closed.cancelled() => {
+                if self.activity.is_stalled() {
+                    self.connections.metrics.stalled.inc();
+                }
+            }
             () = first_request => {
                 self.connections.metrics.silent.inc();
             }
@@ -215,7 +216,7 @@ impl Open {
         let Some(connection) = self.by_number.remove(&number) else {
             return;
         };
-        connection.closed.cancel();
+        connection.activity.closed.cancel();
         if let Some(count) = self.addresses.get_mut(&connection.address) {
             *count -= 1;
             if *count == 0 {
@@ -288,6 +289,11 @@ impl ConnectionMetrics {
                 "Connections that were closed because they sent no request within FIRST_REQUEST_SECONDS",
                 Counter::default(),
             ),
+            stalled: metrics.register(
+                "connections_stalled",
+                "Connections of HTTP/2 that were closed because their client took nothing of an answer",
+                Counter::default(),
+            ),
         }
     }
 }
@@ -311,7 +317,7 @@ mod tests {
     }
 
     fn is_closed(place: &Place) -> bool {
-        place.closed.is_cancelled()
+        place.activity.closed.is_cancelled()
     }
 
     #[tokio::test]

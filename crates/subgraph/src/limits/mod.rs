@@ -48,6 +48,10 @@ pub struct LimitSettings {
     /// a gateway takes from a client (2 MiB), as a gateway adds representations.
     #[arg(long = "limit-request-bytes-max", env = "SUBGRAPH_LIMIT_REQUEST_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
     pub request_bytes_max: usize,
+    /// Bytes of request bodies that have not arrived whole, of all clients together: a gateway is one
+    /// client. One that exceeds it is refused. The last quarter is kept for bodies of up to 16 KiB.
+    #[arg(long = "limit-bodies-bytes-max", env = "SUBGRAPH_LIMIT_BODIES_BYTES_MAX", default_value_t = 67_108_864, value_parser = at_least_one())]
+    pub bodies_bytes_max: usize,
     /// Bytes of a document. Longer texts belong into variables.
     #[arg(long = "limit-document-bytes-max", env = "SUBGRAPH_LIMIT_DOCUMENT_BYTES_MAX", default_value_t = 131_072, value_parser = at_least_one())]
     pub document_bytes_max: usize,
@@ -85,6 +89,10 @@ pub struct LimitSettings {
     /// them wait for their turn.
     #[arg(long = "limit-running-cost-max", env = "SUBGRAPH_LIMIT_RUNNING_COST_MAX", default_value_t = 250_000, value_parser = at_least_one())]
     pub running_cost_max: usize,
+    /// Bytes of answers that have not been taken, of all clients together: a gateway is one client. Those of
+    /// up to 64 KiB do not count. An answer that exceeds it is thrown away.
+    #[arg(long = "limit-answers-bytes-max", env = "SUBGRAPH_LIMIT_ANSWERS_BYTES_MAX", default_value_t = 268_435_456, value_parser = at_least_one())]
+    pub answers_bytes_max: usize,
     /// Bytes of the long texts in one answer.
     #[arg(long = "limit-answer-bytes-max", env = "SUBGRAPH_LIMIT_ANSWER_BYTES_MAX", default_value_t = 33_554_432, value_parser = at_least_one())]
     pub answer_bytes_max: usize,
@@ -103,6 +111,7 @@ impl Default for LimitSettings {
     fn default() -> Self {
         Self {
             request_bytes_max: 4_194_304,
+            bodies_bytes_max: 67_108_864,
             document_bytes_max: 131_072,
             tokens_max: 10_000,
             depth_max: 40,
@@ -114,6 +123,7 @@ impl Default for LimitSettings {
             cost_max: 250_000,
             event_cost_max: 5_000,
             running_cost_max: 250_000,
+            answers_bytes_max: 268_435_456,
             answer_bytes_max: 33_554_432,
         }
     }

@@ -14,7 +14,7 @@ use apollo_compiler::{
 
 use super::{
     MUTATION,
-    formula::{Node, OperationCost, SlicingFault, Term},
+    formula::{Node, OperationCost, SlicingFault, Term, times},
     size::{Lengths, Size},
 };
 use crate::{
@@ -411,7 +411,7 @@ impl<'a> Counter<'a> {
 
     fn product(&mut self, one: Term, other: Term) -> Term {
         match (one, other) {
-            (Term::Constant(one), Term::Constant(other)) => Term::Constant(one * other),
+            (Term::Constant(one), Term::Constant(other)) => Term::Constant(times(one, other)),
             (Term::Constant(1.0), it) | (it, Term::Constant(1.0)) => it,
             // Even then a missing slicing argument is a fault: a size stays.
             _ => self.node(Node::Product(one, other)),

@@ -135,8 +135,21 @@ impl OperationCost {
     }
 }
 
+/// The product. Of lists that are long enough within each other it is infinite; an empty list costs nothing
+/// all the same.
+pub(super) fn times(one: f64, other: f64) -> f64 {
+    match one == 0.0 || other == 0.0 {
+        true => 0.0,
+        false => one * other,
+    }
+}
+
+/// What is no number came of infinite ones.
 fn whole(cost: f64) -> u64 {
-    cost.clamp(0.0, COST_MAX).round() as u64
+    match cost.is_nan() {
+        true => COST_MAX as u64,
+        false => cost.clamp(0.0, COST_MAX).round() as u64,
+    }
 }
 
 /// The way from variables to a number: each node and each variable is looked at once, however many fields
@@ -190,7 +203,7 @@ impl<'a> Evaluation<'a> {
             }
             Node::Product(one, other) => match self.value(*one)? {
                 0.0 => Ok(0.0),
-                number => Ok(number * self.value(*other)?),
+                number => Ok(times(number, self.value(*other)?)),
             },
             Node::Max(parts) => {
                 let mut max: f64 = 0.0;
@@ -236,6 +249,11 @@ mod tests {
         type Item @join__type(graph: A) { id: ID }
         type Query @join__type(graph: A) {
           items(ids: [ID!], n: Int, filter: Filter): [Item] @listSize(slicingArguments: [\"ids\", \"n\"], requireOneSlicingArgument: false)
+          tree: Tree
+        }
+        type Tree @join__type(graph: A) {
+          trees(n: Int): [Tree] @listSize(slicingArguments: [\"n\"], requireOneSlicingArgument: false)
+          id: ID
         }";
 
     fn graph() -> Arc<Graph> {
@@ -250,6 +268,46 @@ mod tests {
         let (prepared, _) = prepared.expect("prepared");
         assert_eq!(prepared.cost.root, Ok(Term::Constant(3.0 + 2.0 + 1.0)));
         assert!(prepared.cost.nodes.is_empty());
+    }
+
+    #[tokio::test]
+    async fn lists_in_lists_without_end_cost_more_than_any_limit_and_an_empty_one_nothing() {
+        const LEVELS: usize = 40;
+        let settings = Settings {
+            limits: crate::settings::Limits {
+                depth_max: 2 * LEVELS,
+                cost_max: u64::MAX,
+                ..crate::settings::Limits::default()
+            },
+            ..Settings::default()
+        };
+        let graph = Arc::new(Graph::load(SUPERGRAPH, settings).expect("the supergraph loads"));
+        let (open, close) = (
+            "trees(n: 2147483647) { ".repeat(LEVELS),
+            "} ".repeat(LEVELS),
+        );
+        let endless = format!("{open} id {close}");
+        for (selection, expected) in [
+            (format!("trees(n: 0) {{ {endless} }}"), 1),
+            (format!("trees(n: $none) {{ {endless} }}"), 1),
+            (
+                format!("trees(n: 0) {{ {endless} }} {endless}"),
+                COST_MAX as u64,
+            ),
+            (
+                format!("trees(n: $none) {{ {endless} }} b: {endless}"),
+                COST_MAX as u64,
+            ),
+        ] {
+            let query = format!(
+                "query($none: Int) {{ tree {{ z: trees(n: $none) {{ id }} a: {selection} }} }}"
+            );
+            let variables = Bytes::from_static(br#"{"none": 0}"#);
+            let prepared = prepare::operation(&graph, &query, None, Some(&variables)).await;
+            let (prepared, variables) = prepared.expect("prepared");
+            let estimate = prepared.cost.estimate(&graph, &variables);
+            assert_eq!(estimate, Ok(expected), "{}", &query[..60]);
+        }
     }
 
     #[tokio::test]
