@@ -162,7 +162,7 @@ async fn at_the_limit_many_sockets_of_one_address_make_room_for_another() {
         flood.push(socket);
         running(&gateway, flood.len() as f64, flood.len() as i64).await;
     }
-    // Nobody's, once its beginner has left, and still this address's.
+    // Its beginner leaves: it still counts for the address.
     follow(&mut flood[0], "c").await;
     running(&gateway, 4.0, 3).await;
     flood[2].send(json!({"id": "c", "type": "complete"})).await;
