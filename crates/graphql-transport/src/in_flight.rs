@@ -15,7 +15,7 @@ use crate::{client_key::ClientKey, settings::HttpSettings};
 
 /// What is no larger than this, in bytes, counts as small: the last quarter of the bound is kept for
 /// that, so that what is large leaves room for it.
-const SMALL_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const SMALL_BYTES_MAX: usize = 16 * 1024;
 
 /// There is no room.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,8 +120,9 @@ impl Share {
     }
 }
 
-impl Drop for Share {
-    fn drop(&mut self) {
+impl Share {
+    /// Notes that it takes nothing any more.
+    pub(crate) fn clear(&mut self) {
         if self.bytes == 0 {
             return;
         }
@@ -134,6 +135,14 @@ impl Drop for Share {
             }
         }
         self.all.note(&held);
+        drop(held);
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

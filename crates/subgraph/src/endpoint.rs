@@ -134,10 +134,11 @@ pub fn settings(limits: &LimitSettings, grace: Duration) -> Settings {
         http: HttpSettings {
             request_bytes_max: limits.request_bytes_max,
             request_bodies_bytes_max: limits.bodies_bytes_max,
-            // A gateway is one client, and sends what all of its own do.
-            request_bodies_bytes_per_client_max: limits.bodies_bytes_max,
+            // A gateway is one client, and sends what all of its own do. Half is kept for others: they must not
+            // be able to end the sockets of its subscriptions.
+            request_bodies_bytes_per_client_max: limits.bodies_bytes_max / 2,
             answers_bytes_max: limits.answers_bytes_max,
-            answers_bytes_per_client_max: limits.answers_bytes_max,
+            answers_bytes_per_client_max: limits.answers_bytes_max / 2,
             request_timeout: REQUEST_TIME_LIMIT,
             ..HttpSettings::default()
         },

@@ -160,3 +160,30 @@ async fn a_stream_of_http2_that_stands_still_loses_its_place() {
     assert!(end.ends_with("event: complete\ndata:\n\n"), "{end}");
     assert!(connection.is_ready());
 }
+
+#[tokio::test]
+async fn an_answer_over_http2_that_nobody_takes_ends_its_connection() {
+    let gateway = TestGateway::with(&["--client-write-timeout=200ms"]).await;
+    for window in [0, 1] {
+        let stream = TcpStream::connect(gateway.address)
+            .await
+            .expect("a connection");
+        let handshake = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(window)
+            .handshake(TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        let request = http::Request::post(gateway.url("/graphql"))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from_static(
+                br#"{"query":"{ __typename }"}"#,
+            )))
+            .expect("a request");
+        let untaken = sender.send_request(request).await.expect("a head");
+        let ended = timeout(PATIENCE, connection).await;
+        let _ = ended.expect("an end in time").expect("no panic");
+        drop(untaken);
+    }
+    let stalled = gateway.metric("connections_stalled_total").await;
+    assert_eq!(stalled, 2.0);
+}

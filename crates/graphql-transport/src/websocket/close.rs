@@ -1,6 +1,6 @@
 //! Close codes, and the reasons that go with them.
 
-use axum::extract::ws::{CloseFrame, Message};
+use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
 /// Bytes of a reason: a close frame has 125 bytes, the code takes two.
 const REASON_BYTES_MAX: usize = 123;
@@ -28,6 +28,8 @@ pub enum Close {
     InternalError,
     /// A message larger than the limit (RFC 6455).
     TooBig,
+    /// No room for an unfinished message (IANA's registry, "Try Again Later").
+    TooManyBytes,
     /// The service restarts: come back (IANA's registry, "Service Restart").
     Restarting,
 }
@@ -47,6 +49,7 @@ impl Close {
             Self::InternalError => 4500,
             Self::TooBig => 1009,
             Self::Restarting => 1012,
+            Self::TooManyBytes => 1013,
         }
     }
 
@@ -64,13 +67,14 @@ impl Close {
             Self::InternalError => "Internal server error".to_owned(),
             Self::TooBig => "Message too big".to_owned(),
             Self::Restarting => "Restarting: connect again".to_owned(),
+            Self::TooManyBytes => "Too many unfinished messages: try again later".to_owned(),
         };
         let mut end = reason.len().min(REASON_BYTES_MAX);
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
         Message::Close(Some(CloseFrame {
-            code: self.code(),
+            code: self.code().into(),
             reason: reason[..end].into(),
         }))
     }
@@ -85,6 +89,6 @@ mod tests {
         let Message::Close(Some(frame)) = Close::Invalid("é".repeat(100)).frame() else {
             panic!("a close frame");
         };
-        assert_eq!((frame.code, frame.reason.len()), (4400, 122));
+        assert_eq!((u16::from(frame.code), frame.reason.len()), (4400, 122));
     }
 }

@@ -2,15 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Error, Message},
+};
 
 use super::{
     close::Close,
     message::{self, ClientMessage},
+    metered::{self, Metered},
     operations::{Operations, Output},
 };
 use crate::{
@@ -43,6 +49,9 @@ enum End {
 
 /// Goes on, or ends the connection.
 type Step = Result<(), End>;
+
+/// What a connection speaks over.
+type WebSocket = WebSocketStream<Metered<TokioIo<Upgraded>>>;
 
 /// One client's connection.
 pub(super) struct Connection<S> {
@@ -79,9 +88,9 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Serves it to its end.
-    pub(super) async fn run(mut self) {
-        let end = if self.socket.protocol().is_none() {
+    /// Serves it to its end, if its client offered the subprotocol.
+    pub(super) async fn run(mut self, is_offered: bool) {
+        let end = if !is_offered {
             End::Close(Close::SubprotocolNotAcceptable)
         } else {
             let service = Arc::clone(&self.service);
@@ -93,8 +102,12 @@ impl<S: Service> Connection<S> {
         };
         match end {
             End::Close(close) => {
-                if matches!(close, Close::TooBig) {
-                    self.serving().metrics.refusal(Code::RequestTooLarge);
+                match close {
+                    Close::TooBig => self.serving().metrics.refusal(Code::RequestTooLarge),
+                    Close::TooManyBytes => {
+                        self.serving().metrics.refusal(Code::TooManyRequestBytes);
+                    }
+                    _ => {}
                 }
                 self.close(&close).await;
             }
@@ -119,7 +132,7 @@ impl<S: Service> Connection<S> {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                message = self.socket.recv() => self.receive(message).await?,
+                message = self.socket.next() => self.receive(message).await?,
                 Some(output) = self.operations.next() => self.deliver(output).await?,
                 _ = pings.tick() => self.ping().await?,
                 () = sleep_until(init_deadline), if !self.acknowledged => {
@@ -148,8 +161,11 @@ impl<S: Service> Connection<S> {
         End::Close(Close::Restarting)
     }
 
-    async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Step {
+    async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Step {
         self.heard = true;
+        if let Some(Ok(message)) = &message {
+            self.socket.get_mut().has_come(message);
+        }
         match message {
             Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
                 Ok(message) => self.handle(message).await,
@@ -163,7 +179,8 @@ impl<S: Service> Connection<S> {
             }
             // Answered by the WebSocket itself, in a buffer that has no bound.
             Some(Ok(Message::Ping(_))) => self.count_ping(),
-            Some(Ok(Message::Pong(_))) => Ok(()),
+            // Of frames as they are, none is read.
+            Some(Ok(Message::Pong(_) | Message::Frame(_))) => Ok(()),
             Some(Ok(Message::Close(_))) => Err(End::Left),
             None => Err(End::Gone),
             Some(Err(error)) => Err(end_of(error)),
@@ -319,17 +336,16 @@ impl<S: Service> Connection<S> {
 
     /// Reads to the end: the WebSocket's own answer to a close is written on the way.
     async fn until_closed(&mut self) {
-        let rest = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         let _ = timeout(CLOSE_TIME_LIMIT, rest).await;
     }
 }
 
-fn end_of(error: axum::Error) -> End {
-    use tokio_tungstenite::tungstenite::Error;
-    let error = error.into_inner();
-    match error.downcast_ref::<Error>() {
-        Some(Error::Capacity(_)) => End::Close(Close::TooBig),
-        Some(Error::Utf8(_)) => End::Close(Close::Invalid("messages are UTF-8".to_owned())),
+fn end_of(error: Error) -> End {
+    match error {
+        Error::Capacity(_) => End::Close(Close::TooBig),
+        Error::Utf8(_) => End::Close(Close::Invalid("messages are UTF-8".to_owned())),
+        Error::Io(error) if metered::is_full(&error) => End::Close(Close::TooManyBytes),
         _ => End::Gone,
     }
 }

@@ -7,15 +7,26 @@
 mod close;
 mod connection;
 mod message;
+mod metered;
 mod operations;
 
 use std::sync::Arc;
 
 use axum::{
+    body::Body,
     extract::{FromRequestParts, WebSocketUpgrade},
     response::Response,
 };
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
+};
 
 use crate::{
     client_key::ClientKey,
@@ -25,6 +36,7 @@ use crate::{
     service::Service,
 };
 use connection::Connection;
+use metered::Metered;
 
 /// The one subprotocol.
 pub const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -53,23 +65,62 @@ pub(crate) async fn upgrade<S: Service>(
     csrf::check_upgrade(&parts.headers, &serving.settings.http)?;
     let headers = parts.headers.clone();
     let key = ClientKey::of_peer(&parts.extensions);
-    let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
-        .await
-        .map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))?;
+    let upgraded = parts.extensions.get::<OnUpgrade>().cloned();
+    // Checks the handshake. The stream itself is opened here, to count what is read from it.
+    let handshake = WebSocketUpgrade::from_request_parts(parts, &()).await;
+    drop(handshake.map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))?);
+    let challenge = headers.get(header::SEC_WEBSOCKET_KEY);
+    let (Some(upgraded), Some(challenge)) = (upgraded, challenge) else {
+        let message = "this connection cannot become a WebSocket";
+        return Err(Refusal::new(Code::BadRequest, message));
+    };
+    let is_offered = offers_subprotocol(&headers);
+    let response = switching(challenge, is_offered);
     let bytes_max = serving.settings.websocket.ws_message_bytes_max;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(bytes_max))
+        .max_frame_size(Some(bytes_max));
     // Counted before the connection's task exists, so that a shutdown cannot miss it.
     let token = serving.sockets.token();
     let service = Arc::clone(service);
-    Ok(upgrade
-        .protocols([SUBPROTOCOL])
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(bytes_max)
-        .max_frame_size(bytes_max)
-        .on_upgrade(async move |socket| {
-            let _counted_until_closed = token;
-            let client = service.serving().metrics.client(Transport::WebSocket);
-            Connection::new(service, socket, headers, key).run().await;
-            drop(client);
-        }))
+    tokio::spawn(async move {
+        let _counted_until_closed = token;
+        // A client that leaves before it reads the answer.
+        let Ok(upgraded) = upgraded.await else {
+            return;
+        };
+        let share = service.serving().bodies.share(key);
+        let stream = Metered::new(TokioIo::new(upgraded), share);
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        let client = service.serving().metrics.client(Transport::WebSocket);
+        let connection = Connection::new(service, socket, headers, key);
+        connection.run(is_offered).await;
+        drop(client);
+    });
+    Ok(response)
+}
+
+fn offers_subprotocol(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut names = offers.flat_map(|offer| offer.as_bytes().split(|byte| *byte == b','));
+    names.any(|name| name.trim_ascii() == SUBPROTOCOL.as_bytes())
+}
+
+/// The answer to a handshake.
+fn switching(challenge: &HeaderValue, is_offered: bool) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(challenge.as_bytes())) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if is_offered {
+        let protocol = HeaderValue::from_static(SUBPROTOCOL);
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    response
 }

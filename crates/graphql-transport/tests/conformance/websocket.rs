@@ -7,7 +7,16 @@ use std::time::Duration;
 use futures_util::SinkExt;
 use graphql_transport::testing::{Socket, Wire};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::{Error, Message, protocol::CloseFrame};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    protocol::{
+        CloseFrame,
+        frame::{
+            Frame,
+            coding::{Data, OpCode},
+        },
+    },
+};
 
 use crate::support::{self, Target};
 
@@ -180,6 +189,51 @@ async fn an_id_that_is_used_again_at_once_is_the_new_operations() {
         while socket.next().await["payload"] != numbers {}
         let complete = json!({"id": "1", "type": "complete"});
         assert_eq!(socket.next().await, complete, "{}", target.name);
+    }
+}
+
+/// Sends so many bytes of a message in a frame that has more.
+async fn begin_message(socket: &mut Socket, bytes: usize) {
+    let frame = Frame::message(vec![b' '; bytes], OpCode::Data(Data::Text), false);
+    socket.0.send(Message::Frame(frame)).await.expect("sent");
+}
+
+#[tokio::test]
+async fn unfinished_messages_have_a_bound_for_each_client() {
+    let bounded = |http: &mut graphql_transport::HttpSettings, _: &mut _| {
+        http.request_bytes_max = 100_000;
+        http.request_bodies_bytes_per_client_max = 100_000;
+    };
+    for target in support::with(bounded).await {
+        for _ in 0..2 {
+            let (mut one, mut other) = (target.socket().await, target.socket().await);
+            for socket in [&mut one, &mut other] {
+                begin_message(socket, 30_000).await;
+                // What comes between its pieces changes nothing.
+                socket
+                    .0
+                    .send(Message::Pong(vec![0; 100].into()))
+                    .await
+                    .expect("sent");
+                let frame = Frame::message(vec![b' '; 30_000], OpCode::Data(Data::Continue), false);
+                socket.0.send(Message::Frame(frame)).await.expect("sent");
+            }
+            // Which one finds no room depends on which is read first.
+            let (closed, mut left) = tokio::select! {
+                closed = one.closed() => (closed, other),
+                closed = other.closed() => (closed, one),
+            };
+            assert_eq!(closed.0, 1013, "{}", target.name);
+            let rest = br#"{"type":"ping"}"#.to_vec();
+            let rest = Frame::message(rest, OpCode::Data(Data::Continue), true);
+            left.0.send(Message::Frame(rest)).await.expect("sent");
+            assert_eq!(
+                left.next().await,
+                json!({"type": "pong"}),
+                "{}",
+                target.name
+            );
+        }
     }
 }
 

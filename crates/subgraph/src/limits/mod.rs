@@ -48,8 +48,8 @@ pub struct LimitSettings {
     /// a gateway takes from a client (2 MiB), as a gateway adds representations.
     #[arg(long = "limit-request-bytes-max", env = "SUBGRAPH_LIMIT_REQUEST_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
     pub request_bytes_max: usize,
-    /// Bytes of request bodies that have not arrived whole, of all clients together: a gateway is one
-    /// client. One that exceeds it is refused. The last quarter is kept for bodies of up to 16 KiB.
+    /// Bytes of request bodies that have not arrived whole, of all clients together; one client, as a gateway
+    /// is, has half of it. One that exceeds it is refused. The last quarter is kept for bodies of up to 16 KiB.
     #[arg(long = "limit-bodies-bytes-max", env = "SUBGRAPH_LIMIT_BODIES_BYTES_MAX", default_value_t = 67_108_864, value_parser = at_least_one())]
     pub bodies_bytes_max: usize,
     /// Bytes of a document. Longer texts belong into variables.
@@ -89,7 +89,7 @@ pub struct LimitSettings {
     /// them wait for their turn.
     #[arg(long = "limit-running-cost-max", env = "SUBGRAPH_LIMIT_RUNNING_COST_MAX", default_value_t = 250_000, value_parser = at_least_one())]
     pub running_cost_max: usize,
-    /// Bytes of answers that have not been taken, of all clients together: a gateway is one client. Those of
+    /// Bytes of answers that have not been taken, of all clients together; one client has half of it. Those of
     /// up to 64 KiB do not count. An answer that exceeds it is thrown away.
     #[arg(long = "limit-answers-bytes-max", env = "SUBGRAPH_LIMIT_ANSWERS_BYTES_MAX", default_value_t = 268_435_456, value_parser = at_least_one())]
     pub answers_bytes_max: usize,
