@@ -123,7 +123,7 @@ pub struct WebSocketSettings {
     #[arg(long, env = "WS_PING_INTERVAL", default_value = "20s", value_parser = duration)]
     pub ws_ping_interval: Duration,
     /// Pings that a client may send within such an interval, of the WebSocket and of the protocol
-    /// together; with more, its connection is closed (1008).
+    /// together, beside one for each operation; with more, its connection is closed (1008).
     #[arg(long, env = "WS_PINGS_MAX", default_value_t = Self::default().ws_pings_max)]
     pub ws_pings_max: usize,
     /// The largest message of a client, in bytes.

@@ -214,6 +214,8 @@ impl<S: Service> Connection<S> {
     }
 
     async fn subscribe(&mut self, id: String, request: &Bytes) -> Step {
+        // A gateway sends one with each operation.
+        self.pings = self.pings.saturating_sub(1);
         if self.operations.contains(&id) {
             return Err(End::Close(Close::SubscriberExists(id)));
         }

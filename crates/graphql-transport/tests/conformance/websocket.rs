@@ -238,6 +238,37 @@ async fn unfinished_messages_have_a_bound_for_each_client() {
 }
 
 #[tokio::test]
+async fn a_ping_for_each_operation_is_no_flood() {
+    let few = |_: &mut _, websocket: &mut graphql_transport::WebSocketSettings| {
+        websocket.ws_pings_max = 3;
+    };
+    for target in support::with(few).await {
+        let mut socket = target.socket().await;
+        for number in 0..8 {
+            let id = number.to_string();
+            socket.subscribe(&id, "{ greeting }").await;
+            socket
+                .0
+                .send(Message::Ping("x".into()))
+                .await
+                .expect("sent");
+            let payload = socket.next_payload(&id).await;
+            assert!(
+                payload["data"]["greeting"].is_string(),
+                "{} {payload}",
+                target.name
+            );
+            assert_eq!(
+                socket.receive().await["type"],
+                "complete",
+                "{}",
+                target.name
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_shutdown_closes_with_1012() {
     for mut target in support::both().await {
         let mut socket = target.socket().await;
