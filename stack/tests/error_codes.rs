@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-const SOURCES: [&str; 2] = [
+const SOURCES: [&str; 3] = [
+    include_str!("../../crates/graphql-transport/src/code.rs"),
     include_str!("../../gateway/src/error.rs"),
     include_str!("../../crates/subgraph/src/error.rs"),
 ];
@@ -21,6 +22,7 @@ fn every_error_code_is_explained() {
                 .strip_suffix("\",")
         })
         .filter(|text| is_code(text))
+        .chain([service::server::TOO_MANY_CONNECTIONS])
         .collect();
     let explained: BTreeSet<&str> = PAGE
         .lines()

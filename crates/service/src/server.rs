@@ -232,9 +232,14 @@ where
     }
 }
 
+/// The code of the answer to a connection that finds no place.
+pub const TOO_MANY_CONNECTIONS: &str = "TOO_MANY_CONNECTIONS";
+
 /// The answer to a connection that finds no place.
 fn no_place() -> String {
-    let body = r#"{"errors":[{"message":"too many connections are open; try again","extensions":{"code":"TOO_MANY_CONNECTIONS"}}]}"#;
+    let body = format!(
+        r#"{{"errors":[{{"message":"too many connections are open; try again","extensions":{{"code":"{TOO_MANY_CONNECTIONS}"}}}}]}}"#
+    );
     format!(
         "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
