@@ -26,7 +26,7 @@ const COST: &str = "directive @cost(weight: Int!) on ARGUMENT_DEFINITION | ENUM 
      directive @listSize(assumedSize: Int, slicingArguments: [String!], sizedFields: [String!], \
      requireOneSlicingArgument: Boolean = true) on FIELD_DEFINITION";
 
-/// The link that tells of them; `@cost` needs no import, as it has its specification's name.
+/// The `@link` that imports them. `@cost` needs no import: it has the name of its specification.
 const COST_LINK: &str = "extend schema \
      @link(url: \"https://specs.apollo.dev/cost/v0.1\", import: [\"@listSize\"])";
 

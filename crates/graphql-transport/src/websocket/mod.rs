@@ -53,7 +53,7 @@ pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
         .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Opens the WebSocket. A client that does not offer the subprotocol is told so by close code 4406.
+/// Opens the WebSocket. A client that does not offer the subprotocol gets close code 4406.
 ///
 /// # Errors
 /// `CSRF_REFUSED` for pages of other origins; `BAD_REQUEST` where the handshake is not well-formed.
