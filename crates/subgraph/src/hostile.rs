@@ -293,6 +293,14 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
             )
         }),
         (
+            "thousands of known fields and an unknown one",
+            "GRAPHQL_VALIDATION_FAILED",
+            {
+                let fields = "__typename ".repeat(5_900);
+                format!("{{ __schema {{ {fields} unknownField }} }}")
+            },
+        ),
+        (
             "thousands of undefined variables",
             "GRAPHQL_VALIDATION_FAILED",
             entities(&format!("[{}]", many(4_800, &|i| format!("$v{i}")))),

@@ -5,7 +5,8 @@
 //! order:
 //!
 //! - [`json_size`]: the variables' JSON before it is read;
-//! - [`tokens`]: the text before it is parsed: bytes, tokens, nesting of brackets;
+//! - [`outline`]: the text before it is parsed, by its [`tokens`]: bytes, tokens, nesting of brackets, and the
+//!   counts of definitions, selections, aliases, root fields and unknown fields, fragments counted once;
 //! - [`selections`]: the parsed document, each fragment counted once: depth, aliases, written-out selections;
 //! - [`types`]: the types of the variables;
 //! - [`conflicts`]: fields that cannot be merged, of which the first one ends the check;
@@ -20,10 +21,10 @@ mod conflicts;
 mod cost;
 mod error;
 pub(crate) mod json_size;
+mod outline;
 mod selections;
 mod tokens;
 mod types;
-mod unknown_fields;
 mod variables;
 
 use std::sync::Arc;
@@ -39,6 +40,10 @@ pub use types::TypeNames;
 
 use cost::OperationCost;
 use variables::References;
+
+/// Operations of a document, and fragments: what validation does for each of them.
+const OPERATIONS_MAX: usize = 100;
+const FRAGMENTS_MAX: usize = 500;
 
 /// The limits of a subgraph's requests. A gateway in front has limits of its own, most of them lower: a client
 /// of the gateway meets those first.
@@ -156,13 +161,10 @@ impl Limits {
     /// # Errors
     /// When it does not, or is not GraphQL.
     pub(crate) fn admit(&self, text: &str) -> Result<Arc<Admitted>, LimitError> {
-        let tokens = tokens::count(text, &self.settings)?;
+        let tokens = outline::check(text, &self.settings, self.types.as_ref())?;
         let document =
             parse_query(text).map_err(|error| LimitError::Syntax(ServerError::from(error)))?;
         selections::check(&document, &self.settings, self.types.as_ref())?;
-        if let Some(types) = &self.types {
-            unknown_fields::check(&document, types)?;
-        }
         conflicts::check(&document)?;
         Ok(Arc::new(Admitted {
             operations: cost::of_operations(&document, self.fields)?,

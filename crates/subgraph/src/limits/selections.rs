@@ -13,9 +13,6 @@ use super::{LimitError, LimitSettings, TypeNames};
 
 /// Arguments of one field or directive.
 const ARGUMENTS_MAX: usize = 64;
-/// Operations of a document, and fragments: what validation does for each of them.
-const OPERATIONS_MAX: usize = 100;
-const FRAGMENTS_MAX: usize = 500;
 /// Variables of one operation.
 const VARIABLES_MAX: usize = 500;
 /// How often one path of an introspection query may ask for a list of types' parts.
@@ -67,14 +64,6 @@ pub(super) fn check(
     limits: &LimitSettings,
     types: Option<&TypeNames>,
 ) -> Result<(), LimitError> {
-    if document.operations.iter().count() > OPERATIONS_MAX {
-        return Err(LimitError::Operations {
-            max: OPERATIONS_MAX,
-        });
-    }
-    if document.fragments.len() > FRAGMENTS_MAX {
-        return Err(LimitError::Fragments { max: FRAGMENTS_MAX });
-    }
     let mut counter = Counter {
         document,
         limits,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
-use async_graphql::{EmptyMutation, EmptySubscription, Request, Schema, Variables};
+use async_graphql::{EmptyMutation, EmptySubscription, Pos, Request, Schema, Variables};
 use clap::Parser;
 use serde_json::json;
 
@@ -275,6 +275,76 @@ fn counts_and_costs_are_those_of_the_document_written_out() {
     assert!(compared > 200, "{compared}, {refused:?}");
 }
 
+/// What a set has as it is written, fragments not followed: selections, root fields, aliases, and fields
+/// that the schema of one field, `a`, does not have.
+fn written(set: &SelectionSet, is_root: bool) -> [usize; 4] {
+    let mut counts = [0; 4];
+    for selection in &set.items {
+        counts[0] += 1;
+        let below = match &selection.node {
+            Selection::Field(field) => {
+                let field = &field.node;
+                counts[1] += usize::from(is_root);
+                counts[2] += usize::from(field.alias.is_some());
+                counts[3] += usize::from(
+                    !["a", "__typename", "_entities"].contains(&field.name.node.as_str()),
+                );
+                written(&field.selection_set.node, false)
+            }
+            Selection::InlineFragment(it) => written(&it.node.selection_set.node, false),
+            Selection::FragmentSpread(_) => continue,
+        };
+        counts = std::array::from_fn(|i| counts[i] + below[i]);
+    }
+    counts
+}
+
+#[test]
+fn the_outline_is_that_of_the_parsed_document() {
+    // What may stand between tokens, or after a field's name, without another selection.
+    const PARTS: [&str; 8] = [
+        " ",
+        ",\n",
+        "# { a: b }\n",
+        "(a: {b: [c, {d: $e}], on: \"} {\"}) ",
+        "@skip(if: $on) ",
+        "@a @b(c: \"\"\"{ a \\\"\"\" \"\"\") ",
+        "(c: 1.5e3 # )\n d: -2) ",
+        "(e: \"é\") ",
+    ];
+    let types = limits_of_a_schema().types.expect("a schema");
+    for seed in 0..500 {
+        let mut dice = Dice(seed);
+        let mut text = String::new();
+        let fragments = dice.below(3);
+        if dice.below(2) == 0 {
+            text.push_str("query Q($on: [I!]! = [{a: {b: 1}}], $e: J = {f: E}) @d(e: {f: 1}) ");
+        }
+        dice.set(&mut text, 0, 0..fragments);
+        for fragment in 0..fragments {
+            text.push_str(&format!("fragment F{fragment} on T "));
+            dice.set(&mut text, 1, fragment + 1..fragments);
+        }
+        while let Some(at) = text.find("b ") {
+            let name = ["on", "fragment", "a", "__typename"][dice.below(4) as usize];
+            text.replace_range(at..at + 2, &format!("{name}§{}", dice.below(8)));
+        }
+        for (number, part) in PARTS.iter().enumerate() {
+            text = text.replace(&format!("§{number}"), part);
+        }
+        let document = parse_query(&text).expect("well-formed");
+        let (_, operation) = document.operations.iter().next().expect("an operation");
+        let mut expected = written(&operation.node.selection_set.node, true);
+        for fragment in document.fragments.values() {
+            let counts = written(&fragment.node.selection_set.node, false);
+            expected[0] += counts[0];
+            expected[3] += counts[3];
+        }
+        let counted = outline::counted(&text, &types).expect("small");
+        assert_eq!(counted, expected, "{text}");
+    }
+}
+
 #[test]
 fn the_tokens_are_those_that_the_parser_sees() {
     for (text, expected) in [
@@ -287,7 +357,7 @@ fn the_tokens_are_those_that_the_parser_sees() {
         ("{ a(b: \"\\", Err("GRAPHQL_PARSE_FAILED")),
         ("{ a(b: \u{feff}\"é\") }", Ok(8 + 3)),
     ] {
-        let counted = tokens::count(text, &LimitSettings::default());
+        let counted = outline::check(text, &LimitSettings::default(), None);
         let counted = counted.map_err(|error| error.code().as_str());
         assert_eq!(counted, expected, "{text}");
     }
@@ -442,6 +512,11 @@ fn more_unknown_fields_than_can_be_reported_are_refused_before_validation() {
         matches!(&refused, LimitError::UnknownFields { name, .. } if name == "x0"),
         "{refused:?}"
     );
+    let ServerError { locations, .. } = limits
+        .admit(&format!("{{ a # é\r\n \"é\" {} }}", unknown(51)))
+        .expect_err("too many")
+        .into();
+    assert_eq!(locations, [Pos { line: 2, column: 7 }]);
     assert_eq!(refused.code().as_str(), "GRAPHQL_VALIDATION_FAILED");
 }
 

@@ -10,6 +10,8 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Name, ObjectType, Positioned, Schema, SubscriptionType};
 
+use rustc_hash::FxHashSet;
+
 use super::LimitError;
 
 /// Types that a schema has without a definition in its SDL.
@@ -59,7 +61,7 @@ pub struct TypeNames(Arc<Names>);
 #[derive(Debug)]
 struct Names {
     types: HashSet<Name>,
-    fields: HashSet<Name>,
+    fields: FxHashSet<Name>,
 }
 
 impl TypeNames {
@@ -73,7 +75,7 @@ impl TypeNames {
         let document = parse_schema(schema.sdl()).ok()?;
         let mut names = Names {
             types: BUILT_IN.map(Name::new).into(),
-            fields: BUILT_IN_FIELDS.map(Name::new).into(),
+            fields: BUILT_IN_FIELDS.map(Name::new).into_iter().collect(),
         };
         for definition in document.definitions {
             let TypeSystemDefinition::Type(definition) = definition else {
@@ -92,7 +94,7 @@ impl TypeNames {
     }
 
     /// Whether any type has a field of this name.
-    pub(super) fn has_field(&self, name: &Name) -> bool {
+    pub(super) fn has_field(&self, name: &str) -> bool {
         self.0.fields.contains(name)
     }
 
