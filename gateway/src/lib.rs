@@ -123,7 +123,8 @@ pub async fn run(
         .merge(graphql_transport::routes(&gateway))
         .merge(operations);
     let front = Front::new(&gateway, router);
-    service::serve_within(listener, front, &lifecycle, limits, &metrics).await
+    let service = |peer| front.for_peer(peer);
+    service::serve_within(listener, service, &lifecycle, limits, &metrics).await
 }
 
 /// Names the subgraphs that answer nothing. One of them must not take the whole gateway out of

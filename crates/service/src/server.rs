@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::middleware::AddExtension;
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,7 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::{Layer, Service};
 
 use crate::connections::{Connections, Tracked};
 use crate::write_limit::{WriteLimit, WriteLimits};
@@ -87,6 +89,7 @@ pub async fn operations_routes(
     lifecycle.spawn("operations server", async move {
         let connections = Connections::new(OPERATORS_LIMITS, None);
         // Who reads the last numbers at a shutdown may be cut off.
+        let pages = with_peer(pages);
         drop(accept(listener, pages, &shutdown, limits.write, connections).await);
         Ok(())
     });
@@ -115,25 +118,26 @@ pub async fn serve(
     settings: &Settings,
     metrics: &Metrics,
 ) -> anyhow::Result<()> {
-    serve_within(
-        listener,
-        router,
-        lifecycle,
-        settings.serve_limits(),
-        metrics,
-    )
-    .await
+    let limits = settings.serve_limits();
+    serve_within(listener, with_peer(router), lifecycle, limits, metrics).await
 }
 
-/// Serves with a [`Router`], or whatever else answers requests, until shutdown, then lets running requests
-/// finish for the grace period and drops the rest.
+/// A router for each connection, whose requests have its remote address as [`ConnectInfo`].
+fn with_peer(
+    router: Router,
+) -> impl Fn(SocketAddr) -> AddExtension<Router, ConnectInfo<SocketAddr>> {
+    move |peer| Extension(ConnectInfo(peer)).layer(router.clone())
+}
+
+/// Serves with what `service` makes for the remote address of each connection, until shutdown, then lets
+/// running requests finish for the grace period and drops the rest.
 /// Upgraded connections (WebSockets) belong to their handlers, which watch for the shutdown themselves.
 ///
 /// # Errors
 /// The reason of a background task that died.
 pub async fn serve_within<S>(
     listener: TcpListener,
-    service: S,
+    service: impl Fn(SocketAddr) -> S,
     lifecycle: &Lifecycle,
     limits: ServeLimits,
     metrics: &Metrics,
@@ -167,7 +171,7 @@ where
 /// Serves each connection until `shutdown`, and returns those that are left.
 async fn accept<S>(
     listener: TcpListener,
-    service: S,
+    service: impl Fn(SocketAddr) -> S,
     shutdown: &CancellationToken,
     write: WriteLimits,
     connections: Connections,
@@ -209,26 +213,22 @@ where
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
             .keep_alive_interval(HTTP2_PING_INTERVAL);
-        let tracked = Tracked::new(
-            service.clone(),
-            Arc::clone(&place.activity),
-            peer,
-            write.time,
-        );
+        let tracked = Tracked::new(service(peer), Arc::clone(&place.activity), write.time);
         let service = TowerToHyperService::new(tracked);
         let stream = WriteLimit::new(stream, write, Some(Arc::clone(&place)));
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();
         let connection = running.watch(connection);
-        tokio::spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(error = %error, "a connection ended early");
-                },
-                () = place.lost() => tracing::debug!("a connection was closed: it sent no request, gave its place away or took nothing"),
+        let activity = Arc::clone(&place.activity);
+        let task = tokio::spawn(async move {
+            match place.run(connection).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::debug!(%error, "a connection ended early"),
+                None => tracing::debug!("a connection was closed: it sent no request"),
             }
         });
+        activity.runs_in(task.abort_handle());
     }
 }
 

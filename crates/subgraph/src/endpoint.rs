@@ -21,11 +21,12 @@ use futures_util::stream;
 use futures_util::{FutureExt, StreamExt};
 use graphql_transport::settings::trimmed;
 use graphql_transport::{
-    ClientContext, Code as TransportCode, EventStream, GraphqlRequest, GraphqlResponse,
+    ClientContext, Code as TransportCode, EventStream, Front, GraphqlRequest, GraphqlResponse,
     HttpSettings, Outcome, Refusal, Service, Serving, Settings, TransportMetrics,
     WebSocketSettings,
 };
 use service::{Lifecycle, Metrics};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer;
@@ -84,9 +85,9 @@ where
     schema.sdl_with_options(options)
 }
 
-/// The route `/graphql` of a schema whose resolvers fail with `E`. Streams end at the shutdown. While
-/// `gate` is full, nothing is executed: everything is refused with `OVERLOADED`.
-pub fn routes<E: CodedError, X: Executor>(
+/// `/graphql` of a schema whose resolvers fail with `E`. Streams end at the shutdown. While `gate` is full,
+/// nothing is executed: everything is refused with `OVERLOADED`.
+pub fn endpoint<E: CodedError, X: Executor>(
     executor: X,
     gate: CallGate,
     limits: Limits,
@@ -94,7 +95,7 @@ pub fn routes<E: CodedError, X: Executor>(
     metrics: &Metrics,
     lifecycle: &Lifecycle,
     service: &service::Settings,
-) -> Router {
+) -> Arc<Endpoint<E, X>> {
     let counts = metrics.with_registry(|registry| TransportMetrics::register(registry, "subgraph"));
     let mut settings = settings(&limits.settings, service.grace());
     settings.http.allowed_hosts = hosts.allowed_hosts.clone();
@@ -107,24 +108,43 @@ pub fn routes<E: CodedError, X: Executor>(
         sockets_end.await;
         Ok(())
     });
-    routes_within::<E, X>(executor, Some(gate), limits, serving)
+    Arc::new(Endpoint::new(executor, Some(gate), limits, serving))
 }
 
-/// [`routes`], with other settings, and perhaps without a database that limits them.
+/// The route of an [`endpoint`] with other settings, and perhaps without a database that limits it.
 pub fn routes_within<E: CodedError, X: Executor>(
     executor: X,
     gate: Option<CallGate>,
     limits: Limits,
     serving: Serving,
 ) -> Router {
-    graphql_transport::routes(&Arc::new(Endpoint {
-        executor,
-        gate,
-        turns: Turns::new(&limits),
-        documents: Documents::new(limits),
-        serving,
-        errors: PhantomData::<fn() -> E>,
-    }))
+    let endpoint = Endpoint::<E, X>::new(executor, gate, limits, serving);
+    graphql_transport::routes(&Arc::new(endpoint))
+}
+
+/// Serves an endpoint, and the `operations` routes beside it, until the shutdown.
+///
+/// # Errors
+/// The reason of a background task that died.
+pub async fn serve<E: CodedError, X: Executor>(
+    listener: TcpListener,
+    endpoint: &Arc<Endpoint<E, X>>,
+    operations: Router,
+    lifecycle: &Lifecycle,
+    settings: &service::Settings,
+    metrics: &Metrics,
+) -> anyhow::Result<()> {
+    let router = graphql_transport::routes(endpoint).merge(operations);
+    let front = Front::new(endpoint, router);
+    let service = |peer| front.for_peer(peer);
+    service::serve_within(
+        listener,
+        service,
+        lifecycle,
+        settings.serve_limits(),
+        metrics,
+    )
+    .await
 }
 
 /// What the transports of a subgraph are set to. A request may be larger than a gateway's clients may
@@ -154,14 +174,27 @@ pub fn settings(limits: &LimitSettings, grace: Duration) -> Settings {
     }
 }
 
-/// How an operation is run, whatever brought it.
-struct Endpoint<E, X> {
+/// How an operation is run, whatever brought it; resolvers fail with `E`.
+pub struct Endpoint<E, X> {
     executor: X,
     gate: Option<CallGate>,
     turns: Turns,
     documents: Documents,
     serving: Serving,
     errors: PhantomData<fn() -> E>,
+}
+
+impl<E, X> Endpoint<E, X> {
+    fn new(executor: X, gate: Option<CallGate>, limits: Limits, serving: Serving) -> Self {
+        Self {
+            executor,
+            gate,
+            turns: Turns::new(&limits),
+            documents: Documents::new(limits),
+            serving,
+            errors: PhantomData,
+        }
+    }
 }
 
 impl<E: CodedError, X: Executor> Service for Endpoint<E, X> {

@@ -139,7 +139,7 @@ fn served_with(arguments: &[&str]) -> Router {
     };
     let calls = DatabaseCalls::new((), limits, CallMetrics::default());
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
-    endpoint::routes::<Fault, _>(
+    let endpoint = endpoint::endpoint::<Fault, _>(
         schema,
         calls.gate().clone(),
         Limits::default(),
@@ -147,7 +147,8 @@ fn served_with(arguments: &[&str]) -> Router {
         &Metrics::new("subgraph"),
         &Lifecycle::new(),
         &flags.service,
-    )
+    );
+    graphql_transport::routes(&endpoint)
 }
 
 #[tokio::test]

@@ -182,7 +182,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over any value; its range.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self) -> Result<Range<usize>, Malformed> {
         let first = self.peek();
         let start = self.at;

@@ -138,16 +138,22 @@ pub async fn run(
         &lifecycle,
     )
     .await?;
-    let router = Router::new()
-        .merge(endpoint::routes::<Error, _>(
-            schema,
-            calls.gate().clone(),
-            limits,
-            &config.hosts,
-            &metrics,
-            &lifecycle,
-            &config.service,
-        ))
-        .merge(operations);
-    service::serve(listener, router, &lifecycle, &config.service, &metrics).await
+    let endpoint = endpoint::endpoint::<Error, _>(
+        schema,
+        calls.gate().clone(),
+        limits,
+        &config.hosts,
+        &metrics,
+        &lifecycle,
+        &config.service,
+    );
+    endpoint::serve(
+        listener,
+        &endpoint,
+        operations,
+        &lifecycle,
+        &config.service,
+        &metrics,
+    )
+    .await
 }

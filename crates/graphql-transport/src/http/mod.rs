@@ -15,6 +15,7 @@ mod respond;
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
@@ -24,7 +25,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
     routing::{any, future::RouteFuture},
 };
@@ -71,6 +72,7 @@ pub fn routes<S: Service>(service: &Arc<S>) -> Router {
 pub struct Front<S> {
     graphql: Option<Arc<S>>,
     router: Router,
+    peer: Option<SocketAddr>,
 }
 
 impl<S: Service> Front<S> {
@@ -80,6 +82,15 @@ impl<S: Service> Front<S> {
         Self {
             graphql: (!has_layer).then(|| Arc::clone(service)),
             router,
+            peer: None,
+        }
+    }
+
+    /// The same for one connection, with the address of its client.
+    pub fn for_peer(&self, peer: SocketAddr) -> Self {
+        Self {
+            peer: Some(peer),
+            ..self.clone()
         }
     }
 }
@@ -89,6 +100,7 @@ impl<S> Clone for Front<S> {
         Self {
             graphql: self.graphql.clone(),
             router: self.router.clone(),
+            peer: self.peer,
         }
     }
 }
@@ -103,23 +115,36 @@ impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Incoming>) -> Self::Future {
         match &self.graphql {
             Some(service) if request.uri().path() == PATH && request.method() != Method::HEAD => {
-                let answer = handle(State(Arc::clone(service)), request.map(Body::new));
+                let client = self
+                    .peer
+                    .map_or_else(ClientKey::default, |peer| ClientKey::of(peer.ip()));
+                let answer = answer(Arc::clone(service), client, request.map(Body::new));
                 Either::Left(answer.map(Ok).boxed())
             }
-            _ => Either::Right(self.router.call(request)),
+            _ => {
+                if let Some(peer) = self.peer {
+                    request.extensions_mut().insert(ConnectInfo(peer));
+                }
+                Either::Right(self.router.call(request))
+            }
         }
     }
 }
 
 async fn handle<S: Service>(State(service): State<Arc<S>>, request: Request) -> Response {
+    let client = ClientKey::of_peer(request.extensions());
+    answer(service, client, request).await
+}
+
+async fn answer<S: Service>(service: Arc<S>, client: ClientKey, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let mark = service.mark(&mut parts.headers);
     let metrics = &service.serving().metrics;
     let answer = {
-        let answer = pin!(dispatch(&service, &mut parts, body));
+        let answer = pin!(dispatch(&service, client, &mut parts, body));
         isolation::caught(metrics, answer).await
     };
     let mut response = match answer {
@@ -137,6 +162,7 @@ async fn handle<S: Service>(State(service): State<Arc<S>>, request: Request) -> 
 
 async fn dispatch<S: Service>(
     service: &Arc<S>,
+    client: ClientKey,
     parts: &mut Parts,
     body: Body,
 ) -> Result<Response, Refusal> {
@@ -145,11 +171,12 @@ async fn dispatch<S: Service>(
     host::check(parts, settings)?;
     match parts.method {
         Method::POST => {
-            let request = post::read(parts, body, settings, &serving.bodies).await?;
-            exchange(service, Transport::Post, request, parts).await
+            let share = serving.bodies.share(client);
+            let request = post::read(parts, body, settings, share).await?;
+            exchange(service, Transport::Post, request, client, parts).await
         }
         Method::GET if websocket::is_upgrade(&parts.headers) => {
-            Box::pin(websocket::upgrade(service, parts)).await
+            Box::pin(websocket::upgrade(service, client, parts)).await
         }
         Method::GET => {
             if let Some(page) = service.page(parts) {
@@ -157,7 +184,7 @@ async fn dispatch<S: Service>(
             }
             csrf::check(&parts.headers, settings)?;
             let request = get::read(&parts.uri, settings.request_bytes_max)?;
-            exchange(service, Transport::Get, request, parts).await
+            exchange(service, Transport::Get, request, client, parts).await
         }
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(header::ALLOW, ALLOWED)]).into_response()),
         _ => Err(Refusal::new(
@@ -183,6 +210,7 @@ async fn exchange<S: Service>(
     service: &Arc<S>,
     transport: Transport,
     request: GraphqlRequest,
+    key: ClientKey,
     parts: &mut Parts,
 ) -> Result<Response, Refusal> {
     let accepted = Accepted::read(&parts.headers)?;
@@ -190,7 +218,6 @@ async fn exchange<S: Service>(
         check_last_event_id(&parts.headers)?;
     }
     let headers: HeaderMap = std::mem::take(&mut parts.headers);
-    let key = ClientKey::of_peer(&parts.extensions);
     let client = ClientContext {
         headers: Arc::new(headers),
         mutations_allowed: transport == Transport::Post,

@@ -1,6 +1,6 @@
 //! A GraphQL request by POST.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -11,9 +11,8 @@ use hyper::body::Body as _;
 
 use super::{csrf, request_json};
 use crate::{
-    client_key::ClientKey,
     code::{Code, Refusal},
-    in_flight::{InFlight, Share},
+    in_flight::Share,
     request::GraphqlRequest,
     settings::HttpSettings,
 };
@@ -31,10 +30,9 @@ pub(super) async fn read(
     parts: &Parts,
     body: Body,
     settings: &HttpSettings,
-    bodies: &Arc<InFlight>,
+    share: Share,
 ) -> Result<GraphqlRequest, Refusal> {
     let limit = settings.request_body_timeout;
-    let share = bodies.share(ClientKey::of_peer(&parts.extensions));
     let reading = read_body(parts, body, settings, share);
     let body = in_time(limit, reading).await?;
     request_json::read(&body)
@@ -226,6 +224,7 @@ mod tests {
     use prometheus_client::metrics::gauge::Gauge;
 
     use super::*;
+    use crate::{ClientKey, in_flight::InFlight};
 
     #[tokio::test]
     async fn pieces_of_a_body_are_put_together() {
@@ -254,7 +253,13 @@ mod tests {
             ..HttpSettings::default()
         };
         let bodies = InFlight::bodies(&settings, Gauge::default());
-        let refused = read(&request.into_parts().0, body, &settings, &bodies).await;
+        let refused = read(
+            &request.into_parts().0,
+            body,
+            &settings,
+            bodies.share(ClientKey::default()),
+        )
+        .await;
         assert_eq!(
             refused.expect_err("a refusal"),
             Refusal::new(

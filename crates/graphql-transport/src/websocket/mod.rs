@@ -59,12 +59,12 @@ pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
 /// `CSRF_REFUSED` for pages of other origins; `BAD_REQUEST` where the handshake is not well-formed.
 pub(crate) async fn upgrade<S: Service>(
     service: &Arc<S>,
+    key: ClientKey,
     parts: &mut Parts,
 ) -> Result<Response, Refusal> {
     let serving = service.serving();
     csrf::check_upgrade(&parts.headers, &serving.settings.http)?;
     let headers = parts.headers.clone();
-    let key = ClientKey::of_peer(&parts.extensions);
     let upgraded = parts.extensions.get::<OnUpgrade>().cloned();
     // Checks the handshake. The stream itself is opened here, to count what is read from it.
     let handshake = WebSocketUpgrade::from_request_parts(parts, &()).await;

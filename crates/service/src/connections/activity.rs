@@ -1,20 +1,18 @@
 //! What one connection does, and the service around that notes it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::ConnectInfo;
 use axum::response::Response;
 use http::{Request, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio_util::sync::CancellationToken;
+use tokio::task::AbortHandle;
 use tower::Service;
 
 use super::taking::Pieces;
@@ -27,8 +25,9 @@ pub(crate) struct Activity {
     /// The number, among all requests of the process, of the last one that ended.
     last: AtomicU64,
     is_stalled: AtomicBool,
-    /// Cancelled when the connection has to be closed.
-    pub(super) closed: CancellationToken,
+    is_closed: AtomicBool,
+    /// What the connection runs in, once it does.
+    task: OnceLock<AbortHandle>,
 }
 
 /// Numbers the requests of the process: cheaper than the time, and as good for finding the oldest.
@@ -44,10 +43,31 @@ impl Activity {
         }
     }
 
-    /// Has the connection closed, as its client takes nothing of an answer.
+    /// Names the task that the connection runs in: to end it is to close the connection.
+    pub fn runs_in(&self, task: AbortHandle) {
+        let task = self.task.get_or_init(|| task);
+        if self.is_closed() {
+            task.abort();
+        }
+    }
+
+    /// Closes the connection, unless it has become another protocol's.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    /// Closes the connection, as its client takes nothing of an answer.
     pub(super) fn stall(&self) {
         self.is_stalled.store(true, Ordering::Relaxed);
-        self.closed.cancel();
+        self.close();
     }
 
     /// Whether it was closed for that.
@@ -102,23 +122,16 @@ impl Drop for Running {
 pub(crate) struct Tracked<S> {
     service: S,
     activity: Arc<Activity>,
-    peer: SocketAddr,
     take_limit: Duration,
 }
 
 impl<S> Tracked<S> {
-    /// `peer` is noted in each request, as `ConnectInfo`. A client that takes nothing of an answer over HTTP/2
-    /// for `take_limit`, up to twice as long, loses its connection.
-    pub fn new(
-        service: S,
-        activity: Arc<Activity>,
-        peer: SocketAddr,
-        take_limit: Duration,
-    ) -> Self {
+    /// A client that takes nothing of an answer over HTTP/2 for `take_limit`, up to twice as long, loses its
+    /// connection.
+    pub fn new(service: S, activity: Arc<Activity>, take_limit: Duration) -> Self {
         Self {
             service,
             activity,
-            peer,
             take_limit,
         }
     }
@@ -136,8 +149,7 @@ where
         self.service.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(ConnectInfo(self.peer));
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         TrackedAnswer {
             take_limit: (request.version() == Version::HTTP_2).then_some(self.take_limit),
             running: Some(self.activity.begin()),

@@ -8,8 +8,11 @@ mod activity;
 mod taking;
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -176,25 +179,26 @@ impl Connections {
 }
 
 impl Place {
-    /// Returns when the connection has to be closed: it sent no request in time, gives its place away, or
-    /// takes nothing of an answer.
-    pub async fn lost(&self) {
-        let first_request = async {
-            tokio::time::sleep(self.connections.limits.first_request).await;
+    /// Runs the connection to its end; `None` when it sent no request in time.
+    pub async fn run<C: Future>(&self, connection: C) -> Option<C::Output> {
+        let mut connection = pin!(connection);
+        let first_request = self.connections.limits.first_request;
+        let mut first_request = Some(Box::pin(tokio::time::sleep(first_request)));
+        poll_fn(|context| {
+            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                return Poll::Ready(Some(ended));
+            }
             if !self.activity.is_silent() {
-                std::future::pending::<()>().await;
+                first_request = None;
             }
-        };
-        tokio::select! {
-            () = self.activity.closed.cancelled() => {
-                if self.activity.is_stalled() {
-                    self.connections.metrics.stalled.inc();
-                }
+            let time = first_request.as_mut().map(|it| it.as_mut().poll(context));
+            if time.is_none_or(|time| time.is_pending()) {
+                return Poll::Pending;
             }
-            () = first_request => {
-                self.connections.metrics.silent.inc();
-            }
-        }
+            self.connections.metrics.silent.inc();
+            Poll::Ready(None)
+        })
+        .await
     }
 }
 
@@ -203,6 +207,9 @@ impl Drop for Place {
         let mut open = self.connections.lock();
         open.remove(self.number);
         self.connections.metrics.open.set(open.len());
+        if self.activity.is_stalled() {
+            self.connections.metrics.stalled.inc();
+        }
     }
 }
 
@@ -216,7 +223,7 @@ impl Open {
         let Some(connection) = self.by_number.remove(&number) else {
             return;
         };
-        connection.activity.closed.cancel();
+        connection.activity.close();
         if let Some(count) = self.addresses.get_mut(&connection.address) {
             *count -= 1;
             if *count == 0 {
@@ -300,6 +307,7 @@ impl ConnectionMetrics {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
     use std::net::Ipv4Addr;
 
     use super::*;
@@ -317,7 +325,7 @@ mod tests {
     }
 
     fn is_closed(place: &Place) -> bool {
-        place.activity.closed.is_cancelled()
+        place.activity.is_closed()
     }
 
     #[tokio::test]
@@ -363,9 +371,27 @@ mod tests {
         let silent = connections.admit(HERE).expect("a place");
         let heard = connections.admit(HERE).expect("a place");
         drop(heard.activity.begin());
-        silent.lost().await;
+        assert_eq!(silent.run(pending::<()>()).await, None);
         let an_hour = Duration::from_secs(3_600);
-        assert!(tokio::time::timeout(an_hour, heard.lost()).await.is_err());
+        let ended = tokio::time::timeout(an_hour, heard.run(pending::<()>()));
+        assert!(ended.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_closed_ends_even_before_it_runs() {
+        let connections = connections(2, 2);
+        for closed_first in [true, false] {
+            let place = connections.admit(HERE).expect("a place");
+            let activity = Arc::clone(&place.activity);
+            if closed_first {
+                activity.close();
+            }
+            let task = tokio::spawn(async move { place.run(pending::<()>()).await });
+            activity.runs_in(task.abort_handle());
+            activity.close();
+            assert!(task.await.is_err_and(|error| error.is_cancelled()));
+            assert_eq!(connections.metrics.open.get(), 0);
+        }
     }
 
     #[tokio::test]
