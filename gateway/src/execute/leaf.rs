@@ -43,6 +43,7 @@ fn is_integer(text: &[u8]) -> bool {
         .all(|byte| byte.is_ascii_digit() || *byte == b'-')
 }
 
+#[inline]
 fn is_int32(text: &[u8]) -> bool {
     // Without a sign and leading zeros (JSON has none), nine digits always fit.
     if text.len() <= 9 && text.iter().all(u8::is_ascii_digit) {
