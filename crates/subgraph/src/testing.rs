@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{TypeKind, TypeSystemDefinition};
-use graphql_transport::testing::{PATIENCE, Socket};
+use graphql_transport::testing::PATIENCE;
+pub use graphql_transport::testing::Socket;
 use serde_json::{Value, json};
 use service::Lifecycle;
 use tokio::net::TcpListener;
@@ -157,16 +158,16 @@ impl TestService {
     }
 
     /// Opens a WebSocket and says hello.
-    pub async fn websocket(&self) -> TestSocket {
+    pub async fn websocket(&self) -> Socket {
         let mut socket = Socket::open(self.address, &[]).await;
         socket.init(json!({})).await;
-        TestSocket { socket }
+        socket
     }
 
     /// Subscribes over a WebSocket of its own.
-    pub async fn subscribe(&self, query: &str, variables: Value) -> TestSocket {
+    pub async fn subscribe(&self, query: &str, variables: Value) -> Socket {
         let mut socket = self.websocket().await;
-        socket.subscribe("1", query, variables).await;
+        socket.subscribe_with("1", query, variables).await;
         socket
     }
 
@@ -180,36 +181,5 @@ impl TestService {
             .await
             .expect("it stops")
             .expect("no panic")
-    }
-}
-
-/// The client's end of a WebSocket.
-pub struct TestSocket {
-    socket: Socket,
-}
-
-impl TestSocket {
-    /// Sends a message of the protocol.
-    pub async fn send(&mut self, message: Value) {
-        self.socket.send(message).await;
-    }
-
-    /// Starts an operation.
-    pub async fn subscribe(&mut self, id: &str, query: &str, variables: Value) {
-        let payload = json!({ "query": query, "variables": variables });
-        self.send(json!({ "type": "subscribe", "id": id, "payload": payload }))
-            .await;
-    }
-
-    /// The next message of the protocol; the close frame as `{"close": code}`.
-    pub async fn receive(&mut self) -> Value {
-        self.socket.receive().await
-    }
-
-    /// The payload of the next message, which must be a result.
-    pub async fn next(&mut self) -> Value {
-        let mut message = self.receive().await;
-        assert_eq!(message["type"], "next", "{message:#}");
-        message["payload"].take()
     }
 }

@@ -3,20 +3,21 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, client::IntoClientRequest},
+    WebSocketStream, client_async,
+    tungstenite::{Error, Message},
 };
 
 use super::PATIENCE;
+use crate::client::upgrade_request;
 
 /// One WebSocket.
 pub struct Socket(
     /// For what the methods do not offer.
-    pub WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub WebSocketStream<TcpStream>,
 );
 
 impl Socket {
@@ -35,11 +36,17 @@ impl Socket {
         address: SocketAddr,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, Error> {
-        let mut request = format!("ws://{address}/graphql").into_client_request()?;
-        request.headers_mut().insert(
-            "sec-websocket-protocol",
-            HeaderValue::from_static("graphql-transport-ws"),
-        );
+        let stream = TcpStream::connect(address).await?;
+        Self::over(stream, headers).await
+    }
+
+    /// [`Socket::try_open`] over a connection that is open.
+    ///
+    /// # Errors
+    /// What the handshake failed with.
+    pub async fn over(stream: TcpStream, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
+        let url = format!("ws://{}/graphql", stream.peer_addr()?);
+        let mut request = upgrade_request(&url, HeaderMap::new())?;
         for (name, value) in headers {
             let name = HeaderName::from_static(name);
             match *value {
@@ -49,7 +56,7 @@ impl Socket {
                     .insert(name, HeaderValue::from_str(value).expect("a value")),
             };
         }
-        Ok(Self(connect_async(request).await?.0))
+        Ok(Self(client_async(request, stream).await?.0))
     }
 
     /// Sends `connection_init` and waits for `connection_ack`.
@@ -62,6 +69,13 @@ impl Socket {
     /// Starts an operation.
     pub async fn subscribe(&mut self, id: &str, query: &str) {
         self.send(json!({"id": id, "type": "subscribe", "payload": {"query": query}}))
+            .await;
+    }
+
+    /// Starts an operation that has variables.
+    pub async fn subscribe_with(&mut self, id: &str, query: &str, variables: Value) {
+        let payload = json!({ "query": query, "variables": variables });
+        self.send(json!({ "id": id, "type": "subscribe", "payload": payload }))
             .await;
     }
 
@@ -92,7 +106,7 @@ impl Socket {
         }
     }
 
-    /// The payload of the next event.
+    /// The payload of the next message, which is an event of this operation.
     pub async fn next_payload(&mut self, id: &str) -> Value {
         let mut message = self.next().await;
         assert_eq!(
@@ -100,6 +114,13 @@ impl Socket {
             (&json!("next"), &json!(id)),
             "{message}"
         );
+        message["payload"].take()
+    }
+
+    /// The payload of the next message, which is an event of some operation.
+    pub async fn result(&mut self) -> Value {
+        let mut message = self.receive().await;
+        assert_eq!(message["type"], "next", "{message:#}");
         message["payload"].take()
     }
 

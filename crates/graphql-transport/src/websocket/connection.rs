@@ -1,6 +1,6 @@
 //! One client's connection, from `connection_init` to its close.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -10,12 +10,12 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Error, Message},
+    tungstenite::{Error, Message, Utf8Bytes},
 };
 
 use super::{
     close::Close,
-    message::{self, ClientMessage},
+    message::{ClientMessage, ServerMessage},
     metered::{self, Metered},
     operations::{Operations, Output},
 };
@@ -168,7 +168,7 @@ impl<S: Service> Connection<S> {
         }
         match message {
             Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
-                Ok(message) => self.handle(message).await,
+                Ok(message) => self.handle(message, &text).await,
                 Err(reason) => {
                     tracing::debug!(reason, "a WebSocket message is not of the protocol");
                     Err(End::Close(Close::Invalid(reason)))
@@ -187,25 +187,28 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    async fn handle(&mut self, message: ClientMessage) -> Step {
+    async fn handle(&mut self, message: ClientMessage<'_>, text: &Utf8Bytes) -> Step {
         match message {
             ClientMessage::ConnectionInit(_) if self.acknowledged => {
                 Err(End::Close(Close::TooManyInitialisationRequests))
             }
             ClientMessage::ConnectionInit(payload) => {
-                self.take_headers(payload.as_ref())?;
+                self.take_headers(payload)?;
                 self.acknowledged = true;
-                self.send(message::connection_ack()).await
+                self.send(ServerMessage::ConnectionAck.write()).await
             }
             ClientMessage::Ping(payload) => {
                 self.count_ping()?;
-                self.send(message::pong(payload.as_ref())).await
+                self.send(ServerMessage::Pong(payload).write()).await
             }
             ClientMessage::Pong => Ok(()),
             ClientMessage::Subscribe { .. } if !self.acknowledged => {
                 Err(End::Close(Close::Unauthorized))
             }
-            ClientMessage::Subscribe { id, request } => self.subscribe(id, &request).await,
+            ClientMessage::Subscribe { id, request } => {
+                let request = AsRef::<Bytes>::as_ref(text).slice_ref(request);
+                self.subscribe(id.into_owned(), &request).await
+            }
             ClientMessage::Complete { id } => {
                 self.operations.stop(&id);
                 Ok(())
@@ -230,9 +233,8 @@ impl<S: Service> Connection<S> {
                 Code::TooManySubscriptions,
                 format!("one connection may have {operations_max} operations running at a time"),
             );
-            return self
-                .send(message::event(&id, &Event::failed(refusal)))
-                .await;
+            let failed = Event::failed(refusal);
+            return self.send(ServerMessage::of(&id, &failed).write()).await;
         }
         let client = ClientContext {
             headers: Arc::clone(&self.headers),
@@ -250,17 +252,19 @@ impl<S: Service> Connection<S> {
     async fn deliver(&mut self, output: Output) -> Step {
         if let Some(event) = &output.event {
             self.serving().metrics.deliveries.inc();
-            self.send(message::event(&output.id, event)).await?;
+            self.send(ServerMessage::of(&output.id, event).write())
+                .await?;
         }
         if output.is_complete {
-            self.send(message::complete(&output.id)).await?;
+            let id = Cow::Borrowed(&*output.id);
+            self.send(ServerMessage::Complete { id }.write()).await?;
         }
         Ok(())
     }
 
     /// Members of `connection_init`'s payload stand for headers of the same name, where the service
     /// takes such headers. Clients that wrap them in a member `headers` are understood too.
-    fn take_headers(&mut self, payload: Option<&Bytes>) -> Step {
+    fn take_headers(&mut self, payload: Option<&[u8]>) -> Step {
         let Some(payload) = payload else {
             return Ok(());
         };

@@ -35,7 +35,9 @@ use crate::{
     metrics::Transport,
     service::Service,
 };
+pub use close::{Close, is_about_a_message};
 use connection::Connection;
+pub use message::{ClientMessage, ServerMessage};
 use metered::Metered;
 
 /// The one subprotocol.

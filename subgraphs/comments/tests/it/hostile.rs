@@ -24,7 +24,7 @@ async fn hostile_requests_are_refused_over_every_transport() {
         let refused = service.error_code(&query, variables.clone()).await;
         assert_eq!(refused, code, "{name}");
         socket
-            .subscribe(&number.to_string(), &query, variables)
+            .subscribe_with(&number.to_string(), &query, variables)
             .await;
         let message = socket.receive().await;
         let first = &message["payload"][0]["extensions"]["code"];

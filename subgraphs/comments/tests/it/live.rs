@@ -7,7 +7,7 @@ use bson::{DateTime, Document, doc};
 use futures_util::StreamExt;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
-use subgraph::testing::TestSocket;
+use subgraph::testing::Socket;
 
 use crate::service::Comments;
 
@@ -27,8 +27,8 @@ const EDIT: &str = "mutation ($id: ID!, $text: String!) {
 const DELETE: &str = "mutation ($id: ID!) { deleteComment(input: { id: $id }) { id } }";
 
 /// The next change, and its cursor taken out.
-async fn change(socket: &mut TestSocket) -> (Value, String) {
-    let mut change = socket.next().await["data"]["commentChanges"].take();
+async fn change(socket: &mut Socket) -> (Value, String) {
+    let mut change = socket.result().await["data"]["commentChanges"].take();
     let cursor = change
         .as_object_mut()
         .and_then(|change| change.remove("cursor"));
@@ -44,18 +44,18 @@ async fn change(socket: &mut TestSocket) -> (Value, String) {
 
 /// The protocol does not say when a subscription without a cursor is in place: writes comments
 /// until the subscriber sees one, and reads on to the last of them.
-async fn settle(comments: &Comments, post: &str, added: &mut TestSocket) {
+async fn settle(comments: &Comments, post: &str, added: &mut Socket) {
     let mut written = 0;
     let mut seen = loop {
         written += 1;
         comments.comment(post, &format!("probe {written}")).await;
-        match tokio::time::timeout(Duration::from_millis(50), added.next()).await {
+        match tokio::time::timeout(Duration::from_millis(50), added.result()).await {
             Ok(next) => break next,
             Err(_) => continue,
         }
     };
     while seen["data"]["commentAdded"]["text"] != format!("probe {written}") {
-        seen = added.next().await;
+        seen = added.result().await;
     }
 }
 
@@ -68,7 +68,7 @@ async fn a_subscriber_gets_each_comment_of_its_post() {
     for text in ["A", "B", "C"] {
         comments.comment(&other, "elsewhere").await;
         comments.comment(&post, text).await;
-        let next = added.next().await;
+        let next = added.result().await;
         assert_eq!(
             next["data"]["commentAdded"],
             json!({ "text": text, "post": { "id": post } })
@@ -200,7 +200,7 @@ async fn a_cursor_older_than_the_history_is_told_apart_from_a_bad_one() {
     let after = json!({ "post": post, "after": ancient });
     let mut refused = comments.subscribe(CHANGES, after).await;
     let extensions = loop {
-        let result = refused.next().await;
+        let result = refused.result().await;
         if result.get("errors").is_some() {
             break result["errors"][0]["extensions"].clone();
         }
@@ -293,7 +293,9 @@ async fn a_socket_carries_many_subscriptions_and_speaks_the_protocol() {
     socket.send(json!({ "type": "ping" })).await;
     assert_eq!(socket.receive().await, json!({ "type": "pong" }));
 
-    socket.subscribe("query", "{ __typename }", json!({})).await;
+    socket
+        .subscribe_with("query", "{ __typename }", json!({}))
+        .await;
     let answer =
         json!({ "type": "next", "id": "query", "payload": { "data": { "__typename": "Query" } } });
     assert_eq!(socket.receive().await, answer);
@@ -302,11 +304,13 @@ async fn a_socket_carries_many_subscriptions_and_speaks_the_protocol() {
         json!({ "type": "complete", "id": "query" })
     );
 
-    socket.subscribe("broken", "{ nothing }", json!({})).await;
+    socket
+        .subscribe_with("broken", "{ nothing }", json!({}))
+        .await;
     assert_eq!(socket.receive().await["type"], "error");
 
     for id in ["one", "two"] {
-        socket.subscribe(id, CHANGES, variables.clone()).await;
+        socket.subscribe_with(id, CHANGES, variables.clone()).await;
     }
     comments.comment(&post, "for both").await;
     let mut ids = [
@@ -319,7 +323,7 @@ async fn a_socket_carries_many_subscriptions_and_speaks_the_protocol() {
     socket
         .send(json!({ "type": "complete", "id": "one" }))
         .await;
-    socket.subscribe("two", CHANGES, variables).await;
+    socket.subscribe_with("two", CHANGES, variables).await;
     assert_eq!(socket.receive().await, json!({ "close": 4409 }));
 }
 
@@ -381,7 +385,7 @@ async fn a_comment_that_names_its_post_by_text_reaches_the_posts_subscribers() {
     let collection = comments.collection("comments");
     collection.insert_one(as_mongoose).await.expect("inserted");
     assert_eq!(
-        added.next().await["data"]["commentAdded"]["text"],
+        added.result().await["data"]["commentAdded"]["text"],
         "by text"
     );
 

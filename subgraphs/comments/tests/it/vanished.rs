@@ -92,7 +92,7 @@ async fn survives(vanish: impl AsyncFnOnce(&Database)) {
     let from_now = json!({ "post": post, "after": comments.cursor(&post).await });
     let mut live = comments.subscribe(CHANGES, from_now).await;
     comments.comment(&post, "seen").await;
-    let seen = live.next().await;
+    let seen = live.result().await;
     assert_eq!(seen["data"]["commentChanges"]["comment"]["text"], "seen");
     let database = comments.database.database();
     until("the collections are prepared", async || {
@@ -129,7 +129,7 @@ async fn survives(vanish: impl AsyncFnOnce(&Database)) {
         "{answers:#?}"
     );
     assert_eq!(comments.texts(&post).await, ["Once"]);
-    let seen = live.next().await;
+    let seen = live.result().await;
     assert_eq!(seen["data"]["commentChanges"]["comment"]["text"], "Once");
 }
 
