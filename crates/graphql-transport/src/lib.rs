@@ -18,6 +18,7 @@
 //! | `multipart` | the same for Apollo Client | [multipart subscriptions](https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol) |
 //! | `streaming` | what event streams have in common | |
 //! | `isolation` | deadline, panic isolation and counters around each request | |
+//! | [`counted`] | a stream whose reads are counted, for bounds on what is not whole yet | |
 //! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
 //!
 //! `client`, with the feature of that name, is the other end of the same protocols, for the gateway's
@@ -34,6 +35,7 @@
 pub mod client;
 mod client_key;
 pub mod code;
+pub mod counted;
 pub mod event;
 pub mod http;
 mod in_flight;

@@ -77,8 +77,7 @@ impl Client {
     /// # Errors
     /// When the connection is over.
     pub async fn subscribe(&mut self, id: &str, request: impl AsRef<[u8]>) -> Result<(), Error> {
-        let (id, request) = (Cow::Borrowed(id), request.as_ref());
-        let subscribe = ClientMessage::Subscribe { id, request };
+        let subscribe = ClientMessage::Subscribe(Cow::Borrowed(id), request.as_ref());
         self.socket.send(subscribe.write()).await
     }
 
@@ -87,8 +86,7 @@ impl Client {
     /// # Errors
     /// When the connection is over.
     pub async fn complete(&mut self, id: &str) -> Result<(), Error> {
-        let id = Cow::Borrowed(id);
-        let complete = ClientMessage::Complete { id };
+        let complete = ClientMessage::Complete(Cow::Borrowed(id));
         self.socket.send(complete.write()).await
     }
 
@@ -148,9 +146,9 @@ impl Event {
     fn of(message: Option<ServerMessage<'_>>) -> Result<Option<Self>, String> {
         let read = |json| serde_json::from_slice(json).map_err(|error| error.to_string());
         Ok(Some(match message {
-            Some(ServerMessage::Next { response, .. }) => Self::Next(read(response)?),
-            Some(ServerMessage::Error { errors, .. }) => Self::Error(read(errors)?),
-            Some(ServerMessage::Complete { .. }) => Self::Complete,
+            Some(ServerMessage::Next(_, response)) => Self::Next(read(response)?),
+            Some(ServerMessage::Error(_, errors)) => Self::Error(read(errors)?),
+            Some(ServerMessage::Complete(_)) => Self::Complete,
             _ => return Ok(None),
         }))
     }

@@ -29,7 +29,7 @@ use crate::{
     service::{Service, Serving},
 };
 
-/// How often a connection that winds up looks whether its last query has been answered.
+/// How often a connection checks at shutdown whether its last query is answered.
 const DRAIN_CHECK: Duration = Duration::from_millis(50);
 /// How long a client may take to answer a close.
 const CLOSE_TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -43,14 +43,14 @@ enum End {
     Close(Close),
     /// The client closes it.
     Left,
-    /// It is gone, or as good as gone.
+    /// It is gone, or takes and sends nothing any more.
     Gone,
 }
 
 /// Goes on, or ends the connection.
 type Step = Result<(), End>;
 
-/// What a connection speaks over.
+/// The WebSocket, whose unfinished messages are counted.
 type WebSocket = WebSocketStream<Metered<TokioIo<Upgraded>>>;
 
 /// One client's connection.
@@ -164,7 +164,7 @@ impl<S: Service> Connection<S> {
     async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Step {
         self.heard = true;
         if let Some(Ok(message)) = &message {
-            self.socket.get_mut().has_come(message);
+            self.socket.get_mut().count.has_come(message);
         }
         match message {
             Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
@@ -202,14 +202,14 @@ impl<S: Service> Connection<S> {
                 self.send(ServerMessage::Pong(payload).write()).await
             }
             ClientMessage::Pong => Ok(()),
-            ClientMessage::Subscribe { .. } if !self.acknowledged => {
+            ClientMessage::Subscribe(..) if !self.acknowledged => {
                 Err(End::Close(Close::Unauthorized))
             }
-            ClientMessage::Subscribe { id, request } => {
+            ClientMessage::Subscribe(id, request) => {
                 let request = AsRef::<Bytes>::as_ref(text).slice_ref(request);
                 self.subscribe(id.into_owned(), &request).await
             }
-            ClientMessage::Complete { id } => {
+            ClientMessage::Complete(id) => {
                 self.operations.stop(&id);
                 Ok(())
             }
@@ -257,7 +257,7 @@ impl<S: Service> Connection<S> {
         }
         if output.is_complete {
             let id = Cow::Borrowed(&*output.id);
-            self.send(ServerMessage::Complete { id }.write()).await?;
+            self.send(ServerMessage::Complete(id).write()).await?;
         }
         Ok(())
     }

@@ -1,14 +1,20 @@
 //! The crate's own client against both services, and against servers that are slow or wrong.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
+use axum::{
+    Router,
+    extract::ws::{Message, WebSocketUpgrade},
+    routing::get,
+};
 use graphql_transport::{
     client::{Client, ConnectError, Event},
     testing::PATIENCE,
+    websocket::SUBPROTOCOL,
 };
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::Error;
 
 use crate::support::{self, Target};
 
@@ -50,57 +56,40 @@ async fn a_client_hears_events_errors_and_the_end() {
     }
 }
 
-/// A server of one connection, which is acknowledged where `says` has something to send after that.
-async fn server(says: Option<Vec<Message>>) -> SocketAddr {
-    use futures_util::{SinkExt, StreamExt};
-    use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
-
+/// A server that sends these messages after the upgrade, and then nothing more.
+async fn server(messages: &'static [&'static str]) -> String {
+    let upgrade = async move |upgrade: WebSocketUpgrade| {
+        let upgrade = upgrade.protocols([SUBPROTOCOL]);
+        upgrade.on_upgrade(async move |mut socket| {
+            for message in messages {
+                socket.send(Message::text(*message)).await.expect("sent");
+            }
+            while let Some(Ok(_)) = socket.recv().await {}
+        })
+    };
+    let app = Router::new().route("/graphql", get(upgrade));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.expect("a client");
-        let accept = |request: &Request, mut response: Response| {
-            let protocol = request.headers()["sec-websocket-protocol"].clone();
-            let headers = response.headers_mut();
-            headers.insert("sec-websocket-protocol", protocol);
-            Ok(response)
-        };
-        let socket = tokio_tungstenite::accept_hdr_async(stream, accept).await;
-        let mut socket = socket.expect("a handshake");
-        let ack = Message::text(r#"{"type":"connection_ack"}"#);
-        for message in says
-            .into_iter()
-            .flat_map(|says| [vec![ack.clone()], says].concat())
-        {
-            socket.send(message).await.expect("sent");
-        }
-        while let Some(Ok(_)) = socket.next().await {}
-    });
-    address
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("ws://{address}/graphql")
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_acknowledge_is_left() {
-    let url = format!("http://{}/graphql", server(None).await);
-    let client = Client::open(&url, SHORT).await;
+async fn a_server_that_is_silent_or_wrong_is_left() {
+    const ACK: &str = r#"{"type":"connection_ack"}"#;
+    let client = Client::open(&server(&[]).await, SHORT).await;
     assert!(matches!(client, Err(ConnectError::Timeout)));
-}
+    let client = Client::open(&server(&["[]"]).await, PATIENCE).await;
+    assert!(matches!(client, Err(ConnectError::Protocol(_))));
 
-#[tokio::test]
-async fn a_server_that_is_silent_counts_as_closed() {
-    let url = format!("http://{}/graphql", server(Some(vec![])).await);
+    let client = Client::open(&server(&[ACK]).await, PATIENCE).await;
+    let silence = client.expect("acknowledged").next_within(SHORT).await;
+    assert_eq!(silence, Event::Closed(None));
+    // A type that is unknown is passed over.
+    let url = server(&[ACK, r#"{"type":"other"}"#, "[]"]).await;
     let client = Client::open(&url, PATIENCE).await;
-    let mut client = client.expect("acknowledged");
-    assert_eq!(client.next_within(SHORT).await, Event::Closed(None));
-}
-
-#[tokio::test]
-async fn a_server_that_is_wrong_is_closed() {
-    let says = ["{\"type\":\"unheard of\"}", "[]"].map(Message::text);
-    let url = format!("http://{}/graphql", server(Some(says.into())).await);
-    let client = Client::open(&url, PATIENCE).await;
-    let mut client = client.expect("acknowledged");
-    assert_eq!(client.next().await, Event::Closed(Some(4400)));
+    let closed = client.expect("acknowledged").next().await;
+    assert_eq!(closed, Event::Closed(Some(4400)));
 }
 
 #[tokio::test]

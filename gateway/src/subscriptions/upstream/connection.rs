@@ -164,10 +164,7 @@ impl Connection {
                     self.unread.pop_front();
                 }
                 self.only = self.is_alone.then_some(key);
-                let subscribe = ClientMessage::Subscribe {
-                    id: Cow::Owned(id.to_string()),
-                    request: &request,
-                };
+                let subscribe = ClientMessage::Subscribe(Cow::Owned(id.to_string()), &request);
                 let mut sent = self.write(subscribe.write()).await;
                 if sent.is_ok() {
                     // Its pong says that the subgraph has read the operation and goes on.
@@ -234,8 +231,8 @@ impl Connection {
             return Ok(());
         }
         self.idle_since = Instant::now();
-        let id = Cow::Owned(id.to_string());
-        self.write(ClientMessage::Complete { id }.write()).await
+        let complete = ClientMessage::Complete(Cow::Owned(id.to_string()));
+        self.write(complete.write()).await
     }
 
     async fn receive(&mut self, message: Message) -> Result<(), UpstreamError> {
@@ -260,14 +257,14 @@ impl Connection {
     async fn read(&mut self, text: Utf8Bytes) -> Result<(), UpstreamError> {
         let message = ServerMessage::read(&text).map_err(|_| NOT_OF_THE_PROTOCOL)?;
         let (id, message) = match message {
-            Some(ServerMessage::Next { id, response }) => {
+            Some(ServerMessage::Next(id, response)) => {
                 let response = AsRef::<Bytes>::as_ref(&text).slice_ref(response);
                 (id, UpstreamMessage::Next(response))
             }
-            Some(ServerMessage::Error { id, errors }) => {
+            Some(ServerMessage::Error(id, errors)) => {
                 (id, UpstreamMessage::Errors(errors_response(errors)))
             }
-            Some(ServerMessage::Complete { id }) => (id, UpstreamMessage::Complete),
+            Some(ServerMessage::Complete(id)) => (id, UpstreamMessage::Complete),
             Some(ServerMessage::Ping) => return self.write(ClientMessage::Pong.write()).await,
             _ => return Ok(()),
         };

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, bounded_head::BoundedHead,
+    Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX,
+    bounded_head::{BoundedHead, BytesLeft},
     is_final,
 };
 use crate::{
@@ -72,7 +73,8 @@ impl Streams {
             .connect(&self.tls, OPEN_TIME_LIMIT)
             .await
             .map_err(|error| failed(&error))?;
-        let (stream, left) = BoundedHead::new(stream, self.head_bytes_max);
+        let left = BytesLeft::new(self.head_bytes_max);
+        let stream = BoundedHead::new(stream, left.clone());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failed(&error))?;
