@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{TypeKind, TypeSystemDefinition};
@@ -18,6 +18,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::FieldCosts;
+use crate::hostile::{self, Hostile};
+
+/// Generous, for debug builds on busy machines. Without a limit most hostile requests never end.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The lists of a subgraph's schema that have no cost: all but the edges of a page, whose list has it.
 pub fn lists_without_cost(sdl: &str, costs: FieldCosts) -> Vec<String> {
@@ -155,6 +159,32 @@ impl TestService {
             panic!("never as wanted: {last:#}");
         }
         last
+    }
+
+    /// Sends every hostile request by POST and over a WebSocket: each is refused with its code in time,
+    /// and the service goes on.
+    pub async fn refuses_hostile_requests(&self) {
+        let mut socket = self.websocket().await;
+        for (number, hostile) in hostile::requests().into_iter().enumerate() {
+            let Hostile {
+                name,
+                query,
+                variables,
+                code,
+            } = hostile;
+            let start = Instant::now();
+            let refused = self.error_code(&query, variables.clone()).await;
+            assert_eq!(refused, code, "{name}");
+            let id = number.to_string();
+            socket.subscribe_with(&id, &query, variables).await;
+            let message = socket.next().await;
+            let first = &message["payload"][0]["extensions"]["code"];
+            assert_eq!(first, code, "{name}: {message}");
+            let took = start.elapsed();
+            assert!(took < REFUSAL_TIME_MAX, "{name}: {took:?}");
+            let live = self.http.get(self.url("/health/live")).send().await;
+            assert!(live.expect("an answer").status().is_success(), "{name}");
+        }
     }
 
     /// Opens a WebSocket and says hello.

@@ -89,16 +89,8 @@ impl Socket {
         self.0.send(Message::text(text)).await.expect("sent");
     }
 
-    /// The next message.
-    pub async fn next(&mut self) -> Value {
-        match self.message().await {
-            Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
-            other => panic!("a text message was expected, not {other:?}"),
-        }
-    }
-
     /// The next message, or the close frame as `{"close": code}`.
-    pub async fn receive(&mut self) -> Value {
+    pub async fn next(&mut self) -> Value {
         match self.message().await {
             Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
             Message::Close(frame) => json!({ "close": frame.map(|frame| u16::from(frame.code)) }),
@@ -114,13 +106,6 @@ impl Socket {
             (&json!("next"), &json!(id)),
             "{message}"
         );
-        message["payload"].take()
-    }
-
-    /// The payload of the next message, which is an event of some operation.
-    pub async fn result(&mut self) -> Value {
-        let mut message = self.receive().await;
-        assert_eq!(message["type"], "next", "{message:#}");
         message["payload"].take()
     }
 

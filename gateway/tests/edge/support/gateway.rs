@@ -152,6 +152,13 @@ impl TestGateway {
         socket
     }
 
+    /// A WebSocket with one operation, whose id is `1`.
+    pub async fn subscribed(&self, query: &str) -> Socket {
+        let mut socket = self.socket().await;
+        socket.subscribe("1", query).await;
+        socket
+    }
+
     /// One line of the metrics, by its name and labels.
     pub async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text().await.expect("text");
