@@ -16,6 +16,7 @@ use super::oracle::Seen;
 /// A connection that is silent for this long is given up: its server may be stopped.
 const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Between two connections, so that a server that stops is not flooded.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// All subscriptions are live within this time.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(60);

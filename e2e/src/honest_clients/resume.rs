@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Shared;
 use super::experience::Kind;
-use super::watch::{closed, subscribed};
+use super::watch::subscribed;
 use crate::hostile_clients::History;
 
 /// The pause between two visits.
@@ -41,7 +41,6 @@ async fn catch_up(shared: &Shared, history: &History) -> Result<(), String> {
         match client.next().await {
             Event::Next(result)
                 if result["data"]["commentChanges"]["comment"]["id"].is_string() => {}
-            Event::Closed(code) => return Err(closed(code)),
             other => return Err(other.code().map_or(format!("{other:?}"), str::to_owned)),
         }
     }

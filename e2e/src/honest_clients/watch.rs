@@ -116,7 +116,7 @@ async fn over_socket(shared: &Shared, request: Value, seen: &Mutex<Seen>) -> Res
         match client.next().await {
             Event::Next(result) | Event::Error(result) => locked(seen).take(&result),
             Event::Complete => return Ok(()),
-            Event::Closed(code) => return Err(closed(code)),
+            closed @ Event::Closed(_) => return Err(format!("{closed:?}")),
         }
     }
 }
@@ -129,12 +129,6 @@ pub(super) async fn subscribed(shared: &Shared, request: &Value) -> Result<Clien
     let sent = client.subscribe("1", request.to_string()).await;
     sent.map_err(text)?;
     Ok(client)
-}
-
-pub(super) fn closed(code: Option<u16>) -> String {
-    code.map_or("the socket ended".to_owned(), |code| {
-        format!("the socket was closed with {code}")
-    })
 }
 
 async fn by_events(shared: &Shared, body: Value, seen: &Mutex<Seen>) -> Result<(), String> {
