@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use graphql_transport::client::{Client, Event};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::Graphql;
 
@@ -19,50 +15,22 @@ const WARM_UP_INTERVAL: Duration = Duration::from_millis(300);
 
 /// A subscription, and the socket that it has for itself.
 pub struct Subscription {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-}
-
-/// What the server sends.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// One execution result: `data`, `errors`.
-    Next(Value),
-    /// The subscription failed; a list of errors.
-    Error(Value),
-    /// The subscription is over.
-    Complete,
-    /// The connection is over, with its close code, if there was one.
-    Closed(Option<u16>),
+    client: Client,
 }
 
 impl Subscription {
-    /// Connects, says hello and subscribes. Events before the server has taken it up are not
-    /// delivered: [`Subscription::comments_of`] waits for that.
+    /// Connects and subscribes. Events before the server has taken it up are not delivered:
+    /// [`Subscription::comments_of`] waits for that.
     ///
     /// # Panics
     /// When the server does not speak graphql-transport-ws.
     pub async fn start(graphql: &Graphql, query: &str, variables: Value) -> Self {
-        let url = graphql.url().replacen("http", "ws", 1);
-        let mut request = url.into_client_request().expect("a request");
-        let protocol = "graphql-transport-ws".parse().expect("a header value");
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", protocol);
-        let (socket, _) = connect_async(request).await.expect("a WebSocket");
-        let mut subscription = Self { socket };
-        subscription
-            .send(json!({ "type": "connection_init" }))
-            .await;
-        let ack = subscription
-            .receive()
-            .await
-            .expect("an answer to connection_init");
-        assert_eq!(ack["type"], "connection_ack", "{ack}");
-        let payload = json!({ "query": query, "variables": variables });
-        subscription
-            .send(json!({ "id": "1", "type": "subscribe", "payload": payload }))
-            .await;
-        subscription
+        let client = Client::open(graphql.url(), TIME_LIMIT).await;
+        let mut client = client.expect("a WebSocket");
+        let request = json!({ "query": query, "variables": variables }).to_string();
+        let sent = client.subscribe("1", request).await;
+        sent.expect("the socket takes a message");
+        Self { client }
     }
 
     /// A subscription with one variable, `$post`, that is surely live: comments were written to
@@ -96,19 +64,9 @@ impl Subscription {
     /// # Panics
     /// When there is none within half a minute.
     pub async fn next(&mut self) -> Event {
-        let message = timeout(TIME_LIMIT, self.receive())
+        timeout(TIME_LIMIT, self.client.next())
             .await
-            .expect("an event in time");
-        let message = match message {
-            Ok(message) => message,
-            Err(code) => return Event::Closed(code),
-        };
-        match message["type"].as_str() {
-            Some("next") => Event::Next(message["payload"].clone()),
-            Some("error") => Event::Error(message["payload"].clone()),
-            Some("complete") => Event::Complete,
-            _ => panic!("unexpected: {message}"),
-        }
+            .expect("an event in time")
     }
 
     /// The data of the next event.
@@ -119,31 +77,6 @@ impl Subscription {
         match self.next().await {
             Event::Next(result) if result["errors"].is_null() => result["data"].clone(),
             other => panic!("not a result without errors: {other:?}"),
-        }
-    }
-
-    async fn send(&mut self, message: Value) {
-        self.socket
-            .send(Message::text(message.to_string()))
-            .await
-            .expect("the socket takes a message");
-    }
-
-    /// The next message that is not about the connection's health, or the close code.
-    async fn receive(&mut self) -> Result<Value, Option<u16>> {
-        loop {
-            match self.socket.next().await {
-                Some(Ok(Message::Text(text))) => {
-                    let message: Value = serde_json::from_str(&text).expect("JSON");
-                    match message["type"].as_str() {
-                        Some("ping") => self.send(json!({ "type": "pong" })).await,
-                        _ => return Ok(message),
-                    }
-                }
-                Some(Ok(Message::Close(frame))) => return Err(frame.map(|frame| frame.code.into())),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(None),
-            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who takes turns with others: a client, as far as its address tells.
+//! A client's identity for fair turns and bounds: its address.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -34,7 +34,7 @@ pub enum Code {
     HostRefused,
     /// A cross-site request of a browser, from an origin that CORS does not allow.
     CsrfRefused,
-    /// A mutation came over a way that may not change anything (GET).
+    /// A mutation came by GET, which may not change anything.
     MutationForbidden,
     /// A subscription came over a transport that has no way to stream.
     SubscriptionForbidden,

@@ -10,7 +10,7 @@ use crate::response::{GraphqlResponse, ResponseKind};
 /// A running subscription, as its client sees it.
 pub type EventStream = BoxStream<'static, Event>;
 
-/// One step of a subscription. Its stream ends without more words when the subscription is complete.
+/// One step of a subscription. The end of the stream says that the subscription is complete.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A whole GraphQL response.

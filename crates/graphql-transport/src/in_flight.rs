@@ -13,8 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::{client_key::ClientKey, settings::HttpSettings};
 
-/// What is no larger than this, in bytes, counts as small: the last quarter of the bound is kept for
-/// that, so that what is large leaves room for it.
+/// Bodies of at most this many bytes are small: the last quarter of the bound is kept for them, so that
+/// large ones leave room.
 pub(crate) const SMALL_BYTES_MAX: usize = 16 * 1024;
 
 /// There is no room.
@@ -25,7 +25,7 @@ pub(crate) struct Full;
 #[derive(Debug)]
 pub(crate) struct InFlight {
     max: usize,
-    /// What is not small may fill the whole up to here.
+    /// Those that are not small find room while all bytes are at most so many.
     max_for_large: usize,
     per_client_max: usize,
     held: Mutex<Held>,
@@ -83,7 +83,7 @@ impl InFlight {
     }
 }
 
-/// What one body or answer takes of the bounds, until it is dropped.
+/// The bytes for which one body or answer counts, until dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     all: Arc<InFlight>,
@@ -92,10 +92,11 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Notes that it takes so many bytes now.
+    /// Counts it as so many bytes from now on.
     ///
     /// # Errors
-    /// Where there is no room, of this client's or at all. What is the only one there is always fits.
+    /// [`Full`] where the bound of this client, or of all clients, is reached. The only body or answer
+    /// that there is always fits.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), Full> {
         let more = bytes.saturating_sub(self.bytes);
         if more == 0 {
@@ -121,7 +122,7 @@ impl Share {
 }
 
 impl Share {
-    /// Notes that it takes nothing any more.
+    /// Counts it as nothing from now on.
     pub(crate) fn clear(&mut self) {
         if self.bytes == 0 {
             return;

@@ -1,4 +1,4 @@
-//! Runs each request with a deadline, panic isolation and counters: what it does ends itself alone.
+//! Runs each request with a deadline, panic isolation and counters: a defect harms that request alone.
 
 use std::{
     future::Future,

@@ -18,9 +18,12 @@
 //! | `multipart` | the same for Apollo Client | [multipart subscriptions](https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol) |
 //! | `streaming` | what event streams have in common | |
 //! | `isolation` | deadline, panic isolation and counters around each request | |
+//! | [`counted`] | a stream whose reads are counted, for bounds on what is not whole yet | |
 //! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
 //!
-//! `testing`, with the feature of that name, has clients for tests.
+//! `client`, with the feature of that name, is the other end of the same protocols, for the gateway's
+//! upstreams, tests and tools; it shares each message and close code with the server. `testing`, with
+//! the feature of that name, has clients that do what no client should.
 //!
 //! A service has codes of its own. It gives the crate their text, and an HTTP status for those that
 //! need one ([`code::Refused`]).
@@ -28,8 +31,11 @@
 //! To add a transport: read a [`GraphqlRequest`], hand it to `isolation::answer`, write the outcome,
 //! and add its rules to the conformance tests in `tests/`, which run against both services.
 
+#[cfg(feature = "client")]
+pub mod client;
 mod client_key;
 pub mod code;
+pub mod counted;
 pub mod event;
 pub mod http;
 mod in_flight;

@@ -14,7 +14,7 @@ use crate::client_key::ClientKey;
 pub struct GraphqlRequest {
     /// The document; absent where `extensions.persistedQuery` names it.
     pub query: Option<String>,
-    /// Which operation of the document is meant.
+    /// The operation of the document to run.
     pub operation_name: Option<String>,
     /// A JSON object's text.
     pub variables: Option<Bytes>,

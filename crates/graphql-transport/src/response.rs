@@ -1,4 +1,4 @@
-//! A finished GraphQL response: its bytes and what a transport has to know of it.
+//! A finished GraphQL response: its bytes, and what transports need to send it.
 
 use bytes::Bytes;
 use http::HeaderMap;

@@ -16,11 +16,11 @@ use crate::{
     settings::Settings,
 };
 
-/// What WebSockets have beyond the grace period, for which they let operations end: enough to write
-/// why they close. A client that does not take it is no fault of the service's.
+/// Time after the grace period, in which operations end, for WebSockets to write their close frames. A
+/// client that does not take it is no fault of the service's.
 const SOCKETS_TIME_MORE: Duration = Duration::from_millis(250);
 
-/// What a request leads to.
+/// The outcome of a request.
 pub enum Outcome {
     /// One answer: a query, a mutation, or an error.
     Single(GraphqlResponse),
@@ -71,7 +71,7 @@ pub struct Serving {
     pub settings: Settings,
     /// Counters.
     pub metrics: Arc<TransportMetrics>,
-    /// Cancelled when the process winds up.
+    /// Cancelled at shutdown.
     pub shutdown: CancellationToken,
     /// The tasks of open WebSockets.
     pub(crate) sockets: TaskTracker,

@@ -20,7 +20,7 @@ pub(crate) fn respond<S: Service>(service: &Arc<S>, outcome: Outcome) -> Respons
     streaming::respond::<Sse, S>(service, outcome)
 }
 
-struct Sse;
+pub(crate) struct Sse;
 
 impl Framing for Sse {
     const TRANSPORT: Transport = Transport::Sse;

@@ -1,4 +1,4 @@
-//! What the streaming answers over HTTP have in common: events between signs of life.
+//! What event streams and multipart responses share: events, with keep-alives between them.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -25,13 +25,13 @@ pub(crate) trait Framing: Send + 'static {
     const TRANSPORT: Transport;
     /// The response's media type.
     const CONTENT_TYPE: &'static str;
-    /// Before the first event.
+    /// The bytes before the first event.
     fn open() -> Bytes;
-    /// When nothing happened for a while.
+    /// The bytes of a keep-alive.
     fn keep_alive() -> Bytes;
-    /// One event.
+    /// The bytes of one event.
     fn event(event: &Event) -> Bytes;
-    /// After the last event.
+    /// The bytes after the last event.
     fn close() -> Bytes;
 }
 
@@ -71,8 +71,8 @@ pub(crate) fn respond<F: Framing, S: Service>(service: &Arc<S>, outcome: Outcome
 /// Ends a subscription whose client takes nothing for too long.
 ///
 /// Over HTTP/2 one stream can stand still while its connection goes on, so the limit on the
-/// connection's writes, which is enough for HTTP/1.1, never passes. The client is told if it takes
-/// up reading again; its place at the feed is free long before.
+/// connection's writes, which is enough for HTTP/1.1, never passes. A client that reads again gets
+/// `SUBSCRIPTION_LAGGED`; its place at the feed is free long before.
 pub(crate) fn while_taken<S: Service>(service: &S, mut events: EventStream) -> EventStream {
     let limit = service.serving().settings.http.client_write_timeout;
     let lagged = service.serving().metrics.lagged.clone();

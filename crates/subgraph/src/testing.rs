@@ -6,17 +6,22 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{TypeKind, TypeSystemDefinition};
-use graphql_transport::testing::{PATIENCE, Socket};
+use graphql_transport::testing::PATIENCE;
+pub use graphql_transport::testing::Socket;
 use serde_json::{Value, json};
 use service::Lifecycle;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::FieldCosts;
+use crate::hostile::{self, Hostile};
+
+/// Generous, for debug builds on busy machines. Without a limit most hostile requests never end.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The lists of a subgraph's schema that have no cost: all but the edges of a page, whose list has it.
 pub fn lists_without_cost(sdl: &str, costs: FieldCosts) -> Vec<String> {
@@ -156,17 +161,43 @@ impl TestService {
         last
     }
 
+    /// Sends every hostile request by POST and over a WebSocket: each is refused with its code in time,
+    /// and the service goes on.
+    pub async fn refuses_hostile_requests(&self) {
+        let mut socket = self.websocket().await;
+        for (number, hostile) in hostile::requests().into_iter().enumerate() {
+            let Hostile {
+                name,
+                query,
+                variables,
+                code,
+            } = hostile;
+            let start = Instant::now();
+            let refused = self.error_code(&query, variables.clone()).await;
+            assert_eq!(refused, code, "{name}");
+            let id = number.to_string();
+            socket.subscribe_with(&id, &query, variables).await;
+            let message = socket.next().await;
+            let first = &message["payload"][0]["extensions"]["code"];
+            assert_eq!(first, code, "{name}: {message}");
+            let took = start.elapsed();
+            assert!(took < REFUSAL_TIME_MAX, "{name}: {took:?}");
+            let live = self.http.get(self.url("/health/live")).send().await;
+            assert!(live.expect("an answer").status().is_success(), "{name}");
+        }
+    }
+
     /// Opens a WebSocket and says hello.
-    pub async fn websocket(&self) -> TestSocket {
+    pub async fn websocket(&self) -> Socket {
         let mut socket = Socket::open(self.address, &[]).await;
         socket.init(json!({})).await;
-        TestSocket { socket }
+        socket
     }
 
     /// Subscribes over a WebSocket of its own.
-    pub async fn subscribe(&self, query: &str, variables: Value) -> TestSocket {
+    pub async fn subscribe(&self, query: &str, variables: Value) -> Socket {
         let mut socket = self.websocket().await;
-        socket.subscribe("1", query, variables).await;
+        socket.subscribe_with("1", query, variables).await;
         socket
     }
 
@@ -180,36 +211,5 @@ impl TestService {
             .await
             .expect("it stops")
             .expect("no panic")
-    }
-}
-
-/// The client's end of a WebSocket.
-pub struct TestSocket {
-    socket: Socket,
-}
-
-impl TestSocket {
-    /// Sends a message of the protocol.
-    pub async fn send(&mut self, message: Value) {
-        self.socket.send(message).await;
-    }
-
-    /// Starts an operation.
-    pub async fn subscribe(&mut self, id: &str, query: &str, variables: Value) {
-        let payload = json!({ "query": query, "variables": variables });
-        self.send(json!({ "type": "subscribe", "id": id, "payload": payload }))
-            .await;
-    }
-
-    /// The next message of the protocol; the close frame as `{"close": code}`.
-    pub async fn receive(&mut self) -> Value {
-        self.socket.receive().await
-    }
-
-    /// The payload of the next message, which must be a result.
-    pub async fn next(&mut self) -> Value {
-        let mut message = self.receive().await;
-        assert_eq!(message["type"], "next", "{message:#}");
-        message["payload"].take()
     }
 }

@@ -35,7 +35,7 @@ impl Fault {
     ];
 }
 
-/// Injects faults for as long as told and returns how many of each, with all of them healed.
+/// Injects faults for `duration` and returns how many of each, with all of them healed.
 ///
 /// # Errors
 /// When something cannot be started again.
@@ -76,6 +76,7 @@ pub async fn run(
     Ok(counts.to_vec())
 }
 
+/// The faults last for a time drawn before: what the system does meanwhile is what the run is about.
 async fn inject(
     fleet: &Fleet,
     fault: Fault,

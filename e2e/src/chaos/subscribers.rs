@@ -5,14 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use graphql_transport::client::{Client, Event};
+use serde_json::json;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio::time::{Instant, sleep};
 
 use super::fleet::Fleet;
 use super::oracle::Seen;
@@ -20,6 +16,7 @@ use super::oracle::Seen;
 /// A connection that is silent for this long is given up: its server may be stopped.
 const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Between two connections, so that a server that stops is not flooded.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// All subscriptions are live within this time.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(60);
@@ -34,8 +31,6 @@ const FOLLOW: &str = "subscription ($postId: ID!, $after: String) {
     ... on CommentDeleted { cursor commentId }
   }
 }";
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A subscriber at work; it ends when this is dropped.
 pub struct Subscriber {
@@ -122,46 +117,27 @@ async fn follow(endpoint: String, post: String, log: Arc<Mutex<Log>>) {
 }
 
 async fn connection(endpoint: &str, post: &str, log: &Mutex<Log>) -> anyhow::Result<()> {
-    let mut request = endpoint.into_client_request()?;
-    request
-        .headers_mut()
-        .insert("sec-websocket-protocol", "graphql-transport-ws".parse()?);
-    let (mut socket, _) = timeout(CONNECT_LIMIT, connect_async(request)).await??;
-    send(&mut socket, json!({ "type": "connection_init" })).await?;
+    let mut client = Client::open(endpoint, CONNECT_LIMIT).await?;
     let variables = json!({ "postId": post, "after": lock(log).cursor });
-    let payload = json!({ "query": FOLLOW, "variables": variables });
-    let subscribe = json!({ "id": "1", "type": "subscribe", "payload": payload });
-    while let Some(message) = timeout(SILENCE_LIMIT, socket.next()).await? {
-        let Message::Text(text) = message? else {
-            continue;
-        };
-        let message: Value = serde_json::from_str(&text)?;
-        match message["type"].as_str() {
-            Some("connection_ack") => send(&mut socket, subscribe.clone()).await?,
-            Some("ping") => send(&mut socket, json!({ "type": "pong" })).await?,
-            Some("next") if message["payload"]["errors"].is_null() => {
-                let change = &message["payload"]["data"]["commentChanges"];
-                let seen = Seen::from_graphql(change).with_context(|| message.to_string())?;
+    let request = json!({ "query": FOLLOW, "variables": variables });
+    client.subscribe("1", request.to_string()).await?;
+    loop {
+        match client.next_within(SILENCE_LIMIT).await {
+            Event::Next(result) if result["errors"].is_null() => {
+                let change = &result["data"]["commentChanges"];
+                let seen = Seen::from_graphql(change).with_context(|| result.to_string())?;
                 let mut log = lock(log);
                 log.seen.push(seen);
                 log.cursor = change["cursor"].as_str().map(str::to_owned);
             }
-            Some("next" | "error") => {
-                let code = text
-                    .split("\"code\":\"")
-                    .nth(1)
-                    .and_then(|rest| rest.split('"').next());
-                lock(log).codes.push(code.unwrap_or("(no code)").to_owned());
+            failed @ (Event::Next(_) | Event::Error(_)) => {
+                let code = failed.code().unwrap_or("(no code)");
+                lock(log).codes.push(code.to_owned());
                 return Ok(());
             }
-            _ => return Ok(()),
+            Event::Complete | Event::Closed(_) => return Ok(()),
         }
     }
-    Ok(())
-}
-
-async fn send(socket: &mut Socket, message: Value) -> anyhow::Result<()> {
-    Ok(socket.send(Message::text(message.to_string())).await?)
 }
 
 fn lock(log: &Mutex<Log>) -> std::sync::MutexGuard<'_, Log> {

@@ -15,6 +15,7 @@ use super::oracle::Seen;
 
 /// A change that is not acknowledged within this time is a fault of the system.
 const CHANGE_LIMIT: Duration = Duration::from_secs(90);
+/// Between two tries of a change that a fault stands in the way of.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Between two changes of one writer.
 const PACE: Duration = Duration::from_millis(4);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use graphql_transport::client::Event;
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
 use super::experience::Kind;
-use super::watch::{next, subscribed};
+use super::watch::subscribed;
 use crate::hostile_clients::History;
 
 /// The pause between two visits.
@@ -34,16 +35,13 @@ pub(super) async fn run(shared: Arc<Shared>, history: History) {
 /// Reads the whole history.
 async fn catch_up(shared: &Shared, history: &History) -> Result<(), String> {
     let variables = json!({ "post": history.post, "after": history.cursor });
-    let payload = json!({ "query": CHANGES, "variables": variables });
-    let mut socket = subscribed(shared, &payload).await?;
+    let request = json!({ "query": CHANGES, "variables": variables });
+    let mut client = subscribed(shared, &request).await?;
     for _ in 0..history.comments {
-        let message: Value = next(&mut socket).await?;
-        if !message["payload"]["data"]["commentChanges"]["comment"]["id"].is_string() {
-            let payload = &message["payload"];
-            let errors = payload["errors"].as_array().or(payload.as_array());
-            let error = errors.and_then(|errors| errors.first());
-            let code = error.and_then(|error| error["extensions"]["code"].as_str());
-            return Err(code.map_or_else(|| message.to_string(), str::to_owned));
+        match client.next().await {
+            Event::Next(result)
+                if result["data"]["commentChanges"]["comment"]["id"].is_string() => {}
+            other => return Err(other.code().map_or(format!("{other:?}"), str::to_owned)),
         }
     }
     Ok(())

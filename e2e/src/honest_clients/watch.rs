@@ -1,13 +1,11 @@
 //! Watchers: one subscription each, which is never begun a second time.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use graphql_transport::client::{Client, Event, EventReader, StreamEvent};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::Shared;
 
@@ -16,6 +14,8 @@ const QUERIES: [&str; 2] = [
     "subscription ($post: ID!) { commentChanges(postId: $post) { ... on CommentAdded { cursor comment { id text } } } }",
 ];
 const INTERRUPTED: &str = "SUBSCRIPTION_INTERRUPTED";
+/// A connection that takes longer is a fault.
+const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(30);
 /// Faults of one watcher that are kept.
 const FAULTS_MAX: usize = 20;
 
@@ -110,67 +110,25 @@ fn locked(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn over_socket(shared: &Shared, payload: Value, seen: &Mutex<Seen>) -> Result<(), String> {
-    let mut socket = subscribed(shared, &payload).await?;
+async fn over_socket(shared: &Shared, request: Value, seen: &Mutex<Seen>) -> Result<(), String> {
+    let mut client = subscribed(shared, &request).await?;
     loop {
-        let message = next(&mut socket).await?;
-        match message["type"].as_str() {
-            Some("next" | "error") => locked(seen).take(&message["payload"]),
-            _ => return Ok(()),
+        match client.next().await {
+            Event::Next(result) | Event::Error(result) => locked(seen).take(&result),
+            Event::Complete => return Ok(()),
+            closed @ Event::Closed(_) => return Err(format!("{closed:?}")),
         }
     }
 }
 
 /// A socket with one subscription.
-pub(super) async fn subscribed(shared: &Shared, payload: &Value) -> Result<Socket, String> {
+pub(super) async fn subscribed(shared: &Shared, request: &Value) -> Result<Client, String> {
     let url = format!("ws://{}/graphql", shared.gateway);
-    let mut request = url.into_client_request().map_err(text)?;
-    let protocol = "graphql-transport-ws".parse().map_err(text)?;
-    request
-        .headers_mut()
-        .insert("sec-websocket-protocol", protocol);
-    let (mut socket, _) = connect_async(request).await.map_err(text)?;
-    send(&mut socket, &json!({ "type": "connection_init" })).await?;
-    let ack = next(&mut socket).await?;
-    if ack["type"] != "connection_ack" {
-        return Err(format!("not a connection_ack: {ack}"));
-    }
-    send(
-        &mut socket,
-        &json!({ "id": "1", "type": "subscribe", "payload": payload }),
-    )
-    .await?;
-    Ok(socket)
-}
-
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
-
-/// The next message that is not about the connection's health.
-pub(super) async fn next(socket: &mut Socket) -> Result<Value, String> {
-    loop {
-        match socket.next().await {
-            Some(Ok(Message::Text(message))) => {
-                let message: Value = serde_json::from_str(&message).map_err(text)?;
-                if message["type"] != "ping" {
-                    return Ok(message);
-                }
-                send(socket, &json!({ "type": "pong" })).await?;
-            }
-            Some(Ok(Message::Close(frame))) => {
-                return Err(format!("the socket was closed: {frame:?}"));
-            }
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(text(error)),
-            None => return Err("the socket ended".to_owned()),
-        }
-    }
-}
-
-async fn send(socket: &mut Socket, message: &Value) -> Result<(), String> {
-    socket
-        .send(Message::text(message.to_string()))
-        .await
-        .map_err(text)
+    let client = Client::open(&url, CONNECT_TIME_LIMIT).await;
+    let mut client = client.map_err(text)?;
+    let sent = client.subscribe("1", request.to_string()).await;
+    sent.map_err(text)?;
+    Ok(client)
 }
 
 async fn by_events(shared: &Shared, body: Value, seen: &Mutex<Seen>) -> Result<(), String> {
@@ -180,17 +138,15 @@ async fn by_events(shared: &Shared, body: Value, seen: &Mutex<Seen>) -> Result<(
         .header("accept", "text/event-stream")
         .body(body.to_string());
     let mut response = request.send().await.map_err(text)?;
-    let mut received = Vec::new();
+    let mut reader = EventReader::default();
     while let Some(chunk) = response.chunk().await.map_err(text)? {
-        received.extend_from_slice(&chunk);
-        while let Some(end) = received.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = received.drain(..=end).collect();
-            if let Some(data) = line.strip_prefix(b"data:")
-                && !data.trim_ascii().is_empty()
-            {
-                let result: Value = serde_json::from_slice(data).map_err(text)?;
-                locked(seen).take(&result);
-            }
+        reader.extend(&chunk);
+        while let Some(event) = reader.event() {
+            let StreamEvent::Next(result) = event else {
+                return Ok(());
+            };
+            let result = serde_json::from_slice(&result).map_err(text)?;
+            locked(seen).take(&result);
         }
     }
     Ok(())

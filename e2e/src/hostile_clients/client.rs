@@ -4,8 +4,10 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
@@ -52,6 +54,29 @@ impl Attacker {
             });
         }
         while clients.join_next().await.is_some() {}
+    }
+
+    /// Asks with `document`'s documents, each once and in their order, until `count` are asked.
+    pub(super) async fn ask_each<F>(&self, connections: usize, count: usize, document: F)
+    where
+        F: Fn(&Self, usize) -> String + Clone + Send + Sync + 'static,
+    {
+        let next = Arc::new(AtomicUsize::new(0));
+        let client = move |attacker: Self, _| {
+            let (next, document) = (Arc::clone(&next), document.clone());
+            async move {
+                let http = attacker.http();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return std::future::pending().await;
+                    }
+                    let body = json!({ "query": document(&attacker, number) });
+                    attacker.ask(&http, body.to_string()).await;
+                }
+            }
+        };
+        self.keep_up(self.share_of(connections), client).await;
     }
 
     /// A connection to the gateway.

@@ -2,10 +2,6 @@
 //! what it holds.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use serde_json::json;
 
 use super::client::Attacker;
 
@@ -15,31 +11,12 @@ const DOCUMENTS: usize = 2_000;
 const ROOT_FIELDS: usize = 75;
 
 pub(super) async fn run(attacker: Attacker) {
-    let next = Arc::new(AtomicUsize::new(0));
-    let clients = attacker.share_of(CONNECTIONS);
-    let client = move |attacker, _| ask(attacker, next.clone());
-    attacker.keep_up(clients, client).await;
-}
-
-async fn ask(attacker: Attacker, next: Arc<AtomicUsize>) {
-    let http = attacker.http();
     let documents = attacker.share_of(DOCUMENTS);
-    loop {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= documents {
-            return std::future::pending().await;
-        }
-        let post = attacker.watched(number);
-        attacker
-            .ask(
-                &http,
-                json!({ "query": document(number, post) }).to_string(),
-            )
-            .await;
-    }
+    attacker.ask_each(CONNECTIONS, documents, document).await;
 }
 
-fn document(number: usize, post: &str) -> String {
+fn document(attacker: &Attacker, number: usize) -> String {
+    let post = attacker.watched(number);
     let mut document = "{".to_owned();
     for alias in 0..ROOT_FIELDS {
         // Writing to a text cannot fail.

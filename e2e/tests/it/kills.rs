@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, doc};
-use e2e::{Event, Service, Subscription, System, assert_projected, comments_of};
+use e2e::{Event, Service, Subscription, System, assert_projected};
 
 use crate::PROGRAM;
-use crate::writer::{Subscriber, at_least_written, texts, write_comments};
+use crate::writer::{Traffic, at_least_written, write_comments};
 
 const COMMENTS: usize = 200;
 
@@ -33,57 +33,27 @@ async fn posts_killed_while_comments_are_written_has_each_once_in_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn comments_killed_while_comments_are_written_leaves_no_silent_gap() {
     let mut system = System::start(PROGRAM).await;
-    let graphql = system.graphql().clone();
-    let post = graphql.create_post("Busy").await;
-    let mut subscriber = Subscriber::start(&graphql, &post).await;
-    let before = comments_of(&graphql, &post).await.expect("an answer").len();
-    let writer = write_comments(&graphql, &post, COMMENTS);
+    let mut traffic = Traffic::start(system.graphql(), COMMENTS).await;
 
     for written in [COMMENTS / 4, COMMENTS / 2] {
-        subscriber.read_until(written).await;
+        traffic.subscriber.read_until(written).await;
         system.kill(Service::Comments).await;
         system.run(Service::Comments).await;
     }
 
-    writer.await.expect("all comments are written");
-    subscriber.read_until(COMMENTS).await;
-    assert_eq!(
-        subscriber.received(),
-        texts(COMMENTS),
-        "each once, in order"
-    );
-    assert_eq!(
-        assert_projected(&graphql, &post).await,
-        before + COMMENTS,
-        "no retry wrote twice"
-    );
+    traffic.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_killed_takes_nothing_along() {
     let mut system = System::start(PROGRAM).await;
-    let graphql = system.graphql().clone();
-    let post = graphql.create_post("Busy").await;
-    let mut subscriber = Subscriber::start(&graphql, &post).await;
-    let before = comments_of(&graphql, &post).await.expect("an answer").len();
-    let writer = write_comments(&graphql, &post, COMMENTS);
+    let mut traffic = Traffic::start(system.graphql(), COMMENTS).await;
 
-    subscriber.read_until(COMMENTS / 4).await;
+    traffic.subscriber.read_until(COMMENTS / 4).await;
     system.kill(Service::Gateway).await;
     system.run(Service::Gateway).await;
 
-    writer.await.expect("all comments are written");
-    subscriber.read_until(COMMENTS).await;
-    assert_eq!(
-        subscriber.received(),
-        texts(COMMENTS),
-        "each once, in order"
-    );
-    assert_eq!(
-        assert_projected(&graphql, &post).await,
-        before + COMMENTS,
-        "no retry wrote twice"
-    );
+    traffic.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use embedded_mongo::{Options, ReplicaSet, rename_collection};
 use serde_json::{Value, json};
 
 use crate::PROGRAM;
-use crate::writer::{Subscriber, texts, write_comments};
+use crate::writer::{Subscriber, Traffic, texts, write_comments};
 
 const COMMENTS: usize = 100;
 const COMMENT_CHANGES: &str = "subscription($post: ID!, $after: String) {
@@ -22,27 +22,18 @@ const COMMENT_CHANGES: &str = "subscription($post: ID!, $after: String) {
 async fn failing_reads_of_the_change_stream_leave_no_gap() {
     let set = ReplicaSet::start(Options::default()).await.expect("a node");
     let system = System::start_on(PROGRAM, set.uri_for("live")).await;
-    let graphql = system.graphql();
-    let post = graphql.create_post("Disturbed").await;
-    let mut subscriber = Subscriber::start(graphql, &post).await;
-    let writer = write_comments(graphql, &post, COMMENTS);
+    let mut traffic = Traffic::start(system.graphql(), COMMENTS).await;
 
     for (read, failure) in [
         (COMMENTS / 4, doc! { "errorCode": 43 }),
         (COMMENTS / 2, doc! { "closeConnection": true }),
         (COMMENTS * 3 / 4, doc! { "errorCode": 136 }),
     ] {
-        subscriber.read_until(read).await;
+        traffic.subscriber.read_until(read).await;
         fail_commands(&set, "comments change streams", &["getMore"], failure, 2).await;
     }
 
-    writer.await.expect("all comments are written");
-    subscriber.read_until(COMMENTS).await;
-    assert_eq!(
-        subscriber.received(),
-        texts(COMMENTS),
-        "each once, in order"
-    );
+    traffic.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
-//! Clients that go on through faults: one that writes, one that subscribes.
+//! Clients that go on through faults: one that writes, one that subscribes, and both on one post.
 
 use bson::{Document, doc};
-use e2e::{Event, Graphql, Subscription, eventually};
+use e2e::{Event, Graphql, Subscription, assert_projected, comments_of, eventually};
 use mongodb::Database;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -129,5 +129,44 @@ impl Subscriber {
         .await;
         let variables = json!({ "post": self.post, "after": self.cursor });
         self.subscription = Subscription::start(&self.graphql, COMMENT_CHANGES, variables).await;
+    }
+}
+
+/// A post to which comments are written while a subscriber reads them.
+pub struct Traffic {
+    pub subscriber: Subscriber,
+    graphql: Graphql,
+    post: String,
+    /// Comments of the post that the writer did not write.
+    before: usize,
+    count: usize,
+    writer: JoinHandle<()>,
+}
+
+impl Traffic {
+    /// Of `count` comments.
+    pub async fn start(graphql: &Graphql, count: usize) -> Self {
+        let post = graphql.create_post("Busy").await;
+        let subscriber = Subscriber::start(graphql, &post).await;
+        let before = comments_of(graphql, &post).await.expect("an answer").len();
+        Self {
+            subscriber,
+            graphql: graphql.clone(),
+            before,
+            count,
+            writer: write_comments(graphql, &post, count),
+            post,
+        }
+    }
+
+    /// Waits until all is written: it has arrived once and in order, and is stored and projected once.
+    pub async fn end(mut self) {
+        self.writer.await.expect("all comments are written");
+        self.subscriber.read_until(self.count).await;
+        let received = self.subscriber.received();
+        assert_eq!(received, texts(self.count), "each once, in order");
+        let projected = assert_projected(&self.graphql, &self.post).await;
+        let expected = self.before + self.count;
+        assert_eq!(projected, expected, "no retry wrote twice");
     }
 }

@@ -21,6 +21,7 @@ use gateway::{
     settings::Settings,
     variables::Variables,
 };
+use graphql_transport::ClientKey;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -65,6 +66,7 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
             mutations_allowed: true,
             subscriptions_allowed: true,
             answers_deferred: false,
+            key: ClientKey::default(),
         },
     }
 });

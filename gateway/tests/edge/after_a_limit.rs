@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Wire, eventually, gateway::TestGateway};
+use crate::support::{Wire, gateway::TestGateway};
 
 const LIMITS: [&str; 4] = [
     "--depth-max=3",
@@ -25,10 +25,7 @@ async fn the_others_on_its_socket_go_on() {
     socket
         .subscribe("events", "subscription { messages { text } }")
         .await;
-    eventually("the subscription runs", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    gateway.news.log.until_open(1).await;
     for (id, query, expected) in [
         ("deep", TOO_DEEP, "MAX_DEPTH_EXCEEDED"),
         ("slow", TOO_SLOW, "REQUEST_TIMEOUT"),

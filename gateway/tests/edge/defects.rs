@@ -3,7 +3,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Socket, Wire, defect, eventually, gateway::TestGateway};
+use crate::support::{Socket, Wire, defect, gateway::TestGateway};
 
 /// Logged while a request is executed.
 const IN_EXECUTION: &str = "a subgraph request failed";
@@ -41,10 +41,7 @@ async fn a_panic_is_answered_and_the_other_operations_of_the_socket_go_on() {
     socket
         .subscribe("live", "subscription { changes { message { text } } }")
         .await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    gateway.news.log.until_open(1).await;
     gateway.counts.server.kill();
     let _defect = defect::where_logged(IN_EXECUTION);
     socket
@@ -71,14 +68,10 @@ async fn a_panic_is_answered_and_the_other_operations_of_the_socket_go_on() {
 #[tokio::test]
 async fn an_event_that_meets_a_panic_is_an_error_and_the_subscription_goes_on() {
     let mut gateway = TestGateway::start().await;
-    let mut socket = gateway.socket().await;
-    socket
-        .subscribe("1", "subscription { messages { text length } }")
+    let mut socket = gateway
+        .subscribed("subscription { messages { text length } }")
         .await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    gateway.news.log.until_open(1).await;
     gateway.counts.server.kill();
     let _defect = defect::where_logged(IN_EXECUTION);
     gateway.news.log.publish("lost");

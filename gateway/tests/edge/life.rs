@@ -112,14 +112,10 @@ async fn no_request_is_dropped_while_supergraphs_change() {
 #[tokio::test]
 async fn running_subscriptions_move_over_to_a_new_supergraph() {
     let gateway = TestGateway::start().await;
-    let mut socket = gateway.socket().await;
-    socket
-        .subscribe("1", "subscription { messages { text length } }")
+    let mut socket = gateway
+        .subscribed("subscription { messages { text length } }")
         .await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    gateway.news.log.until_open(1).await;
     gateway.write_supergraph(&format!("# Another comment\n{SUPERGRAPH}"));
     eventually("served", || async {
         gateway.metric("gateway_supergraph_loads_total").await == 2.0
@@ -140,17 +136,13 @@ async fn running_subscriptions_move_over_to_a_new_supergraph() {
 #[tokio::test]
 async fn a_subscription_that_does_not_fit_any_more_ends_with_an_error() {
     let gateway = TestGateway::start().await;
-    let mut socket = gateway.socket().await;
-    socket
-        .subscribe("1", "subscription { messages { text } }")
+    let mut socket = gateway
+        .subscribed("subscription { messages { text } }")
         .await;
     socket
         .subscribe("2", "subscription { changes { message { text } } }")
         .await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 2
-    })
-    .await;
+    gateway.news.log.until_open(2).await;
     gateway
         .write_supergraph(&SUPERGRAPH.replace("messages(topic: String)", "renamed(topic: String)"));
     let error = socket.next().await;

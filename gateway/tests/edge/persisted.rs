@@ -91,8 +91,7 @@ async fn with_a_list_nothing_else_is_answered() {
         );
     }
     // The same over a socket.
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", "{ __typename }").await;
+    let mut socket = gateway.subscribed("{ __typename }").await;
     let error = socket.next().await;
     assert_eq!(
         error["payload"][0]["extensions"]["code"],

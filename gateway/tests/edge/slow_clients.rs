@@ -72,7 +72,7 @@ async fn a_slow_stream_is_told_that_it_lags_and_delays_nobody() {
             gateway.metric("gateway_lagged_subscriptions_total").await == 1.0
         })
         .await;
-        eventually("nobody is left", || async { gateway.news.log.open() == 0 }).await;
+        gateway.news.log.until_open(0).await;
         drop(gateway);
         let told = String::from_utf8(reading.await.expect("no panic")).expect("text");
         assert!(told.len() < EVENTS * EVENT_BYTES, "{}", told.len());

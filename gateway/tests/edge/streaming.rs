@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::support::{PATIENCE, eventually, gateway::TestGateway};
+use crate::support::{PATIENCE, gateway::TestGateway};
 
 /// A streamed answer, read until it contains what is waited for.
 struct Stream {
@@ -29,14 +29,6 @@ impl Stream {
         }
         let at = self.text.find(end).expect("just seen") + end.len();
         self.text.drain(..at).collect()
-    }
-
-    async fn rest(mut self) -> String {
-        while let Some(Ok(chunk)) = timeout(PATIENCE, self.body.next()).await.expect("in time") {
-            self.text
-                .push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
-        }
-        self.text
     }
 }
 
@@ -67,20 +59,14 @@ async fn events_are_sent_with_their_cursor_as_id() {
     );
     let mut stream = Stream::new(response);
     assert_eq!(stream.until("\n\n").await, ":\n\n");
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    gateway.news.log.until_open(1).await;
     gateway.news.log.publish("one");
     assert_eq!(
         stream.until("\n\n").await,
         "event: next\nid: c0\ndata: {\"data\":{\"changes\":{\"message\":{\"text\":\"one\"}}}}\n\n"
     );
     drop(stream);
-    eventually("the subgraph is told", || async {
-        gateway.news.log.open() == 0
-    })
-    .await;
+    gateway.news.log.until_open(0).await;
 }
 
 #[tokio::test]
@@ -112,28 +98,6 @@ async fn last_event_id_resumes() {
 }
 
 #[tokio::test]
-async fn queries_and_refusals_are_one_event_and_the_end() {
-    let gateway = TestGateway::start().await;
-    let greeting = Stream::new(post(&gateway, SSE, "{ greeting }").await)
-        .rest()
-        .await;
-    assert_eq!(
-        greeting,
-        ":\n\nevent: next\ndata: {\"data\":{\"greeting\":\"hello you\"}}\n\nevent: complete\ndata:\n\n"
-    );
-    let refused = Stream::new(post(&gateway, SSE, "{ nothing }").await)
-        .rest()
-        .await;
-    assert!(
-        refused.contains("GRAPHQL_VALIDATION_FAILED")
-            && refused.ends_with("event: complete\ndata:\n\n")
-    );
-    // What is malformed is refused before any stream.
-    let request = gateway.post().header("accept", SSE).body("{");
-    assert_eq!(request.send().await.expect("an answer").status(), 400);
-}
-
-#[tokio::test]
 async fn a_quiet_stream_shows_signs_of_life() {
     let gateway = TestGateway::with(&["--subscription-keep-alive=10ms"]).await;
     let mut sse = Stream::new(post(&gateway, SSE, CHANGES).await);
@@ -155,10 +119,7 @@ async fn apollos_multipart_protocol_is_spoken() {
     );
     let mut stream = Stream::new(response);
     assert_eq!(stream.until("--graphql").await, "\r\n--graphql");
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    gateway.news.log.until_open(1).await;
     gateway.news.log.publish("one");
     assert_eq!(
         stream.until("--graphql").await,
@@ -171,13 +132,4 @@ async fn apollos_multipart_protocol_is_spoken() {
         answer.headers()["content-type"],
         "application/json; charset=utf-8"
     );
-}
-
-#[tokio::test]
-async fn a_shutdown_cuts_streams_without_the_closing_word() {
-    let mut gateway = TestGateway::start().await;
-    let mut stream = Stream::new(post(&gateway, SSE, CHANGES).await);
-    stream.until("\n\n").await;
-    gateway.end().await.expect("a clean end");
-    assert_eq!(stream.rest().await, "");
 }

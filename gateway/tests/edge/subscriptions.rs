@@ -64,10 +64,7 @@ async fn clients_with_the_same_subscription_share_one_and_its_work() {
     .await;
     assert_eq!(gateway.news.log.open(), 1);
     drop(sockets);
-    eventually("the last has left", || async {
-        gateway.news.log.open() == 0
-    })
-    .await;
+    gateway.news.log.until_open(0).await;
 }
 
 #[tokio::test]
@@ -88,10 +85,7 @@ async fn other_variables_or_headers_are_another_subscription() {
         gateway.metric("gateway_subscriptions").await == 4.0
     })
     .await;
-    eventually("three are upstream", || async {
-        gateway.news.log.open() == 3
-    })
-    .await;
+    gateway.news.log.until_open(3).await;
     assert_eq!(gateway.news.log.started(), 3);
     let headers = gateway
         .news
@@ -111,12 +105,8 @@ async fn other_variables_or_headers_are_another_subscription() {
 #[tokio::test]
 async fn an_interruption_upstream_is_bridged_from_the_last_cursor() {
     let mut gateway = TestGateway::start().await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", CHANGES).await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    let mut socket = gateway.subscribed(CHANGES).await;
+    gateway.news.log.until_open(1).await;
     gateway.news.log.publish("before");
     assert_eq!(socket.next_payload("1").await, change("before"));
     gateway.news.server.kill();
@@ -136,17 +126,10 @@ async fn an_interruption_upstream_is_bridged_from_the_last_cursor() {
 async fn a_clients_own_cursor_bridges_an_interruption_before_the_first_event() {
     let mut gateway = TestGateway::start().await;
     gateway.news.log.publish("known");
-    let mut socket = gateway.socket().await;
-    socket
-        .subscribe(
-            "1",
-            "subscription { changes(after: \"c0\") { message { text } } }",
-        )
+    let mut socket = gateway
+        .subscribed("subscription { changes(after: \"c0\") { message { text } } }")
         .await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    gateway.news.log.until_open(1).await;
     gateway.news.server.kill();
     gateway.news.log.publish("meanwhile");
     gateway.news.server.restart().await;
@@ -160,10 +143,7 @@ async fn who_comes_late_with_the_same_cursor_misses_nothing() {
     gateway.news.log.publish("known");
     let (mut early, mut late) = (gateway.socket().await, gateway.socket().await);
     early.subscribe("1", FROM_THE_START).await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    gateway.news.log.until_open(1).await;
     gateway.news.log.publish("one");
     assert_eq!(early.next_payload("1").await, change("one"));
     late.subscribe("1", FROM_THE_START).await;
@@ -183,12 +163,8 @@ async fn who_comes_late_with_the_same_cursor_misses_nothing() {
 #[tokio::test]
 async fn without_a_cursor_the_gap_is_told_and_the_stream_goes_on() {
     let mut gateway = TestGateway::start().await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", MESSAGES).await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    let mut socket = gateway.subscribed(MESSAGES).await;
+    gateway.news.log.until_open(1).await;
     gateway.news.server.restart().await;
     let told = socket.next_payload("1").await;
     assert_eq!(told["data"], Value::Null);
@@ -207,12 +183,8 @@ async fn without_a_cursor_the_gap_is_told_and_the_stream_goes_on() {
 #[tokio::test]
 async fn a_subgraph_that_does_not_come_back_ends_its_own_subscriptions_only() {
     let mut gateway = TestGateway::with(&["--subscription-retry-time=100ms"]).await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", MESSAGES).await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    let mut socket = gateway.subscribed(MESSAGES).await;
+    gateway.news.log.until_open(1).await;
     gateway.news.server.kill();
     let error = socket.next().await;
     assert_eq!(
@@ -238,10 +210,7 @@ async fn a_slow_client_is_told_and_delays_nobody() {
         gateway.metric("gateway_subscriptions").await == 2.0
     })
     .await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    gateway.news.log.until_open(1).await;
     // The slow one reads nothing: its socket's buffers fill up, then its place in the ring is lost.
     let text = "x".repeat(200_000);
     for number in 0..200 {
@@ -280,9 +249,8 @@ async fn a_subscription_that_the_subgraph_refuses_ends_with_its_error() {
         gateway.metric("gateway_supergraph_loads_total").await == 2.0
     })
     .await;
-    let mut socket = gateway.socket().await;
-    socket
-        .subscribe("1", "subscription { unknown { text } }")
+    let mut socket = gateway
+        .subscribed("subscription { unknown { text } }")
         .await;
     let told = socket.next_payload("1").await;
     assert_eq!(told["data"], Value::Null, "{told}");
@@ -296,12 +264,8 @@ async fn a_subgraph_may_speak_server_sent_events() {
     let behind = TestGateway::start().await;
     let news = format!("--subgraph-url=news={}", behind.url("/graphql"));
     let gateway = TestGateway::with(&[&news, "--subscription-sse-subgraphs=news"]).await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", CHANGES).await;
-    eventually("the subgraph is asked", || async {
-        behind.news.log.open() == 1
-    })
-    .await;
+    let mut socket = gateway.subscribed(CHANGES).await;
+    behind.news.log.until_open(1).await;
     behind.news.log.publish("through both");
     assert_eq!(socket.next_payload("1").await, change("through both"));
     assert_eq!(gateway.news.log.started(), 0);
@@ -312,10 +276,7 @@ async fn a_subgraph_may_speak_server_sent_events() {
         1.0
     );
     socket.send(json!({"id": "1", "type": "complete"})).await;
-    eventually("the subgraph is told", || async {
-        behind.news.log.open() == 0
-    })
-    .await;
+    behind.news.log.until_open(0).await;
 }
 
 #[tokio::test]
@@ -363,12 +324,8 @@ fn moved_to(news: &News) -> String {
 #[tokio::test]
 async fn a_subgraph_that_is_gone_is_followed_to_its_new_address_from_the_last_cursor() {
     let mut gateway = TestGateway::start().await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", CHANGES).await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    let mut socket = gateway.subscribed(CHANGES).await;
+    gateway.news.log.until_open(1).await;
     gateway.news.log.publish("before");
     assert_eq!(socket.next_payload("1").await, change("before"));
     gateway.news.server.kill();
@@ -383,12 +340,8 @@ async fn a_subgraph_that_is_gone_is_followed_to_its_new_address_from_the_last_cu
 #[tokio::test]
 async fn a_subgraph_that_is_gone_is_followed_to_its_new_address_with_a_word_of_the_gap() {
     let mut gateway = TestGateway::start().await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", MESSAGES).await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    let mut socket = gateway.subscribed(MESSAGES).await;
+    gateway.news.log.until_open(1).await;
     gateway.news.server.kill();
     let moved = News::start();
     gateway.write_supergraph(&moved_to(&moved));
@@ -397,10 +350,7 @@ async fn a_subgraph_that_is_gone_is_followed_to_its_new_address_with_a_word_of_t
         told["errors"][0]["extensions"]["code"],
         "SUBSCRIPTION_INTERRUPTED"
     );
-    eventually("the subgraph is asked at its new address", || async {
-        moved.log.open() == 1
-    })
-    .await;
+    moved.log.until_open(1).await;
     moved.log.publish("after");
     assert_eq!(socket.next_payload("1").await, event("after", 0));
 }
@@ -408,13 +358,9 @@ async fn a_subgraph_that_is_gone_is_followed_to_its_new_address_with_a_word_of_t
 #[tokio::test]
 async fn a_running_subscription_moves_from_subgraph_to_subgraph() {
     let gateway = TestGateway::start().await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", CHANGES).await;
+    let mut socket = gateway.subscribed(CHANGES).await;
     socket.subscribe("2", MESSAGES).await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 2
-    })
-    .await;
+    gateway.news.log.until_open(2).await;
     gateway.news.log.publish("before");
     for _ in 0..2 {
         assert_eq!(socket.next().await["type"], "next");

@@ -50,11 +50,10 @@ async fn queries_and_mutations_travel_over_tls() {
 #[tokio::test]
 async fn subscriptions_travel_over_tls() {
     let (gateway, news, _front) = gateway("localhost", with_authority).await;
-    let mut socket = gateway.socket().await;
-    socket
-        .subscribe("1", "subscription { messages { text } }")
+    let mut socket = gateway
+        .subscribed("subscription { messages { text } }")
         .await;
-    eventually("the subgraph is asked", || async { news.log.open() == 1 }).await;
+    news.log.until_open(1).await;
     news.log.publish("sealed");
     assert_eq!(
         socket.next_payload("1").await["data"],
@@ -70,14 +69,10 @@ async fn server_sent_events_travel_over_tls() {
     let news = format!("--subgraph-url=news={}", front.url());
     let gateway =
         TestGateway::with(&[&news, &front.trusted(), "--subscription-sse-subgraphs=news"]).await;
-    let mut socket = gateway.socket().await;
-    socket
-        .subscribe("1", "subscription { messages { text } }")
+    let mut socket = gateway
+        .subscribed("subscription { messages { text } }")
         .await;
-    eventually("the subgraph is asked", || async {
-        behind.news.log.open() == 1
-    })
-    .await;
+    behind.news.log.until_open(1).await;
     behind.news.log.publish("sealed");
     assert_eq!(
         socket.next_payload("1").await,
@@ -100,9 +95,8 @@ async fn an_unknown_authority_is_not_trusted() {
         "subgraph \"news\" gave no answer: its certificate is not trusted: UnknownIssuer \
          (SUBGRAPH_CA_FILE names further authorities)"
     );
-    let mut socket = gateway.socket().await;
-    socket
-        .subscribe("1", "subscription { messages { text } }")
+    let _socket = gateway
+        .subscribed("subscription { messages { text } }")
         .await;
     eventually("it was tried", || async {
         gateway.metric("gateway_upstream_reconnects_total").await > 0.0

@@ -50,8 +50,7 @@ async fn a_subgraph_without_any_protocol_for_subscriptions_is_reported_at_once()
     let page = get(|| async { "no WebSocket here" });
     let app = Router::new().route("/graphql", page.post(|| async { StatusCode::NOT_FOUND }));
     let (_server, gateway) = behind(app).await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", MESSAGES).await;
+    let mut socket = gateway.subscribed(MESSAGES).await;
     let error = socket.next().await;
     assert_eq!(error["type"], "error", "{error}");
     let code = &error["payload"][0]["extensions"]["code"];
@@ -74,8 +73,7 @@ async fn user_information_of_an_address_is_sent_with_a_request_for_server_sent_e
     let url = format!("http://user:pw@{}/graphql", server.address());
     let news = format!("--subgraph-url=news={url}");
     let gateway = TestGateway::with(&[&news, "--subscription-sse-subgraphs=news"]).await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", MESSAGES).await;
+    let mut socket = gateway.subscribed(MESSAGES).await;
     let event = socket.next_payload("1").await;
     let expected = json!({"data": {"messages": {"text": "Basic dXNlcjpwdw=="}}});
     assert_eq!(event, expected);
@@ -102,8 +100,7 @@ async fn a_stream_that_begins_with_endless_interim_heads_is_given_up() {
         "--subscription-retry-time=0ms",
     ];
     let gateway = TestGateway::with(&arguments).await;
-    let mut socket = gateway.socket().await;
-    socket.subscribe("1", MESSAGES).await;
+    let mut socket = gateway.subscribed(MESSAGES).await;
     let event = socket.next_payload("1").await;
     assert_eq!(event["data"]["messages"]["text"], "streamed");
     assert_eq!(socket.next().await["type"], "complete");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{eventually, gateway::TestGateway, news::News};
+use crate::support::{gateway::TestGateway, news::News};
 
 /// `us@er:secret`.
 const BASIC: &str = "Basic dXNAZXI6c2VjcmV0";
@@ -34,11 +34,10 @@ async fn they_are_sent_with_requests_instead_of_a_clients_own() {
 #[tokio::test]
 async fn they_are_sent_with_the_handshake_of_a_websocket() {
     let (news, gateway) = behind(&[]).await;
-    let mut socket = gateway.socket().await;
-    socket
-        .subscribe("1", "subscription { messages { text } }")
+    let _socket = gateway
+        .subscribed("subscription { messages { text } }")
         .await;
-    eventually("the subgraph is asked", || async { news.log.open() == 1 }).await;
+    news.log.until_open(1).await;
     let headers = news.log.socket_headers.lock().expect("not poisoned");
     assert_eq!(headers[0]["authorization"], BASIC);
     let host = news.server.address().to_string();

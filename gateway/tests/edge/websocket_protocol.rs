@@ -5,7 +5,7 @@ use futures_util::SinkExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Socket, eventually, gateway::TestGateway};
+use crate::support::{Socket, gateway::TestGateway};
 
 #[tokio::test]
 async fn a_header_that_cannot_be_one_closes_with_4403() {
@@ -57,19 +57,12 @@ async fn a_connection_has_so_many_operations_and_no_more() {
 #[tokio::test]
 async fn complete_ends_the_subscription_here_and_at_the_subgraph() {
     let gateway = TestGateway::start().await;
-    let mut socket = gateway.socket().await;
-    socket
-        .subscribe("1", "subscription { messages { text } }")
+    let mut socket = gateway
+        .subscribed("subscription { messages { text } }")
         .await;
-    eventually("the subgraph is asked", || async {
-        gateway.news.log.open() == 1
-    })
-    .await;
+    gateway.news.log.until_open(1).await;
     socket.send(json!({"id": "1", "type": "complete"})).await;
-    eventually("the subgraph is told", || async {
-        gateway.news.log.open() == 0
-    })
-    .await;
+    gateway.news.log.until_open(0).await;
     // Nothing of it comes any more, and its id is free.
     gateway.news.log.publish("unheard");
     socket.subscribe("1", "{ greeting }").await;

@@ -22,7 +22,7 @@ pub enum Streaming {
     Multipart,
 }
 
-/// What to answer with.
+/// The media types that were negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// For one answer; none where only a stream is wanted.
@@ -112,7 +112,7 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
 
 const SSE: &str = "text/event-stream";
 const MULTIPART: &str = "multipart/mixed";
-/// What a gateway asks its subgraphs for.
+/// The `Accept` header that gateways send their subgraphs.
 const FROM_GATEWAYS: &[u8] = b"application/graphql-response+json, application/json";
 /// How closely a range names a type: exactly, by its first half, or not at all.
 const EXACT: u8 = 2;

@@ -1,4 +1,4 @@
-//! Which other origins' pages may read the answers.
+//! CORS: the other origins whose pages may read answers.
 
 use http::{HeaderValue, Method};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
@@ -8,7 +8,7 @@ use crate::settings::Settings;
 /// How long a browser may remember a preflight's answer, in seconds.
 const PREFLIGHT_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(2 * 60 * 60);
 
-/// The layer, where any origin is allowed at all.
+/// The layer; none where no origin is allowed.
 pub(super) fn layer(settings: &Settings) -> Option<CorsLayer> {
     let config = &settings.http;
     if config.cors_origins.iter().all(String::is_empty) {

@@ -46,8 +46,8 @@ pub(super) fn read(uri: &Uri, bytes_max: usize) -> Result<GraphqlRequest, Refusa
     Ok(request)
 }
 
-/// A name or a value without its escapes, by the URL standard's form encoding. Other than that
-/// standard has it, bytes that are no UTF-8 are refused instead of replaced.
+/// A name or a value without its escapes, by the URL standard's form encoding. Unlike that
+/// standard, it refuses bytes that are not UTF-8 instead of replacing them.
 fn decoded(escaped: &str) -> Result<String, Refusal> {
     let mut bytes = Vec::with_capacity(escaped.len());
     let mut rest = escaped.as_bytes();

@@ -66,9 +66,9 @@ pub fn routes<S: Service>(service: &Arc<S>) -> Router {
     }
 }
 
-/// All that a process serves. Requests to `/graphql` pass by the router, which would spend on each
-/// small one a good part of what the transport itself does; where a layer is around that route, they
-/// go through it.
+/// All routes of a process. Requests to `/graphql` skip the router: on a small request it would cost
+/// nearly as much as the transport itself. Where CORS puts a layer around that route, they go through
+/// the router.
 pub struct Front<S> {
     graphql: Option<Arc<S>>,
     router: Router,
@@ -194,7 +194,7 @@ async fn dispatch<S: Service>(
     }
 }
 
-/// A client that names the place where it was must not be served from elsewhere.
+/// Refuses a `Last-Event-ID` that cannot be read: ignored, it would resume from the wrong place.
 fn check_last_event_id(headers: &HeaderMap) -> Result<(), Refusal> {
     match headers.get(LAST_EVENT_ID).map(HeaderValue::to_str) {
         None | Some(Ok(_)) => Ok(()),

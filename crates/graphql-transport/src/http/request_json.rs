@@ -64,7 +64,7 @@ pub fn read(body: &Bytes) -> Result<GraphqlRequest, Refusal> {
     Ok(request)
 }
 
-/// Checks that a JSON text is an object (or null, which is as good as absent).
+/// Checks that a JSON text is an object; null counts as absent.
 ///
 /// # Errors
 /// `BAD_REQUEST`, with the member's name.

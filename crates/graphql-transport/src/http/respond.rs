@@ -42,7 +42,7 @@ pub(super) fn single(response: GraphqlResponse, media: Media) -> Response {
     answer
 }
 
-/// A request that was refused before its `Accept` was looked at.
+/// The answer to a request that was refused before its `Accept` was read.
 pub(super) fn refusal(refusal: Refusal, headers: &HeaderMap) -> Response {
     let media = Accepted::read(headers)
         .ok()

@@ -3,20 +3,21 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, client::IntoClientRequest},
+    WebSocketStream, client_async,
+    tungstenite::{Error, Message},
 };
 
 use super::PATIENCE;
+use crate::client::upgrade_request;
 
 /// One WebSocket.
 pub struct Socket(
     /// For what the methods do not offer.
-    pub WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub WebSocketStream<TcpStream>,
 );
 
 impl Socket {
@@ -35,11 +36,17 @@ impl Socket {
         address: SocketAddr,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, Error> {
-        let mut request = format!("ws://{address}/graphql").into_client_request()?;
-        request.headers_mut().insert(
-            "sec-websocket-protocol",
-            HeaderValue::from_static("graphql-transport-ws"),
-        );
+        let stream = TcpStream::connect(address).await?;
+        Self::over(stream, headers).await
+    }
+
+    /// [`Socket::try_open`] over a connection that is open.
+    ///
+    /// # Errors
+    /// What the handshake failed with.
+    pub async fn over(stream: TcpStream, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
+        let url = format!("ws://{}/graphql", stream.peer_addr()?);
+        let mut request = upgrade_request(&url, HeaderMap::new())?;
         for (name, value) in headers {
             let name = HeaderName::from_static(name);
             match *value {
@@ -49,7 +56,7 @@ impl Socket {
                     .insert(name, HeaderValue::from_str(value).expect("a value")),
             };
         }
-        Ok(Self(connect_async(request).await?.0))
+        Ok(Self(client_async(request, stream).await?.0))
     }
 
     /// Sends `connection_init` and waits for `connection_ack`.
@@ -65,6 +72,13 @@ impl Socket {
             .await;
     }
 
+    /// Starts an operation that has variables.
+    pub async fn subscribe_with(&mut self, id: &str, query: &str, variables: Value) {
+        let payload = json!({ "query": query, "variables": variables });
+        self.send(json!({ "id": id, "type": "subscribe", "payload": payload }))
+            .await;
+    }
+
     /// Sends a message.
     pub async fn send(&mut self, message: Value) {
         self.send_text(&message.to_string()).await;
@@ -75,16 +89,8 @@ impl Socket {
         self.0.send(Message::text(text)).await.expect("sent");
     }
 
-    /// The next message.
-    pub async fn next(&mut self) -> Value {
-        match self.message().await {
-            Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
-            other => panic!("a text message was expected, not {other:?}"),
-        }
-    }
-
     /// The next message, or the close frame as `{"close": code}`.
-    pub async fn receive(&mut self) -> Value {
+    pub async fn next(&mut self) -> Value {
         match self.message().await {
             Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
             Message::Close(frame) => json!({ "close": frame.map(|frame| u16::from(frame.code)) }),
@@ -92,7 +98,7 @@ impl Socket {
         }
     }
 
-    /// The payload of the next event.
+    /// The payload of the next message, which is an event of this operation.
     pub async fn next_payload(&mut self, id: &str) -> Value {
         let mut message = self.next().await;
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Close codes, and the reasons that go with them.
+//! Close codes, the reasons that go with them, and what a client reads from them.
 
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
@@ -78,6 +78,16 @@ impl Close {
             reason: reason[..end].into(),
         }))
     }
+}
+
+/// Whether a server that closes with this code found a message not acceptable. Other codes say that it
+/// stops (1001, 1012), has enough to do (1013), wants other credentials (4401, 4403), or that a limit
+/// of the whole connection is reached (4408, 4429).
+pub fn is_about_a_message(code: u16) -> bool {
+    !matches!(
+        code,
+        1000 | 1001 | 1005 | 1006 | 1012..=1014 | 4401 | 4403 | 4406 | 4408 | 4429
+    )
 }
 
 #[cfg(test)]

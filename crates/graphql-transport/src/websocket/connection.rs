@@ -1,6 +1,6 @@
 //! One client's connection, from `connection_init` to its close.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -10,12 +10,12 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Error, Message},
+    tungstenite::{Error, Message, Utf8Bytes},
 };
 
 use super::{
     close::Close,
-    message::{self, ClientMessage},
+    message::{ClientMessage, ServerMessage},
     metered::{self, Metered},
     operations::{Operations, Output},
 };
@@ -29,7 +29,7 @@ use crate::{
     service::{Service, Serving},
 };
 
-/// How often a connection that winds up looks whether its last query has been answered.
+/// How often a connection checks at shutdown whether its last query is answered.
 const DRAIN_CHECK: Duration = Duration::from_millis(50);
 /// How long a client may take to answer a close.
 const CLOSE_TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -43,14 +43,14 @@ enum End {
     Close(Close),
     /// The client closes it.
     Left,
-    /// It is gone, or as good as gone.
+    /// It is gone, or takes and sends nothing any more.
     Gone,
 }
 
 /// Goes on, or ends the connection.
 type Step = Result<(), End>;
 
-/// What a connection speaks over.
+/// The WebSocket, whose unfinished messages are counted.
 type WebSocket = WebSocketStream<Metered<TokioIo<Upgraded>>>;
 
 /// One client's connection.
@@ -164,11 +164,11 @@ impl<S: Service> Connection<S> {
     async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Step {
         self.heard = true;
         if let Some(Ok(message)) = &message {
-            self.socket.get_mut().has_come(message);
+            self.socket.get_mut().count.has_come(message);
         }
         match message {
             Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
-                Ok(message) => self.handle(message).await,
+                Ok(message) => self.handle(message, &text).await,
                 Err(reason) => {
                     tracing::debug!(reason, "a WebSocket message is not of the protocol");
                     Err(End::Close(Close::Invalid(reason)))
@@ -187,26 +187,29 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    async fn handle(&mut self, message: ClientMessage) -> Step {
+    async fn handle(&mut self, message: ClientMessage<'_>, text: &Utf8Bytes) -> Step {
         match message {
             ClientMessage::ConnectionInit(_) if self.acknowledged => {
                 Err(End::Close(Close::TooManyInitialisationRequests))
             }
             ClientMessage::ConnectionInit(payload) => {
-                self.take_headers(payload.as_ref())?;
+                self.take_headers(payload)?;
                 self.acknowledged = true;
-                self.send(message::connection_ack()).await
+                self.send(ServerMessage::ConnectionAck.write()).await
             }
             ClientMessage::Ping(payload) => {
                 self.count_ping()?;
-                self.send(message::pong(payload.as_ref())).await
+                self.send(ServerMessage::Pong(payload).write()).await
             }
             ClientMessage::Pong => Ok(()),
-            ClientMessage::Subscribe { .. } if !self.acknowledged => {
+            ClientMessage::Subscribe(..) if !self.acknowledged => {
                 Err(End::Close(Close::Unauthorized))
             }
-            ClientMessage::Subscribe { id, request } => self.subscribe(id, &request).await,
-            ClientMessage::Complete { id } => {
+            ClientMessage::Subscribe(id, request) => {
+                let request = AsRef::<Bytes>::as_ref(text).slice_ref(request);
+                self.subscribe(id.into_owned(), &request).await
+            }
+            ClientMessage::Complete(id) => {
                 self.operations.stop(&id);
                 Ok(())
             }
@@ -230,9 +233,8 @@ impl<S: Service> Connection<S> {
                 Code::TooManySubscriptions,
                 format!("one connection may have {operations_max} operations running at a time"),
             );
-            return self
-                .send(message::event(&id, &Event::failed(refusal)))
-                .await;
+            let failed = Event::failed(refusal);
+            return self.send(ServerMessage::of(&id, &failed).write()).await;
         }
         let client = ClientContext {
             headers: Arc::clone(&self.headers),
@@ -250,17 +252,19 @@ impl<S: Service> Connection<S> {
     async fn deliver(&mut self, output: Output) -> Step {
         if let Some(event) = &output.event {
             self.serving().metrics.deliveries.inc();
-            self.send(message::event(&output.id, event)).await?;
+            self.send(ServerMessage::of(&output.id, event).write())
+                .await?;
         }
         if output.is_complete {
-            self.send(message::complete(&output.id)).await?;
+            let id = Cow::Borrowed(&*output.id);
+            self.send(ServerMessage::Complete(id).write()).await?;
         }
         Ok(())
     }
 
     /// Members of `connection_init`'s payload stand for headers of the same name, where the service
     /// takes such headers. Clients that wrap them in a member `headers` are understood too.
-    fn take_headers(&mut self, payload: Option<&Bytes>) -> Step {
+    fn take_headers(&mut self, payload: Option<&[u8]>) -> Step {
         let Some(payload) = payload else {
             return Ok(());
         };

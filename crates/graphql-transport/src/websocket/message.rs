@@ -1,4 +1,9 @@
-//! The protocol's messages.
+//! The protocol's messages, as a server and a client read and write them.
+//!
+//! Payloads are borrowed JSON text: nothing decodes them here, and nothing copies them before they
+//! are written.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -10,128 +15,180 @@ use crate::event::Event;
 /// Bytes of an operation's id: it is kept as long as the operation runs, and sent with each event.
 const ID_BYTES_MAX: usize = 1024;
 
-/// A message of the client.
+/// The client's name for an operation.
+pub type Id<'a> = Cow<'a, str>;
+
+/// What a client sends.
 #[derive(Debug, PartialEq, Eq)]
-pub enum ClientMessage {
+pub enum ClientMessage<'a> {
     /// The connection begins, with a JSON object if there is one.
-    ConnectionInit(Option<Bytes>),
+    ConnectionInit(Option<&'a [u8]>),
     /// A sign of life is wanted; the answer carries the same payload.
-    Ping(Option<Bytes>),
+    Ping(Option<&'a [u8]>),
     /// A sign of life.
     Pong,
-    /// An operation begins.
-    Subscribe {
-        /// The client's name for it.
-        id: String,
-        /// A GraphQL request's JSON.
-        request: Bytes,
-    },
+    /// An operation begins: the client's name for it, and a GraphQL request's JSON.
+    Subscribe(Id<'a>, &'a [u8]),
     /// The client wants no more of an operation.
-    Complete {
-        /// Which.
-        id: String,
-    },
+    Complete(Id<'a>),
 }
 
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    id: Option<String>,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
+/// What a server sends.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ServerMessage<'a> {
+    /// The connection may be used.
+    ConnectionAck,
+    /// A sign of life is wanted.
+    Ping,
+    /// A sign of life, with the ping's payload.
+    Pong(Option<&'a [u8]>),
+    /// One execution result: a GraphQL response's JSON.
+    Next(Id<'a>, &'a [u8]),
+    /// An operation ends with errors: a JSON list.
+    Error(Id<'a>, &'a [u8]),
+    /// An operation is complete.
+    Complete(Id<'a>),
 }
 
-impl ClientMessage {
+impl<'a> ClientMessage<'a> {
     /// Reads a text message.
     ///
     /// # Errors
     /// What is wrong with it, for close code 4400.
-    pub fn read(text: &Utf8Bytes) -> Result<Self, String> {
-        if !text.trim_start().starts_with('{') {
-            return Err("a message has to be a JSON object".to_owned());
+    pub fn read(text: &'a str) -> Result<Self, String> {
+        let Envelope { kind, id, payload } = Envelope::read(text)?;
+        if payload.is_some_and(|payload| !payload.get().starts_with('{')) {
+            return Err(format!("the payload of {} has to be an object", kind.0));
         }
-        let envelope: Envelope = serde_json::from_str(text)
-            .map_err(|error| format!("a message has to be JSON with a type: {error}"))?;
-        let whole: Bytes = text.clone().into();
-        let payload = match envelope.payload {
-            Some(payload) if !payload.get().starts_with('{') => {
-                return Err(format!(
-                    "the payload of {} has to be an object",
-                    envelope.kind
-                ));
-            }
-            payload => payload.map(|payload| whole.slice_ref(payload.get().as_bytes())),
-        };
-        let id = |kind: &str| match envelope.id {
-            Some(id) if id.len() > ID_BYTES_MAX => {
+        let payload = payload.map(bytes_of);
+        let id = |kind: &str| match id {
+            Some(Text(id)) if id.len() > ID_BYTES_MAX => {
                 Err(format!("an id has at most {ID_BYTES_MAX} bytes"))
             }
-            Some(id) if !id.is_empty() => Ok(id),
+            Some(Text(id)) if !id.is_empty() => Ok(id),
             _ => Err(format!("{kind} needs an id that is a non-empty string")),
         };
-        match envelope.kind.as_str() {
+        match &*kind.0 {
             "connection_init" => Ok(Self::ConnectionInit(payload)),
             "ping" => Ok(Self::Ping(payload)),
             "pong" => Ok(Self::Pong),
             "subscribe" => {
                 let request = payload.ok_or("subscribe needs a payload")?;
-                Ok(Self::Subscribe {
-                    id: id("subscribe")?,
-                    request,
-                })
+                Ok(Self::Subscribe(id("subscribe")?, request))
             }
-            "complete" => Ok(Self::Complete {
-                id: id("complete")?,
-            }),
+            "complete" => Ok(Self::Complete(id("complete")?)),
             kind => Err(format!("there is no message type {kind:?}")),
+        }
+    }
+
+    /// The message as a text frame.
+    pub fn write(&self) -> Message {
+        match self {
+            Self::ConnectionInit(payload) => frame(None, "connection_init", *payload),
+            Self::Ping(payload) => frame(None, "ping", *payload),
+            Self::Pong => frame(None, "pong", None),
+            Self::Subscribe(id, request) => frame(Some(id), "subscribe", Some(request)),
+            Self::Complete(id) => frame(Some(id), "complete", None),
         }
     }
 }
 
-/// `connection_ack`.
-pub fn connection_ack() -> Message {
-    Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_ack"}"#))
+impl<'a> ServerMessage<'a> {
+    /// `next` or `error`, by the event.
+    pub fn of(id: &'a str, event: &'a Event) -> Self {
+        let id = Cow::Borrowed(id);
+        match event {
+            Event::Next { body, .. } => Self::Next(id, body),
+            Event::Failed { body } => Self::Error(id, errors_of(body)),
+        }
+    }
+
+    /// Reads a text message; `None` where the protocol has no such type. A payload that is missing is
+    /// read as `null`, an id that is missing as an empty one.
+    ///
+    /// # Errors
+    /// What is wrong with it, for close code 4400.
+    pub fn read(text: &'a str) -> Result<Option<Self>, String> {
+        let Envelope { kind, id, payload } = Envelope::read(text)?;
+        let id = id.map(|Text(id)| id).unwrap_or_default();
+        let payload = payload.map(bytes_of);
+        let json = payload.unwrap_or(b"null");
+        Ok(Some(match &*kind.0 {
+            "connection_ack" => Self::ConnectionAck,
+            "ping" => Self::Ping,
+            "pong" => Self::Pong(payload),
+            "next" => Self::Next(id, json),
+            "error" => Self::Error(id, json),
+            "complete" => Self::Complete(id),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The message as a text frame.
+    pub fn write(&self) -> Message {
+        match self {
+            Self::ConnectionAck => frame(None, "connection_ack", None),
+            Self::Ping => frame(None, "ping", None),
+            Self::Pong(payload) => frame(None, "pong", *payload),
+            Self::Next(id, response) => frame(Some(id), "next", Some(response)),
+            Self::Error(id, errors) => frame(Some(id), "error", Some(errors)),
+            Self::Complete(id) => frame(Some(id), "complete", None),
+        }
+    }
 }
 
-/// `pong`, with the ping's payload.
-pub fn pong(payload: Option<&Bytes>) -> Message {
-    text(match payload {
-        Some(payload) => [&br#"{"type":"pong","payload":"#[..], payload, b"}"].concat(),
-        None => br#"{"type":"pong"}"#.to_vec(),
-    })
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
 }
 
-/// `next` or `error`, by the event.
-pub fn event(id: &str, event: &Event) -> Message {
-    let (kind, payload) = match event {
-        Event::Next { body, .. } => ("next", &body[..]),
-        Event::Failed { body } => ("error", errors_of(body)),
-    };
-    let mut frame = head(id, kind, payload.len() + 16);
-    frame.extend_from_slice(b",\"payload\":");
-    frame.extend_from_slice(payload);
+/// A string, borrowed where it has no escapes. In an `Option`, a bare `Cow` would always be copied.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Envelope<'a> {
+    fn read(text: &'a str) -> Result<Self, String> {
+        // A list would be read as the members in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err("a message has to be a JSON object".to_owned());
+        }
+        serde_json::from_str(text)
+            .map_err(|error| format!("a message has to be JSON with a type: {error}"))
+    }
+}
+
+fn bytes_of(payload: &RawValue) -> &[u8] {
+    payload.get().as_bytes()
+}
+
+fn frame(id: Option<&str>, kind: &str, payload: Option<&[u8]>) -> Message {
+    let bytes = id.map_or(0, str::len) + payload.map_or(0, <[u8]>::len);
+    let mut frame = Vec::with_capacity(bytes + 64);
+    frame.push(b'{');
+    if let Some(id) = id {
+        frame.extend_from_slice(b"\"id\":");
+        // Writing to a vector does not fail, and every text is a string of JSON.
+        let _ = serde_json::to_writer(&mut frame, id);
+        frame.push(b',');
+    }
+    frame.extend_from_slice(b"\"type\":\"");
+    frame.extend_from_slice(kind.as_bytes());
+    frame.push(b'"');
+    if let Some(payload) = payload {
+        frame.extend_from_slice(b",\"payload\":");
+        frame.extend_from_slice(payload);
+    }
     frame.push(b'}');
-    text(frame)
-}
-
-/// `complete`.
-pub fn complete(id: &str) -> Message {
-    let mut frame = head(id, "complete", 1);
-    frame.push(b'}');
-    text(frame)
-}
-
-/// An unfinished message, with room for so many bytes more.
-fn head(id: &str, kind: &str, more: usize) -> Vec<u8> {
-    let mut head = Vec::with_capacity(id.len() + 64 + more);
-    head.extend_from_slice(b"{\"id\":");
-    // Writing to a vector does not fail, and every text is a string of JSON.
-    let _ = serde_json::to_writer(&mut head, id);
-    head.extend_from_slice(b",\"type\":\"");
-    head.extend_from_slice(kind.as_bytes());
-    head.push(b'"');
-    head
+    let frame = Bytes::from(frame);
+    Message::Text(Utf8Bytes::try_from(frame.clone()).unwrap_or_else(|_| {
+        // JSON is UTF-8, so that this does not happen.
+        String::from_utf8_lossy(&frame).into_owned().into()
+    }))
 }
 
 /// The list in `{"errors":[...]}`.
@@ -144,43 +201,40 @@ fn errors_of(body: &[u8]) -> &[u8] {
     serde_json::from_slice(body).map_or(b"[]", |errors: Errors| errors.errors.get().as_bytes())
 }
 
-fn text(frame: Vec<u8>) -> Message {
-    let frame = Bytes::from(frame);
-    Message::Text(Utf8Bytes::try_from(frame.clone()).unwrap_or_else(|_| {
-        // JSON is UTF-8, so that this does not happen.
-        String::from_utf8_lossy(&frame).into_owned().into()
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &'static str) -> Result<ClientMessage, String> {
-        ClientMessage::read(&Utf8Bytes::from_static(text))
+    #[test]
+    fn what_is_written_is_read() {
+        let id = || Cow::Borrowed("a\"b");
+        for message in [
+            ClientMessage::ConnectionInit(None),
+            ClientMessage::ConnectionInit(Some(b"{}")),
+            ClientMessage::Ping(Some(b"{\"n\":1}")),
+            ClientMessage::Pong,
+            ClientMessage::Subscribe(id(), b"{\"query\":\"{a}\"}"),
+            ClientMessage::Complete(id()),
+        ] {
+            let frame = message.write().into_text().expect("text");
+            assert_eq!(ClientMessage::read(&frame), Ok(message), "{frame}");
+        }
+        for message in [
+            ServerMessage::ConnectionAck,
+            ServerMessage::Ping,
+            ServerMessage::Pong(Some(b"{\"n\":1}")),
+            ServerMessage::Next(id(), b"{\"data\":{ \"n\": 1.0 }}"),
+            ServerMessage::Error(id(), b"[]"),
+            ServerMessage::Complete(id()),
+        ] {
+            let frame = message.write().into_text().expect("text");
+            assert_eq!(ServerMessage::read(&frame), Ok(Some(message)), "{frame}");
+        }
     }
 
     #[test]
-    fn the_protocols_messages_are_read() {
-        assert_eq!(
-            read(r#"{"type":"connection_init"}"#),
-            Ok(ClientMessage::ConnectionInit(None))
-        );
-        assert_eq!(
-            read(r#"{"type":"pong","payload":null}"#),
-            Ok(ClientMessage::Pong)
-        );
-        assert_eq!(
-            read(r#" {"id":"1","type":"subscribe","payload":{"query":"{a}"}}"#),
-            Ok(ClientMessage::Subscribe {
-                id: "1".into(),
-                request: Bytes::from_static(b"{\"query\":\"{a}\"}")
-            })
-        );
-    }
-
-    #[test]
-    fn what_is_not_of_the_protocol_is_refused() {
+    fn what_a_client_may_not_send_is_refused() {
+        let id = "i".repeat(ID_BYTES_MAX + 1);
         for text in [
             "",
             "[]",
@@ -194,12 +248,39 @@ mod tests {
             r#"{"type":"subscribe","id":1,"payload":{}}"#,
             r#"{"type":"connection_init","payload":"x"}"#,
             r#"{"type":"complete"}"#,
+            &format!(r#"{{"type":"complete","id":"{id}"}}"#),
         ] {
-            assert!(read(text).is_err(), "{text}");
+            assert!(ClientMessage::read(text).is_err(), "{text}");
         }
-        let id = "i".repeat(ID_BYTES_MAX + 1);
-        let long = format!(r#"{{"type":"complete","id":"{id}"}}"#);
-        assert!(ClientMessage::read(&long.into()).is_err());
+    }
+
+    #[test]
+    fn null_members_are_as_good_as_absent() {
+        let pong = r#" {"type":"pong","id":null,"payload":null}"#;
+        assert_eq!(ClientMessage::read(pong), Ok(ClientMessage::Pong));
+        let read = ServerMessage::read(pong);
+        assert_eq!(read, Ok(Some(ServerMessage::Pong(None))));
+    }
+
+    #[test]
+    fn a_server_is_read_with_patience() {
+        let none = ServerMessage::Next(Cow::Borrowed("1"), b"null");
+        let read = ServerMessage::read(r#"{"type":"next","id":"1"}"#);
+        assert_eq!(read, Ok(Some(none)));
+        assert_eq!(ServerMessage::read(r#"{"type":"ka"}"#), Ok(None));
+        for text in ["[\"next\",\"1\",{}]", r#"{"type":"next","id":1}"#, "ka"] {
+            assert!(ServerMessage::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_without_escapes_is_not_copied() {
+        let complete = ServerMessage::read(r#"{"id":"7","type":"complete"}"#);
+        let is_borrowed = matches!(
+            complete,
+            Ok(Some(ServerMessage::Complete(Cow::Borrowed("7"))))
+        );
+        assert!(is_borrowed, "{complete:?}");
     }
 
     #[test]
@@ -207,12 +288,9 @@ mod tests {
         let failed = Event::Failed {
             body: Bytes::from_static(b"{\"errors\":[{\"message\":\"m\"}]}"),
         };
-        let Message::Text(frame) = event("a\"b", &failed) else {
-            panic!("text")
-        };
         assert_eq!(
-            frame.as_str(),
-            r#"{"id":"a\"b","type":"error","payload":[{"message":"m"}]}"#
+            ServerMessage::of("a\"b", &failed).write().to_text().ok(),
+            Some(r#"{"id":"a\"b","type":"error","payload":[{"message":"m"}]}"#)
         );
     }
 }

@@ -1,33 +1,32 @@
-//! A stream that counts what has come of an unfinished message, within the bounds of request bodies.
+//! Counts what has come of an unfinished message, within the bounds of request bodies.
 //!
 //! A client decides how long a message is on its way, and what came of it takes memory for so long.
 
-use std::{
-    io::{Error, ErrorKind, IoSlice, Result},
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::io::{Error, ErrorKind, Result};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::in_flight::{SMALL_BYTES_MAX, Share};
+use crate::{
+    counted::{Count, Counted},
+    in_flight::{SMALL_BYTES_MAX, Share},
+};
 
 /// The head of a client's control frame, in bytes: those have no long lengths, and a mask.
 const CONTROL_HEAD_BYTES: usize = 6;
 
-/// Around a stream: a read fails once an unfinished message finds no room.
-pub(super) struct Metered<S> {
-    stream: S,
+/// A read fails once an unfinished message finds no room.
+pub(super) type Metered<S> = Counted<S, Meter>;
+
+/// The count of an unfinished message.
+pub(super) struct Meter {
     share: Share,
     /// Bytes since the end of the last message. The first of the next message may be missing.
     unfinished: usize,
 }
 
-impl<S> Metered<S> {
-    pub(super) fn new(stream: S, share: Share) -> Self {
+impl Meter {
+    pub(super) fn new(share: Share) -> Self {
         Self {
-            stream,
             share,
             unfinished: 0,
         }
@@ -48,56 +47,19 @@ impl<S> Metered<S> {
     }
 }
 
+impl Count for Meter {
+    fn read(&mut self, bytes: usize) -> Result<()> {
+        self.unfinished += bytes;
+        // Most messages are small, and whole at once.
+        if self.unfinished > SMALL_BYTES_MAX && self.share.grow_to(self.unfinished).is_err() {
+            let reason = "too many unfinished messages";
+            return Err(Error::new(ErrorKind::QuotaExceeded, reason));
+        }
+        Ok(())
+    }
+}
+
 /// Whether a read failed as there is no room.
 pub(super) fn is_full(error: &Error) -> bool {
     error.kind() == ErrorKind::QuotaExceeded
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.unfinished += buffer.filled().len() - before;
-        let bytes = self.unfinished;
-        // Most messages are small, and whole at once.
-        if bytes > SMALL_BYTES_MAX && self.share.grow_to(bytes).is_err() {
-            let reason = "too many unfinished messages";
-            return Poll::Ready(Err(Error::new(ErrorKind::QuotaExceeded, reason)));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

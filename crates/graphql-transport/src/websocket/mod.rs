@@ -35,8 +35,10 @@ use crate::{
     metrics::Transport,
     service::Service,
 };
+pub use close::{Close, is_about_a_message};
 use connection::Connection;
-use metered::Metered;
+pub use message::{ClientMessage, ServerMessage};
+use metered::{Meter, Metered};
 
 /// The one subprotocol.
 pub const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -92,7 +94,7 @@ pub(crate) async fn upgrade<S: Service>(
             return;
         };
         let share = service.serving().bodies.share(key);
-        let stream = Metered::new(TokioIo::new(upgraded), share);
+        let stream = Metered::new(TokioIo::new(upgraded), Meter::new(share));
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let client = service.serving().metrics.client(Transport::WebSocket);
         let connection = Connection::new(service, socket, headers, key);

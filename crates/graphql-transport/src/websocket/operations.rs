@@ -1,7 +1,7 @@
 //! The operations of one connection that are running.
 //!
 //! All of them are polled by the connection's own task, and only while its client takes what it is
-//! sent: a subscription of a client that does not read falls behind at its source, which then says
+//! sent: a subscription of a client that does not read lags at its source, which then says
 //! what was missed. A query or a mutation runs only once it has a place for its answer, so that
 //! nothing is computed for a client that does not read; slow ones keep no event waiting.
 
@@ -130,7 +130,8 @@ impl Operations {
         }
     }
 
-    /// Whether a query or mutation (or what is not yet known to be none) waits for its answer.
+    /// Whether a query or a mutation waits for its answer. An operation counts as one until it turns
+    /// out to be a subscription.
     pub(super) fn has_unanswered(&self) -> bool {
         self.running
             .values()

@@ -54,6 +54,12 @@ async fn the_status_follows_the_media_type() {
             ),
             (r#"{"query":"#, 400, 400, "BAD_REQUEST"),
             (r#"{"query":"{greeting}"} more"#, 400, 400, "BAD_REQUEST"),
+            (
+                r#"{"query":"{greeting}","query":"{greeting}"}"#,
+                400,
+                400,
+                "BAD_REQUEST",
+            ),
             (r#"[{"query":"{greeting}"}]"#, 400, 400, "BAD_REQUEST"),
             (r#"{"query":7}"#, 400, 400, "BAD_REQUEST"),
             (
@@ -92,6 +98,21 @@ async fn the_status_follows_the_media_type() {
                 assert_eq!(answer.get("data").is_some(), expected == "none", "{what}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn the_operations_name_picks_one() {
+    let body = json!({
+        "query": "query A { greeting } query B($n: String) { greeting(name: $n) }",
+        "operationName": "B",
+        "variables": {"n": "B"},
+        "extensions": {"any": 1},
+    });
+    for target in support::both().await {
+        let (_, _, answer) = sent(target.post().body(body.to_string())).await;
+        let expected = json!({"data": {"greeting": "hello B"}});
+        assert_eq!(answer, expected, "{}", target.name);
     }
 }
 
@@ -174,7 +195,11 @@ async fn what_http_itself_refuses_has_its_own_status() {
 
 #[tokio::test]
 async fn other_methods_are_told_which_ones_there_are() {
-    for target in support::both().await {
+    let plain = support::both().await;
+    // Its requests take the way through the router.
+    let with_cors =
+        support::with(|http, _| http.cors_origins = vec!["https://app.example".to_owned()]).await;
+    for target in plain.into_iter().chain(with_cors) {
         for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::HEAD] {
             let request = reqwest::Client::new().request(method, target.url("?query={greeting}"));
             let response = request.send().await.expect("an answer");
@@ -246,6 +271,20 @@ async fn a_page_of_another_site_is_refused() {
                     vec![
                         ("sec-fetch-site", "cross-site"),
                         ("origin", "https://app.example"),
+                    ],
+                    200,
+                ),
+                (
+                    vec![
+                        ("sec-fetch-site", "cross-site"),
+                        ("graphql-require-preflight", "1"),
+                    ],
+                    200,
+                ),
+                (
+                    vec![
+                        ("sec-fetch-site", "cross-site"),
+                        ("x-apollo-operation-name", "A"),
                     ],
                     200,
                 ),

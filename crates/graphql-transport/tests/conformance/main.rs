@@ -3,6 +3,7 @@
 //!
 //! Beside these, `web/tests/protocols.test.ts` runs the protocols' own clients and audits.
 
+mod client;
 mod http;
 mod streams;
 mod support;

@@ -49,6 +49,10 @@ async fn server_sent_events_are_next_and_complete() {
         let (_, text) = whole(&target, SSE, "{ no }").await;
         assert!(text.contains("GRAPHQL_VALIDATION_FAILED"), "{text}");
         assert!(text.ends_with("event: complete\ndata:\n\n"), "{text}");
+        // What is malformed is refused before any stream.
+        let request = target.post().header("accept", SSE).body("{");
+        let refused = request.send().await.expect("an answer");
+        assert_eq!(refused.status(), 400, "{}", target.name);
     }
 }
 

@@ -1,13 +1,6 @@
 //! The two services, over the same small schema.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_graphql::{Object, Schema, Subscription};
 use axum::Router;
@@ -16,13 +9,13 @@ use futures_util::{Stream, stream};
 use gateway::config::Config;
 use graphql_transport::{
     HttpSettings, Serving, Settings, TransportMetrics, WebSocketSettings,
-    testing::{PATIENCE, Socket},
+    testing::{Gate, PATIENCE, Socket},
 };
 use serde_json::json;
 use service::{Lifecycle, Metrics};
 use subgraph::{Code, CodedError, LimitSettings, Limits, endpoint};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 
 const SUPERGRAPH: &str = include_str!("supergraph.graphql");
 
@@ -43,31 +36,6 @@ impl CodedError for Fault {
     }
 }
 
-/// Counts the resolvers of `slow` that began, and holds them until it is opened.
-#[derive(Clone)]
-pub struct Gate {
-    begun: Arc<AtomicUsize>,
-    open: Arc<Semaphore>,
-}
-
-impl Gate {
-    fn closed() -> Self {
-        Self {
-            begun: Arc::default(),
-            open: Arc::new(Semaphore::new(0)),
-        }
-    }
-
-    pub fn begun(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
-    }
-
-    /// From now on nothing is held.
-    pub fn open(&self) {
-        self.open.close();
-    }
-}
-
 struct Query(Gate);
 
 #[Object]
@@ -77,9 +45,7 @@ impl Query {
     }
 
     async fn slow(&self) -> &str {
-        self.0.begun.fetch_add(1, Ordering::SeqCst);
-        // It is opened by being closed.
-        let _ = self.0.open.acquire().await;
+        self.0.pass().await;
         "done"
     }
 }
@@ -110,6 +76,7 @@ impl Subscriptions {
 pub struct Target {
     pub name: &'static str,
     pub address: SocketAddr,
+    /// Holds `slow`.
     pub gate: Gate,
     lifecycle: Lifecycle,
     served: Option<JoinHandle<anyhow::Result<()>>>,

@@ -339,7 +339,7 @@ mod tests {
         drop(running);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn connections_that_work_are_kept_and_a_new_one_is_refused() {
         let connections = connections(2, 2);
         let places: Vec<Place> = (0..2).filter_map(|_| connections.admit(HERE)).collect();
@@ -348,7 +348,8 @@ mod tests {
         assert!(!places.iter().any(is_closed));
         assert_eq!(connections.metrics.refused.get(), 1);
         drop(running);
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        assert!(connections.admit(HERE).is_none(), "it has just looked");
+        tokio::time::advance(LOOK_INTERVAL).await;
         assert!(connections.admit(HERE).is_some(), "both wait for a request");
         assert_eq!(places.iter().filter(|place| is_closed(place)).count(), 1);
     }

@@ -2,29 +2,28 @@
 
 use std::{
     io::{Error, Result},
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use graphql_transport::counted::{Count, Counted};
 
 use crate::subgraphs::Stream;
 
 /// `hyper` takes interim heads (1xx) without a bound.
-pub(super) struct BoundedHead {
-    stream: Stream,
-    left: BytesLeft,
-}
+pub(super) type BoundedHead = Counted<Stream, BytesLeft>;
 
 /// The bytes that may still come before the answer.
 #[derive(Clone)]
 pub(super) struct BytesLeft(Arc<AtomicUsize>);
 
 impl BytesLeft {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(bytes_max)))
+    }
+
     /// The answer has begun: from now on there is no bound.
     pub(super) fn lift(&self) {
         self.0.store(usize::MAX, Ordering::Relaxed);
@@ -43,47 +42,11 @@ impl BytesLeft {
     }
 }
 
-impl BoundedHead {
-    pub(super) fn new(stream: Stream, bytes_max: usize) -> (Self, BytesLeft) {
-        let left = BytesLeft(Arc::new(AtomicUsize::new(bytes_max)));
-        let bounded = Self {
-            stream,
-            left: left.clone(),
-        };
-        (bounded, left)
-    }
-}
-
-impl AsyncRead for BoundedHead {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let bytes = buffer.filled().len() - before;
-        Poll::Ready(match self.left.take(bytes) {
+impl Count for BytesLeft {
+    fn read(&mut self, bytes: usize) -> Result<()> {
+        match self.take(bytes) {
             true => Ok(()),
             false => Err(Error::other("the answer has too many interim heads")),
-        })
-    }
-}
-
-impl AsyncWrite for BoundedHead {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One WebSocket to a subgraph, by graphql-transport-ws, with many subscriptions on it.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
@@ -8,21 +9,18 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use graphql_transport::websocket::SUBPROTOCOL;
-use http::{HeaderMap, HeaderValue, header};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use graphql_transport::{
+    client::{self, ConnectError},
+    websocket::{ClientMessage, ServerMessage, is_about_a_message},
+};
+use http::{HeaderMap, header};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{
-        Error, Message, Utf8Bytes,
-        client::IntoClientRequest,
-        protocol::{CloseFrame, WebSocketConfig},
-    },
+    WebSocketStream,
+    tungstenite::{Error, Message, Utf8Bytes, protocol::CloseFrame},
 };
 
 use super::{
@@ -40,9 +38,11 @@ const WRITE_TIME_LIMIT: Duration = Duration::from_secs(10);
 const IDLE_TIME: Duration = Duration::from_secs(10);
 /// The largest event, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Operations that may have ended a connection. Of more, the oldest are taken as read.
 const UNREAD_MAX: usize = 1024;
+
+const NOT_OF_THE_PROTOCOL: UpstreamError =
+    UpstreamError::Protocol("a message that is not of graphql-transport-ws");
 
 type Socket = WebSocketStream<Stream>;
 
@@ -78,15 +78,6 @@ pub(super) struct Connection {
     idle_since: Instant,
 }
 
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    id: Option<&'a str>,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
-}
-
 impl Connection {
     /// Connects, serves commands until the connection ends, and tells everyone on it by closing
     /// their channels.
@@ -94,8 +85,7 @@ impl Connection {
         let Terms {
             url, tls, headers, ..
         } = terms;
-        let connected = timeout(CONNECT_TIME_LIMIT, connect(&url, &tls, headers)).await;
-        let end = match connected.unwrap_or(Err(UpstreamError::Timeout)) {
+        let end = match connect(&url, &tls, headers).await {
             Ok(socket) => {
                 let mut connection = Self {
                     socket,
@@ -168,17 +158,14 @@ impl Connection {
             } => {
                 let id = self.next_id;
                 self.next_id += 1;
-                let mut frame =
-                    format!("{{\"id\":\"{id}\",\"type\":\"subscribe\",\"payload\":").into_bytes();
-                frame.extend_from_slice(&request);
-                frame.push(b'}');
                 self.subscriptions.insert(id, messages);
                 self.unread.push_back((id, key));
                 if self.unread.len() > UNREAD_MAX {
                     self.unread.pop_front();
                 }
                 self.only = self.is_alone.then_some(key);
-                let mut sent = self.send(&frame).await;
+                let subscribe = ClientMessage::Subscribe(Cow::Owned(id.to_string()), &request);
+                let mut sent = self.write(subscribe.write()).await;
                 if sent.is_ok() {
                     // Its pong says that the subgraph has read the operation and goes on.
                     let ping = Message::Ping(Bytes::copy_from_slice(&id.to_be_bytes()));
@@ -216,7 +203,10 @@ impl Connection {
             return;
         }
         let close = self.close.take();
-        if close.as_ref().is_some_and(|(code, _)| !is_a_fault(*code)) {
+        if close
+            .as_ref()
+            .is_some_and(|(code, _)| !is_about_a_message(*code))
+        {
             return;
         }
         if self.unread.is_empty() && close.is_some() {
@@ -241,8 +231,8 @@ impl Connection {
             return Ok(());
         }
         self.idle_since = Instant::now();
-        self.send(format!("{{\"id\":\"{id}\",\"type\":\"complete\"}}").as_bytes())
-            .await
+        let complete = ClientMessage::Complete(Cow::Owned(id.to_string()));
+        self.write(complete.write()).await
     }
 
     async fn receive(&mut self, message: Message) -> Result<(), UpstreamError> {
@@ -265,13 +255,20 @@ impl Connection {
     }
 
     async fn read(&mut self, text: Utf8Bytes) -> Result<(), UpstreamError> {
-        let envelope: Envelope = serde_json::from_str(&text).map_err(|_| {
-            UpstreamError::Protocol("a message that is not of graphql-transport-ws")
-        })?;
-        if envelope.kind == "ping" {
-            return self.send(br#"{"type":"pong"}"#).await;
-        }
-        let Some(id) = envelope.id.and_then(|id| id.parse::<SubscriptionId>().ok()) else {
+        let message = ServerMessage::read(&text).map_err(|_| NOT_OF_THE_PROTOCOL)?;
+        let (id, message) = match message {
+            Some(ServerMessage::Next(id, response)) => {
+                let response = AsRef::<Bytes>::as_ref(&text).slice_ref(response);
+                (id, UpstreamMessage::Next(response))
+            }
+            Some(ServerMessage::Error(id, errors)) => {
+                (id, UpstreamMessage::Errors(errors_response(errors)))
+            }
+            Some(ServerMessage::Complete(id)) => (id, UpstreamMessage::Complete),
+            Some(ServerMessage::Ping) => return self.write(ClientMessage::Pong.write()).await,
+            _ => return Ok(()),
+        };
+        let Ok(id) = id.parse::<SubscriptionId>() else {
             return Ok(());
         };
         if self.unread.front().is_some_and(|(first, _)| *first <= id) {
@@ -279,16 +276,6 @@ impl Connection {
         }
         let Some(messages) = self.subscriptions.get(&id) else {
             return Ok(());
-        };
-        let payload = || envelope.payload.map_or("null", |payload| payload.get());
-        let message = match envelope.kind {
-            "next" => {
-                let whole: Bytes = text.clone().into();
-                UpstreamMessage::Next(whole.slice_ref(payload().as_bytes()))
-            }
-            "error" => UpstreamMessage::Errors(errors_response(payload().as_bytes())),
-            "complete" => UpstreamMessage::Complete,
-            _ => return Err(UpstreamError::Protocol("a message type that is unknown")),
         };
         let is_over = !matches!(message, UpstreamMessage::Next(_));
         let taken = messages.try_send(message).is_ok();
@@ -311,11 +298,6 @@ impl Connection {
         self.write(Message::Ping(Bytes::new())).await
     }
 
-    async fn send(&mut self, frame: &[u8]) -> Result<(), UpstreamError> {
-        let text = String::from_utf8_lossy(frame).into_owned();
-        self.write(Message::Text(text.into())).await
-    }
-
     async fn write(&mut self, message: Message) -> Result<(), UpstreamError> {
         match timeout(WRITE_TIME_LIMIT, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
@@ -325,66 +307,29 @@ impl Connection {
     }
 }
 
-/// Whether a close code says that a message was not acceptable. Others say that the subgraph stops
-/// (1001, 1012), has enough to do (1013), wants other credentials (4401, 4403), or that a limit of the
-/// whole connection is reached (4408, 4429).
-fn is_a_fault(code: u16) -> bool {
-    !matches!(
-        code,
-        1000 | 1001 | 1005 | 1006 | 1012..=1014 | 4401 | 4403 | 4406 | 4408 | 4429
-    )
-}
-
-/// Connection, handshake, `connection_init`, `connection_ack`.
+/// Connection, handshake and acknowledgement.
 async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, UpstreamError> {
     let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
+    let deadline = Instant::now() + CONNECT_TIME_LIMIT;
     let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
-    let mut request = endpoint
-        .socket_url()
-        .into_client_request()
-        .map_err(|error| failed(&error))?;
-    request.headers_mut().extend(headers);
+    let mut request =
+        client::upgrade_request(&endpoint.socket_url(), headers).map_err(|error| failed(&error))?;
     if let Some(authorization) = endpoint.authorization() {
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, authorization.clone());
     }
-    request.headers_mut().insert(
-        header::SEC_WEBSOCKET_PROTOCOL,
-        HeaderValue::from_static(SUBPROTOCOL),
-    );
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
     let stream = endpoint
         .connect(tls, CONNECT_TIME_LIMIT)
         .await
         .map_err(|error| failed(&error))?;
-    let (mut socket, _response) = client_async_with_config(request, stream, Some(config))
-        .await
-        .map_err(|error| match error {
-            Error::Http(answer) if is_final(answer.status()) => {
-                UpstreamError::NoWebSocket(answer.status())
-            }
-            error => failed(&error),
-        })?;
-    let init = Message::Text(Utf8Bytes::from_static(r#"{"type":"connection_init"}"#));
-    socket.send(init).await.map_err(|error| failed(&error))?;
-    while let Some(message) = socket.next().await {
-        let Message::Text(text) = message.map_err(|error| failed(&error))? else {
-            continue;
-        };
-        let envelope: Envelope = serde_json::from_str(&text).map_err(|_| {
-            UpstreamError::Protocol("a message that is not of graphql-transport-ws")
-        })?;
-        match envelope.kind {
-            "connection_ack" => return Ok(socket),
-            "ping" => {
-                let pong = Message::Text(Utf8Bytes::from_static(r#"{"type":"pong"}"#));
-                socket.send(pong).await.map_err(|error| failed(&error))?;
-            }
-            _ => {}
+    let connected = client::connect(stream, request, MESSAGE_BYTES_MAX, deadline).await;
+    connected.map_err(|error| match error {
+        ConnectError::WebSocket(Error::Http(answer)) if is_final(answer.status()) => {
+            UpstreamError::NoWebSocket(answer.status())
         }
-    }
-    Err(UpstreamError::Lost)
+        ConnectError::WebSocket(error) => failed(&error),
+        ConnectError::Protocol(_) => NOT_OF_THE_PROTOCOL,
+        ConnectError::Ended => UpstreamError::Lost,
+        ConnectError::Timeout => UpstreamError::Timeout,
+    })
 }

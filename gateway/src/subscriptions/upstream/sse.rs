@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use graphql_transport::client::{EventReader, StreamEvent};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
@@ -11,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX, bounded_head::BoundedHead,
+    Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX,
+    bounded_head::{BoundedHead, BytesLeft},
     is_final,
 };
 use crate::{
@@ -71,7 +73,8 @@ impl Streams {
             .connect(&self.tls, OPEN_TIME_LIMIT)
             .await
             .map_err(|error| failed(&error))?;
-        let (stream, left) = BoundedHead::new(stream, self.head_bytes_max);
+        let left = BytesLeft::new(self.head_bytes_max);
+        let stream = BoundedHead::new(stream, left.clone());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failed(&error))?;
@@ -157,91 +160,24 @@ async fn refuse(body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
 
 /// Until the stream ends; dropping `messages` tells so.
 async fn read(mut body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
-    let mut buffer = BytesMut::new();
-    // Where the next event's end may be: what was looked at is not looked at again.
-    let mut from = 0;
+    let mut reader = EventReader::default();
     while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        buffer.extend_from_slice(&data);
-        while let Some(end) = end_of_event(&buffer, from) {
-            let event = buffer.split_to(end);
-            from = 0;
+        reader.extend(&data);
+        while let Some(event) = reader.event() {
+            let message = match event {
+                StreamEvent::Next(response) => UpstreamMessage::Next(response),
+                StreamEvent::Complete => UpstreamMessage::Complete,
+            };
             // The body waits while its feed is busy: a stream of its own holds up nobody.
-            if let Some(message) = parse(&event)
-                && messages.send(message).await.is_err()
-            {
+            if messages.send(message).await.is_err() {
                 return;
             }
         }
-        from = buffer.len().saturating_sub(2);
-        if buffer.len() > EVENT_BYTES_MAX {
+        if reader.unfinished_bytes() > EVENT_BYTES_MAX {
             return;
         }
-    }
-}
-
-/// The length of the first whole event: up to and with its empty line, which begins at `from` or later.
-fn end_of_event(buffer: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    while let Some(found) = buffer[at..].iter().position(|byte| *byte == b'\n') {
-        at += found + 1;
-        match &buffer[at..] {
-            [b'\n', ..] => return Some(at + 1),
-            [b'\r', b'\n', ..] => return Some(at + 2),
-            _ => {}
-        }
-    }
-    None
-}
-
-fn parse(event: &[u8]) -> Option<UpstreamMessage> {
-    let (mut name, mut data) = (&b""[..], Vec::new());
-    for line in event.split(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let value = |rest: &'static [u8]| -> Option<&[u8]> {
-            let value = line.strip_prefix(rest)?;
-            Some(value.strip_prefix(b" ").unwrap_or(value))
-        };
-        if let Some(value) = value(b"event:") {
-            name = value;
-        } else if let Some(value) = value(b"data:") {
-            data.extend_from_slice(value);
-        }
-    }
-    match name {
-        b"next" => Some(UpstreamMessage::Next(data.into())),
-        b"complete" => Some(UpstreamMessage::Complete),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_are_told_from_comments() {
-        assert_eq!(end_of_event(b":\n\nevent", 0), Some(3));
-        let event = b"event: next\r\ndata: 1\r\n\r\n";
-        assert_eq!(end_of_event(event, 0), Some(24));
-        assert_eq!(end_of_event(b"event: next\n", 0), None);
-        // However it is cut, the end is found with what comes after the cut.
-        for length in 0..event.len() {
-            assert_eq!(end_of_event(&event[..length], 0), None);
-            assert_eq!(end_of_event(event, length.saturating_sub(2)), Some(24));
-        }
-        assert!(parse(b":\n\n").is_none());
-        let Some(UpstreamMessage::Next(data)) =
-            parse(b"event: next\nid: 1\ndata: {\"a\":\ndata: 1}\n\n")
-        else {
-            panic!("an event")
-        };
-        assert_eq!(&data[..], b"{\"a\":1}");
-        assert!(matches!(
-            parse(b"event: complete\ndata:\n\n"),
-            Some(UpstreamMessage::Complete)
-        ));
     }
 }

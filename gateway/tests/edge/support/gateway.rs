@@ -7,7 +7,6 @@ use std::{
 
 use clap::Parser;
 use gateway::config::Config;
-use http::HeaderValue;
 use serde_json::{Value, json};
 use service::Lifecycle;
 use tempfile::TempDir;
@@ -15,7 +14,6 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinHandle,
 };
-use tokio_tungstenite::{MaybeTlsStream, client_async, tungstenite::client::IntoClientRequest};
 
 use super::{PATIENCE, Socket, counts::Counts, eventually, news::News};
 
@@ -141,17 +139,8 @@ impl TestGateway {
             .bind((address, 0).into())
             .expect("an address of loopback");
         let stream = socket.connect(self.address).await.expect("a connection");
-        let mut request = format!("ws://{}/graphql", self.address)
-            .into_client_request()
-            .expect("a request");
-        let protocol = HeaderValue::from_static("graphql-transport-ws");
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", protocol);
-        let (socket, _) = client_async(request, MaybeTlsStream::Plain(stream))
-            .await
-            .expect("the handshake succeeds");
-        let mut socket = Socket(socket);
+        let socket = Socket::over(stream, &[]).await;
+        let mut socket = socket.expect("the handshake succeeds");
         socket.init(json!({})).await;
         socket
     }
@@ -160,6 +149,13 @@ impl TestGateway {
     pub async fn socket(&self) -> Socket {
         let mut socket = Socket::open(self.address, &[]).await;
         socket.init(json!({})).await;
+        socket
+    }
+
+    /// A WebSocket with one operation, whose id is `1`.
+    pub async fn subscribed(&self, query: &str) -> Socket {
+        let mut socket = self.socket().await;
+        socket.subscribe("1", query).await;
         socket
     }
 

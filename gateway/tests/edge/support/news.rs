@@ -14,7 +14,7 @@ use axum::{Extension, Router, http::HeaderMap, response::AppendHeaders, routing:
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 
-use super::server::Server;
+use super::{eventually, server::Server};
 
 /// Lives longer than the server, as a database does.
 pub struct Log {
@@ -34,6 +34,12 @@ impl Log {
 
     pub fn open(&self) -> i64 {
         self.subscriptions_open.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many subscriptions are open.
+    pub async fn until_open(&self, count: i64) {
+        let are_open = || async { self.open() == count };
+        eventually("so many subscriptions are open", are_open).await;
     }
 
     pub fn started(&self) -> usize {

@@ -123,6 +123,9 @@ async fn serve(
             message = socket.recv() => message?.ok()?,
             Ok(text) = events.recv() => {
                 for id in operations.0.iter() {
+                    // A type that the protocol does not have ends nothing.
+                    let other = json!({"type": "other", "id": id});
+                    socket.send(Message::text(other.to_string())).await.ok()?;
                     let payload = json!({"data": {"messages": {"text": text}}});
                     let next = json!({"type": "next", "id": id, "payload": payload});
                     socket.send(Message::text(next.to_string())).await.ok()?;

@@ -3,7 +3,7 @@
 use bson::oid::ObjectId;
 use bson::{DateTime, doc};
 use serde_json::{Value, json};
-use subgraph::testing::TestSocket;
+use subgraph::testing::Socket;
 
 use crate::service::Comments;
 
@@ -42,13 +42,17 @@ async fn a_client_that_stops_reading_is_told_what_it_missed_and_where_to_resume(
             .await
             .expect("inserted");
         for id in chunk {
-            assert_eq!(added(&healthy.next().await).0, id.to_hex(), "not held up");
+            assert_eq!(
+                added(&healthy.next_payload("1").await).0,
+                id.to_hex(),
+                "not held up"
+            );
         }
     }
 
     let (mut received, mut cursor) = (Vec::new(), Value::Null);
     let error = loop {
-        let result = stalled.next().await;
+        let result = stalled.next_payload("1").await;
         if result.get("errors").is_some() {
             break result["errors"][0].clone();
         }
@@ -64,7 +68,7 @@ async fn a_client_that_stops_reading_is_told_what_it_missed_and_where_to_resume(
         COMMENTS - RING - received.len(),
         "all that the ring had to let go"
     );
-    assert_eq!(stalled.receive().await["type"], "complete");
+    assert_eq!(stalled.next().await["type"], "complete");
 
     let after = json!({ "post": post, "after": extensions["cursor"] });
     let mut resumed = comments.subscribe(CHANGES, after).await;
@@ -73,9 +77,9 @@ async fn a_client_that_stops_reading_is_told_what_it_missed_and_where_to_resume(
     assert_eq!(received, written, "each once, in order");
 }
 
-async fn read_to(socket: &mut TestSocket, received: &mut Vec<String>) {
+async fn read_to(socket: &mut Socket, received: &mut Vec<String>) {
     while received.len() < COMMENTS {
-        received.push(added(&socket.next().await).0);
+        received.push(added(&socket.next_payload("1").await).0);
     }
 }
 

@@ -92,7 +92,7 @@ async fn a_subscription_of_large_pages_is_refused() {
     let mut socket = service
         .subscribe(query, json!({ "post": ObjectId::new().to_hex() }))
         .await;
-    let refused = socket.receive().await;
+    let refused = socket.next().await;
     assert_eq!(
         refused["payload"][0]["extensions"]["code"], "MAX_COST_EXCEEDED",
         "{refused}"

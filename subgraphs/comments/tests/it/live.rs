@@ -7,7 +7,7 @@ use bson::{DateTime, Document, doc};
 use futures_util::StreamExt;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
-use subgraph::testing::TestSocket;
+use subgraph::testing::Socket;
 
 use crate::service::Comments;
 
@@ -27,8 +27,8 @@ const EDIT: &str = "mutation ($id: ID!, $text: String!) {
 const DELETE: &str = "mutation ($id: ID!) { deleteComment(input: { id: $id }) { id } }";
 
 /// The next change, and its cursor taken out.
-async fn change(socket: &mut TestSocket) -> (Value, String) {
-    let mut change = socket.next().await["data"]["commentChanges"].take();
+async fn change(socket: &mut Socket) -> (Value, String) {
+    let mut change = socket.next_payload("1").await["data"]["commentChanges"].take();
     let cursor = change
         .as_object_mut()
         .and_then(|change| change.remove("cursor"));
@@ -44,18 +44,18 @@ async fn change(socket: &mut TestSocket) -> (Value, String) {
 
 /// The protocol does not say when a subscription without a cursor is in place: writes comments
 /// until the subscriber sees one, and reads on to the last of them.
-async fn settle(comments: &Comments, post: &str, added: &mut TestSocket) {
+async fn settle(comments: &Comments, post: &str, added: &mut Socket) {
     let mut written = 0;
     let mut seen = loop {
         written += 1;
         comments.comment(post, &format!("probe {written}")).await;
-        match tokio::time::timeout(Duration::from_millis(50), added.next()).await {
+        match tokio::time::timeout(Duration::from_millis(50), added.next_payload("1")).await {
             Ok(next) => break next,
             Err(_) => continue,
         }
     };
     while seen["data"]["commentAdded"]["text"] != format!("probe {written}") {
-        seen = added.next().await;
+        seen = added.next_payload("1").await;
     }
 }
 
@@ -68,7 +68,7 @@ async fn a_subscriber_gets_each_comment_of_its_post() {
     for text in ["A", "B", "C"] {
         comments.comment(&other, "elsewhere").await;
         comments.comment(&post, text).await;
-        let next = added.next().await;
+        let next = added.next_payload("1").await;
         assert_eq!(
             next["data"]["commentAdded"],
             json!({ "text": text, "post": { "id": post } })
@@ -166,7 +166,7 @@ async fn cursors_from_elsewhere_are_refused() {
     ] {
         let after = json!({ "post": post, "after": cursor });
         let mut refused = comments.subscribe(CHANGES, after).await;
-        let message = refused.receive().await;
+        let message = refused.next().await;
         assert_eq!(message["type"], "error", "{cursor:?}: {message:#}");
         let extensions = &message["payload"][0]["extensions"];
         assert_eq!(extensions["code"], "BAD_USER_INPUT", "{cursor:?}");
@@ -200,7 +200,7 @@ async fn a_cursor_older_than_the_history_is_told_apart_from_a_bad_one() {
     let after = json!({ "post": post, "after": ancient });
     let mut refused = comments.subscribe(CHANGES, after).await;
     let extensions = loop {
-        let result = refused.next().await;
+        let result = refused.next_payload("1").await;
         if result.get("errors").is_some() {
             break result["errors"][0]["extensions"].clone();
         }
@@ -274,7 +274,7 @@ async fn a_missing_post_cannot_be_watched() {
         let message = comments
             .subscribe(query, missing.clone())
             .await
-            .receive()
+            .next()
             .await;
         assert_eq!(
             message["payload"][0]["extensions"]["code"], "NOT_FOUND",
@@ -291,27 +291,31 @@ async fn a_socket_carries_many_subscriptions_and_speaks_the_protocol() {
     let variables = json!({ "post": post, "after": start });
     let mut socket = comments.websocket().await;
     socket.send(json!({ "type": "ping" })).await;
-    assert_eq!(socket.receive().await, json!({ "type": "pong" }));
+    assert_eq!(socket.next().await, json!({ "type": "pong" }));
 
-    socket.subscribe("query", "{ __typename }", json!({})).await;
+    socket
+        .subscribe_with("query", "{ __typename }", json!({}))
+        .await;
     let answer =
         json!({ "type": "next", "id": "query", "payload": { "data": { "__typename": "Query" } } });
-    assert_eq!(socket.receive().await, answer);
+    assert_eq!(socket.next().await, answer);
     assert_eq!(
-        socket.receive().await,
+        socket.next().await,
         json!({ "type": "complete", "id": "query" })
     );
 
-    socket.subscribe("broken", "{ nothing }", json!({})).await;
-    assert_eq!(socket.receive().await["type"], "error");
+    socket
+        .subscribe_with("broken", "{ nothing }", json!({}))
+        .await;
+    assert_eq!(socket.next().await["type"], "error");
 
     for id in ["one", "two"] {
-        socket.subscribe(id, CHANGES, variables.clone()).await;
+        socket.subscribe_with(id, CHANGES, variables.clone()).await;
     }
     comments.comment(&post, "for both").await;
     let mut ids = [
-        socket.receive().await["id"].take(),
-        socket.receive().await["id"].take(),
+        socket.next().await["id"].take(),
+        socket.next().await["id"].take(),
     ];
     ids.sort_by_key(Value::to_string);
     assert_eq!(ids, ["one", "two"]);
@@ -319,8 +323,8 @@ async fn a_socket_carries_many_subscriptions_and_speaks_the_protocol() {
     socket
         .send(json!({ "type": "complete", "id": "one" }))
         .await;
-    socket.subscribe("two", CHANGES, variables).await;
-    assert_eq!(socket.receive().await, json!({ "close": 4409 }));
+    socket.subscribe_with("two", CHANGES, variables).await;
+    assert_eq!(socket.next().await, json!({ "close": 4409 }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +335,7 @@ async fn a_stopping_service_closes_its_sockets() {
     settle(&comments, &post, &mut added).await;
     comments.stop().await;
     loop {
-        let message = added.receive().await;
+        let message = added.next().await;
         if message.get("close").is_some() {
             assert_eq!(message, json!({ "close": 1012 }));
             break;
@@ -381,7 +385,7 @@ async fn a_comment_that_names_its_post_by_text_reaches_the_posts_subscribers() {
     let collection = comments.collection("comments");
     collection.insert_one(as_mongoose).await.expect("inserted");
     assert_eq!(
-        added.next().await["data"]["commentAdded"]["text"],
+        added.next_payload("1").await["data"]["commentAdded"]["text"],
         "by text"
     );
 

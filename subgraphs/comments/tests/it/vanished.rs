@@ -92,7 +92,7 @@ async fn survives(vanish: impl AsyncFnOnce(&Database)) {
     let from_now = json!({ "post": post, "after": comments.cursor(&post).await });
     let mut live = comments.subscribe(CHANGES, from_now).await;
     comments.comment(&post, "seen").await;
-    let seen = live.next().await;
+    let seen = live.next_payload("1").await;
     assert_eq!(seen["data"]["commentChanges"]["comment"]["text"], "seen");
     let database = comments.database.database();
     until("the collections are prepared", async || {
@@ -103,7 +103,7 @@ async fn survives(vanish: impl AsyncFnOnce(&Database)) {
     vanish(&database).await;
     // The comments go one by one, or the history ends and the client gets an error.
     let code = loop {
-        let mut next = live.receive().await["payload"].take();
+        let mut next = live.next().await["payload"].take();
         let errors = match next.get_mut("errors") {
             Some(errors) => errors.take(),
             None => next,
@@ -129,7 +129,7 @@ async fn survives(vanish: impl AsyncFnOnce(&Database)) {
         "{answers:#?}"
     );
     assert_eq!(comments.texts(&post).await, ["Once"]);
-    let seen = live.next().await;
+    let seen = live.next_payload("1").await;
     assert_eq!(seen["data"]["commentChanges"]["comment"]["text"], "Once");
 }
 
@@ -273,7 +273,7 @@ async fn a_cursor_from_after_a_dropped_database_is_good_after_a_restart() {
         late = json!({ "post": post, "after": comments.cursor(&post).await });
         let mut live = comments.subscribe(CHANGES, late.clone()).await;
         comments.comment(&post, "after it").await;
-        live.receive().await["type"] == "next"
+        live.next().await["type"] == "next"
     })
     .await;
 
@@ -281,13 +281,13 @@ async fn a_cursor_from_after_a_dropped_database_is_good_after_a_restart() {
     // The feed begins in the past. Where the drop is, it ends all subscriptions, this one as well.
     until("the cursor from after the drop is good", async || {
         let mut live = comments.subscribe(CHANGES, late.clone()).await;
-        let seen = live.receive().await;
+        let seen = live.next().await;
         seen["payload"]["data"]["commentChanges"]["comment"]["text"] == "after it"
     })
     .await;
     let after = json!({ "post": post, "after": early });
     let mut live = comments.subscribe(CHANGES, after).await;
-    let ended = live.receive().await;
+    let ended = live.next().await;
     assert_eq!(
         ended["payload"][0]["extensions"]["code"], "RESYNC_REQUIRED",
         "{ended:#}"

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use subgraph::testing::TestSocket;
+use subgraph::testing::Socket;
 
 use crate::service::Posts;
 
@@ -14,12 +14,12 @@ const RENAME: &str = "mutation ($id: ID!, $title: String!) {
 }";
 
 /// Reads until a result is as wanted.
-async fn until(socket: &mut TestSocket, wanted: impl Fn(&Value) -> bool) {
-    while !wanted(&socket.next().await["data"]) {}
+async fn until(socket: &mut Socket, wanted: impl Fn(&Value) -> bool) {
+    while !wanted(&socket.next_payload("1").await["data"]) {}
 }
 
 /// A subscriber that has seen the post change: from then on it misses nothing.
-async fn settled(posts: &Posts, id: &str) -> TestSocket {
+async fn settled(posts: &Posts, id: &str) -> Socket {
     let mut updated = posts.subscribe(UPDATED, json!({ "id": id })).await;
     for attempt in 0.. {
         posts
@@ -28,7 +28,7 @@ async fn settled(posts: &Posts, id: &str) -> TestSocket {
                 json!({ "id": id, "title": format!("Attempt {attempt}") }),
             )
             .await;
-        let next = tokio::time::timeout(Duration::from_millis(50), updated.next()).await;
+        let next = tokio::time::timeout(Duration::from_millis(50), updated.next_payload("1")).await;
         if next.is_ok() {
             break;
         }
@@ -43,7 +43,7 @@ async fn new_posts_are_announced() {
     // The protocol does not say when a subscription is in place.
     loop {
         posts.create("Probe").await;
-        if tokio::time::timeout(Duration::from_millis(50), added.next())
+        if tokio::time::timeout(Duration::from_millis(50), added.next_payload("1"))
             .await
             .is_ok()
         {
@@ -77,12 +77,12 @@ async fn the_subscription_ends_with_its_post() {
     let mut updated = settled(&posts, &id).await;
     let delete = "mutation ($id: ID!) { deletePost(input: { id: $id }) { id } }";
     posts.data(delete, json!({ "id": id })).await;
-    while updated.receive().await["type"] != "complete" {}
+    while updated.next().await["type"] != "complete" {}
 
     let message = posts
         .subscribe(UPDATED, json!({ "id": id }))
         .await
-        .receive()
+        .next()
         .await;
     assert_eq!(
         message["payload"][0]["extensions"]["code"], "NOT_FOUND",

@@ -1,0 +1,96 @@
+//! Connections that send nothing, and more of them than there is room for.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use axum::routing::get;
+use service::Lifecycle;
+use tokio::net::TcpListener;
+
+use crate::process::{Process, fetch};
+use crate::{Config, LIMIT, play, serve};
+
+#[test]
+fn a_connection_that_sends_no_request_is_closed() {
+    play(waiting);
+    let mut process = Process::start(
+        a_connection_that_sends_no_request_is_closed,
+        &[("FIRST_REQUEST_SECONDS", "1")],
+    );
+    let address = process.address();
+    let silent = [
+        "",
+        "P",
+        "GET / HTTP/1.1\r\nhost: a",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r",
+    ]
+    .map(|begin| {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+        stream.write_all(begin.as_bytes()).expect("sent");
+        stream
+    });
+    for mut stream in silent {
+        // Closed, with or without words.
+        let mut rest = Vec::new();
+        let read = stream.read_to_end(&mut rest);
+        let closed = read
+            .as_ref()
+            .map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |_| true);
+        assert!(closed, "{read:?}");
+    }
+}
+
+#[test]
+fn silent_connections_leave_room_for_those_that_work() {
+    play(waiting);
+    let mut process = Process::start(
+        silent_connections_leave_room_for_those_that_work,
+        &[
+            ("CONNECTIONS_MAX", "4"),
+            ("CONNECTIONS_PER_ADDRESS_MAX", "4"),
+        ],
+    );
+    let address = process.address();
+    let silent: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(address).expect("a connection"))
+        .collect();
+    assert_eq!(fetch(address, "/answer"), "an answer");
+    drop(silent);
+
+    let wait = |_| {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        let request = b"GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        stream.write_all(request).expect("sent");
+        stream
+    };
+    let working: Vec<TcpStream> = (0..4).map(wait).collect();
+    for _ in 0..4 {
+        process.logged("waits");
+    }
+    let mut refused = TcpStream::connect(address).expect("a connection");
+    let mut answer = String::new();
+    refused.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(
+        answer.contains(r#""code":"TOO_MANY_CONNECTIONS""#),
+        "{answer}"
+    );
+    drop(working);
+}
+
+/// A service with an answer, and one that never comes.
+async fn waiting(
+    config: Config,
+    listener: TcpListener,
+    lifecycle: Lifecycle,
+) -> anyhow::Result<()> {
+    let wait = || async {
+        tracing::info!("waits");
+        std::future::pending::<&'static str>().await
+    };
+    let router = axum::Router::new()
+        .route("/answer", get(|| async { "an answer" }))
+        .route("/wait", get(wait));
+    serve(router, &config, listener, &lifecycle).await
+}

@@ -1,0 +1,120 @@
+//! How a process ends, and with which exit code.
+
+use rustix::process::Signal;
+
+use crate::process::{Process, fetch};
+use crate::talkative::talkative;
+use crate::{play, serve};
+
+#[test]
+fn a_background_task_that_dies_ends_the_process_with_its_reason_in_the_log() {
+    play(|config, listener, lifecycle| async move {
+        lifecycle.spawn("projection", async { Err(anyhow::anyhow!("no primary")) });
+        serve(axum::Router::new(), &config, listener, &lifecycle).await
+    });
+    let mut process = Process::start(
+        a_background_task_that_dies_ends_the_process_with_its_reason_in_the_log,
+        &[("LOG_FORMAT", "json")],
+    );
+    assert_eq!(process.end().code(), Some(1));
+
+    let log = process.json_log();
+    let last = log.last().expect("a line");
+    assert_eq!(last["level"], "ERROR");
+    assert_eq!(last["message"], "stopped by a fault");
+    assert_eq!(last["service"], "doomed");
+    assert_eq!(last["reason"], "projection failed: no primary");
+    assert!(log.iter().all(|event| event["timestamp"].is_string()));
+}
+
+#[test]
+fn with_the_log_turned_off_the_reason_is_told_all_the_same() {
+    play(|_, _, _| async { Err(anyhow::anyhow!("no primary")) });
+    let mut process = Process::start(
+        with_the_log_turned_off_the_reason_is_told_all_the_same,
+        &[("LOG", "off")],
+    );
+    assert_eq!(process.end().code(), Some(1));
+    assert_eq!(process.whole_log(), ["doomed: no primary"]);
+}
+
+#[test]
+fn a_second_interrupt_ends_a_process_that_is_still_shutting_down() {
+    play(|config, listener, lifecycle| async move {
+        lifecycle.spawn("feed", std::future::pending());
+        serve(axum::Router::new(), &config, listener, &lifecycle).await
+    });
+    let mut process = Process::start(
+        a_second_interrupt_ends_a_process_that_is_still_shutting_down,
+        &[],
+    );
+    process.printed(service::LISTENING);
+    process.signal(Signal::TERM);
+    process.logged("shutting down");
+    process.signal(Signal::TERM);
+    process.signal(Signal::INT);
+    assert_eq!(process.end().code(), Some(130));
+}
+
+#[test]
+fn a_background_task_that_never_returns_is_abandoned_after_one_grace_period() {
+    play(|config, listener, lifecycle| async move {
+        lifecycle.spawn("feed", std::future::pending());
+        talkative(config, listener, lifecycle).await
+    });
+    let mut process = Process::start(
+        a_background_task_that_never_returns_is_abandoned_after_one_grace_period,
+        &[("SHUTDOWN_GRACE_SECONDS", "1")],
+    );
+    process.address();
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(1));
+    process.logged("the background tasks did not stop within 1 s");
+}
+
+#[test]
+fn a_service_that_hangs_is_abandoned_after_its_grace_period() {
+    play(|config, listener, lifecycle| async move {
+        talkative(config, listener, lifecycle).await?;
+        std::future::pending().await
+    });
+    let mut process = Process::start(
+        a_service_that_hangs_is_abandoned_after_its_grace_period,
+        &[("SHUTDOWN_GRACE_SECONDS", "1")],
+    );
+    process.address();
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(1));
+    process.logged("the service did not end within 1 s");
+}
+
+#[test]
+fn a_process_whose_every_thread_is_busy_ends_after_its_grace_period() {
+    play(talkative);
+    let mut process = Process::start(
+        a_process_whose_every_thread_is_busy_ends_after_its_grace_period,
+        &[("SHUTDOWN_GRACE_SECONDS", "0")],
+    );
+    let address = process.address();
+    let hung = std::thread::spawn(move || fetch(address, "/hang"));
+    process.logged("every thread hangs");
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(1));
+    process.logged("the process did not end within 3 s: something in it hangs");
+    assert_eq!(hung.join().expect("no panic"), "");
+}
+
+#[test]
+fn a_service_that_is_told_to_end_before_it_serves_ends_at_once() {
+    play(|_, _, lifecycle| async move {
+        let _lifecycle = lifecycle;
+        std::future::pending().await
+    });
+    let mut process = Process::start(
+        a_service_that_is_told_to_end_before_it_serves_ends_at_once,
+        &[("SHUTDOWN_GRACE_SECONDS", "3600")],
+    );
+    process.address();
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().code(), Some(0));
+}
