@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bson::{Bson, Timestamp};
-use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +14,7 @@ use crate::{
     CursorError, Error, FromDocument, HubMetrics, HubSettings, ResumeToken, Source, Subscription,
 };
 
+use super::catch_up::CatchUps;
 use super::cursor::Codec;
 use super::level::Level;
 use super::ring::lock;
@@ -43,7 +43,7 @@ pub(crate) struct Shared<T> {
     pub topic_field: TopicField,
     pub settings: HubSettings,
     pub metrics: HubMetrics,
-    pub catch_up_readers: Arc<Semaphore>,
+    pub catch_ups: CatchUps<T>,
     /// When the hub was level with its source.
     level: Level,
     /// Changes up to this time were over when the hub started.
@@ -51,7 +51,7 @@ pub(crate) struct Shared<T> {
     /// When the stream last gave a sign of life.
     heard: Mutex<Instant>,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    pub stop: CancellationToken,
 }
 
 impl<T: FromDocument> Hub<T> {
@@ -80,7 +80,7 @@ impl<T: FromDocument> Hub<T> {
             codec,
             source,
             topic_field: topic_field.into(),
-            catch_up_readers: Arc::new(Semaphore::new(settings.catch_up_readers_max.max(1))),
+            catch_ups: CatchUps::new(settings.catch_up_readers_max, metrics.clone()),
             settings,
             metrics,
             started,

@@ -98,6 +98,11 @@ impl<T: FromDocument> Rings<T> {
         self.move_head(lock(&self.state), token, position);
     }
 
+    /// The time of the last place that the stream has shown.
+    pub fn head_time(&self) -> Timestamp {
+        lock(&self.state).head_position.time
+    }
+
     /// Lets a subscriber in: from now on the topic's ring stays.
     pub fn enter(&self, key: &Bson) -> Result<Entrance<T>, Head> {
         let mut state = lock(&self.state);

@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 use bson::Bson;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::position::Position;
 use crate::{Change, Cursor, CursorError, FromDocument, ResumeToken, TopicError};
 
-use super::catch_up::{self, Caught};
+use super::catch_up::{CatchUp, Caught, End};
 use super::hub::Shared;
 use super::ring::{Entry, Found, Head, Topic};
 
@@ -38,11 +38,9 @@ impl<T: FromDocument> Subscription<T> {
             None => Phase::InRing(topic.next_number()),
             Some((_, place)) => match topic.number_after(place) {
                 Some(number) => Phase::InRing(number),
-                None => Phase::CatchingUp(catch_up::start(
-                    shared.clone(),
-                    topic.clone(),
-                    place.clone(),
-                )),
+                None => {
+                    Phase::CatchingUp(CatchUp::new(shared.clone(), topic.clone(), place.clone()))
+                }
             },
         };
         let (token, passed) = match after {
@@ -95,8 +93,8 @@ struct Reader<T: FromDocument> {
     cursor: Cursor,
 }
 
-enum Phase<T> {
-    CatchingUp(mpsc::Receiver<Caught<T>>),
+enum Phase<T: FromDocument> {
+    CatchingUp(CatchUp<T>),
     /// Reading the ring, next at this number.
     InRing(u64),
     Ended,
@@ -107,14 +105,15 @@ impl<T: FromDocument> Reader<T> {
         loop {
             let entry = match &mut self.phase {
                 Phase::Ended => return None,
-                Phase::CatchingUp(caught) => match caught.recv().await {
-                    Some(Caught::Entry(entry)) => entry,
-                    Some(Caught::Joined(number)) => {
+                Phase::CatchingUp(catch_up) => match catch_up.next().await {
+                    Caught::Entry(entry) => entry,
+                    Caught::End(End::Joined(number)) => {
                         self.phase = Phase::InRing(number);
                         continue;
                     }
-                    Some(Caught::HistoryLost) => return self.end(TopicError::ResyncRequired),
-                    None => return self.end_lagged(1),
+                    Caught::End(End::HistoryLost) => return self.end(TopicError::ResyncRequired),
+                    Caught::Late => return self.end_lagged(1),
+                    Caught::Stopped => return self.end(self.stopped()),
                 },
                 Phase::InRing(number) => match self.topic.at(*number) {
                     Found::Entry(entry) => {
@@ -138,9 +137,6 @@ impl<T: FromDocument> Reader<T> {
 
     /// Waits until the ring has more; returns why it never will.
     async fn wait(&mut self) -> Option<TopicError> {
-        let stopped = || TopicError::Stopped {
-            cursor: self.cursor.clone(),
-        };
         let Phase::InRing(number) = self.phase else {
             return None;
         };
@@ -150,7 +146,7 @@ impl<T: FromDocument> Reader<T> {
         match more.await.map(|head| *head) {
             Ok(Head::Next(_)) => None,
             Ok(Head::Lost) => Some(TopicError::ResyncRequired),
-            Ok(Head::Stopped) | Err(_) => Some(stopped()),
+            Ok(Head::Stopped) | Err(_) => Some(self.stopped()),
         }
     }
 
@@ -163,6 +159,12 @@ impl<T: FromDocument> Reader<T> {
         self.cursor = cursor.clone();
         let change = entry.change(&self.shared.metrics.unreadables)?;
         Some(Ok((cursor, change)))
+    }
+
+    fn stopped(&self) -> TopicError {
+        TopicError::Stopped {
+            cursor: self.cursor.clone(),
+        }
     }
 
     fn end_lagged(&mut self, missed: u64) -> Option<Item<T>> {

@@ -92,10 +92,12 @@ pub(crate) fn topics_of(change: &RawChange<'_>, field: &TopicField) -> Topics {
     Topics::These(topics)
 }
 
-/// The stage that leaves, of a stream, a topic's changes, those of unknown topics, and the ends of
+/// The stage that leaves, of a stream, these topics' changes, those of unknown topics, and the ends of
 /// the collection.
-pub(crate) fn filter(field: &TopicField, topic: &Bson) -> Document {
-    let (name, values) = (&field.name, (field.values)(topic));
+pub(crate) fn filter(field: &TopicField, topics: &[&Bson]) -> Document {
+    let name = &field.name;
+    let values = topics.iter().flat_map(|topic| (field.values)(topic));
+    let values: Vec<Bson> = values.collect();
     doc! { "$match": { "$or": [
         { format!("fullDocument.{name}"): { "$in": &values } },
         { format!("fullDocumentBeforeChange.{name}"): { "$in": &values } },
