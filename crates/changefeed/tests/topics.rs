@@ -350,6 +350,38 @@ async fn subscribers_have_to_query_again_after_the_collection_was_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drop_before_the_hubs_start_ends_only_those_who_come_from_before_it() {
+    let board = Board::with_posts(1).await;
+    let first = hub(&board, HubSettings::default()).await;
+    let changes = first.subscribe(1_i64, None).await.expect("subscribed");
+    let before = changes.start().to_string();
+    first.stop().await;
+    // The hub has to read these before it comes to the drop.
+    let many = (1..=900).map(|id| comment(id, 1, "dropped"));
+    board.comments.insert_many(many).await.expect("stored");
+    board.comments.drop().await.expect("dropped");
+    let hub = hub(&board, HubSettings::default()).await;
+    let mut fresh = hub.subscribe(1_i64, None).await.expect("subscribed");
+    let mut stale = hub
+        .subscribe(1_i64, Some(&before))
+        .await
+        .expect("our own cursor");
+    board.add(comment(4000, 1, "text")).await;
+    assert_eq!(next_id(&mut fresh).await, 4000);
+    let ended = loop {
+        match next(&mut stale).await {
+            Ok((_, change)) => assert_ne!(change.key, Bson::from(4000_i64)),
+            Err(TopicError::Lagged { cursor, .. }) => {
+                let resumed = hub.subscribe(1_i64, Some(cursor.as_str())).await;
+                stale = resumed.expect("our own cursor");
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(ended, TopicError::ResyncRequired);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deletion_without_its_pre_image_reaches_every_topic() {
     let board = Board::with_posts(2).await;
     let hub = hub(&board, HubSettings::default()).await;

@@ -100,6 +100,19 @@ enum Phase<T: FromDocument> {
     Ended,
 }
 
+impl<T: FromDocument> Phase<T> {
+    /// Where a subscriber goes on after a place in a topic.
+    fn after(shared: &Arc<Shared<T>>, topic: &Arc<Topic<T>>, place: &Position) -> Self {
+        match topic.number_after(place) {
+            Some(number) => Self::InRing(number),
+            None => {
+                let catch_up = CatchUp::new(shared.clone(), topic.clone(), place.clone());
+                Self::CatchingUp(catch_up)
+            }
+        }
+    }
+}
+
 impl<T: FromDocument> Reader<T> {
     async fn next(&mut self) -> Option<Item<T>> {
         loop {
@@ -145,9 +158,25 @@ impl<T: FromDocument> Reader<T> {
             .wait_for(|head| !matches!(head, Head::Next(next) if *next <= number));
         match more.await.map(|head| *head) {
             Ok(Head::Next(_)) => None,
-            Ok(Head::Lost) => Some(TopicError::ResyncRequired),
+            Ok(Head::Lost) => self.enter_again(),
             Ok(Head::Stopped) | Err(_) => Some(self.stopped()),
         }
+    }
+
+    /// The hub has begun again: goes on there, unless what comes next is lost.
+    fn enter_again(&mut self) -> Option<TopicError> {
+        let rings = &self.shared.rings;
+        if self.passed < rings.lost_before() {
+            return Some(TopicError::ResyncRequired);
+        }
+        let Ok(entrance) = rings.enter(&self.topic.key) else {
+            return Some(self.stopped());
+        };
+        rings.leave(&self.topic);
+        self.topic = entrance.topic;
+        self.head = self.topic.head.subscribe();
+        self.phase = Phase::after(&self.shared, &self.topic, &self.passed);
+        None
     }
 
     fn deliver(&mut self, entry: &Entry<T>) -> Option<Item<T>> {
