@@ -86,15 +86,15 @@ pub struct HubSettings {
     pub start_before: Duration,
     /// Readings of the database's history that may run at once, each for all who wait for it. There
     /// is one for cursors of less than 2 minutes, one for less than 16, one for less than 128, and so on;
-    /// the last one is for all older cursors. Default 3.
+    /// the last one is for all older cursors. Default 4.
     pub catch_up_readers_max: usize,
     /// How long a reading goes on while others wait for the next one of its kind; then these get their
     /// turn, and whoever is not through yet comes along. Default 5 s.
     pub catch_up_turn_max: Duration,
-    /// How long one catch-up may take from its first turn on. A subscriber that is not through by then
+    /// How long a reading may stand still, as that of a server that says nothing, before a subscriber
     /// ends as one that lagged, with its last cursor. Default 60 s.
     pub catch_up_time_max: Duration,
-    /// How long a subscriber waits for its first turn before it ends as one that lagged, with its cursor.
+    /// How long a subscriber waits for its turn before it ends as one that lagged, with its last cursor.
     /// Default 60 s.
     pub catch_up_wait_max: Duration,
     /// Bytes of changes that wait for subscribers that catch up, all together. Beyond it, the fullest
@@ -123,7 +123,7 @@ impl Default for HubSettings {
             ring_age_max: Duration::from_secs(60),
             total_bytes_max: 256 << 20,
             start_before: Duration::from_secs(30),
-            catch_up_readers_max: 3,
+            catch_up_readers_max: 4,
             catch_up_turn_max: Duration::from_secs(5),
             catch_up_time_max: Duration::from_secs(60),
             catch_up_wait_max: Duration::from_secs(60),

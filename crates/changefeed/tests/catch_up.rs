@@ -2,12 +2,18 @@
 
 mod board;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use board::{Board, Comment, PATIENCE, comment, hub_metric, until};
-use changefeed::{Change, Cursor, Hub, HubMetrics, HubSettings, Subscription, TopicError};
+use changefeed::{Change, Cursor, Hub, HubMetrics, HubSettings, Source, Subscription, TopicError};
 use embedded_mongo::{Options, ReplicaSet};
 use futures_util::StreamExt;
+use mongodb::Client;
+use mongodb::event::EventHandler;
+use mongodb::event::command::CommandEvent;
+use mongodb::options::ClientOptions;
 use prometheus_client::registry::Registry;
 
 /// A hub whose rings have none of the changes so far, and what it counts.
@@ -18,6 +24,10 @@ struct Later {
 
 impl Later {
     async fn start(board: &Board, settings: HubSettings) -> Self {
+        Self::of(board.source().await, settings).await
+    }
+
+    async fn of(source: Source, settings: HubSettings) -> Self {
         let mut registry = Registry::default();
         let settings = HubSettings {
             start_before: Duration::ZERO,
@@ -25,7 +35,7 @@ impl Later {
             ..settings
         };
         let metrics = HubMetrics::register(&mut registry);
-        let hub = Hub::start(board.source().await, "post", settings, metrics).await;
+        let hub = Hub::start(source, "post", settings, metrics).await;
         Self {
             hub: hub.expect("the hub starts"),
             registry,
@@ -68,7 +78,7 @@ impl Later {
     }
 }
 
-type Item = (Cursor, std::sync::Arc<Change<Comment>>);
+type Item = (Cursor, Arc<Change<Comment>>);
 
 async fn next(changes: &mut Subscription<Comment>) -> Result<Item, TopicError> {
     let next = tokio::time::timeout(PATIENCE, changes.next()).await;
@@ -335,6 +345,35 @@ async fn a_drop_ends_those_alone_who_come_from_before_it() {
         Err(TopicError::ResyncRequired)
     );
     assert_eq!(fresh.await.expect("no panic"), Ok(ids(9, 3, 3)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_of_a_quiet_topic_shows_how_far_it_is() {
+    let board = Board::with_posts(2).await;
+    let cursor = cursors(&board, 2).await.remove(1);
+    add(&board, 3000, 1, "of another topic").await;
+    let shown = Arc::new(AtomicUsize::new(0));
+    let counted = shown.clone();
+    let mut options = ClientOptions::parse(&board.uri).await.expect("an address");
+    options.command_event_handler = Some(EventHandler::callback(move |event| {
+        if let CommandEvent::Succeeded(answer) = event
+            && let Ok(cursor) = answer.reply.get_document("cursor")
+        {
+            let batches = ["firstBatch", "nextBatch"].map(|name| cursor.get_array(name));
+            let events: usize = batches.into_iter().flatten().map(Vec::len).sum();
+            counted.fetch_add(events, Ordering::Relaxed);
+        }
+    }));
+    let stream = Client::with_options(options).expect("a client");
+    let source = Source::new(stream, board.database.clone(), "comments");
+    let later = Later::of(source, HubSettings::default()).await;
+    let mut resumed = later.resume(2, &cursor).await;
+    let reading = tokio::spawn(async move { next(&mut resumed).await.map(|(_, at)| id(&at)) });
+    later.until_metric("catch_up_readings_total", 1.0).await;
+    later.until_metric("catching_up", 0.0).await;
+    assert!(shown.load(Ordering::Relaxed) > 0);
+    board.add(comment(4000, 2, "its own")).await;
+    assert_eq!(reading.await.expect("no panic"), Ok(4000));
 }
 
 /// Each subscriber gets its topic's changes after its cursor, each once and in order: whatever others do,

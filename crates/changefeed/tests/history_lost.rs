@@ -45,6 +45,22 @@ async fn forget(board: &Board) {
     }
 }
 
+/// The cursor of this moment: of a hub that has just started, as the place of another may be older.
+async fn cursor_now(board: &Board, post: i64) -> String {
+    let settings = HubSettings {
+        start_before: Duration::ZERO,
+        ..HubSettings::default()
+    };
+    let metrics = HubMetrics::register(&mut Registry::default());
+    let hub: Hub<Comment> = Hub::start(board.source().await, "post", settings, metrics)
+        .await
+        .expect("the hub starts");
+    let changes = hub.subscribe(post, None).await.expect("subscribed");
+    let cursor = changes.start().to_string();
+    hub.stop().await;
+    cursor
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_projection_is_built_anew_and_a_subscriber_told_to_query_again() {
     let server = ReplicaSet::start(Options {
@@ -120,25 +136,12 @@ async fn a_lost_history_ends_those_alone_who_need_it() {
         catch_up_readers_max: 1,
         ..HubSettings::default()
     };
-    let first: Hub<Comment> = Hub::start(
-        board.source().await,
-        "post",
-        settings.clone(),
-        HubMetrics::register(&mut Registry::default()),
-    )
-    .await
-    .expect("the hub starts");
-    let cursor = async |post: i64| {
-        let changes = first.subscribe(post, None).await.expect("subscribed");
-        changes.start().to_string()
-    };
-    let too_old = cursor(1).await;
+    let too_old = cursor_now(&board, 1).await;
     board.add(comment(1, 1, "forgotten")).await;
     forget(&board).await;
-    let kept = (cursor(2).await, cursor(3).await);
+    let kept = (cursor_now(&board, 2).await, cursor_now(&board, 3).await);
     board.add(comment(2, 2, "kept")).await;
     board.add(comment(3, 3, "kept")).await;
-    first.stop().await;
 
     let hub: Hub<Comment> = Hub::start(board.source().await, "post", settings, metrics)
         .await

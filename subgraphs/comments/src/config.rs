@@ -56,7 +56,7 @@ pub struct FeedSettings {
     /// Readings of the database's history that may run at the same time, each for all subscribers that
     /// wait for it: one for cursors of less than 2 minutes, one for less than 16, and so on, times 8; the
     /// last one for all older cursors.
-    #[arg(long, env = "FEED_CATCH_UP_READERS_MAX", default_value_t = 3, value_parser = at_least_one())]
+    #[arg(long, env = "FEED_CATCH_UP_READERS_MAX", default_value_t = 4, value_parser = at_least_one())]
     pub feed_catch_up_readers_max: usize,
     /// Seconds that such a reading goes on while others wait for the next one of its kind; then these
     /// come along.
@@ -69,10 +69,10 @@ pub struct FeedSettings {
     /// Changes that one subscriber gets so; one that needs more ends with `RESYNC_REQUIRED`.
     #[arg(long, env = "FEED_CATCH_UP_CHANGES_MAX", default_value_t = 100_000, value_parser = at_least_one())]
     pub feed_catch_up_changes_max: usize,
-    /// Seconds that it may take from its first turn on; a slower one ends with `SUBSCRIPTION_LAGGED`.
+    /// Seconds that its reading may stand still before it ends with `SUBSCRIPTION_LAGGED`.
     #[arg(long, env = "FEED_CATCH_UP_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub feed_catch_up_seconds_max: u64,
-    /// Seconds that it waits for its first turn before it ends with `SUBSCRIPTION_LAGGED`.
+    /// Seconds that it waits for its turn before it ends with `SUBSCRIPTION_LAGGED`.
     #[arg(long, env = "FEED_CATCH_UP_WAIT_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub feed_catch_up_wait_seconds_max: u64,
 }

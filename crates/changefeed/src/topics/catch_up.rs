@@ -174,8 +174,6 @@ impl<T: FromDocument> CatchUps<T> {
 pub(crate) struct CatchUp<T: FromDocument> {
     shared: Arc<Shared<T>>,
     member: Arc<Member<T>>,
-    /// When it asked for its first turn.
-    asked: Option<Instant>,
 }
 
 impl<T: FromDocument> CatchUp<T> {
@@ -185,11 +183,7 @@ impl<T: FromDocument> CatchUp<T> {
         let member = Member::new(topic, after, shared.settings.catch_up_count_max);
         let member = Arc::new(member);
         shared.catch_ups.register(&member);
-        Self {
-            shared,
-            member,
-            asked: None,
-        }
+        Self { shared, member }
     }
 
     /// The next change of the topic, or how the catch-up ends.
@@ -209,28 +203,35 @@ impl<T: FromDocument> CatchUp<T> {
             }
             tokio::select! {
                 () = self.member.changed() => {}
-                () = tokio::time::sleep_until(self.deadline()) => return Caught::Late,
+                () = self.is_late() => return Caught::Late,
                 () = self.shared.stop.cancelled() => {}
             }
         }
     }
 
-    fn ask(&mut self) {
-        self.asked.get_or_insert_with(Instant::now);
+    /// Returns when it has come no further for too long.
+    async fn is_late(&self) {
+        let settings = &self.shared.settings;
+        loop {
+            let (since, has_begun) = self.member.progressed();
+            let deadline = since
+                + match has_begun {
+                    true => settings.catch_up_time_max,
+                    false => settings.catch_up_wait_max,
+                };
+            if deadline <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(deadline).await;
+        }
+    }
+
+    fn ask(&self) {
         let seat = Seat {
             turn: self.member.ask(),
             member: self.member.clone(),
         };
         self.shared.catch_ups.wait(&self.shared, seat);
-    }
-
-    /// Until when it waits for more.
-    fn deadline(&self) -> Instant {
-        let settings = &self.shared.settings;
-        match self.member.began() {
-            Some(began) => began + settings.catch_up_time_max,
-            None => self.asked.unwrap_or_else(Instant::now) + settings.catch_up_wait_max,
-        }
     }
 }
 

@@ -40,8 +40,9 @@ struct State<T> {
     /// The turn that it waits for, or has. None between two turns.
     turn: Option<u64>,
     turns: u64,
-    /// When its first turn began.
-    began: Option<Instant>,
+    has_begun: bool,
+    /// When it was asked for, began, or last came further.
+    progressed: Instant,
     /// What comes after the changes that wait.
     end: Option<End>,
     has_left: bool,
@@ -107,7 +108,8 @@ impl<T> Member<T> {
             count: 0,
             turn: None,
             turns: 0,
-            began: None,
+            has_begun: false,
+            progressed: Instant::now(),
             end: None,
             has_left: false,
         };
@@ -125,21 +127,32 @@ impl<T> Member<T> {
         let mut state = lock(&self.state);
         state.turns += 1;
         state.turn = Some(state.turns);
+        state.progress(false);
         state.turns
+    }
+
+    /// The turn made way for others, and is waited for again.
+    pub fn wait_again(&self, turn: u64) {
+        let mut state = lock(&self.state);
+        if state.turn == Some(turn) {
+            state.progress(false);
+            self.changed.notify_one();
+        }
     }
 
     /// The turn that it waited for begins.
     pub fn begin(&self, turn: u64) {
         let mut state = lock(&self.state);
-        if state.turn == Some(turn) && state.began.is_none() {
-            state.began = Some(Instant::now());
+        if state.turn == Some(turn) {
+            state.progress(true);
             self.changed.notify_one();
         }
     }
 
-    /// When its first turn began.
-    pub fn began(&self) -> Option<Instant> {
-        lock(&self.state).began
+    /// Since when it has come no further, and whether a reading has begun that should bring it further.
+    pub fn progressed(&self) -> (Instant, bool) {
+        let state = lock(&self.state);
+        (state.progressed, state.has_begun)
     }
 
     /// Where it stands; `None` when the turn is over.
@@ -170,6 +183,7 @@ impl<T> Member<T> {
         state.bytes = bytes;
         state.count += 1;
         state.read = change.entry.position.clone();
+        state.progress(true);
         state.waiting.push_back(change.clone());
         self.changed.notify_one();
         Pushed::Done
@@ -192,8 +206,11 @@ impl<T> Member<T> {
     /// It stands here at least: the topic has no change in between that was not handed over.
     pub fn pass(&self, turn: u64, place: &Position) {
         let mut state = lock(&self.state);
-        if state.turn == Some(turn) && state.read < *place {
-            state.read = place.clone();
+        if state.turn == Some(turn) {
+            state.progress(true);
+            if state.read < *place {
+                state.read = place.clone();
+            }
         }
     }
 
@@ -270,6 +287,11 @@ impl<T> Member<T> {
 impl<T> State<T> {
     fn is_half_empty(&self) -> bool {
         self.waiting.len() <= WAITING_COUNT_MAX / 2 && self.bytes <= WAITING_BYTES_MAX / 2
+    }
+
+    fn progress(&mut self, has_begun: bool) {
+        self.progressed = Instant::now();
+        self.has_begun = has_begun;
     }
 
     fn finish(&mut self, end: End) {

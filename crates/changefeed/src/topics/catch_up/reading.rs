@@ -28,6 +28,9 @@ use super::member::{End, Held, Pushed};
 const AHEAD_COUNT_MAX: usize = 64;
 /// Bytes of them.
 const AHEAD_BYTES_MAX: usize = 16 << 20;
+/// Events in one answer of the server's at most: fewer than a hub's, so that a long way through changes of
+/// other topics has several answers.
+const ANSWER_COUNT_MAX: u32 = 1_000;
 /// How long the server waits for more once it has come to the end of the history.
 const AWAIT_TIME: Duration = Duration::from_millis(20);
 /// A reading of more topics takes all changes and sorts them here.
@@ -100,7 +103,7 @@ impl<T: FromDocument> Reading<T> {
             pipeline,
             ahead_count_max: AHEAD_COUNT_MAX,
             ahead_bytes_max: AHEAD_BYTES_MAX,
-            answer_count_max: stream::ANSWER_COUNT_MAX,
+            answer_count_max: ANSWER_COUNT_MAX,
             await_time: AWAIT_TIME,
             restarts: metrics.stream_restarts.clone(),
             pace: Pace::Live,
@@ -345,17 +348,19 @@ impl<T: FromDocument> Reading<T> {
         self.members = 0;
         for seat in std::mem::take(&mut self.topics).into_values().flatten() {
             seat.member.pass(seat.turn, &passed);
+            seat.member.wait_again(seat.turn);
             self.shared.catch_ups.wait(&self.shared, seat);
         }
     }
 }
 
-/// Whether a member goes on in its ring, or has left.
+/// Whether a member, which has come so far, goes on in its ring, or has left.
 fn has_joined<T>(seat: &Seat<T>, passed: &Position) -> bool {
+    seat.member.pass(seat.turn, passed);
     let Some(place) = seat.member.place(seat.turn) else {
         return true;
     };
-    match seat.member.topic.number_after((&place).max(passed)) {
+    match seat.member.topic.number_after(&place) {
         Some(number) => {
             seat.member.end(seat.turn, End::Joined(number));
             true
