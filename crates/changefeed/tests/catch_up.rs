@@ -160,24 +160,23 @@ async fn all_who_wait_are_served_by_one_reading() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_topics_are_read_together() {
-    let posts = 1500;
-    let board = Board::with_posts(posts).await;
-    let cursors = cursors(&board, posts).await;
-    add(&board, posts, posts, "text").await;
-    let later = Later::start(&board, HubSettings::default()).await;
-    let mut all = Vec::new();
-    for (post, cursor) in (1..=posts).zip(&cursors) {
-        all.push((post, later.resume(post, cursor).await));
+    // The server looks for the topics of the first reading; it would be asked for too many of the second.
+    for posts in [900, 1500] {
+        let board = Board::with_posts(posts).await;
+        let cursors = cursors(&board, posts).await;
+        add(&board, posts, posts, "text").await;
+        let later = Later::start(&board, HubSettings::default()).await;
+        let mut all = Vec::new();
+        for (post, cursor) in (1..=posts).zip(&cursors) {
+            all.push((post, later.resume(post, cursor).await));
+        }
+        let reading = all.into_iter().map(|(post, mut resumed)| async move {
+            let change = next(&mut resumed).await.map(|(_, change)| id(&change));
+            assert_eq!(change, Ok(post));
+        });
+        futures_util::future::join_all(reading).await;
+        assert!(later.metric("catch_up_readings_total") < 10.0);
     }
-    // One after the other: each asks when it is polled, and the reading begins with the first one.
-    let reading = all.into_iter().map(|(post, mut resumed)| async move {
-        assert_eq!(
-            next(&mut resumed).await.map(|(_, change)| id(&change)),
-            Ok(post)
-        );
-    });
-    futures_util::future::join_all(reading).await;
-    assert!(later.metric("catch_up_readings_total") < 10.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -250,12 +250,15 @@ async fn read_lane<T: FromDocument>(shared: Arc<Shared<T>>, lane: usize) {
         has_ended: false,
     };
     while !reader.shared.stop.is_cancelled() {
-        let Some(seats) = reader.shared.catch_ups.next(lane) else {
+        let seats = reader.shared.catch_ups.next(lane).unwrap_or_default();
+        let Some((first, _)) = seats.first() else {
             // The lane may have another reader from here on.
             reader.has_ended = true;
             return;
         };
-        Reading::new(reader.shared.clone(), lane, seats).run().await;
+        let first = first.clone();
+        let reading = Reading::new(reader.shared.clone(), lane, first, seats);
+        reading.run().await;
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bson::{Bson, Timestamp};
+use bson::Bson;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -61,9 +61,13 @@ pub(super) struct Reading<T> {
 }
 
 impl<T: FromDocument> Reading<T> {
-    /// A reading for these members, sorted by their places.
-    pub fn new(shared: Arc<Shared<T>>, lane: usize, seats: Vec<(Position, Seat<T>)>) -> Self {
-        let first = seats.first().map(|(place, _)| place.clone());
+    /// A reading for these members, from this place on, which none of them is before.
+    pub fn new(
+        shared: Arc<Shared<T>>,
+        lane: usize,
+        from: Position,
+        seats: Vec<(Position, Seat<T>)>,
+    ) -> Self {
         let mut topics: HashMap<Bson, Vec<Seat<T>>> = HashMap::new();
         let members = seats.len();
         for (_, seat) in seats {
@@ -76,12 +80,7 @@ impl<T: FromDocument> Reading<T> {
             lane,
             topics,
             members,
-            passed: first.unwrap_or_else(|| {
-                Position::before(Timestamp {
-                    time: u32::MAX,
-                    increment: 0,
-                })
-            }),
+            passed: from,
             allowance: ALLOWANCE_MAX,
             began: None,
             looked: Instant::now(),
