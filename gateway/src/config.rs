@@ -117,9 +117,21 @@ pub struct HeaderConfig {
 /// Subscriptions: what clients share and how the gateway keeps it up.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SubscriptionConfig {
-    /// Events that a client may be behind before its subscription ends with `SUBSCRIPTION_LAGGED`.
-    #[arg(long, env = "SUBSCRIPTION_BUFFER_EVENTS", default_value_t = 256)]
-    pub subscription_buffer_events: usize,
+    /// Bytes of one upstream subscription's events that wait for its clients at most. A client that is
+    /// further behind ends with `SUBSCRIPTION_LAGGED`. While half of it waits for even the quickest
+    /// client, no more events are taken from the subgraph.
+    #[arg(long, env = "SUBSCRIPTION_BUFFER_BYTES", default_value_t = 4 << 20)]
+    pub subscription_buffer_bytes: usize,
+    /// How long the quickest client may take to make room, before it and others that are too far behind
+    /// end with `SUBSCRIPTION_LAGGED`.
+    #[arg(long, env = "SUBSCRIPTION_BUFFER_WAIT", default_value = "10s", value_parser = duration)]
+    pub subscription_buffer_wait: Duration,
+    /// The same bytes of all upstream subscriptions together. Beyond it, the largest give way.
+    #[arg(long, env = "SUBSCRIPTION_BUFFERS_BYTES_MAX", default_value_t = 256 << 20)]
+    pub subscription_buffers_bytes_max: usize,
+    /// Events that wait for a client at most, if their number shall be bounded as well as their bytes.
+    #[arg(long, env = "SUBSCRIPTION_BUFFER_EVENTS")]
+    pub subscription_buffer_events: Option<usize>,
     /// Events of one upstream subscription that are completed at the same time, in order.
     #[arg(long, env = "SUBSCRIPTION_CONCURRENT_EVENTS", default_value_t = 16)]
     pub subscription_concurrent_events: usize,

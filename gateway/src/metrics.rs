@@ -24,6 +24,8 @@ pub struct GatewayMetrics {
     pub subscriptions: Gauge,
     /// Subscriptions at subgraphs that are running.
     pub upstream_subscriptions: Gauge,
+    /// Bytes of events that wait for clients.
+    pub waiting_event_bytes: Gauge,
     /// Events that subgraphs sent.
     pub events: Counter,
     /// Subscriptions ended to make room for clients with fewer.
@@ -53,6 +55,10 @@ impl GatewayMetrics {
             upstream_subscriptions: gauge(
                 "gateway_upstream_subscriptions",
                 "Running subscriptions at subgraphs; clients with the same one share it",
+            ),
+            waiting_event_bytes: gauge(
+                "gateway_waiting_event_bytes",
+                "Bytes of subscription events that wait for clients; one that several clients wait for counts once",
             ),
             events: counter("gateway_upstream_events", "Events received from subgraphs"),
             limited: counter(

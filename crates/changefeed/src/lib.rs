@@ -55,7 +55,7 @@
 //! - [`KeyStream`]: which documents of a collection change, without the documents.
 //! - `oversized`: what happens to an event too large to be sent.
 //! - `log_value`: cuts what other programs chose before it is logged.
-//! - `topics/`: [`Hub`], its rings, cursors and the catch-up reader.
+//! - `topics/`: [`Hub`], its rings, its cursors, and the readings of the history for those who come back late.
 //! - [`marker`]: points at which a test can stop the process.
 
 mod change;

@@ -188,6 +188,10 @@ pub struct HubMetrics {
     pub(crate) lagged: Counter,
     pub(crate) resyncs: Counter,
     pub(crate) catch_ups: Counter,
+    pub(crate) catch_ups_waiting: Gauge,
+    pub(crate) catch_up_readings: Counter,
+    pub(crate) catch_up_interruptions: Counter,
+    pub(crate) catch_up_bytes: Gauge,
     pub(crate) catching_up: Gauge,
     pub(crate) unreadables: Unreadables,
 }
@@ -257,10 +261,34 @@ impl HubMetrics {
                 "Subscriptions that began before their topic's ring and were read from the oplog",
                 Counter::default(),
             ),
+            catch_ups_waiting: add(
+                registry,
+                "catch_ups_waiting",
+                "Subscriptions that wait for the next reading of the history",
+                Gauge::default(),
+            ),
+            catch_up_readings: add(
+                registry,
+                "catch_up_readings",
+                "Readings of the history, each for all subscriptions that waited for it",
+                Counter::default(),
+            ),
+            catch_up_interruptions: add(
+                registry,
+                "catch_up_interruptions",
+                "Times that a subscription was too slow for a reading and had to wait for another one",
+                Counter::default(),
+            ),
+            catch_up_bytes: add(
+                registry,
+                "catch_up_bytes",
+                "Bytes of changes that wait for subscriptions that catch up",
+                Gauge::default(),
+            ),
             catching_up: add(
                 registry,
                 "catching_up",
-                "Catch-up readers that run now",
+                "Readers of the history that run now",
                 Gauge::default(),
             ),
             unreadables: Unreadables::register(registry),
@@ -297,7 +325,7 @@ mod tests {
         assert_eq!(help, HELP);
     }
 
-    const HELP: [&str; 33] = [
+    const HELP: [&str; 37] = [
         "projection_lag_seconds Seconds since the projection was level with its source.",
         "projection_oplog_seconds_left Seconds of history between the oldest oplog entry and the projection's position: at 0 it has to be built anew.",
         "projection_leading 1 while this process writes the projection, 0 while it stands by.",
@@ -329,7 +357,11 @@ mod tests {
         "hub_lagged Subscriptions that ended because the subscriber was too slow.",
         "hub_resyncs Subscriptions that ended or were refused because the history is not kept any more.",
         "hub_catch_ups Subscriptions that began before their topic's ring and were read from the oplog.",
-        "hub_catching_up Catch-up readers that run now.",
+        "hub_catch_ups_waiting Subscriptions that wait for the next reading of the history.",
+        "hub_catch_up_readings Readings of the history, each for all subscriptions that waited for it.",
+        "hub_catch_up_interruptions Times that a subscription was too slow for a reading and had to wait for another one.",
+        "hub_catch_up_bytes Bytes of changes that wait for subscriptions that catch up.",
+        "hub_catching_up Readers of the history that run now.",
         "hub_unreadable_documents Documents that cannot be read and are treated as if they were not there, each counted once.",
     ];
 }

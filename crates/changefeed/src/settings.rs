@@ -84,14 +84,23 @@ pub struct HubSettings {
     /// How much of the past is read into the rings at the start, so that subscribers that
     /// reconnect after a restart are served from memory. Default 30 s.
     pub start_before: Duration,
-    /// Catch-up readers that may run at once; further ones wait. Default 2.
+    /// Readings of the database's history that may run at once, each for all who wait for it. There
+    /// is one for cursors of less than 2 minutes, one for less than 16, one for less than 128, and so on;
+    /// the last one is for all older cursors. Default 4.
     pub catch_up_readers_max: usize,
-    /// How long one catch-up may take. A subscriber that is not through by then is told that it
-    /// lagged, with its last cursor, so that others get their turn. Default 60 s.
+    /// How long a reading goes on while others wait for the next one of its kind; then these get their
+    /// turn, and whoever is not through yet comes along. Default 5 s.
+    pub catch_up_turn_max: Duration,
+    /// How long a reading may stand still, as that of a server that says nothing, before a subscriber
+    /// ends as one that lagged, with its last cursor. Default 60 s.
     pub catch_up_time_max: Duration,
-    /// How long a subscriber waits for its turn at the catch-up readers before it is told that it
-    /// lagged, with its cursor. Default 60 s.
+    /// How long a subscriber waits for its turn before it ends as one that lagged, with its last cursor.
+    /// Default 60 s.
     pub catch_up_wait_max: Duration,
+    /// Bytes of changes that wait for subscribers that catch up, all together. Beyond it, the fullest
+    /// buffers are emptied, those of subscribers that take nothing first, and filled again when these
+    /// read on. Default 64 MiB.
+    pub catch_up_bytes_max: usize,
     /// Changes one catch-up delivers at most before the subscriber has to query again. Default 100000.
     pub catch_up_count_max: usize,
 }
@@ -99,7 +108,8 @@ pub struct HubSettings {
 impl HubSettings {
     /// Bytes of events that a hub holds at most, as the server sent them: all rings, what is read
     /// ahead of them, and one answer of the server. Decoded changes may take a few times as much as
-    /// the events that they come from; catch-up readers come on top.
+    /// the events that they come from. Catching up comes on top: [`HubSettings::catch_up_bytes_max`], and
+    /// up to two answers of the server for each reading.
     pub fn event_bytes_max(&self) -> usize {
         self.total_bytes_max + BYTES_AHEAD_MAX + ANSWER_BYTES_MAX
     }
@@ -113,9 +123,11 @@ impl Default for HubSettings {
             ring_age_max: Duration::from_secs(60),
             total_bytes_max: 256 << 20,
             start_before: Duration::from_secs(30),
-            catch_up_readers_max: 2,
+            catch_up_readers_max: 4,
+            catch_up_turn_max: Duration::from_secs(5),
             catch_up_time_max: Duration::from_secs(60),
             catch_up_wait_max: Duration::from_secs(60),
+            catch_up_bytes_max: 64 << 20,
             catch_up_count_max: 100_000,
         }
     }

@@ -14,7 +14,9 @@ use mongodb::options::{ChangeStreamOptions, FullDocumentBeforeChangeType, FullDo
 use prometheus_client::metrics::counter::Counter;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
+use crate::position::Position;
 use crate::source::server_code;
 use crate::{ResumeToken, Source, oversized};
 
@@ -82,6 +84,14 @@ pub(crate) struct RawEvent {
     _room: OwnedSemaphorePermit,
 }
 
+impl RawEvent {
+    /// Its place in the history.
+    pub fn place(&self) -> Option<Position> {
+        let token = self.document.get_document("_id").ok()?;
+        Position::of(&ResumeToken::from_raw(token))
+    }
+}
+
 /// What a stream shows of a change.
 #[derive(Clone)]
 pub(crate) enum Content {
@@ -131,6 +141,15 @@ pub(crate) type IsHeard = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Starts a reader. It ends after [`Signal::Lost`] or when the receiver is dropped.
 pub(crate) fn read(source: &Source, start: Start, options: Options) -> mpsc::Receiver<Signal> {
+    read_in_task(source, start, options).0
+}
+
+/// The same, with the reader's task. When it has ended, the server does nothing for it any more.
+pub(crate) fn read_in_task(
+    source: &Source,
+    start: Start,
+    options: Options,
+) -> (mpsc::Receiver<Signal>, JoinHandle<()>) {
     let (sender, receiver) = mpsc::channel(options.ahead_count_max);
     let bytes_ahead_max = u32::try_from(options.ahead_bytes_max).unwrap_or(u32::MAX);
     let bytes_ahead_max = bytes_ahead_max.max(1);
@@ -144,8 +163,8 @@ pub(crate) fn read(source: &Source, start: Start, options: Options) -> mpsc::Rec
         bytes_ahead_max,
         bytes_ahead,
     };
-    tokio::spawn(reader.run());
-    receiver
+    let task = tokio::spawn(reader.run());
+    (receiver, task)
 }
 
 /// The pause before a stream is opened in place of a lost one: none at first, and a longer one each time

@@ -2,6 +2,8 @@
 
 mod board;
 
+use std::time::Duration;
+
 use board::{Board, Comment, PATIENCE, brisk, comment};
 use bson::{Document, doc};
 use changefeed::{Hub, HubMetrics, HubSettings, TopicError};
@@ -41,6 +43,22 @@ async fn forget(board: &Board) {
             "the oplog does not forget"
         );
     }
+}
+
+/// The cursor of this moment: of a hub that has just started, as the place of another may be older.
+async fn cursor_now(board: &Board, post: i64) -> String {
+    let settings = HubSettings {
+        start_before: Duration::ZERO,
+        ..HubSettings::default()
+    };
+    let metrics = HubMetrics::register(&mut Registry::default());
+    let hub: Hub<Comment> = Hub::start(board.source().await, "post", settings, metrics)
+        .await
+        .expect("the hub starts");
+    let changes = hub.subscribe(post, None).await.expect("subscribed");
+    let cursor = changes.start().to_string();
+    hub.stop().await;
+    cursor
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,4 +118,60 @@ async fn a_projection_is_built_anew_and_a_subscriber_told_to_query_again() {
     assert!(resumed.next().await.is_none(), "it ends after the error");
     hub.stop().await;
     projector.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_history_ends_those_alone_who_need_it() {
+    let mut server = ReplicaSet::start(Options {
+        oplog_megabytes: 4,
+        ..Options::default()
+    })
+    .await
+    .expect("a server");
+    let board = Board::at(server.uri_for("history_lost"), 3).await;
+    let mut registry = Registry::default();
+    let metrics = HubMetrics::register(&mut registry);
+    let settings = HubSettings {
+        start_before: Duration::ZERO,
+        catch_up_readers_max: 1,
+        ..HubSettings::default()
+    };
+    let too_old = cursor_now(&board, 1).await;
+    board.add(comment(1, 1, "forgotten")).await;
+    forget(&board).await;
+    let kept = (cursor_now(&board, 2).await, cursor_now(&board, 3).await);
+    board.add(comment(2, 2, "kept")).await;
+    board.add(comment(3, 3, "kept")).await;
+
+    let hub: Hub<Comment> = Hub::start(board.source().await, "post", settings, metrics)
+        .await
+        .expect("the hub starts");
+    let resume = |post: i64, cursor: &str| {
+        let (hub, cursor) = (hub.clone(), cursor.to_owned());
+        tokio::spawn(async move {
+            let mut resumed = hub.subscribe(post, Some(&cursor)).await.expect("our own");
+            let next = tokio::time::timeout(PATIENCE, resumed.next()).await;
+            let next = next.expect("in time").expect("an item");
+            next.map(|(_, change)| change.key.as_i64())
+        })
+    };
+    server.pause_node(0);
+    let reading = resume(2, &kept.0);
+    board::until("it is read for", || async {
+        board::hub_metric(&registry, "catch_up_readings_total") == 1.0
+    })
+    .await;
+    let (lost, beside) = (resume(1, &too_old), resume(3, &kept.1));
+    board::until("both wait for the same reading", || async {
+        board::hub_metric(&registry, "catch_ups_waiting") == 2.0
+    })
+    .await;
+    server.resume_node(0);
+    assert_eq!(reading.await.expect("no panic"), Ok(Some(2)));
+    assert_eq!(
+        lost.await.expect("no panic"),
+        Err(TopicError::ResyncRequired)
+    );
+    assert_eq!(beside.await.expect("no panic"), Ok(Some(3)));
+    hub.stop().await;
 }

@@ -350,6 +350,38 @@ async fn subscribers_have_to_query_again_after_the_collection_was_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drop_before_the_hubs_start_ends_only_those_who_come_from_before_it() {
+    let board = Board::with_posts(1).await;
+    let first = hub(&board, HubSettings::default()).await;
+    let changes = first.subscribe(1_i64, None).await.expect("subscribed");
+    let before = changes.start().to_string();
+    first.stop().await;
+    // The hub has to read these before it comes to the drop.
+    let many = (1..=900).map(|id| comment(id, 1, "dropped"));
+    board.comments.insert_many(many).await.expect("stored");
+    board.comments.drop().await.expect("dropped");
+    let hub = hub(&board, HubSettings::default()).await;
+    let mut fresh = hub.subscribe(1_i64, None).await.expect("subscribed");
+    let mut stale = hub
+        .subscribe(1_i64, Some(&before))
+        .await
+        .expect("our own cursor");
+    board.add(comment(4000, 1, "text")).await;
+    assert_eq!(next_id(&mut fresh).await, 4000);
+    let ended = loop {
+        match next(&mut stale).await {
+            Ok((_, change)) => assert_ne!(change.key, Bson::from(4000_i64)),
+            Err(TopicError::Lagged { cursor, .. }) => {
+                let resumed = hub.subscribe(1_i64, Some(cursor.as_str())).await;
+                stale = resumed.expect("our own cursor");
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(ended, TopicError::ResyncRequired);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deletion_without_its_pre_image_reaches_every_topic() {
     let board = Board::with_posts(2).await;
     let hub = hub(&board, HubSettings::default()).await;
@@ -409,96 +441,6 @@ async fn a_document_that_cannot_be_read_is_as_if_it_were_not_there() {
         .await
         .expect("subscribed");
     assert_eq!(next_id(&mut resumed).await, 3);
-}
-
-/// A hub that has to read 400 changes after the cursor from the oplog: they came before its start.
-async fn behind_the_rings(board: &Board, settings: HubSettings) -> (Hub<Comment>, String) {
-    let first = hub(board, HubSettings::default()).await;
-    let subscription = first.subscribe(1_i64, None).await.expect("subscribed");
-    let cursor = subscription.start().to_string();
-    let many = (1..=400).map(|id| comment(id, 1, "text"));
-    board.comments.insert_many(many).await.expect("stored");
-    let settings = HubSettings {
-        start_before: Duration::ZERO,
-        catch_up_readers_max: 1,
-        ..settings
-    };
-    (hub(board, settings).await, cursor)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_reader_of_the_past_gives_way_to_the_next_one() {
-    let board = Board::with_posts(1).await;
-    let settings = HubSettings {
-        catch_up_time_max: Duration::from_millis(500),
-        ..HubSettings::default()
-    };
-    let (hub, cursor) = behind_the_rings(&board, settings).await;
-    let mut slow = hub
-        .subscribe(1_i64, Some(&cursor))
-        .await
-        .expect("our own cursor");
-    assert_eq!(next_id(&mut slow).await, 1);
-    let mut waiting = hub
-        .subscribe(1_i64, Some(&cursor))
-        .await
-        .expect("our own cursor");
-    assert_eq!(next_id(&mut waiting).await, 1, "its turn came");
-    let mut received = 1;
-    let after = loop {
-        match next(&mut slow).await {
-            Ok(_) => received += 1,
-            Err(TopicError::Lagged { cursor, .. }) => break cursor,
-            Err(error) => panic!("{error:?}"),
-        }
-    };
-    drop(waiting);
-    let mut resumed = hub
-        .subscribe(1_i64, Some(after.as_str()))
-        .await
-        .expect("our own cursor");
-    assert_eq!(next_id(&mut resumed).await, received + 1, "without a gap");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscriber_whose_turn_does_not_come_is_told_where_to_resume() {
-    let board = Board::with_posts(1).await;
-    let settings = HubSettings {
-        catch_up_wait_max: Duration::from_millis(50),
-        ..HubSettings::default()
-    };
-    let (hub, cursor) = behind_the_rings(&board, settings).await;
-    let mut reading = hub
-        .subscribe(1_i64, Some(&cursor))
-        .await
-        .expect("our own cursor");
-    assert_eq!(next_id(&mut reading).await, 1);
-    let mut waiting = hub
-        .subscribe(1_i64, Some(&cursor))
-        .await
-        .expect("our own cursor");
-    let lagged = next(&mut waiting).await.expect_err("nobody reads for it");
-    assert_eq!(lagged.code(), "SUBSCRIPTION_LAGGED");
-    assert_eq!(lagged.cursor().map(Cursor::as_str), Some(cursor.as_str()));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_catch_up_longer_than_its_limit_ends_in_a_new_query() {
-    let board = Board::with_posts(1).await;
-    let settings = HubSettings {
-        catch_up_count_max: 100,
-        ..HubSettings::default()
-    };
-    let (hub, cursor) = behind_the_rings(&board, settings).await;
-    let mut resumed = hub
-        .subscribe(1_i64, Some(&cursor))
-        .await
-        .expect("our own cursor");
-    for id in 1..=100 {
-        assert_eq!(next_id(&mut resumed).await, id);
-    }
-    let ended = next(&mut resumed).await.expect_err("too long");
-    assert_eq!(ended, TopicError::ResyncRequired);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

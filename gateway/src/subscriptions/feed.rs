@@ -10,10 +10,12 @@ use std::{
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use graphql_transport::GaugeGuard;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use super::{
-    Event, resume,
+    Event,
+    event_ring::EventRing,
+    resume,
     upstream::{UpstreamError, UpstreamMessage},
 };
 use crate::{
@@ -61,7 +63,7 @@ pub(super) type LeaveCursor = Box<dyn FnOnce() + Send + Sync>;
 pub(super) struct Feed {
     gateway: Arc<Gateway>,
     source: Arc<Source>,
-    events: broadcast::Sender<Event>,
+    events: Arc<EventRing>,
     graph_changes: watch::Receiver<Option<Arc<Graph>>>,
     retry: Retry,
     /// Of the last event that was taken over, or where to begin.
@@ -79,7 +81,7 @@ impl Feed {
         gateway: Arc<Gateway>,
         source: Source,
         cursor: Option<Arc<str>>,
-        events: broadcast::Sender<Event>,
+        events: Arc<EventRing>,
         leave_cursor: Option<LeaveCursor>,
     ) -> Self {
         let mut graph_changes = gateway.graph_changes();
@@ -174,7 +176,7 @@ impl Feed {
                     }
                     Some(UpstreamMessage::Next(payload)) => {
                         self.is_proven = true;
-                        self.tell_of_gap();
+                        self.tell_of_gap().await;
                         self.retry.succeeded();
                         self.gateway.metrics().events.inc();
                         completing.push_back(self.complete(payload));
@@ -186,8 +188,8 @@ impl Feed {
                     Some(UpstreamMessage::Complete) => break End::Complete,
                     None => break End::Lost(UpstreamError::Lost),
                 },
-                Some(event) = completing.next() => self.tell(event),
-                () = &mut settled, if self.has_gap => self.tell_of_gap(),
+                Some(event) = completing.next() => self.tell(event).await,
+                () = &mut settled, if self.has_gap => self.tell_of_gap().await,
                 Ok(()) = self.graph_changes.changed() => match self.move_over().await {
                     Ok(true) => {}
                     Ok(false) => break End::Moved,
@@ -200,7 +202,7 @@ impl Feed {
             self.retry.lasted(at.elapsed());
         }
         while let Some(event) = completing.next().await {
-            self.tell(event);
+            self.tell(event).await;
         }
         end
     }
@@ -320,15 +322,18 @@ impl Feed {
     }
 
     /// Says that events may be missing before what comes next.
-    fn tell_of_gap(&mut self) {
+    async fn tell_of_gap(&mut self) {
         if std::mem::take(&mut self.has_gap) {
-            self.tell(interrupted());
+            self.tell(interrupted()).await;
         }
     }
 
-    fn tell(&self, event: Event) {
-        // Nobody hears it when the last client is just leaving.
-        let _ = self.events.send(event);
+    /// Waits while all clients are far behind. Meanwhile the subgraph's events wait as well; where there
+    /// are too many, the subscription is begun again from the last cursor.
+    async fn tell(&self, event: Event) {
+        self.events.push(event).await;
+        let hub = &self.gateway.subscriptions().hub;
+        hub.keep_bytes_within_bound();
     }
 
     fn subgraph_name(&self) -> &str {

@@ -1,6 +1,7 @@
 //! Who shares what: from (operation, variables, headers) to the feed that runs for it.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,12 +14,12 @@ use futures_util::{StreamExt, stream};
 use graphql_transport::{ClientKey, Code as TransportCode, GaugeGuard};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Event, EventStream,
     clients::{Begun, ClientId, ClientNumber, Subscribers},
+    event_ring::{Bounds, EventRing, Reader, Taken},
     feed::{Feed, LeaveCursor, Source},
 };
 use crate::{
@@ -74,6 +75,9 @@ pub(super) struct Hub {
     feeds_max: usize,
     feeds_of_client_max: usize,
     feeds_started: AtomicU64,
+    bounds: Bounds,
+    waiting_bytes_max: usize,
+    waiting_bytes: Gauge,
     subscriptions: Gauge,
     lagged: Counter,
     limited: Counter,
@@ -88,7 +92,7 @@ struct Feeds {
 struct Entry {
     /// Tells this feed from an earlier one with the same key.
     number: u64,
-    events: broadcast::Sender<Event>,
+    events: Arc<EventRing>,
     subscribers: Subscribers,
     /// While the client that began it has it.
     begun_by: Option<ClientNumber>,
@@ -102,6 +106,13 @@ impl Hub {
             feeds_max: config.subscription_upstream_max,
             feeds_of_client_max: config.subscription_upstream_client_max,
             feeds_started: AtomicU64::new(0),
+            bounds: Bounds {
+                bytes_max: config.subscription_buffer_bytes,
+                events_max: config.subscription_buffer_events.unwrap_or(usize::MAX),
+                wait_max: config.subscription_buffer_wait,
+            },
+            waiting_bytes_max: config.subscription_buffers_bytes_max,
+            waiting_bytes: metrics.waiting_event_bytes.clone(),
             subscriptions: metrics.subscriptions.clone(),
             lagged: metrics.transports.lagged.clone(),
             limited: metrics.limited.clone(),
@@ -133,7 +144,7 @@ impl Hub {
         });
         entry.subscribers.add(client.address);
         let member = Member {
-            events: entry.events.subscribe(),
+            events: entry.events.join(),
             seat: Seat {
                 hub: Arc::clone(self),
                 key,
@@ -172,9 +183,8 @@ impl Hub {
             return Err(limit_reached);
         };
         self.limited.inc();
+        ended.events.append(Event::failed(limit_reached));
         ended.stop.cancel();
-        // Its client may be just leaving.
-        let _ = ended.events.send(Event::failed(limit_reached));
         Ok(())
     }
 
@@ -186,20 +196,16 @@ impl Hub {
         cursor: Option<Arc<str>>,
     ) -> Entry {
         let number = self.feeds_started.fetch_add(1, Ordering::Relaxed);
-        let buffer = gateway
-            .config()
-            .subscriptions
-            .subscription_buffer_events
-            .max(1);
-        let (events, _) = broadcast::channel(buffer);
+        let events = EventRing::new(self.bounds.clone(), &self.waiting_bytes);
         let stop = CancellationToken::new();
         let leave_cursor = cursor.is_some().then(|| -> LeaveCursor {
             let (hub, key) = (Arc::clone(self), key.clone());
             Box::new(move || hub.leave_cursor(&key, number))
         });
         let gateway = Arc::clone(gateway);
-        let feed = Feed::new(gateway, source, cursor, events.clone(), leave_cursor);
-        let (hub, told, stopped) = (Arc::clone(self), events.clone(), stop.clone());
+        let feed = Feed::new(gateway, source, cursor, Arc::clone(&events), leave_cursor);
+        let closing = CloseAtEnd(Arc::clone(&events));
+        let (hub, stopped) = (Arc::clone(self), stop.clone());
         tokio::spawn(async move {
             let last = tokio::select! {
                 last = feed.run() => last,
@@ -208,9 +214,9 @@ impl Hub {
             // Out of the map first: who comes from now on begins a new feed.
             hub.remove(&key, number);
             if let Some(event) = last {
-                // Without anyone to hear it, nobody has to.
-                let _ = told.send(event);
+                closing.0.append(event);
             }
+            drop(closing);
         });
         Entry {
             number,
@@ -228,6 +234,27 @@ impl Hub {
         if let Some(entry) = remove_number(&mut feeds.running, key, number) {
             let key = key.of_a_feed_past_its_cursor(number);
             feeds.running.insert(key, entry);
+        }
+    }
+
+    /// Where the waiting events of all feeds are too large together, the largest give way.
+    pub(super) fn keep_bytes_within_bound(&self) {
+        let is_over = || {
+            let bytes = usize::try_from(self.waiting_bytes.get());
+            bytes.unwrap_or_default() > self.waiting_bytes_max
+        };
+        if !is_over() {
+            return;
+        }
+        let feeds = self.lock();
+        let rings = feeds.running.values().map(|entry| &entry.events);
+        let mut rings: Vec<_> = rings.map(|ring| (ring.bytes(), ring)).collect();
+        rings.sort_by_key(|(bytes, _)| Reverse(*bytes));
+        for (_, ring) in rings {
+            if !is_over() {
+                return;
+            }
+            ring.evict_half();
         }
     }
 
@@ -290,20 +317,29 @@ fn newest(feeds: &Feeds, is_one: impl Fn(&Entry) -> bool) -> Option<FeedKey> {
     newest.map(|(key, _)| key.clone())
 }
 
-/// One client's place at a feed: its offset in the ring of events.
+/// Tells the clients of a feed that it has ended, however that came.
+struct CloseAtEnd(Arc<EventRing>);
+
+impl Drop for CloseAtEnd {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// One client's place at a feed.
 struct Member {
-    events: broadcast::Receiver<Event>,
+    events: Reader,
     seat: Seat,
     _counted: GaugeGuard,
 }
 
 async fn next(member: Option<Member>) -> Option<(Event, Option<Member>)> {
     let mut member = member?;
-    match member.events.recv().await {
-        Ok(event @ Event::Failed { .. }) => Some((event, None)),
-        Ok(event) => Some((event, Some(member))),
-        Err(RecvError::Closed) => None,
-        Err(RecvError::Lagged(missed)) => {
+    match member.events.next().await {
+        Taken::Event(event @ Event::Failed { .. }) => Some((event, None)),
+        Taken::Event(event) => Some((event, Some(member))),
+        Taken::Closed => None,
+        Taken::Missed(missed) => {
             member.seat.hub.lagged.inc();
             let error = RequestError::new(
                 TransportCode::SubscriptionLagged,

@@ -6,6 +6,7 @@
 //! | `same` | what two subscriptions have in common that get equal events |
 //! | `clients` | how many upstream subscriptions each client began |
 //! | `feed` | one upstream subscription kept up: each event completed once, told to all |
+//! | `event_ring` | the events of a feed that wait for its clients |
 //! | `resume` | the upstream operation, from the beginning or from a cursor |
 //! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
 //!
@@ -15,6 +16,7 @@
 //! `SUBSCRIPTION_INTERRUPTED`, which says that events may be missing.
 
 mod clients;
+mod event_ring;
 mod feed;
 mod hub;
 mod resume;

@@ -122,6 +122,69 @@ async fn a_socket_whose_client_takes_nothing_is_cut() {
     assert_eq!(gateway.metric("gateway_subscriptions").await, 1.0);
 }
 
+#[tokio::test]
+async fn a_quick_client_gets_a_long_history_whole_whatever_may_wait_for_it() {
+    const FROM_THE_START: &str = "subscription { changes(after: \"c0\") { message { text } } }";
+    const HISTORY: usize = 5_000;
+    // The second bound is far smaller than what the subgraph sends at once.
+    for arguments in [&[][..], &["--subscription-buffer-bytes=20000"]] {
+        let gateway = TestGateway::with(arguments).await;
+        for number in 0..=HISTORY {
+            gateway.news.log.publish(&number.to_string());
+        }
+        let mut quick = gateway.socket().await;
+        quick.subscribe("quick", FROM_THE_START).await;
+        for number in 1..=HISTORY {
+            let text = number.to_string();
+            assert_eq!(
+                quick.next_payload("quick").await,
+                json!({"data": {"changes": {"message": {"text": text}}}})
+            );
+        }
+        assert_eq!(
+            gateway.metric("gateway_lagged_subscriptions_total").await,
+            0.0
+        );
+        assert_eq!(gateway.metric("gateway_waiting_event_bytes").await, 0.0);
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_client_that_reads_nothing_is_bounded_by_bytes() {
+    const BYTES_MAX: usize = 1_000_000;
+    for bound in ["buffer-bytes", "buffers-bytes-max"] {
+        let bound = format!("--subscription-{bound}={BYTES_MAX}");
+        let gateway = TestGateway::with(&[&bound, "--subscription-buffer-wait=10ms"]).await;
+        let mut quick = quick(&gateway).await;
+        // Of a feed of its own, whose only client it is.
+        let mut slow = gateway.socket().await;
+        slow.subscribe("slow", "subscription { changes { message { text id } } }")
+            .await;
+        eventually("both run", || async { gateway.news.log.open() == 2 }).await;
+        flood(&gateway, &mut quick).await;
+        eventually("all events have come", || async {
+            gateway.metric("gateway_upstream_events_total").await == 2.0 * EVENTS as f64
+        })
+        .await;
+        let waiting = gateway.metric("gateway_waiting_event_bytes").await;
+        assert!(
+            waiting <= (BYTES_MAX + EVENT_BYTES) as f64,
+            "{bound}: {waiting}"
+        );
+        loop {
+            let message = slow.next().await;
+            if message["type"] == "error" {
+                let error = &message["payload"][0];
+                assert_eq!(error["extensions"]["code"], "SUBSCRIPTION_LAGGED");
+                break;
+            }
+            assert_eq!(message["type"], "next");
+        }
+        gateway.news.log.publish("still here");
+        assert!(quick.next_payload("quick").await["data"].is_object());
+    }
+}
+
 /// A subscription over HTTP/2 of which nothing is read, and the connection it needs to stay.
 async fn stalled_over_http2(gateway: &TestGateway) -> (Incoming, http2::SendRequest<Full<Bytes>>) {
     let stream = TcpStream::connect(gateway.address)

@@ -53,17 +53,26 @@ pub struct FeedSettings {
     /// Seconds of the past that are read into memory at the start, for subscribers that come back.
     #[arg(long, env = "FEED_START_SECONDS", default_value_t = 30)]
     pub feed_start_seconds: u64,
-    /// Subscribers that may read at the same time, from the database, what is no longer in memory;
-    /// others wait for their turn.
-    #[arg(long, env = "FEED_CATCH_UP_READERS_MAX", default_value_t = 2, value_parser = at_least_one())]
+    /// Readings of the database's history that may run at the same time, each for all subscribers that
+    /// wait for it: one for cursors of less than 2 minutes, one for less than 16, and so on, times 8; the
+    /// last one for all older cursors.
+    #[arg(long, env = "FEED_CATCH_UP_READERS_MAX", default_value_t = 4, value_parser = at_least_one())]
     pub feed_catch_up_readers_max: usize,
-    /// Changes that one of them gets so; one that needs more ends with `RESYNC_REQUIRED`.
+    /// Seconds that such a reading goes on while others wait for the next one of its kind; then these
+    /// come along.
+    #[arg(long, env = "FEED_CATCH_UP_TURN_SECONDS_MAX", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub feed_catch_up_turn_seconds_max: u64,
+    /// Bytes of changes from such readings that wait for subscribers, all together. Beyond it, the
+    /// fullest buffers are emptied, and filled again when their subscribers read on.
+    #[arg(long, env = "FEED_CATCH_UP_BYTES_MAX", default_value_t = 64 << 20)]
+    pub feed_catch_up_bytes_max: usize,
+    /// Changes that one subscriber gets so; one that needs more ends with `RESYNC_REQUIRED`.
     #[arg(long, env = "FEED_CATCH_UP_CHANGES_MAX", default_value_t = 100_000, value_parser = at_least_one())]
     pub feed_catch_up_changes_max: usize,
-    /// Seconds that one of them may read; a slower one ends with `SUBSCRIPTION_LAGGED`.
+    /// Seconds that its reading may stand still before it ends with `SUBSCRIPTION_LAGGED`.
     #[arg(long, env = "FEED_CATCH_UP_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub feed_catch_up_seconds_max: u64,
-    /// Seconds that one waits for its turn before it ends with `SUBSCRIPTION_LAGGED`.
+    /// Seconds that it waits for its turn before it ends with `SUBSCRIPTION_LAGGED`.
     #[arg(long, env = "FEED_CATCH_UP_WAIT_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub feed_catch_up_wait_seconds_max: u64,
 }
@@ -77,6 +86,8 @@ impl From<&FeedSettings> for HubSettings {
             total_bytes_max: settings.feed_bytes_max,
             start_before: Duration::from_secs(settings.feed_start_seconds),
             catch_up_readers_max: settings.feed_catch_up_readers_max,
+            catch_up_turn_max: Duration::from_secs(settings.feed_catch_up_turn_seconds_max),
+            catch_up_bytes_max: settings.feed_catch_up_bytes_max,
             catch_up_time_max: Duration::from_secs(settings.feed_catch_up_seconds_max),
             catch_up_wait_max: Duration::from_secs(settings.feed_catch_up_wait_seconds_max),
             catch_up_count_max: settings.feed_catch_up_changes_max,
@@ -112,6 +123,8 @@ mod tests {
             "--feed-catch-up-changes-max=7",
             "--feed-catch-up-seconds-max=8",
             "--feed-catch-up-wait-seconds-max=9",
+            "--feed-catch-up-turn-seconds-max=10",
+            "--feed-catch-up-bytes-max=11",
         ]);
         let expected = HubSettings {
             ring_count_max: 1,
@@ -123,6 +136,8 @@ mod tests {
             catch_up_count_max: 7,
             catch_up_time_max: Duration::from_secs(8),
             catch_up_wait_max: Duration::from_secs(9),
+            catch_up_turn_max: Duration::from_secs(10),
+            catch_up_bytes_max: 11,
         };
         assert_eq!(told, expected);
     }

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bson::{Bson, Timestamp};
-use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +14,7 @@ use crate::{
     CursorError, Error, FromDocument, HubMetrics, HubSettings, ResumeToken, Source, Subscription,
 };
 
+use super::catch_up::CatchUps;
 use super::cursor::Codec;
 use super::level::Level;
 use super::ring::lock;
@@ -43,7 +43,7 @@ pub(crate) struct Shared<T> {
     pub topic_field: TopicField,
     pub settings: HubSettings,
     pub metrics: HubMetrics,
-    pub catch_up_readers: Arc<Semaphore>,
+    pub catch_ups: CatchUps<T>,
     /// When the hub was level with its source.
     level: Level,
     /// Changes up to this time were over when the hub started.
@@ -51,7 +51,7 @@ pub(crate) struct Shared<T> {
     /// When the stream last gave a sign of life.
     heard: Mutex<Instant>,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    pub stop: CancellationToken,
 }
 
 impl<T: FromDocument> Hub<T> {
@@ -80,7 +80,7 @@ impl<T: FromDocument> Hub<T> {
             codec,
             source,
             topic_field: topic_field.into(),
-            catch_up_readers: Arc::new(Semaphore::new(settings.catch_up_readers_max.max(1))),
+            catch_ups: CatchUps::new(settings.catch_up_readers_max, metrics.clone()),
             settings,
             metrics,
             started,
@@ -220,9 +220,16 @@ impl<T> Shared<T> {
 /// Follows the source until the hub is told to stop.
 async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
     let (mut start, mut losses) = (start, LossPause::new());
-    while let Some(reason) = follow_from(&shared, start).await {
+    while let Some(end) = follow_from(&shared, start).await {
+        // A collection that was dropped in the past that the hub reads at its start has been made again
+        // since. Those who subscribed to what happens from now on have lost nothing.
+        if let Some(at) = end.gone_at.filter(|at| *at <= shared.started) {
+            start = first_after(at);
+            shared.rings.lose(start);
+            continue;
+        }
         tracing::warn!(
-            reason,
+            reason = end.reason,
             collection = shared.source.collection(),
             "the live feed cannot go on: its subscribers have to query again"
         );
@@ -242,7 +249,7 @@ async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
 }
 
 /// Follows one stream; returns why it cannot go on, `None` when the hub shall stop.
-async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> Option<String> {
+async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> Option<StreamEnd> {
     let subscribers = shared.metrics.subscribers.clone();
     let options = stream::Options {
         content: shared.content(),
@@ -263,8 +270,8 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
         match signal {
             Some(Signal::Event(event)) => {
                 *lock(&shared.heard) = Instant::now();
-                if let Some(reason) = pass(shared, &event) {
-                    return Some(reason);
+                if let Some(end) = pass(shared, &event) {
+                    return Some(end);
                 }
             }
             Some(Signal::Idle(token)) => {
@@ -274,8 +281,8 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
                 }
                 shared.level.reach_now();
             }
-            Some(Signal::Lost(error)) => return Some(error.to_string()),
-            None => return Some("the stream's reader ended".to_owned()),
+            Some(Signal::Lost(error)) => return Some(error.to_string().into()),
+            None => return Some("the stream's reader ended".to_owned().into()),
         }
     }
 }
@@ -294,13 +301,33 @@ async fn keep_lag<T>(shared: Arc<Shared<T>>, ended: CancellationToken) {
     }
 }
 
-/// Puts an event into its topics' rings; returns a reason when the collection is gone.
-fn pass<T: FromDocument>(shared: &Shared<T>, event: &RawEvent) -> Option<String> {
+/// Why a stream cannot go on.
+struct StreamEnd {
+    reason: String,
+    /// When the collection went, if that is why.
+    gone_at: Option<Timestamp>,
+}
+
+impl From<String> for StreamEnd {
+    fn from(reason: String) -> Self {
+        Self {
+            reason,
+            gone_at: None,
+        }
+    }
+}
+
+/// Puts an event into its topics' rings; returns why the stream cannot go on after it.
+fn pass<T: FromDocument>(shared: &Shared<T>, event: &RawEvent) -> Option<StreamEnd> {
     match Event::read(&event.document) {
         Ok(Event::Write(change)) => {
             // Every token of MongoDB 4.2 and later tells its time.
             let Some(position) = Position::of(&change.token) else {
-                return Some("a change's resume token does not tell its time".to_owned());
+                return Some(
+                    "a change's resume token does not tell its time"
+                        .to_owned()
+                        .into(),
+                );
             };
             match topics_of(&change, &shared.topic_field) {
                 Topics::These(topics) => {
@@ -319,11 +346,12 @@ fn pass<T: FromDocument>(shared: &Shared<T>, event: &RawEvent) -> Option<String>
             }
             None
         }
-        Ok(Event::CollectionGone(operation)) => {
-            Some(format!("the source collection is gone ({operation})"))
-        }
+        Ok(Event::CollectionGone(operation)) => Some(StreamEnd {
+            reason: format!("the source collection is gone ({operation})"),
+            gone_at: event.place().map(|place| place.time),
+        }),
         Ok(Event::Other) => None,
-        Err(error) => Some(format!("an event could not be read: {error}")),
+        Err(error) => Some(format!("an event could not be read: {error}").into()),
     }
 }
 

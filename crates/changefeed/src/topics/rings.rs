@@ -30,6 +30,8 @@ struct State<T> {
     order: VecDeque<(Instant, Weak<Topic<T>>)>,
     count: usize,
     bytes: usize,
+    /// What came before this place was lost.
+    lost_before: Position,
     ended: Option<Head>,
 }
 
@@ -48,6 +50,7 @@ impl<T: FromDocument> Rings<T> {
             topics: HashMap::new(),
             head: ResumeToken::before(start),
             head_position: floor.clone(),
+            lost_before: floor.clone(),
             floor,
             order: VecDeque::new(),
             count: 0,
@@ -98,6 +101,11 @@ impl<T: FromDocument> Rings<T> {
         self.move_head(lock(&self.state), token, position);
     }
 
+    /// The time of the last place that the stream has shown.
+    pub fn head_time(&self) -> Timestamp {
+        lock(&self.state).head_position.time
+    }
+
     /// Lets a subscriber in: from now on the topic's ring stays.
     pub fn enter(&self, key: &Bson) -> Result<Entrance<T>, Head> {
         let mut state = lock(&self.state);
@@ -129,11 +137,17 @@ impl<T: FromDocument> Rings<T> {
         self.metrics.topics.set(state.topics.len() as i64);
     }
 
-    /// Ends all subscriptions: the history before the events of this time is lost.
+    /// Where the history begins that was not lost.
+    pub fn lost_before(&self) -> Position {
+        lock(&self.state).lost_before.clone()
+    }
+
+    /// Ends all subscriptions that need it: the history before the events of this time is lost.
     pub fn lose(&self, restart: Timestamp) {
         let mut state = lock(&self.state);
         state.end_all(Head::Lost);
         state.floor = Position::before(restart);
+        state.lost_before = state.floor.clone();
         state.head = ResumeToken::before(restart);
         state.head_position = state.floor.clone();
         self.publish(&state);

@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 use bson::Bson;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::position::Position;
 use crate::{Change, Cursor, CursorError, FromDocument, ResumeToken, TopicError};
 
-use super::catch_up::{self, Caught};
+use super::catch_up::{CatchUp, Caught, End};
 use super::hub::Shared;
 use super::ring::{Entry, Found, Head, Topic};
 
@@ -38,11 +38,9 @@ impl<T: FromDocument> Subscription<T> {
             None => Phase::InRing(topic.next_number()),
             Some((_, place)) => match topic.number_after(place) {
                 Some(number) => Phase::InRing(number),
-                None => Phase::CatchingUp(catch_up::start(
-                    shared.clone(),
-                    topic.clone(),
-                    place.clone(),
-                )),
+                None => {
+                    Phase::CatchingUp(CatchUp::new(shared.clone(), topic.clone(), place.clone()))
+                }
             },
         };
         let (token, passed) = match after {
@@ -95,11 +93,24 @@ struct Reader<T: FromDocument> {
     cursor: Cursor,
 }
 
-enum Phase<T> {
-    CatchingUp(mpsc::Receiver<Caught<T>>),
+enum Phase<T: FromDocument> {
+    CatchingUp(CatchUp<T>),
     /// Reading the ring, next at this number.
     InRing(u64),
     Ended,
+}
+
+impl<T: FromDocument> Phase<T> {
+    /// Where a subscriber goes on after a place in a topic.
+    fn after(shared: &Arc<Shared<T>>, topic: &Arc<Topic<T>>, place: &Position) -> Self {
+        match topic.number_after(place) {
+            Some(number) => Self::InRing(number),
+            None => {
+                let catch_up = CatchUp::new(shared.clone(), topic.clone(), place.clone());
+                Self::CatchingUp(catch_up)
+            }
+        }
+    }
 }
 
 impl<T: FromDocument> Reader<T> {
@@ -107,14 +118,15 @@ impl<T: FromDocument> Reader<T> {
         loop {
             let entry = match &mut self.phase {
                 Phase::Ended => return None,
-                Phase::CatchingUp(caught) => match caught.recv().await {
-                    Some(Caught::Entry(entry)) => entry,
-                    Some(Caught::Joined(number)) => {
+                Phase::CatchingUp(catch_up) => match catch_up.next().await {
+                    Caught::Entry(entry) => entry,
+                    Caught::End(End::Joined(number)) => {
                         self.phase = Phase::InRing(number);
                         continue;
                     }
-                    Some(Caught::HistoryLost) => return self.end(TopicError::ResyncRequired),
-                    None => return self.end_lagged(1),
+                    Caught::End(End::HistoryLost) => return self.end(TopicError::ResyncRequired),
+                    Caught::Late => return self.end_lagged(1),
+                    Caught::Stopped => return self.end(self.stopped()),
                 },
                 Phase::InRing(number) => match self.topic.at(*number) {
                     Found::Entry(entry) => {
@@ -138,9 +150,6 @@ impl<T: FromDocument> Reader<T> {
 
     /// Waits until the ring has more; returns why it never will.
     async fn wait(&mut self) -> Option<TopicError> {
-        let stopped = || TopicError::Stopped {
-            cursor: self.cursor.clone(),
-        };
         let Phase::InRing(number) = self.phase else {
             return None;
         };
@@ -149,9 +158,25 @@ impl<T: FromDocument> Reader<T> {
             .wait_for(|head| !matches!(head, Head::Next(next) if *next <= number));
         match more.await.map(|head| *head) {
             Ok(Head::Next(_)) => None,
-            Ok(Head::Lost) => Some(TopicError::ResyncRequired),
-            Ok(Head::Stopped) | Err(_) => Some(stopped()),
+            Ok(Head::Lost) => self.enter_again(),
+            Ok(Head::Stopped) | Err(_) => Some(self.stopped()),
         }
+    }
+
+    /// The hub has begun again: goes on there, unless what comes next is lost.
+    fn enter_again(&mut self) -> Option<TopicError> {
+        let rings = &self.shared.rings;
+        if self.passed < rings.lost_before() {
+            return Some(TopicError::ResyncRequired);
+        }
+        let Ok(entrance) = rings.enter(&self.topic.key) else {
+            return Some(self.stopped());
+        };
+        rings.leave(&self.topic);
+        self.topic = entrance.topic;
+        self.head = self.topic.head.subscribe();
+        self.phase = Phase::after(&self.shared, &self.topic, &self.passed);
+        None
     }
 
     fn deliver(&mut self, entry: &Entry<T>) -> Option<Item<T>> {
@@ -163,6 +188,12 @@ impl<T: FromDocument> Reader<T> {
         self.cursor = cursor.clone();
         let change = entry.change(&self.shared.metrics.unreadables)?;
         Some(Ok((cursor, change)))
+    }
+
+    fn stopped(&self) -> TopicError {
+        TopicError::Stopped {
+            cursor: self.cursor.clone(),
+        }
     }
 
     fn end_lagged(&mut self, missed: u64) -> Option<Item<T>> {

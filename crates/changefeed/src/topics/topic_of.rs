@@ -92,14 +92,22 @@ pub(crate) fn topics_of(change: &RawChange<'_>, field: &TopicField) -> Topics {
     Topics::These(topics)
 }
 
-/// The stage that leaves, of a stream, a topic's changes, those of unknown topics, and the ends of
-/// the collection.
-pub(crate) fn filter(field: &TopicField, topic: &Bson) -> Document {
-    let (name, values) = (&field.name, (field.values)(topic));
+/// The share of all other changes that a filtered stream shows as well. The server answers when an answer
+/// is full, or at the end of the history: of topics that are quiet, nothing else would show for minutes
+/// how far it is.
+const PROGRESS_SHARE: f64 = 0.01;
+
+/// The stage that leaves, of a stream, these topics' changes, those of unknown topics, the ends of the
+/// collection, and a few others.
+pub(crate) fn filter(field: &TopicField, topics: &[&Bson]) -> Document {
+    let name = &field.name;
+    let values = topics.iter().flat_map(|topic| (field.values)(topic));
+    let values: Vec<Bson> = values.collect();
     doc! { "$match": { "$or": [
         { format!("fullDocument.{name}"): { "$in": &values } },
         { format!("fullDocumentBeforeChange.{name}"): { "$in": &values } },
         { "operationType": { "$ne": "insert" }, "fullDocumentBeforeChange": Bson::Null },
         { "operationType": { "$ne": "delete" }, "fullDocument": Bson::Null },
+        { "$expr": { "$lt": [{ "$rand": {} }, PROGRESS_SHARE] } },
     ] } }
 }

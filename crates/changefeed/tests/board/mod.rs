@@ -407,6 +407,17 @@ pub fn metric(registry: &Registry, name: &str, bucket: Option<&str>) -> f64 {
         .expect("its value")
 }
 
+/// The value of a metric of a hub.
+pub fn hub_metric(registry: &Registry, name: &str) -> f64 {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).expect("metrics");
+    let prefix = format!("changefeed_hub_{name} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&prefix));
+    value
+        .and_then(|value| value.parse().ok())
+        .expect("the metric")
+}
+
 /// Reads the checkpoint as fast as it can, and remembers whether it ever went back.
 pub struct CheckpointWatch {
     reading: tokio::task::JoinHandle<(Document, Document)>,

@@ -1,0 +1,305 @@
+//! One subscriber in a catch-up: where it stands, and the changes that wait for it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::position::Position;
+
+use super::super::ring::{Entry, Topic, lock};
+
+/// Changes that wait for one subscriber at most.
+const WAITING_COUNT_MAX: usize = 512;
+/// Bytes of them at most. A single larger change still passes.
+const WAITING_BYTES_MAX: usize = 512 << 10;
+
+/// A subscriber that catches up. A reading fills its buffer, the subscriber empties it.
+pub(super) struct Member<T> {
+    pub topic: Arc<Topic<T>>,
+    /// Changes one catch-up delivers at most.
+    count_max: usize,
+    state: Mutex<State<T>>,
+    /// Wakes the subscriber.
+    changed: Notify,
+    /// Wakes a reading that waits for room.
+    emptied: Notify,
+}
+
+struct State<T> {
+    waiting: VecDeque<Arc<Held<T>>>,
+    bytes: usize,
+    /// Everything of the topic up to here was taken, or waits.
+    read: Position,
+    /// Everything of the topic up to here was taken.
+    taken: Position,
+    /// Changes that were taken, or wait.
+    count: usize,
+    /// The turn that it waits for, or has. None between two turns.
+    turn: Option<u64>,
+    turns: u64,
+    has_begun: bool,
+    /// When it was asked for, began, or last came further.
+    progressed: Instant,
+    /// What comes after the changes that wait.
+    end: Option<End>,
+    has_left: bool,
+}
+
+/// How a catch-up ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Go on in the ring at this number.
+    Joined(u64),
+    /// The history does not go back so far, or the collection was dropped since, or the way is too long.
+    HistoryLost,
+}
+
+/// A change that waits for subscribers: held once for all of them, and counted once.
+pub(super) struct Held<T> {
+    pub entry: Arc<Entry<T>>,
+    bytes: Gauge,
+}
+
+impl<T> Held<T> {
+    pub fn new(entry: Entry<T>, bytes: &Gauge) -> Arc<Self> {
+        bytes.inc_by(entry.bytes as i64);
+        Arc::new(Self {
+            entry: Arc::new(entry),
+            bytes: bytes.clone(),
+        })
+    }
+}
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {
+        self.bytes.dec_by(self.entry.bytes as i64);
+    }
+}
+
+/// What the subscriber finds.
+pub(super) enum Found<T> {
+    Entry(Arc<Entry<T>>),
+    End(End),
+    /// Nothing waits, and nobody reads for it.
+    NoTurn,
+    Nothing,
+}
+
+/// What became of a change that a reading had for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    Done,
+    /// There is no room for it.
+    Full,
+    /// The turn is over.
+    Over,
+}
+
+impl<T> Member<T> {
+    pub fn new(topic: Arc<Topic<T>>, after: Position, count_max: usize) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            read: after.clone(),
+            taken: after,
+            count: 0,
+            turn: None,
+            turns: 0,
+            has_begun: false,
+            progressed: Instant::now(),
+            end: None,
+            has_left: false,
+        };
+        Self {
+            topic,
+            count_max,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            emptied: Notify::new(),
+        }
+    }
+
+    /// A turn to wait for.
+    pub fn ask(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.turns += 1;
+        state.turn = Some(state.turns);
+        state.progress(false);
+        state.turns
+    }
+
+    /// The turn made way for others, and is waited for again.
+    pub fn wait_again(&self, turn: u64) {
+        let mut state = lock(&self.state);
+        if state.turn == Some(turn) {
+            state.progress(false);
+            self.changed.notify_one();
+        }
+    }
+
+    /// The turn that it waited for begins.
+    pub fn begin(&self, turn: u64) {
+        let mut state = lock(&self.state);
+        if state.turn == Some(turn) {
+            state.progress(true);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Since when it has come no further, and whether a reading has begun that should bring it further.
+    pub fn progressed(&self) -> (Instant, bool) {
+        let state = lock(&self.state);
+        (state.progressed, state.has_begun)
+    }
+
+    /// Where it stands; `None` when the turn is over.
+    pub fn place(&self, turn: u64) -> Option<Position> {
+        let state = lock(&self.state);
+        (state.turn == Some(turn)).then(|| state.read.clone())
+    }
+
+    /// Hands over the next change of its topic.
+    pub fn push(&self, turn: u64, change: &Arc<Held<T>>) -> Pushed {
+        let mut state = lock(&self.state);
+        if state.turn != Some(turn) {
+            return Pushed::Over;
+        }
+        if change.entry.position <= state.read {
+            return Pushed::Done;
+        }
+        if state.count >= self.count_max {
+            state.finish(End::HistoryLost);
+            self.changed.notify_one();
+            return Pushed::Over;
+        }
+        let bytes = state.bytes + change.entry.bytes;
+        let is_full = state.waiting.len() >= WAITING_COUNT_MAX || bytes > WAITING_BYTES_MAX;
+        if is_full && !state.waiting.is_empty() {
+            return Pushed::Full;
+        }
+        state.bytes = bytes;
+        state.count += 1;
+        state.read = change.entry.position.clone();
+        state.progress(true);
+        state.waiting.push_back(change.clone());
+        self.changed.notify_one();
+        Pushed::Done
+    }
+
+    /// Returns once the buffer is half empty, or the turn over.
+    pub async fn room(&self, turn: u64) {
+        loop {
+            let emptied = self.emptied.notified();
+            {
+                let state = lock(&self.state);
+                if state.turn != Some(turn) || state.is_half_empty() {
+                    return;
+                }
+            }
+            emptied.await;
+        }
+    }
+
+    /// It stands here at least: the topic has no change in between that was not handed over.
+    pub fn pass(&self, turn: u64, place: &Position) {
+        let mut state = lock(&self.state);
+        if state.turn == Some(turn) {
+            state.progress(true);
+            if state.read < *place {
+                state.read = place.clone();
+            }
+        }
+    }
+
+    /// Ends the turn. The subscriber asks for another one when it has taken what waits.
+    pub fn put_out(&self, turn: u64) {
+        let mut state = lock(&self.state);
+        if state.turn == Some(turn) {
+            state.turn = None;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Ends the catch-up.
+    pub fn end(&self, turn: u64, end: End) {
+        let mut state = lock(&self.state);
+        if state.turn == Some(turn) {
+            state.finish(end);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether a reading fills the buffer, or will, and bytes of what may be thrown away: a single change
+    /// of one that is read for is not, or it might never get that change.
+    pub fn load(&self) -> (bool, usize) {
+        let state = lock(&self.state);
+        let has_turn = state.turn.is_some();
+        let kept = has_turn && state.waiting.len() == 1;
+        (has_turn, if kept { 0 } else { state.bytes })
+    }
+
+    /// Throws away the changes that wait. They are read again when the subscriber comes for them.
+    pub fn discard(&self) {
+        let mut state = lock(&self.state);
+        state.count -= state.waiting.len();
+        state.clear();
+        state.read = state.taken.clone();
+        (state.turn, state.end) = (None, None);
+        self.changed.notify_one();
+        self.emptied.notify_one();
+    }
+
+    /// The subscriber leaves.
+    pub fn leave(&self) {
+        let mut state = lock(&self.state);
+        state.clear();
+        (state.turn, state.has_left) = (None, true);
+        self.emptied.notify_one();
+    }
+
+    /// The next change, or why there is none.
+    pub fn take(&self) -> Found<T> {
+        let mut state = lock(&self.state);
+        if let Some(change) = state.waiting.pop_front() {
+            state.bytes -= change.entry.bytes;
+            state.taken = change.entry.position.clone();
+            if state.is_half_empty() {
+                self.emptied.notify_one();
+            }
+            return Found::Entry(change.entry.clone());
+        }
+        match (state.end, state.turn) {
+            (Some(end), _) => Found::End(end),
+            (None, None) => Found::NoTurn,
+            (None, Some(_)) => Found::Nothing,
+        }
+    }
+
+    /// Waits until there may be something to take.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+impl<T> State<T> {
+    fn is_half_empty(&self) -> bool {
+        self.waiting.len() <= WAITING_COUNT_MAX / 2 && self.bytes <= WAITING_BYTES_MAX / 2
+    }
+
+    fn progress(&mut self, has_begun: bool) {
+        self.progressed = Instant::now();
+        self.has_begun = has_begun;
+    }
+
+    fn finish(&mut self, end: End) {
+        (self.turn, self.end) = (None, Some(end));
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.bytes = 0;
+    }
+}

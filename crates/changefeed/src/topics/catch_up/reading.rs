@@ -1,0 +1,372 @@
+//! One reading of the history, for all who waited for it.
+//!
+//! It goes on until everyone has joined their ring, has left, or was put out for being slow. A member
+//! whose buffer is full is waited for within an allowance that all members share, so that together they
+//! slow a reading down by no more than [`ALLOWANCE_MAX`], and [`ALLOWANCE_PER_CHANGE`] for each change.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bson::Bson;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::FromDocument;
+use crate::change::Event;
+use crate::position::Position;
+use crate::source::server_code;
+use crate::stream::{self, Pace, RawEvent, Signal, Start};
+
+use super::super::hub::Shared;
+use super::super::ring::Entry;
+use super::super::topic_of::{Topics, filter, topics_of};
+use super::lanes::Seat;
+use super::member::{End, Held, Pushed};
+
+/// Events that wait between the stream and the members at most.
+const AHEAD_COUNT_MAX: usize = 64;
+/// Bytes of them.
+const AHEAD_BYTES_MAX: usize = 16 << 20;
+/// Events in one answer of the server's at most: fewer than a hub's, so that a long way through changes of
+/// other topics has several answers.
+const ANSWER_COUNT_MAX: u32 = 1_000;
+/// How long the server waits for more once it has come to the end of the history.
+const AWAIT_TIME: Duration = Duration::from_millis(20);
+/// A reading of more topics takes all changes and sorts them here.
+const FILTER_TOPICS_MAX: usize = 1024;
+/// How long members with full buffers may hold up a reading at one time, all together.
+const ALLOWANCE_MAX: Duration = Duration::from_millis(200);
+/// What each change that is handed over adds to what is left of it.
+const ALLOWANCE_PER_CHANGE: Duration = Duration::from_micros(100);
+/// The only member, for which nobody waits, may take nothing for so long.
+const STALL_MAX: Duration = Duration::from_secs(10);
+/// How often a reading looks who may go on in a ring, while there is always more to read.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// The server's code for a place that is no longer in the history.
+const HISTORY_LOST: i32 = 286;
+
+/// A reading and its members.
+pub(super) struct Reading<T> {
+    shared: Arc<Shared<T>>,
+    lane: usize,
+    topics: HashMap<Bson, Vec<Seat<T>>>,
+    members: usize,
+    /// Every change up to here was handed over.
+    passed: Position,
+    allowance: Duration,
+    /// When the server gave its first sign of life.
+    began: Option<Instant>,
+    looked: Instant,
+}
+
+impl<T: FromDocument> Reading<T> {
+    /// A reading for these members, from this place on, which none of them is before.
+    pub fn new(
+        shared: Arc<Shared<T>>,
+        lane: usize,
+        from: Position,
+        seats: Vec<(Position, Seat<T>)>,
+    ) -> Self {
+        let mut topics: HashMap<Bson, Vec<Seat<T>>> = HashMap::new();
+        let members = seats.len();
+        for (_, seat) in seats {
+            seat.member.begin(seat.turn);
+            let key = seat.member.topic.key.clone();
+            topics.entry(key).or_default().push(seat);
+        }
+        Self {
+            shared,
+            lane,
+            topics,
+            members,
+            passed: from,
+            allowance: ALLOWANCE_MAX,
+            began: None,
+            looked: Instant::now(),
+        }
+    }
+
+    /// Reads to the end of the reading, and returns when the server has nothing to do for it any more: a
+    /// lane never has two readings at the server.
+    pub async fn run(mut self) {
+        let metrics = self.shared.metrics.clone();
+        metrics.catch_up_readings.inc();
+        let keys: Vec<&Bson> = self.topics.keys().collect();
+        let pipeline = match keys.len() > FILTER_TOPICS_MAX {
+            true => Vec::new(),
+            false => vec![filter(&self.shared.topic_field, &keys)],
+        };
+        let options = stream::Options {
+            content: self.shared.content(),
+            pipeline,
+            ahead_count_max: AHEAD_COUNT_MAX,
+            ahead_bytes_max: AHEAD_BYTES_MAX,
+            answer_count_max: ANSWER_COUNT_MAX,
+            await_time: AWAIT_TIME,
+            restarts: metrics.stream_restarts.clone(),
+            pace: Pace::Live,
+        };
+        // From the time on, not after the token: the pipeline is not that of the hub's stream, and
+        // a token only resumes the pipeline that gave it.
+        let start = Start::At(self.passed.time);
+        let (mut signals, task) = stream::read_in_task(&self.shared.source, start, options);
+        self.read(&mut signals).await;
+        let all = std::mem::take(&mut self.topics);
+        for seat in all.into_values().flatten() {
+            seat.member.put_out(seat.turn);
+        }
+        drop(signals);
+        tokio::select! {
+            // A server that says nothing holds up a lane for so long at most.
+            _ = tokio::time::timeout(self.shared.settings.catch_up_time_max, task) => {}
+            () = self.shared.stop.cancelled() => {}
+        }
+    }
+
+    /// Hands over what the stream shows. The members that are left have to ask again.
+    async fn read(&mut self, signals: &mut mpsc::Receiver<Signal>) {
+        loop {
+            if self.looked.elapsed() >= LOOK_INTERVAL {
+                self.look();
+            }
+            if self.members == 0 {
+                return;
+            }
+            let signal = tokio::select! {
+                signal = signals.recv() => signal,
+                // One comes or leaves.
+                () = self.shared.catch_ups.changed(self.lane) => {
+                    self.forget_those_who_left();
+                    continue;
+                }
+                () = self.shared.stop.cancelled() => return,
+            };
+            match signal {
+                Some(Signal::Event(event)) => {
+                    if self.pass(event).await.is_err() {
+                        return;
+                    }
+                }
+                Some(Signal::Idle(token)) => {
+                    if let Some(place) = Position::of(&token).filter(|at| *at > self.passed) {
+                        self.passed = place;
+                    }
+                    self.look();
+                }
+                Some(Signal::Lost(error)) => {
+                    tracing::info!(%error, "cursors of subscribers are older than the history");
+                    return self.lose(server_code(&error) == Some(HISTORY_LOST));
+                }
+                None => return,
+            }
+            let began = self.began.get_or_insert_with(Instant::now);
+            let has_had_its_turn = began.elapsed() >= self.shared.settings.catch_up_turn_max;
+            if has_had_its_turn && self.shared.catch_ups.is_awaited(self.lane) {
+                return self.make_way();
+            }
+        }
+    }
+
+    /// Hands over one event.
+    async fn pass(&mut self, event: RawEvent) -> Result<(), Gone> {
+        let (token, topics) = match Event::read(&event.document) {
+            Ok(Event::Write(change)) => match topics_of(&change, &self.shared.topic_field) {
+                Topics::These(topics) => (change.token.clone(), topics),
+                Topics::Unknown => (change.token.clone(), self.topics.keys().cloned().collect()),
+            },
+            Ok(Event::Other) => return Ok(()),
+            Ok(Event::CollectionGone(_)) | Err(_) => {
+                self.end_before(event.place());
+                return Err(Gone);
+            }
+        };
+        // Every token of MongoDB 4.2 and later tells its time.
+        let Some(position) = Position::of(&token) else {
+            self.end_before(None);
+            return Err(Gone);
+        };
+        if position <= self.passed {
+            return Ok(());
+        }
+        for topic in &topics {
+            if self.topics.contains_key(topic) {
+                let entry = Entry::new(event.document.clone(), token.clone(), position.clone());
+                self.hand_over(topic, entry).await;
+            }
+        }
+        self.passed = position;
+        Ok(())
+    }
+
+    async fn hand_over(&mut self, topic: &Bson, entry: Entry<T>) {
+        let change = Held::new(entry, &self.shared.metrics.catch_up_bytes);
+        let seats = self.topics.remove(topic).unwrap_or_default();
+        let mut stay = Vec::with_capacity(seats.len());
+        for seat in seats {
+            match self.give(&seat, &change).await {
+                true => stay.push(seat),
+                false => self.members -= 1,
+            }
+        }
+        if !stay.is_empty() {
+            self.topics.insert(topic.clone(), stay);
+        }
+        drop(change);
+        self.allowance = ALLOWANCE_MAX.min(self.allowance + ALLOWANCE_PER_CHANGE);
+        self.keep_bytes_within_bound().await;
+    }
+
+    /// Waits within the allowance until all buffers together are within their bound, and then empties
+    /// the fullest. Those of subscribers that take nothing are emptied first.
+    async fn keep_bytes_within_bound(&mut self) {
+        let (shared, catch_ups) = (&self.shared, &self.shared.catch_ups);
+        if !catch_ups.is_over_bound(shared) {
+            return;
+        }
+        catch_ups.discard_idle(shared);
+        loop {
+            let taken = catch_ups.taken.notified();
+            if !catch_ups.is_over_bound(shared) {
+                return;
+            }
+            let began = Instant::now();
+            tokio::select! {
+                () = taken => {}
+                () = tokio::time::sleep(self.allowance) => {
+                    catch_ups.discard_fullest(shared);
+                    return;
+                }
+                () = shared.stop.cancelled() => return,
+            }
+            self.allowance = self.allowance.saturating_sub(began.elapsed());
+        }
+    }
+
+    /// Gives one member a change; false when its turn is over.
+    async fn give(&mut self, seat: &Seat<T>, change: &Arc<Held<T>>) -> bool {
+        loop {
+            match seat.member.push(seat.turn, change) {
+                Pushed::Done => return true,
+                Pushed::Over => return false,
+                Pushed::Full => {}
+            }
+            if !self.wait_for_room(seat).await {
+                self.shared.metrics.catch_up_interruptions.inc();
+                seat.member.pass(seat.turn, &self.passed);
+                seat.member.put_out(seat.turn);
+                return false;
+            }
+        }
+    }
+
+    /// Waits until a member has room; false when it is not waited for any longer.
+    async fn wait_for_room(&mut self, seat: &Seat<T>) -> bool {
+        loop {
+            let catch_ups = &self.shared.catch_ups;
+            let is_alone = self.members == 1 && !catch_ups.is_awaited(self.lane);
+            let patience = if is_alone { STALL_MAX } else { self.allowance };
+            let began = Instant::now();
+            let has_room = tokio::select! {
+                () = seat.member.room(seat.turn) => true,
+                () = tokio::time::sleep(patience) => false,
+                () = catch_ups.changed(self.lane), if is_alone => continue,
+                () = self.shared.stop.cancelled() => false,
+            };
+            if !is_alone {
+                self.allowance = self.allowance.saturating_sub(began.elapsed());
+            }
+            return has_room;
+        }
+    }
+
+    /// Lets those into their rings who have come so far.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        let passed = &self.passed;
+        for seats in self.topics.values_mut() {
+            seats.retain(|seat| !has_joined(seat, passed));
+        }
+        self.count();
+    }
+
+    fn forget_those_who_left(&mut self) {
+        for seats in self.topics.values_mut() {
+            seats.retain(|seat| seat.member.place(seat.turn).is_some());
+        }
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.topics.retain(|_, seats| !seats.is_empty());
+        self.members = self.topics.values().map(Vec::len).sum();
+    }
+
+    /// The collection as it was is gone since this place, or since nobody knows when: whoever stands
+    /// before it has to query again.
+    fn end_before(&mut self, gone: Option<Position>) {
+        self.end_where(|place| gone.as_ref().is_none_or(|gone| place < gone));
+    }
+
+    /// The stream cannot go on from where it was. Whoever has come no further has to query again.
+    fn lose(&mut self, is_too_old: bool) {
+        let passed = self.passed.clone();
+        if is_too_old {
+            self.shared.catch_ups.lost(self.lane, passed.time);
+            self.end_where(|place| place.time <= passed.time);
+        } else {
+            self.end_where(|place| *place <= passed);
+        }
+        self.ask_again();
+    }
+
+    fn end_where(&mut self, is_over: impl Fn(&Position) -> bool) {
+        for seat in self.topics.values().flatten() {
+            if seat
+                .member
+                .place(seat.turn)
+                .is_some_and(|place| is_over(&place))
+            {
+                seat.member.end(seat.turn, End::HistoryLost);
+            }
+        }
+        self.forget_those_who_left();
+    }
+
+    /// Others wait: they get their turn, and those who are not through come along.
+    fn make_way(&mut self) {
+        self.shared
+            .catch_ups
+            .made_way(self.lane, self.passed.clone());
+        self.ask_again();
+    }
+
+    /// The members wait for the next reading, each from where it stands.
+    fn ask_again(&mut self) {
+        let passed = self.passed.clone();
+        self.members = 0;
+        for seat in std::mem::take(&mut self.topics).into_values().flatten() {
+            seat.member.pass(seat.turn, &passed);
+            seat.member.wait_again(seat.turn);
+            self.shared.catch_ups.wait(&self.shared, seat);
+        }
+    }
+}
+
+/// Whether a member, which has come so far, goes on in its ring, or has left.
+fn has_joined<T>(seat: &Seat<T>, passed: &Position) -> bool {
+    seat.member.pass(seat.turn, passed);
+    let Some(place) = seat.member.place(seat.turn) else {
+        return true;
+    };
+    match seat.member.topic.number_after(&place) {
+        Some(number) => {
+            seat.member.end(seat.turn, End::Joined(number));
+            true
+        }
+        None => false,
+    }
+}
+
+/// The collection as it was is gone.
+struct Gone;

@@ -1,0 +1,466 @@
+//! The events of one feed that wait for its clients: held once, whoever waits for them.
+//!
+//! A client is the number of the event that it reads next. What all have taken is dropped at once. The
+//! feed goes at the pace of its quickest client: while even that one has more than a part of the bound
+//! waiting, the feed waits, for a while. A client that is further behind than the bound loses its place.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use graphql_transport::Event;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::{sync::Notify, time::timeout};
+
+/// What an event takes beside its text and its cursor, in bytes.
+const EVENT_BYTES: usize = 128;
+
+/// How much may wait.
+#[derive(Clone, Debug)]
+pub(super) struct Bounds {
+    /// Bytes that may wait; a single larger event still passes.
+    pub bytes_max: usize,
+    /// Events that may wait.
+    pub events_max: usize,
+    /// How long the feed waits for its quickest client.
+    pub wait_max: Duration,
+}
+
+/// The waiting events of one feed.
+pub(super) struct EventRing {
+    bounds: Bounds,
+    state: Mutex<State>,
+    /// Wakes the clients.
+    appended: Notify,
+    /// Wakes the feed.
+    taken: Notify,
+    /// Bytes that wait, of all feeds together.
+    all_bytes: Gauge,
+}
+
+#[derive(Default)]
+struct State {
+    slots: VecDeque<Slot>,
+    /// The number of the first slot.
+    first: u64,
+    /// What waits.
+    waiting: Load,
+    /// The part of it that not even the quickest client has taken. It is at the end: the slots that all
+    /// clients wait for.
+    fresh: Load,
+    clients: usize,
+    /// The feed has waited in vain, and does not wait again until the quickest client has made room.
+    has_given_up: bool,
+    is_closed: bool,
+}
+
+struct Slot {
+    event: Event,
+    bytes: usize,
+    /// Clients that have not taken it.
+    clients: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Load {
+    events: usize,
+    bytes: usize,
+}
+
+/// What a client gets.
+pub(super) enum Taken {
+    Event(Event),
+    /// It was too slow: so many events are gone.
+    Missed(u64),
+    /// There will be no more.
+    Closed,
+}
+
+impl EventRing {
+    /// An empty one.
+    pub(super) fn new(bounds: Bounds, all_bytes: &Gauge) -> Arc<Self> {
+        Arc::new(Self {
+            bounds,
+            state: Mutex::default(),
+            appended: Notify::new(),
+            taken: Notify::new(),
+            all_bytes: all_bytes.clone(),
+        })
+    }
+
+    /// A client that gets what comes from now on.
+    pub(super) fn join(self: &Arc<Self>) -> Reader {
+        let mut state = self.lock();
+        state.clients += 1;
+        state.fresh = Load::default();
+        Reader {
+            ring: Arc::clone(self),
+            next: state.first + state.slots.len() as u64,
+        }
+    }
+
+    /// Appends an event when the quickest client has room for it, or took too long.
+    pub(super) async fn push(&self, event: Event) {
+        if self.is_full_for_all(size_of(&event)) {
+            let waiting = timeout(self.bounds.wait_max, self.until_half_empty());
+            if waiting.await.is_err() {
+                self.lock().has_given_up = true;
+            }
+        }
+        self.append(event);
+    }
+
+    /// Appends an event now, and makes room for it.
+    pub(super) fn append(&self, event: Event) {
+        let mut state = self.lock();
+        if state.clients == 0 || state.is_closed {
+            return;
+        }
+        let bytes = size_of(&event);
+        let clients = state.clients;
+        state.slots.push_back(Slot {
+            event,
+            bytes,
+            clients,
+        });
+        state.waiting.add(bytes);
+        state.fresh.add(bytes);
+        self.all_bytes.inc_by(bytes as i64);
+        while state.slots.len() > 1 && !self.bounds.hold(state.waiting) {
+            self.evict_first(&mut state);
+        }
+        drop(state);
+        self.appended.notify_waiters();
+    }
+
+    /// No more events will come.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.appended.notify_waiters();
+        self.taken.notify_one();
+    }
+
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().waiting.bytes
+    }
+
+    /// Drops the older half of what waits.
+    pub(super) fn evict_half(&self) {
+        let mut state = self.lock();
+        let aim = state.waiting.bytes / 2;
+        while state.waiting.bytes > aim {
+            self.evict_first(&mut state);
+        }
+        drop(state);
+        self.appended.notify_waiters();
+        self.taken.notify_one();
+    }
+
+    fn is_full_for_all(&self, bytes: usize) -> bool {
+        let mut state = self.lock();
+        if self.bounds.is_quarter(state.fresh) {
+            state.has_given_up = false;
+            return false;
+        }
+        let mut fresh = state.fresh;
+        fresh.add(bytes);
+        !state.has_given_up && !self.bounds.is_half(fresh)
+    }
+
+    async fn until_half_empty(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.has_room() {
+                return;
+            }
+            taken.await;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let state = self.lock();
+        state.is_closed || state.clients == 0 || self.bounds.is_quarter(state.fresh)
+    }
+
+    fn take(&self, next: &mut u64) -> Option<Taken> {
+        let mut state = self.lock();
+        let Some(offset) = next.checked_sub(state.first) else {
+            return Some(Taken::Missed(state.first - *next));
+        };
+        let clients = state.clients;
+        let Some(slot) = state.slots.get_mut(offset as usize) else {
+            return state.is_closed.then_some(Taken::Closed);
+        };
+        *next += 1;
+        let (event, bytes) = (slot.event.clone(), slot.bytes);
+        let is_first_to_take = slot.clients == clients;
+        slot.clients -= 1;
+        if is_first_to_take {
+            state.fresh.remove(bytes);
+        }
+        self.drop_taken(&mut state);
+        if is_first_to_take && self.bounds.is_quarter(state.fresh) {
+            self.taken.notify_one();
+        }
+        Some(Taken::Event(event))
+    }
+
+    fn leave(&self, next: u64) {
+        let mut state = self.lock();
+        let offset = next.saturating_sub(state.first) as usize;
+        for slot in state.slots.iter_mut().skip(offset) {
+            slot.clients -= 1;
+        }
+        state.clients -= 1;
+        self.drop_taken(&mut state);
+        // The quickest of those that are left may be slower.
+        let clients = state.clients;
+        let fresh = state.slots.iter().rev();
+        let fresh = fresh.take_while(|slot| slot.clients == clients);
+        state.fresh = fresh.fold(Load::default(), |mut load, slot| {
+            load.add(slot.bytes);
+            load
+        });
+        self.taken.notify_one();
+    }
+
+    fn drop_taken(&self, state: &mut State) {
+        while state.slots.front().is_some_and(|slot| slot.clients == 0) {
+            self.evict_first(state);
+        }
+    }
+
+    fn evict_first(&self, state: &mut State) {
+        let Some(slot) = state.slots.pop_front() else {
+            return;
+        };
+        state.first += 1;
+        state.waiting.remove(slot.bytes);
+        if slot.clients > 0 && slot.clients == state.clients {
+            state.fresh.remove(slot.bytes);
+        }
+        self.all_bytes.dec_by(slot.bytes as i64);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for EventRing {
+    fn drop(&mut self) {
+        let bytes = self.lock().waiting.bytes;
+        self.all_bytes.dec_by(bytes as i64);
+    }
+}
+
+impl Bounds {
+    fn hold(&self, load: Load) -> bool {
+        load.bytes <= self.bytes_max && load.events <= self.events_max
+    }
+
+    fn is_half(&self, load: Load) -> bool {
+        load.bytes <= self.bytes_max / 2 && load.events <= self.events_max / 2
+    }
+
+    fn is_quarter(&self, load: Load) -> bool {
+        load.bytes <= self.bytes_max / 4 && load.events <= self.events_max / 4
+    }
+}
+
+impl Load {
+    fn add(&mut self, bytes: usize) {
+        self.events += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, bytes: usize) {
+        self.events -= 1;
+        self.bytes -= bytes;
+    }
+}
+
+/// One client's place. Dropping it gives the place back.
+pub(super) struct Reader {
+    ring: Arc<EventRing>,
+    next: u64,
+}
+
+impl Reader {
+    /// The next event, once it is there. Nothing is lost when the caller stops waiting.
+    pub(super) async fn next(&mut self) -> Taken {
+        loop {
+            let appended = self.ring.appended.notified();
+            if let Some(taken) = self.ring.take(&mut self.next) {
+                return taken;
+            }
+            appended.await;
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.ring.leave(self.next);
+    }
+}
+
+fn size_of(event: &Event) -> usize {
+    let (body, cursor) = match event {
+        Event::Next { body, cursor } => (body.len(), cursor.as_ref().map_or(0, |text| text.len())),
+        Event::Failed { body } => (body.len(), 0),
+    };
+    EVENT_BYTES + body + cursor
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// With its text, it takes so many bytes.
+    const SIZE: usize = 1_000;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn event(number: usize) -> Event {
+        let text = format!("{number:>width$}", width = SIZE - EVENT_BYTES);
+        Event::Next {
+            body: Bytes::from(text),
+            cursor: None,
+        }
+    }
+
+    fn ring(events_of_bytes: usize, wait_max: Duration) -> (Arc<EventRing>, Gauge) {
+        let bounds = Bounds {
+            bytes_max: events_of_bytes * SIZE,
+            events_max: usize::MAX,
+            wait_max,
+        };
+        let all_bytes = Gauge::default();
+        (EventRing::new(bounds, &all_bytes), all_bytes)
+    }
+
+    /// What a client gets without waiting.
+    fn now(reader: &mut Reader) -> Option<Result<usize, u64>> {
+        match reader.next().now_or_never()? {
+            Taken::Event(Event::Next { body, .. }) => {
+                let text = std::str::from_utf8(&body).expect("text");
+                Some(Ok(text.trim().parse().expect("a number")))
+            }
+            Taken::Missed(missed) => Some(Err(missed)),
+            Taken::Event(Event::Failed { .. }) | Taken::Closed => None,
+        }
+    }
+
+    #[test]
+    fn what_all_have_taken_is_dropped() {
+        let (ring, all_bytes) = ring(100, HOUR);
+        let (mut one, mut other) = (ring.join(), ring.join());
+        ring.append(event(1));
+        ring.append(event(2));
+        assert_eq!(all_bytes.get(), 2 * SIZE as i64, "held once for both");
+        assert_eq!((now(&mut one), now(&mut one)), (Some(Ok(1)), Some(Ok(2))));
+        assert_eq!(now(&mut one), None);
+        assert_eq!(now(&mut other), Some(Ok(1)));
+        assert_eq!(all_bytes.get(), SIZE as i64);
+        drop(other);
+        assert_eq!(all_bytes.get(), 0, "nobody waits for it any more");
+        let mut late = ring.join();
+        assert_eq!(now(&mut late), None);
+        ring.append(event(3));
+        assert_eq!((now(&mut one), now(&mut late)), (Some(Ok(3)), Some(Ok(3))));
+        ring.append(event(4));
+        drop((ring, one, late));
+        assert_eq!(all_bytes.get(), 0);
+    }
+
+    #[test]
+    fn a_client_beyond_the_bound_loses_its_place_and_no_other_does() {
+        let (ring, all_bytes) = ring(10, HOUR);
+        let (mut slow, mut quick) = (ring.join(), ring.join());
+        for number in 0..15 {
+            ring.push(event(number)).now_or_never().expect("at once");
+            assert_eq!(now(&mut quick), Some(Ok(number)));
+        }
+        assert_eq!(all_bytes.get(), 10 * SIZE as i64);
+        assert_eq!(now(&mut slow), Some(Err(5)));
+    }
+
+    #[tokio::test]
+    async fn a_burst_waits_for_the_quickest_client() {
+        let (ring, _) = ring(10, HOUR);
+        let mut one = ring.join();
+        let mut sent = 0;
+        // Nothing but the client makes room.
+        for received in 0..1000 {
+            while ring.push(event(sent)).now_or_never().is_some() {
+                sent += 1;
+                assert!(sent <= received + 6, "half of the bound");
+            }
+            assert_eq!(now(&mut one), Some(Ok(received)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_waits_goes_on_when_the_client_reads() {
+        let (ring, _) = ring(10, HOUR);
+        let mut one = ring.join();
+        let feed = tokio::spawn(async move {
+            for number in 0..1000 {
+                ring.push(event(number)).await;
+            }
+            ring.close();
+        });
+        for number in 0..1000 {
+            let Taken::Event(Event::Next { body, .. }) = one.next().await else {
+                panic!("{number} is missing");
+            };
+            assert_eq!(body.trim_ascii_start(), number.to_string().as_bytes());
+        }
+        assert!(matches!(one.next().await, Taken::Closed));
+        feed.await.expect("no panic");
+    }
+
+    #[test]
+    fn who_leaves_leaves_the_pace_to_the_others() {
+        let (ring, _) = ring(10, HOUR);
+        let (mut quick, mut steady) = (ring.join(), ring.join());
+        for number in 0..9 {
+            ring.append(event(number));
+            now(&mut quick);
+        }
+        assert!(!ring.is_full_for_all(SIZE));
+        drop(quick);
+        assert!(ring.is_full_for_all(SIZE));
+        for number in 0..9 {
+            assert_eq!(now(&mut steady), Some(Ok(number)));
+        }
+        assert!(!ring.is_full_for_all(SIZE));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_waited_for_once() {
+        let (ring, all_bytes) = ring(10, Duration::from_millis(1));
+        let mut stalled = ring.join();
+        for number in 0..10_000 {
+            ring.push(event(number)).await;
+        }
+        assert!(all_bytes.get() <= 10 * SIZE as i64);
+        assert_eq!(now(&mut stalled), Some(Err(9_990)));
+    }
+
+    #[test]
+    fn a_ring_can_be_made_smaller() {
+        let (ring, all_bytes) = ring(100, HOUR);
+        let mut one = ring.join();
+        (0..8).for_each(|number| ring.append(event(number)));
+        ring.evict_half();
+        assert_eq!(all_bytes.get(), 4 * SIZE as i64);
+        assert_eq!(now(&mut one), Some(Err(4)));
+    }
+}
