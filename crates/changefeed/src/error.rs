@@ -164,7 +164,7 @@ pub enum TopicError {
     },
     /// The changes after the last one are no longer kept; the subscription ends.
     #[error(
-        "the changes after the last one are no longer kept: query again, then subscribe without a cursor"
+        "the changes after the last one are no longer kept: read the current state together with a new cursor, then subscribe after that cursor"
     )]
     ResyncRequired,
     /// The hub has stopped; resume after `cursor`, here or at another instance.

@@ -13,7 +13,7 @@ pub enum Code {
     Conflict,
     /// A subscriber was too slow; `extensions.cursor` tells where to resume.
     SubscriptionLagged,
-    /// A cursor is too old to resume from: query again, then subscribe anew.
+    /// A cursor is too old to resume from: read the list again with its cursor, then subscribe after that.
     ResyncRequired,
     /// What the query asks to see is not there yet: try again.
     ProjectionBehind,

@@ -1,7 +1,6 @@
 //! What both subgraphs share: typed ids, dates, text checks, Relay pages, errors, the endpoint.
 //!
-//! A subgraph is an async-graphql schema over one MongoDB collection. This crate holds what is the
-//! same for each of them:
+//! A subgraph is an async-graphql schema over MongoDB. This crate holds what is the same for each of them:
 //!
 //! - [`id`], [`date_time`] and [`text`]: the values that go in and out, checked at the border;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;

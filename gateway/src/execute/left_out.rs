@@ -1,7 +1,7 @@
 //! Errors of fields that the client's conditions leave out.
 //!
-//! A plan may ask for more than the conditions would (see `prepare/unconditional.rs`). What the
-//! client does not get must not tell of its failure either.
+//! A plan may ask for more than the conditions would (see `prepare/conditions.rs`). An
+//! error at a place that the answer does not have is not the client's business.
 
 use super::{field_error::FieldError, merge::PathItem};
 use crate::{

@@ -7,8 +7,8 @@ use subgraph::{Code, CodedError, InputError, Overloaded};
 use crate::comment::CommentId;
 use crate::post::PostId;
 
-/// The reason of [`Code::ResyncRequired`]: the changes behind a cursor, or behind the last one of a
-/// running subscription, are gone.
+/// The reason of [`Code::ResyncRequired`]: the changes after a cursor, or after the last one of a running
+/// subscription, are gone.
 const HISTORY_LOST: &str = "HISTORY_LOST";
 
 /// An error of the comments subgraph.

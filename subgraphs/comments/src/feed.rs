@@ -65,7 +65,7 @@ impl Feed {
         }))
     }
 
-    /// Every change among a post's comments, behind the cursor or from now on.
+    /// Every change among a post's comments, after the cursor or from now on.
     ///
     /// # Errors
     /// When there is no such post, or the cursor is not one of this post or too old.

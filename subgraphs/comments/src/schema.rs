@@ -106,13 +106,16 @@ impl Subscriptions {
     /// Every change among a post's comments: added, edited, deleted, in order, each with a cursor.
     /// After a lost connection, subscribe with the last cursor as `after` to miss nothing. Errors:
     /// SUBSCRIPTION_LAGGED (read too slowly; `extensions.cursor` tells where to resume),
-    /// RESYNC_REQUIRED (the cursor is too old: query again, then subscribe without it),
+    /// RESYNC_REQUIRED (the cursor is too old: read the list again with `commentChangesCursor`, then
+    /// subscribe after that cursor),
     /// BAD_USER_INPUT (not a cursor of this post), NOT_FOUND (no such post).
     async fn comment_changes(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The post to watch.")] post_id: PostId,
-        #[graphql(desc = "Go on behind the change with this cursor; from now on without it.")]
+        #[graphql(
+            desc = "Start after the change with this cursor. Without it, start from now on."
+        )]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>>, Error> {
         ctx.data_unchecked::<Feed>()

@@ -27,7 +27,7 @@ pub enum Error {
         missed: u64,
     },
     /// Changes may have been missed by everyone.
-    #[error("posts may have been missed: query again, then subscribe again")]
+    #[error("posts may have been missed: subscribe again, then read the list again")]
     ResyncRequired,
     /// The database has more to do than it can.
     #[error(transparent)]

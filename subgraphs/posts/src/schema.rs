@@ -148,7 +148,7 @@ pub struct Subscriptions;
 #[Subscription(name = "Subscription")]
 impl Subscriptions {
     /// Each post that is created from now on. Errors that end it: SUBSCRIPTION_LAGGED (read too
-    /// slowly) and RESYNC_REQUIRED (posts may have been missed): query again, then subscribe again.
+    /// slowly) and RESYNC_REQUIRED (posts may have been missed): subscribe again, then read the list again.
     async fn post_added(&self, ctx: &Context<'_>) -> impl Stream<Item = Result<Post, Error>> {
         ctx.data_unchecked::<Feed>().post_added(posts(ctx).clone())
     }

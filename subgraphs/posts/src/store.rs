@@ -1,4 +1,4 @@
-//! All collections, indexes and queries of the posts subgraph.
+//! The collections and indexes of the posts subgraph, and the queries that requests make.
 
 use std::sync::Arc;
 use std::time::Duration;
