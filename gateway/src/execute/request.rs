@@ -132,7 +132,7 @@ impl Run<'_> {
                     body.push(b',');
                 }
                 let start = body.len();
-                if !represent::write(&self.store, &self.graph.types, fetch, object, body) {
+                if !represent::write(&self.store, self.graph.types(), fetch, object, body) {
                     body.truncate(end);
                     self.left_out.insert((index, object));
                     continue;

@@ -11,6 +11,7 @@ use apollo_compiler::{
     executable::{Selection, SelectionSet},
 };
 use bytes::Bytes;
+use federation::{TypeId, TypeSet};
 
 use super::{
     Prepared, UpstreamSubscription,
@@ -26,7 +27,6 @@ use super::{
     },
     resume::{Begin, Resume},
 };
-use crate::graph::types::{TypeId, TypeSet};
 
 /// Allocations are multiples of this.
 const GRAIN: usize = 16;

@@ -2,9 +2,7 @@
 //! what its answer looks like, and where that goes.
 
 use bytes::Bytes;
-
-use super::conflicts::Aliases;
-use crate::graph::{SubgraphIndex, types::TypeSet};
+use federation::{ClientAliases, SubgraphIndex, TypeSet};
 
 /// A response key (or a requirement's field name), by its place in [`Plan::keys`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +30,7 @@ pub struct Plan {
 
 impl Plan {
     /// Fills in the client's keys.
-    pub fn name_aliases(&mut self, aliases: &Aliases) {
+    pub fn name_aliases(&mut self, aliases: &ClientAliases) {
         self.client_keys.clone_from(&self.keys);
         for (alias, key) in aliases.pairs() {
             for name in self

@@ -10,15 +10,14 @@ use apollo_compiler::{
     executable::{ExecutableDocument, Field, Operation, Selection as Ast, SelectionSet},
     schema::{ExtendedType, Type},
 };
+use federation::{ClientAliases, TypeId, TypeSet, TypeTable};
 
 use super::{
     compile::keys::Keys,
-    conflicts::Aliases,
     plan::{Condition, Key},
 };
 use crate::{
     error::{Code, RequestError},
-    graph::types::{TypeId, TypeSet, TypeTable},
     variables::Variables,
 };
 
@@ -140,7 +139,7 @@ pub fn compile(
     document: &ExecutableDocument,
     operation: &Operation,
     variables: &[String],
-    aliases: &Aliases,
+    aliases: &ClientAliases,
     keys: &mut Keys,
     fields_max: usize,
 ) -> Result<Projection, RequestError> {
@@ -171,7 +170,7 @@ struct Builder<'a> {
     types: &'a TypeTable,
     document: &'a ExecutableDocument,
     variables: &'a [String],
-    aliases: &'a Aliases,
+    aliases: &'a ClientAliases,
     keys: &'a mut Keys,
     fields_left: usize,
     projection: Projection,

@@ -8,17 +8,9 @@ use apollo_compiler::{
     Name, Node,
     ast::{Directive, Type},
 };
-
-use crate::{
-    graph::{
-        SubgraphIndex,
-        types::{TypeId, TypeTable},
-    },
-    planner::{
-        fetches::{Fetches, Item, SetId},
-        selection::Field,
-        supergraph::Supergraph,
-    },
+use federation::{
+    Field, SubgraphIndex, Supergraph, TypeId, TypeTable,
+    fetches::{Fetches, Item, SetId},
 };
 
 /// What is asked of an object.

@@ -9,22 +9,15 @@ mod text;
 use std::collections::BTreeSet;
 
 use apollo_compiler::{Node, ast::VariableDefinition, executable::OperationType};
+use federation::{
+    Plan as Planned, Selection, SubgraphIndex, Supergraph, TypeId, TypeSet,
+    fetches::{Fetch, FetchId, From, SetId},
+    merged,
+    places::{self, PlaceId},
+};
 
 use super::plan::{
     Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target,
-};
-use crate::{
-    graph::{
-        SubgraphIndex,
-        types::{TypeId, TypeSet, TypeTable},
-    },
-    planner::{
-        Planned,
-        fetches::{Fetch, FetchId, From, SetId},
-        places::{self, PlaceId},
-        selection::{self, Selection},
-        supergraph::Supergraph,
-    },
 };
 use asked::{AskedItem, Renamed, RenamedStep, Writer};
 use keys::Keys;
@@ -36,8 +29,6 @@ pub use text::normal_form;
 pub struct Terms<'a> {
     /// The supergraph.
     pub graph: &'a Supergraph,
-    /// Its types.
-    pub types: &'a TypeTable,
     /// What the operation is.
     pub kind: OperationType,
     /// Its variables, in the order declared.
@@ -52,7 +43,7 @@ pub fn compile(planned: &Planned<'_>, terms: &Terms<'_>, keys: Vec<Box<str>>) ->
         writer: Writer {
             fetches: &planned.fetches,
             graph: terms.graph,
-            types: terms.types,
+            types: terms.graph.types(),
         },
         representations: unused_variable(terms.variables),
         keys: Keys::new(keys),
@@ -366,7 +357,7 @@ impl<'p> Compiler<'p, '_> {
         }];
         let mut text = Text::new(self.terms.graph, self.terms.variables);
         text.items(&asked);
-        let requires = selection::merged(requires.iter().copied().flatten());
+        let requires = merged(requires.iter().copied().flatten());
         let list = EntityFetch {
             key: Key::TYPENAME,
             variable: Box::default(),
@@ -424,7 +415,7 @@ impl<'p> Compiler<'p, '_> {
                     }
                 }
                 Selection::On(on) => Requirement::Fragment {
-                    types: self.terms.types.satisfied_by(on.ty),
+                    types: self.terms.graph.types().satisfied_by(on.ty),
                     type_name: format!("\"{}\"", self.terms.graph.name(on.ty))
                         .into_bytes()
                         .into(),
@@ -436,8 +427,8 @@ impl<'p> Compiler<'p, '_> {
 
     /// The types whose objects may be of `ty`: also the interfaces by which alone they may be known.
     fn meeting(&self, ty: TypeId) -> TypeSet {
-        let mut types = self.terms.types.satisfied_by(ty);
-        types.extend(&self.terms.types.satisfied_in_reverse(ty));
+        let mut types = self.terms.graph.types().satisfied_by(ty);
+        types.extend(&self.terms.graph.types().satisfied_in_reverse(ty));
         types
     }
 
@@ -453,7 +444,7 @@ impl<'p> Compiler<'p, '_> {
         }
         let name = format!("\"{}\"", self.terms.graph.name(view));
         vec![(
-            self.terms.types.satisfied_by(view),
+            self.terms.graph.types().satisfied_by(view),
             name.into_bytes().into(),
         )]
     }
@@ -468,7 +459,7 @@ impl<'p> Compiler<'p, '_> {
                 }
                 places::Step::On(_) if last == Some(ty) => {}
                 places::Step::On(_) => {
-                    path.push(PathSegment::Type(self.terms.types.satisfied_by(ty)));
+                    path.push(PathSegment::Type(self.terms.graph.types().satisfied_by(ty)));
                 }
             }
             last = Some(ty);
@@ -486,7 +477,7 @@ impl<'p> Compiler<'p, '_> {
                     .map(|step| match step {
                         RenamedStep::Key(name) => PathSegment::Key(self.keys.intern(&name)),
                         RenamedStep::Type(ty) => {
-                            PathSegment::Type(self.terms.types.satisfied_by(ty))
+                            PathSegment::Type(self.terms.graph.types().satisfied_by(ty))
                         }
                     })
                     .collect(),

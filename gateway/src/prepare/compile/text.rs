@@ -7,13 +7,10 @@ use apollo_compiler::{
     ast::{Argument, Directive, Value, VariableDefinition},
 };
 use bytes::Bytes;
+use federation::{Selection, Supergraph};
 
 use super::asked::{Asked, AskedItem};
-use crate::{
-    json::write,
-    planner::{selection::Selection, supergraph::Supergraph},
-    prepare::plan::RequestTemplate,
-};
+use crate::{json::write, prepare::plan::RequestTemplate};
 
 /// Writes one operation.
 pub struct Text<'p> {

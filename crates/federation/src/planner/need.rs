@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, rc::Rc};
 
 use super::{
-    NoPlan, Planner, Purpose,
+    PlanError, Planner, Purpose,
     choose::Choice,
     fetches::FetchId,
     places::{Cursor, PlaceId, Provided, Step},
     selection::{Field, On, Selection},
     supergraph::Join,
 };
-use crate::graph::{
+use crate::{
     SubgraphIndex,
     types::{TypeId, TypeSet},
 };
@@ -30,9 +30,9 @@ impl<'a> Planner<'a> {
         place: PlaceId,
         set: &'a [Selection],
         purpose: Purpose,
-    ) -> Result<BTreeSet<FetchId>, NoPlan> {
+    ) -> Result<BTreeSet<FetchId>, PlanError> {
         if self.depth == DEPTH_MAX || self.places.len() > PLACES_MAX {
-            return Err(NoPlan::TooLarge);
+            return Err(PlanError::TooLarge);
         }
         self.depth += 1;
         let brought = self.need_here(place, set, purpose);
@@ -45,7 +45,7 @@ impl<'a> Planner<'a> {
         place: PlaceId,
         set: &'a [Selection],
         purpose: Purpose,
-    ) -> Result<BTreeSet<FetchId>, NoPlan> {
+    ) -> Result<BTreeSet<FetchId>, PlanError> {
         self.come_along(place);
         let choices = self.choose(place, set, purpose)?;
         let mut brought = BTreeSet::new();
@@ -129,7 +129,7 @@ impl<'a> Planner<'a> {
         place: PlaceId,
         on: &'a On,
         purpose: Purpose,
-    ) -> Result<BTreeSet<FetchId>, NoPlan> {
+    ) -> Result<BTreeSet<FetchId>, PlanError> {
         let objects = self.objects(place);
         let wanted = objects.intersection(self.graph.objects(on.ty));
         let mut brought = BTreeSet::new();
@@ -200,11 +200,11 @@ impl<'a> Planner<'a> {
         field: &'a Field,
         subgraph: SubgraphIndex,
         purpose: Purpose,
-    ) -> Result<BTreeSet<FetchId>, NoPlan> {
+    ) -> Result<BTreeSet<FetchId>, PlanError> {
         if let Some(brought) = self.known_leaf(place, field) {
             return Ok(brought);
         }
-        let unreachable = || NoPlan::Unreachable(field.name.to_string());
+        let unreachable = || PlanError::Unreachable(field.name.to_string());
         let join = self
             .requires(place, subgraph, field)
             .ok_or_else(unreachable)?;
@@ -266,7 +266,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Asks for `__typename`, of somebody who knows.
-    fn need_type(&mut self, place: PlaceId, field: &'a Field) -> Result<FetchId, NoPlan> {
+    fn need_type(&mut self, place: PlaceId, field: &'a Field) -> Result<FetchId, PlanError> {
         let mut next = Some(place);
         while let Some(at) = next {
             let here = self.places.get(at);
@@ -290,14 +290,14 @@ impl<'a> Planner<'a> {
                 });
                 let (_, subgraph) = known.min_by_key(|(cost, _)| *cost).ok_or_else(|| {
                     let ty = self.graph.name(self.places.get(at).ty);
-                    NoPlan::Unreachable(format!("{ty}.__typename"))
+                    PlanError::Unreachable(format!("{ty}.__typename"))
                 })?;
                 self.open(at, subgraph)?;
                 return self.need_type(at, field);
             }
             next = self.places.wider(at);
         }
-        Err(NoPlan::Unreachable("__typename".into()))
+        Err(PlanError::Unreachable("__typename".into()))
     }
 
     /// Whether anybody who is asked about a place, or a wider one, knows the types of its objects.
@@ -316,12 +316,12 @@ impl<'a> Planner<'a> {
     /// Has a place's objects tell their types, as representations and paths need it, unless they can
     /// only be of one. Where nobody but interface objects has been asked, the place's own type will
     /// do, if it is not one of several.
-    pub(super) fn tell_type(&mut self, place: PlaceId) -> Result<FetchId, NoPlan> {
+    pub(super) fn tell_type(&mut self, place: PlaceId) -> Result<FetchId, PlanError> {
         self.tell_type_of(place, true)
     }
 
     /// The same, where the place's own type may not be enough.
-    fn tell_type_of(&mut self, place: PlaceId, is_enough: bool) -> Result<FetchId, NoPlan> {
+    fn tell_type_of(&mut self, place: PlaceId, is_enough: bool) -> Result<FetchId, PlanError> {
         let mut wider = vec![place];
         while let Some(next) = self.places.wider(wider[wider.len() - 1]) {
             wider.push(next);
@@ -350,7 +350,7 @@ impl<'a> Planner<'a> {
         ty: TypeId,
         field: &'a Field,
         last: Option<SubgraphIndex>,
-    ) -> Result<SubgraphIndex, NoPlan> {
+    ) -> Result<SubgraphIndex, PlanError> {
         let none: Provided<'a> = [].into();
         let candidates = self.graph.subgraphs().filter_map(|subgraph| {
             let join = self.resolve(subgraph, ty, &field.name, &none)?;
@@ -361,7 +361,8 @@ impl<'a> Planner<'a> {
             Some((rest, Some(subgraph) != last, subgraph))
         });
         let best = candidates.min_by_key(|(rest, is_other, _)| (*rest, *is_other));
-        best.map(|(_, _, subgraph)| subgraph)
-            .ok_or_else(|| NoPlan::Unreachable(format!("{}.{}", self.graph.name(ty), field.name)))
+        best.map(|(_, _, subgraph)| subgraph).ok_or_else(|| {
+            PlanError::Unreachable(format!("{}.{}", self.graph.name(ty), field.name))
+        })
     }
 }

@@ -9,7 +9,7 @@ use super::{
     places::Provided,
     selection::{Field, Selection},
 };
-use crate::graph::{SubgraphIndex, types::TypeId};
+use crate::{SubgraphIndex, types::TypeId};
 
 /// What it costs more if the rest cannot be had from there at all: the objects have to be asked for
 /// once more, from above.

@@ -14,7 +14,7 @@ use apollo_compiler::{
     executable::{Field, Operation, Selection, SelectionSet},
 };
 
-use crate::graph::planned_fields::PlannedFields;
+use crate::{Supergraph, planned_fields::PlannedFields};
 
 /// A response key with the field that it means. Arguments stand in the order of their names: in
 /// another order they mean the same.
@@ -22,20 +22,20 @@ type Meaning = (Name, Name, Vec<Node<Argument>>);
 
 /// The aliases given to meanings.
 #[derive(Default)]
-pub struct Aliases {
+pub struct ClientAliases {
     by_meaning: HashMap<Meaning, Name>,
 }
 
-impl Aliases {
+impl ClientAliases {
     /// Finds what needs an alias.
     pub fn of(
+        supergraph: &Supergraph,
         document: &ExecutableDocument,
         operation: &Operation,
-        planned: &PlannedFields,
     ) -> Self {
         let mut finder = Finder {
             document,
-            planned,
+            planned: supergraph.planned_fields(),
             aliases: Self::default(),
         };
         finder.place(&[&operation.selection_set]);
@@ -111,7 +111,7 @@ fn value_in_order(value: &Node<Value>) -> Option<Node<Value>> {
 struct Finder<'d> {
     document: &'d ExecutableDocument,
     planned: &'d PlannedFields,
-    aliases: Aliases,
+    aliases: ClientAliases,
 }
 
 impl<'d> Finder<'d> {

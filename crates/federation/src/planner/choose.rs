@@ -1,12 +1,12 @@
 //! Which subgraph each field of a place comes from.
 
 use super::{
-    NoPlan, Planner, Purpose,
+    PlanError, Planner, Purpose,
     places::PlaceId,
     reach::Table,
     selection::{Field, Selection},
 };
-use crate::graph::SubgraphIndex;
+use crate::SubgraphIndex;
 
 /// Where a selection of a place comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +42,9 @@ impl<'a> Planner<'a> {
         place: PlaceId,
         set: &'a [Selection],
         purpose: Purpose,
-    ) -> Result<Vec<Choice>, NoPlan> {
+    ) -> Result<Vec<Choice>, PlanError> {
         if self.is_late() {
-            return Err(NoPlan::OutOfTime);
+            return Err(PlanError::OutOfTime);
         }
         let mut choices = vec![Choice::Anywhere; set.len()];
         let mut open = Vec::new();
@@ -68,10 +68,10 @@ impl<'a> Planner<'a> {
             let candidates = self.candidates(place, &table, &set[index], field, purpose);
             if candidates.is_empty() {
                 if self.is_late() {
-                    return Err(NoPlan::OutOfTime);
+                    return Err(PlanError::OutOfTime);
                 }
                 let ty = self.graph.name(self.places.get(place).ty);
-                return Err(NoPlan::Unreachable(format!("{ty}.{}", field.name)));
+                return Err(PlanError::Unreachable(format!("{ty}.{}", field.name)));
             }
             undecided.push((index, candidates));
         }

@@ -8,7 +8,7 @@ use super::{
     places::PlaceId,
     selection::{Field, Selection},
 };
-use crate::graph::{SubgraphIndex, types::TypeId};
+use crate::{SubgraphIndex, types::TypeId};
 
 /// A request, by its place in [`Fetches`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -12,8 +12,9 @@ use apollo_compiler::Name;
 
 use super::{CompositeType, Join, View};
 use crate::{
-    graph::{SubgraphIndex, types::TypeId},
-    planner::selection::{Field, Selection},
+    SubgraphIndex,
+    selection::{Field, Selection},
+    types::TypeId,
 };
 
 /// A field of a type in a subgraph.

@@ -11,7 +11,7 @@ use super::{
     fetches::{FetchId, SetId},
     selection::{Field, Selection},
 };
-use crate::graph::{SubgraphIndex, types::TypeId};
+use crate::{SubgraphIndex, types::TypeId};
 
 /// A place, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use super::{
     selection::{Field, Selection},
     supergraph::Join,
 };
-use crate::graph::{SubgraphIndex, types::TypeSet};
+use crate::{SubgraphIndex, types::TypeSet};
 
 /// What is not found out costs more than anything that is.
 const UNCERTAIN: usize = 1_000;

@@ -15,7 +15,7 @@ use super::{
     selection::Selection,
     supergraph::Join,
 };
-use crate::graph::{
+use crate::{
     SubgraphIndex,
     types::{TypeId, TypeSet},
 };

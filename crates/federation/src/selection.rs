@@ -11,8 +11,8 @@ use apollo_compiler::{
 };
 
 use crate::{
-    graph::types::{TypeId, TypeTable},
-    prepare::conflicts::Aliases,
+    ClientAliases,
+    types::{TypeId, TypeTable},
 };
 
 /// A part of a selection.
@@ -71,7 +71,7 @@ pub fn of_operation(
     document: &ExecutableDocument,
     operation: &Operation,
     types: &TypeTable,
-    aliases: &Aliases,
+    aliases: &ClientAliases,
 ) -> Vec<Selection> {
     let reader = Reader {
         document,
@@ -100,7 +100,7 @@ fn without_own_fields(set: Vec<Selection>) -> Vec<Selection> {
 struct Reader<'d> {
     document: &'d ExecutableDocument,
     types: &'d TypeTable,
-    aliases: &'d Aliases,
+    aliases: &'d ClientAliases,
 }
 
 /// What is gathered for one object, in the order in which it is first met.

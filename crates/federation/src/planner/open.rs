@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{
-    NoPlan, Planner, Purpose,
+    PlanError, Planner, Purpose,
     fetches::{FetchId, From},
     places::{Cursor, PlaceId, Provided, Step},
     reach::Route,
     selection::{Selection, are_exclusive},
     supergraph::Join,
 };
-use crate::graph::{SubgraphIndex, types::TypeId};
+use crate::{SubgraphIndex, types::TypeId};
 
 impl<'a> Planner<'a> {
     /// Has a subgraph asked about a place's objects; which of the place's cursors does so.
@@ -18,10 +18,10 @@ impl<'a> Planner<'a> {
         &mut self,
         place: PlaceId,
         subgraph: SubgraphIndex,
-    ) -> Result<usize, NoPlan> {
+    ) -> Result<usize, PlanError> {
         let unreachable = |planner: &Self| {
             let ty = planner.graph.name(planner.places.get(place).ty);
-            NoPlan::Unreachable(ty.to_string())
+            PlanError::Unreachable(ty.to_string())
         };
         let table = self.reach(place);
         let reach = table[usize::from(subgraph.0)]
@@ -77,7 +77,7 @@ impl<'a> Planner<'a> {
         &mut self,
         place: PlaceId,
         join: &'a Join,
-    ) -> Result<Cursor<'a>, NoPlan> {
+    ) -> Result<Cursor<'a>, PlanError> {
         let after = self.need(place, &join.requires, Purpose::Representation)?;
         let mut cursors = self.places.get(place).cursors.iter();
         let extendable = cursors.find(|cursor| {
@@ -115,14 +115,14 @@ impl<'a> Planner<'a> {
         let (_, key) = costs
             .into_iter()
             .min_by_key(|(cost, _)| *cost)
-            .ok_or_else(|| NoPlan::Unreachable(self.graph.name(join.view).to_string()))?;
+            .ok_or_else(|| PlanError::Unreachable(self.graph.name(join.view).to_string()))?;
         let mut all = self.need(place, key, Purpose::Representation)?;
         all.extend(after);
         let requires = vec![&key[..], &join.requires];
         self.add_entities(place, join.subgraph, join.view, requires, all)?;
         let cursors = &self.places.get(place).cursors;
         let last = cursors.last().cloned();
-        last.ok_or_else(|| NoPlan::Unreachable(self.graph.name(join.view).to_string()))
+        last.ok_or_else(|| PlanError::Unreachable(self.graph.name(join.view).to_string()))
     }
 
     /// Adds a request for a place's objects as entities.
@@ -133,7 +133,7 @@ impl<'a> Planner<'a> {
         view: TypeId,
         requires: Vec<&'a [Selection]>,
         mut after: BTreeSet<FetchId>,
-    ) -> Result<(), NoPlan> {
+    ) -> Result<(), PlanError> {
         after.insert(self.tell_type(place)?);
         let from = From::Entities {
             place,

@@ -19,8 +19,7 @@
 //! all implementations, and else of each implementation. Of an `@interfaceObject` nobody knows the
 //! type: a subgraph with the real interface is asked first.
 //!
-//! The result is a set of requests, each with those that it comes after; `prepare::compile`
-//! makes the executable plan of it.
+//! The result is a set of requests, each with those that it comes after.
 
 mod choose;
 mod cost;
@@ -30,39 +29,24 @@ mod open;
 pub mod places;
 mod reach;
 mod rest;
-pub mod selection;
-pub mod supergraph;
 
 use std::{cell::RefCell, collections::HashMap, time::Instant};
 
 use apollo_compiler::executable::OperationType;
 
-use crate::graph::{
-    SubgraphIndex,
+use crate::{
+    Operation, SubgraphIndex, Supergraph, selection, supergraph,
     types::{TypeId, TypeTable},
 };
 use fetches::{Fetches, From, SetId};
 use places::{PlaceId, Places, ROOT, Step};
 use reach::Table;
 use selection::{Field, Selection};
-use supergraph::Supergraph;
 
-/// Why there is no plan.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoPlan {
-    /// No subgraph that can be asked has the field.
-    #[error("no subgraph can be asked for {0}")]
-    Unreachable(String),
-    /// It would be deeper or wider than any that is useful.
-    #[error("the operation is too large to be planned")]
-    TooLarge,
-    /// It was not found in time.
-    #[error("no plan was found in time")]
-    OutOfTime,
-}
+pub use crate::PlanError;
 
 /// The requests that answer an operation, and the places that they lead to.
-pub struct Planned<'a> {
+pub struct Plan<'a> {
     /// The requests.
     pub fetches: Fetches<'a>,
     /// The places.
@@ -70,14 +54,23 @@ pub struct Planned<'a> {
 }
 
 /// How an operation is planned.
-#[derive(Clone, Copy)]
-pub struct Terms {
-    /// What it is.
-    pub kind: OperationType,
-    /// Where its requests stand in progressive overrides.
-    pub rollout_place: u64,
+#[derive(Clone, Copy, Debug)]
+pub struct PlanOptions {
+    /// Where the requests of the operation stand in progressive overrides, in
+    /// [`crate::PARTS_PER_PERCENT`]: an override holds below its percentage.
+    pub override_position: u64,
     /// Until when there has to be a plan.
-    pub deadline: Instant,
+    pub deadline: Option<Instant>,
+}
+
+impl Default for PlanOptions {
+    /// No progressive override holds, and there is no deadline.
+    fn default() -> Self {
+        Self {
+            override_position: u64::MAX,
+            deadline: None,
+        }
+    }
 }
 
 /// Plans an operation.
@@ -85,21 +78,21 @@ pub struct Terms {
 /// # Errors
 /// When there is no plan, or none in time.
 pub fn plan<'a>(
-    graph: &'a Supergraph,
-    types: &'a TypeTable,
-    set: &'a [Selection],
-    terms: Terms,
-) -> Result<Planned<'a>, NoPlan> {
-    let root = graph
-        .root(terms.kind)
-        .ok_or_else(|| NoPlan::Unreachable("the operation".into()))?;
+    supergraph: &'a Supergraph,
+    operation: &'a Operation,
+    options: PlanOptions,
+) -> Result<Plan<'a>, PlanError> {
+    let kind = operation.kind;
+    let root = supergraph
+        .root(kind)
+        .ok_or_else(|| PlanError::Unreachable("the operation".into()))?;
     let mut planner = Planner {
-        graph,
-        types,
-        kind: terms.kind,
-        rollout_place: terms.rollout_place,
-        deadline: terms.deadline,
-        typename: graph.typename(),
+        graph: supergraph,
+        types: supergraph.types(),
+        kind,
+        rollout_place: options.override_position,
+        deadline: options.deadline,
+        typename: supergraph.typename(),
         fetches: Fetches::default(),
         places: Places::new(root),
         tables: HashMap::new(),
@@ -112,7 +105,8 @@ pub fn plan<'a>(
         depth: 0,
         requiring: Vec::new(),
     };
-    match terms.kind {
+    let set = &operation.selections;
+    match kind {
         OperationType::Query => {
             planner.need(ROOT, set, Purpose::Client)?;
         }
@@ -129,7 +123,7 @@ pub fn plan<'a>(
             planner.fetches.spare(&sets);
         }
     }
-    Ok(Planned {
+    Ok(Plan {
         fetches: planner.fetches,
         places: planner.places,
     })
@@ -153,7 +147,7 @@ struct Planner<'a> {
     types: &'a TypeTable,
     kind: OperationType,
     rollout_place: u64,
-    deadline: Instant,
+    deadline: Option<Instant>,
     /// `__typename`, as requests add it.
     typename: &'a Field,
     fetches: Fetches<'a>,
@@ -181,12 +175,13 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     /// Whether there is no time left; then costs are not found out any more.
     fn is_late(&self) -> bool {
-        Instant::now() > self.deadline
+        self.deadline
+            .is_some_and(|deadline| Instant::now() > deadline)
     }
 
     /// Plans the root fields of a mutation one after the other. What comes from one subgraph without
     /// another's in between is one request.
-    fn in_order(&mut self, set: &'a [Selection]) -> Result<(), NoPlan> {
+    fn in_order(&mut self, set: &'a [Selection]) -> Result<(), PlanError> {
         for selection in set {
             let field = match selection {
                 Selection::Field(field) => field,
@@ -214,10 +209,9 @@ impl<'a> Planner<'a> {
 mod tests {
     use std::time::Duration;
 
-    use apollo_compiler::{ExecutableDocument, Schema, validation::Valid};
+    use apollo_compiler::ExecutableDocument;
 
     use super::{need::DEPTH_MAX, *};
-    use crate::prepare::conflicts::Aliases;
 
     /// `b` can be found by `id`, which only `a` has; `c` has nothing but a value of its own.
     const SUPERGRAPH: &str = r#"
@@ -231,21 +225,17 @@ mod tests {
           far: Int @join__field(graph: B)
           own: Int @join__field(graph: C) }"#;
 
-    fn planned(query: &str, deadline: Instant) -> Result<usize, NoPlan> {
-        let schema = Schema::parse(SUPERGRAPH, "supergraph.graphql");
-        let schema = schema.unwrap_or_else(|invalid| invalid.partial);
-        let schema = Valid::assume_valid(schema);
-        let types = TypeTable::new(&schema, &schema);
-        let graph = Supergraph::read(&schema, &types).expect("a supergraph");
-        let document = ExecutableDocument::parse(&schema, query, "query").expect("a query");
+    fn planned(query: &str, deadline: Instant) -> Result<usize, PlanError> {
+        let supergraph = Supergraph::parse(SUPERGRAPH).expect("a supergraph");
+        let document = ExecutableDocument::parse(supergraph.api_schema(), query, "");
+        let document = document.expect("a query");
         let operation = document.operations.get(None).expect("one operation");
-        let set = selection::of_operation(&document, operation, &types, &Aliases::default());
-        let terms = Terms {
-            kind: OperationType::Query,
-            rollout_place: 0,
-            deadline,
+        let operation = Operation::new(&supergraph, &document, operation);
+        let options = PlanOptions {
+            deadline: Some(deadline),
+            ..PlanOptions::default()
         };
-        plan(&graph, &types, &set, terms).map(|planned| planned.fetches.iter().count())
+        plan(&supergraph, &operation, options).map(|plan| plan.fetches.iter().count())
     }
 
     fn in_a_minute() -> Instant {
@@ -261,14 +251,14 @@ mod tests {
         assert_eq!(planned("{ other { own } }", in_a_minute()), Ok(1));
         assert_eq!(
             planned("{ other { own far } }", in_a_minute()),
-            Err(NoPlan::Unreachable("Thing.far".into()))
+            Err(PlanError::Unreachable("Thing.far".into()))
         );
     }
 
     #[test]
     fn a_plan_that_takes_too_long_is_given_up() {
         let late = planned("{ thing { far } }", Instant::now());
-        assert_eq!(late, Err(NoPlan::OutOfTime));
+        assert_eq!(late, Err(PlanError::OutOfTime));
     }
 
     /// On the stack that an operation is prepared on.
@@ -287,6 +277,6 @@ mod tests {
             thread.expect("a thread").join().expect("an end")
         };
         assert_eq!(nested(100), Ok(1));
-        assert_eq!(nested(DEPTH_MAX), Err(NoPlan::TooLarge));
+        assert_eq!(nested(DEPTH_MAX), Err(PlanError::TooLarge));
     }
 }

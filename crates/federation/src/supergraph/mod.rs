@@ -1,27 +1,45 @@
 //! What the join specification tells of each subgraph: its types, their keys, and which fields it
 //! resolves how. <https://specs.apollo.dev/join/v0.5/>
 
+mod implied_externals;
 mod read;
-mod unsaid;
 
 use std::collections::HashMap;
 
-use apollo_compiler::{Name, Schema, ast::Type, executable::OperationType};
+use apollo_compiler::{Name, Schema, ast::Type, executable::OperationType, validation::Valid};
 
-use super::selection::{Field, Selection};
-use crate::graph::{
-    SubgraphIndex,
+use crate::{
+    SupergraphError, api_schema,
+    planned_fields::PlannedFields,
+    selection::{Field, Selection},
+    specifications,
     types::{TypeId, TypeSet, TypeTable},
 };
 
 /// A supergraph in the planner's terms.
 pub struct Supergraph {
     /// By [`TypeId`].
-    types: Vec<CompositeType>,
-    subgraph_count: usize,
+    composite: Vec<CompositeType>,
+    subgraphs: Vec<SubgraphInfo>,
     roots: HashMap<OperationType, TypeId>,
     percentages: Vec<u64>,
     typename: Field,
+    types: TypeTable,
+    api: Valid<Schema>,
+    planned_fields: PlannedFields,
+}
+
+/// A subgraph's place in its supergraph: 0 is the first value of `join__Graph`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SubgraphIndex(pub u16);
+
+/// What a supergraph says of a subgraph as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubgraphInfo {
+    /// Its name (`posts`).
+    pub name: String,
+    /// Its GraphQL endpoint, if the supergraph names one.
+    pub url: Option<String>,
 }
 
 /// An object type, interface or union.
@@ -84,37 +102,82 @@ pub struct Join {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Availability {
     Always,
-    /// Those below a place (see `prepare::rollout`).
+    /// Those below a position (see [`crate::OverrideLabel`]).
     Below(u64),
-    /// Those at a place or above.
+    /// Those at a position or above.
     From(u64),
     Never,
 }
 
 impl Join {
-    /// Whether requests at `place` can have it.
-    pub fn is_available(&self, place: u64) -> bool {
+    /// Whether requests at an override position can have it.
+    pub fn is_available(&self, position: u64) -> bool {
         match self.availability {
             Availability::Always => true,
-            Availability::Below(percentage) => place < percentage,
-            Availability::From(percentage) => place >= percentage,
+            Availability::Below(percentage) => position < percentage,
+            Availability::From(percentage) => position >= percentage,
             Availability::Never => false,
         }
     }
 }
 
 impl Supergraph {
-    /// Reads a supergraph whose composite types are numbered by `types`.
+    /// Reads a standard supergraph SDL (join specification v0.1 to v0.5).
     ///
     /// # Errors
-    /// With the place of what does not hold together.
-    pub fn read(schema: &Schema, types: &TypeTable) -> Result<Self, String> {
-        read::supergraph(schema, types)
+    /// When the SDL is not a supergraph that can be planned for.
+    pub fn parse(sdl: &str) -> Result<Self, SupergraphError> {
+        let schema = Schema::parse(sdl, "supergraph.graphql")
+            .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
+        Self::read(&schema)
     }
 
-    /// How many subgraphs there are.
+    /// The same for SDL that is parsed already; it need not be validated.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn read(schema: &Schema) -> Result<Self, SupergraphError> {
+        specifications::check(schema)?;
+        let subgraphs = read::subgraphs(schema)?;
+        let api = api_schema::api_schema(schema)
+            .validate()
+            .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
+        let types = TypeTable::new(schema, &api);
+        let joins = read::joins(schema, &types, &subgraphs).map_err(SupergraphError::Joins)?;
+        Ok(Self {
+            composite: joins.types,
+            subgraphs: subgraphs.into_iter().map(|(_, info)| info).collect(),
+            roots: joins.roots,
+            percentages: joins.percentages,
+            typename: Field::typename(),
+            planned_fields: PlannedFields::of(schema),
+            types,
+            api,
+        })
+    }
+
+    /// What clients see of it: no federation machinery, nothing `@inaccessible`.
+    pub fn api_schema(&self) -> &Valid<Schema> {
+        &self.api
+    }
+
+    /// Its composite types by number.
+    pub fn types(&self) -> &TypeTable {
+        &self.types
+    }
+
+    /// What it says of each subgraph, by [`SubgraphIndex`].
+    pub fn subgraph_infos(&self) -> &[SubgraphInfo] {
+        &self.subgraphs
+    }
+
+    pub(crate) fn planned_fields(&self) -> &PlannedFields {
+        &self.planned_fields
+    }
+
+    /// All subgraphs.
     pub fn subgraphs(&self) -> impl Iterator<Item = SubgraphIndex> + use<> {
-        (0..self.subgraph_count).map(|index| SubgraphIndex(index as u16))
+        (0..self.subgraphs.len()).map(|index| SubgraphIndex(index as u16))
     }
 
     /// The root type of an operation.
@@ -122,7 +185,7 @@ impl Supergraph {
         self.roots.get(&kind).copied()
     }
 
-    /// The percentages of progressive overrides, in parts (see `prepare::rollout`).
+    /// The percentages of progressive overrides, in [`crate::PARTS_PER_PERCENT`].
     pub fn percentages(&self) -> Vec<u64> {
         self.percentages.clone()
     }
@@ -134,22 +197,22 @@ impl Supergraph {
 
     /// A type's name.
     pub fn name(&self, ty: TypeId) -> &Name {
-        &self.types[ty.0 as usize].name
+        &self.composite[ty.0 as usize].name
     }
 
     /// Whether it is an object type, seen over all subgraphs.
     pub fn is_object(&self, ty: TypeId) -> bool {
-        self.types[ty.0 as usize].is_object
+        self.composite[ty.0 as usize].is_object
     }
 
     /// The objects that satisfy a type, seen over all subgraphs.
     pub fn objects(&self, ty: TypeId) -> &TypeSet {
-        &self.types[ty.0 as usize].objects
+        &self.composite[ty.0 as usize].objects
     }
 
     /// The type as a subgraph has it.
     pub fn view(&self, subgraph: SubgraphIndex, ty: TypeId) -> Option<&View> {
-        self.types[ty.0 as usize].views[usize::from(subgraph.0)].as_ref()
+        self.composite[ty.0 as usize].views[usize::from(subgraph.0)].as_ref()
     }
 
     /// Whether a subgraph that has objects as `view` knows of which type each is.
@@ -160,12 +223,12 @@ impl Supergraph {
 
     /// The types by which a subgraph may have the entities of this one, the first the type itself.
     pub fn entity_views(&self, ty: TypeId) -> &[TypeId] {
-        &self.types[ty.0 as usize].entity_views
+        &self.composite[ty.0 as usize].entity_views
     }
 
     /// A field of a type, or of one of the interfaces by which a subgraph has the type.
     pub fn field(&self, ty: TypeId, name: &str) -> Option<&FieldInfo> {
-        self.types[ty.0 as usize].fields.get(name)
+        self.composite[ty.0 as usize].fields.get(name)
     }
 
     /// A field as a subgraph has it in this very type.
