@@ -1,5 +1,4 @@
-//! What the join specification tells of each subgraph: its types, their keys, and which fields it
-//! resolves how. <https://specs.apollo.dev/join/v0.5/>
+//! Types, keys and fields by subgraph, from the join directives of a supergraph. <https://specs.apollo.dev/join/v0.5/>
 
 mod implied_externals;
 mod read;
@@ -85,7 +84,7 @@ pub struct Join {
     /// Whether it is there for keys, requirements and `@provides` alone.
     pub is_external: bool,
     /// Whether the supergraph does not say who resolves it: all have it.
-    is_unsaid: bool,
+    is_implied: bool,
     /// What of the objects it holds is there too, though it is external.
     pub provides: Vec<Selection>,
     /// What it is computed from.
@@ -166,7 +165,12 @@ impl Supergraph {
         &self.types
     }
 
-    /// What it says of each subgraph, by [`SubgraphIndex`].
+    /// What it says of a subgraph.
+    pub fn subgraph(&self, index: SubgraphIndex) -> &SubgraphInfo {
+        &self.subgraphs[usize::from(index.0)]
+    }
+
+    /// The same of all, by [`SubgraphIndex`].
     pub fn subgraph_infos(&self) -> &[SubgraphInfo] {
         &self.subgraphs
     }
@@ -219,6 +223,23 @@ impl Supergraph {
     pub fn knows_types(&self, subgraph: SubgraphIndex, view: TypeId) -> bool {
         let view = self.view(subgraph, view);
         view.is_some_and(|view| !view.is_interface_object)
+    }
+
+    /// As which type a subgraph has those objects of its `view` that are of type `ty`.
+    pub fn narrow_view(&self, subgraph: SubgraphIndex, view: TypeId, ty: TypeId) -> Option<TypeId> {
+        if view == ty {
+            return Some(view);
+        }
+        let here = self.view(subgraph, view)?;
+        if here.is_interface_object {
+            return None;
+        }
+        if self.is_object(view) {
+            return self.types.satisfies(view, ty).then_some(view);
+        }
+        let narrow = self.view(subgraph, ty)?;
+        let common = narrow.objects.intersection(&here.objects);
+        (!narrow.is_interface_object && !common.is_empty()).then_some(ty)
     }
 
     /// The types by which a subgraph may have the entities of this one, the first the type itself.

@@ -262,7 +262,7 @@ impl<'s> Reader<'s> {
                 subgraph,
                 view: id,
                 is_external: own.is_some_and(|join| flag(join, "external")),
-                is_unsaid: directives.is_empty(),
+                is_implied: directives.is_empty(),
                 provides: set("provides", inner)?,
                 requires: set("requires", Some(id))?,
                 inner,
@@ -361,7 +361,7 @@ impl<'s> Reader<'s> {
         (key, inner.unwrap_or(TypeId::UNKNOWN))
     }
 
-    /// One for each field and its arguments, which nobody else writes.
+    /// One for each field and its arguments, unlike any other.
     fn key_with_arguments(&self, field: &ast::Field) -> Name {
         let arguments = field.arguments.iter();
         let arguments: Vec<String> = arguments

@@ -10,7 +10,7 @@ use apollo_compiler::{
 };
 use federation::{
     Field, SubgraphIndex, Supergraph, TypeId, TypeTable,
-    fetches::{Fetches, Item, SetId},
+    plan::{Fetches, Item, SelectionSetId},
 };
 
 /// What is asked of an object.
@@ -70,13 +70,13 @@ pub struct Writer<'p, 'a> {
 /// The fields of one request that get another name.
 #[derive(Default)]
 struct Aliases {
-    by_item: HashMap<(SetId, usize), Name>,
+    by_item: HashMap<(SelectionSetId, usize), Name>,
     renamed: Vec<Renamed>,
 }
 
 impl<'p> Writer<'p, '_> {
     /// What a request to `subgraph` asks for, and what to undo in its answer.
-    pub fn write(&self, set: SetId, subgraph: SubgraphIndex) -> (Asked<'p>, Vec<Renamed>) {
+    pub fn write(&self, set: SelectionSetId, subgraph: SubgraphIndex) -> (Asked<'p>, Vec<Renamed>) {
         let mut aliases = Aliases::default();
         self.find_conflicts(subgraph, &[(set, Vec::new())], &mut aliases);
         (self.set(set, &aliases), aliases.renamed)
@@ -85,7 +85,7 @@ impl<'p> Writer<'p, '_> {
     /// What of it requires nothing of other subgraphs; none where that is all or nothing.
     pub fn write_plain(
         &self,
-        set: SetId,
+        set: SelectionSetId,
         subgraph: SubgraphIndex,
     ) -> Option<(Asked<'p>, Vec<Renamed>)> {
         let here = self.fetches.set(set);
@@ -105,20 +105,20 @@ impl<'p> Writer<'p, '_> {
     }
 
     /// Whether sets for objects of different types cannot stand side by side as they are.
-    pub fn has_conflicts(&self, sets: Vec<SetId>, subgraph: SubgraphIndex) -> bool {
+    pub fn has_conflicts(&self, sets: Vec<SelectionSetId>, subgraph: SubgraphIndex) -> bool {
         let mut aliases = Aliases::default();
         let sets: Vec<_> = sets.into_iter().map(|set| (set, Vec::new())).collect();
         self.find_conflicts(subgraph, &sets, &mut aliases);
         !aliases.renamed.is_empty()
     }
 
-    fn set(&self, set: SetId, aliases: &Aliases) -> Asked<'p> {
+    fn set(&self, set: SelectionSetId, aliases: &Aliases) -> Asked<'p> {
         let here = self.fetches.set(set);
         let mut asked = Vec::new();
         let mut has_types = false;
         for (index, item) in here.items.iter().enumerate() {
             match item {
-                Item::Field(_, Some(below)) if self.fetches.is_spared(*below) => {}
+                Item::Field(_, Some(below)) if self.fetches.is_unneeded(*below) => {}
                 Item::Field(field, below) => {
                     let alias = aliases.by_item.get(&(set, index));
                     asked.push(AskedItem::Field {
@@ -166,7 +166,7 @@ impl<'p> Writer<'p, '_> {
     fn find_conflicts(
         &self,
         subgraph: SubgraphIndex,
-        sets: &[(SetId, Vec<RenamedStep>)],
+        sets: &[(SelectionSetId, Vec<RenamedStep>)],
         aliases: &mut Aliases,
     ) {
         let mut all = Vec::new();
@@ -233,7 +233,7 @@ impl<'p> Writer<'p, '_> {
         }
     }
 
-    fn flatten(&self, set: SetId, path: &[RenamedStep], all: &mut Vec<Met>) {
+    fn flatten(&self, set: SelectionSetId, path: &[RenamedStep], all: &mut Vec<Met>) {
         let here = self.fetches.set(set);
         for (index, item) in here.items.iter().enumerate() {
             match item {
@@ -254,7 +254,12 @@ impl<'p> Writer<'p, '_> {
         }
     }
 
-    fn type_of(&self, subgraph: SubgraphIndex, set: SetId, field: &Field) -> Option<&'p Type> {
+    fn type_of(
+        &self,
+        subgraph: SubgraphIndex,
+        set: SelectionSetId,
+        field: &Field,
+    ) -> Option<&'p Type> {
         let view = self.fetches.set(set).ty;
         let join = self.graph.join(subgraph, view, &field.name)?;
         Some(&join.ty)
@@ -271,7 +276,7 @@ struct Group<'p> {
 
 /// A field where it was met.
 struct Met {
-    set: SetId,
+    set: SelectionSetId,
     index: usize,
     path: Vec<RenamedStep>,
 }

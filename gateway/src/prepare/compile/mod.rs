@@ -10,10 +10,8 @@ use std::collections::BTreeSet;
 
 use apollo_compiler::{Node, ast::VariableDefinition, executable::OperationType};
 use federation::{
-    Plan as Planned, Selection, SubgraphIndex, Supergraph, TypeId, TypeSet,
-    fetches::{Fetch, FetchId, From, SetId},
-    merged,
-    places::{self, PlaceId},
+    Plan as Planned, Selection, SubgraphIndex, Supergraph, TypeId, TypeSet, merged,
+    plan::{Begin, Fetch, FetchId, PathId, ROOT, SelectionSetId, Step as PathStep},
 };
 
 use super::plan::{
@@ -91,14 +89,14 @@ fn batches(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -> Vec
     let mut ordered: Vec<(Wave, FetchId)> = planned
         .fetches
         .iter()
-        .filter(|(_, fetch)| !planned.fetches.is_idle(fetch.set))
+        .filter(|(_, fetch)| !planned.fetches.is_empty(fetch.set))
         .map(|(id, fetch)| ((fetch.turn, wave(planned, id, &mut waves)), id))
         .collect();
     ordered.sort_unstable();
     let mut batches: Vec<Batch> = Vec::new();
     for (wave, id) in ordered {
         let fetch = planned.fetches.get(id);
-        let is_entities = |fetch: &Fetch<'_>| matches!(fetch.from, From::Entities { .. });
+        let is_entities = |fetch: &Fetch<'_>| matches!(fetch.begin, Begin::Entities { .. });
         let conditions = conditions(planned, fetch, variables);
         let same = batches.iter_mut().find(|batch| {
             let other = planned.fetches.get(batch.fetches[0]);
@@ -126,13 +124,13 @@ fn conditions(
     fetch: &Fetch<'_>,
     variables: &[Node<VariableDefinition>],
 ) -> Vec<Condition> {
-    let (From::Entities { place, .. } | From::Reentry(place)) = fetch.from else {
+    let (Begin::Entities { path, .. } | Begin::Reentry(path)) = fetch.begin else {
         return Vec::new();
     };
-    let steps = planned.places.path(place).into_iter();
+    let steps = planned.paths.steps(path).into_iter();
     let directives = steps.flat_map(|(step, _)| match step {
-        places::Step::On(when) => when,
-        places::Step::Field(_) => &[],
+        PathStep::On(when) => when,
+        PathStep::Field(_) => &[],
     });
     let conditions = directives.filter_map(|directive| {
         let value = directive.specified_argument_by_name("if")?;
@@ -184,7 +182,7 @@ struct EntityList<'p> {
     /// What tells it from other lists.
     meaning: String,
     /// Where it comes from: the selections with the types that objects have there.
-    sets: Vec<(SetId, TypeId)>,
+    sets: Vec<(SelectionSetId, TypeId)>,
     /// Whether all of its objects tell their types.
     are_told: bool,
     fetch: EntityFetch,
@@ -195,7 +193,7 @@ impl<'p> Compiler<'p, '_> {
     fn has_spare(&self, batch: &Batch) -> bool {
         let mut fetches = batch.fetches.iter().map(|id| self.planned.fetches.get(*id));
         fetches.any(|fetch| {
-            matches!(&fetch.from, From::Entities { requires, .. } if requires.len() > 1)
+            matches!(&fetch.begin, Begin::Entities { requires, .. } if requires.len() > 1)
                 && self.writer.write_plain(fetch.set, fetch.subgraph).is_some()
         })
     }
@@ -203,15 +201,15 @@ impl<'p> Compiler<'p, '_> {
     fn step(&mut self, batch: &Batch, spare_of: Option<usize>) -> Step {
         let fetches = &batch.fetches;
         let first = self.planned.fetches.get(fetches[0]);
-        let is_root = matches!(first.from, From::Root);
+        let is_root = matches!(first.begin, Begin::Root);
         let (kind, is_mutation) = match self.terms.kind {
             OperationType::Mutation if is_root => ("mutation", true),
             OperationType::Subscription if is_root => ("subscription", false),
             _ => ("query", false),
         };
         let mut text = Text::new(self.terms.graph, self.terms.variables);
-        let (merge, (shape, root_keys), representations) = match first.from {
-            From::Entities { .. } => {
+        let (merge, (shape, root_keys), representations) = match first.begin {
+            Begin::Entities { .. } => {
                 let lists = self.entity_lists(fetches, spare_of.is_some());
                 let is_single = lists.len() == 1;
                 let mut named = Vec::new();
@@ -242,14 +240,14 @@ impl<'p> Compiler<'p, '_> {
                 let variables = named.into_iter().map(|(_, variable)| variable).collect();
                 (Merge::Entities(fetches), shape, variables)
             }
-            From::Root | From::Reentry(_) => {
+            Begin::Root | Begin::Reentry(_) => {
                 let (asked, renamed) = self.writer.write(first.set, first.subgraph);
                 text.items(&asked);
                 let shape = self.shapes.add_root(&asked, &mut self.keys);
                 let renames = self.renames(renamed);
-                let merge = match first.from {
-                    From::Reentry(place) => Merge::Reentry {
-                        path: self.path(place),
+                let merge = match first.begin {
+                    Begin::Reentry(path) => Merge::Reentry {
+                        path: self.path(path),
                         renames,
                     },
                     _ => Merge::Root { renames },
@@ -335,11 +333,11 @@ impl<'p> Compiler<'p, '_> {
 
     fn entity_list(&mut self, id: FetchId, is_spare: bool) -> Option<EntityList<'p>> {
         let fetch = self.planned.fetches.get(id);
-        let From::Entities {
-            place,
+        let Begin::Entities {
+            path,
             view,
             requires,
-        } = &fetch.from
+        } = &fetch.begin
         else {
             return None;
         };
@@ -362,36 +360,33 @@ impl<'p> Compiler<'p, '_> {
             key: Key::TYPENAME,
             variable: Box::default(),
             targets: vec![Target {
-                path: self.path(*place),
+                path: self.path(*path),
                 may_share: false,
             }],
             shares_across_targets: false,
-            requires: self.representation(*place, *view, &requires),
+            requires: self.representation(*path, *view, &requires),
             typename_overrides: self.typename_overrides(fetch, *view),
             renames: self.renames(renamed),
         };
         let request = text.finish("", &[]);
-        let places = &self.planned.places;
+        let paths = &self.planned.paths;
         Some(EntityList {
             meaning: format!("{}{:?}{:?}", request.operation, list.requires, list.renames),
             asked,
-            sets: vec![(fetch.set, places.get(*place).ty)],
-            are_told: !self
-                .terms
-                .graph
-                .is_object(places.get(places.widest(*place)).ty),
+            sets: vec![(fetch.set, paths.ty(*path))],
+            are_told: !self.terms.graph.is_object(paths.ty(paths.widest(*path))),
             fetch: list,
         })
     }
 
-    /// What a representation of a place's objects holds.
+    /// What a representation of a path's objects holds.
     fn representation(
         &mut self,
-        place: PlaceId,
+        path: PathId,
         view: TypeId,
         requires: &[Selection],
     ) -> Vec<Requirement> {
-        let ty = self.planned.places.get(place).ty;
+        let ty = self.planned.paths.ty(path);
         let name = self.terms.graph.name(view);
         vec![Requirement::Fragment {
             types: self.meeting(ty),
@@ -449,22 +444,22 @@ impl<'p> Compiler<'p, '_> {
         )]
     }
 
-    fn path(&mut self, place: PlaceId) -> Vec<PathSegment> {
-        let mut path = Vec::new();
-        let mut last = Some(self.planned.places.get(places::ROOT).ty);
-        for (step, ty) in self.planned.places.path(place) {
+    fn path(&mut self, path: PathId) -> Vec<PathSegment> {
+        let mut segments = Vec::new();
+        let mut last = Some(self.planned.paths.ty(ROOT));
+        for (step, ty) in self.planned.paths.steps(path) {
             match step {
-                places::Step::Field(field) => {
-                    path.push(PathSegment::Key(self.keys.intern(&field.key)));
+                PathStep::Field(field) => {
+                    segments.push(PathSegment::Key(self.keys.intern(&field.key)));
                 }
-                places::Step::On(_) if last == Some(ty) => {}
-                places::Step::On(_) => {
-                    path.push(PathSegment::Type(self.terms.graph.types().satisfied_by(ty)));
+                PathStep::On(_) if last == Some(ty) => {}
+                PathStep::On(_) => {
+                    segments.push(PathSegment::Type(self.terms.graph.types().satisfied_by(ty)));
                 }
             }
             last = Some(ty);
         }
-        path
+        segments
     }
 
     fn renames(&mut self, renamed: Vec<Renamed>) -> Vec<Rename> {
