@@ -2,8 +2,8 @@
 //!
 //! `... on Oven { text: name } ... on Pan { text: city }` is valid, but what has one key at one place
 //! of the response is one field for the executor. Neither must a client's alias be the name of a field
-//! that plans add on their own: `id: name` where `id` is a key. Each further meaning of such a key
-//! gets an alias of its own before planning; the projection reads it by that alias and writes the
+//! that plans add on their own (`id: name` where `id` is a key), nor one of the
+//! [`crate::internal_names`]. Each further meaning of such a key gets an alias of its own before planning; the projection reads it by that alias and writes the
 //! client's.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use apollo_compiler::{
     executable::{Field, Operation, Selection, SelectionSet},
 };
 
-use crate::{Supergraph, planned_fields::PlannedFields};
+use crate::{Supergraph, internal_names, planned_fields::PlannedFields};
 
 /// A response key with the field that it means. Arguments stand in the order of their names: in
 /// another order they mean the same.
@@ -37,6 +37,7 @@ impl ClientAliases {
             document,
             planned: supergraph.planned_fields(),
             aliases: Self::default(),
+            aliases_given: 0,
         };
         finder.place(&[&operation.selection_set]);
         finder.aliases
@@ -112,6 +113,7 @@ struct Finder<'d> {
     document: &'d ExecutableDocument,
     planned: &'d PlannedFields,
     aliases: ClientAliases,
+    aliases_given: usize,
 }
 
 impl<'d> Finder<'d> {
@@ -123,18 +125,21 @@ impl<'d> Finder<'d> {
         }
         for (key, same) in fields {
             let is_planned = self.planned.contains(key);
+            let could_meet = internal_names::could_meet(key);
             let is_other = |field: &&Field| {
-                (is_planned && field.name != *key)
+                could_meet
+                    || (is_planned && field.name != *key)
                     || field.name != same[0].name
                     || (field.arguments != same[0].arguments
                         && in_order(&field.arguments) != in_order(&same[0].arguments))
             };
             for field in same.iter().copied().filter(|field| is_other(field)) {
-                let number = self.aliases.by_meaning.len();
-                let alias = Name::new(&format!("_meaning{number}_{key}")).ok();
-                let known = self.aliases.by_meaning.contains_key(&meaning(field));
-                if let Some(alias) = alias.filter(|_| !known) {
-                    self.aliases.by_meaning.insert(meaning(field), alias);
+                let meaning = meaning(field);
+                if self.aliases.by_meaning.contains_key(&meaning) {
+                    continue;
+                }
+                if let Some(alias) = self.unused_alias(key) {
+                    self.aliases.by_meaning.insert(meaning, alias);
                 }
             }
             let below: Vec<&SelectionSet> = same
@@ -144,6 +149,17 @@ impl<'d> Finder<'d> {
                 .collect();
             if !below.is_empty() {
                 self.place(&below);
+            }
+        }
+    }
+
+    /// One that is no field of a key or a requirement either.
+    fn unused_alias(&mut self, key: &str) -> Option<Name> {
+        loop {
+            let alias = internal_names::of_meaning(self.aliases_given, key)?;
+            self.aliases_given += 1;
+            if !self.planned.contains(&alias) {
+                return Some(alias);
             }
         }
     }

@@ -132,6 +132,7 @@
 //! | `specifications` | refuses specifications that have to be followed and are not known |
 //! | `override_label` | labels of progressive overrides |
 //! | `operation`, `selection`, `client_aliases` | an operation in the planner's terms |
+//! | [`internal_names`] | response keys of plans, and how they stay apart from a client's |
 //! | `routes` | reads: routes, costs, choices |
 //! | `builder` | writes: fetches and paths |
 //! | [`mod@plan`] | the result |
@@ -140,6 +141,7 @@ mod api_schema;
 mod builder;
 mod client_aliases;
 mod error;
+pub mod internal_names;
 mod operation;
 mod override_label;
 pub mod plan;
@@ -157,5 +159,5 @@ pub use operation::Operation;
 pub use override_label::{OverrideLabel, PARTS_PER_PERCENT};
 pub use plan::Plan;
 pub use selection::{Field, On, Selection, merged};
-pub use supergraph::{Join, SubgraphIndex, SubgraphInfo, Supergraph, View};
+pub use supergraph::{FieldInfo, Join, SubgraphIndex, SubgraphInfo, Supergraph, View};
 pub use types::{TypeId, TypeSet, TypeTable};

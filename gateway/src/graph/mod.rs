@@ -74,7 +74,7 @@ impl Graph {
             rollout: Rollout::new(supergraph.percentages()),
             costs: Costs::of(&schema),
             implementers: supergraph.api_schema().implementers_map(),
-            resumable: ResumableFields::of(&schema),
+            resumable: ResumableFields::of(&supergraph, &schema),
             prepared: PreparedCache::new(
                 settings.prepared_operations_max,
                 settings.prepared_bytes_max,

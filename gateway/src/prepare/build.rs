@@ -232,7 +232,7 @@ fn upstream(
         .ok_or_else(|| RequestError::new(Code::PlanFailed, "the subscription has no subgraph"))?;
     let all = names.iter().enumerate();
     let operation = first.request.operation.to_string();
-    let resume = graph.resumable.resume(&operation);
+    let resume = graph.resumable.resume(first.subgraph, &operation);
     Ok(UpstreamSubscription {
         subgraph: first.subgraph,
         operation: resume

@@ -18,7 +18,7 @@ use super::{
     implied_externals,
 };
 use crate::{
-    OverrideLabel, SupergraphError,
+    OverrideLabel, SupergraphError, internal_names,
     selection::{self, Selection},
     types::{TypeId, TypeSet, TypeTable},
 };
@@ -370,12 +370,19 @@ impl<'s> Reader<'s> {
         let meaning = format!("{}({})", field.name, arguments.join(", "));
         let mut known = self.with_arguments.borrow_mut();
         let number = known.iter().position(|other| *other == meaning);
-        let number = number.unwrap_or_else(|| {
-            known.push(meaning);
-            known.len() - 1
-        });
-        Name::new(&format!("_required{number}_{}", field.name))
-            .unwrap_or_else(|_| field.name.clone())
+        let key = |number| {
+            internal_names::of_requirement(number, &field.name)
+                .unwrap_or_else(|| field.name.clone())
+        };
+        if let Some(number) = number {
+            return key(number);
+        }
+        // Not what a field of the supergraph is called.
+        while self.all_fields().any(|it| it.name == key(known.len())) {
+            known.push(String::new());
+        }
+        known.push(meaning);
+        key(known.len() - 1)
     }
 
     fn graph(&self, join: &Directive) -> Option<SubgraphIndex> {

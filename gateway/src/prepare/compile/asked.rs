@@ -2,7 +2,7 @@
 //! tell objects apart, and with an alias where two types have one key for values that no subgraph
 //! takes for mergeable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use apollo_compiler::{
     Name, Node,
@@ -10,6 +10,7 @@ use apollo_compiler::{
 };
 use federation::{
     Field, SubgraphIndex, Supergraph, TypeId, TypeTable,
+    internal_names::of_other_type,
     plan::{Fetches, Item, SelectionSetId},
 };
 
@@ -174,6 +175,8 @@ impl<'p> Writer<'p, '_> {
             self.flatten(*set, path, &mut all);
         }
         let mut by_key: Vec<Group<'_>> = Vec::new();
+        let keys = all.iter().filter_map(|met| self.key_of(met));
+        let mut keys: HashSet<Name> = keys.cloned().collect();
         for met in all {
             let Item::Field(field, _) = &self.fetches.set(met.set).items[met.index] else {
                 continue;
@@ -186,10 +189,12 @@ impl<'p> Writer<'p, '_> {
                 Some(index) => by_key[index].members.push(met),
                 None => {
                     let is_second = by_key.iter().any(|group| *group.key == field.key);
-                    let number = aliases.renamed.len();
-                    let alias = is_second
-                        .then(|| Name::new(&format!("_other{number}_{}", field.key)).ok())
-                        .flatten();
+                    let numbers = aliases.renamed.len()..;
+                    let mut names = numbers.map_while(|it| of_other_type(it, &field.key));
+                    let alias = match is_second {
+                        true => names.find(|name| keys.insert(name.clone())),
+                        false => None,
+                    };
                     if let Some(alias) = &alias {
                         // Reserves the number.
                         aliases.renamed.push(Renamed {
@@ -230,6 +235,13 @@ impl<'p> Writer<'p, '_> {
             if !below.is_empty() {
                 self.find_conflicts(subgraph, &below, aliases);
             }
+        }
+    }
+
+    fn key_of(&self, met: &Met) -> Option<&'p Name> {
+        match &self.fetches.set(met.set).items[met.index] {
+            Item::Field(field, _) => Some(&field.key),
+            Item::On(..) => None,
         }
     }
 
