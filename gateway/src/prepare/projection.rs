@@ -348,7 +348,8 @@ impl<'a> Builder<'a> {
             lists_by_type.push((id, list));
         }
         let mut untold = None;
-        if lists.len() > 1 {
+        // An interface without implementations has no list; its interface objects are of no other type.
+        if lists.len() != 1 {
             let visible = self.types.visible_objects(declared);
             let fields: Vec<(usize, Option<&'a Type>)> = occurrences
                 .iter()

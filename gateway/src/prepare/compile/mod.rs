@@ -364,7 +364,7 @@ impl<'p> Compiler<'p, '_> {
                 may_share: false,
             }],
             shares_across_targets: false,
-            requires: self.representation(*path, *view, &requires),
+            requires: self.representation(*path, fetch.subgraph, *view, &requires),
             typename_overrides: self.typename_overrides(fetch, *view),
             renames: self.renames(renamed),
         };
@@ -383,11 +383,18 @@ impl<'p> Compiler<'p, '_> {
     fn representation(
         &mut self,
         path: PathId,
+        subgraph: SubgraphIndex,
         view: TypeId,
         requires: &[Selection],
     ) -> Vec<Requirement> {
-        let ty = self.planned.paths.ty(path);
-        let name = self.terms.graph.name(view);
+        let graph = self.terms.graph;
+        let name = graph.name(view);
+        // An interface object's entities are represented alike whatever their types: paths with
+        // different types then have one list.
+        let ty = match graph.view(subgraph, view) {
+            Some(here) if here.is_interface_object => view,
+            _ => self.planned.paths.ty(path),
+        };
         vec![Requirement::Fragment {
             types: self.meeting(ty),
             type_name: format!("\"{name}\"").into_bytes().into(),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::support::compose;
 use apollo_compiler::{ExecutableDocument, Schema};
 use bytes::Bytes;
 use gateway::{graph::Graph, prepare, settings::Settings};
 use insta::assert_snapshot;
+
+use crate::support::compose;
 
 /// What `a` is asked for, where `b` is another subgraph of the graph; it is valid for `a`.
 async fn asked(a: &str, b: &str, subscription: &str) -> String {
