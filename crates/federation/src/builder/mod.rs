@@ -22,7 +22,7 @@ use crate::{
         Begin, FetchId, Fetches, PathFetch, PathId, Paths, Plan, Provided, ROOT, SelectionSetId,
         Step,
     },
-    routes::{Memo, Purpose, Request, Requiring, RouteFinder, Wanted},
+    routes::{LEVELS, Memo, Purpose, Request, Requiring, RouteFinder, Wanted},
     selection::{Field, Selection},
     supergraph::SubgraphIndex,
     types::TypeId,
@@ -57,16 +57,30 @@ pub fn plan<'a>(
     operation: &'a Operation,
     options: PlanOptions,
 ) -> Result<Plan<'a>, PlanError> {
-    let root = supergraph
-        .root(operation.kind)
-        .ok_or_else(|| PlanError::Unreachable("the operation".into()))?;
-    let mut builder = PlanBuilder {
-        request: Request {
+    let mut unreachable = None;
+    for levels_max in LEVELS {
+        let request = Request {
             supergraph,
             kind: operation.kind,
             override_position: options.override_position,
             deadline: options.deadline,
-        },
+            levels_max,
+        };
+        match attempt(request, operation) {
+            Err(none @ PlanError::Unreachable(_)) => unreachable = unreachable.or(Some(none)),
+            plan => return plan,
+        }
+    }
+    Err(unreachable.unwrap_or(PlanError::TooLarge))
+}
+
+fn attempt<'a>(request: Request<'a>, operation: &'a Operation) -> Result<Plan<'a>, PlanError> {
+    let supergraph = request.supergraph;
+    let root = supergraph
+        .root(operation.kind)
+        .ok_or_else(|| PlanError::Unreachable("the operation".into()))?;
+    let mut builder = PlanBuilder {
+        request,
         memo: Memo::default(),
         fetches: Fetches::default(),
         paths: Paths::new(root),

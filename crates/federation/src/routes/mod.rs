@@ -15,7 +15,12 @@ mod remaining;
 mod resolve;
 mod selection_cost;
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    time::Instant,
+};
 
 use apollo_compiler::executable::OperationType;
 
@@ -30,8 +35,12 @@ use crate::{
 };
 use remaining::RemainingKey;
 
-/// Keys and requirements inside others beyond this many levels are not looked into.
-pub const LEVELS_MAX: usize = 3;
+/// How many levels of keys and requirements inside others are looked into: where there is no plan, in
+/// the next attempt more. Nearly all graphs need no more than the first.
+pub const LEVELS: [usize; 4] = [3, 6, 12, 24];
+/// Keys that are tried for the routes to one path in the attempts after the first. Each level can
+/// multiply them.
+const KEYS_TRIED_MAX: usize = 20_000;
 
 /// How a subgraph can be asked for a path's objects.
 #[derive(Clone)]
@@ -69,6 +78,8 @@ pub struct Request<'a> {
     pub kind: OperationType,
     pub override_position: u64,
     pub deadline: Option<Instant>,
+    /// One of [`LEVELS`].
+    pub levels_max: usize,
 }
 
 impl Request<'_> {
@@ -143,6 +154,8 @@ pub struct Memo<'a> {
     /// By the requirements' addresses, and by levels.
     requirement_costs: RefCell<HashMap<(PathId, usize, usize), (usize, Option<Cost>)>>,
     remaining: RefCell<HashMap<RemainingKey, Cost>>,
+    /// Since the last search began that is not part of another one.
+    keys_tried: Cell<usize>,
 }
 
 /// Finds the cheapest routes to the objects of a path, and the best subgraph for each selection.
@@ -164,8 +177,15 @@ impl<'p, 'a> RouteFinder<'p, 'a> {
         }
     }
 
+    /// Whether a search has to end without having looked everywhere.
+    fn has_to_stop(&self) -> bool {
+        let is_first_attempt = self.request.levels_max == LEVELS[0];
+        (!is_first_attempt && self.memo.keys_tried.get() > KEYS_TRIED_MAX) || self.request.is_late()
+    }
+
     /// The routes to a path.
     pub fn routes(&self, path: PathId) -> Routes<'a> {
+        self.memo.keys_tried.set(0);
         self.routes_within(path, Search::default())
     }
 
@@ -219,11 +239,15 @@ impl<'p, 'a> RouteFinder<'p, 'a> {
         level: usize,
         search: Search<'_>,
     ) -> Routes<'a> {
-        let mut is_settled = level == LEVELS_MAX || path == ROOT;
-        while !is_settled && !self.request.is_late() {
+        let mut is_settled = level == self.request.levels_max || path == ROOT;
+        // When each subgraph was tried last, and when its route changed last, in tries.
+        let (mut tried, mut changed) = (vec![0; routes.len()], vec![1; routes.len()]);
+        let mut now = 1;
+        while !is_settled && !self.has_to_stop() {
             is_settled = true;
             for subgraph in self.supergraph.subgraphs() {
-                let known = routes[usize::from(subgraph.0)].as_ref();
+                let index = usize::from(subgraph.0);
+                let known = routes[index].as_ref();
                 let mut known = known.map_or(Cost::MAX, |route| route.cost);
                 if self.may_lack_objects(path, &routes, subgraph)
                     || self.is_by_key_above(path, &routes, subgraph)
@@ -231,12 +255,17 @@ impl<'p, 'a> RouteFinder<'p, 'a> {
                     // At the same cost rather by what the objects are than by where they stand.
                     known += Cost::ONE;
                 }
-                if known <= Cost::ONE {
+                // A key whose fields come by the subgraph's own route costs more than that.
+                let mut others = (0..routes.len()).filter(|other| *other != index);
+                if known <= Cost::ONE || !others.any(|other| changed[other] > tried[index]) {
                     continue;
                 }
+                now += 1;
+                tried[index] = now;
                 let found = self.route_by_key(path, subgraph, &routes, known, level, search);
                 if found.is_some() {
-                    routes[usize::from(subgraph.0)] = found;
+                    routes[index] = found;
+                    changed[index] = now;
                     is_settled = false;
                 }
             }
@@ -338,6 +367,7 @@ impl<'p, 'a> RouteFinder<'p, 'a> {
                 continue;
             }
             for key in &here.keys {
+                self.memo.keys_tried.update(|tried| tried + 1);
                 let Some(cost) = self.set_cost(path, routes, key, level + 1, search) else {
                     continue;
                 };

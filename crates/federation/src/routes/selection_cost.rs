@@ -1,6 +1,6 @@
 //! What it costs to have a selection of a path's objects.
 
-use super::{Cost, LEVELS_MAX, Route, RouteFinder, RouteStep, Search};
+use super::{Cost, Route, RouteFinder, RouteStep, Search};
 use crate::{
     SubgraphIndex,
     plan::PathId,
@@ -55,7 +55,7 @@ impl<'a> RouteFinder<'_, 'a> {
         level: usize,
         search: Search<'_>,
     ) -> Option<Cost> {
-        if self.request.is_late() {
+        if self.has_to_stop() {
             return None;
         }
         let mut asked = Vec::new();
@@ -150,9 +150,9 @@ impl<'a> RouteFinder<'_, 'a> {
                 false => route.cost,
             };
             if !join.requires.is_empty() {
-                let requires = match level {
-                    LEVELS_MAX => Some(Cost::UNCERTAIN),
-                    _ => self.requirement_cost(path, routes, &join.requires, level + 1, search),
+                let requires = match level == self.request.levels_max {
+                    true => Some(Cost::UNCERTAIN),
+                    false => self.requirement_cost(path, routes, &join.requires, level + 1, search),
                 };
                 match requires {
                     Some(requires) => cost = cost.max(Cost::ONE) + requires,
