@@ -1,9 +1,11 @@
 //! What clients see of a supergraph: no federation machinery, nothing `@inaccessible`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use apollo_compiler::{
-    Name, Node, Schema, name,
+    Name, Node, Schema,
+    ast::DirectiveLocation,
+    name,
     schema::{Component, DirectiveList, ExtendedType, FieldDefinition, InputValueDefinition, Type},
 };
 
@@ -63,6 +65,16 @@ pub fn api_schema(supergraph: &Schema) -> Schema {
     }
     declare_is_one_of(&mut api);
     api
+}
+
+/// The executable directives of the subgraphs, with where they may stand.
+pub fn own_directives(api: &Schema) -> HashMap<Name, Vec<DirectiveLocation>> {
+    let definitions = api.directive_definitions.iter();
+    let own = definitions.filter(|(name, definition)| {
+        !definition.is_built_in() && !VISIBLE_APPLICATIONS.contains(&name.as_str())
+    });
+    own.map(|(name, definition)| (name.clone(), definition.locations.clone()))
+        .collect()
 }
 
 /// Adds `__Type.isOneOf` of the September 2025 edition, which apollo-compiler does not have yet.

@@ -2,7 +2,7 @@
 //!
 //! `... on Oven { text: name } ... on Pan { text: city }` is valid, but what has one key at one place
 //! of the response is one field for the executor. Neither must a client's alias be the name of a field
-//! that plans add on their own (`id: name` where `id` is a key), nor one of the
+//! that plans add on their own (`id: name`, or `id @upper`, where `id` is a key), nor one of the
 //! [`crate::internal_names`]. Each further meaning of such a key gets an alias of its own before planning; the projection reads it by that alias and writes the
 //! client's.
 
@@ -10,15 +10,15 @@ use std::collections::HashMap;
 
 use apollo_compiler::{
     ExecutableDocument, Name, Node,
-    ast::{Argument, Value},
+    ast::{Argument, Directive, Value},
     executable::{Field, Operation, Selection, SelectionSet},
 };
 
 use crate::{Supergraph, internal_names, planned_fields::PlannedFields};
 
-/// A response key with the field that it means. Arguments stand in the order of their names: in
-/// another order they mean the same.
-type Meaning = (Name, Name, Vec<Node<Argument>>);
+/// A response key with the field that it means, and its directives. Arguments stand in the order of
+/// their names: in another order they mean the same.
+type Meaning = (Name, Name, Vec<Node<Argument>>, Vec<Node<Directive>>);
 
 /// The aliases given to meanings.
 #[derive(Default)]
@@ -62,7 +62,7 @@ impl ClientAliases {
     pub fn pairs(&self) -> impl Iterator<Item = (&Name, &Name)> {
         self.by_meaning
             .iter()
-            .map(|((key, _, _), alias)| (alias, key))
+            .map(|((key, ..), alias)| (alias, key))
     }
 }
 
@@ -71,7 +71,14 @@ fn meaning(field: &Field) -> Meaning {
         field.response_key().clone(),
         field.name.clone(),
         in_order(&field.arguments),
+        own_directives(field).cloned().collect(),
     )
+}
+
+/// Those that may change what the field means.
+fn own_directives(field: &Field) -> impl Iterator<Item = &Node<Directive>> {
+    let directives = field.directives.iter();
+    directives.filter(|it| it.name != "skip" && it.name != "include")
 }
 
 fn in_order(arguments: &[Node<Argument>]) -> Vec<Node<Argument>> {
@@ -128,7 +135,8 @@ impl<'d> Finder<'d> {
             let could_meet = internal_names::could_meet(key);
             let is_other = |field: &&Field| {
                 could_meet
-                    || (is_planned && field.name != *key)
+                    || (is_planned
+                        && (field.name != *key || own_directives(field).next().is_some()))
                     || field.name != same[0].name
                     || (field.arguments != same[0].arguments
                         && in_order(&field.arguments) != in_order(&same[0].arguments))

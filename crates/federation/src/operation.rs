@@ -1,7 +1,8 @@
 //! An operation in the planner's terms.
 
 use apollo_compiler::{
-    ExecutableDocument,
+    ExecutableDocument, Node,
+    ast::{Directive, DirectiveLocation},
     executable::{self, OperationType},
 };
 
@@ -16,6 +17,8 @@ pub struct Operation {
     pub kind: OperationType,
     /// Fragments written out, equal fields merged, introspection left out.
     pub selections: Vec<Selection>,
+    /// Those of the subgraphs that stand at the operation itself.
+    pub directives: Vec<Node<Directive>>,
 }
 
 impl Operation {
@@ -38,10 +41,22 @@ impl Operation {
         operation: &executable::Operation,
         aliases: &ClientAliases,
     ) -> Self {
-        let types = supergraph.types();
+        let kind = operation.operation_type;
+        let at = match kind {
+            OperationType::Query => DirectiveLocation::Query,
+            OperationType::Mutation => DirectiveLocation::Mutation,
+            OperationType::Subscription => DirectiveLocation::Subscription,
+        };
+        let passes = |it: &&Node<Directive>| supergraph.passes_on(&it.name, at);
         Self {
-            kind: operation.operation_type,
-            selections: selection::of_operation(document, operation, types, aliases),
+            kind,
+            selections: selection::of_operation(document, operation, supergraph, aliases),
+            directives: operation
+                .directives
+                .iter()
+                .filter(passes)
+                .cloned()
+                .collect(),
         }
     }
 }

@@ -102,7 +102,7 @@ pub fn build(
         plan.name_aliases(&aliases);
         plan.forwards = forward::is_possible(&plan, &projection);
         if kind == OperationKind::Subscription {
-            let normal_form = compile::normal_form(&graph.supergraph, &asked.selections);
+            let normal_form = compile::normal_form(&graph.supergraph, &asked);
             subscription = Some(upstream(graph, &plan, normal_form, &names)?);
         }
     }
@@ -151,6 +151,7 @@ fn plan(
         graph: &graph.supergraph,
         kind: asked.kind,
         variables: &operation.variables,
+        directives: &asked.directives,
     };
     Ok(compile::compile(&planned, &terms, keys))
 }

@@ -261,7 +261,7 @@ impl<'a> PlanBuilder<'a> {
 
     /// The fetches that bring a leaf that is selected already, at the path or a wider one.
     fn known_leaf(&self, path: PathId, field: &'a Field) -> Option<BTreeSet<FetchId>> {
-        if !field.set.is_empty() {
+        if !field.set.is_empty() || !field.directives.is_empty() {
             return None;
         }
         let mut paths = self.paths.with_wider(path);

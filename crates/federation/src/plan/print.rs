@@ -83,6 +83,7 @@ impl Plan<'_> {
                     }
                     out.write_str(&field.name)?;
                     write_arguments(&field.arguments, out)?;
+                    write_directives(&field.directives, out)?;
                     if let Some(below) = below {
                         out.write_char(' ')?;
                         self.write_set(*below, out)?;
@@ -92,7 +93,7 @@ impl Plan<'_> {
                 Item::On(when, below) => {
                     let ty = self.fetches.set(*below).ty;
                     write!(out, " ... on {}", self.supergraph.name(ty))?;
-                    write_conditions(when, out)?;
+                    write_directives(when, out)?;
                     out.write_char(' ')?;
                     self.write_set(*below, out)?;
                 }
@@ -112,7 +113,7 @@ impl Plan<'_> {
                 }
                 Selection::On(on) => {
                     write!(out, " ... on {}", self.supergraph.name(on.ty))?;
-                    write_conditions(&on.when, out)?;
+                    write_directives(&on.when, out)?;
                     &on.set
                 }
             };
@@ -125,8 +126,8 @@ impl Plan<'_> {
     }
 }
 
-fn write_conditions(when: &[Node<Directive>], out: &mut Formatter<'_>) -> fmt::Result {
-    for directive in when {
+fn write_directives(directives: &[Node<Directive>], out: &mut Formatter<'_>) -> fmt::Result {
+    for directive in directives {
         write!(out, " @{}", directive.name)?;
         write_arguments(&directive.arguments, out)?;
     }

@@ -5,7 +5,12 @@ mod read;
 
 use std::collections::HashMap;
 
-use apollo_compiler::{Name, Schema, ast::Type, executable::OperationType, validation::Valid};
+use apollo_compiler::{
+    Name, Schema,
+    ast::{DirectiveLocation, Type},
+    executable::OperationType,
+    validation::Valid,
+};
 
 use crate::{
     SupergraphError, api_schema,
@@ -26,6 +31,7 @@ pub struct Supergraph {
     types: TypeTable,
     api: Valid<Schema>,
     planned_fields: PlannedFields,
+    directives: HashMap<Name, Vec<DirectiveLocation>>,
 }
 
 /// A subgraph's place in its supergraph: 0 is the first value of `join__Graph`.
@@ -150,6 +156,7 @@ impl Supergraph {
             percentages: joins.percentages,
             typename: Field::typename(),
             planned_fields: PlannedFields::of(schema),
+            directives: api_schema::own_directives(&api),
             types,
             api,
         })
@@ -173,6 +180,13 @@ impl Supergraph {
     /// The same of all, by [`SubgraphIndex`].
     pub fn subgraph_infos(&self) -> &[SubgraphInfo] {
         &self.subgraphs
+    }
+
+    /// Whether a directive of an operation is one of the subgraphs' own, which they know at such a
+    /// place: a composer keeps those that all subgraphs define.
+    pub fn passes_on(&self, directive: &str, location: DirectiveLocation) -> bool {
+        let locations = self.directives.get(directive);
+        locations.is_some_and(|locations| locations.contains(&location))
     }
 
     pub(crate) fn planned_fields(&self) -> &PlannedFields {

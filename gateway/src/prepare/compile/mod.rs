@@ -8,7 +8,11 @@ mod text;
 
 use std::collections::BTreeSet;
 
-use apollo_compiler::{Node, ast::VariableDefinition, executable::OperationType};
+use apollo_compiler::{
+    Node,
+    ast::{Directive, VariableDefinition},
+    executable::OperationType,
+};
 use federation::{
     Plan as Planned, Selection, SubgraphIndex, Supergraph, TypeId, TypeSet, merged,
     plan::{Begin, Fetch, FetchId, PathId, ROOT, SelectionSetId, Step as PathStep},
@@ -31,6 +35,8 @@ pub struct Terms<'a> {
     pub kind: OperationType,
     /// Its variables, in the order declared.
     pub variables: &'a [Node<VariableDefinition>],
+    /// Its directives that subgraphs know.
+    pub directives: &'a [Node<Directive>],
 }
 
 /// Compiles a plan. `keys` holds the projection's response keys already, and gets the plan's.
@@ -132,7 +138,8 @@ fn conditions(
         PathStep::On(when) => when,
         PathStep::Field(_) => &[],
     });
-    let conditions = directives.filter_map(|directive| {
+    let conditions = directives.filter(|it| it.name == "skip" || it.name == "include");
+    let conditions = conditions.filter_map(|directive| {
         let value = directive.specified_argument_by_name("if")?;
         let name = value.as_variable()?;
         Some(Condition {
@@ -207,7 +214,11 @@ impl<'p> Compiler<'p, '_> {
             OperationType::Subscription if is_root => ("subscription", false),
             _ => ("query", false),
         };
-        let mut text = Text::new(self.terms.graph, self.terms.variables);
+        let mut text = Text::new(
+            self.terms.graph,
+            self.terms.variables,
+            self.terms.directives,
+        );
         let (merge, (shape, root_keys), representations) = match first.begin {
             Begin::Entities { .. } => {
                 let lists = self.entity_lists(fetches, spare_of.is_some());
@@ -353,7 +364,11 @@ impl<'p> Compiler<'p, '_> {
             when: &[],
             below,
         }];
-        let mut text = Text::new(self.terms.graph, self.terms.variables);
+        let mut text = Text::new(
+            self.terms.graph,
+            self.terms.variables,
+            self.terms.directives,
+        );
         text.items(&asked);
         let requires = merged(requires.iter().copied().flatten());
         let list = EntityFetch {

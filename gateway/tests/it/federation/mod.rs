@@ -4,6 +4,7 @@ mod arguments;
 mod choices;
 mod entities;
 mod errors;
+mod executable_directives;
 mod externals;
 mod federation_one;
 mod inaccessible;
