@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .operations
         .get(name.as_deref())
         .map_err(|error| error.message().to_string())?;
-    let operation = Operation::new(&supergraph, &document, operation);
+    let operation = Operation::new(&supergraph, &document, operation)?;
     print!("{}", plan(&supergraph, &operation, PlanOptions::default())?);
     Ok(())
 }

@@ -155,7 +155,7 @@ mod types;
 pub use builder::{PlanOptions, plan};
 pub use client_aliases::ClientAliases;
 pub use error::{PlanError, SupergraphError};
-pub use operation::Operation;
+pub use operation::{Operation, SELECTIONS_MAX};
 pub use override_label::{OverrideLabel, PARTS_PER_PERCENT};
 pub use plan::Plan;
 pub use selection::{Field, On, Selection, merged};

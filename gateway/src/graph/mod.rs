@@ -96,7 +96,7 @@ impl Graph {
         })
     }
 
-    /// As it was told.
+    /// The settings that it was loaded with.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -44,7 +44,7 @@ impl Printer<'_> {
             if !after.is_empty() {
                 let _ = write!(text, ", after {}", after.join(" and "));
             }
-            if let Some(other) = step.spare_of {
+            if let Some(other) = step.fallback_of {
                 let _ = write!(text, ", for what {} leaves out", other + 1);
             }
             let _ = writeln!(text, ": {}", step.request.operation);

@@ -55,7 +55,7 @@ pub struct Step {
     pub conditions: Vec<Condition>,
     /// The step that this one stands in for: it is for the objects that lack what that one requires
     /// beyond their key, and asks for what requires nothing.
-    pub spare_of: Option<usize>,
+    pub fallback_of: Option<usize>,
     /// How many steps must be done before this one can start.
     pub waits_for: usize,
     /// Steps that wait for this one, by their place in [`Plan::steps`].
@@ -78,7 +78,7 @@ pub enum Merge {
         /// Internal aliases to undo.
         renames: Vec<Rename>,
     },
-    /// Into every object at a path: a query that begins anew inside the response.
+    /// Into every object at a path: a query that begins again inside the response.
     Reentry {
         /// Where.
         path: Vec<PathSegment>,

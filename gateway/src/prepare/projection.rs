@@ -42,7 +42,7 @@ pub struct Selection {
     /// The distinct lists.
     pub lists: Vec<Vec<ProjectedField>>,
     /// Of them, the fields that every type has here, as the declared type promises them: for
-    /// objects whose type nobody had to ask for.
+    /// objects whose type is not needed.
     pub untold: Option<u32>,
 }
 

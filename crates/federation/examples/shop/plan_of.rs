@@ -9,7 +9,7 @@
     let document = ExecutableDocument::parse_and_validate(schema, query, "query.graphql");
     let document = document.expect("a valid query");
     let operation = document.operations.get(None).expect("one operation");
-    let operation = Operation::new(&supergraph, &document, operation);
+    let operation = Operation::new(&supergraph, &document, operation).expect("few selections");
     let plan = plan(&supergraph, &operation, PlanOptions::default());
     plan.expect("a plan").to_string()
 }

@@ -34,7 +34,9 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     for operation in document.operations.iter() {
-        let operation = Operation::new(&supergraph, &document, operation);
+        let Ok(operation) = Operation::new(&supergraph, &document, operation) else {
+            continue;
+        };
         let options = PlanOptions {
             deadline: Some(Instant::now() + DEADLINE),
             ..PlanOptions::default()

@@ -218,7 +218,7 @@ impl<'a> PlanBuilder<'a> {
 
     /// Leaves out what was selected only because something might come of it.
     fn leave_out_empty(&mut self) {
-        for path in self.paths.from_below() {
+        for path in self.paths.bottom_up() {
             if let Some((_, Step::Field(_))) = self.paths.parent(path) {
                 // What a fetch begins with is of objects that others have brought.
                 let brought = self.paths.fetches(path).iter().filter(|here| {

@@ -28,7 +28,7 @@ fn planned_over(sdl: &str, query: &str, deadline: Option<Instant>) -> Result<usi
     let document = ExecutableDocument::parse(supergraph.api_schema(), query, "");
     let document = document.expect("a query");
     let operation = document.operations.get(None).expect("one operation");
-    let operation = Operation::new(&supergraph, &document, operation);
+    let operation = Operation::new(&supergraph, &document, operation)?;
     let options = PlanOptions {
         deadline,
         ..PlanOptions::default()
@@ -159,5 +159,21 @@ fn keys_that_lead_nowhere_come_to_an_end() {
     assert_eq!(
         planned_over(&sdl, "{ a { f0 } }", None),
         Err(PlanError::Unreachable("N0.f0".into()))
+    );
+}
+
+#[test]
+fn fragments_that_multiply_are_refused() {
+    let doubled = |depth: usize| {
+        let mut query = String::from("{ thing { ...F0 } }");
+        for i in 0..depth {
+            query += &format!(" fragment F{i} on Thing {{ ...F{0} ...F{0} }}", i + 1);
+        }
+        query + &format!(" fragment F{depth} on Thing {{ id }}")
+    };
+    assert_eq!(planned(&doubled(10), in_a_minute()), Ok(1));
+    assert_eq!(
+        planned(&doubled(60), in_a_minute()),
+        Err(PlanError::TooLarge)
     );
 }

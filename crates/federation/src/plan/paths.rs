@@ -134,7 +134,7 @@ impl<'a> Paths<'a> {
     }
 
     /// All paths that have fetches, those below a path before it.
-    pub(crate) fn from_below(&self) -> impl Iterator<Item = PathId> + use<> {
+    pub(crate) fn bottom_up(&self) -> impl Iterator<Item = PathId> + use<> {
         (0..self.fetches.len()).rev().map(PathId)
     }
 

@@ -1,5 +1,6 @@
 //! Types, keys and fields by subgraph, from the join directives of a supergraph. <https://specs.apollo.dev/join/v0.5/>
 
+mod field_sets;
 mod implied_externals;
 mod read;
 

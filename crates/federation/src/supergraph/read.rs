@@ -18,8 +18,7 @@ use super::{
     implied_externals,
 };
 use crate::{
-    OverrideLabel, SupergraphError, internal_names,
-    selection::{self, Selection},
+    OverrideLabel, SupergraphError,
     types::{TypeId, TypeSet, TypeTable},
 };
 
@@ -35,6 +34,9 @@ pub fn subgraphs(schema: &Schema) -> Result<Vec<(&Name, SubgraphInfo)>, Supergra
     let missing = SupergraphError::NotASupergraph;
     let graphs = schema.get_enum("join__Graph");
     let graphs = graphs.ok_or(missing("it has no enum join__Graph"))?;
+    if graphs.values.len() > usize::from(u16::MAX) {
+        return Err(missing("it has more subgraphs than can be numbered"));
+    }
     let subgraph = |value: &'_ Component<EnumValueDefinition>| {
         let join = value.directives.get("join__graph");
         let join = join.ok_or(missing("a join__Graph value has no @join__graph"))?;
@@ -71,13 +73,13 @@ pub fn joins(
     .joins()
 }
 
-struct Reader<'s> {
-    schema: &'s Schema,
-    types: &'s TypeTable,
+pub(super) struct Reader<'s> {
+    pub(super) schema: &'s Schema,
+    pub(super) types: &'s TypeTable,
     /// By their numbers: what the join directives call them, and their own names.
     graphs: Vec<(&'s Name, Option<&'s str>)>,
     /// The fields of field sets that may have arguments, with those that they have.
-    with_arguments: RefCell<Vec<String>>,
+    pub(super) with_arguments: RefCell<Vec<String>>,
 }
 
 impl<'s> Reader<'s> {
@@ -118,7 +120,7 @@ impl<'s> Reader<'s> {
         })
     }
 
-    fn all_fields(&self) -> impl Iterator<Item = &'s FieldDefinition> {
+    pub(super) fn all_fields(&self) -> impl Iterator<Item = &'s FieldDefinition> {
         let types = self.schema.types.values();
         types
             .filter_map(fields_of)
@@ -337,52 +339,6 @@ impl<'s> Reader<'s> {
                 }
             }
         }
-    }
-
-    fn field_set(&self, set: &str, ty: TypeId, holder: &str) -> Result<Vec<Selection>, String> {
-        let field = |ty: TypeId, field: &ast::Field| self.field_of_set(ty, field);
-        selection::of_field_set(set, ty, &field, self.types)
-            .ok_or_else(|| format!("{holder} has a field set that is none: {set}"))
-    }
-
-    /// The response key of a field in a field set, and the type that it leads to. A field that may
-    /// have arguments has a key that no client's selection of it has.
-    fn field_of_set(&self, ty: TypeId, field: &ast::Field) -> (Name, TypeId) {
-        let definition = self.schema.type_field(self.types.name(ty), &field.name);
-        let Ok(definition) = definition else {
-            return (field.name.clone(), TypeId::UNKNOWN);
-        };
-        let inner = self.types.id(definition.ty.inner_named_type());
-        let key = if definition.arguments.is_empty() {
-            field.name.clone()
-        } else {
-            self.key_with_arguments(field)
-        };
-        (key, inner.unwrap_or(TypeId::UNKNOWN))
-    }
-
-    /// One for each field and its arguments, unlike any other.
-    fn key_with_arguments(&self, field: &ast::Field) -> Name {
-        let arguments = field.arguments.iter();
-        let arguments: Vec<String> = arguments
-            .map(|it| format!("{}: {}", it.name, it.value))
-            .collect();
-        let meaning = format!("{}({})", field.name, arguments.join(", "));
-        let mut known = self.with_arguments.borrow_mut();
-        let number = known.iter().position(|other| *other == meaning);
-        let key = |number| {
-            internal_names::of_requirement(number, &field.name)
-                .unwrap_or_else(|| field.name.clone())
-        };
-        if let Some(number) = number {
-            return key(number);
-        }
-        // Not what a field of the supergraph is called.
-        while self.all_fields().any(|it| it.name == key(known.len())) {
-            known.push(String::new());
-        }
-        known.push(meaning);
-        key(known.len() - 1)
     }
 
     fn graph(&self, join: &Directive) -> Option<SubgraphIndex> {

@@ -55,13 +55,13 @@ pub fn compile(planned: &Planned<'_>, terms: &Terms<'_>, keys: Vec<Box<str>>) ->
     };
     let mut steps = Vec::new();
     let mut waves = Vec::new();
-    for batch in batches(planned, terms.variables) {
-        let (turn, wave) = batch.wave;
+    for group in fetch_groups(planned, terms.variables) {
+        let (turn, wave) = group.wave;
         let index = steps.len();
-        steps.push(compiler.step(&batch, None));
+        steps.push(compiler.step(&group, None));
         waves.push((turn, 2 * wave));
-        if compiler.has_spare(&batch) {
-            steps.push(compiler.step(&batch, Some(index)));
+        if compiler.has_fallback(&group) {
+            steps.push(compiler.step(&group, Some(index)));
             waves.push((turn, 2 * wave + 1));
         }
     }
@@ -77,7 +77,7 @@ pub fn compile(planned: &Planned<'_>, terms: &Terms<'_>, keys: Vec<Box<str>>) ->
 }
 
 /// Fetches that are one request.
-struct Batch {
+struct FetchGroup {
     wave: Wave,
     /// Without them it is not made.
     conditions: Vec<Condition>,
@@ -90,7 +90,7 @@ type Wave = (usize, usize);
 
 /// All requests, none before what it needs. What one subgraph is asked for entities at the same time,
 /// under the same conditions, is one request.
-fn batches(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -> Vec<Batch> {
+fn fetch_groups(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -> Vec<FetchGroup> {
     let mut waves: Vec<Option<usize>> = planned.fetches.iter().map(|_| None).collect();
     let mut ordered: Vec<(Wave, FetchId)> = planned
         .fetches
@@ -99,29 +99,29 @@ fn batches(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -> Vec
         .map(|(id, fetch)| ((fetch.turn, wave(planned, id, &mut waves)), id))
         .collect();
     ordered.sort_unstable();
-    let mut batches: Vec<Batch> = Vec::new();
+    let mut groups: Vec<FetchGroup> = Vec::new();
     for (wave, id) in ordered {
         let fetch = planned.fetches.get(id);
         let is_entities = |fetch: &Fetch<'_>| matches!(fetch.begin, Begin::Entities { .. });
         let conditions = conditions(planned, fetch, variables);
-        let same = batches.iter_mut().find(|batch| {
-            let other = planned.fetches.get(batch.fetches[0]);
-            batch.wave == wave
-                && batch.conditions == conditions
+        let same = groups.iter_mut().find(|group| {
+            let other = planned.fetches.get(group.fetches[0]);
+            group.wave == wave
+                && group.conditions == conditions
                 && other.subgraph == fetch.subgraph
                 && is_entities(other)
                 && is_entities(fetch)
         });
         match same {
-            Some(batch) => batch.fetches.push(id),
-            None => batches.push(Batch {
+            Some(group) => group.fetches.push(id),
+            None => groups.push(FetchGroup {
                 wave,
                 conditions,
                 fetches: vec![id],
             }),
         }
     }
-    batches
+    groups
 }
 
 /// The conditions under which the objects are wanted that a request is for.
@@ -197,16 +197,16 @@ struct EntityList<'p> {
 
 impl<'p> Compiler<'p, '_> {
     /// Whether a request's entities can lack what some of its fields require, and have others.
-    fn has_spare(&self, batch: &Batch) -> bool {
-        let mut fetches = batch.fetches.iter().map(|id| self.planned.fetches.get(*id));
+    fn has_fallback(&self, group: &FetchGroup) -> bool {
+        let mut fetches = group.fetches.iter().map(|id| self.planned.fetches.get(*id));
         fetches.any(|fetch| {
             matches!(&fetch.begin, Begin::Entities { requires, .. } if requires.len() > 1)
                 && self.writer.write_plain(fetch.set, fetch.subgraph).is_some()
         })
     }
 
-    fn step(&mut self, batch: &Batch, spare_of: Option<usize>) -> Step {
-        let fetches = &batch.fetches;
+    fn step(&mut self, group: &FetchGroup, fallback_of: Option<usize>) -> Step {
+        let fetches = &group.fetches;
         let first = self.planned.fetches.get(fetches[0]);
         let is_root = matches!(first.begin, Begin::Root);
         let (kind, is_mutation) = match self.terms.kind {
@@ -221,7 +221,7 @@ impl<'p> Compiler<'p, '_> {
         );
         let (merge, (shape, root_keys), representations) = match first.begin {
             Begin::Entities { .. } => {
-                let lists = self.entity_lists(fetches, spare_of.is_some());
+                let lists = self.entity_lists(fetches, fallback_of.is_some());
                 let is_single = lists.len() == 1;
                 let mut named = Vec::new();
                 for (index, list) in lists.iter().enumerate() {
@@ -269,8 +269,8 @@ impl<'p> Compiler<'p, '_> {
         Step {
             subgraph: first.subgraph,
             is_mutation,
-            conditions: batch.conditions.clone(),
-            spare_of,
+            conditions: group.conditions.clone(),
+            fallback_of,
             waits_for: 0,
             wakes: Vec::new(),
             request: text.finish(kind, &representations),
@@ -282,10 +282,10 @@ impl<'p> Compiler<'p, '_> {
 
     /// The lists of entities that a request asks for. Fetches that ask for the same by the same have
     /// one list, and so have fetches for objects of different types.
-    fn entity_lists(&mut self, fetches: &[FetchId], is_spare: bool) -> Vec<EntityList<'p>> {
+    fn entity_lists(&mut self, fetches: &[FetchId], is_fallback: bool) -> Vec<EntityList<'p>> {
         let mut lists: Vec<EntityList<'p>> = Vec::new();
         for id in fetches {
-            let Some(own) = self.entity_list(*id, is_spare) else {
+            let Some(own) = self.entity_list(*id, is_fallback) else {
                 continue;
             };
             match lists.iter_mut().find(|list| list.meaning == own.meaning) {
@@ -342,7 +342,7 @@ impl<'p> Compiler<'p, '_> {
             && !self.writer.has_conflicts(sets.collect(), subgraph)
     }
 
-    fn entity_list(&mut self, id: FetchId, is_spare: bool) -> Option<EntityList<'p>> {
+    fn entity_list(&mut self, id: FetchId, is_fallback: bool) -> Option<EntityList<'p>> {
         let fetch = self.planned.fetches.get(id);
         let Begin::Entities {
             path,
@@ -353,7 +353,7 @@ impl<'p> Compiler<'p, '_> {
             return None;
         };
         let mut requires = &requires[..];
-        let (below, renamed) = if is_spare {
+        let (below, renamed) = if is_fallback {
             requires = requires.get(..1).filter(|_| requires.len() > 1)?;
             self.writer.write_plain(fetch.set, fetch.subgraph)?
         } else {

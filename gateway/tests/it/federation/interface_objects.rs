@@ -360,9 +360,9 @@ async fn its_own_subgraph_answers_without_the_type() {
                id: ID! field: String @join__field(graph: B) }} {joined}"
         );
         let graph = graph_of(&supergraph, vec![a, b]).await;
-        assert_snapshot!(graph.told("{ b { id field } }").await, @r#"
-        {"data":{"b":{"id":"n1","field":"foo"}}}
-        b: {b{id field}}
-        "#);
+        // In a loop there is no inline snapshot.
+        let told = graph.told("{ b { id field } }").await;
+        let expected = "{\"data\":{\"b\":{\"id\":\"n1\",\"field\":\"foo\"}}}\nb: {b{id field}}";
+        assert_eq!(told, expected, "{has_implementation}");
     }
 }
