@@ -27,9 +27,12 @@ async fn refusal(query: &str) -> Vec<Value> {
 #[tokio::test]
 async fn literals_with_another_number_of_fields_are_refused() {
     let one = json!("the value for the @oneOf input object \"Pick\" must have exactly one field");
-    assert_eq!(refusal("{ basket(pick: {}) }").await, [one.clone()]);
+    assert_eq!(
+        refusal("{ basket(pick: {}) }").await,
+        std::slice::from_ref(&one)
+    );
     let two = "{ basket(pick: {id: 1, plain: {id: 2}}) }";
-    assert_eq!(refusal(two).await, [one.clone()]);
+    assert_eq!(refusal(two).await, std::slice::from_ref(&one));
     let in_default = "query($pick: Pick = {}) { basket(pick: $pick) }";
     assert!(refusal(in_default).await.contains(&one));
     let in_nested = "{ basket(pick: {plain: {id: 1}}, plain: {pick: {id: 1, plain: null}}) }";
@@ -41,7 +44,7 @@ async fn null_is_refused() {
     let null = json!("the field \"id\" of the @oneOf input object \"Pick\" must not be null");
     assert_eq!(
         refusal("{ basket(pick: {id: null}) }").await,
-        [null.clone()]
+        std::slice::from_ref(&null)
     );
     let in_default = "query($pick: Pick! = {id: null}) { basket(pick: $pick) }";
     assert_eq!(refusal(in_default).await, [null]);

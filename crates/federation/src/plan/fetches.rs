@@ -123,7 +123,7 @@ impl<'a> Fetches<'a> {
     }
 }
 
-/// What [`crate::builder::PlanBuilder`] writes.
+/// What `PlanBuilder` writes.
 impl<'a> Fetches<'a> {
     pub(crate) fn add(&mut self, subgraph: SubgraphIndex, begin: Begin<'a>, ty: TypeId) -> FetchId {
         let set = self.add_set(ty);

@@ -2,7 +2,7 @@
 //!
 //! The tree has two parts. Its nodes are names: a node for a path that no fetch has come to yet
 //! changes nothing, so whoever looks for routes may make one. The fetches at a path are the plan, and
-//! only [`crate::builder::PlanBuilder`] adds them.
+//! only `PlanBuilder` adds them.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
