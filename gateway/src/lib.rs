@@ -8,8 +8,7 @@
 //! |---|---|
 //! | [`pipeline`] | the way of every request |
 //! | [`request`], [`response`], [`error`] | what goes in, what comes out, every error code |
-//! | [`graph`] | a supergraph made ready: API schema, what the planner knows, subgraphs, introspection |
-//! | [`planner`] | which subgraphs are asked for what |
+//! | [`graph`] | a supergraph made ready: what the crate `federation` knows of it, subgraphs, introspection |
 //! | [`prepare`] | text -> parsed, checked, planned, projected; kept in one cache |
 //! | [`variables`] | the client's variables, checked against the API schema |
 //! | [`execute`] | a prepared operation -> response bytes |
@@ -39,7 +38,6 @@ pub mod metrics;
 pub mod metrics_pages;
 pub mod persisted;
 pub mod pipeline;
-pub mod planner;
 pub mod prepare;
 pub mod reload;
 mod retry;

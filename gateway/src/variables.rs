@@ -215,7 +215,7 @@ impl Checker<'_> {
                 self.check(ty.item_type(), cursor, place)
             };
         }
-        match self.graph.api.types.get(ty.inner_named_type()) {
+        match self.graph.api().types.get(ty.inner_named_type()) {
             Some(ExtendedType::InputObject(input)) if first == b'{' => {
                 self.fields(input, cursor, place)
             }

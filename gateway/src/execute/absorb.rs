@@ -59,7 +59,7 @@ impl Run<'_> {
         body: Bytes,
     ) -> Result<(), Failure> {
         let prepared = self.prepared;
-        let types = &self.graph.types;
+        let types = self.graph.types();
         let is_success = (200..300).contains(&status);
         if !self.may_take(body.len()) {
             return Ok(());
@@ -149,7 +149,7 @@ impl Run<'_> {
             return;
         };
         self.has_data = true;
-        let types = &self.graph.types;
+        let types = self.graph.types();
         match &step.merge {
             Merge::Root { renames } => {
                 merge::rename(&mut self.store, types, response.data, renames);
@@ -220,7 +220,7 @@ impl Run<'_> {
                 first => *first = Some((target, entity)),
             }
             if let Value::Object(entity) = entity {
-                merge::merge(&mut self.store, &self.graph.types, awaited.object, entity);
+                merge::merge(&mut self.store, self.graph.types(), awaited.object, entity);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Checking that a subgraph's answer is the client's already: one pass, nothing built.
 
+use federation::TypeTable;
+
 use super::leaf::{self, Leaf};
 use crate::{
-    graph::types::TypeTable,
     json::scan::Cursor,
     prepare::projection::{
         Nullability, ProjectedField, ProjectedValue, Projection, Selection, SelectionId,

@@ -1,10 +1,9 @@
 //! Finding the objects at a path, and letting answers become part of them.
 
+use federation::{TypeId, TypeTable};
+
 use super::store::{Field, ObjectId, Store, Value};
-use crate::{
-    graph::types::{TypeId, TypeTable},
-    prepare::plan::{Key, PathSegment, Rename},
-};
+use crate::prepare::plan::{Key, PathSegment, Rename};
 
 /// The objects at `path` below `from`, each once, however many places lead to it.
 pub fn objects_at(store: &mut Store, from: Value, path: &[PathSegment]) -> Vec<ObjectId> {

@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         let limits = &graph.settings.limits;
         let mut store = Store::for_about(&prepared.sizes, limits.objects_max);
-        let root = store.add_object(crate::graph::types::TypeId::UNKNOWN, std::iter::empty());
+        let root = store.add_object(federation::TypeId::UNKNOWN, std::iter::empty());
         Self {
             graph,
             prepared,
@@ -198,7 +198,7 @@ impl<'a> Run<'a> {
         out.extend_from_slice(b"{\"data\":");
         let mut renderer = Renderer {
             store: &mut store,
-            types: &self.graph.types,
+            types: self.graph.types(),
             projection: &self.prepared.projection,
             variables: self.variables,
             introspection: &introspection,

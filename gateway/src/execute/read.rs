@@ -3,11 +3,11 @@
 use std::hash::Hasher;
 
 use bytes::Bytes;
+use federation::{TypeId, TypeTable};
 use rustc_hash::FxHasher;
 
 use super::store::{Field, ObjectId, Store, Value};
 use crate::{
-    graph::types::{TypeId, TypeTable},
     json::scan::{Cursor, Malformed},
     prepare::plan::{Plan, ShapeField, ShapeId},
 };

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use federation::{TypeId, TypeTable};
+
 use super::{
     field_error::{ERRORS_MAX, FieldError},
     leaf::{self, Leaf},
@@ -13,7 +15,6 @@ use super::{
 };
 use crate::{
     error::Code,
-    graph::types::{TypeId, TypeTable},
     json::scan::Cursor,
     prepare::projection::{
         LeafKind, Nullability, ProjectedField, ProjectedValue, Projection, Selection, SelectionId,

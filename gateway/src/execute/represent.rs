@@ -1,10 +1,9 @@
 //! Writing entity representations: what a subgraph needs to find an entity.
 
+use federation::{TypeId, TypeTable};
+
 use super::store::{ObjectId, Store, Value};
-use crate::{
-    graph::types::{TypeId, TypeTable},
-    prepare::plan::{EntityFetch, Key, Requirement},
-};
+use crate::prepare::plan::{EntityFetch, Key, Requirement};
 
 /// Appends the representation of `object`; false if the object lacks something that it takes: the
 /// subgraph would take what is not there for null. What was appended until then is the caller's to

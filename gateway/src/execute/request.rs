@@ -45,7 +45,7 @@ impl Run<'_> {
         {
             return None;
         }
-        if let Some(other) = step.spare_of
+        if let Some(other) = step.fallback_of
             && !self.left_out.iter().any(|(step, _)| *step == other)
         {
             return None;
@@ -122,7 +122,7 @@ impl Run<'_> {
             known.by_hash.reserve(objects.len());
             body.reserve(objects.len() * REPRESENTATION_BYTES);
             for object in objects {
-                if let Some(other) = step.spare_of
+                if let Some(other) = step.fallback_of
                     && !self.left_out.contains(&(other, object))
                 {
                     continue;
@@ -132,7 +132,7 @@ impl Run<'_> {
                     body.push(b',');
                 }
                 let start = body.len();
-                if !represent::write(&self.store, &self.graph.types, fetch, object, body) {
+                if !represent::write(&self.store, self.graph.types(), fetch, object, body) {
                     body.truncate(end);
                     self.left_out.insert((index, object));
                     continue;

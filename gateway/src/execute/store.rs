@@ -5,15 +5,13 @@
 //! stand in many places without being copied, and all of it goes away at once.
 
 use bytes::Bytes;
+use federation::TypeId;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use crate::{
-    graph::types::TypeId,
-    prepare::{
-        plan::{Key, ShapeId},
-        projection::SelectionId,
-        sizes::Sizes,
-    },
+use crate::prepare::{
+    plan::{Key, ShapeId},
+    projection::SelectionId,
+    sizes::Sizes,
 };
 
 /// An object of a [`Store`].

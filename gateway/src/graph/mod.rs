@@ -1,20 +1,16 @@
 //! A supergraph made ready: API schema, what the planner knows, subgraphs, introspection.
 
-mod api_schema;
 pub mod costs;
-mod features;
-pub mod planned_fields;
 mod subgraph_table;
-pub mod types;
 
 use std::sync::Arc;
 
 use apollo_compiler::{
     Name, Schema, collections::HashMap, schema::Implementers, validation::Valid,
 };
+use federation::{SubgraphIndex, Supergraph, TypeTable};
 
 use crate::{
-    planner::supergraph::Supergraph,
     prepare::{
         cache::PreparedCache, in_preparation::InPreparation, introspection::IntrospectionAnswers,
         resume::ResumableFields, rollout::Rollout, turns::Turns,
@@ -23,33 +19,16 @@ use crate::{
     subgraphs::Subgraph,
 };
 use costs::Costs;
-use planned_fields::PlannedFields;
-use types::TypeTable;
 
 /// The answers of introspection may have this part of what prepared operations may, beside it.
 const INTROSPECTION_SHARE: usize = 8;
 
-/// Why a supergraph cannot be served. The text names the place in the SDL where it can.
+/// Why a supergraph cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum SupergraphError {
-    /// Not GraphQL SDL, or not a schema that holds together.
-    #[error("the supergraph is not valid SDL: {0}")]
-    Invalid(String),
-    /// SDL without the join specification's parts.
-    #[error("this is not a supergraph: {0}")]
-    NotASupergraph(&'static str),
-    /// A specification that has to be followed, and that the gateway does not know: without it the
-    /// supergraph would be served in another way than it is meant, or unprotected.
-    #[error("the supergraph needs {url} for {purpose}, which this gateway does not know")]
-    UnknownFeature {
-        /// The specification.
-        url: String,
-        /// `SECURITY` or `EXECUTION`.
-        purpose: String,
-    },
-    /// A field whose argument comes from a context of a type above it.
-    #[error("{0} takes an argument from a context, which this gateway does not give")]
-    ContextArgument(String),
+    /// It cannot be read, or not be planned for.
+    #[error(transparent)]
+    Supergraph(#[from] federation::SupergraphError),
     /// A subgraph without a usable address, neither in the SDL nor in the settings.
     #[error("subgraph {subgraph}: {reason}")]
     Address {
@@ -58,21 +37,15 @@ pub enum SupergraphError {
         /// What is wrong with the address.
         reason: String,
     },
-    /// The planner cannot work on it.
-    #[error("the planner refuses the supergraph: {0}")]
-    Planner(String),
 }
 
 /// A supergraph made ready to answer operations.
 pub struct Graph {
     pub(crate) settings: Settings,
-    pub(crate) api: Valid<Schema>,
     pub(crate) implementers: HashMap<Name, Implementers>,
-    pub(crate) types: TypeTable,
-    pub(crate) planned_fields: PlannedFields,
     /// What fields and types cost, and how long lists are.
     pub(crate) costs: Costs,
-    /// What the planner knows of the subgraphs.
+    /// API schema, type table, and what the planner knows of the subgraphs.
     pub(crate) supergraph: Supergraph,
     pub(crate) rollout: Rollout,
     pub(crate) subgraphs: Vec<Arc<Subgraph>>,
@@ -93,24 +66,15 @@ impl Graph {
     /// # Errors
     /// When the SDL is not a supergraph that can be served.
     pub fn load(sdl: &str, settings: Settings) -> Result<Self, SupergraphError> {
-        let supergraph = Schema::parse(sdl, "supergraph.graphql")
-            .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
-        features::check(&supergraph)?;
+        let schema = Schema::parse(sdl, "supergraph.graphql")
+            .map_err(|invalid| federation::SupergraphError::Invalid(invalid.errors.to_string()))?;
+        let supergraph = Supergraph::read(&schema)?;
         let subgraphs = subgraph_table::read(&supergraph, &settings.subgraphs)?;
-        let api = api_schema::api_schema(&supergraph)
-            .validate()
-            .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
-        let types = TypeTable::new(&supergraph, &api);
-        let for_planner =
-            Supergraph::read(&supergraph, &types).map_err(SupergraphError::Planner)?;
         Ok(Self {
-            rollout: Rollout::new(for_planner.percentages()),
-            types,
-            supergraph: for_planner,
-            planned_fields: PlannedFields::of(&supergraph),
-            costs: Costs::of(&supergraph),
-            implementers: api.implementers_map(),
-            resumable: ResumableFields::of(&supergraph),
+            rollout: Rollout::new(supergraph.percentages()),
+            costs: Costs::of(&schema),
+            implementers: supergraph.api_schema().implementers_map(),
+            resumable: ResumableFields::of(&supergraph, &schema),
             prepared: PreparedCache::new(
                 settings.prepared_operations_max,
                 settings.prepared_bytes_max,
@@ -126,20 +90,30 @@ impl Graph {
                 settings.limits.prepare_queue_max,
                 settings.prepare_metrics.waiting.clone(),
             ),
-            api,
+            supergraph,
             subgraphs,
             settings,
         })
     }
 
-    /// As it was told.
+    /// The settings that it was loaded with.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
+    /// What clients see.
+    pub(crate) fn api(&self) -> &Valid<Schema> {
+        self.supergraph.api_schema()
+    }
+
+    /// The composite types by number.
+    pub(crate) fn types(&self) -> &TypeTable {
+        self.supergraph.types()
+    }
+
     /// What clients see, as SDL.
     pub fn api_sdl(&self) -> String {
-        self.api.to_string()
+        self.api().to_string()
     }
 
     /// A subgraph's name and address, by its place in the graph.
@@ -152,10 +126,6 @@ impl Graph {
         }
     }
 }
-
-/// A subgraph's place in its graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SubgraphIndex(pub u16);
 
 /// Where a subgraph is.
 #[derive(Clone, Copy, PartialEq, Eq)]

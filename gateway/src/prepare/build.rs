@@ -9,12 +9,12 @@ use apollo_compiler::{
     parser::Parser,
     validation::{DiagnosticList, Valid},
 };
+use federation::{ClientAliases, PlanError, PlanOptions};
 
 use super::{
     OperationKind, Prepared, UpstreamSubscription,
     compile::{self, keys::Keys},
     conditions::Conditions,
-    conflicts::Aliases,
     cost::{self, OperationCost, actual::Counted},
     forward,
     introspection::Introspection,
@@ -30,10 +30,6 @@ use super::{
 use crate::{
     error::{Code, Location, Message, RequestError},
     graph::Graph,
-    planner::{
-        self, NoPlan,
-        selection::{self, Selection},
-    },
 };
 
 /// The lists of fields that type conditions can lead to, as a multiple of the selections allowed.
@@ -65,13 +61,13 @@ pub fn build(
         .iter()
         .map(|it| it.name.to_string())
         .collect();
-    let aliases = Aliases::of(&executable, &operation, &graph.planned_fields);
+    let aliases = ClientAliases::of(&graph.supergraph, &executable, &operation);
     let mut keys = Keys::new(Vec::new());
     let selections_max = graph.settings.limits.selections_max;
     let fields_max = selections_max.saturating_mul(FIELDS_PER_SELECTION);
     let projection = projection::compile(
-        &graph.api,
-        &graph.types,
+        graph.api(),
+        graph.types(),
         &executable,
         &operation,
         &names,
@@ -96,12 +92,17 @@ pub fn build(
         .then(|| Counted::new(executable.clone(), operation.clone()));
     let mut subscription = None;
     if is_decided && asks_subgraphs(&projection) {
-        let set = selection::of_operation(&executable, &operation, &graph.types, &aliases);
-        plan = self::plan(graph, &set, &operation, group, plan.keys)?;
+        let asked = federation::Operation::with_aliases(
+            &graph.supergraph,
+            &executable,
+            &operation,
+            &aliases,
+        );
+        plan = self::plan(graph, &asked, &operation, group, plan.keys)?;
         plan.name_aliases(&aliases);
         plan.forwards = forward::is_possible(&plan, &projection);
         if kind == OperationKind::Subscription {
-            let normal_form = compile::normal_form(&graph.supergraph, &set);
+            let normal_form = compile::normal_form(&graph.supergraph, &asked);
             subscription = Some(upstream(graph, &plan, normal_form, &names)?);
         }
     }
@@ -126,33 +127,31 @@ pub fn build(
 /// The requests that answer an operation.
 fn plan(
     graph: &Graph,
-    set: &[Selection],
+    asked: &federation::Operation,
     operation: &Operation,
     group: Group,
     keys: Vec<Box<str>>,
 ) -> Result<Plan, RequestError> {
     let limit = graph.settings.limits.prepare_timeout;
-    let kind = operation.operation_type;
-    let terms = planner::Terms {
-        kind,
-        rollout_place: graph.rollout.place(group),
-        deadline: Instant::now() + limit,
+    let options = PlanOptions {
+        override_position: graph.rollout.place(group),
+        deadline: Some(Instant::now() + limit),
     };
     let planned =
-        planner::plan(&graph.supergraph, &graph.types, set, terms).map_err(|none| match none {
-            NoPlan::OutOfTime => RequestError::new(
+        federation::plan(&graph.supergraph, asked, options).map_err(|none| match none {
+            PlanError::OutOfTime => RequestError::new(
                 Code::PrepareTimeout,
                 format!("no plan was found within {limit:?}"),
             ),
-            NoPlan::Unreachable(_) | NoPlan::TooLarge => {
+            PlanError::Unreachable(_) | PlanError::TooLarge => {
                 RequestError::new(Code::PlanFailed, none.to_string())
             }
         })?;
     let terms = compile::Terms {
         graph: &graph.supergraph,
-        types: &graph.types,
-        kind,
+        kind: asked.kind,
         variables: &operation.variables,
+        directives: &asked.directives,
     };
     Ok(compile::compile(&planned, &terms, keys))
 }
@@ -168,9 +167,10 @@ pub fn plan_of(
 ) -> Result<Plan, RequestError> {
     let document = parse(graph, query)?;
     let (executable, operation) = validate(graph, &document, operation_name)?;
-    let aliases = Aliases::of(&executable, &operation, &graph.planned_fields);
-    let set = selection::of_operation(&executable, &operation, &graph.types, &aliases);
-    plan(graph, &set, &operation, graph.rollout.last(), Vec::new())
+    let aliases = ClientAliases::of(&graph.supergraph, &executable, &operation);
+    let asked =
+        federation::Operation::with_aliases(&graph.supergraph, &executable, &operation, &aliases);
+    plan(graph, &asked, &operation, graph.rollout.last(), Vec::new())
 }
 
 fn parse(graph: &Graph, query: &str) -> Result<Document, RequestError> {
@@ -190,11 +190,11 @@ fn validate(
 ) -> Result<(Valid<ExecutableDocument>, Node<Operation>), RequestError> {
     // In two steps: what does not exist would make the rules complain of what is left without it.
     let executable = document
-        .to_executable(&graph.api)
+        .to_executable(graph.api())
         .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?
-        .validate(&graph.api)
+        .validate(graph.api())
         .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?;
-    values::check(&graph.api, &executable)?;
+    values::check(graph.api(), &executable)?;
     let operation = operation_of(&executable, operation_name)?;
     Ok((executable, operation))
 }
@@ -233,7 +233,7 @@ fn upstream(
         .ok_or_else(|| RequestError::new(Code::PlanFailed, "the subscription has no subgraph"))?;
     let all = names.iter().enumerate();
     let operation = first.request.operation.to_string();
-    let resume = graph.resumable.resume(&operation);
+    let resume = graph.resumable.resume(first.subgraph, &operation);
     Ok(UpstreamSubscription {
         subgraph: first.subgraph,
         operation: resume

@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 
+use federation::TypeSet;
+
 use super::{
     build,
     plan::{EntityFetch, Merge, PathSegment, Plan, Requirement},
 };
-use crate::{
-    error::RequestError,
-    graph::{Graph, types::TypeSet},
-};
+use crate::{error::RequestError, graph::Graph};
 
 /// The plan of an operation, printed: one paragraph for each request, with those that it waits for,
 /// the objects that it completes, and what their representations hold.
@@ -45,7 +44,7 @@ impl Printer<'_> {
             if !after.is_empty() {
                 let _ = write!(text, ", after {}", after.join(" and "));
             }
-            if let Some(other) = step.spare_of {
+            if let Some(other) = step.fallback_of {
                 let _ = write!(text, ", for what {} leaves out", other + 1);
             }
             let _ = writeln!(text, ": {}", step.request.operation);
@@ -97,7 +96,7 @@ impl Printer<'_> {
     }
 
     fn types(&self, types: &TypeSet) -> String {
-        let table = &self.graph.types;
+        let table = self.graph.types();
         let objects = types.iter().filter(|it| table.is_object(*it));
         objects
             .map(|it| table.name(it))

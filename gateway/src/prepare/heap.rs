@@ -11,6 +11,7 @@ use apollo_compiler::{
     executable::{Selection, SelectionSet},
 };
 use bytes::Bytes;
+use federation::{TypeId, TypeSet};
 
 use super::{
     Prepared, UpstreamSubscription,
@@ -26,7 +27,6 @@ use super::{
     },
     resume::{Begin, Resume},
 };
-use crate::graph::types::{TypeId, TypeSet};
 
 /// Allocations are multiples of this.
 const GRAIN: usize = 16;
@@ -76,7 +76,7 @@ sum! {
     ProjectedField: key_json, conditions, unless, value, nullability, name;
     Nullability: item;
     UpstreamSubscription: operation, normal_form, resume, variables, all_variables;
-    Resume: first, resumed, field_key, begin;
+    Resume: first, resumed, field_key, cursor_keys, begin;
 }
 
 impl<T: Heap> Heap for Vec<T> {

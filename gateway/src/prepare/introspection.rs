@@ -98,22 +98,22 @@ impl Introspection {
             RequestError::new(Code::BadUserInput, error.message().to_string())
         };
         // It has been found valid as a part of the client's document.
-        let document = ExecutableDocument::parse_and_validate(&graph.api, &*self.text, "")
+        let document = ExecutableDocument::parse_and_validate(graph.api(), &*self.text, "")
             .map_err(|error| {
                 RequestError::new(Code::InternalServerError, error.errors.to_string())
             })?;
         let operation = document.operations.get(None).map_err(refused)?.clone();
         let variables =
-            apollo_compiler::request::coerce_variable_values(&graph.api, &operation, variables)
+            apollo_compiler::request::coerce_variable_values(graph.api(), &operation, variables)
                 .map_err(refused)?;
         // What is executed instead, where `isOneOf` is asked for.
-        let with_names = one_of::names_instead(&graph.api, &document, &operation);
+        let with_names = one_of::names_instead(graph.api(), &document, &operation);
         let (executed, executed_operation) = match &with_names {
             Some((document, operation)) => (document, operation),
             None => (&document, &operation),
         };
         let response = introspection::partial_execute(
-            &graph.api,
+            graph.api(),
             &graph.implementers,
             executed,
             executed_operation,
@@ -123,7 +123,7 @@ impl Introspection {
         let mut data = response.data.unwrap_or_default();
         if with_names.is_some() {
             let set = &operation.selection_set;
-            one_of::answer(&graph.api, &document, set, &mut data);
+            one_of::answer(graph.api(), &document, set, &mut data);
         }
         data.iter()
             .map(|(key, value)| match serde_json::to_vec(value) {

@@ -4,7 +4,6 @@ mod build;
 pub mod cache;
 mod compile;
 mod conditions;
-pub(crate) mod conflicts;
 pub(crate) mod cost;
 mod explain;
 mod forward;
@@ -27,11 +26,12 @@ use std::sync::Arc;
 
 use apollo_compiler::{Node, ast::VariableDefinition};
 use bytes::Bytes;
+use federation::SubgraphIndex;
 use graphql_transport::ClientKey;
 
 use crate::{
     error::{Code, RequestError},
-    graph::{Graph, SubgraphIndex},
+    graph::Graph,
     variables::Variables,
 };
 use conditions::Conditions;

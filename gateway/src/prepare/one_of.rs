@@ -7,28 +7,11 @@ use apollo_compiler::{
     executable::{Operation, Selection, SelectionSet},
     name,
     response::{JsonMap, JsonValue},
-    schema::{Component, ExtendedType, FieldDefinition, Type},
     validation::Valid,
 };
 
 const FIELD: &str = "isOneOf";
 const TYPE: &str = "__Type";
-
-/// Adds the field to the schema.
-pub fn declare(schema: &mut Schema) {
-    let Some(ExtendedType::Object(object)) = schema.types.get_mut(TYPE) else {
-        return;
-    };
-    let field = FieldDefinition {
-        description: None,
-        name: name!("isOneOf"),
-        arguments: Vec::new(),
-        ty: Type::Named(name!("Boolean")),
-        directives: Default::default(),
-    };
-    let fields = &mut object.make_mut().fields;
-    fields.insert(field.name.clone(), Component::new(field));
-}
 
 /// The document and its operation with names in the place of the field; none where it is not asked
 /// for.

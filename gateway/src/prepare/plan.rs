@@ -2,9 +2,7 @@
 //! what its answer looks like, and where that goes.
 
 use bytes::Bytes;
-
-use super::conflicts::Aliases;
-use crate::graph::{SubgraphIndex, types::TypeSet};
+use federation::{ClientAliases, SubgraphIndex, TypeSet};
 
 /// A response key (or a requirement's field name), by its place in [`Plan::keys`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +30,7 @@ pub struct Plan {
 
 impl Plan {
     /// Fills in the client's keys.
-    pub fn name_aliases(&mut self, aliases: &Aliases) {
+    pub fn name_aliases(&mut self, aliases: &ClientAliases) {
         self.client_keys.clone_from(&self.keys);
         for (alias, key) in aliases.pairs() {
             for name in self
@@ -57,7 +55,7 @@ pub struct Step {
     pub conditions: Vec<Condition>,
     /// The step that this one stands in for: it is for the objects that lack what that one requires
     /// beyond their key, and asks for what requires nothing.
-    pub spare_of: Option<usize>,
+    pub fallback_of: Option<usize>,
     /// How many steps must be done before this one can start.
     pub waits_for: usize,
     /// Steps that wait for this one, by their place in [`Plan::steps`].
@@ -80,7 +78,7 @@ pub enum Merge {
         /// Internal aliases to undo.
         renames: Vec<Rename>,
     },
-    /// Into every object at a path: a query that begins anew inside the response.
+    /// Into every object at a path: a query that begins again inside the response.
     Reentry {
         /// Where.
         path: Vec<PathSegment>,

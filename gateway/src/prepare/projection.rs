@@ -10,15 +10,14 @@ use apollo_compiler::{
     executable::{ExecutableDocument, Field, Operation, Selection as Ast, SelectionSet},
     schema::{ExtendedType, Type},
 };
+use federation::{ClientAliases, TypeId, TypeSet, TypeTable};
 
 use super::{
     compile::keys::Keys,
-    conflicts::Aliases,
     plan::{Condition, Key},
 };
 use crate::{
     error::{Code, RequestError},
-    graph::types::{TypeId, TypeSet, TypeTable},
     variables::Variables,
 };
 
@@ -43,7 +42,7 @@ pub struct Selection {
     /// The distinct lists.
     pub lists: Vec<Vec<ProjectedField>>,
     /// Of them, the fields that every type has here, as the declared type promises them: for
-    /// objects whose type nobody had to ask for.
+    /// objects whose type is not needed.
     pub untold: Option<u32>,
 }
 
@@ -140,7 +139,7 @@ pub fn compile(
     document: &ExecutableDocument,
     operation: &Operation,
     variables: &[String],
-    aliases: &Aliases,
+    aliases: &ClientAliases,
     keys: &mut Keys,
     fields_max: usize,
 ) -> Result<Projection, RequestError> {
@@ -171,7 +170,7 @@ struct Builder<'a> {
     types: &'a TypeTable,
     document: &'a ExecutableDocument,
     variables: &'a [String],
-    aliases: &'a Aliases,
+    aliases: &'a ClientAliases,
     keys: &'a mut Keys,
     fields_left: usize,
     projection: Projection,
@@ -349,7 +348,8 @@ impl<'a> Builder<'a> {
             lists_by_type.push((id, list));
         }
         let mut untold = None;
-        if lists.len() > 1 {
+        // An interface without implementations has no list; its interface objects are of no other type.
+        if lists.len() != 1 {
             let visible = self.types.visible_objects(declared);
             let fields: Vec<(usize, Option<&'a Type>)> = occurrences
                 .iter()

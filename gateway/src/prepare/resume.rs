@@ -1,10 +1,11 @@
 //! Subscriptions that can continue after an interruption: a field with an `after` argument whose
 //! events have a `cursor`.
 //!
-//! The subgraph is asked for the cursor of every event, whether the client wanted it or not, under a
-//! response key that nobody else uses; what the client did not ask for is not in its answer.
+//! The subgraph is asked for the cursor of every event, whether the client wanted it or not, under
+//! response keys that clients' fields never have; what the client did not ask for is not in its answer.
+//! Only what the subgraph itself knows is asked for: other subgraphs may have further members of a union.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use apollo_compiler::{
     Name, Node, Schema,
@@ -12,15 +13,18 @@ use apollo_compiler::{
         Argument, Definition, Document, Field, InlineFragment, OperationDefinition, Selection,
         Type, Value, VariableDefinition,
     },
+    executable::OperationType,
     schema::{ExtendedType, FieldDefinition},
 };
+use federation::{
+    Join, SubgraphIndex, Supergraph, TypeId, internal_names::RESUME_CURSOR as CURSOR_KEY,
+};
+use serde_json::value::RawValue;
 
 /// The argument that takes a cursor.
 const AFTER: &str = "after";
 /// The field of an event that is its cursor.
 const CURSOR: &str = "cursor";
-/// The response key of the cursor in the subgraph's events.
-pub const CURSOR_KEY: &str = "_resumeCursor";
 /// The variable that takes the cursor.
 pub const CURSOR_VARIABLE: &str = "_resumeAfter";
 
@@ -30,10 +34,32 @@ pub struct Resume {
     pub first: String,
     /// The same with the cursor as an additional variable, `$_resumeAfter`.
     pub resumed: String,
-    /// The response key of the subscription field; below it is [`CURSOR_KEY`].
+    /// The response key of the subscription field.
     pub field_key: String,
+    /// The response keys below it that a cursor can have.
+    pub cursor_keys: Vec<String>,
     /// The cursor that the client itself begins after.
     pub begin: Option<Begin>,
+}
+
+impl Resume {
+    /// The cursor of an event, where it has one.
+    pub fn cursor_of(&self, payload: &[u8]) -> Option<Arc<str>> {
+        let mut value: &RawValue = serde_json::from_slice(payload).ok()?;
+        for key in ["data", &self.field_key] {
+            value = members(value)?.get(key)?;
+        }
+        let event = members(value)?;
+        let mut cursors = self.cursor_keys.iter().filter_map(|key| {
+            let cursor = event.get(key.as_str())?;
+            serde_json::from_str::<String>(cursor.get()).ok()
+        });
+        cursors.next().map(Into::into)
+    }
+}
+
+fn members(object: &RawValue) -> Option<HashMap<Cow<'_, str>, &RawValue>> {
+    serde_json::from_str(object.get()).ok()
 }
 
 /// Where a client's own cursor stands.
@@ -45,42 +71,59 @@ pub enum Begin {
     Variable(String),
 }
 
-/// The subscription fields of a supergraph that can be resumed.
+/// The subscription fields of a supergraph that can be resumed, by the subgraphs that have them.
 #[derive(Default)]
-pub struct ResumableFields(HashMap<Name, Resumable>);
+pub struct ResumableFields(HashMap<(Name, SubgraphIndex), Resumable>);
 
 struct Resumable {
     /// `after`'s type.
     after: Node<Type>,
-    /// The types of events that have a cursor in the same subgraph.
-    events: Vec<Name>,
+    /// The types of events that have a cursor in the same subgraph, with its response key.
+    events: Vec<(Name, Name)>,
     /// Whether the field's own type is among them, so that no condition is needed.
     is_plain: bool,
 }
 
 impl ResumableFields {
     /// Looks at every field of the supergraph's subscription type.
-    pub fn of(supergraph: &Schema) -> Self {
-        let root = supergraph.schema_definition.subscription.as_ref();
-        let root = root.and_then(|name| supergraph.get_object(&name.name));
-        let fields = root.into_iter().flat_map(|root| &root.fields);
-        Self(
-            fields
-                .filter_map(|(name, field)| Some((name.clone(), resumable(supergraph, field)?)))
-                .collect(),
-        )
+    pub fn of(supergraph: &Supergraph, schema: &Schema) -> Self {
+        let mut all = HashMap::new();
+        let name = schema.schema_definition.subscription.as_ref();
+        let root = name.and_then(|name| schema.get_object(&name.name));
+        let id = supergraph.root(OperationType::Subscription);
+        for (name, field) in root.into_iter().flat_map(|root| &root.fields) {
+            let info = id.and_then(|root| supergraph.field(root, name));
+            let Some((info, after)) = info.zip(after_argument(field)) else {
+                continue;
+            };
+            for join in &info.joins {
+                if let Some((events, is_plain)) = events(supergraph, schema, join) {
+                    let resumable = Resumable {
+                        after: after.clone(),
+                        events,
+                        is_plain,
+                    };
+                    all.insert((name.clone(), join.subgraph), resumable);
+                }
+            }
+        }
+        Self(all)
     }
 
     /// The operations that ask for cursors, if the subscription can be resumed.
-    pub fn resume(&self, operation: &str) -> Option<Resume> {
+    pub fn resume(&self, subgraph: SubgraphIndex, operation: &str) -> Option<Resume> {
         let document = Document::parse(operation, "subscription").ok()?;
         let index = document
             .definitions
             .iter()
             .position(|definition| matches!(definition, Definition::OperationDefinition(_)))?;
         let mut first = document.clone();
-        let (field, _) = root_field(&mut first, index)?;
-        let resumable = self.0.get(&field.name)?;
+        let (field, variables) = root_field(&mut first, index)?;
+        let resumable = self.0.get(&(field.name.clone(), subgraph))?;
+        if variables.iter().any(|it| it.name == CURSOR_VARIABLE) {
+            // A client's own variable: it stays what it is.
+            return None;
+        }
         ask_for_cursor(resumable, field);
         let field_key = field.response_name().to_string();
         let mut resumed = first.clone();
@@ -91,8 +134,21 @@ impl ResumableFields {
             first: text(&first),
             resumed: text(&resumed),
             field_key,
+            cursor_keys: resumable.cursor_keys(),
             begin,
         })
+    }
+}
+
+impl Resumable {
+    fn cursor_keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        for (_, key) in &self.events {
+            if !keys.iter().any(|known| *known == key.as_str()) {
+                keys.push(key.to_string());
+            }
+        }
+        keys
     }
 }
 
@@ -116,25 +172,22 @@ fn root_field(
 }
 
 fn ask_for_cursor(resumable: &Resumable, field: &mut Field) {
-    let cursor = Selection::Field(Node::new(Field {
-        alias: Some(Name::new_static_unchecked(CURSOR_KEY)),
-        name: Name::new_static_unchecked(CURSOR),
-        arguments: Vec::new(),
-        directives: Default::default(),
-        selection_set: Vec::new(),
-    }));
-    if resumable.is_plain {
-        field.selection_set.push(cursor);
-        return;
-    }
-    for event in &resumable.events {
-        field
-            .selection_set
-            .push(Selection::InlineFragment(Node::new(InlineFragment {
+    for (event, key) in &resumable.events {
+        let cursor = Selection::Field(Node::new(Field {
+            alias: Some(key.clone()),
+            name: Name::new_static_unchecked(CURSOR),
+            arguments: Vec::new(),
+            directives: Default::default(),
+            selection_set: Vec::new(),
+        }));
+        field.selection_set.push(match resumable.is_plain {
+            true => cursor,
+            false => Selection::InlineFragment(Node::new(InlineFragment {
                 type_condition: Some(event.clone()),
                 directives: Default::default(),
-                selection_set: vec![cursor.clone()],
-            })));
+                selection_set: vec![cursor],
+            })),
+        });
     }
 }
 
@@ -182,98 +235,121 @@ pub(super) fn uses(text: &str, variable: &str) -> bool {
     })
 }
 
-fn resumable(supergraph: &Schema, field: &FieldDefinition) -> Option<Resumable> {
-    let after = field
-        .arguments
-        .iter()
-        .find(|argument| argument.name == AFTER)?;
-    let takes_text = matches!(after.ty.inner_named_type().as_str(), "String" | "ID");
-    if !takes_text || after.ty.is_list() || field.ty.is_list() {
-        return None;
-    }
-    let graphs: Vec<&str> = field
-        .directives
-        .get_all("join__field")
-        .filter_map(|join| {
-            join.specified_argument_by_name("graph")?
-                .as_enum()
-                .map(Name::as_str)
-        })
-        .collect();
-    let declared = field.ty.inner_named_type();
-    let has_cursor = |name: &Name| cursor_is_in(supergraph, name, &graphs);
-    let (events, is_plain) = match supergraph.types.get(declared)? {
-        ExtendedType::Union(union) => {
-            let members = union.members.iter().map(|member| member.name.clone());
-            (members.filter(has_cursor).collect(), false)
-        }
-        _ => (
-            vec![declared.clone()]
-                .into_iter()
-                .filter(has_cursor)
-                .collect::<Vec<_>>(),
-            true,
-        ),
-    };
-    (!events.is_empty()).then(|| Resumable {
-        after: after.ty.clone(),
-        events,
-        is_plain,
-    })
+/// The type of the argument that takes a cursor.
+fn after_argument(field: &FieldDefinition) -> Option<&Node<Type>> {
+    let mut arguments = field.arguments.iter();
+    let after = arguments.find(|argument| argument.name == AFTER)?;
+    (is_text(&after.ty) && !field.ty.is_list()).then_some(&after.ty)
 }
 
-/// Whether the type has a cursor in the subgraphs that have the subscription.
-fn cursor_is_in(supergraph: &Schema, type_name: &Name, graphs: &[&str]) -> bool {
-    let cursor = match supergraph.types.get(type_name) {
-        Some(ExtendedType::Object(object)) => object.fields.get(CURSOR),
-        Some(ExtendedType::Interface(interface)) => interface.fields.get(CURSOR),
-        _ => None,
+fn is_text(ty: &Type) -> bool {
+    matches!(ty.inner_named_type().as_str(), "String" | "ID") && !ty.is_list()
+}
+
+/// The types of a subscription field's events that have a cursor in its subgraph, each with the
+/// response key of the cursor: values of different types cannot have one key.
+fn events(
+    supergraph: &Supergraph,
+    schema: &Schema,
+    subscription: &Join,
+) -> Option<(Vec<(Name, Name)>, bool)> {
+    let declared = subscription.inner?;
+    let is_union = matches!(
+        schema.types.get(supergraph.name(declared)),
+        Some(ExtendedType::Union(_))
+    );
+    let types: Vec<TypeId> = match is_union {
+        true => {
+            let members = &supergraph.view(subscription.subgraph, declared)?.objects;
+            members.iter().collect()
+        }
+        false => vec![declared],
     };
-    let Some(cursor) = cursor else { return false };
-    let is_text =
-        matches!(cursor.ty.inner_named_type().as_str(), "String" | "ID") && !cursor.ty.is_list();
-    let mut joins = cursor.directives.get_all("join__field").peekable();
-    // Without a word it is in every subgraph that has the type.
-    let everywhere = joins.peek().is_none();
-    let here = everywhere
-        || joins.any(|join| {
-            let graph = join
-                .specified_argument_by_name("graph")
-                .and_then(|graph| graph.as_enum());
-            let external = join
-                .specified_argument_by_name("external")
-                .and_then(|it| it.to_bool());
-            external != Some(true)
-                && graph.is_none_or(|graph| graphs.is_empty() || graphs.contains(&graph.as_str()))
+    let mut cursor_types: Vec<&Type> = Vec::new();
+    let mut events = Vec::new();
+    for id in types {
+        let Some(ty) = cursor_type(supergraph, schema, subscription.subgraph, id) else {
+            continue;
+        };
+        let number = cursor_types.iter().position(|known| *known == ty);
+        let number = number.unwrap_or_else(|| {
+            cursor_types.push(ty);
+            cursor_types.len() - 1
         });
-    is_text && here && cursor.arguments.is_empty()
+        let key = match number {
+            0 => CURSOR_KEY.to_owned(),
+            _ => format!("{CURSOR_KEY}{number}"),
+        };
+        events.push((supergraph.name(id).clone(), Name::new(&key).ok()?));
+    }
+    (!events.is_empty()).then_some((events, !is_union))
+}
+
+/// The type of a type's cursor in a subgraph, if every request can have it from there.
+fn cursor_type<'s>(
+    supergraph: &'s Supergraph,
+    schema: &Schema,
+    subgraph: SubgraphIndex,
+    ty: TypeId,
+) -> Option<&'s Type> {
+    let join = supergraph.join(subgraph, ty, CURSOR)?;
+    let definition = schema.type_field(supergraph.name(ty), CURSOR).ok()?;
+    let is_always_there = join.is_available(0) && join.is_available(u64::MAX);
+    let is_plain = definition.arguments.is_empty() && join.requires.is_empty();
+    (!join.is_external && is_always_there && is_plain && is_text(&join.ty)).then_some(&join.ty)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SUPERGRAPH: &str = "
-        directive @join__field(graph: join__Graph) repeatable on FIELD_DEFINITION
-        enum join__Graph { A B }
+    const SUPERGRAPH: &str = r#"
         schema { query: Query subscription: Subscription }
-        type Query { a: Int }
-        type Subscription {
-            changes(topic: ID!, after: String): Change! @join__field(graph: A)
-            ticks(after: ID): Tick @join__field(graph: A)
-            plain: Tick @join__field(graph: A)
-            elsewhere(after: String): Foreign @join__field(graph: A)
+        enum join__Graph { A @join__graph(name: "a", url: "") B @join__graph(name: "b", url: "") }
+        type Query @join__type(graph: A) @join__type(graph: B) { a: Int @join__field(graph: A) }
+        type Subscription @join__type(graph: A) {
+            changes(topic: ID!, after: String): Change!
+            ticks(after: ID): Tick
+            plain: Tick
+            elsewhere(after: String): Foreign
         }
-        union Change = Added | Removed | Nothing
-        type Added { cursor: String! text: String }
-        type Removed { cursor: String! }
-        type Nothing { n: Int }
-        type Tick { cursor: String n: Int }
-        type Foreign { cursor: String @join__field(graph: B) }";
+        union Change @join__type(graph: A) @join__unionMember(graph: A, member: "Added")
+          @join__unionMember(graph: A, member: "Removed") @join__unionMember(graph: A, member: "Nothing")
+          = Added | Removed | Nothing
+        type Added @join__type(graph: A) { cursor: String! text: String }
+        type Removed @join__type(graph: A) { cursor: String! }
+        type Nothing @join__type(graph: A) { n: Int }
+        type Tick @join__type(graph: A) { cursor: String n: Int }
+        type Foreign @join__type(graph: A) @join__type(graph: B) { cursor: String @join__field(graph: B) }"#;
 
     fn resume(operation: &str) -> Option<Resume> {
         let schema = Schema::parse(SUPERGRAPH, "supergraph").expect("SDL");
-        ResumableFields::of(&schema).resume(operation)
+        let supergraph = Supergraph::read(&schema).expect("a supergraph");
+        ResumableFields::of(&supergraph, &schema).resume(SubgraphIndex(0), operation)
+    }
+
+    #[test]
+    fn an_events_cursor_has_one_of_several_keys() {
+        let resume = Resume {
+            first: String::new(),
+            resumed: String::new(),
+            field_key: "c".to_owned(),
+            cursor_keys: vec!["_resumeCursor".to_owned(), "_resumeCursor1".to_owned()],
+            begin: None,
+        };
+        let cursor = |payload: &[u8]| resume.cursor_of(payload).map(|it| it.to_string());
+        let first = br#"{"data":{"c":{"_resumeCursor":"x"}}}"#;
+        assert_eq!(cursor(first).as_deref(), Some("x"));
+        let second = br#"{"data":{"c":{"_resumeCursor":null,"_resumeCursor1":"y"}}}"#;
+        assert_eq!(cursor(second).as_deref(), Some("y"));
+        assert_eq!(cursor(br#"{"data":{"c":{"cursor":"z"}}}"#), None);
+        assert_eq!(cursor(br#"{"data":{"c":null}}"#), None);
+    }
+
+    #[test]
+    fn a_clients_own_variable_is_left_alone() {
+        let operation = "subscription($_resumeAfter: ID) { ticks(after: $_resumeAfter) { n } }";
+        assert!(resume(operation).is_none());
     }
 
     #[test]

@@ -1,36 +1,11 @@
-//! Progressive overrides: `@override(from: "old", label: "percent(5)")` moves a field for five of a
-//! hundred requests.
+//! Progressive overrides, by groups of requests.
 //!
-//! Each request stands somewhere between 0 and 100, drawn anew. Only between which of the
+//! Each request stands at a random position from 0 to 100 percent. Only between which of the
 //! supergraph's percentages it stands matters for its plan, so each such group is planned once.
-//! A label of another form names a flag; flags are never set, so the field stays where it was.
+
+use federation::PARTS_PER_PERCENT;
 
 use super::conditions::Values;
-
-/// Percentages are counted in these parts: eight decimals are the most that a label may have.
-const PARTS_PER_PERCENT: u64 = 100_000_000;
-
-/// What decides whether an override holds for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Label {
-    /// It holds for requests below this place, in parts.
-    Percent(u64),
-    /// A flag.
-    Flag,
-}
-
-/// Reads the label of an override: `percent(5)`, `percent(0.25)`, or the name of a flag.
-pub fn label(text: &str) -> Label {
-    let number = text
-        .strip_prefix("percent(")
-        .and_then(|rest| rest.strip_suffix(')'));
-    match number.and_then(|number| number.parse::<f64>().ok()) {
-        Some(percent) if (0.0..=100.0).contains(&percent) => {
-            Label::Percent((percent * PARTS_PER_PERCENT as f64).round() as u64)
-        }
-        _ => Label::Flag,
-    }
-}
 
 /// The groups of requests that a supergraph tells apart.
 pub struct Rollout {
@@ -97,16 +72,7 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
-    use super::{Label, Rollout, label};
-
-    #[test]
-    fn labels_are_percentages_or_flags() {
-        assert_eq!(label("percent(0.25)"), Label::Percent(25_000_000));
-        assert_eq!(label("percent(100)"), Label::Percent(10_000_000_000));
-        for flag in ["percent(101)", "percent()", "percent(NaN)", "new-checkout"] {
-            assert_eq!(label(flag), Label::Flag, "{flag}");
-        }
-    }
+    use super::Rollout;
 
     #[test]
     fn a_group_stands_below_the_percentages_that_it_has_not_reached() {

@@ -2,7 +2,8 @@
 //!
 //! It compares a variable's type with the place's only where the variable is an argument's whole
 //! value, and takes a default of null for one (in the specification 5.8.5, All Variable Usages Are
-//! Allowed); and it lets an input object have a field twice (5.6.3, Input Object Field Uniqueness).
+//! Allowed); it lets an input object have a field twice (5.6.3, Input Object Field Uniqueness), and a
+//! `@oneOf` input object have any number of fields, or null (5.6.1, Values of Correct Type).
 
 use std::collections::HashSet;
 
@@ -17,7 +18,8 @@ use crate::error::{Code, Location, Message, RequestError};
 /// Checks every operation of a document that is valid otherwise.
 ///
 /// # Errors
-/// When a variable stands where its type does not fit, or a field of an input object stands twice.
+/// When a variable stands where its type does not fit, a field of an input object stands twice, or a
+/// `@oneOf` input object has not exactly one field.
 pub fn check(schema: &Schema, document: &ExecutableDocument) -> Result<(), RequestError> {
     let mut errors = Vec::new();
     for operation in document.operations.iter() {
@@ -31,7 +33,12 @@ pub fn check(schema: &Schema, document: &ExecutableDocument) -> Result<(), Reque
         for variable in &operation.variables {
             values.directives(&variable.directives);
             if let Some(default) = &variable.default_value {
-                values.value(default, None);
+                let position = Position {
+                    ty: &variable.ty,
+                    has_default: false,
+                    one_of: None,
+                };
+                values.value(default, Some(&position));
             }
         }
         values.directives(&operation.directives);
@@ -60,8 +67,8 @@ struct Values<'a> {
 struct Position<'a> {
     ty: &'a Type,
     has_default: bool,
-    /// The one field of a `@oneOf` input object is never null.
-    is_one_of: bool,
+    /// The `@oneOf` input object whose field it is: that is never null.
+    one_of: Option<&'a Name>,
 }
 
 impl<'a> Position<'a> {
@@ -69,7 +76,7 @@ impl<'a> Position<'a> {
         Self {
             ty: &definition.ty,
             has_default: definition.default_value.is_some(),
-            is_one_of: false,
+            one_of: None,
         }
     }
 }
@@ -124,7 +131,7 @@ impl<'a> Values<'a> {
                 let position = list.map(|position| Position {
                     ty: position.ty.item_type(),
                     has_default: false,
-                    is_one_of: false,
+                    one_of: None,
                 });
                 for item in items {
                     self.value(item, position.as_ref());
@@ -133,6 +140,14 @@ impl<'a> Values<'a> {
             Value::Object(fields) => {
                 let ty = position.map(|position| position.ty.inner_named_type());
                 let input = ty.and_then(|ty| self.schema.get_input_object(ty));
+                let one_of = input.filter(|input| input.directives.has("oneOf"));
+                let one_of = one_of.map(|input| &input.name);
+                if let Some(name) = one_of.filter(|_| fields.len() != 1) {
+                    let message = format!(
+                        "the value for the @oneOf input object \"{name}\" must have exactly one field"
+                    );
+                    self.refuse(value, message);
+                }
                 let mut names = HashSet::new();
                 for (name, value) in fields {
                     if !names.insert(name) {
@@ -141,9 +156,16 @@ impl<'a> Values<'a> {
                             format!("There can be only one input field named \"{name}\"."),
                         );
                     }
+                    if let Some(one_of) = one_of.filter(|_| value.is_null() && fields.len() == 1) {
+                        let message = format!(
+                            "the field \"{name}\" of the @oneOf input object \"{one_of}\" must not be \
+                             null"
+                        );
+                        self.refuse(value, message);
+                    }
                     let position = input.and_then(|input| {
                         Some(Position {
-                            is_one_of: input.directives.has("oneOf"),
+                            one_of,
                             ..Position::of(input.fields.get(name)?)
                         })
                     });
@@ -159,10 +181,17 @@ impl<'a> Values<'a> {
         let Some(variable) = variables.find(|variable| variable.name == *name) else {
             return;
         };
-        let is_never_null = position.ty.is_non_null() || position.is_one_of;
+        if let Some(one_of) = position.one_of.filter(|_| !variable.ty.is_non_null()) {
+            let message = format!(
+                "Variable \"${name}\" is of type \"{}\" but must be non-nullable to be used for OneOf \
+                 Input Object \"{one_of}\".",
+                variable.ty
+            );
+            return self.refuse(value, message);
+        }
         let default = variable.default_value.as_ref();
         let has_default = position.has_default || default.is_some_and(|default| !default.is_null());
-        let fits = if is_never_null && !variable.ty.is_non_null() {
+        let fits = if position.ty.is_non_null() && !variable.ty.is_non_null() {
             let nullable = position.ty.clone().nullable();
             has_default && variable.ty.is_assignable_to(&nullable)
         } else {

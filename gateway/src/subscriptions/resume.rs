@@ -10,7 +10,7 @@ use crate::{
     json::write,
     prepare::{
         UpstreamSubscription,
-        resume::{Begin, CURSOR_KEY, CURSOR_VARIABLE},
+        resume::{Begin, CURSOR_VARIABLE},
     },
     variables::Variables,
 };
@@ -66,15 +66,7 @@ fn with_cursor(variables: &[u8], cursor: &str) -> Bytes {
 
 /// The cursor of an event, where it has one.
 pub(super) fn cursor_of(upstream: &UpstreamSubscription, payload: &[u8]) -> Option<Arc<str>> {
-    let resume = upstream.resume.as_ref()?;
-    let mut value: &RawValue = serde_json::from_slice(payload).ok()?;
-    for key in ["data", resume.field_key.as_str(), CURSOR_KEY] {
-        let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(value.get()).ok()?;
-        value = members.get(key)?;
-    }
-    serde_json::from_str::<String>(value.get())
-        .ok()
-        .map(Into::into)
+    upstream.resume.as_ref()?.cursor_of(payload)
 }
 
 /// The cursor to begin after: that of a reconnecting `EventSource`, or else the client's own. Known

@@ -13,5 +13,6 @@ mod in_flight;
 mod introspection;
 mod limits;
 mod mutations;
+mod one_of;
 mod random_graphs;
 mod support;

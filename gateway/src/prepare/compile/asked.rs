@@ -2,23 +2,16 @@
 //! tell objects apart, and with an alias where two types have one key for values that no subgraph
 //! takes for mergeable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use apollo_compiler::{
     Name, Node,
     ast::{Directive, Type},
 };
-
-use crate::{
-    graph::{
-        SubgraphIndex,
-        types::{TypeId, TypeTable},
-    },
-    planner::{
-        fetches::{Fetches, Item, SetId},
-        selection::Field,
-        supergraph::Supergraph,
-    },
+use federation::{
+    Field, SubgraphIndex, Supergraph, TypeId, TypeTable,
+    internal_names::of_other_type,
+    plan::{Fetches, Item, SelectionSetId},
 };
 
 /// What is asked of an object.
@@ -78,13 +71,13 @@ pub struct Writer<'p, 'a> {
 /// The fields of one request that get another name.
 #[derive(Default)]
 struct Aliases {
-    by_item: HashMap<(SetId, usize), Name>,
+    by_item: HashMap<(SelectionSetId, usize), Name>,
     renamed: Vec<Renamed>,
 }
 
 impl<'p> Writer<'p, '_> {
     /// What a request to `subgraph` asks for, and what to undo in its answer.
-    pub fn write(&self, set: SetId, subgraph: SubgraphIndex) -> (Asked<'p>, Vec<Renamed>) {
+    pub fn write(&self, set: SelectionSetId, subgraph: SubgraphIndex) -> (Asked<'p>, Vec<Renamed>) {
         let mut aliases = Aliases::default();
         self.find_conflicts(subgraph, &[(set, Vec::new())], &mut aliases);
         (self.set(set, &aliases), aliases.renamed)
@@ -93,7 +86,7 @@ impl<'p> Writer<'p, '_> {
     /// What of it requires nothing of other subgraphs; none where that is all or nothing.
     pub fn write_plain(
         &self,
-        set: SetId,
+        set: SelectionSetId,
         subgraph: SubgraphIndex,
     ) -> Option<(Asked<'p>, Vec<Renamed>)> {
         let here = self.fetches.set(set);
@@ -113,20 +106,20 @@ impl<'p> Writer<'p, '_> {
     }
 
     /// Whether sets for objects of different types cannot stand side by side as they are.
-    pub fn has_conflicts(&self, sets: Vec<SetId>, subgraph: SubgraphIndex) -> bool {
+    pub fn has_conflicts(&self, sets: Vec<SelectionSetId>, subgraph: SubgraphIndex) -> bool {
         let mut aliases = Aliases::default();
         let sets: Vec<_> = sets.into_iter().map(|set| (set, Vec::new())).collect();
         self.find_conflicts(subgraph, &sets, &mut aliases);
         !aliases.renamed.is_empty()
     }
 
-    fn set(&self, set: SetId, aliases: &Aliases) -> Asked<'p> {
+    fn set(&self, set: SelectionSetId, aliases: &Aliases) -> Asked<'p> {
         let here = self.fetches.set(set);
         let mut asked = Vec::new();
         let mut has_types = false;
         for (index, item) in here.items.iter().enumerate() {
             match item {
-                Item::Field(_, Some(below)) if self.fetches.is_spared(*below) => {}
+                Item::Field(_, Some(below)) if self.fetches.is_unneeded(*below) => {}
                 Item::Field(field, below) => {
                     let alias = aliases.by_item.get(&(set, index));
                     asked.push(AskedItem::Field {
@@ -174,7 +167,7 @@ impl<'p> Writer<'p, '_> {
     fn find_conflicts(
         &self,
         subgraph: SubgraphIndex,
-        sets: &[(SetId, Vec<RenamedStep>)],
+        sets: &[(SelectionSetId, Vec<RenamedStep>)],
         aliases: &mut Aliases,
     ) {
         let mut all = Vec::new();
@@ -182,6 +175,8 @@ impl<'p> Writer<'p, '_> {
             self.flatten(*set, path, &mut all);
         }
         let mut by_key: Vec<Group<'_>> = Vec::new();
+        let keys = all.iter().filter_map(|met| self.key_of(met));
+        let mut keys: HashSet<Name> = keys.cloned().collect();
         for met in all {
             let Item::Field(field, _) = &self.fetches.set(met.set).items[met.index] else {
                 continue;
@@ -194,10 +189,12 @@ impl<'p> Writer<'p, '_> {
                 Some(index) => by_key[index].members.push(met),
                 None => {
                     let is_second = by_key.iter().any(|group| *group.key == field.key);
-                    let number = aliases.renamed.len();
-                    let alias = is_second
-                        .then(|| Name::new(&format!("_other{number}_{}", field.key)).ok())
-                        .flatten();
+                    let numbers = aliases.renamed.len()..;
+                    let mut names = numbers.map_while(|it| of_other_type(it, &field.key));
+                    let alias = match is_second {
+                        true => names.find(|name| keys.insert(name.clone())),
+                        false => None,
+                    };
                     if let Some(alias) = &alias {
                         // Reserves the number.
                         aliases.renamed.push(Renamed {
@@ -241,7 +238,14 @@ impl<'p> Writer<'p, '_> {
         }
     }
 
-    fn flatten(&self, set: SetId, path: &[RenamedStep], all: &mut Vec<Met>) {
+    fn key_of(&self, met: &Met) -> Option<&'p Name> {
+        match &self.fetches.set(met.set).items[met.index] {
+            Item::Field(field, _) => Some(&field.key),
+            Item::On(..) => None,
+        }
+    }
+
+    fn flatten(&self, set: SelectionSetId, path: &[RenamedStep], all: &mut Vec<Met>) {
         let here = self.fetches.set(set);
         for (index, item) in here.items.iter().enumerate() {
             match item {
@@ -262,7 +266,12 @@ impl<'p> Writer<'p, '_> {
         }
     }
 
-    fn type_of(&self, subgraph: SubgraphIndex, set: SetId, field: &Field) -> Option<&'p Type> {
+    fn type_of(
+        &self,
+        subgraph: SubgraphIndex,
+        set: SelectionSetId,
+        field: &Field,
+    ) -> Option<&'p Type> {
         let view = self.fetches.set(set).ty;
         let join = self.graph.join(subgraph, view, &field.name)?;
         Some(&join.ty)
@@ -279,7 +288,7 @@ struct Group<'p> {
 
 /// A field where it was met.
 struct Met {
-    set: SetId,
+    set: SelectionSetId,
     index: usize,
     path: Vec<RenamedStep>,
 }

@@ -8,23 +8,18 @@ mod text;
 
 use std::collections::BTreeSet;
 
-use apollo_compiler::{Node, ast::VariableDefinition, executable::OperationType};
+use apollo_compiler::{
+    Node,
+    ast::{Directive, VariableDefinition},
+    executable::OperationType,
+};
+use federation::{
+    Plan as Planned, Selection, SubgraphIndex, Supergraph, TypeId, TypeSet, merged,
+    plan::{Begin, Fetch, FetchId, PathId, ROOT, SelectionSetId, Step as PathStep},
+};
 
 use super::plan::{
     Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target,
-};
-use crate::{
-    graph::{
-        SubgraphIndex,
-        types::{TypeId, TypeSet, TypeTable},
-    },
-    planner::{
-        Planned,
-        fetches::{Fetch, FetchId, From, SetId},
-        places::{self, PlaceId},
-        selection::{self, Selection},
-        supergraph::Supergraph,
-    },
 };
 use asked::{AskedItem, Renamed, RenamedStep, Writer};
 use keys::Keys;
@@ -36,12 +31,12 @@ pub use text::normal_form;
 pub struct Terms<'a> {
     /// The supergraph.
     pub graph: &'a Supergraph,
-    /// Its types.
-    pub types: &'a TypeTable,
     /// What the operation is.
     pub kind: OperationType,
     /// Its variables, in the order declared.
     pub variables: &'a [Node<VariableDefinition>],
+    /// Its directives that subgraphs know.
+    pub directives: &'a [Node<Directive>],
 }
 
 /// Compiles a plan. `keys` holds the projection's response keys already, and gets the plan's.
@@ -52,7 +47,7 @@ pub fn compile(planned: &Planned<'_>, terms: &Terms<'_>, keys: Vec<Box<str>>) ->
         writer: Writer {
             fetches: &planned.fetches,
             graph: terms.graph,
-            types: terms.types,
+            types: terms.graph.types(),
         },
         representations: unused_variable(terms.variables),
         keys: Keys::new(keys),
@@ -60,13 +55,13 @@ pub fn compile(planned: &Planned<'_>, terms: &Terms<'_>, keys: Vec<Box<str>>) ->
     };
     let mut steps = Vec::new();
     let mut waves = Vec::new();
-    for batch in batches(planned, terms.variables) {
-        let (turn, wave) = batch.wave;
+    for group in fetch_groups(planned, terms.variables) {
+        let (turn, wave) = group.wave;
         let index = steps.len();
-        steps.push(compiler.step(&batch, None));
+        steps.push(compiler.step(&group, None));
         waves.push((turn, 2 * wave));
-        if compiler.has_spare(&batch) {
-            steps.push(compiler.step(&batch, Some(index)));
+        if compiler.has_fallback(&group) {
+            steps.push(compiler.step(&group, Some(index)));
             waves.push((turn, 2 * wave + 1));
         }
     }
@@ -82,7 +77,7 @@ pub fn compile(planned: &Planned<'_>, terms: &Terms<'_>, keys: Vec<Box<str>>) ->
 }
 
 /// Fetches that are one request.
-struct Batch {
+struct FetchGroup {
     wave: Wave,
     /// Without them it is not made.
     conditions: Vec<Condition>,
@@ -95,38 +90,38 @@ type Wave = (usize, usize);
 
 /// All requests, none before what it needs. What one subgraph is asked for entities at the same time,
 /// under the same conditions, is one request.
-fn batches(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -> Vec<Batch> {
+fn fetch_groups(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -> Vec<FetchGroup> {
     let mut waves: Vec<Option<usize>> = planned.fetches.iter().map(|_| None).collect();
     let mut ordered: Vec<(Wave, FetchId)> = planned
         .fetches
         .iter()
-        .filter(|(_, fetch)| !planned.fetches.is_idle(fetch.set))
+        .filter(|(_, fetch)| !planned.fetches.is_empty(fetch.set))
         .map(|(id, fetch)| ((fetch.turn, wave(planned, id, &mut waves)), id))
         .collect();
     ordered.sort_unstable();
-    let mut batches: Vec<Batch> = Vec::new();
+    let mut groups: Vec<FetchGroup> = Vec::new();
     for (wave, id) in ordered {
         let fetch = planned.fetches.get(id);
-        let is_entities = |fetch: &Fetch<'_>| matches!(fetch.from, From::Entities { .. });
+        let is_entities = |fetch: &Fetch<'_>| matches!(fetch.begin, Begin::Entities { .. });
         let conditions = conditions(planned, fetch, variables);
-        let same = batches.iter_mut().find(|batch| {
-            let other = planned.fetches.get(batch.fetches[0]);
-            batch.wave == wave
-                && batch.conditions == conditions
+        let same = groups.iter_mut().find(|group| {
+            let other = planned.fetches.get(group.fetches[0]);
+            group.wave == wave
+                && group.conditions == conditions
                 && other.subgraph == fetch.subgraph
                 && is_entities(other)
                 && is_entities(fetch)
         });
         match same {
-            Some(batch) => batch.fetches.push(id),
-            None => batches.push(Batch {
+            Some(group) => group.fetches.push(id),
+            None => groups.push(FetchGroup {
                 wave,
                 conditions,
                 fetches: vec![id],
             }),
         }
     }
-    batches
+    groups
 }
 
 /// The conditions under which the objects are wanted that a request is for.
@@ -135,15 +130,16 @@ fn conditions(
     fetch: &Fetch<'_>,
     variables: &[Node<VariableDefinition>],
 ) -> Vec<Condition> {
-    let (From::Entities { place, .. } | From::Reentry(place)) = fetch.from else {
+    let (Begin::Entities { path, .. } | Begin::Reentry(path)) = fetch.begin else {
         return Vec::new();
     };
-    let steps = planned.places.path(place).into_iter();
+    let steps = planned.paths.steps(path).into_iter();
     let directives = steps.flat_map(|(step, _)| match step {
-        places::Step::On(when) => when,
-        places::Step::Field(_) => &[],
+        PathStep::On(when) => when,
+        PathStep::Field(_) => &[],
     });
-    let conditions = directives.filter_map(|directive| {
+    let conditions = directives.filter(|it| it.name == "skip" || it.name == "include");
+    let conditions = conditions.filter_map(|directive| {
         let value = directive.specified_argument_by_name("if")?;
         let name = value.as_variable()?;
         Some(Condition {
@@ -193,7 +189,7 @@ struct EntityList<'p> {
     /// What tells it from other lists.
     meaning: String,
     /// Where it comes from: the selections with the types that objects have there.
-    sets: Vec<(SetId, TypeId)>,
+    sets: Vec<(SelectionSetId, TypeId)>,
     /// Whether all of its objects tell their types.
     are_told: bool,
     fetch: EntityFetch,
@@ -201,27 +197,31 @@ struct EntityList<'p> {
 
 impl<'p> Compiler<'p, '_> {
     /// Whether a request's entities can lack what some of its fields require, and have others.
-    fn has_spare(&self, batch: &Batch) -> bool {
-        let mut fetches = batch.fetches.iter().map(|id| self.planned.fetches.get(*id));
+    fn has_fallback(&self, group: &FetchGroup) -> bool {
+        let mut fetches = group.fetches.iter().map(|id| self.planned.fetches.get(*id));
         fetches.any(|fetch| {
-            matches!(&fetch.from, From::Entities { requires, .. } if requires.len() > 1)
+            matches!(&fetch.begin, Begin::Entities { requires, .. } if requires.len() > 1)
                 && self.writer.write_plain(fetch.set, fetch.subgraph).is_some()
         })
     }
 
-    fn step(&mut self, batch: &Batch, spare_of: Option<usize>) -> Step {
-        let fetches = &batch.fetches;
+    fn step(&mut self, group: &FetchGroup, fallback_of: Option<usize>) -> Step {
+        let fetches = &group.fetches;
         let first = self.planned.fetches.get(fetches[0]);
-        let is_root = matches!(first.from, From::Root);
+        let is_root = matches!(first.begin, Begin::Root);
         let (kind, is_mutation) = match self.terms.kind {
             OperationType::Mutation if is_root => ("mutation", true),
             OperationType::Subscription if is_root => ("subscription", false),
             _ => ("query", false),
         };
-        let mut text = Text::new(self.terms.graph, self.terms.variables);
-        let (merge, (shape, root_keys), representations) = match first.from {
-            From::Entities { .. } => {
-                let lists = self.entity_lists(fetches, spare_of.is_some());
+        let mut text = Text::new(
+            self.terms.graph,
+            self.terms.variables,
+            self.terms.directives,
+        );
+        let (merge, (shape, root_keys), representations) = match first.begin {
+            Begin::Entities { .. } => {
+                let lists = self.entity_lists(fetches, fallback_of.is_some());
                 let is_single = lists.len() == 1;
                 let mut named = Vec::new();
                 for (index, list) in lists.iter().enumerate() {
@@ -251,14 +251,14 @@ impl<'p> Compiler<'p, '_> {
                 let variables = named.into_iter().map(|(_, variable)| variable).collect();
                 (Merge::Entities(fetches), shape, variables)
             }
-            From::Root | From::Reentry(_) => {
+            Begin::Root | Begin::Reentry(_) => {
                 let (asked, renamed) = self.writer.write(first.set, first.subgraph);
                 text.items(&asked);
                 let shape = self.shapes.add_root(&asked, &mut self.keys);
                 let renames = self.renames(renamed);
-                let merge = match first.from {
-                    From::Reentry(place) => Merge::Reentry {
-                        path: self.path(place),
+                let merge = match first.begin {
+                    Begin::Reentry(path) => Merge::Reentry {
+                        path: self.path(path),
                         renames,
                     },
                     _ => Merge::Root { renames },
@@ -269,8 +269,8 @@ impl<'p> Compiler<'p, '_> {
         Step {
             subgraph: first.subgraph,
             is_mutation,
-            conditions: batch.conditions.clone(),
-            spare_of,
+            conditions: group.conditions.clone(),
+            fallback_of,
             waits_for: 0,
             wakes: Vec::new(),
             request: text.finish(kind, &representations),
@@ -282,10 +282,10 @@ impl<'p> Compiler<'p, '_> {
 
     /// The lists of entities that a request asks for. Fetches that ask for the same by the same have
     /// one list, and so have fetches for objects of different types.
-    fn entity_lists(&mut self, fetches: &[FetchId], is_spare: bool) -> Vec<EntityList<'p>> {
+    fn entity_lists(&mut self, fetches: &[FetchId], is_fallback: bool) -> Vec<EntityList<'p>> {
         let mut lists: Vec<EntityList<'p>> = Vec::new();
         for id in fetches {
-            let Some(own) = self.entity_list(*id, is_spare) else {
+            let Some(own) = self.entity_list(*id, is_fallback) else {
                 continue;
             };
             match lists.iter_mut().find(|list| list.meaning == own.meaning) {
@@ -342,18 +342,18 @@ impl<'p> Compiler<'p, '_> {
             && !self.writer.has_conflicts(sets.collect(), subgraph)
     }
 
-    fn entity_list(&mut self, id: FetchId, is_spare: bool) -> Option<EntityList<'p>> {
+    fn entity_list(&mut self, id: FetchId, is_fallback: bool) -> Option<EntityList<'p>> {
         let fetch = self.planned.fetches.get(id);
-        let From::Entities {
-            place,
+        let Begin::Entities {
+            path,
             view,
             requires,
-        } = &fetch.from
+        } = &fetch.begin
         else {
             return None;
         };
         let mut requires = &requires[..];
-        let (below, renamed) = if is_spare {
+        let (below, renamed) = if is_fallback {
             requires = requires.get(..1).filter(|_| requires.len() > 1)?;
             self.writer.write_plain(fetch.set, fetch.subgraph)?
         } else {
@@ -364,44 +364,52 @@ impl<'p> Compiler<'p, '_> {
             when: &[],
             below,
         }];
-        let mut text = Text::new(self.terms.graph, self.terms.variables);
+        let mut text = Text::new(
+            self.terms.graph,
+            self.terms.variables,
+            self.terms.directives,
+        );
         text.items(&asked);
-        let requires = selection::merged(requires.iter().copied().flatten());
+        let requires = merged(requires.iter().copied().flatten());
         let list = EntityFetch {
             key: Key::TYPENAME,
             variable: Box::default(),
             targets: vec![Target {
-                path: self.path(*place),
+                path: self.path(*path),
                 may_share: false,
             }],
             shares_across_targets: false,
-            requires: self.representation(*place, *view, &requires),
+            requires: self.representation(*path, fetch.subgraph, *view, &requires),
             typename_overrides: self.typename_overrides(fetch, *view),
             renames: self.renames(renamed),
         };
         let request = text.finish("", &[]);
-        let places = &self.planned.places;
+        let paths = &self.planned.paths;
         Some(EntityList {
             meaning: format!("{}{:?}{:?}", request.operation, list.requires, list.renames),
             asked,
-            sets: vec![(fetch.set, places.get(*place).ty)],
-            are_told: !self
-                .terms
-                .graph
-                .is_object(places.get(places.widest(*place)).ty),
+            sets: vec![(fetch.set, paths.ty(*path))],
+            are_told: !self.terms.graph.is_object(paths.ty(paths.widest(*path))),
             fetch: list,
         })
     }
 
-    /// What a representation of a place's objects holds.
+    /// What a representation of a path's objects holds.
     fn representation(
         &mut self,
-        place: PlaceId,
+        path: PathId,
+        subgraph: SubgraphIndex,
         view: TypeId,
         requires: &[Selection],
     ) -> Vec<Requirement> {
-        let ty = self.planned.places.get(place).ty;
-        let name = self.terms.graph.name(view);
+        let graph = self.terms.graph;
+        let name = graph.name(view);
+        // An interface object's entities are represented alike whatever their types: paths with
+        // different types then have one list.
+        let ty = match graph.view(subgraph, view) {
+            Some(here) if here.is_interface_object => view,
+            _ => self.planned.paths.ty(path),
+        };
         vec![Requirement::Fragment {
             types: self.meeting(ty),
             type_name: format!("\"{name}\"").into_bytes().into(),
@@ -424,7 +432,7 @@ impl<'p> Compiler<'p, '_> {
                     }
                 }
                 Selection::On(on) => Requirement::Fragment {
-                    types: self.terms.types.satisfied_by(on.ty),
+                    types: self.terms.graph.types().satisfied_by(on.ty),
                     type_name: format!("\"{}\"", self.terms.graph.name(on.ty))
                         .into_bytes()
                         .into(),
@@ -436,8 +444,8 @@ impl<'p> Compiler<'p, '_> {
 
     /// The types whose objects may be of `ty`: also the interfaces by which alone they may be known.
     fn meeting(&self, ty: TypeId) -> TypeSet {
-        let mut types = self.terms.types.satisfied_by(ty);
-        types.extend(&self.terms.types.satisfied_in_reverse(ty));
+        let mut types = self.terms.graph.types().satisfied_by(ty);
+        types.extend(&self.terms.graph.types().satisfied_in_reverse(ty));
         types
     }
 
@@ -453,27 +461,27 @@ impl<'p> Compiler<'p, '_> {
         }
         let name = format!("\"{}\"", self.terms.graph.name(view));
         vec![(
-            self.terms.types.satisfied_by(view),
+            self.terms.graph.types().satisfied_by(view),
             name.into_bytes().into(),
         )]
     }
 
-    fn path(&mut self, place: PlaceId) -> Vec<PathSegment> {
-        let mut path = Vec::new();
-        let mut last = Some(self.planned.places.get(places::ROOT).ty);
-        for (step, ty) in self.planned.places.path(place) {
+    fn path(&mut self, path: PathId) -> Vec<PathSegment> {
+        let mut segments = Vec::new();
+        let mut last = Some(self.planned.paths.ty(ROOT));
+        for (step, ty) in self.planned.paths.steps(path) {
             match step {
-                places::Step::Field(field) => {
-                    path.push(PathSegment::Key(self.keys.intern(&field.key)));
+                PathStep::Field(field) => {
+                    segments.push(PathSegment::Key(self.keys.intern(&field.key)));
                 }
-                places::Step::On(_) if last == Some(ty) => {}
-                places::Step::On(_) => {
-                    path.push(PathSegment::Type(self.terms.types.satisfied_by(ty)));
+                PathStep::On(_) if last == Some(ty) => {}
+                PathStep::On(_) => {
+                    segments.push(PathSegment::Type(self.terms.graph.types().satisfied_by(ty)));
                 }
             }
             last = Some(ty);
         }
-        path
+        segments
     }
 
     fn renames(&mut self, renamed: Vec<Renamed>) -> Vec<Rename> {
@@ -486,7 +494,7 @@ impl<'p> Compiler<'p, '_> {
                     .map(|step| match step {
                         RenamedStep::Key(name) => PathSegment::Key(self.keys.intern(&name)),
                         RenamedStep::Type(ty) => {
-                            PathSegment::Type(self.terms.types.satisfied_by(ty))
+                            PathSegment::Type(self.terms.graph.types().satisfied_by(ty))
                         }
                     })
                     .collect(),

@@ -49,9 +49,9 @@ fn connect_steps(plan: &mut Plan, waves: &[Wave]) {
         waits.push(if is_mutation(plan, index) {
             earlier
         } else {
-            let spare_of = plan.steps[index].spare_of;
+            let fallback_of = plan.steps[index].fallback_of;
             let mut found = wait_for(&read_places(&plan.steps[index].merge), &writers, &earlier);
-            found.extend(spare_of.filter(|other| !found.contains(other)));
+            found.extend(fallback_of.filter(|other| !found.contains(other)));
             found
         });
     }
@@ -304,8 +304,8 @@ fn mark_sharing(plan: &mut Plan, targets: &Targets) {
 fn mark_interning(plan: &mut Plan, targets: &Targets) {
     let mut bringers: HashMap<Place, HashSet<usize>> = HashMap::new();
     for index in 0..plan.steps.len() {
-        // A spare step brings nothing of an object that the other has asked about.
-        let bringer = plan.steps[index].spare_of.unwrap_or(index);
+        // A fallback step brings nothing of an object that the other has asked about.
+        let bringer = plan.steps[index].fallback_of.unwrap_or(index);
         for (base, shape, _) in written_objects(plan, index) {
             visit_objects(plan, shape, &mut base.clone(), &mut |_, place| {
                 bringers.entry(place.clone()).or_default().insert(bringer);

@@ -4,20 +4,19 @@ use std::fmt::Write as _;
 
 use apollo_compiler::{
     Node,
-    ast::{Argument, Directive, Value, VariableDefinition},
+    ast::{Argument, Directive, DirectiveLocation, Value, VariableDefinition},
 };
 use bytes::Bytes;
+use federation::{Operation, Selection, Supergraph};
 
 use super::asked::{Asked, AskedItem};
-use crate::{
-    json::write,
-    planner::{selection::Selection, supergraph::Supergraph},
-    prepare::plan::RequestTemplate,
-};
+use crate::{json::write, prepare::plan::RequestTemplate};
 
 /// Writes one operation.
 pub struct Text<'p> {
     graph: &'p Supergraph,
+    /// The client's, of the subgraphs' own.
+    directives: &'p [Node<Directive>],
     declared: &'p [Node<VariableDefinition>],
     /// Which of the declared variables are used.
     used: Vec<bool>,
@@ -25,10 +24,15 @@ pub struct Text<'p> {
 }
 
 impl<'p> Text<'p> {
-    /// An operation of a client that `declared` these variables.
-    pub fn new(graph: &'p Supergraph, declared: &'p [Node<VariableDefinition>]) -> Self {
+    /// An operation of a client that `declared` these variables and has these directives.
+    pub fn new(
+        graph: &'p Supergraph,
+        declared: &'p [Node<VariableDefinition>],
+        directives: &'p [Node<Directive>],
+    ) -> Self {
         Self {
             graph,
+            directives,
             declared,
             used: vec![false; declared.len()],
             body: String::new(),
@@ -57,6 +61,7 @@ impl<'p> Text<'p> {
                     }
                     self.body.push_str(&field.name);
                     self.arguments(&field.arguments);
+                    self.directives(&field.directives);
                     if let Some(below) = below {
                         self.body.push('{');
                         self.items(below);
@@ -68,7 +73,7 @@ impl<'p> Text<'p> {
                     if let Some(ty) = ty {
                         let _ = write!(self.body, "on {}", self.graph.name(*ty));
                     }
-                    self.conditions(when);
+                    self.directives(when);
                     self.body.push('{');
                     self.items(below);
                     self.body.push('}');
@@ -85,11 +90,12 @@ impl<'p> Text<'p> {
                 Selection::Field(field) => {
                     let _ = write!(self.body, "{}: {}", field.key, field.name);
                     self.arguments(&field.arguments);
+                    self.directives(&field.directives);
                     &field.set
                 }
                 Selection::On(on) => {
                     let _ = write!(self.body, "...on {}", self.graph.name(on.ty));
-                    self.conditions(&on.when);
+                    self.directives(&on.when);
                     &on.set
                 }
             };
@@ -105,8 +111,8 @@ impl<'p> Text<'p> {
         }
     }
 
-    fn conditions(&mut self, when: &[Node<Directive>]) {
-        for directive in when {
+    fn directives(&mut self, directives: &[Node<Directive>]) {
+        for directive in directives {
             let _ = write!(self.body, " @{}", directive.name);
             self.arguments(&directive.arguments);
         }
@@ -142,8 +148,25 @@ impl<'p> Text<'p> {
         }
     }
 
+    /// The client's directives that may stand at an operation of this kind, as text.
+    fn operation_directives(&mut self, kind: &str) -> String {
+        let at = match kind {
+            "mutation" => DirectiveLocation::Mutation,
+            "subscription" => DirectiveLocation::Subscription,
+            _ => DirectiveLocation::Query,
+        };
+        let body = std::mem::take(&mut self.body);
+        for directive in self.directives {
+            if self.graph.passes_on(&directive.name, at) {
+                self.directives(std::slice::from_ref(directive));
+            }
+        }
+        std::mem::replace(&mut self.body, body)
+    }
+
     /// The request. `representations` are the variables that the executor writes itself.
-    pub fn finish(self, kind: &str, representations: &[String]) -> RequestTemplate {
+    pub fn finish(mut self, kind: &str, representations: &[String]) -> RequestTemplate {
+        let directives = self.operation_directives(kind);
         let mut definitions: Vec<String> = representations
             .iter()
             .map(|variable| format!("${variable}:[_Any!]!"))
@@ -155,18 +178,26 @@ impl<'p> Text<'p> {
             if let Some(value) = &definition.default_value {
                 let _ = write!(text, "={}", value.serialize().no_indent());
             }
+            for directive in &definition.directives.0 {
+                if self
+                    .graph
+                    .passes_on(&directive.name, DirectiveLocation::VariableDefinition)
+                {
+                    let _ = write!(text, " {}", directive.serialize().no_indent());
+                }
+            }
             definitions.push(text);
             let name = format!("\"{}\":", definition.name);
             variables.push((name.into_bytes().into_boxed_slice(), index));
         }
         let mut operation = String::new();
-        if kind != "query" || !definitions.is_empty() {
+        if kind != "query" || !definitions.is_empty() || !directives.is_empty() {
             operation.push_str(kind);
         }
         if !definitions.is_empty() {
             let _ = write!(operation, "({})", definitions.join(", "));
         }
-        let _ = write!(operation, "{{{}}}", self.body);
+        let _ = write!(operation, "{directives}{{{}}}", self.body);
         let mut head = String::from("{\"query\":");
         write::string(&mut head, &operation);
         let is_constant = definitions.is_empty();
@@ -180,8 +211,9 @@ impl<'p> Text<'p> {
 }
 
 /// An operation in one normal form: two that ask for the same in the same order have the same.
-pub fn normal_form(graph: &Supergraph, set: &[Selection]) -> String {
-    let mut text = Text::new(graph, &[]);
-    text.selections(set);
+pub fn normal_form(graph: &Supergraph, operation: &Operation) -> String {
+    let mut text = Text::new(graph, &[], &[]);
+    text.directives(&operation.directives);
+    text.selections(&operation.selections);
     text.body
 }

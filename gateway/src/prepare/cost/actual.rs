@@ -162,7 +162,7 @@ impl<'a> Answer<'a> {
         weight: Option<f64>,
         value: &Value,
     ) -> f64 {
-        let of_type = |name| self.graph.costs.of_type(&self.graph.api, name);
+        let of_type = |name| self.graph.costs.of_type(self.graph.api(), name);
         match value {
             Value::Null => 0.0,
             Value::Array(items) => {
@@ -172,7 +172,7 @@ impl<'a> Answer<'a> {
                     .sum()
             }
             // A custom scalar may be an object, too.
-            Value::Object(object) if self.graph.types.id(type_name).is_some() => {
+            Value::Object(object) if self.graph.types().id(type_name).is_some() => {
                 // The answer tells the type only where the client asked for it.
                 let told = object.get("__typename").and_then(Value::as_str);
                 let told = told.and_then(|name| Name::new(name).ok());

@@ -11,6 +11,7 @@ use apollo_compiler::{
     executable::{Field, Operation, OperationType, Selection, SelectionSet},
     schema::FieldDefinition,
 };
+use federation::{TypeId, TypeSet};
 
 use super::{
     MUTATION,
@@ -22,7 +23,6 @@ use crate::{
     graph::{
         Graph,
         costs::{FieldCosts, ListSize},
-        types::{TypeId, TypeSet},
     },
     prepare::plan::Condition,
     variables::Variables,
@@ -163,12 +163,12 @@ impl<'a> Counter<'a> {
             self.flatten(part.set, None, &part.conditions, &mut occurrences);
         }
         let graph = self.graph;
-        let id = graph.types.id(declared).unwrap_or(TypeId::UNKNOWN);
+        let id = graph.types().id(declared).unwrap_or(TypeId::UNKNOWN);
         // Types of which the same fields are asked for cost the same, but for what the schema says of them.
         let mut counted: HashSet<(Vec<usize>, u64, Option<TypeId>)> = HashSet::new();
         let mut terms = Vec::new();
-        for id in graph.types.visible_objects(id).iter() {
-            let Ok(type_name) = Name::new(graph.types.name(id)) else {
+        for id in graph.types().visible_objects(id).iter() {
+            let Ok(type_name) = Name::new(graph.types().name(id)) else {
                 continue;
             };
             let applies = |it: &Occurrence<'_>| it.types.as_ref().is_none_or(|it| it.contains(id));
@@ -176,7 +176,7 @@ impl<'a> Counter<'a> {
                 .filter(|index| applies(&occurrences[*index]))
                 .collect();
             let weight = match has_weight {
-                true => graph.costs.of_type(&graph.api, &type_name),
+                true => graph.costs.of_type(graph.api(), &type_name),
                 false => 0.0,
             };
             let is_special = fields.iter().any(|index| {
@@ -259,11 +259,11 @@ impl<'a> Counter<'a> {
         };
         let type_name = definition.ty.inner_named_type();
         let weight = costs.and_then(|costs| costs.weight);
-        let is_leaf = graph.types.id(type_name).is_none();
+        let is_leaf = graph.types().id(type_name).is_none();
         let value = match is_leaf {
-            true => {
-                Term::Constant(weight.unwrap_or_else(|| graph.costs.of_type(&graph.api, type_name)))
-            }
+            true => Term::Constant(
+                weight.unwrap_or_else(|| graph.costs.of_type(graph.api(), type_name)),
+            ),
             false => {
                 let parts = parts_below(same);
                 let selection = self.selection(type_name, &parts, &below, weight.is_none())?;
@@ -342,8 +342,8 @@ impl<'a> Counter<'a> {
                 }
             };
             let narrowed = condition.map(|condition| {
-                let id = self.graph.types.id(condition).unwrap_or(TypeId::UNKNOWN);
-                let wanted = self.graph.types.visible_objects(id);
+                let id = self.graph.types().id(condition).unwrap_or(TypeId::UNKNOWN);
+                let wanted = self.graph.types().visible_objects(id);
                 types.map_or_else(|| wanted.clone(), |types| types.intersection(&wanted))
             });
             let types = narrowed.as_ref().or(types);
@@ -465,7 +465,7 @@ pub(super) fn definition_of<'a>(
     type_name: &Name,
     field: &'a Field,
 ) -> &'a FieldDefinition {
-    let object = graph.api.get_object(type_name);
+    let object = graph.api().get_object(type_name);
     let defined = object.and_then(|object| object.fields.get(&field.name));
     defined.map_or(&*field.definition, |defined| defined)
 }

@@ -16,7 +16,7 @@ impl Counter<'_> {
     /// What a value of an argument or an input field costs. `weight` is its own `@cost`.
     pub fn input(&mut self, value: &Value, ty: &Type, weight: Option<f64>) -> Term {
         let name = ty.inner_named_type();
-        let own = weight.unwrap_or_else(|| self.graph.costs.of_type(&self.graph.api, name));
+        let own = weight.unwrap_or_else(|| self.graph.costs.of_type(self.graph.api(), name));
         match value {
             Value::Null => Term::Constant(0.0),
             Value::List(items) => {
@@ -40,7 +40,7 @@ impl Counter<'_> {
     }
 
     fn input_field(&self, type_name: &Name, field: &Name) -> Option<(Type, Option<f64>)> {
-        let input = self.graph.api.get_input_object(type_name)?;
+        let input = self.graph.api().get_input_object(type_name)?;
         let ty = (*input.fields.get(field)?.ty).clone();
         Some((ty, self.graph.costs.input_field(type_name, field)))
     }
@@ -80,14 +80,14 @@ impl Counter<'_> {
 
 /// Whether a value of the type costs nothing beyond itself: then there is no need to look into it.
 fn has_flat_cost(graph: &Graph, name: &Name) -> bool {
-    let Some(input) = graph.api.get_input_object(name) else {
+    let Some(input) = graph.api().get_input_object(name) else {
         return true;
     };
     input.fields.iter().all(|(field, definition)| {
         let ty = definition.ty.inner_named_type();
         let weight = graph.costs.input_field(name, field);
-        weight.unwrap_or_else(|| graph.costs.of_type(&graph.api, ty)) == 0.0
-            && !is_input_object(&graph.api, ty)
+        weight.unwrap_or_else(|| graph.costs.of_type(graph.api(), ty)) == 0.0
+            && !is_input_object(graph.api(), ty)
     })
 }
 
@@ -102,7 +102,7 @@ pub fn of_json(graph: &Graph, json: &[u8], type_name: &Name, weight: Option<f64>
 }
 
 fn of_value(graph: &Graph, json: &serde_json::Value, type_name: &Name, weight: Option<f64>) -> f64 {
-    let own = weight.unwrap_or_else(|| graph.costs.of_type(&graph.api, type_name));
+    let own = weight.unwrap_or_else(|| graph.costs.of_type(graph.api(), type_name));
     match json {
         serde_json::Value::Null => 0.0,
         serde_json::Value::Array(items) => {
@@ -110,7 +110,7 @@ fn of_value(graph: &Graph, json: &serde_json::Value, type_name: &Name, weight: O
             items.map(|it| of_value(graph, it, type_name, weight)).sum()
         }
         serde_json::Value::Object(members) => {
-            let Some(input) = graph.api.get_input_object(type_name) else {
+            let Some(input) = graph.api().get_input_object(type_name) else {
                 return own;
             };
             let of_member = |(key, value): (&String, &serde_json::Value)| {

@@ -23,7 +23,7 @@ use fastrand::Rng;
 use serde_json::Value;
 
 use crate::{
-    random_graphs::{number_from, operation, shrink},
+    random_graphs::{note_plan, number_from, operation, shrink},
     support::{
         TestGraph, any_cost, graph_over,
         subgraph::{Answers, serve},
@@ -95,7 +95,7 @@ async fn ask(file: &Path, sdl: &str, told: &mut Told) {
         let mut operation = operation::operation(&api, &mut rng);
         match differs(&graph, &whole, &operation).await {
             None => continue,
-            Some(false) => {}
+            Some(false) => note_plan(&graph, &operation),
             Some(true) => {
                 told.differences += 1;
                 'smaller: loop {

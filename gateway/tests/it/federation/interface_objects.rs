@@ -291,3 +291,78 @@ async fn an_object_whose_type_nobody_tells_is_null_with_an_error() {
     graph.subgraph("accounts").fail(down);
     assert_snapshot!(graph.query("{ ranking { score kind: __typename } }").await, @r#"{"data":{"ranking":[null,null]},"errors":[{"message":"subgraph \"accounts\" gave no answer: HTTP status 503","path":["ranking",0],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"accounts"}},{"message":"subgraph \"accounts\" gave no answer: HTTP status 503","path":["ranking",1],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"accounts"}}]}"#);
 }
+
+/// However many implementations there are, their entities are the interface's in its subgraph.
+#[tokio::test]
+async fn entities_of_all_implementations_are_one_list() {
+    let shop = Subgraph::new(
+        "shop",
+        "type Query { items: [Item!]! }
+         interface Item @key(fields: \"id\") { id: ID! }
+         type Book implements Item @key(fields: \"id\") { id: ID! pages: Int }
+         type Film implements Item @key(fields: \"id\") { id: ID! minutes: Int }
+         type Song implements Item @key(fields: \"id\") { id: ID! }",
+    )
+    .query(json!({"items": [
+        {"__typename": "Book", "id": "1", "pages": 300}, {"__typename": "Film", "id": "2", "minutes": 90},
+        {"__typename": "Book", "id": "1", "pages": 300}, {"__typename": "Song", "id": "3"},
+    ]}));
+    let ratings = Subgraph::new(
+        "ratings",
+        "type Item @key(fields: \"id\") @interfaceObject { id: ID! rating: Int }",
+    )
+    .entities(json!([
+        {"__typename": "Item", "id": "1", "rating": 5}, {"__typename": "Item", "id": "2", "rating": 4},
+        {"__typename": "Item", "id": "3", "rating": 3},
+    ]));
+    let graph = graph(vec![shop, ratings]).await;
+    let query = "{ items { ... on Book { rating pages } ... on Film { minutes rating } ... on Song { stars: rating } } }";
+    assert_snapshot!(graph.told(query).await, @r#"
+    {"data":{"items":[{"rating":5,"pages":300},{"minutes":90,"rating":4},{"rating":5,"pages":300},{"stars":3}]}}
+    shop: {items{__typename ...on Book{id pages} ...on Film{minutes id} ...on Song{id}}}
+    ratings: query($representations0:[_Any!]!, $representations1:[_Any!]!){_e0: _entities(representations: $representations0){...on Item{rating}} _e1: _entities(representations: $representations1){...on Item{stars: rating}}}
+    "#);
+}
+
+/// The type of an object is not needed for what the interface object's own subgraph knows of it, even
+/// where no subgraph has an implementation.
+#[tokio::test]
+async fn its_own_subgraph_answers_without_the_type() {
+    for has_implementation in [false, true] {
+        let (own, joined) = match has_implementation {
+            false => ("", ""),
+            true => (
+                "type Thing implements Node @key(fields: \"id\") { id: ID! }",
+                "type Thing implements Node @join__implements(graph: A, interface: \"Node\")
+                   @join__type(graph: A, key: \"id\") { id: ID! field: String @join__field }",
+            ),
+        };
+        let a = Subgraph::new(
+            "a",
+            &format!(
+                "type Query {{ a: Node }} interface Node @key(fields: \"id\") {{ id: ID! }} {own}"
+            ),
+        );
+        let b = Subgraph::new(
+            "b",
+            "type Query { b: Node }
+             type Node @key(fields: \"id\", resolvable: false) @interfaceObject { id: ID! field: String }",
+        )
+        .query(json!({"b": {"id": "n1", "field": "foo"}}));
+        let supergraph = format!(
+            "enum join__Graph {{
+               A @join__graph(name: \"a\", url: \"http://a.test/graphql\")
+               B @join__graph(name: \"b\", url: \"http://b.test/graphql\") }}
+             type Query @join__type(graph: A) @join__type(graph: B) {{
+               a: Node @join__field(graph: A) b: Node @join__field(graph: B) }}
+             interface Node @join__type(graph: A, key: \"id\")
+               @join__type(graph: B, key: \"id\", resolvable: false, isInterfaceObject: true) {{
+               id: ID! field: String @join__field(graph: B) }} {joined}"
+        );
+        let graph = graph_of(&supergraph, vec![a, b]).await;
+        // In a loop there is no inline snapshot.
+        let told = graph.told("{ b { id field } }").await;
+        let expected = "{\"data\":{\"b\":{\"id\":\"n1\",\"field\":\"foo\"}}}\nb: {b{id field}}";
+        assert_eq!(told, expected, "{has_implementation}");
+    }
+}

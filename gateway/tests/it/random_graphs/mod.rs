@@ -3,7 +3,8 @@
 //!
 //! `DIFFERENTIAL_OPERATIONS` tells how many are compared (200 if unset), `DIFFERENTIAL_SEED` where
 //! the random numbers begin. A failure prints its seed, the smallest operation that still fails,
-//! its plan, and the subgraphs' schemas. The longer run, with its count at the end:
+//! its plan, and the subgraphs' schemas. `DIFFERENTIAL_PLANS` names a file that gets the plan of every
+//! operation: two planners that plan alike write equal files. The longer run, with its count at the end:
 //!
 //! ```sh
 //! DIFFERENTIAL_OPERATIONS=10000 cargo test -p gateway --test it random_graphs -- --nocapture
@@ -13,6 +14,8 @@ pub mod operation;
 pub mod shrink;
 mod types;
 mod world;
+
+use std::{fs::OpenOptions, io::Write as _};
 
 use fastrand::Rng;
 use serde_json::Value;
@@ -49,6 +52,16 @@ async fn random_graphs_answer_as_one_graph_would() {
     println!("{compared} operations compared, 0 differences; {requests} requests to subgraphs");
 }
 
+/// Appends an operation's plan to the file that `DIFFERENTIAL_PLANS` names.
+pub fn note_plan(graph: &TestGraph, operation: &str) {
+    if let Some(path) = std::env::var_os("DIFFERENTIAL_PLANS") {
+        let mut file = OpenOptions::new().create(true).append(true).open(path);
+        let plan = graph.plan(operation);
+        let file = file.as_mut().expect("the file of plans");
+        write!(file, "{operation}\n{plan}\n").expect("room for a plan");
+    }
+}
+
 pub fn number_from(variable: &str, default: u64) -> u64 {
     std::env::var(variable)
         .ok()
@@ -74,6 +87,7 @@ async fn compare(world: &World, graph: &TestGraph, whole: &Data, operation: &str
     let text = |response: &Value| response["data"].to_string();
     let has_errors = |response: &Value| response.get("errors").is_some();
     if text(&answer) == text(&expected) && has_errors(&answer) == has_errors(&expected) {
+        note_plan(graph, operation);
         Outcome::Same
     } else {
         Outcome::Different

@@ -2,41 +2,42 @@
 //!
 //! `... on Oven { text: name } ... on Pan { text: city }` is valid, but what has one key at one place
 //! of the response is one field for the executor. Neither must a client's alias be the name of a field
-//! that plans add on their own: `id: name` where `id` is a key. Each further meaning of such a key
-//! gets an alias of its own before planning; the projection reads it by that alias and writes the
+//! that plans add on their own (`id: name`, or `id @upper`, where `id` is a key), nor one of the
+//! [`crate::internal_names`]. Each further meaning of such a key gets an alias of its own before planning; the projection reads it by that alias and writes the
 //! client's.
 
 use std::collections::HashMap;
 
 use apollo_compiler::{
     ExecutableDocument, Name, Node,
-    ast::{Argument, Value},
+    ast::{Argument, Directive, Value},
     executable::{Field, Operation, Selection, SelectionSet},
 };
 
-use crate::graph::planned_fields::PlannedFields;
+use crate::{Supergraph, internal_names, planned_fields::PlannedFields};
 
-/// A response key with the field that it means. Arguments stand in the order of their names: in
-/// another order they mean the same.
-type Meaning = (Name, Name, Vec<Node<Argument>>);
+/// A response key with the field that it means, and its directives. Arguments stand in the order of
+/// their names: in another order they mean the same.
+type Meaning = (Name, Name, Vec<Node<Argument>>, Vec<Node<Directive>>);
 
 /// The aliases given to meanings.
 #[derive(Default)]
-pub struct Aliases {
+pub struct ClientAliases {
     by_meaning: HashMap<Meaning, Name>,
 }
 
-impl Aliases {
+impl ClientAliases {
     /// Finds what needs an alias.
     pub fn of(
+        supergraph: &Supergraph,
         document: &ExecutableDocument,
         operation: &Operation,
-        planned: &PlannedFields,
     ) -> Self {
         let mut finder = Finder {
             document,
-            planned,
+            planned: supergraph.planned_fields(),
             aliases: Self::default(),
+            aliases_given: 0,
         };
         finder.place(&[&operation.selection_set]);
         finder.aliases
@@ -61,7 +62,7 @@ impl Aliases {
     pub fn pairs(&self) -> impl Iterator<Item = (&Name, &Name)> {
         self.by_meaning
             .iter()
-            .map(|((key, _, _), alias)| (alias, key))
+            .map(|((key, ..), alias)| (alias, key))
     }
 }
 
@@ -70,7 +71,14 @@ fn meaning(field: &Field) -> Meaning {
         field.response_key().clone(),
         field.name.clone(),
         in_order(&field.arguments),
+        own_directives(field).cloned().collect(),
     )
+}
+
+/// Those that may change what the field means.
+fn own_directives(field: &Field) -> impl Iterator<Item = &Node<Directive>> {
+    let directives = field.directives.iter();
+    directives.filter(|it| it.name != "skip" && it.name != "include")
 }
 
 fn in_order(arguments: &[Node<Argument>]) -> Vec<Node<Argument>> {
@@ -111,7 +119,8 @@ fn value_in_order(value: &Node<Value>) -> Option<Node<Value>> {
 struct Finder<'d> {
     document: &'d ExecutableDocument,
     planned: &'d PlannedFields,
-    aliases: Aliases,
+    aliases: ClientAliases,
+    aliases_given: usize,
 }
 
 impl<'d> Finder<'d> {
@@ -123,18 +132,22 @@ impl<'d> Finder<'d> {
         }
         for (key, same) in fields {
             let is_planned = self.planned.contains(key);
+            let could_meet = internal_names::could_meet(key);
             let is_other = |field: &&Field| {
-                (is_planned && field.name != *key)
+                could_meet
+                    || (is_planned
+                        && (field.name != *key || own_directives(field).next().is_some()))
                     || field.name != same[0].name
                     || (field.arguments != same[0].arguments
                         && in_order(&field.arguments) != in_order(&same[0].arguments))
             };
             for field in same.iter().copied().filter(|field| is_other(field)) {
-                let number = self.aliases.by_meaning.len();
-                let alias = Name::new(&format!("_meaning{number}_{key}")).ok();
-                let known = self.aliases.by_meaning.contains_key(&meaning(field));
-                if let Some(alias) = alias.filter(|_| !known) {
-                    self.aliases.by_meaning.insert(meaning(field), alias);
+                let meaning = meaning(field);
+                if self.aliases.by_meaning.contains_key(&meaning) {
+                    continue;
+                }
+                if let Some(alias) = self.unused_alias(key) {
+                    self.aliases.by_meaning.insert(meaning, alias);
                 }
             }
             let below: Vec<&SelectionSet> = same
@@ -144,6 +157,17 @@ impl<'d> Finder<'d> {
                 .collect();
             if !below.is_empty() {
                 self.place(&below);
+            }
+        }
+    }
+
+    /// One that is no field of a key or a requirement either.
+    fn unused_alias(&mut self, key: &str) -> Option<Name> {
+        loop {
+            let alias = internal_names::of_meaning(self.aliases_given, key)?;
+            self.aliases_given += 1;
+            if !self.planned.contains(&alias) {
+                return Some(alias);
             }
         }
     }

@@ -6,7 +6,7 @@ use apollo_compiler::{
     schema::ExtendedType,
 };
 
-use super::SupergraphError;
+use crate::SupergraphError;
 
 /// Where the known specifications are.
 const HOST: &str = "https://specs.apollo.dev/";

@@ -1,4 +1,4 @@
-//! From the join directives to a [`Supergraph`].
+//! Reads a supergraph's join directives.
 
 use std::{
     cell::RefCell,
@@ -10,51 +10,80 @@ use apollo_compiler::{
     ast::{self, Directive, Type},
     collections::IndexMap,
     executable::OperationType,
-    schema::{Component, ExtendedType, FieldDefinition},
+    schema::{Component, EnumValueDefinition, ExtendedType, FieldDefinition},
 };
 
-use super::{Availability, CompositeType, FieldInfo, Join, Supergraph, View, unsaid};
+use super::{
+    Availability, CompositeType, FieldInfo, Join, SubgraphIndex, SubgraphInfo, View,
+    implied_externals,
+};
 use crate::{
-    graph::{
-        SubgraphIndex,
-        types::{TypeId, TypeSet, TypeTable},
-    },
-    planner::selection::{self, Field, Selection},
-    prepare::rollout::{self, Label},
+    OverrideLabel, SupergraphError,
+    types::{TypeId, TypeSet, TypeTable},
 };
 
-/// Reads a supergraph whose composite types are numbered by `types`.
-pub fn supergraph(schema: &Schema, types: &TypeTable) -> Result<Supergraph, String> {
+/// What the join directives of a supergraph say, by the numbers that `types` gives.
+pub struct Joins {
+    pub types: Vec<CompositeType>,
+    pub roots: HashMap<OperationType, TypeId>,
+    pub percentages: Vec<u64>,
+}
+
+/// The subgraphs, by their numbers, and what the join directives call each.
+pub fn subgraphs(schema: &Schema) -> Result<Vec<(&Name, SubgraphInfo)>, SupergraphError> {
+    let missing = SupergraphError::NotASupergraph;
     let graphs = schema.get_enum("join__Graph");
-    let graphs: Vec<(&Name, Option<&str>)> = graphs
-        .into_iter()
-        .flat_map(|graphs| graphs.values.values())
-        .map(|value| {
-            let join = value.directives.get("join__graph");
-            let name = join.and_then(|join| text(join, "name"));
-            (&value.value, name)
+    let graphs = graphs.ok_or(missing("it has no enum join__Graph"))?;
+    if graphs.values.len() > usize::from(u16::MAX) {
+        return Err(missing("it has more subgraphs than can be numbered"));
+    }
+    let subgraph = |value: &'_ Component<EnumValueDefinition>| {
+        let join = value.directives.get("join__graph");
+        let join = join.ok_or(missing("a join__Graph value has no @join__graph"))?;
+        let name = text(join, "name").ok_or(missing("a @join__graph has no name"))?;
+        Ok(SubgraphInfo {
+            name: name.to_owned(),
+            url: text(join, "url").map(str::to_owned),
         })
-        .collect();
+    };
+    let values = graphs.values.values();
+    values
+        .map(|value| Ok((&value.value, subgraph(value)?)))
+        .collect()
+}
+
+/// Reads the join directives.
+///
+/// # Errors
+/// With the place of what does not hold together.
+pub fn joins(
+    schema: &Schema,
+    types: &TypeTable,
+    graphs: &[(&Name, SubgraphInfo)],
+) -> Result<Joins, String> {
+    let graphs = graphs.iter();
     Reader {
         schema,
         types,
-        graphs,
+        graphs: graphs
+            .map(|(key, graph)| (*key, Some(&*graph.name)))
+            .collect(),
         with_arguments: RefCell::default(),
     }
-    .supergraph()
+    .joins()
 }
 
-struct Reader<'s> {
-    schema: &'s Schema,
-    types: &'s TypeTable,
+pub(super) struct Reader<'s> {
+    pub(super) schema: &'s Schema,
+    pub(super) types: &'s TypeTable,
     /// By their numbers: what the join directives call them, and their own names.
     graphs: Vec<(&'s Name, Option<&'s str>)>,
     /// The fields of field sets that may have arguments, with those that they have.
-    with_arguments: RefCell<Vec<String>>,
+    pub(super) with_arguments: RefCell<Vec<String>>,
 }
 
 impl<'s> Reader<'s> {
-    fn supergraph(&self) -> Result<Supergraph, String> {
+    fn joins(&self) -> Result<Joins, String> {
         let composite = self.schema.types.iter().filter_map(|(name, definition)| {
             let id = self.types.id(name)?;
             Some((id, name, definition))
@@ -65,7 +94,7 @@ impl<'s> Reader<'s> {
         for (id, name, definition) in &composite {
             types.push(self.composite_type(*id, name, definition)?);
         }
-        unsaid::mark(&mut types);
+        implied_externals::mark(&mut types);
         self.share_interface_objects(&mut types);
         let definition = &self.schema.schema_definition;
         let roots = [
@@ -80,20 +109,18 @@ impl<'s> Reader<'s> {
             let joins = field.directives.get_all("join__field");
             joins.filter_map(|join| text(join, "overrideLabel"))
         });
-        let percentages = labels.filter_map(|label| match rollout::label(label) {
-            Label::Percent(percentage) => Some(percentage),
-            Label::Flag => None,
+        let percentages = labels.filter_map(|label| match OverrideLabel::read(label) {
+            OverrideLabel::Percent(percentage) => Some(percentage),
+            OverrideLabel::Flag => None,
         });
-        Ok(Supergraph {
+        Ok(Joins {
             types,
-            subgraph_count: self.graphs.len(),
             roots: roots.collect(),
             percentages: percentages.collect(),
-            typename: Field::typename(),
         })
     }
 
-    fn all_fields(&self) -> impl Iterator<Item = &'s FieldDefinition> {
+    pub(super) fn all_fields(&self) -> impl Iterator<Item = &'s FieldDefinition> {
         let types = self.schema.types.values();
         types
             .filter_map(fields_of)
@@ -237,7 +264,7 @@ impl<'s> Reader<'s> {
                 subgraph,
                 view: id,
                 is_external: own.is_some_and(|join| flag(join, "external")),
-                is_unsaid: directives.is_empty(),
+                is_implied: directives.is_empty(),
                 provides: set("provides", inner)?,
                 requires: set("requires", Some(id))?,
                 inner,
@@ -261,10 +288,10 @@ impl<'s> Reader<'s> {
             from.is_some() && from == self.graphs[usize::from(subgraph.0)].1
         };
         let percentage = |join: &Directive| {
-            text(join, "overrideLabel").map(|label| match rollout::label(label) {
-                Label::Percent(percentage) => percentage,
+            text(join, "overrideLabel").map(|label| match OverrideLabel::read(label) {
+                OverrideLabel::Percent(percentage) => percentage,
                 // A flag that is never set.
-                Label::Flag => 0,
+                OverrideLabel::Flag => 0,
             })
         };
         if let Some(by) = all.iter().find(|join| taken_over(join)) {
@@ -312,45 +339,6 @@ impl<'s> Reader<'s> {
                 }
             }
         }
-    }
-
-    fn field_set(&self, set: &str, ty: TypeId, holder: &str) -> Result<Vec<Selection>, String> {
-        let field = |ty: TypeId, field: &ast::Field| self.field_of_set(ty, field);
-        selection::of_field_set(set, ty, &field, self.types)
-            .ok_or_else(|| format!("{holder} has a field set that is none: {set}"))
-    }
-
-    /// The response key of a field in a field set, and the type that it leads to. A field that may
-    /// have arguments has a key that no client's selection of it has.
-    fn field_of_set(&self, ty: TypeId, field: &ast::Field) -> (Name, TypeId) {
-        let definition = self.schema.type_field(self.types.name(ty), &field.name);
-        let Ok(definition) = definition else {
-            return (field.name.clone(), TypeId::UNKNOWN);
-        };
-        let inner = self.types.id(definition.ty.inner_named_type());
-        let key = if definition.arguments.is_empty() {
-            field.name.clone()
-        } else {
-            self.key_with_arguments(field)
-        };
-        (key, inner.unwrap_or(TypeId::UNKNOWN))
-    }
-
-    /// One for each field and its arguments, which nobody else writes.
-    fn key_with_arguments(&self, field: &ast::Field) -> Name {
-        let arguments = field.arguments.iter();
-        let arguments: Vec<String> = arguments
-            .map(|it| format!("{}: {}", it.name, it.value))
-            .collect();
-        let meaning = format!("{}({})", field.name, arguments.join(", "));
-        let mut known = self.with_arguments.borrow_mut();
-        let number = known.iter().position(|other| *other == meaning);
-        let number = number.unwrap_or_else(|| {
-            known.push(meaning);
-            known.len() - 1
-        });
-        Name::new(&format!("_required{number}_{}", field.name))
-            .unwrap_or_else(|_| field.name.clone())
     }
 
     fn graph(&self, join: &Directive) -> Option<SubgraphIndex> {

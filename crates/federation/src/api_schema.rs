@@ -1,13 +1,13 @@
 //! What clients see of a supergraph: no federation machinery, nothing `@inaccessible`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use apollo_compiler::{
     Name, Node, Schema,
-    schema::{Component, DirectiveList, ExtendedType, InputValueDefinition, Type},
+    ast::DirectiveLocation,
+    name,
+    schema::{Component, DirectiveList, ExtendedType, FieldDefinition, InputValueDefinition, Type},
 };
-
-use crate::prepare::one_of;
 
 /// Directives whose applications are part of what clients see.
 const VISIBLE_APPLICATIONS: [&str; 3] = ["deprecated", "specifiedBy", "oneOf"];
@@ -63,8 +63,34 @@ pub fn api_schema(supergraph: &Schema) -> Schema {
             *operation = None;
         }
     }
-    one_of::declare(&mut api);
+    declare_is_one_of(&mut api);
     api
+}
+
+/// The executable directives of the subgraphs, with where they may stand.
+pub fn own_directives(api: &Schema) -> HashMap<Name, Vec<DirectiveLocation>> {
+    let definitions = api.directive_definitions.iter();
+    let own = definitions.filter(|(name, definition)| {
+        !definition.is_built_in() && !VISIBLE_APPLICATIONS.contains(&name.as_str())
+    });
+    own.map(|(name, definition)| (name.clone(), definition.locations.clone()))
+        .collect()
+}
+
+/// Adds `__Type.isOneOf` of the September 2025 edition, which apollo-compiler does not have yet.
+fn declare_is_one_of(schema: &mut Schema) {
+    let Some(ExtendedType::Object(object)) = schema.types.get_mut("__Type") else {
+        return;
+    };
+    let field = FieldDefinition {
+        description: None,
+        name: name!("isOneOf"),
+        arguments: Vec::new(),
+        ty: Type::Named(name!("Boolean")),
+        directives: Default::default(),
+    };
+    let fields = &mut object.make_mut().fields;
+    fields.insert(field.name.clone(), Component::new(field));
 }
 
 /// The specifications that the supergraph links, and the names they brought.

@@ -5,14 +5,14 @@
 
 use apollo_compiler::{
     ExecutableDocument, Name, Node,
-    ast::{self, Argument, Directive, DirectiveList},
+    ast::{self, Argument, Directive, DirectiveList, DirectiveLocation},
     executable::{self, Operation, SelectionSet},
     name,
 };
 
 use crate::{
-    graph::types::{TypeId, TypeTable},
-    prepare::conflicts::Aliases,
+    ClientAliases, Supergraph,
+    types::{TypeId, TypeTable},
 };
 
 /// A part of a selection.
@@ -33,6 +33,8 @@ pub struct Field {
     pub key: Name,
     /// As written.
     pub arguments: Vec<Node<Argument>>,
+    /// Those of the subgraphs.
+    pub directives: Vec<Node<Directive>>,
     /// Of the objects that it holds; empty for a leaf.
     pub set: Vec<Selection>,
 }
@@ -44,6 +46,7 @@ impl Field {
             name: name!("__typename"),
             key: name!("__typename"),
             arguments: Vec::new(),
+            directives: Vec::new(),
             set: Vec::new(),
         }
     }
@@ -59,7 +62,7 @@ impl Field {
 pub struct On {
     /// The type.
     pub ty: TypeId,
-    /// `@skip` and `@include` with variables.
+    /// `@skip` and `@include` with variables, and directives of the subgraphs.
     pub when: Vec<Node<Directive>>,
     /// What is selected of such objects.
     pub set: Vec<Selection>,
@@ -70,11 +73,13 @@ pub struct On {
 pub fn of_operation(
     document: &ExecutableDocument,
     operation: &Operation,
-    types: &TypeTable,
-    aliases: &Aliases,
+    supergraph: &Supergraph,
+    aliases: &ClientAliases,
 ) -> Vec<Selection> {
+    let types = supergraph.types();
     let reader = Reader {
         document,
+        supergraph,
         types,
         aliases,
     };
@@ -99,13 +104,18 @@ fn without_own_fields(set: Vec<Selection>) -> Vec<Selection> {
 
 struct Reader<'d> {
     document: &'d ExecutableDocument,
+    supergraph: &'d Supergraph,
     types: &'d TypeTable,
-    aliases: &'d Aliases,
+    aliases: &'d ClientAliases,
 }
 
 /// What is gathered for one object, in the order in which it is first met.
 enum Gathered<'d> {
-    Field(&'d executable::Field, Vec<&'d SelectionSet>),
+    Field(
+        &'d executable::Field,
+        Vec<Node<Directive>>,
+        Vec<&'d SelectionSet>,
+    ),
     On(TypeId, Vec<Node<Directive>>, Vec<&'d SelectionSet>),
     /// A field under conditions.
     Single(Vec<Node<Directive>>, &'d executable::Field),
@@ -120,14 +130,17 @@ impl<'d> Reader<'d> {
         let mut selections: Vec<Selection> = gathered
             .into_iter()
             .map(|gathered| match gathered {
-                Gathered::Field(field, sets) => Selection::Field(self.field(field, &sets)),
+                Gathered::Field(field, directives, sets) => {
+                    Selection::Field(self.field(field, directives, &sets))
+                }
                 Gathered::On(ty, when, sets) => Selection::On(On {
                     set: self.set(ty, &sets),
                     ty,
                     when,
                 }),
                 Gathered::Single(when, field) => {
-                    let field = self.field(field, &[&field.selection_set]);
+                    let directives = self.passed_on(&field.directives, DirectiveLocation::Field);
+                    let field = self.field(field, directives, &[&field.selection_set]);
                     Selection::On(On {
                         ty,
                         when,
@@ -142,12 +155,24 @@ impl<'d> Reader<'d> {
         selections
     }
 
-    fn field(&self, field: &'d executable::Field, sets: &[&'d SelectionSet]) -> Field {
+    /// Those of a list that the subgraphs know.
+    fn passed_on(&self, all: &DirectiveList, at: DirectiveLocation) -> Vec<Node<Directive>> {
+        let passes = |it: &&Node<Directive>| self.supergraph.passes_on(&it.name, at);
+        all.iter().filter(passes).cloned().collect()
+    }
+
+    fn field(
+        &self,
+        field: &'d executable::Field,
+        directives: Vec<Node<Directive>>,
+        sets: &[&'d SelectionSet],
+    ) -> Field {
         let inner = field.ty().inner_named_type();
         Field {
             name: field.name.clone(),
             key: self.aliases.key_of(field).clone(),
             arguments: field.arguments.clone(),
+            directives,
             set: match self.types.id(inner) {
                 Some(inner) => self.set(inner, sets),
                 None => Vec::new(),
@@ -162,9 +187,14 @@ impl<'d> Reader<'d> {
         gathered: &mut Vec<Gathered<'d>>,
     ) {
         for selection in selections {
-            let Some(when) = conditions(selection.directives()) else {
+            let Some(mut when) = conditions(selection.directives()) else {
                 continue;
             };
+            if !matches!(selection, executable::Selection::Field(_)) {
+                // A spread is written as an inline fragment.
+                let at = DirectiveLocation::InlineFragment;
+                when.extend(self.passed_on(selection.directives(), at));
+            }
             let (condition, set) = match selection {
                 executable::Selection::Field(field) if when.is_empty() => {
                     self.gather_field(field, gathered);
@@ -205,13 +235,23 @@ impl<'d> Reader<'d> {
 
     fn gather_field(&self, field: &'d executable::Field, gathered: &mut Vec<Gathered<'d>>) {
         let key = self.aliases.key_of(field);
+        let directives = self.passed_on(&field.directives, DirectiveLocation::Field);
         let same = gathered.iter_mut().find_map(|other| match other {
-            Gathered::Field(other, sets) if self.aliases.key_of(other) == key => Some(sets),
+            Gathered::Field(other, directives, sets) if self.aliases.key_of(other) == key => {
+                Some((directives, sets))
+            }
             _ => None,
         });
-        match same {
-            Some(sets) => sets.push(&field.selection_set),
-            None => gathered.push(Gathered::Field(field, vec![&field.selection_set])),
+        let Some((known, sets)) = same else {
+            let sets = vec![&field.selection_set];
+            return gathered.push(Gathered::Field(field, directives, sets));
+        };
+        sets.push(&field.selection_set);
+        // Once each: whether one can be repeated with other arguments is not known here.
+        for directive in directives {
+            if known.iter().all(|other| other.name != directive.name) {
+                known.push(directive);
+            }
         }
     }
 }
@@ -265,6 +305,7 @@ fn field_set(
                 name: it.name.clone(),
                 key,
                 arguments: it.arguments.clone(),
+                directives: Vec::new(),
                 set: field_set(&it.selection_set, inner, field, types),
             }))
         }

@@ -1,4 +1,4 @@
-//! Externals that a supergraph does not tell of.
+//! Implied externals: infers `@external` where the composer omits it.
 //!
 //! Where all subgraphs have a field, a composer may write no `@join__field` at all, and so leave out
 //! that the field is external in one of them: in an `@interfaceObject`, or where the subgraph extends
@@ -12,8 +12,9 @@ use apollo_compiler::Name;
 
 use super::{CompositeType, Join, View};
 use crate::{
-    graph::{SubgraphIndex, types::TypeId},
-    planner::selection::{Field, Selection},
+    SubgraphIndex,
+    selection::{Field, Selection},
+    types::TypeId,
 };
 
 /// A field of a type in a subgraph.
@@ -90,7 +91,7 @@ struct Finder<'t> {
 }
 
 impl<'t> Finder<'t> {
-    /// Whether something in a field set is external by what is said, or by being in the set.
+    /// Whether something in a field set is external, by its join or because it is in the set.
     fn find(
         &mut self,
         subgraph: SubgraphIndex,
@@ -124,7 +125,7 @@ impl<'t> Finder<'t> {
             return is_below;
         }
         let place = || (ty, subgraph, field.name.clone());
-        if !join.is_unsaid {
+        if !join.is_implied {
             return is_below || join.is_external;
         }
         if view.is_interface_object && !is_below {

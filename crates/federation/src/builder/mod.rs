@@ -1,0 +1,236 @@
+//! Making the plan: selections become selections of fetches, and fetches are added where there are none.
+//!
+//! A [`PlanBuilder`] is the only one that writes to the plan. At each path it has a
+//! [`RouteFinder`] choose the subgraph of every selection, adds a fetch to the path where that subgraph
+//! has none ([`PlanBuilder::reach`]), and goes on below. What keys and requirements need is selected by
+//! the same rules as what the client wants.
+
+mod reach;
+mod select;
+mod typename;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Instant,
+};
+
+use apollo_compiler::{Name, executable::OperationType};
+
+use crate::{
+    Operation, PlanError, Supergraph,
+    plan::{
+        Begin, FetchId, Fetches, PathFetch, PathId, Paths, Plan, Provided, ROOT, SelectionSetId,
+        Step,
+    },
+    routes::{LEVELS, Memo, Purpose, Request, Requiring, RouteFinder, Wanted},
+    selection::{Field, Selection},
+    supergraph::SubgraphIndex,
+    types::TypeId,
+};
+
+/// How an operation is planned.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanOptions {
+    /// Where the requests of the operation stand in progressive overrides, in
+    /// [`crate::PARTS_PER_PERCENT`]: an override holds below its percentage.
+    pub override_position: u64,
+    /// Until when there has to be a plan.
+    pub deadline: Option<Instant>,
+}
+
+impl Default for PlanOptions {
+    /// No progressive override holds, and there is no deadline.
+    fn default() -> Self {
+        Self {
+            override_position: u64::MAX,
+            deadline: None,
+        }
+    }
+}
+
+/// Plans an operation.
+///
+/// # Errors
+/// When there is no plan, or none in time.
+pub fn plan<'a>(
+    supergraph: &'a Supergraph,
+    operation: &'a Operation,
+    options: PlanOptions,
+) -> Result<Plan<'a>, PlanError> {
+    let mut unreachable = None;
+    for levels_max in LEVELS {
+        let request = Request {
+            supergraph,
+            kind: operation.kind,
+            override_position: options.override_position,
+            deadline: options.deadline,
+            levels_max,
+        };
+        match attempt(request, operation) {
+            Err(none @ PlanError::Unreachable(_)) => unreachable = unreachable.or(Some(none)),
+            plan => return plan,
+        }
+    }
+    Err(unreachable.unwrap_or(PlanError::TooLarge))
+}
+
+fn attempt<'a>(request: Request<'a>, operation: &'a Operation) -> Result<Plan<'a>, PlanError> {
+    let supergraph = request.supergraph;
+    let root = supergraph
+        .root(operation.kind)
+        .ok_or_else(|| PlanError::Unreachable("the operation".into()))?;
+    let mut builder = PlanBuilder {
+        request,
+        memo: Memo::default(),
+        fetches: Fetches::default(),
+        paths: Paths::new(root),
+        leaves: HashMap::new(),
+    };
+    let set = &operation.selections;
+    match operation.kind {
+        OperationType::Query => {
+            builder.select(ROOT, set, Context::default())?;
+        }
+        OperationType::Mutation | OperationType::Subscription => {
+            builder.select_in_order(set, &mut 0)?;
+        }
+    }
+    builder.leave_out_empty();
+    Ok(Plan {
+        supergraph,
+        fetches: builder.fetches,
+        paths: builder.paths,
+    })
+}
+
+/// What the selections that are being planned are part of.
+#[derive(Clone, Copy)]
+struct Context<'s, 'a> {
+    purpose: Purpose,
+    /// The fields whose requirements led here.
+    requiring: Option<&'s Requiring<'s, 'a>>,
+    /// The number of the mutation's fetch that led here; 0 for anything else.
+    turn: usize,
+    /// How many selection sets led here.
+    depth: usize,
+}
+
+impl Default for Context<'_, '_> {
+    fn default() -> Self {
+        Self {
+            purpose: Purpose::Client,
+            requiring: None,
+            turn: 0,
+            depth: 0,
+        }
+    }
+}
+
+impl<'s, 'a> Context<'s, 'a> {
+    fn with(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
+    }
+
+    fn wanted(self) -> Wanted<'s, 'a> {
+        Wanted {
+            purpose: self.purpose,
+            requiring: self.requiring,
+        }
+    }
+}
+
+/// A plan in the making.
+struct PlanBuilder<'a> {
+    request: Request<'a>,
+    memo: Memo<'a>,
+    fetches: Fetches<'a>,
+    paths: Paths<'a>,
+    /// The leaves that are selected, by their paths and keys, and the fetches that bring them.
+    leaves: HashMap<(PathId, &'a Name), BTreeSet<FetchId>>,
+}
+
+impl<'a> PlanBuilder<'a> {
+    fn supergraph(&self) -> &'a Supergraph {
+        self.request.supergraph
+    }
+
+    fn routes(&self) -> RouteFinder<'_, 'a> {
+        RouteFinder::new(self.request, &self.paths, &self.memo)
+    }
+
+    /// `__typename`, as fetches add it.
+    fn typename(&self) -> &'a Field {
+        self.supergraph().typename()
+    }
+
+    /// Plans the root fields of a mutation one after the other. What comes from one subgraph without
+    /// another's in between is one fetch; `turn` counts them.
+    fn select_in_order(&mut self, set: &'a [Selection], turn: &mut usize) -> Result<(), PlanError> {
+        for selection in set {
+            let field = match selection {
+                Selection::Field(field) => field,
+                Selection::On(on) => {
+                    self.select_in_order(&on.set, turn)?;
+                    continue;
+                }
+            };
+            let last = self.paths.fetches(ROOT).first().map(|it| it.subgraph);
+            let subgraph = self.routes().root_subgraph(ROOT, field, last)?;
+            if last != Some(subgraph) {
+                self.paths.clear_fetches(ROOT);
+                *turn += 1;
+                let ty = self.paths.ty(ROOT);
+                self.add_fetch(ROOT, subgraph, Begin::Root, ty, [].into(), *turn);
+            }
+            let context = Context {
+                turn: *turn,
+                ..Context::default()
+            };
+            self.select(ROOT, std::slice::from_ref(selection), context)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a fetch that begins at a path's objects.
+    fn add_fetch(
+        &mut self,
+        path: PathId,
+        subgraph: SubgraphIndex,
+        begin: Begin<'a>,
+        view: TypeId,
+        provided: Provided<'a>,
+        turn: usize,
+    ) -> FetchId {
+        let fetch = self.fetches.add(subgraph, begin, view);
+        let added = self.fetches.get_mut(fetch);
+        added.turn = turn;
+        let set = added.set;
+        let at_path = PathFetch {
+            subgraph,
+            view,
+            fetch,
+            set,
+            provided,
+        };
+        self.paths.add_fetch(path, at_path);
+        fetch
+    }
+
+    /// Leaves out what was selected only because something might come of it.
+    fn leave_out_empty(&mut self) {
+        for path in self.paths.bottom_up() {
+            if let Some((_, Step::Field(_))) = self.paths.parent(path) {
+                // What a fetch begins with is of objects that others have brought.
+                let brought = self.paths.fetches(path).iter().filter(|here| {
+                    let fetch = self.fetches.get(here.fetch);
+                    fetch.set != here.set
+                });
+                let sets: Vec<SelectionSetId> = brought.map(|here| here.set).collect();
+                self.fetches.leave_out_empty(&sets);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

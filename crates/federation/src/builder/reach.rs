@@ -1,0 +1,173 @@
+//! Having subgraphs asked for the objects of a path: by fetches that are there, or by new ones.
+
+use std::collections::BTreeSet;
+
+use super::{Context, PlanBuilder};
+use crate::{
+    PlanError,
+    plan::{Begin, FetchId, PathFetch, PathId, Step},
+    routes::{Purpose, Route, RouteStep},
+    selection::{Selection, are_exclusive},
+    supergraph::{Join, SubgraphIndex},
+    types::TypeId,
+};
+
+impl<'a> PlanBuilder<'a> {
+    /// Has a subgraph asked for a path's objects, by the cheapest route; which of the path's fetches
+    /// does so.
+    ///
+    /// # Errors
+    /// When there is no route.
+    pub(super) fn reach(
+        &mut self,
+        path: PathId,
+        subgraph: SubgraphIndex,
+        context: Context<'_, 'a>,
+    ) -> Result<usize, PlanError> {
+        let route = self.routes().routes(path)[usize::from(subgraph.0)].clone();
+        let route = route.ok_or_else(|| self.unreachable(path))?;
+        match (route.by, self.paths.parent(path)) {
+            (RouteStep::Existing(index), _) => return Ok(index),
+            (RouteStep::FromAbove, Some((above, step))) => {
+                self.reach_from_above(path, above, step, subgraph, route, context)?;
+            }
+            (RouteStep::FromAbove, None) => return Err(self.unreachable(path)),
+            (RouteStep::Root, parent) => {
+                let begin = match parent {
+                    None => Begin::Root,
+                    Some(_) => Begin::Reentry(path),
+                };
+                let mut after = BTreeSet::new();
+                if parent.is_some() {
+                    let paths = self.paths.with_wider(path);
+                    let first = paths.filter_map(|at| self.paths.fetches(at).first());
+                    after.extend(first.map(|it| it.fetch));
+                }
+                let (view, provided, turn) = (route.view, route.provided, context.turn);
+                let fetch = self.add_fetch(path, subgraph, begin, view, provided, turn);
+                self.fetches.get_mut(fetch).after = after;
+            }
+            (RouteStep::Key(key), _) => {
+                let for_key = context.with(Purpose::Representation);
+                let after = self.select(path, key, for_key)?;
+                self.add_entities(path, subgraph, route.view, vec![key], after, context)?;
+            }
+        }
+        Ok(self.paths.fetches(path).len() - 1)
+    }
+
+    fn unreachable(&self, path: PathId) -> PlanError {
+        let ty = self.supergraph().name(self.paths.ty(path));
+        PlanError::Unreachable(ty.to_string())
+    }
+
+    /// Has the fetch of the path above select what leads to a path.
+    fn reach_from_above(
+        &mut self,
+        path: PathId,
+        above: PathId,
+        step: Step<'a>,
+        subgraph: SubgraphIndex,
+        route: Route<'a>,
+        context: Context<'_, 'a>,
+    ) -> Result<(), PlanError> {
+        let index = self.reach(above, subgraph, context)?;
+        let fetch = self.paths.fetches(above)[index].clone();
+        let view = route.view;
+        let set = match step {
+            Step::On(when) if view == fetch.view && when.is_empty() => fetch.set,
+            Step::On(when) => self.fetches.add_on(fetch.set, view, when),
+            Step::Field(field) => self
+                .fetches
+                .add_field(fetch.set, field, Some(view))
+                .ok_or_else(|| self.unreachable(path))?,
+        };
+        let at_path = PathFetch {
+            view,
+            set,
+            provided: route.provided,
+            ..fetch
+        };
+        self.paths.add_fetch(path, at_path);
+        Ok(())
+    }
+
+    /// Has the subgraph of a field asked, with what the field requires in the representations.
+    ///
+    /// # Errors
+    /// When no key leads there, or a requirement cannot be had.
+    pub(super) fn reach_with_requirements(
+        &mut self,
+        path: PathId,
+        join: &'a Join,
+        context: Context<'_, 'a>,
+    ) -> Result<PathFetch<'a>, PlanError> {
+        let context = context.with(Purpose::Representation);
+        let after = self.select(path, &join.requires, context)?;
+        if let Some(fetch) = self.extendable(path, join, &after).cloned() {
+            let extended = self.fetches.get_mut(fetch.fetch);
+            extended.after.extend(after);
+            if let Begin::Entities { requires, .. } = &mut extended.begin {
+                requires.push(&join.requires);
+            }
+            return Ok(fetch);
+        }
+        let unreachable =
+            || PlanError::Unreachable(self.request.supergraph.name(join.view).to_string());
+        let key = self.routes().cheapest_key(path, join.subgraph, join.view);
+        let key = key.ok_or_else(unreachable)?;
+        let mut all = self.select(path, key, context)?;
+        all.extend(after);
+        let requires = vec![key, &join.requires];
+        self.add_entities(path, join.subgraph, join.view, requires, all, context)?;
+        let last = self.paths.fetches(path).last().cloned();
+        last.ok_or_else(|| self.unreachable(path))
+    }
+
+    /// A fetch of a path's entities whose representations can hold what a field requires, too.
+    fn extendable(
+        &self,
+        path: PathId,
+        join: &Join,
+        after: &BTreeSet<FetchId>,
+    ) -> Option<&PathFetch<'a>> {
+        let mut fetches = self.paths.fetches(path).iter();
+        fetches.find(|here| {
+            let is_for_path = match &self.fetches.get(here.fetch).begin {
+                Begin::Entities {
+                    path: other,
+                    requires,
+                    ..
+                } => {
+                    let mut sets = requires.iter();
+                    *other == path && !sets.any(|set| are_exclusive(set, &join.requires))
+                }
+                Begin::Root | Begin::Reentry(_) => false,
+            };
+            let comes_before =
+                |it: &FetchId| *it != here.fetch && !self.fetches.comes_after(*it, here.fetch);
+            here.subgraph == join.subgraph && is_for_path && after.iter().all(comes_before)
+        })
+    }
+
+    /// Adds a fetch of a path's objects as entities.
+    fn add_entities(
+        &mut self,
+        path: PathId,
+        subgraph: SubgraphIndex,
+        view: TypeId,
+        requires: Vec<&'a [Selection]>,
+        mut after: BTreeSet<FetchId>,
+        context: Context<'_, 'a>,
+    ) -> Result<(), PlanError> {
+        after.insert(self.tell_types(path, context)?);
+        let begin = Begin::Entities {
+            path,
+            view,
+            requires,
+        };
+        let fetch = self.add_fetch(path, subgraph, begin, view, [].into(), context.turn);
+        self.fetches.get_mut(fetch).after = after;
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! Why a supergraph cannot be read, or an operation not be planned.
+
+/// Why SDL is no supergraph that can be planned for. The text names the place in the SDL where it can.
+#[derive(Debug, thiserror::Error)]
+pub enum SupergraphError {
+    /// Not GraphQL SDL, or not a schema that holds together.
+    #[error("the supergraph is not valid SDL: {0}")]
+    Invalid(String),
+    /// SDL without the join specification's parts.
+    #[error("this is not a supergraph: {0}")]
+    NotASupergraph(&'static str),
+    /// A specification that has to be followed, and that this crate does not know: without it the
+    /// supergraph would be served in another way than it is meant, or unprotected.
+    #[error("the supergraph needs {url} for {purpose}, which this gateway does not know")]
+    UnknownFeature {
+        /// The specification.
+        url: String,
+        /// `SECURITY` or `EXECUTION`.
+        purpose: String,
+    },
+    /// A field whose argument comes from a context of a type above it.
+    #[error("{0} takes an argument from a context, which this gateway does not give")]
+    ContextArgument(String),
+    /// Join directives that contradict each other or the types.
+    #[error("the supergraph's join directives do not fit its types: {0}")]
+    Joins(String),
+}
+
+/// Why there is no plan.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// No subgraph that can be asked has the field.
+    #[error("no subgraph can be asked for {0}")]
+    Unreachable(String),
+    /// It would be deeper or wider than any that is useful.
+    #[error("the operation is too large to be planned")]
+    TooLarge,
+    /// It was not found in time.
+    #[error("no plan was found in time")]
+    OutOfTime,
+}

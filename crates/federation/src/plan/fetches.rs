@@ -1,0 +1,208 @@
+//! The fetches of a plan: what each selects, and which have to come before it.
+
+use std::collections::{BTreeSet, HashSet};
+
+use apollo_compiler::{Node, ast::Directive};
+
+use super::paths::PathId;
+use crate::{
+    SubgraphIndex,
+    selection::{Field, Selection},
+    types::TypeId,
+};
+
+/// A fetch, by its place in [`Fetches`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FetchId(pub usize);
+
+/// A selection set of a fetch, by its place in [`Fetches`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SelectionSetId(pub usize);
+
+/// What a subgraph is asked for at the root, or of the entities of one path.
+pub struct Fetch<'a> {
+    /// The subgraph.
+    pub subgraph: SubgraphIndex,
+    /// Where it begins.
+    pub begin: Begin<'a>,
+    /// What it selects there.
+    pub set: SelectionSetId,
+    /// The fetches whose answers it needs.
+    pub after: BTreeSet<FetchId>,
+    /// Which of a mutation's fetches led to it, in their order; 0 for anything else.
+    pub turn: usize,
+}
+
+/// Where a fetch begins.
+pub enum Begin<'a> {
+    /// At the root of the operation.
+    Root,
+    /// At the query type, somewhere inside the response.
+    Reentry(PathId),
+    /// At entities.
+    Entities {
+        /// The path of the objects that it completes.
+        path: PathId,
+        /// The type that the subgraph has them as.
+        view: TypeId,
+        /// What their representations hold: the key, then what fields require.
+        requires: Vec<&'a [Selection]>,
+    },
+}
+
+/// What a fetch selects of an object.
+pub struct SelectionSet<'a> {
+    /// The type that the subgraph has it as.
+    pub ty: TypeId,
+    /// In the order selected.
+    pub items: Vec<Item<'a>>,
+}
+
+/// A part of a [`SelectionSet`].
+pub enum Item<'a> {
+    /// A field, with what is selected of the objects that it holds.
+    Field(&'a Field, Option<SelectionSetId>),
+    /// Of objects of the set's type, under conditions.
+    On(&'a [Node<Directive>], SelectionSetId),
+}
+
+/// All fetches of a plan.
+#[derive(Default)]
+pub struct Fetches<'a> {
+    fetches: Vec<Fetch<'a>>,
+    sets: Vec<SelectionSet<'a>>,
+    /// Empty sets of objects of which other fetches select something.
+    unneeded: HashSet<SelectionSetId>,
+}
+
+impl<'a> Fetches<'a> {
+    /// A fetch.
+    pub fn get(&self, id: FetchId) -> &Fetch<'a> {
+        &self.fetches[id.0]
+    }
+
+    /// All of them in the order in which they were added: none comes before what it needs.
+    pub fn iter(&self) -> impl Iterator<Item = (FetchId, &Fetch<'a>)> {
+        let ids = (0..).map(FetchId);
+        ids.zip(&self.fetches)
+    }
+
+    /// A selection set.
+    pub fn set(&self, id: SelectionSetId) -> &SelectionSet<'a> {
+        &self.sets[id.0]
+    }
+
+    /// Whether nothing is selected by a set: a fetch with such a set is not sent.
+    pub fn is_empty(&self, set: SelectionSetId) -> bool {
+        self.sets[set.0].items.iter().all(|item| match item {
+            Item::Field(_, below) => below.is_some_and(|below| self.is_unneeded(below)),
+            Item::On(_, below) => self.is_empty(*below),
+        })
+    }
+
+    /// Whether the field that a set is of need not be selected.
+    pub fn is_unneeded(&self, set: SelectionSetId) -> bool {
+        self.unneeded.contains(&set)
+    }
+
+    /// Whether `one` needs the answer of `other`, itself or by others.
+    pub fn comes_after(&self, one: FetchId, other: FetchId) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![one];
+        while let Some(next) = open.pop() {
+            for before in &self.fetches[next.0].after {
+                if *before == other {
+                    return true;
+                }
+                if seen.insert(*before) {
+                    open.push(*before);
+                }
+            }
+        }
+        false
+    }
+}
+
+/// What `PlanBuilder` writes.
+impl<'a> Fetches<'a> {
+    pub(crate) fn add(&mut self, subgraph: SubgraphIndex, begin: Begin<'a>, ty: TypeId) -> FetchId {
+        let set = self.add_set(ty);
+        self.fetches.push(Fetch {
+            subgraph,
+            begin,
+            set,
+            after: BTreeSet::new(),
+            turn: 0,
+        });
+        FetchId(self.fetches.len() - 1)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: FetchId) -> &mut Fetch<'a> {
+        &mut self.fetches[id.0]
+    }
+
+    fn add_set(&mut self, ty: TypeId) -> SelectionSetId {
+        let items = Vec::new();
+        self.sets.push(SelectionSet { ty, items });
+        SelectionSetId(self.sets.len() - 1)
+    }
+
+    /// Selects a field. `inner` is the type that the subgraph has its objects as.
+    pub(crate) fn add_field(
+        &mut self,
+        set: SelectionSetId,
+        field: &'a Field,
+        inner: Option<TypeId>,
+    ) -> Option<SelectionSetId> {
+        for item in &self.sets[set.0].items {
+            if let Item::Field(other, below) = item
+                && other.key == field.key
+                && other.name == field.name
+            {
+                return *below;
+            }
+        }
+        let below = inner.map(|ty| self.add_set(ty));
+        self.sets[set.0].items.push(Item::Field(field, below));
+        below
+    }
+
+    /// Selects `__typename`, before all else.
+    pub(crate) fn add_typename(&mut self, set: SelectionSetId, typename: &'a Field) {
+        let items = &mut self.sets[set.0].items;
+        let is_same =
+            |item: &Item<'_>| matches!(item, Item::Field(field, _) if field.key == typename.key);
+        if !items.iter().any(is_same) {
+            items.insert(0, Item::Field(typename, None));
+        }
+    }
+
+    /// The selection set for those of a set's objects that the subgraph has as `ty`, under conditions.
+    pub(crate) fn add_on(
+        &mut self,
+        set: SelectionSetId,
+        ty: TypeId,
+        when: &'a [Node<Directive>],
+    ) -> SelectionSetId {
+        for item in &self.sets[set.0].items {
+            if let Item::On(other, below) = item
+                && *other == when
+                && self.sets[below.0].ty == ty
+            {
+                return *below;
+            }
+        }
+        let below = self.add_set(ty);
+        self.sets[set.0].items.push(Item::On(when, below));
+        below
+    }
+
+    /// Of the sets of one path's objects, leaves out those that are empty, if others are not.
+    pub(crate) fn leave_out_empty(&mut self, sets: &[SelectionSetId]) {
+        let (empty, full): (Vec<SelectionSetId>, Vec<SelectionSetId>) =
+            sets.iter().copied().partition(|set| self.is_empty(*set));
+        if !full.is_empty() {
+            self.unneeded.extend(empty);
+        }
+    }
+}

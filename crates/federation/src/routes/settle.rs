@@ -1,0 +1,210 @@
+//! Settling the routes to a path: without keys first, then by one key after the other.
+
+use std::rc::Rc;
+
+use apollo_compiler::executable::OperationType;
+
+use super::{Cost, Route, RouteFinder, RouteStep, Routes, Search, Settling};
+use crate::{
+    SubgraphIndex,
+    plan::{PathId, ROOT, Step},
+    types::TypeId,
+};
+
+impl<'a> RouteFinder<'_, 'a> {
+    pub(super) fn routes_within(&self, path: PathId, search: Search<'_>) -> Routes<'a> {
+        let version = self.paths.version();
+        if let Some((known, routes)) = self.memo.routes.borrow().get(&path)
+            && *known == version
+        {
+            return Rc::clone(routes);
+        }
+        let parent = self.paths.parent(path);
+        let above = parent.map(|(parent, _)| self.routes_within(parent, search));
+        let settling = Settling {
+            path,
+            outer: search.settling,
+        };
+        let search = Search {
+            settling: Some(&settling),
+            ..search
+        };
+        let without_keys = self.routes_without_keys(path, above.as_deref());
+        let routes = self.settled(path, without_keys, 0, search);
+        let mut memo = self.memo.routes.borrow_mut();
+        memo.insert(path, (version, Rc::clone(&routes)));
+        routes
+    }
+
+    /// The routes that were found last, even if the plan has changed since.
+    pub(super) fn last_routes(&self, path: PathId) -> Option<Routes<'a>> {
+        let memo = self.memo.routes.borrow();
+        memo.get(&path).map(|(_, routes)| Rc::clone(routes))
+    }
+
+    /// The routes to a path that need no key there.
+    pub(super) fn routes_without_keys(
+        &self,
+        path: PathId,
+        above: Option<&[Option<Route<'a>>]>,
+    ) -> Vec<Option<Route<'a>>> {
+        let subgraphs = self.supergraph.subgraphs();
+        subgraphs
+            .map(|subgraph| self.route_without_key(path, above, subgraph))
+            .collect()
+    }
+
+    /// Adds the routes by keys, as far as that makes any cheaper.
+    pub(super) fn settled(
+        &self,
+        path: PathId,
+        mut routes: Vec<Option<Route<'a>>>,
+        level: usize,
+        search: Search<'_>,
+    ) -> Routes<'a> {
+        let mut is_settled = level == self.request.levels_max || path == ROOT;
+        // When each subgraph was tried last, and when its route changed last, in tries.
+        let (mut tried, mut changed) = (vec![0; routes.len()], vec![1; routes.len()]);
+        let mut now = 1;
+        while !is_settled && !self.has_to_stop() {
+            is_settled = true;
+            for subgraph in self.supergraph.subgraphs() {
+                let index = usize::from(subgraph.0);
+                let known = routes[index].as_ref();
+                let mut known = known.map_or(Cost::MAX, |route| route.cost);
+                if self.may_lack_objects(path, &routes, subgraph)
+                    || self.is_by_key_above(path, &routes, subgraph)
+                {
+                    // At the same cost rather by what the objects are than by where they stand.
+                    known += Cost::ONE;
+                }
+                // A key whose fields come by the subgraph's own route costs more than that.
+                let mut others = (0..routes.len()).filter(|other| *other != index);
+                if known <= Cost::ONE || !others.any(|other| changed[other] > tried[index]) {
+                    continue;
+                }
+                now += 1;
+                tried[index] = now;
+                let found = self.route_by_key(path, subgraph, &routes, known, level, search);
+                if found.is_some() {
+                    routes[index] = found;
+                    changed[index] = now;
+                    is_settled = false;
+                }
+            }
+        }
+        routes.into()
+    }
+
+    /// The route to a path that needs no key there.
+    fn route_without_key(
+        &self,
+        path: PathId,
+        above: Option<&[Option<Route<'a>>]>,
+        subgraph: SubgraphIndex,
+    ) -> Option<Route<'a>> {
+        let mut fetches = self.paths.fetches(path).iter().enumerate();
+        if let Some((index, fetch)) = fetches.find(|(_, it)| it.subgraph == subgraph) {
+            return Some(Route {
+                cost: Cost::ZERO,
+                by: RouteStep::Existing(index),
+                view: fetch.view,
+                provided: Rc::clone(&fetch.provided),
+            });
+        }
+        let ty = self.paths.ty(path);
+        let is_query = self.supergraph.root(OperationType::Query) == Some(ty);
+        let at_root = || {
+            let is_there = is_query && self.supergraph.view(subgraph, ty).is_some();
+            is_there.then(|| Route {
+                cost: Cost::ONE,
+                by: RouteStep::Root,
+                view: ty,
+                provided: [].into(),
+            })
+        };
+        let Some((parent, step)) = self.paths.parent(path) else {
+            return at_root();
+        };
+        let above = above.and_then(|above| above[usize::from(subgraph.0)].as_ref());
+        let from_above =
+            above.and_then(|above| self.route_from_above(above, parent, step, ty, subgraph));
+        match (from_above, at_root()) {
+            (Some(one), Some(other)) if other.cost < one.cost => Some(other),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn route_from_above(
+        &self,
+        above: &Route<'a>,
+        parent: PathId,
+        step: Step<'a>,
+        ty: TypeId,
+        subgraph: SubgraphIndex,
+    ) -> Option<Route<'a>> {
+        let (view, provided) = match step {
+            Step::On(_) => {
+                let view = self.supergraph.narrow_view(subgraph, above.view, ty)?;
+                (view, Rc::clone(&above.provided))
+            }
+            Step::Field(field) => {
+                // What changes something, or brings events, is not asked twice.
+                if parent == ROOT && self.request.kind != OperationType::Query {
+                    return None;
+                }
+                let join = self.resolve(subgraph, above.view, &field.name, &above.provided)?;
+                if !join.requires.is_empty() {
+                    return None;
+                }
+                let provided = self.provided_below(&above.provided, above.view, join, &field.name);
+                (join.inner?, provided)
+            }
+        };
+        Some(Route {
+            cost: above.cost,
+            by: RouteStep::FromAbove,
+            view,
+            provided,
+        })
+    }
+
+    /// The cheapest route by a key, if it costs less than `known`.
+    fn route_by_key(
+        &self,
+        path: PathId,
+        subgraph: SubgraphIndex,
+        routes: &[Option<Route<'a>>],
+        known: Cost,
+        level: usize,
+        search: Search<'_>,
+    ) -> Option<Route<'a>> {
+        let views = self.supergraph.entity_views(self.paths.ty(path));
+        let mut best: Option<Route<'a>> = None;
+        for view in views {
+            let Some(here) = self.supergraph.view(subgraph, *view) else {
+                continue;
+            };
+            // An interface's keys find its implementations where the subgraph knows them.
+            if view != views.first()? && !here.is_interface_object {
+                continue;
+            }
+            for key in &here.keys {
+                self.memo.keys_tried.update(|tried| tried + 1);
+                let Some(cost) = self.set_cost(path, routes, key, level + 1, search) else {
+                    continue;
+                };
+                let cost = cost + Cost::ONE + self.cost_of_type(path);
+                if cost < best.as_ref().map_or(known, |best| best.cost) {
+                    best = Some(Route {
+                        cost,
+                        by: RouteStep::Key(key),
+                        view: *view,
+                        provided: [].into(),
+                    });
+                }
+            }
+        }
+        best
+    }
+}

@@ -1,0 +1,276 @@
+//! Types, keys and fields by subgraph, from the join directives of a supergraph. <https://specs.apollo.dev/join/v0.5/>
+
+mod field_sets;
+mod implied_externals;
+mod read;
+
+use std::collections::HashMap;
+
+use apollo_compiler::{
+    Name, Schema,
+    ast::{DirectiveLocation, Type},
+    executable::OperationType,
+    validation::Valid,
+};
+
+use crate::{
+    SupergraphError, api_schema,
+    planned_fields::PlannedFields,
+    selection::{Field, Selection},
+    specifications,
+    types::{TypeId, TypeSet, TypeTable},
+};
+
+/// A supergraph in the planner's terms.
+pub struct Supergraph {
+    /// By [`TypeId`].
+    composite: Vec<CompositeType>,
+    subgraphs: Vec<SubgraphInfo>,
+    roots: HashMap<OperationType, TypeId>,
+    percentages: Vec<u64>,
+    typename: Field,
+    types: TypeTable,
+    api: Valid<Schema>,
+    planned_fields: PlannedFields,
+    directives: HashMap<Name, Vec<DirectiveLocation>>,
+}
+
+/// A subgraph's place in its supergraph: 0 is the first value of `join__Graph`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SubgraphIndex(pub u16);
+
+/// What a supergraph says of a subgraph as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubgraphInfo {
+    /// Its name (`posts`).
+    pub name: String,
+    /// Its GraphQL endpoint, if the supergraph names one.
+    pub url: Option<String>,
+}
+
+/// An object type, interface or union.
+struct CompositeType {
+    name: Name,
+    is_object: bool,
+    /// The objects that satisfy it, anywhere.
+    objects: TypeSet,
+    /// By subgraph.
+    views: Vec<Option<View>>,
+    fields: HashMap<Name, FieldInfo>,
+    /// Itself and the interfaces by which a subgraph may have its entities.
+    entity_views: Vec<TypeId>,
+}
+
+/// A type as one subgraph has it.
+pub struct View {
+    /// The keys by which its entities can be fetched.
+    pub keys: Vec<Vec<Selection>>,
+    /// Whether it is an interface elsewhere, of which the subgraph knows no implementation.
+    pub is_interface_object: bool,
+    /// Whether the subgraph extends what others define.
+    is_extension: bool,
+    /// The objects that can be where the subgraph has this type; none for an interface object.
+    pub objects: TypeSet,
+}
+
+/// A field of a type.
+pub struct FieldInfo {
+    /// Of the objects that it holds.
+    pub inner: Option<TypeId>,
+    /// The subgraphs that have it.
+    pub joins: Vec<Join>,
+}
+
+/// A field as one subgraph has it.
+#[derive(Clone)]
+pub struct Join {
+    /// Which.
+    pub subgraph: SubgraphIndex,
+    /// The type that the subgraph has it in: an interface, where that is an object there.
+    pub view: TypeId,
+    /// Whether it is there for keys, requirements and `@provides` alone.
+    pub is_external: bool,
+    /// Whether the supergraph does not say who resolves it: all have it.
+    is_implied: bool,
+    /// What of the objects it holds is there too, though it is external.
+    pub provides: Vec<Selection>,
+    /// What it is computed from.
+    pub requires: Vec<Selection>,
+    /// Its type there.
+    pub ty: Type,
+    /// Of the objects that it holds.
+    pub inner: Option<TypeId>,
+    /// For which requests, in a progressive override.
+    availability: Availability,
+}
+
+/// Which requests can have a field from a subgraph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Availability {
+    Always,
+    /// Those below a position (see [`crate::OverrideLabel`]).
+    Below(u64),
+    /// Those at a position or above.
+    From(u64),
+    Never,
+}
+
+impl Join {
+    /// Whether requests at an override position can have it.
+    pub fn is_available(&self, position: u64) -> bool {
+        match self.availability {
+            Availability::Always => true,
+            Availability::Below(percentage) => position < percentage,
+            Availability::From(percentage) => position >= percentage,
+            Availability::Never => false,
+        }
+    }
+}
+
+impl Supergraph {
+    /// Reads a standard supergraph SDL (join specification v0.1 to v0.5).
+    ///
+    /// # Errors
+    /// When the SDL is not a supergraph that can be planned for.
+    pub fn parse(sdl: &str) -> Result<Self, SupergraphError> {
+        let schema = Schema::parse(sdl, "supergraph.graphql")
+            .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
+        Self::read(&schema)
+    }
+
+    /// The same for SDL that is parsed already; it need not be validated.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn read(schema: &Schema) -> Result<Self, SupergraphError> {
+        specifications::check(schema)?;
+        let subgraphs = read::subgraphs(schema)?;
+        let api = api_schema::api_schema(schema)
+            .validate()
+            .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
+        let types = TypeTable::new(schema, &api);
+        let joins = read::joins(schema, &types, &subgraphs).map_err(SupergraphError::Joins)?;
+        Ok(Self {
+            composite: joins.types,
+            subgraphs: subgraphs.into_iter().map(|(_, info)| info).collect(),
+            roots: joins.roots,
+            percentages: joins.percentages,
+            typename: Field::typename(),
+            planned_fields: PlannedFields::of(schema),
+            directives: api_schema::own_directives(&api),
+            types,
+            api,
+        })
+    }
+
+    /// What clients see of it: no federation machinery, nothing `@inaccessible`.
+    pub fn api_schema(&self) -> &Valid<Schema> {
+        &self.api
+    }
+
+    /// Its composite types by number.
+    pub fn types(&self) -> &TypeTable {
+        &self.types
+    }
+
+    /// What it says of a subgraph.
+    pub fn subgraph(&self, index: SubgraphIndex) -> &SubgraphInfo {
+        &self.subgraphs[usize::from(index.0)]
+    }
+
+    /// The same of all, by [`SubgraphIndex`].
+    pub fn subgraph_infos(&self) -> &[SubgraphInfo] {
+        &self.subgraphs
+    }
+
+    /// Whether a directive of an operation is one of the subgraphs' own, which they know at such a
+    /// place: a composer keeps those that all subgraphs define.
+    pub fn passes_on(&self, directive: &str, location: DirectiveLocation) -> bool {
+        let locations = self.directives.get(directive);
+        locations.is_some_and(|locations| locations.contains(&location))
+    }
+
+    pub(crate) fn planned_fields(&self) -> &PlannedFields {
+        &self.planned_fields
+    }
+
+    /// All subgraphs.
+    pub fn subgraphs(&self) -> impl Iterator<Item = SubgraphIndex> + use<> {
+        (0..self.subgraphs.len()).map(|index| SubgraphIndex(index as u16))
+    }
+
+    /// The root type of an operation.
+    pub fn root(&self, kind: OperationType) -> Option<TypeId> {
+        self.roots.get(&kind).copied()
+    }
+
+    /// The percentages of progressive overrides, in [`crate::PARTS_PER_PERCENT`].
+    pub fn percentages(&self) -> Vec<u64> {
+        self.percentages.clone()
+    }
+
+    /// `__typename`, as requests add it to a selection.
+    pub fn typename(&self) -> &Field {
+        &self.typename
+    }
+
+    /// A type's name.
+    pub fn name(&self, ty: TypeId) -> &Name {
+        &self.composite[ty.0 as usize].name
+    }
+
+    /// Whether it is an object type, seen over all subgraphs.
+    pub fn is_object(&self, ty: TypeId) -> bool {
+        self.composite[ty.0 as usize].is_object
+    }
+
+    /// The objects that satisfy a type, seen over all subgraphs.
+    pub fn objects(&self, ty: TypeId) -> &TypeSet {
+        &self.composite[ty.0 as usize].objects
+    }
+
+    /// The type as a subgraph has it.
+    pub fn view(&self, subgraph: SubgraphIndex, ty: TypeId) -> Option<&View> {
+        self.composite[ty.0 as usize].views[usize::from(subgraph.0)].as_ref()
+    }
+
+    /// Whether a subgraph that has objects as `view` knows of which type each is.
+    pub fn knows_types(&self, subgraph: SubgraphIndex, view: TypeId) -> bool {
+        let view = self.view(subgraph, view);
+        view.is_some_and(|view| !view.is_interface_object)
+    }
+
+    /// As which type a subgraph has those objects of its `view` that are of type `ty`.
+    pub fn narrow_view(&self, subgraph: SubgraphIndex, view: TypeId, ty: TypeId) -> Option<TypeId> {
+        if view == ty {
+            return Some(view);
+        }
+        let here = self.view(subgraph, view)?;
+        if here.is_interface_object {
+            return None;
+        }
+        if self.is_object(view) {
+            return self.types.satisfies(view, ty).then_some(view);
+        }
+        let narrow = self.view(subgraph, ty)?;
+        let common = narrow.objects.intersection(&here.objects);
+        (!narrow.is_interface_object && !common.is_empty()).then_some(ty)
+    }
+
+    /// The types by which a subgraph may have the entities of this one, the first the type itself.
+    pub fn entity_views(&self, ty: TypeId) -> &[TypeId] {
+        &self.composite[ty.0 as usize].entity_views
+    }
+
+    /// A field of a type, or of one of the interfaces by which a subgraph has the type.
+    pub fn field(&self, ty: TypeId, name: &str) -> Option<&FieldInfo> {
+        self.composite[ty.0 as usize].fields.get(name)
+    }
+
+    /// A field as a subgraph has it in this very type.
+    pub fn join(&self, subgraph: SubgraphIndex, view: TypeId, name: &str) -> Option<&Join> {
+        let joins = &self.field(view, name)?.joins;
+        let mut joins = joins.iter();
+        joins.find(|join| join.subgraph == subgraph && join.view == view)
+    }
+}
