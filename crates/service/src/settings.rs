@@ -49,7 +49,8 @@ pub struct Settings {
     /// Open client connections, WebSockets included. At most what the limit of open files allows, less 256.
     #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 10_000, value_parser = at_least_one)]
     pub connections_max: usize,
-    /// Open client connections of one address. Behind a proxy, set it to CONNECTIONS_MAX.
+    /// Open client connections of one address; of an IPv6 address the network counts (64 bits). Behind a proxy,
+    /// set it to CONNECTIONS_MAX.
     #[arg(long, env = "CONNECTIONS_PER_ADDRESS_MAX", default_value_t = 5_000, value_parser = at_least_one)]
     pub connections_per_address_max: usize,
     /// Seconds that a new connection has for the head of its first request.

@@ -39,7 +39,7 @@ pub(crate) struct WriteLimit<S> {
     waited: Duration,
     written: u64,
     /// The connection's place is taken for as long as the stream is there, whoever has it.
-    _place: Option<Arc<Place>>,
+    place: Option<Arc<Place>>,
 }
 
 struct Waiting {
@@ -55,7 +55,7 @@ impl<S> WriteLimit<S> {
             waiting: None,
             waited: Duration::ZERO,
             written: 0,
-            _place: place,
+            place,
         }
     }
 
@@ -66,6 +66,7 @@ impl<S> WriteLimit<S> {
         write: Poll<Result<usize>>,
     ) -> Poll<Result<usize>> {
         let Poll::Ready(written) = write else {
+            self.set_unsent(true);
             let time = self.limits.time;
             let waiting = self.waiting.get_or_insert_with(|| Waiting {
                 since: Instant::now(),
@@ -84,6 +85,12 @@ impl<S> WriteLimit<S> {
             }
         }
         Poll::Ready(written)
+    }
+
+    fn set_unsent(&self, is_unsent: bool) {
+        if let Some(place) = &self.place {
+            place.activity.set_unsent(is_unsent);
+        }
     }
 
     fn judge(&mut self) -> Result<()> {
@@ -140,6 +147,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimit<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        // Who writes flushes when nothing is left to be written.
+        self.set_unsent(false);
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

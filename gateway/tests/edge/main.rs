@@ -4,6 +4,7 @@ mod after_a_limit;
 mod defects;
 mod distinct_subscriptions;
 mod every_transport;
+mod hostile_subgraphs;
 mod http_protocol;
 mod life;
 mod metrics_pages;

@@ -1,9 +1,13 @@
 //! Reads server-sent events, as graphql-sse's "distinct connections mode" has them.
 //!
-//! Source: <https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md>. Ids, comments and events
+//! Source: <https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md>; its text format:
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>. Ids, comments and events
 //! of other names are passed over.
 
 use bytes::{Bytes, BytesMut};
+
+/// May begin a stream.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// What a server says of its one operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,19 +24,26 @@ pub struct EventReader {
     buffer: BytesMut,
     /// Where the next event's end may be: what was looked at is not looked at again.
     from: usize,
+    has_begun: bool,
 }
 
 impl EventReader {
     /// Takes in the body's next bytes.
     pub fn extend(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        let empty = match self.buffer.is_empty() {
+            true => bytes.iter().take_while(|byte| is_line_end(**byte)).count(),
+            false => 0,
+        };
+        self.buffer.extend_from_slice(&bytes[empty..]);
     }
 
     /// The next whole event. `None` until more bytes come.
     pub fn event(&mut self) -> Option<StreamEvent> {
         while let Some(end) = end_of_event(&self.buffer, self.from) {
             self.from = 0;
-            let event = parse(&self.buffer.split_to(end));
+            let text = self.buffer.split_to(end);
+            let mark = (!std::mem::replace(&mut self.has_begun, true)).then_some(BYTE_ORDER_MARK);
+            let event = parse(mark.and_then(|it| text.strip_prefix(it)).unwrap_or(&text));
             if event.is_some() {
                 return event;
             }
@@ -48,23 +59,36 @@ impl EventReader {
 }
 
 /// The length of the first whole event: up to and with its empty line, which begins at `from` or later.
+/// Where only the first half of that line's end has come, the other one begins the next event.
 fn end_of_event(buffer: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
-    while let Some(found) = buffer[at..].iter().position(|byte| *byte == b'\n') {
-        at += found + 1;
-        match &buffer[at..] {
-            [b'\n', ..] => return Some(at + 1),
-            [b'\r', b'\n', ..] => return Some(at + 2),
-            _ => {}
+    while let Some(found) = buffer[at..].iter().position(|byte| is_line_end(*byte)) {
+        at += found;
+        at += line_end(&buffer[at..]);
+        let empty = line_end(&buffer[at..]);
+        if empty > 0 {
+            return Some(at + empty);
         }
     }
     None
 }
 
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+/// The length of the line end that begins here, if one does.
+fn line_end(bytes: &[u8]) -> usize {
+    match bytes {
+        [b'\r', b'\n', ..] => 2,
+        [b'\r' | b'\n', ..] => 1,
+        _ => 0,
+    }
+}
+
 fn parse(event: &[u8]) -> Option<StreamEvent> {
     let (mut name, mut data) = (&b""[..], Vec::new());
-    for line in event.split(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    for line in event.split(|byte| is_line_end(*byte)) {
         let value = |field: &'static [u8]| -> Option<&[u8]> {
             let value = line.strip_prefix(field)?;
             Some(value.strip_prefix(b" ").unwrap_or(value))
@@ -120,6 +144,35 @@ mod tests {
         for length in 1..=event.len() {
             let next = StreamEvent::Next(Bytes::from_static(b"{\"a\":1}"));
             assert_eq!(read(event, length), [next], "{length}");
+        }
+    }
+
+    #[test]
+    fn every_end_of_a_line_is_one_and_a_mark_may_begin_the_stream() {
+        for end in ["\n", "\r\n", "\r"] {
+            let lines = [
+                "\u{feff}event: next",
+                "data: {\"a\":",
+                "data: 1}",
+                "",
+                "",
+                ": a comment",
+                "id",
+                "",
+                "data: 2",
+                "event:next",
+                "",
+                "event: complete",
+                "",
+                "",
+            ];
+            let text = lines.join(end);
+            for length in 1..=text.len() {
+                let next =
+                    |json: &'static str| StreamEvent::Next(Bytes::from_static(json.as_bytes()));
+                let expected = [next("{\"a\":1}"), next("2"), StreamEvent::Complete];
+                assert_eq!(read(text.as_bytes(), length), expected, "{end:?} {length}");
+            }
         }
     }
 

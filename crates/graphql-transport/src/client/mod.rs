@@ -28,6 +28,9 @@ use crate::websocket::{ClientMessage, SUBPROTOCOL, ServerMessage};
 pub use event_reader::{EventReader, StreamEvent};
 pub use socket::{Client, Event};
 
+/// Pings of a server, those of the WebSocket, since the last of this side. Each is answered, and a server
+/// that does not read has the answers fill the memory.
+pub const PINGS_MAX: usize = 1_000;
 /// Most sockets are quiet: they should cost little while they are.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
@@ -43,6 +46,14 @@ pub enum ConnectError {
     /// The server ends the connection in place of `connection_ack`.
     #[error("the connection ended before it was acknowledged")]
     Ended,
+    /// The same, with a close that has a code.
+    #[error("the connection was closed before it was acknowledged: {code} {reason:?}")]
+    Closed {
+        /// The close code.
+        code: u16,
+        /// The server's words.
+        reason: String,
+    },
     /// No `connection_ack` before the deadline.
     #[error("no connection in time")]
     Timeout,
@@ -101,9 +112,23 @@ where
     socket
         .send(ClientMessage::ConnectionInit(None).write())
         .await?;
+    let mut pings = 0;
     while let Some(message) = socket.next().await {
-        let Message::Text(text) = message? else {
-            continue;
+        let text = match message? {
+            Message::Text(text) => text,
+            Message::Ping(_) if pings == PINGS_MAX => {
+                return Err(ConnectError::Protocol("too many pings".to_owned()));
+            }
+            Message::Close(Some(frame)) => {
+                return Err(ConnectError::Closed {
+                    code: frame.code.into(),
+                    reason: frame.reason.to_string(),
+                });
+            }
+            other => {
+                pings += usize::from(other.is_ping());
+                continue;
+            }
         };
         match ServerMessage::read(&text).map_err(ConnectError::Protocol)? {
             Some(ServerMessage::ConnectionAck) => return Ok(()),

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::ws::{Message, WebSocketUpgrade},
+    body::Bytes,
+    extract::ws::{CloseFrame, Message, WebSocketUpgrade},
     routing::get,
 };
 use graphql_transport::{
-    client::{Client, ConnectError, Event},
+    client::{Client, ConnectError, Event, PINGS_MAX},
     testing::PATIENCE,
     websocket::SUBPROTOCOL,
 };
@@ -56,13 +57,20 @@ async fn a_client_hears_events_errors_and_the_end() {
     }
 }
 
+/// A server that sends these texts after the upgrade, and then nothing more.
+async fn server(texts: &'static [&'static str]) -> String {
+    let texts = texts.iter().copied();
+    server_of(texts.map(Message::text).collect()).await
+}
+
 /// A server that sends these messages after the upgrade, and then nothing more.
-async fn server(messages: &'static [&'static str]) -> String {
+async fn server_of(messages: Vec<Message>) -> String {
     let upgrade = async move |upgrade: WebSocketUpgrade| {
-        let upgrade = upgrade.protocols([SUBPROTOCOL]);
+        let (upgrade, messages) = (upgrade.protocols([SUBPROTOCOL]), messages.clone());
         upgrade.on_upgrade(async move |mut socket| {
             for message in messages {
-                socket.send(Message::text(*message)).await.expect("sent");
+                // The client may have left.
+                let _ = socket.send(message).await;
             }
             while let Some(Ok(_)) = socket.recv().await {}
         })
@@ -90,6 +98,30 @@ async fn a_server_that_is_silent_or_wrong_is_left() {
     let client = Client::open(&url, PATIENCE).await;
     let closed = client.expect("acknowledged").next().await;
     assert_eq!(closed, Event::Closed(Some(4400)));
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_acknowledged_says_why() {
+    let close = CloseFrame {
+        code: 4403,
+        reason: "forbidden".into(),
+    };
+    let pings = vec![Message::Ping(Bytes::new()); PINGS_MAX + 1];
+    for (messages, expected) in [
+        (
+            vec![Message::Close(Some(close))],
+            "the connection was closed before it was acknowledged: 4403 \"forbidden\"",
+        ),
+        (
+            vec![Message::Close(None)],
+            "the connection ended before it was acknowledged",
+        ),
+        (pings, "not graphql-transport-ws: too many pings"),
+    ] {
+        let client = Client::open(&server_of(messages).await, PATIENCE).await;
+        let error = client.err().expect("no connection");
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[tokio::test]

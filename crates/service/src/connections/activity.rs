@@ -24,6 +24,8 @@ pub(crate) struct Activity {
     ended: AtomicU64,
     /// The number, among all requests of the process, of the last one that ended.
     last: AtomicU64,
+    /// Whether a part of an answer waits to be written.
+    is_unsent: AtomicBool,
     is_stalled: AtomicBool,
     is_closed: AtomicBool,
     /// What the connection runs in, once it does.
@@ -80,10 +82,16 @@ impl Activity {
         self.begun.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether it waits for its next request.
+    /// Whether it waits for its next request, all answers written.
     pub fn is_idle(&self) -> bool {
         let ended = self.ended.load(Ordering::Acquire);
-        self.begun.load(Ordering::Relaxed) == ended
+        self.begun.load(Ordering::Relaxed) == ended && !self.is_unsent.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the socket has room for what is to be written. An answer's body ends when its last
+    /// bytes are on their way to the socket, long before a slow client has them.
+    pub fn set_unsent(&self, is_unsent: bool) {
+        self.is_unsent.store(is_unsent, Ordering::Relaxed);
     }
 
     /// When its last request ended: larger is later.
@@ -191,18 +199,30 @@ where
             TrackedBody {
                 body,
                 pieces,
-                _running: running,
+                is_alone: take_limit.is_none(),
+                running,
             }
         })))
     }
 }
 
-/// An answer's body. The request runs until it is written.
+/// An answer's body. The request runs until it is handed on to be written.
 pub(crate) struct TrackedBody {
     body: Body,
     /// Over HTTP/2.
     pieces: Option<Pieces>,
-    _running: Option<Running>,
+    /// Whether its connection has no other answers, and writes all of this one before it goes on.
+    is_alone: bool,
+    running: Option<Running>,
+}
+
+impl Drop for TrackedBody {
+    fn drop(&mut self) {
+        // The request ends before the write of its last bytes has begun.
+        if let Some(running) = self.running.as_ref().filter(|_| self.is_alone) {
+            running.activity.set_unsent(true);
+        }
+    }
 }
 
 impl HttpBody for TrackedBody {
@@ -246,5 +266,23 @@ mod tests {
         activity.begin().keep();
         assert!(!activity.is_idle());
         assert_eq!(Arc::strong_count(&activity), 1);
+    }
+
+    #[test]
+    fn a_connection_is_idle_once_its_answer_is_written() {
+        for is_alone in [true, false] {
+            let activity = Arc::<Activity>::default();
+            let body = TrackedBody {
+                body: Body::empty(),
+                pieces: None,
+                is_alone,
+                running: Some(activity.begin()),
+            };
+            assert!(!activity.is_idle());
+            drop(body);
+            assert_eq!(activity.is_idle(), !is_alone);
+            activity.set_unsent(false);
+            assert!(activity.is_idle());
+        }
     }
 }

@@ -7,7 +7,7 @@
 mod activity;
 mod taking;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -24,7 +24,7 @@ pub(crate) use activity::{Activity, Tracked};
 
 /// File descriptors that are left for everything else: the database, other services, files.
 const DESCRIPTORS_RESERVED: u64 = 256;
-/// How often all connections are looked through for one that waits between two requests.
+/// How often all connections, or all of a client, are looked through for one that waits between two requests.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How many connections there may be, and how long one may be silent.
@@ -32,7 +32,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 pub struct ConnectionLimits {
     /// Open connections in all.
     pub max: usize,
-    /// Open connections of one client address.
+    /// Open connections of one client address; of an IPv6 address the network counts (64 bits).
     pub per_address_max: usize,
     /// Time for the first request of a connection, from its begin to the end of the request's head.
     pub first_request: Duration,
@@ -87,11 +87,21 @@ struct ConnectionMetrics {
 
 struct Open {
     by_number: HashMap<u64, Connection>,
-    /// Connections of each address.
-    addresses: HashMap<IpAddr, usize>,
+    /// The clients with a connection, by their [`network`].
+    addresses: HashMap<IpAddr, Client>,
     /// Numbers in the order of their begin; some of them have sent a request since, or are closed.
     silent: VecDeque<u64>,
     next_number: u64,
+    /// When all connections were last looked through for one to close, whoever it is of.
+    looked: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Client {
+    /// Its connections, in the order of their begin.
+    numbers: BTreeSet<u64>,
+    /// When they were last looked through for one of this client's. Each has a time of its own: one that always
+    /// asks for more than it may have keeps no look from others.
     looked: Option<Instant>,
 }
 
@@ -127,13 +137,17 @@ impl Connections {
     /// A place for a new connection from `address`; none when there are too many, and none of them can be
     /// closed for it.
     pub fn admit(&self, address: IpAddr) -> Option<Place> {
+        let address = network(address);
         let mut open = self.lock();
-        let of_address = open.addresses.get(&address).copied().unwrap_or_default();
+        let of_address = open
+            .addresses
+            .get(&address)
+            .map_or(0, |client| client.numbers.len());
         let is_full = open.by_number.len() >= self.limits.max;
         let victim = if of_address >= self.limits.per_address_max {
-            Some(open.weakest(|connection| connection.address == address))
+            Some(open.weakest(Some(address)))
         } else if is_full {
-            Some(open.weakest(|_| true))
+            Some(open.weakest(None))
         } else {
             None
         };
@@ -158,7 +172,8 @@ impl Connections {
         let number = open.next_number;
         open.next_number += 1;
         open.silent.push_back(number);
-        *open.addresses.entry(address).or_default() += 1;
+        let client = open.addresses.entry(address).or_default();
+        client.numbers.insert(number);
         open.by_number.insert(
             number,
             Connection {
@@ -224,35 +239,29 @@ impl Open {
             return;
         };
         connection.activity.close();
-        if let Some(count) = self.addresses.get_mut(&connection.address) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(client) = self.addresses.get_mut(&connection.address) {
+            client.numbers.remove(&number);
+            if client.numbers.is_empty() {
                 self.addresses.remove(&connection.address);
             }
         }
         self.forget_closed();
     }
 
-    /// The connection among these with the weakest right to its place, if one has to give it away at all:
-    /// the oldest silent one, or the one that has waited for its next request for the longest.
-    fn weakest(&mut self, among: impl Fn(&Connection) -> bool) -> Option<u64> {
+    /// The connection of a client, or of all, with the weakest right to its place, if one has to give it away
+    /// at all: the oldest silent one, or the one that has waited for its next request for the longest.
+    fn weakest(&mut self, of: Option<IpAddr>) -> Option<u64> {
         self.forget_closed();
-        let silent = self.silent.iter().find(|number| {
-            let connection = self.by_number.get(number);
-            connection.is_some_and(|it| it.activity.is_silent() && among(it))
-        });
-        if let Some(number) = silent {
-            return Some(*number);
+        let open = &self.by_number;
+        match of {
+            Some(address) => {
+                let Client { numbers, looked } = self.addresses.get_mut(&address)?;
+                oldest_silent(open, numbers.iter())
+                    .or_else(|| longest_idle(open, numbers.iter(), looked))
+            }
+            None => oldest_silent(open, self.silent.iter())
+                .or_else(|| longest_idle(open, open.keys(), &mut self.looked)),
         }
-        let now = Instant::now();
-        if self.looked.is_some_and(|at| now < at + LOOK_INTERVAL) {
-            return None;
-        }
-        self.looked = Some(now);
-        let connections = self.by_number.iter();
-        let idle = connections.filter(|(_, it)| among(it) && it.activity.is_idle());
-        idle.min_by_key(|(_, it)| it.activity.last_request())
-            .map(|(number, _)| *number)
     }
 
     /// Drops the numbers at the front that are silent no more, so that the queue stays about as long as
@@ -270,6 +279,44 @@ impl Open {
             let open = &self.by_number;
             self.silent.retain(|number| is_silent(number, open));
         }
+    }
+}
+
+/// The first of these that has sent no request yet.
+fn oldest_silent<'n>(
+    open: &HashMap<u64, Connection>,
+    mut numbers: impl Iterator<Item = &'n u64>,
+) -> Option<u64> {
+    let is_silent = |number: &&u64| open.get(number).is_some_and(|it| it.activity.is_silent());
+    numbers.find(is_silent).copied()
+}
+
+/// The one among these that has waited for its next request for the longest; none where they were `looked`
+/// through just now.
+fn longest_idle<'n>(
+    open: &HashMap<u64, Connection>,
+    numbers: impl Iterator<Item = &'n u64>,
+    looked: &mut Option<Instant>,
+) -> Option<u64> {
+    let now = Instant::now();
+    if looked.is_some_and(|at| now < at + LOOK_INTERVAL) {
+        return None;
+    }
+    *looked = Some(now);
+    let connections = numbers.filter_map(|number| Some((*number, &open.get(number)?.activity)));
+    let idle = connections.filter(|(_, activity)| activity.is_idle());
+    let longest = idle.min_by_key(|(_, activity)| activity.last_request());
+    longest.map(|(number, _)| number)
+}
+
+/// What counts as one client's address: of an IPv6 address the network (64 bits), as a client has all of it.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            IpAddr::V6(network.into())
+        }
+        address => address,
     }
 }
 
@@ -364,6 +411,37 @@ mod tests {
             .collect();
         assert!(connections.admit(HERE).is_none());
         assert!(!others.iter().any(is_closed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_beyond_its_limit_keeps_no_place_from_another() {
+        let connections = connections(2, 1);
+        let working = connections.admit(HERE).expect("a place");
+        let _running = working.activity.begin();
+        let idle = connections.admit(THERE).expect("a place");
+        drop(idle.activity.begin());
+        assert!(connections.admit(HERE).is_none(), "its own one works");
+        let third = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+        assert!(connections.admit(third).is_some(), "another one waits");
+        assert!(is_closed(&idle) && !is_closed(&working));
+    }
+
+    #[tokio::test]
+    async fn a_client_has_a_network_of_version_6_and_one_address_of_version_4() {
+        let connections = connections(8, 1);
+        let mut places = Vec::new();
+        for (address, is_of_another) in [
+            ("2001:db8::1", true),
+            ("2001:db8::2:1", false),
+            ("2001:db8:0:1::1", true),
+            ("192.0.2.1", true),
+            ("::ffff:192.0.2.1", false),
+            ("192.0.2.2", true),
+        ] {
+            let place = connections.admit(address.parse().expect("an address"));
+            assert_eq!(place.is_some(), is_of_another, "{address}");
+            places.extend(place.map(|place| (place.activity.begin(), place)));
+        }
     }
 
     #[tokio::test(start_paused = true)]

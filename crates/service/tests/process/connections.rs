@@ -58,15 +58,14 @@ fn silent_connections_leave_room_for_those_that_work() {
     assert_eq!(fetch(address, "/answer"), "an answer");
     drop(silent);
 
-    let wait = |_| {
+    let mut working = Vec::new();
+    for _ in 0..4 {
         let mut stream = TcpStream::connect(address).expect("a connection");
         let request = b"GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n";
         stream.write_all(request).expect("sent");
-        stream
-    };
-    let working: Vec<TcpStream> = (0..4).map(wait).collect();
-    for _ in 0..4 {
+        // Before its request is read, the next one would close it.
         process.logged("waits");
+        working.push(stream);
     }
     let mut refused = TcpStream::connect(address).expect("a connection");
     let mut answer = String::new();
@@ -79,7 +78,39 @@ fn silent_connections_leave_room_for_those_that_work() {
     drop(working);
 }
 
-/// A service with an answer, and one that never comes.
+#[test]
+fn a_connection_whose_answer_is_on_its_way_keeps_its_place() {
+    play(waiting);
+    let mut process = Process::start(
+        a_connection_whose_answer_is_on_its_way_keeps_its_place,
+        &[
+            ("CONNECTIONS_MAX", "1"),
+            ("CONNECTIONS_PER_ADDRESS_MAX", "1"),
+        ],
+    );
+    let address = process.address();
+    let mut slow = TcpStream::connect(address).expect("a connection");
+    slow.set_read_timeout(Some(LIMIT)).expect("a limit");
+    let request = b"GET /large HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    slow.write_all(request).expect("sent");
+    // The service has handed on the whole answer once its first bytes come, and has much of it left.
+    let mut begin = [0; 12];
+    slow.read_exact(&mut begin).expect("the begin of an answer");
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    let mut refused = TcpStream::connect(address).expect("a connection");
+    refused.set_read_timeout(Some(LIMIT)).expect("a limit");
+    let mut answer = String::new();
+    refused.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).expect("the whole answer");
+    assert!(rest.len() > LARGE_BYTES, "{}", rest.len());
+}
+
+/// More than the sockets' buffers hold.
+const LARGE_BYTES: usize = 32 * 1024 * 1024;
+
+/// A service with an answer, a large one, and one that never comes.
 async fn waiting(
     config: Config,
     listener: TcpListener,
@@ -91,6 +122,7 @@ async fn waiting(
     };
     let router = axum::Router::new()
         .route("/answer", get(|| async { "an answer" }))
+        .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
         .route("/wait", get(wait));
     serve(router, &config, listener, &lifecycle).await
 }

@@ -6,6 +6,8 @@
 
 use super::LimitError;
 
+/// The byte order mark, which the grammar ignores wherever it stands between tokens.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Bytes of one name or number. Errors repeat names, so their length multiplies.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -44,6 +46,10 @@ impl<'t> Tokens<'t> {
             let token = match byte {
                 b' ' | b'\t' | b'\n' | b'\r' | b',' => {
                     self.at += 1;
+                    continue;
+                }
+                _ if bytes[begin..].starts_with(BYTE_ORDER_MARK) => {
+                    self.at += BYTE_ORDER_MARK.len();
                     continue;
                 }
                 b'#' => {

@@ -75,6 +75,8 @@ pub(super) struct Connection {
     next_id: SubscriptionId,
     /// Whether anything came since the last ping.
     heard: bool,
+    /// Pings of the subgraph since our last one was written.
+    pings: usize,
     idle_since: Instant,
 }
 
@@ -85,7 +87,7 @@ impl Connection {
         let Terms {
             url, tls, headers, ..
         } = terms;
-        let end = match connect(&url, &tls, headers).await {
+        let (end, socket) = match connect(&url, &tls, headers).await {
             Ok(socket) => {
                 let mut connection = Self {
                     socket,
@@ -98,14 +100,14 @@ impl Connection {
                     close: None,
                     next_id: 1,
                     heard: true,
+                    pings: 0,
                     idle_since: Instant::now(),
                 };
                 let end = connection.serve(&mut commands, terms.keep_alive).await;
                 connection.name_suspects();
-                let _ = timeout(WRITE_TIME_LIMIT, connection.socket.close(None)).await;
-                end
+                (end, Some(connection.socket))
             }
-            Err(error) => error,
+            Err(error) => (error, None),
         };
         commands.close();
         while let Some(command) = commands.recv().await {
@@ -113,6 +115,10 @@ impl Connection {
                 // Who does not wait any more need not know.
                 let _ = opened.send(Err(end.clone()));
             }
+        }
+        // Last: a subgraph that reads nothing takes its time, and nobody has to wait for it.
+        if let Some(mut socket) = socket {
+            let _ = timeout(WRITE_TIME_LIMIT, socket.close(None)).await;
         }
     }
 
@@ -250,6 +256,13 @@ impl Connection {
                 self.close = frame.map(|CloseFrame { code, reason }| (code.into(), reason));
                 Err(self.ended())
             }
+            Message::Ping(_) => {
+                self.pings += 1;
+                match self.pings > client::PINGS_MAX {
+                    true => Err(UpstreamError::Protocol("too many pings")),
+                    false => Ok(()),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -258,7 +271,11 @@ impl Connection {
         let message = ServerMessage::read(&text).map_err(|_| NOT_OF_THE_PROTOCOL)?;
         let (id, message) = match message {
             Some(ServerMessage::Next(id, response)) => {
-                let response = AsRef::<Bytes>::as_ref(&text).slice_ref(response);
+                let response = match response {
+                    // It may stand for a payload that is missing, and is no part of the text then.
+                    b"null" => Bytes::from_static(b"null"),
+                    response => AsRef::<Bytes>::as_ref(&text).slice_ref(response),
+                };
                 (id, UpstreamMessage::Next(response))
             }
             Some(ServerMessage::Error(id, errors)) => {
@@ -295,7 +312,9 @@ impl Connection {
         if is_idle || !std::mem::replace(&mut self.heard, false) {
             return Err(UpstreamError::Lost);
         }
-        self.write(Message::Ping(Bytes::new())).await
+        self.write(Message::Ping(Bytes::new())).await?;
+        self.pings = 0;
+        Ok(())
     }
 
     async fn write(&mut self, message: Message) -> Result<(), UpstreamError> {
@@ -328,6 +347,7 @@ async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, Ups
             UpstreamError::NoWebSocket(answer.status())
         }
         ConnectError::WebSocket(error) => failed(&error),
+        closed @ ConnectError::Closed { .. } => failed(&closed),
         ConnectError::Protocol(_) => NOT_OF_THE_PROTOCOL,
         ConnectError::Ended => UpstreamError::Lost,
         ConnectError::Timeout => UpstreamError::Timeout,

@@ -214,8 +214,15 @@ fn request_json(operation: &UpstreamOperation<'_>) -> Vec<u8> {
     request
 }
 
+/// In place of errors that are no list, or an empty one: the subscription would end as if all were well.
+const NO_LIST: &[u8] =
+    br#"[{"message":"the subgraph ended the subscription without a list of errors"}]"#;
+
 /// A list of errors as a GraphQL response.
 fn errors_response(errors: &[u8]) -> Bytes {
+    let rest = errors.strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
+    let has_errors = rest.is_some_and(|rest| !rest.starts_with(b"]"));
+    let errors = if has_errors { errors } else { NO_LIST };
     [b"{\"data\":null,\"errors\":", errors, b"}"]
         .concat()
         .into()

@@ -22,7 +22,10 @@ const LOSSES_MAX: u32 = 2;
 
 /// An operation at a subgraph, whatever its cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct OperationKey(u64);
+pub(crate) struct OperationKey {
+    subgraph: u64,
+    operation: u64,
+}
 
 /// How a socket ended, and who may have been the reason.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +47,8 @@ struct Entry {
     refused: Option<(Instant, String)>,
 }
 
-/// At most `max` operations; the oldest is forgotten first.
+/// At most `max` operations. The oldest of the subgraph with the most is forgotten first: one that ends every
+/// socket has those of no other forgotten.
 pub(super) struct Quarantine {
     entries: Mutex<HashMap<OperationKey, Entry>>,
     hasher: RandomState,
@@ -63,7 +67,10 @@ impl Quarantine {
     }
 
     pub(super) fn key(&self, url: &str, operation: &str, variables: &[u8]) -> OperationKey {
-        OperationKey(self.hasher.hash_one((url, operation, variables)))
+        OperationKey {
+            subgraph: self.hasher.hash_one(url),
+            operation: self.hasher.hash_one((operation, variables)),
+        }
     }
 
     /// Whether the operation has to go alone.
@@ -124,11 +131,20 @@ impl Quarantine {
 
 fn make_room(entries: &mut HashMap<OperationKey, Entry>, max: usize) {
     while entries.len() >= max {
-        let oldest = entries.iter().min_by_key(|(_, entry)| entry.since);
-        let Some(key) = oldest.map(|(key, _)| *key) else {
+        let mut counts = HashMap::new();
+        for key in entries.keys() {
+            *counts.entry(key.subgraph).or_insert(0_usize) += 1;
+        }
+        let largest = counts.into_iter().max_by_key(|(_, count)| *count);
+        let Some((subgraph, _)) = largest else {
             return;
         };
-        entries.remove(&key);
+        let of_it = entries.iter().filter(|(key, _)| key.subgraph == subgraph);
+        let Some(oldest) = of_it.min_by_key(|(_, entry)| entry.since) else {
+            return;
+        };
+        let oldest = *oldest.0;
+        entries.remove(&oldest);
     }
 }
 
@@ -204,5 +220,17 @@ mod tests {
         }
         let alone = keys.map(|key| quarantine.check(key).ok());
         assert_eq!(alone, [Some(false), Some(true), Some(true)]);
+    }
+
+    #[test]
+    fn a_subgraph_with_many_has_none_of_another_forgotten() {
+        let quarantine = quarantine(3);
+        let other = quarantine.key("http://b/", "a", b"{}");
+        quarantine.suspect(other, SHARED);
+        for name in ["a", "b", "c", "d"] {
+            quarantine.suspect(quarantine.key("http://a/", name, b"{}"), SHARED);
+        }
+        assert_eq!(quarantine.check(other).ok(), Some(true));
+        assert_eq!(quarantine.lock().len(), 3);
     }
 }

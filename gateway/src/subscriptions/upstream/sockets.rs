@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::Instant,
 };
 
@@ -28,8 +28,8 @@ const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// For this long after a subscription may have ended a shared socket, new ones share another socket
 /// than those that the subgraph has taken.
 const CAREFUL_TIME: Duration = Duration::from_secs(60);
-/// Sockets with one operation each. Where more are needed at a time, operations wait for a later
-/// attempt.
+/// Sockets with one operation each to one subgraph. Where more are needed at a time, operations wait for a
+/// later attempt.
 const ALONE_MAX: usize = 64;
 
 /// The connection's number for a subscription.
@@ -118,12 +118,27 @@ impl Lines {
     }
 }
 
+/// Permits for sockets with one operation each, [`ALONE_MAX`] for each address: a subgraph that needs
+/// many of them leaves those of the others alone.
+#[derive(Default)]
+struct Alone(Mutex<HashMap<String, Arc<Semaphore>>>);
+
+impl Alone {
+    fn try_take(&self, url: &str) -> Option<OwnedSemaphorePermit> {
+        let mut addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.retain(|_, permits| permits.available_permits() < ALONE_MAX);
+        let permits = addresses.entry(url.to_owned());
+        let permits = permits.or_insert_with(|| Arc::new(Semaphore::new(ALONE_MAX)));
+        Arc::clone(permits).try_acquire_owned().ok()
+    }
+}
+
 /// The open connections.
 pub(super) struct Sockets {
     connections: Mutex<HashMap<ConnectionKey, Lines>>,
     quarantine: Arc<Quarantine>,
     operations_max: usize,
-    alone: Arc<Semaphore>,
+    alone: Alone,
     open: Gauge,
     keep_alive: Duration,
     tls: Tls,
@@ -156,7 +171,7 @@ impl Sockets {
             connections: Mutex::default(),
             quarantine,
             operations_max: config.subscription_socket_operations_max,
-            alone: Arc::new(Semaphore::new(ALONE_MAX)),
+            alone: Alone::default(),
             open: metrics.upstream_sockets.clone(),
             keep_alive: config.subscription_keep_alive,
             tls: tls.clone(),
@@ -260,8 +275,8 @@ impl Sockets {
     ) -> Result<Line, UpstreamError> {
         let permit = match is_alone {
             true => {
-                let permit = Arc::clone(&self.alone).try_acquire_owned();
-                Some(permit.map_err(|_| UpstreamError::Busy)?)
+                let permit = self.alone.try_take(url);
+                Some(permit.ok_or(UpstreamError::Busy)?)
             }
             false => None,
         };
@@ -285,5 +300,22 @@ impl Sockets {
             commands,
             load: Arc::default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subgraph_that_takes_all_permits_leaves_those_of_another() {
+        let alone = Alone::default();
+        let taken = (0..ALONE_MAX).map(|_| alone.try_take("http://a/"));
+        let mut taken: Vec<_> = taken.collect::<Option<_>>().expect("permits");
+        assert!(alone.try_take("http://a/").is_none());
+        assert!(alone.try_take("http://b/").is_some());
+        taken.pop();
+        assert!(alone.try_take("http://a/").is_some());
+        assert_eq!(alone.0.lock().expect("not poisoned").len(), 1);
     }
 }
