@@ -87,7 +87,7 @@ async fn an_event_larger_than_the_bound_of_its_feed_still_passes() {
         "--subscription-buffer-events=",
     ])
     .await;
-    let mut quick = gateway.subscribed(CHANGES).await;
+    let mut quick = clients(&gateway, 1).await.remove(0);
     for number in 0..50 {
         let text = format!("{number} {}", "x".repeat(5_000));
         gateway.news.log.publish(&text);
