@@ -1,6 +1,6 @@
 //! Every setting of the gateway, as a flag and as an environment variable.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, num::ParseIntError, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
@@ -126,11 +126,13 @@ pub struct SubscriptionConfig {
     /// end with `SUBSCRIPTION_LAGGED`.
     #[arg(long, env = "SUBSCRIPTION_BUFFER_WAIT", default_value = "10s", value_parser = duration)]
     pub subscription_buffer_wait: Duration,
-    /// The same bytes of all upstream subscriptions together. Beyond it, the largest give way.
+    /// The same bytes of all upstream subscriptions together. Beyond it, those whose events have waited for
+    /// a second give way, the largest first, and then the largest of the others.
     #[arg(long, env = "SUBSCRIPTION_BUFFERS_BYTES_MAX", default_value_t = 256 << 20)]
     pub subscription_buffers_bytes_max: usize,
     /// Events that wait for a client at most, if their number shall be bounded as well as their bytes.
-    #[arg(long, env = "SUBSCRIPTION_BUFFER_EVENTS")]
+    /// Empty leaves it open.
+    #[arg(long, env = "SUBSCRIPTION_BUFFER_EVENTS", value_parser = count_if_any)]
     pub subscription_buffer_events: Option<usize>,
     /// Events of one upstream subscription that are completed at the same time, in order.
     #[arg(long, env = "SUBSCRIPTION_CONCURRENT_EVENTS", default_value_t = 16)]
@@ -188,6 +190,14 @@ pub struct PersistedConfig {
     /// Apollo persisted query manifest.
     #[arg(long, env = "TRUSTED_DOCUMENTS")]
     pub trusted_documents: Option<PathBuf>,
+}
+
+/// Reads a bound that an empty text leaves open.
+fn count_if_any(text: &str) -> Result<usize, ParseIntError> {
+    match text {
+        "" => Ok(usize::MAX),
+        count => count.parse(),
+    }
 }
 
 /// Reads a count that must not be 0.
@@ -262,6 +272,18 @@ mod tests {
             .expect("well-formed");
         assert_eq!(addresses["MY_POSTS"], "http://flag/");
         assert_eq!(addresses["USERS"], "http://users/");
+    }
+
+    #[test]
+    fn an_empty_bound_of_waiting_events_is_none() {
+        let events = |value: &str| {
+            let flag = format!("--subscription-buffer-events={value}");
+            let config = Config::try_parse_from(["gateway", &flag]).ok()?;
+            config.subscriptions.subscription_buffer_events
+        };
+        assert_eq!(events(""), Some(usize::MAX));
+        assert_eq!(events("16"), Some(16));
+        assert_eq!(events("many"), None);
     }
 
     #[test]

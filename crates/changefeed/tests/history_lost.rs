@@ -5,45 +5,10 @@ mod board;
 use std::time::Duration;
 
 use board::{Board, Comment, PATIENCE, brisk, comment};
-use bson::{Document, doc};
 use changefeed::{Hub, HubMetrics, HubSettings, TopicError};
 use embedded_mongo::{Options, ReplicaSet};
 use futures_util::StreamExt;
 use prometheus_client::registry::Registry;
-
-/// Writes elsewhere until the oplog has forgotten what it holds now.
-async fn forget(board: &Board) {
-    let oldest = || async {
-        let oplog = board
-            .client()
-            .await
-            .database("local")
-            .collection::<Document>("oplog.rs");
-        let oldest = oplog
-            .find_one(doc! {})
-            .sort(doc! { "$natural": 1 })
-            .await
-            .expect("read")
-            .expect("an oplog");
-        oldest.get_timestamp("ts").expect("its time")
-    };
-    let now = board.now().await.timestamp();
-    let bulk: Vec<Document> = (0..4)
-        .map(|_| doc! { "text": "x".repeat(1 << 20) })
-        .collect();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while oldest().await <= now {
-        board
-            .own("elsewhere")
-            .insert_many(&bulk)
-            .await
-            .expect("stored");
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "the oplog does not forget"
-        );
-    }
-}
 
 /// The cursor of this moment: of a hub that has just started, as the place of another may be older.
 async fn cursor_now(board: &Board, post: i64) -> String {
@@ -88,7 +53,7 @@ async fn a_projection_is_built_anew_and_a_subscriber_told_to_query_again() {
 
     board.add(comment(2, 1, "forgotten")).await;
     board.delete(1).await;
-    forget(&board).await;
+    board.forget().await;
 
     let projector = board.project(brisk()).await;
     board.add(comment(3, 2, "after it")).await;
@@ -138,7 +103,7 @@ async fn a_lost_history_ends_those_alone_who_need_it() {
     };
     let too_old = cursor_now(&board, 1).await;
     board.add(comment(1, 1, "forgotten")).await;
-    forget(&board).await;
+    board.forget().await;
     let kept = (cursor_now(&board, 2).await, cursor_now(&board, 3).await);
     board.add(comment(2, 2, "kept")).await;
     board.add(comment(3, 3, "kept")).await;

@@ -12,10 +12,15 @@ use std::{
 
 use graphql_transport::Event;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 /// What an event takes beside its text and its cursor, in bytes.
 const EVENT_BYTES: usize = 128;
+/// An event that has waited for so long has a client that does not read.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// How much may wait.
 #[derive(Clone, Debug)]
@@ -58,9 +63,17 @@ struct State {
 
 struct Slot {
     event: Event,
+    appended: Instant,
     bytes: usize,
     /// Clients that have not taken it.
     clients: usize,
+}
+
+/// In which order rings give way, the last one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Weight {
+    is_stalled: bool,
+    pub bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,9 +108,13 @@ impl EventRing {
         let mut state = self.lock();
         state.clients += 1;
         state.fresh = Load::default();
+        let next = state.first + state.slots.len() as u64;
+        drop(state);
+        // A feed that waits has a quicker client now, and nobody may have anything to take for it.
+        self.taken.notify_one();
         Reader {
             ring: Arc::clone(self),
-            next: state.first + state.slots.len() as u64,
+            next,
         }
     }
 
@@ -122,6 +139,7 @@ impl EventRing {
         let clients = state.clients;
         state.slots.push_back(Slot {
             event,
+            appended: Instant::now(),
             bytes,
             clients,
         });
@@ -142,9 +160,15 @@ impl EventRing {
         self.taken.notify_one();
     }
 
-    /// Bytes that wait.
-    pub(super) fn bytes(&self) -> usize {
-        self.lock().waiting.bytes
+    /// What counts when rings have to give way: those that have waited in vain come first, and of them
+    /// the largest. Who reads at once so keeps its events, however many of others wait.
+    pub(super) fn weight(&self, now: Instant) -> Weight {
+        let state = self.lock();
+        let waits = |slot: &Slot| now.duration_since(slot.appended);
+        Weight {
+            is_stalled: state.slots.front().map(waits) >= Some(STALLED_AFTER),
+            bytes: state.waiting.bytes,
+        }
     }
 
     /// Drops the older half of what waits.
@@ -452,6 +476,113 @@ mod tests {
         }
         assert!(all_bytes.get() <= 10 * SIZE as i64);
         assert_eq!(now(&mut stalled), Some(Err(9_990)));
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_waits_goes_on_when_a_client_joins() {
+        let (ring, _) = ring(10, HOUR);
+        let mut stalled = ring.join();
+        (0..5).for_each(|number| ring.append(event(number)));
+        let mut push = std::pin::pin!(ring.push(event(5)));
+        assert!(push.as_mut().now_or_never().is_none());
+        let mut joined = ring.join();
+        let pushed = push.as_mut().now_or_never();
+        assert!(pushed.is_some(), "the new client has room");
+        assert_eq!(now(&mut joined), Some(Ok(5)));
+        assert_eq!(now(&mut stalled), Some(Ok(0)));
+    }
+
+    #[test]
+    fn who_does_not_read_gives_way_before_who_does() {
+        let (stalled, _) = ring(100, HOUR);
+        let (also_stalled, _) = ring(100, HOUR);
+        let (quick, _) = ring(100, HOUR);
+        let _clients = [stalled.join(), also_stalled.join(), quick.join()];
+        stalled.append(event(0));
+        (0..2).for_each(|number| also_stalled.append(event(number)));
+        let stalled_since = Instant::now();
+        while Instant::now() == stalled_since {}
+        (0..9).for_each(|number| quick.append(event(number)));
+        let now = stalled_since + STALLED_AFTER;
+        let mut weights = [&quick, &stalled, &also_stalled].map(|ring| ring.weight(now));
+        weights.sort_by_key(|weight| std::cmp::Reverse(*weight));
+        let bytes = weights.map(|weight| weight.bytes / SIZE);
+        assert_eq!(bytes, [2, 1, 9]);
+    }
+
+    /// Threads join, read at their own pace, leave in between and throw away, while the feed appends. Each
+    /// client gets what comes after it joined, in order and without a gap, or learns how much it missed;
+    /// nobody waits for ever, and nothing is left.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn many_threads_neither_lose_nor_repeat_an_event() {
+        const EVENTS: usize = 3_000;
+        let (ring, all_bytes) = ring(16, Duration::from_millis(1));
+        let appended = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let clients: Vec<_> = (0..12_u64)
+            .map(|seed| {
+                let ring = Arc::clone(&ring);
+                let appended = Arc::clone(&appended);
+                tokio::spawn(client(ring, appended, fastrand::Rng::with_seed(seed)))
+            })
+            .collect();
+        for number in 0..EVENTS {
+            appended.store(number + 1, std::sync::atomic::Ordering::SeqCst);
+            ring.push(event(number)).await;
+            if number % 97 == 0 {
+                ring.evict_half();
+            }
+        }
+        ring.close();
+        for client in clients {
+            let ended = timeout(Duration::from_secs(60), client).await;
+            ended.expect("nobody waits for ever").expect("in order");
+        }
+        assert_eq!(all_bytes.get(), 0);
+        let state = ring.lock();
+        assert_eq!((state.clients, state.slots.len()), (0, 0));
+        assert_eq!((state.waiting, state.fresh), Default::default());
+    }
+
+    async fn client(
+        ring: Arc<EventRing>,
+        appended: Arc<std::sync::atomic::AtomicUsize>,
+        mut random: fastrand::Rng,
+    ) {
+        loop {
+            let before = appended.load(std::sync::atomic::Ordering::SeqCst);
+            let mut reader = ring.join();
+            let from = appended.load(std::sync::atomic::Ordering::SeqCst);
+            let mut expected: Option<usize> = None;
+            let stays_for = random.usize(1..400);
+            for _ in 0..stays_for {
+                if random.u8(..) < 16 {
+                    tokio::task::yield_now().await;
+                }
+                // One that stops waiting loses nothing.
+                let taken = match reader.next().now_or_never() {
+                    Some(taken) => taken,
+                    None => reader.next().await,
+                };
+                match taken {
+                    Taken::Event(Event::Next { body, .. }) => {
+                        let text = std::str::from_utf8(&body).expect("text");
+                        let number: usize = text.trim().parse().expect("a number");
+                        match expected {
+                            Some(expected) => assert_eq!(number, expected),
+                            // The one that was about to be appended, or one of those that came since.
+                            None => assert!((before..=from + 1).contains(&(number + 1))),
+                        }
+                        expected = Some(number + 1);
+                    }
+                    Taken::Missed(missed) => {
+                        assert!(missed > 0);
+                        break;
+                    }
+                    Taken::Closed => return,
+                    Taken::Event(Event::Failed { .. }) => panic!("none failed"),
+                }
+            }
+        }
     }
 
     #[test]

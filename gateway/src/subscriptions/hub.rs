@@ -14,6 +14,7 @@ use futures_util::{StreamExt, stream};
 use graphql_transport::{ClientKey, Code as TransportCode, GaugeGuard};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -237,7 +238,8 @@ impl Hub {
         }
     }
 
-    /// Where the waiting events of all feeds are too large together, the largest give way.
+    /// Where the waiting events of all feeds are too large together, those that wait in vain give way,
+    /// and then the largest.
     pub(super) fn keep_bytes_within_bound(&self) {
         let is_over = || {
             let bytes = usize::try_from(self.waiting_bytes.get());
@@ -248,8 +250,9 @@ impl Hub {
         }
         let feeds = self.lock();
         let rings = feeds.running.values().map(|entry| &entry.events);
-        let mut rings: Vec<_> = rings.map(|ring| (ring.bytes(), ring)).collect();
-        rings.sort_by_key(|(bytes, _)| Reverse(*bytes));
+        let now = Instant::now();
+        let mut rings: Vec<_> = rings.map(|ring| (ring.weight(now), ring)).collect();
+        rings.sort_by_key(|(weight, _)| Reverse(*weight));
         for (_, ring) in rings {
             if !is_over() {
                 return;

@@ -3,6 +3,7 @@
 mod after_a_limit;
 mod defects;
 mod distinct_subscriptions;
+mod event_buffers;
 mod every_transport;
 mod hostile_subgraphs;
 mod http_protocol;

@@ -7,6 +7,7 @@
 //! A subscriber asks for its turn when somebody polls it, and asks again when it has taken what the last
 //! reading left in its buffer: one that takes nothing costs no reading.
 
+mod allowance;
 mod lanes;
 mod member;
 mod reading;
@@ -93,8 +94,9 @@ impl<T: FromDocument> CatchUps<T> {
         self.lock().lanes.is_awaited(lane)
     }
 
-    fn made_way(&self, lane: usize, at: Position) {
-        self.lock().lanes.made_way(lane, at);
+    fn made_way(&self, shared: &Shared<T>, lane: usize, at: Position) {
+        let now = shared.rings.head_time();
+        self.lock().lanes.made_way(lane, at, now);
     }
 
     fn lost(&self, lane: usize, until: Timestamp) {
@@ -123,6 +125,7 @@ impl<T: FromDocument> CatchUps<T> {
         for lane in &self.changed {
             lane.notify_one();
         }
+        self.taken.notify_waiters();
     }
 
     /// Whether all buffers together are too large.
@@ -143,10 +146,11 @@ impl<T: FromDocument> CatchUps<T> {
     }
 
     fn discard(&self, shared: &Shared<T>, is_meant: impl Fn(bool) -> bool) {
+        let now = Instant::now();
         let mut loads: Vec<_> = {
             let state = self.lock();
             let loads = state.members.values();
-            let loads = loads.map(|member| (member.load(), member.clone()));
+            let loads = loads.map(|member| (member.load(now), member.clone()));
             let meant = loads.filter(|((has_turn, bytes), _)| *bytes > 0 && is_meant(*has_turn));
             meant.collect()
         };

@@ -222,8 +222,10 @@ async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
     let (mut start, mut losses) = (start, LossPause::new());
     while let Some(end) = follow_from(&shared, start).await {
         // A collection that was dropped in the past that the hub reads at its start has been made again
-        // since. Those who subscribed to what happens from now on have lost nothing.
+        // since. Those who subscribed to what happens from now on have lost nothing. What was prepared of
+        // the collection before the hub started may be gone with it.
         if let Some(at) = end.gone_at.filter(|at| *at <= shared.started) {
+            shared.source.tell_gone();
             start = first_after(at);
             shared.rings.lose(start);
             continue;

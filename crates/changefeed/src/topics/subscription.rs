@@ -133,7 +133,14 @@ impl<T: FromDocument> Reader<T> {
                         *number += 1;
                         entry
                     }
-                    Found::Missed(missed) => return self.end_lagged(missed),
+                    Found::Missed(missed) => match self.topic.number_after(&self.passed) {
+                        // None of them was for this subscriber: they are from before its place.
+                        Some(after) => {
+                            *number = after;
+                            continue;
+                        }
+                        None => return self.end_lagged(missed),
+                    },
                     Found::Nothing => {
                         if let Some(error) = self.wait().await {
                             return self.end(error);

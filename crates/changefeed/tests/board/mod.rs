@@ -360,6 +360,39 @@ impl Board {
         );
     }
 
+    /// Writes elsewhere until the oplog has forgotten what it holds now.
+    pub async fn forget(&self) {
+        let oldest = || async {
+            let oplog = self
+                .client()
+                .await
+                .database("local")
+                .collection::<Document>("oplog.rs");
+            let oldest = oplog
+                .find_one(doc! {})
+                .sort(doc! { "$natural": 1 })
+                .await
+                .expect("read")
+                .expect("an oplog");
+            oldest.get_timestamp("ts").expect("its time")
+        };
+        let now = self.now().await.timestamp();
+        let bulk: Vec<Document> = (0..4)
+            .map(|_| doc! { "text": "x".repeat(1 << 20) })
+            .collect();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while oldest().await <= now {
+            self.own("elsewhere")
+                .insert_many(&bulk)
+                .await
+                .expect("stored");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the oplog does not forget"
+            );
+        }
+    }
+
     pub fn own(&self, name: &str) -> Collection<Document> {
         self.database.collection(name)
     }

@@ -37,6 +37,9 @@ struct Lane<T> {
     /// Where the last reading made way for those who waited. The next one goes on from here; who waits
     /// with an older place comes after it, or would send everyone back again and again.
     resume_at: Option<Position>,
+    /// The present when the first of these readings made way. They end here, even where more is written
+    /// than they read, or a ring forgets faster than they reach it.
+    sweep_end: Option<Timestamp>,
     /// Whether the last reading began before the history that is kept.
     was_lost: bool,
 }
@@ -47,6 +50,7 @@ impl<T> Lanes<T> {
             is_running: false,
             waiting: Vec::new(),
             resume_at: None,
+            sweep_end: None,
             was_lost: false,
         };
         let lost_until = Timestamp {
@@ -111,9 +115,12 @@ impl<T> Lanes<T> {
         (!chosen.is_empty()).then_some(chosen)
     }
 
-    /// A reading made way for those who wait, and goes on from here.
-    pub fn made_way(&mut self, index: usize, at: Position) {
-        self.lanes[index].resume_at = Some(at);
+    /// A reading made way for those who wait, and goes on from here, unless it has come to what was the
+    /// present when it first did so.
+    pub fn made_way(&mut self, index: usize, at: Position, now: Timestamp) {
+        let lane = &mut self.lanes[index];
+        let end = *lane.sweep_end.get_or_insert(now);
+        lane.resume_at = (at.time < end).then_some(at);
     }
 
     /// The history up to this time turned out to be lost.
@@ -138,8 +145,14 @@ impl<T> Lane<T> {
             return seats.len() / 2;
         }
         let at = self.resume_at.take();
-        let first = at.map_or(0, |at| seats.partition_point(|(place, _)| *place < at));
-        if first < seats.len() { first } else { 0 }
+        let first = at.map(|at| seats.partition_point(|(place, _)| *place < at));
+        match first.filter(|first| *first < seats.len()) {
+            Some(first) => first,
+            None => {
+                self.sweep_end = None;
+                0
+            }
+        }
     }
 }
 
@@ -225,12 +238,36 @@ mod tests {
     #[test]
     fn a_reading_that_made_way_is_not_sent_back_by_older_places() {
         let mut lanes = Lanes::new(1);
-        lanes.made_way(0, Position::before(at(20)));
+        lanes.made_way(0, Position::before(at(20)), NOW);
         for time in [10, 20, 30] {
             add(&mut lanes, time);
         }
         assert_eq!(times(lanes.next(0)), [20, 30]);
         assert_eq!(times(lanes.next(0)), [10], "their turn comes after it");
+    }
+
+    #[test]
+    fn readings_that_never_reach_the_present_do_not_keep_older_places_from_their_turn() {
+        let mut lanes = Lanes::new(1);
+        add(&mut lanes, 100);
+        assert_eq!(times(lanes.next(0)), [100]);
+        add(&mut lanes, 10);
+        // One that reads a topic in which more is written all the time.
+        for time in [110, 119] {
+            let present = at(time + 10);
+            lanes.made_way(0, Position::before(at(time)), present);
+            add(&mut lanes, time);
+            assert_eq!(times(lanes.next(0)), [time]);
+        }
+        lanes.made_way(0, Position::before(at(121)), at(140));
+        add(&mut lanes, 121);
+        assert_eq!(times(lanes.next(0)), [10, 121]);
+        // The next ones are others' turn again.
+        lanes.made_way(0, Position::before(at(130)), at(150));
+        for time in [20, 130] {
+            add(&mut lanes, time);
+        }
+        assert_eq!(times(lanes.next(0)), [130]);
     }
 
     #[test]

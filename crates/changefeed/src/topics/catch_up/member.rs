@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
@@ -15,6 +16,9 @@ use super::super::ring::{Entry, Topic, lock};
 const WAITING_COUNT_MAX: usize = 512;
 /// Bytes of them at most. A single larger change still passes.
 const WAITING_BYTES_MAX: usize = 512 << 10;
+/// How long a single change of one that is read for is kept where all buffers together are too large. A
+/// subscriber that somebody polls takes it much sooner.
+const SINGLE_KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// A subscriber that catches up. A reading fills its buffer, the subscriber empties it.
 pub(super) struct Member<T> {
@@ -30,6 +34,8 @@ pub(super) struct Member<T> {
 
 struct State<T> {
     waiting: VecDeque<Arc<Held<T>>>,
+    /// Since when the subscriber takes nothing of what waits.
+    untouched_since: Instant,
     bytes: usize,
     /// Everything of the topic up to here was taken, or waits.
     read: Position,
@@ -102,6 +108,7 @@ impl<T> Member<T> {
     pub fn new(topic: Arc<Topic<T>>, after: Position, count_max: usize) -> Self {
         let state = State {
             waiting: VecDeque::new(),
+            untouched_since: Instant::now(),
             bytes: 0,
             read: after.clone(),
             taken: after,
@@ -161,6 +168,11 @@ impl<T> Member<T> {
         (state.turn == Some(turn)).then(|| state.read.clone())
     }
 
+    /// Whether the turn is not over.
+    pub fn has_turn(&self, turn: u64) -> bool {
+        lock(&self.state).turn == Some(turn)
+    }
+
     /// Hands over the next change of its topic.
     pub fn push(&self, turn: u64, change: &Arc<Held<T>>) -> Pushed {
         let mut state = lock(&self.state);
@@ -184,6 +196,9 @@ impl<T> Member<T> {
         state.count += 1;
         state.read = change.entry.position.clone();
         state.progress(true);
+        if state.waiting.is_empty() {
+            state.untouched_since = Instant::now();
+        }
         state.waiting.push_back(change.clone());
         self.changed.notify_one();
         Pushed::Done
@@ -232,12 +247,13 @@ impl<T> Member<T> {
         }
     }
 
-    /// Whether a reading fills the buffer, or will, and bytes of what may be thrown away: a single change
-    /// of one that is read for is not, or it might never get that change.
-    pub fn load(&self) -> (bool, usize) {
+    /// Whether a reading fills the buffer, or will, and bytes of what may be thrown away at this time: a
+    /// single change of one that is read for is not, at first, or it might never get that change.
+    pub fn load(&self, now: Instant) -> (bool, usize) {
         let state = lock(&self.state);
         let has_turn = state.turn.is_some();
-        let kept = has_turn && state.waiting.len() == 1;
+        let is_fresh = now.duration_since(state.untouched_since) < SINGLE_KEPT_FOR;
+        let kept = has_turn && state.waiting.len() == 1 && is_fresh;
         (has_turn, if kept { 0 } else { state.bytes })
     }
 
@@ -266,6 +282,7 @@ impl<T> Member<T> {
         if let Some(change) = state.waiting.pop_front() {
             state.bytes -= change.entry.bytes;
             state.taken = change.entry.position.clone();
+            state.untouched_since = Instant::now();
             if state.is_half_empty() {
                 self.emptied.notify_one();
             }
@@ -301,5 +318,55 @@ impl<T> State<T> {
     fn clear(&mut self) {
         self.waiting.clear();
         self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{Bson, RawDocumentBuf, Timestamp};
+
+    use super::*;
+    use crate::ResumeToken;
+
+    const fn at(time: u32) -> Timestamp {
+        Timestamp { time, increment: 0 }
+    }
+
+    fn change<T: crate::FromDocument>(time: u32, bytes: &Gauge) -> Arc<Held<T>> {
+        let token = ResumeToken::before(at(time));
+        let entry = Entry::new(RawDocumentBuf::new(), token, Position::before(at(time)));
+        Held::new(entry, bytes)
+    }
+
+    struct Any;
+
+    impl crate::FromDocument for Any {
+        fn from_document(_: &bson::RawDocument) -> Result<Self, crate::Unreadable> {
+            Ok(Self)
+        }
+    }
+
+    #[test]
+    fn a_single_change_is_kept_for_whoever_may_be_about_to_take_it() {
+        let place = Position::before(at(1));
+        let topic = Arc::new(Topic::new(Bson::Null, place.clone()));
+        let member: Member<Any> = Member::new(topic, place.clone(), 100);
+        let gauge = Gauge::default();
+        let turn = member.ask();
+        assert_eq!(member.push(turn, &change(2, &gauge)), Pushed::Done);
+        let now = Instant::now();
+        assert_eq!(member.load(now), (true, 0));
+        let bytes = usize::try_from(gauge.get()).expect("bytes");
+        assert_eq!(member.load(now + SINGLE_KEPT_FOR), (true, bytes));
+        member.discard();
+        assert_eq!(gauge.get(), 0);
+        // It is read again from where the subscriber stands.
+        assert!(matches!(member.take(), Found::NoTurn));
+        let turn = member.ask();
+        assert_eq!(member.place(turn), Some(place));
+        assert_eq!(member.push(turn, &change(2, &gauge)), Pushed::Done);
+        assert!(matches!(member.take(), Found::Entry(_)));
+        assert_eq!(member.push(turn, &change(2, &gauge)), Pushed::Done);
+        assert!(matches!(member.take(), Found::Nothing), "not twice");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It goes on until everyone has joined their ring, has left, or was put out for being slow. A member
 //! whose buffer is full is waited for within an allowance that all members share, so that together they
-//! slow a reading down by no more than [`ALLOWANCE_MAX`], and [`ALLOWANCE_PER_CHANGE`] for each change.
+//! slow a reading down by no more than an [`Allowance`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::stream::{self, Pace, RawEvent, Signal, Start};
 use super::super::hub::Shared;
 use super::super::ring::Entry;
 use super::super::topic_of::{Topics, filter, topics_of};
+use super::allowance::Allowance;
 use super::lanes::Seat;
 use super::member::{End, Held, Pushed};
 
@@ -35,10 +36,6 @@ const ANSWER_COUNT_MAX: u32 = 1_000;
 const AWAIT_TIME: Duration = Duration::from_millis(20);
 /// A reading of more topics takes all changes and sorts them here.
 const FILTER_TOPICS_MAX: usize = 1024;
-/// How long members with full buffers may hold up a reading at one time, all together.
-const ALLOWANCE_MAX: Duration = Duration::from_millis(200);
-/// What each change that is handed over adds to what is left of it.
-const ALLOWANCE_PER_CHANGE: Duration = Duration::from_micros(100);
 /// The only member, for which nobody waits, may take nothing for so long.
 const STALL_MAX: Duration = Duration::from_secs(10);
 /// How often a reading looks who may go on in a ring, while there is always more to read.
@@ -54,7 +51,7 @@ pub(super) struct Reading<T> {
     members: usize,
     /// Every change up to here was handed over.
     passed: Position,
-    allowance: Duration,
+    allowance: Allowance,
     /// When the server gave its first sign of life.
     began: Option<Instant>,
     looked: Instant,
@@ -81,7 +78,7 @@ impl<T: FromDocument> Reading<T> {
             topics,
             members,
             passed: from,
-            allowance: ALLOWANCE_MAX,
+            allowance: Allowance::new(),
             began: None,
             looked: Instant::now(),
         }
@@ -213,7 +210,7 @@ impl<T: FromDocument> Reading<T> {
             self.topics.insert(topic.clone(), stay);
         }
         drop(change);
-        self.allowance = ALLOWANCE_MAX.min(self.allowance + ALLOWANCE_PER_CHANGE);
+        self.allowance.earn();
         self.keep_bytes_within_bound().await;
     }
 
@@ -230,16 +227,14 @@ impl<T: FromDocument> Reading<T> {
             if !catch_ups.is_over_bound(shared) {
                 return;
             }
-            let began = Instant::now();
-            tokio::select! {
-                () = taken => {}
-                () = tokio::time::sleep(self.allowance) => {
-                    catch_ups.discard_fullest(shared);
-                    return;
-                }
+            let has_taken = tokio::select! {
+                has_taken = self.allowance.wait_for(taken) => has_taken,
                 () = shared.stop.cancelled() => return,
+            };
+            if !has_taken {
+                catch_ups.discard_fullest(shared);
+                return;
             }
-            self.allowance = self.allowance.saturating_sub(began.elapsed());
         }
     }
 
@@ -265,18 +260,20 @@ impl<T: FromDocument> Reading<T> {
         loop {
             let catch_ups = &self.shared.catch_ups;
             let is_alone = self.members == 1 && !catch_ups.is_awaited(self.lane);
-            let patience = if is_alone { STALL_MAX } else { self.allowance };
-            let began = Instant::now();
-            let has_room = tokio::select! {
-                () = seat.member.room(seat.turn) => true,
-                () = tokio::time::sleep(patience) => false,
-                () = catch_ups.changed(self.lane), if is_alone => continue,
-                () = self.shared.stop.cancelled() => false,
-            };
+            let room = seat.member.room(seat.turn);
             if !is_alone {
-                self.allowance = self.allowance.saturating_sub(began.elapsed());
+                return tokio::select! {
+                    has_room = self.allowance.wait_for(room) => has_room,
+                    () = self.shared.stop.cancelled() => false,
+                };
             }
-            return has_room;
+            tokio::select! {
+                () = room => return true,
+                () = tokio::time::sleep(STALL_MAX) => return false,
+                // Others may wait now.
+                () = catch_ups.changed(self.lane) => {}
+                () = self.shared.stop.cancelled() => return false,
+            }
         }
     }
 
@@ -292,7 +289,7 @@ impl<T: FromDocument> Reading<T> {
 
     fn forget_those_who_left(&mut self) {
         for seats in self.topics.values_mut() {
-            seats.retain(|seat| seat.member.place(seat.turn).is_some());
+            seats.retain(|seat| seat.member.has_turn(seat.turn));
         }
         self.count();
     }
@@ -335,9 +332,8 @@ impl<T: FromDocument> Reading<T> {
 
     /// Others wait: they get their turn, and those who are not through come along.
     fn make_way(&mut self) {
-        self.shared
-            .catch_ups
-            .made_way(self.lane, self.passed.clone());
+        let catch_ups = &self.shared.catch_ups;
+        catch_ups.made_way(&self.shared, self.lane, self.passed.clone());
         self.ask_again();
     }
 

@@ -1,0 +1,105 @@
+//! Many clients of one feed, many short feeds, and events larger than any bound: nobody loses more than its
+//! own, and nothing stays.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::support::{Socket, eventually, gateway::TestGateway};
+
+const CHANGES: &str = "subscription { changes { message { text } } }";
+
+async fn until_nothing_is_left(gateway: &TestGateway) {
+    eventually("nothing waits and nobody is left", || async {
+        gateway.metric("gateway_waiting_event_bytes").await == 0.0
+            && gateway.metric("gateway_subscriptions").await == 0.0
+    })
+    .await;
+    gateway.news.log.until_open(0).await;
+}
+
+async fn clients(gateway: &TestGateway, count: usize) -> Vec<Socket> {
+    let mut clients = Vec::with_capacity(count);
+    for _ in 0..count {
+        clients.push(gateway.subscribed(CHANGES).await);
+    }
+    eventually("all are there", || async {
+        gateway.metric("gateway_subscriptions").await == count as f64
+            && gateway.news.log.open() == 1
+    })
+    .await;
+    clients
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_of_the_clients_of_a_feed_may_stall_without_harm_to_the_others() {
+    const EVENTS: usize = 60;
+    const BYTES_MAX: usize = 500_000;
+    let bound = format!("--subscription-buffer-bytes={BYTES_MAX}");
+    let gateway = TestGateway::with(&[&bound]).await;
+    let mut reading = clients(&gateway, 100).await;
+    let stalled = reading.split_off(50);
+    let text = "x".repeat(40_000);
+    for number in 0..EVENTS {
+        let text = format!("{number} {text}");
+        gateway.news.log.publish(&text);
+        let expected = json!({"data": {"changes": {"message": {"text": text}}}});
+        let all = reading.iter_mut().map(|socket| socket.next_payload("1"));
+        for payload in join_all(all).await {
+            assert_eq!(payload, expected);
+        }
+        let waiting = gateway.metric("gateway_waiting_event_bytes").await;
+        assert!(waiting <= BYTES_MAX as f64, "{waiting}");
+    }
+    // They leave with an event half read, and with others waiting.
+    drop((stalled, reading));
+    until_nothing_is_left(&gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feeds_that_begin_and_end_quickly_leave_nothing() {
+    let gateway = TestGateway::with(&["--subscription-buffer-bytes=1000"]).await;
+    let text = "x".repeat(10_000);
+    for round in 0..30 {
+        let mut leaving = Vec::new();
+        for number in 0..5 {
+            let mut socket = gateway.socket().await;
+            // Each a feed of its own.
+            let alias =
+                format!("subscription {{ a{round}x{number}: changes {{ message {{ text }} }} }}");
+            socket.subscribe("1", &alias).await;
+            gateway.news.log.publish(&text);
+            leaving.push(socket);
+        }
+        gateway.news.log.publish(&text);
+        if round % 2 == 0 {
+            for socket in &mut leaving {
+                socket.send(json!({"type": "complete", "id": "1"})).await;
+            }
+        }
+    }
+    until_nothing_is_left(&gateway).await;
+}
+
+#[tokio::test]
+async fn an_event_larger_than_the_bound_of_its_feed_still_passes() {
+    let gateway = TestGateway::with(&[
+        "--subscription-buffer-bytes=10",
+        "--subscription-buffer-events=",
+    ])
+    .await;
+    let mut quick = clients(&gateway, 1).await.remove(0);
+    for number in 0..50 {
+        let text = format!("{number} {}", "x".repeat(5_000));
+        gateway.news.log.publish(&text);
+        assert_eq!(
+            quick.next_payload("1").await,
+            json!({"data": {"changes": {"message": {"text": text}}}})
+        );
+    }
+    assert_eq!(
+        gateway.metric("gateway_lagged_subscriptions_total").await,
+        0.0
+    );
+    drop(quick);
+    until_nothing_is_left(&gateway).await;
+}
