@@ -2,7 +2,7 @@
 //!
 //! | item | gives |
 //! |---|---|
-//! | [`ClientMessage`](crate::websocket::ClientMessage), [`ServerMessage`](crate::websocket::ServerMessage) | the messages, which the server's side uses too |
+//! | [`ClientMessage`], [`ServerMessage`] | the messages, which the server's side uses too |
 //! | [`upgrade_request`], [`connect`] | a WebSocket after `connection_ack`, with bounds of size and time |
 //! | [`Client`], [`Event`] | one WebSocket with few operations, for tests and tools |
 //! | [`EventReader`], [`StreamEvent`] | the events in the bytes of a `text/event-stream` |
