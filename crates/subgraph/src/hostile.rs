@@ -252,6 +252,9 @@ fn documents() -> Vec<(&'static str, &'static str, String)> {
         ("one field 50,000 times", "MAX_TOKENS_EXCEEDED", {
             format!("{{ {} }}", "__typename ".repeat(50_000))
         }),
+        ("empty comments", "MAX_TOKENS_EXCEEDED", {
+            format!("{}{{ __typename }}", "#\n".repeat(60_000))
+        }),
         ("one field 7,000 times", "MAX_SELECTIONS_EXCEEDED", {
             format!("{{ __schema {{ {} }} }}", "__typename ".repeat(7_000))
         }),

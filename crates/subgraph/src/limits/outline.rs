@@ -13,7 +13,7 @@ use super::{FRAGMENTS_MAX, LimitError, LimitSettings, OPERATIONS_MAX, TypeNames}
 /// such field, however many there are.
 const UNKNOWN_FIELDS_MAX: usize = 50;
 
-/// Counts the tokens of a document and looks at what they ask for.
+/// Counts the tokens of a document, comments among them, and looks at what they ask for.
 ///
 /// # Errors
 /// When the document is too long, or has too many tokens, too long a name, brackets nested too deep, or a
@@ -40,7 +40,9 @@ pub(super) fn check(
                 max: limits.tokens_max,
             });
         }
-        outline.add(offset, token)?;
+        if token != Token::Comment {
+            outline.add(offset, token)?;
+        }
     }
     outline.finish(text)?;
     Ok(count)
@@ -258,7 +260,9 @@ pub(super) fn counted(text: &str, types: &TypeNames) -> Result<[usize; 4], Limit
     let mut outline = Outline::new(&limits, Some(types));
     let mut tokens = Tokens::of(text);
     while let Some((offset, token)) = tokens.next()? {
-        outline.add(offset, token)?;
+        if token != Token::Comment {
+            outline.add(offset, token)?;
+        }
     }
     Ok([
         outline.selections,

@@ -435,7 +435,7 @@ fn the_outline_refuses_nothing_that_the_parsed_document_may_ask_for() {
 fn the_tokens_are_those_that_the_parser_sees() {
     for (text, expected) in [
         ("{ a(b: \"[[[ \\\" {{{\") }", Ok(8)),
-        ("{ a(b: \"\"\"[[[ \\\"\"\" \" {{{\"\"\") } # [[[", Ok(8)),
+        ("{ a(b: \"\"\"[[[ \\\"\"\" \" {{{\"\"\") } # [[[", Ok(8 + 1)),
         ("query($a:[Int!]=1){...A@b}", Ok(18)),
         ("{ a(b: \"[[[ ) }", Err("GRAPHQL_PARSE_FAILED")),
         ("{ a(b: \"\"\" \") }", Err("GRAPHQL_PARSE_FAILED")),

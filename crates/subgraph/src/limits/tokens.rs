@@ -22,6 +22,8 @@ pub(super) enum Token<'t> {
     Text,
     /// Any other byte: a bracket, a mark, or what is no GraphQL.
     Mark(u8),
+    /// A comment: no token of the grammar, but the parser takes its time for each.
+    Comment,
 }
 
 /// The tokens of a text, one after the other.
@@ -54,7 +56,7 @@ impl<'t> Tokens<'t> {
                 }
                 b'#' => {
                     self.at = end_of_line(bytes, begin);
-                    continue;
+                    Token::Comment
                 }
                 b'"' => {
                     self.at = end_of_string(bytes, begin)
