@@ -2,52 +2,44 @@
 //!
 //! A request takes the same way whatever brought it here (POST, GET, WebSocket, SSE, multipart):
 //! read -> prepare -> coerce variables -> execute -> respond; [`pipeline`] is that way, one short
-//! function. Transports, settings and the life of the process stand around it.
+//! function whose steps are modules.
 //!
 //! | module | gives |
 //! |---|---|
+//! | [`edge`] | the gateway as a service of `graphql_transport`; pages, GraphiQL |
 //! | [`pipeline`] | the way of every request |
-//! | [`request`], [`response`], [`error`] | what goes in, what comes out, every error code |
-//! | [`graph`] | a supergraph made ready: what the crate `federation` knows of it, subgraphs, introspection |
-//! | [`prepare`] | text -> parsed, checked, planned, projected; kept in one cache |
-//! | [`variables`] | the client's variables, checked against the API schema |
-//! | [`execute`] | a prepared operation -> response bytes |
-//! | [`subgraphs`] | one request to one subgraph, over kept connections |
-//! | [`json`] | reading and writing JSON without unescaping it |
-//! | [`settings`] | what the modules above can be told |
-//! | [`headers`] | which headers travel between clients and subgraphs |
-//! | [`gateway`] | what all requests share |
-//! | [`transports`] | the gateway as a service of `graphql_transport`: POST, GET, WebSocket, SSE, multipart |
+//! | [`gateway`] | what all requests share; a new supergraph |
 //! | [`subscriptions`] | one upstream subscription for all clients that want the same |
+//! | [`execute`] | a prepared operation -> response bytes |
+//! | [`prepare`] | text -> parsed, checked, planned, projected; kept in one cache |
+//! | [`coerce`] | the client's variables, checked against the API schema |
+//! | [`graph`] | a supergraph made ready: what the crate `federation` knows of it, subgraphs, costs |
+//! | [`subgraphs`] | one request to one subgraph, over kept connections |
 //! | [`persisted`] | automatic persisted queries, trusted documents |
-//! | [`graphiql`], [`web`] | pages |
-//! | [`config`], [`reload`] | every setting; a new supergraph |
-//! | [`metrics`], [`metrics_pages`] | counters; other services' counters at the same address |
+//! | [`metrics`] | counters; other services' counters at the same address |
+//! | [`headers`] | which headers travel between clients and subgraphs, trace context |
+//! | [`error`] | every error code |
+//! | [`json`] | reading and writing JSON without unescaping it |
+//! | [`config`] | every setting |
 //!
-//! To add a setting: a field in `config.rs` with its variable.
+//! No module uses one that stands above it in this list. To add a setting: a field in [`config`] with its
+//! variable.
 
+pub mod coerce;
 pub mod config;
+pub mod edge;
 pub mod error;
 pub mod execute;
 pub mod gateway;
 pub mod graph;
-pub mod graphiql;
 pub mod headers;
 pub mod json;
 pub mod metrics;
-pub mod metrics_pages;
 pub mod persisted;
 pub mod pipeline;
 pub mod prepare;
-pub mod reload;
-mod retry;
-pub mod settings;
 pub mod subgraphs;
 pub mod subscriptions;
-mod trace_context;
-pub mod transports;
-pub mod variables;
-pub mod web;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -57,7 +49,12 @@ use tokio::net::TcpListener;
 
 pub use graphql_transport::{request, response};
 
-use crate::{config::Config, gateway::Gateway};
+use crate::{
+    config::Config,
+    edge::pages,
+    gateway::{Gateway, reload},
+    metrics::pages as metrics_pages,
+};
 
 /// Where the gateway listens if nothing else is said.
 const DEFAULT_PORT: u16 = 4000;
@@ -92,7 +89,7 @@ pub async fn run(
     )?);
     let checked = Arc::clone(&gateway);
     health.register("supergraph", move || {
-        let loaded = checked.graph().is_some();
+        let loaded = checked.served().is_some();
         async move {
             if loaded {
                 Ok(())
@@ -112,12 +109,12 @@ pub async fn run(
         &lifecycle,
     )
     .await?;
-    let sockets_end = gateway.serving().sockets_end();
+    let sockets_end = gateway.transport().sockets_end();
     lifecycle.spawn("WebSockets", async move {
         sockets_end.await;
         Ok(())
     });
-    let router = web::routes(gateway.config())
+    let router = pages::routes(gateway.config())
         .merge(graphql_transport::routes(&gateway))
         .merge(operations);
     let front = Front::new(&gateway, router);
@@ -128,10 +125,10 @@ pub async fn run(
 /// Names the subgraphs that answer nothing. One of them must not take the whole gateway out of
 /// rotation: what the others answer is still answered.
 fn silent_subgraphs(gateway: &Gateway) -> Result<(), String> {
-    let Some(graph) = gateway.graph() else {
+    let Some(serving) = gateway.served() else {
         return Ok(());
     };
-    let silent = graph.subgraphs.iter().filter_map(|subgraph| {
+    let silent = serving.graph.subgraphs.iter().filter_map(|subgraph| {
         let unanswered = subgraph.unanswered()?;
         let limit = gateway.config().subgraph_silence_max;
         (unanswered >= limit).then(|| {

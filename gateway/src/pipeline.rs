@@ -6,11 +6,12 @@ use futures_util::FutureExt;
 use graphql_transport::{ClientContext, Code as TransportCode, GraphqlRequest, Outcome};
 
 use crate::{
+    coerce,
     error::{Code, RequestError},
     execute,
     gateway::Gateway,
-    prepare::{self, OperationKind},
-    subscriptions,
+    prepare::{self, Asked, OperationKind, cost},
+    subscriptions::Accepted,
 };
 
 /// Answers one request.
@@ -26,48 +27,63 @@ pub async fn run(
 }
 
 async fn answer(
-    gateway: &Arc<Gateway>,
+    gateway: &Gateway,
     request: GraphqlRequest,
     client: ClientContext,
 ) -> Result<Outcome, RequestError> {
-    let graph = gateway.graph().ok_or_else(|| {
-        RequestError::new(
-            Code::SupergraphUnavailable,
-            "the gateway has no supergraph yet",
-        )
-    })?;
+    let serving = gateway.served().ok_or_else(no_supergraph)?;
     let document = gateway.persisted().document(&request)?;
+
     let name = request.operation_name.as_deref();
+    let asked = Asked::new(&serving, &document, name, client.key);
+    let prepared = prepare::operation(&serving, &asked).await?;
+
     let given = request.variables.as_ref();
-    let preparing = prepare::operation_for(&graph, client.key, &document, name, given);
-    let (prepared, variables) = preparing.await?;
-    match prepared.kind() {
+    let variables = coerce::variables(&serving.graph, prepared.declared(), given)?;
+
+    let prepared = prepare::decided(&serving, &asked, prepared, &variables).await?;
+    cost::check(&serving.graph, &prepared.cost, &variables)?;
+    check_transport(prepared.kind(), &client)?;
+
+    if prepared.kind() == OperationKind::Subscription {
+        let accepted = Accepted {
+            serving,
+            prepared,
+            variables,
+            document,
+            request: &request,
+            client: &client,
+        };
+        let events = gateway.subscriptions().subscribe(accepted)?;
+        return Ok(Outcome::Stream(events));
+    }
+    if client.answers_deferred {
+        let work =
+            async move { execute::operation(&serving.graph, &prepared, &variables, &client).await };
+        return Ok(Outcome::Deferred(work.boxed()));
+    }
+    let response = execute::operation(&serving.graph, &prepared, &variables, &client).await;
+    Ok(Outcome::Single(response))
+}
+
+fn no_supergraph() -> RequestError {
+    RequestError::new(
+        Code::SupergraphUnavailable,
+        "the gateway has no supergraph yet",
+    )
+}
+
+/// Whether the transport may carry an operation of this kind.
+fn check_transport(kind: OperationKind, client: &ClientContext) -> Result<(), RequestError> {
+    match kind {
         OperationKind::Mutation if !client.mutations_allowed => Err(RequestError::new(
             TransportCode::MutationForbidden,
             "a mutation needs a POST request",
-        )),
-        OperationKind::Query | OperationKind::Mutation if client.answers_deferred => {
-            let work =
-                async move { execute::operation(&graph, &prepared, &variables, &client).await };
-            Ok(Outcome::Deferred(work.boxed()))
-        }
-        OperationKind::Query | OperationKind::Mutation => Ok(Outcome::Single(
-            execute::operation(&graph, &prepared, &variables, &client).await,
         )),
         OperationKind::Subscription if !client.subscriptions_allowed => Err(RequestError::new(
             TransportCode::SubscriptionForbidden,
             "this transport has no way to stream a subscription's events",
         )),
-        OperationKind::Subscription => {
-            let accepted = subscriptions::Accepted {
-                graph,
-                prepared,
-                variables,
-                document,
-                request: &request,
-                client: &client,
-            };
-            subscriptions::subscribe(gateway, accepted).map(Outcome::Stream)
-        }
+        _ => Ok(()),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{alloc::System, sync::Arc};
 
-use gateway::{graph::Graph, prepare, settings::Settings};
+use gateway::{
+    graph::{Graph, Settings},
+    prepare::{self, Serving},
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -36,6 +39,11 @@ fn supergraph() -> String {
            id: ID! other: Item @join__field(graph: A) {fields} {far}
          }}"
     )
+}
+
+fn serving(settings: Settings) -> Arc<Serving> {
+    let graph = Graph::load(&supergraph(), settings).expect("the supergraph loads");
+    Arc::new(Serving::new(graph))
 }
 
 /// Selections inside each other, so many levels deep.
@@ -101,17 +109,17 @@ async fn many_documents_hold_no_more_than_the_cache_may() {
         prepared_bytes_max: BYTES_MAX,
         ..Settings::default()
     };
-    let graph = Arc::new(Graph::load(&supergraph(), settings).expect("the supergraph loads"));
+    let serving = serving(settings);
     let (kind, text) = kinds().swap_remove(1);
     let before = allocated();
     for index in 0..MANY_DOCUMENTS {
         let document = format!("query Q{index}{text}");
-        let prepared = prepare::operation(&graph, &document, None, None).await;
+        let prepared = prepare::with_variables(&serving, &document, None, None).await;
         drop(prepared.expect("prepared"));
     }
     let held = allocated() - before;
     println!("{MANY_DOCUMENTS} documents, {kind}: {held} bytes held of at most {BYTES_MAX}");
-    let metrics = &graph.settings().prepare_metrics;
+    let metrics = &serving.graph.settings().prepare_metrics;
     assert!((1..MANY_DOCUMENTS as i64).contains(&metrics.kept.get()));
     assert!(metrics.kept_bytes.get() <= BYTES_MAX as i64);
     assert!(held <= BYTES_MAX as isize * 4 / 3);
@@ -124,15 +132,15 @@ async fn the_estimate_of_what_is_held_is_within_a_quarter_of_the_truth() {
             report_cost,
             ..Settings::default()
         };
-        let graph = Arc::new(Graph::load(&supergraph(), settings).expect("the supergraph loads"));
+        let serving = serving(settings);
         let prepared = async |name: &str, text: &str| {
             let document = format!("query {name}{text}");
-            let prepared = prepare::operation(&graph, &document, None, None).await;
+            let prepared = prepare::with_variables(&serving, &document, None, None).await;
             drop(prepared.unwrap_or_else(|error| panic!("{error}: {document:.200}")));
         };
         for (kind, text) in kinds() {
             prepared("Warm", &text).await;
-            let bytes = || graph.settings().prepare_metrics.kept_bytes.get() as isize;
+            let bytes = || serving.graph.settings().prepare_metrics.kept_bytes.get() as isize;
             let (held, said) = (allocated(), bytes());
             for index in 0..DOCUMENTS {
                 prepared(&format!("Q{index}"), &text).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 const SOURCES: [&str; 3] = [
     include_str!("../../crates/graphql-transport/src/code.rs"),
-    include_str!("../../gateway/src/error.rs"),
+    include_str!("../../gateway/src/error/code.rs"),
     include_str!("../../crates/subgraph/src/error.rs"),
 ];
 const PAGE: &str = include_str!("../../docs/errors.md");

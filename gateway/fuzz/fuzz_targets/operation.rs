@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway::{graph::Graph, prepare, settings::Settings};
+use gateway::{
+    graph::{Graph, Settings},
+    prepare::{self, Serving},
+};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 
@@ -31,13 +34,13 @@ const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 struct Target {
     runtime: Runtime,
-    graphs: [Arc<Graph>; 8],
+    graphs: [Arc<Serving>; 8],
 }
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
     let load = |sdl| {
         let graph = Graph::load(sdl, Settings::default()).expect("the supergraph loads");
-        Arc::new(graph)
+        Arc::new(Serving::new(graph))
     };
     Target {
         runtime: tokio::runtime::Builder::new_current_thread()
@@ -60,7 +63,7 @@ fuzz_target!(|bytes: &[u8]| {
     // Most are no operations; the refusal is as good an answer as a plan.
     let _ = TARGET
         .runtime
-        .block_on(prepare::operation(graph, text, None, None));
+        .block_on(prepare::with_variables(graph, text, None, None));
     if start.elapsed() > TIME_LIMIT {
         eprintln!("no answer within {TIME_LIMIT:?}");
         abort();

@@ -14,12 +14,11 @@ use std::{
 
 use bytes::Bytes;
 use gateway::{
+    coerce::Variables,
     execute,
-    graph::Graph,
-    prepare::{self, Prepared},
+    graph::{Graph, Settings},
+    prepare::{self, Prepared, Serving},
     request::ClientContext,
-    settings::Settings,
-    variables::Variables,
 };
 use graphql_transport::ClientKey;
 use libfuzzer_sys::fuzz_target;
@@ -35,7 +34,7 @@ const OPERATIONS: [&str; 2] = [
 
 struct Target {
     runtime: Runtime,
-    graph: Arc<Graph>,
+    serving: Arc<Serving>,
     prepared: [Arc<Prepared>; 2],
     client: ClientContext,
 }
@@ -50,16 +49,16 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         .build()
         .expect("a runtime");
     let graph = Graph::load(SUPERGRAPH, Settings::default()).expect("the supergraph loads");
-    let graph = Arc::new(graph);
+    let serving = Arc::new(Serving::new(graph));
     let prepared = OPERATIONS.map(|operation| {
         runtime
-            .block_on(prepare::operation(&graph, operation, None, None))
+            .block_on(prepare::with_variables(&serving, operation, None, None))
             .expect("the operation is valid")
             .0
     });
     Target {
         runtime,
-        graph,
+        serving,
         prepared,
         client: ClientContext {
             headers: Arc::default(),
@@ -77,14 +76,14 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let Target {
         runtime,
-        graph,
+        serving,
         prepared,
         client,
     } = &*TARGET;
     let prepared = &prepared[usize::from(*choice) % 2];
     let variables = Variables::default();
     let answer = Bytes::copy_from_slice(answer);
-    let response = runtime.block_on(execute::event(graph, prepared, &variables, answer, client));
+    let response = runtime.block_on(execute::event(&serving.graph, prepared, &variables, answer, client));
     let response: Value = serde_json::from_slice(&response.body).expect("the response is JSON");
     let data = response.get("data").expect("the response has data");
     let posts = [data.get("post"), data.get("p")];

@@ -4,9 +4,10 @@
 //! what is on its way is given up, and the client gets an error with a code in the place of the data.
 
 use bytes::Bytes;
+use graphql_transport::response::GraphqlResponse;
 
 use super::Run;
-use crate::{error::Code, json::write, response::GraphqlResponse, settings::Limits};
+use crate::{config::Limits, error::Code, json::write};
 
 impl Run<'_> {
     /// Counts an answer's bytes; false if they are too many.

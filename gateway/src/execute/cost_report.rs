@@ -2,14 +2,10 @@
 //! `extensions.cost` and as a header.
 
 use bytes::Bytes;
+use graphql_transport::response::{GraphqlResponse, ResponseKind};
 use http::{HeaderName, HeaderValue};
 
-use crate::{
-    graph::Graph,
-    prepare::Prepared,
-    response::{GraphqlResponse, ResponseKind},
-    variables::Variables,
-};
+use crate::{coerce::Variables, graph::Graph, prepare::Prepared};
 
 /// `estimated=21, actual=17`
 const HEADER: HeaderName = HeaderName::from_static("x-graphql-cost");

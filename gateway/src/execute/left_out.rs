@@ -5,8 +5,8 @@
 
 use super::{field_error::FieldError, merge::PathItem};
 use crate::{
+    coerce::Variables,
     prepare::projection::{ProjectedField, ProjectedValue, Projection, SelectionId},
-    variables::Variables,
 };
 
 /// Drops the errors at places that the answer does not have.

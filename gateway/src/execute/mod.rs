@@ -18,17 +18,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::select_all;
+use graphql_transport::{
+    request::ClientContext,
+    response::{GraphqlResponse, ResponseKind},
+};
 use http::HeaderMap;
 use rustc_hash::FxHashSet;
 
 use crate::{
+    coerce::Variables,
     error::Code,
-    graph::Graph,
-    prepare::{OperationKind, Prepared, introspection, plan::Step},
-    request::ClientContext,
-    response::{GraphqlResponse, ResponseKind},
+    graph::{Graph, introspection_answers::Answer as IntrospectionAnswer},
+    prepare::{OperationKind, Prepared, plan::Step},
     subgraphs::{Answer, FetchError, SharedQuery},
-    variables::Variables,
 };
 use field_error::FieldError;
 use render::Renderer;
@@ -184,7 +186,7 @@ impl<'a> Run<'a> {
             };
         }
         let introspection = match &self.prepared.introspection {
-            None => introspection::Answer::default(),
+            None => IntrospectionAnswer::default(),
             Some(introspection) => match introspection.answer(self.graph, self.variables.json()) {
                 Ok(answer) => answer,
                 Err(refusal) => return refusal.into_response(),

@@ -14,12 +14,12 @@ use super::{
     store::{List, ObjectId, Rendered, Store, Text, Value},
 };
 use crate::{
+    coerce::Variables,
     error::Code,
     json::scan::Cursor,
     prepare::projection::{
         LeafKind, Nullability, ProjectedField, ProjectedValue, Projection, Selection, SelectionId,
     },
-    variables::Variables,
 };
 
 /// What a renderer needs to know.

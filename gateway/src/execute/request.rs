@@ -41,7 +41,7 @@ impl Run<'_> {
         if !step
             .conditions
             .iter()
-            .all(|condition| self.variables.satisfies(*condition))
+            .all(|condition| condition.holds(self.variables))
         {
             return None;
         }
@@ -84,7 +84,7 @@ impl Run<'_> {
             {
                 let failure = Failure::TooManyRepresentations(max);
                 let subgraph = &self.graph.subgraphs[usize::from(step.subgraph.0)];
-                let metrics = &self.graph.settings.subgraphs.metrics;
+                let metrics = &self.graph.settings.subgraph_metrics;
                 metrics.of(subgraph.name()).failures.inc();
                 self.fetch_failed(
                     step,

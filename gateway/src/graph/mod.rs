@@ -1,6 +1,9 @@
-//! A supergraph made ready: API schema, what the planner knows, subgraphs, introspection.
+//! A supergraph made ready: API schema, what the planner knows, subgraphs, costs, introspection.
 
 pub mod costs;
+pub(crate) mod introspection_answers;
+pub(crate) mod resumable_fields;
+mod settings;
 mod subgraph_table;
 
 use std::sync::Arc;
@@ -10,15 +13,11 @@ use apollo_compiler::{
 };
 use federation::{SubgraphIndex, Supergraph, TypeTable};
 
-use crate::{
-    prepare::{
-        cache::PreparedCache, in_preparation::InPreparation, introspection::IntrospectionAnswers,
-        resume::ResumableFields, rollout::Rollout, turns::Turns,
-    },
-    settings::Settings,
-    subgraphs::Subgraph,
-};
+use crate::subgraphs::Subgraph;
 use costs::Costs;
+use introspection_answers::IntrospectionAnswers;
+use resumable_fields::ResumableFields;
+pub use settings::Settings;
 
 /// The answers of introspection may have this part of what prepared operations may, beside it.
 const INTROSPECTION_SHARE: usize = 8;
@@ -47,16 +46,11 @@ pub struct Graph {
     pub(crate) costs: Costs,
     /// API schema, type table, and what the planner knows of the subgraphs.
     pub(crate) supergraph: Supergraph,
-    pub(crate) rollout: Rollout,
     pub(crate) subgraphs: Vec<Arc<Subgraph>>,
     /// Subscription fields that can continue where they were.
     pub(crate) resumable: ResumableFields,
-    pub(crate) prepared: PreparedCache,
+    /// What introspection has answered before.
     pub(crate) introspections: IntrospectionAnswers,
-    /// Operations that are being prepared.
-    pub(crate) in_preparation: InPreparation,
-    /// A turn for each operation being prepared.
-    pub(crate) preparing: Arc<Turns>,
 }
 
 impl Graph {
@@ -69,26 +63,13 @@ impl Graph {
         let schema = Schema::parse(sdl, "supergraph.graphql")
             .map_err(|invalid| federation::SupergraphError::Invalid(invalid.errors.to_string()))?;
         let supergraph = Supergraph::read(&schema)?;
-        let subgraphs = subgraph_table::read(&supergraph, &settings.subgraphs)?;
+        let subgraphs = subgraph_table::read(&supergraph, &settings)?;
         Ok(Self {
-            rollout: Rollout::new(supergraph.percentages()),
             costs: Costs::of(&schema),
-            implementers: supergraph.api_schema().implementers_map(),
             resumable: ResumableFields::of(&supergraph, &schema),
-            prepared: PreparedCache::new(
-                settings.prepared_operations_max,
-                settings.prepared_bytes_max,
-                &settings.prepare_metrics,
-            ),
+            implementers: supergraph.api_schema().implementers_map(),
             introspections: IntrospectionAnswers::new(
                 settings.prepared_bytes_max / INTROSPECTION_SHARE,
-            ),
-            in_preparation: InPreparation::default(),
-            preparing: Turns::new(
-                // More at once would only be slower each.
-                std::thread::available_parallelism().map_or(1, usize::from),
-                settings.limits.prepare_queue_max,
-                settings.prepare_metrics.waiting.clone(),
             ),
             supergraph,
             subgraphs,

@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use federation::Supergraph;
 
-use super::SupergraphError;
-use crate::{
-    settings::{SubgraphSettings, address_key},
-    subgraphs::Subgraph,
-};
+use super::{Settings, SupergraphError};
+use crate::{config::address_key, subgraphs::Subgraph};
 
 /// Every subgraph with its address: the settings' if they have one, else the supergraph's.
 pub fn read(
     supergraph: &Supergraph,
-    settings: &SubgraphSettings,
+    settings: &Settings,
 ) -> Result<Vec<Arc<Subgraph>>, SupergraphError> {
+    let Settings {
+        subgraphs: settings,
+        tls,
+        subgraph_metrics,
+        ..
+    } = settings;
     let mut subgraphs = Vec::new();
     for info in supergraph.subgraph_infos() {
         let name = &*info.name;
@@ -25,9 +28,11 @@ pub fn read(
             .map(String::as_str)
             .unwrap_or_default();
         let subgraph =
-            Subgraph::new(name, url, settings).map_err(|reason| SupergraphError::Address {
-                subgraph: name.to_owned(),
-                reason,
+            Subgraph::new(name, url, settings, tls, subgraph_metrics).map_err(|reason| {
+                SupergraphError::Address {
+                    subgraph: name.to_owned(),
+                    reason,
+                }
             })?;
         subgraphs.push(Arc::new(subgraph));
     }

@@ -9,13 +9,12 @@ mod trusted;
 
 use std::sync::Arc;
 
-use graphql_transport::Code as TransportCode;
+use graphql_transport::{Code as TransportCode, request::GraphqlRequest};
 use serde::Deserialize;
 
 use crate::{
     config::PersistedConfig,
     error::{Code, RequestError},
-    request::GraphqlRequest,
 };
 use automatic::AutomaticDocuments;
 use trusted::TrustedDocuments;

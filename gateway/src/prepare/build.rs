@@ -12,7 +12,6 @@ use apollo_compiler::{
 use federation::{ClientAliases, PlanError, PlanOptions};
 
 use super::{
-    OperationKind, Prepared, UpstreamSubscription,
     compile::{self, keys::Keys},
     conditions::Conditions,
     cost::{self, OperationCost, actual::Counted},
@@ -20,10 +19,13 @@ use super::{
     introspection::Introspection,
     limits,
     plan::Plan,
+    prepared::{OperationKind, Prepared, UpstreamSubscription},
     projection::{self, ProjectedValue, Projection},
+    resume,
     rollout::Group,
     root_fields::RootFields,
     scan,
+    serving::Serving,
     sizes::Sizes,
     values,
 };
@@ -38,11 +40,12 @@ const FIELDS_PER_SELECTION: usize = 8;
 /// Reads, checks, plans and projects an operation for a group of requests. Where the plan depends on
 /// conditions and the group does not tell how they stand, there is none.
 pub fn build(
-    graph: &Graph,
+    serving: &Serving,
     query: &str,
     operation_name: Option<&str>,
     group: Group,
 ) -> Result<Prepared, RequestError> {
+    let graph = &serving.graph;
     let document = parse(graph, query)?;
     let (mut executable, mut operation) = validate(graph, &document, operation_name)?;
     let conditions = Conditions::of(&executable, &operation)?;
@@ -98,7 +101,7 @@ pub fn build(
             &operation,
             &aliases,
         );
-        plan = self::plan(graph, &asked, &operation, group, plan.keys)?;
+        plan = self::plan(serving, &asked, &operation, group, plan.keys)?;
         plan.name_aliases(&aliases);
         plan.forwards = forward::is_possible(&plan, &projection);
         if kind == OperationKind::Subscription {
@@ -126,15 +129,16 @@ pub fn build(
 
 /// The requests that answer an operation.
 fn plan(
-    graph: &Graph,
+    serving: &Serving,
     asked: &federation::Operation,
     operation: &Operation,
     group: Group,
     keys: Vec<Box<str>>,
 ) -> Result<Plan, RequestError> {
+    let graph = &serving.graph;
     let limit = graph.settings.limits.prepare_timeout;
     let options = PlanOptions {
-        override_position: graph.rollout.place(group),
+        override_position: serving.rollout.place(group),
         deadline: Some(Instant::now() + limit),
     };
     let planned =
@@ -161,16 +165,23 @@ fn plan(
 /// # Errors
 /// As [`build`].
 pub fn plan_of(
-    graph: &Graph,
+    serving: &Serving,
     query: &str,
     operation_name: Option<&str>,
 ) -> Result<Plan, RequestError> {
+    let graph = &serving.graph;
     let document = parse(graph, query)?;
     let (executable, operation) = validate(graph, &document, operation_name)?;
     let aliases = ClientAliases::of(&graph.supergraph, &executable, &operation);
     let asked =
         federation::Operation::with_aliases(&graph.supergraph, &executable, &operation, &aliases);
-    plan(graph, &asked, &operation, graph.rollout.last(), Vec::new())
+    plan(
+        serving,
+        &asked,
+        &operation,
+        serving.rollout.last(),
+        Vec::new(),
+    )
 }
 
 fn parse(graph: &Graph, query: &str) -> Result<Document, RequestError> {
@@ -233,7 +244,7 @@ fn upstream(
         .ok_or_else(|| RequestError::new(Code::PlanFailed, "the subscription has no subgraph"))?;
     let all = names.iter().enumerate();
     let operation = first.request.operation.to_string();
-    let resume = graph.resumable.resume(first.subgraph, &operation);
+    let resume = resume::resume(&graph.resumable, first.subgraph, &operation);
     Ok(UpstreamSubscription {
         subgraph: first.subgraph,
         operation: resume

@@ -11,7 +11,7 @@ use std::{
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{Prepared, rollout::Group};
+use super::{prepared::Prepared, rollout::Group};
 use crate::metrics::PrepareMetrics;
 
 /// What an entry takes beside its document and what was made of it.

@@ -15,8 +15,8 @@ use apollo_compiler::{
 };
 
 use crate::{
+    coerce::Variables,
     error::{Code, RequestError},
-    variables::Variables,
 };
 
 /// A query with more condition variables than these is planned as it stands: each more would double its
@@ -89,7 +89,7 @@ impl Conditions {
         }
         let bits = self.variables.iter().enumerate();
         Some(Values(bits.fold(0, |bits, (bit, variable)| {
-            bits | (u64::from(variables.is_true(*variable)) << bit)
+            bits | (u64::from(variables.is(*variable, true)) << bit)
         })))
     }
 

@@ -7,6 +7,7 @@ use federation::TypeSet;
 use super::{
     build,
     plan::{EntityFetch, Merge, PathSegment, Plan, Requirement},
+    serving::Serving,
 };
 use crate::{error::RequestError, graph::Graph};
 
@@ -16,12 +17,15 @@ use crate::{error::RequestError, graph::Graph};
 /// # Errors
 /// When the operation is refused, or has no plan.
 pub fn explain(
-    graph: &Graph,
+    serving: &Serving,
     query: &str,
     operation_name: Option<&str>,
 ) -> Result<String, RequestError> {
-    let plan = build::plan_of(graph, query, operation_name)?;
-    let printer = Printer { graph, plan: &plan };
+    let plan = build::plan_of(serving, query, operation_name)?;
+    let printer = Printer {
+        graph: &serving.graph,
+        plan: &plan,
+    };
     Ok(printer.print())
 }
 

@@ -14,13 +14,13 @@ use bytes::Bytes;
 use federation::{TypeId, TypeSet};
 
 use super::{
-    Prepared, UpstreamSubscription,
     cost::{OperationCost, actual::Counted},
     introspection::Introspection,
     plan::{
         Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, RequestTemplate,
         Requirement, Shape, ShapeField, Step, Target,
     },
+    prepared::{Prepared, UpstreamSubscription},
     projection::{
         LeafKind, Nullability, ProjectedField, ProjectedValue, Projection,
         Selection as ProjectedSelection,

@@ -10,7 +10,7 @@ use std::{
 use graphql_transport::ClientKey;
 use tokio::sync::watch;
 
-use super::{Prepared, rollout::Group};
+use super::{prepared::Prepared, rollout::Group};
 use crate::error::RequestError;
 
 /// What preparing leads to.

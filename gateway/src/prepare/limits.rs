@@ -8,8 +8,8 @@ use apollo_compiler::{
 };
 
 use crate::{
+    config::Limits,
     error::{Code, RequestError},
-    settings::Limits,
 };
 
 /// Checks the parsed document against the limits on depth, aliases, root fields, directives and

@@ -1,4 +1,7 @@
 //! Text -> parsed, checked, planned, projected; kept in one cache.
+//!
+//! [`operation`] takes a document that is in the cache, or makes it ready; [`decided`] takes the plan for
+//! the values of its conditions' variables.
 
 mod build;
 pub mod cache;
@@ -8,189 +11,134 @@ pub(crate) mod cost;
 mod explain;
 mod forward;
 mod heap;
-pub(crate) mod in_preparation;
+mod in_preparation;
 pub(crate) mod introspection;
 mod limits;
 pub(crate) mod one_of;
 pub mod plan;
+mod prepared;
 pub mod projection;
 pub mod resume;
 pub mod rollout;
 mod root_fields;
 mod scan;
+mod serving;
 pub mod sizes;
 pub mod turns;
 mod values;
 
 use std::sync::Arc;
 
-use apollo_compiler::{Node, ast::VariableDefinition};
 use bytes::Bytes;
-use federation::SubgraphIndex;
 use graphql_transport::ClientKey;
 
 use crate::{
+    coerce::{self, Variables},
     error::{Code, RequestError},
-    graph::Graph,
-    variables::Variables,
 };
-use conditions::Conditions;
-use cost::{OperationCost, actual::Counted};
 pub use explain::explain;
 use heap::Heap;
 use in_preparation::{Outcome, Part};
-use introspection::Introspection;
-use plan::Plan;
-use projection::Projection;
-use resume::Resume;
+pub use prepared::{OperationKind, Prepared, UpstreamSubscription};
 use rollout::Group;
-use sizes::Sizes;
+pub use serving::Serving;
 use turns::{QueueFull, Turn};
 
-/// What an operation does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OperationKind {
-    /// Reads.
-    Query,
-    /// Changes, in the order written.
-    Mutation,
-    /// Reads again at every event.
-    Subscription,
-}
-
-/// An operation ready to be executed any number of times.
-pub struct Prepared {
-    pub(crate) plan: Plan,
-    pub(crate) projection: Projection,
-    pub(crate) variables: Vec<Node<VariableDefinition>>,
-    pub(crate) conditions: Conditions,
-    pub(crate) introspection: Option<Introspection>,
-    pub(crate) sizes: Sizes,
-    pub(crate) cost: OperationCost,
-    /// Where answers report their cost.
-    pub(crate) counted: Option<Counted>,
-    kind: OperationKind,
-    name: Option<String>,
-    subscription: Option<UpstreamSubscription>,
-}
-
-impl Prepared {
-    /// Query, mutation or subscription.
-    pub fn kind(&self) -> OperationKind {
-        self.kind
-    }
-
-    /// The operation's own name.
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// For a subscription: what to ask of which subgraph.
-    pub fn subscription(&self) -> Option<&UpstreamSubscription> {
-        self.subscription.as_ref()
-    }
-}
-
-/// The subgraph's half of a subscription: its events are what [`crate::execute::event`] completes.
-pub struct UpstreamSubscription {
-    /// Which subgraph has the events.
-    pub subgraph: SubgraphIndex,
-    /// The operation's text in the subgraph's terms.
-    pub operation: String,
-    /// The whole operation in one normal form: two documents that mean the same have the same.
-    /// With the variables' bytes it identifies what can be shared between clients.
-    pub normal_form: Arc<str>,
-    /// The argument that resumes the field from a cursor (`after`), where the field has one.
-    pub resume: Option<Resume>,
-    variables: Vec<(Box<[u8]>, usize)>,
-    all_variables: Vec<(Box<[u8]>, usize)>,
-}
-
-impl UpstreamSubscription {
-    /// The JSON object of the variables that the subgraph's operation uses.
-    pub fn variables(&self, variables: &Variables) -> Bytes {
-        object(&self.variables, variables)
-    }
-
-    /// The JSON object of all the operation's variables, in the order declared: equal bytes mean
-    /// equal variables, for this subgraph and for those that complete the events.
-    pub fn all_variables(&self, variables: &Variables) -> Bytes {
-        object(&self.all_variables, variables)
-    }
-}
-
-fn object(wanted: &[(Box<[u8]>, usize)], variables: &Variables) -> Bytes {
-    let mut json = vec![b'{'];
-    variables.write(wanted, &mut json);
-    json.push(b'}');
-    Bytes::from(json)
-}
-
-/// An operation ready for these variables (a JSON object's text, or nothing), and the variables
-/// checked.
-///
-/// # Errors
-/// With the code of the step that refused the operation or its variables.
-pub async fn operation(
-    graph: &Arc<Graph>,
-    query: &str,
-    operation_name: Option<&str>,
-    variables: Option<&Bytes>,
-) -> Result<(Arc<Prepared>, Variables), RequestError> {
-    let client = ClientKey::default();
-    operation_for(graph, client, query, operation_name, variables).await
-}
-
-/// The same for a client, who takes turns with others where the operation is new.
-///
-/// # Errors
-/// As [`operation`].
-pub async fn operation_for(
-    graph: &Arc<Graph>,
+/// An operation that a client asks for.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    document: &'a str,
+    operation_name: Option<&'a str>,
     client: ClientKey,
-    query: &str,
-    operation_name: Option<&str>,
-    variables: Option<&Bytes>,
-) -> Result<(Arc<Prepared>, Variables), RequestError> {
-    let mut group = graph.rollout.draw();
-    let prepared = for_group(graph, client, query, operation_name, group).await?;
-    let variables = Variables::coerce(graph, &prepared, variables)?;
-    group.conditions = prepared.conditions.values(&variables);
-    let prepared = match group.conditions {
-        None => prepared,
-        Some(_) => for_group(graph, client, query, operation_name, group).await?,
-    };
-    cost::check(graph, &prepared, &variables)?;
-    Ok((prepared, variables))
-}
-
-/// An operation from the cache, or one that is made ready now.
-async fn for_group(
-    graph: &Arc<Graph>,
-    client: ClientKey,
-    query: &str,
-    operation_name: Option<&str>,
     group: Group,
+}
+
+impl<'a> Asked<'a> {
+    /// By its document and, if that has several, its name. The client takes turns with others where
+    /// the operation is new.
+    pub fn new(
+        serving: &Serving,
+        document: &'a str,
+        operation_name: Option<&'a str>,
+        client: ClientKey,
+    ) -> Self {
+        Self {
+            document,
+            operation_name,
+            client,
+            group: serving.rollout.draw(),
+        }
+    }
+
+    /// The operation as it was prepared before.
+    fn kept_by(&self, serving: &Serving) -> Option<Arc<Prepared>> {
+        let cache = &serving.prepared;
+        cache.get(self.document, self.operation_name, self.group)
+    }
+}
+
+/// The operation from the cache, or made ready now. Where its conditions decide about its plan, that is
+/// still to come: [`decided`].
+///
+/// # Errors
+/// With the code of the step that refused the operation.
+pub async fn operation(
+    serving: &Arc<Serving>,
+    asked: &Asked<'_>,
 ) -> Result<Arc<Prepared>, RequestError> {
-    let metrics = &graph.settings.prepare_metrics;
-    if let Some(prepared) = graph.prepared.get(query, operation_name, group) {
+    let metrics = &serving.graph.settings.prepare_metrics;
+    if let Some(prepared) = asked.kept_by(serving) {
         metrics.hits.inc();
         return Ok(prepared);
     }
     metrics.misses.inc();
-    Box::pin(make_ready(graph, client, query, operation_name, group)).await
+    Box::pin(make_ready(serving, asked)).await
+}
+
+/// The same with the plan for these values of its conditions' variables.
+///
+/// # Errors
+/// As [`operation`].
+pub async fn decided(
+    serving: &Arc<Serving>,
+    asked: &Asked<'_>,
+    prepared: Arc<Prepared>,
+    variables: &Variables,
+) -> Result<Arc<Prepared>, RequestError> {
+    let Some(values) = prepared.conditions.values(variables) else {
+        return Ok(prepared);
+    };
+    let mut asked = *asked;
+    asked.group.conditions = Some(values);
+    operation(serving, &asked).await
+}
+
+/// All steps before the execution in one, for a document that comes without a request: an operation
+/// ready for these variables (a JSON object's text, or nothing), and the variables checked.
+///
+/// # Errors
+/// With the code of the step that refused the operation or its variables.
+pub async fn with_variables(
+    serving: &Arc<Serving>,
+    document: &str,
+    operation_name: Option<&str>,
+    variables: Option<&Bytes>,
+) -> Result<(Arc<Prepared>, Variables), RequestError> {
+    let asked = Asked::new(serving, document, operation_name, ClientKey::default());
+    let prepared = operation(serving, &asked).await?;
+    let variables = coerce::variables(&serving.graph, prepared.declared(), variables)?;
+    let prepared = decided(serving, &asked, prepared, &variables).await?;
+    cost::check(&serving.graph, &prepared.cost, &variables)?;
+    Ok((prepared, variables))
 }
 
 /// Reads, checks and plans an operation. The work itself runs off the event loop, within
 /// `limits.prepare_timeout`; a panic in it is an internal error.
 async fn make_ready(
-    graph: &Arc<Graph>,
-    client: ClientKey,
-    query: &str,
-    operation_name: Option<&str>,
-    group: Group,
+    serving: &Arc<Serving>,
+    asked: &Asked<'_>,
 ) -> Result<Arc<Prepared>, RequestError> {
-    let timeout = graph.settings.limits.prepare_timeout;
+    let timeout = serving.graph.settings.limits.prepare_timeout;
     let too_slow = || {
         RequestError::new(
             Code::PrepareTimeout,
@@ -199,7 +147,7 @@ async fn make_ready(
     };
     let in_time = tokio::time::timeout(timeout, async {
         loop {
-            let ready = ready_once(graph, client, query, operation_name, group).await;
+            let ready = ready_once(serving, asked).await;
             if let Some(outcome) = ready {
                 return outcome;
             }
@@ -210,20 +158,20 @@ async fn make_ready(
 }
 
 /// Prepares an operation, or waits for another caller that does; none where that one leaves.
-async fn ready_once(
-    graph: &Arc<Graph>,
-    client: ClientKey,
-    query: &str,
-    operation_name: Option<&str>,
-    group: Group,
-) -> Option<Outcome> {
-    let turn = || graph.preparing.take(client);
-    let in_turn = async |turn| match graph.prepared.get(query, operation_name, group) {
+async fn ready_once(serving: &Arc<Serving>, asked: &Asked<'_>) -> Option<Outcome> {
+    let turn = || serving.preparing.take(asked.client);
+    let in_turn = async |turn| match asked.kept_by(serving) {
         Some(prepared) => Ok(prepared),
-        None => build_in_turn(graph, turn, query, operation_name, group).await,
+        None => build_in_turn(serving, turn, asked).await,
     };
-    let all = &graph.in_preparation;
-    let mut follow = match all.join(client, query, operation_name, group) {
+    let all = &serving.in_preparation;
+    let Asked {
+        document,
+        operation_name,
+        client,
+        group,
+    } = *asked;
+    let mut follow = match all.join(client, document, operation_name, group) {
         Part::Lead(lead) => {
             // That the queue is full for this client is none of the others' affairs.
             let outcome = match turn().await {
@@ -251,22 +199,22 @@ async fn ready_once(
 
 /// The work itself: it goes on when its caller leaves, as the next one may want the same.
 async fn build_in_turn(
-    graph: &Arc<Graph>,
+    serving: &Arc<Serving>,
     turn: Turn,
-    query: &str,
-    operation_name: Option<&str>,
-    group: Group,
+    asked: &Asked<'_>,
 ) -> Result<Arc<Prepared>, RequestError> {
-    let graph = Arc::clone(graph);
-    let query = query.to_owned();
-    let operation_name = operation_name.map(str::to_owned);
+    let serving = Arc::clone(serving);
+    let group = asked.group;
+    let document = asked.document.to_owned();
+    let operation_name = asked.operation_name.map(str::to_owned);
     let work = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         let name = operation_name.as_deref();
-        let prepared = Arc::new(build::build(&graph, &query, name, group)?);
+        let prepared = Arc::new(build::build(&serving, &document, name, group)?);
         let weight = size_of::<Prepared>() + prepared.heap();
         let kept = Arc::clone(&prepared);
-        graph.prepared.insert(&query, name, group, kept, weight);
+        let cache = &serving.prepared;
+        cache.insert(&document, name, group, kept, weight);
         Ok(prepared)
     });
     work.await.unwrap_or_else(|panic| {
@@ -290,14 +238,17 @@ mod tests {
     use futures_util::{FutureExt, poll};
 
     use super::*;
-    use crate::settings::{Limits, Settings};
+    use crate::{
+        config::Limits,
+        graph::{Graph, Settings},
+    };
 
     const SUPERGRAPH: &str = "schema @link(url: \"https://specs.apollo.dev/link/v1.0\")
           @link(url: \"https://specs.apollo.dev/join/v0.3\", for: EXECUTION) { query: Query }
         enum join__Graph { A @join__graph(name: \"a\", url: \"http://a.test/graphql\") }
         type Query @join__type(graph: A) { a: Int }";
 
-    fn graph(prepare_queue_max: usize) -> Arc<Graph> {
+    fn serving(prepare_queue_max: usize) -> Arc<Serving> {
         let settings = Settings {
             limits: Limits {
                 prepare_queue_max,
@@ -305,7 +256,8 @@ mod tests {
             },
             ..Settings::default()
         };
-        Arc::new(Graph::load(SUPERGRAPH, settings).expect("the supergraph loads"))
+        let graph = Graph::load(SUPERGRAPH, settings).expect("the supergraph loads");
+        Arc::new(Serving::new(graph))
     }
 
     fn clients() -> [ClientKey; 2] {
@@ -313,10 +265,10 @@ mod tests {
     }
 
     /// All places that a client may hold.
-    async fn hold(graph: &Arc<Graph>, client: ClientKey) -> Vec<Turn> {
+    async fn hold(serving: &Arc<Serving>, client: ClientKey) -> Vec<Turn> {
         let mut held = Vec::new();
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            let turn = graph.preparing.take(client).await;
+            let turn = serving.preparing.take(client).await;
             held.push(turn.unwrap_or_else(|_| panic!("no turn")));
         }
         held
@@ -324,45 +276,45 @@ mod tests {
 
     #[tokio::test]
     async fn who_wants_the_same_document_takes_one_place_in_the_queue() {
-        let graph = graph(1);
+        let serving = serving(1);
         let [one, other] = clients();
         let prepare = |client| {
-            let graph = Arc::clone(&graph);
+            let serving = Arc::clone(&serving);
             async move {
-                operation_for(&graph, client, "{ a }", None, None)
-                    .await
-                    .map(drop)
+                let asked = Asked::new(&serving, "{ a }", None, client);
+                operation(&serving, &asked).await.map(drop)
             }
             .boxed()
         };
-        let held = hold(&graph, one).await;
+        let held = hold(&serving, one).await;
         let mut leader = prepare(one);
         assert!(poll!(&mut leader).is_pending());
         let mut followers: Vec<_> = (0..20).map(|_| prepare(one)).collect();
         for follower in &mut followers {
             assert!(poll!(follower).is_pending());
         }
-        assert_eq!(graph.settings.prepare_metrics.waiting.get(), 1);
+        assert_eq!(serving.graph.settings.prepare_metrics.waiting.get(), 1);
         // The first one leaves, and the next one takes its place.
         drop(leader);
         for follower in &mut followers {
             assert!(poll!(follower).is_pending());
         }
-        assert_eq!(graph.settings.prepare_metrics.waiting.get(), 1);
+        assert_eq!(serving.graph.settings.prepare_metrics.waiting.get(), 1);
         // Another client does not wait for this one's turn.
         assert_eq!(prepare(other).await, Ok(()));
         drop(held);
         for follower in followers {
             assert_eq!(follower.await, Ok(()));
         }
-        assert_eq!(graph.settings.prepare_metrics.kept.get(), 1);
+        assert_eq!(serving.graph.settings.prepare_metrics.kept.get(), 1);
     }
 
     #[tokio::test]
     async fn a_full_queue_refuses_new_documents_and_takes_known_ones() {
-        let graph = graph(0);
+        let serving = serving(0);
         let prepare = async |client, document| {
-            let prepared = operation_for(&graph, client, document, None, None).await;
+            let asked = Asked::new(&serving, document, None, client);
+            let prepared = operation(&serving, &asked).await;
             prepared.map(drop).map_err(|refusal| {
                 let response = refusal.clone().into_response();
                 (refusal.code, response.overloaded)
@@ -370,7 +322,7 @@ mod tests {
         };
         let [one, other] = clients();
         assert_eq!(prepare(one, "{ a }").await, Ok(()));
-        let held = hold(&graph, one).await;
+        let held = hold(&serving, one).await;
         let refused = Err((Code::PrepareQueueFull, true));
         assert_eq!(prepare(one, "{ b: a }").await, refused);
         assert_eq!(prepare(one, "{ a }").await, Ok(()));

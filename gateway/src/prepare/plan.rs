@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use federation::{ClientAliases, SubgraphIndex, TypeSet};
 
+use crate::coerce::Variables;
+
 /// A response key (or a requirement's field name), by its place in [`Plan::keys`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub u32);
@@ -171,6 +173,13 @@ pub struct Condition {
     pub variable: usize,
     /// `@include` wants true, `@skip` false.
     pub expected: bool,
+}
+
+impl Condition {
+    /// Whether it holds for these variables.
+    pub fn holds(self, variables: &Variables) -> bool {
+        variables.is(self.variable, self.expected)
+    }
 }
 
 /// A subgraph request's body.

@@ -17,8 +17,8 @@ use super::{
     plan::{Condition, Key},
 };
 use crate::{
+    coerce::Variables,
     error::{Code, RequestError},
-    variables::Variables,
 };
 
 /// Every selection of an operation.
@@ -69,8 +69,7 @@ impl ProjectedField {
     /// Whether the answer to a client with these variables has the field here.
     #[inline]
     pub fn applies(&self, variables: &Variables) -> bool {
-        let holds =
-            |all: &Vec<Condition>| all.iter().all(|condition| variables.satisfies(*condition));
+        let holds = |all: &Vec<Condition>| all.iter().all(|condition| condition.holds(variables));
         (self.conditions.is_empty() || self.conditions.iter().any(holds))
             && !self.unless.iter().any(holds)
     }

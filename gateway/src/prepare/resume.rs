@@ -8,23 +8,17 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use apollo_compiler::{
-    Name, Node, Schema,
+    Name, Node,
     ast::{
         Argument, Definition, Document, Field, InlineFragment, OperationDefinition, Selection,
-        Type, Value, VariableDefinition,
+        Value, VariableDefinition,
     },
-    executable::OperationType,
-    schema::{ExtendedType, FieldDefinition},
 };
-use federation::{
-    Join, SubgraphIndex, Supergraph, TypeId, internal_names::RESUME_CURSOR as CURSOR_KEY,
-};
+use federation::SubgraphIndex;
 use serde_json::value::RawValue;
 
-/// The argument that takes a cursor.
-const AFTER: &str = "after";
-/// The field of an event that is its cursor.
-const CURSOR: &str = "cursor";
+use crate::graph::resumable_fields::{AFTER, CURSOR, ResumableField, ResumableFields};
+
 /// The variable that takes the cursor.
 pub const CURSOR_VARIABLE: &str = "_resumeAfter";
 
@@ -71,85 +65,37 @@ pub enum Begin {
     Variable(String),
 }
 
-/// The subscription fields of a supergraph that can be resumed, by the subgraphs that have them.
-#[derive(Default)]
-pub struct ResumableFields(HashMap<(Name, SubgraphIndex), Resumable>);
-
-struct Resumable {
-    /// `after`'s type.
-    after: Node<Type>,
-    /// The types of events that have a cursor in the same subgraph, with its response key.
-    events: Vec<(Name, Name)>,
-    /// Whether the field's own type is among them, so that no condition is needed.
-    is_plain: bool,
-}
-
-impl ResumableFields {
-    /// Looks at every field of the supergraph's subscription type.
-    pub fn of(supergraph: &Supergraph, schema: &Schema) -> Self {
-        let mut all = HashMap::new();
-        let name = schema.schema_definition.subscription.as_ref();
-        let root = name.and_then(|name| schema.get_object(&name.name));
-        let id = supergraph.root(OperationType::Subscription);
-        for (name, field) in root.into_iter().flat_map(|root| &root.fields) {
-            let info = id.and_then(|root| supergraph.field(root, name));
-            let Some((info, after)) = info.zip(after_argument(field)) else {
-                continue;
-            };
-            for join in &info.joins {
-                if let Some((events, is_plain)) = events(supergraph, schema, join) {
-                    let resumable = Resumable {
-                        after: after.clone(),
-                        events,
-                        is_plain,
-                    };
-                    all.insert((name.clone(), join.subgraph), resumable);
-                }
-            }
-        }
-        Self(all)
+/// The operations that ask for cursors, if the subscription can be resumed.
+pub fn resume(
+    fields: &ResumableFields,
+    subgraph: SubgraphIndex,
+    operation: &str,
+) -> Option<Resume> {
+    let document = Document::parse(operation, "subscription").ok()?;
+    let index = document
+        .definitions
+        .iter()
+        .position(|definition| matches!(definition, Definition::OperationDefinition(_)))?;
+    let mut first = document.clone();
+    let (field, variables) = root_field(&mut first, index)?;
+    let resumable = fields.field(&field.name, subgraph)?;
+    if variables.iter().any(|it| it.name == CURSOR_VARIABLE) {
+        // A client's own variable: it stays what it is.
+        return None;
     }
-
-    /// The operations that ask for cursors, if the subscription can be resumed.
-    pub fn resume(&self, subgraph: SubgraphIndex, operation: &str) -> Option<Resume> {
-        let document = Document::parse(operation, "subscription").ok()?;
-        let index = document
-            .definitions
-            .iter()
-            .position(|definition| matches!(definition, Definition::OperationDefinition(_)))?;
-        let mut first = document.clone();
-        let (field, variables) = root_field(&mut first, index)?;
-        let resumable = self.0.get(&(field.name.clone(), subgraph))?;
-        if variables.iter().any(|it| it.name == CURSOR_VARIABLE) {
-            // A client's own variable: it stays what it is.
-            return None;
-        }
-        ask_for_cursor(resumable, field);
-        let field_key = field.response_name().to_string();
-        let mut resumed = first.clone();
-        let (field, variables) = root_field(&mut resumed, index)?;
-        let begin = begin_after_cursor(resumable, field, variables);
-        let text = |document: &Document| document.serialize().no_indent().to_string();
-        Some(Resume {
-            first: text(&first),
-            resumed: text(&resumed),
-            field_key,
-            cursor_keys: resumable.cursor_keys(),
-            begin,
-        })
-    }
-}
-
-impl Resumable {
-    fn cursor_keys(&self) -> Vec<String> {
-        let mut keys: Vec<String> = Vec::new();
-        for (_, key) in &self.events {
-            if !keys.iter().any(|known| *known == key.as_str()) {
-                keys.push(key.to_string());
-            }
-        }
-        keys
-    }
+    ask_for_cursor(resumable, field);
+    let field_key = field.response_name().to_string();
+    let mut resumed = first.clone();
+    let (field, variables) = root_field(&mut resumed, index)?;
+    let begin = begin_after_cursor(resumable, field, variables);
+    let text = |document: &Document| document.serialize().no_indent().to_string();
+    Some(Resume {
+        first: text(&first),
+        resumed: text(&resumed),
+        field_key,
+        cursor_keys: resumable.cursor_keys(),
+        begin,
+    })
 }
 
 /// The one root field of the operation, and the operation's variables.
@@ -171,7 +117,7 @@ fn root_field(
     }
 }
 
-fn ask_for_cursor(resumable: &Resumable, field: &mut Field) {
+fn ask_for_cursor(resumable: &ResumableField, field: &mut Field) {
     for (event, key) in &resumable.events {
         let cursor = Selection::Field(Node::new(Field {
             alias: Some(key.clone()),
@@ -193,7 +139,7 @@ fn ask_for_cursor(resumable: &Resumable, field: &mut Field) {
 
 /// Puts the variable in the place of the client's own cursor, which it returns.
 fn begin_after_cursor(
-    resumable: &Resumable,
+    resumable: &ResumableField,
     field: &mut Field,
     definitions: &mut Vec<Node<VariableDefinition>>,
 ) -> Option<Begin> {
@@ -235,72 +181,11 @@ pub(super) fn uses(text: &str, variable: &str) -> bool {
     })
 }
 
-/// The type of the argument that takes a cursor.
-fn after_argument(field: &FieldDefinition) -> Option<&Node<Type>> {
-    let mut arguments = field.arguments.iter();
-    let after = arguments.find(|argument| argument.name == AFTER)?;
-    (is_text(&after.ty) && !field.ty.is_list()).then_some(&after.ty)
-}
-
-fn is_text(ty: &Type) -> bool {
-    matches!(ty.inner_named_type().as_str(), "String" | "ID") && !ty.is_list()
-}
-
-/// The types of a subscription field's events that have a cursor in its subgraph, each with the
-/// response key of the cursor: values of different types cannot have one key.
-fn events(
-    supergraph: &Supergraph,
-    schema: &Schema,
-    subscription: &Join,
-) -> Option<(Vec<(Name, Name)>, bool)> {
-    let declared = subscription.inner?;
-    let is_union = matches!(
-        schema.types.get(supergraph.name(declared)),
-        Some(ExtendedType::Union(_))
-    );
-    let types: Vec<TypeId> = match is_union {
-        true => {
-            let members = &supergraph.view(subscription.subgraph, declared)?.objects;
-            members.iter().collect()
-        }
-        false => vec![declared],
-    };
-    let mut cursor_types: Vec<&Type> = Vec::new();
-    let mut events = Vec::new();
-    for id in types {
-        let Some(ty) = cursor_type(supergraph, schema, subscription.subgraph, id) else {
-            continue;
-        };
-        let number = cursor_types.iter().position(|known| *known == ty);
-        let number = number.unwrap_or_else(|| {
-            cursor_types.push(ty);
-            cursor_types.len() - 1
-        });
-        let key = match number {
-            0 => CURSOR_KEY.to_owned(),
-            _ => format!("{CURSOR_KEY}{number}"),
-        };
-        events.push((supergraph.name(id).clone(), Name::new(&key).ok()?));
-    }
-    (!events.is_empty()).then_some((events, !is_union))
-}
-
-/// The type of a type's cursor in a subgraph, if every request can have it from there.
-fn cursor_type<'s>(
-    supergraph: &'s Supergraph,
-    schema: &Schema,
-    subgraph: SubgraphIndex,
-    ty: TypeId,
-) -> Option<&'s Type> {
-    let join = supergraph.join(subgraph, ty, CURSOR)?;
-    let definition = schema.type_field(supergraph.name(ty), CURSOR).ok()?;
-    let is_always_there = join.is_available(0) && join.is_available(u64::MAX);
-    let is_plain = definition.arguments.is_empty() && join.requires.is_empty();
-    (!join.is_external && is_always_there && is_plain && is_text(&join.ty)).then_some(&join.ty)
-}
-
 #[cfg(test)]
 mod tests {
+    use apollo_compiler::Schema;
+    use federation::Supergraph;
+
     use super::*;
 
     const SUPERGRAPH: &str = r#"
@@ -325,7 +210,8 @@ mod tests {
     fn resume(operation: &str) -> Option<Resume> {
         let schema = Schema::parse(SUPERGRAPH, "supergraph").expect("SDL");
         let supergraph = Supergraph::read(&schema).expect("a supergraph");
-        ResumableFields::of(&supergraph, &schema).resume(SubgraphIndex(0), operation)
+        let fields = ResumableFields::of(&supergraph, &schema);
+        super::resume(&fields, SubgraphIndex(0), operation)
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use crate::{
+    config::Limits,
     error::{Code, RequestError},
-    settings::Limits,
 };
 
 /// Brackets of all kinds inside each other, as a multiple of the selection depth that is allowed:

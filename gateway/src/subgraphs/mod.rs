@@ -22,7 +22,10 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::{metrics::OneSubgraphMetrics, settings::SubgraphSettings};
+use crate::{
+    config::SubgraphSettings,
+    metrics::{OneSubgraphMetrics, SubgraphMetrics},
+};
 use connection::AnswerLimits;
 pub(crate) use endpoint::{Endpoint, without_user};
 pub use in_flight::SharedQuery;
@@ -108,9 +111,15 @@ impl FetchError {
 impl Subgraph {
     /// A subgraph at `url` (`http://host:port/path`, or `https`). Nothing is connected
     /// yet.
-    pub fn new(name: &str, url: &str, settings: &SubgraphSettings) -> Result<Self, String> {
+    pub fn new(
+        name: &str,
+        url: &str,
+        settings: &SubgraphSettings,
+        tls: &Tls,
+        metrics: &SubgraphMetrics,
+    ) -> Result<Self, String> {
         if url.is_empty() {
-            let key = crate::settings::address_key(name);
+            let key = crate::config::address_key(name);
             return Err(format!(
                 "it has no address; SUBGRAPH_URL_{key} can give it one"
             ));
@@ -140,9 +149,9 @@ impl Subgraph {
                 overhead_bytes_max: settings.overhead_bytes_max,
             },
             in_flight: in_flight::InFlight::default(),
-            waiting: Waiting::new(settings.metrics.waiting(name), settings.requests_max),
-            metrics: settings.metrics.of(name),
-            pool: Pool::new(endpoint, settings),
+            waiting: Waiting::new(metrics.waiting(name), settings.requests_max),
+            metrics: metrics.of(name),
+            pool: Pool::new(endpoint, settings, tls),
         })
     }
 

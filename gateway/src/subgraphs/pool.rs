@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{FetchError, connection::Connection, endpoint::Endpoint, tls::Tls};
-use crate::settings::SubgraphSettings;
+use crate::config::SubgraphSettings;
 
 /// More idle connections than these are closed.
 const IDLE_MAX: usize = 512;
@@ -24,10 +24,10 @@ pub struct Pool {
 
 impl Pool {
     /// Nothing is connected yet.
-    pub fn new(endpoint: Endpoint, settings: &SubgraphSettings) -> Self {
+    pub fn new(endpoint: Endpoint, settings: &SubgraphSettings, tls: &Tls) -> Self {
         Self {
             endpoint,
-            tls: settings.tls.clone(),
+            tls: tls.clone(),
             connect_timeout: settings.connect_timeout,
             idle_timeout: settings.idle_timeout,
             idle: Mutex::default(),

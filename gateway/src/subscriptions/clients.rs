@@ -5,10 +5,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use graphql_transport::ClientKey;
+use graphql_transport::{ClientKey, request::ClientContext};
 use http::HeaderMap;
-
-use crate::request::ClientContext;
 
 /// A client: one WebSocket, or one streamed response. All operations of a WebSocket share the headers
 /// of its upgrade. As long as this lives, no other client has the same.

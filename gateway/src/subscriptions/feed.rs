@@ -9,24 +9,21 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
-use graphql_transport::GaugeGuard;
-use tokio::sync::watch;
+use graphql_transport::{Event, GaugeGuard, request::ClientContext};
 
 use super::{
-    Event,
     event_ring::EventRing,
+    hub::LeaveCursor,
     resume,
+    retry::Retry,
+    shared::{Served, Shared},
     upstream::{UpstreamError, UpstreamMessage},
 };
 use crate::{
+    coerce::Variables,
     error::{Code, RequestError},
     execute,
-    gateway::Gateway,
-    graph::Graph,
-    prepare::{self, Prepared, UpstreamSubscription},
-    request::ClientContext,
-    retry::Retry,
-    variables::Variables,
+    prepare::{self, Prepared, Serving, UpstreamSubscription},
 };
 
 /// How long a subgraph may take to begin a subscription that it has been told of.
@@ -34,7 +31,7 @@ const SETTLING_TIME: Duration = Duration::from_millis(250);
 
 /// What a feed runs.
 pub(super) struct Source {
-    pub graph: Arc<Graph>,
+    pub serving: Arc<Serving>,
     pub prepared: Arc<Prepared>,
     pub variables: Variables,
     pub document: Arc<str>,
@@ -56,15 +53,12 @@ enum End {
     Lost(UpstreamError),
 }
 
-/// Tells the hub that a feed goes past the cursor where it began.
-pub(super) type LeaveCursor = Box<dyn FnOnce() + Send + Sync>;
-
 /// One upstream subscription.
 pub(super) struct Feed {
-    gateway: Arc<Gateway>,
+    shared: Arc<Shared>,
     source: Arc<Source>,
     events: Arc<EventRing>,
-    graph_changes: watch::Receiver<Option<Arc<Graph>>>,
+    graph_changes: Served,
     retry: Retry,
     /// Of the last event that was taken over, or where to begin.
     cursor: Option<Arc<str>>,
@@ -78,18 +72,18 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(
-        gateway: Arc<Gateway>,
+        shared: Arc<Shared>,
         source: Source,
         cursor: Option<Arc<str>>,
         events: Arc<EventRing>,
         leave_cursor: Option<LeaveCursor>,
     ) -> Self {
-        let mut graph_changes = gateway.graph_changes();
+        let mut graph_changes = shared.served.clone();
         let current = graph_changes.borrow_and_update().clone();
-        if !current.is_some_and(|current| Arc::ptr_eq(&current, &source.graph)) {
+        if !current.is_some_and(|current| Arc::ptr_eq(&current, &source.serving)) {
             graph_changes.mark_changed();
         }
-        let settings = &gateway.config().subscriptions;
+        let settings = &shared.config;
         let retry = Retry::new(
             settings.subscription_retry_time,
             settings.subscription_retry_pause_max,
@@ -103,13 +97,13 @@ impl Feed {
             has_gap: false,
             is_proven: false,
             leave_cursor,
-            gateway,
+            shared,
         }
     }
 
     /// Runs it to its end, and returns the last word, if there is one.
     pub(super) async fn run(mut self) -> Option<Event> {
-        let _counted = GaugeGuard::new(&self.gateway.metrics().upstream_subscriptions);
+        let _counted = GaugeGuard::new(&self.shared.metrics.upstream_subscriptions);
         loop {
             // A subgraph that is gone may have moved in the new graph.
             if self.graph_changes.has_changed().unwrap_or_default() {
@@ -135,7 +129,7 @@ impl Feed {
                         pause_ms = pause.as_millis() as u64,
                         "a subscription lost its subgraph: trying again"
                     );
-                    self.gateway.metrics().upstream_reconnects.inc();
+                    self.shared.metrics.upstream_reconnects.inc();
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         Ok(()) = self.graph_changes.changed() => self.graph_changes.mark_changed(),
@@ -159,12 +153,7 @@ impl Feed {
         // The subgraph has been told of the subscription; whether it has begun, no protocol says.
         // A client that looks again for what it missed should not look before.
         let mut settled = std::pin::pin!(tokio::time::sleep(SETTLING_TIME));
-        let concurrent_max = self
-            .gateway
-            .config()
-            .subscriptions
-            .subscription_concurrent_events
-            .max(1);
+        let concurrent_max = self.shared.config.subscription_concurrent_events.max(1);
         let mut completing = FuturesOrdered::new();
         let mut accepted_at = None;
         let end = loop {
@@ -178,7 +167,7 @@ impl Feed {
                         self.is_proven = true;
                         self.tell_of_gap().await;
                         self.retry.succeeded();
-                        self.gateway.metrics().events.inc();
+                        self.shared.metrics.events.inc();
                         completing.push_back(self.complete(payload));
                     }
                     Some(UpstreamMessage::Errors(errors)) => {
@@ -211,10 +200,11 @@ impl Feed {
         let source = &self.source;
         let upstream = subscription_of(&source.prepared)?;
         let operation = resume::operation(upstream, &source.variables, self.cursor.as_deref());
-        let address = source.graph.subgraph(upstream.subgraph);
-        let rules = &source.graph.settings().header_rules;
+        let graph = &source.serving.graph;
+        let address = graph.subgraph(upstream.subgraph);
+        let rules = &graph.settings().header_rules;
         let headers = rules.request(address.name, &source.client.headers);
-        let upstreams = &self.gateway.subscriptions().upstreams;
+        let upstreams = &self.shared.upstreams;
         upstreams
             .open(address, operation, headers, self.is_proven)
             .await
@@ -237,7 +227,7 @@ impl Feed {
             "a subgraph does not accept a subscription"
         );
         let mut message = format!("the subgraph {subgraph} does not accept this subscription");
-        if !self.gateway.graph_settings().mask_subgraph_errors {
+        if !self.shared.settings.mask_subgraph_errors {
             message.push_str(": ");
             message.push_str(&reason);
         }
@@ -257,23 +247,23 @@ impl Feed {
         if cursor.is_some() {
             self.cursor.clone_from(&cursor);
         }
-        let gateway = Arc::clone(&self.gateway);
+        let shared = Arc::clone(&self.shared);
         async move {
             let Source {
-                graph,
+                serving,
                 prepared,
                 variables,
                 client,
                 ..
             } = &*source;
-            let work = execute::event(graph, prepared, variables, payload, client);
+            let work = execute::event(&serving.graph, prepared, variables, payload, client);
             match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(response) => Event::Next {
                     body: response.body,
                     cursor,
                 },
                 Err(_panic) => {
-                    gateway.metrics().transports.panics.inc();
+                    shared.metrics.transports.panics.inc();
                     tracing::error!("an event met a defect: answered as an internal error");
                     without_data(RequestError::new(
                         Code::InternalServerError,
@@ -286,7 +276,7 @@ impl Feed {
 
     /// Goes on with the new graph; false where the events come from elsewhere now.
     async fn move_over(&mut self) -> Result<bool, RequestError> {
-        let Some(graph) = self.graph_changes.borrow_and_update().clone() else {
+        let Some(serving) = self.graph_changes.borrow_and_update().clone() else {
             return Ok(true);
         };
         let old = &self.source;
@@ -298,19 +288,20 @@ impl Feed {
         };
         let name = old.operation_name.as_deref();
         let given = old.client_variables.as_ref();
-        let (prepared, variables) = prepare::operation(&graph, &old.document, name, given)
+        let (prepared, variables) = prepare::with_variables(&serving, &old.document, name, given)
             .await
             .map_err(changed)?;
         let same = match (old.prepared.subscription(), prepared.subscription()) {
             (Some(before), Some(now)) => {
                 before.operation == now.operation
                     && before.variables(&old.variables) == now.variables(&variables)
-                    && old.graph.subgraph(before.subgraph) == graph.subgraph(now.subgraph)
+                    && old.serving.graph.subgraph(before.subgraph)
+                        == serving.graph.subgraph(now.subgraph)
             }
             _ => false,
         };
         self.source = Arc::new(Source {
-            graph,
+            serving,
             prepared,
             variables,
             document: Arc::clone(&old.document),
@@ -332,19 +323,19 @@ impl Feed {
     /// are too many, the subscription is begun again from the last cursor.
     async fn tell(&self, event: Event) {
         self.events.push(event).await;
-        let hub = &self.gateway.subscriptions().hub;
-        hub.keep_bytes_within_bound();
+        self.shared.hub.keep_bytes_within_bound();
     }
 
     fn subgraph_name(&self) -> &str {
         let upstream = self.source.prepared.subscription();
         upstream.map_or("", |upstream| {
-            self.source.graph.subgraph(upstream.subgraph).name
+            let graph = &self.source.serving.graph;
+            graph.subgraph(upstream.subgraph).name
         })
     }
 
     fn unfit(&self, error: RequestError) -> Event {
-        self.gateway.metrics().refusal(error.code);
+        self.shared.metrics.refusal(error.code);
         Event::failed(error)
     }
 
@@ -355,9 +346,7 @@ impl Feed {
             reason = format!("{reason:#}"),
             "a subscription ended without its subgraph"
         );
-        self.gateway
-            .metrics()
-            .refusal(Code::SubscriptionUpstreamLost);
+        self.shared.metrics.refusal(Code::SubscriptionUpstreamLost);
         Event::failed(RequestError::new(
             Code::SubscriptionUpstreamLost,
             format!("the subgraph {subgraph} is gone and did not come back in time"),

@@ -11,22 +11,19 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use graphql_transport::{ClientKey, Code as TransportCode, GaugeGuard};
+use graphql_transport::{ClientKey, Code as TransportCode, Event, EventStream, GaugeGuard};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Event, EventStream,
     clients::{Begun, ClientId, ClientNumber, Subscribers},
     event_ring::{Bounds, EventRing, Reader, Taken},
-    feed::{Feed, LeaveCursor, Source},
 };
 use crate::{
     config::SubscriptionConfig,
     error::{Code, RequestError},
-    gateway::Gateway,
     metrics::GatewayMetrics,
 };
 
@@ -69,6 +66,9 @@ impl FeedKey {
         }
     }
 }
+
+/// Tells the hub that a feed goes past the cursor where it began.
+pub(super) type LeaveCursor = Box<dyn FnOnce() + Send + Sync>;
 
 /// The running feeds.
 pub(super) struct Hub {
@@ -120,19 +120,22 @@ impl Hub {
         }
     }
 
-    /// Joins the feed of `key`; the first one begins it from `source`.
+    /// Joins the feed of `key`; the first one begins it, from a cursor or not. A feed appends its events
+    /// to the ring, and returns the last one, if there is one.
     ///
     /// # Errors
     /// `TOO_MANY_SUBSCRIPTIONS` where the client has begun as many as it may, and
     /// `SUBSCRIPTION_LIMIT_REACHED` where there are as many as there may be.
-    pub(super) fn join(
+    pub(super) fn join<F>(
         self: &Arc<Self>,
-        gateway: &Arc<Gateway>,
         key: FeedKey,
-        source: Source,
-        cursor: Option<Arc<str>>,
+        is_resumed: bool,
         client: ClientId,
-    ) -> Result<EventStream, RequestError> {
+        begin: impl FnOnce(Arc<EventRing>, Option<LeaveCursor>) -> F,
+    ) -> Result<EventStream, RequestError>
+    where
+        F: Future<Output = Option<Event>> + Send + 'static,
+    {
         let mut feeds = self.lock();
         let is_new = !feeds.running.contains_key(&key);
         if is_new {
@@ -141,7 +144,7 @@ impl Hub {
         }
         let entry = feeds.running.entry(key.clone()).or_insert_with(|| Entry {
             begun_by: Some(client.number()),
-            ..self.start(gateway, key.clone(), source, cursor)
+            ..self.start(key.clone(), is_resumed, begin)
         });
         entry.subscribers.add(client.address);
         let member = Member {
@@ -189,27 +192,28 @@ impl Hub {
         Ok(())
     }
 
-    fn start(
+    fn start<F>(
         self: &Arc<Self>,
-        gateway: &Arc<Gateway>,
         key: FeedKey,
-        source: Source,
-        cursor: Option<Arc<str>>,
-    ) -> Entry {
+        is_resumed: bool,
+        begin: impl FnOnce(Arc<EventRing>, Option<LeaveCursor>) -> F,
+    ) -> Entry
+    where
+        F: Future<Output = Option<Event>> + Send + 'static,
+    {
         let number = self.feeds_started.fetch_add(1, Ordering::Relaxed);
         let events = EventRing::new(self.bounds.clone(), &self.waiting_bytes);
         let stop = CancellationToken::new();
-        let leave_cursor = cursor.is_some().then(|| -> LeaveCursor {
+        let leave_cursor = is_resumed.then(|| -> LeaveCursor {
             let (hub, key) = (Arc::clone(self), key.clone());
             Box::new(move || hub.leave_cursor(&key, number))
         });
-        let gateway = Arc::clone(gateway);
-        let feed = Feed::new(gateway, source, cursor, Arc::clone(&events), leave_cursor);
+        let feed = begin(Arc::clone(&events), leave_cursor);
         let closing = CloseAtEnd(Arc::clone(&events));
         let (hub, stopped) = (Arc::clone(self), stop.clone());
         tokio::spawn(async move {
             let last = tokio::select! {
-                last = feed.run() => last,
+                last = feed => last,
                 () = stopped.cancelled() => return,
             };
             // Out of the map first: who comes from now on begins a new feed.

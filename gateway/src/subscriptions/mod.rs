@@ -5,8 +5,10 @@
 //! | `hub` | who shares what: from (operation, variables, headers) to a running feed |
 //! | `same` | what two subscriptions have in common that get equal events |
 //! | `clients` | how many upstream subscriptions each client began |
+//! | `shared` | what all of them share |
 //! | `feed` | one upstream subscription kept up: each event completed once, told to all |
 //! | `event_ring` | the events of a feed that wait for its clients |
+//! | `retry` | how long to wait before the next attempt at a subgraph |
 //! | `resume` | the upstream operation, from the beginning or from a cursor |
 //! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
 //!
@@ -20,49 +22,41 @@ mod event_ring;
 mod feed;
 mod hub;
 mod resume;
+mod retry;
 mod same;
+mod shared;
 mod upstream;
 
 use std::sync::Arc;
 
 pub use graphql_transport::{Event, EventStream};
 
+use graphql_transport::request::{ClientContext, GraphqlRequest};
+
 use crate::{
-    config::Config,
+    coerce::Variables,
+    config::SubscriptionConfig,
     error::{Code, RequestError},
-    gateway::Gateway,
-    graph::Graph,
+    graph::Settings,
     metrics::GatewayMetrics,
-    prepare::Prepared,
-    request::{ClientContext, GraphqlRequest},
-    settings::SubgraphSettings,
-    variables::Variables,
+    prepare::{Prepared, Serving},
 };
 use clients::ClientId;
-use feed::Source;
+use feed::{Feed, Source};
 use hub::{FeedKey, Hub};
+pub use shared::Served;
+use shared::Shared;
 use upstream::{UpstreamError, Upstreams};
 
-/// What running subscriptions share.
+/// The running subscriptions.
 pub struct Subscriptions {
-    hub: Arc<Hub>,
-    upstreams: Upstreams,
-}
-
-impl Subscriptions {
-    /// Nothing runs yet.
-    pub fn new(config: &Config, subgraphs: &SubgraphSettings, metrics: &GatewayMetrics) -> Self {
-        Self {
-            hub: Arc::new(Hub::new(&config.subscriptions, metrics)),
-            upstreams: Upstreams::new(&config.subscriptions, subgraphs, metrics),
-        }
-    }
+    shared: Arc<Shared>,
 }
 
 /// A subscription that has passed every check.
 pub struct Accepted<'a> {
     /// The graph that it was prepared on.
-    pub graph: Arc<Graph>,
+    pub serving: Arc<Serving>,
     /// The operation.
     pub prepared: Arc<Prepared>,
     /// Its variables.
@@ -75,52 +69,77 @@ pub struct Accepted<'a> {
     pub client: &'a ClientContext,
 }
 
-/// Joins the client to the feed of its subscription, which begins if nobody had it yet.
-///
-/// # Errors
-/// `INTERNAL_SERVER_ERROR` where the plan has no subscription in it; `SUBSCRIPTION_TOO_LARGE`;
-/// `TOO_MANY_SUBSCRIPTIONS` and `SUBSCRIPTION_LIMIT_REACHED` where it would be one more at a subgraph.
-pub fn subscribe(
-    gateway: &Arc<Gateway>,
-    accepted: Accepted<'_>,
-) -> Result<EventStream, RequestError> {
-    let Some(upstream) = accepted.prepared.subscription() else {
-        return Err(RequestError::new(
-            Code::InternalServerError,
-            "the plan has no subscription",
-        ));
-    };
-    let rules = &gateway.graph_settings().header_rules;
-    let headers = rules.relevant(&accepted.client.headers);
-    let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
-    let operation = resume::operation(upstream, &accepted.variables, cursor.as_deref());
-    let upstreams = &gateway.subscriptions().upstreams;
-    if let Err(UpstreamError::TooLarge(bytes_max)) = upstreams.request(&operation) {
-        return Err(feed::too_large(bytes_max));
+impl Subscriptions {
+    /// Nothing runs yet. Running subscriptions follow the graph that is `served`.
+    pub fn new(
+        config: &SubscriptionConfig,
+        settings: &Settings,
+        metrics: &GatewayMetrics,
+        served: Served,
+    ) -> Self {
+        let shared = Shared {
+            hub: Arc::new(Hub::new(config, metrics)),
+            upstreams: Upstreams::new(config, settings, metrics),
+            config: config.clone(),
+            settings: settings.clone(),
+            metrics: metrics.clone(),
+            served,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
-    let key = FeedKey::new(
-        &upstream.normal_form,
-        same::variables(&accepted.prepared, upstream, &accepted.variables),
-        &headers,
-        cursor.clone(),
-    );
-    let client = ClientContext {
-        headers: Arc::new(headers),
-        mutations_allowed: false,
-        subscriptions_allowed: true,
-        answers_deferred: false,
-        key: accepted.client.key,
-    };
-    let source = Source {
-        graph: Arc::clone(&accepted.graph),
-        prepared: Arc::clone(&accepted.prepared),
-        variables: accepted.variables,
-        document: accepted.document,
-        operation_name: accepted.request.operation_name.clone(),
-        client_variables: accepted.request.variables.clone(),
-        client,
-    };
-    let client = ClientId::of(accepted.client);
-    let hub = &gateway.subscriptions().hub;
-    hub.join(gateway, key, source, cursor, client)
+
+    /// Joins the client to the feed of its subscription, which begins if nobody had it yet.
+    ///
+    /// # Errors
+    /// `INTERNAL_SERVER_ERROR` where the plan has no subscription in it; `SUBSCRIPTION_TOO_LARGE`;
+    /// `TOO_MANY_SUBSCRIPTIONS` and `SUBSCRIPTION_LIMIT_REACHED` where it would be one more at a
+    /// subgraph.
+    pub fn subscribe(&self, accepted: Accepted<'_>) -> Result<EventStream, RequestError> {
+        let shared = &self.shared;
+        let Some(upstream) = accepted.prepared.subscription() else {
+            return Err(RequestError::new(
+                Code::InternalServerError,
+                "the plan has no subscription",
+            ));
+        };
+        let rules = &shared.settings.header_rules;
+        let headers = rules.relevant(&accepted.client.headers);
+        let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
+        let operation = resume::operation(upstream, &accepted.variables, cursor.as_deref());
+        if let Err(UpstreamError::TooLarge(bytes_max)) = shared.upstreams.request(&operation) {
+            return Err(feed::too_large(bytes_max));
+        }
+        let key = FeedKey::new(
+            &upstream.normal_form,
+            same::variables(&accepted.prepared, upstream, &accepted.variables),
+            &headers,
+            cursor.clone(),
+        );
+        let client = ClientContext {
+            headers: Arc::new(headers),
+            mutations_allowed: false,
+            subscriptions_allowed: true,
+            answers_deferred: false,
+            key: accepted.client.key,
+        };
+        let source = Source {
+            serving: accepted.serving,
+            variables: accepted.variables,
+            prepared: Arc::clone(&accepted.prepared),
+            document: accepted.document,
+            operation_name: accepted.request.operation_name.clone(),
+            client_variables: accepted.request.variables.clone(),
+            client,
+        };
+        let client = ClientId::of(accepted.client);
+        let is_resumed = cursor.is_some();
+        shared
+            .hub
+            .join(key, is_resumed, client, |events, leave_cursor| {
+                let shared = Arc::clone(shared);
+                Feed::new(shared, source, cursor, events, leave_cursor).run()
+            })
+    }
 }

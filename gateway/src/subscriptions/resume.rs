@@ -7,12 +7,12 @@ use http::HeaderMap;
 use serde_json::value::RawValue;
 
 use crate::{
+    coerce::Variables,
     json::write,
     prepare::{
         UpstreamSubscription,
         resume::{Begin, CURSOR_VARIABLE},
     },
-    variables::Variables,
 };
 
 /// What to send to the subgraph.

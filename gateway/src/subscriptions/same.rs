@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use crate::{
+    coerce::Variables,
     prepare::{Prepared, UpstreamSubscription},
-    variables::Variables,
 };
 
 /// The values of the variables that are left in the normal form, where conditions are decided: those

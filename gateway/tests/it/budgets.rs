@@ -1,6 +1,6 @@
 //! Operations that lead to more than they may end while they run.
 
-use gateway::settings::{Limits, Settings};
+use gateway::{config::Limits, graph::Settings};
 use serde_json::{Value, json};
 
 use crate::support::{Subgraph, TestGraph, graph_with};

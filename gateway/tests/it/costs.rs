@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use gateway::{
+    config::{CostMode, Limits},
     error::{Code, RequestError},
-    settings::{CostMode, Limits, Settings},
+    graph::Settings,
 };
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gateway::settings::{Settings, SubgraphSettings};
+use gateway::{config::SubgraphSettings, graph::Settings};
 use insta::assert_snapshot;
 use serde_json::json;
 

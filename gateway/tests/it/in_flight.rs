@@ -3,14 +3,13 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use gateway::{
-    config::HeaderConfig,
+    config::{HeaderConfig, SubgraphSettings},
     execute,
-    graph::Graph,
+    graph::Settings,
     headers::HeaderRules,
     metrics::SubgraphMetrics,
-    prepare,
+    prepare::{self, Serving},
     request::ClientContext,
-    settings::{Settings, SubgraphSettings},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
@@ -50,7 +49,7 @@ impl News {
     }
 
     async fn with(settings: Settings) -> Self {
-        let metrics = settings.subgraphs.metrics.clone();
+        let metrics = settings.subgraph_metrics.clone();
         let graph = graph_with(settings, vec![news()]).await;
         let gate = graph.subgraph("news").hold();
         Self {
@@ -82,7 +81,7 @@ impl News {
             headers: Arc::new(headers),
             ..client()
         };
-        tokio::spawn(answer(Arc::clone(self.graph.inner()), query, client))
+        tokio::spawn(answer(Arc::clone(self.graph.serving()), query, client))
     }
 
     /// Waits until the subgraph has got so many requests in all.
@@ -107,11 +106,11 @@ fn sharing() -> SubgraphSettings {
     }
 }
 
-async fn answer(graph: Arc<Graph>, query: &str, client: ClientContext) -> String {
-    let (prepared, variables) = prepare::operation(&graph, query, None, None)
+async fn answer(serving: Arc<Serving>, query: &str, client: ClientContext) -> String {
+    let (prepared, variables) = prepare::with_variables(&serving, query, None, None)
         .await
         .expect("a valid operation");
-    let response = execute::operation(&graph, &prepared, &variables, &client).await;
+    let response = execute::operation(&serving.graph, &prepared, &variables, &client).await;
     String::from_utf8(response.body.to_vec()).expect("UTF-8")
 }
 

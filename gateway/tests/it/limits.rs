@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gateway::{
-    error::Code,
-    settings::{Limits, Settings},
-};
+use gateway::{config::Limits, error::Code, graph::Settings};
 use serde_json::json;
 
 use crate::support::{Subgraph, TestGraph, graph_with};

@@ -32,7 +32,8 @@ pub const COMMENTS_LIST: ListTag = ListTag(b'c');
 #[serde(rename_all = "camelCase")]
 #[graphql(complex)]
 pub struct Comment {
-    /// Identifies the comment. It never changes and is never used again.
+    /// Identifies the comment. It never changes. It is used again only when the comment is deleted and
+    /// another one is created with the same `idempotencyKey`.
     #[serde(rename = "_id")]
     pub id: CommentId,
     #[graphql(skip)]

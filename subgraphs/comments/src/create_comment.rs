@@ -27,7 +27,8 @@ pub struct CreateCommentInput {
     author: Option<String>,
     /// A key of the client's choice, at most 100 characters, for safe retries: the same input with
     /// the same key again returns the first comment and creates none. Another input with the same
-    /// key is a CONFLICT. A key is kept for 30 days, and is free again when its comment is deleted.
+    /// key is a CONFLICT. A key is kept for 30 days after the last request with it. When its comment
+    /// is deleted, it is free again; the next comment with it gets the same id.
     idempotency_key: Option<String>,
 }
 

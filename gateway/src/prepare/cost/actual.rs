@@ -16,8 +16,8 @@ use super::{
     formula::Evaluation,
 };
 use crate::{
+    coerce::Variables,
     graph::{Graph, costs::FieldCosts},
-    variables::Variables,
 };
 
 /// An operation whose answers are counted.

@@ -19,13 +19,13 @@ use super::{
     size::{Lengths, Size},
 };
 use crate::{
+    coerce::Variables,
     error::{Code, RequestError},
     graph::{
         Graph,
         costs::{FieldCosts, ListSize},
     },
     prepare::plan::Condition,
-    variables::Variables,
 };
 
 /// Counts an operation that was found valid. `fields_max` bounds the work that many type conditions in each

@@ -9,10 +9,10 @@ use super::{
     size::{Lengths, Size},
 };
 use crate::{
+    coerce::Variables,
     error::{Code, RequestError},
     graph::Graph,
     prepare::plan::Condition,
-    variables::Variables,
 };
 
 /// The largest estimate: a JSON number of this size is still exact everywhere.
@@ -213,7 +213,7 @@ impl<'a> Evaluation<'a> {
                 Ok(max)
             }
             Node::When(any, inner) => {
-                let holds = |all: &Vec<Condition>| all.iter().all(|it| variables.satisfies(*it));
+                let holds = |all: &Vec<Condition>| all.iter().all(|it| it.holds(variables));
                 match any.iter().any(holds) {
                     true => self.value(*inner),
                     false => Ok(0.0),
@@ -240,7 +240,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{prepare, settings::Settings};
+    use crate::{
+        config::Limits,
+        graph::Settings,
+        prepare::{self, Serving},
+    };
 
     const SUPERGRAPH: &str = "schema @link(url: \"https://specs.apollo.dev/link/v1.0\")
           @link(url: \"https://specs.apollo.dev/join/v0.3\", for: EXECUTION) { query: Query }
@@ -256,15 +260,17 @@ mod tests {
           id: ID
         }";
 
-    fn graph() -> Arc<Graph> {
-        Arc::new(Graph::load(SUPERGRAPH, Settings::default()).expect("the supergraph loads"))
+    fn serving(settings: Settings) -> Arc<Serving> {
+        let graph = Graph::load(SUPERGRAPH, settings).expect("the supergraph loads");
+        Arc::new(Serving::new(graph))
     }
 
     #[tokio::test]
     async fn without_variables_that_matter_the_cost_is_a_number() {
         let query = "query($id: ID!) { items(n: 3, filter: {and: [{}]}) { id } b: items(ids: [$id]) { id } }";
         let variables = Bytes::from_static(br#"{"id": "1"}"#);
-        let prepared = prepare::operation(&graph(), query, None, Some(&variables)).await;
+        let serving = serving(Settings::default());
+        let prepared = prepare::with_variables(&serving, query, None, Some(&variables)).await;
         let (prepared, _) = prepared.expect("prepared");
         assert_eq!(prepared.cost.root, Ok(Term::Constant(3.0 + 2.0 + 1.0)));
         assert!(prepared.cost.nodes.is_empty());
@@ -274,14 +280,14 @@ mod tests {
     async fn lists_in_lists_without_end_cost_more_than_any_limit_and_an_empty_one_nothing() {
         const LEVELS: usize = 40;
         let settings = Settings {
-            limits: crate::settings::Limits {
+            limits: Limits {
                 depth_max: 2 * LEVELS,
                 cost_max: u64::MAX,
-                ..crate::settings::Limits::default()
+                ..Limits::default()
             },
             ..Settings::default()
         };
-        let graph = Arc::new(Graph::load(SUPERGRAPH, settings).expect("the supergraph loads"));
+        let serving = serving(settings);
         let (open, close) = (
             "trees(n: 2147483647) { ".repeat(LEVELS),
             "} ".repeat(LEVELS),
@@ -303,9 +309,9 @@ mod tests {
                 "query($none: Int) {{ tree {{ z: trees(n: $none) {{ id }} a: {selection} }} }}"
             );
             let variables = Bytes::from_static(br#"{"none": 0}"#);
-            let prepared = prepare::operation(&graph, &query, None, Some(&variables)).await;
+            let prepared = prepare::with_variables(&serving, &query, None, Some(&variables)).await;
             let (prepared, variables) = prepared.expect("prepared");
-            let estimate = prepared.cost.estimate(&graph, &variables);
+            let estimate = prepared.cost.estimate(&serving.graph, &variables);
             assert_eq!(estimate, Ok(expected), "{}", &query[..60]);
         }
     }
@@ -313,7 +319,7 @@ mod tests {
     #[tokio::test]
     async fn a_variable_is_looked_at_once_however_many_fields_take_it() {
         const FIELDS: usize = 50;
-        let graph = graph();
+        let serving = serving(Settings::default());
         let fields: String = (0..FIELDS)
             .map(|n| format!("a{n}: items(ids: $ids, n: {n}, filter: $filter) {{ id }} "))
             .collect();
@@ -321,12 +327,12 @@ mod tests {
         let ids = vec!["1"; 100];
         let variables = serde_json::json!({"ids": ids, "filter": {"and": [{}, {}]}});
         let variables = Bytes::from(variables.to_string());
-        let prepared = prepare::operation(&graph, &query, None, Some(&variables)).await;
+        let prepared = prepare::with_variables(&serving, &query, None, Some(&variables)).await;
         let (prepared, variables) = prepared.expect("prepared");
         let cost = &prepared.cost;
         let inputs = cost.nodes.iter().filter(|it| matches!(it, Node::Input(_)));
         assert_eq!(inputs.count(), 1);
-        let mut evaluation = Evaluation::new(&cost.nodes, &graph, &variables);
+        let mut evaluation = Evaluation::new(&cost.nodes, &serving.graph, &variables);
         let root = cost.root.clone().expect("a term");
         let expected = FIELDS * (ids.len() + 3);
         assert_eq!(evaluation.value(root), Ok(expected as f64));

@@ -16,12 +16,11 @@ mod size;
 pub use count::of;
 pub use formula::OperationCost;
 
-use super::Prepared;
 use crate::{
+    coerce::Variables,
+    config::CostMode,
     error::{Code, RequestError},
     graph::Graph,
-    settings::CostMode,
-    variables::Variables,
 };
 
 /// Every mutation costs so much more, as in Apollo's router: what it changes is the larger part of its work.
@@ -34,13 +33,13 @@ const MUTATION: f64 = 10.0;
 /// `MAX_COST_EXCEEDED` with the estimate and the maximum, `INVALID_SLICING_ARGUMENTS`.
 pub fn check(
     graph: &Graph,
-    prepared: &Prepared,
+    cost: &OperationCost,
     variables: &Variables,
 ) -> Result<(), RequestError> {
     let limits = &graph.settings.limits;
     let metrics = &graph.settings.prepare_metrics;
     let enforces = limits.cost_mode == CostMode::Enforce;
-    let estimated = match prepared.cost.estimate(graph, variables) {
+    let estimated = match cost.estimate(graph, variables) {
         Ok(estimated) => estimated,
         Err(fault) if enforces => return Err(fault.into()),
         Err(_) => return Ok(()),

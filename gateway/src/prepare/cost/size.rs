@@ -10,7 +10,7 @@ use apollo_compiler::{
 };
 
 use super::formula::SlicingFault;
-use crate::{graph::costs::ListSize, variables::Variables};
+use crate::{coerce::Variables, graph::costs::ListSize};
 
 /// A list's length where variables decide it.
 #[derive(Debug)]

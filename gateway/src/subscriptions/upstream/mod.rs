@@ -19,8 +19,9 @@ use tokio_util::sync::DropGuard;
 
 use super::resume::UpstreamOperation;
 use crate::{
-    config::SubscriptionConfig, graph::SubgraphAddress, metrics::GatewayMetrics,
-    settings::SubgraphSettings,
+    config::SubscriptionConfig,
+    graph::{Settings, SubgraphAddress},
+    metrics::GatewayMetrics,
 };
 use quarantine::Quarantine;
 use sockets::{Opening, Sockets, Unsubscribe};
@@ -102,7 +103,7 @@ pub(super) struct Upstreams {
 impl Upstreams {
     pub(super) fn new(
         config: &SubscriptionConfig,
-        subgraphs: &SubgraphSettings,
+        settings: &Settings,
         metrics: &GatewayMetrics,
     ) -> Self {
         let quarantine = Arc::new(Quarantine::new(
@@ -110,10 +111,10 @@ impl Upstreams {
             &metrics.upstream_quarantined,
         ));
         Self {
-            sockets: Sockets::new(config, &subgraphs.tls, Arc::clone(&quarantine), metrics),
+            sockets: Sockets::new(config, &settings.tls, Arc::clone(&quarantine), metrics),
             quarantine,
             request_bytes_max: config.subscription_request_bytes_max,
-            streams: sse::Streams::new(subgraphs),
+            streams: sse::Streams::new(&settings.subgraphs, &settings.tls),
             sse_subgraphs: config.subscription_sse_subgraphs.clone(),
             without_websocket: Mutex::default(),
         }

@@ -17,7 +17,7 @@ use super::{
     is_final,
 };
 use crate::{
-    settings::SubgraphSettings,
+    config::SubgraphSettings,
     subgraphs::{Endpoint, Tls},
 };
 
@@ -38,10 +38,10 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(subgraphs: &SubgraphSettings) -> Self {
+    pub(super) fn new(subgraphs: &SubgraphSettings, tls: &Tls) -> Self {
         let head_bytes_max = subgraphs.overhead_bytes_max.saturating_add(HEAD_BYTES_MAX);
         Self {
-            tls: subgraphs.tls.clone(),
+            tls: tls.clone(),
             head_bytes_max,
         }
     }

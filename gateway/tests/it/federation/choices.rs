@@ -209,7 +209,7 @@ async fn a_root_is_not_asked_where_nothing_of_it_is_wanted() {
 async fn plan(subgraphs: &[(&str, String)], query: &str) -> Result<String, RequestError> {
     let subgraphs = subgraphs.iter().map(|(name, sdl)| Subgraph::new(name, sdl));
     let graph = graph(subgraphs.collect()).await;
-    prepare::explain(graph.inner(), query, None)
+    prepare::explain(graph.serving(), query, None)
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! The plan for each directive.
 
-use gateway::{graph::Graph, prepare, settings::Settings};
+use gateway::{
+    graph::{Graph, Settings},
+    prepare::{self, Serving},
+};
 use insta::assert_snapshot;
 
 use crate::support::{Subgraph, TestGraph, graph};
@@ -53,7 +56,8 @@ async fn keys_and_overrides() {
 fn the_newest_comments_come_with_their_post() {
     let sdl = include_str!("../../../../schema/supergraph.graphql");
     let graph = Graph::load(sdl, Settings::default()).expect("the supergraph loads");
-    let plan = |query: &str| prepare::explain(&graph, query, None).expect("there is a plan");
+    let serving = Serving::new(graph);
+    let plan = |query: &str| prepare::explain(&serving, query, None).expect("there is a plan");
     assert_snapshot!(plan("query($id: ID!) { post(id: $id) { title latestComments { text author createdAt } } }"), @"1. posts: query($id:ID!){post(id: $id){title latestComments{text author createdAt}}}");
     assert_snapshot!(plan("query($id: ID!) { post(id: $id) { latestComments { text edited } } }"), @"
     1. posts: query($id:ID!){post(id: $id){latestComments{text id}}}

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use apollo_compiler::{ExecutableDocument, Schema};
 use bytes::Bytes;
-use gateway::{graph::Graph, prepare, settings::Settings};
+use gateway::{
+    graph::{Graph, Settings},
+    prepare::{self, Serving},
+};
 use insta::assert_snapshot;
 
 use crate::support::compose;
@@ -22,9 +25,10 @@ async fn asked(a: &str, b: &str, subscription: &str) -> String {
         ("b", "http://b.test/graphql", &*b),
     ];
     let sdl = compose::supergraph(&subgraphs);
-    let graph = Arc::new(Graph::load(&sdl, Settings::default()).expect("the supergraph loads"));
+    let graph = Graph::load(&sdl, Settings::default()).expect("the supergraph loads");
+    let serving = Arc::new(Serving::new(graph));
     let none: Option<&Bytes> = None;
-    let prepared = prepare::operation(&graph, subscription, None, none).await;
+    let prepared = prepare::with_variables(&serving, subscription, None, none).await;
     let (prepared, _) = prepared.unwrap_or_else(|refusal| panic!("{refusal}"));
     let upstream = prepared.subscription().expect("a subscription");
     let schema = format!("directive @shareable on OBJECT | FIELD_DEFINITION\n{a}");

@@ -9,20 +9,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gateway::{
+    config::{CostMode, Limits},
     error::RequestError,
     execute,
-    graph::Graph,
-    prepare,
+    graph::{Graph, Settings},
+    prepare::{self, Serving},
     request::ClientContext,
     response::GraphqlResponse,
-    settings::{CostMode, Limits, Settings},
 };
 use serde_json::{Value, json};
 pub use subgraph::Subgraph;
 
 /// A graph over running subgraphs.
 pub struct TestGraph {
-    graph: Arc<Graph>,
+    serving: Arc<Serving>,
     subgraphs: Vec<subgraph::Running>,
 }
 
@@ -84,7 +84,7 @@ pub fn graph_over(
 ) -> Result<TestGraph, String> {
     match Graph::load(sdl, settings) {
         Ok(graph) => Ok(TestGraph {
-            graph: Arc::new(graph),
+            serving: Arc::new(Serving::new(graph)),
             subgraphs,
         }),
         Err(error) => Err(format!("{error:#}")),
@@ -149,18 +149,24 @@ impl TestGraph {
         query: &str,
         variables: Option<&Bytes>,
     ) -> Result<GraphqlResponse, RequestError> {
-        let (prepared, variables) = prepare::operation(&self.graph, query, None, variables).await?;
-        Ok(execute::operation(&self.graph, &prepared, &variables, &client()).await)
+        let (prepared, variables) =
+            prepare::with_variables(&self.serving, query, None, variables).await?;
+        Ok(execute::operation(self.inner(), &prepared, &variables, &client()).await)
     }
 
     /// The planner's plan, printed.
     pub fn plan(&self, query: &str) -> String {
-        prepare::explain(&self.graph, query, None).expect("the operation has a plan")
+        prepare::explain(&self.serving, query, None).expect("the operation has a plan")
     }
 
     /// The graph itself.
-    pub fn inner(&self) -> &Arc<Graph> {
-        &self.graph
+    pub fn inner(&self) -> &Graph {
+        &self.serving.graph
+    }
+
+    /// The graph with what is prepared for it.
+    pub fn serving(&self) -> &Arc<Serving> {
+        &self.serving
     }
 
     /// A subgraph by name.

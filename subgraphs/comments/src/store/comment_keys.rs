@@ -1,17 +1,17 @@
 //! Idempotency keys: a request that comes again finds the comment that it has written.
 //!
-//! Each key is the `_id` of a document of its own in `commentKeys`, written in one transaction with the
-//! comment. So it is unique in a sharded collection too, on whatever data there is in `comments`, and
-//! in a collection that was dropped and made again. A key whose comment is gone is free.
+//! Each key is the `_id` of a document of its own in `commentKeys`, which gives the key's comment its id.
+//! A request first writes the key or finds it, then inserts the comment under that id. So every try of a
+//! request inserts the same `_id`, and one of them succeeds, wherever another one stopped: no transaction
+//! is left open that the next try would have to wait for. The comment's document holds a digest of the
+//! input, by which a key that comes with another input is refused.
 
 use std::time::Duration;
 
 use bson::spec::BinarySubtype;
 use bson::{Binary, Document, RawDocumentBuf, doc};
-use mongodb::error::{
-    ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
-};
-use mongodb::options::{CollectionOptions, IndexOptions, ReadConcern};
+use mongodb::error::{ErrorKind, RETRYABLE_WRITE_ERROR, WriteFailure};
+use mongodb::options::{CollectionOptions, IndexOptions, ReadConcern, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -24,17 +24,15 @@ use crate::comment::{Comment, CommentId};
 use crate::post::PostId;
 use crate::written::Written;
 
-/// How long a key is kept: a request that comes again later than that writes a second comment.
+/// How long a key is kept after the last request with it: one that comes later writes a second comment.
 pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const KEYS: &str = "commentKeys";
-/// How long a request with a key tries again while others with the same key are under way.
+/// How long a request with a key tries again after passing failures.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The first wait before it tries again; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
-/// How often a commit is asked for whose outcome is not known.
-const COMMITS_MAX: u32 = 3;
 /// The unique index that kept the keys in `comments` before there was a collection of them. It can
 /// refuse what other programs write.
 const FORMER_INDEX: &str = "idempotency.key_1";
@@ -45,19 +43,6 @@ const DUPLICATE_KEY: i32 = 11_000;
 const NAMESPACE_NOT_FOUND: i32 = 26;
 /// MongoDB's code for an index that does not exist.
 const INDEX_NOT_FOUND: i32 = 27;
-/// MongoDB's code for a collection that exists already.
-const NAMESPACE_EXISTS: i32 = 48;
-/// MongoDB's code for what a transaction may not do, such as to make a collection on several shards.
-const OPERATION_NOT_SUPPORTED_IN_TRANSACTION: i32 = 263;
-/// MongoDB's code for a read in a collection that was made just now.
-const SNAPSHOT_UNAVAILABLE: i32 = 246;
-/// After these a transaction may do in a moment what it could not do now: a collection was missing, or
-/// just made by another one.
-const MISSING_CODES: [i32; 3] = [
-    NAMESPACE_NOT_FOUND,
-    NAMESPACE_EXISTS,
-    OPERATION_NOT_SUPPORTED_IN_TRANSACTION,
-];
 
 /// What is kept of a request, to know it when it comes again.
 #[derive(Clone, Debug)]
@@ -84,173 +69,158 @@ impl Idempotency {
     }
 }
 
-/// A document of `commentKeys`.
-#[derive(Debug, Serialize, Deserialize)]
+/// What is read of a document of `commentKeys`, whose `_id` is the key.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CommentKey {
-    #[serde(rename = "_id")]
-    key: String,
-    digest: Binary,
     comment_id: CommentId,
-    at: DateTime,
 }
 
-/// What a key is found to be.
-enum Key {
-    /// The key of a comment that is there.
-    OfComment(Box<Written<Comment>>),
-    /// Nobody's, or that of a comment that is gone.
-    Free { former: Option<CommentKey> },
+/// A comment's document with the digest of the input that created it.
+#[derive(Serialize)]
+struct KeyedComment<'a> {
+    #[serde(flatten)]
+    comment: &'a Comment,
+    idempotency: Document,
 }
 
 impl Collections {
-    /// Adds a comment with a key, or finds the first one with it: tries until it is known which comment has
-    /// the key. An attempt whose outcome is not known does no harm: the next one finds its key.
+    /// Adds a comment with a key, or finds the first one with it. An attempt whose outcome is not known
+    /// does no harm: the next one finds what it has written.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] when the key came with another input.
     pub(super) async fn insert_comment_once(
         &self,
-        comment: Comment,
+        mut comment: Comment,
         idempotency: Idempotency,
     ) -> Result<Written<Comment>, Error> {
         let mut session = self.session().await?;
         let deadline = Instant::now() + TIME_LIMIT;
         let mut pause = PAUSE_MIN;
+        let fresh = comment.id;
         loop {
-            let failure = match self.write_once(&comment, &idempotency, &mut session).await {
+            comment.id = fresh;
+            let tried = self.write_once(&mut comment, &idempotency, &mut session);
+            let failure = match tried.await {
                 Ok(Some(written)) => return Ok(written),
                 Ok(None) => {
                     mongodb::error::Error::custom("the idempotency key changes all the time")
                 }
-                Err(Error::Database(error)) if is_passing(&error) => error,
+                Err(Error::Database(error)) if error.contains_label(RETRYABLE_WRITE_ERROR) => error,
                 Err(error) => return Err(error),
             };
             if Instant::now() >= deadline {
                 return Err(failure.into());
-            }
-            if is_of_missing_collection(&failure) {
-                self.create_both().await?;
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    /// One attempt; none when another request has the key by now.
+    /// One attempt; none when another request was in its way and is gone by now.
     async fn write_once(
         &self,
-        comment: &Comment,
+        comment: &mut Comment,
         idempotency: &Idempotency,
         session: &mut ClientSession,
     ) -> Result<Option<Written<Comment>>, Error> {
-        let former = match self.look_up(idempotency, session).await? {
-            Key::OfComment(first) => return Ok(Some(*first)),
-            Key::Free { former } => former,
+        let fresh = comment.id;
+        let Some(id) = self.id_of_key(idempotency, fresh, session).await? else {
+            return Ok(None);
         };
-        let has_key = self
-            .write_with_key(comment, idempotency, former, session)
-            .await?;
-        Ok(has_key.then(|| Written::in_session(comment.clone(), session)))
-    }
-
-    async fn look_up(
-        &self,
-        idempotency: &Idempotency,
-        session: &mut ClientSession,
-    ) -> Result<Key, Error> {
-        let by_key = doc! { "_id": &idempotency.key };
-        let keys = self.acknowledged::<CommentKey>(KEYS);
-        let Some(kept) = keys.find_one(by_key).session(&mut *session).await? else {
-            return Ok(Key::Free { former: None });
-        };
-        let by_id = doc! { "_id": kept.comment_id };
-        let comments = self.acknowledged::<RawDocumentBuf>(self.comments.name());
-        let first = comments.find_one(by_id).session(&mut *session).await?;
-        match first.and_then(|first| readable::one(&first, &self.unreadables)) {
-            Some(_) if kept.digest != idempotency.digest => Err(Error::IdempotencyKeyReused),
-            Some(first) => Ok(Key::OfComment(Box::new(Written::in_session(
-                first, session,
-            )))),
-            None => Ok(Key::Free { former: Some(kept) }),
+        comment.id = id;
+        // Looked for first, because only a shard knows its `_id`s to be unique, not a cluster.
+        if id != fresh
+            && let Some(first) = self.first_of_key(id, idempotency, session).await?
+        {
+            return Ok(Some(first));
         }
-    }
-
-    /// Writes the comment and its key; false when another request has the key by now.
-    async fn write_with_key(
-        &self,
-        comment: &Comment,
-        idempotency: &Idempotency,
-        former: Option<CommentKey>,
-        session: &mut ClientSession,
-    ) -> mongodb::error::Result<bool> {
-        session.start_transaction().await?;
-        let written = self.write_both(comment, idempotency, former, session).await;
-        if !matches!(written, Ok(true)) {
-            // The server has ended it already where it failed.
-            let _ = session.abort_transaction().await;
-            return written;
-        }
-        commit(session).await?;
-        Ok(true)
-    }
-
-    async fn write_both(
-        &self,
-        comment: &Comment,
-        idempotency: &Idempotency,
-        former: Option<CommentKey>,
-        session: &mut ClientSession,
-    ) -> mongodb::error::Result<bool> {
-        let keys = self.acknowledged::<CommentKey>(KEYS);
-        let key = CommentKey {
-            key: idempotency.key.clone(),
-            digest: idempotency.digest.clone(),
-            comment_id: comment.id,
-            at: comment.created_at.unwrap_or_else(DateTime::now),
+        let keyed = KeyedComment {
+            comment,
+            idempotency: doc! { "digest": &idempotency.digest },
         };
-        let has_key = match former {
-            None => match keys.insert_one(key).session(&mut *session).await {
-                Err(error) if code(&error) == Some(DUPLICATE_KEY) => false,
-                inserted => inserted.map(|_| true)?,
-            },
-            Some(former) => {
-                let as_read = doc! { "_id": &former.key, "commentId": former.comment_id };
-                let replaced = keys.replace_one(as_read, key).session(&mut *session);
-                replaced.await?.matched_count == 1
+        let comments = self.comments.clone_with_type::<KeyedComment<'_>>();
+        match comments.insert_one(&keyed).session(&mut *session).await {
+            Err(error) if code(&error) == Some(DUPLICATE_KEY) => {
+                self.first_of_key(id, idempotency, session).await
             }
-        };
-        if has_key {
-            let comments = self.comments.clone_with_type::<Comment>();
-            comments.insert_one(comment).session(session).await?;
-        }
-        Ok(has_key)
-    }
-
-    /// Makes the collections that a transaction could not make.
-    async fn create_both(&self) -> mongodb::error::Result<()> {
-        let database = self.database();
-        for name in [KEYS, self.comments.name()] {
-            match database.create_collection(name).await {
-                Err(error) if code(&error) != Some(NAMESPACE_EXISTS) => return Err(error),
-                _ => {}
+            inserted => {
+                inserted?;
+                Ok(Some(Written::in_session(comment.clone(), session)))
             }
         }
-        Ok(())
     }
 
-    /// A collection whose reads see what is acknowledged, so that no repeated request returns a comment
-    /// that a failover takes back.
-    fn acknowledged<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+    /// The id of the key's comment, whether it is written or not: `fresh` for a new key. None when
+    /// another request wrote the same key at the same moment.
+    async fn id_of_key(
+        &self,
+        idempotency: &Idempotency,
+        fresh: CommentId,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<Option<CommentId>> {
+        let keys = self.database().collection::<CommentKey>(KEYS);
+        let kept = keys
+            .find_one_and_update(
+                doc! { "_id": &idempotency.key },
+                doc! { "$setOnInsert": { "commentId": fresh }, "$set": { "at": DateTime::now() } },
+            )
+            .upsert(true)
+            .return_document(ReturnDocument::After)
+            .session(session);
+        match kept.await {
+            Err(error) if code(&error) == Some(DUPLICATE_KEY) => Ok(None),
+            kept => Ok(kept?.map(|key| key.comment_id)),
+        }
+    }
+
+    /// The comment that a key has created, none when it is not there. When something else has its id,
+    /// which no request can mend, the key lets go of it.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] when another input created it.
+    async fn first_of_key(
+        &self,
+        id: CommentId,
+        idempotency: &Idempotency,
+        session: &mut ClientSession,
+    ) -> Result<Option<Written<Comment>>, Error> {
+        // What is acknowledged alone, so that no repeated request returns a comment that a failover
+        // takes back.
         let mut options = CollectionOptions::default();
         options.read_concern = Some(ReadConcern::majority());
-        self.database().collection_with_options(name, options)
+        let comments: Collection<RawDocumentBuf> = self
+            .database()
+            .collection_with_options(self.comments.name(), options);
+        let found = comments.find_one(doc! { "_id": id }).session(&mut *session);
+        let Some(first) = found.await? else {
+            return Ok(None);
+        };
+        if is_of_another_input(&first, idempotency) {
+            return Err(Error::IdempotencyKeyReused);
+        }
+        let Some(first) = readable::one(&first, &self.unreadables) else {
+            let keys = self.database().collection::<CommentKey>(KEYS);
+            let as_read = doc! { "_id": &idempotency.key, "commentId": id };
+            keys.delete_one(as_read).session(session).await?;
+            return Ok(None);
+        };
+        Ok(Some(Written::in_session(first, session)))
     }
 
     fn database(&self) -> Database {
         let namespace = self.comments.namespace();
         self.comments.client().database(&namespace.db)
     }
+}
+
+/// Whether a document names an input, and not this one. Comments of earlier versions name none.
+fn is_of_another_input(comment: &RawDocumentBuf, idempotency: &Idempotency) -> bool {
+    let kept = comment
+        .get_document("idempotency")
+        .and_then(|kept| kept.get_binary("digest"));
+    kept.is_ok_and(|digest| digest.bytes != idempotency.digest.bytes)
 }
 
 /// Makes the collection of the keys and the index that lets them go, and removes the index of a time
@@ -277,33 +247,6 @@ pub(super) async fn prepare(database: &Database) -> mongodb::error::Result<()> {
         Err(error) if matches!(code(&error), Some(INDEX_NOT_FOUND | NAMESPACE_NOT_FOUND)) => Ok(()),
         dropped => dropped,
     }
-}
-
-async fn commit(session: &mut ClientSession) -> mongodb::error::Result<()> {
-    let mut commits = 1;
-    loop {
-        match session.commit_transaction().await {
-            Err(error)
-                if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
-                    && commits < COMMITS_MAX =>
-            {
-                commits += 1;
-            }
-            committed => return committed,
-        }
-    }
-}
-
-/// Whether the same may succeed in a moment.
-fn is_passing(error: &mongodb::error::Error) -> bool {
-    error.contains_label(TRANSIENT_TRANSACTION_ERROR)
-        || error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
-        || code(error) == Some(SNAPSHOT_UNAVAILABLE)
-        || is_of_missing_collection(error)
-}
-
-fn is_of_missing_collection(error: &mongodb::error::Error) -> bool {
-    code(error).is_some_and(|code| MISSING_CODES.contains(&code))
 }
 
 fn code(error: &mongodb::error::Error) -> Option<i32> {

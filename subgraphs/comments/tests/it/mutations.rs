@@ -1,5 +1,7 @@
 //! Comments are written, edited and deleted; retries with a key write once.
 
+use bson::oid::ObjectId;
+use bson::{DateTime, doc};
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
@@ -99,6 +101,41 @@ async fn retries_at_the_same_moment_write_one_comment() {
         answers.iter().all(|answer| answer == &answers[0]),
         "{answers:#?}"
     );
+    assert_eq!(comments.texts(&post).await, ["Once"]);
+}
+
+/// As a service leaves it that is killed between its two writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_finishes_what_a_killed_service_began() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let id = ObjectId::new();
+    let begun = doc! { "_id": "k", "commentId": id, "at": DateTime::now() };
+    let keys = comments.collection("commentKeys");
+    keys.insert_one(begun).await.expect("inserted");
+
+    let input = json!({ "input": { "postId": post, "text": "Once", "idempotencyKey": "k" } });
+    let tries = (0..8).map(|_| comments.data(CREATE, input.clone()));
+    for answer in futures_util::future::join_all(tries).await {
+        assert_eq!(answer["createComment"]["comment"]["id"], id.to_hex());
+    }
+    assert_eq!(comments.texts(&post).await, ["Once"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_id_belongs_to_something_unreadable_gets_another_one() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let odd = doc! { "_id": ObjectId::new(), "postId": 5, "text": "odd" };
+    let begun = doc! { "_id": "k", "commentId": odd.get("_id"), "at": DateTime::now() };
+    let keys = comments.collection("commentKeys");
+    keys.insert_one(begun).await.expect("inserted");
+    let documents = comments.collection("comments");
+    documents.insert_one(odd).await.expect("inserted");
+
+    let input = json!({ "input": { "postId": post, "text": "Once", "idempotencyKey": "k" } });
+    let first = comments.data(CREATE, input.clone()).await;
+    assert_eq!(first, comments.data(CREATE, input).await);
     assert_eq!(comments.texts(&post).await, ["Once"]);
 }
 

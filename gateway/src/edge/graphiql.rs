@@ -6,7 +6,8 @@ use axum::response::Response;
 use graphql_transport::http::accept;
 use http::{HeaderValue, header, request::Parts};
 
-use crate::{gateway::Gateway, web};
+use super::pages;
+use crate::gateway::Gateway;
 
 /// A page that loads GraphiQL from a CDN, where no built one is there.
 const FROM_CDN: &str = include_str!("graphiql.html");
@@ -27,7 +28,7 @@ pub fn is_asked_for(gateway: &Gateway, parts: &Parts) -> bool {
 pub async fn page(gateway: &Arc<Gateway>) -> Response {
     if let Some(folder) = &gateway.config().web_dir {
         match tokio::fs::read_to_string(folder.join("graphiql.html")).await {
-            Ok(page) => return web::page(page),
+            Ok(page) => return pages::page(page),
             Err(error) => tracing::debug!(%error, "no built GraphiQL: the page comes from a CDN"),
         }
     }
@@ -36,7 +37,7 @@ pub async fn page(gateway: &Arc<Gateway>) -> Response {
 
 fn from_cdn() -> Response {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
-    let mut response = web::page(FROM_CDN.replace(NONCE, &nonce));
+    let mut response = pages::page(FROM_CDN.replace(NONCE, &nonce));
     if let Ok(policy) = HeaderValue::try_from(policy(&nonce)) {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);

@@ -6,7 +6,8 @@ use std::{sync::Arc, time::SystemTime};
 use anyhow::Context;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{gateway::Gateway, graph::Graph};
+use super::Gateway;
+use crate::graph::Graph;
 
 /// What was last seen of the file, to tell whether to read it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ async fn look(gateway: &Arc<Gateway>, watched: &mut Watched) {
         return;
     }
     watched.stamp = Some(stamp);
-    let serves_on = if gateway.graph().is_some() {
+    let serves_on = if gateway.served().is_some() {
         "the old one serves on"
     } else {
         "none is served"

@@ -1,20 +1,23 @@
-//! What all requests share.
+//! What all requests share, and how a new supergraph comes in.
+
+pub mod reload;
+mod transport_settings;
 
 use std::sync::Arc;
 
-use graphql_transport::Serving;
+use graphql_transport::Serving as Transport;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    graph::Graph,
+    graph::{Graph, Settings},
     metrics::{GatewayMetrics, PrepareMetrics, SubgraphMetrics},
     persisted::PersistedOperations,
-    settings::Settings,
+    prepare::Serving,
     subscriptions::Subscriptions,
-    transports,
 };
+use transport_settings::transport_settings;
 
 /// One gateway. The graph can be exchanged while requests run: each keeps the one it began with.
 pub struct Gateway {
@@ -23,8 +26,8 @@ pub struct Gateway {
     metrics: GatewayMetrics,
     persisted: PersistedOperations,
     subscriptions: Subscriptions,
-    serving: Serving,
-    graph: watch::Sender<Option<Arc<Graph>>>,
+    transport: Transport,
+    served: watch::Sender<Option<Arc<Serving>>>,
 }
 
 impl Gateway {
@@ -37,36 +40,38 @@ impl Gateway {
         metrics: &service::Metrics,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let mut graph_settings = config.graph_settings()?;
+        let mut graph_settings = Settings::of(&config)?;
         graph_settings.prepare_metrics = PrepareMetrics::register(metrics);
-        graph_settings.subgraphs.metrics = SubgraphMetrics::register(metrics);
+        graph_settings.subgraph_metrics = SubgraphMetrics::register(metrics);
         let metrics = GatewayMetrics::register(metrics);
-        let settings = transports::settings(&config, &graph_settings.header_rules)?;
+        let settings = transport_settings(&config, &graph_settings.header_rules)?;
+        let served = watch::Sender::new(None);
         Ok(Self {
             persisted: PersistedOperations::new(&config.persisted)?,
-            subscriptions: Subscriptions::new(&config, &graph_settings.subgraphs, &metrics),
+            subscriptions: Subscriptions::new(
+                &config.subscriptions,
+                &graph_settings,
+                &metrics,
+                served.subscribe(),
+            ),
             graph_settings,
-            serving: Serving::new(settings, Arc::clone(&metrics.transports), shutdown),
-            graph: watch::Sender::new(None),
+            transport: Transport::new(settings, Arc::clone(&metrics.transports), shutdown),
+            served,
             config,
             metrics,
         })
     }
 
-    /// The graph of now, if there is one.
-    pub fn graph(&self) -> Option<Arc<Graph>> {
-        self.graph.borrow().clone()
+    /// The graph that is served now, if there is one.
+    pub fn served(&self) -> Option<Arc<Serving>> {
+        self.served.borrow().clone()
     }
 
     /// Serves another graph from the next request on. Running requests end on theirs; running
     /// subscriptions move over.
     pub fn set_graph(&self, graph: Graph) {
-        self.graph.send_replace(Some(Arc::new(graph)));
-    }
-
-    /// Tells of every [`Gateway::set_graph`] from now on.
-    pub fn graph_changes(&self) -> watch::Receiver<Option<Arc<Graph>>> {
-        self.graph.subscribe()
+        let serving = Arc::new(Serving::new(graph));
+        self.served.send_replace(Some(serving));
     }
 
     /// The settings it was started with.
@@ -89,18 +94,18 @@ impl Gateway {
         &self.persisted
     }
 
-    /// What running subscriptions share.
+    /// The running subscriptions.
     pub fn subscriptions(&self) -> &Subscriptions {
         &self.subscriptions
     }
 
     /// Cancelled when the process winds up.
     pub fn shutdown(&self) -> &CancellationToken {
-        &self.serving.shutdown
+        &self.transport.shutdown
     }
 
     /// What its transports share.
-    pub fn serving(&self) -> &Serving {
-        &self.serving
+    pub fn transport(&self) -> &Transport {
+        &self.transport
     }
 }

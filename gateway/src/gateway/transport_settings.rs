@@ -1,23 +1,19 @@
-//! How clients reach the gateway: it is a service of `graphql_transport`, with request ids, GraphiQL
-//! and forwarded headers of its own.
-
-use std::{future::Future, sync::Arc};
+//! What the transports are set to.
 
 use anyhow::ensure;
-use axum::response::Response;
-use futures_util::{FutureExt, future::BoxFuture};
-use graphql_transport::{ClientContext, GraphqlRequest, Outcome, Service, Serving, Settings};
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use graphql_transport::Settings;
+use http::header;
 
 use crate::{
-    config::Config, gateway::Gateway, graphiql, headers::HeaderRules, pipeline, trace_context,
+    config::Config,
+    headers::{HeaderRules, trace_context},
 };
 
-/// What the transports are set to.
+/// The transports' part of the settings.
 ///
 /// # Errors
 /// When pages of all origins may send requests in their visitors' names.
-pub fn settings(config: &Config, rules: &HeaderRules) -> anyhow::Result<Settings> {
+pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Result<Settings> {
     let everyone = config.http.cors_origins.iter().any(|origin| origin == "*");
     ensure!(
         !(everyone && rules.forwards(&header::COOKIE)),
@@ -38,35 +34,6 @@ pub fn settings(config: &Config, rules: &HeaderRules) -> anyhow::Result<Settings
     })
 }
 
-impl Service for Gateway {
-    fn serving(&self) -> &Serving {
-        self.serving()
-    }
-
-    fn answer(
-        self: &Arc<Self>,
-        request: GraphqlRequest,
-        client: ClientContext,
-    ) -> impl Future<Output = Outcome> + Send {
-        pipeline::run(self, request, client)
-    }
-
-    fn mark(&self, headers: &mut HeaderMap) -> Option<(HeaderName, HeaderValue)> {
-        let id = trace_context::ensure_request_id(headers);
-        Some((trace_context::REQUEST_ID, id))
-    }
-
-    fn page(self: &Arc<Self>, request: &Parts) -> Option<BoxFuture<'static, Response>> {
-        let gateway = Arc::clone(self);
-        graphiql::is_asked_for(self, request)
-            .then(|| async move { graphiql::page(&gateway).await }.boxed())
-    }
-
-    fn takes_from_init(&self, name: &HeaderName) -> bool {
-        self.graph_settings().header_rules.forwards(name)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -79,7 +46,7 @@ mod tests {
             let arguments = ["gateway"].iter().chain(arguments);
             let config = Config::parse_from(arguments);
             let rules = HeaderRules::new(&config.headers).expect("rules");
-            super::settings(&config, &rules)
+            transport_settings(&config, &rules)
         };
         let (every, cookie) = ("--cors-origins=*", "--forward-headers=cookie");
         let error = settings(&[every, cookie]).expect_err("refused");
@@ -93,7 +60,7 @@ mod tests {
         let hosts = |arguments: &[&str]| {
             let arguments = ["gateway"].iter().chain(arguments);
             let config = Config::parse_from(arguments);
-            let settings = settings(&config, &HeaderRules::default()).expect("settings");
+            let settings = transport_settings(&config, &HeaderRules::default()).expect("settings");
             settings.http.allowed_hosts
         };
         assert!(hosts(&[]).is_empty());

@@ -1,9 +1,12 @@
 //! Which headers travel between clients and subgraphs.
 
+pub(crate) mod trace_context;
+
 use anyhow::{Context, ensure};
 use http::{HeaderMap, HeaderName, header};
 
-use crate::{config::HeaderConfig, trace_context::REQUEST_ID};
+use crate::config::HeaderConfig;
+use trace_context::REQUEST_ID;
 
 /// Passed on to every subgraph: W3C trace context, and the request's id.
 const TRACE_HEADERS: [HeaderName; 3] = [

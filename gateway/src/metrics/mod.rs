@@ -1,4 +1,6 @@
-//! The gateway's counters. Those on the way of a request are looked up once, at the start.
+//! The gateway's counters, and other services' metrics pages at the same address. Those on the way of a request are looked up once, at the start.
+
+pub mod pages;
 
 use std::sync::Arc;
 
@@ -16,7 +18,8 @@ use service::Metrics;
 
 use crate::error::Code;
 
-/// The gateway's counters.
+/// The gateway's counters. Clones share them.
+#[derive(Clone)]
 pub struct GatewayMetrics {
     /// Those of the transports. The gateway counts its own refusals and late clients with them.
     pub transports: Arc<TransportMetrics>,

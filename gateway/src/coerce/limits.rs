@@ -1,0 +1,57 @@
+//! The limits of variables, checked before anything follows their nesting.
+
+use crate::{
+    config::Limits,
+    error::{Code, RequestError},
+    json::scan::Cursor,
+};
+
+/// Size, nesting and list lengths.
+pub fn check(json: &[u8], limits: &Limits) -> Result<(), RequestError> {
+    let refusal = |what: String| Err(RequestError::new(Code::MaxVariables, what));
+    if json.len() > limits.variables_bytes_max {
+        return refusal(format!(
+            "the variables have more than {} bytes",
+            limits.variables_bytes_max
+        ));
+    }
+    // The entries so far of each open bracket.
+    let mut open: Vec<usize> = Vec::new();
+    let mut cursor = Cursor::new(json);
+    loop {
+        match cursor.peek() {
+            0 => return Ok(()),
+            b'"' => {
+                if cursor.string().is_err() {
+                    // Not JSON; the reader says where.
+                    return Ok(());
+                }
+                continue;
+            }
+            b'{' | b'[' => open.push(1),
+            b'}' | b']' => drop(open.pop()),
+            b',' => {
+                if let Some(entries) = open.last_mut() {
+                    *entries += 1;
+                }
+            }
+            _ => {}
+        }
+        cursor.skip_byte();
+        if open.len() > limits.variables_depth_max {
+            return refusal(format!(
+                "the variables have more than {} levels",
+                limits.variables_depth_max
+            ));
+        }
+        if open
+            .last()
+            .is_some_and(|entries| *entries > limits.variables_list_max)
+        {
+            return refusal(format!(
+                "a list in the variables has more than {} entries",
+                limits.variables_list_max
+            ));
+        }
+    }
+}

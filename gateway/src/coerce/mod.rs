@@ -1,0 +1,179 @@
+//! The client's variables, checked against the API schema.
+//!
+//! Values are checked, never changed: subgraphs get the client's own JSON text, so that numbers
+//! keep every digit. Defaults and the wrapping of single values into lists are left to the
+//! subgraphs, whose declarations carry the same defaults and types.
+
+mod limits;
+mod values;
+
+use std::ops::Range;
+
+use apollo_compiler::{Node, ast::VariableDefinition};
+use bytes::Bytes;
+
+use crate::{
+    error::{Code, RequestError},
+    graph::Graph,
+    json::scan::{Cursor, Malformed},
+};
+use values::Checker;
+
+/// The variables that an operation declares.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared<'p> {
+    /// In the order written.
+    pub definitions: &'p [Node<VariableDefinition>],
+    /// The places of those that decide a condition, which must not be null.
+    pub deciding: &'p [usize],
+}
+
+/// Checks a JSON object's text (or nothing) against the operation's declarations.
+///
+/// # Errors
+/// `BAD_USER_INPUT` names the variable and the place inside it; `MAX_VARIABLES_EXCEEDED` where
+/// a limit is passed.
+pub fn variables(
+    graph: &Graph,
+    declared: Declared<'_>,
+    json: Option<&Bytes>,
+) -> Result<Variables, RequestError> {
+    let definitions = declared.definitions;
+    let mut variables = Variables {
+        json: json.cloned().unwrap_or_default(),
+        values: vec![None; definitions.len()],
+        booleans: Vec::with_capacity(definitions.len()),
+    };
+    if !variables.json.is_empty() {
+        limits::check(&variables.json, &graph.settings.limits)?;
+        variables.read(graph, definitions)?;
+    }
+    for (definition, value) in definitions.iter().zip(&variables.values) {
+        let default = definition.default_value.as_ref();
+        if value.is_none() && default.is_none() && definition.ty.is_non_null() {
+            let message = format!(
+                "variable ${} of required type {} was not provided",
+                definition.name, definition.ty
+            );
+            return Err(RequestError::new(Code::BadUserInput, message));
+        }
+        let boolean = match value.clone().map(|range| &variables.json[range]) {
+            Some(b"true") => Some(true),
+            Some(b"false") => Some(false),
+            Some(_) => None,
+            None => default.and_then(|value| value.to_bool()),
+        };
+        variables.booleans.push(boolean);
+    }
+    for index in declared.deciding {
+        if variables.booleans[*index].is_none() {
+            // It may be null as declared, but a condition's argument may not.
+            let place = format!("${}", definitions[*index].name);
+            let message = format!("{place} decides a condition, and must not be null");
+            return Err(RequestError::new(Code::BadUserInput, message));
+        }
+    }
+    Ok(variables)
+}
+
+/// Variables that fit their declared types; values keep the client's own JSON text.
+#[derive(Clone, Debug, Default)]
+pub struct Variables {
+    json: Bytes,
+    /// In the order declared; none where the client gave no value.
+    values: Vec<Option<Range<usize>>>,
+    /// The values of Boolean variables, defaults included: what `@skip` and `@include` ask for.
+    booleans: Vec<Option<bool>>,
+}
+
+impl Variables {
+    /// The JSON text of a variable's value, by its place in the declarations.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        let range = self.values.get(index)?.clone()?;
+        Some(&self.json[range])
+    }
+
+    /// The client's whole JSON object.
+    pub fn json(&self) -> &[u8] {
+        if self.json.is_empty() {
+            b"{}"
+        } else {
+            &self.json
+        }
+    }
+
+    /// Whether the variable, by its place in the declarations, has this Boolean value.
+    pub fn is(&self, index: usize, expected: bool) -> bool {
+        self.booleans.get(index).copied().flatten() == Some(expected)
+    }
+
+    /// Appends `"name":value,...` of those of `wanted` that have a value.
+    pub fn write(&self, wanted: &[(Box<[u8]>, usize)], out: &mut Vec<u8>) {
+        let mut is_first = true;
+        for (name, index) in wanted {
+            let Some(value) = self.get(*index) else {
+                continue;
+            };
+            if !is_first {
+                out.push(b',');
+            }
+            is_first = false;
+            out.extend_from_slice(name);
+            out.extend_from_slice(value);
+        }
+    }
+
+    fn read(
+        &mut self,
+        graph: &Graph,
+        declared: &[Node<VariableDefinition>],
+    ) -> Result<(), RequestError> {
+        let not_json = |malformed: Malformed| {
+            RequestError::new(Code::BadUserInput, format!("the variables are {malformed}"))
+        };
+        if std::str::from_utf8(&self.json).is_err() {
+            return Err(RequestError::new(
+                Code::BadUserInput,
+                "the variables are not valid UTF-8",
+            ));
+        }
+        let json = self.json.clone();
+        let mut cursor = Cursor::new(&json);
+        cursor.expect(b'{').map_err(not_json)?;
+        if cursor.eat(b'}') {
+            return cursor.end().map_err(not_json);
+        }
+        loop {
+            let name = values::name(cursor.key().map_err(not_json)?);
+            let index = declared
+                .iter()
+                .position(|definition| definition.name == name.as_str());
+            cursor.peek();
+            let start = cursor.position();
+            if let Some(index) = index {
+                let definition = &declared[index];
+                let mut place = format!("${name}");
+                Checker { graph }.check(&definition.ty, &mut cursor, &mut place)?;
+                self.values[index] = Some(start..cursor.position());
+            } else {
+                cursor.value().map_err(not_json)?;
+            }
+            if let Some(at) = cursor.lone_surrogate(start..cursor.position()) {
+                // A subgraph would refuse it at a place in the gateway's request, not in the client's.
+                let escape = String::from_utf8_lossy(cursor.slice(at..at + 6));
+                let message = format!(
+                    "${name} has a lone surrogate ({escape}) at byte {at} of the variables: it is no \
+                     character"
+                );
+                return Err(RequestError::new(Code::BadUserInput, message));
+            }
+            if !cursor.eat(b',') {
+                break;
+            }
+        }
+        cursor
+            .expect(b'}')
+            .and_then(|()| cursor.end())
+            .map_err(not_json)
+    }
+}

@@ -1,0 +1,157 @@
+//! Every error that the gateway itself makes: its code, its text, its place in the response.
+
+mod code;
+
+use std::{borrow::Cow, fmt::Write as _};
+
+use bytes::Bytes;
+use graphql_transport::response::{GraphqlResponse, ResponseKind};
+use http::HeaderMap;
+
+pub use code::Code;
+
+use crate::json::write;
+
+/// A place in the client's document; both count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Line.
+    pub line: usize,
+    /// Column, in characters.
+    pub column: usize,
+}
+
+/// Faults of one document that a client is told of: a small request must not get a huge answer.
+pub const FAULTS_MAX: usize = 50;
+
+/// The longest message of a refusal, in characters: a message quotes what the client sent.
+pub const MESSAGE_CHARS_MAX: usize = 300;
+
+/// A request refused before execution. The messages are safe to show.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", code.as_str(), errors.first().map_or("refused", |error| error.message.as_str()))]
+pub struct RequestError {
+    /// The code that all of `errors` carry.
+    pub code: Code,
+    /// At least one.
+    pub errors: Vec<Message>,
+    /// Further members of `extensions`.
+    pub numbers: Vec<(&'static str, u64)>,
+}
+
+/// One entry of a refusal's `errors`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Safe to show.
+    pub message: String,
+    /// Where in the document, when it is known.
+    pub locations: Vec<Location>,
+}
+
+impl RequestError {
+    /// A refusal with one message and no place in the document.
+    pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            errors: vec![Message {
+                message: message.into(),
+                locations: Vec::new(),
+            }],
+            numbers: Vec::new(),
+        }
+    }
+
+    /// The same with a number in `extensions`.
+    #[must_use]
+    pub fn with_number(mut self, name: &'static str, number: u64) -> Self {
+        self.numbers.push((name, number));
+        self
+    }
+
+    /// A refusal for each of `all` faults of a document, of which the first [`FAULTS_MAX`] are told.
+    pub fn several(code: Code, all: usize, faults: impl Iterator<Item = Message>) -> Self {
+        let mut errors: Vec<Message> = faults.take(FAULTS_MAX).collect();
+        if all > FAULTS_MAX {
+            errors.push(Message {
+                message: format!("{} more errors are left out", all - FAULTS_MAX),
+                locations: Vec::new(),
+            });
+        }
+        Self {
+            code,
+            errors,
+            numbers: Vec::new(),
+        }
+    }
+
+    /// The refusal as a GraphQL response.
+    pub fn into_response(self) -> GraphqlResponse {
+        let mut body = String::from("{\"errors\":[");
+        for (index, error) in self.errors.iter().enumerate() {
+            if index > 0 {
+                body.push(',');
+            }
+            body.push_str("{\"message\":");
+            write::string(&mut body, &cut(&error.message));
+            if !error.locations.is_empty() {
+                body.push_str(",\"locations\":[");
+                for (index, location) in error.locations.iter().enumerate() {
+                    let comma = if index > 0 { "," } else { "" };
+                    // Writing to a String cannot fail.
+                    let _ = write!(
+                        body,
+                        "{comma}{{\"line\":{},\"column\":{}}}",
+                        location.line, location.column
+                    );
+                }
+                body.push(']');
+            }
+            body.push_str(",\"extensions\":{\"code\":\"");
+            body.push_str(self.code.as_str());
+            body.push('"');
+            for (name, number) in &self.numbers {
+                // Writing to a String cannot fail.
+                let _ = write!(body, ",\"{name}\":{number}");
+            }
+            body.push_str("}}");
+        }
+        body.push_str("]}");
+        GraphqlResponse {
+            body: Bytes::from(body),
+            kind: ResponseKind::RequestError,
+            refused: Some(self.code.into()),
+            overloaded: self.code == Code::PrepareQueueFull,
+            headers: HeaderMap::new(),
+        }
+    }
+}
+
+impl From<RequestError> for GraphqlResponse {
+    fn from(error: RequestError) -> Self {
+        error.into_response()
+    }
+}
+
+/// A message within [`MESSAGE_CHARS_MAX`]; one that was longer ends in three dots.
+fn cut(message: &str) -> Cow<'_, str> {
+    if message.char_indices().nth(MESSAGE_CHARS_MAX).is_none() {
+        return message.into();
+    }
+    let kept = message.char_indices().nth(MESSAGE_CHARS_MAX - 3);
+    let end = kept.map_or(message.len(), |(at, _)| at);
+    format!("{}...", &message[..end]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_two_characters() {
+        let longest = "\u{e9}".repeat(MESSAGE_CHARS_MAX);
+        assert_eq!(cut(&longest), longest);
+        let longer = cut(&format!("{longest}.")).into_owned();
+        assert_eq!(longer.chars().count(), MESSAGE_CHARS_MAX);
+        assert!(longer.ends_with("\u{e9}..."));
+    }
+}
