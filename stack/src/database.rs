@@ -56,7 +56,7 @@ impl Database {
                 .await
                 .is_err()
         {
-            telemetry::tell("mongod did not stop in good order");
+            telemetry::tell("mongod did not stop cleanly");
         }
     }
 

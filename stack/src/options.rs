@@ -1,4 +1,4 @@
-//! What the stack can be told.
+//! The options of the stack, from flags or the environment.
 
 use std::path::PathBuf;
 
@@ -9,24 +9,24 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "stack", version)]
 pub struct Options {
-    /// A running replica set to use, instead of starting a mongod. Its path names the database
-    /// (default: rejoinder).
+    /// Use this running replica set instead of starting a mongod. The URI's path names the database (default:
+    /// rejoinder).
     #[arg(long, env = "MONGO_URI", value_name = "URI")]
     pub mongo_uri: Option<String>,
-    /// The gateway's port; posts and comments take the two after it. 0 takes free ones.
+    /// Serve the gateway on this port; posts and comments take the two after it. 0 takes free ones.
     #[arg(long, env = "PORT", default_value_t = 4000, value_parser = clap::value_parser!(u16).range(..=65533))]
     pub port: u16,
-    /// The gateway's port for metrics; posts and comments take the two after it. 0 takes free ones. Without
-    /// it they are on each service's own port.
+    /// Serve the gateway's metrics on this port; posts and comments take the two after it. 0 takes free ones.
+    /// Without it metrics are on each service's own port.
     #[arg(long, env = "OPERATIONS_PORT", value_parser = clap::value_parser!(u16).range(..=65533))]
     pub operations_port: Option<u16>,
-    /// Where MongoDB keeps its data; a second start goes on with it.
+    /// Keep MongoDB's data in this folder; the next start continues with it.
     #[arg(long, env = "DATA_DIR", default_value = "data", value_name = "FOLDER")]
     pub data_dir: PathBuf,
-    /// Add no sample posts to an empty database.
+    /// Do not add sample posts to an empty database.
     #[arg(long)]
     pub no_sample: bool,
-    /// Do not build the web pages, even when npm is there and their build is stale.
+    /// Do not build the web pages, even if npm is installed and the build is out of date.
     #[arg(long)]
     pub no_web: bool,
 }

@@ -80,7 +80,7 @@ impl Supervised {
     pub(crate) async fn stop(&mut self) {
         if let Err(error) = self.process.stop().await {
             telemetry::tell(format_args!(
-                "{} did not stop in good order: {error:#}",
+                "{} did not stop cleanly: {error:#}",
                 self.plan.service.name()
             ));
         }

@@ -59,7 +59,7 @@ async fn build(web: &Path, npm: &Path) -> String {
             format!("the web pages could not be built (npm: {status}); everything else works")
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            "the web pages are not built, because npm is not there; everything else works"
+            "the web pages are not built because npm is not installed; everything else works"
                 .to_owned()
         }
         Err(error) => {
@@ -186,7 +186,7 @@ mod tests {
         let absent = web.join("no/such/npm");
         let said = build(web, &absent).await;
         assert!(
-            said.contains("npm is not there; everything else works"),
+            said.contains("npm is not installed; everything else works"),
             "{said}"
         );
         let failing = npm_that(web, "exit 3");

@@ -1,10 +1,14 @@
-// The README's way from `ready:` to a comment seen live, step by step, on a stack that nobody used
-// before.
+// The README's quick start, as written: from `ready:` to a comment seen live, step by step, and each curl
+// command of the README and of docs/getting-started.md. The stack is new.
 
 import assert from 'node:assert/strict';
+import { type ChildProcessByStdio, execFile, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 
 import type { Browser } from 'playwright-core';
 
@@ -12,7 +16,11 @@ import { closePage, launchBrowser, openPage, type WatchedPage } from './support/
 import { type Stack, startStack } from './support/stack';
 
 const README = join(import.meta.dirname, '../../README.md');
+const GETTING_STARTED = join(import.meta.dirname, '../../docs/getting-started.md');
+/** Where the pages say that the stack is. */
+const WRITTEN_URL = 'http://127.0.0.1:4000/';
 const STEPS_MAX = 3;
+const ANSWER_WITHIN_MS = 20_000;
 
 let stack: Stack;
 let browser: Browser;
@@ -62,3 +70,64 @@ test('three steps lead from ready: to the first live comment', async (context) =
   );
   await Promise.all(windows.map((page) => closePage(page)));
 });
+
+/** The page's commands that begin with curl, asking this test's stack. */
+async function curlCommands(page: string): Promise<string[]> {
+  const blocks = (await readFile(page, 'utf8')).matchAll(/^```sh\n(.*?)^```$/gms);
+  return [...blocks]
+    .map(([, block]) => block ?? '')
+    .filter((block) => block.startsWith('curl '))
+    .map((block) => block.replaceAll(WRITTEN_URL, stack.url));
+}
+
+/** Runs a command as a shell does, and returns the `data` of the response. */
+async function dataOf<T>(command: string): Promise<T> {
+  const { stdout } = await promisify(execFile)('sh', ['-c', command], { timeout: ANSWER_WITHIN_MS });
+  const { data, errors } = JSON.parse(stdout) as { data: T; errors?: unknown };
+  assert.equal(errors, undefined, stdout);
+  return data;
+}
+
+test('the curl command of the README returns posts with their comments', async () => {
+  const commands = await curlCommands(README);
+  assert.equal(commands.length, 1);
+  const { posts } = await dataOf<{ posts: { edges: { node: { title: string; commentCount: number } }[] } }>(
+    commands[0] ?? '',
+  );
+  const titles = posts.edges.map(({ node }) => node.title);
+  assert.ok(titles.includes('Welcome to Rejoinder'), titles.join());
+});
+
+test('the curl commands of the first page lead from a post to a comment that arrives', async () => {
+  const [create, listen, comment, read, ...others] = await curlCommands(GETTING_STARTED);
+  assert.ok(create && listen && comment && read && others.length === 0, 'four commands');
+  const { createPost } = await dataOf<{ createPost: { post: { id: string } } }>(create);
+  const about = (command: string) => command.replaceAll('POST_ID', createPost.post.id);
+
+  const listener = spawn('sh', ['-c', `exec ${about(listen)}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    const event = firstEvent(listener);
+    // A comment that is written before the subscription has begun does not arrive: written again until one does.
+    let arrived: string | undefined;
+    for (let attempt = 0; arrived === undefined && attempt < 100; attempt++) {
+      await dataOf(about(comment));
+      arrived = await Promise.race([event, new Promise<undefined>((resolve) => setTimeout(resolve, 200))]);
+    }
+    assert.match(arrived ?? '', /"text":"Nice post\."/);
+  } finally {
+    listener.kill();
+  }
+
+  const { posts } = await dataOf<{ posts: { edges: { node: { title: string } }[] } }>(read);
+  assert.ok(posts.edges.some(({ node }) => node.title === 'Hello'));
+});
+
+/** The data of the first event in an event stream. */
+function firstEvent(listener: ChildProcessByStdio<null, Readable, null>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    listener.once('exit', (code) => reject(new Error(`curl ended with ${code}`)));
+    createInterface(listener.stdout).on('line', (line) => {
+      if (line.startsWith('data: {')) resolve(line);
+    });
+  });
+}

@@ -38,44 +38,45 @@ impl Default for Settings {
 /// HTTP.
 #[derive(Clone, Debug, clap::Args)]
 pub struct HttpSettings {
-    /// The largest request body, and the longest query string of a GET, in bytes.
+    /// Limit the bytes of a request body, and of the query string of a GET.
     #[arg(long, env = "REQUEST_BYTES_MAX", default_value_t = Self::default().request_bytes_max)]
     pub request_bytes_max: usize,
-    /// How long a client may take to send its request body.
+    /// Refuse a request whose body has not arrived completely after this time.
     #[arg(long, env = "REQUEST_BODY_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub request_body_timeout: Duration,
-    /// Bytes of request bodies that have not arrived whole, of all clients together. One that exceeds
-    /// it is refused. The last quarter is kept for bodies of up to 16 KiB.
+    /// Limit the bytes of incomplete request bodies of all clients together. A request that exceeds it is
+    /// refused. The last quarter is reserved for bodies of up to 16 KiB.
     #[arg(long, env = "REQUEST_BODIES_BYTES_MAX", default_value_t = Self::default().request_bodies_bytes_max)]
     pub request_bodies_bytes_max: usize,
-    /// The same of one client address. Behind a proxy, set it to REQUEST_BODIES_BYTES_MAX.
+    /// Limit the bytes of incomplete request bodies of one client address. Behind a proxy, set it to
+    /// REQUEST_BODIES_BYTES_MAX.
     #[arg(long, env = "REQUEST_BODIES_BYTES_PER_CLIENT_MAX", default_value_t = Self::default().request_bodies_bytes_per_client_max)]
     pub request_bodies_bytes_per_client_max: usize,
-    /// Bytes of answers that have not been taken by their clients, of all together; those of up to
-    /// 64 KiB do not count. An answer that exceeds it is thrown away.
+    /// Limit the bytes of responses that clients have not read, of all clients together. Responses of up to 64
+    /// KiB do not count. A response that exceeds it is discarded.
     #[arg(long, env = "ANSWERS_BYTES_MAX", default_value_t = Self::default().answers_bytes_max)]
     pub answers_bytes_max: usize,
-    /// The same of one client address. Behind a proxy, set it to ANSWERS_BYTES_MAX.
+    /// Limit the bytes of unread responses to one client address. Behind a proxy, set it to ANSWERS_BYTES_MAX.
     #[arg(long, env = "ANSWERS_BYTES_PER_CLIENT_MAX", default_value_t = Self::default().answers_bytes_per_client_max)]
     pub answers_bytes_per_client_max: usize,
-    /// How long a query or mutation may take, whatever brought it.
+    /// Fail a query or mutation after this time, on every transport.
     #[arg(long, env = "REQUEST_TIMEOUT", default_value = "60s", value_parser = duration)]
     pub request_timeout: Duration,
-    /// A client that takes nothing of what is sent to it for this long is dropped, on every
-    /// transport.
+    /// Disconnect a client that reads nothing for this long, on every transport.
     #[arg(long, env = "CLIENT_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub client_write_timeout: Duration,
-    /// Host names that the service answers to (`api.example`), with a port or at any; `*` for all. In
-    /// development these are by default `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
+    /// Serve only requests to these host names (`api.example`), with a port or at any; `*` allows all. In
+    /// development the default is `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
     #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed)]
     pub allowed_hosts: Vec<String>,
-    /// Origins whose pages may use the service (`https://app.example`), or `*` for all.
+    /// Allow pages of these origins to use the service (`https://app.example`); `*` allows all. By default only
+    /// pages of its own origin may.
     #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = trimmed)]
     pub cors_origins: Vec<String>,
-    /// Whether pages of these origins may send cookies. Not together with `*`.
+    /// Allow pages of these origins to send cookies. Not together with `*`.
     #[arg(long, env = "CORS_CREDENTIALS", value_parser = BoolishValueParser::new())]
     pub cors_credentials: bool,
-    /// Answers browsers' cross-site requests without the check against request forgery.
+    /// Accept browsers' cross-site requests without the check against request forgery (CSRF).
     #[arg(long, env = "CSRF_PREVENTION_OFF", value_parser = BoolishValueParser::new())]
     pub csrf_prevention_off: bool,
 }
@@ -115,28 +116,28 @@ impl HttpSettings {
 /// WebSocket (graphql-transport-ws).
 #[derive(Clone, Debug, clap::Args)]
 pub struct WebSocketSettings {
-    /// A client has to send `connection_init` within this time (close code 4408).
+    /// Close a WebSocket (4408) whose client has not sent `connection_init` after this time.
     #[arg(long, env = "WS_INIT_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub ws_init_timeout: Duration,
-    /// How often a quiet client is asked whether it still lives; without any sign of life for two
-    /// such intervals its connection is dropped.
+    /// Ping a quiet client this often. Without any sign of life for two such intervals its connection is
+    /// dropped.
     #[arg(long, env = "WS_PING_INTERVAL", default_value = "20s", value_parser = duration)]
     pub ws_ping_interval: Duration,
-    /// Pings that a client may send within such an interval, of the WebSocket and of the protocol
-    /// together, beside one for each operation; with more, its connection is closed (1008).
+    /// Limit the pings that a client may send within such an interval, of the WebSocket and of the protocol
+    /// together, in addition to one per operation. With more, its connection is closed (1008).
     #[arg(long, env = "WS_PINGS_MAX", default_value_t = Self::default().ws_pings_max)]
     pub ws_pings_max: usize,
-    /// The largest message of a client, in bytes.
+    /// Limit the bytes of a client's message.
     #[arg(long, env = "WS_MESSAGE_BYTES_MAX", default_value_t = Self::default().ws_message_bytes_max)]
     pub ws_message_bytes_max: usize,
-    /// Operations that one connection may have running at a time.
+    /// Limit the running operations of one connection.
     #[arg(long, env = "WS_OPERATIONS_MAX", default_value_t = Self::default().ws_operations_max)]
     pub ws_operations_max: usize,
-    /// Queries and mutations among them; one more ends with `OVERLOADED`.
+    /// Limit the queries and mutations among these operations; further ones fail with `OVERLOADED`.
     #[arg(long, env = "WS_ANSWERS_MAX", default_value_t = Self::default().ws_answers_max)]
     pub ws_answers_max: usize,
-    /// Queries and mutations of one connection that run, or whose answer the client has not taken
-    /// yet, at a time; the others wait.
+    /// Limit the queries and mutations of one connection that run, or whose response the client has not read;
+    /// the others wait.
     #[arg(long, env = "WS_ANSWERS_RUNNING_MAX", default_value_t = Self::default().ws_answers_running_max, value_parser = at_least_one)]
     pub ws_answers_running_max: usize,
 }

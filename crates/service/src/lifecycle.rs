@@ -195,7 +195,7 @@ impl Signals {
         shutdown.cancel();
         // Not at a second SIGTERM: some supervisors send it to a process and to its group.
         self.interrupt.recv().await;
-        tracing::warn!("interrupted again: ending at once");
+        tracing::warn!("interrupted again: exiting at once");
         telemetry::flush();
         std::process::exit(EXIT_INTERRUPTED);
     }

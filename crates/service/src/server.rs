@@ -49,7 +49,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// When the address is taken or not this machine's.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}: is another process using the port? PORT chooses another one")
+        format!("cannot listen on {address}: is another process using the port? Choose another one with PORT")
     })
 }
 
@@ -79,7 +79,7 @@ pub async fn operations_routes(
     };
     let address = SocketAddr::new(settings.host, port);
     let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address} for operators: OPERATIONS_PORT chooses another port")
+        format!("cannot listen on {address} for metrics: choose another port with OPERATIONS_PORT")
     })?;
     let address = listener.local_addr()?;
     tracing::info!(%address, "metrics are served");
@@ -156,7 +156,7 @@ where
     if timeout_at(deadline, running.shutdown()).await.is_err() {
         tracing::warn!(
             grace_s = grace.as_secs(),
-            "some requests did not finish in time: dropped"
+            "some requests did not finish in time and were dropped"
         );
     }
     match timeout_at(deadline + TASKS_TIME_MORE, lifecycle.finish()).await {

@@ -7,56 +7,61 @@ use clap::builder::BoolishValueParser;
 
 use crate::{ConnectionLimits, ServeLimits, WriteLimits};
 
-/// A client that takes nothing of its answer for this long is dropped, unless the binary has a setting for it.
+/// A client that reads nothing for this long is disconnected, unless the binary has a setting for it.
 const WRITE_TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// One readable line an event.
+    /// One readable line per event.
     #[default]
     Compact,
-    /// One JSON object an event, for log collectors.
+    /// One JSON object per event, for log collectors.
     Json,
 }
 
 /// The settings that every binary shares.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
-    /// Address to listen on.
+    /// Listen on this address. The default accepts connections from this machine only.
     #[arg(long, env = "HOST", default_value = "127.0.0.1")]
     pub host: IpAddr,
-    /// Port to listen on; 0 takes a free one. Each binary has its own default.
+    /// Listen on this port; 0 takes a free one. The default is 4000 for the gateway, 4001 for posts and 4002
+    /// for comments.
     #[arg(long, env = "PORT")]
     pub port: Option<u16>,
-    /// Port for `/metrics` and the pages below it, which then leave the public port; 0 takes a free one.
+    /// Serve `/metrics` and the pages below it on this port instead of the public one; 0 takes a free one.
     /// Without it they are on the public port in development, and nowhere otherwise.
     #[arg(long, env = "OPERATIONS_PORT")]
     pub operations_port: Option<u16>,
-    /// For development: metrics on the public port; at the gateway introspection, GraphiQL, and
-    /// subgraph errors as they are.
+    /// Enable what helps in development: metrics on the public port, and only this machine's host names; in the
+    /// gateway also introspection, GraphiQL and subgraphs' full error messages. Off by default, as these help
+    /// attackers too.
     #[arg(long, env = "DEVELOPMENT", value_parser = BoolishValueParser::new())]
     pub development: bool,
-    /// Log format.
+    /// Write log events in this format.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
-    /// Which log events are written, in tracing's filter syntax.
+    /// Select the log events to write, in tracing's filter syntax: `info`, or `warn,gateway=debug`.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
-    /// Seconds that running requests and background tasks get to finish at a shutdown.
+    /// Give running requests and background tasks this many seconds to finish at a shutdown. The default is
+    /// below the 30 s that Kubernetes allows.
     #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value_t = 10)]
     pub shutdown_grace_seconds: u64,
-    /// Open client connections, WebSockets included. At most what the limit of open files allows, less 256.
+    /// Limit the number of open client connections, WebSockets included. The limit of open files, less 256,
+    /// also applies.
     #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 10_000, value_parser = at_least_one)]
     pub connections_max: usize,
-    /// Open client connections of one address; of an IPv6 address the network counts (64 bits). Behind a proxy,
-    /// set it to CONNECTIONS_MAX.
+    /// Limit the number of open client connections from one address; for IPv6, from one network of 64 bits.
+    /// Behind a proxy, set it to CONNECTIONS_MAX: all clients then have the proxy's address.
     #[arg(long, env = "CONNECTIONS_PER_ADDRESS_MAX", default_value_t = 5_000, value_parser = at_least_one)]
     pub connections_per_address_max: usize,
-    /// Seconds that a new connection has for the head of its first request.
+    /// Close a new connection that has not sent the head of its first request after this many seconds.
     #[arg(long, env = "FIRST_REQUEST_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub first_request_seconds: u64,
-    /// Bytes a second that a client has to take while writes to it wait; a slower one is dropped. 0 turns it off.
+    /// Disconnect a client that reads fewer bytes per second than this while data waits for it. 0 turns this
+    /// off.
     #[arg(long, env = "CLIENT_BYTES_PER_SECOND_MIN", default_value_t = 1_024)]
     pub client_bytes_per_second_min: u64,
 }
@@ -74,7 +79,7 @@ impl Settings {
         SocketAddr::new(self.host, self.port.unwrap_or(default_port))
     }
 
-    /// What bounds the clients of a server. One that takes nothing for 30 s is dropped.
+    /// The limits for a server's clients. One that reads nothing for 30 s is disconnected.
     pub fn serve_limits(&self) -> ServeLimits {
         ServeLimits {
             grace: self.grace(),

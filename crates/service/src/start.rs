@@ -87,6 +87,6 @@ async fn abandoned(lifecycle: &Lifecycle, grace: Duration) -> anyhow::Result<()>
         tokio::time::sleep(grace + RETURN_TIME).await;
         anyhow::bail!("the service did not end within {} s", grace.as_secs());
     }
-    tracing::info!("told to end before the service was ready");
+    tracing::info!("stopped before the service was ready");
     lifecycle.failure()
 }

@@ -83,7 +83,7 @@ pub fn init(settings: &Settings) -> anyhow::Result<()> {
         .with(lines)
         .with(FloodLayer);
     if subscriber.try_init().is_err() {
-        tracing::debug!("logs were started before: their subscriber stays");
+        tracing::debug!("logging was started before; its subscriber is kept");
     }
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
@@ -152,7 +152,7 @@ fn report_dropped(lines: u64) {
     tracing::warn!(
         target: log_flood::TARGET,
         lines,
-        "log lines were dropped, because they could not be written in time"
+        "log lines were dropped because they could not be written in time"
     );
 }
 

@@ -74,7 +74,7 @@ impl<S> WriteLimit<S> {
             });
             ready!(waiting.limit.as_mut().poll(context));
             return Poll::Ready(Err(too_slow(format!(
-                "the client took nothing for {time:?}"
+                "the client read nothing for {time:?}"
             ))));
         };
         self.written += written.as_ref().map_or(0, |bytes| *bytes as u64);

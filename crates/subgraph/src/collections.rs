@@ -116,7 +116,9 @@ where
         match (self.prepare)().await {
             Ok(()) => {
                 if self.prepared.is_some() {
-                    tracing::info!("a collection is new: its indexes and images are there again");
+                    tracing::info!(
+                        "a collection was replaced: its indexes and pre-images are restored"
+                    );
                 }
                 self.unprepared.set(0);
                 // What was made just now shows at the next look, and is prepared once more.
@@ -129,7 +131,7 @@ where
                 tracing::warn!(
                     error = format!("{error:#}"),
                     retry_in_ms = pause.as_millis(),
-                    "what the service needs of its collections could not be made, will retry"
+                    "indexes or pre-images of a collection could not be created, will retry"
                 );
                 self.unprepared.set(1);
                 self.failed = Some(Failed {

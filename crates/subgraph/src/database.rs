@@ -29,8 +29,8 @@ const CHECKS_MAX: u32 = 2;
 /// Where the data is.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DatabaseSettings {
-    /// MongoDB's connection string; its path names the database. It must lead to a replica set or
-    /// a sharded cluster: change streams and transactions need one.
+    /// Connect to MongoDB by this connection string; its path names the database. The server must be a replica
+    /// set or a sharded cluster, because change streams and transactions need one.
     #[arg(
         long,
         env = "MONGO_URI",
@@ -38,14 +38,14 @@ pub struct DatabaseSettings {
         hide_env_values = true
     )]
     pub mongo_uri: String,
-    /// Connections that requests use at most. A `maxPoolSize` in `MONGO_URI` wins.
+    /// Limit the number of database connections for requests. A `maxPoolSize` in `MONGO_URI` takes precedence.
     #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections_max: u32,
-    /// Requests' calls that wait for one of these connections at most; one more fails with
+    /// Limit the number of requests' database calls that wait for a connection; further ones fail with
     /// `OVERLOADED`.
     #[arg(long, env = "DATABASE_QUEUE_MAX", default_value_t = 2048)]
     pub database_queue_max: usize,
-    /// Seconds that such a call waits at most before it fails with `OVERLOADED`.
+    /// Fail a database call with `OVERLOADED` when it has waited this many seconds for a connection.
     #[arg(long, env = "DATABASE_WAIT_SECONDS_MAX", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     pub database_wait_seconds_max: u64,
 }
@@ -58,10 +58,9 @@ impl DatabaseSettings {
     /// When the connection string is malformed, no server answers, or it is a standalone one.
     pub async fn connect(&self, app_name: &str) -> anyhow::Result<Database> {
         let database = self.client(app_name, own_connections).await?.0;
-        let hello = database
-            .run_command(doc! { "hello": 1 })
-            .await
-            .context("MongoDB does not answer: MONGO_URI tells where it is")?;
+        let hello = database.run_command(doc! { "hello": 1 }).await.context(
+            "MongoDB does not answer: check that MONGO_URI is right and that the server runs",
+        )?;
         anyhow::ensure!(
             is_replicated(&hello),
             "MongoDB runs as a standalone server: change streams need a replica set \
@@ -168,7 +167,7 @@ fn own_connections(in_uri: Option<u32>) -> u32 {
 /// Why the database is not ready, for operators.
 #[derive(Debug, thiserror::Error)]
 enum CheckError {
-    #[error("the checks before this one have no answer yet")]
+    #[error("earlier readiness checks have not finished yet")]
     Waiting(#[from] Overloaded),
     #[error(transparent)]
     Database(mongodb::error::Error),

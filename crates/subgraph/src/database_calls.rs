@@ -46,7 +46,7 @@ pub struct CallLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Overloaded {
     /// The queue has no room.
-    #[error("the service has too much to do: try again in a moment")]
+    #[error("the service is overloaded: try again in a moment")]
     QueueFull,
     /// The turn did not come in time.
     #[error("the service was too busy to answer in time: try again in a moment")]

@@ -50,8 +50,8 @@ const PARSER_DEPTH_MAX: usize = 64;
 /// Which hosts a subgraph answers to.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct HostSettings {
-    /// Host names that a subgraph answers to (`posts.internal`), with a port or at any; `*` for all. In
-    /// development these are by default `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
+    /// Serve only requests to these host names (`posts.internal`), with a port or at any; `*` allows all. In
+    /// development the default is `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
     #[arg(long, env = "SUBGRAPH_ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed)]
     pub allowed_hosts: Vec<String>,
 }

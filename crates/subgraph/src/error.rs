@@ -127,7 +127,7 @@ pub trait CodedError: std::error::Error + Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
     /// Nothing that shows: white space, control and zero-width characters alone.
-    #[error("{field} must not be blank: nothing of it would show")]
+    #[error("{field} must not be blank: it would show nothing")]
     Blank {
         /// The input field.
         field: &'static str,
@@ -172,7 +172,7 @@ pub enum InputError {
         argument: &'static str,
     },
     /// An update that changes nothing.
-    #[error("the input changes nothing: give at least one of {fields}")]
+    #[error("the input changes nothing: set at least one of {fields}")]
     NothingToChange {
         /// The fields that could be given.
         fields: &'static str,

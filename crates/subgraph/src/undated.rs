@@ -57,7 +57,7 @@ async fn date_all(collection: &Collection<Document>, refused: &mut HashSet<Objec
                 tracing::info!(
                     dated,
                     collection = collection.name(),
-                    "documents without a date of creation got that of their id"
+                    "documents without createdAt got the time of their id"
                 );
             }
             if refused.len() > known && dated == 0 {
@@ -67,7 +67,7 @@ async fn date_all(collection: &Collection<Document>, refused: &mut HashSet<Objec
             }
         }
         Err(error) => {
-            tracing::warn!(%error, collection = collection.name(), "documents without a date of creation cannot be given one");
+            tracing::warn!(%error, collection = collection.name(), "createdAt could not be added to documents without it");
             REFUSED_PAUSE
         }
     }
@@ -144,7 +144,7 @@ async fn date_these(
             refused = errors.len(),
             reason = first.get_str("errmsg").unwrap_or("no reason given"),
             collection = collection.name(),
-            "documents without a date of creation cannot be given one"
+            "createdAt could not be added to documents without it"
         );
     }
     let indexes = errors

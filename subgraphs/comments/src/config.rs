@@ -8,15 +8,15 @@ use subgraph::HostSettings;
 use subgraph::LimitSettings;
 use subgraph::database::DatabaseSettings;
 
-/// The comments subgraph of Rejoinder: comments, posts' lists of them, and their live feed.
+/// Serves the comments subgraph of Rejoinder: comments, each post's list of them, and their live feed.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "comments", version)]
 pub struct Config {
     /// Where the data is.
     #[command(flatten)]
     pub database: DatabaseSettings,
-    /// Seconds that the live feed may hear nothing of the database's changes, not even that there
-    /// are none, before `/health/ready` fails.
+    /// Fail `/health/ready` when the live feed has received nothing from the database for this many seconds,
+    /// not even that there are no changes.
     #[arg(long, env = "READY_LAG_SECONDS_MAX", default_value_t = 30)]
     pub ready_lag_seconds_max: u64,
     /// How much of the past the live feed keeps.
@@ -37,42 +37,45 @@ pub struct Config {
 /// from the database again.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FeedSettings {
-    /// Changes of one post that stay in memory. A subscriber that is further behind ends with
+    /// Keep at most this many changes of one post in memory. A subscriber that lags further behind ends with
     /// `SUBSCRIPTION_LAGGED`.
     #[arg(long, env = "FEED_RING_CHANGES_MAX", default_value_t = 1024, value_parser = at_least_one())]
     pub feed_ring_changes_max: usize,
-    /// Bytes of one post's changes that stay in memory; the newest one stays whatever its size.
+    /// Keep at most this many bytes of one post's changes in memory. The newest change is kept whatever its
+    /// size.
     #[arg(long, env = "FEED_RING_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
     pub feed_ring_bytes_max: usize,
-    /// Seconds that a change stays in memory.
+    /// Keep a change in memory for at most this many seconds.
     #[arg(long, env = "FEED_RING_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub feed_ring_seconds_max: u64,
-    /// Bytes of all posts' changes together that stay in memory.
+    /// Keep at most this many bytes of all posts' changes in memory.
     #[arg(long, env = "FEED_BYTES_MAX", default_value_t = 268_435_456, value_parser = at_least_one())]
     pub feed_bytes_max: usize,
-    /// Seconds of the past that are read into memory at the start, for subscribers that come back.
+    /// Read the changes of the last so many seconds into memory at the start, for subscribers that resume.
     #[arg(long, env = "FEED_START_SECONDS", default_value_t = 30)]
     pub feed_start_seconds: u64,
-    /// Readings of the database's history that may run at the same time, each for all subscribers that
-    /// wait for it: one for cursors of less than 2 minutes, one for less than 16, and so on, times 8; the
-    /// last one for all older cursors.
+    /// Limit the readings of the database's history that run at the same time. Each serves all waiting
+    /// subscribers of its kind: one those with cursors younger than 2 minutes, one those younger than 16, and
+    /// so on, times 8; the last one all older cursors.
     #[arg(long, env = "FEED_CATCH_UP_READERS_MAX", default_value_t = 4, value_parser = at_least_one())]
     pub feed_catch_up_readers_max: usize,
-    /// Seconds that such a reading goes on while others wait for the next one of its kind; then these
-    /// come along.
+    /// End a reading of the history after this many seconds if others wait for the next one of its kind; the
+    /// next one continues for all of them.
     #[arg(long, env = "FEED_CATCH_UP_TURN_SECONDS_MAX", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     pub feed_catch_up_turn_seconds_max: u64,
-    /// Bytes of changes from such readings that wait for subscribers, all together. Beyond it, the
-    /// fullest buffers are emptied, and filled again when their subscribers read on.
+    /// Limit the bytes of past changes that wait for subscribers, of all together. Beyond it the fullest
+    /// buffers are emptied, and filled again when their subscribers read.
     #[arg(long, env = "FEED_CATCH_UP_BYTES_MAX", default_value_t = 64 << 20)]
     pub feed_catch_up_bytes_max: usize,
-    /// Changes that one subscriber gets so; one that needs more ends with `RESYNC_REQUIRED`.
+    /// Limit the past changes that one subscriber gets; one that needs more ends with `RESYNC_REQUIRED`.
     #[arg(long, env = "FEED_CATCH_UP_CHANGES_MAX", default_value_t = 100_000, value_parser = at_least_one())]
     pub feed_catch_up_changes_max: usize,
-    /// Seconds that its reading may stand still before it ends with `SUBSCRIPTION_LAGGED`.
+    /// End a subscriber that catches up with `SUBSCRIPTION_LAGGED` when its reading makes no progress for this
+    /// many seconds.
     #[arg(long, env = "FEED_CATCH_UP_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub feed_catch_up_seconds_max: u64,
-    /// Seconds that it waits for its turn before it ends with `SUBSCRIPTION_LAGGED`.
+    /// End a subscriber with `SUBSCRIPTION_LAGGED` when it has waited this many seconds for its turn to catch
+    /// up.
     #[arg(long, env = "FEED_CATCH_UP_WAIT_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub feed_catch_up_wait_seconds_max: u64,
 }
@@ -111,9 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn the_feed_has_the_hubs_own_limits_unless_told_otherwise() {
+    fn the_feed_has_the_hubs_own_limits_by_default() {
         assert_eq!(hub(&[]), HubSettings::default());
-        let told = hub(&[
+        let set = hub(&[
             "--feed-ring-changes-max=1",
             "--feed-ring-bytes-max=2",
             "--feed-ring-seconds-max=3",
@@ -139,7 +142,7 @@ mod tests {
             catch_up_turn_max: Duration::from_secs(10),
             catch_up_bytes_max: 11,
         };
-        assert_eq!(told, expected);
+        assert_eq!(set, expected);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl CommentProjection {
                 .and_then(|id| Bson::try_from(id).ok())
                 .unwrap_or_default();
             let field = found.get_str("field").unwrap_or_default().to_owned();
-            let reason = format!("the field {field} is missing or holds what it may not");
+            let reason = format!("the field {field} is missing or has an invalid value");
             let unreadable = Unreadable {
                 field: field.into(),
                 reason,

@@ -57,7 +57,7 @@ fn readable(embedded: bson::error::Result<RawBsonRef<'_>>) -> Option<Comment<'_>
     let document = embedded.ok().and_then(|embedded| embedded.as_document());
     let comment = document.and_then(Comment::read);
     if comment.is_none() {
-        tracing::warn!("a comment that a post embeds cannot be read: it is left out");
+        tracing::warn!("a comment inside a post cannot be read and is left out");
     }
     comment
 }

@@ -15,7 +15,7 @@ pub enum Error {
     #[error("there is no post {0}")]
     PostNotFound(PostId),
     /// The time of a write that a query asks to see cannot be read.
-    #[error("operationTime is not one: pass on the text of a mutation's payload unchanged")]
+    #[error("operationTime is invalid: pass the text of a mutation's payload unchanged")]
     OperationTime,
     /// The posts' comments have not come so far in time.
     #[error("the posts do not show that change yet: try again")]

@@ -110,7 +110,7 @@ impl Follower {
         let projector = self.projector.clone();
         tokio::spawn(async move {
             if let Err(error) = projector.rebuild().await {
-                tracing::warn!(%error, "the posts are new, but their comments could not be counted again: run `posts --rebuild`");
+                tracing::warn!(%error, "the collection of posts was replaced, but the projection could not be rebuilt: run `posts --rebuild`");
             }
         });
     }

@@ -49,56 +49,61 @@ const FRAGMENTS_MAX: usize = 500;
 /// of the gateway meets those first.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct LimitSettings {
-    /// Bytes of a request, its variables included: a POST's body, or a message on a WebSocket. Larger than what
-    /// a gateway takes from a client (2 MiB), as a gateway adds representations.
+    /// Limit the bytes of a request with its variables: of a POST's body, or of a WebSocket message. The
+    /// default is larger than what a gateway accepts from a client (`REQUEST_BYTES_MAX`, 2 MiB), because a
+    /// gateway adds representations.
     #[arg(long = "limit-request-bytes-max", env = "SUBGRAPH_LIMIT_REQUEST_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
     pub request_bytes_max: usize,
-    /// Bytes of request bodies that have not arrived whole, of all clients together; one client, as a gateway
-    /// is, has half of it. One that exceeds it is refused. The last quarter is kept for bodies of up to 16 KiB.
+    /// Limit the bytes of incomplete request bodies of all clients together; one client, such as a gateway, may
+    /// use half of it. A request that exceeds it is refused. The last quarter is reserved for bodies of up to
+    /// 16 KiB.
     #[arg(long = "limit-bodies-bytes-max", env = "SUBGRAPH_LIMIT_BODIES_BYTES_MAX", default_value_t = 67_108_864, value_parser = at_least_one())]
     pub bodies_bytes_max: usize,
-    /// Bytes of a document. Longer texts belong into variables.
+    /// Limit the bytes of a document; longer texts belong in variables. These limits of a subgraph protect it
+    /// from clients that ask it directly; all but the tokens leave room for what a gateway with its default
+    /// limits sends.
     #[arg(long = "limit-document-bytes-max", env = "SUBGRAPH_LIMIT_DOCUMENT_BYTES_MAX", default_value_t = 131_072, value_parser = at_least_one())]
     pub document_bytes_max: usize,
-    /// Lexical tokens of a document; arguments and values count again wherever their fragment is spread.
+    /// Limit the lexical tokens of a document. Arguments and values count again wherever their fragment is
+    /// spread.
     #[arg(long = "limit-tokens-max", env = "SUBGRAPH_LIMIT_TOKENS_MAX", default_value_t = 10_000, value_parser = at_least_one())]
     pub tokens_max: usize,
-    /// Nesting of brackets, of selection sets with fragments followed, and of lists and objects in the
-    /// variables; at most 60.
+    /// Limit the nesting of brackets, of selection sets with fragments expanded, and of lists and objects in
+    /// variables. At most 60.
     #[arg(long = "limit-depth-max", env = "SUBGRAPH_LIMIT_DEPTH_MAX", default_value_t = 40, value_parser = depth())]
     pub depth_max: usize,
-    /// Aliases, with fragments followed.
+    /// Limit the aliases of one operation, with fragments expanded.
     #[arg(long = "limit-aliases-max", env = "SUBGRAPH_LIMIT_ALIASES_MAX", default_value_t = 1_000, value_parser = at_least_one())]
     pub aliases_max: usize,
-    /// Fields at the root of an operation, with fragments followed.
+    /// Limit the root fields of all operations of a document, with fragments expanded.
     #[arg(long = "limit-root-fields-max", env = "SUBGRAPH_LIMIT_ROOT_FIELDS_MAX", default_value_t = 200, value_parser = at_least_one())]
     pub root_fields_max: usize,
-    /// Directives on one element of a document.
+    /// Limit the directives on one element of a document.
     #[arg(long = "limit-directives-max", env = "SUBGRAPH_LIMIT_DIRECTIVES_MAX", default_value_t = 20, value_parser = at_least_one())]
     pub directives_max: usize,
-    /// Selections after every fragment is written out where it is spread.
+    /// Limit the selections of a document, with fragments expanded.
     #[arg(long = "limit-selections-max", env = "SUBGRAPH_LIMIT_SELECTIONS_MAX", default_value_t = 6_000, value_parser = at_least_one())]
     pub selections_max: usize,
-    /// Entity representations in one request.
+    /// Limit the entity representations in one request.
     #[arg(long = "limit-representations-max", env = "SUBGRAPH_LIMIT_REPRESENTATIONS_MAX", default_value_t = 10_000, value_parser = at_least_one())]
     pub representations_max: usize,
-    /// Cost of one request: every field and every item of a list costs 1, what is large costs more, and all
-    /// below a list counts for each of its items. A page of 100 comments with id, text and author costs
+    /// Limit the cost of one request. Every field and every item of a list costs 1, large fields cost more, and
+    /// a list multiplies the cost of its selection set. A page of 100 comments with id, text and author costs
     /// about 1,000.
     #[arg(long = "limit-cost-max", env = "SUBGRAPH_LIMIT_COST_MAX", default_value_t = 250_000, value_parser = at_least_one())]
     pub cost_max: usize,
-    /// Cost of a subscription's selection, which every event runs again.
+    /// Limit the cost of a subscription's selection set, which is executed for every event.
     #[arg(long = "limit-event-cost-max", env = "SUBGRAPH_LIMIT_EVENT_COST_MAX", default_value_t = 5_000, value_parser = at_least_one())]
     pub event_cost_max: usize,
-    /// Cost of the large requests that run at the same time, those that cost more than 5,000; others of
-    /// them wait for their turn.
+    /// Limit the total cost of large requests (above 5,000) that run at the same time; further large requests
+    /// wait.
     #[arg(long = "limit-running-cost-max", env = "SUBGRAPH_LIMIT_RUNNING_COST_MAX", default_value_t = 250_000, value_parser = at_least_one())]
     pub running_cost_max: usize,
-    /// Bytes of answers that have not been taken, of all clients together; one client has half of it. Those of
-    /// up to 64 KiB do not count. An answer that exceeds it is thrown away.
+    /// Limit the bytes of responses that clients have not read, of all clients together; one client may use
+    /// half of it. Responses of up to 64 KiB do not count. A response that exceeds it is discarded.
     #[arg(long = "limit-answers-bytes-max", env = "SUBGRAPH_LIMIT_ANSWERS_BYTES_MAX", default_value_t = 268_435_456, value_parser = at_least_one())]
     pub answers_bytes_max: usize,
-    /// Bytes of the long texts in one answer.
+    /// Limit the bytes of the long texts in one response.
     #[arg(long = "limit-answer-bytes-max", env = "SUBGRAPH_LIMIT_ANSWER_BYTES_MAX", default_value_t = 33_554_432, value_parser = at_least_one())]
     pub answer_bytes_max: usize,
 }

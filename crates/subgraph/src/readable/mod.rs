@@ -27,7 +27,7 @@ impl<const N: usize> Shape<N> {
     /// The values of the shape's fields, in its order.
     ///
     /// # Errors
-    /// When one of them holds what it may not, or is missing and has to be there.
+    /// When one of them has an invalid value, or is missing although it is required.
     pub fn read<'d>(&self, document: &'d RawDocument) -> Result<[Value<'d>; N], Unreadable> {
         let mut values = [Value::Absent; N];
         let (mut is_there, mut is_readable) = ([false; N], [true; N]);
@@ -50,7 +50,7 @@ impl<const N: usize> Shape<N> {
             let reason = match is_there[place] {
                 true if is_readable[place] => continue,
                 false if !kind.is_required() => continue,
-                true => format!("the field {name} holds what it may not: {kind}"),
+                true => format!("the field {name} has an invalid value: {kind}"),
                 false => format!("the field {name} is missing"),
             };
             let field = Cow::Borrowed(*name);
