@@ -371,7 +371,12 @@ impl<'m, P: Projection> Leader<'m, P> {
     /// A read of a chore failed. The chore comes round again, and no write was begun: that is no
     /// reason to stop leading.
     pub fn put_off(&self, doing: &'static str, error: &mongodb::error::Error) {
-        tracing::warn!(%error, doing, projection = self.checkpoint.name, "a chore is put off");
+        tracing::warn!(
+            error = %error.kind,
+            task = doing,
+            projection = self.checkpoint.name,
+            "maintenance task failed, will retry"
+        );
     }
 
     /// Every change up to this time is applied.

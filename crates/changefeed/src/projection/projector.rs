@@ -233,7 +233,10 @@ impl<P: Projection> Projector<P> {
         let projection = self.inner.projection.clone();
         let reading = tokio::spawn(async move {
             if let Err(error) = refresh(&store, projection.name(), &progress).await {
-                tracing::debug!(%error, "the checkpoint could not be read for a waiting caller");
+                tracing::debug!(
+                    error = error.with_causes(),
+                    "the checkpoint could not be read for a waiting caller"
+                );
             }
             *read_at = Instant::now();
         });

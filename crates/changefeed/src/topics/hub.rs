@@ -362,7 +362,12 @@ async fn restart<T>(shared: &Shared<T>) -> Option<Timestamp> {
     loop {
         match beginning(&shared.source).await {
             Ok(now) => return Some(now),
-            Err(error) => tracing::warn!(%error, "the live feed waits for the database"),
+            Err(error) => {
+                tracing::warn!(
+                    error = error.with_causes(),
+                    "the live feed waits for the database"
+                )
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(RESTART_PAUSE) => {}
