@@ -29,10 +29,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, future::RouteFuture},
 };
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Either},
-};
+use futures_util::future::{BoxFuture, Either};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 
@@ -121,8 +118,12 @@ impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
                 let client = self
                     .peer
                     .map_or_else(ClientKey::default, |peer| ClientKey::of(peer.ip()));
-                let answer = answer(Arc::clone(service), client, request.map(Body::new));
-                Either::Left(answer.map(Ok).boxed())
+                // Boxed as it is made: each combinator around it would copy it once more.
+                Either::Left(Box::pin(answer(
+                    Arc::clone(service),
+                    client,
+                    request.map(Body::new),
+                )))
             }
             _ => {
                 if let Some(peer) = self.peer {
@@ -134,12 +135,19 @@ impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
     }
 }
 
-async fn handle<S: Service>(State(service): State<Arc<S>>, request: Request) -> Response {
+async fn handle<S: Service>(
+    State(service): State<Arc<S>>,
+    request: Request,
+) -> Result<Response, Infallible> {
     let client = ClientKey::of_peer(request.extensions());
     answer(service, client, request).await
 }
 
-async fn answer<S: Service>(service: Arc<S>, client: ClientKey, request: Request) -> Response {
+async fn answer<S: Service>(
+    service: Arc<S>,
+    client: ClientKey,
+    request: Request,
+) -> Result<Response, Infallible> {
     let (mut parts, body) = request.into_parts();
     let mark = service.mark(&mut parts.headers);
     let metrics = &service.serving().metrics;
@@ -157,7 +165,7 @@ async fn answer<S: Service>(service: Arc<S>, client: ClientKey, request: Request
     if let Some((name, value)) = mark {
         response.headers_mut().insert(name, value);
     }
-    response
+    Ok(response)
 }
 
 async fn dispatch<S: Service>(
