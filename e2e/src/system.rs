@@ -253,7 +253,7 @@ impl System {
     }
 
     fn settings(&self, service: Service, port: u16) -> Vec<(&'static str, String)> {
-        let subgraph =
+        let url =
             |service: Service| format!("http://127.0.0.1:{}/graphql", self.ports[service.name()]);
         let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port.to_string())];
         match service {
@@ -268,9 +268,10 @@ impl System {
             ]),
             Service::Gateway => settings.extend([
                 ("SUPERGRAPH", SUPERGRAPH.to_owned()),
-                ("SUBGRAPH_URL_POSTS", subgraph(Service::Posts)),
-                ("SUBGRAPH_URL_COMMENTS", subgraph(Service::Comments)),
+                ("SUBGRAPH_URL_POSTS", url(Service::Posts)),
+                ("SUBGRAPH_URL_COMMENTS", url(Service::Comments)),
                 ("DEVELOPMENT", self.is_in_development.to_string()),
+                ("SHOWN_ERROR_CODES", subgraph::Code::shown_to_clients()),
                 ("SUBSCRIPTION_RETRY_PAUSE_MAX", "250ms".to_owned()),
             ]),
         }

@@ -146,13 +146,16 @@ fn gateway_settings(
             .with_context(|| format!("{} is not UTF-8", path.display()))?
             .to_owned())
     };
-    let subgraph = |port: u16| format!("http://127.0.0.1:{port}/graphql");
+    let url = |port: u16| format!("http://127.0.0.1:{port}/graphql");
     let metrics = |name, port: u16| format!("{name}=http://127.0.0.1:{port}/metrics");
     let mut settings = vec![
         ("SUPERGRAPH", text(supergraph)?),
-        ("SUBGRAPH_URL_POSTS", subgraph(ports.posts)),
-        ("SUBGRAPH_URL_COMMENTS", subgraph(ports.comments)),
+        ("SUBGRAPH_URL_POSTS", url(ports.posts)),
+        ("SUBGRAPH_URL_COMMENTS", url(ports.comments)),
     ];
+    if std::env::var_os("SHOWN_ERROR_CODES").is_none() {
+        settings.push(("SHOWN_ERROR_CODES", subgraph::Code::shown_to_clients()));
+    }
     if std::env::var_os("METRICS_PAGES").is_none() {
         let pages = [
             metrics("posts", operations.posts),

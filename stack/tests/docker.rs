@@ -75,6 +75,12 @@ fn the_containers_get_settings_that_there_are() {
     assert!(given.is_subset(&names), "{given:?}");
 }
 
+#[test]
+fn the_containers_gateway_shows_what_posts_and_comments_report_to_clients() {
+    let line = format!("SHOWN_ERROR_CODES: {}", subgraph::Code::shown_to_clients());
+    assert!(COMPOSE.lines().any(|it| it.trim() == line), "{line}");
+}
+
 /// Whether it is written as the name of an environment variable.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c == '_')

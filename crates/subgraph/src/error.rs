@@ -77,6 +77,21 @@ impl Code {
         }
     }
 
+    /// The codes of errors that are meant for clients, in the form of the gateway's `SHOWN_ERROR_CODES`. The
+    /// others report faults of this project's own, or of a request that only the gateway writes.
+    pub fn shown_to_clients() -> String {
+        let is_shown = |code: &Self| {
+            !matches!(
+                code,
+                Self::GraphqlParseFailed
+                    | Self::GraphqlValidationFailed
+                    | Self::InternalServerError
+            )
+        };
+        let shown = Self::ALL.into_iter().filter(is_shown).map(Self::as_str);
+        shown.collect::<Vec<_>>().join(",")
+    }
+
     /// The code of this text.
     pub(crate) fn find(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.as_str() == text)
