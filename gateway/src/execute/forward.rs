@@ -52,9 +52,11 @@ impl<'a> Checker<'a> {
             if index > 0 {
                 self.eat(b',')?;
             }
-            // The key without its quotes and colon.
-            let key = &field.key_json[1..field.key_json.len() - 2];
-            self.cursor.eat_key(key).then_some(())?;
+            let token = &field.key_json;
+            if !self.cursor.eat_token(token) {
+                let name = &token[1..token.len() - 2];
+                self.cursor.eat_key(name).then_some(())?;
+            }
             match &field.value {
                 ProjectedValue::Typename => self.typename(selection)?,
                 _ => self.value(&field.nullability, field)?,

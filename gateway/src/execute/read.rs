@@ -229,13 +229,13 @@ fn next_field<'s>(
     expected: &mut usize,
 ) -> Result<Option<&'s ShapeField>, Malformed> {
     if let Some(field) = fields.get(*expected)
-        && cursor.eat_key(&field.name)
+        && (cursor.eat_token(&field.token) || cursor.eat_key(field.name()))
     {
         *expected += 1;
         return Ok(Some(field));
     }
     let key = cursor.key()?;
-    let found = fields.iter().position(|field| *field.name == *key);
+    let found = fields.iter().position(|field| field.name() == key);
     if let Some(index) = found {
         *expected = index + 1;
     }

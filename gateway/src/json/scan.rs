@@ -94,6 +94,17 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Steps over a key as [`key_token`] writes it, if it is next with no white space in or before it. What
+    /// is written otherwise is for [`Cursor::eat_key`].
+    #[inline]
+    pub fn eat_token(&mut self, token: &[u8]) -> bool {
+        let found = self.bytes[self.at..].starts_with(token);
+        if found {
+            self.at += token.len();
+        }
+        found
+    }
+
     /// Steps over the key `name` and its colon if they are next. Names are GraphQL names, so they
     /// have no escapes; a key that spells the same with escapes is found by [`Cursor::key`].
     #[inline]
@@ -299,29 +310,78 @@ fn unit(text: &[u8]) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
+/// A key with its quotes and its colon, as nearly all writers of JSON write it.
+pub fn key_token(name: &str) -> Box<[u8]> {
+    [b"\"", name.as_bytes(), b"\":"].concat().into()
+}
+
 /// How many bytes from the start of `bytes` are neither a quote, a backslash nor a control
-/// character. Eight at a time: each test leaves the high bit set in the bytes that meet it, exact
-/// up to the first one (a borrow only travels upwards), and the first one is all that counts.
+/// character.
 #[inline]
 fn plain_prefix(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * 0x22);
-        let backslash = word ^ (ONES * 0x5c);
-        let found = (quote.wrapping_sub(ONES) & !quote
-            | backslash.wrapping_sub(ONES) & !backslash
-            | word.wrapping_sub(ONES * 0x20) & !word)
-            & HIGH;
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+    // Most texts end here.
+    while at < LONG_BYTES {
+        match bytes[at..].first_chunk::<8>().map(special_in) {
+            Some(None) => at += 8,
+            Some(Some(special)) => return at + special,
+            None => return at + plain_bytes(&bytes[at..]),
+        }
+    }
+    at + plain_prefix_of_long(&bytes[at..])
+}
+
+/// The same for what follows a text's first [`LONG_BYTES`].
+#[inline(never)]
+fn plain_prefix_of_long(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(block) = bytes[at..].first_chunk::<BLOCK_BYTES>()
+        && is_plain_block(block)
+    {
+        at += BLOCK_BYTES;
+    }
+    while let Some(word) = bytes[at..].first_chunk::<8>() {
+        if let Some(special) = special_in(word) {
+            return at + special;
         }
         at += 8;
     }
+    at + plain_bytes(&bytes[at..])
+}
+
+/// After so many bytes of a text, whole blocks are looked at.
+const LONG_BYTES: usize = 32;
+const BLOCK_BYTES: usize = 32;
+
+/// Whether a block has no special character. Without a branch, so that it takes few instructions for all.
+#[inline]
+fn is_plain_block(block: &[u8; BLOCK_BYTES]) -> bool {
+    let special = block.iter().fold(0, |found, byte| {
+        found | u8::from(*byte < 0x20) | u8::from(*byte == b'"') | u8::from(*byte == b'\\')
+    });
+    special == 0
+}
+
+/// Where in eight bytes the first special character is. Each test leaves the high bit set in the bytes
+/// that meet it, exact up to the first one (a borrow only travels upwards), and the first one is all that
+/// counts.
+#[inline]
+fn special_in(bytes: &[u8; 8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(*bytes);
+    let quote = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
+    let control = word.wrapping_sub(ONES * 0x20);
+    // No special character has its high bit set.
+    let found = (quote | backslash | control) & !word & HIGH;
+    (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
+}
+
+#[inline]
+fn plain_bytes(bytes: &[u8]) -> usize {
     let is_plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
-    at + bytes[at..].iter().take_while(is_plain).count()
+    bytes.iter().take_while(is_plain).count()
 }
 
 #[cfg(test)]
@@ -389,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_string_ends_at_its_quote_wherever_it_falls() {
-        for length in 0..40 {
+        for length in 0..140 {
             for special in ["", "\\\"", "\\\\", "é", "\\u2028"] {
                 let text = format!(
                     "\"{}{special}{}\" tail\"",
@@ -400,6 +460,35 @@ mod tests {
                 let range = cursor.string().expect("a string");
                 assert_eq!(&text[range.end..], " tail\"");
             }
+        }
+    }
+
+    #[test]
+    fn a_control_character_is_refused_wherever_it_falls() {
+        for length in 0..140 {
+            for control in ['\0', '\n', '\u{1f}'] {
+                let text = format!("\"{}{control}yyyy\"", "x".repeat(length));
+                let refused = Cursor::new(text.as_bytes()).string();
+                assert_eq!(refused, Err(Malformed(length + 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_is_a_key_without_white_space() {
+        for (text, is_token, is_key) in [
+            (r#""name":1"#, true, true),
+            (r#""name" : 1"#, false, true),
+            (r#" "name":1"#, false, true),
+            (r#""names":1"#, false, false),
+            (r#""nam":1"#, false, false),
+            (r#""name""#, false, false),
+        ] {
+            let mut cursor = Cursor::new(text.as_bytes());
+            assert_eq!(cursor.eat_token(&key_token("name")), is_token, "{text}");
+            assert_eq!(cursor.position() > 0, is_token, "{text}");
+            let mut cursor = Cursor::new(text.as_bytes());
+            assert_eq!(cursor.eat_key(b"name"), is_key, "{text}");
         }
     }
 

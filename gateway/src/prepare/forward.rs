@@ -27,8 +27,7 @@ fn agrees(plan: &Plan, shape: ShapeId, projection: &Projection, id: SelectionId)
                 (ProjectedValue::Object(id), Some(shape)) => agrees(plan, shape, projection, *id),
                 _ => false,
             };
-            let has_same_key = field.key_json.len() == asked.name.len() + 3
-                && field.key_json[1..=asked.name.len()] == *asked.name;
+            let has_same_key = field.key_json == asked.token;
             below && has_same_key && field.conditions.is_empty()
         })
 }

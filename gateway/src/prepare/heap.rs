@@ -70,7 +70,7 @@ sum! {
     Target: path;
     Rename: path;
     Shape: fields;
-    ShapeField: name;
+    ShapeField: token;
     Projection: selections;
     ProjectedSelection: lists_by_type, lists;
     ProjectedField: key_json, conditions, unless, value, nullability, name;

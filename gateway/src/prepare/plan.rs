@@ -214,10 +214,17 @@ pub struct Shape {
 pub struct ShapeField {
     /// Its response key.
     pub key: Key,
-    /// As text.
-    pub name: Box<[u8]>,
+    /// As answers have it: with quotes and colon.
+    pub token: Box<[u8]>,
     /// Whether it is `__typename`, by whatever key.
     pub is_typename: bool,
     /// Of the objects it holds, in lists or not; none for a leaf.
     pub shape: Option<ShapeId>,
+}
+
+impl ShapeField {
+    /// The response key as text.
+    pub fn name(&self) -> &[u8] {
+        &self.token[1..self.token.len() - 2]
+    }
 }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     coerce::Variables,
     error::{Code, RequestError},
+    json::scan::key_token,
 };
 
 /// Every selection of an operation.
@@ -437,7 +438,7 @@ impl<'a> Builder<'a> {
         };
         Ok(ProjectedField {
             key: self.keys.intern(self.aliases.key_of(field)),
-            key_json: format!("\"{key}\":").into_bytes().into(),
+            key_json: key_token(key),
             conditions,
             unless: Vec::new(),
             value,

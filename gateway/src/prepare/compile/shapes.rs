@@ -4,7 +4,10 @@ use super::{
     asked::{Asked, AskedItem},
     keys::Keys,
 };
-use crate::prepare::plan::{Key, Shape, ShapeField, ShapeId};
+use crate::{
+    json::scan::key_token,
+    prepare::plan::{Key, Shape, ShapeField, ShapeId},
+};
 
 /// All shapes of a plan.
 #[derive(Default)]
@@ -28,7 +31,7 @@ impl Shapes {
         for (key, asked) in lists {
             fields.push(ShapeField {
                 key: keys.intern(key),
-                name: key.as_bytes().into(),
+                token: key_token(key),
                 is_typename: false,
                 shape: Some(self.object(&[asked], keys)),
             });
@@ -59,7 +62,7 @@ impl Shapes {
             .into_iter()
             .map(|merged| ShapeField {
                 key: keys.intern(merged.key),
-                name: merged.key.as_bytes().into(),
+                token: key_token(merged.key),
                 is_typename: merged.is_typename,
                 shape: (!merged.sets.is_empty()).then(|| self.object(&merged.sets, keys)),
             })
