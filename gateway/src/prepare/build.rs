@@ -15,6 +15,7 @@ use super::{
     compile::{self, keys::Keys},
     conditions::Conditions,
     cost::{self, OperationCost, actual::Counted},
+    descriptions,
     forward,
     introspection::Introspection,
     limits,
@@ -188,7 +189,7 @@ fn parse(graph: &Graph, query: &str) -> Result<Document, RequestError> {
     let limits = &graph.settings.limits;
     scan::check(query, limits)?;
     let document = Parser::new()
-        .parse_ast(query, "")
+        .parse_ast(descriptions::blanked(query), "")
         .map_err(|invalid| refusal(Code::ParseFailed, &invalid.errors))?;
     limits::check(&document, limits)?;
     Ok(document)

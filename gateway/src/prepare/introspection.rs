@@ -108,6 +108,10 @@ impl Introspection {
             &variables,
         )
         .map_err(refused)?;
+        // What the values of variables can still get wrong: a null for what may not be null.
+        if let Some(error) = response.errors.first() {
+            return Err(RequestError::new(Code::BadUserInput, error.message.clone()));
+        }
         let mut data = response.data.unwrap_or_default();
         if with_names.is_some() {
             let set = &operation.selection_set;

@@ -8,6 +8,7 @@ pub mod cache;
 mod compile;
 mod conditions;
 pub(crate) mod cost;
+mod descriptions;
 mod explain;
 mod forward;
 mod heap;

@@ -15,4 +15,5 @@ mod limits;
 mod mutations;
 mod one_of;
 mod random_graphs;
+mod september_2025;
 mod support;
