@@ -98,7 +98,10 @@ fn declare_is_one_of(schema: &mut Schema) {
 /// Adds `@oneOf` where no subgraph declares it: its input objects are served all the same.
 fn declare_one_of(schema: &mut Schema) {
     let one_of = DirectiveDefinition {
-        description: Some("Requires that exactly one field must be supplied and that field must not be `null`.".into()),
+        description: Some(
+            "Requires that exactly one field must be supplied and that field must not be `null`."
+                .into(),
+        ),
         name: name!("oneOf"),
         arguments: Vec::new(),
         repeatable: false,

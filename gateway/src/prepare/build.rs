@@ -15,8 +15,7 @@ use super::{
     compile::{self, keys::Keys},
     conditions::Conditions,
     cost::{self, OperationCost, actual::Counted},
-    descriptions,
-    forward,
+    descriptions, forward,
     introspection::Introspection,
     limits,
     plan::Plan,
@@ -69,7 +68,7 @@ pub fn build(
     let mut keys = Keys::new(Vec::new());
     let selections_max = graph.settings.limits.selections_max;
     let fields_max = selections_max.saturating_mul(FIELDS_PER_SELECTION);
-    let projection = projection::compile(
+    let (projection, introspected) = projection::compile(
         graph.api(),
         graph.types(),
         &executable,
@@ -94,6 +93,9 @@ pub fn build(
     };
     let counted = (graph.settings.report_cost && is_decided)
         .then(|| Counted::new(executable.clone(), operation.clone()));
+    let introspection = (!introspected.is_empty() && is_decided)
+        .then(|| Introspection::new(graph, &executable, &operation, &introspected))
+        .transpose()?;
     let mut subscription = None;
     if is_decided && asks_subgraphs(&projection) {
         let asked = federation::Operation::with_aliases(
@@ -106,13 +108,14 @@ pub fn build(
         plan.name_aliases(&aliases);
         plan.forwards = forward::is_possible(&plan, &projection);
         if kind == OperationKind::Subscription {
-            let normal_form = compile::normal_form(&graph.supergraph, &asked);
+            let mut normal_form = compile::normal_form(&graph.supergraph, &asked);
+            if let Some(introspection) = &introspection {
+                // What its events have besides.
+                normal_form.push_str(introspection.text());
+            }
             subscription = Some(upstream(graph, &plan, normal_form, &names)?);
         }
     }
-    let introspection = (root.introspection && is_decided)
-        .then(|| Introspection::new(graph, &executable, &operation))
-        .transpose()?;
     Ok(Prepared {
         plan,
         projection,

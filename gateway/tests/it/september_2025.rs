@@ -208,7 +208,12 @@ fn validation() -> Vec<Row> {
             none(),
             Refuses(invalid, ""),
         ),
-        row("#958: others have", "{ node }", none(), Refuses(invalid, "")),
+        row(
+            "#958: others have",
+            "{ node }",
+            none(),
+            Refuses(invalid, ""),
+        ),
         row(
             "#979: merged fields have the same type",
             "{ node { x: id } node { x: number } }",
@@ -424,7 +429,12 @@ async fn the_directives_are_those_of_the_edition() {
     let of = |name: &str| directives.iter().find(|it| it["name"] == name);
     let deprecated = of("deprecated").expect("@deprecated");
     assert_eq!(deprecated["args"], reason);
-    let places = ["FIELD_DEFINITION", "ARGUMENT_DEFINITION", "INPUT_FIELD_DEFINITION", "ENUM_VALUE"];
+    let places = [
+        "FIELD_DEFINITION",
+        "ARGUMENT_DEFINITION",
+        "INPUT_FIELD_DEFINITION",
+        "ENUM_VALUE",
+    ];
     assert_eq!(deprecated["locations"], json!(places));
     let one_of = of("oneOf").expect("@oneOf");
     assert_eq!(one_of["locations"], json!(["INPUT_OBJECT"]));
