@@ -34,6 +34,8 @@ pub struct Settings {
     pub prepared_operations_max: usize,
     /// Bytes that they may hold together.
     pub prepared_bytes_max: usize,
+    /// Labels of progressive overrides that hold for all requests.
+    pub override_labels: Arc<[String]>,
     /// Which headers travel between clients and subgraphs.
     pub header_rules: Arc<HeaderRules>,
     /// Counts hits and misses of the prepared operations.
@@ -54,6 +56,7 @@ impl Default for Settings {
             shown_error_codes: Arc::default(),
             prepared_operations_max: 2_000,
             prepared_bytes_max: 128 * 1024 * 1024,
+            override_labels: Arc::default(),
             header_rules: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),
             report_cost: false,
@@ -84,6 +87,7 @@ impl Settings {
             shown_error_codes: config.shown_error_codes.clone().into(),
             prepared_operations_max: config.prepared_operations_max,
             prepared_bytes_max: config.prepared_operations_bytes_max,
+            override_labels: config.override_labels.clone().into(),
             header_rules: Arc::new(HeaderRules::new(&config.headers)?),
             ..Self::default()
         })

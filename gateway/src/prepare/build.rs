@@ -142,7 +142,7 @@ fn plan(
     let graph = &serving.graph;
     let limit = graph.settings.limits.prepare_timeout;
     let options = PlanOptions {
-        override_position: serving.rollout.place(group),
+        overrides: serving.rollout.overrides(group),
         deadline: Some(Instant::now() + limit),
     };
     let planned =
