@@ -40,6 +40,8 @@ pub struct Settings {
     pub header_rules: Arc<HeaderRules>,
     /// Counts hits and misses of the prepared operations.
     pub prepare_metrics: PrepareMetrics,
+    /// Whether clients may ask for an operation's plan.
+    pub report_plan: bool,
     /// Whether answers report what they cost, in `extensions.cost` and a header.
     pub report_cost: bool,
 }
@@ -60,6 +62,7 @@ impl Default for Settings {
             header_rules: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),
             report_cost: false,
+            report_plan: false,
         }
     }
 }
@@ -83,6 +86,7 @@ impl Settings {
             tls,
             introspection: config.service.development,
             report_cost: config.service.development,
+            report_plan: config.service.development,
             mask_subgraph_errors: !config.service.development,
             shown_error_codes: config.shown_error_codes.clone().into(),
             prepared_operations_max: config.prepared_operations_max,

@@ -38,7 +38,7 @@ use crate::{
     coerce::{self, Variables},
     error::{Code, RequestError},
 };
-pub use explain::explain;
+pub use explain::{ExplainedEntities, ExplainedFetch, explain, fetches};
 use heap::Heap;
 use in_preparation::{Outcome, Part};
 pub use prepared::{OperationKind, Prepared, UpstreamSubscription};
