@@ -35,7 +35,7 @@ async fn answer(
     let document = gateway.persisted().document(&request)?;
 
     let name = request.operation_name.as_deref();
-    let asked = Asked::new(&serving, &document, name, client.key);
+    let asked = Asked::new(&serving, &document, name, client.key, &client.headers);
     let prepared = prepare::operation(&serving, &asked).await?;
 
     let given = request.variables.as_ref();

@@ -87,3 +87,30 @@ test('the docs panel and the explorer know the graph', async () => {
   await page.locator('.graphiql-explorer-root', { hasText: 'posts' }).first().waitFor();
   await closePage(page);
 });
+
+test('the plan of the query that ran last is a picture', async () => {
+  const post = await graph.createPost('For the plan');
+  await graph.createComment(post, 'Asked for in a second fetch');
+  const page = await openGraphiql();
+  await page.getByRole('button', { name: 'Show Query plan' }).click();
+  const tab = page.getByRole('region', { name: 'Query plan' });
+  await tab.getByText('Run a query or a mutation').waitFor();
+  await page.getByRole('button', { name: /^Execute query/ }).click();
+  await waitForResponse(page, 'For the plan');
+
+  const picture = tab.getByRole('img');
+  const fetches = /^1\. posts: [\d.]+ ms, \d+ bytes; 2\. comments, after 1: [\d.]+ ms, \d+ bytes$/;
+  assert.match((await picture.getAttribute('aria-label')) ?? '', fetches);
+  assert.equal(await picture.locator('rect').count(), 2);
+  assert.equal(await picture.locator('.plan-line').count(), 1);
+  const [first, second] = await picture
+    .locator('rect')
+    .evaluateAll((bars) =>
+      bars.map((bar) => ({ x: Number(bar.getAttribute('x')), width: Number(bar.getAttribute('width')) })),
+    );
+  assert.ok(first && second && second.x >= first.x + first.width - 1, 'the second begins after the first');
+  await tab.getByText(/^2\. comments, after 1/).click();
+  await tab.getByText('posts.edges.node').waitFor();
+  await tab.locator('pre', { hasText: '_entities' }).waitFor();
+  await closePage(page);
+});

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use apollo_compiler::{
     Name, Node, Schema,
-    ast::DirectiveLocation,
+    ast::{DirectiveDefinition, DirectiveLocation},
     name,
     schema::{Component, DirectiveList, ExtendedType, FieldDefinition, InputValueDefinition, Type},
 };
@@ -64,6 +64,8 @@ pub fn api_schema(supergraph: &Schema) -> Schema {
         }
     }
     declare_is_one_of(&mut api);
+    declare_one_of(&mut api);
+    require_what_has_a_default(&mut api);
     api
 }
 
@@ -91,6 +93,53 @@ fn declare_is_one_of(schema: &mut Schema) {
     };
     let fields = &mut object.make_mut().fields;
     fields.insert(field.name.clone(), Component::new(field));
+}
+
+/// Adds `@oneOf` where no subgraph declares it: its input objects are served all the same.
+fn declare_one_of(schema: &mut Schema) {
+    let one_of = DirectiveDefinition {
+        description: Some(
+            "Requires that exactly one field must be supplied and that field must not be `null`."
+                .into(),
+        ),
+        name: name!("oneOf"),
+        arguments: Vec::new(),
+        repeatable: false,
+        locations: vec![DirectiveLocation::InputObject],
+    };
+    let definitions = &mut schema.directive_definitions;
+    definitions
+        .entry(one_of.name.clone())
+        .or_insert_with(|| Node::new(one_of));
+}
+
+/// The arguments that may not be null in the September 2025 edition, which apollo-compiler leaves nullable:
+/// `includeDeprecated` of introspection, and the reason of `@deprecated`.
+fn require_what_has_a_default(schema: &mut Schema) {
+    for (ty, field) in [
+        ("__Type", "fields"),
+        ("__Type", "enumValues"),
+        ("__Type", "inputFields"),
+        ("__Field", "args"),
+        ("__Directive", "args"),
+    ] {
+        if let Some(ExtendedType::Object(object)) = schema.types.get_mut(ty)
+            && let Some(field) = object.make_mut().fields.get_mut(field)
+        {
+            require(&mut field.make_mut().arguments, "includeDeprecated");
+        }
+    }
+    if let Some(deprecated) = schema.directive_definitions.get_mut("deprecated") {
+        require(&mut deprecated.make_mut().arguments, "reason");
+    }
+}
+
+fn require(arguments: &mut [Node<InputValueDefinition>], name: &str) {
+    for argument in arguments.iter_mut().filter(|it| it.name == name) {
+        let argument = argument.make_mut();
+        let ty = (*argument.ty).clone();
+        argument.ty = ty.non_null().into();
+    }
 }
 
 /// The specifications that the supergraph links, and the names they brought.

@@ -156,7 +156,7 @@ pub use builder::{PlanOptions, plan};
 pub use client_aliases::ClientAliases;
 pub use error::{PlanError, SupergraphError};
 pub use operation::{Operation, SELECTIONS_MAX};
-pub use override_label::{OverrideLabel, PARTS_PER_PERCENT};
+pub use override_label::{FLAGS_MAX, OverrideLabel, Overrides, PARTS_PER_PERCENT};
 pub use plan::Plan;
 pub use selection::{Field, On, Selection, merged};
 pub use supergraph::{FieldInfo, Join, SubgraphIndex, SubgraphInfo, Supergraph, View};

@@ -88,6 +88,12 @@ pub fn of_operation(
     without_own_fields(set)
 }
 
+/// Whether it is a field of introspection, which stands wherever an object is the query type's.
+fn is_introspection(name: &Name) -> bool {
+    matches!(name.as_str(), "__schema" | "__type")
+}
+
+/// Without `__typename`, too, which the gateway answers itself at the root.
 fn without_own_fields(set: Vec<Selection>) -> Vec<Selection> {
     set.into_iter()
         .filter_map(|selection| match selection {
@@ -127,6 +133,7 @@ impl<'d> Reader<'d> {
         for set in sets {
             self.gather(ty, &set.selections, &mut gathered);
         }
+        let asks_nothing = gathered.is_empty() && sets.iter().any(|set| self.asks_schema(set));
         let mut selections: Vec<Selection> = gathered
             .into_iter()
             .map(|gathered| match gathered {
@@ -149,7 +156,8 @@ impl<'d> Reader<'d> {
                 }
             })
             .collect();
-        if self.types.hides_members(ty) {
+        // Where all was introspection, whether there is an object is still to be found out.
+        if self.types.hides_members(ty) || asks_nothing {
             selections.insert(0, Selection::Field(Field::typename()));
         }
         selections
@@ -196,6 +204,7 @@ impl<'d> Reader<'d> {
                 when.extend(self.passed_on(selection.directives(), at));
             }
             let (condition, set) = match selection {
+                executable::Selection::Field(field) if is_introspection(&field.name) => continue,
                 executable::Selection::Field(field) if when.is_empty() => {
                     self.gather_field(field, gathered);
                     continue;
@@ -231,6 +240,20 @@ impl<'d> Reader<'d> {
                 None => gathered.push(Gathered::On(condition, when, vec![set])),
             }
         }
+    }
+
+    /// Whether fields of introspection stand in a selection set, in its fragments too.
+    fn asks_schema(&self, set: &SelectionSet) -> bool {
+        set.selections.iter().any(|selection| match selection {
+            executable::Selection::Field(field) => is_introspection(&field.name),
+            executable::Selection::InlineFragment(fragment) => {
+                self.asks_schema(&fragment.selection_set)
+            }
+            executable::Selection::FragmentSpread(spread) => {
+                let fragment = spread.fragment_def(self.document);
+                fragment.is_some_and(|fragment| self.asks_schema(&fragment.selection_set))
+            }
+        })
     }
 
     fn gather_field(&self, field: &'d executable::Field, gathered: &mut Vec<Gathered<'d>>) {

@@ -7,19 +7,28 @@ use http::HeaderMap;
 
 use crate::client_key::ClientKey;
 
-/// The four members of a GraphQL request. `variables` and `extensions` stay as the client's own
+/// The members of a GraphQL request. `variables` and `extensions` stay as the client's own
 /// JSON text, so that numbers keep every digit; the transport has checked that each is an object
 /// (or absent).
 #[derive(Clone, Debug, Default)]
 pub struct GraphqlRequest {
-    /// The document; absent where `extensions.persistedQuery` names it.
+    /// The document; absent where `documentId` or `extensions.persistedQuery` names it.
     pub query: Option<String>,
+    /// The identifier of a persisted document (GraphQL over HTTP, appendix A).
+    pub document_id: Option<String>,
     /// The operation of the document to run.
     pub operation_name: Option<String>,
     /// A JSON object's text.
     pub variables: Option<Bytes>,
     /// A JSON object's text.
     pub extensions: Option<Bytes>,
+}
+
+impl GraphqlRequest {
+    /// Whether it has a document, or may name one.
+    pub(crate) fn names_a_document(&self) -> bool {
+        self.query.is_some() || self.document_id.is_some() || self.extensions.is_some()
+    }
 }
 
 /// What the service knows of the client beside the request itself.

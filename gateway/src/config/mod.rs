@@ -74,6 +74,15 @@ pub struct Config {
     /// Bytes that they may hold together. A document of 1 KB takes some 60 KB.
     #[arg(long, env = "PREPARED_OPERATIONS_BYTES_MAX", default_value_t = 128 * 1024 * 1024)]
     pub prepared_operations_bytes_max: usize,
+    /// Labels of progressive overrides that hold for all requests (`@override(label: "new-checkout")`).
+    /// Labels of the form `percent(5)` need no setting.
+    #[arg(
+        long,
+        env = "OVERRIDE_LABELS",
+        value_delimiter = ',',
+        value_name = "LABEL"
+    )]
+    pub override_labels: Vec<String>,
     /// Headers to forward.
     #[command(flatten)]
     pub headers: HeaderConfig,

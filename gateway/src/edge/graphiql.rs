@@ -18,9 +18,11 @@ const NONCE: &str = "{nonce}";
 /// Whether this GET wants the page: a browser's, without an operation of its own, in development.
 pub fn is_asked_for(gateway: &Gateway, parts: &Parts) -> bool {
     let query = parts.uri.query().unwrap_or_default();
-    let has_operation = query
-        .split('&')
-        .any(|parameter| parameter.starts_with("query=") || parameter.starts_with("extensions="));
+    let has_operation = query.split('&').any(|parameter| {
+        ["query=", "documentId=", "extensions="]
+            .iter()
+            .any(|name| parameter.starts_with(name))
+    });
     gateway.config().service.development && !has_operation && accept::prefers_html(&parts.headers)
 }
 

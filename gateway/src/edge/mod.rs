@@ -38,6 +38,6 @@ impl Service for Gateway {
     }
 
     fn takes_from_init(&self, name: &HeaderName) -> bool {
-        self.graph_settings().header_rules.forwards(name)
+        self.graph_settings().header_rules.takes(name)
     }
 }

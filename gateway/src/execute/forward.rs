@@ -103,7 +103,7 @@ impl<'a> Checker<'a> {
                 let range = self.cursor.value().ok()?;
                 (leaf::check(kind, self.cursor.slice(range)) == Leaf::Good).then_some(())
             }
-            ProjectedValue::Typename | ProjectedValue::Introspection => None,
+            ProjectedValue::Typename | ProjectedValue::Introspection(_) => None,
         }
     }
 }

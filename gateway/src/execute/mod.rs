@@ -3,11 +3,13 @@
 mod absorb;
 mod budget;
 mod cost_report;
+mod extensions;
 mod field_error;
 mod forward;
 mod leaf;
 mod left_out;
 mod merge;
+mod plan_report;
 mod read;
 mod render;
 mod represent;
@@ -33,6 +35,7 @@ use crate::{
     subgraphs::{Answer, FetchError, SharedQuery},
 };
 use field_error::FieldError;
+use plan_report::PlanReport;
 use render::Renderer;
 use request::Request;
 use store::{ObjectId, Store};
@@ -51,8 +54,9 @@ pub async fn operation(
     client: &ClientContext,
 ) -> GraphqlResponse {
     let mut run = Run::new(graph, prepared, variables, client);
+    run.plan_report = PlanReport::wanted(graph, &prepared.plan, &client.headers).map(Box::new);
     run.steps(None).await;
-    cost_report::with_cost(run.respond(), graph, prepared, variables)
+    run.respond_with_reports()
 }
 
 /// Completes one event of a subscription: `payload` is the subgraph's GraphQL response
@@ -66,7 +70,7 @@ pub async fn event(
 ) -> GraphqlResponse {
     let mut run = Run::new(graph, prepared, variables, client);
     run.steps(Some(payload)).await;
-    cost_report::with_cost(run.respond(), graph, prepared, variables)
+    run.respond_with_reports()
 }
 
 /// One execution.
@@ -93,6 +97,8 @@ struct Run<'a> {
     ended: Option<Code>,
     /// The whole answer, where a subgraph's own is it.
     forwarded: Option<Bytes>,
+    /// What happens to the requests, if the client wants to know.
+    plan_report: Option<Box<PlanReport>>,
 }
 
 impl<'a> Run<'a> {
@@ -121,6 +127,7 @@ impl<'a> Run<'a> {
             bytes_left: limits.answer_bytes_max,
             ended: None,
             forwarded: None,
+            plan_report: None,
         }
     }
 
@@ -156,10 +163,13 @@ impl<'a> Run<'a> {
                     done(step, &mut waits, &mut ready);
                     continue;
                 };
+                if let Some(report) = &mut self.plan_report {
+                    report.sent(index);
+                }
                 let call = send(self.graph, step, request, self.client, may_share);
                 if ready.is_empty() && in_flight.is_empty() {
                     let (step, request, answer) = call.await;
-                    self.absorb(step, &request, answer);
+                    self.answered(step, &request, answer);
                     done(step, &mut waits, &mut ready);
                 } else {
                     in_flight.push(Box::pin(call));
@@ -170,9 +180,33 @@ impl<'a> Run<'a> {
             }
             let ((step, request, answer), _, others) = select_all(in_flight).await;
             in_flight = others;
-            self.absorb(step, &request, answer);
+            self.answered(step, &request, answer);
             done(step, &mut waits, &mut ready);
         }
+    }
+
+    fn answered(&mut self, step: &Step, request: &Request, answer: Result<Answer, FetchError>) {
+        if let Some(report) = &mut self.plan_report {
+            let mut steps = self.prepared.plan.steps.iter();
+            if let Some(place) = steps.position(|it| std::ptr::eq(it, step)) {
+                report.answered(place, &answer);
+            }
+        }
+        self.absorb(step, request, answer);
+    }
+
+    /// The response with what development reports of it.
+    fn respond_with_reports(mut self) -> GraphqlResponse {
+        let (graph, prepared, variables) = (self.graph, self.prepared, self.variables);
+        let plan_report = self.plan_report.take();
+        let mut response = self.respond();
+        if response.kind != ResponseKind::Executed {
+            return response;
+        }
+        let cost = cost_report::member(&mut response, graph, prepared, variables);
+        let plan = plan_report.and_then(|report| report.member(graph, &prepared.plan));
+        let members: Vec<String> = cost.into_iter().chain(plan).collect();
+        extensions::with(response, &members)
     }
 
     fn respond(mut self) -> GraphqlResponse {

@@ -32,8 +32,8 @@ pub struct Renderer<'a> {
     pub projection: &'a Projection,
     /// Of the client.
     pub variables: &'a Variables,
-    /// Answers of introspection fields by response key.
-    pub introspection: &'a [(String, bytes::Bytes)],
+    /// The answers of introspection, by their places.
+    pub introspection: &'a [bytes::Bytes],
     /// Those so far; writing may add to them.
     pub errors: Vec<FieldError>,
     /// The answer so far.
@@ -212,13 +212,10 @@ impl Renderer<'_> {
                 self.out.extend_from_slice(self.types.name_json(type_id));
                 Ok(())
             }
-            ProjectedValue::Introspection => {
-                // By the client's key: the plan's may be another.
-                let key = &field.key_json[1..field.key_json.len() - 2];
-                let mut answers = self.introspection.iter();
-                let answer = answers.find(|(name, _)| name.as_bytes() == key);
+            ProjectedValue::Introspection(place) => {
+                let answer = self.introspection.get(*place);
                 self.out
-                    .extend_from_slice(answer.map_or(b"null", |(_, json)| json));
+                    .extend_from_slice(answer.map_or(b"null", |json| json));
                 Ok(())
             }
             ProjectedValue::Leaf(_) | ProjectedValue::Object(_) => {

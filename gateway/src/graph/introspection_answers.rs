@@ -11,8 +11,8 @@ use bytes::Bytes;
 /// Answers that are kept at the most: they are looked through one by one.
 const ANSWERS_MAX: usize = 64;
 
-/// Each introspection field's response key and its value as JSON.
-pub type Answer = Arc<[(String, Bytes)]>;
+/// The value of each field of introspection as JSON, in the order in which the text asks for them.
+pub type Answer = Arc<[Bytes]>;
 
 /// The answers of a graph's introspection, by the text that asks for them. The one that was asked for the
 /// longest time ago makes room.
@@ -75,11 +75,7 @@ impl IntrospectionAnswers {
 }
 
 fn bytes_of(text: &str, answer: &Answer) -> usize {
-    text.len()
-        + answer
-            .iter()
-            .map(|it| it.0.len() + it.1.len())
-            .sum::<usize>()
+    text.len() + answer.iter().map(Bytes::len).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -87,16 +83,16 @@ mod tests {
     use super::*;
 
     fn answer(bytes: usize) -> Answer {
-        Arc::from([("k".to_owned(), Bytes::from(vec![b'x'; bytes]))])
+        Arc::from([Bytes::from(vec![b'x'; bytes])])
     }
 
     #[test]
     fn answers_make_room_for_each_other() {
         let answers = IntrospectionAnswers::new(250);
-        answers.insert("a", &answer(98));
-        answers.insert("b", &answer(98));
+        answers.insert("a", &answer(99));
+        answers.insert("b", &answer(99));
         assert!(answers.get("a").is_some());
-        answers.insert("c", &answer(98));
+        answers.insert("c", &answer(99));
         assert!(answers.get("a").is_some() && answers.get("c").is_some());
         assert!(answers.get("b").is_none());
         answers.insert("large", &answer(250));

@@ -136,7 +136,7 @@ fn cursor_type<'s>(
 ) -> Option<&'s Type> {
     let join = supergraph.join(subgraph, ty, CURSOR)?;
     let definition = schema.type_field(supergraph.name(ty), CURSOR).ok()?;
-    let is_always_there = join.is_available(0) && join.is_available(u64::MAX);
+    let is_always_there = join.is_always_available();
     let is_plain = definition.arguments.is_empty() && join.requires.is_empty();
     (!join.is_external && is_always_there && is_plain && is_text(&join.ty)).then_some(&join.ty)
 }

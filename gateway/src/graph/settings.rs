@@ -34,10 +34,14 @@ pub struct Settings {
     pub prepared_operations_max: usize,
     /// Bytes that they may hold together.
     pub prepared_bytes_max: usize,
+    /// Labels of progressive overrides that hold for all requests.
+    pub override_labels: Arc<[String]>,
     /// Which headers travel between clients and subgraphs.
     pub header_rules: Arc<HeaderRules>,
     /// Counts hits and misses of the prepared operations.
     pub prepare_metrics: PrepareMetrics,
+    /// Whether clients may ask for an operation's plan.
+    pub report_plan: bool,
     /// Whether answers report what they cost, in `extensions.cost` and a header.
     pub report_cost: bool,
 }
@@ -54,9 +58,11 @@ impl Default for Settings {
             shown_error_codes: Arc::default(),
             prepared_operations_max: 2_000,
             prepared_bytes_max: 128 * 1024 * 1024,
+            override_labels: Arc::default(),
             header_rules: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),
             report_cost: false,
+            report_plan: false,
         }
     }
 }
@@ -80,10 +86,12 @@ impl Settings {
             tls,
             introspection: config.service.development,
             report_cost: config.service.development,
+            report_plan: config.service.development,
             mask_subgraph_errors: !config.service.development,
             shown_error_codes: config.shown_error_codes.clone().into(),
             prepared_operations_max: config.prepared_operations_max,
             prepared_bytes_max: config.prepared_operations_bytes_max,
+            override_labels: config.override_labels.clone().into(),
             header_rules: Arc::new(HeaderRules::new(&config.headers)?),
             ..Self::default()
         })

@@ -33,9 +33,10 @@ const OWN_OF_A_CONNECTION: [HeaderName; 11] = [
     header::UPGRADE,
 ];
 
-/// The forwarding rules; none by default.
+/// The forwarding rules, and which header says what of progressive overrides; none by default.
 #[derive(Debug, Default)]
 pub struct HeaderRules {
+    override_labels: Option<HeaderName>,
     forward: Vec<Rule>,
     give_back: Vec<Rule>,
 }
@@ -51,8 +52,13 @@ impl HeaderRules {
     /// Reads the rules.
     ///
     /// # Errors
-    /// When a rule is not a header name, or names a header of the connection itself.
+    /// When a rule is not a header name, or names a header of the connection itself, and when
+    /// `OVERRIDE_LABELS_HEADER` does.
     pub fn new(config: &HeaderConfig) -> anyhow::Result<Self> {
+        let override_labels = config.override_labels_header.as_deref().map(str::trim);
+        let override_labels = override_labels.filter(|name| !name.is_empty());
+        let override_labels = override_labels.map(header_name).transpose();
+        let override_labels = override_labels.context("OVERRIDE_LABELS_HEADER")?;
         let rules = |texts: &[String]| -> anyhow::Result<Vec<Rule>> {
             let texts = texts
                 .iter()
@@ -64,6 +70,7 @@ impl HeaderRules {
         // Those go without a rule, in a form of their own.
         forward.retain(|rule| !TRACE_HEADERS.contains(&rule.name));
         Ok(Self {
+            override_labels,
             forward,
             give_back: rules(&config.give_back)?,
         })
@@ -140,11 +147,22 @@ impl HeaderRules {
         }
     }
 
-    /// The client's headers that can make a difference to any subgraph's answer. Clients with equal
-    /// ones may share a subscription.
+    /// The labels of progressive overrides that a client's header sets.
+    pub fn override_labels<'c>(&self, client: &'c HeaderMap) -> impl Iterator<Item = &'c str> {
+        let name = self.override_labels.as_ref().into_iter();
+        let values = name.flat_map(|name| client.get_all(name));
+        let values = values.filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',').map(str::trim))
+    }
+
+    /// The client's headers that can make a difference to any subgraph's answer, or to the plan. Clients
+    /// with equal ones may share a subscription.
     pub fn relevant(&self, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let named = Named::by(client);
+        if let Some(name) = &self.override_labels {
+            copy(name, client, &mut headers);
+        }
         for rule in &self.forward {
             if !headers.contains_key(&rule.name) && !named.has(&rule.name) {
                 copy(&rule.name, client, &mut headers);
@@ -156,6 +174,11 @@ impl HeaderRules {
     /// The names of the headers that subgraphs' answers hand on to clients.
     pub fn returned(&self) -> impl Iterator<Item = &HeaderName> {
         self.give_back.iter().map(|rule| &rule.name)
+    }
+
+    /// Whether a client's header of this name is of any use: to a subgraph, or to the gateway itself.
+    pub fn takes(&self, name: &HeaderName) -> bool {
+        self.override_labels.as_ref() == Some(name) || self.forwards(name)
     }
 
     /// Whether a client's header of this name reaches any subgraph.
@@ -170,19 +193,22 @@ impl Rule {
             Some((name, subgraph)) => (name, Some(subgraph.to_owned())),
             None => (text, None),
         };
-        let name: HeaderName = name
-            .parse()
-            .with_context(|| format!("the header rule {text:?} names no header"))?;
-        ensure!(
-            !OWN_OF_A_CONNECTION.contains(&name),
-            "the header {name} belongs to one connection and cannot be forwarded"
-        );
+        let name = header_name(name).with_context(|| format!("the header rule {text:?}"))?;
         Ok(Self { name, subgraph })
     }
 
     fn is_for(&self, subgraph: &str) -> bool {
         self.subgraph.as_deref().is_none_or(|only| only == subgraph)
     }
+}
+
+fn header_name(text: &str) -> anyhow::Result<HeaderName> {
+    let name: HeaderName = text.parse().context("it names no header")?;
+    ensure!(
+        !OWN_OF_A_CONNECTION.contains(&name),
+        "the header {name} belongs to one connection and cannot be forwarded"
+    );
+    Ok(name)
 }
 
 /// The headers that a request's `Connection` header names: they are for the gateway alone (RFC 9110,
@@ -224,6 +250,7 @@ mod tests {
         HeaderRules::new(&HeaderConfig {
             forward: owned(forward),
             give_back: owned(give_back),
+            override_labels_header: None,
         })
         .expect("well-formed rules")
     }
@@ -302,6 +329,24 @@ mod tests {
         let expected = headers(&[("authorization", "a")]);
         assert_eq!(rules.relevant(&client), expected);
         assert_eq!(rules.relevant_to("posts", &client), expected);
+    }
+
+    #[test]
+    fn labels_of_overrides_are_those_of_the_header_that_a_setting_names() {
+        let client = headers(&[("x-labels", "a, b"), ("x-other", "c")]);
+        assert_eq!(rules(&[], &[]).override_labels(&client).count(), 0);
+        let rules = HeaderRules::new(&HeaderConfig {
+            forward: Vec::new(),
+            give_back: Vec::new(),
+            override_labels_header: Some("X-Labels".to_owned()),
+        })
+        .expect("well-formed rules");
+        let labels: Vec<&str> = rules.override_labels(&client).collect();
+        assert_eq!(labels, ["a", "b"]);
+        // Clients with other labels have other plans, and share no subscription.
+        assert_eq!(rules.relevant(&client), headers(&[("x-labels", "a, b")]));
+        assert!(rules.request("posts", &client).is_empty());
+        assert!(rules.takes(&HeaderName::from_static("x-labels")));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Documents that clients may name instead of sending them: automatic persisted queries, and
 //! trusted documents as the only ones that are answered.
 //!
-//! Clients name a document by `extensions.persistedQuery.sha256Hash`, as Apollo Client does; with
-//! trusted documents the whole text of a listed document is accepted too.
+//! Clients name a document by `documentId` (GraphQL over HTTP, appendix A), or by
+//! `extensions.persistedQuery.sha256Hash`, as Apollo Client does; with trusted documents the whole text of
+//! a listed document is accepted too.
 
 mod automatic;
 mod trusted;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use graphql_transport::{Code as TransportCode, request::GraphqlRequest};
 use serde::Deserialize;
@@ -57,13 +58,14 @@ impl PersistedOperations {
     /// The document that the request means.
     ///
     /// # Errors
-    /// With one of the `PERSISTED_QUERY_*` codes, or `BAD_REQUEST` where the request names none.
+    /// With one of the `PERSISTED_QUERY_*` codes, or `BAD_REQUEST` where the request names no document,
+    /// or two.
     pub fn document(&self, request: &GraphqlRequest) -> Result<Arc<str>, RequestError> {
         let query = request.query.as_deref();
-        let hash = hash_of(request)?;
+        let identifier = identifier_of(request)?;
         if let Some(trusted) = &self.trusted {
-            let found = match (&hash, query) {
-                (Some(hash), _) => trusted.by_id(hash),
+            let found = match (&identifier, query) {
+                (Some(identifier), _) => trusted.by_id(identifier),
                 (None, Some(query)) => trusted.by_text(query),
                 (None, None) => return Err(no_document()),
             };
@@ -74,7 +76,7 @@ impl PersistedOperations {
                 )
             });
         }
-        match (hash, query, &self.automatic) {
+        match (identifier, query, &self.automatic) {
             // A client that sends both, though the feature is off, is answered all the same.
             (None, Some(query), _) | (Some(_), Some(query), None) => Ok(query.into()),
             (None, None, _) => Err(no_document()),
@@ -82,10 +84,10 @@ impl PersistedOperations {
                 Code::PersistedQueryNotSupported,
                 "PersistedQueryNotSupported",
             )),
-            (Some(hash), Some(query), Some(automatic)) => {
-                automatic.keep(&hash.to_ascii_lowercase(), query)
+            (Some(identifier), Some(query), Some(automatic)) => {
+                automatic.keep(&hash_of(&identifier), query)
             }
-            (Some(hash), None, Some(automatic)) => automatic.find(&hash.to_ascii_lowercase()),
+            (Some(identifier), None, Some(automatic)) => automatic.find(&hash_of(&identifier)),
         }
     }
 }
@@ -94,10 +96,33 @@ fn no_document() -> RequestError {
     RequestError::new(TransportCode::BadRequest, "the request has no `query`")
 }
 
-fn hash_of(request: &GraphqlRequest) -> Result<Option<String>, RequestError> {
-    let Some(extensions) = &request.extensions else {
-        return Ok(None);
+/// How the identifier that is a hash begins in `documentId`.
+const SHA256: &str = "sha256:";
+
+/// The SHA-256 that an identifier says, in the digits' lower case. Of another identifier it is no hash of
+/// any document.
+fn hash_of(identifier: &str) -> String {
+    let hash = identifier.strip_prefix(SHA256).unwrap_or(identifier);
+    hash.to_ascii_lowercase()
+}
+
+/// The identifier in `documentId`, or else in the extensions.
+fn identifier_of(request: &GraphqlRequest) -> Result<Option<Cow<'_, str>>, RequestError> {
+    let extension = match &request.extensions {
+        Some(extensions) => persisted_query(extensions)?,
+        None => None,
     };
+    match (&request.document_id, extension) {
+        (None, extension) => Ok(extension.map(Cow::Owned)),
+        (Some(id), Some(hash)) if hash_of(id) != hash_of(&hash) => Err(RequestError::new(
+            TransportCode::BadRequest,
+            "`documentId` and `extensions.persistedQuery` name two documents",
+        )),
+        (Some(id), _) => Ok(Some(Cow::Borrowed(id))),
+    }
+}
+
+fn persisted_query(extensions: &[u8]) -> Result<Option<String>, RequestError> {
     let extensions: Extensions = serde_json::from_slice(extensions).map_err(|error| {
         RequestError::new(
             TransportCode::BadRequest,

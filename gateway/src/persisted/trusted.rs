@@ -9,7 +9,10 @@ use std::{
 use anyhow::Context;
 use serde::Deserialize;
 
-use super::automatic::sha256_hex;
+use super::{automatic::sha256_hex, hash_of};
+
+/// Hexadecimal digits of a SHA-256.
+const SHA256_DIGITS: usize = 64;
 
 /// The listed documents.
 pub(super) struct TrustedDocuments {
@@ -63,12 +66,16 @@ impl TrustedDocuments {
         Ok(Self { by_id, texts })
     }
 
-    /// By its identifier in the file, to the letter, or its SHA-256 in either case.
+    /// By its identifier in the file, to the letter, or its SHA-256 in either case, with the prefix
+    /// `sha256:` or without it.
     pub(super) fn by_id(&self, id: &str) -> Option<Arc<str>> {
         let found = self.by_id.get(id);
-        found
-            .or_else(|| self.by_id.get(&id.to_ascii_lowercase()))
-            .cloned()
+        let by_hash = || {
+            let hash = hash_of(id);
+            let is_hash = hash.len() == SHA256_DIGITS;
+            is_hash.then(|| self.by_id.get(&hash)).flatten()
+        };
+        found.or_else(by_hash).cloned()
     }
 
     /// By its whole text.
@@ -88,6 +95,10 @@ mod tests {
         assert_eq!(documents.by_id("aB").as_deref(), Some("{b}"));
         let hash = sha256_hex("{a}").to_ascii_uppercase();
         assert_eq!(documents.by_id(&hash).as_deref(), Some("{a}"));
+        let prefixed = format!("sha256:{}", sha256_hex("{a}"));
+        assert_eq!(documents.by_id(&prefixed).as_deref(), Some("{a}"));
+        assert_eq!(documents.by_id("sha256:Ab"), None);
+        assert_eq!(documents.by_id("AB"), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     compile::{self, keys::Keys},
     conditions::Conditions,
     cost::{self, OperationCost, actual::Counted},
-    forward,
+    descriptions, forward,
     introspection::Introspection,
     limits,
     plan::Plan,
@@ -68,7 +68,7 @@ pub fn build(
     let mut keys = Keys::new(Vec::new());
     let selections_max = graph.settings.limits.selections_max;
     let fields_max = selections_max.saturating_mul(FIELDS_PER_SELECTION);
-    let projection = projection::compile(
+    let (projection, introspected) = projection::compile(
         graph.api(),
         graph.types(),
         &executable,
@@ -93,6 +93,9 @@ pub fn build(
     };
     let counted = (graph.settings.report_cost && is_decided)
         .then(|| Counted::new(executable.clone(), operation.clone()));
+    let introspection = (!introspected.is_empty() && is_decided)
+        .then(|| Introspection::new(graph, &executable, &operation, &introspected))
+        .transpose()?;
     let mut subscription = None;
     if is_decided && asks_subgraphs(&projection) {
         let asked = federation::Operation::with_aliases(
@@ -105,13 +108,14 @@ pub fn build(
         plan.name_aliases(&aliases);
         plan.forwards = forward::is_possible(&plan, &projection);
         if kind == OperationKind::Subscription {
-            let normal_form = compile::normal_form(&graph.supergraph, &asked);
+            let mut normal_form = compile::normal_form(&graph.supergraph, &asked);
+            if let Some(introspection) = &introspection {
+                // What its events have besides.
+                normal_form.push_str(introspection.text());
+            }
             subscription = Some(upstream(graph, &plan, normal_form, &names)?);
         }
     }
-    let introspection = (root.introspection && is_decided)
-        .then(|| Introspection::new(graph, &executable, &operation))
-        .transpose()?;
     Ok(Prepared {
         plan,
         projection,
@@ -138,7 +142,7 @@ fn plan(
     let graph = &serving.graph;
     let limit = graph.settings.limits.prepare_timeout;
     let options = PlanOptions {
-        override_position: serving.rollout.place(group),
+        overrides: serving.rollout.overrides(group),
         deadline: Some(Instant::now() + limit),
     };
     let planned =
@@ -188,7 +192,7 @@ fn parse(graph: &Graph, query: &str) -> Result<Document, RequestError> {
     let limits = &graph.settings.limits;
     scan::check(query, limits)?;
     let document = Parser::new()
-        .parse_ast(query, "")
+        .parse_ast(descriptions::blanked(query), "")
         .map_err(|invalid| refusal(Code::ParseFailed, &invalid.errors))?;
     limits::check(&document, limits)?;
     Ok(document)

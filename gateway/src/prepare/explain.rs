@@ -3,13 +3,46 @@
 use std::fmt::Write as _;
 
 use federation::TypeSet;
+use serde::Serialize;
 
 use super::{
     build,
-    plan::{EntityFetch, Merge, PathSegment, Plan, Requirement},
+    plan::{EntityFetch, Merge, PathSegment, Plan, Requirement, Step},
     serving::Serving,
 };
 use crate::{error::RequestError, graph::Graph};
+
+/// A request of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedFetch {
+    /// Its place, from 1.
+    pub number: usize,
+    /// The subgraph's name.
+    pub subgraph: String,
+    /// The requests that it waits for.
+    pub after: Vec<usize>,
+    /// The request whose objects it has where they lack what that one requires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out_by: Option<usize>,
+    /// In the subgraph's terms.
+    pub operation: String,
+    /// Where its answer goes, if that is a query below the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// The objects that it completes; none for a request at the root.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entities: Vec<ExplainedEntities>,
+}
+
+/// Objects that a request completes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExplainedEntities {
+    /// Where they are in the response.
+    pub paths: Vec<String>,
+    /// What their representations hold.
+    pub by: String,
+}
 
 /// The plan of an operation, printed: one paragraph for each request, with those that it waits for,
 /// the objects that it completes, and what their representations hold.
@@ -22,65 +55,74 @@ pub fn explain(
     operation_name: Option<&str>,
 ) -> Result<String, RequestError> {
     let plan = build::plan_of(serving, query, operation_name)?;
-    let printer = Printer {
-        graph: &serving.graph,
-        plan: &plan,
-    };
-    Ok(printer.print())
+    Ok(printed(&fetches(&serving.graph, &plan)))
 }
 
-struct Printer<'p> {
+/// The requests of a plan.
+pub fn fetches(graph: &Graph, plan: &Plan) -> Vec<ExplainedFetch> {
+    let explainer = Explainer { graph, plan };
+    let steps = plan.steps.iter().enumerate();
+    steps
+        .map(|(place, step)| explainer.fetch(place, step))
+        .collect()
+}
+
+fn printed(fetches: &[ExplainedFetch]) -> String {
+    let mut text = String::new();
+    for fetch in fetches {
+        let _ = write!(text, "{}. {}", fetch.number, fetch.subgraph);
+        if !fetch.after.is_empty() {
+            let after: Vec<String> = fetch.after.iter().map(usize::to_string).collect();
+            let _ = write!(text, ", after {}", after.join(" and "));
+        }
+        if let Some(other) = fetch.left_out_by {
+            let _ = write!(text, ", for what {other} leaves out");
+        }
+        let _ = writeln!(text, ": {}", fetch.operation);
+        if let Some(path) = &fetch.at {
+            let _ = writeln!(text, "   at {path}");
+        }
+        for ExplainedEntities { paths, by } in &fetch.entities {
+            let _ = writeln!(text, "   for {} by {by}", paths.join(" and "));
+        }
+    }
+    text
+}
+
+struct Explainer<'p> {
     graph: &'p Graph,
     plan: &'p Plan,
 }
 
-impl Printer<'_> {
-    fn print(&self) -> String {
-        let mut text = String::new();
-        for (number, step) in self.plan.steps.iter().enumerate() {
-            let subgraph = self.graph.subgraph(step.subgraph).name;
-            let _ = write!(text, "{}. {subgraph}", number + 1);
-            let others = self.plan.steps.iter().enumerate();
-            let after: Vec<String> = others
-                .filter(|(_, other)| other.wakes.contains(&number))
-                .map(|(other, _)| (other + 1).to_string())
-                .collect();
-            if !after.is_empty() {
-                let _ = write!(text, ", after {}", after.join(" and "));
+impl Explainer<'_> {
+    fn fetch(&self, place: usize, step: &Step) -> ExplainedFetch {
+        let others = self.plan.steps.iter().enumerate();
+        let after = others.filter(|(_, other)| other.wakes.contains(&place));
+        let (at, entities) = match &step.merge {
+            Merge::Root { .. } => (None, Vec::new()),
+            Merge::Reentry { path, .. } => (Some(self.path(path)), Vec::new()),
+            Merge::Entities(fetches) => {
+                (None, fetches.iter().map(|it| self.entities(it)).collect())
             }
-            if let Some(other) = step.fallback_of {
-                let _ = write!(text, ", for what {} leaves out", other + 1);
-            }
-            let _ = writeln!(text, ": {}", step.request.operation);
-            match &step.merge {
-                Merge::Root { .. } => {}
-                Merge::Reentry { path, .. } => {
-                    let _ = writeln!(text, "   at {}", self.path(path));
-                }
-                Merge::Entities(fetches) => {
-                    for fetch in fetches {
-                        self.entities(fetch, &mut text);
-                    }
-                }
-            }
+        };
+        ExplainedFetch {
+            number: place + 1,
+            subgraph: self.graph.subgraph(step.subgraph).name.to_owned(),
+            after: after.map(|(other, _)| other + 1).collect(),
+            left_out_by: step.fallback_of.map(|other| other + 1),
+            operation: step.request.operation.to_string(),
+            at,
+            entities,
         }
-        text
     }
 
-    fn entities(&self, fetch: &EntityFetch, text: &mut String) {
+    fn entities(&self, fetch: &EntityFetch) -> ExplainedEntities {
         let paths = fetch.targets.iter().map(|target| self.path(&target.path));
-        let paths: Vec<String> = paths.collect();
-        let requires: Vec<String> = fetch
-            .requires
-            .iter()
-            .map(|it| self.requirement(it))
-            .collect();
-        let _ = writeln!(
-            text,
-            "   for {} by {}",
-            paths.join(" and "),
-            requires.join(" ")
-        );
+        let requires = fetch.requires.iter().map(|it| self.requirement(it));
+        ExplainedEntities {
+            paths: paths.collect(),
+            by: requires.collect::<Vec<_>>().join(" "),
+        }
     }
 
     fn path(&self, path: &[PathSegment]) -> String {

@@ -3,15 +3,16 @@
 //! An operation keeps no more of it than its text. The answers are kept by that text, with the graph.
 
 use apollo_compiler::{
-    ExecutableDocument, Node,
-    executable::{InlineFragment, Operation, Selection, SelectionSet},
-    introspection,
+    ExecutableDocument, Name, Node,
+    ast::{Argument, Directive, DirectiveList, Value},
+    executable::{Field, InlineFragment, Operation, OperationType, Selection, SelectionSet},
+    introspection, name,
     response::JsonMap,
     validation::Valid,
 };
 use bytes::Bytes;
 
-use super::{one_of, resume};
+use super::{one_of, plan::Condition, projection::Introspected, resume};
 use crate::{
     error::{Code, RequestError},
     graph::{Graph, introspection_answers::Answer},
@@ -22,10 +23,13 @@ pub struct Introspection {
     /// An operation of its own, without fragments.
     text: Box<str>,
     has_variables: bool,
+    /// How many there are.
+    fields: usize,
 }
 
 impl Introspection {
-    /// Takes the part out of an operation. It is answered once if no variable takes part.
+    /// Takes the part out of an operation: a query of its own, with a field for each that is asked for. It
+    /// is answered once if no variable takes part.
     ///
     /// # Errors
     /// `MAX_DEPTH_EXCEEDED` where lists of the schema stand too often in each other.
@@ -33,16 +37,25 @@ impl Introspection {
         graph: &Graph,
         document: &Valid<ExecutableDocument>,
         operation: &Node<Operation>,
+        introspected: &[Introspected<'_>],
     ) -> Result<Self, RequestError> {
         introspection::check_max_depth(document, operation)
             .map_err(|error| RequestError::new(Code::MaxDepth, error.message().to_string()))?;
-        let selection_set = part_of(&operation.selection_set, document, true);
+        let root = graph.api().schema_definition.query.as_ref();
+        let root = root.map_or(name!("Query"), |root| root.name.clone());
+        let mut selection_set = SelectionSet::new(root);
+        for (place, fields) in introspected.iter().enumerate() {
+            for (field, conditions) in fields {
+                let part = part_of(field, place, document)?;
+                selection_set.push(under(conditions, operation, &selection_set.ty, part));
+            }
+        }
         let text = selection_set.serialize().no_indent().to_string();
         let used = |name: &str| resume::uses(&text, name);
         let variables = operation.variables.iter();
         let variables = variables.filter(|it| used(&it.name)).cloned();
         let part = Operation {
-            operation_type: operation.operation_type,
+            operation_type: OperationType::Query,
             name: None,
             variables: variables.collect(),
             directives: Default::default(),
@@ -51,6 +64,7 @@ impl Introspection {
         let this = Self {
             has_variables: !part.variables.is_empty(),
             text: part.serialize().no_indent().to_string().into(),
+            fields: introspected.len(),
         };
         if !this.has_variables {
             this.answer(graph, b"{}")?;
@@ -108,36 +122,88 @@ impl Introspection {
             &variables,
         )
         .map_err(refused)?;
+        // What the values of variables can still get wrong: a null for what may not be null.
+        if let Some(error) = response.errors.first() {
+            return Err(RequestError::new(Code::BadUserInput, error.message.clone()));
+        }
         let mut data = response.data.unwrap_or_default();
         if with_names.is_some() {
             let set = &operation.selection_set;
             one_of::answer(graph.api(), &document, set, &mut data);
         }
-        data.iter()
-            .map(|(key, value)| match serde_json::to_vec(value) {
-                Ok(json) => Ok((key.as_str().to_owned(), Bytes::from(json))),
-                Err(error) => Err(RequestError::new(
-                    Code::InternalServerError,
-                    error.to_string(),
-                )),
+        (0..self.fields)
+            .map(|place| match data.get(alias(place).as_str()) {
+                // Its conditions do not hold: nobody looks at it.
+                None => Ok(Bytes::from_static(b"null")),
+                Some(value) => serde_json::to_vec(value).map(Bytes::from).map_err(|error| {
+                    RequestError::new(Code::InternalServerError, error.to_string())
+                }),
             })
             .collect()
     }
 }
 
-/// A selection set with its fragments written out; at the root, only what introspection answers.
-fn part_of(set: &SelectionSet, document: &ExecutableDocument, is_root: bool) -> SelectionSet {
-    let mut part = SelectionSet::new(set.ty.clone());
+/// The response name of the field at this place.
+fn alias(place: usize) -> String {
+    format!("_{place}")
+}
+
+/// A field for its place, with its fragments written out.
+fn part_of(
+    field: &Field,
+    place: usize,
+    document: &ExecutableDocument,
+) -> Result<Field, RequestError> {
+    let alias = Name::new(&alias(place))
+        .map_err(|invalid| RequestError::new(Code::InternalServerError, invalid.to_string()))?;
+    let mut part = field.clone();
+    part.alias = Some(alias);
+    // They are among the conditions.
+    part.directives = Default::default();
+    part.selection_set = without_spreads(&field.selection_set, document);
+    Ok(part)
+}
+
+/// A field under all of these conditions.
+fn under(conditions: &[Condition], operation: &Operation, ty: &Name, field: Field) -> Selection {
+    let mut selection = Selection::Field(Node::new(field));
+    for condition in conditions {
+        let Some(variable) = operation.variables.get(condition.variable) else {
+            continue;
+        };
+        let argument = Argument {
+            name: name!("if"),
+            value: Node::new(Value::Variable(variable.name.clone())),
+        };
+        let directive = Directive {
+            name: if condition.expected {
+                name!("include")
+            } else {
+                name!("skip")
+            },
+            arguments: vec![Node::new(argument)],
+        };
+        let mut selection_set = SelectionSet::new(ty.clone());
+        selection_set.push(selection);
+        selection = Selection::InlineFragment(Node::new(InlineFragment {
+            type_condition: None,
+            directives: DirectiveList(vec![Node::new(directive)]),
+            selection_set,
+        }));
+    }
+    selection
+}
+
+/// A selection set with its fragments written out.
+fn without_spreads(set: &SelectionSet, document: &ExecutableDocument) -> SelectionSet {
+    let mut written = SelectionSet::new(set.ty.clone());
     for selection in &set.selections {
         let (condition, directives, inner) = match selection {
             Selection::Field(field) => {
-                let is_wanted = matches!(field.name.as_str(), "__schema" | "__type");
-                if is_wanted || !is_root {
-                    let mut field = field.clone();
-                    let inner = part_of(&field.selection_set, document, false);
-                    field.make_mut().selection_set = inner;
-                    part.selections.push(Selection::Field(field));
-                }
+                let mut field = field.clone();
+                let inner = without_spreads(&field.selection_set, document);
+                field.make_mut().selection_set = inner;
+                written.selections.push(Selection::Field(field));
                 continue;
             }
             Selection::InlineFragment(fragment) => (
@@ -153,15 +219,11 @@ fn part_of(set: &SelectionSet, document: &ExecutableDocument, is_root: bool) -> 
                 (Some(condition), &spread.directives, &fragment.selection_set)
             }
         };
-        let selection_set = part_of(inner, document, is_root);
-        if !selection_set.is_empty() {
-            let fragment = InlineFragment {
-                type_condition: condition,
-                directives: directives.clone(),
-                selection_set,
-            };
-            part.push(fragment);
-        }
+        written.push(InlineFragment {
+            type_condition: condition,
+            directives: directives.clone(),
+            selection_set: without_spreads(inner, document),
+        });
     }
-    part
+    written
 }

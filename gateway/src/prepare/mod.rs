@@ -8,6 +8,7 @@ pub mod cache;
 mod compile;
 mod conditions;
 pub(crate) mod cost;
+mod descriptions;
 mod explain;
 mod forward;
 mod heap;
@@ -31,12 +32,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use graphql_transport::ClientKey;
+use http::HeaderMap;
 
 use crate::{
     coerce::{self, Variables},
     error::{Code, RequestError},
 };
-pub use explain::explain;
+pub use explain::{ExplainedEntities, ExplainedFetch, explain, fetches};
 use heap::Heap;
 use in_preparation::{Outcome, Part};
 pub use prepared::{OperationKind, Prepared, UpstreamSubscription};
@@ -55,18 +57,20 @@ pub struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// By its document and, if that has several, its name. The client takes turns with others where
-    /// the operation is new.
+    /// the operation is new; its headers may say which progressive overrides hold.
     pub fn new(
         serving: &Serving,
         document: &'a str,
         operation_name: Option<&'a str>,
         client: ClientKey,
+        headers: &HeaderMap,
     ) -> Self {
+        let rules = &serving.graph.settings.header_rules;
         Self {
             document,
             operation_name,
             client,
-            group: serving.rollout.draw(),
+            group: serving.rollout.draw(rules.override_labels(headers)),
         }
     }
 
@@ -113,23 +117,36 @@ pub async fn decided(
     operation(serving, &asked).await
 }
 
-/// All steps before the execution in one, for a document that comes without a request: an operation
-/// ready for these variables (a JSON object's text, or nothing), and the variables checked.
+/// All steps before the execution in one, for an operation that comes without a request: it is ready for
+/// these variables (a JSON object's text, or nothing), and the variables are checked.
 ///
 /// # Errors
 /// With the code of the step that refused the operation or its variables.
+pub async fn ready(
+    serving: &Arc<Serving>,
+    asked: &Asked<'_>,
+    variables: Option<&Bytes>,
+) -> Result<(Arc<Prepared>, Variables), RequestError> {
+    let prepared = operation(serving, asked).await?;
+    let variables = coerce::variables(&serving.graph, prepared.declared(), variables)?;
+    let prepared = decided(serving, asked, prepared, &variables).await?;
+    cost::check(&serving.graph, &prepared.cost, &variables)?;
+    Ok((prepared, variables))
+}
+
+/// [`ready`] for a document that comes without a client.
+///
+/// # Errors
+/// As [`ready`].
 pub async fn with_variables(
     serving: &Arc<Serving>,
     document: &str,
     operation_name: Option<&str>,
     variables: Option<&Bytes>,
 ) -> Result<(Arc<Prepared>, Variables), RequestError> {
-    let asked = Asked::new(serving, document, operation_name, ClientKey::default());
-    let prepared = operation(serving, &asked).await?;
-    let variables = coerce::variables(&serving.graph, prepared.declared(), variables)?;
-    let prepared = decided(serving, &asked, prepared, &variables).await?;
-    cost::check(&serving.graph, &prepared.cost, &variables)?;
-    Ok((prepared, variables))
+    let (client, headers) = (ClientKey::default(), HeaderMap::new());
+    let asked = Asked::new(serving, document, operation_name, client, &headers);
+    ready(serving, &asked, variables).await
 }
 
 /// Reads, checks and plans an operation. The work itself runs off the event loop, within
@@ -281,7 +298,7 @@ mod tests {
         let prepare = |client| {
             let serving = Arc::clone(&serving);
             async move {
-                let asked = Asked::new(&serving, "{ a }", None, client);
+                let asked = Asked::new(&serving, "{ a }", None, client, &HeaderMap::new());
                 operation(&serving, &asked).await.map(drop)
             }
             .boxed()
@@ -313,7 +330,7 @@ mod tests {
     async fn a_full_queue_refuses_new_documents_and_takes_known_ones() {
         let serving = serving(0);
         let prepare = async |client, document| {
-            let asked = Asked::new(&serving, document, None, client);
+            let asked = Asked::new(&serving, document, None, client, &HeaderMap::new());
             let prepared = operation(&serving, &asked).await;
             prepared.map(drop).map_err(|refusal| {
                 let response = refusal.clone().into_response();

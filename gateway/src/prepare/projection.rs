@@ -81,8 +81,8 @@ impl ProjectedField {
 pub enum ProjectedValue {
     /// The name of the object's type.
     Typename,
-    /// A part of the schema, answered by introspection.
-    Introspection,
+    /// A part of the schema: the answer at this place among those of introspection.
+    Introspection(usize),
     /// A scalar or an enumeration's value.
     Leaf(LeafKind),
     /// Objects.
@@ -127,22 +127,26 @@ impl Nullability {
     }
 }
 
-/// Compiles the operation's selections. `keys` gets their response keys; `fields_max` bounds the
+/// A field of introspection where it stands, with the conditions under which it counts. Of one that stands
+/// in several places, all together are the field.
+pub type Introspected<'a> = Vec<(&'a Node<Field>, Vec<Condition>)>;
+
+/// Compiles the operation's selections, and tells what they ask of introspection. `keys` gets their response keys; `fields_max` bounds the
 /// lists that many type conditions in each other can lead to.
 #[expect(
     clippy::too_many_arguments,
     reason = "each is a different part of one input"
 )]
-pub fn compile(
-    schema: &Schema,
-    types: &TypeTable,
-    document: &ExecutableDocument,
-    operation: &Operation,
-    variables: &[String],
-    aliases: &ClientAliases,
+pub fn compile<'a>(
+    schema: &'a Schema,
+    types: &'a TypeTable,
+    document: &'a ExecutableDocument,
+    operation: &'a Operation,
+    variables: &'a [String],
+    aliases: &'a ClientAliases,
     keys: &mut Keys,
     fields_max: usize,
-) -> Result<Projection, RequestError> {
+) -> Result<(Projection, Vec<Introspected<'a>>), RequestError> {
     let mut builder = Builder {
         schema,
         types,
@@ -152,6 +156,7 @@ pub fn compile(
         keys,
         fields_left: fields_max,
         projection: Projection::default(),
+        introspected: Vec::new(),
         known: HashMap::new(),
     };
     let root = Part {
@@ -159,21 +164,22 @@ pub fn compile(
         conditions: Vec::new(),
     };
     builder.selection(operation.object_type(), vec![root])?;
-    Ok(builder.projection)
+    Ok((builder.projection, builder.introspected))
 }
 
 /// What a selection is made from: the declared type, and the address and conditions of each part.
 type Origin = (Name, Vec<(usize, Vec<Condition>)>);
 
-struct Builder<'a> {
+struct Builder<'a, 'k> {
     schema: &'a Schema,
     types: &'a TypeTable,
     document: &'a ExecutableDocument,
     variables: &'a [String],
     aliases: &'a ClientAliases,
-    keys: &'a mut Keys,
+    keys: &'k mut Keys,
     fields_left: usize,
     projection: Projection,
+    introspected: Vec<Introspected<'a>>,
     /// Selections by declared type and parts (by address): the same parts make the same selection.
     known: HashMap<Origin, SelectionId>,
 }
@@ -192,7 +198,7 @@ struct Occurrence<'a> {
     conditions: Vec<Condition>,
 }
 
-impl<'a> Builder<'a> {
+impl<'a> Builder<'a, '_> {
     fn selection(
         &mut self,
         declared: &Name,
@@ -433,7 +439,11 @@ impl<'a> Builder<'a> {
         }
         let value = match field.name.as_str() {
             "__typename" => ProjectedValue::Typename,
-            "__schema" | "__type" => ProjectedValue::Introspection,
+            "__schema" | "__type" => {
+                let places = same.iter().map(|it| (it.field, it.conditions.clone()));
+                self.introspected.push(places.collect());
+                ProjectedValue::Introspection(self.introspected.len() - 1)
+            }
             _ => self.value(ty, same, conditions.len() == 1)?,
         };
         Ok(ProjectedField {

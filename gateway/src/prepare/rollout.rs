@@ -1,9 +1,10 @@
 //! Progressive overrides, by groups of requests.
 //!
 //! Each request stands at a random position from 0 to 100 percent. Only between which of the
-//! supergraph's percentages it stands matters for its plan, so each such group is planned once.
+//! supergraph's percentages it stands matters for its plan, so each such group is planned once. So is each
+//! set of those labels that are no percentages: a setting sets them for all requests, and a header for one.
 
-use federation::PARTS_PER_PERCENT;
+use federation::{Overrides, PARTS_PER_PERCENT, Supergraph};
 
 use super::conditions::Values;
 
@@ -11,6 +12,10 @@ use super::conditions::Values;
 pub struct Rollout {
     /// The percentages of its labels in parts, from the smallest up.
     percentages: Vec<u64>,
+    /// Its other labels, by the bit that stands for each.
+    flags: Vec<String>,
+    /// Those that are set for all requests.
+    always: u64,
 }
 
 /// Requests that are planned alike.
@@ -18,34 +23,68 @@ pub struct Rollout {
 pub struct Group {
     /// They stand at or above so many of the percentages.
     reached: usize,
+    /// The labels that hold for them, a bit for each.
+    flags: u64,
     /// Their conditions stand like this; none where that is not known yet, or does not matter.
     pub conditions: Option<Values>,
 }
 
 impl Rollout {
-    /// Of a supergraph with labels of these percentages, in parts of 1/100,000,000.
-    pub fn new(mut percentages: Vec<u64>) -> Self {
+    /// Of a supergraph, where these labels are set for all requests. Labels that it does not have are
+    /// passed over: the next supergraph may have them.
+    pub fn new(supergraph: &Supergraph, always: &[String]) -> Self {
+        Self::of(supergraph.percentages(), supergraph.flags(), always)
+    }
+
+    fn of(mut percentages: Vec<u64>, flags: &[String], always: &[String]) -> Self {
         percentages.sort_unstable();
         percentages.dedup();
-        Self { percentages }
+        let mut rollout = Self {
+            percentages,
+            flags: flags.to_vec(),
+            always: 0,
+        };
+        rollout.always = rollout.bits(always.iter().map(|label| label.trim()));
+        rollout
     }
 
-    /// The group of a new request.
-    pub fn draw(&self) -> Group {
+    /// The group of a new request, for which these labels are set beside those of all requests.
+    pub fn draw<'l>(&self, labels: impl Iterator<Item = &'l str>) -> Group {
+        let flags = match self.flags.is_empty() {
+            true => 0,
+            false => self.always | self.bits(labels),
+        };
         if self.percentages.is_empty() {
-            return Group::default();
+            return Group {
+                flags,
+                ..Group::default()
+            };
         }
         let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
-        self.group_at(random % (100 * PARTS_PER_PERCENT))
+        Group {
+            flags,
+            ..self.group_at(random % (100 * PARTS_PER_PERCENT))
+        }
     }
 
-    /// The requests for which nothing has moved yet.
+    /// The requests for which nothing has moved yet but what has moved for all.
     pub fn last(&self) -> Group {
-        Group::reaching(self.percentages.len())
+        Group {
+            flags: self.always,
+            ..Group::reaching(self.percentages.len())
+        }
+    }
+
+    /// What holds for the requests of a group.
+    pub fn overrides(&self, group: Group) -> Overrides {
+        Overrides {
+            position: self.place(group),
+            flags: group.flags,
+        }
     }
 
     /// A place where requests of this group stand, in parts.
-    pub fn place(&self, group: Group) -> u64 {
+    fn place(&self, group: Group) -> u64 {
         let below = group.reached.checked_sub(1);
         below
             .and_then(|index| self.percentages.get(index))
@@ -59,13 +98,20 @@ impl Rollout {
                 .partition_point(|percentage| *percentage <= place),
         )
     }
+
+    fn bits<'l>(&self, labels: impl Iterator<Item = &'l str>) -> u64 {
+        labels.fold(0, |bits, label| {
+            let place = self.flags.binary_search_by(|flag| (**flag).cmp(label));
+            bits | place.map_or(0, |place| 1 << place)
+        })
+    }
 }
 
 impl Group {
     fn reaching(percentages: usize) -> Self {
         Self {
             reached: percentages,
-            conditions: None,
+            ..Self::default()
         }
     }
 }
@@ -76,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_group_stands_below_the_percentages_that_it_has_not_reached() {
-        let rollout = Rollout::new(vec![50, 0, 100, 50]);
+        let rollout = Rollout::of(vec![50, 0, 100, 50], &[], &[]);
         for (place, ahead) in [
             (0, vec![50, 100]),
             (49, vec![50, 100]),
@@ -89,5 +135,18 @@ mod tests {
             assert_eq!(percentages, ahead, "{place}");
         }
         assert_eq!(rollout.place(rollout.last()), 100);
+    }
+
+    #[test]
+    fn labels_that_a_supergraph_has_are_set_for_all_or_for_one_request() {
+        let labels = ["a", "b", "c"].map(str::to_owned);
+        let always = [" b".to_owned(), "unknown".to_owned()];
+        let rollout = Rollout::of(Vec::new(), &labels, &always);
+        let flags = |labels: &[&str]| rollout.draw(labels.iter().copied()).flags;
+        assert_eq!(flags(&[]), 0b010);
+        assert_eq!(flags(&["c", "other", "c", "b"]), 0b110);
+        assert_eq!(rollout.overrides(rollout.last()).flags, 0b010);
+        let plain = Rollout::of(Vec::new(), &[], &always);
+        assert_eq!(plain.draw(["b"].into_iter()), Default::default());
     }
 }

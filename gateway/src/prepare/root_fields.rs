@@ -1,4 +1,5 @@
-//! The fields at an operation's root that the gateway answers itself.
+//! The fields that the gateway answers itself: at an operation's root, and wherever the query type comes
+//! again.
 
 use apollo_compiler::{ExecutableDocument, executable::Operation};
 
@@ -10,10 +11,10 @@ pub struct RootFields {
 }
 
 impl RootFields {
-    /// Looks through the root's fragments, too.
+    /// Looks through fragments, too.
     pub fn of(operation: &Operation, document: &ExecutableDocument) -> Self {
         let mut fields = Self::default();
-        for field in operation.root_fields(document) {
+        for field in operation.all_fields(document) {
             fields.introspection |= matches!(field.name.as_str(), "__schema" | "__type");
         }
         fields

@@ -23,7 +23,7 @@ impl Serving {
     pub fn new(graph: Graph) -> Self {
         let settings = &graph.settings;
         Self {
-            rollout: Rollout::new(graph.supergraph.percentages()),
+            rollout: Rollout::new(&graph.supergraph, &settings.override_labels),
             prepared: PreparedCache::new(
                 settings.prepared_operations_max,
                 settings.prepared_bytes_max,

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
-use graphql_transport::{Event, GaugeGuard, request::ClientContext};
+use graphql_transport::{ClientKey, Event, GaugeGuard, request::ClientContext};
 
 use super::{
     event_ring::EventRing,
@@ -23,7 +23,7 @@ use crate::{
     coerce::Variables,
     error::{Code, RequestError},
     execute,
-    prepare::{self, Prepared, Serving, UpstreamSubscription},
+    prepare::{self, Asked, Prepared, Serving, UpstreamSubscription},
 };
 
 /// How long a subgraph may take to begin a subscription that it has been told of.
@@ -288,9 +288,11 @@ impl Feed {
         };
         let name = old.operation_name.as_deref();
         let given = old.client_variables.as_ref();
-        let (prepared, variables) = prepare::with_variables(&serving, &old.document, name, given)
-            .await
-            .map_err(changed)?;
+        // All feeds take their turns as one client.
+        let (key, headers) = (ClientKey::default(), &old.client.headers);
+        let asked = Asked::new(&serving, &old.document, name, key, headers);
+        let ready = prepare::ready(&serving, &asked, given).await;
+        let (prepared, variables) = ready.map_err(changed)?;
         let same = match (old.prepared.subscription(), prepared.subscription()) {
             (Some(before), Some(now)) => {
                 before.operation == now.operation

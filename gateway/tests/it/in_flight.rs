@@ -182,6 +182,7 @@ async fn only_clients_with_the_same_forwarded_headers_share() {
     let rules = HeaderConfig {
         forward: vec!["authorization".to_owned()],
         give_back: Vec::new(),
+        ..HeaderConfig::default()
     };
     let news = News::with(Settings {
         subgraphs: sharing(),
@@ -206,6 +207,7 @@ async fn answers_that_may_set_cookies_are_not_shared() {
     let rules = HeaderConfig {
         forward: Vec::new(),
         give_back: vec!["set-cookie".to_owned()],
+        ..HeaderConfig::default()
     };
     let news = News::with(Settings {
         subgraphs: sharing(),

@@ -14,5 +14,7 @@ mod introspection;
 mod limits;
 mod mutations;
 mod one_of;
+mod query_plans;
 mod random_graphs;
+mod september_2025;
 mod support;

@@ -11,12 +11,18 @@ import { GraphiQL, HISTORY_PLUGIN } from 'graphiql';
 import { createClient } from 'graphql-ws';
 import { createRoot } from 'react-dom/client';
 
+import { planTab } from './planTab';
+import { fetchWithPlan } from './plans';
 import { firstTabs } from './tabs';
 
 const GRAPHQL_PATH = '/graphql';
 
-const fetcher = createGraphiQLFetcher({ url: GRAPHQL_PATH, wsClient: createClient({ url: GRAPHQL_PATH }) });
-const plugins = [HISTORY_PLUGIN, explorerPlugin()];
+const fetcher = createGraphiQLFetcher({
+  url: GRAPHQL_PATH,
+  fetch: fetchWithPlan,
+  wsClient: createClient({ url: GRAPHQL_PATH }),
+});
+const plugins = [HISTORY_PLUGIN, explorerPlugin(), planTab];
 
 const root = document.getElementById('root');
 if (!root) throw new Error('graphiql.html has no #root');

@@ -17,7 +17,7 @@ use std::{
 use apollo_compiler::{Name, executable::OperationType};
 
 use crate::{
-    Operation, PlanError, Supergraph,
+    Operation, Overrides, PlanError, Supergraph,
     plan::{
         Begin, FetchId, Fetches, PathFetch, PathId, Paths, Plan, Provided, ROOT, SelectionSetId,
         Step,
@@ -29,23 +29,12 @@ use crate::{
 };
 
 /// How an operation is planned.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct PlanOptions {
-    /// Where the requests of the operation stand in progressive overrides, in
-    /// [`crate::PARTS_PER_PERCENT`]: an override holds below its percentage.
-    pub override_position: u64,
-    /// Until when there has to be a plan.
+    /// Which progressive overrides hold.
+    pub overrides: Overrides,
+    /// Until when there has to be a plan; always, without it.
     pub deadline: Option<Instant>,
-}
-
-impl Default for PlanOptions {
-    /// No progressive override holds, and there is no deadline.
-    fn default() -> Self {
-        Self {
-            override_position: u64::MAX,
-            deadline: None,
-        }
-    }
 }
 
 /// Plans an operation.
@@ -62,7 +51,7 @@ pub fn plan<'a>(
         let request = Request {
             supergraph,
             kind: operation.kind,
-            override_position: options.override_position,
+            overrides: options.overrides,
             deadline: options.deadline,
             levels_max,
         };

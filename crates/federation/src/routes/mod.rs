@@ -29,7 +29,7 @@ pub use choose::{Choice, Wanted};
 pub use cost::Cost;
 
 use crate::{
-    Supergraph,
+    Overrides, Supergraph,
     plan::{PathId, Paths, Provided},
     selection::Selection,
     types::TypeId,
@@ -77,7 +77,7 @@ pub type Routes<'a> = Rc<[Option<Route<'a>>]>;
 pub struct Request<'a> {
     pub supergraph: &'a Supergraph,
     pub kind: OperationType,
-    pub override_position: u64,
+    pub overrides: Overrides,
     pub deadline: Option<Instant>,
     /// One of [`LEVELS`].
     pub levels_max: usize,

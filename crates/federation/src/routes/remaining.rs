@@ -154,7 +154,7 @@ impl<'a> RouteFinder<'_, 'a> {
         let joins = info.flat_map(|info| &info.joins);
         let others = joins.filter(|join| {
             !join.is_external
-                && join.is_available(self.request.override_position)
+                && join.is_available(self.request.overrides)
                 && join.subgraph != subgraph
         });
         others.map(|join| join.subgraph).collect()

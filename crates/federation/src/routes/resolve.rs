@@ -36,7 +36,7 @@ impl<'a> RouteFinder<'_, 'a> {
     ) -> Option<&'a Join> {
         let join = self.supergraph.join(subgraph, view, name)?;
         let is_there = !join.is_external || !self.provided_of(provided, view, name).is_empty();
-        (is_there && join.is_available(self.request.override_position)).then_some(join)
+        (is_there && join.is_available(self.request.overrides)).then_some(join)
     }
 
     /// What `provided` has below a field; nothing where it does not have the field.

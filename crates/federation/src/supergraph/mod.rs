@@ -14,7 +14,7 @@ use apollo_compiler::{
 };
 
 use crate::{
-    SupergraphError, api_schema,
+    Overrides, SupergraphError, api_schema,
     planned_fields::PlannedFields,
     selection::{Field, Selection},
     specifications,
@@ -28,6 +28,7 @@ pub struct Supergraph {
     subgraphs: Vec<SubgraphInfo>,
     roots: HashMap<OperationType, TypeId>,
     percentages: Vec<u64>,
+    flags: Vec<String>,
     typename: Field,
     types: TypeTable,
     api: Valid<Schema>,
@@ -112,18 +113,33 @@ enum Availability {
     Below(u64),
     /// Those at a position or above.
     From(u64),
+    /// Those with a flag, as its bit.
+    With(u64),
+    /// Those without it.
+    Without(u64),
     Never,
 }
 
 impl Join {
-    /// Whether requests at an override position can have it.
-    pub fn is_available(&self, position: u64) -> bool {
+    /// Whether requests for which these overrides hold can have it.
+    pub fn is_available(&self, overrides: Overrides) -> bool {
+        let Overrides { position, flags } = overrides;
         match self.availability {
             Availability::Always => true,
             Availability::Below(percentage) => position < percentage,
             Availability::From(percentage) => position >= percentage,
+            Availability::With(flag) => flags & flag != 0,
+            Availability::Without(flag) => flags & flag == 0,
             Availability::Never => false,
         }
+    }
+
+    /// Whether all requests can have it.
+    pub fn is_always_available(&self) -> bool {
+        matches!(
+            self.availability,
+            Availability::Always | Availability::From(0) | Availability::Without(0)
+        )
     }
 }
 
@@ -155,6 +171,7 @@ impl Supergraph {
             subgraphs: subgraphs.into_iter().map(|(_, info)| info).collect(),
             roots: joins.roots,
             percentages: joins.percentages,
+            flags: joins.flags,
             typename: Field::typename(),
             planned_fields: PlannedFields::of(schema),
             directives: api_schema::own_directives(&api),
@@ -207,6 +224,11 @@ impl Supergraph {
     /// The percentages of progressive overrides, in [`crate::PARTS_PER_PERCENT`].
     pub fn percentages(&self) -> Vec<u64> {
         self.percentages.clone()
+    }
+
+    /// The flags of progressive overrides, by name, at most [`crate::FLAGS_MAX`].
+    pub fn flags(&self) -> &[String] {
+        &self.flags
     }
 
     /// `__typename`, as requests add it to a selection.

@@ -18,7 +18,7 @@ use super::{
     implied_externals,
 };
 use crate::{
-    OverrideLabel, SupergraphError,
+    FLAGS_MAX, OverrideLabel, SupergraphError,
     types::{TypeId, TypeSet, TypeTable},
 };
 
@@ -27,6 +27,7 @@ pub struct Joins {
     pub types: Vec<CompositeType>,
     pub roots: HashMap<OperationType, TypeId>,
     pub percentages: Vec<u64>,
+    pub flags: Vec<String>,
 }
 
 /// The subgraphs, by their numbers, and what the join directives call each.
@@ -68,9 +69,33 @@ pub fn joins(
         graphs: graphs
             .map(|(key, graph)| (*key, Some(&*graph.name)))
             .collect(),
+        flags: flags(schema),
         with_arguments: RefCell::default(),
     }
     .joins()
+}
+
+fn all_fields(schema: &Schema) -> impl Iterator<Item = &FieldDefinition> {
+    let types = schema.types.values();
+    types
+        .filter_map(fields_of)
+        .flat_map(|fields| fields.values().map(|field| &***field))
+}
+
+/// The labels of overrides that are flags, sorted, as many as can be told apart.
+fn flags(schema: &Schema) -> Vec<String> {
+    let labels = all_fields(schema).flat_map(|field| {
+        let joins = field.directives.get_all("join__field");
+        joins.filter_map(|join| text(join, "overrideLabel"))
+    });
+    let mut flags: Vec<String> = labels
+        .filter(|label| OverrideLabel::read(label) == OverrideLabel::Flag)
+        .map(str::to_owned)
+        .collect();
+    flags.sort_unstable();
+    flags.dedup();
+    flags.truncate(FLAGS_MAX);
+    flags
 }
 
 pub(super) struct Reader<'s> {
@@ -78,6 +103,8 @@ pub(super) struct Reader<'s> {
     pub(super) types: &'s TypeTable,
     /// By their numbers: what the join directives call them, and their own names.
     graphs: Vec<(&'s Name, Option<&'s str>)>,
+    /// Labels of overrides that are flags, sorted.
+    flags: Vec<String>,
     /// The fields of field sets that may have arguments, with those that they have.
     pub(super) with_arguments: RefCell<Vec<String>>,
 }
@@ -117,14 +144,12 @@ impl<'s> Reader<'s> {
             types,
             roots: roots.collect(),
             percentages: percentages.collect(),
+            flags: self.flags.clone(),
         })
     }
 
-    pub(super) fn all_fields(&self) -> impl Iterator<Item = &'s FieldDefinition> {
-        let types = self.schema.types.values();
-        types
-            .filter_map(fields_of)
-            .flat_map(|fields| fields.values().map(|field| &***field))
+    pub(super) fn all_fields(&self) -> impl Iterator<Item = &'s FieldDefinition> + use<'s> {
+        all_fields(self.schema)
     }
 
     fn composite_type(
@@ -287,23 +312,32 @@ impl<'s> Reader<'s> {
             let from = text(by, "override");
             from.is_some() && from == self.graphs[usize::from(subgraph.0)].1
         };
-        let percentage = |join: &Directive| {
-            text(join, "overrideLabel").map(|label| match OverrideLabel::read(label) {
-                OverrideLabel::Percent(percentage) => percentage,
-                // A flag that is never set.
-                OverrideLabel::Flag => 0,
-            })
+        let label = |join: &Directive| {
+            let label = text(join, "overrideLabel")?;
+            Some((OverrideLabel::read(label), self.flag_bit(label)))
         };
         if let Some(by) = all.iter().find(|join| taken_over(join)) {
-            return percentage(by).map_or(Availability::Never, Availability::From);
+            return match label(by) {
+                None => Availability::Never,
+                Some((OverrideLabel::Percent(percentage), _)) => Availability::From(percentage),
+                Some((OverrideLabel::Flag, bit)) => Availability::Without(bit),
+            };
         }
         match own {
             Some(own) if flag(own, "usedOverridden") => Availability::Never,
-            Some(own) if text(own, "override").is_some() => {
-                percentage(own).map_or(Availability::Always, Availability::Below)
-            }
+            Some(own) if text(own, "override").is_some() => match label(own) {
+                None => Availability::Always,
+                Some((OverrideLabel::Percent(percentage), _)) => Availability::Below(percentage),
+                Some((OverrideLabel::Flag, bit)) => Availability::With(bit),
+            },
             _ => Availability::Always,
         }
+    }
+
+    /// The bit of a flag in [`crate::Overrides::flags`]; none where it has no place there.
+    fn flag_bit(&self, label: &str) -> u64 {
+        let place = self.flags.iter().position(|flag| flag == label);
+        place.map_or(0, |place| 1 << place)
     }
 
     /// Gives implementations the fields that subgraphs add to their interfaces, and the keys.

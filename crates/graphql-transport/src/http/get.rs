@@ -29,6 +29,7 @@ pub(super) fn read(uri: &Uri, bytes_max: usize) -> Result<GraphqlRequest, Refusa
         }
         match name.as_str() {
             "query" => request.query = Some(value),
+            "documentId" => request.document_id = Some(value),
             "operationName" => request.operation_name = Some(value).filter(|name| !name.is_empty()),
             "variables" if !value.is_empty() => {
                 request.variables = object_text("variables", value)?
@@ -40,7 +41,7 @@ pub(super) fn read(uri: &Uri, bytes_max: usize) -> Result<GraphqlRequest, Refusa
         }
         seen.push(name);
     }
-    if request.query.is_none() && request.extensions.is_none() {
+    if !request.names_a_document() {
         return Err(refused("the request has no `query`"));
     }
     Ok(request)
@@ -91,6 +92,14 @@ mod tests {
     }
 
     #[test]
+    fn a_document_may_be_named() {
+        let uri = Uri::from_static("/graphql?documentId=sha256:00ff&variables=%7B%7D");
+        let request = read(&uri, 1000).expect("well-formed");
+        assert_eq!(request.document_id.as_deref(), Some("sha256:00ff"));
+        assert_eq!(request.query, None);
+    }
+
+    #[test]
     fn escapes_are_undone_once() {
         for (escaped, text) in [
             ("%7Ba+b%7D", "{a b}"),
@@ -108,6 +117,7 @@ mod tests {
         for uri in [
             "/graphql",
             "/graphql?query=a&query=b",
+            "/graphql?documentId=a&documentId=b",
             "/graphql?query=a&variables=%5B1%5D",
             "/graphql?query=a&variables=%7B",
             "/graphql?query=a&extensions=1",

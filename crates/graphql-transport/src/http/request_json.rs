@@ -13,6 +13,8 @@ use crate::{
 struct Members<'a> {
     #[serde(borrow)]
     query: Option<&'a RawValue>,
+    #[serde(borrow, rename = "documentId")]
+    document_id: Option<&'a RawValue>,
     #[serde(borrow, rename = "operationName")]
     operation_name: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -21,8 +23,8 @@ struct Members<'a> {
     extensions: Option<&'a RawValue>,
 }
 
-/// Reads `{"query": ..., "operationName": ..., "variables": ..., "extensions": ...}`. Other members
-/// are ignored; variables and extensions stay slices of `body`.
+/// Reads `{"query": ..., "operationName": ..., "variables": ..., "extensions": ...}`, perhaps with a
+/// `documentId` in the place of `query`. Other members are ignored; variables and extensions stay slices of `body`.
 ///
 /// # Errors
 /// `BAD_REQUEST` where it is anything else, a batch included.
@@ -54,11 +56,12 @@ pub fn read(body: &Bytes) -> Result<GraphqlRequest, Refusal> {
     })?;
     let request = GraphqlRequest {
         query: string("query", members.query)?,
+        document_id: string("documentId", members.document_id)?,
         operation_name: string("operationName", members.operation_name)?,
         variables: object("variables", members.variables, body)?,
         extensions: object("extensions", members.extensions, body)?,
     };
-    if request.query.is_none() && request.extensions.is_none() {
+    if !request.names_a_document() {
         return Err(refused("the request has no `query`"));
     }
     Ok(request)
@@ -132,6 +135,8 @@ mod tests {
             ("\"{a}\"", "the request is not a JSON object"),
             ("{}", "the request has no `query`"),
             ("{\"query\":1}", "`query` is not a string"),
+            ("{\"documentId\":1}", "`documentId` is not a string"),
+            ("{\"documentId\":null}", "the request has no `query`"),
             ("{\"query\":[\"{a}\"]}", "`query` is not a string"),
             (
                 "{\"query\":\"{a}\",\"operationName\":{}}",

@@ -1,9 +1,19 @@
 //! `@override`: fields that moved to another subgraph.
 
-use insta::assert_snapshot;
-use serde_json::json;
+use std::sync::Arc;
 
-use crate::support::{Subgraph, graph, graph_of};
+use gateway::{
+    config::HeaderConfig,
+    execute,
+    graph::Settings,
+    headers::HeaderRules,
+    prepare::{self, Asked},
+};
+use http::{HeaderMap, HeaderValue};
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::support::{Subgraph, TestGraph, client, graph, graph_of, graph_of_with};
 
 /// What moved away is still required by the old home, and comes from the new one.
 #[tokio::test]
@@ -211,4 +221,75 @@ async fn what_moved_may_require_its_old_home_and_be_required_there() {
     new: query($representations:[_Any!]!){_entities(representations: $representations){...on Order{tax _meaning0_price: fee}}}
     old: query($representations:[_Any!]!){_entities(representations: $representations){...on Order{total}}}
     "#);
+}
+
+/// The subgraphs of the supergraph in which labels move fields: each says its own name.
+fn flagged() -> [Subgraph; 2] {
+    let fields = ["none", "half", "all", "flagged"];
+    let [old, new] = ["old", "new"].map(|subgraph| {
+        let mut item = json!({"__typename": "Item", "id": "1"});
+        for field in fields {
+            item[field] = json!(subgraph);
+        }
+        item
+    });
+    let item = "type Item @key(fields: \"id\") { id: ID! none: String! half: String! all: String! flagged: String! }";
+    [
+        Subgraph::new("old", &format!("type Query {{ item: Item }} {item}"))
+            .query(json!({"item": old.clone()}))
+            .entities(json!([old])),
+        Subgraph::new("new", item).entities(json!([new])),
+    ]
+}
+
+fn with_labels(labels: &[&str], header: Option<&str>) -> Settings {
+    let config = HeaderConfig {
+        override_labels_header: header.map(str::to_owned),
+        ..HeaderConfig::default()
+    };
+    Settings {
+        override_labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        header_rules: Arc::new(HeaderRules::new(&config).expect("a header")),
+        ..Settings::default()
+    }
+}
+
+/// Where a request with this header has the flagged field from.
+async fn origin(graph: &TestGraph, labels: Option<&'static str>) -> String {
+    let mut client = client();
+    let mut headers = HeaderMap::new();
+    if let Some(labels) = labels {
+        headers.insert("x-labels", HeaderValue::from_static(labels));
+    }
+    client.headers = Arc::new(headers);
+    let serving = graph.serving();
+    let query = "{ item { flagged } }";
+    let asked = Asked::new(serving, query, None, client.key, &client.headers);
+    let ready = prepare::ready(serving, &asked, None).await;
+    let (prepared, variables) = ready.expect("a plan");
+    let response = execute::operation(&serving.graph, &prepared, &variables, &client).await;
+    let answer: Value = serde_json::from_slice(&response.body).expect("JSON");
+    let origin = answer["data"]["item"]["flagged"].as_str();
+    origin.expect("it is there").to_owned()
+}
+
+#[tokio::test]
+async fn a_label_moves_a_field_where_a_setting_or_a_header_sets_it() {
+    let sdl = include_str!("supergraphs/progressive_override.graphql");
+    let start = async |settings| graph_of_with(settings, sdl, flagged().into()).await;
+    let for_all = start(with_labels(&["other", "flag"], None)).await;
+    assert_eq!(origin(&for_all, None).await, "new");
+    let for_none = start(with_labels(&[], None)).await;
+    // Without a setting, clients decide nothing.
+    assert_eq!(origin(&for_none, Some("flag")).await, "old");
+    let for_some = start(with_labels(&["other"], Some("x-labels"))).await;
+    assert_eq!(origin(&for_some, None).await, "old");
+    assert_eq!(origin(&for_some, Some("other, flag")).await, "new");
+    // Each set of the supergraph's labels has its own plan for each of the two groups that percentages
+    // make, and labels that it does not have make no difference.
+    for unknown in ["a", "b", "c", "a, b", "b, c, other"] {
+        assert_eq!(origin(&for_some, Some(unknown)).await, "old");
+    }
+    let kept = for_some.inner().settings().prepare_metrics.kept.get();
+    assert!((2..=4).contains(&kept), "{kept} plans");
 }

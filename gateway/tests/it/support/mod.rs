@@ -56,6 +56,15 @@ pub fn any_cost() -> Settings {
 /// Starts the subgraphs of a supergraph that was composed before, by a composer that knows more
 /// than ours: it names each one's address `http://NAME.test/graphql`.
 pub async fn graph_of(supergraph: &str, subgraphs: Vec<Subgraph>) -> TestGraph {
+    graph_of_with(Settings::default(), supergraph, subgraphs).await
+}
+
+/// The same, with settings.
+pub async fn graph_of_with(
+    settings: Settings,
+    supergraph: &str,
+    subgraphs: Vec<Subgraph>,
+) -> TestGraph {
     let mut running = Vec::new();
     for subgraph in subgraphs {
         running.push(subgraph.start().await);
@@ -65,7 +74,7 @@ pub async fn graph_of(supergraph: &str, subgraphs: Vec<Subgraph>) -> TestGraph {
         let address = format!("http://{}.test/graphql", subgraph.name());
         sdl = sdl.replace(&address, subgraph.url());
     }
-    loaded(&sdl, Settings::default(), running)
+    loaded(&sdl, settings, running)
 }
 
 fn composed(running: &[subgraph::Running]) -> String {
