@@ -53,8 +53,9 @@ fn descriptions(document: &str) -> Vec<Range<usize>> {
                 let next = next.and_then(|next| document.get(next)).unwrap_or_default();
                 let has_place = match *open {
                     [] => DESCRIBED.contains(&next),
-                    // Of an operation's variables; a default value before a variable is none.
-                    [b'('] => next == "$" && before != "=",
+                    // Of an operation's variables, after none of which a value is due: a default is none,
+                    // and neither is an argument of the operation's directives.
+                    [b'('] => next == "$" && !matches!(before, "=" | ":"),
                     _ => false,
                 };
                 if has_place && is_string(text) {
@@ -99,6 +100,28 @@ mod tests {
         ] {
             assert_eq!(blanked(document), expected);
         }
+    }
+
+    /// Puts a string before each token in turn.
+    #[test]
+    fn a_description_has_a_place_before_definitions_and_variables_alone() {
+        let document = "query Q($a: [S] = [\"x\"] @d(e: \"f\"), $b: I = {c: \"g\"}) @h(i: $b)
+            { j(k: [\"l\"], m: $a) { ...F @skip(if: true) ... on T { t } } }
+            fragment F on T @n(o: \"p\") { q }";
+        let accepted = |text: &str| Parser::new().parse_ast(text, "").is_ok();
+        assert!(accepted(document));
+        let mut places = Vec::new();
+        for token in Tokens::of(document) {
+            let (before, after) = document.split_at(token.start);
+            let described = format!("{before}\"d\" {after}");
+            if accepted(&described) {
+                // In a list it is a value.
+                assert_eq!(blanked(&described), described);
+            } else if accepted(&blanked(&described)) {
+                places.push(&document[token]);
+            }
+        }
+        assert_eq!(places, ["query", "$", "$", "fragment"]);
     }
 
     #[test]
