@@ -90,7 +90,7 @@ function Picture({ plan: { fetches, milliseconds } }: { plan: QueryPlan }) {
       )}
       {fetches.map((fetch) => (
         <g key={fetch.number} className={`plan-bar plan-color-${subgraphs.indexOf(fetch.subgraph) % 6}`}>
-          <text x={start(fetch)} y={middle(fetch) - BAR}>
+          <text x={start(fetch) + 4} y={middle(fetch) - BAR}>
             {fetch.number}. {fetch.subgraph}
           </text>
           <rect
