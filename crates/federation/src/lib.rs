@@ -104,6 +104,7 @@
 //!
 //! | term | meaning |
 //! |---|---|
+//! | **common members** | The object types that all subgraphs know that could resolve a shared field: only they have fields below it. |
 //! | **entity** | An object that a subgraph finds by a key: a type with `@key`. |
 //! | **external** | A field that a subgraph declares without resolving it: `@external`. |
 //! | **fetch** | What one subgraph is asked for at the root, or of the entities of one path. |

@@ -143,11 +143,13 @@ impl<'a> PlanBuilder<'a> {
                 _ => self.tell_types_apart(path, context)?,
             });
         }
-        let narrow: Vec<TypeId> = if wanted.is_empty() {
+        let narrow: Vec<TypeId> = if on.ty == ty {
+            vec![ty]
+        } else if wanted.is_empty() {
             Vec::new()
         } else if self.supergraph().is_object(on.ty) {
             vec![on.ty]
-        } else if wanted == objects {
+        } else if wanted == objects && !self.routes().has_uncommon_members(path) {
             vec![ty]
         } else if self.agree_on(path, on.ty, &wanted) {
             vec![on.ty]

@@ -10,6 +10,7 @@
 
 mod choose;
 mod cost;
+mod members;
 mod objects;
 mod remaining;
 mod resolve;
@@ -32,8 +33,9 @@ use crate::{
     Supergraph,
     plan::{PathId, Paths, Provided},
     selection::Selection,
-    types::TypeId,
+    types::{TypeId, TypeSet},
 };
+use members::Holders;
 use remaining::RemainingKey;
 
 /// How many levels of keys and requirements inside others are looked into: where there is no plan, in
@@ -153,12 +155,15 @@ type Versioned<T> = (usize, T);
 /// A path, the address of what a field requires there, and the level.
 type RequirementKey = (PathId, usize, usize);
 
-/// What was found out. What a subgraph leaves to others depends on no plan.
+/// What was found out. What a subgraph leaves to others depends on no plan, nor do the subgraphs that
+/// could have a path's objects, nor the members that all of them know.
 #[derive(Default)]
 pub struct Memo<'a> {
     routes: RefCell<HashMap<PathId, Versioned<Routes<'a>>>>,
     requirement_costs: RefCell<HashMap<RequirementKey, Versioned<Option<Cost>>>>,
     remaining: RefCell<HashMap<RemainingKey, Cost>>,
+    holders: RefCell<HashMap<PathId, Holders<'a>>>,
+    common_members: RefCell<HashMap<PathId, Option<Rc<TypeSet>>>>,
     /// Since the last search began that is not part of another one.
     keys_tried: Cell<usize>,
 }

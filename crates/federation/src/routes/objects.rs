@@ -18,8 +18,25 @@ fn second_resolution<'r, 'a>(
 }
 
 impl<'a> RouteFinder<'_, 'a> {
-    /// The object types that the objects of a path can have.
+    /// The object types that the objects of a path can have, whichever subgraphs bring them.
     pub fn objects(&self, path: PathId) -> TypeSet {
+        let brought = self.objects_brought(path);
+        match self.common_members(path) {
+            Some(common) => brought.intersection(&common),
+            None => brought,
+        }
+    }
+
+    /// Whether the subgraphs that are asked for a path's objects can bring some that others cannot.
+    pub fn has_uncommon_members(&self, path: PathId) -> bool {
+        self.common_members(path).is_some_and(|common| {
+            let brought = self.objects_brought(path);
+            brought.intersection(&common) != brought
+        })
+    }
+
+    /// The object types that the subgraphs that are asked for a path's objects can bring.
+    fn objects_brought(&self, path: PathId) -> TypeSet {
         let ty = self.paths.ty(path);
         let all = self.supergraph.objects(ty);
         if self.supergraph.is_object(ty) {
@@ -36,12 +53,12 @@ impl<'a> RouteFinder<'_, 'a> {
             return all.intersection(&seen);
         }
         match self.paths.wider(path) {
-            Some(wider) => all.intersection(&self.objects(wider)),
+            Some(wider) => all.intersection(&self.objects_brought(wider)),
             None => all.clone(),
         }
     }
 
-    /// The same where no fetch has come by yet: of the types that the subgraphs know that can bring
+    /// The same as [`Self::objects`] where no fetch has come by yet: of the types that the subgraphs know that can bring
     /// the objects.
     pub(super) fn objects_by(&self, path: PathId, routes: &[Option<Route<'a>>]) -> TypeSet {
         let known = self.objects(path);
@@ -132,7 +149,7 @@ impl<'a> RouteFinder<'_, 'a> {
             let routes = self.last_routes(wider);
             return routes.is_some_and(|routes| self.may_lack_objects(wider, &routes, subgraph));
         }
-        let objects = self.objects(path);
+        let objects = self.objects_brought(path);
         let view = self.supergraph.view(subgraph, route.view);
         view.is_some_and(|view| {
             !view.is_interface_object && objects.intersection(&view.objects) != objects

@@ -160,6 +160,21 @@ impl<'a> RouteFinder<'_, 'a> {
         others.map(|join| join.subgraph).collect()
     }
 
+    /// Whether other subgraphs than one resolve the fields of a key.
+    pub(super) fn is_had_by_others(
+        &self,
+        key: &[Selection],
+        ty: TypeId,
+        subgraph: SubgraphIndex,
+    ) -> bool {
+        key.iter().all(|selection| match selection {
+            Selection::Field(field) => {
+                field.is_typename() || !self.others_with(field, ty, subgraph).is_empty()
+            }
+            Selection::On(_) => true,
+        })
+    }
+
     /// Whether another subgraph has the objects by a key that this one resolves.
     fn leads_to(
         &self,

@@ -25,5 +25,6 @@ mod requires_fragments;
 mod resumption;
 mod roots;
 mod scalars;
+mod shared_members;
 mod typename;
 mod unions;
