@@ -25,6 +25,7 @@ mod requires_fragments;
 mod resumption;
 mod roots;
 mod scalars;
+mod shared_lists;
 mod shared_members;
 mod typename;
 mod unions;
