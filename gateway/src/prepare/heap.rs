@@ -76,7 +76,7 @@ sum! {
     ProjectedField: key_json, conditions, unless, value, nullability, name;
     Nullability: item;
     UpstreamSubscription: operation, normal_form, resume, variables, all_variables;
-    Resume: first, resumed, field_key, cursor_keys, begin;
+    Resume: first, resumed, cursor_variable, field_key, cursor_keys, begin;
 }
 
 impl<T: Heap> Heap for Vec<T> {
