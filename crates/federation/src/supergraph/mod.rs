@@ -14,7 +14,8 @@ use apollo_compiler::{
 };
 
 use crate::{
-    SupergraphError, api_schema,
+    SupergraphError,
+    api_schema::{self, OwnDirective},
     planned_fields::PlannedFields,
     selection::{Field, Selection},
     specifications,
@@ -32,7 +33,7 @@ pub struct Supergraph {
     types: TypeTable,
     api: Valid<Schema>,
     planned_fields: PlannedFields,
-    directives: HashMap<Name, Vec<DirectiveLocation>>,
+    directives: HashMap<Name, OwnDirective>,
 }
 
 /// A subgraph's place in its supergraph: 0 is the first value of `join__Graph`.
@@ -186,8 +187,15 @@ impl Supergraph {
     /// Whether a directive of an operation is one of the subgraphs' own, which they know at such a
     /// place: a composer keeps those that all subgraphs define.
     pub fn passes_on(&self, directive: &str, location: DirectiveLocation) -> bool {
-        let locations = self.directives.get(directive);
-        locations.is_some_and(|locations| locations.contains(&location))
+        let own = self.directives.get(directive);
+        own.is_some_and(|own| own.locations.contains(&location))
+    }
+
+    /// Whether one of the subgraphs' own directives may stand at a place more than once.
+    pub(crate) fn may_be_repeated(&self, directive: &str) -> bool {
+        self.directives
+            .get(directive)
+            .is_some_and(|own| own.repeatable)
     }
 
     pub(crate) fn planned_fields(&self) -> &PlannedFields {

@@ -14,6 +14,8 @@ use federation::{
     plan::{Fetches, Item, SelectionSetId},
 };
 
+use super::text::needs_a_name;
+
 /// What is asked of an object.
 pub type Asked<'p> = Vec<AskedItem<'p>>;
 
@@ -141,7 +143,8 @@ impl<'p> Writer<'p, '_> {
                         continue;
                     }
                     has_types |= ty != here.ty;
-                    let ty = (ty != here.ty).then_some(ty);
+                    let is_named = needs_a_name(self.graph, when);
+                    let ty = (is_named || ty != here.ty).then_some(ty);
                     asked.push(AskedItem::On { ty, when, below });
                 }
             }

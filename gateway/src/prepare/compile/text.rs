@@ -7,7 +7,7 @@ use apollo_compiler::{
     ast::{Argument, Directive, DirectiveLocation, Value, VariableDefinition},
 };
 use bytes::Bytes;
-use federation::{Operation, Selection, Supergraph};
+use federation::{Operation, Selection, Supergraph, TypeId};
 
 use super::asked::{Asked, AskedItem};
 use crate::{json::write, prepare::plan::RequestTemplate};
@@ -21,6 +21,27 @@ pub struct Text<'p> {
     /// Which of the declared variables are used.
     used: Vec<bool>,
     body: String,
+    /// For directives that cannot stand at an inline fragment.
+    fragments: Vec<String>,
+}
+
+/// Where a directive of a fragment is written: at an inline fragment if it may be there.
+fn place(graph: &Supergraph, directive: &Directive) -> DirectiveLocation {
+    let places = [
+        DirectiveLocation::FragmentSpread,
+        DirectiveLocation::FragmentDefinition,
+    ];
+    let is_inline = ["skip", "include"].contains(&directive.name.as_str())
+        || graph.passes_on(&directive.name, DirectiveLocation::InlineFragment);
+    let mut places = places.into_iter();
+    let other = places.find(|place| !is_inline && graph.passes_on(&directive.name, *place));
+    other.unwrap_or(DirectiveLocation::InlineFragment)
+}
+
+/// Whether a fragment with these directives has to have a name.
+pub fn needs_a_name(graph: &Supergraph, when: &[Node<Directive>]) -> bool {
+    let mut places = when.iter().map(|it| place(graph, it));
+    places.any(|place| place != DirectiveLocation::InlineFragment)
 }
 
 impl<'p> Text<'p> {
@@ -36,6 +57,7 @@ impl<'p> Text<'p> {
             declared,
             used: vec![false; declared.len()],
             body: String::new(),
+            fragments: Vec::new(),
         }
     }
 
@@ -68,6 +90,11 @@ impl<'p> Text<'p> {
                         self.body.push('}');
                     }
                 }
+                AskedItem::On {
+                    ty: Some(ty),
+                    when,
+                    below,
+                } if needs_a_name(self.graph, when) => self.named_fragment(*ty, when, below),
                 AskedItem::On { ty, when, below } => {
                     self.body.push_str("...");
                     if let Some(ty) = ty {
@@ -80,6 +107,25 @@ impl<'p> Text<'p> {
                 }
             }
         }
+    }
+
+    /// Adds the spread of a fragment, and keeps its definition for the end.
+    fn named_fragment(&mut self, ty: TypeId, when: &[Node<Directive>], below: &Asked<'_>) {
+        let number = self.fragments.len();
+        self.fragments.push(String::new());
+        let of_definition =
+            |it: &Directive| place(self.graph, it) == DirectiveLocation::FragmentDefinition;
+        let (definition, spread): (Vec<_>, Vec<_>) =
+            when.iter().cloned().partition(|it| of_definition(it));
+        let _ = write!(self.body, "...F{number}");
+        self.directives(&spread);
+        let body = std::mem::take(&mut self.body);
+        let _ = write!(self.body, "fragment F{number} on {}", self.graph.name(ty));
+        self.directives(&definition);
+        self.body.push('{');
+        self.items(below);
+        self.body.push('}');
+        self.fragments[number] = std::mem::replace(&mut self.body, body);
     }
 
     /// Adds selections as the client made them.
@@ -198,6 +244,9 @@ impl<'p> Text<'p> {
             let _ = write!(operation, "({})", definitions.join(", "));
         }
         let _ = write!(operation, "{directives}{{{}}}", self.body);
+        for fragment in &self.fragments {
+            let _ = write!(operation, " {fragment}");
+        }
         let mut head = String::from("{\"query\":");
         write::string(&mut head, &operation);
         let is_constant = definitions.is_empty();
