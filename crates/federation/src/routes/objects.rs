@@ -94,7 +94,7 @@ impl<'a> RouteFinder<'_, 'a> {
         match self.paths.wider(path) {
             None => true,
             Some(wider) => self
-                .last_routes(wider)
+                .known_routes(wider)
                 .is_none_or(|routes| self.brings_others(wider, &routes, subgraph)),
         }
     }
@@ -123,7 +123,7 @@ impl<'a> RouteFinder<'_, 'a> {
         while let Some((above, step)) = next {
             is_above |= matches!(step, Step::Field(_));
             match self
-                .last_routes(above)
+                .known_routes(above)
                 .and_then(|routes| is_from_above(&routes))
             {
                 Some(false) => return is_above,
@@ -146,7 +146,7 @@ impl<'a> RouteFinder<'_, 'a> {
             return false;
         };
         if let Some(wider) = self.paths.wider(path) {
-            let routes = self.last_routes(wider);
+            let routes = self.known_routes(wider);
             return routes.is_some_and(|routes| self.may_lack_objects(wider, &routes, subgraph));
         }
         let objects = self.objects_brought(path);

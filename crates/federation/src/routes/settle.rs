@@ -13,11 +13,8 @@ use crate::{
 
 impl<'a> RouteFinder<'_, 'a> {
     pub(super) fn routes_within(&self, path: PathId, search: Search<'_>) -> Routes<'a> {
-        let version = self.paths.version();
-        if let Some((known, routes)) = self.memo.routes.borrow().get(&path)
-            && *known == version
-        {
-            return Rc::clone(routes);
+        if let Some(routes) = self.known_routes(path) {
+            return routes;
         }
         let parent = self.paths.parent(path);
         let above = parent.map(|(parent, _)| self.routes_within(parent, search));
@@ -32,14 +29,15 @@ impl<'a> RouteFinder<'_, 'a> {
         let without_keys = self.routes_without_keys(path, above.as_deref());
         let routes = self.settled(path, without_keys, 0, search);
         let mut memo = self.memo.routes.borrow_mut();
-        memo.insert(path, (version, Rc::clone(&routes)));
+        memo.insert(path, (self.paths.version(), Rc::clone(&routes)));
         routes
     }
 
-    /// The routes that were found last, even if the plan has changed since.
-    pub(super) fn last_routes(&self, path: PathId) -> Option<Routes<'a>> {
+    /// The routes to a path, if they were found since the plan changed last.
+    pub(super) fn known_routes(&self, path: PathId) -> Option<Routes<'a>> {
         let memo = self.memo.routes.borrow();
-        memo.get(&path).map(|(_, routes)| Rc::clone(routes))
+        let (version, routes) = memo.get(&path)?;
+        (*version == self.paths.version()).then(|| Rc::clone(routes))
     }
 
     /// The routes to a path that need no key there.
