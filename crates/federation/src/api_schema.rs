@@ -1,6 +1,6 @@
 //! What clients see of a supergraph: no federation machinery, nothing `@inaccessible`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use apollo_compiler::{
     Name, Node, Schema,
@@ -8,6 +8,8 @@ use apollo_compiler::{
     name,
     schema::{Component, DirectiveList, ExtendedType, FieldDefinition, InputValueDefinition, Type},
 };
+
+use rustc_hash::FxHashMap;
 
 /// Directives whose applications are part of what clients see.
 const VISIBLE_APPLICATIONS: [&str; 3] = ["deprecated", "specifiedBy", "oneOf"];
@@ -76,7 +78,7 @@ pub struct OwnDirective {
 }
 
 /// The executable directives of the subgraphs.
-pub fn own_directives(api: &Schema) -> HashMap<Name, OwnDirective> {
+pub fn own_directives(api: &Schema) -> FxHashMap<Name, OwnDirective> {
     let definitions = api.directive_definitions.iter();
     let own = definitions.filter(|(name, definition)| {
         !definition.is_built_in() && !VISIBLE_APPLICATIONS.contains(&name.as_str())

@@ -42,7 +42,8 @@ fn collect(
     }
 }
 
-fn follow(store: &Store, object: ObjectId, segment: &PathSegment) -> Option<Value> {
+/// One step on from an object.
+pub fn follow(store: &Store, object: ObjectId, segment: &PathSegment) -> Option<Value> {
     match segment {
         PathSegment::Key(key) => store.get(object, *key, 0),
         PathSegment::Type(types) => {

@@ -51,7 +51,7 @@ impl<'a> PlanBuilder<'a> {
                 (Selection::Field(field), Choice::From(subgraph)) => {
                     // What requires something may find it in a fetch that is added until then.
                     let join = self.join(path, subgraph, field);
-                    if join.is_some_and(|join| !join.requires.is_empty()) {
+                    if join.is_some_and(|join| !join.is_plain()) {
                         requiring.push((field, subgraph));
                     } else {
                         brought.extend(self.select_field(path, field, subgraph, context)?);
@@ -245,7 +245,7 @@ impl<'a> PlanBuilder<'a> {
         join: &'a Join,
         context: Context<'_, 'a>,
     ) -> Result<PathFetch<'a>, PlanError> {
-        if join.requires.is_empty() {
+        if join.is_plain() {
             let index = self.reach(path, subgraph, context)?;
             return Ok(self.paths.fetches(path)[index].clone());
         }
@@ -258,7 +258,7 @@ impl<'a> PlanBuilder<'a> {
             requiring: Some(&requiring),
             ..context
         };
-        self.reach_with_requirements(path, join, context)
+        self.reach_with_requirements(path, field, join, context)
     }
 
     /// The fetches that bring a leaf that is selected already, at the path or a wider one.

@@ -1,12 +1,14 @@
 //! The fetches of a plan: what each selects, and which have to come before it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
-use apollo_compiler::{Node, ast::Directive};
+use apollo_compiler::{Name, Node, ast::Directive};
+
+use rustc_hash::FxHashSet;
 
 use super::paths::PathId;
 use crate::{
-    SubgraphIndex,
+    ContextArgument, SubgraphIndex,
     selection::{Field, Selection},
     types::TypeId,
 };
@@ -47,7 +49,20 @@ pub enum Begin<'a> {
         view: TypeId,
         /// What their representations hold: the key, then what fields require.
         requires: Vec<&'a [Selection]>,
+        /// The arguments that come from objects above.
+        contexts: Vec<FetchContext<'a>>,
     },
+}
+
+/// An argument of a fetch's field whose value comes from an object above.
+#[derive(Clone, Copy)]
+pub struct FetchContext<'a> {
+    /// The field, directly of the entities.
+    pub field: &'a Name,
+    /// Its argument.
+    pub argument: &'a ContextArgument,
+    /// The path of the objects that have the value: one on the way to the entities.
+    pub path: PathId,
 }
 
 /// What a fetch selects of an object.
@@ -72,7 +87,7 @@ pub struct Fetches<'a> {
     fetches: Vec<Fetch<'a>>,
     sets: Vec<SelectionSet<'a>>,
     /// Empty sets of objects of which other fetches select something.
-    unneeded: HashSet<SelectionSetId>,
+    unneeded: FxHashSet<SelectionSetId>,
 }
 
 impl<'a> Fetches<'a> {

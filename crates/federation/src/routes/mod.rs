@@ -19,12 +19,12 @@ mod settle;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     rc::Rc,
     time::Instant,
 };
 
 use apollo_compiler::executable::OperationType;
+use rustc_hash::FxHashMap;
 
 pub use choose::{Choice, Wanted};
 pub use cost::Cost;
@@ -159,11 +159,11 @@ type RequirementKey = (PathId, usize, usize);
 /// could have a path's objects, nor the members that all of them know.
 #[derive(Default)]
 pub struct Memo<'a> {
-    routes: RefCell<HashMap<PathId, Versioned<Routes<'a>>>>,
-    requirement_costs: RefCell<HashMap<RequirementKey, Versioned<Option<Cost>>>>,
-    remaining: RefCell<HashMap<RemainingKey, Cost>>,
-    holders: RefCell<HashMap<PathId, Holders<'a>>>,
-    common_members: RefCell<HashMap<PathId, Option<Rc<TypeSet>>>>,
+    routes: RefCell<FxHashMap<PathId, Versioned<Routes<'a>>>>,
+    requirement_costs: RefCell<FxHashMap<RequirementKey, Versioned<Option<Cost>>>>,
+    remaining: RefCell<FxHashMap<RemainingKey, Cost>>,
+    holders: RefCell<FxHashMap<PathId, Holders<'a>>>,
+    common_members: RefCell<FxHashMap<PathId, Option<Rc<TypeSet>>>>,
     /// Since the last search began that is not part of another one.
     keys_tried: Cell<usize>,
 }

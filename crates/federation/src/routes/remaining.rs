@@ -123,8 +123,9 @@ impl<'a> RouteFinder<'_, 'a> {
         provided: &Provided<'a>,
     ) -> Option<Cost> {
         if let Some(join) = self.resolve(subgraph, view, &field.name, provided) {
-            let is_plain = join.requires.is_empty();
-            return is_plain.then(|| self.remaining_below(field, subgraph, view, provided, join));
+            return join
+                .is_plain()
+                .then(|| self.remaining_below(field, subgraph, view, provided, join));
         }
         if self.supergraph.is_object(view) {
             return None;

@@ -152,7 +152,7 @@ impl<'a> RouteFinder<'_, 'a> {
                     return None;
                 }
                 let join = self.resolve(subgraph, above.view, &field.name, &above.provided)?;
-                if !join.requires.is_empty() {
+                if !join.is_plain() {
                     return None;
                 }
                 let provided = self.provided_below(&above.provided, above.view, join, &field.name);

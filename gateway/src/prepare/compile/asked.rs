@@ -9,7 +9,7 @@ use apollo_compiler::{
     ast::{Directive, Type},
 };
 use federation::{
-    Field, SubgraphIndex, Supergraph, TypeId, TypeTable,
+    ContextArgument, Field, SubgraphIndex, Supergraph, TypeId, TypeTable,
     internal_names::of_other_type,
     plan::{Fetches, Item, SelectionSetId},
 };
@@ -27,6 +27,8 @@ pub enum AskedItem<'p> {
         field: &'p Field,
         /// By which response key.
         key: Name,
+        /// The arguments that come from objects above.
+        contexts: &'p [ContextArgument],
         /// Of the objects that it holds.
         below: Option<Asked<'p>>,
     },
@@ -82,7 +84,7 @@ impl<'p> Writer<'p, '_> {
     pub fn write(&self, set: SelectionSetId, subgraph: SubgraphIndex) -> (Asked<'p>, Vec<Renamed>) {
         let mut aliases = Aliases::default();
         self.find_conflicts(subgraph, &[(set, Vec::new())], &mut aliases);
-        (self.set(set, &aliases), aliases.renamed)
+        (self.set(set, subgraph, &aliases), aliases.renamed)
     }
 
     /// What of it requires nothing of other subgraphs; none where that is all or nothing.
@@ -95,7 +97,7 @@ impl<'p> Writer<'p, '_> {
         let requires = |item: &AskedItem<'_>| match item {
             AskedItem::Field { field, .. } => {
                 let join = self.graph.join(subgraph, here.ty, &field.name);
-                join.is_some_and(|join| !join.requires.is_empty())
+                join.is_some_and(|join| !join.is_plain())
             }
             AskedItem::On { .. } => false,
         };
@@ -115,7 +117,7 @@ impl<'p> Writer<'p, '_> {
         !aliases.renamed.is_empty()
     }
 
-    fn set(&self, set: SelectionSetId, aliases: &Aliases) -> Asked<'p> {
+    fn set(&self, set: SelectionSetId, subgraph: SubgraphIndex, aliases: &Aliases) -> Asked<'p> {
         let here = self.fetches.set(set);
         let mut asked = Vec::new();
         let mut has_types = false;
@@ -127,8 +129,9 @@ impl<'p> Writer<'p, '_> {
                     asked.push(AskedItem::Field {
                         field,
                         key: alias.unwrap_or(&field.key).clone(),
+                        contexts: self.contexts(subgraph, here.ty, field),
                         below: below.map(|below| {
-                            let below = self.set(below, aliases);
+                            let below = self.set(below, subgraph, aliases);
                             match below.is_empty() {
                                 true => vec![self.typename()],
                                 false => below,
@@ -138,7 +141,7 @@ impl<'p> Writer<'p, '_> {
                 }
                 Item::On(when, below) => {
                     let ty = self.fetches.set(*below).ty;
-                    let below = self.set(*below, aliases);
+                    let below = self.set(*below, subgraph, aliases);
                     if below.is_empty() {
                         continue;
                     }
@@ -156,11 +159,25 @@ impl<'p> Writer<'p, '_> {
         asked
     }
 
+    fn contexts(
+        &self,
+        subgraph: SubgraphIndex,
+        view: TypeId,
+        field: &Field,
+    ) -> &'p [ContextArgument] {
+        let join = match self.graph.has_contexts() {
+            true => self.graph.join(subgraph, view, &field.name),
+            false => None,
+        };
+        join.map_or(&[], |join| join.contexts.as_slice())
+    }
+
     fn typename(&self) -> AskedItem<'p> {
         let field = self.graph.typename();
         AskedItem::Field {
             field,
             key: field.key.clone(),
+            contexts: &[],
             below: None,
         }
     }

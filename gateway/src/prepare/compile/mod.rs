@@ -1,6 +1,7 @@
 //! The planner's requests -> our plan: every name a number, every request's bytes ready.
 
 mod asked;
+mod contexts;
 pub mod keys;
 mod order;
 mod shapes;
@@ -200,7 +201,7 @@ impl<'p> Compiler<'p, '_> {
     fn has_fallback(&self, group: &FetchGroup) -> bool {
         let mut fetches = group.fetches.iter().map(|id| self.planned.fetches.get(*id));
         fetches.any(|fetch| {
-            matches!(&fetch.begin, Begin::Entities { requires, .. } if requires.len() > 1)
+            matches!(&fetch.begin, Begin::Entities { requires, contexts, .. } if requires.len() > 1 || !contexts.is_empty())
                 && self.writer.write_plain(fetch.set, fetch.subgraph).is_some()
         })
     }
@@ -219,6 +220,9 @@ impl<'p> Compiler<'p, '_> {
             self.terms.variables,
             self.terms.directives,
         );
+        if fallback_of.is_none() && self.has_contexts(group) {
+            return self.step_by_contexts(group, text);
+        }
         let (merge, (shape, root_keys), representations) = match first.begin {
             Begin::Entities { .. } => {
                 let lists = self.entity_lists(fetches, fallback_of.is_some());
@@ -348,13 +352,15 @@ impl<'p> Compiler<'p, '_> {
             path,
             view,
             requires,
+            contexts,
         } = &fetch.begin
         else {
             return None;
         };
         let mut requires = &requires[..];
         let (below, renamed) = if is_fallback {
-            requires = requires.get(..1).filter(|_| requires.len() > 1)?;
+            let needs_more = requires.len() > 1 || !contexts.is_empty();
+            requires = requires.get(..1).filter(|_| needs_more)?;
             self.writer.write_plain(fetch.set, fetch.subgraph)?
         } else {
             self.writer.write(fetch.set, fetch.subgraph)

@@ -4,16 +4,16 @@
 //! the steps that write what it reads (the keys on the way to its objects, their types, and what its
 //! representations hold). What each step reads and writes is known from its paths and shapes.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Wave, keys_of};
 use crate::prepare::plan::{
-    EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, ShapeId,
+    ContextValue, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, ShapeId, Step,
 };
 
 /// The fetches (step and number) that complete something below a path, each with the rest of its
 /// path.
-type Below<'t> = HashSet<(usize, usize, &'t [PathSegment])>;
+type Below<'t> = FxHashSet<(usize, usize, &'t [PathSegment])>;
 
 /// A place in the response: the keys from its root, lists passed through silently.
 type Place = Vec<Key>;
@@ -22,14 +22,15 @@ type Place = Vec<Key>;
 pub fn connect(plan: &mut Plan, waves: &[Wave]) {
     connect_steps(plan, waves);
     let targets = Targets::of(plan);
-    mark_sharing(plan, &targets);
-    mark_interning(plan, &targets);
+    let contextual = contextual_places(plan);
+    mark_sharing(plan, &targets, &contextual);
+    mark_interning(plan, &targets, &contextual);
 }
 
 fn connect_steps(plan: &mut Plan, waves: &[Wave]) {
-    let mut writers: HashMap<Place, Vec<usize>> = HashMap::new();
+    let mut writers: FxHashMap<Place, Vec<usize>> = FxHashMap::default();
     for index in 0..plan.steps.len() {
-        let mut places = HashSet::new();
+        let mut places = FxHashSet::default();
         for (base, shape, renames) in written_objects(plan, index) {
             collect_places(plan, shape, &mut base.clone(), renames, &mut places);
         }
@@ -50,7 +51,7 @@ fn connect_steps(plan: &mut Plan, waves: &[Wave]) {
             earlier
         } else {
             let fallback_of = plan.steps[index].fallback_of;
-            let mut found = wait_for(&read_places(&plan.steps[index].merge), &writers, &earlier);
+            let mut found = wait_for(&read_places(&plan.steps[index]), &writers, &earlier);
             found.extend(fallback_of.filter(|other| !found.contains(other)));
             found
         });
@@ -66,11 +67,11 @@ fn connect_steps(plan: &mut Plan, waves: &[Wave]) {
 /// The steps among `earlier` that write any of `needed`. Where something needed has no known
 /// writer, all of them: the waves' order is always right.
 fn wait_for(
-    needed: &HashSet<(Place, bool)>,
-    writers: &HashMap<Place, Vec<usize>>,
+    needed: &FxHashSet<(Place, bool)>,
+    writers: &FxHashMap<Place, Vec<usize>>,
     earlier: &[usize],
 ) -> Vec<usize> {
-    let mut waits = HashSet::new();
+    let mut waits = FxHashSet::default();
     for (place, is_essential) in needed {
         let found = writers.get(place).map_or(&[][..], |steps| steps);
         let mut found = found
@@ -114,7 +115,7 @@ fn collect_places(
     shape: ShapeId,
     place: &mut Place,
     renames: &[Rename],
-    places: &mut HashSet<Place>,
+    places: &mut FxHashSet<Place>,
 ) {
     for field in &plan.shapes[shape.0 as usize].fields {
         let meant = renames
@@ -134,9 +135,13 @@ fn collect_places(
 }
 
 /// What a step reads; true where there must be a writer before it.
-fn read_places(merge: &Merge) -> HashSet<(Place, bool)> {
-    let mut places = HashSet::new();
-    match merge {
+fn read_places(step: &Step) -> FxHashSet<(Place, bool)> {
+    let mut places = FxHashSet::default();
+    for (path, value) in context_values(step) {
+        let mut place: Place = keys_of(&path[..value.depth]).collect();
+        read_requirements(&value.selection, &mut place, &mut places);
+    }
+    match &step.merge {
         Merge::Root { .. } => {}
         Merge::Reentry { path, .. } => read_path(path, &mut places),
         Merge::Entities(fetches) => {
@@ -148,7 +153,31 @@ fn read_places(merge: &Merge) -> HashSet<(Place, bool)> {
     places
 }
 
-fn read_by_fetch(fetch: &EntityFetch, places: &mut HashSet<(Place, bool)>) {
+/// The values that a step takes from contexts, each with the path that leads by its object.
+fn context_values(step: &Step) -> impl Iterator<Item = (&[PathSegment], &ContextValue)> {
+    let fetches = match &step.merge {
+        Merge::Entities(fetches) => &fetches[..],
+        Merge::Root { .. } | Merge::Reentry { .. } => &[],
+    };
+    let lists = step.request.by_context.iter().flat_map(|it| &it.lists);
+    lists.zip(fetches).flat_map(|(list, fetch)| {
+        let targets = fetch.targets.iter();
+        targets.flat_map(move |it| list.contexts.iter().map(move |value| (&*it.path, value)))
+    })
+}
+
+/// The places whose objects depend on an object above, down from that one.
+fn contextual_places(plan: &Plan) -> FxHashSet<Place> {
+    let mut places = FxHashSet::default();
+    for (path, value) in plan.steps.iter().flat_map(context_values) {
+        let keys: Place = keys_of(path).collect();
+        let above = keys_of(&path[..value.depth]).count();
+        places.extend((above..=keys.len()).map(|length| keys[..length].to_vec()));
+    }
+    places
+}
+
+fn read_by_fetch(fetch: &EntityFetch, places: &mut FxHashSet<(Place, bool)>) {
     for target in &fetch.targets {
         read_path(&target.path, places);
         let mut place: Place = keys_of(&target.path).collect();
@@ -156,7 +185,7 @@ fn read_by_fetch(fetch: &EntityFetch, places: &mut HashSet<(Place, bool)>) {
     }
 }
 
-fn read_path(path: &[PathSegment], places: &mut HashSet<(Place, bool)>) {
+fn read_path(path: &[PathSegment], places: &mut FxHashSet<(Place, bool)>) {
     let mut place = Place::new();
     for segment in path {
         match segment {
@@ -176,7 +205,7 @@ fn read_path(path: &[PathSegment], places: &mut HashSet<(Place, bool)>) {
 fn read_requirements(
     requires: &[Requirement],
     place: &mut Place,
-    places: &mut HashSet<(Place, bool)>,
+    places: &mut FxHashSet<(Place, bool)>,
 ) {
     place.push(Key::TYPENAME);
     places.insert((place.clone(), false));
@@ -209,7 +238,7 @@ struct AnyTarget {
 struct Targets {
     all: Vec<AnyTarget>,
     /// By the places that their paths come by.
-    by_place: HashMap<Place, Passing>,
+    by_place: FxHashMap<Place, Passing>,
 }
 
 /// The targets whose paths come by a place.
@@ -226,7 +255,7 @@ impl Targets {
     fn of(plan: &Plan) -> Self {
         let mut targets = Self {
             all: Vec::new(),
-            by_place: HashMap::new(),
+            by_place: FxHashMap::default(),
         };
         for (step, merge) in plan.steps.iter().map(|step| &step.merge).enumerate() {
             match merge {
@@ -263,7 +292,7 @@ impl Targets {
     /// such a path comes by other type conditions, so that it means only some of `path`'s objects.
     fn completed_below(&self, path: &[PathSegment]) -> Option<Below<'_>> {
         let keys: Place = keys_of(path).collect();
-        let mut below = HashSet::new();
+        let mut below = FxHashSet::default();
         let passing = self.by_place.get(&keys).into_iter();
         for target in passing.flat_map(|it| &it.targets) {
             let target = &self.all[*target];
@@ -277,8 +306,9 @@ impl Targets {
 }
 
 /// Two objects may hold one and the same entity if whatever completes the entity's own objects
-/// later does so for both alike: the same fetch of the same step, with the same path below.
-fn mark_sharing(plan: &mut Plan, targets: &Targets) {
+/// later does so for both alike: the same fetch of the same step, with the same path below, and with
+/// nothing from an object above.
+fn mark_sharing(plan: &mut Plan, targets: &Targets, contextual: &FxHashSet<Place>) {
     for step in &mut plan.steps {
         let Merge::Entities(fetches) = &mut step.merge else {
             continue;
@@ -291,7 +321,8 @@ fn mark_sharing(plan: &mut Plan, targets: &Targets) {
                 .collect();
             let is_alike = below.iter().all(|set| set.is_some() && *set == below[0]);
             for (target, below) in fetch.targets.iter_mut().zip(&below) {
-                target.may_share = below.is_some();
+                let place: Place = keys_of(&target.path).collect();
+                target.may_share = below.is_some() && !contextual.contains(&place);
             }
             fetch.shares_across_targets = is_alike;
         }
@@ -301,8 +332,8 @@ fn mark_sharing(plan: &mut Plan, targets: &Targets) {
 /// Objects that steps complete are interned by their bytes, unless some path to them, or through
 /// them, asks for a type on the way: then two objects alike may still be completed differently. So they
 /// may where two steps bring them, which are put together by their places in lists.
-fn mark_interning(plan: &mut Plan, targets: &Targets) {
-    let mut bringers: HashMap<Place, HashSet<usize>> = HashMap::new();
+fn mark_interning(plan: &mut Plan, targets: &Targets, contextual: &FxHashSet<Place>) {
+    let mut bringers: FxHashMap<Place, FxHashSet<usize>> = FxHashMap::default();
     for index in 0..plan.steps.len() {
         // A fallback step brings nothing of an object that the other has asked about.
         let bringer = plan.steps[index].fallback_of.unwrap_or(index);
@@ -312,14 +343,15 @@ fn mark_interning(plan: &mut Plan, targets: &Targets) {
             });
         }
     }
-    let mut candidates: HashMap<ShapeId, bool> = HashMap::new();
+    let mut candidates: FxHashMap<ShapeId, bool> = FxHashMap::default();
     for index in 0..plan.steps.len() {
         for (base, shape, renames) in written_objects(plan, index) {
             visit_objects(plan, shape, &mut base.clone(), &mut |shape, place| {
                 let may = targets.by_place.get(place).is_some_and(|passing| {
                     let is_plain = passing.first_type.is_none_or(|first| first >= place.len());
                     let is_single = bringers.get(place).is_none_or(|all| all.len() == 1);
-                    passing.ends_here && is_plain && is_single && renames.is_empty()
+                    let is_alone = !contextual.contains(place);
+                    passing.ends_here && is_plain && is_single && is_alone && renames.is_empty()
                 });
                 candidates
                     .entry(shape)

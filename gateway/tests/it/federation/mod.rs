@@ -2,6 +2,7 @@
 
 mod arguments;
 mod choices;
+mod contexts;
 mod entities;
 mod errors;
 mod executable_directives;
