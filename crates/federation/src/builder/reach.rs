@@ -1,11 +1,9 @@
 //! Having subgraphs asked for the objects of a path: by fetches that are there, or by new ones.
 
-use std::collections::BTreeSet;
-
 use super::{Context, PlanBuilder};
 use crate::{
     PlanError,
-    plan::{Begin, FetchContext, FetchId, PathFetch, PathId, Step},
+    plan::{Begin, FetchContext, FetchId, FetchSet, PathFetch, PathId, Provided, Step},
     routes::{Purpose, Route, RouteStep},
     selection::{Field, Selection, are_exclusive},
     supergraph::{Join, SubgraphIndex},
@@ -49,7 +47,7 @@ impl<'a> PlanBuilder<'a> {
                     None => Begin::Root,
                     Some(_) => Begin::Reentry(path),
                 };
-                let mut after = BTreeSet::new();
+                let mut after = FetchSet::default();
                 if parent.is_some() {
                     let paths = self.paths.with_wider(path);
                     let first = paths.filter_map(|at| self.paths.fetches(at).first());
@@ -125,7 +123,7 @@ impl<'a> PlanBuilder<'a> {
         let contexts = self.select_contexts(path, field, join, context, &mut after)?;
         if let Some(fetch) = self.extendable(path, join, &after).cloned() {
             let extended = self.fetches.get_mut(fetch.fetch);
-            extended.after.extend(after);
+            extended.after.add_all(&after);
             if let Begin::Entities {
                 requires,
                 contexts: known,
@@ -149,7 +147,7 @@ impl<'a> PlanBuilder<'a> {
         let key = self.routes().cheapest_key(path, join.subgraph, join.view);
         let key = key.ok_or_else(unreachable)?;
         let mut all = self.select(path, key, context)?;
-        all.extend(after);
+        all.add_all(&after);
         let requires = std::iter::once(key).chain(required(join)).collect();
         let entities = Entities {
             view: join.view,
@@ -168,13 +166,13 @@ impl<'a> PlanBuilder<'a> {
         field: &'a Field,
         join: &'a Join,
         context: Context<'_, 'a>,
-        after: &mut BTreeSet<FetchId>,
+        after: &mut FetchSet,
     ) -> Result<Vec<FetchContext<'a>>, PlanError> {
         let mut contexts = Vec::new();
         for argument in &join.contexts {
             let above = self.routes().setter(path, argument);
             let above = above.ok_or_else(|| self.unreachable(path))?;
-            after.extend(self.select(above, &argument.selection, context)?);
+            after.add_all(&self.select(above, &argument.selection, context)?);
             contexts.push(FetchContext {
                 field: &field.name,
                 argument,
@@ -185,12 +183,7 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// A fetch of a path's entities whose representations can hold what a field requires, too.
-    fn extendable(
-        &self,
-        path: PathId,
-        join: &Join,
-        after: &BTreeSet<FetchId>,
-    ) -> Option<&PathFetch<'a>> {
+    fn extendable(&self, path: PathId, join: &Join, after: &FetchSet) -> Option<&PathFetch<'a>> {
         let mut fetches = self.paths.fetches(path).iter();
         fetches.find(|here| {
             let is_for_path = match &self.fetches.get(here.fetch).begin {
@@ -205,7 +198,7 @@ impl<'a> PlanBuilder<'a> {
                 Begin::Root | Begin::Reentry(_) => false,
             };
             let comes_before =
-                |it: &FetchId| *it != here.fetch && !self.fetches.comes_after(*it, here.fetch);
+                |it: FetchId| it != here.fetch && !self.fetches.comes_after(it, here.fetch);
             here.subgraph == join.subgraph && is_for_path && after.iter().all(comes_before)
         })
     }
@@ -216,7 +209,7 @@ impl<'a> PlanBuilder<'a> {
         path: PathId,
         subgraph: SubgraphIndex,
         entities: Entities<'a>,
-        mut after: BTreeSet<FetchId>,
+        mut after: FetchSet,
         context: Context<'_, 'a>,
     ) -> Result<(), PlanError> {
         after.insert(self.tell_types(path, context)?);
@@ -227,7 +220,14 @@ impl<'a> PlanBuilder<'a> {
             requires: entities.requires,
             contexts: entities.contexts,
         };
-        let fetch = self.add_fetch(path, subgraph, begin, view, [].into(), context.turn);
+        let fetch = self.add_fetch(
+            path,
+            subgraph,
+            begin,
+            view,
+            Provided::default(),
+            context.turn,
+        );
         self.fetches.get_mut(fetch).after = after;
         Ok(())
     }

@@ -5,7 +5,7 @@ mod paths;
 mod print;
 
 pub use fetches::{
-    Begin, Fetch, FetchContext, FetchId, Fetches, Item, SelectionSet, SelectionSetId,
+    Begin, Fetch, FetchContext, FetchId, FetchSet, Fetches, Item, SelectionSet, SelectionSetId,
 };
 pub use paths::{PathFetch, PathId, Paths, Provided, ROOT, Step};
 

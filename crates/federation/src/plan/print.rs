@@ -23,7 +23,7 @@ impl Display for Plan<'_> {
             let after: Vec<String> = fetch
                 .after
                 .iter()
-                .filter_map(number)
+                .filter_map(|id| number(&id))
                 .map(|it| it.to_string())
                 .collect();
             if !after.is_empty() {

@@ -3,7 +3,7 @@
 use super::{Cost, Purpose, Requiring, Route, RouteFinder, Search};
 use crate::{
     PlanError, SubgraphIndex,
-    plan::PathId,
+    plan::{PathId, Provided},
     selection::{Field, Selection},
 };
 
@@ -214,7 +214,7 @@ impl<'a> RouteFinder<'_, 'a> {
         last: Option<SubgraphIndex>,
     ) -> Result<SubgraphIndex, PlanError> {
         let ty = self.paths.ty(path);
-        let none = [].into();
+        let none = Provided::default();
         let candidates = self.supergraph.subgraphs().filter_map(|subgraph| {
             let join = self.resolve(subgraph, ty, &field.name, &none)?;
             let remaining = self.remaining_below(field, subgraph, ty, &none, join);

@@ -146,6 +146,6 @@ fn holder<'a>(subgraph: SubgraphIndex, view: TypeId) -> Holder<'a> {
     Holder {
         subgraph,
         view,
-        provided: [].into(),
+        provided: Provided::default(),
     }
 }

@@ -7,7 +7,7 @@ use apollo_compiler::executable::OperationType;
 use super::{Cost, Route, RouteFinder, RouteStep, Routes, Search, Settling};
 use crate::{
     SubgraphIndex,
-    plan::{PathId, ROOT, Step},
+    plan::{PathId, Provided, ROOT, Step},
     types::TypeId,
 };
 
@@ -107,7 +107,7 @@ impl<'a> RouteFinder<'_, 'a> {
                 cost: Cost::ZERO,
                 by: RouteStep::Existing(index),
                 view: fetch.view,
-                provided: Rc::clone(&fetch.provided),
+                provided: fetch.provided.clone(),
             });
         }
         let ty = self.paths.ty(path);
@@ -118,7 +118,7 @@ impl<'a> RouteFinder<'_, 'a> {
                 cost: Cost::ONE,
                 by: RouteStep::Root,
                 view: ty,
-                provided: [].into(),
+                provided: Provided::default(),
             })
         };
         let Some((parent, step)) = self.paths.parent(path) else {
@@ -144,7 +144,7 @@ impl<'a> RouteFinder<'_, 'a> {
         let (view, provided) = match step {
             Step::On(_) => {
                 let view = self.supergraph.narrow_view(subgraph, above.view, ty)?;
-                (view, Rc::clone(&above.provided))
+                (view, above.provided.clone())
             }
             Step::Field(field) => {
                 // What changes something, or brings events, is not asked twice.
@@ -198,7 +198,7 @@ impl<'a> RouteFinder<'_, 'a> {
                         cost,
                         by: RouteStep::Key(key),
                         view: *view,
-                        provided: [].into(),
+                        provided: Provided::default(),
                     });
                 }
             }

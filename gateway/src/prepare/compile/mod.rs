@@ -159,7 +159,7 @@ fn wave(planned: &Planned<'_>, id: FetchId, waves: &mut [Option<usize>]) -> usiz
     let after = fetch
         .after
         .iter()
-        .map(|other| wave(planned, *other, waves) + 1);
+        .map(|other| wave(planned, other, waves) + 1);
     let wave = after.max().unwrap_or(0);
     waves[id.0] = Some(wave);
     wave
