@@ -131,7 +131,7 @@ pub enum PathSegment {
 }
 
 /// A part of a representation.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Requirement {
     /// A field of the entity.
     Field {
@@ -154,7 +154,7 @@ pub enum Requirement {
 }
 
 /// An internal alias, undone.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Rename {
     /// To the objects that have it.
     pub path: Vec<PathSegment>,

@@ -60,7 +60,10 @@ impl<'a> RouteFinder<'_, 'a> {
         level: usize,
         search: Search<'_>,
     ) -> Routes<'a> {
-        let mut is_settled = level == self.request.levels_max || path == ROOT;
+        if level == self.request.levels_max || path == ROOT {
+            return routes.into();
+        }
+        let mut is_settled = false;
         // When each subgraph was tried last, and when its route changed last, in tries.
         let (mut tried, mut changed) = (vec![0; routes.len()], vec![1; routes.len()]);
         let mut now = 1;

@@ -83,7 +83,9 @@ impl<'p> Writer<'p, '_> {
     /// What a request to `subgraph` asks for, and what to undo in its answer.
     pub fn write(&self, set: SelectionSetId, subgraph: SubgraphIndex) -> (Asked<'p>, Vec<Renamed>) {
         let mut aliases = Aliases::default();
-        self.find_conflicts(subgraph, &[(set, Vec::new())], &mut aliases);
+        if self.has_fragments(set) {
+            self.find_conflicts(subgraph, &[(set, Vec::new())], &mut aliases);
+        }
         (self.set(set, subgraph, &aliases), aliases.renamed)
     }
 
@@ -180,6 +182,14 @@ impl<'p> Writer<'p, '_> {
             contexts: &[],
             below: None,
         }
+    }
+
+    /// Whether any object is asked by several sets: only then keys can meet.
+    fn has_fragments(&self, set: SelectionSetId) -> bool {
+        self.fetches.set(set).items.iter().any(|item| match item {
+            Item::Field(_, below) => below.is_some_and(|below| self.has_fragments(below)),
+            Item::On(..) => true,
+        })
     }
 
     /// Looks at what is asked of the same object by several sets, and gives aliases to what cannot

@@ -187,8 +187,8 @@ struct Compiler<'p, 'a> {
 struct EntityList<'p> {
     /// What is asked, by the type that the subgraph has the entities as.
     asked: Vec<AskedItem<'p>>,
-    /// What tells it from other lists.
-    meaning: String,
+    /// The text of what is asked, where there are others to compare it with.
+    text: Option<Box<str>>,
     /// Where it comes from: the selections with the types that objects have there.
     sets: Vec<(SelectionSetId, TypeId)>,
     /// Whether all of its objects tell their types.
@@ -289,10 +289,18 @@ impl<'p> Compiler<'p, '_> {
     fn entity_lists(&mut self, fetches: &[FetchId], is_fallback: bool) -> Vec<EntityList<'p>> {
         let mut lists: Vec<EntityList<'p>> = Vec::new();
         for id in fetches {
-            let Some(own) = self.entity_list(*id, is_fallback) else {
+            let Some(mut own) = self.entity_list(*id, is_fallback) else {
                 continue;
             };
-            match lists.iter_mut().find(|list| list.meaning == own.meaning) {
+            if fetches.len() > 1 {
+                own.text = Some(self.text_of(&own.asked));
+            }
+            let is_same = |list: &&mut EntityList<'p>| {
+                list.text == own.text
+                    && list.fetch.requires == own.fetch.requires
+                    && list.fetch.renames == own.fetch.renames
+            };
+            match lists.iter_mut().find(is_same) {
                 Some(list) => {
                     list.are_told &= own.are_told;
                     list.fetch.targets.extend(own.fetch.targets);
@@ -370,12 +378,6 @@ impl<'p> Compiler<'p, '_> {
             when: &[],
             below,
         }];
-        let mut text = Text::new(
-            self.terms.graph,
-            self.terms.variables,
-            self.terms.directives,
-        );
-        text.items(&asked);
         let requires = merged(requires.iter().copied().flatten());
         let list = EntityFetch {
             key: Key::TYPENAME,
@@ -389,15 +391,21 @@ impl<'p> Compiler<'p, '_> {
             typename_overrides: self.typename_overrides(fetch, *view),
             renames: self.renames(renamed),
         };
-        let request = text.finish("", &[]);
         let paths = &self.planned.paths;
         Some(EntityList {
-            meaning: format!("{}{:?}{:?}", request.operation, list.requires, list.renames),
+            text: None,
             asked,
             sets: vec![(fetch.set, paths.ty(*path))],
             are_told: !self.terms.graph.is_object(paths.ty(paths.widest(*path))),
             fetch: list,
         })
+    }
+
+    fn text_of(&self, asked: &asked::Asked<'_>) -> Box<str> {
+        let terms = self.terms;
+        let mut text = Text::new(terms.graph, terms.variables, terms.directives);
+        text.items(asked);
+        text.finish("", &[]).operation
     }
 
     /// What a representation of a path's objects holds.
