@@ -152,7 +152,7 @@ impl<'a> PlanBuilder<'a> {
     }
 
     fn routes(&self) -> RouteFinder<'_, 'a> {
-        RouteFinder::new(self.request, &self.paths, &self.memo)
+        RouteFinder::new(self.request, &self.paths, &self.fetches, &self.memo)
     }
 
     /// `__typename`, as fetches add it.

@@ -31,7 +31,7 @@ pub use cost::Cost;
 
 use crate::{
     Supergraph,
-    plan::{PathId, Paths, Provided},
+    plan::{Fetches, PathId, Paths, Provided},
     selection::Selection,
     types::{TypeId, TypeSet},
 };
@@ -174,15 +174,22 @@ pub struct RouteFinder<'p, 'a> {
     request: Request<'a>,
     supergraph: &'a Supergraph,
     paths: &'p Paths<'a>,
+    fetches: &'p Fetches<'a>,
     memo: &'p Memo<'a>,
 }
 
 impl<'p, 'a> RouteFinder<'p, 'a> {
-    pub fn new(request: Request<'a>, paths: &'p Paths<'a>, memo: &'p Memo<'a>) -> Self {
+    pub fn new(
+        request: Request<'a>,
+        paths: &'p Paths<'a>,
+        fetches: &'p Fetches<'a>,
+        memo: &'p Memo<'a>,
+    ) -> Self {
         Self {
             request,
             supergraph: request.supergraph,
             paths,
+            fetches,
             memo,
         }
     }

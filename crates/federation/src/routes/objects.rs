@@ -3,7 +3,7 @@
 use super::{Cost, Route, RouteFinder, RouteStep};
 use crate::{
     SubgraphIndex,
-    plan::{PathId, Step},
+    plan::{Begin, FetchSet, PathId, Step},
     types::TypeSet,
 };
 
@@ -132,6 +132,40 @@ impl<'a> RouteFinder<'_, 'a> {
             }
         }
         false
+    }
+
+    /// Where a subgraph has a path's objects from a holder above that is asked for as an entity: the
+    /// subgraph that brings both the holder and the objects. With a key of the objects from there, they
+    /// can be asked for as entities in the same request, as it waits for nothing else.
+    pub(super) fn bringer_for_holder(
+        &self,
+        path: PathId,
+        route: Option<&Route<'a>>,
+        subgraph: SubgraphIndex,
+    ) -> Option<SubgraphIndex> {
+        let route = route?;
+        if route.cost > Cost::ZERO || !matches!(route.by, RouteStep::FromAbove) {
+            return None;
+        }
+        let mut next = self.paths.parent(path);
+        while let Some((above, step)) = next {
+            if matches!(step, Step::On(when) if !when.is_empty()) {
+                return None;
+            }
+            let mut fetches = self.paths.fetches(above).iter();
+            if let Some(holder) = fetches.find(|it| it.subgraph == subgraph) {
+                let fetch = self.fetches.get(holder.fetch);
+                if matches!(fetch.begin, Begin::Entities { path, .. } if path == above) {
+                    let mut here = self.paths.fetches(path).iter();
+                    let bringer = here.find(|it| {
+                        it.fetch != holder.fetch && fetch.after == FetchSet::from(it.fetch)
+                    })?;
+                    return Some(bringer.subgraph);
+                }
+            }
+            next = self.paths.parent(above);
+        }
+        None
     }
 
     /// Whether a subgraph that would resolve the field to a path once more does not know all types that

@@ -73,20 +73,29 @@ impl<'a> RouteFinder<'_, 'a> {
                 let index = usize::from(subgraph.0);
                 let known = routes[index].as_ref();
                 let mut known = known.map_or(Cost::MAX, |route| route.cost);
-                if self.may_lack_objects(path, &routes, subgraph)
-                    || self.is_by_key_above(path, &routes, subgraph)
+                // By a key, it needs no holder that the subgraph may not know.
+                let bringer = self.bringer_for_holder(path, routes[index].as_ref(), subgraph);
+                if bringer.is_none()
+                    && (self.may_lack_objects(path, &routes, subgraph)
+                        || self.is_by_key_above(path, &routes, subgraph))
                 {
                     // At the same cost rather by what the objects are than by where they stand.
                     known += Cost::ONE;
                 }
                 // A key whose fields come by the subgraph's own route costs more than that.
                 let mut others = (0..routes.len()).filter(|other| *other != index);
-                if known <= Cost::ONE || !others.any(|other| changed[other] > tried[index]) {
+                let is_cheap = known <= Cost::ONE && bringer.is_none();
+                if is_cheap || !others.any(|other| changed[other] > tried[index]) {
                     continue;
                 }
                 now += 1;
                 tried[index] = now;
-                let found = self.route_by_key(path, subgraph, &routes, known, level, search);
+                let found = match bringer {
+                    Some(bringer) => {
+                        self.route_beside_holder(path, subgraph, &routes, bringer, level, search)
+                    }
+                    None => self.route_by_key(path, subgraph, &routes, known, level, search),
+                };
                 if found.is_some() {
                     routes[index] = found;
                     changed[index] = now;
@@ -168,6 +177,26 @@ impl<'a> RouteFinder<'_, 'a> {
             view,
             provided,
         })
+    }
+
+    /// The route by a key that `bringer` has, in the request that asks for the objects' holder.
+    fn route_beside_holder(
+        &self,
+        path: PathId,
+        subgraph: SubgraphIndex,
+        routes: &[Option<Route<'a>>],
+        bringer: SubgraphIndex,
+        level: usize,
+        search: Search<'_>,
+    ) -> Option<Route<'a>> {
+        let mut only = vec![None; routes.len()];
+        let index = usize::from(bringer.0);
+        only[index] = routes[index].clone();
+        // One for the request, which is made anyway, and nothing for the key.
+        let most = Cost::ONE + Cost::ONE;
+        let route = self.route_by_key(path, subgraph, &only, most, level, search)?;
+        let cost = Cost::ZERO;
+        Some(Route { cost, ..route })
     }
 
     /// The cheapest route by a key, if it costs less than `known`.
