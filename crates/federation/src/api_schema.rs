@@ -1,6 +1,6 @@
 //! What clients see of a supergraph: no federation machinery, nothing `@inaccessible`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use apollo_compiler::{
     Name, Node, Schema,
@@ -8,6 +8,8 @@ use apollo_compiler::{
     name,
     schema::{Component, DirectiveList, ExtendedType, FieldDefinition, InputValueDefinition, Type},
 };
+
+use rustc_hash::FxHashMap;
 
 /// Directives whose applications are part of what clients see.
 const VISIBLE_APPLICATIONS: [&str; 3] = ["deprecated", "specifiedBy", "oneOf"];
@@ -69,14 +71,28 @@ pub fn api_schema(supergraph: &Schema) -> Schema {
     api
 }
 
-/// The executable directives of the subgraphs, with where they may stand.
-pub fn own_directives(api: &Schema) -> HashMap<Name, Vec<DirectiveLocation>> {
+/// An executable directive of the subgraphs.
+pub struct OwnDirective {
+    /// Where it may stand.
+    pub locations: Vec<DirectiveLocation>,
+    /// Whether it may stand there more than once.
+    pub repeatable: bool,
+}
+
+/// The executable directives of the subgraphs.
+pub fn own_directives(api: &Schema) -> FxHashMap<Name, OwnDirective> {
     let definitions = api.directive_definitions.iter();
     let own = definitions.filter(|(name, definition)| {
         !definition.is_built_in() && !VISIBLE_APPLICATIONS.contains(&name.as_str())
     });
-    own.map(|(name, definition)| (name.clone(), definition.locations.clone()))
-        .collect()
+    own.map(|(name, definition)| {
+        let own = OwnDirective {
+            locations: definition.locations.clone(),
+            repeatable: definition.repeatable,
+        };
+        (name.clone(), own)
+    })
+    .collect()
 }
 
 /// Adds `__Type.isOneOf` of the September 2025 edition, which apollo-compiler does not have yet.

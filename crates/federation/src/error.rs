@@ -18,9 +18,6 @@ pub enum SupergraphError {
         /// `SECURITY` or `EXECUTION`.
         purpose: String,
     },
-    /// A field whose argument comes from a context of a type above it.
-    #[error("{0} takes an argument from a context, which this gateway does not give")]
-    ContextArgument(String),
     /// Join directives that contradict each other or the types.
     #[error("the supergraph's join directives do not fit its types: {0}")]
     Joins(String),

@@ -104,6 +104,8 @@
 //!
 //! | term | meaning |
 //! |---|---|
+//! | **context** | What an object sets for the fields below it: `@context`. An argument with `@fromContext` takes it from the nearest object above that sets it. |
+//! | **common members** | The object types that all subgraphs know that could resolve a shared field: only they have fields below it. |
 //! | **entity** | An object that a subgraph finds by a key: a type with `@key`. |
 //! | **external** | A field that a subgraph declares without resolving it: `@external`. |
 //! | **fetch** | What one subgraph is asked for at the root, or of the entities of one path. |
@@ -159,5 +161,7 @@ pub use operation::{Operation, SELECTIONS_MAX};
 pub use override_label::{FLAGS_MAX, OverrideLabel, Overrides, PARTS_PER_PERCENT};
 pub use plan::Plan;
 pub use selection::{Field, On, Selection, merged};
-pub use supergraph::{FieldInfo, Join, SubgraphIndex, SubgraphInfo, Supergraph, View};
+pub use supergraph::{
+    ContextArgument, FieldInfo, Join, SubgraphIndex, SubgraphInfo, Supergraph, View,
+};
 pub use types::{TypeId, TypeSet, TypeTable};

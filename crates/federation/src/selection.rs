@@ -62,7 +62,8 @@ impl Field {
 pub struct On {
     /// The type.
     pub ty: TypeId,
-    /// `@skip` and `@include` with variables, and directives of the subgraphs.
+    /// `@skip` and `@include` with variables, and directives of the subgraphs: those that stand at an
+    /// inline fragment, at a fragment's spread or at its definition.
     pub when: Vec<Node<Directive>>,
     /// What is selected of such objects.
     pub set: Vec<Selection>,
@@ -198,10 +199,21 @@ impl<'d> Reader<'d> {
             let Some(mut when) = conditions(selection.directives()) else {
                 continue;
             };
-            if !matches!(selection, executable::Selection::Field(_)) {
-                // A spread is written as an inline fragment.
-                let at = DirectiveLocation::InlineFragment;
-                when.extend(self.passed_on(selection.directives(), at));
+            match selection {
+                executable::Selection::Field(_) => {}
+                executable::Selection::InlineFragment(fragment) => {
+                    let at = DirectiveLocation::InlineFragment;
+                    when.extend(self.passed_on(&fragment.directives, at));
+                }
+                executable::Selection::FragmentSpread(spread) => {
+                    let at = DirectiveLocation::FragmentSpread;
+                    when.extend(self.passed_on(&spread.directives, at));
+                    let fragment = spread.fragment_def(self.document);
+                    if let Some(fragment) = fragment {
+                        let at = DirectiveLocation::FragmentDefinition;
+                        self.add_directives(&mut when, self.passed_on(&fragment.directives, at));
+                    }
+                }
             }
             let (condition, set) = match selection {
                 executable::Selection::Field(field) if is_introspection(&field.name) => continue,
@@ -270,9 +282,18 @@ impl<'d> Reader<'d> {
             return gathered.push(Gathered::Field(field, directives, sets));
         };
         sets.push(&field.selection_set);
-        // Once each: whether one can be repeated with other arguments is not known here.
-        for directive in directives {
-            if known.iter().all(|other| other.name != directive.name) {
+        self.add_directives(known, directives);
+    }
+
+    /// Adds directives to those of the same field or fragment, as far as they may stand together.
+    fn add_directives(&self, known: &mut Vec<Node<Directive>>, more: Vec<Node<Directive>>) {
+        for directive in more {
+            let is_known =
+                |other: &Node<Directive>| match self.supergraph.may_be_repeated(&directive.name) {
+                    true => *other == directive,
+                    false => other.name == directive.name,
+                };
+            if !known.iter().any(is_known) {
                 known.push(directive);
             }
         }

@@ -1,17 +1,13 @@
 //! What a supergraph asks of its gateway beyond the join specification.
 
-use apollo_compiler::{
-    Schema,
-    ast::{Directive, DirectiveList},
-    schema::ExtendedType,
-};
+use apollo_compiler::Schema;
 
 use crate::SupergraphError;
 
 /// Where the known specifications are.
 const HOST: &str = "https://specs.apollo.dev/";
 /// What is followed. Others may be ignored where they name no purpose.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "link/v1.0",
     "core/v0.1",
     "core/v0.2",
@@ -22,13 +18,14 @@ const KNOWN: [&str; 10] = [
     "join/v0.5",
     "inaccessible/v0.1",
     "inaccessible/v0.2",
+    "context/v0.1",
 ];
 
 /// Refuses what would be served wrongly: the link specification wants a purpose that is stated to be
 /// met.
 ///
 /// # Errors
-/// `UnknownFeature` and `ContextArgument`.
+/// `UnknownFeature`.
 pub fn check(supergraph: &Schema) -> Result<(), SupergraphError> {
     for link in &supergraph.schema_definition.directives.0 {
         if link.name != "link" && link.name != "core" {
@@ -48,26 +45,35 @@ pub fn check(supergraph: &Schema) -> Result<(), SupergraphError> {
             });
         }
     }
-    for (name, definition) in &supergraph.types {
-        let fields = match definition {
-            ExtendedType::Object(object) => &object.fields,
-            ExtendedType::Interface(interface) => &interface.fields,
-            _ => continue,
-        };
-        if let Some(field) = fields.values().find(|it| takes_context(&it.directives)) {
-            let place = format!("{name}.{}", field.name);
-            return Err(SupergraphError::ContextArgument(place));
-        }
-    }
     Ok(())
 }
 
-fn takes_context(directives: &DirectiveList) -> bool {
-    let takes = |join: &Directive| {
-        let arguments = join.specified_argument_by_name("contextArguments");
-        arguments.is_some_and(|arguments| !arguments.is_null())
-    };
-    directives.get_all("join__field").any(|join| takes(join))
+/// What a supergraph calls the directive that has the name of its specification.
+pub fn local_name(supergraph: &Schema, specification: &str) -> String {
+    for link in supergraph.schema_definition.directives.get_all("link") {
+        let argument = |name: &str| link.specified_argument_by_name(name);
+        let url = argument("url").and_then(|url| url.as_str());
+        // https://specs.apollo.dev/NAME/vX.Y
+        if url.and_then(|url| url.rsplit('/').nth(1)) != Some(specification) {
+            continue;
+        }
+        let own = format!("@{specification}");
+        let imports = argument("import").and_then(|imports| imports.as_list());
+        for import in imports.unwrap_or_default() {
+            let text = |name: &str| {
+                let mut fields = import.as_object()?.iter();
+                fields.find(|(key, _)| key == name)?.1.as_str()
+            };
+            if text("name") == Some(&own)
+                && let Some(name) = text("as")
+            {
+                return name.trim_start_matches('@').to_owned();
+            }
+        }
+        let local = argument("as").and_then(|name| name.as_str());
+        return local.unwrap_or(specification).to_owned();
+    }
+    specification.to_owned()
 }
 
 #[cfg(test)]
@@ -114,12 +120,20 @@ mod tests {
     }
 
     #[test]
-    fn arguments_from_a_context_are_refused() {
-        let sdl = "type Query { a(b: Int): Int @join__field(graph: A, contextArguments: \
-                   [{context: \"c\", name: \"b\", type: \"Int\", selection: \"d\"}]) }";
+    fn directives_have_the_names_that_links_give_them() {
+        let name = |link: &str| {
+            let sdl = format!("schema {link} {{ query: Query }} type Query {{ a: Int }}");
+            let supergraph = Schema::parse(sdl, "supergraph.graphql").expect("SDL");
+            local_name(&supergraph, "context")
+        };
+        let url = "url: \"https://specs.apollo.dev/context/v0.1\"";
+        assert_eq!(name(""), "context");
         assert_eq!(
-            refusal(sdl).expect("a refusal"),
-            "Query.a takes an argument from a context, which this gateway does not give"
+            name(&format!("@link({url}, import: [\"@context\"])")),
+            "context"
         );
+        assert_eq!(name(&format!("@link({url}, as: \"ctx\")")), "ctx");
+        let renamed = "import: [{name: \"@context\", as: \"@sets\"}]";
+        assert_eq!(name(&format!("@link({url}, {renamed})")), "sets");
     }
 }

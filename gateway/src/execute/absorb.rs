@@ -45,6 +45,7 @@ impl Run<'_> {
         let request = Request {
             body: Bytes::new(),
             entities: Vec::new(),
+            step: 0,
         };
         if let Err(failure) = self.absorb_body(step, &request, 200, payload) {
             self.fetch_failed(step, &request, &failure);
@@ -120,15 +121,16 @@ impl Run<'_> {
     /// there, if only as null.
     fn wrong_entities(&self, step: &Step, request: &Request, data: Value) -> Option<&'static str> {
         const FEWER: &str = "it has fewer entities than it was asked for";
-        let Merge::Entities(fetches) = &step.merge else {
+        let Merge::Entities(_) = &step.merge else {
             return None;
         };
         let Value::Object(data) = data else {
             return Some(FEWER);
         };
-        for (index, (fetch, awaited)) in fetches.iter().zip(&request.entities).enumerate() {
-            let asked = awaited.iter().map(|it| it.entity + 1).max().unwrap_or(0);
-            let found = match self.store.get(data, fetch.key, index) {
+        for (index, list) in request.entities.iter().enumerate() {
+            let asked = list.objects.iter().map(|it| it.entity + 1);
+            let asked = asked.max().unwrap_or(0);
+            let found = match self.store.get(data, list.key, index) {
                 Some(Value::List(entities)) => entities,
                 _ if asked == 0 => continue,
                 _ => return Some(FEWER),
@@ -166,13 +168,12 @@ impl Run<'_> {
                 }
             }
             Merge::Entities(fetches) => {
-                for (index, fetch) in fetches.iter().enumerate() {
-                    let entities = self
-                        .store
-                        .get(data, fetch.key, index)
-                        .unwrap_or(Value::Null);
+                for (index, list) in request.entities.iter().enumerate() {
+                    let fetch = &fetches[list.fetch];
+                    let entities = self.store.get(data, list.key, index);
+                    let entities = entities.unwrap_or(Value::Null);
                     merge::rename(&mut self.store, types, entities, &fetch.renames);
-                    self.absorb_entities(fetch, &request.entities[index], entities);
+                    self.absorb_entities(fetch, &list.objects, entities);
                 }
             }
         }
@@ -302,11 +303,12 @@ impl Run<'_> {
                     _ => (None, None, &[][..]),
                 };
                 let mut paths = Vec::new();
-                for (index, fetch) in fetches.iter().enumerate() {
-                    if field.is_some_and(|field| *keys[fetch.key.0 as usize] != **field) {
+                for list in &request.entities {
+                    if field.is_some_and(|field| *keys[list.key.0 as usize] != **field) {
                         continue;
                     }
-                    for awaited in &request.entities[index] {
+                    let fetch = &fetches[list.fetch];
+                    for awaited in &list.objects {
                         if entity.is_some_and(|entity| entity != awaited.entity) {
                             continue;
                         }
@@ -424,9 +426,10 @@ impl Run<'_> {
             Merge::Reentry { path, .. } => self.places(path),
             Merge::Entities(fetches) => {
                 let mut all = Vec::new();
-                for (fetch, awaited) in fetches.iter().zip(&request.entities) {
+                for list in &request.entities {
+                    let fetch = &fetches[list.fetch];
                     let mut places = Vec::new();
-                    for awaited in awaited {
+                    for awaited in &list.objects {
                         if places.len() < PLACES_OF_A_FAILURE_MAX {
                             let path = &fetch.targets[awaited.target].path;
                             self.places_of(path, awaited.object, &mut places);

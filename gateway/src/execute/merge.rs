@@ -38,11 +38,12 @@ fn collect(
                 collect(store, value, rest, mark + 1, found);
             }
         }
-        Value::Null | Value::Leaf(_) => {}
+        Value::Null | Value::Leaf(_) | Value::Disputed => {}
     }
 }
 
-fn follow(store: &Store, object: ObjectId, segment: &PathSegment) -> Option<Value> {
+/// One step on from an object.
+pub fn follow(store: &Store, object: ObjectId, segment: &PathSegment) -> Option<Value> {
     match segment {
         PathSegment::Key(key) => store.get(object, *key, 0),
         PathSegment::Type(types) => {
@@ -112,7 +113,7 @@ fn value_of(value: Value) -> Option<ObjectId> {
 
 /// Lets `target` have the fields of `source` too. What both have as objects is merged; else a value
 /// takes the place of null, and the later value that of the earlier. Objects that only `source` has
-/// become shared by both. An object of another type is another object, and gives nothing.
+/// become shared by both. Lists are put together by place, which takes as many entries in both. An object of another type is another object, and gives nothing.
 pub fn merge(store: &mut Store, types: &TypeTable, target: ObjectId, source: ObjectId) {
     if target == source {
         return;
@@ -156,6 +157,8 @@ fn merged(store: &mut Store, types: &TypeTable, old: Value, new: Value) -> Value
             }
             old
         }
+        // Which of one's objects is which of the other's, nobody knows.
+        (Value::List(_), Value::List(_)) | (Value::Disputed, _) => Value::Disputed,
         (_, new) => new,
     }
 }
@@ -163,7 +166,7 @@ fn merged(store: &mut Store, types: &TypeTable, old: Value, new: Value) -> Value
 /// The value with its own copies of all objects and lists below it.
 pub fn deep_copy(store: &mut Store, value: Value) -> Value {
     match value {
-        Value::Null | Value::Leaf(_) => value,
+        Value::Null | Value::Leaf(_) | Value::Disputed => value,
         _ if store.is_full() => Value::Null,
         Value::Object(object) => {
             let mut fields = store.fields(object).to_vec();

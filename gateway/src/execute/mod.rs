@@ -2,6 +2,7 @@
 
 mod absorb;
 mod budget;
+mod contexts;
 mod cost_report;
 mod extensions;
 mod field_error;
@@ -83,6 +84,8 @@ struct Run<'a> {
     root: ObjectId,
     /// Objects that were not asked about, as they lack what a step requires, with that step.
     left_out: FxHashSet<(usize, ObjectId)>,
+    /// Steps that wait for more answers than one, once for each.
+    further: Vec<usize>,
     errors: Vec<FieldError>,
     /// Whether any subgraph has answered with data.
     has_data: bool,
@@ -119,6 +122,7 @@ impl<'a> Run<'a> {
             store,
             root,
             left_out: FxHashSet::default(),
+            further: Vec::new(),
             errors: Vec::new(),
             has_data: false,
             mutations_sent: 0,
@@ -159,12 +163,18 @@ impl<'a> Run<'a> {
                     return;
                 }
                 let step = &steps[index];
-                let Some(request) = self.request(index, step) else {
+                let (request, further) = self.requests(index, step);
+                let Some(request) = request else {
                     done(step, &mut waits, &mut ready);
                     continue;
                 };
                 if let Some(report) = &mut self.plan_report {
                     report.sent(index);
+                }
+                for request in further {
+                    self.further.push(index);
+                    let call = send(self.graph, step, request, self.client, may_share);
+                    in_flight.push(Box::pin(call));
                 }
                 let call = send(self.graph, step, request, self.client, may_share);
                 if ready.is_empty() && in_flight.is_empty() {
@@ -181,16 +191,18 @@ impl<'a> Run<'a> {
             let ((step, request, answer), _, others) = select_all(in_flight).await;
             in_flight = others;
             self.answered(step, &request, answer);
-            done(step, &mut waits, &mut ready);
+            match self.further.iter().position(|it| *it == request.step) {
+                Some(other) => {
+                    self.further.swap_remove(other);
+                }
+                None => done(step, &mut waits, &mut ready),
+            }
         }
     }
 
     fn answered(&mut self, step: &Step, request: &Request, answer: Result<Answer, FetchError>) {
         if let Some(report) = &mut self.plan_report {
-            let mut steps = self.prepared.plan.steps.iter();
-            if let Some(place) = steps.position(|it| std::ptr::eq(it, step)) {
-                report.answered(place, &answer);
-            }
+            report.answered(request.step, &answer);
         }
         self.absorb(step, request, answer);
     }

@@ -49,12 +49,12 @@ impl PlanReport {
         self.requests[place].sent = Some(self.begun.elapsed());
     }
 
-    /// Its answer has come, or it has failed.
+    /// Its answer has come, or the last of them; or it has failed.
     pub fn answered(&mut self, place: usize, answer: &Result<Answer, FetchError>) {
         let times = &mut self.requests[place];
         times.ended = Some(self.begun.elapsed());
         match answer {
-            Ok(answer) => times.bytes = answer.body.len(),
+            Ok(answer) => times.bytes += answer.body.len(),
             Err(error) => times.failure = Some(error.to_string()),
         }
     }

@@ -244,6 +244,7 @@ impl Renderer<'_> {
                 }
                 Err(Propagated)
             }
+            Value::Disputed => self.disputed(field, place),
             Value::Leaf(text) => match &field.value {
                 ProjectedValue::Leaf(kind) => self.leaf(text, kind, nullability, field, place),
                 _ => self.misshapen(field, place),
@@ -396,6 +397,15 @@ impl Renderer<'_> {
     fn misshapen(&mut self, field: &ProjectedField, place: &Place<'_>) -> Result<(), Propagated> {
         let message = format!(
             "the subgraph's value of field \"{}\" is not of its type",
+            field.name
+        );
+        self.error(Code::InvalidValue, message, place);
+        Err(Propagated)
+    }
+
+    fn disputed(&mut self, field: &ProjectedField, place: &Place<'_>) -> Result<(), Propagated> {
+        let message = format!(
+            "the subgraphs' lists of field \"{}\" differ in length",
             field.name
         );
         self.error(Code::InvalidValue, message, place);

@@ -114,6 +114,7 @@ impl Writer<'_> {
     ) -> Result<(), Missing> {
         match value {
             Value::Null => out.extend_from_slice(b"null"),
+            Value::Disputed => return Err(Missing),
             Value::Leaf(text) => out.extend_from_slice(self.store.bytes(text)),
             Value::Object(object) => {
                 let type_id = self.store.type_id(object);

@@ -11,7 +11,7 @@ use super::{
     merge, represent,
     store::{ObjectId, Value},
 };
-use crate::prepare::plan::{EntityFetch, Merge, Step};
+use crate::prepare::plan::{EntityFetch, Key, Merge, Step};
 
 /// What a representation takes, more or less.
 const REPRESENTATION_BYTES: usize = 48;
@@ -20,8 +20,20 @@ const REPRESENTATION_BYTES: usize = 48;
 pub struct Request {
     /// The JSON body.
     pub body: Bytes,
-    /// For each of the step's entity fetches, its objects.
-    pub entities: Vec<Vec<Awaited>>,
+    /// The lists of entities that it asks for.
+    pub entities: Vec<AwaitedList>,
+    /// Which of the plan's steps it is of.
+    pub step: usize,
+}
+
+/// A list of entities.
+pub struct AwaitedList {
+    /// Which of the step's entity fetches it is of.
+    pub fetch: usize,
+    /// Its response key.
+    pub key: Key,
+    /// The objects that wait for its entities.
+    pub objects: Vec<Awaited>,
 }
 
 /// An object that waits for an entity.
@@ -35,16 +47,21 @@ pub struct Awaited {
 }
 
 impl Run<'_> {
-    /// The request of `step`, the plan's `index`th; none where its conditions do not hold, or nothing
-    /// needs it.
-    pub fn request(&mut self, index: usize, step: &Step) -> Option<Request> {
-        if !step
-            .conditions
-            .iter()
-            .all(|condition| condition.holds(self.variables))
-        {
-            return None;
+    /// The request of `step`, the plan's `index`th, and further ones for more values of its contexts;
+    /// none where its conditions do not hold, or nothing needs it.
+    pub fn requests(&mut self, index: usize, step: &Step) -> (Option<Request>, Vec<Request>) {
+        let mut conditions = step.conditions.iter();
+        if !conditions.all(|condition| condition.holds(self.variables)) {
+            return (None, Vec::new());
         }
+        let Some(template) = &step.request.by_context else {
+            return (self.request(index, step), Vec::new());
+        };
+        let mut requests = self.requests_by_context(index, step, template);
+        (requests.pop(), requests)
+    }
+
+    fn request(&mut self, index: usize, step: &Step) -> Option<Request> {
         if let Some(other) = step.fallback_of
             && !self.left_out.iter().any(|(step, _)| *step == other)
         {
@@ -55,6 +72,7 @@ impl Run<'_> {
             return Some(Request {
                 body: constant.clone(),
                 entities: Vec::new(),
+                step: index,
             });
         }
         let mut body = Vec::with_capacity(template.head.len() + 256);
@@ -65,35 +83,25 @@ impl Run<'_> {
         let mut entities = Vec::new();
         if let Merge::Entities(fetches) = &step.merge {
             let mut count = 0;
-            for fetch in fetches {
+            for (number, fetch) in fetches.iter().enumerate() {
                 if body.len() > variables_start {
                     body.push(b',');
                 }
-                let awaited = self.representations(index, step, fetch, &mut body);
-                count += awaited.len();
-                entities.push(awaited);
+                let objects = self.representations(index, step, fetch, &mut body);
+                count += objects.len();
+                entities.push(AwaitedList {
+                    fetch: number,
+                    key: fetch.key,
+                    objects,
+                });
             }
             if count == 0 {
                 return None;
             }
             let max = self.graph.settings.limits.representations_max;
-            if entities
-                .iter()
-                .flatten()
-                .any(|awaited| awaited.entity >= max)
-            {
-                let failure = Failure::TooManyRepresentations(max);
-                let subgraph = &self.graph.subgraphs[usize::from(step.subgraph.0)];
-                let metrics = &self.graph.settings.subgraph_metrics;
-                metrics.of(subgraph.name()).failures.inc();
-                self.fetch_failed(
-                    step,
-                    &Request {
-                        body: Bytes::new(),
-                        entities,
-                    },
-                    &failure,
-                );
+            let mut awaited = entities.iter().flat_map(|list| &list.objects);
+            if awaited.any(|awaited| awaited.entity >= max) {
+                self.too_many(index, step, entities);
                 return None;
             }
         }
@@ -101,7 +109,23 @@ impl Run<'_> {
         Some(Request {
             body: Bytes::from(body),
             entities,
+            step: index,
         })
+    }
+
+    /// Fails a request that would have more representations than it may.
+    pub(super) fn too_many(&mut self, index: usize, step: &Step, entities: Vec<AwaitedList>) {
+        let max = self.graph.settings.limits.representations_max;
+        let failure = Failure::TooManyRepresentations(max);
+        let subgraph = &self.graph.subgraphs[usize::from(step.subgraph.0)];
+        let metrics = &self.graph.settings.subgraph_metrics;
+        metrics.of(subgraph.name()).failures.inc();
+        let request = Request {
+            body: Bytes::new(),
+            entities,
+            step: index,
+        };
+        self.fetch_failed(step, &request, &failure);
     }
 
     /// Appends a fetch's variable: the representations of its objects, each distinct one once.
@@ -153,10 +177,10 @@ impl Run<'_> {
     }
 }
 
-/// The representations of one fetch so far.
+/// The representations of one list so far.
 #[derive(Default)]
-struct Known {
-    count: usize,
+pub(super) struct Known {
+    pub(super) count: usize,
     /// By hash: which one, and where its bytes are.
     by_hash: FxHashMap<u64, (usize, Range<usize>)>,
 }
@@ -165,7 +189,7 @@ impl Known {
     /// The place of the representation that ends `body`, and whether it is the first with its bytes.
     /// One that has another's hash but not its bytes counts as new each time: asking twice is right,
     /// too, and too rare to keep lists for.
-    fn entity(&mut self, body: &[u8], start: usize) -> (usize, bool) {
+    pub(super) fn entity(&mut self, body: &[u8], start: usize) -> (usize, bool) {
         let mut hasher = FxHasher::default();
         hasher.write(&body[start..]);
         match self.by_hash.entry(hasher.finish()) {

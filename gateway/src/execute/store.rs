@@ -44,6 +44,8 @@ pub enum Value {
     Object(ObjectId),
     /// Objects, or lists of them.
     List(List),
+    /// A list of which subgraphs do not have the same: no value at all.
+    Disputed,
 }
 
 /// A field of an object.

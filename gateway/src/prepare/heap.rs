@@ -17,8 +17,8 @@ use super::{
     cost::{OperationCost, actual::Counted},
     introspection::Introspection,
     plan::{
-        Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, RequestTemplate,
-        Requirement, Shape, ShapeField, Step, Target,
+        Condition, ContextTemplate, ContextValue, EntityFetch, Key, ListTemplate, Merge,
+        PathSegment, Plan, Rename, RequestTemplate, Requirement, Shape, ShapeField, Step, Target,
     },
     prepared::{Prepared, UpstreamSubscription},
     projection::{
@@ -65,7 +65,10 @@ sum! {
     Prepared: plan, projection, variables, cost, counted, introspection, name, subscription;
     Plan: steps, keys, client_keys, shapes;
     Step: conditions, wakes, request, root_keys, merge;
-    RequestTemplate: operation, head, constant, variables;
+    RequestTemplate: operation, head, constant, variables, by_context;
+    ContextTemplate: start, middle, end, lists;
+    ListTemplate: keys, definitions, selection, variable, contexts;
+    ContextValue: variable, selection;
     EntityFetch: variable, targets, requires, typename_overrides, renames;
     Target: path;
     Rename: path;
@@ -76,7 +79,7 @@ sum! {
     ProjectedField: key_json, conditions, unless, value, nullability, name;
     Nullability: item;
     UpstreamSubscription: operation, normal_form, resume, variables, all_variables;
-    Resume: first, resumed, field_key, cursor_keys, begin;
+    Resume: first, resumed, cursor_variable, field_key, cursor_keys, begin;
 }
 
 impl<T: Heap> Heap for Vec<T> {

@@ -133,7 +133,7 @@ pub enum PathSegment {
 }
 
 /// A part of a representation.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Requirement {
     /// A field of the entity.
     Field {
@@ -156,7 +156,7 @@ pub enum Requirement {
 }
 
 /// An internal alias, undone.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Rename {
     /// To the objects that have it.
     pub path: Vec<PathSegment>,
@@ -193,6 +193,49 @@ pub struct RequestTemplate {
     pub constant: Option<Bytes>,
     /// The client's variables that it uses: `"name":` and their place among the operation's.
     pub variables: Vec<(Box<[u8]>, usize)>,
+    /// Where arguments come from objects above: a request with as many lists of entities as they have
+    /// values. Then `head` is empty, and `operation` has one list of each.
+    pub by_context: Option<Box<ContextTemplate>>,
+}
+
+/// A request whose entities are in several lists, one for each distinct set of values that their
+/// contexts have.
+#[derive(Debug)]
+pub struct ContextTemplate {
+    /// `{"query":"query(`.
+    pub start: Box<[u8]>,
+    /// After the definitions of the lists' variables: the client's, and directives.
+    pub middle: Box<[u8]>,
+    /// After the lists.
+    pub end: Box<[u8]>,
+    /// One for each of the step's [`EntityFetch`]es.
+    pub lists: Vec<ListTemplate>,
+}
+
+/// A list of entities of a [`ContextTemplate`].
+#[derive(Debug)]
+pub struct ListTemplate {
+    /// The response keys of the first list, the second and so on: a request has no more.
+    pub keys: Vec<Key>,
+    /// The definitions of its variables, the list's number left out between the parts.
+    pub definitions: Vec<Box<[u8]>>,
+    /// `key: _entities(...){...}`, the list's number left out between the parts.
+    pub selection: Vec<Box<[u8]>>,
+    /// `"name`: the start of the variable of its representations, without its number.
+    pub variable: Box<[u8]>,
+    /// The values that tell it from other lists, from the root of the response down.
+    pub contexts: Vec<ContextValue>,
+}
+
+/// An argument's value from an object above.
+#[derive(Debug)]
+pub struct ContextValue {
+    /// `"name`: the start of its variable, without the list's number.
+    pub variable: Box<[u8]>,
+    /// How many segments of the target's path lead to the object.
+    pub depth: usize,
+    /// What of the object it is: the first that applies.
+    pub selection: Vec<Requirement>,
 }
 
 /// An expected object, by its place in [`Plan::shapes`].

@@ -3,14 +3,13 @@
 //! Fragments are written out, and fields that meet in one response key are merged as the
 //! specification's CollectFields does, once for each set of types that have the same fields there.
 
-use std::collections::HashMap;
-
 use apollo_compiler::{
     Name, Node, Schema,
     executable::{ExecutableDocument, Field, Operation, Selection as Ast, SelectionSet},
     schema::{ExtendedType, Type},
 };
 use federation::{ClientAliases, TypeId, TypeSet, TypeTable};
+use rustc_hash::FxHashMap;
 
 use super::{
     compile::keys::Keys,
@@ -157,7 +156,7 @@ pub fn compile<'a>(
         fields_left: fields_max,
         projection: Projection::default(),
         introspected: Vec::new(),
-        known: HashMap::new(),
+        known: FxHashMap::default(),
     };
     let root = Part {
         set: &operation.selection_set,
@@ -181,7 +180,7 @@ struct Builder<'a, 'k> {
     projection: Projection,
     introspected: Vec<Introspected<'a>>,
     /// Selections by declared type and parts (by address): the same parts make the same selection.
-    known: HashMap<Origin, SelectionId>,
+    known: FxHashMap<Origin, SelectionId>,
 }
 
 /// A selection set that takes part in a selection under some conditions.
@@ -327,7 +326,8 @@ impl<'a> Builder<'a, '_> {
         let declared = self.types.id(declared).unwrap_or(TypeId::UNKNOWN);
         let mut lists = Vec::new();
         let mut lists_by_type = Vec::new();
-        let mut list_by_fields: HashMap<Vec<(usize, Option<&'a Type>)>, u32> = HashMap::new();
+        let mut list_by_fields: FxHashMap<Vec<(usize, Option<&'a Type>)>, u32> =
+            FxHashMap::default();
         for id in self.types.visible_objects(declared).iter() {
             // The object type's own field definitions count: they may promise more than the
             // interface's.

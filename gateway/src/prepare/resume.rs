@@ -19,15 +19,17 @@ use serde_json::value::RawValue;
 
 use crate::graph::resumable_fields::{AFTER, CURSOR, ResumableField, ResumableFields};
 
-/// The variable that takes the cursor.
-pub const CURSOR_VARIABLE: &str = "_resumeAfter";
+/// What the variable that takes the cursor is called, if the client has none of that name.
+const CURSOR_VARIABLE: &str = "_resumeAfter";
 
 /// A subscription's operations in the subgraph's terms.
 pub struct Resume {
     /// From where the client wanted it to begin, and with each event's cursor.
     pub first: String,
-    /// The same with the cursor as an additional variable, `$_resumeAfter`.
+    /// The same with the cursor as an additional variable.
     pub resumed: String,
+    /// That variable, unlike any of the client's.
+    pub cursor_variable: String,
     /// The response key of the subscription field.
     pub field_key: String,
     /// The response keys below it that a cursor can have.
@@ -79,23 +81,30 @@ pub fn resume(
     let mut first = document.clone();
     let (field, variables) = root_field(&mut first, index)?;
     let resumable = fields.field(&field.name, subgraph)?;
-    if variables.iter().any(|it| it.name == CURSOR_VARIABLE) {
-        // A client's own variable: it stays what it is.
-        return None;
-    }
+    let cursor_variable = unused_variable(variables)?;
     ask_for_cursor(resumable, field);
     let field_key = field.response_name().to_string();
     let mut resumed = first.clone();
     let (field, variables) = root_field(&mut resumed, index)?;
-    let begin = begin_after_cursor(resumable, field, variables);
+    let begin = begin_after_cursor(resumable, field, variables, &cursor_variable);
     let text = |document: &Document| document.serialize().no_indent().to_string();
     Some(Resume {
         first: text(&first),
         resumed: text(&resumed),
+        cursor_variable: cursor_variable.to_string(),
         field_key,
         cursor_keys: resumable.cursor_keys(),
         begin,
     })
+}
+
+/// Longer than all of the client's variables that begin alike, if need be.
+fn unused_variable(declared: &[Node<VariableDefinition>]) -> Option<Name> {
+    let mut name = String::from(CURSOR_VARIABLE);
+    while declared.iter().any(|it| it.name == name.as_str()) {
+        name.push('_');
+    }
+    Name::new(&name).ok()
 }
 
 /// The one root field of the operation, and the operation's variables.
@@ -142,8 +151,8 @@ fn begin_after_cursor(
     resumable: &ResumableField,
     field: &mut Field,
     definitions: &mut Vec<Node<VariableDefinition>>,
+    variable: &Name,
 ) -> Option<Begin> {
-    let variable = Name::new_static_unchecked(CURSOR_VARIABLE);
     let clients = field
         .arguments
         .iter()
@@ -165,7 +174,7 @@ fn begin_after_cursor(
         definitions.retain(|definition| definition.name != clients.as_str());
     }
     definitions.push(Node::new(VariableDefinition {
-        name: variable,
+        name: variable.clone(),
         ty: resumable.after.clone(),
         default_value: None,
         directives: Default::default(),
@@ -219,6 +228,7 @@ mod tests {
         let resume = Resume {
             first: String::new(),
             resumed: String::new(),
+            cursor_variable: String::new(),
             field_key: "c".to_owned(),
             cursor_keys: vec!["_resumeCursor".to_owned(), "_resumeCursor1".to_owned()],
             begin: None,
@@ -233,9 +243,18 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_own_variable_is_left_alone() {
-        let operation = "subscription($_resumeAfter: ID) { ticks(after: $_resumeAfter) { n } }";
-        assert!(resume(operation).is_none());
+    fn a_clients_own_variable_of_that_name_is_left_alone() {
+        let operation = "subscription($_resumeAfter: ID, $_resumeAfter_: Int) { ticks(after: $_resumeAfter) { n @own(of: $_resumeAfter_) } }";
+        let resume = resume(operation).expect("it resumes");
+        assert_eq!(resume.cursor_variable, "_resumeAfter__");
+        assert_eq!(
+            resume.resumed,
+            "subscription($_resumeAfter_: Int, $_resumeAfter__: ID) { ticks(after: $_resumeAfter__) { n @own(of: $_resumeAfter_) _resumeCursor: cursor } }"
+        );
+        assert_eq!(
+            resume.begin,
+            Some(Begin::Variable("_resumeAfter".to_owned()))
+        );
     }
 
     #[test]

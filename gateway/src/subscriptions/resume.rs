@@ -9,10 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     coerce::Variables,
     json::write,
-    prepare::{
-        UpstreamSubscription,
-        resume::{Begin, CURSOR_VARIABLE},
-    },
+    prepare::{UpstreamSubscription, resume::Begin},
 };
 
 /// What to send to the subgraph.
@@ -35,7 +32,7 @@ pub(super) fn operation<'a>(
     match (&upstream.resume, cursor) {
         (Some(resume), Some(cursor)) => UpstreamOperation {
             operation: &resume.resumed,
-            variables: with_cursor(&variables, cursor),
+            variables: with_cursor(&variables, &resume.cursor_variable, cursor),
             variables_without_cursor: variables,
         },
         _ => UpstreamOperation {
@@ -46,7 +43,7 @@ pub(super) fn operation<'a>(
     }
 }
 
-fn with_cursor(variables: &[u8], cursor: &str) -> Bytes {
+fn with_cursor(variables: &[u8], name: &str, cursor: &str) -> Bytes {
     // An object, by its contract; its last byte is the closing brace.
     let members = String::from_utf8_lossy(variables);
     let members = members.trim_end();
@@ -57,7 +54,7 @@ fn with_cursor(variables: &[u8], cursor: &str) -> Bytes {
         text.push(',');
     }
     text.push('"');
-    text.push_str(CURSOR_VARIABLE);
+    text.push_str(name);
     text.push_str("\":");
     write::string(&mut text, cursor);
     text.push('}');
@@ -99,11 +96,11 @@ mod tests {
     #[test]
     fn the_cursor_is_one_more_variable() {
         assert_eq!(
-            &with_cursor(b"{}", "c\"1")[..],
+            &with_cursor(b"{}", "_resumeAfter", "c\"1")[..],
             br#"{"_resumeAfter":"c\"1"}"#
         );
         assert_eq!(
-            &with_cursor(br#"{"a":{"b":{}}}"#, "c")[..],
+            &with_cursor(br#"{"a":{"b":{}}}"#, "_resumeAfter", "c")[..],
             br#"{"a":{"b":{}},"_resumeAfter":"c"}"#
         );
     }

@@ -9,18 +9,15 @@ mod reach;
 mod select;
 mod typename;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Instant,
-};
+use std::{collections::HashMap, time::Instant};
 
 use apollo_compiler::{Name, executable::OperationType};
 
 use crate::{
     Operation, Overrides, PlanError, Supergraph,
     plan::{
-        Begin, FetchId, Fetches, PathFetch, PathId, Paths, Plan, Provided, ROOT, SelectionSetId,
-        Step,
+        Begin, FetchId, FetchSet, Fetches, PathFetch, PathId, Paths, Plan, Provided, ROOT,
+        SelectionSetId, Step,
     },
     routes::{LEVELS, Memo, Purpose, Request, Requiring, RouteFinder, Wanted},
     selection::{Field, Selection},
@@ -135,7 +132,7 @@ struct PlanBuilder<'a> {
     fetches: Fetches<'a>,
     paths: Paths<'a>,
     /// The leaves that are selected, by their paths and keys, and the fetches that bring them.
-    leaves: HashMap<(PathId, &'a Name), BTreeSet<FetchId>>,
+    leaves: HashMap<(PathId, &'a Name), FetchSet>,
 }
 
 impl<'a> PlanBuilder<'a> {
@@ -144,7 +141,7 @@ impl<'a> PlanBuilder<'a> {
     }
 
     fn routes(&self) -> RouteFinder<'_, 'a> {
-        RouteFinder::new(self.request, &self.paths, &self.memo)
+        RouteFinder::new(self.request, &self.paths, &self.fetches, &self.memo)
     }
 
     /// `__typename`, as fetches add it.
@@ -169,7 +166,7 @@ impl<'a> PlanBuilder<'a> {
                 self.paths.clear_fetches(ROOT);
                 *turn += 1;
                 let ty = self.paths.ty(ROOT);
-                self.add_fetch(ROOT, subgraph, Begin::Root, ty, [].into(), *turn);
+                self.add_fetch(ROOT, subgraph, Begin::Root, ty, Provided::default(), *turn);
             }
             let context = Context {
                 turn: *turn,

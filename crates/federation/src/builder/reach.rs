@@ -1,16 +1,26 @@
 //! Having subgraphs asked for the objects of a path: by fetches that are there, or by new ones.
 
-use std::collections::BTreeSet;
-
 use super::{Context, PlanBuilder};
 use crate::{
     PlanError,
-    plan::{Begin, FetchId, PathFetch, PathId, Step},
+    plan::{Begin, FetchContext, FetchId, FetchSet, PathFetch, PathId, Provided, Step},
     routes::{Purpose, Route, RouteStep},
-    selection::{Selection, are_exclusive},
+    selection::{Field, Selection, are_exclusive},
     supergraph::{Join, SubgraphIndex},
     types::TypeId,
 };
+
+/// How a fetch asks for entities.
+struct Entities<'a> {
+    view: TypeId,
+    requires: Vec<&'a [Selection]>,
+    contexts: Vec<FetchContext<'a>>,
+}
+
+/// What a field requires of its own object, if anything.
+fn required(join: &Join) -> Option<&[Selection]> {
+    (!join.requires.is_empty()).then_some(&*join.requires)
+}
 
 impl<'a> PlanBuilder<'a> {
     /// Has a subgraph asked for a path's objects, by the cheapest route; which of the path's fetches
@@ -37,7 +47,7 @@ impl<'a> PlanBuilder<'a> {
                     None => Begin::Root,
                     Some(_) => Begin::Reentry(path),
                 };
-                let mut after = BTreeSet::new();
+                let mut after = FetchSet::default();
                 if parent.is_some() {
                     let paths = self.paths.with_wider(path);
                     let first = paths.filter_map(|at| self.paths.fetches(at).first());
@@ -50,7 +60,12 @@ impl<'a> PlanBuilder<'a> {
             (RouteStep::Key(key), _) => {
                 let for_key = context.with(Purpose::Representation);
                 let after = self.select(path, key, for_key)?;
-                self.add_entities(path, subgraph, route.view, vec![key], after, context)?;
+                let entities = Entities {
+                    view: route.view,
+                    requires: vec![key],
+                    contexts: Vec::new(),
+                };
+                self.add_entities(path, subgraph, entities, after, context)?;
             }
         }
         Ok(self.paths.fetches(path).len() - 1)
@@ -99,16 +114,31 @@ impl<'a> PlanBuilder<'a> {
     pub(super) fn reach_with_requirements(
         &mut self,
         path: PathId,
+        field: &'a Field,
         join: &'a Join,
         context: Context<'_, 'a>,
     ) -> Result<PathFetch<'a>, PlanError> {
         let context = context.with(Purpose::Representation);
-        let after = self.select(path, &join.requires, context)?;
+        let mut after = self.select(path, &join.requires, context)?;
+        let contexts = self.select_contexts(path, field, join, context, &mut after)?;
         if let Some(fetch) = self.extendable(path, join, &after).cloned() {
             let extended = self.fetches.get_mut(fetch.fetch);
-            extended.after.extend(after);
-            if let Begin::Entities { requires, .. } = &mut extended.begin {
-                requires.push(&join.requires);
+            extended.after.add_all(&after);
+            if let Begin::Entities {
+                requires,
+                contexts: known,
+                ..
+            } = &mut extended.begin
+            {
+                requires.extend(required(join));
+                for context in contexts {
+                    let is_same = |other: &FetchContext<'_>| {
+                        other.field == context.field && other.argument.name == context.argument.name
+                    };
+                    if !known.iter().any(is_same) {
+                        known.push(context);
+                    }
+                }
             }
             return Ok(fetch);
         }
@@ -117,20 +147,43 @@ impl<'a> PlanBuilder<'a> {
         let key = self.routes().cheapest_key(path, join.subgraph, join.view);
         let key = key.ok_or_else(unreachable)?;
         let mut all = self.select(path, key, context)?;
-        all.extend(after);
-        let requires = vec![key, &join.requires];
-        self.add_entities(path, join.subgraph, join.view, requires, all, context)?;
+        all.add_all(&after);
+        let requires = std::iter::once(key).chain(required(join)).collect();
+        let entities = Entities {
+            view: join.view,
+            requires,
+            contexts,
+        };
+        self.add_entities(path, join.subgraph, entities, all, context)?;
         let last = self.paths.fetches(path).last().cloned();
         last.ok_or_else(|| self.unreachable(path))
     }
 
-    /// A fetch of a path's entities whose representations can hold what a field requires, too.
-    fn extendable(
-        &self,
+    /// Has the values of a field's contexts selected of the objects above that set them.
+    fn select_contexts(
+        &mut self,
         path: PathId,
-        join: &Join,
-        after: &BTreeSet<FetchId>,
-    ) -> Option<&PathFetch<'a>> {
+        field: &'a Field,
+        join: &'a Join,
+        context: Context<'_, 'a>,
+        after: &mut FetchSet,
+    ) -> Result<Vec<FetchContext<'a>>, PlanError> {
+        let mut contexts = Vec::new();
+        for argument in &join.contexts {
+            let above = self.routes().setter(path, argument);
+            let above = above.ok_or_else(|| self.unreachable(path))?;
+            after.add_all(&self.select(above, &argument.selection, context)?);
+            contexts.push(FetchContext {
+                field: &field.name,
+                argument,
+                path: above,
+            });
+        }
+        Ok(contexts)
+    }
+
+    /// A fetch of a path's entities whose representations can hold what a field requires, too.
+    fn extendable(&self, path: PathId, join: &Join, after: &FetchSet) -> Option<&PathFetch<'a>> {
         let mut fetches = self.paths.fetches(path).iter();
         fetches.find(|here| {
             let is_for_path = match &self.fetches.get(here.fetch).begin {
@@ -145,7 +198,7 @@ impl<'a> PlanBuilder<'a> {
                 Begin::Root | Begin::Reentry(_) => false,
             };
             let comes_before =
-                |it: &FetchId| *it != here.fetch && !self.fetches.comes_after(*it, here.fetch);
+                |it: FetchId| it != here.fetch && !self.fetches.comes_after(it, here.fetch);
             here.subgraph == join.subgraph && is_for_path && after.iter().all(comes_before)
         })
     }
@@ -155,18 +208,26 @@ impl<'a> PlanBuilder<'a> {
         &mut self,
         path: PathId,
         subgraph: SubgraphIndex,
-        view: TypeId,
-        requires: Vec<&'a [Selection]>,
-        mut after: BTreeSet<FetchId>,
+        entities: Entities<'a>,
+        mut after: FetchSet,
         context: Context<'_, 'a>,
     ) -> Result<(), PlanError> {
         after.insert(self.tell_types(path, context)?);
+        let view = entities.view;
         let begin = Begin::Entities {
             path,
             view,
-            requires,
+            requires: entities.requires,
+            contexts: entities.contexts,
         };
-        let fetch = self.add_fetch(path, subgraph, begin, view, [].into(), context.turn);
+        let fetch = self.add_fetch(
+            path,
+            subgraph,
+            begin,
+            view,
+            Provided::default(),
+            context.turn,
+        );
         self.fetches.get_mut(fetch).after = after;
         Ok(())
     }

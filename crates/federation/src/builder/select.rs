@@ -1,11 +1,9 @@
 //! Planning a selection set of a path's objects, with whatever fetches that takes.
 
-use std::collections::BTreeSet;
-
 use super::{Context, PlanBuilder};
 use crate::{
     PlanError,
-    plan::{FetchId, PathFetch, PathId, Step},
+    plan::{FetchSet, PathFetch, PathId, Step},
     routes::{Choice, Purpose, Requiring},
     selection::{Field, On, Selection},
     supergraph::{Join, SubgraphIndex},
@@ -28,7 +26,7 @@ impl<'a> PlanBuilder<'a> {
         path: PathId,
         set: &'a [Selection],
         context: Context<'_, 'a>,
-    ) -> Result<BTreeSet<FetchId>, PlanError> {
+    ) -> Result<FetchSet, PlanError> {
         if context.depth == DEPTH_MAX || self.paths.len() > PATHS_MAX {
             return Err(PlanError::TooLarge);
         }
@@ -38,7 +36,7 @@ impl<'a> PlanBuilder<'a> {
         };
         self.inherit_fetches(path);
         let choices = self.routes().choose(path, set, context.wanted())?;
-        let mut brought = BTreeSet::new();
+        let mut brought = FetchSet::default();
         let (mut requiring, mut narrower) = (Vec::new(), Vec::new());
         for (index, selection) in set.iter().enumerate() {
             let only = &set[index..=index];
@@ -51,26 +49,26 @@ impl<'a> PlanBuilder<'a> {
                 (Selection::Field(field), Choice::From(subgraph)) => {
                     // What requires something may find it in a fetch that is added until then.
                     let join = self.join(path, subgraph, field);
-                    if join.is_some_and(|join| !join.requires.is_empty()) {
+                    if join.is_some_and(|join| !join.is_plain()) {
                         requiring.push((field, subgraph));
                     } else {
-                        brought.extend(self.select_field(path, field, subgraph, context)?);
+                        brought.add_all(&self.select_field(path, field, subgraph, context)?);
                     }
                 }
                 (Selection::Field(_), Choice::ByObject(subgraph)) => {
-                    brought.extend(self.select_by_object(path, only, subgraph, context)?);
+                    brought.add_all(&self.select_by_object(path, only, subgraph, context)?);
                 }
                 (Selection::Field(_), Choice::Wider) => {
                     let wider = self.paths.wider(path).unwrap_or(path);
-                    brought.extend(self.select(wider, only, context)?);
+                    brought.add_all(&self.select(wider, only, context)?);
                 }
             }
         }
         for (field, subgraph) in requiring {
-            brought.extend(self.select_field(path, field, subgraph, context)?);
+            brought.add_all(&self.select_field(path, field, subgraph, context)?);
         }
         for on in narrower {
-            brought.extend(self.select_on(path, on, context)?);
+            brought.add_all(&self.select_on(path, on, context)?);
         }
         Ok(brought)
     }
@@ -111,15 +109,15 @@ impl<'a> PlanBuilder<'a> {
         set: &'a [Selection],
         subgraph: Option<SubgraphIndex>,
         context: Context<'_, 'a>,
-    ) -> Result<BTreeSet<FetchId>, PlanError> {
+    ) -> Result<FetchSet, PlanError> {
         if let Some(subgraph) = subgraph {
             self.reach(path, subgraph, context)?;
         }
-        let mut brought = BTreeSet::new();
+        let mut brought = FetchSet::default();
         for object in self.routes().objects(path).iter() {
             let narrowed = self.paths.narrowed(path, object, &[]);
             // Not by the wider path again.
-            brought.extend(self.select(narrowed, set, context.with(Purpose::Client))?);
+            brought.add_all(&self.select(narrowed, set, context.with(Purpose::Client))?);
         }
         Ok(brought)
     }
@@ -129,11 +127,11 @@ impl<'a> PlanBuilder<'a> {
         path: PathId,
         on: &'a On,
         context: Context<'_, 'a>,
-    ) -> Result<BTreeSet<FetchId>, PlanError> {
+    ) -> Result<FetchSet, PlanError> {
         let objects = self.routes().objects(path);
         let wanted = objects.intersection(self.supergraph().objects(on.ty));
         let ty = self.paths.ty(path);
-        let mut brought = BTreeSet::new();
+        let mut brought = FetchSet::default();
         if on.ty != ty {
             // What is selected of some types is also not answered for others.
             brought.insert(match context.purpose {
@@ -143,11 +141,13 @@ impl<'a> PlanBuilder<'a> {
                 _ => self.tell_types_apart(path, context)?,
             });
         }
-        let narrow: Vec<TypeId> = if wanted.is_empty() {
+        let narrow: Vec<TypeId> = if on.ty == ty {
+            vec![ty]
+        } else if wanted.is_empty() {
             Vec::new()
         } else if self.supergraph().is_object(on.ty) {
             vec![on.ty]
-        } else if wanted == objects {
+        } else if wanted == objects && !self.routes().has_uncommon_members(path) {
             vec![ty]
         } else if self.agree_on(path, on.ty, &wanted) {
             vec![on.ty]
@@ -157,7 +157,7 @@ impl<'a> PlanBuilder<'a> {
         for ty in narrow {
             let narrowed = self.paths.narrowed(path, ty, &[]);
             let narrowed = self.paths.narrowed(narrowed, ty, &on.when);
-            brought.extend(self.select(narrowed, &on.set, context)?);
+            brought.add_all(&self.select(narrowed, &on.set, context)?);
         }
         Ok(brought)
     }
@@ -196,7 +196,7 @@ impl<'a> PlanBuilder<'a> {
         field: &'a Field,
         subgraph: SubgraphIndex,
         context: Context<'_, 'a>,
-    ) -> Result<BTreeSet<FetchId>, PlanError> {
+    ) -> Result<FetchSet, PlanError> {
         if let Some(brought) = self.known_leaf(path, field) {
             return Ok(brought);
         }
@@ -204,7 +204,7 @@ impl<'a> PlanBuilder<'a> {
         let join = self.join(path, subgraph, field).ok_or_else(unreachable)?;
         let fetch = self.fetch_for(path, field, subgraph, join, context)?;
         let below = self.fetches.add_field(fetch.set, field, join.inner);
-        let mut brought = BTreeSet::from([fetch.fetch]);
+        let mut brought = FetchSet::from(fetch.fetch);
         let (Some(set), Some(view)) = (below, join.inner) else {
             self.leaves.insert((path, &field.key), brought.clone());
             return Ok(brought);
@@ -230,7 +230,7 @@ impl<'a> PlanBuilder<'a> {
             // An object inside a representation has to say what it is, where it could be several.
             brought.insert(self.tell_types(at, context)?);
         }
-        brought.extend(self.select(at, &field.set, context)?);
+        brought.add_all(&self.select(at, &field.set, context)?);
         Ok(brought)
     }
 
@@ -243,7 +243,7 @@ impl<'a> PlanBuilder<'a> {
         join: &'a Join,
         context: Context<'_, 'a>,
     ) -> Result<PathFetch<'a>, PlanError> {
-        if join.requires.is_empty() {
+        if join.is_plain() {
             let index = self.reach(path, subgraph, context)?;
             return Ok(self.paths.fetches(path)[index].clone());
         }
@@ -256,11 +256,11 @@ impl<'a> PlanBuilder<'a> {
             requiring: Some(&requiring),
             ..context
         };
-        self.reach_with_requirements(path, join, context)
+        self.reach_with_requirements(path, field, join, context)
     }
 
     /// The fetches that bring a leaf that is selected already, at the path or a wider one.
-    fn known_leaf(&self, path: PathId, field: &'a Field) -> Option<BTreeSet<FetchId>> {
+    fn known_leaf(&self, path: PathId, field: &'a Field) -> Option<FetchSet> {
         if !field.set.is_empty() || !field.directives.is_empty() {
             return None;
         }

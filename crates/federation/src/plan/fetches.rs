@@ -1,12 +1,12 @@
 //! The fetches of a plan: what each selects, and which have to come before it.
 
-use std::collections::{BTreeSet, HashSet};
+use apollo_compiler::{Name, Node, ast::Directive};
 
-use apollo_compiler::{Node, ast::Directive};
+use rustc_hash::FxHashSet;
 
 use super::paths::PathId;
 use crate::{
-    SubgraphIndex,
+    ContextArgument, SubgraphIndex,
     selection::{Field, Selection},
     types::TypeId,
 };
@@ -14,6 +14,60 @@ use crate::{
 /// A fetch, by its place in [`Fetches`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FetchId(pub usize);
+
+/// Some of a plan's fetches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchSet {
+    /// A bit for each of the first ones: nearly all plans have no more.
+    first: u64,
+    /// The others, in their order.
+    others: Vec<FetchId>,
+}
+
+impl FetchSet {
+    /// Adds one; false if it is among them.
+    pub fn insert(&mut self, id: FetchId) -> bool {
+        if id.0 < u64::BITS as usize {
+            let is_new = self.first >> id.0 & 1 == 0;
+            self.first |= 1 << id.0;
+            return is_new;
+        }
+        match self.others.binary_search(&id) {
+            Ok(_) => false,
+            Err(place) => {
+                self.others.insert(place, id);
+                true
+            }
+        }
+    }
+
+    /// Adds all of others.
+    pub fn extend(&mut self, ids: impl IntoIterator<Item = FetchId>) {
+        for id in ids {
+            self.insert(id);
+        }
+    }
+
+    /// Adds all of another set.
+    pub fn add_all(&mut self, other: &Self) {
+        self.first |= other.first;
+        self.extend(other.others.iter().copied());
+    }
+
+    /// In the order in which they were added to the plan.
+    pub fn iter(&self) -> impl Iterator<Item = FetchId> + '_ {
+        let first = (0..u64::BITS as usize).filter(|bit| self.first >> bit & 1 == 1);
+        first.map(FetchId).chain(self.others.iter().copied())
+    }
+}
+
+impl From<FetchId> for FetchSet {
+    fn from(id: FetchId) -> Self {
+        let mut set = Self::default();
+        set.insert(id);
+        set
+    }
+}
 
 /// A selection set of a fetch, by its place in [`Fetches`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,7 +82,7 @@ pub struct Fetch<'a> {
     /// What it selects there.
     pub set: SelectionSetId,
     /// The fetches whose answers it needs.
-    pub after: BTreeSet<FetchId>,
+    pub after: FetchSet,
     /// Which of a mutation's fetches led to it, in their order; 0 for anything else.
     pub turn: usize,
 }
@@ -47,7 +101,20 @@ pub enum Begin<'a> {
         view: TypeId,
         /// What their representations hold: the key, then what fields require.
         requires: Vec<&'a [Selection]>,
+        /// The arguments that come from objects above.
+        contexts: Vec<FetchContext<'a>>,
     },
+}
+
+/// An argument of a fetch's field whose value comes from an object above.
+#[derive(Clone, Copy)]
+pub struct FetchContext<'a> {
+    /// The field, directly of the entities.
+    pub field: &'a Name,
+    /// Its argument.
+    pub argument: &'a ContextArgument,
+    /// The path of the objects that have the value: one on the way to the entities.
+    pub path: PathId,
 }
 
 /// What a fetch selects of an object.
@@ -72,7 +139,7 @@ pub struct Fetches<'a> {
     fetches: Vec<Fetch<'a>>,
     sets: Vec<SelectionSet<'a>>,
     /// Empty sets of objects of which other fetches select something.
-    unneeded: HashSet<SelectionSetId>,
+    unneeded: FxHashSet<SelectionSetId>,
 }
 
 impl<'a> Fetches<'a> {
@@ -107,15 +174,15 @@ impl<'a> Fetches<'a> {
 
     /// Whether `one` needs the answer of `other`, itself or by others.
     pub fn comes_after(&self, one: FetchId, other: FetchId) -> bool {
-        let mut seen = BTreeSet::new();
+        let mut seen = FetchSet::default();
         let mut open = vec![one];
         while let Some(next) = open.pop() {
-            for before in &self.fetches[next.0].after {
-                if *before == other {
+            for before in self.fetches[next.0].after.iter() {
+                if before == other {
                     return true;
                 }
-                if seen.insert(*before) {
-                    open.push(*before);
+                if seen.insert(before) {
+                    open.push(before);
                 }
             }
         }
@@ -131,7 +198,7 @@ impl<'a> Fetches<'a> {
             subgraph,
             begin,
             set,
-            after: BTreeSet::new(),
+            after: FetchSet::default(),
             turn: 0,
         });
         FetchId(self.fetches.len() - 1)

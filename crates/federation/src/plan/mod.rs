@@ -4,7 +4,9 @@ mod fetches;
 mod paths;
 mod print;
 
-pub use fetches::{Begin, Fetch, FetchId, Fetches, Item, SelectionSet, SelectionSetId};
+pub use fetches::{
+    Begin, Fetch, FetchContext, FetchId, FetchSet, Fetches, Item, SelectionSet, SelectionSetId,
+};
 pub use paths::{PathFetch, PathId, Paths, Provided, ROOT, Step};
 
 use crate::Supergraph;

@@ -4,7 +4,7 @@
 //! changes nothing, so whoever looks for routes may make one. The fetches at a path are the plan, and
 //! only `PlanBuilder` adds them.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{cell::RefCell, collections::HashMap, ops::Deref, rc::Rc};
 
 use apollo_compiler::{Name, Node, ast::Directive};
 
@@ -32,7 +32,22 @@ pub enum Step<'a> {
 }
 
 /// What `@provides` above a path lets a subgraph resolve there, though the fields are external in it.
-pub type Provided<'a> = Rc<[&'a [Selection]]>;
+#[derive(Clone, Default)]
+pub struct Provided<'a>(Option<Rc<[&'a [Selection]]>>);
+
+impl<'a> Deref for Provided<'a> {
+    type Target = [&'a [Selection]];
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl<'a> From<Vec<&'a [Selection]>> for Provided<'a> {
+    fn from(sets: Vec<&'a [Selection]>) -> Self {
+        Self((!sets.is_empty()).then(|| sets.into()))
+    }
+}
 
 /// A fetch that selects of a path's objects.
 #[derive(Clone)]

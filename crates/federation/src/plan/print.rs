@@ -23,7 +23,7 @@ impl Display for Plan<'_> {
             let after: Vec<String> = fetch
                 .after
                 .iter()
-                .filter_map(number)
+                .filter_map(|id| number(&id))
                 .map(|it| it.to_string())
                 .collect();
             if !after.is_empty() {
@@ -39,12 +39,26 @@ impl Display for Plan<'_> {
                     path,
                     view,
                     requires,
+                    contexts,
                 } => {
                     let view = self.supergraph.name(*view);
                     write!(out, "   for {} as {view} by ", self.path(*path))?;
                     let requires: Vec<&Selection> = requires.iter().copied().flatten().collect();
                     self.write_selections(&requires, out)?;
                     out.write_char('\n')?;
+                    for context in contexts {
+                        let (field, argument) = (context.field, &context.argument.name);
+                        write!(out, "   with {field}({argument}:) from ")?;
+                        match self.path(context.path) {
+                            path if path.is_empty() => out.write_str("the root")?,
+                            path => out.write_str(&path)?,
+                        }
+                        let selection: Vec<&Selection> =
+                            context.argument.selection.iter().collect();
+                        out.write_str(" by ")?;
+                        self.write_selections(&selection, out)?;
+                        out.write_char('\n')?;
+                    }
                 }
             }
         }

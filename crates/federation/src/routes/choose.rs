@@ -3,7 +3,7 @@
 use super::{Cost, Purpose, Requiring, Route, RouteFinder, Search};
 use crate::{
     PlanError, SubgraphIndex,
-    plan::PathId,
+    plan::{PathId, Provided},
     selection::{Field, Selection},
 };
 
@@ -111,7 +111,7 @@ impl<'a> RouteFinder<'_, 'a> {
         self.paths.fetches(path).iter().find_map(|fetch| {
             let subgraph = fetch.subgraph;
             let join = self.resolve(subgraph, fetch.view, &field.name, &fetch.provided)?;
-            let is_enough = join.requires.is_empty()
+            let is_enough = join.is_plain()
                 && (field.set.is_empty()
                     || join.inner.is_some_and(|inner| {
                         let provided =
@@ -136,13 +136,13 @@ impl<'a> RouteFinder<'_, 'a> {
             let join = self.resolve(subgraph, route.view, &field.name, &route.provided);
             let Some(join) = join else { continue };
             let mut cost = route.cost;
-            if !join.requires.is_empty() {
+            if !join.is_plain() {
                 let mut requiring = wanted.requiring.iter();
                 if requiring.any(|it| it.includes(path, &field.name)) {
                     continue;
                 }
                 let search = Search::default();
-                match self.requirement_cost(path, routes, &join.requires, 0, search) {
+                match self.needs_cost(path, routes, join, 0, search) {
                     Some(requires) => cost = cost.max(Cost::ONE) + requires,
                     None => continue,
                 }
@@ -214,7 +214,7 @@ impl<'a> RouteFinder<'_, 'a> {
         last: Option<SubgraphIndex>,
     ) -> Result<SubgraphIndex, PlanError> {
         let ty = self.paths.ty(path);
-        let none = [].into();
+        let none = Provided::default();
         let candidates = self.supergraph.subgraphs().filter_map(|subgraph| {
             let join = self.resolve(subgraph, ty, &field.name, &none)?;
             let remaining = self.remaining_below(field, subgraph, ty, &none, join);

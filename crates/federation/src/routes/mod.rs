@@ -10,6 +10,7 @@
 
 mod choose;
 mod cost;
+mod members;
 mod objects;
 mod remaining;
 mod resolve;
@@ -18,22 +19,23 @@ mod settle;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     rc::Rc,
     time::Instant,
 };
 
 use apollo_compiler::executable::OperationType;
+use rustc_hash::FxHashMap;
 
 pub use choose::{Choice, Wanted};
 pub use cost::Cost;
 
 use crate::{
     Overrides, Supergraph,
-    plan::{PathId, Paths, Provided},
+    plan::{Fetches, PathId, Paths, Provided},
     selection::Selection,
-    types::TypeId,
+    types::{TypeId, TypeSet},
 };
+use members::Holders;
 use remaining::RemainingKey;
 
 /// How many levels of keys and requirements inside others are looked into: where there is no plan, in
@@ -153,12 +155,15 @@ type Versioned<T> = (usize, T);
 /// A path, the address of what a field requires there, and the level.
 type RequirementKey = (PathId, usize, usize);
 
-/// What was found out. What a subgraph leaves to others depends on no plan.
+/// What was found out. What a subgraph leaves to others depends on no plan, nor do the subgraphs that
+/// could have a path's objects, nor the members that all of them know.
 #[derive(Default)]
 pub struct Memo<'a> {
-    routes: RefCell<HashMap<PathId, Versioned<Routes<'a>>>>,
-    requirement_costs: RefCell<HashMap<RequirementKey, Versioned<Option<Cost>>>>,
-    remaining: RefCell<HashMap<RemainingKey, Cost>>,
+    routes: RefCell<FxHashMap<PathId, Versioned<Routes<'a>>>>,
+    requirement_costs: RefCell<FxHashMap<RequirementKey, Versioned<Option<Cost>>>>,
+    remaining: RefCell<FxHashMap<RemainingKey, Cost>>,
+    holders: RefCell<FxHashMap<PathId, Holders<'a>>>,
+    common_members: RefCell<FxHashMap<PathId, Option<Rc<TypeSet>>>>,
     /// Since the last search began that is not part of another one.
     keys_tried: Cell<usize>,
 }
@@ -169,15 +174,22 @@ pub struct RouteFinder<'p, 'a> {
     request: Request<'a>,
     supergraph: &'a Supergraph,
     paths: &'p Paths<'a>,
+    fetches: &'p Fetches<'a>,
     memo: &'p Memo<'a>,
 }
 
 impl<'p, 'a> RouteFinder<'p, 'a> {
-    pub fn new(request: Request<'a>, paths: &'p Paths<'a>, memo: &'p Memo<'a>) -> Self {
+    pub fn new(
+        request: Request<'a>,
+        paths: &'p Paths<'a>,
+        fetches: &'p Fetches<'a>,
+        memo: &'p Memo<'a>,
+    ) -> Self {
         Self {
             request,
             supergraph: request.supergraph,
             paths,
+            fetches,
             memo,
         }
     }

@@ -3,7 +3,7 @@
 use super::{Cost, Route, RouteFinder, RouteStep};
 use crate::{
     SubgraphIndex,
-    plan::{PathId, Step},
+    plan::{Begin, FetchSet, PathId, Step},
     types::TypeSet,
 };
 
@@ -18,8 +18,25 @@ fn second_resolution<'r, 'a>(
 }
 
 impl<'a> RouteFinder<'_, 'a> {
-    /// The object types that the objects of a path can have.
+    /// The object types that the objects of a path can have, whichever subgraphs bring them.
     pub fn objects(&self, path: PathId) -> TypeSet {
+        let brought = self.objects_brought(path);
+        match self.common_members(path) {
+            Some(common) => brought.intersection(&common),
+            None => brought,
+        }
+    }
+
+    /// Whether the subgraphs that are asked for a path's objects can bring some that others cannot.
+    pub fn has_uncommon_members(&self, path: PathId) -> bool {
+        self.common_members(path).is_some_and(|common| {
+            let brought = self.objects_brought(path);
+            brought.intersection(&common) != brought
+        })
+    }
+
+    /// The object types that the subgraphs that are asked for a path's objects can bring.
+    fn objects_brought(&self, path: PathId) -> TypeSet {
         let ty = self.paths.ty(path);
         let all = self.supergraph.objects(ty);
         if self.supergraph.is_object(ty) {
@@ -36,12 +53,12 @@ impl<'a> RouteFinder<'_, 'a> {
             return all.intersection(&seen);
         }
         match self.paths.wider(path) {
-            Some(wider) => all.intersection(&self.objects(wider)),
+            Some(wider) => all.intersection(&self.objects_brought(wider)),
             None => all.clone(),
         }
     }
 
-    /// The same where no fetch has come by yet: of the types that the subgraphs know that can bring
+    /// The same as [`Self::objects`] where no fetch has come by yet: of the types that the subgraphs know that can bring
     /// the objects.
     pub(super) fn objects_by(&self, path: PathId, routes: &[Option<Route<'a>>]) -> TypeSet {
         let known = self.objects(path);
@@ -77,7 +94,7 @@ impl<'a> RouteFinder<'_, 'a> {
         match self.paths.wider(path) {
             None => true,
             Some(wider) => self
-                .last_routes(wider)
+                .known_routes(wider)
                 .is_none_or(|routes| self.brings_others(wider, &routes, subgraph)),
         }
     }
@@ -106,7 +123,7 @@ impl<'a> RouteFinder<'_, 'a> {
         while let Some((above, step)) = next {
             is_above |= matches!(step, Step::Field(_));
             match self
-                .last_routes(above)
+                .known_routes(above)
                 .and_then(|routes| is_from_above(&routes))
             {
                 Some(false) => return is_above,
@@ -115,6 +132,40 @@ impl<'a> RouteFinder<'_, 'a> {
             }
         }
         false
+    }
+
+    /// Where a subgraph has a path's objects from a holder above that is asked for as an entity: the
+    /// subgraph that brings both the holder and the objects. With a key of the objects from there, they
+    /// can be asked for as entities in the same request, as it waits for nothing else.
+    pub(super) fn bringer_for_holder(
+        &self,
+        path: PathId,
+        route: Option<&Route<'a>>,
+        subgraph: SubgraphIndex,
+    ) -> Option<SubgraphIndex> {
+        let route = route?;
+        if route.cost > Cost::ZERO || !matches!(route.by, RouteStep::FromAbove) {
+            return None;
+        }
+        let mut next = self.paths.parent(path);
+        while let Some((above, step)) = next {
+            if matches!(step, Step::On(when) if !when.is_empty()) {
+                return None;
+            }
+            let mut fetches = self.paths.fetches(above).iter();
+            if let Some(holder) = fetches.find(|it| it.subgraph == subgraph) {
+                let fetch = self.fetches.get(holder.fetch);
+                if matches!(fetch.begin, Begin::Entities { path, .. } if path == above) {
+                    let mut here = self.paths.fetches(path).iter();
+                    let bringer = here.find(|it| {
+                        it.fetch != holder.fetch && fetch.after == FetchSet::from(it.fetch)
+                    })?;
+                    return Some(bringer.subgraph);
+                }
+            }
+            next = self.paths.parent(above);
+        }
+        None
     }
 
     /// Whether a subgraph that would resolve the field to a path once more does not know all types that
@@ -129,10 +180,10 @@ impl<'a> RouteFinder<'_, 'a> {
             return false;
         };
         if let Some(wider) = self.paths.wider(path) {
-            let routes = self.last_routes(wider);
+            let routes = self.known_routes(wider);
             return routes.is_some_and(|routes| self.may_lack_objects(wider, &routes, subgraph));
         }
-        let objects = self.objects(path);
+        let objects = self.objects_brought(path);
         let view = self.supergraph.view(subgraph, route.view);
         view.is_some_and(|view| {
             !view.is_interface_object && objects.intersection(&view.objects) != objects

@@ -123,8 +123,9 @@ impl<'a> RouteFinder<'_, 'a> {
         provided: &Provided<'a>,
     ) -> Option<Cost> {
         if let Some(join) = self.resolve(subgraph, view, &field.name, provided) {
-            let is_plain = join.requires.is_empty();
-            return is_plain.then(|| self.remaining_below(field, subgraph, view, provided, join));
+            return join
+                .is_plain()
+                .then(|| self.remaining_below(field, subgraph, view, provided, join));
         }
         if self.supergraph.is_object(view) {
             return None;
@@ -158,6 +159,21 @@ impl<'a> RouteFinder<'_, 'a> {
                 && join.subgraph != subgraph
         });
         others.map(|join| join.subgraph).collect()
+    }
+
+    /// Whether other subgraphs than one resolve the fields of a key.
+    pub(super) fn is_had_by_others(
+        &self,
+        key: &[Selection],
+        ty: TypeId,
+        subgraph: SubgraphIndex,
+    ) -> bool {
+        key.iter().all(|selection| match selection {
+            Selection::Field(field) => {
+                field.is_typename() || !self.others_with(field, ty, subgraph).is_empty()
+            }
+            Selection::On(_) => true,
+        })
     }
 
     /// Whether another subgraph has the objects by a key that this one resolves.

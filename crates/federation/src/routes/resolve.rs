@@ -18,7 +18,7 @@ impl<'a> RouteFinder<'_, 'a> {
             let mut objects = here.objects.iter();
             let is_plain = objects.all(|object| {
                 let join = self.resolve_in(subgraph, object, name, provided);
-                join.is_some_and(|join| join.requires.is_empty())
+                join.is_some_and(Join::is_plain)
             });
             if !is_plain {
                 return None;

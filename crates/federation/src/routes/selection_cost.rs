@@ -5,7 +5,7 @@ use crate::{
     SubgraphIndex,
     plan::PathId,
     selection::{Field, Selection},
-    supergraph::Join,
+    supergraph::{ContextArgument, Join},
     types::{TypeId, TypeSet},
 };
 
@@ -149,10 +149,10 @@ impl<'a> RouteFinder<'_, 'a> {
                 true => Cost::ZERO,
                 false => route.cost,
             };
-            if !join.requires.is_empty() {
+            if !join.is_plain() {
                 let requires = match level == self.request.levels_max {
                     true => Some(Cost::UNCERTAIN),
-                    false => self.requirement_cost(path, routes, &join.requires, level + 1, search),
+                    false => self.needs_cost(path, routes, join, level + 1, search),
                 };
                 match requires {
                     Some(requires) => cost = cost.max(Cost::ONE) + requires,
@@ -186,6 +186,44 @@ impl<'a> RouteFinder<'_, 'a> {
             }
         }
         self.cost_without_routes(below, without_keys, &field.set, level, search)
+    }
+
+    /// What it costs to have what a field requires, and what its arguments take from contexts.
+    pub(super) fn needs_cost(
+        &self,
+        path: PathId,
+        routes: &[Option<Route<'a>>],
+        join: &'a Join,
+        level: usize,
+        search: Search<'_>,
+    ) -> Option<Cost> {
+        let mut cost = match join.requires.is_empty() {
+            true => Cost::ZERO,
+            false => self.requirement_cost(path, routes, &join.requires, level, search)?,
+        };
+        for argument in &join.contexts {
+            let above = self.setter(path, argument)?;
+            cost += match search.is_settling(above) {
+                true => Cost::UNCERTAIN,
+                false => {
+                    let routes = self.routes_within(above, search);
+                    self.set_cost(above, &routes, &argument.selection, level, search)?
+                }
+            };
+        }
+        Some(cost)
+    }
+
+    /// The path above whose objects set a context for those of a path: the nearest.
+    pub fn setter(&self, path: PathId, argument: &ContextArgument) -> Option<PathId> {
+        let mut next = self.paths.parent(self.paths.widest(path));
+        while let Some((above, _)) = next {
+            if argument.types.contains(self.paths.ty(above)) {
+                return Some(above);
+            }
+            next = self.paths.parent(above);
+        }
+        None
     }
 
     /// What a field's requirements cost. They are found out once for the routes of a path: they may

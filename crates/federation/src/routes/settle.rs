@@ -7,17 +7,14 @@ use apollo_compiler::executable::OperationType;
 use super::{Cost, Route, RouteFinder, RouteStep, Routes, Search, Settling};
 use crate::{
     SubgraphIndex,
-    plan::{PathId, ROOT, Step},
+    plan::{PathId, Provided, ROOT, Step},
     types::TypeId,
 };
 
 impl<'a> RouteFinder<'_, 'a> {
     pub(super) fn routes_within(&self, path: PathId, search: Search<'_>) -> Routes<'a> {
-        let version = self.paths.version();
-        if let Some((known, routes)) = self.memo.routes.borrow().get(&path)
-            && *known == version
-        {
-            return Rc::clone(routes);
+        if let Some(routes) = self.known_routes(path) {
+            return routes;
         }
         let parent = self.paths.parent(path);
         let above = parent.map(|(parent, _)| self.routes_within(parent, search));
@@ -32,14 +29,15 @@ impl<'a> RouteFinder<'_, 'a> {
         let without_keys = self.routes_without_keys(path, above.as_deref());
         let routes = self.settled(path, without_keys, 0, search);
         let mut memo = self.memo.routes.borrow_mut();
-        memo.insert(path, (version, Rc::clone(&routes)));
+        memo.insert(path, (self.paths.version(), Rc::clone(&routes)));
         routes
     }
 
-    /// The routes that were found last, even if the plan has changed since.
-    pub(super) fn last_routes(&self, path: PathId) -> Option<Routes<'a>> {
+    /// The routes to a path, if they were found since the plan changed last.
+    pub(super) fn known_routes(&self, path: PathId) -> Option<Routes<'a>> {
         let memo = self.memo.routes.borrow();
-        memo.get(&path).map(|(_, routes)| Rc::clone(routes))
+        let (version, routes) = memo.get(&path)?;
+        (*version == self.paths.version()).then(|| Rc::clone(routes))
     }
 
     /// The routes to a path that need no key there.
@@ -62,7 +60,10 @@ impl<'a> RouteFinder<'_, 'a> {
         level: usize,
         search: Search<'_>,
     ) -> Routes<'a> {
-        let mut is_settled = level == self.request.levels_max || path == ROOT;
+        if level == self.request.levels_max || path == ROOT {
+            return routes.into();
+        }
+        let mut is_settled = false;
         // When each subgraph was tried last, and when its route changed last, in tries.
         let (mut tried, mut changed) = (vec![0; routes.len()], vec![1; routes.len()]);
         let mut now = 1;
@@ -72,20 +73,29 @@ impl<'a> RouteFinder<'_, 'a> {
                 let index = usize::from(subgraph.0);
                 let known = routes[index].as_ref();
                 let mut known = known.map_or(Cost::MAX, |route| route.cost);
-                if self.may_lack_objects(path, &routes, subgraph)
-                    || self.is_by_key_above(path, &routes, subgraph)
+                // By a key, it needs no holder that the subgraph may not know.
+                let bringer = self.bringer_for_holder(path, routes[index].as_ref(), subgraph);
+                if bringer.is_none()
+                    && (self.may_lack_objects(path, &routes, subgraph)
+                        || self.is_by_key_above(path, &routes, subgraph))
                 {
                     // At the same cost rather by what the objects are than by where they stand.
                     known += Cost::ONE;
                 }
                 // A key whose fields come by the subgraph's own route costs more than that.
                 let mut others = (0..routes.len()).filter(|other| *other != index);
-                if known <= Cost::ONE || !others.any(|other| changed[other] > tried[index]) {
+                let is_cheap = known <= Cost::ONE && bringer.is_none();
+                if is_cheap || !others.any(|other| changed[other] > tried[index]) {
                     continue;
                 }
                 now += 1;
                 tried[index] = now;
-                let found = self.route_by_key(path, subgraph, &routes, known, level, search);
+                let found = match bringer {
+                    Some(bringer) => {
+                        self.route_beside_holder(path, subgraph, &routes, bringer, level, search)
+                    }
+                    None => self.route_by_key(path, subgraph, &routes, known, level, search),
+                };
                 if found.is_some() {
                     routes[index] = found;
                     changed[index] = now;
@@ -109,7 +119,7 @@ impl<'a> RouteFinder<'_, 'a> {
                 cost: Cost::ZERO,
                 by: RouteStep::Existing(index),
                 view: fetch.view,
-                provided: Rc::clone(&fetch.provided),
+                provided: fetch.provided.clone(),
             });
         }
         let ty = self.paths.ty(path);
@@ -120,7 +130,7 @@ impl<'a> RouteFinder<'_, 'a> {
                 cost: Cost::ONE,
                 by: RouteStep::Root,
                 view: ty,
-                provided: [].into(),
+                provided: Provided::default(),
             })
         };
         let Some((parent, step)) = self.paths.parent(path) else {
@@ -146,7 +156,7 @@ impl<'a> RouteFinder<'_, 'a> {
         let (view, provided) = match step {
             Step::On(_) => {
                 let view = self.supergraph.narrow_view(subgraph, above.view, ty)?;
-                (view, Rc::clone(&above.provided))
+                (view, above.provided.clone())
             }
             Step::Field(field) => {
                 // What changes something, or brings events, is not asked twice.
@@ -154,7 +164,7 @@ impl<'a> RouteFinder<'_, 'a> {
                     return None;
                 }
                 let join = self.resolve(subgraph, above.view, &field.name, &above.provided)?;
-                if !join.requires.is_empty() {
+                if !join.is_plain() {
                     return None;
                 }
                 let provided = self.provided_below(&above.provided, above.view, join, &field.name);
@@ -167,6 +177,26 @@ impl<'a> RouteFinder<'_, 'a> {
             view,
             provided,
         })
+    }
+
+    /// The route by a key that `bringer` has, in the request that asks for the objects' holder.
+    fn route_beside_holder(
+        &self,
+        path: PathId,
+        subgraph: SubgraphIndex,
+        routes: &[Option<Route<'a>>],
+        bringer: SubgraphIndex,
+        level: usize,
+        search: Search<'_>,
+    ) -> Option<Route<'a>> {
+        let mut only = vec![None; routes.len()];
+        let index = usize::from(bringer.0);
+        only[index] = routes[index].clone();
+        // One for the request, which is made anyway, and nothing for the key.
+        let most = Cost::ONE + Cost::ONE;
+        let route = self.route_by_key(path, subgraph, &only, most, level, search)?;
+        let cost = Cost::ZERO;
+        Some(Route { cost, ..route })
     }
 
     /// The cheapest route by a key, if it costs less than `known`.
@@ -200,7 +230,7 @@ impl<'a> RouteFinder<'_, 'a> {
                         cost,
                         by: RouteStep::Key(key),
                         view: *view,
-                        provided: [].into(),
+                        provided: Provided::default(),
                     });
                 }
             }

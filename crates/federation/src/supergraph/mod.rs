@@ -1,10 +1,9 @@
 //! Types, keys and fields by subgraph, from the join directives of a supergraph. <https://specs.apollo.dev/join/v0.5/>
 
+mod contexts;
 mod field_sets;
 mod implied_externals;
 mod read;
-
-use std::collections::HashMap;
 
 use apollo_compiler::{
     Name, Schema,
@@ -13,8 +12,11 @@ use apollo_compiler::{
     validation::Valid,
 };
 
+use rustc_hash::FxHashMap;
+
 use crate::{
-    Overrides, SupergraphError, api_schema,
+    Overrides, SupergraphError,
+    api_schema::{self, OwnDirective},
     planned_fields::PlannedFields,
     selection::{Field, Selection},
     specifications,
@@ -26,14 +28,15 @@ pub struct Supergraph {
     /// By [`TypeId`].
     composite: Vec<CompositeType>,
     subgraphs: Vec<SubgraphInfo>,
-    roots: HashMap<OperationType, TypeId>,
+    roots: FxHashMap<OperationType, TypeId>,
     percentages: Vec<u64>,
     flags: Vec<String>,
     typename: Field,
     types: TypeTable,
     api: Valid<Schema>,
     planned_fields: PlannedFields,
-    directives: HashMap<Name, Vec<DirectiveLocation>>,
+    directives: FxHashMap<Name, OwnDirective>,
+    has_contexts: bool,
 }
 
 /// A subgraph's place in its supergraph: 0 is the first value of `join__Graph`.
@@ -57,7 +60,7 @@ struct CompositeType {
     objects: TypeSet,
     /// By subgraph.
     views: Vec<Option<View>>,
-    fields: HashMap<Name, FieldInfo>,
+    fields: FxHashMap<Name, FieldInfo>,
     /// Itself and the interfaces by which a subgraph may have its entities.
     entity_views: Vec<TypeId>,
 }
@@ -97,12 +100,27 @@ pub struct Join {
     pub provides: Vec<Selection>,
     /// What it is computed from.
     pub requires: Vec<Selection>,
+    /// The arguments that come from objects above.
+    pub contexts: Vec<ContextArgument>,
     /// Its type there.
     pub ty: Type,
     /// Of the objects that it holds.
     pub inner: Option<TypeId>,
     /// For which requests, in a progressive override.
     availability: Availability,
+}
+
+/// An argument whose value comes from an object above: `@fromContext`.
+#[derive(Clone)]
+pub struct ContextArgument {
+    /// What the subgraph calls it.
+    pub name: Name,
+    /// Its type there.
+    pub ty: Type,
+    /// The types of the objects that set the context: the nearest above gives the value.
+    pub types: TypeSet,
+    /// What of such an object is the value.
+    pub selection: Vec<Selection>,
 }
 
 /// Which requests can have a field from a subgraph.
@@ -121,6 +139,11 @@ enum Availability {
 }
 
 impl Join {
+    /// Whether it needs nothing but its object.
+    pub fn is_plain(&self) -> bool {
+        self.requires.is_empty() && self.contexts.is_empty()
+    }
+
     /// Whether requests for which these overrides hold can have it.
     pub fn is_available(&self, overrides: Overrides) -> bool {
         let Overrides { position, flags } = overrides;
@@ -166,7 +189,10 @@ impl Supergraph {
             .map_err(|invalid| SupergraphError::Invalid(invalid.errors.to_string()))?;
         let types = TypeTable::new(schema, &api);
         let joins = read::joins(schema, &types, &subgraphs).map_err(SupergraphError::Joins)?;
+        let fields = joins.types.iter().flat_map(|ty| ty.fields.values());
+        let mut all = fields.flat_map(|field| &field.joins);
         Ok(Self {
+            has_contexts: all.any(|join| !join.contexts.is_empty()),
             composite: joins.types,
             subgraphs: subgraphs.into_iter().map(|(_, info)| info).collect(),
             roots: joins.roots,
@@ -203,8 +229,20 @@ impl Supergraph {
     /// Whether a directive of an operation is one of the subgraphs' own, which they know at such a
     /// place: a composer keeps those that all subgraphs define.
     pub fn passes_on(&self, directive: &str, location: DirectiveLocation) -> bool {
-        let locations = self.directives.get(directive);
-        locations.is_some_and(|locations| locations.contains(&location))
+        let own = self.directives.get(directive);
+        own.is_some_and(|own| own.locations.contains(&location))
+    }
+
+    /// Whether one of the subgraphs' own directives may stand at a place more than once.
+    pub(crate) fn may_be_repeated(&self, directive: &str) -> bool {
+        self.directives
+            .get(directive)
+            .is_some_and(|own| own.repeatable)
+    }
+
+    /// Whether any argument comes from a context.
+    pub fn has_contexts(&self) -> bool {
+        self.has_contexts
     }
 
     pub(crate) fn planned_fields(&self) -> &PlannedFields {

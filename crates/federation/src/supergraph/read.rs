@@ -1,9 +1,6 @@
 //! Reads a supergraph's join directives.
 
-use std::{
-    cell::RefCell,
-    collections::{HashMap, HashSet},
-};
+use std::{cell::RefCell, collections::HashSet};
 
 use apollo_compiler::{
     Name, Node, Schema,
@@ -13,8 +10,11 @@ use apollo_compiler::{
     schema::{Component, EnumValueDefinition, ExtendedType, FieldDefinition},
 };
 
+use rustc_hash::FxHashMap;
+
 use super::{
     Availability, CompositeType, FieldInfo, Join, SubgraphIndex, SubgraphInfo, View,
+    contexts::{Contexts, contexts},
     implied_externals,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 /// What the join directives of a supergraph say, by the numbers that `types` gives.
 pub struct Joins {
     pub types: Vec<CompositeType>,
-    pub roots: HashMap<OperationType, TypeId>,
+    pub roots: FxHashMap<OperationType, TypeId>,
     pub percentages: Vec<u64>,
     pub flags: Vec<String>,
 }
@@ -71,6 +71,7 @@ pub fn joins(
             .collect(),
         flags: flags(schema),
         with_arguments: RefCell::default(),
+        contexts: contexts(schema, types),
     }
     .joins()
 }
@@ -107,6 +108,7 @@ pub(super) struct Reader<'s> {
     flags: Vec<String>,
     /// The fields of field sets that may have arguments, with those that they have.
     pub(super) with_arguments: RefCell<Vec<String>>,
+    pub(super) contexts: Contexts<'s>,
 }
 
 impl<'s> Reader<'s> {
@@ -183,7 +185,7 @@ impl<'s> Reader<'s> {
                 view.objects = self.objects_in(graph, id, name, definition);
             }
         }
-        let mut fields = HashMap::new();
+        let mut fields = FxHashMap::default();
         for (field_name, field) in fields_of(definition).into_iter().flatten() {
             let info = self.field(id, name, field, &views)?;
             fields.insert(field_name.clone(), info);
@@ -292,6 +294,12 @@ impl<'s> Reader<'s> {
                 is_implied: directives.is_empty(),
                 provides: set("provides", inner)?,
                 requires: set("requires", Some(id))?,
+                contexts: match own {
+                    Some(own) => {
+                        self.context_arguments(own, &format!("{type_name}.{}", field.name))?
+                    }
+                    None => Vec::new(),
+                },
                 inner,
                 ty,
                 availability: self.availability(subgraph, own.copied(), &directives),

@@ -9,10 +9,12 @@ use apollo_compiler::{
     ast::{Directive, Type},
 };
 use federation::{
-    Field, SubgraphIndex, Supergraph, TypeId, TypeTable,
+    ContextArgument, Field, SubgraphIndex, Supergraph, TypeId, TypeTable,
     internal_names::of_other_type,
     plan::{Fetches, Item, SelectionSetId},
 };
+
+use super::text::needs_a_name;
 
 /// What is asked of an object.
 pub type Asked<'p> = Vec<AskedItem<'p>>;
@@ -25,6 +27,8 @@ pub enum AskedItem<'p> {
         field: &'p Field,
         /// By which response key.
         key: Name,
+        /// The arguments that come from objects above.
+        contexts: &'p [ContextArgument],
         /// Of the objects that it holds.
         below: Option<Asked<'p>>,
     },
@@ -79,8 +83,10 @@ impl<'p> Writer<'p, '_> {
     /// What a request to `subgraph` asks for, and what to undo in its answer.
     pub fn write(&self, set: SelectionSetId, subgraph: SubgraphIndex) -> (Asked<'p>, Vec<Renamed>) {
         let mut aliases = Aliases::default();
-        self.find_conflicts(subgraph, &[(set, Vec::new())], &mut aliases);
-        (self.set(set, &aliases), aliases.renamed)
+        if self.has_fragments(set) {
+            self.find_conflicts(subgraph, &[(set, Vec::new())], &mut aliases);
+        }
+        (self.set(set, subgraph, &aliases), aliases.renamed)
     }
 
     /// What of it requires nothing of other subgraphs; none where that is all or nothing.
@@ -93,7 +99,7 @@ impl<'p> Writer<'p, '_> {
         let requires = |item: &AskedItem<'_>| match item {
             AskedItem::Field { field, .. } => {
                 let join = self.graph.join(subgraph, here.ty, &field.name);
-                join.is_some_and(|join| !join.requires.is_empty())
+                join.is_some_and(|join| !join.is_plain())
             }
             AskedItem::On { .. } => false,
         };
@@ -113,7 +119,7 @@ impl<'p> Writer<'p, '_> {
         !aliases.renamed.is_empty()
     }
 
-    fn set(&self, set: SelectionSetId, aliases: &Aliases) -> Asked<'p> {
+    fn set(&self, set: SelectionSetId, subgraph: SubgraphIndex, aliases: &Aliases) -> Asked<'p> {
         let here = self.fetches.set(set);
         let mut asked = Vec::new();
         let mut has_types = false;
@@ -125,8 +131,9 @@ impl<'p> Writer<'p, '_> {
                     asked.push(AskedItem::Field {
                         field,
                         key: alias.unwrap_or(&field.key).clone(),
+                        contexts: self.contexts(subgraph, here.ty, field),
                         below: below.map(|below| {
-                            let below = self.set(below, aliases);
+                            let below = self.set(below, subgraph, aliases);
                             match below.is_empty() {
                                 true => vec![self.typename()],
                                 false => below,
@@ -136,12 +143,13 @@ impl<'p> Writer<'p, '_> {
                 }
                 Item::On(when, below) => {
                     let ty = self.fetches.set(*below).ty;
-                    let below = self.set(*below, aliases);
+                    let below = self.set(*below, subgraph, aliases);
                     if below.is_empty() {
                         continue;
                     }
                     has_types |= ty != here.ty;
-                    let ty = (ty != here.ty).then_some(ty);
+                    let is_named = needs_a_name(self.graph, when);
+                    let ty = (is_named || ty != here.ty).then_some(ty);
                     asked.push(AskedItem::On { ty, when, below });
                 }
             }
@@ -153,13 +161,35 @@ impl<'p> Writer<'p, '_> {
         asked
     }
 
+    fn contexts(
+        &self,
+        subgraph: SubgraphIndex,
+        view: TypeId,
+        field: &Field,
+    ) -> &'p [ContextArgument] {
+        let join = match self.graph.has_contexts() {
+            true => self.graph.join(subgraph, view, &field.name),
+            false => None,
+        };
+        join.map_or(&[], |join| join.contexts.as_slice())
+    }
+
     fn typename(&self) -> AskedItem<'p> {
         let field = self.graph.typename();
         AskedItem::Field {
             field,
             key: field.key.clone(),
+            contexts: &[],
             below: None,
         }
+    }
+
+    /// Whether any object is asked by several sets: only then keys can meet.
+    fn has_fragments(&self, set: SelectionSetId) -> bool {
+        self.fetches.set(set).items.iter().any(|item| match item {
+            Item::Field(_, below) => below.is_some_and(|below| self.has_fragments(below)),
+            Item::On(..) => true,
+        })
     }
 
     /// Looks at what is asked of the same object by several sets, and gives aliases to what cannot

@@ -1,6 +1,7 @@
 //! The planner's requests -> our plan: every name a number, every request's bytes ready.
 
 mod asked;
+mod contexts;
 pub mod keys;
 mod order;
 mod shapes;
@@ -158,7 +159,7 @@ fn wave(planned: &Planned<'_>, id: FetchId, waves: &mut [Option<usize>]) -> usiz
     let after = fetch
         .after
         .iter()
-        .map(|other| wave(planned, *other, waves) + 1);
+        .map(|other| wave(planned, other, waves) + 1);
     let wave = after.max().unwrap_or(0);
     waves[id.0] = Some(wave);
     wave
@@ -186,8 +187,8 @@ struct Compiler<'p, 'a> {
 struct EntityList<'p> {
     /// What is asked, by the type that the subgraph has the entities as.
     asked: Vec<AskedItem<'p>>,
-    /// What tells it from other lists.
-    meaning: String,
+    /// The text of what is asked, where there are others to compare it with.
+    text: Option<Box<str>>,
     /// Where it comes from: the selections with the types that objects have there.
     sets: Vec<(SelectionSetId, TypeId)>,
     /// Whether all of its objects tell their types.
@@ -200,7 +201,7 @@ impl<'p> Compiler<'p, '_> {
     fn has_fallback(&self, group: &FetchGroup) -> bool {
         let mut fetches = group.fetches.iter().map(|id| self.planned.fetches.get(*id));
         fetches.any(|fetch| {
-            matches!(&fetch.begin, Begin::Entities { requires, .. } if requires.len() > 1)
+            matches!(&fetch.begin, Begin::Entities { requires, contexts, .. } if requires.len() > 1 || !contexts.is_empty())
                 && self.writer.write_plain(fetch.set, fetch.subgraph).is_some()
         })
     }
@@ -219,6 +220,9 @@ impl<'p> Compiler<'p, '_> {
             self.terms.variables,
             self.terms.directives,
         );
+        if fallback_of.is_none() && self.has_contexts(group) {
+            return self.step_by_contexts(group, text);
+        }
         let (merge, (shape, root_keys), representations) = match first.begin {
             Begin::Entities { .. } => {
                 let lists = self.entity_lists(fetches, fallback_of.is_some());
@@ -285,10 +289,18 @@ impl<'p> Compiler<'p, '_> {
     fn entity_lists(&mut self, fetches: &[FetchId], is_fallback: bool) -> Vec<EntityList<'p>> {
         let mut lists: Vec<EntityList<'p>> = Vec::new();
         for id in fetches {
-            let Some(own) = self.entity_list(*id, is_fallback) else {
+            let Some(mut own) = self.entity_list(*id, is_fallback) else {
                 continue;
             };
-            match lists.iter_mut().find(|list| list.meaning == own.meaning) {
+            if fetches.len() > 1 {
+                own.text = Some(self.text_of(&own.asked));
+            }
+            let is_same = |list: &&mut EntityList<'p>| {
+                list.text == own.text
+                    && list.fetch.requires == own.fetch.requires
+                    && list.fetch.renames == own.fetch.renames
+            };
+            match lists.iter_mut().find(is_same) {
                 Some(list) => {
                     list.are_told &= own.are_told;
                     list.fetch.targets.extend(own.fetch.targets);
@@ -348,13 +360,15 @@ impl<'p> Compiler<'p, '_> {
             path,
             view,
             requires,
+            contexts,
         } = &fetch.begin
         else {
             return None;
         };
         let mut requires = &requires[..];
         let (below, renamed) = if is_fallback {
-            requires = requires.get(..1).filter(|_| requires.len() > 1)?;
+            let needs_more = requires.len() > 1 || !contexts.is_empty();
+            requires = requires.get(..1).filter(|_| needs_more)?;
             self.writer.write_plain(fetch.set, fetch.subgraph)?
         } else {
             self.writer.write(fetch.set, fetch.subgraph)
@@ -364,12 +378,6 @@ impl<'p> Compiler<'p, '_> {
             when: &[],
             below,
         }];
-        let mut text = Text::new(
-            self.terms.graph,
-            self.terms.variables,
-            self.terms.directives,
-        );
-        text.items(&asked);
         let requires = merged(requires.iter().copied().flatten());
         let list = EntityFetch {
             key: Key::TYPENAME,
@@ -383,15 +391,21 @@ impl<'p> Compiler<'p, '_> {
             typename_overrides: self.typename_overrides(fetch, *view),
             renames: self.renames(renamed),
         };
-        let request = text.finish("", &[]);
         let paths = &self.planned.paths;
         Some(EntityList {
-            meaning: format!("{}{:?}{:?}", request.operation, list.requires, list.renames),
+            text: None,
             asked,
             sets: vec![(fetch.set, paths.ty(*path))],
             are_told: !self.terms.graph.is_object(paths.ty(paths.widest(*path))),
             fetch: list,
         })
+    }
+
+    fn text_of(&self, asked: &asked::Asked<'_>) -> Box<str> {
+        let terms = self.terms;
+        let mut text = Text::new(terms.graph, terms.variables, terms.directives);
+        text.items(asked);
+        text.finish("", &[]).operation
     }
 
     /// What a representation of a path's objects holds.

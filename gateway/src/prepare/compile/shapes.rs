@@ -44,6 +44,30 @@ impl Shapes {
         (ShapeId(self.0.len() as u32 - 1), root_keys)
     }
 
+    /// The same where each list can be there several times, under each of its keys.
+    pub fn add_numbered_entities<'p>(
+        &mut self,
+        lists: impl IntoIterator<Item = (&'p [String], &'p Asked<'p>)>,
+        keys: &mut Keys,
+    ) -> (ShapeId, Vec<Key>) {
+        let mut fields = Vec::new();
+        for (names, asked) in lists {
+            let shape = self.object(&[asked], keys);
+            fields.extend(names.iter().map(|name| ShapeField {
+                key: keys.intern(name),
+                token: key_token(name),
+                is_typename: false,
+                shape: Some(shape),
+            }));
+        }
+        let root_keys = fields.iter().map(|field| field.key).collect();
+        self.0.push(Shape {
+            fields,
+            intern: false,
+        });
+        (ShapeId(self.0.len() as u32 - 1), root_keys)
+    }
+
     /// The shapes by their numbers.
     pub fn into_shapes(self) -> Vec<Shape> {
         self.0
@@ -82,7 +106,9 @@ struct Merged<'p> {
 fn flatten<'p>(set: &'p Asked<'p>, fields: &mut Vec<Merged<'p>>) {
     for item in set {
         match item {
-            AskedItem::Field { field, key, below } => {
+            AskedItem::Field {
+                field, key, below, ..
+            } => {
                 let same = fields.iter_mut().find(|other| other.key == key.as_str());
                 match same {
                     Some(same) => same.sets.extend(below),

@@ -7,9 +7,12 @@ use apollo_compiler::{
     ast::{Argument, Directive, DirectiveLocation, Value, VariableDefinition},
 };
 use bytes::Bytes;
-use federation::{Operation, Selection, Supergraph};
+use federation::{ContextArgument, Field, Operation, Selection, Supergraph, TypeId};
 
-use super::asked::{Asked, AskedItem};
+use super::{
+    asked::{Asked, AskedItem},
+    contexts::BETWEEN,
+};
 use crate::{json::write, prepare::plan::RequestTemplate};
 
 /// Writes one operation.
@@ -21,6 +24,38 @@ pub struct Text<'p> {
     /// Which of the declared variables are used.
     used: Vec<bool>,
     body: String,
+    /// For directives that cannot stand at an inline fragment.
+    fragments: Vec<String>,
+    /// What the variables of a list begin with whose number is not known yet.
+    list_variable: String,
+}
+
+/// Stands for a list's number in text that is cut there. No GraphQL text has it: in strings, it is
+/// escaped.
+pub const NUMBER: char = '\u{1}';
+
+/// What the variable for a context's value is called, but for its list's number.
+pub fn context_variable(list_variable: &str, field: &str, argument: &str) -> String {
+    format!("{list_variable}{field}_{argument}_")
+}
+
+/// Where a directive of a fragment is written: at an inline fragment if it may be there.
+fn place(graph: &Supergraph, directive: &Directive) -> DirectiveLocation {
+    let places = [
+        DirectiveLocation::FragmentSpread,
+        DirectiveLocation::FragmentDefinition,
+    ];
+    let is_inline = ["skip", "include"].contains(&directive.name.as_str())
+        || graph.passes_on(&directive.name, DirectiveLocation::InlineFragment);
+    let mut places = places.into_iter();
+    let other = places.find(|place| !is_inline && graph.passes_on(&directive.name, *place));
+    other.unwrap_or(DirectiveLocation::InlineFragment)
+}
+
+/// Whether a fragment with these directives has to have a name.
+pub fn needs_a_name(graph: &Supergraph, when: &[Node<Directive>]) -> bool {
+    let mut places = when.iter().map(|it| place(graph, it));
+    places.any(|place| place != DirectiveLocation::InlineFragment)
 }
 
 impl<'p> Text<'p> {
@@ -36,7 +71,14 @@ impl<'p> Text<'p> {
             declared,
             used: vec![false; declared.len()],
             body: String::new(),
+            fragments: Vec::new(),
+            list_variable: String::new(),
         }
+    }
+
+    /// What the variables of the lists that follow begin with.
+    pub fn begin_list(&mut self, list_variable: &str) {
+        self.list_variable = list_variable.to_owned();
     }
 
     /// Adds `key: _entities(representations: $variable){...}`.
@@ -50,17 +92,36 @@ impl<'p> Text<'p> {
         self.body.push('}');
     }
 
+    /// Adds a list of entities, apart from others.
+    pub fn numbered_entities(&mut self, head: &str, asked: &Asked<'_>) {
+        if !self.body.is_empty() {
+            self.body.push(BETWEEN);
+        }
+        self.body.push_str(head);
+        self.body.push('{');
+        self.items(asked);
+        self.body.push('}');
+    }
+
     /// Adds selections.
     pub fn items(&mut self, asked: &Asked<'_>) {
         for item in asked {
             self.separate();
             match item {
-                AskedItem::Field { field, key, below } => {
+                AskedItem::Field {
+                    field,
+                    key,
+                    contexts,
+                    below,
+                } => {
                     if *key != field.name {
                         let _ = write!(self.body, "{key}: ");
                     }
                     self.body.push_str(&field.name);
-                    self.arguments(&field.arguments);
+                    match contexts {
+                        [] => self.arguments(&field.arguments),
+                        contexts => self.arguments_with_contexts(field, contexts),
+                    }
                     self.directives(&field.directives);
                     if let Some(below) = below {
                         self.body.push('{');
@@ -68,6 +129,11 @@ impl<'p> Text<'p> {
                         self.body.push('}');
                     }
                 }
+                AskedItem::On {
+                    ty: Some(ty),
+                    when,
+                    below,
+                } if needs_a_name(self.graph, when) => self.named_fragment(*ty, when, below),
                 AskedItem::On { ty, when, below } => {
                     self.body.push_str("...");
                     if let Some(ty) = ty {
@@ -80,6 +146,25 @@ impl<'p> Text<'p> {
                 }
             }
         }
+    }
+
+    /// Adds the spread of a fragment, and keeps its definition for the end.
+    fn named_fragment(&mut self, ty: TypeId, when: &[Node<Directive>], below: &Asked<'_>) {
+        let number = self.fragments.len();
+        self.fragments.push(String::new());
+        let of_definition =
+            |it: &Directive| place(self.graph, it) == DirectiveLocation::FragmentDefinition;
+        let (definition, spread): (Vec<_>, Vec<_>) =
+            when.iter().cloned().partition(|it| of_definition(it));
+        let _ = write!(self.body, "...F{number}");
+        self.directives(&spread);
+        let body = std::mem::take(&mut self.body);
+        let _ = write!(self.body, "fragment F{number} on {}", self.graph.name(ty));
+        self.directives(&definition);
+        self.body.push('{');
+        self.items(below);
+        self.body.push('}');
+        self.fragments[number] = std::mem::replace(&mut self.body, body);
     }
 
     /// Adds selections as the client made them.
@@ -130,6 +215,24 @@ impl<'p> Text<'p> {
         }
     }
 
+    fn arguments_with_contexts(&mut self, field: &Field, contexts: &[ContextArgument]) {
+        self.arguments(&field.arguments);
+        match self.body.pop() {
+            Some(')') => self.body.push_str(", "),
+            last => {
+                self.body.extend(last);
+                self.body.push('(');
+            }
+        }
+        for (index, argument) in contexts.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            let variable = context_variable(&self.list_variable, &field.name, &argument.name);
+            let name = &argument.name;
+            let _ = write!(self.body, "{separator}{name}: ${variable}{NUMBER}");
+        }
+        self.body.push(')');
+    }
+
     fn note_variables(&mut self, value: &Value) {
         match value {
             Value::Variable(name) => {
@@ -165,12 +268,40 @@ impl<'p> Text<'p> {
     }
 
     /// The request. `representations` are the variables that the executor writes itself.
-    pub fn finish(mut self, kind: &str, representations: &[String]) -> RequestTemplate {
-        let directives = self.operation_directives(kind);
-        let mut definitions: Vec<String> = representations
+    pub fn finish(self, kind: &str, representations: &[String]) -> RequestTemplate {
+        let parts = self.into_parts(kind);
+        let own = representations
             .iter()
-            .map(|variable| format!("${variable}:[_Any!]!"))
-            .collect();
+            .map(|variable| format!("${variable}:[_Any!]!"));
+        let definitions: Vec<String> = own.chain(parts.definitions).collect();
+        let mut operation = String::new();
+        if kind != "query" || !definitions.is_empty() || !parts.directives.is_empty() {
+            operation.push_str(kind);
+        }
+        if !definitions.is_empty() {
+            let _ = write!(operation, "({})", definitions.join(", "));
+        }
+        let _ = write!(
+            operation,
+            "{}{{{}}}{}",
+            parts.directives, parts.body, parts.fragments
+        );
+        let mut head = String::from("{\"query\":");
+        write::string(&mut head, &operation);
+        let is_constant = definitions.is_empty();
+        RequestTemplate {
+            operation: operation.into(),
+            constant: is_constant.then(|| Bytes::from(format!("{head}}}"))),
+            head: Bytes::from(head),
+            variables: parts.variables,
+            by_context: None,
+        }
+    }
+
+    /// What a request is made of.
+    pub fn into_parts(mut self, kind: &str) -> Parts {
+        let directives = self.operation_directives(kind);
+        let mut definitions = Vec::new();
         let mut variables = Vec::new();
         let used = self.declared.iter().zip(&self.used).enumerate();
         for (index, (definition, _)) in used.filter(|(_, (_, is_used))| **is_used) {
@@ -190,24 +321,32 @@ impl<'p> Text<'p> {
             let name = format!("\"{}\":", definition.name);
             variables.push((name.into_bytes().into_boxed_slice(), index));
         }
-        let mut operation = String::new();
-        if kind != "query" || !definitions.is_empty() || !directives.is_empty() {
-            operation.push_str(kind);
+        let mut fragments = String::new();
+        for fragment in &self.fragments {
+            let _ = write!(fragments, " {fragment}");
         }
-        if !definitions.is_empty() {
-            let _ = write!(operation, "({})", definitions.join(", "));
-        }
-        let _ = write!(operation, "{directives}{{{}}}", self.body);
-        let mut head = String::from("{\"query\":");
-        write::string(&mut head, &operation);
-        let is_constant = definitions.is_empty();
-        RequestTemplate {
-            operation: operation.into(),
-            constant: is_constant.then(|| Bytes::from(format!("{head}}}"))),
-            head: Bytes::from(head),
+        Parts {
+            directives,
+            definitions,
             variables,
+            body: self.body,
+            fragments,
         }
     }
+}
+
+/// What a request is made of.
+pub struct Parts {
+    /// The client's, at the operation.
+    pub directives: String,
+    /// Of the client's variables.
+    pub definitions: Vec<String>,
+    /// As [`RequestTemplate::variables`].
+    pub variables: Vec<(Box<[u8]>, usize)>,
+    /// What is selected.
+    pub body: String,
+    /// The definitions of fragments, each after a space.
+    pub fragments: String,
 }
 
 /// An operation in one normal form: two that ask for the same in the same order have the same.

@@ -3,8 +3,6 @@
 //! Fields that meet under one response key count once, as they are executed once. Of the object types that
 //! an interface or a union allows, the dearest counts. What `@skip` and `@include` leave out does not.
 
-use std::collections::{HashMap, HashSet};
-
 use apollo_compiler::{
     ExecutableDocument, Name, Node as Ast,
     ast::{DirectiveList, VariableDefinition},
@@ -12,6 +10,7 @@ use apollo_compiler::{
     schema::FieldDefinition,
 };
 use federation::{TypeId, TypeSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     MUTATION,
@@ -65,9 +64,9 @@ pub struct Counter<'a> {
     fields_left: usize,
     fault: Option<SlicingFault>,
     /// What variables cost as arguments: by the variable, the argument's type and weight.
-    pub(super) inputs: HashMap<(usize, Name, Option<u64>), Term>,
+    pub(super) inputs: FxHashMap<(usize, Name, Option<u64>), Term>,
     /// What was counted, by all that it depends on.
-    known: HashMap<Origin, Term>,
+    known: FxHashMap<Origin, Term>,
 }
 
 /// A declared type, the address and conditions of each part, the sizes from above, and whether the type's own
@@ -125,8 +124,8 @@ impl<'a> Counter<'a> {
             document,
             fields_left: fields_max,
             fault: None,
-            inputs: HashMap::new(),
-            known: HashMap::new(),
+            inputs: FxHashMap::default(),
+            known: FxHashMap::default(),
         }
     }
 
@@ -165,7 +164,7 @@ impl<'a> Counter<'a> {
         let graph = self.graph;
         let id = graph.types().id(declared).unwrap_or(TypeId::UNKNOWN);
         // Types of which the same fields are asked for cost the same, but for what the schema says of them.
-        let mut counted: HashSet<(Vec<usize>, u64, Option<TypeId>)> = HashSet::new();
+        let mut counted: FxHashSet<(Vec<usize>, u64, Option<TypeId>)> = FxHashSet::default();
         let mut terms = Vec::new();
         for id in graph.types().visible_objects(id).iter() {
             let Ok(type_name) = Name::new(graph.types().name(id)) else {

@@ -27,6 +27,16 @@ pub struct FieldJoin {
     pub is_external: bool,
     pub requires: Option<SelectionSet>,
     pub provides: Option<SelectionSet>,
+    pub contexts: Vec<ContextJoin>,
+}
+
+/// An argument that comes from an object above.
+#[derive(Clone)]
+pub struct ContextJoin {
+    pub name: String,
+    pub ty: String,
+    /// What of objects of each type that sets the context is the value.
+    pub selections: Vec<(Name, SelectionSet)>,
 }
 
 impl Joins {
@@ -151,9 +161,40 @@ impl Joins {
                     || is_taken_over,
                 requires: of_own("requires").and_then(|set| self.field_set(ty.name(), set)),
                 provides: of_own("provides").and_then(|set| self.field_set(&inner, set)),
+                contexts: own.map_or(Vec::new(), |join| self.contexts(join)),
             });
         }
         Some(found)
+    }
+
+    fn contexts(&self, join: &Directive) -> Vec<ContextJoin> {
+        let all = join.specified_argument_by_name("contextArguments");
+        let all = all.and_then(|it| it.as_list()).unwrap_or_default();
+        let contexts = all.iter().filter_map(|argument| {
+            let text = |name: &str| {
+                let mut fields = argument.as_object()?.iter();
+                fields.find(|(key, _)| key == name)?.1.as_str()
+            };
+            let selection = text("selection")?.trim();
+            let inner = selection.strip_prefix('{');
+            let inner = inner.and_then(|rest| rest.strip_suffix('}'));
+            let context = text("context")?;
+            let sets = |ty: &ExtendedType| {
+                let mut all = ty.directives().get_all("context");
+                all.any(|it| self::text(it, "name") == Some(context))
+            };
+            let types = self.schema.types.iter().filter(|(_, ty)| sets(ty));
+            let selections = types.filter_map(|(name, _)| {
+                let set = self.field_set(name, inner.unwrap_or(selection))?;
+                Some((name.clone(), set))
+            });
+            Some(ContextJoin {
+                name: text("name")?.to_owned(),
+                ty: text("type")?.to_owned(),
+                selections: selections.collect(),
+            })
+        });
+        contexts.collect()
     }
 
     fn field_set(&self, ty: &str, set: &str) -> Option<SelectionSet> {

@@ -131,7 +131,9 @@ fn fields(joins: &Joins, name: &Name, graph: usize) -> Vec<String> {
         let all = joins.fields(name, &field.name).iter();
         for join in all.filter(|it| it.graph == graph) {
             let arguments = field.arguments.iter().map(|it| argument(it));
-            let arguments: Vec<String> = arguments.collect();
+            let contexts = join.contexts.iter();
+            let contexts = contexts.map(|it| format!("{}: {}", it.name, it.ty));
+            let arguments: Vec<String> = arguments.chain(contexts).collect();
             let arguments = match &*arguments {
                 [] => String::new(),
                 all => format!("({})", all.join(" ")),

@@ -13,7 +13,7 @@ use apollo_compiler::{
 };
 use serde_json::Value;
 
-use super::universe::{OBJECTS, Object, Stored, Universe};
+use super::universe::{Object, Stored, Universe};
 use crate::support::{data::executed, subgraph::Answers};
 
 /// One subgraph, or the whole.
@@ -35,6 +35,7 @@ impl Answers for Simulated {
             },
             provided: Vec::new(),
             known: Value::Null,
+            above: Vec::new(),
         })
     }
 }
@@ -48,6 +49,8 @@ struct Seen<'s> {
     provided: Vec<&'s SelectionSet>,
     /// What its representation has.
     known: Value,
+    /// The objects on the way to it.
+    above: Vec<Object>,
 }
 
 impl ObjectValue for Seen<'_> {
@@ -60,7 +63,7 @@ impl ObjectValue for Seen<'_> {
         info: &'a ResolveInfo<'a>,
     ) -> Result<ResolvedValue<'a>, FieldError> {
         let field = info.field_name();
-        let arguments = serde_json::to_value(info.arguments()).expect("JSON");
+        let mut arguments = serde_json::to_value(info.arguments()).expect("JSON");
         if let ("_entities", Some(graph)) = (field, self.by.graph) {
             let all = arguments["representations"].as_array().cloned();
             let all = all.unwrap_or_default();
@@ -72,13 +75,34 @@ impl ObjectValue for Seen<'_> {
         if let Some(graph) = self.by.graph {
             provided = self.checked(graph, field)?;
         }
+        if self.by.graph.is_none() {
+            self.add_contexts(field, &mut arguments);
+        }
         let stored = self.by.universe.value(&self.object, field, &arguments);
         let declared = info.field_definition().ty.inner_named_type();
-        Ok(self.by.resolved(stored, declared, &provided))
+        let mut above = self.above.clone();
+        above.push(self.object.clone());
+        Ok(self.by.resolved(stored, declared, &provided, &above))
     }
 }
 
 impl<'s> Seen<'s> {
+    /// Adds the arguments that a gateway gives a field from the objects above it.
+    fn add_contexts(&self, field: &str, arguments: &mut Value) {
+        let universe = &self.by.universe;
+        let schema = &universe.joins.schema;
+        let joins = universe.joins.fields(&self.view, field).iter();
+        for context in joins.flat_map(|join| &join.contexts) {
+            let value = self.above.iter().rev().find_map(|above| {
+                let mut sets = context.selections.iter();
+                let (_, set) =
+                    sets.find(|(ty, _)| *ty == above.ty || schema.is_subtype(ty, &above.ty))?;
+                Some(the_value(&universe.tell(set, above)))
+            });
+            arguments[&*context.name] = value.unwrap_or_default();
+        }
+    }
+
     /// What a subgraph provides of a field's objects, if it resolves the field here.
     fn checked(&self, graph: usize, field: &str) -> Result<Vec<&'s SelectionSet>, FieldError> {
         let universe = &self.by.universe;
@@ -150,7 +174,7 @@ impl<'s> Seen<'s> {
             return fault(format!("no key of {ty} is in {known}"));
         };
         for object in joins.objects(ty, graph) {
-            for number in 0..OBJECTS {
+            for number in 0..universe.objects_of(&object) {
                 let object = Object {
                     ty: object.clone(),
                     number,
@@ -164,6 +188,7 @@ impl<'s> Seen<'s> {
                         view,
                         provided: Vec::new(),
                         known,
+                        above: Vec::new(),
                     }));
                 }
             }
@@ -186,6 +211,7 @@ impl Simulated {
         stored: Stored,
         declared: &str,
         provided: &[&'s SelectionSet],
+        above: &[Object],
     ) -> ResolvedValue<'s> {
         match stored {
             Stored::Null => ResolvedValue::null(),
@@ -195,7 +221,7 @@ impl Simulated {
             ),
             Stored::List(items) => {
                 let items = items.into_iter();
-                let items = items.map(|item| self.resolved(item, declared, provided));
+                let items = items.map(|item| self.resolved(item, declared, provided, above));
                 ResolvedValue::list(items.collect::<Vec<_>>())
             }
             Stored::Object(object) => ResolvedValue::object(Seen {
@@ -204,8 +230,18 @@ impl Simulated {
                 object,
                 provided: provided.to_vec(),
                 known: Value::Null,
+                above: above.to_vec(),
             }),
         }
+    }
+}
+
+/// The one value that a selection has.
+fn the_value(told: &Value) -> Value {
+    match told {
+        Value::Object(fields) => fields.values().next().map_or(Value::Null, the_value),
+        Value::Array(items) => items.iter().map(the_value).collect(),
+        leaf => leaf.clone(),
     }
 }
 

@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 
 use super::joins::Joins;
 
-/// Objects of each type.
-pub const OBJECTS: usize = 3;
+/// Objects of each type, if its key tells them apart.
+const OBJECTS: usize = 3;
 
 /// All there is behind a supergraph.
 pub struct Universe {
@@ -64,7 +64,7 @@ impl Universe {
                 let objects = joins.objects(name, graph).into_iter();
                 let objects: Vec<Object> = objects
                     .flat_map(|ty| {
-                        let numbers = 0..OBJECTS;
+                        let numbers = 0..self.objects_of(&ty);
                         numbers.map(move |number| Object {
                             ty: ty.clone(),
                             number,
@@ -77,6 +77,19 @@ impl Universe {
                 })
             })
         })
+    }
+
+    /// How many objects of a type there are: one where its name alone is a key.
+    pub fn objects_of(&self, ty: &str) -> usize {
+        let mut graphs = 0..self.joins.graphs.len();
+        let is_alone = graphs.any(|graph| {
+            let mut keys = self.joins.keys(ty, graph).into_iter();
+            keys.any(|key| {
+                let mut fields = key.selections.iter();
+                fields.all(|it| matches!(it, Selection::Field(it) if it.name == "__typename"))
+            })
+        });
+        if is_alone { 1 } else { OBJECTS }
     }
 
     /// The value of an object's field.
@@ -157,10 +170,10 @@ impl Universe {
                     true => Stored::Null,
                     false => {
                         let ty = objects[rng.usize(..objects.len())].clone();
-                        let number = if is_key {
-                            object.number
-                        } else {
-                            rng.usize(..OBJECTS)
+                        let count = self.objects_of(&ty);
+                        let number = match is_key {
+                            true => object.number.min(count - 1),
+                            false => rng.usize(..count),
                         };
                         // There is one query.
                         let query = self.joins.schema.root_operation(OperationType::Query);

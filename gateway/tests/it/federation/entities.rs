@@ -89,3 +89,33 @@ async fn equal_entities_are_asked_for_once() {
         .count();
     assert_eq!(texts, 1, "{bodies}");
 }
+
+/// `b` is asked about the shelf anyway, but does not know each: what stands on it is found by its own
+/// key, in the same request.
+#[tokio::test]
+async fn a_holder_that_a_subgraph_does_not_know_does_not_hide_an_entity() {
+    let a = Subgraph::new(
+        "a",
+        "type Query { shelves: [Shelf] }
+         type Shelf @key(fields: \"id\") { id: ID! best: Book @shareable }
+         type Book @key(fields: \"id\") { id: ID! title: String }",
+    )
+    .query(json!({"shelves": [
+        {"id": "1", "best": {"id": "b1", "title": "T1"}}, {"id": "2", "best": {"id": "b2", "title": "T2"}},
+    ]}));
+    let b = Subgraph::new(
+        "b",
+        "type Shelf @key(fields: \"id\") { id: ID! size: Int best: Book @shareable }
+         type Book @key(fields: \"id\") { id: ID! pages: Int }",
+    )
+    .entities(json!([
+        {"__typename": "Shelf", "id": "1", "size": 5, "best": {"id": "b1", "pages": 100}},
+        {"__typename": "Book", "id": "b1", "pages": 100}, {"__typename": "Book", "id": "b2", "pages": 200},
+    ]));
+    let graph = graph(vec![a, b]).await;
+    assert_snapshot!(graph.told("{ shelves { size best { title pages } } }").await, @r#"
+    {"data":{"shelves":[{"size":5,"best":{"title":"T1","pages":100}},{"size":null,"best":{"title":"T2","pages":200}}]}}
+    a: {shelves{best{title id} id}}
+    b: query($representations0:[_Any!]!, $representations1:[_Any!]!){_e0: _entities(representations: $representations0){...on Shelf{size}} _e1: _entities(representations: $representations1){...on Book{pages}}}
+    "#);
+}

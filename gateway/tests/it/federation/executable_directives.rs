@@ -10,6 +10,9 @@ const DIRECTIVES: &str = "
     directive @trace(id: Int) on QUERY | MUTATION | VARIABLE_DEFINITION
     directive @upper on FIELD
     directive @part(number: Int) on INLINE_FRAGMENT | FRAGMENT_SPREAD
+    directive @spread(number: Int) on FRAGMENT_SPREAD
+    directive @defined on FRAGMENT_DEFINITION
+    directive @mark(name: String!) repeatable on FIELD | FRAGMENT_SPREAD
 ";
 
 async fn shop() -> TestGraph {
@@ -82,5 +85,34 @@ async fn those_of_fragments_stay_where_they_are() {
     assert_snapshot!(graph.told("{ items { ... on Item @part(number: 1) { name } ...F @part } } fragment F on Item { weight }").await, @r#"
     {"data":{"items":[{"name":"n","weight":2}]}}
     a: {items{... @part(number: 1){name} ... @part{weight}}}
+    "#);
+}
+
+/// Where only a fragment with a name can have them, it keeps one.
+#[tokio::test]
+async fn those_of_spreads_and_definitions_stay_there() {
+    let graph = shop().await;
+    let query = "query($n: Int, $yes: Boolean = true) { items { ...F @spread(number: $n) @include(if: $yes) @mark(name: \"x\") ...G } }
+        fragment F on Item { name text } fragment G on Item @defined { weight ...F @spread(number: 2) }";
+    assert_snapshot!(graph.told_with(query, json!({"n": 1})).await, @r#"
+    {"data":{"items":[{"name":"n","text":"t","weight":2}]}}
+    a: query($n:Int){items{...F0 @spread(number: $n) @mark(name: "x") id ...F1}} fragment F0 on Item{name} fragment F1 on Item @defined{weight ...F2 @spread(number: 2)} fragment F2 on Item{name}
+    b: query($representations:[_Any!]!, $n:Int){_entities(representations: $representations){...on Item{...F0 @spread(number: $n) @mark(name: "x") ...F1}}} fragment F0 on Item{text} fragment F1 on Item @defined{...F2 @spread(number: 2)} fragment F2 on Item{text}
+    "#);
+    // In one list of entities, too.
+    assert_snapshot!(graph.told("{ items { ...F @spread } } fragment F on Item { text }").await, @r#"
+    {"data":{"items":[{"text":"t"}]}}
+    a: {items{id}}
+    b: query($representations:[_Any!]!){_entities(representations: $representations){...on Item{...F0 @spread}}} fragment F0 on Item{text}
+    "#);
+}
+
+#[tokio::test]
+async fn merged_fields_keep_all_of_a_repeatable_one() {
+    let graph = shop().await;
+    let query = "{ items { name @mark(name: \"a\") @mark(name: \"b\") name @mark(name: \"c\") @mark(name: \"a\") @upper name @upper } }";
+    assert_snapshot!(graph.told(query).await, @r#"
+    {"data":{"items":[{"name":"n"}]}}
+    a: {items{name @mark(name: "a") @mark(name: "b") @mark(name: "c") @upper}}
     "#);
 }

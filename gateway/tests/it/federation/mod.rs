@@ -2,6 +2,7 @@
 
 mod arguments;
 mod choices;
+mod contexts;
 mod entities;
 mod errors;
 mod executable_directives;
@@ -25,5 +26,7 @@ mod requires_fragments;
 mod resumption;
 mod roots;
 mod scalars;
+mod shared_lists;
+mod shared_members;
 mod typename;
 mod unions;

@@ -1,0 +1,315 @@
+//! Requests whose arguments come from objects above: a list of entities for each distinct set of values.
+
+use bytes::Bytes;
+use federation::TypeId;
+use rustc_hash::FxHashMap;
+
+use super::{
+    Run,
+    merge::follow,
+    represent,
+    request::{Awaited, AwaitedList, Known, Request},
+    store::{ObjectId, Store, Value},
+};
+use crate::prepare::plan::{
+    ContextTemplate, EntityFetch, ListTemplate, Merge, PathSegment, Requirement, Step,
+};
+
+/// The entities that are asked for with the same values.
+#[derive(Default)]
+struct Group {
+    /// The values' JSON, in the order of the template's contexts.
+    values: Vec<Box<[u8]>>,
+    /// The representations' JSON, without brackets.
+    representations: Vec<u8>,
+    known: Known,
+    objects: Vec<Awaited>,
+}
+
+impl Run<'_> {
+    /// The requests of a step with contexts, the plan's `index`th: more than one where there are more
+    /// distinct values than a request has lists for.
+    pub fn requests_by_context(
+        &mut self,
+        index: usize,
+        step: &Step,
+        template: &ContextTemplate,
+    ) -> Vec<Request> {
+        let Merge::Entities(fetches) = &step.merge else {
+            return Vec::new();
+        };
+        let mut groups = Vec::new();
+        for (number, (fetch, list)) in fetches.iter().zip(&template.lists).enumerate() {
+            let own = self.groups(index, fetch, list);
+            groups.push((number, own));
+        }
+        let max = self.graph.settings.limits.representations_max;
+        let all = || groups.iter().flat_map(|(_, groups)| groups);
+        if all().count() > max || all().any(|group| group.known.count > max) {
+            let lists = groups.into_iter().map(|(fetch, groups)| AwaitedList {
+                fetch,
+                key: fetches[fetch].key,
+                objects: groups.into_iter().flat_map(|it| it.objects).collect(),
+            });
+            let lists = lists.collect();
+            self.too_many(index, step, lists);
+            return Vec::new();
+        }
+        let mut requests = Vec::new();
+        let mut groups: Vec<_> = groups
+            .into_iter()
+            .map(|(number, groups)| (number, groups.into_iter()))
+            .collect();
+        loop {
+            let mut writer = Writer::default();
+            for (number, rest) in &mut groups {
+                let list = &template.lists[*number];
+                for (key, group) in list.keys.iter().zip(rest.by_ref()) {
+                    writer.add(list, &group);
+                    writer.lists.push(AwaitedList {
+                        fetch: *number,
+                        key: *key,
+                        objects: group.objects,
+                    });
+                }
+            }
+            if writer.lists.is_empty() {
+                return requests;
+            }
+            let mut clients = Vec::new();
+            self.variables.write(&step.request.variables, &mut clients);
+            requests.push(writer.finish(index, template, &clients));
+        }
+    }
+
+    /// The objects of a fetch, by the values of their contexts.
+    fn groups(&mut self, index: usize, fetch: &EntityFetch, list: &ListTemplate) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut by_values: FxHashMap<Vec<Box<[u8]>>, usize> = FxHashMap::default();
+        for (target_index, target) in fetch.targets.iter().enumerate() {
+            let mut walk = Walk {
+                first_mark: self.store.begin_marks(target.path.len() + 1),
+                store: &mut self.store,
+                path: &target.path,
+                list,
+                values: Vec::new(),
+                found: Vec::new(),
+            };
+            walk.at(Value::Object(self.root), 0);
+            for (object, values) in walk.found {
+                let Some(values) = values else {
+                    self.left_out.insert((index, object));
+                    continue;
+                };
+                let next = groups.len();
+                let number = *by_values.entry(values).or_insert_with_key(|values| {
+                    groups.push(Group {
+                        values: values.clone(),
+                        ..Group::default()
+                    });
+                    next
+                });
+                let group = &mut groups[number];
+                let out = &mut group.representations;
+                let end = out.len();
+                if group.known.count > 0 {
+                    out.push(b',');
+                }
+                let start = out.len();
+                if !represent::write(&self.store, self.graph.types(), fetch, object, out) {
+                    out.truncate(end);
+                    self.left_out.insert((index, object));
+                    continue;
+                }
+                let (entity, is_new) = group.known.entity(out, start);
+                if !is_new {
+                    out.truncate(end);
+                }
+                group.objects.push(Awaited {
+                    object,
+                    target: target_index,
+                    entity,
+                });
+            }
+        }
+        groups.retain(|group| !group.objects.is_empty());
+        groups
+    }
+}
+
+/// Finds the objects at a path, each with the values of the objects above it; none where one of them
+/// is missing.
+struct Walk<'w> {
+    store: &'w mut Store,
+    path: &'w [PathSegment],
+    list: &'w ListTemplate,
+    first_mark: u32,
+    values: Vec<Option<Box<[u8]>>>,
+    found: Vec<(ObjectId, Option<Vec<Box<[u8]>>>)>,
+}
+
+impl Walk<'_> {
+    fn at(&mut self, value: Value, depth: usize) {
+        match value {
+            Value::List(list) => {
+                for index in 0..self.store.list_len(list) {
+                    self.at(self.store.entry(list, index), depth);
+                }
+            }
+            Value::Object(object) => {
+                if !self.store.mark(object, self.first_mark + depth as u32) {
+                    return;
+                }
+                let above = self.values.len();
+                let contexts = self.list.contexts.iter();
+                for context in contexts.filter(|it| it.depth == depth) {
+                    let mut value = Vec::new();
+                    let is_there = write_value(self.store, object, &context.selection, &mut value);
+                    self.values.push(is_there.then(|| value.into()));
+                }
+                match self.path.get(depth) {
+                    None => self
+                        .found
+                        .push((object, self.values.iter().cloned().collect())),
+                    Some(segment) => {
+                        if let Some(value) = follow(self.store, object, segment) {
+                            self.at(value, depth + 1);
+                        }
+                    }
+                }
+                self.values.truncate(above);
+            }
+            Value::Null | Value::Leaf(_) | Value::Disputed => {}
+        }
+    }
+}
+
+/// Appends the value that a selection has of an object, as JSON; false if it is missing.
+fn write_value(
+    store: &Store,
+    object: ObjectId,
+    selection: &[Requirement],
+    out: &mut Vec<u8>,
+) -> bool {
+    let type_id = store.type_id(object);
+    for requirement in selection {
+        match requirement {
+            Requirement::Field {
+                source, requires, ..
+            } => {
+                let value = store.get(object, *source, 0);
+                return value.is_some_and(|value| write_below(store, value, requires, out));
+            }
+            Requirement::Fragment {
+                types, requires, ..
+            } if type_id == TypeId::UNKNOWN || types.contains(type_id) => {
+                return write_value(store, object, requires, out);
+            }
+            Requirement::Fragment { .. } => {}
+        }
+    }
+    // An object of a type that the context gives no value of.
+    out.extend_from_slice(b"null");
+    true
+}
+
+fn write_below(store: &Store, value: Value, below: &[Requirement], out: &mut Vec<u8>) -> bool {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Leaf(text) => out.extend_from_slice(store.bytes(text)),
+        Value::Object(object) => return write_value(store, object, below, out),
+        Value::List(list) => {
+            out.push(b'[');
+            for index in 0..store.list_len(list) {
+                if index > 0 {
+                    out.push(b',');
+                }
+                if !write_below(store, store.entry(list, index), below, out) {
+                    return false;
+                }
+            }
+            out.push(b']');
+        }
+        Value::Disputed => return false,
+    }
+    true
+}
+
+/// Writes one request.
+#[derive(Default)]
+struct Writer {
+    lists: Vec<AwaitedList>,
+    /// How many lists there are of the kind that was written last.
+    of_kind: usize,
+    definitions: Vec<u8>,
+    selections: Vec<u8>,
+    variables: Vec<u8>,
+}
+
+impl Writer {
+    fn add(&mut self, list: &ListTemplate, group: &Group) {
+        let is_first_of_kind = self
+            .lists
+            .last()
+            .is_none_or(|last| !list.keys.contains(&last.key));
+        self.of_kind = if is_first_of_kind {
+            0
+        } else {
+            self.of_kind + 1
+        };
+        let number = self.of_kind.to_string();
+        if !self.lists.is_empty() {
+            self.definitions.extend_from_slice(b", ");
+            self.selections.push(b' ');
+        }
+        numbered(&list.definitions, &number, &mut self.definitions);
+        numbered(&list.selection, &number, &mut self.selections);
+        self.variable(&list.variable, &number);
+        self.variables.push(b'[');
+        self.variables.extend_from_slice(&group.representations);
+        self.variables.push(b']');
+        for (context, value) in list.contexts.iter().zip(&group.values) {
+            self.variable(&context.variable, &number);
+            self.variables.extend_from_slice(value);
+        }
+    }
+
+    fn variable(&mut self, name: &[u8], number: &str) {
+        if !self.variables.is_empty() {
+            self.variables.push(b',');
+        }
+        self.variables.extend_from_slice(name);
+        self.variables.extend_from_slice(number.as_bytes());
+        self.variables.extend_from_slice(b"\":");
+    }
+
+    fn finish(self, step: usize, template: &ContextTemplate, clients: &[u8]) -> Request {
+        let separator: &[u8] = if clients.is_empty() { b"" } else { b"," };
+        let parts: [&[u8]; 10] = [
+            &template.start,
+            &self.definitions,
+            &template.middle,
+            &self.selections,
+            &template.end,
+            b",\"variables\":{",
+            clients,
+            separator,
+            &self.variables,
+            b"}}",
+        ];
+        Request {
+            body: Bytes::from(parts.concat()),
+            entities: self.lists,
+            step,
+        }
+    }
+}
+
+fn numbered(parts: &[Box<[u8]>], number: &str, out: &mut Vec<u8>) {
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            out.extend_from_slice(number.as_bytes());
+        }
+        out.extend_from_slice(part);
+    }
+}

@@ -1,0 +1,176 @@
+//! Requests with arguments from contexts: their lists of entities are as many as the contexts have values.
+
+use federation::plan::{Begin, FetchContext, FetchId};
+
+use super::{
+    Compiler, EntityList, FetchGroup,
+    text::{NUMBER, Parts, Text, context_variable},
+};
+use crate::{
+    json::write,
+    prepare::plan::{
+        ContextTemplate, ContextValue, EntityFetch, ListTemplate, Merge, RequestTemplate, Step,
+    },
+};
+
+/// Lists of the same entities in one request; for more values of their contexts there are more requests.
+const LISTS_MAX: usize = 32;
+
+/// One kind of list.
+struct Kind {
+    keys: Vec<String>,
+    /// What its variables begin with.
+    variable: String,
+    definitions: String,
+    /// Before what is selected.
+    selection: String,
+}
+
+impl<'p, 'a> Compiler<'p, 'a> {
+    /// Whether any of a request's arguments come from contexts.
+    pub(super) fn has_contexts(&self, group: &FetchGroup) -> bool {
+        let mut fetches = group.fetches.iter();
+        fetches.any(|id| !self.contexts_of(*id).is_empty())
+    }
+
+    fn contexts_of(&self, id: FetchId) -> &'p [FetchContext<'a>] {
+        match &self.planned.fetches.get(id).begin {
+            Begin::Entities { contexts, .. } => contexts,
+            Begin::Root | Begin::Reentry(_) => &[],
+        }
+    }
+
+    /// The step of such a request; `text` is empty.
+    pub(super) fn step_by_contexts(&mut self, group: &FetchGroup, mut text: Text<'p>) -> Step {
+        let mut lists: Vec<EntityList<'p>> = Vec::new();
+        let mut kinds = Vec::new();
+        let mut templates = Vec::new();
+        for (index, id) in group.fetches.iter().enumerate() {
+            let Some(list) = self.entity_list(*id, false) else {
+                continue;
+            };
+            let kind = self.kind(index, self.contexts_of(*id));
+            text.begin_list(&kind.variable);
+            text.numbered_entities(&kind.selection, &list.asked);
+            templates.push(ListTemplate {
+                keys: Vec::new(),
+                definitions: parts(&kind.definitions),
+                selection: Vec::new(),
+                variable: format!("\"{}", kind.variable).into_bytes().into(),
+                contexts: self.context_values(*id, &kind.variable),
+            });
+            kinds.push(kind);
+            lists.push(list);
+        }
+        let shaped = kinds.iter().zip(&lists);
+        let shaped = shaped.map(|(kind, list)| (&*kind.keys, &list.asked));
+        let (shape, root_keys) = self.shapes.add_numbered_entities(shaped, &mut self.keys);
+        let parts_of_text = text.into_parts("query");
+        let mut fetches = Vec::new();
+        let mut selections = parts_of_text.body.split(BETWEEN);
+        for ((kind, list), template) in kinds.iter().zip(lists).zip(&mut templates) {
+            template.keys = kind.keys.iter().map(|key| self.keys.intern(key)).collect();
+            template.selection = parts(selections.next().unwrap_or_default());
+            fetches.push(EntityFetch {
+                key: template.keys[0],
+                ..list.fetch
+            });
+        }
+        let first = self.planned.fetches.get(group.fetches[0]);
+        Step {
+            subgraph: first.subgraph,
+            is_mutation: false,
+            conditions: group.conditions.clone(),
+            fallback_of: None,
+            waits_for: 0,
+            wakes: Vec::new(),
+            request: template(&kinds, templates, parts_of_text),
+            shape,
+            root_keys,
+            merge: Merge::Entities(fetches),
+        }
+    }
+
+    fn kind(&self, index: usize, contexts: &[FetchContext<'_>]) -> Kind {
+        let variable = format!("{}{index}_", self.representations);
+        let mut definitions = format!("${variable}{NUMBER}:[_Any!]!");
+        for context in contexts {
+            let argument = context.argument;
+            let name = context_variable(&variable, context.field, &argument.name);
+            definitions += &format!(", ${name}{NUMBER}:{}", argument.ty);
+        }
+        Kind {
+            keys: (0..LISTS_MAX)
+                .map(|number| format!("_e{index}_{number}"))
+                .collect(),
+            selection: format!(
+                "_e{index}_{NUMBER}: _entities(representations: ${variable}{NUMBER})"
+            ),
+            variable,
+            definitions,
+        }
+    }
+
+    fn context_values(&mut self, id: FetchId, list_variable: &str) -> Vec<ContextValue> {
+        let contexts = self.contexts_of(id);
+        let values = contexts.iter().map(|context| {
+            let name = context_variable(list_variable, context.field, &context.argument.name);
+            ContextValue {
+                variable: format!("\"{name}").into_bytes().into(),
+                depth: self.path(context.path).len(),
+                selection: self.requirements(&context.argument.selection),
+            }
+        });
+        let mut values: Vec<ContextValue> = values.collect();
+        values.sort_by_key(|value| value.depth);
+        values
+    }
+}
+
+/// Stands between the lists of a request until they are taken apart.
+pub(super) const BETWEEN: char = '\u{2}';
+
+fn template(kinds: &[Kind], lists: Vec<ListTemplate>, text: Parts) -> RequestTemplate {
+    let first = |text: &str| text.replace(NUMBER, "0");
+    let definitions = kinds.iter().map(|kind| first(&kind.definitions));
+    let definitions: Vec<String> = definitions
+        .chain(text.definitions.iter().cloned())
+        .collect();
+    let body = first(&text.body.replace(BETWEEN, " "));
+    let operation = format!(
+        "query({}){}{{{body}}}{}",
+        definitions.join(", "),
+        text.directives,
+        text.fragments
+    );
+    let clients = text.definitions.iter().map(|it| format!(", {it}"));
+    let clients: String = clients.collect();
+    let by_context = ContextTemplate {
+        start: "{\"query\":\"query(".as_bytes().into(),
+        middle: json(&format!("{clients}){}{{", text.directives)),
+        end: json(&format!("}}{}", text.fragments))
+            .iter()
+            .copied()
+            .chain([b'"'])
+            .collect(),
+        lists,
+    };
+    RequestTemplate {
+        operation: operation.into(),
+        head: Default::default(),
+        constant: None,
+        variables: text.variables,
+        by_context: Some(Box::new(by_context)),
+    }
+}
+
+/// Text around a list's number, as it is inside a JSON string.
+fn parts(text: &str) -> Vec<Box<[u8]>> {
+    text.split(NUMBER).map(json).collect()
+}
+
+fn json(text: &str) -> Box<[u8]> {
+    let mut quoted = String::new();
+    write::string(&mut quoted, text);
+    quoted[1..quoted.len() - 1].as_bytes().into()
+}
