@@ -21,7 +21,8 @@ async fn those_meant_for_clients_keep_their_words_and_others_their_code_alone() 
         ),
     ])
     .await;
-    let gateway = TestGateway::with(&[&news.instead_of("news")]).await;
+    let shown = "--shown-error-codes=BAD_USER_INPUT,SUBSCRIPTION_LAGGED";
+    let gateway = TestGateway::with(&[shown, &news.instead_of("news")]).await;
     for error in [
         json!({"message": "the name is too long", "extensions": {"code": "BAD_USER_INPUT", "service": "news"}}),
         json!({"message": "too slow", "extensions": {"code": "SUBSCRIPTION_LAGGED", "cursor": "c7", "missed": 3, "service": "news"}}),
@@ -38,7 +39,8 @@ async fn an_overload_that_leaves_no_data_is_503_and_says_when_to_try_again() {
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\ncontent-length: 71\r\n\r\n{\"errors\":[{\"message\":\"try again\",\"extensions\":{\"code\":\"OVERLOADED\"}}]}",
     )])
     .await;
-    let gateway = TestGateway::with(&[&news.instead_of("news")]).await;
+    let shown = "--shown-error-codes=OVERLOADED";
+    let gateway = TestGateway::with(&[shown, &news.instead_of("news")]).await;
     // The first leaves `data` null, the second an object of nulls.
     for query in ["{ greeting }", r#"{ header(name: "a") }"#] {
         for media in ["application/json", "application/graphql-response+json"] {

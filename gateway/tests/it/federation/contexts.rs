@@ -126,7 +126,7 @@ async fn the_nearest_object_above_of_any_member_gives_the_value() {
     b: query($representations0_0:[_Any!]!, $representations0_soldBy_name_0:String, $representations0_soldBy_shop_0:ID!, $representations0_1:[_Any!]!, $representations0_soldBy_name_1:String, $representations0_soldBy_shop_1:ID!, $representations0_2:[_Any!]!, $representations0_soldBy_name_2:String, $representations0_soldBy_shop_2:ID!){_e0_0: _entities(representations: $representations0_0){...on Item{soldBy(name: $representations0_soldBy_name_0, shop: $representations0_soldBy_shop_0)}} _e0_1: _entities(representations: $representations0_1){...on Item{soldBy(name: $representations0_soldBy_name_1, shop: $representations0_soldBy_shop_1)}} _e0_2: _entities(representations: $representations0_2){...on Item{soldBy(name: $representations0_soldBy_name_2, shop: $representations0_soldBy_shop_2)}}}
     "#);
     // The planner finds no value where there is nothing above.
-    assert_snapshot!(graph.query("{ item(id: 1) { price } }").await, @r#"{"errors":[{"message":"no subgraph can be asked for Item.price","extensions":{"code":"PLAN_FAILED"}}]}"#);
+    assert_snapshot!(graph.query("{ item(id: 1) { price } }").await, @r#"{"errors":[{"message":"no subgraph can be asked for Item.price","extensions":{"code":"QUERY_PLANNING_FAILED"}}]}"#);
 }
 
 #[tokio::test]

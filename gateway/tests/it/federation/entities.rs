@@ -115,7 +115,7 @@ async fn a_holder_that_a_subgraph_does_not_know_does_not_hide_an_entity() {
     let graph = graph(vec![a, b]).await;
     assert_snapshot!(graph.told("{ shelves { size best { title pages } } }").await, @r#"
     {"data":{"shelves":[{"size":5,"best":{"title":"T1","pages":100}},{"size":null,"best":{"title":"T2","pages":200}}]}}
-    a: {shelves{best{title id} id}}
+    a: {shelves{id best{title id}}}
     b: query($representations0:[_Any!]!, $representations1:[_Any!]!){_e0: _entities(representations: $representations0){...on Shelf{size}} _e1: _entities(representations: $representations1){...on Book{pages}}}
     "#);
 }
