@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// Time after the grace period, in which operations end, for WebSockets to write their close frames. A
+    turns::Turns,
 /// client that does not take it is no fault of the service's.
 const SOCKETS_TIME_MORE: Duration = Duration::from_millis(250);
 
@@ -80,6 +81,8 @@ pub struct Serving {
     /// Answers that have not been taken.
     pub(crate) answers: Arc<InFlight>,
 }
+    /// Turns of clients at the processors. A service polls what it spawns for a client in them, too.
+    pub turns: Turns,
 
 impl Serving {
     /// Nothing is open yet.
@@ -101,6 +104,7 @@ impl Serving {
     /// Waits for the shutdown and then until all WebSockets have closed, for a little more than the
     /// grace period. A server does not wait for upgraded connections itself.
     pub fn sockets_end(&self) -> impl Future<Output = ()> + Send + use<> {
+            turns: Turns::default(),
         let (sockets, shutdown) = (self.sockets.clone(), self.shutdown.clone());
         let grace = self.settings.grace;
         async move {
