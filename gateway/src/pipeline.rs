@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use graphql_transport::{ClientContext, Code as TransportCode, GraphqlRequest, Outcome};
+use graphql_transport::{
+    ClientContext, Code as TransportCode, GraphqlRequest, GraphqlResponse, Outcome,
+};
 
 use crate::{
     error::{Code, RequestError},
     execute,
     gateway::Gateway,
-    prepare::{self, OperationKind},
+    graph::Graph,
+    prepare::{self, OperationKind, Prepared},
     subscriptions,
+    variables::Variables,
 };
 
 /// Answers one request.
@@ -22,6 +26,21 @@ pub async fn run(
     match answer(gateway, request, client).await {
         Ok(outcome) => outcome,
         Err(refusal) => Outcome::Single(refusal.into_response()),
+    }
+}
+
+/// Executes a query or a mutation where there is room for an answer as large as its last one.
+async fn execute(
+    gateway: &Gateway,
+    graph: &Graph,
+    prepared: &Arc<Prepared>,
+    variables: &Variables,
+    client: &ClientContext,
+) -> GraphqlResponse {
+    let bytes = prepared.sizes.answer.last();
+    match gateway.serving().room_for_answer(client.key, bytes) {
+        Ok(_room) => execute::operation(graph, prepared, variables, client).await,
+        Err(refusal) => RequestError::new(refusal.code, refusal.message).into_response(),
     }
 }
 
@@ -47,12 +66,13 @@ async fn answer(
             "a mutation needs a POST request",
         )),
         OperationKind::Query | OperationKind::Mutation if client.answers_deferred => {
+            let gateway = Arc::clone(gateway);
             let work =
-                async move { execute::operation(&graph, &prepared, &variables, &client).await };
+                async move { execute(&gateway, &graph, &prepared, &variables, &client).await };
             Ok(Outcome::Deferred(work.boxed()))
         }
         OperationKind::Query | OperationKind::Mutation => Ok(Outcome::Single(
-            execute::operation(&graph, &prepared, &variables, &client).await,
+            execute(gateway, &graph, &prepared, &variables, &client).await,
         )),
         OperationKind::Subscription if !client.subscriptions_allowed => Err(RequestError::new(
             TransportCode::SubscriptionForbidden,
