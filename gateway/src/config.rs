@@ -8,6 +8,7 @@ use graphql_transport::{HttpSettings, WebSocketSettings};
 
 use crate::{
     headers::HeaderRules,
+    prepare::cache::CacheBounds,
     settings::{Limits, Settings, SubgraphSettings, address_key, duration},
     subgraphs::{Tls, without_user},
 };
@@ -67,12 +68,23 @@ pub struct Config {
     /// `/health/ready` names a subgraph that was sent requests for this long and answered none of them.
     #[arg(long, env = "SUBGRAPH_SILENCE_MAX", default_value = "5s", value_parser = duration)]
     pub subgraph_silence_max: Duration,
-    /// How many distinct operations stay prepared.
+    /// How many distinct operations stay prepared. A quarter of them may have been asked for once only.
     #[arg(long, env = "PREPARED_OPERATIONS_MAX", default_value_t = 2_000)]
     pub prepared_operations_max: usize,
     /// Bytes that they may hold together. A document of 1 KB takes some 60 KB.
-    #[arg(long, env = "PREPARED_OPERATIONS_BYTES_MAX", default_value_t = 128 * 1024 * 1024)]
+    #[arg(long, env = "PREPARED_OPERATIONS_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
     pub prepared_operations_bytes_max: usize,
+    /// Bytes of that for operations that were asked for once. They never take the place of others, and
+    /// the client with the most of them gives way.
+    #[arg(long, env = "PREPARED_OPERATIONS_NEW_BYTES_MAX", default_value_t = 8 * 1024 * 1024)]
+    pub prepared_operations_new_bytes_max: usize,
+    /// How long an operation that was asked for once stays prepared, in whole seconds. One that comes back
+    /// later is prepared once more, and then kept.
+    #[arg(long, env = "PREPARED_OPERATIONS_NEW_TIME", default_value = "10s", value_parser = duration)]
+    pub prepared_operations_new_time: Duration,
+    /// How long one that nobody asks for any more stays prepared, in whole seconds.
+    #[arg(long, env = "PREPARED_OPERATIONS_UNUSED_TIME", default_value = "10m", value_parser = duration)]
+    pub prepared_operations_unused_time: Duration,
     /// Headers to forward.
     #[command(flatten)]
     pub headers: HeaderConfig,
@@ -228,8 +240,13 @@ impl Config {
             report_cost: self.service.development,
             mask_subgraph_errors: !self.service.development,
             shown_error_codes: self.shown_error_codes.clone().into(),
-            prepared_operations_max: self.prepared_operations_max,
-            prepared_bytes_max: self.prepared_operations_bytes_max,
+            prepared: CacheBounds {
+                entries_max: self.prepared_operations_max,
+                bytes_max: self.prepared_operations_bytes_max,
+                new_bytes_max: self.prepared_operations_new_bytes_max,
+                new_time: self.prepared_operations_new_time,
+                unused_time: self.prepared_operations_unused_time,
+            },
             header_rules: Arc::new(HeaderRules::new(&self.headers)?),
             ..Settings::default()
         })

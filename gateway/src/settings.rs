@@ -9,6 +9,7 @@ pub use graphql_transport::settings::duration;
 use crate::{
     headers::HeaderRules,
     metrics::{PrepareMetrics, SubgraphMetrics},
+    prepare::cache::CacheBounds,
     subgraphs::Tls,
 };
 
@@ -27,10 +28,8 @@ pub struct Settings {
     /// The codes of subgraph errors that are meant for clients: their messages are shown where
     /// others are hidden, with `extensions.cursor` and `extensions.missed`.
     pub shown_error_codes: Arc<[String]>,
-    /// How many distinct operations stay prepared.
-    pub prepared_operations_max: usize,
-    /// Bytes that they may hold together.
-    pub prepared_bytes_max: usize,
+    /// How many operations stay prepared, and for how long.
+    pub prepared: CacheBounds,
     /// Which headers travel between clients and subgraphs.
     pub header_rules: Arc<HeaderRules>,
     /// Counts hits and misses of the prepared operations.
@@ -47,8 +46,7 @@ impl Default for Settings {
             introspection: true,
             mask_subgraph_errors: false,
             shown_error_codes: Arc::default(),
-            prepared_operations_max: 2_000,
-            prepared_bytes_max: 128 * 1024 * 1024,
+            prepared: CacheBounds::default(),
             header_rules: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),
             report_cost: false,
@@ -202,13 +200,17 @@ pub struct Limits {
     #[arg(long, env = "LIMIT_VARIABLES_LIST_MAX", default_value_t = Self::default().variables_list_max)]
     pub variables_list_max: usize,
     /// New documents that may wait for their turn to be prepared, of all clients together; then whoever has
-    /// the most waiting is refused. 128 large ones, of some 30 ms each, take `LIMIT_PREPARE_TIMEOUT` on two
-    /// processors: who waits after them would be refused anyway, and later.
+    /// the most waiting is refused. 128 large ones, of some 30 ms each, take longer than `LIMIT_PREPARE_TIMEOUT`
+    /// on two processors: who waits after them would be refused anyway, and later.
     #[arg(long, env = "LIMIT_PREPARE_QUEUE_MAX", default_value_t = Self::default().prepare_queue_max)]
     pub prepare_queue_max: usize,
     /// Parsing, validating and planning together, the wait for a turn among it.
     #[arg(long, env = "LIMIT_PREPARE_TIMEOUT", default_value = "2s", value_parser = duration)]
     pub prepare_timeout: Duration,
+    /// How much less of a processor the threads that prepare new documents get than those that answer
+    /// requests (the niceness of Linux, 0 to 19): requests with known documents come first.
+    #[arg(long, env = "LIMIT_PREPARE_NICENESS", default_value_t = Self::default().prepare_niceness, value_parser = clap::value_parser!(u8).range(0..=19))]
+    pub prepare_niceness: u8,
 }
 
 impl Default for Limits {
@@ -231,6 +233,7 @@ impl Default for Limits {
             variables_list_max: 10_000,
             prepare_queue_max: 128,
             prepare_timeout: Duration::from_secs(2),
+            prepare_niceness: 5,
         }
     }
 }

@@ -2,7 +2,11 @@
 
 use std::{alloc::System, sync::Arc};
 
-use gateway::{graph::Graph, prepare, settings::Settings};
+use gateway::{
+    graph::Graph,
+    prepare::{self, cache::CacheBounds},
+    settings::Settings,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -98,7 +102,10 @@ async fn what_is_held_is_known_and_bounded() {
 
 async fn many_documents_hold_no_more_than_the_cache_may() {
     let settings = Settings {
-        prepared_bytes_max: BYTES_MAX,
+        prepared: CacheBounds {
+            bytes_max: BYTES_MAX,
+            ..CacheBounds::default()
+        },
         ..Settings::default()
     };
     let graph = Arc::new(Graph::load(&supergraph(), settings).expect("the supergraph loads"));
@@ -122,6 +129,11 @@ async fn the_estimate_of_what_is_held_is_within_a_quarter_of_the_truth() {
     for report_cost in [false, true] {
         let settings = Settings {
             report_cost,
+            // All of them, though each is asked for once.
+            prepared: CacheBounds {
+                new_bytes_max: usize::MAX,
+                ..CacheBounds::default()
+            },
             ..Settings::default()
         };
         let graph = Arc::new(Graph::load(&supergraph(), settings).expect("the supergraph loads"));

@@ -12,8 +12,13 @@ use federation::{SubgraphIndex, Supergraph, TypeTable};
 
 use crate::{
     prepare::{
-        cache::PreparedCache, in_preparation::InPreparation, introspection::IntrospectionAnswers,
-        resume::ResumableFields, rollout::Rollout, turns::Turns,
+        cache::PreparedCache,
+        in_preparation::InPreparation,
+        introspection::IntrospectionAnswers,
+        resume::ResumableFields,
+        rollout::Rollout,
+        turns::{self, Turns},
+        workers::Workers,
     },
     settings::Settings,
     subgraphs::Subgraph,
@@ -57,6 +62,8 @@ pub struct Graph {
     pub(crate) in_preparation: InPreparation,
     /// A turn for each operation being prepared.
     pub(crate) preparing: Arc<Turns>,
+    /// The threads on which that happens.
+    pub(crate) preparers: Arc<Workers>,
 }
 
 impl Graph {
@@ -69,27 +76,27 @@ impl Graph {
         let schema = Schema::parse(sdl, "supergraph.graphql")
             .map_err(|invalid| federation::SupergraphError::Invalid(invalid.errors.to_string()))?;
         let supergraph = Supergraph::read(&schema)?;
+        let preparing_per_client = turns::places_per_client();
         let subgraphs = subgraph_table::read(&supergraph, &settings.subgraphs)?;
         Ok(Self {
             rollout: Rollout::new(supergraph.percentages()),
             costs: Costs::of(&schema),
             implementers: supergraph.api_schema().implementers_map(),
             resumable: ResumableFields::of(&supergraph, &schema),
-            prepared: PreparedCache::new(
-                settings.prepared_operations_max,
-                settings.prepared_bytes_max,
-                &settings.prepare_metrics,
-            ),
+            prepared: PreparedCache::new(settings.prepared.clone(), &settings.prepare_metrics),
             introspections: IntrospectionAnswers::new(
-                settings.prepared_bytes_max / INTROSPECTION_SHARE,
+                settings.prepared.bytes_max / INTROSPECTION_SHARE,
             ),
             in_preparation: InPreparation::default(),
             preparing: Turns::new(
-                // More at once would only be slower each.
-                std::thread::available_parallelism().map_or(1, usize::from),
+                preparing_per_client,
                 settings.limits.prepare_queue_max,
                 settings.prepare_metrics.waiting.clone(),
             ),
+            preparers: Arc::new(Workers::new(
+                preparing_per_client + 1,
+                settings.limits.prepare_niceness,
+            )),
             supergraph,
             subgraphs,
             settings,

@@ -20,7 +20,9 @@ mod root_fields;
 mod scan;
 pub mod sizes;
 pub mod turns;
+pub mod upkeep;
 mod values;
+pub mod workers;
 
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ use resume::Resume;
 use rollout::Group;
 use sizes::Sizes;
 use turns::{QueueFull, Turn};
+use workers::NotDone;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -260,17 +263,19 @@ async fn build_in_turn(
     let graph = Arc::clone(graph);
     let query = query.to_owned();
     let operation_name = operation_name.map(str::to_owned);
-    let work = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
+    let workers = Arc::clone(&graph.preparers);
+    let work = workers.run(move || {
         let name = operation_name.as_deref();
         let prepared = Arc::new(build::build(&graph, &query, name, group)?);
         let weight = size_of::<Prepared>() + prepared.heap();
-        let kept = Arc::clone(&prepared);
-        graph.prepared.insert(&query, name, group, kept, weight);
+        let (client, kept) = (turn.client(), Arc::clone(&prepared));
+        graph
+            .prepared
+            .insert(client, &query, name, group, kept, weight);
         Ok(prepared)
     });
-    work.await.unwrap_or_else(|panic| {
-        tracing::error!(%panic, "preparing an operation failed");
+    work.await.unwrap_or_else(|NotDone| {
+        tracing::error!("preparing an operation failed");
         Err(RequestError::new(
             Code::InternalServerError,
             "the operation could not be prepared",
@@ -315,7 +320,7 @@ mod tests {
     /// All places that a client may hold.
     async fn hold(graph: &Arc<Graph>, client: ClientKey) -> Vec<Turn> {
         let mut held = Vec::new();
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..turns::places_per_client() {
             let turn = graph.preparing.take(client).await;
             held.push(turn.unwrap_or_else(|_| panic!("no turn")));
         }
@@ -324,7 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_wants_the_same_document_takes_one_place_in_the_queue() {
-        let graph = graph(1);
+        let graph = graph(2);
         let [one, other] = clients();
         let prepare = |client| {
             let graph = Arc::clone(&graph);
@@ -360,7 +365,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_new_documents_and_takes_known_ones() {
-        let graph = graph(0);
+        let graph = graph(2);
         let prepare = async |client, document| {
             let prepared = operation_for(&graph, client, document, None, None).await;
             prepared.map(drop).map_err(|refusal| {
@@ -372,10 +377,16 @@ mod tests {
         assert_eq!(prepare(one, "{ a }").await, Ok(()));
         let held = hold(&graph, one).await;
         let refused = Err((Code::PrepareQueueFull, true));
-        assert_eq!(prepare(one, "{ b: a }").await, refused);
+        let mut first = Box::pin(prepare(one, "{ b: a }"));
+        let mut second = Box::pin(prepare(one, "{ c: a }"));
+        assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        assert_eq!(prepare(one, "{ d: a }").await, refused);
         assert_eq!(prepare(one, "{ a }").await, Ok(()));
-        assert_eq!(prepare(other, "{ c: a }").await, Ok(()));
+        // Whoever has more waiting makes room for it.
+        assert_eq!(prepare(other, "{ e: a }").await, Ok(()));
+        assert_eq!(second.await, refused);
         drop(held);
-        assert_eq!(prepare(one, "{ b: a }").await, Ok(()));
+        assert_eq!(first.await, Ok(()));
+        assert_eq!(prepare(one, "{ d: a }").await, Ok(()));
     }
 }
