@@ -237,6 +237,9 @@ impl Config {
             limits: self.limits.clone(),
             subgraphs,
             introspection: self.service.development,
+    /// Bytes of them.
+    #[arg(long, env = "AUTOMATIC_PERSISTED_QUERIES_BYTES_MAX", default_value_t = 64 << 20)]
+    pub automatic_persisted_queries_bytes_max: usize,
             report_cost: self.service.development,
             mask_subgraph_errors: !self.service.development,
             shown_error_codes: self.shown_error_codes.clone().into(),
