@@ -71,6 +71,19 @@ impl Services {
         start(Service::Gateway, &settings).await
     }
 
+    /// The process of MongoDB.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn mongod(&self) -> anyhow::Result<u32> {
+        let status = self
+            .mongo
+            .admin_command(0, doc! { "serverStatus": 1 })
+            .await?;
+        let pid = status.get_i64("pid").context("serverStatus has no pid")?;
+        Ok(u32::try_from(pid)?)
+    }
+
     /// The connections that MongoDB has open.
     ///
     /// # Errors

@@ -101,6 +101,10 @@ pub async fn run(
     let reported = Arc::clone(&gateway);
     health.report("subgraphs", move || silent_subgraphs(&reported));
     lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));
+    lifecycle.spawn(
+        "prepared operations",
+        prepare::upkeep::run(Arc::clone(&gateway)),
+    );
     let operations = service::operations_routes(
         &gateway.config().service,
         &health,

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use graphql_transport::{ClientContext, Code as TransportCode, GraphqlRequest, Outcome};
+use graphql_transport::{
+    ClientContext, Code as TransportCode, GraphqlRequest, GraphqlResponse, Outcome,
+};
 
 use crate::{
-    coerce,
+    coerce::{self, Variables},
     error::{Code, RequestError},
     execute,
     gateway::Gateway,
-    prepare::{self, Asked, OperationKind, cost},
+    graph::Graph,
+    prepare::{self, Asked, OperationKind, Prepared, cost},
     subscriptions::Accepted,
 };
 
@@ -27,7 +30,7 @@ pub async fn run(
 }
 
 async fn answer(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     request: GraphqlRequest,
     client: ClientContext,
 ) -> Result<Outcome, RequestError> {
@@ -53,17 +56,34 @@ async fn answer(
             document,
             request: &request,
             client: &client,
+            turns: gateway.transport().turns.of(client.key),
         };
         let events = gateway.subscriptions().subscribe(accepted)?;
         return Ok(Outcome::Stream(events));
     }
     if client.answers_deferred {
+        let gateway = Arc::clone(gateway);
         let work =
-            async move { execute::operation(&serving.graph, &prepared, &variables, &client).await };
+            async move { execute(&gateway, &serving.graph, &prepared, &variables, &client).await };
         return Ok(Outcome::Deferred(work.boxed()));
     }
-    let response = execute::operation(&serving.graph, &prepared, &variables, &client).await;
+    let response = execute(gateway, &serving.graph, &prepared, &variables, &client).await;
     Ok(Outcome::Single(response))
+}
+
+/// Executes a query or a mutation where there is room for an answer as large as its last one.
+async fn execute(
+    gateway: &Gateway,
+    graph: &Graph,
+    prepared: &Arc<Prepared>,
+    variables: &Variables,
+    client: &ClientContext,
+) -> GraphqlResponse {
+    let bytes = prepared.sizes.answer.last();
+    match gateway.transport().room_for_answer(client.key, bytes) {
+        Ok(_room) => execute::operation(graph, prepared, variables, client).await,
+        Err(refusal) => RequestError::new(refusal.code, refusal.message).into_response(),
+    }
 }
 
 fn no_supergraph() -> RequestError {

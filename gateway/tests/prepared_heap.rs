@@ -4,7 +4,7 @@ use std::{alloc::System, sync::Arc};
 
 use gateway::{
     graph::{Graph, Settings},
-    prepare::{self, Serving},
+    prepare::{self, Serving, cache::CacheBounds},
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -106,7 +106,10 @@ async fn what_is_held_is_known_and_bounded() {
 
 async fn many_documents_hold_no_more_than_the_cache_may() {
     let settings = Settings {
-        prepared_bytes_max: BYTES_MAX,
+        prepared: CacheBounds {
+            bytes_max: BYTES_MAX,
+            ..CacheBounds::default()
+        },
         ..Settings::default()
     };
     let serving = serving(settings);
@@ -130,6 +133,11 @@ async fn the_estimate_of_what_is_held_is_within_a_quarter_of_the_truth() {
     for report_cost in [false, true] {
         let settings = Settings {
             report_cost,
+            // All of them, though each is asked for once.
+            prepared: CacheBounds {
+                new_bytes_max: usize::MAX,
+                ..CacheBounds::default()
+            },
             ..Settings::default()
         };
         let serving = serving(settings);

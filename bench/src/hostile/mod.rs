@@ -5,6 +5,7 @@
 //! the test in `e2e`.
 
 mod memory;
+mod processors;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::load::percentile;
 use crate::report::Goals;
 use crate::services::Services;
 use memory::Memories;
+use processors::Processors;
 
 /// 50 clients in all.
 const HONEST: Numbers = Numbers {
@@ -83,14 +85,18 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
     let (posts, history) = (target.posts.clone(), target.history.clone());
     let honest = HonestClients::start(target.gateway, posts, history, HONEST).await?;
+    let processors = async || Processors::of(&services, &subgraphs).await;
+    let mut taken = vec![processors().await?];
     sleep(Duration::from_secs(options.quiet_seconds)).await;
     let before = Memories::of(&services)?;
+    taken.push(processors().await?);
 
     honest.enter(Phase::Hostile);
     // One thread: on a small machine they do not take all processors from the services.
     let attackers = Attackers::start()?;
     let attacking = attackers.attack(&attacks, &target, options.divisor.into())?;
     sleep(Duration::from_secs(options.seconds)).await;
+    taken.push(processors().await?);
     honest.enter(Phase::Recovery);
     let peak = Memories::of(&services)?;
     let answers = attackers.end(attacking).await?;
@@ -102,6 +108,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let delivery = honest.end().await;
 
     let mut goals = Goals::default();
+    println!("processor time, of one processor:");
+    for (phase, pair) in ["quiet", "hostile"].iter().zip(taken.windows(2)) {
+        println!("  {phase}: {}", pair[1].since(&pair[0]));
+    }
     print_answers(&mut goals, &answers, options.seconds);
     judge_experiences(&mut goals, experiences);
     judge_delivery(&mut goals, &delivery);
@@ -116,6 +126,7 @@ struct Attackers(Option<Runtime>);
 impl Attackers {
     fn start() -> anyhow::Result<Self> {
         let mut runtime = Builder::new_multi_thread();
+        runtime.thread_name(processors::ATTACKERS);
         let runtime = runtime.worker_threads(1).enable_all().build();
         Ok(Self(Some(runtime.context("no runtime for the attacks")?)))
     }

@@ -85,8 +85,9 @@ pub struct HubSettings {
     /// reconnect after a restart are served from memory. Default 30 s.
     pub start_before: Duration,
     /// Readings of the database's history that may run at once, each for all who wait for it. There
-    /// is one for cursors of less than 2 minutes, one for less than 16, one for less than 128, and so on;
-    /// the last one is for all older cursors. Default 4.
+    /// is one for cursors of less than 2 minutes, one for less than 16, one for less than 128, and so on; the
+    /// last but one is for all older cursors, and the last one for those that were slower than a reading.
+    /// Default 4.
     pub catch_up_readers_max: usize,
     /// How long a reading goes on while others wait for the next one of its kind; then these get their
     /// turn, and whoever is not through yet comes along. Default 5 s.
@@ -97,6 +98,11 @@ pub struct HubSettings {
     /// How long a subscriber waits for its turn before it ends as one that lagged, with its last cursor.
     /// Default 60 s.
     pub catch_up_wait_max: Duration,
+    /// Changes that wait for one subscriber that catches up. One that is fuller when the reading has more
+    /// for it, and takes nothing for a moment, waits for another reading. Default 4096.
+    pub catch_up_buffer_count_max: usize,
+    /// Bytes of them; a single larger change still passes. Default 1 MiB.
+    pub catch_up_buffer_bytes_max: usize,
     /// Bytes of changes that wait for subscribers that catch up, all together. Beyond it, the fullest
     /// buffers are emptied, those of subscribers that take nothing first, and filled again when these
     /// read on. Default 64 MiB.
@@ -127,6 +133,8 @@ impl Default for HubSettings {
             catch_up_turn_max: Duration::from_secs(5),
             catch_up_time_max: Duration::from_secs(60),
             catch_up_wait_max: Duration::from_secs(60),
+            catch_up_buffer_count_max: 4096,
+            catch_up_buffer_bytes_max: 1 << 20,
             catch_up_bytes_max: 64 << 20,
             catch_up_count_max: 100_000,
         }

@@ -32,6 +32,8 @@ impl Later {
         let settings = HubSettings {
             start_before: Duration::ZERO,
             catch_up_readers_max: 1,
+            catch_up_buffer_count_max: 512,
+            catch_up_buffer_bytes_max: 512 << 10,
             ..settings
         };
         let metrics = HubMetrics::register(&mut registry);

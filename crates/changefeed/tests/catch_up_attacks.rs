@@ -56,6 +56,8 @@ impl Counted {
 fn late() -> HubSettings {
     HubSettings {
         start_before: Duration::ZERO,
+        catch_up_buffer_count_max: 512,
+        catch_up_buffer_bytes_max: 512 << 10,
         ..HubSettings::default()
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// An answer of no more bytes is not counted.
-const COUNTED_BYTES_MIN: usize = 64 * 1024;
+pub(crate) const COUNTED_BYTES_MIN: usize = 64 * 1024;
 
 /// Answers one request within the time limit, counts it, and turns a panic into an internal error. A
 /// deferred one is counted by [`deferred`].
@@ -181,6 +181,31 @@ mod tests {
         assert_eq!(metrics.untaken_answer_bytes.get(), 0);
         // A single one is answered whatever the bound is.
         assert_eq!(answer(one, 10 * COUNTED_BYTES_MIN).refused, None);
+    }
+
+    #[test]
+    fn what_would_find_no_room_is_not_executed() {
+        let metrics = Arc::new(TransportMetrics::register(&mut Registry::default(), "test"));
+        let http = HttpSettings {
+            answers_bytes_per_client_max: 2 * COUNTED_BYTES_MIN,
+            ..HttpSettings::default()
+        };
+        let settings = Settings {
+            http,
+            ..Settings::default()
+        };
+        let serving = Serving::new(settings, Arc::clone(&metrics), CancellationToken::new());
+        let client = ClientKey::of([10, 0, 0, 1].into());
+        let room = |bytes| serving.room_for_answer(client, bytes);
+        let first = room(10 * COUNTED_BYTES_MIN).expect("a single one always fits");
+        let refusal = room(COUNTED_BYTES_MIN).err().expect("a refusal");
+        assert_eq!(refusal.code, Code::TooManyAnswerBytes);
+        assert!(room(COUNTED_BYTES_MIN - 1).is_ok_and(|room| room.is_none()));
+        let other = ClientKey::of([10, 0, 0, 2].into());
+        assert!(serving.room_for_answer(other, COUNTED_BYTES_MIN).is_ok());
+        drop(first);
+        assert!(room(COUNTED_BYTES_MIN).is_ok());
+        assert_eq!(metrics.untaken_answer_bytes.get(), 0);
     }
 
     #[tokio::test]

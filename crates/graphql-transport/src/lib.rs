@@ -20,6 +20,7 @@
 //! | `isolation` | deadline, panic isolation and counters around each request | |
 //! | [`counted`] | a stream whose reads are counted, for bounds on what is not whole yet | |
 //! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
+//! | [`turns`] | the tasks of each client take turns at the processors | |
 //!
 //! `client`, with the feature of that name, is the other end of the same protocols, for the gateway's
 //! upstreams, tests and tools; it shares each message and close code with the server. `testing`, with
@@ -50,6 +51,7 @@ mod sse;
 mod streaming;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod turns;
 pub mod websocket;
 
 pub use client_key::ClientKey;
@@ -61,3 +63,4 @@ pub use request::{ClientContext, GraphqlRequest};
 pub use response::{GraphqlResponse, ResponseKind};
 pub use service::{Outcome, Service, Serving};
 pub use settings::{HttpSettings, Settings, WebSocketSettings};
+pub use turns::ClientTurns;

@@ -8,12 +8,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    client_key::ClientKey,
+    code::{Code, Refusal},
     event::EventStream,
-    in_flight::InFlight,
+    in_flight::{InFlight, Share},
+    isolation,
     metrics::TransportMetrics,
     request::{ClientContext, GraphqlRequest},
     response::GraphqlResponse,
     settings::Settings,
+    turns::Turns,
 };
 
 /// Time after the grace period, in which operations end, for WebSockets to write their close frames. A
@@ -64,6 +68,10 @@ pub trait Service: Send + Sync + 'static {
     }
 }
 
+/// Room for one answer, until dropped.
+#[expect(dead_code, reason = "it is given back when it is dropped")]
+pub struct AnswerRoom(Share);
+
 /// Settings, counters and open sockets: what all transports of one process share.
 #[derive(Debug)]
 pub struct Serving {
@@ -73,6 +81,8 @@ pub struct Serving {
     pub metrics: Arc<TransportMetrics>,
     /// Cancelled at shutdown.
     pub shutdown: CancellationToken,
+    /// Turns of clients at the processors. A service polls what it spawns for a client in them, too.
+    pub turns: Turns,
     /// The tasks of open WebSockets.
     pub(crate) sockets: TaskTracker,
     /// Request bodies on the way.
@@ -94,8 +104,32 @@ impl Serving {
             settings,
             metrics,
             shutdown,
+            turns: Turns::default(),
             sockets: TaskTracker::new(),
         }
+    }
+
+    /// Room for an answer that is likely to have so many bytes, while it is being made: what would find none
+    /// is not worth its work. None is needed for a small one.
+    ///
+    /// # Errors
+    /// `TOO_MANY_ANSWER_BYTES`.
+    pub fn room_for_answer(
+        &self,
+        client: ClientKey,
+        bytes: usize,
+    ) -> Result<Option<AnswerRoom>, Refusal> {
+        if bytes < isolation::COUNTED_BYTES_MIN {
+            return Ok(None);
+        }
+        let mut share = self.answers.share(client);
+        share.grow_to(bytes).map_err(|_full| {
+            Refusal::new(
+                Code::TooManyAnswerBytes,
+                "nothing was executed: too many answers have not been taken, of this client or of all",
+            )
+        })?;
+        Ok(Some(AnswerRoom(share)))
     }
 
     /// Waits for the shutdown and then until all WebSockets have closed, for a little more than the

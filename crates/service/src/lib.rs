@@ -28,7 +28,7 @@
 //! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
 //! owns signals and background tasks, [`server`] owns the socket
 //! (`connections` bounds the clients), [`health`] and [`metrics`] answer
-//! operators. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check,
+//! operators, `memory` gives memory back. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check,
 //! register it on the [`Health`].
 
 mod connections;
@@ -36,6 +36,7 @@ pub mod health;
 pub mod lifecycle;
 mod log_flood;
 mod log_queue;
+mod memory;
 pub mod metrics;
 pub mod server;
 pub mod settings;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::net::TcpListener;
 
-use crate::{Lifecycle, Settings, server, telemetry};
+use crate::{Lifecycle, Settings, memory, server, telemetry};
 
 /// What a service may take, after its grace period, to come back by itself. It is abandoned then.
 const RETURN_TIME: Duration = Duration::from_secs(1);
@@ -46,6 +46,7 @@ where
     let result = telemetry::init(&shared).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
+            .on_thread_park(memory::give_back_at_times)
             .build()?;
         let result = runtime.block_on(async {
             // Before anybody hears of the service, and may signal it.

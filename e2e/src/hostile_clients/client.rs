@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
+use super::link::Link;
 use super::{Tally, Target};
 
 /// Longer than any request may take at the gateway.
@@ -29,6 +30,7 @@ pub(super) struct Attacker {
     pub(super) from: Ipv4Addr,
     pub(super) divisor: usize,
     pub(super) tally: Arc<Tally>,
+    pub(super) link: Arc<Link>,
 }
 
 impl Attacker {
@@ -129,6 +131,7 @@ impl Attacker {
     /// Sends a body, reads the whole answer, and counts it by its code.
     pub(super) async fn ask(&self, http: &reqwest::Client, body: String) {
         self.tally.requested(1);
+        self.link.carry(body.len()).await;
         let answer = read(self.post(http, body)).await;
         self.tally.answered(&answer.unwrap_or_else(kind_of_failure));
     }

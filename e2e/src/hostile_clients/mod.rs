@@ -2,11 +2,12 @@
 //!
 //! [`Attacks::start`] runs any of them against a [`Target`] until [`Attacks::end`], which returns how
 //! many requests each made and how they were answered. Each attack comes from a loopback address of
-//! its own, as from another machine. To add one, copy a file, and give it a name in [`Attack`].
+//! its own, as from another machine, over a link of 1 Gbit/s. To add one, copy a file, and give it a name in [`Attack`].
 
 mod client;
 mod distinct;
 mod huge_work;
+mod link;
 mod pings;
 mod plan_cache;
 mod poison;
@@ -151,6 +152,7 @@ impl Attacks {
                 from: Ipv4Addr::new(127, 0, 1, number),
                 divisor,
                 tally,
+                link: Arc::default(),
             }));
         }
         Self { clients, tallies }

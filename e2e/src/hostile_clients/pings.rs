@@ -34,6 +34,7 @@ async fn flood(attacker: Attacker) {
     ping.resize(ping.len() + PAYLOAD_BYTES, b'p');
     let pings = ping.repeat(PINGS_PER_WRITE);
     loop {
+        attacker.link.carry(pings.len()).await;
         match timeout(WRITE_TIME_LIMIT, stream.write_all(&pings)).await {
             Ok(Ok(())) => attacker.tally.requested(PINGS_PER_WRITE as u64),
             Ok(Err(_)) => return attacker.tally.answered("connection ended"),

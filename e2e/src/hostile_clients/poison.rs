@@ -74,6 +74,7 @@ async fn over_socket(attacker: &Attacker, payload: &str) {
 
 async fn by_events(attacker: &Attacker, payload: String) {
     attacker.tally.requested(1);
+    attacker.link.carry(payload.len()).await;
     let request = attacker
         .post(&attacker.http(), payload)
         .header("accept", "text/event-stream");

@@ -1,6 +1,7 @@
 //! Clients that are slow: they take 500 bytes of a large answer each second, or never end their body.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -64,18 +65,18 @@ async fn read_slowly(attacker: Attacker, request: Vec<u8>) {
 
 pub(super) async fn unfinished_bodies(attacker: Attacker) {
     let clients = attacker.share_of(UNFINISHED);
-    attacker
-        .keep_up(clients, |attacker, _| send_all_but_one_byte(attacker))
-        .await;
+    // Made once: the program that attacks takes none of the processors more than it must.
+    let request: Arc<[u8]> = request(&attacker, &" ".repeat(BODY_BYTES), 1).into();
+    let client = move |attacker, _| send_all_but_one_byte(attacker, Arc::clone(&request));
+    attacker.keep_up(clients, client).await;
 }
 
-async fn send_all_but_one_byte(attacker: Attacker) {
+async fn send_all_but_one_byte(attacker: Attacker, request: Arc<[u8]>) {
     let Ok(mut stream) = attacker.connect().await else {
         return;
     };
     attacker.tally.requested(1);
-    let padding = " ".repeat(BODY_BYTES);
-    let request = request(&attacker, &padding, 1);
+    attacker.link.carry(request.len()).await;
     let held = timeout(HELD, send_and_wait(&mut stream, &request)).await;
     let answer = held.as_ref().map_or("held", |answer| answer.as_str());
     attacker.tally.answered(answer);

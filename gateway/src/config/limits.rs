@@ -66,13 +66,17 @@ pub struct Limits {
     #[arg(long, env = "LIMIT_VARIABLES_LIST_MAX", default_value_t = Self::default().variables_list_max)]
     pub variables_list_max: usize,
     /// New documents that may wait for their turn to be prepared, of all clients together; then whoever has
-    /// the most waiting is refused. 128 large ones, of some 30 ms each, take `LIMIT_PREPARE_TIMEOUT` on two
-    /// processors: who waits after them would be refused anyway, and later.
+    /// the most waiting is refused. 128 large ones, of some 30 ms each, take longer than
+    /// `LIMIT_PREPARE_TIMEOUT` on two processors: who waits after them would be refused anyway, and later.
     #[arg(long, env = "LIMIT_PREPARE_QUEUE_MAX", default_value_t = Self::default().prepare_queue_max)]
     pub prepare_queue_max: usize,
     /// Parsing, validating and planning together, the wait for a turn among it.
     #[arg(long, env = "LIMIT_PREPARE_TIMEOUT", default_value = "2s", value_parser = duration)]
     pub prepare_timeout: Duration,
+    /// How much less of a processor the threads that prepare new documents get than those that answer
+    /// requests (the niceness of Linux, 0 to 19): requests with known documents come first.
+    #[arg(long, env = "LIMIT_PREPARE_NICENESS", default_value_t = Self::default().prepare_niceness, value_parser = clap::value_parser!(u8).range(0..=19))]
+    pub prepare_niceness: u8,
 }
 
 impl Default for Limits {
@@ -95,6 +99,7 @@ impl Default for Limits {
             variables_list_max: 10_000,
             prepare_queue_max: 128,
             prepare_timeout: Duration::from_secs(2),
+            prepare_niceness: 5,
         }
     }
 }

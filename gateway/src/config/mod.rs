@@ -68,12 +68,23 @@ pub struct Config {
     /// `/health/ready` names a subgraph that was sent requests for this long and answered none of them.
     #[arg(long, env = "SUBGRAPH_SILENCE_MAX", default_value = "5s", value_parser = duration)]
     pub subgraph_silence_max: Duration,
-    /// How many distinct operations stay prepared.
+    /// How many distinct operations stay prepared. A quarter of them may have been asked for once only.
     #[arg(long, env = "PREPARED_OPERATIONS_MAX", default_value_t = 2_000)]
     pub prepared_operations_max: usize,
     /// Bytes that they may hold together. A document of 1 KB takes some 60 KB.
-    #[arg(long, env = "PREPARED_OPERATIONS_BYTES_MAX", default_value_t = 128 * 1024 * 1024)]
+    #[arg(long, env = "PREPARED_OPERATIONS_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
     pub prepared_operations_bytes_max: usize,
+    /// Bytes of that for operations that were asked for once. They never take the place of others, and
+    /// the client with the most of them gives way.
+    #[arg(long, env = "PREPARED_OPERATIONS_NEW_BYTES_MAX", default_value_t = 8 * 1024 * 1024)]
+    pub prepared_operations_new_bytes_max: usize,
+    /// How long an operation that was asked for once stays prepared, in whole seconds. One that comes back
+    /// later is prepared once more, and then kept.
+    #[arg(long, env = "PREPARED_OPERATIONS_NEW_TIME", default_value = "10s", value_parser = duration)]
+    pub prepared_operations_new_time: Duration,
+    /// How long one that nobody asks for any more stays prepared, in whole seconds.
+    #[arg(long, env = "PREPARED_OPERATIONS_UNUSED_TIME", default_value = "10m", value_parser = duration)]
+    pub prepared_operations_unused_time: Duration,
     /// Labels of progressive overrides that hold for all requests (`@override(label: "new-checkout")`).
     /// Labels of the form `percent(5)` need no setting.
     #[arg(

@@ -27,6 +27,21 @@ pub struct SubscriptionConfig {
     /// Events of one upstream subscription that are completed at the same time, in order.
     #[arg(long, env = "SUBSCRIPTION_CONCURRENT_EVENTS", default_value_t = 16)]
     pub subscription_concurrent_events: usize,
+    /// The largest event of a subgraph, in bytes.
+    #[arg(long, env = "SUBSCRIPTION_EVENT_BYTES_MAX", default_value_t = 64 << 20)]
+    pub subscription_event_bytes_max: usize,
+    /// Events of one upstream subscription that wait to be completed. With more it is begun again from its
+    /// cursor, so that it never holds up the others on its connection.
+    #[arg(long, env = "SUBSCRIPTION_UNCOMPLETED_EVENTS_MAX", default_value = "16384", value_parser = at_least_one)]
+    pub subscription_uncompleted_events_max: usize,
+    /// Bytes of them, with those that are being completed; a single larger event still passes.
+    #[arg(long, env = "SUBSCRIPTION_UNCOMPLETED_BYTES_MAX", default_value_t = 8 << 20)]
+    pub subscription_uncompleted_bytes_max: usize,
+    /// The same bytes of all upstream subscriptions together. Those of one client address may have as many as
+    /// nobody uses. 16 KiB of each always find room, and of events that are larger than all of it, one at a
+    /// time.
+    #[arg(long, env = "SUBSCRIPTION_UNCOMPLETED_ALL_BYTES_MAX", default_value_t = 128 << 20)]
+    pub subscription_uncompleted_all_bytes_max: usize,
     /// How long the gateway tries to reach a subgraph again before the affected subscriptions end
     /// with `SUBSCRIPTION_UPSTREAM_LOST`.
     #[arg(long, env = "SUBSCRIPTION_RETRY_TIME", default_value = "60s", value_parser = duration)]
@@ -57,6 +72,22 @@ pub struct SubscriptionConfig {
     /// `TOO_MANY_SUBSCRIPTIONS`. One that another client has begun does not count.
     #[arg(long, env = "SUBSCRIPTION_UPSTREAM_CLIENT_MAX", default_value_t = 100)]
     pub subscription_upstream_client_max: usize,
+    /// Different subscriptions that the clients of one address may begin. One more is refused with
+    /// `TOO_MANY_SUBSCRIPTIONS`. Behind a proxy, set it to `SUBSCRIPTION_UPSTREAM_MAX`.
+    #[arg(
+        long,
+        env = "SUBSCRIPTION_UPSTREAM_ADDRESS_MAX",
+        default_value_t = 1_000
+    )]
+    pub subscription_upstream_address_max: usize,
+    /// Subscriptions of one address that share WebSockets to a subgraph with those of others. For more,
+    /// WebSockets of its own are opened, so that their events keep nobody else's waiting.
+    #[arg(
+        long,
+        env = "SUBSCRIPTION_SHARED_SOCKETS_ADDRESS_MAX",
+        default_value_t = 50
+    )]
+    pub subscription_shared_sockets_address_max: usize,
     /// Subscriptions on one WebSocket to a subgraph; for more, another is opened. It has to be below
     /// what subgraphs accept on one connection.
     #[arg(long, env = "SUBSCRIPTION_SOCKET_OPERATIONS_MAX", default_value = "500", value_parser = at_least_one)]
@@ -65,6 +96,14 @@ pub struct SubscriptionConfig {
     /// Such an operation goes over a connection of its own, or is refused.
     #[arg(long, env = "SUBSCRIPTION_QUARANTINE_MAX", default_value_t = 1_000)]
     pub subscription_quarantine_max: usize,
+    /// WebSockets to one subgraph for such operations. Where more are needed at a time, operations wait
+    /// for a later attempt.
+    #[arg(long, env = "SUBSCRIPTION_ALONE_SOCKETS_MAX", default_value_t = 64)]
+    pub subscription_alone_sockets_max: usize,
+    /// Pings of a subgraph on one WebSocket between two of the gateway's own (`SUBSCRIPTION_KEEP_ALIVE`).
+    /// Each is answered; with more, the WebSocket is closed.
+    #[arg(long, env = "SUBSCRIPTION_SOCKET_PINGS_MAX", default_value_t = 1_000)]
+    pub subscription_socket_pings_max: usize,
 }
 
 /// Reads a bound that an empty text leaves open.

@@ -15,11 +15,13 @@ use crate::prepare::plan::{
     ContextTemplate, EntityFetch, ListTemplate, Merge, PathSegment, Requirement, Step,
 };
 
+/// The values of contexts as JSON, in the order of a [`ListTemplate`]'s.
+type Values = Vec<Box<[u8]>>;
+
 /// The entities that are asked for with the same values.
 #[derive(Default)]
 struct Group {
-    /// The values' JSON, in the order of the template's contexts.
-    values: Vec<Box<[u8]>>,
+    values: Values,
     /// The representations' JSON, without brackets.
     representations: Vec<u8>,
     known: Known,
@@ -85,7 +87,7 @@ impl Run<'_> {
     /// The objects of a fetch, by the values of their contexts.
     fn groups(&mut self, index: usize, fetch: &EntityFetch, list: &ListTemplate) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
-        let mut by_values: FxHashMap<Vec<Box<[u8]>>, usize> = FxHashMap::default();
+        let mut by_values: FxHashMap<Values, usize> = FxHashMap::default();
         for (target_index, target) in fetch.targets.iter().enumerate() {
             let mut walk = Walk {
                 first_mark: self.store.begin_marks(target.path.len() + 1),
@@ -145,7 +147,7 @@ struct Walk<'w> {
     list: &'w ListTemplate,
     first_mark: u32,
     values: Vec<Option<Box<[u8]>>>,
-    found: Vec<(ObjectId, Option<Vec<Box<[u8]>>>)>,
+    found: Vec<(ObjectId, Option<Values>)>,
 }
 
 impl Walk<'_> {

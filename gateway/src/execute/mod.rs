@@ -226,6 +226,7 @@ impl<'a> Run<'a> {
             return self.ended_with(code);
         }
         if let Some(body) = self.forwarded.take() {
+            self.prepared.sizes.answer.was(body.len());
             return GraphqlResponse {
                 headers: self.to_client,
                 ..GraphqlResponse::executed(body)

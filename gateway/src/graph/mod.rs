@@ -69,7 +69,7 @@ impl Graph {
             resumable: ResumableFields::of(&supergraph, &schema),
             implementers: supergraph.api_schema().implementers_map(),
             introspections: IntrospectionAnswers::new(
-                settings.prepared_bytes_max / INTROSPECTION_SHARE,
+                settings.prepared.bytes_max / INTROSPECTION_SHARE,
             ),
             supergraph,
             subgraphs,

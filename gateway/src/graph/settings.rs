@@ -8,6 +8,7 @@ use crate::{
     config::{Config, Limits, SubgraphSettings, address_key},
     headers::HeaderRules,
     metrics::{PrepareMetrics, SubgraphMetrics},
+    prepare::cache::CacheBounds,
     subgraphs::{Tls, without_user},
 };
 
@@ -30,10 +31,8 @@ pub struct Settings {
     /// The codes of subgraph errors that are meant for clients: their messages are shown where
     /// others are hidden, with `extensions.cursor` and `extensions.missed`.
     pub shown_error_codes: Arc<[String]>,
-    /// How many distinct operations stay prepared.
-    pub prepared_operations_max: usize,
-    /// Bytes that they may hold together.
-    pub prepared_bytes_max: usize,
+    /// How many operations stay prepared, and for how long.
+    pub prepared: CacheBounds,
     /// Labels of progressive overrides that hold for all requests.
     pub override_labels: Arc<[String]>,
     /// Which headers travel between clients and subgraphs.
@@ -56,8 +55,7 @@ impl Default for Settings {
             introspection: true,
             mask_subgraph_errors: false,
             shown_error_codes: Arc::default(),
-            prepared_operations_max: 2_000,
-            prepared_bytes_max: 128 * 1024 * 1024,
+            prepared: CacheBounds::default(),
             override_labels: Arc::default(),
             header_rules: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),
@@ -89,8 +87,13 @@ impl Settings {
             report_plan: config.service.development,
             mask_subgraph_errors: !config.service.development,
             shown_error_codes: config.shown_error_codes.clone().into(),
-            prepared_operations_max: config.prepared_operations_max,
-            prepared_bytes_max: config.prepared_operations_bytes_max,
+            prepared: CacheBounds {
+                entries_max: config.prepared_operations_max,
+                bytes_max: config.prepared_operations_bytes_max,
+                new_bytes_max: config.prepared_operations_new_bytes_max,
+                new_time: config.prepared_operations_new_time,
+                unused_time: config.prepared_operations_unused_time,
+            },
             override_labels: config.override_labels.clone().into(),
             header_rules: Arc::new(HeaderRules::new(&config.headers)?),
             ..Self::default()

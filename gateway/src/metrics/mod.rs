@@ -29,6 +29,8 @@ pub struct GatewayMetrics {
     pub upstream_subscriptions: Gauge,
     /// Bytes of events that wait for clients.
     pub waiting_event_bytes: Gauge,
+    /// Bytes of events that are not completed yet.
+    pub uncompleted_event_bytes: Gauge,
     /// Events that subgraphs sent.
     pub events: Counter,
     /// Subscriptions ended to make room for clients with fewer.
@@ -37,6 +39,8 @@ pub struct GatewayMetrics {
     pub upstream_reconnects: Counter,
     /// Open WebSockets to subgraphs.
     pub upstream_sockets: Gauge,
+    /// Those of them that are for one operation.
+    pub upstream_alone_sockets: Gauge,
     /// Operations that may have ended a WebSocket to a subgraph.
     pub upstream_quarantined: Counter,
     /// Supergraphs that were loaded.
@@ -63,6 +67,10 @@ impl GatewayMetrics {
                 "gateway_waiting_event_bytes",
                 "Bytes of subscription events that wait for clients; one that several clients wait for counts once",
             ),
+            uncompleted_event_bytes: gauge(
+                "gateway_uncompleted_event_bytes",
+                "Bytes of subgraphs' events that wait to be completed, or are being completed",
+            ),
             events: counter("gateway_upstream_events", "Events received from subgraphs"),
             limited: counter(
                 "gateway_limited_subscriptions",
@@ -73,6 +81,10 @@ impl GatewayMetrics {
                 "Attempts to subscribe again after a subgraph went away",
             ),
             upstream_sockets: gauge("gateway_upstream_sockets", "Open WebSockets to subgraphs"),
+            upstream_alone_sockets: gauge(
+                "gateway_upstream_alone_sockets",
+                "Open WebSockets to subgraphs that are for one operation, which may have ended another one",
+            ),
             upstream_quarantined: counter(
                 "gateway_upstream_quarantined",
                 "Operations that go over a WebSocket of their own: a subgraph may have ended another one for them",

@@ -10,13 +10,17 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Code, RequestError};
 
-/// All kept documents together, in bytes.
-const BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// Documents by their hash: those used lately stay, within a number and a size.
 pub(super) struct AutomaticDocuments {
     generations: Mutex<Generations>,
+    bounds: Bounds,
+}
+
+/// What may be kept.
+#[derive(Clone, Copy)]
+struct Bounds {
     documents_max: usize,
+    bytes_max: usize,
 }
 
 /// When the young generation holds half of what may be kept, it becomes the old one and the old one
@@ -29,10 +33,14 @@ struct Generations {
 }
 
 impl AutomaticDocuments {
-    pub(super) fn new(documents_max: usize) -> Self {
+    /// At most so many documents, of so many bytes together.
+    pub(super) fn new(documents_max: usize, bytes_max: usize) -> Self {
         Self {
             generations: Mutex::default(),
-            documents_max,
+            bounds: Bounds {
+                documents_max,
+                bytes_max,
+            },
         }
     }
 
@@ -49,7 +57,7 @@ impl AutomaticDocuments {
         let document = generations.old.remove(hash).ok_or_else(|| {
             RequestError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound")
         })?;
-        generations.keep(hash, Arc::clone(&document), self.documents_max);
+        generations.keep(hash, Arc::clone(&document), self.bounds);
         Ok(document)
     }
 
@@ -66,15 +74,15 @@ impl AutomaticDocuments {
             .generations
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        generations.keep(hash, Arc::clone(&document), self.documents_max);
+        generations.keep(hash, Arc::clone(&document), self.bounds);
         Ok(document)
     }
 }
 
 impl Generations {
-    fn keep(&mut self, hash: &str, document: Arc<str>, documents_max: usize) {
-        let full = self.young.len() >= documents_max.div_ceil(2)
-            || self.young_bytes + document.len() > BYTES_MAX / 2;
+    fn keep(&mut self, hash: &str, document: Arc<str>, bounds: Bounds) {
+        let full = self.young.len() >= bounds.documents_max.div_ceil(2)
+            || self.young_bytes + document.len() > bounds.bytes_max / 2;
         if full {
             self.old = std::mem::take(&mut self.young);
             self.young_bytes = 0;
@@ -108,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_document_under_a_wrong_hash_is_refused() {
-        let documents = AutomaticDocuments::new(10);
+        let documents = AutomaticDocuments::new(10, 1_000);
         let error = documents
             .keep(&sha256_hex("{a}"), "{b}")
             .expect_err("wrong");
@@ -118,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_is_used_stays_and_the_rest_goes() {
-        let documents = AutomaticDocuments::new(4);
+        let documents = AutomaticDocuments::new(4, 1_000);
         let used = kept(&documents, "{used}");
         let unused = kept(&documents, "{unused}");
         for n in 0..6 {
@@ -126,5 +134,16 @@ mod tests {
             assert!(documents.find(&used).is_ok(), "after {n} more");
         }
         assert!(documents.find(&unused).is_err());
+    }
+
+    #[test]
+    fn documents_are_bounded_by_their_bytes() {
+        let documents = AutomaticDocuments::new(1_000, 100);
+        let first = kept(&documents, "{first}");
+        for n in 0..20 {
+            kept(&documents, &format!("{{f{n:02}}}"));
+        }
+        assert!(documents.find(&first).is_err());
+        assert!(documents.find(&sha256_hex("{f19}")).is_ok());
     }
 }

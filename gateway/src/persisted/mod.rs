@@ -49,9 +49,12 @@ impl PersistedOperations {
             .as_deref()
             .map(TrustedDocuments::read)
             .transpose()?;
-        let automatic = config
-            .automatic_persisted_queries
-            .then(|| AutomaticDocuments::new(config.automatic_persisted_queries_max));
+        let automatic = config.automatic_persisted_queries.then(|| {
+            AutomaticDocuments::new(
+                config.automatic_persisted_queries_max,
+                config.automatic_persisted_queries_bytes_max,
+            )
+        });
         Ok(Self { automatic, trusted })
     }
 

@@ -1,75 +1,122 @@
 //! Prepared operations, found by their whole text.
+//!
+//! An operation that was asked for once is new: new ones have a small part of the cache, clients share that
+//! part evenly, and an operation stays in it for some seconds. One that is asked for again is kept, and only
+//! others of that kind take its place, the least used first. So new documents, however many one client
+//! sends, push out none that is in use. (After S3-FIFO, <https://doi.org/10.1145/3600006.3613147>.)
+
+mod segments;
 
 use std::{
-    collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, RwLock, RwLockWriteGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use prometheus_client::metrics::gauge::Gauge;
+use graphql_transport::ClientKey;
 
 use super::{prepared::Prepared, rollout::Group};
 use crate::metrics::PrepareMetrics;
+use segments::Segments;
 
 /// What an entry takes beside its document and what was made of it.
 const ENTRY_BYTES: usize = 256;
 
-/// A map from (document, operation name, group of requests) to what was made of it, bounded by count
-/// and by the bytes that the entries hold. The hash only finds the bucket: entries are compared by text,
-/// so that no two operations are ever taken for each other.
+/// How much a cache keeps, and for how long.
+#[derive(Clone, Debug)]
+pub struct CacheBounds {
+    /// Operations, at least 2. A quarter of them may be new.
+    pub entries_max: usize,
+    /// Bytes that all operations hold together.
+    pub bytes_max: usize,
+    /// Bytes of that for new ones. A larger one is kept when it is asked for again.
+    pub new_bytes_max: usize,
+    /// How long a new one waits to be asked for again.
+    pub new_time: Duration,
+    /// How long one is kept that nobody asks for.
+    pub unused_time: Duration,
+}
+
+impl Default for CacheBounds {
+    fn default() -> Self {
+        Self {
+            entries_max: 2_000,
+            bytes_max: 64 * 1024 * 1024,
+            new_bytes_max: 8 * 1024 * 1024,
+            new_time: Duration::from_secs(10),
+            unused_time: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A map from (document, operation name, group of requests) to what was made of it. The hash only finds the
+/// bucket: entries are compared by text, so that no two operations are ever taken for each other.
 pub struct PreparedCache<T = Prepared> {
     hasher: RandomState,
-    entries_max: usize,
-    bytes_max: usize,
-    buckets: RwLock<Buckets<T>>,
-}
-
-struct Buckets<T> {
-    by_hash: HashMap<u64, Vec<Arc<Entry<T>>>>,
-    /// All entries in the order in which they are looked at for eviction.
-    queue: VecDeque<(u64, Arc<Entry<T>>)>,
-    /// Of all entries.
-    bytes: usize,
-    /// Shown to others; several caches may share them.
-    shown: Shown,
-}
-
-struct Shown {
-    entries: Gauge,
-    bytes: Gauge,
+    bounds: CacheBounds,
+    began: Instant,
+    /// Seconds since it began, as of the last [`PreparedCache::forget_unused`].
+    clock: AtomicU32,
+    segments: RwLock<Segments<T>>,
 }
 
 struct Entry<T> {
+    hash: u64,
     document: Box<str>,
     operation_name: Option<Box<str>>,
     group: Group,
+    /// Who asked for it first.
+    client: ClientKey,
     prepared: Arc<T>,
     /// With all that it holds.
     bytes: usize,
-    /// Set by a hit, cleared by the eviction's hand: one more round for what is in use.
-    used: AtomicBool,
+    /// Set by a hit, cleared when an eviction passes by: one more round for what is in use.
+    is_used: AtomicBool,
+    /// The clock at the last hit.
+    used_at: AtomicU32,
+}
+
+impl<T> Entry<T> {
+    /// Reads first: a line that every hit writes to would travel between the processors.
+    fn hit(&self, now: u32) {
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::Relaxed);
+        }
+        if self.used_at.load(Ordering::Relaxed) != now {
+            self.used_at.store(now, Ordering::Relaxed);
+        }
+    }
+
+    fn is(&self, document: &str, operation_name: Option<&str>, group: Group) -> bool {
+        *self.document == *document
+            && self.operation_name.as_deref() == operation_name
+            && self.group == group
+    }
+}
+
+/// Entries that have given way. Dropping them frees thousands of allocations each.
+#[must_use]
+pub struct Forgotten<T>(Vec<Arc<Entry<T>>>);
+
+impl<T> Forgotten<T> {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl<T> PreparedCache<T> {
-    /// A cache of at most `entries_max` operations (at least one) that hold at most `bytes_max` bytes
-    /// together.
-    pub fn new(entries_max: usize, bytes_max: usize, metrics: &PrepareMetrics) -> Self {
+    /// An empty one.
+    pub fn new(bounds: CacheBounds, metrics: &PrepareMetrics) -> Self {
         Self {
             hasher: RandomState::new(),
-            entries_max: entries_max.max(1),
-            bytes_max,
-            buckets: RwLock::new(Buckets {
-                by_hash: HashMap::new(),
-                queue: VecDeque::new(),
-                bytes: 0,
-                shown: Shown {
-                    entries: metrics.kept.clone(),
-                    bytes: metrics.kept_bytes.clone(),
-                },
-            }),
+            segments: RwLock::new(Segments::new(&bounds, metrics)),
+            bounds,
+            began: Instant::now(),
+            clock: AtomicU32::new(0),
         }
     }
 
@@ -81,147 +128,227 @@ impl<T> PreparedCache<T> {
         group: Group,
     ) -> Option<Arc<T>> {
         let hash = self.hasher.hash_one((document, operation_name, group));
-        let buckets = self
-            .buckets
+        let segments = self
+            .segments
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let entry = buckets.by_hash.get(&hash)?.iter().find(|entry| {
-            *entry.document == *document
-                && entry.operation_name.as_deref() == operation_name
-                && entry.group == group
-        })?;
-        // Read first: a line that every hit writes to would travel between the processors.
-        if !entry.used.load(Ordering::Relaxed) {
-            entry.used.store(true, Ordering::Relaxed);
-        }
+        let entry = segments.find(hash, |entry| entry.is(document, operation_name, group))?;
+        entry.hit(self.clock.load(Ordering::Relaxed));
         Some(Arc::clone(&entry.prepared))
     }
 
-    /// Keeps `prepared`, which holds `bytes` bytes, in the place of something unused if the cache is full.
-    /// What is larger than the whole cache is not kept.
+    /// Keeps `prepared`, which holds `bytes` bytes, for `client`, in the place of others if the cache is
+    /// full. What is larger than the whole cache is not kept.
     pub fn insert(
         &self,
+        client: ClientKey,
         document: &str,
         operation_name: Option<&str>,
         group: Group,
         prepared: Arc<T>,
         bytes: usize,
     ) {
-        let bytes = bytes + document.len() + operation_name.map_or(0, str::len) + ENTRY_BYTES;
-        if bytes > self.bytes_max || self.get(document, operation_name, group).is_some() {
+        if self.get(document, operation_name, group).is_some() {
             return;
         }
-        let hash = self.hasher.hash_one((document, operation_name, group));
-        let entry = Arc::new(Entry {
+        let entry = Entry {
+            hash: self.hasher.hash_one((document, operation_name, group)),
             document: document.into(),
             operation_name: operation_name.map(Box::from),
             group,
+            client,
             prepared,
-            bytes,
-            used: AtomicBool::new(false),
-        });
-        // Freed after the lock: an operation is thousands of allocations.
-        let mut evicted = Vec::new();
-        let mut buckets = self.write();
-        while buckets.queue.len() >= self.entries_max || buckets.bytes + bytes > self.bytes_max {
-            match buckets.evict_one() {
-                Some(entry) => evicted.push(entry),
-                None => break,
-            }
-        }
-        buckets.count(1, bytes as i64);
-        buckets
-            .by_hash
-            .entry(hash)
-            .or_default()
-            .push(Arc::clone(&entry));
-        buckets.queue.push_back((hash, entry));
-        drop(buckets);
+            bytes: bytes + document.len() + operation_name.map_or(0, str::len) + ENTRY_BYTES,
+            is_used: AtomicBool::new(false),
+            used_at: AtomicU32::new(self.clock.load(Ordering::Relaxed)),
+        };
+        let mut forgotten = Vec::new();
+        self.write().insert(Arc::new(entry), &mut forgotten);
+        // After the lock.
+        drop(forgotten);
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Buckets<T>> {
-        self.buckets
+    /// Sets the clock, and takes out what nobody has asked for since long: to be called each second.
+    /// Without it, nothing is ever too old.
+    pub fn forget_unused(&self, now: Instant) -> Forgotten<T> {
+        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let clock = seconds(now.duration_since(self.began));
+        self.clock.store(clock, Ordering::Relaxed);
+        let before = |time| clock.checked_sub(seconds(time));
+        let (new, kept) = (
+            before(self.bounds.new_time),
+            before(self.bounds.unused_time),
+        );
+        let mut forgotten = Vec::new();
+        self.write().forget_unused(new, kept, &mut forgotten);
+        Forgotten(forgotten)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Segments<T>> {
+        self.segments
             .write()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-impl<T> Buckets<T> {
-    fn count(&mut self, entries: i64, bytes: i64) {
-        self.bytes = self.bytes.saturating_add_signed(bytes as isize);
-        self.shown.entries.inc_by(entries);
-        self.shown.bytes.inc_by(bytes);
-    }
-
-    fn evict_one(&mut self) -> Option<Arc<Entry<T>>> {
-        while let Some((hash, entry)) = self.queue.pop_front() {
-            if entry.used.swap(false, Ordering::Relaxed) {
-                self.queue.push_back((hash, entry));
-                continue;
-            }
-            if let Some(bucket) = self.by_hash.get_mut(&hash) {
-                bucket.retain(|other| !Arc::ptr_eq(other, &entry));
-                if bucket.is_empty() {
-                    self.by_hash.remove(&hash);
-                }
-            }
-            self.count(-1, -(entry.bytes as i64));
-            return Some(entry);
-        }
-        None
-    }
-}
-
-impl<T> Drop for Buckets<T> {
-    fn drop(&mut self) {
-        let entries = self.queue.len() as i64;
-        let bytes = self.bytes as i64;
-        self.count(-entries, -bytes);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prepare::rollout::Group;
 
-    fn keep(cache: &PreparedCache<()>, document: &str, bytes: usize) {
-        cache.insert(document, None, Group::default(), Arc::new(()), bytes);
+    fn client(number: u8) -> ClientKey {
+        ClientKey::of([10, 0, 0, number].into())
     }
 
+    /// A cache of so many bytes, of which new operations have a quarter.
+    fn cache(bytes_max: usize, metrics: &PrepareMetrics) -> PreparedCache<()> {
+        let bounds = CacheBounds {
+            entries_max: 100,
+            bytes_max,
+            new_bytes_max: bytes_max / 4,
+            ..CacheBounds::default()
+        };
+        PreparedCache::new(bounds, metrics)
+    }
+
+    /// With its text and its entry it takes 1,000 bytes.
+    fn keep(cache: &PreparedCache<()>, client: ClientKey, document: &str) {
+        let bytes = 1_000 - ENTRY_BYTES - document.len();
+        let group = Group::default();
+        cache.insert(client, document, None, group, Arc::new(()), bytes);
+    }
+
+    /// Asks twice: it is kept.
+    fn keep_used(cache: &PreparedCache<()>, client: ClientKey, document: &str) {
+        keep(cache, client, document);
+        assert!(has(cache, document));
+    }
+
+    /// Whether it is there, which counts as a use.
     fn has(cache: &PreparedCache<()>, document: &str) -> bool {
         cache.get(document, None, Group::default()).is_some()
     }
 
+    /// The same, which counts as none.
+    fn holds(cache: &PreparedCache<()>, document: &str) -> bool {
+        let segments = cache.write();
+        let group = Group::default();
+        let hash = cache.hasher.hash_one((document, None::<&str>, group));
+        segments
+            .find(hash, |entry| entry.is(document, None, group))
+            .is_some()
+    }
+
     #[test]
-    fn what_was_used_outlives_what_was_not() {
-        let cache = PreparedCache::new(2, usize::MAX, &PrepareMetrics::default());
-        keep(&cache, "{ a }", 1);
-        keep(&cache, "{ b }", 1);
-        assert!(has(&cache, "{ a }"));
-        keep(&cache, "{ c }", 1);
-        assert!(has(&cache, "{ a }") && has(&cache, "{ c }"));
-        assert!(!has(&cache, "{ b }"));
+    fn what_was_asked_for_again_outlives_any_number_of_new_documents() {
+        let cache = cache(16_000, &PrepareMetrics::default());
+        for document in ["{ a }", "{ b }", "{ c }"] {
+            keep_used(&cache, client(1), document);
+        }
+        for number in 0..1_000 {
+            keep(&cache, client(1), &format!("{{ x{number}: a }}"));
+        }
+        for document in ["{ a }", "{ b }", "{ c }"] {
+            assert!(holds(&cache, document), "{document}");
+        }
+        assert!(holds(&cache, "{ x999: a }"));
+        assert!(!holds(&cache, "{ x0: a }"));
+    }
+
+    #[test]
+    fn a_document_that_comes_back_after_it_gave_way_is_kept() {
+        let cache = cache(16_000, &PrepareMetrics::default());
+        keep(&cache, client(1), "{ a }");
+        let fill = |prefix| {
+            for number in 0..10 {
+                keep(&cache, client(1), &format!("{{ {prefix}{number}: a }}"));
+            }
+        };
+        fill('x');
+        assert!(!holds(&cache, "{ a }"));
+        keep(&cache, client(1), "{ a }");
+        fill('y');
+        assert!(holds(&cache, "{ a }"));
+    }
+
+    #[test]
+    fn a_client_with_many_new_documents_leaves_those_of_others() {
+        let cache = cache(16_000, &PrepareMetrics::default());
+        keep(&cache, client(2), "{ modest }");
+        for number in 0..100 {
+            keep(&cache, client(1), &format!("{{ x{number}: a }}"));
+        }
+        assert!(holds(&cache, "{ modest }"));
+        assert!(holds(&cache, "{ x99: a }"));
+    }
+
+    #[test]
+    fn of_what_is_kept_the_unused_gives_way() {
+        let cache = cache(16_000, &PrepareMetrics::default());
+        // Twelve find room, and become old by being passed.
+        for number in 0..12 {
+            keep_used(&cache, client(1), &format!("{{ a{number}: a }}"));
+        }
+        let _ = cache.forget_unused(Instant::now());
+        assert!(has(&cache, "{ a0: a }"));
+        keep_used(&cache, client(1), "{ b: a }");
+        let _ = cache.forget_unused(Instant::now());
+        assert!(holds(&cache, "{ a0: a }") && holds(&cache, "{ b: a }"));
+        assert!(!holds(&cache, "{ a1: a }"));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_forgotten_in_time() {
+        let metrics = PrepareMetrics::default();
+        let cache = cache(16_000, &metrics);
+        let after = |seconds| cache.began + Duration::from_secs(seconds);
+        keep(&cache, client(1), "{ once }");
+        keep_used(&cache, client(1), "{ twice }");
+        assert!(cache.forget_unused(after(10)).is_empty());
+        let forgotten = cache.forget_unused(after(11));
+        assert_eq!(forgotten.0.len(), 1);
+        assert!(!holds(&cache, "{ once }") && has(&cache, "{ twice }"));
+        assert!(cache.forget_unused(after(611)).is_empty(), "used at 11");
+        assert_eq!(cache.forget_unused(after(612)).0.len(), 1);
+        assert_eq!((metrics.kept.get(), metrics.kept_bytes.get()), (0, 0));
+        keep(&cache, client(1), "{ once }");
+        let _ = cache.forget_unused(after(1_000));
+        assert!(holds(&cache, "{ once }"), "it had come back: it is kept");
     }
 
     #[test]
     fn entries_make_room_for_each_other_by_what_they_hold() {
         let metrics = PrepareMetrics::default();
         let shown = || (metrics.kept.get(), metrics.kept_bytes.get());
-        let cache = PreparedCache::new(100, 10_000, &metrics);
-        // With their text and their entry 4,000 each.
-        let bytes = 4_000 - ENTRY_BYTES - 5;
-        for document in ["{ a }", "{ b }", "{ c }", "{ d }"] {
-            keep(&cache, document, bytes);
-            assert!(has(&cache, document));
+        let cache = cache(16_000, &metrics);
+        for number in 0..10 {
+            keep(&cache, client(1), &format!("{{ a{number}: a }}"));
         }
-        assert_eq!(shown(), (2, 8_000));
-        keep(&cache, "{ small }", 1);
-        assert_eq!(shown().0, 3);
-        keep(&cache, "{ large }", 10_000);
-        assert!(!has(&cache, "{ large }"));
-        assert_eq!(shown().0, 3);
+        assert_eq!(shown(), (4, 4_000));
+        for number in 0..100 {
+            keep_used(&cache, client(1), &format!("{{ b{number}: a }}"));
+        }
+        assert_eq!(shown(), (16, 16_000));
+        let large = |bytes| {
+            let group = Group::default();
+            cache.insert(client(1), "{ large }", None, group, Arc::new(()), bytes);
+        };
+        large(5_000);
+        assert!(!holds(&cache, "{ large }"), "it is new");
+        large(5_000);
+        assert!(holds(&cache, "{ large }"));
+        assert!(shown().1 <= 16_000);
         drop(cache);
         assert_eq!(shown(), (0, 0));
+    }
+
+    #[test]
+    fn what_is_larger_than_the_cache_is_not_kept() {
+        let cache = cache(16_000, &PrepareMetrics::default());
+        keep_used(&cache, client(1), "{ a }");
+        let group = Group::default();
+        for _ in 0..3 {
+            cache.insert(client(1), "{ large }", None, group, Arc::new(()), 20_000);
+        }
+        assert!(!holds(&cache, "{ large }") && holds(&cache, "{ a }"));
     }
 }

@@ -26,7 +26,9 @@ mod scan;
 mod serving;
 pub mod sizes;
 pub mod turns;
+pub mod upkeep;
 mod values;
+pub mod workers;
 
 use std::sync::Arc;
 
@@ -45,6 +47,7 @@ pub use prepared::{OperationKind, Prepared, UpstreamSubscription};
 use rollout::Group;
 pub use serving::Serving;
 use turns::{QueueFull, Turn};
+use workers::NotDone;
 
 /// An operation that a client asks for.
 #[derive(Clone, Copy)]
@@ -224,18 +227,18 @@ async fn build_in_turn(
     let group = asked.group;
     let document = asked.document.to_owned();
     let operation_name = asked.operation_name.map(str::to_owned);
-    let work = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
+    let workers = Arc::clone(&serving.preparers);
+    let work = workers.run(move || {
         let name = operation_name.as_deref();
         let prepared = Arc::new(build::build(&serving, &document, name, group)?);
         let weight = size_of::<Prepared>() + prepared.heap();
-        let kept = Arc::clone(&prepared);
+        let (client, kept) = (turn.client(), Arc::clone(&prepared));
         let cache = &serving.prepared;
-        cache.insert(&document, name, group, kept, weight);
+        cache.insert(client, &document, name, group, kept, weight);
         Ok(prepared)
     });
-    work.await.unwrap_or_else(|panic| {
-        tracing::error!(%panic, "preparing an operation failed");
+    work.await.unwrap_or_else(|NotDone| {
+        tracing::error!("preparing an operation failed");
         Err(RequestError::new(
             Code::InternalServerError,
             "the operation could not be prepared",
@@ -284,7 +287,7 @@ mod tests {
     /// All places that a client may hold.
     async fn hold(serving: &Arc<Serving>, client: ClientKey) -> Vec<Turn> {
         let mut held = Vec::new();
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..turns::places_per_client() {
             let turn = serving.preparing.take(client).await;
             held.push(turn.unwrap_or_else(|_| panic!("no turn")));
         }
@@ -293,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_wants_the_same_document_takes_one_place_in_the_queue() {
-        let serving = serving(1);
+        let serving = serving(2);
         let [one, other] = clients();
         let prepare = |client| {
             let serving = Arc::clone(&serving);
@@ -328,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_new_documents_and_takes_known_ones() {
-        let serving = serving(0);
+        let serving = serving(2);
         let prepare = async |client, document| {
             let asked = Asked::new(&serving, document, None, client, &HeaderMap::new());
             let prepared = operation(&serving, &asked).await;
@@ -341,10 +344,16 @@ mod tests {
         assert_eq!(prepare(one, "{ a }").await, Ok(()));
         let held = hold(&serving, one).await;
         let refused = Err((Code::PrepareQueueFull, true));
-        assert_eq!(prepare(one, "{ b: a }").await, refused);
+        let mut first = Box::pin(prepare(one, "{ b: a }"));
+        let mut second = Box::pin(prepare(one, "{ c: a }"));
+        assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        assert_eq!(prepare(one, "{ d: a }").await, refused);
         assert_eq!(prepare(one, "{ a }").await, Ok(()));
-        assert_eq!(prepare(other, "{ c: a }").await, Ok(()));
+        // Whoever has more waiting makes room for it.
+        assert_eq!(prepare(other, "{ e: a }").await, Ok(()));
+        assert_eq!(second.await, refused);
         drop(held);
-        assert_eq!(prepare(one, "{ b: a }").await, Ok(()));
+        assert_eq!(first.await, Ok(()));
+        assert_eq!(prepare(one, "{ d: a }").await, Ok(()));
     }
 }

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{cache::PreparedCache, in_preparation::InPreparation, rollout::Rollout, turns::Turns};
+use super::{
+    cache::PreparedCache,
+    in_preparation::InPreparation,
+    rollout::Rollout,
+    turns::{self, Turns},
+    workers::Workers,
+};
 use crate::graph::Graph;
 
 /// What requests share from one supergraph to the next.
@@ -16,26 +22,28 @@ pub struct Serving {
     pub(super) in_preparation: InPreparation,
     /// A turn for each of them.
     pub(super) preparing: Arc<Turns>,
+    /// The threads on which that happens.
+    pub(super) preparers: Arc<Workers>,
 }
 
 impl Serving {
     /// Nothing is prepared yet.
     pub fn new(graph: Graph) -> Self {
         let settings = &graph.settings;
+        let preparing_per_client = turns::places_per_client();
         Self {
             rollout: Rollout::new(&graph.supergraph, &settings.override_labels),
-            prepared: PreparedCache::new(
-                settings.prepared_operations_max,
-                settings.prepared_bytes_max,
-                &settings.prepare_metrics,
-            ),
+            prepared: PreparedCache::new(settings.prepared.clone(), &settings.prepare_metrics),
             in_preparation: InPreparation::default(),
             preparing: Turns::new(
-                // More at once would only be slower each.
-                std::thread::available_parallelism().map_or(1, usize::from),
+                preparing_per_client,
                 settings.limits.prepare_queue_max,
                 settings.prepare_metrics.waiting.clone(),
             ),
+            preparers: Arc::new(Workers::new(
+                preparing_per_client + 1,
+                settings.limits.prepare_niceness,
+            )),
             graph,
         }
     }

@@ -16,6 +16,11 @@ impl Size {
         self.0.load(Ordering::Relaxed).min(Self::ADVANCE_MAX)
     }
 
+    /// What it was the last time; 0 before.
+    pub fn last(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Tells what it was this time.
     pub fn was(&self, size: usize) {
         // Most often it is what it was: then the processors need not tell each other.

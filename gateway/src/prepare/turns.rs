@@ -1,17 +1,29 @@
 //! Turns for preparing operations: a bounded number at once, and clients take turns.
 //!
 //! A client is an address ([`ClientKey`]). Each has a queue of its own, and the queues are served one after
-//! another: whoever sends many new documents waits for those, and others do not. One client never holds all
-//! places, so that a document that takes long delays that client's own.
+//! another: whoever sends many new documents waits for those, and others do not. Where all places are held for
+//! long, there is one more for another client than the one that holds them: a document that takes long delays
+//! that client's own.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
 };
 
 use graphql_transport::ClientKey;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
+
+/// How many operations one client may have prepared at the same time: half of the processors, as those that
+/// answer requests need some, too.
+pub fn places_per_client() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).max(1)
+}
+
+/// All places are held for long when none was given back for this time.
+const LONG: Duration = Duration::from_millis(50);
 
 /// Too many wait, and this client has as many waiting as any other.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,9 +39,12 @@ pub struct Turns {
     waiting: Gauge,
 }
 
-#[derive(Default)]
 struct State {
     free: usize,
+    /// Whether there is one place more, until one is given back.
+    has_more: bool,
+    /// When a place was last taken or given back.
+    moved: Instant,
     waiting: usize,
     next_id: u64,
     clients: HashMap<ClientKey, Client>,
@@ -52,6 +67,13 @@ pub struct Turn {
     client: ClientKey,
 }
 
+impl Turn {
+    /// Whose it is.
+    pub fn client(&self) -> ClientKey {
+        self.client
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         self.turns.give_back(self.client);
@@ -59,12 +81,17 @@ impl Drop for Turn {
 }
 
 impl Turns {
-    /// So many places for each client, and one more for the others. `waiting` shows how many wait.
+    /// So many places, and one more where they are held for long. `waiting` shows how many wait.
     pub fn new(per_client: usize, waiting_max: usize, waiting: Gauge) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
-                free: per_client + 1,
-                ..State::default()
+                free: per_client,
+                has_more: false,
+                moved: Instant::now(),
+                waiting: 0,
+                next_id: 0,
+                clients: HashMap::new(),
+                order: VecDeque::new(),
             }),
             per_client,
             waiting_max,
@@ -97,7 +124,12 @@ impl Turns {
                 is_over: false,
             }
         };
-        let granted = (&mut waiting.receiver).await;
+        let granted = loop {
+            match tokio::time::timeout(LONG, &mut waiting.receiver).await {
+                Ok(granted) => break granted,
+                Err(_) => self.add_place_where_all_are_held_for_long(),
+            }
+        };
         waiting.is_over = true;
         granted.map(|()| self.turn(client)).map_err(|_| QueueFull)
     }
@@ -106,6 +138,16 @@ impl Turns {
         Turn {
             turns: Arc::clone(self),
             client,
+        }
+    }
+
+    fn add_place_where_all_are_held_for_long(&self) {
+        let mut state = self.lock();
+        if state.free == 0 && !state.has_more && state.moved.elapsed() >= LONG {
+            state.has_more = true;
+            state.free = 1;
+            state.grant(self.per_client);
+            self.waiting.set(state.waiting as i64);
         }
     }
 
@@ -130,11 +172,15 @@ impl State {
 
     fn begin(&mut self, client: ClientKey) {
         self.free -= 1;
+        self.moved = Instant::now();
         self.clients.entry(client).or_default().running += 1;
     }
 
     fn end(&mut self, client: ClientKey) {
-        self.free += 1;
+        self.moved = Instant::now();
+        if !std::mem::take(&mut self.has_more) {
+            self.free += 1;
+        }
         if let Some(it) = self.clients.get_mut(&client) {
             it.running -= 1;
         }
@@ -285,34 +331,42 @@ mod tests {
     #[tokio::test]
     async fn clients_take_turns_however_many_wait() {
         let turns = Turns::new(1, 100, Gauge::default());
-        let (one, two) = (
-            taken(&turns, client(1)).await,
-            taken(&turns, client(2)).await,
-        );
+        let held = taken(&turns, client(1)).await;
         let mut greedy = Vec::new();
         for _ in 0..5 {
             greedy.push(waiting(&turns, client(1)).await);
         }
         let mut modest = waiting(&turns, client(3)).await;
-        drop(one);
+        drop(held);
         let Poll::Ready(Ok(next)) = poll!(&mut greedy[0]) else {
             panic!("the first has its turn");
         };
-        drop(two);
-        assert!(matches!(poll!(&mut modest), Poll::Ready(Ok(_))));
+        assert!(poll!(&mut modest).is_pending());
         drop(next);
+        assert!(matches!(poll!(&mut modest), Poll::Ready(Ok(_))));
         assert!(poll!(&mut greedy[1]).is_ready());
     }
 
     #[tokio::test]
-    async fn one_client_never_holds_all_places() {
+    async fn places_that_are_held_for_long_delay_the_client_that_holds_them() {
         let turns = Turns::new(2, 100, Gauge::default());
-        let _held = (
+        let held = (
             taken(&turns, client(1)).await,
             taken(&turns, client(1)).await,
         );
-        let _third = waiting(&turns, client(1)).await;
-        let _others = taken(&turns, client(2)).await;
+        let mut third = waiting(&turns, client(1)).await;
+        // It waits until they are held for long.
+        let other = taken(&turns, client(2)).await;
+        let mut fourth = waiting(&turns, client(3)).await;
+        turns.lock().moved -= LONG;
+        turns.add_place_where_all_are_held_for_long();
+        assert!(poll!(&mut fourth).is_pending(), "one more, and not two");
+        drop(other);
+        assert!(poll!(&mut third).is_pending());
+        assert!(poll!(&mut fourth).is_pending());
+        drop(held);
+        assert!(poll!(&mut third).is_ready() && poll!(&mut fourth).is_ready());
+        assert_eq!(turns.lock().free, 2);
     }
 
     #[tokio::test]
@@ -320,7 +374,6 @@ mod tests {
         let gauge = Gauge::default();
         let turns = Turns::new(1, 3, gauge.clone());
         let held = taken(&turns, client(1)).await;
-        let _other = taken(&turns, client(9)).await;
         let mut greedy = Vec::new();
         for _ in 0..3 {
             greedy.push(waiting(&turns, client(1)).await);
@@ -350,7 +403,7 @@ mod tests {
         drop(second);
         assert_eq!(gauge.get(), 0);
         assert!(turns.lock().clients.is_empty() && turns.lock().order.is_empty());
-        assert_eq!(turns.lock().free, 2);
+        assert_eq!(turns.lock().free, 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A client, for the number that it may begin, is a WebSocket or a streamed response. Where places run
 //! short, addresses take turns: a client that opens many sockets is still one.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use graphql_transport::{ClientKey, request::ClientContext};
 use http::HeaderMap;
@@ -34,26 +34,38 @@ impl ClientId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClientNumber(usize);
 
-/// Upstream subscriptions by the client that began them, while that client has them.
+/// Upstream subscriptions by the client that began them, and by its address, while that client has them.
 #[derive(Default)]
-pub(super) struct Begun(HashMap<ClientNumber, usize>);
+pub(super) struct Begun {
+    clients: HashMap<ClientNumber, usize>,
+    addresses: HashMap<ClientKey, usize>,
+}
 
 impl Begun {
     pub(super) fn count(&self, client: ClientNumber) -> usize {
-        self.0.get(&client).copied().unwrap_or_default()
+        self.clients.get(&client).copied().unwrap_or_default()
+    }
+
+    pub(super) fn count_of_address(&self, address: ClientKey) -> usize {
+        self.addresses.get(&address).copied().unwrap_or_default()
     }
 
     pub(super) fn add(&mut self, client: &ClientId) {
-        *self.0.entry(client.number()).or_default() += 1;
+        *self.clients.entry(client.number()).or_default() += 1;
+        *self.addresses.entry(client.address).or_default() += 1;
     }
 
     pub(super) fn remove(&mut self, client: &ClientId) {
-        let number = client.number();
-        if let Some(count) = self.0.get_mut(&number) {
-            *count -= 1;
-            if *count == 0 {
-                self.0.remove(&number);
-            }
+        one_less(&mut self.clients, client.number());
+        one_less(&mut self.addresses, client.address);
+    }
+}
+
+fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
         }
     }
 }
@@ -78,11 +90,6 @@ impl Subscribers {
     }
 
     pub(super) fn remove(&mut self, address: ClientKey) {
-        if let Some(count) = self.0.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.0.remove(&address);
-            }
-        }
+        one_less(&mut self.0, address);
     }
 }

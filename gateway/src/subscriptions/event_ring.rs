@@ -171,6 +171,18 @@ impl EventRing {
         }
     }
 
+    /// The bytes of an event that is larger than this, unless its clients had their time to take it.
+    pub(super) fn oversized(&self, bytes: usize, now: Instant) -> Option<usize> {
+        let state = self.lock();
+        if state.waiting.bytes <= bytes {
+            return None;
+        }
+        let is_it =
+            |slot: &&Slot| slot.bytes > bytes && now.duration_since(slot.appended) < STALLED_AFTER;
+        let slot = state.slots.iter().find(is_it)?;
+        Some(slot.bytes)
+    }
+
     /// Drops the older half of what waits.
     pub(super) fn evict_half(&self) {
         let mut state = self.lock();
@@ -583,6 +595,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_event_above_a_bound_is_known_while_its_clients_may_take_it() {
+        let (ring, _) = ring(1, HOUR);
+        let mut one = ring.join();
+        ring.append(event(1));
+        let now = Instant::now();
+        assert_eq!(ring.oversized(SIZE - 1, now), Some(SIZE));
+        assert_eq!(ring.oversized(SIZE, now), None);
+        assert_eq!(ring.oversized(SIZE - 1, now + STALLED_AFTER), None);
+        super::tests::now(&mut one);
+        assert_eq!(ring.oversized(SIZE - 1, now), None);
     }
 
     #[test]

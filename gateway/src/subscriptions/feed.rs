@@ -17,7 +17,7 @@ use super::{
     resume,
     retry::Retry,
     shared::{Served, Shared},
-    upstream::{UpstreamError, UpstreamMessage},
+    upstream::{UpstreamError, UpstreamMessage, Weighed, Weight},
 };
 use crate::{
     coerce::Variables,
@@ -158,26 +158,30 @@ impl Feed {
         let mut accepted_at = None;
         let end = loop {
             tokio::select! {
-                message = messages.next(), if completing.len() < concurrent_max => match message {
-                    Some(UpstreamMessage::Accepted) => {
-                        self.is_proven = true;
-                        accepted_at = Some(Instant::now());
+                weighed = messages.next(), if completing.len() < concurrent_max => {
+                    let Some(Weighed { message, weight }) = weighed else {
+                        break End::Lost(UpstreamError::Lost);
+                    };
+                    match message {
+                        UpstreamMessage::Accepted => {
+                            self.is_proven = true;
+                            accepted_at = Some(Instant::now());
+                        }
+                        UpstreamMessage::Next(payload) => {
+                            self.is_proven = true;
+                            self.tell_of_gap().await;
+                            self.retry.succeeded();
+                            self.shared.metrics.events.inc();
+                            completing.push_back(self.complete(payload, weight));
+                        }
+                        UpstreamMessage::Errors(errors) => {
+                            completing.push_back(self.complete(errors, weight));
+                            break End::Complete;
+                        }
+                        UpstreamMessage::Complete => break End::Complete,
                     }
-                    Some(UpstreamMessage::Next(payload)) => {
-                        self.is_proven = true;
-                        self.tell_of_gap().await;
-                        self.retry.succeeded();
-                        self.shared.metrics.events.inc();
-                        completing.push_back(self.complete(payload));
-                    }
-                    Some(UpstreamMessage::Errors(errors)) => {
-                        completing.push_back(self.complete(errors));
-                        break End::Complete;
-                    }
-                    Some(UpstreamMessage::Complete) => break End::Complete,
-                    None => break End::Lost(UpstreamError::Lost),
                 },
-                Some(event) = completing.next() => self.tell(event).await,
+                Some((event, _weight)) = completing.next() => self.tell(event).await,
                 () = &mut settled, if self.has_gap => self.tell_of_gap().await,
                 Ok(()) = self.graph_changes.changed() => match self.move_over().await {
                     Ok(true) => {}
@@ -190,7 +194,7 @@ impl Feed {
         if let Some(at) = accepted_at {
             self.retry.lasted(at.elapsed());
         }
-        while let Some(event) = completing.next().await {
+        while let Some((event, _weight)) = completing.next().await {
             self.tell(event).await;
         }
         end
@@ -206,7 +210,13 @@ impl Feed {
         let headers = rules.request(address.name, &source.client.headers);
         let upstreams = &self.shared.upstreams;
         upstreams
-            .open(address, operation, headers, self.is_proven)
+            .open(
+                address,
+                operation,
+                headers,
+                source.client.key,
+                self.is_proven,
+            )
             .await
     }
 
@@ -234,8 +244,13 @@ impl Feed {
         Some(RequestError::new(Code::SubscriptionRefused, message))
     }
 
-    /// Completes one event. The future owns what it needs: the graph may change meanwhile.
-    fn complete(&mut self, payload: Bytes) -> impl Future<Output = Event> + Send + use<> {
+    /// Completes one event. The future owns what it needs: the graph may change meanwhile. It returns the
+    /// weight with the event, to be held until clients have it.
+    fn complete(
+        &mut self,
+        payload: Bytes,
+        weight: Weight,
+    ) -> impl Future<Output = (Event, Weight)> + Send + use<> {
         if let Some(leave_cursor) = self.leave_cursor.take() {
             leave_cursor();
         }
@@ -257,7 +272,7 @@ impl Feed {
                 ..
             } = &*source;
             let work = execute::event(&serving.graph, prepared, variables, payload, client);
-            match AssertUnwindSafe(work).catch_unwind().await {
+            let event = match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(response) => Event::Next {
                     body: response.body,
                     cursor,
@@ -270,7 +285,8 @@ impl Feed {
                         "internal error",
                     ))
                 }
-            }
+            };
+            (event, weight)
         }
     }
 

@@ -11,7 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use graphql_transport::{ClientKey, Code as TransportCode, Event, EventStream, GaugeGuard};
+use graphql_transport::{
+    ClientKey, ClientTurns, Code as TransportCode, Event, EventStream, GaugeGuard,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::time::Instant;
@@ -75,6 +77,7 @@ pub(super) struct Hub {
     feeds: Mutex<Feeds>,
     feeds_max: usize,
     feeds_of_client_max: usize,
+    feeds_of_address_max: usize,
     feeds_started: AtomicU64,
     bounds: Bounds,
     waiting_bytes_max: usize,
@@ -88,6 +91,8 @@ pub(super) struct Hub {
 struct Feeds {
     running: HashMap<FeedKey, Entry>,
     begun: Begun,
+    /// The feed whose event may be larger than the bound of all.
+    oversized: Option<u64>,
 }
 
 struct Entry {
@@ -106,6 +111,7 @@ impl Hub {
             feeds: Mutex::default(),
             feeds_max: config.subscription_upstream_max,
             feeds_of_client_max: config.subscription_upstream_client_max,
+            feeds_of_address_max: config.subscription_upstream_address_max,
             feeds_started: AtomicU64::new(0),
             bounds: Bounds {
                 bytes_max: config.subscription_buffer_bytes,
@@ -120,17 +126,18 @@ impl Hub {
         }
     }
 
-    /// Joins the feed of `key`; the first one begins it, from a cursor or not. A feed appends its events
-    /// to the ring, and returns the last one, if there is one.
+    /// Joins the feed of `key`; the first one begins it, from a cursor or not, and it runs in `turns` of
+    /// that one's. A feed appends its events to the ring, and returns the last one, if there is one.
     ///
     /// # Errors
-    /// `TOO_MANY_SUBSCRIPTIONS` where the client has begun as many as it may, and
+    /// `TOO_MANY_SUBSCRIPTIONS` where the client or its address has begun as many as it may, and
     /// `SUBSCRIPTION_LIMIT_REACHED` where there are as many as there may be.
     pub(super) fn join<F>(
         self: &Arc<Self>,
         key: FeedKey,
         is_resumed: bool,
         client: ClientId,
+        turns: ClientTurns,
         begin: impl FnOnce(Arc<EventRing>, Option<LeaveCursor>) -> F,
     ) -> Result<EventStream, RequestError>
     where
@@ -144,7 +151,7 @@ impl Hub {
         }
         let entry = feeds.running.entry(key.clone()).or_insert_with(|| Entry {
             begun_by: Some(client.number()),
-            ..self.start(key.clone(), is_resumed, begin)
+            ..self.start(key.clone(), is_resumed, turns, begin)
         });
         entry.subscribers.add(client.address);
         let member = Member {
@@ -168,6 +175,15 @@ impl Hub {
             return Err(RequestError::new(
                 TransportCode::TooManySubscriptions,
                 format!("one client may begin {of_client_max} different subscriptions at a time"),
+            ));
+        }
+        let of_address_max = self.feeds_of_address_max;
+        if feeds.begun.count_of_address(client.address) >= of_address_max {
+            return Err(RequestError::new(
+                TransportCode::TooManySubscriptions,
+                format!(
+                    "the clients of one address may begin {of_address_max} different subscriptions at a time"
+                ),
             ));
         }
         if feeds.running.len() < self.feeds_max {
@@ -196,6 +212,7 @@ impl Hub {
         self: &Arc<Self>,
         key: FeedKey,
         is_resumed: bool,
+        turns: ClientTurns,
         begin: impl FnOnce(Arc<EventRing>, Option<LeaveCursor>) -> F,
     ) -> Entry
     where
@@ -211,7 +228,7 @@ impl Hub {
         let feed = begin(Arc::clone(&events), leave_cursor);
         let closing = CloseAtEnd(Arc::clone(&events));
         let (hub, stopped) = (Arc::clone(self), stop.clone());
-        tokio::spawn(async move {
+        let running = async move {
             let last = tokio::select! {
                 last = feed => last,
                 () = stopped.cancelled() => return,
@@ -222,7 +239,8 @@ impl Hub {
                 closing.0.append(event);
             }
             drop(closing);
-        });
+        };
+        tokio::spawn(turns.run(Box::pin(running)));
         Entry {
             number,
             events,
@@ -243,19 +261,23 @@ impl Hub {
     }
 
     /// Where the waiting events of all feeds are too large together, those that wait in vain give way,
-    /// and then the largest.
+    /// and then the largest. Of single events that are larger than the bound, one at a time does not count:
+    /// its clients have a second to take it.
     pub(super) fn keep_bytes_within_bound(&self) {
-        let is_over = || {
-            let bytes = usize::try_from(self.waiting_bytes.get());
-            bytes.unwrap_or_default() > self.waiting_bytes_max
-        };
-        if !is_over() {
+        let waiting = || usize::try_from(self.waiting_bytes.get()).unwrap_or_default();
+        if waiting() <= self.waiting_bytes_max {
             return;
         }
-        let feeds = self.lock();
-        let rings = feeds.running.values().map(|entry| &entry.events);
+        let mut feeds = self.lock();
         let now = Instant::now();
-        let mut rings: Vec<_> = rings.map(|ring| (ring.weight(now), ring)).collect();
+        let (spared, spared_bytes) = self.oversized(&feeds, now).unzip();
+        feeds.oversized = spared;
+        let is_over = || waiting() > self.waiting_bytes_max + spared_bytes.unwrap_or_default();
+        let others = feeds.running.values();
+        let others = others.filter(|entry| Some(entry.number) != spared);
+        let mut rings: Vec<_> = others
+            .map(|entry| (entry.events.weight(now), &entry.events))
+            .collect();
         rings.sort_by_key(|(weight, _)| Reverse(*weight));
         for (_, ring) in rings {
             if !is_over() {
@@ -263,6 +285,16 @@ impl Hub {
             }
             ring.evict_half();
         }
+    }
+
+    /// The feed with an event that is larger than the bound of all, and the event's bytes: the one that had
+    /// it before, or any.
+    fn oversized(&self, feeds: &Feeds, now: Instant) -> Option<(u64, usize)> {
+        let all = feeds.running.values().filter_map(|entry| {
+            let bytes = entry.events.oversized(self.waiting_bytes_max, now)?;
+            Some((entry.number, bytes))
+        });
+        all.max_by_key(|(number, _)| (Some(*number) == feeds.oversized, Reverse(*number)))
     }
 
     fn remove(&self, key: &FeedKey, number: u64) {

@@ -31,7 +31,10 @@ use std::sync::Arc;
 
 pub use graphql_transport::{Event, EventStream};
 
-use graphql_transport::request::{ClientContext, GraphqlRequest};
+use graphql_transport::{
+    ClientTurns,
+    request::{ClientContext, GraphqlRequest},
+};
 
 use crate::{
     coerce::Variables,
@@ -67,6 +70,8 @@ pub struct Accepted<'a> {
     pub request: &'a GraphqlRequest,
     /// Whose it is.
     pub client: &'a ClientContext,
+    /// The turns in which its events are completed, if it is the first of its kind.
+    pub turns: ClientTurns,
 }
 
 impl Subscriptions {
@@ -135,11 +140,15 @@ impl Subscriptions {
         };
         let client = ClientId::of(accepted.client);
         let is_resumed = cursor.is_some();
-        shared
-            .hub
-            .join(key, is_resumed, client, |events, leave_cursor| {
+        shared.hub.join(
+            key,
+            is_resumed,
+            client,
+            accepted.turns,
+            |events, leave_cursor| {
                 let shared = Arc::clone(shared);
                 Feed::new(shared, source, cursor, events, leave_cursor).run()
-            })
+            },
+        )
     }
 }

@@ -222,3 +222,48 @@ async fn a_subgraphs_limit_of_operations_on_a_socket_is_never_met() {
     );
     assert!(arrived.len() <= 4, "{arrived:?}");
 }
+
+#[tokio::test]
+async fn the_clients_of_an_address_begin_so_many_subscriptions_together() {
+    let gateway = TestGateway::with(&["--subscription-upstream-address-max=2"]).await;
+    let (mut one, mut neighbour) = (gateway.socket().await, gateway.socket().await);
+    follow(&mut one, "a").await;
+    follow(&mut neighbour, "b").await;
+    running(&gateway, 2.0, 2).await;
+    follow(&mut one, "c").await;
+    assert_eq!(refused(&mut one).await, "TOO_MANY_SUBSCRIPTIONS");
+    follow(&mut one, "b").await;
+    let mut other = gateway.socket_from(Ipv4Addr::new(127, 0, 0, 2)).await;
+    follow(&mut other, "c").await;
+    running(&gateway, 4.0, 3).await;
+    drop(neighbour);
+    running(&gateway, 3.0, 3).await;
+    follow(&mut one, "d").await;
+    running(&gateway, 4.0, 4).await;
+}
+
+#[tokio::test]
+async fn an_address_with_many_subscriptions_has_sockets_of_its_own() {
+    let picky = Picky::start();
+    let news = picky.instead_of("news");
+    let gateway = TestGateway::with(&[&news, "--subscription-shared-sockets-address-max=2"]).await;
+    let mut greedy = gateway.socket_from(Ipv4Addr::new(127, 0, 0, 2)).await;
+    for topic in 0..6 {
+        follow(&mut greedy, &format!("greedy {topic}")).await;
+        eventually("it runs", || async { picky.running() == topic + 1 }).await;
+    }
+    let mut modest = gateway.socket().await;
+    follow(&mut modest, "modest").await;
+    eventually("it runs", || async { picky.running() == 7 }).await;
+    let sockets = picky.sockets_of("greedy");
+    let shared = sockets[0];
+    assert_eq!(picky.sockets_of("modest"), [shared]);
+    assert_eq!(sockets.iter().filter(|it| **it == shared).count(), 2);
+    assert_eq!(gateway.metric("gateway_upstream_sockets").await, 2.0);
+    picky.publish("event");
+    for _ in 0..6 {
+        let message = greedy.next().await;
+        let text = &message["payload"]["data"]["messages"]["text"];
+        assert_eq!(text, "event", "{message}");
+    }
+}

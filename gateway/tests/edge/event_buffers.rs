@@ -103,3 +103,58 @@ async fn an_event_larger_than_the_bound_of_its_feed_still_passes() {
     drop(quick);
     until_nothing_is_left(&gateway).await;
 }
+
+#[tokio::test]
+async fn an_event_larger_than_the_bound_of_all_feeds_is_delivered() {
+    let gateway = TestGateway::with(&["--subscription-buffers-bytes-max=10000"]).await;
+    let mut quick = clients(&gateway, 1).await.remove(0);
+    for number in 0..50 {
+        let text = format!("{number} {}", "x".repeat(50_000));
+        gateway.news.log.publish(&text);
+        assert_eq!(
+            quick.next_payload("1").await,
+            json!({"data": {"changes": {"message": {"text": text}}}})
+        );
+    }
+    let lagged = gateway.metric("gateway_lagged_subscriptions_total").await;
+    assert_eq!(lagged, 0.0);
+    drop(quick);
+    until_nothing_is_left(&gateway).await;
+}
+
+/// The gateway completes one event at a time and waits for a client that reads nothing: what comes meanwhile
+/// waits by its bytes, and beyond them the subscription is begun again from its cursor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_wait_to_be_completed_are_bounded_by_their_bytes() {
+    const BYTES_MAX: f64 = 300_000.0;
+    const EVENTS: usize = 200;
+    let gateway = TestGateway::with(&[
+        "--subscription-uncompleted-bytes-max=300000",
+        "--subscription-buffer-bytes=200000",
+        "--subscription-buffer-wait=1m",
+    ])
+    .await;
+    let mut client = clients(&gateway, 1).await.remove(0);
+    let text = "x".repeat(50_000);
+    for number in 0..EVENTS {
+        gateway.news.log.publish(&format!("{number} {text}"));
+    }
+    eventually("it was begun again", || async {
+        let waiting = gateway.metric("gateway_uncompleted_event_bytes").await;
+        assert!(waiting <= BYTES_MAX, "{waiting}");
+        gateway.metric("gateway_upstream_reconnects_total").await > 0.0
+    })
+    .await;
+    for number in 0..EVENTS {
+        assert_eq!(
+            client.next_payload("1").await,
+            json!({"data": {"changes": {"message": {"text": format!("{number} {text}")}}}})
+        );
+    }
+    drop(client);
+    until_nothing_is_left(&gateway).await;
+    eventually("nothing is left to be completed", || async {
+        gateway.metric("gateway_uncompleted_event_bytes").await == 0.0
+    })
+    .await;
+}

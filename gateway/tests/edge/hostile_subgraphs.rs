@@ -175,9 +175,14 @@ fn supergraph() -> String {
 
 /// A gateway before this subgraph and the others.
 async fn before(hostile: &Hostile, keep_alive: &str) -> TestGateway {
+    before_with(hostile, &format!("--subscription-keep-alive={keep_alive}")).await
+}
+
+/// The same with a setting.
+async fn before_with(hostile: &Hostile, setting: &str) -> TestGateway {
     let gateway = TestGateway::without_supergraph(&[
         &format!("--subgraph-url=noise={}", hostile.url),
-        &format!("--subscription-keep-alive={keep_alive}"),
+        setting,
         "--subscription-retry-time=0ms",
     ])
     .await;
@@ -423,6 +428,26 @@ async fn a_flood_ends_the_socket() {
             repeats: repeats.repeat(100),
         };
         check(name, script, &[LOST]).await;
+    }
+}
+
+#[tokio::test]
+async fn pings_and_events_have_bounds_that_can_be_set() {
+    let script = Script {
+        acknowledges: ack(),
+        answers: [control(PING, b"").repeat(10), well()].concat(),
+        ..Script::default()
+    };
+    for (setting, expected) in [
+        ("--subscription-socket-pings-max=10", "next well"),
+        ("--subscription-socket-pings-max=9", LOST),
+        ("--subscription-event-bytes-max=1000", "next well"),
+        ("--subscription-event-bytes-max=40", LOST),
+    ] {
+        let hostile = Hostile::start(script.clone()).await;
+        let gateway = before_with(&hostile, setting).await;
+        let mut socket = gateway.subscribed(NOISE).await;
+        assert_eq!(heard(&mut socket).await, expected, "{setting}");
     }
 }
 

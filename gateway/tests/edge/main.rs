@@ -11,6 +11,7 @@ mod life;
 mod metrics_pages;
 mod pages;
 mod persisted;
+mod prepared;
 mod shared_sockets;
 mod slow_clients;
 mod streaming;

@@ -1,5 +1,7 @@
 //! Clients that read too slowly, or not at all: bounded in memory and in time, on every transport.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http2};
@@ -249,4 +251,32 @@ async fn an_answer_over_http2_that_nobody_takes_ends_its_connection() {
     }
     let stalled = gateway.metric("connections_stalled_total").await;
     assert_eq!(stalled, 2.0);
+}
+
+#[tokio::test]
+async fn what_would_find_no_room_for_its_answer_is_not_executed() {
+    let gateway = TestGateway::with(&["--answers-bytes-per-client-max=200000"]).await;
+    let query = "query($name: String!) { slow(milliseconds: 300) greeting(name: $name) }";
+    let name = "x".repeat(150_000);
+    let body = json!({ "query": query, "variables": { "name": name } }).to_string();
+    let ask = async || {
+        let answer = gateway.post().body(body.clone()).send().await;
+        let answer = answer.expect("an answer").text().await;
+        answer.expect("text")
+    };
+    let started = || gateway.news.log.slow_started.load(Ordering::SeqCst);
+    // From now on the gateway knows how large its answer is.
+    assert!(ask().await.starts_with("{\"data\":{\"slow\""));
+    let (first, second) = tokio::join!(ask(), async {
+        eventually("the first is executed", || async { started() == 2 }).await;
+        ask().await
+    });
+    assert!(first.starts_with("{\"data\":{\"slow\""));
+    assert!(second.contains("TOO_MANY_ANSWER_BYTES"), "{second:.300}");
+    assert_eq!(started(), 2);
+    assert!(ask().await.starts_with("{\"data\":{\"slow\""));
+    eventually("nothing is left", || async {
+        gateway.metric("gateway_untaken_answer_bytes").await == 0.0
+    })
+    .await;
 }

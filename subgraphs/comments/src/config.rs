@@ -56,13 +56,20 @@ pub struct FeedSettings {
     pub feed_start_seconds: u64,
     /// Limit the readings of the database's history that run at the same time. Each serves all waiting
     /// subscribers of its kind: one those with cursors younger than 2 minutes, one those younger than 16, and
-    /// so on, times 8; the last one all older cursors.
+    /// so on, times 8; the last but one all older cursors, and the last one those that were slower than a
+    /// reading.
     #[arg(long, env = "FEED_CATCH_UP_READERS_MAX", default_value_t = 4, value_parser = at_least_one())]
     pub feed_catch_up_readers_max: usize,
     /// End a reading of the history after this many seconds if others wait for the next one of its kind; the
     /// next one continues for all of them.
     #[arg(long, env = "FEED_CATCH_UP_TURN_SECONDS_MAX", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     pub feed_catch_up_turn_seconds_max: u64,
+    /// Limit the past changes that wait for one subscriber. One that takes none waits for another reading.
+    #[arg(long, env = "FEED_CATCH_UP_BUFFER_CHANGES_MAX", default_value_t = 4096, value_parser = at_least_one())]
+    pub feed_catch_up_buffer_changes_max: usize,
+    /// Limit the bytes of these; a single larger change still passes.
+    #[arg(long, env = "FEED_CATCH_UP_BUFFER_BYTES_MAX", default_value_t = 1 << 20)]
+    pub feed_catch_up_buffer_bytes_max: usize,
     /// Limit the bytes of past changes that wait for subscribers, of all together. Beyond it the fullest
     /// buffers are emptied, and filled again when their subscribers read.
     #[arg(long, env = "FEED_CATCH_UP_BYTES_MAX", default_value_t = 64 << 20)]
@@ -90,6 +97,8 @@ impl From<&FeedSettings> for HubSettings {
             start_before: Duration::from_secs(settings.feed_start_seconds),
             catch_up_readers_max: settings.feed_catch_up_readers_max,
             catch_up_turn_max: Duration::from_secs(settings.feed_catch_up_turn_seconds_max),
+            catch_up_buffer_count_max: settings.feed_catch_up_buffer_changes_max,
+            catch_up_buffer_bytes_max: settings.feed_catch_up_buffer_bytes_max,
             catch_up_bytes_max: settings.feed_catch_up_bytes_max,
             catch_up_time_max: Duration::from_secs(settings.feed_catch_up_seconds_max),
             catch_up_wait_max: Duration::from_secs(settings.feed_catch_up_wait_seconds_max),
@@ -128,6 +137,8 @@ mod tests {
             "--feed-catch-up-wait-seconds-max=9",
             "--feed-catch-up-turn-seconds-max=10",
             "--feed-catch-up-bytes-max=11",
+            "--feed-catch-up-buffer-changes-max=12",
+            "--feed-catch-up-buffer-bytes-max=13",
         ]);
         let expected = HubSettings {
             ring_count_max: 1,
@@ -141,6 +152,8 @@ mod tests {
             catch_up_wait_max: Duration::from_secs(9),
             catch_up_turn_max: Duration::from_secs(10),
             catch_up_bytes_max: 11,
+            catch_up_buffer_count_max: 12,
+            catch_up_buffer_bytes_max: 13,
         };
         assert_eq!(set, expected);
     }

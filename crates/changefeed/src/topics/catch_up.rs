@@ -25,7 +25,7 @@ use crate::{FromDocument, HubMetrics};
 
 use self::lanes::{Lanes, Seat};
 pub(crate) use self::member::End;
-use self::member::{Found, Member};
+use self::member::{Bounds, Found, Member};
 use self::reading::Reading;
 use super::hub::Shared;
 use super::ring::{Entry, Topic, lock};
@@ -184,7 +184,13 @@ impl<T: FromDocument> CatchUp<T> {
     /// After this place. It begins when somebody asks for what is next.
     pub fn new(shared: Arc<Shared<T>>, topic: Arc<Topic<T>>, after: Position) -> Self {
         shared.metrics.catch_ups.inc();
-        let member = Member::new(topic, after, shared.settings.catch_up_count_max);
+        let settings = &shared.settings;
+        let bounds = Bounds {
+            count_max: settings.catch_up_count_max,
+            waiting_count_max: settings.catch_up_buffer_count_max,
+            waiting_bytes_max: settings.catch_up_buffer_bytes_max,
+        };
+        let member = Member::new(topic, after, bounds);
         let member = Arc::new(member);
         shared.catch_ups.register(&member);
         Self { shared, member }

@@ -41,7 +41,9 @@ use crate::{
     multipart,
     request::{ClientContext, GraphqlRequest},
     service::{Outcome, Service},
-    sse, streaming, websocket,
+    sse, streaming,
+    turns::ClientTurns,
+    websocket,
 };
 use accept::{Accepted, Media, Streaming};
 
@@ -69,7 +71,16 @@ pub fn routes<S: Service>(service: &Arc<S>) -> Router {
 pub struct Front<S> {
     graphql: Option<Arc<S>>,
     router: Router,
-    peer: Option<SocketAddr>,
+    peer: Option<Peer>,
+}
+
+/// The client of one connection.
+#[derive(Clone)]
+struct Peer {
+    address: SocketAddr,
+    key: ClientKey,
+    /// Where there is `graphql`.
+    turns: Option<ClientTurns>,
 }
 
 impl<S: Service> Front<S> {
@@ -85,6 +96,13 @@ impl<S: Service> Front<S> {
 
     /// The same for one connection, with the address of its client.
     pub fn for_peer(&self, peer: SocketAddr) -> Self {
+        let key = ClientKey::of(peer.ip());
+        let service = self.graphql.as_ref();
+        let peer = Peer {
+            address: peer,
+            key,
+            turns: service.map(|service| service.serving().turns.of(key)),
+        };
         Self {
             peer: Some(peer),
             ..self.clone()
@@ -97,7 +115,7 @@ impl<S> Clone for Front<S> {
         Self {
             graphql: self.graphql.clone(),
             router: self.router.clone(),
-            peer: self.peer,
+            peer: self.peer.clone(),
         }
     }
 }
@@ -115,19 +133,21 @@ impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
     fn call(&mut self, mut request: http::Request<Incoming>) -> Self::Future {
         match &self.graphql {
             Some(service) if request.uri().path() == PATH && request.method() != Method::HEAD => {
-                let client = self
-                    .peer
-                    .map_or_else(ClientKey::default, |peer| ClientKey::of(peer.ip()));
+                let peer = self.peer.as_ref();
+                let client = peer.map_or_else(ClientKey::default, |peer| peer.key);
+                let turns = peer.and_then(|peer| peer.turns.clone());
+                let turns = turns.unwrap_or_else(|| service.serving().turns.of(client));
                 // Boxed as it is made: each combinator around it would copy it once more.
                 Either::Left(Box::pin(answer(
                     Arc::clone(service),
                     client,
+                    turns,
                     request.map(Body::new),
                 )))
             }
             _ => {
-                if let Some(peer) = self.peer {
-                    request.extensions_mut().insert(ConnectInfo(peer));
+                if let Some(peer) = &self.peer {
+                    request.extensions_mut().insert(ConnectInfo(peer.address));
                 }
                 Either::Right(self.router.call(request))
             }
@@ -140,12 +160,14 @@ async fn handle<S: Service>(
     request: Request,
 ) -> Result<Response, Infallible> {
     let client = ClientKey::of_peer(request.extensions());
-    answer(service, client, request).await
+    let turns = service.serving().turns.of(client);
+    answer(service, client, turns, request).await
 }
 
 async fn answer<S: Service>(
     service: Arc<S>,
     client: ClientKey,
+    turns: ClientTurns,
     request: Request,
 ) -> Result<Response, Infallible> {
     let (mut parts, body) = request.into_parts();
@@ -153,7 +175,7 @@ async fn answer<S: Service>(
     let metrics = &service.serving().metrics;
     let answer = {
         let answer = pin!(dispatch(&service, client, &mut parts, body));
-        isolation::caught(metrics, answer).await
+        isolation::caught(metrics, turns.run(answer)).await
     };
     let mut response = match answer {
         Ok(Ok(response)) => response,

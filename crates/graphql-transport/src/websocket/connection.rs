@@ -27,6 +27,7 @@ use crate::{
     isolation,
     request::ClientContext,
     service::{Service, Serving},
+    turns::ClientTurns,
 };
 
 /// How often a connection checks at shutdown whether its last query is answered.
@@ -75,9 +76,10 @@ impl<S: Service> Connection<S> {
         socket: WebSocket,
         headers: HeaderMap,
         key: ClientKey,
+        turns: ClientTurns,
     ) -> Self {
         Self {
-            operations: Operations::new(&service.serving().settings.websocket),
+            operations: Operations::new(&service.serving().settings.websocket, turns),
             service,
             socket,
             headers: Arc::new(headers),

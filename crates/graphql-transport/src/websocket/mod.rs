@@ -86,8 +86,10 @@ pub(crate) async fn upgrade<S: Service>(
         .max_frame_size(Some(bytes_max));
     // Counted before the connection's task exists, so that a shutdown cannot miss it.
     let token = serving.sockets.token();
+    let turns = serving.turns.of(key);
     let service = Arc::clone(service);
-    tokio::spawn(async move {
+    let of_operations = turns.clone();
+    let connection = async move {
         let _counted_until_closed = token;
         // A client that leaves before it reads the answer.
         let Ok(upgraded) = upgraded.await else {
@@ -97,10 +99,11 @@ pub(crate) async fn upgrade<S: Service>(
         let stream = Metered::new(TokioIo::new(upgraded), Meter::new(share));
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let client = service.serving().metrics.client(Transport::WebSocket);
-        let connection = Connection::new(service, socket, headers, key);
+        let connection = Connection::new(service, socket, headers, key, of_operations);
         connection.run(is_offered).await;
         drop(client);
-    });
+    };
+    tokio::spawn(turns.run(Box::pin(connection)));
     Ok(response)
 }
 

@@ -34,6 +34,7 @@ use crate::{
     response::GraphqlResponse,
     service::{Outcome, Service},
     settings::WebSocketSettings,
+    turns::ClientTurns,
 };
 
 /// Something to send the client of one of its operations.
@@ -66,11 +67,11 @@ struct Running {
 
 impl Operations {
     /// None yet.
-    pub(super) fn new(settings: &WebSocketSettings) -> Self {
+    pub(super) fn new(settings: &WebSocketSettings, turns: ClientTurns) -> Self {
         Self {
             outputs: SelectAll::new(),
             running: HashMap::new(),
-            answers: Answers::new(settings),
+            answers: Answers::new(settings, turns),
         }
     }
 
@@ -182,6 +183,7 @@ struct Answers {
     admitted: Arc<Semaphore>,
     running: Arc<Semaphore>,
     max: usize,
+    turns: ClientTurns,
 }
 
 /// Held by a query or a mutation from before it runs until its answer is sent.
@@ -191,13 +193,14 @@ struct Place(
 );
 
 impl Answers {
-    fn new(settings: &WebSocketSettings) -> Self {
+    fn new(settings: &WebSocketSettings, turns: ClientTurns) -> Self {
         let semaphore =
             |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self {
             admitted: semaphore(settings.ws_answers_max),
             running: semaphore(settings.ws_answers_running_max),
             max: settings.ws_answers_max,
+            turns,
         }
     }
 
@@ -229,14 +232,15 @@ impl Answers {
             return (refusal.into(), None);
         };
         let running = self.running;
-        let answer = tokio::spawn(async move {
+        let answer = async move {
             // It is never closed.
             let running = running.acquire_owned().await.ok()?;
             let transport = Transport::WebSocket;
             let work = isolation::deferred(service.serving(), transport, client, began, work);
             let response = work.await;
             Some((response, Place((admitted, running))))
-        });
+        };
+        let answer = tokio::spawn(self.turns.run(Box::pin(answer)));
         match AbortOnDropHandle::new(answer).await {
             Ok(Some((response, place))) => (response, Some(place)),
             Ok(None) | Err(_) => (defect(), None),

@@ -172,5 +172,5 @@ fn parts(text: &str) -> Vec<Box<[u8]>> {
 fn json(text: &str) -> Box<[u8]> {
     let mut quoted = String::new();
     write::string(&mut quoted, text);
-    quoted[1..quoted.len() - 1].as_bytes().into()
+    quoted.as_bytes()[1..quoted.len() - 1].into()
 }

@@ -27,6 +27,7 @@ use super::{
     UpstreamError, UpstreamMessage, errors_response, is_final,
     quarantine::{Loss, OperationKey, Quarantine},
     sockets::{Command, SubscriptionId},
+    waiting::Sender,
 };
 use crate::subgraphs::{Endpoint, Stream, Tls};
 
@@ -36,8 +37,6 @@ const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(8);
 const WRITE_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// A connection without subscriptions stays this long for the next one.
 const IDLE_TIME: Duration = Duration::from_secs(10);
-/// The largest event, in bytes.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Operations that may have ended a connection. Of more, the oldest are taken as read.
 const UNREAD_MAX: usize = 1024;
 
@@ -52,6 +51,10 @@ pub(super) struct Terms {
     pub tls: Tls,
     pub headers: HeaderMap,
     pub keep_alive: Duration,
+    /// The largest message of the subgraph, in bytes.
+    pub message_bytes_max: usize,
+    /// Pings of the subgraph between two of ours.
+    pub pings_max: usize,
     pub quarantine: Arc<Quarantine>,
     /// Whether it is for one operation only.
     pub is_alone: bool,
@@ -60,7 +63,7 @@ pub(super) struct Terms {
 /// One WebSocket to a subgraph.
 pub(super) struct Connection {
     socket: Socket,
-    subscriptions: HashMap<SubscriptionId, mpsc::Sender<UpstreamMessage>>,
+    subscriptions: HashMap<SubscriptionId, Sender>,
     /// Operations that were sent, in this order, and that the subgraph may not have read yet. They
     /// stay when their clients leave.
     unread: VecDeque<(SubscriptionId, OperationKey)>,
@@ -77,6 +80,7 @@ pub(super) struct Connection {
     heard: bool,
     /// Pings of the subgraph since our last one was written.
     pings: usize,
+    pings_max: usize,
     idle_since: Instant,
 }
 
@@ -87,7 +91,8 @@ impl Connection {
         let Terms {
             url, tls, headers, ..
         } = terms;
-        let (end, socket) = match connect(&url, &tls, headers).await {
+        let bytes_max = terms.message_bytes_max;
+        let (end, socket) = match connect(&url, &tls, headers, bytes_max).await {
             Ok(socket) => {
                 let mut connection = Self {
                     socket,
@@ -101,6 +106,7 @@ impl Connection {
                     next_id: 1,
                     heard: true,
                     pings: 0,
+                    pings_max: terms.pings_max,
                     idle_since: Instant::now(),
                 };
                 let end = connection.serve(&mut commands, terms.keep_alive).await;
@@ -258,7 +264,7 @@ impl Connection {
             }
             Message::Ping(_) => {
                 self.pings += 1;
-                match self.pings > client::PINGS_MAX {
+                match self.pings > self.pings_max {
                     true => Err(UpstreamError::Protocol("too many pings")),
                     false => Ok(()),
                 }
@@ -327,7 +333,12 @@ impl Connection {
 }
 
 /// Connection, handshake and acknowledgement.
-async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, UpstreamError> {
+async fn connect(
+    url: &str,
+    tls: &Tls,
+    headers: HeaderMap,
+    message_bytes_max: usize,
+) -> Result<Socket, UpstreamError> {
     let failed = |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
     let deadline = Instant::now() + CONNECT_TIME_LIMIT;
     let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
@@ -341,7 +352,7 @@ async fn connect(url: &str, tls: &Tls, headers: HeaderMap) -> Result<Socket, Ups
         .connect(tls, CONNECT_TIME_LIMIT)
         .await
         .map_err(|error| failed(&error))?;
-    let connected = client::connect(stream, request, MESSAGE_BYTES_MAX, deadline).await;
+    let connected = client::connect(stream, request, message_bytes_max, deadline).await;
     connected.map_err(|error| match error {
         ConnectError::WebSocket(Error::Http(answer)) if is_final(answer.status()) => {
             UpstreamError::NoWebSocket(answer.status())

@@ -5,6 +5,7 @@ mod connection;
 mod quarantine;
 mod sockets;
 mod sse;
+mod waiting;
 
 use std::{
     collections::HashMap,
@@ -13,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use graphql_transport::ClientKey;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
@@ -25,10 +27,8 @@ use crate::{
 };
 use quarantine::Quarantine;
 use sockets::{Opening, Sockets, Unsubscribe};
-
-/// Events of one subscription that wait to be completed. Beyond it the subscription is broken off
-/// and begun again from its cursor, so that it never holds up the others on its connection.
-const WAITING_EVENTS_MAX: usize = 1024;
+use waiting::Waiting;
+pub(super) use waiting::{Weighed, Weight};
 
 /// How long a subgraph that accepts no WebSocket is sent event-stream requests without another try.
 const NO_WEBSOCKET_TIME: Duration = Duration::from_secs(60);
@@ -44,6 +44,15 @@ pub(super) enum UpstreamMessage {
     Errors(Bytes),
     /// It ends.
     Complete,
+}
+
+impl UpstreamMessage {
+    fn text_bytes(&self) -> usize {
+        match self {
+            Self::Next(text) | Self::Errors(text) => text.len(),
+            Self::Accepted | Self::Complete => 0,
+        }
+    }
 }
 
 /// Why a subgraph cannot be heard.
@@ -71,7 +80,7 @@ pub(super) enum UpstreamError {
 
 /// What one subscription's subgraph says. Dropping it ends the subscription there.
 pub(super) struct Messages {
-    receiver: mpsc::Receiver<UpstreamMessage>,
+    receiver: mpsc::Receiver<Weighed>,
     _ends_when_dropped: Ends,
 }
 
@@ -84,7 +93,7 @@ enum Ends {
 
 impl Messages {
     /// The next one; none when the connection is lost.
-    pub(super) async fn next(&mut self) -> Option<UpstreamMessage> {
+    pub(super) async fn next(&mut self) -> Option<Weighed> {
         self.receiver.recv().await
     }
 }
@@ -110,11 +119,18 @@ impl Upstreams {
             config.subscription_quarantine_max,
             &metrics.upstream_quarantined,
         ));
+        let waiting = Waiting::new(config, &metrics.uncompleted_event_bytes);
+        let streams = sse::Streams::new(
+            &settings.subgraphs,
+            &settings.tls,
+            config,
+            Arc::clone(&waiting),
+        );
         Self {
-            sockets: Sockets::new(config, &settings.tls, Arc::clone(&quarantine), metrics),
+            sockets: Sockets::new(config, settings, Arc::clone(&quarantine), waiting, metrics),
             quarantine,
             request_bytes_max: config.subscription_request_bytes_max,
-            streams: sse::Streams::new(&settings.subgraphs, &settings.tls),
+            streams,
             sse_subgraphs: config.subscription_sse_subgraphs.clone(),
             without_websocket: Mutex::default(),
         }
@@ -130,11 +146,13 @@ impl Upstreams {
         address: SubgraphAddress<'_>,
         operation: UpstreamOperation<'_>,
         headers: HeaderMap,
+        client: ClientKey,
         is_proven: bool,
     ) -> Result<Messages, UpstreamError> {
         let request = self.request(&operation)?;
+        let url = address.full_url;
         if self.speaks_event_streams(address) {
-            return self.streams.open(address.full_url, request, headers).await;
+            return self.streams.open(url, request, headers, client).await;
         }
         let opening = Opening {
             key: self.quarantine.key(
@@ -144,6 +162,7 @@ impl Upstreams {
             ),
             request: request.clone(),
             headers: headers.clone(),
+            client,
             is_proven,
         };
         match self.sockets.open(address.full_url, opening).await {
@@ -153,7 +172,7 @@ impl Upstreams {
                     status = status.as_u16(),
                     "a subgraph accepts no WebSocket: subscribing by server-sent events"
                 );
-                let streaming = self.streams.open(address.full_url, request, headers).await;
+                let streaming = self.streams.open(url, request, headers, client).await;
                 if streaming.is_ok() {
                     self.lock()
                         .insert(address.full_url.to_owned(), Instant::now());

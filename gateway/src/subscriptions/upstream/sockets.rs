@@ -1,4 +1,5 @@
-//! The open WebSockets to subgraphs, by (address, headers), shared by their subscriptions.
+//! The open WebSockets to subgraphs, by (address, headers), shared by their subscriptions. A client with many
+//! has some of its own: a subgraph sends the events of a socket one after another.
 
 use std::{
     collections::HashMap,
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use graphql_transport::{ClientKey, GaugeGuard};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
@@ -17,20 +19,18 @@ use tokio::{
 };
 
 use super::{
-    Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX,
+    Ends, Messages, UpstreamError,
     connection::{Connection, Terms},
     quarantine::{OperationKey, Quarantine},
+    waiting::{Sender, Waiting},
 };
-use crate::{config::SubscriptionConfig, metrics::GatewayMetrics, subgraphs::Tls};
+use crate::{config::SubscriptionConfig, graph::Settings, metrics::GatewayMetrics, subgraphs::Tls};
 
 /// From the wish to subscribe until the subgraph has been sent the operation.
 const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// For this long after a subscription may have ended a shared socket, new ones share another socket
 /// than those that the subgraph has taken.
 const CAREFUL_TIME: Duration = Duration::from_secs(60);
-/// Sockets with one operation each to one subgraph. Where more are needed at a time, operations wait for a
-/// later attempt.
-const ALONE_MAX: usize = 64;
 
 /// The connection's number for a subscription.
 pub(super) type SubscriptionId = u64;
@@ -41,7 +41,7 @@ pub(super) enum Command {
         key: OperationKey,
         /// A GraphQL request's JSON.
         request: Vec<u8>,
-        messages: mpsc::Sender<UpstreamMessage>,
+        messages: Sender,
         opened: oneshot::Sender<Result<SubscriptionId, UpstreamError>>,
     },
     Unsubscribe(SubscriptionId),
@@ -55,6 +55,8 @@ pub(super) struct Opening {
     /// A GraphQL request's JSON.
     pub request: Vec<u8>,
     pub headers: HeaderMap,
+    /// Who began it.
+    pub client: ClientKey,
     /// Whether the subgraph has taken this operation before.
     pub is_proven: bool,
 }
@@ -63,6 +65,8 @@ pub(super) struct Opening {
 struct ConnectionKey {
     url: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whose it is, where it has too many to share.
+    client: Option<ClientKey>,
 }
 
 /// A shared connection.
@@ -118,17 +122,28 @@ impl Lines {
     }
 }
 
-/// Permits for sockets with one operation each, [`ALONE_MAX`] for each address: a subgraph that needs
-/// many of them leaves those of the others alone.
-#[derive(Default)]
-struct Alone(Mutex<HashMap<String, Arc<Semaphore>>>);
+/// Permits for sockets with one operation each, so many for each address: a subgraph that needs many of
+/// them leaves those of the others alone. Where more are needed at a time, operations wait for a later
+/// attempt.
+struct Alone {
+    max: usize,
+    addresses: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
 
 impl Alone {
+    fn new(max: usize) -> Self {
+        Self {
+            max: max.min(Semaphore::MAX_PERMITS),
+            addresses: Mutex::default(),
+        }
+    }
+
     fn try_take(&self, url: &str) -> Option<OwnedSemaphorePermit> {
-        let mut addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        addresses.retain(|_, permits| permits.available_permits() < ALONE_MAX);
+        let addresses = self.addresses.lock();
+        let mut addresses = addresses.unwrap_or_else(PoisonError::into_inner);
+        addresses.retain(|_, permits| permits.available_permits() < self.max);
         let permits = addresses.entry(url.to_owned());
-        let permits = permits.or_insert_with(|| Arc::new(Semaphore::new(ALONE_MAX)));
+        let permits = permits.or_insert_with(|| Arc::new(Semaphore::new(self.max)));
         Arc::clone(permits).try_acquire_owned().ok()
     }
 }
@@ -138,9 +153,14 @@ pub(super) struct Sockets {
     connections: Mutex<HashMap<ConnectionKey, Lines>>,
     quarantine: Arc<Quarantine>,
     operations_max: usize,
+    shared_of_client_max: usize,
     alone: Alone,
+    waiting: Arc<Waiting>,
     open: Gauge,
+    open_alone: Gauge,
     keep_alive: Duration,
+    message_bytes_max: usize,
+    pings_max: usize,
     tls: Tls,
 }
 
@@ -163,18 +183,24 @@ impl Drop for Unsubscribe {
 impl Sockets {
     pub(super) fn new(
         config: &SubscriptionConfig,
-        tls: &Tls,
+        settings: &Settings,
         quarantine: Arc<Quarantine>,
+        waiting: Arc<Waiting>,
         metrics: &GatewayMetrics,
     ) -> Self {
         Self {
             connections: Mutex::default(),
             quarantine,
             operations_max: config.subscription_socket_operations_max,
-            alone: Alone::default(),
+            shared_of_client_max: config.subscription_shared_sockets_address_max,
+            alone: Alone::new(config.subscription_alone_sockets_max),
+            waiting,
             open: metrics.upstream_sockets.clone(),
+            open_alone: metrics.upstream_alone_sockets.clone(),
             keep_alive: config.subscription_keep_alive,
-            tls: tls.clone(),
+            message_bytes_max: config.subscription_event_bytes_max,
+            pings_max: config.subscription_socket_pings_max,
+            tls: settings.tls.clone(),
         }
     }
 
@@ -183,7 +209,7 @@ impl Sockets {
         url: &str,
         opening: Opening,
     ) -> Result<Messages, UpstreamError> {
-        let (messages, receiver) = mpsc::channel(WAITING_EVENTS_MAX);
+        let (messages, receiver) = self.waiting.channel(opening.client);
         let (opened, answer) = oneshot::channel();
         let (line, place) = self.line(url, opening, messages, opened)?;
         let id = tokio::time::timeout(OPEN_TIME_LIMIT, answer)
@@ -207,15 +233,17 @@ impl Sockets {
         &self,
         url: &str,
         opening: Opening,
-        messages: mpsc::Sender<UpstreamMessage>,
+        messages: Sender,
         opened: oneshot::Sender<Result<SubscriptionId, UpstreamError>>,
     ) -> Result<(Line, Place), UpstreamError> {
         let Opening {
             key,
             request,
             mut headers,
+            client,
             is_proven,
         } = opening;
+        let has_many = messages.of_client() > self.shared_of_client_max;
         let is_alone = self.quarantine.check(key)?;
         // Ids of one client's request have no place on a connection that many share.
         for name in ["x-request-id", "traceparent", "tracestate"] {
@@ -227,6 +255,7 @@ impl Sockets {
                 .iter()
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
+            client: has_many.then_some(client),
         };
         let command = Command::Subscribe {
             key,
@@ -288,12 +317,15 @@ impl Sockets {
             tls: self.tls.clone(),
             headers,
             keep_alive: self.keep_alive,
+            message_bytes_max: self.message_bytes_max,
+            pings_max: self.pings_max,
             quarantine: Arc::clone(&self.quarantine),
             is_alone,
         };
-        let open = self.open.clone();
+        let open = GaugeGuard::new(&self.open);
+        let open_alone = is_alone.then(|| GaugeGuard::new(&self.open_alone));
         tokio::spawn(async move {
-            let _held_until_closed = (permit, graphql_transport::GaugeGuard::new(&open));
+            let _held_until_closed = (permit, open, open_alone);
             Connection::run(terms, receiver).await;
         });
         Ok(Line {
@@ -309,13 +341,13 @@ mod tests {
 
     #[test]
     fn a_subgraph_that_takes_all_permits_leaves_those_of_another() {
-        let alone = Alone::default();
-        let taken = (0..ALONE_MAX).map(|_| alone.try_take("http://a/"));
+        let alone = Alone::new(3);
+        let taken = (0..3).map(|_| alone.try_take("http://a/"));
         let mut taken: Vec<_> = taken.collect::<Option<_>>().expect("permits");
         assert!(alone.try_take("http://a/").is_none());
         assert!(alone.try_take("http://b/").is_some());
         taken.pop();
         assert!(alone.try_take("http://a/").is_some());
-        assert_eq!(alone.0.lock().expect("not poisoned").len(), 1);
+        assert_eq!(alone.addresses.lock().expect("not poisoned").len(), 1);
     }
 }

@@ -1,23 +1,26 @@
 //! A subscription at a subgraph over server-sent events (graphql-sse, distinct connections mode).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use graphql_transport::client::{EventReader, StreamEvent};
+use graphql_transport::{
+    ClientKey,
+    client::{EventReader, StreamEvent},
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ends, Messages, UpstreamError, UpstreamMessage, WAITING_EVENTS_MAX,
+    Ends, Messages, UpstreamError, UpstreamMessage,
     bounded_head::{BoundedHead, BytesLeft},
     is_final,
+    waiting::{Sender, Waiting},
 };
 use crate::{
-    config::SubgraphSettings,
+    config::{SubgraphSettings, SubscriptionConfig},
     subgraphs::{Endpoint, Tls},
 };
 
@@ -27,22 +30,29 @@ const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Without any byte for this long, comments included, the stream is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// The largest event, in bytes.
-const EVENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The way to subgraphs that speak server-sent events.
 pub(super) struct Streams {
     tls: Tls,
     /// Of all that comes before the answer's body.
     head_bytes_max: usize,
+    event_bytes_max: usize,
+    waiting: Arc<Waiting>,
 }
 
 impl Streams {
-    pub(super) fn new(subgraphs: &SubgraphSettings, tls: &Tls) -> Self {
+    pub(super) fn new(
+        subgraphs: &SubgraphSettings,
+        tls: &Tls,
+        config: &SubscriptionConfig,
+        waiting: Arc<Waiting>,
+    ) -> Self {
         let head_bytes_max = subgraphs.overhead_bytes_max.saturating_add(HEAD_BYTES_MAX);
         Self {
             tls: tls.clone(),
             head_bytes_max,
+            event_bytes_max: config.subscription_event_bytes_max,
+            waiting,
         }
     }
 
@@ -51,11 +61,12 @@ impl Streams {
         url: &str,
         request: Vec<u8>,
         headers: HeaderMap,
+        client: ClientKey,
     ) -> Result<Messages, UpstreamError> {
         let response = self.ask(url, request.into(), headers);
         let response = tokio::time::timeout(OPEN_TIME_LIMIT, response);
         let response = response.await.map_err(|_| UpstreamError::Timeout)??;
-        messages_of(response)
+        self.messages_of(response, client)
     }
 
     /// Sends the request on a connection of its own, which ends with the response's body.
@@ -84,6 +95,49 @@ impl Streams {
         left.lift();
         response.map_err(|error| failed(&error))
     }
+
+    fn messages_of(
+        &self,
+        response: Response<Incoming>,
+        client: ClientKey,
+    ) -> Result<Messages, UpstreamError> {
+        let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
+        let is = |media_type: &[u8]| {
+            content_type
+                .as_ref()
+                .is_some_and(|value| value.as_bytes().starts_with(media_type))
+        };
+        // A refusal may come as one plain answer.
+        let is_refusal = is(b"application/json") || is(b"application/graphql-response+json");
+        let is_stream = response.status().is_success() && is(b"text/event-stream");
+        if !is_refusal && !is_stream {
+            return Err(match response.status() {
+                status if is_final(status) => UpstreamError::NoEventStream(status),
+                _ => UpstreamError::Protocol("the answer is no stream of server-sent events"),
+            });
+        }
+        let (messages, receiver) = self.waiting.channel(client);
+        if is_stream {
+            // It cannot be full.
+            let _ = messages.try_send(UpstreamMessage::Accepted);
+        }
+        let stop = CancellationToken::new();
+        let ends = Ends::OnStream(stop.clone().drop_guard());
+        let (body, event_bytes_max) = (response.into_body(), self.event_bytes_max);
+        tokio::spawn(async move {
+            if is_refusal {
+                stop.run_until_cancelled(refuse(body, event_bytes_max, messages))
+                    .await
+            } else {
+                stop.run_until_cancelled(read(body, event_bytes_max, messages))
+                    .await
+            }
+        });
+        Ok(Messages {
+            receiver,
+            _ends_when_dropped: ends,
+        })
+    }
 }
 
 fn request(
@@ -109,47 +163,9 @@ fn request(
     Ok(request)
 }
 
-fn messages_of(response: Response<Incoming>) -> Result<Messages, UpstreamError> {
-    let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
-    let is = |media_type: &[u8]| {
-        content_type
-            .as_ref()
-            .is_some_and(|value| value.as_bytes().starts_with(media_type))
-    };
-    // A refusal may come as one plain answer.
-    let is_refusal = is(b"application/json") || is(b"application/graphql-response+json");
-    let is_stream = response.status().is_success() && is(b"text/event-stream");
-    if !is_refusal && !is_stream {
-        return Err(match response.status() {
-            status if is_final(status) => UpstreamError::NoEventStream(status),
-            _ => UpstreamError::Protocol("the answer is no stream of server-sent events"),
-        });
-    }
-    let (messages, receiver) = mpsc::channel(WAITING_EVENTS_MAX);
-    if is_stream {
-        // It cannot be full.
-        let _ = messages.try_send(UpstreamMessage::Accepted);
-    }
-    let stop = CancellationToken::new();
-    let ends = Ends::OnStream(stop.clone().drop_guard());
-    let body = response.into_body();
-    tokio::spawn(async move {
-        if is_refusal {
-            stop.run_until_cancelled(refuse(body, messages)).await
-        } else {
-            stop.run_until_cancelled(read(body, messages)).await
-        }
-    });
-    Ok(Messages {
-        receiver,
-        _ends_when_dropped: ends,
-    })
-}
-
 /// Hands on the one answer that there is.
-async fn refuse(body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
-    let body =
-        tokio::time::timeout(SILENCE_MAX, Limited::new(body, EVENT_BYTES_MAX).collect()).await;
+async fn refuse(body: Incoming, bytes_max: usize, messages: Sender) {
+    let body = tokio::time::timeout(SILENCE_MAX, Limited::new(body, bytes_max).collect()).await;
     if let Ok(Ok(collected)) = body {
         // Its feed is gone if nobody takes it.
         let _ = messages
@@ -159,7 +175,7 @@ async fn refuse(body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
 }
 
 /// Until the stream ends; dropping `messages` tells so.
-async fn read(mut body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
+async fn read(mut body: Incoming, bytes_max: usize, messages: Sender) {
     let mut reader = EventReader::default();
     while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
         let Ok(data) = frame.into_data() else {
@@ -176,7 +192,7 @@ async fn read(mut body: Incoming, messages: mpsc::Sender<UpstreamMessage>) {
                 return;
             }
         }
-        if reader.unfinished_bytes() > EVENT_BYTES_MAX {
+        if reader.unfinished_bytes() > bytes_max {
             return;
         }
     }

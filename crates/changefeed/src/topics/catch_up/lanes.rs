@@ -1,7 +1,8 @@
 //! Who waits for a reading, by the age of what they wait for.
 //!
 //! A lane has one reading at a time. The ages of a lane differ by a factor, so that nobody waits for a
-//! reading that is much longer than its own, however old the cursors of others are.
+//! reading that is much longer than its own, however old the cursors of others are. The last lane is for those
+//! that were slower than a reading, whatever their age: whoever comes waits for none of them.
 
 use std::sync::Arc;
 
@@ -67,7 +68,11 @@ impl<T> Lanes<T> {
     pub fn add(&mut self, seat: Seat<T>, now: Timestamp) -> (usize, bool) {
         let place = seat.member.place(seat.turn);
         let age = place.map_or(0, |place| now.time.saturating_sub(place.time.time));
-        let index = lane_of(age, self.lanes.len());
+        let ages = (self.lanes.len() - 1).max(1);
+        let index = match seat.member.is_slow() {
+            true => self.lanes.len() - 1,
+            false => lane_of(age, ages),
+        };
         let lane = &mut self.lanes[index];
         lane.waiting.push(seat);
         (index, !std::mem::replace(&mut lane.is_running, true))
@@ -156,7 +161,7 @@ impl<T> Lane<T> {
     }
 }
 
-/// The lane for an age in seconds. The last one takes all that is older.
+/// The lane for an age in seconds, of so many. The last one of them takes all that is older.
 fn lane_of(age: u32, count: usize) -> usize {
     let mut limit = u64::from(FIRST_LANE_SECONDS);
     let mut lane = 0;
@@ -172,9 +177,15 @@ mod tests {
     use bson::Bson;
 
     use super::super::super::ring::Topic;
+    use super::super::member::Bounds;
     use super::*;
 
     const NOW: Timestamp = at(1_000_000);
+    const BOUNDS: Bounds = Bounds {
+        count_max: 1,
+        waiting_count_max: 1,
+        waiting_bytes_max: 1,
+    };
 
     const fn at(time: u32) -> Timestamp {
         Timestamp { time, increment: 0 }
@@ -184,7 +195,7 @@ mod tests {
     fn add(lanes: &mut Lanes<()>, time: u32) -> (Arc<Member<()>>, usize) {
         let place = Position::before(at(time));
         let topic = Arc::new(Topic::new(Bson::Null, place.clone()));
-        let member = Arc::new(Member::new(topic, place, 1));
+        let member = Arc::new(Member::new(topic, place, BOUNDS));
         let seat = Seat {
             turn: member.ask(),
             member: member.clone(),
@@ -212,6 +223,29 @@ mod tests {
         }
         assert_eq!(lane_of(u32::MAX, 1), 0);
         assert_eq!(lane_of(u32::MAX, 100), 9);
+    }
+
+    #[test]
+    fn whoever_comes_never_waits_for_those_that_were_slow() {
+        let mut lanes = Lanes::new(3);
+        let (member, lane) = add(&mut lanes, NOW.time - 10);
+        assert_eq!(lane, 0);
+        let turn = member.ask();
+        member.put_out_as_slow(turn);
+        let seat = Seat {
+            turn: member.ask(),
+            member: member.clone(),
+        };
+        assert_eq!(lanes.add(seat, NOW).0, 2);
+        assert_eq!(add(&mut lanes, NOW.time - 10).1, 0);
+        assert_eq!(add(&mut lanes, 10).1, 1, "all that is older");
+        // A single lane is for all.
+        let mut lanes = Lanes::new(1);
+        let seat = Seat {
+            turn: member.ask(),
+            member,
+        };
+        assert_eq!(lanes.add(seat, NOW).0, 0);
     }
 
     #[test]

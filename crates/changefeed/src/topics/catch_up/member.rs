@@ -12,19 +12,25 @@ use crate::position::Position;
 
 use super::super::ring::{Entry, Topic, lock};
 
-/// Changes that wait for one subscriber at most.
-const WAITING_COUNT_MAX: usize = 512;
-/// Bytes of them at most. A single larger change still passes.
-const WAITING_BYTES_MAX: usize = 512 << 10;
 /// How long a single change of one that is read for is kept where all buffers together are too large. A
 /// subscriber that somebody polls takes it much sooner.
 const SINGLE_KEPT_FOR: Duration = Duration::from_secs(1);
 
+/// What one subscriber may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Changes one catch-up delivers at most.
+    pub count_max: usize,
+    /// Changes that wait for it at most.
+    pub waiting_count_max: usize,
+    /// Bytes of them at most. A single larger change still passes.
+    pub waiting_bytes_max: usize,
+}
+
 /// A subscriber that catches up. A reading fills its buffer, the subscriber empties it.
 pub(super) struct Member<T> {
     pub topic: Arc<Topic<T>>,
-    /// Changes one catch-up delivers at most.
-    count_max: usize,
+    bounds: Bounds,
     state: Mutex<State<T>>,
     /// Wakes the subscriber.
     changed: Notify,
@@ -47,6 +53,8 @@ struct State<T> {
     turn: Option<u64>,
     turns: u64,
     has_begun: bool,
+    /// Whether a reading once went on without it, as its buffer was full.
+    is_slow: bool,
     /// When it was asked for, began, or last came further.
     progressed: Instant,
     /// What comes after the changes that wait.
@@ -105,7 +113,7 @@ pub(super) enum Pushed {
 }
 
 impl<T> Member<T> {
-    pub fn new(topic: Arc<Topic<T>>, after: Position, count_max: usize) -> Self {
+    pub fn new(topic: Arc<Topic<T>>, after: Position, bounds: Bounds) -> Self {
         let state = State {
             waiting: VecDeque::new(),
             untouched_since: Instant::now(),
@@ -116,13 +124,14 @@ impl<T> Member<T> {
             turn: None,
             turns: 0,
             has_begun: false,
+            is_slow: false,
             progressed: Instant::now(),
             end: None,
             has_left: false,
         };
         Self {
             topic,
-            count_max,
+            bounds,
             state: Mutex::new(state),
             changed: Notify::new(),
             emptied: Notify::new(),
@@ -182,13 +191,14 @@ impl<T> Member<T> {
         if change.entry.position <= state.read {
             return Pushed::Done;
         }
-        if state.count >= self.count_max {
+        if state.count >= self.bounds.count_max {
             state.finish(End::HistoryLost);
             self.changed.notify_one();
             return Pushed::Over;
         }
         let bytes = state.bytes + change.entry.bytes;
-        let is_full = state.waiting.len() >= WAITING_COUNT_MAX || bytes > WAITING_BYTES_MAX;
+        let is_full = state.waiting.len() >= self.bounds.waiting_count_max
+            || bytes > self.bounds.waiting_bytes_max;
         if is_full && !state.waiting.is_empty() {
             return Pushed::Full;
         }
@@ -210,7 +220,7 @@ impl<T> Member<T> {
             let emptied = self.emptied.notified();
             {
                 let state = lock(&self.state);
-                if state.turn != Some(turn) || state.is_half_empty() {
+                if state.turn != Some(turn) || state.is_half_empty(&self.bounds) {
                     return;
                 }
             }
@@ -236,6 +246,17 @@ impl<T> Member<T> {
             state.turn = None;
             self.changed.notify_one();
         }
+    }
+
+    /// The same where its buffer is full. From now on it waits with others of the kind.
+    pub fn put_out_as_slow(&self, turn: u64) {
+        lock(&self.state).is_slow = true;
+        self.put_out(turn);
+    }
+
+    /// Whether a reading once went on without it, as its buffer was full.
+    pub fn is_slow(&self) -> bool {
+        lock(&self.state).is_slow
     }
 
     /// Ends the catch-up.
@@ -283,7 +304,7 @@ impl<T> Member<T> {
             state.bytes -= change.entry.bytes;
             state.taken = change.entry.position.clone();
             state.untouched_since = Instant::now();
-            if state.is_half_empty() {
+            if state.is_half_empty(&self.bounds) {
                 self.emptied.notify_one();
             }
             return Found::Entry(change.entry.clone());
@@ -302,8 +323,9 @@ impl<T> Member<T> {
 }
 
 impl<T> State<T> {
-    fn is_half_empty(&self) -> bool {
-        self.waiting.len() <= WAITING_COUNT_MAX / 2 && self.bytes <= WAITING_BYTES_MAX / 2
+    fn is_half_empty(&self, bounds: &Bounds) -> bool {
+        self.waiting.len() <= bounds.waiting_count_max / 2
+            && self.bytes <= bounds.waiting_bytes_max / 2
     }
 
     fn progress(&mut self, has_begun: bool) {
@@ -338,6 +360,12 @@ mod tests {
         Held::new(entry, bytes)
     }
 
+    const BOUNDS: Bounds = Bounds {
+        count_max: 100,
+        waiting_count_max: 100,
+        waiting_bytes_max: 100_000,
+    };
+
     struct Any;
 
     impl crate::FromDocument for Any {
@@ -350,7 +378,7 @@ mod tests {
     fn a_single_change_is_kept_for_whoever_may_be_about_to_take_it() {
         let place = Position::before(at(1));
         let topic = Arc::new(Topic::new(Bson::Null, place.clone()));
-        let member: Member<Any> = Member::new(topic, place.clone(), 100);
+        let member: Member<Any> = Member::new(topic, place.clone(), BOUNDS);
         let gauge = Gauge::default();
         let turn = member.ask();
         assert_eq!(member.push(turn, &change(2, &gauge)), Pushed::Done);

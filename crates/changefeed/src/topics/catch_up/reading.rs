@@ -249,7 +249,7 @@ impl<T: FromDocument> Reading<T> {
             if !self.wait_for_room(seat).await {
                 self.shared.metrics.catch_up_interruptions.inc();
                 seat.member.pass(seat.turn, &self.passed);
-                seat.member.put_out(seat.turn);
+                seat.member.put_out_as_slow(seat.turn);
                 return false;
             }
         }

@@ -1,0 +1,409 @@
+//! Turns at the processors, fair by client.
+//!
+//! A runtime polls the tasks that are ready one after another, whoever they are of. One client with a thousand
+//! subscriptions has a thousand tasks ready at each event, and all others wait for them. Here a client has
+//! at most as many tasks in the runtime's queue as there are processors; its others wait in a queue of its own.
+//! So beside ten busy clients a task waits for some twenty others, whatever any of them has. A client alone has
+//! all processors.
+//!
+//! A task has its turn from when it is woken until it was polled. While its client has turns left, that takes a
+//! few atomic operations, and no lock.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::task::{ArcWake, AtomicWaker, waker_ref};
+
+use crate::client_key::ClientKey;
+
+/// Nothing to do.
+const IDLE: u8 = 0;
+/// It was woken, and waits for its turn.
+const WAITS: u8 = 1;
+/// It has its turn: the runtime is to poll it.
+const HAS_TURN: u8 = 2;
+const POLLED: u8 = 3;
+/// It was woken while it was polled.
+const POLLED_AND_WOKEN: u8 = 4;
+const ENDED: u8 = 5;
+
+/// The turns of all clients.
+pub struct Turns {
+    clients: Mutex<HashMap<ClientKey, Weak<Gate>>>,
+    per_client: usize,
+}
+
+/// The turns of one client. Clones share them.
+#[derive(Clone)]
+pub struct ClientTurns(Arc<Gate>);
+
+struct Gate {
+    taken: AtomicUsize,
+    max: usize,
+    /// How many wait.
+    waiting: AtomicUsize,
+    queue: Mutex<VecDeque<Arc<Member>>>,
+}
+
+/// One future.
+struct Member {
+    gate: Arc<Gate>,
+    state: AtomicU8,
+    /// Of the task that polls it.
+    task: AtomicWaker,
+}
+
+impl Default for Turns {
+    /// As many for each client as there are processors.
+    fn default() -> Self {
+        Self::new(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+impl Turns {
+    /// So many tasks of one client at a time.
+    pub fn new(per_client: usize) -> Self {
+        Self {
+            clients: Mutex::default(),
+            per_client: per_client.max(1),
+        }
+    }
+
+    /// Those of a client.
+    pub fn of(&self, client: ClientKey) -> ClientTurns {
+        let mut clients = lock(&self.clients);
+        if let Some(gate) = clients.get(&client).and_then(Weak::upgrade) {
+            return ClientTurns(gate);
+        }
+        if clients.len() == clients.capacity() {
+            clients.retain(|_, gate| gate.strong_count() > 0);
+        }
+        let gate = Arc::new(Gate {
+            taken: AtomicUsize::new(0),
+            max: self.per_client,
+            waiting: AtomicUsize::new(0),
+            queue: Mutex::default(),
+        });
+        clients.insert(client, Arc::downgrade(&gate));
+        ClientTurns(gate)
+    }
+}
+
+impl fmt::Debug for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turns")
+            .field("per_client", &self.per_client)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientTurns {
+    /// Polls a future in turns. Whatever holds it has to poll it when it is woken: until then it keeps its turn.
+    pub fn run<F: Future + Unpin>(&self, future: F) -> InTurns<F> {
+        let member = Member {
+            gate: Arc::clone(&self.0),
+            state: AtomicU8::new(IDLE),
+            task: AtomicWaker::new(),
+        };
+        InTurns {
+            member: Arc::new(member),
+            future,
+        }
+    }
+}
+
+impl Gate {
+    fn take_free(&self) -> bool {
+        let one_more = |taken| (taken < self.max).then_some(taken + 1);
+        self.taken.fetch_update(SeqCst, SeqCst, one_more).is_ok()
+    }
+
+    /// Takes a turn where one is free and nobody waits for it.
+    fn try_take(&self) -> bool {
+        self.waiting.load(SeqCst) == 0 && self.take_free()
+    }
+
+    /// Adds one that waits.
+    fn wait(&self, member: &Arc<Member>) {
+        let mut queue = lock(&self.queue);
+        queue.push_back(Arc::clone(member));
+        // Whoever gives a turn back after this sees that somebody waits.
+        self.waiting.store(queue.len(), SeqCst);
+        drop(queue);
+        self.hand_on();
+    }
+
+    fn give_back(&self) {
+        self.taken.fetch_sub(1, SeqCst);
+        if self.waiting.load(SeqCst) > 0 {
+            self.hand_on();
+        }
+    }
+
+    /// Gives free turns to those who wait, the first one first.
+    fn hand_on(&self) {
+        loop {
+            let mut queue = lock(&self.queue);
+            if queue.is_empty() || !self.take_free() {
+                return;
+            }
+            let next = queue.pop_front();
+            self.waiting.store(queue.len(), SeqCst);
+            // Waking may end a task, which takes locks.
+            drop(queue);
+            let has_taken = next.is_some_and(|next| next.begin_turn());
+            if !has_taken {
+                // It has ended.
+                self.taken.fetch_sub(1, SeqCst);
+            }
+        }
+    }
+}
+
+impl Member {
+    fn turns_from(&self, from: u8, to: u8) -> bool {
+        self.state
+            .compare_exchange(from, to, SeqCst, SeqCst)
+            .is_ok()
+    }
+
+    /// It is its turn; false where it does not wait any more.
+    fn begin_turn(&self) -> bool {
+        let has_turn = self.turns_from(WAITS, HAS_TURN);
+        if has_turn {
+            self.task.wake();
+        }
+        has_turn
+    }
+
+    /// Asks for a turn, in the state [`WAITS`].
+    fn ask(self: &Arc<Self>) {
+        if !self.gate.try_take() {
+            self.gate.wait(self);
+        } else if !self.begin_turn() {
+            self.gate.give_back();
+        }
+    }
+
+    /// Whether it is to be polled now. Otherwise it waits for its turn, and is woken.
+    fn begin_poll(self: &Arc<Self>) -> bool {
+        if self.turns_from(HAS_TURN, POLLED) {
+            return true;
+        }
+        // For the first time, or nobody woke it.
+        if self.state.load(SeqCst) == IDLE && self.gate.try_take() {
+            if self.turns_from(IDLE, POLLED) {
+                return true;
+            }
+            self.gate.give_back();
+        }
+        if self.turns_from(IDLE, WAITS) {
+            self.ask();
+        }
+        // It may have its turn already.
+        self.turns_from(HAS_TURN, POLLED)
+    }
+}
+
+impl ArcWake for Member {
+    fn wake_by_ref(this: &Arc<Self>) {
+        if this.turns_from(IDLE, WAITS) {
+            return this.ask();
+        }
+        // In any other state it waits, or has ended.
+        if !this.turns_from(POLLED, POLLED_AND_WOKEN) && this.turns_from(IDLE, WAITS) {
+            this.ask();
+        }
+    }
+}
+
+/// A future that is polled in turns.
+#[must_use = "futures do nothing unless they are polled"]
+pub struct InTurns<F> {
+    member: Arc<Member>,
+    future: F,
+}
+
+impl<F: Future + Unpin> Future for InTurns<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        this.member.task.register(context.waker());
+        if !this.member.begin_poll() {
+            return Poll::Pending;
+        }
+        let turn = Turn(&this.member);
+        let waker = waker_ref(&this.member);
+        let polled = Pin::new(&mut this.future).poll(&mut Context::from_waker(&waker));
+        drop(turn);
+        polled
+    }
+}
+
+/// The turn of a future that is polled. It ends with the poll, or with a panic in it.
+struct Turn<'m>(&'m Arc<Member>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let member = self.0;
+        let is_idle = member.turns_from(POLLED, IDLE);
+        member.gate.give_back();
+        if !is_idle && member.turns_from(POLLED_AND_WOKEN, WAITS) {
+            member.ask();
+        }
+    }
+}
+
+impl<F> Drop for InTurns<F> {
+    fn drop(&mut self) {
+        let member = &self.member;
+        match member.state.swap(ENDED, SeqCst) {
+            HAS_TURN => member.gate.give_back(),
+            WAITS => {
+                let mut queue = lock(&member.gate.queue);
+                queue.retain(|other| !Arc::ptr_eq(other, member));
+                member.gate.waiting.store(queue.len(), SeqCst);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, poll_fn, ready},
+        time::Duration,
+    };
+
+    use futures_util::{FutureExt, future::join_all, poll};
+
+    use super::*;
+
+    fn client(number: u8) -> ClientKey {
+        ClientKey::of([10, 0, 0, number].into())
+    }
+
+    /// Tasks that are ready a number of times each, and record who was polled.
+    fn busy(
+        turns: &Turns,
+        number: u8,
+        tasks: usize,
+        polls: usize,
+        seen: &Arc<Mutex<Vec<u8>>>,
+    ) -> Vec<tokio::task::JoinHandle<()>> {
+        let of_client = turns.of(client(number));
+        let task = |_| {
+            let (mut left, seen) = (polls, Arc::clone(seen));
+            tokio::spawn(of_client.run(poll_fn(move |context| {
+                lock(&seen).push(number);
+                left -= 1;
+                if left == 0 {
+                    return Poll::Ready(());
+                }
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })))
+        };
+        (0..tasks).map(task).collect()
+    }
+
+    #[tokio::test]
+    async fn a_client_with_a_thousand_ready_tasks_has_one_turn_in_two() {
+        let turns = Turns::new(1);
+        let seen = Arc::default();
+        let greedy = busy(&turns, 1, 1_000, 10, &seen);
+        let modest = busy(&turns, 2, 1, 50, &seen);
+        for task in modest {
+            task.await.expect("no panic");
+        }
+        let polls = lock(&seen).len();
+        assert!(polls < 1_000, "it waited for {polls} polls");
+        for task in greedy {
+            task.await.expect("no panic");
+        }
+        assert_eq!(lock(&seen).len(), 10_050);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn every_task_comes_to_its_end_on_many_threads() {
+        let turns = Turns::new(2);
+        let seen = Arc::default();
+        let tasks: Vec<_> = (0..8)
+            .flat_map(|number| busy(&turns, number, 50, 100, &seen))
+            .collect();
+        let all = tokio::time::timeout(Duration::from_secs(60), join_all(tasks)).await;
+        assert!(all.expect("in time").into_iter().all(|it| it.is_ok()));
+        assert_eq!(lock(&seen).len(), 8 * 50 * 100);
+        for gate in lock(&turns.clients).values().filter_map(Weak::upgrade) {
+            assert_eq!(gate.taken.load(SeqCst), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_leaves_gives_its_turn_to_the_next() {
+        let of_client = Turns::new(1).of(client(1));
+        // A turn is taken, as if on another thread.
+        assert!(of_client.0.try_take());
+        let mut first = of_client.run(ready(()));
+        let mut second = of_client.run(ready(()));
+        let mut third = of_client.run(ready(()));
+        for waiting in [&mut first, &mut second, &mut third] {
+            assert!(poll!(waiting).is_pending());
+        }
+        drop(first);
+        of_client.0.give_back();
+        // The second has the turn now, and leaves without using it.
+        assert!(poll!(&mut third).is_pending());
+        drop(second);
+        assert!(poll!(&mut third).is_ready());
+        drop(third);
+        assert_eq!(of_client.0.taken.load(SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_turn_survives_a_panic() {
+        let of_client = Turns::new(1).of(client(1));
+        let mut idle = of_client.run(pending::<()>());
+        assert!(poll!(&mut idle).is_pending());
+        let defect = of_client.run(poll_fn(|_| -> Poll<()> { panic!("a defect") }));
+        let caught = std::panic::AssertUnwindSafe(defect).catch_unwind().await;
+        assert!(caught.is_err());
+        assert!(poll!(of_client.run(ready(()))).is_ready());
+        assert_eq!(of_client.0.taken.load(SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn it_is_woken_by_what_it_waits_for() {
+        let of_client = Turns::new(1).of(client(1));
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let receiving = tokio::spawn(of_client.run(receiver));
+        let timed = of_client.run(Box::pin(tokio::time::sleep(Duration::from_millis(1))));
+        timed.await;
+        sender.send(1).expect("it waits");
+        assert_eq!(receiving.await.expect("no panic"), Ok(1));
+    }
+
+    #[test]
+    fn clients_that_are_gone_are_forgotten() {
+        let turns = Turns::new(1);
+        for number in 0..=255 {
+            drop(turns.of(client(number)));
+        }
+        assert!(lock(&turns.clients).len() < 16);
+    }
+}

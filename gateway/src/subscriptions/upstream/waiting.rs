@@ -1,0 +1,315 @@
+//! What subgraphs have sent and what is not completed yet: bounded by events and bytes, for each
+//! subscription and in all.
+//!
+//! Bytes are shared out by what is left: the subscriptions that one client began may have as many waiting
+//! as nobody uses, so that a client that has much leaves as much for others. A few bytes always find room.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use graphql_transport::ClientKey;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{Notify, mpsc};
+
+use super::UpstreamMessage;
+use crate::config::SubscriptionConfig;
+
+/// What a message takes beside its text, in bytes.
+const MESSAGE_BYTES: usize = 128;
+/// Bytes of one subscription that wait whatever others have.
+const SMALL_BYTES_MAX: usize = 16 * 1024;
+
+/// All that waits.
+pub(super) struct Waiting {
+    events_max: usize,
+    bytes_max: usize,
+    all_bytes_max: usize,
+    all_bytes: AtomicUsize,
+    /// The bytes of each client.
+    clients: Mutex<HashMap<ClientKey, Weak<AtomicUsize>>>,
+    /// Whether a message waits that is larger than `all_bytes_max`: one at a time passes.
+    has_oversized: AtomicBool,
+    shown: Gauge,
+}
+
+impl Waiting {
+    pub(super) fn new(config: &SubscriptionConfig, shown: &Gauge) -> Arc<Self> {
+        Arc::new(Self {
+            events_max: config.subscription_uncompleted_events_max,
+            bytes_max: config.subscription_uncompleted_bytes_max,
+            all_bytes_max: config.subscription_uncompleted_all_bytes_max,
+            all_bytes: AtomicUsize::new(0),
+            clients: Mutex::default(),
+            has_oversized: AtomicBool::new(false),
+            shown: shown.clone(),
+        })
+    }
+
+    /// The way of the messages of a subscription that `client` began.
+    pub(super) fn channel(
+        self: &Arc<Self>,
+        client: ClientKey,
+    ) -> (Sender, mpsc::Receiver<Weighed>) {
+        let (sender, receiver) = mpsc::channel(self.events_max.max(1));
+        let own = Arc::new(Own {
+            all: Arc::clone(self),
+            of_client: self.of_client(client),
+            bytes: AtomicUsize::new(0),
+            released: Notify::new(),
+        });
+        (Sender { own, sender }, receiver)
+    }
+
+    fn of_client(&self, client: ClientKey) -> Arc<AtomicUsize> {
+        let clients = self.clients.lock();
+        let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = clients.get(&client).and_then(Weak::upgrade) {
+            return bytes;
+        }
+        if clients.len() == clients.capacity() {
+            clients.retain(|_, bytes| bytes.strong_count() > 0);
+        }
+        let bytes = Arc::new(AtomicUsize::new(0));
+        clients.insert(client, Arc::downgrade(&bytes));
+        bytes
+    }
+}
+
+/// What waits of one subscription.
+struct Own {
+    all: Arc<Waiting>,
+    /// Bytes of all subscriptions of its client.
+    of_client: Arc<AtomicUsize>,
+    bytes: AtomicUsize,
+    released: Notify,
+}
+
+impl Own {
+    /// Counts a message until the weight is dropped; nothing where there is no room. A subscription has one
+    /// that sends; several at once may exceed the bound by a message each.
+    fn weigh(self: &Arc<Self>, message: &UpstreamMessage) -> Option<Weight> {
+        let all = &self.all;
+        let bytes = MESSAGE_BYTES + message.text_bytes();
+        let own = self.bytes.load(Ordering::Relaxed);
+        let of_client = self.of_client.load(Ordering::Relaxed);
+        let left = all
+            .all_bytes_max
+            .saturating_sub(all.all_bytes.load(Ordering::Relaxed));
+        let is_small = own + bytes <= SMALL_BYTES_MAX;
+        let fits_own = own == 0 || own + bytes <= all.bytes_max;
+        // A client alone may have it all but for what it would leave to a second one.
+        let fits = fits_own && bytes <= left && of_client <= left;
+        let is_oversized = !is_small && !fits;
+        if is_oversized {
+            let may_pass = own == 0 && bytes > all.all_bytes_max;
+            if !may_pass || all.has_oversized.swap(true, Ordering::Relaxed) {
+                return None;
+            }
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.of_client.fetch_add(bytes, Ordering::Relaxed);
+        all.all_bytes.fetch_add(bytes, Ordering::Relaxed);
+        all.shown.inc_by(bytes as i64);
+        Some(Weight {
+            own: Arc::clone(self),
+            bytes,
+            is_oversized,
+        })
+    }
+}
+
+/// A message's bytes, for as long as it waits or is being completed.
+pub(in crate::subscriptions) struct Weight {
+    own: Arc<Own>,
+    bytes: usize,
+    is_oversized: bool,
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        let all = &self.own.all;
+        self.own.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.own.of_client.fetch_sub(self.bytes, Ordering::Relaxed);
+        all.all_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        all.shown.dec_by(self.bytes as i64);
+        if self.is_oversized {
+            all.has_oversized.store(false, Ordering::Relaxed);
+        }
+        self.own.released.notify_one();
+    }
+}
+
+/// A message, and its weight.
+pub(in crate::subscriptions) struct Weighed {
+    pub(in crate::subscriptions) message: UpstreamMessage,
+    pub(in crate::subscriptions) weight: Weight,
+}
+
+/// One subscription's messages go in here.
+pub(super) struct Sender {
+    own: Arc<Own>,
+    sender: mpsc::Sender<Weighed>,
+}
+
+/// There is no room, or nobody waits for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotTaken;
+
+impl Sender {
+    /// How many subscriptions its client has, with this one.
+    pub(super) fn of_client(&self) -> usize {
+        Arc::strong_count(&self.own.of_client)
+    }
+
+    /// Hands over a message now.
+    ///
+    /// # Errors
+    /// Where as much waits as may, or nobody waits for it.
+    pub(super) fn try_send(&self, message: UpstreamMessage) -> Result<(), NotTaken> {
+        let place = self.sender.try_reserve().map_err(|_| NotTaken)?;
+        let weight = self.own.weigh(&message).ok_or(NotTaken)?;
+        place.send(Weighed { message, weight });
+        Ok(())
+    }
+
+    /// Hands over a message once there is room.
+    ///
+    /// # Errors
+    /// Where nobody waits for it, or others leave no room for a first one.
+    pub(super) async fn send(&self, message: UpstreamMessage) -> Result<(), NotTaken> {
+        let place = self.sender.reserve().await.map_err(|_| NotTaken)?;
+        let weight = loop {
+            let released = self.own.released.notified();
+            // Before it is weighed: what is released after that is noticed.
+            let is_first = self.own.bytes.load(Ordering::Relaxed) == 0;
+            match self.own.weigh(&message) {
+                Some(weight) => break weight,
+                None if is_first => return Err(NotTaken),
+                None => tokio::select! {
+                    () = released => {}
+                    () = self.sender.closed() => return Err(NotTaken),
+                },
+            }
+        };
+        place.send(Weighed { message, weight });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn waiting(bytes_max: usize, all_bytes_max: usize) -> (Arc<Waiting>, Gauge) {
+        let shown = Gauge::default();
+        let waiting = Waiting {
+            events_max: 100,
+            bytes_max,
+            all_bytes_max,
+            all_bytes: AtomicUsize::new(0),
+            clients: Mutex::default(),
+            has_oversized: AtomicBool::new(false),
+            shown: shown.clone(),
+        };
+        (Arc::new(waiting), shown)
+    }
+
+    fn client(number: u8) -> ClientKey {
+        ClientKey::of([10, 0, 0, number].into())
+    }
+
+    /// It weighs so many bytes.
+    fn event(bytes: usize) -> UpstreamMessage {
+        UpstreamMessage::Next(Bytes::from(vec![b' '; bytes - MESSAGE_BYTES]))
+    }
+
+    fn sent(sender: &Sender, bytes: usize) -> bool {
+        sender.try_send(event(bytes)).is_ok()
+    }
+
+    #[test]
+    fn events_wait_up_to_their_bytes_until_they_are_completed() {
+        let (all, shown) = waiting(100_000, 1_000_000);
+        let (sender, mut receiver) = all.channel(client(1));
+        assert!(sent(&sender, 50_000) && sent(&sender, 50_000));
+        assert!(!sent(&sender, 50_000));
+        let taken = receiver.try_recv().expect("the first");
+        assert!(!sent(&sender, 50_000), "it is being completed");
+        drop(taken);
+        assert!(sent(&sender, 50_000));
+        assert_eq!(shown.get(), 100_000);
+        drop(receiver);
+        assert_eq!(shown.get(), 0);
+    }
+
+    #[test]
+    fn a_single_event_above_the_bound_of_its_subscription_passes() {
+        let (all, _) = waiting(100_000, 1_000_000);
+        let (sender, _receiver) = all.channel(client(1));
+        assert!(sent(&sender, 500_000));
+        assert!(!sent(&sender, 20_000));
+    }
+
+    #[test]
+    fn a_client_with_many_subscriptions_leaves_room_for_others() {
+        let (all, shown) = waiting(1_000_000, 1_000_000);
+        let greedy: Vec<_> = (0..50).map(|_| all.channel(client(1))).collect();
+        for _ in 0..100 {
+            for (sender, _) in &greedy {
+                let _ = sender.try_send(event(20_000));
+            }
+        }
+        // A half, and the event that exceeds it.
+        assert!((500_000..=520_000).contains(&shown.get()), "{shown:?}");
+        let (other, receiver) = all.channel(client(2));
+        assert!(
+            (0..12).all(|_| sent(&other, 20_000)),
+            "a quarter is its own"
+        );
+        drop((greedy, other, receiver));
+        assert_eq!(shown.get(), 0);
+    }
+
+    #[test]
+    fn a_few_bytes_always_find_room() {
+        let (all, _) = waiting(1_000, 1_000);
+        let (one, _receiver) = all.channel(client(1));
+        let (other, _receiver) = all.channel(client(2));
+        assert!(sent(&one, SMALL_BYTES_MAX) && sent(&other, SMALL_BYTES_MAX));
+        assert!(!sent(&one, 200) && !sent(&other, 200));
+    }
+
+    #[test]
+    fn one_event_above_the_bound_of_all_passes_at_a_time() {
+        let (all, shown) = waiting(100_000, 100_000);
+        let (one, mut receiver) = all.channel(client(1));
+        let (other, _other_receiver) = all.channel(client(1));
+        assert!(sent(&one, 200_000));
+        assert!(!sent(&other, 200_000));
+        drop(receiver.try_recv().expect("the event"));
+        assert!(sent(&other, 200_000));
+        assert_eq!(shown.get(), 200_000);
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_its_own_waits_for_room() {
+        let (all, _) = waiting(100_000, 1_000_000);
+        let (sender, mut receiver) = all.channel(client(1));
+        assert!(sent(&sender, 80_000));
+        let mut sending = Box::pin(sender.send(event(80_000)));
+        assert!(sending.as_mut().now_or_never().is_none());
+        drop(receiver.recv().await);
+        assert_eq!(sending.await, Ok(()));
+        let waiting = sender.send(event(80_000));
+        drop(receiver);
+        assert_eq!(waiting.await, Err(NotTaken));
+    }
+}
