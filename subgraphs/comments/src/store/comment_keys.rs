@@ -11,11 +11,13 @@ use std::time::Duration;
 use bson::spec::BinarySubtype;
 use bson::{Binary, Document, RawDocumentBuf, doc};
 use mongodb::error::{ErrorKind, RETRYABLE_WRITE_ERROR, WriteFailure};
-use mongodb::options::{CollectionOptions, IndexOptions, ReadConcern, ReturnDocument};
+use mongodb::options::{
+    CollectionOptions, IndexOptions, ReadConcern, ReturnDocument, WriteConcern,
+};
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use subgraph::{DateTime, readable};
+use subgraph::readable;
 use tokio::time::{Instant, sleep};
 
 use super::Collections;
@@ -161,12 +163,20 @@ impl Collections {
         session: &mut ClientSession,
     ) -> mongodb::error::Result<Option<CommentId>> {
         let keys = self.database().collection::<CommentKey>(KEYS);
+        // A key's document without a usable id, as another program may leave it, gets one here: else
+        // each try would fail and keep the document for longer.
+        let usable = doc! { "$convert": {
+            "input": "$commentId", "to": "objectId", "onNull": fresh, "onError": fresh,
+        } };
         let kept = keys
             .find_one_and_update(
                 doc! { "_id": &idempotency.key },
-                doc! { "$setOnInsert": { "commentId": fresh }, "$set": { "at": DateTime::now() } },
+                vec![doc! { "$set": { "commentId": usable, "at": "$$NOW" } }],
             )
             .upsert(true)
+            // Whatever the client's is: a key that a failover takes back would let the next try write
+            // a second comment.
+            .write_concern(WriteConcern::majority())
             .return_document(ReturnDocument::After)
             .session(session);
         match kept.await {

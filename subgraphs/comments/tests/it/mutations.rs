@@ -139,6 +139,55 @@ async fn a_key_whose_id_belongs_to_something_unreadable_gets_another_one() {
     assert_eq!(comments.texts(&post).await, ["Once"]);
 }
 
+/// As another program may leave them: a key must not fail for ever, nor forget its comment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_without_a_usable_id_gets_one() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let keys = comments.collection("commentKeys");
+    let odd = [
+        doc! {},
+        doc! { "commentId": null },
+        doc! { "commentId": "no id" },
+        doc! { "commentId": 5, "at": "yesterday" },
+        doc! { "commentId": [ObjectId::new()] },
+        doc! { "commentId": { "id": ObjectId::new() } },
+    ];
+    for (number, mut odd) in odd.into_iter().enumerate() {
+        let key = format!("k{number}");
+        odd.insert("_id", &key);
+        keys.insert_one(&odd).await.expect("inserted");
+        let input = json!({ "input": {
+            "postId": post, "text": key, "idempotencyKey": key,
+        } });
+        let tries = (0..4).map(|_| comments.data(CREATE, input.clone()));
+        let answers: Vec<Value> = futures_util::future::join_all(tries).await;
+        assert!(answers.iter().all(|it| it == &answers[0]), "{answers:#?}");
+    }
+    assert_eq!(comments.texts(&post).await.len(), 6);
+    let dated = keys.count_documents(doc! { "at": { "$type": "date" } });
+    assert_eq!(dated.await.expect("a count"), 6);
+}
+
+/// As a tool that copies JSON leaves it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_finds_its_comment_by_an_id_in_text() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let input = json!({ "input": { "postId": post, "text": "Once", "idempotencyKey": "k" } });
+    let first = comments.data(CREATE, input.clone()).await;
+    let id = first["createComment"]["comment"]["id"]
+        .as_str()
+        .expect("an id");
+    let keys = comments.collection("commentKeys");
+    let as_text = doc! { "$set": { "commentId": id } };
+    keys.update_one(doc! { "_id": "k" }, as_text)
+        .await
+        .expect("updated");
+    assert_eq!(comments.data(CREATE, input).await, first);
+    assert_eq!(comments.texts(&post).await, ["Once"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mutation_tells_its_time() {
     let comments = Comments::start().await;
