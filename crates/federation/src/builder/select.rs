@@ -27,7 +27,7 @@ impl<'a> PlanBuilder<'a> {
         set: &'a [Selection],
         context: Context<'_, 'a>,
     ) -> Result<FetchSet, PlanError> {
-        if context.depth == DEPTH_MAX || self.paths.len() > PATHS_MAX {
+        if context.depth >= DEPTH_MAX || self.paths.len() > PATHS_MAX {
             return Err(PlanError::TooLarge);
         }
         let context = Context {
@@ -254,6 +254,8 @@ impl<'a> PlanBuilder<'a> {
         };
         let context = Context {
             requiring: Some(&requiring),
+            // A requirement takes twice the stack that a selection set does.
+            depth: context.depth + 1,
             ..context
         };
         self.reach_with_requirements(path, field, join, context)

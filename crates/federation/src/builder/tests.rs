@@ -60,6 +60,11 @@ fn a_plan_that_takes_too_long_is_given_up() {
 }
 
 /// On the stack that an operation is prepared on.
+fn on_its_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(work);
+    thread.expect("a thread").join().expect("an end")
+}
+
 #[test]
 fn what_is_too_deep_is_refused_before_the_stack_ends() {
     let nested = |depth: usize| {
@@ -68,14 +73,35 @@ fn what_is_too_deep_is_refused_before_the_stack_ends() {
             "{ next ".repeat(depth),
             "}".repeat(depth)
         );
-        let planned = move || planned(&query, in_a_minute());
-        let thread = std::thread::Builder::new()
-            .stack_size(2 << 20)
-            .spawn(planned);
-        thread.expect("a thread").join().expect("an end")
+        on_its_stack(move || planned(&query, in_a_minute()))
     };
     assert_eq!(nested(100), Ok(1));
     assert_eq!(nested(DEPTH_MAX), Err(PlanError::TooLarge));
+}
+
+/// Each field requires the next one, which the other subgraph has.
+#[test]
+fn requirements_that_require_others_come_to_an_end_before_the_stack_does() {
+    let chain = |length: usize| {
+        let mut fields = String::new();
+        for i in 0..length {
+            let (own, other) = (["B", "C"][i % 2], ["C", "B"][i % 2]);
+            fields += &format!(
+                "f{i}: Int @join__field(graph: {own}, requires: \"f{}\") @join__field(graph: {other}, external: true) ",
+                i + 1
+            );
+        }
+        let sdl = format!(
+            r#"enum join__Graph {{
+                 A @join__graph(name: "a") B @join__graph(name: "b") C @join__graph(name: "c") }}
+               type Query @join__type(graph: A) {{ t: T }}
+               type T @join__type(graph: A, key: "id") @join__type(graph: B, key: "id") @join__type(graph: C, key: "id") {{
+                 id: ID! {fields} f{length}: Int @join__field(graph: A) }}"#
+        );
+        on_its_stack(move || planned_over(&sdl, "{ t { f0 } }", Some(in_a_minute())))
+    };
+    assert_eq!(chain(60), Ok(61));
+    assert_eq!(chain(DEPTH_MAX), Err(PlanError::TooLarge));
 }
 
 /// `n` types in a row, each found by the name of the next one, which only the next subgraph has.
@@ -131,7 +157,19 @@ fn keys_may_be_in_keys_in_keys() {
 /// them has the first: there are more chains of keys than anyone could try.
 #[test]
 fn keys_that_lead_nowhere_come_to_an_end() {
-    let n = 5;
+    let nowhere = Err(PlanError::Unreachable("N0.f0".into()));
+    assert_eq!(
+        planned_over(&keys_to_nowhere(5), "{ a { f0 } }", None),
+        nowhere
+    );
+    // So many that one of them finds the next for longer than the stack lasts.
+    let sdl = keys_to_nowhere(20);
+    let soon = Instant::now() + Duration::from_secs(2);
+    let planned = on_its_stack(move || planned_over(&sdl, "{ a { f0 } }", Some(soon)));
+    assert!(planned.is_err());
+}
+
+fn keys_to_nowhere(n: usize) -> String {
     let graphs: Vec<String> = (0..n).map(|i| format!("S{i}")).collect();
     let declared: String = graphs
         .iter()
@@ -152,14 +190,10 @@ fn keys_that_lead_nowhere_come_to_an_end() {
         }
         types += "}";
     }
-    let sdl = format!(
+    format!(
         "enum join__Graph {{ START @join__graph(name: \"start\") {declared} }}
          type Query @join__type(graph: START) {{ a: N0 @join__field(graph: START) }} {types}"
-    );
-    assert_eq!(
-        planned_over(&sdl, "{ a { f0 } }", None),
-        Err(PlanError::Unreachable("N0.f0".into()))
-    );
+    )
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub type RemainingKey = (usize, SubgraphIndex, TypeId, Vec<usize>);
 /// What it costs more if what remains cannot be had from there at all: the objects have to be asked
 /// for once more, from above.
 const WITHOUT_WAY: Cost = Cost::requests(2);
+/// How many keys may lead to each other, one found by the next: there are graphs whose every key is
+/// found by another one, and what looks into them takes stack for each.
+const WAYS_MAX: usize = 24;
 
 impl<'a> RouteFinder<'_, 'a> {
     /// What a subgraph that has objects as `view` leaves to others of a selection.
@@ -27,6 +30,18 @@ impl<'a> RouteFinder<'_, 'a> {
         subgraph: SubgraphIndex,
         view: TypeId,
         provided: &Provided<'a>,
+    ) -> Cost {
+        self.remaining_within(set, subgraph, view, provided, 0)
+    }
+
+    /// The same, that many ways by keys from where it began.
+    fn remaining_within(
+        &self,
+        set: &'a [Selection],
+        subgraph: SubgraphIndex,
+        view: TypeId,
+        provided: &Provided<'a>,
+        ways: usize,
     ) -> Cost {
         if self.request.is_late() {
             return Cost::ZERO;
@@ -44,7 +59,7 @@ impl<'a> RouteFinder<'_, 'a> {
         let mut memo = self.memo.remaining.borrow_mut();
         memo.insert(key.clone(), WITHOUT_WAY);
         drop(memo);
-        let remaining = self.remaining_of(set, subgraph, view, provided);
+        let remaining = self.remaining_of(set, subgraph, view, provided, ways);
         self.memo.remaining.borrow_mut().insert(key, remaining);
         remaining
     }
@@ -58,9 +73,21 @@ impl<'a> RouteFinder<'_, 'a> {
         provided: &Provided<'a>,
         join: &'a Join,
     ) -> Cost {
+        self.remaining_below_within(field, subgraph, view, provided, join, 0)
+    }
+
+    fn remaining_below_within(
+        &self,
+        field: &'a Field,
+        subgraph: SubgraphIndex,
+        view: TypeId,
+        provided: &Provided<'a>,
+        join: &'a Join,
+        ways: usize,
+    ) -> Cost {
         join.inner.map_or(Cost::ZERO, |inner| {
             let provided = self.provided_below(provided, view, join, &field.name);
-            self.remaining(&field.set, subgraph, inner, &provided)
+            self.remaining_within(&field.set, subgraph, inner, &provided, ways)
         })
     }
 
@@ -70,6 +97,7 @@ impl<'a> RouteFinder<'_, 'a> {
         subgraph: SubgraphIndex,
         view: TypeId,
         provided: &Provided<'a>,
+        ways: usize,
     ) -> Cost {
         // For each part that is left, its owners; for a type none in particular.
         let mut left: Vec<Vec<SubgraphIndex>> = Vec::new();
@@ -83,13 +111,15 @@ impl<'a> RouteFinder<'_, 'a> {
                     }
                 }
                 Selection::Field(field) => {
-                    match self.remaining_of_field(field, subgraph, view, provided) {
+                    match self.remaining_of_field(field, subgraph, view, provided, ways) {
                         Some(remaining) => below += remaining,
                         None => left.push(self.others_with(field, view, subgraph)),
                     }
                 }
                 Selection::On(on) => match self.supergraph.narrow_view(subgraph, view, on.ty) {
-                    Some(narrow) => below += self.remaining(&on.set, subgraph, narrow, provided),
+                    Some(narrow) => {
+                        below += self.remaining_within(&on.set, subgraph, narrow, provided, ways);
+                    }
                     None => {
                         let here = self.supergraph.view(subgraph, view);
                         let may_be = here.is_none_or(|here| {
@@ -105,7 +135,8 @@ impl<'a> RouteFinder<'_, 'a> {
         }
         let has_way = |owners: &Vec<SubgraphIndex>| {
             let mut others = owners.iter();
-            owners.is_empty() || others.any(|owner| self.leads_to(*owner, subgraph, view, provided))
+            owners.is_empty()
+                || others.any(|owner| self.leads_to(*owner, subgraph, view, provided, ways))
         };
         let stuck = match left.iter().all(has_way) {
             true => Cost::ZERO,
@@ -121,11 +152,12 @@ impl<'a> RouteFinder<'_, 'a> {
         subgraph: SubgraphIndex,
         view: TypeId,
         provided: &Provided<'a>,
+        ways: usize,
     ) -> Option<Cost> {
         if let Some(join) = self.resolve(subgraph, view, &field.name, provided) {
             return join
                 .is_plain()
-                .then(|| self.remaining_below(field, subgraph, view, provided, join));
+                .then(|| self.remaining_below_within(field, subgraph, view, provided, join, ways));
         }
         if self.supergraph.is_object(view) {
             return None;
@@ -136,7 +168,7 @@ impl<'a> RouteFinder<'_, 'a> {
         }
         let objects = here.objects.iter();
         let mut each =
-            objects.map(|object| self.remaining_of_field(field, subgraph, object, provided));
+            objects.map(|object| self.remaining_of_field(field, subgraph, object, provided, ways));
         let most = each.try_fold(Cost::ZERO, |most, one| Some(most.max(one?)))?;
         Some(match field.set.is_empty() {
             true => most,
@@ -183,7 +215,11 @@ impl<'a> RouteFinder<'_, 'a> {
         subgraph: SubgraphIndex,
         view: TypeId,
         provided: &Provided<'a>,
+        ways: usize,
     ) -> bool {
+        if ways == WAYS_MAX {
+            return false;
+        }
         let views = self.supergraph.entity_views(view).iter();
         let mut keys = views
             .filter_map(|view| self.supergraph.view(other, *view))
@@ -191,7 +227,8 @@ impl<'a> RouteFinder<'_, 'a> {
         let is_here = |selection: &'a Selection| match selection {
             Selection::Field(field) => {
                 field.is_typename()
-                    || self.remaining_of_field(field, subgraph, view, provided) == Some(Cost::ZERO)
+                    || self.remaining_of_field(field, subgraph, view, provided, ways + 1)
+                        == Some(Cost::ZERO)
             }
             Selection::On(_) => true,
         };
