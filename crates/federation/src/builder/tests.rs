@@ -211,3 +211,45 @@ fn fragments_that_multiply_are_refused() {
         Err(PlanError::TooLarge)
     );
 }
+
+/// Some of `node`'s objects set the context, and others do not: those take the value from further above.
+#[test]
+fn the_nearest_object_sets_a_context_behind_an_interface_too() {
+    let sdl = r#"
+        enum join__Graph { A @join__graph(name: "a") B @join__graph(name: "b") }
+        type Query @join__type(graph: A) @join__type(graph: B) { outer: Outer @join__field(graph: A) }
+        type Outer @join__type(graph: A) @context(name: "b__c") { v: Int node: Node any: Any }
+        interface Node @join__type(graph: A) { child: Child }
+        union Any @join__type(graph: A) @join__unionMember(graph: A, member: "Sets") = Sets
+        type Sets implements Node @join__implements(graph: A, interface: "Node") @join__type(graph: A)
+          @context(name: "b__c") { child: Child w: Int }
+        type Plain implements Node @join__implements(graph: A, interface: "Node") @join__type(graph: A) {
+          child: Child }
+        type Child @join__type(graph: A, key: "id") @join__type(graph: B, key: "id") {
+          id: ID
+          f: Int @join__field(graph: B, contextArguments: [{ name: "x", type: "Int", context: "b__c",
+            selection: "... on Outer { v } ... on Sets { w }" }]) }"#;
+    let of_both = plan_text(sdl, "{ outer { node { child { f } } } }");
+    assert_eq!(
+        of_both,
+        "1. a: { outer { node { __typename ... on Sets { child { id } w } ... on Plain { child { id } } } v } }\n\
+         2. b, after 1: { f }\n   for outer.node|Sets.child as Child by { id }\n   \
+            with f(x:) from outer.node|Sets by { ... on Outer { v } ... on Sets { w } }\n\
+         3. b, after 1: { f }\n   for outer.node|Plain.child as Child by { id }\n   \
+            with f(x:) from outer by { ... on Outer { v } ... on Sets { w } }\n"
+    );
+    let of_one = plan_text(sdl, "{ outer { any { ... on Node { child { f } } } } }");
+    let set_by = |plan: &str| plan.split("with f(x:) from ").nth(1).map(str::to_owned);
+    let set_by = set_by(&of_one).expect("a context");
+    assert!(set_by.starts_with("outer.any"), "{of_one}");
+}
+
+fn plan_text(sdl: &str, query: &str) -> String {
+    let supergraph = Supergraph::parse(sdl).expect("a supergraph");
+    let document = ExecutableDocument::parse(supergraph.api_schema(), query, "");
+    let document = document.expect("a query");
+    let operation = document.operations.get(None).expect("one operation");
+    let operation = Operation::new(&supergraph, &document, operation).expect("not too large");
+    let plan = plan(&supergraph, &operation, PlanOptions::default()).expect("a plan");
+    plan.to_string()
+}

@@ -66,7 +66,11 @@ impl<'a> RouteFinder<'_, 'a> {
         for (index, selection) in set.iter().enumerate() {
             match selection {
                 Selection::Field(field) if !field.is_typename() => {
-                    match self.at_hand(path, field) {
+                    let at_hand = match self.is_set_by_some(path, field) {
+                        true => None,
+                        false => self.at_hand(path, field),
+                    };
+                    match at_hand {
                         Some(subgraph) => choices[index] = Choice::From(subgraph),
                         None => open.push((index, field)),
                     }
@@ -130,6 +134,9 @@ impl<'a> RouteFinder<'_, 'a> {
         field: &'a Field,
         wanted: Wanted<'_, 'a>,
     ) -> Vec<Candidate> {
+        if self.is_set_by_some(path, field) {
+            return self.ways_by_object(path, selection, field, wanted);
+        }
         let mut all = Vec::new();
         for (subgraph, route) in self.supergraph.subgraphs().zip(routes.iter()) {
             let Some(route) = route else { continue };
@@ -181,6 +188,18 @@ impl<'a> RouteFinder<'_, 'a> {
                 ..*best
             }));
         }
+        all.extend(self.ways_by_object(path, selection, field, wanted));
+        all
+    }
+
+    /// The ways that ask each object type by itself.
+    fn ways_by_object(
+        &self,
+        path: PathId,
+        selection: &'a Selection,
+        field: &'a Field,
+        wanted: Wanted<'_, 'a>,
+    ) -> Vec<Candidate> {
         let routes = self.routes(path);
         let for_client = Wanted {
             purpose: Purpose::Client,
@@ -195,12 +214,12 @@ impl<'a> RouteFinder<'_, 'a> {
             true => Cost::ZERO,
             false => repetitions(self.objects(path).iter().count()),
         };
-        all.extend(ways.into_iter().map(|(subgraph, cost)| Candidate {
+        let ways = ways.into_iter().map(|(subgraph, cost)| Candidate {
             choice: Choice::ByObject(subgraph),
             cost,
             remaining: burden,
-        }));
-        all
+        });
+        ways.collect()
     }
 
     /// The subgraph of a root field of a mutation or subscription: if possible, that of the last one.

@@ -9,6 +9,7 @@
 //! there already, by one key after the other, until nothing gets cheaper.
 
 mod choose;
+mod contexts;
 mod cost;
 mod members;
 mod objects;

@@ -5,7 +5,7 @@ use crate::{
     SubgraphIndex,
     plan::PathId,
     selection::{Field, Selection},
-    supergraph::{ContextArgument, Join},
+    supergraph::Join,
     types::{TypeId, TypeSet},
 };
 
@@ -212,18 +212,6 @@ impl<'a> RouteFinder<'_, 'a> {
             };
         }
         Some(cost)
-    }
-
-    /// The path above whose objects set a context for those of a path: the nearest.
-    pub fn setter(&self, path: PathId, argument: &ContextArgument) -> Option<PathId> {
-        let mut next = self.paths.parent(self.paths.widest(path));
-        while let Some((above, _)) = next {
-            if argument.types.contains(self.paths.ty(above)) {
-                return Some(above);
-            }
-            next = self.paths.parent(above);
-        }
-        None
     }
 
     /// What a field's requirements cost. They are found out once for the routes of a path: they may

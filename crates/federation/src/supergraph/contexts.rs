@@ -19,19 +19,25 @@ use crate::{
 /// The types that set a context, by its name: the first of them, and all objects that are of any.
 pub type Contexts<'s> = HashMap<&'s str, (TypeId, TypeSet)>;
 
-/// Finds the types that set contexts.
+/// Finds the types that set contexts. What changes something or brings events is not asked for a value.
 pub fn contexts<'s>(schema: &'s Schema, types: &TypeTable) -> Contexts<'s> {
     let directive = specifications::local_name(schema, "context");
     let mut contexts: Contexts<'s> = HashMap::new();
+    let definition = &schema.schema_definition;
+    let acting = [&definition.mutation, &definition.subscription];
     for (name, definition) in &schema.types {
         let Some(id) = types.id(name) else { continue };
+        let mut acting = acting.iter().copied().flatten();
+        let is_acting = acting.any(|root| root.name == *name);
         for set in definition.directives().get_all(&directive) {
             let name = set.specified_argument_by_name("name");
             if let Some(name) = name.and_then(|name| name.as_str()) {
                 let (_, all) = contexts
                     .entry(name)
                     .or_insert_with(|| (id, TypeSet::default()));
-                all.extend(&types.satisfied_by(id));
+                if !is_acting {
+                    all.extend(&types.satisfied_by(id));
+                }
             }
         }
     }
