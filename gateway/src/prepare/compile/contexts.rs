@@ -1,6 +1,9 @@
 //! Requests with arguments from contexts: their lists of entities are as many as the contexts have values.
 
-use federation::plan::{Begin, FetchContext, FetchId};
+use federation::{
+    TypeId,
+    plan::{Begin, FetchContext, FetchId},
+};
 
 use super::{
     Compiler, EntityList, FetchGroup,
@@ -9,7 +12,8 @@ use super::{
 use crate::{
     json::write,
     prepare::plan::{
-        ContextTemplate, ContextValue, EntityFetch, ListTemplate, Merge, RequestTemplate, Step,
+        ContextTemplate, ContextValue, EntityFetch, ListTemplate, Merge, RequestTemplate,
+        Requirement, Step,
     },
 };
 
@@ -115,16 +119,40 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let contexts = self.contexts_of(id);
         let values = contexts.iter().map(|context| {
             let name = context_variable(list_variable, context.field, &context.argument.name);
+            let selection = self.requirements(&context.argument.selection);
+            let ty = self.planned.paths.ty(context.path);
             ContextValue {
                 variable: format!("\"{name}").into_bytes().into(),
                 depth: self.path(context.path).len(),
-                selection: self.requirements(&context.argument.selection),
+                // Objects that can only be of one type do not tell it.
+                selection: match self.terms.graph.is_object(ty) {
+                    true => of_type(selection, ty),
+                    false => selection,
+                },
             }
         });
         let mut values: Vec<ContextValue> = values.collect();
         values.sort_by_key(|value| value.depth);
         values
     }
+}
+
+/// What a selection has of objects of a type.
+fn of_type(selection: Vec<Requirement>, ty: TypeId) -> Vec<Requirement> {
+    let mut own = Vec::new();
+    for requirement in selection {
+        match requirement {
+            Requirement::Fragment {
+                types, requires, ..
+            } => {
+                if types.contains(ty) {
+                    own.extend(of_type(requires, ty));
+                }
+            }
+            field => own.push(field),
+        }
+    }
+    own
 }
 
 /// Stands between the lists of a request until they are taken apart.

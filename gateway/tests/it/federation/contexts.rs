@@ -19,7 +19,7 @@ fn shop(id: &str, currency: &str, country: &str, items: &[&str]) -> Value {
 async fn shops_of(shops: Vec<Value>) -> TestGraph {
     let a = Subgraph::new(
         "a",
-        "type Query { shops: [Shop!] owner: Owner item(id: ID!): Item } type Mutation { open(id: ID!): Shop }
+        "type Query { shops: [Shop!] owner: Owner firm: Firm item(id: ID!): Item } type Mutation { open(id: ID!): Shop }
          type Shop @key(fields: \"id\") {
            id: ID! currency: String place: Place items: [Item!] best: Item shelves: [Shelf!] }
          type Place { country: String } type Shelf { items: [Item!] } union Owner = Person | Firm
@@ -30,6 +30,7 @@ async fn shops_of(shops: Vec<Value>) -> TestGraph {
     .query(json!({
         "shops": shops, "item": {"id": "1"},
         "owner": {"__typename": "Firm", "id": "f", "title": "Acme", "shops": shops},
+        "firm": {"__typename": "Firm", "id": "f", "title": "Acme", "shops": shops},
     }))
     .field("Mutation", "open", |_, arguments| {
         let id = arguments["id"].as_str().unwrap_or_default();
@@ -127,6 +128,16 @@ async fn the_nearest_object_above_of_any_member_gives_the_value() {
     "#);
     // The planner finds no value where there is nothing above.
     assert_snapshot!(graph.query("{ item(id: 1) { price } }").await, @r#"{"errors":[{"message":"no subgraph can be asked for Item.price","extensions":{"code":"QUERY_PLANNING_FAILED"}}]}"#);
+}
+
+/// It need not tell its type: it can only be of one, and not of the first that sets the context.
+#[tokio::test]
+async fn an_object_of_one_type_gives_the_value_of_its_type() {
+    let graph = shops().await;
+    let answer = graph.query("{ firm { shops { best { soldBy } } } }").await;
+    let sold_by = |shop: &str| json!({"best": {"soldBy": format!("\"Acme\" \"{shop}\"")}});
+    let shops = ["s1", "s2", "s3"].map(sold_by);
+    assert_eq!(answer, json!({"data": {"firm": {"shops": shops}}}));
 }
 
 #[tokio::test]
