@@ -5,6 +5,7 @@
 //! others, and `DIFFERENTIAL_PER_SUPERGRAPH` how many operations each is asked (20 if unset).
 
 mod joins;
+mod random;
 mod schema;
 mod simulated;
 mod universe;

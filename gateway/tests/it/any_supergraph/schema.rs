@@ -13,6 +13,9 @@ use super::joins::{Joins, fields_of, text};
 /// The SDL of a subgraph, with what it answers to gateways.
 pub fn subgraph(joins: &Joins, graph: usize) -> String {
     let mut sdl = String::from("scalar _Any\n");
+    if let Some(mark) = joins.schema.directive_definitions.get("mark") {
+        let _ = writeln!(sdl, "{mark}");
+    }
     let definition = &joins.schema.schema_definition;
     let mut roots = String::new();
     let kinds = [

@@ -16,6 +16,9 @@ use serde_json::Value;
 use super::universe::{Object, Stored, Universe};
 use crate::support::{data::executed, subgraph::Answers};
 
+/// What the whole says of a field whose context nothing above sets: no gateway has a plan for it.
+pub const NO_CONTEXT: &str = "no context above";
+
 /// One subgraph, or the whole.
 pub struct Simulated {
     pub universe: Arc<Universe>,
@@ -76,7 +79,13 @@ impl ObjectValue for Seen<'_> {
             provided = self.checked(graph, field)?;
         }
         if self.by.graph.is_none() {
-            self.add_contexts(field, &mut arguments);
+            self.add_contexts(field, &mut arguments)?;
+        }
+        // The subgraphs' own directive changes what the field gives.
+        let marks = info.field_selections().iter();
+        let mark = marks.flat_map(|it| it.directives.get_all("mark")).next();
+        if let Some(mark) = mark {
+            arguments["@mark"] = mark.to_string().into();
         }
         let stored = self.by.universe.value(&self.object, field, &arguments);
         let declared = info.field_definition().ty.inner_named_type();
@@ -88,7 +97,10 @@ impl ObjectValue for Seen<'_> {
 
 impl<'s> Seen<'s> {
     /// Adds the arguments that a gateway gives a field from the objects above it.
-    fn add_contexts(&self, field: &str, arguments: &mut Value) {
+    ///
+    /// # Errors
+    /// [`NO_CONTEXT`] where no object above sets one of them.
+    fn add_contexts(&self, field: &str, arguments: &mut Value) -> Result<(), FieldError> {
         let universe = &self.by.universe;
         let schema = &universe.joins.schema;
         let joins = universe.joins.fields(&self.view, field).iter();
@@ -99,8 +111,12 @@ impl<'s> Seen<'s> {
                     sets.find(|(ty, _)| *ty == above.ty || schema.is_subtype(ty, &above.ty))?;
                 Some(the_value(&universe.tell(set, above)))
             });
-            arguments[&*context.name] = value.unwrap_or_default();
+            let Some(value) = value else {
+                return fault(NO_CONTEXT.to_owned());
+            };
+            arguments[&*context.name] = value;
         }
+        Ok(())
     }
 
     /// What a subgraph provides of a field's objects, if it resolves the field here.

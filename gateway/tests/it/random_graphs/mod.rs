@@ -52,6 +52,11 @@ async fn random_graphs_answer_as_one_graph_would() {
     println!("{compared} operations compared, 0 differences; {requests} requests to subgraphs");
 }
 
+/// A random supergraph, for those who answer from its directives alone.
+pub fn supergraph(rng: &mut Rng) -> String {
+    World::new(rng).supergraph()
+}
+
 /// Appends an operation's plan to the file that `DIFFERENTIAL_PLANS` names.
 pub fn note_plan(graph: &TestGraph, operation: &str) {
     if let Some(path) = std::env::var_os("DIFFERENTIAL_PLANS") {

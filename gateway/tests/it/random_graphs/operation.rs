@@ -121,7 +121,7 @@ impl Writer<'_> {
         } else {
             format!("({})", arguments.join(", "))
         };
-        let condition = self.condition();
+        let condition = format!("{}{}", self.condition(), self.mark(&alias, &field.name));
         let below = if is_leaf {
             String::new()
         } else {
@@ -175,6 +175,24 @@ impl Writer<'_> {
             (_, "Float") => "1.5".to_owned(),
             (_, "Boolean") => "true".to_owned(),
             _ => "\"text\"".to_owned(),
+        }
+    }
+
+    /// The subgraphs' own directive, if they have one: always or never at a field with that key, so that
+    /// what meets under one key means the same.
+    fn mark(&self, alias: &str, name: &str) -> String {
+        let of_key = match alias.is_empty() {
+            true => name,
+            false => alias,
+        };
+        let sum: u32 = of_key
+            .trim_end_matches([':', ' '])
+            .bytes()
+            .map(u32::from)
+            .sum();
+        match self.schema.directive_definitions.contains_key("mark") && sum.is_multiple_of(3) {
+            true => format!(" @mark(with: {sum})"),
+            false => String::new(),
         }
     }
 

@@ -29,7 +29,10 @@ use self::{
 };
 use super::types::{LEAVES, Ty, leaf};
 use crate::support::{
-    Subgraph, TestGraph, any_cost, data::Data, graph_with, subgraph::executable_schema,
+    Subgraph, TestGraph, any_cost, compose,
+    data::Data,
+    graph_with,
+    subgraph::{LINK, executable_schema},
 };
 
 /// Objects of each entity type.
@@ -231,6 +234,27 @@ impl World {
             subgraphs.push(subgraph);
         }
         graph_with(any_cost(), subgraphs).await
+    }
+
+    /// The supergraph, with addresses that nobody listens at.
+    pub fn supergraph(&self) -> String {
+        let parts = (0..self.parts.len()).map(|index| {
+            let sdl = match self.is_of_first_version(index) {
+                true => self.sdl(index),
+                false => format!("{LINK}{}", self.sdl(index)),
+            };
+            (
+                format!("s{index}"),
+                format!("http://s{index}.test/graphql"),
+                sdl,
+            )
+        });
+        let parts: Vec<_> = parts.collect();
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|(name, url, sdl)| (&**name, &**url, &**sdl))
+            .collect();
+        compose::supergraph(&parts)
     }
 
     /// All the data behind the schema that clients see.

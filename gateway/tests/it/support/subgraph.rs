@@ -40,7 +40,7 @@ directive @tag(name: String!) repeatable on FIELD_DEFINITION | OBJECT | INTERFAC
 ";
 
 /// The link that makes a schema a Federation 2 one.
-const LINK: &str = "extend schema @link(url: \"https://specs.apollo.dev/federation/v2.3\", import: [\
+pub const LINK: &str = "extend schema @link(url: \"https://specs.apollo.dev/federation/v2.3\", import: [\
     \"@key\", \"@requires\", \"@provides\", \"@external\", \"@shareable\", \"@extends\", \
     \"@interfaceObject\", \"@override\", \"@inaccessible\", \"@tag\"])\n";
 
