@@ -87,6 +87,12 @@ impl Joins {
             .collect()
     }
 
+    /// Whether any argument comes from a context.
+    pub fn has_contexts(&self) -> bool {
+        let mut joins = self.fields.values().flatten();
+        joins.any(|join| !join.contexts.is_empty())
+    }
+
     /// A field of a type as each subgraph has it.
     pub fn fields(&self, ty: &str, field: &str) -> &[FieldJoin] {
         let key = (Name::new(ty), Name::new(field));
