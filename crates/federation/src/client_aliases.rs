@@ -14,6 +14,8 @@ use apollo_compiler::{
     executable::{Field, Operation, Selection, SelectionSet},
 };
 
+use rustc_hash::FxHashMap;
+
 use crate::{Supergraph, internal_names, planned_fields::PlannedFields};
 
 /// A response key with the field that it means, and its directives. Arguments stand in the order of
@@ -116,6 +118,26 @@ fn value_in_order(value: &Node<Value>) -> Option<Node<Value>> {
     }
 }
 
+/// The fields at one place of the response, by their keys.
+#[derive(Default)]
+struct Fields<'d> {
+    /// In the order in which the keys are first met.
+    in_order: Vec<(&'d Name, Vec<&'d Field>)>,
+    places: FxHashMap<&'d Name, usize>,
+}
+
+impl<'d> Fields<'d> {
+    fn add(&mut self, field: &'d Field) {
+        let key = field.response_key();
+        let next = self.in_order.len();
+        let place = *self.places.entry(key).or_insert(next);
+        match self.in_order.get_mut(place) {
+            Some((_, same)) => same.push(field),
+            None => self.in_order.push((key, vec![field])),
+        }
+    }
+}
+
 struct Finder<'d> {
     document: &'d ExecutableDocument,
     planned: &'d PlannedFields,
@@ -126,11 +148,11 @@ struct Finder<'d> {
 impl<'d> Finder<'d> {
     /// Looks at one place of the response, to which all of `sets` contribute.
     fn place(&mut self, sets: &[&'d SelectionSet]) {
-        let mut fields: Vec<(&'d Name, Vec<&'d Field>)> = Vec::new();
+        let mut fields = Fields::default();
         for set in sets {
             self.flatten(set, &mut fields);
         }
-        for (key, same) in fields {
+        for (key, same) in fields.in_order {
             let is_planned = self.planned.contains(key);
             let could_meet = internal_names::could_meet(key);
             let is_other = |field: &&Field| {
@@ -172,16 +194,10 @@ impl<'d> Finder<'d> {
         }
     }
 
-    fn flatten(&mut self, set: &'d SelectionSet, fields: &mut Vec<(&'d Name, Vec<&'d Field>)>) {
+    fn flatten(&mut self, set: &'d SelectionSet, fields: &mut Fields<'d>) {
         for selection in &set.selections {
             match selection {
-                Selection::Field(field) => {
-                    let key = field.response_key();
-                    match fields.iter_mut().find(|(other, _)| *other == key) {
-                        Some((_, same)) => same.push(field),
-                        None => fields.push((key, vec![field])),
-                    }
-                }
+                Selection::Field(field) => fields.add(field),
                 Selection::InlineFragment(fragment) => {
                     self.flatten(&fragment.selection_set, fields)
                 }

@@ -10,6 +10,8 @@ use apollo_compiler::{
     name,
 };
 
+use rustc_hash::FxHashMap;
+
 use crate::{
     ClientAliases, Supergraph,
     types::{TypeId, TypeTable},
@@ -128,14 +130,23 @@ enum Gathered<'d> {
     Single(Vec<Node<Directive>>, &'d executable::Field),
 }
 
+/// All that is gathered for one object.
+#[derive(Default)]
+struct AllGathered<'d> {
+    in_order: Vec<Gathered<'d>>,
+    /// Where the fields without conditions are, by their keys.
+    fields: FxHashMap<Name, usize>,
+}
+
 impl<'d> Reader<'d> {
     fn set(&self, ty: TypeId, sets: &[&'d SelectionSet]) -> Vec<Selection> {
-        let mut gathered = Vec::new();
+        let mut gathered = AllGathered::default();
         for set in sets {
             self.gather(ty, &set.selections, &mut gathered);
         }
-        let asks_nothing = gathered.is_empty() && sets.iter().any(|set| self.asks_schema(set));
+        let asks_nothing = gathered.in_order.is_empty() && sets.iter().any(|set| self.asks_schema(set));
         let mut selections: Vec<Selection> = gathered
+            .in_order
             .into_iter()
             .map(|gathered| match gathered {
                 Gathered::Field(field, directives, sets) => {
@@ -193,7 +204,7 @@ impl<'d> Reader<'d> {
         &self,
         ty: TypeId,
         selections: &'d [executable::Selection],
-        gathered: &mut Vec<Gathered<'d>>,
+        gathered: &mut AllGathered<'d>,
     ) {
         for selection in selections {
             let Some(mut when) = conditions(selection.directives()) else {
@@ -222,7 +233,7 @@ impl<'d> Reader<'d> {
                     continue;
                 }
                 executable::Selection::Field(field) => {
-                    gathered.push(Gathered::Single(when, field));
+                    gathered.in_order.push(Gathered::Single(when, field));
                     continue;
                 }
                 executable::Selection::InlineFragment(fragment) => {
@@ -243,13 +254,15 @@ impl<'d> Reader<'d> {
                 continue;
             }
             let condition = condition.unwrap_or(ty);
-            let same = gathered.iter_mut().find_map(|other| match other {
+            let same = gathered.in_order.iter_mut().find_map(|other| match other {
                 Gathered::On(ty, other, sets) if *ty == condition && *other == when => Some(sets),
                 _ => None,
             });
             match same {
                 Some(sets) => sets.push(set),
-                None => gathered.push(Gathered::On(condition, when, vec![set])),
+                None => gathered
+                    .in_order
+                    .push(Gathered::On(condition, when, vec![set])),
             }
         }
     }
@@ -268,18 +281,15 @@ impl<'d> Reader<'d> {
         })
     }
 
-    fn gather_field(&self, field: &'d executable::Field, gathered: &mut Vec<Gathered<'d>>) {
-        let key = self.aliases.key_of(field);
+    fn gather_field(&self, field: &'d executable::Field, gathered: &mut AllGathered<'d>) {
+        let key = self.aliases.key_of(field).clone();
         let directives = self.passed_on(&field.directives, DirectiveLocation::Field);
-        let same = gathered.iter_mut().find_map(|other| match other {
-            Gathered::Field(other, directives, sets) if self.aliases.key_of(other) == key => {
-                Some((directives, sets))
-            }
-            _ => None,
-        });
-        let Some((known, sets)) = same else {
+        let next = gathered.in_order.len();
+        let place = *gathered.fields.entry(key).or_insert(next);
+        let Some(Gathered::Field(_, known, sets)) = gathered.in_order.get_mut(place) else {
             let sets = vec![&field.selection_set];
-            return gathered.push(Gathered::Field(field, directives, sets));
+            let field = Gathered::Field(field, directives, sets);
+            return gathered.in_order.push(field);
         };
         sets.push(&field.selection_set);
         self.add_directives(known, directives);
