@@ -144,7 +144,8 @@ impl<'d> Reader<'d> {
         for set in sets {
             self.gather(ty, &set.selections, &mut gathered);
         }
-        let asks_nothing = gathered.in_order.is_empty() && sets.iter().any(|set| self.asks_schema(set));
+        let asks_nothing =
+            gathered.in_order.is_empty() && sets.iter().any(|set| self.asks_schema(set));
         let mut selections: Vec<Selection> = gathered
             .in_order
             .into_iter()

@@ -113,7 +113,8 @@ fn value_of(value: Value) -> Option<ObjectId> {
 
 /// Lets `target` have the fields of `source` too. What both have as objects is merged; else a value
 /// takes the place of null, and the later value that of the earlier. Objects that only `source` has
-/// become shared by both. Lists are put together by place, which takes as many entries in both. An object of another type is another object, and gives nothing.
+/// become shared by both. Lists are put together by place, which takes as many entries in both. An
+/// object of another type is another object, and gives nothing.
 pub fn merge(store: &mut Store, types: &TypeTable, target: ObjectId, source: ObjectId) {
     if target == source {
         return;

@@ -1,6 +1,9 @@
 //! Reads a supergraph's join directives.
 
-use std::{cell::RefCell, collections::HashSet};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::HashSet,
+};
 
 use apollo_compiler::{
     Name, Node, Schema,
@@ -71,6 +74,7 @@ pub fn joins(
             .collect(),
         flags: flags(schema),
         with_arguments: RefCell::default(),
+        implementations: OnceCell::new(),
         contexts: contexts(schema, types),
     }
     .joins()
@@ -108,6 +112,8 @@ pub(super) struct Reader<'s> {
     flags: Vec<String>,
     /// The fields of field sets that may have arguments, with those that they have.
     pub(super) with_arguments: RefCell<Vec<String>>,
+    /// The objects that implement an interface in a subgraph, by both.
+    implementations: OnceCell<FxHashMap<(SubgraphIndex, &'s str), TypeSet>>,
     pub(super) contexts: Contexts<'s>,
 }
 
@@ -233,20 +239,33 @@ impl<'s> Reader<'s> {
                     .for_each(|member| objects.insert(member));
             }
             _ => {
-                for (object_name, object) in &self.schema.types {
-                    let ExtendedType::Object(object) = object else {
-                        continue;
-                    };
-                    let mut joins = object.directives.get_all("join__implements");
-                    let implements =
-                        joins.any(|join| is_here(join) && text(join, "interface") == Some(name));
-                    if implements && let Some(object) = self.types.id(object_name) {
-                        objects.insert(object);
-                    }
+                let key = (SubgraphIndex(graph as u16), name.as_str());
+                if let Some(known) = self.implementations().get(&key) {
+                    objects.extend(known);
                 }
             }
         }
         objects
+    }
+
+    /// Read once: there may be thousands of objects, and interfaces of many subgraphs.
+    fn implementations(&self) -> &FxHashMap<(SubgraphIndex, &'s str), TypeSet> {
+        self.implementations.get_or_init(|| {
+            let mut found: FxHashMap<(SubgraphIndex, &'s str), TypeSet> = FxHashMap::default();
+            for (name, object) in &self.schema.types {
+                let (ExtendedType::Object(object), Some(id)) = (object, self.types.id(name)) else {
+                    continue;
+                };
+                for join in object.directives.get_all("join__implements") {
+                    if let (Some(graph), Some(interface)) =
+                        (self.graph(join), text(join, "interface"))
+                    {
+                        found.entry((graph, interface)).or_default().insert(id);
+                    }
+                }
+            }
+            found
+        })
     }
 
     fn field(
@@ -263,15 +282,14 @@ impl<'s> Reader<'s> {
             .get_all("join__field")
             .map(|join| &**join)
             .collect();
+        let graphs: Vec<_> = directives.iter().map(|join| self.graph(join)).collect();
         for (graph, view) in views.iter().enumerate() {
             if view.is_none() {
                 continue;
             }
             let subgraph = SubgraphIndex(graph as u16);
-            let mut own = directives
-                .iter()
-                .filter(|join| self.graph(join) == Some(subgraph));
-            let own = own.next();
+            let own = graphs.iter().position(|of| *of == Some(subgraph));
+            let own = own.map(|own| &directives[own]);
             if own.is_none() && !directives.is_empty() {
                 continue;
             }

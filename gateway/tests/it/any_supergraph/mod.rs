@@ -194,7 +194,9 @@ async fn differs(graph: &TestGraph, whole: &Simulated, operation: &str) -> Optio
 fn is_without_context(whole: &Simulated, expected: &Value, answer: &Value) -> bool {
     let error = answer["errors"][0]["message"].as_str().unwrap_or_default();
     whole.universe.joins.has_contexts()
-        && (expected["errors"].to_string().contains(simulated::NO_CONTEXT)
+        && (expected["errors"]
+            .to_string()
+            .contains(simulated::NO_CONTEXT)
             || error.starts_with("no subgraph can be asked for "))
 }
 
