@@ -86,6 +86,9 @@ impl Turns {
         }
         if clients.len() == clients.capacity() {
             clients.retain(|_, gate| gate.strong_count() > 0);
+            // The next look through all of them comes when they are twice as many.
+            let live = clients.len();
+            clients.reserve(live);
         }
         let gate = Arc::new(Gate {
             taken: AtomicUsize::new(0),
@@ -115,7 +118,7 @@ impl ClientTurns {
             task: AtomicWaker::new(),
         };
         InTurns {
-            member: Arc::new(member),
+            member: Some(Arc::new(member)),
             future,
         }
     }
@@ -214,6 +217,17 @@ impl Member {
     }
 }
 
+impl Member {
+    /// It takes no more turns. Where it waits, its place in the queue is passed over when its turn comes: to
+    /// look for it there would take as long as the queue is, for each of many that leave at once.
+    fn end(&self) {
+        if self.state.swap(ENDED, SeqCst) == HAS_TURN {
+            self.gate.give_back();
+        }
+        drop(self.task.take());
+    }
+}
+
 impl ArcWake for Member {
     fn wake_by_ref(this: &Arc<Self>) {
         if this.turns_from(IDLE, WAITS) {
@@ -229,8 +243,18 @@ impl ArcWake for Member {
 /// A future that is polled in turns.
 #[must_use = "futures do nothing unless they are polled"]
 pub struct InTurns<F> {
-    member: Arc<Member>,
+    /// None where it is polled without turns.
+    member: Option<Arc<Member>>,
     future: F,
+}
+
+impl<F> InTurns<F> {
+    /// From now on it is polled whenever its task is. The task has to poll it now.
+    pub fn leave(&mut self) {
+        if let Some(member) = self.member.take() {
+            member.end();
+        }
+    }
 }
 
 impl<F: Future + Unpin> Future for InTurns<F> {
@@ -238,12 +262,15 @@ impl<F: Future + Unpin> Future for InTurns<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        this.member.task.register(context.waker());
-        if !this.member.begin_poll() {
+        let Some(member) = &this.member else {
+            return Pin::new(&mut this.future).poll(context);
+        };
+        member.task.register(context.waker());
+        if !member.begin_poll() {
             return Poll::Pending;
         }
-        let turn = Turn(&this.member);
-        let waker = waker_ref(&this.member);
+        let turn = Turn(member);
+        let waker = waker_ref(member);
         let polled = Pin::new(&mut this.future).poll(&mut Context::from_waker(&waker));
         drop(turn);
         polled
@@ -266,16 +293,7 @@ impl Drop for Turn<'_> {
 
 impl<F> Drop for InTurns<F> {
     fn drop(&mut self) {
-        let member = &self.member;
-        match member.state.swap(ENDED, SeqCst) {
-            HAS_TURN => member.gate.give_back(),
-            WAITS => {
-                let mut queue = lock(&member.gate.queue);
-                queue.retain(|other| !Arc::ptr_eq(other, member));
-                member.gate.waiting.store(queue.len(), SeqCst);
-            }
-            _ => {}
-        }
+        self.leave();
     }
 }
 
@@ -372,6 +390,34 @@ mod tests {
         drop(second);
         assert!(poll!(&mut third).is_ready());
         drop(third);
+        assert_eq!(of_client.0.taken.load(SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_those_who_leave_while_they_wait() {
+        let of_client = Turns::new(1).of(client(1));
+        assert!(of_client.0.try_take());
+        for _ in 0..100 {
+            let mut waiting = of_client.run(ready(()));
+            assert!(poll!(&mut waiting).is_pending());
+        }
+        of_client.0.give_back();
+        assert_eq!(of_client.0.waiting.load(SeqCst), 0);
+        assert_eq!(lock(&of_client.0.queue).len(), 0);
+        assert_eq!(of_client.0.taken.load(SeqCst), 0);
+        assert!(poll!(of_client.run(ready(()))).is_ready());
+    }
+
+    #[tokio::test]
+    async fn who_takes_no_more_turns_waits_for_none() {
+        let of_client = Turns::new(1).of(client(1));
+        assert!(of_client.0.try_take());
+        let mut waiting = of_client.run(ready(()));
+        assert!(poll!(&mut waiting).is_pending());
+        waiting.leave();
+        assert!(poll!(&mut waiting).is_ready());
+        drop(waiting);
+        of_client.0.give_back();
         assert_eq!(of_client.0.taken.load(SeqCst), 0);
     }
 

@@ -100,6 +100,8 @@ struct Entry {
     number: u64,
     events: Arc<EventRing>,
     subscribers: Subscribers,
+    /// Cancelled once clients of another address have joined.
+    is_shared: CancellationToken,
     /// While the client that began it has it.
     begun_by: Option<ClientNumber>,
     stop: CancellationToken,
@@ -154,6 +156,9 @@ impl Hub {
             ..self.start(key.clone(), is_resumed, turns, begin)
         });
         entry.subscribers.add(client.address);
+        if entry.subscribers.only_address().is_none() {
+            entry.is_shared.cancel();
+        }
         let member = Member {
             events: entry.events.join(),
             seat: Seat {
@@ -240,11 +245,25 @@ impl Hub {
             }
             drop(closing);
         };
-        tokio::spawn(turns.run(Box::pin(running)));
+        // In turns of the client that begins it, until others wait for its events, too: they must not wait
+        // for all that the first one does.
+        let mut running = turns.run(Box::pin(running));
+        let is_shared = CancellationToken::new();
+        let joined = is_shared.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = joined.cancelled() => {}
+                () = &mut running => return,
+            }
+            running.leave();
+            running.await;
+        });
         Entry {
             number,
             events,
             subscribers: Subscribers::default(),
+            is_shared,
             begun_by: None,
             stop,
         }
