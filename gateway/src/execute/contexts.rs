@@ -1,5 +1,7 @@
 //! Requests whose arguments come from objects above: a list of entities for each distinct set of values.
 
+use std::{sync::Arc, vec};
+
 use bytes::Bytes;
 use federation::TypeId;
 use rustc_hash::FxHashMap;
@@ -16,7 +18,7 @@ use crate::prepare::plan::{
 };
 
 /// The values of contexts as JSON, in the order of a [`ListTemplate`]'s.
-type Values = Vec<Box<[u8]>>;
+type Values = Vec<Arc<[u8]>>;
 
 /// The entities that are asked for with the same values.
 #[derive(Default)]
@@ -28,17 +30,31 @@ struct Group {
     objects: Vec<Awaited>,
 }
 
+/// What a step with contexts has not asked for yet.
+pub struct Unsent {
+    step: usize,
+    /// By entity fetch.
+    groups: Vec<(usize, vec::IntoIter<Group>)>,
+}
+
+impl Unsent {
+    /// Which of the plan's steps it is of.
+    pub fn step(&self) -> usize {
+        self.step
+    }
+}
+
 impl Run<'_> {
-    /// The requests of a step with contexts, the plan's `index`th: more than one where there are more
-    /// distinct values than a request has lists for.
-    pub fn requests_by_context(
+    /// All that a step with contexts asks for, the plan's `index`th: more than a request has lists for where
+    /// there are many distinct values.
+    pub fn by_context(
         &mut self,
         index: usize,
         step: &Step,
         template: &ContextTemplate,
-    ) -> Vec<Request> {
+    ) -> Option<Unsent> {
         let Merge::Entities(fetches) = &step.merge else {
-            return Vec::new();
+            return None;
         };
         let mut groups = Vec::new();
         for (number, (fetch, list)) in fetches.iter().zip(&template.lists).enumerate() {
@@ -55,33 +71,42 @@ impl Run<'_> {
             });
             let lists = lists.collect();
             self.too_many(index, step, lists);
-            return Vec::new();
+            return None;
         }
-        let mut requests = Vec::new();
-        let mut groups: Vec<_> = groups
-            .into_iter()
-            .map(|(number, groups)| (number, groups.into_iter()))
-            .collect();
-        loop {
-            let mut writer = Writer::default();
-            for (number, rest) in &mut groups {
-                let list = &template.lists[*number];
-                for (key, group) in list.keys.iter().zip(rest.by_ref()) {
-                    writer.add(list, &group);
-                    writer.lists.push(AwaitedList {
-                        fetch: *number,
-                        key: *key,
-                        objects: group.objects,
-                    });
-                }
+        let groups = groups.into_iter();
+        Some(Unsent {
+            step: index,
+            groups: groups
+                .map(|(number, groups)| (number, groups.into_iter()))
+                .collect(),
+        })
+    }
+
+    /// The next request of what is unsent; none where nothing is.
+    pub fn next_by_context(
+        &self,
+        unsent: &mut Unsent,
+        step: &Step,
+        template: &ContextTemplate,
+    ) -> Option<Request> {
+        let mut writer = Writer::default();
+        for (number, rest) in &mut unsent.groups {
+            let list = &template.lists[*number];
+            for (key, group) in list.keys.iter().zip(rest.by_ref()) {
+                writer.add(list, &group);
+                writer.lists.push(AwaitedList {
+                    fetch: *number,
+                    key: *key,
+                    objects: group.objects,
+                });
             }
-            if writer.lists.is_empty() {
-                return requests;
-            }
-            let mut clients = Vec::new();
-            self.variables.write(&step.request.variables, &mut clients);
-            requests.push(writer.finish(index, template, &clients));
         }
+        if writer.lists.is_empty() {
+            return None;
+        }
+        let mut clients = Vec::new();
+        self.variables.write(&step.request.variables, &mut clients);
+        Some(writer.finish(unsent.step, template, &clients))
     }
 
     /// The objects of a fetch, by the values of their contexts.
@@ -98,19 +123,33 @@ impl Run<'_> {
                 found: Vec::new(),
             };
             walk.at(Value::Object(self.root), 0);
+            // Objects below one are found one after another: its value need not be read again for each.
+            let mut last: Option<(Values, usize)> = None;
             for (object, values) in walk.found {
                 let Some(values) = values else {
                     self.left_out.insert((index, object));
                     continue;
                 };
-                let next = groups.len();
-                let number = *by_values.entry(values).or_insert_with_key(|values| {
-                    groups.push(Group {
-                        values: values.clone(),
-                        ..Group::default()
-                    });
-                    next
-                });
+                let is_last = |(last, _): &&(Values, usize)| {
+                    let mut both = last.iter().zip(&values);
+                    both.all(|(one, other)| Arc::ptr_eq(one, other))
+                };
+                let number = match last.as_ref().filter(is_last) {
+                    Some((_, number)) => *number,
+                    None => {
+                        let next = groups.len();
+                        let entry = by_values.entry(values.clone());
+                        let number = *entry.or_insert_with_key(|values| {
+                            groups.push(Group {
+                                values: values.clone(),
+                                ..Group::default()
+                            });
+                            next
+                        });
+                        last = Some((values, number));
+                        number
+                    }
+                };
                 let group = &mut groups[number];
                 let out = &mut group.representations;
                 let end = out.len();
@@ -146,7 +185,7 @@ struct Walk<'w> {
     path: &'w [PathSegment],
     list: &'w ListTemplate,
     first_mark: u32,
-    values: Vec<Option<Box<[u8]>>>,
+    values: Vec<Option<Arc<[u8]>>>,
     found: Vec<(ObjectId, Option<Values>)>,
 }
 

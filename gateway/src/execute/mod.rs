@@ -35,6 +35,7 @@ use crate::{
     prepare::{OperationKind, Prepared, plan::Step},
     subgraphs::{Answer, FetchError, SharedQuery},
 };
+use contexts::Unsent;
 use field_error::FieldError;
 use plan_report::PlanReport;
 use render::Renderer;
@@ -86,6 +87,8 @@ struct Run<'a> {
     left_out: FxHashSet<(usize, ObjectId)>,
     /// Steps that wait for more answers than one, once for each.
     further: Vec<usize>,
+    /// What steps with contexts ask for once earlier requests of theirs are answered.
+    unsent: Vec<Unsent>,
     errors: Vec<FieldError>,
     /// Whether any subgraph has answered with data.
     has_data: bool,
@@ -123,6 +126,7 @@ impl<'a> Run<'a> {
             root,
             left_out: FxHashSet::default(),
             further: Vec::new(),
+            unsent: Vec::new(),
             errors: Vec::new(),
             has_data: false,
             mutations_sent: 0,
@@ -191,6 +195,11 @@ impl<'a> Run<'a> {
             let ((step, request, answer), _, others) = select_all(in_flight).await;
             in_flight = others;
             self.answered(step, &request, answer);
+            if let Some(next) = self.next_request(request.step, step) {
+                let call = send(self.graph, step, next, self.client, may_share);
+                in_flight.push(Box::pin(call));
+                continue;
+            }
             match self.further.iter().position(|it| *it == request.step) {
                 Some(other) => {
                     self.further.swap_remove(other);

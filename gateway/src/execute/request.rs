@@ -13,6 +13,9 @@ use super::{
 };
 use crate::prepare::plan::{EntityFetch, Key, Merge, Step};
 
+/// Requests of one step with contexts that are in flight at a time, at least 2.
+const BY_CONTEXT_MAX: usize = 8;
+
 /// What a representation takes, more or less.
 const REPRESENTATION_BYTES: usize = 48;
 
@@ -47,8 +50,8 @@ pub struct Awaited {
 }
 
 impl Run<'_> {
-    /// The request of `step`, the plan's `index`th, and further ones for more values of its contexts;
-    /// none where its conditions do not hold, or nothing needs it.
+    /// The request of `step`, the plan's `index`th, and a few further ones for more values of its contexts
+    /// ([`Run::next_request`] has those after them); none where its conditions do not hold, or nothing needs it.
     pub fn requests(&mut self, index: usize, step: &Step) -> (Option<Request>, Vec<Request>) {
         let mut conditions = step.conditions.iter();
         if !conditions.all(|condition| condition.holds(self.variables)) {
@@ -57,8 +60,28 @@ impl Run<'_> {
         let Some(template) = &step.request.by_context else {
             return (self.request(index, step), Vec::new());
         };
-        let mut requests = self.requests_by_context(index, step, template);
+        let Some(mut unsent) = self.by_context(index, step, template) else {
+            return (None, Vec::new());
+        };
+        let mut requests = Vec::new();
+        while requests.len() < BY_CONTEXT_MAX {
+            match self.next_by_context(&mut unsent, step, template) {
+                Some(request) => requests.push(request),
+                None => return (requests.pop(), requests),
+            }
+        }
+        self.unsent.push(unsent);
         (requests.pop(), requests)
+    }
+
+    /// The next request of a step with contexts, one of whose requests was answered.
+    pub fn next_request(&mut self, index: usize, step: &Step) -> Option<Request> {
+        let template = step.request.by_context.as_ref()?;
+        let place = self.unsent.iter().position(|it| it.step() == index)?;
+        let mut unsent = self.unsent.swap_remove(place);
+        let next = self.next_by_context(&mut unsent, step, template)?;
+        self.unsent.push(unsent);
+        Some(next)
     }
 
     fn request(&mut self, index: usize, step: &Step) -> Option<Request> {

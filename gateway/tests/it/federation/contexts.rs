@@ -162,6 +162,27 @@ async fn more_values_than_lists_are_several_requests() {
     assert_eq!(to_b.count(), 3);
 }
 
+/// They are made and sent a few at a time.
+#[tokio::test]
+async fn many_more_values_are_all_answered() {
+    let item = |n: usize| (n % 99 + 1).to_string();
+    let shops: Vec<Value> = (0..600)
+        .map(|n| shop(&format!("s{n}"), &format!("c{n}"), "x", &[&item(n)]))
+        .collect();
+    let graph = shops_of(shops).await;
+    let answer = graph.query("{ shops { best { price } } }").await;
+    let shops = answer["data"]["shops"].as_array().expect("shops");
+    assert_eq!(shops.len(), 600);
+    for (n, shop) in shops.iter().enumerate() {
+        let item = item(n);
+        let expected = format!("{item}{{\"currency\":\"c{n}\",\"country\":\"x\"}}");
+        assert_eq!(shop["best"]["price"], expected);
+    }
+    let to_b = graph.requests();
+    let to_b = to_b.iter().filter(|it| it.starts_with("b: "));
+    assert_eq!(to_b.count(), 19);
+}
+
 #[tokio::test]
 async fn errors_have_the_clients_path() {
     let graph = shops_of(vec![
