@@ -82,7 +82,11 @@ async fn execute(
     let bytes = prepared.sizes.answer.last();
     match gateway.transport().room_for_answer(client.key, bytes) {
         Ok(_room) => execute::operation(graph, prepared, variables, client).await,
-        Err(refusal) => RequestError::new(refusal.code, refusal.message).into_response(),
+        Err(refusal) => {
+            // It was a guess by another request's answer: it must not keep the operation out for good.
+            prepared.sizes.answer.was(bytes / 2);
+            RequestError::new(refusal.code, refusal.message).into_response()
+        }
     }
 }
 

@@ -73,6 +73,9 @@ impl Waiting {
         }
         if clients.len() == clients.capacity() {
             clients.retain(|_, bytes| bytes.strong_count() > 0);
+            // The next look through all of them comes when they are twice as many.
+            let live = clients.len();
+            clients.reserve(live);
         }
         let bytes = Arc::new(AtomicUsize::new(0));
         clients.insert(client, Arc::downgrade(&bytes));
@@ -113,7 +116,10 @@ impl Own {
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.of_client.fetch_add(bytes, Ordering::Relaxed);
-        all.all_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // One that is larger than the bound would leave nothing to the others.
+        if !is_oversized {
+            all.all_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
         all.shown.inc_by(bytes as i64);
         Some(Weight {
             own: Arc::clone(self),
@@ -135,10 +141,12 @@ impl Drop for Weight {
         let all = &self.own.all;
         self.own.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.own.of_client.fetch_sub(self.bytes, Ordering::Relaxed);
-        all.all_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         all.shown.dec_by(self.bytes as i64);
-        if self.is_oversized {
-            all.has_oversized.store(false, Ordering::Relaxed);
+        match self.is_oversized {
+            true => all.has_oversized.store(false, Ordering::Relaxed),
+            false => {
+                all.all_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+            }
         }
         self.own.released.notify_one();
     }
