@@ -17,7 +17,7 @@ use crate::error::RequestError;
 pub type Outcome = Result<Arc<Prepared>, RequestError>;
 
 /// A document, an operation's name, a group of requests.
-type Key = (Box<str>, Option<Box<str>>, Group);
+type Key = (Arc<str>, Option<Box<str>>, Group);
 
 /// Operations that are being prepared, each by the one that came first.
 #[derive(Default)]
@@ -76,11 +76,11 @@ impl InPreparation {
     pub fn join(
         &self,
         client: ClientKey,
-        document: &str,
+        document: &Arc<str>,
         operation_name: Option<&str>,
         group: Group,
     ) -> Part<'_> {
-        let key: Key = (document.into(), operation_name.map(Box::from), group);
+        let key: Key = (Arc::clone(document), operation_name.map(Box::from), group);
         match self.lock().entry(key) {
             Entry::Occupied(leader) => {
                 let leader = leader.get();

@@ -18,6 +18,7 @@ mod limits;
 pub(crate) mod one_of;
 pub mod plan;
 mod prepared;
+pub(crate) mod preparers;
 pub mod projection;
 pub mod resume;
 pub mod rollout;
@@ -25,10 +26,8 @@ mod root_fields;
 mod scan;
 mod serving;
 pub mod sizes;
-pub mod turns;
 pub mod upkeep;
 mod values;
-pub mod workers;
 
 use std::sync::Arc;
 
@@ -44,10 +43,9 @@ pub use explain::{ExplainedEntities, ExplainedFetch, explain, fetches};
 use heap::Heap;
 use in_preparation::{Outcome, Part};
 pub use prepared::{OperationKind, Prepared, UpstreamSubscription};
+use preparers::NotDone;
 use rollout::Group;
 pub use serving::Serving;
-use turns::{QueueFull, Turn};
-use workers::NotDone;
 
 /// An operation that a client asks for.
 #[derive(Clone, Copy)]
@@ -179,24 +177,14 @@ async fn make_ready(
 
 /// Prepares an operation, or waits for another caller that does; none where that one leaves.
 async fn ready_once(serving: &Arc<Serving>, asked: &Asked<'_>) -> Option<Outcome> {
-    let turn = || serving.preparing.take(asked.client);
-    let in_turn = async |turn| match asked.kept_by(serving) {
-        Some(prepared) => Ok(prepared),
-        None => build_in_turn(serving, turn, asked).await,
-    };
+    let document: Arc<str> = asked.document.into();
+    let (client, group) = (asked.client, asked.group);
     let all = &serving.in_preparation;
-    let Asked {
-        document,
-        operation_name,
-        client,
-        group,
-    } = *asked;
-    let mut follow = match all.join(client, document, operation_name, group) {
+    let mut follow = match all.join(client, &document, asked.operation_name, group) {
         Part::Lead(lead) => {
-            // That the queue is full for this client is none of the others' affairs.
-            let outcome = match turn().await {
-                Ok(turn) => in_turn(turn).await,
-                Err(full) => return Some(Err(too_many(full))),
+            // A queue that is full for this client is not full for the others.
+            let Some(outcome) = build_in_turn(serving, &document, asked).await else {
+                return Some(Err(too_many()));
             };
             lead.end(&outcome);
             return Some(outcome);
@@ -207,46 +195,56 @@ async fn ready_once(serving: &Arc<Serving>, asked: &Asked<'_>) -> Option<Outcome
         return follow.outcome().await;
     }
     // The other client may have a long queue before it.
-    let turn = tokio::select! {
+    let own = tokio::select! {
         outcome = follow.outcome() => return outcome,
-        turn = turn() => turn,
+        own = build_in_turn(serving, &document, asked) => own,
     };
-    match turn {
-        Ok(turn) => Some(in_turn(turn).await),
-        Err(_) => follow.outcome().await,
+    match own {
+        Some(outcome) => Some(outcome),
+        None => follow.outcome().await,
     }
 }
 
-/// The work itself: it goes on when its caller leaves, as the next one may want the same.
+/// Builds the operation when it is the client's turn; none where the queue is full. Once begun, the work goes on
+/// when its caller leaves: the next one may want the same.
 async fn build_in_turn(
     serving: &Arc<Serving>,
-    turn: Turn,
+    document: &Arc<str>,
     asked: &Asked<'_>,
-) -> Result<Arc<Prepared>, RequestError> {
-    let serving = Arc::clone(serving);
-    let group = asked.group;
-    let document = asked.document.to_owned();
+) -> Option<Outcome> {
+    let (client, group) = (asked.client, asked.group);
+    let document = Arc::clone(document);
     let operation_name = asked.operation_name.map(str::to_owned);
-    let workers = Arc::clone(&serving.preparers);
-    let work = workers.run(move || {
-        let name = operation_name.as_deref();
-        let prepared = Arc::new(build::build(&serving, &document, name, group)?);
-        let weight = size_of::<Prepared>() + prepared.heap();
-        let (client, kept) = (turn.client(), Arc::clone(&prepared));
-        let cache = &serving.prepared;
-        cache.insert(client, &document, name, group, kept, weight);
-        Ok(prepared)
-    });
-    work.await.unwrap_or_else(|NotDone| {
-        tracing::error!("preparing an operation failed");
-        Err(RequestError::new(
-            Code::InternalServerError,
-            "the operation could not be prepared",
-        ))
-    })
+    let job = {
+        let serving = Arc::clone(serving);
+        move || {
+            let name = operation_name.as_deref();
+            let cache = &serving.prepared;
+            // Another caller may have been quicker.
+            if let Some(kept) = cache.get(&document, name, group) {
+                return Ok(kept);
+            }
+            let prepared = Arc::new(build::build(&serving, &document, name, group)?);
+            let weight = size_of::<Prepared>() + prepared.heap();
+            let kept = Arc::clone(&prepared);
+            cache.insert(client, &document, name, group, kept, weight);
+            Ok(prepared)
+        }
+    };
+    match serving.preparers.run(client, job).await {
+        Ok(outcome) => Some(outcome),
+        Err(NotDone::QueueFull) => None,
+        Err(NotDone::Failed) => {
+            tracing::error!("preparing an operation failed");
+            Some(Err(RequestError::new(
+                Code::InternalServerError,
+                "the operation could not be prepared",
+            )))
+        }
+    }
 }
 
-fn too_many(_: QueueFull) -> RequestError {
+fn too_many() -> RequestError {
     RequestError::new(
         Code::PrepareQueueFull,
         "too many new documents wait to be prepared: send this one again later",
@@ -255,7 +253,10 @@ fn too_many(_: QueueFull) -> RequestError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use futures_util::{FutureExt, poll};
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::{
@@ -284,12 +285,22 @@ mod tests {
         [[10, 0, 0, 1], [10, 0, 0, 2]].map(|it| ClientKey::of(it.into()))
     }
 
-    /// All places that a client may hold.
-    async fn hold(serving: &Arc<Serving>, client: ClientKey) -> Vec<Turn> {
+    /// Keeps as many threads busy as one client may, until the sender is dropped.
+    async fn hold(serving: &Arc<Serving>, client: ClientKey) -> Vec<mpsc::Sender<()>> {
         let mut held = Vec::new();
-        for _ in 0..turns::places_per_client() {
-            let turn = serving.preparing.take(client).await;
-            held.push(turn.unwrap_or_else(|_| panic!("no turn")));
+        for _ in 0..preparers::threads_per_client() {
+            let (release, released) = mpsc::channel::<()>();
+            let (begun, has_begun) = oneshot::channel();
+            let serving = Arc::clone(serving);
+            tokio::spawn(async move {
+                let job = move || {
+                    let _ = begun.send(());
+                    let _ = released.recv();
+                };
+                serving.preparers.run(client, job).await
+            });
+            has_begun.await.expect("it begins");
+            held.push(release);
         }
         held
     }

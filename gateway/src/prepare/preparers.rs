@@ -1,0 +1,297 @@
+//! Threads that prepare operations. Clients take turns, and requests come first.
+//!
+//! Reading, checking and planning one document is milliseconds of work that never waits. On the threads that
+//! answer requests, it would take processor time from clients whose documents are known. So it runs on a few
+//! threads with a lower priority (on Linux, where each thread has its own): under load they get what the others
+//! leave, and a little more.
+//!
+//! A client is an address ([`ClientKey`]). Each has a queue of jobs, and the threads serve the queues in
+//! rotation: a client that sends many new documents waits for its own, and other clients do not. Where all threads
+//! are busy for a long time, one more thread serves the other clients: a document that takes long delays the
+//! client that sent it.
+
+mod queues;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use graphql_transport::ClientKey;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::oneshot;
+
+use queues::{Job, Queues};
+
+/// A thread without a job ends after this time, so that the memory of what it prepared can go back to the
+/// system.
+const IDLE_TIME: Duration = Duration::from_secs(2);
+
+/// The threads are busy for a long time when none of them has begun or ended a job for this time.
+const LONG: Duration = Duration::from_millis(50);
+
+/// How many operations of one client are prepared at the same time: half of the processors, because the threads
+/// that answer requests need some, too.
+pub fn threads_per_client() -> usize {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).max(1)
+}
+
+/// Why a job has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// Too many jobs wait, and no client has more of them than this one.
+    #[error("too many jobs wait")]
+    QueueFull,
+    /// The job panicked, or no thread could be started.
+    #[error("the job failed")]
+    Failed,
+}
+
+/// A few threads and the jobs that wait for them. After a drop, the threads end when no job is left.
+pub struct Preparers(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes a thread.
+    has_job: Condvar,
+    /// How many threads work at the same time, without the one for long jobs; as many may work for one client.
+    threads: usize,
+    /// Added to the niceness of the process, 0 to 19.
+    niceness: i32,
+    /// How many jobs may wait, of all clients together.
+    waiting_max: usize,
+    /// [`LONG`], except in tests.
+    long: Duration,
+    /// Shows how many jobs wait.
+    waiting: Gauge,
+}
+
+struct State {
+    queues: Queues,
+    started: usize,
+    idle: usize,
+    busy: usize,
+    /// When a job last began or ended.
+    moved: Instant,
+    has_ended: bool,
+}
+
+impl Preparers {
+    /// `threads` of them start with the first jobs. At most `waiting_max` jobs wait, of all clients together.
+    pub fn new(threads: usize, niceness: u8, waiting_max: usize, waiting: Gauge) -> Self {
+        Self::with_long(LONG, threads, niceness, waiting_max, waiting)
+    }
+
+    fn with_long(
+        long: Duration,
+        threads: usize,
+        niceness: u8,
+        waiting_max: usize,
+        waiting: Gauge,
+    ) -> Self {
+        let threads = threads.max(1);
+        Self(Arc::new(Shared {
+            state: Mutex::new(State {
+                queues: Queues::new(threads),
+                started: 0,
+                idle: 0,
+                busy: 0,
+                moved: Instant::now(),
+                has_ended: false,
+            }),
+            has_job: Condvar::new(),
+            threads,
+            niceness: i32::from(niceness),
+            waiting_max,
+            long,
+            waiting,
+        }))
+    }
+
+    /// Does the work on one of the threads, when it is the client's turn. A caller that leaves before that takes
+    /// its job with it. A job that has begun is done.
+    ///
+    /// # Errors
+    /// [`NotDone::QueueFull`] at once, or later when a client comes that has fewer jobs waiting.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        client: ClientKey,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotDone> {
+        let (sender, receiver) = oneshot::channel();
+        let job = Job::new(move |refused: Option<NotDone>| {
+            let outcome = match refused {
+                Some(refused) => Err(refused),
+                // The panic hook has reported the panic.
+                None => catch_unwind(AssertUnwindSafe(work)).map_err(|_| NotDone::Failed),
+            };
+            // The caller may have left.
+            let _ = sender.send(outcome);
+        });
+        let number = self.0.add(client, job)?;
+        let _waiting = Waiting {
+            shared: &self.0,
+            client,
+            number,
+        };
+        receiver.await.unwrap_or(Err(NotDone::Failed))
+    }
+}
+
+impl Drop for Preparers {
+    fn drop(&mut self) {
+        self.0.lock().has_ended = true;
+        self.0.has_job.notify_all();
+    }
+}
+
+/// Takes the job out of the queue when its caller leaves.
+struct Waiting<'s> {
+    shared: &'s Shared,
+    client: ClientKey,
+    number: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let job = state.queues.remove(self.client, self.number);
+        self.shared.show_waiting(&state);
+        drop(state);
+        // After the lock: it may hold much.
+        drop(job);
+    }
+}
+
+impl Shared {
+    fn add(self: &Arc<Self>, client: ClientKey, job: Job) -> Result<u64, NotDone> {
+        let mut state = self.lock();
+        // A job that a thread is free for does not count as waiting.
+        let free = self.threads.saturating_sub(state.busy);
+        let waiting_max = self.waiting_max.saturating_add(free);
+        let (number, displaced) = state.queues.add(client, job, waiting_max)?;
+        self.show_waiting(&state);
+        let started = self.start_thread(&mut state);
+        drop(state);
+        if let Some(displaced) = displaced {
+            displaced.refuse(NotDone::QueueFull);
+        }
+        self.has_job.notify_one();
+        match started {
+            Ok(()) => Ok(number),
+            Err(error) => {
+                tracing::error!(%error, "no thread could be started to prepare operations");
+                self.lock().queues.remove(client, number);
+                Err(NotDone::Failed)
+            }
+        }
+    }
+
+    /// Starts one more thread where all that there are have a job, and one more may work.
+    ///
+    /// # Errors
+    /// When there is none at all.
+    fn start_thread(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        if state.idle >= state.queues.waiting() || state.started > self.threads {
+            return Ok(());
+        }
+        let shared = Arc::clone(self);
+        let thread = thread::Builder::new().name("prepare".to_owned());
+        match thread.spawn(move || shared.work()) {
+            Ok(_) => state.started += 1,
+            Err(error) if state.started == 0 => return Err(error),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What each thread does.
+    fn work(&self) {
+        lower_priority(self.niceness);
+        let mut state = self.lock();
+        loop {
+            if let Some((client, job)) = self.next(&mut state) {
+                self.show_waiting(&state);
+                drop(state);
+                job.run();
+                state = self.lock();
+                state.end(client);
+                // A job of this client may have waited for this one, and another thread for a job.
+                self.has_job.notify_one();
+                continue;
+            }
+            if state.has_ended && state.queues.waiting() == 0 {
+                state.started -= 1;
+                return;
+            }
+            let time = self.time_to_wait(&state);
+            state.idle += 1;
+            let woken = self.has_job.wait_timeout(state, time);
+            let timeout;
+            (state, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            if timeout.timed_out() && state.queues.waiting() == 0 {
+                state.started -= 1;
+                return;
+            }
+        }
+    }
+
+    /// The next job, if one more thread may work now.
+    fn next(&self, state: &mut State) -> Option<(ClientKey, Job)> {
+        let are_busy_for_long = state.busy == self.threads && state.moved.elapsed() >= self.long;
+        if state.busy >= self.threads && !are_busy_for_long {
+            return None;
+        }
+        let next = state.queues.next()?;
+        state.busy += 1;
+        state.moved = Instant::now();
+        Some(next)
+    }
+
+    /// How long a thread without a job waits for a wake-up: until it may do the job that waits, or until it ends.
+    fn time_to_wait(&self, state: &State) -> Duration {
+        if state.busy == self.threads && state.queues.has_next() {
+            self.long.saturating_sub(state.moved.elapsed())
+        } else {
+            IDLE_TIME
+        }
+    }
+
+    fn show_waiting(&self, state: &State) {
+        self.waiting.set(state.queues.waiting() as i64);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn end(&mut self, client: ClientKey) {
+        self.busy -= 1;
+        self.moved = Instant::now();
+        self.queues.end(client);
+    }
+}
+
+/// Lowers the priority of this thread. Elsewhere than on Linux it would be that of the whole process.
+fn lower_priority(niceness: i32) {
+    #[cfg(target_os = "linux")]
+    {
+        let lowered = rustix::process::getpriority_process(None).and_then(|priority| {
+            rustix::process::setpriority_process(None, (priority + niceness).min(19))
+        });
+        if let Err(error) = lowered {
+            tracing::warn!(%error, "operations are prepared with the priority of requests");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = niceness;
+}
+
+#[cfg(test)]
+mod tests;

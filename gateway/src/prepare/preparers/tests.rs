@@ -1,0 +1,216 @@
+//! Clients take turns, whoever leaves frees its place, and a long job delays its own client.
+
+use std::{future::Future, net::IpAddr, sync::mpsc, task::Poll};
+
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+    poll,
+};
+use tokio::sync::oneshot;
+
+use super::*;
+
+fn client(number: u8) -> ClientKey {
+    ClientKey::of(IpAddr::from([10, 0, 0, number]))
+}
+
+/// No job ever takes long.
+fn preparers(threads: usize, waiting_max: usize) -> (Arc<Preparers>, Gauge) {
+    let waiting = Gauge::default();
+    let long = Duration::from_secs(3_600);
+    let preparers = Preparers::with_long(long, threads, 0, waiting_max, waiting.clone());
+    (Arc::new(preparers), waiting)
+}
+
+type Running = BoxFuture<'static, Result<u32, NotDone>>;
+
+/// A job that has begun, and ends when the sender is dropped.
+async fn held(preparers: &Arc<Preparers>, client: ClientKey) -> (Running, mpsc::Sender<()>) {
+    let (begun, has_begun) = oneshot::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let held = Arc::clone(preparers);
+    let job = async move {
+        held.run(client, move || {
+            let _ = begun.send(());
+            let _ = released.recv();
+            0
+        })
+        .await
+    };
+    let mut job: Running = job.boxed();
+    assert!(poll!(&mut job).is_pending());
+    has_begun.await.expect("it begins");
+    (job, release)
+}
+
+/// A job that waits; done, it sends its number.
+async fn waiting(
+    preparers: &Arc<Preparers>,
+    client: ClientKey,
+    number: u32,
+    done: &mpsc::Sender<u32>,
+) -> Running {
+    let (preparers, done) = (Arc::clone(preparers), done.clone());
+    let job = async move {
+        preparers
+            .run(client, move || {
+                let _ = done.send(number);
+                number
+            })
+            .await
+    };
+    let mut job: Running = job.boxed();
+    assert!(poll!(&mut job).is_pending());
+    job
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let waits = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(10), waits).await;
+    in_time.expect("it holds in time");
+}
+
+#[tokio::test]
+async fn clients_take_turns_however_many_jobs_wait() {
+    let (preparers, _) = preparers(1, 100);
+    let (first, release) = held(&preparers, client(1)).await;
+    let (done, order) = mpsc::channel();
+    let mut all = vec![first];
+    for number in 10..15 {
+        all.push(waiting(&preparers, client(1), number, &done).await);
+    }
+    all.push(waiting(&preparers, client(3), 30, &done).await);
+    drop(release);
+    assert!(join_all(all).await.iter().all(Result::is_ok));
+    let order: Vec<u32> = order.try_iter().collect();
+    assert_eq!(order, [10, 30, 11, 12, 13, 14]);
+}
+
+#[tokio::test]
+async fn a_job_is_done_though_its_caller_is_not_polled() {
+    let (preparers, _) = preparers(1, 100);
+    let (first, release) = held(&preparers, client(1)).await;
+    let (done, order) = mpsc::channel();
+    let mut all = Vec::new();
+    for number in 0..3 {
+        all.push(waiting(&preparers, client(1), number, &done).await);
+    }
+    drop(release);
+    until(|| preparers.0.lock().queues.is_empty()).await;
+    assert_eq!(order.try_iter().count(), 3);
+    drop((first, all));
+}
+
+#[tokio::test]
+async fn a_job_that_takes_long_delays_its_own_client() {
+    let long = Duration::from_millis(1);
+    let preparers = Preparers::with_long(long, 1, 0, 100, Gauge::default());
+    let preparers = Arc::new(preparers);
+    let (first, release) = held(&preparers, client(1)).await;
+    let (done, _order) = mpsc::channel();
+    let mut second = waiting(&preparers, client(1), 1, &done).await;
+    // One more thread takes it, after some time.
+    let other = waiting(&preparers, client(2), 2, &done).await;
+    assert_eq!(other.await, Ok(2));
+    assert!(poll!(&mut second).is_pending());
+    // And no more than one.
+    let (third, release_third) = held(&preparers, client(3)).await;
+    let mut fourth = waiting(&preparers, client(4), 4, &done).await;
+    {
+        let mut state = preparers.0.lock();
+        state.moved -= long;
+        assert!(preparers.0.next(&mut state).is_none());
+        assert_eq!((state.busy, state.started), (2, 2));
+    }
+    assert!(poll!(&mut fourth).is_pending());
+    drop((release, release_third));
+    assert_eq!(
+        join_all([first, second, third, fourth]).await,
+        [Ok(0), Ok(1), Ok(0), Ok(4)]
+    );
+}
+
+#[tokio::test]
+async fn full_queues_refuse_whoever_fills_them() {
+    let (preparers, shown) = preparers(1, 3);
+    let (first, release) = held(&preparers, client(1)).await;
+    let (done, _order) = mpsc::channel();
+    let mut greedy = Vec::new();
+    for number in 0..3 {
+        greedy.push(waiting(&preparers, client(1), number, &done).await);
+    }
+    let full = Err::<(), _>(NotDone::QueueFull);
+    assert_eq!(preparers.run(client(1), || ()).await, full);
+    let modest = waiting(&preparers, client(2), 7, &done).await;
+    let Poll::Ready(displaced) = poll!(&mut greedy[2]) else {
+        panic!("it has given way");
+    };
+    assert_eq!(displaced, Err(NotDone::QueueFull));
+    assert_eq!(shown.get(), 3);
+    // As many as the greedy one has now.
+    assert_eq!(preparers.run(client(2), || ()).await, full);
+    drop(greedy);
+    assert_eq!(shown.get(), 1);
+    drop(release);
+    assert_eq!((first.await, modest.await), (Ok(0), Ok(7)));
+}
+
+#[tokio::test]
+async fn whoever_leaves_takes_its_job_along() {
+    let (preparers, shown) = preparers(1, 3);
+    let (first, release) = held(&preparers, client(1)).await;
+    let (done, order) = mpsc::channel();
+    let left = waiting(&preparers, client(2), 2, &done).await;
+    let stays = waiting(&preparers, client(3), 3, &done).await;
+    drop(left);
+    assert_eq!(shown.get(), 1);
+    drop(release);
+    assert_eq!(stays.await, Ok(3));
+    assert_eq!(first.await, Ok(0));
+    assert_eq!(order.try_iter().collect::<Vec<_>>(), [3]);
+    until(|| preparers.0.lock().queues.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_job_that_panics_harms_no_other() {
+    let (preparers, _) = preparers(1, 10);
+    let panicked = preparers.run(client(1), || panic!("a defect"));
+    assert_eq!(panicked.await, Err::<(), _>(NotDone::Failed));
+    assert_eq!(preparers.run(client(1), || 1).await, Ok(1));
+}
+
+#[tokio::test]
+async fn jobs_run_on_a_bounded_number_of_threads() {
+    let (preparers, _) = preparers(2, 100);
+    let on_thread = |_| preparers.run(client(1), || thread::current().id());
+    let threads = join_all((0..100).map(on_thread)).await;
+    let threads: std::collections::HashSet<_> =
+        threads.into_iter().map(|it| it.expect("done")).collect();
+    assert!((1..=3).contains(&threads.len()), "{threads:?}");
+    assert!(!threads.contains(&thread::current().id()));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_threads_have_less_priority_and_no_other_has() {
+    let priority = || rustix::process::getpriority_process(None);
+    let before = priority().expect("a priority");
+    let preparers = Preparers::new(1, 5, 1, Gauge::default());
+    let of_thread = preparers.run(client(1), priority).await.expect("done");
+    assert_eq!(of_thread.expect("a priority"), (before + 5).min(19));
+    assert_eq!(priority().expect("a priority"), before);
+}
+
+#[test]
+fn addresses_of_the_same_network_are_the_same_client() {
+    let of = |text: &str| ClientKey::of(text.parse().expect("an address"));
+    assert_eq!(of("2001:db8::1"), of("2001:db8::2:3"));
+    assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+    assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+    assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+}
