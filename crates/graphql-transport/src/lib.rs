@@ -63,4 +63,4 @@ pub use request::{ClientContext, GraphqlRequest};
 pub use response::{GraphqlResponse, ResponseKind};
 pub use service::{Outcome, Service, Serving};
 pub use settings::{HttpSettings, Settings, WebSocketSettings};
-pub use turns::ClientTurns;
+pub use turns::{ClientTurns, tasks_per_client_max};

@@ -46,6 +46,11 @@ struct ByCode {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCloseCode {
+    close_code: u16,
+}
+
 /// Counts of one transport.
 #[derive(Debug)]
 struct OneTransport {
@@ -61,6 +66,9 @@ struct OneTransport {
 pub struct TransportMetrics {
     transports: [OneTransport; 5],
     refusals: Family<ByCode, Counter>,
+    websockets_closed: Family<ByCloseCode, Counter>,
+    /// Tasks that wait for a turn of their client.
+    pub waiting_tasks: Gauge,
     /// Requests that ended in a panic, and were answered as an internal error.
     pub panics: Counter,
     /// Bytes of request bodies that have not arrived whole.
@@ -101,6 +109,12 @@ impl TransportMetrics {
             "Requests refused before execution, and subscriptions ended with an error, by code",
             Family::clone(&refusals),
         );
+        let websockets_closed = Family::default();
+        registry.register(
+            format!("{service}_websockets_closed"),
+            "WebSockets that the service closed, by close code",
+            Family::clone(&websockets_closed),
+        );
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(format!("{service}_{name}"), help, Gauge::clone(&gauge));
@@ -113,6 +127,10 @@ impl TransportMetrics {
         let untaken_answer_bytes = gauge(
             "untaken_answer_bytes",
             "Bytes of answers above 64 KiB that clients have not taken",
+        );
+        let waiting_tasks = gauge(
+            "waiting_tasks",
+            "Tasks that wait until other tasks of the same client have run",
         );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
@@ -141,6 +159,8 @@ impl TransportMetrics {
         Self {
             transports,
             refusals,
+            websockets_closed,
+            waiting_tasks,
             unfinished_body_bytes,
             untaken_answer_bytes,
             panics: counter(
@@ -174,6 +194,12 @@ impl TransportMetrics {
     pub fn refusal(&self, refused: impl Into<Refused>) {
         let code = refused.into().code;
         self.refusals.get_or_create(&ByCode { code }).inc();
+    }
+
+    /// Counts a WebSocket that the service closes with this code.
+    pub fn websocket_closed(&self, close_code: u16) {
+        let family = &self.websockets_closed;
+        family.get_or_create(&ByCloseCode { close_code }).inc();
     }
 
     /// Counts a subscription that began.

@@ -101,10 +101,10 @@ impl Serving {
         Self {
             bodies: InFlight::bodies(&settings.http, metrics.unfinished_body_bytes.clone()),
             answers: InFlight::answers(&settings.http, metrics.untaken_answer_bytes.clone()),
+            turns: Turns::new(settings.tasks_per_client_max, metrics.waiting_tasks.clone()),
             settings,
             metrics,
             shutdown,
-            turns: Turns::default(),
             sockets: TaskTracker::new(),
         }
     }

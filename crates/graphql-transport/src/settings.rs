@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use http::HeaderName;
 
+use crate::turns;
+
 /// What the transports of one process are set to.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -19,6 +21,8 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Running operations get this long to end at a shutdown.
     pub grace: Duration,
+    /// How many tasks of one client may be ready to run at a time; its others wait.
+    pub tasks_per_client_max: usize,
     /// Response headers that pages of other origins may read.
     pub exposed_headers: Vec<HeaderName>,
 }
@@ -30,6 +34,7 @@ impl Default for Settings {
             websocket: WebSocketSettings::default(),
             keep_alive: Duration::from_secs(10),
             grace: Duration::from_secs(10),
+            tasks_per_client_max: turns::tasks_per_client_max(),
             exposed_headers: Vec::new(),
         }
     }

@@ -22,6 +22,7 @@ use std::{
 };
 
 use futures_util::task::{ArcWake, AtomicWaker, waker_ref};
+use prometheus_client::metrics::gauge::Gauge;
 
 use crate::client_key::ClientKey;
 
@@ -40,6 +41,8 @@ const ENDED: u8 = 5;
 pub struct Turns {
     clients: Mutex<HashMap<ClientKey, Weak<Gate>>>,
     per_client: usize,
+    /// Shows how many tasks wait.
+    waiting: Gauge,
 }
 
 /// The turns of one client. Clones share them.
@@ -51,6 +54,8 @@ struct Gate {
     max: usize,
     /// How many wait.
     waiting: AtomicUsize,
+    /// Shows how many wait, those of other clients included.
+    shown: Gauge,
     queue: Mutex<VecDeque<Arc<Member>>>,
 }
 
@@ -62,19 +67,19 @@ struct Member {
     task: AtomicWaker,
 }
 
-impl Default for Turns {
-    /// As many for each client as there are processors.
-    fn default() -> Self {
-        Self::new(std::thread::available_parallelism().map_or(1, usize::from))
-    }
+/// As many tasks as there are processors.
+pub fn tasks_per_client_max() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Turns {
-    /// So many tasks of one client at a time.
-    pub fn new(per_client: usize) -> Self {
+    /// At most `per_client` tasks of one client have a turn at a time, and at least one. `waiting` shows how many
+    /// tasks of all clients wait.
+    pub fn new(per_client: usize, waiting: Gauge) -> Self {
         Self {
             clients: Mutex::default(),
             per_client: per_client.max(1),
+            waiting,
         }
     }
 
@@ -94,6 +99,7 @@ impl Turns {
             taken: AtomicUsize::new(0),
             max: self.per_client,
             waiting: AtomicUsize::new(0),
+            shown: self.waiting.clone(),
             queue: Mutex::default(),
         });
         clients.insert(client, Arc::downgrade(&gate));
@@ -142,6 +148,7 @@ impl Gate {
         // Whoever gives a turn back after this sees that somebody waits.
         self.waiting.store(queue.len(), SeqCst);
         drop(queue);
+        self.shown.inc();
         self.hand_on();
     }
 
@@ -160,6 +167,7 @@ impl Gate {
                 return;
             }
             let next = queue.pop_front();
+            self.shown.dec();
             self.waiting.store(queue.len(), SeqCst);
             // Waking may end a task, which takes locks.
             drop(queue);
@@ -214,6 +222,18 @@ impl Member {
         }
         // It may have its turn already.
         self.turns_from(HAS_TURN, POLLED)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // Those that have ended while they waited.
+        let left = self
+            .queue
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len();
+        self.shown.dec_by(left as i64);
     }
 }
 
@@ -342,7 +362,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_with_a_thousand_ready_tasks_has_one_turn_in_two() {
-        let turns = Turns::new(1);
+        let turns = Turns::new(1, Gauge::default());
         let seen = Arc::default();
         let greedy = busy(&turns, 1, 1_000, 10, &seen);
         let modest = busy(&turns, 2, 1, 50, &seen);
@@ -359,7 +379,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn every_task_comes_to_its_end_on_many_threads() {
-        let turns = Turns::new(2);
+        let turns = Turns::new(2, Gauge::default());
         let seen = Arc::default();
         let tasks: Vec<_> = (0..8)
             .flat_map(|number| busy(&turns, number, 50, 100, &seen))
@@ -374,7 +394,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_gives_its_turn_to_the_next() {
-        let of_client = Turns::new(1).of(client(1));
+        let of_client = Turns::new(1, Gauge::default()).of(client(1));
         // A turn is taken, as if on another thread.
         assert!(of_client.0.try_take());
         let mut first = of_client.run(ready(()));
@@ -395,13 +415,16 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_kept_of_those_who_leave_while_they_wait() {
-        let of_client = Turns::new(1).of(client(1));
+        let shown = Gauge::default();
+        let of_client = Turns::new(1, shown.clone()).of(client(1));
         assert!(of_client.0.try_take());
         for _ in 0..100 {
             let mut waiting = of_client.run(ready(()));
             assert!(poll!(&mut waiting).is_pending());
         }
+        assert_eq!(shown.get(), 100);
         of_client.0.give_back();
+        assert_eq!(shown.get(), 0);
         assert_eq!(of_client.0.waiting.load(SeqCst), 0);
         assert_eq!(lock(&of_client.0.queue).len(), 0);
         assert_eq!(of_client.0.taken.load(SeqCst), 0);
@@ -410,7 +433,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_no_more_turns_waits_for_none() {
-        let of_client = Turns::new(1).of(client(1));
+        let of_client = Turns::new(1, Gauge::default()).of(client(1));
         assert!(of_client.0.try_take());
         let mut waiting = of_client.run(ready(()));
         assert!(poll!(&mut waiting).is_pending());
@@ -423,7 +446,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_survives_a_panic() {
-        let of_client = Turns::new(1).of(client(1));
+        let of_client = Turns::new(1, Gauge::default()).of(client(1));
         let mut idle = of_client.run(pending::<()>());
         assert!(poll!(&mut idle).is_pending());
         let defect = of_client.run(poll_fn(|_| -> Poll<()> { panic!("a defect") }));
@@ -435,7 +458,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_woken_by_what_it_waits_for() {
-        let of_client = Turns::new(1).of(client(1));
+        let of_client = Turns::new(1, Gauge::default()).of(client(1));
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let receiving = tokio::spawn(of_client.run(receiver));
         let timed = of_client.run(Box::pin(tokio::time::sleep(Duration::from_millis(1))));
@@ -446,7 +469,7 @@ mod tests {
 
     #[test]
     fn clients_that_are_gone_are_forgotten() {
-        let turns = Turns::new(1);
+        let turns = Turns::new(1, Gauge::default());
         for number in 0..=255 {
             drop(turns.of(client(number)));
         }

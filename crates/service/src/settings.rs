@@ -57,6 +57,11 @@ pub struct Settings {
     /// Behind a proxy, set it to CONNECTIONS_MAX: all clients then have the proxy's address.
     #[arg(long, env = "CONNECTIONS_PER_ADDRESS_MAX", default_value_t = 5_000, value_parser = at_least_one)]
     pub connections_per_address_max: usize,
+    /// Limit the tasks of one client address that stand in the queue for a processor at the same time; its other
+    /// tasks wait until these have run. The default is the number of processors. Behind a proxy, where all clients
+    /// have the proxy's address, a limit above CONNECTIONS_MAX turns this off.
+    #[arg(long, env = "TASKS_PER_CLIENT_MAX", value_parser = at_least_one)]
+    pub tasks_per_client_max: Option<usize>,
     /// Close a new connection that has not sent the head of its first request after this many seconds.
     #[arg(long, env = "FIRST_REQUEST_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub first_request_seconds: u64,

@@ -99,6 +99,9 @@ pub fn endpoint<E: CodedError, X: Executor>(
     let counts = metrics.with_registry(|registry| TransportMetrics::register(registry, "subgraph"));
     let mut settings = settings(&limits.settings, service.grace());
     settings.http.allowed_hosts = hosts.allowed_hosts.clone();
+    if let Some(tasks_max) = service.tasks_per_client_max {
+        settings.tasks_per_client_max = tasks_max;
+    }
     if service.development {
         settings.http = settings.http.at_loopback_names();
     }

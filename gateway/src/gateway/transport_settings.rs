@@ -1,7 +1,7 @@
 //! What the transports are set to.
 
 use anyhow::ensure;
-use graphql_transport::Settings;
+use graphql_transport::{Settings, tasks_per_client_max};
 use http::header;
 
 use crate::{
@@ -30,6 +30,10 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
         websocket: config.websocket.clone(),
         keep_alive: config.subscriptions.subscription_keep_alive,
         grace: config.service.grace(),
+        tasks_per_client_max: config
+            .service
+            .tasks_per_client_max
+            .unwrap_or_else(tasks_per_client_max),
         exposed_headers: returned.chain([trace_context::REQUEST_ID]).collect(),
     })
 }

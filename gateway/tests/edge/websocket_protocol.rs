@@ -25,6 +25,8 @@ async fn a_message_that_is_too_large_closes_with_1009() {
     assert_eq!(socket.closed().await.0, 1009);
     let counted = "gateway_refusals_total{code=\"REQUEST_TOO_LARGE\"}";
     assert_eq!(gateway.metric(counted).await, 1.0);
+    let counted = "gateway_websockets_closed_total{close_code=\"1009\"}";
+    assert_eq!(gateway.metric(counted).await, 1.0);
 }
 
 #[tokio::test]

@@ -111,6 +111,7 @@ impl<S: Service> Connection<S> {
                     }
                     _ => {}
                 }
+                self.serving().metrics.websocket_closed(close.code());
                 self.close(&close).await;
             }
             End::Left => self.until_closed().await,

@@ -1,6 +1,6 @@
 //! Clients take turns, whoever leaves frees its place, and a long job delays its own client.
 
-use std::{future::Future, net::IpAddr, sync::mpsc, task::Poll};
+use std::{net::IpAddr, sync::mpsc, task::Poll};
 
 use futures_util::{
     FutureExt,
