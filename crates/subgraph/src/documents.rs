@@ -1,18 +1,17 @@
 //! The documents of recent requests, parsed and measured: a gateway asks the same few again and again.
 
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::Request;
 use async_graphql::parser::types::ExecutableDocument;
-use lru::LruCache;
+use quick_cache::{Weighter, unsync::Cache};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{Admitted, LimitError, Limits, answer};
 
-/// How many are kept: those used last.
-const COUNT_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(127);
+/// How many are kept: those that are used most.
+const COUNT_MAX: usize = 128;
 /// Longer ones are parsed each time, and only by some of the workers, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 8 << 10;
 /// What all of them may take in memory, in bytes.
@@ -34,17 +33,21 @@ pub(crate) struct Worker(
     #[expect(dead_code, reason = "its end is what matters")] Option<OwnedSemaphorePermit>,
 );
 
-struct Known {
-    documents: LruCache<String, Arc<Admitted>>,
-    bytes: usize,
+type Known = Cache<String, Arc<Admitted>, Weights>;
+
+/// Documents share [`BYTES_MAX`]. Each counts for at least its part of that, so that their number is bounded, too.
+#[derive(Clone)]
+struct Weights;
+
+impl Weighter<String, Arc<Admitted>> for Weights {
+    fn weight(&self, text: &String, admitted: &Arc<Admitted>) -> u64 {
+        bytes(text, admitted).max(BYTES_MAX / COUNT_MAX) as u64
+    }
 }
 
 impl Documents {
     pub(crate) fn new(limits: Limits) -> Self {
-        let known = Known {
-            documents: LruCache::new(COUNT_MAX),
-            bytes: 0,
-        };
+        let known = Cache::with_weighter(COUNT_MAX, BYTES_MAX as u64, Weights);
         Self {
             limits: Arc::new(limits),
             known: Arc::new(Mutex::new(known)),
@@ -77,11 +80,11 @@ impl Documents {
         if text.len() > DOCUMENT_BYTES_MAX {
             return self.limits.admit(text);
         }
-        if let Some(known) = self.with(|known| known.documents.get(text).cloned()) {
+        if let Some(known) = self.with(|known| known.get(text).cloned()) {
             return Ok(known);
         }
         let admitted = self.limits.admit(text)?;
-        self.with(|known| known.add(text, Arc::clone(&admitted)));
+        self.with(|known| known.insert(text.to_owned(), Arc::clone(&admitted)));
         Ok(admitted)
     }
 
@@ -94,25 +97,6 @@ impl Documents {
 fn workers_max() -> usize {
     let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
     workers.saturating_sub(1).max(1)
-}
-
-impl Known {
-    fn add(&mut self, text: &str, admitted: Arc<Admitted>) {
-        self.bytes += bytes(text, &admitted);
-        let pushed_out = self.documents.push(text.to_owned(), admitted);
-        self.forget(pushed_out);
-        while self.bytes > BYTES_MAX && self.documents.len() > 1 {
-            let oldest = self.documents.pop_lru();
-            self.forget(oldest);
-        }
-    }
-
-    /// Takes off what an entry took that is no longer there.
-    fn forget(&mut self, entry: Option<(String, Arc<Admitted>)>) {
-        if let Some((text, admitted)) = entry {
-            self.bytes -= bytes(&text, &admitted);
-        }
-    }
 }
 
 fn bytes(text: &str, admitted: &Admitted) -> usize {
@@ -133,7 +117,7 @@ mod tests {
     }
 
     fn count(documents: &Documents) -> usize {
-        documents.with(|known| known.documents.len())
+        documents.with(|known| known.len())
     }
 
     /// The operations by name: the document itself has them in a random order.
@@ -168,7 +152,19 @@ mod tests {
             let mut request = Request::new(format!("{{ a{number} }}"));
             documents.admit(&mut request).expect("within the limits");
         }
-        assert_eq!(count(&documents), COUNT_MAX.get());
+        assert!((COUNT_MAX / 2..=COUNT_MAX).contains(&count(&documents)));
+    }
+
+    #[test]
+    fn the_document_in_use_stays() {
+        let documents = documents();
+        let keeps_one = |text: &str| documents.with(|known| known.get(text).is_some());
+        let admit = |text: &str| documents.admit(&mut Request::new(text)).map(drop);
+        admit("{ used }").expect("within the limits");
+        for number in 0..1_000 {
+            assert!(keeps_one("{ used }"), "after {number} more");
+            admit(&format!("{{ a{number} }}")).expect("within the limits");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -191,13 +187,8 @@ mod tests {
         for number in 0..100 {
             let mut request = Request::new(format!("{{ a {{ {fields} b{number} }} }}"));
             documents.admit(&mut request).expect("within the limits");
-            let (bytes, counted) = documents.with(|known| {
-                let entries = known.documents.iter();
-                let counted = entries.map(|(text, it)| bytes(text, it)).sum::<usize>();
-                (known.bytes, counted)
-            });
-            assert_eq!(bytes, counted);
-            assert!(bytes <= BYTES_MAX, "{bytes}");
+            let bytes = documents.with(|known| known.weight());
+            assert!(bytes <= BYTES_MAX as u64, "{bytes}");
         }
         assert!(count(&documents) > 1);
     }

@@ -1,76 +1,59 @@
 //! The answers of introspection, by the text that asks for them, all together in a bounded place:
 //! documents that ask the same share one.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use quick_cache::{Weighter, unsync::Cache};
 
-/// Answers that are kept at the most: they are looked through one by one.
+/// Answers that are kept at most.
 const ANSWERS_MAX: usize = 64;
 
 /// The value of each field of introspection as JSON, in the order in which the text asks for them.
 pub type Answer = Arc<[Bytes]>;
 
-/// The answers of a graph's introspection, by the text that asks for them. The one that was asked for the
-/// longest time ago makes room.
+/// The answers of a graph's introspection, by the text that asks for them. A full cache drops those that are
+/// asked for least.
 pub struct IntrospectionAnswers {
-    bytes_max: usize,
-    kept: Mutex<Kept>,
+    answers: Mutex<Cache<Box<str>, Answer, Weights>>,
 }
 
-#[derive(Default)]
-struct Kept {
-    bytes: usize,
-    /// The one asked for last is the last.
-    answers: VecDeque<(Box<str>, Answer)>,
+/// Answers share a number of bytes. Each counts for at least `bytes_min`, so that their number is bounded, too.
+#[derive(Clone)]
+struct Weights {
+    bytes_min: u64,
+}
+
+impl Weighter<Box<str>, Answer> for Weights {
+    fn weight(&self, text: &Box<str>, answer: &Answer) -> u64 {
+        (bytes_of(text, answer) as u64).max(self.bytes_min)
+    }
 }
 
 impl IntrospectionAnswers {
-    /// As many as have `bytes_max` bytes together, at most 64.
+    /// As many as have `bytes_max` bytes together, at most 64. A larger one is not kept.
     pub fn new(bytes_max: usize) -> Self {
+        let bytes_max = bytes_max as u64;
+        let weights = Weights {
+            bytes_min: bytes_max.div_ceil(ANSWERS_MAX as u64).max(1),
+        };
         Self {
-            bytes_max,
-            kept: Mutex::default(),
+            answers: Mutex::new(Cache::with_weighter(ANSWERS_MAX, bytes_max, weights)),
         }
     }
 
     /// The answer to this text, if it is kept.
     pub fn get(&self, text: &str) -> Option<Answer> {
-        let mut kept = self.lock();
-        let place = kept.answers.iter().position(|(it, _)| **it == *text)?;
-        let found = kept.answers.remove(place)?;
-        let answer = Arc::clone(&found.1);
-        kept.answers.push_back(found);
-        Some(answer)
+        self.lock().get(text).cloned()
     }
 
-    /// Keeps an answer, if it is not too large by itself.
+    /// Keeps an answer.
     pub fn insert(&self, text: &str, answer: &Answer) {
-        let bytes = bytes_of(text, answer);
-        if bytes > self.bytes_max {
-            return;
-        }
-        let mut kept = self.lock();
-        if kept.answers.iter().any(|(it, _)| **it == *text) {
-            return;
-        }
-        while kept.bytes + bytes > self.bytes_max || kept.answers.len() >= ANSWERS_MAX {
-            let Some((text, answer)) = kept.answers.pop_front() else {
-                break;
-            };
-            kept.bytes -= bytes_of(&text, &answer);
-        }
-        kept.bytes += bytes;
-        kept.answers.push_back((text.into(), Arc::clone(answer)));
+        self.lock().insert(text.into(), Arc::clone(answer));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.kept
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Cache<Box<str>, Answer, Weights>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,27 +70,33 @@ mod tests {
     }
 
     #[test]
-    fn answers_make_room_for_each_other() {
-        let answers = IntrospectionAnswers::new(250);
-        answers.insert("a", &answer(99));
-        answers.insert("b", &answer(99));
-        assert!(answers.get("a").is_some());
-        answers.insert("c", &answer(99));
-        assert!(answers.get("a").is_some() && answers.get("c").is_some());
-        assert!(answers.get("b").is_none());
-        answers.insert("large", &answer(250));
-        assert!(answers.get("large").is_none() && answers.get("a").is_some());
+    fn answers_are_bounded_by_their_bytes() {
+        let answers = IntrospectionAnswers::new(1_000);
+        for index in 100..200 {
+            answers.insert(&index.to_string(), &answer(97));
+            assert!(answers.lock().weight() <= 1_000);
+        }
+        assert!(answers.lock().len() > 5);
+        answers.insert("large", &answer(1_000));
+        assert!(answers.get("large").is_none());
+    }
+
+    #[test]
+    fn answers_are_bounded_by_their_number() {
         let answers = IntrospectionAnswers::new(100_000);
         for index in 0..200 {
             answers.insert(&index.to_string(), &answer(0));
         }
-        let kept = answers.lock();
-        assert_eq!(kept.answers.len(), ANSWERS_MAX);
-        let bytes: usize = kept
-            .answers
-            .iter()
-            .map(|(text, it)| bytes_of(text, it))
-            .sum();
-        assert_eq!(kept.bytes, bytes);
+        assert!((32..=ANSWERS_MAX).contains(&answers.lock().len()));
+    }
+
+    #[test]
+    fn the_answer_in_use_stays() {
+        let answers = IntrospectionAnswers::new(100_000);
+        answers.insert("used", &answer(1));
+        for index in 0..200 {
+            assert!(answers.get("used").is_some(), "after {index} more");
+            answers.insert(&index.to_string(), &answer(0));
+        }
     }
 }

@@ -1,67 +1,64 @@
 //! Automatic persisted queries, as Apollo Client speaks them.
 
 use std::{
-    collections::HashMap,
     fmt::Write as _,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use quick_cache::{Weighter, unsync::Cache};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Code, RequestError};
 
-/// Documents by their hash: those used lately stay, within a number and a size.
+/// Documents by their hash. A full cache drops those that are used least.
 pub(super) struct AutomaticDocuments {
-    generations: Mutex<Generations>,
-    bounds: Bounds,
+    documents: Mutex<Cache<String, Arc<str>, Weights>>,
 }
 
-/// What may be kept.
-#[derive(Clone, Copy)]
-struct Bounds {
-    documents_max: usize,
-    bytes_max: usize,
+/// Documents share `bytes_max` by their length. Each counts for at least `bytes_min`, so that their number is
+/// bounded, too.
+#[derive(Clone)]
+struct Weights {
+    bytes_min: u64,
 }
 
-/// When the young generation holds half of what may be kept, it becomes the old one and the old one
-/// goes: what was used since then survives, and nothing has to be sorted by age.
-#[derive(Default)]
-struct Generations {
-    young: HashMap<String, Arc<str>>,
-    old: HashMap<String, Arc<str>>,
-    young_bytes: usize,
+impl Weighter<String, Arc<str>> for Weights {
+    fn weight(&self, _hash: &String, document: &Arc<str>) -> u64 {
+        (document.len() as u64).max(self.bytes_min)
+    }
 }
 
 impl AutomaticDocuments {
-    /// At most so many documents, of so many bytes together.
+    /// At most `documents_max` documents, which have `bytes_max` bytes together.
     pub(super) fn new(documents_max: usize, bytes_max: usize) -> Self {
+        let documents_max = documents_max.max(1);
+        let weights = Weights {
+            bytes_min: (bytes_max as u64).div_ceil(documents_max as u64).max(1),
+        };
         Self {
-            generations: Mutex::default(),
-            bounds: Bounds {
+            documents: Mutex::new(Cache::with_weighter(
                 documents_max,
-                bytes_max,
-            },
+                bytes_max as u64,
+                weights,
+            )),
         }
     }
 
     /// The document that was kept under `hash`.
+    ///
+    /// # Errors
+    /// `PERSISTED_QUERY_NOT_FOUND`.
     pub(super) fn find(&self, hash: &str) -> Result<Arc<str>, RequestError> {
-        let mut generations = self
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(document) = generations.young.get(hash) {
-            return Ok(Arc::clone(document));
-        }
         // The text is the one that Apollo's clients look for.
-        let document = generations.old.remove(hash).ok_or_else(|| {
-            RequestError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound")
-        })?;
-        generations.keep(hash, Arc::clone(&document), self.bounds);
-        Ok(document)
+        let not_found =
+            || RequestError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound");
+        self.lock().get(hash).cloned().ok_or_else(not_found)
     }
 
-    /// Keeps a document whose hash is right.
+    /// Keeps a document if its hash is right.
+    ///
+    /// # Errors
+    /// `PERSISTED_QUERY_HASH_MISMATCH`.
     pub(super) fn keep(&self, hash: &str, document: &str) -> Result<Arc<str>, RequestError> {
         if sha256_hex(document) != hash {
             return Err(RequestError::new(
@@ -70,27 +67,14 @@ impl AutomaticDocuments {
             ));
         }
         let document: Arc<str> = document.into();
-        let mut generations = self
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        generations.keep(hash, Arc::clone(&document), self.bounds);
+        self.lock().insert(hash.to_owned(), Arc::clone(&document));
         Ok(document)
     }
-}
 
-impl Generations {
-    fn keep(&mut self, hash: &str, document: Arc<str>, bounds: Bounds) {
-        let full = self.young.len() >= bounds.documents_max.div_ceil(2)
-            || self.young_bytes + document.len() > bounds.bytes_max / 2;
-        if full {
-            self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
-        }
-        let bytes = document.len();
-        if self.young.insert(hash.to_owned(), document).is_none() {
-            self.young_bytes += bytes;
-        }
+    fn lock(&self) -> MutexGuard<'_, Cache<String, Arc<str>, Weights>> {
+        self.documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,11 +123,11 @@ mod tests {
     #[test]
     fn documents_are_bounded_by_their_bytes() {
         let documents = AutomaticDocuments::new(1_000, 100);
-        let first = kept(&documents, "{first}");
         for n in 0..20 {
             kept(&documents, &format!("{{f{n:02}}}"));
+            assert!(documents.lock().weight() <= 100);
         }
-        assert!(documents.find(&first).is_err());
+        assert!(documents.lock().len() > 5);
         assert!(documents.find(&sha256_hex("{f19}")).is_ok());
     }
 }
