@@ -42,11 +42,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     if options.only == ["wide"] {
         return Ok(());
     }
-    let mongo = embedded_mongo::ReplicaSet::start(embedded_mongo::Options {
-        // Room for every backlog of the run.
-        oplog_megabytes: 4_096,
-        ..embedded_mongo::Options::default()
-    })
+    let mongo = embedded_mongo::ReplicaSet::start(
+        embedded_mongo::Options::default()
+            // Room for every backlog of the run.
+            .oplog_megabytes(4_096),
+    )
     .await?;
     if wanted("throughput") || wanted("push") {
         throughput::run(&mongo, &options, wanted("push")).await?;

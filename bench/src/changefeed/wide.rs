@@ -89,11 +89,11 @@ pub async fn run(scale: f64) -> anyhow::Result<()> {
 }
 
 async fn measure(cache_megabytes: u32, posts: usize, comments: usize) -> anyhow::Result<Measured> {
-    let mongo = ReplicaSet::start(embedded_mongo::Options {
-        oplog_megabytes: 4_096,
-        cache_megabytes,
-        ..embedded_mongo::Options::default()
-    })
+    let mongo = ReplicaSet::start(
+        embedded_mongo::Options::default()
+            .oplog_megabytes(4_096)
+            .cache_megabytes(cache_megabytes),
+    )
     .await?;
     let client = Client::with_uri_str(mongo.uri()).await?;
 

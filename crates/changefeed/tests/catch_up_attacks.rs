@@ -357,10 +357,7 @@ async fn a_rename_ends_those_alone_who_come_from_before_it() {
 /// The cursors of hundreds are lost one after another while readings run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_oplog_that_rolls_over_ends_those_alone_who_need_it() {
-    let options = Options {
-        oplog_megabytes: 4,
-        ..Options::default()
-    };
+    let options = Options::default().oplog_megabytes(4);
     let server = ReplicaSet::start(options).await.expect("a server");
     let board = Arc::new(Board::at(server.uri_for("rolls"), 1).await);
     let mut cursors = vec![cursor_now(&board, 1).await];
@@ -412,10 +409,7 @@ async fn an_oplog_that_rolls_over_ends_those_alone_who_need_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readings_survive_a_new_primary_and_a_server_that_stands_still() {
-    let options = Options {
-        nodes: 3,
-        ..Options::default()
-    };
+    let options = Options::default().nodes(3);
     let mut server = ReplicaSet::start(options).await.expect("servers");
     let board = Board::at(server.uri_for("moves"), 1).await;
     let cursor = cursor_now(&board, 1).await;

@@ -28,10 +28,7 @@ async fn cursor_now(board: &Board, post: i64) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_projection_is_built_anew_and_a_subscriber_told_to_query_again() {
-    let server = ReplicaSet::start(Options {
-        oplog_megabytes: 4,
-        ..Options::default()
-    })
+    let server = ReplicaSet::start(Options::default().oplog_megabytes(4))
     .await
     .expect("a server");
     let board = Board::at(server.uri_for("history_lost"), 2).await;
@@ -87,10 +84,7 @@ async fn a_projection_is_built_anew_and_a_subscriber_told_to_query_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_history_ends_those_alone_who_need_it() {
-    let mut server = ReplicaSet::start(Options {
-        oplog_megabytes: 4,
-        ..Options::default()
-    })
+    let mut server = ReplicaSet::start(Options::default().oplog_megabytes(4))
     .await
     .expect("a server");
     let board = Board::at(server.uri_for("history_lost"), 3).await;

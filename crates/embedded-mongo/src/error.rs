@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// Why there is no mongod to use.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// None was found and none could be fetched.
     #[error(
@@ -19,7 +20,7 @@ pub enum Error {
     /// mongod ended before it answered.
     #[error("mongod ended before it was ready ({status}); its last words: {last_words}")]
     Ended {
-        /// Its exit status.
+        /// Its exit status, or the signal that ended it.
         status: String,
         /// The end of its log.
         last_words: String,
@@ -40,7 +41,7 @@ pub enum Error {
     Io {
         /// What was being done, and with which file.
         doing: String,
-        /// The system's reason.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },

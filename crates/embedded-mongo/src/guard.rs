@@ -142,7 +142,7 @@ impl Guarded {
     /// Waits until the command has ended.
     pub(crate) fn wait(&mut self) {
         if let Err(error) = self.shell.wait() {
-            tracing::debug!(%error, "the guard could not be waited for");
+            tracing::debug!(%error, "the exit status of mongod's guard could not be read");
         }
     }
 }

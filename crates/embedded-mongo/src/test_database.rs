@@ -31,7 +31,7 @@ pub struct TestDatabase {
 pub async fn test_database() -> TestDatabase {
     match TestDatabase::create().await {
         Ok(database) => database,
-        Err(error) => panic!("no database for this test: {}", with_causes(&error)),
+        Err(error) => panic!("no database for this test: {:#}", anyhow::Error::new(error)),
     }
 }
 
@@ -60,12 +60,12 @@ impl TestDatabase {
         &self.client
     }
 
-    /// The database itself.
+    /// Returns a handle of the database, on [`TestDatabase::client`].
     pub fn database(&self) -> Database {
         self.client.database(&self.name)
     }
 
-    /// The database's name.
+    /// Returns the name, which is different for each test and run.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -93,7 +93,10 @@ impl Drop for TestDatabase {
             })
         });
         if !matches!(dropped.join(), Ok(Some(_))) {
-            tracing::debug!(database = self.name, "not dropped: a later run sweeps it");
+            tracing::debug!(
+                database = self.name,
+                "a test database could not be dropped: a later test run drops it"
+            );
         }
     }
 }
@@ -142,11 +145,6 @@ fn with_database(uri: &str, name: &str) -> String {
         parameters.push(format!("authSource={old_name}"));
     }
     format!("{scheme}://{authority}/{name}?{}", parameters.join("&"))
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

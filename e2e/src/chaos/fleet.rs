@@ -72,10 +72,7 @@ impl Fleet {
     /// # Errors
     /// When something does not start.
     pub async fn start(program: PathBuf) -> anyhow::Result<Self> {
-        let options = embedded_mongo::Options {
-            nodes: 3,
-            ..embedded_mongo::Options::default()
-        };
+        let options = embedded_mongo::Options::default().nodes(3);
         let mongo = ReplicaSet::start(options).await?;
         let uri = mongo.uri_for("chaos");
         let settings = [

@@ -10,10 +10,7 @@ use crate::writer::Traffic;
 const COMMENTS: usize = 200;
 
 async fn three_nodes() -> ReplicaSet {
-    let options = Options {
-        nodes: 3,
-        ..Options::default()
-    };
+    let options = Options::default().nodes(3);
     ReplicaSet::start(options).await.expect("three nodes")
 }
 

@@ -16,12 +16,9 @@ async fn posts(set: &ReplicaSet) -> Collection<Document> {
 
 #[tokio::test]
 async fn three_nodes_survive_a_step_down_and_a_killed_primary() {
-    let mut set = ReplicaSet::start(Options {
-        nodes: 3,
-        ..Options::default()
-    })
-    .await
-    .expect("three nodes");
+    let mut set = ReplicaSet::start(Options::default().nodes(3))
+        .await
+        .expect("three nodes");
     let posts = posts(&set).await;
     posts
         .insert_one(doc! { "_id": 1 })
