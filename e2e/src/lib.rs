@@ -22,7 +22,7 @@ mod system;
 pub use eventually::eventually;
 pub use fail_points::fail_commands;
 pub use graphql::{Answer, Graphql};
-pub use graphql_transport::client::Event;
+pub use graphql_transport::client::ClientEvent;
 pub use oracle::{assert_projected, comments_of, latest_of};
 pub use stack::process::{Signal, send_signal};
 pub use stack::{Service, ServiceProcess};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graphql_transport::client::{Client, Event};
+use graphql_transport::client::{Client, ClientEvent};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -63,7 +63,7 @@ impl Subscription {
     ///
     /// # Panics
     /// When there is none within half a minute.
-    pub async fn next(&mut self) -> Event {
+    pub async fn next(&mut self) -> ClientEvent {
         timeout(TIME_LIMIT, self.client.next())
             .await
             .expect("an event in time")
@@ -75,14 +75,14 @@ impl Subscription {
     /// When the next event is anything else.
     pub async fn next_data(&mut self) -> Value {
         match self.next().await {
-            Event::Next(result) if result["errors"].is_null() => result["data"].clone(),
+            ClientEvent::Next(result) if result["errors"].is_null() => result["data"].clone(),
             other => panic!("not a result without errors: {other:?}"),
         }
     }
 }
 
-fn warm_up_number(event: &Event) -> u32 {
-    let Event::Next(result) = event else {
+fn warm_up_number(event: &ClientEvent) -> u32 {
+    let ClientEvent::Next(result) = event else {
         panic!("not a warm-up comment: {event:?}")
     };
     let text = result.to_string();

@@ -7,7 +7,7 @@ use anyhow::Context;
 use bson::oid::ObjectId;
 use bson::{Document, doc};
 use changefeed::{Hub, HubMetrics, HubSettings, OperationTime, Source};
-use e2e::{Event, Graphql, Service, ServiceProcess, Subscription};
+use e2e::{ClientEvent, Graphql, Service, ServiceProcess, Subscription};
 use futures_util::StreamExt;
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -128,7 +128,7 @@ async fn socket_arrivals(
     let mut changes = Subscription::start(&graphql, CHANGES, after).await;
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        while let Event::Next(_) = changes.next().await {
+        while let ClientEvent::Next(_) = changes.next().await {
             if sender.send(Instant::now()).is_err() {
                 break;
             }

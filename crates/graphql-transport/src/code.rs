@@ -128,9 +128,9 @@ impl From<Code> for Refused {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", code.as_str())]
 pub struct Refusal {
-    /// Its code.
+    /// The code, which also decides the HTTP status.
     pub code: Code,
-    /// Safe to show.
+    /// What was wrong and what would be right; safe to show to clients.
     pub message: String,
 }
 

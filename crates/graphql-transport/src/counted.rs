@@ -20,12 +20,11 @@ pub trait Count: Unpin {
 /// Around a stream. Writes pass by.
 pub struct Counted<S, C> {
     stream: S,
-    /// What counts.
+    /// Counts the bytes that are read.
     pub count: C,
 }
 
 impl<S, C> Counted<S, C> {
-    /// Around `stream`.
     pub fn new(stream: S, count: C) -> Self {
         Self { stream, count }
     }

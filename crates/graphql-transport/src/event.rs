@@ -22,7 +22,7 @@ pub enum Event {
     },
     /// The subscription ends here, with errors.
     Failed {
-        /// `{"errors":[...]}`.
+        /// The JSON text `{"errors":[...]}`.
         body: Bytes,
     },
 }

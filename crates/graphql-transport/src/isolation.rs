@@ -125,7 +125,7 @@ pub(crate) async fn caught<T>(
     AssertUnwindSafe(work).catch_unwind().await.map_err(|_| {
         metrics.panics.inc();
         // The panic itself, with its place, has been written by the panic hook.
-        tracing::error!("a request met a defect: answered as an internal error");
+        tracing::error!("a request panicked and was answered as an internal error");
         Refusal::new(Code::InternalServerError, "internal error")
     })
 }

@@ -1,9 +1,8 @@
 //! GraphQL over HTTP (POST, GET), WebSocket, server-sent events and multipart, for any service.
 //!
-//! The crate knows no schema and executes nothing. A [`Service`] answers a [`request`] with one
-//! [`response`] or a stream of [`event`]s; the crate reads the one and writes the other, to the
-//! letter of each protocol, within limits of size and time. The gateway's pipeline and the
-//! subgraphs' executor are its two services.
+#![doc = include_str!("../README.md")]
+//!
+//! # Layout of the source
 //!
 //! | module | gives | protocol |
 //! |---|---|---|
@@ -22,9 +21,9 @@
 //! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
 //! | [`turns`] | the tasks of each client take turns at the processors | |
 //!
-//! `client`, with the feature of that name, is the other end of the same protocols, for the gateway's
-//! upstreams, tests and tools; it shares each message and close code with the server. `testing`, with
-//! the feature of that name, has clients that do what no client should.
+//! `client`, with the feature of that name, is the other end of the same protocols, for gateways, tests and
+//! tools; it shares each message and close code with the server. `testing`, with the feature of that name,
+//! has clients that do what no client should.
 //!
 //! A service has codes of its own. It gives the crate their text, and an HTTP status for those that
 //! need one ([`code::Refused`]).
@@ -64,3 +63,6 @@ pub use response::{GraphqlResponse, ResponseKind};
 pub use service::{Outcome, Service, Serving};
 pub use settings::{HttpSettings, Settings, WebSocketSettings};
 pub use turns::{ClientTurns, tasks_per_client_max};
+
+pub use axum;
+pub use prometheus_client;

@@ -10,7 +10,7 @@ use prometheus_client::{
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 
 use crate::code::Refused;
@@ -22,9 +22,9 @@ pub enum Transport {
     Post,
     /// HTTP GET, one answer.
     Get,
-    /// graphql-transport-ws.
+    /// A WebSocket with the subprotocol graphql-transport-ws.
     WebSocket,
-    /// Server-sent events.
+    /// Server-sent events (`text/event-stream`) over HTTP.
     Sse,
     /// Multipart subscription over HTTP.
     Multipart,
@@ -61,7 +61,48 @@ struct OneTransport {
     latency: Histogram,
 }
 
-/// The transports' counters.
+impl OneTransport {
+    /// The counts of all transports, in the order of [`Transport`].
+    fn register_all(named: &mut Named<'_>) -> [Self; 5] {
+        let requests = named.add(
+            "requests",
+            "Requests by transport and outcome: executed, refused or subscribed",
+            Family::<ByTransportAndOutcome, Counter>::default(),
+        );
+        let clients = named.add(
+            "live_clients",
+            "Open connections that wait for events, by transport",
+            Family::<ByTransport, Gauge>::default(),
+        );
+        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
+        let latency = named.add(
+            "request_seconds",
+            "Time from a request read to its answer ready, by transport",
+            Family::<ByTransport, Histogram>::new_with_constructor(buckets),
+        );
+        [
+            Transport::Post,
+            Transport::Get,
+            Transport::WebSocket,
+            Transport::Sse,
+            Transport::Multipart,
+        ]
+        .map(|transport| {
+            let by = |outcome| {
+                requests.get_or_create_owned(&ByTransportAndOutcome { transport, outcome })
+            };
+            Self {
+                executed: by("executed"),
+                refused: by("refused"),
+                subscribed: by("subscribed"),
+                clients: clients.get_or_create_owned(&ByTransport { transport }),
+                latency: latency.get_or_create_owned(&ByTransport { transport }),
+            }
+        })
+    }
+}
+
+/// Requests, refusals, clients, latencies and bytes in flight of all transports of a process.
 #[derive(Debug)]
 pub struct TransportMetrics {
     transports: [OneTransport; 5],
@@ -81,96 +122,65 @@ pub struct TransportMetrics {
     pub lagged: Counter,
 }
 
+/// A registry, and the service's name, which the metrics' names begin with.
+struct Named<'r> {
+    registry: &'r mut Registry,
+    service: &'r str,
+}
+
+impl Named<'_> {
+    fn add<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        let name = format!("{}_{name}", self.service);
+        self.registry.register(name, help, metric.clone());
+        metric
+    }
+}
+
 impl TransportMetrics {
     /// Adds the counters to a registry. Their names begin with the service's (`gateway_requests`).
     pub fn register(registry: &mut Registry, service: &str) -> Self {
-        let requests = Family::<ByTransportAndOutcome, Counter>::default();
-        registry.register(
-            format!("{service}_requests"),
-            "Requests by transport and outcome: executed, refused or subscribed",
-            requests.clone(),
-        );
-        let clients = Family::<ByTransport, Gauge>::default();
-        registry.register(
-            format!("{service}_live_clients"),
-            "Open connections that wait for events, by transport",
-            clients.clone(),
-        );
-        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
-        let latency = Family::<ByTransport, Histogram>::new_with_constructor(buckets);
-        registry.register(
-            format!("{service}_request_seconds"),
-            "Time from a request read to its answer ready, by transport",
-            latency.clone(),
-        );
-        let refusals = Family::default();
-        registry.register(
-            format!("{service}_refusals"),
-            "Requests refused before execution, and subscriptions ended with an error, by code",
-            Family::clone(&refusals),
-        );
-        let websockets_closed = Family::default();
-        registry.register(
-            format!("{service}_websockets_closed"),
-            "WebSockets that the service closed, by close code",
-            Family::clone(&websockets_closed),
-        );
-        let mut gauge = |name: &str, help: &str| {
-            let gauge = Gauge::default();
-            registry.register(format!("{service}_{name}"), help, Gauge::clone(&gauge));
-            gauge
-        };
-        let unfinished_body_bytes = gauge(
-            "unfinished_body_bytes",
-            "Bytes of request bodies that have not arrived whole",
-        );
-        let untaken_answer_bytes = gauge(
-            "untaken_answer_bytes",
-            "Bytes of answers above 64 KiB that clients have not taken",
-        );
-        let waiting_tasks = gauge(
-            "waiting_tasks",
-            "Tasks that wait until other tasks of the same client have run",
-        );
-        let mut counter = |name: &str, help: &str| {
-            let counter = Counter::default();
-            registry.register(format!("{service}_{name}"), help, Counter::clone(&counter));
-            counter
-        };
-        let transports = [
-            Transport::Post,
-            Transport::Get,
-            Transport::WebSocket,
-            Transport::Sse,
-            Transport::Multipart,
-        ]
-        .map(|transport| {
-            let by = |outcome| {
-                requests.get_or_create_owned(&ByTransportAndOutcome { transport, outcome })
-            };
-            OneTransport {
-                executed: by("executed"),
-                refused: by("refused"),
-                subscribed: by("subscribed"),
-                clients: clients.get_or_create_owned(&ByTransport { transport }),
-                latency: latency.get_or_create_owned(&ByTransport { transport }),
-            }
-        });
+        let mut named = Named { registry, service };
         Self {
-            transports,
-            refusals,
-            websockets_closed,
-            waiting_tasks,
-            unfinished_body_bytes,
-            untaken_answer_bytes,
-            panics: counter(
+            transports: OneTransport::register_all(&mut named),
+            refusals: named.add(
+                "refusals",
+                "Requests refused before execution, and subscriptions ended with an error, by code",
+                Family::default(),
+            ),
+            websockets_closed: named.add(
+                "websockets_closed",
+                "WebSockets that the service closed, by close code",
+                Family::default(),
+            ),
+            waiting_tasks: named.add(
+                "waiting_tasks",
+                "Tasks that wait until other tasks of the same client have run",
+                Gauge::default(),
+            ),
+            unfinished_body_bytes: named.add(
+                "unfinished_body_bytes",
+                "Bytes of request bodies that have not arrived whole",
+                Gauge::default(),
+            ),
+            untaken_answer_bytes: named.add(
+                "untaken_answer_bytes",
+                "Bytes of answers above 64 KiB that clients have not taken",
+                Gauge::default(),
+            ),
+            panics: named.add(
                 "panics",
                 "Requests that met a defect and were answered as an internal error",
+                Counter::default(),
             ),
-            deliveries: counter("deliveries", "Events written to clients"),
-            lagged: counter(
+            deliveries: named.add(
+                "deliveries",
+                "Events written to clients",
+                Counter::default(),
+            ),
+            lagged: named.add(
                 "lagged_subscriptions",
                 "Subscriptions ended because their client was too slow",
+                Counter::default(),
             ),
         }
     }

@@ -14,12 +14,12 @@ pub enum ResponseKind {
     RequestError,
 }
 
-/// One GraphQL response.
+/// A finished GraphQL response with what each transport needs to write it.
 #[derive(Clone, Debug)]
 pub struct GraphqlResponse {
     /// The whole JSON body.
     pub body: Bytes,
-    /// Executed or refused.
+    /// Whether the operation was executed, which decides the HTTP status.
     pub kind: ResponseKind,
     /// Why it was refused, for metrics and for transports that answer a refusal in their own way.
     pub refused: Option<Refused>,

@@ -31,7 +31,7 @@ pub enum Outcome {
     /// A query or a mutation of which nothing has run yet. The transport runs it when there is room
     /// for its answer. Allowed where [`ClientContext::answers_deferred`] is set.
     Deferred(BoxFuture<'static, GraphqlResponse>),
-    /// A subscription's events.
+    /// A subscription's events. Allowed where [`ClientContext::subscriptions_allowed`] is set.
     Stream(EventStream),
 }
 
@@ -43,7 +43,8 @@ pub trait Service: Send + Sync + 'static {
     /// What its transports share.
     fn serving(&self) -> &Serving;
 
-    /// Answers one request.
+    /// Executes one request, or says why not. The future is dropped when the client leaves or the deadline
+    /// passes.
     fn answer(
         self: &Arc<Self>,
         request: GraphqlRequest,
@@ -75,11 +76,11 @@ pub struct AnswerRoom(Share);
 /// Settings, counters and open sockets: what all transports of one process share.
 #[derive(Debug)]
 pub struct Serving {
-    /// Limits and rules.
+    /// Limits of size and time, and which hosts and origins are answered.
     pub settings: Settings,
-    /// Counters.
+    /// What the transports count; the service may add to it.
     pub metrics: Arc<TransportMetrics>,
-    /// Cancelled at shutdown.
+    /// Cancelled at shutdown: running operations then have [`Settings::grace`] to end.
     pub shutdown: CancellationToken,
     /// Turns of clients at the processors. A service polls what it spawns for a client in them, too.
     pub turns: Turns,
@@ -144,7 +145,7 @@ impl Serving {
             if tokio::time::timeout(limit, sockets.wait()).await.is_err() {
                 tracing::warn!(
                     grace_s = grace.as_secs(),
-                    "some WebSockets did not end in time: dropped"
+                    "some WebSockets did not close within the grace period and were dropped"
                 );
             }
         }

@@ -1,10 +1,11 @@
 //! Every limit of the transports, once, with its default.
 //!
-//! Each is a flag and an environment variable of a process that flattens these structs; durations
-//! read `500ms`, `30s` or `5m`.
+//! With the feature `clap`, each is a flag and an environment variable of a process that flattens these
+//! structs; durations read `500ms`, `30s` or `5m`.
 
 use std::time::Duration;
 
+#[cfg(feature = "clap")]
 use clap::builder::BoolishValueParser;
 use http::HeaderName;
 
@@ -13,9 +14,9 @@ use crate::turns;
 /// What the transports of one process are set to.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// HTTP.
+    /// Limits and rules of HTTP requests; the timeouts hold for every transport.
     pub http: HttpSettings,
-    /// WebSocket.
+    /// Limits of a WebSocket and of its operations.
     pub websocket: WebSocketSettings,
     /// A quiet event stream shows a sign of life this often.
     pub keep_alive: Duration,
@@ -40,49 +41,50 @@ impl Default for Settings {
     }
 }
 
-/// HTTP.
-#[derive(Clone, Debug, clap::Args)]
+/// Limits and rules of HTTP requests; the timeouts hold for every transport.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct HttpSettings {
     /// Limit the bytes of a request body, and of the query string of a GET.
-    #[arg(long, env = "REQUEST_BYTES_MAX", default_value_t = Self::default().request_bytes_max)]
+    #[cfg_attr(feature = "clap", arg(long, env = "REQUEST_BYTES_MAX", default_value_t = Self::default().request_bytes_max))]
     pub request_bytes_max: usize,
     /// Refuse a request whose body has not arrived completely after this time.
-    #[arg(long, env = "REQUEST_BODY_TIMEOUT", default_value = "30s", value_parser = duration)]
+    #[cfg_attr(feature = "clap", arg(long, env = "REQUEST_BODY_TIMEOUT", default_value = "30s", value_parser = duration))]
     pub request_body_timeout: Duration,
     /// Limit the bytes of incomplete request bodies of all clients together. A request that exceeds it is
     /// refused. The last quarter is reserved for bodies of up to 16 KiB.
-    #[arg(long, env = "REQUEST_BODIES_BYTES_MAX", default_value_t = Self::default().request_bodies_bytes_max)]
+    #[cfg_attr(feature = "clap", arg(long, env = "REQUEST_BODIES_BYTES_MAX", default_value_t = Self::default().request_bodies_bytes_max))]
     pub request_bodies_bytes_max: usize,
     /// Limit the bytes of incomplete request bodies of one client address. Behind a proxy, set it to
     /// REQUEST_BODIES_BYTES_MAX.
-    #[arg(long, env = "REQUEST_BODIES_BYTES_PER_CLIENT_MAX", default_value_t = Self::default().request_bodies_bytes_per_client_max)]
+    #[cfg_attr(feature = "clap", arg(long, env = "REQUEST_BODIES_BYTES_PER_CLIENT_MAX", default_value_t = Self::default().request_bodies_bytes_per_client_max))]
     pub request_bodies_bytes_per_client_max: usize,
     /// Limit the bytes of responses that clients have not read, of all clients together. Responses of up to 64
     /// KiB do not count. A response that exceeds it is discarded.
-    #[arg(long, env = "ANSWERS_BYTES_MAX", default_value_t = Self::default().answers_bytes_max)]
+    #[cfg_attr(feature = "clap", arg(long, env = "ANSWERS_BYTES_MAX", default_value_t = Self::default().answers_bytes_max))]
     pub answers_bytes_max: usize,
     /// Limit the bytes of unread responses to one client address. Behind a proxy, set it to ANSWERS_BYTES_MAX.
-    #[arg(long, env = "ANSWERS_BYTES_PER_CLIENT_MAX", default_value_t = Self::default().answers_bytes_per_client_max)]
+    #[cfg_attr(feature = "clap", arg(long, env = "ANSWERS_BYTES_PER_CLIENT_MAX", default_value_t = Self::default().answers_bytes_per_client_max))]
     pub answers_bytes_per_client_max: usize,
     /// Fail a query or mutation after this time, on every transport.
-    #[arg(long, env = "REQUEST_TIMEOUT", default_value = "60s", value_parser = duration)]
+    #[cfg_attr(feature = "clap", arg(long, env = "REQUEST_TIMEOUT", default_value = "60s", value_parser = duration))]
     pub request_timeout: Duration,
     /// Disconnect a client that reads nothing for this long, on every transport.
-    #[arg(long, env = "CLIENT_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
+    #[cfg_attr(feature = "clap", arg(long, env = "CLIENT_WRITE_TIMEOUT", default_value = "30s", value_parser = duration))]
     pub client_write_timeout: Duration,
     /// Serve only requests to these host names (`api.example`), with a port or at any; `*` allows all. In
     /// development the default is `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
-    #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed)]
+    #[cfg_attr(feature = "clap", arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed))]
     pub allowed_hosts: Vec<String>,
     /// Allow pages of these origins to use the service (`https://app.example`); `*` allows all. By default only
     /// pages of its own origin may.
-    #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = trimmed)]
+    #[cfg_attr(feature = "clap", arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = trimmed))]
     pub cors_origins: Vec<String>,
     /// Allow pages of these origins to send cookies. Not together with `*`.
-    #[arg(long, env = "CORS_CREDENTIALS", value_parser = BoolishValueParser::new())]
+    #[cfg_attr(feature = "clap", arg(long, env = "CORS_CREDENTIALS", value_parser = BoolishValueParser::new()))]
     pub cors_credentials: bool,
     /// Accept browsers' cross-site requests without the check against request forgery (CSRF).
-    #[arg(long, env = "CSRF_PREVENTION_OFF", value_parser = BoolishValueParser::new())]
+    #[cfg_attr(feature = "clap", arg(long, env = "CSRF_PREVENTION_OFF", value_parser = BoolishValueParser::new()))]
     pub csrf_prevention_off: bool,
 }
 
@@ -118,32 +120,33 @@ impl HttpSettings {
     }
 }
 
-/// WebSocket (graphql-transport-ws).
-#[derive(Clone, Debug, clap::Args)]
+/// Limits of a WebSocket (graphql-transport-ws) and of its operations.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct WebSocketSettings {
     /// Close a WebSocket (4408) whose client has not sent `connection_init` after this time.
-    #[arg(long, env = "WS_INIT_TIMEOUT", default_value = "10s", value_parser = duration)]
+    #[cfg_attr(feature = "clap", arg(long, env = "WS_INIT_TIMEOUT", default_value = "10s", value_parser = duration))]
     pub ws_init_timeout: Duration,
     /// Ping a quiet client this often. Without any sign of life for two such intervals its connection is
     /// dropped.
-    #[arg(long, env = "WS_PING_INTERVAL", default_value = "20s", value_parser = duration)]
+    #[cfg_attr(feature = "clap", arg(long, env = "WS_PING_INTERVAL", default_value = "20s", value_parser = duration))]
     pub ws_ping_interval: Duration,
     /// Limit the pings that a client may send within such an interval, of the WebSocket and of the protocol
     /// together, in addition to one per operation. With more, its connection is closed (1008).
-    #[arg(long, env = "WS_PINGS_MAX", default_value_t = Self::default().ws_pings_max)]
+    #[cfg_attr(feature = "clap", arg(long, env = "WS_PINGS_MAX", default_value_t = Self::default().ws_pings_max))]
     pub ws_pings_max: usize,
     /// Limit the bytes of a client's message.
-    #[arg(long, env = "WS_MESSAGE_BYTES_MAX", default_value_t = Self::default().ws_message_bytes_max)]
+    #[cfg_attr(feature = "clap", arg(long, env = "WS_MESSAGE_BYTES_MAX", default_value_t = Self::default().ws_message_bytes_max))]
     pub ws_message_bytes_max: usize,
     /// Limit the running operations of one connection.
-    #[arg(long, env = "WS_OPERATIONS_MAX", default_value_t = Self::default().ws_operations_max)]
+    #[cfg_attr(feature = "clap", arg(long, env = "WS_OPERATIONS_MAX", default_value_t = Self::default().ws_operations_max))]
     pub ws_operations_max: usize,
     /// Limit the queries and mutations among these operations; further ones fail with `OVERLOADED`.
-    #[arg(long, env = "WS_ANSWERS_MAX", default_value_t = Self::default().ws_answers_max)]
+    #[cfg_attr(feature = "clap", arg(long, env = "WS_ANSWERS_MAX", default_value_t = Self::default().ws_answers_max))]
     pub ws_answers_max: usize,
     /// Limit the queries and mutations of one connection that run, or whose response the client has not read;
     /// the others wait.
-    #[arg(long, env = "WS_ANSWERS_RUNNING_MAX", default_value_t = Self::default().ws_answers_running_max, value_parser = at_least_one)]
+    #[cfg_attr(feature = "clap", arg(long, env = "WS_ANSWERS_RUNNING_MAX", default_value_t = Self::default().ws_answers_running_max, value_parser = at_least_one))]
     pub ws_answers_running_max: usize,
 }
 
@@ -188,6 +191,7 @@ pub fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
     Ok(text.trim().to_owned())
 }
 
+#[cfg(feature = "clap")]
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("at least 1 is needed".to_owned()),
@@ -196,7 +200,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "clap"))]
 mod tests {
     use clap::Parser;
 

@@ -26,7 +26,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::client_key::ClientKey;
 
-/// Nothing to do.
+/// The task waits for a wake-up.
 const IDLE: u8 = 0;
 /// It was woken, and waits for its turn.
 const WAITS: u8 = 1;
@@ -39,7 +39,7 @@ const ENDED: u8 = 5;
 
 /// The turns of all clients.
 pub struct Turns {
-    clients: Mutex<HashMap<ClientKey, Weak<Gate>>>,
+    clients: Mutex<HashMap<ClientKey, Weak<TurnGate>>>,
     per_client: usize,
     /// Shows how many tasks wait.
     waiting: Gauge,
@@ -47,21 +47,21 @@ pub struct Turns {
 
 /// The turns of one client. Clones share them.
 #[derive(Clone)]
-pub struct ClientTurns(Arc<Gate>);
+pub struct ClientTurns(Arc<TurnGate>);
 
-struct Gate {
+struct TurnGate {
     taken: AtomicUsize,
     max: usize,
-    /// How many wait.
+    /// The number of tasks that wait for their turn.
     waiting: AtomicUsize,
     /// Shows how many wait, those of other clients included.
     shown: Gauge,
     queue: Mutex<VecDeque<Arc<Member>>>,
 }
 
-/// One future.
+/// A future that takes turns with the others of its client.
 struct Member {
-    gate: Arc<Gate>,
+    gate: Arc<TurnGate>,
     state: AtomicU8,
     /// Of the task that polls it.
     task: AtomicWaker,
@@ -95,7 +95,7 @@ impl Turns {
             let live = clients.len();
             clients.reserve(live);
         }
-        let gate = Arc::new(Gate {
+        let gate = Arc::new(TurnGate {
             taken: AtomicUsize::new(0),
             max: self.per_client,
             waiting: AtomicUsize::new(0),
@@ -130,7 +130,7 @@ impl ClientTurns {
     }
 }
 
-impl Gate {
+impl TurnGate {
     fn take_free(&self) -> bool {
         let one_more = |taken| (taken < self.max).then_some(taken + 1);
         self.taken.fetch_update(SeqCst, SeqCst, one_more).is_ok()
@@ -225,7 +225,7 @@ impl Member {
     }
 }
 
-impl Drop for Gate {
+impl Drop for TurnGate {
     fn drop(&mut self) {
         // Those that have ended while they waited.
         let left = self

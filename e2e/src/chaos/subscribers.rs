@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use graphql_transport::client::{Client, Event};
+use graphql_transport::client::{Client, ClientEvent};
 use serde_json::json;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
@@ -123,19 +123,19 @@ async fn connection(endpoint: &str, post: &str, log: &Mutex<Log>) -> anyhow::Res
     client.subscribe("1", request.to_string()).await?;
     loop {
         match client.next_within(SILENCE_LIMIT).await {
-            Event::Next(result) if result["errors"].is_null() => {
+            ClientEvent::Next(result) if result["errors"].is_null() => {
                 let change = &result["data"]["commentChanges"];
                 let seen = Seen::from_graphql(change).with_context(|| result.to_string())?;
                 let mut log = lock(log);
                 log.seen.push(seen);
                 log.cursor = change["cursor"].as_str().map(str::to_owned);
             }
-            failed @ (Event::Next(_) | Event::Error(_)) => {
+            failed @ (ClientEvent::Next(_) | ClientEvent::Error(_)) => {
                 let code = failed.code().unwrap_or("(no code)");
                 lock(log).codes.push(code.to_owned());
                 return Ok(());
             }
-            Event::Complete | Event::Closed(_) => return Ok(()),
+            ClientEvent::Complete | ClientEvent::Closed(_) => return Ok(()),
         }
     }
 }

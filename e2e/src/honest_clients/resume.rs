@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use graphql_transport::client::Event;
+use graphql_transport::client::ClientEvent;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
@@ -39,7 +39,7 @@ async fn catch_up(shared: &Shared, history: &History) -> Result<(), String> {
     let mut client = subscribed(shared, &request).await?;
     for _ in 0..history.comments {
         match client.next().await {
-            Event::Next(result)
+            ClientEvent::Next(result)
                 if result["data"]["commentChanges"]["comment"]["id"].is_string() => {}
             other => return Err(other.code().map_or(format!("{other:?}"), str::to_owned)),
         }

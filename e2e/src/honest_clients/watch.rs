@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use graphql_transport::client::{Client, Event, EventReader, StreamEvent};
+use graphql_transport::client::{Client, ClientEvent, EventReader, StreamEvent};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -114,9 +114,9 @@ async fn over_socket(shared: &Shared, request: Value, seen: &Mutex<Seen>) -> Res
     let mut client = subscribed(shared, &request).await?;
     loop {
         match client.next().await {
-            Event::Next(result) | Event::Error(result) => locked(seen).take(&result),
-            Event::Complete => return Ok(()),
-            closed @ Event::Closed(_) => return Err(format!("{closed:?}")),
+            ClientEvent::Next(result) | ClientEvent::Error(result) => locked(seen).take(&result),
+            ClientEvent::Complete => return Ok(()),
+            closed @ ClientEvent::Closed(_) => return Err(format!("{closed:?}")),
         }
     }
 }

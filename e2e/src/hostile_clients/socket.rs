@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graphql_transport::client::{Client, ConnectError, Event};
+use graphql_transport::client::{Client, ClientEvent, ConnectError};
 use tokio::time::{Instant, timeout_at};
 
 use super::client::Attacker;
@@ -51,12 +51,14 @@ impl Socket {
         let event = self.client.next().await;
         let tally = &self.attacker.tally;
         match &event {
-            Event::Next(_) | Event::Error(_) => tally.answered(event.code().unwrap_or("event")),
-            Event::Complete => {}
-            Event::Closed(Some(code)) => tally.answered(&format!("closed {code}")),
-            Event::Closed(None) => tally.answered("connection ended"),
+            ClientEvent::Next(_) | ClientEvent::Error(_) => {
+                tally.answered(event.code().unwrap_or("event"))
+            }
+            ClientEvent::Complete => {}
+            ClientEvent::Closed(Some(code)) => tally.answered(&format!("closed {code}")),
+            ClientEvent::Closed(None) => tally.answered("connection ended"),
         }
-        !matches!(event, Event::Closed(_))
+        !matches!(event, ClientEvent::Closed(_))
     }
 
     /// Counts events until the socket's end.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, doc};
-use e2e::{Event, Service, Subscription, System, assert_projected};
+use e2e::{ClientEvent, Service, Subscription, System, assert_projected};
 
 use crate::PROGRAM;
 use crate::writer::{Traffic, at_least_written, write_comments};
@@ -78,10 +78,10 @@ async fn comments_killed_tells_a_subscriber_without_a_cursor_what_it_may_have_mi
     system.run(Service::Comments).await;
 
     match added.next().await {
-        Event::Next(result) if result["errors"].is_null() => {
+        ClientEvent::Next(result) if result["errors"].is_null() => {
             assert_eq!(result["data"]["commentAdded"]["text"], "missed");
         }
-        Event::Next(result) => {
+        ClientEvent::Next(result) => {
             let code = &result["errors"][0]["extensions"]["code"];
             assert_eq!(code, "SUBSCRIPTION_INTERRUPTED", "{result}");
         }
@@ -94,7 +94,7 @@ async fn comments_killed_tells_a_subscriber_without_a_cursor_what_it_may_have_mi
             break event;
         }
     };
-    let Event::Next(result) = event else {
+    let ClientEvent::Next(result) = event else {
         panic!("the subscription does not go on: {event:?}");
     };
     assert_eq!(result["data"]["commentAdded"]["text"], "after", "{result}");

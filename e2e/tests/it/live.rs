@@ -1,6 +1,6 @@
 //! Subscribers hear of each comment, with the post resolved by the other service.
 
-use e2e::{Event, Subscription, System, assert_projected};
+use e2e::{ClientEvent, Subscription, System, assert_projected};
 use serde_json::{Value, json};
 
 use crate::PROGRAM;
@@ -161,7 +161,7 @@ fn added_text(data: &Value) -> &Value {
 }
 
 /// The codes of a failed subscription, whether it failed as a whole or in its first result.
-fn error_codes(event: &Event) -> Vec<&str> {
+fn error_codes(event: &ClientEvent) -> Vec<&str> {
     let errors = error_list(event).as_array().expect("a list of errors");
     errors
         .iter()
@@ -169,10 +169,10 @@ fn error_codes(event: &Event) -> Vec<&str> {
         .collect()
 }
 
-fn error_list(event: &Event) -> &Value {
+fn error_list(event: &ClientEvent) -> &Value {
     match event {
-        Event::Error(errors) => errors,
-        Event::Next(result) => &result["errors"],
+        ClientEvent::Error(errors) => errors,
+        ClientEvent::Next(result) => &result["errors"],
         other => panic!("not an error: {other:?}"),
     }
 }

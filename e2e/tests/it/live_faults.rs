@@ -2,7 +2,7 @@
 
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, doc};
-use e2e::{Event, Graphql, Service, Subscription, System, fail_commands};
+use e2e::{ClientEvent, Graphql, Service, Subscription, System, fail_commands};
 use embedded_mongo::{Options, ReplicaSet, rename_collection};
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ async fn a_subscriber_that_does_not_read_is_told_where_to_go_on() {
         let mut resumed = resume(graphql, &post, &cursor).await;
         while received.len() < texts.len() {
             match resumed.next().await {
-                Event::Next(result) if result["errors"].is_null() => {
+                ClientEvent::Next(result) if result["errors"].is_null() => {
                     cursor = result["data"]["commentChanges"]["cursor"].clone();
                     received.push(added_text(&result["data"]).to_owned());
                 }
@@ -164,12 +164,12 @@ async fn read_to_the_end(
     let mut cursor = Value::Null;
     loop {
         match subscription.next().await {
-            Event::Next(result) if result["errors"].is_null() => {
+            ClientEvent::Next(result) if result["errors"].is_null() => {
                 cursor = result["data"]["commentChanges"]["cursor"].clone();
                 received.push(added_text(&result["data"]).to_owned());
             }
-            Event::Next(result) => return (result["errors"][0].clone(), cursor),
-            Event::Error(errors) => return (errors[0].clone(), cursor),
+            ClientEvent::Next(result) => return (result["errors"][0].clone(), cursor),
+            ClientEvent::Error(errors) => return (errors[0].clone(), cursor),
             other => panic!("the end of the subscription has no reason: {other:?}"),
         }
     }

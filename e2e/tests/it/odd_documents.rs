@@ -4,7 +4,7 @@ use bson::oid::ObjectId;
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, DateTime, Document, RawDocumentBuf, Timestamp, doc};
 use changefeed::FromDocument;
-use e2e::{Event, Graphql, Service, Subscription, System, eventually};
+use e2e::{ClientEvent, Graphql, Service, Subscription, System, eventually};
 use embedded_mongo::test_database;
 use mongodb::{Collection, Database};
 use serde_json::{Value, json};
@@ -411,11 +411,11 @@ async fn subscribers_hear_of_what_can_be_read_and_of_nothing_else() {
         let mut events = Vec::new();
         loop {
             let event = match subscription.next().await {
-                Event::Next(result) if result["errors"].is_null() => {
+                ClientEvent::Next(result) if result["errors"].is_null() => {
                     result["data"]["commentChanges"].clone()
                 }
                 // Of the largest changes only the last one stays in memory.
-                Event::Next(result)
+                ClientEvent::Next(result)
                     if result["errors"][0]["extensions"]["code"] == "SUBSCRIPTION_LAGGED" =>
                 {
                     let after = result["errors"][0]["extensions"]["cursor"].clone();

@@ -1,7 +1,7 @@
 //! Clients that go on through faults: one that writes, one that subscribes, and both on one post.
 
 use bson::{Document, doc};
-use e2e::{Event, Graphql, Subscription, assert_projected, comments_of, eventually};
+use e2e::{ClientEvent, Graphql, Subscription, assert_projected, comments_of, eventually};
 use mongodb::Database;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -97,7 +97,7 @@ impl Subscriber {
     pub async fn read_until(&mut self, count: usize) {
         while self.received.len() < count {
             match self.subscription.next().await {
-                Event::Next(result) if result["errors"].is_null() => {
+                ClientEvent::Next(result) if result["errors"].is_null() => {
                     let change = &result["data"]["commentChanges"];
                     self.cursor = change["cursor"].clone();
                     self.received.push(

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`ClientMessage`], [`ServerMessage`] | the messages, which the server's side uses too |
 //! | [`upgrade_request`], [`connect`] | a WebSocket after `connection_ack`, with bounds of size and time |
-//! | [`Client`], [`Event`] | one WebSocket with few operations, for tests and tools |
+//! | [`Client`], [`ClientEvent`] | one WebSocket with few operations, for tests and tools |
 //! | [`EventReader`], [`StreamEvent`] | the events in the bytes of a `text/event-stream` |
 //!
 //! A program that keeps many operations on one socket, as the gateway does, takes the socket of
@@ -26,7 +26,7 @@ use tokio_tungstenite::{
 
 use crate::websocket::{ClientMessage, SUBPROTOCOL, ServerMessage};
 pub use event_reader::{EventReader, StreamEvent};
-pub use socket::{Client, Event};
+pub use socket::{Client, ClientEvent};
 
 /// Pings of a server, those of the WebSocket, since the last of this side. Each is answered, and a server
 /// that does not read has the answers fill the memory.
@@ -49,9 +49,9 @@ pub enum ConnectError {
     /// The same, with a close that has a code.
     #[error("the connection was closed before it was acknowledged: {code} {reason:?}")]
     Closed {
-        /// The close code.
+        /// The close code of RFC 6455, or of graphql-transport-ws (4400 to 4499).
         code: u16,
-        /// The server's words.
+        /// The text that the server sent with it; may be empty.
         reason: String,
     },
     /// No `connection_ack` before the deadline.

@@ -29,7 +29,7 @@ pub struct Client {
 
 /// What a server says of an operation, or the end of the connection.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub enum ClientEvent {
     /// One execution result: `data`, `errors`.
     Next(Value),
     /// The operation failed, with a list of errors.
@@ -91,23 +91,23 @@ impl Client {
     }
 
     /// The next event of any operation. Nothing is lost where the caller does not wait for its end.
-    pub async fn next(&mut self) -> Event {
+    pub async fn next(&mut self) -> ClientEvent {
         self.next_within(Duration::MAX).await
     }
 
     /// [`Client::next`], where a connection on which nothing comes for `silence_max`, not even a ping,
     /// counts as closed.
-    pub async fn next_within(&mut self, silence_max: Duration) -> Event {
+    pub async fn next_within(&mut self, silence_max: Duration) -> ClientEvent {
         loop {
             let message = timeout(silence_max, self.socket.next()).await;
             let text = match message.ok().flatten() {
                 Some(Ok(Message::Text(text))) => text,
                 Some(Ok(Message::Close(frame))) => {
                     let code = frame.map_or(NO_CODE, |frame| frame.code.into());
-                    return Event::Closed(Some(code));
+                    return ClientEvent::Closed(Some(code));
                 }
                 Some(Ok(_)) => continue,
-                Some(Err(_)) | None => return Event::Closed(None),
+                Some(Err(_)) | None => return ClientEvent::Closed(None),
             };
             let event = match ServerMessage::read(&text) {
                 Ok(Some(ServerMessage::Ping)) => {
@@ -115,7 +115,7 @@ impl Client {
                     let _ = self.socket.send(ClientMessage::Pong.write()).await;
                     continue;
                 }
-                Ok(message) => Event::of(message),
+                Ok(message) => ClientEvent::of(message),
                 Err(reason) => Err(reason),
             };
             match event {
@@ -125,14 +125,14 @@ impl Client {
                     let close = Close::Invalid(reason);
                     // The server may be gone.
                     let _ = self.socket.send(close.frame()).await;
-                    return Event::Closed(Some(close.code()));
+                    return ClientEvent::Closed(Some(close.code()));
                 }
             }
         }
     }
 }
 
-impl Event {
+impl ClientEvent {
     /// The code of the first error, if there is one.
     pub fn code(&self) -> Option<&str> {
         let errors = match self {

@@ -16,9 +16,9 @@ pub enum Media {
 /// A media type for a stream of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streaming {
-    /// `text/event-stream`.
+    /// Server-sent events, one operation a response: `text/event-stream`.
     Sse,
-    /// `multipart/mixed; subscriptionSpec=1.0`.
+    /// Multipart subscriptions: `multipart/mixed; subscriptionSpec=1.0`.
     Multipart,
 }
 
@@ -27,7 +27,7 @@ pub enum Streaming {
 pub struct Accepted {
     /// For one answer; none where only a stream is wanted.
     pub single: Option<Media>,
-    /// For a subscription.
+    /// How a subscription is answered; `None` where the client accepts no stream.
     pub streaming: Option<Streaming>,
 }
 
@@ -119,7 +119,7 @@ const EXACT: u8 = 2;
 
 struct Range {
     media_type: String,
-    /// In thousandths.
+    /// The `q` parameter in thousandths: 0 refuses, 1000 is the default.
     quality: u16,
     speaks_subscriptions: bool,
 }

@@ -54,7 +54,7 @@ const ALLOWED: &str = "GET, POST, OPTIONS";
 /// Where an event stream is resumed from.
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// `/graphql`.
+/// Returns the route `/graphql`, which answers every transport, with CORS where the settings allow origins.
 pub fn routes<S: Service>(service: &Arc<S>) -> Router {
     let routes = Router::new()
         .route(PATH, any(handle::<S>))

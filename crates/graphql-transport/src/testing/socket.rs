@@ -14,7 +14,7 @@ use tokio_tungstenite::{
 use super::PATIENCE;
 use crate::client::upgrade_request;
 
-/// One WebSocket.
+/// A WebSocket that sends what a test tells it to, valid or not.
 pub struct Socket(
     /// For what the methods do not offer.
     pub WebSocketStream<TcpStream>,
@@ -66,7 +66,7 @@ impl Socket {
         assert_eq!(self.next().await, json!({"type": "connection_ack"}));
     }
 
-    /// Starts an operation.
+    /// Sends `subscribe` with this id and document.
     pub async fn subscribe(&mut self, id: &str, query: &str) {
         self.send(json!({"id": id, "type": "subscribe", "payload": {"query": query}}))
             .await;
@@ -79,7 +79,7 @@ impl Socket {
             .await;
     }
 
-    /// Sends a message.
+    /// Sends a message, which need not be one of the protocol.
     pub async fn send(&mut self, message: Value) {
         self.send_text(&message.to_string()).await;
     }

@@ -11,14 +11,13 @@ use tokio::{
 
 use super::PATIENCE;
 
-/// One connection.
+/// A TCP connection, and the bytes that were received and not taken yet.
 pub struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
 }
 
 impl Wire {
-    /// Connects.
     pub async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
         Self {
@@ -77,7 +76,7 @@ impl Wire {
         }
     }
 
-    /// So many bytes.
+    /// Takes exactly `count` bytes; panics when they do not come in time.
     pub async fn take(&mut self, count: usize) -> Vec<u8> {
         while self.unread.len() < count {
             self.read_more().await;

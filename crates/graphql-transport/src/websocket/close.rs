@@ -10,7 +10,7 @@ const REASON_BYTES_MAX: usize = 123;
 pub enum Close {
     /// A message that is not of the protocol.
     Invalid(String),
-    /// `subscribe` before `connection_ack`.
+    /// The client sent `subscribe` before it received `connection_ack`.
     Unauthorized,
     /// `connection_init` with something that cannot be accepted.
     Forbidden(String),
@@ -20,7 +20,7 @@ pub enum Close {
     InitialisationTimeout,
     /// An id that is in use.
     SubscriberExists(String),
-    /// A second `connection_init`.
+    /// The client sent `connection_init` a second time.
     TooManyInitialisationRequests,
     /// More pings than a client may send (RFC 6455, "policy violation").
     TooManyPings,
@@ -35,7 +35,7 @@ pub enum Close {
 }
 
 impl Close {
-    /// The close code.
+    /// Returns the code of the close frame: the protocol's own, or RFC 6455's.
     pub fn code(&self) -> u16 {
         match self {
             Self::Invalid(_) => 4400,

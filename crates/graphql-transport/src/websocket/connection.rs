@@ -48,14 +48,11 @@ enum End {
     Gone,
 }
 
-/// Goes on, or ends the connection.
-type Step = Result<(), End>;
-
 /// The WebSocket, whose unfinished messages are counted.
 type WebSocket = WebSocketStream<Metered<TokioIo<Upgraded>>>;
 
-/// One client's connection.
-pub(super) struct Connection<S> {
+/// A client's WebSocket with the operations that run on it.
+pub(super) struct ClientConnection<S> {
     service: Arc<S>,
     socket: WebSocket,
     operations: Operations,
@@ -69,7 +66,7 @@ pub(super) struct Connection<S> {
     key: ClientKey,
 }
 
-impl<S: Service> Connection<S> {
+impl<S: Service> ClientConnection<S> {
     /// A connection whose WebSocket handshake is done.
     pub(super) fn new(
         service: Arc<S>,
@@ -123,8 +120,8 @@ impl<S: Service> Connection<S> {
         self.service.serving()
     }
 
-    /// Until the shutdown.
-    async fn serve(&mut self) -> Step {
+    /// Reads messages and writes results until shutdown.
+    async fn serve(&mut self) -> Result<(), End> {
         let limits = self.serving().settings.websocket.clone();
         let shutdown = self.serving().shutdown.clone();
         let init_deadline = Instant::now() + limits.ws_init_timeout;
@@ -164,7 +161,7 @@ impl<S: Service> Connection<S> {
         End::Close(Close::Restarting)
     }
 
-    async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Step {
+    async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         self.heard = true;
         if let Some(Ok(message)) = &message {
             self.socket.get_mut().count.has_come(message);
@@ -190,7 +187,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    async fn handle(&mut self, message: ClientMessage<'_>, text: &Utf8Bytes) -> Step {
+    async fn handle(&mut self, message: ClientMessage<'_>, text: &Utf8Bytes) -> Result<(), End> {
         match message {
             ClientMessage::ConnectionInit(_) if self.acknowledged => {
                 Err(End::Close(Close::TooManyInitialisationRequests))
@@ -219,7 +216,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    async fn subscribe(&mut self, id: String, request: &Bytes) -> Step {
+    async fn subscribe(&mut self, id: String, request: &Bytes) -> Result<(), End> {
         // A gateway sends one with each operation.
         self.pings = self.pings.saturating_sub(1);
         if self.operations.contains(&id) {
@@ -252,7 +249,7 @@ impl<S: Service> Connection<S> {
     }
 
     /// The output's place is free for the next query once the client has taken this.
-    async fn deliver(&mut self, output: Output) -> Step {
+    async fn deliver(&mut self, output: Output) -> Result<(), End> {
         if let Some(event) = &output.event {
             self.serving().metrics.deliveries.inc();
             self.send(ServerMessage::of(&output.id, event).write())
@@ -267,7 +264,7 @@ impl<S: Service> Connection<S> {
 
     /// Members of `connection_init`'s payload stand for headers of the same name, where the service
     /// takes such headers. Clients that wrap them in a member `headers` are understood too.
-    fn take_headers(&mut self, payload: Option<&[u8]>) -> Step {
+    fn take_headers(&mut self, payload: Option<&[u8]>) -> Result<(), End> {
         let Some(payload) = payload else {
             return Ok(());
         };
@@ -309,7 +306,7 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
-    fn count_ping(&mut self) -> Step {
+    fn count_ping(&mut self) -> Result<(), End> {
         self.pings += 1;
         match self.pings > self.serving().settings.websocket.ws_pings_max {
             true => Err(End::Close(Close::TooManyPings)),
@@ -317,7 +314,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    async fn ping(&mut self) -> Step {
+    async fn ping(&mut self) -> Result<(), End> {
         self.pings = 0;
         if !std::mem::replace(&mut self.heard, false) {
             return Err(End::Gone);
@@ -327,7 +324,7 @@ impl<S: Service> Connection<S> {
 
     /// A client that takes nothing for too long is dropped: its place in the kernel's buffers and
     /// here is bounded, and so is its time.
-    async fn send(&mut self, message: Message) -> Step {
+    async fn send(&mut self, message: Message) -> Result<(), End> {
         let limit = self.serving().settings.http.client_write_timeout;
         match timeout(limit, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),

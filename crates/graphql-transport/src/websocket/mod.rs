@@ -36,11 +36,11 @@ use crate::{
     service::Service,
 };
 pub use close::{Close, is_about_a_message};
-use connection::Connection;
+use connection::ClientConnection;
 pub use message::{ClientMessage, ServerMessage};
 use metered::{Meter, Metered};
 
-/// The one subprotocol.
+/// The value of `Sec-WebSocket-Protocol` that is accepted.
 pub const SUBPROTOCOL: &str = "graphql-transport-ws";
 
 /// Most connections are quiet: they should cost little while they are.
@@ -99,7 +99,7 @@ pub(crate) async fn upgrade<S: Service>(
         let stream = Metered::new(TokioIo::new(upgraded), Meter::new(share));
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let client = service.serving().metrics.client(Transport::WebSocket);
-        let connection = Connection::new(service, socket, headers, key, of_operations);
+        let connection = ClientConnection::new(service, socket, headers, key, of_operations);
         connection.run(is_offered).await;
         drop(client);
     };

@@ -2,7 +2,7 @@
 //!
 //! All of them are polled by the connection's own task, and only while its client takes what it is
 //! sent: a subscription of a client that does not read lags at its source, which then says
-//! what was missed. A query or a mutation runs only once it has a place for its answer, so that
+//! what was missed. A query or a mutation runs only once there is room for its answer, so that
 //! nothing is computed for a client that does not read; slow ones keep no event waiting.
 
 use std::{
@@ -46,11 +46,15 @@ pub(super) struct Output {
     /// Whether the operation is complete with it. One that failed is over without a `complete`.
     pub(super) is_complete: bool,
     /// Held until the event is sent.
-    _place: Option<Place>,
+    _room: Option<HeldRoom>,
 }
 
 /// An [`Output`] without the operation's name.
-type Piece = (Option<Event>, bool, Option<Place>);
+struct Piece {
+    event: Option<Event>,
+    is_complete: bool,
+    room: Option<HeldRoom>,
+}
 
 /// The running operations, as one stream of what to send the client.
 pub(super) struct Operations {
@@ -66,7 +70,6 @@ struct Running {
 }
 
 impl Operations {
-    /// None yet.
     pub(super) fn new(settings: &WebSocketSettings, turns: ClientTurns) -> Self {
         Self {
             outputs: SelectAll::new(),
@@ -85,7 +88,7 @@ impl Operations {
         self.running.contains_key(id)
     }
 
-    /// Begins an operation.
+    /// Starts an operation. What it sends comes out of this stream.
     pub(super) fn start<S: Service>(
         &mut self,
         service: Arc<S>,
@@ -103,8 +106,8 @@ impl Operations {
             match isolation::answer(&service, Transport::WebSocket, request, client).await {
                 Outcome::Single(response) => once(response, None),
                 Outcome::Deferred(work) => {
-                    let (response, place) = answers.run(service, key, began, work).await;
-                    once(response, place)
+                    let (response, room) = answers.run(service, key, began, work).await;
+                    once(response, room)
                 }
                 Outcome::Stream(events) => {
                     streams.store(true, Ordering::Relaxed);
@@ -113,11 +116,11 @@ impl Operations {
             }
         })
         .flatten();
-        let outputs = pieces.map(move |(event, is_complete, place)| Output {
+        let outputs = pieces.map(move |piece: Piece| Output {
             id: Arc::clone(&name),
-            event,
-            is_complete,
-            _place: place,
+            event: piece.event,
+            is_complete: piece.is_complete,
+            _room: piece.room,
         });
         let (outputs, stop) = stream::abortable(outputs);
         self.outputs.push(outputs.boxed());
@@ -160,20 +163,30 @@ impl Stream for Operations {
 type Pieces<S> = Either<stream::Iter<std::array::IntoIter<Piece, 1>>, S>;
 
 /// A query or a mutation: its answer is the whole of it.
-fn once<S>(response: GraphqlResponse, place: Option<Place>) -> Pieces<S> {
+fn once<S>(response: GraphqlResponse, room: Option<HeldRoom>) -> Pieces<S> {
     let event = Event::from(response);
     let is_complete = matches!(event, Event::Next { .. });
-    Either::Left(stream::iter([(Some(event), is_complete, place)]))
+    Either::Left(stream::iter([Piece {
+        event: Some(event),
+        is_complete,
+        room,
+    }]))
 }
 
 /// A subscription: its events, and that it is complete, unless it fails.
 fn subscription(events: EventStream) -> impl Stream<Item = Piece> + Send {
-    let events = events.map(|event| (Some(event), false, None));
-    let pieces = events.chain(stream::iter([(None, true, None)]));
+    let piece = |event: Option<Event>| Piece {
+        is_complete: event.is_none(),
+        event,
+        room: None,
+    };
+    let pieces = events.map(Some).chain(stream::iter([None])).map(piece);
     pieces.scan(false, |failed, piece| {
-        let piece = if *failed { None } else { Some(piece) };
-        *failed = matches!(piece, Some((Some(Event::Failed { .. }), ..)));
-        std::future::ready(piece)
+        if *failed {
+            return std::future::ready(None);
+        }
+        *failed = matches!(piece.event, Some(Event::Failed { .. }));
+        std::future::ready(Some(piece))
     })
 }
 
@@ -187,7 +200,7 @@ struct Answers {
 }
 
 /// Held by a query or a mutation from before it runs until its answer is sent.
-struct Place(
+struct HeldRoom(
     #[expect(dead_code, reason = "their end is what matters")]
     (OwnedSemaphorePermit, OwnedSemaphorePermit),
 );
@@ -204,7 +217,7 @@ impl Answers {
         }
     }
 
-    /// Waits for a place and runs a query or a mutation, in a task of its own: a long computation
+    /// Waits for room and runs a query or a mutation, in a task of its own: a long computation
     /// keeps no event waiting, and the next one begins while an answer is sent.
     async fn run<S: Service>(
         self,
@@ -212,7 +225,7 @@ impl Answers {
         client: ClientKey,
         began: Instant,
         work: BoxFuture<'static, GraphqlResponse>,
-    ) -> (GraphqlResponse, Option<Place>) {
+    ) -> (GraphqlResponse, Option<HeldRoom>) {
         let Ok(admitted) = self.admitted.try_acquire_owned() else {
             // What waits for the client must be small.
             drop(work);
@@ -238,11 +251,11 @@ impl Answers {
             let transport = Transport::WebSocket;
             let work = isolation::deferred(service.serving(), transport, client, began, work);
             let response = work.await;
-            Some((response, Place((admitted, running))))
+            Some((response, HeldRoom((admitted, running))))
         };
         let answer = tokio::spawn(self.turns.run(Box::pin(answer)));
         match AbortOnDropHandle::new(answer).await {
-            Ok(Some((response, place))) => (response, Some(place)),
+            Ok(Some((response, room))) => (response, Some(room)),
             Ok(None) | Err(_) => (defect(), None),
         }
     }

@@ -9,7 +9,7 @@ use axum::{
     routing::get,
 };
 use graphql_transport::{
-    client::{Client, ConnectError, Event, PINGS_MAX},
+    client::{Client, ClientEvent, ConnectError, PINGS_MAX},
     testing::PATIENCE,
     websocket::SUBPROTOCOL,
 };
@@ -38,13 +38,23 @@ async fn a_client_hears_events_errors_and_the_end() {
         subscribe(&mut client, "1", "subscription { numbers(to: 2) }").await;
         for number in 1..=2 {
             let next = json!({"data": {"numbers": number}});
-            assert_eq!(client.next().await, Event::Next(next), "{}", target.name);
+            assert_eq!(
+                client.next().await,
+                ClientEvent::Next(next),
+                "{}",
+                target.name
+            );
         }
-        assert_eq!(client.next().await, Event::Complete, "{}", target.name);
+        assert_eq!(
+            client.next().await,
+            ClientEvent::Complete,
+            "{}",
+            target.name
+        );
 
         subscribe(&mut client, "1", "{ no }").await;
         let error = client.next().await;
-        assert!(matches!(error, Event::Error(_)), "{error:?}");
+        assert!(matches!(error, ClientEvent::Error(_)), "{error:?}");
         assert_eq!(error.code(), Some("GRAPHQL_VALIDATION_FAILED"));
 
         // An id that is complete is free: the server would close for one in use.
@@ -53,7 +63,7 @@ async fn a_client_hears_events_errors_and_the_end() {
             client.complete("1").await.expect("sent");
         }
         let (closed, ()) = tokio::join!(client.next(), target.end());
-        assert_eq!(closed, Event::Closed(Some(1012)), "{}", target.name);
+        assert_eq!(closed, ClientEvent::Closed(Some(1012)), "{}", target.name);
     }
 }
 
@@ -92,12 +102,12 @@ async fn a_server_that_is_silent_or_wrong_is_left() {
 
     let client = Client::open(&server(&[ACK]).await, PATIENCE).await;
     let silence = client.expect("acknowledged").next_within(SHORT).await;
-    assert_eq!(silence, Event::Closed(None));
+    assert_eq!(silence, ClientEvent::Closed(None));
     // A type that is unknown is passed over.
     let url = server(&[ACK, r#"{"type":"other"}"#, "[]"]).await;
     let client = Client::open(&url, PATIENCE).await;
     let closed = client.expect("acknowledged").next().await;
-    assert_eq!(closed, Event::Closed(Some(4400)));
+    assert_eq!(closed, ClientEvent::Closed(Some(4400)));
 }
 
 #[tokio::test]
