@@ -8,10 +8,7 @@ use super::Bench;
 
 /// Starts the projection as the posts service does, with a registry that nobody reads.
 pub async fn start(bench: &Bench) -> anyhow::Result<Projector<CommentProjection>> {
-    let settings = ProjectorSettings {
-        audit_interval: std::time::Duration::ZERO,
-        ..ProjectorSettings::default()
-    };
+    let settings = ProjectorSettings::default().audit_interval(std::time::Duration::ZERO);
     let projector = Projector::start(
         Source::new(bench.streams.clone(), bench.database.clone(), "comments"),
         CommentProjection::new(&bench.database, changefeed::Unreadables::default()),

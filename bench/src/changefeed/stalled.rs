@@ -11,6 +11,8 @@ use crate::process::{Memory, memory};
 
 /// Subscribers that never read.
 const SUBSCRIBERS: usize = 1_000;
+/// Bytes of changes that the topic's ring keeps: the hub's default.
+const RING_BYTES_MAX: usize = 4 << 20;
 
 /// Prints the resident memory before and after the flood, beside the bound.
 ///
@@ -19,13 +21,10 @@ const SUBSCRIBERS: usize = 1_000;
 pub async fn run(mongo: &embedded_mongo::ReplicaSet, changes: usize) -> anyhow::Result<()> {
     let bench = Bench::new(mongo, "bench_stalled").await?;
     let post = bench.insert_posts(1).await?;
-    let settings = HubSettings::default();
     // There is one topic, so its ring is all rings.
-    let settings = HubSettings {
-        total_bytes_max: settings.ring_bytes_max,
-        ..settings
-    };
-    let ring_bytes_max = settings.ring_bytes_max as u64;
+    let settings = HubSettings::default()
+        .ring_bytes_max(RING_BYTES_MAX)
+        .total_bytes_max(RING_BYTES_MAX);
     let bound = settings.event_bytes_max() as u64;
     let metrics = HubMetrics::register(&mut Registry::default());
     let source = Source::new(bench.streams.clone(), bench.database.clone(), "comments");
@@ -82,7 +81,7 @@ pub async fn run(mongo: &embedded_mongo::ReplicaSet, changes: usize) -> anyhow::
     println!(
         "bound: {:.1} MiB (the ring {:.1}, the rest read ahead of it and one answer of the server); subscribers told that they lagged: {told}",
         Memory::mib(bound),
-        Memory::mib(ring_bytes_max)
+        Memory::mib(RING_BYTES_MAX as u64)
     );
     ensure!(
         after.saturating_sub(before) <= bound,

@@ -9,8 +9,9 @@ use crate::{FromDocument, ResumeToken, Unreadables, oversized};
 /// A document that is no `T` is as if it were not there: an update that spoils a document is a deletion,
 /// one that repairs it an insertion.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Change<T> {
-    /// The document's `_id`.
+    /// The `_id` of the changed document, of any BSON type.
     pub key: Bson,
     /// What happened, with the document before and after.
     pub kind: ChangeKind<T>,
@@ -27,7 +28,7 @@ pub struct Change<T> {
 /// missing, and a replacement is an update, when they are too large to be sent together (16 MiB).
 #[derive(Clone, Debug)]
 pub enum ChangeKind<T> {
-    /// A new document.
+    /// A document was inserted: this one.
     Inserted(T),
     /// Some fields of the document changed.
     Updated {
@@ -72,7 +73,7 @@ impl<T> Change<T> {
 }
 
 /// What an event of the change stream means to us.
-pub(crate) enum Event<'a> {
+pub(crate) enum ChangeEvent<'a> {
     /// A change of one document.
     Write(RawChange<'a>),
     /// The collection as it was is gone: dropped, renamed, or the stream invalidated.
@@ -97,17 +98,17 @@ pub(crate) struct RawChange<'a> {
 /// What was done to a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// It is new.
+    /// The document was inserted.
     Insert,
-    /// Some of its fields changed.
+    /// Some fields of the document changed.
     Update,
-    /// The whole of it was replaced.
+    /// The whole document was replaced under the same `_id`.
     Replace,
-    /// It is gone.
+    /// The document was deleted.
     Delete,
 }
 
-impl<'a> Event<'a> {
+impl<'a> ChangeEvent<'a> {
     /// Reads the envelope of an event.
     ///
     /// # Errors

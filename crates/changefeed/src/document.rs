@@ -5,13 +5,12 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bson::{Bson, RawDocument};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::log_value::shortened;
+use crate::metrics::Counter;
 
 /// Documents that are remembered as logged. An older one may be logged again.
 const REMEMBERED_MAX: usize = 10_000;
@@ -55,7 +54,8 @@ pub fn decode<T: DeserializeOwned>(document: &RawDocument) -> Result<T, Unreadab
     })
 }
 
-/// Logs each document that cannot be read once, with its id and field, and counts them. Clones share it.
+/// Logs each document that cannot be read once, with its id and field, and counts them. Clones share the
+/// counter and the memory of what was logged.
 #[derive(Clone, Debug, Default)]
 pub struct Unreadables {
     count: Counter,
@@ -69,7 +69,7 @@ struct Remembered {
     order: VecDeque<IdHash>,
 }
 
-/// The first half of SHA-256, so that nobody finds two ids of which one hides the other.
+/// The first half of SHA-256: nobody can construct two ids of which one hides the other in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct IdHash([u8; 16]);
 
@@ -89,7 +89,8 @@ impl IdHash {
 
 impl Unreadables {
     /// Registers the counter `unreadable_documents`.
-    pub fn register(registry: &mut Registry) -> Self {
+    #[cfg(feature = "metrics")]
+    pub fn register(registry: &mut prometheus_client::registry::Registry) -> Self {
         let unreadables = Self::default();
         registry.register(
             "unreadable_documents",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Cursor;
-use crate::projection::is_passing;
+use crate::server_codes::is_passing;
 
 /// A fault of the machinery: for logs and operators, not for clients.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,8 @@ pub enum Error {
     Database {
         /// What was being done.
         doing: &'static str,
-        /// The driver's error.
+        /// The driver's error. Its own text includes the server's whole answer; [`Error::with_causes`] leaves
+        /// it out.
         #[source]
         source: mongodb::error::Error,
     },
@@ -23,7 +24,7 @@ pub enum Error {
     Malformed {
         /// What was being read.
         what: &'static str,
-        /// The decoder's error.
+        /// The field and the type that did not fit, from the decoder.
         #[source]
         source: bson::error::Error,
     },
@@ -71,21 +72,14 @@ impl Error {
         )
     }
 
-    /// The text with those of its causes, in one line, for a log.
-    pub(crate) fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        if let Self::Database { source, .. } = self {
-            // The driver's own text holds the server's whole answer in hexadecimal digits.
-            text.push_str(&format!(": {}", source.kind));
-            return text;
+    /// The text with that of its cause, in one line, for a log. Of the driver's own text it leaves out the
+    /// server's whole answer in hexadecimal digits.
+    pub fn with_causes(&self) -> String {
+        match self {
+            Self::Database { source, .. } => format!("{self}: {}", source.kind),
+            Self::Malformed { source, .. } => format!("{self}: {source}"),
+            Self::NotReplicated | Self::Refused(_) | Self::TaskEnded(_) => self.to_string(),
         }
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
     }
 }
 
@@ -112,6 +106,29 @@ impl BarrierError {
             Self::Stopped => "PROJECTION_STOPPED",
         }
     }
+}
+
+/// Why a projection is not ready. The texts are for operators.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// The projection does not get further by itself.
+    #[error("{reason}")]
+    Failing {
+        /// What stops it, and what would help.
+        reason: String,
+    },
+    /// The projection is being built for the first time: there is nothing to read yet.
+    #[error("the first build of the projection is under way")]
+    FirstBuild,
+    /// The projection is further behind its source than [`crate::ProjectorSettings::ready_lag_max`].
+    #[error("the projection is {} s behind; {} s are allowed", behind.as_secs(), limit.as_secs())]
+    Behind {
+        /// Time since it was last level with its source.
+        behind: Duration,
+        /// The most that is allowed.
+        limit: Duration,
+    },
 }
 
 /// Why a cursor was refused. The texts are safe to show to clients.

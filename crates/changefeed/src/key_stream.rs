@@ -1,8 +1,8 @@
-//! The keys of a collection's changes, without its documents: for who looks a document up again.
+//! The keys of a collection's changes, without its documents: for a program that reads the document itself.
 //!
-//! It needs no images, so it is right for a collection that is written all the time. One task reads
-//! it, over faults; where the server no longer knows its place, or the collection was dropped or
-//! replaced, it goes on from a new place and says that there is a gap.
+//! It needs no images, so it suits a collection that is written all the time. One task reads it and reopens
+//! it after faults. Where the server no longer knows its place, or the collection was dropped or replaced, it
+//! continues from a new place and reports a gap.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use bson::{Bson, Document, doc};
 use tokio::sync::mpsc;
 
-use crate::change::{Event, Operation};
+use crate::change::{ChangeEvent, Operation};
 use crate::position::first_after;
 use crate::stream::{self, Content, LossPause, Pace, Signal, Start};
 use crate::{Error, Source};
@@ -25,19 +25,19 @@ const AHEAD_BYTES_MAX: usize = 4 << 20;
 /// The wait before the database is asked again for a new place.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
-/// What a key stream tells.
+/// A change of a document, or a gap in the stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeyChange {
     /// A document was written or deleted.
     Document {
-        /// Its `_id`.
+        /// The `_id` of the document.
         key: Bson,
         /// What was done to it.
         operation: Operation,
     },
-    /// Any document may have changed before this; what changes from now on is told.
+    /// Changes of any document before this one may be missing. Every change after it is reported.
     Gap {
-        /// The collection was dropped, renamed or replaced. Otherwise, its history is lost.
+        /// True when the collection was dropped, renamed or replaced; false when its history is lost.
         is_collection_gone: bool,
     },
 }
@@ -56,8 +56,8 @@ impl KeyStream {
         Self::follow(source, operations, Pace::Live).await
     }
 
-    /// The same for a reader that may have nobody to tell: while `is_heard` says so, the stream takes its
-    /// time and leaves the server to others.
+    /// Like [`KeyStream::start`], for a program that may have no listeners of its own: while `is_heard` returns
+    /// false, the stream reads several changes at a time and leaves the server to others.
     ///
     /// # Errors
     /// As [`KeyStream::start`].
@@ -70,8 +70,8 @@ impl KeyStream {
         Self::follow(source, operations, pace).await
     }
 
-    /// The same for rare changes of a collection that is written a lot: looks for them after pauses of this
-    /// length, which is how late one is known. A stream without pauses costs the server a look at each write.
+    /// Like [`KeyStream::start`], for rare changes of a collection that is written a lot: reads after pauses of
+    /// this length, which is how late a change is known. Without pauses, the server examines each write at once.
     ///
     /// # Errors
     /// As [`KeyStream::start`].
@@ -86,7 +86,7 @@ impl KeyStream {
     async fn follow(source: &Source, operations: &[Operation], pace: Pace) -> Result<Self, Error> {
         let start = Start::At(source.now().await?);
         let (sender, changes) = mpsc::channel(AHEAD_COUNT_MAX);
-        let follower = Follower {
+        let follower = KeyReader {
             source: source.clone(),
             pipeline: pipeline(operations),
             pace,
@@ -107,32 +107,32 @@ impl KeyStream {
     }
 }
 
-struct Follower {
+struct KeyReader {
     source: Source,
     pipeline: Vec<Document>,
     pace: Pace,
     sender: mpsc::Sender<KeyChange>,
-    /// A gap that the reader is not told yet: it is once the next stream is open, so that it is told
-    /// once however often that fails.
+    /// A gap that is not reported yet: it is reported once the next stream is open, and only once, however
+    /// often opening it fails.
     gap: Option<KeyChange>,
 }
 
 /// Why one stream is not read any more.
-enum End {
+enum KeyStreamEnd {
     ReaderGone,
     Lost(String),
     CollectionGone(String),
 }
 
-impl Follower {
+impl KeyReader {
     async fn run(mut self, start: Start) {
         let (mut start, mut losses) = (start, LossPause::new());
         loop {
             let end = self.follow_from(start).await;
             let (reason, is_collection_gone) = match end {
-                End::ReaderGone => return,
-                End::Lost(reason) => (reason, false),
-                End::CollectionGone(operation) => (operation, true),
+                KeyStreamEnd::ReaderGone => return,
+                KeyStreamEnd::Lost(reason) => (reason, false),
+                KeyStreamEnd::CollectionGone(operation) => (operation, true),
             };
             tracing::warn!(
                 reason,
@@ -160,7 +160,7 @@ impl Follower {
         }
     }
 
-    async fn follow_from(&mut self, start: Start) -> End {
+    async fn follow_from(&mut self, start: Start) -> KeyStreamEnd {
         let options = stream::Options {
             content: Content::Keys,
             pipeline: self.pipeline.clone(),
@@ -175,27 +175,29 @@ impl Follower {
         loop {
             let signal = tokio::select! {
                 signal = signals.recv() => signal,
-                () = self.sender.closed() => return End::ReaderGone,
+                () = self.sender.closed() => return KeyStreamEnd::ReaderGone,
             };
             let change = match signal {
-                Some(Signal::Event(event)) => match Event::read(&event.document) {
-                    Ok(Event::Write(change)) => Some(KeyChange::Document {
+                Some(Signal::Event(event)) => match ChangeEvent::read(&event.document) {
+                    Ok(ChangeEvent::Write(change)) => Some(KeyChange::Document {
                         key: change.key,
                         operation: change.operation,
                     }),
-                    Ok(Event::CollectionGone(operation)) => {
-                        return End::CollectionGone(operation.to_owned());
+                    Ok(ChangeEvent::CollectionGone(operation)) => {
+                        return KeyStreamEnd::CollectionGone(operation.to_owned());
                     }
-                    Ok(Event::Other) => None,
-                    Err(error) => return End::Lost(format!("an event could not be read: {error}")),
+                    Ok(ChangeEvent::Other) => None,
+                    Err(error) => {
+                        return KeyStreamEnd::Lost(format!("an event could not be read: {error}"));
+                    }
                 },
                 Some(Signal::Idle(_)) => None,
-                Some(Signal::Lost(error)) => return End::Lost(error.to_string()),
-                None => return End::Lost("the stream's reader ended".to_owned()),
+                Some(Signal::Lost(error)) => return KeyStreamEnd::Lost(error.kind.to_string()),
+                None => return KeyStreamEnd::Lost("the stream's reader ended".to_owned()),
             };
             for told in self.gap.take().into_iter().chain(change) {
                 if self.sender.send(told).await.is_err() {
-                    return End::ReaderGone;
+                    return KeyStreamEnd::ReaderGone;
                 }
             }
         }
@@ -210,7 +212,7 @@ impl Follower {
                 Err(error) => tracing::warn!(
                     error = error.with_causes(),
                     collection = self.source.collection(),
-                    "a key stream waits for the database"
+                    "a key stream could not be started again, will retry"
                 ),
             }
             tokio::select! {

@@ -1,8 +1,8 @@
-//! Events too large to be sent: the server cuts their documents down to the fields that tell whose they are.
+//! Events too large to be sent: the server cuts their documents down to the fields by which their topic or target is found.
 //!
 //! An event holds the document before and after a change, and the server refuses to send more than
 //! 16 MB (`BSONObjectTooLarge`, code 10334): an update of a document of 9 MB would end the stream. So
-//! every stream with images has these stages. They leave `updateDescription` out, which nobody here
+//! every stream with images has these stages. They leave `updateDescription` out, which nothing here
 //! reads, and replace the images of an event that would be too large by a few of their fields. Such
 //! an event has `oversized: true` and is a change whose documents are not known. The stages leave
 //! resume tokens as they are, so a stream goes on from the token of one with other stages.

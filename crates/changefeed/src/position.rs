@@ -90,7 +90,7 @@ struct DriverTokenOnly {
     token: mongodb::change_stream::event::ResumeToken,
 }
 
-/// A place in a stream that can be compared with others. Places of the same time are told apart by
+/// A place in a stream that can be compared with others. Places of the same time differ by
 /// their keys, which is right within one format version of the server's tokens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
@@ -107,7 +107,7 @@ impl Position {
         }
     }
 
-    /// The place that a token names; `None` for a token that does not tell its time.
+    /// The place that a token names; `None` for a token without a readable time.
     pub fn of(token: &ResumeToken) -> Option<Self> {
         Some(Self {
             time: token.cluster_time()?,
@@ -136,7 +136,7 @@ impl OperationTime {
         session.operation_time().map(Self)
     }
 
-    /// The cluster's timestamp.
+    /// Returns the same time as MongoDB's type: seconds since 1970, and a counter within the second.
     pub fn timestamp(self) -> Timestamp {
         self.0
     }

@@ -11,9 +11,9 @@ mod failures;
 mod fold;
 mod give_way;
 mod heal;
+mod instance;
 mod leader;
 mod lease;
-mod member;
 mod progress;
 mod projector;
 mod repair;
@@ -31,27 +31,27 @@ use crate::FromDocument;
 
 pub use projector::{Lag, Projector, Replayed};
 pub use slot::Slot;
-pub(crate) use transaction::is_passing;
 
-/// What a projection folds, and where to. Each source document belongs to one target document; the
-/// state folded from all that belong to a target is stored in that target, in a [`Slot`].
+/// A fold of a source collection, stored in the documents of a target collection. Each source document
+/// belongs to one target document. The state folded from all that belong to a target is stored in that
+/// target, in a [`Slot`].
 ///
 /// For every target, the stored state must be a function of the set of its source documents:
 /// [`Projection::fold`] brings it forward by a few changes, [`Projection::compute`] makes it from
-/// nothing. The crate uses both, compares them all the time, and trusts `compute`.
+/// nothing. The crate uses both, compares a sample of them at each audit, and trusts `compute`.
 pub trait Projection: Send + Sync + 'static {
     /// A document of the source collection. One that cannot be read is as if it were not there.
-    type Source: FromDocument;
+    type SourceDocument: FromDocument;
 
     /// Names the projection's checkpoint, lease and dead letters in the database. Keep it for ever;
-    /// a new name is a new projection, built from nothing.
+    /// a new name is a new projection.
     fn name(&self) -> &str;
 
     /// The target collection's name, in the database of the source.
     fn target(&self) -> &str;
 
-    /// Which documents of the target collection are targets, by their `_id`, as a filter: all of them if
-    /// nothing else is said. Documents with other ids are left alone.
+    /// A filter on `_id` that chooses the targets among the documents of the target collection. By default all
+    /// of them are targets. Other documents are left alone.
     fn targets(&self) -> Document {
         Document::new()
     }
@@ -61,7 +61,7 @@ pub trait Projection: Send + Sync + 'static {
     fn field(&self) -> &str;
 
     /// The `_id` of the target that a source document belongs to.
-    fn target_of(&self, source: &Self::Source) -> Bson;
+    fn target_of(&self, source: &Self::SourceDocument) -> Bson;
 
     /// The state of a target without any source document.
     fn empty(&self) -> Document;
@@ -72,20 +72,20 @@ pub trait Projection: Send + Sync + 'static {
     /// a text that begins with `$` is an expression otherwise. `changes` holds at most one entry a source
     /// document, in the order in which the documents last changed.
     ///
-    /// A stage that sets the field `stale` to true asks for the state to be computed anew right
+    /// A stage that sets the field `stale` to true asks for the state to be computed again right
     /// after (a capped list that ran short, say).
     ///
     /// # Errors
-    /// [`Unfoldable`] sends the changes to the dead letters and computes the target anew.
+    /// [`Unfoldable`] sends the changes to the dead letters and computes the target again.
     fn fold(
         &self,
         slot: &Slot,
-        changes: &[NetChange<'_, Self::Source>],
+        changes: &[NetChange<'_, Self::SourceDocument>],
     ) -> Result<Vec<Document>, Unfoldable>;
 
     /// Computes the states of some targets from the source collection. Every read must use the
     /// session: it is fixed to one point in time. A target that is left out gets
-    /// [`Projection::empty`]. Source documents that [`Projection::Source`] cannot be read from must be
+    /// [`Projection::empty`]. Source documents that [`Projection::SourceDocument`] cannot be read from must be
     /// left out.
     fn compute(
         &self,
@@ -94,8 +94,8 @@ pub trait Projection: Send + Sync + 'static {
     ) -> impl Future<Output = mongodb::error::Result<Vec<(Bson, Document)>>> + Send;
 
     /// Finds the target of a source document by its `_id` alone, for a change whose pre-image is
-    /// missing: by the ids embedded in the state in this slot, say. When it cannot tell (`None`,
-    /// the default), the whole projection is built anew.
+    /// missing: for example by the ids embedded in the state in this slot. When it is not known (`None`,
+    /// the default), the whole projection is rebuilt.
     fn locate(
         &self,
         _slot: &Slot,

@@ -3,22 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bson::{Bson, Document, Timestamp, doc};
+use bson::{Document, Timestamp, doc};
 use futures_util::TryStreamExt;
-use mongodb::error::ErrorKind;
 use mongodb::{Client, Collection, Database};
 use tokio::sync::Notify;
 
 use crate::Error;
+use crate::server_codes::{
+    INDEX_BUILD_IN_PROGRESS, NAMESPACE_EXISTS, NAMESPACE_NOT_FOUND, server_code,
+};
 
-/// The server's code for a collection that does not exist.
-const NAMESPACE_NOT_FOUND: i32 = 26;
-/// The server's code for a collection of which an index is being built.
-const BACKGROUND_OPERATION_IN_PROGRESS: i32 = 12_587;
 /// The pause before a collection with an index build is altered again.
 const INDEX_BUILD_PAUSE: Duration = Duration::from_millis(100);
-/// The server's code for a collection that exists already.
-pub(crate) const NAMESPACE_EXISTS: i32 = 48;
 
 /// A collection whose changes are followed.
 #[derive(Clone, Debug)]
@@ -43,11 +39,11 @@ impl Source {
         }
     }
 
-    /// Names the fields that tell whose a document is: the server sends these alone of documents
-    /// that are too large to be sent (an update of one of more than 8 MB, which comes with the
-    /// document before and after it), and of these fields those below 1 KiB. A [`crate::Hub`] adds
-    /// its topic. A projection computes the targets again that [`crate::Projection::target_of`] finds for
-    /// what is left of a document: what its type is read from must be among these fields.
+    /// Names the fields by which a document's topic or target is found. Of documents that are too large for an
+    /// event, the server sends only these fields, and of them only those below 1 KiB. (An update comes with the
+    /// document before and after it: it is too large from 8 MB on.) A [`crate::Hub`] adds its topic field. A
+    /// projection computes the target of such a document again: all fields that
+    /// [`crate::Projection::SourceDocument`] is read from must be among these.
     #[must_use]
     pub fn keeping<F: Into<String>>(self, fields: impl IntoIterator<Item = F>) -> Self {
         let kept = fields.into_iter().map(Into::into).collect();
@@ -75,7 +71,6 @@ impl Source {
         &self.database
     }
 
-    /// The collection's name.
     pub(crate) fn collection(&self) -> &str {
         &self.collection
     }
@@ -88,7 +83,7 @@ impl Source {
     }
 
     /// Makes the server keep each document as it was before and after a change, so that a deletion
-    /// tells what it deleted. Creates the collection when it does not exist; waits for as long as
+    /// includes the deleted document. Creates the collection when it does not exist; waits for as long as
     /// an index of it is being built.
     pub(crate) async fn enable_images(&self) -> Result<(), Error> {
         let enabled = doc! { "enabled": true };
@@ -107,8 +102,11 @@ impl Source {
             match self.database.run_command(alter).await {
                 Ok(_) => return Ok(()),
                 Err(error) if server_code(&error) == Some(NAMESPACE_NOT_FOUND) => {}
-                Err(error) if server_code(&error) == Some(BACKGROUND_OPERATION_IN_PROGRESS) => {
-                    tracing::debug!(collection = self.collection, "waiting for an index build");
+                Err(error) if server_code(&error) == Some(INDEX_BUILD_IN_PROGRESS) => {
+                    tracing::debug!(
+                        collection = self.collection,
+                        "enabling pre- and post-images waits for an index build"
+                    );
                     tokio::time::sleep(INDEX_BUILD_PAUSE).await;
                     continue;
                 }
@@ -160,22 +158,16 @@ impl Source {
 
     /// A point in time that every change after this call comes after, on the cluster's clock.
     pub(crate) async fn now(&self) -> Result<Timestamp, Error> {
+        let reply = self.ping().await?;
+        let time = reply.get_timestamp("operationTime");
+        time.map_err(|_| Error::NotReplicated)
+    }
+
+    async fn ping(&self) -> Result<Document, Error> {
         let reply = self.database.run_command(doc! { "ping": 1 }).await;
-        let reply = reply.map_err(|source| Error::Database {
+        reply.map_err(|source| Error::Database {
             doing: "reading the cluster's time",
             source,
-        })?;
-        match reply.get("operationTime") {
-            Some(Bson::Timestamp(time)) => Ok(*time),
-            _ => Err(Error::NotReplicated),
-        }
-    }
-}
-
-/// The server's error code, where the error is one of its.
-pub(crate) fn server_code(error: &mongodb::error::Error) -> Option<i32> {
-    match error.kind.as_ref() {
-        ErrorKind::Command(command) => Some(command.code),
-        _ => None,
+        })
     }
 }

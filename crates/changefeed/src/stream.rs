@@ -1,6 +1,6 @@
 //! One change stream, read by a task of its own and kept open across faults.
 //!
-//! The driver does not support dropping its futures half-way, so nobody but this task polls the
+//! The driver does not support dropping its futures half-way, so only this task polls the
 //! stream; events go out through a channel that is bounded by count and by bytes.
 
 use std::pin::pin;
@@ -11,13 +11,13 @@ use bson::{Document, RawDocumentBuf, Timestamp};
 use futures_util::future::poll_immediate;
 use mongodb::change_stream::ChangeStream;
 use mongodb::options::{ChangeStreamOptions, FullDocumentBeforeChangeType, FullDocumentType};
-use prometheus_client::metrics::counter::Counter;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::metrics::Counter;
 use crate::position::Position;
-use crate::source::server_code;
+use crate::server_codes::{OBJECT_TOO_LARGE, ends_a_stream, server_code};
 use crate::{ResumeToken, Source, oversized};
 
 /// How long the server waits for new events before it answers a stream that lives on with an empty
@@ -36,7 +36,7 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// The pause before the events that came while nobody listened are handed on, and more are fetched.
+/// The pause before events are handed on that came while nobody listened, and before more are fetched.
 /// Each fetch is a command of its own, and without it there would be one for nearly every event.
 const UNHEARD_PAUSE: Duration = Duration::from_millis(5);
 /// What each event of the last answer adds to that pause, several times as long as the server works on one.
@@ -45,14 +45,6 @@ const UNHEARD_PAUSE_PER_EVENT: Duration = Duration::from_micros(100);
 /// How often a longer pause looks whether somebody listens by now.
 const UNHEARD_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Server codes after which a stream cannot go on from its token: `CloseChangeStream`,
-/// `InvalidResumeToken`, `ChangeStreamFatalError`, `ChangeStreamHistoryLost`, and
-/// `BSONObjectTooLarge` (a single event of more than 16 MB although its documents are left out: its key
-/// has several MB).
-const LOST_CODES: [i32; 5] = [222, 260, 280, 286, 10_334];
-
-/// `BSONObjectTooLarge`.
-const TOO_LARGE: i32 = 10_334;
 /// By how much an answer gets smaller after one that was too large, and larger after that.
 const ANSWER_FACTOR: u32 = 8;
 /// Smaller answers that have to pass before larger ones are asked for.
@@ -70,7 +62,7 @@ pub(crate) enum Start {
 
 /// What the reader hands over, in order.
 pub(crate) enum Signal {
-    /// An event.
+    /// The next event of the stream.
     Event(RawEvent),
     /// There was nothing more at this place in the history.
     Idle(ResumeToken),
@@ -154,7 +146,7 @@ pub(crate) fn read_in_task(
     let bytes_ahead_max = u32::try_from(options.ahead_bytes_max).unwrap_or(u32::MAX);
     let bytes_ahead_max = bytes_ahead_max.max(1);
     let bytes_ahead = Arc::new(Semaphore::new(bytes_ahead_max as usize));
-    let reader = Reader {
+    let reader = StreamReader {
         source: source.clone(),
         at: start,
         answer_count: options.answer_count_max,
@@ -194,7 +186,7 @@ impl LossPause {
     }
 }
 
-struct Reader {
+struct StreamReader {
     source: Source,
     at: Start,
     options: Options,
@@ -206,7 +198,7 @@ struct Reader {
     bytes_ahead: Arc<Semaphore>,
 }
 
-/// Why reading stopped.
+/// Why one change stream is not read any further.
 enum Stop {
     ReceiverGone,
     Failed(mongodb::error::Error),
@@ -216,7 +208,7 @@ enum Stop {
     Passed,
 }
 
-impl Reader {
+impl StreamReader {
     async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
         loop {
@@ -230,14 +222,12 @@ impl Reader {
                 }
                 // An answer, or the token that the server adds to it, was too large to be sent.
                 Stop::Failed(error)
-                    if server_code(&error) == Some(TOO_LARGE) && self.answer_count > 1 =>
+                    if server_code(&error) == Some(OBJECT_TOO_LARGE) && self.answer_count > 1 =>
                 {
                     self.answer_count = (self.answer_count / ANSWER_FACTOR).max(1);
                     continue;
                 }
-                Stop::Failed(error)
-                    if server_code(&error).is_some_and(|code| LOST_CODES.contains(&code)) =>
-                {
+                Stop::Failed(error) if ends_a_stream(&error) => {
                     // A receiver that is gone needs no word of it.
                     let _ = self.sender.send(Signal::Lost(error)).await;
                     return;
@@ -246,15 +236,15 @@ impl Reader {
                     // The server closes the connection where the first answer is too large.
                     self.answer_count = (self.answer_count / ANSWER_FACTOR).max(1);
                     let error = error.kind;
-                    tracing::warn!(%error, collection = self.source.collection(), "the change stream broke: opening it again");
+                    tracing::warn!(%error, collection = self.source.collection(), "the change stream failed and is opened again");
                 }
                 Stop::Malformed(error) => {
-                    tracing::error!(%error, "the change stream sent an event without its envelope: opening it again");
+                    tracing::error!(%error, "the change stream sent an event without its envelope and is opened again");
                 }
                 Stop::Exhausted => {
                     tracing::info!(
                         collection = self.source.collection(),
-                        "the change stream was closed: opening it again"
+                        "the server closed the change stream: it is opened again"
                     );
                 }
             }

@@ -29,13 +29,11 @@ impl Later {
 
     async fn of(source: Source, settings: HubSettings) -> Self {
         let mut registry = Registry::default();
-        let settings = HubSettings {
-            start_before: Duration::ZERO,
-            catch_up_readers_max: 1,
-            catch_up_buffer_count_max: 512,
-            catch_up_buffer_bytes_max: 512 << 10,
-            ..settings
-        };
+        let settings = settings
+            .start_before(Duration::ZERO)
+            .catch_up_readers_max(1)
+            .catch_up_buffer_count_max(512)
+            .catch_up_buffer_bytes_max(512 << 10);
         let metrics = HubMetrics::register(&mut registry);
         let hub = Hub::start(source, "post", settings, metrics).await;
         Self {
@@ -204,10 +202,7 @@ async fn what_waits_for_those_who_take_nothing_is_bounded_in_all() {
     let board = Board::with_posts(posts).await;
     let cursors = cursors(&board, posts).await;
     add(&board, 300, posts, &"x".repeat(2_000)).await;
-    let settings = HubSettings {
-        catch_up_bytes_max: bytes_max,
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default().catch_up_bytes_max(bytes_max);
     let later = Later::start(&board, settings).await;
     let mut stalled = Vec::new();
     for (post, cursor) in (1..=posts).zip(&cursors) {
@@ -253,10 +248,7 @@ async fn a_silent_server_ends_those_who_wait_with_their_cursor() {
     let board = Board::at(server.uri_for("board"), 1).await;
     let cursor = cursors(&board, 1).await.remove(0);
     add(&board, 10, 1, "text").await;
-    let settings = HubSettings {
-        catch_up_wait_max: Duration::from_millis(50),
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default().catch_up_wait_max(Duration::from_millis(50));
     let later = Later::start(&board, settings).await;
     server.pause_node(0);
     let reading = later.read(1, &cursor, 10);
@@ -275,10 +267,7 @@ async fn a_reading_that_takes_too_long_ends_with_the_last_cursor() {
     let board = Board::at(server.uri_for("board"), 1).await;
     let cursor = cursors(&board, 1).await.remove(0);
     add(&board, 10, 1, "text").await;
-    let settings = HubSettings {
-        catch_up_time_max: Duration::from_millis(50),
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default().catch_up_time_max(Duration::from_millis(50));
     let later = Later::start(&board, settings).await;
     server.pause_node(0);
     let reading = later.read(1, &cursor, 10).await.expect("no panic");
@@ -293,10 +282,7 @@ async fn a_catch_up_longer_than_its_limit_ends_in_a_new_query() {
     let board = Board::with_posts(1).await;
     let cursor = cursors(&board, 1).await.remove(0);
     add(&board, 400, 1, "text").await;
-    let settings = HubSettings {
-        catch_up_count_max: 100,
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default().catch_up_count_max(100);
     let later = Later::start(&board, settings).await;
     let mut resumed = later.resume(1, &cursor).await;
     for expected in 1..=100 {
@@ -397,10 +383,7 @@ async fn storm(settings: HubSettings, seed: u64) -> Later {
         places.push(of_this);
     }
     source.hub.stop().await;
-    let settings = HubSettings {
-        ring_count_max: 16,
-        ..settings
-    };
+    let settings = settings.ring_count_max(16);
     let later = Later::start(&board, settings).await;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut running = Vec::new();
@@ -467,11 +450,9 @@ async fn each_gets_its_own_changes_in_order_whoever_reads_beside() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_gets_its_own_changes_however_often_readings_and_buffers_make_way() {
-    let settings = HubSettings {
-        catch_up_turn_max: Duration::from_millis(10),
-        catch_up_bytes_max: 60_000,
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default()
+        .catch_up_turn_max(Duration::from_millis(10))
+        .catch_up_bytes_max(60_000);
     let later = storm(settings, 2).await;
     assert!(later.metric("catch_up_interruptions_total") > 0.0);
     assert!(later.metric("catch_up_readings_total") > 10.0);

@@ -54,12 +54,10 @@ impl Counted {
 
 /// Without a past in its rings.
 fn late() -> HubSettings {
-    HubSettings {
-        start_before: Duration::ZERO,
-        catch_up_buffer_count_max: 512,
-        catch_up_buffer_bytes_max: 512 << 10,
-        ..HubSettings::default()
-    }
+    HubSettings::default()
+        .start_before(Duration::ZERO)
+        .catch_up_buffer_count_max(512)
+        .catch_up_buffer_bytes_max(512 << 10)
 }
 
 type Item = Result<(Cursor, Arc<Change<Comment>>), TopicError>;
@@ -205,10 +203,7 @@ async fn joining_a_ring_that_is_written_quickly_neither_loses_nor_repeats() {
     let board = Arc::new(Board::with_posts(1).await);
     let start = cursor_now(&board, 1).await;
     add(&board, 1..=500, 1, "text").await;
-    let settings = HubSettings {
-        ring_count_max: 64,
-        ..late()
-    };
+    let settings = late().ring_count_max(64);
     let later = Arc::new(Counted::start(board.source().await, settings).await);
     let writing = tokio::spawn({
         let board = board.clone();
@@ -257,10 +252,7 @@ async fn large_changes_are_caught_up_with_by_many_within_the_bound_of_all() {
         board.add(comment(id, 1, &"x".repeat(size))).await;
         board.add(comment(100 + id, 2, "small")).await;
     }
-    let settings = HubSettings {
-        catch_up_bytes_max: bound,
-        ..late()
-    };
+    let settings = late().catch_up_bytes_max(bound);
     let later = Counted::start(board.source().await, settings).await;
     // They ask and take nothing.
     let mut stalled = Vec::new();
@@ -291,10 +283,7 @@ async fn a_subscriber_from_now_on_does_not_lag_for_what_was_before() {
     let board = Board::with_posts(1).await;
     add(&board, 1..=500, 1, "before").await;
     // The past goes through a ring that is far smaller, while nobody polls.
-    let settings = HubSettings {
-        ring_count_max: 8,
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default().ring_count_max(8);
     let hub = Counted::start(board.source().await, settings).await;
     let mut changes = hub.hub.subscribe(1_i64, None).await.expect("subscribed");
     until("the past is in the ring", || async {

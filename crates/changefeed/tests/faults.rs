@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use board::{Board, PATIENCE, brisk, comment, metric, until};
 use bson::{Bson, RawDocumentBuf, cstr, doc};
-use changefeed::ProjectorSettings;
 use embedded_mongo::{Options, ReplicaSet, rename_collection};
 use mongodb::IndexModel;
 use mongodb::options::IndexOptions;
@@ -119,12 +118,7 @@ async fn a_change_that_cannot_be_folded_is_set_aside_and_its_target_computed_ane
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_refuses_its_state_does_not_hold_up_the_others() {
     let board = Board::with_posts(3).await;
-    let projector = board
-        .project(ProjectorSettings {
-            attempts_max: 2,
-            ..brisk()
-        })
-        .await;
+    let projector = board.project(brisk().attempts_max(2)).await;
     projector.wait_until_serving().await.expect("it serves");
     // A unique index of somebody's: the first post must not have two comments.
     for (id, kind) in [(1_i64, "a"), (2, "b"), (3, "c")] {
@@ -278,10 +272,7 @@ async fn a_quiet_stream_moves_its_checkpoint_on() {
 async fn the_auditor_finds_and_repairs_a_state_that_somebody_spoiled() {
     let board = Board::with_posts(2).await;
     let mut registry = Registry::default();
-    let settings = ProjectorSettings {
-        audit_interval: Duration::from_millis(50),
-        ..brisk()
-    };
+    let settings = brisk().audit_interval(Duration::from_millis(50));
     let projector = board.project_with(settings, &mut registry).await;
     for id in 1..=4 {
         board.add(comment(id, 1 + id % 2, "text")).await;
@@ -351,12 +342,7 @@ async fn a_build_of_more_than_a_command_can_hold_is_cut() {
             .await
             .expect("the comments are stored");
     }
-    let projector = board
-        .project(ProjectorSettings {
-            build_chunk: ProjectorSettings::default().build_chunk,
-            ..brisk()
-        })
-        .await;
+    let projector = board.project(brisk().build_chunk(200)).await;
     board.assert_projected(&projector).await;
     projector.stop().await;
 }
@@ -365,11 +351,9 @@ async fn a_build_of_more_than_a_command_can_hold_is_cut() {
 async fn the_auditor_takes_no_half_transaction_for_a_divergence() {
     let board = Board::with_posts(1).await;
     let mut registry = Registry::default();
-    let settings = ProjectorSettings {
-        batch_count_max: 1,
-        audit_interval: Duration::from_millis(1),
-        ..brisk()
-    };
+    let settings = brisk()
+        .batch_count_max(1)
+        .audit_interval(Duration::from_millis(1));
     let projector = board.project_with(settings, &mut registry).await;
     board.assert_projected(&projector).await;
     // The changes of one transaction share its time, and each is a batch of its own here.
@@ -511,10 +495,7 @@ async fn a_target_that_ends_the_server_does_so_once() {
         .expect("a server");
     let board = Board::at(server.uri_for("board"), 1).await;
     // A new leader looks at the targets of its first batch, and here of no other.
-    let settings = ProjectorSettings {
-        batch_count_max: 1,
-        ..brisk()
-    };
+    let settings = brisk().batch_count_max(1);
     let projector = board.project(settings).await;
     projector.wait_until_serving().await.expect("it serves");
     board.add(comment(1, 1, "text")).await;

@@ -33,11 +33,9 @@ async fn fill(board: &Board) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_has_not_heard_of_its_successor_writes_nothing() {
     let board = Board::with_posts(3).await;
-    let hears_late = ProjectorSettings {
-        heartbeat: Duration::from_secs(60),
-        lease: Duration::from_secs(180),
-        ..brisk()
-    };
+    let hears_late = brisk()
+        .heartbeat(Duration::from_secs(60))
+        .lease(Duration::from_secs(180));
     let old = board.project(hears_late).await;
     until("the first one leads", || async { old.lag().leading }).await;
     fill(&board).await;
@@ -105,12 +103,10 @@ async fn a_batch_whose_commit_was_never_answered_is_not_applied_again() {
 
 /// Batches that begin with 4 changes and may grow to 1,024, whatever the time that a commit takes here.
 fn growing() -> ProjectorSettings {
-    ProjectorSettings {
-        batch_count_max: 1_024,
-        batch_linger: Duration::from_secs(5),
-        commit_aim: Duration::from_secs(60),
-        ..brisk()
-    }
+    brisk()
+        .batch_count_max(1_024)
+        .batch_linger(Duration::from_secs(5))
+        .commit_aim(Duration::from_secs(60))
 }
 
 /// Comments that are written while no projection runs, and more than its first batch takes.
@@ -243,10 +239,7 @@ async fn what_older_leaders_wrote_is_read_in_the_session_that_took_over() {
     let mut options = ClientOptions::parse(&board.uri).await.expect("options");
     options.command_event_handler = Some(spy);
     let client = Client::with_options(options).expect("a client");
-    let settings = ProjectorSettings {
-        build_chunk: 1,
-        ..brisk()
-    };
+    let settings = brisk().build_chunk(1);
     let projector = board
         .project_through(client, settings, &mut Registry::default())
         .await;

@@ -12,10 +12,7 @@ use prometheus_client::registry::Registry;
 
 /// The cursor of this moment: of a hub that has just started, as the place of another may be older.
 async fn cursor_now(board: &Board, post: i64) -> String {
-    let settings = HubSettings {
-        start_before: Duration::ZERO,
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default().start_before(Duration::ZERO);
     let metrics = HubMetrics::register(&mut Registry::default());
     let hub: Hub<Comment> = Hub::start(board.source().await, "post", settings, metrics)
         .await
@@ -29,8 +26,8 @@ async fn cursor_now(board: &Board, post: i64) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_projection_is_built_anew_and_a_subscriber_told_to_query_again() {
     let server = ReplicaSet::start(Options::default().oplog_megabytes(4))
-    .await
-    .expect("a server");
+        .await
+        .expect("a server");
     let board = Board::at(server.uri_for("history_lost"), 2).await;
     let projector = board.project(brisk()).await;
     let hub: Hub<Comment> = Hub::start(
@@ -85,16 +82,14 @@ async fn a_projection_is_built_anew_and_a_subscriber_told_to_query_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_history_ends_those_alone_who_need_it() {
     let mut server = ReplicaSet::start(Options::default().oplog_megabytes(4))
-    .await
-    .expect("a server");
+        .await
+        .expect("a server");
     let board = Board::at(server.uri_for("history_lost"), 3).await;
     let mut registry = Registry::default();
     let metrics = HubMetrics::register(&mut registry);
-    let settings = HubSettings {
-        start_before: Duration::ZERO,
-        catch_up_readers_max: 1,
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default()
+        .start_before(Duration::ZERO)
+        .catch_up_readers_max(1);
     let too_old = cursor_now(&board, 1).await;
     board.add(comment(1, 1, "forgotten")).await;
     board.forget().await;

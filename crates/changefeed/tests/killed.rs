@@ -14,10 +14,7 @@ use prometheus_client::registry::Registry;
 const CHILD_URI: &str = "CHANGEFEED_TEST_CHILD_URI";
 
 fn settings() -> ProjectorSettings {
-    ProjectorSettings {
-        lease: Duration::from_millis(600),
-        ..brisk()
-    }
+    brisk().lease(Duration::from_millis(600))
 }
 
 /// Not a test of its own: what the other tests start as another process.
@@ -112,11 +109,9 @@ struct Standby {
 impl Standby {
     async fn start(board: &Board) -> Self {
         let mut registry = Registry::default();
-        let auditing = ProjectorSettings {
-            audit_interval: Duration::from_millis(20),
-            audit_sample: 100,
-            ..settings()
-        };
+        let auditing = settings()
+            .audit_interval(Duration::from_millis(20))
+            .audit_sample(100);
         let projector = board.project_with(auditing, &mut registry).await;
         Self {
             projector,

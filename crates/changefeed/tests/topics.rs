@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use board::{Board, Comment, comment};
 use bson::{Bson, doc};
 use changefeed::{
-    Change, ChangeKind, Cursor, Hub, HubMetrics, HubSettings, Source, Subscription, TopicError,
+    Change, ChangeKind, Cursor, Hub, HubMetrics, HubSettings, Source, Subscription,
+    TopicError,
 };
 use futures_util::StreamExt;
 use mongodb::Client;
@@ -107,10 +108,7 @@ async fn a_cursor_within_the_ring_goes_on_without_a_gap() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_older_than_the_ring_is_read_from_the_oplog_and_joins_the_ring() {
     let board = Arc::new(Board::with_posts(2).await);
-    let settings = HubSettings {
-        ring_count_max: 4,
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default().ring_count_max(4);
     let hub = hub(&board, settings).await;
     let mut changes = hub.subscribe(1_i64, None).await.expect("subscribed");
     board.add(comment(1, 1, "first")).await;
@@ -172,14 +170,7 @@ async fn a_cursor_of_one_instance_works_at_another_that_started_later() {
     );
     board.add(comment(2, 1, "while no instance ran")).await;
     for start_before in [Duration::ZERO, Duration::from_secs(30)] {
-        let second = hub(
-            &board,
-            HubSettings {
-                start_before,
-                ..HubSettings::default()
-            },
-        )
-        .await;
+        let second = hub(&board, HubSettings::default().start_before(start_before)).await;
         let mut resumed = second
             .subscribe(1_i64, Some(cursor.as_str()))
             .await
@@ -191,14 +182,7 @@ async fn a_cursor_of_one_instance_works_at_another_that_started_later() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_too_slow_is_told_how_much_it_missed_and_where_to_resume() {
     let board = Board::with_posts(1).await;
-    let hub = hub(
-        &board,
-        HubSettings {
-            ring_count_max: 10,
-            ..HubSettings::default()
-        },
-    )
-    .await;
+    let hub = hub(&board, HubSettings::default().ring_count_max(10)).await;
     let mut slow = hub.subscribe(1_i64, None).await.expect("subscribed");
     let mut watcher = hub.subscribe(1_i64, None).await.expect("subscribed");
     board.add(comment(1, 1, "text")).await;
@@ -231,11 +215,9 @@ async fn rings_are_bounded_by_bytes_and_age_and_all_together() {
     let board = Board::with_posts(20).await;
     let text = "x".repeat(10_000);
     let mut registry = Registry::default();
-    let settings = HubSettings {
-        total_bytes_max: 60_000,
-        ring_bytes_max: 40_000,
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default()
+        .total_bytes_max(60_000)
+        .ring_bytes_max(40_000);
     let hub: Hub<Comment> = Hub::start(
         board.source().await,
         "post",
@@ -507,10 +489,7 @@ async fn an_event_too_large_to_be_sent_is_a_change_without_documents() {
     assert_eq!(next_id(&mut changes).await, 2);
 
     // Whoever was away reads the same from the oplog.
-    let later = HubSettings {
-        start_before: Duration::ZERO,
-        ..HubSettings::default()
-    };
+    let later = HubSettings::default().start_before(Duration::ZERO);
     let later = self::hub(&board, later).await;
     let mut resumed = later
         .subscribe(1_i64, Some(cursor.as_str()))

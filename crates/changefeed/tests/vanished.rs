@@ -14,10 +14,7 @@ use futures_util::StreamExt;
 use prometheus_client::registry::Registry;
 
 async fn hub(board: &Board) -> Hub<Comment> {
-    let settings = HubSettings {
-        start_before: Duration::ZERO,
-        ..HubSettings::default()
-    };
+    let settings = HubSettings::default().start_before(Duration::ZERO);
     let metrics = HubMetrics::register(&mut Registry::default());
     Hub::start(board.source().await, "post", settings, metrics)
         .await

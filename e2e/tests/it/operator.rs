@@ -19,7 +19,12 @@ async fn a_rebuild_by_command_is_done_by_the_leader_or_by_the_command_itself() {
     assert!(told.starts_with("rebuilt in "), "{told}");
     assert!(told.ends_with("generation 2 serves instead of 1"), "{told}");
     assert_eq!(serving(&database).await, 2);
-    system.logged(Service::Posts, "the new build serves").await;
+    system
+        .logged(
+            Service::Posts,
+            "the new build of the projection is complete and serves from now on",
+        )
+        .await;
     assert_eq!(assert_projected(&graphql, &post).await, 1);
 
     system.kill(Service::Posts).await;

@@ -89,21 +89,20 @@ pub struct FeedSettings {
 
 impl From<&FeedSettings> for HubSettings {
     fn from(settings: &FeedSettings) -> Self {
-        Self {
-            ring_count_max: settings.feed_ring_changes_max,
-            ring_bytes_max: settings.feed_ring_bytes_max,
-            ring_age_max: Duration::from_secs(settings.feed_ring_seconds_max),
-            total_bytes_max: settings.feed_bytes_max,
-            start_before: Duration::from_secs(settings.feed_start_seconds),
-            catch_up_readers_max: settings.feed_catch_up_readers_max,
-            catch_up_turn_max: Duration::from_secs(settings.feed_catch_up_turn_seconds_max),
-            catch_up_buffer_count_max: settings.feed_catch_up_buffer_changes_max,
-            catch_up_buffer_bytes_max: settings.feed_catch_up_buffer_bytes_max,
-            catch_up_bytes_max: settings.feed_catch_up_bytes_max,
-            catch_up_time_max: Duration::from_secs(settings.feed_catch_up_seconds_max),
-            catch_up_wait_max: Duration::from_secs(settings.feed_catch_up_wait_seconds_max),
-            catch_up_count_max: settings.feed_catch_up_changes_max,
-        }
+        Self::default()
+            .ring_count_max(settings.feed_ring_changes_max)
+            .ring_bytes_max(settings.feed_ring_bytes_max)
+            .ring_age_max(Duration::from_secs(settings.feed_ring_seconds_max))
+            .total_bytes_max(settings.feed_bytes_max)
+            .start_before(Duration::from_secs(settings.feed_start_seconds))
+            .catch_up_readers_max(settings.feed_catch_up_readers_max)
+            .catch_up_turn_max(Duration::from_secs(settings.feed_catch_up_turn_seconds_max))
+            .catch_up_buffer_count_max(settings.feed_catch_up_buffer_changes_max)
+            .catch_up_buffer_bytes_max(settings.feed_catch_up_buffer_bytes_max)
+            .catch_up_bytes_max(settings.feed_catch_up_bytes_max)
+            .catch_up_time_max(Duration::from_secs(settings.feed_catch_up_seconds_max))
+            .catch_up_wait_max(Duration::from_secs(settings.feed_catch_up_wait_seconds_max))
+            .catch_up_count_max(settings.feed_catch_up_changes_max)
     }
 }
 
@@ -140,21 +139,20 @@ mod tests {
             "--feed-catch-up-buffer-changes-max=12",
             "--feed-catch-up-buffer-bytes-max=13",
         ]);
-        let expected = HubSettings {
-            ring_count_max: 1,
-            ring_bytes_max: 2,
-            ring_age_max: Duration::from_secs(3),
-            total_bytes_max: 4,
-            start_before: Duration::from_secs(5),
-            catch_up_readers_max: 6,
-            catch_up_count_max: 7,
-            catch_up_time_max: Duration::from_secs(8),
-            catch_up_wait_max: Duration::from_secs(9),
-            catch_up_turn_max: Duration::from_secs(10),
-            catch_up_bytes_max: 11,
-            catch_up_buffer_count_max: 12,
-            catch_up_buffer_bytes_max: 13,
-        };
+        let expected = HubSettings::default()
+            .ring_count_max(1)
+            .ring_bytes_max(2)
+            .ring_age_max(Duration::from_secs(3))
+            .total_bytes_max(4)
+            .start_before(Duration::from_secs(5))
+            .catch_up_readers_max(6)
+            .catch_up_count_max(7)
+            .catch_up_time_max(Duration::from_secs(8))
+            .catch_up_wait_max(Duration::from_secs(9))
+            .catch_up_turn_max(Duration::from_secs(10))
+            .catch_up_bytes_max(11)
+            .catch_up_buffer_count_max(12)
+            .catch_up_buffer_bytes_max(13);
         assert_eq!(set, expected);
     }
 

@@ -98,7 +98,7 @@ impl CommentProjection {
 }
 
 impl Projection for CommentProjection {
-    type Source = StoredComment;
+    type SourceDocument = StoredComment;
 
     fn name(&self) -> &str {
         "comments-of-posts"

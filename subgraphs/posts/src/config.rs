@@ -66,18 +66,18 @@ pub struct Config {
 
 impl Config {
     pub(crate) fn projector(&self) -> ProjectorSettings {
-        ProjectorSettings {
-            ready_lag_max: Duration::from_secs(self.ready_lag_seconds_max),
-            lease: Duration::from_secs(self.projection_lease_seconds),
-            audit_interval: Duration::from_secs(self.projection_audit_seconds),
-            batch_count_max: size(self.projection_batch_changes_max),
-            batch_targets_max: size(self.projection_batch_posts_max),
-            batch_bytes_max: size(self.projection_batch_bytes_max),
-            commit_aim: Duration::from_millis(self.projection_commit_milliseconds_aim),
-            build_chunk: size(self.projection_rebuild_posts_max),
-            prefetch_bytes_max: size(self.projection_read_ahead_bytes_max),
-            ..ProjectorSettings::default()
-        }
+        ProjectorSettings::default()
+            .ready_lag_max(Duration::from_secs(self.ready_lag_seconds_max))
+            .lease(Duration::from_secs(self.projection_lease_seconds))
+            .audit_interval(Duration::from_secs(self.projection_audit_seconds))
+            .batch_count_max(size(self.projection_batch_changes_max))
+            .batch_targets_max(size(self.projection_batch_posts_max))
+            .batch_bytes_max(size(self.projection_batch_bytes_max))
+            .commit_aim(Duration::from_millis(
+                self.projection_commit_milliseconds_aim,
+            ))
+            .build_chunk(size(self.projection_rebuild_posts_max))
+            .prefetch_bytes_max(size(self.projection_read_ahead_bytes_max))
     }
 }
 

@@ -185,6 +185,6 @@ pub fn supervise(projector: &Projector<CommentProjection>, lifecycle: &Lifecycle
     });
     let projector = projector.clone();
     health.register("comments projection", move || {
-        std::future::ready(projector.ready())
+        std::future::ready(projector.ready().map_err(|not_ready| not_ready.to_string()))
     });
 }

@@ -110,7 +110,10 @@ impl Follower {
         let projector = self.projector.clone();
         tokio::spawn(async move {
             if let Err(error) = projector.rebuild().await {
-                tracing::warn!(%error, "the collection of posts was replaced, but the projection could not be rebuilt: run `posts --rebuild`");
+                tracing::warn!(
+                    error = error.with_causes(),
+                    "the collection of posts was replaced, but the projection could not be rebuilt: run `posts --rebuild`"
+                );
             }
         });
     }

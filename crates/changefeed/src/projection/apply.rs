@@ -7,7 +7,7 @@ use bson::{Bson, DateTime, RawDocumentBuf, Timestamp, doc};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
-use crate::change::{Event, RawChange};
+use crate::change::{ChangeEvent, RawChange};
 use crate::log_value::shortened;
 use crate::stream::{RawEvent, Signal, Start};
 use crate::{Change, ChangeKind, Error, FromDocument, ResumeToken, marker};
@@ -76,9 +76,9 @@ impl<P: Projection> Leader<'_, P> {
             let took = self.write(&batch.events[..taken], decoded).await?;
             batch.events.drain(..taken);
             self.suspects = self.suspects.saturating_sub(taken);
-            self.member.batch_size.committed(used, took, batch.full);
-            self.member.publish_size();
-            let metrics = &self.member.metrics;
+            self.instance.batch_size.committed(used, took, batch.full);
+            self.instance.publish_size();
+            let metrics = &self.instance.metrics;
             metrics.changes.inc_by(count as u64);
             metrics.batch_changes.observe(count as f64);
             metrics.batch_seconds.observe(began.elapsed().as_secs_f64());
@@ -90,7 +90,7 @@ impl<P: Projection> Leader<'_, P> {
             return Ok(gone);
         }
         match batch.end.take() {
-            Some(Signal::Lost(error)) => Ok(Some(error.to_string())),
+            Some(Signal::Lost(error)) => Ok(Some(error.kind.to_string())),
             Some(Signal::Idle(token)) => {
                 let position = token.cluster_time().unwrap_or(self.checkpoint.position);
                 self.idle = Some((token, position));
@@ -109,18 +109,18 @@ impl<P: Projection> Leader<'_, P> {
             return;
         }
         // Without the server's time there is no rest: the next batch meets the fault.
-        let Ok(now) = self.member.source.now().await else {
+        let Ok(now) = self.instance.source.now().await else {
             return;
         };
         let rest = self.give_way.rest(now, changes, age, took);
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
-            () = self.member.stop.cancelled() => {}
+            () = self.instance.stop.cancelled() => {}
             () = self.held.lost.cancelled() => {}
         }
     }
 
-    fn decode(&self, events: &[RawEvent], room: Size) -> Result<Decoded<P::Source>, Ended> {
+    fn decode(&self, events: &[RawEvent], room: Size) -> Result<Decoded<P::SourceDocument>, Ended> {
         let mut decoded = Decoded {
             changes: Vec::with_capacity(events.len()),
             anew: Vec::new(),
@@ -143,16 +143,17 @@ impl<P: Projection> Leader<'_, P> {
                     source,
                 })
             };
-            match Event::read(&event.document).map_err(malformed)? {
-                Event::Write(change) => {
-                    let readable = change.decode::<P::Source>(&self.member.metrics.unreadables);
+            match ChangeEvent::read(&event.document).map_err(malformed)? {
+                ChangeEvent::Write(change) => {
+                    let readable =
+                        change.decode::<P::SourceDocument>(&self.instance.metrics.unreadables);
                     if change.is_oversized && change.has_all_images() {
                         let anew = self.targets_of_what_is_left(&change);
                         decoded.used.targets += anew.len();
                         decoded.anew.extend(anew);
                     } else if let Some(change) = readable {
                         for source in [change.before(), change.after()].into_iter().flatten() {
-                            if targets.insert(self.member.projection.target_of(source)) {
+                            if targets.insert(self.instance.projection.target_of(source)) {
                                 decoded.used.targets += 1;
                                 decoded.used.bytes += TARGET_BYTES;
                             }
@@ -161,11 +162,11 @@ impl<P: Projection> Leader<'_, P> {
                     }
                     decoded.last = Some(Reached::after(&change, event, decoded.last.as_ref()));
                 }
-                Event::CollectionGone(operation) => {
+                ChangeEvent::CollectionGone(operation) => {
                     decoded.gone = Some(format!("the source collection is gone ({operation})"));
                     break;
                 }
-                Event::Other => {}
+                ChangeEvent::Other => {}
             }
         }
         Ok(decoded)
@@ -179,7 +180,7 @@ impl<P: Projection> Leader<'_, P> {
         reason: &str,
     ) -> DeadLetter {
         DeadLetter::new(
-            self.member.projection.name(),
+            self.instance.projection.name(),
             change,
             &event.document,
             targets,
@@ -190,9 +191,9 @@ impl<P: Projection> Leader<'_, P> {
     /// The targets that what is left of the documents of an oversized change names.
     fn targets_of_what_is_left(&self, change: &RawChange<'_>) -> Vec<Bson> {
         let images = [change.before, change.after].into_iter().flatten();
-        let readable = images.filter_map(|image| P::Source::from_document(image).ok());
+        let readable = images.filter_map(|image| P::SourceDocument::from_document(image).ok());
         readable
-            .map(|source| self.member.projection.target_of(&source))
+            .map(|source| self.instance.projection.target_of(&source))
             .collect()
     }
 
@@ -200,7 +201,7 @@ impl<P: Projection> Leader<'_, P> {
     async fn write(
         &mut self,
         events: &[RawEvent],
-        decoded: Decoded<P::Source>,
+        decoded: Decoded<P::SourceDocument>,
     ) -> Result<Duration, Ended> {
         let Some(last) = &decoded.last else {
             return Ok(Duration::ZERO);
@@ -210,7 +211,7 @@ impl<P: Projection> Leader<'_, P> {
         let mut touched = Touched::new();
         let mut rebuild = None;
         for (index, change) in &decoded.changes {
-            if let Err(Unclear) = touched.add(&*self.member.projection, *index, change) {
+            if let Err(Unclear) = touched.add(&*self.instance.projection, *index, change) {
                 match self.resolve(change, &touched).await? {
                     Some(targets) => base.anew.extend(targets),
                     None => rebuild = Some("a change without its pre-image could not be placed"),
@@ -228,7 +229,7 @@ impl<P: Projection> Leader<'_, P> {
         let mut to = self.after(last);
         if rebuild.is_some() {
             // Somebody may have turned the images off: without them there would be no end of builds.
-            self.member.source.enable_images().await?;
+            self.instance.source.enable_images().await?;
             // In the same write: whoever goes on after it knows of the build.
             to.begin_generation();
         }
@@ -244,7 +245,7 @@ impl<P: Projection> Leader<'_, P> {
     async fn write_touched(
         &mut self,
         events: &[RawEvent],
-        touched: &Touched<'_, P::Source>,
+        touched: &Touched<'_, P::SourceDocument>,
         as_of: &AsOf,
         base: Writes,
         to: Checkpoint,
@@ -287,9 +288,9 @@ impl<P: Projection> Leader<'_, P> {
                         projection = to.name,
                         reason = shortened(&reason),
                         attempts,
-                        "the server refuses a batch"
+                        "the server refused a batch of the projection, will retry"
                     );
-                    if attempts >= self.member.settings.attempts_max {
+                    if attempts >= self.instance.settings.attempts_max {
                         self.find_refused(&writes, target, reason, &mut poisoned)
                             .await?;
                     } else {
@@ -304,7 +305,7 @@ impl<P: Projection> Leader<'_, P> {
     /// The updates of all targets but the poisoned ones, which a failing fold joins.
     fn plan(
         &self,
-        touched: &Touched<'_, P::Source>,
+        touched: &Touched<'_, P::SourceDocument>,
         as_of: &AsOf,
         poisoned: &mut HashMap<Bson, String>,
     ) -> Writes {
@@ -319,7 +320,7 @@ impl<P: Projection> Leader<'_, P> {
                     false => as_of.get(&(slot.generation(), target.clone())).copied(),
                 };
                 let changes = collapse(touches, computed_as_of);
-                match statement(&*self.member.projection, &slot, target, &changes) {
+                match statement(&*self.instance.projection, &slot, target, &changes) {
                     Ok(update) => writes.statements.extend(update),
                     Err(error) => {
                         poisoned.insert(target.clone(), error.to_string());
@@ -337,7 +338,7 @@ impl<P: Projection> Leader<'_, P> {
     fn set_aside(
         &self,
         events: &[RawEvent],
-        touched: &Touched<'_, P::Source>,
+        touched: &Touched<'_, P::SourceDocument>,
         poisoned: &HashMap<Bson, String>,
         writes: &mut Writes,
     ) {
@@ -346,7 +347,7 @@ impl<P: Projection> Leader<'_, P> {
                 continue;
             };
             for event in touches.iter().filter_map(|touch| events.get(touch.index)) {
-                if let Ok(Event::Write(change)) = Event::read(&event.document) {
+                if let Ok(ChangeEvent::Write(change)) = ChangeEvent::read(&event.document) {
                     writes.dead_letters.push(self.dead_letter(
                         event,
                         &change,
@@ -362,7 +363,7 @@ impl<P: Projection> Leader<'_, P> {
     }
 
     fn tell_of_dead_letters(&self, letters: &[DeadLetter]) {
-        self.member
+        self.instance
             .metrics
             .dead_letters
             .inc_by(letters.len() as u64);
@@ -394,7 +395,7 @@ impl<P: Projection> Leader<'_, P> {
             poisoned.insert(target, reason);
             return Ok(());
         }
-        let refused = probe(&self.member.store, &mut self.session, &writes.statements).await;
+        let refused = probe(&self.instance.store, &mut self.session, &writes.statements).await;
         let refused = refused.map_err(|refusal| {
             Ended::Fault(match refusal {
                 Refusal::Transient(error) => error,
@@ -409,13 +410,13 @@ impl<P: Projection> Leader<'_, P> {
     }
 
     /// The targets that a change with a missing image may concern: the one that the document was
-    /// folded into, and the one that it belongs to now. `None` when nobody knows the first.
+    /// folded into, and the one that it belongs to now. `None` when the first is not known.
     async fn resolve(
         &self,
-        change: &Change<P::Source>,
-        touched: &Touched<'_, P::Source>,
+        change: &Change<P::SourceDocument>,
+        touched: &Touched<'_, P::SourceDocument>,
     ) -> Result<Option<HashSet<Bson>>, Ended> {
-        let projection = &*self.member.projection;
+        let projection = &*self.instance.projection;
         let mut targets = HashSet::new();
         match change.before() {
             Some(before) => {
@@ -447,21 +448,24 @@ impl<P: Projection> Leader<'_, P> {
 
     /// The target that a source document belongs to now; `None` when it is gone or cannot be read.
     async fn present_target_of(&self, key: &Bson) -> Result<Option<Bson>, Ended> {
-        let member = self.member;
-        let source = member
+        let instance = self.instance;
+        let source = instance
             .store
             .database
-            .collection::<RawDocumentBuf>(member.source.collection());
+            .collection::<RawDocumentBuf>(instance.source.collection());
         let present = source.find_one(doc! { "_id": key }).await;
         let present = present.map_err(|source| Error::Database {
             doing: "reading a source document",
             source,
         })?;
-        let present = present.and_then(|present| P::Source::from_document(&present).ok());
-        Ok(present.map(|present| member.projection.target_of(&present)))
+        let present = present.and_then(|present| P::SourceDocument::from_document(&present).ok());
+        Ok(present.map(|present| instance.projection.target_of(&present)))
     }
 
-    async fn load_as_of(&mut self, touched: &Touched<'_, P::Source>) -> Result<AsOf, Ended> {
+    async fn load_as_of(
+        &mut self,
+        touched: &Touched<'_, P::SourceDocument>,
+    ) -> Result<AsOf, Ended> {
         let slots = self.live_slots();
         let targets: Vec<Bson> = touched.iter().map(|(target, _)| target.clone()).collect();
         let fields = slots
@@ -473,7 +477,7 @@ impl<P: Projection> Leader<'_, P> {
             source,
         };
         let targets_read = self
-            .member
+            .instance
             .store
             .targets
             .clone_with_type::<RawDocumentBuf>();

@@ -1,144 +1,143 @@
 //! The auditor: compares a sample of the stored states with states computed from the source as it
 //! was at the projection's own position, so that a difference is a fault and never mere lag.
 
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
 use futures_util::TryStreamExt;
 
-use super::Projection;
 use super::compute::{At, compute};
 use super::fold::{AS_OF, STALE};
 use super::leader::{Ended, Leader};
 use super::transaction::Writes;
+use super::{Projection, Slot};
 use crate::log_value::shortened;
+
+/// Some targets of the serving generation, chosen at random.
+#[derive(Default)]
+struct Sample {
+    /// Targets with their stored states, which hold no change after the projection's position.
+    comparable: Vec<(Bson, Document)>,
+    /// Targets that cannot be read: whatever is stored there is no state.
+    unreadable: Vec<Bson>,
+}
 
 impl<P: Projection> Leader<'_, P> {
     /// Audits one sample of the serving generation, publishes the divergence and marks the
     /// divergent targets for repair.
     pub async fn audit(&mut self) -> Result<(), Ended> {
-        let serving = self
-            .checkpoint
-            .live_slots(self.member.projection.field())
-            .into_iter()
-            .next();
         let position = self.position();
         // Within the changes of one time there is no snapshot to compare with: the next audit may
         // find the projection after them.
         if self.not_before() > position {
             return Ok(());
         }
-        let Some(slot) = serving.filter(|slot| Some(slot.generation()) == self.checkpoint.serving)
-        else {
+        let Some(slot) = self.intact_serving_slot() else {
             return Ok(());
         };
-        let sample = match self.sample(slot.as_path()).await {
+        let sample = match self.sample(&slot, position).await {
             Ok(sample) => sample,
             Err(error) => {
                 self.put_off("sampling targets", &error);
                 return Ok(());
             }
         };
-        let mut unreadable = Vec::new();
-        // A state computed ahead of the position holds changes that the position does not.
-        let comparable: Vec<(Bson, Document)> = sample
-            .into_iter()
-            .filter_map(|target| {
-                let Ok(mut target) = Document::try_from(&*target) else {
-                    // What cannot be read is no state, whatever it is.
-                    let id = target.get("_id").ok().flatten();
-                    unreadable.extend(id.and_then(|id| Bson::try_from(id).ok()));
-                    return None;
-                };
-                let state = slot
-                    .state_in(&target)
-                    .cloned()
-                    .unwrap_or_else(|| self.member.projection.empty());
-                let ahead = state
-                    .get_timestamp(AS_OF)
-                    .is_ok_and(|as_of| as_of > position);
-                Some((target.remove("_id")?, state)).filter(|_| !ahead)
-            })
-            .collect();
-        if comparable.is_empty() && unreadable.is_empty() {
+        if sample.comparable.is_empty() && sample.unreadable.is_empty() {
             return Ok(());
         }
-        let mut ids: Vec<Bson> = comparable.iter().map(|(id, _)| id.clone()).collect();
-        let computed = compute(
-            &*self.member.projection,
-            &self.member.store,
-            &ids,
-            At::Exactly(position),
-        )
-        .await;
-        let computed = match computed {
-            Ok(Some(computed)) => computed,
-            Ok(None) => return Ok(()),
+        let Some(mut divergent) = self.divergent(&sample.comparable, position).await else {
+            return Ok(());
+        };
+        let audited = sample.comparable.len() + sample.unreadable.len();
+        divergent.extend(sample.unreadable);
+        self.publish_audit(audited, &divergent);
+        if divergent.is_empty() {
+            return Ok(());
+        }
+        let mark = |target| (target, "it differed from the source");
+        let writes = Writes {
+            repairs: divergent.into_iter().map(mark).collect(),
+            ..Writes::default()
+        };
+        self.commit_or_end(&writes, self.checkpoint.clone()).await
+    }
+
+    /// The slot that readers use; `None` while it does not follow the stream.
+    fn intact_serving_slot(&self) -> Option<Slot> {
+        let slot = self.live_slots().into_iter().next();
+        slot.filter(|slot| Some(slot.generation()) == self.checkpoint.serving)
+    }
+
+    async fn sample(&self, slot: &Slot, position: Timestamp) -> mongodb::error::Result<Sample> {
+        let size = i64::from(self.instance.settings.audit_sample);
+        let stages = [
+            doc! { "$sample": { "size": size } },
+            doc! { "$match": self.instance.projection.targets() },
+            doc! { "$project": { slot.as_path(): 1 } },
+        ];
+        let targets = &self.instance.store.targets;
+        let found = targets.aggregate(stages).with_type::<RawDocumentBuf>();
+        let mut found = found.await?;
+        let mut sample = Sample::default();
+        while let Some(target) = found.try_next().await? {
+            let Ok(mut target) = Document::try_from(&*target) else {
+                let id = target.get("_id").ok().flatten();
+                sample
+                    .unreadable
+                    .extend(id.and_then(|id| Bson::try_from(id).ok()));
+                continue;
+            };
+            let state = slot.state_in(&target).cloned();
+            let state = state.unwrap_or_else(|| self.instance.projection.empty());
+            // A state computed ahead of the position holds changes that the position does not.
+            let as_of = state.get_timestamp(AS_OF);
+            let is_ahead = as_of.is_ok_and(|as_of| as_of > position);
+            if !is_ahead && let Some(id) = target.remove("_id") {
+                sample.comparable.push((id, state));
+            }
+        }
+        Ok(sample)
+    }
+
+    /// The targets whose stored states differ from those computed from the source as it was at this
+    /// position, without those that wait for a repair already. `None` when they cannot be compared now.
+    async fn divergent(
+        &self,
+        stored: &[(Bson, Document)],
+        position: Timestamp,
+    ) -> Option<Vec<Bson>> {
+        let ids: Vec<Bson> = stored.iter().map(|(id, _)| id.clone()).collect();
+        let instance = self.instance;
+        let at = At::Exactly(position);
+        let computed = match compute(&*instance.projection, &instance.store, &ids, at).await {
+            Ok(computed) => computed?,
             Err(error) => {
                 tracing::warn!(
                     error = error.with_causes(),
                     projection = self.checkpoint.name,
-                    "a sample could not be audited"
+                    "the audit of a sample of targets failed, will retry"
                 );
-                return Ok(());
+                return None;
             }
         };
         let marked = match self.marked_among(&ids).await {
             Ok(marked) => marked,
             Err(error) => {
                 self.put_off("reading the targets to repair", &error);
-                return Ok(());
+                return None;
             }
         };
-        let divergent = comparable.iter().filter(|(id, state)| {
-            !marked.contains(id)
-                && computed
-                    .states
-                    .get(id)
-                    .is_some_and(|computed| !same_state(state, computed))
-        });
-        let mut divergent: Vec<Bson> = divergent.map(|(id, _)| id.clone()).collect();
-        ids.extend_from_slice(&unreadable);
-        divergent.extend(unreadable);
-        self.publish_audit(ids.len(), &divergent);
-        if divergent.is_empty() {
-            return Ok(());
-        }
-        let repairs = divergent
-            .into_iter()
-            .map(|target| (target, "it differed from the source"))
-            .collect();
-        self.commit_or_end(
-            &Writes {
-                repairs,
-                ..Writes::default()
-            },
-            self.checkpoint.clone(),
-        )
-        .await
-    }
-
-    async fn sample(&self, slot: &str) -> mongodb::error::Result<Vec<RawDocumentBuf>> {
-        let size = i64::from(self.member.settings.audit_sample);
-        let stages = [
-            doc! { "$sample": { "size": size } },
-            doc! { "$match": self.member.projection.targets() },
-            doc! { "$project": { slot: 1 } },
-        ];
-        self.member
-            .store
-            .targets
-            .aggregate(stages)
-            .with_type::<RawDocumentBuf>()
-            .await?
-            .try_collect()
-            .await
+        let differs = |(id, state): &&(Bson, Document)| {
+            let computed = computed.states.get(id);
+            !marked.contains(id) && computed.is_some_and(|computed| !same_state(state, computed))
+        };
+        let divergent = stored.iter().filter(differs);
+        Some(divergent.map(|(id, _)| id.clone()).collect())
     }
 
     /// Those of the targets that are marked for repair already.
     async fn marked_among(&self, ids: &[Bson]) -> mongodb::error::Result<Vec<Bson>> {
-        let marked =
-            doc! { "_id.projection": self.member.projection.name(), "_id.target": { "$in": ids } };
+        let marked = doc! { "_id.projection": self.instance.projection.name(), "_id.target": { "$in": ids } };
         let found: Vec<Document> = self
-            .member
+            .instance
             .store
             .repairs
             .find(marked)
@@ -152,7 +151,7 @@ impl<P: Projection> Leader<'_, P> {
     }
 
     fn publish_audit(&self, audited: usize, divergent: &[Bson]) {
-        let metrics = &self.member.metrics;
+        let metrics = &self.instance.metrics;
         metrics.audited.inc_by(audited as u64);
         metrics
             .divergent

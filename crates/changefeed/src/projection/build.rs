@@ -30,8 +30,8 @@ impl<P: Projection> Leader<'_, P> {
     /// the serving state stands still until the switch. Returns where the stream begins.
     pub async fn begin_build_from_now(&mut self, reason: &str) -> Result<Start, Ended> {
         // First the images, then the position: every change that the stream will show has them.
-        self.member.source.enable_images().await?;
-        let now = self.member.source.now().await?;
+        self.instance.source.enable_images().await?;
+        let now = self.instance.source.now().await?;
         let mut to = self.checkpoint.clone();
         to.begin_generation();
         to.resume = Some(Start::At(now));
@@ -61,9 +61,9 @@ impl<P: Projection> Leader<'_, P> {
             projection = self.checkpoint.name,
             generation = self.checkpoint.generations,
             reason,
-            "building the projection"
+            "a build of the projection has begun"
         );
-        self.member.metrics.rebuilds.inc();
+        self.instance.metrics.rebuilds.inc();
     }
 
     /// Builds one chunk more, or switches over when all are done and the stream has come up to
@@ -84,8 +84,8 @@ impl<P: Projection> Leader<'_, P> {
 
     /// Builds one chunk, or makes the next one smaller when this one fails.
     async fn build_chunk(&mut self, building: Building) -> Result<(), Ended> {
-        let (member, began) = (self.member, Instant::now());
-        let most = member.computed_at_once();
+        let (instance, began) = (self.instance, Instant::now());
+        let most = instance.computed_at_once();
         let targets = self.next_targets(building.after.as_ref(), most).await;
         let targets = match targets {
             Ok(targets) => targets,
@@ -109,15 +109,15 @@ impl<P: Projection> Leader<'_, P> {
             Ok(Some(stored)) => {
                 self.trouble = None;
                 let full = stored.targets < targets.len() || targets.len() >= most;
-                member
+                instance
                     .computing_size
                     .committed(stored, began.elapsed(), full);
                 marker::reach(marker::MID_REBUILD).await;
                 Ok(())
             }
             Err(Ended::Fault(error @ (Error::Database { .. } | Error::Refused(_)))) => {
-                member.computing_size.failed(tried);
-                let next = Size::of_targets(member.computed_at_once());
+                instance.computing_size.failed(tried);
+                let next = Size::of_targets(instance.computed_at_once());
                 self.recover(error, tried, next).await
             }
             Err(ended) => Err(ended),
@@ -131,13 +131,13 @@ impl<P: Projection> Leader<'_, P> {
         mut building: Building,
         targets: &[Bson],
     ) -> Result<Option<Size>, Ended> {
-        let member = self.member;
+        let instance = self.instance;
         let mut writes = Writes::default();
         let mut to = self.checkpoint.clone();
         let mut stored = Size::of_targets(targets.len());
         building.after = targets.last().cloned();
         let at = At::NotBefore(self.not_before());
-        match compute(&*member.projection, &member.store, targets, at).await {
+        match compute(&*instance.projection, &instance.store, targets, at).await {
             Ok(None) => return Ok(None),
             // It alone cannot be computed: it must not stop the build of the others.
             Err(error) if targets.len() == 1 && !error.is_passing() => {
@@ -152,9 +152,9 @@ impl<P: Projection> Leader<'_, P> {
             Err(error) => return Err(Ended::Fault(error)),
             Ok(Some(computed)) => {
                 to.ahead_until = to.ahead_until.max(computed.as_of);
-                let slot = Slot::new(member.projection.field(), building.generation);
+                let slot = Slot::new(instance.projection.field(), building.generation);
                 let (statements, unsendable) = computed.into_statements(targets, &[slot]);
-                member.state_bytes.learn(targets.len(), &statements);
+                instance.state_bytes.learn(targets.len(), &statements);
                 writes.statements = statements;
                 for Unsendable { target, reason } in unsendable {
                     tracing::error!(
@@ -181,13 +181,13 @@ impl<P: Projection> Leader<'_, P> {
 
     /// The server has no snapshot of the source for a second by now: that may pass, or never.
     async fn look_for_trouble(&mut self) -> Result<(), Ended> {
-        let trouble = self.member.source.reason_without_snapshot().await;
+        let trouble = self.instance.source.reason_without_snapshot().await;
         let trouble = trouble.unwrap_or_else(|error| Some(error.to_string()));
         if let Some(reason) = trouble.as_ref().filter(|_| trouble != self.trouble) {
             tracing::error!(
                 projection = self.checkpoint.name,
                 reason = shortened(reason),
-                "the projection cannot be built"
+                "the build of the projection cannot go on"
             );
         }
         self.trouble = trouble;
@@ -223,7 +223,7 @@ impl<P: Projection> Leader<'_, P> {
                         projection = to.name,
                         target = shortened(&target),
                         reason = shortened(&reason),
-                        "the server refuses a target's state"
+                        "the server refused a target's state: the target is marked for repair"
                     );
                     writes
                         .statements
@@ -247,10 +247,10 @@ impl<P: Projection> Leader<'_, P> {
     ) -> mongodb::error::Result<Vec<Bson>> {
         let chunk = i64::try_from(chunk_max).unwrap_or(i64::MAX);
         let mut find = self
-            .member
+            .instance
             .store
             .targets
-            .find(self.member.projection.targets())
+            .find(self.instance.projection.targets())
             .projection(doc! { "_id": 1 });
         find = find
             .hint(mongodb::options::Hint::Keys(doc! { "_id": 1 }))
@@ -283,22 +283,22 @@ impl<P: Projection> Leader<'_, P> {
         tracing::info!(
             projection = self.checkpoint.name,
             generation,
-            "the new build serves"
+            "the new build of the projection is complete and serves from now on"
         );
         // Readers elsewhere learn of the switch with their next heartbeat: the old slot stays so long.
-        self.retire_at = Some(Instant::now() + self.member.settings.lease);
-        self.member.nudge.notify_one();
+        self.retire_at = Some(Instant::now() + self.instance.settings.lease);
+        self.instance.nudge.notify_one();
         Ok(())
     }
 
-    /// Removes the slots of generations that nobody reads any more.
+    /// Removes the slots of generations that no query reads any more.
     pub async fn retire_generations(&mut self) -> Result<(), Ended> {
         if self.checkpoint.retiring.is_empty() {
             return Ok(());
         }
         let retire_at = *self
             .retire_at
-            .get_or_insert(Instant::now() + self.member.settings.lease);
+            .get_or_insert(Instant::now() + self.instance.settings.lease);
         if Instant::now() < retire_at {
             return Ok(());
         }
@@ -306,11 +306,11 @@ impl<P: Projection> Leader<'_, P> {
             .checkpoint
             .retiring
             .iter()
-            .map(|generation| Slot::new(self.member.projection.field(), *generation));
+            .map(|generation| Slot::new(self.instance.projection.field(), *generation));
         for slot in slots {
             let unset = doc! { "$unset": { slot.as_path(): "" } };
             let unset = self
-                .member
+                .instance
                 .store
                 .targets
                 .update_many(doc! { slot.as_path(): { "$exists": true } }, unset)

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::stream::Start;
 
 use super::Slot;
-use super::store::Store;
+use super::store::ProjectionStore;
 
 /// Before every change. (The server replaces a timestamp of zeros by the current time.)
 const BEGINNING: Timestamp = Timestamp {
@@ -128,7 +128,7 @@ fn malformed(source: bson::error::Error) -> Error {
 /// Replaces a checkpoint by its successor, inside the session's transaction if there is one.
 /// Returns whether `from` was still the present one.
 pub(crate) async fn advance(
-    store: &Store,
+    store: &ProjectionStore,
     from: &Checkpoint,
     to: &Checkpoint,
     session: &mut ClientSession,
@@ -150,7 +150,7 @@ pub(crate) async fn advance(
 /// `None` when a still newer epoch has it. What the session reads from then on comes after all that
 /// older leaders wrote, whichever node answers.
 pub(crate) async fn claim(
-    store: &Store,
+    store: &ProjectionStore,
     name: &str,
     epoch: i64,
     session: &mut ClientSession,

@@ -8,16 +8,15 @@ use bson::{Bson, Document, Timestamp};
 use mongodb::ClientSession;
 
 use crate::Error;
-use crate::source::server_code;
+use crate::server_codes::{SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE, server_code};
 
 use super::fold::{Statement, Unsendable, replacement};
-use super::store::Store;
+use super::store::ProjectionStore;
 use super::{Projection, Slot};
 
-/// The server's codes for a snapshot that is too old, or not there yet for a collection.
-const SNAPSHOT_TOO_OLD: i32 = 239;
-const SNAPSHOT_UNAVAILABLE: i32 = 246;
+/// Attempts to read from a snapshot that the server does not have yet.
 const ATTEMPTS: u32 = 50;
+/// The pause between two of these attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Bytes of states that are computed at once, about.
@@ -30,7 +29,7 @@ const STATE_BYTES_FIRST: usize = 256 << 10;
 pub(crate) enum At {
     /// The newest that is committed by a majority, and not before this one.
     NotBefore(Timestamp),
-    /// Exactly this one.
+    /// Exactly this one, as long as the server keeps it (`minSnapshotHistoryWindowInSeconds`, 5 minutes).
     Exactly(Timestamp),
 }
 
@@ -95,7 +94,7 @@ impl StateBytes {
 /// asked for is no longer kept.
 pub(crate) async fn compute<P: Projection>(
     projection: &P,
-    store: &Store,
+    store: &ProjectionStore,
     targets: &[Bson],
     at: At,
 ) -> Result<Option<Computed>, Error> {
@@ -138,7 +137,7 @@ pub(crate) async fn compute<P: Projection>(
     Ok(None)
 }
 
-async fn snapshot(store: &Store, at: At) -> mongodb::error::Result<ClientSession> {
+async fn snapshot(store: &ProjectionStore, at: At) -> mongodb::error::Result<ClientSession> {
     let mut options = mongodb::options::SessionOptions::default();
     options.snapshot = Some(true);
     if let At::Exactly(time) = at {

@@ -24,7 +24,7 @@ pub(crate) struct Touch<'a, T: ?Sized> {
     after: Option<&'a T>,
 }
 
-/// The effect of a change cannot be told, because an image is missing.
+/// The effect of a change is not known, because an image is missing.
 pub(crate) struct Unclear;
 
 impl<'a, T> Touched<'a, T> {
@@ -46,7 +46,7 @@ impl<'a, T> Touched<'a, T> {
         change: &'a Change<T>,
     ) -> Result<(), Unclear>
     where
-        P: Projection<Source = T>,
+        P: Projection<SourceDocument = T>,
     {
         let (before, after) = match &change.kind {
             ChangeKind::Inserted(after) => (None, Some(after)),
@@ -163,7 +163,7 @@ pub(crate) const STATEMENT_BYTES_MAX: usize = (16 << 20) - (64 << 10);
 pub(crate) struct Statement {
     pub target: Bson,
     pub encoded: RawDocumentBuf,
-    /// Whether the update may ask for the state to be computed anew.
+    /// Whether the update may ask for the state to be computed again.
     pub may_go_stale: Option<Slot>,
 }
 
@@ -214,7 +214,7 @@ pub(crate) fn statement<P: Projection>(
     projection: &P,
     slot: &Slot,
     target: &Bson,
-    changes: &[NetChange<'_, P::Source>],
+    changes: &[NetChange<'_, P::SourceDocument>],
 ) -> Result<Option<Statement>, Unfoldable> {
     if changes.is_empty() {
         return Ok(None);
@@ -239,9 +239,9 @@ pub(crate) fn statement<P: Projection>(
         .map_err(|unsendable| Unfoldable(unsendable.reason))
 }
 
-/// The field of a state by which a fold asks for the state to be computed anew.
+/// The field of a state by which a fold asks for the state to be computed again.
 pub(crate) const STALE: &str = "stale";
-/// The field of a state that tells as of when it was computed.
+/// The field of a state with the time of the snapshot that it was computed from.
 pub(crate) const AS_OF: &str = "asOf";
 
 /// The update that replaces one target's state in one slot by one computed as of a time.

@@ -14,7 +14,7 @@ const FASTER: usize = 2;
 pub(crate) const AGE_MIN: Duration = Duration::from_secs(1);
 /// From this age on it does not rest: the oplog has an end.
 const AGE_MAX: Duration = Duration::from_secs(60);
-/// The longest rest.
+/// The longest rest, so that a stop and a heartbeat are not late.
 const REST_MAX: Duration = Duration::from_millis(300);
 
 /// What was seen after the last batch.

@@ -23,7 +23,7 @@ const TARGETS_AT_ONCE: usize = 500;
 const ANSWER_COUNT_MAX: u32 = 50;
 
 /// The projection's field as a target has it.
-struct Found {
+struct FieldInTarget {
     copies: usize,
     /// What heals it; `None` when nothing has to.
     healed: Option<Document>,
@@ -54,7 +54,10 @@ impl<P: Projection> Leader<'_, P> {
                 Err(Refusal::Transient(error))
                     if attempts < ATTEMPTS && !error.is_connection_lost() =>
                 {
-                    tracing::debug!(error = error.with_causes(), "a target is healed again");
+                    tracing::debug!(
+                        error = error.with_causes(),
+                        "the repair of a target's spoiled field failed, will retry"
+                    );
                     attempts += 1;
                 }
                 Err(Refusal::Transient(error)) => return Err(error),
@@ -92,9 +95,9 @@ impl<P: Projection> Leader<'_, P> {
             doing: "looking for spoiled targets",
             source,
         };
-        let field = self.member.projection.field();
+        let field = self.instance.projection.field();
         let raw = self
-            .member
+            .instance
             .store
             .targets
             .clone_with_type::<RawDocumentBuf>();
@@ -104,7 +107,7 @@ impl<P: Projection> Leader<'_, P> {
         let mut found = found.await.map_err(failed)?;
         let mut spoiled = Vec::new();
         while let Some(target) = found.try_next().await.map_err(failed)? {
-            if Found::in_target(&target, field).healed.is_some()
+            if FieldInTarget::in_target(&target, field).healed.is_some()
                 && let Some(id) = target.get("_id").ok().flatten()
             {
                 spoiled.extend(Bson::try_from(id));
@@ -114,8 +117,8 @@ impl<P: Projection> Leader<'_, P> {
     }
 
     async fn try_to_heal(&mut self, target: &Bson) -> Result<bool, Refusal> {
-        let (store, session) = (&self.member.store, &mut self.session);
-        let field = self.member.projection.field();
+        let (store, session) = (&self.instance.store, &mut self.session);
+        let field = self.instance.projection.field();
         let raw = store.targets.clone_with_type::<RawDocumentBuf>();
         start(session).await?;
         let healed = async {
@@ -128,10 +131,10 @@ impl<P: Projection> Leader<'_, P> {
             // All of it: a projection of the server's shows the first copy alone.
             let present = raw.find_one(doc! { "_id": target }).session(&mut *session);
             let present = present.await.map_err(failed)?;
-            let Some(Found {
+            let Some(FieldInTarget {
                 copies,
                 healed: Some(healed),
-            }) = present.map(|present| Found::in_target(&present, field))
+            }) = present.map(|present| FieldInTarget::in_target(&present, field))
             else {
                 return Ok(false);
             };
@@ -153,7 +156,7 @@ impl<P: Projection> Leader<'_, P> {
             Writes::mark_for_repair(
                 store,
                 session,
-                self.member.projection.name(),
+                self.instance.projection.name(),
                 &[(target.clone(), "its field was spoiled")],
             )
             .await
@@ -170,7 +173,7 @@ impl<P: Projection> Leader<'_, P> {
     }
 }
 
-impl Found {
+impl FieldInTarget {
     fn in_target(target: &RawDocument, field: &str) -> Self {
         let elements = target.iter_elements().map_while(Result::ok);
         let mut copies = elements.filter(|element| element.key().as_str() == field);
@@ -253,20 +256,20 @@ mod tests {
         target.append(cstr!("feed"), field);
         target.append(cstr!("other"), 5);
         target.append(cstr!("other"), 5);
-        let found = Found::in_target(&target, "feed");
+        let found = FieldInTarget::in_target(&target, "feed");
         assert_eq!(
             (found.copies, found.healed),
             (1, Some(doc! { "g1": { "count": 1 } }))
         );
         target.append(cstr!("feed"), 6);
-        assert_eq!(Found::in_target(&target, "feed").copies, 2);
+        assert_eq!(FieldInTarget::in_target(&target, "feed").copies, 2);
     }
 
     #[test]
     fn a_field_in_order_is_left_alone_and_another_value_becomes_a_document() {
         let healed = |target| {
             let target = RawDocumentBuf::try_from(&target).expect("a document");
-            Found::in_target(&target, "feed").healed
+            FieldInTarget::in_target(&target, "feed").healed
         };
         assert_eq!(
             healed(doc! { "feed": { "g1": { "list": [{ "a": 1 }, 2] } } }),

@@ -14,8 +14,8 @@ use super::batch::{Intake, gather};
 use super::checkpoint::{Checkpoint, claim};
 use super::failures::Failures;
 use super::give_way::GiveWay;
-use super::lease::Held;
-use super::member::Member;
+use super::instance::Instance;
+use super::lease::HeldLease;
 use super::progress::Progress;
 use super::transaction::{Refusal, Writes};
 use super::transaction_size::Size;
@@ -32,7 +32,7 @@ const FAILING_MAX: Duration = Duration::from_secs(60);
 pub(crate) enum Ended {
     /// The process wants to stop.
     Stopped,
-    /// Another instance leads.
+    /// Another instance has taken the checkpoint over.
     Superseded,
     /// A fault; leading again from the stored checkpoint may heal it.
     Fault(Error),
@@ -58,16 +58,16 @@ pub(crate) enum Uncommitted {
 
 /// One leadership, from the claim of the checkpoint to its end.
 pub(crate) struct Leader<'m, P> {
-    pub member: &'m Member<P>,
-    pub held: &'m Held,
+    pub instance: &'m Instance<P>,
+    pub held: &'m HeldLease,
     /// Causally consistent: a node that was elected just now may not know yet that what an older
     /// leader wrote is committed, and a read outside of this session could miss it.
     pub session: ClientSession,
-    /// What is stored.
+    /// The checkpoint as it is stored: what the next write compares with.
     pub checkpoint: Checkpoint,
     /// Where the quiet stream has come since, not stored yet.
     pub idle: Option<(ResumeToken, Timestamp)>,
-    /// Whether there may be targets to compute anew.
+    /// Whether there may be targets to compute again.
     pub repairs_pending: bool,
     /// Targets whose repair failed: tried again with the next audit.
     pub deferred: HashSet<Bson>,
@@ -85,8 +85,8 @@ pub(crate) struct Leader<'m, P> {
 
 impl<'m, P: Projection> Leader<'m, P> {
     /// Takes the checkpoint over and leads until the end.
-    pub async fn lead(member: &'m Member<P>, held: &'m mut Held) -> Ended {
-        match Self::claim(member, held).await {
+    pub async fn lead(instance: &'m Instance<P>, held: &'m mut HeldLease) -> Ended {
+        match Self::claim(instance, held).await {
             Ok(Some(mut leader)) => match leader.run().await {
                 Ok(()) => Ended::Stopped,
                 Err(ended) => ended,
@@ -96,26 +96,29 @@ impl<'m, P: Projection> Leader<'m, P> {
         }
     }
 
-    async fn claim(member: &'m Member<P>, held: &'m mut Held) -> Result<Option<Self>, Error> {
+    async fn claim(
+        instance: &'m Instance<P>,
+        held: &'m mut HeldLease,
+    ) -> Result<Option<Self>, Error> {
         marker::reach(marker::TAKEOVER).await;
         let mut session = held
             .session
             .take()
             .ok_or(Error::TaskEnded("the leader's session"))?;
         let claimed = claim(
-            &member.store,
-            member.projection.name(),
+            &instance.store,
+            instance.projection.name(),
             held.epoch,
             &mut session,
         );
         let Some(checkpoint) = claimed.await? else {
             return Ok(None);
         };
-        member.metrics.takeovers.inc();
-        member.metrics.epoch.set(held.epoch);
+        instance.metrics.takeovers.inc();
+        instance.metrics.epoch.set(held.epoch);
         let now = Instant::now();
         let leader = Self {
-            member,
+            instance,
             held,
             session,
             checkpoint,
@@ -126,15 +129,15 @@ impl<'m, P: Projection> Leader<'m, P> {
             failures: Failures::default(),
             give_way: GiveWay::default(),
             // An older leader may have met it.
-            suspects: member.settings.batch_count_max,
+            suspects: instance.settings.batch_count_max,
             heartbeat_at: now,
-            audit_at: now + member.settings.audit_interval,
-            idle_checkpoint_at: now + member.settings.idle_checkpoint,
+            audit_at: now + instance.settings.audit_interval,
+            idle_checkpoint_at: now + instance.settings.idle_checkpoint,
             retire_at: None,
         };
         leader.publish();
         tracing::info!(
-            projection = member.projection.name(),
+            projection = instance.projection.name(),
             epoch = held.epoch,
             "leading the projection"
         );
@@ -150,12 +153,12 @@ impl<'m, P: Projection> Leader<'m, P> {
             };
             let lost = self.follow(start).await?;
             if let Some(reason) = lost {
-                self.member.source.tell_gone();
-                self.member.metrics.stream_restarts.inc();
-                let member = self.member;
+                self.instance.source.tell_gone();
+                self.instance.metrics.stream_restarts.inc();
+                let instance = self.instance;
                 tokio::select! {
                     () = tokio::time::sleep(losses.after_loss()) => {}
-                    () = member.stop.cancelled() => return Ok(()),
+                    () = instance.stop.cancelled() => return Ok(()),
                     () = self.held.lost.cancelled() => return Err(Ended::Superseded),
                 }
                 self.begin_build_from_now(&reason).await?;
@@ -170,19 +173,19 @@ impl<'m, P: Projection> Leader<'m, P> {
     async fn follow(&mut self, start: Start) -> Result<Option<String>, Ended> {
         let options = stream::Options {
             content: Content::Images {
-                kept: self.member.source.kept().to_vec(),
+                kept: self.instance.source.kept().to_vec(),
             },
             pipeline: Vec::new(),
-            ahead_count_max: self.member.settings.prefetch_count_max,
-            ahead_bytes_max: self.member.settings.prefetch_bytes_max,
+            ahead_count_max: self.instance.settings.prefetch_count_max,
+            ahead_bytes_max: self.instance.settings.prefetch_bytes_max,
             answer_count_max: ANSWER_COUNT_MAX,
             await_time: stream::AWAIT_TIME,
-            restarts: self.member.metrics.stream_restarts.clone(),
+            restarts: self.instance.metrics.stream_restarts.clone(),
             pace: Pace::Live,
         };
-        let mut intake = Intake::new(stream::read(&self.member.source, start, options));
+        let mut intake = Intake::new(stream::read(&self.instance.source, start, options));
         loop {
-            if self.member.stop.is_cancelled() {
+            if self.instance.stop.is_cancelled() {
                 self.store_idle().await?;
                 return Ok(None);
             }
@@ -205,19 +208,20 @@ impl<'m, P: Projection> Leader<'m, P> {
         first: Signal,
         intake: &mut Intake,
     ) -> Result<Option<String>, Ended> {
-        let member = self.member;
-        let room = member.batch_size.room();
-        let mut batch = gather(first, intake, &member.settings, room).await;
+        let instance = self.instance;
+        let room = instance.batch_size.room();
+        let mut batch = gather(first, intake, &instance.settings, room).await;
         let applied = self.apply(&mut batch, room).await;
         let used = batch.used;
         intake.put_back(batch);
         match applied {
             Err(Ended::Fault(error @ (Error::Database { .. } | Error::Refused(_)))) => {
-                member.batch_size.failed(used);
+                instance.batch_size.failed(used);
                 if error.is_connection_lost() {
                     self.suspects = self.suspects.max(used.changes);
                 }
-                self.recover(error, used, member.batch_size.room()).await?;
+                self.recover(error, used, instance.batch_size.room())
+                    .await?;
                 Ok(None)
             }
             applied => applied,
@@ -235,9 +239,9 @@ impl<'m, P: Projection> Leader<'m, P> {
         let ended = || Ended::Fault(Error::TaskEnded("the change stream's reader"));
         tokio::select! {
             signal = intake.next() => signal.map(Some).ok_or_else(ended),
-            () = self.member.nudge.notified() => Ok(None),
+            () = self.instance.nudge.notified() => Ok(None),
             () = tokio::time::sleep_until(self.heartbeat_at) => Ok(None),
-            () = self.member.stop.cancelled() => Ok(None),
+            () = self.instance.stop.cancelled() => Ok(None),
             () = self.held.lost.cancelled() => Ok(None),
         }
     }
@@ -259,8 +263,8 @@ impl<'m, P: Projection> Leader<'m, P> {
             self.repair_some().await?;
         }
         let now = Instant::now();
-        if now >= self.heartbeat_at || self.member.take_nudge() {
-            self.heartbeat_at = now + self.member.settings.heartbeat;
+        if now >= self.heartbeat_at || self.instance.take_nudge() {
+            self.heartbeat_at = now + self.instance.settings.heartbeat;
             // Marks may come from any instance.
             self.repairs_pending = true;
             self.serve_requests().await?;
@@ -269,8 +273,8 @@ impl<'m, P: Projection> Leader<'m, P> {
         if now >= self.idle_checkpoint_at {
             self.store_idle().await?;
         }
-        if !self.member.settings.audit_interval.is_zero() && now >= self.audit_at {
-            self.audit_at = now + self.member.settings.audit_interval;
+        if !self.instance.settings.audit_interval.is_zero() && now >= self.audit_at {
+            self.audit_at = now + self.instance.settings.audit_interval;
             self.deferred.clear();
             self.repairs_pending = true;
             self.audit().await?;
@@ -280,7 +284,7 @@ impl<'m, P: Projection> Leader<'m, P> {
 
     /// Stores where a quiet stream has come, so that its token does not age out of the oplog.
     async fn store_idle(&mut self) -> Result<(), Ended> {
-        self.idle_checkpoint_at = Instant::now() + self.member.settings.idle_checkpoint;
+        self.idle_checkpoint_at = Instant::now() + self.instance.settings.idle_checkpoint;
         let Some((token, position)) = self.idle.clone() else {
             return Ok(());
         };
@@ -299,11 +303,11 @@ impl<'m, P: Projection> Leader<'m, P> {
         writes: &Writes,
         to: Checkpoint,
     ) -> Result<Duration, Uncommitted> {
-        let (member, began) = (self.member, Instant::now());
+        let (instance, began) = (self.instance, Instant::now());
         let committed = writes.commit(
-            &*member.projection,
-            &member.store,
-            &member.state_bytes,
+            &*instance.projection,
+            &instance.store,
+            &instance.state_bytes,
             &mut self.session,
             &self.checkpoint,
             to,
@@ -311,7 +315,7 @@ impl<'m, P: Projection> Leader<'m, P> {
         match committed.await {
             Ok(committed) => {
                 let took = began.elapsed();
-                member.metrics.commit_seconds.observe(took.as_secs_f64());
+                instance.metrics.commit_seconds.observe(took.as_secs_f64());
                 self.failures.end();
                 self.checkpoint = committed.checkpoint;
                 self.repairs_pending |= committed.repairs;
@@ -338,7 +342,7 @@ impl<'m, P: Projection> Leader<'m, P> {
                     return Err(Ended::Fault(Error::Refused(reason)));
                 }
                 Err(Uncommitted::Failed(error)) => {
-                    let room = self.member.batch_size.room();
+                    let room = self.instance.batch_size.room();
                     self.recover(error, Size::NOTHING, room).await?;
                 }
             }
@@ -351,15 +355,15 @@ impl<'m, P: Projection> Leader<'m, P> {
     /// When the leadership ends: the process stops, the lease is lost, or nothing was committed for
     /// so long that the session may be the reason.
     pub async fn recover(&mut self, error: Error, used: Size, next: Size) -> Result<(), Ended> {
-        let member = self.member;
-        member.metrics.transactions_failed.inc();
-        member.publish_size();
+        let instance = self.instance;
+        instance.metrics.transactions_failed.inc();
+        instance.publish_size();
         let pause = self
             .failures
             .note(&self.checkpoint.name, &error, used, next);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = member.stop.cancelled() => return Err(Ended::Stopped),
+            () = instance.stop.cancelled() => return Err(Ended::Stopped),
             () = self.held.lost.cancelled() => return Err(Ended::Fault(error)),
         }
         match self.failures.lasting() > FAILING_MAX {
@@ -395,7 +399,7 @@ impl<'m, P: Projection> Leader<'m, P> {
 
     /// The slots that follow the stream.
     pub fn live_slots(&self) -> Vec<Slot> {
-        self.checkpoint.live_slots(self.member.projection.field())
+        self.checkpoint.live_slots(self.instance.projection.field())
     }
 
     /// Tells the handles in this process how far it has come.
@@ -406,10 +410,10 @@ impl<'m, P: Projection> Leader<'m, P> {
             progress.level = SystemTime::now();
         }
         progress.trouble.clone_from(&self.trouble);
-        self.member
+        self.instance
             .metrics
             .rebuilding
             .set(i64::from(self.checkpoint.building.is_some()));
-        self.member.progress.send_replace(progress);
+        self.instance.progress.send_replace(progress);
     }
 }

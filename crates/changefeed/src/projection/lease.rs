@@ -14,12 +14,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::Error;
 
-use super::store::Store;
+use super::store::ProjectionStore;
 
 /// One instance's candidacy for one projection.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
-    store: Store,
+    store: ProjectionStore,
     name: String,
     owner: String,
     length: Duration,
@@ -28,7 +28,7 @@ pub(crate) struct Lease {
 }
 
 /// A lease that is being renewed in the background until this is dropped.
-pub(crate) struct Held {
+pub(crate) struct HeldLease {
     pub epoch: i64,
     /// The session that the lease names: the leader's transactions run in it.
     pub session: Option<ClientSession>,
@@ -38,7 +38,7 @@ pub(crate) struct Held {
 }
 
 impl Lease {
-    pub fn new(store: Store, name: &str, length: Duration, heartbeat: Duration) -> Self {
+    pub fn new(store: ProjectionStore, name: &str, length: Duration, heartbeat: Duration) -> Self {
         let owner = uuid::Uuid::new_v4().to_string();
         Self {
             store,
@@ -57,7 +57,7 @@ impl Lease {
     ///
     /// The lease is made where there is none, which is so after the database was dropped too:
     /// `known` is the highest epoch that this instance has heard of, and the new one is higher.
-    pub async fn acquire(&self, known: i64) -> Result<Option<Held>, Error> {
+    pub async fn acquire(&self, known: i64) -> Result<Option<HeldLease>, Error> {
         let failed = |source| Error::Database {
             doing: "taking the lease",
             source,
@@ -105,7 +105,7 @@ impl Lease {
         {
             Ok(_) => tracing::info!(
                 projection = self.name,
-                "the last leader went without a word: its session is ended"
+                "the last leader ended without releasing its lease: its session was ended"
             ),
             Err(error) => {
                 tracing::warn!(%error, projection = self.name, "the last leader's session could not be ended: its transaction may hold this one up for a minute");
@@ -119,14 +119,14 @@ impl Lease {
         let free =
             doc! { "$set": { "expires": DateTime::from_millis(0) }, "$unset": { "session": "" } };
         if let Err(error) = self.store.leases.update_one(mine, free).await {
-            tracing::debug!(%error, projection = self.name, "the lease could not be given up: it will run out");
+            tracing::debug!(%error, projection = self.name, "the lease could not be released: it expires by itself");
         }
     }
 
-    fn keep(&self, epoch: i64, session: ClientSession) -> Held {
+    fn keep(&self, epoch: i64, session: ClientSession) -> HeldLease {
         let (lost, ended) = (CancellationToken::new(), CancellationToken::new());
         tokio::spawn(self.clone().renew_until(epoch, lost.clone(), ended.clone()));
-        Held {
+        HeldLease {
             epoch,
             session: Some(session),
             lost,

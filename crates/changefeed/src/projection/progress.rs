@@ -25,7 +25,6 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Knows nothing yet.
     pub fn unknown() -> Self {
         Self {
             epoch: 0,
@@ -37,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// What a checkpoint tells.
+    /// What a checkpoint says of the progress. `leading`: whether this process wrote it.
     pub fn from_checkpoint(checkpoint: &Checkpoint, leading: bool) -> Self {
         Self {
             epoch: checkpoint.epoch,

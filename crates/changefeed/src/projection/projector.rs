@@ -9,13 +9,15 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::{BarrierError, Error, OperationTime, ProjectionMetrics, ProjectorSettings, Source};
+use crate::{
+    BarrierError, Error, NotReady, OperationTime, ProjectionMetrics, ProjectorSettings, Source,
+};
 
 use super::compute::StateBytes;
-use super::member::{Member, Nudge, keep_gauges, refresh};
+use super::instance::{Instance, Nudge, keep_gauges, refresh};
 use super::progress::Progress;
 use super::requests::{REBUILD, REPLAY, request};
-use super::store::{Store, repair_id};
+use super::store::{ProjectionStore, repair_id};
 use super::transaction_size::{Size, TransactionSize};
 use super::{Projection, Slot};
 
@@ -35,7 +37,7 @@ pub struct Projector<P> {
 struct Inner<P> {
     projection: Arc<P>,
     source: Source,
-    store: Store,
+    store: ProjectionStore,
     progress: watch::Sender<Progress>,
     nudge: Arc<Nudge>,
     ready_lag_max: Duration,
@@ -48,6 +50,7 @@ struct Inner<P> {
 
 /// How far a projection is behind its source.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Lag {
     /// Time since the serving state was last known to be level with the source.
     pub behind: Duration,
@@ -77,7 +80,7 @@ impl<P: Projection> Projector<P> {
     ) -> Result<Self, Error> {
         source.enable_images().await?;
         source.now().await?;
-        let store = Store::new(source.database(), projection.target());
+        let store = ProjectionStore::new(source.database(), projection.target());
         store.create().await?;
         let (projection, progress) = (
             Arc::new(projection),
@@ -109,7 +112,7 @@ impl<P: Projection> Projector<P> {
             heartbeat,
             ended.clone(),
         ));
-        let member = Member {
+        let instance = Instance {
             projection,
             source,
             store,
@@ -124,7 +127,7 @@ impl<P: Projection> Projector<P> {
         };
         tasks.spawn(async move {
             let _ended = ended.drop_guard();
-            member.run().await;
+            instance.run().await;
         });
         tasks.close();
         Ok(Self {
@@ -132,9 +135,8 @@ impl<P: Projection> Projector<P> {
         })
     }
 
-    /// Makes again what the projection needs of the database, where it is missing: pre- and
-    /// post-images on the source, and the collections that its transactions write. Call it when a
-    /// collection is new.
+    /// Creates again what the projection needs in the database, where it is missing: pre- and post-images on
+    /// the source, and the collections that its transactions write. Call it after [`Source::gone`].
     ///
     /// # Errors
     /// When the database cannot be reached, or refuses.
@@ -143,7 +145,7 @@ impl<P: Projection> Projector<P> {
         self.inner.store.create().await
     }
 
-    /// Where the serving state is stored; `None` until the first build is done. Read it anew for
+    /// Where the serving state is stored; `None` until the first build is done. Read it again for
     /// every query: a rebuild moves it.
     pub fn serving(&self) -> Option<Slot> {
         let serving = self.inner.progress.borrow().serving;
@@ -254,31 +256,27 @@ impl<P: Projection> Projector<P> {
     }
 
     /// Whether the projection serves and is no further behind than
-    /// [`ProjectorSettings::ready_lag_max`]; the error says why not. Meant for `/health/ready`.
+    /// [`ProjectorSettings::ready_lag_max`]. Meant for a readiness probe.
     ///
     /// # Errors
-    /// The reason, for operators.
-    pub fn ready(&self) -> Result<(), String> {
+    /// [`NotReady`] says why it is not.
+    pub fn ready(&self) -> Result<(), NotReady> {
         let known = self.inner.progress.borrow();
-        if let Some(trouble) = &known.trouble {
-            return Err(trouble.clone());
+        if let Some(reason) = known.trouble.clone() {
+            return Err(NotReady::Failing { reason });
         }
         if known.serving.is_none() {
-            return Err("the first build of the projection is under way".to_owned());
+            return Err(NotReady::FirstBuild);
         }
         let (behind, limit) = (known.behind(), self.inner.ready_lag_max);
         if behind > limit {
-            return Err(format!(
-                "the projection is {} s behind; {} s are allowed",
-                behind.as_secs(),
-                limit.as_secs()
-            ));
+            return Err(NotReady::Behind { behind, limit });
         }
         Ok(())
     }
 
-    /// Builds the projection anew beside the serving one and switches over; returns after the
-    /// switch. Whichever instance leads does the work.
+    /// Rebuilds the projection beside the serving one and switches over; returns after the
+    /// switch. The leading instance does the work.
     ///
     /// # Errors
     /// When the request cannot be stored or read.
@@ -286,8 +284,8 @@ impl<P: Projection> Projector<P> {
         self.command(REBUILD).await.map(|_| ())
     }
 
-    /// Has the states of these targets computed again, soon, by whichever instance leads: for targets that
-    /// came into being after their source documents did, say.
+    /// Makes the leading instance compute the states of these targets again soon: for targets that were created
+    /// after their source documents, for example.
     ///
     /// # Errors
     /// When the marks cannot be stored.
@@ -319,8 +317,7 @@ impl<P: Projection> Projector<P> {
         Ok(())
     }
 
-    /// Tries all dead letters again: computes their targets anew. Whichever instance leads does
-    /// the work.
+    /// Tries all dead letters again, by computing their targets again. The leading instance does the work.
     ///
     /// # Errors
     /// When the request cannot be stored or read.
@@ -355,7 +352,7 @@ impl<P: Projection> Projector<P> {
     /// Returns when the projection has ended: after [`Projector::stop`], or by a bug.
     ///
     /// # Errors
-    /// [`Error::TaskEnded`] when nobody had asked it to stop.
+    /// [`Error::TaskEnded`] when [`Projector::stop`] was not called.
     pub async fn finished(&self) -> Result<(), Error> {
         self.inner.tasks.wait().await;
         if self.inner.stop.is_cancelled() {

@@ -1,4 +1,4 @@
-//! Repairs: targets whose state is computed anew, through the same guarded write.
+//! Repairs: targets whose state is computed again, through the same guarded write.
 
 use std::collections::HashSet;
 
@@ -10,6 +10,7 @@ use crate::Error;
 use crate::log_value::shortened;
 
 use super::Projection;
+use super::checkpoint::Checkpoint;
 use super::compute::{At, compute};
 use super::fold::Unsendable;
 use super::leader::{Ended, Leader, Uncommitted};
@@ -28,7 +29,7 @@ pub(crate) enum Repaired {
 impl<P: Projection> Leader<'_, P> {
     /// Repairs some of the marked targets.
     pub async fn repair_some(&mut self) -> Result<(), Ended> {
-        let most = self.member.computed_at_once();
+        let most = self.instance.computed_at_once();
         let marked = match self.marked_targets(most).await {
             Ok(marked) => marked,
             Err(error) => {
@@ -46,15 +47,15 @@ impl<P: Projection> Leader<'_, P> {
         match self.repair(&marked, Vec::new()).await? {
             Repaired::Done(stored) => {
                 let full = marked.len() >= most;
-                self.member
+                self.instance
                     .computing_size
                     .committed(stored, began.elapsed(), full);
                 return Ok(());
             }
             Repaired::Failed(error) => {
                 let tried = Size::of_targets(marked.len());
-                self.member.computing_size.failed(tried);
-                let next = Size::of_targets(self.member.computed_at_once());
+                self.instance.computing_size.failed(tried);
+                let next = Size::of_targets(self.instance.computed_at_once());
                 return self.recover(error, tried, next).await;
             }
             Repaired::Impossible => {}
@@ -76,39 +77,45 @@ impl<P: Projection> Leader<'_, P> {
         Ok(())
     }
 
-    /// Computes targets anew in all live slots, and settles dead letters with it.
+    /// Computes targets again in all live slots, and deletes the dead letters that this settles.
     pub async fn repair(
         &mut self,
         targets: &[Bson],
         settled: Vec<ObjectId>,
     ) -> Result<Repaired, Ended> {
         let at = At::NotBefore(self.not_before());
-        let computed =
-            match compute(&*self.member.projection, &self.member.store, targets, at).await {
-                Ok(Some(computed)) => computed,
-                Ok(None) => return Ok(Repaired::Impossible),
-                Err(error) if error.is_passing() => return Ok(Repaired::Failed(error)),
-                Err(error) => {
-                    tracing::warn!(
-                        error = error.with_causes(),
-                        projection = self.checkpoint.name,
-                        targets = targets.len(),
-                        "targets could not be computed for their repair"
-                    );
-                    return Ok(Repaired::Impossible);
-                }
-            };
+        let computed = match compute(
+            &*self.instance.projection,
+            &self.instance.store,
+            targets,
+            at,
+        )
+        .await
+        {
+            Ok(Some(computed)) => computed,
+            Ok(None) => return Ok(Repaired::Impossible),
+            Err(error) if error.is_passing() => return Ok(Repaired::Failed(error)),
+            Err(error) => {
+                tracing::warn!(
+                    error = error.with_causes(),
+                    projection = self.checkpoint.name,
+                    targets = targets.len(),
+                    "the states of some targets could not be computed: they stay marked for repair"
+                );
+                return Ok(Repaired::Impossible);
+            }
+        };
         let mut to = self.checkpoint.clone();
         to.ahead_until = to.ahead_until.max(computed.as_of);
         let (statements, unsendable) = computed.into_statements(targets, &self.live_slots());
         let mut stored = Size::of_targets(targets.len());
-        stored.bytes = self.member.state_bytes.learn(targets.len(), &statements);
+        stored.bytes = self.instance.state_bytes.learn(targets.len(), &statements);
         if let Some(Unsendable { target, reason }) = unsendable.first() {
             tracing::warn!(
                 projection = to.name,
                 target = shortened(target),
                 reason = shortened(reason),
-                "a repaired state is too large"
+                "a target's state is too large to be stored: the target stays marked for repair"
             );
             return Ok(Repaired::Impossible);
         }
@@ -118,41 +125,53 @@ impl<P: Projection> Leader<'_, P> {
             settled,
             ..Writes::default()
         };
+        Ok(match self.commit_repair(&writes, to).await? {
+            Ok(()) => Repaired::Done(stored),
+            Err(unrepaired) => unrepaired,
+        })
+    }
+
+    /// Commits computed states, and heals each target once whose field the server cannot write into.
+    async fn commit_repair(
+        &mut self,
+        writes: &Writes,
+        to: Checkpoint,
+    ) -> Result<Result<(), Repaired>, Ended> {
         let mut healed = HashSet::new();
         loop {
-            match self.commit(&writes, to.clone()).await {
+            let (target, reason) = match self.commit(writes, to.clone()).await {
                 Ok(_) => {
-                    self.member.metrics.repairs.inc_by(targets.len() as u64);
-                    return Ok(Repaired::Done(stored));
+                    let repaired = writes.repaired.len() as u64;
+                    self.instance.metrics.repairs.inc_by(repaired);
+                    return Ok(Ok(()));
                 }
                 Err(Uncommitted::Ended(ended)) => return Err(ended),
-                Err(Uncommitted::Failed(error)) => return Ok(Repaired::Failed(error)),
-                Err(Uncommitted::Refused { target, reason }) => {
-                    if let Some(target) = target
-                        && healed.insert(target.clone())
-                    {
-                        match self.heal(&target).await {
-                            Ok(true) => continue,
-                            Ok(false) => {}
-                            Err(error) => return Ok(Repaired::Failed(error)),
-                        }
-                    }
-                    tracing::warn!(
-                        reason = shortened(&reason),
-                        projection = self.checkpoint.name,
-                        "the server refuses repaired states"
-                    );
-                    return Ok(Repaired::Impossible);
+                Err(Uncommitted::Failed(error)) => return Ok(Err(Repaired::Failed(error))),
+                Err(Uncommitted::Refused { target, reason }) => (target, reason),
+            };
+            if let Some(target) = target
+                && healed.insert(target.clone())
+            {
+                match self.heal(&target).await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(error) => return Ok(Err(Repaired::Failed(error))),
                 }
             }
+            tracing::warn!(
+                reason = shortened(&reason),
+                projection = self.checkpoint.name,
+                "the server refused the repaired states of some targets: they stay marked for repair"
+            );
+            return Ok(Err(Repaired::Impossible));
         }
     }
 
     async fn marked_targets(&self, most: usize) -> mongodb::error::Result<Vec<Bson>> {
         let deferred: Vec<&Bson> = self.deferred.iter().collect();
-        let due = doc! { "_id.projection": self.member.projection.name(), "_id.target": { "$nin": deferred } };
+        let due = doc! { "_id.projection": self.instance.projection.name(), "_id.target": { "$nin": deferred } };
         let found: Vec<RawDocumentBuf> = self
-            .member
+            .instance
             .store
             .repairs
             .clone_with_type::<RawDocumentBuf>()

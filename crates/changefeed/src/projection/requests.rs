@@ -7,13 +7,13 @@ use futures_util::TryStreamExt;
 use mongodb::Collection;
 use tokio_util::sync::CancellationToken;
 
-use crate::change::Event;
+use crate::change::ChangeEvent;
 use crate::{Error, FromDocument};
 
 use super::dead_letter::DeadLetter;
 use super::leader::{Ended, Leader};
 use super::repair::Repaired;
-use super::store::Store;
+use super::store::ProjectionStore;
 use super::transaction_size::Size;
 use super::{Projection, Replayed};
 
@@ -27,7 +27,7 @@ pub(crate) const REPLAY: &str = "replay";
 
 /// Leaves a command for the leader and waits for its result, at most until this instance stops.
 pub(crate) async fn request(
-    store: &Store,
+    store: &ProjectionStore,
     projection: &str,
     kind: &str,
     nudge: impl Fn(),
@@ -74,8 +74,8 @@ impl<P: Projection> Leader<'_, P> {
                 source,
             })
         };
-        let requests = self.member.store.requests.clone();
-        let open = doc! { "projection": self.member.projection.name(), "result": Bson::Null };
+        let requests = self.instance.store.requests.clone();
+        let open = doc! { "projection": self.instance.projection.name(), "result": Bson::Null };
         let raw = requests.clone_with_type::<RawDocumentBuf>();
         let open = match raw.find(open).sort(doc! { "at": 1 }).await {
             Ok(open) => open.try_collect::<Vec<RawDocumentBuf>>().await,
@@ -158,7 +158,7 @@ impl<P: Projection> Leader<'_, P> {
             })
         };
         let letters = self
-            .member
+            .instance
             .store
             .dead_letters
             .clone_with_type::<RawDocumentBuf>();
@@ -169,7 +169,7 @@ impl<P: Projection> Leader<'_, P> {
         let mut after = Bson::MinKey;
         loop {
             let next =
-                doc! { "projection": self.member.projection.name(), "_id": { "$gt": &after } };
+                doc! { "projection": self.instance.projection.name(), "_id": { "$gt": &after } };
             let page = letters
                 .find(next)
                 .sort(doc! { "_id": 1 })
@@ -205,7 +205,7 @@ impl<P: Projection> Leader<'_, P> {
         }
     }
 
-    /// Computes a dead letter's targets anew, over passing faults; returns whether that was possible.
+    /// Computes a dead letter's targets again, over passing faults; returns whether that was possible.
     async fn repair_letter(
         &mut self,
         targets: &[Bson],
@@ -221,28 +221,28 @@ impl<P: Projection> Leader<'_, P> {
         }
     }
 
-    /// The targets that make up for a dead letter when they are computed anew; `None` while the
+    /// The targets that make up for a dead letter when they are computed again; `None` while the
     /// source document still cannot be read.
     async fn targets_of_letter(
         &self,
         letter: &DeadLetter,
     ) -> mongodb::error::Result<Option<Vec<Bson>>> {
-        let projection = &*self.member.projection;
+        let projection = &*self.instance.projection;
         let mut targets = letter.targets.clone();
         let source = self
-            .member
+            .instance
             .store
             .database
-            .collection::<bson::RawDocumentBuf>(self.member.source.collection());
+            .collection::<bson::RawDocumentBuf>(self.instance.source.collection());
         if let Some(present) = source.find_one(doc! { "_id": &letter.key }).await? {
-            let present = P::Source::from_document(&present);
+            let present = P::SourceDocument::from_document(&present);
             targets.extend(present.ok().map(|present| projection.target_of(&present)));
         }
-        if let Some(Ok(Event::Write(change))) =
-            letter.event.as_ref().map(|event| Event::read(event))
+        if let Some(Ok(ChangeEvent::Write(change))) =
+            letter.event.as_ref().map(|event| ChangeEvent::read(event))
         {
             let images = [change.before, change.after].into_iter().flatten();
-            let readable = images.filter_map(|image| P::Source::from_document(image).ok());
+            let readable = images.filter_map(|image| P::SourceDocument::from_document(image).ok());
             targets.extend(readable.map(|source| projection.target_of(&source)));
         }
         let mut distinct: Vec<Bson> = Vec::with_capacity(targets.len());

@@ -47,7 +47,7 @@ impl Slot {
         &self.path
     }
 
-    /// As of when the state in a target document was computed; `None` where it does not tell.
+    /// The time of the snapshot that the state in a target document was computed from; `None` where it is missing.
     pub(crate) fn as_of_in(&self, target: &RawDocument) -> Option<Timestamp> {
         let state = target
             .get_document(&self.field)

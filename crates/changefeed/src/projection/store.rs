@@ -8,20 +8,19 @@ use mongodb::options::{CollectionOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, Collection, Database};
 
 use crate::Error;
-use crate::source::NAMESPACE_EXISTS;
-use crate::source::server_code;
+use crate::server_codes::{NAMESPACE_EXISTS, server_code};
 
 use super::checkpoint::Checkpoint;
 use super::dead_letter::DeadLetter;
 
 /// The collections of the projections of one database. All of them write with majority.
 #[derive(Clone, Debug)]
-pub(crate) struct Store {
+pub(crate) struct ProjectionStore {
     pub database: Database,
     pub checkpoints: Collection<Checkpoint>,
     pub leases: Collection<Document>,
     pub dead_letters: Collection<DeadLetter>,
-    /// Targets to compute anew: `_id: { projection, target }`.
+    /// Targets to compute again: `_id: { projection, target }`.
     pub repairs: Collection<Document>,
     pub requests: Collection<Document>,
     pub targets: Collection<Document>,
@@ -29,7 +28,7 @@ pub(crate) struct Store {
     bypasses_validation: Arc<AtomicBool>,
 }
 
-impl Store {
+impl ProjectionStore {
     pub fn new(database: &Database, target: &str) -> Self {
         Self {
             database: database.clone(),

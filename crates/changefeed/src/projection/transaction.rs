@@ -8,14 +8,14 @@ use mongodb::ClientSession;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{ReadConcern, WriteConcern};
 
-use crate::source::server_code;
+use crate::server_codes::{UNAUTHORIZED, is_passing, server_code};
 use crate::{Error, marker};
 
 use super::checkpoint::{Checkpoint, advance};
 use super::compute::{At, StateBytes, compute};
 use super::dead_letter::DeadLetter;
 use super::fold::{STALE, Statement};
-use super::store::{Store, repair_id};
+use super::store::{ProjectionStore, repair_id};
 use super::update_commands::update_commands;
 use super::{Projection, Slot};
 
@@ -30,22 +30,6 @@ const ANEW_BYTES_MAX: usize = 8 << 20;
 /// Targets that one command marks for repair.
 const REPAIRS_AT_ONCE: usize = 1_000;
 
-/// Codes of errors that are no refusal of what is written: the server lacks time, cache or disk space, is
-/// not the primary any more, or cannot be reached. In this order: `HostUnreachable`, `HostNotFound`,
-/// `LockTimeout`, `MaxTimeMSExpired`, `WriteConcernFailed`, `NetworkTimeout`, `ShutdownInProgress`,
-/// `WriteConflict` (also what overflows the cache), `PrimarySteppedDown`, `SnapshotTooOld`,
-/// `SnapshotUnavailable`, `NoSuchTransaction`, `ExceededTimeLimit`, `TransactionExceededLifetimeLimitSeconds`,
-/// `TemporarilyUnavailable`, `TransactionTooLargeForCache`, `SocketException`, `NotWritablePrimary`,
-/// `InterruptedAtShutdown`, `Interrupted`, `InterruptedDueToReplStateChange`, `NotPrimaryNoSecondaryOk`,
-/// `NotPrimaryOrSecondary`, `OutOfDiskSpace`.
-const PASSING_CODES: [i32; 24] = [
-    6, 7, 24, 50, 64, 89, 91, 112, 189, 239, 246, 251, 262, 290, 365, 388, 9001, 10_107, 11_600,
-    11_601, 11_602, 13_435, 13_436, 14_031,
-];
-
-/// The server's code for what the user has no right to.
-const UNAUTHORIZED: i32 = 13;
-
 /// What one transaction writes beside the checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
@@ -53,11 +37,11 @@ pub(crate) struct Writes {
     pub statements: Vec<Statement>,
     /// Events that are passed without being applied.
     pub dead_letters: Vec<DeadLetter>,
-    /// Targets to compute anew within the transaction, as far as it can take them.
+    /// Targets to compute again within the transaction, as far as it can take them.
     pub anew: Vec<Bson>,
-    /// Targets to compute anew later, each with the reason.
+    /// Targets to compute again later, each with the reason.
     pub repairs: Vec<(Bson, &'static str)>,
-    /// Targets that were computed anew.
+    /// Targets that were computed again.
     pub repaired: Vec<Bson>,
     /// Dead letters that are settled.
     pub settled: Vec<ObjectId>,
@@ -65,9 +49,9 @@ pub(crate) struct Writes {
 
 /// What is stored after a commit.
 pub(crate) struct Committed {
-    /// The checkpoint, which may tell of states computed ahead.
+    /// The checkpoint, with the time up to which states were computed ahead.
     pub checkpoint: Checkpoint,
-    /// Whether there are targets to compute anew later.
+    /// Whether there are targets to compute again later.
     pub repairs: bool,
 }
 
@@ -104,7 +88,7 @@ impl Writes {
     pub async fn commit<P: Projection>(
         &self,
         projection: &P,
-        store: &Store,
+        store: &ProjectionStore,
         state_bytes: &StateBytes,
         session: &mut ClientSession,
         from: &Checkpoint,
@@ -146,7 +130,7 @@ impl Writes {
     async fn write<P: Projection>(
         &self,
         projection: &P,
-        store: &Store,
+        store: &ProjectionStore,
         state_bytes: &StateBytes,
         session: &mut ClientSession,
         from: &Checkpoint,
@@ -172,10 +156,10 @@ impl Writes {
         Ok(later)
     }
 
-    /// The targets whose fold asked to be computed anew.
+    /// The targets whose fold asked to be computed again.
     async fn gone_stale(
         &self,
-        store: &Store,
+        store: &ProjectionStore,
         session: &mut ClientSession,
     ) -> Result<Vec<Bson>, Refusal> {
         let mut stale = Vec::new();
@@ -218,7 +202,7 @@ impl Writes {
 
     async fn write_bookkeeping(
         &self,
-        store: &Store,
+        store: &ProjectionStore,
         session: &mut ClientSession,
         projection: &str,
         repairs: &[(Bson, &'static str)],
@@ -254,7 +238,7 @@ impl Writes {
 
     /// Marks targets for repair, each with the reason, within the session's transaction.
     pub async fn mark_for_repair(
-        store: &Store,
+        store: &ProjectionStore,
         session: &mut ClientSession,
         projection: &str,
         repairs: &[(Bson, &'static str)],
@@ -280,7 +264,7 @@ impl Writes {
 /// a time, so that no more than a few MB of them are in memory. Returns those left for a repair.
 async fn compute_anew<P: Projection>(
     projection: &P,
-    store: &Store,
+    store: &ProjectionStore,
     state_bytes: &StateBytes,
     session: &mut ClientSession,
     targets: &[Bson],
@@ -330,7 +314,7 @@ async fn compute_anew<P: Projection>(
 
 /// Tries each statement in a transaction that is thrown away, and returns the targets that refuse.
 pub(crate) async fn probe(
-    store: &Store,
+    store: &ProjectionStore,
     session: &mut ClientSession,
     statements: &[Statement],
 ) -> Result<Vec<(Bson, String)>, Refusal> {
@@ -357,7 +341,7 @@ pub(crate) async fn start(session: &mut ClientSession) -> Result<(), Refusal> {
 }
 
 pub(crate) async fn update_targets(
-    store: &Store,
+    store: &ProjectionStore,
     session: &mut ClientSession,
     statements: &[Statement],
 ) -> Result<(), Refusal> {
@@ -369,7 +353,7 @@ pub(crate) async fn update_targets(
             .session(&mut *session);
         let reply = reply.await.map_err(|source| {
             if server_code(&source) == Some(UNAUTHORIZED) && store.respect_validation() {
-                tracing::info!("the user may not bypass a validator of the target collection");
+                tracing::info!("the database user has no right to bypass the target collection's validator: writes respect it from now on");
                 return Refusal::Transient(Error::Database {
                     doing: "writing a batch past a validator",
                     source,
@@ -431,7 +415,7 @@ pub(crate) async fn commit(session: &mut ClientSession) -> Result<(), Refusal> {
 
 pub(crate) async fn abort(session: &mut ClientSession) {
     if let Err(error) = session.abort_transaction().await {
-        tracing::debug!(%error, "the transaction could not be aborted: the server will");
+        tracing::debug!(%error, "a transaction could not be aborted: the server aborts it when its time is over");
     }
 }
 
@@ -455,9 +439,4 @@ fn refusal(source: mongodb::error::Error) -> Refusal {
         doing: "writing a batch",
         source,
     })
-}
-
-/// Whether an error with this code says nothing against what was written.
-pub(crate) fn is_passing(code: i32) -> bool {
-    PASSING_CODES.contains(&code)
 }

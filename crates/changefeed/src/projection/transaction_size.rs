@@ -11,7 +11,7 @@ use std::time::Duration;
 /// A commit makes the size at most so much larger.
 const GROWTH_MAX: f64 = 2.0;
 /// How far beyond the time a transaction may get by growing. Its time grows less than its size where
-/// many changes meet the same targets, and only trying tells.
+/// many changes meet the same targets, and only trying shows.
 const OVERSHOOT: f64 = 1.5;
 const FAILURE_DIVISOR: f64 = 2.0;
 /// One slow transaction leaves at least this part of the size.
@@ -22,7 +22,7 @@ const SLOW_SHARE_MIN: f64 = 0.25;
 pub(crate) struct Size {
     /// Changes of the source.
     pub changes: usize,
-    /// Distinct targets.
+    /// Distinct target documents that it updates.
     pub targets: usize,
     /// Bytes of what is written, as estimated.
     pub bytes: usize,

@@ -1,11 +1,11 @@
-//! Catching up: what a topic had before its ring begins, read from the history of the database.
+//! Catch-up: reads from the oplog what a topic had before its ring buffer begins.
 //!
-//! All who wait when a reading begins are served by it, whatever their topics and places: a reading costs
-//! the same for one subscriber and for thousands, and nobody waits for more than the one that runs. See
-//! `lanes` for who waits for whom, `reading` for one reading, and `member` for one subscriber in it.
+//! One reading serves all subscribers that wait when it begins, whatever their topics and places. It costs the
+//! same for one subscriber and for thousands, and a newcomer waits for the present reading at most. See `lanes`
+//! for the order of readings, `reading` for one reading, and `member` for one subscriber in it.
 //!
-//! A subscriber asks for its turn when somebody polls it, and asks again when it has taken what the last
-//! reading left in its buffer: one that takes nothing costs no reading.
+//! A subscriber asks for a turn when it is polled, and again when it has taken what the last reading left in
+//! its buffer. So a subscriber that takes nothing costs no reading.
 
 mod allowance;
 mod lanes;
@@ -24,19 +24,19 @@ use crate::position::Position;
 use crate::{FromDocument, HubMetrics};
 
 use self::lanes::{Lanes, Seat};
-pub(crate) use self::member::End;
-use self::member::{Bounds, Found, Member};
+pub(crate) use self::member::CatchUpEnd;
+use self::member::{Bounds, Member, Taken};
 use self::reading::Reading;
 use super::hub::Shared;
 use super::ring::{Entry, Topic, lock};
 
-/// What the subscriber gets.
+/// What a catch-up gives its subscriber next.
 pub(crate) enum Caught<T> {
     Entry(Arc<Entry<T>>),
-    End(End),
+    End(CatchUpEnd),
     /// Its turn did not come in time, or was not enough.
     Late,
-    /// The hub stops.
+    /// The hub stops; nothing more comes.
     Stopped,
 }
 
@@ -57,7 +57,7 @@ struct State<T> {
 }
 
 impl<T: FromDocument> CatchUps<T> {
-    /// With so many lanes.
+    /// No subscriber catches up yet. `lanes`: how many readings may run at once.
     pub fn new(lanes: usize, metrics: HubMetrics) -> Self {
         let state = State {
             lanes: Lanes::new(lanes),
@@ -134,13 +134,13 @@ impl<T: FromDocument> CatchUps<T> {
         bytes > shared.settings.catch_up_bytes_max
     }
 
-    /// Empties the fullest buffers of those that nobody reads for, as they take nothing, until all buffers
+    /// Empties the buffers of members without a turn, which take nothing, the fullest first, until all buffers
     /// together are within their bound.
     fn discard_idle(&self, shared: &Shared<T>) {
         self.discard(shared, |has_turn| !has_turn);
     }
 
-    /// The same of all.
+    /// Empties the buffers of all members, the fullest first, until they are within their bound.
     fn discard_fullest(&self, shared: &Shared<T>) {
         self.discard(shared, |_| true);
     }
@@ -200,16 +200,16 @@ impl<T: FromDocument> CatchUp<T> {
     pub async fn next(&mut self) -> Caught<T> {
         loop {
             match self.member.take() {
-                Found::Entry(entry) => {
+                Taken::Entry(entry) => {
                     self.shared.catch_ups.taken.notify_waiters();
                     return Caught::Entry(entry);
                 }
-                Found::End(end) => return Caught::End(end),
-                Found::NoTurn | Found::Nothing if self.shared.stop.is_cancelled() => {
+                Taken::End(end) => return Caught::End(end),
+                Taken::NoTurn | Taken::Nothing if self.shared.stop.is_cancelled() => {
                     return Caught::Stopped;
                 }
-                Found::NoTurn => self.ask(),
-                Found::Nothing => {}
+                Taken::NoTurn => self.ask(),
+                Taken::Nothing => {}
             }
             tokio::select! {
                 () = self.member.changed() => {}
@@ -251,7 +251,7 @@ impl<T: FromDocument> Drop for CatchUp<T> {
     }
 }
 
-/// Reads for those who wait in a lane until nobody does.
+/// Runs the readings of a lane until no subscriber waits in it.
 async fn read_lane<T: FromDocument>(shared: Arc<Shared<T>>, lane: usize) {
     shared.metrics.catching_up.inc();
     let mut reader = LaneReader {
@@ -272,7 +272,7 @@ async fn read_lane<T: FromDocument>(shared: Arc<Shared<T>>, lane: usize) {
     }
 }
 
-/// Frees a lane whose reader ends, by a defect, too.
+/// Frees the lane when its reader ends, also by a panic.
 struct LaneReader<T: FromDocument> {
     shared: Arc<Shared<T>>,
     lane: usize,

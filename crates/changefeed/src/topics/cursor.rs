@@ -4,7 +4,7 @@
 //!
 //! | bytes | meaning |
 //! |---|---|
-//! | 1 | 0xCF, which tells a cursor from other text |
+//! | 1 | 0xCF, by which a cursor differs from other text |
 //! | 1 | version: 1 |
 //! | 4 | the source: the first bytes of SHA-256 of database and collection |
 //! | 4 | the topic: the first bytes of SHA-256 of its BSON |
@@ -110,7 +110,7 @@ impl Codec {
         if stored.signing != mine {
             tracing::info!(
                 source = self.source,
-                "another key signs cursors: the present one stays known"
+                "another instance has stored a new key for cursors: this instance signs with that one from now on, and still accepts the old one"
             );
             store_older(source, &mine).await?;
         }

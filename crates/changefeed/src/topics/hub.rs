@@ -7,7 +7,7 @@ use bson::{Bson, Timestamp};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::change::Event;
+use crate::change::ChangeEvent;
 use crate::position::{Position, first_after};
 use crate::stream::{self, Content, LossPause, Pace, RawEvent, Signal, Start};
 use crate::{
@@ -126,8 +126,8 @@ impl<T: FromDocument> Hub<T> {
         Subscription::enter(self.shared.clone(), &topic, after)
     }
 
-    /// Makes again what the hub needs of the database, where it is missing: pre- and post-images on
-    /// the source, and the key that signs cursors. Call it when a collection is new.
+    /// Creates again what the hub needs in the database, where it is missing: pre- and post-images on the
+    /// source, and the key that signs cursors. Call it after [`Source::gone`].
     ///
     /// # Errors
     /// When the database cannot be reached, or refuses.
@@ -152,7 +152,7 @@ impl<T: FromDocument> Hub<T> {
                 if let Ok(Err(error)) = refreshed.await {
                     tracing::warn!(
                         error = error.with_causes(),
-                        "the keys of the cursors could not be read"
+                        "the keys that sign cursors could not be read: a cursor with an unknown key is refused"
                     );
                 }
                 codec.decode(topic, text)
@@ -161,16 +161,16 @@ impl<T: FromDocument> Hub<T> {
         }
     }
 
-    /// For how long the stream has given no sign of life: neither a change, nor that there is none.
-    /// A stream that is open gives one several times a second.
+    /// The time since the stream last reported a change, or that there was none. An open stream does so several
+    /// times a second.
     pub fn silent_for(&self) -> Duration {
         lock(&self.shared.heard).elapsed()
     }
 
-    /// Returns when the hub has ended: after [`Hub::stop`], or by a bug.
+    /// Returns when the hub has ended: after [`Hub::stop`], or because of a bug.
     ///
     /// # Errors
-    /// [`Error::TaskEnded`] when nobody had asked it to stop.
+    /// [`Error::TaskEnded`] when [`Hub::stop`] was not called.
     pub async fn finished(&self) -> Result<(), Error> {
         self.shared.tasks.wait().await;
         if self.shared.stop.is_cancelled() {
@@ -217,7 +217,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// Follows the source until the hub is told to stop.
+/// Follows the source until the hub is stopped.
 async fn follow<T: FromDocument>(shared: Arc<Shared<T>>, start: Timestamp) {
     let (mut start, mut losses) = (start, LossPause::new());
     while let Some(end) = follow_from(&shared, start).await {
@@ -283,7 +283,7 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
                 }
                 shared.level.reach_now();
             }
-            Some(Signal::Lost(error)) => return Some(error.to_string().into()),
+            Some(Signal::Lost(error)) => return Some(error.kind.to_string().into()),
             None => return Some("the stream's reader ended".to_owned().into()),
         }
     }
@@ -321,8 +321,8 @@ impl From<String> for StreamEnd {
 
 /// Puts an event into its topics' rings; returns why the stream cannot go on after it.
 fn pass<T: FromDocument>(shared: &Shared<T>, event: &RawEvent) -> Option<StreamEnd> {
-    match Event::read(&event.document) {
-        Ok(Event::Write(change)) => {
+    match ChangeEvent::read(&event.document) {
+        Ok(ChangeEvent::Write(change)) => {
             // Every token of MongoDB 4.2 and later tells its time.
             let Some(position) = Position::of(&change.token) else {
                 return Some(
@@ -348,11 +348,11 @@ fn pass<T: FromDocument>(shared: &Shared<T>, event: &RawEvent) -> Option<StreamE
             }
             None
         }
-        Ok(Event::CollectionGone(operation)) => Some(StreamEnd {
+        Ok(ChangeEvent::CollectionGone(operation)) => Some(StreamEnd {
             reason: format!("the source collection is gone ({operation})"),
             gone_at: event.place().map(|place| place.time),
         }),
-        Ok(Event::Other) => None,
+        Ok(ChangeEvent::Other) => None,
         Err(error) => Some(format!("an event could not be read: {error}").into()),
     }
 }
@@ -365,7 +365,7 @@ async fn restart<T>(shared: &Shared<T>) -> Option<Timestamp> {
             Err(error) => {
                 tracing::warn!(
                     error = error.with_causes(),
-                    "the live feed waits for the database"
+                    "the live feed could not be started again, will retry"
                 )
             }
         }

@@ -10,7 +10,6 @@ use bson::DateTime;
 pub(crate) struct Level(AtomicI64);
 
 impl Level {
-    /// Level now.
     pub fn now() -> Self {
         Self(AtomicI64::new(DateTime::now().timestamp_millis()))
     }

@@ -9,7 +9,7 @@ use bson::{Bson, RawDocumentBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::change::Event;
+use crate::change::ChangeEvent;
 use crate::position::Position;
 use crate::{Change, Cursor, FromDocument, HubSettings, ResumeToken, Unreadables};
 
@@ -21,11 +21,11 @@ pub(crate) struct Entry<T> {
     pub token: ResumeToken,
     pub arrived: Instant,
     pub bytes: usize,
-    content: Mutex<Content<T>>,
+    content: Mutex<EntryContent<T>>,
     cursor: OnceLock<Cursor>,
 }
 
-enum Content<T> {
+enum EntryContent<T> {
     Raw(RawDocumentBuf),
     Decoded(Arc<Change<T>>),
     /// It concerns no document that can be read.
@@ -35,7 +35,7 @@ enum Content<T> {
 impl<T: FromDocument> Entry<T> {
     pub fn new(event: RawDocumentBuf, token: ResumeToken, position: Position) -> Self {
         let bytes = event.as_bytes().len();
-        let content = Mutex::new(Content::Raw(event));
+        let content = Mutex::new(EntryContent::Raw(event));
         Self {
             position,
             token,
@@ -49,17 +49,17 @@ impl<T: FromDocument> Entry<T> {
     /// The change; `None` when it concerns no document that can be read.
     pub fn change(&self, unreadables: &Unreadables) -> Option<Arc<Change<T>>> {
         let mut content = lock(&self.content);
-        if let Content::Raw(event) = &*content {
-            let change = match Event::read(event) {
-                Ok(Event::Write(change)) => change.decode(unreadables),
+        if let EntryContent::Raw(event) = &*content {
+            let change = match ChangeEvent::read(event) {
+                Ok(ChangeEvent::Write(change)) => change.decode(unreadables),
                 _ => None,
             };
-            *content = change.map_or(Content::NoChange, |change| {
-                Content::Decoded(Arc::new(change))
+            *content = change.map_or(EntryContent::NoChange, |change| {
+                EntryContent::Decoded(Arc::new(change))
             });
         }
         match &*content {
-            Content::Decoded(change) => Some(change.clone()),
+            EntryContent::Decoded(change) => Some(change.clone()),
             _ => None,
         }
     }
@@ -79,7 +79,7 @@ pub(crate) enum Head {
     Next(u64),
     /// The history was lost: subscribers must query again.
     Lost,
-    /// The hub stops.
+    /// The hub stops: subscribers resume elsewhere after their last cursor.
     Stopped,
 }
 
@@ -108,9 +108,9 @@ pub(crate) struct Evicted {
 }
 
 /// What a subscriber finds at its number.
-pub(crate) enum Found<T> {
+pub(crate) enum Lookup<T> {
     Entry(Arc<Entry<T>>),
-    /// Nothing yet.
+    /// The next change has not come yet.
     Nothing,
     /// The ring begins after it: so many are gone.
     Missed(u64),
@@ -179,16 +179,16 @@ impl<T> Topic<T> {
     }
 
     /// What a subscriber finds at a number.
-    pub fn at(&self, number: u64) -> Found<T> {
+    pub fn at(&self, number: u64) -> Lookup<T> {
         let ring = lock(&self.ring);
         match number.checked_sub(ring.first) {
-            None => Found::Missed(ring.first - number),
+            None => Lookup::Missed(ring.first - number),
             Some(offset) => match usize::try_from(offset)
                 .ok()
                 .and_then(|offset| ring.entries.get(offset))
             {
-                Some(entry) => Found::Entry(entry.clone()),
-                None => Found::Nothing,
+                Some(entry) => Lookup::Entry(entry.clone()),
+                None => Lookup::Nothing,
             },
         }
     }

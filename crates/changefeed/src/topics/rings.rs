@@ -106,7 +106,7 @@ impl<T: FromDocument> Rings<T> {
         lock(&self.state).head_position.time
     }
 
-    /// Lets a subscriber in: from now on the topic's ring stays.
+    /// Adds a subscriber to a topic, whose ring stays from now on.
     pub fn enter(&self, key: &Bson) -> Result<Entrance<T>, Head> {
         let mut state = lock(&self.state);
         if let Some(ended) = state.ended {
@@ -128,7 +128,7 @@ impl<T: FromDocument> Rings<T> {
         })
     }
 
-    /// Lets a subscriber out.
+    /// Removes a subscriber; the last one's ring goes when it is empty.
     pub fn leave(&self, topic: &Topic<T>) {
         let mut state = lock(&self.state);
         topic.subscribers.fetch_sub(1, Ordering::AcqRel);
@@ -153,7 +153,7 @@ impl<T: FromDocument> Rings<T> {
         self.publish(&state);
     }
 
-    /// Ends all subscriptions and lets nobody in any more.
+    /// Ends all subscriptions and refuses new ones.
     pub fn stop(&self) {
         let mut state = lock(&self.state);
         state.end_all(Head::Stopped);

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use crate::position::Position;
 use crate::{Change, Cursor, CursorError, FromDocument, ResumeToken, TopicError};
 
-use super::catch_up::{CatchUp, Caught, End};
+use super::catch_up::{CatchUp, CatchUpEnd, Caught};
 use super::hub::Shared;
-use super::ring::{Entry, Found, Head, Topic};
+use super::ring::{Entry, Head, Lookup, Topic};
 
 type Item<T> = Result<(Cursor, Arc<Change<T>>), TopicError>;
 
@@ -49,7 +49,7 @@ impl<T: FromDocument> Subscription<T> {
         };
         let start = shared.codec.encode(key, &token);
         let head = topic.head.subscribe();
-        let reader = Reader {
+        let reader = TopicReader {
             shared,
             topic,
             head,
@@ -82,7 +82,7 @@ impl<T> Stream for Subscription<T> {
     }
 }
 
-struct Reader<T: FromDocument> {
+struct TopicReader<T: FromDocument> {
     shared: Arc<Shared<T>>,
     topic: Arc<Topic<T>>,
     head: watch::Receiver<Head>,
@@ -113,27 +113,29 @@ impl<T: FromDocument> Phase<T> {
     }
 }
 
-impl<T: FromDocument> Reader<T> {
+impl<T: FromDocument> TopicReader<T> {
     async fn next(&mut self) -> Option<Item<T>> {
         loop {
             let entry = match &mut self.phase {
                 Phase::Ended => return None,
                 Phase::CatchingUp(catch_up) => match catch_up.next().await {
                     Caught::Entry(entry) => entry,
-                    Caught::End(End::Joined(number)) => {
+                    Caught::End(CatchUpEnd::Joined(number)) => {
                         self.phase = Phase::InRing(number);
                         continue;
                     }
-                    Caught::End(End::HistoryLost) => return self.end(TopicError::ResyncRequired),
+                    Caught::End(CatchUpEnd::HistoryLost) => {
+                        return self.end(TopicError::ResyncRequired);
+                    }
                     Caught::Late => return self.end_lagged(1),
                     Caught::Stopped => return self.end(self.stopped()),
                 },
                 Phase::InRing(number) => match self.topic.at(*number) {
-                    Found::Entry(entry) => {
+                    Lookup::Entry(entry) => {
                         *number += 1;
                         entry
                     }
-                    Found::Missed(missed) => match self.topic.number_after(&self.passed) {
+                    Lookup::Missed(missed) => match self.topic.number_after(&self.passed) {
                         // None of them was for this subscriber: they are from before its place.
                         Some(after) => {
                             *number = after;
@@ -141,7 +143,7 @@ impl<T: FromDocument> Reader<T> {
                         }
                         None => return self.end_lagged(missed),
                     },
-                    Found::Nothing => {
+                    Lookup::Nothing => {
                         if let Some(error) = self.wait().await {
                             return self.end(error);
                         }
@@ -220,7 +222,7 @@ impl<T: FromDocument> Reader<T> {
     }
 }
 
-impl<T: FromDocument> Drop for Reader<T> {
+impl<T: FromDocument> Drop for TopicReader<T> {
     fn drop(&mut self) {
         self.shared.rings.leave(&self.topic);
     }

@@ -33,7 +33,6 @@ impl TopicField {
         }
     }
 
-    /// The field's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

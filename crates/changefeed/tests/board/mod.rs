@@ -48,7 +48,7 @@ pub struct Newest {
 }
 
 impl Projection for Newest {
-    type Source = Comment;
+    type SourceDocument = Comment;
 
     fn name(&self) -> &str {
         "newest"
@@ -400,14 +400,12 @@ impl Board {
 
 /// Settings that make rare things happen soon.
 pub fn brisk() -> ProjectorSettings {
-    ProjectorSettings {
-        heartbeat: Duration::from_millis(50),
-        lease: Duration::from_millis(1500),
-        idle_checkpoint: Duration::from_millis(50),
-        audit_interval: Duration::ZERO,
-        build_chunk: 2,
-        ..ProjectorSettings::default()
-    }
+    ProjectorSettings::default()
+        .heartbeat(Duration::from_millis(50))
+        .lease(Duration::from_millis(1500))
+        .idle_checkpoint(Duration::from_millis(50))
+        .audit_interval(Duration::ZERO)
+        .build_chunk(2)
 }
 
 /// Waits until a condition holds.

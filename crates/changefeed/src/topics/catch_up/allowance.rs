@@ -14,7 +14,6 @@ const PER_CHANGE: Duration = Duration::from_micros(100);
 pub(super) struct Allowance(Duration);
 
 impl Allowance {
-    /// All of it.
     pub fn new() -> Self {
         Self(MAX)
     }

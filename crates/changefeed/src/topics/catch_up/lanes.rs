@@ -1,8 +1,8 @@
-//! Who waits for a reading, by the age of what they wait for.
+//! The queues of subscribers that wait for a reading, by the age of their cursors.
 //!
-//! A lane has one reading at a time. The ages of a lane differ by a factor, so that nobody waits for a
-//! reading that is much longer than its own, however old the cursors of others are. The last lane is for those
-//! that were slower than a reading, whatever their age: whoever comes waits for none of them.
+//! A lane has one reading at a time. The ages within a lane differ by a factor at most, so that no subscriber
+//! waits for a reading that is much longer than its own, however old the cursors of others are. The last lane is
+//! for subscribers that were slower than a reading, whatever their age: the others never wait for them.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use bson::Timestamp;
 
 use crate::position::Position;
 
-use super::member::{End, Member};
+use super::member::{CatchUpEnd, Member};
 
 /// Seconds of history that a reading of the first lane goes through at most. A hub's rings keep a minute
 /// by default: whoever was away for a little longer is in this lane.
@@ -24,7 +24,7 @@ pub(super) struct Seat<T> {
     pub turn: u64,
 }
 
-/// All lanes.
+/// The lanes of a hub, the youngest cursors first, and last the one for slow subscribers.
 pub(super) struct Lanes<T> {
     lanes: Vec<Lane<T>>,
     /// The history is lost up to this time at least.
@@ -86,7 +86,7 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// How many wait.
+    /// The number of members that wait, in all lanes.
     pub fn waiting(&self) -> usize {
         self.lanes.iter().map(|lane| lane.waiting.len()).sum()
     }
@@ -96,8 +96,8 @@ impl<T> Lanes<T> {
         !self.lanes[index].waiting.is_empty()
     }
 
-    /// Who takes part in the next reading of a lane, the oldest place first, and never empty. `None` when
-    /// nobody waits: the reader has ended.
+    /// The members of the next reading of a lane, the oldest place first, and never empty. `None` when
+    /// none waits: the reader has ended.
     pub fn next(&mut self, index: usize) -> Option<Vec<(Position, Seat<T>)>> {
         let lost_until = self.lost_until;
         let lane = &mut self.lanes[index];
@@ -108,7 +108,7 @@ impl<T> Lanes<T> {
         seats.retain(|(place, seat)| {
             let is_lost = place.time <= lost_until;
             if is_lost {
-                seat.member.end(seat.turn, End::HistoryLost);
+                seat.member.end(seat.turn, CatchUpEnd::HistoryLost);
             }
             !is_lost
         });
@@ -231,7 +231,7 @@ mod tests {
         let (member, lane) = add(&mut lanes, NOW.time - 10);
         assert_eq!(lane, 0);
         let turn = member.ask();
-        member.put_out_as_slow(turn);
+        member.end_turn_as_slow(turn);
         let seat = Seat {
             turn: member.ask(),
             member: member.clone(),

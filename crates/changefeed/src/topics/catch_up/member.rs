@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::metrics::Gauge;
 use crate::position::Position;
 
 use super::super::ring::{Entry, Topic, lock};
@@ -32,14 +32,14 @@ pub(super) struct Member<T> {
     pub topic: Arc<Topic<T>>,
     bounds: Bounds,
     state: Mutex<State<T>>,
-    /// Wakes the subscriber.
+    /// Wakes the subscriber when there may be something to take, or its turn has changed.
     changed: Notify,
     /// Wakes a reading that waits for room.
     emptied: Notify,
 }
 
 struct State<T> {
-    waiting: VecDeque<Arc<Held<T>>>,
+    waiting: VecDeque<Arc<HeldEntry<T>>>,
     /// Since when the subscriber takes nothing of what waits.
     untouched_since: Instant,
     bytes: usize,
@@ -58,13 +58,13 @@ struct State<T> {
     /// When it was asked for, began, or last came further.
     progressed: Instant,
     /// What comes after the changes that wait.
-    end: Option<End>,
+    end: Option<CatchUpEnd>,
     has_left: bool,
 }
 
 /// How a catch-up ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum CatchUpEnd {
     /// Go on in the ring at this number.
     Joined(u64),
     /// The history does not go back so far, or the collection was dropped since, or the way is too long.
@@ -72,12 +72,12 @@ pub(crate) enum End {
 }
 
 /// A change that waits for subscribers: held once for all of them, and counted once.
-pub(super) struct Held<T> {
+pub(super) struct HeldEntry<T> {
     pub entry: Arc<Entry<T>>,
     bytes: Gauge,
 }
 
-impl<T> Held<T> {
+impl<T> HeldEntry<T> {
     pub fn new(entry: Entry<T>, bytes: &Gauge) -> Arc<Self> {
         bytes.inc_by(entry.bytes as i64);
         Arc::new(Self {
@@ -87,17 +87,17 @@ impl<T> Held<T> {
     }
 }
 
-impl<T> Drop for Held<T> {
+impl<T> Drop for HeldEntry<T> {
     fn drop(&mut self) {
         self.bytes.dec_by(self.entry.bytes as i64);
     }
 }
 
 /// What the subscriber finds.
-pub(super) enum Found<T> {
+pub(super) enum Taken<T> {
     Entry(Arc<Entry<T>>),
-    End(End),
-    /// Nothing waits, and nobody reads for it.
+    End(CatchUpEnd),
+    /// Nothing waits, and no reading will bring more: the subscriber has to ask for a turn.
     NoTurn,
     Nothing,
 }
@@ -183,7 +183,7 @@ impl<T> Member<T> {
     }
 
     /// Hands over the next change of its topic.
-    pub fn push(&self, turn: u64, change: &Arc<Held<T>>) -> Pushed {
+    pub fn push(&self, turn: u64, change: &Arc<HeldEntry<T>>) -> Pushed {
         let mut state = lock(&self.state);
         if state.turn != Some(turn) {
             return Pushed::Over;
@@ -192,7 +192,7 @@ impl<T> Member<T> {
             return Pushed::Done;
         }
         if state.count >= self.bounds.count_max {
-            state.finish(End::HistoryLost);
+            state.finish(CatchUpEnd::HistoryLost);
             self.changed.notify_one();
             return Pushed::Over;
         }
@@ -240,7 +240,7 @@ impl<T> Member<T> {
     }
 
     /// Ends the turn. The subscriber asks for another one when it has taken what waits.
-    pub fn put_out(&self, turn: u64) {
+    pub fn end_turn(&self, turn: u64) {
         let mut state = lock(&self.state);
         if state.turn == Some(turn) {
             state.turn = None;
@@ -248,10 +248,10 @@ impl<T> Member<T> {
         }
     }
 
-    /// The same where its buffer is full. From now on it waits with others of the kind.
-    pub fn put_out_as_slow(&self, turn: u64) {
+    /// Ends the turn because the buffer is full. From now on it waits in the lane for slow subscribers.
+    pub fn end_turn_as_slow(&self, turn: u64) {
         lock(&self.state).is_slow = true;
-        self.put_out(turn);
+        self.end_turn(turn);
     }
 
     /// Whether a reading once went on without it, as its buffer was full.
@@ -259,8 +259,8 @@ impl<T> Member<T> {
         lock(&self.state).is_slow
     }
 
-    /// Ends the catch-up.
-    pub fn end(&self, turn: u64, end: End) {
+    /// Ends the catch-up: what waits is delivered first.
+    pub fn end(&self, turn: u64, end: CatchUpEnd) {
         let mut state = lock(&self.state);
         if state.turn == Some(turn) {
             state.finish(end);
@@ -289,7 +289,7 @@ impl<T> Member<T> {
         self.emptied.notify_one();
     }
 
-    /// The subscriber leaves.
+    /// Throws away what waits, since the subscriber has left.
     pub fn leave(&self) {
         let mut state = lock(&self.state);
         state.clear();
@@ -298,7 +298,7 @@ impl<T> Member<T> {
     }
 
     /// The next change, or why there is none.
-    pub fn take(&self) -> Found<T> {
+    pub fn take(&self) -> Taken<T> {
         let mut state = lock(&self.state);
         if let Some(change) = state.waiting.pop_front() {
             state.bytes -= change.entry.bytes;
@@ -307,12 +307,12 @@ impl<T> Member<T> {
             if state.is_half_empty(&self.bounds) {
                 self.emptied.notify_one();
             }
-            return Found::Entry(change.entry.clone());
+            return Taken::Entry(change.entry.clone());
         }
         match (state.end, state.turn) {
-            (Some(end), _) => Found::End(end),
-            (None, None) => Found::NoTurn,
-            (None, Some(_)) => Found::Nothing,
+            (Some(end), _) => Taken::End(end),
+            (None, None) => Taken::NoTurn,
+            (None, Some(_)) => Taken::Nothing,
         }
     }
 
@@ -333,7 +333,7 @@ impl<T> State<T> {
         self.has_begun = has_begun;
     }
 
-    fn finish(&mut self, end: End) {
+    fn finish(&mut self, end: CatchUpEnd) {
         (self.turn, self.end) = (None, Some(end));
     }
 
@@ -354,10 +354,10 @@ mod tests {
         Timestamp { time, increment: 0 }
     }
 
-    fn change<T: crate::FromDocument>(time: u32, bytes: &Gauge) -> Arc<Held<T>> {
+    fn change<T: crate::FromDocument>(time: u32, bytes: &Gauge) -> Arc<HeldEntry<T>> {
         let token = ResumeToken::before(at(time));
         let entry = Entry::new(RawDocumentBuf::new(), token, Position::before(at(time)));
-        Held::new(entry, bytes)
+        HeldEntry::new(entry, bytes)
     }
 
     const BOUNDS: Bounds = Bounds {
@@ -389,12 +389,12 @@ mod tests {
         member.discard();
         assert_eq!(gauge.get(), 0);
         // It is read again from where the subscriber stands.
-        assert!(matches!(member.take(), Found::NoTurn));
+        assert!(matches!(member.take(), Taken::NoTurn));
         let turn = member.ask();
         assert_eq!(member.place(turn), Some(place));
         assert_eq!(member.push(turn, &change(2, &gauge)), Pushed::Done);
-        assert!(matches!(member.take(), Found::Entry(_)));
+        assert!(matches!(member.take(), Taken::Entry(_)));
         assert_eq!(member.push(turn, &change(2, &gauge)), Pushed::Done);
-        assert!(matches!(member.take(), Found::Nothing), "not twice");
+        assert!(matches!(member.take(), Taken::Nothing), "not twice");
     }
 }

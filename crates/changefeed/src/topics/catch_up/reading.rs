@@ -1,8 +1,8 @@
-//! One reading of the history, for all who waited for it.
+//! One reading of the oplog, for all subscribers that waited for it.
 //!
-//! It goes on until everyone has joined their ring, has left, or was put out for being slow. A member
-//! whose buffer is full is waited for within an allowance that all members share, so that together they
-//! slow a reading down by no more than an [`Allowance`].
+//! It continues until each member has joined its ring, has left, or has lost its turn for being slow. Where a
+//! member's buffer is full, the reading waits within an allowance that all members share, so that together they
+//! slow it down by no more than an [`Allowance`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::FromDocument;
-use crate::change::Event;
+use crate::change::ChangeEvent;
 use crate::position::Position;
-use crate::source::server_code;
+use crate::server_codes::is_history_lost;
 use crate::stream::{self, Pace, RawEvent, Signal, Start};
 
 use super::super::hub::Shared;
@@ -23,11 +23,11 @@ use super::super::ring::Entry;
 use super::super::topic_of::{Topics, filter, topics_of};
 use super::allowance::Allowance;
 use super::lanes::Seat;
-use super::member::{End, Held, Pushed};
+use super::member::{CatchUpEnd, HeldEntry, Pushed};
 
 /// Events that wait between the stream and the members at most.
 const AHEAD_COUNT_MAX: usize = 64;
-/// Bytes of them.
+/// Bytes of events that wait between the stream and the members at most.
 const AHEAD_BYTES_MAX: usize = 16 << 20;
 /// Events in one answer of the server's at most: fewer than a hub's, so that a long way through changes of
 /// other topics has several answers.
@@ -36,13 +36,10 @@ const ANSWER_COUNT_MAX: u32 = 1_000;
 const AWAIT_TIME: Duration = Duration::from_millis(20);
 /// A reading of more topics takes all changes and sorts them here.
 const FILTER_TOPICS_MAX: usize = 1024;
-/// The only member, for which nobody waits, may take nothing for so long.
+/// The longest wait for a member that takes nothing, when it is the only one.
 const STALL_MAX: Duration = Duration::from_secs(10);
 /// How often a reading looks who may go on in a ring, while there is always more to read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// The server's code for a place that is no longer in the history.
-const HISTORY_LOST: i32 = 286;
-
 /// A reading and its members.
 pub(super) struct Reading<T> {
     shared: Arc<Shared<T>>,
@@ -111,7 +108,7 @@ impl<T: FromDocument> Reading<T> {
         self.read(&mut signals).await;
         let all = std::mem::take(&mut self.topics);
         for seat in all.into_values().flatten() {
-            seat.member.put_out(seat.turn);
+            seat.member.end_turn(seat.turn);
         }
         drop(signals);
         tokio::select! {
@@ -152,8 +149,12 @@ impl<T: FromDocument> Reading<T> {
                     self.look();
                 }
                 Some(Signal::Lost(error)) => {
-                    tracing::info!(%error, "cursors of subscribers are older than the history");
-                    return self.lose(server_code(&error) == Some(HISTORY_LOST));
+                    tracing::info!(
+                        error = %error.kind,
+                        collection = self.shared.source.collection(),
+                        "cursors of subscribers are older than the history: they have to query again"
+                    );
+                    return self.lose(is_history_lost(&error));
                 }
                 None => return,
             }
@@ -167,13 +168,13 @@ impl<T: FromDocument> Reading<T> {
 
     /// Hands over one event.
     async fn pass(&mut self, event: RawEvent) -> Result<(), Gone> {
-        let (token, topics) = match Event::read(&event.document) {
-            Ok(Event::Write(change)) => match topics_of(&change, &self.shared.topic_field) {
+        let (token, topics) = match ChangeEvent::read(&event.document) {
+            Ok(ChangeEvent::Write(change)) => match topics_of(&change, &self.shared.topic_field) {
                 Topics::These(topics) => (change.token.clone(), topics),
                 Topics::Unknown => (change.token.clone(), self.topics.keys().cloned().collect()),
             },
-            Ok(Event::Other) => return Ok(()),
-            Ok(Event::CollectionGone(_)) | Err(_) => {
+            Ok(ChangeEvent::Other) => return Ok(()),
+            Ok(ChangeEvent::CollectionGone(_)) | Err(_) => {
                 self.end_before(event.place());
                 return Err(Gone);
             }
@@ -197,7 +198,7 @@ impl<T: FromDocument> Reading<T> {
     }
 
     async fn hand_over(&mut self, topic: &Bson, entry: Entry<T>) {
-        let change = Held::new(entry, &self.shared.metrics.catch_up_bytes);
+        let change = HeldEntry::new(entry, &self.shared.metrics.catch_up_bytes);
         let seats = self.topics.remove(topic).unwrap_or_default();
         let mut stay = Vec::with_capacity(seats.len());
         for seat in seats {
@@ -239,7 +240,7 @@ impl<T: FromDocument> Reading<T> {
     }
 
     /// Gives one member a change; false when its turn is over.
-    async fn give(&mut self, seat: &Seat<T>, change: &Arc<Held<T>>) -> bool {
+    async fn give(&mut self, seat: &Seat<T>, change: &Arc<HeldEntry<T>>) -> bool {
         loop {
             match seat.member.push(seat.turn, change) {
                 Pushed::Done => return true,
@@ -249,7 +250,7 @@ impl<T: FromDocument> Reading<T> {
             if !self.wait_for_room(seat).await {
                 self.shared.metrics.catch_up_interruptions.inc();
                 seat.member.pass(seat.turn, &self.passed);
-                seat.member.put_out_as_slow(seat.turn);
+                seat.member.end_turn_as_slow(seat.turn);
                 return false;
             }
         }
@@ -277,7 +278,7 @@ impl<T: FromDocument> Reading<T> {
         }
     }
 
-    /// Lets those into their rings who have come so far.
+    /// Moves members into their rings, where they have come so far.
     fn look(&mut self) {
         self.looked = Instant::now();
         let passed = &self.passed;
@@ -299,13 +300,13 @@ impl<T: FromDocument> Reading<T> {
         self.members = self.topics.values().map(Vec::len).sum();
     }
 
-    /// The collection as it was is gone since this place, or since nobody knows when: whoever stands
-    /// before it has to query again.
+    /// The collection as it was is gone since this place; `None` where the place is not known. Subscribers that
+    /// stand before it have to query again.
     fn end_before(&mut self, gone: Option<Position>) {
         self.end_where(|place| gone.as_ref().is_none_or(|gone| place < gone));
     }
 
-    /// The stream cannot go on from where it was. Whoever has come no further has to query again.
+    /// The stream cannot continue from its place. Members that stand there have to query again.
     fn lose(&mut self, is_too_old: bool) {
         let passed = self.passed.clone();
         if is_too_old {
@@ -324,13 +325,13 @@ impl<T: FromDocument> Reading<T> {
                 .place(seat.turn)
                 .is_some_and(|place| is_over(&place))
             {
-                seat.member.end(seat.turn, End::HistoryLost);
+                seat.member.end(seat.turn, CatchUpEnd::HistoryLost);
             }
         }
         self.forget_those_who_left();
     }
 
-    /// Others wait: they get their turn, and those who are not through come along.
+    /// Ends the reading for the sake of those that wait. Its members come along with the next one.
     fn make_way(&mut self) {
         let catch_ups = &self.shared.catch_ups;
         catch_ups.made_way(&self.shared, self.lane, self.passed.clone());
@@ -357,7 +358,7 @@ fn has_joined<T>(seat: &Seat<T>, passed: &Position) -> bool {
     };
     match seat.member.topic.number_after(&place) {
         Some(number) => {
-            seat.member.end(seat.turn, End::Joined(number));
+            seat.member.end(seat.turn, CatchUpEnd::Joined(number));
             true
         }
         None => false,

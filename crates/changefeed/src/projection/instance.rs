@@ -1,4 +1,4 @@
-//! One instance of a projection: stands by, leads when the lease is free, and tells what it knows.
+//! One instance of a projection: stands by, leads when the lease is free, and publishes its progress.
 
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ use crate::{Error, ProjectionMetrics, ProjectorSettings, Source};
 use super::Projection;
 use super::compute::StateBytes;
 use super::leader::{Ended, Leader};
-use super::lease::{Held, Lease};
+use super::lease::{HeldLease, Lease};
 use super::progress::Progress;
-use super::store::Store;
+use super::store::ProjectionStore;
 use super::transaction_size::TransactionSize;
 
 /// How often the oplog's length is looked at.
 const OPLOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What one instance of a projection works with.
-pub(crate) struct Member<P> {
+pub(crate) struct Instance<P> {
     pub projection: Arc<P>,
     pub source: Source,
-    pub store: Store,
+    pub store: ProjectionStore,
     pub settings: ProjectorSettings,
     pub metrics: ProjectionMetrics,
     /// How much a batch takes. The sizes outlive a leadership: the next one begins with what the last
@@ -64,8 +64,8 @@ impl Nudge {
     }
 }
 
-impl<P: Projection> Member<P> {
-    /// Stands by and leads, by turns, until it is told to stop.
+impl<P: Projection> Instance<P> {
+    /// Stands by and leads, by turns, until it is stopped.
     pub async fn run(self) {
         let lease = Lease::new(
             self.store.clone(),
@@ -84,14 +84,14 @@ impl<P: Projection> Member<P> {
                 Err(error) => tracing::warn!(
                     error = error.with_causes(),
                     projection = self.projection.name(),
-                    "standing by without the database"
+                    "the lease could not be read, will retry"
                 ),
             }
             if let Err(error) = refresh(&self.store, self.projection.name(), &self.progress).await {
                 tracing::debug!(
                     error = error.with_causes(),
                     projection = self.projection.name(),
-                    "the checkpoint could not be read"
+                    "the checkpoint could not be read, will retry"
                 );
             }
             tokio::select! {
@@ -101,7 +101,7 @@ impl<P: Projection> Member<P> {
         }
     }
 
-    async fn lead(&self, held: &mut Held) {
+    async fn lead(&self, held: &mut HeldLease) {
         let projection = self.projection.name();
         self.metrics.leading.set(1);
         let epoch = held.epoch;
@@ -118,7 +118,7 @@ impl<P: Projection> Member<P> {
                 error = error.with_causes(),
                 projection,
                 epoch,
-                "leading failed: starting afresh from the checkpoint"
+                "leading the projection failed: it continues from the checkpoint, here or in another instance"
             ),
         }
     }
@@ -143,9 +143,9 @@ impl<P: Projection> Member<P> {
     }
 }
 
-/// Reads the checkpoint and tells what it says, unless this process leads and knows better.
+/// Reads the checkpoint and publishes it, unless this process leads: then it knows more than what is stored.
 pub(crate) async fn refresh(
-    store: &Store,
+    store: &ProjectionStore,
     projection: &str,
     progress: &watch::Sender<Progress>,
 ) -> Result<(), Error> {
@@ -169,7 +169,7 @@ pub(crate) async fn refresh(
 
 /// Keeps the gauges up that change with time alone.
 pub(crate) async fn keep_gauges(
-    store: Store,
+    store: ProjectionStore,
     metrics: ProjectionMetrics,
     progress: watch::Receiver<Progress>,
     interval: Duration,
@@ -201,7 +201,7 @@ pub(crate) async fn keep_gauges(
     }
 }
 
-async fn oldest_oplog_second(store: &Store) -> mongodb::error::Result<Option<u32>> {
+async fn oldest_oplog_second(store: &ProjectionStore) -> mongodb::error::Result<Option<u32>> {
     let oplog = store
         .client()
         .database("local")
