@@ -33,8 +33,10 @@ async fn fill(board: &Board) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_has_not_heard_of_its_successor_writes_nothing() {
     let board = Board::with_posts(3).await;
+    // Neither a heartbeat nor an idle checkpoint makes it look at what is stored.
     let hears_late = brisk()
         .heartbeat(Duration::from_secs(60))
+        .idle_checkpoint(Duration::from_secs(60))
         .lease(Duration::from_secs(180));
     let old = board.project(hears_late).await;
     until("the first one leads", || async { old.lag().leading }).await;
