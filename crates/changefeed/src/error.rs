@@ -147,6 +147,11 @@ pub enum CursorError {
     /// Not a cursor that this system has given out.
     #[error("the cursor was not given out by this server")]
     Forged,
+    /// A cursor that is later than everything in the database, as after a restore from a backup.
+    #[error(
+        "the cursor is later than everything in the database: read the current state together with a new cursor, then subscribe after that cursor"
+    )]
+    Future,
     /// The hub has stopped.
     #[error("the live feed is stopping")]
     Stopped,
@@ -160,6 +165,7 @@ impl CursorError {
             Self::UnknownVersion(_) => "CURSOR_VERSION_UNKNOWN",
             Self::Foreign(_) => "CURSOR_FOREIGN",
             Self::Forged => "CURSOR_FORGED",
+            Self::Future => "CURSOR_FUTURE",
             Self::Stopped => "FEED_STOPPED",
         }
     }

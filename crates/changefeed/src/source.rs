@@ -163,6 +163,17 @@ impl Source {
         time.map_err(|_| Error::NotReplicated)
     }
 
+    /// A point in time that is no earlier than any change up to now, on the cluster's clock: the latest time
+    /// that any node of the cluster has announced to the others.
+    pub(crate) async fn latest(&self) -> Result<Timestamp, Error> {
+        let reply = self.ping().await?;
+        let operation = reply.get_timestamp("operationTime");
+        let operation = operation.map_err(|_| Error::NotReplicated)?;
+        let cluster = reply.get_document("$clusterTime");
+        let cluster = cluster.and_then(|cluster| cluster.get_timestamp("clusterTime"));
+        Ok(cluster.map_or(operation, |cluster| cluster.max(operation)))
+    }
+
     async fn ping(&self) -> Result<Document, Error> {
         let reply = self.database.run_command(doc! { "ping": 1 }).await;
         reply.map_err(|source| Error::Database {

@@ -6,18 +6,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use board::{Board, Comment, comment};
 use bson::{Bson, doc};
 use changefeed::{
-    Change, ChangeKind, Cursor, Hub, HubMetrics, HubSettings, Source, Subscription,
+    Change, ChangeKind, Cursor, CursorError, Hub, HubMetrics, HubSettings, Source, Subscription,
     TopicError,
 };
 use futures_util::StreamExt;
+use hmac::{Hmac, KeyInit, Mac};
 use mongodb::Client;
 use mongodb::event::EventHandler;
 use mongodb::event::command::CommandEvent;
 use mongodb::options::ClientOptions;
 use prometheus_client::registry::Registry;
+use sha2::Sha256;
 
 async fn hub(board: &Board, settings: HubSettings) -> Hub<Comment> {
     hub_of(board.source().await, settings).await
@@ -294,6 +298,40 @@ async fn forged_foreign_and_truncated_cursors_are_refused_with_their_codes() {
         .to_string();
     assert_eq!(refusal(1, foreign).await, Some("CURSOR_FOREIGN"));
     assert_eq!(refusal(1, cursor).await, None);
+}
+
+/// A cursor of the same topic `seconds` later, signed with the stored key: what is left of a database that was
+/// restored from a backup.
+async fn later_by(board: &Board, cursor: &str, topic: i64, seconds: u32) -> String {
+    const TIME: std::ops::Range<usize> = 14..18;
+    const TAG: usize = 16;
+    let mut bytes = URL_SAFE_NO_PAD.decode(cursor).expect("a cursor");
+    bytes.truncate(bytes.len() - TAG);
+    let time: [u8; 4] = bytes[TIME].try_into().expect("four bytes");
+    bytes[TIME].copy_from_slice(&(u32::from_be_bytes(time) + seconds).to_be_bytes());
+    let keys = board.own("changefeed_keys").find_one(doc! {}).await;
+    let keys = keys.expect("read").expect("a stored key");
+    let key = keys.get_binary_generic("key").expect("a binary key");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key");
+    mac.update(&bytes);
+    mac.update(format!("{}.comments", board.database.name()).as_bytes());
+    mac.update(&bson::serialize_to_vec(&doc! { "": topic }).expect("a document"));
+    bytes.extend(&mac.finalize().into_bytes()[..TAG]);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cursor_from_the_future_is_refused_and_not_waited_for() {
+    let board = Board::with_posts(1).await;
+    let hub = hub(&board, HubSettings::default()).await;
+    let subscribed = hub.subscribe(1_i64, None).await.expect("subscribed");
+    let start = subscribed.start().as_str();
+    let same = later_by(&board, start, 1, 0).await;
+    assert_eq!(same, start, "the test signs as the hub does");
+    assert!(hub.subscribe(1_i64, Some(start)).await.is_ok());
+    let future = later_by(&board, start, 1, 3_600).await;
+    let refused = hub.subscribe(1_i64, Some(&future)).await.err();
+    assert_eq!(refused, Some(CursorError::Future));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

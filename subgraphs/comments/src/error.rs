@@ -59,7 +59,9 @@ impl CodedError for Error {
             Self::PostNotFound(_) | Self::CommentNotFound(_) => Code::NotFound,
             Self::IdempotencyKeyReused => Code::Conflict,
             Self::Overloaded(_) => Code::Overloaded,
-            Self::Topic(TopicError::ResyncRequired) => Code::ResyncRequired,
+            Self::Cursor(CursorError::Future) | Self::Topic(TopicError::ResyncRequired) => {
+                Code::ResyncRequired
+            }
             Self::Cursor(CursorError::Stopped) | Self::Topic(TopicError::Stopped { .. }) => {
                 Code::FeedStopped
             }

@@ -111,8 +111,8 @@ impl<T: FromDocument> Hub<T> {
     /// is a change of all.
     ///
     /// # Errors
-    /// When the cursor is not one of this topic. A cursor that is too old is accepted; the first
-    /// item of the subscription is [`crate::TopicError::ResyncRequired`] then.
+    /// When the cursor is not one of this topic, or is later than everything in the database. A cursor that is
+    /// too old is accepted; the first item of the subscription is [`crate::TopicError::ResyncRequired`] then.
     pub async fn subscribe(
         &self,
         topic: impl Into<Bson>,
@@ -120,7 +120,11 @@ impl<T: FromDocument> Hub<T> {
     ) -> Result<Subscription<T>, CursorError> {
         let topic = self.shared.topic_field.topic(topic.into());
         let after = match after {
-            Some(text) => Some(self.place(&topic, text).await?),
+            Some(text) => {
+                let (token, place) = self.place(&topic, text).await?;
+                self.refuse_future(place.time).await?;
+                Some((token, place))
+            }
             None => None,
         };
         Subscription::enter(self.shared.clone(), &topic, after)
@@ -158,6 +162,36 @@ impl<T: FromDocument> Hub<T> {
                 codec.decode(topic, text)
             }
             decoded => decoded,
+        }
+    }
+
+    /// Refuses a place that is later than everything in the database: its subscriber would receive nothing
+    /// until the database has come up to it. Such cursors remain after a restore from a backup.
+    async fn refuse_future(&self, place: Timestamp) -> Result<(), CursorError> {
+        // A place before the hub's own start, or one that its stream has shown, is none.
+        let seen = self
+            .shared
+            .rings
+            .head_time()
+            .max(first_after(self.shared.started));
+        if place <= seen {
+            return Ok(());
+        }
+        let source = self.shared.source.clone();
+        // A task of its own: the caller may leave, and the driver's futures must not be dropped.
+        let latest = tokio::spawn(async move { source.latest().await });
+        match latest.await {
+            // The start of a subscription in a quiet database is the first time after its latest one.
+            Ok(Ok(latest)) if place > first_after(latest) => Err(CursorError::Future),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = error.with_causes(),
+                    collection = self.shared.source.collection(),
+                    "the cluster's time could not be read: a cursor that is ahead of this instance is accepted unchecked"
+                );
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
