@@ -13,7 +13,7 @@ use crate::{
     execute,
     gateway::Gateway,
     graph::Graph,
-    prepare::{self, Asked, OperationKind, Prepared, cost},
+    prepare::{self, OperationKind, OperationRequest, Prepared, cost},
     subscriptions::Accepted,
 };
 
@@ -38,13 +38,13 @@ async fn answer(
     let document = gateway.persisted().document(&request)?;
 
     let name = request.operation_name.as_deref();
-    let asked = Asked::new(&serving, &document, name, client.key, &client.headers);
-    let prepared = prepare::operation(&serving, &asked).await?;
+    let wanted = OperationRequest::new(&serving, &document, name, client.key, &client.headers);
+    let prepared = prepare::operation(&serving, &wanted).await?;
 
     let given = request.variables.as_ref();
     let variables = coerce::variables(&serving.graph, prepared.declared(), given)?;
 
-    let prepared = prepare::decided(&serving, &asked, prepared, &variables).await?;
+    let prepared = prepare::decided(&serving, &wanted, prepared, &variables).await?;
     cost::check(&serving.graph, &prepared.cost, &variables)?;
     check_transport(prepared.kind(), &client)?;
 

@@ -3,7 +3,7 @@
 use crate::{
     config::Limits,
     error::{Code, RequestError},
-    json::scan::Cursor,
+    json::scan::JsonScanner,
 };
 
 /// Size, nesting and list lengths.
@@ -17,12 +17,12 @@ pub fn check(json: &[u8], limits: &Limits) -> Result<(), RequestError> {
     }
     // The entries so far of each open bracket.
     let mut open: Vec<usize> = Vec::new();
-    let mut cursor = Cursor::new(json);
+    let mut scanner = JsonScanner::new(json);
     loop {
-        match cursor.peek() {
+        match scanner.peek() {
             0 => return Ok(()),
             b'"' => {
-                if cursor.string().is_err() {
+                if scanner.string().is_err() {
                     // Not JSON; the reader says where.
                     return Ok(());
                 }
@@ -37,7 +37,7 @@ pub fn check(json: &[u8], limits: &Limits) -> Result<(), RequestError> {
             }
             _ => {}
         }
-        cursor.skip_byte();
+        scanner.skip_byte();
         if open.len() > limits.variables_depth_max {
             return refusal(format!(
                 "the variables have more than {} levels",

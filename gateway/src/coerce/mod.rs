@@ -15,9 +15,9 @@ use bytes::Bytes;
 use crate::{
     error::{Code, RequestError},
     graph::Graph,
-    json::scan::{Cursor, Malformed},
+    json::scan::{JsonScanner, Malformed},
 };
-use values::Checker;
+use values::VariableChecker;
 
 /// The variables that an operation declares.
 #[derive(Clone, Copy, Debug)]
@@ -138,42 +138,42 @@ impl Variables {
             ));
         }
         let json = self.json.clone();
-        let mut cursor = Cursor::new(&json);
-        cursor.expect(b'{').map_err(not_json)?;
-        if cursor.eat(b'}') {
-            return cursor.end().map_err(not_json);
+        let mut scanner = JsonScanner::new(&json);
+        scanner.expect(b'{').map_err(not_json)?;
+        if scanner.eat(b'}') {
+            return scanner.end().map_err(not_json);
         }
         loop {
-            let name = values::name(cursor.key().map_err(not_json)?);
+            let name = values::name(scanner.key().map_err(not_json)?);
             let index = declared
                 .iter()
                 .position(|definition| definition.name == name.as_str());
-            cursor.peek();
-            let start = cursor.position();
+            scanner.peek();
+            let start = scanner.position();
             if let Some(index) = index {
                 let definition = &declared[index];
                 let mut place = format!("${name}");
-                Checker { graph }.check(&definition.ty, &mut cursor, &mut place)?;
-                self.values[index] = Some(start..cursor.position());
+                VariableChecker { graph }.check(&definition.ty, &mut scanner, &mut place)?;
+                self.values[index] = Some(start..scanner.position());
             } else {
-                cursor.value().map_err(not_json)?;
+                scanner.value().map_err(not_json)?;
             }
-            if let Some(at) = cursor.lone_surrogate(start..cursor.position()) {
+            if let Some(at) = scanner.lone_surrogate(start..scanner.position()) {
                 // A subgraph would refuse it at a place in the gateway's request, not in the client's.
-                let escape = String::from_utf8_lossy(cursor.slice(at..at + 6));
+                let escape = String::from_utf8_lossy(scanner.slice(at..at + 6));
                 let message = format!(
                     "${name} has a lone surrogate ({escape}) at byte {at} of the variables: it is no \
                      character"
                 );
                 return Err(RequestError::new(Code::BadUserInput, message));
             }
-            if !cursor.eat(b',') {
+            if !scanner.eat(b',') {
                 break;
             }
         }
-        cursor
+        scanner
             .expect(b'}')
-            .and_then(|()| cursor.end())
+            .and_then(|()| scanner.end())
             .map_err(not_json)
     }
 }

@@ -7,7 +7,7 @@ use apollo_compiler::schema::{ExtendedType, InputObjectType, Type};
 use crate::{
     error::{Code, RequestError},
     graph::Graph,
-    json::scan::{Cursor, Malformed},
+    json::scan::{JsonScanner, Malformed},
 };
 
 /// An object's key as text. A key that is a GraphQL name needs no escapes but may have them.
@@ -20,21 +20,21 @@ pub fn name(raw: &[u8]) -> String {
 }
 
 /// Checks values against the graph's API schema.
-pub struct Checker<'a> {
+pub struct VariableChecker<'a> {
     pub graph: &'a Graph,
 }
 
-impl Checker<'_> {
+impl VariableChecker<'_> {
     /// Steps over a value of type `ty`; `place` tells where it is.
     pub fn check(
         &self,
         ty: &Type,
-        cursor: &mut Cursor<'_>,
+        scanner: &mut JsonScanner<'_>,
         place: &mut String,
     ) -> Result<(), RequestError> {
-        let first = cursor.peek();
+        let first = scanner.peek();
         if first == b'n' {
-            self.skip(cursor, place)?;
+            self.skip(scanner, place)?;
             return if ty.is_non_null() {
                 Err(unfit(place, ty, "null"))
             } else {
@@ -43,20 +43,23 @@ impl Checker<'_> {
         }
         if ty.is_list() {
             return if first == b'[' {
-                self.items(ty.item_type(), cursor, place)
+                self.items(ty.item_type(), scanner, place)
             } else {
                 // A single value stands for a list of one.
-                self.check(ty.item_type(), cursor, place)
+                self.check(ty.item_type(), scanner, place)
             };
         }
         match self.graph.api().types.get(ty.inner_named_type()) {
             Some(ExtendedType::InputObject(input)) if first == b'{' => {
-                self.fields(input, cursor, place)
+                self.fields(input, scanner, place)
             }
             Some(ExtendedType::Enum(enumeration)) if first == b'"' => {
-                let text = cursor.string().map_err(|error| broken(place, error))?.len();
-                let end = cursor.position();
-                let value = name(cursor.slice(end - text + 1..end - 1));
+                let text = scanner
+                    .string()
+                    .map_err(|error| broken(place, error))?
+                    .len();
+                let end = scanner.position();
+                let value = name(scanner.slice(end - text + 1..end - 1));
                 if enumeration.values.contains_key(value.as_str()) {
                     Ok(())
                 } else {
@@ -64,10 +67,10 @@ impl Checker<'_> {
                 }
             }
             Some(ExtendedType::Scalar(scalar)) => {
-                cursor.peek();
-                let start = cursor.position();
-                self.skip(cursor, place)?;
-                let text = cursor.slice(start..cursor.position());
+                scanner.peek();
+                let start = scanner.position();
+                self.skip(scanner, place)?;
+                let text = scanner.slice(start..scanner.position());
                 if scalar_fits(&scalar.name, text) {
                     Ok(())
                 } else {
@@ -78,8 +81,8 @@ impl Checker<'_> {
         }
     }
 
-    fn skip(&self, cursor: &mut Cursor<'_>, place: &str) -> Result<(), RequestError> {
-        cursor
+    fn skip(&self, scanner: &mut JsonScanner<'_>, place: &str) -> Result<(), RequestError> {
+        scanner
             .value()
             .map(drop)
             .map_err(|error| broken(place, error))
@@ -88,54 +91,54 @@ impl Checker<'_> {
     fn items(
         &self,
         ty: &Type,
-        cursor: &mut Cursor<'_>,
+        scanner: &mut JsonScanner<'_>,
         place: &mut String,
     ) -> Result<(), RequestError> {
-        cursor.expect(b'[').map_err(|error| broken(place, error))?;
-        if cursor.eat(b']') {
+        scanner.expect(b'[').map_err(|error| broken(place, error))?;
+        if scanner.eat(b']') {
             return Ok(());
         }
         let length = place.len();
         for index in 0.. {
             // Writing to a String cannot fail.
             let _ = write!(place, "[{index}]");
-            self.check(ty, cursor, place)?;
+            self.check(ty, scanner, place)?;
             place.truncate(length);
-            if !cursor.eat(b',') {
+            if !scanner.eat(b',') {
                 break;
             }
         }
-        cursor.expect(b']').map_err(|error| broken(place, error))
+        scanner.expect(b']').map_err(|error| broken(place, error))
     }
 
     fn fields(
         &self,
         input: &InputObjectType,
-        cursor: &mut Cursor<'_>,
+        scanner: &mut JsonScanner<'_>,
         place: &mut String,
     ) -> Result<(), RequestError> {
-        cursor.expect(b'{').map_err(|error| broken(place, error))?;
+        scanner.expect(b'{').map_err(|error| broken(place, error))?;
         let mut given: Vec<(String, bool)> = Vec::new();
         let length = place.len();
-        if !cursor.eat(b'}') {
+        if !scanner.eat(b'}') {
             loop {
-                let key = name(cursor.key().map_err(|error| broken(place, error))?);
+                let key = name(scanner.key().map_err(|error| broken(place, error))?);
                 let Some(field) = input.fields.get(key.as_str()) else {
                     let message =
                         format!("{place} has no field \"{key}\" in its type {}", input.name);
                     return Err(RequestError::new(Code::BadUserInput, message));
                 };
-                let is_null = cursor.peek() == b'n';
+                let is_null = scanner.peek() == b'n';
                 place.push('.');
                 place.push_str(&key);
-                self.check(&field.ty, cursor, place)?;
+                self.check(&field.ty, scanner, place)?;
                 place.truncate(length);
                 given.push((key, is_null));
-                if !cursor.eat(b',') {
+                if !scanner.eat(b',') {
                     break;
                 }
             }
-            cursor.expect(b'}').map_err(|error| broken(place, error))?;
+            scanner.expect(b'}').map_err(|error| broken(place, error))?;
         }
         for (name, field) in &input.fields {
             let is_missing = !given.iter().any(|(key, _)| key == name.as_str());

@@ -4,28 +4,33 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use super::{
-    Run,
+    Execution,
     field_error::{self, ERRORS_MAX, Failure, SubgraphError, SubgraphPathItem},
     forward,
     merge::{self, PathItem},
     read::{self, SubgraphResponse},
     request::Request,
-    store::Value,
+    response_store::Value,
 };
 use crate::{
     prepare::{
         OperationKind,
-        plan::{EntityFetch, Key, Merge, PathSegment, Step},
+        plan::{EntityFetch, FetchStep, Merge, PathSegment, ResponseKey},
     },
-    subgraphs::{Answer, FetchError},
+    subgraphs::{FetchError, HttpAnswer},
 };
 
 /// A failed request is told at so many of the places that it leaves without a value.
 const PLACES_OF_A_FAILURE_MAX: usize = 100;
 
-impl Run<'_> {
+impl Execution<'_> {
     /// Takes in the answer of `step`, whatever it is.
-    pub fn absorb(&mut self, step: &Step, request: &Request, answer: Result<Answer, FetchError>) {
+    pub fn absorb(
+        &mut self,
+        step: &FetchStep,
+        request: &Request,
+        answer: Result<HttpAnswer, FetchError>,
+    ) {
         self.mutations_sent += usize::from(step.is_mutation);
         match answer {
             Ok(answer) => {
@@ -41,7 +46,7 @@ impl Run<'_> {
     }
 
     /// Takes in a subscription's event as the answer of its first step.
-    pub fn absorb_event(&mut self, step: &Step, payload: Bytes) {
+    pub fn absorb_event(&mut self, step: &FetchStep, payload: Bytes) {
         let request = Request {
             body: Bytes::new(),
             entities: Vec::new(),
@@ -54,7 +59,7 @@ impl Run<'_> {
 
     fn absorb_body(
         &mut self,
-        step: &Step,
+        step: &FetchStep,
         request: &Request,
         status: u16,
         body: Bytes,
@@ -119,7 +124,12 @@ impl Run<'_> {
 
     /// What is wrong with the entities of an answer without errors, if anything: each has its place
     /// there, if only as null.
-    fn wrong_entities(&self, step: &Step, request: &Request, data: Value) -> Option<&'static str> {
+    fn wrong_entities(
+        &self,
+        step: &FetchStep,
+        request: &Request,
+        data: Value,
+    ) -> Option<&'static str> {
         const FEWER: &str = "it has fewer entities than it was asked for";
         let Merge::Entities(_) = &step.merge else {
             return None;
@@ -146,7 +156,7 @@ impl Run<'_> {
         None
     }
 
-    fn absorb_data(&mut self, step: &Step, request: &Request, response: &SubgraphResponse) {
+    fn absorb_data(&mut self, step: &FetchStep, request: &Request, response: &SubgraphResponse) {
         let Value::Object(data) = response.data else {
             return;
         };
@@ -226,7 +236,7 @@ impl Run<'_> {
         }
     }
 
-    fn subgraph_errors(&mut self, step: &Step, request: &Request, errors: &[SubgraphError]) {
+    fn subgraph_errors(&mut self, step: &FetchStep, request: &Request, errors: &[SubgraphError]) {
         let service = self.graph.subgraph(step.subgraph).name;
         let is_of_mutation = self.prepared.kind() == OperationKind::Mutation;
         for error in errors {
@@ -252,8 +262,8 @@ impl Run<'_> {
 
     /// Whether the errors of a mutation's answer without data say that none of its root fields was
     /// begun for overload: they came before execution, or there is one at each of the fields.
-    fn are_refusals(&self, step: &Step, errors: &[SubgraphError]) -> bool {
-        let is_at = |error: &SubgraphError, key: Key| match &*error.path {
+    fn are_refusals(&self, step: &FetchStep, errors: &[SubgraphError]) -> bool {
+        let is_at = |error: &SubgraphError, key: ResponseKey| match &*error.path {
             [SubgraphPathItem::Name(name)] => self.key_path_item(step, name) == PathItem::Key(key),
             _ => false,
         };
@@ -267,7 +277,7 @@ impl Run<'_> {
     /// least one, which may be the root.
     fn client_paths(
         &self,
-        step: &Step,
+        step: &FetchStep,
         request: &Request,
         path: &[SubgraphPathItem],
     ) -> Vec<Vec<PathItem>> {
@@ -332,7 +342,7 @@ impl Run<'_> {
     }
 
     /// A name in a subgraph's path as the client knows it: internal aliases are undone.
-    fn key_path_item(&self, step: &Step, name: &str) -> PathItem {
+    fn key_path_item(&self, step: &FetchStep, name: &str) -> PathItem {
         let keys = &self.prepared.plan.keys;
         let renames = match &step.merge {
             Merge::Root { renames } | Merge::Reentry { renames, .. } => vec![renames],
@@ -345,7 +355,7 @@ impl Run<'_> {
             .map(|rename| PathItem::Key(rename.to));
         let known = || {
             let key = keys.iter().position(|key| **key == *name)?;
-            Some(PathItem::Key(crate::prepare::plan::Key(key as u32)))
+            Some(PathItem::Key(crate::prepare::plan::ResponseKey(key as u32)))
         };
         rename
             .or_else(known)
@@ -367,7 +377,7 @@ impl Run<'_> {
     fn places_of(
         &self,
         path: &[PathSegment],
-        object: super::store::ObjectId,
+        object: super::response_store::ObjectId,
         places: &mut Vec<Vec<PathItem>>,
     ) {
         let root = Value::Object(self.root);
@@ -388,7 +398,7 @@ impl Run<'_> {
     /// The places of the fields that `fetch` would have brought to the objects at `places`.
     fn with_fields(
         &self,
-        step: &Step,
+        step: &FetchStep,
         fetch: &EntityFetch,
         places: &[Vec<PathItem>],
     ) -> Vec<Vec<PathItem>> {
@@ -418,7 +428,7 @@ impl Run<'_> {
     }
 
     /// Tells that a whole request failed, at the places that it leaves without a value.
-    pub fn fetch_failed(&mut self, step: &Step, request: &Request, failure: &Failure) {
+    pub fn fetch_failed(&mut self, step: &FetchStep, request: &Request, failure: &Failure) {
         let subgraph = self.graph.subgraph(step.subgraph);
         tracing::warn!(subgraph.name, subgraph.url, error = %failure, "a subgraph request failed");
         let places = match &step.merge {
@@ -450,7 +460,7 @@ impl Run<'_> {
 }
 
 /// The root fields that a step asks for.
-fn root_places(step: &Step) -> Vec<Vec<PathItem>> {
+fn root_places(step: &FetchStep) -> Vec<Vec<PathItem>> {
     let keys = step.root_keys.iter();
     keys.map(|key| vec![PathItem::Key(*key)]).collect()
 }

@@ -6,10 +6,10 @@
 use bytes::Bytes;
 use graphql_transport::response::GraphqlResponse;
 
-use super::Run;
+use super::Execution;
 use crate::{config::Limits, error::Code, json::write};
 
-impl Run<'_> {
+impl Execution<'_> {
     /// Counts an answer's bytes; false if they are too many.
     pub fn may_take(&mut self, bytes: usize) -> bool {
         match self.bytes_left.checked_sub(bytes) {

@@ -7,23 +7,23 @@ use federation::TypeId;
 use rustc_hash::FxHashMap;
 
 use super::{
-    Run,
+    Execution,
     merge::follow,
     represent,
     request::{Awaited, AwaitedList, Known, Request},
-    store::{ObjectId, Store, Value},
+    response_store::{ObjectId, ResponseStore, Value},
 };
 use crate::prepare::plan::{
-    ContextTemplate, EntityFetch, ListTemplate, Merge, PathSegment, Requirement, Step,
+    ContextTemplate, EntityFetch, FetchStep, ListTemplate, Merge, PathSegment, Requirement,
 };
 
 /// The values of contexts as JSON, in the order of a [`ListTemplate`]'s.
-type Values = Vec<Arc<[u8]>>;
+type ContextValues = Vec<Arc<[u8]>>;
 
 /// The entities that are asked for with the same values.
 #[derive(Default)]
-struct Group {
-    values: Values,
+struct ContextGroup {
+    values: ContextValues,
     /// The representations' JSON, without brackets.
     representations: Vec<u8>,
     known: Known,
@@ -34,7 +34,7 @@ struct Group {
 pub struct Unsent {
     step: usize,
     /// By entity fetch.
-    groups: Vec<(usize, vec::IntoIter<Group>)>,
+    groups: Vec<(usize, vec::IntoIter<ContextGroup>)>,
 }
 
 impl Unsent {
@@ -44,13 +44,13 @@ impl Unsent {
     }
 }
 
-impl Run<'_> {
+impl Execution<'_> {
     /// All that a step with contexts asks for, the plan's `index`th: more than a request has lists for where
     /// there are many distinct values.
     pub fn by_context(
         &mut self,
         index: usize,
-        step: &Step,
+        step: &FetchStep,
         template: &ContextTemplate,
     ) -> Option<Unsent> {
         let Merge::Entities(fetches) = &step.merge else {
@@ -86,10 +86,10 @@ impl Run<'_> {
     pub fn next_by_context(
         &self,
         unsent: &mut Unsent,
-        step: &Step,
+        step: &FetchStep,
         template: &ContextTemplate,
     ) -> Option<Request> {
-        let mut writer = Writer::default();
+        let mut writer = ContextRequestWriter::default();
         for (number, rest) in &mut unsent.groups {
             let list = &template.lists[*number];
             for (key, group) in list.keys.iter().zip(rest.by_ref()) {
@@ -110,11 +110,16 @@ impl Run<'_> {
     }
 
     /// The objects of a fetch, by the values of their contexts.
-    fn groups(&mut self, index: usize, fetch: &EntityFetch, list: &ListTemplate) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::new();
-        let mut by_values: FxHashMap<Values, usize> = FxHashMap::default();
+    fn groups(
+        &mut self,
+        index: usize,
+        fetch: &EntityFetch,
+        list: &ListTemplate,
+    ) -> Vec<ContextGroup> {
+        let mut groups: Vec<ContextGroup> = Vec::new();
+        let mut by_values: FxHashMap<ContextValues, usize> = FxHashMap::default();
         for (target_index, target) in fetch.targets.iter().enumerate() {
-            let mut walk = Walk {
+            let mut walk = ContextWalk {
                 first_mark: self.store.begin_marks(target.path.len() + 1),
                 store: &mut self.store,
                 path: &target.path,
@@ -124,13 +129,13 @@ impl Run<'_> {
             };
             walk.at(Value::Object(self.root), 0);
             // Objects below one are found one after another: its value need not be read again for each.
-            let mut last: Option<(Values, usize)> = None;
+            let mut last: Option<(ContextValues, usize)> = None;
             for (object, values) in walk.found {
                 let Some(values) = values else {
                     self.left_out.insert((index, object));
                     continue;
                 };
-                let is_last = |(last, _): &&(Values, usize)| {
+                let is_last = |(last, _): &&(ContextValues, usize)| {
                     let mut both = last.iter().zip(&values);
                     both.all(|(one, other)| Arc::ptr_eq(one, other))
                 };
@@ -140,9 +145,9 @@ impl Run<'_> {
                         let next = groups.len();
                         let entry = by_values.entry(values.clone());
                         let number = *entry.or_insert_with_key(|values| {
-                            groups.push(Group {
+                            groups.push(ContextGroup {
                                 values: values.clone(),
-                                ..Group::default()
+                                ..ContextGroup::default()
                             });
                             next
                         });
@@ -180,16 +185,16 @@ impl Run<'_> {
 
 /// Finds the objects at a path, each with the values of the objects above it; none where one of them
 /// is missing.
-struct Walk<'w> {
-    store: &'w mut Store,
+struct ContextWalk<'w> {
+    store: &'w mut ResponseStore,
     path: &'w [PathSegment],
     list: &'w ListTemplate,
     first_mark: u32,
     values: Vec<Option<Arc<[u8]>>>,
-    found: Vec<(ObjectId, Option<Values>)>,
+    found: Vec<(ObjectId, Option<ContextValues>)>,
 }
 
-impl Walk<'_> {
+impl ContextWalk<'_> {
     fn at(&mut self, value: Value, depth: usize) {
         match value {
             Value::List(list) => {
@@ -227,7 +232,7 @@ impl Walk<'_> {
 
 /// Appends the value that a selection has of an object, as JSON; false if it is missing.
 fn write_value(
-    store: &Store,
+    store: &ResponseStore,
     object: ObjectId,
     selection: &[Requirement],
     out: &mut Vec<u8>,
@@ -254,7 +259,12 @@ fn write_value(
     true
 }
 
-fn write_below(store: &Store, value: Value, below: &[Requirement], out: &mut Vec<u8>) -> bool {
+fn write_below(
+    store: &ResponseStore,
+    value: Value,
+    below: &[Requirement],
+    out: &mut Vec<u8>,
+) -> bool {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Leaf(text) => out.extend_from_slice(store.bytes(text)),
@@ -278,7 +288,7 @@ fn write_below(store: &Store, value: Value, below: &[Requirement], out: &mut Vec
 
 /// Writes one request.
 #[derive(Default)]
-struct Writer {
+struct ContextRequestWriter {
     lists: Vec<AwaitedList>,
     /// How many lists there are of the kind that was written last.
     of_kind: usize,
@@ -287,8 +297,8 @@ struct Writer {
     variables: Vec<u8>,
 }
 
-impl Writer {
-    fn add(&mut self, list: &ListTemplate, group: &Group) {
+impl ContextRequestWriter {
+    fn add(&mut self, list: &ListTemplate, group: &ContextGroup) {
         let is_first_of_kind = self
             .lists
             .last()

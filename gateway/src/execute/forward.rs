@@ -4,7 +4,7 @@ use federation::TypeTable;
 
 use super::leaf::{self, Leaf};
 use crate::{
-    json::scan::Cursor,
+    json::scan::JsonScanner,
     prepare::projection::{
         Nullability, ProjectedField, ProjectedValue, Projection, Selection, SelectionId,
     },
@@ -14,33 +14,33 @@ use crate::{
 /// as the schema has it. Anything else is for the long way, errors and nulls that spread included.
 pub fn is_answer(body: &[u8], projection: &Projection, types: &TypeTable) -> bool {
     std::str::from_utf8(body).is_ok()
-        && Checker {
+        && ForwardChecker {
             projection,
             types,
-            cursor: Cursor::new(body),
+            scanner: JsonScanner::new(body),
         }
         .envelope()
         .is_some()
 }
 
-struct Checker<'a> {
+struct ForwardChecker<'a> {
     projection: &'a Projection,
     types: &'a TypeTable,
-    cursor: Cursor<'a>,
+    scanner: JsonScanner<'a>,
 }
 
-impl<'a> Checker<'a> {
+impl<'a> ForwardChecker<'a> {
     fn envelope(&mut self) -> Option<()> {
         self.eat(b'{')?;
-        self.cursor.eat_key(b"data").then_some(())?;
+        self.scanner.eat_key(b"data").then_some(())?;
         self.object(SelectionId(0))?;
         self.eat(b'}')?;
-        self.cursor.end().ok()
+        self.scanner.end().ok()
     }
 
     #[inline]
     fn eat(&mut self, byte: u8) -> Option<()> {
-        self.cursor.eat(byte).then_some(())
+        self.scanner.eat(byte).then_some(())
     }
 
     fn object(&mut self, id: SelectionId) -> Option<()> {
@@ -53,9 +53,9 @@ impl<'a> Checker<'a> {
                 self.eat(b',')?;
             }
             let token = &field.key_json;
-            if !self.cursor.eat_token(token) {
+            if !self.scanner.eat_token(token) {
                 let name = &token[1..token.len() - 2];
-                self.cursor.eat_key(name).then_some(())?;
+                self.scanner.eat_key(name).then_some(())?;
             }
             match &field.value {
                 ProjectedValue::Typename => self.typename(selection)?,
@@ -66,9 +66,9 @@ impl<'a> Checker<'a> {
     }
 
     fn typename(&mut self, selection: &Selection) -> Option<()> {
-        self.cursor.peek();
-        let range = self.cursor.string().ok()?;
-        let name = self.cursor.slice(range.start + 1..range.end - 1);
+        self.scanner.peek();
+        let range = self.scanner.string().ok()?;
+        let name = self.scanner.slice(range.start + 1..range.end - 1);
         let type_id = self.types.id(std::str::from_utf8(name).ok()?)?;
         let is_one = match selection.only_type {
             Some(only) => only == type_id,
@@ -81,18 +81,18 @@ impl<'a> Checker<'a> {
     }
 
     fn value(&mut self, nullability: &Nullability, field: &ProjectedField) -> Option<()> {
-        if self.cursor.peek() == b'n' {
-            self.cursor.value().ok()?;
+        if self.scanner.peek() == b'n' {
+            self.scanner.value().ok()?;
             return (!nullability.non_null).then_some(());
         }
         if let Some(item) = &nullability.item {
             self.eat(b'[')?;
-            if self.cursor.eat(b']') {
+            if self.scanner.eat(b']') {
                 return Some(());
             }
             loop {
                 self.value(item, field)?;
-                if !self.cursor.eat(b',') {
+                if !self.scanner.eat(b',') {
                     return self.eat(b']');
                 }
             }
@@ -100,8 +100,8 @@ impl<'a> Checker<'a> {
         match &field.value {
             ProjectedValue::Object(id) => self.object(*id),
             ProjectedValue::Leaf(kind) => {
-                let range = self.cursor.value().ok()?;
-                (leaf::check(kind, self.cursor.slice(range)) == Leaf::Good).then_some(())
+                let range = self.scanner.value().ok()?;
+                (leaf::check(kind, self.scanner.slice(range)) == Leaf::Good).then_some(())
             }
             ProjectedValue::Typename | ProjectedValue::Introspection(_) => None,
         }

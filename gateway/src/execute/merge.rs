@@ -2,11 +2,11 @@
 
 use federation::{TypeId, TypeTable};
 
-use super::store::{Field, ObjectId, Store, Value};
-use crate::prepare::plan::{Key, PathSegment, Rename};
+use super::response_store::{Field, ObjectId, ResponseStore, Value};
+use crate::prepare::plan::{PathSegment, Rename, ResponseKey};
 
 /// The objects at `path` below `from`, each once, however many places lead to it.
-pub fn objects_at(store: &mut Store, from: Value, path: &[PathSegment]) -> Vec<ObjectId> {
+pub fn objects_at(store: &mut ResponseStore, from: Value, path: &[PathSegment]) -> Vec<ObjectId> {
     let first_mark = store.begin_marks(path.len() + 1);
     let mut found = Vec::new();
     collect(store, from, path, first_mark, &mut found);
@@ -14,7 +14,7 @@ pub fn objects_at(store: &mut Store, from: Value, path: &[PathSegment]) -> Vec<O
 }
 
 fn collect(
-    store: &mut Store,
+    store: &mut ResponseStore,
     value: Value,
     path: &[PathSegment],
     mark: u32,
@@ -43,7 +43,7 @@ fn collect(
 }
 
 /// One step on from an object.
-pub fn follow(store: &Store, object: ObjectId, segment: &PathSegment) -> Option<Value> {
+pub fn follow(store: &ResponseStore, object: ObjectId, segment: &PathSegment) -> Option<Value> {
     match segment {
         PathSegment::Key(key) => store.get(object, *key, 0),
         PathSegment::Type(types) => {
@@ -58,7 +58,7 @@ pub fn follow(store: &Store, object: ObjectId, segment: &PathSegment) -> Option<
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathItem {
     /// Into a field.
-    Key(Key),
+    Key(ResponseKey),
     /// Into a field that only a subgraph's error names.
     Name(String),
     /// Into a list.
@@ -67,7 +67,7 @@ pub enum PathItem {
 
 /// Visits every place of the objects at `path`, with its response path, until `visit` is satisfied.
 pub fn places_at(
-    store: &Store,
+    store: &ResponseStore,
     from: Value,
     path: &[PathSegment],
     place: &mut Vec<PathItem>,
@@ -115,7 +115,7 @@ fn value_of(value: Value) -> Option<ObjectId> {
 /// takes the place of null, and the later value that of the earlier. Objects that only `source` has
 /// become shared by both. Lists are put together by place, which takes as many entries in both. An
 /// object of another type is another object, and gives nothing.
-pub fn merge(store: &mut Store, types: &TypeTable, target: ObjectId, source: ObjectId) {
+pub fn merge(store: &mut ResponseStore, types: &TypeTable, target: ObjectId, source: ObjectId) {
     if target == source {
         return;
     }
@@ -137,7 +137,7 @@ pub fn merge(store: &mut Store, types: &TypeTable, target: ObjectId, source: Obj
     }
 }
 
-fn merged(store: &mut Store, types: &TypeTable, old: Value, new: Value) -> Value {
+fn merged(store: &mut ResponseStore, types: &TypeTable, old: Value, new: Value) -> Value {
     match (old, new) {
         (old, Value::Null) => old,
         (Value::Object(target), Value::Object(source)) => {
@@ -165,7 +165,7 @@ fn merged(store: &mut Store, types: &TypeTable, old: Value, new: Value) -> Value
 }
 
 /// The value with its own copies of all objects and lists below it.
-pub fn deep_copy(store: &mut Store, value: Value) -> Value {
+pub fn deep_copy(store: &mut ResponseStore, value: Value) -> Value {
     match value {
         Value::Null | Value::Leaf(_) | Value::Disputed => value,
         _ if store.is_full() => Value::Null,
@@ -189,7 +189,7 @@ pub fn deep_copy(store: &mut Store, value: Value) -> Value {
 }
 
 /// Undoes internal aliases below `from`.
-pub fn rename(store: &mut Store, types: &TypeTable, from: Value, renames: &[Rename]) {
+pub fn rename(store: &mut ResponseStore, types: &TypeTable, from: Value, renames: &[Rename]) {
     for rename in renames {
         for object in objects_at(store, from, &rename.path) {
             if let Some((old, new)) = store.rename(object, rename.from, rename.to) {

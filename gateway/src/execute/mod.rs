@@ -15,7 +15,7 @@ mod read;
 mod render;
 mod represent;
 mod request;
-mod store;
+mod response_store;
 
 use std::sync::Arc;
 
@@ -31,16 +31,16 @@ use rustc_hash::FxHashSet;
 use crate::{
     coerce::Variables,
     error::Code,
-    graph::{Graph, introspection_answers::Answer as IntrospectionAnswer},
-    prepare::{OperationKind, Prepared, plan::Step},
-    subgraphs::{Answer, FetchError, SharedQuery},
+    graph::{Graph, introspection_answers::IntrospectionAnswer},
+    prepare::{OperationKind, Prepared, plan::FetchStep},
+    subgraphs::{FetchError, HttpAnswer, SharedQuery},
 };
 use contexts::Unsent;
 use field_error::FieldError;
 use plan_report::PlanReport;
 use render::Renderer;
 use request::Request;
-use store::{ObjectId, Store};
+use response_store::{ObjectId, ResponseStore};
 
 /// What an answer gets at least before it grows.
 const ANSWER_BYTES_MIN: usize = 1024;
@@ -55,7 +55,7 @@ pub async fn operation(
     variables: &Variables,
     client: &ClientContext,
 ) -> GraphqlResponse {
-    let mut run = Run::new(graph, prepared, variables, client);
+    let mut run = Execution::new(graph, prepared, variables, client);
     run.plan_report = PlanReport::wanted(graph, &prepared.plan, &client.headers).map(Box::new);
     run.steps(None).await;
     run.respond_with_reports()
@@ -70,18 +70,18 @@ pub async fn event(
     payload: Bytes,
     client: &ClientContext,
 ) -> GraphqlResponse {
-    let mut run = Run::new(graph, prepared, variables, client);
+    let mut run = Execution::new(graph, prepared, variables, client);
     run.steps(Some(payload)).await;
     run.respond_with_reports()
 }
 
 /// One execution.
-struct Run<'a> {
+struct Execution<'a> {
     graph: &'a Graph,
     prepared: &'a Prepared,
     variables: &'a Variables,
     client: &'a ClientContext,
-    store: Store,
+    store: ResponseStore,
     root: ObjectId,
     /// Objects that were not asked about, as they lack what a step requires, with that step.
     left_out: FxHashSet<(usize, ObjectId)>,
@@ -107,7 +107,7 @@ struct Run<'a> {
     plan_report: Option<Box<PlanReport>>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Execution<'a> {
     fn new(
         graph: &'a Graph,
         prepared: &'a Prepared,
@@ -115,7 +115,7 @@ impl<'a> Run<'a> {
         client: &'a ClientContext,
     ) -> Self {
         let limits = &graph.settings.limits;
-        let mut store = Store::for_about(&prepared.sizes, limits.objects_max);
+        let mut store = ResponseStore::for_about(&prepared.sizes, limits.objects_max);
         let root = store.add_object(federation::TypeId::UNKNOWN, std::iter::empty());
         Self {
             graph,
@@ -209,7 +209,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn answered(&mut self, step: &Step, request: &Request, answer: Result<Answer, FetchError>) {
+    fn answered(
+        &mut self,
+        step: &FetchStep,
+        request: &Request,
+        answer: Result<HttpAnswer, FetchError>,
+    ) {
         if let Some(report) = &mut self.plan_report {
             report.answered(request.step, &answer);
         }
@@ -305,7 +310,7 @@ impl<'a> Run<'a> {
 }
 
 /// Wakes the steps that waited for `step` alone.
-fn done(step: &Step, waits: &mut [usize], ready: &mut Vec<usize>) {
+fn done(step: &FetchStep, waits: &mut [usize], ready: &mut Vec<usize>) {
     for waiting in step.wakes.iter().rev() {
         waits[*waiting] -= 1;
         if waits[*waiting] == 0 {
@@ -316,11 +321,11 @@ fn done(step: &Step, waits: &mut [usize], ready: &mut Vec<usize>) {
 
 async fn send<'s>(
     graph: &Graph,
-    step: &'s Step,
+    step: &'s FetchStep,
     request: Request,
     client: &ClientContext,
     may_share: bool,
-) -> (&'s Step, Request, Result<Answer, FetchError>) {
+) -> (&'s FetchStep, Request, Result<HttpAnswer, FetchError>) {
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
     let rules = &graph.settings.header_rules;
     let lines = rules.request_lines(subgraph.name(), &client.headers);

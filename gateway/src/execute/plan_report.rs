@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     graph::Graph,
     prepare::{self, ExplainedFetch, plan::Plan},
-    subgraphs::{Answer, FetchError},
+    subgraphs::{FetchError, HttpAnswer},
 };
 
 /// `include` asks for the plan.
@@ -50,7 +50,7 @@ impl PlanReport {
     }
 
     /// Its answer has come, or the last of them; or it has failed.
-    pub fn answered(&mut self, place: usize, answer: &Result<Answer, FetchError>) {
+    pub fn answered(&mut self, place: usize, answer: &Result<HttpAnswer, FetchError>) {
         let times = &mut self.requests[place];
         times.ended = Some(self.begun.elapsed());
         match answer {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use federation::{TypeId, TypeTable};
 use rustc_hash::FxHasher;
 
-use super::store::{Field, ObjectId, Store, Value};
+use super::response_store::{Field, ObjectId, ResponseStore, Value};
 use crate::{
-    json::scan::{Cursor, Malformed},
+    json::scan::{JsonScanner, Malformed},
     prepare::plan::{Plan, ShapeField, ShapeId},
 };
 
@@ -34,13 +34,13 @@ pub fn read(
     shape: ShapeId,
     plan: &Plan,
     types: &TypeTable,
-    store: &mut Store,
+    store: &mut ResponseStore,
 ) -> Result<SubgraphResponse, Malformed> {
     if let Err(error) = std::str::from_utf8(&body) {
         return Err(Malformed(error.valid_up_to()));
     }
     let source = store.add_source(body.clone());
-    let mut reader = Reader {
+    let mut reader = ResponseReader {
         plan,
         types,
         store,
@@ -52,10 +52,10 @@ pub fn read(
     reader.envelope(&body, shape)
 }
 
-struct Reader<'a> {
+struct ResponseReader<'a> {
     plan: &'a Plan,
     types: &'a TypeTable,
-    store: &'a mut Store,
+    store: &'a mut ResponseStore,
     source: u16,
     /// Fields of the objects being read, the innermost last.
     fields: Vec<Field>,
@@ -65,84 +65,84 @@ struct Reader<'a> {
     last_type: TypeId,
 }
 
-impl Reader<'_> {
+impl ResponseReader<'_> {
     fn envelope(&mut self, body: &Bytes, shape: ShapeId) -> Result<SubgraphResponse, Malformed> {
         let mut response = SubgraphResponse {
             data: Value::Null,
             has_data: false,
             errors: None,
         };
-        let mut cursor = Cursor::new(body);
-        cursor.expect(b'{')?;
-        if !cursor.eat(b'}') {
+        let mut scanner = JsonScanner::new(body);
+        scanner.expect(b'{')?;
+        if !scanner.eat(b'}') {
             loop {
-                if cursor.eat_key(b"data") {
+                if scanner.eat_key(b"data") {
                     response.has_data = true;
-                    response.data = self.value(&mut cursor, shape, 0)?;
+                    response.data = self.value(&mut scanner, shape, 0)?;
                     if matches!(response.data, Value::Leaf(_) | Value::List(_)) {
-                        return Err(cursor.malformed());
+                        return Err(scanner.malformed());
                     }
-                } else if cursor.eat_key(b"errors") {
-                    let range = cursor.value()?;
+                } else if scanner.eat_key(b"errors") {
+                    let range = scanner.value()?;
                     let text = body.slice(range);
                     response.errors = (!matches!(&*text, b"null" | b"[]")).then_some(text);
                 } else {
-                    cursor.key()?;
-                    cursor.value()?;
+                    scanner.key()?;
+                    scanner.value()?;
                 }
-                if !cursor.eat(b',') {
+                if !scanner.eat(b',') {
                     break;
                 }
             }
-            cursor.expect(b'}')?;
+            scanner.expect(b'}')?;
         }
-        cursor.end()?;
+        scanner.end()?;
         Ok(response)
     }
 
     /// A value that should hold objects.
     fn value(
         &mut self,
-        cursor: &mut Cursor<'_>,
+        scanner: &mut JsonScanner<'_>,
         shape: ShapeId,
         lists: usize,
     ) -> Result<Value, Malformed> {
-        match cursor.peek() {
-            b'{' => self.object(cursor, shape).map(Value::Object),
-            b'[' if lists < NESTED_LISTS_MAX => self.list(cursor, shape, lists + 1),
-            b'[' => Err(cursor.malformed()),
-            _ => self.leaf(cursor),
+        match scanner.peek() {
+            b'{' => self.object(scanner, shape).map(Value::Object),
+            b'[' if lists < NESTED_LISTS_MAX => self.list(scanner, shape, lists + 1),
+            b'[' => Err(scanner.malformed()),
+            _ => self.leaf(scanner),
         }
     }
 
     #[inline]
-    fn leaf(&mut self, cursor: &mut Cursor<'_>) -> Result<Value, Malformed> {
-        let is_null = cursor.peek() == b'n';
-        let range = cursor.value()?;
+    fn leaf(&mut self, scanner: &mut JsonScanner<'_>) -> Result<Value, Malformed> {
+        let is_null = scanner.peek() == b'n';
+        let range = scanner.value()?;
         Ok(if is_null {
             Value::Null
         } else {
-            Value::Leaf(Store::text(self.source, range))
+            Value::Leaf(ResponseStore::text(self.source, range))
         })
     }
 
     fn list(
         &mut self,
-        cursor: &mut Cursor<'_>,
+        scanner: &mut JsonScanner<'_>,
         shape: ShapeId,
         lists: usize,
     ) -> Result<Value, Malformed> {
-        cursor.expect(b'[')?;
+        scanner.expect(b'[')?;
         let base = self.values.len();
-        if !cursor.eat(b']') {
+        if !scanner.eat(b']') {
             loop {
-                let value = self.value(cursor, shape, lists)?;
+                let value = self.value(scanner, shape, lists)?;
                 self.values.push(value);
-                if !cursor.eat(b',') {
+                if !scanner.eat(b',') {
                     break;
                 }
             }
-            cursor.expect(b']')?;
+            scanner.expect(b']')?;
         }
         let list = self.store.add_list(self.values.drain(base..));
         Ok(Value::List(list))
@@ -150,31 +150,31 @@ impl Reader<'_> {
 
     fn object(
         &mut self,
-        cursor: &mut Cursor<'_>,
+        scanner: &mut JsonScanner<'_>,
         shape_id: ShapeId,
     ) -> Result<ObjectId, Malformed> {
         let plan = self.plan;
         let shape = &plan.shapes[shape_id.0 as usize];
-        cursor.peek();
-        let start = cursor.position();
-        cursor.expect(b'{')?;
+        scanner.peek();
+        let start = scanner.position();
+        scanner.expect(b'{')?;
         if self.store.is_full() {
-            return Err(cursor.malformed());
+            return Err(scanner.malformed());
         }
         let base = self.fields.len();
         let mut type_id = TypeId::UNKNOWN;
         let mut expected = 0;
-        if !cursor.eat(b'}') {
+        if !scanner.eat(b'}') {
             loop {
-                match next_field(cursor, &shape.fields, &mut expected)? {
+                match next_field(scanner, &shape.fields, &mut expected)? {
                     None => {
-                        cursor.value()?;
+                        scanner.value()?;
                     }
-                    Some(field) if field.is_typename => type_id = self.typename(cursor)?,
+                    Some(field) if field.is_typename => type_id = self.typename(scanner)?,
                     Some(field) => {
                         let value = match field.shape {
-                            Some(shape) => self.value(cursor, shape, 0)?,
-                            None => self.leaf(cursor)?,
+                            Some(shape) => self.value(scanner, shape, 0)?,
+                            None => self.leaf(scanner)?,
                         };
                         self.fields.push(Field {
                             key: field.key,
@@ -182,16 +182,16 @@ impl Reader<'_> {
                         });
                     }
                 }
-                if !cursor.eat(b',') {
+                if !scanner.eat(b',') {
                     break;
                 }
             }
-            cursor.expect(b'}')?;
+            scanner.expect(b'}')?;
         }
         if !shape.intern {
             return Ok(self.store.add_object(type_id, self.fields.drain(base..)));
         }
-        let text = Store::text(self.source, start..cursor.position());
+        let text = ResponseStore::text(self.source, start..scanner.position());
         let mut hasher = FxHasher::default();
         hasher.write_u32(shape_id.0);
         hasher.write(self.store.bytes(text));
@@ -205,13 +205,13 @@ impl Reader<'_> {
         Ok(object)
     }
 
-    fn typename(&mut self, cursor: &mut Cursor<'_>) -> Result<TypeId, Malformed> {
-        if cursor.peek() != b'"' {
-            cursor.value()?;
+    fn typename(&mut self, scanner: &mut JsonScanner<'_>) -> Result<TypeId, Malformed> {
+        if scanner.peek() != b'"' {
+            scanner.value()?;
             return Ok(TypeId::UNKNOWN);
         }
-        let range = cursor.string()?;
-        let name = cursor.slice(range.start + 1..range.end - 1);
+        let range = scanner.string()?;
+        let name = scanner.slice(range.start + 1..range.end - 1);
         if self.types.name(self.last_type).as_bytes() != name {
             let name = std::str::from_utf8(name).unwrap_or_default();
             self.last_type = self.types.id(name).unwrap_or(TypeId::UNKNOWN);
@@ -224,17 +224,17 @@ impl Reader<'_> {
 /// for, so the field after the last one is tried first.
 #[inline]
 fn next_field<'s>(
-    cursor: &mut Cursor<'_>,
+    scanner: &mut JsonScanner<'_>,
     fields: &'s [ShapeField],
     expected: &mut usize,
 ) -> Result<Option<&'s ShapeField>, Malformed> {
     if let Some(field) = fields.get(*expected)
-        && (cursor.eat_token(&field.token) || cursor.eat_key(field.name()))
+        && (scanner.eat_token(&field.token) || scanner.eat_key(field.name()))
     {
         *expected += 1;
         return Ok(Some(field));
     }
-    let key = cursor.key()?;
+    let key = scanner.key()?;
     let found = fields.iter().position(|field| field.name() == key);
     if let Some(index) = found {
         *expected = index + 1;

@@ -11,12 +11,12 @@ use super::{
     field_error::{ERRORS_MAX, FieldError},
     leaf::{self, Leaf},
     merge::PathItem,
-    store::{List, ObjectId, Rendered, Store, Text, Value},
+    response_store::{JsonText, List, ObjectId, Rendered, ResponseStore, Value},
 };
 use crate::{
     coerce::Variables,
     error::Code,
-    json::scan::Cursor,
+    json::scan::JsonScanner,
     prepare::projection::{
         LeafKind, Nullability, ProjectedField, ProjectedValue, Projection, Selection, SelectionId,
     },
@@ -25,7 +25,7 @@ use crate::{
 /// What a renderer needs to know.
 pub struct Renderer<'a> {
     /// The data.
-    pub store: &'a mut Store,
+    pub store: &'a mut ResponseStore,
     /// The supergraph's types.
     pub types: &'a TypeTable,
     /// What is asked for.
@@ -49,29 +49,29 @@ pub struct Renderer<'a> {
 /// Null where there must be none: the surrounding value becomes null instead.
 struct Propagated;
 
-/// A place in the response, linked upwards.
+/// A path in the response, linked upwards.
 #[derive(Clone, Copy)]
-struct Place<'p> {
-    above: Option<&'p Place<'p>>,
-    item: Step,
+struct ResponsePath<'p> {
+    parent: Option<&'p ResponsePath<'p>>,
+    segment: ResponsePathSegment,
 }
 
 #[derive(Clone, Copy)]
-enum Step {
+enum ResponsePathSegment {
     Root,
-    Key(crate::prepare::plan::Key),
+    Key(crate::prepare::plan::ResponseKey),
     Index(usize),
 }
 
-impl Place<'_> {
-    fn path(&self) -> Vec<PathItem> {
-        let mut path = self.above.map_or_else(Vec::new, Self::path);
-        match self.item {
-            Step::Root => {}
-            Step::Key(key) => path.push(PathItem::Key(key)),
-            Step::Index(index) => path.push(PathItem::Index(index)),
+impl ResponsePath<'_> {
+    fn items(&self) -> Vec<PathItem> {
+        let mut items = self.parent.map_or_else(Vec::new, Self::items);
+        match self.segment {
+            ResponsePathSegment::Root => {}
+            ResponsePathSegment::Key(key) => items.push(PathItem::Key(key)),
+            ResponsePathSegment::Index(index) => items.push(PathItem::Index(index)),
         }
-        path
+        items
     }
 }
 
@@ -79,11 +79,11 @@ impl Renderer<'_> {
     /// Writes `data`: the root object, or null.
     pub fn data(&mut self, root: ObjectId) {
         let start = self.out.len();
-        let place = Place {
-            above: None,
-            item: Step::Root,
+        let path = ResponsePath {
+            parent: None,
+            segment: ResponsePathSegment::Root,
         };
-        if self.object(root, SelectionId(0), &place).is_err() {
+        if self.object(root, SelectionId(0), &path).is_err() {
             self.take_back(start);
             self.out.extend_from_slice(b"null");
         }
@@ -94,7 +94,7 @@ impl Renderer<'_> {
         &mut self,
         object: ObjectId,
         id: SelectionId,
-        place: &Place<'_>,
+        path: &ResponsePath<'_>,
     ) -> Result<(), Propagated> {
         if self.is_too_large || self.out.len() > self.bytes_max {
             self.is_too_large = true;
@@ -109,7 +109,7 @@ impl Renderer<'_> {
         }
         let projection = self.projection;
         let selection = &projection.selections[id.0 as usize];
-        let (type_id, fields) = self.fields_for(object, selection, place)?;
+        let (type_id, fields) = self.fields_for(object, selection, path)?;
         let start = self.out.len();
         let errors_before = self.errors.len();
         self.out.push(b'{');
@@ -121,14 +121,14 @@ impl Renderer<'_> {
                 self.out.push(b',');
             }
             self.out.extend_from_slice(&field.key_json);
-            let place = Place {
-                above: Some(place),
-                item: Step::Key(field.key),
+            let path = ResponsePath {
+                parent: Some(path),
+                segment: ResponsePathSegment::Key(field.key),
             };
-            self.field(object, index, field, type_id, &place)?;
+            self.field(object, index, field, type_id, &path)?;
         }
         self.out.push(b'}');
-        // What an error was found in is written again at each place, for its path to be told.
+        // What an error was found in is written again at each path, for its path to be told.
         if self.errors.len() == errors_before {
             self.store.set_rendered(
                 object,
@@ -147,7 +147,7 @@ impl Renderer<'_> {
         &mut self,
         object: ObjectId,
         selection: &'s Selection,
-        place: &Place<'_>,
+        path: &ResponsePath<'_>,
     ) -> Result<(TypeId, &'s [ProjectedField]), Propagated> {
         let type_id = selection
             .only_type
@@ -171,7 +171,7 @@ impl Renderer<'_> {
         self.error(
             Code::InvalidValue,
             "the object's type is not one that clients can see",
-            place,
+            path,
         );
         Err(Propagated)
     }
@@ -200,20 +200,20 @@ impl Renderer<'_> {
         index: usize,
         field: &ProjectedField,
         type_id: TypeId,
-        place: &Place<'_>,
+        path: &ResponsePath<'_>,
     ) -> Result<(), Propagated> {
         match &field.value {
             // An interface's name is an interface object's: whoever knows more was not heard.
             ProjectedValue::Typename if !self.types.is_object(type_id) => {
-                self.unexplained("the object does not tell its type", place);
+                self.unexplained("the object does not tell its type", path);
                 Err(Propagated)
             }
             ProjectedValue::Typename => {
                 self.out.extend_from_slice(self.types.name_json(type_id));
                 Ok(())
             }
-            ProjectedValue::Introspection(place) => {
-                let answer = self.introspection.get(*place);
+            ProjectedValue::Introspection(number) => {
+                let answer = self.introspection.get(*number);
                 self.out
                     .extend_from_slice(answer.map_or(b"null", |json| json));
                 Ok(())
@@ -223,7 +223,7 @@ impl Renderer<'_> {
                     .store
                     .get(object, field.key, index)
                     .unwrap_or(Value::Null);
-                self.complete(value, &field.nullability, field, place)
+                self.complete(value, &field.nullability, field, path)
             }
         }
     }
@@ -234,30 +234,30 @@ impl Renderer<'_> {
         value: Value,
         nullability: &Nullability,
         field: &ProjectedField,
-        place: &Place<'_>,
+        path: &ResponsePath<'_>,
     ) -> Result<(), Propagated> {
         let start = self.out.len();
         let written = match value {
             Value::Null => {
                 if nullability.non_null {
-                    self.unexplained_null(field, place);
+                    self.unexplained_null(field, path);
                 }
                 Err(Propagated)
             }
-            Value::Disputed => self.disputed(field, place),
+            Value::Disputed => self.disputed(field, path),
             Value::Leaf(text) => match &field.value {
-                ProjectedValue::Leaf(kind) => self.leaf(text, kind, nullability, field, place),
-                _ => self.misshapen(field, place),
+                ProjectedValue::Leaf(kind) => self.leaf(text, kind, nullability, field, path),
+                _ => self.misshapen(field, path),
             },
             Value::Object(object) => match &field.value {
                 ProjectedValue::Object(id) if nullability.item.is_none() => {
-                    self.object(object, *id, place)
+                    self.object(object, *id, path)
                 }
-                _ => self.misshapen(field, place),
+                _ => self.misshapen(field, path),
             },
             Value::List(list) => match &nullability.item {
-                Some(item) => self.list(list, item, field, place),
-                None => self.misshapen(field, place),
+                Some(item) => self.list(list, item, field, path),
+                None => self.misshapen(field, path),
             },
         };
         self.or_null(written, start, nullability)
@@ -285,18 +285,18 @@ impl Renderer<'_> {
         list: List,
         item: &Nullability,
         field: &ProjectedField,
-        place: &Place<'_>,
+        path: &ResponsePath<'_>,
     ) -> Result<(), Propagated> {
         self.out.push(b'[');
         for index in 0..self.store.list_len(list) {
             if index > 0 {
                 self.out.push(b',');
             }
-            let place = Place {
-                above: Some(place),
-                item: Step::Index(index),
+            let path = ResponsePath {
+                parent: Some(path),
+                segment: ResponsePathSegment::Index(index),
             };
-            self.complete(self.store.entry(list, index), item, field, &place)?;
+            self.complete(self.store.entry(list, index), item, field, &path)?;
         }
         self.out.push(b']');
         Ok(())
@@ -305,11 +305,11 @@ impl Renderer<'_> {
     #[inline]
     fn leaf(
         &mut self,
-        text: Text,
+        text: JsonText,
         kind: &LeafKind,
         nullability: &Nullability,
         field: &ProjectedField,
-        place: &Place<'_>,
+        path: &ResponsePath<'_>,
     ) -> Result<(), Propagated> {
         let bytes = self.store.bytes(text);
         if nullability.item.is_none() {
@@ -320,115 +320,134 @@ impl Renderer<'_> {
                     self.out.extend_from_slice(bytes);
                     self.out.push(b'"');
                 }
-                Leaf::Bad => return self.misshapen(field, place),
+                Leaf::Bad => return self.misshapen(field, path),
             }
             return Ok(());
         }
         // Lists of leaves are kept as one text, which is walked only here.
         let bytes = bytes.to_vec();
-        self.leaves(&mut Cursor::new(&bytes), kind, nullability, field, place)
+        self.leaves(
+            &mut JsonScanner::new(&bytes),
+            kind,
+            nullability,
+            field,
+            path,
+        )
     }
 
     /// Writes a leaf, or a list of them, out of its own text.
     fn leaves(
         &mut self,
-        cursor: &mut Cursor<'_>,
+        scanner: &mut JsonScanner<'_>,
         kind: &LeafKind,
         nullability: &Nullability,
         field: &ProjectedField,
-        place: &Place<'_>,
+        path: &ResponsePath<'_>,
     ) -> Result<(), Propagated> {
         let Some(item) = &nullability.item else {
             // The text was read before, so it is valid.
-            let range = cursor.value().map_err(|_| Propagated)?;
-            return match leaf::check(kind, cursor.slice(range.clone())) {
+            let range = scanner.value().map_err(|_| Propagated)?;
+            return match leaf::check(kind, scanner.slice(range.clone())) {
                 Leaf::Good => {
-                    self.out.extend_from_slice(cursor.slice(range));
+                    self.out.extend_from_slice(scanner.slice(range));
                     Ok(())
                 }
                 Leaf::Unquoted => {
                     self.out.push(b'"');
-                    self.out.extend_from_slice(cursor.slice(range));
+                    self.out.extend_from_slice(scanner.slice(range));
                     self.out.push(b'"');
                     Ok(())
                 }
-                Leaf::Bad => self.misshapen(field, place),
+                Leaf::Bad => self.misshapen(field, path),
             };
         };
-        if !cursor.eat(b'[') {
-            return self.misshapen(field, place);
+        if !scanner.eat(b'[') {
+            return self.misshapen(field, path);
         }
         self.out.push(b'[');
-        if !cursor.eat(b']') {
+        if !scanner.eat(b']') {
             for index in 0.. {
-                let place = Place {
-                    above: Some(place),
-                    item: Step::Index(index),
+                let path = ResponsePath {
+                    parent: Some(path),
+                    segment: ResponsePathSegment::Index(index),
                 };
-                cursor.peek();
-                let before = cursor.position();
+                scanner.peek();
+                let before = scanner.position();
                 let start = self.out.len();
-                let written = if cursor.peek() == b'n' {
+                let written = if scanner.peek() == b'n' {
                     if item.non_null {
-                        self.unexplained_null(field, &place);
+                        self.unexplained_null(field, &path);
                     }
                     Err(Propagated)
                 } else {
-                    self.leaves(cursor, kind, item, field, &place)
+                    self.leaves(scanner, kind, item, field, &path)
                 };
                 if written.is_err() {
                     // However far the entry was read: on behind it.
-                    *cursor = cursor.moved_to(before);
-                    cursor.value().map_err(|_| Propagated)?;
+                    *scanner = scanner.moved_to(before);
+                    scanner.value().map_err(|_| Propagated)?;
                 }
                 self.or_null(written, start, item)?;
-                if !cursor.eat(b',') {
+                if !scanner.eat(b',') {
                     break;
                 }
                 self.out.push(b',');
             }
             // When an entry propagated, nobody reads on.
-            cursor.eat(b']');
+            scanner.eat(b']');
         }
         self.out.push(b']');
         Ok(())
     }
 
-    fn misshapen(&mut self, field: &ProjectedField, place: &Place<'_>) -> Result<(), Propagated> {
+    fn misshapen(
+        &mut self,
+        field: &ProjectedField,
+        path: &ResponsePath<'_>,
+    ) -> Result<(), Propagated> {
         let message = format!(
             "the subgraph's value of field \"{}\" is not of its type",
             field.name
         );
-        self.error(Code::InvalidValue, message, place);
+        self.error(Code::InvalidValue, message, path);
         Err(Propagated)
     }
 
-    fn disputed(&mut self, field: &ProjectedField, place: &Place<'_>) -> Result<(), Propagated> {
+    fn disputed(
+        &mut self,
+        field: &ProjectedField,
+        path: &ResponsePath<'_>,
+    ) -> Result<(), Propagated> {
         let message = format!(
             "the subgraphs' lists of field \"{}\" differ in length",
             field.name
         );
-        self.error(Code::InvalidValue, message, place);
+        self.error(Code::InvalidValue, message, path);
         Err(Propagated)
     }
 
     /// A null that the schema forbids needs an error, unless the subgraph's own tells why.
-    fn unexplained_null(&mut self, field: &ProjectedField, place: &Place<'_>) {
+    fn unexplained_null(&mut self, field: &ProjectedField, path: &ResponsePath<'_>) {
         let message = format!("no value for the non-null field \"{}\"", field.name);
-        self.unexplained(message, place);
+        self.unexplained(message, path);
     }
 
-    fn unexplained(&mut self, message: impl Into<Cow<'static, str>>, place: &Place<'_>) {
-        let path = place.path();
-        if !self.errors.iter().any(|error| error.explains(&path)) {
-            self.error(Code::InvalidValue, message, place);
+    fn unexplained(&mut self, message: impl Into<Cow<'static, str>>, path: &ResponsePath<'_>) {
+        let items = path.items();
+        if !self.errors.iter().any(|error| error.explains(&items)) {
+            self.error(Code::InvalidValue, message, path);
         }
     }
 
-    fn error(&mut self, code: Code, message: impl Into<Cow<'static, str>>, place: &Place<'_>) {
+    fn error(
+        &mut self,
+        code: Code,
+        message: impl Into<Cow<'static, str>>,
+        path: &ResponsePath<'_>,
+    ) {
         if self.errors.len() < ERRORS_MAX {
             self.errors
-                .push(FieldError::new(code, message, place.path()));
+                .push(FieldError::new(code, message, path.items()));
         }
     }
 

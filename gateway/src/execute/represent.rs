@@ -2,14 +2,14 @@
 
 use federation::{TypeId, TypeTable};
 
-use super::store::{ObjectId, Store, Value};
-use crate::prepare::plan::{EntityFetch, Key, Requirement};
+use super::response_store::{ObjectId, ResponseStore, Value};
+use crate::prepare::plan::{EntityFetch, Requirement, ResponseKey};
 
 /// Appends the representation of `object`; false if the object lacks something that it takes: the
 /// subgraph would take what is not there for null. What was appended until then is the caller's to
 /// cut off.
 pub fn write(
-    store: &Store,
+    store: &ResponseStore,
     types: &TypeTable,
     fetch: &EntityFetch,
     object: ObjectId,
@@ -32,7 +32,7 @@ pub fn write(
                 Requirement::Field { .. } => None,
             }),
     };
-    let writer = Writer { store, types };
+    let writer = RepresentationWriter { store, types };
     let start = out.len();
     let is_written = writer.object(object, typename, &fetch.requires, out) == Ok(());
     // The type alone finds an entity only where it is the key.
@@ -45,12 +45,12 @@ pub fn write(
 #[derive(PartialEq)]
 struct Missing;
 
-struct Writer<'a> {
-    store: &'a Store,
+struct RepresentationWriter<'a> {
+    store: &'a ResponseStore,
     types: &'a TypeTable,
 }
 
-impl Writer<'_> {
+impl RepresentationWriter<'_> {
     fn object(
         &self,
         object: ObjectId,
@@ -78,7 +78,7 @@ impl Writer<'_> {
         for (index, requirement) in requires.iter().enumerate() {
             match requirement {
                 Requirement::Field {
-                    source: Key::TYPENAME,
+                    source: ResponseKey::TYPENAME,
                     ..
                 } => {}
                 Requirement::Field {
@@ -140,7 +140,7 @@ impl Writer<'_> {
 fn is_typename_only(requires: &[Requirement]) -> bool {
     !requires.is_empty()
         && requires.iter().all(|requirement| match requirement {
-            Requirement::Field { source, .. } => *source == Key::TYPENAME,
+            Requirement::Field { source, .. } => *source == ResponseKey::TYPENAME,
             Requirement::Fragment { requires, .. } => is_typename_only(requires),
         })
 }

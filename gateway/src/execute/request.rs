@@ -6,12 +6,12 @@ use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::{
-    Run,
+    Execution,
     field_error::Failure,
     merge, represent,
-    store::{ObjectId, Value},
+    response_store::{ObjectId, Value},
 };
-use crate::prepare::plan::{EntityFetch, Key, Merge, Step};
+use crate::prepare::plan::{EntityFetch, FetchStep, Merge, ResponseKey};
 
 /// Requests of one step with contexts that are in flight at a time, at least 2.
 const BY_CONTEXT_MAX: usize = 8;
@@ -34,7 +34,7 @@ pub struct AwaitedList {
     /// Which of the step's entity fetches it is of.
     pub fetch: usize,
     /// Its response key.
-    pub key: Key,
+    pub key: ResponseKey,
     /// The objects that wait for its entities.
     pub objects: Vec<Awaited>,
 }
@@ -49,10 +49,10 @@ pub struct Awaited {
     pub entity: usize,
 }
 
-impl Run<'_> {
+impl Execution<'_> {
     /// The request of `step`, the plan's `index`th, and a few further ones for more values of its contexts
-    /// ([`Run::next_request`] has those after them); none where its conditions do not hold, or nothing needs it.
-    pub fn requests(&mut self, index: usize, step: &Step) -> (Option<Request>, Vec<Request>) {
+    /// ([`Execution::next_request`] has those after them); none where its conditions do not hold, or nothing needs it.
+    pub fn requests(&mut self, index: usize, step: &FetchStep) -> (Option<Request>, Vec<Request>) {
         let mut conditions = step.conditions.iter();
         if !conditions.all(|condition| condition.holds(self.variables)) {
             return (None, Vec::new());
@@ -75,7 +75,7 @@ impl Run<'_> {
     }
 
     /// The next request of a step with contexts, one of whose requests was answered.
-    pub fn next_request(&mut self, index: usize, step: &Step) -> Option<Request> {
+    pub fn next_request(&mut self, index: usize, step: &FetchStep) -> Option<Request> {
         let template = step.request.by_context.as_ref()?;
         let place = self.unsent.iter().position(|it| it.step() == index)?;
         let mut unsent = self.unsent.swap_remove(place);
@@ -84,7 +84,7 @@ impl Run<'_> {
         Some(next)
     }
 
-    fn request(&mut self, index: usize, step: &Step) -> Option<Request> {
+    fn request(&mut self, index: usize, step: &FetchStep) -> Option<Request> {
         if let Some(other) = step.fallback_of
             && !self.left_out.iter().any(|(step, _)| *step == other)
         {
@@ -137,7 +137,7 @@ impl Run<'_> {
     }
 
     /// Fails a request that would have more representations than it may.
-    pub(super) fn too_many(&mut self, index: usize, step: &Step, entities: Vec<AwaitedList>) {
+    pub(super) fn too_many(&mut self, index: usize, step: &FetchStep, entities: Vec<AwaitedList>) {
         let max = self.graph.settings.limits.representations_max;
         let failure = Failure::TooManyRepresentations(max);
         let subgraph = &self.graph.subgraphs[usize::from(step.subgraph.0)];
@@ -155,7 +155,7 @@ impl Run<'_> {
     fn representations(
         &mut self,
         index: usize,
-        step: &Step,
+        step: &FetchStep,
         fetch: &EntityFetch,
         body: &mut Vec<u8>,
     ) -> Vec<Awaited> {

@@ -10,12 +10,12 @@ use quick_cache::{Weighter, unsync::Cache};
 const ANSWERS_MAX: usize = 64;
 
 /// The value of each field of introspection as JSON, in the order in which the text asks for them.
-pub type Answer = Arc<[Bytes]>;
+pub type IntrospectionAnswer = Arc<[Bytes]>;
 
 /// The answers of a graph's introspection, by the text that asks for them. A full cache drops those that are
 /// asked for least.
 pub struct IntrospectionAnswers {
-    answers: Mutex<Cache<Box<str>, Answer, Weights>>,
+    answers: Mutex<Cache<Box<str>, IntrospectionAnswer, Weights>>,
 }
 
 /// Answers share a number of bytes. Each counts for at least `bytes_min`, so that their number is bounded, too.
@@ -24,8 +24,8 @@ struct Weights {
     bytes_min: u64,
 }
 
-impl Weighter<Box<str>, Answer> for Weights {
-    fn weight(&self, text: &Box<str>, answer: &Answer) -> u64 {
+impl Weighter<Box<str>, IntrospectionAnswer> for Weights {
+    fn weight(&self, text: &Box<str>, answer: &IntrospectionAnswer) -> u64 {
         (bytes_of(text, answer) as u64).max(self.bytes_min)
     }
 }
@@ -43,21 +43,21 @@ impl IntrospectionAnswers {
     }
 
     /// The answer to this text, if it is kept.
-    pub fn get(&self, text: &str) -> Option<Answer> {
+    pub fn get(&self, text: &str) -> Option<IntrospectionAnswer> {
         self.lock().get(text).cloned()
     }
 
     /// Keeps an answer.
-    pub fn insert(&self, text: &str, answer: &Answer) {
+    pub fn insert(&self, text: &str, answer: &IntrospectionAnswer) {
         self.lock().insert(text.into(), Arc::clone(answer));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Cache<Box<str>, Answer, Weights>> {
+    fn lock(&self) -> MutexGuard<'_, Cache<Box<str>, IntrospectionAnswer, Weights>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn bytes_of(text: &str, answer: &Answer) -> usize {
+fn bytes_of(text: &str, answer: &IntrospectionAnswer) -> usize {
     text.len() + answer.iter().map(Bytes::len).sum::<usize>()
 }
 
@@ -65,7 +65,7 @@ fn bytes_of(text: &str, answer: &Answer) -> usize {
 mod tests {
     use super::*;
 
-    fn answer(bytes: usize) -> Answer {
+    fn answer(bytes: usize) -> IntrospectionAnswer {
         Arc::from([Bytes::from(vec![b'x'; bytes])])
     }
 

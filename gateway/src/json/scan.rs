@@ -1,7 +1,7 @@
-//! A cursor over JSON text that finds where values end, and checks them on the way.
+//! A scanner over JSON text that finds where values end, and checks them on the way.
 //!
 //! Values are never decoded: a caller keeps their byte ranges and copies them as they are. That is
-//! safe because the cursor accepts nothing but valid JSON (RFC 8259); UTF-8 is the caller's to
+//! safe because the scanner accepts nothing but valid JSON (RFC 8259); UTF-8 is the caller's to
 //! check, once for the whole text.
 
 use std::ops::Range;
@@ -16,12 +16,12 @@ const SKIPPED_DEPTH_MAX: u32 = 128;
 
 /// A position in JSON text.
 #[derive(Clone, Debug)]
-pub struct Cursor<'a> {
+pub struct JsonScanner<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> JsonScanner<'a> {
     /// At the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
@@ -95,7 +95,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over a key as [`key_token`] writes it, if it is next with no white space in or before it. What
-    /// is written otherwise is for [`Cursor::eat_key`].
+    /// is written otherwise is for [`JsonScanner::eat_key`].
     #[inline]
     pub fn eat_token(&mut self, token: &[u8]) -> bool {
         let found = self.bytes[self.at..].starts_with(token);
@@ -106,7 +106,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over the key `name` and its colon if they are next. Names are GraphQL names, so they
-    /// have no escapes; a key that spells the same with escapes is found by [`Cursor::key`].
+    /// have no escapes; a key that spells the same with escapes is found by [`JsonScanner::key`].
     #[inline]
     pub fn eat_key(&mut self, name: &[u8]) -> bool {
         if self.peek() != b'"' {
@@ -171,7 +171,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Where in `range` the first `\u` escape of a lone surrogate stands. JSON's grammar allows it (RFC 8259,
-    /// section 8.2), but it is no character. The range must be JSON that the cursor has accepted.
+    /// section 8.2), but it is no character. The range must be JSON that the scanner has accepted.
     pub fn lone_surrogate(&self, range: Range<usize>) -> Option<usize> {
         let text = &self.bytes[..range.end];
         let mut at = range.start;
@@ -389,8 +389,8 @@ mod tests {
     use super::*;
 
     fn accepts(text: &str) -> bool {
-        let mut cursor = Cursor::new(text.as_bytes());
-        cursor.value().and_then(|_| cursor.end()).is_ok()
+        let mut scanner = JsonScanner::new(text.as_bytes());
+        scanner.value().and_then(|_| scanner.end()).is_ok()
     }
 
     #[test]
@@ -456,8 +456,8 @@ mod tests {
                     "x".repeat(length),
                     "y".repeat(9)
                 );
-                let mut cursor = Cursor::new(text.as_bytes());
-                let range = cursor.string().expect("a string");
+                let mut scanner = JsonScanner::new(text.as_bytes());
+                let range = scanner.string().expect("a string");
                 assert_eq!(&text[range.end..], " tail\"");
             }
         }
@@ -468,7 +468,7 @@ mod tests {
         for length in 0..140 {
             for control in ['\0', '\n', '\u{1f}'] {
                 let text = format!("\"{}{control}yyyy\"", "x".repeat(length));
-                let refused = Cursor::new(text.as_bytes()).string();
+                let refused = JsonScanner::new(text.as_bytes()).string();
                 assert_eq!(refused, Err(Malformed(length + 1)));
             }
         }
@@ -484,11 +484,11 @@ mod tests {
             (r#""nam":1"#, false, false),
             (r#""name""#, false, false),
         ] {
-            let mut cursor = Cursor::new(text.as_bytes());
-            assert_eq!(cursor.eat_token(&key_token("name")), is_token, "{text}");
-            assert_eq!(cursor.position() > 0, is_token, "{text}");
-            let mut cursor = Cursor::new(text.as_bytes());
-            assert_eq!(cursor.eat_key(b"name"), is_key, "{text}");
+            let mut scanner = JsonScanner::new(text.as_bytes());
+            assert_eq!(scanner.eat_token(&key_token("name")), is_token, "{text}");
+            assert_eq!(scanner.position() > 0, is_token, "{text}");
+            let mut scanner = JsonScanner::new(text.as_bytes());
+            assert_eq!(scanner.eat_key(b"name"), is_key, "{text}");
         }
     }
 
@@ -505,9 +505,9 @@ mod tests {
             (r#"{"\udc00":1}"#, Some(2)),
             (r#""\ude00\ud83d""#, Some(1)),
         ] {
-            let mut cursor = Cursor::new(text.as_bytes());
-            let range = cursor.value().expect("JSON");
-            assert_eq!(cursor.lone_surrogate(range), place, "{text}");
+            let mut scanner = JsonScanner::new(text.as_bytes());
+            let range = scanner.value().expect("JSON");
+            assert_eq!(scanner.lone_surrogate(range), place, "{text}");
         }
     }
 

@@ -12,7 +12,7 @@ use apollo_compiler::{
 use federation::{ClientAliases, PlanError, PlanOptions};
 
 use super::{
-    compile::{self, keys::Keys},
+    compile::{self, keys::ResponseKeys},
     conditions::Conditions,
     cost::{self, OperationCost, actual::Counted},
     descriptions, forward,
@@ -22,7 +22,7 @@ use super::{
     prepared::{OperationKind, Prepared, UpstreamSubscription},
     projection::{self, ProjectedValue, Projection},
     resume,
-    rollout::Group,
+    rollout::RolloutGroup,
     root_fields::RootFields,
     scan,
     serving::Serving,
@@ -43,7 +43,7 @@ pub fn build(
     serving: &Serving,
     query: &str,
     operation_name: Option<&str>,
-    group: Group,
+    group: RolloutGroup,
 ) -> Result<Prepared, RequestError> {
     let graph = &serving.graph;
     let document = parse(graph, query)?;
@@ -65,7 +65,7 @@ pub fn build(
         .map(|it| it.name.to_string())
         .collect();
     let aliases = ClientAliases::of(&graph.supergraph, &executable, &operation);
-    let mut keys = Keys::new(Vec::new());
+    let mut keys = ResponseKeys::new(Vec::new());
     let selections_max = graph.settings.limits.selections_max;
     let fields_max = selections_max.saturating_mul(FIELDS_PER_SELECTION);
     let (projection, introspected) = projection::compile(
@@ -136,7 +136,7 @@ fn plan(
     serving: &Serving,
     asked: &federation::Operation,
     operation: &Operation,
-    group: Group,
+    group: RolloutGroup,
     keys: Vec<Box<str>>,
 ) -> Result<Plan, RequestError> {
     let graph = &serving.graph;
@@ -155,13 +155,13 @@ fn plan(
                 RequestError::new(Code::PlanFailed, none.to_string())
             }
         })?;
-    let terms = compile::Terms {
+    let input = compile::CompileInput {
         graph: &graph.supergraph,
         kind: asked.kind,
         variables: &operation.variables,
         directives: &asked.directives,
     };
-    Ok(compile::compile(&planned, &terms, keys))
+    Ok(compile::compile(&planned, &input, keys))
 }
 
 /// The plan of an operation, for requests that progressive overrides have not moved.

@@ -18,7 +18,7 @@ use std::{
 
 use graphql_transport::ClientKey;
 
-use super::{prepared::Prepared, rollout::Group};
+use super::{prepared::Prepared, rollout::RolloutGroup};
 use crate::metrics::PrepareMetrics;
 use segments::Segments;
 
@@ -67,7 +67,7 @@ struct Entry<T> {
     hash: u64,
     document: Box<str>,
     operation_name: Option<Box<str>>,
-    group: Group,
+    group: RolloutGroup,
     /// Who asked for it first.
     client: ClientKey,
     prepared: Arc<T>,
@@ -90,7 +90,7 @@ impl<T> Entry<T> {
         }
     }
 
-    fn is(&self, document: &str, operation_name: Option<&str>, group: Group) -> bool {
+    fn is(&self, document: &str, operation_name: Option<&str>, group: RolloutGroup) -> bool {
         *self.document == *document
             && self.operation_name.as_deref() == operation_name
             && self.group == group
@@ -125,7 +125,7 @@ impl<T> PreparedCache<T> {
         &self,
         document: &str,
         operation_name: Option<&str>,
-        group: Group,
+        group: RolloutGroup,
     ) -> Option<Arc<T>> {
         let hash = self.hasher.hash_one((document, operation_name, group));
         let segments = self
@@ -144,7 +144,7 @@ impl<T> PreparedCache<T> {
         client: ClientKey,
         document: &str,
         operation_name: Option<&str>,
-        group: Group,
+        group: RolloutGroup,
         prepared: Arc<T>,
         bytes: usize,
     ) {
@@ -213,7 +213,7 @@ mod tests {
     /// With its text and its entry it takes 1,000 bytes.
     fn keep(cache: &PreparedCache<()>, client: ClientKey, document: &str) {
         let bytes = 1_000 - ENTRY_BYTES - document.len();
-        let group = Group::default();
+        let group = RolloutGroup::default();
         cache.insert(client, document, None, group, Arc::new(()), bytes);
     }
 
@@ -225,13 +225,13 @@ mod tests {
 
     /// Whether it is there, which counts as a use.
     fn has(cache: &PreparedCache<()>, document: &str) -> bool {
-        cache.get(document, None, Group::default()).is_some()
+        cache.get(document, None, RolloutGroup::default()).is_some()
     }
 
     /// The same, which counts as none.
     fn holds(cache: &PreparedCache<()>, document: &str) -> bool {
         let segments = cache.write();
-        let group = Group::default();
+        let group = RolloutGroup::default();
         let hash = cache.hasher.hash_one((document, None::<&str>, group));
         segments
             .find(hash, |entry| entry.is(document, None, group))
@@ -329,7 +329,7 @@ mod tests {
         }
         assert_eq!(shown(), (16, 16_000));
         let large = |bytes| {
-            let group = Group::default();
+            let group = RolloutGroup::default();
             cache.insert(client(1), "{ large }", None, group, Arc::new(()), bytes);
         };
         large(5_000);
@@ -345,7 +345,7 @@ mod tests {
     fn what_is_larger_than_the_cache_is_not_kept() {
         let cache = cache(16_000, &PrepareMetrics::default());
         keep_used(&cache, client(1), "{ a }");
-        let group = Group::default();
+        let group = RolloutGroup::default();
         for _ in 0..3 {
             cache.insert(client(1), "{ large }", None, group, Arc::new(()), 20_000);
         }

@@ -23,7 +23,7 @@ use crate::{
 /// plans, which have their place in the cache beside all others'. Then subgraphs get the conditions, and
 /// may be asked for nothing.
 const READING_MAX: usize = 8;
-/// As many as [`Values`] holds. A mutation with more is refused: it must not do what is left out.
+/// As many as [`ConditionValues`] holds. A mutation with more is refused: it must not do what is left out.
 const MUTATION_MAX: usize = u64::BITS as usize;
 
 /// The variables that an operation's conditions ask for.
@@ -37,7 +37,7 @@ pub struct Conditions {
 
 /// The value of each condition variable, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Values(u64);
+pub struct ConditionValues(u64);
 
 impl Conditions {
     /// Finds the variables in the conditions of `operation` and its fragments.
@@ -45,7 +45,7 @@ impl Conditions {
     /// # Errors
     /// `MAX_VARIABLES_EXCEEDED` for a mutation with more of them than can be told apart.
     pub fn of(document: &ExecutableDocument, operation: &Operation) -> Result<Self, RequestError> {
-        let mut finder = Finder {
+        let mut finder = ConditionFinder {
             document,
             fragments: HashSet::new(),
             variables: HashSet::new(),
@@ -83,12 +83,12 @@ impl Conditions {
     }
 
     /// How they stand; none where the plan does not depend on it.
-    pub fn values(&self, variables: &Variables) -> Option<Values> {
+    pub fn values(&self, variables: &Variables) -> Option<ConditionValues> {
         if !self.are_planned_apart {
             return None;
         }
         let bits = self.variables.iter().enumerate();
-        Some(Values(bits.fold(0, |bits, (bit, variable)| {
+        Some(ConditionValues(bits.fold(0, |bits, (bit, variable)| {
             bits | (u64::from(variables.is(*variable, true)) << bit)
         })))
     }
@@ -98,10 +98,10 @@ impl Conditions {
         &self,
         document: &ExecutableDocument,
         operation: &Operation,
-        values: Values,
+        values: ConditionValues,
     ) -> Valid<ExecutableDocument> {
         let known = self.variables.iter().enumerate();
-        let decider = Decider(
+        let decider = ConditionDecider(
             known
                 .map(|(bit, variable)| {
                     let name = &operation.variables[*variable].name;
@@ -127,14 +127,14 @@ impl Conditions {
     }
 }
 
-struct Finder<'d> {
+struct ConditionFinder<'d> {
     document: &'d ExecutableDocument,
     /// Those that were looked at.
     fragments: HashSet<&'d Name>,
     variables: HashSet<&'d Name>,
 }
 
-impl<'d> Finder<'d> {
+impl<'d> ConditionFinder<'d> {
     fn set(&mut self, set: &'d SelectionSet) {
         for selection in &set.selections {
             self.directives(selection.directives());
@@ -163,9 +163,9 @@ impl<'d> Finder<'d> {
 }
 
 /// The value of each variable.
-struct Decider<'d>(Vec<(&'d Name, bool)>);
+struct ConditionDecider<'d>(Vec<(&'d Name, bool)>);
 
-impl Decider<'_> {
+impl ConditionDecider<'_> {
     fn set(&self, set: &mut SelectionSet) {
         for selection in &mut set.selections {
             match selection {

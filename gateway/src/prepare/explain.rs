@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     build,
-    plan::{EntityFetch, Merge, PathSegment, Plan, Requirement, Step},
+    plan::{EntityFetch, FetchStep, Merge, PathSegment, Plan, Requirement},
     serving::Serving,
 };
 use crate::{error::RequestError, graph::Graph};
@@ -95,7 +95,7 @@ struct Explainer<'p> {
 }
 
 impl Explainer<'_> {
-    fn fetch(&self, place: usize, step: &Step) -> ExplainedFetch {
+    fn fetch(&self, place: usize, step: &FetchStep) -> ExplainedFetch {
         let others = self.plan.steps.iter().enumerate();
         let after = others.filter(|(_, other)| other.wakes.contains(&place));
         let (at, entities) = match &step.merge {

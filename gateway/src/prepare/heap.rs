@@ -17,8 +17,9 @@ use super::{
     cost::{OperationCost, actual::Counted},
     introspection::Introspection,
     plan::{
-        Condition, ContextTemplate, ContextValue, EntityFetch, Key, ListTemplate, Merge,
-        PathSegment, Plan, Rename, RequestTemplate, Requirement, Shape, ShapeField, Step, Target,
+        Condition, ContextTemplate, ContextValue, EntityFetch, FetchStep, ListTemplate, Merge,
+        PathSegment, Plan, Rename, RequestTemplate, Requirement, ResponseKey, Shape, ShapeField,
+        Target,
     },
     prepared::{Prepared, UpstreamSubscription},
     projection::{
@@ -53,7 +54,7 @@ macro_rules! none {
     })* };
 }
 
-none!(u8, u32, usize, bool, Key, Condition, TypeId);
+none!(u8, u32, usize, bool, ResponseKey, Condition, TypeId);
 
 macro_rules! sum {
     ($($type:ty: $($field:ident),*;)*) => { $(impl Heap for $type {
@@ -64,7 +65,7 @@ macro_rules! sum {
 sum! {
     Prepared: plan, projection, variables, cost, counted, introspection, name, subscription;
     Plan: steps, keys, client_keys, shapes;
-    Step: conditions, wakes, request, root_keys, merge;
+    FetchStep: conditions, wakes, request, root_keys, merge;
     RequestTemplate: operation, head, constant, variables, by_context;
     ContextTemplate: start, middle, end, lists;
     ListTemplate: keys, definitions, selection, variable, contexts;

@@ -10,18 +10,18 @@ use std::{
 use graphql_transport::ClientKey;
 use tokio::sync::watch;
 
-use super::{prepared::Prepared, rollout::Group};
+use super::{prepared::Prepared, rollout::RolloutGroup};
 use crate::error::RequestError;
 
 /// What preparing leads to.
 pub type Outcome = Result<Arc<Prepared>, RequestError>;
 
 /// A document, an operation's name, a group of requests.
-type Key = (Arc<str>, Option<Box<str>>, Group);
+type PreparationKey = (Arc<str>, Option<Box<str>>, RolloutGroup);
 
 /// Operations that are being prepared, each by the one that came first.
 #[derive(Default)]
-pub struct InPreparation(Mutex<HashMap<Key, Leader>>);
+pub struct InPreparation(Mutex<HashMap<PreparationKey, Leader>>);
 
 struct Leader {
     client: ClientKey,
@@ -29,7 +29,7 @@ struct Leader {
 }
 
 /// What a caller has to do.
-pub enum Part<'p> {
+pub enum Role<'p> {
     /// It is the first: it prepares the operation.
     Lead(Lead<'p>),
     /// Another one prepares it.
@@ -39,7 +39,7 @@ pub enum Part<'p> {
 /// Whoever prepares an operation. When it is dropped without an outcome, those that follow try for themselves.
 pub struct Lead<'p> {
     all: &'p InPreparation,
-    key: Key,
+    key: PreparationKey,
     outcome: watch::Sender<Option<Outcome>>,
 }
 
@@ -78,13 +78,13 @@ impl InPreparation {
         client: ClientKey,
         document: &Arc<str>,
         operation_name: Option<&str>,
-        group: Group,
-    ) -> Part<'_> {
-        let key: Key = (Arc::clone(document), operation_name.map(Box::from), group);
+        group: RolloutGroup,
+    ) -> Role<'_> {
+        let key: PreparationKey = (Arc::clone(document), operation_name.map(Box::from), group);
         match self.lock().entry(key) {
             Entry::Occupied(leader) => {
                 let leader = leader.get();
-                Part::Follow(Follow {
+                Role::Follow(Follow {
                     is_same_client: leader.client == client,
                     outcome: leader.outcome.clone(),
                 })
@@ -96,7 +96,7 @@ impl InPreparation {
                     client,
                     outcome: receiver,
                 });
-                Part::Lead(Lead {
+                Role::Lead(Lead {
                     all: self,
                     key,
                     outcome: sender,
@@ -105,7 +105,7 @@ impl InPreparation {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Leader>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PreparationKey, Leader>> {
         self.0
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())

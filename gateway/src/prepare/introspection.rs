@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::{one_of, plan::Condition, projection::Introspected, resume};
 use crate::{
     error::{Code, RequestError},
-    graph::{Graph, introspection_answers::Answer},
+    graph::{Graph, introspection_answers::IntrospectionAnswer},
 };
 
 /// The introspection part of an operation.
@@ -81,7 +81,11 @@ impl Introspection {
     ///
     /// # Errors
     /// When the variables do not fit.
-    pub fn answer(&self, graph: &Graph, variables: &[u8]) -> Result<Answer, RequestError> {
+    pub fn answer(
+        &self,
+        graph: &Graph,
+        variables: &[u8],
+    ) -> Result<IntrospectionAnswer, RequestError> {
         if self.has_variables {
             let variables: JsonMap = serde_json::from_slice(variables)
                 .map_err(|error| RequestError::new(Code::BadUserInput, error.to_string()))?;
@@ -95,7 +99,11 @@ impl Introspection {
         Ok(answer)
     }
 
-    fn execute(&self, graph: &Graph, variables: &JsonMap) -> Result<Answer, RequestError> {
+    fn execute(
+        &self,
+        graph: &Graph,
+        variables: &JsonMap,
+    ) -> Result<IntrospectionAnswer, RequestError> {
         let refused = |error: apollo_compiler::request::RequestError| {
             RequestError::new(Code::BadUserInput, error.message().to_string())
         };

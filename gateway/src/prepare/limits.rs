@@ -16,7 +16,7 @@ use crate::{
 /// expanded selections. A fragment is counted once and its counts are added wherever it is spread,
 /// so the time is linear in the text, however much the text stands for.
 pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
-    let mut counter = Counter {
+    let mut counter = SelectionCounter {
         fragments: HashMap::new(),
         counts: HashMap::new(),
         directives_max: 0,
@@ -55,7 +55,7 @@ pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
 
 /// What a selection set stands for; counts stop at the largest number instead of overflowing.
 #[derive(Clone, Copy, Default)]
-struct Counts {
+struct SelectionCounts {
     selections: usize,
     aliases: usize,
     /// Levels of selection sets, this one included.
@@ -64,7 +64,7 @@ struct Counts {
     fields_here: usize,
 }
 
-fn compare(counts: &Counts, limits: &Limits) -> Result<(), RequestError> {
+fn compare(counts: &SelectionCounts, limits: &Limits) -> Result<(), RequestError> {
     let checks = [
         (
             counts.depth,
@@ -103,25 +103,25 @@ fn refusal(code: Code, what: &str, max: usize) -> RequestError {
     RequestError::new(code, format!("the operation has more than {max} {what}"))
 }
 
-struct Counter<'d> {
+struct SelectionCounter<'d> {
     fragments: HashMap<&'d str, &'d FragmentDefinition>,
     /// None while a fragment is being counted: one that spreads itself is refused by validation,
     /// and stands for nothing here.
-    counts: HashMap<&'d str, Option<Counts>>,
+    counts: HashMap<&'d str, Option<SelectionCounts>>,
     directives_max: usize,
 }
 
-impl<'d> Counter<'d> {
+impl<'d> SelectionCounter<'d> {
     fn directives(&mut self, directives: &[Node<Directive>]) {
         self.directives_max = self.directives_max.max(directives.len());
     }
 
-    fn fragment(&mut self, name: &str) -> Counts {
+    fn fragment(&mut self, name: &str) -> SelectionCounts {
         if let Some(counts) = self.counts.get(name) {
             return counts.unwrap_or_default();
         }
         let Some(fragment) = self.fragments.get(name).copied() else {
-            return Counts::default();
+            return SelectionCounts::default();
         };
         self.counts.insert(&fragment.name, None);
         let counts = self.selections(&fragment.selection_set);
@@ -129,10 +129,10 @@ impl<'d> Counter<'d> {
         counts
     }
 
-    fn selections(&mut self, selections: &'d [Selection]) -> Counts {
-        let mut total = Counts {
+    fn selections(&mut self, selections: &'d [Selection]) -> SelectionCounts {
+        let mut total = SelectionCounts {
             depth: 1,
-            ..Counts::default()
+            ..SelectionCounts::default()
         };
         for selection in selections {
             total.selections = total.selections.saturating_add(1);

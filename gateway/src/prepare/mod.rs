@@ -41,22 +41,22 @@ use crate::{
 };
 pub use explain::{ExplainedEntities, ExplainedFetch, explain, fetches};
 use heap::Heap;
-use in_preparation::{Outcome, Part};
+use in_preparation::{Outcome, Role};
 pub use prepared::{OperationKind, Prepared, UpstreamSubscription};
 use preparers::NotDone;
-use rollout::Group;
+use rollout::RolloutGroup;
 pub use serving::Serving;
 
 /// An operation that a client asks for.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct OperationRequest<'a> {
     document: &'a str,
     operation_name: Option<&'a str>,
     client: ClientKey,
-    group: Group,
+    group: RolloutGroup,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> OperationRequest<'a> {
     /// By its document and, if that has several, its name. The client takes turns with others where
     /// the operation is new; its headers may say which progressive overrides hold.
     pub fn new(
@@ -89,15 +89,15 @@ impl<'a> Asked<'a> {
 /// With the code of the step that refused the operation.
 pub async fn operation(
     serving: &Arc<Serving>,
-    asked: &Asked<'_>,
+    request: &OperationRequest<'_>,
 ) -> Result<Arc<Prepared>, RequestError> {
     let metrics = &serving.graph.settings.prepare_metrics;
-    if let Some(prepared) = asked.kept_by(serving) {
+    if let Some(prepared) = request.kept_by(serving) {
         metrics.hits.inc();
         return Ok(prepared);
     }
     metrics.misses.inc();
-    Box::pin(make_ready(serving, asked)).await
+    Box::pin(make_ready(serving, request)).await
 }
 
 /// The same with the plan for these values of its conditions' variables.
@@ -106,16 +106,16 @@ pub async fn operation(
 /// As [`operation`].
 pub async fn decided(
     serving: &Arc<Serving>,
-    asked: &Asked<'_>,
+    request: &OperationRequest<'_>,
     prepared: Arc<Prepared>,
     variables: &Variables,
 ) -> Result<Arc<Prepared>, RequestError> {
     let Some(values) = prepared.conditions.values(variables) else {
         return Ok(prepared);
     };
-    let mut asked = *asked;
-    asked.group.conditions = Some(values);
-    operation(serving, &asked).await
+    let mut request = *request;
+    request.group.conditions = Some(values);
+    operation(serving, &request).await
 }
 
 /// All steps before the execution in one, for an operation that comes without a request: it is ready for
@@ -125,12 +125,12 @@ pub async fn decided(
 /// With the code of the step that refused the operation or its variables.
 pub async fn ready(
     serving: &Arc<Serving>,
-    asked: &Asked<'_>,
+    request: &OperationRequest<'_>,
     variables: Option<&Bytes>,
 ) -> Result<(Arc<Prepared>, Variables), RequestError> {
-    let prepared = operation(serving, asked).await?;
+    let prepared = operation(serving, request).await?;
     let variables = coerce::variables(&serving.graph, prepared.declared(), variables)?;
-    let prepared = decided(serving, asked, prepared, &variables).await?;
+    let prepared = decided(serving, request, prepared, &variables).await?;
     cost::check(&serving.graph, &prepared.cost, &variables)?;
     Ok((prepared, variables))
 }
@@ -146,15 +146,15 @@ pub async fn with_variables(
     variables: Option<&Bytes>,
 ) -> Result<(Arc<Prepared>, Variables), RequestError> {
     let (client, headers) = (ClientKey::default(), HeaderMap::new());
-    let asked = Asked::new(serving, document, operation_name, client, &headers);
-    ready(serving, &asked, variables).await
+    let request = OperationRequest::new(serving, document, operation_name, client, &headers);
+    ready(serving, &request, variables).await
 }
 
 /// Reads, checks and plans an operation. The work itself runs off the event loop, within
 /// `limits.prepare_timeout`; a panic in it is an internal error.
 async fn make_ready(
     serving: &Arc<Serving>,
-    asked: &Asked<'_>,
+    request: &OperationRequest<'_>,
 ) -> Result<Arc<Prepared>, RequestError> {
     let timeout = serving.graph.settings.limits.prepare_timeout;
     let too_slow = || {
@@ -165,7 +165,7 @@ async fn make_ready(
     };
     let in_time = tokio::time::timeout(timeout, async {
         loop {
-            let ready = ready_once(serving, asked).await;
+            let ready = ready_once(serving, request).await;
             if let Some(outcome) = ready {
                 return outcome;
             }
@@ -176,20 +176,20 @@ async fn make_ready(
 }
 
 /// Prepares an operation, or waits for another caller that does; none where that one leaves.
-async fn ready_once(serving: &Arc<Serving>, asked: &Asked<'_>) -> Option<Outcome> {
-    let document: Arc<str> = asked.document.into();
-    let (client, group) = (asked.client, asked.group);
+async fn ready_once(serving: &Arc<Serving>, request: &OperationRequest<'_>) -> Option<Outcome> {
+    let document: Arc<str> = request.document.into();
+    let (client, group) = (request.client, request.group);
     let all = &serving.in_preparation;
-    let mut follow = match all.join(client, &document, asked.operation_name, group) {
-        Part::Lead(lead) => {
+    let mut follow = match all.join(client, &document, request.operation_name, group) {
+        Role::Lead(lead) => {
             // A queue that is full for this client is not full for the others.
-            let Some(outcome) = build_in_turn(serving, &document, asked).await else {
+            let Some(outcome) = build_in_turn(serving, &document, request).await else {
                 return Some(Err(too_many()));
             };
             lead.end(&outcome);
             return Some(outcome);
         }
-        Part::Follow(follow) => follow,
+        Role::Follow(follow) => follow,
     };
     if follow.is_same_client {
         return follow.outcome().await;
@@ -197,7 +197,7 @@ async fn ready_once(serving: &Arc<Serving>, asked: &Asked<'_>) -> Option<Outcome
     // The other client may have a long queue before it.
     let own = tokio::select! {
         outcome = follow.outcome() => return outcome,
-        own = build_in_turn(serving, &document, asked) => own,
+        own = build_in_turn(serving, &document, request) => own,
     };
     match own {
         Some(outcome) => Some(outcome),
@@ -210,11 +210,11 @@ async fn ready_once(serving: &Arc<Serving>, asked: &Asked<'_>) -> Option<Outcome
 async fn build_in_turn(
     serving: &Arc<Serving>,
     document: &Arc<str>,
-    asked: &Asked<'_>,
+    request: &OperationRequest<'_>,
 ) -> Option<Outcome> {
-    let (client, group) = (asked.client, asked.group);
+    let (client, group) = (request.client, request.group);
     let document = Arc::clone(document);
-    let operation_name = asked.operation_name.map(str::to_owned);
+    let operation_name = request.operation_name.map(str::to_owned);
     let job = {
         let serving = Arc::clone(serving);
         move || {
@@ -312,8 +312,9 @@ mod tests {
         let prepare = |client| {
             let serving = Arc::clone(&serving);
             async move {
-                let asked = Asked::new(&serving, "{ a }", None, client, &HeaderMap::new());
-                operation(&serving, &asked).await.map(drop)
+                let request =
+                    OperationRequest::new(&serving, "{ a }", None, client, &HeaderMap::new());
+                operation(&serving, &request).await.map(drop)
             }
             .boxed()
         };
@@ -344,8 +345,9 @@ mod tests {
     async fn a_full_queue_refuses_new_documents_and_takes_known_ones() {
         let serving = serving(2);
         let prepare = async |client, document| {
-            let asked = Asked::new(&serving, document, None, client, &HeaderMap::new());
-            let prepared = operation(&serving, &asked).await;
+            let request =
+                OperationRequest::new(&serving, document, None, client, &HeaderMap::new());
+            let prepared = operation(&serving, &request).await;
             prepared.map(drop).map_err(|refusal| {
                 let response = refusal.clone().into_response();
                 (refusal.code, response.overloaded)

@@ -8,9 +8,9 @@ use crate::coerce::Variables;
 
 /// A response key (or a requirement's field name), by its place in [`Plan::keys`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(pub u32);
+pub struct ResponseKey(pub u32);
 
-impl Key {
+impl ResponseKey {
     /// `__typename`, in every plan.
     pub const TYPENAME: Self = Self(0);
 }
@@ -19,8 +19,8 @@ impl Key {
 #[derive(Debug, Default)]
 pub struct Plan {
     /// None before one that it waits for.
-    pub steps: Vec<Step>,
-    /// Response keys by [`Key`], as subgraphs know them.
+    pub steps: Vec<FetchStep>,
+    /// Response keys by [`ResponseKey`], as subgraphs know them.
     pub keys: Vec<Box<str>>,
     /// The same as the client knows them.
     pub client_keys: Vec<Box<str>>,
@@ -48,7 +48,7 @@ impl Plan {
 
 /// One subgraph request.
 #[derive(Debug)]
-pub struct Step {
+pub struct FetchStep {
     /// Who is asked.
     pub subgraph: SubgraphIndex,
     /// Whether it changes anything: then it is never sent twice.
@@ -67,7 +67,7 @@ pub struct Step {
     /// The `data` of the answer.
     pub shape: ShapeId,
     /// The response keys directly under `data`: where a failure of the whole request shows.
-    pub root_keys: Vec<Key>,
+    pub root_keys: Vec<ResponseKey>,
     /// Where the answer goes.
     pub merge: Merge,
 }
@@ -95,7 +95,7 @@ pub enum Merge {
 #[derive(Debug)]
 pub struct EntityFetch {
     /// Its response key (`_entities`, or an alias in a batch).
-    pub key: Key,
+    pub key: ResponseKey,
     /// `"name":[`, the start of its variable.
     pub variable: Box<[u8]>,
     /// Whose objects are completed.
@@ -127,7 +127,7 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PathSegment {
     /// Into the value of a response key.
-    Key(Key),
+    Key(ResponseKey),
     /// On only where the object is of one of these types.
     Type(TypeSet),
 }
@@ -138,7 +138,7 @@ pub enum Requirement {
     /// A field of the entity.
     Field {
         /// Where the object has it.
-        source: Key,
+        source: ResponseKey,
         /// `"name":`, as the subgraph calls it.
         name: Box<[u8]>,
         /// Of the field's own fields; empty for a leaf.
@@ -161,9 +161,9 @@ pub struct Rename {
     /// To the objects that have it.
     pub path: Vec<PathSegment>,
     /// The alias.
-    pub from: Key,
+    pub from: ResponseKey,
     /// The key that was meant.
-    pub to: Key,
+    pub to: ResponseKey,
 }
 
 /// A variable that decides on a selection.
@@ -216,7 +216,7 @@ pub struct ContextTemplate {
 #[derive(Debug)]
 pub struct ListTemplate {
     /// The response keys of the first list, the second and so on: a request has no more.
-    pub keys: Vec<Key>,
+    pub keys: Vec<ResponseKey>,
     /// The definitions of its variables, the list's number left out between the parts.
     pub definitions: Vec<Box<[u8]>>,
     /// `key: _entities(...){...}`, the list's number left out between the parts.
@@ -256,7 +256,7 @@ pub struct Shape {
 #[derive(Debug)]
 pub struct ShapeField {
     /// Its response key.
-    pub key: Key,
+    pub key: ResponseKey,
     /// As answers have it: with quotes and colon.
     pub token: Box<[u8]>,
     /// Whether it is `__typename`, by whatever key.

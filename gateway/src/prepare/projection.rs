@@ -12,8 +12,8 @@ use federation::{ClientAliases, TypeId, TypeSet, TypeTable};
 use rustc_hash::FxHashMap;
 
 use super::{
-    compile::keys::Keys,
-    plan::{Condition, Key},
+    compile::keys::ResponseKeys,
+    plan::{Condition, ResponseKey},
 };
 use crate::{
     coerce::Variables,
@@ -50,7 +50,7 @@ pub struct Selection {
 #[derive(Clone, Debug)]
 pub struct ProjectedField {
     /// The key by which the data has it.
-    pub key: Key,
+    pub key: ResponseKey,
     /// `"key":` with the client's response key, ready to be written.
     pub key_json: Box<[u8]>,
     /// Any of these must hold, each with all of its conditions; empty for always.
@@ -143,7 +143,7 @@ pub fn compile<'a>(
     operation: &'a Operation,
     variables: &'a [String],
     aliases: &'a ClientAliases,
-    keys: &mut Keys,
+    keys: &mut ResponseKeys,
     fields_max: usize,
 ) -> Result<(Projection, Vec<Introspected<'a>>), RequestError> {
     let mut builder = Builder {
@@ -175,7 +175,7 @@ struct Builder<'a, 'k> {
     document: &'a ExecutableDocument,
     variables: &'a [String],
     aliases: &'a ClientAliases,
-    keys: &'k mut Keys,
+    keys: &'k mut ResponseKeys,
     fields_left: usize,
     projection: Projection,
     introspected: Vec<Introspected<'a>>,

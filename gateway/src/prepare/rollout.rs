@@ -6,7 +6,7 @@
 
 use federation::{Overrides, PARTS_PER_PERCENT, Supergraph};
 
-use super::conditions::Values;
+use super::conditions::ConditionValues;
 
 /// The groups of requests that a supergraph tells apart.
 pub struct Rollout {
@@ -20,13 +20,13 @@ pub struct Rollout {
 
 /// Requests that are planned alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Group {
+pub struct RolloutGroup {
     /// They stand at or above so many of the percentages.
     reached: usize,
     /// The labels that hold for them, a bit for each.
     flags: u64,
     /// Their conditions stand like this; none where that is not known yet, or does not matter.
-    pub conditions: Option<Values>,
+    pub conditions: Option<ConditionValues>,
 }
 
 impl Rollout {
@@ -49,34 +49,34 @@ impl Rollout {
     }
 
     /// The group of a new request, for which these labels are set beside those of all requests.
-    pub fn draw<'l>(&self, labels: impl Iterator<Item = &'l str>) -> Group {
+    pub fn draw<'l>(&self, labels: impl Iterator<Item = &'l str>) -> RolloutGroup {
         let flags = match self.flags.is_empty() {
             true => 0,
             false => self.always | self.bits(labels),
         };
         if self.percentages.is_empty() {
-            return Group {
+            return RolloutGroup {
                 flags,
-                ..Group::default()
+                ..RolloutGroup::default()
             };
         }
         let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
-        Group {
+        RolloutGroup {
             flags,
             ..self.group_at(random % (100 * PARTS_PER_PERCENT))
         }
     }
 
     /// The requests for which nothing has moved yet but what has moved for all.
-    pub fn last(&self) -> Group {
-        Group {
+    pub fn last(&self) -> RolloutGroup {
+        RolloutGroup {
             flags: self.always,
-            ..Group::reaching(self.percentages.len())
+            ..RolloutGroup::reaching(self.percentages.len())
         }
     }
 
     /// What holds for the requests of a group.
-    pub fn overrides(&self, group: Group) -> Overrides {
+    pub fn overrides(&self, group: RolloutGroup) -> Overrides {
         Overrides {
             position: self.place(group),
             flags: group.flags,
@@ -84,7 +84,7 @@ impl Rollout {
     }
 
     /// A place where requests of this group stand, in parts.
-    fn place(&self, group: Group) -> u64 {
+    fn place(&self, group: RolloutGroup) -> u64 {
         let below = group.reached.checked_sub(1);
         below
             .and_then(|index| self.percentages.get(index))
@@ -92,8 +92,8 @@ impl Rollout {
             .unwrap_or_default()
     }
 
-    fn group_at(&self, place: u64) -> Group {
-        Group::reaching(
+    fn group_at(&self, place: u64) -> RolloutGroup {
+        RolloutGroup::reaching(
             self.percentages
                 .partition_point(|percentage| *percentage <= place),
         )
@@ -107,7 +107,7 @@ impl Rollout {
     }
 }
 
-impl Group {
+impl RolloutGroup {
     fn reaching(percentages: usize) -> Self {
         Self {
             reached: percentages,

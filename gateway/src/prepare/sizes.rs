@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One quantity of the last execution.
 #[derive(Debug, Default)]
-pub struct Size(AtomicUsize);
+pub struct LastSize(AtomicUsize);
 
-impl Size {
+impl LastSize {
     /// What is taken in advance at most: a single giant must not make giants of all that follow.
     const ADVANCE_MAX: usize = 128 * 1024;
 
@@ -34,13 +34,13 @@ impl Size {
 #[derive(Debug, Default)]
 pub struct Sizes {
     /// Bytes of the answer.
-    pub answer: Size,
+    pub answer: LastSize,
     /// Objects read.
-    pub objects: Size,
+    pub objects: LastSize,
     /// Their fields.
-    pub fields: Size,
+    pub fields: LastSize,
     /// Entries of lists.
-    pub values: Size,
+    pub values: LastSize,
     /// Objects remembered by their bytes.
-    pub interned: Size,
+    pub interned: LastSize,
 }

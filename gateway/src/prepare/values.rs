@@ -3,7 +3,7 @@
 //! It compares a variable's type with the place's only where the variable is an argument's whole
 //! value, and takes a default of null for one (in the specification 5.8.5, All Variable Usages Are
 //! Allowed); it lets an input object have a field twice (5.6.3, Input Object Field Uniqueness), and a
-//! `@oneOf` input object have any number of fields, or null (5.6.1, Values of Correct Type).
+//! `@oneOf` input object have any number of fields, or null (5.6.1, ValueChecker of Correct Type).
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ use crate::error::{Code, Location, Message, RequestError};
 pub fn check(schema: &Schema, document: &ExecutableDocument) -> Result<(), RequestError> {
     let mut errors = Vec::new();
     for operation in document.operations.iter() {
-        let mut values = Values {
+        let mut values = ValueChecker {
             schema,
             document,
             operation,
@@ -33,7 +33,7 @@ pub fn check(schema: &Schema, document: &ExecutableDocument) -> Result<(), Reque
         for variable in &operation.variables {
             values.directives(&variable.directives);
             if let Some(default) = &variable.default_value {
-                let position = Position {
+                let position = InputPosition {
                     ty: &variable.ty,
                     has_default: false,
                     one_of: None,
@@ -54,7 +54,7 @@ pub fn check(schema: &Schema, document: &ExecutableDocument) -> Result<(), Reque
     }
 }
 
-struct Values<'a> {
+struct ValueChecker<'a> {
     schema: &'a Schema,
     document: &'a ExecutableDocument,
     operation: &'a Operation,
@@ -64,14 +64,14 @@ struct Values<'a> {
 }
 
 /// Where a value stands.
-struct Position<'a> {
+struct InputPosition<'a> {
     ty: &'a Type,
     has_default: bool,
     /// The `@oneOf` input object whose field it is: that is never null.
     one_of: Option<&'a Name>,
 }
 
-impl<'a> Position<'a> {
+impl<'a> InputPosition<'a> {
     fn of(definition: &'a InputValueDefinition) -> Self {
         Self {
             ty: &definition.ty,
@@ -81,7 +81,7 @@ impl<'a> Position<'a> {
     }
 }
 
-impl<'a> Values<'a> {
+impl<'a> ValueChecker<'a> {
     fn set(&mut self, set: &'a SelectionSet) {
         for selection in &set.selections {
             self.directives(selection.directives());
@@ -89,7 +89,7 @@ impl<'a> Values<'a> {
                 Selection::Field(field) => {
                     for argument in &field.arguments {
                         let definition = field.definition.argument_by_name(&argument.name);
-                        let position = definition.map(|it| Position::of(it));
+                        let position = definition.map(|it| InputPosition::of(it));
                         self.value(&argument.value, position.as_ref());
                     }
                     self.set(&field.selection_set);
@@ -112,14 +112,14 @@ impl<'a> Values<'a> {
             let definition = self.schema.directive_definitions.get(&directive.name);
             for argument in &directive.arguments {
                 let definition = definition.and_then(|it| it.argument_by_name(&argument.name));
-                let position = definition.map(|it| Position::of(it));
+                let position = definition.map(|it| InputPosition::of(it));
                 self.value(&argument.value, position.as_ref());
             }
         }
     }
 
     /// `position` is none inside of a custom scalar, where any value will do.
-    fn value(&mut self, value: &Node<Value>, position: Option<&Position<'_>>) {
+    fn value(&mut self, value: &Node<Value>, position: Option<&InputPosition<'_>>) {
         match &**value {
             Value::Variable(name) => {
                 if let Some(position) = position {
@@ -128,7 +128,7 @@ impl<'a> Values<'a> {
             }
             Value::List(items) => {
                 let list = position.filter(|position| position.ty.is_list());
-                let position = list.map(|position| Position {
+                let position = list.map(|position| InputPosition {
                     ty: position.ty.item_type(),
                     has_default: false,
                     one_of: None,
@@ -164,9 +164,9 @@ impl<'a> Values<'a> {
                         self.refuse(value, message);
                     }
                     let position = input.and_then(|input| {
-                        Some(Position {
+                        Some(InputPosition {
                             one_of,
-                            ..Position::of(input.fields.get(name)?)
+                            ..InputPosition::of(input.fields.get(name)?)
                         })
                     });
                     self.value(value, position.as_ref());
@@ -176,7 +176,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    fn variable(&mut self, value: &Node<Value>, name: &Name, position: &Position<'_>) {
+    fn variable(&mut self, value: &Node<Value>, name: &Name, position: &InputPosition<'_>) {
         let mut variables = self.operation.variables.iter();
         let Some(variable) = variables.find(|variable| variable.name == *name) else {
             return;

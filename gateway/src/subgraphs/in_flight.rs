@@ -16,9 +16,9 @@ use futures_util::{
 };
 use http::HeaderMap;
 
-use super::{Answer, FetchError, Subgraph};
+use super::{FetchError, HttpAnswer, Subgraph};
 
-type Exchange = BoxFuture<'static, Result<Answer, FetchError>>;
+type Exchange = BoxFuture<'static, Result<HttpAnswer, FetchError>>;
 
 /// What two queries must have in common to be one: compared whole, so that none is ever answered
 /// with what another one asked.
@@ -63,7 +63,7 @@ impl Subgraph {
         query: SharedQuery,
         lines: Vec<u8>,
         want_headers: bool,
-    ) -> Result<Answer, FetchError> {
+    ) -> Result<HttpAnswer, FetchError> {
         let query = Arc::new(query);
         let (exchange, is_first) = self.join(&query, lines.clone(), want_headers);
         if is_first {

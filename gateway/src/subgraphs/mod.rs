@@ -4,13 +4,13 @@
 //! the request, the body read into the buffer that the executor keeps. Decision page:
 //! `docs/decisions/subgraph-client.md`.
 
-mod connection;
 mod endpoint;
+mod http_connection;
 mod in_flight;
+mod pending_requests;
 mod pool;
 mod stream;
 mod tls;
-mod waiting;
 
 use std::{
     borrow::Cow,
@@ -26,13 +26,13 @@ use crate::{
     config::SubgraphSettings,
     metrics::{OneSubgraphMetrics, SubgraphMetrics},
 };
-use connection::AnswerLimits;
 pub(crate) use endpoint::{Endpoint, without_user};
+use http_connection::AnswerLimits;
 pub use in_flight::SharedQuery;
+use pending_requests::PendingRequests;
 use pool::Pool;
 pub(crate) use stream::Stream;
 pub use tls::Tls;
-use waiting::Waiting;
 
 /// How a line with credentials begins.
 const AUTHORIZATION: &[u8] = b"authorization: ";
@@ -51,13 +51,13 @@ pub struct Subgraph {
     limits: AnswerLimits,
     pool: Pool,
     in_flight: in_flight::InFlight,
-    waiting: Waiting,
+    waiting: PendingRequests,
     metrics: OneSubgraphMetrics,
 }
 
 /// A subgraph's answer.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct HttpAnswer {
     /// The HTTP status.
     pub status: u16,
     /// The headers, if they were wanted.
@@ -149,7 +149,7 @@ impl Subgraph {
                 overhead_bytes_max: settings.overhead_bytes_max,
             },
             in_flight: in_flight::InFlight::default(),
-            waiting: Waiting::new(metrics.waiting(name), settings.requests_max),
+            waiting: PendingRequests::new(metrics.waiting(name), settings.requests_max),
             metrics: metrics.of(name),
             pool: Pool::new(endpoint, settings, tls),
         })
@@ -181,7 +181,7 @@ impl Subgraph {
         lines: &[u8],
         is_mutation: bool,
         want_headers: bool,
-    ) -> Result<Answer, FetchError> {
+    ) -> Result<HttpAnswer, FetchError> {
         let place = self.waiting.enter().inspect_err(|_| {
             self.metrics.failures.inc();
         })?;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{FetchError, connection::Connection, endpoint::Endpoint, tls::Tls};
+use super::{FetchError, endpoint::Endpoint, http_connection::HttpConnection, tls::Tls};
 use crate::config::SubgraphSettings;
 
 /// More idle connections than these are closed.
@@ -19,7 +19,7 @@ pub struct Pool {
     connect_timeout: Duration,
     idle_timeout: Duration,
     /// The longest unused at the front.
-    idle: Mutex<VecDeque<(Connection, Instant)>>,
+    idle: Mutex<VecDeque<(HttpConnection, Instant)>>,
 }
 
 impl Pool {
@@ -35,7 +35,7 @@ impl Pool {
     }
 
     /// A kept connection that still looks open, or a new one.
-    pub async fn take(&self) -> Result<Connection, FetchError> {
+    pub async fn take(&self) -> Result<HttpConnection, FetchError> {
         while let Some((mut connection, since)) = self.pop() {
             if since.elapsed() > self.idle_timeout {
                 // The last one used is too old, so all before it are.
@@ -52,13 +52,13 @@ impl Pool {
     }
 
     /// A new connection.
-    pub async fn connect(&self) -> Result<Connection, FetchError> {
+    pub async fn connect(&self) -> Result<HttpConnection, FetchError> {
         let stream = self.endpoint.connect(&self.tls, self.connect_timeout);
-        Ok(Connection::new(stream.await?))
+        Ok(HttpConnection::new(stream.await?))
     }
 
     /// Keeps a connection for the next request, if it can be used again.
-    pub fn put_back(&self, connection: Connection) {
+    pub fn put_back(&self, connection: HttpConnection) {
         if !connection.can_be_kept() {
             return;
         }
@@ -67,7 +67,7 @@ impl Pool {
         // What a burst left behind is never taken while fewer do: it goes from the other end, one
         // at a time.
         let is_stale =
-            |(_, since): &(Connection, Instant)| now.duration_since(*since) > self.idle_timeout;
+            |(_, since): &(HttpConnection, Instant)| now.duration_since(*since) > self.idle_timeout;
         let stale = match idle.front().is_some_and(is_stale) {
             true => idle.pop_front(),
             false => None,
@@ -80,11 +80,11 @@ impl Pool {
         drop(stale);
     }
 
-    fn pop(&self) -> Option<(Connection, Instant)> {
+    fn pop(&self) -> Option<(HttpConnection, Instant)> {
         self.lock().pop_back()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Connection, Instant)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(HttpConnection, Instant)>> {
         self.idle
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())

@@ -16,7 +16,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::FetchError;
 
-/// What [`super::connection`] speaks, and WebSockets begin as.
+/// What [`super::http_connection`] speaks, and WebSockets begin as.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Shared: the authorities are the same for every graph.

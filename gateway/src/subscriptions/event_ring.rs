@@ -24,7 +24,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// How much may wait.
 #[derive(Clone, Debug)]
-pub(super) struct Bounds {
+pub(super) struct RingBounds {
     /// Bytes that may wait; a single larger event still passes.
     pub bytes_max: usize,
     /// Events that may wait.
@@ -35,8 +35,8 @@ pub(super) struct Bounds {
 
 /// The waiting events of one feed.
 pub(super) struct EventRing {
-    bounds: Bounds,
-    state: Mutex<State>,
+    bounds: RingBounds,
+    state: Mutex<RingState>,
     /// Wakes the clients.
     appended: Notify,
     /// Wakes the feed.
@@ -46,7 +46,7 @@ pub(super) struct EventRing {
 }
 
 #[derive(Default)]
-struct State {
+struct RingState {
     slots: VecDeque<Slot>,
     /// The number of the first slot.
     first: u64,
@@ -71,7 +71,7 @@ struct Slot {
 
 /// In which order rings give way, the last one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Weight {
+pub(super) struct EvictionPriority {
     is_stalled: bool,
     pub bytes: usize,
 }
@@ -93,7 +93,7 @@ pub(super) enum Taken {
 
 impl EventRing {
     /// An empty one.
-    pub(super) fn new(bounds: Bounds, all_bytes: &Gauge) -> Arc<Self> {
+    pub(super) fn new(bounds: RingBounds, all_bytes: &Gauge) -> Arc<Self> {
         Arc::new(Self {
             bounds,
             state: Mutex::default(),
@@ -104,7 +104,7 @@ impl EventRing {
     }
 
     /// A client that gets what comes from now on.
-    pub(super) fn join(self: &Arc<Self>) -> Reader {
+    pub(super) fn join(self: &Arc<Self>) -> RingReader {
         let mut state = self.lock();
         state.clients += 1;
         state.fresh = Load::default();
@@ -112,7 +112,7 @@ impl EventRing {
         drop(state);
         // A feed that waits has a quicker client now, and nobody may have anything to take for it.
         self.taken.notify_one();
-        Reader {
+        RingReader {
             ring: Arc::clone(self),
             next,
         }
@@ -162,10 +162,10 @@ impl EventRing {
 
     /// What counts when rings have to give way: those that have waited in vain come first, and of them
     /// the largest. Who reads at once so keeps its events, however many of others wait.
-    pub(super) fn weight(&self, now: Instant) -> Weight {
+    pub(super) fn eviction_priority(&self, now: Instant) -> EvictionPriority {
         let state = self.lock();
         let waits = |slot: &Slot| now.duration_since(slot.appended);
-        Weight {
+        EvictionPriority {
             is_stalled: state.slots.front().map(waits) >= Some(STALLED_AFTER),
             bytes: state.waiting.bytes,
         }
@@ -263,13 +263,13 @@ impl EventRing {
         self.taken.notify_one();
     }
 
-    fn drop_taken(&self, state: &mut State) {
+    fn drop_taken(&self, state: &mut RingState) {
         while state.slots.front().is_some_and(|slot| slot.clients == 0) {
             self.evict_first(state);
         }
     }
 
-    fn evict_first(&self, state: &mut State) {
+    fn evict_first(&self, state: &mut RingState) {
         let Some(slot) = state.slots.pop_front() else {
             return;
         };
@@ -281,7 +281,7 @@ impl EventRing {
         self.all_bytes.dec_by(slot.bytes as i64);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, RingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -293,7 +293,7 @@ impl Drop for EventRing {
     }
 }
 
-impl Bounds {
+impl RingBounds {
     fn hold(&self, load: Load) -> bool {
         load.bytes <= self.bytes_max && load.events <= self.events_max
     }
@@ -320,12 +320,12 @@ impl Load {
 }
 
 /// One client's place. Dropping it gives the place back.
-pub(super) struct Reader {
+pub(super) struct RingReader {
     ring: Arc<EventRing>,
     next: u64,
 }
 
-impl Reader {
+impl RingReader {
     /// The next event, once it is there. Nothing is lost when the caller stops waiting.
     pub(super) async fn next(&mut self) -> Taken {
         loop {
@@ -338,7 +338,7 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for RingReader {
     fn drop(&mut self) {
         self.ring.leave(self.next);
     }
@@ -372,7 +372,7 @@ mod tests {
     }
 
     fn ring(events_of_bytes: usize, wait_max: Duration) -> (Arc<EventRing>, Gauge) {
-        let bounds = Bounds {
+        let bounds = RingBounds {
             bytes_max: events_of_bytes * SIZE,
             events_max: usize::MAX,
             wait_max,
@@ -382,7 +382,7 @@ mod tests {
     }
 
     /// What a client gets without waiting.
-    fn now(reader: &mut Reader) -> Option<Result<usize, u64>> {
+    fn now(reader: &mut RingReader) -> Option<Result<usize, u64>> {
         match reader.next().now_or_never()? {
             Taken::Event(Event::Next { body, .. }) => {
                 let text = std::str::from_utf8(&body).expect("text");
@@ -516,7 +516,7 @@ mod tests {
         while Instant::now() == stalled_since {}
         (0..9).for_each(|number| quick.append(event(number)));
         let now = stalled_since + STALLED_AFTER;
-        let mut weights = [&quick, &stalled, &also_stalled].map(|ring| ring.weight(now));
+        let mut weights = [&quick, &stalled, &also_stalled].map(|ring| ring.eviction_priority(now));
         weights.sort_by_key(|weight| std::cmp::Reverse(*weight));
         let bytes = weights.map(|weight| weight.bytes / SIZE);
         assert_eq!(bytes, [2, 1, 9]);

@@ -16,21 +16,21 @@ use super::{
     hub::LeaveCursor,
     resume,
     retry::Retry,
-    shared::{Served, Shared},
-    upstream::{UpstreamError, UpstreamMessage, Weighed, Weight},
+    services::{ServedGraph, SubscriptionServices},
+    upstream::{ReceivedMessage, ReservedBytes, UpstreamError, UpstreamMessage},
 };
 use crate::{
     coerce::Variables,
     error::{Code, RequestError},
     execute,
-    prepare::{self, Asked, Prepared, Serving, UpstreamSubscription},
+    prepare::{self, OperationRequest, Prepared, Serving, UpstreamSubscription},
 };
 
 /// How long a subgraph may take to begin a subscription that it has been told of.
 const SETTLING_TIME: Duration = Duration::from_millis(250);
 
 /// What a feed runs.
-pub(super) struct Source {
+pub(super) struct FeedOperation {
     pub serving: Arc<Serving>,
     pub prepared: Arc<Prepared>,
     pub variables: Variables,
@@ -42,7 +42,7 @@ pub(super) struct Source {
 }
 
 /// Why a session with the subgraph ended.
-enum End {
+enum SessionEnd {
     /// The subgraph says that there is no more.
     Complete,
     /// With this as the last word.
@@ -54,11 +54,11 @@ enum End {
 }
 
 /// One upstream subscription.
-pub(super) struct Feed {
-    shared: Arc<Shared>,
-    source: Arc<Source>,
+pub(super) struct UpstreamFeed {
+    services: Arc<SubscriptionServices>,
+    operation: Arc<FeedOperation>,
     events: Arc<EventRing>,
-    graph_changes: Served,
+    graph_changes: ServedGraph,
     retry: Retry,
     /// Of the last event that was taken over, or where to begin.
     cursor: Option<Arc<str>>,
@@ -70,26 +70,26 @@ pub(super) struct Feed {
     leave_cursor: Option<LeaveCursor>,
 }
 
-impl Feed {
+impl UpstreamFeed {
     pub(super) fn new(
-        shared: Arc<Shared>,
-        source: Source,
+        services: Arc<SubscriptionServices>,
+        operation: FeedOperation,
         cursor: Option<Arc<str>>,
         events: Arc<EventRing>,
         leave_cursor: Option<LeaveCursor>,
     ) -> Self {
-        let mut graph_changes = shared.served.clone();
+        let mut graph_changes = services.served.clone();
         let current = graph_changes.borrow_and_update().clone();
-        if !current.is_some_and(|current| Arc::ptr_eq(&current, &source.serving)) {
+        if !current.is_some_and(|current| Arc::ptr_eq(&current, &operation.serving)) {
             graph_changes.mark_changed();
         }
-        let settings = &shared.config;
+        let settings = &services.config;
         let retry = Retry::new(
             settings.subscription_retry_time,
             settings.subscription_retry_pause_max,
         );
         Self {
-            source: Arc::new(source),
+            operation: Arc::new(operation),
             events,
             graph_changes,
             retry,
@@ -97,13 +97,13 @@ impl Feed {
             has_gap: false,
             is_proven: false,
             leave_cursor,
-            shared,
+            services,
         }
     }
 
     /// Runs it to its end, and returns the last word, if there is one.
     pub(super) async fn run(mut self) -> Option<Event> {
-        let _counted = GaugeGuard::new(&self.shared.metrics.upstream_subscriptions);
+        let _counted = GaugeGuard::new(&self.services.metrics.upstream_subscriptions);
         loop {
             // A subgraph that is gone may have moved in the new graph.
             if self.graph_changes.has_changed().unwrap_or_default() {
@@ -115,10 +115,10 @@ impl Feed {
                 }
             }
             match self.session().await {
-                End::Complete => return None,
-                End::Failed(event) => return Some(event),
-                End::Moved => self.has_gap |= self.cursor.is_none(),
-                End::Lost(reason) => {
+                SessionEnd::Complete => return None,
+                SessionEnd::Failed(event) => return Some(event),
+                SessionEnd::Moved => self.has_gap |= self.cursor.is_none(),
+                SessionEnd::Lost(reason) => {
                     self.has_gap |= self.cursor.is_none();
                     let Some(pause) = self.retry.pause() else {
                         return Some(self.lost(&reason));
@@ -129,7 +129,7 @@ impl Feed {
                         pause_ms = pause.as_millis() as u64,
                         "a subscription lost its subgraph: trying again"
                     );
-                    self.shared.metrics.upstream_reconnects.inc();
+                    self.services.metrics.upstream_reconnects.inc();
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         Ok(()) = self.graph_changes.changed() => self.graph_changes.mark_changed(),
@@ -140,27 +140,27 @@ impl Feed {
     }
 
     /// From one opening of the upstream subscription to its end.
-    async fn session(&mut self) -> End {
+    async fn session(&mut self) -> SessionEnd {
         let mut messages = match self.open().await {
             Ok(messages) => messages,
             Err(error) => {
                 return match self.refusal(&error) {
-                    Some(refusal) => End::Failed(self.unfit(refusal)),
-                    None => End::Lost(error),
+                    Some(refusal) => SessionEnd::Failed(self.unfit(refusal)),
+                    None => SessionEnd::Lost(error),
                 };
             }
         };
         // The subgraph has been told of the subscription; whether it has begun, no protocol says.
         // A client that looks again for what it missed should not look before.
         let mut settled = std::pin::pin!(tokio::time::sleep(SETTLING_TIME));
-        let concurrent_max = self.shared.config.subscription_concurrent_events.max(1);
+        let concurrent_max = self.services.config.subscription_concurrent_events.max(1);
         let mut completing = FuturesOrdered::new();
         let mut accepted_at = None;
         let end = loop {
             tokio::select! {
-                weighed = messages.next(), if completing.len() < concurrent_max => {
-                    let Some(Weighed { message, weight }) = weighed else {
-                        break End::Lost(UpstreamError::Lost);
+                received = messages.next(), if completing.len() < concurrent_max => {
+                    let Some(ReceivedMessage { message, reserved }) = received else {
+                        break SessionEnd::Lost(UpstreamError::Lost);
                     };
                     match message {
                         UpstreamMessage::Accepted => {
@@ -169,24 +169,24 @@ impl Feed {
                         }
                         UpstreamMessage::Next(payload) => {
                             self.is_proven = true;
-                            self.tell_of_gap().await;
+                            self.publish_gap().await;
                             self.retry.succeeded();
-                            self.shared.metrics.events.inc();
-                            completing.push_back(self.complete(payload, weight));
+                            self.services.metrics.events.inc();
+                            completing.push_back(self.complete(payload, reserved));
                         }
                         UpstreamMessage::Errors(errors) => {
-                            completing.push_back(self.complete(errors, weight));
-                            break End::Complete;
+                            completing.push_back(self.complete(errors, reserved));
+                            break SessionEnd::Complete;
                         }
-                        UpstreamMessage::Complete => break End::Complete,
+                        UpstreamMessage::Complete => break SessionEnd::Complete,
                     }
                 },
-                Some((event, _weight)) = completing.next() => self.tell(event).await,
-                () = &mut settled, if self.has_gap => self.tell_of_gap().await,
+                Some((event, _reserved)) = completing.next() => self.publish(event).await,
+                () = &mut settled, if self.has_gap => self.publish_gap().await,
                 Ok(()) = self.graph_changes.changed() => match self.move_over().await {
                     Ok(true) => {}
-                    Ok(false) => break End::Moved,
-                    Err(error) => break End::Failed(self.unfit(error)),
+                    Ok(false) => break SessionEnd::Moved,
+                    Err(error) => break SessionEnd::Failed(self.unfit(error)),
                 },
             }
         };
@@ -194,27 +194,28 @@ impl Feed {
         if let Some(at) = accepted_at {
             self.retry.lasted(at.elapsed());
         }
-        while let Some((event, _weight)) = completing.next().await {
-            self.tell(event).await;
+        while let Some((event, _reserved)) = completing.next().await {
+            self.publish(event).await;
         }
         end
     }
 
     async fn open(&self) -> Result<super::upstream::Messages, UpstreamError> {
-        let source = &self.source;
-        let upstream = subscription_of(&source.prepared)?;
-        let operation = resume::operation(upstream, &source.variables, self.cursor.as_deref());
-        let graph = &source.serving.graph;
+        let operation = &self.operation;
+        let upstream = subscription_of(&operation.prepared)?;
+        let upstream_operation =
+            resume::operation(upstream, &operation.variables, self.cursor.as_deref());
+        let graph = &operation.serving.graph;
         let address = graph.subgraph(upstream.subgraph);
         let rules = &graph.settings().header_rules;
-        let headers = rules.request(address.name, &source.client.headers);
-        let upstreams = &self.shared.upstreams;
+        let headers = rules.request(address.name, &operation.client.headers);
+        let upstreams = &self.services.upstreams;
         upstreams
             .open(
                 address,
-                operation,
+                upstream_operation,
                 headers,
-                source.client.key,
+                operation.client.key,
                 self.is_proven,
             )
             .await
@@ -237,7 +238,7 @@ impl Feed {
             "a subgraph does not accept a subscription"
         );
         let mut message = format!("the subgraph {subgraph} does not accept this subscription");
-        if !self.shared.settings.mask_subgraph_errors {
+        if !self.services.settings.mask_subgraph_errors {
             message.push_str(": ");
             message.push_str(&reason);
         }
@@ -245,32 +246,32 @@ impl Feed {
     }
 
     /// Completes one event. The future owns what it needs: the graph may change meanwhile. It returns the
-    /// weight with the event, to be held until clients have it.
+    /// reserved with the event, to be held until clients have it.
     fn complete(
         &mut self,
         payload: Bytes,
-        weight: Weight,
-    ) -> impl Future<Output = (Event, Weight)> + Send + use<> {
+        reserved: ReservedBytes,
+    ) -> impl Future<Output = (Event, ReservedBytes)> + Send + use<> {
         if let Some(leave_cursor) = self.leave_cursor.take() {
             leave_cursor();
         }
-        let source = Arc::clone(&self.source);
-        let cursor = source
+        let operation = Arc::clone(&self.operation);
+        let cursor = operation
             .prepared
             .subscription()
             .and_then(|upstream| resume::cursor_of(upstream, &payload));
         if cursor.is_some() {
             self.cursor.clone_from(&cursor);
         }
-        let shared = Arc::clone(&self.shared);
+        let services = Arc::clone(&self.services);
         async move {
-            let Source {
+            let FeedOperation {
                 serving,
                 prepared,
                 variables,
                 client,
                 ..
-            } = &*source;
+            } = &*operation;
             let work = execute::event(&serving.graph, prepared, variables, payload, client);
             let event = match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(response) => Event::Next {
@@ -278,7 +279,7 @@ impl Feed {
                     cursor,
                 },
                 Err(_panic) => {
-                    shared.metrics.transports.panics.inc();
+                    services.metrics.transports.panics.inc();
                     tracing::error!("an event met a defect: answered as an internal error");
                     without_data(RequestError::new(
                         Code::InternalServerError,
@@ -286,7 +287,7 @@ impl Feed {
                     ))
                 }
             };
-            (event, weight)
+            (event, reserved)
         }
     }
 
@@ -295,7 +296,7 @@ impl Feed {
         let Some(serving) = self.graph_changes.borrow_and_update().clone() else {
             return Ok(true);
         };
-        let old = &self.source;
+        let old = &self.operation;
         let changed = |error: RequestError| {
             RequestError::new(
                 Code::SubscriptionSchemaChanged,
@@ -306,8 +307,8 @@ impl Feed {
         let given = old.client_variables.as_ref();
         // All feeds take their turns as one client.
         let (key, headers) = (ClientKey::default(), &old.client.headers);
-        let asked = Asked::new(&serving, &old.document, name, key, headers);
-        let ready = prepare::ready(&serving, &asked, given).await;
+        let request = OperationRequest::new(&serving, &old.document, name, key, headers);
+        let ready = prepare::ready(&serving, &request, given).await;
         let (prepared, variables) = ready.map_err(changed)?;
         let same = match (old.prepared.subscription(), prepared.subscription()) {
             (Some(before), Some(now)) => {
@@ -318,7 +319,7 @@ impl Feed {
             }
             _ => false,
         };
-        self.source = Arc::new(Source {
+        self.operation = Arc::new(FeedOperation {
             serving,
             prepared,
             variables,
@@ -331,29 +332,29 @@ impl Feed {
     }
 
     /// Says that events may be missing before what comes next.
-    async fn tell_of_gap(&mut self) {
+    async fn publish_gap(&mut self) {
         if std::mem::take(&mut self.has_gap) {
-            self.tell(interrupted()).await;
+            self.publish(interrupted()).await;
         }
     }
 
     /// Waits while all clients are far behind. Meanwhile the subgraph's events wait as well; where there
     /// are too many, the subscription is begun again from the last cursor.
-    async fn tell(&self, event: Event) {
+    async fn publish(&self, event: Event) {
         self.events.push(event).await;
-        self.shared.hub.keep_bytes_within_bound();
+        self.services.hub.keep_bytes_within_bound();
     }
 
     fn subgraph_name(&self) -> &str {
-        let upstream = self.source.prepared.subscription();
+        let upstream = self.operation.prepared.subscription();
         upstream.map_or("", |upstream| {
-            let graph = &self.source.serving.graph;
+            let graph = &self.operation.serving.graph;
             graph.subgraph(upstream.subgraph).name
         })
     }
 
     fn unfit(&self, error: RequestError) -> Event {
-        self.shared.metrics.refusal(error.code);
+        self.services.metrics.refusal(error.code);
         Event::failed(error)
     }
 
@@ -364,7 +365,9 @@ impl Feed {
             reason = format!("{reason:#}"),
             "a subscription ended without its subgraph"
         );
-        self.shared.metrics.refusal(Code::SubscriptionUpstreamLost);
+        self.services
+            .metrics
+            .refusal(Code::SubscriptionUpstreamLost);
         Event::failed(RequestError::new(
             Code::SubscriptionUpstreamLost,
             format!("the subgraph {subgraph} is gone and did not come back in time"),

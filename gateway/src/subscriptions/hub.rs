@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clients::{Begun, ClientId, ClientNumber, Subscribers},
-    event_ring::{Bounds, EventRing, Reader, Taken},
+    event_ring::{EventRing, RingBounds, RingReader, Taken},
 };
 use crate::{
     config::SubscriptionConfig,
@@ -73,13 +73,13 @@ impl FeedKey {
 pub(super) type LeaveCursor = Box<dyn FnOnce() + Send + Sync>;
 
 /// The running feeds.
-pub(super) struct Hub {
+pub(super) struct SubscriptionHub {
     feeds: Mutex<Feeds>,
     feeds_max: usize,
     feeds_of_client_max: usize,
     feeds_of_address_max: usize,
     feeds_started: AtomicU64,
-    bounds: Bounds,
+    bounds: RingBounds,
     waiting_bytes_max: usize,
     waiting_bytes: Gauge,
     subscriptions: Gauge,
@@ -89,13 +89,13 @@ pub(super) struct Hub {
 
 #[derive(Default)]
 struct Feeds {
-    running: HashMap<FeedKey, Entry>,
+    running: HashMap<FeedKey, RunningFeed>,
     begun: Begun,
     /// The feed whose event may be larger than the bound of all.
     oversized: Option<u64>,
 }
 
-struct Entry {
+struct RunningFeed {
     /// Tells this feed from an earlier one with the same key.
     number: u64,
     events: Arc<EventRing>,
@@ -107,7 +107,7 @@ struct Entry {
     stop: CancellationToken,
 }
 
-impl Hub {
+impl SubscriptionHub {
     pub(super) fn new(config: &SubscriptionConfig, metrics: &GatewayMetrics) -> Self {
         Self {
             feeds: Mutex::default(),
@@ -115,7 +115,7 @@ impl Hub {
             feeds_of_client_max: config.subscription_upstream_client_max,
             feeds_of_address_max: config.subscription_upstream_address_max,
             feeds_started: AtomicU64::new(0),
-            bounds: Bounds {
+            bounds: RingBounds {
                 bytes_max: config.subscription_buffer_bytes,
                 events_max: config.subscription_buffer_events.unwrap_or(usize::MAX),
                 wait_max: config.subscription_buffer_wait,
@@ -151,15 +151,18 @@ impl Hub {
             self.make_room(&mut feeds, &client)?;
             feeds.begun.add(&client);
         }
-        let entry = feeds.running.entry(key.clone()).or_insert_with(|| Entry {
-            begun_by: Some(client.number()),
-            ..self.start(key.clone(), is_resumed, turns, begin)
-        });
+        let entry = feeds
+            .running
+            .entry(key.clone())
+            .or_insert_with(|| RunningFeed {
+                begun_by: Some(client.number()),
+                ..self.start(key.clone(), is_resumed, turns, begin)
+            });
         entry.subscribers.add(client.address);
         if entry.subscribers.only_address().is_none() {
             entry.is_shared.cancel();
         }
-        let member = Member {
+        let member = FeedMember {
             events: entry.events.join(),
             seat: Seat {
                 hub: Arc::clone(self),
@@ -219,7 +222,7 @@ impl Hub {
         is_resumed: bool,
         turns: ClientTurns,
         begin: impl FnOnce(Arc<EventRing>, Option<LeaveCursor>) -> F,
-    ) -> Entry
+    ) -> RunningFeed
     where
         F: Future<Output = Option<Event>> + Send + 'static,
     {
@@ -259,7 +262,7 @@ impl Hub {
             running.leave();
             running.await;
         });
-        Entry {
+        RunningFeed {
             number,
             events,
             subscribers: Subscribers::default(),
@@ -295,9 +298,9 @@ impl Hub {
         let others = feeds.running.values();
         let others = others.filter(|entry| Some(entry.number) != spared);
         let mut rings: Vec<_> = others
-            .map(|entry| (entry.events.weight(now), &entry.events))
+            .map(|entry| (entry.events.eviction_priority(now), &entry.events))
             .collect();
-        rings.sort_by_key(|(weight, _)| Reverse(*weight));
+        rings.sort_by_key(|(priority, _)| Reverse(*priority));
         for (_, ring) in rings {
             if !is_over() {
                 return;
@@ -328,7 +331,11 @@ impl Hub {
     }
 }
 
-fn remove_number(feeds: &mut HashMap<FeedKey, Entry>, key: &FeedKey, number: u64) -> Option<Entry> {
+fn remove_number(
+    feeds: &mut HashMap<FeedKey, RunningFeed>,
+    key: &FeedKey,
+    number: u64,
+) -> Option<RunningFeed> {
     let is_it = feeds.get(key).is_some_and(|entry| entry.number == number);
     is_it.then(|| feeds.remove(key)).flatten()
 }
@@ -353,7 +360,7 @@ fn newest_of_the_greediest_address(feeds: &Feeds, client: &ClientId) -> Option<F
 
 /// The same among the clients of one address, by what each has begun. One that others have joined stays.
 fn newest_of_the_greediest_neighbour(feeds: &Feeds, client: &ClientId) -> Option<FeedKey> {
-    let is_neighbours = |entry: &Entry| {
+    let is_neighbours = |entry: &RunningFeed| {
         entry.subscribers.count() == 1 && entry.subscribers.only_address() == Some(client.address)
     };
     let neighbours = feeds.running.values().filter(|entry| is_neighbours(entry));
@@ -369,7 +376,7 @@ fn newest_of_the_greediest_neighbour(feeds: &Feeds, client: &ClientId) -> Option
     })
 }
 
-fn newest(feeds: &Feeds, is_one: impl Fn(&Entry) -> bool) -> Option<FeedKey> {
+fn newest(feeds: &Feeds, is_one: impl Fn(&RunningFeed) -> bool) -> Option<FeedKey> {
     let those = feeds.running.iter().filter(|(_, entry)| is_one(entry));
     let newest = those.max_by_key(|(_, entry)| entry.number);
     newest.map(|(key, _)| key.clone())
@@ -385,13 +392,13 @@ impl Drop for CloseAtEnd {
 }
 
 /// One client's place at a feed.
-struct Member {
-    events: Reader,
+struct FeedMember {
+    events: RingReader,
     seat: Seat,
     _counted: GaugeGuard,
 }
 
-async fn next(member: Option<Member>) -> Option<(Event, Option<Member>)> {
+async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMember>)> {
     let mut member = member?;
     match member.events.next().await {
         Taken::Event(event @ Event::Failed { .. }) => Some((event, None)),
@@ -412,7 +419,7 @@ async fn next(member: Option<Member>) -> Option<(Event, Option<Member>)> {
 
 /// Gives the place back when dropped; the last one ends the feed.
 struct Seat {
-    hub: Arc<Hub>,
+    hub: Arc<SubscriptionHub>,
     key: FeedKey,
     number: u64,
     address: ClientKey,

@@ -5,7 +5,7 @@
 //! | `hub` | who shares what: from (operation, variables, headers) to a running feed |
 //! | `same` | what two subscriptions have in common that get equal events |
 //! | `clients` | how many upstream subscriptions each client began |
-//! | `shared` | what all of them share |
+//! | `services` | what all of them share |
 //! | `feed` | one upstream subscription kept up: each event completed once, told to all |
 //! | `event_ring` | the events of a feed that wait for its clients |
 //! | `retry` | how long to wait before the next attempt at a subgraph |
@@ -24,7 +24,7 @@ mod hub;
 mod resume;
 mod retry;
 mod same;
-mod shared;
+mod services;
 mod upstream;
 
 use std::sync::Arc;
@@ -45,15 +45,15 @@ use crate::{
     prepare::{Prepared, Serving},
 };
 use clients::ClientId;
-use feed::{Feed, Source};
-use hub::{FeedKey, Hub};
-pub use shared::Served;
-use shared::Shared;
+use feed::{FeedOperation, UpstreamFeed};
+use hub::{FeedKey, SubscriptionHub};
+pub use services::ServedGraph;
+use services::SubscriptionServices;
 use upstream::{UpstreamError, Upstreams};
 
 /// The running subscriptions.
 pub struct Subscriptions {
-    shared: Arc<Shared>,
+    services: Arc<SubscriptionServices>,
 }
 
 /// A subscription that has passed every check.
@@ -80,10 +80,10 @@ impl Subscriptions {
         config: &SubscriptionConfig,
         settings: &Settings,
         metrics: &GatewayMetrics,
-        served: Served,
+        served: ServedGraph,
     ) -> Self {
-        let shared = Shared {
-            hub: Arc::new(Hub::new(config, metrics)),
+        let services = SubscriptionServices {
+            hub: Arc::new(SubscriptionHub::new(config, metrics)),
             upstreams: Upstreams::new(config, settings, metrics),
             config: config.clone(),
             settings: settings.clone(),
@@ -91,7 +91,7 @@ impl Subscriptions {
             served,
         };
         Self {
-            shared: Arc::new(shared),
+            services: Arc::new(services),
         }
     }
 
@@ -102,18 +102,18 @@ impl Subscriptions {
     /// `TOO_MANY_SUBSCRIPTIONS` and `SUBSCRIPTION_LIMIT_REACHED` where it would be one more at a
     /// subgraph.
     pub fn subscribe(&self, accepted: Accepted<'_>) -> Result<EventStream, RequestError> {
-        let shared = &self.shared;
+        let services = &self.services;
         let Some(upstream) = accepted.prepared.subscription() else {
             return Err(RequestError::new(
                 Code::InternalServerError,
                 "the plan has no subscription",
             ));
         };
-        let rules = &shared.settings.header_rules;
+        let rules = &services.settings.header_rules;
         let headers = rules.relevant(&accepted.client.headers);
         let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
         let operation = resume::operation(upstream, &accepted.variables, cursor.as_deref());
-        if let Err(UpstreamError::TooLarge(bytes_max)) = shared.upstreams.request(&operation) {
+        if let Err(UpstreamError::TooLarge(bytes_max)) = services.upstreams.request(&operation) {
             return Err(feed::too_large(bytes_max));
         }
         let key = FeedKey::new(
@@ -129,7 +129,7 @@ impl Subscriptions {
             answers_deferred: false,
             key: accepted.client.key,
         };
-        let source = Source {
+        let feed_operation = FeedOperation {
             serving: accepted.serving,
             variables: accepted.variables,
             prepared: Arc::clone(&accepted.prepared),
@@ -140,14 +140,14 @@ impl Subscriptions {
         };
         let client = ClientId::of(accepted.client);
         let is_resumed = cursor.is_some();
-        shared.hub.join(
+        services.hub.join(
             key,
             is_resumed,
             client,
             accepted.turns,
             |events, leave_cursor| {
-                let shared = Arc::clone(shared);
-                Feed::new(shared, source, cursor, events, leave_cursor).run()
+                let services = Arc::clone(services);
+                UpstreamFeed::new(services, feed_operation, cursor, events, leave_cursor).run()
             },
         )
     }

@@ -7,13 +7,13 @@ use federation::{
 
 use super::{
     Compiler, EntityList, FetchGroup,
-    text::{NUMBER, Parts, Text, context_variable},
+    text::{NUMBER, OperationParts, OperationText, context_variable},
 };
 use crate::{
     json::write,
     prepare::plan::{
-        ContextTemplate, ContextValue, EntityFetch, ListTemplate, Merge, RequestTemplate,
-        Requirement, Step,
+        ContextTemplate, ContextValue, EntityFetch, FetchStep, ListTemplate, Merge,
+        RequestTemplate, Requirement,
     },
 };
 
@@ -21,7 +21,7 @@ use crate::{
 const LISTS_MAX: usize = 32;
 
 /// One kind of list.
-struct Kind {
+struct NumberedList {
     keys: Vec<String>,
     /// What its variables begin with.
     variable: String,
@@ -45,7 +45,11 @@ impl<'p, 'a> Compiler<'p, 'a> {
     }
 
     /// The step of such a request; `text` is empty.
-    pub(super) fn step_by_contexts(&mut self, group: &FetchGroup, mut text: Text<'p>) -> Step {
+    pub(super) fn step_by_contexts(
+        &mut self,
+        group: &FetchGroup,
+        mut text: OperationText<'p>,
+    ) -> FetchStep {
         let mut lists: Vec<EntityList<'p>> = Vec::new();
         let mut kinds = Vec::new();
         let mut templates = Vec::new();
@@ -81,7 +85,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
             });
         }
         let first = self.planned.fetches.get(group.fetches[0]);
-        Step {
+        FetchStep {
             subgraph: first.subgraph,
             is_mutation: false,
             conditions: group.conditions.clone(),
@@ -95,7 +99,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         }
     }
 
-    fn kind(&self, index: usize, contexts: &[FetchContext<'_>]) -> Kind {
+    fn kind(&self, index: usize, contexts: &[FetchContext<'_>]) -> NumberedList {
         let variable = format!("{}{index}_", self.representations);
         let mut definitions = format!("${variable}{NUMBER}:[_Any!]!");
         for context in contexts {
@@ -103,7 +107,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
             let name = context_variable(&variable, context.field, &argument.name);
             definitions += &format!(", ${name}{NUMBER}:{}", argument.ty);
         }
-        Kind {
+        NumberedList {
             keys: (0..LISTS_MAX)
                 .map(|number| format!("_e{index}_{number}"))
                 .collect(),
@@ -125,7 +129,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
                 variable: format!("\"{name}").into_bytes().into(),
                 depth: self.path(context.path).len(),
                 // Objects that can only be of one type do not tell it.
-                selection: match self.terms.graph.is_object(ty) {
+                selection: match self.input.graph.is_object(ty) {
                     true => of_type(selection, ty),
                     false => selection,
                 },
@@ -158,7 +162,11 @@ fn of_type(selection: Vec<Requirement>, ty: TypeId) -> Vec<Requirement> {
 /// Stands between the lists of a request until they are taken apart.
 pub(super) const BETWEEN: char = '\u{2}';
 
-fn template(kinds: &[Kind], lists: Vec<ListTemplate>, text: Parts) -> RequestTemplate {
+fn template(
+    kinds: &[NumberedList],
+    lists: Vec<ListTemplate>,
+    text: OperationParts,
+) -> RequestTemplate {
     let first = |text: &str| text.replace(NUMBER, "0");
     let definitions = kinds.iter().map(|kind| first(&kind.definitions));
     let definitions: Vec<String> = definitions
@@ -192,7 +200,7 @@ fn template(kinds: &[Kind], lists: Vec<ListTemplate>, text: Parts) -> RequestTem
     }
 }
 
-/// Text around a list's number, as it is inside a JSON string.
+/// OperationText around a list's number, as it is inside a JSON string.
 fn parts(text: &str) -> Vec<Box<[u8]>> {
     text.split(NUMBER).map(json).collect()
 }

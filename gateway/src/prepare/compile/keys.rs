@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::prepare::plan::Key;
+use crate::prepare::plan::ResponseKey;
 
-/// Gives every name one number. `__typename` is [`Key::TYPENAME`].
-pub struct Keys {
+/// Gives every name one number. `__typename` is [`ResponseKey::TYPENAME`].
+pub struct ResponseKeys {
     names: Vec<Box<str>>,
-    by_name: HashMap<Box<str>, Key>,
+    by_name: HashMap<Box<str>, ResponseKey>,
 }
 
-impl Keys {
+impl ResponseKeys {
     /// Begins with names that have their numbers already.
     pub fn new(names: Vec<Box<str>>) -> Self {
         let mut keys = Self {
@@ -25,11 +25,11 @@ impl Keys {
     }
 
     /// The number of `name`.
-    pub fn intern(&mut self, name: &str) -> Key {
+    pub fn intern(&mut self, name: &str) -> ResponseKey {
         if let Some(key) = self.by_name.get(name) {
             return *key;
         }
-        let key = Key(self.names.len() as u32);
+        let key = ResponseKey(self.names.len() as u32);
         self.names.push(name.into());
         self.by_name.insert(name.into(), key);
         key

@@ -1,7 +1,7 @@
 //! The planner's requests -> our plan: every name a number, every request's bytes ready.
 
-mod asked;
 mod contexts;
+mod fetch_selection;
 pub mod keys;
 mod order;
 mod shapes;
@@ -20,16 +20,17 @@ use federation::{
 };
 
 use super::plan::{
-    Condition, EntityFetch, Key, Merge, PathSegment, Plan, Rename, Requirement, Step, Target,
+    Condition, EntityFetch, FetchStep, Merge, PathSegment, Plan, Rename, Requirement, ResponseKey,
+    Target,
 };
-use asked::{AskedItem, Renamed, RenamedStep, Writer};
-use keys::Keys;
+use fetch_selection::{FetchSelectionItem, FetchSelectionWriter, Renamed, RenamedStep};
+use keys::ResponseKeys;
 use shapes::Shapes;
-use text::Text;
+use text::OperationText;
 pub use text::normal_form;
 
 /// What a plan is compiled with.
-pub struct Terms<'a> {
+pub struct CompileInput<'a> {
     /// The supergraph.
     pub graph: &'a Supergraph,
     /// What the operation is.
@@ -41,22 +42,22 @@ pub struct Terms<'a> {
 }
 
 /// Compiles a plan. `keys` holds the projection's response keys already, and gets the plan's.
-pub fn compile(planned: &Planned<'_>, terms: &Terms<'_>, keys: Vec<Box<str>>) -> Plan {
+pub fn compile(planned: &Planned<'_>, input: &CompileInput<'_>, keys: Vec<Box<str>>) -> Plan {
     let mut compiler = Compiler {
         planned,
-        terms,
-        writer: Writer {
+        input,
+        writer: FetchSelectionWriter {
             fetches: &planned.fetches,
-            graph: terms.graph,
-            types: terms.graph.types(),
+            graph: input.graph,
+            types: input.graph.types(),
         },
-        representations: unused_variable(terms.variables),
-        keys: Keys::new(keys),
+        representations: unused_variable(input.variables),
+        keys: ResponseKeys::new(keys),
         shapes: Shapes::default(),
     };
     let mut steps = Vec::new();
     let mut waves = Vec::new();
-    for group in fetch_groups(planned, terms.variables) {
+    for group in fetch_groups(planned, input.variables) {
         let (turn, wave) = group.wave;
         let index = steps.len();
         steps.push(compiler.step(&group, None));
@@ -176,17 +177,17 @@ fn unused_variable(declared: &[Node<VariableDefinition>]) -> String {
 
 struct Compiler<'p, 'a> {
     planned: &'p Planned<'a>,
-    terms: &'p Terms<'p>,
-    writer: Writer<'p, 'a>,
+    input: &'p CompileInput<'p>,
+    writer: FetchSelectionWriter<'p, 'a>,
     representations: String,
-    keys: Keys,
+    keys: ResponseKeys,
     shapes: Shapes,
 }
 
 /// Entities that a request asks for by one list of representations.
 struct EntityList<'p> {
     /// What is asked, by the type that the subgraph has the entities as.
-    asked: Vec<AskedItem<'p>>,
+    asked: Vec<FetchSelectionItem<'p>>,
     /// The text of what is asked, where there are others to compare it with.
     text: Option<Box<str>>,
     /// Where it comes from: the selections with the types that objects have there.
@@ -206,19 +207,19 @@ impl<'p> Compiler<'p, '_> {
         })
     }
 
-    fn step(&mut self, group: &FetchGroup, fallback_of: Option<usize>) -> Step {
+    fn step(&mut self, group: &FetchGroup, fallback_of: Option<usize>) -> FetchStep {
         let fetches = &group.fetches;
         let first = self.planned.fetches.get(fetches[0]);
         let is_root = matches!(first.begin, Begin::Root);
-        let (kind, is_mutation) = match self.terms.kind {
+        let (kind, is_mutation) = match self.input.kind {
             OperationType::Mutation if is_root => ("mutation", true),
             OperationType::Subscription if is_root => ("subscription", false),
             _ => ("query", false),
         };
-        let mut text = Text::new(
-            self.terms.graph,
-            self.terms.variables,
-            self.terms.directives,
+        let mut text = OperationText::new(
+            self.input.graph,
+            self.input.variables,
+            self.input.directives,
         );
         if fallback_of.is_none() && self.has_contexts(group) {
             return self.step_by_contexts(group, text);
@@ -270,7 +271,7 @@ impl<'p> Compiler<'p, '_> {
                 (merge, shape, Vec::new())
             }
         };
-        Step {
+        FetchStep {
             subgraph: first.subgraph,
             is_mutation,
             conditions: group.conditions.clone(),
@@ -338,9 +339,9 @@ impl<'p> Compiler<'p, '_> {
             let fetch = &list.fetch;
             list.are_told && fetch.typename_overrides.is_empty() && fetch.renames.is_empty()
         };
-        let objects = |ty: TypeId| self.terms.graph.objects(ty);
+        let objects = |ty: TypeId| self.input.graph.objects(ty);
         let are_apart = |a: TypeId, b: TypeId| objects(a).intersection(objects(b)).is_empty();
-        let places = |list: &EntityList<'p>| -> BTreeSet<Vec<Key>> {
+        let places = |list: &EntityList<'p>| -> BTreeSet<Vec<ResponseKey>> {
             let targets = list.fetch.targets.iter();
             targets.map(|it| keys_of(&it.path).collect()).collect()
         };
@@ -373,14 +374,14 @@ impl<'p> Compiler<'p, '_> {
         } else {
             self.writer.write(fetch.set, fetch.subgraph)
         };
-        let asked = vec![AskedItem::On {
+        let asked = vec![FetchSelectionItem::On {
             ty: Some(*view),
             when: &[],
             below,
         }];
         let requires = merged(requires.iter().copied().flatten());
         let list = EntityFetch {
-            key: Key::TYPENAME,
+            key: ResponseKey::TYPENAME,
             variable: Box::default(),
             targets: vec![Target {
                 path: self.path(*path),
@@ -396,14 +397,14 @@ impl<'p> Compiler<'p, '_> {
             text: None,
             asked,
             sets: vec![(fetch.set, paths.ty(*path))],
-            are_told: !self.terms.graph.is_object(paths.ty(paths.widest(*path))),
+            are_told: !self.input.graph.is_object(paths.ty(paths.widest(*path))),
             fetch: list,
         })
     }
 
-    fn text_of(&self, asked: &asked::Asked<'_>) -> Box<str> {
-        let terms = self.terms;
-        let mut text = Text::new(terms.graph, terms.variables, terms.directives);
+    fn text_of(&self, asked: &fetch_selection::FetchSelection<'_>) -> Box<str> {
+        let input = self.input;
+        let mut text = OperationText::new(input.graph, input.variables, input.directives);
         text.items(asked);
         text.finish("", &[]).operation
     }
@@ -416,7 +417,7 @@ impl<'p> Compiler<'p, '_> {
         view: TypeId,
         requires: &[Selection],
     ) -> Vec<Requirement> {
-        let graph = self.terms.graph;
+        let graph = self.input.graph;
         let name = graph.name(view);
         // An interface object's entities are represented alike whatever their types: paths with
         // different types then have one list.
@@ -436,7 +437,7 @@ impl<'p> Compiler<'p, '_> {
             .map(|selection| match selection {
                 Selection::Field(field) => {
                     let source = match field.is_typename() {
-                        true => Key::TYPENAME,
+                        true => ResponseKey::TYPENAME,
                         false => self.keys.intern(&field.key),
                     };
                     Requirement::Field {
@@ -446,8 +447,8 @@ impl<'p> Compiler<'p, '_> {
                     }
                 }
                 Selection::On(on) => Requirement::Fragment {
-                    types: self.terms.graph.types().satisfied_by(on.ty),
-                    type_name: format!("\"{}\"", self.terms.graph.name(on.ty))
+                    types: self.input.graph.types().satisfied_by(on.ty),
+                    type_name: format!("\"{}\"", self.input.graph.name(on.ty))
                         .into_bytes()
                         .into(),
                     requires: self.requirements(&on.set),
@@ -458,8 +459,8 @@ impl<'p> Compiler<'p, '_> {
 
     /// The types whose objects may be of `ty`: also the interfaces by which alone they may be known.
     fn meeting(&self, ty: TypeId) -> TypeSet {
-        let mut types = self.terms.graph.types().satisfied_by(ty);
-        types.extend(&self.terms.graph.types().satisfied_in_reverse(ty));
+        let mut types = self.input.graph.types().satisfied_by(ty);
+        types.extend(&self.input.graph.types().satisfied_in_reverse(ty));
         types
     }
 
@@ -469,13 +470,13 @@ impl<'p> Compiler<'p, '_> {
         fetch: &Fetch<'_>,
         view: TypeId,
     ) -> Vec<super::plan::TypenameOverride> {
-        let here = self.terms.graph.view(fetch.subgraph, view);
+        let here = self.input.graph.view(fetch.subgraph, view);
         if !here.is_some_and(|here| here.is_interface_object) {
             return Vec::new();
         }
-        let name = format!("\"{}\"", self.terms.graph.name(view));
+        let name = format!("\"{}\"", self.input.graph.name(view));
         vec![(
-            self.terms.graph.types().satisfied_by(view),
+            self.input.graph.types().satisfied_by(view),
             name.into_bytes().into(),
         )]
     }
@@ -490,7 +491,7 @@ impl<'p> Compiler<'p, '_> {
                 }
                 PathStep::On(_) if last == Some(ty) => {}
                 PathStep::On(_) => {
-                    segments.push(PathSegment::Type(self.terms.graph.types().satisfied_by(ty)));
+                    segments.push(PathSegment::Type(self.input.graph.types().satisfied_by(ty)));
                 }
             }
             last = Some(ty);
@@ -508,7 +509,7 @@ impl<'p> Compiler<'p, '_> {
                     .map(|step| match step {
                         RenamedStep::Key(name) => PathSegment::Key(self.keys.intern(&name)),
                         RenamedStep::Type(ty) => {
-                            PathSegment::Type(self.terms.graph.types().satisfied_by(ty))
+                            PathSegment::Type(self.input.graph.types().satisfied_by(ty))
                         }
                     })
                     .collect(),
@@ -520,7 +521,7 @@ impl<'p> Compiler<'p, '_> {
 }
 
 /// The keys of a path, without its type conditions.
-fn keys_of(path: &[PathSegment]) -> impl Iterator<Item = Key> + '_ {
+fn keys_of(path: &[PathSegment]) -> impl Iterator<Item = ResponseKey> + '_ {
     path.iter().filter_map(|segment| match segment {
         PathSegment::Key(key) => Some(*key),
         PathSegment::Type(_) => None,

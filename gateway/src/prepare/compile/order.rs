@@ -8,29 +8,29 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Wave, keys_of};
 use crate::prepare::plan::{
-    ContextValue, Key, Merge, PathSegment, Plan, Rename, Requirement, ShapeId, Step,
+    ContextValue, FetchStep, Merge, PathSegment, Plan, Rename, Requirement, ResponseKey, ShapeId,
 };
 
 /// The fetches (step and number) that complete something below a path, each with the rest of its
 /// path.
-type Below<'t> = FxHashSet<(usize, usize, &'t [PathSegment])>;
+type FetchesBelow<'t> = FxHashSet<(usize, usize, &'t [PathSegment])>;
 
-/// A place in the response: the keys from its root, lists passed through silently. By its number in
-/// [`Places`].
+/// A key_path in the response: the keys from its root, lists passed through silently. By its number in
+/// [`KeyPaths`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Place(u32);
+struct KeyPath(u32);
 
 /// The root of the response.
-const ROOT: Place = Place(0);
+const ROOT: KeyPath = KeyPath(0);
 
-/// All places that came up.
-struct Places {
-    below: FxHashMap<(Place, Key), Place>,
+/// All key_paths that came up.
+struct KeyPaths {
+    below: FxHashMap<(KeyPath, ResponseKey), KeyPath>,
     /// How many keys lead to each.
     depths: Vec<usize>,
 }
 
-impl Places {
+impl KeyPaths {
     fn new() -> Self {
         Self {
             below: FxHashMap::default(),
@@ -38,45 +38,45 @@ impl Places {
         }
     }
 
-    /// The place of a field of the object at a place.
-    fn below(&mut self, place: Place, key: Key) -> Place {
-        let depth = self.depths[place.0 as usize] + 1;
+    /// The key_path of a field of the object at a key_path.
+    fn below(&mut self, key_path: KeyPath, key: ResponseKey) -> KeyPath {
+        let depth = self.depths[key_path.0 as usize] + 1;
         let depths = &mut self.depths;
-        *self.below.entry((place, key)).or_insert_with(|| {
+        *self.below.entry((key_path, key)).or_insert_with(|| {
             depths.push(depth);
-            Place(depths.len() as u32 - 1)
+            KeyPath(depths.len() as u32 - 1)
         })
     }
 
-    /// The place that a path leads to.
-    fn of(&mut self, path: &[PathSegment]) -> Place {
-        keys_of(path).fold(ROOT, |place, key| self.below(place, key))
+    /// The key_path that a path leads to.
+    fn of(&mut self, path: &[PathSegment]) -> KeyPath {
+        keys_of(path).fold(ROOT, |key_path, key| self.below(key_path, key))
     }
 
-    fn depth(&self, place: Place) -> usize {
-        self.depths[place.0 as usize]
+    fn depth(&self, key_path: KeyPath) -> usize {
+        self.depths[key_path.0 as usize]
     }
 }
 
 /// Fills in what the steps wait for, and what they may share.
 pub fn connect(plan: &mut Plan, waves: &[Wave]) {
-    let mut places = Places::new();
-    connect_steps(plan, waves, &mut places);
-    let targets = Targets::of(plan, &mut places);
-    let contextual = contextual_places(plan, &mut places);
-    mark_sharing(plan, &targets, &contextual, &mut places);
-    mark_interning(plan, &targets, &contextual, &mut places);
+    let mut key_paths = KeyPaths::new();
+    connect_steps(plan, waves, &mut key_paths);
+    let targets = Targets::of(plan, &mut key_paths);
+    let contextual = contextual_key_paths(plan, &mut key_paths);
+    mark_sharing(plan, &targets, &contextual, &mut key_paths);
+    mark_interning(plan, &targets, &contextual, &mut key_paths);
 }
 
-fn connect_steps(plan: &mut Plan, waves: &[Wave], places: &mut Places) {
-    let mut writers: FxHashMap<Place, Vec<usize>> = FxHashMap::default();
+fn connect_steps(plan: &mut Plan, waves: &[Wave], key_paths: &mut KeyPaths) {
+    let mut writers: FxHashMap<KeyPath, Vec<usize>> = FxHashMap::default();
     for index in 0..plan.steps.len() {
         let mut written = FxHashSet::default();
-        for (base, shape, renames) in written_objects(plan, index, places) {
-            collect_places(plan, shape, base, renames, places, &mut written);
+        for (base, shape, renames) in written_objects(plan, index, key_paths) {
+            collect_key_paths(plan, shape, base, renames, key_paths, &mut written);
         }
-        for place in written {
-            writers.entry(place).or_default().push(index);
+        for key_path in written {
+            writers.entry(key_path).or_default().push(index);
         }
     }
     let is_mutation = |plan: &Plan, index: usize| {
@@ -92,7 +92,11 @@ fn connect_steps(plan: &mut Plan, waves: &[Wave], places: &mut Places) {
             earlier
         } else {
             let fallback_of = plan.steps[index].fallback_of;
-            let mut found = wait_for(&read_places(&plan.steps[index], places), &writers, &earlier);
+            let mut found = wait_for(
+                &read_key_paths(&plan.steps[index], key_paths),
+                &writers,
+                &earlier,
+            );
             found.extend(fallback_of.filter(|other| !found.contains(other)));
             found
         });
@@ -108,13 +112,13 @@ fn connect_steps(plan: &mut Plan, waves: &[Wave], places: &mut Places) {
 /// The steps among `earlier` that write any of `needed`. Where something needed has no known
 /// writer, all of them: the waves' order is always right.
 fn wait_for(
-    needed: &FxHashSet<(Place, bool)>,
-    writers: &FxHashMap<Place, Vec<usize>>,
+    needed: &FxHashSet<(KeyPath, bool)>,
+    writers: &FxHashMap<KeyPath, Vec<usize>>,
     earlier: &[usize],
 ) -> Vec<usize> {
     let mut waits = FxHashSet::default();
-    for (place, is_essential) in needed {
-        let found = writers.get(place).map_or(&[][..], |steps| steps);
+    for (key_path, is_essential) in needed {
+        let found = writers.get(key_path).map_or(&[][..], |steps| steps);
         let mut found = found
             .iter()
             .filter(|step| earlier.contains(step))
@@ -129,22 +133,23 @@ fn wait_for(
     waits
 }
 
-/// What a step writes: objects at places, each with its shape and the aliases undone in it.
+/// What a step writes: objects at key_paths, each with its shape and the aliases undone in it.
 fn written_objects<'p>(
     plan: &'p Plan,
     step: usize,
-    places: &mut Places,
-) -> Vec<(Place, ShapeId, &'p [Rename])> {
+    key_paths: &mut KeyPaths,
+) -> Vec<(KeyPath, ShapeId, &'p [Rename])> {
     let step = &plan.steps[step];
     match &step.merge {
         Merge::Root { renames } => vec![(ROOT, step.shape, renames)],
-        Merge::Reentry { path, renames } => vec![(places.of(path), step.shape, renames)],
+        Merge::Reentry { path, renames } => vec![(key_paths.of(path), step.shape, renames)],
         Merge::Entities(fetches) => {
             let mut written = Vec::new();
             for fetch in fetches {
                 if let Some(shape) = entity_shape(plan, step.shape, fetch.key) {
                     let targets = fetch.targets.iter();
-                    written.extend(targets.map(|it| (places.of(&it.path), shape, &*fetch.renames)));
+                    written
+                        .extend(targets.map(|it| (key_paths.of(&it.path), shape, &*fetch.renames)));
                 }
             }
             written
@@ -152,52 +157,52 @@ fn written_objects<'p>(
     }
 }
 
-fn entity_shape(plan: &Plan, root: ShapeId, key: Key) -> Option<ShapeId> {
+fn entity_shape(plan: &Plan, root: ShapeId, key: ResponseKey) -> Option<ShapeId> {
     let fields = &plan.shapes[root.0 as usize].fields;
     fields.iter().find(|field| field.key == key)?.shape
 }
 
-fn collect_places(
+fn collect_key_paths(
     plan: &Plan,
     shape: ShapeId,
-    place: Place,
+    key_path: KeyPath,
     renames: &[Rename],
-    places: &mut Places,
-    found: &mut FxHashSet<Place>,
+    key_paths: &mut KeyPaths,
+    found: &mut FxHashSet<KeyPath>,
 ) {
     for field in &plan.shapes[shape.0 as usize].fields {
         let meant = renames
             .iter()
             .filter(|rename| rename.from == field.key)
             .map(|rename| rename.to);
-        let typename = field.is_typename.then_some(Key::TYPENAME);
+        let typename = field.is_typename.then_some(ResponseKey::TYPENAME);
         for key in std::iter::once(field.key).chain(meant).chain(typename) {
-            let place = places.below(place, key);
-            found.insert(place);
+            let key_path = key_paths.below(key_path, key);
+            found.insert(key_path);
             if let Some(shape) = field.shape {
-                collect_places(plan, shape, place, renames, places, found);
+                collect_key_paths(plan, shape, key_path, renames, key_paths, found);
             }
         }
     }
 }
 
 /// What a step reads; true where there must be a writer before it.
-fn read_places(step: &Step, places: &mut Places) -> FxHashSet<(Place, bool)> {
+fn read_key_paths(step: &FetchStep, key_paths: &mut KeyPaths) -> FxHashSet<(KeyPath, bool)> {
     let mut read = FxHashSet::default();
     for (path, value) in context_values(step) {
-        let place = places.of(&path[..value.depth]);
-        read_requirements(&value.selection, place, places, &mut read);
+        let key_path = key_paths.of(&path[..value.depth]);
+        read_requirements(&value.selection, key_path, key_paths, &mut read);
     }
     match &step.merge {
         Merge::Root { .. } => {}
         Merge::Reentry { path, .. } => {
-            read_path(path, places, &mut read);
+            read_path(path, key_paths, &mut read);
         }
         Merge::Entities(fetches) => {
             for fetch in fetches {
                 for target in &fetch.targets {
-                    let place = read_path(&target.path, places, &mut read);
-                    read_requirements(&fetch.requires, place, places, &mut read);
+                    let key_path = read_path(&target.path, key_paths, &mut read);
+                    read_requirements(&fetch.requires, key_path, key_paths, &mut read);
                 }
             }
         }
@@ -206,7 +211,7 @@ fn read_places(step: &Step, places: &mut Places) -> FxHashSet<(Place, bool)> {
 }
 
 /// The values that a step takes from contexts, each with the path that leads by its object.
-fn context_values(step: &Step) -> impl Iterator<Item = (&[PathSegment], &ContextValue)> {
+fn context_values(step: &FetchStep) -> impl Iterator<Item = (&[PathSegment], &ContextValue)> {
     let fetches = match &step.merge {
         Merge::Entities(fetches) => &fetches[..],
         Merge::Root { .. } | Merge::Reentry { .. } => &[],
@@ -218,68 +223,68 @@ fn context_values(step: &Step) -> impl Iterator<Item = (&[PathSegment], &Context
     })
 }
 
-/// The places whose objects depend on an object above, down from that one.
-fn contextual_places(plan: &Plan, places: &mut Places) -> FxHashSet<Place> {
+/// The key_paths whose objects depend on an object above, down from that one.
+fn contextual_key_paths(plan: &Plan, key_paths: &mut KeyPaths) -> FxHashSet<KeyPath> {
     let mut contextual = FxHashSet::default();
     for (path, value) in plan.steps.iter().flat_map(context_values) {
-        let mut place = places.of(&path[..value.depth]);
-        contextual.insert(place);
+        let mut key_path = key_paths.of(&path[..value.depth]);
+        contextual.insert(key_path);
         for key in keys_of(&path[value.depth..]) {
-            place = places.below(place, key);
-            contextual.insert(place);
+            key_path = key_paths.below(key_path, key);
+            contextual.insert(key_path);
         }
     }
     contextual
 }
 
-/// Adds what a path reads; the place that it leads to.
+/// Adds what a path reads; the key_path that it leads to.
 fn read_path(
     path: &[PathSegment],
-    places: &mut Places,
-    read: &mut FxHashSet<(Place, bool)>,
-) -> Place {
-    let mut place = ROOT;
+    key_paths: &mut KeyPaths,
+    read: &mut FxHashSet<(KeyPath, bool)>,
+) -> KeyPath {
+    let mut key_path = ROOT;
     for segment in path {
         match segment {
             PathSegment::Key(key) => {
-                place = places.below(place, *key);
-                read.insert((place, true));
+                key_path = key_paths.below(key_path, *key);
+                read.insert((key_path, true));
             }
             PathSegment::Type(_) => {
-                read.insert((places.below(place, Key::TYPENAME), false));
+                read.insert((key_paths.below(key_path, ResponseKey::TYPENAME), false));
             }
         }
     }
-    place
+    key_path
 }
 
 fn read_requirements(
     requires: &[Requirement],
-    place: Place,
-    places: &mut Places,
-    read: &mut FxHashSet<(Place, bool)>,
+    key_path: KeyPath,
+    key_paths: &mut KeyPaths,
+    read: &mut FxHashSet<(KeyPath, bool)>,
 ) {
-    read.insert((places.below(place, Key::TYPENAME), false));
+    read.insert((key_paths.below(key_path, ResponseKey::TYPENAME), false));
     for requirement in requires {
         match requirement {
             Requirement::Field {
                 source, requires, ..
             } => {
-                let below = places.below(place, *source);
-                read.insert((below, *source != Key::TYPENAME));
+                let below = key_paths.below(key_path, *source);
+                read.insert((below, *source != ResponseKey::TYPENAME));
                 if !requires.is_empty() {
-                    read_requirements(requires, below, places, read);
+                    read_requirements(requires, below, key_paths, read);
                 }
             }
             Requirement::Fragment { requires, .. } => {
-                read_requirements(requires, place, places, read);
+                read_requirements(requires, key_path, key_paths, read);
             }
         }
     }
 }
 
 /// A path that some step completes objects at, and which fetch of which step it is.
-struct AnyTarget {
+struct PlanTarget {
     step: usize,
     fetch: usize,
     path: Vec<PathSegment>,
@@ -289,14 +294,14 @@ struct AnyTarget {
 
 /// All of them.
 struct Targets {
-    all: Vec<AnyTarget>,
-    /// By the places that their paths come by.
-    by_place: FxHashMap<Place, Passing>,
+    all: Vec<PlanTarget>,
+    /// By the key_paths that their paths come by.
+    by_key_path: FxHashMap<KeyPath, PassingTargets>,
 }
 
-/// The targets whose paths come by a place.
+/// The targets whose paths come by a key_path.
 #[derive(Default)]
-struct Passing {
+struct PassingTargets {
     targets: Vec<usize>,
     /// Whether a path ends there.
     ends_here: bool,
@@ -305,19 +310,19 @@ struct Passing {
 }
 
 impl Targets {
-    fn of(plan: &Plan, places: &mut Places) -> Self {
+    fn of(plan: &Plan, key_paths: &mut KeyPaths) -> Self {
         let mut targets = Self {
             all: Vec::new(),
-            by_place: FxHashMap::default(),
+            by_key_path: FxHashMap::default(),
         };
         for (step, merge) in plan.steps.iter().map(|step| &step.merge).enumerate() {
             match merge {
                 Merge::Root { .. } => {}
-                Merge::Reentry { path, .. } => targets.add(step, 0, path, places),
+                Merge::Reentry { path, .. } => targets.add(step, 0, path, key_paths),
                 Merge::Entities(fetches) => {
                     for (fetch, of_fetch) in fetches.iter().map(|it| &it.targets).enumerate() {
                         for target in of_fetch {
-                            targets.add(step, fetch, &target.path, places);
+                            targets.add(step, fetch, &target.path, key_paths);
                         }
                     }
                 }
@@ -326,20 +331,20 @@ impl Targets {
         targets
     }
 
-    fn add(&mut self, step: usize, fetch: usize, path: &[PathSegment], places: &mut Places) {
+    fn add(&mut self, step: usize, fetch: usize, path: &[PathSegment], key_paths: &mut KeyPaths) {
         let is_type = |segment: &PathSegment| matches!(segment, PathSegment::Type(_));
         let first_type = path.iter().position(is_type);
         let depth = keys_of(path).count();
-        let mut place = ROOT;
+        let mut key_path = ROOT;
         for (index, key) in keys_of(path).enumerate() {
-            place = places.below(place, key);
-            let passing = self.by_place.entry(place).or_default();
+            key_path = key_paths.below(key_path, key);
+            let passing = self.by_key_path.entry(key_path).or_default();
             passing.targets.push(self.all.len());
             passing.ends_here |= index + 1 == depth;
             let types = [passing.first_type, first_type];
             passing.first_type = types.into_iter().flatten().min();
         }
-        self.all.push(AnyTarget {
+        self.all.push(PlanTarget {
             step,
             fetch,
             path: path.to_vec(),
@@ -349,10 +354,10 @@ impl Targets {
 
     /// The fetches that complete something below `path`, with the rest of their paths; none where
     /// such a path comes by other type conditions, so that it means only some of `path`'s objects.
-    fn completed_below(&self, path: &[PathSegment], place: Place) -> Option<Below<'_>> {
+    fn completed_below(&self, path: &[PathSegment], key_path: KeyPath) -> Option<FetchesBelow<'_>> {
         let depth = keys_of(path).count();
         let mut below = FxHashSet::default();
-        let passing = self.by_place.get(&place).into_iter();
+        let passing = self.by_key_path.get(&key_path).into_iter();
         for target in passing.flat_map(|it| &it.targets) {
             let target = &self.all[*target];
             if target.depth > depth {
@@ -370,23 +375,23 @@ impl Targets {
 fn mark_sharing(
     plan: &mut Plan,
     targets: &Targets,
-    contextual: &FxHashSet<Place>,
-    places: &mut Places,
+    contextual: &FxHashSet<KeyPath>,
+    key_paths: &mut KeyPaths,
 ) {
     for step in &mut plan.steps {
         let Merge::Entities(fetches) = &mut step.merge else {
             continue;
         };
         for fetch in fetches {
-            let below: Vec<Option<Below<'_>>> = fetch
+            let below: Vec<Option<FetchesBelow<'_>>> = fetch
                 .targets
                 .iter()
-                .map(|target| targets.completed_below(&target.path, places.of(&target.path)))
+                .map(|target| targets.completed_below(&target.path, key_paths.of(&target.path)))
                 .collect();
             let is_alike = below.iter().all(|set| set.is_some() && *set == below[0]);
             for (target, below) in fetch.targets.iter_mut().zip(&below) {
-                let place = places.of(&target.path);
-                target.may_share = below.is_some() && !contextual.contains(&place);
+                let key_path = key_paths.of(&target.path);
+                target.may_share = below.is_some() && !contextual.contains(&key_path);
             }
             fetch.shares_across_targets = is_alike;
         }
@@ -395,38 +400,44 @@ fn mark_sharing(
 
 /// Objects that steps complete are interned by their bytes, unless some path to them, or through
 /// them, asks for a type on the way: then two objects alike may still be completed differently. So they
-/// may where two steps bring them, which are put together by their places in lists.
+/// may where two steps bring them, which are put together by their key_paths in lists.
 fn mark_interning(
     plan: &mut Plan,
     targets: &Targets,
-    contextual: &FxHashSet<Place>,
-    places: &mut Places,
+    contextual: &FxHashSet<KeyPath>,
+    key_paths: &mut KeyPaths,
 ) {
-    let mut bringers: FxHashMap<Place, FxHashSet<usize>> = FxHashMap::default();
+    let mut bringers: FxHashMap<KeyPath, FxHashSet<usize>> = FxHashMap::default();
     for index in 0..plan.steps.len() {
         // A fallback step brings nothing of an object that the other has asked about.
         let bringer = plan.steps[index].fallback_of.unwrap_or(index);
-        for (base, shape, _) in written_objects(plan, index, places) {
-            visit_objects(plan, shape, base, places, &mut |_, place, _| {
-                bringers.entry(place).or_default().insert(bringer);
+        for (base, shape, _) in written_objects(plan, index, key_paths) {
+            visit_objects(plan, shape, base, key_paths, &mut |_, key_path, _| {
+                bringers.entry(key_path).or_default().insert(bringer);
             });
         }
     }
     let mut candidates: FxHashMap<ShapeId, bool> = FxHashMap::default();
     for index in 0..plan.steps.len() {
-        for (base, shape, renames) in written_objects(plan, index, places) {
-            visit_objects(plan, shape, base, places, &mut |shape, place, depth| {
-                let may = targets.by_place.get(&place).is_some_and(|passing| {
-                    let is_plain = passing.first_type.is_none_or(|first| first >= depth);
-                    let is_single = bringers.get(&place).is_none_or(|all| all.len() == 1);
-                    let is_alone = !contextual.contains(&place);
-                    passing.ends_here && is_plain && is_single && is_alone && renames.is_empty()
-                });
-                candidates
-                    .entry(shape)
-                    .and_modify(|all| *all &= may)
-                    .or_insert(may);
-            });
+        for (base, shape, renames) in written_objects(plan, index, key_paths) {
+            visit_objects(
+                plan,
+                shape,
+                base,
+                key_paths,
+                &mut |shape, key_path, depth| {
+                    let may = targets.by_key_path.get(&key_path).is_some_and(|passing| {
+                        let is_plain = passing.first_type.is_none_or(|first| first >= depth);
+                        let is_single = bringers.get(&key_path).is_none_or(|all| all.len() == 1);
+                        let is_alone = !contextual.contains(&key_path);
+                        passing.ends_here && is_plain && is_single && is_alone && renames.is_empty()
+                    });
+                    candidates
+                        .entry(shape)
+                        .and_modify(|all| *all &= may)
+                        .or_insert(may);
+                },
+            );
         }
     }
     for (shape, intern) in candidates {
@@ -434,19 +445,19 @@ fn mark_interning(
     }
 }
 
-/// Visits the places of objects below one, with how many keys lead there.
+/// Visits the key_paths of objects below one, with how many keys lead there.
 fn visit_objects(
     plan: &Plan,
     shape: ShapeId,
-    place: Place,
-    places: &mut Places,
-    visit: &mut impl FnMut(ShapeId, Place, usize),
+    key_path: KeyPath,
+    key_paths: &mut KeyPaths,
+    visit: &mut impl FnMut(ShapeId, KeyPath, usize),
 ) {
     for field in &plan.shapes[shape.0 as usize].fields {
         if let Some(shape) = field.shape {
-            let below = places.below(place, field.key);
-            visit(shape, below, places.depth(below));
-            visit_objects(plan, shape, below, places, visit);
+            let below = key_paths.below(key_path, field.key);
+            visit(shape, below, key_paths.depth(below));
+            visit_objects(plan, shape, below, key_paths, visit);
         }
     }
 }

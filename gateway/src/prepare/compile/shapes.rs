@@ -1,12 +1,12 @@
 //! What a subgraph's answer looks like, from what is asked for.
 
 use super::{
-    asked::{Asked, AskedItem},
-    keys::Keys,
+    fetch_selection::{FetchSelection, FetchSelectionItem},
+    keys::ResponseKeys,
 };
 use crate::{
     json::scan::key_token,
-    prepare::plan::{Key, Shape, ShapeField, ShapeId},
+    prepare::plan::{ResponseKey, Shape, ShapeField, ShapeId},
 };
 
 /// All shapes of a plan.
@@ -15,7 +15,11 @@ pub struct Shapes(Vec<Shape>);
 
 impl Shapes {
     /// Adds the `data` of an answer; its shape and its response keys.
-    pub fn add_root(&mut self, asked: &Asked<'_>, keys: &mut Keys) -> (ShapeId, Vec<Key>) {
+    pub fn add_root(
+        &mut self,
+        asked: &FetchSelection<'_>,
+        keys: &mut ResponseKeys,
+    ) -> (ShapeId, Vec<ResponseKey>) {
         let root = self.object(&[asked], keys);
         let fields = &self.0[root.0 as usize].fields;
         (root, fields.iter().map(|field| field.key).collect())
@@ -24,9 +28,9 @@ impl Shapes {
     /// Adds the `data` of an answer that has lists of entities.
     pub fn add_entities<'p>(
         &mut self,
-        lists: impl IntoIterator<Item = (&'p str, &'p Asked<'p>)>,
-        keys: &mut Keys,
-    ) -> (ShapeId, Vec<Key>) {
+        lists: impl IntoIterator<Item = (&'p str, &'p FetchSelection<'p>)>,
+        keys: &mut ResponseKeys,
+    ) -> (ShapeId, Vec<ResponseKey>) {
         let mut fields = Vec::new();
         for (key, asked) in lists {
             fields.push(ShapeField {
@@ -47,9 +51,9 @@ impl Shapes {
     /// The same where each list can be there several times, under each of its keys.
     pub fn add_numbered_entities<'p>(
         &mut self,
-        lists: impl IntoIterator<Item = (&'p [String], &'p Asked<'p>)>,
-        keys: &mut Keys,
-    ) -> (ShapeId, Vec<Key>) {
+        lists: impl IntoIterator<Item = (&'p [String], &'p FetchSelection<'p>)>,
+        keys: &mut ResponseKeys,
+    ) -> (ShapeId, Vec<ResponseKey>) {
         let mut fields = Vec::new();
         for (names, asked) in lists {
             let shape = self.object(&[asked], keys);
@@ -75,7 +79,7 @@ impl Shapes {
 
     /// One object that any of `sets` may be asked of: fragments on different types meet in one
     /// shape, because the object's type is known only after it is read.
-    fn object(&mut self, sets: &[&Asked<'_>], keys: &mut Keys) -> ShapeId {
+    fn object(&mut self, sets: &[&FetchSelection<'_>], keys: &mut ResponseKeys) -> ShapeId {
         let mut fields: Vec<Merged<'_>> = Vec::new();
         for set in sets {
             flatten(set, &mut fields);
@@ -100,13 +104,13 @@ impl Shapes {
 struct Merged<'p> {
     key: &'p str,
     is_typename: bool,
-    sets: Vec<&'p Asked<'p>>,
+    sets: Vec<&'p FetchSelection<'p>>,
 }
 
-fn flatten<'p>(set: &'p Asked<'p>, fields: &mut Vec<Merged<'p>>) {
+fn flatten<'p>(set: &'p FetchSelection<'p>, fields: &mut Vec<Merged<'p>>) {
     for item in set {
         match item {
-            AskedItem::Field {
+            FetchSelectionItem::Field {
                 field, key, below, ..
             } => {
                 let same = fields.iter_mut().find(|other| other.key == key.as_str());
@@ -119,7 +123,7 @@ fn flatten<'p>(set: &'p Asked<'p>, fields: &mut Vec<Merged<'p>>) {
                     }),
                 }
             }
-            AskedItem::On { below, .. } => flatten(below, fields),
+            FetchSelectionItem::On { below, .. } => flatten(below, fields),
         }
     }
 }

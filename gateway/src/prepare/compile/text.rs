@@ -10,13 +10,13 @@ use bytes::Bytes;
 use federation::{ContextArgument, Field, Operation, Selection, Supergraph, TypeId};
 
 use super::{
-    asked::{Asked, AskedItem},
     contexts::BETWEEN,
+    fetch_selection::{FetchSelection, FetchSelectionItem},
 };
 use crate::{json::write, prepare::plan::RequestTemplate};
 
 /// Writes one operation.
-pub struct Text<'p> {
+pub struct OperationText<'p> {
     graph: &'p Supergraph,
     /// The client's, of the subgraphs' own.
     directives: &'p [Node<Directive>],
@@ -58,7 +58,7 @@ pub fn needs_a_name(graph: &Supergraph, when: &[Node<Directive>]) -> bool {
     places.any(|place| place != DirectiveLocation::InlineFragment)
 }
 
-impl<'p> Text<'p> {
+impl<'p> OperationText<'p> {
     /// An operation of a client that `declared` these variables and has these directives.
     pub fn new(
         graph: &'p Supergraph,
@@ -82,7 +82,7 @@ impl<'p> Text<'p> {
     }
 
     /// Adds `key: _entities(representations: $variable){...}`.
-    pub fn entities(&mut self, key: &str, variable: &str, asked: &Asked<'_>) {
+    pub fn entities(&mut self, key: &str, variable: &str, asked: &FetchSelection<'_>) {
         self.separate();
         if key != "_entities" {
             let _ = write!(self.body, "{key}: ");
@@ -93,7 +93,7 @@ impl<'p> Text<'p> {
     }
 
     /// Adds a list of entities, apart from others.
-    pub fn numbered_entities(&mut self, head: &str, asked: &Asked<'_>) {
+    pub fn numbered_entities(&mut self, head: &str, asked: &FetchSelection<'_>) {
         if !self.body.is_empty() {
             self.body.push(BETWEEN);
         }
@@ -104,11 +104,11 @@ impl<'p> Text<'p> {
     }
 
     /// Adds selections.
-    pub fn items(&mut self, asked: &Asked<'_>) {
+    pub fn items(&mut self, asked: &FetchSelection<'_>) {
         for item in asked {
             self.separate();
             match item {
-                AskedItem::Field {
+                FetchSelectionItem::Field {
                     field,
                     key,
                     contexts,
@@ -129,12 +129,12 @@ impl<'p> Text<'p> {
                         self.body.push('}');
                     }
                 }
-                AskedItem::On {
+                FetchSelectionItem::On {
                     ty: Some(ty),
                     when,
                     below,
                 } if needs_a_name(self.graph, when) => self.named_fragment(*ty, when, below),
-                AskedItem::On { ty, when, below } => {
+                FetchSelectionItem::On { ty, when, below } => {
                     self.body.push_str("...");
                     if let Some(ty) = ty {
                         let _ = write!(self.body, "on {}", self.graph.name(*ty));
@@ -149,7 +149,7 @@ impl<'p> Text<'p> {
     }
 
     /// Adds the spread of a fragment, and keeps its definition for the end.
-    fn named_fragment(&mut self, ty: TypeId, when: &[Node<Directive>], below: &Asked<'_>) {
+    fn named_fragment(&mut self, ty: TypeId, when: &[Node<Directive>], below: &FetchSelection<'_>) {
         let number = self.fragments.len();
         self.fragments.push(String::new());
         let of_definition =
@@ -299,7 +299,7 @@ impl<'p> Text<'p> {
     }
 
     /// What a request is made of.
-    pub fn into_parts(mut self, kind: &str) -> Parts {
+    pub fn into_parts(mut self, kind: &str) -> OperationParts {
         let directives = self.operation_directives(kind);
         let mut definitions = Vec::new();
         let mut variables = Vec::new();
@@ -325,7 +325,7 @@ impl<'p> Text<'p> {
         for fragment in &self.fragments {
             let _ = write!(fragments, " {fragment}");
         }
-        Parts {
+        OperationParts {
             directives,
             definitions,
             variables,
@@ -336,7 +336,7 @@ impl<'p> Text<'p> {
 }
 
 /// What a request is made of.
-pub struct Parts {
+pub struct OperationParts {
     /// The client's, at the operation.
     pub directives: String,
     /// Of the client's variables.
@@ -351,7 +351,7 @@ pub struct Parts {
 
 /// An operation in one normal form: two that ask for the same in the same order have the same.
 pub fn normal_form(graph: &Supergraph, operation: &Operation) -> String {
-    let mut text = Text::new(graph, &[], &[]);
+    let mut text = OperationText::new(graph, &[], &[]);
     text.directives(&operation.directives);
     text.selections(&operation.selections);
     text.body

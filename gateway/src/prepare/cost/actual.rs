@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{
     MUTATION,
-    count::{Counter, definition_of},
+    count::{CostCounter, definition_of},
     formula::Evaluation,
 };
 use crate::{
@@ -47,7 +47,7 @@ impl Counted {
             OperationType::Mutation => MUTATION,
             OperationType::Query | OperationType::Subscription => 0.0,
         };
-        let answer = Answer {
+        let answer = AnswerCounter {
             graph,
             variables,
             counted: self,
@@ -62,7 +62,7 @@ impl Counted {
     }
 }
 
-struct Answer<'a> {
+struct AnswerCounter<'a> {
     graph: &'a Graph,
     variables: &'a Variables,
     counted: &'a Counted,
@@ -71,21 +71,21 @@ struct Answer<'a> {
 }
 
 /// A field of the operation, and the type that it was asked of.
-type Asked<'a> = (&'a Node<Field>, &'a Name);
+type SelectedField<'a> = (&'a Node<Field>, &'a Name);
 
-impl<'a> Answer<'a> {
+impl<'a> AnswerCounter<'a> {
     fn object(
         &self,
         sets: &[&'a SelectionSet],
         type_name: &Name,
         object: &Map<String, Value>,
     ) -> f64 {
-        let mut asked: Vec<Asked<'a>> = Vec::new();
+        let mut asked: Vec<SelectedField<'a>> = Vec::new();
         for set in sets {
             self.flatten(set, &mut asked);
         }
         let members = object.iter().map(|(key, value)| {
-            let same: Vec<Asked<'a>> = asked
+            let same: Vec<SelectedField<'a>> = asked
                 .iter()
                 .filter(|(field, _)| field.response_key() == key.as_str())
                 .copied()
@@ -95,7 +95,7 @@ impl<'a> Answer<'a> {
         members.sum()
     }
 
-    fn flatten(&self, set: &'a SelectionSet, asked: &mut Vec<Asked<'a>>) {
+    fn flatten(&self, set: &'a SelectionSet, asked: &mut Vec<SelectedField<'a>>) {
         for selection in &set.selections {
             let set = match selection {
                 Selection::Field(field) => {
@@ -114,7 +114,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn field(&self, same: &[Asked<'a>], object_type: &Name, value: &Value) -> f64 {
+    fn field(&self, same: &[SelectedField<'a>], object_type: &Name, value: &Value) -> f64 {
         let Some((field, asked_of)) = same.first() else {
             return 0.0;
         };
@@ -149,7 +149,7 @@ impl<'a> Answer<'a> {
             document,
             operation,
         } = self.counted;
-        let mut counter = Counter::new(self.graph, document, &operation.variables, 0);
+        let mut counter = CostCounter::new(self.graph, document, &operation.variables, 0);
         let cost = counter.arguments(field, definition, costs);
         let mut evaluation = Evaluation::new(&counter.nodes, self.graph, self.variables);
         evaluation.value(cost).unwrap_or_default()

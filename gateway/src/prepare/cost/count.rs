@@ -15,7 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{
     MUTATION,
     formula::{Node, OperationCost, SlicingFault, Term, times},
-    size::{Lengths, Size},
+    size::{Lengths, VariableListSize},
 };
 use crate::{
     coerce::Variables,
@@ -38,7 +38,7 @@ pub fn of(
     operation: &Operation,
     fields_max: usize,
 ) -> Result<OperationCost, RequestError> {
-    let mut counter = Counter::new(graph, document, &operation.variables, fields_max);
+    let mut counter = CostCounter::new(graph, document, &operation.variables, fields_max);
     let root = Part {
         set: &operation.selection_set,
         conditions: Vec::new(),
@@ -56,7 +56,7 @@ pub fn of(
 }
 
 /// Makes a formula.
-pub struct Counter<'a> {
+pub struct CostCounter<'a> {
     pub(super) graph: &'a Graph,
     pub(super) variables: &'a [Ast<VariableDefinition>],
     pub(super) nodes: Vec<Node>,
@@ -87,7 +87,7 @@ struct Part<'a> {
 
 /// A size that a field above gives to the list at a path.
 #[derive(Clone)]
-struct Sized<'a> {
+struct SizedList<'a> {
     path: &'a [String],
     length: Term,
 }
@@ -109,7 +109,7 @@ fn key(term: Term) -> TermKey {
     }
 }
 
-impl<'a> Counter<'a> {
+impl<'a> CostCounter<'a> {
     /// Of an operation with these variables.
     pub fn new(
         graph: &'a Graph,
@@ -134,7 +134,7 @@ impl<'a> Counter<'a> {
         &mut self,
         declared: &Name,
         parts: &[Part<'a>],
-        sizes: &[Sized<'a>],
+        sizes: &[SizedList<'a>],
         has_weight: bool,
     ) -> Result<Term, RequestError> {
         let origin: Origin = (
@@ -200,7 +200,7 @@ impl<'a> Counter<'a> {
         type_name: &Name,
         weight: f64,
         occurrences: &[&Occurrence<'a>],
-        sizes: &[Sized<'a>],
+        sizes: &[SizedList<'a>],
     ) -> Result<Term, RequestError> {
         let mut by_key: Vec<(&Name, Vec<&Occurrence<'a>>)> = Vec::new();
         for occurrence in occurrences {
@@ -223,7 +223,7 @@ impl<'a> Counter<'a> {
         &mut self,
         type_name: &Name,
         same: &[&Occurrence<'a>],
-        sizes: &[Sized<'a>],
+        sizes: &[SizedList<'a>],
     ) -> Result<Term, RequestError> {
         let field = same[0].field;
         if field.name.starts_with("__") {
@@ -239,7 +239,7 @@ impl<'a> Counter<'a> {
         for size in sizes {
             match size.path {
                 [name] if *name == *field.name.as_str() => given = Some(size.length),
-                [name, path @ ..] if *name == *field.name.as_str() => below.push(Sized {
+                [name, path @ ..] if *name == *field.name.as_str() => below.push(SizedList {
                     path,
                     ..size.clone()
                 }),
@@ -247,7 +247,7 @@ impl<'a> Counter<'a> {
             }
         }
         if let (Some(said), Some(length)) = (list_size, own_size) {
-            below.extend(said.sized.iter().map(|path| Sized { path, length }));
+            below.extend(said.sized.iter().map(|path| SizedList { path, length }));
         }
         let own_size = own_size.filter(|_| list_size.is_some_and(|said| said.sized.is_empty()));
         let assumed = Term::Constant(graph.settings.limits.list_size_assumed as f64);
@@ -281,7 +281,7 @@ impl<'a> Counter<'a> {
 
     fn size(&mut self, said: &'a ListSize, field: &Field, definition: &FieldDefinition) -> Term {
         let assumed = self.graph.settings.limits.list_size_assumed as f64;
-        let size = Size::of(said, field, definition, self.variables, assumed);
+        let size = VariableListSize::of(said, field, definition, self.variables, assumed);
         if !size.is_constant() {
             return self.node(Node::Size(size));
         }

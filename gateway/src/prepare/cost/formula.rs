@@ -6,7 +6,7 @@ use apollo_compiler::Name;
 
 use super::{
     inputs,
-    size::{Lengths, Size},
+    size::{Lengths, VariableListSize},
 };
 use crate::{
     coerce::Variables,
@@ -46,7 +46,7 @@ pub enum Node {
     /// Only where any of the conditions holds, each with all of its parts.
     When(Box<[Vec<Condition>]>, Term),
     /// A list's length.
-    Size(Size),
+    Size(VariableListSize),
     /// A variable's value as an argument.
     Input(Input),
 }

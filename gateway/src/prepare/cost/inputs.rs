@@ -7,12 +7,12 @@ use apollo_compiler::{
 };
 
 use super::{
-    count::Counter,
+    count::CostCounter,
     formula::{Input, Node, Term},
 };
 use crate::graph::Graph;
 
-impl Counter<'_> {
+impl CostCounter<'_> {
     /// What a value of an argument or an input field costs. `weight` is its own `@cost`.
     pub fn input(&mut self, value: &Value, ty: &Type, weight: Option<f64>) -> Term {
         let name = ty.inner_named_type();

@@ -14,22 +14,22 @@ use crate::{coerce::Variables, graph::costs::ListSize};
 
 /// A list's length where variables decide it.
 #[derive(Debug)]
-pub struct Size {
+pub struct VariableListSize {
     field: Box<str>,
-    given: Box<[Given]>,
+    given: Box<[SlicingArgument]>,
     assumed: f64,
     requires_one: bool,
 }
 
 /// A slicing argument.
 #[derive(Debug)]
-struct Given {
-    value: Slice,
+struct SlicingArgument {
+    value: SlicingValue,
     name: Box<str>,
 }
 
 #[derive(Debug)]
-enum Slice {
+enum SlicingValue {
     /// Written in the document.
     Number(f64),
     /// In a variable, inside these fields of it.
@@ -68,7 +68,7 @@ impl<'a> Lengths<'a> {
     }
 }
 
-impl Size {
+impl VariableListSize {
     /// Of a field with its arguments. `assumed` is for a list of which nothing is known.
     pub fn of(
         said: &ListSize,
@@ -86,7 +86,7 @@ impl Size {
                 .iter()
                 .find(|it| it.name == argument.as_str());
             let value = written.map(|it| &*it.value).or(default);
-            Some(Given {
+            Some(SlicingArgument {
                 value: slice(value, path, default, variables),
                 name: argument.as_str().into(),
             })
@@ -102,7 +102,7 @@ impl Size {
     /// Whether it is the same for all variables.
     pub fn is_constant(&self) -> bool {
         let mut given = self.given.iter();
-        !given.any(|given| matches!(given.value, Slice::Variable { .. }))
+        !given.any(|given| matches!(given.value, SlicingValue::Variable { .. }))
     }
 
     /// The largest of the slicing arguments; never less than 0.
@@ -136,20 +136,20 @@ impl Size {
 
     /// Bytes on the heap, more or less.
     pub fn heap_bytes(&self) -> usize {
-        let of = |given: &Given| match &given.value {
-            Slice::Variable { path, .. } => path.iter().map(|it| 24 + it.len()).sum(),
+        let of = |given: &SlicingArgument| match &given.value {
+            SlicingValue::Variable { path, .. } => path.iter().map(|it| 24 + it.len()).sum(),
             _ => 0,
         };
-        self.given.len() * size_of::<Given>() + self.given.iter().map(of).sum::<usize>()
+        self.given.len() * size_of::<SlicingArgument>() + self.given.iter().map(of).sum::<usize>()
     }
 }
 
-impl Given {
+impl SlicingArgument {
     fn length<'a>(&'a self, variables: &Variables, lengths: &mut Lengths<'a>) -> Option<f64> {
         match &self.value {
-            Slice::Number(number) => Some(*number),
-            Slice::Nothing => None,
-            Slice::Variable {
+            SlicingValue::Number(number) => Some(*number),
+            SlicingValue::Nothing => None,
+            SlicingValue::Variable {
                 index,
                 path,
                 default,
@@ -166,16 +166,16 @@ fn slice(
     path: &[String],
     argument_default: Option<&Value>,
     variables: &[Node<VariableDefinition>],
-) -> Slice {
+) -> SlicingValue {
     let Some(value) = value else {
-        return Slice::Nothing;
+        return SlicingValue::Nothing;
     };
     if let Value::Variable(name) = value {
         let Some(index) = variables.iter().position(|it| it.name == *name) else {
-            return Slice::Nothing;
+            return SlicingValue::Nothing;
         };
         let default = variables[index].default_value.as_deref();
-        return Slice::Variable {
+        return SlicingValue::Variable {
             index,
             path: path.into(),
             default: literal(default.or(argument_default), path),
@@ -187,7 +187,7 @@ fn slice(
             let member = members.find(|(key, _)| key == name.as_str());
             slice(member.map(|it| &*it.1), path, None, variables)
         }
-        _ => literal(Some(value), path).map_or(Slice::Nothing, Slice::Number),
+        _ => literal(Some(value), path).map_or(SlicingValue::Nothing, SlicingValue::Number),
     }
 }
 

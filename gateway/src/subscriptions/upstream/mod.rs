@@ -1,11 +1,11 @@
 //! Subscriptions at subgraphs: many on one WebSocket, or each on a server-sent-event stream.
 
 mod bounded_head;
-mod connection;
 mod quarantine;
-mod sockets;
+mod socket;
+mod socket_pool;
 mod sse;
-mod waiting;
+mod uncompleted_events;
 
 use std::{
     collections::HashMap,
@@ -26,9 +26,9 @@ use crate::{
     metrics::GatewayMetrics,
 };
 use quarantine::Quarantine;
-use sockets::{Opening, Sockets, Unsubscribe};
-use waiting::Waiting;
-pub(super) use waiting::{Weighed, Weight};
+use socket_pool::{Opening, SocketPool, Unsubscribe};
+use uncompleted_events::UncompletedEvents;
+pub(super) use uncompleted_events::{ReceivedMessage, ReservedBytes};
 
 /// How long a subgraph that accepts no WebSocket is sent event-stream requests without another try.
 const NO_WEBSOCKET_TIME: Duration = Duration::from_secs(60);
@@ -80,7 +80,7 @@ pub(super) enum UpstreamError {
 
 /// What one subscription's subgraph says. Dropping it ends the subscription there.
 pub(super) struct Messages {
-    receiver: mpsc::Receiver<Weighed>,
+    receiver: mpsc::Receiver<ReceivedMessage>,
     _ends_when_dropped: Ends,
 }
 
@@ -93,14 +93,14 @@ enum Ends {
 
 impl Messages {
     /// The next one; none when the connection is lost.
-    pub(super) async fn next(&mut self) -> Option<Weighed> {
+    pub(super) async fn next(&mut self) -> Option<ReceivedMessage> {
         self.receiver.recv().await
     }
 }
 
 /// The ways to subgraphs.
 pub(super) struct Upstreams {
-    sockets: Sockets,
+    sockets: SocketPool,
     quarantine: Arc<Quarantine>,
     request_bytes_max: usize,
     sse_subgraphs: Vec<String>,
@@ -119,7 +119,7 @@ impl Upstreams {
             config.subscription_quarantine_max,
             &metrics.upstream_quarantined,
         ));
-        let waiting = Waiting::new(config, &metrics.uncompleted_event_bytes);
+        let waiting = UncompletedEvents::new(config, &metrics.uncompleted_event_bytes);
         let streams = sse::Streams::new(
             &settings.subgraphs,
             &settings.tls,
@@ -127,7 +127,7 @@ impl Upstreams {
             Arc::clone(&waiting),
         );
         Self {
-            sockets: Sockets::new(config, settings, Arc::clone(&quarantine), waiting, metrics),
+            sockets: SocketPool::new(config, settings, Arc::clone(&quarantine), waiting, metrics),
             quarantine,
             request_bytes_max: config.subscription_request_bytes_max,
             streams,

@@ -17,7 +17,7 @@ use super::{
     Ends, Messages, UpstreamError, UpstreamMessage,
     bounded_head::{BoundedHead, BytesLeft},
     is_final,
-    waiting::{Sender, Waiting},
+    uncompleted_events::{MessageSender, UncompletedEvents},
 };
 use crate::{
     config::{SubgraphSettings, SubscriptionConfig},
@@ -37,7 +37,7 @@ pub(super) struct Streams {
     /// Of all that comes before the answer's body.
     head_bytes_max: usize,
     event_bytes_max: usize,
-    waiting: Arc<Waiting>,
+    waiting: Arc<UncompletedEvents>,
 }
 
 impl Streams {
@@ -45,7 +45,7 @@ impl Streams {
         subgraphs: &SubgraphSettings,
         tls: &Tls,
         config: &SubscriptionConfig,
-        waiting: Arc<Waiting>,
+        waiting: Arc<UncompletedEvents>,
     ) -> Self {
         let head_bytes_max = subgraphs.overhead_bytes_max.saturating_add(HEAD_BYTES_MAX);
         Self {
@@ -164,7 +164,7 @@ fn request(
 }
 
 /// Hands on the one answer that there is.
-async fn refuse(body: Incoming, bytes_max: usize, messages: Sender) {
+async fn refuse(body: Incoming, bytes_max: usize, messages: MessageSender) {
     let body = tokio::time::timeout(SILENCE_MAX, Limited::new(body, bytes_max).collect()).await;
     if let Ok(Ok(collected)) = body {
         // Its feed is gone if nobody takes it.
@@ -175,7 +175,7 @@ async fn refuse(body: Incoming, bytes_max: usize, messages: Sender) {
 }
 
 /// Until the stream ends; dropping `messages` tells so.
-async fn read(mut body: Incoming, bytes_max: usize, messages: Sender) {
+async fn read(mut body: Incoming, bytes_max: usize, messages: MessageSender) {
     let mut reader = EventReader::default();
     while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
         let Ok(data) = frame.into_data() else {

@@ -7,7 +7,7 @@ use gateway::{
     execute,
     graph::Settings,
     headers::HeaderRules,
-    prepare::{self, Asked},
+    prepare::{self, OperationRequest},
 };
 use http::{HeaderMap, HeaderValue};
 use insta::assert_snapshot;
@@ -264,7 +264,7 @@ async fn origin(graph: &TestGraph, labels: Option<&'static str>) -> String {
     client.headers = Arc::new(headers);
     let serving = graph.serving();
     let query = "{ item { flagged } }";
-    let asked = Asked::new(serving, query, None, client.key, &client.headers);
+    let asked = OperationRequest::new(serving, query, None, client.key, &client.headers);
     let ready = prepare::ready(serving, &asked, None).await;
     let (prepared, variables) = ready.expect("a plan");
     let response = execute::operation(&serving.graph, &prepared, &variables, &client).await;

@@ -9,24 +9,24 @@ use federation::TypeId;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::prepare::{
-    plan::{Key, ShapeId},
+    plan::{ResponseKey, ShapeId},
     projection::SelectionId,
     sizes::Sizes,
 };
 
-/// An object of a [`Store`].
+/// An object of a [`ResponseStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectId(u32);
 
 /// A JSON text in one of the subgraphs' answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Text {
+pub struct JsonText {
     source: u16,
     start: u32,
     length: u32,
 }
 
-/// A part of [`Store::values`].
+/// A part of [`ResponseStore::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct List {
     start: u32,
@@ -39,7 +39,7 @@ pub enum Value {
     /// null, or something that a subgraph left out.
     Null,
     /// A leaf, however deep it is: JSON to be copied as it is.
-    Leaf(Text),
+    Leaf(JsonText),
     /// An object.
     Object(ObjectId),
     /// Objects, or lists of them.
@@ -52,7 +52,7 @@ pub enum Value {
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// Its response key.
-    pub key: Key,
+    pub key: ResponseKey,
     /// What it holds.
     pub value: Value,
 }
@@ -88,17 +88,17 @@ const NOT_RENDERED: Rendered = Rendered {
 
 /// The data of one response.
 #[derive(Default)]
-pub struct Store {
+pub struct ResponseStore {
     sources: Vec<Bytes>,
     objects: Vec<Object>,
     fields: Vec<Field>,
     values: Vec<Value>,
-    interned: FxHashMap<u64, (ShapeId, Text, ObjectId)>,
+    interned: FxHashMap<u64, (ShapeId, JsonText, ObjectId)>,
     marks: u32,
     objects_max: usize,
 }
 
-impl Store {
+impl ResponseStore {
     /// An empty one with room for as much as these. Above `objects_max` objects it is full.
     pub fn for_about(sizes: &Sizes, objects_max: usize) -> Self {
         Self {
@@ -125,15 +125,15 @@ impl Store {
         sizes.interned.was(self.interned.len());
     }
 
-    /// Keeps a subgraph's answer; its number, for [`Store::text`].
+    /// Keeps a subgraph's answer; its number, for [`ResponseStore::text`].
     pub fn add_source(&mut self, body: Bytes) -> u16 {
         self.sources.push(body);
         (self.sources.len() - 1) as u16
     }
 
     /// A range of an answer. Answers are far below 4 GiB (`body_bytes_max`).
-    pub fn text(source: u16, range: std::ops::Range<usize>) -> Text {
-        Text {
+    pub fn text(source: u16, range: std::ops::Range<usize>) -> JsonText {
+        JsonText {
             source,
             start: range.start as u32,
             length: (range.end - range.start) as u32,
@@ -142,7 +142,7 @@ impl Store {
 
     /// Its bytes.
     #[inline]
-    pub fn bytes(&self, text: Text) -> &[u8] {
+    pub fn bytes(&self, text: JsonText) -> &[u8] {
         let start = text.start as usize;
         &self.sources[usize::from(text.source)][start..start + text.length as usize]
     }
@@ -206,7 +206,7 @@ impl Store {
 
     /// A field's value. `hint` is where it would be if the object had just the fields asked for.
     #[inline]
-    pub fn get(&self, object: ObjectId, key: Key, hint: usize) -> Option<Value> {
+    pub fn get(&self, object: ObjectId, key: ResponseKey, hint: usize) -> Option<Value> {
         let fields = self.fields(object);
         match fields.get(hint) {
             Some(field) if field.key == key => Some(field.value),
@@ -218,7 +218,7 @@ impl Store {
     }
 
     /// Puts a value in the place of a field's, or adds the field.
-    pub fn set(&mut self, object: ObjectId, key: Key, value: Value) {
+    pub fn set(&mut self, object: ObjectId, key: ResponseKey, value: Value) {
         if let Some(field) = self
             .fields_mut(object)
             .iter_mut()
@@ -235,7 +235,12 @@ impl Store {
 
     /// Lets the field `from` be called `to`. Where there is one of that name, it is taken away instead:
     /// both values then.
-    pub fn rename(&mut self, object: ObjectId, from: Key, to: Key) -> Option<(Value, Value)> {
+    pub fn rename(
+        &mut self,
+        object: ObjectId,
+        from: ResponseKey,
+        to: ResponseKey,
+    ) -> Option<(Value, Value)> {
         let fields = self.fields_mut(object);
         let index = fields.iter().position(|field| field.key == from)?;
         let Some(known) = fields.iter().find(|field| field.key == to) else {
@@ -251,7 +256,7 @@ impl Store {
     /// Lets an object have one field more than it has.
     fn make_room(&mut self, object: ObjectId) {
         const NOTHING: Field = Field {
-            key: Key::TYPENAME,
+            key: ResponseKey::TYPENAME,
             value: Value::Null,
         };
         /// What an object gets at least when it grows: an entity usually brings several fields.
@@ -308,14 +313,14 @@ impl Store {
     }
 
     /// An object that was read from the same bytes at the same place of the operation, if any.
-    pub fn interned(&self, hash: u64, shape: ShapeId, text: Text) -> Option<ObjectId> {
+    pub fn interned(&self, hash: u64, shape: ShapeId, text: JsonText) -> Option<ObjectId> {
         let (other_shape, other_text, object) = self.interned.get(&hash)?;
         let is_same = *other_shape == shape && self.bytes(*other_text) == self.bytes(text);
         is_same.then_some(*object)
     }
 
-    /// Lets [`Store::interned`] find `object`.
-    pub fn intern(&mut self, hash: u64, shape: ShapeId, text: Text, object: ObjectId) {
+    /// Lets [`ResponseStore::interned`] find `object`.
+    pub fn intern(&mut self, hash: u64, shape: ShapeId, text: JsonText, object: ObjectId) {
         self.interned.insert(hash, (shape, text, object));
     }
 }

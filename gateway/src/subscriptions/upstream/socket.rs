@@ -26,8 +26,8 @@ use tokio_tungstenite::{
 use super::{
     UpstreamError, UpstreamMessage, errors_response, is_final,
     quarantine::{Loss, OperationKey, Quarantine},
-    sockets::{Command, SubscriptionId},
-    waiting::Sender,
+    socket_pool::{Command, SubscriptionId},
+    uncompleted_events::MessageSender,
 };
 use crate::subgraphs::{Endpoint, Stream, Tls};
 
@@ -46,7 +46,7 @@ const NOT_OF_THE_PROTOCOL: UpstreamError =
 type Socket = WebSocketStream<Stream>;
 
 /// What a connection is opened with.
-pub(super) struct Terms {
+pub(super) struct SocketOptions {
     pub url: Arc<str>,
     pub tls: Tls,
     pub headers: HeaderMap,
@@ -61,9 +61,9 @@ pub(super) struct Terms {
 }
 
 /// One WebSocket to a subgraph.
-pub(super) struct Connection {
+pub(super) struct UpstreamSocket {
     socket: Socket,
-    subscriptions: HashMap<SubscriptionId, Sender>,
+    subscriptions: HashMap<SubscriptionId, MessageSender>,
     /// Operations that were sent, in this order, and that the subgraph may not have read yet. They
     /// stay when their clients leave.
     unread: VecDeque<(SubscriptionId, OperationKey)>,
@@ -84,34 +84,37 @@ pub(super) struct Connection {
     idle_since: Instant,
 }
 
-impl Connection {
+impl UpstreamSocket {
     /// Connects, serves commands until the connection ends, and tells everyone on it by closing
     /// their channels.
-    pub(super) async fn run(terms: Terms, mut commands: mpsc::UnboundedReceiver<Command>) {
-        let Terms {
+    pub(super) async fn run(
+        options: SocketOptions,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+    ) {
+        let SocketOptions {
             url, tls, headers, ..
-        } = terms;
-        let bytes_max = terms.message_bytes_max;
+        } = options;
+        let bytes_max = options.message_bytes_max;
         let (end, socket) = match connect(&url, &tls, headers, bytes_max).await {
             Ok(socket) => {
-                let mut connection = Self {
+                let mut upstream = Self {
                     socket,
                     subscriptions: HashMap::new(),
                     unread: VecDeque::new(),
                     only: None,
-                    quarantine: terms.quarantine,
-                    is_alone: terms.is_alone,
+                    quarantine: options.quarantine,
+                    is_alone: options.is_alone,
                     is_ended_by_subgraph: false,
                     close: None,
                     next_id: 1,
                     heard: true,
                     pings: 0,
-                    pings_max: terms.pings_max,
+                    pings_max: options.pings_max,
                     idle_since: Instant::now(),
                 };
-                let end = connection.serve(&mut commands, terms.keep_alive).await;
-                connection.name_suspects();
-                (end, Some(connection.socket))
+                let end = upstream.serve(&mut commands, options.keep_alive).await;
+                upstream.name_suspects();
+                (end, Some(upstream.socket))
             }
             Err(error) => (error, None),
         };

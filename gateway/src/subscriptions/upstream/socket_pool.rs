@@ -20,9 +20,9 @@ use tokio::{
 
 use super::{
     Ends, Messages, UpstreamError,
-    connection::{Connection, Terms},
     quarantine::{OperationKey, Quarantine},
-    waiting::{Sender, Waiting},
+    socket::{SocketOptions, UpstreamSocket},
+    uncompleted_events::{MessageSender, UncompletedEvents},
 };
 use crate::{config::SubscriptionConfig, graph::Settings, metrics::GatewayMetrics, subgraphs::Tls};
 
@@ -41,7 +41,7 @@ pub(super) enum Command {
         key: OperationKey,
         /// A GraphQL request's JSON.
         request: Vec<u8>,
-        messages: Sender,
+        messages: MessageSender,
         opened: oneshot::Sender<Result<SubscriptionId, UpstreamError>>,
     },
     Unsubscribe(SubscriptionId),
@@ -62,7 +62,7 @@ pub(super) struct Opening {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct ConnectionKey {
+struct SocketKey {
     url: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Whose it is, where it has too many to share.
@@ -71,23 +71,23 @@ struct ConnectionKey {
 
 /// A shared connection.
 #[derive(Clone)]
-struct Line {
+struct SharedSocket {
     commands: Commands,
     /// Operations on it, and on their way to it.
     load: Arc<AtomicUsize>,
 }
 
-/// A place on a line, given back when dropped.
-struct Place(Arc<AtomicUsize>);
+/// A slot on a socket, given back when dropped.
+struct OperationSlot(Arc<AtomicUsize>);
 
-impl Place {
+impl OperationSlot {
     fn take(load: &Arc<AtomicUsize>) -> Self {
         load.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(load))
     }
 }
 
-impl Drop for Place {
+impl Drop for OperationSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -95,17 +95,17 @@ impl Drop for Place {
 
 /// The shared connections for one key.
 #[derive(Default)]
-struct Lines {
-    shared: Vec<Line>,
+struct SharedSockets {
+    shared: Vec<SharedSocket>,
     /// For operations that the subgraph has not taken yet, while `careful_until` lasts.
-    probation: Vec<Line>,
+    probation: Vec<SharedSocket>,
     careful_until: Option<Instant>,
 }
 
-impl Lines {
+impl SharedSockets {
     fn are_of_use(&self) -> bool {
-        let mut lines = self.shared.iter().chain(&self.probation);
-        lines.any(|line| !line.commands.is_closed()) || self.is_careful()
+        let mut sockets = self.shared.iter().chain(&self.probation);
+        sockets.any(|socket| !socket.commands.is_closed()) || self.is_careful()
     }
 
     fn is_careful(&self) -> bool {
@@ -113,7 +113,7 @@ impl Lines {
             .is_some_and(|until| until > Instant::now())
     }
 
-    fn for_operation(&mut self, is_proven: bool) -> &mut Vec<Line> {
+    fn for_operation(&mut self, is_proven: bool) -> &mut Vec<SharedSocket> {
         if self.is_careful() && !is_proven {
             &mut self.probation
         } else {
@@ -125,12 +125,12 @@ impl Lines {
 /// Permits for sockets with one operation each, so many for each address: a subgraph that needs many of
 /// them leaves those of the others alone. Where more are needed at a time, operations wait for a later
 /// attempt.
-struct Alone {
+struct UnsharedPermits {
     max: usize,
     addresses: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-impl Alone {
+impl UnsharedPermits {
     fn new(max: usize) -> Self {
         Self {
             max: max.min(Semaphore::MAX_PERMITS),
@@ -149,13 +149,13 @@ impl Alone {
 }
 
 /// The open connections.
-pub(super) struct Sockets {
-    connections: Mutex<HashMap<ConnectionKey, Lines>>,
+pub(super) struct SocketPool {
+    connections: Mutex<HashMap<SocketKey, SharedSockets>>,
     quarantine: Arc<Quarantine>,
     operations_max: usize,
     shared_of_client_max: usize,
-    alone: Alone,
-    waiting: Arc<Waiting>,
+    alone: UnsharedPermits,
+    waiting: Arc<UncompletedEvents>,
     open: Gauge,
     open_alone: Gauge,
     keep_alive: Duration,
@@ -166,26 +166,26 @@ pub(super) struct Sockets {
 
 /// Ends a subscription at its subgraph when dropped.
 pub(super) struct Unsubscribe {
-    line: Line,
+    socket: SharedSocket,
     id: SubscriptionId,
-    /// Given back after the command to end it, so that a line is never fuller than it may be.
-    _place: Place,
+    /// Given back after the command to end it, so that a socket is never fuller than it may be.
+    _slot: OperationSlot,
 }
 
 impl Drop for Unsubscribe {
     fn drop(&mut self) {
         // A connection that is gone has ended it already.
         let end = Command::Unsubscribe(self.id);
-        let _ = self.line.commands.send(end);
+        let _ = self.socket.commands.send(end);
     }
 }
 
-impl Sockets {
+impl SocketPool {
     pub(super) fn new(
         config: &SubscriptionConfig,
         settings: &Settings,
         quarantine: Arc<Quarantine>,
-        waiting: Arc<Waiting>,
+        waiting: Arc<UncompletedEvents>,
         metrics: &GatewayMetrics,
     ) -> Self {
         Self {
@@ -193,7 +193,7 @@ impl Sockets {
             quarantine,
             operations_max: config.subscription_socket_operations_max,
             shared_of_client_max: config.subscription_shared_sockets_address_max,
-            alone: Alone::new(config.subscription_alone_sockets_max),
+            alone: UnsharedPermits::new(config.subscription_alone_sockets_max),
             waiting,
             open: metrics.upstream_sockets.clone(),
             open_alone: metrics.upstream_alone_sockets.clone(),
@@ -211,15 +211,15 @@ impl Sockets {
     ) -> Result<Messages, UpstreamError> {
         let (messages, receiver) = self.waiting.channel(opening.client);
         let (opened, answer) = oneshot::channel();
-        let (line, place) = self.line(url, opening, messages, opened)?;
+        let (socket, slot) = self.socket(url, opening, messages, opened)?;
         let id = tokio::time::timeout(OPEN_TIME_LIMIT, answer)
             .await
             .map_err(|_| UpstreamError::Timeout)?
             .map_err(|_| UpstreamError::Lost)??;
         let ends = Ends::OnSocket(Unsubscribe {
-            line,
+            socket,
             id,
-            _place: place,
+            _slot: slot,
         });
         Ok(Messages {
             receiver,
@@ -229,13 +229,13 @@ impl Sockets {
 
     /// Hands the operation to a connection for its address and headers that has room for it; one is
     /// opened if there is none. An operation in quarantine gets a connection of its own.
-    fn line(
+    fn socket(
         &self,
         url: &str,
         opening: Opening,
-        messages: Sender,
+        messages: MessageSender,
         opened: oneshot::Sender<Result<SubscriptionId, UpstreamError>>,
-    ) -> Result<(Line, Place), UpstreamError> {
+    ) -> Result<(SharedSocket, OperationSlot), UpstreamError> {
         let Opening {
             key,
             request,
@@ -245,11 +245,11 @@ impl Sockets {
         } = opening;
         let has_many = messages.of_client() > self.shared_of_client_max;
         let is_alone = self.quarantine.check(key)?;
-        // Ids of one client's request have no place on a connection that many share.
+        // Ids of one client's request have no slot on a connection that many share.
         for name in ["x-request-id", "traceparent", "tracestate"] {
             headers.remove(name);
         }
-        let connection_key = ConnectionKey {
+        let socket_key = SocketKey {
             url: url.to_owned(),
             headers: headers
                 .iter()
@@ -267,31 +267,32 @@ impl Sockets {
             .connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if !connections.contains_key(&connection_key) {
-            connections.retain(|_, lines| lines.are_of_use());
+        if !connections.contains_key(&socket_key) {
+            connections.retain(|_, sockets| sockets.are_of_use());
         }
-        let lines = connections.entry(connection_key).or_default();
+        let sockets = connections.entry(socket_key).or_default();
         if is_alone {
-            lines.careful_until = Some(Instant::now() + CAREFUL_TIME);
-            let line = self.begin(url, headers, command, true)?;
-            let place = Place::take(&line.load);
-            return Ok((line, place));
+            sockets.careful_until = Some(Instant::now() + CAREFUL_TIME);
+            let socket = self.begin(url, headers, command, true)?;
+            let slot = OperationSlot::take(&socket.load);
+            return Ok((socket, slot));
         }
-        let lines = lines.for_operation(is_proven);
-        lines.retain(|line| !line.commands.is_closed());
-        let has_room = |line: &&Line| line.load.load(Ordering::Relaxed) < self.operations_max;
+        let sockets = sockets.for_operation(is_proven);
+        sockets.retain(|socket| !socket.commands.is_closed());
+        let has_room =
+            |socket: &&SharedSocket| socket.load.load(Ordering::Relaxed) < self.operations_max;
         let mut command = command;
-        for line in lines.iter().filter(has_room) {
-            let place = Place::take(&line.load);
-            match line.commands.send(command) {
-                Ok(()) => return Ok((line.clone(), place)),
+        for socket in sockets.iter().filter(has_room) {
+            let slot = OperationSlot::take(&socket.load);
+            match socket.commands.send(command) {
+                Ok(()) => return Ok((socket.clone(), slot)),
                 Err(returned) => command = returned.0,
             }
         }
-        let line = self.begin(url, headers, command, false)?;
-        let place = Place::take(&line.load);
-        lines.push(line.clone());
-        Ok((line, place))
+        let socket = self.begin(url, headers, command, false)?;
+        let slot = OperationSlot::take(&socket.load);
+        sockets.push(socket.clone());
+        Ok((socket, slot))
     }
 
     /// Opens a connection with `command` as its first.
@@ -301,7 +302,7 @@ impl Sockets {
         headers: HeaderMap,
         command: Command,
         is_alone: bool,
-    ) -> Result<Line, UpstreamError> {
+    ) -> Result<SharedSocket, UpstreamError> {
         let permit = match is_alone {
             true => {
                 let permit = self.alone.try_take(url);
@@ -312,7 +313,7 @@ impl Sockets {
         let (commands, receiver) = mpsc::unbounded_channel();
         // It cannot fail: the receiver is here.
         let _ = commands.send(command);
-        let terms = Terms {
+        let options = SocketOptions {
             url: Arc::from(url),
             tls: self.tls.clone(),
             headers,
@@ -326,9 +327,9 @@ impl Sockets {
         let open_alone = is_alone.then(|| GaugeGuard::new(&self.open_alone));
         tokio::spawn(async move {
             let _held_until_closed = (permit, open, open_alone);
-            Connection::run(terms, receiver).await;
+            UpstreamSocket::run(options, receiver).await;
         });
-        Ok(Line {
+        Ok(SharedSocket {
             commands,
             load: Arc::default(),
         })
@@ -341,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_subgraph_that_takes_all_permits_leaves_those_of_another() {
-        let alone = Alone::new(3);
+        let alone = UnsharedPermits::new(3);
         let taken = (0..3).map(|_| alone.try_take("http://a/"));
         let mut taken: Vec<_> = taken.collect::<Option<_>>().expect("permits");
         assert!(alone.try_take("http://a/").is_none());

@@ -17,14 +17,14 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The requests that wait for one subgraph.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct PendingRequests {
     count: Gauge,
     count_max: usize,
     /// Since when requests are sent and none is answered.
     unanswered_since: AtomicU64,
 }
 
-impl Waiting {
+impl PendingRequests {
     /// `count` is shared by all that stand for the same subgraph, before and after a new supergraph.
     pub(super) fn new(count: Gauge, count_max: usize) -> Self {
         Self {
@@ -38,9 +38,9 @@ impl Waiting {
     ///
     /// # Errors
     /// [`FetchError::Overloaded`] where as many wait as may.
-    pub(super) fn enter(&self) -> Result<Place<'_>, FetchError> {
+    pub(super) fn enter(&self) -> Result<PendingRequest<'_>, FetchError> {
         let before = self.count.inc();
-        let place = Place(self);
+        let place = PendingRequest(self);
         if usize::try_from(before).is_ok_and(|before| before >= self.count_max) {
             return Err(FetchError::Overloaded(self.count_max));
         }
@@ -60,9 +60,9 @@ impl Waiting {
 }
 
 /// A request that waits.
-pub(super) struct Place<'w>(&'w Waiting);
+pub(super) struct PendingRequest<'w>(&'w PendingRequests);
 
-impl Place<'_> {
+impl PendingRequest<'_> {
     /// The subgraph has answered. What was sent since then, and waits, may be as old as this.
     pub(super) fn answered(self) {
         let others_wait = self.0.count.get() > 1;
@@ -71,7 +71,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
         self.0.count.dec();
     }
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn silence_counts_from_the_first_request_that_is_not_answered() {
-        let waiting = Waiting::new(Gauge::default(), 2);
+        let waiting = PendingRequests::new(Gauge::default(), 2);
         assert_eq!(waiting.unanswered(), None);
         let first = waiting.enter().expect("a place");
         assert!(waiting.unanswered().is_some());

@@ -25,7 +25,7 @@ const MESSAGE_BYTES: usize = 128;
 const SMALL_BYTES_MAX: usize = 16 * 1024;
 
 /// All that waits.
-pub(super) struct Waiting {
+pub(super) struct UncompletedEvents {
     events_max: usize,
     bytes_max: usize,
     all_bytes_max: usize,
@@ -37,7 +37,7 @@ pub(super) struct Waiting {
     shown: Gauge,
 }
 
-impl Waiting {
+impl UncompletedEvents {
     pub(super) fn new(config: &SubscriptionConfig, shown: &Gauge) -> Arc<Self> {
         Arc::new(Self {
             events_max: config.subscription_uncompleted_events_max,
@@ -54,15 +54,15 @@ impl Waiting {
     pub(super) fn channel(
         self: &Arc<Self>,
         client: ClientKey,
-    ) -> (Sender, mpsc::Receiver<Weighed>) {
+    ) -> (MessageSender, mpsc::Receiver<ReceivedMessage>) {
         let (sender, receiver) = mpsc::channel(self.events_max.max(1));
-        let own = Arc::new(Own {
+        let own = Arc::new(SubscriptionBytes {
             all: Arc::clone(self),
             of_client: self.of_client(client),
             bytes: AtomicUsize::new(0),
             released: Notify::new(),
         });
-        (Sender { own, sender }, receiver)
+        (MessageSender { own, sender }, receiver)
     }
 
     fn of_client(&self, client: ClientKey) -> Arc<AtomicUsize> {
@@ -84,18 +84,18 @@ impl Waiting {
 }
 
 /// What waits of one subscription.
-struct Own {
-    all: Arc<Waiting>,
+struct SubscriptionBytes {
+    all: Arc<UncompletedEvents>,
     /// Bytes of all subscriptions of its client.
     of_client: Arc<AtomicUsize>,
     bytes: AtomicUsize,
     released: Notify,
 }
 
-impl Own {
-    /// Counts a message until the weight is dropped; nothing where there is no room. A subscription has one
+impl SubscriptionBytes {
+    /// Counts a message until the reserved is dropped; nothing where there is no room. A subscription has one
     /// that sends; several at once may exceed the bound by a message each.
-    fn weigh(self: &Arc<Self>, message: &UpstreamMessage) -> Option<Weight> {
+    fn reserve_bytes(self: &Arc<Self>, message: &UpstreamMessage) -> Option<ReservedBytes> {
         let all = &self.all;
         let bytes = MESSAGE_BYTES + message.text_bytes();
         let own = self.bytes.load(Ordering::Relaxed);
@@ -121,7 +121,7 @@ impl Own {
             all.all_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         all.shown.inc_by(bytes as i64);
-        Some(Weight {
+        Some(ReservedBytes {
             own: Arc::clone(self),
             bytes,
             is_oversized,
@@ -130,13 +130,13 @@ impl Own {
 }
 
 /// A message's bytes, for as long as it waits or is being completed.
-pub(in crate::subscriptions) struct Weight {
-    own: Arc<Own>,
+pub(in crate::subscriptions) struct ReservedBytes {
+    own: Arc<SubscriptionBytes>,
     bytes: usize,
     is_oversized: bool,
 }
 
-impl Drop for Weight {
+impl Drop for ReservedBytes {
     fn drop(&mut self) {
         let all = &self.own.all;
         self.own.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -152,23 +152,23 @@ impl Drop for Weight {
     }
 }
 
-/// A message, and its weight.
-pub(in crate::subscriptions) struct Weighed {
+/// A message, and its reserved.
+pub(in crate::subscriptions) struct ReceivedMessage {
     pub(in crate::subscriptions) message: UpstreamMessage,
-    pub(in crate::subscriptions) weight: Weight,
+    pub(in crate::subscriptions) reserved: ReservedBytes,
 }
 
 /// One subscription's messages go in here.
-pub(super) struct Sender {
-    own: Arc<Own>,
-    sender: mpsc::Sender<Weighed>,
+pub(super) struct MessageSender {
+    own: Arc<SubscriptionBytes>,
+    sender: mpsc::Sender<ReceivedMessage>,
 }
 
 /// There is no room, or nobody waits for it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotTaken;
 
-impl Sender {
+impl MessageSender {
     /// How many subscriptions its client has, with this one.
     pub(super) fn of_client(&self) -> usize {
         Arc::strong_count(&self.own.of_client)
@@ -179,9 +179,9 @@ impl Sender {
     /// # Errors
     /// Where as much waits as may, or nobody waits for it.
     pub(super) fn try_send(&self, message: UpstreamMessage) -> Result<(), NotTaken> {
-        let place = self.sender.try_reserve().map_err(|_| NotTaken)?;
-        let weight = self.own.weigh(&message).ok_or(NotTaken)?;
-        place.send(Weighed { message, weight });
+        let permit = self.sender.try_reserve().map_err(|_| NotTaken)?;
+        let reserved = self.own.reserve_bytes(&message).ok_or(NotTaken)?;
+        permit.send(ReceivedMessage { message, reserved });
         Ok(())
     }
 
@@ -190,13 +190,13 @@ impl Sender {
     /// # Errors
     /// Where nobody waits for it, or others leave no room for a first one.
     pub(super) async fn send(&self, message: UpstreamMessage) -> Result<(), NotTaken> {
-        let place = self.sender.reserve().await.map_err(|_| NotTaken)?;
-        let weight = loop {
+        let permit = self.sender.reserve().await.map_err(|_| NotTaken)?;
+        let reserved = loop {
             let released = self.own.released.notified();
-            // Before it is weighed: what is released after that is noticed.
+            // Before it is reserved: what is released after that is noticed.
             let is_first = self.own.bytes.load(Ordering::Relaxed) == 0;
-            match self.own.weigh(&message) {
-                Some(weight) => break weight,
+            match self.own.reserve_bytes(&message) {
+                Some(reserved) => break reserved,
                 None if is_first => return Err(NotTaken),
                 None => tokio::select! {
                     () = released => {}
@@ -204,7 +204,7 @@ impl Sender {
                 },
             }
         };
-        place.send(Weighed { message, weight });
+        permit.send(ReceivedMessage { message, reserved });
         Ok(())
     }
 }
@@ -216,9 +216,9 @@ mod tests {
 
     use super::*;
 
-    fn waiting(bytes_max: usize, all_bytes_max: usize) -> (Arc<Waiting>, Gauge) {
+    fn waiting(bytes_max: usize, all_bytes_max: usize) -> (Arc<UncompletedEvents>, Gauge) {
         let shown = Gauge::default();
-        let waiting = Waiting {
+        let waiting = UncompletedEvents {
             events_max: 100,
             bytes_max,
             all_bytes_max,
@@ -239,7 +239,7 @@ mod tests {
         UpstreamMessage::Next(Bytes::from(vec![b' '; bytes - MESSAGE_BYTES]))
     }
 
-    fn sent(sender: &Sender, bytes: usize) -> bool {
+    fn sent(sender: &MessageSender, bytes: usize) -> bool {
         sender.try_send(event(bytes)).is_ok()
     }
 

@@ -17,10 +17,10 @@ use federation::{
 use super::text::needs_a_name;
 
 /// What is asked of an object.
-pub type Asked<'p> = Vec<AskedItem<'p>>;
+pub type FetchSelection<'p> = Vec<FetchSelectionItem<'p>>;
 
 /// A part of it.
-pub enum AskedItem<'p> {
+pub enum FetchSelectionItem<'p> {
     /// A field.
     Field {
         /// What.
@@ -30,7 +30,7 @@ pub enum AskedItem<'p> {
         /// The arguments that come from objects above.
         contexts: &'p [ContextArgument],
         /// Of the objects that it holds.
-        below: Option<Asked<'p>>,
+        below: Option<FetchSelection<'p>>,
     },
     /// For some objects.
     On {
@@ -39,7 +39,7 @@ pub enum AskedItem<'p> {
         /// Conditions.
         when: &'p [Node<Directive>],
         /// What.
-        below: Asked<'p>,
+        below: FetchSelection<'p>,
     },
 }
 
@@ -63,7 +63,7 @@ pub enum RenamedStep {
 }
 
 /// Writes out requests.
-pub struct Writer<'p, 'a> {
+pub struct FetchSelectionWriter<'p, 'a> {
     /// All of the plan.
     pub fetches: &'p Fetches<'a>,
     /// The supergraph.
@@ -79,9 +79,13 @@ struct Aliases {
     renamed: Vec<Renamed>,
 }
 
-impl<'p> Writer<'p, '_> {
+impl<'p> FetchSelectionWriter<'p, '_> {
     /// What a request to `subgraph` asks for, and what to undo in its answer.
-    pub fn write(&self, set: SelectionSetId, subgraph: SubgraphIndex) -> (Asked<'p>, Vec<Renamed>) {
+    pub fn write(
+        &self,
+        set: SelectionSetId,
+        subgraph: SubgraphIndex,
+    ) -> (FetchSelection<'p>, Vec<Renamed>) {
         let mut aliases = Aliases::default();
         if self.has_fragments(set) {
             self.find_conflicts(subgraph, &[(set, Vec::new())], &mut aliases);
@@ -94,16 +98,16 @@ impl<'p> Writer<'p, '_> {
         &self,
         set: SelectionSetId,
         subgraph: SubgraphIndex,
-    ) -> Option<(Asked<'p>, Vec<Renamed>)> {
+    ) -> Option<(FetchSelection<'p>, Vec<Renamed>)> {
         let here = self.fetches.set(set);
-        let requires = |item: &AskedItem<'_>| match item {
-            AskedItem::Field { field, .. } => {
+        let requires = |item: &FetchSelectionItem<'_>| match item {
+            FetchSelectionItem::Field { field, .. } => {
                 let join = self.graph.join(subgraph, here.ty, &field.name);
                 join.is_some_and(|join| !join.is_plain())
             }
-            AskedItem::On { .. } => false,
+            FetchSelectionItem::On { .. } => false,
         };
-        let is_typename = |item: &AskedItem<'_>| matches!(item, AskedItem::Field { field, .. } if field.is_typename());
+        let is_typename = |item: &FetchSelectionItem<'_>| matches!(item, FetchSelectionItem::Field { field, .. } if field.is_typename());
         let (mut asked, renamed) = self.write(set, subgraph);
         let whole = asked.len();
         asked.retain(|item| !requires(item));
@@ -119,7 +123,12 @@ impl<'p> Writer<'p, '_> {
         !aliases.renamed.is_empty()
     }
 
-    fn set(&self, set: SelectionSetId, subgraph: SubgraphIndex, aliases: &Aliases) -> Asked<'p> {
+    fn set(
+        &self,
+        set: SelectionSetId,
+        subgraph: SubgraphIndex,
+        aliases: &Aliases,
+    ) -> FetchSelection<'p> {
         let here = self.fetches.set(set);
         let mut asked = Vec::new();
         let mut has_types = false;
@@ -128,7 +137,7 @@ impl<'p> Writer<'p, '_> {
                 Item::Field(_, Some(below)) if self.fetches.is_unneeded(*below) => {}
                 Item::Field(field, below) => {
                     let alias = aliases.by_item.get(&(set, index));
-                    asked.push(AskedItem::Field {
+                    asked.push(FetchSelectionItem::Field {
                         field,
                         key: alias.unwrap_or(&field.key).clone(),
                         contexts: self.contexts(subgraph, here.ty, field),
@@ -150,11 +159,11 @@ impl<'p> Writer<'p, '_> {
                     has_types |= ty != here.ty;
                     let is_named = needs_a_name(self.graph, when);
                     let ty = (is_named || ty != here.ty).then_some(ty);
-                    asked.push(AskedItem::On { ty, when, below });
+                    asked.push(FetchSelectionItem::On { ty, when, below });
                 }
             }
         }
-        let tells = |item: &AskedItem<'_>| matches!(item, AskedItem::Field { field, .. } if field.is_typename());
+        let tells = |item: &FetchSelectionItem<'_>| matches!(item, FetchSelectionItem::Field { field, .. } if field.is_typename());
         if has_types && !asked.iter().any(tells) {
             asked.insert(0, self.typename());
         }
@@ -174,9 +183,9 @@ impl<'p> Writer<'p, '_> {
         join.map_or(&[], |join| join.contexts.as_slice())
     }
 
-    fn typename(&self) -> AskedItem<'p> {
+    fn typename(&self) -> FetchSelectionItem<'p> {
         let field = self.graph.typename();
-        AskedItem::Field {
+        FetchSelectionItem::Field {
             field,
             key: field.key.clone(),
             contexts: &[],
@@ -204,7 +213,7 @@ impl<'p> Writer<'p, '_> {
         for (set, path) in sets {
             self.flatten(*set, path, &mut all);
         }
-        let mut by_key: Vec<Group<'_>> = Vec::new();
+        let mut by_key: Vec<KeyGroup<'_>> = Vec::new();
         let keys = all.iter().filter_map(|met| self.key_of(met));
         let mut keys: HashSet<Name> = keys.cloned().collect();
         for met in all {
@@ -233,7 +242,7 @@ impl<'p> Writer<'p, '_> {
                             to: field.key.clone(),
                         });
                     }
-                    by_key.push(Group {
+                    by_key.push(KeyGroup {
                         key: &field.key,
                         ty,
                         alias,
@@ -309,7 +318,7 @@ impl<'p> Writer<'p, '_> {
 }
 
 /// Fields that share a response key.
-struct Group<'p> {
+struct KeyGroup<'p> {
     key: &'p Name,
     ty: Option<&'p Type>,
     alias: Option<Name>,

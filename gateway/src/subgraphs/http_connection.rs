@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Answer, FetchError, stream::Stream};
+use super::{FetchError, HttpAnswer, stream::Stream};
 
 /// The largest response head, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -50,7 +50,7 @@ impl Overhead {
 }
 
 /// An open connection to a subgraph.
-pub struct Connection {
+pub struct HttpConnection {
     stream: Stream,
     /// Empty between two exchanges; its room is for the next answer.
     buffer: BytesMut,
@@ -66,7 +66,7 @@ enum Framing {
     UntilClosed,
 }
 
-struct Head {
+struct ResponseHead {
     status: u16,
     headers: HeaderMap,
     framing: Framing,
@@ -74,7 +74,7 @@ struct Head {
     bytes: usize,
 }
 
-impl Connection {
+impl HttpConnection {
     /// Around a fresh stream.
     pub fn new(stream: Stream) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Connection {
         body: &[u8],
         want_headers: bool,
         limits: AnswerLimits,
-    ) -> Result<Answer, FetchError> {
+    ) -> Result<HttpAnswer, FetchError> {
         self.can_be_kept = false;
         self.exchanges += 1;
         self.write(head, body).await?;
@@ -139,7 +139,7 @@ impl Connection {
         if buffer.capacity() <= READ_BYTES {
             self.buffer = buffer;
         }
-        Ok(Answer {
+        Ok(HttpAnswer {
             status: head.status,
             headers: head.headers,
             body,
@@ -169,7 +169,7 @@ impl Connection {
         buffer: &mut BytesMut,
         want_headers: bool,
         overhead: &mut Overhead,
-    ) -> Result<Head, FetchError> {
+    ) -> Result<ResponseHead, FetchError> {
         // What comes byte by byte is not parsed at each byte.
         let (mut scanned, mut parse_at) = (0, 0);
         loop {
@@ -332,7 +332,7 @@ fn closed_or_broken(error: std::io::Error) -> FetchError {
 }
 
 /// The head at the start of `buffer`, if it is all there.
-fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<Head>, FetchError> {
+fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<ResponseHead>, FetchError> {
     let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
     let mut response = httparse::Response::new(&mut []);
     let parser = httparse::ParserConfig::default();
@@ -343,7 +343,7 @@ fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<Head>, FetchEr
         Err(_) => return Err(FetchError::Protocol("its head cannot be read")),
     };
     let status = response.code.unwrap_or_default();
-    let mut head = Head {
+    let mut head = ResponseHead {
         status,
         headers: HeaderMap::new(),
         framing: Framing::UntilClosed,
@@ -406,7 +406,7 @@ fn names_close(options: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn head(text: &str) -> Result<Option<Head>, FetchError> {
+    fn head(text: &str) -> Result<Option<ResponseHead>, FetchError> {
         parse_head(text.as_bytes(), true)
     }
 
