@@ -4,20 +4,22 @@
 /// `traceparent`, `tracestate` and `x-request-id`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct HeaderConfig {
-    /// Client headers that subgraphs get: `authorization, x-tenant@posts` sends the first to every
-    /// subgraph and the second to posts. Over a WebSocket, members of `connection_init`'s payload
-    /// stand for headers of the same name.
+    /// Forward these client headers to subgraphs: `authorization, x-tenant@posts` sends the first
+    /// to every subgraph and the second only to posts. On a WebSocket, the members of the
+    /// `connection_init` payload act as headers of the same names. By default only `traceparent`,
+    /// `tracestate` and `x-request-id` are forwarded.
     #[arg(
         long = "forward-headers",
         env = "FORWARD_HEADERS",
         value_delimiter = ','
     )]
     pub forward: Vec<String>,
-    /// Subgraph headers that clients get, in the same notation.
+    /// Return these subgraph headers to clients, in the notation of `FORWARD_HEADERS`. By default
+    /// none is returned.
     #[arg(long = "return-headers", env = "RETURN_HEADERS", value_delimiter = ',')]
     pub give_back: Vec<String>,
-    /// A client header that sets labels of progressive overrides (`@override(label: "new-checkout")`) for
-    /// its request, comma-separated, beside those of `OVERRIDE_LABELS`. Without it, clients set none.
+    /// Let clients enable labels of progressive overrides for one request by this header, separated
+    /// by commas, in addition to `OVERRIDE_LABELS`. By default clients cannot enable any.
     #[arg(long, env = "OVERRIDE_LABELS_HEADER")]
     pub override_labels_header: Option<String>,
 }

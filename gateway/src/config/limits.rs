@@ -16,65 +16,72 @@ pub enum CostMode {
 /// What an operation and its variables may cost. Each has its own error code (`error.rs`).
 #[derive(Clone, Debug, clap::Args)]
 pub struct Limits {
-    /// Lexical tokens of the document.
+    /// Limit the lexical tokens of a document.
     #[arg(long, env = "LIMIT_TOKENS_MAX", default_value_t = Self::default().tokens_max)]
     pub tokens_max: usize,
-    /// Nesting of selection sets, with fragments followed.
+    /// Limit the nesting of selection sets, with fragments expanded.
     #[arg(long, env = "LIMIT_DEPTH_MAX", default_value_t = Self::default().depth_max)]
     pub depth_max: usize,
-    /// Aliases, with fragments followed.
+    /// Limit the aliases of an operation, with fragments expanded.
     #[arg(long, env = "LIMIT_ALIASES_MAX", default_value_t = Self::default().aliases_max)]
     pub aliases_max: usize,
-    /// Fields at the root of the operation, with fragments followed.
+    /// Limit the root fields of an operation, with fragments expanded.
     #[arg(long, env = "LIMIT_ROOT_FIELDS_MAX", default_value_t = Self::default().root_fields_max)]
     pub root_fields_max: usize,
-    /// Directives on one element of the document.
+    /// Limit the directives on one element of a document.
     #[arg(long, env = "LIMIT_DIRECTIVES_MAX", default_value_t = Self::default().directives_max)]
     pub directives_max: usize,
-    /// Selections after every fragment is written out where it is spread.
+    /// Limit the selections of an operation, counted after every fragment is expanded where it is
+    /// spread.
     #[arg(long, env = "LIMIT_SELECTIONS_MAX", default_value_t = Self::default().selections_max)]
     pub selections_max: usize,
-    /// Entity representations in one subgraph request.
+    /// Limit the entity representations in one request to a subgraph.
     #[arg(long, env = "LIMIT_REPRESENTATIONS_MAX", default_value_t = Self::default().representations_max)]
     pub representations_max: usize,
-    /// The estimated cost of an operation, or of one event of a subscription: 1 for each object that it may
-    /// return, 10 more for a mutation, or as the schema's `@cost` and `@listSize` say. 50,000 is more than
-    /// twice a page of 100 objects with 100 below each.
+    /// Limit the estimated cost of an operation, or of one event of a subscription. By default each
+    /// object that may be returned costs 1 and a mutation 10 more; the schema's `@cost` and
+    /// `@listSize` change that. 50,000 is more than twice the cost of 100 objects with 100 objects
+    /// below each.
     #[arg(long, env = "LIMIT_COST_MAX", default_value_t = Self::default().cost_max)]
     pub cost_max: u64,
-    /// What happens above `LIMIT_COST_MAX`: `enforce` refuses the operation, `measure` only counts it.
+    /// Choose what happens above `LIMIT_COST_MAX`: `enforce` refuses the operation, `measure`
+    /// executes it and counts it in the metrics.
     #[arg(long, env = "LIMIT_COST_MODE", value_enum, default_value_t = Self::default().cost_mode)]
     pub cost_mode: CostMode,
-    /// How long a list is for the estimate where neither the schema nor an argument says so.
+    /// Assume this length for a list in the cost estimate when neither the schema nor an argument
+    /// gives one.
     #[arg(long, env = "LIMIT_LIST_SIZE_ASSUMED", default_value_t = Self::default().list_size_assumed)]
     pub list_size_assumed: u32,
-    /// Bytes of all the subgraphs' answers to an operation together, and of its own answer: as much as one
-    /// subgraph's answer may have.
+    /// Limit the bytes of all subgraph responses to one operation together, and of the operation's
+    /// own response. The default is as large as one subgraph response may be
+    /// (`SUBGRAPH_BODY_BYTES_MAX`).
     #[arg(long, env = "LIMIT_ANSWER_BYTES_MAX", default_value_t = Self::default().answer_bytes_max)]
     pub answer_bytes_max: usize,
-    /// Objects in all the subgraphs' answers to an operation, an entity that is fetched once counted once:
-    /// ten times `LIMIT_COST_MAX`, below 100 MB of memory.
+    /// Limit the objects in all subgraph responses to one operation; an entity that is fetched once
+    /// counts once. The default is ten times `LIMIT_COST_MAX` and takes less than 100 MB of memory.
     #[arg(long, env = "LIMIT_OBJECTS_MAX", default_value_t = Self::default().objects_max)]
     pub objects_max: usize,
-    /// The variables' JSON text, in bytes.
+    /// Limit the bytes of the variables, as JSON.
     #[arg(long, env = "LIMIT_VARIABLES_BYTES_MAX", default_value_t = Self::default().variables_bytes_max)]
     pub variables_bytes_max: usize,
-    /// Nesting of lists and objects in the variables.
+    /// Limit the nesting of lists and objects in the variables.
     #[arg(long, env = "LIMIT_VARIABLES_DEPTH_MAX", default_value_t = Self::default().variables_depth_max)]
     pub variables_depth_max: usize,
-    /// Entries of one list in the variables.
+    /// Limit the items of one list in the variables.
     #[arg(long, env = "LIMIT_VARIABLES_LIST_MAX", default_value_t = Self::default().variables_list_max)]
     pub variables_list_max: usize,
-    /// New documents that may wait for their turn to be prepared, of all clients together; then whoever has
-    /// the most waiting is refused. 128 large ones, of some 30 ms each, take longer than
-    /// `LIMIT_PREPARE_TIMEOUT` on two processors: who waits after them would be refused anyway, and later.
+    /// Limit the new documents of all clients that wait to be prepared. Beyond it, the client with
+    /// the most waiting is refused. The default matches `LIMIT_PREPARE_TIMEOUT`: on two processors,
+    /// 128 large documents of about 30 ms each take longer than that, so a document further back
+    /// would time out anyway.
     #[arg(long, env = "LIMIT_PREPARE_QUEUE_MAX", default_value_t = Self::default().prepare_queue_max)]
     pub prepare_queue_max: usize,
-    /// Parsing, validating and planning together, the wait for a turn among it.
+    /// Fail an operation whose parsing, validation and planning take longer than this together,
+    /// including the wait for a turn.
     #[arg(long, env = "LIMIT_PREPARE_TIMEOUT", default_value = "2s", value_parser = duration)]
     pub prepare_timeout: Duration,
-    /// How much less of a processor the threads that prepare new documents get than those that answer
-    /// requests (the niceness of Linux, 0 to 19): requests with known documents come first.
+    /// Lower the priority of the threads that prepare new documents by this much (Linux niceness, 0
+    /// to 19), so that requests with prepared documents come first.
     #[arg(long, env = "LIMIT_PREPARE_NICENESS", default_value_t = Self::default().prepare_niceness, value_parser = clap::value_parser!(u8).range(0..=19))]
     pub prepare_niceness: u8,
 }

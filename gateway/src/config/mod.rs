@@ -32,19 +32,20 @@ pub struct Config {
     /// Address, port, logs, grace at a shutdown.
     #[command(flatten)]
     pub service: service::Settings,
-    /// The supergraph: standard SDL with the join specification's parts. It is read again when the
-    /// file changes, and waited for where it does not exist yet.
+    /// Read the supergraph from this file: standard SDL with the join specification's directives.
+    /// The gateway reads it again when it changes, and waits for it if it does not exist yet.
     #[arg(long, env = "SUPERGRAPH", default_value = "schema/supergraph.graphql")]
     pub supergraph: PathBuf,
-    /// How often the supergraph file is looked at.
+    /// Check this often whether the supergraph file has changed.
     #[arg(long, env = "SUPERGRAPH_POLL_INTERVAL", default_value = "1s", value_parser = duration)]
     pub supergraph_poll_interval: Duration,
-    /// Replaces a subgraph's address, as `SUBGRAPH_URL_<NAME>` does: `posts=http://host/graphql`.
+    /// Replace a subgraph's address, as `SUBGRAPH_URL_<NAME>` does: `posts=http://host/graphql`.
     #[arg(long = "subgraph-url", value_name = "NAME=URL")]
     pub subgraph_urls: Vec<String>,
-    /// Subgraph errors with these codes are meant for clients: outside development, too, they keep
-    /// their message, and `cursor`, `missed` and `reason` in their extensions. The default has the codes
-    /// that GraphQL servers agree on: give your subgraphs' own with them.
+    /// Show subgraph errors with these codes to clients outside development, too: they keep their
+    /// message, and `cursor`, `missed` and `reason` in their extensions. The message of any other
+    /// subgraph error is hidden. The default has the codes that GraphQL servers agree on; repeat
+    /// them when you add codes of your own subgraphs.
     #[arg(
         long,
         env = "SHOWN_ERROR_CODES",
@@ -53,11 +54,12 @@ pub struct Config {
         default_value = SHOWN_ERROR_CODES
     )]
     pub shown_error_codes: Vec<String>,
-    /// A folder of built web pages to serve at `/`.
+    /// Serve the built web pages in this folder at `/`.
     #[arg(long, env = "WEB_DIR")]
     pub web_dir: Option<PathBuf>,
-    /// Metrics pages of other services to serve at `/metrics/NAME`, for what sees the gateway alone:
-    /// `posts=http://127.0.0.1:4001/metrics`. Each is read at most once a second.
+    /// Serve the metrics pages of other services at `/metrics/NAME`, for a collector that reaches
+    /// only the gateway: `posts=http://127.0.0.1:4001/metrics`. Each page is read at most once a
+    /// second.
     #[arg(
         long,
         env = "METRICS_PAGES",
@@ -65,28 +67,32 @@ pub struct Config {
         value_name = "NAME=URL"
     )]
     pub metrics_pages: Vec<String>,
-    /// `/health/ready` names a subgraph that was sent requests for this long and answered none of them.
+    /// Name a subgraph in `/health/ready` when it has been sent requests for this long and has
+    /// answered none of them.
     #[arg(long, env = "SUBGRAPH_SILENCE_MAX", default_value = "5s", value_parser = duration)]
     pub subgraph_silence_max: Duration,
-    /// How many distinct operations stay prepared. A quarter of them may have been asked for once only.
+    /// Limit the number of distinct operations that stay prepared (parsed, validated and planned).
+    /// A quarter of them may be operations that were requested only once.
     #[arg(long, env = "PREPARED_OPERATIONS_MAX", default_value_t = 2_000)]
     pub prepared_operations_max: usize,
-    /// Bytes that they may hold together. A document of 1 KB takes some 60 KB.
+    /// Limit the bytes of memory that prepared operations hold together. A document of 1 KB takes
+    /// about 60 KB.
     #[arg(long, env = "PREPARED_OPERATIONS_BYTES_MAX", default_value_t = 64 * 1024 * 1024)]
     pub prepared_operations_bytes_max: usize,
-    /// Bytes of that for operations that were asked for once. They never take the place of others, and
-    /// the client with the most of them gives way.
+    /// Limit the bytes, out of `PREPARED_OPERATIONS_BYTES_MAX`, for operations that were requested
+    /// only once. They never displace others; when they exceed this limit, the client with the most
+    /// of them loses some.
     #[arg(long, env = "PREPARED_OPERATIONS_NEW_BYTES_MAX", default_value_t = 8 * 1024 * 1024)]
     pub prepared_operations_new_bytes_max: usize,
-    /// How long an operation that was asked for once stays prepared, in whole seconds. One that comes back
-    /// later is prepared once more, and then kept.
+    /// Forget a prepared operation this long after its only request, in whole seconds. An operation
+    /// that comes back later is prepared once more, and then kept.
     #[arg(long, env = "PREPARED_OPERATIONS_NEW_TIME", default_value = "10s", value_parser = duration)]
     pub prepared_operations_new_time: Duration,
-    /// How long one that nobody asks for any more stays prepared, in whole seconds.
+    /// Forget a prepared operation that has not been requested for this long, in whole seconds.
     #[arg(long, env = "PREPARED_OPERATIONS_UNUSED_TIME", default_value = "10m", value_parser = duration)]
     pub prepared_operations_unused_time: Duration,
-    /// Labels of progressive overrides that hold for all requests (`@override(label: "new-checkout")`).
-    /// Labels of the form `percent(5)` need no setting.
+    /// Enable these labels of progressive overrides (`@override(label: "new-checkout")`) for all
+    /// requests. Labels of the form `percent(5)` need no setting.
     #[arg(
         long,
         env = "OVERRIDE_LABELS",

@@ -11,32 +11,35 @@ pub struct SubgraphSettings {
     /// [`address_key`] writes it.
     #[arg(skip)]
     pub addresses: HashMap<String, String>,
-    /// A PEM file of authorities to trust for `https` subgraphs, beside the public ones.
+    /// Trust the certificate authorities in this PEM file for `https` subgraphs, in addition to the
+    /// public ones.
     #[arg(
         id = "subgraph_ca_file",
         long = "subgraph-ca-file",
         env = "SUBGRAPH_CA_FILE"
     )]
     pub ca_file: Option<PathBuf>,
-    /// From the first byte sent to the last byte received.
+    /// Fail a subgraph request that takes longer than this, from the first byte sent to the last
+    /// byte received.
     #[arg(id = "subgraph_timeout", long = "subgraph-timeout", env = "SUBGRAPH_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
-    /// To open a connection, TLS included.
+    /// Fail a connection to a subgraph that takes longer than this to open, TLS included.
     #[arg(id = "subgraph_connect_timeout", long = "subgraph-connect-timeout", env = "SUBGRAPH_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub connect_timeout: Duration,
-    /// A kept connection that was quiet for longer is not used again; below the keep-alive time
-    /// of common servers (5 s).
+    /// Stop reusing a connection that was idle for longer than this. The default is below the
+    /// keep-alive time of common servers (5 s).
     #[arg(id = "subgraph_idle_timeout", long = "subgraph-idle-timeout", env = "SUBGRAPH_IDLE_TIMEOUT", default_value = "4s", value_parser = duration)]
     pub idle_timeout: Duration,
-    /// The largest response body, in bytes.
+    /// Limit the bytes of one subgraph response's body.
     #[arg(id = "subgraph_body_bytes_max", long = "subgraph-body-bytes-max", env = "SUBGRAPH_BODY_BYTES_MAX", default_value_t = Self::default().body_bytes_max)]
     pub body_bytes_max: usize,
-    /// Interim heads (1xx), the framing of chunks, and trailers of one answer, in bytes, beyond half of
-    /// its body.
+    /// Limit the bytes of interim heads (1xx), chunk framing and trailers of one subgraph response,
+    /// in addition to half of its body.
     #[arg(id = "subgraph_overhead_bytes_max", long = "subgraph-overhead-bytes-max", env = "SUBGRAPH_OVERHEAD_BYTES_MAX", default_value_t = 64 * 1024)]
     pub overhead_bytes_max: usize,
-    /// Requests of all clients that wait for one subgraph. One more fails at once with
-    /// `SUBGRAPH_OVERLOADED`, so that a subgraph that stands still does not hold all the gateway has.
+    /// Limit the requests of all clients that wait for one subgraph. Further ones fail at once with
+    /// `SUBGRAPH_OVERLOADED`, so that a subgraph that hangs does not use up the gateway's memory
+    /// and connections.
     #[arg(
         id = "subgraph_requests_max",
         long = "subgraph-requests-max",
@@ -44,8 +47,8 @@ pub struct SubgraphSettings {
         default_value_t = 2_048
     )]
     pub requests_max: usize,
-    /// Whether identical queries in flight to one subgraph share one request. Mutations, and what
-    /// they lead to, never do.
+    /// Share one request among identical queries that are in flight to one subgraph. Mutations, and
+    /// the queries that follow from them, never share. Off by default.
     #[arg(long, env = "DEDUPLICATE_IN_FLIGHT", value_parser = clap::builder::BoolishValueParser::new())]
     pub deduplicate_in_flight: bool,
 }
