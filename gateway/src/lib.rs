@@ -1,29 +1,29 @@
 //! A general Federation v2 gateway.
 //!
-//! A request takes the same way whatever brought it here (POST, GET, WebSocket, SSE, multipart):
-//! read -> prepare -> coerce variables -> execute -> respond; [`pipeline`] is that way, one short
-//! function whose steps are modules.
+//! All transports (POST, GET, WebSocket, SSE, multipart) share one request pipeline: read, prepare,
+//! coerce variables, execute, respond. [`pipeline`] is that pipeline, a short function whose steps
+//! are modules.
 //!
 //! | module | gives |
 //! |---|---|
 //! | [`edge`] | the gateway as a service of `graphql_transport`; pages, GraphiQL |
-//! | [`pipeline`] | the way of every request |
-//! | [`gateway`] | what all requests share; a new supergraph |
-//! | [`subscriptions`] | one upstream subscription for all clients that want the same |
-//! | [`execute`] | a prepared operation -> response bytes |
-//! | [`prepare`] | text -> parsed, checked, planned, projected; kept in one cache |
+//! | [`pipeline`] | the request pipeline |
+//! | [`gateway`] | what all requests share; loading a new supergraph |
+//! | [`subscriptions`] | one upstream subscription for all clients with the same one |
+//! | [`execute`] | executing a prepared operation, up to the bytes of its response |
+//! | [`prepare`] | parsing, validating, planning and projecting an operation; the cache of prepared operations |
 //! | [`coerce`] | the client's variables, checked against the API schema |
-//! | [`graph`] | a supergraph made ready: what the crate `federation` knows of it, subgraphs, costs |
+//! | [`graph`] | a loaded supergraph: the model of the crate `federation`, subgraphs, costs |
 //! | [`subgraphs`] | one request to one subgraph, over kept connections |
 //! | [`persisted`] | automatic persisted queries, trusted documents |
-//! | [`metrics`] | counters; other services' counters at the same address |
-//! | [`headers`] | which headers travel between clients and subgraphs, trace context |
+//! | [`metrics`] | metrics, and other services' metrics pages at the same address |
+//! | [`headers`] | the headers that pass between clients and subgraphs, trace context |
 //! | [`error`] | every error code |
 //! | [`json`] | reading and writing JSON without unescaping it |
 //! | [`config`] | every setting |
 //!
-//! No module uses one that stands above it in this list. To add a setting: a field in [`config`] with its
-//! variable.
+//! No module uses one that is above it in this list. To add a setting, add a field with its
+//! environment variable to [`config`].
 
 pub mod coerce;
 pub mod config;
@@ -56,10 +56,10 @@ use crate::{
     metrics::pages as metrics_pages,
 };
 
-/// Where the gateway listens if nothing else is said.
+/// The port on which the gateway listens by default.
 const DEFAULT_PORT: u16 = 4000;
 
-/// The process, from its command line to its exit code.
+/// The gateway's process: reads the settings, serves, and returns the exit code.
 pub fn main() -> ExitCode {
     service::start(
         "gateway",
@@ -69,11 +69,11 @@ pub fn main() -> ExitCode {
     )
 }
 
-/// Serves until the life ends. It starts without a supergraph, too: then it is not ready, refuses
-/// operations, and picks the supergraph up when its file appears.
+/// Serves on `listener` until shutdown. Without a supergraph it starts, too: it is not ready and
+/// refuses operations until the supergraph's file appears.
 ///
 /// # Errors
-/// When a setting is not well-formed, or a background task died.
+/// If a setting is malformed, or a background task died.
 pub async fn run(
     config: Config,
     listener: TcpListener,
@@ -126,8 +126,8 @@ pub async fn run(
     service::serve_within(listener, service, &lifecycle, limits, &metrics).await
 }
 
-/// Names the subgraphs that answer nothing. One of them must not take the whole gateway out of
-/// rotation: what the others answer is still answered.
+/// Names the subgraphs that do not answer. They are only reported: a silent subgraph must not take
+/// the gateway out of rotation, because the others still answer.
 fn silent_subgraphs(gateway: &Gateway) -> Result<(), String> {
     let Some(serving) = gateway.served() else {
         return Ok(());

@@ -17,7 +17,7 @@ use crate::{
     subscriptions::Accepted,
 };
 
-/// Answers one request.
+/// Answers one request. A refusal becomes a response, too.
 pub async fn run(
     gateway: &Arc<Gateway>,
     request: GraphqlRequest,
@@ -71,7 +71,7 @@ async fn answer(
     Ok(Outcome::Single(response))
 }
 
-/// Executes a query or a mutation where there is room for an answer as large as its last one.
+/// Executes a query or a mutation if there is room for a response as large as its last one.
 async fn execute(
     gateway: &Gateway,
     graph: &Graph,
@@ -83,7 +83,8 @@ async fn execute(
     match gateway.transport().room_for_answer(client.key, bytes) {
         Ok(_room) => execute::operation(graph, prepared, variables, client).await,
         Err(refusal) => {
-            // It was a guess by another request's answer: it must not keep the operation out for good.
+            // The size was a guess from an earlier response: halving it lets the operation run
+            // again later.
             prepared.sizes.answer.was(bytes / 2);
             RequestError::new(refusal.code, refusal.message).into_response()
         }
@@ -97,7 +98,7 @@ fn no_supergraph() -> RequestError {
     )
 }
 
-/// Whether the transport may carry an operation of this kind.
+/// Checks that the transport allows an operation of this kind.
 fn check_transport(kind: OperationKind, client: &ClientContext) -> Result<(), RequestError> {
     match kind {
         OperationKind::Mutation if !client.mutations_allowed => Err(RequestError::new(

@@ -1,4 +1,4 @@
-//! The limits of variables, checked before anything follows their nesting.
+//! Checks the limits on variables, without recursion, before anything else reads them.
 
 use crate::{
     config::Limits,
@@ -6,7 +6,11 @@ use crate::{
     json::scan::JsonScanner,
 };
 
-/// Size, nesting and list lengths.
+/// Checks the size, the nesting and the list lengths of the variables.
+///
+/// # Errors
+///
+/// `MAX_VARIABLES_EXCEEDED`.
 pub fn check(json: &[u8], limits: &Limits) -> Result<(), RequestError> {
     let refusal = |what: String| Err(RequestError::new(Code::MaxVariables, what));
     if json.len() > limits.variables_bytes_max {
@@ -15,7 +19,7 @@ pub fn check(json: &[u8], limits: &Limits) -> Result<(), RequestError> {
             limits.variables_bytes_max
         ));
     }
-    // The entries so far of each open bracket.
+    // The number of items so far in each open bracket.
     let mut open: Vec<usize> = Vec::new();
     let mut scanner = JsonScanner::new(json);
     loop {
@@ -23,7 +27,7 @@ pub fn check(json: &[u8], limits: &Limits) -> Result<(), RequestError> {
             0 => return Ok(()),
             b'"' => {
                 if scanner.string().is_err() {
-                    // Not JSON; the reader says where.
+                    // Not JSON. The reader reports where.
                     return Ok(());
                 }
                 continue;

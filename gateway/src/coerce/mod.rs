@@ -1,8 +1,8 @@
-//! The client's variables, checked against the API schema.
+//! Checks the client's variables against the API schema.
 //!
-//! Values are checked, never changed: subgraphs get the client's own JSON text, so that numbers
-//! keep every digit. Defaults and the wrapping of single values into lists are left to the
-//! subgraphs, whose declarations carry the same defaults and types.
+//! Values are checked, but never changed: subgraphs receive the client's own JSON text, so that
+//! numbers keep every digit. Subgraphs apply defaults and wrap single values into lists, because
+//! their requests declare the same defaults and types.
 
 mod limits;
 mod values;
@@ -22,17 +22,18 @@ use values::VariableChecker;
 /// The variables that an operation declares.
 #[derive(Clone, Copy, Debug)]
 pub struct Declared<'p> {
-    /// In the order written.
+    /// The definitions in the order declared.
     pub definitions: &'p [Node<VariableDefinition>],
-    /// The places of those that decide a condition, which must not be null.
+    /// The indexes of those that decide conditions, which must not be null.
     pub deciding: &'p [usize],
 }
 
-/// Checks a JSON object's text (or nothing) against the operation's declarations.
+/// Checks the variables against the operation's declarations. `json` is the text of a JSON object,
+/// or absent.
 ///
 /// # Errors
-/// `BAD_USER_INPUT` names the variable and the place inside it; `MAX_VARIABLES_EXCEEDED` where
-/// a limit is passed.
+/// `BAD_USER_INPUT`, which names the variable and the path inside it; `MAX_VARIABLES_EXCEEDED` if a
+/// limit is exceeded.
 pub fn variables(
     graph: &Graph,
     declared: Declared<'_>,
@@ -67,7 +68,7 @@ pub fn variables(
     }
     for index in declared.deciding {
         if variables.booleans[*index].is_none() {
-            // It may be null as declared, but a condition's argument may not.
+            // Its type may allow null, but the argument of a condition does not.
             let place = format!("${}", definitions[*index].name);
             let message = format!("{place} decides a condition, and must not be null");
             return Err(RequestError::new(Code::BadUserInput, message));
@@ -80,20 +81,20 @@ pub fn variables(
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
     json: Bytes,
-    /// In the order declared; none where the client gave no value.
+    /// The range of each value, in the order declared; `None` if the client gave no value.
     values: Vec<Option<Range<usize>>>,
-    /// The values of Boolean variables, defaults included: what `@skip` and `@include` ask for.
+    /// The values of Boolean variables, defaults included, for `@skip` and `@include`.
     booleans: Vec<Option<bool>>,
 }
 
 impl Variables {
-    /// The JSON text of a variable's value, by its place in the declarations.
+    /// The JSON text of a variable's value, by its index in the declarations.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let range = self.values.get(index)?.clone()?;
         Some(&self.json[range])
     }
 
-    /// The client's whole JSON object.
+    /// The client's whole JSON object, `{}` if there is none.
     pub fn json(&self) -> &[u8] {
         if self.json.is_empty() {
             b"{}"
@@ -102,12 +103,12 @@ impl Variables {
         }
     }
 
-    /// Whether the variable, by its place in the declarations, has this Boolean value.
+    /// Whether the variable with this index has this Boolean value.
     pub fn is(&self, index: usize, expected: bool) -> bool {
         self.booleans.get(index).copied().flatten() == Some(expected)
     }
 
-    /// Appends `"name":value,...` of those of `wanted` that have a value.
+    /// Appends `"name":value,...` for those of `wanted` that have a value.
     pub fn write(&self, wanted: &[(Box<[u8]>, usize)], out: &mut Vec<u8>) {
         let mut is_first = true;
         for (name, index) in wanted {
@@ -159,7 +160,8 @@ impl Variables {
                 scanner.value().map_err(not_json)?;
             }
             if let Some(at) = scanner.lone_surrogate(start..scanner.position()) {
-                // A subgraph would refuse it at a place in the gateway's request, not in the client's.
+                // A subgraph would report it with a position in the gateway's request, not in the
+                // client's.
                 let escape = String::from_utf8_lossy(scanner.slice(at..at + 6));
                 let message = format!(
                     "${name} has a lone surrogate ({escape}) at byte {at} of the variables: it is no \

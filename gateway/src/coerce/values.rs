@@ -1,4 +1,4 @@
-//! Whether a JSON value fits an input type.
+//! Checks whether a JSON value fits an input type.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::{
     json::scan::{JsonScanner, Malformed},
 };
 
-/// An object's key as text. A key that is a GraphQL name needs no escapes but may have them.
+/// An object's key as text. A GraphQL name needs no escapes, but may have them.
 pub fn name(raw: &[u8]) -> String {
     if raw.contains(&b'\\') {
         let quoted = [b"\"", raw, b"\""].concat();
@@ -19,13 +19,13 @@ pub fn name(raw: &[u8]) -> String {
     String::from_utf8_lossy(raw).into_owned()
 }
 
-/// Checks values against the graph's API schema.
+/// Checks the values of variables against the graph's API schema.
 pub struct VariableChecker<'a> {
     pub graph: &'a Graph,
 }
 
 impl VariableChecker<'_> {
-    /// Steps over a value of type `ty`; `place` tells where it is.
+    /// Steps over a value, which must be of type `ty`. `place` is its path, for errors.
     pub fn check(
         &self,
         ty: &Type,
@@ -45,7 +45,7 @@ impl VariableChecker<'_> {
             return if first == b'[' {
                 self.items(ty.item_type(), scanner, place)
             } else {
-                // A single value stands for a list of one.
+                // A single value means a list of one item.
                 self.check(ty.item_type(), scanner, place)
             };
         }

@@ -1,7 +1,7 @@
-//! Which headers travel between clients and subgraphs.
+//! Settings for the headers that pass between clients and subgraphs.
 
-/// Which headers travel between clients and subgraphs. None does by default, but for
-/// `traceparent`, `tracestate` and `x-request-id`.
+/// The headers that pass between clients and subgraphs. By default only `traceparent`, `tracestate`
+/// and `x-request-id` do.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct HeaderConfig {
     /// Forward these client headers to subgraphs: `authorization, x-tenant@posts` sends the first

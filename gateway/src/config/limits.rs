@@ -1,19 +1,20 @@
-//! What an operation and its variables may cost.
+//! Limits on operations, their variables and their responses.
 
 use std::time::Duration;
 
 use graphql_transport::settings::duration;
 
-/// What happens to an operation that costs too much.
+/// What happens to an operation above `LIMIT_COST_MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum CostMode {
-    /// It is refused.
+    /// Refuse the operation with `MAX_COST_EXCEEDED`.
     Enforce,
-    /// It is executed and counted.
+    /// Execute the operation, and count it in the metrics.
     Measure,
 }
 
-/// What an operation and its variables may cost. Each has its own error code (`error.rs`).
+/// Limits on operations, their variables and their responses. Each has its own error code
+/// (`error/code.rs`).
 #[derive(Clone, Debug, clap::Args)]
 pub struct Limits {
     /// Limit the lexical tokens of a document.

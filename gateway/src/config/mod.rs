@@ -1,7 +1,7 @@
-//! Every setting of the gateway, as a flag and as an environment variable: plain values, from which
-//! the other modules make what they need.
+//! Every setting of the gateway, as a flag and as an environment variable. Settings are plain
+//! values; the modules that use them convert them.
 //!
-//! Durations read `500ms`, `30s` or `5m`.
+//! Durations are written as `500ms`, `30s` or `5m`.
 
 mod headers;
 mod limits;
@@ -19,17 +19,17 @@ pub use persisted::PersistedConfig;
 pub use subgraphs::{SubgraphSettings, address_key};
 pub use subscriptions::SubscriptionConfig;
 
-/// What Apollo Server and other GraphQL servers report as the client's own mistake.
+/// The codes that Apollo Server and other GraphQL servers use for mistakes of clients.
 const SHOWN_ERROR_CODES: &str = "BAD_USER_INPUT,UNAUTHENTICATED,FORBIDDEN";
 
-/// A general Federation v2 gateway: one GraphQL endpoint from a supergraph.
+/// A general Federation v2 gateway: serves a supergraph as one GraphQL endpoint.
 ///
-/// `SUBGRAPH_URL_<NAME>` replaces a subgraph's address (`SUBGRAPH_URL_POSTS`). Durations read
-/// `500ms`, `30s` or `5m`.
+/// `SUBGRAPH_URL_<NAME>` replaces a subgraph's address (`SUBGRAPH_URL_POSTS`). Durations are
+/// written as `500ms`, `30s` or `5m`.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "gateway", version, about)]
 pub struct Config {
-    /// Address, port, logs, grace at a shutdown.
+    /// Settings that all services have: address, port, logs, shutdown.
     #[command(flatten)]
     pub service: service::Settings,
     /// Read the supergraph from this file: standard SDL with the join specification's directives.
@@ -100,25 +100,25 @@ pub struct Config {
         value_name = "LABEL"
     )]
     pub override_labels: Vec<String>,
-    /// Headers to forward.
+    /// Headers that pass between clients and subgraphs.
     #[command(flatten)]
     pub headers: HeaderConfig,
-    /// HTTP.
+    /// Limits and access rules of HTTP requests.
     #[command(flatten)]
     pub http: HttpSettings,
-    /// WebSocket.
+    /// Limits of clients' WebSockets.
     #[command(flatten)]
     pub websocket: WebSocketSettings,
-    /// Subscriptions.
+    /// Subscriptions and their upstreams.
     #[command(flatten)]
     pub subscriptions: SubscriptionConfig,
-    /// Persisted operations.
+    /// Automatic persisted queries and trusted documents.
     #[command(flatten)]
     pub persisted: PersistedConfig,
-    /// What an operation may cost.
+    /// Limits on operations and variables.
     #[command(flatten)]
     pub limits: Limits,
-    /// How subgraphs are spoken to.
+    /// Requests to subgraphs.
     #[command(flatten)]
     pub subgraphs: SubgraphSettings,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 
-/// Persisted operations.
+/// Settings of automatic persisted queries and trusted documents.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PersistedConfig {
     /// Enable automatic persisted queries: a client may send the SHA-256 of a document instead of

@@ -4,11 +4,11 @@ use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use graphql_transport::settings::duration;
 
-/// How subgraphs are spoken to.
+/// Settings of the requests to subgraphs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SubgraphSettings {
-    /// Addresses that replace those of the supergraph. The key is the subgraph's name as
-    /// [`address_key`] writes it.
+    /// Addresses that replace those in the supergraph, by the subgraph's name as [`address_key`]
+    /// writes it.
     #[arg(skip)]
     pub addresses: HashMap<String, String>,
     /// Trust the certificate authorities in this PEM file for `https` subgraphs, in addition to the
@@ -69,7 +69,7 @@ impl Default for SubgraphSettings {
     }
 }
 
-/// The subgraph's name as environment variables can spell it: `my-posts` becomes `MY_POSTS`.
+/// A subgraph's name as a part of an environment variable's name: `my-posts` becomes `MY_POSTS`.
 pub fn address_key(subgraph: &str) -> String {
     subgraph
         .chars()

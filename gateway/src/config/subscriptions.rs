@@ -4,7 +4,7 @@ use std::{num::ParseIntError, time::Duration};
 
 use graphql_transport::settings::duration;
 
-/// Subscriptions: what clients share and how the gateway keeps it up.
+/// Settings of subscriptions: their buffers, their upstreams, and their limits.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SubscriptionConfig {
     /// Limit the bytes of one upstream subscription's events that wait for clients. A client that
@@ -118,7 +118,7 @@ pub struct SubscriptionConfig {
     pub subscription_socket_pings_max: usize,
 }
 
-/// Reads a bound that an empty text leaves open.
+/// Parses a bound; an empty text means none.
 fn count_if_any(text: &str) -> Result<usize, ParseIntError> {
     match text {
         "" => Ok(usize::MAX),
@@ -126,7 +126,7 @@ fn count_if_any(text: &str) -> Result<usize, ParseIntError> {
     }
 }
 
-/// Reads a count that must not be 0.
+/// Parses a count of 1 or more.
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("it has to be 1 or more".to_owned()),

@@ -9,13 +9,13 @@ use http::{HeaderValue, header, request::Parts};
 use super::pages;
 use crate::gateway::Gateway;
 
-/// A page that loads GraphiQL from a CDN, where no built one is there.
+/// A page that loads GraphiQL from a CDN, used if there is no built one.
 const FROM_CDN: &str = include_str!("graphiql.html");
 
-/// What stands in the page for the number that its own scripts have to carry.
+/// The placeholder in the page for the nonce of its own scripts.
 const NONCE: &str = "{nonce}";
 
-/// Whether this GET wants the page: a browser's, without an operation of its own, in development.
+/// Whether a GET is answered with GraphiQL: in development, for a browser, if it has no operation.
 pub fn is_asked_for(gateway: &Gateway, parts: &Parts) -> bool {
     let query = parts.uri.query().unwrap_or_default();
     let has_operation = query.split('&').any(|parameter| {
@@ -26,7 +26,7 @@ pub fn is_asked_for(gateway: &Gateway, parts: &Parts) -> bool {
     gateway.config().service.development && !has_operation && accept::prefers_html(&parts.headers)
 }
 
-/// The built page of `WEB_DIR`, or else the one from the CDN.
+/// The built page in `WEB_DIR`, or else the one from the CDN.
 pub async fn page(gateway: &Arc<Gateway>) -> Response {
     if let Some(folder) = &gateway.config().web_dir {
         match tokio::fs::read_to_string(folder.join("graphiql.html")).await {
@@ -47,9 +47,9 @@ fn from_cdn() -> Response {
     response
 }
 
-/// The page's own scripts run, and what they import; nothing that was put into the page. Browsers that
-/// know `strict-dynamic` ignore the sources after it. The editor writes style elements, and starts its
-/// workers from blobs.
+/// The page's Content-Security-Policy: it allows the page's own scripts and what they import, but
+/// no injected script. Browsers that support `strict-dynamic` ignore the sources after it. The
+/// editor writes style elements, and starts its workers from blobs.
 fn policy(nonce: &str) -> String {
     format!(
         "default-src 'none'; \

@@ -1,5 +1,5 @@
-//! How clients reach the gateway: it is a service of `graphql_transport` (POST, GET, WebSocket, SSE,
-//! multipart), with request ids, pages and forwarded headers of its own.
+//! How clients reach the gateway: as a service of `graphql_transport` (POST, GET, WebSocket, SSE,
+//! multipart), with request ids, pages and forwarded headers.
 
 mod graphiql;
 pub mod pages;

@@ -1,4 +1,4 @@
-//! Serves a folder of built web pages: compressed where they are, cached by their names.
+//! Serves a folder of built web pages, with their compressed forms and cache headers.
 
 use std::path::Path;
 
@@ -14,17 +14,17 @@ use tower_http::services::ServeDir;
 
 use crate::config::Config;
 
-/// Files below here have a hash of their content in their name.
+/// Files below this path have a hash of their content in their name, so they never change.
 const HASHED: &str = "/assets/";
 
-/// Pages load nothing from other hosts. GraphiQL's editor writes style elements, and its style sheet
-/// holds its fonts.
+/// Pages may not load anything from other hosts. GraphiQL's editor writes style elements, and its
+/// style sheet contains its fonts.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; \
     connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
 
-/// The pages at `/`, if there are any; in development without them, the way to GraphiQL.
+/// The pages at `/`, if there are any; without them, in development, a redirect to GraphiQL.
 pub fn routes(config: &Config) -> Router {
     match &config.web_dir {
         Some(folder) => pages(folder),
@@ -56,7 +56,7 @@ async fn add_headers(request: Request, next: Next) -> Response {
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
-    // Without it, a cache between would give what one client can read to another.
+    // Without it, a shared cache might serve a compressed form to a client that cannot read it.
     response
         .headers_mut()
         .append(header::VARY, HeaderValue::from_static("accept-encoding"));
@@ -64,7 +64,7 @@ async fn add_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// One page outside the folder's own paths.
+/// A single page, such as GraphiQL, with the headers of the others.
 pub fn page(html: String) -> Response {
     let mut response = Html(html).into_response();
     response

@@ -1,97 +1,100 @@
-//! The stable codes of the errors that the gateway itself makes.
+//! The stable codes of the gateway's own errors.
 
 use graphql_transport::Refused;
 use http::StatusCode;
 
-/// The stable codes in `extensions.code`.
+/// A stable error code, as in `extensions.code`. `docs/errors.md` lists them for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// The document is not GraphQL.
+    /// The document is not valid GraphQL syntax.
     ParseFailed,
-    /// The document does not fit the schema.
+    /// The document is not valid for the API schema.
     ValidationFailed,
-    /// No operation, or several and no name that picks one.
+    /// The document has no operation, or several and the request does not name one of them.
     OperationResolution,
-    /// The variables do not fit their declared types, or the request itself is malformed.
+    /// A variable does not fit its declared type.
     BadUserInput,
-    /// `__schema` or `__type` while introspection is off.
+    /// The operation has `__schema` or `__type` while introspection is off.
     IntrospectionDisabled,
-    /// More tokens than `tokens_max`.
+    /// The document has more tokens than `LIMIT_TOKENS_MAX`.
     MaxTokens,
-    /// Deeper than `depth_max`.
+    /// Selections or brackets are nested deeper than `LIMIT_DEPTH_MAX` allows.
     MaxDepth,
-    /// More aliases than `aliases_max`.
+    /// The operation has more aliases than `LIMIT_ALIASES_MAX`.
     MaxAliases,
-    /// More root fields than `root_fields_max`.
+    /// The operation has more root fields than `LIMIT_ROOT_FIELDS_MAX`.
     MaxRootFields,
-    /// More directives on one element than `directives_max`.
+    /// An element of the document has more directives than `LIMIT_DIRECTIVES_MAX`.
     MaxDirectives,
-    /// More selections, fragments written out, than `selections_max`.
+    /// The operation has more selections, with fragments expanded, than `LIMIT_SELECTIONS_MAX`.
     MaxSelections,
-    /// More entities in one subgraph request than `representations_max`.
+    /// A subgraph request would have more representations than `LIMIT_REPRESENTATIONS_MAX`.
     MaxRepresentations,
-    /// The answers of an operation, or its own, have more bytes than `answer_bytes_max`.
+    /// The responses of subgraphs, or the operation's own, have more bytes than
+    /// `LIMIT_ANSWER_BYTES_MAX`.
     MaxAnswerBytes,
-    /// An operation leads to more objects than `objects_max`.
+    /// The responses of subgraphs have more objects than `LIMIT_OBJECTS_MAX`.
     MaxObjects,
-    /// Variables larger, deeper or longer than their limits.
+    /// The variables are larger or deeper, or have longer lists, than `LIMIT_VARIABLES_*` allow.
     MaxVariables,
-    /// Dearer by estimate than `cost_max`.
+    /// The estimated cost of the operation is above `LIMIT_COST_MAX`.
     MaxCost,
-    /// A field that `@listSize` wants exactly one slicing argument of has none, or several.
+    /// A field needs exactly one slicing argument by its `@listSize`, and has none or several.
     InvalidSlicingArguments,
-    /// More new documents wait to be prepared than `prepare_queue_max`.
+    /// More new documents wait to be prepared than `LIMIT_PREPARE_QUEUE_MAX`.
     PrepareQueueFull,
-    /// Parsing, validating and planning took longer than `prepare_timeout`.
+    /// Parsing, validation and planning took longer than `LIMIT_PREPARE_TIMEOUT`.
     PrepareTimeout,
-    /// The operation is valid, yet no plan was found for it.
+    /// The operation is valid, but it has no plan, or one that is too large.
     PlanFailed,
-    /// A subgraph could not be reached, or answered without GraphQL.
+    /// A subgraph could not be reached, or returned an HTTP error without a GraphQL response.
     SubrequestHttpError,
-    /// A subgraph took longer than its time limit.
+    /// A subgraph took longer than `SUBGRAPH_TIMEOUT`.
     SubrequestTimeout,
-    /// A subgraph's answer is not a GraphQL response, or does not have the shape asked for.
+    /// A subgraph's response is not a GraphQL response, or does not have the requested shape.
     SubrequestMalformedResponse,
-    /// A subgraph's answer is larger than its limit.
+    /// A subgraph's response is larger than `SUBGRAPH_BODY_BYTES_MAX`.
     SubrequestTooLarge,
-    /// As many requests wait for the subgraph as may: this one was not sent.
+    /// `SUBGRAPH_REQUESTS_MAX` requests already wait for the subgraph; this one was not sent.
     SubgraphOverloaded,
-    /// A read below a mutation's root field failed for overload: the field itself was executed.
+    /// A read below a mutation's root field failed because of an overload. The root field itself
+    /// was executed.
     ReadAfterWriteFailed,
-    /// A subgraph answered with an error that has no code of its own.
+    /// A subgraph reported an error without a code.
     DownstreamServiceError,
-    /// A subgraph's value is not one that the schema shows to clients.
+    /// A subgraph returned a value that the API schema does not allow.
     InvalidValue,
-    /// A defect of the gateway; the cause is in its log.
+    /// A defect of the gateway. The cause is in its log.
     InternalServerError,
-    /// One of the codes that transports give themselves.
+    /// A code of the transports, such as `BAD_REQUEST`.
     Transport(graphql_transport::Code),
     /// No supergraph has been loaded yet.
     SupergraphUnavailable,
-    /// The hash is unknown: the client sends it again with the document.
+    /// The hash is unknown. The client should send it again with the document.
     PersistedQueryNotFound,
     /// Automatic persisted queries are off.
     PersistedQueryNotSupported,
-    /// The document does not have the hash that came with it.
+    /// The document does not match the hash in the request.
     PersistedQueryHashMismatch,
-    /// Only operations of the trusted list are answered.
+    /// The operation is not in the list of trusted documents.
     PersistedQueryNotInList,
-    /// The subgraph was away for a while, and events of that time are missing; the stream goes on.
+    /// The upstream was interrupted and events may be missing. The subscription continues.
     SubscriptionInterrupted,
-    /// The subgraph did not come back in time.
+    /// The subgraph could not be reached again within `SUBSCRIPTION_RETRY_TIME`.
     SubscriptionUpstreamLost,
-    /// The operation does not fit the new supergraph.
+    /// The subscription is not valid for the new supergraph.
     SubscriptionSchemaChanged,
-    /// The subgraph ends the connection on which the operation arrives.
+    /// The subgraph closes each connection that carries the operation, or supports no protocol for
+    /// subscriptions.
     SubscriptionRefused,
-    /// As many different subscriptions run as may, of all clients together.
+    /// All clients together have reached `SUBSCRIPTION_UPSTREAM_MAX`.
     SubscriptionLimitReached,
-    /// The request to the subgraph would be larger than `subscription_request_bytes_max`.
+    /// The request to the subgraph would be larger than `SUBSCRIPTION_REQUEST_BYTES_MAX`.
     SubscriptionTooLarge,
 }
 
 impl Code {
-    /// As clients see it.
+    /// The code as in `extensions.code`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ParseFailed => "GRAPHQL_PARSE_FAILED",
@@ -145,7 +148,7 @@ impl From<graphql_transport::Code> for Code {
     }
 }
 
-/// Refusals have the media type's own status (`None`), but for these.
+/// The HTTP status of a refusal: that of the media type (`None`), except for these codes.
 impl From<Code> for Refused {
     fn from(code: Code) -> Self {
         let status = match code {

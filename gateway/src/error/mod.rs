@@ -1,4 +1,4 @@
-//! Every error that the gateway itself makes: its code, its text, its place in the response.
+//! The gateway's own errors: codes, messages, and the response that reports them.
 
 mod code;
 
@@ -12,44 +12,45 @@ pub use code::Code;
 
 use crate::json::write;
 
-/// A place in the client's document; both count from 1.
+/// A location in the client's document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
-    /// Line.
+    /// The line, from 1.
     pub line: usize,
-    /// Column, in characters.
+    /// The column in characters, from 1.
     pub column: usize,
 }
 
-/// Faults of one document that a client is told of: a small request must not get a huge answer.
+/// The largest number of errors reported for one document: a small request must not get a huge
+/// response.
 pub const FAULTS_MAX: usize = 50;
 
-/// The longest message of a refusal, in characters: a message quotes what the client sent.
+/// The longest message of a refusal, in characters: messages quote what the client sent.
 pub const MESSAGE_CHARS_MAX: usize = 300;
 
-/// A request refused before execution. The messages are safe to show.
+/// A request that was refused before execution. Its messages are safe to show to clients.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {}", code.as_str(), errors.first().map_or("refused", |error| error.message.as_str()))]
 pub struct RequestError {
     /// The code that all of `errors` carry.
     pub code: Code,
-    /// At least one.
+    /// The errors to report, at least one.
     pub errors: Vec<Message>,
-    /// Further members of `extensions`.
+    /// Further members of `extensions`, all of them numbers.
     pub numbers: Vec<(&'static str, u64)>,
 }
 
 /// One entry of a refusal's `errors`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Safe to show.
+    /// The message, safe to show to clients.
     pub message: String,
-    /// Where in the document, when it is known.
+    /// Its locations in the document, if they are known.
     pub locations: Vec<Location>,
 }
 
 impl RequestError {
-    /// A refusal with one message and no place in the document.
+    /// A refusal with one message and no location.
     pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -61,14 +62,14 @@ impl RequestError {
         }
     }
 
-    /// The same with a number in `extensions`.
+    /// Adds a number to `extensions`.
     #[must_use]
     pub fn with_number(mut self, name: &'static str, number: u64) -> Self {
         self.numbers.push((name, number));
         self
     }
 
-    /// A refusal for each of `all` faults of a document, of which the first [`FAULTS_MAX`] are told.
+    /// A refusal for a document with `all` errors, of which the first [`FAULTS_MAX`] are reported.
     pub fn several(code: Code, all: usize, faults: impl Iterator<Item = Message>) -> Self {
         let mut errors: Vec<Message> = faults.take(FAULTS_MAX).collect();
         if all > FAULTS_MAX {
@@ -132,7 +133,7 @@ impl From<RequestError> for GraphqlResponse {
     }
 }
 
-/// A message within [`MESSAGE_CHARS_MAX`]; one that was longer ends in three dots.
+/// Cuts a message to [`MESSAGE_CHARS_MAX`]. One that was longer ends in three dots.
 fn cut(message: &str) -> Cow<'_, str> {
     if message.char_indices().nth(MESSAGE_CHARS_MAX).is_none() {
         return message.into();

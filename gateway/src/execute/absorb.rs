@@ -1,4 +1,4 @@
-//! Letting a subgraph's answer become part of the response: its data, its errors, its failure.
+//! Merges a subgraph's response into the client's response: its data, its errors, or its failure.
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -20,11 +20,12 @@ use crate::{
     subgraphs::{FetchError, HttpAnswer},
 };
 
-/// A failed request is told at so many of the places that it leaves without a value.
+/// A failed request is reported at no more than this many of the paths that it leaves without a
+/// value.
 const PLACES_OF_A_FAILURE_MAX: usize = 100;
 
 impl Execution<'_> {
-    /// Takes in the answer of `step`, whatever it is.
+    /// Merges the result of a request of `step`, which may be a failure.
     pub fn absorb(
         &mut self,
         step: &FetchStep,
@@ -45,7 +46,7 @@ impl Execution<'_> {
         }
     }
 
-    /// Takes in a subscription's event as the answer of its first step.
+    /// Merges a subscription's event as the response to its first step.
     pub fn absorb_event(&mut self, step: &FetchStep, payload: Bytes) {
         let request = Request {
             body: Bytes::new(),
@@ -108,7 +109,7 @@ impl Execution<'_> {
             self.errors
                 .push(field_error::odd_status(subgraph.name, status));
         }
-        // Errors first: their paths are told by where the objects are now.
+        // Errors first: their paths depend on where the objects are before the merge.
         if let Some(errors) = &response.errors {
             let errors = SubgraphError::read_all(errors);
             let was_begun = matches!(response.data, Value::Object(_));
@@ -122,8 +123,8 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// What is wrong with the entities of an answer without errors, if anything: each has its place
-    /// there, if only as null.
+    /// What is wrong with the entities of a response without errors, if anything. Such a response
+    /// must have an object or null for each representation.
     fn wrong_entities(
         &self,
         step: &FetchStep,
@@ -198,7 +199,8 @@ impl Execution<'_> {
         let Value::List(entities) = entities else {
             return;
         };
-        // To which target each entity went first, and as what; and to which others.
+        // The target that received each entity first, with the value; then those of further
+        // targets.
         let mut first: Vec<Option<(usize, Value)>> = vec![None; self.store.list_len(entities)];
         let mut others: FxHashMap<(usize, usize), Value> = FxHashMap::default();
         for awaited in awaited {
@@ -206,7 +208,7 @@ impl Execution<'_> {
                 continue;
             };
             let original = self.store.entry(entities, awaited.entity);
-            // One for all where they may share.
+            // One for all targets if they may share entities.
             let target = if fetch.shares_across_targets {
                 0
             } else {
@@ -220,7 +222,7 @@ impl Execution<'_> {
             let may_share = fetch.targets[awaited.target].may_share;
             let entity = match known {
                 Some(entity) if may_share => entity,
-                // The first to get it gets it as it was read; others, copies of that state.
+                // The first target gets the entity as it was read, others get copies.
                 _ if first.is_none() => original,
                 _ => merge::deep_copy(&mut self.store, original),
             };
@@ -242,7 +244,7 @@ impl Execution<'_> {
         for error in errors {
             let is_at_root = step.is_mutation && error.path.len() <= 1;
             let is_read_after_write = is_of_mutation && !is_at_root && error.is_overload();
-            // Without a path, it would seem to speak of the whole mutation.
+            // An overload without a path would seem to be about the whole mutation.
             let paths = match is_at_root && error.path.is_empty() && error.is_overload() {
                 true => root_places(step),
                 false => self.client_paths(step, request, &error.path),
@@ -260,8 +262,8 @@ impl Execution<'_> {
         }
     }
 
-    /// Whether the errors of a mutation's answer without data say that none of its root fields was
-    /// begun for overload: they came before execution, or there is one at each of the fields.
+    /// Whether the errors of a mutation without data say that an overload kept all root fields from
+    /// starting: they have no path, or there is one at each root field.
     fn are_refusals(&self, step: &FetchStep, errors: &[SubgraphError]) -> bool {
         let is_at = |error: &SubgraphError, key: ResponseKey| match &*error.path {
             [SubgraphPathItem::Name(name)] => self.key_path_item(step, name) == PathItem::Key(key),
@@ -273,7 +275,7 @@ impl Execution<'_> {
                 || fields.all(|key| errors.iter().any(|error| is_at(error, *key))))
     }
 
-    /// The places in the client's response that a path in the subgraph's response stands for; at
+    /// Translates a path in the subgraph's response to paths in the client's response. There is at
     /// least one, which may be the root.
     fn client_paths(
         &self,
@@ -341,7 +343,7 @@ impl Execution<'_> {
         }
     }
 
-    /// A name in a subgraph's path as the client knows it: internal aliases are undone.
+    /// A name in a subgraph's path as the client knows it, with internal aliases undone.
     fn key_path_item(&self, step: &FetchStep, name: &str) -> PathItem {
         let keys = &self.prepared.plan.keys;
         let renames = match &step.merge {
@@ -362,7 +364,7 @@ impl Execution<'_> {
             .unwrap_or_else(|| PathItem::Name(name.to_owned()))
     }
 
-    /// Every place of the objects at a path, up to a limit.
+    /// The response paths of the objects at a plan's path, up to [`PLACES_OF_A_FAILURE_MAX`].
     fn places(&self, path: &[PathSegment]) -> Vec<Vec<PathItem>> {
         let mut places = Vec::new();
         let root = Value::Object(self.root);
@@ -373,7 +375,7 @@ impl Execution<'_> {
         places
     }
 
-    /// The places at a path that hold this very object.
+    /// Adds the response paths at which this object is found.
     fn places_of(
         &self,
         path: &[PathSegment],
@@ -395,7 +397,7 @@ impl Execution<'_> {
         );
     }
 
-    /// The places of the fields that `fetch` would have brought to the objects at `places`.
+    /// The paths of the fields that `fetch` would have added to the objects at `places`.
     fn with_fields(
         &self,
         step: &FetchStep,
@@ -412,7 +414,7 @@ impl Execution<'_> {
         };
         let fields = &shapes[shape.0 as usize].fields;
         if fields.iter().all(|field| field.is_typename) {
-            // Nothing but types was asked for: what the objects are is not known.
+            // Only type names were requested: the error belongs to the objects themselves.
             return places.to_vec();
         }
         let mut all = Vec::new();
@@ -427,7 +429,7 @@ impl Execution<'_> {
         all
     }
 
-    /// Tells that a whole request failed, at the places that it leaves without a value.
+    /// Reports that a whole request failed, at the paths that it leaves without a value.
     pub fn fetch_failed(&mut self, step: &FetchStep, request: &Request, failure: &Failure) {
         let subgraph = self.graph.subgraph(step.subgraph);
         tracing::warn!(subgraph.name, subgraph.url, error = %failure, "a subgraph request failed");
@@ -459,7 +461,7 @@ impl Execution<'_> {
     }
 }
 
-/// The root fields that a step asks for.
+/// The paths of the root fields that a step requests.
 fn root_places(step: &FetchStep) -> Vec<Vec<PathItem>> {
     let keys = step.root_keys.iter();
     keys.map(|key| vec![PathItem::Key(*key)]).collect()

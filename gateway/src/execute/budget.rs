@@ -1,7 +1,7 @@
-//! What one operation may take while it runs, over all its requests: bytes of answers, and objects.
+//! The budget of one operation for all its subgraph requests: bytes of responses, and objects.
 //!
-//! Both are counted as subgraphs' answers arrive. Above a budget the operation ends: nothing more is asked,
-//! what is on its way is given up, and the client gets an error with a code in the place of the data.
+//! Both are counted as responses arrive. An operation that exceeds its budget ends: no further
+//! requests are sent, running ones are cancelled, and the client gets an error instead of data.
 
 use bytes::Bytes;
 use graphql_transport::response::GraphqlResponse;
@@ -10,7 +10,7 @@ use super::Execution;
 use crate::{config::Limits, error::Code, json::write};
 
 impl Execution<'_> {
-    /// Counts an answer's bytes; false if they are too many.
+    /// Takes a response's bytes from the budget. Returns false if the operation has ended.
     pub fn may_take(&mut self, bytes: usize) -> bool {
         match self.bytes_left.checked_sub(bytes) {
             Some(left) => self.bytes_left = left,
@@ -19,14 +19,14 @@ impl Execution<'_> {
         self.ended.is_none()
     }
 
-    /// Ends the operation if it has more objects than it may.
+    /// Ends the operation if it has exceeded `LIMIT_OBJECTS_MAX`.
     pub fn count_objects(&mut self) {
         if self.store.is_full() {
             self.ended = Some(Code::MaxObjects);
         }
     }
 
-    /// The answer of an operation that has ended with `code`.
+    /// The response of an operation that has exceeded its budget, with `code`.
     pub fn ended_with(&self, code: Code) -> GraphqlResponse {
         self.graph.settings.prepare_metrics.over_budget.inc();
         let Limits {

@@ -1,4 +1,5 @@
-//! Requests whose arguments come from objects above: a list of entities for each distinct set of values.
+//! Requests whose arguments come from contexts (`@fromContext`), that is from objects above: they
+//! have one list of entities for each distinct set of values.
 
 use std::{sync::Arc, vec};
 
@@ -17,10 +18,10 @@ use crate::prepare::plan::{
     ContextTemplate, EntityFetch, FetchStep, ListTemplate, Merge, PathSegment, Requirement,
 };
 
-/// The values of contexts as JSON, in the order of a [`ListTemplate`]'s.
+/// The values of contexts as JSON, in the order of [`ListTemplate::contexts`].
 type ContextValues = Vec<Arc<[u8]>>;
 
-/// The entities that are asked for with the same values.
+/// The entities that are fetched with the same context values.
 #[derive(Default)]
 struct ContextGroup {
     values: ContextValues,
@@ -30,23 +31,23 @@ struct ContextGroup {
     objects: Vec<Awaited>,
 }
 
-/// What a step with contexts has not asked for yet.
+/// The entities that a step with contexts has not requested yet.
 pub struct Unsent {
     step: usize,
-    /// By entity fetch.
+    /// The groups of each entity fetch, by its index in the step.
     groups: Vec<(usize, vec::IntoIter<ContextGroup>)>,
 }
 
 impl Unsent {
-    /// Which of the plan's steps it is of.
+    /// The step's index in the plan.
     pub fn step(&self) -> usize {
         self.step
     }
 }
 
 impl Execution<'_> {
-    /// All that a step with contexts asks for, the plan's `index`th: more than a request has lists for where
-    /// there are many distinct values.
+    /// Everything that a step with contexts has to request. With many distinct values, that is more
+    /// than fits in one request. `index` is the step's index in the plan.
     pub fn by_context(
         &mut self,
         index: usize,
@@ -82,7 +83,7 @@ impl Execution<'_> {
         })
     }
 
-    /// The next request of what is unsent; none where nothing is.
+    /// Takes the next request from what is unsent; `None` if nothing is left.
     pub fn next_by_context(
         &self,
         unsent: &mut Unsent,
@@ -109,7 +110,7 @@ impl Execution<'_> {
         Some(writer.finish(unsent.step, template, &clients))
     }
 
-    /// The objects of a fetch, by the values of their contexts.
+    /// Groups the objects of a fetch by the values of their contexts.
     fn groups(
         &mut self,
         index: usize,
@@ -128,7 +129,8 @@ impl Execution<'_> {
                 found: Vec::new(),
             };
             walk.at(Value::Object(self.root), 0);
-            // Objects below one are found one after another: its value need not be read again for each.
+            // Objects below the same parent follow each other: its values need not be looked up
+            // again.
             let mut last: Option<(ContextValues, usize)> = None;
             for (object, values) in walk.found {
                 let Some(values) = values else {
@@ -183,8 +185,7 @@ impl Execution<'_> {
     }
 }
 
-/// Finds the objects at a path, each with the values of the objects above it; none where one of them
-/// is missing.
+/// Finds the objects at a path, each with its context values; `None` if one of them is missing.
 struct ContextWalk<'w> {
     store: &'w mut ResponseStore,
     path: &'w [PathSegment],
@@ -230,7 +231,8 @@ impl ContextWalk<'_> {
     }
 }
 
-/// Appends the value that a selection has of an object, as JSON; false if it is missing.
+/// Appends the value that a selection takes from an object, as JSON. Returns false if it is
+/// missing.
 fn write_value(
     store: &ResponseStore,
     object: ObjectId,
@@ -254,7 +256,7 @@ fn write_value(
             Requirement::Fragment { .. } => {}
         }
     }
-    // An object of a type that the context gives no value of.
+    // The context selects nothing from objects of this type.
     out.extend_from_slice(b"null");
     true
 }
@@ -286,11 +288,11 @@ fn write_below(
     true
 }
 
-/// Writes one request.
+/// Builds the body of one request from its lists.
 #[derive(Default)]
 struct ContextRequestWriter {
     lists: Vec<AwaitedList>,
-    /// How many lists there are of the kind that was written last.
+    /// The number of the last list among those of its entity fetch, from 0.
     of_kind: usize,
     definitions: Vec<u8>,
     selections: Vec<u8>,

@@ -1,4 +1,4 @@
-//! In development, what an operation was estimated to cost and what its answer did cost: as
+//! In development, reports the estimated cost of an operation and the cost of its response, as
 //! `extensions.cost` and as a header.
 
 use graphql_transport::response::GraphqlResponse;
@@ -6,10 +6,10 @@ use http::{HeaderName, HeaderValue};
 
 use crate::{coerce::Variables, graph::Graph, prepare::Prepared};
 
-/// `estimated=21, actual=17`
+/// The response header, such as `estimated=21, actual=17`.
 const HEADER: HeaderName = HeaderName::from_static("x-graphql-cost");
 
-/// The member of `extensions`, where costs are reported; adds the header.
+/// Adds the header and returns the member of `extensions`; `None` if costs are not reported.
 pub fn member(
     response: &mut GraphqlResponse,
     graph: &Graph,

@@ -1,9 +1,9 @@
-//! The gateway's own members of an answer's `extensions`.
+//! Adds the gateway's own members to a response's `extensions`.
 
 use bytes::Bytes;
 use graphql_transport::response::GraphqlResponse;
 
-/// The response with these members (`"name":value`); the body ends as it was written, without extensions.
+/// Adds the members (`"name":value`) to a response that has no `extensions` yet.
 pub fn with(mut response: GraphqlResponse, members: &[String]) -> GraphqlResponse {
     if members.is_empty() {
         return response;

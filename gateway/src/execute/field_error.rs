@@ -1,4 +1,4 @@
-//! Errors of an executed operation, in the client's terms.
+//! The errors of an executed operation, with paths and messages for the client.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -8,17 +8,17 @@ use serde_json::value::RawValue;
 use super::merge::PathItem;
 use crate::{error::Code, graph::Graph, json::write, subgraphs::FetchError};
 
-/// Errors beyond these are dropped: one broken list must not make the answer endless.
+/// Errors beyond this number are dropped: one broken list must not make the response huge.
 pub const ERRORS_MAX: usize = 1_000;
 
-/// What clients need of an error that is meant for them, beside its code: where to resume a
-/// subscription, how much it has missed, and why it cannot be resumed.
+/// The extensions, beside the code, that clients need from an error that is meant for them: where
+/// to resume a subscription, how much it has missed, and why it cannot be resumed.
 const TOLD: [&str; 3] = ["cursor", "missed", "reason"];
 
-/// The longest code of a subgraph that passes the mask, in bytes.
+/// The longest code of a subgraph error that clients see, in bytes.
 const CODE_BYTES_MAX: usize = 64;
 
-/// The code of an error that says so of its subgraph, as JSON.
+/// The code of a subgraph that has too much to do, as JSON.
 const OVERLOADED: &str = "\"OVERLOADED\"";
 
 /// The message of [`Code::ReadAfterWriteFailed`].
@@ -29,15 +29,15 @@ const READ_AFTER_WRITE: &str = "the mutation's field was executed, but this coul
 /// One entry of the response's `errors`.
 #[derive(Clone, Debug)]
 pub struct FieldError {
-    /// What happened.
+    /// The message for the client.
     pub message: Cow<'static, str>,
-    /// Where, from the root of the response.
+    /// The path from the root of the response; empty for an error without one.
     pub path: Vec<PathItem>,
-    /// `extensions.code`, unless `extensions` has one.
+    /// `extensions.code`, unless `extensions` has a code.
     pub code: Code,
-    /// `extensions.service`: the subgraph that is at fault.
+    /// `extensions.service`: the name of the subgraph that reported or caused the error.
     pub service: Option<String>,
-    /// A subgraph's own extensions, as JSON texts.
+    /// The subgraph's own extensions, as JSON texts.
     pub extensions: BTreeMap<String, Box<RawValue>>,
 }
 
@@ -53,25 +53,25 @@ impl FieldError {
         }
     }
 
-    /// Whether a subgraph had too much to do.
+    /// Whether a subgraph refused the work because it has too much to do.
     pub fn is_overload(&self) -> bool {
         is_overload(&self.extensions)
     }
 
-    /// Turns an overload into the error of a read that a mutation led to. `OVERLOADED` would say that
-    /// nothing was begun.
+    /// Turns an overload into the error of a read after a mutation's root field. `OVERLOADED` would
+    /// mean that the field was not executed.
     pub fn read_after_write(&mut self) {
         self.message = READ_AFTER_WRITE.into();
         self.code = Code::ReadAfterWriteFailed;
         self.extensions.remove("code");
     }
 
-    /// Whether this error explains a null at `path`: it stands there, above or below.
+    /// Whether this error explains a null at `path`: its own path leads there, above or below.
     pub fn explains(&self, path: &[PathItem]) -> bool {
         self.path.iter().zip(path).all(|(a, b)| a == b)
     }
 
-    /// Appends the error as JSON; `keys` are the plan's.
+    /// Appends the error as JSON. `keys` are the plan's client keys.
     pub fn write(&self, keys: &[Box<str>], out: &mut String) {
         out.push_str("{\"message\":");
         write::string(out, &self.message);
@@ -120,7 +120,7 @@ fn comma(out: &mut String) {
     }
 }
 
-/// The message of an error that has none.
+/// The message of a subgraph error that has none.
 const MALFORMED: &str = "the subgraph reported errors in a form that is none of GraphQL's";
 
 /// An error as a subgraph wrote it.
@@ -128,24 +128,24 @@ const MALFORMED: &str = "the subgraph reported errors in a form that is none of 
 pub struct SubgraphError {
     #[serde(default, deserialize_with = "lenient")]
     message: String,
-    /// Where in the subgraph's own response.
+    /// The path in the subgraph's own response.
     #[serde(default, deserialize_with = "lenient")]
     pub path: Vec<SubgraphPathItem>,
     #[serde(default, deserialize_with = "lenient")]
     extensions: BTreeMap<String, Box<RawValue>>,
 }
 
-/// A step of a subgraph's path.
+/// A segment of a path in a subgraph's response.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum SubgraphPathItem {
-    /// Into a list.
+    /// The index of a list's item.
     Index(usize),
-    /// Into a field.
+    /// The response key of a field.
     Name(String),
 }
 
-/// Something malformed in an error is as if it was not there: the message still counts.
+/// Reads a malformed member of an error as a missing one: the message is still useful.
 fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -156,7 +156,7 @@ where
 }
 
 impl SubgraphError {
-    /// Reads a response's `errors`. What is malformed stands for an error, too.
+    /// Reads a response's `errors`. A malformed entry counts as an error, too.
     pub fn read_all(json: &[u8]) -> Vec<Self> {
         let Ok(entries) = serde_json::from_slice::<Vec<&RawValue>>(json) else {
             return vec![Self::malformed()];
@@ -186,7 +186,7 @@ impl SubgraphError {
         }
     }
 
-    /// The error as clients see it, at `path`.
+    /// The error as clients see it, at `path`: masked unless its code is meant for them.
     pub fn at(&self, graph: &Graph, service: &str, path: Vec<PathItem>) -> FieldError {
         let settings = &graph.settings;
         let is_for_clients = || {
@@ -226,7 +226,7 @@ fn is_overload(extensions: &BTreeMap<String, Box<RawValue>>) -> bool {
     code.is_some_and(|code| code.get() == OVERLOADED)
 }
 
-/// Whether it is a code and nothing else: a code may not carry what the mask hides.
+/// Whether the JSON is a code and nothing else: other text might reveal what the mask hides.
 fn is_code(json: &RawValue) -> bool {
     let text = json.get().as_bytes();
     let code = text
@@ -246,7 +246,7 @@ fn is_plain(json: &RawValue) -> bool {
         .starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
 }
 
-/// A whole request that failed, as clients see it at one place.
+/// The error of a whole failed request, as clients see it at one path.
 pub fn fetch_failed(
     graph: &Graph,
     service: &str,
@@ -263,7 +263,7 @@ pub fn fetch_failed(
     error
 }
 
-/// An answer that the subgraph itself, or somebody on the way, has called an error.
+/// The error of a response with data whose HTTP status says that it failed.
 pub fn odd_status(service: &str, status: u16) -> FieldError {
     let message = format!("subgraph \"{service}\" answered with HTTP status {status}");
     let mut error = FieldError::new(Code::SubrequestHttpError, message, Vec::new());
@@ -271,19 +271,19 @@ pub fn odd_status(service: &str, status: u16) -> FieldError {
     error
 }
 
-/// Why a request brought nothing.
+/// Why a whole request gave no data.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// There was no answer.
+    /// There was no HTTP response.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// The answer is not a GraphQL response.
+    /// The body is not a GraphQL response of the requested shape.
     #[error("{0}")]
     Malformed(String),
-    /// The answer is an HTTP error without a GraphQL response.
+    /// An HTTP error without a GraphQL response.
     #[error("HTTP status {0}")]
     Status(u16),
-    /// It would have asked for more entities than are allowed.
+    /// The request would have had more representations than this limit; it was not sent.
     #[error("more than {0} entities in one request")]
     TooManyRepresentations(usize),
 }

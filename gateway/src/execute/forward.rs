@@ -1,4 +1,4 @@
-//! Checking that a subgraph's answer is the client's already: one pass, nothing built.
+//! Checks in one pass whether a subgraph's response can be sent to the client unchanged.
 
 use federation::TypeTable;
 
@@ -10,8 +10,9 @@ use crate::{
     },
 };
 
-/// Whether `body` is `{"data": ...}` with just what `projection` asks for, in its order, every value
-/// as the schema has it. Anything else is for the long way, errors and nulls that spread included.
+/// Whether `body` is `{"data": ...}` with exactly the fields of `projection`, in its order, and
+/// every value fits the schema. Anything else, such as errors or a null to propagate, needs a merge
+/// and a new rendering.
 pub fn is_answer(body: &[u8], projection: &Projection, types: &TypeTable) -> bool {
     std::str::from_utf8(body).is_ok()
         && ForwardChecker {

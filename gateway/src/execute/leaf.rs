@@ -1,20 +1,20 @@
-//! Whether a leaf's JSON text is a value of its type.
+//! Checks whether a leaf's JSON text is a value of its type.
 
 use crate::prepare::projection::LeafKind;
 
-/// What becomes of a leaf.
+/// The result of checking a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaf {
-    /// Copied as it is.
+    /// The text is written unchanged.
     Good,
-    /// Copied between quotes.
+    /// The text is written between quotes: an integer for an `ID`.
     Unquoted,
-    /// Not a value of the type, or not one that clients may see.
+    /// The text is not a value of the type, or not one that clients may see.
     Bad,
 }
 
-/// Checks `text`, which is valid JSON and not null. Built-in scalars are checked by their first
-/// byte alone where that decides.
+/// Checks `text`, which must be valid JSON and not null. The first byte alone decides for most
+/// built-in scalars.
 #[inline]
 pub fn check(kind: &LeafKind, text: &[u8]) -> Leaf {
     let first = text.first().copied().unwrap_or_default();

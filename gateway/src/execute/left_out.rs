@@ -1,7 +1,7 @@
-//! Errors of fields that the client's conditions leave out.
+//! Drops the errors of fields that the client's `@skip` and `@include` leave out.
 //!
-//! A plan may ask for more than the conditions would (see `prepare/conditions.rs`). An
-//! error at a place that the answer does not have is not the client's business.
+//! A plan may fetch more than the conditions select (see `prepare/conditions.rs`). Errors at paths
+//! that are not in the response do not concern the client.
 
 use super::{field_error::FieldError, merge::PathItem};
 use crate::{
@@ -9,13 +9,14 @@ use crate::{
     prepare::projection::{ProjectedField, ProjectedValue, Projection, SelectionId},
 };
 
-/// Drops the errors at places that the answer does not have.
+/// Drops the errors whose paths are not in the response.
 pub fn drop_errors(errors: &mut Vec<FieldError>, projection: &Projection, variables: &Variables) {
     errors.retain(|error| !is_left_out(&error.path, projection, variables));
 }
 
-/// Whether some field on the way is one that the client selects, but only under conditions that do
-/// not hold. A field that the client does not select at all was fetched for another, which it fails.
+/// Whether a field on the path is selected by the client, but only under conditions that do not
+/// hold. A field that the client does not select at all was fetched for another field: its error
+/// counts.
 fn is_left_out(path: &[PathItem], projection: &Projection, variables: &Variables) -> bool {
     let mut selections = vec![SelectionId(0)];
     for item in path {

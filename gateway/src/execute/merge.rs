@@ -1,11 +1,11 @@
-//! Finding the objects at a path, and letting answers become part of them.
+//! Finds the objects at a path, and merges subgraphs' data into them.
 
 use federation::{TypeId, TypeTable};
 
 use super::response_store::{Field, ObjectId, ResponseStore, Value};
 use crate::prepare::plan::{PathSegment, Rename, ResponseKey};
 
-/// The objects at `path` below `from`, each once, however many places lead to it.
+/// The objects at `path` below `from`. Each is listed once, even if it is found in several places.
 pub fn objects_at(store: &mut ResponseStore, from: Value, path: &[PathSegment]) -> Vec<ObjectId> {
     let first_mark = store.begin_marks(path.len() + 1);
     let mut found = Vec::new();
@@ -42,7 +42,7 @@ fn collect(
     }
 }
 
-/// One step on from an object.
+/// Follows one segment from an object; `None` if it leads nowhere.
 pub fn follow(store: &ResponseStore, object: ObjectId, segment: &PathSegment) -> Option<Value> {
     match segment {
         PathSegment::Key(key) => store.get(object, *key, 0),
@@ -54,18 +54,18 @@ pub fn follow(store: &ResponseStore, object: ObjectId, segment: &PathSegment) ->
     }
 }
 
-/// A step of a response path.
+/// A segment of a response path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathItem {
-    /// Into a field.
+    /// A field, by its response key.
     Key(ResponseKey),
-    /// Into a field that only a subgraph's error names.
+    /// A field that only a subgraph's error names.
     Name(String),
-    /// Into a list.
+    /// An item of a list, by its index.
     Index(usize),
 }
 
-/// Visits every place of the objects at `path`, with its response path, until `visit` is satisfied.
+/// Visits each object at `path` with each of its response paths, until `visit` returns false.
 pub fn places_at(
     store: &ResponseStore,
     from: Value,
@@ -111,10 +111,10 @@ fn value_of(value: Value) -> Option<ObjectId> {
     }
 }
 
-/// Lets `target` have the fields of `source` too. What both have as objects is merged; else a value
-/// takes the place of null, and the later value that of the earlier. Objects that only `source` has
-/// become shared by both. Lists are put together by place, which takes as many entries in both. An
-/// object of another type is another object, and gives nothing.
+/// Merges the fields of `source` into `target`. Objects that both have are merged; otherwise a
+/// value replaces null, and a later value an earlier one. Objects that only `source` has are then
+/// shared by both. Lists of equal length are merged item by item. Nothing is merged if the objects
+/// have different types.
 pub fn merge(store: &mut ResponseStore, types: &TypeTable, target: ObjectId, source: ObjectId) {
     if target == source {
         return;
@@ -124,7 +124,7 @@ pub fn merge(store: &mut ResponseStore, types: &TypeTable, target: ObjectId, sou
         return;
     }
     if known == TypeId::UNKNOWN || types.is_object(type_id) {
-        // A subgraph that knows only the interface does not make others forget the object's type.
+        // A subgraph that knows only the interface does not overwrite the known type.
         store.set_type_id(target, type_id);
     }
     for index in 0..store.fields(source).len() {
@@ -158,13 +158,13 @@ fn merged(store: &mut ResponseStore, types: &TypeTable, old: Value, new: Value) 
             }
             old
         }
-        // Which of one's objects is which of the other's, nobody knows.
+        // It is not known which items belong together.
         (Value::List(_), Value::List(_)) | (Value::Disputed, _) => Value::Disputed,
         (_, new) => new,
     }
 }
 
-/// The value with its own copies of all objects and lists below it.
+/// A copy of the value, with copies of all objects and lists below it. Leaves are shared.
 pub fn deep_copy(store: &mut ResponseStore, value: Value) -> Value {
     match value {
         Value::Null | Value::Leaf(_) | Value::Disputed => value,
@@ -188,7 +188,7 @@ pub fn deep_copy(store: &mut ResponseStore, value: Value) -> Value {
     }
 }
 
-/// Undoes internal aliases below `from`.
+/// Gives fields with internal aliases their real names, below `from`.
 pub fn rename(store: &mut ResponseStore, types: &TypeTable, from: Value, renames: &[Rename]) {
     for rename in renames {
         for object in objects_at(store, from, &rename.path) {

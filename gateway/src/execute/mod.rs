@@ -1,4 +1,5 @@
-//! A prepared operation -> response bytes.
+//! Executes a prepared operation: sends its subgraph requests, merges the responses, and writes the
+//! client's response.
 
 mod absorb;
 mod budget;
@@ -42,13 +43,13 @@ use render::Renderer;
 use request::Request;
 use response_store::{ObjectId, ResponseStore};
 
-/// What an answer gets at least before it grows.
+/// Bytes that a response gets in advance, at least.
 const ANSWER_BYTES_MIN: usize = 1024;
 
-/// How an answer begins whose data are null.
+/// The start of a response whose data is null.
 const NO_DATA: &[u8] = b"{\"data\":null";
 
-/// Executes a query or a mutation.
+/// Executes a query or a mutation. Failures become errors in the response.
 pub async fn operation(
     graph: &Graph,
     prepared: &Arc<Prepared>,
@@ -61,8 +62,8 @@ pub async fn operation(
     run.respond_with_reports()
 }
 
-/// Completes one event of a subscription: `payload` is the subgraph's GraphQL response
-/// (`{"data": ...}`, perhaps with `errors`); the rest of the selection comes from other subgraphs.
+/// Completes one event of a subscription. `payload` is the subgraph's GraphQL response (`{"data":
+/// ...}`, perhaps with `errors`); the rest of the selection is fetched from other subgraphs.
 pub async fn event(
     graph: &Graph,
     prepared: &Arc<Prepared>,
@@ -75,7 +76,7 @@ pub async fn event(
     run.respond_with_reports()
 }
 
-/// One execution.
+/// The state of one execution of an operation.
 struct Execution<'a> {
     graph: &'a Graph,
     prepared: &'a Prepared,
@@ -83,27 +84,28 @@ struct Execution<'a> {
     client: &'a ClientContext,
     store: ResponseStore,
     root: ObjectId,
-    /// Objects that were not asked about, as they lack what a step requires, with that step.
+    /// Objects that a step did not fetch, because they lack a field that it requires; with the
+    /// step's index.
     left_out: FxHashSet<(usize, ObjectId)>,
-    /// Steps that wait for more answers than one, once for each.
+    /// The indexes of steps that wait for further responses, once for each response.
     further: Vec<usize>,
-    /// What steps with contexts ask for once earlier requests of theirs are answered.
+    /// What steps with contexts request after their earlier requests are answered.
     unsent: Vec<Unsent>,
     errors: Vec<FieldError>,
-    /// Whether any subgraph has answered with data.
+    /// Whether any subgraph has returned data.
     has_data: bool,
-    /// Requests with root fields of a mutation that were answered or failed.
+    /// The number of requests with root fields of a mutation that were answered or failed.
     mutations_sent: usize,
-    /// Those of them of which a subgraph began nothing, as it had too much to do.
+    /// The number of these for which the subgraph has executed nothing, because of an overload.
     mutations_refused: usize,
     to_client: HeaderMap,
-    /// What is left of the budget of bytes.
+    /// Bytes left in the budget for subgraph responses.
     bytes_left: usize,
-    /// Why the operation has to end before it is complete.
+    /// Why the operation ends before it is complete, if it does.
     ended: Option<Code>,
-    /// The whole answer, where a subgraph's own is it.
+    /// The whole response, if a subgraph's own can be forwarded.
     forwarded: Option<Bytes>,
-    /// What happens to the requests, if the client wants to know.
+    /// The times of the requests, if the client asks for them.
     plan_report: Option<Box<PlanReport>>,
 }
 
@@ -139,12 +141,12 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Runs every step as soon as those it waits for are done. A subscription's event is the first
-    /// step's answer.
+    /// Runs every step as soon as those it waits for are done. A subscription's event is the
+    /// response to the first step.
     async fn steps(&mut self, event: Option<Bytes>) {
         let steps = &self.prepared.plan.steps;
         let mut waits: Vec<usize> = steps.iter().map(|step| step.waits_for).collect();
-        // Kept so that the earliest step is taken first.
+        // In reverse, so that the earliest step is taken first.
         let mut ready: Vec<usize> = (0..steps.len())
             .rev()
             .filter(|step| waits[*step] == 0)
@@ -155,11 +157,11 @@ impl<'a> Execution<'a> {
             self.absorb_event(&steps[first], payload);
             done(&steps[first], &mut waits, &mut ready);
         }
-        // What a mutation or an event asks for must not come from before it: only queries share.
+        // A mutation or an event must not read data from before it, so only queries share requests.
         let may_share = self.graph.settings.subgraphs.deduplicate_in_flight
             && self.prepared.kind() == OperationKind::Query;
-        // Polled all together, and not woken one by one: they are few, and a set that tells them
-        // apart wakes its task once more for each.
+        // Polled all together: they are few, and a set that wakes them one by one would wake this
+        // task once more for each.
         let mut in_flight = Vec::new();
         while self.ended.is_none() {
             while let Some(index) = ready.pop() {
@@ -221,7 +223,7 @@ impl<'a> Execution<'a> {
         self.absorb(step, request, answer);
     }
 
-    /// The response with what development reports of it.
+    /// The response, with the reports of development.
     fn respond_with_reports(mut self) -> GraphqlResponse {
         let (graph, prepared, variables) = (self.graph, self.prepared, self.variables);
         let plan_report = self.plan_report.take();
@@ -282,7 +284,7 @@ impl<'a> Execution<'a> {
             return self.ended_with(Code::MaxAnswerBytes);
         }
         let has_no_data = !self.has_data || out.ends_with(NO_DATA);
-        // A mutation of which anything may have been begun must not be sent again.
+        // A mutation must not be sent again if any part of it may have been executed.
         let nothing_was_written = self.mutations_sent == self.mutations_refused;
         let overloaded =
             has_no_data && nothing_was_written && errors.iter().any(FieldError::is_overload);
@@ -309,7 +311,7 @@ impl<'a> Execution<'a> {
     }
 }
 
-/// Wakes the steps that waited for `step` alone.
+/// Makes the steps ready that waited only for `step`.
 fn done(step: &FetchStep, waits: &mut [usize], ready: &mut Vec<usize>) {
     for waiting in step.wakes.iter().rev() {
         waits[*waiting] -= 1;

@@ -1,5 +1,5 @@
-//! In development, how an operation was answered: its plan, with the times of each request, as
-//! `extensions.queryPlan`. A client asks for it by a header.
+//! In development, reports an operation's plan, with the times of each request, as
+//! `extensions.queryPlan`, if a header asks for it.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use crate::{
     subgraphs::{FetchError, HttpAnswer},
 };
 
-/// `include` asks for the plan.
+/// The request header that asks for the plan, with the value `include`.
 const HEADER: HeaderName = HeaderName::from_static("rejoinder-query-plan");
 const INCLUDE: &[u8] = b"include";
 
-/// What happens to the requests of a plan while it runs.
+/// Records when each request of a plan is sent and answered.
 pub struct PlanReport {
     begun: Instant,
-    /// By their places in the plan.
+    /// By the steps' indexes in the plan.
     requests: Vec<Times>,
 }
 
@@ -32,7 +32,7 @@ struct Times {
 }
 
 impl PlanReport {
-    /// A report, if the graph gives one and the client wants it.
+    /// A new report, if the settings allow it and the client asks for it.
     pub fn wanted(graph: &Graph, plan: &Plan, client: &HeaderMap) -> Option<Self> {
         let is_wanted = graph.settings.report_plan
             && client
@@ -44,12 +44,12 @@ impl PlanReport {
         })
     }
 
-    /// The request at this place of the plan is on its way.
+    /// Records that the step's request was sent.
     pub fn sent(&mut self, place: usize) {
         self.requests[place].sent = Some(self.begun.elapsed());
     }
 
-    /// Its answer has come, or the last of them; or it has failed.
+    /// Records a response to the step's request, or its failure.
     pub fn answered(&mut self, place: usize, answer: &Result<HttpAnswer, FetchError>) {
         let times = &mut self.requests[place];
         times.ended = Some(self.begun.elapsed());
@@ -59,7 +59,7 @@ impl PlanReport {
         }
     }
 
-    /// The member of `extensions`, without a comma.
+    /// The report as a member of `extensions`, without a comma.
     pub fn member(self, graph: &Graph, plan: &Plan) -> Option<String> {
         let fetches = prepare::fetches(graph, plan).into_iter();
         let reported = ReportedPlan {
@@ -76,12 +76,13 @@ impl PlanReport {
 
 #[derive(Serialize)]
 struct ReportedPlan {
-    /// From the first step to the answer.
+    /// From the start of the execution to the response.
     milliseconds: f64,
     fetches: Vec<ReportedFetch>,
 }
 
-/// A request of the plan: when it was sent and how long it took, both absent where it was not needed.
+/// A step of the plan: when its request was sent, and how long it took. Both are absent if no
+/// request was needed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ReportedFetch {
@@ -91,7 +92,7 @@ struct ReportedFetch {
     sent_at_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     took_ms: Option<f64>,
-    /// Of the answer.
+    /// Bytes of the responses' bodies.
     bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
@@ -110,7 +111,7 @@ impl ReportedFetch {
     }
 }
 
-/// With three decimals.
+/// Milliseconds, rounded to three decimals.
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }

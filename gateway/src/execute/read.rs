@@ -1,4 +1,4 @@
-//! Reading a subgraph's answer: one pass over its bytes, led by what was asked for.
+//! Reads a subgraph's response in one pass over its bytes, guided by the requested fields.
 
 use std::hash::Hasher;
 
@@ -12,23 +12,23 @@ use crate::{
     prepare::plan::{Plan, ShapeField, ShapeId},
 };
 
-/// Lists directly inside each other, as a type like `[[[T]]]` would have them.
+/// The deepest nesting of lists directly inside each other, as in `[[[T]]]`.
 const NESTED_LISTS_MAX: usize = 16;
 
-/// A GraphQL response of a subgraph.
+/// A subgraph's GraphQL response, read into the response store.
 pub struct SubgraphResponse {
-    /// What was read of `data`: an object, or null.
+    /// The value of `data`: an object, or null.
     pub data: Value,
-    /// Whether `data` was there at all.
+    /// Whether the response has a member `data`.
     pub has_data: bool,
-    /// The text of `errors`, where there are any.
+    /// The JSON text of `errors`; `None` if there are none.
     pub errors: Option<Bytes>,
 }
 
-/// Reads `body` into the store, by the shape of its `data`.
+/// Reads `body` into the store. `shape` is the expected shape of its `data`.
 ///
 /// # Errors
-/// When it is not UTF-8, not JSON, or not a GraphQL response; and where the store is full.
+/// If it is not UTF-8, not JSON, or not a GraphQL response, or if the store is full.
 pub fn read(
     body: Bytes,
     shape: ShapeId,
@@ -61,7 +61,7 @@ struct ResponseReader<'a> {
     fields: Vec<Field>,
     /// Entries of the lists being read, the innermost last.
     values: Vec<Value>,
-    /// The type found last: the next one is often the same.
+    /// The type found last, because the next one is often the same.
     last_type: TypeId,
 }
 
@@ -100,7 +100,7 @@ impl ResponseReader<'_> {
         Ok(response)
     }
 
-    /// A value that should hold objects.
+    /// Reads a value that should hold objects of `shape`. `lists` counts the lists around it.
     fn value(
         &mut self,
         scanner: &mut JsonScanner<'_>,
@@ -220,8 +220,8 @@ impl ResponseReader<'_> {
     }
 }
 
-/// Steps over the next key: the field it is, if it was asked for. Answers come in the order asked
-/// for, so the field after the last one is tried first.
+/// Steps over the next key. Returns its field, or `None` if it was not requested. Responses have
+/// the requested order, so the field after the last one is tried first.
 #[inline]
 fn next_field<'s>(
     scanner: &mut JsonScanner<'_>,

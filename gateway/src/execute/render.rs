@@ -1,7 +1,8 @@
-//! Writing the answer: the operation's fields in its order, nulls where the schema wants them.
+//! Writes the client's response: the operation's fields in its order, with nulls propagated as the
+//! schema requires.
 //!
-//! An object that was written before is copied from the output itself, as long as nothing that was
-//! written since has been taken back.
+//! An object that was written before is copied from the output, unless output has been removed
+//! since.
 
 use std::borrow::Cow;
 
@@ -22,34 +23,34 @@ use crate::{
     },
 };
 
-/// What a renderer needs to know.
+/// Renders one response from the merged data.
 pub struct Renderer<'a> {
-    /// The data.
+    /// The merged data of all subgraph responses.
     pub store: &'a mut ResponseStore,
-    /// The supergraph's types.
+    /// The supergraph's types, by number.
     pub types: &'a TypeTable,
-    /// What is asked for.
+    /// The operation's fields, as clients see them.
     pub projection: &'a Projection,
-    /// Of the client.
+    /// The client's variables, which decide conditions.
     pub variables: &'a Variables,
-    /// The answers of introspection, by their places.
+    /// The JSON of each introspection field, by its index.
     pub introspection: &'a [bytes::Bytes],
-    /// Those so far; writing may add to them.
+    /// The errors so far. Rendering may add some.
     pub errors: Vec<FieldError>,
-    /// The answer so far.
+    /// The output so far.
     pub out: Vec<u8>,
-    /// Grows when something written is taken back: then remembered places are void.
+    /// Increases when output is removed, which invalidates the remembered positions of objects.
     pub epoch: u32,
-    /// The answer may have so many bytes.
+    /// The largest size of the output, in bytes.
     pub bytes_max: usize,
-    /// Whether it has had more: then what is written is of no use.
+    /// Whether the output has exceeded it and must not be used.
     pub is_too_large: bool,
 }
 
-/// Null where there must be none: the surrounding value becomes null instead.
+/// A null was found where the schema forbids it, so the surrounding value becomes null.
 struct Propagated;
 
-/// A path in the response, linked upwards.
+/// A response path, linked to its parent so that it is built only for errors.
 #[derive(Clone, Copy)]
 struct ResponsePath<'p> {
     parent: Option<&'p ResponsePath<'p>>,
@@ -76,7 +77,7 @@ impl ResponsePath<'_> {
 }
 
 impl Renderer<'_> {
-    /// Writes `data`: the root object, or null.
+    /// Writes the value of `data`: the root object, or null.
     pub fn data(&mut self, root: ObjectId) {
         let start = self.out.len();
         let path = ResponsePath {
@@ -128,7 +129,8 @@ impl Renderer<'_> {
             self.field(object, index, field, type_id, &path)?;
         }
         self.out.push(b'}');
-        // What an error was found in is written again at each path, for its path to be told.
+        // An object with an error is rendered again at each path, so that each error has its own
+        // path.
         if self.errors.len() == errors_before {
             self.store.set_rendered(
                 object,
@@ -162,7 +164,7 @@ impl Renderer<'_> {
         if let Some(list) = found {
             return Ok((type_id, &selection.lists[list as usize]));
         }
-        // A type that the object does not tell matters only if the fields depend on it.
+        // An unknown type matters only if the fields depend on it.
         if !self.types.is_object(type_id)
             && let Some(fields) = self.fields_of_untold(selection)
         {
@@ -176,7 +178,7 @@ impl Renderer<'_> {
         Err(Propagated)
     }
 
-    /// The fields of an object that does not tell its type, if they are the same for every type.
+    /// The fields of an object of unknown type, if they are the same for every type.
     fn fields_of_untold<'s>(&self, selection: &'s Selection) -> Option<&'s [ProjectedField]> {
         if let [only] = &*selection.lists {
             return Some(only);
@@ -203,7 +205,8 @@ impl Renderer<'_> {
         path: &ResponsePath<'_>,
     ) -> Result<(), Propagated> {
         match &field.value {
-            // An interface's name is an interface object's: whoever knows more was not heard.
+            // The name of an interface comes from an interface object: the subgraph that knows the
+            // object's type did not answer.
             ProjectedValue::Typename if !self.types.is_object(type_id) => {
                 self.unexplained("the object does not tell its type", path);
                 Err(Propagated)
@@ -228,7 +231,7 @@ impl Renderer<'_> {
         }
     }
 
-    /// Writes a value, or null where it has none and may be null.
+    /// Writes a value, or null if there is none and the type allows it.
     fn complete(
         &mut self,
         value: Value,
@@ -324,7 +327,7 @@ impl Renderer<'_> {
             }
             return Ok(());
         }
-        // Lists of leaves are kept as one text, which is walked only here.
+        // A list of leaves is kept as one text, which is scanned only here.
         let bytes = bytes.to_vec();
         self.leaves(
             &mut JsonScanner::new(&bytes),
@@ -335,7 +338,7 @@ impl Renderer<'_> {
         )
     }
 
-    /// Writes a leaf, or a list of them, out of its own text.
+    /// Writes a leaf, or a list of leaves, from its JSON text.
     fn leaves(
         &mut self,
         scanner: &mut JsonScanner<'_>,
@@ -345,7 +348,7 @@ impl Renderer<'_> {
         path: &ResponsePath<'_>,
     ) -> Result<(), Propagated> {
         let Some(item) = &nullability.item else {
-            // The text was read before, so it is valid.
+            // The text has been read before, so it is valid.
             let range = scanner.value().map_err(|_| Propagated)?;
             return match leaf::check(kind, scanner.slice(range.clone())) {
                 Leaf::Good => {
@@ -383,7 +386,7 @@ impl Renderer<'_> {
                     self.leaves(scanner, kind, item, field, &path)
                 };
                 if written.is_err() {
-                    // However far the entry was read: on behind it.
+                    // Continues after the entry, however far it was read.
                     *scanner = scanner.moved_to(before);
                     scanner.value().map_err(|_| Propagated)?;
                 }
@@ -393,7 +396,7 @@ impl Renderer<'_> {
                 }
                 self.out.push(b',');
             }
-            // When an entry propagated, nobody reads on.
+            // After a propagated null, the rest is not read.
             scanner.eat(b']');
         }
         self.out.push(b']');
@@ -426,7 +429,7 @@ impl Renderer<'_> {
         Err(Propagated)
     }
 
-    /// A null that the schema forbids needs an error, unless the subgraph's own tells why.
+    /// A null that the schema forbids needs an error, unless a subgraph's error explains it.
     fn unexplained_null(&mut self, field: &ProjectedField, path: &ResponsePath<'_>) {
         let message = format!("no value for the non-null field \"{}\"", field.name);
         self.unexplained(message, path);

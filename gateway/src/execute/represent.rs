@@ -1,13 +1,12 @@
-//! Writing entity representations: what a subgraph needs to find an entity.
+//! Writes entity representations: what a subgraph needs to find an entity.
 
 use federation::{TypeId, TypeTable};
 
 use super::response_store::{ObjectId, ResponseStore, Value};
 use crate::prepare::plan::{EntityFetch, Requirement, ResponseKey};
 
-/// Appends the representation of `object`; false if the object lacks something that it takes: the
-/// subgraph would take what is not there for null. What was appended until then is the caller's to
-/// cut off.
+/// Appends the representation of `object`. Returns false if the object lacks a required field,
+/// which the subgraph would take for null; then the caller has to remove what was appended.
 pub fn write(
     store: &ResponseStore,
     types: &TypeTable,
@@ -23,7 +22,7 @@ pub fn write(
     let typename = match overridden {
         Some((_, name)) => Some(&**name),
         None if type_id != TypeId::UNKNOWN => Some(types.name_json(type_id)),
-        // An object that does not tell its type is of the one that is required.
+        // An object of unknown type is represented with the required type.
         None => fetch
             .requires
             .iter()
@@ -35,13 +34,13 @@ pub fn write(
     let writer = RepresentationWriter { store, types };
     let start = out.len();
     let is_written = writer.object(object, typename, &fetch.requires, out) == Ok(());
-    // The type alone finds an entity only where it is the key.
+    // The type alone identifies an entity only if it is the key.
     let bare = typename.map_or(2, |name| name.len() + r#"{"__typename":}"#.len());
     let is_empty = out.len() - start <= bare;
     is_written && (!is_empty || (typename.is_some() && is_typename_only(&fetch.requires)))
 }
 
-/// A request for it has failed: no value stands where one is required.
+/// A required value is missing because an earlier request has failed.
 #[derive(PartialEq)]
 struct Missing;
 

@@ -1,4 +1,4 @@
-//! The body of a subgraph request, and which objects its answer is for.
+//! Builds the body of a subgraph request, and remembers which objects its response completes.
 
 use std::{collections::hash_map::Entry, hash::Hasher, ops::Range};
 
@@ -13,45 +13,46 @@ use super::{
 };
 use crate::prepare::plan::{EntityFetch, FetchStep, Merge, ResponseKey};
 
-/// Requests of one step with contexts that are in flight at a time, at least 2.
+/// The largest number of requests in flight for one step with contexts; at least 2.
 const BY_CONTEXT_MAX: usize = 8;
 
-/// What a representation takes, more or less.
+/// The approximate size of a representation, in bytes.
 const REPRESENTATION_BYTES: usize = 48;
 
-/// A request ready to be sent.
+/// A request that is ready to be sent.
 pub struct Request {
-    /// The JSON body.
+    /// The body, as JSON.
     pub body: Bytes,
-    /// The lists of entities that it asks for.
+    /// The lists of entities that it requests.
     pub entities: Vec<AwaitedList>,
-    /// Which of the plan's steps it is of.
+    /// The index of its step in the plan.
     pub step: usize,
 }
 
-/// A list of entities.
+/// A list of entities that a request fetches.
 pub struct AwaitedList {
-    /// Which of the step's entity fetches it is of.
+    /// The index of its entity fetch in the step.
     pub fetch: usize,
-    /// Its response key.
+    /// The response key of its `_entities` field.
     pub key: ResponseKey,
-    /// The objects that wait for its entities.
+    /// The objects that its entities complete.
     pub objects: Vec<Awaited>,
 }
 
-/// An object that waits for an entity.
+/// An object that an entity will complete.
 pub struct Awaited {
-    /// Which object.
+    /// The object in the response store.
     pub object: ObjectId,
-    /// By which of the fetch's targets it was found.
+    /// The index of the fetch's target by which it was found.
     pub target: usize,
-    /// Which of the entities asked for.
+    /// The index of the entity in the list.
     pub entity: usize,
 }
 
 impl Execution<'_> {
-    /// The request of `step`, the plan's `index`th, and a few further ones for more values of its contexts
-    /// ([`Execution::next_request`] has those after them); none where its conditions do not hold, or nothing needs it.
+    /// The request of `step`, whose index in the plan is `index`, and a few more if its contexts
+    /// have many values; [`Execution::next_request`] gives the rest. `None` if its conditions do
+    /// not hold, or no object needs it.
     pub fn requests(&mut self, index: usize, step: &FetchStep) -> (Option<Request>, Vec<Request>) {
         let mut conditions = step.conditions.iter();
         if !conditions.all(|condition| condition.holds(self.variables)) {
@@ -74,7 +75,7 @@ impl Execution<'_> {
         (requests.pop(), requests)
     }
 
-    /// The next request of a step with contexts, one of whose requests was answered.
+    /// The next request of a step with contexts, after one of its requests was answered.
     pub fn next_request(&mut self, index: usize, step: &FetchStep) -> Option<Request> {
         let template = step.request.by_context.as_ref()?;
         let place = self.unsent.iter().position(|it| it.step() == index)?;
@@ -136,7 +137,7 @@ impl Execution<'_> {
         })
     }
 
-    /// Fails a request that would have more representations than it may.
+    /// Fails a request that would have too many representations, without sending it.
     pub(super) fn too_many(&mut self, index: usize, step: &FetchStep, entities: Vec<AwaitedList>) {
         let max = self.graph.settings.limits.representations_max;
         let failure = Failure::TooManyRepresentations(max);
@@ -151,7 +152,7 @@ impl Execution<'_> {
         self.fetch_failed(step, &request, &failure);
     }
 
-    /// Appends a fetch's variable: the representations of its objects, each distinct one once.
+    /// Appends the variable of a fetch: the representations of its objects, each distinct one once.
     fn representations(
         &mut self,
         index: usize,
@@ -200,18 +201,18 @@ impl Execution<'_> {
     }
 }
 
-/// The representations of one list so far.
+/// The distinct representations in one list so far.
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) count: usize,
-    /// By hash: which one, and where its bytes are.
+    /// By hash: the index of the entity, and its bytes in the body.
     by_hash: FxHashMap<u64, (usize, Range<usize>)>,
 }
 
 impl Known {
-    /// The place of the representation that ends `body`, and whether it is the first with its bytes.
-    /// One that has another's hash but not its bytes counts as new each time: asking twice is right,
-    /// too, and too rare to keep lists for.
+    /// The index of the representation at the end of `body`, and whether it is the first with its
+    /// bytes. One with the hash of another but different bytes counts as new each time: fetching an
+    /// entity twice is correct, and rare.
     pub(super) fn entity(&mut self, body: &[u8], start: usize) -> (usize, bool) {
         let mut hasher = FxHasher::default();
         hasher.write(&body[start..]);

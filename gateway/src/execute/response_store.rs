@@ -1,8 +1,8 @@
-//! The data of one response while it is put together: objects with small fields, leaves as ranges
-//! of the subgraphs' own bytes.
+//! The data of one response while it is merged: objects, lists, and leaves as ranges of the
+//! subgraphs' bytes.
 //!
-//! Everything lies in a few long vectors and is named by its place in them, so that an entity can
-//! stand in many places without being copied, and all of it goes away at once.
+//! Everything is kept in a few long vectors and referred to by its index, so that an entity in many
+//! places is not copied, and everything is freed at once.
 
 use bytes::Bytes;
 use federation::TypeId;
@@ -18,7 +18,7 @@ use crate::prepare::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectId(u32);
 
-/// A JSON text in one of the subgraphs' answers.
+/// A JSON text in one of the subgraphs' responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonText {
     source: u16,
@@ -26,34 +26,34 @@ pub struct JsonText {
     length: u32,
 }
 
-/// A part of [`ResponseStore::values`].
+/// A list: a range of [`ResponseStore::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct List {
     start: u32,
     length: u32,
 }
 
-/// What a field or a list's entry holds.
+/// The value of a field or of a list's item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// null, or something that a subgraph left out.
+    /// Null, or a value that a subgraph left out.
     Null,
-    /// A leaf, however deep it is: JSON to be copied as it is.
+    /// A leaf, or a list of leaves: JSON to be copied unchanged.
     Leaf(JsonText),
-    /// An object.
+    /// An object, by its index.
     Object(ObjectId),
-    /// Objects, or lists of them.
+    /// A list of objects, or of lists.
     List(List),
-    /// A list of which subgraphs do not have the same: no value at all.
+    /// Subgraphs returned lists of different lengths, so there is no usable value.
     Disputed,
 }
 
 /// A field of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
-    /// Its response key.
+    /// Its response key, as subgraphs know it.
     pub key: ResponseKey,
-    /// What it holds.
+    /// Its value, or null.
     pub value: Value,
 }
 
@@ -66,16 +66,16 @@ struct Object {
     rendered: Rendered,
 }
 
-/// Where an object's bytes are in the output, once it was written.
+/// Where an object was written in the output.
 #[derive(Clone, Copy)]
 pub struct Rendered {
-    /// By which selection.
+    /// The selection by which it was written.
     pub selection: SelectionId,
-    /// Valid in this epoch of the output only.
+    /// Valid only in this epoch of the output.
     pub epoch: u32,
-    /// From here.
+    /// The first byte in the output.
     pub start: u32,
-    /// So many.
+    /// The number of bytes.
     pub length: u32,
 }
 
@@ -86,7 +86,7 @@ const NOT_RENDERED: Rendered = Rendered {
     length: 0,
 };
 
-/// The data of one response.
+/// The merged data of one response.
 #[derive(Default)]
 pub struct ResponseStore {
     sources: Vec<Bytes>,
@@ -99,7 +99,7 @@ pub struct ResponseStore {
 }
 
 impl ResponseStore {
-    /// An empty one with room for as much as these. Above `objects_max` objects it is full.
+    /// An empty store with room for the expected sizes. It is full above `objects_max` objects.
     pub fn for_about(sizes: &Sizes, objects_max: usize) -> Self {
         Self {
             objects_max,
@@ -111,13 +111,13 @@ impl ResponseStore {
         }
     }
 
-    /// Whether it holds more objects than it may. Who adds many asks from time to time.
+    /// Whether it has more objects than allowed. Callers that add many check it regularly.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.objects.len() > self.objects_max
     }
 
-    /// Tells how much it holds.
+    /// Records how much it holds, for the next execution.
     pub fn tell(&self, sizes: &Sizes) {
         sizes.objects.was(self.objects.len());
         sizes.fields.was(self.fields.len());
@@ -125,13 +125,13 @@ impl ResponseStore {
         sizes.interned.was(self.interned.len());
     }
 
-    /// Keeps a subgraph's answer; its number, for [`ResponseStore::text`].
+    /// Keeps a subgraph's response. Returns its number, for [`ResponseStore::text`].
     pub fn add_source(&mut self, body: Bytes) -> u16 {
         self.sources.push(body);
         (self.sources.len() - 1) as u16
     }
 
-    /// A range of an answer. Answers are far below 4 GiB (`body_bytes_max`).
+    /// A range of a response. Responses are far below 4 GiB (`body_bytes_max`).
     pub fn text(source: u16, range: std::ops::Range<usize>) -> JsonText {
         JsonText {
             source,
@@ -140,14 +140,14 @@ impl ResponseStore {
         }
     }
 
-    /// Its bytes.
+    /// The bytes of a JSON text.
     #[inline]
     pub fn bytes(&self, text: JsonText) -> &[u8] {
         let start = text.start as usize;
         &self.sources[usize::from(text.source)][start..start + text.length as usize]
     }
 
-    /// A new object with these fields.
+    /// Adds an object with these fields.
     pub fn add_object(&mut self, type_id: TypeId, fields: impl Iterator<Item = Field>) -> ObjectId {
         let start = self.fields.len() as u32;
         self.fields.extend(fields);
@@ -163,7 +163,7 @@ impl ResponseStore {
         ObjectId(self.objects.len() as u32 - 1)
     }
 
-    /// A new list with these entries.
+    /// Adds a list with these items.
     pub fn add_list(&mut self, entries: impl Iterator<Item = Value>) -> List {
         let start = self.values.len() as u32;
         self.values.extend(entries);
@@ -173,12 +173,12 @@ impl ResponseStore {
         }
     }
 
-    /// How many entries a list has.
+    /// The number of items in a list.
     pub fn list_len(&self, list: List) -> usize {
         list.length as usize
     }
 
-    /// An entry of a list; null beyond its end.
+    /// An item of a list; null beyond its end.
     #[inline]
     pub fn entry(&self, list: List, index: usize) -> Value {
         if index >= list.length as usize {
@@ -187,12 +187,12 @@ impl ResponseStore {
         self.values[list.start as usize + index]
     }
 
-    /// Puts another entry in the place of one.
+    /// Replaces an item of a list.
     pub fn set_entry(&mut self, list: List, index: usize, value: Value) {
         self.values[list.start as usize + index] = value;
     }
 
-    /// An object's fields.
+    /// The fields of an object, in the order received.
     #[inline]
     pub fn fields(&self, object: ObjectId) -> &[Field] {
         let object = &self.objects[object.0 as usize];
@@ -204,7 +204,7 @@ impl ResponseStore {
         &mut self.fields[object.start as usize..(object.start + object.length) as usize]
     }
 
-    /// A field's value. `hint` is where it would be if the object had just the fields asked for.
+    /// The value of a field. `hint` is its index if the object has exactly the requested fields.
     #[inline]
     pub fn get(&self, object: ObjectId, key: ResponseKey, hint: usize) -> Option<Value> {
         let fields = self.fields(object);
@@ -217,7 +217,7 @@ impl ResponseStore {
         }
     }
 
-    /// Puts a value in the place of a field's, or adds the field.
+    /// Replaces a field's value, or adds the field.
     pub fn set(&mut self, object: ObjectId, key: ResponseKey, value: Value) {
         if let Some(field) = self
             .fields_mut(object)
@@ -233,8 +233,8 @@ impl ResponseStore {
         object.length += 1;
     }
 
-    /// Lets the field `from` be called `to`. Where there is one of that name, it is taken away instead:
-    /// both values then.
+    /// Renames the field `from` to `to`. If `to` exists already, `from` is removed instead, and the
+    /// values of both are returned.
     pub fn rename(
         &mut self,
         object: ObjectId,
@@ -253,13 +253,13 @@ impl ResponseStore {
         Some(both)
     }
 
-    /// Lets an object have one field more than it has.
+    /// Makes room for one more field of an object.
     fn make_room(&mut self, object: ObjectId) {
         const NOTHING: Field = Field {
             key: ResponseKey::TYPENAME,
             value: Value::Null,
         };
-        /// What an object gets at least when it grows: an entity usually brings several fields.
+        /// The smallest number of fields by which an object grows: an entity usually adds several.
         const GROWTH: u32 = 4;
         let object = &mut self.objects[object.0 as usize];
         if object.length < object.capacity {
@@ -282,19 +282,19 @@ impl ResponseStore {
         self.objects[object.0 as usize].type_id
     }
 
-    /// Tells an object's type.
+    /// Sets an object's type.
     pub fn set_type_id(&mut self, object: ObjectId, type_id: TypeId) {
         self.objects[object.0 as usize].type_id = type_id;
     }
 
-    /// Begins a walk through the data with `levels` levels: the mark of its first level.
+    /// Starts a walk through `levels` levels of the data. Returns the mark of the first level.
     pub fn begin_marks(&mut self, levels: usize) -> u32 {
         let first = self.marks + 1;
         self.marks += levels as u32;
         first
     }
 
-    /// Marks an object; false if it has that mark already.
+    /// Marks an object. Returns false if it has that mark already.
     pub fn mark(&mut self, object: ObjectId, mark: u32) -> bool {
         let object = &mut self.objects[object.0 as usize];
         let is_new = object.mark != mark;
@@ -312,14 +312,14 @@ impl ResponseStore {
         self.objects[object.0 as usize].rendered = rendered;
     }
 
-    /// An object that was read from the same bytes at the same place of the operation, if any.
+    /// An object of the same shape that was read from the same bytes, if there is one.
     pub fn interned(&self, hash: u64, shape: ShapeId, text: JsonText) -> Option<ObjectId> {
         let (other_shape, other_text, object) = self.interned.get(&hash)?;
         let is_same = *other_shape == shape && self.bytes(*other_text) == self.bytes(text);
         is_same.then_some(*object)
     }
 
-    /// Lets [`ResponseStore::interned`] find `object`.
+    /// Remembers `object` for [`ResponseStore::interned`].
     pub fn intern(&mut self, hash: u64, shape: ShapeId, text: JsonText, object: ObjectId) {
         self.interned.insert(hash, (shape, text, object));
     }

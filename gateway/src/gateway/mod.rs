@@ -1,4 +1,4 @@
-//! What all requests share, and how a new supergraph comes in.
+//! What all requests share, and how a new supergraph is loaded.
 
 pub mod reload;
 mod transport_settings;
@@ -19,7 +19,8 @@ use crate::{
 };
 use transport_settings::transport_settings;
 
-/// One gateway. The graph can be exchanged while requests run: each keeps the one it began with.
+/// One gateway. The graph can be replaced while requests run: each request keeps the one it started
+/// with.
 pub struct Gateway {
     config: Config,
     graph_settings: Settings,
@@ -31,10 +32,10 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway without a graph: it refuses every operation until [`Gateway::set_graph`].
+    /// A gateway without a graph, which refuses every operation until [`Gateway::set_graph`].
     ///
     /// # Errors
-    /// When a setting is not well-formed, or the file of trusted documents cannot be read.
+    /// If a setting is malformed, or the file of trusted documents cannot be read.
     pub fn new(
         config: Config,
         metrics: &service::Metrics,
@@ -62,49 +63,49 @@ impl Gateway {
         })
     }
 
-    /// The graph that is served now, if there is one.
+    /// The graph that is served now; `None` until one is loaded.
     pub fn served(&self) -> Option<Arc<Serving>> {
         self.served.borrow().clone()
     }
 
-    /// Serves another graph from the next request on. Running requests end on theirs; running
-    /// subscriptions move over.
+    /// Serves another graph from the next request on. Running requests keep theirs; running
+    /// subscriptions move to the new one.
     pub fn set_graph(&self, graph: Graph) {
         let serving = Arc::new(Serving::new(graph));
         self.served.send_replace(Some(serving));
     }
 
-    /// The settings it was started with.
+    /// The settings with which it was started.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What a graph is loaded with.
+    /// The settings with which each graph is loaded.
     pub fn graph_settings(&self) -> &Settings {
         &self.graph_settings
     }
 
-    /// Its counters.
+    /// Its counters and gauges, except those of graphs.
     pub fn metrics(&self) -> &GatewayMetrics {
         &self.metrics
     }
 
-    /// Documents that clients may name by their hash.
+    /// Automatic persisted queries and trusted documents.
     pub fn persisted(&self) -> &PersistedOperations {
         &self.persisted
     }
 
-    /// The running subscriptions.
+    /// The running subscriptions of all clients.
     pub fn subscriptions(&self) -> &Subscriptions {
         &self.subscriptions
     }
 
-    /// Cancelled when the process winds up.
+    /// Cancelled when the process shuts down.
     pub fn shutdown(&self) -> &CancellationToken {
         &self.transport.shutdown
     }
 
-    /// What its transports share.
+    /// The state that its transports share.
     pub fn transport(&self) -> &Transport {
         &self.transport
     }

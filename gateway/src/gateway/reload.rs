@@ -1,5 +1,5 @@
-//! Watches the supergraph file: a new one is loaded, checked and served; a broken one is refused
-//! with a message, and the old one serves on.
+//! Watches the supergraph file. A new supergraph is loaded, checked and served; a broken one is
+//! refused with a log message, and the old one is still served.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -9,17 +9,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Gateway;
 use crate::graph::Graph;
 
-/// What was last seen of the file, to tell whether to read it again.
+/// The file's state when it was last read, to decide whether to read it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
     bytes: u64,
 }
 
-/// Loads the supergraph, and again whenever its file changes, until the shutdown.
+/// Loads the supergraph, and again whenever its file changes, until shutdown.
 ///
-/// Looking at the file at intervals needs no system interface, and works on every file system:
-/// mounted config maps, network shares, files replaced by a rename.
+/// Polling works on every file system: mounted config maps, network shares, files replaced by a
+/// rename.
 ///
 /// # Errors
 /// Never: a supergraph that cannot be loaded is logged, counted, and tried again when it changes.
@@ -79,7 +79,7 @@ async fn look(gateway: &Arc<Gateway>, watched: &mut Watched) {
     }
 }
 
-/// Loads and serves it; false where its text is the one that was read last.
+/// Loads and serves the supergraph. Returns false if its text has not changed.
 async fn load(gateway: &Arc<Gateway>, watched: &mut Watched) -> anyhow::Result<bool> {
     let path = &gateway.config().supergraph;
     let text = tokio::fs::read_to_string(path)
@@ -90,7 +90,7 @@ async fn load(gateway: &Arc<Gateway>, watched: &mut Watched) -> anyhow::Result<b
     }
     watched.text = Some(text.clone());
     let settings = gateway.graph_settings().clone();
-    // Off the event loop: requests go on meanwhile. A panic in it is an error here.
+    // Off the event loop, so that requests continue meanwhile. A panic becomes an error.
     let graph = tokio::task::spawn_blocking(move || Graph::load(&text, settings))
         .await
         .context("loading it met a defect")??;

@@ -1,4 +1,4 @@
-//! What the transports are set to.
+//! The settings of the transports.
 
 use anyhow::ensure;
 use graphql_transport::{Settings, tasks_per_client_max};
@@ -9,10 +9,10 @@ use crate::{
     headers::{HeaderRules, trace_context},
 };
 
-/// The transports' part of the settings.
+/// Converts the gateway's settings to those of the transports.
 ///
 /// # Errors
-/// When pages of all origins may send requests in their visitors' names.
+/// If pages of all origins could send requests with their visitors' cookies.
 pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Result<Settings> {
     let everyone = config.http.cors_origins.iter().any(|origin| origin == "*");
     ensure!(

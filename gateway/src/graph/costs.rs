@@ -1,8 +1,9 @@
-//! What a supergraph says of costs: `@cost` and `@listSize`, and Relay's convention for pages.
+//! The costs in a supergraph: `@cost`, `@listSize`, and Relay's convention for pages.
 //!
-//! Sources: the IBM GraphQL Cost Directive specification (<https://ibm.github.io/graphql-specs/cost-spec.html>)
-//! and the directives of Federation 2.9. A composed supergraph has them under the names that its `@link`s
-//! give them, as applications of their own or inside `@join__directive`.
+//! Sources: the IBM GraphQL Cost Directive specification
+//! (<https://ibm.github.io/graphql-specs/cost-spec.html>) and the directives of Federation 2.9. In
+//! a composed supergraph, the directives have the names that its `@link`s give them, and are
+//! applied directly or inside `@join__directive`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,27 +26,27 @@ pub struct Costs {
     input_fields: HashMap<Name, HashMap<Name, f64>>,
 }
 
-/// What is known of one field.
+/// The costs and the list size of one field.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldCosts {
-    /// Its own `@cost`, instead of its type's.
+    /// Its own `@cost`, which replaces that of its type.
     pub weight: Option<f64>,
-    /// How long its list is, or the lists below it.
+    /// The length of its list, or of the lists below it.
     pub list_size: Option<ListSize>,
     /// The `@cost` of its arguments.
     pub arguments: HashMap<Name, f64>,
 }
 
-/// `@listSize`, or what Relay's convention says in its place.
+/// `@listSize`, or the list size by Relay's convention.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListSize {
-    /// Without a slicing argument.
+    /// The length without a slicing argument.
     pub assumed: Option<f64>,
-    /// Arguments that give the size, each with the input fields to follow inside it.
+    /// The slicing arguments, each with the path of input fields inside it.
     pub slicing: Vec<Vec<String>>,
-    /// Fields below that have this size, each as a path; empty where the field itself is the list.
+    /// The paths of fields below that have this length; empty if the field itself is the list.
     pub sized: Vec<Vec<String>>,
-    /// Whether exactly one slicing argument has to be given.
+    /// Whether exactly one slicing argument must be given.
     pub requires_one: bool,
 }
 
@@ -87,7 +88,7 @@ impl Costs {
         costs
     }
 
-    /// Of a field of an object or interface type; none where nothing is said of it.
+    /// The costs of a field of an object or interface type; `None` if there are none.
     pub fn field(&self, type_name: &Name, field: &Name) -> Option<&FieldCosts> {
         self.fields.get(type_name)?.get(field)
     }
@@ -97,7 +98,7 @@ impl Costs {
         self.input_fields.get(type_name)?.get(field).copied()
     }
 
-    /// What one value of the type costs: its `@cost`, else 1 for an object and 0 for a leaf.
+    /// The cost of one value of the type: its `@cost`, or else 1 for an object and 0 for a leaf.
     pub fn of_type(&self, schema: &Schema, name: &Name) -> f64 {
         if let Some(weight) = self.types.get(name) {
             return *weight;
@@ -143,8 +144,8 @@ impl Costs {
     }
 }
 
-/// Completes what is said of a field's size: a page argument sizes the lists of the connection below it, or
-/// the field's own list.
+/// Completes a field's list size by convention: a page argument gives the length of the lists of
+/// the connection below it, or of the field's own list.
 fn by_convention(
     supergraph: &Schema,
     field: &FieldDefinition,
@@ -183,7 +184,7 @@ fn by_convention(
     })
 }
 
-/// `edges` and `nodes` of a type whose name ends in `Connection`.
+/// The lists `edges` and `nodes` of a type whose name ends in `Connection`.
 fn connection_lists(supergraph: &Schema, ty: &Type) -> Vec<Vec<String>> {
     let name = ty.inner_named_type();
     let fields = match supergraph.types.get(name) {
@@ -199,7 +200,7 @@ fn connection_lists(supergraph: &Schema, ty: &Type) -> Vec<Vec<String>> {
     lists.map(|name| vec![(*name).to_owned()]).collect()
 }
 
-/// The arguments of a directive's application, wherever it stands.
+/// The arguments with which a directive is applied.
 type Arguments<'d> = Vec<(&'d Name, &'d Value)>;
 
 /// The names that the two directives have in a supergraph.
@@ -210,7 +211,7 @@ struct Names {
 
 impl Names {
     fn of(supergraph: &Schema) -> Self {
-        // Composers write the plain names; a subgraph's names inside `@join__directive` may be qualified.
+        // Composers write the plain names; names inside `@join__directive` may have a prefix.
         let names =
             |plain: &str| ["", "federation__", "cost__"].map(|prefix| format!("{prefix}{plain}"));
         let mut this = Self {
@@ -231,7 +232,7 @@ impl Names {
         this
     }
 
-    /// Takes in what a `@link` imports, perhaps under other names.
+    /// Adds the names under which a `@link` imports the directives.
     fn link(&mut self, arguments: &Arguments<'_>) {
         let text = |name: &str| argument(arguments, name).and_then(|value| value.as_str());
         // https://specs.apollo.dev/NAME/vX.Y
@@ -263,7 +264,7 @@ impl Names {
         self.weight(directives.0.iter().map(|it| -> &Directive { it }))
     }
 
-    /// The largest weight that the applications give.
+    /// The largest weight of the directive's applications.
     fn weight<'d>(&self, directives: impl Iterator<Item = &'d Directive>) -> Option<f64> {
         applications(directives, &self.cost)
             .iter()
@@ -294,7 +295,7 @@ impl Names {
     }
 }
 
-/// Under which name a `@link` imports a directive.
+/// The name under which a `@link` imports a directive, if it does.
 fn imported_as<'d>(import: &'d Value, directive: &str) -> Option<&'d str> {
     let is_it = |name: &str| name.strip_prefix('@') == Some(directive);
     let local = match import {
@@ -312,7 +313,7 @@ fn imported_as<'d>(import: &'d Value, directive: &str) -> Option<&'d str> {
     local?.strip_prefix('@')
 }
 
-/// The applications of a directive that has one of `names`, those inside `@join__directive` among them.
+/// The applications of the directives with these names, including those inside `@join__directive`.
 fn applications<'d>(
     directives: impl Iterator<Item = &'d Directive>,
     names: &HashSet<String>,
@@ -352,7 +353,7 @@ fn argument<'d>(arguments: &Arguments<'d>, name: &str) -> Option<&'d Value> {
     arguments.find(|(key, _)| *key == name).map(|it| it.1)
 }
 
-/// A weight or a size: Federation writes integers, the IBM specification text.
+/// Reads a weight or a size: an integer in Federation, a string in the IBM specification.
 fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::String(text) => text.parse().ok(),
@@ -361,7 +362,7 @@ fn number(value: &Value) -> Option<f64> {
     number.filter(|number: &f64| number.is_finite())
 }
 
-/// Adds paths of names, as `first`, `page.first` or `page { first }` write them.
+/// Adds paths of names, written as `first`, `page.first` or `page { first }`.
 fn add_paths(list: Option<&Value>, paths: &mut Vec<Vec<String>>) {
     for text in list.and_then(|list| list.as_list()).unwrap_or_default() {
         let names = text.as_str().unwrap_or_default();

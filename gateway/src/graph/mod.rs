@@ -1,4 +1,4 @@
-//! A supergraph made ready: API schema, what the planner knows, subgraphs, costs, introspection.
+//! A loaded supergraph: API schema, planner, subgraphs, costs, introspection.
 
 pub mod costs;
 pub(crate) mod introspection_answers;
@@ -19,37 +19,38 @@ use introspection_answers::IntrospectionAnswers;
 use resumable_fields::ResumableFields;
 pub use settings::Settings;
 
-/// The answers of introspection may have this part of what prepared operations may, beside it.
+/// Introspection answers may use this fraction (1/8) of the bytes for prepared operations, in
+/// addition.
 const INTROSPECTION_SHARE: usize = 8;
 
 /// Why a supergraph cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum SupergraphError {
-    /// It cannot be read, or not be planned for.
+    /// It cannot be read, or queries cannot be planned for it.
     #[error(transparent)]
     Supergraph(#[from] federation::SupergraphError),
-    /// A subgraph without a usable address, neither in the SDL nor in the settings.
+    /// A subgraph has no usable address, neither in the SDL nor in the settings.
     #[error("subgraph {subgraph}: {reason}")]
     Address {
-        /// Its name.
+        /// The subgraph's name in the supergraph.
         subgraph: String,
         /// What is wrong with the address.
         reason: String,
     },
 }
 
-/// A supergraph made ready to answer operations.
+/// A supergraph that is ready to answer operations.
 pub struct Graph {
     pub(crate) settings: Settings,
     pub(crate) implementers: HashMap<Name, Implementers>,
-    /// What fields and types cost, and how long lists are.
+    /// The costs of fields and types, and the lengths of lists.
     pub(crate) costs: Costs,
-    /// API schema, type table, and what the planner knows of the subgraphs.
+    /// The API schema, the type table, and the planner's model of the subgraphs.
     pub(crate) supergraph: Supergraph,
     pub(crate) subgraphs: Vec<Arc<Subgraph>>,
-    /// Subscription fields that can continue where they were.
+    /// The subscription fields that can resume after a cursor.
     pub(crate) resumable: ResumableFields,
-    /// What introspection has answered before.
+    /// The introspection answers so far.
     pub(crate) introspections: IntrospectionAnswers,
 }
 
@@ -58,7 +59,7 @@ impl Graph {
     /// milliseconds; run it off the event loop.
     ///
     /// # Errors
-    /// When the SDL is not a supergraph that can be served.
+    /// If the SDL is not a supergraph that can be served.
     pub fn load(sdl: &str, settings: Settings) -> Result<Self, SupergraphError> {
         let schema = Schema::parse(sdl, "supergraph.graphql")
             .map_err(|invalid| federation::SupergraphError::Invalid(invalid.errors.to_string()))?;
@@ -77,12 +78,12 @@ impl Graph {
         })
     }
 
-    /// The settings that it was loaded with.
+    /// The settings with which it was loaded.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// What clients see.
+    /// The API schema: what clients see.
     pub(crate) fn api(&self) -> &Valid<Schema> {
         self.supergraph.api_schema()
     }
@@ -92,12 +93,12 @@ impl Graph {
         self.supergraph.types()
     }
 
-    /// What clients see, as SDL.
+    /// The API schema as SDL.
     pub fn api_sdl(&self) -> String {
         self.api().to_string()
     }
 
-    /// A subgraph's name and address, by its place in the graph.
+    /// The name and the address of a subgraph.
     pub fn subgraph(&self, index: SubgraphIndex) -> SubgraphAddress<'_> {
         let subgraph = &self.subgraphs[usize::from(index.0)];
         SubgraphAddress {
@@ -108,7 +109,7 @@ impl Graph {
     }
 }
 
-/// Where a subgraph is.
+/// The name and the address of a subgraph, as in the graph's settings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SubgraphAddress<'a> {
     /// Its name in the supergraph (`posts`).

@@ -1,4 +1,4 @@
-//! The subscription fields that can continue where they were: those with an `after` argument whose
+//! The subscription fields that can resume after a cursor: those with an `after` argument whose
 //! events have a `cursor`.
 
 use std::collections::HashMap;
@@ -22,18 +22,19 @@ pub const CURSOR: &str = "cursor";
 #[derive(Default)]
 pub struct ResumableFields(HashMap<(Name, SubgraphIndex), ResumableField>);
 
-/// A subscription field as one subgraph has it.
+/// A subscription field that can be resumed in one subgraph.
 pub struct ResumableField {
-    /// `after`'s type.
+    /// The type of the argument `after`.
     pub after: Node<Type>,
-    /// The types of events that have a cursor in the same subgraph, with its response key.
+    /// The types of events that have a cursor in this subgraph, each with the response key for its
+    /// cursor.
     pub events: Vec<(Name, Name)>,
-    /// Whether the field's own type is among them, so that no condition is needed.
+    /// Whether the field's own type has the cursor, so that no type condition is needed.
     pub is_plain: bool,
 }
 
 impl ResumableFields {
-    /// Looks at every field of the supergraph's subscription type.
+    /// Finds them among the fields of the subscription type.
     pub fn of(supergraph: &Supergraph, schema: &Schema) -> Self {
         let mut all = HashMap::new();
         let name = schema.schema_definition.subscription.as_ref();
@@ -58,14 +59,14 @@ impl ResumableFields {
         Self(all)
     }
 
-    /// The field as the subgraph has it, if it can be resumed there.
+    /// The field in a subgraph, if it can be resumed there.
     pub fn field(&self, name: &Name, subgraph: SubgraphIndex) -> Option<&ResumableField> {
         self.0.get(&(name.clone(), subgraph))
     }
 }
 
 impl ResumableField {
-    /// The response keys that a cursor can have.
+    /// The response keys under which a cursor may be found.
     pub fn cursor_keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = Vec::new();
         for (_, key) in &self.events {
@@ -127,7 +128,7 @@ fn events(
     (!events.is_empty()).then_some((events, !is_union))
 }
 
-/// The type of a type's cursor in a subgraph, if every request can have it from there.
+/// The type of an event's cursor in a subgraph, if it can always be selected there.
 fn cursor_type<'s>(
     supergraph: &'s Supergraph,
     schema: &Schema,

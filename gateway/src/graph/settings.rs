@@ -1,4 +1,4 @@
-//! What a graph is loaded with: plain settings, and what was made of them at the start.
+//! The settings with which a graph is loaded, and what is derived from them at the start.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,36 +12,36 @@ use crate::{
     subgraphs::{Tls, without_user},
 };
 
-/// Everything that a graph is loaded and served with, beside the supergraph itself.
+/// Everything that loading and serving a graph needs, beside the supergraph itself.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What an operation and its variables may cost.
+    /// Limits on operations and variables.
     pub limits: Limits,
-    /// How subgraphs are spoken to.
+    /// Settings of the requests to subgraphs.
     pub subgraphs: SubgraphSettings,
-    /// Whom to trust at `https` addresses.
+    /// The certificate authorities to trust for `https` addresses.
     pub tls: Tls,
     /// Counts and times the requests to subgraphs.
     pub subgraph_metrics: SubgraphMetrics,
     /// Whether `__schema` and `__type` are answered.
     pub introspection: bool,
-    /// Whether the messages and extensions of subgraph errors are hidden from clients. The code
-    /// and the subgraph's name stay.
+    /// Whether the messages and extensions of subgraph errors are hidden from clients. The codes
+    /// and the subgraph's name stay visible.
     pub mask_subgraph_errors: bool,
-    /// The codes of subgraph errors that are meant for clients: their messages are shown where
-    /// others are hidden, with `extensions.cursor` and `extensions.missed`.
+    /// The codes of subgraph errors that are meant for clients: their messages stay visible when
+    /// others are hidden, and so do `extensions.cursor`, `missed` and `reason`.
     pub shown_error_codes: Arc<[String]>,
-    /// How many operations stay prepared, and for how long.
+    /// The bounds of the cache of prepared operations.
     pub prepared: CacheBounds,
-    /// Labels of progressive overrides that hold for all requests.
+    /// The labels of progressive overrides that are enabled for all requests.
     pub override_labels: Arc<[String]>,
-    /// Which headers travel between clients and subgraphs.
+    /// The headers that pass between clients and subgraphs.
     pub header_rules: Arc<HeaderRules>,
-    /// Counts hits and misses of the prepared operations.
+    /// Counters of the preparation and the costs of operations.
     pub prepare_metrics: PrepareMetrics,
-    /// Whether clients may ask for an operation's plan.
+    /// Whether clients may request an operation's plan.
     pub report_plan: bool,
-    /// Whether answers report what they cost, in `extensions.cost` and a header.
+    /// Whether responses report their cost, in `extensions.cost` and a header.
     pub report_cost: bool,
 }
 
@@ -66,11 +66,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Those of a process. The metrics are not registered yet.
+    /// The settings of a process, with metrics that are not registered yet.
     ///
     /// # Errors
-    /// When a header rule or a subgraph address is not well-formed, or the authorities of
-    /// `SUBGRAPH_CA_FILE` cannot be read.
+    /// If a header rule or a subgraph address is malformed, or `SUBGRAPH_CA_FILE` cannot be read.
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         let mut subgraphs = config.subgraphs.clone();
         subgraphs.addresses = addresses(&config.subgraph_urls, std::env::vars())?;
@@ -101,7 +100,7 @@ impl Settings {
     }
 }
 
-/// Addresses from the environment, then from the flags, which win.
+/// The addresses from the environment and the flags. Flags win.
 fn addresses(
     flags: &[String],
     environment: impl Iterator<Item = (String, String)>,

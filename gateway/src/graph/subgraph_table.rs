@@ -1,4 +1,4 @@
-//! The subgraphs that a supergraph names, with their addresses.
+//! Lists a supergraph's subgraphs with their addresses.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use federation::Supergraph;
 use super::{Settings, SupergraphError};
 use crate::{config::address_key, subgraphs::Subgraph};
 
-/// Every subgraph with its address: the settings' if they have one, else the supergraph's.
+/// All subgraphs, each with its address in the settings, or else that in the supergraph.
 pub fn read(
     supergraph: &Supergraph,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! Which headers travel between clients and subgraphs.
+//! Decides which headers pass between clients and subgraphs.
 
 pub(crate) mod trace_context;
 
@@ -8,17 +8,17 @@ use http::{HeaderMap, HeaderName, header};
 use crate::config::HeaderConfig;
 use trace_context::REQUEST_ID;
 
-/// Passed on to every subgraph: W3C trace context, and the request's id.
+/// Headers that every subgraph receives: the W3C trace context and the request's id.
 const TRACE_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     REQUEST_ID,
 ];
 
-/// What the trace context and the request's id take as lines, more or less.
+/// The approximate size of the trace context and the request's id as header lines, in bytes.
 const LINES_BYTES: usize = 160;
 
-/// Headers that belong to one connection or to one body: no rule may name them.
+/// Headers that belong to one connection or one body, which no rule may name.
 const OWN_OF_A_CONNECTION: [HeaderName; 11] = [
     header::CONNECTION,
     header::HOST,
@@ -33,7 +33,8 @@ const OWN_OF_A_CONNECTION: [HeaderName; 11] = [
     header::UPGRADE,
 ];
 
-/// The forwarding rules, and which header says what of progressive overrides; none by default.
+/// The forwarding rules, and the header that enables labels of progressive overrides; none by
+/// default.
 #[derive(Debug, Default)]
 pub struct HeaderRules {
     override_labels: Option<HeaderName>,
@@ -41,7 +42,7 @@ pub struct HeaderRules {
     give_back: Vec<Rule>,
 }
 
-/// `name` or `name@subgraph`.
+/// A rule `name`, for all subgraphs, or `name@subgraph`.
 #[derive(Debug)]
 struct Rule {
     name: HeaderName,
@@ -49,11 +50,11 @@ struct Rule {
 }
 
 impl HeaderRules {
-    /// Reads the rules.
+    /// Parses the rules in the settings.
     ///
     /// # Errors
-    /// When a rule is not a header name, or names a header of the connection itself, and when
-    /// `OVERRIDE_LABELS_HEADER` does.
+    /// If a rule or `OVERRIDE_LABELS_HEADER` is not a header's name, or names a header of the
+    /// connection itself.
     pub fn new(config: &HeaderConfig) -> anyhow::Result<Self> {
         let override_labels = config.override_labels_header.as_deref().map(str::trim);
         let override_labels = override_labels.filter(|name| !name.is_empty());
@@ -67,7 +68,7 @@ impl HeaderRules {
             texts.map(Rule::read).collect()
         };
         let mut forward = rules(&config.forward)?;
-        // Those go without a rule, in a form of their own.
+        // These are forwarded without a rule, in normalised form.
         forward.retain(|rule| !TRACE_HEADERS.contains(&rule.name));
         Ok(Self {
             override_labels,
@@ -76,13 +77,13 @@ impl HeaderRules {
         })
     }
 
-    /// True where no rule exists, so that the executor need not ask for [`HeaderRules::response`].
+    /// Whether there are no rules, so that responses' headers need not be kept.
     pub fn is_empty(&self) -> bool {
         self.forward.is_empty() && self.give_back.is_empty()
     }
 
-    /// The headers to send to a subgraph for this client: those of the rules, the trace context and
-    /// the request's id.
+    /// The headers to send to a subgraph for a client's request: those of the rules, the trace
+    /// context and the request's id.
     pub fn request(&self, subgraph: &str, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let named = Named::by(client);
@@ -94,7 +95,7 @@ impl HeaderRules {
         headers
     }
 
-    /// [`HeaderRules::request`], as lines of an HTTP/1.1 head: a request to a subgraph needs no map.
+    /// The same as lines of an HTTP/1.1 head, which saves building a map for each request.
     pub fn request_lines(&self, subgraph: &str, client: &HeaderMap) -> Vec<u8> {
         let mut lines = Vec::with_capacity(LINES_BYTES);
         let named = Named::by(client);
@@ -112,15 +113,15 @@ impl HeaderRules {
         lines
     }
 
-    /// The headers that the rules send to a subgraph, where a client has them.
+    /// The names of the headers that the rules forward to a subgraph.
     fn names_to<'r>(&'r self, subgraph: &'r str) -> impl Iterator<Item = &'r HeaderName> {
         let rules = self.forward.iter();
         let rules = rules.filter(move |rule| rule.is_for(subgraph));
         rules.map(|rule| &rule.name)
     }
 
-    /// The client's headers that can make a difference to this subgraph's answer. Queries with equal
-    /// ones may share a request.
+    /// The client's headers that can affect this subgraph's response. Queries for which they are
+    /// equal may share a request.
     pub fn relevant_to(&self, subgraph: &str, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let named = Named::by(client);
@@ -130,15 +131,16 @@ impl HeaderRules {
         headers
     }
 
-    /// Whether cookies that this subgraph sets reach the client: then its answers are one client's.
+    /// Whether cookies that this subgraph sets reach the client: then clients must not share its
+    /// responses.
     pub fn gives_back_cookies(&self, subgraph: &str) -> bool {
         self.give_back
             .iter()
             .any(|rule| rule.name == header::SET_COOKIE && rule.is_for(subgraph))
     }
 
-    /// Adds what a subgraph's answer hands on to the client. Where several subgraphs send one
-    /// header, the first answer's stays; of `set-cookie`, all.
+    /// Adds the headers of a subgraph's response that are returned to the client. If several
+    /// subgraphs send the same header, the first one is kept; of `set-cookie`, all are.
     pub fn response(&self, subgraph: &str, answer: &HeaderMap, to_client: &mut HeaderMap) {
         for rule in self.give_back.iter().filter(|rule| rule.is_for(subgraph)) {
             if rule.name == header::SET_COOKIE || !to_client.contains_key(&rule.name) {
@@ -147,7 +149,7 @@ impl HeaderRules {
         }
     }
 
-    /// The labels of progressive overrides that a client's header sets.
+    /// The labels of progressive overrides that a client's header enables.
     pub fn override_labels<'c>(&self, client: &'c HeaderMap) -> impl Iterator<Item = &'c str> {
         let name = self.override_labels.as_ref().into_iter();
         let values = name.flat_map(|name| client.get_all(name));
@@ -155,8 +157,8 @@ impl HeaderRules {
         values.flat_map(|value| value.split(',').map(str::trim))
     }
 
-    /// The client's headers that can make a difference to any subgraph's answer, or to the plan. Clients
-    /// with equal ones may share a subscription.
+    /// The client's headers that can affect any subgraph's response, or the plan. Clients for which
+    /// they are equal may share a subscription.
     pub fn relevant(&self, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let named = Named::by(client);
@@ -171,12 +173,12 @@ impl HeaderRules {
         headers
     }
 
-    /// The names of the headers that subgraphs' answers hand on to clients.
+    /// The names of the subgraph headers that are returned to clients.
     pub fn returned(&self) -> impl Iterator<Item = &HeaderName> {
         self.give_back.iter().map(|rule| &rule.name)
     }
 
-    /// Whether a client's header of this name is of any use: to a subgraph, or to the gateway itself.
+    /// Whether a client's header of this name is used by a subgraph or by the gateway.
     pub fn takes(&self, name: &HeaderName) -> bool {
         self.override_labels.as_ref() == Some(name) || self.forwards(name)
     }
@@ -211,7 +213,7 @@ fn header_name(text: &str) -> anyhow::Result<HeaderName> {
     Ok(name)
 }
 
-/// The headers that a request's `Connection` header names: they are for the gateway alone (RFC 9110,
+/// The headers that a request's `Connection` header names, which must not be forwarded (RFC 9110,
 /// section 7.6.1).
 struct Named<'c>(Option<&'c HeaderMap>);
 
@@ -224,7 +226,7 @@ impl<'c> Named<'c> {
         let values = self.0.into_iter();
         let values = values.flat_map(|client| client.get_all(header::CONNECTION));
         let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        // The request's id is the gateway's own to pass on.
+        // The request's id is always forwarded: the gateway itself sets it.
         *name != REQUEST_ID
             && options.any(|option| {
                 let option = option.trim_ascii();

@@ -1,7 +1,8 @@
-//! The request's id and its trace context, which go on to subgraphs; the id comes back to the client.
+//! The request's id and its trace context, which are forwarded to subgraphs. The id is also
+//! returned to the client.
 //!
-//! The gateway makes no spans of its own: a `traceparent` in W3C's form passes as it is
-//! (<https://www.w3.org/TR/trace-context/>). Anything else a client sends in its place is replaced.
+//! The gateway makes no spans of its own: a valid W3C `traceparent` is forwarded unchanged
+//! (<https://www.w3.org/TR/trace-context/>), an invalid one is replaced.
 
 use std::sync::{
     LazyLock,
@@ -14,27 +15,28 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header of the trace and of the client's span.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What tracing systems add to it.
+/// The header with further data of tracing systems.
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// A client's id is taken up to this length, in characters.
+/// The longest request id that is accepted from a client, in characters.
 const ID_LENGTH_MAX: usize = 128;
 /// The length of `version-trace-parent-flags`.
 const TRACEPARENT_LENGTH: usize = 55;
-/// All `tracestate` headers together, in bytes: the specification asks for no more.
+/// The largest size of all `tracestate` headers together, in bytes: the specification requires no
+/// more.
 const TRACESTATE_BYTES_MAX: usize = 512;
 
-/// Tells this process's requests from all others'.
+/// A random number that distinguishes the request ids of this process.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().0);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Puts the request's id and its trace context into the form in which they go on, and returns the id:
-/// the client's own, or a new one where it sent none, or one that is not 1 to 128 of `A-Za-z0-9_.-`.
+/// Normalises the request's id and trace context for forwarding, and returns the id: the client's
+/// own, or a new one if it sent none, or one that is not 1 to 128 characters of `A-Za-z0-9_.-`.
 pub fn ensure_request_id(headers: &mut HeaderMap) -> HeaderValue {
     ensure_trace(headers);
     if let Some(id) = headers.get(REQUEST_ID).filter(|id| is_plain(id)) {
         let id = id.clone();
-        // Of several, the first.
+        // If there are several, the first one is used.
         headers.insert(REQUEST_ID, id.clone());
         return id;
     }
@@ -52,10 +54,10 @@ fn is_plain(id: &HeaderValue) -> bool {
     (1..=ID_LENGTH_MAX).contains(&id.len()) && id.as_bytes().iter().all(is_plain)
 }
 
-/// Leaves one `traceparent` of version 00, or none where the client sent none, and the `tracestate`
-/// that belongs to it.
+/// Leaves one `traceparent` of version 00 with its `tracestate`, or neither if the client sent no
+/// `traceparent`.
 fn ensure_trace(headers: &mut HeaderMap) {
-    // Most requests have neither: to look at the names is cheaper than two look-ups.
+    // Most requests have neither. Comparing all names is cheaper than two look-ups.
     let is_traced = |name: &HeaderName| *name == TRACEPARENT || *name == TRACESTATE;
     if !headers.keys().any(is_traced) {
         return;
@@ -114,7 +116,7 @@ fn of_version_00(sent: &[u8]) -> Option<[u8; TRACEPARENT_LENGTH]> {
     Some(value)
 }
 
-/// The start of a new trace, which nobody has asked to record.
+/// A `traceparent` that starts a new trace, not sampled.
 fn new_traceparent() -> [u8; TRACEPARENT_LENGTH] {
     let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
     let (span, _) = uuid::Uuid::new_v4().as_u64_pair();
@@ -125,7 +127,7 @@ fn new_traceparent() -> [u8; TRACEPARENT_LENGTH] {
     value
 }
 
-/// The last digits of `number`, as many as fit.
+/// Writes the last hexadecimal digits of `number`, as many as fit.
 fn write_hex(number: u64, digits: &mut [u8]) {
     for (place, digit) in digits.iter_mut().rev().enumerate() {
         *digit = b"0123456789abcdef"[(number >> (4 * place) & 0xf) as usize];

@@ -1,20 +1,20 @@
-//! A scanner over JSON text that finds where values end, and checks them on the way.
+//! A scanner of JSON text, which checks values and finds where they end.
 //!
-//! Values are never decoded: a caller keeps their byte ranges and copies them as they are. That is
-//! safe because the scanner accepts nothing but valid JSON (RFC 8259); UTF-8 is the caller's to
-//! check, once for the whole text.
+//! Values are never decoded: a caller keeps their byte ranges and copies them unchanged. That is
+//! safe because the scanner accepts only valid JSON (RFC 8259). The caller has to check that the
+//! whole text is UTF-8.
 
 use std::ops::Range;
 
-/// Where the text stopped being JSON, in bytes from its start.
+/// The text is not valid JSON at this byte, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not valid JSON at byte {0}")]
 pub struct Malformed(pub usize);
 
-/// Nesting of a value that is skipped as a whole; deeper text is refused.
+/// The deepest nesting of a skipped value; deeper text is refused.
 const SKIPPED_DEPTH_MAX: u32 = 128;
 
-/// A position in JSON text.
+/// A scanner at a position in JSON text.
 #[derive(Clone, Debug)]
 pub struct JsonScanner<'a> {
     bytes: &'a [u8],
@@ -22,12 +22,12 @@ pub struct JsonScanner<'a> {
 }
 
 impl<'a> JsonScanner<'a> {
-    /// At the start of `bytes`.
+    /// A scanner at the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
-    /// The same text at another byte.
+    /// A scanner of the same text at another byte.
     pub fn moved_to(&self, at: usize) -> Self {
         Self {
             bytes: self.bytes,
@@ -35,12 +35,12 @@ impl<'a> JsonScanner<'a> {
         }
     }
 
-    /// How many bytes are behind.
+    /// The position: the number of bytes before it.
     pub fn position(&self) -> usize {
         self.at
     }
 
-    /// A part of the text.
+    /// The bytes of a range of the text.
     pub fn slice(&self, range: Range<usize>) -> &'a [u8] {
         &self.bytes[range]
     }
@@ -50,12 +50,12 @@ impl<'a> JsonScanner<'a> {
         self.at = (self.at + 1).min(self.bytes.len());
     }
 
-    /// The error for this place.
+    /// The error for the current position.
     pub fn malformed(&self) -> Malformed {
         Malformed(self.at)
     }
 
-    /// The next byte that is not white space; 0 at the end (no JSON token starts with it).
+    /// The next byte that is not white space; 0 at the end, with which no JSON token starts.
     #[inline]
     pub fn peek(&mut self) -> u8 {
         loop {
@@ -85,7 +85,7 @@ impl<'a> JsonScanner<'a> {
         }
     }
 
-    /// Nothing but white space may follow.
+    /// Checks that only white space follows.
     pub fn end(&mut self) -> Result<(), Malformed> {
         if self.peek() == 0 && self.at == self.bytes.len() {
             Ok(())
@@ -94,8 +94,8 @@ impl<'a> JsonScanner<'a> {
         }
     }
 
-    /// Steps over a key as [`key_token`] writes it, if it is next with no white space in or before it. What
-    /// is written otherwise is for [`JsonScanner::eat_key`].
+    /// Steps over a key as [`key_token`] writes it, if it is next, without white space in or before
+    /// it. [`JsonScanner::eat_key`] accepts white space.
     #[inline]
     pub fn eat_token(&mut self, token: &[u8]) -> bool {
         let found = self.bytes[self.at..].starts_with(token);
@@ -105,8 +105,8 @@ impl<'a> JsonScanner<'a> {
         found
     }
 
-    /// Steps over the key `name` and its colon if they are next. Names are GraphQL names, so they
-    /// have no escapes; a key that spells the same with escapes is found by [`JsonScanner::key`].
+    /// Steps over the key `name` and its colon if they are next. `name` is a GraphQL name and needs
+    /// no escapes; a key with needless escapes is read by [`JsonScanner::key`].
     #[inline]
     pub fn eat_key(&mut self, name: &[u8]) -> bool {
         if self.peek() != b'"' {
@@ -125,7 +125,7 @@ impl<'a> JsonScanner<'a> {
         false
     }
 
-    /// Steps over a key and its colon; the key without its quotes, still escaped.
+    /// Steps over a key and its colon. Returns the key without its quotes, still escaped.
     #[inline]
     pub fn key(&mut self) -> Result<&'a [u8], Malformed> {
         self.peek();
@@ -134,7 +134,7 @@ impl<'a> JsonScanner<'a> {
         Ok(&self.bytes[start + 1..end - 1])
     }
 
-    /// Steps over a string that starts here; its range with the quotes.
+    /// Steps over a string that starts here. Returns its range, quotes included.
     #[inline]
     pub fn string(&mut self) -> Result<Range<usize>, Malformed> {
         let start = self.at;
@@ -170,15 +170,16 @@ impl<'a> JsonScanner<'a> {
         Ok(())
     }
 
-    /// Where in `range` the first `\u` escape of a lone surrogate stands. JSON's grammar allows it (RFC 8259,
-    /// section 8.2), but it is no character. The range must be JSON that the scanner has accepted.
+    /// The position of the first `\u` escape of a lone surrogate in `range`. JSON's grammar allows
+    /// it (RFC 8259, section 8.2), but it is not a character. The range must be JSON that the
+    /// scanner has accepted.
     pub fn lone_surrogate(&self, range: Range<usize>) -> Option<usize> {
         let text = &self.bytes[..range.end];
         let mut at = range.start;
         while let Some(found) = text[at..].iter().position(|byte| *byte == b'\\') {
             at += found;
             let follows = match unit(&text[at..]) {
-                // A backslash that is escaped begins no escape.
+                // An escape of two characters, such as `\\`.
                 None => 2,
                 Some(0xd800..=0xdbff) => match unit(&text[at + 6..]) {
                     Some(0xdc00..=0xdfff) => 12,
@@ -192,7 +193,7 @@ impl<'a> JsonScanner<'a> {
         None
     }
 
-    /// Steps over any value; its range.
+    /// Steps over any value. Returns its range.
     #[inline(always)]
     pub fn value(&mut self) -> Result<Range<usize>, Malformed> {
         let first = self.peek();
@@ -257,7 +258,7 @@ impl<'a> JsonScanner<'a> {
         Ok(())
     }
 
-    /// Steps over an object or a list without recursion: one bit a level tells which it is.
+    /// Steps over an object or a list without recursion. One bit for each level says which it is.
     fn nested(&mut self) -> Result<(), Malformed> {
         let mut objects: u128 = 0;
         let mut depth: u32 = 0;
@@ -310,17 +311,17 @@ fn unit(text: &[u8]) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// A key with its quotes and its colon, as nearly all writers of JSON write it.
+/// A key with its quotes and its colon, as nearly all JSON writers write it.
 pub fn key_token(name: &str) -> Box<[u8]> {
     [b"\"", name.as_bytes(), b"\":"].concat().into()
 }
 
-/// How many bytes from the start of `bytes` are neither a quote, a backslash nor a control
+/// The number of bytes at the start of `bytes` that are neither a quote, a backslash nor a control
 /// character.
 #[inline]
 fn plain_prefix(bytes: &[u8]) -> usize {
     let mut at = 0;
-    // Most texts end here.
+    // Most strings end here.
     while at < LONG_BYTES {
         match bytes[at..].first_chunk::<8>().map(special_in) {
             Some(None) => at += 8,
@@ -331,7 +332,7 @@ fn plain_prefix(bytes: &[u8]) -> usize {
     at + plain_prefix_of_long(&bytes[at..])
 }
 
-/// The same for what follows a text's first [`LONG_BYTES`].
+/// The same for what follows the first [`LONG_BYTES`] of a string.
 #[inline(never)]
 fn plain_prefix_of_long(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -349,11 +350,12 @@ fn plain_prefix_of_long(bytes: &[u8]) -> usize {
     at + plain_bytes(&bytes[at..])
 }
 
-/// After so many bytes of a text, whole blocks are looked at.
+/// After this many bytes of a string, whole blocks are checked.
 const LONG_BYTES: usize = 32;
 const BLOCK_BYTES: usize = 32;
 
-/// Whether a block has no special character. Without a branch, so that it takes few instructions for all.
+/// Whether a block has no special character. It has no branches, so that the compiler can use
+/// vector instructions.
 #[inline]
 fn is_plain_block(block: &[u8; BLOCK_BYTES]) -> bool {
     let special = block.iter().fold(0, |found, byte| {
@@ -362,9 +364,9 @@ fn is_plain_block(block: &[u8; BLOCK_BYTES]) -> bool {
     special == 0
 }
 
-/// Where in eight bytes the first special character is. Each test leaves the high bit set in the bytes
-/// that meet it, exact up to the first one (a borrow only travels upwards), and the first one is all that
-/// counts.
+/// The position of the first special character in eight bytes. Each test sets the high bit of the
+/// bytes that match. Bytes after the first match may be wrong, because a borrow moves upwards, but
+/// only the first one counts.
 #[inline]
 fn special_in(bytes: &[u8; 8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -373,7 +375,7 @@ fn special_in(bytes: &[u8; 8]) -> Option<usize> {
     let quote = (word ^ (ONES * 0x22)).wrapping_sub(ONES);
     let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
     let control = word.wrapping_sub(ONES * 0x20);
-    // No special character has its high bit set.
+    // Bytes with the high bit set are never special.
     let found = (quote | backslash | control) & !word & HIGH;
     (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
 }

@@ -1,4 +1,5 @@
-//! The gateway's counters, and other services' metrics pages at the same address. Those on the way of a request are looked up once, at the start.
+//! The gateway's metrics, and other services' metrics pages at the same address. Counters that a
+//! request uses are looked up once, at the start.
 
 pub mod pages;
 
@@ -18,10 +19,11 @@ use service::Metrics;
 
 use crate::error::Code;
 
-/// The gateway's counters. Clones share them.
+/// The gateway's metrics. Clones share them.
 #[derive(Clone)]
 pub struct GatewayMetrics {
-    /// Those of the transports. The gateway counts its own refusals and late clients with them.
+    /// The metrics of the transports. The gateway counts its own refusals and lagging clients
+    /// there.
     pub transports: Arc<TransportMetrics>,
     /// Subscriptions of clients that are running.
     pub subscriptions: Gauge,
@@ -39,9 +41,9 @@ pub struct GatewayMetrics {
     pub upstream_reconnects: Counter,
     /// Open WebSockets to subgraphs.
     pub upstream_sockets: Gauge,
-    /// Those of them that are for one operation.
+    /// Open WebSockets to subgraphs that carry one operation.
     pub upstream_alone_sockets: Gauge,
-    /// Operations that may have ended a WebSocket to a subgraph.
+    /// Operations after which a subgraph closed a WebSocket.
     pub upstream_quarantined: Counter,
     /// Supergraphs that were loaded.
     pub supergraph_loads: Counter,
@@ -94,13 +96,13 @@ impl GatewayMetrics {
         }
     }
 
-    /// Counts a refusal outside a request of its own.
+    /// Counts an error of a running subscription as a refusal.
     pub fn refusal(&self, code: Code) {
         self.transports.refusal(code);
     }
 }
 
-/// Counts of prepared operations. Clones share them; by default nobody sees them.
+/// Metrics of preparing operations. Clones share them; by default they are not registered.
 #[derive(Clone, Debug, Default)]
 pub struct PrepareMetrics {
     /// Operations taken from the cache.
@@ -109,15 +111,15 @@ pub struct PrepareMetrics {
     pub misses: Counter,
     /// The estimated cost of all operations together.
     pub cost: Counter,
-    /// Operations that cost more than they may.
+    /// Operations above `LIMIT_COST_MAX`.
     pub costly: Counter,
-    /// Operations that were ended for their bytes or objects.
+    /// Operations ended because of their bytes or objects.
     pub over_budget: Counter,
-    /// Operations in the cache, those of a graph that is being replaced among them.
+    /// Operations in the cache, including those of a graph that is being replaced.
     pub kept: Gauge,
-    /// Bytes that they hold.
+    /// Bytes that the operations in the cache hold.
     pub kept_bytes: Gauge,
-    /// New documents that wait for their turn.
+    /// New documents that wait to be prepared.
     pub waiting: Gauge,
 }
 
@@ -174,7 +176,7 @@ struct BySubgraph {
     subgraph: String,
 }
 
-/// Counts of requests to subgraphs. Clones share them; by default nobody sees them.
+/// Metrics of the requests to subgraphs. Clones share them; by default they are not registered.
 #[derive(Clone, Debug)]
 pub struct SubgraphMetrics {
     failures: Family<BySubgraph, Counter>,
@@ -223,13 +225,13 @@ impl SubgraphMetrics {
         }
     }
 
-    /// The requests that wait for one subgraph.
+    /// The gauge of requests that wait for one subgraph.
     pub fn waiting(&self, subgraph: &str) -> Gauge {
         let subgraph = subgraph.to_owned();
         self.waiting.get_or_create_owned(&BySubgraph { subgraph })
     }
 
-    /// Those of one subgraph.
+    /// The metrics of one subgraph.
     pub fn of(&self, subgraph: &str) -> OneSubgraphMetrics {
         let labels = BySubgraph {
             subgraph: subgraph.to_owned(),
@@ -242,13 +244,13 @@ impl SubgraphMetrics {
     }
 }
 
-/// Counts of requests to one subgraph.
+/// Metrics of the requests to one subgraph.
 #[derive(Debug)]
 pub struct OneSubgraphMetrics {
-    /// Those without a whole answer, or too large to be sent.
+    /// Requests without a whole response, and those too large to be sent.
     pub failures: Counter,
-    /// Queries that joined one already in flight.
+    /// Queries that shared a request in flight.
     pub shared: Counter,
-    /// All, in seconds.
+    /// The duration of each request, in seconds.
     pub latency: Histogram,
 }

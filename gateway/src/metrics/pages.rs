@@ -1,7 +1,7 @@
-//! Metrics pages of other services, served where the gateway's own are, at `/metrics/NAME`.
+//! Serves the metrics pages of other services next to the gateway's own, at `/metrics/NAME`.
 //!
-//! A page in a browser sees one origin; so does a scraper that reaches the gateway alone. Only the
-//! configured addresses are read, with nothing of the client's request in the request to them.
+//! A page in a browser can read one origin only, and a collector may reach only the gateway. Only
+//! the configured addresses are read, and nothing of the client's request is sent to them.
 
 use std::{
     collections::HashMap,
@@ -25,24 +25,24 @@ use hyper_util::{
 };
 use tokio::sync::Mutex;
 
-/// From the first byte sent to the last byte received.
+/// Time limit from the first byte sent to the last byte received.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
 /// The largest page, in bytes.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// However many ask, a page is read once in this time.
+/// A page is read at most once in this time.
 const KEPT_FOR: Duration = Duration::from_secs(1);
-/// How the Prometheus text format and OpenMetrics begin in `Content-Type`.
+/// The start of `Content-Type` for the Prometheus text format and OpenMetrics.
 const METRICS_TYPES: [&str; 2] = ["text/plain", "application/openmetrics-text"];
 
 type HttpClient = Client<HttpConnector, Empty<Bytes>>;
 
-/// One page: where it is, and what came when it was last read.
+/// A page's address, and the result of reading it last.
 struct MetricsPage {
     url: Uri,
     last: Mutex<Option<(Instant, Reading)>>,
 }
 
-/// A page's type and text, or why there is none in words for an operator.
+/// A page's type and text, or the reason, for operators, why it cannot be read.
 type Reading = Result<(HeaderValue, Bytes), String>;
 
 struct MetricsPages {
@@ -50,10 +50,10 @@ struct MetricsPages {
     pages: HashMap<String, MetricsPage>,
 }
 
-/// `/metrics/NAME` for each `NAME=URL`.
+/// The route `/metrics/NAME` for each `NAME=URL`.
 ///
 /// # Errors
-/// When a pair is not well-formed, or a name comes twice.
+/// If a pair is malformed, or a name is used twice.
 pub fn routes(pairs: &[String]) -> anyhow::Result<Router> {
     let mut pages = HashMap::new();
     for pair in pairs {
@@ -123,8 +123,8 @@ fn text(status: StatusCode, text: String) -> Response {
 }
 
 impl MetricsPage {
-    /// What came last, when that is fresh; otherwise the page is read. Who asks meanwhile waits for
-    /// this one reading, and a failure holds as long as a success does.
+    /// The last result if it is fresh; otherwise the page is read. Concurrent requests wait for
+    /// that one reading, and a failure is kept as long as a success.
     async fn read(&self, client: &HttpClient, name: &str) -> Reading {
         let mut last = self.last.lock().await;
         if let Some((at, reading)) = &*last

@@ -1,5 +1,5 @@
-//! Documents that clients may name instead of sending them: automatic persisted queries, and
-//! trusted documents as the only ones that are answered.
+//! Documents that clients may name instead of sending: automatic persisted queries, and trusted
+//! documents, which are the only ones answered if they are configured.
 //!
 //! Clients name a document by `documentId` (GraphQL over HTTP, appendix A), or by
 //! `extensions.persistedQuery.sha256Hash`, as Apollo Client does; with trusted documents the whole text of
@@ -20,7 +20,7 @@ use crate::{
 use automatic::AutomaticDocuments;
 use trusted::TrustedDocuments;
 
-/// What the settings allow.
+/// The persisted operations that the settings allow.
 pub struct PersistedOperations {
     automatic: Option<AutomaticDocuments>,
     trusted: Option<TrustedDocuments>,
@@ -42,7 +42,7 @@ impl PersistedOperations {
     /// Reads the file of trusted documents, if there is one.
     ///
     /// # Errors
-    /// When the file cannot be read, or is not a list of documents.
+    /// If the file cannot be read, or is not a list of documents.
     pub fn new(config: &PersistedConfig) -> anyhow::Result<Self> {
         let trusted = config
             .trusted_documents
@@ -58,11 +58,11 @@ impl PersistedOperations {
         Ok(Self { automatic, trusted })
     }
 
-    /// The document that the request means.
+    /// The document of a request.
     ///
     /// # Errors
-    /// With one of the `PERSISTED_QUERY_*` codes, or `BAD_REQUEST` where the request names no document,
-    /// or two.
+    /// One of the `PERSISTED_QUERY_*` codes, or `BAD_REQUEST` if the request has no document, or
+    /// names two.
     pub fn document(&self, request: &GraphqlRequest) -> Result<Arc<str>, RequestError> {
         let query = request.query.as_deref();
         let identifier = identifier_of(request)?;
@@ -80,7 +80,7 @@ impl PersistedOperations {
             });
         }
         match (identifier, query, &self.automatic) {
-            // A client that sends both, though the feature is off, is answered all the same.
+            // A client that sends both is answered even if the feature is off.
             (None, Some(query), _) | (Some(_), Some(query), None) => Ok(query.into()),
             (None, None, _) => Err(no_document()),
             (Some(_), None, None) => Err(RequestError::new(
@@ -99,11 +99,11 @@ fn no_document() -> RequestError {
     RequestError::new(TransportCode::BadRequest, "the request has no `query`")
 }
 
-/// How the identifier that is a hash begins in `documentId`.
+/// The prefix of a `documentId` that is a hash.
 const SHA256: &str = "sha256:";
 
-/// The SHA-256 that an identifier says, in the digits' lower case. Of another identifier it is no hash of
-/// any document.
+/// The SHA-256 in an identifier, in lower case. For any other identifier, the result matches no
+/// document's hash.
 fn hash_of(identifier: &str) -> String {
     let hash = identifier.strip_prefix(SHA256).unwrap_or(identifier);
     hash.to_ascii_lowercase()

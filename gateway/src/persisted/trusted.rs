@@ -1,4 +1,4 @@
-//! Trusted documents: a file of the only operations that are answered.
+//! Trusted documents: the only operations that are answered, from a file.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,22 +11,22 @@ use serde::Deserialize;
 
 use super::{automatic::sha256_hex, hash_of};
 
-/// Hexadecimal digits of a SHA-256.
+/// The number of hexadecimal digits in a SHA-256.
 const SHA256_DIGITS: usize = 64;
 
-/// The listed documents.
+/// The documents in the file, by identifier and by text.
 pub(super) struct TrustedDocuments {
     by_id: HashMap<String, Arc<str>>,
     texts: HashSet<Arc<str>>,
 }
 
-/// The two notations of the file.
+/// The two formats of the file.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum File {
     /// Apollo's persisted query manifest.
     Manifest { operations: Vec<Operation> },
-    /// Identifier to document, as Relay's compiler and graphql-codegen write it.
+    /// A map from identifier to document, as Relay's compiler and graphql-codegen write it.
     Map(HashMap<String, String>),
 }
 
@@ -66,8 +66,8 @@ impl TrustedDocuments {
         Ok(Self { by_id, texts })
     }
 
-    /// By its identifier in the file, to the letter, or its SHA-256 in either case, with the prefix
-    /// `sha256:` or without it.
+    /// Finds a document by its exact identifier in the file, or by its SHA-256 in upper or lower
+    /// case, with or without the prefix `sha256:`.
     pub(super) fn by_id(&self, id: &str) -> Option<Arc<str>> {
         let found = self.by_id.get(id);
         let by_hash = || {
@@ -78,7 +78,7 @@ impl TrustedDocuments {
         found.or_else(by_hash).cloned()
     }
 
-    /// By its whole text.
+    /// Finds a document by its whole text.
     pub(super) fn by_text(&self, text: &str) -> Option<Arc<str>> {
         self.texts.get(text).cloned()
     }

@@ -1,4 +1,4 @@
-//! The steps from text to [`Prepared`].
+//! The steps from a document's text to a [`Prepared`] operation.
 
 use std::time::Instant;
 
@@ -34,11 +34,15 @@ use crate::{
     graph::Graph,
 };
 
-/// The lists of fields that type conditions can lead to, as a multiple of the selections allowed.
+/// The number of fields that type conditions may lead to, as a multiple of the allowed selections.
 const FIELDS_PER_SELECTION: usize = 8;
 
-/// Reads, checks, plans and projects an operation for a group of requests. Where the plan depends on
-/// conditions and the group does not tell how they stand, there is none.
+/// Parses, validates, plans and projects an operation for a group of requests. If the plan depends
+/// on condition variables and the group does not have their values, the operation has no plan.
+///
+/// # Errors
+///
+/// With the code of the check that refused the operation.
 pub fn build(
     serving: &Serving,
     query: &str,
@@ -110,7 +114,7 @@ pub fn build(
         if kind == OperationKind::Subscription {
             let mut normal_form = compile::normal_form(&graph.supergraph, &asked);
             if let Some(introspection) = &introspection {
-                // What its events have besides.
+                // Its events also have the introspection fields.
                 normal_form.push_str(introspection.text());
             }
             subscription = Some(upstream(graph, &plan, normal_form, &names)?);
@@ -131,7 +135,7 @@ pub fn build(
     })
 }
 
-/// The requests that answer an operation.
+/// Plans an operation and compiles the plan.
 fn plan(
     serving: &Serving,
     asked: &federation::Operation,
@@ -164,7 +168,7 @@ fn plan(
     Ok(compile::compile(&planned, &input, keys))
 }
 
-/// The plan of an operation, for requests that progressive overrides have not moved.
+/// The plan of an operation for requests that progressive overrides do not affect.
 ///
 /// # Errors
 /// As [`build`].
@@ -203,7 +207,8 @@ fn validate(
     document: &Document,
     operation_name: Option<&str>,
 ) -> Result<(Valid<ExecutableDocument>, Node<Operation>), RequestError> {
-    // In two steps: what does not exist would make the rules complain of what is left without it.
+    // In two steps: after an unknown type or field, the validation rules would report errors that
+    // follow from it.
     let executable = document
         .to_executable(graph.api())
         .map_err(|invalid| refusal(Code::ValidationFailed, &invalid.errors))?
@@ -224,7 +229,7 @@ fn operation_of(
     Ok(operation.clone())
 }
 
-/// Whether any field is left that the gateway cannot answer itself.
+/// Whether the operation has a field that needs a subgraph.
 fn asks_subgraphs(projection: &Projection) -> bool {
     let root = projection.selections.first().into_iter();
     root.flat_map(|root| root.lists.iter().flatten())

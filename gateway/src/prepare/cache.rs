@@ -1,4 +1,4 @@
-//! Prepared operations, found by their whole text.
+//! A cache of prepared operations, found by their whole text.
 //!
 //! An operation that was asked for once is new: new ones have a small part of the cache, clients share that
 //! part evenly, and an operation stays in it for some seconds. One that is asked for again is kept, and only
@@ -22,7 +22,7 @@ use super::{prepared::Prepared, rollout::RolloutGroup};
 use crate::metrics::PrepareMetrics;
 use segments::Segments;
 
-/// What an entry takes beside its document and what was made of it.
+/// Bytes that an entry takes in addition to its document and the prepared operation.
 const ENTRY_BYTES: usize = 256;
 
 /// How much a cache keeps, and for how long.
@@ -36,7 +36,7 @@ pub struct CacheBounds {
     pub new_bytes_max: usize,
     /// How long a new one waits to be asked for again.
     pub new_time: Duration,
-    /// How long one is kept that nobody asks for.
+    /// How long an operation is kept after its last request.
     pub unused_time: Duration,
 }
 
@@ -68,10 +68,10 @@ struct Entry<T> {
     document: Box<str>,
     operation_name: Option<Box<str>>,
     group: RolloutGroup,
-    /// Who asked for it first.
+    /// The client that requested it first.
     client: ClientKey,
     prepared: Arc<T>,
-    /// With all that it holds.
+    /// Bytes of memory, with all that it refers to.
     bytes: usize,
     /// Set by a hit, cleared when an eviction passes by: one more round for what is in use.
     is_used: AtomicBool,
@@ -97,19 +97,19 @@ impl<T> Entry<T> {
     }
 }
 
-/// Entries that have given way. Dropping them frees thousands of allocations each.
+/// Entries that were evicted. Dropping one frees thousands of allocations.
 #[must_use]
 pub struct Forgotten<T>(Vec<Arc<Entry<T>>>);
 
 impl<T> Forgotten<T> {
-    /// Whether there is none.
+    /// Whether no entry was evicted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl<T> PreparedCache<T> {
-    /// An empty one.
+    /// An empty cache with these bounds.
     pub fn new(bounds: CacheBounds, metrics: &PrepareMetrics) -> Self {
         Self {
             hasher: RandomState::new(),
@@ -120,7 +120,7 @@ impl<T> PreparedCache<T> {
         }
     }
 
-    /// What was made of this document and name before.
+    /// The prepared operation of this document, name and group, if it is kept.
     pub fn get(
         &self,
         document: &str,

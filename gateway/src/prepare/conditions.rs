@@ -1,9 +1,9 @@
-//! `@skip` and `@include`, decided before planning: an operation is planned once for each way in
-//! which the variables of its conditions stand.
+//! `@skip` and `@include`, decided before planning: an operation has one plan for each combination
+//! of values of its condition variables.
 //!
-//! A condition decides not only on a field but on the requests that the field takes: with constants in
-//! the place of the variables, a plan asks for nothing but what is wanted, in as few requests as that
-//! takes, and a mutation does what it has to.
+//! A condition decides not only about a field but also about the requests that the field needs.
+//! With constants in place of the variables, a plan fetches only what is selected, in the fewest
+//! requests, and a mutation executes only the selected fields.
 
 use std::collections::HashSet;
 
@@ -19,19 +19,20 @@ use crate::{
     error::{Code, RequestError},
 };
 
-/// A query with more condition variables than these is planned as it stands: each more would double its
-/// plans, which have their place in the cache beside all others'. Then subgraphs get the conditions, and
-/// may be asked for nothing.
+/// A query with more condition variables than this has a single plan, because each further variable
+/// would double the number of plans in the cache. Its conditions are sent to the subgraphs, and a
+/// request may then select nothing.
 const READING_MAX: usize = 8;
-/// As many as [`ConditionValues`] holds. A mutation with more is refused: it must not do what is left out.
+/// The number of bits in [`ConditionValues`]. A mutation with more condition variables is refused,
+/// because it must not execute fields that are left out.
 const MUTATION_MAX: usize = u64::BITS as usize;
 
-/// The variables that an operation's conditions ask for.
+/// The variables that an operation's conditions use.
 #[derive(Debug, Default)]
 pub struct Conditions {
-    /// By their places among the declared ones, in that order.
+    /// Their indexes among the declared variables, ascending.
     variables: Box<[usize]>,
-    /// Whether there is a plan for each of their values.
+    /// Whether each combination of their values has its own plan.
     are_planned_apart: bool,
 }
 
@@ -40,10 +41,10 @@ pub struct Conditions {
 pub struct ConditionValues(u64);
 
 impl Conditions {
-    /// Finds the variables in the conditions of `operation` and its fragments.
+    /// Finds the variables in the conditions of `operation` and of the fragments that it uses.
     ///
     /// # Errors
-    /// `MAX_VARIABLES_EXCEEDED` for a mutation with more of them than can be told apart.
+    /// `MAX_VARIABLES_EXCEEDED` for a mutation with more than 64 of them.
     pub fn of(document: &ExecutableDocument, operation: &Operation) -> Result<Self, RequestError> {
         let mut finder = ConditionFinder {
             document,
@@ -62,7 +63,8 @@ impl Conditions {
                     format!("more than {MUTATION_MAX} variables decide a mutation's conditions");
                 return Err(RequestError::new(Code::MaxVariables, message));
             }
-            // Subscriptions with equal selections are one at the subgraph, whatever decided them.
+            // Subscriptions with equal selections share one upstream, whatever their conditions
+            // were.
             OperationType::Mutation | OperationType::Subscription => MUTATION_MAX,
             OperationType::Query => READING_MAX,
         };
@@ -72,17 +74,17 @@ impl Conditions {
         })
     }
 
-    /// By their places among the declared variables.
+    /// Their indexes among the declared variables.
     pub fn variables(&self) -> &[usize] {
         &self.variables
     }
 
-    /// Whether the operation has a plan only for values of its conditions.
+    /// Whether the operation has a plan only for given values of its condition variables.
     pub fn are_planned_apart(&self) -> bool {
         self.are_planned_apart
     }
 
-    /// How they stand; none where the plan does not depend on it.
+    /// The values of the condition variables; `None` if the plan does not depend on them.
     pub fn values(&self, variables: &Variables) -> Option<ConditionValues> {
         if !self.are_planned_apart {
             return None;
@@ -93,7 +95,7 @@ impl Conditions {
         })))
     }
 
-    /// The document with constants for the variables.
+    /// The document with constants in place of the condition variables.
     pub fn decided(
         &self,
         document: &ExecutableDocument,
@@ -129,7 +131,7 @@ impl Conditions {
 
 struct ConditionFinder<'d> {
     document: &'d ExecutableDocument,
-    /// Those that were looked at.
+    /// The fragments that were visited.
     fragments: HashSet<&'d Name>,
     variables: HashSet<&'d Name>,
 }

@@ -1,9 +1,9 @@
-//! Descriptions of operations, fragments and variables (GraphQL, September 2025), which the parser does not
-//! know yet: they say nothing to the gateway, and are blanked out before it.
+//! Blanks out the descriptions of operations, fragments and variables (GraphQL, September 2025),
+//! which the parser does not support yet. The gateway does not use them.
 //!
-//! A description is blanked only where the grammar has a place for one, and only if it is a well-formed
-//! string; anything else stays, and the parser refuses it. Every character becomes a space and line ends
-//! stay, so that errors keep their places.
+//! A description is blanked only where the grammar allows one, and only if it is a well-formed
+//! string; anything else stays, and the parser refuses it. Each character becomes a space and line
+//! ends stay, so that errors keep their locations.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -11,7 +11,7 @@ use apollo_compiler::parser::Parser;
 
 use super::scan::Tokens;
 
-/// What may begin a definition with a description: the shorthand `{ ... }` may not.
+/// The keywords that a description may precede. The shorthand `{ ... }` may not have one.
 const DESCRIBED: [&str; 4] = ["query", "mutation", "subscription", "fragment"];
 
 /// The document without its descriptions.
@@ -41,7 +41,7 @@ fn descriptions(document: &str) -> Vec<Range<usize>> {
     let mut tokens = Tokens::of(document).peekable();
     while let Some(token) = tokens.next() {
         let (start, end) = (token.start, token.end);
-        // What is no GraphQL may end a token within a character.
+        // In text that is not GraphQL, a token may end within a character.
         let Some(text) = document.get(token) else {
             return found;
         };
@@ -53,8 +53,8 @@ fn descriptions(document: &str) -> Vec<Range<usize>> {
                 let next = next.and_then(|next| document.get(next)).unwrap_or_default();
                 let has_place = match *open {
                     [] => DESCRIBED.contains(&next),
-                    // Of an operation's variables, after none of which a value is due: a default is none,
-                    // and neither is an argument of the operation's directives.
+                    // A variable of an operation follows. A string after `=` or `:` is a default or
+                    // an argument instead.
                     [b'('] => next == "$" && !matches!(before, "=" | ":"),
                     _ => false,
                 };
@@ -69,7 +69,7 @@ fn descriptions(document: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Whether the parser takes it as a string.
+/// Whether the parser accepts the token as a string.
 fn is_string(token: &str) -> bool {
     Parser::new()
         .parse_ast(format!("{{a(b:{token})}}"), "")

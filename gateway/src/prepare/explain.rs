@@ -1,4 +1,4 @@
-//! A plan for people: its requests in the order in which they start.
+//! Describes a plan for people: its fetches in the order in which they start.
 
 use std::fmt::Write as _;
 
@@ -12,43 +12,44 @@ use super::{
 };
 use crate::{error::RequestError, graph::Graph};
 
-/// A request of a plan.
+/// One fetch of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedFetch {
-    /// Its place, from 1.
+    /// Its number, from 1.
     pub number: usize,
-    /// The subgraph's name.
+    /// The name of the subgraph that is asked.
     pub subgraph: String,
-    /// The requests that it waits for.
+    /// The numbers of the fetches that it waits for.
     pub after: Vec<usize>,
-    /// The request whose objects it has where they lack what that one requires.
+    /// The number of the fetch whose objects it completes instead, if they lack what that fetch
+    /// requires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out_by: Option<usize>,
-    /// In the subgraph's terms.
+    /// The GraphQL text that is sent to the subgraph.
     pub operation: String,
-    /// Where its answer goes, if that is a query below the root.
+    /// The path at which its data goes, if the query type was found again below the root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// The objects that it completes; none for a request at the root.
+    /// The objects that it completes; empty for a fetch at the root.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entities: Vec<ExplainedEntities>,
 }
 
-/// Objects that a request completes.
+/// Objects that a fetch completes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExplainedEntities {
-    /// Where they are in the response.
+    /// Their paths in the response.
     pub paths: Vec<String>,
-    /// What their representations hold.
+    /// The fields of their representations.
     pub by: String,
 }
 
-/// The plan of an operation, printed: one paragraph for each request, with those that it waits for,
-/// the objects that it completes, and what their representations hold.
+/// Prints the plan of an operation: one paragraph for each fetch, with those that it waits for, the
+/// objects that it completes, and the fields of their representations.
 ///
 /// # Errors
-/// When the operation is refused, or has no plan.
+/// If the operation is refused, or has no plan.
 pub fn explain(
     serving: &Serving,
     query: &str,
@@ -58,7 +59,7 @@ pub fn explain(
     Ok(printed(&fetches(&serving.graph, &plan)))
 }
 
-/// The requests of a plan.
+/// The fetches of a plan, in the order in which they start.
 pub fn fetches(graph: &Graph, plan: &Plan) -> Vec<ExplainedFetch> {
     let explainer = Explainer { graph, plan };
     let steps = plan.steps.iter().enumerate();

@@ -1,12 +1,12 @@
-//! Whether a subgraph's answer can be the client's, byte for byte.
+//! Decides whether a subgraph's response may be forwarded to the client byte for byte.
 
 use super::{
     plan::{Merge, Plan, ShapeId},
     projection::{ProjectedValue, Projection, SelectionId},
 };
 
-/// Whether the plan is one request that asks for just what the client wants, in the same order
-/// and by the same keys. Then only the values of its answer are left to be checked.
+/// Whether the plan is a single fetch of exactly the client's fields, in the same order and with
+/// the same keys. Then only the values of the response have to be checked.
 pub fn is_possible(plan: &Plan, projection: &Projection) -> bool {
     let [step] = &*plan.steps else { return false };
     let is_plain = matches!(&step.merge, Merge::Root { renames } if renames.is_empty());

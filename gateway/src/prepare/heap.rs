@@ -1,7 +1,7 @@
-//! How many bytes of the heap a prepared operation holds: what it weighs in the cache.
+//! Estimates how many bytes of the heap a prepared operation holds, for the bounds of the cache.
 //!
-//! Each allocation is counted with what the allocator rounds it up to. `gateway/tests/prepared_heap.rs` holds
-//! the sum against what is allocated.
+//! Each allocation is counted with the size that the allocator rounds it up to.
+//! `gateway/tests/prepared_heap.rs` compares the estimate with the real allocations.
 
 use std::sync::Arc;
 
@@ -35,12 +35,12 @@ const GRAIN: usize = 16;
 const AST_FIELD: usize = 288;
 /// An argument or a directive of one, with its value.
 const AST_ARGUMENT: usize = 224;
-/// A variable's declaration.
+/// The declaration of a variable, without its default.
 const AST_VARIABLE: usize = 288;
 
-/// What a value holds beside itself.
+/// The heap memory of a value.
 pub trait Heap {
-    /// In bytes, more or less.
+    /// An estimate in bytes, without the value itself.
     fn heap(&self) -> usize;
 }
 

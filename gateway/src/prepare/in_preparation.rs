@@ -1,4 +1,5 @@
-//! Operations that are being prepared: whoever wants the same one waits for it, and takes no turn of its own.
+//! Operations that are being prepared: further requests for the same one wait for the first,
+//! without a turn of their own.
 //!
 //! After a start, or with a new supergraph, all clients send the same few documents at once.
 
@@ -13,13 +14,13 @@ use tokio::sync::watch;
 use super::{prepared::Prepared, rollout::RolloutGroup};
 use crate::error::RequestError;
 
-/// What preparing leads to.
+/// The result of preparing an operation.
 pub type Outcome = Result<Arc<Prepared>, RequestError>;
 
-/// A document, an operation's name, a group of requests.
+/// Identifies a prepared operation: the document, the operation's name, the group of requests.
 type PreparationKey = (Arc<str>, Option<Box<str>>, RolloutGroup);
 
-/// Operations that are being prepared, each by the one that came first.
+/// The operations that are being prepared, each by the first caller that requested it.
 #[derive(Default)]
 pub struct InPreparation(Mutex<HashMap<PreparationKey, Leader>>);
 
@@ -28,15 +29,16 @@ struct Leader {
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
-/// What a caller has to do.
+/// What a caller has to do to get an operation.
 pub enum Role<'p> {
-    /// It is the first: it prepares the operation.
+    /// It is the first caller and prepares the operation.
     Lead(Lead<'p>),
-    /// Another one prepares it.
+    /// It waits for the caller that prepares the operation.
     Follow(Follow),
 }
 
-/// Whoever prepares an operation. When it is dropped without an outcome, those that follow try for themselves.
+/// The caller that prepares an operation. If it is dropped without an outcome, those that wait try
+/// themselves.
 pub struct Lead<'p> {
     all: &'p InPreparation,
     key: PreparationKey,
@@ -44,7 +46,7 @@ pub struct Lead<'p> {
 }
 
 impl Lead<'_> {
-    /// Gives the outcome to those that follow.
+    /// Passes the outcome to those that wait.
     pub fn end(self, outcome: &Outcome) {
         self.outcome.send_replace(Some(outcome.clone()));
     }
@@ -56,15 +58,15 @@ impl Drop for Lead<'_> {
     }
 }
 
-/// Whoever waits for another one's outcome.
+/// A caller that waits for another one's outcome.
 pub struct Follow {
-    /// Whether both are the same client, and would wait in the same queue.
+    /// Whether both callers are the same client, which has a single queue.
     pub is_same_client: bool,
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
 impl Follow {
-    /// The outcome; none if the other one has left.
+    /// The outcome; `None` if the other caller has left.
     pub async fn outcome(&mut self) -> Option<Outcome> {
         let outcome = self.outcome.wait_for(Option::is_some).await;
         outcome.ok()?.clone()
@@ -72,7 +74,7 @@ impl Follow {
 }
 
 impl InPreparation {
-    /// Joins those that want the operation.
+    /// Joins the callers that want the operation.
     pub fn join(
         &self,
         client: ClientKey,

@@ -1,6 +1,6 @@
-//! `__schema` and `__type`: the part of an operation that the gateway answers itself.
+//! Answers `__schema` and `__type`, the part of an operation that needs no subgraph.
 //!
-//! An operation keeps no more of it than its text. The answers are kept by that text, with the graph.
+//! A prepared operation keeps only the text of that part. The graph keeps the answers, by text.
 
 use apollo_compiler::{
     ExecutableDocument, Name, Node,
@@ -20,19 +20,19 @@ use crate::{
 
 /// The introspection part of an operation.
 pub struct Introspection {
-    /// An operation of its own, without fragments.
+    /// A query of its own, with fragments expanded.
     text: Box<str>,
     has_variables: bool,
-    /// How many there are.
+    /// The number of introspection fields.
     fields: usize,
 }
 
 impl Introspection {
-    /// Takes the part out of an operation: a query of its own, with a field for each that is asked for. It
-    /// is answered once if no variable takes part.
+    /// Extracts the introspection part of an operation as a query of its own. If it uses no
+    /// variables, it is answered at once.
     ///
     /// # Errors
-    /// `MAX_DEPTH_EXCEEDED` where lists of the schema stand too often in each other.
+    /// `MAX_DEPTH_EXCEEDED` if lists of the schema are nested too often.
     pub fn new(
         graph: &Graph,
         document: &Valid<ExecutableDocument>,
@@ -72,15 +72,15 @@ impl Introspection {
         Ok(this)
     }
 
-    /// What identifies the answer.
+    /// The text that identifies the answer.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The answer, from those that are kept if it is the same for all variables.
+    /// The answer; a kept one if it does not depend on variables.
     ///
     /// # Errors
-    /// When the variables do not fit.
+    /// If a variable does not fit its type.
     pub fn answer(
         &self,
         graph: &Graph,
@@ -107,7 +107,7 @@ impl Introspection {
         let refused = |error: apollo_compiler::request::RequestError| {
             RequestError::new(Code::BadUserInput, error.message().to_string())
         };
-        // It has been found valid as a part of the client's document.
+        // It was valid as a part of the client's document.
         let document = ExecutableDocument::parse_and_validate(graph.api(), &*self.text, "")
             .map_err(|error| {
                 RequestError::new(Code::InternalServerError, error.errors.to_string())
@@ -116,7 +116,7 @@ impl Introspection {
         let variables =
             apollo_compiler::request::coerce_variable_values(graph.api(), &operation, variables)
                 .map_err(refused)?;
-        // What is executed instead, where `isOneOf` is asked for.
+        // The query to execute instead, if `isOneOf` is selected.
         let with_names = one_of::names_instead(graph.api(), &document, &operation);
         let (executed, executed_operation) = match &with_names {
             Some((document, operation)) => (document, operation),
@@ -130,7 +130,7 @@ impl Introspection {
             &variables,
         )
         .map_err(refused)?;
-        // What the values of variables can still get wrong: a null for what may not be null.
+        // Variables can still cause an error: null for a non-null argument.
         if let Some(error) = response.errors.first() {
             return Err(RequestError::new(Code::BadUserInput, error.message.clone()));
         }
@@ -141,7 +141,7 @@ impl Introspection {
         }
         (0..self.fields)
             .map(|place| match data.get(alias(place).as_str()) {
-                // Its conditions do not hold: nobody looks at it.
+                // Its conditions do not hold, so the value is not used.
                 None => Ok(Bytes::from_static(b"null")),
                 Some(value) => serde_json::to_vec(value).map(Bytes::from).map_err(|error| {
                     RequestError::new(Code::InternalServerError, error.to_string())
@@ -151,12 +151,12 @@ impl Introspection {
     }
 }
 
-/// The response name of the field at this place.
+/// The alias of the field with this number.
 fn alias(place: usize) -> String {
     format!("_{place}")
 }
 
-/// A field for its place, with its fragments written out.
+/// A field with the alias for its number, and with fragments expanded.
 fn part_of(
     field: &Field,
     place: usize,
@@ -166,13 +166,13 @@ fn part_of(
         .map_err(|invalid| RequestError::new(Code::InternalServerError, invalid.to_string()))?;
     let mut part = field.clone();
     part.alias = Some(alias);
-    // They are among the conditions.
+    // Its directives are among the conditions.
     part.directives = Default::default();
     part.selection_set = without_spreads(&field.selection_set, document);
     Ok(part)
 }
 
-/// A field under all of these conditions.
+/// Wraps a field in fragments with these conditions.
 fn under(conditions: &[Condition], operation: &Operation, ty: &Name, field: Field) -> Selection {
     let mut selection = Selection::Field(Node::new(field));
     for condition in conditions {
@@ -202,7 +202,7 @@ fn under(conditions: &[Condition], operation: &Operation, ty: &Name, field: Fiel
     selection
 }
 
-/// A selection set with its fragments written out.
+/// A selection set with its fragments expanded.
 fn without_spreads(set: &SelectionSet, document: &ExecutableDocument) -> SelectionSet {
     let mut written = SelectionSet::new(set.ty.clone());
     for selection in &set.selections {

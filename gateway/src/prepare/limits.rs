@@ -1,4 +1,4 @@
-//! What an operation would cost, counted before anything expands it.
+//! Checks an operation against the limits on its size, before anything expands its fragments.
 
 use std::collections::HashMap;
 
@@ -13,8 +13,12 @@ use crate::{
 };
 
 /// Checks the parsed document against the limits on depth, aliases, root fields, directives and
-/// expanded selections. A fragment is counted once and its counts are added wherever it is spread,
-/// so the time is linear in the text, however much the text stands for.
+/// expanded selections. A fragment is counted once, and its counts are added wherever it is spread,
+/// so the time is linear in the length of the text.
+///
+/// # Errors
+///
+/// `MAX_DEPTH_EXCEEDED` and the like, by the limit that is exceeded.
 pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
     let mut counter = SelectionCounter {
         fragments: HashMap::new(),
@@ -53,14 +57,14 @@ pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// What a selection set stands for; counts stop at the largest number instead of overflowing.
+/// The counts of an expanded selection set. They saturate instead of overflowing.
 #[derive(Clone, Copy, Default)]
 struct SelectionCounts {
     selections: usize,
     aliases: usize,
-    /// Levels of selection sets, this one included.
+    /// The nesting of selection sets, this one included.
     depth: usize,
-    /// Fields at this level.
+    /// The fields at this level, with fragments expanded.
     fields_here: usize,
 }
 
@@ -105,8 +109,8 @@ fn refusal(code: Code, what: &str, max: usize) -> RequestError {
 
 struct SelectionCounter<'d> {
     fragments: HashMap<&'d str, &'d FragmentDefinition>,
-    /// None while a fragment is being counted: one that spreads itself is refused by validation,
-    /// and stands for nothing here.
+    /// `None` while a fragment is being counted: a fragment that spreads itself counts as empty,
+    /// because validation refuses it.
     counts: HashMap<&'d str, Option<SelectionCounts>>,
     directives_max: usize,
 }

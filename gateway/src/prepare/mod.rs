@@ -1,7 +1,8 @@
-//! Text -> parsed, checked, planned, projected; kept in one cache.
+//! Prepares operations: text is parsed, validated, planned and projected, once, and kept in a
+//! cache.
 //!
-//! [`operation`] takes a document that is in the cache, or makes it ready; [`decided`] takes the plan for
-//! the values of its conditions' variables.
+//! [`operation`] takes an operation from the cache, or prepares it; [`decided`] takes its plan for
+//! given values of its condition variables.
 
 mod build;
 pub mod cache;
@@ -47,7 +48,7 @@ use preparers::NotDone;
 use rollout::RolloutGroup;
 pub use serving::Serving;
 
-/// An operation that a client asks for.
+/// A client's request for an operation.
 #[derive(Clone, Copy)]
 pub struct OperationRequest<'a> {
     document: &'a str,
@@ -57,8 +58,8 @@ pub struct OperationRequest<'a> {
 }
 
 impl<'a> OperationRequest<'a> {
-    /// By its document and, if that has several, its name. The client takes turns with others where
-    /// the operation is new; its headers may say which progressive overrides hold.
+    /// Identifies an operation by its document and, if that has several, its name. A new operation
+    /// is prepared in the client's turn. Its headers may enable progressive overrides.
     pub fn new(
         serving: &Serving,
         document: &'a str,
@@ -75,18 +76,18 @@ impl<'a> OperationRequest<'a> {
         }
     }
 
-    /// The operation as it was prepared before.
+    /// The operation from the cache, if it is there.
     fn kept_by(&self, serving: &Serving) -> Option<Arc<Prepared>> {
         let cache = &serving.prepared;
         cache.get(self.document, self.operation_name, self.group)
     }
 }
 
-/// The operation from the cache, or made ready now. Where its conditions decide about its plan, that is
-/// still to come: [`decided`].
+/// The prepared operation. If its plan depends on condition variables, it has no plan yet: see
+/// [`decided`].
 ///
 /// # Errors
-/// With the code of the step that refused the operation.
+/// With the code of the check that refused the operation.
 pub async fn operation(
     serving: &Arc<Serving>,
     request: &OperationRequest<'_>,
@@ -100,7 +101,7 @@ pub async fn operation(
     Box::pin(make_ready(serving, request)).await
 }
 
-/// The same with the plan for these values of its conditions' variables.
+/// The same operation with the plan for these values of its condition variables.
 ///
 /// # Errors
 /// As [`operation`].
@@ -118,11 +119,11 @@ pub async fn decided(
     operation(serving, &request).await
 }
 
-/// All steps before the execution in one, for an operation that comes without a request: it is ready for
-/// these variables (a JSON object's text, or nothing), and the variables are checked.
+/// All steps before execution at once, for an operation without an HTTP request of its own.
+/// `variables` is the text of a JSON object, or absent; they are checked.
 ///
 /// # Errors
-/// With the code of the step that refused the operation or its variables.
+/// With the code of the check that refused the operation or its variables.
 pub async fn ready(
     serving: &Arc<Serving>,
     request: &OperationRequest<'_>,
@@ -135,7 +136,7 @@ pub async fn ready(
     Ok((prepared, variables))
 }
 
-/// [`ready`] for a document that comes without a client.
+/// [`ready`] for a document without a client.
 ///
 /// # Errors
 /// As [`ready`].
@@ -150,8 +151,8 @@ pub async fn with_variables(
     ready(serving, &request, variables).await
 }
 
-/// Reads, checks and plans an operation. The work itself runs off the event loop, within
-/// `limits.prepare_timeout`; a panic in it is an internal error.
+/// Parses, validates and plans an operation, off the event loop, within `limits.prepare_timeout`. A
+/// panic becomes an internal error.
 async fn make_ready(
     serving: &Arc<Serving>,
     request: &OperationRequest<'_>,
@@ -175,7 +176,7 @@ async fn make_ready(
     in_time.unwrap_or_else(|_| Err(too_slow()))
 }
 
-/// Prepares an operation, or waits for another caller that does; none where that one leaves.
+/// Prepares an operation, or waits for another caller that does; `None` if that caller leaves.
 async fn ready_once(serving: &Arc<Serving>, request: &OperationRequest<'_>) -> Option<Outcome> {
     let document: Arc<str> = request.document.into();
     let (client, group) = (request.client, request.group);
@@ -194,7 +195,7 @@ async fn ready_once(serving: &Arc<Serving>, request: &OperationRequest<'_>) -> O
     if follow.is_same_client {
         return follow.outcome().await;
     }
-    // The other client may have a long queue before it.
+    // The other client's queue may be long.
     let own = tokio::select! {
         outcome = follow.outcome() => return outcome,
         own = build_in_turn(serving, &document, request) => own,
@@ -205,8 +206,8 @@ async fn ready_once(serving: &Arc<Serving>, request: &OperationRequest<'_>) -> O
     }
 }
 
-/// Builds the operation when it is the client's turn; none where the queue is full. Once begun, the work goes on
-/// when its caller leaves: the next one may want the same.
+/// Builds the operation when it is the client's turn; `None` if the queue is full. Once started,
+/// the work continues when its caller leaves, because the next caller may want the same.
 async fn build_in_turn(
     serving: &Arc<Serving>,
     document: &Arc<str>,

@@ -1,6 +1,6 @@
-//! `__Type.isOneOf`, which the introspection of the GraphQL crate does not have yet.
+//! Answers `__Type.isOneOf`, which `apollo-compiler`'s introspection does not support yet.
 //!
-//! The crate is asked for the type's name in its place, and the name is replaced by the answer.
+//! The type's name is selected in its place, and replaced with the answer afterwards.
 
 use apollo_compiler::{
     ExecutableDocument, Node, Schema,
@@ -13,8 +13,7 @@ use apollo_compiler::{
 const FIELD: &str = "isOneOf";
 const TYPE: &str = "__Type";
 
-/// The document and its operation with names in the place of the field; none where it is not asked
-/// for.
+/// The document and its operation with `name` in place of `isOneOf`; `None` if it is not selected.
 pub fn names_instead(
     schema: &Schema,
     document: &ExecutableDocument,
@@ -26,7 +25,7 @@ pub fn names_instead(
     for fragment in document.fragments.values_mut() {
         is_asked |= replace(schema, &mut fragment.make_mut().selection_set);
     }
-    // A type's name may be asked for wherever this field may.
+    // `name` is valid wherever this field is.
     is_asked.then(|| (Valid::assume_valid(document), Node::new(operation)))
 }
 
@@ -55,7 +54,7 @@ fn replace(schema: &Schema, set: &mut SelectionSet) -> bool {
     is_asked
 }
 
-/// Replaces the names in the answer to `set`.
+/// Replaces the names in the answer to `set` with the values of `isOneOf`.
 pub fn answer(
     schema: &Schema,
     document: &ExecutableDocument,
@@ -69,7 +68,7 @@ pub fn answer(
                     continue;
                 };
                 if set.ty == TYPE && field.name == FIELD {
-                    // Where it is asked for twice, it may be answered already.
+                    // If it is selected twice, it may have been replaced already.
                     if let Some(name) = value.as_str() {
                         *value = is_one_of(schema, name).map_or(JsonValue::Null, JsonValue::Bool);
                     }
@@ -106,7 +105,7 @@ fn answer_below(
     }
 }
 
-/// None where the type is no input object.
+/// Whether an input object is `@oneOf`; `None` for any other type.
 fn is_one_of(schema: &Schema, name: &str) -> Option<bool> {
     let input = schema.get_input_object(name)?;
     Some(input.directives.has("oneOf"))

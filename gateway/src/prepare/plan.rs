@@ -1,37 +1,37 @@
-//! A query plan ready to run: subgraph requests with their bytes prepared, what each waits for,
-//! what its answer looks like, and where that goes.
+//! A query plan that is ready to run: subgraph requests with their bytes prepared, what each waits
+//! for, the shape of its response, and where the response goes.
 
 use bytes::Bytes;
 use federation::{ClientAliases, SubgraphIndex, TypeSet};
 
 use crate::coerce::Variables;
 
-/// A response key (or a requirement's field name), by its place in [`Plan::keys`].
+/// A response key (or the name of a required field), by its index in [`Plan::keys`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResponseKey(pub u32);
 
 impl ResponseKey {
-    /// `__typename`, in every plan.
+    /// `__typename`, which has the same number in every plan.
     pub const TYPENAME: Self = Self(0);
 }
 
 /// All subgraph requests that answer an operation.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// None before one that it waits for.
+    /// In an order in which no step comes before one that it waits for.
     pub steps: Vec<FetchStep>,
-    /// Response keys by [`ResponseKey`], as subgraphs know them.
+    /// Response keys by [`ResponseKey`], as in requests to subgraphs.
     pub keys: Vec<Box<str>>,
-    /// The same as the client knows them.
+    /// The same keys as the client knows them.
     pub client_keys: Vec<Box<str>>,
-    /// Expected objects by [`ShapeId`].
+    /// The shapes of expected objects, by [`ShapeId`].
     pub shapes: Vec<Shape>,
-    /// Whether the only step's answer can be the client's as it is.
+    /// Whether the response to the only step may be forwarded to the client unchanged.
     pub forwards: bool,
 }
 
 impl Plan {
-    /// Fills in the client's keys.
+    /// Sets [`Self::client_keys`] by undoing internal aliases.
     pub fn name_aliases(&mut self, aliases: &ClientAliases) {
         self.client_keys.clone_from(&self.keys);
         for (alias, key) in aliases.pairs() {
@@ -46,222 +46,225 @@ impl Plan {
     }
 }
 
-/// One subgraph request.
+/// One fetch of the plan: a request to one subgraph, which with contexts may become several.
 #[derive(Debug)]
 pub struct FetchStep {
-    /// Who is asked.
+    /// The subgraph that the request is sent to.
     pub subgraph: SubgraphIndex,
-    /// Whether it changes anything: then it is never sent twice.
+    /// Whether it has root fields of a mutation. Then it is never sent twice.
     pub is_mutation: bool,
-    /// Variables that must all have these values, else the step counts as done at once.
+    /// Conditions that must all hold; otherwise the step is done without a request.
     pub conditions: Vec<Condition>,
-    /// The step that this one stands in for: it is for the objects that lack what that one requires
-    /// beyond their key, and asks for what requires nothing.
+    /// The index of the step that this one is a fallback of: it fetches, for objects that lack what
+    /// that step requires beyond their key, the fields that require nothing.
     pub fallback_of: Option<usize>,
-    /// How many steps must be done before this one can start.
+    /// The number of steps that must be done before this one can start.
     pub waits_for: usize,
-    /// Steps that wait for this one, by their place in [`Plan::steps`].
+    /// The steps that wait for this one, by their index in [`Plan::steps`].
     pub wakes: Vec<usize>,
-    /// The request's bytes.
+    /// The body of the request, as far as it is known at planning time.
     pub request: RequestTemplate,
-    /// The `data` of the answer.
+    /// The shape of the response's `data`.
     pub shape: ShapeId,
-    /// The response keys directly under `data`: where a failure of the whole request shows.
+    /// The response keys directly under `data`, where a failure of the whole request is reported.
     pub root_keys: Vec<ResponseKey>,
-    /// Where the answer goes.
+    /// Where the response's data goes.
     pub merge: Merge,
 }
 
-/// Where a step's answer goes, and what its request takes from the answers before.
+/// Where a step's data goes, and what its request takes from earlier responses.
 #[derive(Debug)]
 pub enum Merge {
-    /// Into the root of the response.
+    /// Into the root object of the response.
     Root {
         /// Internal aliases to undo.
         renames: Vec<Rename>,
     },
-    /// Into every object at a path: a query that begins again inside the response.
+    /// Into every object at a path: the query type was found again inside the response.
     Reentry {
-        /// Where.
+        /// The path from the root of the response.
         path: Vec<PathSegment>,
         /// Internal aliases to undo.
         renames: Vec<Rename>,
     },
-    /// Entities into the objects that they were fetched for.
+    /// Entities, each into the objects for which it was fetched.
     Entities(Vec<EntityFetch>),
 }
 
-/// One `_entities` field of a request.
+/// One `_entities` field of a step's request.
 #[derive(Debug)]
 pub struct EntityFetch {
     /// Its response key (`_entities`, or an alias in a batch).
     pub key: ResponseKey,
-    /// `"name":[`, the start of its variable.
+    /// The start of its variable's value in JSON: `"name":[`.
     pub variable: Box<[u8]>,
-    /// Whose objects are completed.
+    /// The objects that it completes.
     pub targets: Vec<Target>,
-    /// Whether objects of different targets may hold one and the same entity.
+    /// Whether objects of different targets may share one entity.
     pub shares_across_targets: bool,
-    /// What a representation holds.
+    /// The content of a representation.
     pub requires: Vec<Requirement>,
-    /// `__typename` in representations, where it is not the object's own: the first that applies.
+    /// The `__typename` in representations of objects that need another one than their own: the
+    /// first that applies.
     pub typename_overrides: Vec<TypenameOverride>,
     /// Internal aliases to undo, relative to an entity.
     pub renames: Vec<Rename>,
 }
 
-/// Objects of some types, and the type's name as JSON that a representation says they have.
+/// Types of objects, and the type name, as JSON, that their representations have instead.
 pub type TypenameOverride = (TypeSet, Box<[u8]>);
 
-/// Objects to complete.
+/// A set of objects to complete, by their path.
 #[derive(Debug)]
 pub struct Target {
-    /// From the root of the response.
+    /// The path from the root of the response.
     pub path: Vec<PathSegment>,
-    /// Whether objects of this path may hold one and the same entity: false where a later step
-    /// could give two of them different values for one key.
+    /// Whether objects at this path may share one entity: false if a later step could give two of
+    /// them different values for one key.
     pub may_share: bool,
 }
 
-/// A step on the way from an object to others below it. Lists are passed through silently.
+/// A segment of the path from an object to objects below it. Lists have no segment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PathSegment {
-    /// Into the value of a response key.
+    /// The value of a response key.
     Key(ResponseKey),
-    /// On only where the object is of one of these types.
+    /// Only objects of one of these types.
     Type(TypeSet),
 }
 
-/// A part of a representation.
+/// A part of a representation, or of a context's value.
 #[derive(Debug, PartialEq)]
 pub enum Requirement {
     /// A field of the entity.
     Field {
-        /// Where the object has it.
+        /// The key under which the object has it.
         source: ResponseKey,
-        /// `"name":`, as the subgraph calls it.
+        /// Its name in the subgraph, as `"name":`.
         name: Box<[u8]>,
-        /// Of the field's own fields; empty for a leaf.
+        /// The required fields of its objects; empty for a leaf.
         requires: Vec<Requirement>,
     },
-    /// Only for some types.
+    /// Requirements for some types only.
     Fragment {
-        /// Which.
+        /// The types of objects to which it applies.
         types: TypeSet,
-        /// The condition's name as JSON, for an object that does not tell its type.
+        /// The type's name as JSON, for an object of unknown type.
         type_name: Box<[u8]>,
-        /// Of them.
+        /// What is required of them.
         requires: Vec<Requirement>,
     },
 }
 
-/// An internal alias, undone.
+/// Undoes an internal alias in a response.
 #[derive(Debug, PartialEq)]
 pub struct Rename {
-    /// To the objects that have it.
+    /// The path to the objects that have it.
     pub path: Vec<PathSegment>,
-    /// The alias.
+    /// The internal alias in the request.
     pub from: ResponseKey,
-    /// The key that was meant.
+    /// The response key that it stands for.
     pub to: ResponseKey,
 }
 
-/// A variable that decides on a selection.
+/// A condition on a Boolean variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Condition {
-    /// Among the operation's variables.
+    /// The index of the variable among the operation's.
     pub variable: usize,
-    /// `@include` wants true, `@skip` false.
+    /// The value that it must have: true for `@include`, false for `@skip`.
     pub expected: bool,
 }
 
 impl Condition {
-    /// Whether it holds for these variables.
+    /// Whether the condition holds for these variables.
     pub fn holds(self, variables: &Variables) -> bool {
         variables.is(self.variable, self.expected)
     }
 }
 
-/// A subgraph request's body.
+/// The body of a subgraph request.
 #[derive(Debug)]
 pub struct RequestTemplate {
-    /// The operation's text.
+    /// The GraphQL text of the operation.
     pub operation: Box<str>,
-    /// `{"query":"..."`: complete but for `,"variables":{...}` and the closing brace.
+    /// The body without `,"variables":{...}` and the closing brace: `{"query":"..."`.
     pub head: Bytes,
-    /// The whole body where the request has no variables.
+    /// The whole body, if the request has no variables.
     pub constant: Option<Bytes>,
-    /// The client's variables that it uses: `"name":` and their place among the operation's.
+    /// The client's variables that it uses: `"name":` and the index among the operation's.
     pub variables: Vec<(Box<[u8]>, usize)>,
-    /// Where arguments come from objects above: a request with as many lists of entities as they have
-    /// values. Then `head` is empty, and `operation` has one list of each.
+    /// For arguments that come from contexts: a template with one list of entities for each set of
+    /// their values. Then `head` is empty, and `operation` has one list of each kind.
     pub by_context: Option<Box<ContextTemplate>>,
 }
 
-/// A request whose entities are in several lists, one for each distinct set of values that their
-/// contexts have.
+/// The template of a request whose entities are in several lists, one for each distinct set of
+/// context values.
 #[derive(Debug)]
 pub struct ContextTemplate {
-    /// `{"query":"query(`.
+    /// The start of the body: `{"query":"query(`.
     pub start: Box<[u8]>,
-    /// After the definitions of the lists' variables: the client's, and directives.
+    /// What follows the definitions of the lists' variables: those of the client's variables, and
+    /// directives.
     pub middle: Box<[u8]>,
-    /// After the lists.
+    /// What follows the lists, up to the closing quote of the query.
     pub end: Box<[u8]>,
-    /// One for each of the step's [`EntityFetch`]es.
+    /// One template for each [`EntityFetch`] of the step.
     pub lists: Vec<ListTemplate>,
 }
 
-/// A list of entities of a [`ContextTemplate`].
+/// The template of a list of entities in a [`ContextTemplate`].
 #[derive(Debug)]
 pub struct ListTemplate {
-    /// The response keys of the first list, the second and so on: a request has no more.
+    /// The response keys of the first list, the second and so on. A request has no more lists than
+    /// keys.
     pub keys: Vec<ResponseKey>,
-    /// The definitions of its variables, the list's number left out between the parts.
+    /// The definitions of its variables, in parts between which the list's number belongs.
     pub definitions: Vec<Box<[u8]>>,
-    /// `key: _entities(...){...}`, the list's number left out between the parts.
+    /// `key: _entities(...){...}`, in parts between which the list's number belongs.
     pub selection: Vec<Box<[u8]>>,
-    /// `"name`: the start of the variable of its representations, without its number.
+    /// The name of the variable for its representations, without its number: `"name`.
     pub variable: Box<[u8]>,
-    /// The values that tell it from other lists, from the root of the response down.
+    /// The context values that distinguish it from other lists, those nearest to the root first.
     pub contexts: Vec<ContextValue>,
 }
 
-/// An argument's value from an object above.
+/// An argument's value that comes from an object above.
 #[derive(Debug)]
 pub struct ContextValue {
-    /// `"name`: the start of its variable, without the list's number.
+    /// The name of its variable, without the list's number: `"name`.
     pub variable: Box<[u8]>,
-    /// How many segments of the target's path lead to the object.
+    /// The number of segments of the target's path that lead to the object.
     pub depth: usize,
-    /// What of the object it is: the first that applies.
+    /// What it selects from the object: the first selection that applies.
     pub selection: Vec<Requirement>,
 }
 
-/// An expected object, by its place in [`Plan::shapes`].
+/// The shape of an expected object, by its index in [`Plan::shapes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShapeId(pub u32);
 
-/// An object of a subgraph's answer, as the request asks for it.
+/// The fields that an object of a subgraph's response should have.
 #[derive(Debug, Default)]
 pub struct Shape {
-    /// In the order asked for, which is the order that subgraphs answer in.
+    /// The fields in the requested order, which is also the order of responses.
     pub fields: Vec<ShapeField>,
-    /// Whether objects with the same bytes can be one object: true where objects are completed by
-    /// later steps in ways that depend on nothing but those bytes.
+    /// Whether objects with equal bytes may be one object in the store: true if later steps
+    /// complete them in a way that depends only on those bytes.
     pub intern: bool,
 }
 
 /// A field of a [`Shape`].
 #[derive(Debug)]
 pub struct ShapeField {
-    /// Its response key.
+    /// The response key of the field.
     pub key: ResponseKey,
-    /// As answers have it: with quotes and colon.
+    /// The key as in responses, with quotes and colon.
     pub token: Box<[u8]>,
-    /// Whether it is `__typename`, by whatever key.
+    /// Whether it is `__typename`, under any key.
     pub is_typename: bool,
-    /// Of the objects it holds, in lists or not; none for a leaf.
+    /// The shape of its objects, in lists or not; `None` for a leaf.
     pub shape: Option<ShapeId>,
 }
 

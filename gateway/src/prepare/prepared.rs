@@ -17,14 +17,14 @@ use super::{
 };
 use crate::coerce::{Declared, Variables};
 
-/// What an operation does.
+/// The type of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OperationKind {
-    /// Reads.
+    /// It reads data once.
     Query,
-    /// Changes, in the order written.
+    /// It changes data; its root fields are executed in order.
     Mutation,
-    /// Reads again at every event.
+    /// It reads data at each event.
     Subscription,
 }
 
@@ -37,7 +37,7 @@ pub struct Prepared {
     pub(crate) introspection: Option<Introspection>,
     pub(crate) sizes: Sizes,
     pub(crate) cost: OperationCost,
-    /// Where answers report their cost.
+    /// The document, if responses report their actual cost.
     pub(crate) counted: Option<Counted>,
     pub(super) kind: OperationKind,
     pub(super) name: Option<String>,
@@ -45,17 +45,17 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Query, mutation or subscription.
+    /// Whether it is a query, a mutation or a subscription.
     pub fn kind(&self) -> OperationKind {
         self.kind
     }
 
-    /// The operation's own name.
+    /// The operation's name in the document, if it has one.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The variables that it declares.
+    /// The variables that it declares, and which of them decide conditions.
     pub fn declared(&self) -> Declared<'_> {
         Declared {
             definitions: &self.variables,
@@ -63,34 +63,35 @@ impl Prepared {
         }
     }
 
-    /// For a subscription: what to ask of which subgraph.
+    /// For a subscription, the operation at the subgraph that has its events.
     pub fn subscription(&self) -> Option<&UpstreamSubscription> {
         self.subscription.as_ref()
     }
 }
 
-/// The subgraph's half of a subscription: its events are what [`crate::execute::event`] completes.
+/// The part of a subscription that a subgraph executes. [`crate::execute::event`] completes its
+/// events.
 pub struct UpstreamSubscription {
-    /// Which subgraph has the events.
+    /// The subgraph that has the events.
     pub subgraph: SubgraphIndex,
-    /// The operation's text in the subgraph's terms.
+    /// The GraphQL text for the subgraph.
     pub operation: String,
-    /// The whole operation in one normal form: two documents that mean the same have the same.
-    /// With the variables' bytes it identifies what can be shared between clients.
+    /// The whole operation in a normal form, which is equal for documents that mean the same.
+    /// Together with the variables' bytes it identifies what clients can share.
     pub normal_form: Arc<str>,
-    /// The argument that resumes the field from a cursor (`after`), where the field has one.
+    /// How to resume the field after a cursor, if the field supports it.
     pub resume: Option<Resume>,
     pub(super) variables: Vec<(Box<[u8]>, usize)>,
     pub(super) all_variables: Vec<(Box<[u8]>, usize)>,
 }
 
 impl UpstreamSubscription {
-    /// The JSON object of the variables that the subgraph's operation uses.
+    /// The variables that the subgraph's operation uses, as a JSON object.
     pub fn variables(&self, variables: &Variables) -> Bytes {
         object(&self.variables, variables)
     }
 
-    /// The JSON object of all the operation's variables, in the order declared: equal bytes mean
+    /// All the operation's variables, as a JSON object in the order declared. Equal bytes mean
     /// equal variables, for this subgraph and for those that complete the events.
     pub fn all_variables(&self, variables: &Variables) -> Bytes {
         object(&self.all_variables, variables)

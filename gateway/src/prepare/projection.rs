@@ -1,7 +1,8 @@
-//! What clients see of the data: the operation's own fields, in its order, by the API schema.
+//! The projection: the fields of the response as the client selected them, in the operation's
+//! order.
 //!
-//! Fragments are written out, and fields that meet in one response key are merged as the
-//! specification's CollectFields does, once for each set of types that have the same fields there.
+//! Fragments are expanded, and fields with the same response key are merged as in the
+//! specification's CollectFields, once for each set of types with the same fields.
 
 use apollo_compiler::{
     Name, Node, Schema,
@@ -21,52 +22,53 @@ use crate::{
     json::scan::key_token,
 };
 
-/// Every selection of an operation.
+/// All selections of an operation.
 #[derive(Debug, Default)]
 pub struct Projection {
-    /// By [`SelectionId`]; the first is the operation's root.
+    /// The selections by [`SelectionId`]; the first is the operation's root.
     pub selections: Vec<Selection>,
 }
 
-/// A selection, by its place in [`Projection::selections`].
+/// A selection, by its index in [`Projection::selections`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SelectionId(pub u32);
 
-/// What is selected of an object.
+/// The fields that are selected of an object, by its type.
 #[derive(Debug)]
 pub struct Selection {
-    /// The object type, where the schema allows only one here.
+    /// The object type, if the schema allows only one here.
     pub only_type: Option<TypeId>,
-    /// Fields by the object's type: (type, its list), sorted by type.
+    /// The list of fields for each object type: (type, index in [`Self::lists`]), sorted by type.
     pub lists_by_type: Vec<(TypeId, u32)>,
-    /// The distinct lists.
+    /// The distinct lists of fields.
     pub lists: Vec<Vec<ProjectedField>>,
-    /// Of them, the fields that every type has here, as the declared type promises them: for
-    /// objects whose type is not needed.
+    /// The list of the fields that every type has, typed as the declared type says: for objects of
+    /// unknown type.
     pub untold: Option<u32>,
 }
 
-/// A field of the answer.
+/// A field of the client's response.
 #[derive(Clone, Debug)]
 pub struct ProjectedField {
-    /// The key by which the data has it.
+    /// The key under which the merged data has it.
     pub key: ResponseKey,
-    /// `"key":` with the client's response key, ready to be written.
+    /// The client's response key, ready to be written: `"key":`.
     pub key_json: Box<[u8]>,
-    /// Any of these must hold, each with all of its conditions; empty for always.
+    /// The field is present if any of these sets of conditions holds completely; if there are none,
+    /// always.
     pub conditions: Vec<Vec<Condition>>,
-    /// None of these must hold: then the field stands further up, where it is written first.
+    /// None of these sets may hold: the field is then written at an earlier position.
     pub unless: Vec<Vec<Condition>>,
-    /// What it holds.
+    /// The kind of its value.
     pub value: ProjectedValue,
-    /// Where it may be null.
+    /// Where it may be null, and where it is a list.
     pub nullability: Nullability,
     /// The field's name in the schema, for messages.
     pub name: Box<str>,
 }
 
 impl ProjectedField {
-    /// Whether the answer to a client with these variables has the field here.
+    /// Whether the response has the field at this position, with these variables.
     #[inline]
     pub fn applies(&self, variables: &Variables) -> bool {
         let holds = |all: &Vec<Condition>| all.iter().all(|condition| condition.holds(variables));
@@ -75,44 +77,44 @@ impl ProjectedField {
     }
 }
 
-/// What a field of the answer holds, inside its lists.
+/// The kind of a field's value, inside its lists.
 #[derive(Clone, Debug)]
 pub enum ProjectedValue {
-    /// The name of the object's type.
+    /// `__typename`: the name of the object's type.
     Typename,
-    /// A part of the schema: the answer at this place among those of introspection.
+    /// `__schema` or `__type`: the introspection answer with this index.
     Introspection(usize),
-    /// A scalar or an enumeration's value.
+    /// A scalar or an enum value.
     Leaf(LeafKind),
-    /// Objects.
+    /// Objects with this selection.
     Object(SelectionId),
 }
 
-/// What a leaf may be.
+/// The type of a leaf, as far as its JSON is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeafKind {
-    /// A JSON string.
+    /// `String`: a JSON string.
     String,
-    /// A JSON string, or an integer that becomes one.
+    /// `ID`: a JSON string, or an integer, which becomes a string.
     Id,
-    /// An integer of 32 bits.
+    /// `Int`: an integer of 32 bits.
     Int,
-    /// A JSON number.
+    /// `Float`: any JSON number.
     Float,
-    /// true or false.
+    /// `Boolean`: `true` or `false`.
     Boolean,
-    /// One of these, sorted.
+    /// An enum: one of these names, which are sorted.
     Enum(Vec<Box<str>>),
-    /// Any JSON.
+    /// A custom scalar: any JSON value.
     Custom,
 }
 
-/// A type's wrappers from the outside in.
+/// The lists and non-null markers of a type, from the outside in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nullability {
-    /// Whether null is an error here.
+    /// Whether null is an error at this level.
     pub non_null: bool,
-    /// Of the items, for a list.
+    /// The nullability of the items, for a list.
     pub item: Option<Box<Nullability>>,
 }
 
@@ -126,12 +128,16 @@ impl Nullability {
     }
 }
 
-/// A field of introspection where it stands, with the conditions under which it counts. Of one that stands
-/// in several places, all together are the field.
+/// The occurrences of one introspection field, each with its conditions. Together they are the
+/// field.
 pub type Introspected<'a> = Vec<(&'a Node<Field>, Vec<Condition>)>;
 
-/// Compiles the operation's selections, and tells what they ask of introspection. `keys` gets their response keys; `fields_max` bounds the
-/// lists that many type conditions in each other can lead to.
+/// Compiles the operation's selections. Returns also its introspection fields. `keys` receives the
+/// response keys. `fields_max` bounds the work that nested type conditions can cause.
+///
+/// # Errors
+///
+/// `MAX_SELECTIONS_EXCEEDED` above `fields_max` fields.
 #[expect(
     clippy::too_many_arguments,
     reason = "each is a different part of one input"
@@ -166,7 +172,7 @@ pub fn compile<'a>(
     Ok((builder.projection, builder.introspected))
 }
 
-/// What a selection is made from: the declared type, and the address and conditions of each part.
+/// Identifies a selection: the declared type, and the address and conditions of each part.
 type Origin = (Name, Vec<(usize, Vec<Condition>)>);
 
 struct Builder<'a, 'k> {
@@ -179,20 +185,20 @@ struct Builder<'a, 'k> {
     fields_left: usize,
     projection: Projection,
     introspected: Vec<Introspected<'a>>,
-    /// Selections by declared type and parts (by address): the same parts make the same selection.
+    /// The selections compiled so far: equal parts make equal selections.
     known: FxHashMap<Origin, SelectionId>,
 }
 
-/// A selection set that takes part in a selection under some conditions.
+/// A selection set that belongs to a selection under some conditions.
 struct Part<'a> {
     set: &'a SelectionSet,
     conditions: Vec<Condition>,
 }
 
-/// A field as it stands somewhere in the parts, fragments written out.
+/// An occurrence of a field in the parts, with fragments expanded.
 struct Occurrence<'a> {
     field: &'a Node<Field>,
-    /// None for any.
+    /// The object types for which it is selected; `None` for all.
     types: Option<TypeSet>,
     conditions: Vec<Condition>,
 }
@@ -276,7 +282,7 @@ impl<'a> Builder<'a, '_> {
         Some(types.map_or_else(|| wanted.clone(), |types| types.intersection(&wanted)))
     }
 
-    /// The conditions with those of `directives` added; none if they can never hold.
+    /// The conditions with those of `directives` added; `None` if they can never hold.
     fn conditions(
         &self,
         directives: &apollo_compiler::ast::DirectiveList,
@@ -329,7 +335,7 @@ impl<'a> Builder<'a, '_> {
         let mut list_by_fields: FxHashMap<Vec<(usize, Option<&'a Type>)>, u32> =
             FxHashMap::default();
         for id in self.types.visible_objects(declared).iter() {
-            // The object type's own field definitions count: they may promise more than the
+            // The object type's own field definition counts: it may be stricter than the
             // interface's.
             let fields: Vec<(usize, Option<&'a Type>)> = occurrences
                 .iter()
@@ -354,7 +360,8 @@ impl<'a> Builder<'a, '_> {
             lists_by_type.push((id, list));
         }
         let mut untold = None;
-        // An interface without implementations has no list; its interface objects are of no other type.
+        // An interface without implementations has no list; its interface objects have no other
+        // type.
         if lists.len() != 1 {
             let visible = self.types.visible_objects(declared);
             let fields: Vec<(usize, Option<&'a Type>)> = occurrences
@@ -485,7 +492,8 @@ impl<'a> Builder<'a, '_> {
             _ => {
                 let parts = same.iter().map(|occurrence| Part {
                     set: &occurrence.field.selection_set,
-                    // Where the field itself hangs on just these, its content need not ask again.
+                    // If the field itself has exactly these conditions, its content need not check
+                    // them again.
                     conditions: if one_condition {
                         Vec::new()
                     } else {
@@ -501,9 +509,8 @@ impl<'a> Builder<'a, '_> {
     }
 }
 
-/// The fields in the order of CollectFields: where the first place of a field does not count, the
-/// next one that does is its place in the answer. So a field gets an entry for each place that can
-/// be its first.
+/// Orders the fields as CollectFields does: a field is at the position of its first occurrence
+/// whose conditions hold. So it gets an entry for each occurrence that can be the first.
 fn at_each_place<'a>(
     list: Vec<(&'a Name, ProjectedField)>,
     places: impl Iterator<Item = &'a Occurrence<'a>> + Clone,

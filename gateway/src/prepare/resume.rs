@@ -1,9 +1,9 @@
-//! Subscriptions that can continue after an interruption: a field with an `after` argument whose
-//! events have a `cursor`.
+//! Subscriptions that can resume after an interruption: those to a field with an `after` argument
+//! whose events have a `cursor`.
 //!
-//! The subgraph is asked for the cursor of every event, whether the client wanted it or not, under
-//! response keys that clients' fields never have; what the client did not ask for is not in its answer.
-//! Only what the subgraph itself knows is asked for: other subgraphs may have further members of a union.
+//! The gateway selects the cursor of every event, under response keys that clients cannot use, and
+//! does not send it to clients that did not select it. It selects only the types that the subgraph
+//! itself knows, because other subgraphs may have further members of a union.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
@@ -19,27 +19,27 @@ use serde_json::value::RawValue;
 
 use crate::graph::resumable_fields::{AFTER, CURSOR, ResumableField, ResumableFields};
 
-/// What the variable that takes the cursor is called, if the client has none of that name.
+/// The name of the variable for the cursor, unless the client has one of that name.
 const CURSOR_VARIABLE: &str = "_resumeAfter";
 
-/// A subscription's operations in the subgraph's terms.
+/// The two operations of a subscription that can resume, as sent to the subgraph.
 pub struct Resume {
-    /// From where the client wanted it to begin, and with each event's cursor.
+    /// The operation that starts where the client asked, with each event's cursor selected.
     pub first: String,
-    /// The same with the cursor as an additional variable.
+    /// The same operation with the cursor to start after in a further variable.
     pub resumed: String,
-    /// That variable, unlike any of the client's.
+    /// The name of that variable, which none of the client's variables has.
     pub cursor_variable: String,
-    /// The response key of the subscription field.
+    /// The response key of the subscription's root field.
     pub field_key: String,
-    /// The response keys below it that a cursor can have.
+    /// The response keys below it under which a cursor can be found.
     pub cursor_keys: Vec<String>,
-    /// The cursor that the client itself begins after.
+    /// The cursor that the client itself starts after, if any.
     pub begin: Option<Begin>,
 }
 
 impl Resume {
-    /// The cursor of an event, where it has one.
+    /// The cursor of an event, if it has one.
     pub fn cursor_of(&self, payload: &[u8]) -> Option<Arc<str>> {
         let mut value: &RawValue = serde_json::from_slice(payload).ok()?;
         for key in ["data", &self.field_key] {
@@ -58,16 +58,16 @@ fn members(object: &RawValue) -> Option<HashMap<Cow<'_, str>, &RawValue>> {
     serde_json::from_str(object.get()).ok()
 }
 
-/// Where a client's own cursor stands.
+/// Where a client's own cursor is found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// In the operation's text.
+    /// A string in the operation's text.
     Text(String),
-    /// In this variable.
+    /// The value of the variable with this name.
     Variable(String),
 }
 
-/// The operations that ask for cursors, if the subscription can be resumed.
+/// Adds cursors to a subscription's operation; `None` if it cannot be resumed.
 pub fn resume(
     fields: &ResumableFields,
     subgraph: SubgraphIndex,
@@ -146,7 +146,7 @@ fn ask_for_cursor(resumable: &ResumableField, field: &mut Field) {
     }
 }
 
-/// Puts the variable in the place of the client's own cursor, which it returns.
+/// Replaces the client's own cursor, which is returned, with the variable.
 fn begin_after_cursor(
     resumable: &ResumableField,
     field: &mut Field,
@@ -167,7 +167,7 @@ fn begin_after_cursor(
         name: Name::new_static_unchecked(AFTER),
         value: Node::new(Value::Variable(variable.clone())),
     }));
-    // A variable that is declared and not used makes an operation invalid.
+    // An operation with an unused variable is invalid.
     if let Some(Begin::Variable(clients)) = &begin
         && !uses(&field.to_string(), clients)
     {
@@ -182,7 +182,7 @@ fn begin_after_cursor(
     begin
 }
 
-/// Whether GraphQL text mentions a variable.
+/// Whether GraphQL text uses a variable.
 pub(super) fn uses(text: &str, variable: &str) -> bool {
     text.split('$').skip(1).any(|rest| {
         rest.strip_prefix(variable)

@@ -1,37 +1,40 @@
-//! Progressive overrides, by groups of requests.
+//! Progressive overrides (`@override` with a label): assigns each request to a group of requests
+//! with the same plan.
 //!
-//! Each request stands at a random position from 0 to 100 percent. Only between which of the
-//! supergraph's percentages it stands matters for its plan, so each such group is planned once. So is each
-//! set of those labels that are no percentages: a setting sets them for all requests, and a header for one.
+//! Each request gets a random position from 0 to 100 percent. Its plan depends only on which of the
+//! supergraph's percentages are below that position, so an operation is planned once for each such
+//! group, and for each set of the other labels, which a setting enables for all requests and a
+//! header for one.
 
 use federation::{Overrides, PARTS_PER_PERCENT, Supergraph};
 
 use super::conditions::ConditionValues;
 
-/// The groups of requests that a supergraph tells apart.
+/// The percentages and labels by which a supergraph's plans differ.
 pub struct Rollout {
-    /// The percentages of its labels in parts, from the smallest up.
+    /// The percentages of its labels, in units of 1/[`PARTS_PER_PERCENT`] percent, the smallest
+    /// first.
     percentages: Vec<u64>,
-    /// Its other labels, by the bit that stands for each.
+    /// Its other labels, by the number of the bit for each.
     flags: Vec<String>,
-    /// Those that are set for all requests.
+    /// The bits of the labels that are enabled for all requests.
     always: u64,
 }
 
-/// Requests that are planned alike.
+/// Identifies requests for which an operation has the same plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RolloutGroup {
-    /// They stand at or above so many of the percentages.
+    /// How many of the percentages their position has reached.
     reached: usize,
-    /// The labels that hold for them, a bit for each.
+    /// The labels that are enabled for them, a bit for each.
     flags: u64,
-    /// Their conditions stand like this; none where that is not known yet, or does not matter.
+    /// The values of the condition variables; `None` if they are not known yet, or do not matter.
     pub conditions: Option<ConditionValues>,
 }
 
 impl Rollout {
-    /// Of a supergraph, where these labels are set for all requests. Labels that it does not have are
-    /// passed over: the next supergraph may have them.
+    /// The groups of a supergraph. `always` has the labels enabled for all requests; labels that
+    /// the supergraph does not have are ignored, because the next one may have them.
     pub fn new(supergraph: &Supergraph, always: &[String]) -> Self {
         Self::of(supergraph.percentages(), supergraph.flags(), always)
     }
@@ -48,7 +51,8 @@ impl Rollout {
         rollout
     }
 
-    /// The group of a new request, for which these labels are set beside those of all requests.
+    /// Draws the group of a new request, for which `labels` are enabled in addition to those of all
+    /// requests.
     pub fn draw<'l>(&self, labels: impl Iterator<Item = &'l str>) -> RolloutGroup {
         let flags = match self.flags.is_empty() {
             true => 0,
@@ -67,7 +71,7 @@ impl Rollout {
         }
     }
 
-    /// The requests for which nothing has moved yet but what has moved for all.
+    /// The group of requests for which only fields that have moved for all requests have moved.
     pub fn last(&self) -> RolloutGroup {
         RolloutGroup {
             flags: self.always,
@@ -75,7 +79,7 @@ impl Rollout {
         }
     }
 
-    /// What holds for the requests of a group.
+    /// The overrides that apply to the requests of a group.
     pub fn overrides(&self, group: RolloutGroup) -> Overrides {
         Overrides {
             position: self.place(group),
@@ -83,7 +87,7 @@ impl Rollout {
         }
     }
 
-    /// A place where requests of this group stand, in parts.
+    /// A position at which requests of this group are.
     fn place(&self, group: RolloutGroup) -> u64 {
         let below = group.reached.checked_sub(1);
         below

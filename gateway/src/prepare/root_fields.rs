@@ -1,17 +1,17 @@
-//! The fields that the gateway answers itself: at an operation's root, and wherever the query type comes
-//! again.
+//! Finds the fields that the gateway answers itself, at an operation's root and wherever the query
+//! type is found again.
 
 use apollo_compiler::{ExecutableDocument, executable::Operation};
 
-/// Which of them an operation has.
+/// Which of these fields an operation has.
 #[derive(Default)]
 pub struct RootFields {
-    /// `__schema` or `__type`.
+    /// Whether it has `__schema` or `__type`.
     pub introspection: bool,
 }
 
 impl RootFields {
-    /// Looks through fragments, too.
+    /// Searches the operation and its fragments.
     pub fn of(operation: &Operation, document: &ExecutableDocument) -> Self {
         let mut fields = Self::default();
         for field in operation.all_fields(document) {

@@ -1,7 +1,7 @@
-//! A first look at a document, before any parser sees it: how many tokens, how deep the brackets.
+//! Counts the tokens of a document and the nesting of its brackets, before it is parsed.
 //!
-//! Parsers call themselves for every bracket; text that is only brackets would exhaust the stack.
-//! This loop does not, and stops at the limits.
+//! The parser is recursive, so deep brackets could exhaust the stack. This loop is not recursive,
+//! and stops at the limits.
 
 use std::ops::Range;
 
@@ -10,11 +10,15 @@ use crate::{
     error::{Code, RequestError},
 };
 
-/// Brackets of all kinds inside each other, as a multiple of the selection depth that is allowed:
-/// each level of selections may add an argument list with values in it.
+/// The allowed nesting of brackets, as a multiple of the allowed depth of selections: each level
+/// may add an argument list with nested values.
 const BRACKETS_PER_LEVEL: usize = 4;
 
 /// Checks `document` against `tokens_max` and `depth_max`.
+///
+/// # Errors
+///
+/// `MAX_TOKENS_EXCEEDED` and `MAX_DEPTH_EXCEEDED`.
 pub fn check(document: &str, limits: &Limits) -> Result<(), RequestError> {
     let brackets_max = limits.depth_max.saturating_mul(BRACKETS_PER_LEVEL);
     let mut brackets = 0usize;
@@ -40,14 +44,14 @@ pub fn check(document: &str, limits: &Limits) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// The places of a document's tokens, white space and comments left out.
+/// The byte ranges of a document's tokens, without white space and comments.
 pub struct Tokens<'d> {
     bytes: &'d [u8],
     at: usize,
 }
 
 impl<'d> Tokens<'d> {
-    /// Of any text; what is no GraphQL ends up in tokens somehow.
+    /// Accepts any text. Text that is not GraphQL is split into tokens in some way.
     pub fn of(document: &'d str) -> Self {
         Self {
             bytes: document.as_bytes(),
@@ -75,7 +79,7 @@ impl Iterator for Tokens<'_> {
     }
 }
 
-/// How long the token at the start of `rest` is.
+/// The length of the token at the start of `rest`, in bytes.
 fn length(first: u8, rest: &[u8]) -> usize {
     match first {
         b'"' => string_length(rest),
@@ -94,7 +98,7 @@ fn count(bytes: &[u8], matches: impl Fn(u8) -> bool) -> usize {
     bytes.iter().take_while(|byte| matches(**byte)).count()
 }
 
-/// How long the string at the start of `bytes` is, to its closing quotes or to the end.
+/// The length of the string at the start of `bytes`, up to its closing quotes or the end.
 fn string_length(bytes: &[u8]) -> usize {
     if bytes.starts_with(b"\"\"\"") {
         let mut at = 3;

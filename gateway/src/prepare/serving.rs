@@ -1,4 +1,4 @@
-//! A graph being served, with the operations that are prepared for it.
+//! A graph that is served, with the operations prepared for it.
 
 use super::{
     cache::PreparedCache,
@@ -8,21 +8,21 @@ use super::{
 };
 use crate::graph::Graph;
 
-/// What requests share from one supergraph to the next.
+/// What requests share until the next supergraph is loaded.
 pub struct Serving {
-    /// The supergraph.
+    /// The graph of the loaded supergraph.
     pub graph: Graph,
-    /// The groups of requests that its progressive overrides tell apart.
+    /// The groups of requests that its progressive overrides distinguish.
     pub(super) rollout: Rollout,
     pub(super) prepared: PreparedCache,
     /// Operations that are being prepared.
     pub(super) in_preparation: InPreparation,
-    /// The threads on which that happens.
+    /// The threads that prepare operations.
     pub(super) preparers: Preparers,
 }
 
 impl Serving {
-    /// Nothing is prepared yet.
+    /// A graph for which no operation is prepared yet.
     pub fn new(graph: Graph) -> Self {
         let settings = &graph.settings;
         Self {

@@ -1,46 +1,47 @@
-//! How much an operation took when it was executed last: the next time is likely the same, and can
-//! take its memory in one piece.
+//! Remembers the sizes of an operation's last execution, so that the next one can allocate its
+//! memory in one piece.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One quantity of the last execution.
+/// One size of the last execution.
 #[derive(Debug, Default)]
 pub struct LastSize(AtomicUsize);
 
 impl LastSize {
-    /// What is taken in advance at most: a single giant must not make giants of all that follow.
+    /// The largest size to expect: a single large execution must not make all later ones allocate
+    /// as much.
     const ADVANCE_MAX: usize = 128 * 1024;
 
-    /// What to take in advance.
+    /// The size to allocate in advance.
     pub fn expected(&self) -> usize {
         self.0.load(Ordering::Relaxed).min(Self::ADVANCE_MAX)
     }
 
-    /// What it was the last time; 0 before.
+    /// The size of the last execution; 0 before the first one.
     pub fn last(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Tells what it was this time.
+    /// Records the size of this execution.
     pub fn was(&self, size: usize) {
-        // Most often it is what it was: then the processors need not tell each other.
+        // Usually it is unchanged: not writing it keeps the cache line shared between processors.
         if self.0.load(Ordering::Relaxed) != size {
             self.0.store(size, Ordering::Relaxed);
         }
     }
 }
 
-/// The quantities of an execution.
+/// The sizes of an execution.
 #[derive(Debug, Default)]
 pub struct Sizes {
-    /// Bytes of the answer.
+    /// Bytes of the client's response.
     pub answer: LastSize,
-    /// Objects read.
+    /// Objects in the response store.
     pub objects: LastSize,
-    /// Their fields.
+    /// Fields of these objects.
     pub fields: LastSize,
-    /// Entries of lists.
+    /// Items of all lists in the store.
     pub values: LastSize,
-    /// Objects remembered by their bytes.
+    /// Interned objects: those found again by their bytes.
     pub interned: LastSize,
 }

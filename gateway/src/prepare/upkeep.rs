@@ -1,4 +1,4 @@
-//! Forgets prepared operations that nobody asks for any more.
+//! Removes prepared operations that are no longer requested.
 
 use std::{
     sync::Arc,
@@ -9,10 +9,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::gateway::Gateway;
 
-/// How often the cache is looked through.
+/// How often the cache is checked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Looks through the cache of the graph that is served, until the shutdown.
+/// Checks the cache of the served graph until shutdown.
 ///
 /// # Errors
 /// Never.
@@ -29,7 +29,8 @@ pub async fn run(gateway: Arc<Gateway>) -> anyhow::Result<()> {
         };
         let forgotten = serving.prepared.forget_unused(Instant::now());
         if !forgotten.is_empty() {
-            // Thousands of allocations each: off the event loop. It ends by itself.
+            // Off the event loop, because each one frees thousands of allocations. The task needs
+            // no waiting for.
             drop(tokio::task::spawn_blocking(move || drop(forgotten)));
         }
     }

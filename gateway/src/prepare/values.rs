@@ -1,9 +1,9 @@
-//! What the validator does not see in the values of an operation.
+//! Checks values in an operation that the validator of `apollo-compiler` does not check.
 //!
-//! It compares a variable's type with the place's only where the variable is an argument's whole
-//! value, and takes a default of null for one (in the specification 5.8.5, All Variable Usages Are
-//! Allowed); it lets an input object have a field twice (5.6.3, Input Object Field Uniqueness), and a
-//! `@oneOf` input object have any number of fields, or null (5.6.1, ValueChecker of Correct Type).
+//! The validator checks a variable's type only if the variable is the whole value of an argument,
+//! and accepts a default of null (specification 5.8.5, All Variable Usages Are Allowed). It accepts
+//! duplicate fields of an input object (5.6.3, Input Object Field Uniqueness), and a `@oneOf` input
+//! object with any number of fields, or with null (5.6.1, Values of Correct Type).
 
 use std::collections::HashSet;
 
@@ -15,11 +15,11 @@ use apollo_compiler::{
 
 use crate::error::{Code, Location, Message, RequestError};
 
-/// Checks every operation of a document that is valid otherwise.
+/// Checks all operations of a document that is otherwise valid.
 ///
 /// # Errors
-/// When a variable stands where its type does not fit, a field of an input object stands twice, or a
-/// `@oneOf` input object has not exactly one field.
+/// `GRAPHQL_VALIDATION_FAILED` if a variable's type does not fit where it is used, an input object
+/// has a field twice, or a `@oneOf` input object does not have exactly one non-null field.
 pub fn check(schema: &Schema, document: &ExecutableDocument) -> Result<(), RequestError> {
     let mut errors = Vec::new();
     for operation in document.operations.iter() {
@@ -58,16 +58,16 @@ struct ValueChecker<'a> {
     schema: &'a Schema,
     document: &'a ExecutableDocument,
     operation: &'a Operation,
-    /// Fragments are looked into once.
+    /// The fragments that were checked already.
     seen: HashSet<&'a Name>,
     errors: &'a mut Vec<Message>,
 }
 
-/// Where a value stands.
+/// The position of an input value: its expected type.
 struct InputPosition<'a> {
     ty: &'a Type,
     has_default: bool,
-    /// The `@oneOf` input object whose field it is: that is never null.
+    /// The `@oneOf` input object whose field it is, if any: such a field must not be null.
     one_of: Option<&'a Name>,
 }
 
@@ -118,7 +118,7 @@ impl<'a> ValueChecker<'a> {
         }
     }
 
-    /// `position` is none inside of a custom scalar, where any value will do.
+    /// `position` is `None` inside a custom scalar, where any value is valid.
     fn value(&mut self, value: &Node<Value>, position: Option<&InputPosition<'_>>) {
         match &**value {
             Value::Variable(name) => {

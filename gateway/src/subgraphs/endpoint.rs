@@ -1,4 +1,4 @@
-//! A subgraph's address, taken apart, and a fresh stream to it.
+//! Parses a subgraph's address, and connects to it.
 
 use std::time::Duration;
 
@@ -9,14 +9,15 @@ use tokio::net::TcpStream;
 
 use super::{FetchError, stream::Stream, tls::Tls};
 
-/// Where a subgraph listens, from `http://user:password@host:port/path` or `https://...`. Its text forms
-/// have no user information: that goes into the `Authorization` header alone.
+/// A subgraph's address, from `http://user:password@host:port/path` or `https://...`. The user
+/// information is used only for the `Authorization` header; the texts that this type gives do not
+/// have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Without the brackets of an IPv6 address.
+    /// The host name or address, without the brackets of IPv6.
     host: String,
     port: u16,
-    /// Whom the certificate has to name; none for plain `http`.
+    /// The name that the certificate must have; `None` for plain `http`.
     server_name: Option<ServerName<'static>>,
     authority: String,
     path: String,
@@ -25,10 +26,10 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Takes an address apart.
+    /// Parses an address.
     ///
     /// # Errors
-    /// In words, when it is not one of HTTP.
+    /// In words, if it is not a valid HTTP address.
     pub fn parse(url: &str) -> Result<Self, String> {
         let shown = without_user(url);
         let uri: Uri = url
@@ -66,12 +67,12 @@ impl Endpoint {
         })
     }
 
-    /// The value of the `Authorization` header, where the address has user information.
+    /// The value of the `Authorization` header, if the address has user information.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }
 
-    /// The address with a WebSocket's scheme, without user information.
+    /// The address as `ws://` or `wss://`, without user information.
     pub fn socket_url(&self) -> String {
         let scheme = match self.server_name {
             None => "ws",
@@ -80,26 +81,26 @@ impl Endpoint {
         format!("{scheme}://{}{}", self.authority, self.path)
     }
 
-    /// Host and port as the `Host` header has them.
+    /// Host and port, for the `Host` header.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// Path and query.
+    /// The path with its query.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Connects, and shakes hands where the address is `https`, all within `time_limit`.
+    /// Connects, with a TLS handshake for `https`, within `time_limit`.
     ///
     /// # Errors
-    /// When there is no connection, or nobody at its other end to trust.
+    /// If the connection or the handshake fails, or the certificate is not trusted.
     pub async fn connect(&self, tls: &Tls, time_limit: Duration) -> Result<Stream, FetchError> {
         let connect = async {
             let stream = TcpStream::connect((self.host.as_str(), self.port))
                 .await
                 .map_err(FetchError::connect)?;
-            // A request is one write; waiting for more to send would only delay it.
+            // A request is one write, so Nagle's algorithm would only delay it.
             stream.set_nodelay(true).map_err(FetchError::connect)?;
             Ok(match &self.server_name {
                 None => Stream::Plain(stream),
@@ -112,7 +113,7 @@ impl Endpoint {
     }
 }
 
-/// An address as it may be shown: `***` in the place of its user information.
+/// An address that is safe to show: `***` replaces its user information.
 pub(crate) fn without_user(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
@@ -125,7 +126,7 @@ pub(crate) fn without_user(url: &str) -> String {
     }
 }
 
-/// Basic authentication (RFC 7617) of an address' user information, without its percent-encoding.
+/// Basic authentication (RFC 7617) with the user information of an address, percent-decoded.
 fn basic(user: &str) -> Result<HeaderValue, String> {
     let mut plain = percent_encoding::percent_decode_str(user).collect::<Vec<u8>>();
     if !user.contains(':') {

@@ -13,31 +13,31 @@ use super::{FetchError, HttpAnswer, stream::Stream};
 
 /// The largest response head, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// The most headers of a response.
+/// The largest number of headers in a response.
 const HEADERS_MAX: usize = 100;
-/// What is read at once when the size of what comes is not known.
+/// Bytes to make room for when the size of the rest is unknown.
 const READ_BYTES: usize = 16 * 1024;
-/// The longest line that announces a chunk.
+/// The longest line that announces a chunk, in bytes.
 const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
-/// How much an answer may bring.
+/// Bounds of one response.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerLimits {
     /// The body, in bytes.
     pub body_bytes_max: usize,
-    /// Interim heads, the framing of chunks and trailers, in bytes, beyond half of the body.
+    /// Bytes of interim heads, chunk framing and trailers, in addition to half of the body.
     pub overhead_bytes_max: usize,
 }
 
-/// What comes beside an answer's head and body: each piece costs as much as a good part of a small
-/// answer, however short it is.
+/// Counts the bytes of a response that are neither its head nor its body. Each piece takes about as
+/// much work as a small response, however short it is.
 struct Overhead {
     bytes: usize,
     bytes_max: usize,
 }
 
 impl Overhead {
-    /// Counts another piece, after so many bytes of the body.
+    /// Counts another piece of `bytes` bytes, received after `body_bytes` bytes of the body.
     fn add(&mut self, bytes: usize, body_bytes: usize) -> Result<(), FetchError> {
         self.bytes += bytes;
         if self.bytes > self.bytes_max.saturating_add(body_bytes / 2) {
@@ -49,16 +49,16 @@ impl Overhead {
     }
 }
 
-/// An open connection to a subgraph.
+/// An open HTTP/1.1 connection to a subgraph, which serves one request at a time.
 pub struct HttpConnection {
     stream: Stream,
-    /// Empty between two exchanges; its room is for the next answer.
+    /// Empty between two exchanges; kept so that the next response need not allocate.
     buffer: BytesMut,
     exchanges: u64,
     can_be_kept: bool,
 }
 
-/// What the head says of the body.
+/// How the body is delimited, according to the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Length(usize),
@@ -75,7 +75,7 @@ struct ResponseHead {
 }
 
 impl HttpConnection {
-    /// Around a fresh stream.
+    /// Wraps a stream on which nothing has been sent yet.
     pub fn new(stream: Stream) -> Self {
         Self {
             stream,
@@ -95,12 +95,13 @@ impl HttpConnection {
         self.can_be_kept
     }
 
-    /// False if the other side closed it, or sent what nobody asked for, while it was idle.
+    /// False if the subgraph has closed it, or has sent bytes that answer no request, while it was
+    /// idle.
     pub fn looks_open(&mut self) -> bool {
         self.stream.looks_open()
     }
 
-    /// Sends a request and reads its whole answer.
+    /// Sends a request and reads its whole response. `want_headers` keeps the response's headers.
     pub async fn exchange(
         &mut self,
         head: &[u8],
@@ -133,7 +134,7 @@ impl HttpConnection {
             }
             Framing::UntilClosed => self.read_until_closed(&mut buffer, body_bytes_max).await?,
         };
-        // Bytes after the body answer no request of ours.
+        // Bytes after the body answer no request of ours: such a connection is not used again.
         self.can_be_kept =
             head.keep_alive && head.framing != Framing::UntilClosed && buffer.is_empty();
         if buffer.capacity() <= READ_BYTES {
@@ -160,7 +161,7 @@ impl HttpConnection {
             .write_all(&body[written - head.len()..])
             .await
             .map_err(closed_or_broken)?;
-        // Sends what TLS still holds; nothing else is buffered.
+        // Sends what TLS still buffers; nothing else is buffered.
         self.stream.flush().await.map_err(closed_or_broken)
     }
 
@@ -170,7 +171,7 @@ impl HttpConnection {
         want_headers: bool,
         overhead: &mut Overhead,
     ) -> Result<ResponseHead, FetchError> {
-        // What comes byte by byte is not parsed at each byte.
+        // A head that arrives byte by byte is not parsed again at each byte.
         let (mut scanned, mut parse_at) = (0, 0);
         loop {
             match self.stream.read_buf(buffer).await {
@@ -182,7 +183,7 @@ impl HttpConnection {
             }
             let may_be_whole = has_empty_line(&buffer[scanned..]) || buffer.len() >= parse_at;
             while may_be_whole && let Some(head) = parse_head(buffer, want_headers)? {
-                // 1xx announces the answer and has no body.
+                // A 1xx response precedes the final one and has no body.
                 if head.status >= 200 {
                     return Ok(head);
                 }
@@ -210,7 +211,7 @@ impl HttpConnection {
             self.read_more(buffer).await?;
         }
         if length < READ_BYTES / 2 {
-            // A short body must not hold on to the whole buffer for as long as it is needed.
+            // A short body must not keep the whole buffer alive.
             let body = Bytes::copy_from_slice(&buffer[..length]);
             buffer.advance(length);
             return Ok(body);
@@ -260,7 +261,7 @@ impl HttpConnection {
             body.extend_from_slice(&buffer[..length]);
             buffer.advance(length + 2);
         }
-        // Trailers, which say nothing that we use, and the empty line.
+        // Skips trailers, which we do not use, and the empty line.
         loop {
             let line = self.read_line(buffer).await?;
             let is_end = line == 2;
@@ -272,7 +273,7 @@ impl HttpConnection {
         }
     }
 
-    /// The bytes of the line, and the length of the chunk that it announces.
+    /// Reads the line before a chunk. Returns the bytes of the line, and the length of the chunk.
     async fn read_chunk_line(
         &mut self,
         buffer: &mut BytesMut,
@@ -288,7 +289,7 @@ impl HttpConnection {
         Ok((used, length))
     }
 
-    /// Waits until a whole line is there; its length with the line's end.
+    /// Waits until `buffer` starts with a whole line. Returns its length, line end included.
     async fn read_line(&mut self, buffer: &mut BytesMut) -> Result<usize, FetchError> {
         loop {
             if let Some(end) = buffer
@@ -315,7 +316,7 @@ impl HttpConnection {
     }
 }
 
-/// Whether a head may end in `bytes`. The parser takes a line feed alone for a line's end, too.
+/// Whether a head may end in `bytes`. The parser also accepts a lone line feed as a line end.
 fn has_empty_line(bytes: &[u8]) -> bool {
     bytes.iter().enumerate().any(|(at, byte)| {
         *byte == b'\n' && matches!(&bytes[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..])
@@ -331,7 +332,7 @@ fn closed_or_broken(error: std::io::Error) -> FetchError {
     }
 }
 
-/// The head at the start of `buffer`, if it is all there.
+/// Parses the head at the start of `buffer`; `None` if it is incomplete.
 fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<ResponseHead>, FetchError> {
     let mut headers = [MaybeUninit::uninit(); HEADERS_MAX];
     let mut response = httparse::Response::new(&mut []);
@@ -395,7 +396,7 @@ fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<ResponseHead>,
     Ok(Some(head))
 }
 
-/// Whether `close` is one of the options of a `Connection` header.
+/// Whether `close` is one of the options in a `Connection` header.
 fn names_close(options: &[u8]) -> bool {
     options
         .split(|byte| *byte == b',')

@@ -1,7 +1,7 @@
-//! Identical queries in flight to one subgraph share one request.
+//! Lets identical queries in flight to one subgraph share one request.
 //!
-//! Nobody owns a shared request: whoever waits for its answer drives it. A client that goes away
-//! leaves it to the others, and the last one to leave takes it along.
+//! All callers that wait for a shared request drive it. It continues when one of them leaves, and
+//! is cancelled with the last one.
 
 use std::{
     collections::HashMap,
@@ -20,19 +20,19 @@ use super::{FetchError, HttpAnswer, Subgraph};
 
 type Exchange = BoxFuture<'static, Result<HttpAnswer, FetchError>>;
 
-/// What two queries must have in common to be one: compared whole, so that none is ever answered
-/// with what another one asked.
+/// What two queries must have in common to share a request. It is compared in full, so that no
+/// query ever gets the response to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedQuery {
-    /// The body, to the byte.
+    /// The body, which must be equal byte for byte.
     pub body: Bytes,
-    /// The client's headers that can make a difference to the answer.
+    /// The client's headers that can affect the response.
     pub relevant_headers: HeaderMap,
 }
 
 impl Hash for SharedQuery {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Equal queries have equal bodies; headers have no order to hash them by.
+        // Headers have no fixed order, so only the body is hashed.
         self.body.hash(state);
     }
 }
@@ -52,12 +52,12 @@ impl InFlight {
 }
 
 impl Subgraph {
-    /// Sends a query, or waits with others for the answer to the same one. `lines` are sent if it is
-    /// the first. The time limit counts from now, whenever the shared request began.
+    /// Sends a query, or waits for the response to the same one in flight. `lines` are sent if it
+    /// is the first. The time limit counts from this call.
     ///
     /// # Errors
-    /// When there is no whole answer within the limits. The failure of a request that others began
-    /// is not yet this one's: it is sent once more, shared again by all who need it.
+    /// If there is no whole response within the limits. When a request fails that another caller
+    /// started, the query is sent once more, again shared.
     pub async fn send_shared(
         self: &Arc<Self>,
         query: SharedQuery,
@@ -67,7 +67,7 @@ impl Subgraph {
         let query = Arc::new(query);
         let (exchange, is_first) = self.join(&query, lines.clone(), want_headers);
         if is_first {
-            // It has its time limit itself.
+            // The request has its own time limit.
             return exchange.await;
         }
         let answer = async {
@@ -81,7 +81,7 @@ impl Subgraph {
             .unwrap_or(Err(FetchError::Timeout(self.timeout)))
     }
 
-    /// The exchange for this query, and whether it begins here.
+    /// The exchange for this query, and whether this call starts it.
     fn join(
         self: &Arc<Self>,
         query: &Arc<SharedQuery>,
@@ -104,8 +104,8 @@ impl Subgraph {
                 .await
         };
         let exchange = exchange.boxed().shared();
-        // An abandoned exchange may still have its entry: the new one takes the entry over, key and
-        // all, so that the old one no longer knows it as its own.
+        // An abandoned exchange may still have its entry. The new one replaces it, key included, so
+        // that the old one does not remove it later.
         exchanges.remove(query);
         if let Some(weak) = exchange.downgrade() {
             exchanges.insert(Arc::clone(query), weak);
@@ -114,8 +114,8 @@ impl Subgraph {
     }
 }
 
-/// An exchange's place among those in flight, given up when it is answered or abandoned: who asks
-/// later gets an answer from later.
+/// The entry of an exchange in flight. It is removed when the exchange ends or is abandoned, so
+/// that later queries are sent again.
 struct Entry {
     subgraph: Arc<Subgraph>,
     query: Arc<SharedQuery>,

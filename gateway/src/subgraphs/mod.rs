@@ -1,8 +1,8 @@
-//! One request to one subgraph, over kept connections.
+//! Sends one request to one subgraph, over kept connections.
 //!
-//! HTTP/1.1 by our own hand, on the request's own task: no connection task to wake, one write for
-//! the request, the body read into the buffer that the executor keeps. Decision page:
-//! `docs/decisions/subgraph-client.md`.
+//! It speaks HTTP/1.1 itself, on the request's own task: there is no connection task to wake, a
+//! request is one write, and the body is read into the buffer that the executor keeps.
+//! `docs/decisions/subgraph-client.md` says why.
 
 mod endpoint;
 mod http_connection;
@@ -34,14 +34,14 @@ use pool::Pool;
 pub(crate) use stream::Stream;
 pub use tls::Tls;
 
-/// How a line with credentials begins.
+/// The start of a header line with credentials.
 const AUTHORIZATION: &[u8] = b"authorization: ";
 
 /// A subgraph and the connections to it.
 pub struct Subgraph {
     name: String,
     url: String,
-    /// With user information.
+    /// With user information; must not be logged.
     full_url: String,
     /// Whether `head` has an `Authorization` header.
     is_authorized: bool,
@@ -55,45 +55,45 @@ pub struct Subgraph {
     metrics: OneSubgraphMetrics,
 }
 
-/// A subgraph's answer.
+/// The HTTP response of a subgraph.
 #[derive(Clone, Debug)]
 pub struct HttpAnswer {
-    /// The HTTP status.
+    /// The HTTP status code, never a 1xx one.
     pub status: u16,
-    /// The headers, if they were wanted.
+    /// The headers; empty unless the caller wanted them.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// The whole body, not yet checked to be JSON.
     pub body: Bytes,
 }
 
-/// Why there is no answer. A clone tells those who shared the request.
+/// Why a request got no response. Cloned for each query that shared the request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No connection.
+    /// The connection could not be opened.
     #[error("no connection: {0}")]
     Connect(#[source] Arc<std::io::Error>),
-    /// The other side's certificate does not prove that it is the subgraph.
+    /// The server's certificate does not prove that it is the subgraph.
     #[error("its certificate is not trusted: {0} (SUBGRAPH_CA_FILE names further authorities)")]
     Untrusted(rustls::CertificateError),
-    /// The other side does not speak TLS, or not as we do.
+    /// The TLS handshake failed for another reason.
     #[error("no TLS: {0}")]
     Tls(#[source] Arc<std::io::Error>),
-    /// The connection broke on the way.
+    /// The connection broke during the exchange.
     #[error("the connection broke: {0}")]
     Io(#[source] Arc<std::io::Error>),
-    /// The subgraph closed the connection before any byte of an answer.
+    /// The subgraph closed the connection before it sent any byte of a response.
     #[error("the connection was closed before an answer")]
     ClosedBeforeAnswer,
-    /// What came is not HTTP/1.1, or a part of it that was not asked for.
+    /// The response is not valid HTTP/1.1, or uses a part of it that was not requested.
     #[error("the answer is not HTTP: {0}")]
     Protocol(&'static str),
-    /// The time limit passed.
+    /// There was no whole response within the time limit.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// The body is larger than allowed.
+    /// The body is larger than this many bytes.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
-    /// As many requests wait for the subgraph as may.
+    /// This many requests already wait for the subgraph, which is the limit.
     #[error("{0} requests wait for it already")]
     Overloaded(usize),
 }
@@ -109,8 +109,12 @@ impl FetchError {
 }
 
 impl Subgraph {
-    /// A subgraph at `url` (`http://host:port/path`, or `https`). Nothing is connected
-    /// yet.
+    /// A subgraph at `url` (`http://host:port/path`, or `https`). It connects when the first
+    /// request is sent.
+    ///
+    /// # Errors
+    ///
+    /// In words, if there is no address or it is not a valid one.
     pub fn new(
         name: &str,
         url: &str,
@@ -160,7 +164,7 @@ impl Subgraph {
         &self.name
     }
 
-    /// Its GraphQL endpoint as it may be shown: without user information.
+    /// Its GraphQL endpoint without user information, safe to log.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -170,11 +174,12 @@ impl Subgraph {
         &self.full_url
     }
 
-    /// Sends one GraphQL request; `lines` are headers as lines of the head. A query whose kept connection turns out to be closed before any
-    /// byte of the answer is sent once more; a mutation never is.
+    /// Sends one GraphQL request. `lines` are further headers, as lines of the request's head. A
+    /// query is sent once more if its kept connection turns out to be closed before any byte of the
+    /// response; a mutation never is.
     ///
     /// # Errors
-    /// When there is no whole answer within the limits.
+    /// If there is no whole response within the limits.
     pub async fn send(
         &self,
         body: &[u8],
@@ -194,7 +199,7 @@ impl Subgraph {
                     .exchange(&head, body, want_headers, self.limits)
                     .await;
                 match answer {
-                    // A new one was not used: there is no third time.
+                    // The new connection has not been used before, so there is no third attempt.
                     Err(FetchError::ClosedBeforeAnswer) if may_repeat => {
                         connection = Box::pin(self.pool.connect()).await?;
                     }
@@ -220,7 +225,7 @@ impl Subgraph {
         answer
     }
 
-    /// For how long requests have been sent to it and none was answered; none where all were.
+    /// For how long it has answered none of the requests sent to it; `None` if no request waits.
     pub fn unanswered(&self) -> Option<Duration> {
         self.waiting.unanswered()
     }
@@ -229,7 +234,7 @@ impl Subgraph {
         let mut length = itoa::Buffer::new();
         let lines: Cow<'_, [u8]> = match self.is_authorized {
             false => lines.into(),
-            // The address' own wins over what a rule forwards of the client's.
+            // The credentials in the subgraph's address win over those that a rule forwards.
             true => {
                 let lines = lines.split_inclusive(|byte| *byte == b'\n');
                 let others = lines.filter(|line| !line.starts_with(AUTHORIZATION));

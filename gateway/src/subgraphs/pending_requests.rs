@@ -1,4 +1,4 @@
-//! The requests that wait for one subgraph: how many, and since when none was answered.
+//! Counts the requests that wait for one subgraph, and for how long it has answered none.
 
 use std::{
     sync::{
@@ -12,20 +12,22 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::FetchError;
 
-/// Times are milliseconds since then; 0 is never.
+/// The zero of all times here, which are milliseconds since then. A time of 0 means never.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The requests that wait for one subgraph.
+/// The requests that wait for an answer from one subgraph.
 #[derive(Debug)]
 pub(super) struct PendingRequests {
     count: Gauge,
     count_max: usize,
-    /// Since when requests are sent and none is answered.
+    /// The time, in milliseconds after [`START`], since when requests were sent and none was
+    /// answered; 0 if none waits.
     unanswered_since: AtomicU64,
 }
 
 impl PendingRequests {
-    /// `count` is shared by all that stand for the same subgraph, before and after a new supergraph.
+    /// `count` is shared with the same subgraph of an earlier or later supergraph, so that requests
+    /// count across a reload.
     pub(super) fn new(count: Gauge, count_max: usize) -> Self {
         Self {
             count,
@@ -34,10 +36,10 @@ impl PendingRequests {
         }
     }
 
-    /// One more, until the place is dropped.
+    /// Counts one more request until the returned value is dropped.
     ///
     /// # Errors
-    /// [`FetchError::Overloaded`] where as many wait as may.
+    /// [`FetchError::Overloaded`] if `count_max` requests wait already.
     pub(super) fn enter(&self) -> Result<PendingRequest<'_>, FetchError> {
         let before = self.count.inc();
         let place = PendingRequest(self);
@@ -50,7 +52,8 @@ impl PendingRequests {
         Ok(place)
     }
 
-    /// For how long requests have been sent and none was answered.
+    /// For how long the subgraph has answered none of the requests sent to it; `None` if no request
+    /// waits.
     pub(super) fn unanswered(&self) -> Option<Duration> {
         match self.unanswered_since.load(Ordering::Relaxed) {
             0 => None,
@@ -59,11 +62,12 @@ impl PendingRequests {
     }
 }
 
-/// A request that waits.
+/// One request that waits. Dropping it ends the wait.
 pub(super) struct PendingRequest<'w>(&'w PendingRequests);
 
 impl PendingRequest<'_> {
-    /// The subgraph has answered. What was sent since then, and waits, may be as old as this.
+    /// Call when the subgraph has answered this request. The silence of the others, if any wait,
+    /// counts from now.
     pub(super) fn answered(self) {
         let others_wait = self.0.count.get() > 1;
         let since = if others_wait { now() } else { 0 };
@@ -101,7 +105,7 @@ mod tests {
         assert!(waiting.unanswered().is_some(), "another one waits");
         second.answered();
         assert_eq!(waiting.unanswered(), None);
-        // A failure is no answer.
+        // A failed request does not count as an answer.
         drop(waiting.enter());
         assert!(waiting.unanswered().is_some());
         assert_eq!(waiting.count.get(), 0);

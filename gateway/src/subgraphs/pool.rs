@@ -1,4 +1,4 @@
-//! Kept connections to one subgraph, the most recently used first.
+//! The pool of idle connections to one subgraph. The most recently used one is taken first.
 
 use std::{
     collections::VecDeque,
@@ -9,21 +9,21 @@ use std::{
 use super::{FetchError, endpoint::Endpoint, http_connection::HttpConnection, tls::Tls};
 use crate::config::SubgraphSettings;
 
-/// More idle connections than these are closed.
+/// The largest number of idle connections; further ones are closed.
 const IDLE_MAX: usize = 512;
 
-/// The idle connections to one address.
+/// The idle connections to one subgraph's address.
 pub struct Pool {
     endpoint: Endpoint,
     tls: Tls,
     connect_timeout: Duration,
     idle_timeout: Duration,
-    /// The longest unused at the front.
+    /// With the time of their last use; the oldest at the front.
     idle: Mutex<VecDeque<(HttpConnection, Instant)>>,
 }
 
 impl Pool {
-    /// Nothing is connected yet.
+    /// An empty pool. It connects when a request needs it.
     pub fn new(endpoint: Endpoint, settings: &SubgraphSettings, tls: &Tls) -> Self {
         Self {
             endpoint,
@@ -34,11 +34,11 @@ impl Pool {
         }
     }
 
-    /// A kept connection that still looks open, or a new one.
+    /// Takes an idle connection that still looks open, or opens a new one.
     pub async fn take(&self) -> Result<HttpConnection, FetchError> {
         while let Some((mut connection, since)) = self.pop() {
             if since.elapsed() > self.idle_timeout {
-                // The last one used is too old, so all before it are.
+                // The most recently used one is too old, so all others are.
                 let stale = std::mem::take(&mut *self.lock());
                 drop(stale);
                 break;
@@ -47,11 +47,11 @@ impl Pool {
                 return Ok(connection);
             }
         }
-        // Few requests connect, and none should be as large as one that does.
+        // Boxed because connecting is rare: the futures of all other requests stay small.
         Box::pin(self.connect()).await
     }
 
-    /// A new connection.
+    /// Opens a new connection within the connect timeout.
     pub async fn connect(&self) -> Result<HttpConnection, FetchError> {
         let stream = self.endpoint.connect(&self.tls, self.connect_timeout);
         Ok(HttpConnection::new(stream.await?))
@@ -64,8 +64,8 @@ impl Pool {
         }
         let now = Instant::now();
         let mut idle = self.lock();
-        // What a burst left behind is never taken while fewer do: it goes from the other end, one
-        // at a time.
+        // Connections that a burst has left are never taken while fewer suffice: they are closed
+        // from the other end, one at a time.
         let is_stale =
             |(_, since): &(HttpConnection, Instant)| now.duration_since(*since) > self.idle_timeout;
         let stale = match idle.front().is_some_and(is_stale) {

@@ -1,4 +1,4 @@
-//! The bytes to and from a subgraph, in the clear or over TLS.
+//! A byte stream to a subgraph, plain or over TLS.
 
 use std::{
     io::{IoSlice, Result},
@@ -14,15 +14,15 @@ use tokio_rustls::client::TlsStream;
 
 /// An open stream to a subgraph.
 pub enum Stream {
-    /// For `http` addresses.
+    /// A plain connection, for `http` addresses.
     Plain(TcpStream),
-    /// For `https` addresses.
+    /// A TLS connection, for `https` addresses.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
-    /// False if the other side closed it, or sent what nobody asked for, while it was idle. What TLS
-    /// sends of its own accord, such as session tickets, is taken in on the way.
+    /// False if the other side has closed it, or has sent data without a request, while it was
+    /// idle. Messages of TLS itself, such as session tickets, are accepted.
     pub fn looks_open(&mut self) -> bool {
         let mut byte = [0];
         let mut context = Context::from_waker(Waker::noop());

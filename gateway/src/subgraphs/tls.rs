@@ -1,4 +1,4 @@
-//! TLS to subgraphs: whom to trust.
+//! TLS to subgraphs, and the certificate authorities to trust.
 
 use std::{
     path::Path,
@@ -16,18 +16,18 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::FetchError;
 
-/// What [`super::http_connection`] speaks, and WebSockets begin as.
+/// The ALPN name of the protocol of [`super::http_connection`], with which WebSockets start too.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Shared: the authorities are the same for every graph.
+/// Shared by all graphs, because the public authorities are the same.
 static PUBLIC: LazyLock<Tls> = LazyLock::new(|| Tls::trusting(public_authorities()));
 
-/// How subgraphs at `https` addresses have to prove who they are. Clones share it, and with it the
-/// sessions that can be resumed.
+/// The TLS configuration for `https` addresses. Clones share it, and with it the sessions that can
+/// be resumed.
 #[derive(Clone, Debug)]
 pub struct Tls(Arc<ClientConfig>);
 
-/// Trusts the public authorities, by Mozilla's list.
+/// Trusts the public authorities in Mozilla's list.
 impl Default for Tls {
     fn default() -> Self {
         PUBLIC.clone()
@@ -38,7 +38,7 @@ impl Tls {
     /// Trusts the public authorities and those of a PEM file.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds no certificate.
+    /// If the file cannot be read, or has no certificate.
     pub fn with_authorities(file: &Path) -> anyhow::Result<Self> {
         let in_file = || format!("SUBGRAPH_CA_FILE {}", file.display());
         let mut authorities = public_authorities();
@@ -63,11 +63,11 @@ impl Tls {
         Self(Arc::new(config))
     }
 
-    /// Shakes hands.
+    /// Performs the TLS handshake with a server that must be `name`.
     ///
     /// # Errors
-    /// [`FetchError::Untrusted`] where the other side is not who it should be, [`FetchError::Tls`]
-    /// where it does not speak TLS as we do.
+    /// [`FetchError::Untrusted`] if the certificate is not valid for `name`, [`FetchError::Tls`] if
+    /// the handshake fails for another reason.
     pub(super) async fn handshake(
         &self,
         name: ServerName<'static>,

@@ -1,19 +1,21 @@
-//! Who has which upstream subscriptions.
+//! Counts which clients have started which upstream subscriptions.
 //!
-//! A client, for the number that it may begin, is a WebSocket or a streamed response. Where places run
-//! short, addresses take turns: a client that opens many sockets is still one.
+//! For the number of subscriptions that a client may start, a client is one WebSocket or one
+//! streamed response. When all clients together reach their limit, addresses count: opening many
+//! sockets gives a client no more.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use graphql_transport::{ClientKey, request::ClientContext};
 use http::HeaderMap;
 
-/// A client: one WebSocket, or one streamed response. All operations of a WebSocket share the headers
-/// of its upgrade. As long as this lives, no other client has the same.
+/// A client: one WebSocket, or one streamed response. It is identified by the address of its
+/// headers in memory, which all operations of a WebSocket share. While this value exists, no other
+/// client has the same.
 #[derive(Clone, Debug)]
 pub(super) struct ClientId {
     headers: Arc<HeaderMap>,
-    /// Where it comes from.
+    /// Its network address, or IPv6 network.
     pub(super) address: ClientKey,
 }
 
@@ -30,11 +32,12 @@ impl ClientId {
     }
 }
 
-/// What tells clients apart, for as long as their [`ClientId`]s live.
+/// Distinguishes clients while their [`ClientId`]s exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClientNumber(usize);
 
-/// Upstream subscriptions by the client that began them, and by its address, while that client has them.
+/// Counts upstream subscriptions by the client that started them, and by its address, while that
+/// client has them.
 #[derive(Default)]
 pub(super) struct Begun {
     clients: HashMap<ClientNumber, usize>,
@@ -70,7 +73,7 @@ fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
     }
 }
 
-/// The subscribers of one upstream subscription, by address. Most have one.
+/// The subscribers of one upstream subscription, counted by address.
 #[derive(Default)]
 pub(super) struct Subscribers(HashMap<ClientKey, usize>);
 
@@ -79,7 +82,7 @@ impl Subscribers {
         self.0.values().sum()
     }
 
-    /// The address that all subscribers have, if it is one.
+    /// The address of all subscribers, if it is the same for all.
     pub(super) fn only_address(&self) -> Option<ClientKey> {
         let mut addresses = self.0.keys().copied();
         addresses.next().filter(|_| addresses.next().is_none())

@@ -1,8 +1,9 @@
-//! The events of one feed that wait for its clients: held once, whoever waits for them.
+//! The events of one feed that wait for its clients, held once for all of them.
 //!
-//! A client is the number of the event that it reads next. What all have taken is dropped at once. The
-//! feed goes at the pace of its quickest client: while even that one has more than a part of the bound
-//! waiting, the feed waits, for a while. A client that is further behind than the bound loses its place.
+//! A reader keeps the number of the event that it reads next. An event that all readers have taken
+//! is dropped at once. The feed runs at the pace of its fastest client: while more than half of the
+//! bound waits for even that one, the feed waits, up to a time limit. A client that lags further
+//! behind than the bound loses events and learns how many.
 
 use std::{
     collections::VecDeque,
@@ -17,19 +18,19 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// What an event takes beside its text and its cursor, in bytes.
+/// Bytes of memory that an event takes in addition to its text and its cursor.
 const EVENT_BYTES: usize = 128;
-/// An event that has waited for so long has a client that does not read.
+/// An event that has waited for this long has a client that does not read.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 
-/// How much may wait.
+/// Bounds of one ring.
 #[derive(Clone, Debug)]
 pub(super) struct RingBounds {
-    /// Bytes that may wait; a single larger event still passes.
+    /// The largest number of bytes that wait. A single larger event still passes.
     pub bytes_max: usize,
-    /// Events that may wait.
+    /// The largest number of events that wait.
     pub events_max: usize,
-    /// How long the feed waits for its quickest client.
+    /// How long the feed waits for its fastest client to make room.
     pub wait_max: Duration,
 }
 
@@ -37,26 +38,27 @@ pub(super) struct RingBounds {
 pub(super) struct EventRing {
     bounds: RingBounds,
     state: Mutex<RingState>,
-    /// Wakes the clients.
+    /// Wakes the readers: an event was appended, or the ring was closed.
     appended: Notify,
-    /// Wakes the feed.
+    /// Wakes the feed: a reader has made room.
     taken: Notify,
-    /// Bytes that wait, of all feeds together.
+    /// The bytes that wait in all rings together.
     all_bytes: Gauge,
 }
 
 #[derive(Default)]
 struct RingState {
     slots: VecDeque<Slot>,
-    /// The number of the first slot.
+    /// The number of the event in the first slot.
     first: u64,
-    /// What waits.
+    /// The events in all slots.
     waiting: Load,
-    /// The part of it that not even the quickest client has taken. It is at the end: the slots that all
-    /// clients wait for.
+    /// The waiting events that not even the fastest client has taken: the last slots, for which all
+    /// clients wait.
     fresh: Load,
     clients: usize,
-    /// The feed has waited in vain, and does not wait again until the quickest client has made room.
+    /// Whether the feed has waited in vain. It does not wait again until the fastest client has
+    /// made room.
     has_given_up: bool,
     is_closed: bool,
 }
@@ -65,11 +67,11 @@ struct Slot {
     event: Event,
     appended: Instant,
     bytes: usize,
-    /// Clients that have not taken it.
+    /// The number of clients that have not taken it.
     clients: usize,
 }
 
-/// In which order rings give way, the last one first.
+/// The order in which rings lose events: the greatest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EvictionPriority {
     is_stalled: bool,
@@ -82,17 +84,17 @@ struct Load {
     bytes: usize,
 }
 
-/// What a client gets.
+/// What a reader receives.
 pub(super) enum Taken {
     Event(Event),
-    /// It was too slow: so many events are gone.
+    /// The reader was too slow: this many events were dropped.
     Missed(u64),
-    /// There will be no more.
+    /// The feed has ended.
     Closed,
 }
 
 impl EventRing {
-    /// An empty one.
+    /// An empty ring. `all_bytes` counts the bytes of all rings together.
     pub(super) fn new(bounds: RingBounds, all_bytes: &Gauge) -> Arc<Self> {
         Arc::new(Self {
             bounds,
@@ -103,14 +105,14 @@ impl EventRing {
         })
     }
 
-    /// A client that gets what comes from now on.
+    /// Adds a reader, which receives the events appended from now on.
     pub(super) fn join(self: &Arc<Self>) -> RingReader {
         let mut state = self.lock();
         state.clients += 1;
         state.fresh = Load::default();
         let next = state.first + state.slots.len() as u64;
         drop(state);
-        // A feed that waits has a quicker client now, and nobody may have anything to take for it.
+        // A waiting feed now has a faster client, and none of the others may wake it.
         self.taken.notify_one();
         RingReader {
             ring: Arc::clone(self),
@@ -118,7 +120,7 @@ impl EventRing {
         }
     }
 
-    /// Appends an event when the quickest client has room for it, or took too long.
+    /// Appends an event as soon as the fastest client has room for it, or has taken too long.
     pub(super) async fn push(&self, event: Event) {
         if self.is_full_for_all(size_of(&event)) {
             let waiting = timeout(self.bounds.wait_max, self.until_half_empty());
@@ -129,7 +131,7 @@ impl EventRing {
         self.append(event);
     }
 
-    /// Appends an event now, and makes room for it.
+    /// Appends an event at once, and drops the oldest ones if the bound requires it.
     pub(super) fn append(&self, event: Event) {
         let mut state = self.lock();
         if state.clients == 0 || state.is_closed {
@@ -153,15 +155,15 @@ impl EventRing {
         self.appended.notify_waiters();
     }
 
-    /// No more events will come.
+    /// Ends the ring: readers take what waits, then see the end.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.appended.notify_waiters();
         self.taken.notify_one();
     }
 
-    /// What counts when rings have to give way: those that have waited in vain come first, and of them
-    /// the largest. Who reads at once so keeps its events, however many of others wait.
+    /// The ring's place in the order in which rings lose events: stalled rings first, then by size.
+    /// So clients that read at once keep their events, however many wait for others.
     pub(super) fn eviction_priority(&self, now: Instant) -> EvictionPriority {
         let state = self.lock();
         let waits = |slot: &Slot| now.duration_since(slot.appended);
@@ -171,7 +173,8 @@ impl EventRing {
         }
     }
 
-    /// The bytes of an event that is larger than this, unless its clients had their time to take it.
+    /// The bytes of an event larger than `bytes`, if its clients have had less than a second to take
+    /// it.
     pub(super) fn oversized(&self, bytes: usize, now: Instant) -> Option<usize> {
         let state = self.lock();
         if state.waiting.bytes <= bytes {
@@ -183,7 +186,7 @@ impl EventRing {
         Some(slot.bytes)
     }
 
-    /// Drops the older half of what waits.
+    /// Drops the older half of the waiting bytes.
     pub(super) fn evict_half(&self) {
         let mut state = self.lock();
         let aim = state.waiting.bytes / 2;
@@ -252,7 +255,7 @@ impl EventRing {
         }
         state.clients -= 1;
         self.drop_taken(&mut state);
-        // The quickest of those that are left may be slower.
+        // The fastest of the remaining clients may be slower.
         let clients = state.clients;
         let fresh = state.slots.iter().rev();
         let fresh = fresh.take_while(|slot| slot.clients == clients);
@@ -319,14 +322,14 @@ impl Load {
     }
 }
 
-/// One client's place. Dropping it gives the place back.
+/// One client's position in the ring. Dropping it removes the client.
 pub(super) struct RingReader {
     ring: Arc<EventRing>,
     next: u64,
 }
 
 impl RingReader {
-    /// The next event, once it is there. Nothing is lost when the caller stops waiting.
+    /// Waits for the next event. Cancelling the wait loses nothing.
     pub(super) async fn next(&mut self) -> Taken {
         loop {
             let appended = self.ring.appended.notified();

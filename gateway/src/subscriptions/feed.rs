@@ -1,4 +1,5 @@
-//! One upstream subscription kept up: each event is completed once and told to every client.
+//! Keeps one upstream subscription running. Each event is completed once and delivered to every
+//! client.
 
 use std::{
     future::Future,
@@ -26,10 +27,11 @@ use crate::{
     prepare::{self, OperationRequest, Prepared, Serving, UpstreamSubscription},
 };
 
-/// How long a subgraph may take to begin a subscription that it has been told of.
+/// How long to wait, after sending a subscription, before assuming that the subgraph has started
+/// it.
 const SETTLING_TIME: Duration = Duration::from_millis(250);
 
-/// What a feed runs.
+/// The operation that a feed runs, prepared for the served graph.
 pub(super) struct FeedOperation {
     pub serving: Arc<Serving>,
     pub prepared: Arc<Prepared>,
@@ -37,36 +39,36 @@ pub(super) struct FeedOperation {
     pub document: Arc<str>,
     pub operation_name: Option<String>,
     pub client_variables: Option<Bytes>,
-    /// With the headers that all its clients have in common, and no others.
+    /// Has only the headers that all its clients have in common.
     pub client: ClientContext,
 }
 
 /// Why a session with the subgraph ended.
 enum SessionEnd {
-    /// The subgraph says that there is no more.
+    /// The subgraph completed the subscription.
     Complete,
-    /// With this as the last word.
+    /// It ends with this event, which reports an error.
     Failed(Event),
-    /// The new graph has it from elsewhere: begin again there.
+    /// The new supergraph gets it from another place: subscribe there.
     Moved,
     /// The subgraph is gone, or could not be reached.
     Lost(UpstreamError),
 }
 
-/// One upstream subscription.
+/// One upstream subscription, kept running for all clients with the same operation.
 pub(super) struct UpstreamFeed {
     services: Arc<SubscriptionServices>,
     operation: Arc<FeedOperation>,
     events: Arc<EventRing>,
     graph_changes: ServedGraph,
     retry: Retry,
-    /// Of the last event that was taken over, or where to begin.
+    /// The cursor of the last event, or the one to start after.
     cursor: Option<Arc<str>>,
-    /// Whether events may have passed while nobody listened.
+    /// Whether events may have been missed while no subscription ran.
     has_gap: bool,
-    /// Whether the subgraph has taken the operation at some time.
+    /// Whether the subgraph has accepted the operation before.
     is_proven: bool,
-    /// Called once, before the first event behind the cursor where it began.
+    /// Called once, before the first event after the cursor where it started.
     leave_cursor: Option<LeaveCursor>,
 }
 
@@ -101,15 +103,15 @@ impl UpstreamFeed {
         }
     }
 
-    /// Runs it to its end, and returns the last word, if there is one.
+    /// Runs until the subscription ends. Returns a last event if it ends with an error.
     pub(super) async fn run(mut self) -> Option<Event> {
         let _counted = GaugeGuard::new(&self.services.metrics.upstream_subscriptions);
         loop {
-            // A subgraph that is gone may have moved in the new graph.
+            // A lost subgraph may have another address in the new graph.
             if self.graph_changes.has_changed().unwrap_or_default() {
                 match self.move_over().await {
                     Ok(true) => {}
-                    // Another one to be tried, for as long as any.
+                    // The new subgraph gets the whole retry time.
                     Ok(false) => self.retry.succeeded(),
                     Err(error) => return Some(self.unfit(error)),
                 }
@@ -139,7 +141,7 @@ impl UpstreamFeed {
         }
     }
 
-    /// From one opening of the upstream subscription to its end.
+    /// Subscribes at the subgraph and delivers events until that subscription ends.
     async fn session(&mut self) -> SessionEnd {
         let mut messages = match self.open().await {
             Ok(messages) => messages,
@@ -150,8 +152,8 @@ impl UpstreamFeed {
                 };
             }
         };
-        // The subgraph has been told of the subscription; whether it has begun, no protocol says.
-        // A client that looks again for what it missed should not look before.
+        // No protocol says whether the subgraph has started the subscription. A client that reads
+        // missed data again should not do so before it has.
         let mut settled = std::pin::pin!(tokio::time::sleep(SETTLING_TIME));
         let concurrent_max = self.services.config.subscription_concurrent_events.max(1);
         let mut completing = FuturesOrdered::new();
@@ -221,12 +223,12 @@ impl UpstreamFeed {
             .await
     }
 
-    /// The answer to the client where another attempt would end in the same way.
+    /// The error for clients, if another attempt would fail in the same way.
     fn refusal(&self, error: &UpstreamError) -> Option<RequestError> {
         match error {
             UpstreamError::TooLarge(bytes_max) => return Some(too_large(*bytes_max)),
             UpstreamError::Refused(_) => {}
-            // One that spoke a protocol once may do so again.
+            // A subgraph that supported a protocol once may do so again.
             UpstreamError::NoEventStream(_) if !self.is_proven => {}
             _ => return None,
         }
@@ -245,8 +247,8 @@ impl UpstreamFeed {
         Some(RequestError::new(Code::SubscriptionRefused, message))
     }
 
-    /// Completes one event. The future owns what it needs: the graph may change meanwhile. It returns the
-    /// reserved with the event, to be held until clients have it.
+    /// Completes one event. The future owns what it needs, because the graph may change meanwhile.
+    /// It returns the event with the bytes reserved for it, which are held until it is published.
     fn complete(
         &mut self,
         payload: Bytes,
@@ -291,7 +293,7 @@ impl UpstreamFeed {
         }
     }
 
-    /// Goes on with the new graph; false where the events come from elsewhere now.
+    /// Continues with the new graph. Returns false if its events now come from another place.
     async fn move_over(&mut self) -> Result<bool, RequestError> {
         let Some(serving) = self.graph_changes.borrow_and_update().clone() else {
             return Ok(true);
@@ -305,7 +307,7 @@ impl UpstreamFeed {
         };
         let name = old.operation_name.as_deref();
         let given = old.client_variables.as_ref();
-        // All feeds take their turns as one client.
+        // All feeds take turns as one client.
         let (key, headers) = (ClientKey::default(), &old.client.headers);
         let request = OperationRequest::new(&serving, &old.document, name, key, headers);
         let ready = prepare::ready(&serving, &request, given).await;
@@ -331,15 +333,16 @@ impl UpstreamFeed {
         Ok(same)
     }
 
-    /// Says that events may be missing before what comes next.
+    /// Reports to clients that events may be missing before the next one.
     async fn publish_gap(&mut self) {
         if std::mem::take(&mut self.has_gap) {
             self.publish(interrupted()).await;
         }
     }
 
-    /// Waits while all clients are far behind. Meanwhile the subgraph's events wait as well; where there
-    /// are too many, the subscription is begun again from the last cursor.
+    /// Delivers an event to all clients. Waits while even the fastest client lags far; meanwhile
+    /// the subgraph's events wait too, and if they become too many, the gateway subscribes again
+    /// after the last cursor.
     async fn publish(&self, event: Event) {
         self.events.push(event).await;
         self.services.hub.keep_bytes_within_bound();
@@ -375,7 +378,7 @@ impl UpstreamFeed {
     }
 }
 
-/// The refusal of a subscription whose request would be too large for its subgraph.
+/// The error of a subscription whose request would be too large for its subgraph.
 pub(super) fn too_large(bytes_max: usize) -> RequestError {
     RequestError::new(
         Code::SubscriptionTooLarge,
@@ -399,7 +402,7 @@ fn interrupted() -> Event {
     ))
 }
 
-/// An error in the place of an event: the stream goes on.
+/// An error in place of an event; the stream continues.
 fn without_data(error: RequestError) -> Event {
     let body = error.into_response().body;
     let members = body.strip_prefix(b"{").unwrap_or(&body);

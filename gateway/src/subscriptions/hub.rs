@@ -1,4 +1,4 @@
-//! Who shares what: from (operation, variables, headers) to the feed that runs for it.
+//! Finds the running feed for an operation, its variables and headers, or starts one.
 
 use std::{
     cmp::Reverse,
@@ -29,14 +29,15 @@ use crate::{
     metrics::GatewayMetrics,
 };
 
-/// Subscriptions with equal keys get equal events.
+/// Identifies a feed: subscriptions with equal keys receive equal events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FeedKey {
     operation: Arc<str>,
     variables: Bytes,
     headers: Vec<(HeaderName, HeaderValue)>,
     cursor: Option<Arc<str>>,
-    /// The number of a feed that has gone past the cursor it began from: nobody joins it any more.
+    /// The number of a feed that has passed the cursor it started after: no client joins it any
+    /// more.
     past_cursor: Option<u64>,
 }
 
@@ -69,10 +70,10 @@ impl FeedKey {
     }
 }
 
-/// Tells the hub that a feed goes past the cursor where it began.
+/// Reports to the hub that a feed passes the cursor it started after.
 pub(super) type LeaveCursor = Box<dyn FnOnce() + Send + Sync>;
 
-/// The running feeds.
+/// The running feeds of all clients, with their limits.
 pub(super) struct SubscriptionHub {
     feeds: Mutex<Feeds>,
     feeds_max: usize,
@@ -91,18 +92,18 @@ pub(super) struct SubscriptionHub {
 struct Feeds {
     running: HashMap<FeedKey, RunningFeed>,
     begun: Begun,
-    /// The feed whose event may be larger than the bound of all.
+    /// The feed that may have an event larger than the bound of all feeds together.
     oversized: Option<u64>,
 }
 
 struct RunningFeed {
-    /// Tells this feed from an earlier one with the same key.
+    /// Distinguishes this feed from an earlier one with the same key.
     number: u64,
     events: Arc<EventRing>,
     subscribers: Subscribers,
-    /// Cancelled once clients of another address have joined.
+    /// Cancelled when a client from another address joins.
     is_shared: CancellationToken,
-    /// While the client that began it has it.
+    /// The client that started it, while that client stays.
     begun_by: Option<ClientNumber>,
     stop: CancellationToken,
 }
@@ -128,12 +129,13 @@ impl SubscriptionHub {
         }
     }
 
-    /// Joins the feed of `key`; the first one begins it, from a cursor or not, and it runs in `turns` of
-    /// that one's. A feed appends its events to the ring, and returns the last one, if there is one.
+    /// Joins the feed of `key`. The first client starts it with `begin`, and it runs in that
+    /// client's `turns`. A feed appends its events to the ring, and returns a last one if it ends
+    /// with an error.
     ///
     /// # Errors
-    /// `TOO_MANY_SUBSCRIPTIONS` where the client or its address has begun as many as it may, and
-    /// `SUBSCRIPTION_LIMIT_REACHED` where there are as many as there may be.
+    /// `TOO_MANY_SUBSCRIPTIONS` if the client or its address has started as many as it may,
+    /// `SUBSCRIPTION_LIMIT_REACHED` if all clients together have.
     pub(super) fn join<F>(
         self: &Arc<Self>,
         key: FeedKey,
@@ -241,15 +243,15 @@ impl SubscriptionHub {
                 last = feed => last,
                 () = stopped.cancelled() => return,
             };
-            // Out of the map first: who comes from now on begins a new feed.
+            // Removed from the map first, so that later clients start a new feed.
             hub.remove(&key, number);
             if let Some(event) = last {
                 closing.0.append(event);
             }
             drop(closing);
         };
-        // In turns of the client that begins it, until others wait for its events, too: they must not wait
-        // for all that the first one does.
+        // Runs in turns of the client that started it, until other clients wait for its events too:
+        // they must not wait for everything that the first client does.
         let mut running = turns.run(Box::pin(running));
         let is_shared = CancellationToken::new();
         let joined = is_shared.clone();
@@ -272,8 +274,8 @@ impl SubscriptionHub {
         }
     }
 
-    /// Called before the first event of a feed that began behind a cursor is told: who comes with
-    /// that cursor from now on begins a feed of its own, or would miss the event.
+    /// Called before the first event of a feed that started after a cursor. Clients that resume
+    /// after that cursor later start a feed of their own; otherwise they would miss the event.
     fn leave_cursor(&self, key: &FeedKey, number: u64) {
         let mut feeds = self.lock();
         if let Some(entry) = remove_number(&mut feeds.running, key, number) {
@@ -282,9 +284,9 @@ impl SubscriptionHub {
         }
     }
 
-    /// Where the waiting events of all feeds are too large together, those that wait in vain give way,
-    /// and then the largest. Of single events that are larger than the bound, one at a time does not count:
-    /// its clients have a second to take it.
+    /// Drops events while those of all feeds exceed the bound together: first of feeds with stalled
+    /// clients, then of the largest feeds. One event that is larger than the whole bound does not
+    /// count for a second, in which its clients can take it.
     pub(super) fn keep_bytes_within_bound(&self) {
         let waiting = || usize::try_from(self.waiting_bytes.get()).unwrap_or_default();
         if waiting() <= self.waiting_bytes_max {
@@ -309,8 +311,8 @@ impl SubscriptionHub {
         }
     }
 
-    /// The feed with an event that is larger than the bound of all, and the event's bytes: the one that had
-    /// it before, or any.
+    /// A feed with an event larger than the whole bound, and that event's bytes. It is the same
+    /// feed as before, if it still has one.
     fn oversized(&self, feeds: &Feeds, now: Instant) -> Option<(u64, usize)> {
         let all = feeds.running.values().filter_map(|entry| {
             let bytes = entry.events.oversized(self.waiting_bytes_max, now)?;
@@ -340,8 +342,9 @@ fn remove_number(
     is_it.then(|| feeds.remove(key)).flatten()
 }
 
-/// What gives way to a client: the newest feed of the address that has the most for itself, if that has
-/// more than the client's own address even without it. One that several addresses have joined stays.
+/// The feed to end for a new client: the newest one of the address with the most feeds that no
+/// other address has joined. `None` unless that address would still have more than the client's own
+/// address.
 fn newest_of_the_greediest_address(feeds: &Feeds, client: &ClientId) -> Option<FeedKey> {
     let mut counts: HashMap<ClientKey, usize> = HashMap::new();
     let addresses = feeds.running.values();
@@ -358,7 +361,9 @@ fn newest_of_the_greediest_address(feeds: &Feeds, client: &ClientId) -> Option<F
     })
 }
 
-/// The same among the clients of one address, by what each has begun. One that others have joined stays.
+/// The feed to end for a new client of the same address: the newest one of the client that has
+/// started the most. `None` unless that client would still have more than the new one. Feeds that
+/// other clients have joined stay.
 fn newest_of_the_greediest_neighbour(feeds: &Feeds, client: &ClientId) -> Option<FeedKey> {
     let is_neighbours = |entry: &RunningFeed| {
         entry.subscribers.count() == 1 && entry.subscribers.only_address() == Some(client.address)
@@ -382,7 +387,7 @@ fn newest(feeds: &Feeds, is_one: impl Fn(&RunningFeed) -> bool) -> Option<FeedKe
     newest.map(|(key, _)| key.clone())
 }
 
-/// Tells the clients of a feed that it has ended, however that came.
+/// Closes the ring when it is dropped, so that clients see the feed's end even after a panic.
 struct CloseAtEnd(Arc<EventRing>);
 
 impl Drop for CloseAtEnd {
@@ -391,7 +396,7 @@ impl Drop for CloseAtEnd {
     }
 }
 
-/// One client's place at a feed.
+/// One client of a feed.
 struct FeedMember {
     events: RingReader,
     seat: Seat,
@@ -417,13 +422,13 @@ async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMember>)>
     }
 }
 
-/// Gives the place back when dropped; the last one ends the feed.
+/// A client's membership in a feed. Dropping the last one stops the feed.
 struct Seat {
     hub: Arc<SubscriptionHub>,
     key: FeedKey,
     number: u64,
     address: ClientKey,
-    /// Who began the feed, if it was this one.
+    /// The client, if it started the feed.
     began: Option<ClientId>,
 }
 

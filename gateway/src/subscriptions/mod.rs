@@ -1,20 +1,21 @@
-//! Subscriptions: one at the subgraph for all clients that want the same.
+//! Subscriptions: one at the subgraph for all clients with the same operation, variables and
+//! headers.
 //!
 //! | module | gives |
 //! |---|---|
-//! | `hub` | who shares what: from (operation, variables, headers) to a running feed |
-//! | `same` | what two subscriptions have in common that get equal events |
-//! | `clients` | how many upstream subscriptions each client began |
-//! | `services` | what all of them share |
-//! | `feed` | one upstream subscription kept up: each event completed once, told to all |
+//! | `hub` | the running feeds, by operation, variables and headers |
+//! | `same` | the variables that make two subscriptions equal or different |
+//! | `clients` | how many upstream subscriptions each client has started |
+//! | `services` | the services and settings that all subscriptions use |
+//! | `feed` | one upstream subscription: each event completed once, delivered to all clients |
 //! | `event_ring` | the events of a feed that wait for its clients |
-//! | `retry` | how long to wait before the next attempt at a subgraph |
-//! | `resume` | the upstream operation, from the beginning or from a cursor |
+//! | `retry` | the pause before the next attempt at a subgraph |
+//! | `resume` | the upstream operation, from the start or after a cursor |
 //! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
 //!
-//! What clients can rely on: no event is missing without a word. Where the subscription field has an
-//! `after` argument and its events a `cursor`, an interruption upstream is bridged from the last
-//! cursor. Where it has not, the stream goes on after one event with the error
+//! Clients can rely on one thing: no event is missing without an error. If the subscription field
+//! has an `after` argument and its events a `cursor`, the gateway resumes after the last cursor
+//! when the upstream was interrupted. Otherwise clients first receive an event with the error
 //! `SUBSCRIPTION_INTERRUPTED`, which says that events may be missing.
 
 mod clients;
@@ -51,31 +52,31 @@ pub use services::ServedGraph;
 use services::SubscriptionServices;
 use upstream::{UpstreamError, Upstreams};
 
-/// The running subscriptions.
+/// All running subscriptions of the gateway's clients.
 pub struct Subscriptions {
     services: Arc<SubscriptionServices>,
 }
 
 /// A subscription that has passed every check.
 pub struct Accepted<'a> {
-    /// The graph that it was prepared on.
+    /// The graph for which it was prepared.
     pub serving: Arc<Serving>,
-    /// The operation.
+    /// The prepared operation with its plan.
     pub prepared: Arc<Prepared>,
-    /// Its variables.
+    /// Its variables, checked against the operation's declarations.
     pub variables: Variables,
-    /// The document's text, for the day when the graph changes.
+    /// The document's text, to prepare it again when the graph changes.
     pub document: Arc<str>,
-    /// The request itself, for the same.
+    /// The request, for the same purpose.
     pub request: &'a GraphqlRequest,
-    /// Whose it is.
+    /// The client that subscribes.
     pub client: &'a ClientContext,
-    /// The turns in which its events are completed, if it is the first of its kind.
+    /// The turns in which events are completed, if this client is the first with this subscription.
     pub turns: ClientTurns,
 }
 
 impl Subscriptions {
-    /// Nothing runs yet. Running subscriptions follow the graph that is `served`.
+    /// Starts without subscriptions. Running ones will follow the graph that is `served`.
     pub fn new(
         config: &SubscriptionConfig,
         settings: &Settings,
@@ -95,12 +96,12 @@ impl Subscriptions {
         }
     }
 
-    /// Joins the client to the feed of its subscription, which begins if nobody had it yet.
+    /// Adds the client to the feed of its subscription, and starts the feed if there is none.
     ///
     /// # Errors
-    /// `INTERNAL_SERVER_ERROR` where the plan has no subscription in it; `SUBSCRIPTION_TOO_LARGE`;
-    /// `TOO_MANY_SUBSCRIPTIONS` and `SUBSCRIPTION_LIMIT_REACHED` where it would be one more at a
-    /// subgraph.
+    /// `INTERNAL_SERVER_ERROR` if the plan has no subscription; `SUBSCRIPTION_TOO_LARGE`;
+    /// `TOO_MANY_SUBSCRIPTIONS` and `SUBSCRIPTION_LIMIT_REACHED` if it would be one too many at
+    /// subgraphs.
     pub fn subscribe(&self, accepted: Accepted<'_>) -> Result<EventStream, RequestError> {
         let services = &self.services;
         let Some(upstream) = accepted.prepared.subscription() else {

@@ -1,4 +1,4 @@
-//! The upstream operation, from the beginning or from a cursor.
+//! Builds the upstream operation, from the start or after a cursor.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
@@ -12,17 +12,18 @@ use crate::{
     prepare::{UpstreamSubscription, resume::Begin},
 };
 
-/// What to send to the subgraph.
+/// The operation to send to the subgraph.
 pub(super) struct UpstreamOperation<'a> {
-    /// GraphQL text.
+    /// The GraphQL document, which has this operation only.
     pub operation: &'a str,
-    /// A JSON object.
+    /// The variables, as the text of a JSON object.
     pub variables: Bytes,
-    /// The same without the cursor to begin after, where the gateway has put one in.
+    /// The same without the cursor that the gateway has added, if it has: they identify the
+    /// operation.
     pub variables_without_cursor: Bytes,
 }
 
-/// The operation that begins after `cursor`, or where the client wanted it to begin.
+/// The operation that starts after `cursor`, or where the client asked to start.
 pub(super) fn operation<'a>(
     upstream: &'a UpstreamSubscription,
     variables: &Variables,
@@ -44,7 +45,7 @@ pub(super) fn operation<'a>(
 }
 
 fn with_cursor(variables: &[u8], name: &str, cursor: &str) -> Bytes {
-    // An object, by its contract; its last byte is the closing brace.
+    // The text is an object, so it ends with a closing brace.
     let members = String::from_utf8_lossy(variables);
     let members = members.trim_end();
     let members = members.strip_suffix('}').unwrap_or(members).trim_end();
@@ -61,13 +62,13 @@ fn with_cursor(variables: &[u8], name: &str, cursor: &str) -> Bytes {
     text.into()
 }
 
-/// The cursor of an event, where it has one.
+/// The cursor of an event, if it has one.
 pub(super) fn cursor_of(upstream: &UpstreamSubscription, payload: &[u8]) -> Option<Arc<str>> {
     upstream.resume.as_ref()?.cursor_of(payload)
 }
 
-/// The cursor to begin after: that of a reconnecting `EventSource`, or else the client's own. Known
-/// from the start, an interruption before the first event leaves no gap.
+/// The cursor to start after: that of a reconnecting `EventSource`, or else the client's own. It is
+/// needed from the start, so that an interruption before the first event leaves no gap.
 pub(super) fn first_cursor(
     headers: &HeaderMap,
     upstream: &UpstreamSubscription,

@@ -1,23 +1,23 @@
-//! How long to wait before the next attempt, and when to give up.
+//! Decides how long to wait before the next attempt at a subgraph, and when to give up.
 
 use std::time::{Duration, Instant};
 
-/// The bound of the first pause.
+/// The upper bound of the first pause.
 const FIRST_PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// Attempts after a loss. Each pause is random below a bound that doubles ("full jitter"), so that
-/// those who lost the same peer do not all come back at once.
+/// Retries after a loss. Each pause is random below a bound that doubles ("full jitter"), so that
+/// subscriptions that lost the same subgraph do not all return at once.
 #[derive(Debug)]
 pub struct Retry {
     time_max: Duration,
     pause_max: Duration,
-    /// Since the first of the attempts that failed in a row.
+    /// The time of the first failure in an unbroken row; `None` while all is well.
     failing_since: Option<Instant>,
     next_bound: Duration,
 }
 
 impl Retry {
-    /// Gives up `time_max` after a loss; pauses never longer than `pause_max`.
+    /// Gives up `time_max` after the first failure. No pause is longer than `pause_max`.
     pub fn new(time_max: Duration, pause_max: Duration) -> Self {
         let next_bound = FIRST_PAUSE_MAX.min(pause_max);
         Self {
@@ -28,7 +28,7 @@ impl Retry {
         }
     }
 
-    /// The pause before the next attempt; none when it is time to give up.
+    /// The pause before the next attempt; `None` when it is time to give up.
     pub fn pause(&mut self) -> Option<Duration> {
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= self.time_max {
@@ -39,15 +39,15 @@ impl Retry {
         Some(bound.mul_f64(random_share()))
     }
 
-    /// The peer was there for so long, without a sign that all is well. Longer than the longest pause is
-    /// no failure that follows on the one before.
+    /// Reports that a connection lasted for `time` before it failed. If that is longer than the
+    /// longest pause, the row of failures ends.
     pub fn lasted(&mut self, time: Duration) {
         if time > self.pause_max {
             self.succeeded();
         }
     }
 
-    /// The peer is back.
+    /// Reports a success, which ends the row of failures.
     pub fn succeeded(&mut self) {
         if self.failing_since.take().is_some() {
             self.next_bound = FIRST_PAUSE_MAX.min(self.pause_max);
@@ -55,7 +55,7 @@ impl Retry {
     }
 }
 
-/// Between 0 and 1.
+/// A random number from 0 to 1.
 fn random_share() -> f64 {
     let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
     (random as u32) as f64 / f64::from(u32::MAX)

@@ -1,4 +1,4 @@
-//! What two subscriptions have in common that get equal events.
+//! The variables that make two subscriptions equal or different.
 
 use std::collections::HashSet;
 
@@ -9,9 +9,9 @@ use crate::{
     prepare::{Prepared, UpstreamSubscription},
 };
 
-/// The values of the variables that are left in the normal form, where conditions are decided: those
-/// that only decided a condition make no difference any more. A variable without a value has that of
-/// its default, which is no part of the normal form.
+/// The values of the variables that the normal form uses. Variables that only decide conditions are
+/// not among them, because the normal form has the conditions decided. A variable without a value
+/// counts with its default, which is not a part of the normal form.
 pub(super) fn variables(
     prepared: &Prepared,
     upstream: &UpstreamSubscription,
@@ -26,7 +26,7 @@ pub(super) fn variables(
         }
         let default = definition.default_value.as_ref();
         let default = default.map(|value| value.serialize().no_indent().to_string());
-        // GraphQL's text and JSON's are kept apart: their escapes differ.
+        // Different marks for GraphQL and JSON text: their escapes differ.
         let (mark, value) = match (variables.get(index), &default) {
             (Some(value), _) => (b':', value),
             (None, Some(default)) => (b'=', default.as_bytes()),
@@ -40,7 +40,7 @@ pub(super) fn variables(
     values.into()
 }
 
-/// What stands after a `$`. A text with a `$` in it only adds names.
+/// The names after each `$`. A `$` inside a string only adds names.
 fn names(normal_form: &str) -> HashSet<&str> {
     let is_part = |c: char| c == '_' || c.is_ascii_alphanumeric();
     let after = normal_form.split('$').skip(1);

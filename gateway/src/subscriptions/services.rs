@@ -9,10 +9,10 @@ use crate::{
     config::SubscriptionConfig, graph::Settings, metrics::GatewayMetrics, prepare::Serving,
 };
 
-/// The graph that is served, as it changes.
+/// The served graph, as it changes; `None` until the first one is loaded.
 pub type ServedGraph = watch::Receiver<Option<Arc<Serving>>>;
 
-/// What running subscriptions share.
+/// The services, settings and metrics that all running subscriptions use.
 pub(super) struct SubscriptionServices {
     pub hub: Arc<SubscriptionHub>,
     pub upstreams: Upstreams,

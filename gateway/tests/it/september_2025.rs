@@ -44,7 +44,7 @@ directive @oneOf on INPUT_OBJECT";
 
 /// What the gateway says to a document.
 enum Says {
-    /// This answer.
+    /// Exactly this response.
     Answer(Value),
     /// An error with this code, and with this in its message.
     Refuses(&'static str, &'static str),

@@ -1,4 +1,5 @@
-//! Requests with arguments from contexts: their lists of entities are as many as the contexts have values.
+//! Requests whose arguments come from contexts: they have one list of entities for each set of
+//! context values.
 
 use federation::{
     TypeId,
@@ -17,21 +18,22 @@ use crate::{
     },
 };
 
-/// Lists of the same entities in one request; for more values of their contexts there are more requests.
+/// The largest number of lists of one kind in a request. Further context values need further
+/// requests.
 const LISTS_MAX: usize = 32;
 
-/// One kind of list.
+/// A list of entities that may be repeated with a number.
 struct NumberedList {
     keys: Vec<String>,
-    /// What its variables begin with.
+    /// The start of its variables' names.
     variable: String,
     definitions: String,
-    /// Before what is selected.
+    /// The text before its selection set.
     selection: String,
 }
 
 impl<'p, 'a> Compiler<'p, 'a> {
-    /// Whether any of a request's arguments come from contexts.
+    /// Whether any argument in a request comes from a context.
     pub(super) fn has_contexts(&self, group: &FetchGroup) -> bool {
         let mut fetches = group.fetches.iter();
         fetches.any(|id| !self.contexts_of(*id).is_empty())
@@ -44,7 +46,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         }
     }
 
-    /// The step of such a request; `text` is empty.
+    /// The step for a request with contexts. `text` must be empty.
     pub(super) fn step_by_contexts(
         &mut self,
         group: &FetchGroup,
@@ -128,7 +130,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
             ContextValue {
                 variable: format!("\"{name}").into_bytes().into(),
                 depth: self.path(context.path).len(),
-                // Objects that can only be of one type do not tell it.
+                // Objects that can have only one type do not carry its name.
                 selection: match self.input.graph.is_object(ty) {
                     true => of_type(selection, ty),
                     false => selection,
@@ -141,7 +143,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
     }
 }
 
-/// What a selection has of objects of a type.
+/// The part of a selection that applies to objects of a type.
 fn of_type(selection: Vec<Requirement>, ty: TypeId) -> Vec<Requirement> {
     let mut own = Vec::new();
     for requirement in selection {
@@ -159,7 +161,7 @@ fn of_type(selection: Vec<Requirement>, ty: TypeId) -> Vec<Requirement> {
     own
 }
 
-/// Stands between the lists of a request until they are taken apart.
+/// Separates the lists of a request until the text is split.
 pub(super) const BETWEEN: char = '\u{2}';
 
 fn template(
@@ -200,7 +202,7 @@ fn template(
     }
 }
 
-/// OperationText around a list's number, as it is inside a JSON string.
+/// Splits text at the list's number, and escapes the parts for a JSON string.
 fn parts(text: &str) -> Vec<Box<[u8]>> {
     text.split(NUMBER).map(json).collect()
 }

@@ -1,6 +1,6 @@
-//! What a request asks for, as it is written: without what came to nothing, with the `__typename`s that
-//! tell objects apart, and with an alias where two types have one key for values that no subgraph
-//! takes for mergeable.
+//! The selection of a fetch as it is written: without empty selection sets, with the `__typename`s
+//! that distinguish objects, and with an alias where two types use one key for values that cannot
+//! be merged.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,63 +16,63 @@ use federation::{
 
 use super::text::needs_a_name;
 
-/// What is asked of an object.
+/// What a fetch selects from an object.
 pub type FetchSelection<'p> = Vec<FetchSelectionItem<'p>>;
 
-/// A part of it.
+/// One selection of a fetch.
 pub enum FetchSelectionItem<'p> {
-    /// A field.
+    /// A field, perhaps with selections below it.
     Field {
-        /// What.
+        /// The field, with its arguments.
         field: &'p Field,
-        /// By which response key.
+        /// The response key in the request, which may be an internal alias.
         key: Name,
-        /// The arguments that come from objects above.
+        /// The arguments whose values come from contexts.
         contexts: &'p [ContextArgument],
-        /// Of the objects that it holds.
+        /// What is selected from its objects; `None` for a leaf.
         below: Option<FetchSelection<'p>>,
     },
-    /// For some objects.
+    /// A fragment: selections for some objects only.
     On {
-        /// Their type, if it is not the type of all.
+        /// The type condition, if it narrows the type.
         ty: Option<TypeId>,
-        /// Conditions.
+        /// The fragment's directives, such as `@skip`.
         when: &'p [Node<Directive>],
-        /// What.
+        /// The selections in the fragment.
         below: FetchSelection<'p>,
     },
 }
 
-/// A key that a request has another name for.
+/// A response key that has an internal alias in a request.
 pub struct Renamed {
-    /// To the objects that have it, from where the request begins.
+    /// The path to the objects that have it, from the start of the request.
     pub path: Vec<RenamedStep>,
-    /// The name.
+    /// The internal alias in the request.
     pub from: Name,
-    /// The key.
+    /// The response key that it stands for.
     pub to: Name,
 }
 
-/// A step to the objects of a [`Renamed`] key.
+/// A segment of the path to the objects of a [`Renamed`] key.
 #[derive(Clone)]
 pub enum RenamedStep {
-    /// Into a response key.
+    /// The value of a response key.
     Key(Name),
-    /// To objects of a type.
+    /// Only objects of this type.
     Type(TypeId),
 }
 
-/// Writes out requests.
+/// Writes the selections of fetches.
 pub struct FetchSelectionWriter<'p, 'a> {
-    /// All of the plan.
+    /// All fetches of the plan.
     pub fetches: &'p Fetches<'a>,
-    /// The supergraph.
+    /// The supergraph for which they were planned.
     pub graph: &'p Supergraph,
-    /// Its types.
+    /// The supergraph's types, by number.
     pub types: &'p TypeTable,
 }
 
-/// The fields of one request that get another name.
+/// The fields of one request that get an alias.
 #[derive(Default)]
 struct Aliases {
     by_item: HashMap<(SelectionSetId, usize), Name>,
@@ -80,7 +80,7 @@ struct Aliases {
 }
 
 impl<'p> FetchSelectionWriter<'p, '_> {
-    /// What a request to `subgraph` asks for, and what to undo in its answer.
+    /// The selection of a request to `subgraph`, and the aliases to undo in its response.
     pub fn write(
         &self,
         set: SelectionSetId,
@@ -93,7 +93,8 @@ impl<'p> FetchSelectionWriter<'p, '_> {
         (self.set(set, subgraph, &aliases), aliases.renamed)
     }
 
-    /// What of it requires nothing of other subgraphs; none where that is all or nothing.
+    /// The part of the selection that requires nothing from other subgraphs; `None` if that is
+    /// everything or nothing.
     pub fn write_plain(
         &self,
         set: SelectionSetId,
@@ -115,7 +116,8 @@ impl<'p> FetchSelectionWriter<'p, '_> {
         has_more.then_some((asked, renamed))
     }
 
-    /// Whether sets for objects of different types cannot stand side by side as they are.
+    /// Whether selection sets for objects of different types cannot be in one selection without
+    /// aliases.
     pub fn has_conflicts(&self, sets: Vec<SelectionSetId>, subgraph: SubgraphIndex) -> bool {
         let mut aliases = Aliases::default();
         let sets: Vec<_> = sets.into_iter().map(|set| (set, Vec::new())).collect();
@@ -193,7 +195,7 @@ impl<'p> FetchSelectionWriter<'p, '_> {
         }
     }
 
-    /// Whether any object is asked by several sets: only then keys can meet.
+    /// Whether several sets select from the same object: only then can keys conflict.
     fn has_fragments(&self, set: SelectionSetId) -> bool {
         self.fetches.set(set).items.iter().any(|item| match item {
             Item::Field(_, below) => below.is_some_and(|below| self.has_fragments(below)),
@@ -201,8 +203,8 @@ impl<'p> FetchSelectionWriter<'p, '_> {
         })
     }
 
-    /// Looks at what is asked of the same object by several sets, and gives aliases to what cannot
-    /// stand together under one key.
+    /// Compares the sets that select from the same object, and gives aliases to fields that cannot
+    /// share one key.
     fn find_conflicts(
         &self,
         subgraph: SubgraphIndex,
@@ -235,7 +237,7 @@ impl<'p> FetchSelectionWriter<'p, '_> {
                         false => None,
                     };
                     if let Some(alias) = &alias {
-                        // Reserves the number.
+                        // Added now to reserve the number.
                         aliases.renamed.push(Renamed {
                             path: met.path.clone(),
                             from: alias.clone(),
@@ -266,7 +268,7 @@ impl<'p> FetchSelectionWriter<'p, '_> {
                 }
                 if let Item::Field(field, Some(set)) = &self.fetches.set(met.set).items[met.index] {
                     let mut path = met.path;
-                    // Renames are undone in their order, so that the key is there already.
+                    // Aliases are undone in order, so the key has its real name by then.
                     path.push(RenamedStep::Key(field.key.clone()));
                     below.push((*set, path));
                 }
@@ -325,15 +327,16 @@ struct KeyGroup<'p> {
     members: Vec<Met>,
 }
 
-/// A field where it was met.
+/// An occurrence of a field.
 struct Met {
     set: SelectionSetId,
     index: usize,
     path: Vec<RenamedStep>,
 }
 
-/// Objects are compared by what is selected of them, all else by its name; lists and non-null must be
-/// the same in any case. <https://spec.graphql.org/September2025/#SameResponseShape()>
+/// Whether two types can share a response key. All object types can; other types must have the same
+/// name; lists and non-null must be the same. Source:
+/// <https://spec.graphql.org/September2025/#SameResponseShape()>
 fn can_share_a_key(types: &TypeTable, one: Option<&Type>, other: Option<&Type>) -> bool {
     let (Some(one), Some(other)) = (one, other) else {
         return true;

@@ -1,17 +1,17 @@
-//! Response keys as small numbers.
+//! Numbers response keys.
 
 use std::collections::HashMap;
 
 use crate::prepare::plan::ResponseKey;
 
-/// Gives every name one number. `__typename` is [`ResponseKey::TYPENAME`].
+/// Assigns each response key a number. `__typename` is always [`ResponseKey::TYPENAME`].
 pub struct ResponseKeys {
     names: Vec<Box<str>>,
     by_name: HashMap<Box<str>, ResponseKey>,
 }
 
 impl ResponseKeys {
-    /// Begins with names that have their numbers already.
+    /// Starts with names that are numbered already, after `__typename`.
     pub fn new(names: Vec<Box<str>>) -> Self {
         let mut keys = Self {
             names: Vec::new(),
@@ -24,7 +24,7 @@ impl ResponseKeys {
         keys
     }
 
-    /// The number of `name`.
+    /// The number of `name`, a new one if it has none yet.
     pub fn intern(&mut self, name: &str) -> ResponseKey {
         if let Some(key) = self.by_name.get(name) {
             return *key;
@@ -35,7 +35,7 @@ impl ResponseKeys {
         key
     }
 
-    /// The names by their numbers.
+    /// All names, by their numbers.
     pub fn into_names(self) -> Vec<Box<str>> {
         self.names
     }

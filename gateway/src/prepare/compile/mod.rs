@@ -1,4 +1,5 @@
-//! The planner's requests -> our plan: every name a number, every request's bytes ready.
+//! Compiles the planner's fetches into the gateway's plan: response keys become numbers, and the
+//! bytes of each request are prepared.
 
 mod contexts;
 mod fetch_selection;
@@ -29,19 +30,19 @@ use shapes::Shapes;
 use text::OperationText;
 pub use text::normal_form;
 
-/// What a plan is compiled with.
+/// The operation for which a plan is compiled.
 pub struct CompileInput<'a> {
-    /// The supergraph.
+    /// The supergraph for which the operation was planned.
     pub graph: &'a Supergraph,
-    /// What the operation is.
+    /// The type of the operation.
     pub kind: OperationType,
     /// Its variables, in the order declared.
     pub variables: &'a [Node<VariableDefinition>],
-    /// Its directives that subgraphs know.
+    /// Its directives that subgraphs define too.
     pub directives: &'a [Node<Directive>],
 }
 
-/// Compiles a plan. `keys` holds the projection's response keys already, and gets the plan's.
+/// Compiles a plan. `keys` has the projection's response keys; those of the plan are added.
 pub fn compile(planned: &Planned<'_>, input: &CompileInput<'_>, keys: Vec<Box<str>>) -> Plan {
     let mut compiler = Compiler {
         planned,
@@ -78,20 +79,20 @@ pub fn compile(planned: &Planned<'_>, input: &CompileInput<'_>, keys: Vec<Box<st
     plan
 }
 
-/// Fetches that are one request.
+/// Fetches that are sent as one request.
 struct FetchGroup {
     wave: Wave,
-    /// Without them it is not made.
+    /// The conditions that must hold for the request to be sent.
     conditions: Vec<Condition>,
     fetches: Vec<FetchId>,
 }
 
-/// When a request can start at the earliest: after those of the mutation's requests before it, and
-/// after so many others.
+/// When a request can start at the earliest: the number of the mutation's root request to which it
+/// belongs, then the number of requests that must be done before it, one after another.
 type Wave = (usize, usize);
 
-/// All requests, none before what it needs. What one subgraph is asked for entities at the same time,
-/// under the same conditions, is one request.
+/// All requests, none before one that it needs. Entity fetches to the same subgraph, in the same
+/// wave and under the same conditions, are one request.
 fn fetch_groups(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -> Vec<FetchGroup> {
     let mut waves: Vec<Option<usize>> = planned.fetches.iter().map(|_| None).collect();
     let mut ordered: Vec<(Wave, FetchId)> = planned
@@ -126,7 +127,7 @@ fn fetch_groups(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -
     groups
 }
 
-/// The conditions under which the objects are wanted that a request is for.
+/// The conditions on the path to the objects that a fetch completes.
 fn conditions(
     planned: &Planned<'_>,
     fetch: &Fetch<'_>,
@@ -166,7 +167,8 @@ fn wave(planned: &Planned<'_>, id: FetchId, waves: &mut [Option<usize>]) -> usiz
     wave
 }
 
-/// What the variable with the representations is called: like none of the client's.
+/// A name for the variable with the representations, which none of the client's variables starts
+/// with.
 fn unused_variable(declared: &[Node<VariableDefinition>]) -> String {
     let mut name = String::from("representations");
     while declared.iter().any(|it| it.name.starts_with(&name)) {
@@ -184,21 +186,22 @@ struct Compiler<'p, 'a> {
     shapes: Shapes,
 }
 
-/// Entities that a request asks for by one list of representations.
+/// Entities that a request fetches by one list of representations.
 struct EntityList<'p> {
-    /// What is asked, by the type that the subgraph has the entities as.
+    /// The selection, by the type that the subgraph has for the entities.
     asked: Vec<FetchSelectionItem<'p>>,
-    /// The text of what is asked, where there are others to compare it with.
+    /// The text of the selection, if there are other lists to compare it with.
     text: Option<Box<str>>,
-    /// Where it comes from: the selections with the types that objects have there.
+    /// The planner's selection sets, with the types that objects have there.
     sets: Vec<(SelectionSetId, TypeId)>,
-    /// Whether all of its objects tell their types.
+    /// Whether the types of all its objects are known from their data.
     are_told: bool,
     fetch: EntityFetch,
 }
 
 impl<'p> Compiler<'p, '_> {
-    /// Whether a request's entities can lack what some of its fields require, and have others.
+    /// Whether a request needs a fallback: some entities may lack what some of its fields require,
+    /// and still have the others.
     fn has_fallback(&self, group: &FetchGroup) -> bool {
         let mut fetches = group.fetches.iter().map(|id| self.planned.fetches.get(*id));
         fetches.any(|fetch| {
@@ -285,8 +288,8 @@ impl<'p> Compiler<'p, '_> {
         }
     }
 
-    /// The lists of entities that a request asks for. Fetches that ask for the same by the same have
-    /// one list, and so have fetches for objects of different types.
+    /// The lists of entities in a request. Fetches with equal selections and representations share
+    /// a list, and so do fetches for objects of different types.
     fn entity_lists(&mut self, fetches: &[FetchId], is_fallback: bool) -> Vec<EntityList<'p>> {
         let mut lists: Vec<EntityList<'p>> = Vec::new();
         for id in fetches {
@@ -326,9 +329,9 @@ impl<'p> Compiler<'p, '_> {
         joined
     }
 
-    /// Whether the lists are for objects of different types at the same places, which tell their types,
-    /// and nothing in their answers has to be renamed. Lists for different places stay apart: equal objects of one place
-    /// are kept once, and of two places may differ later.
+    /// Whether two lists may become one: their objects have different, known types and the same key
+    /// paths, and nothing in their data has to be renamed. Lists for different paths stay apart,
+    /// because equal objects at one path are stored once, and those at two paths may differ later.
     fn can_be_one(
         &self,
         one: &EntityList<'p>,
@@ -409,7 +412,7 @@ impl<'p> Compiler<'p, '_> {
         text.finish("", &[]).operation
     }
 
-    /// What a representation of a path's objects holds.
+    /// The content of the representations of the objects at a path.
     fn representation(
         &mut self,
         path: PathId,
@@ -419,8 +422,8 @@ impl<'p> Compiler<'p, '_> {
     ) -> Vec<Requirement> {
         let graph = self.input.graph;
         let name = graph.name(view);
-        // An interface object's entities are represented alike whatever their types: paths with
-        // different types then have one list.
+        // Entities of an interface object have the same representation whatever their types, so
+        // paths with different types share one list.
         let ty = match graph.view(subgraph, view) {
             Some(here) if here.is_interface_object => view,
             _ => self.planned.paths.ty(path),
@@ -457,14 +460,15 @@ impl<'p> Compiler<'p, '_> {
             .collect()
     }
 
-    /// The types whose objects may be of `ty`: also the interfaces by which alone they may be known.
+    /// The types whose objects may be of type `ty`, and the interfaces that may be all that is
+    /// known of their type.
     fn meeting(&self, ty: TypeId) -> TypeSet {
         let mut types = self.input.graph.types().satisfied_by(ty);
         types.extend(&self.input.graph.types().satisfied_in_reverse(ty));
         types
     }
 
-    /// A subgraph that has an interface for an object knows its entities by the interface's name.
+    /// A subgraph with an interface object knows its entities by the interface's name.
     fn typename_overrides(
         &self,
         fetch: &Fetch<'_>,

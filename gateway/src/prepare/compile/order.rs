@@ -1,8 +1,8 @@
-//! Which step waits for which, and where objects may be shared.
+//! Decides which step waits for which, and where objects may be shared.
 //!
-//! The planner's requests come in waves: all of one, then all of the next. A step needs less: only
-//! the steps that write what it reads (the keys on the way to its objects, their types, and what its
-//! representations hold). What each step reads and writes is known from its paths and shapes.
+//! The planner's fetches come in waves, one after the other. A step need not wait for a whole wave,
+//! only for the steps that write what it reads: the keys on the path to its objects, their types,
+//! and the fields of its representations. Paths and shapes show what each step reads and writes.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -11,11 +11,11 @@ use crate::prepare::plan::{
     ContextValue, FetchStep, Merge, PathSegment, Plan, Rename, Requirement, ResponseKey, ShapeId,
 };
 
-/// The fetches (step and number) that complete something below a path, each with the rest of its
-/// path.
+/// The entity fetches (step and index) that complete something below a path, each with the rest of
+/// its path.
 type FetchesBelow<'t> = FxHashSet<(usize, usize, &'t [PathSegment])>;
 
-/// A key_path in the response: the keys from its root, lists passed through silently. By its number in
+/// A path in the response by its keys alone, without list indexes and types: its number in
 /// [`KeyPaths`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct KeyPath(u32);
@@ -23,10 +23,10 @@ struct KeyPath(u32);
 /// The root of the response.
 const ROOT: KeyPath = KeyPath(0);
 
-/// All key_paths that came up.
+/// All key paths found so far, by parent and key.
 struct KeyPaths {
     below: FxHashMap<(KeyPath, ResponseKey), KeyPath>,
-    /// How many keys lead to each.
+    /// The number of keys of each path.
     depths: Vec<usize>,
 }
 
@@ -38,7 +38,7 @@ impl KeyPaths {
         }
     }
 
-    /// The key_path of a field of the object at a key_path.
+    /// The key path of a field of the object at `key_path`.
     fn below(&mut self, key_path: KeyPath, key: ResponseKey) -> KeyPath {
         let depth = self.depths[key_path.0 as usize] + 1;
         let depths = &mut self.depths;
@@ -48,7 +48,7 @@ impl KeyPaths {
         })
     }
 
-    /// The key_path that a path leads to.
+    /// The key path of a plan's path.
     fn of(&mut self, path: &[PathSegment]) -> KeyPath {
         keys_of(path).fold(ROOT, |key_path, key| self.below(key_path, key))
     }
@@ -58,7 +58,7 @@ impl KeyPaths {
     }
 }
 
-/// Fills in what the steps wait for, and what they may share.
+/// Sets what the steps wait for, and which objects may be shared.
 pub fn connect(plan: &mut Plan, waves: &[Wave]) {
     let mut key_paths = KeyPaths::new();
     connect_steps(plan, waves, &mut key_paths);
@@ -87,7 +87,8 @@ fn connect_steps(plan: &mut Plan, waves: &[Wave], key_paths: &mut KeyPaths) {
         let earlier: Vec<usize> = (0..index)
             .filter(|other| waves[*other] < waves[index])
             .collect();
-        // Mutations happen strictly in order, each after all that the ones before led to.
+        // Mutations run strictly in order, each after everything that follows from the ones before
+        // it.
         waits.push(if is_mutation(plan, index) {
             earlier
         } else {
@@ -109,8 +110,8 @@ fn connect_steps(plan: &mut Plan, waves: &[Wave], key_paths: &mut KeyPaths) {
     }
 }
 
-/// The steps among `earlier` that write any of `needed`. Where something needed has no known
-/// writer, all of them: the waves' order is always right.
+/// The steps among `earlier` that write any of `needed`. If a needed path has no known writer, all
+/// of them: the order of the waves is always correct.
 fn wait_for(
     needed: &FxHashSet<(KeyPath, bool)>,
     writers: &FxHashMap<KeyPath, Vec<usize>>,
@@ -133,7 +134,7 @@ fn wait_for(
     waits
 }
 
-/// What a step writes: objects at key_paths, each with its shape and the aliases undone in it.
+/// What a step writes: objects at key paths, each with its shape and the renames below it.
 fn written_objects<'p>(
     plan: &'p Plan,
     step: usize,
@@ -186,7 +187,7 @@ fn collect_key_paths(
     }
 }
 
-/// What a step reads; true where there must be a writer before it.
+/// What a step reads. The flag is true if an earlier step must write it.
 fn read_key_paths(step: &FetchStep, key_paths: &mut KeyPaths) -> FxHashSet<(KeyPath, bool)> {
     let mut read = FxHashSet::default();
     for (path, value) in context_values(step) {
@@ -210,7 +211,7 @@ fn read_key_paths(step: &FetchStep, key_paths: &mut KeyPaths) -> FxHashSet<(KeyP
     read
 }
 
-/// The values that a step takes from contexts, each with the path that leads by its object.
+/// The values that a step takes from contexts, each with a path that passes its object.
 fn context_values(step: &FetchStep) -> impl Iterator<Item = (&[PathSegment], &ContextValue)> {
     let fetches = match &step.merge {
         Merge::Entities(fetches) => &fetches[..],
@@ -223,7 +224,7 @@ fn context_values(step: &FetchStep) -> impl Iterator<Item = (&[PathSegment], &Co
     })
 }
 
-/// The key_paths whose objects depend on an object above, down from that one.
+/// The key paths whose objects depend on a context above them, starting at the context's object.
 fn contextual_key_paths(plan: &Plan, key_paths: &mut KeyPaths) -> FxHashSet<KeyPath> {
     let mut contextual = FxHashSet::default();
     for (path, value) in plan.steps.iter().flat_map(context_values) {
@@ -237,7 +238,7 @@ fn contextual_key_paths(plan: &Plan, key_paths: &mut KeyPaths) -> FxHashSet<KeyP
     contextual
 }
 
-/// Adds what a path reads; the key_path that it leads to.
+/// Adds what a path reads. Returns its key path.
 fn read_path(
     path: &[PathSegment],
     key_paths: &mut KeyPaths,
@@ -283,29 +284,29 @@ fn read_requirements(
     }
 }
 
-/// A path that some step completes objects at, and which fetch of which step it is.
+/// A path at which a step completes objects, with the step and the index of its entity fetch.
 struct PlanTarget {
     step: usize,
     fetch: usize,
     path: Vec<PathSegment>,
-    /// How many keys it has.
+    /// The number of keys in the path.
     depth: usize,
 }
 
-/// All of them.
+/// The targets of all steps.
 struct Targets {
     all: Vec<PlanTarget>,
-    /// By the key_paths that their paths come by.
+    /// The targets by the key paths that their paths pass.
     by_key_path: FxHashMap<KeyPath, PassingTargets>,
 }
 
-/// The targets whose paths come by a key_path.
+/// The targets whose paths pass a key path.
 #[derive(Default)]
 struct PassingTargets {
     targets: Vec<usize>,
-    /// Whether a path ends there.
+    /// Whether one of these paths ends here.
     ends_here: bool,
-    /// After how many keys a path asks for a type, at the earliest.
+    /// The smallest number of segments before a type condition in these paths.
     first_type: Option<usize>,
 }
 
@@ -352,8 +353,9 @@ impl Targets {
         });
     }
 
-    /// The fetches that complete something below `path`, with the rest of their paths; none where
-    /// such a path comes by other type conditions, so that it means only some of `path`'s objects.
+    /// The entity fetches that complete something below `path`, with the rest of their paths.
+    /// `None` if one of their paths has other type conditions, so that it means only some of the
+    /// objects at `path`.
     fn completed_below(&self, path: &[PathSegment], key_path: KeyPath) -> Option<FetchesBelow<'_>> {
         let depth = keys_of(path).count();
         let mut below = FxHashSet::default();
@@ -369,9 +371,9 @@ impl Targets {
     }
 }
 
-/// Two objects may hold one and the same entity if whatever completes the entity's own objects
-/// later does so for both alike: the same fetch of the same step, with the same path below, and with
-/// nothing from an object above.
+/// Two objects may share one entity if later steps complete the objects below it in the same way
+/// for both: the same fetch of the same step, with the same path below, and without values from an
+/// object above.
 fn mark_sharing(
     plan: &mut Plan,
     targets: &Targets,
@@ -398,9 +400,9 @@ fn mark_sharing(
     }
 }
 
-/// Objects that steps complete are interned by their bytes, unless some path to them, or through
-/// them, asks for a type on the way: then two objects alike may still be completed differently. So they
-/// may where two steps bring them, which are put together by their key_paths in lists.
+/// Objects that steps complete are interned by their bytes, with two exceptions. If a path to them,
+/// or through them, has a type condition, equal objects may be completed differently. If two steps
+/// fetch them, they are merged by their positions in lists.
 fn mark_interning(
     plan: &mut Plan,
     targets: &Targets,
@@ -409,7 +411,7 @@ fn mark_interning(
 ) {
     let mut bringers: FxHashMap<KeyPath, FxHashSet<usize>> = FxHashMap::default();
     for index in 0..plan.steps.len() {
-        // A fallback step brings nothing of an object that the other has asked about.
+        // A fallback step fetches nothing for an object that the other step has fetched.
         let bringer = plan.steps[index].fallback_of.unwrap_or(index);
         for (base, shape, _) in written_objects(plan, index, key_paths) {
             visit_objects(plan, shape, base, key_paths, &mut |_, key_path, _| {
@@ -445,7 +447,7 @@ fn mark_interning(
     }
 }
 
-/// Visits the key_paths of objects below one, with how many keys lead there.
+/// Visits the key paths of all objects below one, with their number of keys.
 fn visit_objects(
     plan: &Plan,
     shape: ShapeId,

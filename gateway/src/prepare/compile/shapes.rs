@@ -1,4 +1,4 @@
-//! What a subgraph's answer looks like, from what is asked for.
+//! Computes the shapes of subgraphs' responses from their selections.
 
 use super::{
     fetch_selection::{FetchSelection, FetchSelectionItem},
@@ -9,12 +9,12 @@ use crate::{
     prepare::plan::{ResponseKey, Shape, ShapeField, ShapeId},
 };
 
-/// All shapes of a plan.
+/// The shapes of all objects in a plan's responses.
 #[derive(Default)]
 pub struct Shapes(Vec<Shape>);
 
 impl Shapes {
-    /// Adds the `data` of an answer; its shape and its response keys.
+    /// Adds the shape of a response's `data`. Returns it with its response keys.
     pub fn add_root(
         &mut self,
         asked: &FetchSelection<'_>,
@@ -25,7 +25,7 @@ impl Shapes {
         (root, fields.iter().map(|field| field.key).collect())
     }
 
-    /// Adds the `data` of an answer that has lists of entities.
+    /// Adds the shape of a `data` that has lists of entities.
     pub fn add_entities<'p>(
         &mut self,
         lists: impl IntoIterator<Item = (&'p str, &'p FetchSelection<'p>)>,
@@ -48,7 +48,7 @@ impl Shapes {
         (ShapeId(self.0.len() as u32 - 1), root_keys)
     }
 
-    /// The same where each list can be there several times, under each of its keys.
+    /// The same for lists that may be repeated, each time under another of their keys.
     pub fn add_numbered_entities<'p>(
         &mut self,
         lists: impl IntoIterator<Item = (&'p [String], &'p FetchSelection<'p>)>,
@@ -72,12 +72,12 @@ impl Shapes {
         (ShapeId(self.0.len() as u32 - 1), root_keys)
     }
 
-    /// The shapes by their numbers.
+    /// All shapes, by their numbers.
     pub fn into_shapes(self) -> Vec<Shape> {
         self.0
     }
 
-    /// One object that any of `sets` may be asked of: fragments on different types meet in one
+    /// The shape of an object with any of these selections. Fragments on different types share one
     /// shape, because the object's type is known only after it is read.
     fn object(&mut self, sets: &[&FetchSelection<'_>], keys: &mut ResponseKeys) -> ShapeId {
         let mut fields: Vec<Merged<'_>> = Vec::new();
@@ -100,7 +100,7 @@ impl Shapes {
     }
 }
 
-/// A response key that is asked for, once or in several fragments.
+/// A response key that is selected once, or in several fragments.
 struct Merged<'p> {
     key: &'p str,
     is_typename: bool,

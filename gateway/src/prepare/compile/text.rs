@@ -1,4 +1,4 @@
-//! The text of subgraph requests, and their bytes as far as they are known before any client asks.
+//! Writes the text of subgraph requests, and their bytes as far as they are known at planning time.
 
 use std::fmt::Write as _;
 
@@ -15,31 +15,31 @@ use super::{
 };
 use crate::{json::write, prepare::plan::RequestTemplate};
 
-/// Writes one operation.
+/// Writes the text of one operation for a subgraph.
 pub struct OperationText<'p> {
     graph: &'p Supergraph,
-    /// The client's, of the subgraphs' own.
+    /// The client's directives that subgraphs define too.
     directives: &'p [Node<Directive>],
     declared: &'p [Node<VariableDefinition>],
     /// Which of the declared variables are used.
     used: Vec<bool>,
     body: String,
-    /// For directives that cannot stand at an inline fragment.
+    /// Definitions of named fragments, for directives that an inline fragment may not have.
     fragments: Vec<String>,
-    /// What the variables of a list begin with whose number is not known yet.
+    /// The start of the names of a numbered list's variables.
     list_variable: String,
 }
 
-/// Stands for a list's number in text that is cut there. No GraphQL text has it: in strings, it is
-/// escaped.
+/// Marks where a list's number belongs, so that the text can be split there. No GraphQL text has
+/// this character: in strings, it is escaped.
 pub const NUMBER: char = '\u{1}';
 
-/// What the variable for a context's value is called, but for its list's number.
+/// The name of the variable for a context's value, without its list's number.
 pub fn context_variable(list_variable: &str, field: &str, argument: &str) -> String {
     format!("{list_variable}{field}_{argument}_")
 }
 
-/// Where a directive of a fragment is written: at an inline fragment if it may be there.
+/// Where a directive of a fragment is written: on an inline fragment if it may be there.
 fn place(graph: &Supergraph, directive: &Directive) -> DirectiveLocation {
     let places = [
         DirectiveLocation::FragmentSpread,
@@ -52,14 +52,14 @@ fn place(graph: &Supergraph, directive: &Directive) -> DirectiveLocation {
     other.unwrap_or(DirectiveLocation::InlineFragment)
 }
 
-/// Whether a fragment with these directives has to have a name.
+/// Whether a fragment with these directives must be a named one.
 pub fn needs_a_name(graph: &Supergraph, when: &[Node<Directive>]) -> bool {
     let mut places = when.iter().map(|it| place(graph, it));
     places.any(|place| place != DirectiveLocation::InlineFragment)
 }
 
 impl<'p> OperationText<'p> {
-    /// An operation of a client that `declared` these variables and has these directives.
+    /// An empty operation, for a client's operation with these variables and directives.
     pub fn new(
         graph: &'p Supergraph,
         declared: &'p [Node<VariableDefinition>],
@@ -76,7 +76,7 @@ impl<'p> OperationText<'p> {
         }
     }
 
-    /// What the variables of the lists that follow begin with.
+    /// Sets the start of the names of the variables in the lists that follow.
     pub fn begin_list(&mut self, list_variable: &str) {
         self.list_variable = list_variable.to_owned();
     }
@@ -92,7 +92,7 @@ impl<'p> OperationText<'p> {
         self.body.push('}');
     }
 
-    /// Adds a list of entities, apart from others.
+    /// Adds a list of entities, separated from others by a mark.
     pub fn numbered_entities(&mut self, head: &str, asked: &FetchSelection<'_>) {
         if !self.body.is_empty() {
             self.body.push(BETWEEN);
@@ -103,7 +103,7 @@ impl<'p> OperationText<'p> {
         self.body.push('}');
     }
 
-    /// Adds selections.
+    /// Adds the selections of a fetch.
     pub fn items(&mut self, asked: &FetchSelection<'_>) {
         for item in asked {
             self.separate();
@@ -167,7 +167,7 @@ impl<'p> OperationText<'p> {
         self.fragments[number] = std::mem::replace(&mut self.body, body);
     }
 
-    /// Adds selections as the client made them.
+    /// Adds selections as the client wrote them, for the normal form.
     fn selections(&mut self, set: &[Selection]) {
         for selection in set {
             self.separate();
@@ -251,7 +251,7 @@ impl<'p> OperationText<'p> {
         }
     }
 
-    /// The client's directives that may stand at an operation of this kind, as text.
+    /// The client's directives that an operation of this kind may have, as text.
     fn operation_directives(&mut self, kind: &str) -> String {
         let at = match kind {
             "mutation" => DirectiveLocation::Mutation,
@@ -267,7 +267,8 @@ impl<'p> OperationText<'p> {
         std::mem::replace(&mut self.body, body)
     }
 
-    /// The request. `representations` are the variables that the executor writes itself.
+    /// The template of the request. `representations` are the names of the variables that the
+    /// executor writes.
     pub fn finish(self, kind: &str, representations: &[String]) -> RequestTemplate {
         let parts = self.into_parts(kind);
         let own = representations
@@ -298,7 +299,7 @@ impl<'p> OperationText<'p> {
         }
     }
 
-    /// What a request is made of.
+    /// Splits the operation into its parts.
     pub fn into_parts(mut self, kind: &str) -> OperationParts {
         let directives = self.operation_directives(kind);
         let mut definitions = Vec::new();
@@ -335,21 +336,22 @@ impl<'p> OperationText<'p> {
     }
 }
 
-/// What a request is made of.
+/// The parts of an operation's text.
 pub struct OperationParts {
-    /// The client's, at the operation.
+    /// The directives of the operation, each after a space.
     pub directives: String,
-    /// Of the client's variables.
+    /// The definitions of the client's variables that it uses.
     pub definitions: Vec<String>,
-    /// As [`RequestTemplate::variables`].
+    /// The client's variables that it uses, as in [`RequestTemplate::variables`].
     pub variables: Vec<(Box<[u8]>, usize)>,
-    /// What is selected.
+    /// The selections, without the outer braces.
     pub body: String,
     /// The definitions of fragments, each after a space.
     pub fragments: String,
 }
 
-/// An operation in one normal form: two that ask for the same in the same order have the same.
+/// The normal form of an operation: operations with the same selections in the same order have
+/// equal ones.
 pub fn normal_form(graph: &Supergraph, operation: &Operation) -> String {
     let mut text = OperationText::new(graph, &[], &[]);
     text.directives(&operation.directives);

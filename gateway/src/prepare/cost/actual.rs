@@ -1,4 +1,5 @@
-//! What an answer costs by the same rules as the estimate: for development, and for those who tune a schema.
+//! Computes the cost of a response by the rules of the estimate, for development and for tuning a
+//! schema's costs.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -20,14 +21,14 @@ use crate::{
     graph::{Graph, costs::FieldCosts},
 };
 
-/// An operation whose answers are counted.
+/// An operation whose responses' costs are computed.
 pub struct Counted {
     document: Valid<ExecutableDocument>,
     operation: Node<Operation>,
 }
 
 impl Counted {
-    /// Keeps what the answers are held against.
+    /// Keeps the operation to compare responses with.
     pub fn new(document: Valid<ExecutableDocument>, operation: Node<Operation>) -> Self {
         Self {
             document,
@@ -35,12 +36,13 @@ impl Counted {
         }
     }
 
-    /// The operation's document.
+    /// The document of the operation, with its fragments.
     pub fn document(&self) -> &ExecutableDocument {
         &self.document
     }
 
-    /// The cost of a whole answer: every object and leaf that is in it, as often as it stands there.
+    /// The cost of a whole response: each object and leaf counts as often as it is in it. `None` if
+    /// `body` is not JSON.
     pub fn cost(&self, graph: &Graph, variables: &Variables, body: &[u8]) -> Option<u64> {
         let body: Value = serde_json::from_slice(body).ok()?;
         let begin = match self.operation.operation_type {
@@ -66,11 +68,11 @@ struct AnswerCounter<'a> {
     graph: &'a Graph,
     variables: &'a Variables,
     counted: &'a Counted,
-    /// What the arguments of a field cost, by the field's address.
+    /// The cost of a field's arguments, by the field's address in memory.
     arguments: RefCell<HashMap<usize, f64>>,
 }
 
-/// A field of the operation, and the type that it was asked of.
+/// A field of the operation, and the type on which it is selected.
 type SelectedField<'a> = (&'a Node<Field>, &'a Name);
 
 impl<'a> AnswerCounter<'a> {
@@ -171,9 +173,9 @@ impl<'a> AnswerCounter<'a> {
                     .map(|it| self.value(sets, type_name, weight, it))
                     .sum()
             }
-            // A custom scalar may be an object, too.
+            // An object may also be a custom scalar.
             Value::Object(object) if self.graph.types().id(type_name).is_some() => {
-                // The answer tells the type only where the client asked for it.
+                // The type is known only if the client selected `__typename`.
                 let told = object.get("__typename").and_then(Value::as_str);
                 let told = told.and_then(|name| Name::new(name).ok());
                 let type_name = told.as_ref().unwrap_or(type_name);

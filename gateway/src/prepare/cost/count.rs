@@ -1,7 +1,8 @@
-//! From an operation to its cost: every field once for each object that may hold it.
+//! Computes the cost of an operation: each field counts once for each object that may have it.
 //!
-//! Fields that meet under one response key count once, as they are executed once. Of the object types that
-//! an interface or a union allows, the dearest counts. What `@skip` and `@include` leave out does not.
+//! Fields with the same response key count once, because they are executed once. Of the object
+//! types that an interface or a union allows, the most expensive one counts. What `@skip` and
+//! `@include` leave out does not count.
 
 use apollo_compiler::{
     ExecutableDocument, Name, Node as Ast,
@@ -27,8 +28,8 @@ use crate::{
     prepare::plan::Condition,
 };
 
-/// Counts an operation that was found valid. `fields_max` bounds the work that many type conditions in each
-/// other can lead to.
+/// Computes the cost of a valid operation. `fields_max` bounds the work that nested type conditions
+/// can cause.
 ///
 /// # Errors
 /// `MAX_SELECTIONS_EXCEEDED` above `fields_max`.
@@ -55,7 +56,7 @@ pub fn of(
     ))
 }
 
-/// Makes a formula.
+/// Builds the cost formula of an operation.
 pub struct CostCounter<'a> {
     pub(super) graph: &'a Graph,
     pub(super) variables: &'a [Ast<VariableDefinition>],
@@ -63,14 +64,14 @@ pub struct CostCounter<'a> {
     document: &'a ExecutableDocument,
     fields_left: usize,
     fault: Option<SlicingFault>,
-    /// What variables cost as arguments: by the variable, the argument's type and weight.
+    /// The costs of variables as arguments: by the variable, the argument's type and weight.
     pub(super) inputs: FxHashMap<(usize, Name, Option<u64>), Term>,
-    /// What was counted, by all that it depends on.
+    /// The costs computed so far, by everything that they depend on.
     known: FxHashMap<Origin, Term>,
 }
 
-/// A declared type, the address and conditions of each part, the sizes from above, and whether the type's own
-/// weight counts.
+/// What a selection's cost depends on: the declared type, the address and conditions of each part,
+/// the list sizes given above, and whether the type's own weight counts.
 type Origin = (
     Name,
     Vec<(usize, Vec<Condition>)>,
@@ -78,24 +79,24 @@ type Origin = (
     bool,
 );
 
-/// A selection set that takes part in a selection under some conditions.
+/// A selection set that belongs to a selection under some conditions.
 #[derive(Clone)]
 struct Part<'a> {
     set: &'a SelectionSet,
     conditions: Vec<Condition>,
 }
 
-/// A size that a field above gives to the list at a path.
+/// The length that a field above gives to the list at a path.
 #[derive(Clone)]
 struct SizedList<'a> {
     path: &'a [String],
     length: Term,
 }
 
-/// A field as it stands somewhere in the parts, fragments written out.
+/// An occurrence of a field in the parts, with fragments expanded.
 struct Occurrence<'a> {
     field: &'a Ast<Field>,
-    /// None for any.
+    /// The object types for which it is selected; `None` for all.
     types: Option<TypeSet>,
     conditions: Vec<Condition>,
 }
@@ -110,7 +111,7 @@ fn key(term: Term) -> TermKey {
 }
 
 impl<'a> CostCounter<'a> {
-    /// Of an operation with these variables.
+    /// A counter for an operation with these variables.
     pub fn new(
         graph: &'a Graph,
         document: &'a ExecutableDocument,
@@ -129,7 +130,7 @@ impl<'a> CostCounter<'a> {
         }
     }
 
-    /// What an object of a declared type costs with what is selected of it.
+    /// The cost of an object of a declared type, with its selection.
     fn selection(
         &mut self,
         declared: &Name,
@@ -163,7 +164,8 @@ impl<'a> CostCounter<'a> {
         }
         let graph = self.graph;
         let id = graph.types().id(declared).unwrap_or(TypeId::UNKNOWN);
-        // Types of which the same fields are asked for cost the same, but for what the schema says of them.
+        // Types with the same selected fields cost the same, unless the schema gives them other
+        // weights.
         let mut counted: FxHashSet<(Vec<usize>, u64, Option<TypeId>)> = FxHashSet::default();
         let mut terms = Vec::new();
         for id in graph.types().visible_objects(id).iter() {
@@ -194,7 +196,7 @@ impl<'a> CostCounter<'a> {
         Ok(term)
     }
 
-    /// An object of one type: its weight and its fields.
+    /// The cost of an object of one type: its weight and its fields.
     fn object(
         &mut self,
         type_name: &Name,
@@ -251,7 +253,7 @@ impl<'a> CostCounter<'a> {
         }
         let own_size = own_size.filter(|_| list_size.is_some_and(|said| said.sized.is_empty()));
         let assumed = Term::Constant(graph.settings.limits.list_size_assumed as f64);
-        // Of lists in lists, the outer one has a size.
+        // In a list of lists, only the outer one has a length.
         let instances = match definition.ty.is_list() {
             true => given.or(own_size).unwrap_or(assumed),
             false => Term::Constant(1.0),
@@ -275,7 +277,7 @@ impl<'a> CostCounter<'a> {
             return Ok(all);
         }
         let both = self.sum(0.0, vec![all, arguments]);
-        // An argument may make its field cheaper, but nothing else.
+        // A negative weight of an argument may reduce the cost of its own field only.
         Ok(self.max(vec![both]))
     }
 
@@ -295,7 +297,7 @@ impl<'a> CostCounter<'a> {
         }
     }
 
-    /// What a field's arguments cost.
+    /// The cost of a field's arguments.
     pub(super) fn arguments(
         &mut self,
         field: &Field,
@@ -350,7 +352,7 @@ impl<'a> CostCounter<'a> {
         }
     }
 
-    /// The conditions with those of `directives` added; none if they can never hold.
+    /// The conditions with those of `directives` added; `None` if they can never hold.
     fn conditions(
         &self,
         directives: &DirectiveList,
@@ -412,7 +414,7 @@ impl<'a> CostCounter<'a> {
         match (one, other) {
             (Term::Constant(one), Term::Constant(other)) => Term::Constant(times(one, other)),
             (Term::Constant(1.0), it) | (it, Term::Constant(1.0)) => it,
-            // Even then a missing slicing argument is a fault: a size stays.
+            // A length is kept even then, because a missing slicing argument is an error.
             _ => self.node(Node::Product(one, other)),
         }
     }
@@ -433,7 +435,7 @@ impl<'a> CostCounter<'a> {
         self.node(Node::Max(parts.into()))
     }
 
-    /// The term where the field is asked for at all.
+    /// The term, under the conditions of the field's occurrences.
     fn when(&mut self, same: &[&Occurrence<'_>], term: Term) -> Term {
         if same.iter().any(|it| it.conditions.is_empty()) || term == Term::Constant(0.0) {
             return term;
@@ -443,8 +445,8 @@ impl<'a> CostCounter<'a> {
     }
 }
 
-/// The selection sets of a field. Where all hang on just the field's own conditions, these need not be asked
-/// for again.
+/// The selection sets of a field. If all have the field's own conditions, these need not be checked
+/// again.
 fn parts_below<'a>(same: &[&Occurrence<'a>]) -> Vec<Part<'a>> {
     let first = &same[0].conditions;
     let is_same = same.iter().all(|it| it.conditions == *first);
@@ -458,7 +460,7 @@ fn parts_below<'a>(same: &[&Occurrence<'a>]) -> Vec<Part<'a>> {
     parts.collect()
 }
 
-/// The object type's own definition: it may promise more than an interface's.
+/// The object type's own definition of a field, which may be stricter than the interface's.
 pub(super) fn definition_of<'a>(
     graph: &'a Graph,
     type_name: &Name,

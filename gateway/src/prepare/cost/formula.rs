@@ -1,4 +1,4 @@
-//! The cost of an operation as far as it is known without variables, and what depends on them.
+//! The cost of an operation: a number, or a formula for what depends on variables.
 
 use std::mem::size_of;
 
@@ -15,63 +15,63 @@ use crate::{
     prepare::plan::Condition,
 };
 
-/// The largest estimate: a JSON number of this size is still exact everywhere.
+/// The largest estimate, 2^53 - 1: JSON numbers up to this are exact in all languages.
 const COST_MAX: f64 = 9_007_199_254_740_991.0;
 
-/// What an operation costs.
+/// The estimated cost of an operation.
 #[derive(Debug)]
 pub struct OperationCost {
     nodes: Box<[Node]>,
     root: Result<Term, SlicingFault>,
 }
 
-/// A number, or a part of a formula.
+/// A number, or a node of a formula.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Term {
-    /// Known.
+    /// A number that does not depend on variables.
     Constant(f64),
-    /// By its place among the nodes.
+    /// A node, by its index.
     Node(u32),
 }
 
-/// A part of a formula that depends on variables.
+/// A node of a formula that depends on variables.
 #[derive(Debug)]
 pub enum Node {
     /// A number and the terms added to it.
     Sum(f64, Box<[Term]>),
-    /// Of both.
+    /// The product of both terms.
     Product(Term, Term),
-    /// The largest of them, and at least 0.
+    /// The largest of the terms, and at least 0.
     Max(Box<[Term]>),
-    /// Only where any of the conditions holds, each with all of its parts.
+    /// The term if any of these sets of conditions holds completely; otherwise 0.
     When(Box<[Vec<Condition>]>, Term),
-    /// A list's length.
+    /// The length of a list.
     Size(VariableListSize),
-    /// A variable's value as an argument.
+    /// The cost of a variable's value as an argument.
     Input(Input),
 }
 
-/// An argument whose value is a variable.
+/// An argument, or a part of one, whose value is a variable.
 #[derive(Debug)]
 pub struct Input {
-    /// Among the operation's variables.
+    /// The variable's index among the operation's.
     pub variable: usize,
-    /// The value's type inside its lists.
+    /// The type of the value, inside its lists.
     pub type_name: Name,
-    /// The argument's own weight.
+    /// The argument's own `@cost`, if it has one.
     pub weight: Option<f64>,
-    /// What it costs where the client gives no value.
+    /// The cost if the client gives no value.
     pub default: Term,
 }
 
-/// A field that has not exactly one of its slicing arguments.
+/// A field that needs exactly one of its slicing arguments, and has none or several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SlicingFault {
-    /// The field's name.
+    /// The name of the field.
     pub field: Box<str>,
-    /// The arguments that it takes.
+    /// The names of its slicing arguments, separated by commas.
     pub arguments: Box<str>,
-    /// How many of them are given.
+    /// The number of slicing arguments that are given.
     pub given: usize,
 }
 
@@ -90,7 +90,7 @@ impl From<SlicingFault> for RequestError {
 }
 
 impl OperationCost {
-    /// A formula whose last step is `root`; a fault where no variable can mend it.
+    /// A formula with this root, or an error that no variable can correct.
     pub fn new(nodes: Vec<Node>, root: Result<Term, SlicingFault>) -> Self {
         let needs_nodes = matches!(root, Ok(Term::Node(_)));
         Self {
@@ -103,7 +103,7 @@ impl OperationCost {
         }
     }
 
-    /// A known number.
+    /// A cost that does not depend on variables.
     pub fn constant(cost: f64) -> Self {
         Self::new(Vec::new(), Ok(Term::Constant(cost)))
     }
@@ -111,7 +111,7 @@ impl OperationCost {
     /// The estimate for these variables.
     ///
     /// # Errors
-    /// When a field lacks its slicing argument, or has several.
+    /// If a field lacks its slicing argument, or has several.
     pub fn estimate(&self, graph: &Graph, variables: &Variables) -> Result<u64, SlicingFault> {
         match &self.root {
             Ok(Term::Constant(cost)) => Ok(whole(*cost)),
@@ -123,7 +123,7 @@ impl OperationCost {
         }
     }
 
-    /// Bytes on the heap, more or less.
+    /// An estimate of its bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         let of_node = |node: &Node| match node {
             Node::Sum(_, terms) | Node::Max(terms) => terms.len() * size_of::<Term>(),
@@ -135,8 +135,8 @@ impl OperationCost {
     }
 }
 
-/// The product. Of lists that are long enough within each other it is infinite; an empty list costs nothing
-/// all the same.
+/// The product of two costs. It may be infinite for long nested lists; an empty list costs nothing
+/// even then.
 pub(super) fn times(one: f64, other: f64) -> f64 {
     match one == 0.0 || other == 0.0 {
         true => 0.0,
@@ -144,7 +144,7 @@ pub(super) fn times(one: f64, other: f64) -> f64 {
     }
 }
 
-/// What is no number came of infinite ones.
+/// Rounds a cost to a whole number. NaN results from infinite costs, and counts as the largest.
 fn whole(cost: f64) -> u64 {
     match cost.is_nan() {
         true => COST_MAX as u64,
@@ -152,8 +152,8 @@ fn whole(cost: f64) -> u64 {
     }
 }
 
-/// The way from variables to a number: each node and each variable is looked at once, however many fields
-/// refer to it.
+/// Evaluates a formula for given variables. Each node and each variable is evaluated once, however
+/// many fields refer to it.
 pub struct Evaluation<'a> {
     nodes: &'a [Node],
     graph: &'a Graph,
@@ -163,7 +163,7 @@ pub struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Of the nodes of one formula.
+    /// An evaluation of the nodes of one formula.
     pub fn new(nodes: &'a [Node], graph: &'a Graph, variables: &'a Variables) -> Self {
         Self {
             nodes,

@@ -1,4 +1,4 @@
-//! What arguments cost: each object in them 1, or as their `@cost` says.
+//! Computes the cost of arguments: 1 for each object in them, or their `@cost`.
 
 use apollo_compiler::{
     Name, Schema,
@@ -13,7 +13,7 @@ use super::{
 use crate::graph::Graph;
 
 impl CostCounter<'_> {
-    /// What a value of an argument or an input field costs. `weight` is its own `@cost`.
+    /// The cost of a value of an argument or an input field. `weight` is its own `@cost`.
     pub fn input(&mut self, value: &Value, ty: &Type, weight: Option<f64>) -> Term {
         let name = ty.inner_named_type();
         let own = weight.unwrap_or_else(|| self.graph.costs.of_type(self.graph.api(), name));
@@ -78,7 +78,7 @@ impl CostCounter<'_> {
     }
 }
 
-/// Whether a value of the type costs nothing beyond itself: then there is no need to look into it.
+/// Whether the content of a value of this type costs nothing: then it need not be read.
 fn has_flat_cost(graph: &Graph, name: &Name) -> bool {
     let Some(input) = graph.api().get_input_object(name) else {
         return true;
@@ -95,7 +95,7 @@ fn is_input_object(schema: &Schema, name: &Name) -> bool {
     matches!(schema.types.get(name), Some(ExtendedType::InputObject(_)))
 }
 
-/// What a variable's value costs; it has been checked against its type.
+/// The cost of a variable's value, which must fit its type.
 pub fn of_json(graph: &Graph, json: &[u8], type_name: &Name, weight: Option<f64>) -> f64 {
     let json = serde_json::from_slice(json).unwrap_or_default();
     of_value(graph, &json, type_name, weight)

@@ -1,11 +1,12 @@
-//! What an operation costs, estimated before it is executed.
+//! Estimates the cost of an operation before it is executed.
 //!
-//! The estimate is made once, when an operation is prepared: a number, or a small formula where variables
-//! decide a list's size. The rules are those of the IBM cost specification as Federation 2.9 uses them; see
-//! `docs/gateway.md`.
+//! The estimate is computed once, when an operation is prepared: a number, or a small formula if
+//! variables decide the length of a list. The rules are those of the IBM cost specification as
+//! Federation 2.9 uses them; see `docs/gateway.md`.
 //!
-//! [`count`] walks the operation, [`size`] finds out how long a list is, [`inputs`] weighs arguments,
-//! [`formula`] evaluates what is left for the variables, [`actual`] counts an answer by the same rules.
+//! [`count`] walks the operation, [`size`] finds the length of a list, [`inputs`] adds up
+//! arguments, [`formula`] evaluates what depends on variables, [`actual`] computes the cost of a
+//! response by the same rules.
 
 pub mod actual;
 mod count;
@@ -23,11 +24,12 @@ use crate::{
     graph::Graph,
 };
 
-/// Every mutation costs so much more, as in Apollo's router: what it changes is the larger part of its work.
+/// The additional cost of a mutation, as in Apollo Router: changing data is the larger part of its
+/// work.
 const MUTATION: f64 = 10.0;
 
-/// Refuses an operation that costs more than `cost_max` or leaves a required slicing argument out; in the
-/// mode `measure` it only counts.
+/// Refuses an operation that costs more than `cost_max`, or lacks a required slicing argument. In
+/// the mode `measure`, it only counts the cost.
 ///
 /// # Errors
 /// `MAX_COST_EXCEEDED` with the estimate and the maximum, `INVALID_SLICING_ARGUMENTS`.

@@ -1,4 +1,4 @@
-//! How long a list is: by its slicing arguments, else by what is assumed of it.
+//! Finds the length of a list: by its slicing arguments, or the assumed length.
 
 use std::mem::size_of;
 
@@ -12,7 +12,7 @@ use apollo_compiler::{
 use super::formula::SlicingFault;
 use crate::{coerce::Variables, graph::costs::ListSize};
 
-/// A list's length where variables decide it.
+/// The length of a list, which variables may decide.
 #[derive(Debug)]
 pub struct VariableListSize {
     field: Box<str>,
@@ -21,7 +21,7 @@ pub struct VariableListSize {
     requires_one: bool,
 }
 
-/// A slicing argument.
+/// An argument that gives the length of a list.
 #[derive(Debug)]
 struct SlicingArgument {
     value: SlicingValue,
@@ -30,26 +30,26 @@ struct SlicingArgument {
 
 #[derive(Debug)]
 enum SlicingValue {
-    /// Written in the document.
+    /// A number in the document.
     Number(f64),
-    /// In a variable, inside these fields of it.
+    /// A variable, or the field at a path inside it.
     Variable {
         index: usize,
         path: Box<[String]>,
-        /// Where the client gives no value.
+        /// The length if the client gives no value.
         default: Option<f64>,
     },
-    /// Not given.
+    /// The argument is not given.
     Nothing,
 }
 
-/// The lengths that variables give, by the variable and the path inside it: a variable's text may be long, and
-/// many fields may refer to it.
+/// The lengths that variables give, by the variable and the path inside it. They are kept because a
+/// variable's text may be long, and many fields may refer to it.
 #[derive(Default)]
 pub struct Lengths<'a>(Vec<(usize, &'a [String], Option<f64>)>);
 
 impl<'a> Lengths<'a> {
-    /// How many are known.
+    /// The number of known lengths.
     #[cfg(test)]
     pub fn count(&self) -> usize {
         self.0.len()
@@ -69,7 +69,8 @@ impl<'a> Lengths<'a> {
 }
 
 impl VariableListSize {
-    /// Of a field with its arguments. `assumed` is for a list of which nothing is known.
+    /// The length of a field's list, by its arguments. `assumed` is the length if nothing else is
+    /// known.
     pub fn of(
         said: &ListSize,
         field: &Field,
@@ -99,16 +100,16 @@ impl VariableListSize {
         }
     }
 
-    /// Whether it is the same for all variables.
+    /// Whether it does not depend on variables.
     pub fn is_constant(&self) -> bool {
         let mut given = self.given.iter();
         !given.any(|given| matches!(given.value, SlicingValue::Variable { .. }))
     }
 
-    /// The largest of the slicing arguments; never less than 0.
+    /// The largest of the slicing arguments, at least 0.
     ///
     /// # Errors
-    /// Where exactly one is required and there is none, or there are several.
+    /// If exactly one slicing argument is required, and there is none or there are several.
     pub fn length<'a>(
         &'a self,
         variables: &Variables,
@@ -134,7 +135,7 @@ impl VariableListSize {
         Ok(if count == 0 { self.assumed } else { largest })
     }
 
-    /// Bytes on the heap, more or less.
+    /// An estimate of its bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         let of = |given: &SlicingArgument| match &given.value {
             SlicingValue::Variable { path, .. } => path.iter().map(|it| 24 + it.len()).sum(),
@@ -191,7 +192,7 @@ fn slice(
     }
 }
 
-/// A length in a document: a number, or how many entries a list has.
+/// A length in a document: a number, or the number of items in a list.
 fn literal(value: Option<&Value>, path: &[String]) -> Option<f64> {
     match (value?, path) {
         (Value::Object(members), [name, path @ ..]) => {

@@ -1,4 +1,4 @@
-//! A stream to a subgraph that ends where an answer does not begin in time, counted in bytes.
+//! Bounds the bytes that a subgraph may send before its response begins.
 
 use std::{
     io::{Error, Result},
@@ -12,10 +12,11 @@ use graphql_transport::counted::{Count, Counted};
 
 use crate::subgraphs::Stream;
 
-/// `hyper` takes interim heads (1xx) without a bound.
+/// A stream that fails when the bound is exceeded. `hyper` itself accepts any number of interim
+/// heads (1xx).
 pub(super) type BoundedHead = Counted<Stream, BytesLeft>;
 
-/// The bytes that may still come before the answer.
+/// The bytes that may still arrive before the response begins.
 #[derive(Clone)]
 pub(super) struct BytesLeft(Arc<AtomicUsize>);
 
@@ -24,17 +25,17 @@ impl BytesLeft {
         Self(Arc::new(AtomicUsize::new(bytes_max)))
     }
 
-    /// The answer has begun: from now on there is no bound.
+    /// Removes the bound, once the response has begun.
     pub(super) fn lift(&self) {
         self.0.store(usize::MAX, Ordering::Relaxed);
     }
 
-    /// Whether so many more may come.
+    /// Takes `bytes` from those left; false if there are too few.
     fn take(&self, bytes: usize) -> bool {
         let left = self.0.load(Ordering::Relaxed);
         if left != usize::MAX {
             let rest = left.saturating_sub(bytes);
-            // Where it is lifted at the same time, it stays lifted.
+            // If the bound is removed at the same time, it stays removed.
             let order = Ordering::Relaxed;
             let _ = self.0.compare_exchange(left, rest, order, order);
         }

@@ -1,4 +1,5 @@
-//! Subscriptions at subgraphs: many on one WebSocket, or each on a server-sent-event stream.
+//! Subscriptions at subgraphs: many on one WebSocket, or each on its own stream of server-sent
+//! events.
 
 mod bounded_head;
 mod quarantine;
@@ -30,19 +31,19 @@ use socket_pool::{Opening, SocketPool, Unsubscribe};
 use uncompleted_events::UncompletedEvents;
 pub(super) use uncompleted_events::{ReceivedMessage, ReservedBytes};
 
-/// How long a subgraph that accepts no WebSocket is sent event-stream requests without another try.
+/// How long the gateway remembers that a subgraph accepts no WebSocket, before it tries again.
 const NO_WEBSOCKET_TIME: Duration = Duration::from_secs(60);
 
-/// What a subgraph says of one subscription.
+/// A message of a subgraph about one subscription.
 #[derive(Debug)]
 pub(super) enum UpstreamMessage {
-    /// The subgraph has taken the operation.
+    /// The subgraph has accepted the operation.
     Accepted,
-    /// An event: a GraphQL response.
+    /// An event: the JSON of a GraphQL response.
     Next(Bytes),
-    /// It ends with errors: a GraphQL response without data.
+    /// The subscription has ended with errors: a GraphQL response without data.
     Errors(Bytes),
-    /// It ends.
+    /// The subscription has ended without an error.
     Complete,
 }
 
@@ -55,7 +56,7 @@ impl UpstreamMessage {
     }
 }
 
-/// Why a subgraph cannot be heard.
+/// Why a subscription at a subgraph failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum UpstreamError {
     #[error("no connection: {0}")]
@@ -78,13 +79,13 @@ pub(super) enum UpstreamError {
     TooLarge(usize),
 }
 
-/// What one subscription's subgraph says. Dropping it ends the subscription there.
+/// The messages of one subscription. Dropping this ends the subscription at the subgraph.
 pub(super) struct Messages {
     receiver: mpsc::Receiver<ReceivedMessage>,
     _ends_when_dropped: Ends,
 }
 
-/// How a subscription is ended at its subgraph.
+/// Ends the subscription at its subgraph when it is dropped.
 #[expect(dead_code, reason = "both act when they are dropped")]
 enum Ends {
     OnSocket(Unsubscribe),
@@ -92,19 +93,19 @@ enum Ends {
 }
 
 impl Messages {
-    /// The next one; none when the connection is lost.
+    /// The next message; `None` when the connection is lost.
     pub(super) async fn next(&mut self) -> Option<ReceivedMessage> {
         self.receiver.recv().await
     }
 }
 
-/// The ways to subgraphs.
+/// All connections for subscriptions, by protocol.
 pub(super) struct Upstreams {
     sockets: SocketPool,
     quarantine: Arc<Quarantine>,
     request_bytes_max: usize,
     sse_subgraphs: Vec<String>,
-    /// Addresses that accept no WebSocket, and since when that is known.
+    /// Addresses that accept no WebSocket, with the time when that was found out.
     without_websocket: Mutex<HashMap<String, Instant>>,
     streams: sse::Streams,
 }
@@ -136,11 +137,12 @@ impl Upstreams {
         }
     }
 
-    /// Begins a subscription; returns when the subgraph has been sent the operation. `is_proven` says
-    /// that the subgraph has taken it before.
+    /// Starts a subscription. Returns when the operation has been sent to the subgraph. `is_proven`
+    /// says that the subgraph has accepted it before.
     ///
     /// # Errors
-    /// [`UpstreamError::TooLarge`] and [`UpstreamError::Refused`] will not go away by themselves.
+    /// After [`UpstreamError::TooLarge`] and [`UpstreamError::Refused`], another attempt would fail
+    /// too.
     pub(super) async fn open(
         &self,
         address: SubgraphAddress<'_>,
@@ -196,10 +198,10 @@ impl Upstreams {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A GraphQL request's JSON: `{"query": ..., "variables": ...}`.
+    /// The JSON of a GraphQL request: `{"query": ..., "variables": ...}`.
     ///
     /// # Errors
-    /// [`UpstreamError::TooLarge`]: a subgraph ends the connection for too large a message.
+    /// [`UpstreamError::TooLarge`]: a subgraph would close the whole connection for such a message.
     pub(super) fn request(
         &self,
         operation: &UpstreamOperation<'_>,
@@ -212,8 +214,8 @@ impl Upstreams {
     }
 }
 
-/// Whether the next attempt would get the same HTTP status. A server that is overloaded or stops, or a
-/// proxy before one, says otherwise.
+/// Whether another attempt would get the same HTTP status. The statuses of servers and proxies that
+/// are overloaded or stopping are not final.
 fn is_final(status: StatusCode) -> bool {
     !status.is_informational()
         && !status.is_server_error()
@@ -234,11 +236,12 @@ fn request_json(operation: &UpstreamOperation<'_>) -> Vec<u8> {
     request
 }
 
-/// In place of errors that are no list, or an empty one: the subscription would end as if all were well.
+/// Replaces errors that are not a list, or an empty one, which would make the subscription seem to
+/// end without an error.
 const NO_LIST: &[u8] =
     br#"[{"message":"the subgraph ended the subscription without a list of errors"}]"#;
 
-/// A list of errors as a GraphQL response.
+/// Wraps a list of errors in a GraphQL response.
 fn errors_response(errors: &[u8]) -> Bytes {
     let rest = errors.strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
     let has_errors = rest.is_some_and(|rest| !rest.starts_with(b"]"));

@@ -1,8 +1,8 @@
-//! Operations that ended the socket on which they were sent.
+//! Remembers operations that made a subgraph close the socket on which they were sent.
 //!
-//! A subgraph closes a whole socket for one message that it does not accept. The operation that was
-//! sent in that message never gets on a shared socket again: it goes alone over a socket of its own,
-//! and is refused for a while when that ends, too.
+//! A subgraph closes a whole socket for one message that it does not accept. The operation in that
+//! message is not sent on a shared socket again: it gets a socket of its own, and is refused for a
+//! while if the subgraph closes that one too.
 
 use std::{
     collections::HashMap,
@@ -15,24 +15,26 @@ use prometheus_client::metrics::counter::Counter;
 
 use super::UpstreamError;
 
-/// How long an operation is refused after it has ended a socket of its own.
+/// How long an operation is refused after the subgraph has closed its own socket.
 const REFUSED_TIME: Duration = Duration::from_secs(60);
-/// Sockets of its own that an operation may lose without a close code before it is refused.
+/// The number of its own sockets that an operation may lose without a close code before it is
+/// refused.
 const LOSSES_MAX: u32 = 2;
 
-/// An operation at a subgraph, whatever its cursor.
+/// Identifies an operation at a subgraph, whatever its cursor: hashes of the address, and of the
+/// text and variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OperationKey {
     subgraph: u64,
     operation: u64,
 }
 
-/// How a socket ended, and who may have been the reason.
+/// How a socket closed, and whether other operations may have been the reason.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loss<'a> {
-    /// The close code and reason, where the subgraph sent them.
+    /// The close code and reason, if the subgraph sent them.
     pub close: Option<(u16, &'a str)>,
-    /// Whether the socket had no other operation.
+    /// Whether the socket carried no other operation.
     pub was_alone: bool,
     /// Whether no other operation can have been the reason.
     pub is_sole_suspect: bool,
@@ -40,15 +42,15 @@ pub(super) struct Loss<'a> {
 
 struct Entry {
     since: Instant,
-    /// Sockets of its own that it lost.
+    /// How many sockets of its own it has lost.
     losses: u32,
-    /// Whether the subgraph said by a close code that this operation is the reason.
+    /// Whether a close code showed that this operation is the reason.
     is_certain: bool,
     refused: Option<(Instant, String)>,
 }
 
-/// At most `max` operations. The oldest of the subgraph with the most is forgotten first: one that ends every
-/// socket has those of no other forgotten.
+/// At most `max` operations. When it is full, the subgraph with the most operations loses its
+/// oldest, so that one that closes every socket does not displace those of others.
 pub(super) struct Quarantine {
     entries: Mutex<HashMap<OperationKey, Entry>>,
     hasher: RandomState,
@@ -73,10 +75,10 @@ impl Quarantine {
         }
     }
 
-    /// Whether the operation has to go alone.
+    /// Whether the operation needs a socket of its own.
     ///
     /// # Errors
-    /// [`UpstreamError::Refused`] while it is not sent at all.
+    /// [`UpstreamError::Refused`] while the operation is not sent at all.
     pub(super) fn check(&self, key: OperationKey) -> Result<bool, UpstreamError> {
         let entries = self.lock();
         let Some(entry) = entries.get(&key) else {
@@ -90,7 +92,7 @@ impl Quarantine {
         }
     }
 
-    /// The operation may have ended its socket.
+    /// Records that the operation may have closed its socket.
     pub(super) fn suspect(&self, key: OperationKey, loss: Loss<'_>) {
         let mut entries = self.lock();
         if !entries.contains_key(&key) {
@@ -116,7 +118,8 @@ impl Quarantine {
         entry.refused = Some((Instant::now(), reason));
     }
 
-    /// The subgraph has taken the operation: it was not the reason, unless the subgraph said so.
+    /// Records that the subgraph has accepted the operation: it is not the reason, unless a close
+    /// code said so.
     pub(super) fn absolve(&self, key: OperationKey) {
         let mut entries = self.lock();
         if entries.get(&key).is_some_and(|entry| !entry.is_certain) {

@@ -1,4 +1,4 @@
-//! One WebSocket to a subgraph, by graphql-transport-ws, with many subscriptions on it.
+//! One WebSocket to a subgraph, which carries many subscriptions by graphql-transport-ws.
 
 use std::{
     borrow::Cow,
@@ -31,13 +31,14 @@ use super::{
 };
 use crate::subgraphs::{Endpoint, Stream, Tls};
 
-/// Connection, handshake and acknowledgement together.
+/// Time limit for connecting, the handshake and `connection_ack` together.
 const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(8);
-/// A subgraph that takes nothing for this long is lost.
+/// A subgraph that accepts no bytes for this long is lost.
 const WRITE_TIME_LIMIT: Duration = Duration::from_secs(10);
-/// A connection without subscriptions stays this long for the next one.
+/// A socket without subscriptions stays open this long for the next one.
 const IDLE_TIME: Duration = Duration::from_secs(10);
-/// Operations that may have ended a connection. Of more, the oldest are taken as read.
+/// The largest number of operations to suspect when a socket closes. Beyond it, the oldest are
+/// assumed to have been read.
 const UNREAD_MAX: usize = 1024;
 
 const NOT_OF_THE_PROTOCOL: UpstreamError =
@@ -45,18 +46,18 @@ const NOT_OF_THE_PROTOCOL: UpstreamError =
 
 type Socket = WebSocketStream<Stream>;
 
-/// What a connection is opened with.
+/// What a socket is opened with.
 pub(super) struct SocketOptions {
     pub url: Arc<str>,
     pub tls: Tls,
     pub headers: HeaderMap,
     pub keep_alive: Duration,
-    /// The largest message of the subgraph, in bytes.
+    /// The largest message that the subgraph may send, in bytes.
     pub message_bytes_max: usize,
-    /// Pings of the subgraph between two of ours.
+    /// The largest number of pings that the subgraph may send between two of ours.
     pub pings_max: usize,
     pub quarantine: Arc<Quarantine>,
-    /// Whether it is for one operation only.
+    /// Whether it carries one operation only, one that may have closed another socket.
     pub is_alone: bool,
 }
 
@@ -64,19 +65,20 @@ pub(super) struct SocketOptions {
 pub(super) struct UpstreamSocket {
     socket: Socket,
     subscriptions: HashMap<SubscriptionId, MessageSender>,
-    /// Operations that were sent, in this order, and that the subgraph may not have read yet. They
-    /// stay when their clients leave.
+    /// Operations in the order sent, which the subgraph may not have read yet. They stay when their
+    /// clients leave.
     unread: VecDeque<(SubscriptionId, OperationKey)>,
-    /// The operation of a connection that is for one only.
+    /// The operation, if the socket carries only one.
     only: Option<OperationKey>,
     quarantine: Arc<Quarantine>,
     is_alone: bool,
-    /// Whether the subgraph ended it. One that is only silent has no reason in an operation.
+    /// Whether the subgraph closed it. A socket that is only silent was not closed because of an
+    /// operation.
     is_ended_by_subgraph: bool,
-    /// Of the subgraph's close.
+    /// The code and reason of the subgraph's close frame.
     close: Option<(u16, Utf8Bytes)>,
     next_id: SubscriptionId,
-    /// Whether anything came since the last ping.
+    /// Whether anything was received since our last ping.
     heard: bool,
     /// Pings of the subgraph since our last one was written.
     pings: usize,
@@ -85,8 +87,8 @@ pub(super) struct UpstreamSocket {
 }
 
 impl UpstreamSocket {
-    /// Connects, serves commands until the connection ends, and tells everyone on it by closing
-    /// their channels.
+    /// Connects and executes commands until the socket closes; then it closes the channel of each
+    /// subscription.
     pub(super) async fn run(
         options: SocketOptions,
         mut commands: mpsc::UnboundedReceiver<Command>,
@@ -121,11 +123,11 @@ impl UpstreamSocket {
         commands.close();
         while let Some(command) = commands.recv().await {
             if let Command::Subscribe { opened, .. } = command {
-                // Who does not wait any more need not know.
+                // An error here means that the caller no longer waits.
                 let _ = opened.send(Err(end.clone()));
             }
         }
-        // Last: a subgraph that reads nothing takes its time, and nobody has to wait for it.
+        // Last, because a subgraph that reads nothing delays it, and nothing waits for it any more.
         if let Some(mut socket) = socket {
             let _ = timeout(WRITE_TIME_LIMIT, socket.close(None)).await;
         }
@@ -182,7 +184,8 @@ impl UpstreamSocket {
                 let subscribe = ClientMessage::Subscribe(Cow::Owned(id.to_string()), &request);
                 let mut sent = self.write(subscribe.write()).await;
                 if sent.is_ok() {
-                    // Its pong says that the subgraph has read the operation and goes on.
+                    // The pong shows that the subgraph has read the operation and did not close the
+                    // socket.
                     let ping = Message::Ping(Bytes::copy_from_slice(&id.to_be_bytes()));
                     sent = self.write(ping).await;
                 }
@@ -196,7 +199,7 @@ impl UpstreamSocket {
         }
     }
 
-    /// The subgraph has read this operation, and all before it.
+    /// Records that the subgraph has read this operation, and all those sent before it.
     fn has_read(&mut self, id: SubscriptionId) {
         while let Some((first, key)) = self.unread.front().copied() {
             if first > id {
@@ -205,14 +208,14 @@ impl UpstreamSocket {
             self.unread.pop_front();
             self.quarantine.absolve(key);
             if let Some(messages) = self.subscriptions.get(&first) {
-                // Where events fill its channel, they say the same.
+                // If the channel is full of events, they show the same.
                 let _ = messages.try_send(UpstreamMessage::Accepted);
             }
         }
     }
 
-    /// Tells the quarantine which operations may have ended the connection: those that the subgraph
-    /// was sent last. A subgraph that winds up, or has a limit of its own, has no suspects.
+    /// Reports to the quarantine the operations that may have closed the socket: those sent last.
+    /// There are none if the subgraph is shutting down, or reached a limit of its own.
     fn name_suspects(&mut self) {
         if !self.is_ended_by_subgraph {
             return;
@@ -225,7 +228,7 @@ impl UpstreamSocket {
             return;
         }
         if self.unread.is_empty() && close.is_some() {
-            // The one operation there was, even if the subgraph had taken it before.
+            // The only operation on the socket, even if the subgraph had accepted it before.
             self.unread.extend(self.only.map(|key| (0, key)));
         }
         let is_sole_suspect = self.unread.len() == 1;
@@ -255,7 +258,7 @@ impl UpstreamSocket {
         match message {
             Message::Text(text) => self.read(text).await,
             Message::Pong(id) => {
-                // Those for the keep-alive are empty.
+                // Pongs to keep-alive pings are empty.
                 if let Ok(id) = <[u8; 8]>::try_from(&id[..]) {
                     self.has_read(SubscriptionId::from_be_bytes(id));
                 }
@@ -281,7 +284,7 @@ impl UpstreamSocket {
         let (id, message) = match message {
             Some(ServerMessage::Next(id, response)) => {
                 let response = match response {
-                    // It may stand for a payload that is missing, and is no part of the text then.
+                    // It may stand for a missing payload; then it is not a part of the text.
                     b"null" => Bytes::from_static(b"null"),
                     response => AsRef::<Bytes>::as_ref(&text).slice_ref(response),
                 };
@@ -309,7 +312,8 @@ impl UpstreamSocket {
             self.subscriptions.remove(&id);
             self.idle_since = Instant::now();
         } else if !taken {
-            // Its feed is too slow, or gone. Dropping its channel tells it to begin again.
+            // Its feed is too slow, or gone. Dropping its channel makes a slow feed subscribe
+            // again.
             return self.unsubscribe(id).await;
         }
         Ok(())
@@ -335,7 +339,7 @@ impl UpstreamSocket {
     }
 }
 
-/// Connection, handshake and acknowledgement.
+/// Connects, upgrades to a WebSocket and waits for `connection_ack`.
 async fn connect(
     url: &str,
     tls: &Tls,

@@ -1,5 +1,6 @@
-//! The open WebSockets to subgraphs, by (address, headers), shared by their subscriptions. A client with many
-//! has some of its own: a subgraph sends the events of a socket one after another.
+//! The open WebSockets to subgraphs. Subscriptions with the same address and headers share them. A
+//! client with many subscriptions gets WebSockets of its own, because a subgraph sends the events
+//! of one WebSocket one after another.
 
 use std::{
     collections::HashMap,
@@ -26,20 +27,20 @@ use super::{
 };
 use crate::{config::SubscriptionConfig, graph::Settings, metrics::GatewayMetrics, subgraphs::Tls};
 
-/// From the wish to subscribe until the subgraph has been sent the operation.
+/// Time limit from the command to subscribe until the operation has been sent.
 const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
-/// For this long after a subscription may have ended a shared socket, new ones share another socket
-/// than those that the subgraph has taken.
+/// For this long after an operation may have closed a shared socket, operations that the subgraph
+/// has not accepted yet use other sockets than those it has accepted.
 const CAREFUL_TIME: Duration = Duration::from_secs(60);
 
-/// The connection's number for a subscription.
+/// A subscription's number on its socket, from 1.
 pub(super) type SubscriptionId = u64;
 
-/// What feeds want of a connection.
+/// A command to a socket.
 pub(super) enum Command {
     Subscribe {
         key: OperationKey,
-        /// A GraphQL request's JSON.
+        /// The JSON of a GraphQL request.
         request: Vec<u8>,
         messages: MessageSender,
         opened: oneshot::Sender<Result<SubscriptionId, UpstreamError>>,
@@ -49,15 +50,15 @@ pub(super) enum Command {
 
 type Commands = mpsc::UnboundedSender<Command>;
 
-/// One subscription's request.
+/// A request to subscribe.
 pub(super) struct Opening {
     pub key: OperationKey,
-    /// A GraphQL request's JSON.
+    /// The JSON of a GraphQL request.
     pub request: Vec<u8>,
     pub headers: HeaderMap,
-    /// Who began it.
+    /// The address of the client that started the subscription.
     pub client: ClientKey,
-    /// Whether the subgraph has taken this operation before.
+    /// Whether the subgraph has accepted this operation before.
     pub is_proven: bool,
 }
 
@@ -65,19 +66,19 @@ pub(super) struct Opening {
 struct SocketKey {
     url: String,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Whose it is, where it has too many to share.
+    /// The only client on these sockets, if it has too many subscriptions to share with others.
     client: Option<ClientKey>,
 }
 
-/// A shared connection.
+/// The handle of an open socket.
 #[derive(Clone)]
 struct SharedSocket {
     commands: Commands,
-    /// Operations on it, and on their way to it.
+    /// The number of operations on it, including those about to be sent.
     load: Arc<AtomicUsize>,
 }
 
-/// A slot on a socket, given back when dropped.
+/// Counts one operation on a socket until it is dropped.
 struct OperationSlot(Arc<AtomicUsize>);
 
 impl OperationSlot {
@@ -93,11 +94,11 @@ impl Drop for OperationSlot {
     }
 }
 
-/// The shared connections for one key.
+/// The shared sockets of one key.
 #[derive(Default)]
 struct SharedSockets {
     shared: Vec<SharedSocket>,
-    /// For operations that the subgraph has not taken yet, while `careful_until` lasts.
+    /// For operations that the subgraph has not accepted yet, until `careful_until`.
     probation: Vec<SharedSocket>,
     careful_until: Option<Instant>,
 }
@@ -122,9 +123,8 @@ impl SharedSockets {
     }
 }
 
-/// Permits for sockets with one operation each, so many for each address: a subgraph that needs many of
-/// them leaves those of the others alone. Where more are needed at a time, operations wait for a later
-/// attempt.
+/// Permits for sockets that carry one operation, `max` for each address, so that one subgraph
+/// cannot use up those of others. Without a permit, an operation waits for a later attempt.
 struct UnsharedPermits {
     max: usize,
     addresses: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -148,7 +148,7 @@ impl UnsharedPermits {
     }
 }
 
-/// The open connections.
+/// The open sockets to all subgraphs, and what they are opened with.
 pub(super) struct SocketPool {
     connections: Mutex<HashMap<SocketKey, SharedSockets>>,
     quarantine: Arc<Quarantine>,
@@ -164,17 +164,17 @@ pub(super) struct SocketPool {
     tls: Tls,
 }
 
-/// Ends a subscription at its subgraph when dropped.
+/// Ends a subscription at its subgraph when it is dropped.
 pub(super) struct Unsubscribe {
     socket: SharedSocket,
     id: SubscriptionId,
-    /// Given back after the command to end it, so that a socket is never fuller than it may be.
+    /// Dropped after the command is sent, so that a socket never exceeds its limit.
     _slot: OperationSlot,
 }
 
 impl Drop for Unsubscribe {
     fn drop(&mut self) {
-        // A connection that is gone has ended it already.
+        // An error means that the socket is closed, and the subscription has ended with it.
         let end = Command::Unsubscribe(self.id);
         let _ = self.socket.commands.send(end);
     }
@@ -227,8 +227,8 @@ impl SocketPool {
         })
     }
 
-    /// Hands the operation to a connection for its address and headers that has room for it; one is
-    /// opened if there is none. An operation in quarantine gets a connection of its own.
+    /// Sends the operation to a socket for its address and headers that has room, or opens one. An
+    /// operation in quarantine gets a socket of its own.
     fn socket(
         &self,
         url: &str,
@@ -245,7 +245,7 @@ impl SocketPool {
         } = opening;
         let has_many = messages.of_client() > self.shared_of_client_max;
         let is_alone = self.quarantine.check(key)?;
-        // Ids of one client's request have no slot on a connection that many share.
+        // The ids of one client's request do not belong on a socket that many clients share.
         for name in ["x-request-id", "traceparent", "tracestate"] {
             headers.remove(name);
         }
@@ -295,7 +295,7 @@ impl SocketPool {
         Ok((socket, slot))
     }
 
-    /// Opens a connection with `command` as its first.
+    /// Opens a socket whose first command is `command`.
     fn begin(
         &self,
         url: &str,

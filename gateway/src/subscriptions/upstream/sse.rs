@@ -1,4 +1,4 @@
-//! A subscription at a subgraph over server-sent events (graphql-sse, distinct connections mode).
+//! Subscriptions at subgraphs over server-sent events (graphql-sse, distinct connections mode).
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,17 +24,17 @@ use crate::{
     subgraphs::{Endpoint, Tls},
 };
 
-/// Until the response's headers.
+/// Time limit until the response's headers have arrived.
 const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The largest response head, in bytes; interim heads have a bound of their own.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Without any byte for this long, comments included, the stream is lost.
+/// A stream on which no byte arrives for this long, comments included, is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// The way to subgraphs that speak server-sent events.
+/// Opens subscriptions over server-sent events, each on a connection of its own.
 pub(super) struct Streams {
     tls: Tls,
-    /// Of all that comes before the answer's body.
+    /// Bounds the bytes of everything before the response's body.
     head_bytes_max: usize,
     event_bytes_max: usize,
     waiting: Arc<UncompletedEvents>,
@@ -69,7 +69,7 @@ impl Streams {
         self.messages_of(response, client)
     }
 
-    /// Sends the request on a connection of its own, which ends with the response's body.
+    /// Sends the request on a new connection, which closes at the end of the response's body.
     async fn ask(
         &self,
         url: &str,
@@ -89,7 +89,7 @@ impl Streams {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failed(&error))?;
-        // What ends it early is seen at the response.
+        // An early end of the connection shows as an error of the response.
         tokio::spawn(connection);
         let response = sender.send_request(request).await;
         left.lift();
@@ -107,7 +107,7 @@ impl Streams {
                 .as_ref()
                 .is_some_and(|value| value.as_bytes().starts_with(media_type))
         };
-        // A refusal may come as one plain answer.
+        // A refusal may arrive as a single GraphQL response.
         let is_refusal = is(b"application/json") || is(b"application/graphql-response+json");
         let is_stream = response.status().is_success() && is(b"text/event-stream");
         if !is_refusal && !is_stream {
@@ -118,7 +118,7 @@ impl Streams {
         }
         let (messages, receiver) = self.waiting.channel(client);
         if is_stream {
-            // It cannot be full.
+            // A new channel cannot be full.
             let _ = messages.try_send(UpstreamMessage::Accepted);
         }
         let stop = CancellationToken::new();
@@ -163,18 +163,18 @@ fn request(
     Ok(request)
 }
 
-/// Hands on the one answer that there is.
+/// Passes a single response on as the subscription's errors.
 async fn refuse(body: Incoming, bytes_max: usize, messages: MessageSender) {
     let body = tokio::time::timeout(SILENCE_MAX, Limited::new(body, bytes_max).collect()).await;
     if let Ok(Ok(collected)) = body {
-        // Its feed is gone if nobody takes it.
+        // An error means that the feed is gone.
         let _ = messages
             .send(UpstreamMessage::Errors(collected.to_bytes()))
             .await;
     }
 }
 
-/// Until the stream ends; dropping `messages` tells so.
+/// Reads events until the stream ends. Dropping `messages` reports the end to the feed.
 async fn read(mut body: Incoming, bytes_max: usize, messages: MessageSender) {
     let mut reader = EventReader::default();
     while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE_MAX, body.frame()).await {
@@ -187,7 +187,7 @@ async fn read(mut body: Incoming, bytes_max: usize, messages: MessageSender) {
                 StreamEvent::Next(response) => UpstreamMessage::Next(response),
                 StreamEvent::Complete => UpstreamMessage::Complete,
             };
-            // The body waits while its feed is busy: a stream of its own holds up nobody.
+            // The stream waits while its feed is busy. That delays no other subscription.
             if messages.send(message).await.is_err() {
                 return;
             }

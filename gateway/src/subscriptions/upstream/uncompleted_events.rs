@@ -1,8 +1,9 @@
-//! What subgraphs have sent and what is not completed yet: bounded by events and bytes, for each
-//! subscription and in all.
+//! Bounds the events that subgraphs have sent and that are not completed yet, by number and bytes,
+//! for each subscription and for all together.
 //!
-//! Bytes are shared out by what is left: the subscriptions that one client began may have as many waiting
-//! as nobody uses, so that a client that has much leaves as much for others. A few bytes always find room.
+//! The subscriptions that one client started may use at most as many bytes as are still free, so
+//! that a client that uses much leaves as much for others. A few bytes of each subscription always
+//! pass.
 
 use std::{
     collections::HashMap,
@@ -19,20 +20,20 @@ use tokio::sync::{Notify, mpsc};
 use super::UpstreamMessage;
 use crate::config::SubscriptionConfig;
 
-/// What a message takes beside its text, in bytes.
+/// Bytes of memory that a message takes in addition to its text.
 const MESSAGE_BYTES: usize = 128;
-/// Bytes of one subscription that wait whatever others have.
+/// Bytes of one subscription that always pass, however many others use.
 const SMALL_BYTES_MAX: usize = 16 * 1024;
 
-/// All that waits.
+/// The uncompleted events of all upstream subscriptions.
 pub(super) struct UncompletedEvents {
     events_max: usize,
     bytes_max: usize,
     all_bytes_max: usize,
     all_bytes: AtomicUsize,
-    /// The bytes of each client.
+    /// The bytes that each client's subscriptions use.
     clients: Mutex<HashMap<ClientKey, Weak<AtomicUsize>>>,
-    /// Whether a message waits that is larger than `all_bytes_max`: one at a time passes.
+    /// Whether a message larger than `all_bytes_max` waits. One such message passes at a time.
     has_oversized: AtomicBool,
     shown: Gauge,
 }
@@ -50,7 +51,7 @@ impl UncompletedEvents {
         })
     }
 
-    /// The way of the messages of a subscription that `client` began.
+    /// A channel for the messages of one subscription that `client` started.
     pub(super) fn channel(
         self: &Arc<Self>,
         client: ClientKey,
@@ -73,7 +74,7 @@ impl UncompletedEvents {
         }
         if clients.len() == clients.capacity() {
             clients.retain(|_, bytes| bytes.strong_count() > 0);
-            // The next look through all of them comes when they are twice as many.
+            // They are looked through again when their number has doubled.
             let live = clients.len();
             clients.reserve(live);
         }
@@ -83,18 +84,19 @@ impl UncompletedEvents {
     }
 }
 
-/// What waits of one subscription.
+/// The bytes that one subscription uses.
 struct SubscriptionBytes {
     all: Arc<UncompletedEvents>,
-    /// Bytes of all subscriptions of its client.
+    /// The bytes of all subscriptions of its client.
     of_client: Arc<AtomicUsize>,
     bytes: AtomicUsize,
     released: Notify,
 }
 
 impl SubscriptionBytes {
-    /// Counts a message until the reserved is dropped; nothing where there is no room. A subscription has one
-    /// that sends; several at once may exceed the bound by a message each.
+    /// Counts a message until the returned value is dropped; `None` if there is no room. Each
+    /// subscription has one sender; several senders at once could exceed the bound by one message
+    /// each.
     fn reserve_bytes(self: &Arc<Self>, message: &UpstreamMessage) -> Option<ReservedBytes> {
         let all = &self.all;
         let bytes = MESSAGE_BYTES + message.text_bytes();
@@ -105,7 +107,7 @@ impl SubscriptionBytes {
             .saturating_sub(all.all_bytes.load(Ordering::Relaxed));
         let is_small = own + bytes <= SMALL_BYTES_MAX;
         let fits_own = own == 0 || own + bytes <= all.bytes_max;
-        // A client alone may have it all but for what it would leave to a second one.
+        // A client may use at most half while it is alone.
         let fits = fits_own && bytes <= left && of_client <= left;
         let is_oversized = !is_small && !fits;
         if is_oversized {
@@ -116,7 +118,7 @@ impl SubscriptionBytes {
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.of_client.fetch_add(bytes, Ordering::Relaxed);
-        // One that is larger than the bound would leave nothing to the others.
+        // An oversized message is not counted: it would leave no room for others.
         if !is_oversized {
             all.all_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
@@ -152,32 +154,32 @@ impl Drop for ReservedBytes {
     }
 }
 
-/// A message, and its reserved.
+/// A message with the bytes reserved for it.
 pub(in crate::subscriptions) struct ReceivedMessage {
     pub(in crate::subscriptions) message: UpstreamMessage,
     pub(in crate::subscriptions) reserved: ReservedBytes,
 }
 
-/// One subscription's messages go in here.
+/// The sending half of a subscription's channel.
 pub(super) struct MessageSender {
     own: Arc<SubscriptionBytes>,
     sender: mpsc::Sender<ReceivedMessage>,
 }
 
-/// There is no room, or nobody waits for it.
+/// The message was not taken: there is no room, or the receiver is gone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotTaken;
 
 impl MessageSender {
-    /// How many subscriptions its client has, with this one.
+    /// The number of subscriptions that its client has, this one included.
     pub(super) fn of_client(&self) -> usize {
         Arc::strong_count(&self.own.of_client)
     }
 
-    /// Hands over a message now.
+    /// Sends a message without waiting.
     ///
     /// # Errors
-    /// Where as much waits as may, or nobody waits for it.
+    /// If a bound is reached, or the receiver is gone.
     pub(super) fn try_send(&self, message: UpstreamMessage) -> Result<(), NotTaken> {
         let permit = self.sender.try_reserve().map_err(|_| NotTaken)?;
         let reserved = self.own.reserve_bytes(&message).ok_or(NotTaken)?;
@@ -185,15 +187,15 @@ impl MessageSender {
         Ok(())
     }
 
-    /// Hands over a message once there is room.
+    /// Sends a message as soon as there is room.
     ///
     /// # Errors
-    /// Where nobody waits for it, or others leave no room for a first one.
+    /// If the receiver is gone, or other subscriptions leave no room for the first message.
     pub(super) async fn send(&self, message: UpstreamMessage) -> Result<(), NotTaken> {
         let permit = self.sender.reserve().await.map_err(|_| NotTaken)?;
         let reserved = loop {
             let released = self.own.released.notified();
-            // Before it is reserved: what is released after that is noticed.
+            // Read before reserving, so that a release after it is noticed.
             let is_first = self.own.bytes.load(Ordering::Relaxed) == 0;
             match self.own.reserve_bytes(&message) {
                 Some(reserved) => break reserved,
@@ -234,7 +236,7 @@ mod tests {
         ClientKey::of([10, 0, 0, number].into())
     }
 
-    /// It weighs so many bytes.
+    /// An event that takes `bytes` bytes in all.
     fn event(bytes: usize) -> UpstreamMessage {
         UpstreamMessage::Next(Bytes::from(vec![b' '; bytes - MESSAGE_BYTES]))
     }

@@ -132,7 +132,7 @@ struct Subscriptions;
 
 #[Subscription]
 impl Subscriptions {
-    /// From now on.
+    /// Streams the messages sent from now on.
     async fn messages(
         &self,
         context: &Context<'_>,

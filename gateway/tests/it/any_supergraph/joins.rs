@@ -10,7 +10,7 @@ use apollo_compiler::{
     validation::Valid,
 };
 
-/// A supergraph.
+/// The join directives of a supergraph, read by the test itself.
 pub struct Joins {
     pub schema: Valid<Schema>,
     /// What directives call each subgraph, and its own name.

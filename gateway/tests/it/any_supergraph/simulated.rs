@@ -47,7 +47,7 @@ impl Answers for Simulated {
 struct Seen<'s> {
     by: &'s Simulated,
     object: Object,
-    /// Its type there.
+    /// The object's type in the subgraph.
     view: String,
     provided: Vec<&'s SelectionSet>,
     /// What its representation has.

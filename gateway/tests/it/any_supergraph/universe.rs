@@ -28,14 +28,14 @@ pub struct Universe {
     keys: HashSet<(Name, Name)>,
 }
 
-/// An object.
+/// An object, by its type and a number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Object {
     pub ty: Name,
     pub number: usize,
 }
 
-/// A field's value.
+/// A field's value in the universe.
 pub enum Stored {
     Null,
     Leaf(Value),

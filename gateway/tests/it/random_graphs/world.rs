@@ -57,7 +57,7 @@ pub struct World {
     counts: (Arc<AtomicI64>, Arc<AtomicI64>),
 }
 
-/// A subgraph.
+/// A subgraph of the random world.
 #[derive(Default)]
 struct Part {
     /// Fields of its entity types, by type: SDL.
@@ -71,7 +71,7 @@ struct Part {
 }
 
 impl World {
-    /// A random one.
+    /// A random world, decided by `rng` alone.
     pub fn new(rng: &mut Rng) -> Self {
         let part_count = rng.usize(3..5);
         let mut world = Self {

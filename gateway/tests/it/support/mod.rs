@@ -168,7 +168,7 @@ impl TestGraph {
         prepare::explain(&self.serving, query, None).expect("the operation has a plan")
     }
 
-    /// The graph itself.
+    /// The graph under test.
     pub fn inner(&self) -> &Graph {
         &self.serving.graph
     }

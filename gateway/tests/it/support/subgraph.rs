@@ -104,9 +104,9 @@ impl Subgraph {
     }
 }
 
-/// What answers operations.
+/// Executes the operations of a test subgraph.
 pub trait Answers: Send + Sync {
-    /// The response's JSON.
+    /// Returns the GraphQL response as JSON.
     fn execute(&self, query: &str, variables: &Value) -> Value;
 }
 
@@ -165,7 +165,7 @@ pub enum Fault {
     Answer(u16, String),
     /// A success with these bytes.
     Bytes(&'static [u8]),
-    /// Nothing, for ever.
+    /// Accepts the request and never responds.
     Hang,
 }
 

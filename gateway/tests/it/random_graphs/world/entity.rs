@@ -21,7 +21,7 @@ pub struct Entity {
     pub fields: BTreeMap<String, Vec<usize>>,
     /// Fields that have moved: the subgraphs that had them.
     pub overridden: BTreeMap<String, usize>,
-    /// Fields with arguments.
+    /// The names of fields with arguments.
     pub computed: Vec<String>,
     /// Fields that need others.
     pub requiring: BTreeMap<String, Requirement>,

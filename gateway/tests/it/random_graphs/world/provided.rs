@@ -11,7 +11,7 @@ pub struct Reference {
     pub holder: Option<usize>,
     pub part: usize,
     pub field: String,
-    /// The entities' type.
+    /// The type of the entities that it refers to.
     pub target: String,
 }
 
