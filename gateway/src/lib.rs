@@ -137,7 +137,7 @@ fn silent_subgraphs(gateway: &Gateway) -> Result<(), String> {
         let limit = gateway.config().subgraph_silence_max;
         (unanswered >= limit).then(|| {
             format!(
-                "{}: no answer for {} s",
+                "{}: no response for {} s",
                 subgraph.name(),
                 unanswered.as_secs()
             )

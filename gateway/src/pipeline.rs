@@ -94,7 +94,7 @@ async fn execute(
 fn no_supergraph() -> RequestError {
     RequestError::new(
         Code::SupergraphUnavailable,
-        "the gateway has no supergraph yet",
+        "the gateway has not loaded a supergraph yet: try again later",
     )
 }
 
@@ -107,7 +107,7 @@ fn check_transport(kind: OperationKind, client: &ClientContext) -> Result<(), Re
         )),
         OperationKind::Subscription if !client.subscriptions_allowed => Err(RequestError::new(
             TransportCode::SubscriptionForbidden,
-            "this transport has no way to stream a subscription's events",
+            "this transport cannot stream a subscription: use a WebSocket, server-sent events or multipart",
         )),
         _ => Ok(()),
     }

@@ -70,7 +70,7 @@ pub fn variables(
         if variables.booleans[*index].is_none() {
             // Its type may allow null, but the argument of a condition does not.
             let place = format!("${}", definitions[*index].name);
-            let message = format!("{place} decides a condition, and must not be null");
+            let message = format!("{place} is used in @skip or @include and must not be null");
             return Err(RequestError::new(Code::BadUserInput, message));
         }
     }
@@ -164,8 +164,8 @@ impl Variables {
                 // client's.
                 let escape = String::from_utf8_lossy(scanner.slice(at..at + 6));
                 let message = format!(
-                    "${name} has a lone surrogate ({escape}) at byte {at} of the variables: it is no \
-                     character"
+                    "${name} has a lone surrogate ({escape}) at byte {at} of the variables: it is \
+                     not a valid character"
                 );
                 return Err(RequestError::new(Code::BadUserInput, message));
             }

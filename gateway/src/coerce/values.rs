@@ -125,7 +125,7 @@ impl VariableChecker<'_> {
                 let key = name(scanner.key().map_err(|error| broken(place, error))?);
                 let Some(field) = input.fields.get(key.as_str()) else {
                     let message =
-                        format!("{place} has no field \"{key}\" in its type {}", input.name);
+                        format!("{place}: the type {} has no field \"{key}\"", input.name);
                     return Err(RequestError::new(Code::BadUserInput, message));
                 };
                 let is_null = scanner.peek() == b'n';
@@ -143,13 +143,16 @@ impl VariableChecker<'_> {
         for (name, field) in &input.fields {
             let is_missing = !given.iter().any(|(key, _)| key == name.as_str());
             if is_missing && field.ty.is_non_null() && field.default_value.is_none() {
-                let message = format!("{place} lacks its required field \"{name}\" ({})", field.ty);
+                let message = format!(
+                    "{place}: the required field \"{name}\" of type {} is missing",
+                    field.ty
+                );
                 return Err(RequestError::new(Code::BadUserInput, message));
             }
         }
         if input.directives.has("oneOf") && !matches!(&*given, [(_, false)]) {
             let message = format!(
-                "{place} must have exactly one field of {}, not null",
+                "{place} must have exactly one field of the @oneOf input object {}, and it must not be null",
                 input.name
             );
             return Err(RequestError::new(Code::BadUserInput, message));

@@ -129,7 +129,7 @@ fn count_if_any(text: &str) -> Result<usize, ParseIntError> {
 /// Parses a count of 1 or more.
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("it has to be 1 or more".to_owned()),
+        Ok(0) => Err("it must be 1 or more".to_owned()),
         Ok(count) => Ok(count),
         Err(_) => Err(format!("{text:?} is not a whole number")),
     }

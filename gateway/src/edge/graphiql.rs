@@ -31,7 +31,9 @@ pub async fn page(gateway: &Arc<Gateway>) -> Response {
     if let Some(folder) = &gateway.config().web_dir {
         match tokio::fs::read_to_string(folder.join("graphiql.html")).await {
             Ok(page) => return pages::page(page),
-            Err(error) => tracing::debug!(%error, "no built GraphiQL: the page comes from a CDN"),
+            Err(error) => {
+                tracing::debug!(%error, "there is no built GraphiQL page, serving the one from a CDN")
+            }
         }
     }
     from_cdn()

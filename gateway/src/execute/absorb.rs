@@ -104,7 +104,7 @@ impl Execution<'_> {
                 subgraph.name,
                 subgraph.url,
                 status,
-                "data with an error's status"
+                "a subgraph returned data with an HTTP error status"
             );
             self.errors
                 .push(field_error::odd_status(subgraph.name, status));
@@ -131,7 +131,7 @@ impl Execution<'_> {
         request: &Request,
         data: Value,
     ) -> Option<&'static str> {
-        const FEWER: &str = "it has fewer entities than it was asked for";
+        const FEWER: &str = "it has fewer entities than requested";
         let Merge::Entities(_) = &step.merge else {
             return None;
         };
@@ -151,7 +151,7 @@ impl Execution<'_> {
             }
             let mut entities = (0..asked).map(|entity| self.store.entry(found, entity));
             if entities.any(|it| !matches!(it, Value::Null | Value::Object(_))) {
-                return Some("it has entities that are no objects");
+                return Some("it has entities that are neither objects nor null");
             }
         }
         None

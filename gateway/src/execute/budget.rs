@@ -35,11 +35,13 @@ impl Execution<'_> {
             ..
         } = self.graph.settings.limits;
         let message = match code {
-            Code::MaxObjects => format!("the operation leads to more than {objects_max} objects"),
-            _ => format!("the operation leads to more than {answer_bytes_max} bytes"),
+            Code::MaxObjects => {
+                format!("the operation's responses have more than {objects_max} objects")
+            }
+            _ => format!("the operation's responses have more than {answer_bytes_max} bytes"),
         };
         let mut body = String::from("{\"data\":null,\"errors\":[{\"message\":");
-        write::string(&mut body, &format!("{message}: ask for smaller pages"));
+        write::string(&mut body, &format!("{message}: request smaller pages"));
         body.push_str(",\"extensions\":{\"code\":\"");
         body.push_str(code.as_str());
         body.push_str("\"}}]}");

@@ -121,7 +121,7 @@ fn comma(out: &mut String) {
 }
 
 /// The message of a subgraph error that has none.
-const MALFORMED: &str = "the subgraph reported errors in a form that is none of GraphQL's";
+const MALFORMED: &str = "the subgraph reported an error that is not a valid GraphQL error";
 
 /// An error as a subgraph wrote it.
 #[derive(Debug, Default, Deserialize)]
@@ -254,9 +254,9 @@ pub fn fetch_failed(
     path: Vec<PathItem>,
 ) -> FieldError {
     let message = if graph.settings.mask_subgraph_errors {
-        format!("subgraph \"{service}\" gave no answer")
+        format!("subgraph \"{service}\" returned no usable response")
     } else {
-        format!("subgraph \"{service}\" gave no answer: {failure}")
+        format!("subgraph \"{service}\" returned no usable response: {failure}")
     };
     let mut error = FieldError::new(failure.code(), message, path);
     error.service = Some(service.to_owned());
@@ -284,7 +284,7 @@ pub enum Failure {
     #[error("HTTP status {0}")]
     Status(u16),
     /// The request would have had more representations than this limit; it was not sent.
-    #[error("more than {0} entities in one request")]
+    #[error("the request would have more than {0} representations")]
     TooManyRepresentations(usize),
 }
 

@@ -172,7 +172,7 @@ impl Renderer<'_> {
         }
         self.error(
             Code::InvalidValue,
-            "the object's type is not one that clients can see",
+            "the subgraph returned an object of a type that is not in the API schema",
             path,
         );
         Err(Propagated)
@@ -208,7 +208,10 @@ impl Renderer<'_> {
             // The name of an interface comes from an interface object: the subgraph that knows the
             // object's type did not answer.
             ProjectedValue::Typename if !self.types.is_object(type_id) => {
-                self.unexplained("the object does not tell its type", path);
+                self.unexplained(
+                    "the object's type is unknown: no subgraph returned its __typename",
+                    path,
+                );
                 Err(Propagated)
             }
             ProjectedValue::Typename => {
@@ -409,7 +412,7 @@ impl Renderer<'_> {
         path: &ResponsePath<'_>,
     ) -> Result<(), Propagated> {
         let message = format!(
-            "the subgraph's value of field \"{}\" is not of its type",
+            "the subgraph's value for field \"{}\" does not match the field's type",
             field.name
         );
         self.error(Code::InvalidValue, message, path);

@@ -51,7 +51,7 @@ async fn look(gateway: &Arc<Gateway>, watched: &mut Watched) {
         },
         Err(error) => {
             if !std::mem::replace(&mut watched.missing_was_told, true) {
-                tracing::warn!(supergraph = %path.display(), %error, "no supergraph to read: waiting for it");
+                tracing::warn!(supergraph = %path.display(), %error, "the supergraph cannot be read, will wait for it");
             }
             return;
         }
@@ -62,19 +62,19 @@ async fn look(gateway: &Arc<Gateway>, watched: &mut Watched) {
     }
     watched.stamp = Some(stamp);
     let serves_on = if gateway.served().is_some() {
-        "the old one serves on"
+        "the old one is still served"
     } else {
         "none is served"
     };
     match load(gateway, watched).await {
         Ok(true) => {
             gateway.metrics().supergraph_loads.inc();
-            tracing::info!(supergraph = %path.display(), "the supergraph is served");
+            tracing::info!(supergraph = %path.display(), "the supergraph is loaded and served");
         }
         Ok(false) => {}
         Err(error) => {
             gateway.metrics().supergraph_failures.inc();
-            tracing::error!(supergraph = %path.display(), reason = format!("{error:#}"), "the supergraph is refused: {serves_on}");
+            tracing::error!(supergraph = %path.display(), reason = format!("{error:#}"), "the supergraph is refused, {serves_on}");
         }
     }
 }
@@ -93,7 +93,7 @@ async fn load(gateway: &Arc<Gateway>, watched: &mut Watched) -> anyhow::Result<b
     // Off the event loop, so that requests continue meanwhile. A panic becomes an error.
     let graph = tokio::task::spawn_blocking(move || Graph::load(&text, settings))
         .await
-        .context("loading it met a defect")??;
+        .context("loading it panicked")??;
     gateway.set_graph(graph);
     Ok(true)
 }

@@ -17,8 +17,8 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
     let everyone = config.http.cors_origins.iter().any(|origin| origin == "*");
     ensure!(
         !(everyone && rules.forwards(&header::COOKIE)),
-        "CORS_ORIGINS=* lets every page use its visitor's cookies, which FORWARD_HEADERS sends on to \
-         subgraphs: list the origins that may"
+        "CORS_ORIGINS=* would let every page send its visitors' cookies, which FORWARD_HEADERS \
+         forwards to subgraphs: list the allowed origins instead"
     );
     let mut http = config.http.clone();
     if config.service.development {

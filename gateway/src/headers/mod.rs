@@ -205,7 +205,7 @@ impl Rule {
 }
 
 fn header_name(text: &str) -> anyhow::Result<HeaderName> {
-    let name: HeaderName = text.parse().context("it names no header")?;
+    let name: HeaderName = text.parse().context("it is not the name of a header")?;
     ensure!(
         !OWN_OF_A_CONNECTION.contains(&name),
         "the header {name} belongs to one connection and cannot be forwarded"

@@ -64,7 +64,7 @@ pub fn routes(pairs: &[String]) -> anyhow::Result<Router> {
         };
         ensure!(
             pages.insert(name.clone(), page).is_none(),
-            "METRICS_PAGES: {name} comes twice"
+            "METRICS_PAGES: the name {name} is used twice"
         );
     }
     if pages.is_empty() {
@@ -81,12 +81,12 @@ fn parse(pair: &str) -> anyhow::Result<(String, Uri)> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     ensure!(
         !name.is_empty() && name.chars().all(is_plain),
-        "a name has letters, digits, - and _"
+        "a name may have only letters, digits, `-` and `_`"
     );
     let url: Uri = url.parse().context("the URL cannot be read")?;
     ensure!(
         url.scheme_str() == Some("http") && url.host().is_some(),
-        "the URL is not http://host/path"
+        "the URL must have the form http://host/path"
     );
     Ok((name.to_owned(), url))
 }
@@ -134,7 +134,12 @@ impl MetricsPage {
         }
         let reading = tokio::time::timeout(TIME_LIMIT, fetch(client, &self.url))
             .await
-            .unwrap_or_else(|_| Err(format!("no whole answer within {} s", TIME_LIMIT.as_secs())));
+            .unwrap_or_else(|_| {
+                Err(format!(
+                    "no whole response within {} s",
+                    TIME_LIMIT.as_secs()
+                ))
+            });
         if let Err(reason) = &reading {
             tracing::warn!(page = name, reason, "a metrics page cannot be read");
         }
@@ -166,7 +171,7 @@ async fn fetch(client: &HttpClient, url: &Uri) -> Reading {
                 .any(|prefix| value.as_bytes().starts_with(prefix.as_bytes()))
         })
         .cloned()
-        .ok_or("its answer is no metrics page")?;
+        .ok_or("its response is not a metrics page")?;
     let body = Limited::new(response.into_body(), PAGE_BYTES_MAX);
     match body.collect().await {
         Ok(body) => Ok((content_type, body.to_bytes())),

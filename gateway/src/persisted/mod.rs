@@ -119,7 +119,7 @@ fn identifier_of(request: &GraphqlRequest) -> Result<Option<Cow<'_, str>>, Reque
         (None, extension) => Ok(extension.map(Cow::Owned)),
         (Some(id), Some(hash)) if hash_of(id) != hash_of(&hash) => Err(RequestError::new(
             TransportCode::BadRequest,
-            "`documentId` and `extensions.persistedQuery` name two documents",
+            "`documentId` and `extensions.persistedQuery` name different documents",
         )),
         (Some(id), _) => Ok(Some(Cow::Borrowed(id))),
     }

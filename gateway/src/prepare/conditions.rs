@@ -59,8 +59,9 @@ impl Conditions {
             .collect();
         let max = match operation.operation_type {
             OperationType::Mutation if variables.len() > MUTATION_MAX => {
-                let message =
-                    format!("more than {MUTATION_MAX} variables decide a mutation's conditions");
+                let message = format!(
+                    "more than {MUTATION_MAX} variables are used in @skip and @include of a mutation"
+                );
                 return Err(RequestError::new(Code::MaxVariables, message));
             }
             // Subscriptions with equal selections share one upstream, whatever their conditions

@@ -161,7 +161,7 @@ async fn make_ready(
     let too_slow = || {
         RequestError::new(
             Code::PrepareTimeout,
-            format!("the operation was not ready within {timeout:?}"),
+            format!("the operation could not be prepared within {timeout:?}"),
         )
     };
     let in_time = tokio::time::timeout(timeout, async {

@@ -286,7 +286,7 @@ fn lower_priority(niceness: i32) {
             rustix::process::setpriority_process(None, (priority + niceness).min(19))
         });
         if let Err(error) = lowered {
-            tracing::warn!(%error, "operations are prepared with the priority of requests");
+            tracing::warn!(%error, "the priority of preparing threads could not be lowered");
         }
     }
     #[cfg(not(target_os = "linux"))]

@@ -37,7 +37,7 @@ pub fn check(document: &str, limits: &Limits) -> Result<(), RequestError> {
         if brackets > brackets_max {
             return Err(RequestError::new(
                 Code::MaxDepth,
-                format!("the document has more than {brackets_max} brackets inside each other"),
+                format!("the document has more than {brackets_max} nested brackets"),
             ));
         }
     }

@@ -47,10 +47,14 @@ impl Endpoint {
             Some("http") => (80, None),
             Some("https") => {
                 let name = ServerName::try_from(host.clone())
-                    .map_err(|_| format!("{shown}: no certificate can name {host}"))?;
+                    .map_err(|_| format!("{shown}: {host} cannot be the name in a certificate"))?;
                 (443, Some(name))
             }
-            _ => return Err(format!("{shown}: an address is http:// or https://")),
+            _ => {
+                return Err(format!(
+                    "{shown}: an address must start with http:// or https://"
+                ));
+            }
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let (user, authority_alone) = match authority.as_str().rsplit_once('@') {
@@ -134,7 +138,7 @@ fn basic(user: &str) -> Result<HeaderValue, String> {
     }
     let value = format!("Basic {}", BASE64_STANDARD.encode(plain));
     let mut value = HeaderValue::try_from(value)
-        .map_err(|_| "the address' user information is too long".to_owned())?;
+        .map_err(|_| "the user information in the address is too long".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
 }

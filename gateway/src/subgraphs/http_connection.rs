@@ -256,7 +256,7 @@ impl HttpConnection {
                 self.read_more(buffer).await?;
             }
             if &buffer[length..length + 2] != b"\r\n" {
-                return Err(FetchError::Protocol("a chunk is longer than it says"));
+                return Err(FetchError::Protocol("a chunk is longer than announced"));
             }
             body.extend_from_slice(&buffer[..length]);
             buffer.advance(length + 2);
@@ -364,14 +364,14 @@ fn parse_head(buffer: &[u8], want_headers: bool) -> Result<Option<ResponseHead>,
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
             if !header.value.eq_ignore_ascii_case(b"chunked") {
                 return Err(FetchError::Protocol(
-                    "its transfer encoding was not asked for",
+                    "its Transfer-Encoding is not supported",
                 ));
             }
             head.framing = Framing::Chunked;
         } else if header.name.eq_ignore_ascii_case("content-encoding") {
             if !header.value.eq_ignore_ascii_case(b"identity") {
                 return Err(FetchError::Protocol(
-                    "its content encoding was not asked for",
+                    "its Content-Encoding was not requested",
                 ));
             }
         } else if header.name.eq_ignore_ascii_case("connection") && names_close(header.value) {

@@ -70,31 +70,33 @@ pub struct HttpAnswer {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
     /// The connection could not be opened.
-    #[error("no connection: {0}")]
+    #[error("the connection failed: {0}")]
     Connect(#[source] Arc<std::io::Error>),
     /// The server's certificate does not prove that it is the subgraph.
-    #[error("its certificate is not trusted: {0} (SUBGRAPH_CA_FILE names further authorities)")]
+    #[error(
+        "its certificate is not trusted: {0} (SUBGRAPH_CA_FILE can add certificate authorities)"
+    )]
     Untrusted(rustls::CertificateError),
     /// The TLS handshake failed for another reason.
-    #[error("no TLS: {0}")]
+    #[error("the TLS handshake failed: {0}")]
     Tls(#[source] Arc<std::io::Error>),
     /// The connection broke during the exchange.
     #[error("the connection broke: {0}")]
     Io(#[source] Arc<std::io::Error>),
     /// The subgraph closed the connection before it sent any byte of a response.
-    #[error("the connection was closed before an answer")]
+    #[error("the connection was closed before a response")]
     ClosedBeforeAnswer,
     /// The response is not valid HTTP/1.1, or uses a part of it that was not requested.
-    #[error("the answer is not HTTP: {0}")]
+    #[error("the response is not valid HTTP: {0}")]
     Protocol(&'static str),
     /// There was no whole response within the time limit.
-    #[error("no answer within {0:?}")]
+    #[error("no response within {0:?}")]
     Timeout(Duration),
     /// The body is larger than this many bytes.
-    #[error("the answer is larger than {0} bytes")]
+    #[error("the response is larger than {0} bytes")]
     TooLarge(usize),
     /// This many requests already wait for the subgraph, which is the limit.
-    #[error("{0} requests wait for it already")]
+    #[error("{0} requests already wait for it")]
     Overloaded(usize),
 }
 
@@ -124,9 +126,7 @@ impl Subgraph {
     ) -> Result<Self, String> {
         if url.is_empty() {
             let key = crate::config::address_key(name);
-            return Err(format!(
-                "it has no address; SUBGRAPH_URL_{key} can give it one"
-            ));
+            return Err(format!("it has no address: set SUBGRAPH_URL_{key}"));
         }
         let endpoint = Endpoint::parse(url)?;
         let mut head = format!(

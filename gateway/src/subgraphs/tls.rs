@@ -48,7 +48,7 @@ impl Tls {
             authorities.add(certificate).with_context(in_file)?;
         }
         if authorities.len() == before {
-            anyhow::bail!("{} holds no certificate", in_file());
+            anyhow::bail!("{} has no certificate", in_file());
         }
         Ok(Self::trusting(authorities))
     }
@@ -100,7 +100,7 @@ mod tests {
     fn a_file_without_certificates_is_refused() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let error = Tls::with_authorities(file.path()).expect_err("nothing to trust");
-        assert!(error.to_string().contains("holds no certificate"));
+        assert!(error.to_string().contains("has no certificate"));
         assert!(Tls::with_authorities(Path::new("nowhere.pem")).is_err());
     }
 }

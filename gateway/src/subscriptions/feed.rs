@@ -128,8 +128,8 @@ impl UpstreamFeed {
                     tracing::info!(
                         subgraph = self.subgraph_name(),
                         reason = format!("{reason:#}"),
-                        pause_ms = pause.as_millis() as u64,
-                        "a subscription lost its subgraph: trying again"
+                        retry_in_ms = pause.as_millis() as u64,
+                        "a subscription lost its subgraph, will subscribe again"
                     );
                     self.services.metrics.upstream_reconnects.inc();
                     tokio::select! {
@@ -234,11 +234,7 @@ impl UpstreamFeed {
         }
         let subgraph = self.subgraph_name();
         let reason = error.to_string();
-        tracing::warn!(
-            subgraph,
-            reason,
-            "a subgraph does not accept a subscription"
-        );
+        tracing::warn!(subgraph, reason, "a subgraph refused a subscription");
         let mut message = format!("the subgraph {subgraph} does not accept this subscription");
         if !self.services.settings.mask_subgraph_errors {
             message.push_str(": ");
@@ -282,7 +278,7 @@ impl UpstreamFeed {
                 },
                 Err(_panic) => {
                     services.metrics.transports.panics.inc();
-                    tracing::error!("an event met a defect: answered as an internal error");
+                    tracing::error!("completing an event panicked, clients get an internal error");
                     without_data(RequestError::new(
                         Code::InternalServerError,
                         "internal error",
@@ -302,7 +298,7 @@ impl UpstreamFeed {
         let changed = |error: RequestError| {
             RequestError::new(
                 Code::SubscriptionSchemaChanged,
-                format!("the subscription does not fit the new supergraph: {error}"),
+                format!("the subscription is not valid for the new supergraph: {error}"),
             )
         };
         let name = old.operation_name.as_deref();
@@ -366,14 +362,16 @@ impl UpstreamFeed {
         tracing::warn!(
             subgraph,
             reason = format!("{reason:#}"),
-            "a subscription ended without its subgraph"
+            "a subscription ended because its subgraph did not come back"
         );
         self.services
             .metrics
             .refusal(Code::SubscriptionUpstreamLost);
         Event::failed(RequestError::new(
             Code::SubscriptionUpstreamLost,
-            format!("the subgraph {subgraph} is gone and did not come back in time"),
+            format!(
+                "the subgraph {subgraph} could not be reached again in time: subscribe again later"
+            ),
         ))
     }
 }
@@ -398,7 +396,7 @@ fn subscription_of(prepared: &Prepared) -> Result<&UpstreamSubscription, Upstrea
 fn interrupted() -> Event {
     without_data(RequestError::new(
         Code::SubscriptionInterrupted,
-        "the subgraph was away: events of that time may be missing; later ones follow",
+        "the subgraph was unavailable: events from that time may be missing, later ones follow",
     ))
 }
 

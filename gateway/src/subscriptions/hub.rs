@@ -184,7 +184,9 @@ impl SubscriptionHub {
         if feeds.begun.count(client.number()) >= of_client_max {
             return Err(RequestError::new(
                 TransportCode::TooManySubscriptions,
-                format!("one client may begin {of_client_max} different subscriptions at a time"),
+                format!(
+                    "one client may have at most {of_client_max} different subscriptions at a time: end one first"
+                ),
             ));
         }
         let of_address_max = self.feeds_of_address_max;
@@ -192,7 +194,7 @@ impl SubscriptionHub {
             return Err(RequestError::new(
                 TransportCode::TooManySubscriptions,
                 format!(
-                    "the clients of one address may begin {of_address_max} different subscriptions at a time"
+                    "the clients of one address may have at most {of_address_max} different subscriptions at a time: end one first"
                 ),
             ));
         }
@@ -202,7 +204,7 @@ impl SubscriptionHub {
         let limit_reached = RequestError::new(
             Code::SubscriptionLimitReached,
             format!(
-                "{} different subscriptions run, no more may: try again later",
+                "the limit of {} different subscriptions is reached: try again later",
                 self.feeds_max
             ),
         );
@@ -413,9 +415,7 @@ async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMember>)>
             member.seat.hub.lagged.inc();
             let error = RequestError::new(
                 TransportCode::SubscriptionLagged,
-                format!(
-                    "events came faster than they were read: {missed} are gone; subscribe again"
-                ),
+                format!("the client read too slowly and missed {missed} events: subscribe again"),
             );
             Some((Event::failed(error), None))
         }

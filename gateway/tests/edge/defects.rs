@@ -93,7 +93,8 @@ async fn a_panic_outside_of_any_operation_is_answered_too() {
     let empty = TempDir::new().expect("a folder");
     let pages = format!("--web-dir={}", empty.path().display());
     let gateway = TestGateway::with(&["--development", &pages]).await;
-    let _defect = defect::where_logged("no built GraphiQL: the page comes from a CDN");
+    let _defect =
+        defect::where_logged("there is no built GraphiQL page, serving the one from a CDN");
     let mut wire = Wire::open(gateway.address).await;
     wire.send(
         "GET /graphql HTTP/1.1\r\nhost: localhost\r\naccept: text/html, application/json\r\n\r\n",

@@ -95,9 +95,9 @@ async fn a_page_that_cannot_be_read_is_a_502_with_its_reason() {
     for (name, reason) in [
         ("broken", "it answered with status 500"),
         ("moved", "it answered with status 303"),
-        ("html", "its answer is no metrics page"),
+        ("html", "its response is not a metrics page"),
         ("large", "it is larger than 4194304 bytes"),
-        ("silent", "no whole answer within 3 s"),
+        ("silent", "no whole response within 3 s"),
     ] {
         let expected = format!("the metrics of {name} cannot be read: {reason}\n");
         assert_eq!(

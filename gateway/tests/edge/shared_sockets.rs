@@ -164,8 +164,7 @@ async fn what_is_too_large_for_a_subgraph_is_refused_before_it_is_sent() {
 #[tokio::test]
 async fn a_lone_surrogate_is_refused_at_its_place_on_every_transport() {
     let gateway = TestGateway::start().await;
-    let expected =
-        "$topic has a lone surrogate (\\ud800) at byte 11 of the variables: it is no character";
+    let expected = "$topic has a lone surrogate (\\ud800) at byte 11 of the variables: it is not a valid character";
     let mut socket = gateway.socket().await;
     let text = format!(
         r#"{{"id":"1","type":"subscribe","payload":{{"query":"{TOPIC}","variables":{{"topic":"a\ud800"}}}}}}"#

@@ -151,7 +151,7 @@ async fn a_subgraph_that_stands_still_holds_no_more_requests_than_it_may() {
         let ready = ready().await.expect("JSON");
         assert_eq!(ready["status"], "ready");
         let report = ready["reports"][0]["status"].as_str().expect("text");
-        assert!(report.starts_with("news: no answer for "), "{report}");
+        assert!(report.starts_with("news: no response for "), "{report}");
         // Another subgraph's fields are answered meanwhile.
         let answer = gateway.query("mutation { recount }").await;
         assert_ne!(code(&answer), "SUBGRAPH_OVERLOADED", "{answer}");

@@ -50,7 +50,7 @@ fn bytes(answer_bytes_max: usize) -> Limits {
 
 /// What an operation that ended for its budget is answered with.
 fn ended(code: &str, what: &str) -> Value {
-    let message = format!("the operation leads to more than {what}: ask for smaller pages");
+    let message = format!("the operation's responses have more than {what}: request smaller pages");
     json!({"data": null, "errors": [{"message": message, "extensions": {"code": code}}]})
 }
 

@@ -273,7 +273,7 @@ async fn many_conditions_are_left_to_one_plan() {
 async fn a_condition_that_is_null_is_refused() {
     let graph = people().await;
     let query = "query($yes: Boolean = true) { me { name @include(if: $yes) } }";
-    assert_snapshot!(graph.told_with(query, json!({"yes": null})).await, @r#"{"errors":[{"message":"$yes decides a condition, and must not be null","extensions":{"code":"BAD_USER_INPUT"}}]}"#);
+    assert_snapshot!(graph.told_with(query, json!({"yes": null})).await, @r#"{"errors":[{"message":"$yes is used in @skip or @include and must not be null","extensions":{"code":"BAD_USER_INPUT"}}]}"#);
     assert_snapshot!(graph.ask(query, Some(json!({}))).await, @r#"{"data":{"me":{"name":"Ada"}}}"#);
 }
 

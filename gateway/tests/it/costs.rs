@@ -221,7 +221,7 @@ async fn exactly_one_slicing_argument_has_to_be_given() {
     for (query, variables, given) in cases {
         let refusal = refusal(&graph, query, variables).await;
         let told = format!(
-            "INVALID_SLICING_ARGUMENTS: field \"one\" needs exactly one of the arguments first, last, not {given}"
+            "INVALID_SLICING_ARGUMENTS: field \"one\" needs exactly one of the arguments first, last, but {given} are given"
         );
         assert_eq!(refusal.to_string(), told, "{query}");
     }

@@ -321,18 +321,18 @@ async fn inaccessible_parts_do_not_exist_for_clients() {
     }));
     let graph = graph(vec![shapes]).await;
     assert_snapshot!(graph.told("{ shapes { id ... on Circle { radius } } colours }").await, @r#"
-    {"data":{"shapes":[{"id":"1","radius":2}],"colours":["RED",null,"GREEN"]},"errors":[{"message":"the subgraph's value of field \"colours\" is not of its type","path":["colours",1],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"shapes":[{"id":"1","radius":2}],"colours":["RED",null,"GREEN"]},"errors":[{"message":"the subgraph's value for field \"colours\" does not match the field's type","path":["colours",1],"extensions":{"code":"INVALID_VALUE"}}]}
     shapes: {shapes{__typename id ...on Circle{radius}} colours}
     "#);
     assert_snapshot!(graph.told("{ colour }").await, @r#"
-    {"data":null,"errors":[{"message":"the subgraph's value of field \"colour\" is not of its type","path":["colour"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":null,"errors":[{"message":"the subgraph's value for field \"colour\" does not match the field's type","path":["colour"],"extensions":{"code":"INVALID_VALUE"}}]}
     shapes: {colour}
     "#);
     assert_snapshot!(graph.told("{ shapes { secret } }").await, @r#"{"errors":[{"message":"Cannot query field \"secret\" on type \"Shape\".","locations":[{"line":1,"column":12}],"extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}"#);
     assert_snapshot!(graph.told("{ shapes { ... on Draft { id } } }").await, @r#"{"errors":[{"message":"Unknown type \"Draft\".","locations":[{"line":1,"column":19}],"extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}"#);
     assert_snapshot!(graph.told("{ paint(in: {shade: 1}) }").await, @r#"{"errors":[{"message":"Field \"shade\" is not defined by type \"Paint\".","locations":[{"line":1,"column":21}],"extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}"#);
     let query = "query($in: Paint) { paint(in: $in) }";
-    assert_snapshot!(graph.told_with(query, json!({"in": {"shade": 1}})).await, @r#"{"errors":[{"message":"$in has no field \"shade\" in its type Paint","extensions":{"code":"BAD_USER_INPUT"}}]}"#);
+    assert_snapshot!(graph.told_with(query, json!({"in": {"shade": 1}})).await, @r#"{"errors":[{"message":"$in: the type Paint has no field \"shade\"","extensions":{"code":"BAD_USER_INPUT"}}]}"#);
     assert_snapshot!(graph.told_with(query, json!({"in": {"colour": "HIDDEN"}})).await, @r#"{"errors":[{"message":"$in.colour must be Colour, not \"HIDDEN\"","extensions":{"code":"BAD_USER_INPUT"}}]}"#);
     assert_snapshot!(graph.told_with(query, json!({"in": {"colour": "RED"}})).await, @r#"
     {"data":{"paint":"ok"}}

@@ -82,11 +82,11 @@ async fn a_subgraph_that_is_down_takes_only_its_own_fields() {
     // The system's own words differ between machines.
     told = told.replace(graph.subgraph("comments").url(), "URL");
     assert_snapshot!(told, @r#"
-    {"data":{"posts":[{"title":"One","comments":null},{"title":"Two","comments":null}],"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["newest"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",0,"comments"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",1,"comments"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
+    {"data":{"posts":[{"title":"One","comments":null},{"title":"Two","comments":null}],"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: the connection failed: Connection refused (os error 111)","path":["newest"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" returned no usable response: the connection failed: Connection refused (os error 111)","path":["posts",0,"comments"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" returned no usable response: the connection failed: Connection refused (os error 111)","path":["posts",1,"comments"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
     posts: {posts{title id}}
     "#);
     assert_snapshot!(graph.told("{ posts { title count } }").await, @r#"
-    {"data":null,"errors":[{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",0,"count"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: no connection: Connection refused (os error 111)","path":["posts",1,"count"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
+    {"data":null,"errors":[{"message":"subgraph \"comments\" returned no usable response: the connection failed: Connection refused (os error 111)","path":["posts",0,"count"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}},{"message":"subgraph \"comments\" returned no usable response: the connection failed: Connection refused (os error 111)","path":["posts",1,"count"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
     posts: {posts{title id}}
     "#);
 }
@@ -127,20 +127,20 @@ async fn answers_that_are_not_graphql_are_told_apart() {
         told.push(graph.query("{ newest { text } }").await.to_string());
     }
     assert_snapshot!(told.join("\n"), @r#"
-    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: HTTP status 500","path":["newest"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
-    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 0","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
-    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 26","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
-    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 0","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
-    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: it has neither data nor errors","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
-    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 27","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
-    {"data":{"newest":null},"errors":[{"message":"the subgraph's value of field \"newest\" is not of its type","path":["newest"],"extensions":{"code":"INVALID_VALUE"}}]}
-    {"data":{"newest":null},"errors":[{"message":"the subgraph's value of field \"newest\" is not of its type","path":["newest"],"extensions":{"code":"INVALID_VALUE"}}]}
-    {"data":{"newest":{"text":null}},"errors":[{"message":"the subgraph's value of field \"text\" is not of its type","path":["newest","text"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: HTTP status 500","path":["newest"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: not valid JSON at byte 0","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: not valid JSON at byte 26","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: not valid JSON at byte 0","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: it has neither data nor errors","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: not valid JSON at byte 27","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"the subgraph's value for field \"newest\" does not match the field's type","path":["newest"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"newest":null},"errors":[{"message":"the subgraph's value for field \"newest\" does not match the field's type","path":["newest"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"newest":{"text":null}},"errors":[{"message":"the subgraph's value for field \"text\" does not match the field's type","path":["newest","text"],"extensions":{"code":"INVALID_VALUE"}}]}
     {"data":{"newest":null}}
     {"data":{"newest":null},"errors":[{"message":"nobody","extensions":{"code":"NOT_FOUND","n":1.5,"service":"comments"}}]}
-    {"data":{"newest":null},"errors":[{"message":"the subgraph reported errors in a form that is none of GraphQL's","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
-    {"data":{"newest":null},"errors":[{"message":"one","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}},{"message":"the subgraph reported errors in a form that is none of GraphQL's","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}},{"message":"the subgraph reported errors in a form that is none of GraphQL's","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}},{"message":"four","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
-    {"data":{"newest":null},"errors":[{"message":"the subgraph reported errors in a form that is none of GraphQL's","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"the subgraph reported an error that is not a valid GraphQL error","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"one","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}},{"message":"the subgraph reported an error that is not a valid GraphQL error","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}},{"message":"the subgraph reported an error that is not a valid GraphQL error","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}},{"message":"four","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"the subgraph reported an error that is not a valid GraphQL error","extensions":{"code":"DOWNSTREAM_SERVICE_ERROR","service":"comments"}}]}
     {"data":{"newest":{"text":"fine"}}}
     "#);
 }
@@ -175,11 +175,11 @@ async fn text_that_is_not_utf8_is_no_answer() {
         told.push(graph.query(query).await.to_string());
     }
     assert_snapshot!(told.join("\n"), @r#"
-    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 28","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
-    {"data":{"n":null,"post":{"id":"1"}},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 35","path":["n"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
-    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 35","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
-    {"data":{"posts":[{"title":"One","comments":null},{"title":"Two","comments":null}]},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 44","path":["posts",0,"comments"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}},{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 44","path":["posts",1,"comments"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
-    {"data":{"post":null},"errors":[{"message":"subgraph \"comments\" gave no answer: not valid JSON at byte 37","path":["post","count"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: not valid JSON at byte 28","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"n":null,"post":{"id":"1"}},"errors":[{"message":"subgraph \"comments\" returned no usable response: not valid JSON at byte 35","path":["n"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: not valid JSON at byte 35","path":["newest"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"posts":[{"title":"One","comments":null},{"title":"Two","comments":null}]},"errors":[{"message":"subgraph \"comments\" returned no usable response: not valid JSON at byte 44","path":["posts",0,"comments"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}},{"message":"subgraph \"comments\" returned no usable response: not valid JSON at byte 44","path":["posts",1,"comments"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
+    {"data":{"post":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: not valid JSON at byte 37","path":["post","count"],"extensions":{"code":"SUBREQUEST_MALFORMED_RESPONSE","service":"comments"}}]}
     "#);
 }
 
@@ -201,10 +201,10 @@ async fn values_are_held_to_the_clients_schema() {
     }
     assert_snapshot!(told.join("\n"), @r#"
     {"data":{"matrix":[[1,2],[3]],"tags":["a"],"strict":[{"must":1,"may":2}],"post":{"id":"7","title":"t","likes":1}}}
-    {"data":{"matrix":null,"tags":null,"strict":null,"post":null},"errors":[{"message":"no value for the non-null field \"matrix\"","path":["matrix",0,1],"extensions":{"code":"INVALID_VALUE"}},{"message":"no value for the non-null field \"must\"","path":["strict",0,"must"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"title\" is not of its type","path":["post","title"],"extensions":{"code":"INVALID_VALUE"}}]}
-    {"data":{"matrix":null,"tags":null,"strict":null,"post":{"id":"7","title":"t","likes":null}},"errors":[{"message":"no value for the non-null field \"matrix\"","path":["matrix",1],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"tags\" is not of its type","path":["tags",1],"extensions":{"code":"INVALID_VALUE"}},{"message":"no value for the non-null field \"strict\"","path":["strict",0],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"likes\" is not of its type","path":["post","likes"],"extensions":{"code":"INVALID_VALUE"}}]}
-    {"data":{"matrix":null,"tags":null,"strict":null,"post":null},"errors":[{"message":"the subgraph's value of field \"matrix\" is not of its type","path":["matrix",0],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"tags\" is not of its type","path":["tags"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"strict\" is not of its type","path":["strict"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"post\" is not of its type","path":["post"],"extensions":{"code":"INVALID_VALUE"}}]}
-    {"data":{"matrix":null,"tags":null,"strict":null,"post":null},"errors":[{"message":"no value for the non-null field \"tags\"","path":["tags",1],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"must\" is not of its type","path":["strict",0,"must"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value of field \"id\" is not of its type","path":["post","id"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"matrix":null,"tags":null,"strict":null,"post":null},"errors":[{"message":"no value for the non-null field \"matrix\"","path":["matrix",0,1],"extensions":{"code":"INVALID_VALUE"}},{"message":"no value for the non-null field \"must\"","path":["strict",0,"must"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value for field \"title\" does not match the field's type","path":["post","title"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"matrix":null,"tags":null,"strict":null,"post":{"id":"7","title":"t","likes":null}},"errors":[{"message":"no value for the non-null field \"matrix\"","path":["matrix",1],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value for field \"tags\" does not match the field's type","path":["tags",1],"extensions":{"code":"INVALID_VALUE"}},{"message":"no value for the non-null field \"strict\"","path":["strict",0],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value for field \"likes\" does not match the field's type","path":["post","likes"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"matrix":null,"tags":null,"strict":null,"post":null},"errors":[{"message":"the subgraph's value for field \"matrix\" does not match the field's type","path":["matrix",0],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value for field \"tags\" does not match the field's type","path":["tags"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value for field \"strict\" does not match the field's type","path":["strict"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value for field \"post\" does not match the field's type","path":["post"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"matrix":null,"tags":null,"strict":null,"post":null},"errors":[{"message":"no value for the non-null field \"tags\"","path":["tags",1],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value for field \"must\" does not match the field's type","path":["strict",0,"must"],"extensions":{"code":"INVALID_VALUE"}},{"message":"the subgraph's value for field \"id\" does not match the field's type","path":["post","id"],"extensions":{"code":"INVALID_VALUE"}}]}
     "#);
 }
 
@@ -220,7 +220,7 @@ async fn a_subgraph_that_hangs_is_given_up() {
     let graph = graph_with(settings, vec![posts(), comments()]).await;
     graph.subgraph("comments").fail(Fault::Hang);
     assert_snapshot!(graph.told("{ post { title comments { text } } }").await, @r#"
-    {"data":{"post":{"title":"One","comments":null}},"errors":[{"message":"subgraph \"comments\" gave no answer: no answer within 50ms","path":["post","comments"],"extensions":{"code":"SUBREQUEST_TIMEOUT","service":"comments"}}]}
+    {"data":{"post":{"title":"One","comments":null}},"errors":[{"message":"subgraph \"comments\" returned no usable response: no response within 50ms","path":["post","comments"],"extensions":{"code":"SUBREQUEST_TIMEOUT","service":"comments"}}]}
     posts: {post{title id}}
     comments: query($representations:[_Any!]!){_entities(representations: $representations){...on Post{comments{text}}}}
     "#);
@@ -240,7 +240,7 @@ async fn a_body_beyond_the_limit_is_refused() {
         .subgraph("comments")
         .fail(Fault::Answer(200, " ".repeat(101)));
     assert_snapshot!(graph.told("{ newest { text } }").await, @r#"
-    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer: the answer is larger than 100 bytes","path":["newest"],"extensions":{"code":"SUBREQUEST_RESPONSE_TOO_LARGE","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response: the response is larger than 100 bytes","path":["newest"],"extensions":{"code":"SUBREQUEST_RESPONSE_TOO_LARGE","service":"comments"}}]}
     comments: {newest{text}}
     "#);
 }
@@ -274,7 +274,7 @@ async fn masked_errors_keep_their_code_and_place_only() {
         .subgraph("comments")
         .fail(Fault::Answer(500, "password".into()));
     assert_snapshot!(graph.told("{ newest { text } }").await, @r#"
-    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" gave no answer","path":["newest"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
+    {"data":{"newest":null},"errors":[{"message":"subgraph \"comments\" returned no usable response","path":["newest"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"comments"}}]}
     comments: {newest{text}}
     "#);
 }
@@ -314,6 +314,6 @@ async fn an_answer_that_needs_no_change_is_handed_on_byte_for_byte() {
     {"data":{"newest":null}}
     {"data":{"newest":{"text":"b","kind":"Comment"}}}
     {"data":{"newest":{"text":"b","kind":"Comment"}}}
-    {"data":{"newest":{"text":null,"kind":"Comment"}},"errors":[{"message":"the subgraph's value of field \"text\" is not of its type","path":["newest","text"],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"newest":{"text":null,"kind":"Comment"}},"errors":[{"message":"the subgraph's value for field \"text\" does not match the field's type","path":["newest","text"],"extensions":{"code":"INVALID_VALUE"}}]}
     "#);
 }

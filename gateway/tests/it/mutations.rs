@@ -203,6 +203,6 @@ async fn a_mutation_with_more_conditions_than_can_be_told_apart_is_refused() {
     };
     assert_snapshot!(graph.ask(&mutation(64), Some(only_the_last(64))).await, @r#"{"data":{"f63":63}}"#);
     assert_eq!(*done.lock().expect("not poisoned"), 1);
-    assert_snapshot!(graph.ask(&mutation(65), Some(only_the_last(65))).await, @r#"{"errors":[{"message":"more than 64 variables decide a mutation's conditions","extensions":{"code":"MAX_VARIABLES_EXCEEDED"}}]}"#);
+    assert_snapshot!(graph.ask(&mutation(65), Some(only_the_last(65))).await, @r#"{"errors":[{"message":"more than 64 variables are used in @skip and @include of a mutation","extensions":{"code":"MAX_VARIABLES_EXCEEDED"}}]}"#);
     assert_eq!(*done.lock().expect("not poisoned"), 1);
 }

@@ -83,7 +83,7 @@ impl From<SlicingFault> for RequestError {
             given,
         } = fault;
         let message = format!(
-            "field \"{field}\" needs exactly one of the arguments {arguments}, not {given}"
+            "field \"{field}\" needs exactly one of the arguments {arguments}, but {given} are given"
         );
         RequestError::new(Code::InvalidSlicingArguments, message)
     }

@@ -56,7 +56,7 @@ pub fn check(
     }
     let max = limits.cost_max;
     let message = format!(
-        "the operation would cost {estimated}, and may cost {max}: ask for smaller or fewer pages"
+        "the operation would cost {estimated}, the limit is {max}: request smaller or fewer pages"
     );
     Err(RequestError::new(Code::MaxCost, message)
         .with_number("estimatedCost", estimated)

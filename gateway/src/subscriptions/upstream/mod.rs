@@ -59,21 +59,21 @@ impl UpstreamMessage {
 /// Why a subscription at a subgraph failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum UpstreamError {
-    #[error("no connection: {0}")]
+    #[error("the connection failed: {0}")]
     Connect(Arc<str>),
-    #[error("not understood: {0}")]
+    #[error("the subgraph violated the protocol: {0}")]
     Protocol(&'static str),
-    #[error("the connection is lost")]
+    #[error("the connection was lost")]
     Lost,
-    #[error("no answer in time")]
+    #[error("no response in time")]
     Timeout,
     #[error("too many operations wait for a connection of their own")]
     Busy,
-    #[error("its connection ends when the operation arrives: {0}")]
+    #[error("it closes each connection that carries the operation: {0}")]
     Refused(Arc<str>),
-    #[error("no WebSocket is accepted (HTTP status {0})")]
+    #[error("it accepts no WebSocket (HTTP status {0})")]
     NoWebSocket(StatusCode),
-    #[error("the answer is no stream of server-sent events (HTTP status {0})")]
+    #[error("its response is not a stream of server-sent events (HTTP status {0})")]
     NoEventStream(StatusCode),
     #[error("the operation and its variables are larger than {0} bytes")]
     TooLarge(usize),
@@ -172,7 +172,7 @@ impl Upstreams {
                 tracing::info!(
                     subgraph = address.name,
                     status = status.as_u16(),
-                    "a subgraph accepts no WebSocket: subscribing by server-sent events"
+                    "a subgraph accepts no WebSocket, subscribing by server-sent events instead"
                 );
                 let streaming = self.streams.open(url, request, headers, client).await;
                 if streaming.is_ok() {

@@ -113,7 +113,7 @@ impl Streams {
         if !is_refusal && !is_stream {
             return Err(match response.status() {
                 status if is_final(status) => UpstreamError::NoEventStream(status),
-                _ => UpstreamError::Protocol("the answer is no stream of server-sent events"),
+                _ => UpstreamError::Protocol("its response is not a stream of server-sent events"),
             });
         }
         let (messages, receiver) = self.waiting.channel(client);

@@ -119,11 +119,11 @@ async fn values_that_do_not_fit_are_refused_before_any_request() {
     {"errors":[{"message":"$n must be Int!, not 1.0","extensions":{"code":"BAD_USER_INPUT"}}]}
     {"errors":[{"message":"$n must be Int!, not \"1\"","extensions":{"code":"BAD_USER_INPUT"}}]}
     {"errors":[{"message":"$n must be Int!, not [1]","extensions":{"code":"BAD_USER_INPUT"}}]}
-    {"errors":[{"message":"$in lacks its required field \"required\" (String!)","extensions":{"code":"BAD_USER_INPUT"}}]}
+    {"errors":[{"message":"$in: the required field \"required\" of type String! is missing","extensions":{"code":"BAD_USER_INPUT"}}]}
     {"errors":[{"message":"$in.required must be String!, not null","extensions":{"code":"BAD_USER_INPUT"}}]}
     {"errors":[{"message":"$in.kind must be Kind, not \"UGLY\"","extensions":{"code":"BAD_USER_INPUT"}}]}
     {"errors":[{"message":"$in.list[0].required must be String!, not 5","extensions":{"code":"BAD_USER_INPUT"}}]}
-    {"errors":[{"message":"$in has no field \"unknown\" in its type In","extensions":{"code":"BAD_USER_INPUT"}}]}
+    {"errors":[{"message":"$in: the type In has no field \"unknown\"","extensions":{"code":"BAD_USER_INPUT"}}]}
     {"errors":[{"message":"$in must be In, not a list","extensions":{"code":"BAD_USER_INPUT"}}]}
     "#);
 }

@@ -194,7 +194,7 @@ async fn errors_have_the_clients_path() {
     graph
         .subgraph("b")
         .fail(Fault::Answer(500, "oh".to_owned()));
-    assert_snapshot!(graph.query("{ shops { items { price } } }").await, @r#"{"data":{"shops":[{"items":[{"price":null}]},{"items":[{"price":null},{"price":null}]}]},"errors":[{"message":"subgraph \"b\" gave no answer: HTTP status 500","path":["shops",0,"items",0,"price"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"b"}},{"message":"subgraph \"b\" gave no answer: HTTP status 500","path":["shops",1,"items",0,"price"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"b"}},{"message":"subgraph \"b\" gave no answer: HTTP status 500","path":["shops",1,"items",1,"price"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"b"}}]}"#);
+    assert_snapshot!(graph.query("{ shops { items { price } } }").await, @r#"{"data":{"shops":[{"items":[{"price":null}]},{"items":[{"price":null},{"price":null}]}]},"errors":[{"message":"subgraph \"b\" returned no usable response: HTTP status 500","path":["shops",0,"items",0,"price"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"b"}},{"message":"subgraph \"b\" returned no usable response: HTTP status 500","path":["shops",1,"items",0,"price"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"b"}},{"message":"subgraph \"b\" returned no usable response: HTTP status 500","path":["shops",1,"items",1,"price"],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"b"}}]}"#);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn hidden_keys_and_requirements_are_used() {
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Item{stock shown}}}
     "#);
     assert_snapshot!(graph.told("{ things { __typename ... on Item { shown code: stock hidden: stock } } }").await, @r#"
-    {"data":{"things":[{"__typename":"Item","shown":8,"code":3,"hidden":3},null]},"errors":[{"message":"the object's type is not one that clients can see","path":["things",1],"extensions":{"code":"INVALID_VALUE"}}]}
+    {"data":{"things":[{"__typename":"Item","shown":8,"code":3,"hidden":3},null]},"errors":[{"message":"the subgraph returned an object of a type that is not in the API schema","path":["things",1],"extensions":{"code":"INVALID_VALUE"}}]}
     a: {things{__typename ...on Item{code hidden}}}
     b: query($representations:[_Any!]!){_entities(representations: $representations){...on Item{_meaning0_code: stock _meaning1_hidden: stock shown}}}
     "#);

@@ -286,10 +286,10 @@ async fn an_object_whose_type_nobody_tells_is_null_with_an_error() {
     .query(json!({"ranking": [{"id": "u1", "score": 9}, {"id": "gone", "score": 8}]}));
     let graph = graph(vec![accounts, scores]).await;
     assert_snapshot!(graph.query("{ ranking { id name } }").await, @r#"{"data":{"ranking":[{"id":"u1","name":"Ada"},{"id":"gone","name":null}]}}"#);
-    assert_snapshot!(graph.query("{ ranking { __typename id score } }").await, @r#"{"data":{"ranking":[{"__typename":"User","id":"u1","score":9},null]},"errors":[{"message":"the object does not tell its type","path":["ranking",1,"__typename"],"extensions":{"code":"INVALID_VALUE"}}]}"#);
+    assert_snapshot!(graph.query("{ ranking { __typename id score } }").await, @r#"{"data":{"ranking":[{"__typename":"User","id":"u1","score":9},null]},"errors":[{"message":"the object's type is unknown: no subgraph returned its __typename","path":["ranking",1,"__typename"],"extensions":{"code":"INVALID_VALUE"}}]}"#);
     let down = Fault::Answer(503, String::new());
     graph.subgraph("accounts").fail(down);
-    assert_snapshot!(graph.query("{ ranking { score kind: __typename } }").await, @r#"{"data":{"ranking":[null,null]},"errors":[{"message":"subgraph \"accounts\" gave no answer: HTTP status 503","path":["ranking",0],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"accounts"}},{"message":"subgraph \"accounts\" gave no answer: HTTP status 503","path":["ranking",1],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"accounts"}}]}"#);
+    assert_snapshot!(graph.query("{ ranking { score kind: __typename } }").await, @r#"{"data":{"ranking":[null,null]},"errors":[{"message":"subgraph \"accounts\" returned no usable response: HTTP status 503","path":["ranking",0],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"accounts"}},{"message":"subgraph \"accounts\" returned no usable response: HTTP status 503","path":["ranking",1],"extensions":{"code":"SUBREQUEST_HTTP_ERROR","service":"accounts"}}]}"#);
 }
 
 /// However many implementations there are, their entities are the interface's in its subgraph.

@@ -31,7 +31,7 @@ async fn an_enumeration_is_joined_as_output_and_narrowed_as_input() {
     ]));
     let graph = graph(vec![a, b]).await;
     assert_snapshot!(graph.query("{ kinds users { also } }").await, @r#"{"data":{"kinds":["ROBOT","COMPANY"],"users":[{"also":[["ROBOT"],null]},{"also":[["COMPANY","COMPANY"],[]]}]}}"#);
-    assert_snapshot!(graph.query("{ users { id kind } }").await, @r#"{"data":{"users":[{"id":"1","kind":null},{"id":"2","kind":"COMPANY"}]},"errors":[{"message":"the subgraph's value of field \"kind\" is not of its type","path":["users",0,"kind"],"extensions":{"code":"INVALID_VALUE"}}]}"#);
+    assert_snapshot!(graph.query("{ users { id kind } }").await, @r#"{"data":{"users":[{"id":"1","kind":null},{"id":"2","kind":"COMPANY"}]},"errors":[{"message":"the subgraph's value for field \"kind\" does not match the field's type","path":["users",0,"kind"],"extensions":{"code":"INVALID_VALUE"}}]}"#);
     assert_snapshot!(graph.query("{ byRole(role: ADMIN) { id } count(role: ADMIN) }").await, @r#"{"data":{"byRole":[{"id":"2"}],"count":1}}"#);
     assert_snapshot!(graph.query("{ byRole(role: GUEST) { id } }").await, @r#"{"errors":[{"message":"Value \"GUEST\" does not exist in \"Role\" enum.","locations":[{"line":1,"column":16}],"extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}"#);
     let query = "query($r: Role!) { byRole(role: $r) { id } count(role: $r) }";
@@ -67,7 +67,7 @@ async fn an_input_object_keeps_the_fields_that_all_subgraphs_take() {
     let query = "query($f: Filter! = {first: 9}, $deep: Boolean) { inA(filter: $f) inB(filter: {first: 1, nested: {deep: $deep}}) }";
     assert_snapshot!(graph.ask(query, Some(json!({}))).await, @r#"{"data":{"inA":"{\"first\":9}","inB":"{\"first\":1,\"tag\":[\"x\"],\"nested\":{\"deep\":null}}"}}"#);
     assert_snapshot!(graph.ask(query, Some(json!({"f": {"first": 5, "nested": {}}, "deep": false}))).await, @r#"{"data":{"inA":"{\"first\":5,\"nested\":{\"deep\":true},\"tag\":[\"x\"]}","inB":"{\"first\":1,\"tag\":[\"x\"],\"nested\":{\"deep\":false}}"}}"#);
-    assert_snapshot!(graph.ask(query, Some(json!({"f": {"tag": []}}))).await, @r#"{"errors":[{"message":"$f lacks its required field \"first\" (Int!)","extensions":{"code":"BAD_USER_INPUT"}}]}"#);
+    assert_snapshot!(graph.ask(query, Some(json!({"f": {"tag": []}}))).await, @r#"{"errors":[{"message":"$f: the required field \"first\" of type Int! is missing","extensions":{"code":"BAD_USER_INPUT"}}]}"#);
 }
 
 /// Arguments that not all subgraphs take are no arguments for clients.
