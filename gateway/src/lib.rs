@@ -40,6 +40,8 @@ pub mod pipeline;
 pub mod prepare;
 pub mod subgraphs;
 pub mod subscriptions;
+#[cfg(test)]
+mod test_supergraph;
 
 use std::{process::ExitCode, sync::Arc};
 

@@ -2,7 +2,7 @@
 //! value in it that the schema forbids to be null is null.
 //!
 //! The first byte chooses the operation: one whose answer can be handed on as it is, and one that is
-//! read, completed and written anew.
+//! read, completed and written again.
 
 #![no_main]
 

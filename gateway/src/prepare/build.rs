@@ -16,14 +16,13 @@ use super::{
     conditions::Conditions,
     cost::{self, OperationCost, actual::Counted},
     descriptions, forward,
-    introspection::Introspection,
+    introspection::{self, Introspection},
     limits,
     plan::Plan,
     prepared::{OperationKind, Prepared, UpstreamSubscription},
     projection::{self, ProjectedValue, Projection},
     resume,
     rollout::RolloutGroup,
-    root_fields::RootFields,
     scan,
     serving::Serving,
     sizes::Sizes,
@@ -58,16 +57,8 @@ pub fn build(
         operation = operation_of(&executable, operation_name)?;
     }
     let is_decided = group.conditions.is_some() || !conditions.are_planned_apart();
-    let root = RootFields::of(&operation, &executable);
-    if root.introspection && !graph.settings.introspection {
-        let message = "introspection is switched off";
-        return Err(RequestError::new(Code::IntrospectionDisabled, message));
-    }
-    let names: Vec<String> = operation
-        .variables
-        .iter()
-        .map(|it| it.name.to_string())
-        .collect();
+    check_introspection(graph, &operation, &executable)?;
+    let names = variable_names(&operation);
     let aliases = ClientAliases::of(&graph.supergraph, &executable, &operation);
     let mut keys = ResponseKeys::new(Vec::new());
     let selections_max = graph.settings.limits.selections_max;
@@ -82,11 +73,7 @@ pub fn build(
         &mut keys,
         fields_max,
     )?;
-    let kind = match operation.operation_type {
-        OperationType::Query => OperationKind::Query,
-        OperationType::Mutation => OperationKind::Mutation,
-        OperationType::Subscription => OperationKind::Subscription,
-    };
+    let kind = kind_of(operation.operation_type);
     let mut plan = Plan {
         keys: keys.into_names(),
         ..Plan::default()
@@ -133,6 +120,31 @@ pub fn build(
         cost,
         counted,
     })
+}
+
+fn check_introspection(
+    graph: &Graph,
+    operation: &Operation,
+    document: &ExecutableDocument,
+) -> Result<(), RequestError> {
+    if graph.settings.introspection || !introspection::is_selected(operation, document) {
+        return Ok(());
+    }
+    let message = "introspection is switched off";
+    Err(RequestError::new(Code::IntrospectionDisabled, message))
+}
+
+fn variable_names(operation: &Operation) -> Vec<String> {
+    let variables = operation.variables.iter();
+    variables.map(|it| it.name.to_string()).collect()
+}
+
+fn kind_of(operation_type: OperationType) -> OperationKind {
+    match operation_type {
+        OperationType::Query => OperationKind::Query,
+        OperationType::Mutation => OperationKind::Mutation,
+        OperationType::Subscription => OperationKind::Subscription,
+    }
 }
 
 /// Plans an operation and compiles the plan.

@@ -1,9 +1,10 @@
 //! A cache of prepared operations, found by their whole text.
 //!
-//! An operation that was asked for once is new: new ones have a small part of the cache, clients share that
-//! part evenly, and an operation stays in it for some seconds. One that is asked for again is kept, and only
-//! others of that kind take its place, the least used first. So new documents, however many one client
-//! sends, push out none that is in use. (After S3-FIFO, <https://doi.org/10.1145/3600006.3613147>.)
+//! An operation that was requested once is new. New operations have a small part of the cache for
+//! some seconds, which clients share evenly. An operation that is requested again is kept, and only
+//! other kept operations replace it, the least used first. So new documents, however many one
+//! client sends, never displace one that is in use. (After S3-FIFO,
+//! <https://doi.org/10.1145/3600006.3613147>.)
 
 mod segments;
 
@@ -28,13 +29,14 @@ const ENTRY_BYTES: usize = 256;
 /// How much a cache keeps, and for how long.
 #[derive(Clone, Debug)]
 pub struct CacheBounds {
-    /// Operations, at least 2. A quarter of them may be new.
+    /// The largest number of operations, at least 2. A quarter of them may be new.
     pub entries_max: usize,
-    /// Bytes that all operations hold together.
+    /// The largest number of bytes that all operations hold together.
     pub bytes_max: usize,
-    /// Bytes of that for new ones. A larger one is kept when it is asked for again.
+    /// The bytes of these for new operations. A larger operation is kept when it is requested
+    /// again.
     pub new_bytes_max: usize,
-    /// How long a new one waits to be asked for again.
+    /// How long a new operation stays without a second request.
     pub new_time: Duration,
     /// How long an operation is kept after its last request.
     pub unused_time: Duration,
@@ -52,13 +54,13 @@ impl Default for CacheBounds {
     }
 }
 
-/// A map from (document, operation name, group of requests) to what was made of it. The hash only finds the
-/// bucket: entries are compared by text, so that no two operations are ever taken for each other.
+/// A map from (document, operation name, group of requests) to the prepared operation. The hash
+/// only finds the bucket: entries are compared by text, so that two operations are never confused.
 pub struct PreparedCache<T = Prepared> {
     hasher: RandomState,
     bounds: CacheBounds,
     began: Instant,
-    /// Seconds since it began, as of the last [`PreparedCache::forget_unused`].
+    /// Seconds since the cache was created, as of the last [`PreparedCache::forget_unused`].
     clock: AtomicU32,
     segments: RwLock<Segments<T>>,
 }
@@ -73,14 +75,14 @@ struct Entry<T> {
     prepared: Arc<T>,
     /// Bytes of memory, with all that it refers to.
     bytes: usize,
-    /// Set by a hit, cleared when an eviction passes by: one more round for what is in use.
+    /// Set by a hit, and cleared when an eviction passes the entry instead of evicting it.
     is_used: AtomicBool,
     /// The clock at the last hit.
     used_at: AtomicU32,
 }
 
 impl<T> Entry<T> {
-    /// Reads first: a line that every hit writes to would travel between the processors.
+    /// Reads before it writes: a cache line that every hit writes would move between processors.
     fn hit(&self, now: u32) {
         if !self.is_used.load(Ordering::Relaxed) {
             self.is_used.store(true, Ordering::Relaxed);
@@ -137,8 +139,8 @@ impl<T> PreparedCache<T> {
         Some(Arc::clone(&entry.prepared))
     }
 
-    /// Keeps `prepared`, which holds `bytes` bytes, for `client`, in the place of others if the cache is
-    /// full. What is larger than the whole cache is not kept.
+    /// Adds `prepared`, which holds `bytes` bytes, for `client`, and evicts others if the cache is
+    /// full. An operation larger than the whole cache is not added.
     pub fn insert(
         &self,
         client: ClientKey,
@@ -164,12 +166,12 @@ impl<T> PreparedCache<T> {
         };
         let mut forgotten = Vec::new();
         self.write().insert(Arc::new(entry), &mut forgotten);
-        // After the lock.
+        // Dropped after the lock is released.
         drop(forgotten);
     }
 
-    /// Sets the clock, and takes out what nobody has asked for since long: to be called each second.
-    /// Without it, nothing is ever too old.
+    /// Sets the clock, and removes operations that were not requested for their time. Must be
+    /// called every second; otherwise nothing ever becomes too old.
     pub fn forget_unused(&self, now: Instant) -> Forgotten<T> {
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let clock = seconds(now.duration_since(self.began));

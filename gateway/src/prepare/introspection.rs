@@ -18,6 +18,14 @@ use crate::{
     graph::{Graph, introspection_answers::IntrospectionAnswer},
 };
 
+/// Whether an operation or one of its fragments selects `__schema` or `__type`, at the root or
+/// wherever the query type is found again.
+pub fn is_selected(operation: &Operation, document: &ExecutableDocument) -> bool {
+    operation
+        .all_fields(document)
+        .any(|field| matches!(field.name.as_str(), "__schema" | "__type"))
+}
+
 /// The introspection part of an operation.
 pub struct Introspection {
     /// A query of its own, with fragments expanded.

@@ -23,7 +23,6 @@ pub(crate) mod preparers;
 pub mod projection;
 pub mod resume;
 pub mod rollout;
-mod root_fields;
 mod scan;
 mod serving;
 pub mod sizes;
@@ -263,12 +262,10 @@ mod tests {
     use crate::{
         config::Limits,
         graph::{Graph, Settings},
+        test_supergraph::of_one_subgraph,
     };
 
-    const SUPERGRAPH: &str = "schema @link(url: \"https://specs.apollo.dev/link/v1.0\")
-          @link(url: \"https://specs.apollo.dev/join/v0.3\", for: EXECUTION) { query: Query }
-        enum join__Graph { A @join__graph(name: \"a\", url: \"http://a.test/graphql\") }
-        type Query @join__type(graph: A) { a: Int }";
+    const TYPES: &str = "type Query @join__type(graph: A) { a: Int }";
 
     fn serving(prepare_queue_max: usize) -> Arc<Serving> {
         let settings = Settings {
@@ -278,7 +275,7 @@ mod tests {
             },
             ..Settings::default()
         };
-        let graph = Graph::load(SUPERGRAPH, settings).expect("the supergraph loads");
+        let graph = Graph::load(&of_one_subgraph(TYPES), settings).expect("the supergraph loads");
         Arc::new(Serving::new(graph))
     }
 

@@ -132,7 +132,7 @@ async fn at_the_limit_of_all_clients_the_one_with_the_most_makes_room() {
         .await;
     }
     let (mut other, mut third) = (gateway.socket().await, gateway.socket().await);
-    // What another one shares does not give way.
+    // A subscription that another address shares does not end.
     follow(&mut third, "c").await;
     running(&gateway, 4.0, 3).await;
     follow(&mut other, "d").await;

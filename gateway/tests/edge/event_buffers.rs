@@ -1,5 +1,5 @@
-//! Many clients of one feed, many short feeds, and events larger than any bound: nobody loses more than its
-//! own, and nothing stays.
+//! Many clients of one feed, many short feeds, and events larger than any bound: no client loses
+//! more than its own events.
 
 use futures_util::future::join_all;
 use serde_json::json;

@@ -14,7 +14,7 @@ use crate::support::{
     gateway::{SUPERGRAPH, TestGateway},
 };
 
-/// What the hostile subgraph is asked for.
+/// The subscription that the hostile subgraph receives.
 const NOISE: &str = "subscription { noise }";
 const LOST: &str = "error SUBSCRIPTION_UPSTREAM_LOST";
 

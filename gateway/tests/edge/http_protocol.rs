@@ -95,7 +95,7 @@ async fn cors_lets_listed_origins_read_and_nobody_else() {
             .contains_key("access-control-allow-origin")
     );
 
-    // Without the setting nobody is let in, and the preflight fails.
+    // Without the setting no origin is allowed, and the preflight fails.
     let closed = TestGateway::start().await;
     let request = closed.http.request(Method::OPTIONS, closed.url("/graphql"));
     let response = request

@@ -23,7 +23,7 @@ async fn what_was_asked_for_once_is_forgotten_and_what_comes_back_stays() {
     assert_eq!(bytes, 0.0);
     ask("query Once { greeting }").await;
     ask("query Other { greeting }").await;
-    // Both were asked for, and one of them had come back.
+    // Both were requested, and one of them twice.
     assert_eq!(kept().await, 2.0);
     eventually("the other one is forgotten", || async {
         kept().await == 1.0

@@ -1,10 +1,11 @@
-//! Subgraphs at `https` addresses: whom the gateway trusts, and every way it speaks to them.
+//! Subgraphs at `https` addresses: which certificates the gateway trusts, on every protocol to a
+//! subgraph.
 
 use serde_json::{Value, json};
 
 use crate::support::{eventually, gateway::TestGateway, news::News, tls::TlsFront};
 
-/// A gateway whose news come over TLS, and the log behind them.
+/// A gateway whose subgraph `news` uses TLS, and the log of that subgraph.
 async fn gateway(
     name: &str,
     trusts: impl Fn(&TlsFront) -> Vec<String>,

@@ -65,7 +65,7 @@ async fn refusal(graph: &TestGraph, query: &str, variables: Value) -> RequestErr
     answer.expect_err("a refusal")
 }
 
-/// The estimate that a refusal tells.
+/// The estimate in a refusal.
 async fn estimate(graph: &TestGraph, query: &str, variables: Value) -> u64 {
     let refusal = refusal(graph, query, variables).await;
     assert_eq!(refusal.code, Code::MaxCost, "{query}: {refusal}");

@@ -1,4 +1,4 @@
-//! Every Federation directive: what a client gets, and what the subgraphs are asked for it.
+//! Every Federation directive: what a client receives, and which requests the subgraphs get.
 
 use insta::assert_snapshot;
 use serde_json::json;

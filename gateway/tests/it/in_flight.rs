@@ -32,7 +32,7 @@ fn news() -> Subgraph {
     .field("Mutation", "publish", |_, _| Ok(json!({"title": "Three"})))
 }
 
-/// A graph whose only subgraph holds what it is asked.
+/// A graph whose only subgraph holds back its responses.
 struct News {
     graph: TestGraph,
     gate: Arc<tokio::sync::Semaphore>,
@@ -84,12 +84,12 @@ impl News {
         tokio::spawn(answer(Arc::clone(self.graph.serving()), query, client))
     }
 
-    /// Waits until the subgraph has got so many requests in all.
+    /// Waits until the subgraph has received this many requests in all.
     async fn taken(&self, requests: usize) {
         until(|| self.graph.subgraph("news").requests_taken() == requests).await;
     }
 
-    /// Waits until so many queries in all have joined another one's request.
+    /// Waits until this many queries in all share another one's request.
     async fn shared(&self, queries: u64) {
         until(|| self.metrics.of("news").shared.get() == queries).await;
     }
@@ -143,7 +143,7 @@ async fn equal_queries_are_one_request() {
         assert_eq!(answered(query).await, ANSWER);
     }
     assert_eq!(news.graph.requests().len(), 1);
-    // What is asked after the answer is asked anew.
+    // A query after the response is sent again.
     assert_eq!(answered(news.ask(QUERY)).await, ANSWER);
     assert_eq!(news.graph.requests().len(), 1);
 }

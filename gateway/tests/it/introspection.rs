@@ -1,4 +1,4 @@
-//! What introspection tells beyond what tools test for us: input objects that are one of several.
+//! Introspection of `@oneOf` input objects, which the tools' own tests do not cover.
 
 use gateway::{graph::Settings, prepare};
 use insta::assert_snapshot;

@@ -1,4 +1,5 @@
-//! The two segments of a cache of prepared operations: those asked for once, and those asked for again.
+//! The two segments of the cache of prepared operations: those requested once, and those requested
+//! again.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -16,15 +17,15 @@ type Entries<T> = Vec<Arc<Entry<T>>>;
 /// All entries, by their hash and in two segments.
 pub(super) struct Segments<T> {
     by_hash: HashMap<u64, Entries<T>>,
-    /// Asked for once, the oldest first.
+    /// Operations requested once, the oldest first.
     new: Segment<T>,
-    /// Bytes of `new` by the client that asked.
+    /// The bytes of new operations, by the client that requested them.
     new_of_clients: HashMap<ClientKey, usize>,
-    /// Asked for again, in the order in which they are looked at for eviction.
+    /// Operations requested again, in the order in which they are considered for eviction.
     kept: Segment<T>,
-    /// Hashes of what was new and gave way: who comes back is kept.
+    /// The hashes of evicted new operations, which are kept if they are requested again.
     seen: Seen,
-    /// Shown to others; several caches may share them.
+    /// The gauges of the cache, which several caches may share.
     shown: Shown,
 }
 
@@ -80,7 +81,7 @@ impl<T> Segments<T> {
         bucket.iter().find(|entry| is_it(entry))
     }
 
-    /// Adds an entry. What gives way goes to `forgotten`.
+    /// Adds an entry. Evicted entries are moved to `forgotten`.
     pub(super) fn insert(&mut self, entry: Arc<Entry<T>>, forgotten: &mut Entries<T>) {
         let comes_back = self.seen.remove(entry.hash);
         if comes_back {
@@ -101,8 +102,8 @@ impl<T> Segments<T> {
         self.new.push(entry);
     }
 
-    /// Takes out what was new before the time `new` and was not asked for again, and what was kept and not
-    /// asked for since the time `kept`.
+    /// Removes new operations from before the time `new`, and kept ones not requested since the
+    /// time `kept`.
     pub(super) fn forget_unused(
         &mut self,
         new: Option<u32>,
@@ -136,8 +137,8 @@ impl<T> Segments<T> {
         }
     }
 
-    /// The oldest new entry of the client that has the most of them gives way, or is kept where it was
-    /// asked for again. False where there is none.
+    /// Evicts the oldest new entry of the client that has the most, or keeps it if it was requested
+    /// again. Returns false if there is no new entry.
     fn make_room_for_new(&mut self, forgotten: &mut Entries<T>) -> bool {
         let clients = self.new_of_clients.iter();
         let Some((&client, _)) = clients.max_by_key(|(_, bytes)| **bytes) else {
@@ -172,8 +173,8 @@ impl<T> Segments<T> {
         self.forget(entry, forgotten);
     }
 
-    /// Moves an entry to those that are kept. The first one that was not used since it was last looked at
-    /// gives way.
+    /// Moves an entry to the kept ones. If they are too many, evicts the first one that was not
+    /// used since it was last considered.
     fn keep(&mut self, entry: Arc<Entry<T>>, forgotten: &mut Entries<T>) {
         if entry.bytes > self.kept.bytes_max {
             return self.forget(entry, forgotten);
@@ -259,7 +260,8 @@ impl Seen {
         }
     }
 
-    /// Whether it was there. Its place in the order stays until its turn.
+    /// Removes a hash, and returns whether it was present. Its position in the order stays until
+    /// its turn.
     fn remove(&mut self, hash: u64) -> bool {
         self.hashes.remove(&hash)
     }

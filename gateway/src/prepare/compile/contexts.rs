@@ -74,7 +74,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         }
         let shaped = kinds.iter().zip(&lists);
         let shaped = shaped.map(|(kind, list)| (&*kind.keys, &list.asked));
-        let (shape, root_keys) = self.shapes.add_numbered_entities(shaped, &mut self.keys);
+        let data = self.shapes.add_numbered_entities(shaped, &mut self.keys);
         let parts_of_text = text.into_parts("query");
         let mut fetches = Vec::new();
         let mut selections = parts_of_text.body.split(BETWEEN);
@@ -95,8 +95,8 @@ impl<'p, 'a> Compiler<'p, 'a> {
             waits_for: 0,
             wakes: Vec::new(),
             request: template(&kinds, templates, parts_of_text),
-            shape,
-            root_keys,
+            shape: data.shape,
+            root_keys: data.root_keys,
             merge: Merge::Entities(fetches),
         }
     }

@@ -215,7 +215,23 @@ impl<'p> FetchSelectionWriter<'p, '_> {
         for (set, path) in sets {
             self.flatten(*set, path, &mut all);
         }
-        let mut by_key: Vec<KeyGroup<'_>> = Vec::new();
+        for group in self.groups_by_key(subgraph, all, aliases) {
+            let below = self.alias_members(group, aliases);
+            if !below.is_empty() {
+                self.find_conflicts(subgraph, &below, aliases);
+            }
+        }
+    }
+
+    /// Groups occurrences of fields by the response key and type that they can share. Each further
+    /// group of a key gets an alias.
+    fn groups_by_key(
+        &self,
+        subgraph: SubgraphIndex,
+        all: Vec<Met>,
+        aliases: &mut Aliases,
+    ) -> Vec<KeyGroup<'p>> {
+        let mut by_key: Vec<KeyGroup<'p>> = Vec::new();
         let keys = all.iter().filter_map(|met| self.key_of(met));
         let mut keys: HashSet<Name> = keys.cloned().collect();
         for met in all {
@@ -253,30 +269,35 @@ impl<'p> FetchSelectionWriter<'p, '_> {
                 }
             }
         }
-        for group in by_key {
-            let mut below = Vec::new();
-            for (position, met) in group.members.into_iter().enumerate() {
-                if let Some(alias) = &group.alias {
-                    aliases.by_item.insert((met.set, met.index), alias.clone());
-                    if position > 0 {
-                        aliases.renamed.push(Renamed {
-                            path: met.path.clone(),
-                            from: alias.clone(),
-                            to: group.key.clone(),
-                        });
-                    }
-                }
-                if let Item::Field(field, Some(set)) = &self.fetches.set(met.set).items[met.index] {
-                    let mut path = met.path;
-                    // Aliases are undone in order, so the key has its real name by then.
-                    path.push(RenamedStep::Key(field.key.clone()));
-                    below.push((*set, path));
+        by_key
+    }
+
+    /// Gives the members of a group its alias, if it has one. Returns the selection sets below them.
+    fn alias_members(
+        &self,
+        group: KeyGroup<'_>,
+        aliases: &mut Aliases,
+    ) -> Vec<(SelectionSetId, Vec<RenamedStep>)> {
+        let mut below = Vec::new();
+        for (position, met) in group.members.into_iter().enumerate() {
+            if let Some(alias) = &group.alias {
+                aliases.by_item.insert((met.set, met.index), alias.clone());
+                if position > 0 {
+                    aliases.renamed.push(Renamed {
+                        path: met.path.clone(),
+                        from: alias.clone(),
+                        to: group.key.clone(),
+                    });
                 }
             }
-            if !below.is_empty() {
-                self.find_conflicts(subgraph, &below, aliases);
+            if let Item::Field(field, Some(set)) = &self.fetches.set(met.set).items[met.index] {
+                let mut path = met.path;
+                // Aliases are undone in order, so the key has its real name by then.
+                path.push(RenamedStep::Key(field.key.clone()));
+                below.push((*set, path));
             }
         }
+        below
     }
 
     fn key_of(&self, met: &Met) -> Option<&'p Name> {

@@ -26,7 +26,7 @@ use super::plan::{
 };
 use fetch_selection::{FetchSelectionItem, FetchSelectionWriter, Renamed, RenamedStep};
 use keys::ResponseKeys;
-use shapes::Shapes;
+use shapes::{DataShape, Shapes};
 use text::OperationText;
 pub use text::normal_form;
 
@@ -59,13 +59,19 @@ pub fn compile(planned: &Planned<'_>, input: &CompileInput<'_>, keys: Vec<Box<st
     let mut steps = Vec::new();
     let mut waves = Vec::new();
     for group in fetch_groups(planned, input.variables) {
-        let (turn, wave) = group.wave;
+        let Wave { turn, depth } = group.wave;
         let index = steps.len();
         steps.push(compiler.step(&group, None));
-        waves.push((turn, 2 * wave));
+        waves.push(Wave {
+            turn,
+            depth: 2 * depth,
+        });
         if compiler.has_fallback(&group) {
             steps.push(compiler.step(&group, Some(index)));
-            waves.push((turn, 2 * wave + 1));
+            waves.push(Wave {
+                turn,
+                depth: 2 * depth + 1,
+            });
         }
     }
     let mut plan = Plan {
@@ -87,19 +93,30 @@ struct FetchGroup {
     fetches: Vec<FetchId>,
 }
 
-/// When a request can start at the earliest: the number of the mutation's root request to which it
-/// belongs, then the number of requests that must be done before it, one after another.
-type Wave = (usize, usize);
+/// When a request can start at the earliest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Wave {
+    /// The number of the mutation's root request to which it belongs.
+    turn: usize,
+    /// The number of requests that must be done before it, one after another.
+    depth: usize,
+}
 
 /// All requests, none before one that it needs. Entity fetches to the same subgraph, in the same
 /// wave and under the same conditions, are one request.
 fn fetch_groups(planned: &Planned<'_>, variables: &[Node<VariableDefinition>]) -> Vec<FetchGroup> {
-    let mut waves: Vec<Option<usize>> = planned.fetches.iter().map(|_| None).collect();
+    let mut depths: Vec<Option<usize>> = planned.fetches.iter().map(|_| None).collect();
     let mut ordered: Vec<(Wave, FetchId)> = planned
         .fetches
         .iter()
         .filter(|(_, fetch)| !planned.fetches.is_empty(fetch.set))
-        .map(|(id, fetch)| ((fetch.turn, wave(planned, id, &mut waves)), id))
+        .map(|(id, fetch)| {
+            let wave = Wave {
+                turn: fetch.turn,
+                depth: depth(planned, id, &mut depths),
+            };
+            (wave, id)
+        })
         .collect();
     ordered.sort_unstable();
     let mut groups: Vec<FetchGroup> = Vec::new();
@@ -153,18 +170,18 @@ fn conditions(
     conditions.collect()
 }
 
-fn wave(planned: &Planned<'_>, id: FetchId, waves: &mut [Option<usize>]) -> usize {
-    if let Some(wave) = waves[id.0] {
-        return wave;
+fn depth(planned: &Planned<'_>, id: FetchId, depths: &mut [Option<usize>]) -> usize {
+    if let Some(depth) = depths[id.0] {
+        return depth;
     }
     let fetch = planned.fetches.get(id);
     let after = fetch
         .after
         .iter()
-        .map(|other| wave(planned, other, waves) + 1);
-    let wave = after.max().unwrap_or(0);
-    waves[id.0] = Some(wave);
-    wave
+        .map(|other| depth(planned, other, depths) + 1);
+    let depth = after.max().unwrap_or(0);
+    depths[id.0] = Some(depth);
+    depth
 }
 
 /// A name for the variable with the representations, which none of the client's variables starts
@@ -199,6 +216,14 @@ struct EntityList<'p> {
     fetch: EntityFetch,
 }
 
+/// What a step's request selects, and where the data goes.
+struct StepContent {
+    merge: Merge,
+    data: DataShape,
+    /// The names of the variables for representations.
+    representations: Vec<String>,
+}
+
 impl<'p> Compiler<'p, '_> {
     /// Whether a request needs a fallback: some entities may lack what some of its fields require,
     /// and still have the others.
@@ -227,52 +252,12 @@ impl<'p> Compiler<'p, '_> {
         if fallback_of.is_none() && self.has_contexts(group) {
             return self.step_by_contexts(group, text);
         }
-        let (merge, (shape, root_keys), representations) = match first.begin {
+        let content = match first.begin {
             Begin::Entities { .. } => {
                 let lists = self.entity_lists(fetches, fallback_of.is_some());
-                let is_single = lists.len() == 1;
-                let mut named = Vec::new();
-                for (index, list) in lists.iter().enumerate() {
-                    let (key, variable) = match is_single {
-                        true => ("_entities".to_owned(), self.representations.clone()),
-                        false => (
-                            format!("_e{index}"),
-                            format!("{}{index}", self.representations),
-                        ),
-                    };
-                    text.entities(&key, &variable, &list.asked);
-                    named.push((key, variable));
-                }
-                let asked = named
-                    .iter()
-                    .zip(&lists)
-                    .map(|((key, _), list)| (&**key, &list.asked));
-                let shape = self.shapes.add_entities(asked, &mut self.keys);
-                let mut fetches = Vec::new();
-                for ((key, variable), list) in named.iter().zip(lists) {
-                    fetches.push(EntityFetch {
-                        key: self.keys.intern(key),
-                        variable: format!("\"{variable}\":[").into_bytes().into(),
-                        ..list.fetch
-                    });
-                }
-                let variables = named.into_iter().map(|(_, variable)| variable).collect();
-                (Merge::Entities(fetches), shape, variables)
+                self.entities_content(lists, &mut text)
             }
-            Begin::Root | Begin::Reentry(_) => {
-                let (asked, renamed) = self.writer.write(first.set, first.subgraph);
-                text.items(&asked);
-                let shape = self.shapes.add_root(&asked, &mut self.keys);
-                let renames = self.renames(renamed);
-                let merge = match first.begin {
-                    Begin::Reentry(path) => Merge::Reentry {
-                        path: self.path(path),
-                        renames,
-                    },
-                    _ => Merge::Root { renames },
-                };
-                (merge, shape, Vec::new())
-            }
+            Begin::Root | Begin::Reentry(_) => self.root_content(first, &mut text),
         };
         FetchStep {
             subgraph: first.subgraph,
@@ -281,10 +266,69 @@ impl<'p> Compiler<'p, '_> {
             fallback_of,
             waits_for: 0,
             wakes: Vec::new(),
-            request: text.finish(kind, &representations),
-            shape,
-            root_keys,
+            request: text.finish(kind, &content.representations),
+            shape: content.data.shape,
+            root_keys: content.data.root_keys,
+            merge: content.merge,
+        }
+    }
+
+    /// Writes the selections of a fetch at the root, or where the query type is found again.
+    fn root_content(&mut self, fetch: &Fetch<'_>, text: &mut OperationText<'p>) -> StepContent {
+        let (asked, renamed) = self.writer.write(fetch.set, fetch.subgraph);
+        text.items(&asked);
+        let data = self.shapes.add_root(&asked, &mut self.keys);
+        let renames = self.renames(renamed);
+        let merge = match fetch.begin {
+            Begin::Reentry(path) => Merge::Reentry {
+                path: self.path(path),
+                renames,
+            },
+            _ => Merge::Root { renames },
+        };
+        StepContent {
             merge,
+            data,
+            representations: Vec::new(),
+        }
+    }
+
+    /// Writes the lists of entities of a request.
+    fn entities_content(
+        &mut self,
+        lists: Vec<EntityList<'p>>,
+        text: &mut OperationText<'p>,
+    ) -> StepContent {
+        let is_single = lists.len() == 1;
+        let mut named = Vec::new();
+        for (index, list) in lists.iter().enumerate() {
+            let (key, variable) = match is_single {
+                true => ("_entities".to_owned(), self.representations.clone()),
+                false => (
+                    format!("_e{index}"),
+                    format!("{}{index}", self.representations),
+                ),
+            };
+            text.entities(&key, &variable, &list.asked);
+            named.push((key, variable));
+        }
+        let asked = named
+            .iter()
+            .zip(&lists)
+            .map(|((key, _), list)| (&**key, &list.asked));
+        let data = self.shapes.add_entities(asked, &mut self.keys);
+        let mut fetches = Vec::new();
+        for ((key, variable), list) in named.iter().zip(lists) {
+            fetches.push(EntityFetch {
+                key: self.keys.intern(key),
+                variable: format!("\"{variable}\":[").into_bytes().into(),
+                ..list.fetch
+            });
+        }
+        StepContent {
+            merge: Merge::Entities(fetches),
+            data,
+            representations: named.into_iter().map(|(_, variable)| variable).collect(),
         }
     }
 

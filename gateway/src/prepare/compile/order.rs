@@ -23,6 +23,30 @@ struct KeyPath(u32);
 /// The root of the response.
 const ROOT: KeyPath = KeyPath(0);
 
+/// A key path that a step reads.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Read {
+    key_path: KeyPath,
+    /// Whether an earlier step must write it.
+    needs_writer: bool,
+}
+
+impl Read {
+    fn required(key_path: KeyPath) -> Self {
+        Self {
+            key_path,
+            needs_writer: true,
+        }
+    }
+
+    fn optional(key_path: KeyPath) -> Self {
+        Self {
+            key_path,
+            needs_writer: false,
+        }
+    }
+}
+
 /// All key paths found so far, by parent and key.
 struct KeyPaths {
     below: FxHashMap<(KeyPath, ResponseKey), KeyPath>,
@@ -113,18 +137,22 @@ fn connect_steps(plan: &mut Plan, waves: &[Wave], key_paths: &mut KeyPaths) {
 /// The steps among `earlier` that write any of `needed`. If a needed path has no known writer, all
 /// of them: the order of the waves is always correct.
 fn wait_for(
-    needed: &FxHashSet<(KeyPath, bool)>,
+    needed: &FxHashSet<Read>,
     writers: &FxHashMap<KeyPath, Vec<usize>>,
     earlier: &[usize],
 ) -> Vec<usize> {
     let mut waits = FxHashSet::default();
-    for (key_path, is_essential) in needed {
+    for Read {
+        key_path,
+        needs_writer,
+    } in needed
+    {
         let found = writers.get(key_path).map_or(&[][..], |steps| steps);
         let mut found = found
             .iter()
             .filter(|step| earlier.contains(step))
             .peekable();
-        if found.peek().is_none() && *is_essential {
+        if found.peek().is_none() && *needs_writer {
             return earlier.to_vec();
         }
         waits.extend(found.copied());
@@ -187,8 +215,8 @@ fn collect_key_paths(
     }
 }
 
-/// What a step reads. The flag is true if an earlier step must write it.
-fn read_key_paths(step: &FetchStep, key_paths: &mut KeyPaths) -> FxHashSet<(KeyPath, bool)> {
+/// The key paths that a step reads.
+fn read_key_paths(step: &FetchStep, key_paths: &mut KeyPaths) -> FxHashSet<Read> {
     let mut read = FxHashSet::default();
     for (path, value) in context_values(step) {
         let key_path = key_paths.of(&path[..value.depth]);
@@ -242,17 +270,19 @@ fn contextual_key_paths(plan: &Plan, key_paths: &mut KeyPaths) -> FxHashSet<KeyP
 fn read_path(
     path: &[PathSegment],
     key_paths: &mut KeyPaths,
-    read: &mut FxHashSet<(KeyPath, bool)>,
+    read: &mut FxHashSet<Read>,
 ) -> KeyPath {
     let mut key_path = ROOT;
     for segment in path {
         match segment {
             PathSegment::Key(key) => {
                 key_path = key_paths.below(key_path, *key);
-                read.insert((key_path, true));
+                read.insert(Read::required(key_path));
             }
             PathSegment::Type(_) => {
-                read.insert((key_paths.below(key_path, ResponseKey::TYPENAME), false));
+                read.insert(Read::optional(
+                    key_paths.below(key_path, ResponseKey::TYPENAME),
+                ));
             }
         }
     }
@@ -263,16 +293,21 @@ fn read_requirements(
     requires: &[Requirement],
     key_path: KeyPath,
     key_paths: &mut KeyPaths,
-    read: &mut FxHashSet<(KeyPath, bool)>,
+    read: &mut FxHashSet<Read>,
 ) {
-    read.insert((key_paths.below(key_path, ResponseKey::TYPENAME), false));
+    read.insert(Read::optional(
+        key_paths.below(key_path, ResponseKey::TYPENAME),
+    ));
     for requirement in requires {
         match requirement {
             Requirement::Field {
                 source, requires, ..
             } => {
                 let below = key_paths.below(key_path, *source);
-                read.insert((below, *source != ResponseKey::TYPENAME));
+                read.insert(Read {
+                    key_path: below,
+                    needs_writer: *source != ResponseKey::TYPENAME,
+                });
                 if !requires.is_empty() {
                     read_requirements(requires, below, key_paths, read);
                 }

@@ -13,16 +13,23 @@ use crate::{
 #[derive(Default)]
 pub struct Shapes(Vec<Shape>);
 
+/// The shape of a response's `data`, with its response keys.
+pub struct DataShape {
+    /// The shape of `data`.
+    pub shape: ShapeId,
+    /// The response keys directly under `data`.
+    pub root_keys: Vec<ResponseKey>,
+}
+
 impl Shapes {
     /// Adds the shape of a response's `data`. Returns it with its response keys.
-    pub fn add_root(
-        &mut self,
-        asked: &FetchSelection<'_>,
-        keys: &mut ResponseKeys,
-    ) -> (ShapeId, Vec<ResponseKey>) {
+    pub fn add_root(&mut self, asked: &FetchSelection<'_>, keys: &mut ResponseKeys) -> DataShape {
         let root = self.object(&[asked], keys);
         let fields = &self.0[root.0 as usize].fields;
-        (root, fields.iter().map(|field| field.key).collect())
+        DataShape {
+            shape: root,
+            root_keys: fields.iter().map(|field| field.key).collect(),
+        }
     }
 
     /// Adds the shape of a `data` that has lists of entities.
@@ -30,7 +37,7 @@ impl Shapes {
         &mut self,
         lists: impl IntoIterator<Item = (&'p str, &'p FetchSelection<'p>)>,
         keys: &mut ResponseKeys,
-    ) -> (ShapeId, Vec<ResponseKey>) {
+    ) -> DataShape {
         let mut fields = Vec::new();
         for (key, asked) in lists {
             fields.push(ShapeField {
@@ -45,7 +52,10 @@ impl Shapes {
             fields,
             intern: false,
         });
-        (ShapeId(self.0.len() as u32 - 1), root_keys)
+        DataShape {
+            shape: ShapeId(self.0.len() as u32 - 1),
+            root_keys,
+        }
     }
 
     /// The same for lists that may be repeated, each time under another of their keys.
@@ -53,7 +63,7 @@ impl Shapes {
         &mut self,
         lists: impl IntoIterator<Item = (&'p [String], &'p FetchSelection<'p>)>,
         keys: &mut ResponseKeys,
-    ) -> (ShapeId, Vec<ResponseKey>) {
+    ) -> DataShape {
         let mut fields = Vec::new();
         for (names, asked) in lists {
             let shape = self.object(&[asked], keys);
@@ -69,7 +79,10 @@ impl Shapes {
             fields,
             intern: false,
         });
-        (ShapeId(self.0.len() as u32 - 1), root_keys)
+        DataShape {
+            shape: ShapeId(self.0.len() as u32 - 1),
+            root_keys,
+        }
     }
 
     /// All shapes, by their numbers.

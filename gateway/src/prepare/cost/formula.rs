@@ -244,11 +244,10 @@ mod tests {
         config::Limits,
         graph::Settings,
         prepare::{self, Serving},
+        test_supergraph::of_one_subgraph,
     };
 
-    const SUPERGRAPH: &str = "schema @link(url: \"https://specs.apollo.dev/link/v1.0\")
-          @link(url: \"https://specs.apollo.dev/join/v0.3\", for: EXECUTION) { query: Query }
-        enum join__Graph { A @join__graph(name: \"a\", url: \"http://a.test/graphql\") }
+    const TYPES: &str = "
         input Filter @join__type(graph: A) { and: [Filter!] }
         type Item @join__type(graph: A) { id: ID }
         type Query @join__type(graph: A) {
@@ -261,7 +260,7 @@ mod tests {
         }";
 
     fn serving(settings: Settings) -> Arc<Serving> {
-        let graph = Graph::load(SUPERGRAPH, settings).expect("the supergraph loads");
+        let graph = Graph::load(&of_one_subgraph(TYPES), settings).expect("the supergraph loads");
         Arc::new(Serving::new(graph))
     }
 

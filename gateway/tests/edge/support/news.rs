@@ -1,4 +1,4 @@
-//! The subgraph with the events: a log of messages, told live, and from a cursor on.
+//! A subgraph with events: a log of messages, delivered live and after a cursor.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ impl Log {
         self.subscriptions_open.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many subscriptions are open.
+    /// Waits until this many subscriptions are open.
     pub async fn until_open(&self, count: i64) {
         let are_open = || async { self.open() == count };
         eventually("so many subscriptions are open", are_open).await;

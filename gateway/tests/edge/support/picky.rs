@@ -51,7 +51,7 @@ impl Picky {
         Self::with(usize::MAX)
     }
 
-    /// With at most so many operations on one socket.
+    /// A subgraph that accepts at most this many operations on one socket.
     pub fn with(operations_max: usize) -> Self {
         let log = Arc::new(Log {
             events: broadcast::Sender::new(64),

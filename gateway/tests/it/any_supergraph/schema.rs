@@ -1,4 +1,4 @@
-//! A subgraph's schema, as far as its supergraph tells it.
+//! A subgraph's schema, as far as its supergraph describes it.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! Data for any supergraph: a value for each field of each object, made when it is asked for, and
-//! the same whoever asks.
+//! Data for any supergraph: a value for each field of each object, generated when it is read, and
+//! the same for every reader.
 
 use std::{
     collections::HashSet,
@@ -17,10 +17,10 @@ use serde_json::{Map, Value, json};
 
 use super::joins::Joins;
 
-/// Objects of each type, if its key tells them apart.
+/// The number of objects of each type whose key distinguishes them.
 const OBJECTS: usize = 3;
 
-/// All there is behind a supergraph.
+/// All the data of a supergraph.
 pub struct Universe {
     pub joins: Joins,
     seed: u64,

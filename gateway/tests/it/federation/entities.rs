@@ -1,4 +1,4 @@
-//! How entities are asked for: each once, together, and only if they are needed.
+//! Entities are fetched once each, together, and only if they are needed.
 
 use insta::assert_snapshot;
 use serde_json::json;

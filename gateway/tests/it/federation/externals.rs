@@ -1,4 +1,5 @@
-//! `@external` on what a subgraph has after all, and on what nobody can be asked for.
+//! `@external` on fields that a subgraph can resolve all the same, and on fields that no subgraph
+//! can resolve.
 
 use insta::assert_snapshot;
 use serde_json::json;

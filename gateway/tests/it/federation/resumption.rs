@@ -1,4 +1,5 @@
-//! What a subscription's subgraph is asked for, so that it can resume: it has to know all of it.
+//! The operation at a subscription's subgraph, with the cursors to resume after: it must be valid
+//! there.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use insta::assert_snapshot;
 
 use crate::support::compose;
 
-/// What `a` is asked for, where `b` is another subgraph of the graph; it is valid for `a`.
+/// The operation that `a` receives, if `b` is the other subgraph. It is valid for `a`.
 async fn asked(a: &str, b: &str, subscription: &str) -> String {
     let b = format!(
         "extend schema @link(url: \"https://specs.apollo.dev/federation/v2.3\", import: [\"@key\", \"@shareable\"])\n{b}"

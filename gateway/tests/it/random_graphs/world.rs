@@ -236,7 +236,7 @@ impl World {
         graph_with(any_cost(), subgraphs).await
     }
 
-    /// The supergraph, with addresses that nobody listens at.
+    /// The supergraph, with addresses at which no server listens.
     pub fn supergraph(&self) -> String {
         let parts = (0..self.parts.len()).map(|index| {
             let sdl = match self.is_of_first_version(index) {
@@ -257,7 +257,7 @@ impl World {
         compose::supergraph(&parts)
     }
 
-    /// All the data behind the schema that clients see.
+    /// All the data of the schema that clients see.
     pub fn whole(&self, graph: &TestGraph) -> Data {
         Data {
             schema: executable_schema(&graph.inner().api_sdl()),

@@ -41,7 +41,7 @@ pub async fn graph_with(settings: Settings, subgraphs: Vec<Subgraph>) -> TestGra
     loaded(&sdl, settings, running)
 }
 
-/// For operations that nobody wrote: they may cost what they will.
+/// Settings for generated operations, which may have any cost.
 pub fn any_cost() -> Settings {
     let limits = Limits {
         cost_mode: CostMode::Measure,
@@ -105,7 +105,7 @@ fn loaded(sdl: &str, settings: Settings, subgraphs: Vec<subgraph::Running>) -> T
 }
 
 impl TestGraph {
-    /// A query's whole story: its answer, then what the subgraphs were asked for it, one a line.
+    /// The response to a query, then the requests that the subgraphs received, one on each line.
     pub async fn told(&self, query: &str) -> String {
         self.told_with(query, json!({})).await
     }

@@ -208,7 +208,7 @@ impl Running {
         self.served.log.lock().expect("not poisoned").len()
     }
 
-    /// From now on nobody listens.
+    /// Stops listening: from now on, connections are refused.
     pub fn stop(&self) {
         self.task.abort();
     }

@@ -57,7 +57,7 @@ impl World {
         all
     }
 
-    /// Both graphs begin to count anew.
+    /// Both graphs start counting from 0 again.
     pub fn forget_mutations(&self) {
         for count in [&self.counts.0, &self.counts.1] {
             count.store(0, Ordering::SeqCst);

@@ -1,0 +1,265 @@
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+use super::*;
+
+/// The bytes that a test event takes in all.
+const SIZE: usize = 1_000;
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn event(number: usize) -> Event {
+    let text = format!("{number:>width$}", width = SIZE - EVENT_BYTES);
+    Event::Next {
+        body: Bytes::from(text),
+        cursor: None,
+    }
+}
+
+fn ring(events_of_bytes: usize, wait_max: Duration) -> (Arc<EventRing>, Gauge) {
+    let bounds = RingBounds {
+        bytes_max: events_of_bytes * SIZE,
+        events_max: usize::MAX,
+        wait_max,
+    };
+    let all_bytes = Gauge::default();
+    (EventRing::new(bounds, &all_bytes), all_bytes)
+}
+
+/// What a client receives without waiting.
+fn now(reader: &mut RingReader) -> Option<Result<usize, u64>> {
+    match reader.next().now_or_never()? {
+        Taken::Event(Event::Next { body, .. }) => {
+            let text = std::str::from_utf8(&body).expect("text");
+            Some(Ok(text.trim().parse().expect("a number")))
+        }
+        Taken::Missed(missed) => Some(Err(missed)),
+        Taken::Event(Event::Failed { .. }) | Taken::Closed => None,
+    }
+}
+
+#[test]
+fn what_all_have_taken_is_dropped() {
+    let (ring, all_bytes) = ring(100, HOUR);
+    let (mut one, mut other) = (ring.join(), ring.join());
+    ring.append(event(1));
+    ring.append(event(2));
+    assert_eq!(all_bytes.get(), 2 * SIZE as i64, "held once for both");
+    assert_eq!((now(&mut one), now(&mut one)), (Some(Ok(1)), Some(Ok(2))));
+    assert_eq!(now(&mut one), None);
+    assert_eq!(now(&mut other), Some(Ok(1)));
+    assert_eq!(all_bytes.get(), SIZE as i64);
+    drop(other);
+    assert_eq!(all_bytes.get(), 0, "nobody waits for it any more");
+    let mut late = ring.join();
+    assert_eq!(now(&mut late), None);
+    ring.append(event(3));
+    assert_eq!((now(&mut one), now(&mut late)), (Some(Ok(3)), Some(Ok(3))));
+    ring.append(event(4));
+    drop((ring, one, late));
+    assert_eq!(all_bytes.get(), 0);
+}
+
+#[test]
+fn a_client_beyond_the_bound_loses_its_place_and_no_other_does() {
+    let (ring, all_bytes) = ring(10, HOUR);
+    let (mut slow, mut quick) = (ring.join(), ring.join());
+    for number in 0..15 {
+        ring.push(event(number)).now_or_never().expect("at once");
+        assert_eq!(now(&mut quick), Some(Ok(number)));
+    }
+    assert_eq!(all_bytes.get(), 10 * SIZE as i64);
+    assert_eq!(now(&mut slow), Some(Err(5)));
+}
+
+#[tokio::test]
+async fn a_burst_waits_for_the_quickest_client() {
+    let (ring, _) = ring(10, HOUR);
+    let mut one = ring.join();
+    let mut sent = 0;
+    // Nothing but the client makes room.
+    for received in 0..1000 {
+        while ring.push(event(sent)).now_or_never().is_some() {
+            sent += 1;
+            assert!(sent <= received + 6, "half of the bound");
+        }
+        assert_eq!(now(&mut one), Some(Ok(received)));
+    }
+}
+
+#[tokio::test]
+async fn a_feed_that_waits_goes_on_when_the_client_reads() {
+    let (ring, _) = ring(10, HOUR);
+    let mut one = ring.join();
+    let feed = tokio::spawn(async move {
+        for number in 0..1000 {
+            ring.push(event(number)).await;
+        }
+        ring.close();
+    });
+    for number in 0..1000 {
+        let Taken::Event(Event::Next { body, .. }) = one.next().await else {
+            panic!("{number} is missing");
+        };
+        assert_eq!(body.trim_ascii_start(), number.to_string().as_bytes());
+    }
+    assert!(matches!(one.next().await, Taken::Closed));
+    feed.await.expect("no panic");
+}
+
+#[test]
+fn who_leaves_leaves_the_pace_to_the_others() {
+    let (ring, _) = ring(10, HOUR);
+    let (mut quick, mut steady) = (ring.join(), ring.join());
+    for number in 0..9 {
+        ring.append(event(number));
+        now(&mut quick);
+    }
+    assert!(!ring.is_full_for_all(SIZE));
+    drop(quick);
+    assert!(ring.is_full_for_all(SIZE));
+    for number in 0..9 {
+        assert_eq!(now(&mut steady), Some(Ok(number)));
+    }
+    assert!(!ring.is_full_for_all(SIZE));
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_waited_for_once() {
+    let (ring, all_bytes) = ring(10, Duration::from_millis(1));
+    let mut stalled = ring.join();
+    for number in 0..10_000 {
+        ring.push(event(number)).await;
+    }
+    assert!(all_bytes.get() <= 10 * SIZE as i64);
+    assert_eq!(now(&mut stalled), Some(Err(9_990)));
+}
+
+#[tokio::test]
+async fn a_feed_that_waits_goes_on_when_a_client_joins() {
+    let (ring, _) = ring(10, HOUR);
+    let mut stalled = ring.join();
+    (0..5).for_each(|number| ring.append(event(number)));
+    let mut push = std::pin::pin!(ring.push(event(5)));
+    assert!(push.as_mut().now_or_never().is_none());
+    let mut joined = ring.join();
+    let pushed = push.as_mut().now_or_never();
+    assert!(pushed.is_some(), "the new client has room");
+    assert_eq!(now(&mut joined), Some(Ok(5)));
+    assert_eq!(now(&mut stalled), Some(Ok(0)));
+}
+
+#[test]
+fn who_does_not_read_gives_way_before_who_does() {
+    let (stalled, _) = ring(100, HOUR);
+    let (also_stalled, _) = ring(100, HOUR);
+    let (quick, _) = ring(100, HOUR);
+    let _clients = [stalled.join(), also_stalled.join(), quick.join()];
+    stalled.append(event(0));
+    (0..2).for_each(|number| also_stalled.append(event(number)));
+    let stalled_since = Instant::now();
+    while Instant::now() == stalled_since {}
+    (0..9).for_each(|number| quick.append(event(number)));
+    let now = stalled_since + STALLED_AFTER;
+    let mut weights = [&quick, &stalled, &also_stalled].map(|ring| ring.eviction_priority(now));
+    weights.sort_by_key(|weight| std::cmp::Reverse(*weight));
+    let bytes = weights.map(|weight| weight.bytes / SIZE);
+    assert_eq!(bytes, [2, 1, 9]);
+}
+
+/// Clients on several threads join, read at their own pace and leave, while the feed appends. Each
+/// client receives the events after it joined, in order and without a gap, or learns how many it
+/// missed. No client waits for ever, and no event is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_threads_neither_lose_nor_repeat_an_event() {
+    const EVENTS: usize = 3_000;
+    let (ring, all_bytes) = ring(16, Duration::from_millis(1));
+    let appended = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let clients: Vec<_> = (0..12_u64)
+        .map(|seed| {
+            let ring = Arc::clone(&ring);
+            let appended = Arc::clone(&appended);
+            tokio::spawn(client(ring, appended, fastrand::Rng::with_seed(seed)))
+        })
+        .collect();
+    for number in 0..EVENTS {
+        appended.store(number + 1, std::sync::atomic::Ordering::SeqCst);
+        ring.push(event(number)).await;
+        if number % 97 == 0 {
+            ring.evict_half();
+        }
+    }
+    ring.close();
+    for client in clients {
+        let ended = timeout(Duration::from_secs(60), client).await;
+        ended.expect("nobody waits for ever").expect("in order");
+    }
+    assert_eq!(all_bytes.get(), 0);
+    let state = ring.lock();
+    assert_eq!((state.clients, state.slots.len()), (0, 0));
+    assert_eq!((state.waiting, state.fresh), Default::default());
+}
+
+async fn client(
+    ring: Arc<EventRing>,
+    appended: Arc<std::sync::atomic::AtomicUsize>,
+    mut random: fastrand::Rng,
+) {
+    loop {
+        let before = appended.load(std::sync::atomic::Ordering::SeqCst);
+        let mut reader = ring.join();
+        let from = appended.load(std::sync::atomic::Ordering::SeqCst);
+        let mut expected: Option<usize> = None;
+        let stays_for = random.usize(1..400);
+        for _ in 0..stays_for {
+            if random.u8(..) < 16 {
+                tokio::task::yield_now().await;
+            }
+            // One that stops waiting loses nothing.
+            let taken = match reader.next().now_or_never() {
+                Some(taken) => taken,
+                None => reader.next().await,
+            };
+            match taken {
+                Taken::Event(Event::Next { body, .. }) => {
+                    let text = std::str::from_utf8(&body).expect("text");
+                    let number: usize = text.trim().parse().expect("a number");
+                    match expected {
+                        Some(expected) => assert_eq!(number, expected),
+                        // The one that was about to be appended, or one of those that came since.
+                        None => assert!((before..=from + 1).contains(&(number + 1))),
+                    }
+                    expected = Some(number + 1);
+                }
+                Taken::Missed(missed) => {
+                    assert!(missed > 0);
+                    break;
+                }
+                Taken::Closed => return,
+                Taken::Event(Event::Failed { .. }) => panic!("none failed"),
+            }
+        }
+    }
+}
+
+#[test]
+fn an_event_above_a_bound_is_known_while_its_clients_may_take_it() {
+    let (ring, _) = ring(1, HOUR);
+    let mut one = ring.join();
+    ring.append(event(1));
+    let now = Instant::now();
+    assert_eq!(ring.oversized(SIZE - 1, now), Some(SIZE));
+    assert_eq!(ring.oversized(SIZE, now), None);
+    assert_eq!(ring.oversized(SIZE - 1, now + STALLED_AFTER), None);
+    super::tests::now(&mut one);
+    assert_eq!(ring.oversized(SIZE - 1, now), None);
+}
+
+#[test]
+fn a_ring_can_be_made_smaller() {
+    let (ring, all_bytes) = ring(100, HOUR);
+    let mut one = ring.join();
+    (0..8).for_each(|number| ring.append(event(number)));
+    ring.evict_half();
+    assert_eq!(all_bytes.get(), 4 * SIZE as i64);
+    assert_eq!(now(&mut one), Some(Err(4)));
+}
