@@ -9,7 +9,6 @@ use crate::{
 /// Checks the size, the nesting and the list lengths of the variables.
 ///
 /// # Errors
-///
 /// `MAX_VARIABLES_EXCEEDED`.
 pub fn check(json: &[u8], limits: &Limits) -> Result<(), RequestError> {
     let refusal = |what: String| Err(RequestError::new(Code::MaxVariables, what));

@@ -17,7 +17,7 @@ use crate::{
         OperationKind,
         plan::{EntityFetch, FetchStep, Merge, PathSegment, ResponseKey},
     },
-    subgraphs::{FetchError, HttpAnswer},
+    subgraphs::{FetchError, HttpResponse},
 };
 
 /// A failed request is reported at no more than this many of the paths that it leaves without a
@@ -30,7 +30,7 @@ impl Execution<'_> {
         &mut self,
         step: &FetchStep,
         request: &Request,
-        answer: Result<HttpAnswer, FetchError>,
+        answer: Result<HttpResponse, FetchError>,
     ) {
         self.mutations_sent += usize::from(step.is_mutation);
         match answer {

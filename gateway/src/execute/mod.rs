@@ -34,7 +34,7 @@ use crate::{
     error::Code,
     graph::{Graph, introspection_answers::IntrospectionAnswer},
     prepare::{OperationKind, Prepared, plan::FetchStep},
-    subgraphs::{FetchError, HttpAnswer, SharedQuery},
+    subgraphs::{FetchError, HttpResponse, SharedQuery},
 };
 use contexts::Unsent;
 use field_error::FieldError;
@@ -215,7 +215,7 @@ impl<'a> Execution<'a> {
         &mut self,
         step: &FetchStep,
         request: &Request,
-        answer: Result<HttpAnswer, FetchError>,
+        answer: Result<HttpResponse, FetchError>,
     ) {
         if let Some(report) = &mut self.plan_report {
             report.answered(request.step, &answer);
@@ -327,7 +327,7 @@ async fn send<'s>(
     request: Request,
     client: &ClientContext,
     may_share: bool,
-) -> (&'s FetchStep, Request, Result<HttpAnswer, FetchError>) {
+) -> (&'s FetchStep, Request, Result<HttpResponse, FetchError>) {
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
     let rules = &graph.settings.header_rules;
     let lines = rules.request_lines(subgraph.name(), &client.headers);

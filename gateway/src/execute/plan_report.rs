@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     graph::Graph,
     prepare::{self, ExplainedFetch, plan::Plan},
-    subgraphs::{FetchError, HttpAnswer},
+    subgraphs::{FetchError, HttpResponse},
 };
 
 /// The request header that asks for the plan, with the value `include`.
@@ -50,7 +50,7 @@ impl PlanReport {
     }
 
     /// Records a response to the step's request, or its failure.
-    pub fn answered(&mut self, place: usize, answer: &Result<HttpAnswer, FetchError>) {
+    pub fn answered(&mut self, place: usize, answer: &Result<HttpResponse, FetchError>) {
         let times = &mut self.requests[place];
         times.ended = Some(self.begun.elapsed());
         match answer {

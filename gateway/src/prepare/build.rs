@@ -40,7 +40,6 @@ const FIELDS_PER_SELECTION: usize = 8;
 /// on condition variables and the group does not have their values, the operation has no plan.
 ///
 /// # Errors
-///
 /// With the code of the check that refused the operation.
 pub fn build(
     serving: &Serving,

@@ -17,7 +17,6 @@ use crate::{
 /// so the time is linear in the length of the text.
 ///
 /// # Errors
-///
 /// `MAX_DEPTH_EXCEEDED` and the like, by the limit that is exceeded.
 pub fn check(document: &Document, limits: &Limits) -> Result<(), RequestError> {
     let mut counter = SelectionCounter {

@@ -136,7 +136,6 @@ pub type Introspected<'a> = Vec<(&'a Node<Field>, Vec<Condition>)>;
 /// response keys. `fields_max` bounds the work that nested type conditions can cause.
 ///
 /// # Errors
-///
 /// `MAX_SELECTIONS_EXCEEDED` above `fields_max` fields.
 #[expect(
     clippy::too_many_arguments,

@@ -17,7 +17,6 @@ const BRACKETS_PER_LEVEL: usize = 4;
 /// Checks `document` against `tokens_max` and `depth_max`.
 ///
 /// # Errors
-///
 /// `MAX_TOKENS_EXCEEDED` and `MAX_DEPTH_EXCEEDED`.
 pub fn check(document: &str, limits: &Limits) -> Result<(), RequestError> {
     let brackets_max = limits.depth_max.saturating_mul(BRACKETS_PER_LEVEL);

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{FetchError, HttpAnswer, stream::Stream};
+use super::{FetchError, HttpResponse, stream::Stream};
 
 /// The largest response head, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -22,7 +22,7 @@ const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
 /// Bounds of one response.
 #[derive(Clone, Copy, Debug)]
-pub struct AnswerLimits {
+pub struct ResponseLimits {
     /// The body, in bytes.
     pub body_bytes_max: usize,
     /// Bytes of interim heads, chunk framing and trailers, in addition to half of the body.
@@ -107,8 +107,8 @@ impl HttpConnection {
         head: &[u8],
         body: &[u8],
         want_headers: bool,
-        limits: AnswerLimits,
-    ) -> Result<HttpAnswer, FetchError> {
+        limits: ResponseLimits,
+    ) -> Result<HttpResponse, FetchError> {
         self.can_be_kept = false;
         self.exchanges += 1;
         self.write(head, body).await?;
@@ -140,7 +140,7 @@ impl HttpConnection {
         if buffer.capacity() <= READ_BYTES {
             self.buffer = buffer;
         }
-        Ok(HttpAnswer {
+        Ok(HttpResponse {
             status: head.status,
             headers: head.headers,
             body,
@@ -152,7 +152,7 @@ impl HttpConnection {
         while written < head.len() {
             let slices = [IoSlice::new(&head[written..]), IoSlice::new(body)];
             written += match self.stream.write_vectored(&slices).await {
-                Ok(0) => return Err(FetchError::ClosedBeforeAnswer),
+                Ok(0) => return Err(FetchError::ClosedBeforeResponse),
                 Ok(count) => count,
                 Err(error) => return Err(closed_or_broken(error)),
             };
@@ -175,7 +175,7 @@ impl HttpConnection {
         let (mut scanned, mut parse_at) = (0, 0);
         loop {
             match self.stream.read_buf(buffer).await {
-                Ok(0) if buffer.is_empty() => return Err(FetchError::ClosedBeforeAnswer),
+                Ok(0) if buffer.is_empty() => return Err(FetchError::ClosedBeforeResponse),
                 Ok(0) => return Err(FetchError::Protocol("it ends within its head")),
                 Ok(_) => {}
                 Err(error) if buffer.is_empty() => return Err(closed_or_broken(error)),
@@ -326,7 +326,7 @@ fn has_empty_line(bytes: &[u8]) -> bool {
 fn closed_or_broken(error: std::io::Error) -> FetchError {
     match error.kind() {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
-            FetchError::ClosedBeforeAnswer
+            FetchError::ClosedBeforeResponse
         }
         _ => FetchError::io(error),
     }

@@ -16,9 +16,9 @@ use futures_util::{
 };
 use http::HeaderMap;
 
-use super::{FetchError, HttpAnswer, Subgraph};
+use super::{FetchError, HttpResponse, Subgraph};
 
-type Exchange = BoxFuture<'static, Result<HttpAnswer, FetchError>>;
+type Exchange = BoxFuture<'static, Result<HttpResponse, FetchError>>;
 
 /// What two queries must have in common to share a request. It is compared in full, so that no
 /// query ever gets the response to another one.
@@ -63,7 +63,7 @@ impl Subgraph {
         query: SharedQuery,
         lines: Vec<u8>,
         want_headers: bool,
-    ) -> Result<HttpAnswer, FetchError> {
+    ) -> Result<HttpResponse, FetchError> {
         let query = Arc::new(query);
         let (exchange, is_first) = self.join(&query, lines.clone(), want_headers);
         if is_first {

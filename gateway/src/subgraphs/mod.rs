@@ -27,7 +27,7 @@ use crate::{
     metrics::{OneSubgraphMetrics, SubgraphMetrics},
 };
 pub(crate) use endpoint::{Endpoint, without_user};
-use http_connection::AnswerLimits;
+use http_connection::ResponseLimits;
 pub use in_flight::SharedQuery;
 use pending_requests::PendingRequests;
 use pool::Pool;
@@ -48,7 +48,7 @@ pub struct Subgraph {
     /// The request line and the headers that never change.
     head: Vec<u8>,
     timeout: Duration,
-    limits: AnswerLimits,
+    limits: ResponseLimits,
     pool: Pool,
     in_flight: in_flight::InFlight,
     waiting: PendingRequests,
@@ -57,7 +57,7 @@ pub struct Subgraph {
 
 /// The HTTP response of a subgraph.
 #[derive(Clone, Debug)]
-pub struct HttpAnswer {
+pub struct HttpResponse {
     /// The HTTP status code, never a 1xx one.
     pub status: u16,
     /// The headers; empty unless the caller wanted them.
@@ -85,7 +85,7 @@ pub enum FetchError {
     Io(#[source] Arc<std::io::Error>),
     /// The subgraph closed the connection before it sent any byte of a response.
     #[error("the connection was closed before a response")]
-    ClosedBeforeAnswer,
+    ClosedBeforeResponse,
     /// The response is not valid HTTP/1.1, or uses a part of it that was not requested.
     #[error("the response is not valid HTTP: {0}")]
     Protocol(&'static str),
@@ -115,7 +115,6 @@ impl Subgraph {
     /// request is sent.
     ///
     /// # Errors
-    ///
     /// In words, if there is no address or it is not a valid one.
     pub fn new(
         name: &str,
@@ -148,7 +147,7 @@ impl Subgraph {
             is_authorized: endpoint.authorization().is_some(),
             head,
             timeout: settings.timeout,
-            limits: AnswerLimits {
+            limits: ResponseLimits {
                 body_bytes_max: settings.body_bytes_max,
                 overhead_bytes_max: settings.overhead_bytes_max,
             },
@@ -186,7 +185,7 @@ impl Subgraph {
         lines: &[u8],
         is_mutation: bool,
         want_headers: bool,
-    ) -> Result<HttpAnswer, FetchError> {
+    ) -> Result<HttpResponse, FetchError> {
         let place = self.waiting.enter().inspect_err(|_| {
             self.metrics.failures.inc();
         })?;
@@ -200,7 +199,7 @@ impl Subgraph {
                     .await;
                 match answer {
                     // The new connection has not been used before, so there is no third attempt.
-                    Err(FetchError::ClosedBeforeAnswer) if may_repeat => {
+                    Err(FetchError::ClosedBeforeResponse) if may_repeat => {
                         connection = Box::pin(self.pool.connect()).await?;
                     }
                     Err(error) => return Err(error),
