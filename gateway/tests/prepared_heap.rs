@@ -1,4 +1,4 @@
-//! What the cache says that prepared operations hold is what they hold.
+//! The cache's estimate of the memory of prepared operations matches the memory that is allocated.
 
 use std::{alloc::System, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! How many different subscriptions there may be at subgraphs, and which are different.
+//! The limits on different subscriptions at subgraphs, and when two subscriptions count as
+//! different.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 

@@ -1,4 +1,5 @@
-//! One pipeline: what is refused on one transport is refused on all of them, with the same code.
+//! All transports share one pipeline: a request refused on one is refused on all of them, with the
+//! same code.
 
 use std::time::Instant;
 

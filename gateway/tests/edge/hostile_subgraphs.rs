@@ -1,5 +1,5 @@
-//! A subgraph that says over a WebSocket what no subgraph should: its own clients hear of it, at once or soon, and
-//! those of the other subgraphs never.
+//! A subgraph that violates the WebSocket protocol: its own clients get an error, at once or soon,
+//! and clients of other subgraphs are not affected.
 
 use serde_json::{Value, json};
 use tokio::{

@@ -1,5 +1,5 @@
-//! GraphQL over HTTP where the gateway adds to it: its codes, CORS, headers, counters. The rules of the
-//! protocol itself are in `crates/graphql-transport/tests`.
+//! What the gateway adds to GraphQL over HTTP: its codes, CORS, headers, counters.
+//! `crates/graphql-transport/tests` covers the protocol itself.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The gateway as its clients meet it: whole, over real sockets, in front of real subgraphs.
+//! Tests of the whole gateway over real sockets, with real subgraphs.
 
 mod after_a_limit;
 mod defects;

@@ -1,4 +1,4 @@
-//! GraphiQL, and a folder of built pages.
+//! GraphiQL, and the pages in `WEB_DIR`.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Documents that clients name instead of sending them.
+//! Automatic persisted queries and trusted documents.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

@@ -1,4 +1,4 @@
-//! How long prepared operations stay.
+//! How long prepared operations stay in the cache.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What clients see of a subgraph's errors outside development.
+//! How subgraph errors are masked outside development.
 
 use serde_json::{Value, json};
 

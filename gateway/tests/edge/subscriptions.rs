@@ -1,4 +1,4 @@
-//! What clients share, and what happens when a subgraph or a client fails.
+//! Shared subscriptions, and what happens when a subgraph or a client fails.
 
 use serde_json::{Value, json};
 

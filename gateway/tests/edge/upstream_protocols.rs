@@ -1,4 +1,4 @@
-//! Subgraphs that do not speak the protocol that the gateway tries first.
+//! Subgraphs that do not support the protocol that the gateway tries first.
 
 use axum::{
     Router,

@@ -1,5 +1,5 @@
-//! graphql-transport-ws where the gateway adds to it: forwarded headers, counters, the subgraph's side. The
-//! rules of the protocol itself are in `crates/graphql-transport/tests`.
+//! What the gateway adds to graphql-transport-ws: forwarded headers, counters, the subgraph's side.
+//! `crates/graphql-transport/tests` covers the protocol itself.
 
 use futures_util::SinkExt;
 use serde_json::json;

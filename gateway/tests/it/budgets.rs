@@ -1,4 +1,4 @@
-//! Operations that lead to more than they may end while they run.
+//! Running operations end when they exceed their budgets of bytes or objects.
 
 use gateway::{config::Limits, graph::Settings};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What operations cost by estimate, and what happens to those that cost too much.
+//! The estimated costs of operations, and the refusal of those that cost too much.
 
 use bytes::Bytes;
 use gateway::{

@@ -1,4 +1,4 @@
-//! Partial data, null propagation, and errors in the client's terms.
+//! Partial data, null propagation, and errors with the client's paths.
 
 use std::{sync::Arc, time::Duration};
 

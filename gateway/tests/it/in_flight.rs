@@ -1,4 +1,4 @@
-//! Identical queries in flight share one request, and no failure but their own.
+//! Identical queries in flight share one request, but not the failure of another client's request.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Operations and variables that cost too much are refused: quickly, and each with its own code.
+//! Operations and variables above a limit are refused quickly, each with its own code.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Mutations happen in the order written, each after all that the one before led to.
+//! Mutations run in the order written, each after everything that follows from the one before.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! `@oneOf`: exactly one field, and never null.
+//! `@oneOf` input objects have exactly one field, which is not null.
 
 use serde_json::{Value, json};
 

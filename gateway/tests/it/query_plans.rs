@@ -1,4 +1,4 @@
-//! The plan of an operation with the times of its requests, for those who develop with it.
+//! The plan of an operation with the times of its requests, as reported in development.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The subgraph that completes events: how long a message's text is, and how often it was asked.
+//! The subgraph that completes events: it resolves the length of a message's text, and counts its
+//! requests.
 
 use std::sync::{
     Arc,

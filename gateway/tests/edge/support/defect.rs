@@ -1,4 +1,4 @@
-//! A defect in the midst of a request: code that logs a certain message panics instead.
+//! Simulates a defect: code that logs a certain message panics instead.
 
 use std::fmt::Debug;
 

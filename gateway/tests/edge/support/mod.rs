@@ -1,4 +1,4 @@
-//! A whole gateway in front of two small subgraphs, and clients that speak to it.
+//! A whole gateway with two small subgraphs, and clients for it.
 
 pub mod counts;
 pub mod defect;

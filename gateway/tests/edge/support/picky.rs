@@ -1,4 +1,4 @@
-//! A subgraph that ends a whole WebSocket for an operation that it does not accept.
+//! A subgraph that closes a whole WebSocket for an operation that it does not accept.
 
 use std::{
     collections::HashSet,

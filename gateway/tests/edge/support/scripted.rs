@@ -1,4 +1,4 @@
-//! A subgraph that follows a script, to the byte.
+//! A subgraph that sends exactly the bytes of a script.
 
 use std::{
     net::SocketAddr,

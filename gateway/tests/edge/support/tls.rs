@@ -1,4 +1,4 @@
-//! TLS in front of a server, with a certificate of today.
+//! A TLS proxy for a server, with a new certificate.
 
 use std::{net::SocketAddr, sync::Arc};
 

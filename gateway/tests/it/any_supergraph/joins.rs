@@ -1,4 +1,4 @@
-//! What a supergraph's join directives say of each subgraph, read apart from the gateway.
+//! Reads what a supergraph's join directives say about each subgraph, independently of the gateway.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Random supergraphs with contexts and directives of the subgraphs' own among them: what our composer
-//! does not know is added to what it has composed.
+//! Random supergraphs with contexts and subgraphs' own directives. The composer does not support
+//! these, so they are added to the composed supergraph.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Which subgraphs a plan asks, for how much, and what must not be lost by it.
+//! Which subgraphs a plan uses, which fields it fetches there, and that nothing is lost by the
+//! choice.
 
 use gateway::{error::RequestError, prepare};
 use insta::assert_snapshot;

@@ -1,4 +1,4 @@
-//! Errors stand at the client's places, and nulls go up as far as the client's schema says.
+//! Errors have the client's paths, and nulls propagate as far as the client's schema says.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};

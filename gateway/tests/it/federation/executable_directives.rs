@@ -1,4 +1,4 @@
-//! The subgraphs' own executable directives: they are passed on as the client wrote them.
+//! The subgraphs' own executable directives are forwarded as the client wrote them.
 
 use insta::assert_snapshot;
 use serde_json::json;

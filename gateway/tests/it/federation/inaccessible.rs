@@ -1,4 +1,4 @@
-//! `@inaccessible`: what clients do not see still joins the subgraphs.
+//! `@inaccessible`: fields that clients do not see can still join subgraphs.
 
 use insta::assert_snapshot;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Interface objects that are met below entities of other subgraphs, with fields that lead on.
+//! Interface objects below entities of other subgraphs, with fields that lead to further entities.
 
 use insta::assert_snapshot;
 use serde_json::json;

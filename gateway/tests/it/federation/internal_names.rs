@@ -1,4 +1,4 @@
-//! Response keys that plans give on their own never meet a client's aliases, whatever those are called.
+//! Internal response keys of plans never collide with a client's aliases.
 
 use insta::assert_snapshot;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Federation, case by case: each answer is what one schema with all the data would give.
+//! Federation, case by case: each response equals that of one schema with all the data.
 
 mod arguments;
 mod choices;

@@ -1,4 +1,4 @@
-//! Node interfaces, and types that lead back to themselves.
+//! Node interfaces, and recursive types.
 
 use insta::assert_snapshot;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `@provides`: fields that come along on one path only.
+//! `@provides`: fields that a subgraph resolves on one path only.
 
 use insta::assert_snapshot;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Lists that several subgraphs resolve, and that are not the same.
+//! Lists of the same field that differ between subgraphs.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! Fields that several subgraphs resolve, with other members of a union or an interface in each.
+//! Fields that several subgraphs resolve, with different members of a union or an interface in
+//! each.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};

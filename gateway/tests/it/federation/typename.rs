@@ -1,4 +1,4 @@
-//! `__typename` in the client's terms, wherever it stands.
+//! `__typename` has the client's type names, wherever it is selected.
 
 use insta::assert_snapshot;
 use serde_json::json;

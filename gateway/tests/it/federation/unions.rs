@@ -1,4 +1,4 @@
-//! Unions and interfaces whose members live in several subgraphs.
+//! Unions and interfaces whose members are in several subgraphs.
 
 use insta::assert_snapshot;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Subgraph schemas -> a standard supergraph.
+//! Composes subgraph schemas into a standard supergraph.
 
 use std::{
     io::Write,

@@ -1,4 +1,4 @@
-//! Executing an operation over JSON data: what a small subgraph does, and what a monolith would.
+//! Executes an operation over JSON data, as a small subgraph and as a monolith.
 
 use std::collections::HashMap;
 

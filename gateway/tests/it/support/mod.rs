@@ -1,5 +1,4 @@
-//! A gateway in front of small real subgraphs: composed, served over sockets, asked as a client
-//! asks.
+//! A gateway with small real subgraphs, composed and served over sockets, and a client for it.
 
 pub mod compose;
 pub mod data;

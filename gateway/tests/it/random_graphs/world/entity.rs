@@ -1,4 +1,4 @@
-//! An entity type: who knows it by which keys, and who resolves its fields.
+//! An entity type: which subgraphs know it by which keys, and which resolve its fields.
 
 use std::collections::BTreeMap;
 

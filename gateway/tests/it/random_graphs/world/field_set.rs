@@ -1,4 +1,4 @@
-//! What a field requires, and the values of it.
+//! The fields that a field requires, and their values.
 
 use serde_json::{Map, Value};
 

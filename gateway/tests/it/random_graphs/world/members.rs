@@ -1,4 +1,4 @@
-//! What unions and interfaces are in some subgraphs and not in others.
+//! Members of unions and interfaces that only some subgraphs have.
 
 use fastrand::Rng;
 

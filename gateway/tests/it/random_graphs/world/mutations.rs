@@ -1,4 +1,5 @@
-//! Mutations of every subgraph that count in one place: in another order they would answer otherwise.
+//! Mutations of every subgraph that increase one counter: in another order, their results would
+//! differ.
 
 use std::sync::{
     Arc,

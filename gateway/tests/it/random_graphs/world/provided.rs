@@ -1,4 +1,4 @@
-//! `@provides`: what a reference brings along of an entity that others resolve.
+//! `@provides`: fields of an entity that a reference includes, and that other subgraphs resolve.
 
 use fastrand::Rng;
 use serde_json::{Map, Value};

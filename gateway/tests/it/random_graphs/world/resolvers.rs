@@ -1,4 +1,4 @@
-//! Fields that are computed.
+//! The resolvers of computed fields.
 
 use std::collections::BTreeMap;
 

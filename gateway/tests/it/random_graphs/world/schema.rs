@@ -1,4 +1,4 @@
-//! What each subgraph's schema says.
+//! The schema of each subgraph.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What fields hold that are no leaves.
+//! The values of fields that are not leaves.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
