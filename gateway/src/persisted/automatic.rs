@@ -63,7 +63,7 @@ impl AutomaticDocuments {
         if sha256_hex(document) != hash {
             return Err(RequestError::new(
                 Code::PersistedQueryHashMismatch,
-                "the document does not have the SHA-256 that came with it",
+                "the SHA-256 in the request is not that of the document",
             ));
         }
         let document: Arc<str> = document.into();
