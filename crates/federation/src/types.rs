@@ -13,59 +13,97 @@ impl TypeId {
 }
 
 /// Some of a [`TypeTable`]'s types.
+///
+/// Its size is that of the range that its numbers lie in: most sets of a large supergraph have one type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct TypeSet(Vec<u64>);
+pub struct TypeSet {
+    /// 64 times as many numbers come before the first word. It is 0 for the empty set.
+    before: u32,
+    /// A bit for each number. Neither the first word nor the last is 0, so that equal sets have equal words.
+    words: Vec<u64>,
+}
 
 impl TypeSet {
-    /// Adds `id`.
     pub fn insert(&mut self, id: TypeId) {
-        let word = id.0 as usize / 64;
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << (id.0 % 64);
+        let word = id.0 / 64;
+        self.make_room(word, word + 1);
+        self.words[(word - self.before) as usize] |= 1 << (id.0 % 64);
     }
 
     /// Whether `id` is among them.
     pub fn contains(&self, id: TypeId) -> bool {
-        let word = self.0.get(id.0 as usize / 64);
+        let word = (id.0 / 64).checked_sub(self.before);
+        let word = word.and_then(|word| self.words.get(word as usize));
         word.is_some_and(|word| word >> (id.0 % 64) & 1 == 1)
     }
 
     /// Adds all of `other`.
     pub fn extend(&mut self, other: &Self) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
+        if other.is_empty() {
+            return;
         }
-        for (word, more) in self.0.iter_mut().zip(&other.0) {
+        self.make_room(other.before, other.end());
+        let words = &mut self.words[(other.before - self.before) as usize..];
+        for (word, more) in words.iter_mut().zip(&other.words) {
             *word |= more;
         }
     }
 
     /// Those that are in both.
     pub fn intersection(&self, other: &Self) -> Self {
-        let mut words: Vec<u64> = self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect();
-        // Equal sets have equal words.
-        words.truncate(words.len() - words.iter().rev().take_while(|word| **word == 0).count());
-        Self(words)
+        let begin = self.before.max(other.before);
+        let end = self.end().min(other.end());
+        let word = |set: &Self, index: u32| set.words[(index - set.before) as usize];
+        let common = |index: u32| word(self, index) & word(other, index);
+        let mut indices = begin..end.max(begin);
+        let Some(first) = indices.find(|index| common(*index) != 0) else {
+            return Self::default();
+        };
+        let last = indices.rfind(|index| common(*index) != 0).unwrap_or(first);
+        Self {
+            before: first,
+            words: (first..=last).map(common).collect(),
+        }
+    }
+
+    /// Makes the set have the words from `begin` to before `end`. The caller sets bits in the first of them
+    /// and in the last.
+    fn make_room(&mut self, begin: u32, end: u32) {
+        if self.words.is_empty() {
+            self.before = begin;
+        }
+        if begin < self.before {
+            let missing = (self.before - begin) as usize;
+            self.words.splice(..0, std::iter::repeat_n(0, missing));
+            self.before = begin;
+        }
+        let count = (end - self.before) as usize;
+        if self.words.len() < count {
+            self.words.resize(count, 0);
+        }
+    }
+
+    /// The place after the last word.
+    fn end(&self) -> u32 {
+        self.before + self.words.len() as u32
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.0.capacity() * size_of::<u64>()
+        self.words.capacity() * size_of::<u64>()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
+        self.words.is_empty()
     }
 
     /// From the smallest number up.
     pub fn iter(&self) -> impl Iterator<Item = TypeId> + '_ {
-        self.0.iter().enumerate().flat_map(|(index, &word)| {
+        (self.before..).zip(&self.words).flat_map(|(index, &word)| {
             (0..64u32)
                 .filter(move |bit| word >> bit & 1 == 1)
-                .map(move |bit| TypeId(index as u32 * 64 + bit))
+                .map(move |bit| TypeId(index * 64 + bit))
         })
     }
 }
@@ -207,5 +245,42 @@ impl TypeTable {
             }
         }
         visible
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(ids: &[u32]) -> TypeSet {
+        let mut set = TypeSet::default();
+        for id in ids {
+            set.insert(TypeId(*id));
+        }
+        set
+    }
+
+    #[test]
+    fn sets_are_equal_whatever_made_them() {
+        let all = set(&[3, 70, 1_000]);
+        assert_eq!(set(&[1_000, 3, 70]), all);
+        let mut extended = set(&[1_000]);
+        extended.extend(&set(&[70, 3]));
+        extended.extend(&TypeSet::default());
+        assert_eq!(extended, all);
+        assert_eq!(all.iter().collect::<Vec<_>>(), [3, 70, 1_000].map(TypeId));
+        assert_eq!(all.intersection(&set(&[5, 70, 900])), set(&[70]));
+        assert_eq!(all.intersection(&set(&[3, 1_000])), set(&[3, 1_000]));
+        for other in [set(&[]), set(&[4]), set(&[500]), set(&[5_000])] {
+            assert_eq!(all.intersection(&other), TypeSet::default());
+            assert_eq!(other.intersection(&all), TypeSet::default());
+        }
+        assert!(all.contains(TypeId(70)) && !all.contains(TypeId(71)));
+        assert!(!all.contains(TypeId(1)) && !all.contains(TypeId::UNKNOWN));
+    }
+
+    #[test]
+    fn a_set_is_as_large_as_the_range_of_its_numbers() {
+        assert!(set(&[100_000]).heap_bytes() <= 64);
     }
 }

@@ -10,7 +10,7 @@ use apollo_compiler::{
     ast::{Directive, Type, Value},
 };
 
-use super::{ContextArgument, read::Reader};
+use super::{ContextArgument, read::JoinReader};
 use crate::{
     specifications,
     types::{TypeId, TypeSet, TypeTable},
@@ -44,7 +44,7 @@ pub fn contexts<'s>(schema: &'s Schema, types: &TypeTable) -> Contexts<'s> {
     contexts
 }
 
-impl Reader<'_> {
+impl JoinReader<'_> {
     /// The arguments of a field that a `@join__field` says come from contexts.
     pub(super) fn context_arguments(
         &self,

@@ -2,14 +2,14 @@
 
 use apollo_compiler::{Name, ast};
 
-use super::read::Reader;
+use super::read::JoinReader;
 use crate::{
     internal_names,
     selection::{self, Selection},
     types::TypeId,
 };
 
-impl Reader<'_> {
+impl JoinReader<'_> {
     pub(super) fn field_set(
         &self,
         set: &str,
@@ -45,19 +45,17 @@ impl Reader<'_> {
             .collect();
         let meaning = format!("{}({})", field.name, arguments.join(", "));
         let mut known = self.with_arguments.borrow_mut();
-        let number = known.iter().position(|other| *other == meaning);
-        let key = |number| {
-            internal_names::of_requirement(number, &field.name)
-                .unwrap_or_else(|| field.name.clone())
-        };
-        if let Some(number) = number {
-            return key(number);
+        if let Some(key) = known.get(&meaning) {
+            return key.clone();
         }
-        // Not what a field of the supergraph is called.
-        while self.all_fields().any(|it| it.name == key(known.len())) {
-            known.push(String::new());
+        loop {
+            let number = self.keys_given.replace(self.keys_given.get() + 1);
+            let key = internal_names::of_requirement(number, &field.name);
+            let key = key.unwrap_or_else(|| field.name.clone());
+            if !self.taken_keys.contains(&key) {
+                known.insert(meaning, key.clone());
+                return key;
+            }
         }
-        known.push(meaning);
-        key(known.len() - 1)
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A field of a type in a subgraph.
-type Place = (TypeId, SubgraphIndex, Name);
+type SubgraphField = (TypeId, SubgraphIndex, Name);
 
 /// Marks the fields that only requirements and provisions have.
 pub fn mark(types: &mut [CompositeType]) {
@@ -37,7 +37,7 @@ pub fn mark(types: &mut [CompositeType]) {
         }
     }
     let likely = finder.likely.iter();
-    let certain = likely.filter(|place| finder.is_had_from_others(place));
+    let certain = likely.filter(|field| finder.is_had_from_others(field));
     finder.found.extend(certain.cloned().collect::<Vec<_>>());
     for (ty, subgraph, name) in finder.found {
         let field = types[ty.0 as usize].fields.get_mut(name.as_str());
@@ -52,7 +52,7 @@ pub fn mark(types: &mut [CompositeType]) {
 fn fields_of_keys(types: &[CompositeType]) -> HashSet<(TypeId, Name)> {
     let mut fields = HashSet::new();
     for (index, ty) in types.iter().enumerate() {
-        for view in ty.views.iter().flatten() {
+        for (_, view) in ty.views.iter() {
             for key in &view.keys {
                 add_fields(types, TypeId(index as u32), key, &mut fields);
             }
@@ -85,9 +85,9 @@ fn add_fields(
 struct Finder<'t> {
     types: &'t [CompositeType],
     of_keys: HashSet<(TypeId, Name)>,
-    found: Vec<Place>,
+    found: Vec<SubgraphField>,
     /// The same if others have them.
-    likely: HashSet<Place>,
+    likely: HashSet<SubgraphField>,
 }
 
 impl<'t> Finder<'t> {
@@ -124,17 +124,17 @@ impl<'t> Finder<'t> {
         if view.keys.iter().any(|key| has(key, &field.name)) {
             return is_below;
         }
-        let place = || (ty, subgraph, field.name.clone());
+        let this = || (ty, subgraph, field.name.clone());
         if !join.is_implied {
             return is_below || join.is_external;
         }
         if view.is_interface_object && !is_below {
-            self.found.push(place());
+            self.found.push(this());
             return true;
         }
         let is_of_key = self.of_keys.contains(&(ty, field.name.clone()));
         if !view.is_interface_object && is_of_key && (is_top || view.is_extension) {
-            self.likely.insert(place());
+            self.likely.insert(this());
             return true;
         }
         is_below
@@ -142,7 +142,7 @@ impl<'t> Finder<'t> {
 
     /// Whether another subgraph has the objects with this field by a key without it, which this one
     /// has. Then it does no harm to take a field for external that is not.
-    fn is_had_from_others(&self, (ty, subgraph, name): &Place) -> bool {
+    fn is_had_from_others(&self, (ty, subgraph, name): &SubgraphField) -> bool {
         let has = |subgraph: SubgraphIndex, name: &Name| {
             let join = self.seen(subgraph, *ty, name);
             join.is_some_and(|(_, join)| !join.is_external)
@@ -152,11 +152,11 @@ impl<'t> Finder<'t> {
             Selection::Field(it) => it.is_typename() || has(*subgraph, &it.name),
             Selection::On(_) => false,
         };
-        let views = self.types[ty.0 as usize].views.iter().enumerate();
-        let mut others = views.filter(|(other, _)| *other != usize::from(subgraph.0));
+        let views = self.types[ty.0 as usize].views.iter();
+        let mut others = views.filter(|(other, _)| other != subgraph);
         others.any(|(other, view)| {
-            let mut keys = view.iter().flat_map(|view| &view.keys);
-            has(SubgraphIndex(other as u16), name) && keys.any(|key| key.iter().all(is_here))
+            let mut keys = view.keys.iter();
+            has(other, name) && keys.any(|key| key.iter().all(is_here))
         })
     }
 
@@ -169,7 +169,7 @@ impl<'t> Finder<'t> {
     ) -> Option<(&'t View, &'t Join)> {
         let types: &'t [CompositeType] = self.types;
         let ty = types.get(ty.0 as usize)?;
-        let view = ty.views.get(usize::from(subgraph.0))?.as_ref()?;
+        let view = ty.views.get(subgraph)?;
         let mut joins = ty.fields.get(name)?.joins.iter();
         let join = joins.find(|join| join.subgraph == subgraph)?;
         Some((view, join))

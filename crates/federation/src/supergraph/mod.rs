@@ -25,7 +25,7 @@ use crate::{
 
 /// A supergraph in the planner's terms.
 pub struct Supergraph {
-    /// By [`TypeId`].
+    /// The index is a [`TypeId`].
     composite: Vec<CompositeType>,
     subgraphs: Vec<SubgraphInfo>,
     roots: FxHashMap<OperationType, TypeId>,
@@ -40,13 +40,13 @@ pub struct Supergraph {
 }
 
 /// A subgraph's place in its supergraph: 0 is the first value of `join__Graph`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubgraphIndex(pub u16);
 
 /// What a supergraph says of a subgraph as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubgraphInfo {
-    /// Its name (`posts`).
+    /// As in `@join__graph(name: "posts")`.
     pub name: String,
     /// Its GraphQL endpoint, if the supergraph names one.
     pub url: Option<String>,
@@ -58,11 +58,41 @@ struct CompositeType {
     is_object: bool,
     /// The objects that satisfy it, anywhere.
     objects: TypeSet,
-    /// By subgraph.
-    views: Vec<Option<View>>,
+    views: Views,
     fields: FxHashMap<Name, FieldInfo>,
     /// Itself and the interfaces by which a subgraph may have its entities.
     entity_views: Vec<TypeId>,
+}
+
+/// A type as each subgraph has it that has it at all, in the subgraphs' order.
+#[derive(Default)]
+struct Views(Vec<(SubgraphIndex, View)>);
+
+impl Views {
+    fn place(&self, subgraph: SubgraphIndex) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&subgraph, |(it, _)| *it)
+    }
+
+    fn get(&self, subgraph: SubgraphIndex) -> Option<&View> {
+        let place = self.place(subgraph).ok()?;
+        Some(&self.0[place].1)
+    }
+
+    fn get_or_insert_with(
+        &mut self,
+        subgraph: SubgraphIndex,
+        view: impl FnOnce() -> View,
+    ) -> &mut View {
+        let place = self.place(subgraph).unwrap_or_else(|place| {
+            self.0.insert(place, (subgraph, view()));
+            place
+        });
+        &mut self.0[place].1
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (SubgraphIndex, &View)> {
+        self.0.iter().map(|(subgraph, view)| (*subgraph, view))
+    }
 }
 
 /// A type as one subgraph has it.
@@ -88,7 +118,6 @@ pub struct FieldInfo {
 /// A field as one subgraph has it.
 #[derive(Clone)]
 pub struct Join {
-    /// Which.
     pub subgraph: SubgraphIndex,
     /// The type that the subgraph has it in: an interface, where that is an object there.
     pub view: TypeId,
@@ -102,7 +131,7 @@ pub struct Join {
     pub requires: Vec<Selection>,
     /// The arguments that come from objects above.
     pub contexts: Vec<ContextArgument>,
-    /// Its type there.
+    /// The type of its values there: it may be another interface, or less nullable, than elsewhere.
     pub ty: Type,
     /// Of the objects that it holds.
     pub inner: Option<TypeId>,
@@ -115,7 +144,7 @@ pub struct Join {
 pub struct ContextArgument {
     /// What the subgraph calls it.
     pub name: Name,
-    /// Its type there.
+    /// The type that the subgraph declares for it.
     pub ty: Type,
     /// The types of the objects that set the context: the nearest above gives the value.
     pub types: TypeSet,
@@ -131,9 +160,9 @@ enum Availability {
     Below(u64),
     /// Those at a position or above.
     From(u64),
-    /// Those with a flag, as its bit.
+    /// Those with the flag of this bit.
     With(u64),
-    /// Those without it.
+    /// Those without the flag of this bit.
     Without(u64),
     Never,
 }
@@ -249,8 +278,8 @@ impl Supergraph {
         &self.planned_fields
     }
 
-    /// All subgraphs.
-    pub fn subgraphs(&self) -> impl Iterator<Item = SubgraphIndex> + use<> {
+    /// The subgraphs in the order of `join__Graph`.
+    pub fn subgraphs(&self) -> impl ExactSizeIterator<Item = SubgraphIndex> + use<> {
         (0..self.subgraphs.len()).map(|index| SubgraphIndex(index as u16))
     }
 
@@ -274,7 +303,8 @@ impl Supergraph {
         &self.typename
     }
 
-    /// A type's name.
+    /// # Panics
+    /// For a type of another supergraph, as all that takes a type.
     pub fn name(&self, ty: TypeId) -> &Name {
         &self.composite[ty.0 as usize].name
     }
@@ -291,7 +321,7 @@ impl Supergraph {
 
     /// The type as a subgraph has it.
     pub fn view(&self, subgraph: SubgraphIndex, ty: TypeId) -> Option<&View> {
-        self.composite[ty.0 as usize].views[usize::from(subgraph.0)].as_ref()
+        self.composite[ty.0 as usize].views.get(subgraph)
     }
 
     /// Whether a subgraph that has objects as `view` knows of which type each is.

@@ -1,7 +1,7 @@
 //! Reads a supergraph's join directives.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashSet,
 };
 
@@ -13,15 +13,15 @@ use apollo_compiler::{
     schema::{Component, EnumValueDefinition, ExtendedType, FieldDefinition},
 };
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    Availability, CompositeType, FieldInfo, Join, SubgraphIndex, SubgraphInfo, View,
+    Availability, CompositeType, FieldInfo, Join, SubgraphIndex, SubgraphInfo, View, Views,
     contexts::{Contexts, contexts},
     implied_externals,
 };
 use crate::{
-    FLAGS_MAX, OverrideLabel, SupergraphError,
+    FLAGS_MAX, OverrideLabel, SupergraphError, internal_names,
     types::{TypeId, TypeSet, TypeTable},
 };
 
@@ -65,15 +65,19 @@ pub fn joins(
     types: &TypeTable,
     graphs: &[(&Name, SubgraphInfo)],
 ) -> Result<Joins, String> {
-    let graphs = graphs.iter();
-    Reader {
+    JoinReader {
         schema,
         types,
-        graphs: graphs
-            .map(|(key, graph)| (*key, Some(&*graph.name)))
+        graphs: graphs.iter().map(|(_, graph)| Some(&*graph.name)).collect(),
+        graphs_by_key: graphs
+            .iter()
+            .enumerate()
+            .map(|(index, (key, _))| (*key, SubgraphIndex(index as u16)))
             .collect(),
         flags: flags(schema),
         with_arguments: RefCell::default(),
+        keys_given: Cell::default(),
+        taken_keys: taken_keys(schema),
         implementations: OnceCell::new(),
         contexts: contexts(schema, types),
     }
@@ -85,6 +89,13 @@ fn all_fields(schema: &Schema) -> impl Iterator<Item = &FieldDefinition> {
     types
         .filter_map(fields_of)
         .flat_map(|fields| fields.values().map(|field| &***field))
+}
+
+fn taken_keys(schema: &Schema) -> FxHashSet<&Name> {
+    let names = all_fields(schema).map(|field| &field.name);
+    names
+        .filter(|name| internal_names::could_meet(name))
+        .collect()
 }
 
 /// The labels of overrides that are flags, sorted, as many as can be told apart.
@@ -103,21 +114,25 @@ fn flags(schema: &Schema) -> Vec<String> {
     flags
 }
 
-pub(super) struct Reader<'s> {
+pub(super) struct JoinReader<'s> {
     pub(super) schema: &'s Schema,
     pub(super) types: &'s TypeTable,
-    /// By their numbers: what the join directives call them, and their own names.
-    graphs: Vec<(&'s Name, Option<&'s str>)>,
+    /// The subgraphs' own names, by their numbers.
+    graphs: Vec<Option<&'s str>>,
+    graphs_by_key: FxHashMap<&'s Name, SubgraphIndex>,
     /// Labels of overrides that are flags, sorted.
     flags: Vec<String>,
-    /// The fields of field sets that may have arguments, with those that they have.
-    pub(super) with_arguments: RefCell<Vec<String>>,
+    /// The response keys of fields of field sets that may have arguments, by the fields with their arguments.
+    pub(super) with_arguments: RefCell<FxHashMap<String, Name>>,
+    pub(super) keys_given: Cell<usize>,
+    /// The fields of the supergraph that have the name of such a response key.
+    pub(super) taken_keys: FxHashSet<&'s Name>,
     /// The objects that implement an interface in a subgraph, by both.
     implementations: OnceCell<FxHashMap<(SubgraphIndex, &'s str), TypeSet>>,
     pub(super) contexts: Contexts<'s>,
 }
 
-impl<'s> Reader<'s> {
+impl<'s> JoinReader<'s> {
     fn joins(&self) -> Result<Joins, String> {
         let composite = self.schema.types.iter().filter_map(|(name, definition)| {
             let id = self.types.id(name)?;
@@ -156,7 +171,7 @@ impl<'s> Reader<'s> {
         })
     }
 
-    pub(super) fn all_fields(&self) -> impl Iterator<Item = &'s FieldDefinition> + use<'s> {
+    fn all_fields(&self) -> impl Iterator<Item = &'s FieldDefinition> + use<'s> {
         all_fields(self.schema)
     }
 
@@ -167,12 +182,12 @@ impl<'s> Reader<'s> {
         definition: &'s ExtendedType,
     ) -> Result<CompositeType, String> {
         let directives = definition.directives();
-        let mut views: Vec<Option<View>> = self.graphs.iter().map(|_| None).collect();
+        let mut views = Views::default();
         for join in directives.get_all("join__type") {
             let Some(graph) = self.graph(join) else {
                 return Err(format!("{name} is of a subgraph that there is not"));
             };
-            let view = views[usize::from(graph.0)].get_or_insert_with(|| View {
+            let view = views.get_or_insert_with(graph, || View {
                 keys: Vec::new(),
                 is_interface_object: flag(join, "isInterfaceObject"),
                 is_extension: flag(join, "extension"),
@@ -184,11 +199,9 @@ impl<'s> Reader<'s> {
                 view.keys.push(self.field_set(key, id, name)?);
             }
         }
-        for (graph, view) in views.iter_mut().enumerate() {
-            if let Some(view) = view
-                && !view.is_interface_object
-            {
-                view.objects = self.objects_in(graph, id, name, definition);
+        for (graph, view) in &mut views.0 {
+            if !view.is_interface_object {
+                view.objects = self.objects_in(*graph, id, name, definition);
             }
         }
         let mut fields = FxHashMap::default();
@@ -213,16 +226,13 @@ impl<'s> Reader<'s> {
 
     fn objects_in(
         &self,
-        graph: usize,
+        graph: SubgraphIndex,
         id: TypeId,
         name: &Name,
         definition: &ExtendedType,
     ) -> TypeSet {
         let mut objects = TypeSet::default();
-        let is_here = |join: &Directive| {
-            self.graph(join)
-                .is_some_and(|it| usize::from(it.0) == graph)
-        };
+        let is_here = |join: &Directive| self.graph(join) == Some(graph);
         match definition {
             ExtendedType::Object(_) => objects.insert(id),
             ExtendedType::Union(union) => {
@@ -239,7 +249,7 @@ impl<'s> Reader<'s> {
                     .for_each(|member| objects.insert(member));
             }
             _ => {
-                let key = (SubgraphIndex(graph as u16), name.as_str());
+                let key = (graph, name.as_str());
                 if let Some(known) = self.implementations().get(&key) {
                     objects.extend(known);
                 }
@@ -273,7 +283,7 @@ impl<'s> Reader<'s> {
         id: TypeId,
         type_name: &Name,
         field: &FieldDefinition,
-        views: &[Option<View>],
+        views: &Views,
     ) -> Result<FieldInfo, String> {
         let inner = self.types.id(field.ty.inner_named_type());
         let mut joins = Vec::new();
@@ -283,11 +293,7 @@ impl<'s> Reader<'s> {
             .map(|join| &**join)
             .collect();
         let graphs: Vec<_> = directives.iter().map(|join| self.graph(join)).collect();
-        for (graph, view) in views.iter().enumerate() {
-            if view.is_none() {
-                continue;
-            }
-            let subgraph = SubgraphIndex(graph as u16);
+        for (subgraph, _) in views.iter() {
             let own = graphs.iter().position(|of| *of == Some(subgraph));
             let own = own.map(|own| &directives[own]);
             if own.is_none() && !directives.is_empty() {
@@ -336,7 +342,7 @@ impl<'s> Reader<'s> {
     ) -> Availability {
         let taken_over = |by: &Directive| {
             let from = text(by, "override");
-            from.is_some() && from == self.graphs[usize::from(subgraph.0)].1
+            from.is_some() && from == self.graphs[usize::from(subgraph.0)]
         };
         let label = |join: &Directive| {
             let label = text(join, "overrideLabel")?;
@@ -370,12 +376,10 @@ impl<'s> Reader<'s> {
     fn share_interface_objects(&self, types: &mut [CompositeType]) {
         for index in 0..types.len() {
             let id = TypeId(index as u32);
-            let interface_objects: HashSet<usize> = (0..self.graphs.len())
-                .filter(|graph| {
-                    let view = types[index].views[*graph].as_ref();
-                    view.is_some_and(|view| view.is_interface_object)
-                })
-                .collect();
+            let views = types[index].views.iter();
+            let interface_objects = views.filter(|(_, view)| view.is_interface_object);
+            let interface_objects: HashSet<SubgraphIndex> =
+                interface_objects.map(|(subgraph, _)| subgraph).collect();
             if interface_objects.is_empty() {
                 continue;
             }
@@ -386,7 +390,7 @@ impl<'s> Reader<'s> {
                 for name in &names {
                     let info = &types[index].fields[name];
                     let is_shared = |join: &&Join| {
-                        join.view == id && interface_objects.contains(&usize::from(join.subgraph.0))
+                        join.view == id && interface_objects.contains(&join.subgraph)
                     };
                     let shared: Vec<Join> = info.joins.iter().filter(is_shared).cloned().collect();
                     let inner = info.inner;
@@ -403,8 +407,7 @@ impl<'s> Reader<'s> {
 
     fn graph(&self, join: &Directive) -> Option<SubgraphIndex> {
         let graph = argument(join, "graph")?.as_enum()?;
-        let index = self.graphs.iter().position(|(name, _)| *name == graph)?;
-        Some(SubgraphIndex(index as u16))
+        self.graphs_by_key.get(graph).copied()
     }
 }
 
