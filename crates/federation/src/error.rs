@@ -2,6 +2,7 @@
 
 /// Why SDL is no supergraph that can be planned for. The text names the place in the SDL where it can.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SupergraphError {
     /// Not GraphQL SDL, or not a schema that holds together.
     #[error("the supergraph is not valid SDL: {0}")]
@@ -13,9 +14,9 @@ pub enum SupergraphError {
     /// supergraph would be served in another way than it is meant, or unprotected.
     #[error("the supergraph needs {url} for {purpose}, which this gateway does not know")]
     UnknownFeature {
-        /// The specification.
+        /// Of the specification, as `@link` has it.
         url: String,
-        /// `SECURITY` or `EXECUTION`.
+        /// `SECURITY` or `EXECUTION`: what `for` says in `@link`.
         purpose: String,
     },
     /// Join directives that contradict each other or the types.
@@ -25,6 +26,7 @@ pub enum SupergraphError {
 
 /// Why there is no plan.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// No subgraph that can be asked has the field.
     #[error("no subgraph can be asked for {0}")]
@@ -32,6 +34,10 @@ pub enum PlanError {
     /// It would be deeper or wider than any that is useful.
     #[error("the operation is too large to be planned")]
     TooLarge,
+    /// The supergraph's keys and requirements lead so many ways that not all could be tried. Names the type or
+    /// the field that was planned when the steps were used up.
+    #[error("planning takes more steps than are allowed; it stopped at {0}")]
+    TooManySteps(String),
     /// It was not found in time.
     #[error("no plan was found in time")]
     OutOfTime,

@@ -10,6 +10,7 @@ use apollo_compiler::{
 
 use crate::{
     ClientAliases, PlanError, Supergraph,
+    builder::DEPTH_MAX,
     selection::{self, Selection},
 };
 
@@ -31,7 +32,8 @@ impl Operation {
     /// ([`Supergraph::api_schema`]).
     ///
     /// # Errors
-    /// [`PlanError::TooLarge`] above [`SELECTIONS_MAX`].
+    /// [`PlanError::TooLarge`] above [`SELECTIONS_MAX`], and for selection sets inside others beyond 400
+    /// levels.
     pub fn new(
         supergraph: &Supergraph,
         document: &ExecutableDocument,
@@ -41,7 +43,7 @@ impl Operation {
             document,
             by_fragment: HashMap::new(),
         };
-        if counter.count(&operation.selection_set) > SELECTIONS_MAX {
+        if counter.extent(&operation.selection_set, 0).is_too_large() {
             return Err(PlanError::TooLarge);
         }
         let aliases = ClientAliases::of(supergraph, document, operation);
@@ -78,37 +80,68 @@ impl Operation {
     }
 }
 
-/// Counts selections without writing fragments out.
+/// Counts selections, and how deep they stand, without writing fragments out.
 struct Counter<'d> {
     document: &'d ExecutableDocument,
-    by_fragment: HashMap<&'d Name, usize>,
+    by_fragment: HashMap<&'d Name, Extent>,
+}
+
+/// How large a selection set is with its fragments written out.
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    selections: usize,
+    depth: usize,
+}
+
+impl Extent {
+    /// Of what must not be written out.
+    const TOO_LARGE: Self = Self {
+        selections: usize::MAX,
+        depth: usize::MAX,
+    };
+
+    fn is_too_large(self) -> bool {
+        self.selections > SELECTIONS_MAX || self.depth > DEPTH_MAX
+    }
 }
 
 impl<'d> Counter<'d> {
-    fn count(&mut self, set: &'d SelectionSet) -> usize {
-        let mut count = 0usize;
+    /// `depth` selection sets lead to this one.
+    fn extent(&mut self, set: &'d SelectionSet, depth: usize) -> Extent {
+        if depth > DEPTH_MAX {
+            return Extent::TOO_LARGE;
+        }
+        let mut all = Extent::default();
         for selection in &set.selections {
             let below = match selection {
-                executable::Selection::Field(field) => self.count(&field.selection_set),
+                executable::Selection::Field(field) => self.extent(&field.selection_set, depth + 1),
                 executable::Selection::InlineFragment(fragment) => {
-                    self.count(&fragment.selection_set)
+                    self.extent(&fragment.selection_set, depth + 1)
                 }
                 executable::Selection::FragmentSpread(spread) => {
-                    self.count_fragment(&spread.fragment_name)
+                    self.extent_of_fragment(&spread.fragment_name, depth + 1)
                 }
             };
-            count = count.saturating_add(1).saturating_add(below);
+            all.selections = all
+                .selections
+                .saturating_add(1)
+                .saturating_add(below.selections);
+            all.depth = all.depth.max(below.depth.saturating_add(1));
         }
-        count
+        all
     }
 
-    fn count_fragment(&mut self, name: &'d Name) -> usize {
+    fn extent_of_fragment(&mut self, name: &'d Name, depth: usize) -> Extent {
         if let Some(known) = self.by_fragment.get(name) {
             return *known;
         }
+        // Until it is known: a fragment that spreads itself has no end.
+        self.by_fragment.insert(name, Extent::TOO_LARGE);
         let fragment = self.document.fragments.get(name);
-        let count = fragment.map_or(0, |fragment| self.count(&fragment.selection_set));
-        self.by_fragment.insert(name, count);
-        count
+        let extent = fragment.map_or_else(Extent::default, |fragment| {
+            self.extent(&fragment.selection_set, depth)
+        });
+        self.by_fragment.insert(name, extent);
+        extent
     }
 }

@@ -46,7 +46,7 @@ pub struct Overrides {
 }
 
 impl Default for Overrides {
-    /// None holds.
+    /// No override holds: every field comes from where it was before.
     fn default() -> Self {
         Self {
             position: u64::MAX,

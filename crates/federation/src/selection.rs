@@ -10,7 +10,7 @@ use apollo_compiler::{
     name,
 };
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     ClientAliases, Supergraph,
@@ -20,20 +20,19 @@ use crate::{
 /// A part of a selection.
 #[derive(Clone, Debug)]
 pub enum Selection {
-    /// A field.
     Field(Field),
     /// Only for some objects.
     On(On),
 }
 
-/// A selected field.
+/// A field with its arguments, and what is selected of the objects that it holds.
 #[derive(Clone, Debug)]
 pub struct Field {
-    /// In the schema.
+    /// What the schema calls it.
     pub name: Name,
-    /// In the response.
+    /// What the response calls it: the alias, if it has one.
     pub key: Name,
-    /// As written.
+    /// In the order of the operation, with its variables.
     pub arguments: Vec<Node<Argument>>,
     /// Those of the subgraphs.
     pub directives: Vec<Node<Directive>>,
@@ -62,7 +61,7 @@ impl Field {
 /// A selection for objects of a type, or under conditions, or both.
 #[derive(Clone, Debug)]
 pub struct On {
-    /// The type.
+    /// The type condition, or the type of the place where only conditions stand.
     pub ty: TypeId,
     /// `@skip` and `@include` with variables, and directives of the subgraphs: those that stand at an
     /// inline fragment, at a fragment's spread or at its definition.
@@ -80,7 +79,7 @@ pub fn of_operation(
     aliases: &ClientAliases,
 ) -> Vec<Selection> {
     let types = supergraph.types();
-    let reader = Reader {
+    let reader = OperationReader {
         document,
         supergraph,
         types,
@@ -111,7 +110,7 @@ fn without_own_fields(set: Vec<Selection>) -> Vec<Selection> {
         .collect()
 }
 
-struct Reader<'d> {
+struct OperationReader<'d> {
     document: &'d ExecutableDocument,
     supergraph: &'d Supergraph,
     types: &'d TypeTable,
@@ -138,14 +137,13 @@ struct AllGathered<'d> {
     fields: FxHashMap<Name, usize>,
 }
 
-impl<'d> Reader<'d> {
+impl<'d> OperationReader<'d> {
     fn set(&self, ty: TypeId, sets: &[&'d SelectionSet]) -> Vec<Selection> {
         let mut gathered = AllGathered::default();
         for set in sets {
             self.gather(ty, &set.selections, &mut gathered);
         }
-        let asks_nothing =
-            gathered.in_order.is_empty() && sets.iter().any(|set| self.asks_schema(set));
+        let asks_nothing = gathered.in_order.is_empty() && self.asks_schema(sets);
         let mut selections: Vec<Selection> = gathered
             .in_order
             .into_iter()
@@ -268,18 +266,32 @@ impl<'d> Reader<'d> {
         }
     }
 
-    /// Whether fields of introspection stand in a selection set, in its fragments too.
-    fn asks_schema(&self, set: &SelectionSet) -> bool {
-        set.selections.iter().any(|selection| match selection {
-            executable::Selection::Field(field) => is_introspection(&field.name),
-            executable::Selection::InlineFragment(fragment) => {
-                self.asks_schema(&fragment.selection_set)
+    /// Whether fields of introspection stand in selection sets, in their fragments too.
+    fn asks_schema(&self, sets: &[&'d SelectionSet]) -> bool {
+        let mut open = sets.to_vec();
+        // Each fragment once: here, it does not matter how often it is spread.
+        let mut seen: FxHashSet<&Name> = FxHashSet::default();
+        while let Some(set) = open.pop() {
+            for selection in &set.selections {
+                match selection {
+                    executable::Selection::Field(field) if is_introspection(&field.name) => {
+                        return true;
+                    }
+                    executable::Selection::Field(_) => {}
+                    executable::Selection::InlineFragment(fragment) => {
+                        open.push(&fragment.selection_set);
+                    }
+                    executable::Selection::FragmentSpread(spread) => {
+                        if seen.insert(&spread.fragment_name)
+                            && let Some(fragment) = spread.fragment_def(self.document)
+                        {
+                            open.push(&fragment.selection_set);
+                        }
+                    }
+                }
             }
-            executable::Selection::FragmentSpread(spread) => {
-                let fragment = spread.fragment_def(self.document);
-                fragment.is_some_and(|fragment| self.asks_schema(&fragment.selection_set))
-            }
-        })
+        }
+        false
     }
 
     fn gather_field(&self, field: &'d executable::Field, gathered: &mut AllGathered<'d>) {

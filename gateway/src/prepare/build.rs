@@ -156,19 +156,16 @@ fn plan(
 ) -> Result<Plan, RequestError> {
     let graph = &serving.graph;
     let limit = graph.settings.limits.prepare_timeout;
-    let options = PlanOptions {
-        overrides: serving.rollout.overrides(group),
-        deadline: Some(Instant::now() + limit),
-    };
+    let options = PlanOptions::default()
+        .overrides(serving.rollout.overrides(group))
+        .deadline(Instant::now() + limit);
     let planned =
         federation::plan(&graph.supergraph, asked, options).map_err(|none| match none {
             PlanError::OutOfTime => RequestError::new(
                 Code::PrepareTimeout,
                 format!("no plan was found within {limit:?}"),
             ),
-            PlanError::Unreachable(_) | PlanError::TooLarge => {
-                RequestError::new(Code::PlanFailed, none.to_string())
-            }
+            none => RequestError::new(Code::PlanFailed, none.to_string()),
         })?;
     let input = compile::CompileInput {
         graph: &graph.supergraph,

@@ -30,17 +30,15 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let schema = supergraph.api_schema();
-    let Ok(document) = ExecutableDocument::parse_and_validate(schema, query, "query.graphql") else {
+    let Ok(document) = ExecutableDocument::parse_and_validate(schema, query, "query.graphql")
+    else {
         return;
     };
     for operation in document.operations.iter() {
         let Ok(operation) = Operation::new(&supergraph, &document, operation) else {
             continue;
         };
-        let options = PlanOptions {
-            deadline: Some(Instant::now() + DEADLINE),
-            ..PlanOptions::default()
-        };
+        let options = PlanOptions::default().deadline(Instant::now() + DEADLINE);
         if let Ok(plan) = plan(&supergraph, &operation, options) {
             let _ = plan.to_string();
         }

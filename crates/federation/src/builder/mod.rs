@@ -9,6 +9,8 @@ mod reach;
 mod select;
 mod typename;
 
+pub(crate) use select::DEPTH_MAX;
+
 use std::{collections::HashMap, time::Instant};
 
 use apollo_compiler::{Name, executable::OperationType};
@@ -16,10 +18,10 @@ use apollo_compiler::{Name, executable::OperationType};
 use crate::{
     Operation, Overrides, PlanError, Supergraph,
     plan::{
-        Begin, FetchId, FetchSet, Fetches, PathFetch, PathId, Paths, Plan, Provided, ROOT,
-        SelectionSetId, Step,
+        Begin, FetchId, FetchSet, Fetches, PathFetch, PathId, PathStep, Paths, Plan, Provided,
+        ROOT, SelectionSetId,
     },
-    routes::{LEVELS, Memo, Purpose, Request, Requiring, RouteFinder, Wanted},
+    routes::{LEVELS, Memo, Purpose, Reaching, Request, Requiring, RouteFinder, Wanted},
     selection::{Field, Selection},
     supergraph::SubgraphIndex,
     types::TypeId,
@@ -27,17 +29,35 @@ use crate::{
 
 /// How an operation is planned.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct PlanOptions {
-    /// Which progressive overrides hold.
+    /// Which progressive overrides hold. None holds by default.
     pub overrides: Overrides,
-    /// Until when there has to be a plan; always, without it.
+    /// Until when there has to be a plan. There is no deadline by default: the steps of a plan are limited
+    /// anyway.
     pub deadline: Option<Instant>,
 }
 
-/// Plans an operation.
+impl PlanOptions {
+    /// Plans for the requests for which these overrides hold.
+    #[must_use]
+    pub fn overrides(mut self, overrides: Overrides) -> Self {
+        self.overrides = overrides;
+        self
+    }
+
+    /// Gives up with [`PlanError::OutOfTime`] after `deadline`.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+}
+
+/// Plans an operation. The same supergraph, operation and overrides always get the same plan.
 ///
 /// # Errors
-/// When there is no plan, or none in time.
+/// [`PlanError::Unreachable`] when no subgraph can be asked for something. The other errors are limits.
 pub fn plan<'a>(
     supergraph: &'a Supergraph,
     operation: &'a Operation,
@@ -53,24 +73,51 @@ pub fn plan<'a>(
             levels_max,
         };
         match attempt(request, operation) {
-            Err(none @ PlanError::Unreachable(_)) => unreachable = unreachable.or(Some(none)),
-            plan => return plan,
+            (Err(none @ PlanError::Unreachable(_)), is_all) => {
+                let none = unreachable.take().unwrap_or(none);
+                if is_all {
+                    return Err(none);
+                }
+                unreachable = Some(none);
+            }
+            (plan, _) => return plan,
         }
     }
     Err(unreachable.unwrap_or(PlanError::TooLarge))
 }
 
-fn attempt<'a>(request: Request<'a>, operation: &'a Operation) -> Result<Plan<'a>, PlanError> {
+/// A plan made with as many levels as the request has, and whether more levels would change nothing.
+fn attempt<'a>(
+    request: Request<'a>,
+    operation: &'a Operation,
+) -> (Result<Plan<'a>, PlanError>, bool) {
+    let memo = Memo::new(count(&operation.selections));
+    let plan = match plan_within(request, operation, &memo) {
+        Err(PlanError::Unreachable(_)) if request.is_late() => Err(PlanError::OutOfTime),
+        Err(PlanError::Unreachable(place)) if memo.is_stopped() => {
+            Err(PlanError::TooManySteps(place))
+        }
+        plan => plan,
+    };
+    (plan, !memo.is_cut_off())
+}
+
+fn plan_within<'a>(
+    request: Request<'a>,
+    operation: &'a Operation,
+    memo: &Memo<'a>,
+) -> Result<Plan<'a>, PlanError> {
     let supergraph = request.supergraph;
     let root = supergraph
         .root(operation.kind)
         .ok_or_else(|| PlanError::Unreachable("the operation".into()))?;
     let mut builder = PlanBuilder {
         request,
-        memo: Memo::default(),
+        memo,
         fetches: Fetches::default(),
         paths: Paths::new(root),
         leaves: HashMap::new(),
+        objects: HashMap::new(),
     };
     let set = &operation.selections;
     match operation.kind {
@@ -86,7 +133,16 @@ fn attempt<'a>(request: Request<'a>, operation: &'a Operation) -> Result<Plan<'a
         supergraph,
         fetches: builder.fetches,
         paths: builder.paths,
+        steps: memo.steps(),
     })
+}
+
+fn count(selections: &[Selection]) -> usize {
+    let below = selections.iter().map(|selection| match selection {
+        Selection::Field(field) => count(&field.set),
+        Selection::On(on) => count(&on.set),
+    });
+    selections.len() + below.sum::<usize>()
 }
 
 /// What the selections that are being planned are part of.
@@ -95,6 +151,8 @@ struct Context<'s, 'a> {
     purpose: Purpose,
     /// The fields whose requirements led here.
     requiring: Option<&'s Requiring<'s, 'a>>,
+    /// The subgraphs whose keys led here.
+    reaching: Option<&'s Reaching<'s>>,
     /// The number of the mutation's fetch that led here; 0 for anything else.
     turn: usize,
     /// How many selection sets led here.
@@ -106,6 +164,7 @@ impl Default for Context<'_, '_> {
         Self {
             purpose: Purpose::Client,
             requiring: None,
+            reaching: None,
             turn: 0,
             depth: 0,
         }
@@ -121,27 +180,31 @@ impl<'s, 'a> Context<'s, 'a> {
         Wanted {
             purpose: self.purpose,
             requiring: self.requiring,
+            reaching: self.reaching,
         }
     }
 }
 
 /// A plan in the making.
-struct PlanBuilder<'a> {
+struct PlanBuilder<'m, 'a> {
     request: Request<'a>,
-    memo: Memo<'a>,
+    memo: &'m Memo<'a>,
     fetches: Fetches<'a>,
     paths: Paths<'a>,
     /// The leaves that are selected, by their paths and keys, and the fetches that bring them.
     leaves: HashMap<(PathId, &'a Name), FetchSet>,
+    /// The same of objects that representations hold, by their paths and the addresses of their fields. What
+    /// several fields require of them is planned once.
+    objects: HashMap<(PathId, usize), FetchSet>,
 }
 
-impl<'a> PlanBuilder<'a> {
+impl<'a> PlanBuilder<'_, 'a> {
     fn supergraph(&self) -> &'a Supergraph {
         self.request.supergraph
     }
 
     fn routes(&self) -> RouteFinder<'_, 'a> {
-        RouteFinder::new(self.request, &self.paths, &self.fetches, &self.memo)
+        RouteFinder::new(self.request, &self.paths, &self.fetches, self.memo)
     }
 
     /// `__typename`, as fetches add it.
@@ -205,7 +268,7 @@ impl<'a> PlanBuilder<'a> {
     /// Leaves out what was selected only because something might come of it.
     fn leave_out_empty(&mut self) {
         for path in self.paths.bottom_up() {
-            if let Some((_, Step::Field(_))) = self.paths.parent(path) {
+            if let Some((_, PathStep::Field(_))) = self.paths.parent(path) {
                 // What a fetch begins with is of objects that others have brought.
                 let brought = self.paths.fetches(path).iter().filter(|here| {
                     let fetch = self.fetches.get(here.fetch);
@@ -217,6 +280,3 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

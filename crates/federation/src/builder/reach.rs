@@ -3,8 +3,8 @@
 use super::{Context, PlanBuilder};
 use crate::{
     PlanError,
-    plan::{Begin, FetchContext, FetchId, FetchSet, PathFetch, PathId, Provided, Step},
-    routes::{Purpose, Route, RouteStep},
+    plan::{Begin, FetchContext, FetchId, FetchSet, PathFetch, PathId, PathStep, Provided},
+    routes::{Purpose, Reaching, Route, RouteStep},
     selection::{Field, Selection, are_exclusive},
     supergraph::{Join, SubgraphIndex},
     types::TypeId,
@@ -22,7 +22,7 @@ fn required(join: &Join) -> Option<&[Selection]> {
     (!join.requires.is_empty()).then_some(&*join.requires)
 }
 
-impl<'a> PlanBuilder<'a> {
+impl<'a> PlanBuilder<'_, 'a> {
     /// Has a subgraph asked for a path's objects, by the cheapest route; which of the path's fetches
     /// does so.
     ///
@@ -34,6 +34,10 @@ impl<'a> PlanBuilder<'a> {
         subgraph: SubgraphIndex,
         context: Context<'_, 'a>,
     ) -> Result<usize, PlanError> {
+        let mut fetches = self.paths.fetches(path).iter();
+        if let Some(index) = fetches.position(|it| it.subgraph == subgraph) {
+            return Ok(index);
+        }
         let route = self.routes().routes(path)[usize::from(subgraph.0)].clone();
         let route = route.ok_or_else(|| self.unreachable(path))?;
         match (route.by, self.paths.parent(path)) {
@@ -58,8 +62,7 @@ impl<'a> PlanBuilder<'a> {
                 self.fetches.get_mut(fetch).after = after;
             }
             (RouteStep::Key(key), _) => {
-                let for_key = context.with(Purpose::Representation);
-                let after = self.select(path, key, for_key)?;
+                let after = self.select_key(path, subgraph, key, context)?;
                 let entities = Entities {
                     view: route.view,
                     requires: vec![key],
@@ -69,6 +72,27 @@ impl<'a> PlanBuilder<'a> {
             }
         }
         Ok(self.paths.fetches(path).len() - 1)
+    }
+
+    /// Selects the key by which a subgraph finds a path's objects.
+    fn select_key(
+        &mut self,
+        path: PathId,
+        subgraph: SubgraphIndex,
+        key: &'a [Selection],
+        context: Context<'_, 'a>,
+    ) -> Result<FetchSet, PlanError> {
+        let reaching = Reaching {
+            path,
+            subgraph,
+            outer: context.reaching,
+        };
+        let context = Context {
+            purpose: Purpose::Representation,
+            reaching: Some(&reaching),
+            ..context
+        };
+        self.select(path, key, context)
     }
 
     fn unreachable(&self, path: PathId) -> PlanError {
@@ -81,7 +105,7 @@ impl<'a> PlanBuilder<'a> {
         &mut self,
         path: PathId,
         above: PathId,
-        step: Step<'a>,
+        step: PathStep<'a>,
         subgraph: SubgraphIndex,
         route: Route<'a>,
         context: Context<'_, 'a>,
@@ -90,9 +114,9 @@ impl<'a> PlanBuilder<'a> {
         let fetch = self.paths.fetches(above)[index].clone();
         let view = route.view;
         let set = match step {
-            Step::On(when) if view == fetch.view && when.is_empty() => fetch.set,
-            Step::On(when) => self.fetches.add_on(fetch.set, view, when),
-            Step::Field(field) => self
+            PathStep::On(when) if view == fetch.view && when.is_empty() => fetch.set,
+            PathStep::On(when) => self.fetches.add_on(fetch.set, view, when),
+            PathStep::Field(field) => self
                 .fetches
                 .add_field(fetch.set, field, Some(view))
                 .ok_or_else(|| self.unreachable(path))?,
@@ -146,7 +170,7 @@ impl<'a> PlanBuilder<'a> {
             || PlanError::Unreachable(self.request.supergraph.name(join.view).to_string());
         let key = self.routes().cheapest_key(path, join.subgraph, join.view);
         let key = key.ok_or_else(unreachable)?;
-        let mut all = self.select(path, key, context)?;
+        let mut all = self.select_key(path, join.subgraph, key, context)?;
         all.add_all(&after);
         let requires = std::iter::once(key).chain(required(join)).collect();
         let entities = Entities {

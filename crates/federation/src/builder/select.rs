@@ -3,7 +3,7 @@
 use super::{Context, PlanBuilder};
 use crate::{
     PlanError,
-    plan::{FetchSet, PathFetch, PathId, Step},
+    plan::{FetchSet, PATHS_MAX, PathFetch, PathId, PathStep},
     routes::{Choice, Purpose, Requiring},
     selection::{Field, On, Selection},
     supergraph::{Join, SubgraphIndex},
@@ -13,10 +13,7 @@ use crate::{
 /// Selection sets inside others beyond this many levels are refused: an operation of 50 levels stays far
 /// below.
 pub(crate) const DEPTH_MAX: usize = 400;
-/// Paths beyond so many are refused: each implementation of an interface is one, at each place of it.
-const PATHS_MAX: usize = 20_000;
-
-impl<'a> PlanBuilder<'a> {
+impl<'a> PlanBuilder<'_, 'a> {
     /// Plans a selection set of a path's objects; the fetches that bring it.
     ///
     /// # Errors
@@ -36,6 +33,7 @@ impl<'a> PlanBuilder<'a> {
         };
         self.inherit_fetches(path);
         let choices = self.routes().choose(path, set, context.wanted())?;
+        self.reach_chosen(path, set, &choices, context)?;
         let mut brought = FetchSet::default();
         let (mut requiring, mut narrower) = (Vec::new(), Vec::new());
         for (index, selection) in set.iter().enumerate() {
@@ -73,10 +71,47 @@ impl<'a> PlanBuilder<'a> {
         Ok(brought)
     }
 
+    /// Has the subgraphs asked that were chosen for a selection set, the cheapest first: the keys of others may
+    /// come from them.
+    fn reach_chosen(
+        &mut self,
+        path: PathId,
+        set: &'a [Selection],
+        choices: &[Choice],
+        context: Context<'_, 'a>,
+    ) -> Result<(), PlanError> {
+        let mut missing: Vec<SubgraphIndex> = Vec::new();
+        for (selection, choice) in set.iter().zip(choices) {
+            let (Selection::Field(field), Choice::From(subgraph)) = (selection, choice) else {
+                continue;
+            };
+            let mut fetches = self.paths.fetches(path).iter();
+            let is_there = fetches.any(|it| it.subgraph == *subgraph);
+            if !is_there
+                && !missing.contains(subgraph)
+                && self.known_leaf(path, field).is_none()
+                && self
+                    .join(path, *subgraph, field)
+                    .is_some_and(Join::is_plain)
+            {
+                missing.push(*subgraph);
+            }
+        }
+        if missing.len() > 1 {
+            let routes = self.routes().routes(path);
+            let cost = |it: &SubgraphIndex| routes[usize::from(it.0)].as_ref().map(|it| it.cost);
+            missing.sort_by_key(cost);
+            for subgraph in missing {
+                self.reach(path, subgraph, context)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives a path the fetches of the wider one, as far as they have its objects: it costs nothing as
     /// long as nothing is selected by them.
     fn inherit_fetches(&mut self, path: PathId) {
-        let Some((wider, Step::On(when))) = self.paths.parent(path) else {
+        let Some((wider, PathStep::On(when))) = self.paths.parent(path) else {
             return;
         };
         self.inherit_fetches(wider);
@@ -200,6 +235,12 @@ impl<'a> PlanBuilder<'a> {
         if let Some(brought) = self.known_leaf(path, field) {
             return Ok(brought);
         }
+        let object = (path, std::ptr::from_ref(field).addr());
+        if context.purpose == Purpose::Representation
+            && let Some(brought) = self.objects.get(&object)
+        {
+            return Ok(brought.clone());
+        }
         let unreachable = || PlanError::Unreachable(field.name.to_string());
         let join = self.join(path, subgraph, field).ok_or_else(unreachable)?;
         let fetch = self.fetch_for(path, field, subgraph, join, context)?;
@@ -231,6 +272,9 @@ impl<'a> PlanBuilder<'a> {
             brought.insert(self.tell_types(at, context)?);
         }
         brought.add_all(&self.select(at, &field.set, context)?);
+        if context.purpose == Purpose::Representation {
+            self.objects.insert(object, brought.clone());
+        }
         Ok(brought)
     }
 

@@ -7,7 +7,7 @@ use crate::{
     selection::Field,
 };
 
-impl<'a> PlanBuilder<'a> {
+impl<'a> PlanBuilder<'_, 'a> {
     /// Selects `__typename` in a subgraph that knows the types of a path's objects.
     pub(super) fn select_typename(
         &mut self,

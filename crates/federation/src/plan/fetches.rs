@@ -75,9 +75,9 @@ pub struct SelectionSetId(pub usize);
 
 /// What a subgraph is asked for at the root, or of the entities of one path.
 pub struct Fetch<'a> {
-    /// The subgraph.
+    /// The subgraph that the request is sent to.
     pub subgraph: SubgraphIndex,
-    /// Where it begins.
+    /// At the root or at entities: decides which request is sent.
     pub begin: Begin<'a>,
     /// What it selects there.
     pub set: SelectionSetId,
@@ -93,7 +93,7 @@ pub enum Begin<'a> {
     Root,
     /// At the query type, somewhere inside the response.
     Reentry(PathId),
-    /// At entities.
+    /// At entities: `_entities(representations:)`.
     Entities {
         /// The path of the objects that it completes.
         path: PathId,
@@ -111,7 +111,7 @@ pub enum Begin<'a> {
 pub struct FetchContext<'a> {
     /// The field, directly of the entities.
     pub field: &'a Name,
-    /// Its argument.
+    /// The argument that gets the value.
     pub argument: &'a ContextArgument,
     /// The path of the objects that have the value: one on the way to the entities.
     pub path: PathId,
@@ -143,7 +143,8 @@ pub struct Fetches<'a> {
 }
 
 impl<'a> Fetches<'a> {
-    /// A fetch.
+    /// # Panics
+    /// For a fetch of another plan.
     pub fn get(&self, id: FetchId) -> &Fetch<'a> {
         &self.fetches[id.0]
     }
@@ -154,7 +155,8 @@ impl<'a> Fetches<'a> {
         ids.zip(&self.fetches)
     }
 
-    /// A selection set.
+    /// # Panics
+    /// For a selection set of another plan.
     pub fn set(&self, id: SelectionSetId) -> &SelectionSet<'a> {
         &self.sets[id.0]
     }
@@ -190,7 +192,7 @@ impl<'a> Fetches<'a> {
     }
 }
 
-/// What `PlanBuilder` writes.
+// Only `PlanBuilder` calls these.
 impl<'a> Fetches<'a> {
     pub(crate) fn add(&mut self, subgraph: SubgraphIndex, begin: Begin<'a>, ty: TypeId) -> FetchId {
         let set = self.add_set(ty);

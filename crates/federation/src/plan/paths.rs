@@ -22,10 +22,13 @@ pub struct PathId(pub usize);
 /// The root of the response.
 pub const ROOT: PathId = PathId(0);
 
+/// Paths beyond so many are refused: each implementation of an interface is one, at each place of it.
+pub(crate) const PATHS_MAX: usize = 20_000;
+
 /// From a path to another below.
 #[derive(Clone, Copy)]
-pub enum Step<'a> {
-    /// Into a field.
+pub enum PathStep<'a> {
+    /// To the objects that the field holds.
     Field(&'a Field),
     /// To those objects that are of the path's type, under conditions.
     On(&'a [Node<Directive>]),
@@ -52,11 +55,9 @@ impl<'a> From<Vec<&'a [Selection]>> for Provided<'a> {
 /// A fetch that selects of a path's objects.
 #[derive(Clone)]
 pub struct PathFetch<'a> {
-    /// The fetch's subgraph.
     pub subgraph: SubgraphIndex,
     /// The type that the subgraph has the objects as.
     pub view: TypeId,
-    /// The fetch.
     pub fetch: FetchId,
     /// What it selects of the objects.
     pub set: SelectionSetId,
@@ -75,7 +76,7 @@ pub struct Paths<'a> {
 /// Objects of one type at one place of the response, under the same conditions.
 struct PathNode<'a> {
     /// None for the root.
-    parent: Option<(PathId, Step<'a>)>,
+    parent: Option<(PathId, PathStep<'a>)>,
     ty: TypeId,
     fields: HashMap<&'a Name, PathId>,
     narrowed: Vec<(TypeId, &'a [Node<Directive>], PathId)>,
@@ -93,7 +94,7 @@ impl<'a> Paths<'a> {
         paths
     }
 
-    fn add(&self, parent: Option<(PathId, Step<'a>)>, ty: TypeId) -> PathId {
+    fn add(&self, parent: Option<(PathId, PathStep<'a>)>, ty: TypeId) -> PathId {
         let mut nodes = self.nodes.borrow_mut();
         nodes.push(PathNode {
             parent,
@@ -110,7 +111,7 @@ impl<'a> Paths<'a> {
     }
 
     /// The path above, and the step that leads from there; none for the root.
-    pub fn parent(&self, path: PathId) -> Option<(PathId, Step<'a>)> {
+    pub fn parent(&self, path: PathId) -> Option<(PathId, PathStep<'a>)> {
         self.nodes.borrow()[path.0].parent
     }
 
@@ -158,7 +159,7 @@ impl<'a> Paths<'a> {
         if let Some(known) = self.nodes.borrow()[path.0].fields.get(&field.key) {
             return *known;
         }
-        let below = self.add(Some((path, Step::Field(field))), ty);
+        let below = self.add(Some((path, PathStep::Field(field))), ty);
         let mut nodes = self.nodes.borrow_mut();
         nodes[path.0].fields.insert(&field.key, below);
         below
@@ -175,7 +176,7 @@ impl<'a> Paths<'a> {
             return *known;
         }
         drop(known);
-        let narrowed = self.add(Some((path, Step::On(when))), ty);
+        let narrowed = self.add(Some((path, PathStep::On(when))), ty);
         let mut nodes = self.nodes.borrow_mut();
         nodes[path.0].narrowed.push((ty, when, narrowed));
         narrowed
@@ -184,7 +185,7 @@ impl<'a> Paths<'a> {
     /// The path with the same objects and others: none where there is no such path.
     pub fn wider(&self, path: PathId) -> Option<PathId> {
         match self.parent(path) {
-            Some((parent, Step::On(_))) => Some(parent),
+            Some((parent, PathStep::On(_))) => Some(parent),
             _ => None,
         }
     }
@@ -200,7 +201,7 @@ impl<'a> Paths<'a> {
     }
 
     /// The steps from the root to the path, each with the type that it leads to.
-    pub fn steps(&self, path: PathId) -> Vec<(Step<'a>, TypeId)> {
+    pub fn steps(&self, path: PathId) -> Vec<(PathStep<'a>, TypeId)> {
         let mut steps = Vec::new();
         let mut next = path;
         while let Some((parent, step)) = self.parent(next) {

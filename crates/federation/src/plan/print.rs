@@ -7,7 +7,7 @@ use apollo_compiler::{
     ast::{Argument, Directive},
 };
 
-use super::{Begin, FetchId, Item, PathId, Plan, SelectionSetId, Step};
+use super::{Begin, FetchId, Item, PathId, PathStep, Plan, SelectionSetId};
 use crate::selection::Selection;
 
 /// One paragraph for each fetch that is sent: its number, its subgraph, the fetches that it waits for,
@@ -72,12 +72,12 @@ impl Plan<'_> {
         let mut last = None;
         for (step, ty) in self.paths.steps(path) {
             match step {
-                Step::Field(field) => {
+                PathStep::Field(field) => {
                     let separator = if text.is_empty() { "" } else { "." };
                     text.extend([separator, &field.key]);
                 }
-                Step::On(_) if last == Some(ty) => {}
-                Step::On(_) => text.extend(["|", self.supergraph.name(ty)]),
+                PathStep::On(_) if last == Some(ty) => {}
+                PathStep::On(_) => text.extend(["|", self.supergraph.name(ty)]),
             }
             last = Some(ty);
         }

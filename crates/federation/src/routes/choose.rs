@@ -1,6 +1,6 @@
 //! Which subgraph each field of a path comes from.
 
-use super::{Cost, Purpose, Requiring, Route, RouteFinder, Search};
+use super::{Cost, Purpose, Reaching, Requiring, Route, RouteFinder, RouteStep, Search};
 use crate::{
     PlanError, SubgraphIndex,
     plan::{PathId, Provided},
@@ -37,11 +37,12 @@ impl Candidate {
     }
 }
 
-/// What a selection is planned for, and which requirements led to it.
+/// What a selection is planned for, and which requirements and keys led to it.
 #[derive(Clone, Copy)]
 pub struct Wanted<'s, 'a> {
     pub purpose: Purpose,
     pub requiring: Option<&'s Requiring<'s, 'a>>,
+    pub reaching: Option<&'s Reaching<'s>>,
 }
 
 /// A request more is better than the same selection for so many types more.
@@ -58,9 +59,7 @@ impl<'a> RouteFinder<'_, 'a> {
         set: &'a [Selection],
         wanted: Wanted<'_, 'a>,
     ) -> Result<Vec<Choice>, PlanError> {
-        if self.request.is_late() {
-            return Err(PlanError::OutOfTime);
-        }
+        self.check(|| self.supergraph.name(self.paths.ty(path)).to_string())?;
         let mut choices = vec![Choice::Anywhere; set.len()];
         let mut open = Vec::new();
         for (index, selection) in set.iter().enumerate() {
@@ -85,16 +84,24 @@ impl<'a> RouteFinder<'_, 'a> {
         let mut undecided = Vec::new();
         for (index, field) in open {
             let candidates = self.candidates(path, &routes, &set[index], field, wanted);
-            if candidates.is_empty() {
-                if self.request.is_late() {
-                    return Err(PlanError::OutOfTime);
-                }
+            let place = || {
                 let ty = self.supergraph.name(self.paths.ty(path));
-                return Err(PlanError::Unreachable(format!("{ty}.{}", field.name)));
+                format!("{ty}.{}", field.name)
+            };
+            // What a search that had to stop has found may not be the best, nor all.
+            self.check(place)?;
+            if candidates.is_empty() {
+                return Err(PlanError::Unreachable(place()));
             }
             undecided.push((index, candidates));
         }
-        let mut asked: Vec<Choice> = choices.clone();
+        let mut asked: Vec<Choice> = Vec::new();
+        let add = |asked: &mut Vec<Choice>, choice: Choice| {
+            if !asked.contains(&choice) {
+                asked.push(choice);
+            }
+        };
+        choices.iter().for_each(|choice| add(&mut asked, *choice));
         while !undecided.is_empty() {
             // What has no choice, and what costs nothing more than is asked anyway.
             let single = undecided.iter().position(|(_, all)| all.len() == 1);
@@ -105,7 +112,7 @@ impl<'a> RouteFinder<'_, 'a> {
             let (at, choice) = next;
             let (index, _) = undecided.remove(at);
             choices[index] = choice;
-            asked.push(choice);
+            add(&mut asked, choice);
         }
         Ok(choices)
     }
@@ -137,11 +144,15 @@ impl<'a> RouteFinder<'_, 'a> {
         if self.is_set_by_some(path, field) {
             return self.ways_by_object(path, selection, field, wanted);
         }
+        self.memo.step(routes.len());
         let mut all = Vec::new();
         for (subgraph, route) in self.supergraph.subgraphs().zip(routes.iter()) {
             let Some(route) = route else { continue };
             let join = self.resolve(subgraph, route.view, &field.name, &route.provided);
             let Some(join) = join else { continue };
+            if self.leads_to_itself(path, subgraph, route, wanted) {
+                continue;
+            }
             let mut cost = route.cost;
             if !join.is_plain() {
                 let mut requiring = wanted.requiring.iter();
@@ -165,6 +176,33 @@ impl<'a> RouteFinder<'_, 'a> {
             all.extend(self.other_candidates(path, selection, field, wanted));
         }
         all
+    }
+
+    /// Whether a route needs a key that is being planned for it.
+    fn leads_to_itself(
+        &self,
+        path: PathId,
+        subgraph: SubgraphIndex,
+        route: &Route<'a>,
+        wanted: Wanted<'_, 'a>,
+    ) -> bool {
+        let Some(reaching) = wanted.reaching else {
+            return false;
+        };
+        let (mut path, mut by) = (path, route.by);
+        loop {
+            match (by, self.paths.parent(path)) {
+                (RouteStep::Key(_), _) => return reaching.includes(path, subgraph),
+                (RouteStep::FromAbove, Some((above, _))) => {
+                    let routes = self.routes(above);
+                    let Some(route) = &routes[usize::from(subgraph.0)] else {
+                        return false;
+                    };
+                    (path, by) = (above, route.by);
+                }
+                _ => return false,
+            }
+        }
     }
 
     /// The ways to a field that lead over other paths with the same objects.
@@ -214,7 +252,13 @@ impl<'a> RouteFinder<'_, 'a> {
             true => Cost::ZERO,
             false => repetitions(self.objects(path).iter().count()),
         };
-        let ways = ways.into_iter().map(|(subgraph, cost)| Candidate {
+        let ways = ways.into_iter().filter(|(subgraph, _)| {
+            let route = subgraph.and_then(|it| Some((it, routes[usize::from(it.0)].as_ref()?)));
+            route.is_none_or(|(subgraph, route)| {
+                !self.leads_to_itself(path, subgraph, route, wanted)
+            })
+        });
+        let ways = ways.map(|(subgraph, cost)| Candidate {
             choice: Choice::ByObject(subgraph),
             cost,
             remaining: burden,

@@ -3,20 +3,17 @@
 use std::ops::{Add, AddAssign};
 
 /// A cost, in requests to subgraphs beyond those that the plan has already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cost(usize);
 
 impl Cost {
-    /// No request more.
     pub const ZERO: Self = Self(0);
-    /// One request more.
     pub const ONE: Self = Self(1);
     /// More than any route costs that was found.
     pub const MAX: Self = Self(usize::MAX);
     /// Of what was not looked into: more than anything that was.
     pub const UNCERTAIN: Self = Self(1_000);
 
-    /// So many requests.
     pub const fn requests(count: usize) -> Self {
         Self(count)
     }

@@ -15,7 +15,7 @@ use apollo_compiler::executable::OperationType;
 use super::RouteFinder;
 use crate::{
     SubgraphIndex,
-    plan::{PathId, Provided, Step},
+    plan::{PathId, PathStep, Provided},
     selection::Field,
     types::{TypeId, TypeSet},
 };
@@ -48,7 +48,7 @@ impl<'a> RouteFinder<'_, 'a> {
         if self.supergraph.is_object(self.paths.ty(path)) {
             return None;
         }
-        let (_, Step::Field(_)) = self.paths.parent(path)? else {
+        let (_, PathStep::Field(_)) = self.paths.parent(path)? else {
             return None;
         };
         let holders = self.holders(path);
@@ -78,7 +78,7 @@ impl<'a> RouteFinder<'_, 'a> {
         let ty = self.paths.ty(path);
         let is_query = self.supergraph.root(OperationType::Query) == Some(ty);
         match self.paths.parent(path) {
-            Some((wider, Step::On(_))) => {
+            Some((wider, PathStep::On(_))) => {
                 let holders = self.holders(wider);
                 let narrow = holders.iter().filter_map(|holder| {
                     let view = self
@@ -89,7 +89,7 @@ impl<'a> RouteFinder<'_, 'a> {
                 });
                 narrow.collect()
             }
-            Some((above, Step::Field(field))) if !is_query => {
+            Some((above, PathStep::Field(field))) if !is_query => {
                 let found = self.below(&self.holders(above), field);
                 match found.is_empty() {
                     true => self.below(&self.holders_by_key(self.paths.ty(above)), field),

@@ -12,46 +12,38 @@ mod choose;
 mod contexts;
 mod cost;
 mod members;
+mod memo;
 mod objects;
 mod remaining;
 mod resolve;
 mod selection_cost;
 mod settle;
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    time::Instant,
-};
+use std::{rc::Rc, time::Instant};
 
 use apollo_compiler::executable::OperationType;
-use rustc_hash::FxHashMap;
 
 pub use choose::{Choice, Wanted};
 pub use cost::Cost;
+pub use memo::Memo;
 
 use crate::{
-    Overrides, Supergraph,
+    Overrides, PlanError, SubgraphIndex, Supergraph,
     plan::{Fetches, PathId, Paths, Provided},
     selection::Selection,
-    types::{TypeId, TypeSet},
+    types::TypeId,
 };
-use members::Holders;
-use remaining::RemainingKey;
 
 /// How many levels of keys and requirements inside others are looked into: where there is no plan, in
 /// the next attempt more. Nearly all graphs need no more than the first.
 pub const LEVELS: [usize; 4] = [3, 6, 12, 24];
-/// Keys that are tried for the routes to one path in the attempts after the first. Each level can
-/// multiply them.
-const KEYS_TRIED_MAX: usize = 20_000;
 
 /// How a subgraph can be asked for a path's objects.
 #[derive(Clone)]
 pub struct Route<'a> {
     /// In requests more than the plan has.
     pub cost: Cost,
-    /// The last step.
+    /// How the objects are asked for: the last step of the route.
     pub by: RouteStep<'a>,
     /// The type that the subgraph has the objects as.
     pub view: TypeId,
@@ -82,7 +74,7 @@ pub struct Request<'a> {
     pub kind: OperationType,
     pub overrides: Overrides,
     pub deadline: Option<Instant>,
-    /// One of [`LEVELS`].
+    /// How many levels of keys and requirements are looked into: one of [`LEVELS`].
     pub levels_max: usize,
 }
 
@@ -124,6 +116,21 @@ impl Requiring<'_, '_> {
     }
 }
 
+/// The subgraphs for which keys are being planned, the innermost first. A key is no way to itself.
+#[derive(Clone, Copy)]
+pub struct Reaching<'s> {
+    pub path: PathId,
+    pub subgraph: SubgraphIndex,
+    pub outer: Option<&'s Reaching<'s>>,
+}
+
+impl Reaching<'_> {
+    fn includes(&self, path: PathId, subgraph: SubgraphIndex) -> bool {
+        let mut all = std::iter::successors(Some(self), |it| it.outer);
+        all.any(|it| it.path == path && it.subgraph == subgraph)
+    }
+}
+
 /// What a search for routes is part of.
 #[derive(Clone, Copy, Default)]
 pub struct Search<'s> {
@@ -149,24 +156,6 @@ impl Search<'_> {
         }
         false
     }
-}
-
-/// With the version of the plan that it holds for.
-type Versioned<T> = (usize, T);
-/// A path, the address of what a field requires there, and the level.
-type RequirementKey = (PathId, usize, usize);
-
-/// What was found out. What a subgraph leaves to others depends on no plan, nor do the subgraphs that
-/// could have a path's objects, nor the members that all of them know.
-#[derive(Default)]
-pub struct Memo<'a> {
-    routes: RefCell<FxHashMap<PathId, Versioned<Routes<'a>>>>,
-    requirement_costs: RefCell<FxHashMap<RequirementKey, Versioned<Option<Cost>>>>,
-    remaining: RefCell<FxHashMap<RemainingKey, Cost>>,
-    holders: RefCell<FxHashMap<PathId, Holders<'a>>>,
-    common_members: RefCell<FxHashMap<PathId, Option<Rc<TypeSet>>>>,
-    /// Since the last search began that is not part of another one.
-    keys_tried: Cell<usize>,
 }
 
 /// Finds the cheapest routes to the objects of a path, and the best subgraph for each selection.
@@ -195,15 +184,25 @@ impl<'p, 'a> RouteFinder<'p, 'a> {
         }
     }
 
-    /// Whether a search has to end without having looked everywhere.
+    /// Whether a search has to end without having looked everywhere: then there is no plan.
     fn has_to_stop(&self) -> bool {
-        let is_first_attempt = self.request.levels_max == LEVELS[0];
-        (!is_first_attempt && self.memo.keys_tried.get() > KEYS_TRIED_MAX) || self.request.is_late()
+        self.memo.is_used_up(self.paths) || self.request.is_late()
+    }
+
+    /// # Errors
+    /// When a search has to stop; `place` is what was looked for.
+    fn check(&self, place: impl Fn() -> String) -> Result<(), PlanError> {
+        if self.request.is_late() {
+            return Err(PlanError::OutOfTime);
+        }
+        match self.memo.is_used_up(self.paths) {
+            true => Err(PlanError::TooManySteps(place())),
+            false => Ok(()),
+        }
     }
 
     /// The routes to a path.
     pub fn routes(&self, path: PathId) -> Routes<'a> {
-        self.memo.keys_tried.set(0);
-        self.routes_within(path, Search::default())
+        self.routes_within(path, 0, Search::default())
     }
 }

@@ -3,7 +3,7 @@
 use super::{Cost, Route, RouteFinder, RouteStep};
 use crate::{
     SubgraphIndex,
-    plan::{Begin, FetchSet, PathId, Step},
+    plan::{Begin, FetchSet, PathId, PathStep},
     types::TypeSet,
 };
 
@@ -58,8 +58,8 @@ impl<'a> RouteFinder<'_, 'a> {
         }
     }
 
-    /// The same as [`Self::objects`] where no fetch has come by yet: of the types that the subgraphs know that can bring
-    /// the objects.
+    /// The same as [`Self::objects`] where no fetch selects of the path yet: of the types that the subgraphs
+    /// know that can bring the objects.
     pub(super) fn objects_by(&self, path: PathId, routes: &[Option<Route<'a>>]) -> TypeSet {
         let known = self.objects(path);
         if !self.paths.fetches(path).is_empty() {
@@ -121,7 +121,7 @@ impl<'a> RouteFinder<'_, 'a> {
         let mut is_above = false;
         let mut next = self.paths.parent(path);
         while let Some((above, step)) = next {
-            is_above |= matches!(step, Step::Field(_));
+            is_above |= matches!(step, PathStep::Field(_));
             match self
                 .known_routes(above)
                 .and_then(|routes| is_from_above(&routes))
@@ -149,7 +149,7 @@ impl<'a> RouteFinder<'_, 'a> {
         }
         let mut next = self.paths.parent(path);
         while let Some((above, step)) = next {
-            if matches!(step, Step::On(when) if !when.is_empty()) {
+            if matches!(step, PathStep::On(when) if !when.is_empty()) {
                 return None;
             }
             let mut fetches = self.paths.fetches(above).iter();

@@ -43,9 +43,10 @@ impl<'a> RouteFinder<'_, 'a> {
         provided: &Provided<'a>,
         ways: usize,
     ) -> Cost {
-        if self.request.is_late() {
+        if self.has_to_stop() {
             return Cost::ZERO;
         }
+        self.memo.step(1 + set.len());
         let key: RemainingKey = (
             set.as_ptr().addr(),
             subgraph,

@@ -1,6 +1,6 @@
 //! What it costs to have a selection of a path's objects.
 
-use super::{Cost, Route, RouteFinder, RouteStep, Search};
+use super::{Cost, Route, RouteFinder, RouteStep, Search, memo::SearchKey};
 use crate::{
     SubgraphIndex,
     plan::PathId,
@@ -140,6 +140,7 @@ impl<'a> RouteFinder<'_, 'a> {
         if field.is_typename() {
             return Some(Cost::ZERO);
         }
+        self.memo.step(routes.len());
         let mut found: Vec<(Cost, SubgraphIndex, &'a Join)> = Vec::new();
         for (subgraph, route) in self.supergraph.subgraphs().zip(routes) {
             let Some(route) = route else { continue };
@@ -151,7 +152,10 @@ impl<'a> RouteFinder<'_, 'a> {
             };
             if !join.is_plain() {
                 let requires = match level == self.request.levels_max {
-                    true => Some(Cost::UNCERTAIN),
+                    true => {
+                        self.memo.cut_off();
+                        Some(Cost::UNCERTAIN)
+                    }
                     false => self.needs_cost(path, routes, join, level + 1, search),
                 };
                 match requires {
@@ -197,6 +201,14 @@ impl<'a> RouteFinder<'_, 'a> {
         level: usize,
         search: Search<'_>,
     ) -> Option<Cost> {
+        // What a field requires is in representations of its objects, which have a key.
+        let mut keys = self.supergraph.view(join.subgraph, join.view)?.keys.iter();
+        if !keys.any(|key| {
+            self.requirement_cost(path, routes, key, level, search)
+                .is_some()
+        }) {
+            return None;
+        }
         let mut cost = match join.requires.is_empty() {
             true => Cost::ZERO,
             false => self.requirement_cost(path, routes, &join.requires, level, search)?,
@@ -206,7 +218,7 @@ impl<'a> RouteFinder<'_, 'a> {
             cost += match search.is_settling(above) {
                 true => Cost::UNCERTAIN,
                 false => {
-                    let routes = self.routes_within(above, search);
+                    let routes = self.routes_within(above, level, search);
                     self.set_cost(above, &routes, &argument.selection, level, search)?
                 }
             };
@@ -214,8 +226,8 @@ impl<'a> RouteFinder<'_, 'a> {
         Some(cost)
     }
 
-    /// What a field's requirements cost. They are found out once for the routes of a path: they may
-    /// require others, which require others.
+    /// What a field's requirements cost, or a key. That is found out once for the routes of a path:
+    /// requirements may require others, which require others.
     pub(super) fn requirement_cost(
         &self,
         path: PathId,
@@ -224,25 +236,13 @@ impl<'a> RouteFinder<'_, 'a> {
         level: usize,
         search: Search<'_>,
     ) -> Option<Cost> {
-        let version = self.paths.version();
-        let is_settled = self
-            .memo
-            .routes
-            .borrow()
-            .get(&path)
-            .is_some_and(|(at, known)| *at == version && std::ptr::eq(&**known, routes));
-        if !is_settled {
-            return self.set_cost(path, routes, requires, level, search);
-        }
-        let key = (path, requires.as_ptr().addr(), level);
-        if let Some((at, known)) = self.memo.requirement_costs.borrow().get(&key)
-            && *at == version
-        {
-            return *known;
+        let key = SearchKey::new(path, level, search, routes);
+        let key = (key, requires.as_ptr().addr());
+        if let Some(known) = self.memo.requirement_cost(&key, self.paths.version()) {
+            return known;
         }
         let cost = self.set_cost(path, routes, requires, level, search);
-        let mut memo = self.memo.requirement_costs.borrow_mut();
-        memo.insert(key, (version, cost));
+        self.memo.remember_requirement_cost(key, cost);
         cost
     }
 
@@ -357,7 +357,7 @@ impl<'a> RouteFinder<'_, 'a> {
         {
             return None;
         }
-        let routes = self.routes_within(wider, search);
+        let routes = self.routes_within(wider, level, search);
         self.set_cost(
             wider,
             &routes,

@@ -1,23 +1,27 @@
 //! Settling the routes to a path: without keys first, then by one key after the other.
 
-use std::rc::Rc;
-
 use apollo_compiler::executable::OperationType;
 
-use super::{Cost, Route, RouteFinder, RouteStep, Routes, Search, Settling};
+use super::{Cost, Route, RouteFinder, RouteStep, Routes, Search, Settling, memo::SearchKey};
 use crate::{
     SubgraphIndex,
-    plan::{PathId, Provided, ROOT, Step},
+    plan::{PathId, PathStep, Provided, ROOT},
     types::TypeId,
 };
 
 impl<'a> RouteFinder<'_, 'a> {
-    pub(super) fn routes_within(&self, path: PathId, search: Search<'_>) -> Routes<'a> {
+    /// The routes to a path for a search at a level.
+    pub(super) fn routes_within(
+        &self,
+        path: PathId,
+        level: usize,
+        search: Search<'_>,
+    ) -> Routes<'a> {
         if let Some(routes) = self.known_routes(path) {
             return routes;
         }
         let parent = self.paths.parent(path);
-        let above = parent.map(|(parent, _)| self.routes_within(parent, search));
+        let above = parent.map(|(parent, _)| self.routes_within(parent, level, search));
         let settling = Settling {
             path,
             outer: search.settling,
@@ -27,17 +31,18 @@ impl<'a> RouteFinder<'_, 'a> {
             ..search
         };
         let without_keys = self.routes_without_keys(path, above.as_deref());
-        let routes = self.settled(path, without_keys, 0, search);
-        let mut memo = self.memo.routes.borrow_mut();
-        memo.insert(path, (self.paths.version(), Rc::clone(&routes)));
+        if level > 0 {
+            return self.settled(path, without_keys, level, search);
+        }
+        let routes: Routes<'a> = self.settle(path, without_keys, 0, search).into();
+        self.memo
+            .remember_routes(path, self.paths.version(), &routes);
         routes
     }
 
     /// The routes to a path, if they were found since the plan changed last.
     pub(super) fn known_routes(&self, path: PathId) -> Option<Routes<'a>> {
-        let memo = self.memo.routes.borrow();
-        let (version, routes) = memo.get(&path)?;
-        (*version == self.paths.version()).then(|| Rc::clone(routes))
+        self.memo.routes(path, self.paths.version())
     }
 
     /// The routes to a path that need no key there.
@@ -47,6 +52,7 @@ impl<'a> RouteFinder<'_, 'a> {
         above: Option<&[Option<Route<'a>>]>,
     ) -> Vec<Option<Route<'a>>> {
         let subgraphs = self.supergraph.subgraphs();
+        self.memo.step(subgraphs.len());
         subgraphs
             .map(|subgraph| self.route_without_key(path, above, subgraph))
             .collect()
@@ -56,12 +62,32 @@ impl<'a> RouteFinder<'_, 'a> {
     pub(super) fn settled(
         &self,
         path: PathId,
-        mut routes: Vec<Option<Route<'a>>>,
+        without_keys: Vec<Option<Route<'a>>>,
         level: usize,
         search: Search<'_>,
     ) -> Routes<'a> {
-        if level == self.request.levels_max || path == ROOT {
-            return routes.into();
+        let key = SearchKey::new(path, level, search, &without_keys);
+        if let Some(known) = self.memo.settled(&key, self.paths.version()) {
+            return known;
+        }
+        let routes: Routes<'a> = self.settle(path, without_keys, level, search).into();
+        self.memo.remember_settled(key, &routes);
+        routes
+    }
+
+    fn settle(
+        &self,
+        path: PathId,
+        mut routes: Vec<Option<Route<'a>>>,
+        level: usize,
+        search: Search<'_>,
+    ) -> Vec<Option<Route<'a>>> {
+        if path == ROOT {
+            return routes;
+        }
+        if level == self.request.levels_max {
+            self.memo.cut_off();
+            return routes;
         }
         let mut is_settled = false;
         // When each subgraph was tried last, and when its route changed last, in tries.
@@ -103,7 +129,7 @@ impl<'a> RouteFinder<'_, 'a> {
                 }
             }
         }
-        routes.into()
+        routes
     }
 
     /// The route to a path that needs no key there.
@@ -149,16 +175,16 @@ impl<'a> RouteFinder<'_, 'a> {
         &self,
         above: &Route<'a>,
         parent: PathId,
-        step: Step<'a>,
+        step: PathStep<'a>,
         ty: TypeId,
         subgraph: SubgraphIndex,
     ) -> Option<Route<'a>> {
         let (view, provided) = match step {
-            Step::On(_) => {
+            PathStep::On(_) => {
                 let view = self.supergraph.narrow_view(subgraph, above.view, ty)?;
                 (view, above.provided.clone())
             }
-            Step::Field(field) => {
+            PathStep::Field(field) => {
                 // What changes something, or brings events, is not asked twice.
                 if parent == ROOT && self.request.kind != OperationType::Query {
                     return None;
@@ -220,7 +246,7 @@ impl<'a> RouteFinder<'_, 'a> {
                 continue;
             }
             for key in &here.keys {
-                self.memo.keys_tried.update(|tried| tried + 1);
+                self.memo.step(1);
                 let Some(cost) = self.set_cost(path, routes, key, level + 1, search) else {
                     continue;
                 };

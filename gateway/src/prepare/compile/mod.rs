@@ -17,7 +17,7 @@ use apollo_compiler::{
 };
 use federation::{
     Plan as Planned, Selection, SubgraphIndex, Supergraph, TypeId, TypeSet, merged,
-    plan::{Begin, Fetch, FetchId, PathId, ROOT, SelectionSetId, Step as PathStep},
+    plan::{Begin, Fetch, FetchId, PathId, PathStep, ROOT, SelectionSetId},
 };
 
 use super::plan::{

@@ -42,7 +42,7 @@ async fn shop() -> TestGraph {
 async fn keys_and_overrides() {
     let graph = shop().await;
     assert_snapshot!(graph.plan("{ product { stock price reviews { text } } }"), @"
-    1. products: {product{stock id}}
+    1. products: {product{id stock}}
     2. shipping, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{price}}}
        for product by ...on Product{id}
     3. reviews, after 1: query($representations:[_Any!]!){_entities(representations: $representations){...on Product{reviews{text}}}}
