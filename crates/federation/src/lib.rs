@@ -36,8 +36,8 @@
 //! ");
 //! ```
 //!
-//! **2. The path `topProducts`.** Its objects are products. The fetch to `products` has come by, so `name`
-//! is at hand there and costs nothing. `reviews` has no fetch at this path: the cheapest route is a fetch of
+//! **2. The path `topProducts`.** Its objects are products. The fetch to `products` leads here, so `name`
+//! costs nothing there. `reviews` has no fetch at this path: the cheapest route is a fetch of
 //! *entities* by the *key* `upc`, for one request, as `upc` itself costs nothing in `products`. The key is
 //! planned like any other selection, which adds `upc` to fetch 1, and the second fetch comes *after* the
 //! first. Its *representations* are `{ upc }`, with the name of the type:
@@ -100,6 +100,27 @@
 //! implementations, and else of each implementation. The subgraph of an `@interfaceObject` does not know the
 //! objects' types: a subgraph with the real interface is asked for them.
 //!
+//! # Limits
+//!
+//! Supergraphs and operations come from others, and each recursion here follows one of them. So each has a
+//! bound, and `tests/bounds.rs` a test for it. Beyond the bound there is an error, not a stack overflow or a
+//! planner that does not come back.
+//!
+//! | what recurs | bound | error |
+//! |---|---|---|
+//! | fragments and selection sets of an operation | [`SELECTIONS_MAX`] selections with the fragments written out, which are counted without doing so; 400 levels | [`PlanError::TooLarge`] |
+//! | introspection fields looked for in fragments | each fragment once for a selection set | |
+//! | selection sets in the plan, those of keys and requirements among them | 400 levels; a requirement counts as two | [`PlanError::TooLarge`] |
+//! | paths: implementations inside implementations | 20,000 | [`PlanError::TooLarge`] |
+//! | requirements of requirements | each object that is required at a path is planned once; a field is no way to its own requirements | [`PlanError::Unreachable`] |
+//! | keys, requirements and contexts inside others, where routes are looked for | 3 levels, then 6, 12 and 24 if there is no plan. A search that comes to a path with the same routes again takes the result that it has | [`PlanError::Unreachable`] |
+//! | the same, in width | steps: 600,000, and 5,000 for each selection of the operation | [`PlanError::TooManySteps`] |
+//! | what a subgraph leaves to others | once for each selection set, subgraph and type; keys that lead to keys 24 times | |
+//! | contexts taken somewhere below a field | the levels of the operation | |
+//! | field sets in SDL, and the SDL itself | the recursion limit of apollo-parser, 500 levels | [`SupergraphError`] |
+//!
+//! [`PlanOptions::deadline`] bounds the time, too.
+//!
 //! # Glossary
 //!
 //! | term | meaning |
@@ -138,6 +159,10 @@
 //! | `routes` | reads: routes, costs, choices |
 //! | `builder` | writes: fetches and paths |
 //! | [`mod@plan`] | the result |
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod api_schema;
 mod builder;
