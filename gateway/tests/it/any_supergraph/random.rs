@@ -103,7 +103,7 @@ async fn compare(graph: &TestGraph, whole: &Simulated, operation: &str) -> Outco
     }
     let answer: Json = graph.ask(operation, Some(variables)).await;
     let requests = graph.requests();
-    if is_without_context(whole, &expected, &answer) {
+    if is_without_context(whole, operation, &expected, &answer) {
         return Outcome::Left;
     }
     let has_errors = |response: &Json| response.get("errors").is_some();
