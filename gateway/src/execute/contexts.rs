@@ -338,9 +338,14 @@ impl ContextRequestWriter {
 
     fn finish(self, step: usize, template: &ContextTemplate, clients: &[u8]) -> Request {
         let separator: &[u8] = if clients.is_empty() { b"" } else { b"," };
-        let parts: [&[u8]; 10] = [
+        let is_here = |list: &usize| self.lists.iter().any(|it| it.fetch == *list);
+        let used = template.clients.iter();
+        let used = used.filter(|(_, lists)| lists.iter().any(is_here));
+        let used: Vec<&[u8]> = used.map(|(definition, _)| &**definition).collect();
+        let parts: [&[u8]; 11] = [
             &template.start,
             &self.definitions,
+            &used.concat(),
             &template.middle,
             &self.selections,
             &template.end,

@@ -67,7 +67,7 @@ sum! {
     Plan: steps, keys, client_keys, shapes;
     FetchStep: conditions, wakes, request, root_keys, merge;
     RequestTemplate: operation, head, constant, variables, by_context;
-    ContextTemplate: start, middle, end, lists;
+    ContextTemplate: start, clients, middle, end, lists;
     ListTemplate: keys, definitions, selection, variable, contexts;
     ContextValue: variable, selection;
     EntityFetch: variable, targets, requires, typename_overrides, renames;

@@ -205,8 +205,10 @@ pub struct RequestTemplate {
 pub struct ContextTemplate {
     /// The start of the body: `{"query":"query(`.
     pub start: Box<[u8]>,
-    /// What follows the definitions of the lists' variables: those of the client's variables, and
-    /// directives.
+    /// The definitions of the client's variables, each with the lists that use it: a request has only
+    /// those that are used in it.
+    pub clients: Vec<(Box<[u8]>, Vec<usize>)>,
+    /// After the definitions of all variables: directives.
     pub middle: Box<[u8]>,
     /// What follows the lists, up to the closing quote of the query.
     pub end: Box<[u8]>,

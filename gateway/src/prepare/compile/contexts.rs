@@ -76,6 +76,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let shaped = shaped.map(|(kind, list)| (&*kind.keys, &list.asked));
         let data = self.shapes.add_numbered_entities(shaped, &mut self.keys);
         let parts_of_text = text.into_parts("query");
+        let clients = clients(&parts_of_text);
         let mut fetches = Vec::new();
         let mut selections = parts_of_text.body.split(BETWEEN);
         for ((kind, list), template) in kinds.iter().zip(lists).zip(&mut templates) {
@@ -94,7 +95,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
             fallback_of: None,
             waits_for: 0,
             wakes: Vec::new(),
-            request: template(&kinds, templates, parts_of_text),
+            request: template(&kinds, templates, clients, parts_of_text),
             shape: data.shape,
             root_keys: data.root_keys,
             merge: Merge::Entities(fetches),
@@ -164,9 +165,35 @@ fn of_type(selection: Vec<Requirement>, ty: TypeId) -> Vec<Requirement> {
 /// Separates the lists of a request until the text is split.
 pub(super) const BETWEEN: char = '\u{2}';
 
+/// The definitions of the client's variables, each with the lists that use it. What directives and fragments
+/// use is in every request.
+fn clients(text: &OperationParts) -> Vec<(Box<[u8]>, Vec<usize>)> {
+    let lists: Vec<&str> = text.body.split(BETWEEN).collect();
+    let definitions = text.definitions.iter().map(|definition| {
+        let name = definition.split(':').next().unwrap_or_default();
+        let is_everywhere = uses(&text.directives, name) || uses(&text.fragments, name);
+        let used = lists.iter().enumerate();
+        let used = used.filter(|(_, list)| is_everywhere || uses(list, name));
+        (
+            json(&format!(", {definition}")),
+            used.map(|(list, _)| list).collect(),
+        )
+    });
+    definitions.collect()
+}
+
+/// Whether a variable's name, with its `$`, stands in a text.
+fn uses(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let next = text[at + name.len()..].chars().next();
+        next.is_none_or(|next| next != '_' && !next.is_ascii_alphanumeric())
+    })
+}
+
 fn template(
     kinds: &[NumberedList],
     lists: Vec<ListTemplate>,
+    clients: Vec<(Box<[u8]>, Vec<usize>)>,
     text: OperationParts,
 ) -> RequestTemplate {
     let first = |text: &str| text.replace(NUMBER, "0");
@@ -181,11 +208,10 @@ fn template(
         text.directives,
         text.fragments
     );
-    let clients = text.definitions.iter().map(|it| format!(", {it}"));
-    let clients: String = clients.collect();
     let by_context = ContextTemplate {
         start: "{\"query\":\"query(".as_bytes().into(),
-        middle: json(&format!("{clients}){}{{", text.directives)),
+        clients,
+        middle: json(&format!("){}{{", text.directives)),
         end: json(&format!("}}{}", text.fragments))
             .iter()
             .copied()
