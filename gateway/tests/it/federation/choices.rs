@@ -1,11 +1,13 @@
 //! Which subgraphs a plan uses, which fields it fetches there, and that nothing is lost by the
 //! choice.
 
-use gateway::{error::RequestError, prepare};
+use std::time::Duration;
+
+use gateway::{config::Limits, error::RequestError, graph::Settings, prepare};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::support::{Subgraph, TestGraph, graph, graph_of};
+use crate::support::{Subgraph, TestGraph, graph, graph_of, graph_with};
 
 fn supergraph(names: &[&str], types: &str) -> String {
     let pointer = include_str!("supergraphs/pointer.graphql");
@@ -209,7 +211,16 @@ async fn a_root_is_not_asked_where_nothing_of_it_is_wanted() {
 /// The plan of a query, or why there is none.
 async fn plan(subgraphs: &[(&str, String)], query: &str) -> Result<String, RequestError> {
     let subgraphs = subgraphs.iter().map(|(name, sdl)| Subgraph::new(name, sdl));
-    let graph = graph(subgraphs.collect()).await;
+    // A plan that repeats its work ends at a number of steps, on a busy machine too.
+    let limits = Limits {
+        prepare_timeout: Duration::from_secs(60),
+        ..Limits::default()
+    };
+    let settings = Settings {
+        limits,
+        ..Settings::default()
+    };
+    let graph = graph_with(settings, subgraphs.collect()).await;
     prepare::explain(graph.serving(), query, None)
 }
 
