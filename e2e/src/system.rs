@@ -262,9 +262,9 @@ impl System {
                 // Metrics.
                 ("DEVELOPMENT", "true".to_owned()),
                 // A killed leader is replaced soon.
-                ("PROJECTION_LEASE_SECONDS", "1".to_owned()),
+                ("PROJECTION_LEASE", "1s".to_owned()),
                 // It would mend what the tests look for.
-                ("PROJECTION_AUDIT_SECONDS", "0".to_owned()),
+                ("PROJECTION_AUDIT_INTERVAL", "0s".to_owned()),
             ]),
             Service::Gateway => settings.extend([
                 ("SUPERGRAPH", SUPERGRAPH.to_owned()),

@@ -12,10 +12,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-/// The setting of a service's grace period.
-const GRACE: &str = "SHUTDOWN_GRACE_SECONDS";
-/// The grace period when the setting is not there.
-const GRACE_SECONDS: u64 = 10;
+/// A service's grace period when no setting gives it.
+const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 /// After its grace period a service ends by itself within this time, whatever hangs in it.
 const STOP_TIME_MORE: Duration = Duration::from_secs(5);
 /// One answer to a question for readiness; a service that hangs must not hold up the next question.
@@ -213,18 +211,48 @@ impl ServiceProcess {
 
 /// What a service may take to end: its grace period, and a little more.
 pub(crate) fn stop_time_limit(settings: &[(&str, String)]) -> Duration {
-    let own = settings.iter().rev().find(|(name, _)| *name == GRACE);
-    let grace = own
-        .map(|(_, seconds)| seconds.clone())
-        .or_else(|| std::env::var(GRACE).ok())
-        .and_then(|seconds| seconds.parse().ok())
-        .unwrap_or(GRACE_SECONDS);
-    Duration::from_secs(grace).saturating_add(STOP_TIME_MORE)
+    let value = |wanted: &str| {
+        let own = settings.iter().rev().find(|(name, _)| *name == wanted);
+        own.map(|(_, value)| value.clone())
+            .or_else(|| std::env::var(wanted).ok())
+    };
+    grace(value).saturating_add(STOP_TIME_MORE)
+}
+
+/// The grace period by its setting or, until the next release, by the old name of that. What a service does
+/// not take does not matter here: it does not start.
+fn grace(value: impl Fn(&str) -> Option<String>) -> Duration {
+    if let Some(grace) = value("SHUTDOWN_GRACE") {
+        return service::duration(&grace).unwrap_or(GRACE_DEFAULT);
+    }
+    let seconds = value("SHUTDOWN_GRACE_SECONDS").and_then(|seconds| seconds.parse().ok());
+    seconds.map_or(GRACE_DEFAULT, Duration::from_secs)
 }
 
 /// Sends a signal to a process; one that has ended already is no error.
 pub fn send_signal(pid: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
         let _ = kill_process(pid, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_killed_after_its_grace_period_by_either_name() {
+        let limit = |settings: &[(&str, &str)]| {
+            let settings: Vec<_> = settings
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect();
+            stop_time_limit(&settings).saturating_sub(STOP_TIME_MORE)
+        };
+        assert_eq!(limit(&[]), GRACE_DEFAULT);
+        let (new, old) = (("SHUTDOWN_GRACE", "2m"), ("SHUTDOWN_GRACE_SECONDS", "7"));
+        assert_eq!(limit(&[new]), Duration::from_secs(120));
+        assert_eq!(limit(&[old]), Duration::from_secs(7));
+        assert_eq!(limit(&[old, new]), Duration::from_secs(120));
     }
 }

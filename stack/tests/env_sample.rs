@@ -1,5 +1,5 @@
 //! `.env.sample` names every setting that a binary reads from the environment, with its default, and
-//! no other.
+//! no other. `docs/operating.md` lists the settings that are still read by an old name.
 
 use std::collections::BTreeMap;
 
@@ -59,5 +59,40 @@ fn the_sample_lists_every_setting_with_its_default() {
             "{name} is not in .env.sample"
         );
     }
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn the_page_for_operators_lists_every_old_name() {
+    let commands = [
+        posts::Config::command(),
+        comments::Config::command(),
+        gateway::config::Config::command(),
+    ];
+    let mut expected = BTreeMap::new();
+    for argument in commands.iter().flat_map(clap::Command::get_arguments) {
+        for alias in argument.get_aliases().unwrap_or_default() {
+            let variable = argument.get_env().expect("a variable").to_string_lossy();
+            let default = argument.get_default_values()[0].to_string_lossy();
+            expected.insert(
+                alias.to_uppercase().replace('-', "_"),
+                (variable.into_owned(), default.into_owned()),
+            );
+        }
+    }
+    let page = include_str!("../../docs/operating.md");
+    let (_, table) = page.split_once("| old name,").expect("the table");
+    let (table, _) = table.split_once("\n\n").expect("its end");
+    let listed: BTreeMap<String, (String, String)> = table
+        .lines()
+        .skip(2)
+        .map(|line| {
+            let cells: Vec<_> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            (
+                cells[1].to_owned(),
+                (cells[2].to_owned(), cells[3].to_owned()),
+            )
+        })
+        .collect();
     assert_eq!(listed, expected);
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 #[cfg(feature = "clap")]
 use clap::builder::BoolishValueParser;
 use http::HeaderName;
+#[cfg(feature = "clap")]
+use humantime::parse_duration as duration;
 
 use crate::turns;
 
@@ -164,25 +166,6 @@ impl Default for WebSocketSettings {
     }
 }
 
-/// Reads `500ms`, `30s` or `5m`.
-///
-/// # Errors
-/// When the text is not a whole number with one of these units.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("{text:?} is not a duration such as 500ms, 30s or 5m"))?;
-    match &text[digits.len()..] {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        unit => Err(format!(
-            "{unit:?} is not a unit of time: write 500ms, 30s or 5m"
-        )),
-    }
-}
-
 /// Reads one item of a list without the blanks around it.
 ///
 /// # Errors
@@ -232,9 +215,9 @@ mod tests {
 
     #[test]
     fn durations_carry_their_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
-        assert!(duration("5").is_err());
-        assert!(duration("soon").is_err());
+        let flags = Flags::parse_from(["service", "--ws-init-timeout=500ms", "--request-timeout=5m"]);
+        assert_eq!(flags.websocket.ws_init_timeout, Duration::from_millis(500));
+        assert_eq!(flags.http.request_timeout, Duration::from_secs(300));
+        assert!(Flags::try_parse_from(["service", "--request-timeout=5"]).is_err());
     }
 }

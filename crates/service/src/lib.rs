@@ -24,7 +24,8 @@
 //! }
 //! ```
 //!
-//! Layout: [`settings`] reads flags and environment, [`telemetry`] starts the logs
+//! Layout: [`settings`] are the settings that all share, `settings_parser` reads them from flags and
+//! environment, [`telemetry`] starts the logs
 //! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
 //! owns signals and background tasks, [`server`] owns the socket
 //! (`connections` bounds the clients), [`health`] and [`metrics`] answer
@@ -40,6 +41,7 @@ mod memory;
 pub mod metrics;
 pub mod server;
 pub mod settings;
+mod settings_parser;
 mod start;
 pub mod telemetry;
 mod write_limit;
@@ -51,6 +53,7 @@ pub use metrics::Metrics;
 pub use prometheus_client;
 pub use server::{ServeLimits, bind, operations_routes, serve, serve_within};
 pub use settings::{LogFormat, Settings};
+pub use settings_parser::{OldNames, duration, duration_from, parse};
 pub use start::{LISTENING, OPERATIONS, start};
 pub use telemetry::{print, tell};
 pub use write_limit::WriteLimits;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 
+use crate::settings_parser::{duration, duration_from};
 use crate::{ConnectionLimits, ServeLimits, WriteLimits};
 
 /// A client that reads nothing for this long is disconnected, unless the binary has a setting for it.
@@ -45,10 +46,10 @@ pub struct Settings {
     /// Select the log events to write, in tracing's filter syntax: `info`, or `warn,gateway=debug`.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
-    /// Give running requests and background tasks this many seconds to finish at a shutdown. The default is
-    /// below the 30 s that Kubernetes allows.
-    #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value_t = 10)]
-    pub shutdown_grace_seconds: u64,
+    /// Give running requests and background tasks this long to finish at a shutdown. The default is below the
+    /// 30 s that Kubernetes allows.
+    #[arg(long, env = "SHUTDOWN_GRACE", alias = "shutdown-grace-seconds", default_value = "10s", value_parser = duration)]
+    pub shutdown_grace: Duration,
     /// Limit the number of open client connections, WebSockets included. The limit of open files, less 256,
     /// also applies.
     #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 10_000, value_parser = at_least_one)]
@@ -62,9 +63,10 @@ pub struct Settings {
     /// have the proxy's address, a limit above CONNECTIONS_MAX turns this off.
     #[arg(long, env = "TASKS_PER_CLIENT_MAX", value_parser = at_least_one)]
     pub tasks_per_client_max: Option<usize>,
-    /// Close a new connection that has not sent the head of its first request after this many seconds.
-    #[arg(long, env = "FIRST_REQUEST_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
-    pub first_request_seconds: u64,
+    /// Close a new connection that has not sent the head of its first request after this time. The default is
+    /// enough for a slow mobile network.
+    #[arg(long, env = "FIRST_REQUEST_TIMEOUT", alias = "first-request-seconds", default_value = "10s", value_parser = duration_from(Duration::from_secs(1)))]
+    pub first_request_timeout: Duration,
     /// Disconnect a client that reads fewer bytes per second than this while data waits for it. 0 turns this
     /// off.
     #[arg(long, env = "CLIENT_BYTES_PER_SECOND_MIN", default_value_t = 1_024)]
@@ -87,7 +89,7 @@ impl Settings {
     /// The limits for a server's clients. One that reads nothing for 30 s is disconnected.
     pub fn serve_limits(&self) -> ServeLimits {
         ServeLimits {
-            grace: self.grace(),
+            grace: self.shutdown_grace,
             write: WriteLimits {
                 time: WRITE_TIME_LIMIT,
                 bytes_per_second_min: self.client_bytes_per_second_min,
@@ -95,13 +97,8 @@ impl Settings {
             connections: ConnectionLimits {
                 max: self.connections_max,
                 per_address_max: self.connections_per_address_max,
-                first_request: Duration::from_secs(self.first_request_seconds),
+                first_request: self.first_request_timeout,
             },
         }
-    }
-
-    /// How long running requests get to finish at a shutdown.
-    pub fn grace(&self) -> Duration {
-        Duration::from_secs(self.shutdown_grace_seconds)
     }
 }

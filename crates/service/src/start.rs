@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::net::TcpListener;
 
-use crate::{Lifecycle, Settings, memory, server, telemetry};
+use crate::{Lifecycle, Settings, memory, server, settings_parser, telemetry};
 
 /// What a service may take, after its grace period, to come back by itself. It is abandoned then.
 const RETURN_TIME: Duration = Duration::from_secs(1);
@@ -40,10 +40,11 @@ where
     F: FnOnce(C, TcpListener, Lifecycle) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let config = C::parse();
+    let (config, old_names) = settings_parser::parse::<C>();
     let shared = settings(&config).clone();
-    let grace = shared.grace();
+    let grace = shared.shutdown_grace;
     let result = telemetry::init(&shared).and_then(|()| {
+        old_names.warn();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .on_thread_park(memory::give_back_at_times)

@@ -45,9 +45,9 @@ pub struct DatabaseSettings {
     /// `OVERLOADED`.
     #[arg(long, env = "DATABASE_QUEUE_MAX", default_value_t = 2048)]
     pub database_queue_max: usize,
-    /// Fail a database call with `OVERLOADED` when it has waited this many seconds for a connection.
-    #[arg(long, env = "DATABASE_WAIT_SECONDS_MAX", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
-    pub database_wait_seconds_max: u64,
+    /// Fail a database call with `OVERLOADED` when it has waited this long for a connection.
+    #[arg(long, env = "DATABASE_WAIT_MAX", alias = "database-wait-seconds-max", default_value = "5s", value_parser = service::duration_from(Duration::from_secs(1)))]
+    pub database_wait_max: Duration,
 }
 
 impl DatabaseSettings {
@@ -86,7 +86,7 @@ impl DatabaseSettings {
         let limits = CallLimits {
             connections: usize::try_from(connections)?,
             queue_max: self.database_queue_max,
-            wait_max: Duration::from_secs(self.database_wait_seconds_max),
+            wait_max: self.database_wait_max,
         };
         Ok(DatabaseCalls::new(database, limits, metrics))
     }

@@ -97,7 +97,7 @@ pub fn endpoint<E: CodedError, X: Executor>(
     service: &service::Settings,
 ) -> Arc<Endpoint<E, X>> {
     let counts = metrics.with_registry(|registry| TransportMetrics::register(registry, "subgraph"));
-    let mut settings = settings(&limits.settings, service.grace());
+    let mut settings = settings(&limits.settings, service.shutdown_grace);
     settings.http.allowed_hosts = hosts.allowed_hosts.clone();
     if let Some(tasks_max) = service.tasks_per_client_max {
         settings.tasks_per_client_max = tasks_max;

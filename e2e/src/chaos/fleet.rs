@@ -78,7 +78,7 @@ impl Fleet {
         let settings = [
             ("MONGO_URI", uri.clone()),
             // It would mend what the run looks for.
-            ("PROJECTION_AUDIT_SECONDS", "0".to_owned()),
+            ("PROJECTION_AUDIT_INTERVAL", "0s".to_owned()),
         ];
         let subgraph = |service| Instance::new(service, settings.to_vec());
         let mut fleet = Self {

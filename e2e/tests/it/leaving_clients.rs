@@ -123,7 +123,7 @@ async fn a_database_that_answers_nothing_keeps_no_service_from_ending() {
     const GRACE: Duration = Duration::from_secs(1);
     let mut set = ReplicaSet::start(Options::default()).await.expect("a node");
     let mut system = System::new(PROGRAM, set.uri_for("silent"));
-    let grace = [("SHUTDOWN_GRACE_SECONDS", "1")];
+    let grace = [("SHUTDOWN_GRACE", "1s")];
     for service in [Service::Posts, Service::Comments] {
         system.run_with(service, &grace).await;
     }

@@ -366,7 +366,7 @@ async fn every_view_judges_them_alike_at_a_first_start_and_the_audit_agrees() {
     insert_odd(&throwaway.database(), &cases).await;
     let mut system = System::new(PROGRAM, throwaway.uri().to_owned());
     system
-        .run_with(Service::Posts, &[("PROJECTION_AUDIT_SECONDS", "1")])
+        .run_with(Service::Posts, &[("PROJECTION_AUDIT_INTERVAL", "1s")])
         .await;
     system.run_all().await;
     assert_views(system.graphql(), &cases, "at a first start").await;

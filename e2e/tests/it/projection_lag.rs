@@ -35,7 +35,7 @@ async fn posts_that_fall_behind_say_that_they_are_not_ready_until_they_are_level
     let mut system = System::start_on(PROGRAM, set.uri_for("behind")).await;
     system.kill(Service::Posts).await;
     system
-        .run_with(Service::Posts, &[("READY_LAG_SECONDS_MAX", "1")])
+        .run_with(Service::Posts, &[("READY_LAG_MAX", "1s")])
         .await;
     system.ready(Service::Posts).await;
     let url = system.process(Service::Posts).url("/health/ready");

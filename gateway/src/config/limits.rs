@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graphql_transport::settings::duration;
+use service::duration;
 
 /// What happens to an operation above `LIMIT_COST_MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -1,7 +1,7 @@
 //! Every setting of the gateway, as a flag and as an environment variable. Settings are plain
 //! values; the modules that use them convert them.
 //!
-//! Durations are written as `500ms`, `30s` or `5m`.
+//! Durations carry their unit: `500ms`, `30s`, `5m`.
 
 mod headers;
 mod limits;
@@ -11,7 +11,8 @@ mod subscriptions;
 
 use std::{path::PathBuf, time::Duration};
 
-use graphql_transport::{HttpSettings, WebSocketSettings, settings::duration};
+use graphql_transport::{HttpSettings, WebSocketSettings};
+use service::duration;
 
 pub use headers::HeaderConfig;
 pub use limits::{CostMode, Limits};

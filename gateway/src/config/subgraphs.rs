@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
-use graphql_transport::settings::duration;
+use service::duration;
 
 /// Settings of the requests to subgraphs.
 #[derive(Clone, Debug, clap::Args)]

@@ -2,7 +2,7 @@
 
 use std::{num::ParseIntError, time::Duration};
 
-use graphql_transport::settings::duration;
+use service::duration;
 
 /// Settings of subscriptions: their buffers, their upstreams, and their limits.
 #[derive(Clone, Debug, clap::Args)]

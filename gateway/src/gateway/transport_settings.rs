@@ -29,7 +29,7 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
         http,
         websocket: config.websocket.clone(),
         keep_alive: config.subscriptions.subscription_keep_alive,
-        grace: config.service.grace(),
+        grace: config.service.shutdown_grace,
         tasks_per_client_max: config
             .service
             .tasks_per_client_max

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use changefeed::HubSettings;
 use clap::builder::RangedU64ValueParser;
-use subgraph::HostSettings;
-use subgraph::LimitSettings;
+use service::{duration, duration_from};
 use subgraph::database::DatabaseSettings;
+use subgraph::{HostSettings, LimitSettings};
 
 /// Serves the comments subgraph of Rejoinder: comments, each post's list of them, and their live feed.
 #[derive(Clone, Debug, clap::Parser)]
@@ -15,10 +15,10 @@ pub struct Config {
     /// Where the data is.
     #[command(flatten)]
     pub database: DatabaseSettings,
-    /// Fail `/health/ready` when the live feed has received nothing from the database for this many seconds,
-    /// not even that there are no changes.
-    #[arg(long, env = "READY_LAG_SECONDS_MAX", default_value_t = 30)]
-    pub ready_lag_seconds_max: u64,
+    /// Fail `/health/ready` when the live feed has received nothing from the database for this long, not even
+    /// that there are no changes.
+    #[arg(long, env = "READY_LAG_MAX", alias = "ready-lag-seconds-max", default_value = "30s", value_parser = duration)]
+    pub ready_lag_max: Duration,
     /// How much of the past the live feed keeps.
     #[command(flatten)]
     pub feed: FeedSettings,
@@ -45,25 +45,26 @@ pub struct FeedSettings {
     /// size.
     #[arg(long, env = "FEED_RING_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
     pub feed_ring_bytes_max: usize,
-    /// Keep a change in memory for at most this many seconds.
-    #[arg(long, env = "FEED_RING_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
-    pub feed_ring_seconds_max: u64,
+    /// Keep a change in memory for at most this long.
+    #[arg(long, env = "FEED_RING_AGE_MAX", alias = "feed-ring-seconds-max", default_value = "60s", value_parser = duration_from(Duration::from_secs(1)))]
+    pub feed_ring_age_max: Duration,
     /// Keep at most this many bytes of all posts' changes in memory.
     #[arg(long, env = "FEED_BYTES_MAX", default_value_t = 268_435_456, value_parser = at_least_one())]
     pub feed_bytes_max: usize,
-    /// Read the changes of the last so many seconds into memory at the start, for subscribers that resume.
-    #[arg(long, env = "FEED_START_SECONDS", default_value_t = 30)]
-    pub feed_start_seconds: u64,
+    /// Read the changes of this last period into memory at the start, so that subscribers that resume after a
+    /// restart need no reading of the database's history.
+    #[arg(long, env = "FEED_START_HISTORY", alias = "feed-start-seconds", default_value = "30s", value_parser = duration)]
+    pub feed_start_history: Duration,
     /// Limit the readings of the database's history that run at the same time. Each serves all waiting
     /// subscribers of its kind: one those with cursors younger than 2 minutes, one those younger than 16, and
     /// so on, times 8; the last but one all older cursors, and the last one those that were slower than a
     /// reading.
     #[arg(long, env = "FEED_CATCH_UP_READERS_MAX", default_value_t = 4, value_parser = at_least_one())]
     pub feed_catch_up_readers_max: usize,
-    /// End a reading of the history after this many seconds if others wait for the next one of its kind; the
-    /// next one continues for all of them.
-    #[arg(long, env = "FEED_CATCH_UP_TURN_SECONDS_MAX", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
-    pub feed_catch_up_turn_seconds_max: u64,
+    /// End a reading of the history after this time if others wait for the next one of its kind; the next one
+    /// continues for all of them.
+    #[arg(long, env = "FEED_CATCH_UP_TURN_MAX", alias = "feed-catch-up-turn-seconds-max", default_value = "5s", value_parser = duration_from(Duration::from_secs(1)))]
+    pub feed_catch_up_turn_max: Duration,
     /// Limit the past changes that wait for one subscriber. One that takes none waits for another reading.
     #[arg(long, env = "FEED_CATCH_UP_BUFFER_CHANGES_MAX", default_value_t = 4096, value_parser = at_least_one())]
     pub feed_catch_up_buffer_changes_max: usize,
@@ -78,13 +79,12 @@ pub struct FeedSettings {
     #[arg(long, env = "FEED_CATCH_UP_CHANGES_MAX", default_value_t = 100_000, value_parser = at_least_one())]
     pub feed_catch_up_changes_max: usize,
     /// End a subscriber that catches up with `SUBSCRIPTION_LAGGED` when its reading makes no progress for this
-    /// many seconds.
-    #[arg(long, env = "FEED_CATCH_UP_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
-    pub feed_catch_up_seconds_max: u64,
-    /// End a subscriber with `SUBSCRIPTION_LAGGED` when it has waited this many seconds for its turn to catch
-    /// up.
-    #[arg(long, env = "FEED_CATCH_UP_WAIT_SECONDS_MAX", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
-    pub feed_catch_up_wait_seconds_max: u64,
+    /// long.
+    #[arg(long, env = "FEED_CATCH_UP_STALL_MAX", alias = "feed-catch-up-seconds-max", default_value = "60s", value_parser = duration_from(Duration::from_secs(1)))]
+    pub feed_catch_up_stall_max: Duration,
+    /// End a subscriber with `SUBSCRIPTION_LAGGED` when it has waited this long for its turn to catch up.
+    #[arg(long, env = "FEED_CATCH_UP_WAIT_MAX", alias = "feed-catch-up-wait-seconds-max", default_value = "60s", value_parser = duration_from(Duration::from_secs(1)))]
+    pub feed_catch_up_wait_max: Duration,
 }
 
 impl From<&FeedSettings> for HubSettings {
@@ -92,16 +92,16 @@ impl From<&FeedSettings> for HubSettings {
         Self::default()
             .ring_count_max(settings.feed_ring_changes_max)
             .ring_bytes_max(settings.feed_ring_bytes_max)
-            .ring_age_max(Duration::from_secs(settings.feed_ring_seconds_max))
+            .ring_age_max(settings.feed_ring_age_max)
             .total_bytes_max(settings.feed_bytes_max)
-            .start_before(Duration::from_secs(settings.feed_start_seconds))
+            .start_before(settings.feed_start_history)
             .catch_up_readers_max(settings.feed_catch_up_readers_max)
-            .catch_up_turn_max(Duration::from_secs(settings.feed_catch_up_turn_seconds_max))
+            .catch_up_turn_max(settings.feed_catch_up_turn_max)
             .catch_up_buffer_count_max(settings.feed_catch_up_buffer_changes_max)
             .catch_up_buffer_bytes_max(settings.feed_catch_up_buffer_bytes_max)
             .catch_up_bytes_max(settings.feed_catch_up_bytes_max)
-            .catch_up_time_max(Duration::from_secs(settings.feed_catch_up_seconds_max))
-            .catch_up_wait_max(Duration::from_secs(settings.feed_catch_up_wait_seconds_max))
+            .catch_up_time_max(settings.feed_catch_up_stall_max)
+            .catch_up_wait_max(settings.feed_catch_up_wait_max)
             .catch_up_count_max(settings.feed_catch_up_changes_max)
     }
 }
@@ -127,14 +127,14 @@ mod tests {
         let set = hub(&[
             "--feed-ring-changes-max=1",
             "--feed-ring-bytes-max=2",
-            "--feed-ring-seconds-max=3",
+            "--feed-ring-age-max=3s",
             "--feed-bytes-max=4",
-            "--feed-start-seconds=5",
+            "--feed-start-history=5s",
             "--feed-catch-up-readers-max=6",
             "--feed-catch-up-changes-max=7",
-            "--feed-catch-up-seconds-max=8",
-            "--feed-catch-up-wait-seconds-max=9",
-            "--feed-catch-up-turn-seconds-max=10",
+            "--feed-catch-up-stall-max=8s",
+            "--feed-catch-up-wait-max=9s",
+            "--feed-catch-up-turn-max=10s",
             "--feed-catch-up-bytes-max=11",
             "--feed-catch-up-buffer-changes-max=12",
             "--feed-catch-up-buffer-bytes-max=13",
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_ring_without_room_is_refused() {
-        for flag in ["--feed-ring-changes-max=0", "--feed-ring-seconds-max=0"] {
+        for flag in ["--feed-ring-changes-max=0", "--feed-ring-age-max=0s"] {
             assert!(
                 Config::try_parse_from(["comments", flag]).is_err(),
                 "{flag}"

@@ -25,7 +25,6 @@ mod update_comment;
 mod written;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -86,8 +85,7 @@ pub async fn run(
     )
     .await
     .context("cannot follow the comments")?;
-    let silence_max = Duration::from_secs(config.ready_lag_seconds_max);
-    feed::supervise(&hub, &lifecycle, &health, silence_max);
+    feed::supervise(&hub, &lifecycle, &health, config.ready_lag_max);
 
     // Only now: images are kept from here on, and the projection reads them.
     undated::start(database.collection("comments"), &lifecycle).await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use changefeed::{ProjectionMetrics, Projector, Replayed, Slot};
-use service::{Lifecycle, Metrics, telemetry};
+use service::{Lifecycle, Metrics, OldNames, telemetry};
 
 use crate::comment_projection::{self, CommentProjection};
 use crate::config::Config;
@@ -18,11 +18,12 @@ use crate::store;
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs the command that the flags ask for, if they ask for one, to its exit code.
-pub(crate) fn main(config: Config) -> Option<ExitCode> {
+pub(crate) fn main() -> Option<ExitCode> {
+    let (config, old_names) = service::parse::<Config>();
     if !config.rebuild && !config.replay_dead_letters {
         return None;
     }
-    let exit_code = match start(&config) {
+    let exit_code = match start(&config, old_names) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::tell(format_args!("posts: {error:#}"));
@@ -33,13 +34,14 @@ pub(crate) fn main(config: Config) -> Option<ExitCode> {
     Some(exit_code)
 }
 
-fn start(config: &Config) -> anyhow::Result<()> {
+fn start(config: &Config, old_names: OldNames) -> anyhow::Result<()> {
     telemetry::init(&config.service)?;
+    old_names.warn();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let done = runtime.block_on(async {
-        let lifecycle = Lifecycle::until_signal("posts", config.service.grace())?;
+        let lifecycle = Lifecycle::until_signal("posts", config.service.shutdown_grace)?;
         let interrupted = || anyhow::anyhow!("interrupted before it was done");
         let projector = tokio::select! {
             joined = join(config) => joined?,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use changefeed::ProjectorSettings;
 use clap::builder::RangedU64ValueParser;
-use subgraph::HostSettings;
-use subgraph::LimitSettings;
+use service::{duration, duration_from};
 use subgraph::database::DatabaseSettings;
+use subgraph::{HostSettings, LimitSettings};
 
 /// Serves the posts subgraph of Rejoinder: posts with their newest comments and comment counts.
 #[derive(Clone, Debug, clap::Parser)]
@@ -15,16 +15,16 @@ pub struct Config {
     /// Where the data is.
     #[command(flatten)]
     pub database: DatabaseSettings,
-    /// Fail `/health/ready` when the comments shown with posts lag by more than this many seconds.
-    #[arg(long, env = "READY_LAG_SECONDS_MAX", default_value_t = 30)]
-    pub ready_lag_seconds_max: u64,
-    /// Let another instance take over the projection when its leader has been silent for this many seconds.
-    #[arg(long, env = "PROJECTION_LEASE_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
-    pub projection_lease_seconds: u64,
-    /// Compare a sample of the posts with their comments, and repair differences, every this many seconds; 0
-    /// turns this off.
-    #[arg(long, env = "PROJECTION_AUDIT_SECONDS", default_value_t = 30)]
-    pub projection_audit_seconds: u64,
+    /// Fail `/health/ready` when the comments shown with posts lag by more than this.
+    #[arg(long, env = "READY_LAG_MAX", alias = "ready-lag-seconds-max", default_value = "30s", value_parser = duration)]
+    pub ready_lag_max: Duration,
+    /// Let another instance take over the projection when its leader has been silent for this long.
+    #[arg(long, env = "PROJECTION_LEASE", alias = "projection-lease-seconds", default_value = "10s", value_parser = duration_from(Duration::from_secs(1)))]
+    pub projection_lease: Duration,
+    /// Compare a sample of the posts with their comments, and repair differences, this often; `0s` turns this
+    /// off.
+    #[arg(long, env = "PROJECTION_AUDIT_INTERVAL", alias = "projection-audit-seconds", default_value = "30s", value_parser = duration)]
+    pub projection_audit_interval: Duration,
     /// Limit the changes of comments in one transaction of the projection. Transactions start small and grow
     /// while they are fast; this and the next two settings bound them.
     #[arg(long, env = "PROJECTION_BATCH_CHANGES_MAX", default_value_t = 32_768, value_parser = at_least_one())]
@@ -35,9 +35,9 @@ pub struct Config {
     /// Limit the estimated bytes that one transaction writes. A single comment that is larger is still applied.
     #[arg(long, env = "PROJECTION_BATCH_BYTES_MAX", default_value_t = 8_388_608, value_parser = at_least_one())]
     pub projection_batch_bytes_max: u64,
-    /// Aim at this many milliseconds per transaction: a slower one makes the next ones smaller.
-    #[arg(long, env = "PROJECTION_COMMIT_MILLISECONDS_AIM", default_value_t = 300, value_parser = at_least_one())]
-    pub projection_commit_milliseconds_aim: u64,
+    /// Aim at transactions that take this long: a slower one makes the next ones smaller.
+    #[arg(long, env = "PROJECTION_COMMIT_AIM", alias = "projection-commit-milliseconds-aim", default_value = "300ms", value_parser = duration_from(Duration::from_millis(1)))]
+    pub projection_commit_aim: Duration,
     /// Limit the posts that a rebuild or a repair computes in one transaction. Large posts make it fewer.
     #[arg(long, env = "PROJECTION_REBUILD_POSTS_MAX", default_value_t = 200, value_parser = at_least_one())]
     pub projection_rebuild_posts_max: u64,
@@ -67,15 +67,13 @@ pub struct Config {
 impl Config {
     pub(crate) fn projector(&self) -> ProjectorSettings {
         ProjectorSettings::default()
-            .ready_lag_max(Duration::from_secs(self.ready_lag_seconds_max))
-            .lease(Duration::from_secs(self.projection_lease_seconds))
-            .audit_interval(Duration::from_secs(self.projection_audit_seconds))
+            .ready_lag_max(self.ready_lag_max)
+            .lease(self.projection_lease)
+            .audit_interval(self.projection_audit_interval)
             .batch_count_max(size(self.projection_batch_changes_max))
             .batch_targets_max(size(self.projection_batch_posts_max))
             .batch_bytes_max(size(self.projection_batch_bytes_max))
-            .commit_aim(Duration::from_millis(
-                self.projection_commit_milliseconds_aim,
-            ))
+            .commit_aim(self.projection_commit_aim)
             .build_chunk(size(self.projection_rebuild_posts_max))
             .prefetch_bytes_max(size(self.projection_read_ahead_bytes_max))
     }

@@ -30,7 +30,6 @@ use std::process::ExitCode;
 use anyhow::Context;
 use axum::Router;
 use changefeed::{ProjectionMetrics, Projector, Source, Unreadables};
-use clap::Parser;
 use service::{Health, Lifecycle, Metrics};
 use subgraph::database_calls::CallMetrics;
 use subgraph::{Limits, TypeNames, collections, endpoint, undated};
@@ -51,7 +50,7 @@ pub const DEFAULT_PORT: u16 = 4001;
 
 /// Runs the subgraph, or a command for it, as a process, to its exit code.
 pub fn main() -> ExitCode {
-    if let Some(exit_code) = command::main(Config::parse()) {
+    if let Some(exit_code) = command::main() {
         return exit_code;
     }
     service::start(

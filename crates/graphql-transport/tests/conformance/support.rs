@@ -122,7 +122,7 @@ impl Target {
         let life = lifecycle.clone();
         let served = tokio::spawn(async move {
             let router = Router::new().merge(routes);
-            let Flags { service } = Flags::parse_from(["subgraph", "--shutdown-grace-seconds=1"]);
+            let Flags { service } = Flags::parse_from(["subgraph", "--shutdown-grace=1s"]);
             service::serve(listener, router, &life, &service, &metrics).await
         });
         Self {

@@ -15,7 +15,7 @@ fn a_connection_that_sends_no_request_is_closed() {
     play(waiting);
     let mut process = Process::start(
         a_connection_that_sends_no_request_is_closed,
-        &[("FIRST_REQUEST_SECONDS", "1")],
+        &[("FIRST_REQUEST_TIMEOUT", "1s")],
     );
     let address = process.address();
     let silent = [

@@ -64,7 +64,7 @@ fn a_background_task_that_never_returns_is_abandoned_after_one_grace_period() {
     });
     let mut process = Process::start(
         a_background_task_that_never_returns_is_abandoned_after_one_grace_period,
-        &[("SHUTDOWN_GRACE_SECONDS", "1")],
+        &[("SHUTDOWN_GRACE", "1s")],
     );
     process.address();
     process.signal(Signal::TERM);
@@ -80,7 +80,7 @@ fn a_service_that_hangs_is_abandoned_after_its_grace_period() {
     });
     let mut process = Process::start(
         a_service_that_hangs_is_abandoned_after_its_grace_period,
-        &[("SHUTDOWN_GRACE_SECONDS", "1")],
+        &[("SHUTDOWN_GRACE", "1s")],
     );
     process.address();
     process.signal(Signal::TERM);
@@ -93,7 +93,7 @@ fn a_process_whose_every_thread_is_busy_ends_after_its_grace_period() {
     play(talkative);
     let mut process = Process::start(
         a_process_whose_every_thread_is_busy_ends_after_its_grace_period,
-        &[("SHUTDOWN_GRACE_SECONDS", "0")],
+        &[("SHUTDOWN_GRACE", "0s")],
     );
     let address = process.address();
     let hung = std::thread::spawn(move || fetch(address, "/hang"));
@@ -112,7 +112,7 @@ fn a_service_that_is_told_to_end_before_it_serves_ends_at_once() {
     });
     let mut process = Process::start(
         a_service_that_is_told_to_end_before_it_serves_ends_at_once,
-        &[("SHUTDOWN_GRACE_SECONDS", "3600")],
+        &[("SHUTDOWN_GRACE", "1h")],
     );
     process.address();
     process.signal(Signal::TERM);

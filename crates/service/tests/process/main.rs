@@ -8,6 +8,7 @@ mod endings;
 mod logs;
 mod ports;
 mod process;
+mod settings;
 mod talkative;
 
 use std::future::Future;

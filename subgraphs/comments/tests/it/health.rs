@@ -9,13 +9,8 @@ use subgraph::testing::TestService;
 async fn a_feed_that_hears_nothing_is_not_ready() {
     let set = ReplicaSet::start(Options::default()).await.expect("a node");
     let uri = set.uri_for("silent");
-    let config = comments::Config::parse_from([
-        "comments",
-        "--mongo-uri",
-        &uri,
-        "--ready-lag-seconds-max",
-        "1",
-    ]);
+    let config =
+        comments::Config::parse_from(["comments", "--mongo-uri", &uri, "--ready-lag-max", "1s"]);
     let comments =
         TestService::start(|listener, lifecycle| comments::run(config, listener, lifecycle)).await;
     comments.ready().await;

@@ -194,7 +194,7 @@ async fn a_cursor_older_than_the_history_is_told_apart_from_a_bad_one() {
     let old = database.database().collection::<Document>("comments");
     old.drop().await.expect("dropped");
     // From the database, and not from what another instance reads into memory at its start.
-    let comments = Comments::start_on_with(database, &["--feed-start-seconds=0"]).await;
+    let comments = Comments::start_on_with(database, &["--feed-start-history=0s"]).await;
     comments.comment(&post, "in the new one").await;
 
     let after = json!({ "post": post, "after": ancient });
@@ -260,7 +260,7 @@ async fn edits_and_moves_without_images_reach_the_subscribers() {
 
     // The same from the history, which another instance has to read.
     let database = comments.stop().await;
-    let comments = Comments::start_on_with(database, &["--feed-start-seconds=0"]).await;
+    let comments = Comments::start_on_with(database, &["--feed-start-history=0s"]).await;
     let after = json!({ "post": other, "after": before });
     let mut resumed = comments.subscribe(CHANGES, after).await;
     assert_eq!(change(&mut resumed).await.0, gone(&other));
