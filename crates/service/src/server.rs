@@ -197,12 +197,12 @@ where
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let Some(place) = connections.admit(peer.ip()) else {
+        let Some(permit) = connections.admit(peer.ip()) else {
             // It fits the socket's buffer, or the client does without it.
-            let _ = stream.try_write(no_place().as_bytes());
+            let _ = stream.try_write(too_many_connections().as_bytes());
             continue;
         };
-        let place = Arc::new(place);
+        let permit = Arc::new(permit);
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -213,16 +213,16 @@ where
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
             .keep_alive_interval(HTTP2_PING_INTERVAL);
-        let tracked = Tracked::new(service(peer), Arc::clone(&place.activity), write.time);
+        let tracked = Tracked::new(service(peer), Arc::clone(&permit.activity), write.time);
         let service = TowerToHyperService::new(tracked);
-        let stream = WriteLimit::new(stream, write, Some(Arc::clone(&place)));
+        let stream = WriteLimit::new(stream, write, Some(Arc::clone(&permit)));
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();
         let connection = running.watch(connection);
-        let activity = Arc::clone(&place.activity);
+        let activity = Arc::clone(&permit.activity);
         let task = tokio::spawn(async move {
-            match place.run(connection).await {
+            match permit.run(connection).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => tracing::debug!(%error, "a connection ended early"),
                 None => tracing::debug!("a connection was closed: it sent no request"),
@@ -232,11 +232,11 @@ where
     }
 }
 
-/// The code of the answer to a connection that finds no place.
+/// The code of the answer to a connection above the limits.
 pub const TOO_MANY_CONNECTIONS: &str = "TOO_MANY_CONNECTIONS";
 
-/// The answer to a connection that finds no place.
-fn no_place() -> String {
+/// The answer to a connection above the limits.
+fn too_many_connections() -> String {
     let body = format!(
         r#"{{"errors":[{{"message":"too many connections are open; try again","extensions":{{"code":"{TOO_MANY_CONNECTIONS}"}}}}]}}"#
     );

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use crate::connections::Place;
+use crate::connections::ConnectionPermit;
 
 /// What a client has to take of what is written to it.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +38,8 @@ pub(crate) struct WriteLimit<S> {
     /// How long writes have waited, and how much was written, since the client was last judged.
     waited: Duration,
     written: u64,
-    /// The connection's place is taken for as long as the stream is there, whoever has it.
-    place: Option<Arc<Place>>,
+    /// The connection counts as open for as long as this stream exists, whoever owns it.
+    permit: Option<Arc<ConnectionPermit>>,
 }
 
 struct Waiting {
@@ -48,14 +48,14 @@ struct Waiting {
 }
 
 impl<S> WriteLimit<S> {
-    pub(crate) fn new(stream: S, limits: WriteLimits, place: Option<Arc<Place>>) -> Self {
+    pub(crate) fn new(stream: S, limits: WriteLimits, permit: Option<Arc<ConnectionPermit>>) -> Self {
         Self {
             stream,
             limits,
             waiting: None,
             waited: Duration::ZERO,
             written: 0,
-            place,
+            permit,
         }
     }
 
@@ -88,8 +88,8 @@ impl<S> WriteLimit<S> {
     }
 
     fn set_unsent(&self, is_unsent: bool) {
-        if let Some(place) = &self.place {
-            place.activity.set_unsent(is_unsent);
+        if let Some(permit) = &self.permit {
+            permit.activity.set_unsent(is_unsent);
         }
     }
 

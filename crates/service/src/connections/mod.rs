@@ -1,8 +1,8 @@
-//! The open connections: how many there may be, and which one gives its place to a new one.
+//! The open connections: how many there may be, and which one is closed to make room for a new one.
 //!
-//! A connection that has sent no request yet has the weakest right to its place, and only a short time to
-//! send one: clients that connect and say nothing cannot keep others out. Then come those that wait between
-//! two requests. One whose request is being answered, or that became a WebSocket, keeps its place.
+//! Above the limit, a connection that has sent no request yet is closed first, so that clients that connect
+//! and send nothing cannot keep others out. The next are those that are idle between two requests. One whose
+//! request is being answered, or that became a WebSocket, stays open.
 
 mod activity;
 mod taking;
@@ -86,7 +86,7 @@ struct ConnectionMetrics {
 }
 
 struct Open {
-    by_number: HashMap<u64, Connection>,
+    by_number: HashMap<u64, OpenConnection>,
     /// The clients with a connection, by their [`network`].
     addresses: HashMap<IpAddr, Client>,
     /// Numbers in the order of their begin; some of them have sent a request since, or are closed.
@@ -105,13 +105,13 @@ struct Client {
     looked: Option<Instant>,
 }
 
-struct Connection {
+struct OpenConnection {
     address: IpAddr,
     activity: Arc<Activity>,
 }
 
-/// A connection's place. It is free again when this is dropped.
-pub(crate) struct Place {
+/// Permits one connection to be open. It counts as closed when this is dropped.
+pub(crate) struct ConnectionPermit {
     connections: Connections,
     number: u64,
     pub activity: Arc<Activity>,
@@ -134,9 +134,9 @@ impl Connections {
         }
     }
 
-    /// A place for a new connection from `address`; none when there are too many, and none of them can be
+    /// A permit for a new connection from `address`; none when too many are open, and none of them can be
     /// closed for it.
-    pub fn admit(&self, address: IpAddr) -> Option<Place> {
+    pub fn admit(&self, address: IpAddr) -> Option<ConnectionPermit> {
         let address = network(address);
         let mut open = self.lock();
         let of_address = open
@@ -145,9 +145,9 @@ impl Connections {
             .map_or(0, |client| client.numbers.len());
         let is_full = open.by_number.len() >= self.limits.max;
         let victim = if of_address >= self.limits.per_address_max {
-            Some(open.weakest(Some(address)))
+            Some(open.first_to_close(Some(address)))
         } else if is_full {
-            Some(open.weakest(None))
+            Some(open.first_to_close(None))
         } else {
             None
         };
@@ -162,12 +162,12 @@ impl Connections {
             }
             None => {}
         }
-        let place = self.place(&mut open, address);
+        let permit = self.issue_permit(&mut open, address);
         self.metrics.open.set(open.len());
-        Some(place)
+        Some(permit)
     }
 
-    fn place(&self, open: &mut Open, address: IpAddr) -> Place {
+    fn issue_permit(&self, open: &mut Open, address: IpAddr) -> ConnectionPermit {
         let activity = Arc::<Activity>::default();
         let number = open.next_number;
         open.next_number += 1;
@@ -176,12 +176,12 @@ impl Connections {
         client.numbers.insert(number);
         open.by_number.insert(
             number,
-            Connection {
+            OpenConnection {
                 address,
                 activity: Arc::clone(&activity),
             },
         );
-        Place {
+        ConnectionPermit {
             connections: self.clone(),
             number,
             activity,
@@ -193,7 +193,7 @@ impl Connections {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Runs the connection to its end; `None` when it sent no request in time.
     pub async fn run<C: Future>(&self, connection: C) -> Option<C::Output> {
         let mut connection = pin!(connection);
@@ -217,7 +217,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
         open.remove(self.number);
@@ -248,9 +248,9 @@ impl Open {
         self.forget_closed();
     }
 
-    /// The connection of a client, or of all, with the weakest right to its place, if one has to give it away
-    /// at all: the oldest silent one, or the one that has waited for its next request for the longest.
-    fn weakest(&mut self, of: Option<IpAddr>) -> Option<u64> {
+    /// The connection of a client, or of all, that is closed to make room, if any may be: the oldest silent
+    /// one, or the one that has waited for its next request for the longest.
+    fn first_to_close(&mut self, of: Option<IpAddr>) -> Option<u64> {
         self.forget_closed();
         let open = &self.by_number;
         match of {
@@ -267,7 +267,7 @@ impl Open {
     /// Drops the numbers at the front that are silent no more, so that the queue stays about as long as
     /// there are connections.
     fn forget_closed(&mut self) {
-        let is_silent = |number: &u64, open: &HashMap<u64, Connection>| {
+        let is_silent = |number: &u64, open: &HashMap<u64, OpenConnection>| {
             open.get(number).is_some_and(|it| it.activity.is_silent())
         };
         while let Some(number) = self.silent.front()
@@ -284,7 +284,7 @@ impl Open {
 
 /// The first of these that has sent no request yet.
 fn oldest_silent<'n>(
-    open: &HashMap<u64, Connection>,
+    open: &HashMap<u64, OpenConnection>,
     mut numbers: impl Iterator<Item = &'n u64>,
 ) -> Option<u64> {
     let is_silent = |number: &&u64| open.get(number).is_some_and(|it| it.activity.is_silent());
@@ -294,7 +294,7 @@ fn oldest_silent<'n>(
 /// The one among these that has waited for its next request for the longest; none where they were `looked`
 /// through just now.
 fn longest_idle<'n>(
-    open: &HashMap<u64, Connection>,
+    open: &HashMap<u64, OpenConnection>,
     numbers: impl Iterator<Item = &'n u64>,
     looked: &mut Option<Instant>,
 ) -> Option<u64> {
@@ -340,7 +340,7 @@ impl ConnectionMetrics {
             ),
             silent: metrics.register(
                 "connections_silent",
-                "Connections that were closed because they sent no request within FIRST_REQUEST_SECONDS",
+                "Connections that were closed because they sent no request within FIRST_REQUEST_TIMEOUT",
                 Counter::default(),
             ),
             stalled: metrics.register(
@@ -371,17 +371,17 @@ mod tests {
         Connections::new(limits, None)
     }
 
-    fn is_closed(place: &Place) -> bool {
-        place.activity.is_closed()
+    fn is_closed(permit: &ConnectionPermit) -> bool {
+        permit.activity.is_closed()
     }
 
     #[tokio::test]
     async fn the_oldest_silent_connection_gives_its_place_away() {
         let connections = connections(3, 3);
-        let places: Vec<Place> = (0..3).filter_map(|_| connections.admit(HERE)).collect();
-        let running = places[0].activity.begin();
-        let newcomer = connections.admit(HERE).expect("a place");
-        assert!(!is_closed(&places[0]) && is_closed(&places[1]) && !is_closed(&places[2]));
+        let permits: Vec<ConnectionPermit> = (0..3).filter_map(|_| connections.admit(HERE)).collect();
+        let running = permits[0].activity.begin();
+        let newcomer = connections.admit(HERE).expect("a permit");
+        assert!(!is_closed(&permits[0]) && is_closed(&permits[1]) && !is_closed(&permits[2]));
         assert!(!is_closed(&newcomer));
         drop(running);
     }
@@ -389,25 +389,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn connections_that_work_are_kept_and_a_new_one_is_refused() {
         let connections = connections(2, 2);
-        let places: Vec<Place> = (0..2).filter_map(|_| connections.admit(HERE)).collect();
-        let running: Vec<_> = places.iter().map(|place| place.activity.begin()).collect();
+        let permits: Vec<ConnectionPermit> = (0..2).filter_map(|_| connections.admit(HERE)).collect();
+        let running: Vec<_> = permits.iter().map(|permit| permit.activity.begin()).collect();
         assert!(connections.admit(HERE).is_none());
-        assert!(!places.iter().any(is_closed));
+        assert!(!permits.iter().any(is_closed));
         assert_eq!(connections.metrics.refused.get(), 1);
         drop(running);
         assert!(connections.admit(HERE).is_none(), "it has just looked");
         tokio::time::advance(LOOK_INTERVAL).await;
         assert!(connections.admit(HERE).is_some(), "both wait for a request");
-        assert_eq!(places.iter().filter(|place| is_closed(place)).count(), 1);
+        assert_eq!(permits.iter().filter(|permit| is_closed(permit)).count(), 1);
     }
 
     #[tokio::test]
     async fn an_address_with_too_many_connections_takes_none_of_another() {
         let connections = connections(4, 2);
-        let others: Vec<Place> = (0..2).filter_map(|_| connections.admit(THERE)).collect();
+        let others: Vec<ConnectionPermit> = (0..2).filter_map(|_| connections.admit(THERE)).collect();
         let _running: Vec<_> = (0..2)
             .filter_map(|_| connections.admit(HERE))
-            .map(|place| (place.activity.begin(), place))
+            .map(|permit| (permit.activity.begin(), permit))
             .collect();
         assert!(connections.admit(HERE).is_none());
         assert!(!others.iter().any(is_closed));
@@ -416,9 +416,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_address_beyond_its_limit_keeps_no_place_from_another() {
         let connections = connections(2, 1);
-        let working = connections.admit(HERE).expect("a place");
+        let working = connections.admit(HERE).expect("a permit");
         let _running = working.activity.begin();
-        let idle = connections.admit(THERE).expect("a place");
+        let idle = connections.admit(THERE).expect("a permit");
         drop(idle.activity.begin());
         assert!(connections.admit(HERE).is_none(), "its own one works");
         let third = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
@@ -429,7 +429,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_has_a_network_of_version_6_and_one_address_of_version_4() {
         let connections = connections(8, 1);
-        let mut places = Vec::new();
+        let mut permits = Vec::new();
         for (address, is_of_another) in [
             ("2001:db8::1", true),
             ("2001:db8::2:1", false),
@@ -438,17 +438,17 @@ mod tests {
             ("::ffff:192.0.2.1", false),
             ("192.0.2.2", true),
         ] {
-            let place = connections.admit(address.parse().expect("an address"));
-            assert_eq!(place.is_some(), is_of_another, "{address}");
-            places.extend(place.map(|place| (place.activity.begin(), place)));
+            let permit = connections.admit(address.parse().expect("an address"));
+            assert_eq!(permit.is_some(), is_of_another, "{address}");
+            permits.extend(permit.map(|permit| (permit.activity.begin(), permit)));
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_request_is_lost_after_its_time() {
         let connections = connections(2, 2);
-        let silent = connections.admit(HERE).expect("a place");
-        let heard = connections.admit(HERE).expect("a place");
+        let silent = connections.admit(HERE).expect("a permit");
+        let heard = connections.admit(HERE).expect("a permit");
         drop(heard.activity.begin());
         assert_eq!(silent.run(pending::<()>()).await, None);
         let an_hour = Duration::from_secs(3_600);
@@ -460,12 +460,12 @@ mod tests {
     async fn a_connection_that_is_closed_ends_even_before_it_runs() {
         let connections = connections(2, 2);
         for closed_first in [true, false] {
-            let place = connections.admit(HERE).expect("a place");
-            let activity = Arc::clone(&place.activity);
+            let permit = connections.admit(HERE).expect("a permit");
+            let activity = Arc::clone(&permit.activity);
             if closed_first {
                 activity.close();
             }
-            let task = tokio::spawn(async move { place.run(pending::<()>()).await });
+            let task = tokio::spawn(async move { permit.run(pending::<()>()).await });
             activity.runs_in(task.abort_handle());
             activity.close();
             assert!(task.await.is_err_and(|error| error.is_cancelled()));
@@ -476,9 +476,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_remembered_is_bounded_by_the_open_connections() {
         let connections = connections(10, 10);
-        let first = connections.admit(HERE).expect("a place");
+        let first = connections.admit(HERE).expect("a permit");
         for _ in 0..1_000 {
-            drop(connections.admit(HERE).expect("a place"));
+            drop(connections.admit(HERE).expect("a permit"));
         }
         let open = connections.lock();
         assert!(open.silent.len() <= 32, "{}", open.silent.len());
