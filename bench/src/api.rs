@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::json;
 use stack::ServiceProcess;
 
-use crate::load::{Connection, Expect, Load, Until, graphql_body};
+use crate::load::{HttpConnection, Expect, Load, Until, graphql_body};
 use crate::process::{Memory, cpu_time, memory};
 use crate::services::{LIST, LIST_WITH_COMMENTS, Services, create_comment};
 use crate::stack_start::start_to_ready;
@@ -55,7 +55,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     let post_ids = services.subgraphs.seed().await?;
 
-    let mut posts = Connection::open(services.subgraphs.posts.address()).await?;
+    let mut posts = HttpConnection::open(services.subgraphs.posts.address()).await?;
     let answer = posts.post(graphql_body(LIST, json!({}))).await?;
     println!(
         "\nan answer to the list of 20 posts, each with its 10 newest comments: {:.1} KiB",

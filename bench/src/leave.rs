@@ -16,7 +16,7 @@ use serde_json::json;
 use stack::ServiceProcess;
 use tokio::task::JoinSet;
 
-use crate::load::{Connection, graphql_body, percentile};
+use crate::load::{HttpConnection, graphql_body, percentile};
 use crate::report::Goals;
 use crate::services::{LIST, LIST_WITH_COMMENTS, Services, create_comment};
 
@@ -195,13 +195,13 @@ async fn ask_on(gateway: SocketAddr, body: Bytes, end: Arc<AtomicBool>) -> Exper
 }
 
 async fn ask(
-    connection: &mut Option<Connection>,
+    connection: &mut Option<HttpConnection>,
     server: SocketAddr,
     body: Bytes,
 ) -> anyhow::Result<()> {
     let connection = match connection {
         Some(connection) => connection,
-        None => connection.insert(Connection::open(server).await?),
+        None => connection.insert(HttpConnection::open(server).await?),
     };
     let answer = connection.post(body).await?;
     ensure!(
@@ -284,7 +284,7 @@ async fn time_to_ready(servers: &[SocketAddr]) -> anyhow::Result<Duration> {
 }
 
 async fn is_ready(server: SocketAddr) -> bool {
-    let Ok(mut connection) = Connection::open(server).await else {
+    let Ok(mut connection) = HttpConnection::open(server).await else {
         return false;
     };
     connection.is_ready().await

@@ -109,7 +109,7 @@ async fn keep_busy(
     next: Arc<AtomicUsize>,
     started: Instant,
 ) -> anyhow::Result<Vec<u32>> {
-    let mut connection = Connection::open(load.address).await?;
+    let mut connection = HttpConnection::open(load.address).await?;
     let mut latencies_us = Vec::new();
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
@@ -145,12 +145,12 @@ fn check(expect: &Expect, answer: &[u8]) -> anyhow::Result<()> {
 }
 
 /// One keep-alive connection that posts GraphQL requests.
-pub struct Connection {
+pub struct HttpConnection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
 }
 
-impl Connection {
+impl HttpConnection {
     /// Connects with TCP_NODELAY.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use subgraph::hostile::{self, Hostile};
 
-use crate::load::{Connection, graphql_body};
+use crate::load::{HttpConnection, graphql_body};
 use crate::services::Services;
 
 /// A refusal takes less.
@@ -34,7 +34,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         ("posts", services.posts.address()),
         ("comments", services.comments.address()),
     ] {
-        let mut connection = Connection::open(address).await?;
+        let mut connection = HttpConnection::open(address).await?;
         let mut refusals = Vec::new();
         for hostile in hostile::requests() {
             let took = refusal(&mut connection, &hostile, options.rounds).await?;
@@ -61,7 +61,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 /// The median time of a request's refusal.
 async fn refusal(
-    connection: &mut Connection,
+    connection: &mut HttpConnection,
     hostile: &Hostile,
     rounds: usize,
 ) -> anyhow::Result<Duration> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use stack::{Service, ServiceProcess};
 
-use crate::load::{Connection, graphql_body};
+use crate::load::{HttpConnection, graphql_body};
 
 /// Posts that are written: one page.
 const POSTS: usize = 20;
@@ -104,8 +104,8 @@ impl Services {
     /// # Errors
     /// When a write fails, or the posts never show the comments.
     pub async fn seed(&self) -> anyhow::Result<Vec<String>> {
-        let mut posts = Connection::open(self.posts.address()).await?;
-        let mut comments = Connection::open(self.comments.address()).await?;
+        let mut posts = HttpConnection::open(self.posts.address()).await?;
+        let mut comments = HttpConnection::open(self.comments.address()).await?;
         let content: String = "Lorem ipsum dolor sit amet, "
             .chars()
             .cycle()
@@ -161,7 +161,7 @@ pub fn create_comment(post_id: &str) -> Bytes {
     )
 }
 
-async fn caught_up(posts: &mut Connection) -> anyhow::Result<()> {
+async fn caught_up(posts: &mut HttpConnection) -> anyhow::Result<()> {
     let counts = graphql_body(
         "{ posts(first: 20) { edges { node { commentCount } } } }",
         json!({}),
@@ -181,6 +181,6 @@ async fn caught_up(posts: &mut Connection) -> anyhow::Result<()> {
     }
 }
 
-async fn ask(connection: &mut Connection, body: Bytes) -> anyhow::Result<Value> {
+async fn ask(connection: &mut HttpConnection, body: Bytes) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&connection.post(body).await?)?)
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::canonical::canonical;
 use super::workloads::Workload;
-use crate::load::{Connection, Expect, Load, Until, graphql_body};
+use crate::load::{HttpConnection, Expect, Load, Until, graphql_body};
 use crate::process::{Memory, Process, free_port};
 
 /// Load before the measurement, so that caches, pools and allocators are warm.
@@ -108,7 +108,7 @@ pub async fn measure(
         peak_anonymous_mib: Memory::mib(peak_anonymous),
     };
     let mut answers = Vec::with_capacity(workload.bodies.len());
-    let mut connection = Connection::open(address).await?;
+    let mut connection = HttpConnection::open(address).await?;
     for body in &workload.bodies {
         let answer = connection.post(body.clone()).await?;
         answers.push(canonical(&answer).context("an answer is not JSON")?);
@@ -136,7 +136,7 @@ async fn first_answer(address: SocketAddr, body: &Bytes) -> anyhow::Result<Bytes
     const ATTEMPTS: u32 = 100;
     let mut last = String::new();
     for _ in 0..ATTEMPTS {
-        match Connection::open(address).await?.post(body.clone()).await {
+        match HttpConnection::open(address).await?.post(body.clone()).await {
             Ok(answer) if !answer.windows(8).any(|part| part == b"\"errors\"") => {
                 return Ok(answer);
             }
