@@ -1,37 +1,24 @@
-//! The supergraph is standard: other tools read it, and plan what we expect of it.
+//! The supergraph is valid, complete, and planned as we expect.
 
 use std::path::Path;
 
-use apollo_compiler::Schema;
-use hive_router_query_planner::ast::normalization::normalize_operation;
-use hive_router_query_planner::graph::PlannerOverrideContext;
-use hive_router_query_planner::planner::{Planner, QueryPlannerOptions};
-use hive_router_query_planner::utils::cancellation::CancellationToken;
-use hive_router_query_planner::utils::parsing::{parse_operation, parse_schema};
+use apollo_compiler::{ExecutableDocument, Schema};
+use federation::{Operation, PlanOptions, Supergraph, plan};
 
 fn supergraph() -> String {
     schema::compose::compose(&schema::subgraphs()).expect("the subgraphs compose")
 }
 
-/// The names of the services that a query's plan fetches from, in order.
-fn services(query: &str) -> Vec<String> {
-    let planner =
-        Planner::new_from_supergraph(&parse_schema(&supergraph()), QueryPlannerOptions::default())
-            .expect("the planner reads the supergraph");
-    let document = normalize_operation(&planner.supergraph, &parse_operation(query), None)
+/// The plan of an operation over our supergraph, printed.
+fn plan_of(operation: &str) -> String {
+    let supergraph = Supergraph::parse(&supergraph()).expect("a supergraph");
+    let schema = supergraph.api_schema();
+    let document = ExecutableDocument::parse_and_validate(schema, operation, "operation.graphql")
         .expect("the operation fits the schema");
-    let plan = planner
-        .plan_from_normalized_operation(
-            document.executable_operation(),
-            PlannerOverrideContext::default(),
-            &CancellationToken::new(),
-        )
-        .expect("a plan");
-    let plan = format!("{plan}");
-    plan.lines()
-        .filter_map(|line| line.split_once("(service: \"")?.1.split_once('"'))
-        .map(|(service, _)| service.to_owned())
-        .collect()
+    let operation = document.operations.get(None).expect("one operation");
+    let operation = Operation::new(&supergraph, &document, operation).expect("few selections");
+    let plan = plan(&supergraph, &operation, PlanOptions::default());
+    plan.expect("a plan").to_string()
 }
 
 #[test]
@@ -53,26 +40,51 @@ fn it_says_how_long_lists_are() {
 
 #[test]
 fn the_newest_comments_come_with_their_posts() {
-    let services = services(
+    let plan = plan_of(
         "{ posts { edges { node { title latestComments { id text author createdAt } } } } }",
     );
-    assert_eq!(services, ["posts"]);
+    assert_eq!(
+        plan,
+        "1. posts: { posts { edges { node { title latestComments { id text author createdAt } } } } }\n"
+    );
 }
 
 #[test]
 fn all_comments_come_from_the_comments_subgraph() {
-    let services = services(
+    let plan = plan_of(
         "{ posts(first: 20) { edges { node { title comments(first: 10) { edges { node { text } } } } } } }",
     );
-    assert_eq!(services, ["posts", "comments"]);
+    assert_eq!(
+        plan,
+        "1. posts: { posts(first: 20) { edges { node { title id } } } }\n\
+         2. comments, after 1: { comments(first: 10) { edges { node { text } } } }\n   \
+            for posts.edges.node as Post by { id }\n"
+    );
 }
 
 #[test]
 fn a_live_comment_brings_its_post() {
-    let services = services(
+    let plan = plan_of(
         "subscription { commentAdded(postId: \"1\") { text post { title commentCount } } }",
     );
-    assert_eq!(services, ["comments", "posts"]);
+    assert_eq!(
+        plan,
+        "1. comments: { commentAdded(postId: \"1\") { text post { id } } }\n\
+         2. posts, after 1: { title commentCount }\n   \
+            for commentAdded.post as Post by { id }\n"
+    );
+}
+
+/// A comment of a post has fields that only the comments subgraph knows.
+#[test]
+fn what_a_post_does_not_embed_of_its_comments_is_fetched() {
+    let plan = plan_of("{ posts { edges { node { latestComments { text edited } } } } }");
+    assert_eq!(
+        plan,
+        "1. posts: { posts { edges { node { latestComments { text id } } } } }\n\
+         2. comments, after 1: { edited }\n   \
+            for posts.edges.node.latestComments as Comment by { id }\n"
+    );
 }
 
 #[test]
