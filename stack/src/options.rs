@@ -23,10 +23,10 @@ pub struct Options {
     /// Keep MongoDB's data in this folder; the next start continues with it.
     #[arg(long, env = "DATA_DIR", default_value = "data", value_name = "FOLDER")]
     pub data_dir: PathBuf,
-    /// Do not add sample posts to an empty database.
+    /// Leave an empty database empty, without sample posts.
     #[arg(long)]
     pub no_sample: bool,
-    /// Do not build the web pages, even if npm is installed and the build is out of date.
+    /// Serve the web pages as they are, or none, and do not build them with npm.
     #[arg(long)]
     pub no_web: bool,
 }

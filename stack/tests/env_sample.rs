@@ -87,7 +87,10 @@ fn the_page_for_operators_lists_every_old_name() {
         .lines()
         .skip(2)
         .map(|line| {
-            let cells: Vec<_> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            let cells: Vec<_> = line
+                .split('|')
+                .map(|cell| cell.trim().trim_matches('`'))
+                .collect();
             (
                 cells[1].to_owned(),
                 (cells[2].to_owned(), cells[3].to_owned()),
@@ -95,4 +98,34 @@ fn the_page_for_operators_lists_every_old_name() {
         })
         .collect();
     assert_eq!(listed, expected);
+}
+
+#[test]
+fn the_sample_explains_the_subgraphs_settings_in_the_words_of_their_help() {
+    /// Two programs explain them differently: the sample has both texts.
+    const EXPLAINED_TWICE: [&str; 3] = ["PORT", "OPERATIONS_PORT", "READY_LAG_MAX"];
+    let sample = include_str!("../../.env.sample");
+    let sample: Vec<&str> = sample
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap_or(line))
+        .collect();
+    let sample = one_line(&sample.join(" "));
+    for command in [posts::Config::command(), comments::Config::command()] {
+        for argument in command.get_arguments() {
+            let Some(name) = argument.get_env().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            let help = argument.get_long_help().or(argument.get_help());
+            let help = help.expect("an explanation").to_string();
+            let explained = format!("{} #{name}=", one_line(&help).trim_end_matches('.'));
+            assert!(
+                sample.contains(&explained) || EXPLAINED_TWICE.contains(&name),
+                "{explained}"
+            );
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

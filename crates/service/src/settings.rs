@@ -40,10 +40,10 @@ pub struct Settings {
     /// attackers too.
     #[arg(long, env = "DEVELOPMENT", value_parser = BoolishValueParser::new())]
     pub development: bool,
-    /// Write log events in this format.
+    /// Write log events as `compact`, one readable line each, or as `json`, one object each for log collectors.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
-    /// Select the log events to write, in tracing's filter syntax: `info`, or `warn,gateway=debug`.
+    /// Write the log events that this filter selects, in tracing's syntax: `info`, or `warn,gateway=debug`.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
     /// Give running requests and background tasks this long to finish at a shutdown. The default is below the
@@ -54,8 +54,9 @@ pub struct Settings {
     /// also applies.
     #[arg(long, env = "CONNECTIONS_MAX", default_value_t = 10_000, value_parser = at_least_one)]
     pub connections_max: usize,
-    /// Limit the number of open client connections from one address; for IPv6, from one network of 64 bits.
-    /// Behind a proxy, set it to CONNECTIONS_MAX: all clients then have the proxy's address.
+    /// Limit the number of open client connections from one address; for IPv6, from one network of 64 bits. The
+    /// default leaves half of CONNECTIONS_MAX to others. Behind a proxy, set it to CONNECTIONS_MAX: all clients
+    /// then have the proxy's address.
     #[arg(long, env = "CONNECTIONS_PER_ADDRESS_MAX", default_value_t = 5_000, value_parser = at_least_one)]
     pub connections_per_address_max: usize,
     /// Limit the tasks of one client address that stand in the queue for a processor at the same time; its other
@@ -67,8 +68,8 @@ pub struct Settings {
     /// enough for a slow mobile network.
     #[arg(long, env = "FIRST_REQUEST_TIMEOUT", alias = "first-request-seconds", default_value = "10s", value_parser = duration_from(Duration::from_secs(1)))]
     pub first_request_timeout: Duration,
-    /// Disconnect a client that reads fewer bytes per second than this while data waits for it. 0 turns this
-    /// off.
+    /// Disconnect a client that reads fewer bytes per second than this while data waits for it. The default is
+    /// far below any usable network. 0 turns this off.
     #[arg(long, env = "CLIENT_BYTES_PER_SECOND_MIN", default_value_t = 1_024)]
     pub client_bytes_per_second_min: u64,
 }

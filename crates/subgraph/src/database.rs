@@ -42,10 +42,11 @@ pub struct DatabaseSettings {
     #[arg(long, env = "DATABASE_CONNECTIONS_MAX", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     pub database_connections_max: u32,
     /// Limit the number of requests' database calls that wait for a connection; further ones fail with
-    /// `OVERLOADED`.
+    /// `OVERLOADED`. The default is 64 for each connection.
     #[arg(long, env = "DATABASE_QUEUE_MAX", default_value_t = 2048)]
     pub database_queue_max: usize,
-    /// Fail a database call with `OVERLOADED` when it has waited this long for a connection.
+    /// Fail a database call with `OVERLOADED` when it has waited this long for a connection. The default is
+    /// well below the 30 s that a request may take.
     #[arg(long, env = "DATABASE_WAIT_MAX", alias = "database-wait-seconds-max", default_value = "5s", value_parser = service::duration_from(Duration::from_secs(1)))]
     pub database_wait_max: Duration,
 }
