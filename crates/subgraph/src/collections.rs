@@ -8,45 +8,64 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use bson::{Bson, doc};
+use bson::{Bson, Document, doc};
+use changefeed::Source;
 use futures_util::TryStreamExt;
-use mongodb::Database;
+use mongodb::{Collection, Database};
 use service::prometheus_client::metrics::gauge::Gauge;
-use service::{Lifecycle, Metrics};
 use tokio::time::Instant;
 
-/// How often it is looked for new collections.
+use crate::Subgraph;
+
+/// How often the service checks for new collections.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The first pause before a preparation that failed is tried again; doubles up to [`RETRY_PAUSE_MAX`].
 const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
 /// A refused index costs a look at the whole collection each time.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// Runs `prepare` now, and again whenever one of the collections `names` is new, for as long as the
-/// process lives. `prepare` may run at any time, in any number of instances. What it fails with is
-/// logged, shown in the metric `collections_unprepared`, and tried again; it never stops the service.
-/// `gone` returns when a change stream says that a collection is gone: then it is looked at once.
-/// Returns after the first preparation.
-pub async fn keep<P, F, G, H>(
-    database: Database,
+/// Creates indexes at the start. Without one, queries are slow and the service is still of use, so a failure
+/// is only logged.
+pub async fn create_if_possible(indexes: impl Future<Output = mongodb::error::Result<()>>) {
+    if let Err(error) = indexes.await {
+        tracing::warn!(%error, "an index could not be created: queries are slow without it");
+    }
+}
+
+/// Whether a filter matches any document.
+///
+/// # Errors
+/// When the database fails.
+pub async fn exists<T: Send + Sync>(
+    collection: &Collection<T>,
+    filter: Document,
+) -> mongodb::error::Result<bool> {
+    let ids = collection.clone_with_type::<Document>();
+    let found = ids.find_one(filter).projection(doc! { "_id": 1 }).await?;
+    Ok(found.is_some())
+}
+
+/// Runs `prepare` now, and again whenever one of the collections `names` is new, until shutdown.
+/// `prepare` may run at any time, in any number of instances. A failure is logged, shown in the metric
+/// `collections_unprepared`, and retried; it never stops the service. When the change stream of `followed`
+/// reports that its collection is gone, the collections are checked at once. Returns after the first
+/// preparation.
+pub async fn keep<P, F>(
+    subgraph: &Subgraph,
     names: &'static [&'static str],
+    followed: Source,
     prepare: P,
-    gone: G,
-    metrics: &Metrics,
-    lifecycle: &Lifecycle,
 ) where
     P: Fn() -> F + Send + 'static,
     F: Future<Output = anyhow::Result<()>> + Send,
-    G: Fn() -> H + Send + 'static,
-    H: Future<Output = ()> + Send,
 {
-    let unprepared = metrics.register(
+    let unprepared = subgraph.metrics.register(
         "collections_unprepared",
         "1 while an index or another thing that the service needs of its collections is missing and cannot be made",
         Gauge::default(),
     );
     let mut keeper = Keeper {
-        database,
+        database: subgraph.database.clone(),
         names,
         prepare,
         unprepared,
@@ -54,17 +73,19 @@ pub async fn keep<P, F, G, H>(
         failed: None,
     };
     keeper.look().await;
-    let shutdown = lifecycle.shutdown().clone();
-    lifecycle.spawn("the keeping of collections", async move {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(INTERVAL) => {}
-                () = gone() => {}
-                () = shutdown.cancelled() => return Ok(()),
+    let shutdown = subgraph.lifecycle.shutdown().clone();
+    subgraph
+        .lifecycle
+        .spawn("the keeping of collections", async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(INTERVAL) => {}
+                    () = followed.gone() => {}
+                    () = shutdown.cancelled() => return Ok(()),
+                }
+                keeper.look().await;
             }
-            keeper.look().await;
-        }
-    });
+        });
 }
 
 struct Keeper<P> {
@@ -96,7 +117,7 @@ where
         let uuids = match uuids(&self.database, self.names).await {
             Ok(uuids) => uuids,
             Err(error) => {
-                tracing::debug!(%error, "the collections could not be listed: trying again");
+                tracing::debug!(%error, "the collections could not be listed, will retry");
                 // What failed in an outage may go well after it.
                 self.failed = None;
                 return;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use async_graphql::{OutputType, SimpleObject, TypeName};
 
-use crate::{Page, PageRequest, Position};
+use crate::{ListPosition, Page, PageRequest};
 
 /// One page of a list.
 #[derive(Debug, SimpleObject)]
@@ -44,7 +44,11 @@ pub struct PageInfo {
 
 impl<T: OutputType> Connection<T> {
     /// Gives each item of a page its cursor.
-    pub fn new(request: &PageRequest, page: Page<T>, position: impl Fn(&T) -> Position) -> Self {
+    pub fn new(
+        request: &PageRequest,
+        page: Page<T>,
+        position: impl Fn(&T) -> ListPosition,
+    ) -> Self {
         let edges: Vec<_> = page
             .items
             .into_iter()

@@ -146,8 +146,8 @@ impl CallGate {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             return Ok(self.permit(permit));
         }
-        let _place = self
-            .take_place()
+        let _queued = self
+            .join_queue()
             .ok_or_else(|| self.refuse(Overloaded::QueueFull))?;
         let turn = self.permits.clone().acquire_owned();
         match tokio::time::timeout(self.limits.wait_max, turn).await {
@@ -157,13 +157,13 @@ impl CallGate {
         }
     }
 
-    fn take_place(&self) -> Option<Place<'_>> {
+    fn join_queue(&self) -> Option<Queued<'_>> {
         let has_room = |waiting: usize| (waiting < self.limits.queue_max).then_some(waiting + 1);
         self.waiting
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, has_room)
             .ok()?;
         self.metrics.waiting.inc();
-        Some(Place(self))
+        Some(Queued(self))
     }
 
     fn permit(&self, permit: OwnedSemaphorePermit) -> Permit {
@@ -187,10 +187,10 @@ impl CallGate {
     }
 }
 
-/// A place in the queue; leaving it in any way gives it back.
-struct Place<'a>(&'a CallGate);
+/// A call that waits in the queue. It leaves the queue when this is dropped, whatever the reason.
+struct Queued<'a>(&'a CallGate);
 
-impl Drop for Place<'_> {
+impl Drop for Queued<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
         self.0.metrics.waiting.dec();

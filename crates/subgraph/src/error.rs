@@ -122,8 +122,8 @@ impl Code {
     ];
 }
 
-/// What is shown of an internal error.
-const MASKED: &str = "Internal error: the service's log has its reason.";
+/// The text that clients see in place of an internal error's own.
+const MASKED: &str = "Internal error: the service's log has the reason.";
 /// How many faults of one response are shown: a document may have thousands.
 const SHOWN_ERRORS_MAX: usize = 50;
 
@@ -141,12 +141,9 @@ pub trait CodedError: std::error::Error + Send + Sync + 'static {
 /// A value that a client sent and that cannot be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
-    /// Nothing that shows: white space, control and zero-width characters alone.
-    #[error("{field} must not be blank: it would show nothing")]
-    Blank {
-        /// The input field.
-        field: &'static str,
-    },
+    /// The text has no visible character: only white space, control and zero-width characters.
+    #[error("{field} must not be blank: at least one character must be visible")]
+    Blank { field: &'static str },
     /// A control character that is neither a line break nor a tab.
     #[error(
         "{field} holds the control character U+{code:04X}: of these, only line breaks and tabs are accepted"
@@ -236,7 +233,7 @@ fn finish_error<E: CodedError>(error: &mut ServerError) {
     {
         if coded.code() == Code::InternalServerError {
             tracing::error!(
-                reason = %Chain(coded),
+                reason = %WithCauses(coded),
                 path = ?error.path,
                 "a request failed"
             );
@@ -277,10 +274,10 @@ fn code_of_library(error: &ServerError, has_source: bool) -> Code {
     }
 }
 
-/// Writes an error with all its sources.
-struct Chain<'a>(&'a dyn std::error::Error);
+/// An error with its causes, for a log: `the database failed: connection refused`.
+pub struct WithCauses<'a>(pub &'a dyn std::error::Error);
 
-impl std::fmt::Display for Chain<'_> {
+impl std::fmt::Display for WithCauses<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}", self.0)?;
         let mut source = self.0.source();
@@ -313,6 +310,14 @@ mod tests {
         let shown = serde_json::to_string(&response).expect("JSON");
         assert!(shown.contains("INTERNAL_SERVER_ERROR"), "{shown}");
         assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn a_logged_error_has_its_causes() {
+        let cause = std::io::Error::other("connection refused");
+        let error = anyhow::Error::from(cause).context("the database failed");
+        let logged = WithCauses(error.as_ref()).to_string();
+        assert_eq!(logged, "the database failed: connection refused");
     }
 
     #[test]

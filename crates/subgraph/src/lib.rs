@@ -2,7 +2,8 @@
 //!
 //! A subgraph is an async-graphql schema over MongoDB. This crate holds what is the same for each of them:
 //!
-//! - [`id`], [`date_time`] and [`text`]: the values that go in and out, checked at the border;
+//! - [`Subgraph`]: the process, from its [`SubgraphSettings`] to its end;
+//! - [`id`], [`date_time`], [`text`] and [`author`]: the values that go in and out, checked at the border;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
 //! - [`readable`], [`stored_comment`] and [`undated`]: which documents can be read, and documents without a
 //!   date;
@@ -21,6 +22,7 @@
 //! To add a subgraph, copy the smaller one of `subgraphs/` and name its own nouns.
 
 mod answer;
+pub mod author;
 pub mod collections;
 pub mod connection;
 pub mod database;
@@ -39,7 +41,9 @@ pub mod list_size;
 mod overload;
 pub mod page;
 pub mod readable;
+pub mod reference;
 pub mod stored_comment;
+mod subgraph;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
@@ -49,10 +53,11 @@ pub use connection::{Connection, Edge, PageInfo};
 pub use database_calls::{CallGate, DatabaseCalls, Overloaded};
 pub use date_time::DateTime;
 pub use endpoint::HostSettings;
-pub use error::{Code, CodedError, InputError};
+pub use error::{Code, CodedError, InputError, WithCauses};
 pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;
 pub use json::JsonText;
 pub use limits::{FieldCost, FieldCosts, LimitSettings, Limits, TypeNames};
-pub use page::{Order, Page, PageArguments, PageRequest, Position};
-pub use stored_comment::{ANONYMOUS, StoredComment};
+pub use page::{ListPosition, Order, Page, PageArguments, PageRequest};
+pub use stored_comment::StoredComment;
+pub use subgraph::{Subgraph, SubgraphSettings};

@@ -28,8 +28,8 @@ pub enum Order {
 
 /// An item's place in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Position {
-    /// When the item was created, as its document tells.
+pub struct ListPosition {
+    /// The `createdAt` of the item's document.
     pub created_at: Option<DateTime>,
     /// The item's id, which tells apart what was created in the same millisecond.
     pub id: ObjectId,
@@ -59,8 +59,8 @@ pub struct PageRequest {
     order: Order,
     from_end: bool,
     size: usize,
-    after: Option<Position>,
-    before: Option<Position>,
+    after: Option<ListPosition>,
+    before: Option<ListPosition>,
 }
 
 /// The items of a page, in the list's order.
@@ -103,7 +103,7 @@ impl PageArguments {
         };
         let cursor = |argument, cursor: &Option<String>| match cursor {
             None => Ok(None),
-            Some(text) => match Position::from_cursor(tag, text) {
+            Some(text) => match ListPosition::from_cursor(tag, text) {
                 Some(position) => Ok(Some(position)),
                 None => Err(InputError::Cursor { argument }),
             },
@@ -229,8 +229,8 @@ impl PageRequest {
         }
     }
 
-    /// The cursor of an item at that place.
-    pub fn cursor(&self, position: Position) -> String {
+    /// The cursor of an item at that position.
+    pub fn cursor(&self, position: ListPosition) -> String {
         position.to_cursor(self.tag)
     }
 }
@@ -244,8 +244,8 @@ enum Reach {
 
 /// What lies on one side of a place. The bound on `createdAt` alone lets the index do the work;
 /// `_id` decides between items of the same millisecond.
-fn bound(place: Position, ascending: bool, reach: Reach) -> Document {
-    let Position { created_at, id } = place;
+fn bound(position: ListPosition, ascending: bool, reach: Reach) -> Document {
+    let ListPosition { created_at, id } = position;
     let of_id = match (reach, ascending) {
         (Reach::From, true) => doc! { "$gte": id },
         (Reach::From, false) => doc! { "$lte": id },
@@ -269,7 +269,7 @@ fn bound(place: Position, ascending: bool, reach: Reach) -> Document {
     }
 }
 
-impl Position {
+impl ListPosition {
     /// Version 1: version, list, milliseconds (big endian; the least of all for none), id.
     const CURSOR_VERSION: u8 = 1;
     const CURSOR_BYTES: usize = 1 + 1 + 8 + 12;
@@ -287,8 +287,8 @@ impl Position {
     fn from_cursor(tag: ListTag, cursor: &str) -> Option<Self> {
         let bytes: [u8; Self::CURSOR_BYTES] =
             URL_SAFE_NO_PAD.decode(cursor).ok()?.try_into().ok()?;
-        let (head, place) = bytes.split_first_chunk::<2>()?;
-        let (millis, id) = place.split_first_chunk::<8>()?;
+        let (head, position) = bytes.split_first_chunk::<2>()?;
+        let (millis, id) = position.split_first_chunk::<8>()?;
         let millis = i64::from_be_bytes(*millis);
         (*head == [Self::CURSOR_VERSION, tag.0]).then_some(Self {
             created_at: (millis != i64::MIN).then(|| DateTime::from_millis(millis)),
@@ -303,8 +303,8 @@ mod tests {
 
     const TAG: ListTag = ListTag(7);
 
-    fn position() -> Position {
-        Position {
+    fn position() -> ListPosition {
+        ListPosition {
             created_at: Some(DateTime::from_millis(1_700_000_000_123)),
             id: ObjectId::new(),
         }
@@ -320,16 +320,16 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_back_by_its_own_list_alone() {
-        let undated = Position {
+        let undated = ListPosition {
             created_at: None,
             ..position()
         };
-        for place in [position(), undated] {
-            let cursor = place.to_cursor(TAG);
-            assert_eq!(Position::from_cursor(TAG, &cursor), Some(place));
+        for position in [position(), undated] {
+            let cursor = position.to_cursor(TAG);
+            assert_eq!(ListPosition::from_cursor(TAG, &cursor), Some(position));
         }
         let cursor = position().to_cursor(TAG);
-        assert_eq!(Position::from_cursor(ListTag(8), &cursor), None);
+        assert_eq!(ListPosition::from_cursor(ListTag(8), &cursor), None);
     }
 
     #[test]

@@ -1,20 +1,16 @@
 //! A comment as MongoDB stores it: what both subgraphs read from a document of the comments' collection.
 
 use bson::oid::ObjectId;
-use bson::{Bson, Document, RawDocument, doc};
+use bson::{Document, RawDocument, doc};
 use changefeed::{FromDocument, Unreadable};
+use mongodb::{Database, IndexModel};
 
-use crate::DateTime;
 use crate::readable::{Kind, Shape};
-
-/// The author of what was written without a name.
-pub const ANONYMOUS: &str = "Anonymous";
+use crate::{DateTime, author, reference};
 
 /// The longest text of a comment that is read, in bytes: several times what the API accepts. It bounds what
 /// a post keeps of its newest comments.
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
-/// The longest name of an author that is read, in bytes.
-pub const AUTHOR_BYTES_MAX: usize = 4 << 10;
 
 /// Which documents are comments.
 pub const SHAPE: Shape<7> = Shape([
@@ -29,7 +25,7 @@ pub const SHAPE: Shape<7> = Shape([
     (
         "author",
         Kind::Text {
-            bytes_max: AUTHOR_BYTES_MAX,
+            bytes_max: author::BYTES_MAX,
         },
     ),
     ("createdAt", Kind::Date),
@@ -71,9 +67,7 @@ impl FromDocument for StoredComment {
             id: id.id().unwrap_or_default(),
             post_id: post_id.id().unwrap_or_default(),
             text: text.text().unwrap_or_default().into_owned(),
-            author: author
-                .text()
-                .map_or_else(|| ANONYMOUS.to_owned(), Into::into),
+            author: author::read(author),
             created_at: created_at.date(),
             updated_at: updated_at.date(),
             edited: edited.flag().unwrap_or_default(),
@@ -84,8 +78,18 @@ impl FromDocument for StoredComment {
 /// The filter that finds the comments of some posts by the index on `postId`. It may find documents that are
 /// none: a list that holds such an id, say.
 pub fn of_posts(posts: impl IntoIterator<Item = ObjectId>) -> Document {
-    let references = posts
-        .into_iter()
-        .flat_map(|post| [Bson::from(post), Bson::from(post.to_hex())]);
-    doc! { "postId": { "$in": references.collect::<Vec<_>>() } }
+    reference::filter("postId", posts)
+}
+
+/// Creates the index for the newest comments of a post. Both subgraphs read by it, and whichever starts first
+/// creates it.
+///
+/// # Errors
+/// When MongoDB cannot be reached, or has an index of the same keys with other options.
+pub async fn create_index(database: &Database) -> mongodb::error::Result<()> {
+    let by_post = IndexModel::builder()
+        .keys(doc! { "postId": 1, "createdAt": -1, "_id": -1 })
+        .build();
+    let comments = database.collection::<Document>("comments");
+    comments.create_index(by_post).await.map(drop)
 }

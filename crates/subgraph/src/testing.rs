@@ -4,6 +4,8 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
+mod on_database;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{TypeKind, TypeSystemDefinition};
 use graphql_transport::testing::PATIENCE;
 pub use graphql_transport::testing::Socket;
+pub use on_database::TestSubgraph;
 use serde_json::{Value, json};
 use service::Lifecycle;
 use tokio::net::TcpListener;

@@ -6,7 +6,8 @@ use changefeed::FromDocument;
 use fastrand::Rng;
 use futures_util::TryStreamExt;
 use mongodb::Collection;
-use subgraph::stored_comment::{AUTHOR_BYTES_MAX, SHAPE, TEXT_BYTES_MAX};
+use subgraph::author;
+use subgraph::stored_comment::{SHAPE, TEXT_BYTES_MAX};
 use subgraph::{DateTime, StoredComment};
 
 const RANDOM_DOCUMENTS: usize = 4_000;
@@ -109,7 +110,7 @@ async fn every_edge_is_judged_alike() {
         with(
             doc! { "text": Bson::Null, "author": Bson::Null, "createdAt": Bson::Null, "edited": Bson::Null },
         ),
-        with(doc! { "text": "x".repeat(TEXT_BYTES_MAX), "author": "x".repeat(AUTHOR_BYTES_MAX) }),
+        with(doc! { "text": "x".repeat(TEXT_BYTES_MAX), "author": "x".repeat(author::BYTES_MAX) }),
         with(doc! { "createdAt": millis(first), "updatedAt": millis(last), "edited": true }),
         with(doc! { "text": "", "idempotency": 5, "more": { "a": [1] } }),
         with(doc! { "createdAt": bson::DateTime::now(), "edited": false }),
@@ -152,7 +153,7 @@ async fn every_edge_is_judged_alike() {
         with(doc! { "text": "x".repeat(TEXT_BYTES_MAX + 1) }),
         with(doc! { "text": "x".repeat(7 << 20) }),
         with(doc! { "text": "é".repeat(TEXT_BYTES_MAX / 2 + 1) }),
-        with(doc! { "author": "x".repeat(AUTHOR_BYTES_MAX + 1) }),
+        with(doc! { "author": "x".repeat(author::BYTES_MAX + 1) }),
         with(doc! { "author": true }),
         with(doc! { "createdAt": "2026-01-01T00:00:00Z" }),
         with(doc! { "createdAt": 0_i64 }),

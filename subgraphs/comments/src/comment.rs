@@ -7,7 +7,7 @@ use serde::Serialize;
 use subgraph::limits::answer::count_bytes;
 use subgraph::page::ListTag;
 use subgraph::text::TextRule;
-use subgraph::{DateTime, Id, Position, StoredComment};
+use subgraph::{DateTime, Id, ListPosition, StoredComment};
 
 use crate::post::{Post, PostId};
 
@@ -18,11 +18,6 @@ pub type CommentId = Id<Comment>;
 pub const TEXT: TextRule = TextRule {
     field: "text",
     max_chars: 5_000,
-};
-/// The name of a comment's author.
-pub const AUTHOR: TextRule = TextRule {
-    field: "author",
-    max_chars: 100,
 };
 /// Marks the cursors of lists of comments.
 pub const COMMENTS_LIST: ListTag = ListTag(b'c');
@@ -79,9 +74,9 @@ impl Comment {
 }
 
 impl Comment {
-    /// The comment's place in its post's list.
-    pub fn position(&self) -> Position {
-        Position {
+    /// The comment's position in its post's list.
+    pub fn position(&self) -> ListPosition {
+        ListPosition {
             created_at: self.created_at,
             id: self.id.object_id(),
         }

@@ -5,16 +5,11 @@ use std::time::Duration;
 use changefeed::HubSettings;
 use clap::builder::RangedU64ValueParser;
 use service::{duration, duration_from};
-use subgraph::database::DatabaseSettings;
-use subgraph::{HostSettings, LimitSettings};
 
 /// Serves the comments subgraph of Rejoinder: comments, each post's list of them, and their live feed.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "comments", version)]
 pub struct Config {
-    /// Where the data is.
-    #[command(flatten)]
-    pub database: DatabaseSettings,
     /// Fail `/health/ready` when the live feed has received nothing from the database for this long, not even
     /// that there are no changes.
     #[arg(long, env = "READY_LAG_MAX", alias = "ready-lag-seconds-max", default_value = "30s", value_parser = duration)]
@@ -24,13 +19,7 @@ pub struct Config {
     pub feed: FeedSettings,
     /// What one request may ask for.
     #[command(flatten)]
-    pub limits: LimitSettings,
-    /// Which hosts it answers to.
-    #[command(flatten)]
-    pub hosts: HostSettings,
-    /// What every binary has.
-    #[command(flatten)]
-    pub service: service::Settings,
+    pub subgraph: subgraph::SubgraphSettings,
 }
 
 /// How much of the past the live feed keeps in memory, and how much of it one subscriber may read

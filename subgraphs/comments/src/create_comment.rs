@@ -2,9 +2,9 @@
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::text::TextRule;
-use subgraph::{ANONYMOUS, DateTime};
+use subgraph::{DateTime, author};
 
-use crate::comment::{AUTHOR, Comment, CommentId, TEXT};
+use crate::comment::{Comment, CommentId, TEXT};
 use crate::post::PostId;
 use crate::store::Idempotency;
 use crate::written::Written;
@@ -56,9 +56,7 @@ impl CreateComment {
     ) -> Result<CreateCommentPayload, Error> {
         let now = DateTime::now();
         let text = TEXT.check(input.text)?;
-        let author = AUTHOR
-            .check_optional(input.author)?
-            .unwrap_or_else(|| ANONYMOUS.to_owned());
+        let author = author::check(input.author)?;
         let idempotency = IDEMPOTENCY_KEY
             .check_optional(input.idempotency_key)?
             .map(|key| Idempotency::new(key, input.post_id, &text, &author));

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use service::Lifecycle;
-use subgraph::DateTime;
+use subgraph::{DateTime, WithCauses};
 use tokio_util::sync::CancellationToken;
 
 use crate::known_posts::KnownPosts;
@@ -41,7 +41,11 @@ async fn follow(mut sweeper: Sweeper, shutdown: CancellationToken) {
     loop {
         let more = sweeper.sweep(DateTime::now()).await;
         let more = more.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the comments of deleted posts could not be deleted: trying again");
+            tracing::warn!(
+                error = %WithCauses(&error),
+                retry_in_ms = INTERVAL.as_millis(),
+                "the comments of deleted posts could not be deleted, will retry"
+            );
             false
         });
         if more && !shutdown.is_cancelled() {

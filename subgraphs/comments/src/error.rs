@@ -24,7 +24,9 @@ pub enum Error {
     #[error("there is no comment {0}")]
     CommentNotFound(CommentId),
     /// An idempotency key came again with another input.
-    #[error("the idempotency key was used before, for another comment")]
+    #[error(
+        "the idempotencyKey was used before with another input: use a new key for a new comment"
+    )]
     IdempotencyKeyReused,
     /// A cursor to resume from was refused.
     #[error(transparent)]

@@ -3,11 +3,9 @@
 use std::future::ready;
 use std::time::Duration;
 
-use bson::Bson;
-use changefeed::{Change, ChangeKind, Cursor, Hub, Subscription, TopicField};
+use changefeed::{Change, ChangeKind, Cursor, Hub, Subscription};
 use futures_util::{Stream, StreamExt};
 use service::{Health, Lifecycle};
-use subgraph::readable;
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -15,21 +13,6 @@ use crate::comment_change::{CommentAdded, CommentChange, CommentDeleted, Comment
 use crate::known_posts::KnownPosts;
 use crate::post::PostId;
 use crate::store::Store;
-
-/// The field of a comment that is its topic. Mongoose stores references as ObjectIds or as texts,
-/// as its schema says; we store ObjectIds.
-pub fn topic_field() -> TopicField {
-    TopicField::new("postId").with_forms(
-        |value| match &value {
-            Bson::String(text) => readable::id_of_hex(text).map_or(value, Bson::ObjectId),
-            _ => value,
-        },
-        |topic| match topic {
-            Bson::ObjectId(id) => vec![topic.clone(), Bson::String(id.to_hex())],
-            _ => vec![topic.clone()],
-        },
-    )
-}
 
 /// The live comments of all posts. Clones share them.
 #[derive(Clone)]

@@ -27,11 +27,9 @@ mod written;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use axum::Router;
 use changefeed::{Hub, HubMetrics, HubSettings, Source};
-use service::{Health, Lifecycle, Metrics};
-use subgraph::database_calls::CallMetrics;
-use subgraph::{DatabaseCalls, Limits, TypeNames, collections, endpoint, undated};
+use service::Lifecycle;
+use subgraph::{DatabaseCalls, Subgraph, collections, reference, undated};
 use tokio::net::TcpListener;
 
 pub use comment::{Comment, CommentId};
@@ -51,7 +49,7 @@ pub fn main() -> ExitCode {
     service::start(
         "comments",
         DEFAULT_PORT,
-        |config: &Config| &config.service,
+        |config: &Config| &config.subgraph.service,
         run,
     )
 }
@@ -65,93 +63,58 @@ pub async fn run(
     listener: TcpListener,
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
-    let database = config.database.connect("comments").await?;
-    store::create_indexes_if_possible(&database).await;
-    let (health, metrics) = (Health::default(), Metrics::new("comments"));
-    config
-        .database
-        .register_readiness("comments", &health)
-        .await?;
+    let subgraph = Subgraph::connect("comments", config.subgraph, lifecycle).await?;
+    let Subgraph {
+        database,
+        health,
+        metrics,
+        lifecycle,
+        ..
+    } = &subgraph;
+    collections::create_if_possible(store::create_indexes(database)).await;
 
-    let streams = config.database.stream_client("comments").await?;
+    let streams = subgraph.stream_client().await?;
     let hub_metrics = metrics.with_registry(HubMetrics::register);
     let unreadables = hub_metrics.unreadables().clone();
-    let source = Source::new(streams.clone(), database.clone(), "comments");
+    let comments = Source::new(streams.clone(), database.clone(), "comments");
     let hub = Hub::start(
-        source.clone(),
-        feed::topic_field(),
+        comments.clone(),
+        reference::topic_field("postId"),
         HubSettings::from(&config.feed),
         hub_metrics,
     )
     .await
     .context("cannot follow the comments")?;
-    feed::supervise(&hub, &lifecycle, &health, config.ready_lag_max);
+    feed::supervise(&hub, lifecycle, health, config.ready_lag_max);
 
-    // Only now: images are kept from here on, and the projection reads them.
-    undated::start(database.collection("comments"), &lifecycle).await;
-    let calls = config
-        .database
-        .requests("comments", CallMetrics::register(&metrics))
-        .await?;
+    // Only now: pre-images are kept from here on, and the projection reads them.
+    undated::start(database.collection("comments"), lifecycle).await;
+    let calls = subgraph.request_calls().await?;
     let store = Store::new(&calls, unreadables.clone());
     let known = KnownPosts::new(store.clone());
     let posts = Source::new(streams, database.clone(), "posts");
-    known.follow_deletions(&posts, &lifecycle).await?;
+    known.follow_deletions(&posts, lifecycle).await?;
     let own_work = Store::new(&DatabaseCalls::for_own_work(database.clone()), unreadables);
-    deleted_posts::start(own_work, known.clone(), &lifecycle);
-    let (prepared, live) = (database.clone(), hub.clone());
+    deleted_posts::start(own_work, known.clone(), lifecycle);
+    keep_collections(&subgraph, hub.clone(), comments).await;
+
+    let feed = Feed::new(hub, known.clone(), store.clone());
+    let schema = schema::build(store, known, feed);
+    subgraph
+        .serve::<Error, _, _, _>(listener, schema, schema::FIELD_COSTS, calls.gate())
+        .await
+}
+
+/// Creates what the service needs of its collections, now and whenever one of them is new.
+async fn keep_collections(subgraph: &Subgraph, hub: Hub<Comment>, comments: Source) {
+    let database = subgraph.database.clone();
     let prepare = move || {
-        let (database, live) = (prepared.clone(), live.clone());
+        let (database, hub) = (database.clone(), hub.clone());
         async move {
-            // The images first: nobody waits for them as long as for an index.
-            live.prepare().await?;
+            // The pre-images first: they take less time than an index.
+            hub.prepare().await?;
             Ok(store::create_indexes(&database).await?)
         }
     };
-    let gone = move || {
-        let source = source.clone();
-        async move { source.gone().await }
-    };
-    collections::keep(
-        database.clone(),
-        &store::COLLECTIONS,
-        prepare,
-        gone,
-        &metrics,
-        &lifecycle,
-    )
-    .await;
-    let feed = Feed::new(hub, known.clone(), store.clone());
-    let schema = schema::build(store, known, feed);
-    let limits = Limits {
-        settings: config.limits,
-        fields: schema::FIELD_COSTS,
-        types: TypeNames::of(&schema),
-    };
-    let operations = service::operations_routes(
-        &config.service,
-        &health,
-        &metrics,
-        Router::new(),
-        &lifecycle,
-    )
-    .await?;
-    let endpoint = endpoint::endpoint::<Error, _>(
-        schema,
-        calls.gate().clone(),
-        limits,
-        &config.hosts,
-        &metrics,
-        &lifecycle,
-        &config.service,
-    );
-    endpoint::serve(
-        listener,
-        &endpoint,
-        operations,
-        &lifecycle,
-        &config.service,
-        &metrics,
-    )
-    .await
+    collections::keep(subgraph, &store::COLLECTIONS, comments, prepare).await;
 }

@@ -54,7 +54,9 @@ impl Query {
     async fn comment(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The comment's id. A malformed one is refused with BAD_USER_INPUT.")]
+        #[graphql(
+            desc = "The comment's id: 24 hexadecimal digits. Anything else fails with BAD_USER_INPUT."
+        )]
         id: CommentId,
     ) -> Result<Option<Comment>, Error> {
         ctx.data_unchecked::<DataLoader<CommentLoader>>()

@@ -13,7 +13,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::Deserialize;
-use subgraph::stored_comment::{SHAPE, of_posts};
+use subgraph::collections::exists;
+use subgraph::stored_comment::{self, SHAPE, of_posts};
 use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable};
 
 use crate::Error;
@@ -245,11 +246,9 @@ impl Store {
         let Some(filter) = filter else {
             return Ok(false);
         };
-        let look = self.calls.run(|collections| async move {
-            let ids = collections.comments.clone_with_type::<Document>();
-            let found = ids.find_one(filter).projection(doc! { "_id": 1 }).await?;
-            Ok(found.is_some())
-        });
+        let look = self
+            .calls
+            .run(|collections| async move { Ok(exists(&collections.comments, filter).await?) });
         look.await
     }
 }
@@ -286,18 +285,7 @@ async fn create_comment_indexes(database: &Database) -> mongodb::error::Result<(
         )
         .build();
     comments.create_index(undated).await?;
-    let by_post = IndexModel::builder()
-        .keys(doc! { "postId": 1, "createdAt": -1, "_id": -1 })
-        .build();
-    comments.create_index(by_post).await?;
-    Ok(())
-}
-
-/// [`create_indexes`] at the start: without an index queries are slow, and the service is of use still.
-pub async fn create_indexes_if_possible(database: &Database) {
-    if let Err(error) = create_indexes(database).await {
-        tracing::warn!(%error, "an index could not be created: queries are slow without it");
-    }
+    stored_comment::create_index(database).await
 }
 
 /// The comments of a post that can be read.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use changefeed::{ProjectionMetrics, Projector, Replayed, Slot};
 use service::{Lifecycle, Metrics, OldNames, telemetry};
+use subgraph::collections;
 
 use crate::comment_projection::{self, CommentProjection};
 use crate::config::Config;
@@ -35,13 +36,13 @@ pub(crate) fn main() -> Option<ExitCode> {
 }
 
 fn start(config: &Config, old_names: OldNames) -> anyhow::Result<()> {
-    telemetry::init(&config.service)?;
+    telemetry::init(&config.subgraph.service)?;
     old_names.warn();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let done = runtime.block_on(async {
-        let lifecycle = Lifecycle::until_signal("posts", config.service.shutdown_grace)?;
+        let lifecycle = Lifecycle::until_signal("posts", config.subgraph.service.shutdown_grace)?;
         let interrupted = || anyhow::anyhow!("interrupted before it was done");
         let projector = tokio::select! {
             joined = join(config) => joined?,
@@ -60,9 +61,9 @@ fn start(config: &Config, old_names: OldNames) -> anyhow::Result<()> {
 }
 
 async fn join(config: &Config) -> anyhow::Result<Projector<CommentProjection>> {
-    let database = config.database.connect("posts").await?;
-    store::create_indexes_if_possible(&database).await;
-    let streams = config.database.stream_client("posts").await?;
+    let database = config.subgraph.database.connect("posts").await?;
+    collections::create_if_possible(store::create_indexes(&database)).await;
+    let streams = config.subgraph.database.stream_client("posts").await?;
     let metrics = Metrics::new("posts");
     let metrics =
         metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments"));

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use async_graphql::{ComplexObject, Context, SimpleObject};
 use bson::{Document, RawDocument, doc};
+use subgraph::author::{self, ANONYMOUS};
 use subgraph::limits::answer::count_bytes;
 use subgraph::readable::{Kind, Shape};
-use subgraph::stored_comment::{AUTHOR_BYTES_MAX, TEXT_BYTES_MAX};
-use subgraph::{ANONYMOUS, DateTime, FlatObject, Id, JsonText};
+use subgraph::stored_comment::TEXT_BYTES_MAX;
+use subgraph::{DateTime, FlatObject, Id, JsonText};
 
 /// A comment as a post embeds it. What was not UTF-8 in its texts may be three times as long here.
 const EMBEDDED: Shape<4> = Shape([
@@ -21,7 +22,7 @@ const EMBEDDED: Shape<4> = Shape([
     (
         "author",
         Kind::Text {
-            bytes_max: 3 * AUTHOR_BYTES_MAX,
+            bytes_max: 3 * author::BYTES_MAX,
         },
     ),
     ("createdAt", Kind::Date),

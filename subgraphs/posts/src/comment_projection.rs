@@ -13,9 +13,9 @@ use bson::{Bson, Document, RawArray, RawDocument, RawDocumentBuf, doc};
 use changefeed::{NetChange, Projection, Slot, Source, Unfoldable, Unreadable, Unreadables};
 use futures_util::TryStreamExt;
 use mongodb::{Client, ClientSession, Collection, Database};
-use subgraph::readable::reference;
+use subgraph::author::ANONYMOUS;
 use subgraph::stored_comment::{SHAPE, of_posts};
-use subgraph::{ANONYMOUS, StoredComment};
+use subgraph::{StoredComment, reference};
 
 use crate::comment::Comment;
 use crate::discussion::LATEST_COMMENTS_MAX;
@@ -165,7 +165,7 @@ impl Projection for CommentProjection {
                 doc! { "$ifNull": ["$createdAt", { "$toDate": "$_id" }] }.into(),
             ) } },
             doc! { "$group": {
-                "_id": reference("postId"),
+                "_id": reference::expression("postId"),
                 "count": { "$sum": { "$cond": ["$readable", 1, 0] } },
                 "unreadable": { "$sum": { "$cond": ["$readable", 0, 1] } },
                 "latest": { "$topN": {

@@ -5,16 +5,11 @@ use std::time::Duration;
 use changefeed::ProjectorSettings;
 use clap::builder::RangedU64ValueParser;
 use service::{duration, duration_from};
-use subgraph::database::DatabaseSettings;
-use subgraph::{HostSettings, LimitSettings};
 
 /// Serves the posts subgraph of Rejoinder: posts with their newest comments and comment counts.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "posts", version)]
 pub struct Config {
-    /// Where the data is.
-    #[command(flatten)]
-    pub database: DatabaseSettings,
     /// Fail `/health/ready` when the comments shown with posts lag by more than this.
     #[arg(long, env = "READY_LAG_MAX", alias = "ready-lag-seconds-max", default_value = "30s", value_parser = duration)]
     pub ready_lag_max: Duration,
@@ -55,13 +50,7 @@ pub struct Config {
     pub replay_dead_letters: bool,
     /// What one request may ask for.
     #[command(flatten)]
-    pub limits: LimitSettings,
-    /// Which hosts it answers to.
-    #[command(flatten)]
-    pub hosts: HostSettings,
-    /// What every binary has.
-    #[command(flatten)]
-    pub service: service::Settings,
+    pub subgraph: subgraph::SubgraphSettings,
 }
 
 impl Config {

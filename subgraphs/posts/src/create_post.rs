@@ -1,10 +1,10 @@
 //! The mutation `createPost`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{ANONYMOUS, DateTime};
+use subgraph::{DateTime, author};
 
 use crate::discussion::Discussion;
-use crate::post::{AUTHOR, CONTENT, Post, PostId, TITLE};
+use crate::post::{CONTENT, Post, PostId, TITLE};
 use crate::{Error, Store};
 
 /// What `createPost` needs.
@@ -42,9 +42,7 @@ impl CreatePost {
             id: PostId::new(),
             title: TITLE.check(input.title)?,
             content: CONTENT.check(input.content)?,
-            author: AUTHOR
-                .check_optional(input.author)?
-                .unwrap_or_else(|| ANONYMOUS.to_owned()),
+            author: author::check(input.author)?,
             created_at: Some(now),
             updated_at: Some(now),
             discussion: Discussion::default(),

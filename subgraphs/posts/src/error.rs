@@ -21,7 +21,9 @@ pub enum Error {
     #[error("the posts do not show that change yet: try again")]
     ProjectionBehind,
     /// A subscriber of new posts was too slow.
-    #[error("{missed} posts were missed because they were not read in time: subscribe again")]
+    #[error(
+        "{missed} posts were missed because the client read too slowly: subscribe again, then read the list again"
+    )]
     SubscriptionLagged {
         /// How many posts were missed.
         missed: u64,

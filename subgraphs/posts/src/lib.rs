@@ -28,11 +28,9 @@ mod update_post;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use axum::Router;
 use changefeed::{ProjectionMetrics, Projector, Source, Unreadables};
-use service::{Health, Lifecycle, Metrics};
-use subgraph::database_calls::CallMetrics;
-use subgraph::{Limits, TypeNames, collections, endpoint, undated};
+use service::Lifecycle;
+use subgraph::{Subgraph, collections, undated};
 use tokio::net::TcpListener;
 
 use crate::comment_projection::CommentProjection;
@@ -56,7 +54,7 @@ pub fn main() -> ExitCode {
     service::start(
         "posts",
         DEFAULT_PORT,
-        |config: &Config| &config.service,
+        |config: &Config| &config.subgraph.service,
         run,
     )
 }
@@ -70,95 +68,66 @@ pub async fn run(
     listener: TcpListener,
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
-    let database = config.database.connect("posts").await?;
-    store::create_indexes_if_possible(&database).await;
-    let (health, metrics) = (Health::default(), Metrics::new("posts"));
-    config.database.register_readiness("posts", &health).await?;
-    undated::start(database.collection("posts"), &lifecycle).await;
+    let settings = config.projector();
+    let subgraph = Subgraph::connect("posts", config.subgraph, lifecycle).await?;
+    let Subgraph {
+        database,
+        health,
+        metrics,
+        lifecycle,
+        ..
+    } = &subgraph;
+    collections::create_if_possible(store::create_indexes(database)).await;
+    undated::start(database.collection("posts"), lifecycle).await;
 
-    let streams = config.database.stream_client("posts").await?;
+    let streams = subgraph.stream_client().await?;
     let projection_metrics =
         metrics.with_registry(|registry| ProjectionMetrics::register(registry, "comments"));
-    let comments = comment_projection::source(streams.clone(), &database);
+    let comments = comment_projection::source(streams.clone(), database);
     let projector = Projector::start(
         comments.clone(),
-        CommentProjection::new(&database, projection_metrics.unreadables().clone()),
-        config.projector(),
+        CommentProjection::new(database, projection_metrics.unreadables().clone()),
+        settings,
         projection_metrics,
     )
     .await
     .context("cannot follow the comments")?;
-    feed::supervise(&projector, &lifecycle, &health);
+    feed::supervise(&projector, lifecycle, health);
     let feed = Feed::default();
     post_changes::follow(
         &Source::new(streams, database.clone(), "posts"),
         projector.clone(),
         feed.clone(),
-        new_posts::start(&database, projector.clone(), &lifecycle),
-        &lifecycle,
+        new_posts::start(database, projector.clone(), lifecycle),
+        lifecycle,
     )
     .await?;
-    let (prepared, projection) = (database.clone(), projector.clone());
-    let prepare = move || {
-        let (database, projection) = (prepared.clone(), projection.clone());
-        async move {
-            // The images first: nobody waits for them as long as for an index.
-            projection.prepare().await?;
-            Ok(store::create_indexes(&database).await?)
-        }
-    };
-    let gone = move || {
-        let comments = comments.clone();
-        async move { comments.gone().await }
-    };
-    collections::keep(
-        database.clone(),
-        &store::COLLECTIONS,
-        prepare,
-        gone,
-        &metrics,
-        &lifecycle,
-    )
-    .await;
+    keep_collections(&subgraph, projector.clone(), comments).await;
 
     let unreadables = metrics.with_registry(|registry| {
         Unreadables::register(registry.sub_registry_with_prefix("posts"))
     });
-    let calls = config
-        .database
-        .requests("posts", CallMetrics::register(&metrics))
-        .await?;
-    let store = Store::new(&calls, projector, unreadables);
-    let schema = schema::build(store, feed);
-    let limits = Limits {
-        settings: config.limits,
-        fields: schema::FIELD_COSTS,
-        types: TypeNames::of(&schema),
+    let calls = subgraph.request_calls().await?;
+    let schema = schema::build(Store::new(&calls, projector, unreadables), feed);
+    subgraph
+        .serve::<Error, _, _, _>(listener, schema, schema::FIELD_COSTS, calls.gate())
+        .await
+}
+
+/// Creates what the service needs of its collections, now and whenever one of them is new.
+async fn keep_collections(
+    subgraph: &Subgraph,
+    projector: Projector<CommentProjection>,
+    comments: Source,
+) {
+    let database = subgraph.database.clone();
+    let prepare = move || {
+        let (database, projector) = (database.clone(), projector.clone());
+        async move {
+            // The pre-images first: they take less time than an index.
+            projector.prepare().await?;
+            Ok(store::create_indexes(&database).await?)
+        }
     };
-    let operations = service::operations_routes(
-        &config.service,
-        &health,
-        &metrics,
-        Router::new(),
-        &lifecycle,
-    )
-    .await?;
-    let endpoint = endpoint::endpoint::<Error, _>(
-        schema,
-        calls.gate().clone(),
-        limits,
-        &config.hosts,
-        &metrics,
-        &lifecycle,
-        &config.service,
-    );
-    endpoint::serve(
-        listener,
-        &endpoint,
-        operations,
-        &lifecycle,
-        &config.service,
-        &metrics,
-    )
-    .await
+    collections::keep(subgraph, &store::COLLECTIONS, comments, prepare).await;
 }

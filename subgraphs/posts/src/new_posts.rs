@@ -11,7 +11,7 @@ use changefeed::Projector;
 use futures_util::TryStreamExt;
 use mongodb::{Collection, Database};
 use service::Lifecycle;
-use subgraph::readable::reference;
+use subgraph::reference;
 use subgraph::stored_comment::of_posts;
 use tokio::sync::mpsc;
 
@@ -76,7 +76,7 @@ async fn mark(
 ) -> anyhow::Result<()> {
     let stages = [
         doc! { "$match": of_posts(posts.iter().copied()) },
-        doc! { "$group": { "_id": reference("postId") } },
+        doc! { "$group": { "_id": reference::expression("postId") } },
     ];
     let found = comments.aggregate(stages).with_type::<RawDocumentBuf>();
     let found: Vec<RawDocumentBuf> = found.await?.try_collect().await?;

@@ -8,7 +8,7 @@ use subgraph::limits::answer::count_bytes;
 use subgraph::page::ListTag;
 use subgraph::readable::{Kind, Shape};
 use subgraph::text::TextRule;
-use subgraph::{ANONYMOUS, DateTime, Id, Position};
+use subgraph::{DateTime, Id, ListPosition, author};
 
 use crate::comment_projection::FIELD;
 use crate::discussion::Discussion;
@@ -25,11 +25,6 @@ pub const TITLE: TextRule = TextRule {
 pub const CONTENT: TextRule = TextRule {
     field: "content",
     max_chars: 20_000,
-};
-/// The name of a post's author.
-pub const AUTHOR: TextRule = TextRule {
-    field: "author",
-    max_chars: 100,
 };
 /// Marks the cursors of the list of posts.
 pub const POSTS_LIST: ListTag = ListTag(b'p');
@@ -49,7 +44,12 @@ pub const SHAPE: Shape<7> = Shape([
             bytes_max: 256 << 10,
         },
     ),
-    ("author", Kind::Text { bytes_max: 4 << 10 }),
+    (
+        "author",
+        Kind::Text {
+            bytes_max: author::BYTES_MAX,
+        },
+    ),
     ("createdAt", Kind::Date),
     ("updatedAt", Kind::Date),
     (FIELD, Kind::Document),
@@ -103,9 +103,9 @@ impl Post {
 }
 
 impl Post {
-    /// The post's place in the list of posts.
-    pub fn position(&self) -> Position {
-        Position {
+    /// The post's position in the list of posts.
+    pub fn position(&self) -> ListPosition {
+        ListPosition {
             created_at: self.created_at,
             id: self.id.object_id(),
         }
@@ -128,9 +128,7 @@ impl FromDocument for Post {
             id: id.id().unwrap_or_default().into(),
             title: title.text().unwrap_or_default().into_owned(),
             content: content.text().unwrap_or_default().into_owned(),
-            author: author
-                .text()
-                .map_or_else(|| ANONYMOUS.to_owned(), Into::into),
+            author: author::read(author),
             created_at: created_at.date(),
             updated_at: updated_at.date(),
             discussion: discussion

@@ -54,7 +54,7 @@ pub async fn follow(
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         loop {
             tokio::select! {
-                change = changes.next() => follower.tell(change?).await,
+                change = changes.next() => follower.report(change?).await,
                 _ = look.tick() => follower.notice_generation(),
                 () = shutdown.cancelled() => return Ok(()),
             }
@@ -72,7 +72,7 @@ struct Follower {
 }
 
 impl Follower {
-    async fn tell(&self, change: KeyChange) {
+    async fn report(&self, change: KeyChange) {
         match change {
             KeyChange::Document { key, operation } => {
                 let Some(id) = key.as_object_id() else {
@@ -158,8 +158,14 @@ mod tests {
             let set = ReplicaSet::start(Options::default()).await.expect("a node");
             let uri = set.uri_for("followed");
             let config = Config::parse_from(["posts", "--mongo-uri", &uri]);
-            let database = config.database.connect("test").await.expect("a database");
+            let database = config
+                .subgraph
+                .database
+                .connect("test")
+                .await
+                .expect("a database");
             let streams = config
+                .subgraph
                 .database
                 .stream_client("test")
                 .await
@@ -171,7 +177,10 @@ mod tests {
                 ProjectionMetrics::register(&mut Registry::default(), "comments"),
             );
             let projector = projector.await.expect("a projector");
-            let calls = config.database.requests("test", CallMetrics::default());
+            let calls = config
+                .subgraph
+                .database
+                .requests("test", CallMetrics::default());
             let calls = calls.await.expect("a client");
             let store = Store::new(&calls, projector.clone(), Unreadables::default());
             Self {
@@ -186,7 +195,12 @@ mod tests {
         }
 
         async fn follow(&self) {
-            let streams = self.config.database.stream_client("the followed").await;
+            let streams = self
+                .config
+                .subgraph
+                .database
+                .stream_client("the followed")
+                .await;
             let streams = streams.expect("a client");
             follow(
                 &Source::new(streams, self.database.clone(), "posts"),

@@ -74,7 +74,9 @@ impl Query {
     async fn post(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The post's id. A malformed one is refused with BAD_USER_INPUT.")]
+        #[graphql(
+            desc = "The post's id: 24 hexadecimal digits. Anything else fails with BAD_USER_INPUT."
+        )]
         id: PostId,
         #[graphql(
             desc = "The `operationTime` of a comment's mutation: the answer waits until it shows \

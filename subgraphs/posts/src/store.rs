@@ -7,7 +7,8 @@ use bson::{Document, RawDocumentBuf, doc};
 use changefeed::{Projector, Unreadables};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
-use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable};
+use subgraph::collections::exists;
+use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable, stored_comment};
 
 use crate::Error;
 use crate::comment_projection::CommentProjection;
@@ -159,7 +160,7 @@ impl Store {
     /// whatever stops us in between, a deleted post always has its mark.
     pub async fn delete_post(&self, id: PostId, now: DateTime) -> Result<bool, Error> {
         let delete = self.calls.run(|collections| async move {
-            if !collections.has_any(readable_post(id)).await? {
+            if !exists(&collections.posts, readable_post(id)).await? {
                 return Ok(false);
             }
             let mark = doc! { "$set": { "markedAt": now } };
@@ -193,20 +194,12 @@ impl Store {
         };
         let look = self
             .calls
-            .run(|collections| async move { Ok(collections.has_any(filter).await?) });
+            .run(|collections| async move { Ok(exists(&collections.posts, filter).await?) });
         look.await
     }
 }
 
-impl Collections {
-    async fn has_any(&self, filter: Document) -> mongodb::error::Result<bool> {
-        let ids = self.posts.clone_with_type::<Document>();
-        let found = ids.find_one(filter).projection(doc! { "_id": 1 }).await?;
-        Ok(found.is_some())
-    }
-}
-
-/// The filter of one post, if it can be read: what cannot is as if it were not there.
+/// The filter of one post. A document that cannot be read as a post does not match.
 fn readable_post(id: PostId) -> Document {
     let mut filter = SHAPE.filter();
     filter.insert("_id", id);
@@ -223,18 +216,5 @@ pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
         .keys(doc! { "createdAt": -1, "_id": -1 })
         .build();
     posts.create_index(by_creation).await?;
-    // The comments subgraph creates the same one; whoever comes first. The projection reads by it.
-    let comments = database.collection::<Document>("comments");
-    let by_post = IndexModel::builder()
-        .keys(doc! { "postId": 1, "createdAt": -1, "_id": -1 })
-        .build();
-    comments.create_index(by_post).await?;
-    Ok(())
-}
-
-/// [`create_indexes`] at the start: without an index queries are slow, and the service is of use still.
-pub async fn create_indexes_if_possible(database: &Database) {
-    if let Err(error) = create_indexes(database).await {
-        tracing::warn!(%error, "an index could not be created: queries are slow without it");
-    }
+    stored_comment::create_index(database).await
 }

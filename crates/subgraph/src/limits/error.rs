@@ -12,18 +12,10 @@ pub enum LimitError {
     #[error(
         "the document has {bytes} bytes: at most {max} are accepted; send long texts as variables"
     )]
-    DocumentBytes {
-        /// Its length.
-        bytes: usize,
-        /// The limit.
-        max: usize,
-    },
+    DocumentBytes { bytes: usize, max: usize },
     /// The document has too many tokens.
     #[error("the document has more than {max} tokens, fragments written out")]
-    Tokens {
-        /// The limit.
-        max: usize,
-    },
+    Tokens { max: usize },
     /// A name is too long.
     #[error("a name or a number of the document has more than {max} bytes")]
     NameBytes {
@@ -40,10 +32,7 @@ pub enum LimitError {
     },
     /// Something is nested too deep.
     #[error("the document is nested deeper than {max}, fragments followed")]
-    Depth {
-        /// The limit.
-        max: usize,
-    },
+    Depth { max: usize },
     /// Introspection asks for lists of types below lists of types.
     #[error(
         "introspection is nested too deep: ask at most twice for `fields`, `inputFields`, \
@@ -52,49 +41,28 @@ pub enum LimitError {
     Introspection,
     /// Too many aliases.
     #[error("an operation has more than {max} aliases, fragments followed")]
-    Aliases {
-        /// The limit.
-        max: usize,
-    },
+    Aliases { max: usize },
     /// Too many fields at the root.
     #[error("the document has more than {max} root fields, fragments followed")]
-    RootFields {
-        /// The limit.
-        max: usize,
-    },
+    RootFields { max: usize },
     /// Too many directives in one place.
     #[error("an element of the document has more than {max} directives")]
-    Directives {
-        /// The limit.
-        max: usize,
-    },
-    /// Too many selections.
+    Directives { max: usize },
+    /// The document has more selections than `max`, with fragments expanded.
     #[error("the document has more than {max} selections, fragments written out")]
-    Selections {
-        /// The limit.
-        max: usize,
-    },
-    /// Too many operations.
+    Selections { max: usize },
+    /// The document defines more operations than `max`.
     #[error("the document has more than {max} operations")]
-    Operations {
-        /// The limit.
-        max: usize,
-    },
-    /// Too many fragments.
+    Operations { max: usize },
+    /// The document defines more fragments than `max`.
     #[error("the document has more than {max} fragments")]
-    Fragments {
-        /// The limit.
-        max: usize,
-    },
+    Fragments { max: usize },
     /// The arguments are too long.
     #[error(
         "the texts in the document's arguments have more than {max} bytes, fragments written out; \
          send long texts as variables"
     )]
-    ArgumentBytes {
-        /// The limit.
-        max: usize,
-    },
+    ArgumentBytes { max: usize },
     /// A field has too many arguments.
     #[error("a field or a directive has more than {max} arguments")]
     Arguments {
@@ -149,23 +117,13 @@ pub enum LimitError {
     },
     /// A fragment is not spread by any operation.
     #[error("the fragment \"{fragment}\" is never used")]
-    Unused {
-        /// Its name.
-        fragment: String,
-        /// Where it begins.
-        position: Pos,
-    },
+    Unused { fragment: String, position: Pos },
     /// Two fields with one response key cannot be merged.
     #[error(
         "the fields \"{key}\" conflict: they are different fields or have different arguments; use \
          different aliases to ask for both"
     )]
-    Conflict {
-        /// The response key.
-        key: String,
-        /// The two fields.
-        positions: [Pos; 2],
-    },
+    Conflict { key: String, positions: [Pos; 2] },
     /// An operation has too many variables, or they are too large or nested too deep.
     #[error("the variables are too many, too large or nested too deep: {reason}")]
     Variables {
@@ -174,26 +132,15 @@ pub enum LimitError {
     },
     /// Too many representations.
     #[error("the request has more than {max} entity representations: ask for fewer at a time")]
-    Representations {
-        /// The limit.
-        max: usize,
-    },
+    Representations { max: usize },
     /// The request asks for too much.
     #[error(
         "the request costs {cost}: at most {max} is accepted; ask for smaller pages or fewer fields"
     )]
-    Cost {
-        /// Its cost.
-        cost: u64,
-        /// The limit.
-        max: usize,
-    },
+    Cost { cost: u64, max: usize },
     /// The answer's texts are too large.
     #[error("the answer's texts have more than {max} bytes: ask for smaller pages")]
-    AnswerBytes {
-        /// The limit.
-        max: usize,
-    },
+    AnswerBytes { max: usize },
     /// The document is not GraphQL.
     #[error("{}", .0.message)]
     Syntax(ServerError),

@@ -6,7 +6,7 @@ use std::fmt;
 use bson::oid::ObjectId;
 use bson::{Bson, RawDocument, doc};
 
-use crate::DateTime;
+use crate::{DateTime, reference};
 
 use super::elements::{Element, kind};
 
@@ -121,7 +121,7 @@ impl Kind {
             ))),
             (Self::Reference, kind::STRING) => {
                 let text = std::str::from_utf8(element.text()?).ok()?;
-                id_of_hex(text).map(Value::Id)
+                reference::of_text(text).map(Value::Id)
             }
             (Self::Id | Self::Reference, _) => None,
             (Self::Document, kind::DOCUMENT) => RawDocument::from_bytes(element.value)
@@ -163,7 +163,8 @@ impl Kind {
         match self {
             Self::Id => has_type("objectId").into(),
             Self::Reference => {
-                let is_hex = doc! { "$eq": [{ "$toString": reference(field) }, &value] };
+                let is_hex =
+                    doc! { "$eq": [{ "$toString": reference::expression(field) }, &value] };
                 let is_id = has_type("objectId").into();
                 of_type("string", is_hex.into(), is_id)
             }
@@ -182,18 +183,4 @@ impl Kind {
             Self::Document => true.into(),
         }
     }
-}
-
-/// The aggregation expression of the id that a field of [`Kind::Reference`] names; null where it names none.
-pub(crate) fn reference(field: &str) -> bson::Document {
-    doc! { "$convert": {
-        "input": format!("${field}"), "to": "objectId", "onError": null, "onNull": null,
-    } }
-}
-
-/// The id that a text of [`Kind::Reference`] names.
-pub fn id_of_hex(text: &str) -> Option<ObjectId> {
-    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let is_hex = text.len() == 24 && text.bytes().all(is_digit);
-    is_hex.then(|| ObjectId::parse_str(text).ok()).flatten()
 }

@@ -16,7 +16,7 @@ use bson::{Bson, Document, RawDocument, doc};
 use changefeed::Unreadable;
 
 use elements::elements;
-pub use kind::{Kind, Value, id_of_hex};
+pub use kind::{Kind, Value};
 pub use read::{all, one, within_limit};
 
 /// The fields of a document that is read, each with what it may hold. Other fields do not matter.
@@ -84,9 +84,4 @@ impl<const N: usize> Shape<N> {
     pub fn filter(&self) -> Document {
         doc! { "$expr": self.expression() }
     }
-}
-
-/// The aggregation expression of the id that a field of [`Kind::Reference`] names.
-pub fn reference(field: &str) -> Document {
-    kind::reference(field)
 }

@@ -12,15 +12,9 @@ async fn a_posts_comments_are_read_from_an_index() {
         comments.comment(&post, text).await;
         comments.comment(&other, text).await;
     }
-    comments
-        .database
-        .database()
-        .run_command(doc! { "profile": 2 })
-        .await
-        .expect("profiled");
+    let profile = comments.profile().await;
     assert_eq!(comments.texts(&post).await, ["B", "A"]);
 
-    let profile = comments.collection("system.profile");
     let list = doc! { "appName": "comments requests", "command.aggregate": "comments" };
     let list = profile.find_one(list).await.expect("a profile");
     let list = list.expect("the list's query");

@@ -89,14 +89,8 @@ async fn the_comments_of_twenty_posts_are_one_query() {
         .map(|id| json!({ "__typename": "Post", "id": id }))
         .collect();
 
-    comments
-        .database
-        .database()
-        .run_command(doc! { "profile": 2 })
-        .await
-        .expect("profiled");
+    let profile = comments.profile().await;
     let entities = comments.data(PAGE, json!({ "of": of, "first": 2 })).await;
-    let profile = comments.collection("system.profile");
     let asked = doc! { "appName": "comments requests", "command.aggregate": "comments" };
     let queries = profile.count_documents(asked).await.expect("a count");
 
@@ -120,12 +114,7 @@ async fn references_to_comments_are_one_query_and_missing_ones_are_null() {
     of.push(json!({ "__typename": "Comment", "id": "65f0c0ffee65f0c0ffee65f0" }));
     of.push(json!({ "__typename": "Comment", "id": "not-an-id" }));
 
-    comments
-        .database
-        .database()
-        .run_command(doc! { "profile": 2 })
-        .await
-        .expect("profiled");
+    let profile = comments.profile().await;
     let query =
         "query ($of: [_Any!]!) { _entities(representations: $of) { ... on Comment { text } } }";
     let entities = comments.data(query, json!({ "of": of })).await;
@@ -134,10 +123,7 @@ async fn references_to_comments_are_one_query_and_missing_ones_are_null() {
         "appName": "comments requests", "command.find": "comments",
         "command.filter.createdAt": { "$exists": false },
     };
-    let queries = comments
-        .collection("system.profile")
-        .count_documents(asked)
-        .await;
+    let queries = profile.count_documents(asked).await;
     assert_eq!(queries.expect("a count"), 1);
     assert_json_snapshot!(entities["_entities"], @r#"
     [

@@ -2,17 +2,16 @@
 
 use std::ops::Deref;
 
+use bson::doc;
 use bson::oid::ObjectId;
-use bson::{Document, doc};
 use clap::Parser;
 use embedded_mongo::TestDatabase;
 use serde_json::{Value, json};
-use subgraph::testing::TestService;
+use subgraph::testing::TestSubgraph;
 
 /// A running comments subgraph.
 pub struct Comments {
-    service: TestService,
-    pub database: TestDatabase,
+    subgraph: TestSubgraph,
 }
 
 impl Comments {
@@ -33,23 +32,22 @@ impl Comments {
 
     /// Starts it on a database that is there, with settings as on the command line.
     pub async fn start_on_with(database: TestDatabase, flags: &[&str]) -> Self {
-        let service = run_on(&database, flags).await;
-        Self { service, database }
+        let arguments = ["comments", "--development", "--mongo-uri", database.uri()];
+        let config = comments::Config::parse_from(arguments.iter().chain(flags));
+        let run = |listener, lifecycle| comments::run(config, listener, lifecycle);
+        Self {
+            subgraph: TestSubgraph::start_on(database, run).await,
+        }
     }
 
     /// Ends the subgraph and starts it again.
     pub async fn restart(self) -> Self {
-        self.service.stop().await.expect("a clean end");
-        Self {
-            service: run_on(&self.database, &[]).await,
-            database: self.database,
-        }
+        Self::start_on(self.stop().await).await
     }
 
     /// Ends the subgraph; the database stays.
     pub async fn stop(self) -> TestDatabase {
-        self.service.stop().await.expect("a clean end");
-        self.database
+        self.subgraph.stop().await
     }
 
     /// Adds a post to comment on, as the posts subgraph would.
@@ -101,11 +99,6 @@ impl Comments {
             .await;
         texts(&entities["_entities"][0]["comments"])
     }
-
-    /// A collection of the database.
-    pub fn collection(&self, name: &str) -> mongodb::Collection<Document> {
-        self.database.database().collection(name)
-    }
 }
 
 /// The texts of a connection of comments.
@@ -121,16 +114,10 @@ const CREATE: &str = "mutation ($post: ID!, $text: String!) {
     createComment(input: { postId: $post, text: $text }) { comment { id } }
 }";
 
-async fn run_on(database: &TestDatabase, flags: &[&str]) -> TestService {
-    let arguments = ["comments", "--development", "--mongo-uri", database.uri()];
-    let config = comments::Config::parse_from(arguments.iter().chain(flags));
-    TestService::start(|listener, lifecycle| comments::run(config, listener, lifecycle)).await
-}
-
 impl Deref for Comments {
-    type Target = TestService;
+    type Target = TestSubgraph;
 
-    fn deref(&self) -> &TestService {
-        &self.service
+    fn deref(&self) -> &TestSubgraph {
+        &self.subgraph
     }
 }

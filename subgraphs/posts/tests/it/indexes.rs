@@ -15,17 +15,11 @@ async fn the_list_of_posts_reads_its_page_from_an_index() {
         edges { node { title } } pageInfo { endCursor }
     } }";
     let first = posts.data(list, json!({})).await;
-    posts
-        .database
-        .database()
-        .run_command(doc! { "profile": 2 })
-        .await
-        .expect("profiled");
+    let profile = posts.profile().await;
     let after = &first["posts"]["pageInfo"]["endCursor"];
     posts.data(list, json!({ "after": after })).await;
 
     let page = doc! { "appName": "posts requests", "command.find": "posts", "command.limit": 2 };
-    let profile = posts.collection("system.profile");
     let page = profile.find_one(page).await.expect("a profile");
     let page = page.expect("the page's query");
     let plan = page.get_str("planSummary").expect("a plan");

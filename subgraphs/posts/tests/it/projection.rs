@@ -186,15 +186,9 @@ async fn the_newest_comments_are_answered_from_the_posts_alone() {
     posts.comment(&id, "A").await;
     discussion(&posts, &id, 1).await;
 
-    posts
-        .database
-        .database()
-        .run_command(doc! { "profile": 2 })
-        .await
-        .expect("profiled");
+    let profile = posts.profile().await;
     let list = "{ posts { edges { node { title commentCount latestComments { text author } } } } }";
     let listed = posts.data(list, json!({})).await;
-    let profile = posts.collection("system.profile");
     let queries = |collection: &str| {
         profile.count_documents(doc! { "appName": "posts requests", "command.find": collection })
     };

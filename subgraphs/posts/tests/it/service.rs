@@ -2,18 +2,16 @@
 
 use std::ops::Deref;
 
+use bson::doc;
 use bson::oid::ObjectId;
-use bson::{Document, doc};
 use clap::Parser;
 use embedded_mongo::TestDatabase;
-use mongodb::Collection;
 use serde_json::json;
-use subgraph::testing::TestService;
+use subgraph::testing::TestSubgraph;
 
 /// A running posts subgraph.
 pub struct Posts {
-    service: TestService,
-    pub database: TestDatabase,
+    subgraph: TestSubgraph,
 }
 
 impl Posts {
@@ -25,15 +23,15 @@ impl Posts {
     /// Starts it on a database that is there.
     pub async fn start_on(database: TestDatabase) -> Self {
         let config = posts::Config::parse_from(["posts", "--mongo-uri", database.uri()]);
-        let service =
-            TestService::start(|listener, lifecycle| posts::run(config, listener, lifecycle)).await;
-        Self { service, database }
+        let run = |listener, lifecycle| posts::run(config, listener, lifecycle);
+        Self {
+            subgraph: TestSubgraph::start_on(database, run).await,
+        }
     }
 
     /// Ends the subgraph; the database stays.
     pub async fn stop(self) -> TestDatabase {
-        self.service.stop().await.expect("a clean end");
-        self.database
+        self.subgraph.stop().await
     }
 
     /// Writes a comment, as the comments subgraph would, and returns its id.
@@ -51,11 +49,6 @@ impl Posts {
             .await
             .expect("inserted");
         id
-    }
-
-    /// A collection of the database.
-    pub fn collection(&self, name: &str) -> Collection<Document> {
-        self.database.database().collection(name)
     }
 
     /// Creates a post and returns its id.
@@ -76,9 +69,9 @@ impl Posts {
 }
 
 impl Deref for Posts {
-    type Target = TestService;
+    type Target = TestSubgraph;
 
-    fn deref(&self) -> &TestService {
-        &self.service
+    fn deref(&self) -> &TestSubgraph {
+        &self.subgraph
     }
 }

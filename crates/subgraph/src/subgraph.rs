@@ -1,0 +1,135 @@
+//! A subgraph from its settings to its end: the parts that every subgraph has.
+
+use async_graphql::{ObjectType, Schema, SubscriptionType};
+use axum::Router;
+use mongodb::{Client, Database};
+use service::{Health, Lifecycle, Metrics};
+use tokio::net::TcpListener;
+
+use crate::database::DatabaseSettings;
+use crate::database_calls::CallMetrics;
+use crate::error::CodedError;
+use crate::{
+    CallGate, DatabaseCalls, FieldCosts, HostSettings, LimitSettings, Limits, TypeNames, endpoint,
+};
+
+/// The settings that all subgraphs share.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SubgraphSettings {
+    /// MongoDB, and how many calls of requests it gets.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+    /// The limits of one request.
+    #[command(flatten)]
+    pub limits: LimitSettings,
+    /// The host names that requests may use.
+    #[command(flatten)]
+    pub hosts: HostSettings,
+    /// Address, logs, shutdown and connections, as of every binary.
+    #[command(flatten)]
+    pub service: service::Settings,
+}
+
+/// A subgraph that starts: its own parts register here, then [`Subgraph::serve`] serves its schema.
+pub struct Subgraph {
+    name: &'static str,
+    settings: SubgraphSettings,
+    /// The database, for the subgraph's own work. Requests use [`Subgraph::request_calls`].
+    pub database: Database,
+    /// The checks of `/health/ready`. MongoDB's is among them.
+    pub health: Health,
+    /// The metrics of `/metrics`.
+    pub metrics: Metrics,
+    /// The process: its background tasks and its end.
+    pub lifecycle: Lifecycle,
+}
+
+impl Subgraph {
+    /// Connects to MongoDB. `name` is the program's.
+    ///
+    /// # Errors
+    /// When the connection string is malformed, no server answers, or it has no change streams.
+    pub async fn connect(
+        name: &'static str,
+        settings: SubgraphSettings,
+        lifecycle: Lifecycle,
+    ) -> anyhow::Result<Self> {
+        let database = settings.database.connect(name).await?;
+        let health = Health::default();
+        settings.database.register_readiness(name, &health).await?;
+        Ok(Self {
+            name,
+            settings,
+            database,
+            health,
+            metrics: Metrics::new(name),
+            lifecycle,
+        })
+    }
+
+    /// A client for change streams alone.
+    ///
+    /// # Errors
+    /// When the connection string is malformed.
+    pub async fn stream_client(&self) -> anyhow::Result<Client> {
+        self.settings.database.stream_client(self.name).await
+    }
+
+    /// The database for requests of clients, with the queue before it.
+    ///
+    /// # Errors
+    /// When the connection string is malformed.
+    pub async fn request_calls(&self) -> anyhow::Result<DatabaseCalls<Database>> {
+        let metrics = CallMetrics::register(&self.metrics);
+        self.settings.database.requests(self.name, metrics).await
+    }
+
+    /// Serves a schema whose resolvers fail with `E` until shutdown. `costs` are those of its fields, `gate`
+    /// is the queue of [`Subgraph::request_calls`].
+    ///
+    /// # Errors
+    /// When the port for operators is taken, or a background task dies.
+    pub async fn serve<E, Q, M, S>(
+        self,
+        listener: TcpListener,
+        schema: Schema<Q, M, S>,
+        costs: FieldCosts,
+        gate: &CallGate,
+    ) -> anyhow::Result<()>
+    where
+        E: CodedError,
+        Q: ObjectType + 'static,
+        M: ObjectType + 'static,
+        S: SubscriptionType + 'static,
+    {
+        let Self {
+            settings,
+            health,
+            metrics,
+            lifecycle,
+            ..
+        } = self;
+        let limits = Limits {
+            settings: settings.limits,
+            fields: costs,
+            types: TypeNames::of(&schema),
+        };
+        let service = &settings.service;
+        let operations =
+            service::operations_routes(service, &health, &metrics, Router::new(), &lifecycle)
+                .await?;
+        let endpoint = endpoint::endpoint::<E, _>(
+            schema,
+            gate.clone(),
+            limits,
+            &settings.hosts,
+            &metrics,
+            &lifecycle,
+            service,
+        );
+        endpoint::serve(
+            listener, &endpoint, operations, &lifecycle, service, &metrics,
+        )
+        .await
+    }
+}
