@@ -12,7 +12,7 @@ use crate::{ListPosition, Page, PageRequest};
 pub struct Connection<T: OutputType> {
     /// The page's items, each with its cursor, in the order that was asked for.
     pub edges: Vec<Edge<T>>,
-    /// Whether the list goes on at either side, and the cursors to ask for more.
+    /// Whether there are more items before and after this page, and the cursors to request them.
     pub page_info: PageInfo,
 }
 
@@ -20,14 +20,14 @@ pub struct Connection<T: OutputType> {
 #[derive(Debug, SimpleObject)]
 #[graphql(name_type)]
 pub struct Edge<T: OutputType> {
-    /// This item's place in the list, for `after` and `before`. Opaque; it stays good when the
+    /// Opaque: the item's position in the list, for `after` and `before`. It stays valid when the
     /// item is deleted.
     pub cursor: String,
     /// The item.
     pub node: T,
 }
 
-/// What lies around a page of a list.
+/// Whether a list continues before and after a page, and the page's first and last cursor.
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(shareable)]
 pub struct PageInfo {

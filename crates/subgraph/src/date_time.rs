@@ -1,4 +1,4 @@
-//! `DateTime`: an instant with milliseconds, as MongoDB stores it and RFC 3339 writes it.
+//! `DateTime`: a point in time with milliseconds, as MongoDB stores it and RFC 3339 writes it.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use bson::RawBson;
@@ -6,7 +6,7 @@ use bson::oid::ObjectId;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// An instant in UTC, as MongoDB stores it: with milliseconds.
+/// A point in time in UTC with milliseconds, as MongoDB stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct DateTime(bson::DateTime);
@@ -42,7 +42,7 @@ impl DateTime {
         write_rfc3339_millis(self.timestamp_millis(), text);
     }
 
-    /// The instant so many milliseconds after 1970-01-01T00:00:00Z.
+    /// The point in time that is this many milliseconds after 1970-01-01T00:00:00Z.
     pub fn from_millis(millis: i64) -> Self {
         Self(bson::DateTime::from_millis(millis))
     }
@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for DateTime {
     }
 }
 
-/// An instant in UTC as RFC 3339 writes it, always with milliseconds: `2026-01-31T23:59:59.999Z`.
+/// A point in time in UTC, in the format of RFC 3339, always with milliseconds: `2026-01-31T23:59:59.999Z`.
 #[Scalar(
     name = "DateTime",
     specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339"

@@ -7,19 +7,19 @@ use async_graphql::{ErrorExtensionValues, Response, ServerError};
 pub enum Code {
     /// An argument or an input field has a value that cannot be accepted.
     BadUserInput,
-    /// What the request names does not exist.
+    /// The post or comment that the request names does not exist.
     NotFound,
-    /// The request contradicts something that is already there.
+    /// The request contradicts stored data: an idempotency key that was used with another input.
     Conflict,
-    /// A subscriber was too slow; `extensions.cursor` tells where to resume.
+    /// A subscriber read too slowly: resume after `extensions.cursor`.
     SubscriptionLagged,
     /// A cursor is too old to resume from: read the list again with its cursor, then subscribe after that.
     ResyncRequired,
-    /// What the query asks to see is not there yet: try again.
+    /// The posts do not show the change of `operationTime` yet: try again.
     ProjectionBehind,
     /// The live feed of this instance is stopping: resume after `extensions.cursor`.
     FeedStopped,
-    /// The service has more to do than it can: nothing was begun, try again in a moment.
+    /// The service cannot keep up. Nothing was started: try again in a moment.
     Overloaded,
     /// Below a mutation's root field, a read failed for overload: the field itself was executed.
     ReadAfterWriteFailed,
@@ -45,7 +45,7 @@ pub enum Code {
     MaxRepresentationsExceeded,
     /// The answer has too many objects and leaves, or its texts are too large.
     MaxCostExceeded,
-    /// A fault of the service; its reason is in the service's log alone.
+    /// A fault of the service. Only its log has the reason.
     InternalServerError,
 }
 
@@ -146,10 +146,9 @@ pub enum InputError {
     Blank { field: &'static str },
     /// A control character that is neither a line break nor a tab.
     #[error(
-        "{field} holds the control character U+{code:04X}: of these, only line breaks and tabs are accepted"
+        "{field} contains the control character U+{code:04X}: only line breaks and tabs are accepted"
     )]
     Control {
-        /// The input field.
         field: &'static str,
         /// The character's code point.
         code: u32,
@@ -157,7 +156,6 @@ pub enum InputError {
     /// More characters than the limit.
     #[error("{field} has {chars} characters: at most {max_chars} are accepted")]
     TooLong {
-        /// The input field.
         field: &'static str,
         /// How long it is.
         chars: usize,
@@ -171,14 +169,13 @@ pub enum InputError {
         argument: &'static str,
         /// What was asked for.
         size: i32,
-        /// The largest page.
         max: usize,
     },
     /// Both ends at once.
-    #[error("first and last cannot be combined: ask for one end of the list")]
+    #[error("first and last cannot be combined: use one of them")]
     BothEnds,
     /// A cursor that this list did not give out.
-    #[error("{argument} is not a cursor of this list")]
+    #[error("{argument} is not a cursor of this list: use one that the list returned")]
     Cursor {
         /// `after` or `before`.
         argument: &'static str,
@@ -214,7 +211,7 @@ pub(crate) fn internal(reason: &'static str) -> Response {
     Response::from_errors(vec![error])
 }
 
-/// Errors with a path stay, since each tells of a null in the data.
+/// Errors with a path stay, because each explains a null in the data.
 fn leave_out_many(errors: &mut Vec<ServerError>) {
     if errors.len() > SHOWN_ERRORS_MAX && errors.iter().all(|error| error.path.is_empty()) {
         let left_out = errors.len() - SHOWN_ERRORS_MAX;
@@ -252,7 +249,7 @@ fn finish_error<E: CodedError>(error: &mut ServerError) {
     error.extensions = Some(extensions);
 }
 
-/// How async-graphql begins the errors that tell of a client's value, which it may find only while
+/// How async-graphql begins the errors about a client's value, which it may find only while
 /// it runs the operation. It marks them by nothing else.
 const OF_INPUT: [&str; 4] = [
     "Expected input type ",

@@ -15,7 +15,7 @@ pub fn list_size(
 ) {
 }
 
-/// Without `first` and `last`, a page has so many items.
+/// How many items a page has without `first` and `last`.
 pub const PAGE: Option<i32> = Some(DEFAULT_PAGE_SIZE as i32);
 
 /// A list of names as the directive's arguments take it.

@@ -22,20 +22,20 @@ pub const TEXT: TextRule = TextRule {
 /// Marks the cursors of lists of comments.
 pub const COMMENTS_LIST: ListTag = ListTag(b'c');
 
-/// What somebody wrote about a post.
+/// A comment on a post.
 #[derive(Clone, Debug, SimpleObject, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[graphql(complex)]
 pub struct Comment {
-    /// Identifies the comment. It never changes. It is used again only when the comment is deleted and
-    /// another one is created with the same `idempotencyKey`.
+    /// Identifies the comment and never changes. A new comment has this id only if this one was deleted
+    /// and the new one is created with the same `idempotencyKey`.
     #[serde(rename = "_id")]
     pub id: CommentId,
     #[graphql(skip)]
     pub post_id: PostId,
     #[graphql(skip)]
     pub text: String,
-    /// Who wrote the comment; "Anonymous" when no name was given.
+    /// The name of the comment's author; "Anonymous" if none was given.
     pub author: String,
     #[graphql(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub struct Comment {
 
 #[ComplexObject]
 impl Comment {
-    /// The comment's text: 1 to 5,000 characters; empty when its document has none.
+    /// The comment's text: 1 to 5,000 characters. Empty if another program wrote the comment without one.
     async fn text(&self, ctx: &Context<'_>) -> async_graphql::Result<&str> {
         count_bytes(ctx, self.text.len())?;
         Ok(&self.text)
@@ -60,12 +60,12 @@ impl Comment {
         Post { id: self.post_id }
     }
 
-    /// When the comment was created; when its id was made, where its document does not tell.
+    /// When the comment was created. The time in its id, if another program wrote it without a date.
     async fn created_at(&self) -> DateTime {
         self.created_at.unwrap_or_else(|| self.id.created_at())
     }
 
-    /// When the text was last changed; the time of creation when it never was.
+    /// When the text was last changed. Equal to `createdAt` if it never was.
     async fn updated_at(&self) -> DateTime {
         self.updated_at
             .or(self.created_at)

@@ -1,12 +1,12 @@
-//! What `commentChanges` delivers: a comment added, edited or deleted, with the cursor to resume.
+//! The events of `commentChanges`: a comment was added, edited or deleted. Each has a cursor to resume from.
 
 use async_graphql::{SimpleObject, Union};
 
 use crate::comment::{Comment, CommentId};
 use crate::post::PostId;
 
-/// One change among a post's comments. Each change has a `cursor`: subscribe with it as `after`
-/// to go on behind that change.
+/// One change of a post's comments. Each change has a `cursor`: subscribe with it as `after` to
+/// receive the changes that follow.
 #[derive(Clone, Debug, Union)]
 pub enum CommentChange {
     Added(CommentAdded),
@@ -17,7 +17,7 @@ pub enum CommentChange {
 /// A comment was added.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct CommentAdded {
-    /// Where to resume behind this change. Opaque.
+    /// Opaque. Pass it as `after` to resume after this change.
     pub cursor: String,
     /// The new comment.
     pub comment: Comment,
@@ -26,7 +26,7 @@ pub struct CommentAdded {
 /// A comment's text was changed.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct CommentEdited {
-    /// Where to resume behind this change. Opaque.
+    /// Opaque. Pass it as `after` to resume after this change.
     pub cursor: String,
     /// The comment after the change.
     pub comment: Comment,
@@ -35,10 +35,10 @@ pub struct CommentEdited {
 /// A comment was deleted.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct CommentDeleted {
-    /// Where to resume behind this change. Opaque.
+    /// Opaque. Pass it as `after` to resume after this change.
     pub cursor: String,
-    /// The id of the comment that is gone.
+    /// The id of the deleted comment.
     pub comment_id: CommentId,
-    /// The post that it was about.
+    /// The id of the post that the comment was about.
     pub post_id: PostId,
 }

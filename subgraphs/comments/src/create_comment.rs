@@ -15,30 +15,30 @@ const IDEMPOTENCY_KEY: TextRule = TextRule {
     max_chars: 100,
 };
 
-/// What `createComment` needs.
+/// The comment to create.
 #[derive(InputObject)]
 pub struct CreateCommentInput {
-    /// The post that the comment is about.
+    /// The id of the post to comment on.
     post_id: PostId,
-    /// The comment's text: 1 to 5,000 characters, of which some must show. White space at the ends is dropped;
-    /// control characters other than line breaks and tabs are refused.
+    /// The comment's text: 1 to 5,000 characters, at least one of them visible. White space at both ends is
+    /// removed. Control characters other than line breaks and tabs fail with BAD_USER_INPUT.
     text: String,
-    /// Who writes the comment: at most 100 characters; "Anonymous" when left out.
+    /// The name of the author: at most 100 characters; "Anonymous" if it is left out.
     author: Option<String>,
-    /// A key of the client's choice, at most 100 characters, for safe retries: the same input with
-    /// the same key again returns the first comment and creates none. Another input with the same
-    /// key is a CONFLICT. A key is kept for 30 days after the last request with it. When its comment
-    /// is deleted, it is free again; the next comment with it gets the same id.
+    /// A key that makes retries safe: any text of at most 100 characters. A second request with the
+    /// same key and the same input returns the first comment and creates none. With another input it
+    /// fails with CONFLICT. A key is kept for 30 days after its last use. If its comment is deleted,
+    /// the key is free again, and the next comment with it has the same id.
     idempotency_key: Option<String>,
 }
 
-/// What `createComment` returns.
+/// The created comment.
 #[derive(SimpleObject)]
 pub struct CreateCommentPayload {
-    /// The new comment; for a retry with the same `idempotencyKey`, the first one.
+    /// The new comment; for a retry with the same `idempotencyKey`, the comment of the first request.
     comment: Comment,
-    /// When the change happened, on the database's clock; opaque. Pass it as `operationTime` to
-    /// `post` or `posts` to see the change in `commentCount` and `latestComments` for sure.
+    /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
+    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
     operation_time: String,
 }
 
@@ -47,8 +47,8 @@ pub struct CreateComment;
 
 #[Object]
 impl CreateComment {
-    /// Writes a comment about a post. An unknown post is NOT_FOUND; blank or over-long texts are
-    /// BAD_USER_INPUT.
+    /// Creates a comment on a post. Fails with NOT_FOUND if the post does not exist, and with
+    /// BAD_USER_INPUT if a text is blank or too long.
     async fn create_comment(
         &self,
         ctx: &Context<'_>,

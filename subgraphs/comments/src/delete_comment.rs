@@ -6,20 +6,20 @@ use crate::comment::CommentId;
 use crate::written::Written;
 use crate::{Error, Store};
 
-/// What `deleteComment` needs.
+/// The comment to delete.
 #[derive(InputObject)]
 pub struct DeleteCommentInput {
-    /// The comment to delete.
+    /// The id of the comment to delete.
     id: CommentId,
 }
 
-/// What `deleteComment` returns.
+/// The id of the deleted comment.
 #[derive(SimpleObject)]
 pub struct DeleteCommentPayload {
     /// The id of the deleted comment.
     id: CommentId,
-    /// When the change happened, on the database's clock; opaque. Pass it as `operationTime` to
-    /// `post` or `posts` to see the change in `commentCount` and `latestComments` for sure.
+    /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
+    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
     operation_time: String,
 }
 
@@ -28,7 +28,7 @@ pub struct DeleteComment;
 
 #[Object]
 impl DeleteComment {
-    /// Deletes a comment. An unknown comment is NOT_FOUND.
+    /// Deletes a comment. Fails with NOT_FOUND if the comment does not exist.
     async fn delete_comment(
         &self,
         ctx: &Context<'_>,

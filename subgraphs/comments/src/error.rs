@@ -1,4 +1,4 @@
-//! What can go wrong in the comments subgraph, and the code that clients get for it.
+//! The errors of the comments subgraph, each with the code that clients receive.
 
 use async_graphql::ErrorExtensionValues;
 use changefeed::{CursorError, TopicError};
@@ -7,8 +7,8 @@ use subgraph::{Code, CodedError, InputError, Overloaded};
 use crate::comment::CommentId;
 use crate::post::PostId;
 
-/// The reason of [`Code::ResyncRequired`]: the changes after a cursor, or after the last one of a running
-/// subscription, are gone.
+/// The `extensions.reason` of [`Code::ResyncRequired`]: MongoDB no longer has the changes after a cursor, or
+/// after the last change of a running subscription.
 const HISTORY_LOST: &str = "HISTORY_LOST";
 
 /// An error of the comments subgraph.
@@ -18,10 +18,10 @@ pub enum Error {
     #[error(transparent)]
     Input(#[from] InputError),
     /// The post does not exist, or no longer.
-    #[error("there is no post {0}")]
+    #[error("the post {0} does not exist")]
     PostNotFound(PostId),
     /// The comment does not exist, or no longer.
-    #[error("there is no comment {0}")]
+    #[error("the comment {0} does not exist")]
     CommentNotFound(CommentId),
     /// An idempotency key came again with another input.
     #[error(
@@ -34,7 +34,7 @@ pub enum Error {
     /// A subscription missed something or ended.
     #[error(transparent)]
     Topic(#[from] TopicError),
-    /// The database has more to do than it can.
+    /// The database cannot keep up. The call was not started.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
     /// MongoDB refused an operation or could not be reached.
@@ -43,7 +43,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Why a subscription cannot go on from its cursor, for programs.
+    /// Why a subscription cannot continue from its cursor, for `extensions.reason`.
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Cursor(CursorError::Stopped) => None,

@@ -12,7 +12,7 @@ use crate::{Error, Feed};
 /// The id of a post.
 pub type PostId = Id<Post>;
 
-/// Something written for others to read and comment on.
+/// A text with a title that others read and comment on.
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(complex)]
 pub struct Post {
@@ -40,16 +40,16 @@ impl From<CommentOrder> for Order {
 
 #[ComplexObject]
 impl Post {
-    /// Where the changes among the post's comments stand. Ask for it beside `comments` and pass it
-    /// as `after` to `commentChanges`: what happens between the two is not missed.
+    /// The cursor of the latest change of the post's comments. Request it together with `comments`
+    /// and pass it as `after` to `commentChanges`: no change between the two is missed.
     async fn comment_changes_cursor(&self, ctx: &Context<'_>) -> Result<String, Error> {
         // It must not be newer than the list beside it. It is not: the loader of `comments` waits
         // for its batch before it reads, and this waits for nothing.
         ctx.data_unchecked::<Feed>().cursor_now(self.id).await
     }
 
-    /// All comments of the post, in pages. Give `first` (with `after`) to page forwards or `last`
-    /// (with `before`) to page backwards; without either, the first 20 are returned.
+    /// All comments on the post, in pages. Use `first` (and `after`) to page forwards, or `last` (and
+    /// `before`) to page backwards. Without either, the first 20 comments are returned.
     #[graphql(directive = list_size::apply(PAGE, names(["first", "last"]), names(["edges"]), Some(false)))]
     async fn comments(
         &self,

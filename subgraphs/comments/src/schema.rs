@@ -47,10 +47,10 @@ fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscriptions> {
 
 pub struct Query;
 
-/// Everything that can be read.
+/// Queries read data and change nothing.
 #[Object]
 impl Query {
-    /// The comment with this id; null when there is none.
+    /// The comment with this id; null if it does not exist.
     async fn comment(
         &self,
         ctx: &Context<'_>,
@@ -64,7 +64,7 @@ impl Query {
             .await
     }
 
-    /// The comment that another service refers to; null when there is none (any longer).
+    /// The comment that another subgraph refers to; null if it does not exist.
     #[graphql(entity)]
     async fn comment_by_reference(
         &self,
@@ -78,45 +78,45 @@ impl Query {
             .await
     }
 
-    /// The post that another service refers to. Whether it exists is that service's to say.
+    /// The post that another subgraph refers to. The posts subgraph says whether it exists.
     #[graphql(entity)]
     async fn post_by_reference(&self, id: ID) -> Option<Post> {
         id.parse().ok().map(|id| Post { id })
     }
 }
 
-/// Everything that changes data. Each mutation takes one `input` and returns a payload.
+/// Mutations change data. Each takes one `input` and returns a payload.
 #[derive(Default, MergedObject)]
 pub struct Mutation(CreateComment, UpdateComment, DeleteComment);
 
 pub struct Subscriptions;
 
-/// Everything that goes on to deliver events until the client ends it.
+/// Subscriptions deliver events until the client ends them.
 #[Subscription(name = "Subscription")]
 impl Subscriptions {
-    /// Each comment that is added to a post from now on. A subscriber that reads too slowly gets
-    /// the error SUBSCRIPTION_LAGGED and the end of the subscription, never a silent gap. An
-    /// unknown post is NOT_FOUND.
+    /// Each new comment on a post, from now on. A subscriber that reads too slowly receives the
+    /// error SUBSCRIPTION_LAGGED and then the end of the subscription, never a silent gap. Fails
+    /// with NOT_FOUND if the post does not exist.
     async fn comment_added(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The post to watch.")] post_id: PostId,
+        #[graphql(desc = "The id of the post to watch.")] post_id: PostId,
     ) -> Result<impl Stream<Item = Result<Comment, Error>>, Error> {
         ctx.data_unchecked::<Feed>().comment_added(post_id).await
     }
 
-    /// Every change among a post's comments: added, edited, deleted, in order, each with a cursor.
-    /// After a lost connection, subscribe with the last cursor as `after` to miss nothing. Errors:
-    /// SUBSCRIPTION_LAGGED (read too slowly; `extensions.cursor` tells where to resume),
+    /// Every change of a post's comments in order: added, edited, deleted. Each has a cursor. After
+    /// a lost connection, subscribe with the last cursor as `after`, and nothing is missed. Errors:
+    /// SUBSCRIPTION_LAGGED (the client read too slowly: resume after `extensions.cursor`),
     /// RESYNC_REQUIRED (the cursor is too old: read the list again with `commentChangesCursor`, then
     /// subscribe after that cursor),
-    /// BAD_USER_INPUT (not a cursor of this post), NOT_FOUND (no such post).
+    /// BAD_USER_INPUT (`after` is not a cursor of this post), NOT_FOUND (the post does not exist).
     async fn comment_changes(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The post to watch.")] post_id: PostId,
+        #[graphql(desc = "The id of the post to watch.")] post_id: PostId,
         #[graphql(
-            desc = "Start after the change with this cursor. Without it, start from now on."
+            desc = "Resume after the change with this cursor. Omit it to receive only new changes."
         )]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>>, Error> {

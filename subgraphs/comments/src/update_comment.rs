@@ -7,23 +7,23 @@ use crate::comment::{Comment, CommentId, TEXT};
 use crate::written::Written;
 use crate::{Error, Store};
 
-/// What `updateComment` needs.
+/// The comment to change, and its new text.
 #[derive(InputObject)]
 pub struct UpdateCommentInput {
-    /// The comment to change.
+    /// The id of the comment to change.
     id: CommentId,
-    /// The new text: 1 to 5,000 characters, of which some must show. White space at the ends is dropped;
-    /// control characters other than line breaks and tabs are refused.
+    /// The new text: 1 to 5,000 characters, at least one of them visible. White space at both ends is removed.
+    /// Control characters other than line breaks and tabs fail with BAD_USER_INPUT.
     text: String,
 }
 
-/// What `updateComment` returns.
+/// The changed comment.
 #[derive(SimpleObject)]
 pub struct UpdateCommentPayload {
     /// The comment after the change.
     comment: Comment,
-    /// When the change happened, on the database's clock; opaque. Pass it as `operationTime` to
-    /// `post` or `posts` to see the change in `commentCount` and `latestComments` for sure.
+    /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
+    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
     operation_time: String,
 }
 
@@ -32,8 +32,8 @@ pub struct UpdateComment;
 
 #[Object]
 impl UpdateComment {
-    /// Changes a comment's text. An unknown comment is NOT_FOUND; a blank or over-long text is
-    /// BAD_USER_INPUT.
+    /// Changes a comment's text. Fails with NOT_FOUND if the comment does not exist, and with
+    /// BAD_USER_INPUT if the text is blank or too long.
     async fn update_comment(
         &self,
         ctx: &Context<'_>,

@@ -31,7 +31,7 @@ const EMBEDDED: Shape<4> = Shape([
 /// The id of a comment.
 pub type CommentId = Id<Comment<'static>>;
 
-/// What somebody wrote about a post.
+/// A comment on a post.
 #[derive(Clone, Debug, PartialEq, SimpleObject)]
 #[graphql(complex, unresolvable = "id")]
 pub struct Comment<'d> {
@@ -39,7 +39,7 @@ pub struct Comment<'d> {
     pub id: CommentId,
     #[graphql(skip)]
     pub text: Cow<'d, str>,
-    /// Who wrote the comment.
+    /// The name of the comment's author; "Anonymous" if none was given.
     #[graphql(external)]
     pub author: Cow<'d, str>,
     /// When the comment was created.

@@ -7,19 +7,19 @@ use crate::discussion::Discussion;
 use crate::post::{CONTENT, Post, PostId, TITLE};
 use crate::{Error, Store};
 
-/// What `createPost` needs.
+/// The post to create.
 #[derive(InputObject)]
 pub struct CreatePostInput {
-    /// The post's title: 1 to 200 characters. White space at the ends is dropped.
+    /// The post's title: 1 to 200 characters. White space at both ends is removed.
     title: String,
-    /// The post's text: 1 to 20,000 characters, of which some must show. White space at the ends is dropped;
-    /// control characters other than line breaks and tabs are refused.
+    /// The post's text: 1 to 20,000 characters, at least one of them visible. White space at both ends is
+    /// removed. Control characters other than line breaks and tabs fail with BAD_USER_INPUT.
     content: String,
-    /// Who writes the post: at most 100 characters; "Anonymous" when left out.
+    /// The name of the author: at most 100 characters; "Anonymous" if it is left out.
     author: Option<String>,
 }
 
-/// What `createPost` returns.
+/// The created post.
 #[derive(SimpleObject)]
 pub struct CreatePostPayload {
     /// The new post.
@@ -31,7 +31,7 @@ pub struct CreatePost;
 
 #[Object]
 impl CreatePost {
-    /// Creates a post. Blank or over-long texts are refused with BAD_USER_INPUT.
+    /// Creates a post. Fails with BAD_USER_INPUT if a text is blank or too long.
     async fn create_post(
         &self,
         ctx: &Context<'_>,

@@ -6,14 +6,14 @@ use subgraph::DateTime;
 use crate::post::PostId;
 use crate::{Error, Store};
 
-/// What `deletePost` needs.
+/// The post to delete.
 #[derive(InputObject)]
 pub struct DeletePostInput {
-    /// The post to delete.
+    /// The id of the post to delete.
     id: PostId,
 }
 
-/// What `deletePost` returns.
+/// The id of the deleted post.
 #[derive(SimpleObject)]
 pub struct DeletePostPayload {
     /// The id of the deleted post.
@@ -25,8 +25,8 @@ pub struct DeletePost;
 
 #[Object]
 impl DeletePost {
-    /// Deletes a post. Its comments follow within moments: the comments service deletes them when
-    /// it sees the post gone. An unknown post is NOT_FOUND.
+    /// Deletes a post. The comments subgraph then deletes the post's comments, usually within a second.
+    /// Fails with NOT_FOUND if the post does not exist.
     async fn delete_post(
         &self,
         ctx: &Context<'_>,

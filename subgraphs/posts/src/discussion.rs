@@ -18,9 +18,10 @@ const LATEST_COMMENTS_DEFAULT: usize = 10;
 #[derive(Clone, Debug, Default, PartialEq, SimpleObject)]
 #[graphql(complex)]
 pub struct Discussion {
-    /// How many comments the post has. It follows the comments within milliseconds.
+    /// The number of comments on the post. It follows new and deleted comments, usually within
+    /// milliseconds.
     comment_count: i32,
-    /// When the newest of the post's comments was created; null when it has none.
+    /// When the newest comment on the post was created; null if there is none.
     last_comment_at: Option<DateTime>,
     #[graphql(skip)]
     latest: RawArrayBuf,
@@ -28,8 +29,8 @@ pub struct Discussion {
 
 #[ComplexObject]
 impl Discussion {
-    /// The newest comments, newest first. They are kept in the post itself, so this costs no
-    /// further look-up; `comments` has all of them, in pages.
+    /// The newest comments, newest first. They are stored in the post itself, so they cost no
+    /// further query. `comments` has all comments, in pages.
     #[graphql(
         provides = "text author createdAt",
         directive = list_size::apply(Some(10), names(["first"]), None, Some(false))
@@ -38,7 +39,7 @@ impl Discussion {
         &self,
         #[graphql(
             default = 10,
-            desc = "How many comments at most: 0 to 20. Anything else is refused with \
+            desc = "The largest number of comments to return: 0 to 20. Anything else fails with \
                     BAD_USER_INPUT."
         )]
         first: Option<i32>,

@@ -1,4 +1,4 @@
-//! What can go wrong in the posts subgraph, and the code that clients get for it.
+//! The errors of the posts subgraph, each with the code that clients receive.
 
 use async_graphql::ErrorExtensionValues;
 use subgraph::{Code, CodedError, InputError, Overloaded};
@@ -12,13 +12,13 @@ pub enum Error {
     #[error(transparent)]
     Input(#[from] InputError),
     /// The post does not exist, or no longer.
-    #[error("there is no post {0}")]
+    #[error("the post {0} does not exist")]
     PostNotFound(PostId),
     /// The time of a write that a query asks to see cannot be read.
-    #[error("operationTime is invalid: pass the text of a mutation's payload unchanged")]
+    #[error("operationTime is invalid: pass the text that a mutation returned, unchanged")]
     OperationTime,
-    /// The posts' comments have not come so far in time.
-    #[error("the posts do not show that change yet: try again")]
+    /// The projection has not reached the requested time within the limit.
+    #[error("the posts do not show the change of operationTime yet: try again")]
     ProjectionBehind,
     /// A subscriber of new posts was too slow.
     #[error(
@@ -28,10 +28,10 @@ pub enum Error {
         /// How many posts were missed.
         missed: u64,
     },
-    /// Changes may have been missed by everyone.
+    /// The change stream lost its history: every subscriber may have missed posts.
     #[error("posts may have been missed: subscribe again, then read the list again")]
     ResyncRequired,
-    /// The database has more to do than it can.
+    /// The database cannot keep up. The call was not started.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
     /// MongoDB refused an operation or could not be reached.

@@ -55,19 +55,19 @@ pub const SHAPE: Shape<7> = Shape([
     (FIELD, Kind::Document),
 ]);
 
-/// Something written for others to read and comment on.
+/// A text with a title that others read and comment on.
 #[derive(Clone, Debug, SimpleObject, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[graphql(complex)]
 pub struct Post {
-    /// Identifies the post. It never changes and is never used again.
+    /// Identifies the post. It never changes, and no other post ever has it.
     #[serde(rename = "_id")]
     pub id: PostId,
-    /// The post's title: 1 to 200 characters; empty when its document has none.
+    /// The post's title: 1 to 200 characters. Empty if another program wrote the post without one.
     pub title: String,
     #[graphql(skip)]
     pub content: String,
-    /// Who wrote the post; "Anonymous" when no name was given.
+    /// The name of the post's author; "Anonymous" if none was given.
     pub author: String,
     #[graphql(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,18 +83,18 @@ pub struct Post {
 
 #[ComplexObject]
 impl Post {
-    /// The post's text: 1 to 20,000 characters; empty when its document has none.
+    /// The post's text: 1 to 20,000 characters. Empty if another program wrote the post without one.
     async fn content(&self, ctx: &Context<'_>) -> async_graphql::Result<&str> {
         count_bytes(ctx, self.content.len())?;
         Ok(&self.content)
     }
 
-    /// When the post was created; when its id was made, where its document does not tell.
+    /// When the post was created. The time in its id, if another program wrote it without a date.
     async fn created_at(&self) -> DateTime {
         self.created_at.unwrap_or_else(|| self.id.created_at())
     }
 
-    /// When the title or the content was last changed; the time of creation when they never were.
+    /// When the title or the content was last changed. Equal to `createdAt` if they never were.
     async fn updated_at(&self) -> DateTime {
         self.updated_at
             .or(self.created_at)

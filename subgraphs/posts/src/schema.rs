@@ -67,10 +67,10 @@ impl From<PostOrder> for Order {
 
 pub struct Query;
 
-/// Everything that can be read.
+/// Queries read data and change nothing.
 #[Object]
 impl Query {
-    /// The post with this id; null when there is none.
+    /// The post with this id; null if it does not exist.
     async fn post(
         &self,
         ctx: &Context<'_>,
@@ -79,8 +79,8 @@ impl Query {
         )]
         id: PostId,
         #[graphql(
-            desc = "The `operationTime` of a comment's mutation: the answer waits until it shows \
-                    that change, or fails with PROJECTION_BEHIND after 5 seconds."
+            desc = "The `operationTime` that a comment's mutation returned: the response waits until \
+                    it shows that change. Fails with PROJECTION_BEHIND after 5 seconds."
         )]
         operation_time: Option<String>,
     ) -> Result<Option<Post>, Error> {
@@ -90,8 +90,8 @@ impl Query {
         posts(ctx).load_one(id).await
     }
 
-    /// All posts, in pages. Give `first` (with `after`) to page forwards or `last` (with `before`)
-    /// to page backwards; without either, the first 20 are returned.
+    /// All posts, in pages. Use `first` (and `after`) to page forwards, or `last` (and `before`) to
+    /// page backwards. Without either, the first 20 posts are returned.
     #[graphql(directive = list_size::apply(PAGE, names(["first", "last"]), names(["edges"]), Some(false)))]
     #[expect(
         clippy::too_many_arguments,
@@ -112,8 +112,8 @@ impl Query {
         )]
         order_by: Option<PostOrder>,
         #[graphql(
-            desc = "The `operationTime` of a comment's mutation: the answer waits until it shows \
-                    that change, or fails with PROJECTION_BEHIND after 5 seconds."
+            desc = "The `operationTime` that a comment's mutation returned: the response waits until \
+                    it shows that change. Fails with PROJECTION_BEHIND after 5 seconds."
         )]
         operation_time: Option<String>,
     ) -> Result<Connection<Post>, Error> {
@@ -131,7 +131,7 @@ impl Query {
         Ok(Connection::new(&request, page, Post::position))
     }
 
-    /// The post that another service refers to; null when there is none (any longer).
+    /// The post that another subgraph refers to; null if it does not exist.
     #[graphql(entity)]
     async fn post_by_reference(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Post>, Error> {
         // One malformed reference must not fail the others of its batch.
@@ -140,28 +140,29 @@ impl Query {
     }
 }
 
-/// Everything that changes data. Each mutation takes one `input` and returns a payload.
+/// Mutations change data. Each takes one `input` and returns a payload.
 #[derive(Default, MergedObject)]
 pub struct Mutation(CreatePost, UpdatePost, DeletePost);
 
 pub struct Subscriptions;
 
-/// Everything that goes on to deliver events until the client ends it.
+/// Subscriptions deliver events until the client ends them.
 #[Subscription(name = "Subscription")]
 impl Subscriptions {
-    /// Each post that is created from now on. Errors that end it: SUBSCRIPTION_LAGGED (read too
-    /// slowly) and RESYNC_REQUIRED (posts may have been missed): subscribe again, then read the list again.
+    /// Each new post, from now on. Two errors end the subscription: SUBSCRIPTION_LAGGED (the client
+    /// read too slowly) and RESYNC_REQUIRED (posts may have been missed). After either, subscribe
+    /// again, then read the list again.
     async fn post_added(&self, ctx: &Context<'_>) -> impl Stream<Item = Result<Post, Error>> {
         ctx.data_unchecked::<Feed>().post_added(posts(ctx).clone())
     }
 
-    /// The post each time it changes from now on: its texts, or its comments' number or newest
-    /// ones. Changes in quick succession may come as one. Ends when the post is deleted. An unknown
-    /// post is NOT_FOUND.
+    /// The post each time it changes, from now on: its title or content, its `commentCount` or its
+    /// `latestComments`. Changes in quick succession may arrive as one. Ends when the post is
+    /// deleted. Fails with NOT_FOUND if the post does not exist.
     async fn post_updated(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The post to watch.")] id: PostId,
+        #[graphql(desc = "The id of the post to watch.")] id: PostId,
     ) -> Result<impl Stream<Item = Result<Post, Error>>, Error> {
         ctx.data_unchecked::<Feed>()
             .post_updated(id, posts(ctx).clone())

@@ -6,10 +6,10 @@ use subgraph::{DateTime, InputError};
 use crate::post::{CONTENT, Post, PostId, TITLE};
 use crate::{Error, Store};
 
-/// What `updatePost` needs: what is left out stays as it is.
+/// The post to change, and its new texts. A field that is left out stays as it is.
 #[derive(InputObject)]
 pub struct UpdatePostInput {
-    /// The post to change.
+    /// The id of the post to change.
     id: PostId,
     /// The new title: 1 to 200 characters.
     title: Option<String>,
@@ -17,7 +17,7 @@ pub struct UpdatePostInput {
     content: Option<String>,
 }
 
-/// What `updatePost` returns.
+/// The changed post.
 #[derive(SimpleObject)]
 pub struct UpdatePostPayload {
     /// The post after the change.
@@ -29,8 +29,8 @@ pub struct UpdatePost;
 
 #[Object]
 impl UpdatePost {
-    /// Changes a post's title, its content, or both. An unknown post is NOT_FOUND; blank or
-    /// over-long texts, or nothing to change, are BAD_USER_INPUT.
+    /// Changes a post's title, its content, or both. Fails with NOT_FOUND if the post does not
+    /// exist, and with BAD_USER_INPUT if a text is blank or too long, or nothing is to be changed.
     async fn update_post(
         &self,
         ctx: &Context<'_>,
