@@ -1,8 +1,8 @@
-//! What a service needs of its collections, made again whenever one of them is new.
+//! The indexes and pre-images of a service's collections, created again whenever a collection is new.
 //!
 //! A collection that was dropped, replaced (`$out`, a rename) or never there comes without its indexes
 //! and without pre-images. Every collection has a UUID of its own, so a look at the list of collections
-//! tells which is new, whatever happened to the old one and whether or not a change stream was open.
+//! shows which is new, whatever happened to the old one and whether or not a change stream was open.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -7,12 +7,12 @@
 //! - **A call runs to its end.** Its caller polls it in place. When the caller's future is dropped (a
 //!   client left, a time limit passed), the call goes on in a task of its own.
 //! - **No caller waits inside the driver.** A call begins with a permit, and there are as many permits
-//!   as the pool has connections. Who has none waits here, first come, first served, within
-//!   [`CallLimits`]; who leaves the queue is forgotten at once.
+//!   as the pool has connections. A caller without one waits here, first come, first served, within
+//!   [`CallLimits`]. A caller that leaves the queue leaves nothing behind.
 //!
 //! A call uses one connection at a time and asks for no second permit: reads that run at the same time
 //! are calls of their own. So no call waits for another one, and there is no deadlock. A call that the
-//! server never answers keeps its permit; once all permits are gone so, others fail with
+//! server never answers keeps its permit. If all permits are lost like this, further calls fail with
 //! [`Overloaded`] after their wait, until the server answers again.
 //!
 //! See `docs/decisions/driver-futures-are-never-dropped.md`.
@@ -42,7 +42,7 @@ pub struct CallLimits {
     pub wait_max: Duration,
 }
 
-/// The database has more to do than it can: the call was not begun.
+/// The database cannot keep up: the call was not started, so a retry is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Overloaded {
     /// The queue has no room.
@@ -141,8 +141,8 @@ impl CallGate {
     }
 
     async fn enter(&self) -> Result<Permit, Overloaded> {
-        // Nobody is overtaken: a permit that is given back goes to who waits, and is free only when
-        // nobody does.
+        // This overtakes no call: a returned permit goes to the first waiter, and is free only when
+        // there is none.
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             return Ok(self.permit(permit));
         }

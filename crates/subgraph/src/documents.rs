@@ -1,4 +1,4 @@
-//! The documents of recent requests, parsed and measured: a gateway asks the same few again and again.
+//! A cache of parsed and measured documents: a gateway sends the same few again and again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

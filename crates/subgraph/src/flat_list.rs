@@ -1,4 +1,4 @@
-//! Lists of objects whose fields are all at hand, resolved without a future for each field.
+//! Lists of objects whose fields are all loaded, resolved without a future for each field.
 //!
 //! async-graphql resolves every field of every object as a task of its own. For objects that are
 //! embedded in their parent's document there is nothing to wait for, and with hundreds of them in one

@@ -1,4 +1,4 @@
-//! Requests that are meant to stop a subgraph: small to send, and without limits endless to answer.
+//! Requests that try to stop a subgraph: small to send and, without limits, endless to answer.
 //!
 //! They ask for what every subgraph has: `_entities`, a `Post` with an `id`, `__typename`, introspection.
 //! Sources: the advisories on graphql-java, graphql-js, async-graphql, Hot Chocolate and Apollo Server about
@@ -11,17 +11,15 @@ use serde_json::{Value, json};
 
 /// A request, and the code with which it is refused.
 pub struct Hostile {
-    /// What it tries.
+    /// What the request tries to exhaust, for the message of a failed test.
     pub name: &'static str,
-    /// The document.
     pub query: String,
-    /// The variables.
     pub variables: Value,
-    /// The code.
+    /// The `extensions.code` of its refusal.
     pub code: &'static str,
 }
 
-/// All of them.
+/// All hostile requests, each with the code that refuses it under default settings.
 pub fn requests() -> Vec<Hostile> {
     let mut all: Vec<_> = documents()
         .into_iter()

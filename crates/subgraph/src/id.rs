@@ -46,7 +46,7 @@ impl<T> Id<T> {
         self.object_id
     }
 
-    /// When the id was made: the date of what does not tell its own.
+    /// The time in the id: the date of a document that has no `createdAt`.
     pub fn created_at(self) -> DateTime {
         DateTime::of_id(self.object_id)
     }

@@ -1,4 +1,4 @@
-//! JSON text, written without a tree of values where the values are at hand.
+//! Writes JSON text directly, without building a tree of values first.
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::{Name, Value};
@@ -11,7 +11,7 @@ use crate::{DateTime, Id};
 pub struct JsonText(Vec<u8>);
 
 impl JsonText {
-    /// Empty, with room for so many bytes.
+    /// An empty text with a capacity in bytes.
     pub fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
     }
@@ -25,25 +25,24 @@ impl JsonText {
         self.0.len()
     }
 
-    /// Adds `null`.
     pub fn null(&mut self) {
         self.0.extend_from_slice(b"null");
     }
 
-    /// Adds a string.
+    /// Adds a string in quotes, escaped.
     pub fn string(&mut self, text: &str) {
         // Writing to a vector does not fail, and every text is a string of JSON.
         let _ = serde_json::to_writer(&mut self.0, text);
     }
 
-    /// Adds an id.
+    /// Adds an id as a string of 24 hexadecimal digits.
     pub fn id<T>(&mut self, id: Id<T>) {
         self.0.push(b'"');
         id.write_hex(&mut self.0);
         self.0.push(b'"');
     }
 
-    /// Adds an instant.
+    /// Adds a point in time as a string in the format of RFC 3339.
     pub fn date_time(&mut self, date_time: DateTime) {
         self.0.push(b'"');
         date_time.write_rfc3339(&mut self.0);
@@ -100,7 +99,6 @@ impl JsonText {
         Value::Object(IndexMap::from_iter([(token, Value::String(text))]))
     }
 
-    /// The text.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }

@@ -5,8 +5,8 @@
 //! - [`Subgraph`]: the process, from its [`SubgraphSettings`] to its end;
 //! - [`id`], [`date_time`], [`text`] and [`author`]: the values that go in and out, checked at the border;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
-//! - [`readable`], [`stored_comment`] and [`undated`]: which documents can be read, and documents without a
-//!   date;
+//! - [`readable`], [`stored_comment`], [`reference`](mod@reference) and [`undated`]: which documents can be read,
+//!   how they refer to each other, and documents without a date;
 //! - [`list_size`]: how long lists are, in the schema itself;
 //! - [`flat_list`] and [`json`]: lists of embedded objects, and answers, written in one go;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;

@@ -1,7 +1,7 @@
 //! Relay pages over a list ordered by creation time: arguments in, MongoDB filters and pages out.
 //!
-//! The list's order is `(createdAt, _id)`, so that every item has a place of its own. A cursor is
-//! such a place; it stays good when its item is deleted. A document without a date comes before all
+//! The list's order is `(createdAt, _id)`, so that every item has a position of its own. A cursor is
+//! such a position; it stays valid when its item is deleted. A document without a date comes before all
 //! dates, where MongoDB sorts it, until it is given one ([`crate::undated`]). Source of the semantics:
 //! <https://relay.dev/graphql/connections.htm>.
 
@@ -14,7 +14,7 @@ use crate::{DateTime, FieldCost, InputError};
 
 /// The size of a page when neither `first` nor `last` is given.
 pub const DEFAULT_PAGE_SIZE: usize = 20;
-/// The largest page.
+/// The largest `first` or `last`. More is an error, not a smaller page.
 pub const MAX_PAGE_SIZE: usize = 100;
 
 /// The order of a list by creation time.
@@ -26,12 +26,12 @@ pub enum Order {
     OldestFirst,
 }
 
-/// An item's place in a list.
+/// An item's position in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListPosition {
     /// The `createdAt` of the item's document.
     pub created_at: Option<DateTime>,
-    /// The item's id, which tells apart what was created in the same millisecond.
+    /// The item's id, which orders items that were created in the same millisecond.
     pub id: ObjectId,
 }
 
@@ -177,14 +177,14 @@ impl PageRequest {
         doc! { "createdAt": direction, "_id": direction }
     }
 
-    /// How many items to read: one more than the page has, to see whether the list goes on.
+    /// How many items to read: one more than the page has, to see whether the list continues.
     pub fn limit(&self) -> i64 {
         i64::try_from(self.size)
             .unwrap_or(i64::MAX)
             .saturating_add(1)
     }
 
-    /// Restricts a filter to what a cursor cut off before the place where the page's reading
+    /// Restricts a filter to what a cursor cut off before the position where the page's reading
     /// starts; none without such a cursor.
     pub fn filter_behind(&self, filter: impl FnOnce() -> Document) -> Option<Document> {
         let (cursor, ascending) = if self.from_end {
@@ -198,7 +198,7 @@ impl PageRequest {
     }
 
     /// Restricts a filter to what a cursor cut off at the far end of the page's reading: when all
-    /// before it fits the page, only there can the list go on.
+    /// before it fits the page, the list can continue only there.
     pub fn filter_ahead(&self, filter: impl FnOnce() -> Document) -> Option<Document> {
         Self {
             from_end: !self.from_end,
@@ -208,7 +208,7 @@ impl PageRequest {
     }
 
     /// Makes the page of what was read with [`PageRequest::filter`], [`PageRequest::sort`] and
-    /// [`PageRequest::limit`]; `behind` and `ahead` tell whether [`PageRequest::filter_behind`]
+    /// [`PageRequest::limit`]; `behind` and `ahead` say whether [`PageRequest::filter_behind`]
     /// and [`PageRequest::filter_ahead`] match anything.
     pub fn page<T>(&self, mut items: Vec<T>, behind: bool, ahead: bool) -> Page<T> {
         let goes_on = items.len() > self.size || ahead;
@@ -235,14 +235,14 @@ impl PageRequest {
     }
 }
 
-/// Whether a bound leaves out the place itself.
+/// Whether a bound leaves out the position itself.
 #[derive(Clone, Copy)]
 enum Reach {
     From,
     Beyond,
 }
 
-/// What lies on one side of a place. The bound on `createdAt` alone lets the index do the work;
+/// What lies on one side of a position. The bound on `createdAt` alone lets the index do the work;
 /// `_id` decides between items of the same millisecond.
 fn bound(position: ListPosition, ascending: bool, reach: Reach) -> Document {
     let ListPosition { created_at, id } = position;

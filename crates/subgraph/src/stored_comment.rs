@@ -42,18 +42,18 @@ pub struct StoredComment {
     pub post_id: ObjectId,
     /// Its text; empty where the document has none.
     pub text: String,
-    /// Its author; [`ANONYMOUS`] where the document has none.
+    /// Its author; [`author::ANONYMOUS`] where the document has none.
     pub author: String,
-    /// When it was created, where its document tells.
+    /// Its `createdAt`; none where its document has none.
     pub created_at: Option<DateTime>,
-    /// When its text was last changed, where its document tells.
+    /// Its `updatedAt`; none where its document has none.
     pub updated_at: Option<DateTime>,
     /// Whether its text was changed.
     pub edited: bool,
 }
 
 impl StoredComment {
-    /// When the comment was created; when its id was made, where its document does not tell.
+    /// When the comment was created: its `createdAt`, or the time in its id.
     pub fn created_at(&self) -> DateTime {
         self.created_at.unwrap_or_else(|| DateTime::of_id(self.id))
     }
@@ -75,8 +75,8 @@ impl FromDocument for StoredComment {
     }
 }
 
-/// The filter that finds the comments of some posts by the index on `postId`. It may find documents that are
-/// none: a list that holds such an id, say.
+/// The filter that finds the comments of some posts, and perhaps documents that cannot be read as comments:
+/// see [`reference::filter`].
 pub fn of_posts(posts: impl IntoIterator<Item = ObjectId>) -> Document {
     reference::filter("postId", posts)
 }

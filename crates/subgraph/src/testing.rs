@@ -1,4 +1,4 @@
-//! A subgraph under test: its whole `run` on a free port, and a client that speaks to it.
+//! A subgraph under test: its whole `run` on a free port, and a client for it.
 //!
 //! Failures panic with what was expected: this module is for tests alone.
 
@@ -48,7 +48,7 @@ pub fn lists_without_cost(sdl: &str, costs: FieldCosts) -> Vec<String> {
     lists
 }
 
-/// A running subgraph.
+/// A subgraph that runs in this process on a free port. It ends with [`TestService::stop`].
 pub struct TestService {
     address: SocketAddr,
     http: reqwest::Client,

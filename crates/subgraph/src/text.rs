@@ -1,5 +1,5 @@
-//! Checks of the texts that clients send: something to see in them, no control characters, and no longer
-//! than a limit in characters.
+//! Checks of the texts that clients send: at least one visible character, no control characters, and at most
+//! as many characters as a limit allows.
 
 use crate::InputError;
 

@@ -1,7 +1,7 @@
-//! Documents without a date of creation get the one that their id holds.
+//! Writes a `createdAt` into documents that have none: the time in their id.
 //!
-//! Lists are ordered by that date, so it has to be in the document. Whoever writes documents beside
-//! us may leave it out; so this is done at the start, and again and again.
+//! Lists are ordered by `createdAt`, so it has to be in the document, and other programs may leave it out.
+//! The service searches for documents without it at the start, and then every second.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use mongodb::Collection;
 use mongodb::error::Result;
 use service::Lifecycle;
 
-/// How often such documents are looked for. An index has them, so it costs next to nothing.
+/// How often the service searches for such documents. An index has them, so the search costs next to nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after the database has refused to date them.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// Documents that one update dates at most.
 const BATCH_MAX: i64 = 1000;
-/// Documents that are remembered as refused, so that they do not hold up the others. With more, all
+/// Documents that are remembered as refused, so that they do not delay the others. With more, all
 /// are tried again.
 const REFUSED_MAX: usize = 10_000;
 

@@ -17,7 +17,7 @@ pub struct Config {
     /// How much of the past the live feed keeps.
     #[command(flatten)]
     pub feed: FeedSettings,
-    /// What one request may ask for.
+    /// What all subgraphs have.
     #[command(flatten)]
     pub subgraph: subgraph::SubgraphSettings,
 }
@@ -34,7 +34,7 @@ pub struct FeedSettings {
     /// size.
     #[arg(long, env = "FEED_RING_BYTES_MAX", default_value_t = 4_194_304, value_parser = at_least_one())]
     pub feed_ring_bytes_max: usize,
-    /// Keep a change in memory for at most this long.
+    /// Keep a change in memory for at most this long. Older changes are read from the database's history.
     #[arg(long, env = "FEED_RING_AGE_MAX", alias = "feed-ring-seconds-max", default_value = "60s", value_parser = duration_from(Duration::from_secs(1)))]
     pub feed_ring_age_max: Duration,
     /// Keep at most this many bytes of all posts' changes in memory.
@@ -44,20 +44,21 @@ pub struct FeedSettings {
     /// restart need no reading of the database's history.
     #[arg(long, env = "FEED_START_HISTORY", alias = "feed-start-seconds", default_value = "30s", value_parser = duration)]
     pub feed_start_history: Duration,
-    /// Limit the readings of the database's history that run at the same time. Each serves all waiting
-    /// subscribers of its kind: one those with cursors younger than 2 minutes, one those younger than 16, and
-    /// so on, times 8; the last but one all older cursors, and the last one those that were slower than a
-    /// reading.
+    /// Limit the readers of the database's history that run at the same time. Each serves a group of waiting
+    /// subscribers: the first those with cursors of the last 2 minutes, the next those of the last 16, and so
+    /// on, times 8; the last but one all older cursors, and the last one subscribers that were slower than
+    /// their reader.
     #[arg(long, env = "FEED_CATCH_UP_READERS_MAX", default_value_t = 4, value_parser = at_least_one())]
     pub feed_catch_up_readers_max: usize,
-    /// End a reading of the history after this time if others wait for the next one of its kind; the next one
+    /// End a reader of the history after this time if other subscribers wait in its group; the next reader
     /// continues for all of them.
     #[arg(long, env = "FEED_CATCH_UP_TURN_MAX", alias = "feed-catch-up-turn-seconds-max", default_value = "5s", value_parser = duration_from(Duration::from_secs(1)))]
     pub feed_catch_up_turn_max: Duration,
-    /// Limit the past changes that wait for one subscriber. One that takes none waits for another reading.
+    /// Limit the past changes that wait for one subscriber. If it reads none of them, it waits for another
+    /// reader.
     #[arg(long, env = "FEED_CATCH_UP_BUFFER_CHANGES_MAX", default_value_t = 4096, value_parser = at_least_one())]
     pub feed_catch_up_buffer_changes_max: usize,
-    /// Limit the bytes of these; a single larger change still passes.
+    /// Limit the bytes of the past changes that wait for one subscriber; a single larger change still passes.
     #[arg(long, env = "FEED_CATCH_UP_BUFFER_BYTES_MAX", default_value_t = 1 << 20)]
     pub feed_catch_up_buffer_bytes_max: usize,
     /// Limit the bytes of past changes that wait for subscribers, of all together. Beyond it the fullest
@@ -67,7 +68,7 @@ pub struct FeedSettings {
     /// Limit the past changes that one subscriber gets; one that needs more ends with `RESYNC_REQUIRED`.
     #[arg(long, env = "FEED_CATCH_UP_CHANGES_MAX", default_value_t = 100_000, value_parser = at_least_one())]
     pub feed_catch_up_changes_max: usize,
-    /// End a subscriber that catches up with `SUBSCRIPTION_LAGGED` when its reading makes no progress for this
+    /// End a subscriber that catches up with `SUBSCRIPTION_LAGGED` when its reader makes no progress for this
     /// long.
     #[arg(long, env = "FEED_CATCH_UP_STALL_MAX", alias = "feed-catch-up-seconds-max", default_value = "60s", value_parser = duration_from(Duration::from_secs(1)))]
     pub feed_catch_up_stall_max: Duration,

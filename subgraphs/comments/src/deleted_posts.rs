@@ -1,11 +1,11 @@
 //! Deletes the comments of deleted posts.
 //!
-//! The posts subgraph writes a mark before it deletes a post. Here every mark is followed until
-//! long after the post is gone, so that neither a crash on either side nor a comment written in
-//! the same moment leaves comments behind. All steps may be repeated, by any number of instances.
+//! The posts subgraph writes a mark before it deletes a post. This module checks every mark until five
+//! minutes after the deletion. So no comment is left over when a process crashes, or when a comment is
+//! written while its post is deleted. All steps may be repeated, by any number of instances.
 //!
-//! However many marks there are, a sweep reads a page of the newest, so that a post deleted now loses
-//! its comments now, and one page of the others, in turn.
+//! A sweep reads one page of the newest marks, so that a post that was just deleted loses its comments
+//! at once, and one page of the others in turn, however many there are.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::{Error, Store};
 
 /// The pause after the last page of marks.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// How long a mark is followed. No request that started before the deletion lives that long, so
-/// no comment can come after it.
+/// How long after the deletion a mark is checked. No request that started before the deletion runs that
+/// long, so no comment can arrive later.
 const FOLLOWED_FOR: Duration = Duration::from_secs(5 * 60);
 /// Marks that one query reads.
 const PAGE: usize = 500;

@@ -1,4 +1,4 @@
-//! Live comments: the change feed's events of one post, as the graph's types.
+//! Live comments: the changes of one post's comments, as types of the graph.
 
 use std::future::ready;
 use std::time::Duration;
@@ -74,7 +74,7 @@ impl Feed {
         }))
     }
 
-    /// The cursor of this moment: a subscription behind it gets every change from now on.
+    /// The cursor of this moment: a subscription after it receives every change from now on.
     ///
     /// # Errors
     /// When the feed has ended.
@@ -92,7 +92,7 @@ impl Feed {
     }
 }
 
-/// The comment as it is now, for a change that does not tell what it has become.
+/// The present comment, for a change that does not contain it.
 async fn present(store: &Store, change: &Change<Comment>) -> Result<Option<Comment>, Error> {
     let ChangeKind::Updated { after: None, .. } = &change.kind else {
         return Ok(None);
@@ -103,8 +103,8 @@ async fn present(store: &Store, change: &Change<Comment>) -> Result<Option<Comme
     Ok(store.comments_by_id(&[id.into()]).await?.pop())
 }
 
-/// A change as a post's subscriber sees it; none when it does not touch this post. `present` is the
-/// comment as it is now, where the change does not tell.
+/// A change as a subscriber of a post sees it; none if it does not affect this post. `present` is the
+/// present comment, where the change does not contain it.
 fn seen_from(
     post: PostId,
     cursor: &Cursor,
@@ -135,7 +135,7 @@ fn seen_from(
         (_, _, Some(comment)) => Some(CommentChange::Edited(CommentEdited { cursor, comment })),
         // Moved to another post.
         (_, Some(comment), None) => Some(CommentChange::Deleted(deleted(comment.id))),
-        // Nothing tells whether it was a comment of this post.
+        // It may have been a comment of this post: the change has no document to say so.
         (_, None, None) if change.before().is_none() => {
             let id: CommentId = change.key.as_object_id()?.into();
             Some(CommentChange::Deleted(deleted(id)))
@@ -144,8 +144,8 @@ fn seen_from(
     }
 }
 
-/// Ties the hub to the process: it stops with it, its fault is the process's, and readiness depends
-/// on signs of life from its change stream, which come several times a second.
+/// Ties the hub to the process: the shutdown stops it, its failure ends the process, and readiness depends
+/// on when its change stream last answered, which it does several times a second.
 pub fn supervise(
     hub: &Hub<Comment>,
     lifecycle: &Lifecycle,

@@ -1,8 +1,8 @@
-//! Which posts exist, so that a comment needs no look-up of its post.
+//! A cache of the posts that exist, so that `createComment` need not query for its post.
 //!
-//! A post is looked up in MongoDB once and then known for a while. The change stream of the posts
-//! tells which are deleted, whoever deletes them: they are forgotten at once. A comment that slips in
-//! before that is deleted with the others when the post has a mark ([`crate::deleted_posts`]).
+//! A post is looked up in MongoDB once and then known for a minute. The change stream of the posts reports
+//! deletions, whichever program makes them, and a deleted post is forgotten at once. A comment that was
+//! accepted just before that is deleted with the others if the post has a mark ([`crate::deleted_posts`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use service::Lifecycle;
 use crate::post::PostId;
 use crate::{Error, Store};
 
-/// How long a post is known to exist after it was looked up, should the change stream stand still.
+/// How long a post is known to exist after it was looked up, in case the change stream stalls.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// The pause between two looks for deleted posts. An import of posts costs the server a fifth of a core
 /// less with it than with a stream that waits for each of its writes.
@@ -38,7 +38,7 @@ struct Seen {
 }
 
 impl KnownPosts {
-    /// Knows nothing yet.
+    /// Starts with no known post.
     pub fn new(store: Store) -> Self {
         Self {
             store,

@@ -1,12 +1,18 @@
-//! The comments subgraph: comments, posts' lists of them, and their live feed.
+//! The comments subgraph: comments, each post's list of them, and their live feed.
 //!
-//! Layout: [`schema`] is what a client may ask, [`store`] every query to MongoDB, [`feed`] the
-//! live comments, [`error`] the codes, [`config`] the settings. `comment`, `post` and
-//! `comment_change` are the nouns; each mutation has a file of its own (`create_comment`, ...) with
-//! its input and payload. `known_posts` and `deleted_posts` are all that is known here of posts.
+//! | file | has |
+//! |---|---|
+//! | [`schema`] | what a client may ask: queries, mutations, subscriptions |
+//! | `comment`, `post`, `comment_change` | the nouns: a comment, a post as far as it is known here, an event |
+//! | `create_comment`, `update_comment`, `delete_comment` | one mutation each, with its input and payload |
+//! | [`store`] | the collections, the indexes and the queries |
+//! | [`feed`] | the live comments |
+//! | [`known_posts`], [`deleted_posts`] | which posts exist; the comments of those that no longer do |
+//! | [`error`], [`config`] | the error codes, the settings |
 //!
-//! To add a mutation, copy `create_comment.rs`, add its type to `Mutation` in [`schema`], and write
-//! its query in [`store`]; then `cargo run -p schema -- compose`.
+//! To add a mutation: copy `create_comment.rs`, declare it in this file, add its type to `Mutation` in
+//! [`schema`], write its query in [`store`] and its test in `tests/it/mutations.rs`; then
+//! `cargo run -p schema -- compose`.
 
 mod comment;
 mod comment_change;
@@ -54,7 +60,7 @@ pub fn main() -> ExitCode {
     )
 }
 
-/// Serves on the listener until the life ends.
+/// Serves on `listener` until shutdown.
 ///
 /// # Errors
 /// When MongoDB cannot be had at the start, or a background task dies.

@@ -1,4 +1,4 @@
-//! Batches look-ups: what one moment asks for is one query, however many resolvers ask.
+//! Data loaders: resolvers that run at the same time share one query.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -39,9 +39,7 @@ impl Loader<CommentId> for CommentLoader {
 /// One page of one post's comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CommentsOfPost {
-    /// The post.
     pub post: PostId,
-    /// The page.
     pub request: PageRequest,
 }
 

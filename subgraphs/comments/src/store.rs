@@ -1,5 +1,6 @@
-//! All collections, indexes and queries of the comments subgraph; those of idempotency keys are in
-//! `comment_keys`, those of the marks of deleted posts in `deletion_marks`.
+//! The collections, indexes and queries of the comments subgraph. The queries of idempotency keys are in
+//! `comment_keys`, those of the marks of deleted posts in `deletion_marks`; `subgraph::undated` writes missing
+//! dates.
 
 mod comment_keys;
 mod deletion_marks;
@@ -25,8 +26,7 @@ use crate::written::Written;
 pub use comment_keys::{Idempotency, KEPT_FOR};
 pub use deletion_marks::{DeletedPost, MarksPage};
 
-/// The collections that this service needs something of, be it an index; when one is new, it is made
-/// again.
+/// The collections that need an index or pre-images. If one of them is new, these are created again.
 pub const COLLECTIONS: [&str; 4] = ["comments", "commentKeys", "deletedPosts", "changefeed_keys"];
 /// Posts whose pages one query reads: each is a branch of it.
 const POSTS_IN_A_QUERY_MAX: usize = 100;
@@ -39,7 +39,7 @@ pub struct Store {
     calls: DatabaseCalls<Arc<Collections>>,
 }
 
-/// What a call works with.
+/// The collections that queries use.
 struct Collections {
     comments: Collection<RawDocumentBuf>,
     /// Owned by the posts subgraph: we only look whether a post is there.
@@ -167,8 +167,7 @@ impl Store {
         insert.await
     }
 
-    /// Changes a comment's text; returns the comment after the change, none when there is no such
-    /// comment.
+    /// Sets a comment's text and returns the changed comment; none if it does not exist.
     pub async fn update_comment(
         &self,
         id: CommentId,
@@ -190,7 +189,7 @@ impl Store {
         update.await
     }
 
-    /// Deletes a comment; none when there is no such comment.
+    /// Deletes a comment; none if it does not exist.
     pub async fn delete_comment(&self, id: CommentId) -> Result<Option<Written<()>>, Error> {
         let delete = self.calls.run(|collections| async move {
             let mut session = collections.session().await?;
@@ -254,7 +253,7 @@ impl Store {
 }
 
 impl Collections {
-    /// A session tells the time of what was written in it.
+    /// A session, which knows the time of the writes in it.
     async fn session(&self) -> mongodb::error::Result<ClientSession> {
         self.comments.client().start_session().await
     }
@@ -265,16 +264,16 @@ impl Collections {
 /// # Errors
 /// When MongoDB cannot be reached, or has an index of the same keys and another shape.
 pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
-    // Neither is in the way of the other.
+    // A failure of one must not prevent the other.
     let marks = deletion_marks::prepare(database).await;
     create_comment_indexes(database).await.and(marks)
 }
 
 async fn create_comment_indexes(database: &Database) -> mongodb::error::Result<()> {
-    // What no document can be in the way of comes first.
+    // First, because no document can make it fail.
     comment_keys::prepare(database).await?;
     let comments = database.collection::<Document>("comments");
-    // Of those without a date alone, which are few or none: it makes them quick to find.
+    // A partial index: it has only the comments without a date, which are few or none.
     let undated = IndexModel::builder()
         .keys(doc! { "createdAt": 1 })
         .options(
@@ -303,7 +302,7 @@ fn of_posts_alone(posts: &[PostId]) -> Document {
     filter
 }
 
-/// One comment, if it can be read: what cannot is as if it were not there.
+/// The filter of one comment. A document that cannot be read as a comment does not match.
 fn readable_comment(id: CommentId) -> Document {
     let mut filter = SHAPE.filter();
     filter.insert("_id", id);

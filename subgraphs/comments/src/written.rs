@@ -1,4 +1,4 @@
-//! What a write returns: its result, and when it happened on the database's clock.
+//! The result of a write, with its time on the database's clock.
 
 use changefeed::OperationTime;
 use mongodb::ClientSession;
@@ -6,7 +6,6 @@ use mongodb::ClientSession;
 /// The result of a write and its time, which a query can ask to be shown.
 #[derive(Clone, Debug)]
 pub struct Written<T> {
-    /// The result.
     pub value: T,
     /// The time in its opaque text form.
     pub operation_time: String,

@@ -1,4 +1,4 @@
-//! What operators ask for on the command line: a rebuild, a replay of the dead letters.
+//! The commands for operators: `--rebuild` and `--replay-dead-letters`.
 //!
 //! A command joins the projection as one more instance. If another one leads, that one does the work;
 //! if none does, this one takes the lease and leads until the work is done.
@@ -15,7 +15,7 @@ use crate::comment_projection::{self, CommentProjection};
 use crate::config::Config;
 use crate::store;
 
-/// How often it is looked whether this instance has heard of the switch.
+/// How often this instance checks whether it has seen the switch.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs the command that the flags ask for, if they ask for one, to its exit code.
@@ -78,7 +78,7 @@ async fn join(config: &Config) -> anyhow::Result<Projector<CommentProjection>> {
     .context("cannot follow the comments")
 }
 
-/// Returns what there is to tell.
+/// Runs the command and returns the line to print.
 async fn run(config: &Config, projector: &Projector<CommentProjection>) -> anyhow::Result<String> {
     let before = projector.wait_until_serving().await?;
     if config.rebuild {
@@ -101,7 +101,7 @@ async fn run(config: &Config, projector: &Projector<CommentProjection>) -> anyho
     ))
 }
 
-/// The slot that serves instead of an older one, once this instance has heard of it.
+/// The slot that replaced `before`, as soon as this instance has seen the switch.
 async fn switched(projector: &Projector<CommentProjection>, before: &Slot) -> Slot {
     loop {
         match projector.serving() {

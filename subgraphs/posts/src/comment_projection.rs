@@ -1,10 +1,10 @@
 //! The projection of comments into their posts: how many there are, and the newest of them.
 //!
 //! The state of a post is `{ count, lastAt, latest }`, stored in the post's field `discussion`.
-//! `latest` is a set keyed by comment id, newest first, capped: so an insert, an edit and a delete
-//! are the same step (take the changed ones out, put what is left of them in, sort, cut). When a
-//! cut list loses a comment, what moves up is only in the comments' collection: the state is then
-//! computed anew.
+//! `latest` has the newest comments, newest first, at most 20, each once. So an insert, an edit and a delete
+//! are the same step: take the changed comments out, put those that still exist in, sort, cut. When a cut
+//! list loses a comment, the next one is only in the comments' collection, so the state is computed
+//! again.
 
 use std::cmp::Reverse;
 
@@ -25,7 +25,7 @@ pub const FIELD: &str = "discussion";
 
 const LATEST_MAX: i32 = LATEST_COMMENTS_MAX as i32;
 
-/// Unreadable comments of one computation that are looked for in order to be logged.
+/// How many unreadable comments of one computation are logged.
 const UNREADABLE_LOGGED_MAX: i32 = 100;
 /// The fields that tell whether a comment is one, and of which post. Those of a comment that is too
 /// large for the change stream come through it.
@@ -323,7 +323,7 @@ fn admissible(present: &str, end: &str, latest: &str, count: &str) -> Document {
     } }
 }
 
-/// What orders comments.
+/// The key that comments are ordered by: the time of creation, then the id.
 fn rank(comment: &str) -> Document {
     doc! { "at": format!("{comment}.createdAt"), "id": format!("{comment}._id") }
 }

@@ -13,7 +13,8 @@ pub struct Config {
     /// Fail `/health/ready` when the comments shown with posts lag by more than this.
     #[arg(long, env = "READY_LAG_MAX", alias = "ready-lag-seconds-max", default_value = "30s", value_parser = duration)]
     pub ready_lag_max: Duration,
-    /// Let another instance take over the projection when its leader has been silent for this long.
+    /// Let another instance take over the projection when its leader has been silent for this long. With a
+    /// shorter time it takes over sooner, but a pause of the database may then replace a healthy leader.
     #[arg(long, env = "PROJECTION_LEASE", alias = "projection-lease-seconds", default_value = "10s", value_parser = duration_from(Duration::from_secs(1)))]
     pub projection_lease: Duration,
     /// Compare a sample of the posts with their comments, and repair differences, this often; `0s` turns this
@@ -30,7 +31,8 @@ pub struct Config {
     /// Limit the estimated bytes that one transaction writes. A single comment that is larger is still applied.
     #[arg(long, env = "PROJECTION_BATCH_BYTES_MAX", default_value_t = 8_388_608, value_parser = at_least_one())]
     pub projection_batch_bytes_max: u64,
-    /// Aim at transactions that take this long: a slower one makes the next ones smaller.
+    /// Aim at transactions that take this long: a slower one makes the next ones smaller. The default is far
+    /// below the 60 s after which MongoDB aborts a transaction.
     #[arg(long, env = "PROJECTION_COMMIT_AIM", alias = "projection-commit-milliseconds-aim", default_value = "300ms", value_parser = duration_from(Duration::from_millis(1)))]
     pub projection_commit_aim: Duration,
     /// Limit the posts that a rebuild or a repair computes in one transaction. Large posts make it fewer.
@@ -48,7 +50,7 @@ pub struct Config {
     /// that leads does the work; if none runs, this one does.
     #[arg(long)]
     pub replay_dead_letters: bool,
-    /// What one request may ask for.
+    /// What all subgraphs have.
     #[command(flatten)]
     pub subgraph: subgraph::SubgraphSettings,
 }

@@ -1,9 +1,8 @@
-//! Live posts: one change stream a process tells who must look again.
+//! Live posts: one change stream reports which posts have changed, and their subscribers read them again.
 //!
-//! The stream carries ids and nothing else. A subscriber of a post that has changed reads the post
-//! as it is now, together with all others who want it; while it does, further changes wait as one.
-//! So a post that gets a hundred comments a second costs its subscribers no queue, and none of them
-//! is ever behind.
+//! The stream carries only ids. The subscribers of a changed post read its present state with one query.
+//! Changes that arrive meanwhile lead to one further read. So a post with a hundred new comments a
+//! second needs no queue for its subscribers, and none of them lags.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +18,8 @@ use crate::comment_projection::CommentProjection;
 use crate::post::{Post, PostId};
 use crate::post_loader::PostLoader;
 
-/// New posts that a subscriber of `postAdded` may be behind.
+/// How many new posts may wait for one subscriber of `postAdded`. With more it ends with
+/// `SUBSCRIPTION_LAGGED`.
 const ADDED_MAX: usize = 1024;
 
 /// The live posts. Clones share them.
@@ -29,16 +29,16 @@ pub struct Feed {
     watched: Arc<Mutex<HashMap<PostId, watch::Sender<()>>>>,
 }
 
-/// What the subscribers of `postAdded` are told.
+/// An event for the subscribers of `postAdded`.
 #[derive(Clone, Copy, Debug)]
 enum Added {
     Post(PostId),
-    /// Some posts may have been added that nobody has told.
+    /// The change stream lost its history: new posts may have been missed.
     Gap,
 }
 
 impl Default for Feed {
-    /// A feed that says nothing until it is told of changes.
+    /// A feed without subscribers. [`crate::post_changes`] reports the changes to it.
     fn default() -> Self {
         Self {
             added: broadcast::channel(ADDED_MAX).0,
@@ -48,7 +48,7 @@ impl Default for Feed {
 }
 
 impl Feed {
-    /// Whether anybody listens.
+    /// Whether there is any subscriber, of new posts or of a changed one.
     pub fn is_heard(&self) -> bool {
         self.added.receiver_count() > 0 || !self.lock().is_empty()
     }
@@ -116,7 +116,7 @@ impl Feed {
 
     /// A post was added.
     pub(crate) fn added(&self, id: PostId) {
-        // Without subscribers there is nobody to tell.
+        // It fails when there is no subscriber.
         let _ = self.added.send(Added::Post(id));
     }
 
@@ -127,7 +127,7 @@ impl Feed {
         }
     }
 
-    /// Changes may have been missed: everyone looks again, or is told to.
+    /// Changes may have been missed: subscribers of a post read it again, those of new posts end with an error.
     pub(crate) fn gap(&self) {
         let _ = self.added.send(Added::Gap);
         self.all_changed();
@@ -152,7 +152,7 @@ impl Feed {
     }
 }
 
-/// One subscriber's watch over a post; the last one to go clears up.
+/// One subscriber of a post. The last one that is dropped removes the post's entry.
 struct Watch {
     changes: watch::Receiver<()>,
     feed: Feed,
@@ -172,8 +172,8 @@ impl Drop for Watch {
     }
 }
 
-/// Ties the projection to the process: it stops with it, its fault is the process's, and readiness
-/// depends on how far it is behind.
+/// Ties the projection to the process: the shutdown stops it, its failure ends the process, and readiness
+/// depends on its lag.
 pub fn supervise(projector: &Projector<CommentProjection>, lifecycle: &Lifecycle, health: &Health) {
     let (running, shutdown) = (projector.clone(), lifecycle.shutdown().clone());
     lifecycle.spawn("the projection of comments", async move {

@@ -1,12 +1,18 @@
-//! The posts subgraph: posts, and in each of them its newest comments and their number.
+//! The posts subgraph: posts, each with the number of its comments and the newest of them.
 //!
-//! Layout: [`schema`] is what a client may ask, [`store`] every query to MongoDB, [`feed`] the
-//! live posts (told by `post_changes`; `new_posts` looks after posts that come later than their comments), [`comment_projection`] what the posts keep of their comments, [`error`] the codes,
-//! [`config`] the settings, `command` what operators ask for. `post`, `discussion` and `comment` are the nouns; each mutation has a
-//! file of its own (`create_post`, ...) with its input and payload.
+//! | file | has |
+//! |---|---|
+//! | [`schema`] | what a client may ask: queries, mutations, subscriptions |
+//! | `post`, `discussion`, `comment` | the nouns: a post, what it keeps of its comments, one of these comments |
+//! | `create_post`, `update_post`, `delete_post` | one mutation each, with its input and payload |
+//! | [`store`] | the collections, the indexes and the queries of requests |
+//! | [`comment_projection`] | how the comments are folded into their posts, and its queries |
+//! | [`feed`] | the live posts; `post_changes` follows the change stream for it |
+//! | `new_posts` | posts that are inserted after their comments |
+//! | [`error`], [`config`], `command` | the error codes, the settings, the commands for operators |
 //!
-//! To add a mutation, copy `create_post.rs`, add its type to `Mutation` in [`schema`], and write
-//! its query in [`store`]; then `cargo run -p schema -- compose`.
+//! To add a mutation: copy `create_post.rs`, declare it in this file, add its type to `Mutation` in [`schema`],
+//! write its query in [`store`] and its test in `tests/it/mutations.rs`; then `cargo run -p schema -- compose`.
 
 mod command;
 mod comment;
@@ -59,7 +65,7 @@ pub fn main() -> ExitCode {
     )
 }
 
-/// Serves on the listener until the life ends.
+/// Serves on `listener` until shutdown.
 ///
 /// # Errors
 /// When MongoDB cannot be had at the start, or a background task dies.

@@ -1,7 +1,8 @@
-//! Posts that are there later than their comments: an import in that order, a post that comes back.
+//! Posts that are inserted after their comments: by an import in that order, or because a post is restored.
 //!
-//! The projection writes what it folds into the posts that are there; for one that comes later it is computed
-//! once. Every instance looks, because the leader may change in between; marks may be doubled.
+//! The projection writes its state only into posts that exist. For a post that is inserted later, the state
+//! is computed once. Every instance checks, because the leader may change in between; doing it twice is
+//! harmless.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ const LINGER: Duration = Duration::from_millis(50);
 /// The wait before a failed look-up is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// Where new posts are told.
+/// The channel for the ids of new posts.
 pub(crate) type NewPosts = mpsc::Sender<ObjectId>;
 
 /// Looks after new posts for as long as the process lives.

@@ -1,13 +1,13 @@
 //! Follows the posts' collection for the live feed: which posts were added, which have changed.
 //!
-//! Unlike the change feed's hub, this needs no documents and no images of them: the posts' own
-//! projection writes them all the time, and an image of every such write would cost more than the
-//! write. See `docs/decisions/live-posts.md`.
+//! Unlike the change feed's hub, this stream needs no documents and no pre-images: the projection writes
+//! the posts all the time, and an image of every such write would cost more than the write. See
+//! `docs/decisions/live-posts.md`.
 //!
-//! The stream begins at a time from before the service is served. Where the server no longer knows its
-//! place, it goes on from a new one, and then everyone is told: so nobody who subscribes again falls
-//! between the two. New posts in place of a dropped collection lack what the projection keeps in them,
-//! so it is built again.
+//! The stream begins before the service accepts requests. If MongoDB no longer has its history, the stream
+//! continues from a new position, and then all subscribers are notified. So a subscriber that subscribes
+//! again misses nothing in between. If the collection was dropped and created again, its posts lack the
+//! state of the projection, so the projection is rebuilt.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::Feed;
 use crate::comment_projection::CommentProjection;
 use crate::new_posts::NewPosts;
 
-/// How often it is looked which generation of the projection serves.
+/// How often the stream checks which generation of the projection serves.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Tells the feed of every change after this call, for as long as the process lives. `posts` is the
-/// collection, with a client for change streams alone.
+/// Reports every change after this call to the feed, until shutdown. `posts` is the collection, with a client
+/// for change streams alone.
 ///
 /// # Errors
 /// When the database cannot be reached.
@@ -89,7 +89,7 @@ impl Follower {
             }
             KeyChange::Gap { is_collection_gone } => {
                 self.feed.gap();
-                // Posts may have come that nobody has told. The leader hears of it too.
+                // New posts may have been missed, by the leader too.
                 if is_collection_gone || self.projector.lag().leading {
                     self.rebuild();
                 }

@@ -1,4 +1,4 @@
-//! Batches look-ups of posts by id: what one moment asks for is one query.
+//! The data loader of posts: resolvers that run at the same time share one query.
 
 use std::collections::HashMap;
 use std::time::Duration;

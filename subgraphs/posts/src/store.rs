@@ -1,4 +1,5 @@
-//! The collections and indexes of the posts subgraph, and the queries that requests make.
+//! The collections and indexes of the posts subgraph, and the queries of requests. The queries of the
+//! projection are in `comment_projection` and `new_posts`; `subgraph::undated` writes missing dates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +15,10 @@ use crate::Error;
 use crate::comment_projection::CommentProjection;
 use crate::post::{Post, PostId, SHAPE};
 
-/// How long a query waits for a write that it asks to see.
+/// How long a query waits until the posts show the change of its `operationTime`.
 const SHOWN_TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// The collections that this service needs something of, be it an index; when one is new, it is made
-/// again.
+/// The collections that need an index or pre-images. If one of them is new, these are created again.
 pub const COLLECTIONS: [&str; 7] = [
     "posts",
     "comments",
@@ -36,7 +36,7 @@ pub struct Store {
     projector: Projector<CommentProjection>,
 }
 
-/// What a call works with.
+/// The collections that queries use.
 struct Collections {
     posts: Collection<RawDocumentBuf>,
     /// Posts that are being deleted: the comments subgraph reads them and deletes the comments.
@@ -63,8 +63,8 @@ impl Store {
         }
     }
 
-    /// Waits until the posts show what was written to the comments up to a time; returns at once
-    /// without a time.
+    /// Waits until the posts show all changes of comments up to `operation_time`. Returns at once if there
+    /// is none.
     ///
     /// # Errors
     /// [`Error::ProjectionBehind`] when that takes too long.
@@ -132,7 +132,7 @@ impl Store {
         insert.await
     }
 
-    /// Changes what is given; returns the post after the change, none when there is no such post.
+    /// Sets what is given and returns the changed post; none if it does not exist.
     pub async fn update_post(
         &self,
         id: PostId,
@@ -156,8 +156,8 @@ impl Store {
         update.await
     }
 
-    /// Deletes a post; tells whether there was one. The mark for its comments is written first:
-    /// whatever stops us in between, a deleted post always has its mark.
+    /// Deletes a post and returns whether it existed. The mark for its comments is written first, so that a
+    /// deleted post always has its mark, even if the process dies in between.
     pub async fn delete_post(&self, id: PostId, now: DateTime) -> Result<bool, Error> {
         let delete = self.calls.run(|collections| async move {
             if !exists(&collections.posts, readable_post(id)).await? {

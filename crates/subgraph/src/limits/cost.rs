@@ -116,7 +116,7 @@ enum Size {
 #[derive(Debug)]
 enum Argument {
     Literal(ArgumentValue),
-    /// An index.
+    /// The index of the variable among those of the operation.
     Variable(usize),
     /// The representations, some of which are variables.
     Length(u64),

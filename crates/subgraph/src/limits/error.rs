@@ -19,7 +19,6 @@ pub enum LimitError {
     /// A name is too long.
     #[error("a name or a number of the document has more than {max} bytes")]
     NameBytes {
-        /// The limit.
         max: usize,
         /// Where it begins, in bytes from the start.
         offset: usize,
@@ -39,7 +38,7 @@ pub enum LimitError {
          `interfaces` or `possibleTypes` on one path"
     )]
     Introspection,
-    /// Too many aliases.
+    /// One operation has more aliases than `max`, with fragments expanded.
     #[error("an operation has more than {max} aliases, fragments followed")]
     Aliases { max: usize },
     /// Too many fields at the root.
@@ -66,15 +65,13 @@ pub enum LimitError {
     /// A field has too many arguments.
     #[error("a field or a directive has more than {max} arguments")]
     Arguments {
-        /// The limit.
         max: usize,
-        /// Which one.
+        /// The first element with too many.
         position: Pos,
     },
     /// A fragment contains itself.
     #[error("the fragment \"{fragment}\" contains itself")]
     Cycle {
-        /// Its name.
         fragment: String,
         /// Where it is spread.
         position: Pos,
@@ -82,7 +79,6 @@ pub enum LimitError {
     /// A spread names a fragment that the document does not have.
     #[error("the fragment \"{fragment}\" is not defined")]
     UnknownFragment {
-        /// Its name.
         fragment: String,
         /// Where it is spread.
         position: Pos,
@@ -110,7 +106,6 @@ pub enum LimitError {
     /// An operation refers to a variable that it does not define.
     #[error("the variable \"${variable}\" is not defined by each operation that refers to it")]
     UndefinedVariable {
-        /// Its name.
         variable: String,
         /// The argument that refers to it.
         position: Pos,
@@ -130,7 +125,7 @@ pub enum LimitError {
         /// What is too much, and how much is accepted.
         reason: String,
     },
-    /// Too many representations.
+    /// `_entities` has more representations than `max`.
     #[error("the request has more than {max} entity representations: ask for fewer at a time")]
     Representations { max: usize },
     /// The request asks for too much.

@@ -1,7 +1,7 @@
 //! Limits of what one request may ask for, checked before async-graphql sees the document.
 //!
 //! async-graphql's validation follows every fragment each time that it is spread, so a document of 1 KB can
-//! keep it busy for good; its parser recurses once per bracket. The checks here are linear in the text. In
+//! keep it busy without end; its parser recurses once per bracket. The checks here are linear in the text. In
 //! order:
 //!
 //! - [`json_size`]: the variables' JSON before it is read;
@@ -142,7 +142,6 @@ impl Default for LimitSettings {
 /// The limits of one subgraph: its settings, and what its fields cost.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// The limits.
     pub settings: LimitSettings,
     /// The subgraph's lists and large leaves.
     pub fields: FieldCosts,

@@ -1,7 +1,7 @@
 //! The document's text as lexical tokens, without parsing it: the parser recurses once per bracket, and takes
 //! more than a microsecond for each field.
 //!
-//! Strings and comments are told from the rest exactly as the parser does it, so that no bracket hides in
+//! Strings and comments are recognised exactly as the parser does it, so that no bracket hides in
 //! one: <https://spec.graphql.org/October2021/#sec-Appendix-Grammar-Summary.Lexical-Tokens>.
 
 use super::LimitError;
@@ -11,7 +11,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Bytes of one name or number. Errors repeat names, so their length multiplies.
 const NAME_BYTES_MAX: usize = 128;
 
-/// One lexical token.
+/// A lexical token of GraphQL's grammar, as far as the limits tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'t> {
     /// A name, or the digits of a number.

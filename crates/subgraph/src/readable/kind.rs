@@ -1,4 +1,4 @@
-//! What one field may hold: judged here in Rust, and by an expression that the server judges alike.
+//! What one field may hold, checked in Rust and by an equivalent expression at the server.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,9 +1,9 @@
 //! Which documents can be read: one definition for every view of a collection.
 //!
 //! Other programs write into the collections too, and MongoDB takes any document. What a [`Shape`] does not
-//! accept is as if it were not there, in lists, counts, live events and repairs alike. A shape is a table of
+//! accept is as if it were not there, in lists, counts, live events and repairs. A shape is a table of
 //! fields; from the same table come the check in Rust ([`Shape::read`]) and the expression by which the
-//! server leaves unreadable documents out of a query or a count ([`Shape::filter`]). Where a field stands twice in a
+//! server leaves unreadable documents out of a query or a count ([`Shape::filter`]). Where a field occurs twice in a
 //! document, the first one counts, for both.
 
 mod elements;

@@ -1,4 +1,4 @@
-//! Idempotency keys: a request that comes again finds the comment that it has written.
+//! Idempotency keys: a repeated request finds the comment that the first one wrote.
 //!
 //! Each key is the `_id` of a document of its own in `commentKeys`, which gives the key's comment its id.
 //! A request first writes the key or finds it, then inserts the comment under that id. So every try of a
@@ -59,7 +59,7 @@ impl Idempotency {
     pub fn new(key: String, post: PostId, text: &str, author: &str) -> Self {
         let mut digest = Sha256::new();
         digest.update(post.object_id().bytes());
-        // The length tells where the text ends and the author begins.
+        // The length separates the text from the author.
         digest.update(text.len().to_be_bytes());
         digest.update(text);
         digest.update(author);

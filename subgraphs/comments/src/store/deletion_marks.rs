@@ -18,7 +18,6 @@ use crate::post::PostId;
 /// The mark of a post that is being deleted, or was.
 #[derive(Clone, Copy, Debug)]
 pub struct DeletedPost {
-    /// The post.
     pub id: PostId,
     /// When its deletion was asked for; none where the mark does not tell.
     pub marked_at: Option<DateTime>,
