@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn durations_carry_their_unit() {
-        let flags = Flags::parse_from(["service", "--ws-init-timeout=500ms", "--request-timeout=5m"]);
+        let flags =
+            Flags::parse_from(["service", "--ws-init-timeout=500ms", "--request-timeout=5m"]);
         assert_eq!(flags.websocket.ws_init_timeout, Duration::from_millis(500));
         assert_eq!(flags.http.request_timeout, Duration::from_secs(300));
         assert!(Flags::try_parse_from(["service", "--request-timeout=5"]).is_err());

@@ -32,7 +32,6 @@ pub struct Health {
     reports: Arc<Mutex<Vec<Report>>>,
 }
 
-/// See [`Health::report`].
 #[derive(Clone)]
 struct Report {
     name: &'static str,
@@ -80,7 +79,7 @@ impl Health {
     }
 
     /// Adds a line to the readiness report that does not decide whether the process is ready: for what
-    /// an operator should know, where taking the process out of rotation would help nobody.
+    /// an operator should know, where taking the process out of rotation would not help.
     pub fn report<F>(&self, name: &'static str, status: F)
     where
         F: Fn() -> Result<(), String> + Send + Sync + 'static,

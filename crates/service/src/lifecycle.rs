@@ -21,7 +21,7 @@ const EXIT_INTERRUPTED: i32 = 130;
 /// The exit code of a process that did not end in time.
 const EXIT_ABANDONED: i32 = 1;
 
-/// The life of one process, or of one service in a test. Clones share it.
+/// Shutdown and background tasks of one process, or of one service in a test. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     shutdown: CancellationToken,
@@ -32,14 +32,14 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A life that ends only when [`Lifecycle::end`] is called or a task fails.
+    /// A lifecycle that ends only when [`Lifecycle::end`] is called or a task fails.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A life that ends at SIGINT or SIGTERM too. A SIGINT after that, from a person who does not
-    /// want to wait, ends the process at once. A process that still runs `limit` after the end of
-    /// this life ends with exit code 1 and a reason, whatever hangs in it. `name` is the program's.
+    /// A lifecycle that also ends at SIGINT or SIGTERM. A second SIGINT, from a person who does not want
+    /// to wait, ends the process at once. A process that still runs `limit` after the shutdown began is
+    /// ended with exit code 1 and a logged reason, whatever hangs in it. `name` is the program's.
     ///
     /// A thread of its own does this: it works while every thread of the runtime is busy or blocked.
     /// It also catches SIGXFSZ, by which a log file at the limit of file sizes would kill the process.
@@ -78,28 +78,28 @@ impl Lifecycle {
         Ok(lifecycle)
     }
 
-    /// Cancelled when the life ends; tasks and long connections watch it.
+    /// Cancelled when the shutdown begins; tasks and long connections watch it.
     pub fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
     }
 
-    /// Ends the life: everything that watches [`Lifecycle::shutdown`] winds up.
+    /// Begins the shutdown: everything that watches [`Lifecycle::shutdown`] finishes its work.
     pub fn end(&self) {
         self.shutdown.cancel();
     }
 
-    /// Says that requests are served from now on: until then, nothing waits for a grace period.
+    /// Notes that requests are served from now on. Until then, a shutdown has no grace period.
     pub(crate) fn serve(&self) {
         self.is_serving.store(true, Ordering::Relaxed);
     }
 
-    /// Says where operators find what is not on the public port.
+    /// Notes the address of the operations port.
     pub(crate) fn serve_operations(&self, address: SocketAddr) {
         // There is one for a process; a second would not be found.
         let _ = self.operations.set(address);
     }
 
-    /// Where `/metrics` is, once it listens, if it has a port of its own.
+    /// The address of `/metrics`, once it listens, if it has a port of its own.
     pub fn operations_address(&self) -> Option<SocketAddr> {
         self.operations.get().copied()
     }
@@ -123,7 +123,7 @@ impl Lifecycle {
         self.tasks.spawn(async move {
             let reason = match AssertUnwindSafe(task).catch_unwind().await {
                 Ok(Ok(())) if lifecycle.shutdown.is_cancelled() => return,
-                Ok(Ok(())) => anyhow::anyhow!("{name} ended, though nobody asked it to"),
+                Ok(Ok(())) => anyhow::anyhow!("{name} ended before the shutdown"),
                 Ok(Err(error)) => error.context(format!("{name} failed")),
                 Err(_) => anyhow::anyhow!("{name} panicked"),
             };
@@ -155,7 +155,7 @@ impl Lifecycle {
     fn fail(&self, reason: anyhow::Error) {
         tracing::error!(
             reason = format!("{reason:#}"),
-            "a background task died: shutting down"
+            "a background task failed, shutting down"
         );
         self.lock_failure().get_or_insert(reason);
         self.shutdown.cancel();
@@ -185,7 +185,7 @@ impl Signals {
         })
     }
 
-    /// Ends the life at the first signal, and the process at a second SIGINT.
+    /// Begins the shutdown at the first signal, and ends the process at a second SIGINT.
     async fn heed(mut self, shutdown: &CancellationToken) {
         let name = tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
@@ -195,7 +195,7 @@ impl Signals {
         shutdown.cancel();
         // Not at a second SIGTERM: some supervisors send it to a process and to its group.
         self.interrupt.recv().await;
-        tracing::warn!("interrupted again: exiting at once");
+        tracing::warn!("interrupted again, exiting without waiting for running requests");
         telemetry::flush();
         std::process::exit(EXIT_INTERRUPTED);
     }

@@ -1,4 +1,4 @@
-//! Sums up floods of equal log lines: the first lines of a window are written, the rest is counted.
+//! Summarises floods of equal log lines: the first lines of a window are written, the rest is counted.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -47,7 +47,7 @@ const FIELD_BYTES_MAX: usize = 64;
 /// crate's records all come from one place. Without the fields, the flood of one subgraph would hide
 /// that another fails too. Other fields do not count, since every reconnect has another number in one
 /// of them.
-/// Events at the levels debug and trace pass: who asks for them wants all of them.
+/// Events at the levels debug and trace always pass: a person who enables them wants all of them.
 pub(crate) struct LogFlood<W> {
     burst_lines: u32,
     window: Duration,

@@ -17,7 +17,7 @@ const WOULD_BLOCK_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Default)]
 pub(crate) struct LogQueue {
     state: Mutex<State>,
-    /// Wakes the writer.
+    /// Notified when there is something to write or to flush.
     work: Condvar,
     /// Wakes who waits for the last line.
     done: Condvar,

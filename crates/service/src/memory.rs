@@ -1,8 +1,8 @@
-//! Gives memory back to the system when a thread has nothing to do.
+//! Returns memory to the system when a thread has nothing to do.
 //!
 //! mimalloc has a heap for each thread. What other threads free in it comes back only when its own thread
-//! allocates much, or asks for it: a service that was busy for a minute, and is quiet since, would keep the
-//! memory of that minute.
+//! allocates much, or requests it. Without that, a service that was busy for a minute would keep the memory
+//! of that minute for as long as it is quiet.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The listening socket: bind, serve with TCP_NODELAY and time limits, drain at the shutdown.
+//! The listening socket: bind, serve with TCP_NODELAY and time limits, drain at shutdown.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -38,9 +38,9 @@ const OPERATORS_LIMITS: ConnectionLimits = ConnectionLimits {
 const HTTP2_STREAMS_MAX: u32 = 100;
 /// How often a quiet HTTP/2 connection is asked whether it still lives.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
-/// What the background tasks have beyond the grace period: they may wait for the last requests.
+/// How much longer than the requests the background tasks may take: they may wait for the last request.
 const TASKS_TIME_MORE: Duration = Duration::from_millis(500);
-/// After a failed accept (file descriptors exhausted, say) the server breathes this long.
+/// The pause after a failed accept, because the process has no file descriptor left, for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds a listener, with an error that names the address and the way out.
@@ -88,7 +88,7 @@ pub async fn operations_routes(
     let limits = settings.serve_limits();
     lifecycle.spawn("operations server", async move {
         let connections = Connections::new(OPERATORS_LIMITS, None);
-        // Who reads the last numbers at a shutdown may be cut off.
+        // A reader of the last metrics at a shutdown may be cut off.
         let pages = with_peer(pages);
         drop(accept(listener, pages, &shutdown, limits.write, connections).await);
         Ok(())
@@ -189,7 +189,7 @@ where
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "a connection could not be accepted, will retry");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -198,7 +198,7 @@ where
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let Some(permit) = connections.admit(peer.ip()) else {
-            // It fits the socket's buffer, or the client does without it.
+            // If the answer does not fit the socket's buffer, the client gets none.
             let _ = stream.try_write(too_many_connections().as_bytes());
             continue;
         };
@@ -224,8 +224,10 @@ where
         let task = tokio::spawn(async move {
             match permit.run(connection).await {
                 Some(Ok(())) => {}
-                Some(Err(error)) => tracing::debug!(%error, "a connection ended early"),
-                None => tracing::debug!("a connection was closed: it sent no request"),
+                Some(Err(error)) => tracing::debug!(%error, "a client connection failed"),
+                None => {
+                    tracing::debug!("a connection was closed because it sent no request in time")
+                }
             }
         });
         activity.runs_in(task.abort_handle());

@@ -274,8 +274,7 @@ mod tests {
 
     #[test]
     fn of_both_names_the_new_one_holds() {
-        let (config, old_names) =
-            parse(&["--test-lease-seconds=90", "--lease=5s"]).expect("read");
+        let (config, old_names) = parse(&["--test-lease-seconds=90", "--lease=5s"]).expect("read");
         assert_eq!(config.lease, Duration::from_secs(5));
         assert!(old_names.0[0].is_overridden);
     }

@@ -1,4 +1,4 @@
-//! The way of a process from its command line to its exit code.
+//! A service from its command line to its exit code.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,25 +10,25 @@ use tokio::net::TcpListener;
 
 use crate::{Lifecycle, Settings, memory, server, settings_parser, telemetry};
 
-/// What a service may take, after its grace period, to come back by itself. It is abandoned then.
+/// How long after its grace period `run` may take to return. Then the service is abandoned.
 const RETURN_TIME: Duration = Duration::from_secs(1);
-/// From there, a process that is busy or blocked altogether ends after this time. Longer than
+/// After that, a process whose threads are all busy or blocked is ended after this time. It is longer than
 /// [`telemetry::flush`] takes.
 const EXIT_TIME: Duration = Duration::from_secs(2);
 
-/// What the one line that a service writes to standard output starts with; the address follows.
-/// Whoever starts it on port 0 learns the port from there.
+/// The start of the line that a service writes to standard output when it listens; its address follows.
+/// A program that starts a service on port 0 reads the port from it.
 pub const LISTENING: &str = "listening on http://";
 
-/// What the line starts with that a service writes to standard output when it listens on
-/// `OPERATIONS_PORT`; the address follows.
+/// The start of the line that a service writes to standard output when it listens on `OPERATIONS_PORT`;
+/// the address follows.
 pub const OPERATIONS: &str = "operations on http://";
 
-/// Reads the configuration, starts logs and runtime, binds the socket and runs the service until
-/// SIGINT, SIGTERM or a fault. Faults are logged and give exit code 1; a bad flag gives 2.
+/// Reads the settings, starts logs and runtime, binds the socket and runs the service until SIGINT,
+/// SIGTERM or a fault. A fault is logged and gives exit code 1; a bad setting gives 2.
 ///
-/// A service that is told to end before it serves ends at once. One that serves has its grace period;
-/// if it still runs then, it is abandoned, which is a fault.
+/// A signal ends a service that does not serve yet at once. A service that serves has its grace period;
+/// if it still runs after that, it is abandoned, which is a fault.
 pub fn start<C, F, Fut>(
     name: &'static str,
     default_port: u16,
@@ -50,7 +50,7 @@ where
             .on_thread_park(memory::give_back_at_times)
             .build()?;
         let result = runtime.block_on(async {
-            // Before anybody hears of the service, and may signal it.
+            // Before the service is announced, because then it may be signalled.
             let lifecycle = Lifecycle::until_signal(name, grace + RETURN_TIME + EXIT_TIME)?;
             let listener = server::bind(shared.address(default_port)).await?;
             let address = listener.local_addr()?;
@@ -82,7 +82,7 @@ async fn announce_operations(lifecycle: &Lifecycle) -> Infallible {
     std::future::pending().await
 }
 
-/// Returns when nobody waits any longer for a service that was told to end.
+/// Returns when the grace period of a shutdown is over.
 async fn abandoned(lifecycle: &Lifecycle, grace: Duration) -> anyhow::Result<()> {
     lifecycle.shutdown().cancelled().await;
     if lifecycle.is_serving() {

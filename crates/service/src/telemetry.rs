@@ -1,8 +1,8 @@
 //! Starts the logs: events go to standard error, so that standard output stays the program's own.
 //!
-//! A log line is never worth a request. Lines go through a bounded queue to a thread that writes
+//! A log line never delays a request. Lines go through a bounded queue to a thread that writes
 //! them; what cannot be written is dropped and counted in `log_lines_dropped_total`. Floods of equal
-//! lines are summed up, and counted in `log_lines_suppressed_total`.
+//! lines are summarised, and counted in `log_lines_suppressed_total`.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
@@ -95,7 +95,7 @@ pub fn tell(line: impl Display) {
     QUEUE.push(format!("{line}\n").as_bytes());
 }
 
-/// Writes a line to standard output. Never fails and never waits: whoever reads it, if anybody does,
+/// Writes a line to standard output. Never fails and never waits: a reader, if there is one,
 /// gets it a moment later.
 pub fn print(line: impl Display) {
     OUTPUT.push(format!("{line}\n").as_bytes());
@@ -130,7 +130,7 @@ fn standard_error() -> Box<dyn Write> {
     unlocked(std::io::stderr())
 }
 
-/// Standard output, likewise.
+/// Standard output without the lock, for the same reason.
 fn standard_output() -> Box<dyn Write> {
     unlocked(std::io::stdout())
 }

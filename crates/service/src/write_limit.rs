@@ -1,4 +1,4 @@
-//! A stream that gives up on a peer who takes nothing, or too little, for too long.
+//! A stream whose writes fail when the client reads nothing, or too little, for too long.
 
 use std::{
     future::Future,
@@ -16,13 +16,13 @@ use tokio::{
 
 use crate::connections::ConnectionPermit;
 
-/// What a client has to take of what is written to it.
+/// How fast a client has to read what is written to it.
 #[derive(Clone, Copy, Debug)]
 pub struct WriteLimits {
     /// A write that waits for longer fails.
     pub time: Duration,
-    /// While writes wait, the client has to take so many bytes a second. Judged each time that they have
-    /// waited for [`WriteLimits::time`] together; time in which nothing is to be written does not count.
+    /// The bytes per second that a client has to read while writes wait. Checked each time that writes have
+    /// waited for [`WriteLimits::time`] in total; time in which nothing waits does not count.
     pub bytes_per_second_min: u64,
 }
 
@@ -48,7 +48,11 @@ struct Waiting {
 }
 
 impl<S> WriteLimit<S> {
-    pub(crate) fn new(stream: S, limits: WriteLimits, permit: Option<Arc<ConnectionPermit>>) -> Self {
+    pub(crate) fn new(
+        stream: S,
+        limits: WriteLimits,
+        permit: Option<Arc<ConnectionPermit>>,
+    ) -> Self {
         Self {
             stream,
             limits,
@@ -147,7 +151,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimit<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        // Who writes flushes when nothing is left to be written.
+        // The writer flushes when nothing is left to be written.
         self.set_unsent(false);
         Pin::new(&mut self.stream).poll_flush(context)
     }

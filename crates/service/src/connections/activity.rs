@@ -1,4 +1,4 @@
-//! What one connection does, and the service around that notes it.
+//! Which requests one connection runs, counted by a service around its own.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -209,7 +209,7 @@ where
 /// An answer's body. The request runs until it is handed on to be written.
 pub(crate) struct TrackedBody {
     body: Body,
-    /// Over HTTP/2.
+    /// Only over HTTP/2, where one stream can stand still while its connection moves.
     pieces: Option<Pieces>,
     /// Whether its connection has no other answers, and writes all of this one before it goes on.
     is_alone: bool,

@@ -92,7 +92,7 @@ struct Open {
     /// Numbers in the order of their begin; some of them have sent a request since, or are closed.
     silent: VecDeque<u64>,
     next_number: u64,
-    /// When all connections were last looked through for one to close, whoever it is of.
+    /// When all connections were last searched for one to close.
     looked: Option<Instant>,
 }
 
@@ -378,7 +378,8 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_silent_connection_gives_its_place_away() {
         let connections = connections(3, 3);
-        let permits: Vec<ConnectionPermit> = (0..3).filter_map(|_| connections.admit(HERE)).collect();
+        let permits: Vec<ConnectionPermit> =
+            (0..3).filter_map(|_| connections.admit(HERE)).collect();
         let running = permits[0].activity.begin();
         let newcomer = connections.admit(HERE).expect("a permit");
         assert!(!is_closed(&permits[0]) && is_closed(&permits[1]) && !is_closed(&permits[2]));
@@ -389,8 +390,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn connections_that_work_are_kept_and_a_new_one_is_refused() {
         let connections = connections(2, 2);
-        let permits: Vec<ConnectionPermit> = (0..2).filter_map(|_| connections.admit(HERE)).collect();
-        let running: Vec<_> = permits.iter().map(|permit| permit.activity.begin()).collect();
+        let permits: Vec<ConnectionPermit> =
+            (0..2).filter_map(|_| connections.admit(HERE)).collect();
+        let running: Vec<_> = permits
+            .iter()
+            .map(|permit| permit.activity.begin())
+            .collect();
         assert!(connections.admit(HERE).is_none());
         assert!(!permits.iter().any(is_closed));
         assert_eq!(connections.metrics.refused.get(), 1);
@@ -404,7 +409,8 @@ mod tests {
     #[tokio::test]
     async fn an_address_with_too_many_connections_takes_none_of_another() {
         let connections = connections(4, 2);
-        let others: Vec<ConnectionPermit> = (0..2).filter_map(|_| connections.admit(THERE)).collect();
+        let others: Vec<ConnectionPermit> =
+            (0..2).filter_map(|_| connections.admit(THERE)).collect();
         let _running: Vec<_> = (0..2)
             .filter_map(|_| connections.admit(HERE))
             .map(|permit| (permit.activity.begin(), permit))

@@ -1,8 +1,8 @@
-//! A limit for answers over HTTP/2 that their client does not take.
+//! A time limit for HTTP/2 responses that their client does not read.
 //!
-//! One stream can stand still while its connection goes on, so the limit on the connection's writes never
-//! sees it, and a client that opens no window would hold its answers for as long as it likes. A stream of
-//! events has a length that nobody knows: whoever makes it watches it.
+//! One stream can stall while its connection moves. The limit on the connection's writes does not see that,
+//! so without this limit a client that opens no window would keep its responses in memory for any time. A
+//! stream of events has no known length: the transport that writes it has a limit of its own.
 
 use std::pin::Pin;
 use std::sync::Arc;
