@@ -1,4 +1,4 @@
-//! The generated files: what they should hold, writing them, and finding the stale ones.
+//! The generated files: writes them, and finds the stale ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};

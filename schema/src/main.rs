@@ -1,4 +1,4 @@
-//! `schema compose` writes the schema files; `schema check` tells whether they are up to date.
+//! `schema compose` writes the schema files; `schema check` fails if one is stale.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -6,18 +6,18 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Exports the subgraphs' schemas and composes the supergraph.
+/// Export the subgraphs' schemas and compose the supergraph.
 #[derive(Parser)]
 enum Command {
-    /// Writes posts.graphql, comments.graphql and supergraph.graphql.
+    /// Write posts.graphql, comments.graphql and supergraph.graphql.
     Compose(Directory),
-    /// Fails when a file is not what the code says; nothing is written.
+    /// Compare the files with the code, and fail with the names of stale ones. Writes nothing.
     Check(Directory),
 }
 
 #[derive(clap::Args)]
 struct Directory {
-    /// Where the files are.
+    /// Write or read the files in this folder. The default is the repository's.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR")))]
     directory: PathBuf,
 }

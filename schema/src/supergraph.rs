@@ -1,4 +1,4 @@
-//! Completes a composed supergraph to what the join specification asks for.
+//! Adds to a composed supergraph what the join specification requires.
 //!
 //! The composer leaves out what its own router can do without and other routers cannot:
 //! `@join__type` on root types, scalars and unions, `repeatable` on the directives, the

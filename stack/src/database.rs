@@ -1,4 +1,4 @@
-//! The stack's MongoDB: a running one that it was told of, or one of its own.
+//! The stack's MongoDB: the one of `--mongo-uri`, or a mongod of its own.
 
 use std::path::Path;
 use std::time::Duration;

@@ -5,7 +5,7 @@
 //! each service. So the services are real processes with settings from the environment, as in
 //! production, and one build is enough.
 //!
-//! Layout: [`run`](mod@run) is the way from start to stop, in order; [`database`] finds or starts
+//! Layout: [`run`](mod@run) has the steps from start to stop, in order; [`database`] finds or starts
 //! MongoDB, [`process`] starts one service and [`supervisor`] keeps it running; [`ports`],
 //! [`supergraph`], [`sample`] and [`web`] are what their names say. To add a service, add it to
 //! [`Service`].

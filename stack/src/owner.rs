@@ -1,4 +1,4 @@
-//! A service of the stack ends when the stack is gone, however it went.
+//! Ends a service of the stack when the stack has ended, even by SIGKILL.
 
 use std::io::Read;
 use std::time::Duration;

@@ -37,7 +37,6 @@ impl Ports {
 }
 
 impl Ports {
-    /// One service's.
     pub(crate) fn of(self, service: Service) -> u16 {
         match service {
             Service::Gateway => self.gateway,

@@ -1,4 +1,4 @@
-//! One service as a process: started, asked whether it is ready, signalled, waited for.
+//! One service as a process: start it, wait until it is ready, signal it, stop it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,16 +16,14 @@ use tokio::time::{Instant, sleep, timeout};
 const GRACE_DEFAULT: Duration = Duration::from_secs(10);
 /// After its grace period a service ends by itself within this time, whatever hangs in it.
 const STOP_TIME_MORE: Duration = Duration::from_secs(5);
-/// One answer to a question for readiness; a service that hangs must not hold up the next question.
+/// The time limit of one readiness check, so that a service that hangs does not delay the next check.
 const ANSWER_TIME_LIMIT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The services of Rejoinder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// The posts subgraph.
     Posts,
-    /// The comments subgraph.
     Comments,
     /// The gateway in front of both.
     Gateway,
@@ -63,9 +61,9 @@ pub struct ServiceProcess {
     service: Service,
     child: Child,
     address: SocketAddr,
-    /// A service that was told to stop is killed after this time.
+    /// A service that still runs this long after SIGTERM is killed.
     stop_time_limit: Duration,
-    /// Kept open, so that the service may write.
+    /// Kept open, so that the service can write.
     _output: Lines<BufReader<ChildStdout>>,
 }
 
@@ -118,7 +116,6 @@ impl ServiceProcess {
         self.service
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -174,7 +171,7 @@ impl ServiceProcess {
     /// Waits for its end.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the system cannot report it.
     pub async fn wait(&mut self) -> anyhow::Result<ExitStatus> {
         // Not `Child::wait`, which closes standard input, by which a service knows its owner.
         loop {
@@ -188,7 +185,7 @@ impl ServiceProcess {
     /// Ends it with SIGKILL.
     ///
     /// # Errors
-    /// When the system does not tell of its end.
+    /// When the system cannot report its end.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::KILL);
         self.wait().await?;
@@ -198,7 +195,7 @@ impl ServiceProcess {
     /// Ends it with SIGTERM, so that running requests finish; SIGKILL follows when it hangs.
     ///
     /// # Errors
-    /// When the system does not tell of its end.
+    /// When the system cannot report its end.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::CONT);
         self.signal(Signal::TERM);
@@ -209,7 +206,7 @@ impl ServiceProcess {
     }
 }
 
-/// What a service may take to end: its grace period, and a little more.
+/// How long a service may take to stop: its grace period, and a little more.
 pub(crate) fn stop_time_limit(settings: &[(&str, String)]) -> Duration {
     let value = |wanted: &str| {
         let own = settings.iter().rev().find(|(name, _)| *name == wanted);

@@ -1,4 +1,4 @@
-//! The way of the stack from start to stop.
+//! The stack from start to stop, step by step.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,19 +13,18 @@ use crate::ports::Ports;
 use crate::supervisor::{Plan, Supervised};
 use crate::{Service, process, sample, supergraph, web};
 
-/// What mongod may take to end: it writes its last checkpoint.
+/// How long mongod may take to stop, because it writes a checkpoint.
 const MONGOD_STOP_TIME: Duration = Duration::from_secs(60);
 
-/// What the stack may take to end: the gateway, then both subgraphs, then mongod. Whatever it leaves
-/// behind ends by itself, since it watches its owner.
+/// How long the stack may take to stop: the gateway, then both subgraphs, then mongod. A process that it leaves
+/// running ends by itself, because it watches the stack.
 pub(crate) fn stop_time_limit() -> Duration {
     process::stop_time_limit(&[])
         .saturating_mul(2)
         .saturating_add(MONGOD_STOP_TIME)
 }
 
-/// Starts everything, says `ready:` on standard output, keeps it running until the life ends, and
-/// stops it.
+/// Starts everything, prints `ready:`, keeps everything running until shutdown, and stops it.
 pub(crate) async fn run(options: Options, lifecycle: Lifecycle) -> anyhow::Result<()> {
     let shutdown = lifecycle.shutdown();
     let ports = Ports::choose(options.port)?;
@@ -105,7 +104,7 @@ async fn start_services(
             settings.push(("DEVELOPMENT", "true".to_owned()));
         }
         if std::env::var_os("LOG").is_none() {
-            // The person at the terminal wants to hear of trouble, not of business.
+            // At a terminal, only problems are of interest.
             settings.push(("LOG", "warn".to_owned()));
         }
         Plan {

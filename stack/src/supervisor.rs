@@ -1,4 +1,4 @@
-//! Keeps one service running: whatever ends it, it is started again, less and less eagerly.
+//! Keeps one service running: whenever it ends, it is started again, after growing pauses.
 
 use std::path::PathBuf;
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! The web pages: built with npm when that is there and the build is older than its sources.
+//! The web pages: built with npm, if it is installed and the build is older than its sources.
 
 use std::fs;
 use std::io;
@@ -25,7 +25,7 @@ const SOURCES: [&str; 10] = [
     "../schema/supergraph.graphql",
 ];
 
-/// The folder of the built pages, when there is one. A stale build is made anew first, which may
+/// The folder of the built pages, when there is one. A stale build is built again first, which may
 /// take a minute; without npm, or when the build fails, the rest of the stack works all the same.
 pub(crate) async fn built_folder() -> Option<PathBuf> {
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.join("web");
