@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::json;
 use stack::ServiceProcess;
 
-use crate::load::{HttpConnection, Expect, Load, Until, graphql_body};
+use crate::load::{Expect, HttpConnection, Load, Until, graphql_body};
 use crate::process::{Memory, cpu_time, memory};
 use crate::services::{LIST, LIST_WITH_COMMENTS, Services, create_comment};
 use crate::stack_start::start_to_ready;
@@ -33,18 +33,34 @@ struct Measured {
     gateway: ServiceProcess,
 }
 
-/// Starts everything, measures, prints.
+/// Starts everything, measures, and prints figures and goals.
 ///
 /// # Errors
 /// When something does not start or answers wrongly.
 pub async fn run(options: Options) -> anyhow::Result<()> {
+    print_start_times().await?;
+    let services = Measured::start().await?;
+    print_idle_memory(&services)?;
+    let post_ids = services.subgraphs.seed().await?;
+    print_list_size(&services).await?;
+    let measure = Measure {
+        services: &services,
+        options: &options,
+    };
+    measure.print(&post_ids).await
+}
+
+async fn print_start_times() -> anyhow::Result<()> {
     let data = tempfile::tempdir()?;
     println!("seconds from the start of the stack to ready: (goal: 3)");
     for what in ["on no data", "on its data"] {
         let elapsed = start_to_ready(data.path()).await?;
         println!("  {what:<11} {:>4.1}", elapsed.as_secs_f64());
     }
-    let services = Measured::start().await?;
+    Ok(())
+}
+
+fn print_idle_memory(services: &Measured) -> anyhow::Result<()> {
     println!("\nidle memory (resident MiB; goal: 30 each):");
     for service in services.all() {
         println!(
@@ -53,76 +69,15 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             Memory::mib(memory(pid(service)?)?.resident)
         );
     }
-    let post_ids = services.subgraphs.seed().await?;
+    Ok(())
+}
 
+async fn print_list_size(services: &Measured) -> anyhow::Result<()> {
     let mut posts = HttpConnection::open(services.subgraphs.posts.address()).await?;
     let answer = posts.post(graphql_body(LIST, json!({}))).await?;
     println!(
-        "\nan answer to the list of 20 posts, each with its 10 newest comments: {:.1} KiB",
+        "\na response to the list of 20 posts, each with its 10 newest comments: {:.1} KiB",
         answer.len() as f64 / 1_024.0
-    );
-
-    println!(
-        "\n{:<44} {:>10} {:>8} {:>8} {:>9} {:>9} {:>9}",
-        "CPU ms per request of each process",
-        "requests/s",
-        "p50 ms",
-        "p99 ms",
-        "posts",
-        "comments",
-        "gateway"
-    );
-    let list = Arc::new(vec![graphql_body(LIST, json!({}))]);
-    let create: Arc<Vec<Bytes>> = Arc::new(post_ids.iter().map(|id| create_comment(id)).collect());
-    let listed = Expect::Contains("\"edges\"");
-    let created = Expect::Contains("\"createdAt\"");
-    let measure = Measure {
-        services: &services,
-        options: &options,
-    };
-    measure
-        .row(
-            "list of 20 posts, posts subgraph",
-            &services.subgraphs.posts,
-            &list,
-            &listed,
-        )
-        .await?;
-    measure
-        .row(
-            "list of 20 posts, through the gateway",
-            &services.gateway,
-            &list,
-            &listed,
-        )
-        .await?;
-    let joined = Arc::new(vec![graphql_body(LIST_WITH_COMMENTS, json!({}))]);
-    measure
-        .row(
-            "20 posts with comments(first: 10), gateway",
-            &services.gateway,
-            &joined,
-            &listed,
-        )
-        .await?;
-    measure
-        .row(
-            "create a comment, comments subgraph",
-            &services.subgraphs.comments,
-            &create,
-            &created,
-        )
-        .await?;
-    measure
-        .row(
-            "create a comment, through the gateway",
-            &services.gateway,
-            &create,
-            &created,
-        )
-        .await?;
-    println!(
-        "goals: list 0.4 in posts, create 0.2 in comments, through the gateway 0.15 more in the gateway"
     );
     Ok(())
 }
@@ -133,6 +88,65 @@ struct Measure<'a> {
 }
 
 impl Measure<'_> {
+    /// Measures one load after the other, and prints a row for each.
+    async fn print(&self, post_ids: &[String]) -> anyhow::Result<()> {
+        println!(
+            "\n{:<44} {:>10} {:>8} {:>8} {:>9} {:>9} {:>9}",
+            "CPU ms per request of each process",
+            "requests/s",
+            "p50 ms",
+            "p99 ms",
+            "posts",
+            "comments",
+            "gateway"
+        );
+        let list = Arc::new(vec![graphql_body(LIST, json!({}))]);
+        let joined = Arc::new(vec![graphql_body(LIST_WITH_COMMENTS, json!({}))]);
+        let create = post_ids.iter().map(|id| create_comment(id));
+        let create: Arc<Vec<Bytes>> = Arc::new(create.collect());
+        let (listed, created) = (
+            Expect::Contains("\"edges\""),
+            Expect::Contains("\"createdAt\""),
+        );
+        let Services {
+            posts, comments, ..
+        } = &self.services.subgraphs;
+        let gateway = &self.services.gateway;
+        for (name, target, bodies, expect) in [
+            ("list of 20 posts, posts subgraph", posts, &list, &listed),
+            (
+                "list of 20 posts, through the gateway",
+                gateway,
+                &list,
+                &listed,
+            ),
+            (
+                "20 posts with comments(first: 10), gateway",
+                gateway,
+                &joined,
+                &listed,
+            ),
+            (
+                "create a comment, comments subgraph",
+                comments,
+                &create,
+                &created,
+            ),
+            (
+                "create a comment, through the gateway",
+                gateway,
+                &create,
+                &created,
+            ),
+        ] {
+            self.row(name, target, bodies, expect).await?;
+        }
+        println!(
+            "goals: list 0.4 in posts, create 0.2 in comments, through the gateway 0.15 more in the gateway"
+        );
+        Ok(())
+    }
+
     async fn row(
         &self,
         name: &str,

@@ -13,7 +13,7 @@ pub struct Options {
     /// Decides which faults come when.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Tasks that write.
+    /// Run this many tasks that create, edit and delete comments at the same time.
     #[arg(long, default_value_t = 8)]
     writers: usize,
     /// Subscribers, half of them through the gateway.

@@ -26,11 +26,10 @@ const LEAVING: usize = 100;
 const PATIENT: usize = 20;
 /// The pause of a patient client between an answer and its next request.
 const PATIENT_PAUSE: Duration = Duration::from_millis(20);
-/// Goals.
 const PATIENT_P99_MS_MAX: f64 = 1_000.0;
 const READY_AFTER_ROUND: Duration = Duration::from_secs(1);
 const READY_AFTER_FLOOD: Duration = Duration::from_secs(2);
-/// The grace period of a service that is told to end, and what ending may take beyond it.
+/// The grace period of a service at shutdown, and how much longer it may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 const END_TIME_MORE: Duration = Duration::from_secs(1);
 /// Connections and file descriptors may be up to this many more at the end: pools grow with use.

@@ -17,7 +17,6 @@ use tokio::task::JoinSet;
 /// When a load ends. Requests under way are finished and counted.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// After this long.
     Elapsed(Duration),
     /// After this many requests.
     Count(usize),
@@ -26,7 +25,7 @@ pub enum Until {
 /// What every answer must be, beside status 200.
 #[derive(Clone, Debug)]
 pub enum Expect {
-    /// These bytes exactly.
+    /// The whole body.
     Same(Bytes),
     /// These bytes somewhere in the answer, and no `"errors"` member.
     Contains(&'static str),
@@ -35,7 +34,6 @@ pub enum Expect {
 /// One load on one server.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// The server.
     pub address: SocketAddr,
     /// Connections, each with one request under way at a time.
     pub connections: usize,
@@ -43,14 +41,13 @@ pub struct Load {
     pub bodies: Arc<Vec<Bytes>>,
     /// What every answer must be.
     pub expect: Expect,
-    /// When to stop.
     pub until: Until,
 }
 
 /// What a load measured.
 #[derive(Debug)]
 pub struct LoadReport {
-    /// Answered requests.
+    /// How many requests were answered, all of them as expected.
     pub requests: usize,
     /// From the first request to the last answer.
     pub elapsed: Duration,
@@ -59,7 +56,6 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
-    /// Answers a second.
     pub fn requests_per_second(&self) -> f64 {
         self.requests as f64 / self.elapsed.as_secs_f64()
     }

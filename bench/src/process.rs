@@ -80,16 +80,15 @@ impl Drop for Process {
 /// Resident memory in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Now.
+    /// Bytes in memory now.
     pub resident: u64,
-    /// Of that, what no file stands behind: what the process allocated.
+    /// Of that, what is not backed by a file: what the process allocated.
     pub anonymous: u64,
     /// Resident at its highest since the process started.
     pub peak: u64,
 }
 
 impl Memory {
-    /// Bytes as MiB.
     pub fn mib(bytes: u64) -> f64 {
         bytes as f64 / f64::from(1 << 20)
     }
@@ -103,7 +102,7 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     /// `sysconf(_SC_CLK_TCK)`, which is 100 on every Linux.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"))?;
-    // The command name stands in brackets and may hold spaces: fields count from behind it.
+    // The command name is in brackets and may contain spaces: fields are counted after it.
     let (_, fields) = stat
         .rsplit_once(')')
         .context("/proc/<pid>/stat has no command name")?;

@@ -14,7 +14,6 @@ use crate::load::{HttpConnection, graphql_body};
 
 /// Posts that are written: one page.
 const POSTS: usize = 20;
-/// Comments on each.
 const COMMENTS_PER_POST: usize = 10;
 /// Characters of a post's content.
 const CONTENT_LENGTH: usize = 480;
@@ -31,13 +30,11 @@ const CREATE_POST: &str =
     "mutation ($input: CreatePostInput!) { createPost(input: $input) { post { id } } }";
 const CREATE_COMMENT: &str = "mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id text createdAt } } }";
 
-/// Both subgraphs.
+/// Both subgraphs as processes on a replica set of their own.
 pub struct Services {
-    /// The posts subgraph.
     pub posts: ServiceProcess,
-    /// The comments subgraph.
     pub comments: ServiceProcess,
-    /// Outlives the services.
+    /// Declared last, so that it is dropped after the services.
     mongo: embedded_mongo::ReplicaSet,
 }
 

@@ -10,7 +10,7 @@ const TIME_LIMIT_MS: i32 = 30_000;
 /// of them have failed.
 ///
 /// # Panics
-/// When nobody sends that many in time: the fault would have tested nothing.
+/// When fewer are sent in time: the fault would have tested nothing.
 pub async fn fail_commands(
     set: &ReplicaSet,
     app_name: &str,

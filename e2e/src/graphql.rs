@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-/// A GraphQL endpoint.
+/// Sends GraphQL requests to one endpoint over HTTP.
 #[derive(Clone, Debug)]
 pub struct Graphql {
     client: reqwest::Client,
@@ -13,7 +13,6 @@ pub struct Graphql {
 /// What came back for one request.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The HTTP status.
     pub status: StatusCode,
     /// The body; null when it is not JSON.
     pub body: Value,
@@ -28,7 +27,6 @@ impl Graphql {
         }
     }
 
-    /// Where it is.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -124,7 +122,6 @@ impl Graphql {
             .await;
     }
 
-    /// Deletes a comment.
     pub async fn delete_comment(&self, id: &str) {
         let delete =
             "mutation($input: DeleteCommentInput!) { deleteComment(input: $input) { id } }";

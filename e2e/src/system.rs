@@ -93,7 +93,7 @@ impl System {
 
     /// Starts every service that does not run and waits until all are ready.
     pub async fn run_all(&mut self) {
-        // The gateway last: it is told the ports of the others.
+        // The gateway last: its settings have the ports of the others.
         for service in [Service::Posts, Service::Comments, Service::Gateway] {
             if !self.instances.contains_key(service.name()) {
                 self.run_with(service, &[]).await;
@@ -115,7 +115,7 @@ impl System {
         &self.mongo_uri
     }
 
-    /// The services' database, behind their backs.
+    /// The services' database, for tests that change it without the services.
     ///
     /// # Panics
     /// When the connection string names none.
@@ -297,7 +297,6 @@ impl Instance {
         Graphql::new(self.process.url("/graphql"))
     }
 
-    /// Its process.
     pub fn process(&mut self) -> &mut ServiceProcess {
         &mut self.process
     }

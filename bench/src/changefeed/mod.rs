@@ -62,7 +62,6 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 /// A database of its own for one figure.
 struct Bench {
-    /// Writes and reads.
     database: Database,
     /// For change streams, which hold a connection each.
     streams: Client,

@@ -34,7 +34,7 @@ pub async fn run(mongo: &embedded_mongo::ReplicaSet, changes: usize) -> anyhow::
     for _ in 0..SUBSCRIBERS {
         stalled.push(hub.subscribe(post[0], None).await?);
     }
-    // The one that reads tells when the flood has passed.
+    // The subscriber that reads shows when the flood has passed.
     let mut reader = hub.subscribe(post[0], None).await?;
     let before = memory(std::process::id())?.resident;
     let flood = {

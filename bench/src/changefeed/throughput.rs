@@ -26,7 +26,7 @@ struct Round {
     push: f64,
 }
 
-/// Prints both backlogs.
+/// Measures how many changes a second a hub and a projection work off, each from a backlog, and prints both.
 pub async fn run(
     mongo: &embedded_mongo::ReplicaSet,
     options: &Options,

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::canonical::canonical;
 use super::workloads::Workload;
-use crate::load::{HttpConnection, Expect, Load, Until, graphql_body};
+use crate::load::{Expect, HttpConnection, Load, Until, graphql_body};
 use crate::process::{Memory, Process, free_port};
 
 /// Load before the measurement, so that caches, pools and allocators are warm.
@@ -31,7 +31,6 @@ pub struct Contestant {
 /// What one contestant did in one round.
 #[derive(Clone, Copy, Debug)]
 pub struct Measurement {
-    /// Answers a second.
     pub requests_per_second: f64,
     /// Median latency in milliseconds.
     pub p50_ms: f64,
@@ -136,7 +135,11 @@ async fn first_answer(address: SocketAddr, body: &Bytes) -> anyhow::Result<Bytes
     const ATTEMPTS: u32 = 100;
     let mut last = String::new();
     for _ in 0..ATTEMPTS {
-        match HttpConnection::open(address).await?.post(body.clone()).await {
+        match HttpConnection::open(address)
+            .await?
+            .post(body.clone())
+            .await
+        {
             Ok(answer) if !answer.windows(8).any(|part| part == b"\"errors\"") => {
                 return Ok(answer);
             }

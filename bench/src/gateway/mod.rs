@@ -32,7 +32,7 @@ pub struct Options {
     /// Environment for our own gateway, `NAME=VALUE`; may be given several times.
     #[arg(long = "ours-env", value_name = "NAME=VALUE")]
     ours_env: Vec<String>,
-    /// Only these workloads.
+    /// Run only these workloads, by name; by default all of them.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Rounds of each contestant on each workload.

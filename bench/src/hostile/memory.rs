@@ -6,7 +6,6 @@ use stack::ServiceProcess;
 use crate::process::{Memory, memory};
 use crate::report::Goals;
 
-/// Goals.
 const PEAK_MIB_MAX: f64 = 300.0;
 const AFTER_RATIO_MAX: f64 = 1.2;
 

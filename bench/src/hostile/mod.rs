@@ -34,13 +34,12 @@ const HONEST: Numbers = Numbers {
 };
 /// Posts that honest clients write to and watch.
 const POSTS: usize = 5;
-/// Goals.
 const P99_RATIO_MAX: f64 = 3.0;
 
 /// Options of `bench hostile`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Seconds of attacks.
+    /// Attack for this many seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Seconds of honest clients alone, before.

@@ -22,7 +22,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// Between two tries of something that a fault stands in the way of.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// All processes, each behind a lock that whoever harms it holds.
+/// All processes, each in a lock that a fault holds while it harms the process.
 pub struct Fleet {
     program: PathBuf,
     /// The replica set; faults of it are injected one at a time.
@@ -182,7 +182,7 @@ impl Fleet {
     /// Stops every process.
     ///
     /// # Errors
-    /// When the system does not tell of a process's end.
+    /// When the system cannot report a process's end.
     pub async fn stop(&self) -> anyhow::Result<()> {
         for instance in &self.instances {
             if let Some(mut process) = instance.process.lock().await.take() {

@@ -33,7 +33,7 @@ pub struct Options {
     pub duration: Duration,
     /// Decides which faults come when. The same seed gives the same faults, not the same timing.
     pub seed: u64,
-    /// Tasks that write.
+    /// Tasks that create, edit and delete comments at the same time.
     pub writers: usize,
     /// Subscribers, half of them through the gateway.
     pub subscribers: usize,

@@ -25,11 +25,11 @@ const LATEST: usize = 20;
 /// carried out again because its acknowledgement was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Seen {
-    /// A new comment and its text.
-    Added(String, String),
-    /// A comment and its new text.
-    Edited(String, String),
-    /// A deleted comment.
+    /// A new comment.
+    Added { id: String, text: String },
+    /// A comment with a new text.
+    Edited { id: String, text: String },
+    /// The id of a deleted comment.
     Deleted(String),
 }
 
@@ -96,8 +96,14 @@ impl Seen {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let comment = &change["comment"];
         Some(match change["__typename"].as_str()? {
-            "CommentAdded" => Self::Added(text(&comment["id"])?, text(&comment["text"])?),
-            "CommentEdited" => Self::Edited(text(&comment["id"])?, text(&comment["text"])?),
+            "CommentAdded" => Self::Added {
+                id: text(&comment["id"])?,
+                text: text(&comment["text"])?,
+            },
+            "CommentEdited" => Self::Edited {
+                id: text(&comment["id"])?,
+                text: text(&comment["text"])?,
+            },
             "CommentDeleted" => Self::Deleted(text(&change["commentId"])?),
             _ => return None,
         })
@@ -172,9 +178,9 @@ fn read_event(
                 .as_ref()
                 .context("an insert without its document")?;
             posts.insert(key, document.get_object_id("postId")?.to_hex());
-            Seen::Added(id, text()?)
+            Seen::Added { id, text: text()? }
         }
-        OperationType::Update | OperationType::Replace => Seen::Edited(id, text()?),
+        OperationType::Update | OperationType::Replace => Seen::Edited { id, text: text()? },
         OperationType::Delete => Seen::Deleted(id),
         _ => return Ok(None),
     };

@@ -31,7 +31,7 @@ const UPDATE: &str =
 const DELETE: &str =
     "mutation ($input: DeleteCommentInput!) { deleteComment(input: $input) { id } }";
 
-/// Writers at work.
+/// The tasks that write. Each returns the writes that were acknowledged.
 pub struct Writers(JoinSet<anyhow::Result<Vec<Seen>>>);
 
 impl Writers {
@@ -112,7 +112,7 @@ impl Writer {
             .context("an acknowledged comment has an id")?
             .to_owned();
         self.own.push(id.clone());
-        self.acknowledged.push(Seen::Added(id, text));
+        self.acknowledged.push(Seen::Added { id, text });
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl Writer {
         let text = self.text("edited");
         let input = json!({ "input": { "id": id, "text": text } });
         self.until_acknowledged(UPDATE, input, None).await?;
-        self.acknowledged.push(Seen::Edited(id, text));
+        self.acknowledged.push(Seen::Edited { id, text });
         Ok(())
     }
 

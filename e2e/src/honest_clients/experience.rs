@@ -7,10 +7,10 @@ use std::time::Duration;
 /// A part of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// Honest clients alone.
+    /// Only honest clients: the measure of the second phase.
     #[default]
     Quiet,
-    /// Beside hostile ones.
+    /// The same clients while hostile ones attack.
     Hostile,
     /// After these have left.
     Recovery,

@@ -37,7 +37,7 @@ const WARM_UP_PAUSE: Duration = Duration::from_millis(200);
 /// How many clients of each kind there are.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers {
-    /// Clients that query.
+    /// Clients that send one query after another.
     pub readers: usize,
     /// Clients that create comments.
     pub writers: usize,

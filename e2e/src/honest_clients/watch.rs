@@ -26,7 +26,7 @@ pub(super) struct Watcher {
     task: JoinHandle<()>,
 }
 
-/// What arrived.
+/// The events that one subscriber received, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pub(super) comments: Vec<String>,

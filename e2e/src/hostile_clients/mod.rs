@@ -63,7 +63,6 @@ pub enum Attack {
 }
 
 impl Attack {
-    /// All of them.
     pub const ALL: [Self; 12] = [
         Self::Surrogates,
         Self::Oversized,

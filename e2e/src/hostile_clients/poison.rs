@@ -14,7 +14,7 @@ const CLIENTS: usize = 4;
 const LARGE: usize = 1_200_000;
 /// Most of what the gateway takes as one WebSocket message.
 const LARGE_MESSAGE: usize = 250_000;
-/// A subscription that is to be refused hears so within this time.
+/// A subscription that must be refused is refused within this time.
 const ANSWER_TIME_LIMIT: Duration = Duration::from_secs(2);
 const ADDED: &str = "subscription ($post: ID!) { commentAdded(postId: $post) { id } }";
 

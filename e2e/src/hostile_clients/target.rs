@@ -15,7 +15,6 @@ const CURSOR: &str = "query ($post: ID!) { post(id: $post) { commentChangesCurso
 /// A running system, as its clients see it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The gateway.
     pub gateway: SocketAddr,
     /// Posts that honest clients watch.
     pub posts: Vec<String>,
@@ -28,7 +27,7 @@ pub struct Target {
 pub struct History {
     /// The post's id.
     pub post: String,
-    /// The cursor.
+    /// A cursor of the post, to resume from.
     pub cursor: String,
     /// How many comments came after it.
     pub comments: usize,

@@ -144,7 +144,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Of `count` comments.
+    /// Starts to write `count` comments, one after the other.
     pub async fn start(graphql: &Graphql, count: usize) -> Self {
         let post = graphql.create_post("Busy").await;
         let subscriber = Subscriber::start(graphql, &post).await;
