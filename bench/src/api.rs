@@ -1,5 +1,5 @@
 //! The stack's time to be ready, and CPU time per request and idle memory of the services, on a real
-//! MongoDB, directly and through the gateway. Goals stand beside the figures.
+//! MongoDB, directly and through the gateway. Goals are printed beside the figures.
 
 use std::sync::Arc;
 use std::time::Duration;

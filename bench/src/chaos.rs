@@ -1,4 +1,4 @@
-//! The randomised fault run of `e2e`, for as long as one likes.
+//! The randomised fault run of `e2e`, for as long as `--seconds` says.
 
 use std::time::Duration;
 

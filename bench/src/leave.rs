@@ -1,7 +1,7 @@
-//! Clients that ask and leave: whether anybody else notices.
+//! Clients that send a request and disconnect: whether others notice.
 //!
 //! Rounds of clients that close their sockets 5 to 50 ms after a request, beside patient clients;
-//! then many connections that keep asking and are ended at once. Each goal is judged; the exit code
+//! then many busy connections that end at the same moment. Each goal is checked; the exit code
 //! says whether all were met.
 
 use std::net::SocketAddr;

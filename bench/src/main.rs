@@ -2,9 +2,9 @@
 //!
 //! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
 //! a bare change stream, `-- gateway` the gateway beside its peers, `-- cost` what operations are
-//! estimated to cost beside what they do cost, `-- leave` what leaving clients do to others,
-//! `-- hostile` what clients that mean harm do, `-- refusals` how soon hostile requests are refused. Load goes
-//! to loopback only and ends by itself.
+//! estimated to cost beside what they do cost, `-- leave` how clients that disconnect affect others,
+//! `-- hostile` how hostile clients do, `-- refusals` how soon hostile requests are refused. Load is sent to
+//! loopback only, and ends by itself.
 
 mod api;
 mod changefeed;

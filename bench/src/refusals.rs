@@ -1,4 +1,4 @@
-//! Requests that are meant to stop a subgraph: how soon each is refused.
+//! How soon a subgraph refuses each hostile request.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Numbers out of rounds, and goals that are met or missed.
+//! Medians of several rounds, and whether goals are met.
 
 use anyhow::ensure;
 

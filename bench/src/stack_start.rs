@@ -1,4 +1,4 @@
-//! The time that the one-command stack takes, from its start to `ready:`.
+//! How long the stack takes from its start to `ready:`.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Waiting for a condition instead of for time.
+//! Waits for a condition, not for time.
 
 use std::future::Future;
 use std::time::Duration;

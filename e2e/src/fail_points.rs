@@ -1,4 +1,4 @@
-//! Faults of the database's commands that surely took place.
+//! Faults of database commands. A test fails if its fault did not happen.
 
 use bson::{Document, doc};
 use embedded_mongo::ReplicaSet;

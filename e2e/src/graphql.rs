@@ -1,4 +1,4 @@
-//! A GraphQL client over HTTP, as plain as `fetch`.
+//! A simple GraphQL client over HTTP.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Clients that ask and leave before the answer: a socket, a request, and its end.
+//! Clients that send a request and disconnect before the response.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What must be true of a post, told by the comments themselves.
+//! What a post must show, computed from the comments themselves.
 
 use serde_json::{Value, json};
 

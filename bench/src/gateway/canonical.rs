@@ -1,5 +1,5 @@
-//! JSON with its keys in order and every value's bytes as they came: equal texts mean answers that
-//! differ in nothing but key order.
+//! JSON with sorted keys and the unchanged bytes of every value: two answers have equal texts if they differ
+//! only in the order of their keys.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What our operations were estimated to cost beside what they did: those of the benchmarks, the examples and
-//! the live page.
+//! The estimated and the actual cost of our operations: those of the benchmarks, the examples and the live
+//! page.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The subgraphs that a contest is held on, and the supergraph that names them.
+//! The subgraphs and the supergraph that all gateways of a contest serve.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Our gateway beside its peers, in turns, on the same subgraphs and the same load.
+//! Our gateway and its peers, measured in turn on the same subgraphs with the same load.
 
 mod canonical;
 mod contest;

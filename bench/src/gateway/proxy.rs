@@ -1,4 +1,4 @@
-//! The limit: a bare hyper reverse proxy, which reads nothing of what it forwards.
+//! The lower bound: a plain hyper reverse proxy that forwards without reading.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What a contest prints: a table for each workload, and one of all ratios at the end.
+//! The tables of a contest: one for each workload, and one of all ratios at the end.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the gateways are asked.
+//! The workloads: the operations that the gateways execute.
 
 use bytes::Bytes;
 use serde_json::json;

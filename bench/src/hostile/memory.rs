@@ -1,4 +1,4 @@
-//! The memory of all three services: at its highest, and what of it comes back.
+//! The memory of all three services: its peak, and how much of it is returned.
 
 use anyhow::Context;
 use stack::ServiceProcess;

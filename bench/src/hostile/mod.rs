@@ -1,7 +1,7 @@
-//! Clients that mean harm, beside 50 honest ones: whether these notice.
+//! Hostile clients beside 50 honest ones: whether the honest ones notice.
 //!
 //! Three phases: honest clients alone, then beside all attacks at once, then alone again. Each goal is
-//! judged; the exit code says whether all were met. The attacks and the honest clients are those of
+//! checked; the exit code says whether all were met. The attacks and the honest clients are those of
 //! the test in `e2e`.
 
 mod memory;

@@ -1,4 +1,4 @@
-//! Harms the system at random, one fault after the other, several at once.
+//! Injects random faults: several run at the same time.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is true, read from MongoDB itself, and how what was shown differs from it.
+//! Reads the truth from MongoDB itself and compares what posts and subscribers showed with it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;

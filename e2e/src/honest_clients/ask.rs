@@ -1,4 +1,4 @@
-//! Readers and writers.
+//! Clients that query, and clients that write comments.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

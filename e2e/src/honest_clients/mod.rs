@@ -1,5 +1,5 @@
-//! Clients that mean well: they query, write, watch and resume, at the pace of people, and notice all
-//! that goes wrong.
+//! Honest clients: they query, write, watch and resume at the pace of people, and record every error and
+//! delay.
 //!
 //! [`HonestClients::start`] begins once every watcher is surely live. Then each comment that a writer
 //! creates has to arrive at each watcher of its post exactly once.

@@ -1,4 +1,4 @@
-//! Watchers: one subscription each, which is never begun a second time.
+//! Watchers: one subscription each, which never starts a second time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Small documents that ask for very much.
+//! Small documents that request very large results.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What an attacker's network carries.
+//! The bandwidth of an attacker's network.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

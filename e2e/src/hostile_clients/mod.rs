@@ -1,4 +1,4 @@
-//! Clients that mean harm: each attack is one file, by public interfaces alone.
+//! Hostile clients: each attack is one file and uses only public interfaces.
 //!
 //! [`Attacks::start`] runs any of them against a [`Target`] until [`Attacks::end`], which returns how
 //! many requests each made and how they were answered. Each attack comes from a loopback address of

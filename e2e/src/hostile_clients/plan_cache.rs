@@ -1,5 +1,5 @@
-//! 2,000 documents of 27 KB, each with a plan of many fields: whether the cache of plans is bounded by
-//! what it holds.
+//! 2,000 documents of 27 KB, each with a plan of many fields: checks that the cache of plans is bounded in
+//! bytes.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Subscriptions that a subgraph may end its socket for: text that is no Unicode, and texts of 1.2 MB.
+//! Subscriptions that may make a subgraph close its socket: text that is not Unicode, and texts of 1.2 MB.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the attacks are directed at.
+//! The system that the attacks are directed at.
 
 use std::net::SocketAddr;
 

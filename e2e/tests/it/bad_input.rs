@@ -1,4 +1,4 @@
-//! Bad input is answered with a GraphQL error and its code; nothing changes, every service lives.
+//! Bad input fails with a GraphQL error and a code. Nothing changes, and every service keeps running.
 
 use e2e::{Answer, Service, System, comments_of, latest_of};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Clients that mean harm, all kinds at once: honest clients lose nothing and notice no error.
+//! All kinds of hostile clients at once: honest clients lose nothing and receive no error.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Clients that ask and leave, and more clients than the database can serve: neither stops anything.
+//! Clients that disconnect early, and more clients than the database can serve: both leave the service usable.
 
 use std::time::Duration;
 

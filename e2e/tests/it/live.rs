@@ -1,4 +1,4 @@
-//! Subscribers hear of each comment, with the post resolved by the other service.
+//! Subscribers receive each comment, with its post resolved by the other subgraph.
 
 use e2e::{ClientEvent, Subscription, System, assert_projected};
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! Subscribers whose way is disturbed: each gets every change, in order, or is told where to go on.
+//! Subscribers whose connection is disturbed: each receives every change in order, or an error with the cursor to
+//! resume from.
 
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, doc};

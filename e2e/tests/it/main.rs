@@ -1,5 +1,5 @@
-//! The whole system, from one command to a comment that travels the whole way, and what happens
-//! when its parts are killed.
+//! The whole system: from one command to a comment that arrives at every subscriber, and what happens when
+//! parts of it are killed.
 
 mod bad_input;
 mod chaos;

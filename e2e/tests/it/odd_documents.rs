@@ -1,4 +1,4 @@
-//! Documents that other programs wrote: whatever they hold, every view judges them alike and goes on.
+//! Documents that other programs wrote: whatever they contain, every view treats them the same way and works on.
 
 use bson::oid::ObjectId;
 use bson::spec::BinarySubtype;

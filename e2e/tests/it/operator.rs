@@ -1,4 +1,4 @@
-//! What an operator asks the posts service's program for, beside the running service and without it.
+//! The operators' commands of the posts program, with a running service and without one.
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};

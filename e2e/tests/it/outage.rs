@@ -1,4 +1,4 @@
-//! One subgraph down: the other one's fields are answered, the missing ones are null with an error
+//! One subgraph is down: the other one's fields are in the response, the missing ones are null with an error
 //! that names the service and the path.
 
 use e2e::{Service, System, assert_projected};

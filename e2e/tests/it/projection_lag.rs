@@ -1,4 +1,4 @@
-//! How far the posts are behind the comments, as clients and operators meet it.
+//! The lag of the posts after the comments, as clients and operators see it.
 
 use bson::doc;
 use e2e::{Service, System, eventually};

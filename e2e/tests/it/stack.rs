@@ -1,4 +1,4 @@
-//! `cargo run`: what a person sees who starts and stops the stack.
+//! `cargo run`: what a person sees when starting and stopping the stack.
 
 use std::collections::BTreeSet;
 use std::fs::File;

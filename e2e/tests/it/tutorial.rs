@@ -1,4 +1,4 @@
-//! The database of the tutorial that Rejoinder grew out of is served, and what it lacks is built.
+//! The database of the tutorial that Rejoinder grew out of is served, and missing values are filled in.
 
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, doc};

@@ -1,4 +1,4 @@
-//! Clients that go on through faults: one that writes, one that subscribes, and both on one post.
+//! Clients that continue through faults: one that writes, one that subscribes, and both on one post.
 
 use bson::{Document, doc};
 use e2e::{ClientEvent, Graphql, Subscription, assert_projected, comments_of, eventually};

@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
 /// Serves on `listener` until shutdown.
 ///
 /// # Errors
-/// When MongoDB cannot be had at the start, or a background task dies.
+/// When MongoDB cannot be reached at the start, or a background task fails.
 pub async fn run(
     config: Config,
     listener: TcpListener,

@@ -1,4 +1,4 @@
-//! What a process logs, and that its log never holds it up.
+//! What a process logs, and that the log never delays it.
 
 use std::fs::File;
 use std::process::Command;

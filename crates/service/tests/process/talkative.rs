@@ -1,4 +1,4 @@
-//! A service that can be asked for what it should not do.
+//! A service that floods its log, panics or hangs on request.
 
 use std::sync::{Arc, Barrier};
 

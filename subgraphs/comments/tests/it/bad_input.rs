@@ -1,4 +1,4 @@
-//! Bad input: each gets an error with its code, and nothing changes.
+//! Bad input fails with a code, and nothing changes.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Readiness tells of the live feed.
+//! Readiness depends on the live feed.
 
 use bson::doc;
 use clap::Parser;

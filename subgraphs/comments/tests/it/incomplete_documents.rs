@@ -1,4 +1,4 @@
-//! Documents that lack fields, or hold what cannot be read: they spoil no list.
+//! Documents that lack fields or cannot be read: lists show all others.
 
 use std::time::Duration;
 

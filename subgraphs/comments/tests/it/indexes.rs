@@ -1,4 +1,4 @@
-//! What is asked often is answered by an index.
+//! Frequent queries use an index.
 
 use bson::doc;
 

@@ -1,4 +1,5 @@
-//! A client that stops reading its socket is told what it missed and where it can go on.
+//! A client that stops reading its socket receives an error with the number of missed changes and the cursor to
+//! resume from.
 
 use bson::oid::ObjectId;
 use bson::{DateTime, doc};

@@ -1,4 +1,4 @@
-//! Answers that are large without any single large request part: what multiplies is bounded.
+//! Small requests with large responses: what multiplies is bounded.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Collections that other programs drop or replace: what the service needs of them is made again.
+//! Collections that other programs drop or replace: their indexes and pre-images are created again.
 
 use std::time::Duration;
 

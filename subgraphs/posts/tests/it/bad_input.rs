@@ -1,4 +1,4 @@
-//! Bad input: each gets an error with its code, nothing changes, and the service goes on.
+//! Bad input fails with a code, nothing changes, and the service keeps running.
 
 use serde_json::json;
 

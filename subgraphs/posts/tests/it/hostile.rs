@@ -1,4 +1,4 @@
-//! Requests that are meant to stop the service: each is refused with its code, and the service goes on.
+//! Hostile requests: each is refused with its code, and the service keeps running.
 
 use crate::service::Posts;
 

@@ -1,4 +1,4 @@
-//! Documents that lack fields, or hold what cannot be read: they spoil neither a list nor a count.
+//! Documents that lack fields or cannot be read: lists and counts have all others.
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};

@@ -1,4 +1,4 @@
-//! Live posts.
+//! Live posts: `postAdded` and `postUpdated`.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Collections and fields that their owner uses in a way of his own: the counts are right, or readiness says
-//! why not.
+//! Collections and fields that another program uses in its own way: the counts are right, or readiness says why
+//! not.
 
 use std::time::Duration;
 
