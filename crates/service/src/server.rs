@@ -34,8 +34,6 @@ const OPERATORS_LIMITS: ConnectionLimits = ConnectionLimits {
     per_address_max: 64,
     first_request: Duration::from_secs(10),
 };
-/// Requests and streams that one HTTP/2 connection may have open at a time.
-const HTTP2_STREAMS_MAX: u32 = 100;
 /// How often a quiet HTTP/2 connection is asked whether it still lives.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// How much longer than the requests the background tasks may take: they may wait for the last request.
@@ -90,7 +88,7 @@ pub async fn operations_routes(
         let connections = Connections::new(OPERATORS_LIMITS, None);
         // A reader of the last metrics at a shutdown may be cut off.
         let pages = with_peer(pages);
-        drop(accept(listener, pages, &shutdown, limits.write, connections).await);
+        drop(accept(listener, pages, &shutdown, limits, connections).await);
         Ok(())
     });
     Ok(public)
@@ -105,6 +103,8 @@ pub struct ServeLimits {
     pub write: WriteLimits,
     /// How many connections there may be.
     pub connections: ConnectionLimits,
+    /// How many requests and streams one HTTP/2 connection may have open at a time.
+    pub http2_streams_max: u32,
 }
 
 /// [`serve_within`] the limits of the settings.
@@ -150,7 +150,7 @@ where
     let grace = limits.grace;
     let connections = Connections::new(limits.connections.within_descriptors(), Some(metrics));
     let shutdown = lifecycle.shutdown();
-    let running = accept(listener, service, shutdown, limits.write, connections).await;
+    let running = accept(listener, service, shutdown, limits, connections).await;
     // One period for all: the background tasks wind up while the requests finish.
     let deadline = Instant::now() + grace;
     if timeout_at(deadline, running.shutdown()).await.is_err() {
@@ -173,7 +173,7 @@ async fn accept<S>(
     listener: TcpListener,
     service: impl Fn(SocketAddr) -> S,
     shutdown: &CancellationToken,
-    write: WriteLimits,
+    limits: ServeLimits,
     connections: Connections,
 ) -> GracefulShutdown
 where
@@ -211,11 +211,15 @@ where
         builder
             .http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .max_concurrent_streams(limits.http2_streams_max)
             .keep_alive_interval(HTTP2_PING_INTERVAL);
-        let tracked = Tracked::new(service(peer), Arc::clone(&permit.activity), write.time);
+        let tracked = Tracked::new(
+            service(peer),
+            Arc::clone(&permit.activity),
+            limits.write.time,
+        );
         let service = TowerToHyperService::new(tracked);
-        let stream = WriteLimit::new(stream, write, Some(Arc::clone(&permit)));
+        let stream = WriteLimit::new(stream, limits.write, Some(Arc::clone(&permit)));
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();

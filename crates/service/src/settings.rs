@@ -59,6 +59,10 @@ pub struct Settings {
     /// then have the proxy's address.
     #[arg(long, env = "CONNECTIONS_PER_ADDRESS_MAX", default_value_t = 5_000, value_parser = at_least_one)]
     pub connections_per_address_max: usize,
+    /// Limit the requests and streams that one HTTP/2 connection may have open at the same time. Further ones are
+    /// refused.
+    #[arg(long, env = "HTTP2_STREAMS_MAX", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub http2_streams_max: u32,
     /// Limit the tasks of one client address that stand in the queue for a processor at the same time; its other
     /// tasks wait until these have run. The default is the number of processors. Behind a proxy, where all clients
     /// have the proxy's address, a limit above CONNECTIONS_MAX turns this off.
@@ -100,6 +104,7 @@ impl Settings {
                 per_address_max: self.connections_per_address_max,
                 first_request: self.first_request_timeout,
             },
+            http2_streams_max: self.http2_streams_max,
         }
     }
 }

@@ -77,9 +77,8 @@ impl<S> WriteLimit<S> {
                 limit: Box::pin(sleep(time)),
             });
             ready!(waiting.limit.as_mut().poll(context));
-            return Poll::Ready(Err(too_slow(format!(
-                "the client read nothing for {time:?}"
-            ))));
+            let reason = format!("the client read nothing for {time:?}");
+            return Poll::Ready(Err(self.too_slow(reason)));
         };
         self.written += written.as_ref().map_or(0, |bytes| *bytes as u64);
         if let Some(waiting) = self.waiting.take() {
@@ -103,18 +102,22 @@ impl<S> WriteLimit<S> {
         }
         let least = self.waited.as_secs_f64() * self.limits.bytes_per_second_min as f64;
         if (self.written as f64) < least {
-            return Err(too_slow(format!(
+            let reason = format!(
                 "the client took {} bytes in {:?}",
                 self.written, self.waited
-            )));
+            );
+            return Err(self.too_slow(reason));
         }
         (self.waited, self.written) = (Duration::ZERO, 0);
         Ok(())
     }
-}
 
-fn too_slow(reason: String) -> Error {
-    Error::new(ErrorKind::TimedOut, reason)
+    fn too_slow(&self, reason: String) -> Error {
+        if let Some(permit) = &self.permit {
+            permit.activity.note_stalled();
+        }
+        Error::new(ErrorKind::TimedOut, reason)
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for WriteLimit<S> {
@@ -163,11 +166,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimit<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{net::Ipv4Addr, task::Waker};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::{ConnectionLimits, connections::Connections};
 
     fn limited<S>(stream: S, time: Duration, bytes_per_second_min: u64) -> WriteLimit<S> {
         let limits = WriteLimits {
@@ -203,8 +207,17 @@ mod tests {
     async fn who_takes_nothing_is_given_up() {
         let (stream, _peer) = duplex(4);
         let mut stream = limited(stream, Duration::from_millis(10), 0);
+        let one = ConnectionLimits {
+            max: 1,
+            per_address_max: 1,
+            first_request: Duration::from_secs(10),
+        };
+        let permit = Connections::new(one, None).admit(Ipv4Addr::LOCALHOST.into());
+        let activity = Arc::clone(&permit.as_ref().expect("it is open").activity);
+        stream.permit = permit.map(Arc::new);
         let error = stream.write_all(b"too long").await.expect_err("a limit");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(activity.is_stalled(), "it is counted");
     }
 
     #[tokio::test]

@@ -66,14 +66,19 @@ impl Activity {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    /// Closes the connection, as its client takes nothing of an answer.
+    /// Closes the connection, because its client takes nothing of a response.
     pub(super) fn stall(&self) {
-        self.is_stalled.store(true, Ordering::Relaxed);
+        self.note_stalled();
         self.close();
     }
 
-    /// Whether it was closed for that.
-    pub(super) fn is_stalled(&self) -> bool {
+    /// Notes that the client takes too little of what is written to it. The connection ends.
+    pub fn note_stalled(&self) {
+        self.is_stalled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its client took too little.
+    pub fn is_stalled(&self) -> bool {
         self.is_stalled.load(Ordering::Relaxed)
     }
 

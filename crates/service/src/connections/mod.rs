@@ -345,7 +345,7 @@ impl ConnectionMetrics {
             ),
             stalled: metrics.register(
                 "connections_stalled",
-                "Connections of HTTP/2 that were closed because their client took nothing of an answer",
+                "Connections that were closed because their client took nothing, or too little, of what was written to it",
                 Counter::default(),
             ),
         }
