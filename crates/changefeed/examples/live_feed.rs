@@ -51,7 +51,7 @@ pub fn line(change: &Change<Message>) -> String {
 
 /// Prints the changes of a room until the subscription ends.
 async fn follow(hub: &Hub<Message>, room: &str, after: Option<&str>) -> Result<(), Box<dyn Error>> {
-    // An error here means that the text is no cursor of this room.
+    // An error here means that the text is no cursor of this room, or one from the future.
     let mut changes = hub.subscribe(room, after).await?;
     println!("resume after {}", changes.start());
     while let Some(change) = changes.next().await {

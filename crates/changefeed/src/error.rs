@@ -147,7 +147,7 @@ pub enum CursorError {
     /// Not a cursor that this system has given out.
     #[error("the cursor was not given out by this server")]
     Forged,
-    /// A cursor that is later than everything in the database, as after a restore from a backup.
+    /// A cursor that is later than everything in the database, as after the servers' clocks were set back.
     #[error(
         "the cursor is later than everything in the database: read the current state together with a new cursor, then subscribe after that cursor"
     )]

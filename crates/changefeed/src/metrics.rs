@@ -195,7 +195,7 @@ mod tests {
         "hub_ring_changes Changes that the rings keep.",
         "hub_subscribers Open subscriptions.",
         "hub_lagged Subscriptions that ended because the subscriber was too slow.",
-        "hub_resyncs Subscriptions that ended or were refused because the history is not kept any more.",
+        "hub_resyncs Subscriptions that ended or were refused because the history does not reach from their cursor to now.",
         "hub_catch_ups Subscriptions that began before their topic's ring and were read from the oplog.",
         "hub_catch_ups_waiting Subscriptions that wait for the next reading of the history.",
         "hub_catch_up_readings Readings of the history, each for all subscriptions that waited for it.",

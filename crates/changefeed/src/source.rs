@@ -163,8 +163,8 @@ impl Source {
         time.map_err(|_| Error::NotReplicated)
     }
 
-    /// A point in time that is no earlier than any change up to now, on the cluster's clock: the latest time
-    /// that any node of the cluster has announced to the others.
+    /// The latest time on the cluster's clock that the answering server has heard of. A primary that is cut off, or
+    /// a router of a sharded cluster, may be some time behind the others.
     pub(crate) async fn latest(&self) -> Result<Timestamp, Error> {
         let reply = self.ping().await?;
         let operation = reply.get_timestamp("operationTime");

@@ -8,8 +8,6 @@ use std::time::Duration;
 #[cfg(feature = "clap")]
 use clap::builder::BoolishValueParser;
 use http::HeaderName;
-#[cfg(feature = "clap")]
-use humantime::parse_duration as duration;
 
 use crate::turns;
 
@@ -180,6 +178,18 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("at least 1 is needed".to_owned()),
         Ok(number) => Ok(number),
         Err(error) => Err(format!("{text:?} is not a number: {error}")),
+    }
+}
+
+/// Reads a duration such as `500ms`, `30s` or `5m`, of at most 100 years: a longer one has no end that an `Instant`
+/// can hold.
+#[cfg(feature = "clap")]
+fn duration(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= MAX => Ok(duration),
+        Ok(_) => Err("at most 100 years can be set".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

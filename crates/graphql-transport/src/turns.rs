@@ -147,8 +147,8 @@ impl TurnGate {
         queue.push_back(Arc::clone(member));
         // Whoever gives a turn back after this sees that somebody waits.
         self.waiting.store(queue.len(), SeqCst);
-        drop(queue);
         self.shown.inc();
+        drop(queue);
         self.hand_on();
     }
 
@@ -222,18 +222,6 @@ impl Member {
         }
         // It may have its turn already.
         self.turns_from(HAS_TURN, POLLED)
-    }
-}
-
-impl Drop for TurnGate {
-    fn drop(&mut self) {
-        // Those that have ended while they waited.
-        let left = self
-            .queue
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len();
-        self.shown.dec_by(left as i64);
     }
 }
 

@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, Parser, value_parser};
 /// The longest duration that a setting takes: 100 years. Added to any point in time, it does not overflow.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// Reads a duration with its unit, such as `500ms`, `10s`, `5m` or `1h 30m`, as [`humantime`] has them.
+/// Reads a duration with its unit, such as `500ms`, `10s`, `5m` or `1h30m`, as [`humantime`] has them.
 ///
 /// # Errors
 /// When the unit is missing or unknown, or the duration is longer than 100 years.
@@ -231,6 +231,7 @@ mod tests {
             ("500ms", 500),
             ("5m", 300_000),
             ("1m 30s", 90_000),
+            ("1h30m", 5_400_000),
             ("0s", 0),
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");

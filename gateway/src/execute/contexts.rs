@@ -296,6 +296,7 @@ struct ContextRequestWriter {
     of_kind: usize,
     definitions: Vec<u8>,
     selections: Vec<u8>,
+    fragments: Vec<u8>,
     variables: Vec<u8>,
 }
 
@@ -317,6 +318,7 @@ impl ContextRequestWriter {
         }
         numbered(&list.definitions, &number, &mut self.definitions);
         numbered(&list.selection, &number, &mut self.selections);
+        numbered(&list.fragments, &number, &mut self.fragments);
         self.variable(&list.variable, &number);
         self.variables.push(b'[');
         self.variables.extend_from_slice(&group.representations);
@@ -342,14 +344,15 @@ impl ContextRequestWriter {
         let used = template.clients.iter();
         let used = used.filter(|(_, lists)| lists.iter().any(is_here));
         let used: Vec<&[u8]> = used.map(|(definition, _)| &**definition).collect();
-        let parts: [&[u8]; 11] = [
+        let parts: [&[u8]; 12] = [
             &template.start,
             &self.definitions,
             &used.concat(),
             &template.middle,
             &self.selections,
-            &template.end,
-            b",\"variables\":{",
+            b"}",
+            &self.fragments,
+            b"\",\"variables\":{",
             clients,
             separator,
             &self.variables,

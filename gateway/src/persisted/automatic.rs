@@ -29,9 +29,10 @@ impl Weighter<String, Arc<str>> for Weights {
 }
 
 impl AutomaticDocuments {
-    /// At most `documents_max` documents, which have `bytes_max` bytes together.
+    /// At most `documents_max` documents, or 2, which have `bytes_max` bytes together.
     pub(super) fn new(documents_max: usize, bytes_max: usize) -> Self {
-        let documents_max = documents_max.max(1);
+        // The library keeps nothing that weighs more than 97 % of all.
+        let documents_max = documents_max.max(2);
         let weights = Weights {
             bytes_min: (bytes_max as u64).div_ceil(documents_max as u64).max(1),
         };
@@ -118,6 +119,15 @@ mod tests {
             assert!(documents.find(&used).is_ok(), "after {n} more");
         }
         assert!(documents.find(&unused).is_err());
+    }
+
+    #[test]
+    fn a_cache_of_one_document_keeps_it() {
+        for documents_max in [0, 1] {
+            let documents = AutomaticDocuments::new(documents_max, 1_000);
+            let hash = kept(&documents, "{a}");
+            assert!(documents.find(&hash).is_ok());
+        }
     }
 
     #[test]

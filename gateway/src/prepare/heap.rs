@@ -67,8 +67,8 @@ sum! {
     Plan: steps, keys, client_keys, shapes;
     FetchStep: conditions, wakes, request, root_keys, merge;
     RequestTemplate: operation, head, constant, variables, by_context;
-    ContextTemplate: start, clients, middle, end, lists;
-    ListTemplate: keys, definitions, selection, variable, contexts;
+    ContextTemplate: start, clients, middle, lists;
+    ListTemplate: keys, definitions, selection, fragments, variable, contexts;
     ContextValue: variable, selection;
     EntityFetch: variable, targets, requires, typename_overrides, renames;
     Target: path;

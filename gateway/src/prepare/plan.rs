@@ -210,8 +210,6 @@ pub struct ContextTemplate {
     pub clients: Vec<(Box<[u8]>, Vec<usize>)>,
     /// After the definitions of all variables: directives.
     pub middle: Box<[u8]>,
-    /// What follows the lists, up to the closing quote of the query.
-    pub end: Box<[u8]>,
     /// One template for each [`EntityFetch`] of the step.
     pub lists: Vec<ListTemplate>,
 }
@@ -226,6 +224,8 @@ pub struct ListTemplate {
     pub definitions: Vec<Box<[u8]>>,
     /// `key: _entities(...){...}`, in parts between which the list's number belongs.
     pub selection: Vec<Box<[u8]>>,
+    /// The definitions of the fragments that the list spreads, each after a space, in parts like the selection.
+    pub fragments: Vec<Box<[u8]>>,
     /// The name of the variable for its representations, without its number: `"name`.
     pub variable: Box<[u8]>,
     /// The context values that distinguish it from other lists, those nearest to the root first.

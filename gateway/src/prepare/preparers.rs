@@ -95,7 +95,7 @@ impl Preparers {
         let threads = threads.max(1);
         Self(Arc::new(Shared {
             state: Mutex::new(State {
-                queues: Queues::new(threads),
+                queues: Queues::default(),
                 started: 0,
                 idle: 0,
                 busy: 0,
@@ -173,9 +173,15 @@ impl Shared {
         let free = self.threads.saturating_sub(state.busy);
         let waiting_max = self.waiting_max.saturating_add(free);
         let (number, displaced) = state.queues.add(client, job, waiting_max)?;
-        self.show_waiting(&state);
         let started = self.start_thread(&mut state);
+        let undone = match started {
+            Ok(()) => None,
+            Err(_) => state.queues.remove(client, number),
+        };
+        self.show_waiting(&state);
         drop(state);
+        // After the lock: it may hold much.
+        drop(undone);
         if let Some(displaced) = displaced {
             displaced.refuse(NotDone::QueueFull);
         }
@@ -184,7 +190,6 @@ impl Shared {
             Ok(()) => Ok(number),
             Err(error) => {
                 tracing::error!(%error, "no thread could be started to prepare operations");
-                self.lock().queues.remove(client, number);
                 Err(NotDone::Failed)
             }
         }
@@ -246,7 +251,9 @@ impl Shared {
         if state.busy >= self.threads && !are_busy_for_long {
             return None;
         }
-        let next = state.queues.next()?;
+        // The additional thread serves clients of which nothing runs.
+        let per_client = if are_busy_for_long { 1 } else { self.threads };
+        let next = state.queues.next(per_client)?;
         state.busy += 1;
         state.moved = Instant::now();
         Some(next)
@@ -254,7 +261,7 @@ impl Shared {
 
     /// How long a thread without a job waits for a wake-up: until it may do the job that waits, or until it ends.
     fn time_to_wait(&self, state: &State) -> Duration {
-        if state.busy == self.threads && state.queues.has_next() {
+        if state.busy == self.threads && state.queues.has_next(1) {
             self.long.saturating_sub(state.moved.elapsed())
         } else {
             IDLE_TIME

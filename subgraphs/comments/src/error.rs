@@ -100,6 +100,7 @@ mod tests {
             Error::Cursor(CursorError::UnknownVersion(2)),
             Error::Cursor(CursorError::Foreign("topic")),
             Error::Cursor(CursorError::Forged),
+            Error::Cursor(CursorError::Future),
             Error::Topic(TopicError::ResyncRequired),
         ] {
             let reason = error.reason().expect("a reason");

@@ -27,6 +27,12 @@ const AHEAD_COUNT_MAX: usize = 4096;
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// How often the lag's gauge is set.
 const LAG_INTERVAL: Duration = Duration::from_millis(250);
+/// A cursor that is this far ahead of the present is not from the future. The parts of a cluster hear of its time at
+/// different moments (a router of a sharded cluster, a primary that is cut off), and a subscriber that is let in
+/// too early waits no longer than this.
+const AHEAD_SECONDS_MAX: u32 = 60;
+/// The wait for the cluster's time. Without an answer, the cursor is accepted.
+const LATEST_TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// Hands out the changes of a collection by topic. Clones share it; it runs until [`Hub::stop`], or
 /// until the last clone is dropped.
@@ -70,7 +76,10 @@ impl<T: FromDocument> Hub<T> {
         source.enable_images().await?;
         let codec = Codec::load(&source).await?;
         let started = source.now().await?;
-        let before = u32::try_from(settings.start_before.as_secs()).unwrap_or(u32::MAX);
+        // Whole seconds, rounded up.
+        let before =
+            settings.start_before.as_secs() + u64::from(settings.start_before.subsec_nanos() > 0);
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
         let start = Timestamp {
             time: started.time.saturating_sub(before),
             increment: started.increment,
@@ -165,24 +174,27 @@ impl<T: FromDocument> Hub<T> {
         }
     }
 
-    /// Refuses a place that is later than everything in the database: its subscriber would receive nothing
-    /// until the database has come up to it. Such cursors remain after a restore from a backup.
+    /// Refuses a place that is far later than everything in the database: its subscriber would receive nothing
+    /// until the database has come up to it. Such cursors remain after the servers' clocks were set back.
     async fn refuse_future(&self, place: Timestamp) -> Result<(), CursorError> {
-        // A place before the hub's own start, or one that its stream has shown, is none.
-        let seen = self
-            .shared
-            .rings
-            .head_time()
-            .max(first_after(self.shared.started));
-        if place <= seen {
+        let is_far_after =
+            |time: Timestamp| place.time > time.time.saturating_add(AHEAD_SECONDS_MAX);
+        let seen = self.shared.rings.head_time().max(self.shared.started);
+        if !is_far_after(seen) {
             return Ok(());
         }
         let source = self.shared.source.clone();
-        // A task of its own: the caller may leave, and the driver's futures must not be dropped.
+        // A task of its own: the caller may leave, the time may run out, and the driver's futures must not be
+        // dropped.
         let latest = tokio::spawn(async move { source.latest().await });
-        match latest.await {
-            // The start of a subscription in a quiet database is the first time after its latest one.
-            Ok(Ok(latest)) if place > first_after(latest) => Err(CursorError::Future),
+        let Ok(latest) = tokio::time::timeout(LATEST_TIME_LIMIT, latest).await else {
+            return Ok(());
+        };
+        match latest {
+            Ok(Ok(latest)) if is_far_after(latest) => {
+                self.shared.metrics.resyncs.inc();
+                Err(CursorError::Future)
+            }
             Ok(Err(error)) => {
                 tracing::warn!(
                     error = error.with_causes(),

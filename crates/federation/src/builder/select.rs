@@ -87,7 +87,11 @@ impl<'a> PlanBuilder<'_, 'a> {
             };
             let mut fetches = self.paths.fetches(path).iter();
             let is_there = fetches.any(|it| it.subgraph == *subgraph);
+            let object = (path, std::ptr::from_ref(field).addr());
+            let is_planned =
+                context.purpose == Purpose::Representation && self.objects.contains_key(&object);
             if !is_there
+                && !is_planned
                 && !missing.contains(subgraph)
                 && self.known_leaf(path, field).is_none()
                 && self

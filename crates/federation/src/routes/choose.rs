@@ -1,5 +1,7 @@
 //! Which subgraph each field of a path comes from.
 
+use rustc_hash::FxHashMap;
+
 use super::{Cost, Purpose, Reaching, Requiring, Route, RouteFinder, RouteStep, Search};
 use crate::{
     PlanError, SubgraphIndex,
@@ -8,7 +10,7 @@ use crate::{
 };
 
 /// Where a selection of a path comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Choice {
     /// A subgraph that resolves it.
     From(SubgraphIndex),
@@ -103,6 +105,8 @@ impl<'a> RouteFinder<'_, 'a> {
         };
         choices.iter().for_each(|choice| add(&mut asked, *choice));
         while !undecided.is_empty() {
+            self.memo.step(undecided.len());
+            self.check(|| self.supergraph.name(self.paths.ty(path)).to_string())?;
             // What has no choice, and what costs nothing more than is asked anyway.
             let single = undecided.iter().position(|(_, all)| all.len() == 1);
             let next = single
@@ -311,13 +315,19 @@ fn cheap(undecided: &[(usize, Vec<Candidate>)], asked: &[Choice]) -> Option<(usi
 
 /// The cheapest way that most of the fields could take.
 fn widest(undecided: &[(usize, Vec<Candidate>)]) -> (usize, Choice) {
+    let mut fields: FxHashMap<Choice, usize> = FxHashMap::default();
+    for (_, all) in undecided {
+        for (index, candidate) in all.iter().enumerate() {
+            let mut before = all[..index].iter();
+            if !before.any(|it| it.choice == candidate.choice) {
+                *fields.entry(candidate.choice).or_default() += 1;
+            }
+        }
+    }
     let mut best: Option<(Cost, usize, usize, Choice)> = None;
     for (at, (_, all)) in undecided.iter().enumerate() {
         for candidate in all {
-            let takes = undecided
-                .iter()
-                .filter(|(_, all)| all.iter().any(|it| it.choice == candidate.choice))
-                .count();
+            let takes = fields.get(&candidate.choice).copied().unwrap_or_default();
             let cost = candidate.total();
             let is_better = best.is_none_or(|(known, most, _, _)| {
                 // By requests for each field that would come from there.

@@ -48,7 +48,8 @@ pub struct Memo<'a> {
     pub(super) common_members: RefCell<FxHashMap<PathId, Option<Rc<TypeSet>>>>,
 }
 
-/// All that the result of a search inside another one depends on.
+/// What the result of a search inside another one depends on. Outer settling paths and the routes known at level 0
+/// are left out: they change what a route costs, and not whether there is one.
 #[derive(PartialEq, Eq, Hash)]
 pub struct SearchKey {
     path: PathId,

@@ -66,6 +66,7 @@ impl<'p, 'a> Compiler<'p, 'a> {
                 keys: Vec::new(),
                 definitions: parts(&kind.definitions),
                 selection: Vec::new(),
+                fragments: Vec::new(),
                 variable: format!("\"{}", kind.variable).into_bytes().into(),
                 contexts: self.context_values(*id, &kind.variable),
             });
@@ -76,10 +77,13 @@ impl<'p, 'a> Compiler<'p, 'a> {
         let shaped = shaped.map(|(kind, list)| (&*kind.keys, &list.asked));
         let data = self.shapes.add_numbered_entities(shaped, &mut self.keys);
         let parts_of_text = text.into_parts("query");
-        let clients = clients(&parts_of_text);
+        let clients = clients(&parts_of_text, lists.len());
         let mut fetches = Vec::new();
         let mut selections = parts_of_text.body.split(BETWEEN);
-        for ((kind, list), template) in kinds.iter().zip(lists).zip(&mut templates) {
+        for (index, ((kind, list), template)) in
+            kinds.iter().zip(lists).zip(&mut templates).enumerate()
+        {
+            template.fragments = parts(&fragments_of(index, &parts_of_text));
             template.keys = kind.keys.iter().map(|key| self.keys.intern(key)).collect();
             template.selection = parts(selections.next().unwrap_or_default());
             fetches.push(EntityFetch {
@@ -165,29 +169,24 @@ fn of_type(selection: Vec<Requirement>, ty: TypeId) -> Vec<Requirement> {
 /// Separates the lists of a request until the text is split.
 pub(super) const BETWEEN: char = '\u{2}';
 
-/// The definitions of the client's variables, each with the lists that use it. What directives and fragments
+/// The definitions of the client's variables, each with the lists that use it. What the operation's directives
 /// use is in every request.
-fn clients(text: &OperationParts) -> Vec<(Box<[u8]>, Vec<usize>)> {
-    let lists: Vec<&str> = text.body.split(BETWEEN).collect();
-    let definitions = text.definitions.iter().map(|definition| {
-        let name = definition.split(':').next().unwrap_or_default();
-        let is_everywhere = uses(&text.directives, name) || uses(&text.fragments, name);
-        let used = lists.iter().enumerate();
-        let used = used.filter(|(_, list)| is_everywhere || uses(list, name));
-        (
-            json(&format!(", {definition}")),
-            used.map(|(list, _)| list).collect(),
-        )
+fn clients(text: &OperationParts, lists: usize) -> Vec<(Box<[u8]>, Vec<usize>)> {
+    let definitions = text.definitions.iter().zip(&text.uses);
+    let definitions = definitions.map(|(definition, uses)| {
+        let used = match uses.contains(&None) {
+            true => (0..lists).collect(),
+            false => uses.iter().copied().flatten().collect(),
+        };
+        (json(&format!(", {definition}")), used)
     });
     definitions.collect()
 }
 
-/// Whether a variable's name, with its `$`, stands in a text.
-fn uses(text: &str, name: &str) -> bool {
-    text.match_indices(name).any(|(at, _)| {
-        let next = text[at + name.len()..].chars().next();
-        next.is_none_or(|next| next != '_' && !next.is_ascii_alphanumeric())
-    })
+/// The definitions of the fragments that a list spreads, each after a space.
+fn fragments_of(list: usize, text: &OperationParts) -> String {
+    let own = text.fragments.iter().filter(|(of, _)| *of == Some(list));
+    own.map(|(_, fragment)| format!(" {fragment}")).collect()
 }
 
 fn template(
@@ -202,21 +201,18 @@ fn template(
         .chain(text.definitions.iter().cloned())
         .collect();
     let body = first(&text.body.replace(BETWEEN, " "));
-    let operation = format!(
-        "query({}){}{{{body}}}{}",
+    let mut operation = format!(
+        "query({}){}{{{body}}}",
         definitions.join(", "),
         text.directives,
-        text.fragments
     );
+    for (_, fragment) in &text.fragments {
+        operation += &format!(" {}", first(fragment));
+    }
     let by_context = ContextTemplate {
         start: "{\"query\":\"query(".as_bytes().into(),
         clients,
         middle: json(&format!("){}{{", text.directives)),
-        end: json(&format!("}}{}", text.fragments))
-            .iter()
-            .copied()
-            .chain([b'"'])
-            .collect(),
         lists,
     };
     RequestTemplate {

@@ -21,11 +21,14 @@ pub struct OperationText<'p> {
     /// The client's directives that subgraphs define too.
     directives: &'p [Node<Directive>],
     declared: &'p [Node<VariableDefinition>],
-    /// Which of the declared variables are used.
-    used: Vec<bool>,
+    /// The lists that use each of the declared variables; none where the operation does not.
+    used: Vec<Vec<ListIndex>>,
     body: String,
-    /// Definitions of named fragments, for directives that an inline fragment may not have.
-    fragments: Vec<String>,
+    /// Definitions of named fragments, for directives that an inline fragment may not have, and the list that
+    /// spreads each of them.
+    fragments: Vec<(ListIndex, String)>,
+    /// The list that is being written.
+    list: ListIndex,
     /// The start of the names of a numbered list's variables.
     list_variable: String,
 }
@@ -33,6 +36,9 @@ pub struct OperationText<'p> {
 /// Marks where a list's number belongs, so that the text can be split there. No GraphQL text has
 /// this character: in strings, it is escaped.
 pub const NUMBER: char = '\u{1}';
+
+/// A numbered list, in the order of [`OperationText::begin_list`]; none for what is part of the whole operation.
+pub type ListIndex = Option<usize>;
 
 /// The name of the variable for a context's value, without its list's number.
 pub fn context_variable(list_variable: &str, field: &str, argument: &str) -> String {
@@ -69,15 +75,17 @@ impl<'p> OperationText<'p> {
             graph,
             directives,
             declared,
-            used: vec![false; declared.len()],
+            used: vec![Vec::new(); declared.len()],
             body: String::new(),
             fragments: Vec::new(),
+            list: None,
             list_variable: String::new(),
         }
     }
 
-    /// Sets the start of the names of the variables in the lists that follow.
+    /// Begins a numbered list, and sets the start of its variables' names.
     pub fn begin_list(&mut self, list_variable: &str) {
+        self.list = Some(self.list.map_or(0, |last| last + 1));
         self.list_variable = list_variable.to_owned();
     }
 
@@ -148,23 +156,28 @@ impl<'p> OperationText<'p> {
         }
     }
 
-    /// Adds the spread of a fragment, and keeps its definition for the end.
+    /// Adds the spread of a fragment, and keeps its definition for the end. In a numbered list, the fragment's
+    /// name has the list's number, because the variables in it have one.
     fn named_fragment(&mut self, ty: TypeId, when: &[Node<Directive>], below: &FetchSelection<'_>) {
         let number = self.fragments.len();
-        self.fragments.push(String::new());
+        self.fragments.push((self.list, String::new()));
+        let name = match self.list {
+            Some(_) => format!("F{number}_{NUMBER}"),
+            None => format!("F{number}"),
+        };
         let of_definition =
             |it: &Directive| place(self.graph, it) == DirectiveLocation::FragmentDefinition;
         let (definition, spread): (Vec<_>, Vec<_>) =
             when.iter().cloned().partition(|it| of_definition(it));
-        let _ = write!(self.body, "...F{number}");
+        let _ = write!(self.body, "...{name}");
         self.directives(&spread);
         let body = std::mem::take(&mut self.body);
-        let _ = write!(self.body, "fragment F{number} on {}", self.graph.name(ty));
+        let _ = write!(self.body, "fragment {name} on {}", self.graph.name(ty));
         self.directives(&definition);
         self.body.push('{');
         self.items(below);
         self.body.push('}');
-        self.fragments[number] = std::mem::replace(&mut self.body, body);
+        self.fragments[number].1 = std::mem::replace(&mut self.body, body);
     }
 
     /// Adds selections as the client wrote them, for the normal form.
@@ -237,8 +250,10 @@ impl<'p> OperationText<'p> {
         match value {
             Value::Variable(name) => {
                 let mut declared = self.declared.iter();
-                if let Some(index) = declared.position(|it| it.name == *name) {
-                    self.used[index] = true;
+                if let Some(index) = declared.position(|it| it.name == *name)
+                    && self.used[index].last() != Some(&self.list)
+                {
+                    self.used[index].push(self.list);
                 }
             }
             Value::List(items) => items.iter().for_each(|item| self.note_variables(item)),
@@ -259,6 +274,7 @@ impl<'p> OperationText<'p> {
             _ => DirectiveLocation::Query,
         };
         let body = std::mem::take(&mut self.body);
+        self.list = None;
         for directive in self.directives {
             if self.graph.passes_on(&directive.name, at) {
                 self.directives(std::slice::from_ref(directive));
@@ -282,11 +298,10 @@ impl<'p> OperationText<'p> {
         if !definitions.is_empty() {
             let _ = write!(operation, "({})", definitions.join(", "));
         }
-        let _ = write!(
-            operation,
-            "{}{{{}}}{}",
-            parts.directives, parts.body, parts.fragments
-        );
+        let _ = write!(operation, "{}{{{}}}", parts.directives, parts.body);
+        for (_, fragment) in &parts.fragments {
+            let _ = write!(operation, " {fragment}");
+        }
         let mut head = String::from("{\"query\":");
         write::string(&mut head, &operation);
         let is_constant = definitions.is_empty();
@@ -304,8 +319,12 @@ impl<'p> OperationText<'p> {
         let directives = self.operation_directives(kind);
         let mut definitions = Vec::new();
         let mut variables = Vec::new();
-        let used = self.declared.iter().zip(&self.used).enumerate();
-        for (index, (definition, _)) in used.filter(|(_, (_, is_used))| **is_used) {
+        let mut uses = Vec::new();
+        for (index, definition) in self.declared.iter().enumerate() {
+            if self.used[index].is_empty() {
+                continue;
+            }
+            uses.push(std::mem::take(&mut self.used[index]));
             let mut text = format!("${}:{}", definition.name, definition.ty);
             if let Some(value) = &definition.default_value {
                 let _ = write!(text, "={}", value.serialize().no_indent());
@@ -322,16 +341,13 @@ impl<'p> OperationText<'p> {
             let name = format!("\"{}\":", definition.name);
             variables.push((name.into_bytes().into_boxed_slice(), index));
         }
-        let mut fragments = String::new();
-        for fragment in &self.fragments {
-            let _ = write!(fragments, " {fragment}");
-        }
         OperationParts {
             directives,
             definitions,
+            uses,
             variables,
             body: self.body,
-            fragments,
+            fragments: self.fragments,
         }
     }
 }
@@ -342,12 +358,14 @@ pub struct OperationParts {
     pub directives: String,
     /// The definitions of the client's variables that it uses.
     pub definitions: Vec<String>,
+    /// The lists that use each of them.
+    pub uses: Vec<Vec<ListIndex>>,
     /// The client's variables that it uses, as in [`RequestTemplate::variables`].
     pub variables: Vec<(Box<[u8]>, usize)>,
     /// The selections, without the outer braces.
     pub body: String,
-    /// The definitions of fragments, each after a space.
-    pub fragments: String,
+    /// The definitions of fragments, each with the list that spreads it.
+    pub fragments: Vec<(ListIndex, String)>,
 }
 
 /// The normal form of an operation: operations with the same selections in the same order have

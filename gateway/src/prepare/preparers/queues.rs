@@ -27,9 +27,8 @@ impl Job {
 }
 
 /// The queues of all clients, served in rotation.
+#[derive(Default)]
 pub struct Queues {
-    /// How many jobs of one client may run at the same time.
-    running_max: usize,
     waiting: usize,
     next_number: u64,
     clients: HashMap<ClientKey, Client>,
@@ -44,16 +43,6 @@ struct Client {
 }
 
 impl Queues {
-    pub fn new(running_max: usize) -> Self {
-        Self {
-            running_max,
-            waiting: 0,
-            next_number: 0,
-            clients: HashMap::new(),
-            order: VecDeque::new(),
-        }
-    }
-
     /// How many jobs wait.
     pub fn waiting(&self) -> usize {
         self.waiting
@@ -95,8 +84,8 @@ impl Queues {
     }
 
     /// Takes the next job, of the next client that may have one more running. To be followed by [`Self::end`].
-    pub fn next(&mut self) -> Option<(ClientKey, Job)> {
-        let index = self.next_index()?;
+    pub fn next(&mut self, running_max: usize) -> Option<(ClientKey, Job)> {
+        let index = self.next_index(running_max)?;
         let key = self.order.remove(index)?;
         let client = self.clients.get_mut(&key)?;
         let (_, job) = client.queue.pop_front()?;
@@ -109,14 +98,14 @@ impl Queues {
     }
 
     /// Whether there is such a job.
-    pub fn has_next(&self) -> bool {
-        self.next_index().is_some()
+    pub fn has_next(&self, running_max: usize) -> bool {
+        self.next_index(running_max).is_some()
     }
 
-    fn next_index(&self) -> Option<usize> {
+    fn next_index(&self, running_max: usize) -> Option<usize> {
         let may_run = |it: &ClientKey| {
             let client = self.clients.get(it);
-            client.is_some_and(|it| it.running < self.running_max)
+            client.is_some_and(|it| it.running < running_max)
         };
         self.order.iter().position(may_run)
     }

@@ -136,6 +136,24 @@ async fn a_job_that_takes_long_delays_its_own_client() {
 }
 
 #[tokio::test]
+async fn the_additional_thread_serves_a_client_of_which_nothing_runs() {
+    let long = Duration::from_millis(1);
+    let preparers = Preparers::with_long(long, 2, 0, 100, Gauge::default());
+    let preparers = Arc::new(preparers);
+    let (first, release) = held(&preparers, client(1)).await;
+    let (second, release_second) = held(&preparers, client(2)).await;
+    let (done, order) = mpsc::channel();
+    let mut waits = waiting(&preparers, client(1), 1, &done).await;
+    let third = waiting(&preparers, client(3), 3, &done).await;
+    assert_eq!(third.await, Ok(3));
+    assert!(poll!(&mut waits).is_pending());
+    drop((release, release_second));
+    let all = join_all([first, second, waits]).await;
+    assert_eq!(all, [Ok(0), Ok(0), Ok(1)]);
+    assert_eq!(order.try_iter().collect::<Vec<_>>(), [3, 1]);
+}
+
+#[tokio::test]
 async fn full_queues_refuse_whoever_fills_them() {
     let (preparers, shown) = preparers(1, 3);
     let (first, release) = held(&preparers, client(1)).await;
