@@ -109,7 +109,7 @@ metrics! {
         subscribers: Gauge = "Open subscriptions",
         lagged: Counter = "Subscriptions that ended because the subscriber was too slow",
         resyncs: Counter =
-            "Subscriptions that ended or were refused because the history is not kept any more",
+            "Subscriptions that ended or were refused because the history does not reach from their cursor to now",
         catch_ups: Counter =
             "Subscriptions that began before their topic's ring and were read from the oplog",
         catch_ups_waiting: Gauge = "Subscriptions that wait for the next reading of the history",

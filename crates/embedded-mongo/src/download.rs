@@ -240,8 +240,18 @@ mod tests {
             let path = self.folder.path().join(name);
             let here = self.folder.path().display();
             let script = format!("#!/bin/sh\ncd {here}\necho {name} >>calls\n{script}\n");
-            fs::write(&path, script).expect("a script");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
+            // Another process writes it: a test beside this one may start a program meanwhile, which would have the
+            // open file for a moment, and a file that is open for writing cannot be executed.
+            let mut writer = Command::new("/bin/sh")
+                .args(["-c", "cat >\"$0\" && chmod 755 \"$0\""])
+                .arg(&path)
+                .stdin(Stdio::piped())
+                .spawn()
+                .expect("a shell");
+            let mut input = writer.stdin.take().expect("a pipe");
+            input.write_all(script.as_bytes()).expect("a script");
+            drop(input);
+            assert!(writer.wait().expect("its end").success());
             String::leak(path.to_str().expect("UTF-8").to_owned())
         }
 

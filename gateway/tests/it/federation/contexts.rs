@@ -17,15 +17,20 @@ fn shop(id: &str, currency: &str, country: &str, items: &[&str]) -> Value {
 }
 
 async fn shops_of(shops: Vec<Value>) -> TestGraph {
+    shops_with("", shops).await
+}
+
+/// Shops whose subgraphs define this directive.
+async fn shops_with(directive: &str, shops: Vec<Value>) -> TestGraph {
     let a = Subgraph::new(
         "a",
-        "type Query { shops: [Shop!] owner: Owner firm: Firm item(id: ID!): Item } type Mutation { open(id: ID!): Shop }
+        &(directive.to_owned() + "type Query { shops: [Shop!] owner: Owner firm: Firm item(id: ID!): Item } type Mutation { open(id: ID!): Shop }
          type Shop @key(fields: \"id\") {
            id: ID! currency: String place: Place items: [Item!] best: Item shelves: [Shelf!] }
          type Place { country: String } type Shelf { items: [Item!] } union Owner = Person | Firm
          type Person @key(fields: \"id\") { id: ID! name: String shops: [Shop!] }
          type Firm @key(fields: \"id\") { id: ID! title: String shops: [Shop!] }
-         type Item @key(fields: \"id\") { id: ID! weight: Int }",
+         type Item @key(fields: \"id\") { id: ID! weight: Int }"),
     )
     .query(json!({
         "shops": shops, "item": {"id": "1"},
@@ -49,7 +54,7 @@ async fn shops_of(shops: Vec<Value>) -> TestGraph {
     }));
     let b = Subgraph::new(
         "b",
-        "type Query { b: Int } union Owner = Person | Firm type Place { country: String @external }
+        &(directive.to_owned() + "type Query { b: Int } union Owner = Person | Firm type Place { country: String @external }
          type Shop @key(fields: \"id\") { id: ID! currency: String @external place: Place @external languages: [String!] }
          type Person @key(fields: \"id\") { id: ID! name: String @external }
          type Firm @key(fields: \"id\") { id: ID! title: String @external }
@@ -57,7 +62,7 @@ async fn shops_of(shops: Vec<Value>) -> TestGraph {
            id: ID! weight: Int @external text: String parts: [Item!]
            price(plus: Int, currency: String, country: String): String
            shipping(languages: [String!]): String @requires(fields: \"weight\")
-           soldBy(name: String, shop: ID!): String }",
+           soldBy(name: String, shop: ID!): String }"),
     )
     .entities(Value::Array(entities))
     .field("Item", "price", |item, arguments| {
@@ -72,7 +77,8 @@ async fn shops_of(shops: Vec<Value>) -> TestGraph {
     .field("Item", "soldBy", |_, arguments| {
         Ok(json!(format!("{} {}", arguments["name"], arguments["shop"])))
     });
-    graph_of(include_str!("supergraphs/contexts.graphql"), vec![a, b]).await
+    let supergraph = include_str!("supergraphs/contexts.graphql");
+    graph_of(&format!("{supergraph}{directive}"), vec![a, b]).await
 }
 
 async fn shops() -> TestGraph {
@@ -216,4 +222,35 @@ async fn a_missing_value_leaves_the_other_fields() {
     ])
     .await;
     assert_snapshot!(graph.query("{ shops { best { text shipping } } }").await, @r#"{"data":{"shops":[{"best":{"text":"t1","shipping":"3 [\"l-s1\"]"}},{"best":{"text":"t2","shipping":null}}]}}"#);
+}
+
+/// Only the list of `items` spreads the fragment and uses the variable.
+#[tokio::test]
+async fn a_request_has_the_fragments_and_variables_of_its_own_lists() {
+    let without_items = |id: &str| {
+        let mut shop = shop(id, "EUR", "fi", &["1"]);
+        shop["items"] = json!([]);
+        shop
+    };
+    let query = "query($n: Int) { shops { best { price } items { ...F @spread(number: 1) } } }
+        fragment F on Item { price(plus: $n) text }";
+    let directive = "directive @spread(number: Int) on FRAGMENT_SPREAD\n";
+    let graph = shops_with(directive, vec![without_items("s1")]).await;
+    let told = graph.told_with(query, json!({"n": 1})).await;
+    let request = told.lines().find(|line| line.starts_with("b:"));
+    let request = request.unwrap_or_else(|| panic!("b is asked: {told}"));
+    assert!(
+        !request.contains("fragment") && !request.contains("$n"),
+        "{told}"
+    );
+    let shops = vec![
+        shop("s1", "EUR", "fi", &["1"]),
+        shop("s2", "USD", "us", &["2"]),
+    ];
+    let graph = shops_with(directive, shops).await;
+    let told = graph.told_with(query, json!({"n": 1})).await;
+    assert!(told.contains("...F0_0 @spread(number: 1)"), "{told}");
+    assert!(told.contains("fragment F0_0 on Item{text}"), "{told}");
+    assert!(told.contains(", $n:Int)"), "{told}");
+    assert!(!told.contains("errors"), "{told}");
 }
