@@ -3,8 +3,8 @@
 //! A runtime polls the tasks that are ready one after another, whoever they are of. One client with a thousand
 //! subscriptions has a thousand tasks ready at each event, and all others wait for them. Here a client has
 //! at most as many tasks in the runtime's queue as there are processors; its others wait in a queue of its own.
-//! So beside ten busy clients a task waits for some twenty others, whatever any of them has. A client alone has
-//! all processors.
+//! So beside ten busy clients a task waits for some twenty others, whatever any of them has. While no other client
+//! is busy, it may have [`ALONE`] times as many there: to hand on turns one by one would cost more than it gives.
 //!
 //! A task has its turn from when it is woken until it was polled. While its client has turns left, that takes a
 //! few atomic operations, and no lock.
@@ -16,7 +16,10 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst},
+        atomic::{
+            AtomicIsize, AtomicU8, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     task::{Context, Poll},
 };
@@ -37,10 +40,14 @@ const POLLED: u8 = 3;
 const POLLED_AND_WOKEN: u8 = 4;
 const ENDED: u8 = 5;
 
+/// A client has this many times its turns while no other client has one. A client that comes then waits for that
+/// many polls once.
+const ALONE: usize = 16;
+
 /// The turns of all clients.
 pub struct Turns {
     clients: Mutex<HashMap<ClientKey, Weak<TurnGate>>>,
-    per_client: usize,
+    share: Arc<Share>,
     /// Shows how many tasks wait.
     waiting: Gauge,
 }
@@ -49,9 +56,16 @@ pub struct Turns {
 #[derive(Clone)]
 pub struct ClientTurns(Arc<TurnGate>);
 
+/// What each client may have at a time.
+struct Share {
+    per_client: usize,
+    /// The number of clients that have a turn. It may be off by those that take or return one right now.
+    busy: AtomicIsize,
+}
+
 struct TurnGate {
     taken: AtomicUsize,
-    max: usize,
+    share: Arc<Share>,
     /// The number of tasks that wait for their turn.
     waiting: AtomicUsize,
     /// Shows how many wait, those of other clients included.
@@ -78,7 +92,10 @@ impl Turns {
     pub fn new(per_client: usize, waiting: Gauge) -> Self {
         Self {
             clients: Mutex::default(),
-            per_client: per_client.max(1),
+            share: Arc::new(Share {
+                per_client: per_client.max(1),
+                busy: AtomicIsize::new(0),
+            }),
             waiting,
         }
     }
@@ -97,7 +114,7 @@ impl Turns {
         }
         let gate = Arc::new(TurnGate {
             taken: AtomicUsize::new(0),
-            max: self.per_client,
+            share: Arc::clone(&self.share),
             waiting: AtomicUsize::new(0),
             shown: self.waiting.clone(),
             queue: Mutex::default(),
@@ -110,7 +127,7 @@ impl Turns {
 impl fmt::Debug for Turns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Turns")
-            .field("per_client", &self.per_client)
+            .field("per_client", &self.share.per_client)
             .finish_non_exhaustive()
     }
 }
@@ -130,10 +147,29 @@ impl ClientTurns {
     }
 }
 
+impl Share {
+    /// The turns of a client that has `taken` of them.
+    fn of_client(&self, taken: usize) -> usize {
+        let busy_others = self.busy.load(Relaxed) > isize::from(taken > 0);
+        self.per_client
+            .saturating_mul(if busy_others { 1 } else { ALONE })
+    }
+}
+
 impl TurnGate {
     fn take_free(&self) -> bool {
-        let one_more = |taken| (taken < self.max).then_some(taken + 1);
-        self.taken.fetch_update(SeqCst, SeqCst, one_more).is_ok()
+        let one_more = |taken| (taken < self.share.of_client(taken)).then_some(taken + 1);
+        let before = self.taken.fetch_update(SeqCst, SeqCst, one_more);
+        if before == Ok(0) {
+            self.share.busy.fetch_add(1, Relaxed);
+        }
+        before.is_ok()
+    }
+
+    fn drop_taken(&self) {
+        if self.taken.fetch_sub(1, SeqCst) == 1 {
+            self.share.busy.fetch_sub(1, Relaxed);
+        }
     }
 
     /// Takes a turn where one is free and nobody waits for it.
@@ -153,7 +189,7 @@ impl TurnGate {
     }
 
     fn give_back(&self) {
-        self.taken.fetch_sub(1, SeqCst);
+        self.drop_taken();
         if self.waiting.load(SeqCst) > 0 {
             self.hand_on();
         }
@@ -174,7 +210,7 @@ impl TurnGate {
             let has_taken = next.is_some_and(|next| next.begin_turn());
             if !has_taken {
                 // It has ended.
-                self.taken.fetch_sub(1, SeqCst);
+                self.drop_taken();
             }
         }
     }
@@ -324,6 +360,13 @@ mod tests {
         ClientKey::of([10, 0, 0, number].into())
     }
 
+    /// The turns of a client while another client is busy.
+    fn beside_another(per_client: usize) -> ClientTurns {
+        let turns = Turns::new(per_client, Gauge::default());
+        turns.share.busy.store(1, SeqCst);
+        turns.of(client(1))
+    }
+
     /// Tasks that are ready a number of times each, and record who was polled.
     fn busy(
         turns: &Turns,
@@ -357,6 +400,7 @@ mod tests {
         for task in modest {
             task.await.expect("no panic");
         }
+        // Some of them before the greedy one was no longer alone.
         let polls = lock(&seen).len();
         assert!(polls < 1_000, "it waited for {polls} polls");
         for task in greedy {
@@ -378,11 +422,44 @@ mod tests {
         for gate in lock(&turns.clients).values().filter_map(Weak::upgrade) {
             assert_eq!(gate.taken.load(SeqCst), 0);
         }
+        assert_eq!(turns.share.busy.load(SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_has_more_turns_while_it_is_alone() {
+        let turns = Turns::new(1, Gauge::default());
+        let (first, second) = (turns.of(client(1)), turns.of(client(2)));
+        for _ in 0..ALONE {
+            assert!(first.0.try_take());
+        }
+        assert!(!first.0.try_take());
+        assert!(second.0.try_take());
+        assert!(!second.0.try_take());
+        for _ in 0..ALONE {
+            first.0.give_back();
+        }
+        assert!(second.0.try_take());
+        second.0.give_back();
+        second.0.give_back();
+        assert_eq!(turns.share.busy.load(SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_alone_waits_for_no_turn_that_another_one_had() {
+        let turns = Turns::new(1, Gauge::default());
+        let (first, second) = (turns.of(client(1)), turns.of(client(2)));
+        assert!(second.0.try_take());
+        assert!(first.0.try_take());
+        let mut waiting = first.run(ready(()));
+        assert!(poll!(&mut waiting).is_pending());
+        second.0.give_back();
+        first.0.give_back();
+        assert!(poll!(&mut waiting).is_ready());
     }
 
     #[tokio::test]
     async fn who_leaves_gives_its_turn_to_the_next() {
-        let of_client = Turns::new(1, Gauge::default()).of(client(1));
+        let of_client = beside_another(1);
         // A turn is taken, as if on another thread.
         assert!(of_client.0.try_take());
         let mut first = of_client.run(ready(()));
@@ -404,7 +481,9 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_kept_of_those_who_leave_while_they_wait() {
         let shown = Gauge::default();
-        let of_client = Turns::new(1, shown.clone()).of(client(1));
+        let turns = Turns::new(1, shown.clone());
+        turns.share.busy.store(1, SeqCst);
+        let of_client = turns.of(client(1));
         assert!(of_client.0.try_take());
         for _ in 0..100 {
             let mut waiting = of_client.run(ready(()));
@@ -421,7 +500,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_no_more_turns_waits_for_none() {
-        let of_client = Turns::new(1, Gauge::default()).of(client(1));
+        let of_client = beside_another(1);
         assert!(of_client.0.try_take());
         let mut waiting = of_client.run(ready(()));
         assert!(poll!(&mut waiting).is_pending());
@@ -434,7 +513,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_survives_a_panic() {
-        let of_client = Turns::new(1, Gauge::default()).of(client(1));
+        let of_client = beside_another(1);
         let mut idle = of_client.run(pending::<()>());
         assert!(poll!(&mut idle).is_pending());
         let defect = of_client.run(poll_fn(|_| -> Poll<()> { panic!("a defect") }));
@@ -446,7 +525,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_woken_by_what_it_waits_for() {
-        let of_client = Turns::new(1, Gauge::default()).of(client(1));
+        let of_client = beside_another(1);
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let receiving = tokio::spawn(of_client.run(receiver));
         let timed = of_client.run(Box::pin(tokio::time::sleep(Duration::from_millis(1))));

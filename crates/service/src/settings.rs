@@ -64,8 +64,9 @@ pub struct Settings {
     #[arg(long, env = "HTTP2_STREAMS_MAX", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub http2_streams_max: u32,
     /// Limit the tasks of one client address that stand in the queue for a processor at the same time; its other
-    /// tasks wait until these have run. The default is the number of processors. Behind a proxy, where all clients
-    /// have the proxy's address, a limit above CONNECTIONS_MAX turns this off.
+    /// tasks wait until these have run. It may have 16 times as many while no other client is busy. The default is
+    /// the number of processors. Behind a proxy, where all clients have the proxy's address, a limit above
+    /// CONNECTIONS_MAX turns this off.
     #[arg(long, env = "TASKS_PER_CLIENT_MAX", value_parser = at_least_one)]
     pub tasks_per_client_max: Option<usize>,
     /// Close a new connection that has not sent the head of its first request after this time. The default is
