@@ -121,6 +121,10 @@ pub struct PrepareMetrics {
     pub kept_bytes: Gauge,
     /// New documents that wait to be prepared.
     pub waiting: Gauge,
+    /// Introspection answers that are kept, including those of a graph that is being replaced.
+    pub introspections: Gauge,
+    /// Bytes that the kept introspection answers count for.
+    pub introspections_bytes: Gauge,
 }
 
 impl PrepareMetrics {
@@ -165,6 +169,16 @@ impl PrepareMetrics {
             waiting: metrics.register(
                 "gateway_preparing_waiting",
                 "New documents that wait for their turn to be prepared",
+                Gauge::default(),
+            ),
+            introspections: metrics.register(
+                "gateway_introspection_answers",
+                "Introspection answers that are kept",
+                Gauge::default(),
+            ),
+            introspections_bytes: metrics.register(
+                "gateway_introspection_answers_bytes",
+                "Bytes that the kept introspection answers count for",
                 Gauge::default(),
             ),
         }
