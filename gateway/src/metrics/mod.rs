@@ -121,6 +121,8 @@ pub struct PrepareMetrics {
     pub kept_bytes: Gauge,
     /// New documents that wait to be prepared.
     pub waiting: Gauge,
+    /// New documents whose client had to pause before its next one.
+    pub pauses: Counter,
     /// Introspection answers that are kept, including those of a graph that is being replaced.
     pub introspections: Gauge,
     /// Bytes that the kept introspection answers count for.
@@ -170,6 +172,11 @@ impl PrepareMetrics {
                 "gateway_preparing_waiting",
                 "New documents that wait for their turn to be prepared",
                 Gauge::default(),
+            ),
+            pauses: metrics.register(
+                "gateway_preparing_pauses",
+                "New documents whose client paused before its next one, because of LIMIT_PREPARE_CLIENT_PERCENT",
+                Counter::default(),
             ),
             introspections: metrics.register(
                 "gateway_introspection_answers",
