@@ -337,10 +337,16 @@ async fn send<'s>(
             body: request.body.clone(),
             relevant_headers: rules.relevant_to(subgraph.name(), &client.headers),
         };
-        Box::pin(subgraph.send_shared(query, lines, want_headers)).await
+        Box::pin(subgraph.send_shared(client.key, query, lines, want_headers)).await
     } else {
         subgraph
-            .send(&request.body, &lines, step.is_mutation, want_headers)
+            .send(
+                client.key,
+                &request.body,
+                &lines,
+                step.is_mutation,
+                want_headers,
+            )
             .await
     };
     (step, request, answer)

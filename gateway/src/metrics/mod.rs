@@ -203,6 +203,7 @@ pub struct SubgraphMetrics {
     failures: Family<BySubgraph, Counter>,
     shared: Family<BySubgraph, Counter>,
     waiting: Family<BySubgraph, Gauge>,
+    queued: Family<BySubgraph, Gauge>,
     latency: Family<BySubgraph, Histogram>,
 }
 
@@ -213,6 +214,7 @@ impl Default for SubgraphMetrics {
             failures: Family::default(),
             shared: Family::default(),
             waiting: Family::default(),
+            queued: Family::default(),
             latency: Family::new_with_constructor(latency),
         }
     }
@@ -238,6 +240,11 @@ impl SubgraphMetrics {
                 "Requests that wait for a subgraph's answer",
                 counts.waiting,
             ),
+            queued: metrics.register(
+                "gateway_subgraph_queued_requests",
+                "Of the requests that wait for a subgraph's answer, those not sent yet: their client waits for its turn",
+                counts.queued,
+            ),
             latency: metrics.register(
                 "gateway_subgraph_request_seconds",
                 "Time from a request to a subgraph to its whole answer, or to its failure",
@@ -250,6 +257,12 @@ impl SubgraphMetrics {
     pub fn waiting(&self, subgraph: &str) -> Gauge {
         let subgraph = subgraph.to_owned();
         self.waiting.get_or_create_owned(&BySubgraph { subgraph })
+    }
+
+    /// The gauge of requests that wait to be sent to one subgraph.
+    pub fn queued(&self, subgraph: &str) -> Gauge {
+        let subgraph = subgraph.to_owned();
+        self.queued.get_or_create_owned(&BySubgraph { subgraph })
     }
 
     /// The metrics of one subgraph.
