@@ -3,8 +3,8 @@
 //! A runtime polls the tasks that are ready one after another, whoever they are of. One client with a thousand
 //! subscriptions has a thousand tasks ready at each event, and all others wait for them. Here a client has
 //! at most as many tasks in the runtime's queue as there are processors; its others wait in a queue of its own.
-//! So beside ten busy clients a task waits for some twenty others, whatever any of them has. A client alone has
-//! all processors.
+//! Where several clients have tasks there, they share this number, and each has at least one. So beside ten busy
+//! clients a task waits for some ten others, whatever any of them has. A client alone has all processors.
 //!
 //! A task has its turn from when it is woken until it was polled. While its client has turns left, that takes a
 //! few atomic operations, and no lock.
@@ -41,6 +41,8 @@ const ENDED: u8 = 5;
 pub struct Turns {
     clients: Mutex<HashMap<ClientKey, Weak<TurnGate>>>,
     per_client: usize,
+    /// How many clients have a turn.
+    busy: Arc<AtomicUsize>,
     /// Shows how many tasks wait.
     waiting: Gauge,
 }
@@ -51,7 +53,10 @@ pub struct ClientTurns(Arc<TurnGate>);
 
 struct TurnGate {
     taken: AtomicUsize,
+    /// How many turns it may have while no other client has one.
     max: usize,
+    /// How many clients have a turn.
+    busy: Arc<AtomicUsize>,
     /// The number of tasks that wait for their turn.
     waiting: AtomicUsize,
     /// Shows how many wait, those of other clients included.
@@ -73,12 +78,13 @@ pub fn tasks_per_client_max() -> usize {
 }
 
 impl Turns {
-    /// At most `per_client` tasks of one client have a turn at a time, and at least one. `waiting` shows how many
-    /// tasks of all clients wait.
+    /// At most `per_client` tasks of one client have a turn at a time, and at least one; clients that have turns at the
+    /// same time share this number. `waiting` shows how many tasks of all clients wait.
     pub fn new(per_client: usize, waiting: Gauge) -> Self {
         Self {
             clients: Mutex::default(),
             per_client: per_client.max(1),
+            busy: Arc::default(),
             waiting,
         }
     }
@@ -98,6 +104,7 @@ impl Turns {
         let gate = Arc::new(TurnGate {
             taken: AtomicUsize::new(0),
             max: self.per_client,
+            busy: Arc::clone(&self.busy),
             waiting: AtomicUsize::new(0),
             shown: self.waiting.clone(),
             queue: Mutex::default(),
@@ -132,8 +139,22 @@ impl ClientTurns {
 
 impl TurnGate {
     fn take_free(&self) -> bool {
-        let one_more = |taken| (taken < self.max).then_some(taken + 1);
-        self.taken.fetch_update(SeqCst, SeqCst, one_more).is_ok()
+        let one_more = |taken| {
+            let is_free = taken == 0 || taken < self.max.div_ceil(self.busy.load(SeqCst).max(1));
+            is_free.then_some(taken + 1)
+        };
+        let taken = self.taken.fetch_update(SeqCst, SeqCst, one_more);
+        if taken == Ok(0) {
+            self.busy.fetch_add(1, SeqCst);
+        }
+        taken.is_ok()
+    }
+
+    /// Ends a turn, before anybody gets it.
+    fn end_turn(&self) {
+        if self.taken.fetch_sub(1, SeqCst) == 1 {
+            self.busy.fetch_sub(1, SeqCst);
+        }
     }
 
     /// Takes a turn where one is free and nobody waits for it.
@@ -153,7 +174,7 @@ impl TurnGate {
     }
 
     fn give_back(&self) {
-        self.taken.fetch_sub(1, SeqCst);
+        self.end_turn();
         if self.waiting.load(SeqCst) > 0 {
             self.hand_on();
         }
@@ -174,7 +195,7 @@ impl TurnGate {
             let has_taken = next.is_some_and(|next| next.begin_turn());
             if !has_taken {
                 // It has ended.
-                self.taken.fetch_sub(1, SeqCst);
+                self.end_turn();
             }
         }
     }
@@ -378,6 +399,28 @@ mod tests {
         for gate in lock(&turns.clients).values().filter_map(Weak::upgrade) {
             assert_eq!(gate.taken.load(SeqCst), 0);
         }
+    }
+
+    #[test]
+    fn clients_with_turns_share_their_number() {
+        let turns = Turns::new(4, Gauge::default());
+        let [one, other] = [1, 2].map(|number| turns.of(client(number)).0);
+        let all_free =
+            |gate: &TurnGate| std::iter::from_fn(|| gate.try_take().then_some(())).count();
+        assert_eq!(all_free(&one), 4);
+        assert_eq!(all_free(&other), 2);
+        for _ in 0..3 {
+            one.give_back();
+        }
+        assert_eq!(all_free(&one), 1);
+        for _ in 0..2 {
+            other.give_back();
+        }
+        assert_eq!(all_free(&one), 2);
+        for _ in 0..4 {
+            one.give_back();
+        }
+        assert_eq!(turns.busy.load(SeqCst), 0);
     }
 
     #[tokio::test]

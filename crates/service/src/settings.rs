@@ -68,8 +68,9 @@ pub struct Settings {
     #[arg(long, env = "REQUEST_HEAD_BYTES_MAX", default_value_t = 65_536, value_parser = head_bytes())]
     pub request_head_bytes_max: usize,
     /// Limit the tasks of one client address that stand in the queue for a processor at the same time; its other
-    /// tasks wait until these have run. The default is the number of processors. Behind a proxy, where all clients
-    /// have the proxy's address, a limit above CONNECTIONS_MAX turns this off.
+    /// tasks wait until these have run. Addresses with tasks there share this number, and each has at least one. The
+    /// default is the number of processors. Behind a proxy, where all clients have the proxy's address, a limit far
+    /// above CONNECTIONS_MAX turns this off.
     #[arg(long, env = "TASKS_PER_CLIENT_MAX", value_parser = at_least_one)]
     pub tasks_per_client_max: Option<usize>,
     /// Close a new connection that has not sent the head of its first request after this time. The default is
