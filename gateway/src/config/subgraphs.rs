@@ -49,8 +49,9 @@ pub struct SubgraphSettings {
     pub requests_running_max: usize,
     /// Send at most this many requests of one client address to one subgraph at the same time; its
     /// further ones wait in the gateway, so that a subgraph never has so many of one client that
-    /// others wait for them. Behind a proxy, where all clients have the proxy's address, set it to
-    /// `SUBGRAPH_REQUESTS_RUNNING_MAX`.
+    /// others wait for them. A request of an operation with a large answer counts once more for each
+    /// 64 KiB of the operation's last answer. Behind a proxy, where all clients have the proxy's
+    /// address, set it to `SUBGRAPH_REQUESTS_RUNNING_MAX`.
     #[arg(
         id = "subgraph_requests_running_per_client_max",
         long = "subgraph-requests-running-per-client-max",
@@ -87,7 +88,7 @@ impl Default for SubgraphSettings {
             body_bytes_max: 64 * 1024 * 1024,
             overhead_bytes_max: 64 * 1024,
             requests_running_max: 512,
-            requests_running_per_client_max: 32,
+            requests_running_per_client_max: 16,
             requests_max: 2_048,
             deduplicate_in_flight: false,
         }

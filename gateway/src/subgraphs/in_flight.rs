@@ -14,10 +14,9 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
-use graphql_transport::ClientKey;
 use http::HeaderMap;
 
-use super::{FetchError, HttpResponse, Subgraph};
+use super::{Caller, FetchError, HttpResponse, Subgraph};
 
 type Exchange = BoxFuture<'static, Result<HttpResponse, FetchError>>;
 
@@ -61,20 +60,20 @@ impl Subgraph {
     /// started, the query is sent once more, again shared.
     pub async fn send_shared(
         self: &Arc<Self>,
-        client: ClientKey,
+        caller: Caller,
         query: SharedQuery,
         lines: Vec<u8>,
         want_headers: bool,
     ) -> Result<HttpResponse, FetchError> {
         let query = Arc::new(query);
-        let (exchange, is_first) = self.join(client, &query, lines.clone(), want_headers);
+        let (exchange, is_first) = self.join(caller, &query, lines.clone(), want_headers);
         if is_first {
             // The request has its own time limit.
             return exchange.await;
         }
         let answer = async {
             match exchange.await {
-                Err(_) => self.join(client, &query, lines, want_headers).0.await,
+                Err(_) => self.join(caller, &query, lines, want_headers).0.await,
                 answer => answer,
             }
         };
@@ -86,7 +85,7 @@ impl Subgraph {
     /// The exchange for this query, and whether this call starts it.
     fn join(
         self: &Arc<Self>,
-        client: ClientKey,
+        caller: Caller,
         query: &Arc<SharedQuery>,
         lines: Vec<u8>,
         want_headers: bool,
@@ -103,7 +102,7 @@ impl Subgraph {
         let exchange = async move {
             let subgraph = &entry.subgraph;
             subgraph
-                .send(client, &entry.query.body, &lines, false, want_headers)
+                .send(caller, &entry.query.body, &lines, false, want_headers)
                 .await
         };
         let exchange = exchange.boxed().shared();

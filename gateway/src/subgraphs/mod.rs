@@ -59,6 +59,15 @@ pub struct Subgraph {
     metrics: OneSubgraphMetrics,
 }
 
+/// For whom a request is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The client that takes turns with others.
+    pub client: ClientKey,
+    /// The size of the operation's last answer; 0 if it is not known.
+    pub answer_bytes: usize,
+}
+
 /// The HTTP response of a subgraph.
 #[derive(Clone, Debug)]
 pub struct HttpResponse {
@@ -196,17 +205,17 @@ impl Subgraph {
     /// If there is no whole response within the limits.
     pub async fn send(
         &self,
-        client: ClientKey,
+        caller: Caller,
         body: &[u8],
         lines: &[u8],
         is_mutation: bool,
         want_headers: bool,
     ) -> Result<HttpResponse, FetchError> {
         let pending = self.waiting.enter();
-        let _place = match self.places.try_take() {
+        let _place = match self.places.try_take(caller.answer_bytes) {
             Some(place) => place,
             // Boxed because it is rare: the futures of all other requests stay small.
-            None => Box::pin(self.wait_for_place(client)).await?,
+            None => Box::pin(self.wait_for_place(caller)).await?,
         };
         let head = self.request_head(body.len(), lines);
         let exchange = pin!(async {
@@ -243,8 +252,9 @@ impl Subgraph {
         answer
     }
 
-    async fn wait_for_place(&self, client: ClientKey) -> Result<Place<'_>, FetchError> {
-        let place = tokio::time::timeout(self.timeout, self.places.take(client)).await;
+    async fn wait_for_place(&self, caller: Caller) -> Result<Place<'_>, FetchError> {
+        let place = self.places.take(caller.client, caller.answer_bytes);
+        let place = tokio::time::timeout(self.timeout, place).await;
         let place = place.unwrap_or(Err(FetchError::NotSent(self.timeout)));
         place.inspect_err(|_| {
             self.metrics.failures.inc();

@@ -7,6 +7,9 @@
 //! thresholds, <https://doi.org/10.1109/90.664262>). Further requests wait here, and the client with the fewest
 //! running ones is next.
 //!
+//! A request with a large answer takes several places: it is as much work, and memory, as many small ones. The size
+//! is that of the operation's last answer.
+//!
 //! While fewer requests run than half of what one client may have, nobody counts by client: a request costs a few
 //! atomic operations.
 
@@ -28,6 +31,9 @@ use super::FetchError;
 /// The room for clients that stays when none is left.
 const CLIENTS_KEPT: usize = 64;
 
+/// A request takes one more place for each so many bytes of its answer.
+const PLACE_BYTES: usize = 64 * 1024;
+
 /// The places of one subgraph.
 pub(super) struct Places {
     places_max: usize,
@@ -44,11 +50,13 @@ pub(super) struct Places {
     clients: Mutex<Clients>,
 }
 
-/// A place. Dropping it gives it to the next request.
+/// The places of a request. Dropping them gives them to the next one.
 pub(super) struct Place<'p> {
     places: &'p Places,
     /// The client that it counts for; `None` if it is not counted.
     client: Option<ClientKey>,
+    /// How many they are.
+    count: usize,
 }
 
 #[derive(Default)]
@@ -67,8 +75,8 @@ struct Clients {
 struct Client {
     /// Its counted places.
     taken: usize,
-    /// Its requests that wait, by number.
-    waiting: BTreeMap<u64, Wake>,
+    /// Its requests that wait, by number: how many places each takes.
+    waiting: BTreeMap<u64, (usize, Wake)>,
 }
 
 /// Wakes a request that waits. When it wakes up, it has got a place, or has given way to a client with fewer
@@ -85,6 +93,7 @@ struct Waiting<'p> {
     places: &'p Places,
     client: ClientKey,
     number: u64,
+    count: usize,
 }
 
 impl Places {
@@ -111,21 +120,28 @@ impl Places {
         }
     }
 
-    /// Takes a place while few requests run.
-    pub(super) fn try_take(&self) -> Option<Place<'_>> {
+    /// Takes the places of a request with an answer of so many bytes, while few requests run.
+    pub(super) fn try_take(&self, answer_bytes: usize) -> Option<Place<'_>> {
+        let count = places_of(answer_bytes);
         let is_quiet = self.waiting.load(SeqCst) == 0;
-        (is_quiet && self.take_below(self.uncounted_max)).then(|| Place {
+        (is_quiet && self.take_up_to(self.uncounted_max, count)).then(|| Place {
             places: self,
             client: None,
+            count,
         })
     }
 
-    /// Takes a place of this client, or waits for one. A caller that leaves stops waiting.
+    /// Takes places of this client, or waits for them. A caller that leaves stops waiting.
     ///
     /// # Errors
     /// [`FetchError::Overloaded`] if too many requests wait, and no client has more of them than this one.
-    pub(super) async fn take(&self, client: ClientKey) -> Result<Place<'_>, FetchError> {
-        let (number, woken) = match self.take_or_wait(client)? {
+    pub(super) async fn take(
+        &self,
+        client: ClientKey,
+        answer_bytes: usize,
+    ) -> Result<Place<'_>, FetchError> {
+        let count = places_of(answer_bytes);
+        let (number, woken) = match self.take_or_wait(client, count)? {
             Taken::Now(place) => return Ok(place),
             Taken::Later(number, woken) => (number, woken),
         };
@@ -133,21 +149,23 @@ impl Places {
             places: self,
             client,
             number,
+            count,
         };
         // An error wakes it, too.
         let _ = woken.await;
         if self.lock().granted.remove(&waiting.number) {
-            Ok(self.place_of(client))
+            Ok(self.place_of(client, count))
         } else {
             Err(self.overloaded())
         }
     }
 
-    fn take_or_wait(&self, client: ClientKey) -> Result<Taken<'_>, FetchError> {
+    fn take_or_wait(&self, client: ClientKey, count: usize) -> Result<Taken<'_>, FetchError> {
         let mut clients = self.lock();
         let of_client = clients.by_key.entry(client).or_default();
-        if of_client.waiting.is_empty() && self.take_for(of_client) {
-            return Ok(Taken::Now(self.place_of(client)));
+        let is_first = of_client.waiting.is_empty();
+        if is_first && self.may_have(of_client, count) && self.take_for(of_client, count) {
+            return Ok(Taken::Now(self.place_of(client, count)));
         }
         let mut displaced = None;
         if clients.waiting >= self.waiting_max {
@@ -158,7 +176,7 @@ impl Places {
             }
         }
         let (wake, woken) = oneshot::channel();
-        let number = clients.add(client, wake);
+        let number = clients.add(client, count, wake);
         self.show_waiting(&clients);
         drop(clients);
         // After the lock: it wakes the other request.
@@ -168,29 +186,34 @@ impl Places {
         Ok(Taken::Later(number, woken))
     }
 
-    fn place_of(&self, client: ClientKey) -> Place<'_> {
+    fn place_of(&self, client: ClientKey, count: usize) -> Place<'_> {
         Place {
             places: self,
             client: Some(client),
+            count,
         }
     }
 
-    fn take_below(&self, max: usize) -> bool {
-        let one_more = |taken| (taken < max).then_some(taken + 1);
-        self.taken.fetch_update(SeqCst, SeqCst, one_more).is_ok()
+    fn take_up_to(&self, max: usize, count: usize) -> bool {
+        let more = |taken| (taken + count <= max).then_some(taken + count);
+        self.taken.fetch_update(SeqCst, SeqCst, more).is_ok()
     }
 
-    /// Takes a place for a client, if it may have one more and has no more than there are free ones.
-    fn take_for(&self, client: &mut Client) -> bool {
-        if client.taken >= self.per_client_max {
-            return false;
-        }
-        let one_more = |taken| {
+    /// Whether a client may have so many more. A request that takes more than a client may have runs alone.
+    fn may_have(&self, client: &Client, count: usize) -> bool {
+        client.taken == 0 || client.taken + count <= self.per_client_max
+    }
+
+    /// Takes places for a client, if it has no more than there are free ones.
+    fn take_for(&self, client: &mut Client, count: usize) -> bool {
+        let more = |taken| {
             let free = self.places_max.saturating_sub(taken);
-            (free > 0 && client.taken <= free).then_some(taken + 1)
+            (free > 0 && client.taken <= free).then_some(taken + count)
         };
-        let is_taken = self.taken.fetch_update(SeqCst, SeqCst, one_more).is_ok();
-        client.taken += usize::from(is_taken);
+        let is_taken = self.taken.fetch_update(SeqCst, SeqCst, more).is_ok();
+        if is_taken {
+            client.taken += count;
+        }
         is_taken
     }
 
@@ -198,7 +221,10 @@ impl Places {
     fn hand_on(&self) {
         loop {
             let mut clients = self.lock();
-            let next = clients.next(|client| self.take_for(client));
+            let next = clients.next(
+                |client, count| self.may_have(client, count),
+                |client, count| self.take_for(client, count),
+            );
             self.show_waiting(&clients);
             // Waking may end a task, which takes locks.
             drop(clients);
@@ -208,15 +234,15 @@ impl Places {
         }
     }
 
-    fn give_back(&self, client: Option<ClientKey>) {
+    fn give_back(&self, client: Option<ClientKey>, count: usize) {
         if let Some(key) = client {
             let mut clients = self.lock();
             if let Some(client) = clients.by_key.get_mut(&key) {
-                client.taken -= 1;
+                client.taken -= count;
             }
             clients.forget_if_unused(key);
         }
-        self.taken.fetch_sub(1, SeqCst);
+        self.taken.fetch_sub(count, SeqCst);
         if self.waiting.load(SeqCst) > 0 {
             self.hand_on();
         }
@@ -236,9 +262,14 @@ impl Places {
     }
 }
 
+/// How many places a request with such an answer takes.
+fn places_of(answer_bytes: usize) -> usize {
+    1 + answer_bytes / PLACE_BYTES
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.places.give_back(self.client);
+        self.places.give_back(self.client, self.count);
     }
 }
 
@@ -251,38 +282,44 @@ impl Drop for Waiting<'_> {
         drop(clients);
         drop(wake);
         if has_place {
-            self.places.give_back(Some(self.client));
+            self.places.give_back(Some(self.client), self.count);
         }
     }
 }
 
 impl Clients {
     /// Adds a request that waits, and returns its number.
-    fn add(&mut self, key: ClientKey, wake: Wake) -> u64 {
+    fn add(&mut self, key: ClientKey, count: usize, wake: Wake) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         self.waiting += 1;
         let waiting = &mut self.by_key.entry(key).or_default().waiting;
-        waiting.insert(number, wake);
+        waiting.insert(number, (count, wake));
         if waiting.len() == 1 {
             self.order.push_back(key);
         }
         number
     }
 
-    /// The next request, of the client with the fewest places, if that can `take` one more.
-    fn next(&mut self, take: impl FnOnce(&mut Client) -> bool) -> Option<Wake> {
-        let places = |index: &usize| self.by_key.get(&self.order[*index]).map(|it| it.taken);
-        let index = (0..self.order.len()).min_by_key(places)?;
+    /// The next request: of the clients that `may` have so many more places, the one with the fewest, if it can `take`
+    /// them.
+    fn next(
+        &mut self,
+        may: impl Fn(&Client, usize) -> bool,
+        take: impl FnOnce(&mut Client, usize) -> bool,
+    ) -> Option<Wake> {
+        let clients = self.order.iter().enumerate().filter_map(|(index, key)| {
+            let client = self.by_key.get(key)?;
+            let (_, (count, _)) = client.waiting.first_key_value()?;
+            may(client, *count).then_some((client.taken, index, *count))
+        });
+        let (_, index, count) = clients.min()?;
         let key = self.order[index];
-        let client = self
-            .by_key
-            .get_mut(&key)
-            .filter(|it| !it.waiting.is_empty())?;
-        if !take(client) {
+        let client = self.by_key.get_mut(&key)?;
+        if !take(client, count) {
             return None;
         }
-        let (number, wake) = client.waiting.pop_first()?;
+        let (number, (_, wake)) = client.waiting.pop_first()?;
         self.order.remove(index);
         if !client.waiting.is_empty() {
             self.order.push_back(key);
@@ -299,14 +336,14 @@ impl Clients {
         if waiting(&longest) <= waiting(&client) + 1 {
             return None;
         }
-        let (_, wake) = self.by_key.get_mut(&longest)?.waiting.pop_last()?;
+        let (_, (_, wake)) = self.by_key.get_mut(&longest)?.waiting.pop_last()?;
         self.waiting -= 1;
         Some(wake)
     }
 
     fn remove(&mut self, key: ClientKey, number: u64) -> Option<Wake> {
         let client = self.by_key.get_mut(&key)?;
-        let wake = client.waiting.remove(&number)?;
+        let (_, wake) = client.waiting.remove(&number)?;
         self.waiting -= 1;
         if client.waiting.is_empty() {
             self.order.retain(|it| *it != key);
@@ -345,13 +382,13 @@ mod tests {
 
     /// A place that is free.
     fn taken(places: &Places, number: u8) -> Option<Place<'_>> {
-        places.take(client(number)).now_or_never()?.ok()
+        places.take(client(number), 0).now_or_never()?.ok()
     }
 
     type Waits<'p> = Pin<Box<dyn Future<Output = Result<Place<'p>, FetchError>> + 'p>>;
 
     async fn waits(places: &Places, number: u8) -> Waits<'_> {
-        let mut waits: Waits<'_> = Box::pin(places.take(client(number)));
+        let mut waits: Waits<'_> = Box::pin(places.take(client(number), 0));
         assert!(poll!(&mut waits).is_pending());
         waits
     }
@@ -368,7 +405,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_has_its_number_of_places_whoever_else_is_there() {
         let places = Places::new(100, 4, 100, Gauge::default());
-        let mut held: Vec<_> = (0..2).filter_map(|_| places.try_take()).collect();
+        let mut held: Vec<_> = (0..2).filter_map(|_| places.try_take(0)).collect();
         assert_eq!(held.len(), 2);
         for number in [1, 2] {
             held.extend((0..2).filter_map(|_| taken(&places, number)));
@@ -377,6 +414,38 @@ mod tests {
         }
         assert_eq!(held.len(), 6);
         drop(held);
+        assert!(is_empty(&places));
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_takes_several_places() {
+        let places = Places::new(100, 8, 100, Gauge::default());
+        assert!(places.try_take(4 * PLACE_BYTES).is_none());
+        let large = |number| places.take(client(number), 9 * PLACE_BYTES);
+        // It is larger than what a client may have: it runs alone.
+        let first = large(1).now_or_never().expect("free").expect("room");
+        let mut second: Waits<'_> = Box::pin(large(1));
+        assert!(poll!(&mut second).is_pending());
+        let other = taken(&places, 2).expect("a place");
+        assert_eq!(places.taken.load(SeqCst), 11);
+        drop(first);
+        let second = second.now_or_never().expect("free");
+        drop((second, other));
+        assert!(is_empty(&places));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_its_own_requests_delays_no_other_client() {
+        let places = Places::new(100, 8, 100, Gauge::default());
+        let small = taken(&places, 1).expect("a place");
+        let mut large: Waits<'_> = Box::pin(places.take(client(1), 7 * PLACE_BYTES));
+        assert!(poll!(&mut large).is_pending());
+        let held: Vec<_> = (0..4).filter_map(|_| taken(&places, 2)).collect();
+        assert_eq!(held.len(), 4);
+        let mut waits = waits(&places, 2).await;
+        drop(held);
+        assert!(poll!(&mut waits).is_ready());
+        drop((small, large, waits));
         assert!(is_empty(&places));
     }
 
@@ -423,7 +492,7 @@ mod tests {
         let first = waits(&places, 1).await;
         let mut second = waits(&places, 1).await;
         assert_eq!(places.shown.get(), 2);
-        let refused = places.take(client(1)).now_or_never().expect("at once");
+        let refused = places.take(client(1), 0).now_or_never().expect("at once");
         assert!(matches!(refused, Err(FetchError::Overloaded(3))));
         let modest = waits(&places, 2).await;
         let displaced = second.as_mut().now_or_never().expect("at once");
@@ -431,7 +500,7 @@ mod tests {
         // As many as the other has now.
         assert!(
             places
-                .take(client(2))
+                .take(client(2), 0)
                 .now_or_never()
                 .expect("at once")
                 .is_err()
@@ -459,12 +528,12 @@ mod tests {
     #[test]
     fn while_few_requests_run_nobody_is_counted() {
         let places = places(4, 100);
-        let held = [places.try_take(), places.try_take()];
+        let held = [places.try_take(0), places.try_take(0)];
         assert!(held.iter().all(Option::is_some));
-        assert!(places.try_take().is_none());
+        assert!(places.try_take(0).is_none());
         assert!(places.lock().by_key.is_empty());
         drop(held);
-        assert!(places.try_take().is_some());
+        assert!(places.try_take(0).is_some());
         assert!(is_empty(&places));
     }
 
@@ -474,14 +543,17 @@ mod tests {
         let all = (0..2_000_u32).map(|number| {
             let places = Arc::clone(&places);
             tokio::spawn(async move {
-                let waits = places.take(client((number % 7) as u8));
+                let waits = places.take(
+                    client((number % 7) as u8),
+                    number as usize % 3 * PLACE_BYTES,
+                );
                 if number % 5 == 0 {
                     // Some leave.
                     let _ = tokio::time::timeout(Duration::from_micros(50), waits).await;
                     return;
                 }
                 let place = waits.await.expect("room");
-                assert!(places.taken.load(SeqCst) <= 3);
+                assert!(places.taken.load(SeqCst) <= 5);
                 tokio::task::yield_now().await;
                 drop(place);
             })

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The processor time that a client may take at once, before it has to pause.
-const BURST: Duration = Duration::from_millis(500);
+/// The processor time that a client may take at once, before it has to pause: some twenty usual documents.
+const BURST: Duration = Duration::from_millis(100);
 
 /// Processors are scarce when jobs have waited for one for this fraction of the time that they ran.
 const SCARCE_RATIO: f64 = 0.25;
@@ -145,14 +145,14 @@ mod tests {
         let now = Instant::now();
         let mut account = Account::default();
         assert!(account.is_paid(now));
-        account.charge(500 * MS, share, now);
+        account.charge(BURST, share, now);
         assert_eq!(account.pause(share, now), Duration::ZERO);
         assert!(!account.is_paid(now));
         account.charge(20 * MS, share, now);
         assert_eq!(account.pause(share, now), 200 * MS);
         assert_eq!(account.pause(share, now + 150 * MS), 50 * MS);
         assert_eq!(account.pause(share, now + 300 * MS), Duration::ZERO);
-        assert!(account.is_paid(now + 5_200 * MS));
+        assert!(account.is_paid(now + 1_200 * MS));
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn job() -> Job {
 #[test]
 fn who_used_its_share_pauses_while_processors_are_scarce() {
     const MS: Duration = Duration::from_millis(1);
-    // A tenth of a processor, after half a second of it.
+    // A tenth of a processor, after a tenth of a second of it.
     let mut queues = Queues::new(Share::of(5, 2));
     let (greedy, modest) = (client(1), client(2));
     let now = Instant::now();
@@ -178,7 +178,7 @@ fn who_used_its_share_pauses_while_processors_are_scarce() {
         assert_eq!(next, Some(key));
     };
     let waited = |waited| Used {
-        ran: 100 * MS,
+        ran: 20 * MS,
         waited,
     };
     for _ in 0..10 {
@@ -190,15 +190,15 @@ fn who_used_its_share_pauses_while_processors_are_scarce() {
         assert!(!queues.end(greedy, waited(Duration::ZERO), now));
     }
     is_next(&mut queues, greedy, now);
-    assert!(queues.end(greedy, waited(400 * MS), now));
+    assert!(queues.end(greedy, waited(80 * MS), now));
     queues.add(modest, job(), 100).expect("room");
     is_next(&mut queues, modest, now);
-    assert!(!queues.end(modest, waited(400 * MS), now));
+    assert!(!queues.end(modest, waited(80 * MS), now));
     assert!(queues.next(1, now).is_none());
-    assert_eq!(queues.pause(now), Some(1_000 * MS));
-    let later = now + 1_000 * MS;
+    assert_eq!(queues.pause(now), Some(200 * MS));
+    let later = now + 200 * MS;
     is_next(&mut queues, greedy, later);
-    assert!(queues.end(greedy, waited(400 * MS), later));
+    assert!(queues.end(greedy, waited(80 * MS), later));
     // Others' jobs wait for no processor.
     let mut others = (3..100).map(client);
     while !queues.has_next(1, later) {
