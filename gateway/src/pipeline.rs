@@ -13,7 +13,7 @@ use crate::{
     execute,
     gateway::Gateway,
     graph::Graph,
-    prepare::{self, OperationKind, OperationRequest, Prepared, cost},
+    prepare::{self, OperationKind, OperationRequest, Prepared},
     subscriptions::Accepted,
 };
 
@@ -45,7 +45,7 @@ async fn answer(
     let variables = coerce::variables(&serving.graph, prepared.declared(), given)?;
 
     let prepared = prepare::decided(&serving, &wanted, prepared, &variables).await?;
-    cost::check(&serving.graph, &prepared.cost, &variables)?;
+    prepare::check(&serving.graph, &prepared, &variables)?;
     check_transport(prepared.kind(), &client)?;
 
     if prepared.kind() == OperationKind::Subscription {

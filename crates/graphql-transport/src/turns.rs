@@ -3,8 +3,9 @@
 //! A runtime polls the tasks that are ready one after another, whoever they are of. One client with a thousand
 //! subscriptions has a thousand tasks ready at each event, and all others wait for them. Here a client has
 //! at most as many tasks in the runtime's queue as there are processors; its others wait in a queue of its own.
-//! So beside ten busy clients a task waits for some twenty others, whatever any of them has. While no other client
-//! is busy, it may have [`ALONE`] times as many there: to hand on turns one by one would cost more than it gives.
+//! Where several clients have tasks there, they share this number, and each has at least one. So beside ten busy
+//! clients a task waits for some ten others, whatever any of them has. A client that is alone may have [`ALONE`] times
+//! as many there: to hand on turns one by one would cost more than it gives.
 //!
 //! A task has its turn from when it is woken until it was polled. While its client has turns left, that takes a
 //! few atomic operations, and no lock.
@@ -87,8 +88,8 @@ pub fn tasks_per_client_max() -> usize {
 }
 
 impl Turns {
-    /// At most `per_client` tasks of one client have a turn at a time, and at least one. `waiting` shows how many
-    /// tasks of all clients wait.
+    /// At most `per_client` tasks of one client have a turn at a time, and at least one; clients that have turns at the
+    /// same time share this number. `waiting` shows how many tasks of all clients wait.
     pub fn new(per_client: usize, waiting: Gauge) -> Self {
         Self {
             clients: Mutex::default(),
@@ -150,9 +151,11 @@ impl ClientTurns {
 impl Share {
     /// The turns of a client that has `taken` of them.
     fn of_client(&self, taken: usize) -> usize {
-        let busy_others = self.busy.load(Relaxed) > isize::from(taken > 0);
-        self.per_client
-            .saturating_mul(if busy_others { 1 } else { ALONE })
+        let others = self.busy.load(Relaxed) - isize::from(taken > 0);
+        match usize::try_from(others) {
+            Ok(others @ 1..) => self.per_client.div_ceil(others + 1),
+            _ => self.per_client.saturating_mul(ALONE),
+        }
     }
 }
 
@@ -455,6 +458,28 @@ mod tests {
         second.0.give_back();
         first.0.give_back();
         assert!(poll!(&mut waiting).is_ready());
+    }
+
+    #[test]
+    fn clients_with_turns_share_their_number() {
+        let turns = Turns::new(4, Gauge::default());
+        let [one, other] = [1, 2].map(|number| turns.of(client(number)).0);
+        let all_free =
+            |gate: &TurnGate| std::iter::from_fn(|| gate.try_take().then_some(())).count();
+        assert_eq!(all_free(&one), 4 * ALONE);
+        assert_eq!(all_free(&other), 2);
+        for _ in 1..4 * ALONE {
+            one.give_back();
+        }
+        assert_eq!(all_free(&one), 1);
+        for _ in 0..2 {
+            other.give_back();
+        }
+        assert_eq!(all_free(&one), 4 * ALONE - 2);
+        for _ in 0..4 * ALONE {
+            one.give_back();
+        }
+        assert_eq!(turns.share.busy.load(SeqCst), 0);
     }
 
     #[tokio::test]

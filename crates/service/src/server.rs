@@ -34,6 +34,8 @@ const OPERATORS_LIMITS: ConnectionLimits = ConnectionLimits {
     per_address_max: 64,
     first_request: Duration::from_secs(10),
 };
+/// How many bytes of headers an HTTP/2 request may have; each of a connection's streams may have as many.
+const HTTP2_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How often a quiet HTTP/2 connection is asked whether it still lives.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// How much longer than the requests the background tasks may take: they may wait for the last request.
@@ -105,6 +107,8 @@ pub struct ServeLimits {
     pub connections: ConnectionLimits,
     /// How many requests and streams one HTTP/2 connection may have open at a time.
     pub http2_streams_max: u32,
+    /// How many bytes the head of a request may have; also of what is read and not processed yet.
+    pub request_head_bytes_max: usize,
 }
 
 /// [`serve_within`] the limits of the settings.
@@ -181,6 +185,7 @@ where
     S::Future: Send,
 {
     let running = GracefulShutdown::new();
+    let http2_head_bytes = limits.request_head_bytes_max.min(HTTP2_HEAD_BYTES_MAX) as u32;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -207,11 +212,13 @@ where
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_READ_TIME_LIMIT);
+            .header_read_timeout(HEADER_READ_TIME_LIMIT)
+            .max_buf_size(limits.request_head_bytes_max);
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.http2_streams_max)
+            .max_header_list_size(http2_head_bytes)
             .keep_alive_interval(HTTP2_PING_INTERVAL);
         let tracked = Tracked::new(
             service(peer),
@@ -228,7 +235,13 @@ where
         let task = tokio::spawn(async move {
             match permit.run(connection).await {
                 Some(Ok(())) => {}
-                Some(Err(error)) => tracing::debug!(%error, "a client connection failed"),
+                Some(Err(error)) => {
+                    let error_of_http = error.downcast_ref::<hyper::Error>();
+                    if error_of_http.is_some_and(hyper::Error::is_parse_too_large) {
+                        permit.head_was_too_large();
+                    }
+                    tracing::debug!(%error, "a client connection failed");
+                }
                 None => {
                     tracing::debug!("a connection was closed because it sent no request in time")
                 }

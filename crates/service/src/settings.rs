@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 
 use crate::settings_parser::{duration, duration_from};
 use crate::{ConnectionLimits, ServeLimits, WriteLimits};
@@ -63,10 +63,14 @@ pub struct Settings {
     /// refused.
     #[arg(long, env = "HTTP2_STREAMS_MAX", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub http2_streams_max: u32,
+    /// Limit the bytes of a request's head: its line and its headers. A larger one is answered with status 431. Over
+    /// HTTP/2, at most 16 KiB are accepted in any case. The default is enough for several large cookies and tokens.
+    #[arg(long, env = "REQUEST_HEAD_BYTES_MAX", default_value_t = 65_536, value_parser = head_bytes())]
+    pub request_head_bytes_max: usize,
     /// Limit the tasks of one client address that stand in the queue for a processor at the same time; its other
-    /// tasks wait until these have run. It may have 16 times as many while no other client is busy. The default is
-    /// the number of processors. Behind a proxy, where all clients have the proxy's address, a limit above
-    /// CONNECTIONS_MAX turns this off.
+    /// tasks wait until these have run. Addresses with tasks there share this number, and each has at least one; an
+    /// address that is alone may have 16 times as many. The default is the number of processors. Behind a proxy,
+    /// where all clients have the proxy's address, a limit far above CONNECTIONS_MAX turns this off.
     #[arg(long, env = "TASKS_PER_CLIENT_MAX", value_parser = at_least_one)]
     pub tasks_per_client_max: Option<usize>,
     /// Close a new connection that has not sent the head of its first request after this time. The default is
@@ -84,6 +88,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) | Err(_) => Err("a number of at least 1 is expected".to_owned()),
         Ok(number) => Ok(number),
     }
+}
+
+/// The HTTP implementation reads 8 KiB at once, and counts in 32 bits.
+fn head_bytes() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(8_192..=u64::from(u32::MAX))
 }
 
 impl Settings {
@@ -106,6 +115,7 @@ impl Settings {
                 first_request: self.first_request_timeout,
             },
             http2_streams_max: self.http2_streams_max,
+            request_head_bytes_max: self.request_head_bytes_max,
         }
     }
 }

@@ -5,17 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_graphql::Request;
 use async_graphql::parser::types::ExecutableDocument;
 use quick_cache::{Weighter, unsync::Cache};
+use service::Metrics;
+use service::prometheus_client::metrics::gauge::Gauge;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::{Admitted, LimitError, Limits, answer};
+use crate::limits::{Admitted, LimitError, LimitSettings, Limits, answer};
 
-/// How many are kept: those that are used most.
-const COUNT_MAX: usize = 128;
 /// Longer ones are parsed each time, and only by some of the workers, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 8 << 10;
-/// What all of them may take in memory, in bytes.
-const BYTES_MAX: usize = 16 << 20;
 /// What a token takes in memory once it is parsed, in bytes: a field of two letters is the worst.
 const TOKEN_BYTES: usize = 512;
 
@@ -24,6 +22,7 @@ const TOKEN_BYTES: usize = 512;
 pub(crate) struct Documents {
     limits: Arc<Limits>,
     known: Arc<Mutex<Known>>,
+    metrics: DocumentMetrics,
     /// One worker of the runtime is always left for others.
     workers: Arc<Semaphore>,
 }
@@ -33,24 +32,59 @@ pub(crate) struct Worker(
     #[expect(dead_code, reason = "its end is what matters")] Option<OwnedSemaphorePermit>,
 );
 
+/// The metrics of the cache; by default they are not registered.
+#[derive(Clone, Default)]
+pub(crate) struct DocumentMetrics {
+    documents: Gauge,
+    bytes: Gauge,
+}
+
+impl DocumentMetrics {
+    pub(crate) fn register(metrics: &Metrics) -> Self {
+        Self {
+            documents: metrics.register(
+                "subgraph_documents",
+                "Parsed documents that are kept",
+                Gauge::default(),
+            ),
+            bytes: metrics.register(
+                "subgraph_documents_bytes",
+                "Bytes that the kept documents count for",
+                Gauge::default(),
+            ),
+        }
+    }
+}
+
 type Known = Cache<String, Arc<Admitted>, Weights>;
 
-/// Documents share [`BYTES_MAX`]. Each counts for at least its part of that, so that their number is bounded, too.
+/// Documents share a number of bytes. Each counts for at least `bytes_min`, so that their number is bounded, too.
 #[derive(Clone)]
-struct Weights;
+struct Weights {
+    bytes_min: usize,
+}
 
 impl Weighter<String, Arc<Admitted>> for Weights {
     fn weight(&self, text: &String, admitted: &Arc<Admitted>) -> u64 {
-        bytes(text, admitted).max(BYTES_MAX / COUNT_MAX) as u64
+        bytes(text, admitted).max(self.bytes_min) as u64
     }
 }
 
 impl Documents {
-    pub(crate) fn new(limits: Limits) -> Self {
-        let known = Cache::with_weighter(COUNT_MAX, BYTES_MAX as u64, Weights);
+    pub(crate) fn new(limits: Limits, metrics: DocumentMetrics) -> Self {
+        let LimitSettings {
+            documents_max,
+            documents_bytes_max,
+            ..
+        } = limits.settings;
+        let weights = Weights {
+            bytes_min: documents_bytes_max.div_ceil(documents_max),
+        };
+        let known = Cache::with_weighter(documents_max, documents_bytes_max as u64, weights);
         Self {
             limits: Arc::new(limits),
             known: Arc::new(Mutex::new(known)),
+            metrics,
             workers: Arc::new(Semaphore::new(workers_max())),
         }
     }
@@ -84,7 +118,11 @@ impl Documents {
             return Ok(known);
         }
         let admitted = self.limits.admit(text)?;
-        self.with(|known| known.insert(text.to_owned(), Arc::clone(&admitted)));
+        self.with(|known| {
+            known.insert(text.to_owned(), Arc::clone(&admitted));
+            self.metrics.documents.set(known.len() as i64);
+            self.metrics.bytes.set(known.weight() as i64);
+        });
         Ok(admitted)
     }
 
@@ -113,7 +151,7 @@ mod tests {
     use super::*;
 
     fn documents() -> Documents {
-        Documents::new(Limits::default())
+        Documents::new(Limits::default(), DocumentMetrics::default())
     }
 
     fn count(documents: &Documents) -> usize {
@@ -152,7 +190,8 @@ mod tests {
             let mut request = Request::new(format!("{{ a{number} }}"));
             documents.admit(&mut request).expect("within the limits");
         }
-        assert!((COUNT_MAX / 2..=COUNT_MAX).contains(&count(&documents)));
+        assert!((64..=128).contains(&count(&documents)));
+        assert_eq!(documents.metrics.documents.get(), count(&documents) as i64);
     }
 
     #[test]
@@ -188,7 +227,8 @@ mod tests {
             let mut request = Request::new(format!("{{ a {{ {fields} b{number} }} }}"));
             documents.admit(&mut request).expect("within the limits");
             let bytes = documents.with(|known| known.weight());
-            assert!(bytes <= BYTES_MAX as u64, "{bytes}");
+            assert!(bytes <= 16 << 20, "{bytes}");
+            assert_eq!(documents.metrics.bytes.get(), bytes as i64);
         }
         assert!(count(&documents) > 1);
     }

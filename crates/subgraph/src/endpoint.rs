@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer;
-use crate::documents::{Documents, Worker};
+use crate::documents::{DocumentMetrics, Documents, Worker};
 use crate::error::{CodedError, finish_response, internal};
 use crate::limits::answer::{Turn, Turns};
 use crate::limits::json_size::{VALUES_MAX, has_too_many_values};
@@ -111,7 +111,14 @@ pub fn endpoint<E: CodedError, X: Executor>(
         sockets_end.await;
         Ok(())
     });
-    Arc::new(Endpoint::new(executor, Some(gate), limits, serving))
+    let documents = Documents::new(limits.clone(), DocumentMetrics::register(metrics));
+    Arc::new(Endpoint::new(
+        executor,
+        Some(gate),
+        &limits,
+        documents,
+        serving,
+    ))
 }
 
 /// The route of an [`endpoint`] with other settings, and perhaps without a database that limits it.
@@ -121,7 +128,8 @@ pub fn routes_within<E: CodedError, X: Executor>(
     limits: Limits,
     serving: Serving,
 ) -> Router {
-    let endpoint = Endpoint::<E, X>::new(executor, gate, limits, serving);
+    let documents = Documents::new(limits.clone(), DocumentMetrics::default());
+    let endpoint = Endpoint::<E, X>::new(executor, gate, &limits, documents, serving);
     graphql_transport::routes(&Arc::new(endpoint))
 }
 
@@ -188,12 +196,18 @@ pub struct Endpoint<E, X> {
 }
 
 impl<E, X> Endpoint<E, X> {
-    fn new(executor: X, gate: Option<CallGate>, limits: Limits, serving: Serving) -> Self {
+    fn new(
+        executor: X,
+        gate: Option<CallGate>,
+        limits: &Limits,
+        documents: Documents,
+        serving: Serving,
+    ) -> Self {
         Self {
             executor,
             gate,
-            turns: Turns::new(&limits),
-            documents: Documents::new(limits),
+            turns: Turns::new(limits),
+            documents,
             serving,
             errors: PhantomData,
         }

@@ -85,6 +85,13 @@ pub struct Limits {
     /// to 19), so that requests with prepared documents come first.
     #[arg(long, env = "LIMIT_PREPARE_NICENESS", default_value_t = Self::default().prepare_niceness, value_parser = clap::value_parser!(u8).range(0..=19))]
     pub prepare_niceness: u8,
+    /// While threads wait for a processor, let the new documents of one client address take at most
+    /// this percentage of all processors, after 100 ms of processor time at once. The
+    /// address's further documents wait; documents that are prepared already do not. To execute a
+    /// new document takes several times as long as to prepare it, so the default is low. Behind a
+    /// proxy, where all clients have the proxy's address, 100 turns this off.
+    #[arg(long, env = "LIMIT_PREPARE_CLIENT_PERCENT", default_value_t = Self::default().prepare_client_percent, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub prepare_client_percent: u8,
 }
 
 impl Default for Limits {
@@ -108,6 +115,7 @@ impl Default for Limits {
             prepare_queue_max: 128,
             prepare_timeout: Duration::from_secs(2),
             prepare_niceness: 5,
+            prepare_client_percent: 2,
         }
     }
 }

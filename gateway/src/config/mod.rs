@@ -92,6 +92,13 @@ pub struct Config {
     /// Forget a prepared operation that has not been requested for this long, in whole seconds.
     #[arg(long, env = "PREPARED_OPERATIONS_UNUSED_TIME", default_value = "10m", value_parser = duration)]
     pub prepared_operations_unused_time: Duration,
+    /// Limit the number of introspection answers that are kept; those that are used least are
+    /// dropped. Introspection is answered in development only.
+    #[arg(long, env = "INTROSPECTION_ANSWERS_MAX", default_value_t = 64)]
+    pub introspection_answers_max: usize,
+    /// Limit the bytes that the kept introspection answers have together. A larger one is not kept.
+    #[arg(long, env = "INTROSPECTION_ANSWERS_BYTES_MAX", default_value_t = 8 * 1024 * 1024)]
+    pub introspection_answers_bytes_max: usize,
     /// Enable these labels of progressive overrides (`@override(label: "new-checkout")`) for all
     /// requests. Labels of the form `percent(5)` need no setting.
     #[arg(

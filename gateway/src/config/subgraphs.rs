@@ -37,14 +37,38 @@ pub struct SubgraphSettings {
     /// in addition to half of its body.
     #[arg(id = "subgraph_overhead_bytes_max", long = "subgraph-overhead-bytes-max", env = "SUBGRAPH_OVERHEAD_BYTES_MAX", default_value_t = 64 * 1024)]
     pub overhead_bytes_max: usize,
-    /// Limit the requests of all clients that wait for one subgraph. Further ones fail at once with
-    /// `SUBGRAPH_OVERLOADED`, so that a subgraph that hangs does not use up the gateway's memory
-    /// and connections.
+    /// Send at most this many requests to one subgraph at the same time; further ones wait in the
+    /// gateway. A client address may have as many of them as there are free ones.
+    #[arg(
+        id = "subgraph_requests_running_max",
+        long = "subgraph-requests-running-max",
+        env = "SUBGRAPH_REQUESTS_RUNNING_MAX",
+        default_value_t = Self::default().requests_running_max,
+        value_parser = at_least_one
+    )]
+    pub requests_running_max: usize,
+    /// Send at most this many requests of one client address to one subgraph at the same time; its
+    /// further ones wait in the gateway, so that a subgraph never has so many of one client that
+    /// others wait for them. A request of an operation with a large answer counts once more for each
+    /// 64 KiB of the operation's last answer. Behind a proxy, where all clients have the proxy's
+    /// address, set it to `SUBGRAPH_REQUESTS_RUNNING_MAX`.
+    #[arg(
+        id = "subgraph_requests_running_per_client_max",
+        long = "subgraph-requests-running-per-client-max",
+        env = "SUBGRAPH_REQUESTS_RUNNING_PER_CLIENT_MAX",
+        default_value_t = Self::default().requests_running_per_client_max,
+        value_parser = at_least_one
+    )]
+    pub requests_running_per_client_max: usize,
+    /// Limit the requests of all clients that run at one subgraph or wait for it. Beyond it, the
+    /// client address with the most that wait gets `SUBGRAPH_OVERLOADED`, so that a subgraph that
+    /// hangs does not use up the gateway's memory and connections.
     #[arg(
         id = "subgraph_requests_max",
         long = "subgraph-requests-max",
         env = "SUBGRAPH_REQUESTS_MAX",
-        default_value_t = 2_048
+        default_value_t = Self::default().requests_max,
+        value_parser = at_least_one
     )]
     pub requests_max: usize,
     /// Share one request among identical queries that are in flight to one subgraph. Mutations, and
@@ -63,9 +87,18 @@ impl Default for SubgraphSettings {
             idle_timeout: Duration::from_secs(4),
             body_bytes_max: 64 * 1024 * 1024,
             overhead_bytes_max: 64 * 1024,
+            requests_running_max: 512,
+            requests_running_per_client_max: 16,
             requests_max: 2_048,
             deduplicate_in_flight: false,
         }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number of at least 1 is expected".to_owned()),
+        Ok(number) => Ok(number),
     }
 }
 

@@ -293,7 +293,9 @@ impl Failure {
         match self {
             Self::Fetch(FetchError::Timeout(_)) => Code::SubrequestTimeout,
             Self::Fetch(FetchError::TooLarge(_)) => Code::SubrequestTooLarge,
-            Self::Fetch(FetchError::Overloaded(_)) => Code::SubgraphOverloaded,
+            Self::Fetch(FetchError::Overloaded(_) | FetchError::NotSent(_)) => {
+                Code::SubgraphOverloaded
+            }
             Self::Fetch(_) | Self::Status(_) => Code::SubrequestHttpError,
             Self::Malformed(_) => Code::SubrequestMalformedResponse,
             Self::TooManyRepresentations(_) => Code::MaxRepresentations,

@@ -34,7 +34,7 @@ use crate::{
     error::Code,
     graph::{Graph, introspection_answers::IntrospectionAnswer},
     prepare::{OperationKind, Prepared, plan::FetchStep},
-    subgraphs::{FetchError, HttpResponse, SharedQuery},
+    subgraphs::{Caller, FetchError, HttpResponse, SharedQuery},
 };
 use contexts::Unsent;
 use field_error::FieldError;
@@ -160,6 +160,7 @@ impl<'a> Execution<'a> {
         // A mutation or an event must not read data from before it, so only queries share requests.
         let may_share = self.graph.settings.subgraphs.deduplicate_in_flight
             && self.prepared.kind() == OperationKind::Query;
+        let caller = (self.client, self.prepared.sizes.answer.last());
         // Polled all together: they are few, and a set that wakes them one by one would wake this
         // task once more for each.
         let mut in_flight = Vec::new();
@@ -179,10 +180,10 @@ impl<'a> Execution<'a> {
                 }
                 for request in further {
                     self.further.push(index);
-                    let call = send(self.graph, step, request, self.client, may_share);
+                    let call = send(self.graph, step, request, caller, may_share);
                     in_flight.push(Box::pin(call));
                 }
-                let call = send(self.graph, step, request, self.client, may_share);
+                let call = send(self.graph, step, request, caller, may_share);
                 if ready.is_empty() && in_flight.is_empty() {
                     let (step, request, answer) = call.await;
                     self.answered(step, &request, answer);
@@ -198,7 +199,7 @@ impl<'a> Execution<'a> {
             in_flight = others;
             self.answered(step, &request, answer);
             if let Some(next) = self.next_request(request.step, step) {
-                let call = send(self.graph, step, next, self.client, may_share);
+                let call = send(self.graph, step, next, caller, may_share);
                 in_flight.push(Box::pin(call));
                 continue;
             }
@@ -325,22 +326,32 @@ async fn send<'s>(
     graph: &Graph,
     step: &'s FetchStep,
     request: Request,
-    client: &ClientContext,
+    (client, answer_bytes): (&ClientContext, usize),
     may_share: bool,
 ) -> (&'s FetchStep, Request, Result<HttpResponse, FetchError>) {
     let subgraph = &graph.subgraphs[usize::from(step.subgraph.0)];
     let rules = &graph.settings.header_rules;
     let lines = rules.request_lines(subgraph.name(), &client.headers);
     let want_headers = !rules.is_empty();
+    let caller = Caller {
+        client: client.key,
+        answer_bytes,
+    };
     let answer = if may_share && !rules.gives_back_cookies(subgraph.name()) {
         let query = SharedQuery {
             body: request.body.clone(),
             relevant_headers: rules.relevant_to(subgraph.name(), &client.headers),
         };
-        Box::pin(subgraph.send_shared(query, lines, want_headers)).await
+        Box::pin(subgraph.send_shared(caller, query, lines, want_headers)).await
     } else {
         subgraph
-            .send(&request.body, &lines, step.is_mutation, want_headers)
+            .send(
+                caller,
+                &request.body,
+                &lines,
+                step.is_mutation,
+                want_headers,
+            )
             .await
     };
     (step, request, answer)

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use quick_cache::{Weighter, unsync::Cache};
 
-/// Answers that are kept at most.
-const ANSWERS_MAX: usize = 64;
+use crate::metrics::PrepareMetrics;
 
 /// The value of each field of introspection as JSON, in the order in which the text asks for them.
 pub type IntrospectionAnswer = Arc<[Bytes]>;
@@ -15,8 +14,12 @@ pub type IntrospectionAnswer = Arc<[Bytes]>;
 /// The answers of a graph's introspection, by the text that asks for them. A full cache drops those that are
 /// asked for least.
 pub struct IntrospectionAnswers {
-    answers: Mutex<Cache<Box<str>, IntrospectionAnswer, Weights>>,
+    answers: Mutex<Answers>,
+    /// Shows how many there are and what they count for.
+    metrics: PrepareMetrics,
 }
+
+type Answers = Cache<Box<str>, IntrospectionAnswer, Weights>;
 
 /// Answers share a number of bytes. Each counts for at least `bytes_min`, so that their number is bounded, too.
 #[derive(Clone)]
@@ -31,14 +34,15 @@ impl Weighter<Box<str>, IntrospectionAnswer> for Weights {
 }
 
 impl IntrospectionAnswers {
-    /// As many as have `bytes_max` bytes together, at most 64. A larger one is not kept.
-    pub fn new(bytes_max: usize) -> Self {
+    /// As many as have `bytes_max` bytes together, at most `answers_max`. A larger one is not kept.
+    pub fn new(answers_max: usize, bytes_max: usize, metrics: PrepareMetrics) -> Self {
         let bytes_max = bytes_max as u64;
         let weights = Weights {
-            bytes_min: bytes_max.div_ceil(ANSWERS_MAX as u64).max(1),
+            bytes_min: bytes_max.div_ceil(answers_max.max(1) as u64).max(1),
         };
         Self {
-            answers: Mutex::new(Cache::with_weighter(ANSWERS_MAX, bytes_max, weights)),
+            answers: Mutex::new(Cache::with_weighter(answers_max, bytes_max, weights)),
+            metrics,
         }
     }
 
@@ -49,12 +53,33 @@ impl IntrospectionAnswers {
 
     /// Keeps an answer.
     pub fn insert(&self, text: &str, answer: &IntrospectionAnswer) {
-        self.lock().insert(text.into(), Arc::clone(answer));
+        let mut answers = self.lock();
+        let before = shown(&answers);
+        answers.insert(text.into(), Arc::clone(answer));
+        self.show(before, shown(&answers));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Cache<Box<str>, IntrospectionAnswer, Weights>> {
+    /// Several graphs may share the gauges.
+    fn show(&self, before: (i64, i64), after: (i64, i64)) {
+        self.metrics.introspections.inc_by(after.0 - before.0);
+        self.metrics.introspections_bytes.inc_by(after.1 - before.1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Drop for IntrospectionAnswers {
+    fn drop(&mut self) {
+        let before = shown(&self.lock());
+        self.show(before, (0, 0));
+    }
+}
+
+/// The number of answers, and the bytes that they count for.
+fn shown(answers: &Answers) -> (i64, i64) {
+    (answers.len() as i64, answers.weight() as i64)
 }
 
 fn bytes_of(text: &str, answer: &IntrospectionAnswer) -> usize {
@@ -65,13 +90,17 @@ fn bytes_of(text: &str, answer: &IntrospectionAnswer) -> usize {
 mod tests {
     use super::*;
 
+    fn answers(bytes_max: usize) -> IntrospectionAnswers {
+        IntrospectionAnswers::new(64, bytes_max, PrepareMetrics::default())
+    }
+
     fn answer(bytes: usize) -> IntrospectionAnswer {
         Arc::from([Bytes::from(vec![b'x'; bytes])])
     }
 
     #[test]
     fn answers_are_bounded_by_their_bytes() {
-        let answers = IntrospectionAnswers::new(1_000);
+        let answers = answers(1_000);
         for index in 100..200 {
             answers.insert(&index.to_string(), &answer(97));
             assert!(answers.lock().weight() <= 1_000);
@@ -83,16 +112,23 @@ mod tests {
 
     #[test]
     fn answers_are_bounded_by_their_number() {
-        let answers = IntrospectionAnswers::new(100_000);
+        let answers = answers(100_000);
         for index in 0..200 {
             answers.insert(&index.to_string(), &answer(0));
         }
-        assert!((32..=ANSWERS_MAX).contains(&answers.lock().len()));
+        let count = answers.lock().len();
+        assert!((32..=64).contains(&count));
+        let metrics = answers.metrics.clone();
+        assert_eq!(metrics.introspections.get(), count as i64);
+        assert!((50_000..=100_000).contains(&metrics.introspections_bytes.get()));
+        drop(answers);
+        let shown = (&metrics.introspections, &metrics.introspections_bytes);
+        assert_eq!((shown.0.get(), shown.1.get()), (0, 0));
     }
 
     #[test]
     fn the_answer_in_use_stays() {
-        let answers = IntrospectionAnswers::new(100_000);
+        let answers = answers(100_000);
         answers.insert("used", &answer(1));
         for index in 0..200 {
             assert!(answers.get("used").is_some(), "after {index} more");

@@ -19,10 +19,6 @@ use introspection_answers::IntrospectionAnswers;
 use resumable_fields::ResumableFields;
 pub use settings::Settings;
 
-/// Introspection answers may use this fraction (1/8) of the bytes for prepared operations, in
-/// addition.
-const INTROSPECTION_SHARE: usize = 8;
-
 /// Why a supergraph cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum SupergraphError {
@@ -70,7 +66,9 @@ impl Graph {
             resumable: ResumableFields::of(&supergraph, &schema),
             implementers: supergraph.api_schema().implementers_map(),
             introspections: IntrospectionAnswers::new(
-                settings.prepared.bytes_max / INTROSPECTION_SHARE,
+                settings.introspection_answers_max,
+                settings.introspection_answers_bytes_max,
+                settings.prepare_metrics.clone(),
             ),
             supergraph,
             subgraphs,

@@ -25,6 +25,12 @@ pub struct Settings {
     pub subgraph_metrics: SubgraphMetrics,
     /// Whether `__schema` and `__type` are answered.
     pub introspection: bool,
+    /// The largest number of bytes of a subscription's request to a subgraph.
+    pub subscription_request_bytes_max: usize,
+    /// The largest number of introspection answers that are kept.
+    pub introspection_answers_max: usize,
+    /// The largest number of bytes that they have together.
+    pub introspection_answers_bytes_max: usize,
     /// Whether the messages and extensions of subgraph errors are hidden from clients. The codes
     /// and the subgraph's name stay visible.
     pub mask_subgraph_errors: bool,
@@ -53,6 +59,9 @@ impl Default for Settings {
             tls: Tls::default(),
             subgraph_metrics: SubgraphMetrics::default(),
             introspection: true,
+            subscription_request_bytes_max: 1_000_000,
+            introspection_answers_max: 64,
+            introspection_answers_bytes_max: 8 * 1024 * 1024,
             mask_subgraph_errors: false,
             shown_error_codes: Arc::default(),
             prepared: CacheBounds::default(),
@@ -82,6 +91,9 @@ impl Settings {
             subgraphs,
             tls,
             introspection: config.service.development,
+            subscription_request_bytes_max: config.subscriptions.subscription_request_bytes_max,
+            introspection_answers_max: config.introspection_answers_max,
+            introspection_answers_bytes_max: config.introspection_answers_bytes_max,
             report_cost: config.service.development,
             report_plan: config.service.development,
             mask_subgraph_errors: !config.service.development,

@@ -121,6 +121,12 @@ pub struct PrepareMetrics {
     pub kept_bytes: Gauge,
     /// New documents that wait to be prepared.
     pub waiting: Gauge,
+    /// New documents whose client had to pause before its next one.
+    pub pauses: Counter,
+    /// Introspection answers that are kept, including those of a graph that is being replaced.
+    pub introspections: Gauge,
+    /// Bytes that the kept introspection answers count for.
+    pub introspections_bytes: Gauge,
 }
 
 impl PrepareMetrics {
@@ -167,6 +173,21 @@ impl PrepareMetrics {
                 "New documents that wait for their turn to be prepared",
                 Gauge::default(),
             ),
+            pauses: metrics.register(
+                "gateway_preparing_pauses",
+                "New documents whose client paused before its next one, because of LIMIT_PREPARE_CLIENT_PERCENT",
+                Counter::default(),
+            ),
+            introspections: metrics.register(
+                "gateway_introspection_answers",
+                "Introspection answers that are kept",
+                Gauge::default(),
+            ),
+            introspections_bytes: metrics.register(
+                "gateway_introspection_answers_bytes",
+                "Bytes that the kept introspection answers count for",
+                Gauge::default(),
+            ),
         }
     }
 }
@@ -182,6 +203,7 @@ pub struct SubgraphMetrics {
     failures: Family<BySubgraph, Counter>,
     shared: Family<BySubgraph, Counter>,
     waiting: Family<BySubgraph, Gauge>,
+    queued: Family<BySubgraph, Gauge>,
     latency: Family<BySubgraph, Histogram>,
 }
 
@@ -192,6 +214,7 @@ impl Default for SubgraphMetrics {
             failures: Family::default(),
             shared: Family::default(),
             waiting: Family::default(),
+            queued: Family::default(),
             latency: Family::new_with_constructor(latency),
         }
     }
@@ -217,6 +240,11 @@ impl SubgraphMetrics {
                 "Requests that wait for a subgraph's answer",
                 counts.waiting,
             ),
+            queued: metrics.register(
+                "gateway_subgraph_queued_requests",
+                "Of the requests that wait for a subgraph's answer, those not sent yet: their client waits for its turn",
+                counts.queued,
+            ),
             latency: metrics.register(
                 "gateway_subgraph_request_seconds",
                 "Time from a request to a subgraph to its whole answer, or to its failure",
@@ -229,6 +257,12 @@ impl SubgraphMetrics {
     pub fn waiting(&self, subgraph: &str) -> Gauge {
         let subgraph = subgraph.to_owned();
         self.waiting.get_or_create_owned(&BySubgraph { subgraph })
+    }
+
+    /// The gauge of requests that wait to be sent to one subgraph.
+    pub fn queued(&self, subgraph: &str) -> Gauge {
+        let subgraph = subgraph.to_owned();
+        self.queued.get_or_create_owned(&BySubgraph { subgraph })
     }
 
     /// The metrics of one subgraph.

@@ -37,7 +37,9 @@ use crate::{
 const FIELDS_PER_SELECTION: usize = 8;
 
 /// Parses, validates, plans and projects an operation for a group of requests. If the plan depends
-/// on condition variables and the group does not have their values, the operation has no plan.
+/// on condition variables and the group does not have their values, the operation has no plan; nor
+/// if it costs too much or is too large whatever its variables are: it is never executed, and is
+/// small in the cache.
 ///
 /// # Errors
 /// With the code of the check that refused the operation.
@@ -81,6 +83,23 @@ pub fn build(
         true => cost::of(graph, &executable, &operation, fields_max)?,
         false => OperationCost::constant(0.0),
     };
+    let without_plan = |conditions, cost, refusal| Prepared {
+        plan: Plan::default(),
+        projection: Projection::default(),
+        variables: operation.variables.clone(),
+        conditions,
+        kind,
+        name: operation.name.as_ref().map(ToString::to_string),
+        subscription: None,
+        introspection: None,
+        sizes: Sizes::default(),
+        cost,
+        counted: None,
+        refusal,
+    };
+    if cost::refuses_always(graph, &cost) {
+        return Ok(without_plan(conditions, cost, None));
+    }
     let counted = (graph.settings.report_cost && is_decided)
         .then(|| Counted::new(executable.clone(), operation.clone()));
     let introspection = (!introspected.is_empty() && is_decided)
@@ -103,7 +122,13 @@ pub fn build(
                 // Its events also have the introspection fields.
                 normal_form.push_str(introspection.text());
             }
-            subscription = Some(upstream(graph, &plan, normal_form, &names)?);
+            let upstream = upstream(graph, &plan, normal_form, &names)?;
+            let bytes_max = graph.settings.subscription_request_bytes_max;
+            if upstream.operation.len() > bytes_max {
+                let refusal = subscription_too_large(bytes_max);
+                return Ok(without_plan(conditions, cost, Some(refusal)));
+            }
+            subscription = Some(upstream);
         }
     }
     Ok(Prepared {
@@ -118,6 +143,7 @@ pub fn build(
         sizes: Sizes::default(),
         cost,
         counted,
+        refusal: None,
     })
 }
 
@@ -279,6 +305,17 @@ fn upstream(
             })
             .collect(),
     })
+}
+
+/// The refusal of a subscription whose request to a subgraph would have more than `bytes_max` bytes.
+pub fn subscription_too_large(bytes_max: usize) -> RequestError {
+    RequestError::new(
+        Code::SubscriptionTooLarge,
+        format!(
+            "the subscription and its variables would take more than {bytes_max} bytes in a request to \
+             a subgraph"
+        ),
+    )
 }
 
 fn refusal(code: Code, diagnostics: &DiagnosticList) -> RequestError {

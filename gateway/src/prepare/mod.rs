@@ -38,7 +38,9 @@ use http::HeaderMap;
 use crate::{
     coerce::{self, Variables},
     error::{Code, RequestError},
+    graph::Graph,
 };
+pub use build::subscription_too_large;
 pub use explain::{ExplainedEntities, ExplainedFetch, explain, fetches};
 use heap::Heap;
 use in_preparation::{Outcome, Role};
@@ -131,8 +133,21 @@ pub async fn ready(
     let prepared = operation(serving, request).await?;
     let variables = coerce::variables(&serving.graph, prepared.declared(), variables)?;
     let prepared = decided(serving, request, prepared, &variables).await?;
-    cost::check(&serving.graph, &prepared.cost, &variables)?;
+    check(&serving.graph, &prepared, &variables)?;
     Ok((prepared, variables))
+}
+
+/// Refuses an operation that costs too much with these variables, or that is never executed.
+///
+/// # Errors
+/// With the code of the refusal.
+pub fn check(
+    graph: &Graph,
+    prepared: &Prepared,
+    variables: &Variables,
+) -> Result<(), RequestError> {
+    cost::check(graph, &prepared.cost, variables)?;
+    prepared.refusal.clone().map_or(Ok(()), Err)
 }
 
 /// [`ready`] for a document without a client.
@@ -281,6 +296,31 @@ mod tests {
 
     fn clients() -> [ClientKey; 2] {
         [[10, 0, 0, 1], [10, 0, 0, 2]].map(|it| ClientKey::of(it.into()))
+    }
+
+    #[tokio::test]
+    async fn what_always_costs_too_much_has_no_plan() {
+        let types = "type Query @join__type(graph: A) { a: Int items: [Item] }
+            type Item @join__type(graph: A) { a: Int }";
+        let settings = Settings {
+            limits: Limits {
+                cost_max: 5,
+                ..Limits::default()
+            },
+            ..Settings::default()
+        };
+        let graph = Graph::load(&of_one_subgraph(types), settings).expect("the supergraph loads");
+        let serving = Arc::new(Serving::new(graph));
+        for (document, steps) in [("{ items { a } }", 0), ("{ a }", 1)] {
+            let (client, headers) = (ClientKey::default(), HeaderMap::new());
+            let request = OperationRequest::new(&serving, document, None, client, &headers);
+            let prepared = operation(&serving, &request)
+                .await
+                .expect("a valid document");
+            assert_eq!(prepared.plan.steps.len(), steps, "{document}");
+            let is_ready = ready(&serving, &request, None).await.is_ok();
+            assert_eq!(is_ready, steps > 0, "{document}");
+        }
     }
 
     /// Keeps as many threads busy as one client may, until the sender is dropped.

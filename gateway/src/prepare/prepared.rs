@@ -15,7 +15,10 @@ use super::{
     resume::Resume,
     sizes::Sizes,
 };
-use crate::coerce::{Declared, Variables};
+use crate::{
+    coerce::{Declared, Variables},
+    error::RequestError,
+};
 
 /// The type of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +45,8 @@ pub struct Prepared {
     pub(super) kind: OperationKind,
     pub(super) name: Option<String>,
     pub(super) subscription: Option<UpstreamSubscription>,
+    /// Why it is never executed, whatever its variables are; then it has no plan.
+    pub(super) refusal: Option<RequestError>,
 }
 
 impl Prepared {

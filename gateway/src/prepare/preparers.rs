@@ -9,8 +9,14 @@
 //! rotation: a client that sends many new documents waits for its own, and other clients do not. Where all threads
 //! are busy for a long time, one more thread serves the other clients: a document that takes long delays the
 //! client that sent it.
+//!
+//! Each document that is prepared is then executed, by this process, the subgraphs and the database, with no lower
+//! priority. So while processors are scarce, a client that has used more than a small share of them for its
+//! documents pauses after each one, in proportion to the time that this one took ([`Share`]). A client that sends few
+//! new documents never pauses, and none does while processors are free.
 
 mod queues;
+mod share;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,10 +26,12 @@ use std::{
 };
 
 use graphql_transport::ClientKey;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 
+use crate::metrics::PrepareMetrics;
 use queues::{Job, Queues};
+pub use share::Share;
+use share::{Stopwatch, Used};
 
 /// A thread without a job ends after this time, so that the memory of what it prepared can go back to the
 /// system.
@@ -35,8 +43,12 @@ const LONG: Duration = Duration::from_millis(50);
 /// How many operations of one client are prepared at the same time: half of the processors, because the threads
 /// that answer requests need some, too.
 pub fn threads_per_client() -> usize {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    (processors / 2).max(1)
+    (processors() / 2).max(1)
+}
+
+/// How many processors this process may use.
+pub fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Why a job has no result.
@@ -65,8 +77,8 @@ struct Shared {
     waiting_max: usize,
     /// [`LONG`], except in tests.
     long: Duration,
-    /// Shows how many jobs wait.
-    waiting: Gauge,
+    /// Shows how many jobs wait, and counts pauses.
+    metrics: PrepareMetrics,
 }
 
 struct State {
@@ -80,9 +92,16 @@ struct State {
 }
 
 impl Preparers {
-    /// `threads` of them start with the first jobs. At most `waiting_max` jobs wait, of all clients together.
-    pub fn new(threads: usize, niceness: u8, waiting_max: usize, waiting: Gauge) -> Self {
-        Self::with_long(LONG, threads, niceness, waiting_max, waiting)
+    /// `threads` of them start with the first jobs. At most `waiting_max` jobs wait, of all clients together. While
+    /// processors are scarce, each client may use `share` of them.
+    pub fn new(
+        threads: usize,
+        niceness: u8,
+        waiting_max: usize,
+        share: Share,
+        metrics: PrepareMetrics,
+    ) -> Self {
+        Self::with_long(LONG, threads, niceness, waiting_max, share, metrics)
     }
 
     fn with_long(
@@ -90,12 +109,13 @@ impl Preparers {
         threads: usize,
         niceness: u8,
         waiting_max: usize,
-        waiting: Gauge,
+        share: Share,
+        metrics: PrepareMetrics,
     ) -> Self {
         let threads = threads.max(1);
         Self(Arc::new(Shared {
             state: Mutex::new(State {
-                queues: Queues::default(),
+                queues: Queues::new(share),
                 started: 0,
                 idle: 0,
                 busy: 0,
@@ -107,7 +127,7 @@ impl Preparers {
             niceness: i32::from(niceness),
             waiting_max,
             long,
-            waiting,
+            metrics,
         }))
     }
 
@@ -221,9 +241,13 @@ impl Shared {
             if let Some((client, job)) = self.next(&mut state) {
                 self.show_waiting(&state);
                 drop(state);
+                let watch = Stopwatch::start();
                 job.run();
+                let used = watch.stop();
                 state = self.lock();
-                state.end(client);
+                if state.end(client, used) {
+                    self.metrics.pauses.inc();
+                }
                 // A job of this client may have waited for this one, and another thread for a job.
                 self.has_job.notify_one();
                 continue;
@@ -247,21 +271,25 @@ impl Shared {
 
     /// The next job, if one more thread may work now.
     fn next(&self, state: &mut State) -> Option<(ClientKey, Job)> {
+        let now = Instant::now();
         let are_busy_for_long = state.busy == self.threads && state.moved.elapsed() >= self.long;
         if state.busy >= self.threads && !are_busy_for_long {
             return None;
         }
         // The additional thread serves clients of which nothing runs.
         let per_client = if are_busy_for_long { 1 } else { self.threads };
-        let next = state.queues.next(per_client)?;
+        let next = state.queues.next(per_client, now)?;
         state.busy += 1;
-        state.moved = Instant::now();
+        state.moved = now;
         Some(next)
     }
 
-    /// How long a thread without a job waits for a wake-up: until it may do the job that waits, or until it ends.
+    /// How long a thread without a job waits for a wake-up: until it may do a job that waits, or until it ends.
     fn time_to_wait(&self, state: &State) -> Duration {
-        if state.busy == self.threads && state.queues.has_next(1) {
+        let now = Instant::now();
+        if state.busy < self.threads {
+            state.queues.pause(now).unwrap_or(IDLE_TIME)
+        } else if state.busy == self.threads && state.queues.has_next(1, now) {
             self.long.saturating_sub(state.moved.elapsed())
         } else {
             IDLE_TIME
@@ -269,7 +297,7 @@ impl Shared {
     }
 
     fn show_waiting(&self, state: &State) {
-        self.waiting.set(state.queues.waiting() as i64);
+        self.metrics.waiting.set(state.queues.waiting() as i64);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -278,10 +306,12 @@ impl Shared {
 }
 
 impl State {
-    fn end(&mut self, client: ClientKey) {
+    /// Returns whether the client has to pause.
+    fn end(&mut self, client: ClientKey, used: Used) -> bool {
+        let now = Instant::now();
         self.busy -= 1;
-        self.moved = Instant::now();
-        self.queues.end(client);
+        self.moved = now;
+        self.queues.end(client, used, now)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     cache::PreparedCache,
     in_preparation::InPreparation,
-    preparers::{self, Preparers},
+    preparers::{self, Preparers, Share},
     rollout::Rollout,
 };
 use crate::graph::Graph;
@@ -33,7 +33,11 @@ impl Serving {
                 preparers::threads_per_client(),
                 settings.limits.prepare_niceness,
                 settings.limits.prepare_queue_max,
-                settings.prepare_metrics.waiting.clone(),
+                Share::of(
+                    settings.limits.prepare_client_percent,
+                    preparers::processors(),
+                ),
+                settings.prepare_metrics.clone(),
             ),
             graph,
         }

@@ -16,7 +16,7 @@ use futures_util::{
 };
 use http::HeaderMap;
 
-use super::{FetchError, HttpResponse, Subgraph};
+use super::{Caller, FetchError, HttpResponse, Subgraph};
 
 type Exchange = BoxFuture<'static, Result<HttpResponse, FetchError>>;
 
@@ -52,27 +52,28 @@ impl InFlight {
 }
 
 impl Subgraph {
-    /// Sends a query, or waits for the response to the same one in flight. `lines` are sent if it
-    /// is the first. The time limit counts from this call.
+    /// Sends a query in the client's turn, or waits for the response to the same one in flight.
+    /// `lines` are sent if it is the first. The time limit counts from this call.
     ///
     /// # Errors
     /// If there is no whole response within the limits. When a request fails that another caller
     /// started, the query is sent once more, again shared.
     pub async fn send_shared(
         self: &Arc<Self>,
+        caller: Caller,
         query: SharedQuery,
         lines: Vec<u8>,
         want_headers: bool,
     ) -> Result<HttpResponse, FetchError> {
         let query = Arc::new(query);
-        let (exchange, is_first) = self.join(&query, lines.clone(), want_headers);
+        let (exchange, is_first) = self.join(caller, &query, lines.clone(), want_headers);
         if is_first {
             // The request has its own time limit.
             return exchange.await;
         }
         let answer = async {
             match exchange.await {
-                Err(_) => self.join(&query, lines, want_headers).0.await,
+                Err(_) => self.join(caller, &query, lines, want_headers).0.await,
                 answer => answer,
             }
         };
@@ -84,6 +85,7 @@ impl Subgraph {
     /// The exchange for this query, and whether this call starts it.
     fn join(
         self: &Arc<Self>,
+        caller: Caller,
         query: &Arc<SharedQuery>,
         lines: Vec<u8>,
         want_headers: bool,
@@ -100,7 +102,7 @@ impl Subgraph {
         let exchange = async move {
             let subgraph = &entry.subgraph;
             subgraph
-                .send(&entry.query.body, &lines, false, want_headers)
+                .send(caller, &entry.query.body, &lines, false, want_headers)
                 .await
         };
         let exchange = exchange.boxed().shared();

@@ -8,6 +8,7 @@ mod endpoint;
 mod http_connection;
 mod in_flight;
 mod pending_requests;
+mod places;
 mod pool;
 mod stream;
 mod tls;
@@ -20,6 +21,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use graphql_transport::ClientKey;
 use http::HeaderMap;
 
 use crate::{
@@ -30,6 +32,7 @@ pub(crate) use endpoint::{Endpoint, without_user};
 use http_connection::ResponseLimits;
 pub use in_flight::SharedQuery;
 use pending_requests::PendingRequests;
+use places::{Place, Places};
 use pool::Pool;
 pub(crate) use stream::Stream;
 pub use tls::Tls;
@@ -52,7 +55,17 @@ pub struct Subgraph {
     pool: Pool,
     in_flight: in_flight::InFlight,
     waiting: PendingRequests,
+    places: Places,
     metrics: OneSubgraphMetrics,
+}
+
+/// For whom a request is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The client that takes turns with others.
+    pub client: ClientKey,
+    /// The size of the operation's last answer; 0 if it is not known.
+    pub answer_bytes: usize,
 }
 
 /// The HTTP response of a subgraph.
@@ -95,9 +108,12 @@ pub enum FetchError {
     /// The body is larger than this many bytes.
     #[error("the response is larger than {0} bytes")]
     TooLarge(usize),
-    /// This many requests already wait for the subgraph, which is the limit.
+    /// This many requests already run or wait, which is the limit. It was not sent.
     #[error("{0} requests already wait for it")]
     Overloaded(usize),
+    /// For this long, the client or others had all places for requests that run at a time. It was not sent.
+    #[error("it was not sent within {0:?}: too many other requests run")]
+    NotSent(Duration),
 }
 
 impl FetchError {
@@ -140,6 +156,8 @@ impl Subgraph {
             let value = authorization.as_bytes();
             head.extend_from_slice(&[AUTHORIZATION, value, b"\r\n"].concat());
         }
+        let running_max = settings.requests_running_max.min(settings.requests_max);
+        let queued_max = settings.requests_max - running_max;
         Ok(Self {
             name: name.to_owned(),
             url: without_user(url),
@@ -152,7 +170,13 @@ impl Subgraph {
                 overhead_bytes_max: settings.overhead_bytes_max,
             },
             in_flight: in_flight::InFlight::default(),
-            waiting: PendingRequests::new(metrics.waiting(name), settings.requests_max),
+            waiting: PendingRequests::new(metrics.waiting(name)),
+            places: Places::new(
+                running_max,
+                settings.requests_running_per_client_max,
+                queued_max,
+                metrics.queued(name),
+            ),
             metrics: metrics.of(name),
             pool: Pool::new(endpoint, settings, tls),
         })
@@ -173,7 +197,7 @@ impl Subgraph {
         &self.full_url
     }
 
-    /// Sends one GraphQL request. `lines` are further headers, as lines of the request's head. A
+    /// Sends one GraphQL request in the client's turn. `lines` are further headers, as lines of the request's head. A
     /// query is sent once more if its kept connection turns out to be closed before any byte of the
     /// response; a mutation never is.
     ///
@@ -181,14 +205,18 @@ impl Subgraph {
     /// If there is no whole response within the limits.
     pub async fn send(
         &self,
+        caller: Caller,
         body: &[u8],
         lines: &[u8],
         is_mutation: bool,
         want_headers: bool,
     ) -> Result<HttpResponse, FetchError> {
-        let place = self.waiting.enter().inspect_err(|_| {
-            self.metrics.failures.inc();
-        })?;
+        let pending = self.waiting.enter();
+        let _place = match self.places.try_take(caller.answer_bytes) {
+            Some(place) => place,
+            // Boxed because it is rare: the futures of all other requests stay small.
+            None => Box::pin(self.wait_for_place(caller)).await?,
+        };
         let head = self.request_head(body.len(), lines);
         let exchange = pin!(async {
             let mut connection = self.pool.take().await?;
@@ -216,12 +244,21 @@ impl Subgraph {
             .unwrap_or(Err(FetchError::Timeout(self.timeout)));
         self.metrics.latency.observe(began.elapsed().as_secs_f64());
         match &answer {
-            Ok(_) => place.answered(),
+            Ok(_) => pending.answered(),
             Err(_) => {
                 self.metrics.failures.inc();
             }
         }
         answer
+    }
+
+    async fn wait_for_place(&self, caller: Caller) -> Result<Place<'_>, FetchError> {
+        let place = self.places.take(caller.client, caller.answer_bytes);
+        let place = tokio::time::timeout(self.timeout, place).await;
+        let place = place.unwrap_or(Err(FetchError::NotSent(self.timeout)));
+        place.inspect_err(|_| {
+            self.metrics.failures.inc();
+        })
     }
 
     /// For how long it has answered none of the requests sent to it; `None` if no request waits.

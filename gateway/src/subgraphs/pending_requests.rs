@@ -10,8 +10,6 @@ use std::{
 
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::FetchError;
-
 /// The zero of all times here, which are milliseconds since then. A time of 0 means never.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -19,7 +17,6 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 #[derive(Debug)]
 pub(super) struct PendingRequests {
     count: Gauge,
-    count_max: usize,
     /// The time, in milliseconds after [`START`], since when requests were sent and none was
     /// answered; 0 if none waits.
     unanswered_since: AtomicU64,
@@ -28,28 +25,20 @@ pub(super) struct PendingRequests {
 impl PendingRequests {
     /// `count` is shared with the same subgraph of an earlier or later supergraph, so that requests
     /// count across a reload.
-    pub(super) fn new(count: Gauge, count_max: usize) -> Self {
+    pub(super) fn new(count: Gauge) -> Self {
         Self {
             count,
-            count_max,
             unanswered_since: AtomicU64::new(0),
         }
     }
 
     /// Counts one more request until the returned value is dropped.
-    ///
-    /// # Errors
-    /// [`FetchError::Overloaded`] if `count_max` requests wait already.
-    pub(super) fn enter(&self) -> Result<PendingRequest<'_>, FetchError> {
-        let before = self.count.inc();
-        let place = PendingRequest(self);
-        if usize::try_from(before).is_ok_and(|before| before >= self.count_max) {
-            return Err(FetchError::Overloaded(self.count_max));
-        }
+    pub(super) fn enter(&self) -> PendingRequest<'_> {
+        self.count.inc();
         if self.unanswered_since.load(Ordering::Relaxed) == 0 {
             self.unanswered_since.store(now(), Ordering::Relaxed);
         }
-        Ok(place)
+        PendingRequest(self)
     }
 
     /// For how long the subgraph has answered none of the requests sent to it; `None` if no request
@@ -92,15 +81,11 @@ mod tests {
 
     #[test]
     fn silence_counts_from_the_first_request_that_is_not_answered() {
-        let waiting = PendingRequests::new(Gauge::default(), 2);
+        let waiting = PendingRequests::new(Gauge::default());
         assert_eq!(waiting.unanswered(), None);
-        let first = waiting.enter().expect("a place");
+        let first = waiting.enter();
         assert!(waiting.unanswered().is_some());
-        let second = waiting.enter().expect("a place");
-        assert!(matches!(
-            waiting.enter().err(),
-            Some(FetchError::Overloaded(2))
-        ));
+        let second = waiting.enter();
         first.answered();
         assert!(waiting.unanswered().is_some(), "another one waits");
         second.answered();

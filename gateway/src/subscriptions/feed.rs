@@ -226,7 +226,9 @@ impl UpstreamFeed {
     /// The error for clients, if another attempt would fail in the same way.
     fn refusal(&self, error: &UpstreamError) -> Option<RequestError> {
         match error {
-            UpstreamError::TooLarge(bytes_max) => return Some(too_large(*bytes_max)),
+            UpstreamError::TooLarge(bytes_max) => {
+                return Some(prepare::subscription_too_large(*bytes_max));
+            }
             UpstreamError::Refused(_) => {}
             // A subgraph that supported a protocol once may do so again.
             UpstreamError::NoEventStream(_) if !self.is_proven => {}
@@ -377,16 +379,6 @@ impl UpstreamFeed {
 }
 
 /// The error of a subscription whose request would be too large for its subgraph.
-pub(super) fn too_large(bytes_max: usize) -> RequestError {
-    RequestError::new(
-        Code::SubscriptionTooLarge,
-        format!(
-            "the subscription and its variables would take more than {bytes_max} bytes in a request to \
-             a subgraph"
-        ),
-    )
-}
-
 fn subscription_of(prepared: &Prepared) -> Result<&UpstreamSubscription, UpstreamError> {
     prepared
         .subscription()

@@ -43,7 +43,7 @@ use crate::{
     error::{Code, RequestError},
     graph::Settings,
     metrics::GatewayMetrics,
-    prepare::{Prepared, Serving},
+    prepare::{self, Prepared, Serving},
 };
 use clients::ClientId;
 use feed::{FeedOperation, UpstreamFeed};
@@ -115,7 +115,7 @@ impl Subscriptions {
         let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
         let operation = resume::operation(upstream, &accepted.variables, cursor.as_deref());
         if let Err(UpstreamError::TooLarge(bytes_max)) = services.upstreams.request(&operation) {
-            return Err(feed::too_large(bytes_max));
+            return Err(prepare::subscription_too_large(bytes_max));
         }
         let key = FeedKey::new(
             &upstream.normal_form,

@@ -1,4 +1,5 @@
-//! Identical queries in flight share one request, but not the failure of another client's request.
+//! Identical queries in flight share one request, but not the failure of another client's request. A client's
+//! further requests wait for its own.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use gateway::{
     prepare::{self, Serving},
     request::ClientContext,
 };
+use graphql_transport::ClientKey;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -79,6 +81,15 @@ impl News {
             .collect();
         let client = ClientContext {
             headers: Arc::new(headers),
+            ..client()
+        };
+        tokio::spawn(answer(Arc::clone(self.graph.serving()), query, client))
+    }
+
+    /// Asks as the client of the address 10.0.0.`number`.
+    fn ask_from(&self, number: u8, query: &'static str) -> JoinHandle<String> {
+        let client = ClientContext {
+            key: ClientKey::of([10, 0, 0, number].into()),
             ..client()
         };
         tokio::spawn(answer(Arc::clone(self.graph.serving()), query, client))
@@ -281,6 +292,56 @@ async fn a_failure_is_the_failure_of_who_began_the_request() {
         assert_eq!(answered(query).await, ANSWER);
     }
     assert_eq!(news.graph.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_client_waits_for_its_own_requests_only() {
+    let news = News::with(Settings {
+        subgraphs: SubgraphSettings {
+            requests_running_per_client_max: 1,
+            ..SubgraphSettings::default()
+        },
+        ..Settings::default()
+    })
+    .await;
+    let queued = news.metrics.queued("news");
+    let greedy: Vec<_> = (0..5).map(|_| news.ask_from(1, QUERY)).collect();
+    until(|| queued.get() == 4).await;
+    let modest = news.ask_from(2, QUERY);
+    news.taken(2).await;
+    assert_eq!(queued.get(), 4);
+    news.release();
+    for query in greedy.into_iter().chain([modest]) {
+        assert_eq!(answered(query).await, ANSWER);
+    }
+    assert_eq!(queued.get(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_no_room_gets_the_error() {
+    let news = News::with(Settings {
+        subgraphs: SubgraphSettings {
+            requests_running_max: 1,
+            requests_max: 3,
+            ..SubgraphSettings::default()
+        },
+        ..Settings::default()
+    })
+    .await;
+    let queued = news.metrics.queued("news");
+    let greedy: Vec<_> = (0..4).map(|_| news.ask_from(1, QUERY)).collect();
+    until(|| queued.get() == 2).await;
+    let modest = news.ask_from(2, QUERY);
+    let mut refused = 0;
+    news.taken(1).await;
+    until(|| greedy.iter().filter(|it| it.is_finished()).count() == 2).await;
+    news.release();
+    for query in greedy {
+        let answer = answered(query).await;
+        refused += usize::from(answer.contains("SUBGRAPH_OVERLOADED"));
+    }
+    assert_eq!(refused, 2);
+    assert_eq!(answered(modest).await, ANSWER);
 }
 
 #[tokio::test]

@@ -14,6 +14,10 @@ pub struct Config {
     /// that there are no changes.
     #[arg(long, env = "READY_LAG_MAX", alias = "ready-lag-seconds-max", default_value = "30s", value_parser = duration)]
     pub ready_lag_max: Duration,
+    /// Remember at most this many posts that exist, each for a minute, so that a new comment need not look for its
+    /// post in the database. The default takes about 6 MB.
+    #[arg(long, env = "KNOWN_POSTS_MAX", default_value_t = 100_000, value_parser = at_least_one())]
+    pub known_posts_max: usize,
     /// How much of the past the live feed keeps.
     #[command(flatten)]
     pub feed: FeedSettings,

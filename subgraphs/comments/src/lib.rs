@@ -35,6 +35,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use changefeed::{Hub, HubMetrics, HubSettings, Source};
 use service::Lifecycle;
+use service::prometheus_client::metrics::gauge::Gauge;
 use subgraph::{DatabaseCalls, Subgraph, collections, reference, undated};
 use tokio::net::TcpListener;
 
@@ -97,7 +98,12 @@ pub async fn run(
     undated::start(database.collection("comments"), lifecycle).await;
     let calls = subgraph.request_calls().await?;
     let store = Store::new(&calls, unreadables.clone());
-    let known = KnownPosts::new(store.clone());
+    let known_posts = metrics.register(
+        "comments_known_posts",
+        "Posts that are known to exist, so that a new comment need not look for its post",
+        Gauge::default(),
+    );
+    let known = KnownPosts::new(store.clone(), config.known_posts_max, known_posts);
     let posts = Source::new(streams, database.clone(), "posts");
     known.follow_deletions(&posts, lifecycle).await?;
     let own_work = Store::new(&DatabaseCalls::for_own_work(database.clone()), unreadables);

@@ -83,6 +83,7 @@ struct ConnectionMetrics {
     evicted: Counter,
     silent: Counter,
     stalled: Counter,
+    large_heads: Counter,
 }
 
 struct Open {
@@ -194,6 +195,11 @@ impl Connections {
 }
 
 impl ConnectionPermit {
+    /// Counts a connection that ended because the head of a request was too large.
+    pub fn head_was_too_large(&self) {
+        self.connections.metrics.large_heads.inc();
+    }
+
     /// Runs the connection to its end; `None` when it sent no request in time.
     pub async fn run<C: Future>(&self, connection: C) -> Option<C::Output> {
         let mut connection = pin!(connection);
@@ -346,6 +352,11 @@ impl ConnectionMetrics {
             stalled: metrics.register(
                 "connections_stalled",
                 "Connections that were closed because their client took nothing, or too little, of what was written to it",
+                Counter::default(),
+            ),
+            large_heads: metrics.register(
+                "connections_large_heads",
+                "Connections that were closed because the head of a request was larger than REQUEST_HEAD_BYTES_MAX",
                 Counter::default(),
             ),
         }

@@ -4,11 +4,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use axum::routing::get;
-use service::Lifecycle;
+use service::{Health, Lifecycle, Metrics};
 use tokio::net::TcpListener;
 
-use crate::process::{Process, fetch};
-use crate::{Config, LIMIT, play, serve};
+use crate::process::{Process, counter, fetch};
+use crate::{Config, LIMIT, play};
 
 #[test]
 fn a_connection_that_sends_no_request_is_closed() {
@@ -107,6 +107,33 @@ fn a_connection_whose_answer_is_on_its_way_keeps_its_place() {
     assert!(rest.len() > LARGE_BYTES, "{}", rest.len());
 }
 
+#[test]
+fn a_request_head_above_the_limit_is_refused_and_counted() {
+    play(waiting);
+    let mut process = Process::start(
+        a_request_head_above_the_limit_is_refused_and_counted,
+        &[("REQUEST_HEAD_BYTES_MAX", "8192"), ("DEVELOPMENT", "true")],
+    );
+    let address = process.address();
+    let ask = |header_bytes: usize| {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+        let filler = "x".repeat(header_bytes);
+        let head = format!(
+            "GET /answer HTTP/1.1\r\nhost: localhost\r\nx-filler: {filler}\r\nconnection: close\r\n\r\n"
+        );
+        // The service may close before it has read everything.
+        let _ = stream.write_all(head.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8(answer).expect("text")
+    };
+    assert!(ask(7_000).starts_with("HTTP/1.1 200"));
+    let refused = ask(9_000);
+    assert!(refused.starts_with("HTTP/1.1 431"), "{refused}");
+    assert_eq!(counter(address, "connections_large_heads_total"), 1);
+}
+
 /// More than the sockets' buffers hold.
 const LARGE_BYTES: usize = 32 * 1024 * 1024;
 
@@ -120,9 +147,14 @@ async fn waiting(
         tracing::info!("waits");
         std::future::pending::<&'static str>().await
     };
+    let (health, metrics) = (Health::default(), Metrics::new("doomed"));
+    let pages = axum::Router::new();
+    let operations =
+        service::operations_routes(&config.service, &health, &metrics, pages, &lifecycle).await?;
     let router = axum::Router::new()
         .route("/answer", get(|| async { "an answer" }))
         .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
-        .route("/wait", get(wait));
-    serve(router, &config, listener, &lifecycle).await
+        .route("/wait", get(wait))
+        .merge(operations);
+    service::serve(listener, router, &lifecycle, &config.service, &metrics).await
 }

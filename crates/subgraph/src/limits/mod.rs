@@ -106,6 +106,13 @@ pub struct LimitSettings {
     /// Limit the bytes of the long texts in one response.
     #[arg(long = "limit-answer-bytes-max", env = "SUBGRAPH_LIMIT_ANSWER_BYTES_MAX", default_value_t = 33_554_432, value_parser = at_least_one())]
     pub answer_bytes_max: usize,
+    /// Keep at most this many parsed documents of up to 8 KiB. A gateway sends the same few again and again;
+    /// those that are used least are dropped.
+    #[arg(long = "limit-documents-max", env = "SUBGRAPH_LIMIT_DOCUMENTS_MAX", default_value_t = 128, value_parser = at_least_one())]
+    pub documents_max: usize,
+    /// Limit the bytes of memory that these parsed documents take together.
+    #[arg(long = "limit-documents-bytes-max", env = "SUBGRAPH_LIMIT_DOCUMENTS_BYTES_MAX", default_value_t = 16_777_216, value_parser = at_least_one())]
+    pub documents_bytes_max: usize,
 }
 
 fn at_least_one() -> RangedU64ValueParser<usize> {
@@ -135,6 +142,8 @@ impl Default for LimitSettings {
             running_cost_max: 250_000,
             answers_bytes_max: 268_435_456,
             answer_bytes_max: 33_554_432,
+            documents_max: 128,
+            documents_bytes_max: 16_777_216,
         }
     }
 }

@@ -123,6 +123,15 @@ impl OperationCost {
         }
     }
 
+    /// Whether the cost is above `max`, or an error, whatever the variables are.
+    pub fn is_always_above(&self, max: u64) -> bool {
+        match &self.root {
+            Ok(Term::Constant(cost)) => whole(*cost) > max,
+            Ok(Term::Node(_)) => false,
+            Err(_) => true,
+        }
+    }
+
     /// An estimate of its bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         let of_node = |node: &Node| match node {

@@ -28,6 +28,12 @@ use crate::{
 /// work.
 const MUTATION: f64 = 10.0;
 
+/// Whether [`check`] refuses an operation of this cost whatever its variables are.
+pub fn refuses_always(graph: &Graph, cost: &OperationCost) -> bool {
+    let limits = &graph.settings.limits;
+    limits.cost_mode == CostMode::Enforce && cost.is_always_above(limits.cost_max)
+}
+
 /// Refuses an operation that costs more than `cost_max`, or lacks a required slicing argument. In
 /// the mode `measure`, it only counts the cost.
 ///

@@ -1,10 +1,16 @@
 //! Jobs that wait, in one queue for each client.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use graphql_transport::ClientKey;
 
-use super::NotDone;
+use super::{
+    NotDone,
+    share::{Account, Scarcity, Share, Used},
+};
 
 /// Work to be done once; it gives its result to its caller by itself.
 pub struct Job(Box<dyn FnOnce(Option<NotDone>) + Send>);
@@ -26,9 +32,11 @@ impl Job {
     }
 }
 
-/// The queues of all clients, served in rotation.
-#[derive(Default)]
+/// The queues of all clients, served in rotation. While processors are scarce, a client that has used more than
+/// its share pauses.
 pub struct Queues {
+    share: Share,
+    scarcity: Scarcity,
     waiting: usize,
     next_number: u64,
     clients: HashMap<ClientKey, Client>,
@@ -39,10 +47,23 @@ pub struct Queues {
 #[derive(Default)]
 struct Client {
     running: usize,
+    account: Account,
     queue: VecDeque<(u64, Job)>,
 }
 
 impl Queues {
+    /// Nothing waits.
+    pub fn new(share: Share) -> Self {
+        Self {
+            share,
+            scarcity: Scarcity::default(),
+            waiting: 0,
+            next_number: 0,
+            clients: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
     /// How many jobs wait.
     pub fn waiting(&self) -> usize {
         self.waiting
@@ -63,6 +84,9 @@ impl Queues {
         let number = self.next_number;
         self.next_number += 1;
         self.waiting += 1;
+        if self.clients.len() == self.clients.capacity() {
+            self.forget_paid(Instant::now());
+        }
         let queue = &mut self.clients.entry(client).or_default().queue;
         queue.push_back((number, job));
         if queue.len() == 1 {
@@ -83,9 +107,10 @@ impl Queues {
         Ok(job)
     }
 
-    /// Takes the next job, of the next client that may have one more running. To be followed by [`Self::end`].
-    pub fn next(&mut self, running_max: usize) -> Option<(ClientKey, Job)> {
-        let index = self.next_index(running_max)?;
+    /// Takes the next job, of the next client that may have one more running and need not pause. To be followed by
+    /// [`Self::end`].
+    pub fn next(&mut self, running_max: usize, now: Instant) -> Option<(ClientKey, Job)> {
+        let index = self.next_index(running_max, now)?;
         let key = self.order.remove(index)?;
         let client = self.clients.get_mut(&key)?;
         let (_, job) = client.queue.pop_front()?;
@@ -98,24 +123,42 @@ impl Queues {
     }
 
     /// Whether there is such a job.
-    pub fn has_next(&self, running_max: usize) -> bool {
-        self.next_index(running_max).is_some()
+    pub fn has_next(&self, running_max: usize, now: Instant) -> bool {
+        self.next_index(running_max, now).is_some()
     }
 
-    fn next_index(&self, running_max: usize) -> Option<usize> {
+    /// How long all clients with jobs have to pause; `None` where no job waits.
+    pub fn pause(&self, now: Instant) -> Option<Duration> {
+        let pauses = self.order.iter().filter_map(|it| self.clients.get(it));
+        pauses.map(|it| self.pause_of(it, now)).min()
+    }
+
+    fn next_index(&self, running_max: usize, now: Instant) -> Option<usize> {
         let may_run = |it: &ClientKey| {
             let client = self.clients.get(it);
-            client.is_some_and(|it| it.running < running_max)
+            client.is_some_and(|it| it.running < running_max && self.pause_of(it, now).is_zero())
         };
         self.order.iter().position(may_run)
     }
 
-    /// A job of the client is done.
-    pub fn end(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get_mut(&key) {
-            client.running -= 1;
+    fn pause_of(&self, client: &Client, now: Instant) -> Duration {
+        if self.scarcity.holds() {
+            client.account.pause(self.share, now)
+        } else {
+            Duration::ZERO
         }
-        self.forget_if_unused(key);
+    }
+
+    /// A job of the client is done, and has used so much. Returns whether the client has to pause.
+    pub fn end(&mut self, key: ClientKey, used: Used, now: Instant) -> bool {
+        self.scarcity.add(used);
+        let Some(client) = self.clients.get_mut(&key) else {
+            return false;
+        };
+        client.running -= 1;
+        client.account.charge(used.ran, self.share, now);
+        let pauses = !client.queue.is_empty() && self.scarcity.holds();
+        pauses && !client.account.pause(self.share, now).is_zero()
     }
 
     /// Takes a job out that still waits.
@@ -126,21 +169,32 @@ impl Queues {
         self.waiting -= 1;
         if queue.is_empty() {
             self.order.retain(|it| *it != key);
-            self.forget_if_unused(key);
         }
         Some(job)
     }
 
-    fn forget_if_unused(&mut self, key: ClientKey) {
-        let is_unused = |it: &Client| it.running == 0 && it.queue.is_empty();
-        if self.clients.get(&key).is_some_and(is_unused) {
-            self.clients.remove(&key);
-        }
+    /// Forgets clients of which nothing waits or runs and nothing is to be paid. As their number is bounded by what
+    /// is prepared within a few seconds, it is enough to look when the map is full.
+    fn forget_paid(&mut self, now: Instant) {
+        self.clients.retain(|_, client| {
+            client.running > 0 || !client.queue.is_empty() || !client.account.is_paid(now)
+        });
+        // The next look comes when they are twice as many.
+        self.clients.shrink_to(2 * self.clients.len());
+        self.clients.reserve(self.clients.len());
+    }
+
+    /// Of how many clients something is known.
+    #[cfg(test)]
+    pub fn clients_known(&self) -> usize {
+        self.clients.len()
     }
 
     /// Whether nothing waits or runs.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.clients.is_empty() && self.order.is_empty() && self.waiting == 0
+        let mut clients = self.clients.values();
+        let is_idle = clients.all(|it| it.running == 0 && it.queue.is_empty());
+        is_idle && self.order.is_empty() && self.waiting == 0
     }
 }

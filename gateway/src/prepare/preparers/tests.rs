@@ -9,6 +9,8 @@ use futures_util::{
 };
 use tokio::sync::oneshot;
 
+use prometheus_client::metrics::gauge::Gauge;
+
 use super::*;
 
 fn client(number: u8) -> ClientKey {
@@ -17,10 +19,16 @@ fn client(number: u8) -> ClientKey {
 
 /// No job ever takes long.
 fn preparers(threads: usize, waiting_max: usize) -> (Arc<Preparers>, Gauge) {
-    let waiting = Gauge::default();
+    let metrics = PrepareMetrics::default();
+    let waiting = metrics.waiting.clone();
     let long = Duration::from_secs(3_600);
-    let preparers = Preparers::with_long(long, threads, 0, waiting_max, waiting.clone());
+    let preparers = Preparers::with_long(long, threads, 0, waiting_max, all(), metrics);
     (Arc::new(preparers), waiting)
+}
+
+/// No client has to pause.
+fn all() -> Share {
+    Share::of(100, 1_000)
 }
 
 type Running = BoxFuture<'static, Result<u32, NotDone>>;
@@ -109,7 +117,7 @@ async fn a_job_is_done_though_its_caller_is_not_polled() {
 #[tokio::test]
 async fn a_job_that_takes_long_delays_its_own_client() {
     let long = Duration::from_millis(1);
-    let preparers = Preparers::with_long(long, 1, 0, 100, Gauge::default());
+    let preparers = Preparers::with_long(long, 1, 0, 100, all(), PrepareMetrics::default());
     let preparers = Arc::new(preparers);
     let (first, release) = held(&preparers, client(1)).await;
     let (done, _order) = mpsc::channel();
@@ -138,7 +146,7 @@ async fn a_job_that_takes_long_delays_its_own_client() {
 #[tokio::test]
 async fn the_additional_thread_serves_a_client_of_which_nothing_runs() {
     let long = Duration::from_millis(1);
-    let preparers = Preparers::with_long(long, 2, 0, 100, Gauge::default());
+    let preparers = Preparers::with_long(long, 2, 0, 100, all(), PrepareMetrics::default());
     let preparers = Arc::new(preparers);
     let (first, release) = held(&preparers, client(1)).await;
     let (second, release_second) = held(&preparers, client(2)).await;
@@ -151,6 +159,66 @@ async fn the_additional_thread_serves_a_client_of_which_nothing_runs() {
     let all = join_all([first, second, waits]).await;
     assert_eq!(all, [Ok(0), Ok(0), Ok(1)]);
     assert_eq!(order.try_iter().collect::<Vec<_>>(), [3, 1]);
+}
+
+/// A job that takes as long as it is told, for tests of the queues alone.
+fn job() -> Job {
+    Job::new(|_| ())
+}
+
+#[test]
+fn who_used_its_share_pauses_while_processors_are_scarce() {
+    const MS: Duration = Duration::from_millis(1);
+    // A tenth of a processor, after a tenth of a second of it.
+    let mut queues = Queues::new(Share::of(5, 2));
+    let (greedy, modest) = (client(1), client(2));
+    let now = Instant::now();
+    let is_next = |queues: &mut Queues, key, now| {
+        let next = queues.next(1, now).map(|(key, _)| key);
+        assert_eq!(next, Some(key));
+    };
+    let waited = |waited| Used {
+        ran: 20 * MS,
+        waited,
+    };
+    for _ in 0..10 {
+        queues.add(greedy, job(), 100).expect("room");
+    }
+    // There are processors for everybody.
+    for _ in 0..7 {
+        is_next(&mut queues, greedy, now);
+        assert!(!queues.end(greedy, waited(Duration::ZERO), now));
+    }
+    is_next(&mut queues, greedy, now);
+    assert!(queues.end(greedy, waited(80 * MS), now));
+    queues.add(modest, job(), 100).expect("room");
+    is_next(&mut queues, modest, now);
+    assert!(!queues.end(modest, waited(80 * MS), now));
+    assert!(queues.next(1, now).is_none());
+    assert_eq!(queues.pause(now), Some(200 * MS));
+    let later = now + 200 * MS;
+    is_next(&mut queues, greedy, later);
+    assert!(queues.end(greedy, waited(80 * MS), later));
+    // Others' jobs wait for no processor.
+    let mut others = (3..100).map(client);
+    while !queues.has_next(1, later) {
+        let other = others.next().expect("a few are enough");
+        queues.add(other, job(), 100).expect("room");
+        is_next(&mut queues, other, later);
+        queues.end(other, waited(Duration::ZERO), later);
+    }
+    is_next(&mut queues, greedy, later);
+}
+
+#[test]
+fn clients_that_have_paid_are_forgotten() {
+    let mut queues = Queues::new(Share::of(100, 1_000));
+    for number in 0..=255 {
+        queues.add(client(number), job(), 100).expect("room");
+        let (key, _) = queues.next(1, Instant::now()).expect("a job");
+        queues.end(key, Used::default(), Instant::now());
+    }
+    assert!(queues.clients_known() < 16);
 }
 
 #[tokio::test]
@@ -218,7 +286,7 @@ async fn jobs_run_on_a_bounded_number_of_threads() {
 async fn the_threads_have_less_priority_and_no_other_has() {
     let priority = || rustix::process::getpriority_process(None);
     let before = priority().expect("a priority");
-    let preparers = Preparers::new(1, 5, 1, Gauge::default());
+    let preparers = Preparers::new(1, 5, 1, all(), PrepareMetrics::default());
     let of_thread = preparers.run(client(1), priority).await.expect("done");
     assert_eq!(of_thread.expect("a priority"), (before + 5).min(19));
     assert_eq!(priority().expect("a priority"), before);

@@ -8,6 +8,7 @@ use comments::deleted_posts::Sweeper;
 use comments::{KnownPosts, Store};
 use embedded_mongo::TestDatabase;
 use mongodb::Collection;
+use service::prometheus_client::metrics::gauge::Gauge;
 use subgraph::{DatabaseCalls, DateTime};
 
 use crate::service::Comments;
@@ -22,7 +23,7 @@ fn store(database: &TestDatabase) -> Store {
 /// What follows the marks of a database, to be called with the time that a test wants.
 fn sweeper(database: &TestDatabase) -> Sweeper {
     let store = store(database);
-    Sweeper::new(store.clone(), KnownPosts::new(store))
+    Sweeper::new(store.clone(), KnownPosts::new(store, 100, Gauge::default()))
 }
 
 /// Sweeps until every mark had its turn; returns how many sweeps that took.
