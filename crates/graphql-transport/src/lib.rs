@@ -58,7 +58,7 @@ pub use code::{Code, Refusal, Refused};
 pub use event::{Event, EventStream};
 pub use http::{Front, routes};
 pub use metrics::{GaugeGuard, Transport, TransportMetrics};
-pub use request::{ClientContext, GraphqlRequest};
+pub use request::{Admitted, ClientContext, ClientSocket, GraphqlRequest, NotAdmitted};
 pub use response::{GraphqlResponse, ResponseKind};
 pub use service::{Outcome, Service, Serving};
 pub use settings::{HttpSettings, Settings, WebSocketSettings};

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     graph::{Graph, Settings},
+    identity::{Identities, IdentityMetrics},
     metrics::{GatewayMetrics, PrepareMetrics, SubgraphMetrics},
     persisted::PersistedOperations,
     prepare::Serving,
@@ -26,6 +27,7 @@ pub struct Gateway {
     graph_settings: Settings,
     metrics: GatewayMetrics,
     persisted: PersistedOperations,
+    identities: Option<Identities>,
     subscriptions: Subscriptions,
     transport: Transport,
     served: watch::Sender<Option<Arc<Serving>>>,
@@ -44,11 +46,18 @@ impl Gateway {
         let mut graph_settings = Settings::of(&config)?;
         graph_settings.prepare_metrics = PrepareMetrics::register(metrics);
         graph_settings.subgraph_metrics = SubgraphMetrics::register(metrics);
+        let identities = Identities::new(
+            &config.identity,
+            &graph_settings.header_rules,
+            &graph_settings.tls,
+            || IdentityMetrics::register(metrics),
+        )?;
         let metrics = GatewayMetrics::register(metrics);
         let settings = transport_settings(&config, &graph_settings.header_rules)?;
         let served = watch::Sender::new(None);
         Ok(Self {
             persisted: PersistedOperations::new(&config.persisted)?,
+            identities,
             subscriptions: Subscriptions::new(
                 &config.subscriptions,
                 &graph_settings,
@@ -93,6 +102,11 @@ impl Gateway {
     /// Automatic persisted queries and trusted documents.
     pub fn persisted(&self) -> &PersistedOperations {
         &self.persisted
+    }
+
+    /// Verifies clients' tokens; `None` if none is looked at.
+    pub fn identities(&self) -> Option<&Identities> {
+        self.identities.as_ref()
     }
 
     /// The running subscriptions of all clients.

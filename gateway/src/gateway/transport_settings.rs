@@ -12,7 +12,8 @@ use crate::{
 /// Converts the gateway's settings to those of the transports.
 ///
 /// # Errors
-/// If pages of all origins could send requests with their visitors' cookies.
+/// If pages of all origins could send requests with their visitors' cookies, which subgraphs or the gateway
+/// would take as theirs.
 pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Result<Settings> {
     let everyone = config.http.cors_origins.iter().any(|origin| origin == "*");
     ensure!(
@@ -20,6 +21,18 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
         "CORS_ORIGINS=* would let every page send its visitors' cookies, which FORWARD_HEADERS \
          forwards to subgraphs: list the allowed origins instead"
     );
+    if config.identity.is_on() && config.identity.cookie().is_some() {
+        ensure!(
+            !everyone,
+            "CORS_ORIGINS=* would let every page act as its visitors, whose browsers send the cookie \
+             that JWT_COOKIE names: list the allowed origins instead"
+        );
+        ensure!(
+            !config.http.csrf_prevention_off,
+            "CSRF_PREVENTION_OFF would let every page act as its visitors, whose browsers send the \
+             cookie that JWT_COOKIE names"
+        );
+    }
     let mut http = config.http.clone();
     if config.service.development {
         http = http.at_loopback_names();

@@ -4,6 +4,7 @@
 //! request is one write, and the body is read into the buffer that the executor keeps.
 //! `docs/decisions/subgraph-client.md` says why.
 
+mod download;
 mod endpoint;
 mod http_connection;
 mod in_flight;
@@ -26,6 +27,7 @@ use crate::{
     config::SubgraphSettings,
     metrics::{OneSubgraphMetrics, SubgraphMetrics},
 };
+pub(crate) use download::download;
 pub(crate) use endpoint::{Endpoint, without_user};
 use http_connection::ResponseLimits;
 pub use in_flight::SharedQuery;

@@ -7,6 +7,8 @@ mod event_buffers;
 mod every_transport;
 mod hostile_subgraphs;
 mod http_protocol;
+mod identity;
+mod identity_live;
 mod life;
 mod metrics_pages;
 mod pages;

@@ -254,6 +254,7 @@ async fn exchange<S: Service>(
         subscriptions_allowed: accepted.streaming.is_some(),
         answers_deferred: false,
         key,
+        socket: None,
     };
     let transport = match (accepted.single, accepted.streaming) {
         (None, Some(Streaming::Sse)) => Transport::Sse,
@@ -273,6 +274,10 @@ async fn exchange<S: Service>(
         outcome => outcome,
     };
     Ok(match (outcome, accepted.single, accepted.streaming) {
+        // Clients of streams look at the status, too, to learn that they need a token.
+        (Outcome::Single(response), single, _) if respond::is_unauthorized(&response) => {
+            respond::single(response, single.unwrap_or(Media::Json))
+        }
         (Outcome::Single(response), Some(media), _) => respond::single(response, media),
         (outcome, _, Some(Streaming::Sse)) => sse::respond(service, outcome),
         (outcome, _, Some(Streaming::Multipart)) => multipart::respond(service, outcome),
