@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::config::listed;
 
 /// The header with a verified client's claims: a JSON object in base64url, so that any text passes.
-pub const CLAIMS: HeaderName = HeaderName::from_static("rejoinder-claims");
+pub use graphql_transport::signature::CLAIMS;
 
 /// The claims that subgraphs get: one set for most, others for those that the setting names.
 #[derive(Debug, Default)]

@@ -129,7 +129,11 @@ impl HeaderRules {
     }
 
     /// The claims that a subgraph gets of a client whose headers have them.
-    fn claims_to<'c>(&self, subgraph: &str, client: &'c HeaderMap) -> Option<&'c HeaderValue> {
+    pub(crate) fn claims_to<'c>(
+        &self,
+        subgraph: &str,
+        client: &'c HeaderMap,
+    ) -> Option<&'c HeaderValue> {
         client.get(self.claims.carrier(subgraph)?)
     }
 

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::{StreamExt, stream};
-use graphql_transport::{ClientSocket, Event, EventStream};
+use graphql_transport::{ClientSocket, Event, EventStream, TransportMetrics};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Identity;
@@ -16,6 +16,7 @@ pub(crate) struct Expiry {
     pub socket: Option<Arc<ClientSocket>>,
     /// Where the subscription starts.
     pub cursor: Option<Arc<str>>,
+    pub metrics: Arc<TransportMetrics>,
 }
 
 struct Ending {
@@ -54,7 +55,10 @@ async fn next(ending: Option<Ending>) -> Option<(Event, Option<Ending>)> {
             biased;
             () = &mut ending.sleep => match ending.expiry.renewed_until() {
                 Some(until) => ending.sleep.as_mut().reset(until),
-                None => break Some(expired(ending.expiry.cursor.as_deref())),
+                None => {
+                    ending.expiry.metrics.refusal(Code::TokenExpired);
+                    break Some(expired(ending.expiry.cursor.as_deref()));
+                }
             },
             event = ending.events.next() => break event,
         }

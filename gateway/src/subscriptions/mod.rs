@@ -44,7 +44,6 @@ use crate::{
     config::SubscriptionConfig,
     error::{Code, RequestError},
     graph::Settings,
-    headers::claims::CLAIMS,
     identity::{Identity, until_expiry::Expiry},
     metrics::GatewayMetrics,
     prepare::{Prepared, Serving},
@@ -121,8 +120,7 @@ impl Subscriptions {
         let headers = rules.relevant(&accepted.client.headers);
         let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
         let subgraph = accepted.serving.graph.subgraph(upstream.subgraph).name;
-        let sent = rules.request(subgraph, &headers);
-        let claims = sent.get(&CLAIMS);
+        let claims = rules.claims_to(subgraph, &headers);
         let operation = resume::operation(upstream, &accepted.variables, cursor.as_deref());
         if let Err(UpstreamError::TooLarge(bytes_max)) =
             services.upstreams.request(&operation, claims)
@@ -158,6 +156,7 @@ impl Subscriptions {
             identity,
             socket: accepted.client.socket.clone().filter(|_| may_renew),
             cursor: cursor.clone(),
+            metrics: Arc::clone(&services.metrics.transports),
         });
         let client = ClientId::of(accepted.client);
         let is_resumed = cursor.is_some();

@@ -122,6 +122,8 @@ async fn a_subscription_ends_with_its_token_and_tells_where_to_resume() {
         *extensions,
         json!({"code": "TOKEN_EXPIRED", "cursor": "c0"})
     );
+    let refusals = "gateway_refusals_total{code=\"TOKEN_EXPIRED\"}";
+    assert_eq!(gateway.metric(refusals).await, 1.0);
     // The upstream is not needed any more.
     gateway.news.log.until_open(0).await;
     // What a client subscribes now makes it connect again: graphql-ws does so after 4403.
@@ -298,6 +300,7 @@ async fn who_asks_does_not_matter_where_no_claims_are_sent() {
         gateway.metric("gateway_subscriptions").await == 3.0
     })
     .await;
+    gateway.news.log.until_open(1).await;
     assert_eq!(gateway.news.log.started(), 1);
 }
 

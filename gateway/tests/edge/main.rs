@@ -15,6 +15,7 @@ mod pages;
 mod persisted;
 mod prepared;
 mod shared_sockets;
+mod signed_requests;
 mod slow_clients;
 mod streaming;
 mod subgraph_connections;

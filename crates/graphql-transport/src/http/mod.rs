@@ -199,10 +199,16 @@ async fn dispatch<S: Service>(
     let serving = service.serving();
     let settings = &serving.settings.http;
     host::check(parts, settings)?;
+    // That of a POST is checked where its body is read.
+    if parts.method != Method::POST {
+        let signer = &serving.settings.signer;
+        signer.verify(&parts.method, &parts.uri, &parts.headers, false)?;
+    }
     match parts.method {
         Method::POST => {
             let share = serving.bodies.share(client);
-            let request = post::read(parts, body, settings, share).await?;
+            let signer = &serving.settings.signer;
+            let request = post::read(parts, body, settings, signer, share).await?;
             exchange(service, Transport::Post, request, client, parts).await
         }
         Method::GET if websocket::is_upgrade(&parts.headers) => {
