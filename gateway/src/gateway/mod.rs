@@ -16,6 +16,7 @@ use crate::{
     metrics::{GatewayMetrics, PrepareMetrics, SubgraphMetrics},
     persisted::PersistedOperations,
     prepare::Serving,
+    subgraphs::Tls,
     subscriptions::Subscriptions,
 };
 use transport_settings::transport_settings;
@@ -49,7 +50,7 @@ impl Gateway {
         let identities = Identities::new(
             &config.identity,
             &graph_settings.header_rules,
-            &graph_settings.tls,
+            &Tls::for_providers(&config.subgraphs)?,
             || IdentityMetrics::register(metrics),
         )?;
         let metrics = GatewayMetrics::register(metrics);
