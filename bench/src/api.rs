@@ -158,6 +158,7 @@ impl Measure<'_> {
             address: target.address(),
             connections: self.options.connections,
             bodies: bodies.clone(),
+            authorization: None,
             expect: expect.clone(),
             until: Until::Elapsed(WARM_UP),
         };

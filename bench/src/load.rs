@@ -39,6 +39,8 @@ pub struct Load {
     pub connections: usize,
     /// Bodies of `POST /graphql`, sent in turn over all connections.
     pub bodies: Arc<Vec<Bytes>>,
+    /// The value of `Authorization` on every request.
+    pub authorization: Option<Arc<str>>,
     /// What every answer must be.
     pub expect: Expect,
     pub until: Until,
@@ -106,6 +108,7 @@ async fn keep_busy(
     started: Instant,
 ) -> anyhow::Result<Vec<u32>> {
     let mut connection = HttpConnection::open(load.address).await?;
+    connection.authorization.clone_from(&load.authorization);
     let mut latencies_us = Vec::new();
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
@@ -144,6 +147,8 @@ fn check(expect: &Expect, answer: &[u8]) -> anyhow::Result<()> {
 pub struct HttpConnection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
+    /// The value of `Authorization` on every request.
+    pub authorization: Option<Arc<str>>,
 }
 
 impl HttpConnection {
@@ -162,6 +167,7 @@ impl HttpConnection {
         Ok(Self {
             sender,
             host: address.to_string(),
+            authorization: None,
         })
     }
 
@@ -180,11 +186,14 @@ impl HttpConnection {
     /// # Errors
     /// When the connection breaks or the status is not 200.
     pub async fn post(&mut self, body: Bytes) -> anyhow::Result<Bytes> {
-        let request = Request::post("/graphql")
+        let mut request = Request::post("/graphql")
             .header(header::HOST, &self.host)
             .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json")
-            .body(Full::new(body))?;
+            .header(header::ACCEPT, "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, &**authorization);
+        }
+        let request = request.body(Full::new(body))?;
         // The connection takes the next request a moment after the last answer's end.
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;

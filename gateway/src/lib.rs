@@ -13,6 +13,7 @@
 //! | [`execute`] | executing a prepared operation, up to the bytes of its response |
 //! | [`prepare`] | parsing, validating, planning and projecting an operation; the cache of prepared operations |
 //! | [`coerce`] | the client's variables, checked against the API schema |
+//! | [`identity`] | who asks: clients' tokens |
 //! | [`graph`] | a loaded supergraph: the model of the crate `federation`, subgraphs, costs |
 //! | [`subgraphs`] | one request to one subgraph, over kept connections |
 //! | [`persisted`] | automatic persisted queries, trusted documents |
@@ -33,6 +34,7 @@ pub mod execute;
 pub mod gateway;
 pub mod graph;
 pub mod headers;
+pub mod identity;
 pub mod json;
 pub mod metrics;
 pub mod persisted;
@@ -100,6 +102,20 @@ pub async fn run(
             }
         }
     });
+    if gateway.identities().is_some() {
+        let checked = Arc::clone(&gateway);
+        health.register("token keys", move || {
+            let state = checked.identities().map_or(Ok(()), |it| it.check());
+            async move { state }
+        });
+        let reading = Arc::clone(&gateway);
+        lifecycle.spawn("token keys", async move {
+            if let Some(identities) = reading.identities() {
+                identities.run(reading.shutdown().clone()).await;
+            }
+            Ok(())
+        });
+    }
     let reported = Arc::clone(&gateway);
     health.report("subgraphs", move || silent_subgraphs(&reported));
     lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));

@@ -32,9 +32,13 @@ pub async fn run(
 async fn answer(
     gateway: &Arc<Gateway>,
     request: GraphqlRequest,
-    client: ClientContext,
+    mut client: ClientContext,
 ) -> Result<Outcome, RequestError> {
     let serving = gateway.served().ok_or_else(no_supergraph)?;
+    let identity = match gateway.identities() {
+        Some(identities) => identities.admit(&mut client).await?,
+        None => None,
+    };
     let document = gateway.persisted().document(&request)?;
 
     let name = request.operation_name.as_deref();
@@ -56,6 +60,7 @@ async fn answer(
             document,
             request: &request,
             client: &client,
+            identity,
             turns: gateway.transport().turns.of(client.key),
         };
         let events = gateway.subscriptions().subscribe(accepted)?;

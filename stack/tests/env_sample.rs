@@ -103,7 +103,12 @@ fn the_page_for_operators_lists_every_old_name() {
 #[test]
 fn the_sample_explains_the_subgraphs_settings_in_the_words_of_their_help() {
     /// Two programs explain them differently: the sample has both texts.
-    const EXPLAINED_TWICE: [&str; 3] = ["PORT", "OPERATIONS_PORT", "READY_LAG_MAX"];
+    const EXPLAINED_TWICE: [&str; 4] = [
+        "PORT",
+        "OPERATIONS_PORT",
+        "READY_LAG_MAX",
+        "SUBGRAPH_SECRET",
+    ];
     let sample = include_str!("../../.env.sample");
     let sample: Vec<&str> = sample
         .lines()

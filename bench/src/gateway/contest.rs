@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -26,6 +27,8 @@ pub struct Contestant {
     /// A bash command; `{supergraph}` and `{port}` are replaced. It must `exec` the server, so that
     /// the measured process is the server itself.
     pub command: String,
+    /// The value of `Authorization` on every request to it.
+    pub authorization: Option<Arc<str>>,
 }
 
 /// What one contestant did in one round.
@@ -69,14 +72,20 @@ pub async fn measure(
     // The cold workload's operations must be new to the process; the others are warmed up.
     let distinct = workload.bodies.len() > 1;
     let answer = if distinct {
-        first_answer(address, &graphql_body("{ __typename }", json!({}))).await?
+        first_answer(
+            contestant,
+            address,
+            &graphql_body("{ __typename }", json!({})),
+        )
+        .await?
     } else {
-        first_answer(address, &workload.bodies[0]).await?
+        first_answer(contestant, address, &workload.bodies[0]).await?
     };
     let load = Load {
         address,
         connections: workload.connections,
         bodies: workload.bodies.clone().into(),
+        authorization: contestant.authorization.clone(),
         expect: if distinct {
             Expect::Contains("\"data\"")
         } else {
@@ -108,6 +117,9 @@ pub async fn measure(
     };
     let mut answers = Vec::with_capacity(workload.bodies.len());
     let mut connection = HttpConnection::open(address).await?;
+    connection
+        .authorization
+        .clone_from(&contestant.authorization);
     for body in &workload.bodies {
         let answer = connection.post(body.clone()).await?;
         answers.push(canonical(&answer).context("an answer is not JSON")?);
@@ -130,16 +142,20 @@ async fn with_peak_anonymous<T>(
     }
 }
 
-async fn first_answer(address: SocketAddr, body: &Bytes) -> anyhow::Result<Bytes> {
+async fn first_answer(
+    contestant: &Contestant,
+    address: SocketAddr,
+    body: &Bytes,
+) -> anyhow::Result<Bytes> {
     /// A gateway may listen before its subgraphs are known to it.
     const ATTEMPTS: u32 = 100;
     let mut last = String::new();
     for _ in 0..ATTEMPTS {
-        match HttpConnection::open(address)
-            .await?
-            .post(body.clone())
-            .await
-        {
+        let mut connection = HttpConnection::open(address).await?;
+        connection
+            .authorization
+            .clone_from(&contestant.authorization);
+        match connection.post(body.clone()).await {
             Ok(answer) if !answer.windows(8).any(|part| part == b"\"errors\"") => {
                 return Ok(answer);
             }

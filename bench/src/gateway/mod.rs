@@ -8,6 +8,7 @@ mod field;
 pub mod proxy;
 pub mod subgraphs;
 mod table;
+mod tokens;
 mod workloads;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use anyhow::{Context, bail};
 use self::contest::{Contestant, Measurement, measure};
 use self::field::Field;
 use self::table::Summary;
+use self::tokens::Tokens;
 use self::workloads::Workload;
 
 /// The contestant that the ratios are of.
@@ -32,6 +34,9 @@ pub struct Options {
     /// Environment for our own gateway, `NAME=VALUE`; may be given several times.
     #[arg(long = "ours-env", value_name = "NAME=VALUE")]
     ours_env: Vec<String>,
+    /// Measure our own gateway a second time, with a verified token on every request.
+    #[arg(long)]
+    tokens: bool,
     /// Run only these workloads, by name; by default all of them.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -49,7 +54,8 @@ pub struct Options {
 /// When a contestant does not start, answers wrongly, or answers otherwise than ours; at the end, when
 /// a goal was not met.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let contestants = contestants(&options)?;
+    let tokens = options.tokens.then(Tokens::make).transpose()?;
+    let contestants = contestants(&options, tokens.as_ref())?;
     let mut summary = Summary::default();
     let wanted = |workload: &Workload| {
         options.only.is_empty() || options.only.iter().any(|name| name == workload.name)
@@ -76,8 +82,20 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     summary.print()
 }
 
-fn contestants(options: &Options) -> anyhow::Result<Vec<Contestant>> {
+fn contestants(options: &Options, tokens: Option<&Tokens>) -> anyhow::Result<Vec<Contestant>> {
     let mut contestants = vec![ours(options)?];
+    if let Some(tokens) = tokens {
+        let plain = ours(options)?;
+        contestants.push(Contestant {
+            name: format!("{OURS} with tokens"),
+            command: format!(
+                "export JWT_JWKS='{}' JWT_REQUIRED=true; {}",
+                tokens.jwks.display(),
+                plain.command
+            ),
+            authorization: Some(tokens.authorization.as_str().into()),
+        });
+    }
     for peer in &options.peers {
         let (name, command) = peer
             .split_once('=')
@@ -85,6 +103,7 @@ fn contestants(options: &Options) -> anyhow::Result<Vec<Contestant>> {
         contestants.push(Contestant {
             name: name.to_owned(),
             command: command.to_owned(),
+            authorization: None,
         });
     }
     Ok(contestants)
@@ -99,6 +118,7 @@ fn ours(options: &Options) -> anyhow::Result<Contestant> {
             "export LOG=error SUPERGRAPH={{supergraph}} PORT={{port}} {environment}; exec -a gateway '{}'",
             program.display()
         ),
+        authorization: None,
     })
 }
 
@@ -111,6 +131,7 @@ fn bare_proxy(target: &str) -> anyhow::Result<Contestant> {
             "exec '{}' proxy --port {{port}} --target {target}",
             program.display()
         ),
+        authorization: None,
     })
 }
 

@@ -34,6 +34,8 @@ pub enum Code {
     HostRefused,
     /// A cross-site request of a browser, from an origin that CORS does not allow.
     CsrfRefused,
+    /// The request is not signed by the service's gateway.
+    SignatureRefused,
     /// A mutation came by GET, which may not change anything.
     MutationForbidden,
     /// A subscription came over a transport that has no way to stream.
@@ -63,6 +65,7 @@ impl Code {
             Self::RequestTimeout => "REQUEST_TIMEOUT",
             Self::HostRefused => "HOST_REFUSED",
             Self::CsrfRefused => "CSRF_REFUSED",
+            Self::SignatureRefused => "SIGNATURE_REFUSED",
             Self::MutationForbidden => "MUTATION_FORBIDDEN",
             Self::SubscriptionForbidden => "SUBSCRIPTION_FORBIDDEN",
             Self::TooManySubscriptions => "TOO_MANY_SUBSCRIPTIONS",
@@ -87,6 +90,7 @@ impl Code {
             Self::RequestTimeout => Some(StatusCode::GATEWAY_TIMEOUT),
             Self::HostRefused => Some(StatusCode::MISDIRECTED_REQUEST),
             Self::CsrfRefused => Some(StatusCode::FORBIDDEN),
+            Self::SignatureRefused => Some(StatusCode::UNAUTHORIZED),
             Self::TooManyRequestBytes | Self::TooManyAnswerBytes | Self::Overloaded => {
                 Some(StatusCode::SERVICE_UNAVAILABLE)
             }

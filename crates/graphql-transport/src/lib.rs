@@ -10,6 +10,7 @@
 //! | [`request`], [`response`], [`event`] | what goes in, what comes out | |
 //! | [`code`] | the codes of what transports refuse, and the HTTP status of each | |
 //! | [`settings`] | every limit, once, with its default | |
+//! | [`signature`] | requests that a gateway signs for its services | [RFC 9421](https://www.rfc-editor.org/rfc/rfc9421) |
 //! | [`metrics`] | counters by transport and code | |
 //! | [`http`] | POST and GET: reading, `Accept`, status codes, CSRF, CORS | [GraphQL over HTTP](https://graphql.github.io/graphql-over-http/draft/) |
 //! | [`websocket`] | subscriptions, queries and mutations over one socket | [graphql-transport-ws](https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md) |
@@ -46,6 +47,7 @@ pub mod request;
 pub mod response;
 pub mod service;
 pub mod settings;
+pub mod signature;
 mod sse;
 mod streaming;
 #[cfg(feature = "testing")]
@@ -58,10 +60,11 @@ pub use code::{Code, Refusal, Refused};
 pub use event::{Event, EventStream};
 pub use http::{Front, routes};
 pub use metrics::{GaugeGuard, Transport, TransportMetrics};
-pub use request::{ClientContext, GraphqlRequest};
+pub use request::{Admitted, ClientContext, ClientSocket, GraphqlRequest, NotAdmitted};
 pub use response::{GraphqlResponse, ResponseKind};
 pub use service::{Outcome, Service, Serving};
 pub use settings::{HttpSettings, Settings, WebSocketSettings};
+pub use signature::Signer;
 pub use turns::{ClientTurns, tasks_per_client_max};
 
 pub use axum;

@@ -1,9 +1,10 @@
 //! A GraphQL request as every transport hands it to the service.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use crate::client_key::ClientKey;
 
@@ -46,4 +47,54 @@ pub struct ClientContext {
     pub answers_deferred: bool,
     /// With whom the client takes turns; all whose address is not known are one client.
     pub key: ClientKey,
+    /// The WebSocket on which the operation came; absent for an HTTP request.
+    pub socket: Option<Arc<ClientSocket>>,
+}
+
+/// Until when, and as whom, a service serves the client of a WebSocket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// Who the client is; stays the same as long as the WebSocket does. Absent: nobody that is known.
+    pub subject: Option<Arc<str>>,
+    /// What the client may see, as a text of the service's. A new token may change it.
+    pub rights: Option<Arc<str>>,
+    /// When the client's token ends; absent where it has none.
+    pub valid_until: Option<Instant>,
+}
+
+impl Admitted {
+    /// Whether the client's token has ended.
+    pub fn has_ended(&self) -> bool {
+        self.valid_until
+            .is_some_and(|until| until <= Instant::now())
+    }
+}
+
+/// Why the client of a WebSocket is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// Its credentials are refused (close code 4403), for this reason, which is safe to show.
+    Forbidden(String),
+    /// They cannot be checked now (close code 1013), for this reason.
+    Unavailable(String),
+}
+
+/// What all operations of one WebSocket share: as whom the service has admitted its client. A client may bring
+/// a new token while operations run.
+#[derive(Debug, Default)]
+pub struct ClientSocket(Mutex<Admitted>);
+
+impl ClientSocket {
+    /// As whom the client is admitted now.
+    pub fn admitted(&self) -> Admitted {
+        self.lock().clone()
+    }
+
+    pub(crate) fn admit(&self, admitted: Admitted) {
+        *self.lock() = admitted;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Admitted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

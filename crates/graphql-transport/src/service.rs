@@ -14,7 +14,7 @@ use crate::{
     in_flight::{InFlight, Share},
     isolation,
     metrics::TransportMetrics,
-    request::{ClientContext, GraphqlRequest},
+    request::{Admitted, ClientContext, GraphqlRequest, NotAdmitted},
     response::GraphqlResponse,
     settings::Settings,
     turns::Turns,
@@ -66,6 +66,22 @@ pub trait Service: Send + Sync + 'static {
     /// cannot set headers on a WebSocket.
     fn takes_from_init(&self, _name: &HeaderName) -> bool {
         false
+    }
+
+    /// Whether a member of a ping's payload stands for the header of this name: with it a client renews
+    /// its token on an open WebSocket.
+    fn takes_from_ping(&self, _name: &HeaderName) -> bool {
+        false
+    }
+
+    /// Decides whether the client of a WebSocket is served, by the headers of its upgrade request with
+    /// those that `connection_init` or a ping has brought.
+    fn admit_socket(
+        self: &Arc<Self>,
+        _headers: &HeaderMap,
+        _client: ClientKey,
+    ) -> impl Future<Output = Result<Admitted, NotAdmitted>> + Send {
+        std::future::ready(Ok(Admitted::default()))
     }
 }
 

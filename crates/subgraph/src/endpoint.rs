@@ -22,7 +22,7 @@ use futures_util::{FutureExt, StreamExt};
 use graphql_transport::settings::trimmed;
 use graphql_transport::{
     ClientContext, Code as TransportCode, EventStream, Front, GraphqlRequest, GraphqlResponse,
-    HttpSettings, Outcome, Refusal, Service, Serving, Settings, TransportMetrics,
+    HttpSettings, Outcome, Refusal, Service, Serving, Settings, Signer, TransportMetrics,
     WebSocketSettings,
 };
 use service::{Lifecycle, Metrics};
@@ -47,13 +47,24 @@ const RECURSION_MAX: usize = 2 * PARSER_DEPTH_MAX;
 /// Where its parser gives up.
 const PARSER_DEPTH_MAX: usize = 64;
 
-/// Which hosts a subgraph answers to.
+/// Which requests a subgraph answers.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct HostSettings {
+pub struct AccessSettings {
     /// Serve only requests to these host names (`posts.internal`), with a port or at any; `*` allows all. In
     /// development the default is `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
     #[arg(long, env = "SUBGRAPH_ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed)]
     pub allowed_hosts: Vec<String>,
+    /// Answer only requests that a gateway with the same secret has signed, of at least 32 characters. Several,
+    /// separated by commas, are all accepted, so that a secret can be replaced. By default everybody's requests
+    /// are answered.
+    #[arg(
+        long,
+        env = "SUBGRAPH_SECRET",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
+    pub subgraph_secret: Signer,
 }
 
 /// A schema of Federation 2. Its documents are limited by [`Limits`], before it sees them.
@@ -91,14 +102,15 @@ pub fn endpoint<E: CodedError, X: Executor>(
     executor: X,
     gate: CallGate,
     limits: Limits,
-    hosts: &HostSettings,
+    access: &AccessSettings,
     metrics: &Metrics,
     lifecycle: &Lifecycle,
     service: &service::Settings,
 ) -> Arc<Endpoint<E, X>> {
     let counts = metrics.with_registry(|registry| TransportMetrics::register(registry, "subgraph"));
     let mut settings = settings(&limits.settings, service.shutdown_grace);
-    settings.http.allowed_hosts = hosts.allowed_hosts.clone();
+    settings.http.allowed_hosts = access.allowed_hosts.clone();
+    settings.signer = access.subgraph_secret.clone();
     if let Some(tasks_max) = service.tasks_per_client_max {
         settings.tasks_per_client_max = tasks_max;
     }

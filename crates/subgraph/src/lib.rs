@@ -52,7 +52,7 @@ pub mod undated;
 pub use connection::{Connection, Edge, PageInfo};
 pub use database_calls::{CallGate, DatabaseCalls, Overloaded};
 pub use date_time::DateTime;
-pub use endpoint::HostSettings;
+pub use endpoint::AccessSettings;
 pub use error::{Code, CodedError, InputError, WithCauses};
 pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;

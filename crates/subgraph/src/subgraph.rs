@@ -10,7 +10,7 @@ use crate::database::DatabaseSettings;
 use crate::database_calls::CallMetrics;
 use crate::error::CodedError;
 use crate::{
-    CallGate, DatabaseCalls, FieldCosts, HostSettings, LimitSettings, Limits, TypeNames, endpoint,
+    AccessSettings, CallGate, DatabaseCalls, FieldCosts, LimitSettings, Limits, TypeNames, endpoint,
 };
 
 /// The settings that all subgraphs share.
@@ -22,9 +22,9 @@ pub struct SubgraphSettings {
     /// The limits of one request.
     #[command(flatten)]
     pub limits: LimitSettings,
-    /// The host names that requests may use.
+    /// Whose requests are answered.
     #[command(flatten)]
-    pub hosts: HostSettings,
+    pub access: AccessSettings,
     /// Address, logs, shutdown and connections, as of every binary.
     #[command(flatten)]
     pub service: service::Settings,
@@ -122,7 +122,7 @@ impl Subgraph {
             schema,
             gate.clone(),
             limits,
-            &settings.hosts,
+            &settings.access,
             &metrics,
             &lifecycle,
             service,

@@ -7,14 +7,15 @@ use async_graphql::{EmptyMutation, ErrorExtensions, Object, Schema, Subscription
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
+use graphql_transport::signature::{SignatureHeaders, Signer};
 use graphql_transport::{HttpSettings, Serving, Settings, TransportMetrics};
-use http::{Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use service::prometheus_client::registry::Registry;
 use service::{Lifecycle, Metrics};
 use subgraph::database_calls::{CallLimits, CallMetrics};
 use subgraph::{
-    Code, CodedError, DatabaseCalls, DateTime, HostSettings, Limits, Overloaded, endpoint,
+    AccessSettings, Code, CodedError, DatabaseCalls, DateTime, Limits, Overloaded, endpoint,
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -126,7 +127,7 @@ fn served_with(arguments: &[&str]) -> Router {
     #[derive(clap::Parser)]
     struct Flags {
         #[command(flatten)]
-        hosts: HostSettings,
+        access: AccessSettings,
         #[command(flatten)]
         service: service::Settings,
     }
@@ -143,7 +144,7 @@ fn served_with(arguments: &[&str]) -> Router {
         schema,
         calls.gate().clone(),
         Limits::default(),
-        &flags.hosts,
+        &flags.access,
         &Metrics::new("subgraph"),
         &Lifecycle::new(),
         &flags.service,
@@ -168,6 +169,64 @@ async fn in_development_it_answers_to_the_names_of_its_machine_alone() {
         let response = served_with(arguments).oneshot(request).await;
         let found = response.expect("an answer").status();
         assert_eq!(found, status, "{arguments:?} {host}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_secret_only_its_gateway_is_answered() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let argument = format!("--subgraph-secret={secret}");
+    let signer: Signer = secret.parse().expect("a long secret");
+    for query in [
+        "{ fine }",
+        "{ _service { sdl } }",
+        "{ __schema { queryType { name } } }",
+        "query($r: [_Any!]!) { _entities(representations: $r) { __typename } }",
+        "{",
+    ] {
+        let body = json!({ "query": query }).to_string();
+        let post = |signature: Option<SignatureHeaders>| {
+            let mut request = Request::post("/graphql")
+                .header(header::HOST, "posts")
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Body::from(body.clone()))
+                .expect("a request");
+            if let Some(signature) = signature {
+                signature.add_to(request.headers_mut());
+            }
+            served_with(&["--development", "--allowed-hosts=*", &argument]).oneshot(request)
+        };
+        let response = post(None).await.expect("a response");
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{query}");
+        let answer = to_bytes(response.into_body(), usize::MAX)
+            .await
+            .expect("a body");
+        let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+        assert_eq!(
+            answer["errors"][0]["extensions"]["code"],
+            "SIGNATURE_REFUSED"
+        );
+        let sign = |text: &str| signer.sign(&Method::POST, "/graphql", Some(text.as_bytes()), None);
+        let other = post(sign("{}")).await.expect("a response");
+        assert_eq!(
+            other.status(),
+            StatusCode::UNAUTHORIZED,
+            "another body: {query}"
+        );
+        let own = post(sign(&body)).await.expect("a response");
+        assert_ne!(own.status(), StatusCode::UNAUTHORIZED, "{query}");
+    }
+    for (name, value) in [("upgrade", "websocket"), ("accept", "text/event-stream")] {
+        let request = Request::get("/graphql?query=%7Bfine%7D").header(header::HOST, "posts");
+        let request = request
+            .header(name, value)
+            .body(Body::empty())
+            .expect("a request");
+        let response = served_with(&[&argument])
+            .oneshot(request)
+            .await
+            .expect("a response");
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{value}");
     }
 }
 

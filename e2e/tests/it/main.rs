@@ -15,6 +15,7 @@ mod operator;
 mod outage;
 mod projection_faults;
 mod projection_lag;
+mod signed_requests;
 mod stack;
 mod tutorial;
 mod writer;

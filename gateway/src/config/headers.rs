@@ -22,4 +22,14 @@ pub struct HeaderConfig {
     /// by commas, in addition to `OVERRIDE_LABELS`. By default clients cannot enable any.
     #[arg(long, env = "OVERRIDE_LABELS_HEADER")]
     pub override_labels_header: Option<String>,
+    /// Send these claims of a verified token to subgraphs, in the header `rejoinder-claims`: `sub, scope,
+    /// email@accounts` sends the first two to every subgraph and the third only to accounts. Needs `JWT_JWKS`. By
+    /// default none is sent.
+    #[arg(
+        long = "subgraph-claims",
+        env = "SUBGRAPH_CLAIMS",
+        value_delimiter = ',',
+        value_name = "CLAIM"
+    )]
+    pub claims: Vec<String>,
 }

@@ -4,6 +4,7 @@
 //! Durations carry their unit: `500ms`, `30s`, `5m`.
 
 mod headers;
+mod identity;
 mod limits;
 mod persisted;
 mod subgraphs;
@@ -15,6 +16,8 @@ use graphql_transport::{HttpSettings, WebSocketSettings};
 use service::duration;
 
 pub use headers::HeaderConfig;
+pub use identity::IdentityConfig;
+pub(crate) use identity::listed;
 pub use limits::{CostMode, Limits};
 pub use persisted::PersistedConfig;
 pub use subgraphs::{SubgraphSettings, address_key};
@@ -111,6 +114,9 @@ pub struct Config {
     /// Headers that pass between clients and subgraphs.
     #[command(flatten)]
     pub headers: HeaderConfig,
+    /// Clients' tokens.
+    #[command(flatten)]
+    pub identity: IdentityConfig,
     /// Limits and access rules of HTTP requests.
     #[command(flatten)]
     pub http: HttpSettings,

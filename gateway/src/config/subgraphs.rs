@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
+use graphql_transport::Signer;
 use service::duration;
 
 /// Settings of the requests to subgraphs.
@@ -19,6 +20,25 @@ pub struct SubgraphSettings {
         env = "SUBGRAPH_CA_FILE"
     )]
     pub ca_file: Option<PathBuf>,
+    /// Show the certificate in this PEM file to `https` subgraphs that ask for one; certificates that lead to its
+    /// authority may follow it. Needs `SUBGRAPH_KEY`. By default none is shown.
+    #[arg(id = "subgraph_cert", long = "subgraph-cert", env = "SUBGRAPH_CERT")]
+    pub certificate: Option<PathBuf>,
+    /// Read the private key of `SUBGRAPH_CERT` from this PEM file.
+    #[arg(id = "subgraph_key", long = "subgraph-key", env = "SUBGRAPH_KEY")]
+    pub key: Option<PathBuf>,
+    /// Sign all requests to subgraphs with this secret of at least 32 characters, so that subgraphs with the same
+    /// secret can refuse all others. Of several, separated by commas, the first one signs. By default nothing is
+    /// signed.
+    #[arg(
+        id = "subgraph_secret",
+        long = "subgraph-secret",
+        env = "SUBGRAPH_SECRET",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
+    pub secret: Signer,
     /// Fail a subgraph request that takes longer than this, from the first byte sent to the last
     /// byte received.
     #[arg(id = "subgraph_timeout", long = "subgraph-timeout", env = "SUBGRAPH_TIMEOUT", default_value = "30s", value_parser = duration)]
@@ -82,6 +102,9 @@ impl Default for SubgraphSettings {
         Self {
             addresses: HashMap::new(),
             ca_file: None,
+            certificate: None,
+            key: None,
+            secret: Signer::default(),
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(4),

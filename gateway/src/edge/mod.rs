@@ -8,8 +8,10 @@ use std::{future::Future, sync::Arc};
 
 use axum::response::Response;
 use futures_util::{FutureExt, future::BoxFuture};
-use graphql_transport::{ClientContext, GraphqlRequest, Outcome, Service, Serving};
-use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use graphql_transport::{
+    Admitted, ClientContext, ClientKey, GraphqlRequest, NotAdmitted, Outcome, Service, Serving,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
 use crate::{gateway::Gateway, headers::trace_context, pipeline};
 
@@ -38,6 +40,21 @@ impl Service for Gateway {
     }
 
     fn takes_from_init(&self, name: &HeaderName) -> bool {
-        self.graph_settings().header_rules.takes(name)
+        self.graph_settings().header_rules.takes(name) || self.takes_from_ping(name)
+    }
+
+    fn takes_from_ping(&self, name: &HeaderName) -> bool {
+        self.identities().is_some() && name == header::AUTHORIZATION
+    }
+
+    async fn admit_socket(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        client: ClientKey,
+    ) -> Result<Admitted, NotAdmitted> {
+        match self.identities() {
+            Some(identities) => identities.admit_socket(headers, client).await,
+            None => Ok(Admitted::default()),
+        }
     }
 }

@@ -70,6 +70,12 @@ pub enum Code {
     Transport(graphql_transport::Code),
     /// No supergraph has been loaded yet.
     SupergraphUnavailable,
+    /// The request has no valid token.
+    Unauthenticated,
+    /// The keys that check tokens cannot be read.
+    IdentityUnavailable,
+    /// The client's token has ended, and with it the subscription.
+    TokenExpired,
     /// The hash is unknown. The client should send it again with the document.
     PersistedQueryNotFound,
     /// Automatic persisted queries are off.
@@ -128,6 +134,9 @@ impl Code {
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
             Self::Transport(code) => code.as_str(),
             Self::SupergraphUnavailable => "SUPERGRAPH_UNAVAILABLE",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::IdentityUnavailable => "IDENTITY_UNAVAILABLE",
+            Self::TokenExpired => "TOKEN_EXPIRED",
             Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::PersistedQueryNotSupported => "PERSISTED_QUERY_NOT_SUPPORTED",
             Self::PersistedQueryHashMismatch => "PERSISTED_QUERY_HASH_MISMATCH",
@@ -154,7 +163,10 @@ impl From<Code> for Refused {
         let status = match code {
             Code::Transport(code) => code.status(),
             Code::InternalServerError => graphql_transport::Code::InternalServerError.status(),
-            Code::SupergraphUnavailable => Some(StatusCode::SERVICE_UNAVAILABLE),
+            Code::SupergraphUnavailable | Code::IdentityUnavailable => {
+                Some(StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Code::Unauthenticated => Some(StatusCode::UNAUTHORIZED),
             _ => None,
         };
         Self {

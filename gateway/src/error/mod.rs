@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt::Write as _};
 
 use bytes::Bytes;
 use graphql_transport::response::{GraphqlResponse, ResponseKind};
-use http::HeaderMap;
+use http::{HeaderName, HeaderValue};
 
 pub use code::Code;
 
@@ -36,8 +36,12 @@ pub struct RequestError {
     pub code: Code,
     /// The errors to report, at least one.
     pub errors: Vec<Message>,
-    /// Further members of `extensions`, all of them numbers.
+    /// Further members of `extensions` that are numbers.
     pub numbers: Vec<(&'static str, u64)>,
+    /// Further members of `extensions` that are texts.
+    pub texts: Vec<(&'static str, String)>,
+    /// A header for the HTTP response.
+    pub header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 /// One entry of a refusal's `errors`.
@@ -59,6 +63,8 @@ impl RequestError {
                 locations: Vec::new(),
             }],
             numbers: Vec::new(),
+            texts: Vec::new(),
+            header: None,
         }
     }
 
@@ -66,6 +72,20 @@ impl RequestError {
     #[must_use]
     pub fn with_number(mut self, name: &'static str, number: u64) -> Self {
         self.numbers.push((name, number));
+        self
+    }
+
+    /// Adds a text to `extensions`.
+    #[must_use]
+    pub fn with_text(mut self, name: &'static str, text: impl Into<String>) -> Self {
+        self.texts.push((name, text.into()));
+        self
+    }
+
+    /// Sets a header of the HTTP response.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -82,6 +102,8 @@ impl RequestError {
             code,
             errors,
             numbers: Vec::new(),
+            texts: Vec::new(),
+            header: None,
         }
     }
 
@@ -114,6 +136,12 @@ impl RequestError {
                 // Writing to a String cannot fail.
                 let _ = write!(body, ",\"{name}\":{number}");
             }
+            for (name, text) in &self.texts {
+                body.push_str(",\"");
+                body.push_str(name);
+                body.push_str("\":");
+                write::string(&mut body, text);
+            }
             body.push_str("}}");
         }
         body.push_str("]}");
@@ -122,7 +150,7 @@ impl RequestError {
             kind: ResponseKind::RequestError,
             refused: Some(self.code.into()),
             overloaded: self.code == Code::PrepareQueueFull,
-            headers: HeaderMap::new(),
+            headers: self.header.map(|header| *header).into_iter().collect(),
         }
     }
 }

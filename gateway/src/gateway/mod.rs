@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     graph::{Graph, Settings},
+    identity::{Identities, IdentityMetrics},
     metrics::{GatewayMetrics, PrepareMetrics, SubgraphMetrics},
     persisted::PersistedOperations,
     prepare::Serving,
+    subgraphs::Tls,
     subscriptions::Subscriptions,
 };
 use transport_settings::transport_settings;
@@ -26,6 +28,7 @@ pub struct Gateway {
     graph_settings: Settings,
     metrics: GatewayMetrics,
     persisted: PersistedOperations,
+    identities: Option<Identities>,
     subscriptions: Subscriptions,
     transport: Transport,
     served: watch::Sender<Option<Arc<Serving>>>,
@@ -44,11 +47,18 @@ impl Gateway {
         let mut graph_settings = Settings::of(&config)?;
         graph_settings.prepare_metrics = PrepareMetrics::register(metrics);
         graph_settings.subgraph_metrics = SubgraphMetrics::register(metrics);
+        let identities = Identities::new(
+            &config.identity,
+            &graph_settings.header_rules,
+            &Tls::for_providers(&config.subgraphs)?,
+            || IdentityMetrics::register(metrics),
+        )?;
         let metrics = GatewayMetrics::register(metrics);
         let settings = transport_settings(&config, &graph_settings.header_rules)?;
         let served = watch::Sender::new(None);
         Ok(Self {
             persisted: PersistedOperations::new(&config.persisted)?,
+            identities,
             subscriptions: Subscriptions::new(
                 &config.subscriptions,
                 &graph_settings,
@@ -93,6 +103,11 @@ impl Gateway {
     /// Automatic persisted queries and trusted documents.
     pub fn persisted(&self) -> &PersistedOperations {
         &self.persisted
+    }
+
+    /// Verifies clients' tokens; `None` if none is looked at.
+    pub fn identities(&self) -> Option<&Identities> {
+        self.identities.as_ref()
     }
 
     /// The running subscriptions of all clients.

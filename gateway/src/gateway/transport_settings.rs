@@ -1,7 +1,7 @@
 //! The settings of the transports.
 
 use anyhow::ensure;
-use graphql_transport::{Settings, tasks_per_client_max};
+use graphql_transport::{Settings, Signer, tasks_per_client_max};
 use http::header;
 
 use crate::{
@@ -12,7 +12,8 @@ use crate::{
 /// Converts the gateway's settings to those of the transports.
 ///
 /// # Errors
-/// If pages of all origins could send requests with their visitors' cookies.
+/// If pages of all origins could send requests with their visitors' cookies, which subgraphs or the gateway
+/// would take as theirs.
 pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Result<Settings> {
     let everyone = config.http.cors_origins.iter().any(|origin| origin == "*");
     ensure!(
@@ -20,11 +21,25 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
         "CORS_ORIGINS=* would let every page send its visitors' cookies, which FORWARD_HEADERS \
          forwards to subgraphs: list the allowed origins instead"
     );
+    if config.identity.is_on() && config.identity.cookie().is_some() {
+        ensure!(
+            !everyone,
+            "CORS_ORIGINS=* would let every page act as its visitors, whose browsers send the cookie \
+             that JWT_COOKIE names: list the allowed origins instead"
+        );
+        ensure!(
+            !config.http.csrf_prevention_off,
+            "CSRF_PREVENTION_OFF would let every page act as its visitors, whose browsers send the \
+             cookie that JWT_COOKIE names"
+        );
+    }
     let mut http = config.http.clone();
     if config.service.development {
         http = http.at_loopback_names();
     }
     let returned = rules.returned().cloned();
+    // Why a token is refused.
+    let challenge = config.identity.is_on().then_some(header::WWW_AUTHENTICATE);
     Ok(Settings {
         http,
         websocket: config.websocket.clone(),
@@ -34,7 +49,12 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
             .service
             .tasks_per_client_max
             .unwrap_or_else(tasks_per_client_max),
-        exposed_headers: returned.chain([trace_context::REQUEST_ID]).collect(),
+        // Clients sign nothing.
+        signer: Signer::default(),
+        exposed_headers: returned
+            .chain([trace_context::REQUEST_ID])
+            .chain(challenge)
+            .collect(),
     })
 }
 
@@ -57,6 +77,25 @@ mod tests {
         assert!(error.to_string().starts_with("CORS_ORIGINS=*"), "{error}");
         assert!(settings(&[every]).is_ok());
         assert!(settings(&["--cors-origins=https://a.example", cookie]).is_ok());
+    }
+
+    #[test]
+    fn a_cookie_with_a_token_needs_the_protection_of_cookies() {
+        let settings = |arguments: &[&str]| {
+            let jwks = ["gateway", "--jwt-jwks=https://a.example/keys"];
+            let config = Config::parse_from(jwks.iter().chain(arguments));
+            transport_settings(&config, &HeaderRules::default())
+        };
+        let cookie = "--jwt-cookie=session";
+        for (other, name) in [
+            ("--cors-origins=*", "CORS_ORIGINS=*"),
+            ("--csrf-prevention-off", "CSRF_PREVENTION_OFF"),
+        ] {
+            let error = settings(&[cookie, other]).expect_err("refused").to_string();
+            assert!(error.starts_with(name), "{error}");
+            assert!(settings(&[other]).is_ok());
+        }
+        assert!(settings(&[cookie, "--cors-origins=https://a.example"]).is_ok());
     }
 
     #[test]

@@ -78,14 +78,12 @@ impl Settings {
     /// The settings of a process, with metrics that are not registered yet.
     ///
     /// # Errors
-    /// If a header rule or a subgraph address is malformed, or `SUBGRAPH_CA_FILE` cannot be read.
+    /// If a header rule or a subgraph address is malformed, or the files of a TLS
+    /// setting cannot be read.
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         let mut subgraphs = config.subgraphs.clone();
         subgraphs.addresses = addresses(&config.subgraph_urls, std::env::vars())?;
-        let tls = match &subgraphs.ca_file {
-            Some(file) => Tls::with_authorities(file)?,
-            None => Tls::default(),
-        };
+        let tls = Tls::for_subgraphs(&subgraphs)?;
         Ok(Self {
             limits: config.limits.clone(),
             subgraphs,

@@ -1,11 +1,16 @@
 //! Decides which headers pass between clients and subgraphs.
 
+pub(crate) mod claims;
 pub(crate) mod trace_context;
 
+use std::sync::Arc;
+
 use anyhow::{Context, ensure};
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde_json::{Map, Value};
 
 use crate::config::HeaderConfig;
+use claims::{CLAIMS, ClaimRules, ForwardedClaims};
 use trace_context::REQUEST_ID;
 
 /// Headers that every subgraph receives: the W3C trace context and the request's id.
@@ -40,6 +45,7 @@ pub struct HeaderRules {
     override_labels: Option<HeaderName>,
     forward: Vec<Rule>,
     give_back: Vec<Rule>,
+    claims: ClaimRules,
 }
 
 /// A rule `name`, for all subgraphs, or `name@subgraph`.
@@ -74,6 +80,7 @@ impl HeaderRules {
             override_labels,
             forward,
             give_back: rules(&config.give_back)?,
+            claims: ClaimRules::new(&config.claims)?,
         })
     }
 
@@ -91,6 +98,9 @@ impl HeaderRules {
             if !named.has(name) {
                 copy(name, client, &mut headers);
             }
+        }
+        if let Some(value) = self.claims_to(subgraph, client) {
+            headers.insert(CLAIMS, value.clone());
         }
         headers
     }
@@ -110,7 +120,21 @@ impl HeaderRules {
                 lines.extend_from_slice(b"\r\n");
             }
         }
+        if let Some(value) = self.claims_to(subgraph, client) {
+            for piece in [CLAIMS.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                lines.extend_from_slice(piece);
+            }
+        }
         lines
+    }
+
+    /// The claims that a subgraph gets of a client whose headers have them.
+    pub(crate) fn claims_to<'c>(
+        &self,
+        subgraph: &str,
+        client: &'c HeaderMap,
+    ) -> Option<&'c HeaderValue> {
+        client.get(self.claims.carrier(subgraph)?)
     }
 
     /// The names of the headers that the rules forward to a subgraph.
@@ -127,6 +151,9 @@ impl HeaderRules {
         let named = Named::by(client);
         for name in self.names_to(subgraph).filter(|name| !named.has(name)) {
             copy(name, client, &mut headers);
+        }
+        if let Some(value) = self.claims_to(subgraph, client) {
+            headers.insert(CLAIMS, value.clone());
         }
         headers
     }
@@ -170,7 +197,26 @@ impl HeaderRules {
                 copy(&rule.name, client, &mut headers);
             }
         }
+        for name in self.claims.carriers() {
+            copy(name, client, &mut headers);
+        }
         headers
+    }
+
+    /// Whether subgraphs get any claims of verified tokens.
+    pub fn forwards_claims(&self) -> bool {
+        !self.claims.is_empty()
+    }
+
+    /// The headers for the claims of one token.
+    pub(crate) fn forwarded_claims(&self, claims: &Map<String, Value>) -> ForwardedClaims {
+        self.claims.values(claims)
+    }
+
+    /// Puts a verified client's claims into its headers, from where subgraphs get them; what the client itself
+    /// sent in their place is removed. `None`: a client that is not known.
+    pub(crate) fn set_claims(&self, client: &mut Arc<HeaderMap>, claims: Option<&ForwardedClaims>) {
+        self.claims.set(client, claims);
     }
 
     /// The names of the subgraph headers that are returned to clients.
@@ -206,6 +252,10 @@ impl Rule {
 
 fn header_name(text: &str) -> anyhow::Result<HeaderName> {
     let name: HeaderName = text.parse().context("it is not the name of a header")?;
+    ensure!(
+        !name.as_str().starts_with(CLAIMS.as_str()),
+        "the header {name} has the claims of verified tokens and cannot be named: SUBGRAPH_CLAIMS chooses them"
+    );
     ensure!(
         !OWN_OF_A_CONNECTION.contains(&name),
         "the header {name} belongs to one connection and cannot be forwarded"
@@ -243,8 +293,6 @@ fn copy(name: &HeaderName, from: &HeaderMap, to: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn rules(forward: &[&str], give_back: &[&str]) -> HeaderRules {
@@ -252,7 +300,7 @@ mod tests {
         HeaderRules::new(&HeaderConfig {
             forward: owned(forward),
             give_back: owned(give_back),
-            override_labels_header: None,
+            ..HeaderConfig::default()
         })
         .expect("well-formed rules")
     }
@@ -341,6 +389,7 @@ mod tests {
             forward: Vec::new(),
             give_back: Vec::new(),
             override_labels_header: Some("X-Labels".to_owned()),
+            ..HeaderConfig::default()
         })
         .expect("well-formed rules");
         let labels: Vec<&str> = rules.override_labels(&client).collect();
@@ -370,8 +419,46 @@ mod tests {
     }
 
     #[test]
+    fn claims_reach_subgraphs_under_one_name_and_part_subscribers() {
+        let rules = HeaderRules::new(&HeaderConfig {
+            claims: vec!["sub".to_owned(), "email@accounts".to_owned()],
+            ..HeaderConfig::default()
+        })
+        .expect("well-formed rules");
+        let claims: Map<String, Value> =
+            serde_json::from_str(r#"{"sub":"1","email":"e"}"#).expect("an object");
+        // A client's own header of that name, and one that would keep the claims here.
+        let mut client = Arc::new(headers(&[
+            ("rejoinder-claims", "forged"),
+            ("connection", "rejoinder-claims, rejoinder-claims-0"),
+        ]));
+        assert!(rules.request("posts", &client).is_empty());
+        rules.set_claims(&mut client, Some(&rules.forwarded_claims(&claims)));
+        let to = |subgraph| rules.request(subgraph, &client);
+        assert_eq!(
+            to("posts"),
+            headers(&[("rejoinder-claims", "eyJzdWIiOiIxIn0")])
+        );
+        assert_eq!(
+            to("accounts"),
+            headers(&[("rejoinder-claims", "eyJzdWIiOiIxIiwiZW1haWwiOiJlIn0")])
+        );
+        assert_eq!(
+            rules.request_lines("posts", &client),
+            b"rejoinder-claims: eyJzdWIiOiIxIn0\r\n"
+        );
+        assert_eq!(rules.relevant_to("posts", &client), to("posts"));
+        let relevant = rules.relevant(&client);
+        assert_eq!(relevant.len(), 2);
+        // A feed sends them from what is relevant.
+        assert_eq!(rules.request("accounts", &relevant), to("accounts"));
+    }
+
+    #[test]
     fn a_header_of_the_connection_is_refused() {
         assert!(Rule::read("content-length").is_err());
         assert!(Rule::read("no header").is_err());
+        assert!(Rule::read("rejoinder-claims").is_err());
+        assert!(Rule::read("Rejoinder-Claims-0@posts").is_err());
     }
 }

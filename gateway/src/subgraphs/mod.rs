@@ -4,6 +4,7 @@
 //! request is one write, and the body is read into the buffer that the executor keeps.
 //! `docs/decisions/subgraph-client.md` says why.
 
+mod download;
 mod endpoint;
 mod http_connection;
 mod in_flight;
@@ -21,13 +22,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use graphql_transport::ClientKey;
-use http::HeaderMap;
+use graphql_transport::{
+    ClientKey,
+    signature::{CLAIMS, SignatureHeaders, Signer},
+};
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::{
     config::SubgraphSettings,
     metrics::{OneSubgraphMetrics, SubgraphMetrics},
 };
+pub(crate) use download::download;
 pub(crate) use endpoint::{Endpoint, without_user};
 use http_connection::ResponseLimits;
 pub use in_flight::SharedQuery;
@@ -50,6 +55,9 @@ pub struct Subgraph {
     is_authorized: bool,
     /// The request line and the headers that never change.
     head: Vec<u8>,
+    /// The target of the request line.
+    path: String,
+    signer: Signer,
     timeout: Duration,
     limits: ResponseLimits,
     pool: Pool,
@@ -164,6 +172,8 @@ impl Subgraph {
             full_url: url.to_owned(),
             is_authorized: endpoint.authorization().is_some(),
             head,
+            path: endpoint.path().to_owned(),
+            signer: settings.secret.clone(),
             timeout: settings.timeout,
             limits: ResponseLimits {
                 body_bytes_max: settings.body_bytes_max,
@@ -217,7 +227,10 @@ impl Subgraph {
             // Boxed because it is rare: the futures of all other requests stay small.
             None => Box::pin(self.wait_for_place(caller)).await?,
         };
-        let head = self.request_head(body.len(), lines);
+        let head = match self.signer.is_on() {
+            true => self.request_head(body.len(), &self.signed(body, lines)),
+            false => self.request_head(body.len(), lines),
+        };
         let exchange = pin!(async {
             let mut connection = self.pool.take().await?;
             loop {
@@ -264,6 +277,24 @@ impl Subgraph {
     /// For how long it has answered none of the requests sent to it; `None` if no request waits.
     pub fn unanswered(&self) -> Option<Duration> {
         self.waiting.unanswered()
+    }
+
+    /// Adds the lines of a signature.
+    fn signed(&self, body: &[u8], lines: &[u8]) -> Vec<u8> {
+        let mut lines = lines.to_vec();
+        let claims = lines.split(|byte| *byte == b'\n').find_map(|line| {
+            let line = line.strip_prefix(CLAIMS.as_str().as_bytes())?;
+            HeaderValue::from_bytes(line.strip_prefix(b":")?.trim_ascii()).ok()
+        });
+        let signature = self
+            .signer
+            .sign(&Method::POST, &self.path, Some(body), claims.as_ref());
+        for (name, value) in signature.iter().flat_map(SignatureHeaders::iter) {
+            for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                lines.extend_from_slice(piece);
+            }
+        }
+        lines
     }
 
     fn request_head(&self, body_bytes: usize, lines: &[u8]) -> Vec<u8> {

@@ -6,15 +6,16 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-use graphql_transport::{ClientKey, request::ClientContext};
+use graphql_transport::{ClientKey, ClientSocket, request::ClientContext};
 use http::HeaderMap;
 
-/// A client: one WebSocket, or one streamed response. It is identified by the address of its
-/// headers in memory, which all operations of a WebSocket share. While this value exists, no other
-/// client has the same.
+/// A client: one WebSocket, or one streamed response. It is identified by the address in memory of what
+/// all operations of a WebSocket share, or of its headers. While this value exists, no other client has
+/// the same.
 #[derive(Clone, Debug)]
 pub(super) struct ClientId {
     headers: Arc<HeaderMap>,
+    socket: Option<Arc<ClientSocket>>,
     /// Its network address, or IPv6 network.
     pub(super) address: ClientKey,
 }
@@ -23,12 +24,16 @@ impl ClientId {
     pub(super) fn of(client: &ClientContext) -> Self {
         Self {
             headers: Arc::clone(&client.headers),
+            socket: client.socket.clone(),
             address: client.key,
         }
     }
 
     pub(super) fn number(&self) -> ClientNumber {
-        ClientNumber(Arc::as_ptr(&self.headers) as usize)
+        ClientNumber(match &self.socket {
+            Some(socket) => Arc::as_ptr(socket) as usize,
+            None => Arc::as_ptr(&self.headers) as usize,
+        })
     }
 }
 

@@ -37,11 +37,14 @@ use graphql_transport::{
     request::{ClientContext, GraphqlRequest},
 };
 
+use http::header;
+
 use crate::{
     coerce::Variables,
     config::SubscriptionConfig,
     error::{Code, RequestError},
     graph::Settings,
+    identity::{Identity, until_expiry::Expiry},
     metrics::GatewayMetrics,
     prepare::{self, Prepared, Serving},
 };
@@ -71,6 +74,8 @@ pub struct Accepted<'a> {
     pub request: &'a GraphqlRequest,
     /// The client that subscribes.
     pub client: &'a ClientContext,
+    /// Who the client is; the subscription ends with its token. `None` if it has none.
+    pub identity: Option<Arc<Identity>>,
     /// The turns in which events are completed, if this client is the first with this subscription.
     pub turns: ClientTurns,
 }
@@ -111,10 +116,15 @@ impl Subscriptions {
             ));
         };
         let rules = &services.settings.header_rules;
+        // With the claims: by default, what a subgraph sends may depend on who asks.
         let headers = rules.relevant(&accepted.client.headers);
         let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
+        let subgraph = accepted.serving.graph.subgraph(upstream.subgraph).name;
+        let claims = rules.claims_to(subgraph, &headers);
         let operation = resume::operation(upstream, &accepted.variables, cursor.as_deref());
-        if let Err(UpstreamError::TooLarge(bytes_max)) = services.upstreams.request(&operation) {
+        if let Err(UpstreamError::TooLarge(bytes_max)) =
+            services.upstreams.request(&operation, claims)
+        {
             return Err(prepare::subscription_too_large(bytes_max));
         }
         let key = FeedKey::new(
@@ -129,6 +139,7 @@ impl Subscriptions {
             subscriptions_allowed: true,
             answers_deferred: false,
             key: accepted.client.key,
+            socket: None,
         };
         let feed_operation = FeedOperation {
             serving: accepted.serving,
@@ -139,9 +150,17 @@ impl Subscriptions {
             client_variables: accepted.request.variables.clone(),
             client,
         };
+        // A subgraph that gets the token itself goes on with the one that it has got.
+        let may_renew = !rules.forwards(&header::AUTHORIZATION) && !rules.forwards(&header::COOKIE);
+        let expiry = accepted.identity.map(|identity| Expiry {
+            identity,
+            socket: accepted.client.socket.clone().filter(|_| may_renew),
+            cursor: cursor.clone(),
+            metrics: Arc::clone(&services.metrics.transports),
+        });
         let client = ClientId::of(accepted.client);
         let is_resumed = cursor.is_some();
-        services.hub.join(
+        let events = services.hub.join(
             key,
             is_resumed,
             client,
@@ -150,6 +169,10 @@ impl Subscriptions {
                 let services = Arc::clone(services);
                 UpstreamFeed::new(services, feed_operation, cursor, events, leave_cursor).run()
             },
-        )
+        )?;
+        Ok(match expiry {
+            Some(expiry) => expiry.end(events),
+            None => events,
+        })
     }
 }

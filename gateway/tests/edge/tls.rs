@@ -127,3 +127,39 @@ async fn a_server_without_tls_is_told_apart() {
     let message = error["message"].as_str().expect("text");
     assert!(message.contains("the TLS handshake failed"), "{message}");
 }
+
+#[tokio::test]
+async fn a_subgraph_that_asks_for_a_certificate_gets_the_gateways() {
+    for (is_shown, more) in [
+        (true, None),
+        (true, Some("--subscription-sse-subgraphs=news")),
+        (false, None),
+    ] {
+        let behind = TestGateway::start().await;
+        let (front, shown) = TlsFront::for_known_clients(behind.address).await;
+        let news = format!("--subgraph-url=news={}", front.url());
+        let trusted = front.trusted();
+        let mut arguments = vec![news.as_str(), trusted.as_str()];
+        arguments.extend(more);
+        if is_shown {
+            arguments.extend(shown.iter().map(String::as_str));
+        }
+        let gateway = TestGateway::with(&arguments).await;
+        let answer = gateway.query("{ greeting }").await;
+        if !is_shown {
+            assert_eq!(
+                answer["errors"][0]["extensions"]["code"],
+                "SUBREQUEST_HTTP_ERROR"
+            );
+            continue;
+        }
+        assert_eq!(answer["data"], json!({"greeting": "hello you"}));
+        let mut socket = gateway
+            .subscribed("subscription { messages { text } }")
+            .await;
+        behind.news.log.until_open(1).await;
+        behind.news.log.publish("sealed");
+        let expected = json!({"data": {"messages": {"text": "sealed"}}});
+        assert_eq!(socket.next_payload("1").await, expected);
+    }
+}

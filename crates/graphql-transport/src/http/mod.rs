@@ -199,10 +199,16 @@ async fn dispatch<S: Service>(
     let serving = service.serving();
     let settings = &serving.settings.http;
     host::check(parts, settings)?;
+    // That of a POST is checked where its body is read.
+    if parts.method != Method::POST {
+        let signer = &serving.settings.signer;
+        signer.verify(&parts.method, &parts.uri, &parts.headers, false)?;
+    }
     match parts.method {
         Method::POST => {
             let share = serving.bodies.share(client);
-            let request = post::read(parts, body, settings, share).await?;
+            let signer = &serving.settings.signer;
+            let request = post::read(parts, body, settings, signer, share).await?;
             exchange(service, Transport::Post, request, client, parts).await
         }
         Method::GET if websocket::is_upgrade(&parts.headers) => {
@@ -254,6 +260,7 @@ async fn exchange<S: Service>(
         subscriptions_allowed: accepted.streaming.is_some(),
         answers_deferred: false,
         key,
+        socket: None,
     };
     let transport = match (accepted.single, accepted.streaming) {
         (None, Some(Streaming::Sse)) => Transport::Sse,
@@ -273,6 +280,10 @@ async fn exchange<S: Service>(
         outcome => outcome,
     };
     Ok(match (outcome, accepted.single, accepted.streaming) {
+        // Clients of streams look at the status, too, to learn that they need a token.
+        (Outcome::Single(response), single, _) if respond::is_unauthorized(&response) => {
+            respond::single(response, single.unwrap_or(Media::Json))
+        }
         (Outcome::Single(response), Some(media), _) => respond::single(response, media),
         (outcome, _, Some(Streaming::Sse)) => sse::respond(service, outcome),
         (outcome, _, Some(Streaming::Multipart)) => multipart::respond(service, outcome),

@@ -15,6 +15,7 @@ use crate::{
     in_flight::Share,
     request::GraphqlRequest,
     settings::HttpSettings,
+    signature::Signer,
 };
 
 /// How much of a body that is refused is still taken in and thrown away: a client that writes its
@@ -30,11 +31,13 @@ pub(super) async fn read(
     parts: &Parts,
     body: Body,
     settings: &HttpSettings,
+    signer: &Signer,
     share: Share,
 ) -> Result<GraphqlRequest, Refusal> {
     let limit = settings.request_body_timeout;
-    let reading = read_body(parts, body, settings, share);
+    let reading = read_body(parts, body, settings, signer, share);
     let body = in_time(limit, reading).await?;
+    signer.verify_body(&parts.headers, &body)?;
     request_json::read(&body)
 }
 
@@ -56,10 +59,12 @@ async fn read_body(
     parts: &Parts,
     mut body: Body,
     settings: &HttpSettings,
+    signer: &Signer,
     share: Share,
 ) -> Result<Bytes, Refusal> {
     let bytes_max = settings.request_bytes_max;
-    if let Err(refusal) = check_head(&parts.headers, settings) {
+    let signed = signer.verify(&parts.method, &parts.uri, &parts.headers, true);
+    if let Err(refusal) = signed.and_then(|()| check_head(&parts.headers, settings)) {
         // Who waits for a word before sending gets the refusal as that word.
         if !parts.headers.contains_key(header::EXPECT) {
             drain(body).await;
@@ -257,6 +262,7 @@ mod tests {
             &request.into_parts().0,
             body,
             &settings,
+            &Signer::default(),
             bodies.share(ClientKey::default()),
         )
         .await;

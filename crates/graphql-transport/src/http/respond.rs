@@ -42,6 +42,12 @@ pub(super) fn single(response: GraphqlResponse, media: Media) -> Response {
     answer
 }
 
+/// Whether the request is refused for its credentials.
+pub(super) fn is_unauthorized(response: &GraphqlResponse) -> bool {
+    let status = response.refused.and_then(|refused| refused.status);
+    status == Some(StatusCode::UNAUTHORIZED)
+}
+
 /// The answer to a request that was refused before its `Accept` was read.
 pub(super) fn refusal(refusal: Refusal, headers: &HeaderMap) -> Response {
     let media = Accepted::read(headers)

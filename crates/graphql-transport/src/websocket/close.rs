@@ -2,6 +2,8 @@
 
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
+use crate::request::NotAdmitted;
+
 /// Bytes of a reason: a close frame has 125 bytes, the code takes two.
 const REASON_BYTES_MAX: usize = 123;
 
@@ -30,6 +32,8 @@ pub enum Close {
     TooBig,
     /// No room for an unfinished message (IANA's registry, "Try Again Later").
     TooManyBytes,
+    /// The client's credentials cannot be checked now (IANA's registry, "Try Again Later").
+    Unavailable,
     /// The service restarts: come back (IANA's registry, "Service Restart").
     Restarting,
 }
@@ -49,7 +53,7 @@ impl Close {
             Self::InternalError => 4500,
             Self::TooBig => 1009,
             Self::Restarting => 1012,
-            Self::TooManyBytes => 1013,
+            Self::TooManyBytes | Self::Unavailable => 1013,
         }
     }
 
@@ -67,6 +71,9 @@ impl Close {
             Self::InternalError => "Internal server error".to_owned(),
             Self::TooBig => "Message too big".to_owned(),
             Self::Restarting => "Restarting: connect again".to_owned(),
+            Self::Unavailable => {
+                "The credentials cannot be checked now: try again later".to_owned()
+            }
             Self::TooManyBytes => "Too many unfinished messages: try again later".to_owned(),
         };
         let mut end = reason.len().min(REASON_BYTES_MAX);
@@ -77,6 +84,15 @@ impl Close {
             code: self.code().into(),
             reason: reason[..end].into(),
         }))
+    }
+}
+
+impl From<NotAdmitted> for Close {
+    fn from(refused: NotAdmitted) -> Self {
+        match refused {
+            NotAdmitted::Forbidden(why) => Self::Forbidden(why),
+            NotAdmitted::Unavailable(_) => Self::Unavailable,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     event::Event,
     http::request_json,
     isolation,
-    request::ClientContext,
+    request::{ClientContext, ClientSocket, NotAdmitted},
     service::{Service, Serving},
     turns::ClientTurns,
 };
@@ -58,6 +58,8 @@ pub(super) struct ClientConnection<S> {
     operations: Operations,
     /// Of the upgrade request, and what `connection_init` brought.
     headers: Arc<HeaderMap>,
+    /// As whom the client is admitted.
+    admission: Arc<ClientSocket>,
     acknowledged: bool,
     /// Set with every message that comes; looked at when it is time for a ping.
     heard: bool,
@@ -80,6 +82,7 @@ impl<S: Service> ClientConnection<S> {
             service,
             socket,
             headers: Arc::new(headers),
+            admission: Arc::default(),
             acknowledged: false,
             heard: true,
             pings: 0,
@@ -193,13 +196,24 @@ impl<S: Service> ClientConnection<S> {
                 Err(End::Close(Close::TooManyInitialisationRequests))
             }
             ClientMessage::ConnectionInit(payload) => {
-                self.take_headers(payload)?;
+                let service = Arc::clone(&self.service);
+                let takes = |name: &HeaderName| service.takes_from_init(name);
+                if let Some(headers) = self.headers_with(payload, "connection_init", takes)? {
+                    self.headers = Arc::new(headers);
+                }
+                match service.admit_socket(&self.headers, self.key).await {
+                    Ok(admitted) => self.admission.admit(admitted),
+                    Err(refused) => return Err(End::Close(refused.into())),
+                }
                 self.acknowledged = true;
                 self.send(ServerMessage::ConnectionAck.write()).await
             }
             ClientMessage::Ping(payload) => {
                 self.count_ping()?;
-                self.send(ServerMessage::Pong(payload).write()).await
+                match self.renewed(payload)? {
+                    Some(headers) => self.renew(headers).await,
+                    None => self.send(ServerMessage::Pong(payload).write()).await,
+                }
             }
             ClientMessage::Pong => Ok(()),
             ClientMessage::Subscribe(..) if !self.acknowledged => {
@@ -222,6 +236,11 @@ impl<S: Service> ClientConnection<S> {
         if self.operations.contains(&id) {
             return Err(End::Close(Close::SubscriberExists(id)));
         }
+        // The client connects again with a new token, and sends its operations there.
+        if self.admission.admitted().has_ended() {
+            let why = "the token has expired: connect again with a new one".to_owned();
+            return Err(End::Close(Close::Forbidden(why)));
+        }
         let request = match request_json::read(request) {
             Ok(request) => request,
             Err(refusal) => return Err(End::Close(Close::Invalid(refusal.message))),
@@ -242,6 +261,7 @@ impl<S: Service> ClientConnection<S> {
             subscriptions_allowed: true,
             answers_deferred: true,
             key: self.key,
+            socket: Some(Arc::clone(&self.admission)),
         };
         self.operations
             .start(Arc::clone(&self.service), id, request, client);
@@ -262,48 +282,96 @@ impl<S: Service> ClientConnection<S> {
         Ok(())
     }
 
-    /// Members of `connection_init`'s payload stand for headers of the same name, where the service
-    /// takes such headers. Clients that wrap them in a member `headers` are understood too.
-    fn take_headers(&mut self, payload: Option<&[u8]>) -> Result<(), End> {
-        let Some(payload) = payload else {
-            return Ok(());
-        };
-        if payload.len() > INIT_BYTES_MAX {
-            let reason =
-                format!("the payload of connection_init has at most {INIT_BYTES_MAX} bytes");
-            return Err(End::Close(Close::Invalid(reason)));
+    /// The headers of a ping that brings a new token; `None` for any other ping.
+    fn renewed(&self, payload: Option<&[u8]>) -> Result<Option<HeaderMap>, End> {
+        if !self.acknowledged {
+            return Ok(None);
         }
-        let Ok(members) =
-            serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(payload)
-        else {
-            return Err(End::Close(Close::Invalid(
-                "connection_init needs a JSON object".to_owned(),
-            )));
+        self.headers_with(payload, "a ping", |name| self.service.takes_from_ping(name))
+    }
+
+    /// Takes a new token of the same client, with which running subscriptions go on. The pong says for how
+    /// long it is valid, or that it could not be checked.
+    async fn renew(&mut self, headers: HeaderMap) -> Result<(), End> {
+        let admitted = match self.service.admit_socket(&headers, self.key).await {
+            Ok(admitted) => admitted,
+            Err(NotAdmitted::Unavailable(reason)) => {
+                let pong = serde_json::json!({ "renewed": false, "reason": reason });
+                let pong = pong.to_string();
+                return self
+                    .send(ServerMessage::Pong(Some(pong.as_bytes())).write())
+                    .await;
+            }
+            Err(refused) => return Err(End::Close(refused.into())),
+        };
+        if admitted.subject != self.admission.admitted().subject {
+            let why = "the token has another subject: open another connection".to_owned();
+            return Err(End::Close(Close::Forbidden(why)));
+        }
+        let left = admitted.valid_until;
+        let left = left.map(|until| until.saturating_duration_since(Instant::now()));
+        let pong = serde_json::json!({
+            "renewed": true,
+            "validForMs": left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        });
+        self.headers = Arc::new(headers);
+        self.admission.admit(admitted);
+        let pong = pong.to_string();
+        self.send(ServerMessage::Pong(Some(pong.as_bytes())).write())
+            .await
+    }
+
+    /// The connection's headers with those that members of a payload stand for, where the service takes
+    /// headers of such names; `None` if there is no such member. Clients that wrap them in a member
+    /// `headers` are understood too.
+    fn headers_with(
+        &self,
+        payload: Option<&[u8]>,
+        message: &str,
+        takes: impl Fn(&HeaderName) -> bool,
+    ) -> Result<Option<HeaderMap>, End> {
+        let Some(payload) = payload else {
+            return Ok(None);
+        };
+        let members = match read_members(payload) {
+            Ok(members) => members,
+            // The payload of a ping is the client's own.
+            Err(_) if self.acknowledged => return Ok(None),
+            Err(what) => return Err(End::Close(Close::Invalid(format!("{message} {what}")))),
         };
         let nested = members
             .get("headers")
             .and_then(|headers| headers.as_object());
-        let mut headers = (*self.headers).clone();
+        let mut brought = HeaderMap::new();
         for (name, value) in members.iter().chain(nested.into_iter().flatten()) {
             let (Ok(name), Some(value)) = (HeaderName::try_from(name.as_str()), value.as_str())
             else {
                 continue;
             };
-            if !self.service.takes_from_init(&name) {
+            if !takes(&name) {
                 continue;
             }
-            match HeaderValue::from_str(value) {
-                Ok(value) => {
-                    headers.insert(name, value);
-                }
-                Err(_) => {
-                    let why = format!("{name} is no header value");
+            let Ok(value) = HeaderValue::from_str(value) else {
+                let why = format!("{name} is no header value");
+                return Err(End::Close(Close::Forbidden(why)));
+            };
+            match brought.get(&name) {
+                Some(other) if *other != value => {
+                    let why = format!("{name} is there twice");
                     return Err(End::Close(Close::Forbidden(why)));
                 }
-            }
+                _ => brought.insert(name, value),
+            };
         }
-        self.headers = Arc::new(headers);
-        Ok(())
+        if brought.is_empty() {
+            return Ok(None);
+        }
+        let mut headers = (*self.headers).clone();
+        for name in brought.keys() {
+            headers.remove(name);
+        }
+        headers.extend(brought);
+        Ok(Some(headers))
     }
 
     fn count_ping(&mut self) -> Result<(), End> {
@@ -345,6 +413,13 @@ impl<S: Service> ClientConnection<S> {
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         let _ = timeout(CLOSE_TIME_LIMIT, rest).await;
     }
+}
+
+fn read_members(payload: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    if payload.len() > INIT_BYTES_MAX {
+        return Err(format!("has a payload of at most {INIT_BYTES_MAX} bytes"));
+    }
+    serde_json::from_slice(payload).map_err(|_| "needs a JSON object".to_owned())
 }
 
 fn end_of(error: Error) -> End {

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use graphql_transport::ClientKey;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
 
@@ -24,6 +24,7 @@ use super::resume::UpstreamOperation;
 use crate::{
     config::SubscriptionConfig,
     graph::{Settings, SubgraphAddress},
+    headers::claims::{self, CLAIMS},
     metrics::GatewayMetrics,
 };
 use quarantine::Quarantine;
@@ -151,11 +152,15 @@ impl Upstreams {
         client: ClientKey,
         is_proven: bool,
     ) -> Result<Messages, UpstreamError> {
-        let request = self.request(&operation)?;
+        let claims = headers.get(&CLAIMS).cloned();
+        let request = self.request(&operation, claims.as_ref())?;
         let url = address.full_url;
         if self.speaks_event_streams(address) {
             return self.streams.open(url, request, headers, client).await;
         }
+        // On a WebSocket that clients share, they are a part of the operation alone.
+        let mut socket_headers = headers.clone();
+        socket_headers.remove(&CLAIMS);
         let opening = Opening {
             key: self.quarantine.key(
                 address.full_url,
@@ -163,7 +168,7 @@ impl Upstreams {
                 &operation.variables_without_cursor,
             ),
             request: request.clone(),
-            headers: headers.clone(),
+            headers: socket_headers,
             client,
             is_proven,
         };
@@ -198,15 +203,17 @@ impl Upstreams {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The JSON of a GraphQL request: `{"query": ..., "variables": ...}`.
+    /// The JSON of a GraphQL request: `{"query": ..., "variables": ...}`, with the client's claims as
+    /// `extensions.claims` if there are any.
     ///
     /// # Errors
     /// [`UpstreamError::TooLarge`]: a subgraph would close the whole connection for such a message.
     pub(super) fn request(
         &self,
         operation: &UpstreamOperation<'_>,
+        claims: Option<&HeaderValue>,
     ) -> Result<Vec<u8>, UpstreamError> {
-        let request = request_json(operation);
+        let request = request_json(operation, claims);
         match request.len() > self.request_bytes_max {
             true => Err(UpstreamError::TooLarge(self.request_bytes_max)),
             false => Ok(request),
@@ -225,13 +232,18 @@ fn is_final(status: StatusCode) -> bool {
         )
 }
 
-fn request_json(operation: &UpstreamOperation<'_>) -> Vec<u8> {
+fn request_json(operation: &UpstreamOperation<'_>, claims: Option<&HeaderValue>) -> Vec<u8> {
     let mut query = String::with_capacity(operation.operation.len() + 32);
     query.push_str("{\"query\":");
     crate::json::write::string(&mut query, operation.operation);
     query.push_str(",\"variables\":");
     let mut request = query.into_bytes();
     request.extend_from_slice(&operation.variables);
+    if let Some(claims) = claims.and_then(claims::json_of) {
+        request.extend_from_slice(b",\"extensions\":{\"claims\":");
+        request.extend_from_slice(&claims);
+        request.push(b'}');
+    }
     request.push(b'}');
     request
 }

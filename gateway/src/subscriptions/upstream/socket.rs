@@ -10,10 +10,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use graphql_transport::{
+    Signer,
     client::{self, ConnectError},
     websocket::{ClientMessage, ServerMessage, is_about_a_message},
 };
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval_at, timeout},
@@ -50,6 +51,7 @@ type Socket = WebSocketStream<Stream>;
 pub(super) struct SocketOptions {
     pub url: Arc<str>,
     pub tls: Tls,
+    pub signer: Signer,
     pub headers: HeaderMap,
     pub keep_alive: Duration,
     /// The largest message that the subgraph may send, in bytes.
@@ -94,10 +96,14 @@ impl UpstreamSocket {
         mut commands: mpsc::UnboundedReceiver<Command>,
     ) {
         let SocketOptions {
-            url, tls, headers, ..
+            url,
+            tls,
+            signer,
+            headers,
+            ..
         } = options;
         let bytes_max = options.message_bytes_max;
-        let (end, socket) = match connect(&url, &tls, headers, bytes_max).await {
+        let (end, socket) = match connect(&url, &tls, &signer, headers, bytes_max).await {
             Ok(socket) => {
                 let mut upstream = Self {
                     socket,
@@ -343,6 +349,7 @@ impl UpstreamSocket {
 async fn connect(
     url: &str,
     tls: &Tls,
+    signer: &Signer,
     headers: HeaderMap,
     message_bytes_max: usize,
 ) -> Result<Socket, UpstreamError> {
@@ -354,6 +361,9 @@ async fn connect(
     if let Some(authorization) = endpoint.authorization() {
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    if let Some(signature) = signer.sign(&Method::GET, endpoint.path(), None, None) {
+        signature.add_to(request.headers_mut());
     }
     let stream = endpoint
         .connect(tls, CONNECT_TIME_LIMIT)

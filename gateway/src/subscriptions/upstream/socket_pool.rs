@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use graphql_transport::{ClientKey, GaugeGuard};
+use graphql_transport::{ClientKey, GaugeGuard, Signer};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
@@ -162,6 +162,7 @@ pub(super) struct SocketPool {
     message_bytes_max: usize,
     pings_max: usize,
     tls: Tls,
+    signer: Signer,
 }
 
 /// Ends a subscription at its subgraph when it is dropped.
@@ -201,6 +202,7 @@ impl SocketPool {
             message_bytes_max: config.subscription_event_bytes_max,
             pings_max: config.subscription_socket_pings_max,
             tls: settings.tls.clone(),
+            signer: settings.subgraphs.secret.clone(),
         }
     }
 
@@ -316,6 +318,7 @@ impl SocketPool {
         let options = SocketOptions {
             url: Arc::from(url),
             tls: self.tls.clone(),
+            signer: self.signer.clone(),
             headers,
             keep_alive: self.keep_alive,
             message_bytes_max: self.message_bytes_max,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use graphql_transport::{
-    ClientKey,
+    ClientKey, Signer,
     client::{EventReader, StreamEvent},
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     config::{SubgraphSettings, SubscriptionConfig},
+    headers::claims::CLAIMS,
     subgraphs::{Endpoint, Tls},
 };
 
@@ -34,6 +35,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Opens subscriptions over server-sent events, each on a connection of its own.
 pub(super) struct Streams {
     tls: Tls,
+    signer: Signer,
     /// Bounds the bytes of everything before the response's body.
     head_bytes_max: usize,
     event_bytes_max: usize,
@@ -50,6 +52,7 @@ impl Streams {
         let head_bytes_max = subgraphs.overhead_bytes_max.saturating_add(HEAD_BYTES_MAX);
         Self {
             tls: tls.clone(),
+            signer: subgraphs.secret.clone(),
             head_bytes_max,
             event_bytes_max: config.subscription_event_bytes_max,
             waiting,
@@ -79,7 +82,8 @@ impl Streams {
         let failed =
             |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
         let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
-        let request = request(&endpoint, body, headers).map_err(|error| failed(&error))?;
+        let request =
+            request(&endpoint, body, headers, &self.signer).map_err(|error| failed(&error))?;
         let stream = endpoint
             .connect(&self.tls, OPEN_TIME_LIMIT)
             .await
@@ -144,7 +148,14 @@ fn request(
     endpoint: &Endpoint,
     body: Bytes,
     headers: HeaderMap,
+    signer: &Signer,
 ) -> Result<Request<Full<Bytes>>, http::Error> {
+    let signature = signer.sign(
+        &Method::POST,
+        endpoint.path(),
+        Some(&body),
+        headers.get(&CLAIMS),
+    );
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = endpoint.path().parse()?;
@@ -153,6 +164,9 @@ fn request(
     headers.insert(header::HOST, HeaderValue::from_str(endpoint.authority())?);
     if let Some(authorization) = endpoint.authorization() {
         headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    if let Some(signature) = signature {
+        signature.add_to(headers);
     }
     for (name, value) in [
         (header::CONTENT_TYPE, "application/json"),

@@ -10,8 +10,17 @@ use std::{
 
 use async_graphql::{Context, ID, Object, Schema, SimpleObject, Subscription};
 use async_graphql_axum::{GraphQLRequest, GraphQLResponse, GraphQLSubscription};
-use axum::{Extension, Router, http::HeaderMap, response::AppendHeaders, routing::post};
+use axum::{
+    Extension, Router,
+    body::to_bytes,
+    extract::Request,
+    http::{HeaderMap, Method, StatusCode},
+    middleware::Next,
+    response::{AppendHeaders, IntoResponse, Response},
+    routing::post,
+};
 use futures_util::{Stream, StreamExt, stream};
+use graphql_transport::Signer;
 use tokio::sync::watch;
 
 use super::{eventually, server::Server};
@@ -25,6 +34,8 @@ pub struct Log {
     pub last_after: Mutex<Option<String>>,
     /// The headers of the WebSockets that were opened.
     pub socket_headers: Mutex<Vec<HeaderMap>>,
+    /// Whose requests alone are answered.
+    pub signer: Mutex<Signer>,
 }
 
 impl Log {
@@ -184,6 +195,7 @@ impl News {
             slow_started: AtomicUsize::new(0),
             last_after: Mutex::default(),
             socket_headers: Mutex::default(),
+            signer: Mutex::default(),
         });
         let schema = Schema::build(Query, Mutation, Subscriptions)
             .data(Arc::clone(&log))
@@ -197,7 +209,7 @@ impl News {
             )
             .layer(Extension(schema))
             .layer(axum::middleware::from_fn(
-                move |request: axum::extract::Request, next: axum::middleware::Next| {
+                move |request: Request, next: Next| {
                     requests.fetch_add(1, Ordering::SeqCst);
                     if request.headers().contains_key("upgrade") {
                         sockets
@@ -206,7 +218,8 @@ impl News {
                             .expect("not poisoned")
                             .push(request.headers().clone());
                     }
-                    next.run(request)
+                    let signer = sockets.signer.lock().expect("not poisoned").clone();
+                    verified(signer, request, next)
                 },
             ));
         Self {
@@ -219,6 +232,21 @@ impl News {
     /// How many requests have come, WebSockets included.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
+    }
+}
+
+async fn verified(signer: Signer, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.expect("a whole body");
+    let has_body = parts.method == Method::POST;
+    let head = signer.verify(&parts.method, &parts.uri, &parts.headers, has_body);
+    let whole = head.and_then(|()| match has_body {
+        true => signer.verify_body(&parts.headers, &body),
+        false => Ok(()),
+    });
+    match whole {
+        Ok(()) => next.run(Request::from_parts(parts, body.into())).await,
+        Err(refusal) => (StatusCode::UNAUTHORIZED, refusal.message).into_response(),
     }
 }
 

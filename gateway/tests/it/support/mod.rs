@@ -206,5 +206,6 @@ pub fn client() -> ClientContext {
         subscriptions_allowed: true,
         answers_deferred: false,
         key: Default::default(),
+        socket: None,
     }
 }

@@ -1,0 +1,395 @@
+//! Who asks: verifies clients' JSON Web Tokens with the keys of JWK sets. Off without `JWT_JWKS`.
+//!
+//! | module | gives |
+//! |---|---|
+//! | `credentials` | the token in a request's headers |
+//! | `token` | a token in its parts; everything about it but the signature |
+//! | `algorithm`, `key` | the signature algorithms; checking a signature |
+//! | `source` | one JWK set, in a file or at an address |
+//! | `keys` | the keys of all sets, read again when a token needs it |
+//! | `known` | the tokens that have been verified, until they end |
+//! | `until_expiry` | ends a subscription with its token |
+//! | `refused` | why a token is refused, and the response that says so |
+//! | `metrics` | what is counted |
+//!
+//! `docs/decisions/identity.md` says why it is as it is.
+
+mod algorithm;
+mod credentials;
+mod key;
+mod keys;
+mod known;
+mod metrics;
+mod refused;
+mod source;
+mod token;
+pub(crate) mod until_expiry;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, ensure};
+use graphql_transport::{Admitted, ClientContext, ClientKey, NotAdmitted};
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use algorithm::Algorithm;
+pub use metrics::IdentityMetrics;
+pub use refused::Refused;
+
+use crate::{
+    config::{IdentityConfig, listed},
+    error::{Code, RequestError},
+    headers::{HeaderRules, claims::ForwardedClaims},
+    subgraphs::Tls,
+};
+use keys::{Candidates, Keys, ReadingTimes};
+use known::KnownTokens;
+use source::Source;
+use token::{Rules, Token};
+
+/// The client that a token stands for.
+#[derive(Debug)]
+pub struct Identity {
+    /// The claim `iss`, if there is one.
+    pub issuer: Option<String>,
+    /// The claim `sub`. Unique for its issuer.
+    pub subject: String,
+    /// The scopes of the claim `scope`, or else `scp`, sorted.
+    pub scopes: Vec<String>,
+    /// All claims.
+    pub claims: Map<String, Value>,
+    /// When the token ends, the leeway included.
+    ends: SystemTime,
+    /// Distinguishes subjects, of all issuers.
+    key: Arc<str>,
+    /// The scopes and the claims that subgraphs get: what the client may see depends on nothing else.
+    rights: Arc<str>,
+    forwarded: ForwardedClaims,
+    /// The approximate size in memory, in bytes.
+    bytes: usize,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            subject: String::new(),
+            scopes: Vec::new(),
+            claims: Map::new(),
+            ends: SystemTime::UNIX_EPOCH,
+            key: "".into(),
+            rights: "".into(),
+            forwarded: ForwardedClaims::default(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Identity {
+    /// When the token ends on the clock of timers.
+    pub(crate) fn valid_until(&self) -> Instant {
+        let left = self.ends.duration_since(SystemTime::now());
+        // A timer has no end of time; the token is looked at again by then.
+        let left = left
+            .unwrap_or_default()
+            .min(Duration::from_secs(365 * 86_400));
+        Instant::now() + left
+    }
+
+    /// The scopes and the claims that subgraphs get, as one text.
+    pub(crate) fn rights(&self) -> &Arc<str> {
+        &self.rights
+    }
+}
+
+/// Verifies tokens.
+pub struct Identities {
+    rules: Rules,
+    keys: Keys,
+    known: KnownTokens,
+    cookie: Option<String>,
+    is_required: bool,
+    /// Which claims subgraphs get.
+    headers: Arc<HeaderRules>,
+    metrics: IdentityMetrics,
+}
+
+impl Identities {
+    /// Reads the settings; `None` if `JWT_JWKS` is not set.
+    ///
+    /// # Errors
+    /// If a setting is malformed, or needs another one; if a file has no key that can be used.
+    pub fn new(
+        config: &IdentityConfig,
+        headers: &Arc<HeaderRules>,
+        tls: &Tls,
+        metrics: impl FnOnce() -> IdentityMetrics,
+    ) -> anyhow::Result<Option<Self>> {
+        let owned = |items| listed(items).map(ToOwned::to_owned).collect::<Vec<_>>();
+        let (issuers, audiences) = (owned(&config.jwt_issuer), owned(&config.jwt_audience));
+        let cookie = config.cookie().map(ToOwned::to_owned);
+        if !config.is_on() {
+            for (name, is_set) in [
+                ("JWT_REQUIRED", config.jwt_required),
+                ("JWT_ISSUER", !issuers.is_empty()),
+                ("JWT_AUDIENCE", !audiences.is_empty()),
+                ("JWT_COOKIE", cookie.is_some()),
+                ("SUBGRAPH_CLAIMS", headers.forwards_claims()),
+            ] {
+                ensure!(
+                    !is_set,
+                    "{name} needs JWT_JWKS: without keys, no token is verified"
+                );
+            }
+            return Ok(None);
+        }
+        let mut algorithms = Vec::new();
+        for name in listed(&config.jwt_algorithms) {
+            let algorithm = Algorithm::named(name).with_context(|| {
+                format!("JWT_ALGORITHMS: {name:?} is not an algorithm that can be allowed")
+            })?;
+            algorithms.push(algorithm);
+        }
+        ensure!(!algorithms.is_empty(), "JWT_ALGORITHMS lists no algorithm");
+        let mut sources = Vec::new();
+        for item in listed(&config.jwt_jwks) {
+            let source =
+                Source::parse(item, &algorithms, config.jwt_jwks_http).context("JWT_JWKS")?;
+            source
+                .check_file()
+                .with_context(|| format!("JWT_JWKS: {}", source.shown()))?;
+            sources.push(source);
+        }
+        let has_file = sources.iter().any(Source::is_file);
+        ensure!(
+            has_file || !algorithms.iter().any(|it| it.has_shared_secret()),
+            "JWT_ALGORITHMS lists an algorithm with a shared secret: it needs a file in JWT_JWKS with the key"
+        );
+        let are_bound = sources.iter().all(|source| source.issuer.is_some());
+        ensure!(
+            sources.len() == 1 || issuers.len() < 2 || are_bound,
+            "JWT_JWKS: with several sets and several issuers, say which set is whose: ISSUER ADDRESS, ..."
+        );
+        for issuer in sources.iter().filter_map(|source| source.issuer.as_ref()) {
+            ensure!(
+                issuers.is_empty() || issuers.contains(issuer),
+                "JWT_JWKS names the issuer {issuer}, which JWT_ISSUER does not list"
+            );
+        }
+        let metrics = metrics();
+        let times = ReadingTimes {
+            refresh: config.jwt_jwks_refresh,
+            pause: config.jwt_jwks_pause,
+            limit: config.jwt_jwks_timeout,
+        };
+        Ok(Some(Self {
+            rules: Rules {
+                algorithms,
+                issuers,
+                audiences,
+                leeway: config.jwt_leeway,
+            },
+            keys: Keys::new(sources, tls.clone(), times, metrics.clone()),
+            known: KnownTokens::new(config.jwt_known_bytes_max),
+            cookie,
+            is_required: config.jwt_required,
+            headers: Arc::clone(headers),
+            metrics,
+        }))
+    }
+
+    /// Reads the JWK sets until shutdown.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        self.keys.run(shutdown).await;
+    }
+
+    /// Says which JWK sets could never be read.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check(&self) -> Result<(), String> {
+        self.keys.check()
+    }
+
+    /// Decides who a request's client is. Replaces the claims in the client's headers by those that subgraphs
+    /// get; `None` if it has no token and needs none.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED`, or `IDENTITY_UNAVAILABLE` while the keys cannot be read. On a WebSocket,
+    /// `TOKEN_EXPIRED`.
+    pub async fn admit(
+        &self,
+        client: &mut ClientContext,
+    ) -> Result<Option<Arc<Identity>>, RequestError> {
+        let identity = self.identify(&client.headers, client.key).await;
+        let identity = identity.map_err(|refused| {
+            // The token was valid when the connection took it.
+            if refused == Refused::Expired && client.socket.is_some() {
+                return RequestError::new(Code::TokenExpired, refused.reason());
+            }
+            refused.into()
+        })?;
+        self.set_headers(&mut client.headers, identity.as_deref());
+        Ok(identity)
+    }
+
+    /// Decides whether a WebSocket's client is served, and as whom.
+    ///
+    /// # Errors
+    /// With the reason for the client.
+    pub async fn admit_socket(
+        &self,
+        headers: &HeaderMap,
+        client: ClientKey,
+    ) -> Result<Admitted, NotAdmitted> {
+        match self.identify(headers, client).await {
+            Ok(None) => Ok(Admitted::default()),
+            Ok(Some(identity)) => Ok(Admitted {
+                subject: Some(Arc::clone(&identity.key)),
+                rights: Some(Arc::clone(&identity.rights)),
+                valid_until: Some(identity.valid_until()),
+            }),
+            Err(refused @ Refused::Unavailable) => {
+                Err(NotAdmitted::Unavailable(refused.reason().to_owned()))
+            }
+            Err(refused) => Err(NotAdmitted::Forbidden(refused.reason().to_owned())),
+        }
+    }
+
+    async fn identify(
+        &self,
+        headers: &HeaderMap,
+        client: ClientKey,
+    ) -> Result<Option<Arc<Identity>>, Refused> {
+        let refused = match credentials::find(headers, self.cookie.as_deref()) {
+            Ok(None) if !self.is_required => return Ok(None),
+            Ok(None) => Refused::Missing,
+            Err(refused) => refused,
+            Ok(Some(found)) => {
+                let (epoch, now) = (self.keys.current().epoch, SystemTime::now());
+                if let Some(identity) = self.known.get(found.token, epoch, now) {
+                    return Ok(Some(identity));
+                }
+                // Boxed because it is rare: the futures of all other requests stay small.
+                match Box::pin(self.verify(found.token, client)).await {
+                    Ok(identity) => return Ok(Some(identity)),
+                    Err(refused) => refused,
+                }
+            }
+        };
+        self.metrics.refused(refused);
+        tracing::debug!(reason = refused.label(), "a token is refused");
+        Err(refused)
+    }
+
+    /// Verifies a token, and remembers it.
+    async fn verify(&self, text: &str, client: ClientKey) -> Result<Arc<Identity>, Refused> {
+        let token = Token::read(text, &self.rules)?;
+        // Before the signature, because it costs less.
+        let ends = token.check(&self.rules, SystemTime::now())?;
+        let id = token.key_id.as_deref();
+        let candidates = |set: &keys::KeySet| {
+            let issuer = token.issuer();
+            self.keys.candidates(set, id, token.algorithm, issuer)
+        };
+        let mut set = self.keys.current();
+        // A token without an id may be of any key, so it is waited for only while there are none.
+        let is_missing = match candidates(&set) {
+            Candidates::UnknownId => true,
+            Candidates::Unfit => id.is_none() && self.keys.check().is_err(),
+            Candidates::Some(_) => false,
+        };
+        if is_missing {
+            let found = |set: &keys::KeySet| matches!(candidates(set), Candidates::Some(_));
+            self.keys.wait_for(id, client, found).await?;
+            set = self.keys.current();
+        }
+        let Candidates::Some(fitting) = candidates(&set) else {
+            return Err(Refused::UnknownKey);
+        };
+        let is_signed = fitting
+            .iter()
+            .any(|key| key.verifies(token.algorithm, token.signed, &token.signature));
+        if !is_signed {
+            return Err(Refused::Signature);
+        }
+        self.metrics.verified();
+        let identity = Arc::new(self.identity(token.claims, ends, text.len()));
+        self.known.insert(text, set.epoch, &identity);
+        Ok(identity)
+    }
+
+    fn identity(
+        &self,
+        claims: Map<String, Value>,
+        ends: SystemTime,
+        text_bytes: usize,
+    ) -> Identity {
+        let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
+        let issuer = text("iss").map(ToOwned::to_owned);
+        let subject = text("sub").unwrap_or_default().to_owned();
+        let scopes = scopes(&claims);
+        let forwarded = self.headers.forwarded_claims(&claims);
+        let mut rights = scopes.join(" ");
+        for value in forwarded.values() {
+            rights.push('\n');
+            rights.push_str(value.to_str().unwrap_or_default());
+        }
+        let key = format!("{} {subject}", issuer.as_deref().unwrap_or_default());
+        Identity {
+            key: key.into(),
+            // Values in memory take several times the bytes of their text.
+            bytes: 4 * text_bytes + 2 * rights.len(),
+            rights: rights.into(),
+            forwarded,
+            ends,
+            issuer,
+            subject,
+            scopes,
+            claims,
+        }
+    }
+
+    /// Replaces what a client may have sent under the names of claims. A token from a cookie goes to subgraphs
+    /// as `Authorization`, if that is forwarded.
+    fn set_headers(&self, headers: &mut Arc<HeaderMap>, identity: Option<&Identity>) {
+        let from_cookie = identity.filter(|_| self.headers.forwards(&header::AUTHORIZATION));
+        let from_cookie = from_cookie.and_then(|_| {
+            let found = credentials::find(headers, self.cookie.as_deref())
+                .ok()
+                .flatten();
+            let found = found.filter(|found| found.is_from_cookie)?;
+            HeaderValue::try_from(format!("Bearer {}", found.token)).ok()
+        });
+        if let Some(mut authorization) = from_cookie {
+            authorization.set_sensitive(true);
+            Arc::make_mut(headers).insert(header::AUTHORIZATION, authorization);
+        }
+        self.headers
+            .set_claims(headers, identity.map(|identity| &identity.forwarded));
+    }
+}
+
+/// The scopes of a token: `scope` is a text with blanks (RFC 8693), or a list; some providers name it `scp`.
+fn scopes(claims: &Map<String, Value>) -> Vec<String> {
+    let claim = claims.get("scope").or_else(|| claims.get("scp"));
+    let mut scopes: Vec<String> = match claim {
+        Some(Value::String(text)) => text.split_whitespace().map(ToOwned::to_owned).collect(),
+        Some(Value::Array(list)) => {
+            let texts = list.iter().filter_map(Value::as_str);
+            texts.map(ToOwned::to_owned).collect()
+        }
+        _ => Vec::new(),
+    };
+    scopes.sort_unstable();
+    scopes.dedup();
+    scopes
+}
+
+#[cfg(test)]
+mod tests;

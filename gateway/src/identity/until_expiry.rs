@@ -1,0 +1,87 @@
+//! Ends a subscription when its client's token ends, unless the client has brought a new one.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{StreamExt, stream};
+use graphql_transport::{ClientSocket, Event, EventStream, TransportMetrics};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Identity;
+use crate::error::{Code, RequestError};
+
+/// When a subscription ends, and what could make it go on.
+pub(crate) struct Expiry {
+    pub identity: Arc<Identity>,
+    /// The WebSocket on which a client may bring a new token; `None` for a stream of its own.
+    pub socket: Option<Arc<ClientSocket>>,
+    /// Where the subscription starts.
+    pub cursor: Option<Arc<str>>,
+    pub metrics: Arc<TransportMetrics>,
+}
+
+struct Ending {
+    events: EventStream,
+    expiry: Expiry,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Expiry {
+    /// The events until the token ends; then `TOKEN_EXPIRED` with the last event's cursor. An event that has
+    /// not been delivered by then comes after that cursor.
+    pub(crate) fn end(self, events: EventStream) -> EventStream {
+        let sleep = Box::pin(sleep_until(self.identity.valid_until()));
+        let ending = Ending {
+            events,
+            expiry: self,
+            sleep,
+        };
+        stream::unfold(Some(ending), next).boxed()
+    }
+
+    /// When the client's new token ends, if there is one with the same rights. With other rights, the client
+    /// has to subscribe again: what it sees may differ.
+    fn renewed_until(&self) -> Option<Instant> {
+        let admitted = self.socket.as_ref()?.admitted();
+        let is_same = admitted.rights.as_ref() == Some(self.identity.rights());
+        let until = admitted.valid_until.filter(|until| *until > Instant::now());
+        until.filter(|_| is_same)
+    }
+}
+
+async fn next(ending: Option<Ending>) -> Option<(Event, Option<Ending>)> {
+    let mut ending = ending?;
+    let event = loop {
+        tokio::select! {
+            biased;
+            () = &mut ending.sleep => match ending.expiry.renewed_until() {
+                Some(until) => ending.sleep.as_mut().reset(until),
+                None => {
+                    ending.expiry.metrics.refusal(Code::TokenExpired);
+                    break Some(expired(ending.expiry.cursor.as_deref()));
+                }
+            },
+            event = ending.events.next() => break event,
+        }
+    };
+    let event = event?;
+    match &event {
+        Event::Next { cursor, .. } => {
+            if cursor.is_some() {
+                ending.expiry.cursor.clone_from(cursor);
+            }
+            Some((event, Some(ending)))
+        }
+        Event::Failed { .. } => Some((event, None)),
+    }
+}
+
+fn expired(cursor: Option<&str>) -> Event {
+    let error = RequestError::new(
+        Code::TokenExpired,
+        "the token has expired: subscribe again with a new one",
+    );
+    Event::failed(match cursor {
+        Some(cursor) => error.with_text("cursor", cursor),
+        None => error,
+    })
+}
