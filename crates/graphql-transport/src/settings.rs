@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use http::HeaderName;
 
+use crate::http::origin::LOOPBACK;
 use crate::turns;
 
 /// What the transports of one process are set to.
@@ -76,8 +77,9 @@ pub struct HttpSettings {
     /// development the default is `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
     #[cfg_attr(feature = "clap", arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed))]
     pub allowed_hosts: Vec<String>,
-    /// Allow pages of these origins to use the service (`https://app.example`); `*` allows all. By default only
-    /// pages of its own origin may.
+    /// Allow pages of these origins to use the service (`https://app.example`); `*` allows all, and `loopback`
+    /// the pages of this machine at any port. In development the default is `loopback`; otherwise only pages
+    /// of its own origin may.
     #[cfg_attr(feature = "clap", arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = trimmed))]
     pub cors_origins: Vec<String>,
     /// Allow pages of these origins to send cookies. Not together with `*`.
@@ -126,6 +128,15 @@ impl HttpSettings {
 pub struct WebSocketSettings {
     /// Close a WebSocket (4408) whose client has not sent `connection_init` after this time.
     #[cfg_attr(feature = "clap", arg(long, env = "WS_INIT_TIMEOUT", default_value = "10s", value_parser = duration))]
+
+    /// Pages of the machine itself, at any port, where no others are set: for development.
+    #[must_use]
+    pub fn for_loopback_pages(mut self) -> Self {
+        if self.cors_origins.iter().all(String::is_empty) {
+            self.cors_origins = vec![LOOPBACK.to_owned()];
+        }
+        self
+    }
     pub ws_init_timeout: Duration,
     /// Ping a quiet client this often. Without any sign of life for two such intervals its connection is
     /// dropped.

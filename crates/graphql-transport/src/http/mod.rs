@@ -10,6 +10,7 @@ pub(crate) mod csrf;
 mod get;
 mod host;
 mod post;
+pub(crate) mod origin;
 pub mod request_json;
 mod respond;
 
@@ -67,11 +68,12 @@ pub fn routes<S: Service>(service: &Arc<S>) -> Router {
 
 /// All routes of a process. Requests to `/graphql` skip the router: on a small request it would cost
 /// nearly as much as the transport itself. Where CORS puts a layer around that route, they go through
-/// the router.
+/// the router; of a service that allows only pages of its own machine, those that a page sends.
 pub struct Front<S> {
     graphql: Option<Arc<S>>,
     router: Router,
     peer: Option<Peer>,
+    pages_through_router: bool,
 }
 
 /// The client of one connection.
@@ -86,9 +88,13 @@ struct Peer {
 impl<S: Service> Front<S> {
     /// Around a router that has the [`routes`].
     pub fn new(service: &Arc<S>, router: Router) -> Self {
-        let has_layer = cors::layer(&service.serving().settings).is_some();
+        let settings = &service.serving().settings;
+        let has_layer = cors::layer(settings).is_some();
+        // No cache is between a machine and itself, which would need `Vary` on every response.
+        let only_loopback = settings.http.cors_origins == [origin::LOOPBACK];
         Self {
-            graphql: (!has_layer).then(|| Arc::clone(service)),
+            graphql: (!has_layer || only_loopback).then(|| Arc::clone(service)),
+            pages_through_router: only_loopback,
             router,
             peer: None,
         }
@@ -116,6 +122,7 @@ impl<S> Clone for Front<S> {
             graphql: self.graphql.clone(),
             router: self.router.clone(),
             peer: self.peer.clone(),
+            pages_through_router: self.pages_through_router,
         }
     }
 }
@@ -132,7 +139,12 @@ impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
 
     fn call(&mut self, mut request: http::Request<Incoming>) -> Self::Future {
         match &self.graphql {
-            Some(service) if request.uri().path() == PATH && request.method() != Method::HEAD => {
+            Some(service)
+                if request.uri().path() == PATH
+                    && request.method() != Method::HEAD
+                    && !(self.pages_through_router
+                        && request.headers().contains_key(header::ORIGIN)) =>
+            {
                 let peer = self.peer.as_ref();
                 let client = peer.map_or_else(ClientKey::default, |peer| peer.key);
                 let turns = peer.and_then(|peer| peer.turns.clone());
