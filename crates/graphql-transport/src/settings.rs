@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use http::HeaderName;
 
-use crate::{signature::Signer, turns};
+use crate::{http::origin::LOOPBACK, signature::Signer, turns};
 
 /// What the transports of one process are set to.
 #[derive(Clone, Debug)]
@@ -79,8 +79,9 @@ pub struct HttpSettings {
     /// development the default is `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
     #[cfg_attr(feature = "clap", arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed))]
     pub allowed_hosts: Vec<String>,
-    /// Allow pages of these origins to use the service (`https://app.example`); `*` allows all. By default only
-    /// pages of its own origin may.
+    /// Allow pages of these origins to use the service (`https://app.example`); `*` allows all, and `loopback`
+    /// the pages of this machine at any port. In development the default is `loopback`; otherwise only pages
+    /// of its own origin may.
     #[cfg_attr(feature = "clap", arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = trimmed))]
     pub cors_origins: Vec<String>,
     /// Allow pages of these origins to send cookies. Not together with `*`.
@@ -89,7 +90,14 @@ pub struct HttpSettings {
     /// Accept browsers' cross-site requests without the check against request forgery (CSRF).
     #[cfg_attr(feature = "clap", arg(long, env = "CSRF_PREVENTION_OFF", value_parser = BoolishValueParser::new()))]
     pub csrf_prevention_off: bool,
+    /// Compress responses to queries and mutations of at least this many bytes, with gzip, for clients that
+    /// accept it; at least 1024. `0` compresses none.
+    #[cfg_attr(feature = "clap", arg(long, env = "COMPRESSION_BYTES_MIN", default_value_t = Self::default().compression_bytes_min, value_parser = compression_bytes_min))]
+    pub compression_bytes_min: usize,
 }
+
+/// Smaller responses fit into one packet, compressed or not.
+pub(crate) const COMPRESSION_BYTES_LEAST: usize = 1024;
 
 impl Default for HttpSettings {
     fn default() -> Self {
@@ -106,6 +114,7 @@ impl Default for HttpSettings {
             cors_origins: Vec::new(),
             cors_credentials: false,
             csrf_prevention_off: false,
+            compression_bytes_min: 4096,
         }
     }
 }
@@ -118,6 +127,15 @@ impl HttpSettings {
             self.allowed_hosts = ["localhost", "127.0.0.1", "[::1]"]
                 .map(str::to_owned)
                 .into();
+        }
+        self
+    }
+
+    /// Pages of the machine itself, at any port, where no others are set: for development.
+    #[must_use]
+    pub fn for_loopback_pages(mut self) -> Self {
+        if self.cors_origins.iter().all(String::is_empty) {
+            self.cors_origins = vec![LOOPBACK.to_owned()];
         }
         self
     }
@@ -176,6 +194,18 @@ pub fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
 }
 
 #[cfg(feature = "clap")]
+fn compression_bytes_min(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Ok(0),
+        Ok(bytes) if bytes >= COMPRESSION_BYTES_LEAST => Ok(bytes),
+        Ok(_) => Err(format!(
+            "0, or at least {COMPRESSION_BYTES_LEAST}, is needed"
+        )),
+        Err(error) => Err(format!("{text:?} is not a number: {error}")),
+    }
+}
+
+#[cfg(feature = "clap")]
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("at least 1 is needed".to_owned()),
@@ -224,6 +254,14 @@ mod tests {
     fn blanks_around_an_origin_mean_nothing() {
         let flags = Flags::parse_from(["service", "--cors-origins=https://a.example , null"]);
         assert_eq!(flags.http.cors_origins, ["https://a.example", "null"]);
+    }
+
+    #[test]
+    fn small_responses_are_never_compressed() {
+        let flags =
+            |value: &str| Flags::try_parse_from(["service", "--compression-bytes-min", value]);
+        assert!(flags("0").is_ok() && flags("1024").is_ok());
+        assert!(flags("1023").is_err() && flags("1K").is_err());
     }
 
     #[test]

@@ -171,6 +171,14 @@ pub enum InputError {
         size: i32,
         max: usize,
     },
+    /// A number below 0 or above the limit.
+    #[error("{argument} is {value}: it has to be from 0 to {max}")]
+    OutOfRange {
+        argument: &'static str,
+        /// What was asked for.
+        value: i32,
+        max: usize,
+    },
     /// Both ends at once.
     #[error("first and last cannot be combined: use one of them")]
     BothEnds,

@@ -4,6 +4,7 @@
 //!
 //! - [`Subgraph`]: the process, from its [`SubgraphSettings`] to its end;
 //! - [`id`], [`date_time`], [`text`] and [`author`]: the values that go in and out, checked at the border;
+//! - [`unchanged`]: edits that do not overwrite another edit;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
 //! - [`readable`], [`stored_comment`], [`reference`](mod@reference) and [`undated`]: which documents can be read,
 //!   how they refer to each other, and documents without a date;
@@ -47,6 +48,7 @@ mod subgraph;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
+pub mod unchanged;
 pub mod undated;
 
 pub use connection::{Connection, Edge, PageInfo};

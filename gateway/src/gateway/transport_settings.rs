@@ -35,7 +35,7 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
     }
     let mut http = config.http.clone();
     if config.service.development {
-        http = http.at_loopback_names();
+        http = http.at_loopback_names().for_loopback_pages();
     }
     let returned = rules.returned().cloned();
     // Why a token is refused.
@@ -112,5 +112,19 @@ mod tests {
             ["localhost", "127.0.0.1", "[::1]"]
         );
         assert_eq!(hosts(&["--development", "--allowed-hosts=*"]), ["*"]);
+    }
+
+    #[test]
+    fn in_development_the_machines_own_pages_are_allowed() {
+        let origins = |arguments: &[&str]| {
+            let arguments = ["gateway"].iter().chain(arguments);
+            let config = Config::parse_from(arguments);
+            let settings = transport_settings(&config, &HeaderRules::default()).expect("settings");
+            settings.http.cors_origins
+        };
+        assert!(origins(&[]).is_empty());
+        assert_eq!(origins(&["--development"]), ["loopback"]);
+        let own = ["--development", "--cors-origins=https://app.example"];
+        assert_eq!(origins(&own), ["https://app.example"]);
     }
 }

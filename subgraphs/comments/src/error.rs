@@ -23,6 +23,11 @@ pub enum Error {
     /// The comment does not exist, or no longer.
     #[error("the comment {0} does not exist")]
     CommentNotFound(CommentId),
+    /// The comment was changed after the client had read it.
+    #[error(
+        "the comment {0} was changed after ifUpdatedAt: read it again and let the author decide which text stays"
+    )]
+    CommentChanged(CommentId),
     /// An idempotency key came again with another input.
     #[error(
         "the idempotencyKey was used before with another input: use a new key for a new comment"
@@ -59,7 +64,7 @@ impl CodedError for Error {
         match self {
             Self::Input(_) => Code::BadUserInput,
             Self::PostNotFound(_) | Self::CommentNotFound(_) => Code::NotFound,
-            Self::IdempotencyKeyReused => Code::Conflict,
+            Self::IdempotencyKeyReused | Self::CommentChanged(_) => Code::Conflict,
             Self::Overloaded(_) => Code::Overloaded,
             Self::Cursor(CursorError::Future) | Self::Topic(TopicError::ResyncRequired) => {
                 Code::ResyncRequired

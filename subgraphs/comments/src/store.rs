@@ -16,6 +16,7 @@ use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::Deserialize;
 use subgraph::collections::exists;
 use subgraph::stored_comment::{self, SHAPE, of_posts};
+use subgraph::unchanged::{next_version, unchanged_since};
 use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable};
 
 use crate::Error;
@@ -168,21 +169,36 @@ impl Store {
     }
 
     /// Sets a comment's text and returns the changed comment; none if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::CommentChanged`] when its `updatedAt` is another than `if_updated_at`.
     pub async fn update_comment(
         &self,
         id: CommentId,
         text: String,
         now: DateTime,
+        if_updated_at: Option<DateTime>,
     ) -> Result<Option<Written<Comment>>, Error> {
         let update = self.calls.run(|collections| async move {
             let mut session = collections.session().await?;
-            let set = doc! { "$set": { "text": text, "edited": true, "updatedAt": now } };
+            let updated_at = next_version(now, if_updated_at);
+            let set = doc! { "$set": { "text": text, "edited": true, "updatedAt": updated_at } };
+            let mut filter = readable_comment(id);
+            if let Some(seen) = if_updated_at {
+                unchanged_since(&mut filter, seen, id.created_at());
+            }
             let comment = collections
                 .comments
-                .find_one_and_update(readable_comment(id), set)
+                .find_one_and_update(filter, set)
                 .return_document(ReturnDocument::After)
                 .session(&mut session)
                 .await?;
+            if comment.is_none()
+                && if_updated_at.is_some()
+                && exists(&collections.comments, readable_comment(id)).await?
+            {
+                return Err(Error::CommentChanged(id));
+            }
             let comment = comment.and_then(|it| readable::one(&it, &collections.unreadables));
             Ok(comment.map(|comment| Written::in_session(comment, &session)))
         });

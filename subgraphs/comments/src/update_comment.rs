@@ -15,6 +15,10 @@ pub struct UpdateCommentInput {
     /// The new text: 1 to 5,000 characters, at least one of them visible. White space at both ends is removed.
     /// Control characters other than line breaks and tabs fail with BAD_USER_INPUT.
     text: String,
+    /// The comment's `updatedAt` when you read the text that you edited. If the comment was changed since, the
+    /// mutation changes nothing and fails with CONFLICT: read `comment` and let the author decide. Without it
+    /// the new text replaces whatever is there.
+    if_updated_at: Option<DateTime>,
 }
 
 /// The changed comment.
@@ -32,8 +36,8 @@ pub struct UpdateComment;
 
 #[Object]
 impl UpdateComment {
-    /// Changes a comment's text. Fails with NOT_FOUND if the comment does not exist, and with
-    /// BAD_USER_INPUT if the text is blank or too long.
+    /// Changes a comment's text. Fails with NOT_FOUND if the comment does not exist, with BAD_USER_INPUT
+    /// if the text is blank or too long, and with CONFLICT if it was changed after `ifUpdatedAt`.
     async fn update_comment(
         &self,
         ctx: &Context<'_>,
@@ -45,7 +49,7 @@ impl UpdateComment {
             operation_time,
         } = ctx
             .data_unchecked::<Store>()
-            .update_comment(input.id, text, DateTime::now())
+            .update_comment(input.id, text, DateTime::now(), input.if_updated_at)
             .await?
             .ok_or(Error::CommentNotFound(input.id))?;
         Ok(UpdateCommentPayload {

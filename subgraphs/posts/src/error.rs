@@ -14,6 +14,11 @@ pub enum Error {
     /// The post does not exist, or no longer.
     #[error("the post {0} does not exist")]
     PostNotFound(PostId),
+    /// The post was changed after the client had read it.
+    #[error(
+        "the post {0} was changed after ifUpdatedAt: read it again and let the author decide which text stays"
+    )]
+    PostChanged(PostId),
     /// The time of a write that a query asks to see cannot be read.
     #[error("operationTime is invalid: pass the text that a mutation returned, unchanged")]
     OperationTime,
@@ -44,6 +49,7 @@ impl CodedError for Error {
         match self {
             Self::Input(_) | Self::OperationTime => Code::BadUserInput,
             Self::PostNotFound(_) => Code::NotFound,
+            Self::PostChanged(_) => Code::Conflict,
             Self::Overloaded(_) => Code::Overloaded,
             Self::ProjectionBehind => Code::ProjectionBehind,
             Self::SubscriptionLagged { .. } => Code::SubscriptionLagged,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`schema`] | what a client may ask: queries, mutations, subscriptions |
 //! | `post`, `discussion`, `comment` | the nouns: a post, what it keeps of its comments, one of these comments |
+//! | `excerpt` | the beginning of a post's text, for lists |
 //! | `create_post`, `update_post`, `delete_post` | one mutation each, with its input and payload |
 //! | [`store`] | the collections, the indexes and the queries of requests |
 //! | [`comment_projection`] | how the comments are folded into their posts, and its queries |
@@ -22,6 +23,7 @@ mod create_post;
 mod delete_post;
 mod discussion;
 pub mod error;
+mod excerpt;
 pub mod feed;
 mod new_posts;
 mod post;

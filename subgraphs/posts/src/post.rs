@@ -10,8 +10,10 @@ use subgraph::readable::{Kind, Shape};
 use subgraph::text::TextRule;
 use subgraph::{DateTime, Id, ListPosition, author};
 
+use crate::Error;
 use crate::comment_projection::FIELD;
 use crate::discussion::Discussion;
+use crate::excerpt::{EXCERPT_DEFAULT, checked_length, excerpt};
 
 /// The id of a post.
 pub type PostId = Id<Post>;
@@ -87,6 +89,24 @@ impl Post {
     async fn content(&self, ctx: &Context<'_>) -> async_graphql::Result<&str> {
         count_bytes(ctx, self.content.len())?;
         Ok(&self.content)
+    }
+
+    /// The beginning of the post's text in one line, for lists: white space as single spaces, cut between two
+    /// words and ended with "…" if the text is longer.
+    async fn excerpt(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            default = 200,
+            desc = "The largest number of characters to return, with the \"…\": 0 to 1,000. Anything else fails \
+                    with BAD_USER_INPUT."
+        )]
+        length: Option<i32>,
+    ) -> async_graphql::Result<String> {
+        let max_chars = length.map_or(Ok(EXCERPT_DEFAULT), checked_length);
+        let excerpt = excerpt(&self.content, max_chars.map_err(Error::from)?);
+        count_bytes(ctx, excerpt.len())?;
+        Ok(excerpt)
     }
 
     /// When the post was created. The time in its id, if another program wrote it without a date.

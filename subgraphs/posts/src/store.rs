@@ -9,6 +9,7 @@ use changefeed::{Projector, Unreadables};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
 use subgraph::collections::exists;
+use subgraph::unchanged::{next_version, unchanged_since};
 use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable, stored_comment};
 
 use crate::Error;
@@ -133,24 +134,38 @@ impl Store {
     }
 
     /// Sets what is given and returns the changed post; none if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::PostChanged`] when its `updatedAt` is another than `if_updated_at`.
     pub async fn update_post(
         &self,
         id: PostId,
         title: Option<String>,
         content: Option<String>,
         now: DateTime,
+        if_updated_at: Option<DateTime>,
     ) -> Result<Option<Post>, Error> {
-        let mut set = doc! { "updatedAt": now };
+        let mut set = doc! { "updatedAt": next_version(now, if_updated_at) };
         set.extend(title.map(|title| ("title".to_owned(), title.into())));
         set.extend(content.map(|content| ("content".to_owned(), content.into())));
         let fields = self.fields();
+        let mut filter = readable_post(id);
+        if let Some(seen) = if_updated_at {
+            unchanged_since(&mut filter, seen, id.created_at());
+        }
         let update = self.calls.run(|collections| async move {
             let post = collections
                 .posts
-                .find_one_and_update(readable_post(id), doc! { "$set": set })
+                .find_one_and_update(filter, doc! { "$set": set })
                 .projection(fields)
                 .return_document(ReturnDocument::After)
                 .await?;
+            if post.is_none()
+                && if_updated_at.is_some()
+                && exists(&collections.posts, readable_post(id)).await?
+            {
+                return Err(Error::PostChanged(id));
+            }
             Ok(post.and_then(|post| readable::one(&post, &collections.unreadables)))
         });
         update.await

@@ -15,6 +15,10 @@ pub struct UpdatePostInput {
     title: Option<String>,
     /// The new text: 1 to 20,000 characters.
     content: Option<String>,
+    /// The post's `updatedAt` when you read the texts that you edited. If the title or the content was changed
+    /// since, the mutation changes nothing and fails with CONFLICT: read `post` and let the author decide.
+    /// Without it the new texts replace whatever is there.
+    if_updated_at: Option<DateTime>,
 }
 
 /// The changed post.
@@ -30,7 +34,8 @@ pub struct UpdatePost;
 #[Object]
 impl UpdatePost {
     /// Changes a post's title, its content, or both. Fails with NOT_FOUND if the post does not
-    /// exist, and with BAD_USER_INPUT if a text is blank or too long, or nothing is to be changed.
+    /// exist, with BAD_USER_INPUT if a text is blank or too long, or nothing is to be changed, and with
+    /// CONFLICT if it was changed after `ifUpdatedAt`.
     async fn update_post(
         &self,
         ctx: &Context<'_>,
@@ -46,7 +51,13 @@ impl UpdatePost {
         }
         let post = ctx
             .data_unchecked::<Store>()
-            .update_post(input.id, title, content, DateTime::now())
+            .update_post(
+                input.id,
+                title,
+                content,
+                DateTime::now(),
+                input.if_updated_at,
+            )
             .await?
             .ok_or(Error::PostNotFound(input.id))?;
         Ok(UpdatePostPayload { post })

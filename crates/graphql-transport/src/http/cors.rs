@@ -1,8 +1,9 @@
 //! CORS: the other origins whose pages may read answers.
 
-use http::{HeaderValue, Method};
+use http::Method;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
+use super::origin;
 use crate::settings::Settings;
 
 /// How long a browser may remember a preflight's answer, in seconds.
@@ -18,11 +19,12 @@ pub(super) fn layer(settings: &Settings) -> Option<CorsLayer> {
     let origins = if everyone {
         AllowOrigin::any()
     } else {
-        let origins = config
-            .cors_origins
-            .iter()
-            .filter_map(|origin| HeaderValue::from_str(origin).ok());
-        AllowOrigin::list(origins)
+        let config = config.clone();
+        AllowOrigin::predicate(move |origin, _| {
+            origin
+                .to_str()
+                .is_ok_and(|origin| origin::is_allowed(origin, &config))
+        })
     };
     let layer = CorsLayer::new()
         .allow_origin(origins)

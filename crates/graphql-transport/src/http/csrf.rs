@@ -7,6 +7,7 @@
 
 use http::{HeaderMap, header};
 
+use super::origin;
 use crate::{
     code::{Code, Refusal},
     settings::HttpSettings,
@@ -58,12 +59,7 @@ pub(crate) fn check_upgrade(headers: &HeaderMap, settings: &HttpSettings) -> Res
 fn is_cross_site(headers: &HeaderMap, settings: &HttpSettings) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let origin = text("origin");
-    if origin.is_some_and(|origin| {
-        settings
-            .cors_origins
-            .iter()
-            .any(|allowed| allowed == origin || allowed == "*")
-    }) {
+    if origin.is_some_and(|origin| origin::is_allowed(origin, settings)) {
         return false;
     }
     if let Some(site) = text("sec-fetch-site") {

@@ -5,10 +5,12 @@
 //! and `csrf` (whose requests are answered), `respond` (status and headers).
 
 pub mod accept;
+mod compress;
 mod cors;
 pub(crate) mod csrf;
 mod get;
 mod host;
+pub(crate) mod origin;
 mod post;
 pub mod request_json;
 mod respond;
@@ -31,7 +33,7 @@ use axum::{
 };
 use futures_util::future::{BoxFuture, Either};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use crate::{
     client_key::ClientKey,
@@ -41,6 +43,7 @@ use crate::{
     multipart,
     request::{ClientContext, GraphqlRequest},
     service::{Outcome, Service},
+    settings::COMPRESSION_BYTES_LEAST,
     sse, streaming,
     turns::ClientTurns,
     websocket,
@@ -67,9 +70,10 @@ pub fn routes<S: Service>(service: &Arc<S>) -> Router {
 
 /// All routes of a process. Requests to `/graphql` skip the router: on a small request it would cost
 /// nearly as much as the transport itself. Where CORS puts a layer around that route, they go through
-/// the router.
+/// the router; of a service that allows only pages of its own machine, those that a page sends.
 pub struct Front<S> {
     graphql: Option<Arc<S>>,
+    pages_through_router: bool,
     router: Router,
     peer: Option<Peer>,
 }
@@ -86,9 +90,13 @@ struct Peer {
 impl<S: Service> Front<S> {
     /// Around a router that has the [`routes`].
     pub fn new(service: &Arc<S>, router: Router) -> Self {
-        let has_layer = cors::layer(&service.serving().settings).is_some();
+        let settings = &service.serving().settings;
+        let has_layer = cors::layer(settings).is_some();
+        // No cache is between a machine and itself, which would need `Vary` on every response.
+        let only_loopback = settings.http.cors_origins == [origin::LOOPBACK];
         Self {
-            graphql: (!has_layer).then(|| Arc::clone(service)),
+            graphql: (!has_layer || only_loopback).then(|| Arc::clone(service)),
+            pages_through_router: only_loopback,
             router,
             peer: None,
         }
@@ -114,6 +122,7 @@ impl<S> Clone for Front<S> {
     fn clone(&self) -> Self {
         Self {
             graphql: self.graphql.clone(),
+            pages_through_router: self.pages_through_router,
             router: self.router.clone(),
             peer: self.peer.clone(),
         }
@@ -132,7 +141,12 @@ impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
 
     fn call(&mut self, mut request: http::Request<Incoming>) -> Self::Future {
         match &self.graphql {
-            Some(service) if request.uri().path() == PATH && request.method() != Method::HEAD => {
+            Some(service)
+                if request.uri().path() == PATH
+                    && request.method() != Method::HEAD
+                    && !(self.pages_through_router
+                        && request.headers().contains_key(header::ORIGIN)) =>
+            {
                 let peer = self.peer.as_ref();
                 let client = peer.map_or_else(ClientKey::default, |peer| peer.key);
                 let turns = peer.and_then(|peer| peer.turns.clone());
@@ -172,17 +186,25 @@ async fn answer<S: Service>(
 ) -> Result<Response, Infallible> {
     let (mut parts, body) = request.into_parts();
     let mark = service.mark(&mut parts.headers);
+    let accepts_gzip = compress::accepts_gzip(&parts.headers);
     let metrics = &service.serving().metrics;
     let answer = {
         let answer = pin!(dispatch(&service, client, &mut parts, body));
         isolation::caught(metrics, turns.run(answer)).await
     };
-    let mut response = match answer {
+    let response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) | Err(refusal) => {
             metrics.refusal(refusal.code);
             respond::refusal(refusal, &parts.headers)
         }
+    };
+    let bytes_min = service.serving().settings.http.compression_bytes_min;
+    let mut response = match response.body().size_hint().exact() {
+        Some(size) if size >= COMPRESSION_BYTES_LEAST as u64 => {
+            compress::compressed(response, accepts_gzip, bytes_min).await
+        }
+        _ => response,
     };
     if let Some((name, value)) = mark {
         response.headers_mut().insert(name, value);

@@ -469,3 +469,40 @@ async fn a_client_that_ends_its_side_has_left() {
         assert_eq!(wire.rest().await, b"", "{}", target.name);
     }
 }
+
+#[tokio::test]
+async fn pages_of_the_machine_itself_are_allowed_in_development() {
+    let loopback = |http: &mut graphql_transport::HttpSettings, _: &mut _| {
+        *http = std::mem::take(http).for_loopback_pages();
+    };
+    for target in support::with(loopback).await {
+        let client = reqwest::Client::new();
+        for (origin, status) in [
+            ("http://localhost:5173", 200),
+            ("http://127.0.0.1:5173", 200),
+            ("https://evil.example", 403),
+            ("null", 403),
+        ] {
+            let request = target.post().body(GREETING).header("origin", origin);
+            let response = request.header("sec-fetch-site", "cross-site").send();
+            let response = response.await.expect("an answer");
+            let what = format!("{} {origin}", target.name);
+            assert_eq!(response.status(), status, "{what}");
+            let allowed = response.headers().get("access-control-allow-origin");
+            let allowed = allowed.map(|value| value.to_str().expect("text"));
+            assert_eq!(allowed, (status == 200).then_some(origin), "{what}");
+        }
+        let preflight = client
+            .request(Method::OPTIONS, target.url(""))
+            .header("origin", "http://localhost:5173")
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type");
+        let preflight = preflight.send().await.expect("an answer");
+        let headers = preflight.headers();
+        assert_eq!(
+            headers["access-control-allow-origin"],
+            "http://localhost:5173"
+        );
+        assert_eq!(headers["access-control-allow-headers"], "content-type");
+    }
+}

@@ -1,7 +1,7 @@
 //! Comments are written, edited and deleted; retries with a key write once.
 
 use bson::oid::ObjectId;
-use bson::{DateTime, doc};
+use bson::{DateTime, Document, doc};
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
@@ -59,6 +59,72 @@ async fn a_comment_is_written_edited_and_deleted() {
         comments.error_code(edit, json!({ "id": id })).await,
         "NOT_FOUND"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_what_somebody_else_changed_is_refused() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let id = comments.comment(&post, "Before").await;
+    let read = "query ($id: ID!) { comment(id: $id) { text updatedAt } }";
+    let edit = "mutation ($input: UpdateCommentInput!) {
+        updateComment(input: $input) { comment { text updatedAt } }
+    }";
+    let seen = comments.data(read, json!({ "id": id })).await["comment"]["updatedAt"].clone();
+    let first = json!({ "id": id, "text": "First", "ifUpdatedAt": seen });
+    let edited = comments.data(edit, json!({ "input": first })).await;
+    assert_ne!(
+        edited["updateComment"]["comment"]["updatedAt"], seen,
+        "another version"
+    );
+
+    let second = json!({ "id": id, "text": "Second", "ifUpdatedAt": seen });
+    assert_eq!(
+        comments.error_code(edit, json!({ "input": second })).await,
+        "CONFLICT"
+    );
+    let read = comments.data(read, json!({ "id": id })).await;
+    assert_eq!(read["comment"], edited["updateComment"]["comment"]);
+
+    let unasked = json!({ "id": id, "text": "Third" });
+    comments.data(edit, json!({ "input": unasked })).await;
+    let missing = json!({ "id": "65f0c0ffee65f0c0ffee65f0", "text": "x", "ifUpdatedAt": seen });
+    assert_eq!(
+        comments.error_code(edit, json!({ "input": missing })).await,
+        "NOT_FOUND"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_without_dates_can_be_edited_in_turn() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let id = comments.comment(&post, "Before").await;
+    let stored = comments
+        .database
+        .database()
+        .collection::<Document>("comments");
+    let of_it = doc! { "_id": ObjectId::parse_str(&id).expect("an id") };
+    let read = "query ($id: ID!) { comment(id: $id) { updatedAt } }";
+    let edit = "mutation ($input: UpdateCommentInput!) {
+        updateComment(input: $input) { comment { id } }
+    }";
+    for without in [
+        doc! { "updatedAt": "" },
+        doc! { "updatedAt": "", "createdAt": "" },
+    ] {
+        stored
+            .update_one(of_it.clone(), doc! { "$unset": without })
+            .await
+            .expect("unset");
+        let seen = comments.data(read, json!({ "id": id })).await["comment"]["updatedAt"].clone();
+        let input = json!({ "id": id, "text": "After", "ifUpdatedAt": seen });
+        comments.data(edit, json!({ "input": input })).await;
+        assert_eq!(
+            comments.error_code(edit, json!({ "input": input })).await,
+            "CONFLICT"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

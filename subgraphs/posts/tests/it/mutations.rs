@@ -65,6 +65,56 @@ async fn an_update_changes_what_is_given_and_keeps_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_what_somebody_else_changed_is_refused() {
+    let posts = Posts::start().await;
+    let id = posts.create("Before").await;
+    let read = "query ($id: ID!) { post(id: $id) { title content updatedAt } }";
+    let edit =
+        "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { updatedAt } } }";
+    let seen = posts.data(read, json!({ "id": id })).await["post"]["updatedAt"].clone();
+    let first = json!({ "id": id, "title": "First", "ifUpdatedAt": seen });
+    let edited = posts.data(edit, json!({ "input": first })).await;
+    let now = &edited["updatePost"]["post"]["updatedAt"];
+    assert_ne!(*now, seen, "another version");
+
+    let second = json!({ "id": id, "content": "Second", "ifUpdatedAt": seen });
+    assert_eq!(
+        posts.error_code(edit, json!({ "input": second })).await,
+        "CONFLICT"
+    );
+    let missing = json!({ "id": "65f0c0ffee65f0c0ffee65f0", "title": "x", "ifUpdatedAt": seen });
+    assert_eq!(
+        posts.error_code(edit, json!({ "input": missing })).await,
+        "NOT_FOUND"
+    );
+    let read = posts.data(read, json!({ "id": id })).await;
+    assert_eq!(
+        read["post"],
+        json!({ "title": "First", "content": "Content", "updatedAt": now })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_needs_only_the_beginning_of_a_text() {
+    let posts = Posts::start().await;
+    let id = posts.create("Title").await;
+    let read = "query ($id: ID!, $length: Int) {
+        post(id: $id) { excerpt short: excerpt(length: $length) }
+    }";
+    let read_with = |length: i32| json!({ "id": id, "length": length });
+    assert_eq!(
+        posts.data(read, read_with(4)).await["post"],
+        json!({ "excerpt": "Content", "short": "Con…" })
+    );
+    for refused in [-1, 1_001] {
+        assert_eq!(
+            posts.error_code(read, read_with(refused)).await,
+            "BAD_USER_INPUT"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_post_is_gone_and_leaves_a_mark_for_its_comments() {
     let posts = Posts::start().await;
     let id = posts.create("Short-lived").await;
