@@ -70,8 +70,8 @@ pub struct SubgraphSettings {
     /// Send at most this many requests of one client address to one subgraph at the same time; its
     /// further ones wait in the gateway, so that a subgraph never has so many of one client that
     /// others wait for them. A request of an operation with a large answer counts once more for each
-    /// 64 KiB of the operation's last answer. Behind a proxy, where all clients have the proxy's
-    /// address, set it to `SUBGRAPH_REQUESTS_RUNNING_MAX`.
+    /// 64 KiB of the operation's last answer. An address that is alone at a subgraph for two
+    /// seconds, such as a proxy's, may have half of `SUBGRAPH_REQUESTS_RUNNING_MAX`.
     #[arg(
         id = "subgraph_requests_running_per_client_max",
         long = "subgraph-requests-running-per-client-max",

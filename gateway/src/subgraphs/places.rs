@@ -5,7 +5,8 @@
 //! time. It also gets a limited number in all, of which a client may have as many as there are free places: however
 //! many greedy clients there are, one with few requests finds a free place (Choudhury and Hahne's dynamic
 //! thresholds, <https://doi.org/10.1109/90.664262>). Further requests wait here, and the client with the fewest
-//! running ones is next.
+//! running ones is next. The number of each client holds while there are others: a client that is alone, such as a
+//! proxy with all clients behind it, has half of all places.
 //!
 //! A request with a large answer takes several places: it is as much work, and memory, as many small ones. The size
 //! is that of the operation's last answer.
@@ -19,6 +20,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    time::{Duration, Instant},
 };
 
 use graphql_transport::ClientKey;
@@ -34,12 +36,15 @@ const CLIENTS_KEPT: usize = 64;
 /// A request takes one more place for each so many bytes of its answer.
 const PLACE_BYTES: usize = 64 * 1024;
 
+/// A client is alone when no other was counted for so long.
+const ALONE_AFTER: Duration = Duration::from_secs(2);
+
 /// The places of one subgraph.
 pub(super) struct Places {
     places_max: usize,
     /// So many places are given away without counting by client.
     uncounted_max: usize,
-    /// How many counted places a client may have.
+    /// How many counted places a client may have while there are others.
     per_client_max: usize,
     waiting_max: usize,
     taken: AtomicUsize,
@@ -67,6 +72,8 @@ struct Clients {
     /// Requests that have got a place, and have not seen it yet.
     granted: FxHashSet<u64>,
     by_key: FxHashMap<ClientKey, Client>,
+    /// Until then no client counts as alone.
+    shared_until: Option<Instant>,
     /// Clients with requests that wait; the one that has waited longest is the first.
     order: VecDeque<ClientKey>,
 }
@@ -97,8 +104,8 @@ struct Waiting<'p> {
 }
 
 impl Places {
-    /// At most `places_max` requests run, `per_client_max` of them of one client, and `waiting_max` wait. `shown`
-    /// shows how many wait.
+    /// At most `places_max` requests run, `per_client_max` of them of one client while there are others, and
+    /// `waiting_max` wait. `shown` shows how many wait.
     pub(super) fn new(
         places_max: usize,
         per_client_max: usize,
@@ -162,9 +169,11 @@ impl Places {
 
     fn take_or_wait(&self, client: ClientKey, count: usize) -> Result<Taken<'_>, FetchError> {
         let mut clients = self.lock();
+        clients.by_key.entry(client).or_default();
+        let max = self.max_of_each(&mut clients);
         let of_client = clients.by_key.entry(client).or_default();
         let is_first = of_client.waiting.is_empty();
-        if is_first && self.may_have(of_client, count) && self.take_for(of_client, count) {
+        if is_first && of_client.may_have(count, max) && self.take_for(of_client, count) {
             return Ok(Taken::Now(self.place_of(client, count)));
         }
         let mut displaced = None;
@@ -199,9 +208,16 @@ impl Places {
         self.taken.fetch_update(SeqCst, SeqCst, more).is_ok()
     }
 
-    /// Whether a client may have so many more. A request that takes more than a client may have runs alone.
-    fn may_have(&self, client: &Client, count: usize) -> bool {
-        client.taken == 0 || client.taken + count <= self.per_client_max
+    /// How many counted places a client may have now.
+    fn max_of_each(&self, clients: &mut Clients) -> usize {
+        let now = Instant::now();
+        if clients.by_key.len() > 1 {
+            clients.shared_until = Some(now + ALONE_AFTER);
+        }
+        match clients.shared_until {
+            Some(until) if now < until => self.per_client_max,
+            _ => self.places_max,
+        }
     }
 
     /// Takes places for a client, if it has no more than there are free ones.
@@ -221,10 +237,8 @@ impl Places {
     fn hand_on(&self) {
         loop {
             let mut clients = self.lock();
-            let next = clients.next(
-                |client, count| self.may_have(client, count),
-                |client, count| self.take_for(client, count),
-            );
+            let max = self.max_of_each(&mut clients);
+            let next = clients.next(max, |client, count| self.take_for(client, count));
             self.show_waiting(&clients);
             // Waking may end a task, which takes locks.
             drop(clients);
@@ -287,6 +301,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
+impl Client {
+    /// Whether it may have so many more, of at most `max`. A request that takes more than that runs alone.
+    fn may_have(&self, count: usize, max: usize) -> bool {
+        self.taken == 0 || self.taken + count <= max
+    }
+}
+
 impl Clients {
     /// Adds a request that waits, and returns its number.
     fn add(&mut self, key: ClientKey, count: usize, wake: Wake) -> u64 {
@@ -301,17 +322,15 @@ impl Clients {
         number
     }
 
-    /// The next request: of the clients that `may` have so many more places, the one with the fewest, if it can `take`
-    /// them.
-    fn next(
-        &mut self,
-        may: impl Fn(&Client, usize) -> bool,
-        take: impl FnOnce(&mut Client, usize) -> bool,
-    ) -> Option<Wake> {
+    /// The next request: of the clients whose next one leaves them at most `max` places, that of the client with the
+    /// fewest, if it can `take` them.
+    fn next(&mut self, max: usize, take: impl FnOnce(&mut Client, usize) -> bool) -> Option<Wake> {
         let clients = self.order.iter().enumerate().filter_map(|(index, key)| {
             let client = self.by_key.get(key)?;
             let (_, (count, _)) = client.waiting.first_key_value()?;
-            may(client, *count).then_some((client.taken, index, *count))
+            client
+                .may_have(*count, max)
+                .then_some((client.taken, index, *count))
         });
         let (_, index, count) = clients.min()?;
         let key = self.order[index];
@@ -380,6 +399,17 @@ mod tests {
         Places::new(places_max, places_max, waiting_max, Gauge::default())
     }
 
+    /// The same, while there are other clients.
+    fn shared_places(places_max: usize, per_client_max: usize) -> Places {
+        let places = Places::new(places_max, per_client_max, 100, Gauge::default());
+        keep_shared(&places);
+        places
+    }
+
+    fn keep_shared(places: &Places) {
+        places.lock().shared_until = Some(Instant::now() + Duration::from_secs(600));
+    }
+
     /// A place that is free.
     fn taken(places: &Places, number: u8) -> Option<Place<'_>> {
         places.take(client(number), 0).now_or_never()?.ok()
@@ -404,7 +434,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_has_its_number_of_places_whoever_else_is_there() {
-        let places = Places::new(100, 4, 100, Gauge::default());
+        let places = shared_places(100, 4);
         let mut held: Vec<_> = (0..2).filter_map(|_| places.try_take(0)).collect();
         assert_eq!(held.len(), 2);
         for number in [1, 2] {
@@ -418,8 +448,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_that_is_alone_has_half_of_all_places() {
+        let places = Places::new(100, 4, 100, Gauge::default());
+        let alone: Vec<_> = std::iter::from_fn(|| taken(&places, 1)).collect();
+        assert!(alone.len() >= 50, "{}", alone.len());
+        // When another one has come, it waits until it has fewer than its number again.
+        let other: Vec<_> = std::iter::from_fn(|| taken(&places, 2)).collect();
+        assert_eq!(other.len(), 2);
+        keep_shared(&places);
+        drop(other);
+        let mut waits = waits(&places, 1).await;
+        let mut left = alone.into_iter();
+        let last = left.by_ref().next();
+        left.by_ref().take(48).for_each(drop);
+        assert!(poll!(&mut waits).is_pending());
+        left.for_each(drop);
+        assert!(poll!(&mut waits).is_ready());
+        drop((last, waits));
+        assert!(is_empty(&places));
+    }
+
+    #[tokio::test]
     async fn a_large_answer_takes_several_places() {
-        let places = Places::new(100, 8, 100, Gauge::default());
+        let places = shared_places(100, 8);
         assert!(places.try_take(4 * PLACE_BYTES).is_none());
         let large = |number| places.take(client(number), 9 * PLACE_BYTES);
         // It is larger than what a client may have: it runs alone.
@@ -436,7 +487,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_its_own_requests_delays_no_other_client() {
-        let places = Places::new(100, 8, 100, Gauge::default());
+        let places = shared_places(100, 8);
         let small = taken(&places, 1).expect("a place");
         let mut large: Waits<'_> = Box::pin(places.take(client(1), 7 * PLACE_BYTES));
         assert!(poll!(&mut large).is_pending());

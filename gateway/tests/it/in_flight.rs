@@ -305,13 +305,15 @@ async fn a_client_waits_for_its_own_requests_only() {
     })
     .await;
     let queued = news.metrics.queued("news");
+    let other = news.ask_from(3, QUERY);
+    news.taken(1).await;
     let greedy: Vec<_> = (0..5).map(|_| news.ask_from(1, QUERY)).collect();
     until(|| queued.get() == 4).await;
     let modest = news.ask_from(2, QUERY);
-    news.taken(2).await;
+    news.taken(3).await;
     assert_eq!(queued.get(), 4);
     news.release();
-    for query in greedy.into_iter().chain([modest]) {
+    for query in greedy.into_iter().chain([modest, other]) {
         assert_eq!(answered(query).await, ANSWER);
     }
     assert_eq!(queued.get(), 0);
