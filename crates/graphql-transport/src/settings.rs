@@ -107,7 +107,7 @@ impl Default for HttpSettings {
             request_bodies_bytes_max: 64 * 1024 * 1024,
             request_bodies_bytes_per_client_max: 16 * 1024 * 1024,
             answers_bytes_max: 256 * 1024 * 1024,
-            answers_bytes_per_client_max: 64 * 1024 * 1024,
+            answers_bytes_per_client_max: 32 * 1024 * 1024,
             request_timeout: Duration::from_secs(60),
             client_write_timeout: Duration::from_secs(30),
             allowed_hosts: Vec::new(),
