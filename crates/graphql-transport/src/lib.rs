@@ -11,7 +11,7 @@
 //! | [`code`] | the codes of what transports refuse, and the HTTP status of each | |
 //! | [`settings`] | every limit, once, with its default | |
 //! | [`metrics`] | counters by transport and code | |
-//! | [`http`] | POST and GET: reading, `Accept`, status codes, CSRF, CORS | [GraphQL over HTTP](https://graphql.github.io/graphql-over-http/draft/) |
+//! | [`http`] | POST and GET: reading, `Accept`, status codes, CSRF, CORS, compression | [GraphQL over HTTP](https://graphql.github.io/graphql-over-http/draft/) |
 //! | [`websocket`] | subscriptions, queries and mutations over one socket | [graphql-transport-ws](https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md) |
 //! | `sse` | one operation an event stream | [graphql-sse](https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md), distinct connections |
 //! | `multipart` | the same for Apollo Client | [multipart subscriptions](https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol) |

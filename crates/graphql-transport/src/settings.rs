@@ -88,7 +88,14 @@ pub struct HttpSettings {
     /// Accept browsers' cross-site requests without the check against request forgery (CSRF).
     #[cfg_attr(feature = "clap", arg(long, env = "CSRF_PREVENTION_OFF", value_parser = BoolishValueParser::new()))]
     pub csrf_prevention_off: bool,
+    /// Compress responses to queries and mutations of at least this many bytes, with gzip, for clients that
+    /// accept it; at least 1024. `0` compresses none.
+    #[cfg_attr(feature = "clap", arg(long, env = "COMPRESSION_BYTES_MIN", default_value_t = Self::default().compression_bytes_min, value_parser = compression_bytes_min))]
+    pub compression_bytes_min: usize,
 }
+
+/// Smaller responses fit into one packet, compressed or not.
+pub(crate) const COMPRESSION_BYTES_LEAST: usize = 1024;
 
 impl Default for HttpSettings {
     fn default() -> Self {
@@ -105,6 +112,7 @@ impl Default for HttpSettings {
             cors_origins: Vec::new(),
             cors_credentials: false,
             csrf_prevention_off: false,
+            compression_bytes_min: 4096,
         }
     }
 }
@@ -120,14 +128,6 @@ impl HttpSettings {
         }
         self
     }
-}
-
-/// Limits of a WebSocket (graphql-transport-ws) and of its operations.
-#[derive(Clone, Debug)]
-#[cfg_attr(feature = "clap", derive(clap::Args))]
-pub struct WebSocketSettings {
-    /// Close a WebSocket (4408) whose client has not sent `connection_init` after this time.
-    #[cfg_attr(feature = "clap", arg(long, env = "WS_INIT_TIMEOUT", default_value = "10s", value_parser = duration))]
 
     /// Pages of the machine itself, at any port, where no others are set: for development.
     #[must_use]
@@ -137,6 +137,14 @@ pub struct WebSocketSettings {
         }
         self
     }
+}
+
+/// Limits of a WebSocket (graphql-transport-ws) and of its operations.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+pub struct WebSocketSettings {
+    /// Close a WebSocket (4408) whose client has not sent `connection_init` after this time.
+    #[cfg_attr(feature = "clap", arg(long, env = "WS_INIT_TIMEOUT", default_value = "10s", value_parser = duration))]
     pub ws_init_timeout: Duration,
     /// Ping a quiet client this often. Without any sign of life for two such intervals its connection is
     /// dropped.
@@ -181,6 +189,18 @@ impl Default for WebSocketSettings {
 /// None.
 pub fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
     Ok(text.trim().to_owned())
+}
+
+#[cfg(feature = "clap")]
+fn compression_bytes_min(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Ok(0),
+        Ok(bytes) if bytes >= COMPRESSION_BYTES_LEAST => Ok(bytes),
+        Ok(_) => Err(format!(
+            "0, or at least {COMPRESSION_BYTES_LEAST}, is needed"
+        )),
+        Err(error) => Err(format!("{text:?} is not a number: {error}")),
+    }
 }
 
 #[cfg(feature = "clap")]
@@ -232,6 +252,14 @@ mod tests {
     fn blanks_around_an_origin_mean_nothing() {
         let flags = Flags::parse_from(["service", "--cors-origins=https://a.example , null"]);
         assert_eq!(flags.http.cors_origins, ["https://a.example", "null"]);
+    }
+
+    #[test]
+    fn small_responses_are_never_compressed() {
+        let flags =
+            |value: &str| Flags::try_parse_from(["service", "--compression-bytes-min", value]);
+        assert!(flags("0").is_ok() && flags("1024").is_ok());
+        assert!(flags("1023").is_err() && flags("1K").is_err());
     }
 
     #[test]

@@ -2,15 +2,16 @@
 //!
 //! Source: <https://graphql.github.io/graphql-over-http/draft/>. One file a method; what they
 //! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `host`
-//! and `csrf` (whose requests are answered), `respond` (status and headers).
+//! `origin` and `csrf` (whose requests are answered), `respond` (status and headers), `compress`.
 
 pub mod accept;
+mod compress;
 mod cors;
 pub(crate) mod csrf;
 mod get;
 mod host;
-mod post;
 pub(crate) mod origin;
+mod post;
 pub mod request_json;
 mod respond;
 
@@ -32,7 +33,7 @@ use axum::{
 };
 use futures_util::future::{BoxFuture, Either};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use crate::{
     client_key::ClientKey,
@@ -42,6 +43,7 @@ use crate::{
     multipart,
     request::{ClientContext, GraphqlRequest},
     service::{Outcome, Service},
+    settings::COMPRESSION_BYTES_LEAST,
     sse, streaming,
     turns::ClientTurns,
     websocket,
@@ -71,9 +73,9 @@ pub fn routes<S: Service>(service: &Arc<S>) -> Router {
 /// the router; of a service that allows only pages of its own machine, those that a page sends.
 pub struct Front<S> {
     graphql: Option<Arc<S>>,
+    pages_through_router: bool,
     router: Router,
     peer: Option<Peer>,
-    pages_through_router: bool,
 }
 
 /// The client of one connection.
@@ -120,9 +122,9 @@ impl<S> Clone for Front<S> {
     fn clone(&self) -> Self {
         Self {
             graphql: self.graphql.clone(),
+            pages_through_router: self.pages_through_router,
             router: self.router.clone(),
             peer: self.peer.clone(),
-            pages_through_router: self.pages_through_router,
         }
     }
 }
@@ -184,9 +186,18 @@ async fn answer<S: Service>(
 ) -> Result<Response, Infallible> {
     let (mut parts, body) = request.into_parts();
     let mark = service.mark(&mut parts.headers);
+    let accepts_gzip = compress::accepts_gzip(&parts.headers);
     let metrics = &service.serving().metrics;
     let answer = {
-        let answer = pin!(dispatch(&service, client, &mut parts, body));
+        // Compressing is work of the client's own, in its turns.
+        let answer = pin!(async {
+            let response = dispatch(&service, client, &mut parts, body).await?;
+            let is_large = |size| size >= COMPRESSION_BYTES_LEAST as u64;
+            if !response.body().size_hint().exact().is_some_and(is_large) {
+                return Ok::<_, Refusal>(response);
+            }
+            Ok(compress::compressed(response, accepts_gzip, service.serving(), client).await)
+        });
         isolation::caught(metrics, turns.run(answer)).await
     };
     let mut response = match answer {
