@@ -15,15 +15,16 @@ const FROM_CDN: &str = include_str!("graphiql.html");
 /// The placeholder in the page for the nonce of its own scripts.
 const NONCE: &str = "{nonce}";
 
-/// Whether a GET is answered with GraphiQL: in development, for a browser, if it has no operation.
+/// Whether a GET is answered with GraphiQL: in development, for a browser. A `query` in the address is what
+/// GraphiQL then shows. An address with a persisted operation is answered.
 pub fn is_asked_for(gateway: &Gateway, parts: &Parts) -> bool {
     let query = parts.uri.query().unwrap_or_default();
-    let has_operation = query.split('&').any(|parameter| {
-        ["query=", "documentId=", "extensions="]
+    let is_persisted = query.split('&').any(|parameter| {
+        ["documentId=", "extensions="]
             .iter()
             .any(|name| parameter.starts_with(name))
     });
-    gateway.config().service.development && !has_operation && accept::prefers_html(&parts.headers)
+    gateway.config().service.development && !is_persisted && accept::prefers_html(&parts.headers)
 }
 
 /// The built page in `WEB_DIR`, or else the one from the CDN.

@@ -9,8 +9,10 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
-use http::{HeaderName, HeaderValue, header};
-use tower_http::services::ServeDir;
+use graphql_transport::http::accept;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use tower::{ServiceExt, service_fn};
+use tower_http::services::{ServeDir, ServeFile};
 
 use crate::config::Config;
 
@@ -36,12 +38,38 @@ pub fn routes(config: &Config) -> Router {
 }
 
 fn pages(folder: &Path) -> Router {
-    let files = ServeDir::new(folder)
+    let index = ServeFile::new(folder.join("index.html"))
         .precompressed_br()
         .precompressed_gzip();
+    let files = ServeDir::new(folder)
+        .precompressed_br()
+        .precompressed_gzip()
+        .fallback(service_fn(move |request: Request| {
+            let index = index.clone();
+            async move {
+                match opens_a_view(&request) {
+                    true => index
+                        .oneshot(request)
+                        .await
+                        .map(IntoResponse::into_response),
+                    false => Ok(StatusCode::NOT_FOUND.into_response()),
+                }
+            }
+        }));
     Router::new()
         .fallback_service(files)
         .layer(middleware::from_fn(add_headers))
+}
+
+/// Whether a browser asks for a view of the page `index.html` by an address of its own (`/posts/1`). An address
+/// with a dot in its end names a file.
+fn opens_a_view(request: &Request) -> bool {
+    let path = request.uri().path();
+    let end = path.rsplit('/').next().unwrap_or_default();
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && accept::prefers_html(request.headers())
+        && !path.starts_with(HASHED)
+        && !end.contains('.')
 }
 
 async fn add_headers(request: Request, next: Next) -> Response {

@@ -45,17 +45,14 @@ async fn a_browser_gets_graphiql_in_development_only() {
     let page = browse(&gateway, "/graphql").await;
     assert_eq!(page.status(), 200);
     assert!(page.text().await.expect("text").contains("GraphiQL"));
-    assert_eq!(
-        browse(&gateway, "/graphql?query=%7Bgreeting%7D")
-            .await
-            .status(),
-        200
-    );
-    let answer = browse(&gateway, "/graphql?query=%7Bgreeting%7D")
-        .await
-        .text()
-        .await
-        .expect("text");
+    let shared = browse(&gateway, "/graphql?query=%7Bgreeting%7D").await;
+    let shared = shared.text().await.expect("text");
+    assert!(shared.contains("GraphiQL"), "it shows the query: {shared}");
+    let program = gateway
+        .http
+        .get(gateway.url("/graphql?query=%7Bgreeting%7D"));
+    let answer = program.send().await.expect("an answer");
+    let answer = answer.text().await.expect("text");
     let cost = r#""extensions":{"cost":{"estimated":0,"actual":0}}"#;
     assert_eq!(
         answer,
@@ -111,6 +108,29 @@ async fn built_pages_are_served_compressed_and_cached_by_name() {
     assert!(graphiql.headers().contains_key("content-security-policy"));
     assert_eq!(graphiql.text().await.expect("text"), "built GraphiQL");
     assert_eq!(browse(&gateway, "/assets/absent.js").await.status(), 404);
+}
+
+#[tokio::test]
+async fn an_address_of_a_view_opens_the_page() {
+    let folder = pages();
+    let gateway = TestGateway::with(&[&format!("--web-dir={}", folder.path().display())]).await;
+    for path in ["/posts/1", "/posts/not-there", "/new?draft=1"] {
+        let view = browse(&gateway, path).await;
+        assert_eq!(view.status(), 200, "{path}");
+        assert_eq!(view.headers()["cache-control"], "no-cache");
+        assert!(view.headers().contains_key("content-security-policy"));
+        assert_eq!(view.text().await.expect("text"), "live page", "{path}");
+        let program = gateway.http.get(gateway.url(path)).send().await;
+        assert_eq!(program.expect("an answer").status(), 404, "{path}");
+    }
+    for path in ["/assets/absent", "/absent.js", "/posts/1.json"] {
+        assert_eq!(browse(&gateway, path).await.status(), 404, "{path}");
+    }
+    let posted = gateway
+        .http
+        .post(gateway.url("/posts/1"))
+        .header("accept", BROWSER);
+    assert_ne!(posted.send().await.expect("an answer").status(), 200);
 }
 
 #[tokio::test]
