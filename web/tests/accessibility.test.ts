@@ -54,6 +54,8 @@ interface View {
   name: string;
   path: () => string;
   ready: (page: Page) => Promise<unknown>;
+  /** Before the next view. */
+  leave?: (page: Page) => Promise<unknown>;
   /** How the answers of the graph are withheld or replaced. */
   answer?: { status: number; body: string } | 'never';
   /** The live connection is refused. */
@@ -81,7 +83,7 @@ const views: View[] = [
   },
   {
     name: 'post',
-    path: () => `?post=${discussed}`,
+    path: () => `posts/${discussed}`,
     ready: async (page) => {
       await page.locator('.comment').nth(4).waitFor();
       await waitForState(page, 'Live');
@@ -89,7 +91,7 @@ const views: View[] = [
   },
   {
     name: 'editing',
-    path: () => `?post=${discussed}`,
+    path: () => `posts/${discussed}`,
     ready: async (page) => {
       await page.locator('.comment').first().hover();
       await page
@@ -100,13 +102,13 @@ const views: View[] = [
   },
   {
     name: 'no-comments',
-    path: () => `?post=${silent}`,
+    path: () => `posts/${silent}`,
     ready: (page) => page.getByText('No comments yet').waitFor(),
   },
-  { name: 'new', path: () => '?new', ready: (page) => page.getByLabel('Title').waitFor() },
+  { name: 'new', path: () => 'new', ready: (page) => page.getByLabel('Title').waitFor() },
   {
     name: 'offline',
-    path: () => `?post=${discussed}`,
+    path: () => `posts/${discussed}`,
     ready: async (page) => {
       await page.locator('.comment').nth(4).waitFor();
       await page.context().setOffline(true);
@@ -115,7 +117,7 @@ const views: View[] = [
   },
   {
     name: 'waiting',
-    path: () => `?post=${discussed}`,
+    path: () => `posts/${discussed}`,
     socket: 'never',
     ready: async (page) => {
       await page.locator('.comment').nth(4).waitFor();
@@ -124,7 +126,7 @@ const views: View[] = [
   },
   {
     name: 'loading',
-    path: () => `?post=${discussed}`,
+    path: () => `posts/${discussed}`,
     answer: 'never',
     ready: (page) => page.locator('.skeleton-post').waitFor(),
   },
@@ -136,9 +138,45 @@ const views: View[] = [
   },
   {
     name: 'failure',
-    path: () => `?post=${discussed}`,
+    path: () => `posts/${discussed}`,
     answer: { status: 503, body: 'gone' },
-    ready: (page) => page.locator('main').getByText('The server answered with status 503.').waitFor(),
+    ready: (page) => page.locator('main').getByText('The server has too much to do right now.').waitFor(),
+  },
+  {
+    name: 'not-found',
+    path: () => 'posts/abc',
+    ready: (page) => page.getByRole('heading', { name: 'Not found' }).waitFor(),
+  },
+  {
+    name: 'undo',
+    path: () => `posts/${discussed}`,
+    ready: async (page) => {
+      await page.locator('.comment').first().hover();
+      await page
+        .getByRole('button', { name: /^Delete the comment/ })
+        .first()
+        .click();
+      await page.getByRole('button', { name: 'Undo' }).waitFor();
+    },
+    // What waits to be deleted would be, when the page is left.
+    leave: (page) => page.getByRole('button', { name: 'Undo' }).click(),
+  },
+  {
+    name: 'conflict',
+    path: () => `posts/${discussed}`,
+    ready: async (page) => {
+      await page.locator('.comment').last().hover();
+      await page
+        .getByRole('button', { name: /^Edit the comment/ })
+        .last()
+        .click();
+      await page.locator('.comment textarea').fill('My own words, which are too long. '.repeat(160));
+      const id = (await page.locator('.comment').last().getAttribute('id'))?.replace('comment-', '') ?? '';
+      await new Graph(stack.url).updateComment(id, `Somebody else’s words, ${Math.random()}`);
+      await page.getByText('Somebody else changed this').waitFor();
+      await page.getByText('characters too many').waitFor();
+    },
+    leave: (page) => page.getByRole('button', { name: 'Discard my changes' }).click(),
   },
   {
     name: 'stats',
@@ -151,7 +189,10 @@ for (const colorScheme of ['light', 'dark'] as const) {
   for (const [width, device] of [
     ['desktop', DESKTOP],
     ['phone', PHONE],
+    ['narrow', { ...PHONE, viewport: { width: 320, height: 640 } }],
   ] as const) {
+    // One scheme is enough for what does not fit.
+    if (width === 'narrow' && colorScheme === 'dark') continue;
     test(`no serious fault for ${width} in ${colorScheme}`, async () => {
       const options = { ...device, colorScheme, reducedMotion: 'reduce' } as const;
       let refusesSockets = false;
@@ -178,6 +219,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
           0,
           `${view.name}: nothing moves for those who want it so`,
         );
+        await view.leave?.(page);
       }
       await page.context().close();
     });

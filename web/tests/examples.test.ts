@@ -2,8 +2,8 @@
 // came back live.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { execFile, spawn } from 'node:child_process';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -117,6 +117,76 @@ test('Relay pages through comments and sees changes live', async (context) => {
     'Elsewhere: Number 4',
     'Elsewhere: Number 3',
   ]);
+  await page.close();
+});
+
+/** The pages in docs/clients.md that are complete programs. */
+test('each block of code in docs/clients.md prints comments as they are written', async () => {
+  const docs = await readFile(join(EXAMPLES, '../docs/clients.md'), 'utf8');
+  const blocks = [...docs.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code ?? '');
+  assert.equal(blocks.length, 5);
+  const post = await graph.createPost('For the documentation');
+  await Promise.all(
+    blocks.map(async (code, index) => {
+      assert.ok(code.split('\n').length <= 20, `block ${index} is short`);
+      const file = join(EXAMPLES, `docs-${process.pid}-${index}.mjs`);
+      await writeFile(file, code.replaceAll('127.0.0.1:4000', new URL(stack.url).host));
+      const flags = ['--no-warnings', '--experimental-websocket', '--experimental-eventsource'];
+      const child = spawn(process.execPath, [...flags, file], { stdio: ['ignore', 'pipe', 'inherit'] });
+      try {
+        let printed = '';
+        child.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()));
+        const deadline = Date.now() + TIME_LIMIT_MS;
+        // It prints nothing before the first comment: written until one has arrived.
+        while (!printed.includes('For block')) {
+          assert.equal(child.exitCode, null, `block ${index} has ended: ${code}`);
+          assert.ok(Date.now() < deadline, `block ${index} prints nothing: ${code}`);
+          await graph.createComment(post, 'For block');
+          await new Promise((resolve) => setTimeout(resolve, 250));
+        }
+      } finally {
+        child.kill();
+        await rm(file);
+      }
+    }),
+  );
+});
+
+test('the React hook follows comments from a page of another origin', async (context) => {
+  await output('npm', ['run', '--silent', 'react:build']);
+  const post = await graph.createPost('For React');
+  await graph.createComment(post, 'Before');
+  const server = await preview({ root: join(EXAMPLES, 'react'), logLevel: 'error' });
+  context.after(() => server.close());
+  const page = await browser.newPage();
+  const address = server.resolvedUrls?.local[0] ?? assert.fail('the example is not served');
+  const gateway = new URL('graphql', stack.url).href;
+  await page.goto(`${address}?${new URLSearchParams({ post, gateway })}`);
+  await page.getByText('Elsewhere: Before').waitFor();
+  const comment = await graph.createComment(post, 'Live for React');
+  await page.getByText('Elsewhere: Live for React').waitFor();
+  await graph.updateComment(comment, 'Edited for React');
+  await page.getByText('Elsewhere: Edited for React').waitFor();
+  assert.deepEqual(await page.locator('li').allTextContents(), [
+    'Elsewhere: Edited for React',
+    'Elsewhere: Before',
+  ]);
+  await graph.deleteComment(comment);
+  await page.getByText('Edited for React').waitFor({ state: 'detached' });
+
+  // Requests of such a page are allowed too, in development.
+  const title = await page.evaluate(
+    async ([url, id]) => {
+      const response = await fetch(url ?? '', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ query: `{ post(id: "${id}") { title } }` }),
+      });
+      return ((await response.json()) as { data: { post: { title: string } } }).data.post.title;
+    },
+    [gateway, post],
+  );
+  assert.equal(title, 'For React');
   await page.close();
 });
 

@@ -39,7 +39,7 @@ test('the network is cut and restored: additions, edits and deletions of the mea
   const kept = await graph.createComment(post, 'Before the cut');
   const doomed = await graph.createComment(post, 'To be deleted');
   let frames: Frames | undefined;
-  const page = await openPage(browser, `${proxy.url}?post=${post}`, {}, async (page) => {
+  const page = await openPage(browser, `${proxy.url}posts/${post}`, {}, async (page) => {
     frames = new Frames(page);
   });
   await waitForState(page, 'Live');
@@ -68,7 +68,7 @@ test('a network that falls silent is noticed, and nothing is missed', async (con
   const proxy = await Proxy.start(stack.url);
   context.after(() => proxy.stop());
   const post = await graph.createPost('Silence');
-  const page = await openPage(browser, `${proxy.url}?post=${post}`);
+  const page = await openPage(browser, `${proxy.url}posts/${post}`);
   await waitForState(page, 'Live');
 
   proxy.silence();
@@ -82,7 +82,7 @@ test('a network that falls silent is noticed, and nothing is missed', async (con
 
 test('a device that goes offline says so, and catches up', async () => {
   const post = await graph.createPost('In a tunnel');
-  const page = await openPage(browser, `${stack.url}?post=${post}`);
+  const page = await openPage(browser, `${stack.url}posts/${post}`);
   await waitForState(page, 'Live');
   await page.context().setOffline(true);
   await waitForState(page, 'Offline');
@@ -97,7 +97,7 @@ test('many cuts in a row lose and double nothing', async (context) => {
   const proxy = await Proxy.start(stack.url);
   context.after(() => proxy.stop());
   const post = await graph.createPost('A bad line');
-  const page = await openPage(browser, `${proxy.url}?post=${post}`);
+  const page = await openPage(browser, `${proxy.url}posts/${post}`);
   await waitForState(page, 'Live');
   const written: string[] = [];
   for (let round = 1; round <= 4; round++) {
@@ -160,13 +160,13 @@ test('a history that does not reach back: the comments are read again, and follo
   const errors = [{ message: 'Too old.', extensions: { code: 'RESYNC_REQUIRED' } }];
   const refusals = [{ type: 'error', payload: errors }];
   let isDown = true;
-  const page = await openPage(browser, `${stack.url}?post=${post}`, {}, async (opened) => {
+  const page = await openPage(browser, `${stack.url}posts/${post}`, {}, async (opened) => {
     await interceptSubscriptions(opened, (query) =>
       query.includes('commentChanges') ? refusals.splice(0, 1) : [],
     );
     await opened.route('**/graphql', (route) => {
       const { operationName } = route.request().postDataJSON() as { operationName?: string };
-      return isDown && operationName === 'PostPage' ? route.fulfill({ status: 503 }) : route.continue();
+      return isDown && operationName === 'PostComments' ? route.fulfill({ status: 503 }) : route.continue();
     });
   });
   await waitForState(page, 'Reconnecting');
@@ -224,10 +224,10 @@ test('comments that are read again do not put an older count over a newer one', 
   await graph.createComment(post, 'Before');
   let answers: Held | undefined;
   let refuse: (errors: unknown[]) => void = () => {};
-  const page = await openPage(browser, `${stack.url}?post=${post}`, {}, async (opened) => {
-    answers = await holdAnswers(opened, 'PostPage');
+  const page = await openPage(browser, `${stack.url}posts/${post}`, {}, async (opened) => {
+    answers = await holdAnswers(opened, 'PostComments');
     // What the page reads at its start would mend what this is about.
-    await holdAnswers(opened, 'Posts', 'Post');
+    await holdAnswers(opened, 'Posts', 'PostVersions', 'Post', 'PostSummary');
     refuse = await refuseAtWill(opened, 'commentChanges');
   });
   await waitForState(page, 'Live');
@@ -246,7 +246,7 @@ test('what happens while older comments are awaited is shown', async () => {
   const post = await graph.createPost('Paged back');
   for (let number = 1; number <= 21; number++) await graph.createComment(post, `Number ${number}`);
   let answers: Held | undefined;
-  const page = await openPage(browser, `${stack.url}?post=${post}`, {}, async (opened) => {
+  const page = await openPage(browser, `${stack.url}posts/${post}`, {}, async (opened) => {
     answers = await holdAnswers(opened, 'OlderComments');
   });
   await waitForCount(page, '21 comments');
@@ -283,7 +283,7 @@ test('what happens between the list’s query and its subscriptions is shown', a
       socket.connectToServer();
     }),
   );
-  const row = page.getByRole('link', { name: /Listed already/ });
+  const row = page.locator('.posts li', { hasText: 'Listed already' });
   await row.getByText('0 comments').waitFor();
   await graph.createComment(post, 'Counted');
   await graph.createPost('Not listed yet');
@@ -301,7 +301,7 @@ test('a row that comes back into view shows what happened while it was out of it
   const page = await openPage(browser, stack.url, {}, async (page) => {
     frames = new Frames(page);
   });
-  const row = page.getByRole('link', { name: /At the very top/ });
+  const row = page.locator('.posts li', { hasText: 'At the very top' });
   const first = page.locator('.posts li').first();
   await row.scrollIntoViewIfNeeded();
   await row.getByText('0 comments').waitFor();
@@ -314,10 +314,49 @@ test('a row that comes back into view shows what happened while it was out of it
   await closePage(page);
 });
 
+test('while the comments service hangs the post is there, and its comments follow by themselves', async (context) => {
+  const post = await graph.createPost('Half a page', 'The text comes from another service.');
+  await graph.createComment(post, 'From a service that slept');
+  if (!(await stack.kill('comments', 'SIGSTOP'))) return context.skip('this stack is not ours to stop');
+  context.after(() => stack.kill('comments', 'SIGCONT'));
+  const page = await openPage(browser, `${stack.url}posts/${post}`);
+  await page.locator('main').getByText('The text comes from another service.').waitFor();
+  await page.locator('.posts li', { hasText: 'Half a page' }).waitFor();
+  await page.getByText('The comments take longer than usual.').waitFor();
+  await stack.kill('comments', 'SIGCONT');
+  await waitForComments(page, ['From a service that slept']);
+  await waitForState(page, 'Live');
+  await closePage(page);
+});
+
+test('a page whose comments failed says so, does not claim to be live, and tries again by itself', async () => {
+  const post = await graph.createPost('Tried again');
+  await graph.createComment(post, 'Worth another try');
+  let fails = true;
+  const page = await openPage(browser, `${stack.url}posts/${post}`, {}, (opened) =>
+    opened.route('**/graphql', (route) => {
+      const { operationName = '' } = route.request().postDataJSON() as { operationName?: string };
+      const isAbout = ['StartComments', 'PostComments'].includes(operationName);
+      const errors = [
+        { message: 'Connection refused (os error 111)', extensions: { code: 'SUBREQUEST_HTTP_ERROR' } },
+      ];
+      return fails && isAbout ? route.fulfill({ json: { data: null, errors } }) : route.continue();
+    }),
+  );
+  const failure = page.locator('main .failure');
+  await failure.getByText('The comments cannot be shown.').waitFor();
+  assert.doesNotMatch((await failure.textContent()) ?? '', /os error/);
+  await waitForState(page, 'Reconnecting');
+  fails = false;
+  await waitForComments(page, ['Worth another try']);
+  await waitForState(page, 'Live');
+  await closePage(page);
+});
+
 test('a service is killed and started again: nothing is missed', async (context) => {
   for (const service of ['comments', 'posts', 'gateway'] as const) {
     const post = await graph.createPost(`Without ${service}`);
-    const page = await openPage(browser, `${stack.url}?post=${post}`);
+    const page = await openPage(browser, `${stack.url}posts/${post}`);
     await waitForState(page, 'Live');
     await graph.createComment(post, 'Before the fall');
     await waitForComments(page, ['Before the fall']);

@@ -5,9 +5,12 @@ import { after, before, test } from 'node:test';
 
 import type { Browser, Page } from 'playwright-core';
 
-import { closePage, launchBrowser, openPage, type WatchedPage } from './support/browser';
+import { closePage, launchBrowser, openPage, PHONE, type WatchedPage } from './support/browser';
 import { Graph } from './support/graph';
 import { type Stack, startStack } from './support/stack';
+
+/** Compressed, without the fonts. */
+const STYLE_BYTES_MAX = 60_000;
 
 let stack: Stack;
 let browser: Browser;
@@ -51,6 +54,13 @@ test('loads from its own host alone, and runs the first query and a subscription
   const run = page.getByRole('button', { name: /^Execute query/ });
   await run.click();
   await waitForResponse(page, 'For GraphiQL');
+  const fetched = await page.evaluate(() =>
+    performance
+      .getEntriesByType('resource')
+      .filter((entry) => (entry as PerformanceResourceTiming).name.endsWith('.css'))
+      .reduce((sum, entry) => sum + (entry as PerformanceResourceTiming).encodedBodySize, 0),
+  );
+  assert.ok(fetched > 0 && fetched < STYLE_BYTES_MAX, `${fetched} bytes of style sheets`);
 
   assert.notEqual(page.workers().length, 0, 'the editor’s workers run');
 
@@ -67,6 +77,61 @@ test('loads from its own host alone, and runs the first query and a subscription
     clearInterval(writing);
   }
   await page.getByRole('button', { name: /^Stop query/ }).click();
+  await closePage(page);
+});
+
+test('the first tabs do what they say: what is written in one arrives in the other', async () => {
+  const post = await graph.createPost('Newest of all');
+  const page = await openGraphiql();
+  await page.getByRole('tab', { name: /NewPosts/ }).click();
+  await runOperation(page, 'CommentChanges');
+  const log = page.getByRole('region', { name: 'Live events' });
+  await page.getByRole('button', { name: /^Stop query/ }).waitFor();
+  await page.getByRole('tab', { name: /WritePost/ }).click();
+  await runOperation(page, 'WriteComment');
+  await waitForResponse(page, 'Hello from GraphiQL');
+  await page.getByRole('button', { name: 'Show Live events' }).or(log).first().waitFor();
+  if (!(await log.isVisible())) await page.getByRole('button', { name: 'Show Live events' }).click();
+  // No event tells when the subscription stood: another comment follows the first.
+  await graph.createComment(post, 'From elsewhere');
+  await log.getByText('From elsewhere').waitFor();
+  await log.getByText('running').waitFor();
+
+  // The tab that is opened again shows the last of them, and the log has all.
+  await page.getByRole('tab', { name: /CommentChanges/ }).click();
+  await waitForResponse(page, 'From elsewhere');
+  await graph.createComment(post, 'And one more');
+  await log.getByText('And one more').waitFor();
+  await log.getByText('From elsewhere').waitFor();
+  await log.getByRole('button', { name: 'Stop CommentChanges' }).click();
+  await log.getByText('ended', { exact: true }).waitFor();
+  assert.equal(await log.locator('.run').count(), 1, 'a mutation has no events');
+  await closePage(page);
+});
+
+test('an address with a query opens GraphiQL with it', async () => {
+  const query = 'query Shared($first: Int) { posts(first: $first) { edges { node { title } } } }';
+  const parameters = new URLSearchParams({ query, variables: '{"first": 1}' });
+  await graph.createPost('Shown from an address');
+  const page = await openPage(browser, `${stack.url}graphql?${parameters}`);
+  await page.getByRole('tab', { name: /Shared/ }).waitFor();
+  await page.getByRole('button', { name: /^Execute query/ }).click();
+  await waitForResponse(page, 'Shown from an address');
+  await closePage(page);
+});
+
+test('on a phone the editors have the whole width', async () => {
+  const page = await openPage(browser, `${stack.url}graphql`, PHONE);
+  const editor = page.locator('.graphiql-query-editor');
+  await editor.locator('.view-line', { hasText: 'posts' }).first().waitFor();
+  for (const part of [editor, page.locator('.graphiql-response')]) {
+    const box = await part.boundingBox();
+    assert.ok(box && box.width > 280 && box.x + box.width <= 390, JSON.stringify(box));
+    assert.ok(box.height > 200, JSON.stringify(box));
+  }
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+  await page.getByRole('button', { name: /^Execute query/ }).click();
+  await waitForResponse(page, '"posts"');
   await closePage(page);
 });
 

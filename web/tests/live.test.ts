@@ -34,7 +34,7 @@ after(async () => {
   await stack?.stop();
 });
 
-const postUrl = (id: string) => `${stack.url}?post=${id}`;
+const postUrl = (id: string) => `${stack.url}posts/${id}`;
 
 test('two browsers see each other’s comments as they are written, edited and deleted', async () => {
   const post = await graph.createPost('Two readers');
@@ -50,7 +50,7 @@ test('two browsers see each other’s comments as they are written, edited and d
   await ben.getByRole('button', { name: 'Comment', exact: true }).click();
   for (const page of [anna, ben]) await waitForComments(page, ['Hello Anna', 'Hello Ben']);
   for (const page of [anna, ben]) await page.getByRole('heading', { name: '2 comments' }).waitFor();
-  await anna.locator('.posts a[aria-current]', { hasText: '2 comments' }).waitFor();
+  await anna.locator('.posts li:has(a[aria-current])', { hasText: '2 comments' }).waitFor();
 
   const hers = anna.locator('.comment').nth(1);
   await hers.hover();
@@ -63,7 +63,7 @@ test('two browsers see each other’s comments as they are written, edited and d
   const his = ben.locator('.comment', { hasText: 'Hello Anna' });
   await his.hover();
   await his.getByRole('button', { name: /^Delete/ }).click();
-  await his.getByRole('button', { name: 'Really delete' }).click();
+  await ben.getByRole('button', { name: 'Delete now' }).click();
   for (const page of [anna, ben]) await waitForComments(page, ['Good morning Ben']);
   await anna.getByRole('heading', { name: '1 comment' }).waitFor();
   await Promise.all([closePage(anna), closePage(ben)]);
@@ -88,9 +88,10 @@ test('a post is written, seen elsewhere, edited and deleted', async () => {
 
   await writer.getByRole('button', { name: 'Delete the post' }).click();
   await writer.getByRole('button', { name: 'Really delete' }).click();
+  await writer.getByRole('button', { name: 'Delete now' }).click();
   for (const page of [writer, reader])
     await page.getByRole('link', { name: /A better title/ }).waitFor({ state: 'detached' });
-  await reader.getByText('This post is not here any more.').waitFor();
+  await reader.getByRole('heading', { name: 'This post was deleted' }).waitFor();
   await Promise.all([closePage(writer), closePage(reader)]);
 });
 
@@ -244,6 +245,7 @@ test('a comment is written, edited and deleted by keyboard alone', async () => {
   await page.keyboard.type('Typed, not clicked');
   await page.keyboard.press('Control+Enter');
   await page.locator('.comment', { hasText: 'Typed, not clicked' }).waitFor();
+  await waitForFocus(page, '#comment-text');
 
   await tabTo(page, 'Edit the comment');
   await page.keyboard.press('Enter');
@@ -257,19 +259,23 @@ test('a comment is written, edited and deleted by keyboard alone', async () => {
   await page.keyboard.press('Escape');
   await tabTo(page, 'Delete the comment');
   await page.keyboard.press('Enter');
-  await tabTo(page, 'Really delete');
-  await page.keyboard.press('Escape');
-  assert.match(await focused(page), /^Delete the comment/);
+  await waitForFocus(page, '.undo button');
+  assert.match(await focused(page), /^Undo/);
   await page.keyboard.press('Enter');
-  await tabTo(page, 'Really delete');
+  await page.locator('p.text', { hasText: 'Typed twice' }).waitFor();
+  await tabTo(page, 'Delete the comment');
+  await page.keyboard.press('Enter');
+  await tabTo(page, 'Delete now');
   await page.keyboard.press('Enter');
   await page.getByText('Typed twice').waitFor({ state: 'detached' });
   await waitForFocus(page, '.comment:first-child');
   assert.match(await focused(page), /Comment 21/);
 
+  // The focus stays where the reading goes on.
   await page.getByRole('button', { name: 'Older comments' }).focus();
   await page.keyboard.press('Enter');
   await page.getByText('Comment 1', { exact: true }).waitFor();
+  await waitForFocus(page, '.comment:last-child');
   await closePage(page);
 });
 
@@ -296,9 +302,15 @@ test('a post is written, edited and deleted by keyboard alone', async () => {
   await tabTo(page, 'Delete the post');
   await page.keyboard.press('Enter');
   await tabTo(page, 'Really delete');
+  await page.keyboard.press('Escape');
+  assert.match(await focused(page), /^Delete the post/);
+  await page.keyboard.press('Enter');
+  await tabTo(page, 'Really delete');
+  await page.keyboard.press('Enter');
+  await tabTo(page, 'Delete now');
   await page.keyboard.press('Enter');
   await page.getByRole('link', { name: /Written by ten fingers/ }).waitFor({ state: 'detached' });
-  await waitForFocus(page, '#posts-title');
+  await waitForFocus(page, 'h1');
   await closePage(page);
 });
 
@@ -313,8 +325,19 @@ test('a new post takes nobody’s reading or writing away', async () => {
   await page.getByRole('heading', { name: 'Open beside the list' }).waitFor();
   assert.equal(await page.getByLabel('Your comment').inputValue(), 'Half a thought');
 
-  // When it is gone, the newest of the others takes its place.
+  // When it is gone, what was not sent is still there.
   await graph.deletePost(first);
+  await page.getByRole('heading', { name: 'This post was deleted' }).waitFor();
+  assert.equal(await page.getByLabel('Your text').inputValue(), 'Half a thought');
+  await page.getByRole('link', { name: 'See all posts.' }).click();
+
+  // Of a post that the page has opened by itself, and about which nothing was written, another takes the place.
+  await page.getByRole('heading', { name: 'Newer than the open one' }).waitFor();
+  const last = await graph.createPost('The last of all');
+  await page.getByRole('link', { name: 'Rejoinder', exact: true }).click();
+  await page.getByRole('heading', { name: 'The last of all' }).waitFor();
+  await waitForState(page, 'Live');
+  await graph.deletePost(last);
   await page.getByRole('heading', { name: 'Newer than the open one' }).waitFor();
   await closePage(page);
 });
@@ -325,7 +348,7 @@ test('a post that is opened again shows what was written meanwhile, and keeps wh
   const page = await openPage(browser, postUrl(post));
   await waitForState(page, 'Live');
   await waitForComments(page, ['At first']);
-  await page.getByRole('link', { name: /Elsewhere/ }).click();
+  await page.getByRole('link', { name: 'Elsewhere', exact: true }).click();
   await page.waitForURL(postUrl(other));
   await page.getByRole('heading', { name: 'Elsewhere' }).waitFor();
   await graph.createComment(post, 'Meanwhile');
@@ -457,7 +480,7 @@ test('an empty graph and a server that fails say so in words', async () => {
   await page.unroute('**/graphql');
   await page.route('**/graphql', (route) => route.fulfill({ status: 503, body: 'gone' }));
   await page.reload();
-  await page.getByText('The server answered with status 503.').first().waitFor();
+  await page.getByText('The server has too much to do right now.').first().waitFor();
   await page.unroute('**/graphql');
   await page.getByRole('button', { name: 'Try again' }).first().click();
   await page.locator('.posts li').first().waitFor();
@@ -466,8 +489,9 @@ test('an empty graph and a server that fails say so in words', async () => {
 
 test('a post that is not there is told, with a way back', async () => {
   const page = await openPage(browser, postUrl('64b000000000000000000000'));
-  await page.getByText('This post is not here any more.').waitFor();
-  await page.getByRole('link', { name: 'See the others.' }).click();
-  await page.waitForURL(stack.url);
+  await page.getByRole('heading', { name: 'Not found' }).waitFor();
+  assert.match(await page.title(), /^Not found/);
+  await page.getByRole('link', { name: 'See all posts.' }).click();
+  await page.locator('.content').waitFor();
   await closePage(page);
 });

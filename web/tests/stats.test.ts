@@ -51,7 +51,7 @@ test('a line is broken where a number is missing', () => {
 test('requests, deliveries, live clients and the projection move the plots', async () => {
   const graph = new Graph(stack.url);
   const post = await graph.createPost('Much discussed');
-  const reader = await openPage(browser, `${stack.url}?post=${post}`);
+  const reader = await openPage(browser, `${stack.url}posts/${post}`);
   await reader.locator('.badge[data-state=live]').waitFor();
   const page = await openPage(browser, `${stack.url}stats.html`);
   const writing = setInterval(() => void graph.createComment(post, 'One more').catch(() => {}), 100);
@@ -66,6 +66,22 @@ test('requests, deliveries, live clients and the projection move the plots', asy
   }
   await closePage(page);
   await closePage(reader);
+});
+
+test('a plot has a scale with its unit, values under the pointer, and no time without a request', async () => {
+  const page = await openPage(browser, `${stack.url}stats.html`);
+  const times = plot(page, 'Time to answer');
+  await plot(page, 'Live clients').locator('polyline').waitFor({ state: 'attached' });
+  await times.locator('.now', { hasText: '–' }).getByText('no requests').waitFor();
+  assert.match((await times.locator('.scale').first().textContent()) ?? '', /^\d+ ms$/);
+  assert.match((await plot(page, 'Requests').locator('.scale').first().textContent()) ?? '', /^\d+\/s$/);
+  await plot(page, 'Live clients')
+    .locator('svg')
+    .hover({ position: { x: 1, y: 20 } });
+  await plot(page, 'Live clients')
+    .getByText(/^not known, 4 min 5\d s ago$/)
+    .waitFor();
+  await closePage(page);
 });
 
 test('metrics that cannot be read leave a gap and a word', async () => {

@@ -14,7 +14,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use crate::{
     client_key::ClientKey,
     code::{Code, Refusal},
-    in_flight::Share,
+    in_flight::{Full, Share},
     metrics::{Transport, TransportMetrics},
     request::{ClientContext, GraphqlRequest},
     response::GraphqlResponse,
@@ -75,20 +75,9 @@ pub(crate) async fn deferred(
 /// Counts a large answer until the last of its bytes has gone. One that finds no room is thrown away:
 /// the operation has run.
 fn counted(serving: &Serving, client: ClientKey, response: GraphqlResponse) -> GraphqlResponse {
-    let length = response.body.len();
-    if length < COUNTED_BYTES_MIN {
-        return response;
-    }
-    let mut share = serving.answers.share(client);
-    match share.grow_to(length) {
-        Ok(()) => GraphqlResponse {
-            body: Bytes::from_owner(Untaken {
-                bytes: response.body,
-                _share: share,
-            }),
-            ..response
-        },
-        Err(_full) => {
+    match untaken(serving, client, response.body) {
+        Ok(body) => GraphqlResponse { body, ..response },
+        Err(Full) => {
             let refusal = Refusal::new(
                 Code::TooManyAnswerBytes,
                 "the operation has run, but too many answers have not been taken, of this client or \
@@ -100,6 +89,22 @@ fn counted(serving: &Serving, client: ClientKey, response: GraphqlResponse) -> G
             }
         }
     }
+}
+
+/// Counts the bytes of an answer until they are taken; a small one is not counted.
+///
+/// # Errors
+/// [`Full`] where too many answers have not been taken.
+pub(crate) fn untaken(serving: &Serving, client: ClientKey, bytes: Bytes) -> Result<Bytes, Full> {
+    if bytes.len() < COUNTED_BYTES_MIN {
+        return Ok(bytes);
+    }
+    let mut share = serving.answers.share(client);
+    share.grow_to(bytes.len())?;
+    Ok(Bytes::from_owner(Untaken {
+        bytes,
+        _share: share,
+    }))
 }
 
 /// An answer that is counted. Whoever holds a part of it holds it.

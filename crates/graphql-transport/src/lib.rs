@@ -12,7 +12,7 @@
 //! | [`settings`] | every limit, once, with its default | |
 //! | [`signature`] | requests that a gateway signs for its services | [RFC 9421](https://www.rfc-editor.org/rfc/rfc9421) |
 //! | [`metrics`] | counters by transport and code | |
-//! | [`http`] | POST and GET: reading, `Accept`, status codes, CSRF, CORS | [GraphQL over HTTP](https://graphql.github.io/graphql-over-http/draft/) |
+//! | [`http`] | POST and GET: reading, `Accept`, status codes, CSRF, CORS, compression | [GraphQL over HTTP](https://graphql.github.io/graphql-over-http/draft/) |
 //! | [`websocket`] | subscriptions, queries and mutations over one socket | [graphql-transport-ws](https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md) |
 //! | `sse` | one operation an event stream | [graphql-sse](https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md), distinct connections |
 //! | `multipart` | the same for Apollo Client | [multipart subscriptions](https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol) |

@@ -19,10 +19,10 @@ use crate::config::Config;
 /// Files below this path have a hash of their content in their name, so they never change.
 const HASHED: &str = "/assets/";
 
-/// Pages may not load anything from other hosts. GraphiQL's editor writes style elements, and its
-/// style sheet contains its fonts.
+/// Pages may not load anything from other hosts. GraphiQL's editor writes style elements, and draws
+/// with `data:` images.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
-    style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; \
+    style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; \
     connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
 

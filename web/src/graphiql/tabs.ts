@@ -36,8 +36,8 @@ query NewestPosts {
 }
 `;
 
-const mutation = `# Writes a post. Its id goes into the
-# subscription in the next tab.
+const mutation = `# Writes a post: choose it from the run button's
+# menu. NewPosts in the next tab shows it arrive.
 mutation WritePost($input: CreatePostInput!) {
   createPost(input: $input) {
     post {
@@ -48,8 +48,9 @@ mutation WritePost($input: CreatePostInput!) {
   }
 }
 
-# Writes a comment: choose it from the run
-# button's menu; its variable is a post's id.
+# Writes a comment on the post whose id stands in
+# the variables below: the newest one when you
+# came here.
 mutation WriteComment($postId: ID!) {
   createComment(input: { postId: $postId, text: "Hello from GraphiQL", author: "You" }) {
     comment {
@@ -61,12 +62,15 @@ mutation WriteComment($postId: ID!) {
 }
 `;
 
-const mutationVariables = {
-  input: { title: 'Written in GraphiQL', content: 'A first post.', author: 'You' },
-};
+const input = { title: 'Written in GraphiQL', content: 'A first post.', author: 'You' };
 
-const subscription = `# Posts as they are written: run it, then run
-# the mutation in the tab before this one.
+/** In place of an id while there is no post. */
+const NO_POST = 'the id of a post: run WritePost first';
+
+const subscription = `# Posts as they are written. Choose it from the
+# run button's menu, then run WritePost in the tab
+# before this one: the subscription goes on, and
+# "Live events" at the left shows what arrives.
 subscription NewPosts {
   postAdded {
     id
@@ -75,8 +79,9 @@ subscription NewPosts {
   }
 }
 
-# A post's comments as they are added, edited
-# and deleted; its variable is a post's id.
+# The comments of the post in the variables, as
+# they are added, edited and deleted. WriteComment
+# in the tab before this one writes to that post.
 # A client that was away passes the last cursor
 # as \`after\` and misses nothing.
 subscription CommentChanges($postId: ID!, $after: String) {
@@ -105,8 +110,42 @@ subscription CommentChanges($postId: ID!, $after: String) {
 }
 `;
 
-export const firstTabs: Tab[] = [
-  { query },
-  { query: mutation, variables: JSON.stringify(mutationVariables, null, 2) },
-  { query: subscription },
-];
+/** The tabs of a first visit, with the id of a post that is there. */
+export function firstTabs(postId: string | undefined): Tab[] {
+  const id = postId ?? NO_POST;
+  return [
+    { query },
+    { query: mutation, variables: JSON.stringify({ input, postId: id }, null, 2) },
+    { query: subscription, variables: JSON.stringify({ postId: id }, null, 2) },
+  ];
+}
+
+/** The tab that an address holds: `?query=…&variables=…`. */
+export function sharedTab(search: string): Tab | undefined {
+  const parameters = new URLSearchParams(search);
+  const query = parameters.get('query');
+  if (!query) return undefined;
+  const variables = parameters.get('variables');
+  return { query, ...(variables && { variables }) };
+}
+
+/** GraphiQL does not wait longer for it. */
+const POST_WITHIN_MS = 2_000;
+
+/** The id of the newest post. */
+export async function newestPost(url: string): Promise<string | undefined> {
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      body: JSON.stringify({ query: '{ posts(first: 1) { edges { node { id } } } }' }),
+      signal: AbortSignal.timeout(POST_WITHIN_MS),
+    });
+    const { data } = (await response.json()) as {
+      data?: { posts?: { edges?: { node: { id: string } }[] } };
+    };
+    return data?.posts?.edges?.[0]?.node.id;
+  } catch {
+    return undefined;
+  }
+}

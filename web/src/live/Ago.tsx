@@ -1,6 +1,6 @@
-// A time as people say it: "5 minutes ago"; the exact one on hover.
+// A time as people say it, "5 minutes ago", and the exact one: on hover, or at a press.
 
-import { useSyncExternalStore } from 'react';
+import { useState, useSyncExternalStore } from 'react';
 
 const STEP_MS = 15_000;
 const UNITS = [
@@ -13,14 +13,26 @@ const UNITS = [
 ] as const;
 
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
-const exact = new Intl.DateTimeFormat('en', { dateStyle: 'long', timeStyle: 'short' });
+/** In the reader's own language and time zone. */
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
 
+/** Words alone, for a list. */
 export function Ago({ time }: { time: string }) {
   const now = useSyncExternalStore(everyStep, currentStep);
   return (
     <time dateTime={time} title={exact.format(new Date(time))}>
       {inWords((Date.parse(time) - now) / 1000)}
     </time>
+  );
+}
+
+/** Words that become the exact time at a press, and back. */
+export function When({ time }: { time: string }) {
+  const [isExact, setExact] = useState(false);
+  return (
+    <button type="button" className="when" aria-pressed={isExact} onClick={() => setExact(!isExact)}>
+      {isExact ? <time dateTime={time}>{exact.format(new Date(time))}</time> : <Ago time={time} />}
+    </button>
   );
 }
 

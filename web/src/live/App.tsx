@@ -1,15 +1,17 @@
 // The page's frame: header, the list of posts, and the post that is open.
 
-import { useCallback, useEffect, useState, useSyncExternalStore } from 'react';
+import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from 'react';
 
 import { ConnectionBadge } from './ConnectionBadge';
 import { followPosts } from './graph/follow';
 import { newestKnown } from './graph/prefetch';
 import { Link } from './Link';
 import { NewPost } from './NewPost';
+import { NotFound } from './NotFound';
+import { placeOfNow, returnTo } from './place';
 import { PostList } from './PostList';
 import { PostPage } from './PostPage';
-import { navigate } from './route';
+import { navigate, redirect, wentByItself } from './route';
 import { useRoute } from './useRoute';
 import { isWide, listenToWidth } from './wide';
 
@@ -19,14 +21,19 @@ export function App() {
   const [newest, setNewest] = useState<string | null | undefined>(newestKnown);
   useEffect(followPosts, []);
 
-  // Beside the list there is room for a post: the newest, until the reader chooses. It stays when
-  // newer ones come, so that nobody's reading or writing is taken away.
-  const [beside, setBeside] = useState<string>();
-  if (beside === undefined && route.at === 'list' && newest) setBeside(newestKnown() ?? newest);
-  if (beside !== undefined && route.at !== 'list') setBeside(undefined);
-  const leaveBeside = useCallback(() => setBeside(undefined), []);
-  const open = route.at === 'post' ? route.id : route.at === 'list' && hasRoom ? beside : undefined;
+  // Beside the list there is room for a post: the newest, at its own address. It stays when newer ones come, so
+  // that nobody's reading or writing is taken away.
+  const beside = route.at === 'list' && hasRoom && newest ? newest : undefined;
+  useLayoutEffect(() => {
+    if (beside !== undefined) redirect({ at: 'post', id: newestKnown() ?? beside });
+  }, [beside]);
+  const open = route.at === 'post' ? route.id : undefined;
   const showsList = hasRoom || route.at === 'list';
+  const isAlone = !hasRoom && route.at === 'list';
+  useEffect(() => {
+    const place = placeOfNow();
+    if (isAlone && place) returnTo(place);
+  }, [isAlone]);
 
   return (
     <>
@@ -45,7 +52,7 @@ export function App() {
         <aside className="side" aria-label="Posts" hidden={!showsList}>
           <PostList open={open} onNewest={setNewest} />
         </aside>
-        <main id="main" tabIndex={-1} hidden={!hasRoom && route.at === 'list'}>
+        <main id="main" tabIndex={-1} hidden={isAlone}>
           {route.at === 'new' ? (
             <NewPost onDone={(id) => navigate(id ? { at: 'post', id } : { at: 'list' })} />
           ) : (
@@ -53,10 +60,15 @@ export function App() {
               <PostPage
                 key={open}
                 id={open}
-                chosen={route.at === 'post'}
-                onGone={route.at === 'list' ? leaveBeside : undefined}
+                chosen={!wentByItself()}
+                onGone={wentByItself() ? backToList : undefined}
               />
             )
+          )}
+          {route.at === 'nowhere' && (
+            <article className="post">
+              <NotFound wasThere={false} />
+            </article>
           )}
           {route.at === 'list' && newest === null && <NothingYet />}
         </main>
@@ -67,6 +79,8 @@ export function App() {
     </>
   );
 }
+
+const backToList = () => redirect({ at: 'list' });
 
 function NothingYet() {
   return (

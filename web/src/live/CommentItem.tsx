@@ -1,29 +1,60 @@
 // One comment, to read, edit and delete.
 
 import { useMutation } from '@apollo/client/react';
-import { type FormEvent, memo, useEffect, useRef, useState } from 'react';
+import { memo, type ReactNode, useEffect, useRef, useState } from 'react';
 
-import { Ago } from './Ago';
-import { Confirm } from './Confirm';
-import { DeleteCommentDocument, type CommentPartsFragment, UpdateCommentDocument } from './graph/generated';
-import { forgetComment } from './graph/lists';
+import { When } from './Ago';
+import { CommentEditor } from './CommentEditor';
+import { readDraft } from './drafts';
 import { focusOn } from './focus';
-import { sendOnShortcut } from './keys';
-import { wordsFor } from './Notices';
+import { type CommentPartsFragment, DeleteCommentDocument } from './graph/generated';
+import { forgetComment } from './graph/lists';
+import { useUndo } from './useUndo';
+import { hasCode } from './words';
 
 interface CommentItemProps {
   comment: CommentPartsFragment;
+  postId: string;
   /** It arrived while the page was open. */
   isNew: boolean;
+  /** The address points to it. */
+  isTarget: boolean;
+  /** It was deleted while somebody edited it here. */
+  isGone: boolean;
+  /** Hears whether it is being edited. */
+  onEditing: (comment: CommentPartsFragment, isEditing: boolean) => void;
+  /** Takes a text that has lost its place. */
+  onHandOver: (text: string) => void;
 }
 
-export const CommentItem = memo(function CommentItem({ comment, isNew }: CommentItemProps) {
+export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
+  const { comment, postId, isNew, isTarget, isGone, onEditing, onHandOver } = props;
   const [editing, setEditing] = useState(false);
-  const [remove, removing] = useMutation(DeleteCommentDocument);
+  const [remove] = useMutation(DeleteCommentDocument);
   const editButton = useRef<HTMLButtonElement>(null);
   const item = useRef<HTMLLIElement>(null);
   const wasEditing = useRef(false);
 
+  const deletion = useUndo(async () => {
+    const { nextElementSibling: next, previousElementSibling: previous } = item.current ?? {};
+    const hadFocus = item.current?.contains(document.activeElement);
+    try {
+      await remove({
+        variables: { input: { id: comment.id } },
+        context: { fetchOptions: { keepalive: true } },
+      });
+    } catch (error) {
+      if (!hasCode(error, 'NOT_FOUND')) throw error;
+    }
+    forgetComment(comment.id);
+    if (hadFocus) focusOn(next ?? previous ?? document.getElementById('comments-title'));
+  });
+  const isLeaving = deletion.state === 'waiting' || deletion.state === 'acting';
+
+  const edit = (isEditing: boolean) => {
+    setEditing(isEditing);
+    onEditing(comment, isEditing);
+  };
   // The focus goes back to where the editing began.
   useEffect(() => {
     if (wasEditing.current && !editing) editButton.current?.focus();
@@ -31,86 +62,87 @@ export const CommentItem = memo(function CommentItem({ comment, isNew }: Comment
   }, [editing]);
 
   return (
-    <li className="comment" data-new={isNew || undefined} ref={item} tabIndex={-1}>
-      <span className="avatar" aria-hidden="true" data-hue={hueOf(comment.author)}>
-        {[...comment.author][0]?.toUpperCase()}
-      </span>
+    <li
+      className="comment"
+      id={`comment-${comment.id}`}
+      data-new={isNew || undefined}
+      data-target={isTarget || undefined}
+      ref={item}
+      tabIndex={-1}
+    >
+      <Avatar name={comment.author} />
       <div className="comment-body">
-        <div className="meta">
-          <span className="name">{comment.author}</span>
-          <Ago time={comment.createdAt} />
-          {comment.edited && <span>edited</span>}
-          {!editing && (
-            <span className="actions">
-              <button type="button" className="text" ref={editButton} onClick={() => setEditing(true)}>
-                Edit<span className="unseen"> the comment by {comment.author}</span>
-              </button>
-              <Confirm
-                what={`the comment by ${comment.author}`}
-                busy={removing.loading}
-                onConfirm={async () => {
-                  const { nextElementSibling: next, previousElementSibling: previous } = item.current ?? {};
-                  await remove({ variables: { input: { id: comment.id } } });
-                  forgetComment(comment.id);
-                  focusOn(next ?? previous ?? document.getElementById('comments-title'));
-                }}
-              />
-            </span>
-          )}
-        </div>
-        {editing ? (
-          <EditForm comment={comment} onDone={() => setEditing(false)} />
+        {isLeaving ? (
+          <p className="undo" role="status">
+            Comment deleted.
+            <button type="button" className="text" autoFocus onClick={deletion.undo}>
+              Undo
+            </button>
+            <button type="button" className="text" onClick={deletion.act}>
+              Delete now
+            </button>
+          </p>
         ) : (
-          <p className="text">{comment.text}</p>
+          <>
+            <div className="meta">
+              <span className="name">{comment.author}</span>
+              <When time={comment.createdAt} />
+              {comment.edited && <span>edited</span>}
+              {!editing && (
+                <span className="actions">
+                  <a href={`#comment-${comment.id}`} className="text">
+                    Link<span className="unseen"> to the comment by {comment.author}</span>
+                  </a>
+                  <button type="button" className="text" ref={editButton} onClick={() => edit(true)}>
+                    {readDraft(`edit.${comment.id}`) ? 'Continue editing' : 'Edit'}
+                    <span className="unseen"> the comment by {comment.author}</span>
+                  </button>
+                  <button type="button" className="text" onClick={deletion.start}>
+                    {deletion.state === 'failed' ? 'Not deleted: try again' : 'Delete'}
+                    <span className="unseen"> the comment by {comment.author}</span>
+                  </button>
+                </span>
+              )}
+            </div>
+            {editing ? (
+              <CommentEditor
+                comment={comment}
+                postId={postId}
+                isGone={isGone}
+                onDone={() => edit(false)}
+                onHandOver={onHandOver}
+              />
+            ) : (
+              <p className="text">{comment.text}</p>
+            )}
+          </>
         )}
       </div>
     </li>
   );
 });
 
-function EditForm({ comment, onDone }: { comment: CommentPartsFragment; onDone: () => void }) {
-  const [text, setText] = useState(comment.text);
-  const [update, { loading, error }] = useMutation(UpdateCommentDocument);
-
-  const save = (event: FormEvent) => {
-    event.preventDefault();
-    if (text.trim() === '' || loading) return;
-    // What went wrong is shown below; the text stays.
-    update({ variables: { input: { id: comment.id, text: text.trim() } } }).then(onDone, () => {});
-  };
-
+function Avatar({ name }: { name: string }): ReactNode {
+  const { hue, isDeep } = colourOf(name);
   return (
-    <form className="form" onSubmit={save} onKeyDown={(event) => sendOnShortcut(event, onDone)}>
-      <label className="unseen" htmlFor={`edit-${comment.id}`}>
-        The comment’s text
-      </label>
-      <textarea
-        id={`edit-${comment.id}`}
-        autoFocus
-        rows={3}
-        value={text}
-        onChange={(event) => setText(event.target.value)}
-      />
-      {error && (
-        <p className="form-error" role="alert">
-          {wordsFor(error)}
-        </p>
-      )}
-      <div className="form-actions">
-        <button type="submit" className="button" disabled={loading || text.trim() === ''}>
-          {loading ? 'Saving…' : 'Save'}
-        </button>
-        <button type="button" className="button quiet" onClick={onDone}>
-          Cancel
-        </button>
-      </div>
-    </form>
+    <span
+      className="avatar"
+      aria-hidden="true"
+      data-deep={isDeep || undefined}
+      ref={(element) => element?.style.setProperty('--hue', String(hue))}
+    >
+      {[...name][0]?.toUpperCase()}
+    </span>
   );
 }
 
-/** One of six colours, always the same for a name. */
-function hueOf(name: string): number {
-  let sum = 0;
-  for (const character of name) sum = (sum * 31 + (character.codePointAt(0) ?? 0)) % 997;
-  return sum % 6;
+/** One of 48 colours, always the same for a name, and most often another for another name. */
+function colourOf(name: string): { hue: number; isDeep: boolean } {
+  // FNV-1a, then the last step of MurmurHash3: names that differ little are far apart.
+  let hash = 0x811c9dc5;
+  for (const character of name) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  const index = ((hash ^ (hash >>> 16)) >>> 0) % 48;
+  return { hue: (index >> 1) * 15, isDeep: index % 2 === 1 };
 }

@@ -1,13 +1,23 @@
-// A post's comments: written at the top, newest first, live.
+// A post's comments: written at the top, newest first, live. The post does not wait for them.
 
-import { useEffect, useRef, useState } from 'react';
+import { useCallback, useEffect, useRef, useState } from 'react';
 
 import { CommentItem } from './CommentItem';
 import { Composer } from './Composer';
 import { followComments } from './graph/follow';
-import type { CommentPartsFragment } from './graph/generated';
-import { Failure } from './Notices';
-import type { OpenPost } from './PostPage';
+import {
+  type CommentPartsFragment,
+  type OpenPostFragment,
+  PostCommentsDocument,
+  type PostCommentsQuery,
+} from './graph/generated';
+import { COMMENTS_PAGE } from './graph/pageSizes';
+import { readComments, readOlderComments } from './graph/read';
+import { CommentsSkeleton, Failure, Slow } from './Notices';
+import { placeOfNow, returnTo } from './place';
+import { useOlder } from './useOlder';
+import { useReading } from './useReading';
+import { useTarget } from './useTarget';
 import { useVisible } from './useVisible';
 
 /** The comments that arrived while the page was open: how many, and the last of them by their ids. */
@@ -20,32 +30,27 @@ const NONE: Arrived = { count: 0, recent: new Set() };
 /** More are not told apart from the others: nobody saw them arrive one by one. */
 const RECENT_MAX = 50;
 
-interface CommentsProps {
-  post: OpenPost;
-  loadingOlder: boolean;
-  /** Why the older comments did not come. */
-  error: unknown;
-  onOlder: () => void;
-}
-
-export function Comments({ post, loadingOlder, error, onOlder }: CommentsProps) {
+export function Comments({ post }: { post: OpenPostFragment }) {
   const [arrived, setArrived] = useState(NONE);
+  const [handed, setHanded] = useState<string>();
   const head = useRef<HTMLDivElement>(null);
   const headVisible = useVisible(head);
-
-  // Where to follow from: as it was first read. The subscription itself knows where it goes on.
-  const [cursor] = useState(post.commentChangesCursor);
-  useEffect(
-    () => followComments(post.id, cursor, (id) => setArrived((before) => withOneMore(before, id))),
-    [post.id, cursor],
+  const read = useCallback(() => readComments(post.id), [post.id]);
+  const variables = { id: post.id, first: COMMENTS_PAGE };
+  const { data, error, isSlow, retry } = useReading(
+    PostCommentsDocument,
+    variables,
+    `comments ${post.id}`,
+    read,
   );
+  const discussion = data?.post;
 
   // What arrives while the newest comments are out of view is counted until the reader is back.
   const [seen, setSeen] = useState(0);
   if (headVisible && seen !== arrived.count) setSeen(arrived.count);
   const unseen = arrived.count - seen;
+  const onArrived = useCallback((id: string) => setArrived((before) => withOneMore(before, id)), []);
 
-  const comments = post.comments.edges.map((edge) => edge.node as CommentPartsFragment);
   return (
     <section className="comments" aria-labelledby="comments-title">
       <div className="comments-head" ref={head}>
@@ -57,7 +62,7 @@ export function Comments({ post, loadingOlder, error, onOlder }: CommentsProps) 
               : `${post.commentCount.toLocaleString()} comments`}
         </h2>
       </div>
-      <Composer postId={post.id} />
+      <Composer postId={post.id} handed={handed} onTaken={() => setHanded(undefined)} />
       {unseen > 0 && (
         <button
           type="button"
@@ -71,19 +76,96 @@ export function Comments({ post, loadingOlder, error, onOlder }: CommentsProps) 
         {arrived.count > 0 &&
           `${arrived.count} new ${arrived.count === 1 ? 'comment' : 'comments'} since you opened the post`}
       </p>
-      {comments.length === 0 && <p className="empty">No comments yet. Yours could be the first.</p>}
-      <ol className="comment-list">
-        {comments.map((comment) => (
-          <CommentItem key={comment.id} comment={comment} isNew={arrived.recent.has(comment.id)} />
-        ))}
-      </ol>
-      {error !== undefined && <Failure error={error} onRetry={onOlder} />}
-      {error === undefined && post.comments.pageInfo.hasNextPage && (
-        <button type="button" className="more" disabled={loadingOlder} onClick={onOlder}>
-          {loadingOlder ? 'Loading…' : 'Older comments'}
-        </button>
+      {discussion ? (
+        <Discussion
+          discussion={discussion}
+          recent={arrived.recent}
+          {...{ onArrived }}
+          onHandOver={setHanded}
+        />
+      ) : error !== undefined ? (
+        <Failure what="The comments" error={error} onRetry={retry} byItself />
+      ) : (
+        <>
+          {isSlow && <Slow what="The comments" />}
+          <CommentsSkeleton />
+        </>
       )}
     </section>
+  );
+}
+
+interface DiscussionProps {
+  discussion: NonNullable<PostCommentsQuery['post']>;
+  recent: ReadonlySet<string>;
+  onArrived: (commentId: string) => void;
+  onHandOver: (text: string) => void;
+}
+
+function Discussion({ discussion, recent, onArrived, onHandOver }: DiscussionProps) {
+  const { id } = discussion;
+  const { hasNextPage, endCursor } = discussion.comments.pageInfo;
+  const list = useRef<HTMLOListElement>(null);
+  const older = useOlder(list, () => readOlderComments(id, endCursor ?? null));
+  const { target, isMissing } = useTarget(discussion);
+
+  // Where to follow from: as it was first read. The subscription itself knows where it goes on.
+  const [cursor] = useState(discussion.commentChangesCursor);
+  useEffect(() => followComments(id, cursor, onArrived), [id, cursor, onArrived]);
+
+  useEffect(() => {
+    const place = placeOfNow();
+    if (place) returnTo(place);
+  }, []);
+
+  // A comment that is being edited stays when somebody else deletes it.
+  const [edited, setEdited] = useState<readonly CommentPartsFragment[]>([]);
+  const onEditing = useCallback(
+    (comment: CommentPartsFragment, isEditing: boolean) =>
+      setEdited((before) => [
+        ...before.filter((each) => each.id !== comment.id),
+        ...(isEditing ? [comment] : []),
+      ]),
+    [],
+  );
+  const there = discussion.comments.edges.map((edge) => edge.node as CommentPartsFragment);
+  const gone = edited.filter((each) => there.every((comment) => comment.id !== each.id));
+  const comments =
+    gone.length === 0
+      ? there
+      : [...there, ...gone].sort((one, other) => other.createdAt.localeCompare(one.createdAt));
+
+  return (
+    <>
+      {isMissing && (
+        <p className="hint" role="status">
+          The comment that this address points to is not here any more.
+        </p>
+      )}
+      {comments.length === 0 && <p className="empty">No comments yet. Yours could be the first.</p>}
+      <ol className="comment-list" ref={list}>
+        {comments.map((comment) => (
+          <CommentItem
+            key={comment.id}
+            comment={comment}
+            postId={id}
+            isNew={recent.has(comment.id)}
+            isTarget={comment.id === target}
+            isGone={gone.includes(comment)}
+            onEditing={onEditing}
+            onHandOver={onHandOver}
+          />
+        ))}
+      </ol>
+      {older.error !== undefined && (
+        <Failure what="Older comments" error={older.error} onRetry={older.load} />
+      )}
+      {older.error === undefined && hasNextPage && (
+        <button type="button" className="more" aria-disabled={older.isLoading} onClick={older.load}>
+          {older.isLoading ? 'Loading…' : 'Older comments'}
+        </button>
+      )}
+    </>
   );
 }
 

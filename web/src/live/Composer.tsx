@@ -1,26 +1,54 @@
-// Writing a comment. What could not be sent stays in the field.
+// Writing a comment. What is not sent yet stays: in the field, and in this browser.
 
 import { useMutation } from '@apollo/client/react';
-import { type FormEvent, useRef, useState } from 'react';
+import { type FormEvent, useEffect, useRef, useState } from 'react';
 
 import { useAuthorName } from './authorName';
+import { Counter } from './Counter';
+import { dropDraft, keepDraft, readDraft } from './drafts';
+import { focusOn } from './focus';
 import { CreateCommentDocument } from './graph/generated';
 import { insertComment } from './graph/lists';
 import { newIdempotencyKey } from './idempotencyKey';
 import { sendOnShortcut } from './keys';
-import { wordsFor } from './Notices';
+import { charsOf, cleaned, COMMENT_CHARS_MAX, isBlank } from './text';
+import { mayPass, wordsFor } from './words';
 
-export function Composer({ postId }: { postId: string }) {
+interface ComposerProps {
+  postId: string;
+  /** A text from elsewhere on the page, which joins what is written. */
+  handed?: string | undefined;
+  onTaken?: () => void;
+}
+
+export function Composer({ postId, handed, onTaken }: ComposerProps) {
   const [author, setAuthor] = useAuthorName();
-  const [text, setText] = useState('');
+  const [text, setText] = useState(() => readDraft(`comment.${postId}`)?.text ?? '');
   const [create, { loading, error }] = useMutation(CreateCommentDocument);
   // The same key for every try of the same comment: one whose answer got lost is not doubled.
   const attempt = useRef({ text: '', author: '', key: '' });
+  const field = useRef<HTMLTextAreaElement>(null);
+  const latest = useRef(text);
 
+  const write = (changed: string) => {
+    latest.current = changed;
+    setText(changed);
+    if (changed.trim() === '') dropDraft(`comment.${postId}`);
+    else keepDraft(`comment.${postId}`, { text: changed });
+  };
+  useEffect(() => {
+    if (handed === undefined) return;
+    write([latest.current.trim(), handed].filter((part) => part !== '').join('\n\n'));
+    field.current?.focus();
+    onTaken?.();
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- once for each text that is handed over
+  }, [handed]);
+
+  const canSend = !isBlank(text) && charsOf(text) <= COMMENT_CHARS_MAX;
   const send = async (event: FormEvent) => {
     event.preventDefault();
-    const wanted = { text: text.trim(), author: author.trim() };
-    if (wanted.text === '' || loading) return;
+    const wanted = { text: cleaned(text), author: author.trim() };
+    if (!canSend || loading) return;
     const { text: tried, author: triedAs } = attempt.current;
     if (tried !== wanted.text || triedAs !== wanted.author)
       attempt.current = { ...wanted, key: newIdempotencyKey() };
@@ -36,7 +64,8 @@ export function Composer({ postId }: { postId: string }) {
       insertComment(postId, data.createComment.comment.id);
       attempt.current = { text: '', author: '', key: '' };
       // What was written meanwhile stays.
-      setText((now) => (now === text ? '' : now));
+      if (latest.current === text) write('');
+      focusOn(field.current);
     } catch {
       // `error` has it.
     }
@@ -53,10 +82,12 @@ export function Composer({ postId }: { postId: string }) {
       </label>
       <textarea
         id="comment-text"
+        ref={field}
         rows={3}
         placeholder="Add to the conversation"
         value={text}
-        onChange={(event) => setText(event.target.value)}
+        aria-describedby="comment-room"
+        onChange={(event) => write(event.target.value)}
       />
       <div className="composer-foot">
         <label className="unseen" htmlFor="comment-author">
@@ -70,13 +101,15 @@ export function Composer({ postId }: { postId: string }) {
           autoComplete="nickname"
           onChange={(event) => setAuthor(event.target.value)}
         />
-        <button type="submit" className="button" disabled={loading || text.trim() === ''}>
+        <Counter id="comment-room" text={text} max={COMMENT_CHARS_MAX} />
+        {/* Not `disabled`: that would take the focus away from a button that was just pressed. */}
+        <button type="submit" className="button" aria-disabled={loading || !canSend}>
           {loading ? 'Sending…' : 'Comment'}
         </button>
       </div>
       {error && (
         <p className="form-error" role="alert">
-          {wordsFor(error)} Your comment is still here.
+          {wordsFor(error)} Your comment is still here.{mayPass(error) && ' You can send it again.'}
         </p>
       )}
     </form>

@@ -5,18 +5,19 @@ import { useState } from 'react';
 interface ConfirmProps {
   /** What is deleted, for those who hear the page. */
   what: string;
-  busy: boolean;
-  onConfirm: () => Promise<void>;
+  failed: boolean;
+  onConfirm: () => void;
 }
 
-export function Confirm({ what, busy, onConfirm }: ConfirmProps) {
-  const [state, setState] = useState<'idle' | 'asking' | 'failed' | 'kept'>('idle');
+export function Confirm({ what, failed, onConfirm }: ConfirmProps) {
+  const [state, setState] = useState<'idle' | 'asking' | 'kept'>('idle');
 
-  if (state === 'idle' || state === 'kept') {
+  if (state !== 'asking') {
     return (
       // The focus goes back to where the question began.
       <button type="button" className="text" autoFocus={state === 'kept'} onClick={() => setState('asking')}>
-        Delete<span className="unseen"> {what}</span>
+        {failed ? 'Not deleted: try again' : 'Delete'}
+        <span className="unseen"> {what}</span>
       </button>
     );
   }
@@ -26,14 +27,8 @@ export function Confirm({ what, busy, onConfirm }: ConfirmProps) {
       aria-label={`Delete ${what}?`}
       onKeyDown={(event) => event.key === 'Escape' && setState('kept')}
     >
-      <button
-        type="button"
-        className="text danger"
-        autoFocus
-        disabled={busy}
-        onClick={() => void onConfirm().catch(() => setState('failed'))}
-      >
-        {busy ? 'Deleting…' : state === 'failed' ? 'Failed: try again' : 'Really delete'}
+      <button type="button" className="text danger" autoFocus onClick={onConfirm}>
+        Really delete
       </button>
       <button type="button" className="text" onClick={() => setState('kept')}>
         Keep

@@ -1,35 +1,62 @@
 // Writing a post.
 
 import { useMutation } from '@apollo/client/react';
+import { useState } from 'react';
 
 import { useAuthorName } from './authorName';
-import { CreatePostDocument } from './graph/generated';
+import { dropDraft, keepDraft, type PostDraft, readDraft } from './drafts';
+import { CreatePostDocument, type OpenPostFragment } from './graph/generated';
 import { insertPost } from './graph/lists';
+import { noteContent } from './graph/read';
 import { PostForm } from './PostForm';
+
+const KEY = 'post.new';
+const EMPTY: PostDraft = { title: '', content: '' };
 
 export function NewPost({ onDone }: { onDone: (id?: string) => void }) {
   const [author, setAuthor] = useAuthorName();
+  const [kept] = useState(() => readDraft(KEY));
+  const [draft, setDraft] = useState(kept ?? EMPTY);
   const [create, { loading, error }] = useMutation(CreatePostDocument);
 
+  const write = (title: string, content: string) => {
+    setDraft({ title, content });
+    if (title.trim() === '' && content.trim() === '') dropDraft(KEY);
+    else keepDraft(KEY, { title, content });
+  };
   const save = async (title: string, content: string) => {
     const { data } = await create({
       variables: { input: { title, content, author: author.trim() || null } },
     });
     if (!data) return;
-    insertPost(data.createPost.post.id);
-    onDone(data.createPost.post.id);
+    const post = data.createPost.post as OpenPostFragment;
+    dropDraft(KEY);
+    noteContent(post);
+    insertPost(post.id);
+    onDone(post.id);
   };
 
   return (
     <article className="post">
       <h1>New post</h1>
-      <PostForm saveLabel="Publish" saving={loading} error={error} onSave={save} onCancel={() => onDone()}>
+      <PostForm
+        draft={draft}
+        onWrite={write}
+        saveLabel="Publish"
+        saving={loading}
+        error={error}
+        onSave={save}
+        onCancel={() => onDone()}
+        onDiscard={draft.title || draft.content ? () => write('', '') : undefined}
+        wasKept={kept !== undefined}
+      >
         <label>
           Your name
           <input
             value={author}
             maxLength={100}
             placeholder="Anonymous"
+            autoComplete="nickname"
             onChange={(event) => setAuthor(event.target.value)}
           />
         </label>

@@ -1,23 +1,36 @@
 // What stands in for content: while it loads, and when it cannot be had.
 
-import { CombinedGraphQLErrors, ServerError } from '@apollo/client';
+import { mayPass, wordsFor } from './words';
 
-/** An error in words for the reader. */
-export function wordsFor(error: unknown): string {
-  if (CombinedGraphQLErrors.is(error)) return error.errors[0]?.message ?? 'The server refused.';
-  if (ServerError.is(error)) return `The server answered with status ${error.statusCode}.`;
-  return 'The server cannot be reached.';
+interface FailureProps {
+  /** What is missing, as the beginning of a sentence. */
+  what: string;
+  error: unknown;
+  onRetry: () => void;
+  /** Another try comes without the reader. */
+  byItself?: boolean;
 }
 
-export function Failure({ error, onRetry }: { error: unknown; onRetry: () => void }) {
+export function Failure({ what, error, onRetry, byItself = false }: FailureProps) {
+  const again = mayPass(error);
   return (
     <div className="failure" role="alert">
-      <p>{wordsFor(error)}</p>
-      <button type="button" className="button quiet" onClick={onRetry}>
-        Try again
-      </button>
+      <p>
+        {what} cannot be shown. {wordsFor(error)}
+        {again && byItself && ' Trying again by itself.'}
+      </p>
+      {again && (
+        <button type="button" className="button quiet" onClick={onRetry}>
+          Try again
+        </button>
+      )}
     </div>
   );
+}
+
+/** Said when content takes its time. */
+export function Slow({ what }: { what: string }) {
+  return <p className="slow">{what} take longer than usual. They appear here as soon as they are there.</p>;
 }
 
 export function ListSkeleton() {
@@ -43,6 +56,19 @@ export function PostSkeleton() {
       <i />
       <i />
       <i />
+    </div>
+  );
+}
+
+export function CommentsSkeleton() {
+  return (
+    <div className="skeleton skeleton-comments" role="status" aria-label="Loading comments">
+      {[0, 1, 2].map((row) => (
+        <div key={row} className="skeleton-row">
+          <i />
+          <i />
+        </div>
+      ))}
     </div>
   );
 }

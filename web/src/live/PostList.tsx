@@ -1,14 +1,16 @@
 // The list of posts, newest first, with counts that follow the comments.
 
-import { useEffect, useRef } from 'react';
+import { useEffect, useRef, useState } from 'react';
 
+import { Ago } from './Ago';
 import { followPost } from './graph/follow';
 import { PostsDocument, type PostSummaryFragment } from './graph/generated';
 import { POSTS_PAGE } from './graph/pageSizes';
-import { readList, readOlderPosts } from './graph/read';
+import { isContentStale, readList, readOlderPosts } from './graph/read';
+import { rereadPostSoon } from './graph/reread';
 import { Link } from './Link';
-import { Failure, ListSkeleton } from './Notices';
-import { Ago } from './Ago';
+import { Failure, ListSkeleton, Slow } from './Notices';
+import { placeOfNow, returnTo } from './place';
 import { useOlder } from './useOlder';
 import { useReading } from './useReading';
 import { useVisible } from './useVisible';
@@ -20,15 +22,23 @@ interface PostListProps {
 }
 
 export function PostList({ open, onNewest }: PostListProps) {
-  const { data, error, retry } = useReading(PostsDocument, { first: POSTS_PAGE }, 'posts', readList);
+  const { data, error, isSlow, retry } = useReading(PostsDocument, { first: POSTS_PAGE }, 'posts', readList);
   const posts = data?.posts.edges.map((edge) => edge.node as PostSummaryFragment) ?? [];
   const newest = data && (posts[0]?.id ?? null);
   useEffect(() => {
     if (newest !== undefined) onNewest(newest);
   }, [newest, onNewest]);
+  const isThere = data !== undefined;
+  useEffect(() => {
+    const place = placeOfNow();
+    if (isThere && place) returnTo(place);
+  }, [isThere]);
 
   const { hasNextPage, endCursor } = data?.posts.pageInfo ?? {};
-  const older = useOlder(() => readOlderPosts(endCursor ?? null));
+  const list = useRef<HTMLUListElement>(null);
+  const older = useOlder(list, async () => {
+    (await readOlderPosts(endCursor ?? null)).filter(isContentStale).forEach(rereadPostSoon);
+  });
   return (
     <>
       <div className="side-head">
@@ -39,21 +49,26 @@ export function PostList({ open, onNewest }: PostListProps) {
           New post
         </Link>
       </div>
-      {!data && error !== undefined && <Failure error={error} onRetry={retry} />}
-      {!data && error === undefined && <ListSkeleton />}
+      {!data && error !== undefined && <Failure what="The posts" error={error} onRetry={retry} byItself />}
+      {!data && error === undefined && (
+        <>
+          {isSlow && <Slow what="The posts" />}
+          <ListSkeleton />
+        </>
+      )}
       {data && posts.length === 0 && (
         <p className="empty">
           Nothing here yet. <Link to={{ at: 'new' }}>Write the first post.</Link>
         </p>
       )}
-      <ul className="posts">
+      <ul className="posts" ref={list}>
         {posts.map((post) => (
           <Row key={post.id} post={post} isOpen={post.id === open} />
         ))}
       </ul>
-      {older.error !== undefined && <Failure error={older.error} onRetry={older.load} />}
+      {older.error !== undefined && <Failure what="Older posts" error={older.error} onRetry={older.load} />}
       {older.error === undefined && hasNextPage && (
-        <button type="button" className="more" disabled={older.isLoading} onClick={older.load}>
+        <button type="button" className="more" aria-disabled={older.isLoading} onClick={older.load}>
           {older.isLoading ? 'Loading…' : 'Older posts'}
         </button>
       )}
@@ -69,20 +84,26 @@ function Row({ post, isOpen }: { post: PostSummaryFragment; isOpen: boolean }) {
 
   return (
     <li ref={row}>
-      <Link to={{ at: 'post', id: post.id }} aria-current={isOpen ? 'page' : undefined}>
-        <span className="row-title">{post.title}</span>
-        <span className="row-text">{post.content}</span>
-        <span className="meta">
-          <span className="name">{post.author}</span>
-          <Ago time={post.createdAt} />
-          <Count key={post.commentCount} count={post.commentCount} />
-        </span>
+      {/* Named by its title alone; the style sheet makes the whole row its target. */}
+      <Link to={{ at: 'post', id: post.id }} className="row-title" aria-current={isOpen ? 'page' : undefined}>
+        {post.title}
       </Link>
+      <p className="row-text">{post.excerpt}</p>
+      <div className="meta">
+        <span className="name">{post.author}</span>
+        <Ago time={post.createdAt} />
+        <Count count={post.commentCount} />
+      </div>
     </li>
   );
 }
 
-/** A new key mounts it anew, which plays its animation. */
 function Count({ count }: { count: number }) {
-  return <span className="count">{count === 1 ? '1 comment' : `${count.toLocaleString()} comments`}</span>;
+  const [atFirst] = useState(count);
+  return (
+    // A new key mounts it again, which plays its animation: not when the page loads.
+    <span key={count} className="count" data-changed={count !== atFirst || undefined}>
+      {count === 1 ? '1 comment' : `${count.toLocaleString()} comments`}
+    </span>
+  );
 }

@@ -2,49 +2,43 @@
 
 import { useMutation } from '@apollo/client/react';
 import { useCallback, useEffect, useRef, useState } from 'react';
-import { flushSync } from 'react-dom';
 
-import { Ago } from './Ago';
+import { When } from './Ago';
 import { Comments } from './Comments';
 import { Confirm } from './Confirm';
+import { readDraft, textsAbout } from './drafts';
 import { followPost } from './graph/follow';
-import {
-  DeletePostDocument,
-  PostPageDocument,
-  type PostPageQuery,
-  UpdatePostDocument,
-} from './graph/generated';
+import { DeletePostDocument, type OpenPostFragment, PostDocument } from './graph/generated';
 import { forgetPost } from './graph/lists';
-import { COMMENTS_PAGE } from './graph/pageSizes';
-import { readOlderComments, readPostPage } from './graph/read';
-import { focusOn } from './focus';
+import { readPost } from './graph/read';
 import { Link } from './Link';
-import { Failure, PostSkeleton } from './Notices';
-import { PostForm } from './PostForm';
-import { navigate } from './route';
-import { useOlder } from './useOlder';
+import { NotFound } from './NotFound';
+import { Failure, PostSkeleton, Slow } from './Notices';
+import { placeOfNow } from './place';
+import { PostEditor } from './PostEditor';
+import { Unsent } from './Unsent';
 import { useReading } from './useReading';
-
-export type OpenPost = NonNullable<PostPageQuery['post']>;
+import { useUndo } from './useUndo';
+import { hasCode } from './words';
 
 interface PostPageProps {
   id: string;
   /** The reader asked for this post: its heading gets the focus. */
   chosen: boolean;
-  /** Hears that the post is not there, or not any more. */
-  onGone?: () => void;
+  /** Hears that the post, which the page opened by itself, is not there any more. */
+  onGone?: (() => void) | undefined;
 }
 
 export function PostPage({ id, chosen, onGone }: PostPageProps) {
-  const read = useCallback(() => readPostPage(id), [id]);
-  const variables = { id, first: COMMENTS_PAGE };
-  const { data, error, retry } = useReading(PostPageDocument, variables, `post ${id}`, read);
-  const post = data?.post;
-  const older = useOlder(() => readOlderComments(id, post?.comments.pageInfo.endCursor ?? null));
+  const read = useCallback(() => readPost(id), [id]);
+  const { data, error, isSlow, retry } = useReading(PostDocument, { id }, `post ${id}`, read);
+  const post = data?.post as OpenPostFragment | null | undefined;
   const isGone = post === null;
+  const [wasThere, setWasThere] = useState(false);
+  if (post && !wasThere) setWasThere(true);
   useEffect(() => {
-    if (isGone) onGone?.();
-  }, [isGone, onGone]);
+    if (isGone && onGone && textsAbout(id).length === 0) onGone();
+  }, [id, isGone, onGone]);
 
   return (
     <article className="post">
@@ -54,26 +48,42 @@ export function PostPage({ id, chosen, onGone }: PostPageProps) {
       {post ? (
         <>
           <PostBody post={post} takesFocus={chosen} />
-          <Comments post={post} loadingOlder={older.isLoading} error={older.error} onOlder={older.load} />
+          <Comments post={post} />
         </>
       ) : isGone ? (
-        <p className="empty">
-          This post is not here any more. <Link to={{ at: 'list' }}>See the others.</Link>
-        </p>
+        <>
+          <NotFound wasThere={wasThere} />
+          <Unsent postId={id} />
+        </>
       ) : error !== undefined ? (
-        <Failure error={error} onRetry={retry} />
+        <Failure what="The post" error={error} onRetry={retry} byItself />
       ) : (
-        <PostSkeleton />
+        <>
+          {isSlow && <Slow what="The post and its comments" />}
+          <PostSkeleton />
+        </>
       )}
     </article>
   );
 }
 
-function PostBody({ post, takesFocus }: { post: OpenPost; takesFocus: boolean }) {
+function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: boolean }) {
   const [editing, setEditing] = useState(false);
-  const [update, updating] = useMutation(UpdatePostDocument);
-  const [remove, removing] = useMutation(DeletePostDocument);
+  const [remove] = useMutation(DeletePostDocument);
   const heading = useRef<HTMLHeadingElement>(null);
+  const editButton = useRef<HTMLButtonElement>(null);
+  const wasEditing = useRef(false);
+  const deletion = useUndo(async () => {
+    try {
+      await remove({
+        variables: { input: { id: post.id } },
+        context: { fetchOptions: { keepalive: true } },
+      });
+    } catch (error) {
+      if (!hasCode(error, 'NOT_FOUND')) throw error;
+    }
+    forgetPost(post.id);
+  });
 
   useEffect(() => followPost(post.id), [post.id]);
   useEffect(() => {
@@ -83,22 +93,30 @@ function PostBody({ post, takesFocus }: { post: OpenPost; takesFocus: boolean })
     };
   }, [post.title]);
   useEffect(() => {
-    if (takesFocus) heading.current?.focus();
+    if (!takesFocus) return;
+    heading.current?.focus({ preventScroll: true });
+    if (!placeOfNow()) scrollTo({ top: 0, behavior: 'instant' });
   }, [takesFocus]);
+  // The focus goes back to where the editing began.
+  useEffect(() => {
+    if (wasEditing.current && !editing) editButton.current?.focus();
+    wasEditing.current = editing;
+  }, [editing]);
 
-  if (editing) {
+  if (editing) return <PostEditor post={post} onDone={() => setEditing(false)} />;
+  if (deletion.state === 'waiting' || deletion.state === 'acting') {
     return (
-      <PostForm
-        initial={post}
-        saveLabel="Save"
-        saving={updating.loading}
-        error={updating.error}
-        onCancel={() => setEditing(false)}
-        onSave={async (title, content) => {
-          await update({ variables: { input: { id: post.id, title, content } } });
-          setEditing(false);
-        }}
-      />
+      <div className="undo" role="status">
+        <p>
+          “{post.title}” and its comments are deleted.
+          <button type="button" className="text" autoFocus onClick={deletion.undo}>
+            Undo
+          </button>
+          <button type="button" className="text" onClick={deletion.act}>
+            Delete now
+          </button>
+        </p>
+      </div>
     );
   }
 
@@ -109,23 +127,14 @@ function PostBody({ post, takesFocus }: { post: OpenPost; takesFocus: boolean })
       </h1>
       <div className="meta">
         <span className="name">{post.author}</span>
-        <Ago time={post.createdAt} />
+        <When time={post.createdAt} />
         {post.updatedAt !== post.createdAt && <span>edited</span>}
         <span className="actions">
-          <button type="button" className="text" onClick={() => setEditing(true)}>
-            Edit<span className="unseen"> the post</span>
+          <button type="button" className="text" ref={editButton} onClick={() => setEditing(true)}>
+            {readDraft(`post.${post.id}`) ? 'Continue editing' : 'Edit'}
+            <span className="unseen"> the post</span>
           </button>
-          <Confirm
-            what="the post"
-            busy={removing.loading}
-            onConfirm={async () => {
-              await remove({ variables: { input: { id: post.id } } });
-              forgetPost(post.id);
-              // Drawn at once: on a phone the list is hidden until then, and cannot take the focus.
-              flushSync(() => navigate({ at: 'list' }));
-              focusOn(document.getElementById('posts-title'));
-            }}
-          />
+          <Confirm what="the post" failed={deletion.state === 'failed'} onConfirm={deletion.start} />
         </span>
       </div>
       <div className="content">

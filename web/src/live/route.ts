@@ -1,27 +1,65 @@
-// Which part of the page is shown, kept in the address: `/`, `/?post=<id>`, `/?new`.
+// Which part of the page is shown, kept in the address: `/`, `/new`, `/posts/<id>`, and `#comment-<id>` for a
+// comment of the post.
 
-export type Route = { at: 'list' } | { at: 'post'; id: string } | { at: 'new' };
+export type Route = { at: 'list' } | { at: 'post'; id: string } | { at: 'new' } | { at: 'nowhere' };
+
+/** What the page keeps with an entry of the browser's history. */
+interface Entry {
+  /** The page opened the post by itself, beside the list. */
+  byItself?: boolean;
+}
+
+const ID = /^[0-9a-f]{24}$/i;
 
 export function hrefOf(route: Route): string {
   switch (route.at) {
     case 'list':
+    case 'nowhere':
       return '/';
     case 'new':
-      return '/?new';
+      return '/new';
     case 'post':
-      return `/?post=${encodeURIComponent(route.id)}`;
+      return `/posts/${route.id}`;
   }
 }
 
 export function navigate(route: Route): void {
-  history.pushState(null, '', hrefOf(route));
-  dispatchEvent(new PopStateEvent('popstate'));
+  go(() => history.pushState(null, '', hrefOf(route)));
 }
 
-/** What an address's query string shows. */
-export function routeOf(search: string): Route {
-  const parameters = new URLSearchParams(search);
+/** Goes on to a route that nobody chose: the way back does not lead here. */
+export function redirect(route: Route): void {
+  const entry: Entry = { byItself: true };
+  go(() => history.replaceState(entry, '', hrefOf(route)));
+}
+
+/** Whether the page went here by itself. */
+export function wentByItself(): boolean {
+  return (history.state as Entry | null)?.byItself === true;
+}
+
+/** What an address shows. */
+export function routeOf({ pathname, search }: { pathname: string; search: string }): Route {
+  if (pathname === '/') return formerRouteOf(new URLSearchParams(search));
+  if (pathname === '/new') return { at: 'new' };
+  const id = /^\/posts\/([^/]+)\/?$/.exec(pathname)?.[1];
+  return id !== undefined && ID.test(id) ? { at: 'post', id: id.toLowerCase() } : { at: 'nowhere' };
+}
+
+/** The addresses of before, `/?post=<id>` and `/?new`, still lead where they did. */
+function formerRouteOf(parameters: URLSearchParams): Route {
   const id = parameters.get('post');
-  if (id) return { at: 'post', id };
+  if (id !== null) return ID.test(id) ? { at: 'post', id: id.toLowerCase() } : { at: 'nowhere' };
   return parameters.has('new') ? { at: 'new' } : { at: 'list' };
+}
+
+/** The comment that an address points to, by its id. */
+export function commentOf(hash: string): string | undefined {
+  const id = /^#comment-(.+)$/.exec(hash)?.[1];
+  return id !== undefined && ID.test(id) ? id.toLowerCase() : undefined;
+}
+
+function go(change: () => void): void {
+  change();
+  dispatchEvent(new PopStateEvent('popstate'));
 }

@@ -4,5 +4,6 @@ import './graph/started';
 import './style/page.css';
 import './style/post.css';
 import './style/controls.css';
+import './style/print.css';
 
 void import('./main');

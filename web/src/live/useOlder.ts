@@ -1,6 +1,8 @@
 // The next page of a list: asked for at a button, and what went wrong with it.
 
-import { useState } from 'react';
+import { type RefObject, useLayoutEffect, useRef, useState } from 'react';
+
+import { focusOn } from './focus';
 
 interface Older {
   isLoading: boolean;
@@ -8,11 +10,27 @@ interface Older {
   load: () => void;
 }
 
-export function useOlder(fetchNext: () => Promise<unknown>): Older {
+/** Reads by `fetchNext`. A focus on the list's button goes on to the first item that came. */
+export function useOlder(list: RefObject<HTMLElement | null>, fetchNext: () => Promise<unknown>): Older {
   const [isLoading, setLoading] = useState(false);
   const [error, setError] = useState<unknown>();
+  /** The button, and how many items there were. */
+  const awaited = useRef<{ button: Element | null; items: number }>(undefined);
+
+  // After each drawing: the items come when the cache says so, and the button may have left the page.
+  useLayoutEffect(() => {
+    const { button, items } = awaited.current ?? {};
+    if (items === undefined) return;
+    const first = list.current?.children[items];
+    if (!first) return;
+    awaited.current = undefined;
+    if (document.activeElement === button || document.activeElement === document.body)
+      focusOn(first.querySelector('a.row-title') ?? first);
+  });
 
   const load = () => {
+    if (isLoading) return;
+    awaited.current = { button: document.activeElement, items: list.current?.children.length ?? 0 };
     setLoading(true);
     setError(undefined);
     fetchNext()

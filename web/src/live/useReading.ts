@@ -2,21 +2,30 @@
 
 import type { OperationVariables, TypedDocumentNode } from '@apollo/client';
 import { useQuery } from '@apollo/client/react';
-import { useCallback, useEffect, useState } from 'react';
+import { useEffect, useState } from 'react';
 
+import { connection } from './graph/client';
+import { retryDelay } from './graph/connection';
 import { readOnce } from './graph/read';
+import { mayPass } from './words';
 
-interface Shown<Data> {
+/** After this, a reader wants to know that it is not the page that hangs. */
+const SLOW_AFTER_MS = 3_000;
+
+export interface Shown<Data> {
   /** As soon as the cache has all of it. */
   data: Data | undefined;
-  /** Why it could not be read. */
+  /** Why the last try failed. Where another one may help, it comes by itself. */
   error: unknown;
+  /** It takes longer than one waits without a word. */
+  isSlow: boolean;
+  /** Tries at once. */
   retry: () => void;
 }
 
 /**
  * Shows the answer to a query from the cache, and every change of it. Where the cache lacks it, `read`
- * is called, once for all who ask under the same name.
+ * is called, once for all who ask under the same name, until it succeeds.
  */
 export function useReading<Data, Variables extends OperationVariables>(
   query: TypedDocumentNode<Data, Variables>,
@@ -27,16 +36,39 @@ export function useReading<Data, Variables extends OperationVariables>(
   const options = { variables, fetchPolicy: 'cache-only' } as useQuery.Options<Data, Variables>;
   const { data } = useQuery(query, options);
   const [error, setError] = useState<unknown>();
-  const start = useCallback(() => {
-    readOnce(name, read).then(() => setError(undefined), setError);
-  }, [name, read]);
+  const [isSlow, setSlow] = useState(false);
+  const [asked, setAsked] = useState(0);
   const isMissing = data === undefined;
+
   useEffect(() => {
-    if (isMissing) start();
-  }, [isMissing, start]);
-  const retry = () => {
-    setError(undefined);
+    if (!isMissing) return;
+    const identity = {};
+    let stopped = false;
+    let attempt = 0;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const slow = setTimeout(() => setSlow(true), SLOW_AFTER_MS);
+    const start = () => {
+      readOnce(name, read).then(
+        () => {},
+        (failure: unknown) => {
+          if (stopped) return;
+          setError(failure);
+          if (!mayPass(failure)) return;
+          connection.markInterrupted(identity, true);
+          timer = setTimeout(start, retryDelay(attempt++));
+        },
+      );
+    };
     start();
-  };
-  return { data: data as Data | undefined, error, retry };
+    return () => {
+      stopped = true;
+      clearTimeout(timer);
+      clearTimeout(slow);
+      connection.markInterrupted(identity, false);
+      setError(undefined);
+      setSlow(false);
+    };
+  }, [isMissing, name, read, asked]);
+
+  return { data: data as Data | undefined, error, isSlow, retry: () => setAsked(asked + 1) };
 }

@@ -2,13 +2,24 @@
 
 import { useSyncExternalStore } from 'react';
 
-import { type Route, routeOf } from './route';
+import { commentOf, type Route, routeOf, wentByItself } from './route';
 
 export function useRoute(): Route {
-  return routeOf(useSyncExternalStore(listen, () => location.search));
+  // Choosing what the page has opened by itself is a change, too.
+  useSyncExternalStore(listen, () => `${location.pathname}${location.search} ${wentByItself()}`);
+  return routeOf(location);
+}
+
+/** The id of the comment that the address points to. */
+export function useTargetComment(): string | undefined {
+  return commentOf(useSyncExternalStore(listen, () => location.hash));
 }
 
 function listen(changed: () => void): () => void {
   addEventListener('popstate', changed);
-  return () => removeEventListener('popstate', changed);
+  addEventListener('hashchange', changed);
+  return () => {
+    removeEventListener('popstate', changed);
+    removeEventListener('hashchange', changed);
+  };
 }

@@ -1,6 +1,7 @@
 // The numbers and plots.
 
 import { Chart } from './Chart';
+import { formatted } from './formatted';
 import { type Plot, PLOTS } from './metrics';
 import { type Point, useHistory } from './useHistory';
 
@@ -47,20 +48,20 @@ export function Statistics() {
 
 function PlotCard({ plot, points }: { plot: Plot; points: Point[] }) {
   const now = points.at(-1);
-  const shown = now === undefined ? '–' : format(now);
+  const shown = now === undefined ? '–' : formatted(now);
   return (
     <section className="plot">
       <h2>{plot.title}</h2>
       <p className="now">
         {shown}
-        <small>{plot.unit}</small>
+        <small>{now === undefined ? plot.nothing : plot.unit}</small>
       </p>
       <p className="explanation">{plot.explanation}</p>
-      <Chart points={points} label={`${plot.title} over the last minutes, now ${shown} ${plot.unit}`} />
+      <Chart
+        points={points}
+        unit={plot.unit}
+        label={`${plot.title} over the last minutes, now ${shown} ${plot.unit}`}
+      />
     </section>
   );
-}
-
-function format(value: number): string {
-  return value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 });
 }

@@ -22,6 +22,8 @@ export interface Plot {
   title: string;
   explanation: string;
   unit: string;
+  /** Said while there is no number. */
+  nothing?: string;
   source: SourceName;
   /** A counter is plotted as its rate per second, a gauge as it is. */
   kind: 'counter' | 'gauge';
@@ -41,6 +43,7 @@ export const PLOTS: Plot[] = [
     title: 'Time to answer',
     explanation: 'The average over the last seconds',
     unit: 'ms',
+    nothing: 'no requests',
     source: 'gateway',
     kind: 'gauge',
     read: averageMs('gateway_request_seconds'),
@@ -118,7 +121,7 @@ function scaled(read: Read, factor: number): Read {
   };
 }
 
-/** The average of what a histogram took in since the last look; 0 when it took in nothing. */
+/** The average of what a histogram took in since the last look; `undefined` when it took in nothing. */
 function averageMs(name: string): Read {
   const sum = sumOf(`${name}_sum`);
   const count = sumOf(`${name}_count`);
@@ -129,6 +132,6 @@ function averageMs(name: string): Read {
     const last = before ?? { sum: now.sum, count: now.count };
     before = { sum: now.sum, count: now.count };
     const observations = now.count - last.count;
-    return observations > 0 ? ((now.sum - last.sum) / observations) * 1_000 : 0;
+    return observations > 0 ? ((now.sum - last.sum) / observations) * 1_000 : undefined;
   };
 }

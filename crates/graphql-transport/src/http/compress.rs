@@ -16,6 +16,8 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::{sync::Semaphore, task};
 
+use crate::{client_key::ClientKey, isolation::untaken, service::Serving};
+
 /// JSON of lists gets about five times smaller at this level, at about 200 MB/s; a higher level saves little more.
 const LEVEL: u32 = 3;
 /// Up to this many bytes are compressed in the request's own task: it takes less than a millisecond.
@@ -45,12 +47,15 @@ pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
         })
 }
 
-/// The response, compressed if it has at least `bytes_min` bytes and the client accepts it. 0 turns it off.
+/// The response, compressed if it is large enough and the client accepts it. The compressed form counts as an answer
+/// until it is taken; where that finds no room, the response stays as it is, which has its room.
 pub(super) async fn compressed(
     mut response: Response,
     accepts: bool,
-    bytes_min: usize,
+    serving: &Serving,
+    client: ClientKey,
 ) -> Response {
+    let bytes_min = serving.settings.http.compression_bytes_min;
     let size = response.body().size_hint().exact();
     let size = size.and_then(|size| usize::try_from(size).ok());
     let Some(size) = size.filter(|&size| bytes_min > 0 && size >= bytes_min) else {
@@ -93,6 +98,7 @@ pub(super) async fn compressed(
         }
         None => gzip(&plain),
     };
+    let packed = packed.and_then(|packed| untaken(serving, client, packed).ok());
     let body = match packed {
         Some(packed) => {
             parts
@@ -116,11 +122,17 @@ fn gzip(plain: &[u8]) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::{io::Read, sync::Arc};
 
     use flate2::read::GzDecoder;
+    use prometheus_client::registry::Registry;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::{
+        metrics::TransportMetrics,
+        settings::{HttpSettings, Settings},
+    };
 
     fn accepts(value: &'static str) -> bool {
         let value = HeaderValue::from_static(value);
@@ -144,9 +156,25 @@ mod tests {
         }
     }
 
+    fn serving(bytes_min: usize, answers_bytes_max: usize) -> Serving {
+        let metrics = TransportMetrics::register(&mut Registry::default(), "test");
+        let http = HttpSettings {
+            compression_bytes_min: bytes_min,
+            answers_bytes_max,
+            ..HttpSettings::default()
+        };
+        let settings = Settings {
+            http,
+            ..Settings::default()
+        };
+        Serving::new(settings, Arc::new(metrics), CancellationToken::new())
+    }
+
     async fn sent(bytes: usize, accepts: bool, bytes_min: usize) -> (HeaderMap, Bytes) {
+        let serving = serving(bytes_min, usize::MAX);
         let response = Response::new(Body::from(vec![b'a'; bytes]));
-        let (parts, body) = compressed(response, accepts, bytes_min).await.into_parts();
+        let sent = compressed(response, accepts, &serving, ClientKey::default()).await;
+        let (parts, body) = sent.into_parts();
         (
             parts.headers,
             body.collect().await.expect("a body").to_bytes(),
@@ -174,6 +202,34 @@ mod tests {
             let (headers, body) = sent(bytes, true, bytes_min).await;
             assert!(headers.is_empty(), "{headers:?}");
             assert_eq!(body.len(), bytes);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_compressed_form_counts_until_it_is_taken() {
+        // Of random bytes as hexadecimal digits, about half is left.
+        let mut state = 1_u32;
+        let mut digits = String::new();
+        while digits.len() < 400_000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            digits.push_str(&format!("{:04x}", state >> 16));
+        }
+        for (room, is_compressed) in [(usize::MAX, true), (1, false)] {
+            let serving = serving(4_096, room);
+            let client = ClientKey::default();
+            let counted = || serving.metrics.untaken_answer_bytes.get();
+            // The response itself is counted, as a service's is.
+            let plain = Bytes::from(digits.clone());
+            let plain = untaken(&serving, client, plain).expect("the only one fits");
+            let before = counted();
+            let response = Response::new(Body::from(plain));
+            let response = compressed(response, true, &serving, client).await;
+            let encoding = response.headers().get(header::CONTENT_ENCODING);
+            assert_eq!(encoding.is_some(), is_compressed);
+            assert!(counted() > 0, "what is sent counts");
+            assert_eq!(counted() < before, is_compressed, "and nothing else");
+            drop(response);
+            assert_eq!(counted(), 0);
         }
     }
 

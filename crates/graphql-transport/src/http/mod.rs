@@ -2,7 +2,7 @@
 //!
 //! Source: <https://graphql.github.io/graphql-over-http/draft/>. One file a method; what they
 //! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `host`
-//! and `csrf` (whose requests are answered), `respond` (status and headers).
+//! `origin` and `csrf` (whose requests are answered), `respond` (status and headers), `compress`.
 
 pub mod accept;
 mod compress;
@@ -189,7 +189,15 @@ async fn answer<S: Service>(
     let accepts_gzip = compress::accepts_gzip(&parts.headers);
     let metrics = &service.serving().metrics;
     let answer = {
-        let answer = pin!(dispatch(&service, client, &mut parts, body));
+        // Compressing is work of the client's own, in its turns.
+        let answer = pin!(async {
+            let response = dispatch(&service, client, &mut parts, body).await?;
+            let is_large = |size| size >= COMPRESSION_BYTES_LEAST as u64;
+            if !response.body().size_hint().exact().is_some_and(is_large) {
+                return Ok::<_, Refusal>(response);
+            }
+            Ok(compress::compressed(response, accepts_gzip, service.serving(), client).await)
+        });
         isolation::caught(metrics, turns.run(answer)).await
     };
     let response = match answer {

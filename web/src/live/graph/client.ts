@@ -6,11 +6,8 @@ import { OperationTypeNode } from 'graphql';
 
 import { Connection } from './connection';
 import { resumingLink } from './resumingLink';
-import { GRAPHQL_PATH } from './started';
+import { ANSWERED_WITHIN_MS, GRAPHQL_PATH } from './started';
 import { startedLink } from './startedLink';
-
-/** On a network that fell silent a request would hang for minutes, and another try would wait for it. */
-const ANSWERED_WITHIN_MS = 15_000;
 
 const fetchInTime: typeof fetch = (input, init) => {
   const signals = [AbortSignal.timeout(ANSWERED_WITHIN_MS), ...(init?.signal ? [init.signal] : [])];

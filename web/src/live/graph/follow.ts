@@ -1,12 +1,13 @@
 // Keeps the cache true to what happens elsewhere: every open subscription of the page.
 
-import { type ApolloClient, CombinedGraphQLErrors, type Observable } from '@apollo/client';
+import type { ApolloClient, Observable } from '@apollo/client';
 
+import { hasCode } from '../words';
 import { client, connection } from './client';
 import { retryDelay } from './connection';
 import { CommentChangesDocument, PostAddedDocument, PostUpdatedDocument } from './generated';
-import { forgetComment, insertComment, insertPost, keepPost } from './lists';
-import { readList, readPost, readPostPage } from './read';
+import { forgetComment, insertComment, insertPost, keepCount } from './lists';
+import { isContentStale, readComments, readList, rereadPost, summaryOf } from './read';
 import { rereadListSoon, rereadPostSoon } from './reread';
 import { SUBSCRIPTION_INTERRUPTED } from './resumingLink';
 
@@ -19,7 +20,7 @@ export function followPosts(): Stop {
     event: ({ postAdded }) => insertPost(postAdded.id),
     gap: rereadListSoon,
     async reread() {
-      await readList();
+      (await readList()).filter(isContentStale).forEach(rereadPostSoon);
       return true;
     },
   });
@@ -29,9 +30,13 @@ export function followPosts(): Stop {
 export function followPost(id: string): Stop {
   return follow({
     open: () => client.subscribe({ query: PostUpdatedDocument, variables: { id } }),
-    event: ({ postUpdated }) => keepPost(postUpdated),
+    event({ postUpdated: { updatedAt, commentCount } }) {
+      keepCount(id, commentCount);
+      // Its texts are not sent to all who only count.
+      if (summaryOf(id)?.updatedAt !== updatedAt || isContentStale(id)) rereadPostSoon(id);
+    },
     gap: () => rereadPostSoon(id),
-    reread: () => readPost(id),
+    reread: () => rereadPost(id),
   });
 }
 
@@ -57,7 +62,7 @@ export function followComments(postId: string, cursor: string, arrived: (comment
       keepCursor(postId, after);
     },
     async reread() {
-      const cursor = await readPostPage(postId);
+      const cursor = await readComments(postId);
       if (cursor !== undefined) after = cursor;
       return cursor !== undefined;
     },
@@ -124,9 +129,4 @@ function follow<Data>({ open, event, gap, reread }: Followed<Data>): Stop {
     close();
     connection.markInterrupted(identity, false);
   };
-}
-
-/** Whether the server gave this code as its reason. */
-function hasCode(error: unknown, code: string): boolean {
-  return CombinedGraphQLErrors.is(error) && error.errors.some((each) => each.extensions?.code === code);
 }

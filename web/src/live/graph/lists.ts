@@ -3,7 +3,7 @@
 import type { Reference } from '@apollo/client';
 
 import { client } from './client';
-import { PostDocument, type PostSummaryFragment, PostSummaryFragmentDoc } from './generated';
+import { PostDocument } from './generated';
 
 interface CachedEdge {
   __typename?: string;
@@ -44,8 +44,11 @@ export function forgetPost(id: string): void {
 }
 
 /** Keeps what was just heard of a post, where an answer that is under way may be older. */
-export function keepPost(post: PostSummaryFragment): void {
-  change(() => client.cache.writeFragment({ fragment: PostSummaryFragmentDoc, data: post }));
+export function keepCount(postId: string, commentCount: number): void {
+  change(() => {
+    const id = client.cache.identify({ __typename: 'Post', id: postId });
+    client.cache.modify({ id, fields: { commentCount: () => commentCount } });
+  });
 }
 
 /** The changes of posts that came while an answer was under way. */

@@ -4,14 +4,18 @@
 import { client } from './client';
 import { PostsDocument } from './generated';
 import { POSTS_PAGE } from './pageSizes';
-import { readList, readOnce, readPostPage } from './read';
+import { readComments, readList, readOnce, readPost } from './read';
 
 /** Without an id, the newest post is asked for when `showsNewest`. */
 export async function prefetch(postId: string | undefined, showsNewest: boolean): Promise<void> {
   const posts = readOnce('posts', readList);
   if (postId === undefined) await posts;
   const id = postId ?? (showsNewest ? newestKnown() : undefined);
-  if (id !== undefined) await readOnce(`post ${id}`, () => readPostPage(id));
+  if (id !== undefined) {
+    // The post does not wait for its comments.
+    readOnce(`comments ${id}`, () => readComments(id)).catch(() => {});
+    await readOnce(`post ${id}`, () => readPost(id));
+  }
   await posts;
 }
 

@@ -4,63 +4,136 @@
 // that. Views do not read by themselves: a query of Apollo Client shows no change of the cache while
 // it waits for an answer.
 
+import type { TypedDocumentNode } from '@apollo/client';
+
 import { client } from './client';
 import {
+  CommentDocument,
+  CommentPartsFragmentDoc,
   OlderCommentsDocument,
+  OpenPostFragmentDoc,
+  PostCommentsDocument,
   PostDocument,
-  PostPageDocument,
+  PostSummaryDocument,
+  PostSummaryFragmentDoc,
   PostsDocument,
-  type PostsQuery,
+  type PostSummaryFragment,
+  PostVersionsDocument,
 } from './generated';
-import { forgetPost, takeIn } from './lists';
-import { COMMENTS_PAGE, LARGEST_PAGE, POSTS_PAGE } from './pageSizes';
+import { forgetComment, forgetPost, takeIn } from './lists';
+import { COMMENTS_PAGE, firstComments, firstPosts, LARGEST_PAGE, POSTS_PAGE } from './pageSizes';
 
 /** From the server, and not with the answer to an equal query that was sent before. */
 const ANEW = { fetchPolicy: 'no-cache', context: { queryDeduplication: false } } as const;
 
 const underWay = new Map<string, Promise<unknown>>();
 
-/** Reads the posts that are on the page, as many as there are; gives their ids. */
+/** Of each post whose text was read, the `updatedAt` that came with that text. */
+const contentVersions = new Map<string, string>();
+
+/** The `updatedAt` of the text that is shown of a post, which a newer list may have passed. */
+export function contentVersionOf(post: { id: string; updatedAt: string }): string {
+  return contentVersions.get(post.id) ?? post.updatedAt;
+}
+
+/** Notes that a post's text came with this `updatedAt`. */
+export function noteContent(post: { id: string; updatedAt: string }): void {
+  contentVersions.set(post.id, post.updatedAt);
+}
+
+/** Whether a list has brought a newer version of a post than its text that is shown. */
+export function isContentStale(id: string): boolean {
+  const version = contentVersions.get(id);
+  return version !== undefined && version !== summaryOf(id)?.updatedAt;
+}
+
+/**
+ * Reads the posts that are on the page, as many as there are; gives their ids. What is there already is compared
+ * first, without its texts.
+ */
 export async function readList(): Promise<string[]> {
   const loaded = client.readQuery({ query: PostsDocument, variables: { first: POSTS_PAGE } });
-  const wanted = Math.max(POSTS_PAGE, loaded?.posts.edges.length ?? 0);
+  const wanted = loaded ? Math.max(POSTS_PAGE, loaded.posts.edges.length) : firstPosts();
   let ids: string[] = [];
   await takeIn(
-    () => readPages(wanted),
+    async () => (loaded && (await readVersions(wanted))) ?? (await readPages(PostsDocument, wanted)),
     (posts) => {
       client.writeQuery({ query: PostsDocument, variables: { first: POSTS_PAGE }, data: { posts } });
-      ids = posts.edges.map((edge) => (edge.node as { id: string }).id);
+      ids = posts.edges.map((edge) => (edge.node as PostSummaryFragment).id);
     },
   );
   return ids;
 }
 
-/** Reads one post; tells whether it is there. One that is not there any more leaves the page. */
-export async function readPost(id: string): Promise<boolean> {
+/** The list with the texts that are known; undefined when one of them is missing or has changed. */
+async function readVersions(wanted: number) {
+  const { edges, ...rest } = await readPages(PostVersionsDocument, wanted);
+  const known: { __typename?: 'PostEdge'; cursor: string; node: PostSummaryFragment }[] = [];
+  for (const { node, ...edge } of edges) {
+    const post = summaryOf(node.id);
+    if (post?.updatedAt !== node.updatedAt) return undefined;
+    known.push({ ...edge, node: { ...post, commentCount: node.commentCount } });
+  }
+  return { ...rest, edges: known };
+}
+
+/** What a list shows of a post, where that is known. */
+export function summaryOf(id: string): PostSummaryFragment | undefined {
+  const at = client.cache.identify({ __typename: 'Post', id });
+  const post = client.readFragment({
+    id: at,
+    fragment: PostSummaryFragmentDoc,
+    fragmentName: 'PostSummary',
+  });
+  return post ?? undefined;
+}
+
+/**
+ * Reads one post, with its text where that was shown; tells whether it is there. One that is not there any more
+ * leaves the page.
+ */
+export async function rereadPost(id: string): Promise<boolean> {
+  const at = client.cache.identify({ __typename: 'Post', id });
+  const isOpen = client.readFragment({ id: at, fragment: OpenPostFragmentDoc, fragmentName: 'OpenPost' });
+  return isOpen ? readPost(id) : readPostAs(PostSummaryDocument, id);
+}
+
+/** Reads one post with its text; tells whether it is there. */
+export function readPost(id: string): Promise<boolean> {
+  return readPostAs(PostDocument, id);
+}
+
+async function readPostAs<Data extends { post?: unknown }>(
+  query: TypedDocumentNode<Data, { id: string }>,
+  id: string,
+): Promise<boolean> {
   let isThere = false;
   await takeIn(
-    async () => (await client.query({ query: PostDocument, variables: { id }, ...ANEW })).data,
+    async () => (await client.query({ query, variables: { id }, ...ANEW })).data as Data | undefined,
     (data) => {
-      isThere = data?.post != null;
-      if (data?.post) client.writeQuery({ query: PostDocument, variables: { id }, data });
-      else forgetPost(id);
+      const post = data?.post as { id: string; updatedAt: string; content?: string } | null | undefined;
+      isThere = post != null;
+      if (!data || !post) return forgetPost(id);
+      client.writeQuery({ query, variables: { id }, data });
+      if (post.content !== undefined) noteContent(post);
     },
   );
   return isThere;
 }
 
 /**
- * Reads one post with its newest comments; gives the cursor to follow these from. A post that is not
- * there any more leaves the page.
+ * Reads a post's newest comments; gives the cursor to follow these from. A post that is not there any more leaves the
+ * page.
  */
-export async function readPostPage(id: string): Promise<string | undefined> {
-  const variables = { id, first: COMMENTS_PAGE };
+export async function readComments(id: string): Promise<string | undefined> {
+  const first = firstComments();
   let cursor: string | undefined;
   await takeIn(
-    async () => (await client.query({ query: PostPageDocument, variables, ...ANEW })).data,
+    async () => (await client.query({ query: PostCommentsDocument, variables: { id, first }, ...ANEW })).data,
     (data) => {
       cursor = data?.post?.commentChangesCursor;
-      if (data?.post) client.writeQuery({ query: PostPageDocument, variables, data });
+      const variables = { id, first: COMMENTS_PAGE };
+      if (data?.post) client.writeQuery({ query: PostCommentsDocument, variables, data });
       else forgetPost(id);
     },
   );
@@ -68,23 +141,46 @@ export async function readPostPage(id: string): Promise<string | undefined> {
 }
 
 /** Reads the comments after the last that is loaded. */
-export async function readOlderComments(id: string, after: string | null): Promise<void> {
+export async function readOlderComments(
+  id: string,
+  after: string | null,
+  first = COMMENTS_PAGE,
+): Promise<void> {
   const query = OlderCommentsDocument;
-  const variables = { id, first: COMMENTS_PAGE, after };
+  const variables = { id, first, after };
   const { data } = await client.query({ query, variables, ...ANEW });
   if (data) client.writeQuery({ query, variables, data });
 }
 
-/** Reads the posts after the last that is loaded. */
-export async function readOlderPosts(after: string | null): Promise<void> {
+/** Reads one comment; gives its post's id, and nothing when it is not there any more. */
+export async function readComment(id: string): Promise<string | undefined> {
+  const { data } = await client.query({ query: CommentDocument, variables: { id }, ...ANEW });
+  if (!data?.comment) {
+    forgetComment(id);
+    return undefined;
+  }
+  client.cache.writeFragment({
+    fragment: CommentPartsFragmentDoc,
+    fragmentName: 'CommentParts',
+    data: data.comment as never,
+  });
+  return data.comment.post.id;
+}
+
+/** Reads the posts after the last that is loaded; gives their ids. */
+export async function readOlderPosts(after: string | null): Promise<string[]> {
   const query = PostsDocument;
   const variables = { first: POSTS_PAGE, after };
+  let ids: string[] = [];
   await takeIn(
     async () => (await client.query({ query, variables, ...ANEW })).data,
     (data) => {
-      if (data) client.writeQuery({ query, variables, data });
+      if (!data) return;
+      client.writeQuery({ query, variables, data });
+      ids = data.posts.edges.map((edge) => (edge.node as PostSummaryFragment).id);
     },
   );
+  return ids;
 }
 
 /** The reading of this name that is under way, or else a new one. */
@@ -96,18 +192,27 @@ export function readOnce(name: string, read: () => Promise<unknown>): Promise<un
   return reading;
 }
 
-async function readPages(wanted: number): Promise<PostsQuery['posts']> {
-  const edges: PostsQuery['posts']['edges'] = [];
+interface Page<Edge> {
+  edges: Edge[];
+  pageInfo: { hasNextPage: boolean; endCursor?: string | null };
+}
+
+async function readPages<Edge, Posts extends Page<Edge>>(
+  query: TypedDocumentNode<{ posts: Posts & Page<Edge> }, { first: number; after?: string | null }>,
+  wanted: number,
+): Promise<Posts> {
+  const edges: Edge[] = [];
   for (let after: string | null = null; ;) {
     const variables: { first: number; after: string | null } = {
       first: Math.min(LARGEST_PAGE, wanted - edges.length),
       after,
     };
-    const { data } = await client.query({ query: PostsDocument, variables, ...ANEW });
+    const { data } = await client.query({ query, variables, ...ANEW });
     if (!data) throw new Error('the list of posts came without data');
-    edges.push(...data.posts.edges);
-    const { hasNextPage, endCursor } = data.posts.pageInfo;
-    if (!hasNextPage || edges.length >= wanted) return { ...data.posts, edges };
+    const { posts } = data as { posts: Posts };
+    edges.push(...posts.edges);
+    const { hasNextPage, endCursor } = posts.pageInfo;
+    if (!hasNextPage || edges.length >= wanted) return { ...posts, edges };
     after = endCursor ?? null;
   }
 }

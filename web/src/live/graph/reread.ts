@@ -2,7 +2,7 @@
 
 import { connection } from './client';
 import { retryDelay } from './connection';
-import { readList, readPost } from './read';
+import { isContentStale, readList, rereadPost } from './read';
 
 /** Subscriptions start together, on a page's start and after a lost socket: one reading for them all. */
 const GATHER_MS = 100;
@@ -41,8 +41,13 @@ async function readStale(): Promise<void> {
   try {
     const single = new Set(posts);
     // What was read with the list needs no reading of its own.
-    if (list || posts.size > SINGLE_POSTS_MAX) for (const id of await readList()) single.delete(id);
-    await Promise.all([...single].map(readPost));
+    if (list || posts.size > SINGLE_POSTS_MAX) {
+      for (const id of await readList()) {
+        if (isContentStale(id)) single.add(id);
+        else single.delete(id);
+      }
+    }
+    await Promise.all([...single].map(rereadPost));
     attempt = 0;
     connection.markInterrupted(identity, false);
   } catch {

@@ -1,44 +1,63 @@
-// The page's first question, sent while its code is still on the way. Nothing large is imported
-// here: this module is the first to run.
+// The page's first questions, sent while its code is still on the way. Nothing large is imported here:
+// this module is the first to run.
 
 import { routeOf } from '../route';
 import { isWide } from '../wide';
-import type { StartQuery, StartQueryVariables } from './generated';
-import { COMMENTS_PAGE, POSTS_PAGE } from './pageSizes';
+import type { StartCommentsQuery, StartQuery } from './generated';
+import { firstComments, firstPosts } from './pageSizes';
 import query from './start.graphql?raw';
 
 export const GRAPHQL_PATH = '/graphql';
+/** On a network that fell silent a request would hang for minutes, and another try would wait for it. */
+export const ANSWERED_WITHIN_MS = 15_000;
 
-const route = routeOf(location.search);
-const chosen = route.at === 'post' ? route.id : undefined;
+const route = routeOf(location);
+/** The id of the post in the page's first address. */
+export const chosenAtStart = route.at === 'post' ? route.id : undefined;
 
-/** What came, once; `undefined` when it could not be had. Then each part is asked for by itself. */
-export const started: Promise<StartQuery | undefined> = ask({
-  posts: POSTS_PAGE,
-  comments: COMMENTS_PAGE,
-  id: chosen ?? '',
-  showsChosen: chosen !== undefined,
+const shown = {
+  id: chosenAtStart ?? '',
+  showsChosen: chosenAtStart !== undefined,
   // Beside the list there is room for a post.
   showsNewest: route.at === 'list' && isWide(),
-}).catch(() => undefined);
+};
 
-async function ask(variables: StartQueryVariables): Promise<StartQuery | undefined> {
-  const response = await fetch(GRAPHQL_PATH, {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      accept: 'application/graphql-response+json, application/json',
-    },
-    body: JSON.stringify({ query, variables }),
-  });
-  const { data, errors } = (await response.json()) as { data?: StartQuery | null; errors?: unknown };
-  return errors === undefined ? (data ?? undefined) : undefined;
+/** What came, once; `undefined` when it could not be had. Then each part is asked for by itself. */
+export const started: Promise<StartQuery | undefined> = ask<StartQuery>('Start', {
+  posts: firstPosts(),
+  ...shown,
+});
+/** The comments of the post that is shown. */
+export const startedComments: Promise<StartCommentsQuery | undefined> =
+  shown.showsChosen || shown.showsNewest
+    ? ask<StartCommentsQuery>('StartComments', { comments: firstComments(), ...shown })
+    : Promise.resolve(undefined);
+
+async function ask<Data>(
+  operationName: string,
+  variables: Record<string, unknown>,
+): Promise<Data | undefined> {
+  try {
+    const response = await fetch(GRAPHQL_PATH, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/graphql-response+json, application/json',
+      },
+      body: JSON.stringify({ query, operationName, variables }),
+      signal: AbortSignal.timeout(ANSWERED_WITHIN_MS),
+    });
+    const { data, errors } = (await response.json()) as { data?: Data | null; errors?: unknown };
+    return errors === undefined ? (data ?? undefined) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The post that was asked for beside the list: the chosen one, which may not be there, or the newest. */
-export function openPostOf({ chosen, newest }: StartQuery): StartQuery['chosen'] {
-  return chosen ?? newest?.edges[0]?.node;
+export function openPostOf<Post>(answer: {
+  chosen?: Post | null;
+  newest?: { edges: { node: Post }[] };
+}): Post | null | undefined {
+  return answer.chosen ?? answer.newest?.edges[0]?.node;
 }
-
-/** The id of the post in the page's first address. */
-export const chosenAtStart = chosen;

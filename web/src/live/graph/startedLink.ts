@@ -3,24 +3,48 @@
 
 import { ApolloLink, Observable } from '@apollo/client';
 
-import type { StartQuery } from './generated';
-import { chosenAtStart, openPostOf, started } from './started';
+import { chosenAtStart, openPostOf, started, startedComments } from './started';
+
+type Answer = Record<string, unknown> | undefined;
 
 /** The queries that wait to be answered from it, each once. */
-const waiting = new Set(['Posts', 'PostPage']);
+const waiting = new Map<string, (id: unknown) => Promise<Answer>>([
+  [
+    'Posts',
+    async () => {
+      const data = await started;
+      return data && { posts: data.posts };
+    },
+  ],
+  [
+    'Post',
+    async (id) => {
+      const data = await started;
+      return data && ofPost(id, openPostOf<NonNullable<typeof data.chosen>>(data));
+    },
+  ],
+  [
+    'PostComments',
+    async (id) => {
+      const data = await startedComments;
+      return data && ofPost(id, openPostOf<NonNullable<typeof data.chosen>>(data));
+    },
+  ],
+]);
 
 export function startedLink(): ApolloLink {
   return new ApolloLink((operation, forward) => {
     const { operationName = '', variables } = operation;
-    if (!waiting.delete(operationName) || variables.after) return forward(operation);
+    const take = waiting.get(operationName);
+    if (!take || variables.after) return forward(operation);
+    waiting.delete(operationName);
     return new Observable((observer) => {
       let stop = () => {};
       let stopped = false;
-      void started.then((data) => {
+      void take(variables.id).then((data) => {
         if (stopped) return;
-        const answer = data && answerTo(operationName, variables, data);
-        if (answer) {
-          observer.next({ data: answer });
+        if (data) {
+          observer.next({ data });
           observer.complete();
         } else {
           const sent = forward(operation).subscribe(observer);
@@ -35,13 +59,7 @@ export function startedLink(): ApolloLink {
   });
 }
 
-function answerTo(
-  operationName: string,
-  variables: Record<string, unknown>,
-  data: StartQuery,
-): Record<string, unknown> | undefined {
-  if (operationName === 'Posts') return { posts: data.posts };
-  const post = openPostOf(data);
-  if (post) return post.id === variables.id ? { post } : undefined;
-  return variables.id === chosenAtStart ? { post: null } : undefined;
+function ofPost(id: unknown, post: { id: string } | null | undefined): Answer {
+  if (post) return post.id === id ? { post } : undefined;
+  return id === chosenAtStart ? { post: null } : undefined;
 }

@@ -1,0 +1,59 @@
+// Where the reader was: kept with each entry of the browser's history, so that a reload and the way back lead to the
+// same place. The browser's own memory is too early: what is read comes after it.
+
+interface Place {
+  /** The first comment in view, and how far its top is from the window's. */
+  anchor?: string;
+  offset?: number;
+  y: number;
+  /** How far the list beside the post is scrolled. */
+  side: number;
+  comments: number;
+  posts: number;
+}
+
+const KEEP_AFTER_MS = 150;
+/** More than the header covers. */
+const TOP = 60;
+
+/** Keeps the places from now on. */
+export function keepPlaces(): void {
+  history.scrollRestoration = 'manual';
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const later = () => {
+    clearTimeout(timer);
+    timer = setTimeout(keep, KEEP_AFTER_MS);
+  };
+  // In the capturing phase: the list's own scrolling does not bubble.
+  addEventListener('scroll', later, { capture: true, passive: true });
+  addEventListener('popstate', () => clearTimeout(timer));
+  addEventListener('pagehide', keep);
+}
+
+/** The place of the entry of now; none where the reader has just come. */
+export function placeOfNow(): Place | undefined {
+  return (history.state as { place?: Place } | null)?.place;
+}
+
+/** Goes back to a place, as far as its parts are there. */
+export function returnTo({ anchor, offset = 0, y, side }: Place): void {
+  const element = anchor === undefined ? null : document.getElementById(anchor);
+  const top = element ? scrollY + element.getBoundingClientRect().top - offset : y;
+  scrollTo({ top, behavior: 'instant' });
+  document.querySelector('.side')?.scrollTo({ top: side, behavior: 'instant' });
+}
+
+function keep(): void {
+  const first = [...document.querySelectorAll('.comment')].find(
+    (comment) => comment.getBoundingClientRect().bottom > TOP,
+  );
+  const isIn = first !== undefined && first.getBoundingClientRect().top < innerHeight;
+  const place: Place = {
+    ...(isIn && { anchor: first.id, offset: first.getBoundingClientRect().top }),
+    y: scrollY,
+    side: document.querySelector('.side')?.scrollTop ?? 0,
+    comments: document.querySelectorAll('.comment').length,
+    posts: document.querySelectorAll('.posts > li').length,
+  };
+  history.replaceState({ ...(history.state as object | null), place }, '');
+}

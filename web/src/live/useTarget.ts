@@ -1,0 +1,69 @@
+// The comment that the address points to: looked for among the older ones, and brought into view.
+
+import { useEffect, useState } from 'react';
+
+import { client } from './graph/client';
+import { PostCommentsDocument, type PostCommentsQuery } from './graph/generated';
+import { COMMENTS_PAGE, LARGEST_PAGE } from './graph/pageSizes';
+import { readComment, readOlderComments } from './graph/read';
+import { placeOfNow } from './place';
+import { useTargetComment } from './useRoute';
+
+/** A comment that is further back is not looked for. */
+const PAGES_MAX = 20;
+
+type Discussion = NonNullable<PostCommentsQuery['post']>;
+
+export function useTarget({ id: postId }: Discussion): { target: string | undefined; isMissing: boolean } {
+  const target = useTargetComment();
+  const [missing, setMissing] = useState<string>();
+
+  useEffect(() => {
+    if (target === undefined) return;
+    let stopped = false;
+    void find(postId, target, () => stopped)
+      .catch(() => false)
+      .then((isThere) => {
+        if (stopped) return;
+        if (!isThere) setMissing(target);
+        // A reader who comes back stays where the reading ended.
+        else if (!placeOfNow()) show(target);
+      });
+    return () => {
+      stopped = true;
+    };
+  }, [postId, target]);
+
+  return { target, isMissing: target !== undefined && missing === target };
+}
+
+/** Loads older comments until the one is there; tells whether it is. */
+async function find(postId: string, target: string, isStopped: () => boolean): Promise<boolean> {
+  if (isLoaded(postId, target)) return true;
+  if ((await readComment(target)) !== postId) return false;
+  for (let page = 0; page < PAGES_MAX && !isStopped(); page++) {
+    const { hasNextPage, endCursor } = discussionOf(postId)?.comments.pageInfo ?? {};
+    if (!hasNextPage) return false;
+    await readOlderComments(postId, endCursor ?? null, LARGEST_PAGE);
+    if (isLoaded(postId, target)) return true;
+  }
+  return false;
+}
+
+function discussionOf(id: string): Discussion | null | undefined {
+  return client.readQuery({ query: PostCommentsDocument, variables: { id, first: COMMENTS_PAGE } })?.post;
+}
+
+function isLoaded(postId: string, commentId: string): boolean {
+  const edges = discussionOf(postId)?.comments.edges ?? [];
+  return edges.some(({ node }) => (node as { id: string }).id === commentId);
+}
+
+/** Once it is drawn. */
+function show(target: string): void {
+  requestAnimationFrame(() => {
+    const element = document.getElementById(`comment-${target}`);
+    element?.scrollIntoView({ block: 'center' });
+    element?.focus({ preventScroll: true });
+  });
+}

@@ -1,0 +1,71 @@
+// Errors in words for the reader, and whether trying again can help.
+
+import { CombinedGraphQLErrors, ServerError } from '@apollo/client';
+
+const BUSY = 'The server has too much to do right now.';
+const TROUBLE = 'The server has a problem right now.';
+const SILENT = 'A part of the server does not answer.';
+const TOO_LARGE = 'The server finds this too large.';
+
+/** What the reader can do about it is said beside; a code that is not here is trouble of the server's own. */
+const BY_CODE: Record<string, string> = {
+  BAD_USER_INPUT: 'The server did not accept this text.',
+  CONFLICT: 'Somebody else changed this at the same time.',
+  CSRF_REFUSED: 'The server does not accept requests from this page.',
+  FORBIDDEN: 'You are not allowed to do this.',
+  NOT_FOUND: 'This is not here any more.',
+  OVERLOADED: BUSY,
+  RATE_LIMITED: 'You are quicker than the server allows. Wait a moment.',
+  REQUEST_TIMEOUT: 'The server takes too long to answer.',
+  SUBGRAPH_OVERLOADED: BUSY,
+  SUBREQUEST_HTTP_ERROR: SILENT,
+  SUBREQUEST_TIMEOUT: SILENT,
+  UNAUTHENTICATED: 'You have to sign in to do this.',
+};
+
+/** The same request fails again, however often it is sent. */
+const FINAL = new Set([
+  'BAD_REQUEST',
+  'BAD_USER_INPUT',
+  'CONFLICT',
+  'CSRF_REFUSED',
+  'FORBIDDEN',
+  'GRAPHQL_PARSE_FAILED',
+  'GRAPHQL_VALIDATION_FAILED',
+  'NOT_FOUND',
+  'UNAUTHENTICATED',
+]);
+
+export function wordsFor(error: unknown): string {
+  if (!navigator.onLine) return 'Your device is offline.';
+  if (CombinedGraphQLErrors.is(error)) {
+    const code = codeOf(error) ?? '';
+    return BY_CODE[code] ?? (code.startsWith('MAX_') ? TOO_LARGE : TROUBLE);
+  }
+  if (ServerError.is(error)) {
+    if (error.statusCode === 413) return TOO_LARGE;
+    return error.statusCode === 429 || error.statusCode === 503 ? BUSY : TROUBLE;
+  }
+  if (error instanceof DOMException && error.name === 'TimeoutError')
+    return 'The server takes too long to answer.';
+  return 'The server cannot be reached.';
+}
+
+/** Whether the same request may succeed later. */
+export function mayPass(error: unknown): boolean {
+  if (CombinedGraphQLErrors.is(error)) {
+    const code = codeOf(error) ?? '';
+    return !FINAL.has(code) && !code.startsWith('MAX_');
+  }
+  if (ServerError.is(error)) return error.statusCode >= 500 || [408, 425, 429].includes(error.statusCode);
+  return true;
+}
+
+export function hasCode(error: unknown, code: string): boolean {
+  return CombinedGraphQLErrors.is(error) && error.errors.some((each) => each.extensions?.code === code);
+}
+
+function codeOf(error: CombinedGraphQLErrors): string | undefined {
+  const code = error.errors[0]?.extensions?.code;
+  return typeof code === 'string' ? code : undefined;
+}

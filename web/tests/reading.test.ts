@@ -1,0 +1,225 @@
+// What a reader gets: how much is sent, addresses that lead back, words, and ways without a mouse.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import type { Browser, Page } from 'playwright-core';
+
+import {
+  closePage,
+  DESKTOP,
+  launchBrowser,
+  openPage,
+  PHONE,
+  waitForComments,
+  waitForCount,
+  waitForState,
+} from './support/browser';
+import { Frames } from './support/frames';
+import { Graph } from './support/graph';
+import { type Stack, startStack } from './support/stack';
+
+/** Of all of a first visit, compressed. */
+const VISIT_BYTES_MAX = 170_000;
+/** Of what a viewer's socket receives for one comment. */
+const EVENT_BYTES_MAX = 1_200;
+
+let stack: Stack;
+let browser: Browser;
+let graph: Graph;
+
+before(async () => {
+  [stack, browser] = await Promise.all([startStack(), launchBrowser()]);
+  graph = new Graph(stack.url);
+});
+
+after(async () => {
+  await browser?.close();
+  await stack?.stop();
+});
+
+const postUrl = (id: string) => `${stack.url}posts/${id}`;
+
+async function waitForFocus(page: Page, selector: string): Promise<void> {
+  await page.waitForFunction((wanted) => document.activeElement?.matches(wanted), selector);
+}
+
+test('a first visit is small, however long the posts are, and so is what comes live', async (context) => {
+  // Words, so that it compresses as a text does and no better.
+  const word = (number: number) => ((number * 2_654_435_761) % 4_294_967_296).toString(36);
+  const long = Array.from({ length: 2_600 }, (_, index) => word(index + 1))
+    .join(' ')
+    .slice(0, 20_000);
+  for (let number = 1; number <= 20; number++) await graph.createPost(`Long ${number}`, long);
+  const post = await graph.createPost('Read now', 'Short.');
+  const bodies: string[] = [];
+  let frames: Frames | undefined;
+  const page = await openPage(browser, postUrl(post), {}, async (opened) => {
+    frames = new Frames(opened);
+    opened.on('response', (response) => {
+      if (response.url().endsWith('/graphql'))
+        void response.text().then(
+          (text) => bodies.push(text),
+          () => {},
+        );
+    });
+  });
+  await page.locator('.posts li', { hasText: 'Long 20' }).waitFor();
+  await waitForState(page, 'Live');
+  // What may have been missed before the subscriptions stood is asked for, too.
+  await page.waitForRequest((request) => request.postData()?.includes('PostVersions') ?? false);
+  await page.waitForFunction(() => performance.getEntriesByName(location.origin + '/graphql').length >= 3);
+  const bytes = await page.evaluate(() =>
+    performance
+      .getEntries()
+      .filter((entry) => entry instanceof PerformanceResourceTiming)
+      .reduce((sum, entry) => sum + entry.encodedBodySize, 0),
+  );
+  context.diagnostic(`${(bytes / 1000).toFixed(1)} KB, compressed`);
+  assert.ok(bytes > 10_000 && bytes < VISIT_BYTES_MAX, `${bytes} bytes`);
+  const start = bodies.filter((body) => body.includes('"excerpt"'));
+  assert.equal(start.length, 1, 'the list is loaded once');
+
+  const before = frames?.all.length ?? 0;
+  for (let number = 1; number <= 5; number++) await graph.createComment(post, `Comment ${number}`);
+  await waitForCount(page, '5 comments');
+  await page.locator('.comment').nth(4).waitFor();
+  const received = frames?.all.slice(before).filter(({ from, type }) => from === 'server' && type === 'next');
+  const size = JSON.stringify(received).length / 5;
+  assert.ok(size < EVENT_BYTES_MAX, `${size} bytes for each comment`);
+  await closePage(page);
+});
+
+test('a post of the list that is edited elsewhere shows its new text', async () => {
+  const post = await graph.createPost('Listed', 'The old beginning.');
+  const page = await openPage(browser, stack.url);
+  await waitForState(page, 'Live');
+  const row = page.locator('.posts li', { hasText: 'Listed' });
+  await row.getByText('The old beginning.').waitFor();
+  await graph.run('mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }', {
+    input: { id: post, content: 'The new beginning.' },
+  });
+  await row.getByText('The new beginning.').waitFor();
+  await page.locator('.content', { hasText: 'The new beginning.' }).waitFor();
+  await closePage(page);
+});
+
+test('every post has its address, and so has every comment', async () => {
+  const first = await graph.createPost('Addressed');
+  let oldest = '';
+  for (let number = 1; number <= 130; number++) {
+    const id = await graph.createComment(first, `Number ${number}`);
+    oldest ||= id;
+  }
+  const page = await openPage(browser, stack.url);
+  await page.waitForURL(postUrl(first));
+  await page.getByRole('heading', { name: 'Addressed' }).waitFor();
+
+  // A shared link leads to a comment that is far back, and says so when it is gone.
+  const reader = await openPage(browser, `${postUrl(first)}#comment-${oldest}`);
+  await waitForFocus(reader, `#comment-${oldest}`);
+  assert.ok(await reader.locator(`#comment-${oldest}[data-target]`).isVisible());
+  await graph.deleteComment(oldest);
+  const late = await openPage(browser, `${postUrl(first)}#comment-${oldest}`);
+  await late.getByText('The comment that this address points to is not here any more.').waitFor();
+
+  // The addresses of before still lead there.
+  const former = await openPage(browser, `${stack.url}?post=${first}`);
+  await former.waitForURL(postUrl(first));
+  for (const each of [page, reader, late, former]) await closePage(each);
+});
+
+test('a reload keeps the place, with the comments that were loaded', async () => {
+  const post = await graph.createPost('Read half');
+  for (let number = 1; number <= 50; number++) await graph.createComment(post, `Line ${number}`);
+  const page = await openPage(browser, postUrl(post), PHONE);
+  await page.getByRole('button', { name: 'Older comments' }).click();
+  const line = page.getByText('Line 15', { exact: true });
+  await line.waitFor();
+  await line.evaluate((element) => element.scrollIntoView({ block: 'start' }));
+  const top = () => line.evaluate((element) => element.getBoundingClientRect().top);
+  const before = await top();
+  await page.waitForFunction(
+    () => Math.abs(((history.state as { place?: { y: number } } | null)?.place?.y ?? 0) - scrollY) < 1,
+  );
+  await page.reload();
+  await line.waitFor();
+  await page.waitForFunction(() => scrollY > 1_000);
+  assert.ok(Math.abs((await top()) - before) < 4, `${before} became ${await top()}`);
+  await closePage(page);
+});
+
+test('an address that shows nothing says so, on a page of its own', async () => {
+  for (const path of ['posts/64b000000000000000000000', 'posts/abc', 'nowhere/at/all']) {
+    const page = await openPage(browser, stack.url + path);
+    await page.getByRole('heading', { name: 'Not found' }).waitFor();
+    assert.doesNotMatch(await page.locator('main').innerText(), /Failed|parse|ID/);
+    await page.locator('meta[name=robots][content=noindex]').waitFor({ state: 'attached' });
+    await page.getByRole('link', { name: 'See all posts.' }).waitFor();
+    await closePage(page);
+  }
+});
+
+test('a link of the list is named by its title, and exact times can be had without a mouse', async () => {
+  const post = await graph.createPost('A short name', 'A long text. '.repeat(300));
+  const page = await openPage(browser, stack.url, { ...DESKTOP, locale: 'de-DE', timezoneId: 'Asia/Tokyo' });
+  await page.getByRole('link', { name: 'A short name', exact: true }).click();
+  await page.waitForURL(postUrl(post));
+  const when = page.locator('main .when').first();
+  await when.focus();
+  await page.keyboard.press('Enter');
+  const { post: read } = await graph.run<{ post: { createdAt: string } }>(
+    'query ($id: ID!) { post(id: $id) { createdAt } }',
+    { id: post },
+  );
+  const exact = new Intl.DateTimeFormat('de-DE', {
+    dateStyle: 'medium',
+    timeStyle: 'long',
+    timeZone: 'Asia/Tokyo',
+  }).format(new Date(read.createdAt));
+  await when.getByText(exact).waitFor();
+  await closePage(page);
+});
+
+test('the focus goes on with the reading: older posts', async () => {
+  for (let number = 1; number <= 25; number++) await graph.createPost(`Shelf ${number}`);
+  const page = await openPage(browser, stack.url);
+  await page.getByRole('button', { name: 'Older posts' }).focus();
+  await page.keyboard.press('Enter');
+  await waitForFocus(page, '.posts li:nth-child(21) a');
+  await closePage(page);
+});
+
+test('names are not cut on a small screen, and counts do not move while a page loads', async () => {
+  const post = await graph.createPost('Small screen', 'A text.', 'Margarethe Oberhuber-Lindqvist');
+  await graph.createComment(post, 'A comment', 'Theodora Papadopoulou-Konstantinidis');
+  const page = await openPage(browser, postUrl(post), { ...PHONE, viewport: { width: 320, height: 640 } });
+  await waitForComments(page, ['A comment']);
+  const cut = await page
+    .locator('.name')
+    .evaluateAll((names) =>
+      names.filter((name) => name.scrollWidth > name.clientWidth).map((name) => name.textContent),
+    );
+  assert.deepEqual(cut, []);
+  const desk = await openPage(browser, stack.url);
+  const count = desk.locator('.posts li', { hasText: 'Small screen' }).locator('.count');
+  await count.waitFor();
+  assert.equal(await count.evaluate((element) => element.getAnimations().length), 0);
+  await waitForState(desk, 'Live');
+  await graph.createComment(post, 'Another');
+  await count.and(desk.locator('[data-changed]')).waitFor();
+  for (const each of [page, desk]) await closePage(each);
+});
+
+test('on paper a post has its text and comments, and no buttons', async () => {
+  const post = await graph.createPost('Printed', 'Words on paper.');
+  await graph.createComment(post, 'Ink');
+  const page = await openPage(browser, postUrl(post));
+  await waitForComments(page, ['Ink']);
+  await page.emulateMedia({ media: 'print' });
+  assert.ok(await page.locator('main').getByText('Words on paper.').isVisible());
+  assert.ok(await page.getByText('Ink', { exact: true }).isVisible());
+  for (const hidden of ['.top', '.side', '.composer', '.actions'])
+    assert.equal(await page.locator(hidden).first().isVisible(), false, hidden);
+  await closePage(page);
+});
