@@ -6,7 +6,10 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -62,6 +65,8 @@ pub(super) struct Keys {
     tls: Tls,
     times: ReadingTimes,
     current: RwLock<Arc<KeySet>>,
+    /// That of the current keys, for those who need nothing else of them.
+    epoch: AtomicU64,
     readings: watch::Sender<Readings>,
     /// Wakes the task that reads.
     wanted: Notify,
@@ -105,6 +110,7 @@ impl Keys {
                 sets: sources.iter().map(|_| Vec::new()).collect(),
                 epoch: 0,
             })),
+            epoch: AtomicU64::new(0),
             sources,
             tls,
             times,
@@ -121,6 +127,11 @@ impl Keys {
     pub(super) fn current(&self) -> Arc<KeySet> {
         let current = self.current.read();
         Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The epoch of the keys as they are now.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
     }
 
     /// Says which sets have no keys yet, for `/health/ready`.
@@ -328,6 +339,7 @@ impl Keys {
         let epoch = before.epoch + u64::from(has_lost_one);
         let current = self.current.write();
         *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(KeySet { sets, epoch });
+        self.epoch.store(epoch, Ordering::Release);
     }
 }
 

@@ -271,7 +271,7 @@ impl Identities {
             Ok(None) => Refused::Missing,
             Err(refused) => refused,
             Ok(Some(found)) => {
-                let (epoch, now) = (self.keys.current().epoch, SystemTime::now());
+                let (epoch, now) = (self.keys.epoch(), SystemTime::now());
                 if let Some(identity) = self.known.get(found.token, epoch, now) {
                     return Ok(Some(identity));
                 }
@@ -288,7 +288,8 @@ impl Identities {
     }
 
     /// Verifies a token, and remembers it.
-    async fn verify(&self, text: &str, client: ClientKey) -> Result<Arc<Identity>, Refused> {
+    async fn verify(&self, text: &[u8], client: ClientKey) -> Result<Arc<Identity>, Refused> {
+        let text = std::str::from_utf8(text).map_err(|_| Refused::Malformed)?;
         let token = Token::read(text, &self.rules)?;
         // Before the signature, because it costs less.
         let ends = token.check(&self.rules, SystemTime::now())?;
@@ -364,7 +365,7 @@ impl Identities {
                 .ok()
                 .flatten();
             let found = found.filter(|found| found.is_from_cookie)?;
-            HeaderValue::try_from(format!("Bearer {}", found.token)).ok()
+            HeaderValue::try_from([&b"Bearer "[..], found.token].concat()).ok()
         });
         if let Some(mut authorization) = from_cookie {
             authorization.set_sensitive(true);
