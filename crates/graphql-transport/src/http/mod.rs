@@ -200,19 +200,12 @@ async fn answer<S: Service>(
         });
         isolation::caught(metrics, turns.run(answer)).await
     };
-    let response = match answer {
+    let mut response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) | Err(refusal) => {
             metrics.refusal(refusal.code);
             respond::refusal(refusal, &parts.headers)
         }
-    };
-    let bytes_min = service.serving().settings.http.compression_bytes_min;
-    let mut response = match response.body().size_hint().exact() {
-        Some(size) if size >= COMPRESSION_BYTES_LEAST as u64 => {
-            compress::compressed(response, accepts_gzip, bytes_min).await
-        }
-        _ => response,
     };
     if let Some((name, value)) = mark {
         response.headers_mut().insert(name, value);
