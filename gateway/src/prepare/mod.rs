@@ -262,7 +262,7 @@ mod tests {
     use crate::{
         config::Limits,
         graph::{Graph, Settings},
-        test_supergraph::of_one_subgraph,
+        test_supergraph::supergraph,
     };
 
     const TYPES: &str = "type Query @join__type(graph: A) { a: Int }";
@@ -275,7 +275,8 @@ mod tests {
             },
             ..Settings::default()
         };
-        let graph = Graph::load(&of_one_subgraph(TYPES), settings).expect("the supergraph loads");
+        let graph =
+            Graph::load(&supergraph(&["a"], TYPES), settings).expect("the supergraph loads");
         Arc::new(Serving::new(graph))
     }
 
