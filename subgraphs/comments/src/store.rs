@@ -16,7 +16,7 @@ use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::Deserialize;
 use subgraph::collections::exists;
 use subgraph::stored_comment::{self, SHAPE, of_posts};
-use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable};
+use subgraph::{BeyondCursors, DatabaseCalls, DateTime, Page, PageRequest, readable};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -103,12 +103,11 @@ impl Store {
         for comment in comments {
             lists.entry(comment.post_id).or_default().push(comment);
         }
-        let sides = behind.into_iter().zip(ahead);
-        let pages = posts.iter().zip(sides).map(|(post, (behind, ahead))| {
-            (
-                *post,
-                request.page(lists.remove(post).unwrap_or_default(), behind, ahead),
-            )
+        let beyond = behind.into_iter().zip(ahead);
+        let beyond = beyond.map(|(behind, ahead)| BeyondCursors { behind, ahead });
+        let pages = posts.iter().zip(beyond).map(|(post, beyond)| {
+            let comments = lists.remove(post).unwrap_or_default();
+            (*post, request.page(comments, beyond))
         });
         Ok(pages.collect())
     }

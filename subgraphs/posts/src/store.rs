@@ -9,7 +9,9 @@ use changefeed::{Projector, Unreadables};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
 use subgraph::collections::exists;
-use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable, stored_comment};
+use subgraph::{
+    BeyondCursors, DatabaseCalls, DateTime, Page, PageRequest, readable, stored_comment,
+};
 
 use crate::Error;
 use crate::comment_projection::CommentProjection;
@@ -119,7 +121,7 @@ impl Store {
             self.any(request.filter_behind(|| SHAPE.filter())),
             self.any(request.filter_ahead(|| SHAPE.filter())),
         )?;
-        Ok(request.page(items, behind, ahead))
+        Ok(request.page(items, BeyondCursors { behind, ahead }))
     }
 
     /// Adds a post and returns it.
