@@ -9,11 +9,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
-use changefeed::Unreadables;
+use changefeed::{SendAction, Unreadables, read_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database, IndexModel};
-use serde::Deserialize;
 use subgraph::collections::exists;
 use subgraph::stored_comment::{self, SHAPE, of_posts};
 use subgraph::{BeyondCursors, DatabaseCalls, DateTime, Page, PageRequest, readable};
@@ -68,7 +67,7 @@ impl Store {
         let ids: Vec<_> = ids.iter().map(|id| id.object_id()).collect();
         let read = self.calls.run(|collections| async move {
             let found = collections.comments.find(doc! { "_id": { "$in": ids } });
-            Ok(readable::all(found.await?, &collections.unreadables).await?)
+            Ok(readable::all(found.send().await?, &collections.unreadables).await?)
         });
         read.await
     }
@@ -137,7 +136,7 @@ impl Store {
                         doc! { "$unionWith": { "coll": name, "pipeline": branch } }
                     }));
                     let found = comments.aggregate(stages);
-                    found.with_type::<RawDocumentBuf>().await
+                    found.with_type::<RawDocumentBuf>().send().await
                 },
             );
             Ok(read.await?)
@@ -181,6 +180,7 @@ impl Store {
                 .find_one_and_update(readable_comment(id), set)
                 .return_document(ReturnDocument::After)
                 .session(&mut session)
+                .send()
                 .await?;
             let comment = comment.and_then(|it| readable::one(&it, &collections.unreadables));
             Ok(comment.map(|comment| Written::in_session(comment, &session)))
@@ -204,18 +204,17 @@ impl Store {
 
     /// Those of the posts that exist.
     pub async fn existing_posts(&self, posts: &[PostId]) -> Result<Vec<PostId>, Error> {
-        #[derive(Deserialize)]
-        struct Found {
-            #[serde(rename = "_id")]
-            id: PostId,
-        }
         let ids: Vec<_> = posts.iter().map(|id| id.object_id()).collect();
         let read = self.calls.run(|collections| async move {
-            let found = collections.posts.clone_with_type::<Found>();
-            let found = found
+            let posts = collections.posts.clone_with_type::<RawDocumentBuf>();
+            let found = posts
                 .find(doc! { "_id": { "$in": ids } })
                 .projection(doc! { "_id": 1 });
-            Ok(found.await?.map_ok(|found| found.id).try_collect().await?)
+            let found = read_all(found.send().await?).await?;
+            let ids = found
+                .iter()
+                .filter_map(|post| post.get_object_id("_id").ok());
+            Ok(ids.map(PostId::from).collect())
         });
         read.await
     }

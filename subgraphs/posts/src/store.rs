@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Document, RawDocumentBuf, doc};
-use changefeed::{Projector, Unreadables};
+use changefeed::{Projector, SendAction, Unreadables};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
 use subgraph::collections::exists;
@@ -14,7 +14,6 @@ use subgraph::{
 };
 
 use crate::Error;
-use crate::comment_projection::CommentProjection;
 use crate::post::{Post, PostId, SHAPE};
 
 /// How long a query waits until the posts show the change of its `operationTime`.
@@ -35,7 +34,7 @@ pub const COLLECTIONS: [&str; 7] = [
 #[derive(Clone)]
 pub struct Store {
     calls: DatabaseCalls<Arc<Collections>>,
-    projector: Projector<CommentProjection>,
+    projector: Projector,
 }
 
 /// The collections that queries use.
@@ -51,7 +50,7 @@ impl Store {
     /// logs and counts the posts that cannot be read.
     pub fn new(
         calls: &DatabaseCalls<Database>,
-        projector: Projector<CommentProjection>,
+        projector: Projector,
         unreadables: Unreadables,
     ) -> Self {
         let collections = |database: &Database| Collections {
@@ -91,7 +90,7 @@ impl Store {
                 .posts
                 .find(doc! { "_id": { "$in": ids } })
                 .projection(fields);
-            Ok(readable::all(cursor.await?, &collections.unreadables).await?)
+            Ok(readable::all(cursor.send().await?, &collections.unreadables).await?)
         });
         read.await
     }
@@ -111,6 +110,7 @@ impl Store {
                         .projection(fields.clone())
                         .sort(asked.sort())
                         .limit(asked.limit())
+                        .send()
                         .await
                 },
             );
@@ -152,6 +152,7 @@ impl Store {
                 .find_one_and_update(readable_post(id), doc! { "$set": set })
                 .projection(fields)
                 .return_document(ReturnDocument::After)
+                .send()
                 .await?;
             Ok(post.and_then(|post| readable::one(&post, &collections.unreadables)))
         });
