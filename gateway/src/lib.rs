@@ -48,7 +48,7 @@ mod test_supergraph;
 use std::{process::ExitCode, sync::Arc};
 
 use graphql_transport::Front;
-use service::{Health, Lifecycle, Metrics};
+use service::{Health, Lifecycle, MakeResponder, Metrics};
 use tokio::net::TcpListener;
 
 pub use graphql_transport::{request, response};
@@ -140,8 +140,11 @@ pub async fn run(
         .merge(graphql_transport::routes(&gateway))
         .merge(operations);
     let front = Front::new(&gateway, router);
-    let service = |peer| front.for_peer(peer);
-    service::serve_within(listener, service, &lifecycle, limits, &metrics).await
+    let make: MakeResponder = Box::new(move |peer| {
+        let front = front.for_peer(peer);
+        Box::new(move |request| front.respond(request))
+    });
+    service::serve_within(listener, make, &lifecycle, limits, &metrics).await
 }
 
 /// Names the subgraphs that do not answer. They are only reported: a silent subgraph must not take

@@ -1,5 +1,8 @@
 //! The cache's estimate of the memory of prepared operations matches the memory that is allocated.
 
+#[path = "../src/test_supergraph.rs"]
+mod test_supergraph;
+
 use std::{alloc::System, sync::Arc};
 
 use gateway::{
@@ -21,14 +24,8 @@ fn supergraph() -> String {
     let far: String = (0..10)
         .map(|index| format!("far{index}: Int @join__field(graph: B) "))
         .collect();
-    format!(
-        "schema @link(url: \"https://specs.apollo.dev/link/v1.0\")
-           @link(url: \"https://specs.apollo.dev/join/v0.3\", for: EXECUTION) {{ query: Query }}
-         enum join__Graph {{
-           A @join__graph(name: \"a\", url: \"http://a.test/graphql\")
-           B @join__graph(name: \"b\", url: \"http://b.test/graphql\")
-         }}
-         enum Color @join__type(graph: A) {{ RED @join__enumValue(graph: A) GREEN @join__enumValue(graph: A) }}
+    let types = format!(
+        "enum Color @join__type(graph: A) {{ RED @join__enumValue(graph: A) GREEN @join__enumValue(graph: A) }}
          type Query @join__type(graph: A) @join__type(graph: B) {{
            item(n: Int, s: String): Item @join__field(graph: A)
            any: Any @join__field(graph: A)
@@ -38,7 +35,8 @@ fn supergraph() -> String {
          type Item @join__type(graph: A, key: \"id\") @join__type(graph: B, key: \"id\") {{
            id: ID! other: Item @join__field(graph: A) {fields} {far}
          }}"
-    )
+    );
+    test_supergraph::supergraph(&["a", "b"], &types)
 }
 
 fn serving(settings: Settings) -> Arc<Serving> {

@@ -136,13 +136,11 @@ fn every_root_type_and_scalar_names_its_subgraphs() {
     }
 }
 
+/// The gateway and the linter of the pages read the files.
 #[test]
-fn the_composed_file_is_where_the_gateway_looks_for_it() {
-    assert!(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("supergraph.graphql")
-            .is_file()
-    );
+fn the_schema_files_are_what_the_code_says() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    schema::files::check(directory).expect("no stale file");
 }
 
 /// What a subgraph hides stays hidden from the clients of every router that reads the supergraph.

@@ -4,11 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use embedded_mongo::ReplicaSet;
+use embedded_mongo::{Error, ReplicaSet};
 use service::telemetry;
 
 /// The database of the stack's own replica set.
 const DATABASE: &str = "rejoinder";
+/// The name of the stack's own replica set. Existing data folders have it, too.
+const REPLICA_SET: &str = "rejoinder";
 /// How often the stack looks whether its mongod still runs.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -25,9 +27,9 @@ impl Database {
             return Ok(Self { uri, own: None });
         }
         let folder = data_dir.join("mongo");
-        let own = ReplicaSet::open(&folder)
+        let own = ReplicaSet::open(REPLICA_SET, &folder)
             .await
-            .context("MongoDB did not start")?;
+            .map_err(did_not_start)?;
         Ok(Self {
             uri: own.uri_for(DATABASE),
             own: Some(own),
@@ -72,4 +74,16 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// Adds what the user of the stack can do about it.
+fn did_not_start(error: Error) -> anyhow::Error {
+    let context = match error {
+        Error::NoMongod { .. } => {
+            "MongoDB did not start; with Docker, `docker compose up -d mongo` starts one for \
+             --mongo-uri 'mongodb://127.0.0.1:27017/rejoinder?directConnection=true'"
+        }
+        _ => "MongoDB did not start",
+    };
+    anyhow::Error::new(error).context(context)
 }

@@ -2,6 +2,7 @@
 
 use bson::Timestamp;
 use bson::{Document, RawDocumentBuf};
+use changefeed::SendAction;
 use mongodb::Collection;
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::ChangeStreamEvent;
@@ -14,7 +15,7 @@ pub type BareStream = ChangeStream<ChangeStreamEvent<RawDocumentBuf>>;
 
 /// Opens the stream at an operation time, or from now, with the images that the change feed asks for.
 pub async fn open(bench: &Bench, start: Option<Timestamp>) -> anyhow::Result<BareStream> {
-    let comments: Collection<RawDocumentBuf> = bench
+    let comments: Collection<Document> = bench
         .streams
         .database(bench.database.name())
         .collection("comments");
@@ -26,7 +27,7 @@ pub async fn open(bench: &Bench, start: Option<Timestamp>) -> anyhow::Result<Bar
     if let Some(start) = start {
         watch = watch.start_at_operation_time(start);
     }
-    Ok(watch.await?)
+    Ok(watch.send().await?.with_type())
 }
 
 /// The server's operation time of now.

@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 use super::Bench;
 
 /// Starts the projection as the posts service does, with a registry that nobody reads.
-pub async fn start(bench: &Bench) -> anyhow::Result<Projector<CommentProjection>> {
+pub async fn start(bench: &Bench) -> anyhow::Result<Projector> {
     let settings = ProjectorSettings::default().audit_interval(std::time::Duration::ZERO);
     let projector = Projector::start(
         Source::new(bench.streams.clone(), bench.database.clone(), "comments"),

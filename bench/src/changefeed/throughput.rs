@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bson::{Document, RawDocumentBuf, doc, oid::ObjectId};
-use changefeed::OperationTime;
-use futures_util::{StreamExt, TryStreamExt};
+use changefeed::{OperationTime, SendAction, read_all};
+use futures_util::StreamExt;
 
 use super::{Bench, Options, bare, projection};
 use crate::report::median;
@@ -120,6 +120,7 @@ async fn push_each(bench: &Bench, start: bson::Timestamp, events: usize) -> anyh
         let post: ObjectId = comment.get_object_id("postId")?;
         posts
             .find_one_and_update(doc! { "_id": post }, pushed)
+            .send()
             .await?;
     }
     Ok(events as f64 / started.elapsed().as_secs_f64())
@@ -136,7 +137,8 @@ async fn take_in(bench: &Bench, changes: usize) -> anyhow::Result<f64> {
     // A fast projection of wrong counts says nothing.
     let posts = bench.database.collection::<Document>("posts");
     let total = doc! { "$group": { "_id": null, "count": { "$sum": slot.value("count") } } };
-    let totals: Vec<Document> = posts.aggregate([total]).await?.try_collect().await?;
+    let totals = posts.aggregate([total]).with_type::<RawDocumentBuf>();
+    let totals = read_all(totals.send().await?).await?;
     let counted = totals.first().and_then(|total| total.get_i32("count").ok());
     ensure!(
         counted.and_then(|count| usize::try_from(count).ok()) == Some(changes),

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use bson::{Bson, Document, Timestamp, doc, oid::ObjectId};
+use bson::{Document, RawBsonRef, RawDocumentBuf, Timestamp, doc, oid::ObjectId};
+use changefeed::{SendAction, read_all};
 use embedded_mongo::ReplicaSet;
-use futures_util::TryStreamExt;
 use mongodb::{Client, Database};
 use stack::{Service, ServiceProcess};
 
@@ -241,7 +241,7 @@ async fn position(database: &Database) -> anyhow::Result<Option<Timestamp>> {
 
 async fn checkpoint(database: &Database) -> anyhow::Result<Option<Document>> {
     let checkpoints = database.collection::<Document>("changefeed_checkpoints");
-    Ok(checkpoints.find_one(doc! {}).await?)
+    Ok(checkpoints.find_one(doc! {}).send().await?)
 }
 
 /// How many posts show another number than they have comments.
@@ -253,13 +253,13 @@ async fn wrong_counts(
     let slot = format!("discussion.g{}", checkpoint.get_i64("serving")?);
     let count = doc! { "$project": { "count": { "$ifNull": [format!("${slot}.count"), 0] } } };
     let posts = database.collection::<Document>("posts");
-    let mut shown = posts.aggregate([count]).await?;
+    let shown = posts.aggregate([count]).with_type::<RawDocumentBuf>();
     let (mut seen, mut wrong) = (0, 0);
-    while let Some(post) = shown.try_next().await? {
+    for post in read_all(shown.send().await?).await? {
         seen += 1;
-        let count = match post.get("count") {
-            Some(Bson::Int32(count)) => i64::from(*count),
-            Some(Bson::Int64(count)) => *count,
+        let count = match post.get("count")? {
+            Some(RawBsonRef::Int32(count)) => i64::from(count),
+            Some(RawBsonRef::Int64(count)) => count,
             _ => -1,
         };
         wrong += usize::from(expected.get(&post.get_object_id("_id")?) != Some(&count));

@@ -2,7 +2,7 @@
 
 use bson::{Bson, DateTime, RawDocument, Timestamp};
 
-use crate::{FromDocument, ResumeToken, Unreadables, oversized};
+use crate::{FromDocument, ResumeToken, Unreadable, Unreadables, oversized};
 
 /// One insert, update, replacement or deletion of a document of type `T`.
 ///
@@ -194,10 +194,19 @@ impl RawChange<'_> {
     /// Reads the documents; `None` when the change concerns none that can be read. An oversized change
     /// has no documents.
     pub(crate) fn decode<T: FromDocument>(&self, unreadables: &Unreadables) -> Option<Change<T>> {
+        self.decode_with(T::from_document, unreadables)
+    }
+
+    /// The same with a function that reads a document.
+    pub(crate) fn decode_with<T>(
+        &self,
+        from_document: impl Fn(&RawDocument) -> Result<T, Unreadable>,
+        unreadables: &Unreadables,
+    ) -> Option<Change<T>> {
         if self.is_oversized {
             return Some(self.without_documents());
         }
-        let read = |image: Option<&RawDocument>| match image.map(T::from_document) {
+        let read = |image: Option<&RawDocument>| match image.map(&from_document) {
             None => Image::Unknown,
             Some(Ok(document)) => Image::Some(document),
             Some(Err(unreadable)) => {
@@ -283,9 +292,9 @@ mod tests {
     struct Vote(i32);
 
     impl FromDocument for Vote {
-        fn from_document(document: &RawDocument) -> Result<Self, crate::Unreadable> {
+        fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
             let vote = document.get_i32("vote").map(Self);
-            vote.map_err(|error| crate::Unreadable {
+            vote.map_err(|error| Unreadable {
                 field: "vote".into(),
                 reason: error.to_string(),
             })

@@ -28,6 +28,7 @@ mod metrics;
 mod oversized;
 mod position;
 mod projection;
+mod send_action;
 mod server_codes;
 mod settings;
 mod source;
@@ -44,6 +45,8 @@ pub use key_stream::{KeyChange, KeyStream};
 pub use metrics::{HubMetrics, ProjectionMetrics};
 pub use position::{OperationTime, OperationTimeError, ResumeToken};
 pub use projection::{Lag, NetChange, Projection, Projector, Replayed, Slot, Unfoldable};
+#[doc(hidden)]
+pub use send_action::{SendAction, for_each, for_each_in_session, read_all};
 pub use settings::{HubSettings, ProjectorSettings};
 pub use source::Source;
 pub use topics::{Cursor, Hub, Subscription, TopicField};

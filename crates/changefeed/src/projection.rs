@@ -1,5 +1,6 @@
 //! Projections: a fold of a source collection, kept in the documents of a target collection.
 
+mod any_projection;
 mod apply;
 mod audit;
 mod batch;
@@ -29,6 +30,7 @@ use mongodb::ClientSession;
 
 use crate::FromDocument;
 
+pub(crate) use checkpoint::Checkpoint;
 pub use projector::{Lag, Projector, Replayed};
 pub use slot::Slot;
 

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::metrics::Counter;
 use crate::position::Position;
 use crate::server_codes::{OBJECT_TOO_LARGE, ends_a_stream, server_code};
-use crate::{ResumeToken, Source, oversized};
+use crate::{ResumeToken, SendAction, Source, oversized};
 
 /// How long the server waits for new events before it answers a stream that lives on with an empty
 /// batch. Bounds how late the position of a quiet stream is known, and how long a dropped reader
@@ -354,6 +354,7 @@ impl StreamReader {
             .watch()
             .pipeline(pipeline)
             .with_options(options)
+            .send()
             .await;
         Ok(stream.map_err(Stop::Failed)?.with_type())
     }

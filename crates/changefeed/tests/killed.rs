@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use board::{Board, CheckpointWatch, Newest, brisk, comment, metric, until};
+use board::{Board, CheckpointWatch, brisk, comment, metric, until};
 use changefeed::{Projector, ProjectorSettings, marker};
 use prometheus_client::registry::Registry;
 
@@ -102,7 +102,7 @@ impl Drop for Instance {
 
 /// Takes over from an instance that is killed, with an auditor that looks at all posts.
 struct Standby {
-    projector: Projector<Newest>,
+    projector: Projector,
     registry: Registry,
 }
 

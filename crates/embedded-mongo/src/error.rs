@@ -9,9 +9,7 @@ pub enum Error {
     /// None was found and none could be fetched.
     #[error(
         "no mongod to run: {reason}. Ways out: install MongoDB 6.0 or later so that `mongod` is on PATH; \
-         set MONGOD to the path of one; or set MONGO_URI to a running replica set: \
-         `docker compose up -d mongo` starts one for \
-         MONGO_URI='mongodb://127.0.0.1:27017/rejoinder?directConnection=true'"
+         set MONGOD to the path of one; or set MONGO_URI to the connection string of a running replica set"
     )]
     NoMongod {
         /// What was tried last, and how it failed.
@@ -26,7 +24,7 @@ pub enum Error {
         last_words: String,
     },
     /// Another process works on the same data folder.
-    #[error("the data folder {} is in use by another running stack", .0.display())]
+    #[error("the data folder {} is in use by another process", .0.display())]
     DataFolderInUse(PathBuf),
     /// Something that should take a moment did not happen in time.
     #[error("{what} did not happen within {seconds} s")]

@@ -16,8 +16,8 @@ use crate::Error;
 use crate::error::while_doing;
 use crate::guard::Guarded;
 
-/// The name of every replica set that this crate starts.
-pub(crate) const REPLICA_SET: &str = "rejoinder";
+/// The name of every throwaway replica set.
+pub(crate) const REPLICA_SET: &str = "embedded";
 /// mongod's exit code when it cannot listen on its port, among other reasons.
 const EXIT_PORT_TAKEN: i32 = 48;
 /// mongod's exit code when another mongod works on the data folder, among other reasons.
@@ -40,6 +40,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub(crate) struct NodeOptions {
     pub(crate) program: PathBuf,
+    /// The name of the replica set, which its data folders have, too.
+    pub(crate) replica_set: String,
     pub(crate) data_folder: PathBuf,
     pub(crate) role: Role,
     pub(crate) life: Life,
@@ -262,7 +264,7 @@ fn start_process(options: &NodeOptions, port: u16) -> Result<Guarded, Error> {
 fn command(options: &NodeOptions, port: u16) -> Command {
     let mut command = Command::new(&options.program);
     if options.role == Role::Member {
-        command.args(["--replSet", REPLICA_SET]);
+        command.args(["--replSet", &options.replica_set]);
     }
     command
         .args([
@@ -347,7 +349,7 @@ fn last_words(options: &NodeOptions) -> String {
     words.join("\n").trim().to_owned()
 }
 
-/// Whether a mongod of ours answers on this port.
+/// Whether a throwaway mongod of this crate answers on this port.
 pub(crate) async fn answers(port: u16) -> bool {
     if TcpStream::connect((Ipv4Addr::LOCALHOST, port))
         .await

@@ -85,6 +85,7 @@ impl Default for Options {
 /// however it ends.
 #[derive(Debug)]
 pub struct ReplicaSet {
+    name: String,
     nodes: Vec<Node>,
     /// Held for as long as this process works on a kept data folder.
     _folder_lock: Option<File>,
@@ -99,12 +100,11 @@ impl ReplicaSet {
         let program = locate().await?;
         let mut starts = tokio::task::JoinSet::new();
         for _ in 0..options.nodes.max(1) {
-            let scratch = tempfile::Builder::new()
-                .prefix("rejoinder-mongod-")
-                .tempdir();
+            let scratch = tempfile::Builder::new().prefix("embedded-mongo-").tempdir();
             // The guard removes it, also when this process is killed.
             let node = NodeOptions {
                 program: program.clone(),
+                replica_set: REPLICA_SET.to_owned(),
                 data_folder: scratch
                     .map_err(while_doing("creating a data folder"))?
                     .keep(),
@@ -120,20 +120,16 @@ impl ReplicaSet {
         while let Some(started) = starts.join_next().await {
             nodes.push(started.map_err(|error| while_doing("starting the nodes")(error.into()))??);
         }
-        let set = Self {
-            nodes,
-            _folder_lock: None,
-        };
-        set.initiate().await?;
-        Ok(set)
+        Self::adopt(REPLICA_SET, nodes).await
     }
 
     /// Starts one node on a data folder that outlives it, and goes on with the data in it. Its cache
-    /// suits the machine: an eighth of the memory, between 0.25 and 2 GB.
+    /// suits the machine: an eighth of the memory, between 0.25 and 2 GB. `name` is the name of the
+    /// replica set; the data folder keeps it, so each later call needs the same one.
     ///
     /// # Errors
     /// [`Error::DataFolderInUse`] when another process has it open; otherwise as [`Self::start`].
-    pub async fn open(data_folder: &Path) -> Result<Self, Error> {
+    pub async fn open(name: &str, data_folder: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(data_folder)
             .map_err(while_doing(format!("creating {}", data_folder.display())))?;
         let lock = File::create(data_folder.join("owner.lock"))
@@ -143,6 +139,7 @@ impl ReplicaSet {
         }
         let options = NodeOptions {
             program: locate().await?,
+            replica_set: name.to_owned(),
             data_folder: data_folder.to_owned(),
             role: Role::Member,
             life: Life::Kept,
@@ -160,6 +157,7 @@ impl ReplicaSet {
         };
         remembered_port::remember(data_folder, node.port())?;
         let set = Self {
+            name: name.to_owned(),
             nodes: vec![node],
             _folder_lock: Some(lock),
         };
@@ -167,9 +165,10 @@ impl ReplicaSet {
         Ok(set)
     }
 
-    /// Makes a replica set of nodes that were started by somebody else.
-    pub(crate) async fn adopt(nodes: Vec<Node>) -> Result<Self, Error> {
+    /// Makes a replica set of nodes that run and have this set's name.
+    pub(crate) async fn adopt(name: &str, nodes: Vec<Node>) -> Result<Self, Error> {
         let set = Self {
+            name: name.to_owned(),
             nodes,
             _folder_lock: None,
         };
@@ -186,8 +185,9 @@ impl ReplicaSet {
     pub fn uri_for(&self, database: &str) -> String {
         let hosts: Vec<String> = self.nodes.iter().map(Node::host).collect();
         format!(
-            "mongodb://{}/{database}?replicaSet={REPLICA_SET}",
-            hosts.join(",")
+            "mongodb://{}/{database}?replicaSet={}",
+            hosts.join(","),
+            self.name
         )
     }
 
@@ -349,7 +349,7 @@ impl ReplicaSet {
         for (id, node) in (0i32..).zip(&self.nodes) {
             members.push(doc! { "_id": id, "host": node.host() });
         }
-        let mut config = doc! { "_id": REPLICA_SET, "version": 1, "members": members };
+        let mut config = doc! { "_id": &self.name, "version": 1, "members": members };
         if self.nodes.len() > 1 {
             // Nodes on one machine notice a lost primary soon.
             config.insert(

@@ -121,6 +121,7 @@ async fn start_server(program: PathBuf, folder: &Path, users: &Path) -> Result<u
         .keep();
     let options = NodeOptions {
         program,
+        replica_set: REPLICA_SET.to_owned(),
         data_folder: home.join("data"),
         role: Role::Member,
         life: Life::Shared {
@@ -133,7 +134,7 @@ async fn start_server(program: PathBuf, folder: &Path, users: &Path) -> Result<u
     };
     let node = Node::start(options).await?;
     let port = node.port();
-    ReplicaSet::adopt(vec![node]).await?;
+    ReplicaSet::adopt(REPLICA_SET, vec![node]).await?;
     remembered_port::remember(&home, port)?;
     Ok(port)
 }

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::shared_server::{admin_client, lease};
 
 /// What the names of throwaway databases start with; the time of creation follows.
-const PREFIX: &str = "rejoinder_test_";
+const PREFIX: &str = "embedded_mongo_test_";
 /// A throwaway database older than this is a leftover of a test that was killed.
 const LEFTOVER_AGE: Duration = Duration::from_secs(60 * 60);
 /// A test does not wait longer than this for its database to go.
@@ -171,9 +171,9 @@ mod tests {
 
     #[test]
     fn only_old_throwaway_databases_are_leftovers() {
-        assert!(is_leftover("rejoinder_test_1000_ab", 1000 + 3601));
-        assert!(!is_leftover("rejoinder_test_1000_ab", 1000 + 3599));
-        assert!(!is_leftover("rejoinder", u64::MAX));
-        assert!(!is_leftover("rejoinder_test_mine", u64::MAX));
+        assert!(is_leftover("embedded_mongo_test_1000_ab", 1000 + 3601));
+        assert!(!is_leftover("embedded_mongo_test_1000_ab", 1000 + 3599));
+        assert!(!is_leftover("mine", u64::MAX));
+        assert!(!is_leftover("embedded_mongo_test_mine", u64::MAX));
     }
 }

@@ -51,7 +51,9 @@ pub use health::Health;
 pub use lifecycle::Lifecycle;
 pub use metrics::Metrics;
 pub use prometheus_client;
-pub use server::{ServeLimits, bind, operations_routes, serve, serve_within};
+pub use server::{
+    MakeResponder, Responder, ServeLimits, bind, operations_routes, serve, serve_within,
+};
 pub use settings::{LogFormat, Settings};
 pub use settings_parser::{OldNames, duration, duration_from, parse};
 pub use start::{LISTENING, OPERATIONS, start};

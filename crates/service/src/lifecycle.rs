@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
@@ -119,6 +120,11 @@ impl Lifecycle {
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
+        self.spawn_boxed(name, task.boxed());
+    }
+
+    /// [`Lifecycle::spawn`] without type parameters: so tokio's part is compiled once, and not for each task.
+    fn spawn_boxed(&self, name: &'static str, task: BoxFuture<'static, anyhow::Result<()>>) {
         let lifecycle = self.clone();
         self.tasks.spawn(async move {
             let reason = match AssertUnwindSafe(task).catch_unwind().await {

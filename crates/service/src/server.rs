@@ -6,21 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::middleware::AddExtension;
 use axum::response::Response;
 use axum::routing::get;
-use axum::{Extension, Router};
+use futures_util::future::BoxFuture;
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tower::{Layer, Service};
+use tower::Service;
 
 use crate::connections::{Connections, Tracked};
 use crate::write_limit::{WriteLimit, WriteLimits};
@@ -89,12 +88,21 @@ pub async fn operations_routes(
     lifecycle.spawn("operations server", async move {
         let connections = Connections::new(OPERATORS_LIMITS, None);
         // A reader of the last metrics at a shutdown may be cut off.
-        let pages = with_peer(pages);
-        drop(accept(listener, pages, &shutdown, limits, connections).await);
+        let make = with_peer(pages);
+        drop(accept(listener, make, &shutdown, limits, connections).await);
         Ok(())
     });
     Ok(public)
 }
+
+/// Answers the requests of one connection. A boxed function and not a type parameter: so hyper's server is
+/// compiled once, in this crate, and not for each service.
+pub type Responder = Box<
+    dyn Fn(Request<Incoming>) -> BoxFuture<'static, Result<Response, Infallible>> + Send + Sync,
+>;
+
+/// Makes the [`Responder`] of a new connection, by its remote address.
+pub type MakeResponder = Box<dyn Fn(SocketAddr) -> Responder + Send + Sync>;
 
 /// What bounds a server's clients, and its own end.
 #[derive(Clone, Copy, Debug)]
@@ -127,34 +135,34 @@ pub async fn serve(
 }
 
 /// A router for each connection, whose requests have its remote address as [`ConnectInfo`].
-fn with_peer(
-    router: Router,
-) -> impl Fn(SocketAddr) -> AddExtension<Router, ConnectInfo<SocketAddr>> {
-    move |peer| Extension(ConnectInfo(peer)).layer(router.clone())
+fn with_peer(router: Router) -> MakeResponder {
+    Box::new(move |peer| {
+        let router = router.clone();
+        Box::new(move |mut request| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            Box::pin(router.clone().call(request))
+        })
+    })
 }
 
-/// Serves with what `service` makes for the remote address of each connection, until shutdown, then lets
+/// Serves with what `make` returns for the remote address of each connection, until shutdown, then lets
 /// running requests finish for the grace period and drops the rest.
 /// Upgraded connections (WebSockets) belong to their handlers, which watch for the shutdown themselves.
 ///
 /// # Errors
 /// The reason of a background task that died.
-pub async fn serve_within<S>(
+pub async fn serve_within(
     listener: TcpListener,
-    service: impl Fn(SocketAddr) -> S,
+    make: MakeResponder,
     lifecycle: &Lifecycle,
     limits: ServeLimits,
     metrics: &Metrics,
-) -> anyhow::Result<()>
-where
-    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
+) -> anyhow::Result<()> {
     lifecycle.serve();
     let grace = limits.grace;
     let connections = Connections::new(limits.connections.within_descriptors(), Some(metrics));
     let shutdown = lifecycle.shutdown();
-    let running = accept(listener, service, shutdown, limits, connections).await;
+    let running = accept(listener, make, shutdown, limits, connections).await;
     // One period for all: the background tasks wind up while the requests finish.
     let deadline = Instant::now() + grace;
     if timeout_at(deadline, running.shutdown()).await.is_err() {
@@ -173,17 +181,31 @@ where
 }
 
 /// Serves each connection until `shutdown`, and returns those that are left.
-async fn accept<S>(
+///
+/// A function that returns a boxed future, because an `async fn` is compiled again in each crate that awaits it.
+fn accept<'a>(
     listener: TcpListener,
-    service: impl Fn(SocketAddr) -> S,
+    make: MakeResponder,
+    shutdown: &'a CancellationToken,
+    limits: ServeLimits,
+    connections: Connections,
+) -> BoxFuture<'a, GracefulShutdown> {
+    Box::pin(accept_connections(
+        listener,
+        make,
+        shutdown,
+        limits,
+        connections,
+    ))
+}
+
+async fn accept_connections(
+    listener: TcpListener,
+    make: MakeResponder,
     shutdown: &CancellationToken,
     limits: ServeLimits,
     connections: Connections,
-) -> GracefulShutdown
-where
-    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
+) -> GracefulShutdown {
     let running = GracefulShutdown::new();
     let http2_head_bytes = limits.request_head_bytes_max.min(HTTP2_HEAD_BYTES_MAX) as u32;
     loop {
@@ -220,12 +242,7 @@ where
             .max_concurrent_streams(limits.http2_streams_max)
             .max_header_list_size(http2_head_bytes)
             .keep_alive_interval(HTTP2_PING_INTERVAL);
-        let tracked = Tracked::new(
-            service(peer),
-            Arc::clone(&permit.activity),
-            limits.write.time,
-        );
-        let service = TowerToHyperService::new(tracked);
+        let service = Tracked::new(make(peer), Arc::clone(&permit.activity), limits.write.time);
         let stream = WriteLimit::new(stream, limits.write, Some(Arc::clone(&permit)));
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)

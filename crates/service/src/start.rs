@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use futures_util::future::LocalBoxFuture;
 use tokio::net::TcpListener;
 
-use crate::{Lifecycle, Settings, memory, server, settings_parser, telemetry};
+use crate::{Lifecycle, OldNames, Settings, memory, server, settings_parser, telemetry};
 
 /// How long after its grace period `run` may take to return. Then the service is abandoned.
 const RETURN_TIME: Duration = Duration::from_secs(1);
@@ -36,14 +37,29 @@ pub fn start<C, F, Fut>(
     run: F,
 ) -> ExitCode
 where
-    C: Parser,
-    F: FnOnce(C, TcpListener, Lifecycle) -> Fut,
-    Fut: Future<Output = anyhow::Result<()>>,
+    C: Parser + 'static,
+    F: FnOnce(C, TcpListener, Lifecycle) -> Fut + 'static,
+    Fut: Future<Output = anyhow::Result<()>> + 'static,
 {
     let (config, old_names) = settings_parser::parse::<C>();
     let shared = settings(&config).clone();
+    let run: Run = Box::new(|listener, lifecycle| Box::pin(run(config, listener, lifecycle)));
+    start_service(name, default_port, &shared, old_names, run)
+}
+
+/// Serves on a listener until the shutdown.
+type Run = Box<dyn FnOnce(TcpListener, Lifecycle) -> LocalBoxFuture<'static, anyhow::Result<()>>>;
+
+/// [`start`] without type parameters, so that it is compiled once.
+fn start_service(
+    name: &'static str,
+    default_port: u16,
+    shared: &Settings,
+    old_names: OldNames,
+    run: Run,
+) -> ExitCode {
     let grace = shared.shutdown_grace;
-    let result = telemetry::init(&shared).and_then(|()| {
+    let result = telemetry::init(shared).and_then(|()| {
         old_names.warn();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -57,7 +73,7 @@ where
             tracing::info!(service = name, %address, "listening");
             telemetry::print(format_args!("{LISTENING}{address}"));
             tokio::select! {
-                result = run(config, listener, lifecycle.clone()) => result,
+                result = run(listener, lifecycle.clone()) => result,
                 result = abandoned(&lifecycle, grace) => result,
                 never = announce_operations(&lifecycle) => match never {},
             }

@@ -9,8 +9,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
-use changefeed::Source;
+use changefeed::{SendAction, Source};
 use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
 use mongodb::{Collection, Database};
 use service::prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
@@ -41,42 +42,68 @@ pub async fn exists<T: Send + Sync>(
     filter: Document,
 ) -> mongodb::error::Result<bool> {
     let ids = collection.clone_with_type::<Document>();
-    let found = ids.find_one(filter).projection(doc! { "_id": 1 }).await?;
+    let found = ids
+        .find_one(filter)
+        .projection(doc! { "_id": 1 })
+        .send()
+        .await?;
     Ok(found.is_some())
 }
 
-/// Runs `prepare` now, and again whenever one of the collections `names` is new, until shutdown.
-/// `prepare` may run at any time, in any number of instances. A failure is logged, shown in the metric
+/// Enables the pre-images and creates the indexes now, and again whenever one of the collections `names` is new,
+/// until shutdown. Both may run at any time, in any number of instances. A failure is logged, shown in the metric
 /// `collections_unprepared`, and retried; it never stops the service. When the change stream of `followed`
 /// reports that its collection is gone, the collections are checked at once. Returns after the first
 /// preparation.
-pub async fn keep<P, F>(
+pub async fn keep<P, I>(
     subgraph: &Subgraph,
     names: &'static [&'static str],
     followed: Source,
-    prepare: P,
+    enable_pre_images: impl Fn() -> P + Send + Sync + 'static,
+    create_indexes: impl Fn(Database) -> I + Send + Sync + 'static,
 ) where
-    P: Fn() -> F + Send + 'static,
-    F: Future<Output = anyhow::Result<()>> + Send,
+    P: Future<Output = Result<(), changefeed::Error>> + Send + 'static,
+    I: Future<Output = mongodb::error::Result<()>> + Send + 'static,
 {
-    let unprepared = subgraph.metrics.register(
-        "collections_unprepared",
-        "1 while an index or another thing that the service needs of its collections is missing and cannot be made",
-        Gauge::default(),
-    );
-    let mut keeper = Keeper {
-        database: subgraph.database.clone(),
-        names,
-        prepare,
-        unprepared,
-        prepared: None,
-        failed: None,
-    };
-    keeper.look().await;
-    let shutdown = subgraph.lifecycle.shutdown().clone();
-    subgraph
-        .lifecycle
-        .spawn("the keeping of collections", async move {
+    let database = subgraph.database.clone();
+    let prepare: Prepare = Box::new(move || {
+        let (pre_images, indexes) = (enable_pre_images(), create_indexes(database.clone()));
+        Box::pin(async move {
+            // The pre-images first: they take less time than an index.
+            pre_images.await?;
+            Ok(indexes.await?)
+        })
+    });
+    keep_prepared(subgraph, names, followed, prepare).await;
+}
+
+type Prepare = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>;
+
+/// Boxed, because an `async fn` is compiled in the crate that awaits it, and with it what the driver needs to read
+/// the list of collections.
+fn keep_prepared<'a>(
+    subgraph: &'a Subgraph,
+    names: &'static [&'static str],
+    followed: Source,
+    prepare: Prepare,
+) -> BoxFuture<'a, ()> {
+    Box::pin(async move {
+        let unprepared = subgraph.metrics.register(
+            "collections_unprepared",
+            "1 while an index or another thing that the service needs of its collections is missing and cannot be made",
+            Gauge::default(),
+        );
+        let mut keeper = Keeper {
+            database: subgraph.database.clone(),
+            names,
+            prepare,
+            unprepared,
+            prepared: None,
+            failed: None,
+        };
+        keeper.look().await;
+        let shutdown = subgraph.lifecycle.shutdown().clone();
+        let keeping = async move {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(INTERVAL) => {}
@@ -85,13 +112,16 @@ pub async fn keep<P, F>(
                 }
                 keeper.look().await;
             }
-        });
+        };
+        let lifecycle = &subgraph.lifecycle;
+        lifecycle.spawn("the keeping of collections", keeping);
+    })
 }
 
-struct Keeper<P> {
+struct Keeper {
     database: Database,
     names: &'static [&'static str],
-    prepare: P,
+    prepare: Prepare,
     unprepared: Gauge,
     /// The collections as they were when they were last prepared.
     prepared: Option<Uuids>,
@@ -108,11 +138,7 @@ struct Failed {
     retry_at: Instant,
 }
 
-impl<P, F> Keeper<P>
-where
-    P: Fn() -> F,
-    F: Future<Output = anyhow::Result<()>>,
-{
+impl Keeper {
     async fn look(&mut self) {
         let uuids = match uuids(&self.database, self.names).await {
             Ok(uuids) => uuids,

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use service::Metrics;
 use service::prometheus_client::metrics::counter::Counter;
 use service::prometheus_client::metrics::family::Family;
@@ -115,11 +116,12 @@ impl<H: Clone> DatabaseCalls<H> {
     pub async fn run<T, E, F>(&self, call: impl FnOnce(H) -> F) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
-        T: Send,
-        E: From<Overloaded> + Send,
+        T: Send + 'static,
+        E: From<Overloaded> + Send + 'static,
     {
         let permit = self.gate.enter().await?;
-        let call = Box::pin(call(self.handle.clone()));
+        // Without its type: there are many calls, and tokio's part of a task would be compiled for each.
+        let call: BoxFuture<'static, F::Output> = Box::pin(call(self.handle.clone()));
         Call {
             running: Some((call, permit)),
             detached: &self.gate.metrics.detached,
@@ -210,15 +212,15 @@ impl Drop for Permit {
 }
 
 /// A call polled by its caller; dropped before its end, it goes on in a task of its own.
-struct Call<'a, F: Future<Output: Send> + Send + 'static> {
-    running: Option<(Pin<Box<F>>, Permit)>,
+struct Call<'a, O: Send + 'static> {
+    running: Option<(BoxFuture<'static, O>, Permit)>,
     detached: &'a Counter,
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Future for Call<'_, F> {
-    type Output = F::Output;
+impl<O: Send + 'static> Future for Call<'_, O> {
+    type Output = O;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<O> {
         // Taken out while it is polled: a call that panics must not be polled again.
         let Some((mut call, permit)) = self.running.take() else {
             return Poll::Pending;
@@ -231,7 +233,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for Call<'_, F> {
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Drop for Call<'_, F> {
+impl<O: Send + 'static> Drop for Call<'_, O> {
     fn drop(&mut self) {
         let Some((call, permit)) = self.running.take() else {
             return;
@@ -239,13 +241,18 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for Call<'_, F> {
         // Without a runtime the process is ending, and the pool with it.
         if let Ok(runtime) = Handle::try_current() {
             self.detached.inc();
-            runtime.spawn(async move {
+            let rest = async move {
                 let _permit = permit;
                 // Nobody is left to be told how it ended.
                 call.await;
-            });
+            };
+            spawn(&runtime, Box::pin(rest));
         }
     }
+}
+
+fn spawn(runtime: &Handle, rest: BoxFuture<'static, ()>) {
+    runtime.spawn(rest);
 }
 
 /// The metrics of one queue.

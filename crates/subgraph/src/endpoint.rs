@@ -3,10 +3,8 @@
 //! The transports read requests and write answers; here an operation is checked, waits for its turn
 //! and runs.
 
-use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -17,7 +15,8 @@ use async_graphql::{
     SubscriptionType, Variables,
 };
 use axum::Router;
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use graphql_transport::settings::trimmed;
 use graphql_transport::{
@@ -25,7 +24,7 @@ use graphql_transport::{
     HttpSettings, Outcome, Refusal, Service, Serving, Settings, Signer, TransportMetrics,
     WebSocketSettings,
 };
-use service::{Lifecycle, Metrics};
+use service::{Lifecycle, MakeResponder, Metrics};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 
@@ -96,17 +95,56 @@ where
     schema.sdl_with_options(options)
 }
 
-/// `/graphql` of a schema whose resolvers fail with `E`. Streams end at the shutdown. While `gate` is full,
-/// nothing is executed: everything is refused with `OVERLOADED`.
-pub fn endpoint<E: CodedError, X: Executor>(
+/// A schema of any types, behind functions that do not depend on them. So this crate compiles the endpoint and
+/// its transports, once for all subgraphs.
+pub struct AnySchema(Box<dyn Execute>);
+
+impl AnySchema {
+    /// A schema whose resolvers fail with `E`.
+    pub fn new<E: CodedError>(executor: impl Executor) -> Self {
+        Self(Box::new(TypedSchema {
+            executor,
+            errors: PhantomData::<fn() -> E>,
+        }))
+    }
+}
+
+/// Responses have the codes of their errors.
+trait Execute: Send + Sync {
+    fn execute(&self, request: Request) -> BoxFuture<'_, Response>;
+
+    /// The responses of a subscription. It may panic, and is not used after that.
+    fn execute_stream(&self, request: Request) -> BoxStream<'static, Response>;
+}
+
+struct TypedSchema<E, X> {
     executor: X,
+    errors: PhantomData<fn() -> E>,
+}
+
+impl<E: CodedError, X: Executor> Execute for TypedSchema<E, X> {
+    fn execute(&self, request: Request) -> BoxFuture<'_, Response> {
+        let execution = self.executor.execute(request);
+        Box::pin(execution.map(finish_response::<E>))
+    }
+
+    fn execute_stream(&self, request: Request) -> BoxStream<'static, Response> {
+        let responses = self.executor.execute_stream(request, None);
+        Box::pin(responses.map(finish_response::<E>))
+    }
+}
+
+/// `/graphql` of a schema. Streams end at the shutdown. While `gate` is full, nothing is executed: everything
+/// is refused with `OVERLOADED`.
+pub fn endpoint(
+    schema: AnySchema,
     gate: CallGate,
     limits: Limits,
     access: &AccessSettings,
     metrics: &Metrics,
     lifecycle: &Lifecycle,
     service: &service::Settings,
-) -> Arc<Endpoint<E, X>> {
+) -> Arc<Endpoint> {
     let counts = metrics.with_registry(|registry| TransportMetrics::register(registry, "subgraph"));
     let mut settings = settings(&limits.settings, service.shutdown_grace);
     settings.http.allowed_hosts = access.allowed_hosts.clone();
@@ -125,7 +163,7 @@ pub fn endpoint<E: CodedError, X: Executor>(
     });
     let documents = Documents::new(limits.clone(), DocumentMetrics::register(metrics));
     Arc::new(Endpoint::new(
-        executor,
+        schema,
         Some(gate),
         &limits,
         documents,
@@ -134,14 +172,14 @@ pub fn endpoint<E: CodedError, X: Executor>(
 }
 
 /// The route of an [`endpoint`] with other settings, and perhaps without a database that limits it.
-pub fn routes_within<E: CodedError, X: Executor>(
-    executor: X,
+pub fn routes_within(
+    schema: AnySchema,
     gate: Option<CallGate>,
     limits: Limits,
     serving: Serving,
 ) -> Router {
     let documents = Documents::new(limits.clone(), DocumentMetrics::default());
-    let endpoint = Endpoint::<E, X>::new(executor, gate, &limits, documents, serving);
+    let endpoint = Endpoint::new(schema, gate, &limits, documents, serving);
     graphql_transport::routes(&Arc::new(endpoint))
 }
 
@@ -149,9 +187,9 @@ pub fn routes_within<E: CodedError, X: Executor>(
 ///
 /// # Errors
 /// The reason of a background task that died.
-pub async fn serve<E: CodedError, X: Executor>(
+pub async fn serve(
     listener: TcpListener,
-    endpoint: &Arc<Endpoint<E, X>>,
+    endpoint: &Arc<Endpoint>,
     operations: Router,
     lifecycle: &Lifecycle,
     settings: &service::Settings,
@@ -159,15 +197,11 @@ pub async fn serve<E: CodedError, X: Executor>(
 ) -> anyhow::Result<()> {
     let router = graphql_transport::routes(endpoint).merge(operations);
     let front = Front::new(endpoint, router);
-    let service = |peer| front.for_peer(peer);
-    service::serve_within(
-        listener,
-        service,
-        lifecycle,
-        settings.serve_limits(),
-        metrics,
-    )
-    .await
+    let make: MakeResponder = Box::new(move |peer| {
+        let front = front.for_peer(peer);
+        Box::new(move |request| front.respond(request))
+    });
+    service::serve_within(listener, make, lifecycle, settings.serve_limits(), metrics).await
 }
 
 /// What the transports of a subgraph are set to. A request may be larger than a gateway's clients may
@@ -197,36 +231,34 @@ pub fn settings(limits: &LimitSettings, grace: Duration) -> Settings {
     }
 }
 
-/// How an operation is run, whatever brought it; resolvers fail with `E`.
-pub struct Endpoint<E, X> {
-    executor: X,
+/// How an operation is run, whatever brought it.
+pub struct Endpoint {
+    schema: AnySchema,
     gate: Option<CallGate>,
     turns: Turns,
     documents: Documents,
     serving: Serving,
-    errors: PhantomData<fn() -> E>,
 }
 
-impl<E, X> Endpoint<E, X> {
+impl Endpoint {
     fn new(
-        executor: X,
+        schema: AnySchema,
         gate: Option<CallGate>,
         limits: &Limits,
         documents: Documents,
         serving: Serving,
     ) -> Self {
         Self {
-            executor,
+            schema,
             gate,
             turns: Turns::new(limits),
             documents,
             serving,
-            errors: PhantomData,
         }
     }
 }
 
-impl<E: CodedError, X: Executor> Service for Endpoint<E, X> {
+impl Service for Endpoint {
     fn serving(&self) -> &Serving {
         &self.serving
     }
@@ -270,7 +302,7 @@ impl From<Refused> for GraphqlResponse {
     }
 }
 
-impl<E: CodedError, X: Executor> Endpoint<E, X> {
+impl Endpoint {
     /// Checks an operation and runs it, or prepares it to run.
     async fn begin(
         self: &Arc<Self>,
@@ -353,8 +385,8 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
         let Ok((_turn, worker)) = timeout_at(deadline, waits).await else {
             return waited_too_long().into();
         };
-        let execution = self.executor.execute(request);
-        let mut response = finish_response::<E>(validate_with(worker, execution).await);
+        let execution = self.schema.0.execute(request);
+        let mut response = validate_with(worker, execution).await;
         let is_overload = operation.is_some_and(|operation| operation.settle(&mut response));
         answer::write(response, is_overload)
     }
@@ -362,14 +394,11 @@ impl<E: CodedError, X: Executor> Endpoint<E, X> {
     /// The events of a subscription. The worker is held until its document is validated, which is when
     /// it is polled for the first time.
     fn events(&self, request: Request, worker: Worker) -> EventStream {
-        let responses = AssertUnwindSafe(self.executor.execute_stream(request, None));
+        let responses = AssertUnwindSafe(self.schema.0.execute_stream(request));
         let mut events = responses.catch_unwind().map({
             let mut is_first = true;
             move |response| {
-                let response = match response {
-                    Ok(response) => finish_response::<E>(response),
-                    Err(_) => internal("a resolver panicked"),
-                };
+                let response = response.unwrap_or_else(|_| internal("a resolver panicked"));
                 answer::write_event(response, std::mem::take(&mut is_first))
             }
         });
@@ -417,8 +446,7 @@ fn overloaded(reason: Overloaded) -> Refusal {
 }
 
 /// Polls `execution` with a worker for the first time, which is when async-graphql validates the document.
-async fn validate_with<T>(worker: Worker, execution: impl Future<Output = T>) -> T {
-    let mut execution = pin!(execution);
+async fn validate_with<T>(worker: Worker, mut execution: BoxFuture<'_, T>) -> T {
     let first = futures_util::poll!(execution.as_mut());
     drop(worker);
     match first {

@@ -60,6 +60,6 @@ pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;
 pub use json::JsonText;
 pub use limits::{FieldCost, FieldCosts, LimitSettings, Limits, TypeNames};
-pub use page::{ListPosition, Order, Page, PageArguments, PageRequest};
+pub use page::{BeyondCursors, ListPosition, Order, Page, PageArguments, PageRequest};
 pub use stored_comment::StoredComment;
 pub use subgraph::{Subgraph, SubgraphSettings};

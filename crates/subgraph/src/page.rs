@@ -74,6 +74,15 @@ pub struct Page<T> {
     pub has_previous: bool,
 }
 
+/// Whether the list has items beyond the cursors of a request, in the direction in which the page is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BeyondCursors {
+    /// Whether [`PageRequest::filter_behind`] matches anything.
+    pub behind: bool,
+    /// Whether [`PageRequest::filter_ahead`] matches anything.
+    pub ahead: bool,
+}
+
 impl<T> Default for Page<T> {
     /// The page of an empty list.
     fn default() -> Self {
@@ -208,23 +217,22 @@ impl PageRequest {
     }
 
     /// Makes the page of what was read with [`PageRequest::filter`], [`PageRequest::sort`] and
-    /// [`PageRequest::limit`]; `behind` and `ahead` say whether [`PageRequest::filter_behind`]
-    /// and [`PageRequest::filter_ahead`] match anything.
-    pub fn page<T>(&self, mut items: Vec<T>, behind: bool, ahead: bool) -> Page<T> {
-        let goes_on = items.len() > self.size || ahead;
+    /// [`PageRequest::limit`].
+    pub fn page<T>(&self, mut items: Vec<T>, beyond: BeyondCursors) -> Page<T> {
+        let goes_on = items.len() > self.size || beyond.ahead;
         items.truncate(self.size);
         if self.from_end {
             items.reverse();
             Page {
                 items,
-                has_next: behind,
+                has_next: beyond.behind,
                 has_previous: goes_on,
             }
         } else {
             Page {
                 items,
                 has_next: goes_on,
-                has_previous: behind,
+                has_previous: beyond.behind,
             }
         }
     }
@@ -373,7 +381,7 @@ mod tests {
         let request = arguments(None, Some(2))
             .check(TAG, Order::OldestFirst)
             .expect("accepted");
-        let page = request.page(vec![5, 4, 3], false, false);
+        let page = request.page(vec![5, 4, 3], BeyondCursors::default());
         assert_eq!(page.items, [4, 5]);
         assert!(page.has_previous && !page.has_next);
     }

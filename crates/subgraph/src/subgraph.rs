@@ -2,12 +2,14 @@
 
 use async_graphql::{ObjectType, Schema, SubscriptionType};
 use axum::Router;
+use futures_util::future::BoxFuture;
 use mongodb::{Client, Database};
 use service::{Health, Lifecycle, Metrics};
 use tokio::net::TcpListener;
 
 use crate::database::DatabaseSettings;
 use crate::database_calls::CallMetrics;
+use crate::endpoint::AnySchema;
 use crate::error::CodedError;
 use crate::{
     AccessSettings, CallGate, DatabaseCalls, FieldCosts, LimitSettings, Limits, TypeNames, endpoint,
@@ -89,47 +91,61 @@ impl Subgraph {
     ///
     /// # Errors
     /// When the port for operators is taken, or a background task dies.
-    pub async fn serve<E, Q, M, S>(
+    pub fn serve<E, Q, M, S>(
         self,
         listener: TcpListener,
         schema: Schema<Q, M, S>,
         costs: FieldCosts,
         gate: &CallGate,
-    ) -> anyhow::Result<()>
+    ) -> BoxFuture<'static, anyhow::Result<()>>
     where
         E: CodedError,
         Q: ObjectType + 'static,
         M: ObjectType + 'static,
         S: SubscriptionType + 'static,
     {
-        let Self {
-            settings,
-            health,
-            metrics,
-            lifecycle,
-            ..
-        } = self;
         let limits = Limits {
-            settings: settings.limits,
+            settings: self.settings.limits.clone(),
             fields: costs,
             types: TypeNames::of(&schema),
         };
-        let service = &settings.service;
-        let operations =
-            service::operations_routes(service, &health, &metrics, Router::new(), &lifecycle)
-                .await?;
-        let endpoint = endpoint::endpoint::<E, _>(
-            schema,
-            gate.clone(),
-            limits,
-            &settings.access,
-            &metrics,
-            &lifecycle,
-            service,
-        );
-        endpoint::serve(
-            listener, &endpoint, operations, &lifecycle, service, &metrics,
-        )
-        .await
+        self.serve_any(listener, AnySchema::new::<E>(schema), limits, gate.clone())
+    }
+
+    /// Boxed, because an `async fn` is compiled in the crate that awaits it: so the transports are compiled once,
+    /// in this crate, and not in each subgraph.
+    fn serve_any(
+        self,
+        listener: TcpListener,
+        schema: AnySchema,
+        limits: Limits,
+        gate: CallGate,
+    ) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            let Self {
+                settings,
+                health,
+                metrics,
+                lifecycle,
+                ..
+            } = self;
+            let service = &settings.service;
+            let operations =
+                service::operations_routes(service, &health, &metrics, Router::new(), &lifecycle)
+                    .await?;
+            let endpoint = endpoint::endpoint(
+                schema,
+                gate,
+                limits,
+                &settings.access,
+                &metrics,
+                &lifecycle,
+                service,
+            );
+            endpoint::serve(
+                listener, &endpoint, operations, &lifecycle, service, &metrics,
+            )
+            .await
+        })
     }
 }

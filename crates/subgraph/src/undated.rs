@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bson::oid::ObjectId;
-use bson::{Bson, Document, doc};
-use futures_util::TryStreamExt;
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use changefeed::{SendAction, read_all};
+use futures_util::future::BoxFuture;
 use mongodb::Collection;
 use mongodb::error::Result;
 use service::Lifecycle;
@@ -29,7 +30,12 @@ const FIRST_TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// Dates what is undated now, and goes on to do so for as long as the process lives. Returns after the first
 /// time, or after two seconds.
-pub async fn start(collection: Collection<Document>, lifecycle: &Lifecycle) {
+pub fn start(collection: Collection<Document>, lifecycle: &Lifecycle) -> BoxFuture<'_, ()> {
+    // Boxed, because an `async fn` is compiled in the crate that awaits it.
+    Box::pin(start_dating(collection, lifecycle))
+}
+
+async fn start_dating(collection: Collection<Document>, lifecycle: &Lifecycle) {
     let (first, is_done) = tokio::sync::oneshot::channel();
     let shutdown = lifecycle.shutdown().clone();
     lifecycle.spawn("the dating of documents", async move {
@@ -84,11 +90,12 @@ async fn date(collection: &Collection<Document>, refused: &mut HashSet<ObjectId>
             "_id",
             doc! { "$type": "objectId", "$nin": refused.iter().collect::<Vec<_>>() },
         );
-        let found = collection
+        let raw = collection.clone_with_type::<RawDocumentBuf>();
+        let found = raw
             .find(undated)
             .projection(doc! { "_id": 1 })
             .limit(BATCH_MAX);
-        let found: Vec<Document> = found.await?.try_collect().await?;
+        let found = read_all(found.send().await?).await?;
         let ids = found
             .iter()
             .filter_map(|found| found.get_object_id("_id").ok());

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use service::prometheus_client::registry::Registry;
 use service::{Lifecycle, Metrics};
 use subgraph::database_calls::{CallLimits, CallMetrics};
+use subgraph::endpoint::AnySchema;
 use subgraph::{
     AccessSettings, Code, CodedError, DatabaseCalls, DateTime, Limits, Overloaded, endpoint,
 };
@@ -93,7 +94,12 @@ impl Subscriptions {
 fn router() -> Router {
     let schema = Schema::new(Query, Mutation, Subscriptions);
     let settings = Settings::default();
-    endpoint::routes_within::<Fault, _>(schema, None, Limits::default(), serving(settings))
+    endpoint::routes_within(
+        AnySchema::new::<Fault>(schema),
+        None,
+        Limits::default(),
+        serving(settings),
+    )
 }
 
 fn serving(settings: Settings) -> Serving {
@@ -118,7 +124,7 @@ fn full_router() -> (Router, impl Sized) {
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
     let (gate, limits) = (Some(calls.gate().clone()), Limits::default());
     let serving = serving(Settings::default());
-    let router = endpoint::routes_within::<Fault, _>(schema, gate, limits, serving);
+    let router = endpoint::routes_within(AnySchema::new::<Fault>(schema), gate, limits, serving);
     (router, held)
 }
 
@@ -140,8 +146,8 @@ fn served_with(arguments: &[&str]) -> Router {
     };
     let calls = DatabaseCalls::new((), limits, CallMetrics::default());
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
-    let endpoint = endpoint::endpoint::<Fault, _>(
-        schema,
+    let endpoint = endpoint::endpoint(
+        AnySchema::new::<Fault>(schema),
         calls.gate().clone(),
         Limits::default(),
         &flags.access,
@@ -242,7 +248,12 @@ fn impatient_router() -> Router {
         ..Settings::default()
     };
     let schema = Schema::new(Query, EmptyMutation, Subscriptions);
-    endpoint::routes_within::<Fault, _>(schema, None, Limits::default(), serving(settings))
+    endpoint::routes_within(
+        AnySchema::new::<Fault>(schema),
+        None,
+        Limits::default(),
+        serving(settings),
+    )
 }
 
 /// Sends a request as JSON and returns the status, the media type and the body.

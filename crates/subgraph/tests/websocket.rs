@@ -10,6 +10,7 @@ use graphql_transport::testing::{Gate, PATIENCE, Socket};
 use graphql_transport::{Serving, TransportMetrics};
 use serde_json::{Value, json};
 use service::prometheus_client::registry::Registry;
+use subgraph::endpoint::AnySchema;
 use subgraph::{Code, CodedError, Limits, endpoint};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -60,7 +61,7 @@ async fn serve() -> (SocketAddr, Gate) {
     let settings = endpoint::settings(&limits.settings, Duration::ZERO);
     let metrics = TransportMetrics::register(&mut Registry::default(), "test");
     let serving = Serving::new(settings, Arc::new(metrics), CancellationToken::new());
-    let router = endpoint::routes_within::<Fault, _>(schema, None, limits, serving);
+    let router = endpoint::routes_within(AnySchema::new::<Fault>(schema), None, limits, serving);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move { axum::serve(listener, router).await });

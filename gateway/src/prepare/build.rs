@@ -36,6 +36,15 @@ use crate::{
 /// The number of fields that type conditions may lead to, as a multiple of the allowed selections.
 const FIELDS_PER_SELECTION: usize = 8;
 
+/// A valid operation, with the values of its condition variables in place where the group has them.
+struct Decided {
+    document: Valid<ExecutableDocument>,
+    operation: Node<Operation>,
+    conditions: Conditions,
+    /// Whether it can be planned: the plan depends on no condition variable whose value is missing.
+    is_complete: bool,
+}
+
 /// Parses, validates, plans and projects an operation for a group of requests. If the plan depends
 /// on condition variables and the group does not have their values, the operation has no plan; nor
 /// if it costs too much or is too large whatever its variables are: it is never executed, and is
@@ -50,101 +59,142 @@ pub fn build(
     group: RolloutGroup,
 ) -> Result<Prepared, RequestError> {
     let graph = &serving.graph;
-    let document = parse(graph, query)?;
-    let (mut executable, mut operation) = validate(graph, &document, operation_name)?;
-    let conditions = Conditions::of(&executable, &operation)?;
-    if let Some(values) = group.conditions {
-        executable = conditions.decided(&executable, &operation, values);
-        operation = operation_of(&executable, operation_name)?;
-    }
-    let is_decided = group.conditions.is_some() || !conditions.are_planned_apart();
-    check_introspection(graph, &operation, &executable)?;
+    let Decided {
+        document,
+        operation,
+        conditions,
+        is_complete,
+    } = decide(graph, &parse(graph, query)?, operation_name, group)?;
+    check_introspection(graph, &operation, &document)?;
+    let aliases = ClientAliases::of(&graph.supergraph, &document, &operation);
     let names = variable_names(&operation);
-    let aliases = ClientAliases::of(&graph.supergraph, &executable, &operation);
     let mut keys = ResponseKeys::new(Vec::new());
-    let selections_max = graph.settings.limits.selections_max;
-    let fields_max = selections_max.saturating_mul(FIELDS_PER_SELECTION);
     let (projection, introspected) = projection::compile(
         graph.api(),
         graph.types(),
-        &executable,
+        &document,
         &operation,
         &names,
         &aliases,
         &mut keys,
-        fields_max,
+        fields_max(graph),
     )?;
-    let kind = kind_of(operation.operation_type);
-    let mut plan = Plan {
-        keys: keys.into_names(),
-        ..Plan::default()
-    };
-    let cost = match is_decided {
-        true => cost::of(graph, &executable, &operation, fields_max)?,
-        false => OperationCost::constant(0.0),
-    };
-    let without_plan = |conditions, cost, refusal| Prepared {
-        plan: Plan::default(),
-        projection: Projection::default(),
+    let mut prepared = Prepared {
+        plan: Plan {
+            keys: keys.into_names(),
+            ..Plan::default()
+        },
+        projection,
         variables: operation.variables.clone(),
         conditions,
-        kind,
+        kind: kind_of(operation.operation_type),
         name: operation.name.as_ref().map(ToString::to_string),
         subscription: None,
         introspection: None,
         sizes: Sizes::default(),
-        cost,
+        refusal: None,
+        cost: OperationCost::constant(0.0),
         counted: None,
-        refusal,
     };
-    if cost::refuses_always(graph, &cost) {
-        return Ok(without_plan(conditions, cost, None));
-    }
-    let counted = (graph.settings.report_cost && is_decided)
-        .then(|| Counted::new(executable.clone(), operation.clone()));
-    let introspection = (!introspected.is_empty() && is_decided)
-        .then(|| Introspection::new(graph, &executable, &operation, &introspected))
-        .transpose()?;
-    let mut subscription = None;
-    if is_decided && asks_subgraphs(&projection) {
-        let asked = federation::Operation::with_aliases(
-            &graph.supergraph,
-            &executable,
-            &operation,
-            &aliases,
-        );
-        plan = self::plan(serving, &asked, &operation, group, plan.keys)?;
-        plan.name_aliases(&aliases);
-        plan.forwards = forward::is_possible(&plan, &projection);
-        if kind == OperationKind::Subscription {
-            let mut normal_form = compile::normal_form(&graph.supergraph, &asked);
-            if let Some(introspection) = &introspection {
-                // Its events also have the introspection fields.
-                normal_form.push_str(introspection.text());
-            }
-            let upstream = upstream(graph, &plan, normal_form, &names)?;
-            let bytes_max = graph.settings.subscription_request_bytes_max;
-            if upstream.operation.len() > bytes_max {
-                let refusal = subscription_too_large(bytes_max);
-                return Ok(without_plan(conditions, cost, Some(refusal)));
-            }
-            subscription = Some(upstream);
+    if is_complete {
+        prepared.cost = cost::of(graph, &document, &operation, fields_max(graph))?;
+        if cost::refuses_always(graph, &prepared.cost) {
+            return Ok(without_plan(prepared));
+        }
+        if graph.settings.report_cost {
+            prepared.counted = Some(Counted::new(document.clone(), operation.clone()));
+        }
+        if !introspected.is_empty() {
+            let introspection = Introspection::new(graph, &document, &operation, &introspected)?;
+            prepared.introspection = Some(introspection);
+        }
+        if asks_subgraphs(&prepared.projection) {
+            add_plan(
+                serving,
+                &document,
+                &operation,
+                &aliases,
+                group,
+                &mut prepared,
+            )?;
         }
     }
-    Ok(Prepared {
-        plan,
-        projection,
-        variables: operation.variables.clone(),
-        conditions,
-        kind,
-        name: operation.name.as_ref().map(ToString::to_string),
-        subscription,
-        introspection,
-        sizes: Sizes::default(),
-        cost,
-        counted,
-        refusal: None,
+    Ok(match prepared.refusal {
+        Some(_) => without_plan(prepared),
+        None => prepared,
     })
+}
+
+/// What remains in the cache of an operation that is never executed.
+fn without_plan(prepared: Prepared) -> Prepared {
+    Prepared {
+        plan: Plan::default(),
+        projection: Projection::default(),
+        subscription: None,
+        introspection: None,
+        sizes: Sizes::default(),
+        counted: None,
+        ..prepared
+    }
+}
+
+/// Validates a document and puts the group's values in place of its condition variables.
+fn decide(
+    graph: &Graph,
+    document: &Document,
+    operation_name: Option<&str>,
+    group: RolloutGroup,
+) -> Result<Decided, RequestError> {
+    let (mut document, mut operation) = validate(graph, document, operation_name)?;
+    let conditions = Conditions::of(&document, &operation)?;
+    if let Some(values) = group.conditions {
+        document = conditions.decided(&document, &operation, values);
+        operation = operation_of(&document, operation_name)?;
+    }
+    Ok(Decided {
+        is_complete: group.conditions.is_some() || !conditions.are_planned_apart(),
+        document,
+        operation,
+        conditions,
+    })
+}
+
+/// Adds the fetches, and for a subscription the operation at the subgraph that has its events.
+fn add_plan(
+    serving: &Serving,
+    document: &ExecutableDocument,
+    operation: &Operation,
+    aliases: &ClientAliases,
+    group: RolloutGroup,
+    prepared: &mut Prepared,
+) -> Result<(), RequestError> {
+    let graph = &serving.graph;
+    let asked =
+        federation::Operation::with_aliases(&graph.supergraph, document, operation, aliases);
+    let keys = std::mem::take(&mut prepared.plan.keys);
+    let mut plan = plan(serving, &asked, operation, group, keys)?;
+    plan.name_aliases(aliases);
+    plan.forwards = forward::is_possible(&plan, &prepared.projection);
+    if prepared.kind == OperationKind::Subscription {
+        let mut normal_form = compile::normal_form(&graph.supergraph, &asked);
+        if let Some(introspection) = &prepared.introspection {
+            // Its events also have the introspection fields.
+            normal_form.push_str(introspection.text());
+        }
+        let upstream = upstream(graph, &plan, normal_form, &variable_names(operation))?;
+        let bytes_max = graph.settings.subscription_request_bytes_max;
+        if upstream.operation.len() > bytes_max {
+            prepared.refusal = Some(subscription_too_large(bytes_max));
+        }
+        prepared.subscription = Some(upstream);
+    }
+    prepared.plan = plan;
+    Ok(())
+}
+
+fn fields_max(graph: &Graph) -> usize {
+    let selections_max = graph.settings.limits.selections_max;
+    selections_max.saturating_mul(FIELDS_PER_SELECTION)
 }
 
 fn check_introspection(

@@ -277,7 +277,7 @@ mod tests {
     use crate::{
         config::Limits,
         graph::{Graph, Settings},
-        test_supergraph::of_one_subgraph,
+        test_supergraph::supergraph,
     };
 
     const TYPES: &str = "type Query @join__type(graph: A) { a: Int }";
@@ -290,7 +290,8 @@ mod tests {
             },
             ..Settings::default()
         };
-        let graph = Graph::load(&of_one_subgraph(TYPES), settings).expect("the supergraph loads");
+        let graph =
+            Graph::load(&supergraph(&["a"], TYPES), settings).expect("the supergraph loads");
         Arc::new(Serving::new(graph))
     }
 
@@ -309,7 +310,8 @@ mod tests {
             },
             ..Settings::default()
         };
-        let graph = Graph::load(&of_one_subgraph(types), settings).expect("the supergraph loads");
+        let graph =
+            Graph::load(&supergraph(&["a"], types), settings).expect("the supergraph loads");
         let serving = Arc::new(Serving::new(graph));
         for (document, steps) in [("{ items { a } }", 0), ("{ a }", 1)] {
             let (client, headers) = (ClientKey::default(), HeaderMap::new());

@@ -8,16 +8,13 @@ use gateway::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Subgraph, TestGraph, graph_over, graph_with};
+use crate::support::{
+    Subgraph, TestGraph, graph_over, graph_with, test_supergraph::supergraph_with_links,
+};
 
-/// A supergraph of one subgraph, with every directive that a composer may leave in it.
-const SUPERGRAPH: &str = r#"
-schema
-  @link(url: "https://specs.apollo.dev/link/v1.0")
-  @link(url: "https://specs.apollo.dev/join/v0.5", for: EXECUTION)
-  @link(url: "https://specs.apollo.dev/cost/v0.1", import: [{name: "@listSize", as: "@size"}])
-{ query: Query mutation: Mutation subscription: Subscription }
-enum join__Graph { A @join__graph(name: "a", url: "http://a.test/graphql") }
+const LINK: &str = r#"@link(url: "https://specs.apollo.dev/cost/v0.1", import: [{name: "@listSize", as: "@size"}])"#;
+/// The types of one subgraph, with every directive that a composer may leave in them.
+const TYPES: &str = r#"
 scalar Price @join__type(graph: A) @cost(weight: 3)
 enum Color @join__type(graph: A) @cost(weight: 2) { RED @join__enumValue(graph: A) }
 input Filter @join__type(graph: A) { and: [Filter!] color: Color name: String @cost(weight: 5) }
@@ -56,7 +53,8 @@ fn refusing() -> TestGraph {
         },
         ..Settings::default()
     };
-    graph_over(SUPERGRAPH, settings, Vec::new()).expect("the supergraph loads")
+    let sdl = supergraph_with_links(LINK, &["a"], TYPES);
+    graph_over(&sdl, settings, Vec::new()).expect("the supergraph loads")
 }
 
 async fn refusal(graph: &TestGraph, query: &str, variables: Value) -> RequestError {

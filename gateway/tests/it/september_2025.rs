@@ -3,17 +3,11 @@
 //! that an answer can show. What is left are wordings, algorithms that were only rewritten, rules for those
 //! who write schemas (composition holds those), and schema coordinates, which no request has.
 
-use gateway::graph::Settings;
 use serde_json::{Value, json};
 
-use crate::support::{Subgraph, TestGraph, graph_over};
+use crate::support::{Subgraph, TestGraph, graph_of, test_supergraph::supergraph};
 
-const SUPERGRAPH: &str = r#"
-schema
-  @link(url: "https://specs.apollo.dev/link/v1.0")
-  @link(url: "https://specs.apollo.dev/join/v0.3", for: EXECUTION)
-{ query: Query subscription: Subscription }
-enum join__Graph { A @join__graph(name: "a", url: "http://a.test/graphql") }
+const TYPES: &str = r#"
 scalar Url @join__type(graph: A) @specifiedBy(url: "https://url.spec.whatwg.org/")
 input Pick @join__type(graph: A) @oneOf { id: ID name: String }
 input Lists @join__type(graph: A) { ids: [[ID]] old: Int @deprecated(reason: "as of now") new: Int }
@@ -81,11 +75,8 @@ async fn graph() -> TestGraph {
         .field("Query", "text", text)
         .field("Query", "pick", echo)
         .field("Query", "lists", echo)
-        .field("Query", "count", count)
-        .start()
-        .await;
-    let sdl = SUPERGRAPH.replace("http://a.test/graphql", subgraph.url());
-    graph_over(&sdl, Settings::default(), vec![subgraph]).expect("a supergraph")
+        .field("Query", "count", count);
+    graph_of(&supergraph(&["a"], TYPES), vec![subgraph]).await
 }
 
 fn language() -> Vec<Row> {

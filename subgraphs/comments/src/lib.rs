@@ -34,6 +34,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use changefeed::{Hub, HubMetrics, HubSettings, Source};
+use mongodb::Database;
 use service::Lifecycle;
 use service::prometheus_client::metrics::gauge::Gauge;
 use subgraph::{DatabaseCalls, Subgraph, collections, reference, undated};
@@ -108,7 +109,12 @@ pub async fn run(
     known.follow_deletions(&posts, lifecycle).await?;
     let own_work = Store::new(&DatabaseCalls::for_own_work(database.clone()), unreadables);
     deleted_posts::start(own_work, known.clone(), lifecycle);
-    keep_collections(&subgraph, hub.clone(), comments).await;
+    let (names, prepared) = (&store::COLLECTIONS, hub.clone());
+    let enable_pre_images = move || {
+        let hub = prepared.clone();
+        async move { hub.prepare().await }
+    };
+    collections::keep(&subgraph, names, comments, enable_pre_images, indexes).await;
 
     let feed = Feed::new(hub, known.clone(), store.clone());
     let schema = schema::build(store, known, feed);
@@ -117,16 +123,6 @@ pub async fn run(
         .await
 }
 
-/// Creates what the service needs of its collections, now and whenever one of them is new.
-async fn keep_collections(subgraph: &Subgraph, hub: Hub<Comment>, comments: Source) {
-    let database = subgraph.database.clone();
-    let prepare = move || {
-        let (database, hub) = (database.clone(), hub.clone());
-        async move {
-            // The pre-images first: they take less time than an index.
-            hub.prepare().await?;
-            Ok(store::create_indexes(&database).await?)
-        }
-    };
-    collections::keep(subgraph, &store::COLLECTIONS, comments, prepare).await;
+async fn indexes(database: Database) -> mongodb::error::Result<()> {
+    store::create_indexes(&database).await
 }

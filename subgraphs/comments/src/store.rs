@@ -9,15 +9,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
-use changefeed::Unreadables;
+use changefeed::{SendAction, Unreadables, read_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database, IndexModel};
-use serde::Deserialize;
 use subgraph::collections::exists;
 use subgraph::stored_comment::{self, SHAPE, of_posts};
 use subgraph::unchanged::{next_version, unchanged_since};
-use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable};
+use subgraph::{BeyondCursors, DatabaseCalls, DateTime, Page, PageRequest, readable};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -69,7 +68,7 @@ impl Store {
         let ids: Vec<_> = ids.iter().map(|id| id.object_id()).collect();
         let read = self.calls.run(|collections| async move {
             let found = collections.comments.find(doc! { "_id": { "$in": ids } });
-            Ok(readable::all(found.await?, &collections.unreadables).await?)
+            Ok(readable::all(found.send().await?, &collections.unreadables).await?)
         });
         read.await
     }
@@ -104,12 +103,11 @@ impl Store {
         for comment in comments {
             lists.entry(comment.post_id).or_default().push(comment);
         }
-        let sides = behind.into_iter().zip(ahead);
-        let pages = posts.iter().zip(sides).map(|(post, (behind, ahead))| {
-            (
-                *post,
-                request.page(lists.remove(post).unwrap_or_default(), behind, ahead),
-            )
+        let beyond = behind.into_iter().zip(ahead);
+        let beyond = beyond.map(|(behind, ahead)| BeyondCursors { behind, ahead });
+        let pages = posts.iter().zip(beyond).map(|(post, beyond)| {
+            let comments = lists.remove(post).unwrap_or_default();
+            (*post, request.page(comments, beyond))
         });
         Ok(pages.collect())
     }
@@ -139,7 +137,7 @@ impl Store {
                         doc! { "$unionWith": { "coll": name, "pipeline": branch } }
                     }));
                     let found = comments.aggregate(stages);
-                    found.with_type::<RawDocumentBuf>().await
+                    found.with_type::<RawDocumentBuf>().send().await
                 },
             );
             Ok(read.await?)
@@ -192,6 +190,7 @@ impl Store {
                 .find_one_and_update(filter, set)
                 .return_document(ReturnDocument::After)
                 .session(&mut session)
+                .send()
                 .await?;
             if comment.is_none()
                 && if_updated_at.is_some()
@@ -221,18 +220,17 @@ impl Store {
 
     /// Those of the posts that exist.
     pub async fn existing_posts(&self, posts: &[PostId]) -> Result<Vec<PostId>, Error> {
-        #[derive(Deserialize)]
-        struct Found {
-            #[serde(rename = "_id")]
-            id: PostId,
-        }
         let ids: Vec<_> = posts.iter().map(|id| id.object_id()).collect();
         let read = self.calls.run(|collections| async move {
-            let found = collections.posts.clone_with_type::<Found>();
-            let found = found
+            let posts = collections.posts.clone_with_type::<RawDocumentBuf>();
+            let found = posts
                 .find(doc! { "_id": { "$in": ids } })
                 .projection(doc! { "_id": 1 });
-            Ok(found.await?.map_ok(|found| found.id).try_collect().await?)
+            let found = read_all(found.send().await?).await?;
+            let ids = found
+                .iter()
+                .filter_map(|post| post.get_object_id("_id").ok());
+            Ok(ids.map(PostId::from).collect())
         });
         read.await
     }

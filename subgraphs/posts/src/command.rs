@@ -60,7 +60,7 @@ fn start(config: &Config, old_names: OldNames) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn join(config: &Config) -> anyhow::Result<Projector<CommentProjection>> {
+async fn join(config: &Config) -> anyhow::Result<Projector> {
     let database = config.subgraph.database.connect("posts").await?;
     collections::create_if_possible(store::create_indexes(&database)).await;
     let streams = config.subgraph.database.stream_client("posts").await?;
@@ -79,7 +79,7 @@ async fn join(config: &Config) -> anyhow::Result<Projector<CommentProjection>> {
 }
 
 /// Runs the command and returns the line to print.
-async fn run(config: &Config, projector: &Projector<CommentProjection>) -> anyhow::Result<String> {
+async fn run(config: &Config, projector: &Projector) -> anyhow::Result<String> {
     let before = projector.wait_until_serving().await?;
     if config.rebuild {
         let began = Instant::now();
@@ -102,7 +102,7 @@ async fn run(config: &Config, projector: &Projector<CommentProjection>) -> anyho
 }
 
 /// The slot that replaced `before`, as soon as this instance has seen the switch.
-async fn switched(projector: &Projector<CommentProjection>, before: &Slot) -> Slot {
+async fn switched(projector: &Projector, before: &Slot) -> Slot {
     loop {
         match projector.serving() {
             Some(slot) if slot != *before => return slot,

@@ -10,8 +10,10 @@ use std::cmp::Reverse;
 
 use bson::oid::ObjectId;
 use bson::{Bson, Document, RawArray, RawDocument, RawDocumentBuf, doc};
-use changefeed::{NetChange, Projection, Slot, Source, Unfoldable, Unreadable, Unreadables};
-use futures_util::TryStreamExt;
+use changefeed::{
+    NetChange, Projection, SendAction, Slot, Source, Unfoldable, Unreadable, Unreadables,
+    for_each_in_session,
+};
 use mongodb::{Client, ClientSession, Collection, Database};
 use subgraph::author::ANONYMOUS;
 use subgraph::stored_comment::{SHAPE, of_posts};
@@ -73,14 +75,14 @@ impl CommentProjection {
             doc! { "$limit": UNREADABLE_LOGGED_MAX },
             doc! { "$project": { "field": SHAPE.blamed() } },
         ];
-        let mut found = self
+        let found = self
             .comments
             .aggregate(stages)
             .session(&mut *session)
             .with_type::<RawDocumentBuf>()
+            .send()
             .await?;
-        let mut found = found.stream(session);
-        while let Some(found) = found.try_next().await? {
+        let mut report = |found: &RawDocument| {
             let id = found.get("_id").ok().flatten();
             let id = id
                 .and_then(|id| Bson::try_from(id).ok())
@@ -92,8 +94,8 @@ impl CommentProjection {
                 reason,
             };
             self.unreadables.report(&id, &unreadable);
-        }
-        Ok(())
+        };
+        for_each_in_session(found, session, &mut report).await
     }
 }
 
@@ -180,25 +182,25 @@ impl Projection for CommentProjection {
                 } },
             } },
         ];
-        let mut groups = self
+        let groups = self
             .comments
             .aggregate(stages)
             .session(&mut *session)
             .with_type::<RawDocumentBuf>()
+            .send()
             .await?;
         let (mut states, mut with_unreadable) = (Vec::new(), Vec::new());
-        let mut found = groups.stream(&mut *session);
-        while let Some(group) = found.try_next().await? {
+        let mut take = |group: &RawDocument| {
             // Without a post, where a list names one, say.
             let Ok(post) = group.get_object_id("_id") else {
-                continue;
+                return;
             };
-            states.push((Bson::from(post), state(&group)));
-            if number(&group, "unreadable") > 0 {
+            states.push((Bson::from(post), state(group)));
+            if number(group, "unreadable") > 0 {
                 with_unreadable.push(post);
             }
-        }
-        drop(found);
+        };
+        for_each_in_session(groups, session, &mut take).await?;
         if !with_unreadable.is_empty() {
             self.log_unreadable(with_unreadable, session).await?;
         }
@@ -210,6 +212,7 @@ impl Projection for CommentProjection {
             .posts
             .find_one(doc! { slot.path("latest._id"): comment })
             .projection(doc! { "_id": 1 })
+            .send()
             .await?;
         Ok(post.and_then(|mut post| post.remove("_id")))
     }

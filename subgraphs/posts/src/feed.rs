@@ -14,7 +14,6 @@ use service::{Health, Lifecycle};
 use tokio::sync::{broadcast, watch};
 
 use crate::Error;
-use crate::comment_projection::CommentProjection;
 use crate::post::{Post, PostId};
 use crate::post_loader::PostLoader;
 
@@ -174,7 +173,7 @@ impl Drop for Watch {
 
 /// Ties the projection to the process: the shutdown stops it, its failure ends the process, and readiness
 /// depends on its lag.
-pub fn supervise(projector: &Projector<CommentProjection>, lifecycle: &Lifecycle, health: &Health) {
+pub fn supervise(projector: &Projector, lifecycle: &Lifecycle, health: &Health) {
     let (running, shutdown) = (projector.clone(), lifecycle.shutdown().clone());
     lifecycle.spawn("the projection of comments", async move {
         tokio::select! {

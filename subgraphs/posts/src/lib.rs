@@ -37,6 +37,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use changefeed::{ProjectionMetrics, Projector, Source, Unreadables};
+use mongodb::Database;
 use service::Lifecycle;
 use subgraph::{Subgraph, collections, undated};
 use tokio::net::TcpListener;
@@ -110,7 +111,12 @@ pub async fn run(
         lifecycle,
     )
     .await?;
-    keep_collections(&subgraph, projector.clone(), comments).await;
+    let (names, prepared) = (&store::COLLECTIONS, projector.clone());
+    let enable_pre_images = move || {
+        let projector = prepared.clone();
+        async move { projector.prepare().await }
+    };
+    collections::keep(&subgraph, names, comments, enable_pre_images, indexes).await;
 
     let unreadables = metrics.with_registry(|registry| {
         Unreadables::register(registry.sub_registry_with_prefix("posts"))
@@ -122,20 +128,6 @@ pub async fn run(
         .await
 }
 
-/// Creates what the service needs of its collections, now and whenever one of them is new.
-async fn keep_collections(
-    subgraph: &Subgraph,
-    projector: Projector<CommentProjection>,
-    comments: Source,
-) {
-    let database = subgraph.database.clone();
-    let prepare = move || {
-        let (database, projector) = (database.clone(), projector.clone());
-        async move {
-            // The pre-images first: they take less time than an index.
-            projector.prepare().await?;
-            Ok(store::create_indexes(&database).await?)
-        }
-    };
-    collections::keep(subgraph, &store::COLLECTIONS, comments, prepare).await;
+async fn indexes(database: Database) -> mongodb::error::Result<()> {
+    store::create_indexes(&database).await
 }

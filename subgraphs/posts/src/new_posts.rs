@@ -7,16 +7,13 @@
 use std::time::Duration;
 
 use bson::oid::ObjectId;
-use bson::{Bson, RawDocumentBuf, doc};
-use changefeed::Projector;
-use futures_util::TryStreamExt;
+use bson::{Bson, RawDocument, RawDocumentBuf, doc};
+use changefeed::{Projector, SendAction, for_each};
 use mongodb::{Collection, Database};
 use service::Lifecycle;
 use subgraph::reference;
 use subgraph::stored_comment::of_posts;
 use tokio::sync::mpsc;
-
-use crate::comment_projection::CommentProjection;
 
 /// New posts that one query looks up.
 const AT_ONCE_MAX: usize = 1_000;
@@ -31,11 +28,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) type NewPosts = mpsc::Sender<ObjectId>;
 
 /// Looks after new posts for as long as the process lives.
-pub(crate) fn start(
-    database: &Database,
-    projector: Projector<CommentProjection>,
-    lifecycle: &Lifecycle,
-) -> NewPosts {
+pub(crate) fn start(database: &Database, projector: Projector, lifecycle: &Lifecycle) -> NewPosts {
     let (sender, mut posts) = mpsc::channel(WAITING_MAX);
     let comments = database.collection("comments");
     let shutdown = lifecycle.shutdown().clone();
@@ -72,7 +65,7 @@ pub(crate) fn start(
 /// Marks those of the posts that have comments already.
 async fn mark(
     comments: &Collection<RawDocumentBuf>,
-    projector: &Projector<CommentProjection>,
+    projector: &Projector,
     posts: &[ObjectId],
 ) -> anyhow::Result<()> {
     let stages = [
@@ -80,10 +73,10 @@ async fn mark(
         doc! { "$group": { "_id": reference::expression("postId") } },
     ];
     let found = comments.aggregate(stages).with_type::<RawDocumentBuf>();
-    let found: Vec<RawDocumentBuf> = found.await?.try_collect().await?;
-    let with_comments = found
-        .iter()
-        .filter_map(|group| group.get_object_id("_id").ok());
-    let with_comments: Vec<Bson> = with_comments.map(Bson::from).collect();
+    let mut with_comments = Vec::new();
+    let mut take = |group: &RawDocument| {
+        with_comments.extend(group.get_object_id("_id").ok().map(Bson::from));
+    };
+    for_each(found.send().await?, &mut take).await?;
     Ok(projector.mark_for_repair(with_comments).await?)
 }

@@ -16,7 +16,6 @@ use changefeed::{KeyChange, KeyStream, Operation, Projector, Slot, Source};
 use service::Lifecycle;
 
 use crate::Feed;
-use crate::comment_projection::CommentProjection;
 use crate::new_posts::NewPosts;
 
 /// How often the stream checks which generation of the projection serves.
@@ -29,7 +28,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// When the database cannot be reached.
 pub async fn follow(
     posts: &Source,
-    projector: Projector<CommentProjection>,
+    projector: Projector,
     feed: Feed,
     new_posts: NewPosts,
     lifecycle: &Lifecycle,
@@ -64,7 +63,7 @@ pub async fn follow(
 }
 
 struct Follower {
-    projector: Projector<CommentProjection>,
+    projector: Projector,
     /// The generation of the projection that the posts were last seen with.
     serving: Option<Slot>,
     feed: Feed,
@@ -134,6 +133,7 @@ mod tests {
     use subgraph::database_calls::CallMetrics;
 
     use super::*;
+    use crate::comment_projection::CommentProjection;
     use crate::post::PostId;
     use crate::post_loader::PostLoader;
     use crate::{Config, Post, Store};
@@ -147,7 +147,7 @@ mod tests {
         set: ReplicaSet,
         config: Config,
         database: Database,
-        projector: Projector<CommentProjection>,
+        projector: Projector,
         posts: Arc<DataLoader<PostLoader>>,
         feed: Feed,
         lifecycle: Lifecycle,

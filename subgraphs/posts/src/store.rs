@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Document, RawDocumentBuf, doc};
-use changefeed::{Projector, Unreadables};
+use changefeed::{Projector, SendAction, Unreadables};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
 use subgraph::collections::exists;
 use subgraph::unchanged::{next_version, unchanged_since};
-use subgraph::{DatabaseCalls, DateTime, Page, PageRequest, readable, stored_comment};
+use subgraph::{
+    BeyondCursors, DatabaseCalls, DateTime, Page, PageRequest, readable, stored_comment,
+};
 
 use crate::Error;
-use crate::comment_projection::CommentProjection;
 use crate::post::{Post, PostId, SHAPE};
 
 /// How long a query waits until the posts show the change of its `operationTime`.
@@ -34,7 +35,7 @@ pub const COLLECTIONS: [&str; 7] = [
 #[derive(Clone)]
 pub struct Store {
     calls: DatabaseCalls<Arc<Collections>>,
-    projector: Projector<CommentProjection>,
+    projector: Projector,
 }
 
 /// The collections that queries use.
@@ -50,7 +51,7 @@ impl Store {
     /// logs and counts the posts that cannot be read.
     pub fn new(
         calls: &DatabaseCalls<Database>,
-        projector: Projector<CommentProjection>,
+        projector: Projector,
         unreadables: Unreadables,
     ) -> Self {
         let collections = |database: &Database| Collections {
@@ -90,7 +91,7 @@ impl Store {
                 .posts
                 .find(doc! { "_id": { "$in": ids } })
                 .projection(fields);
-            Ok(readable::all(cursor.await?, &collections.unreadables).await?)
+            Ok(readable::all(cursor.send().await?, &collections.unreadables).await?)
         });
         read.await
     }
@@ -110,6 +111,7 @@ impl Store {
                         .projection(fields.clone())
                         .sort(asked.sort())
                         .limit(asked.limit())
+                        .send()
                         .await
                 },
             );
@@ -120,7 +122,7 @@ impl Store {
             self.any(request.filter_behind(|| SHAPE.filter())),
             self.any(request.filter_ahead(|| SHAPE.filter())),
         )?;
-        Ok(request.page(items, behind, ahead))
+        Ok(request.page(items, BeyondCursors { behind, ahead }))
     }
 
     /// Adds a post and returns it.
@@ -159,6 +161,7 @@ impl Store {
                 .find_one_and_update(filter, doc! { "$set": set })
                 .projection(fields)
                 .return_document(ReturnDocument::After)
+                .send()
                 .await?;
             if post.is_none()
                 && if_updated_at.is_some()

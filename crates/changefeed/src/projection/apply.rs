@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use crate::change::{ChangeEvent, RawChange};
 use crate::log_value::shortened;
 use crate::stream::{RawEvent, Signal, Start};
-use crate::{Change, ChangeKind, Error, FromDocument, ResumeToken, marker};
+use crate::{Change, ChangeKind, Error, ResumeToken, SendAction, marker};
 
-use super::Projection;
+use super::Slot;
+use super::any_projection::SourceDocument;
 use super::batch::Batch;
 use super::checkpoint::Checkpoint;
 use super::dead_letter::DeadLetter;
@@ -32,9 +33,9 @@ const TARGET_BYTES: usize = 2 << 10;
 const SPOILED: &str = "the projection's field in the target is spoiled";
 
 /// A batch after decoding.
-struct Decoded<T> {
+struct Decoded {
     /// Changes with their number in the batch.
-    changes: Vec<(usize, Change<T>)>,
+    changes: Vec<(usize, Change<SourceDocument>)>,
     /// Targets of changes whose documents were too large to be sent.
     anew: Vec<Bson>,
     /// Why the collection is gone after these changes, if it is.
@@ -56,9 +57,25 @@ struct Reached {
 }
 
 /// As of when the states of targets were computed, by slot.
-type AsOf = HashMap<(i64, Bson), Timestamp>;
+type AsOf = HashMap<StateKey, Timestamp>;
 
-impl<P: Projection> Leader<'_, P> {
+/// Names the state of one target in one generation.
+#[derive(PartialEq, Eq, Hash)]
+struct StateKey {
+    generation: i64,
+    target: Bson,
+}
+
+impl StateKey {
+    fn new(slot: &Slot, target: &Bson) -> Self {
+        Self {
+            generation: slot.generation(),
+            target: target.clone(),
+        }
+    }
+}
+
+impl Leader<'_> {
     /// Applies a batch, as far as there is room in one transaction, and takes what is applied out of
     /// it; returns the reason when the stream cannot go on after it.
     pub async fn apply(&mut self, batch: &mut Batch, room: Size) -> Result<Option<String>, Ended> {
@@ -120,7 +137,7 @@ impl<P: Projection> Leader<'_, P> {
         }
     }
 
-    fn decode(&self, events: &[RawEvent], room: Size) -> Result<Decoded<P::SourceDocument>, Ended> {
+    fn decode(&self, events: &[RawEvent], room: Size) -> Result<Decoded, Ended> {
         let mut decoded = Decoded {
             changes: Vec::with_capacity(events.len()),
             anew: Vec::new(),
@@ -145,8 +162,8 @@ impl<P: Projection> Leader<'_, P> {
             };
             match ChangeEvent::read(&event.document).map_err(malformed)? {
                 ChangeEvent::Write(change) => {
-                    let readable =
-                        change.decode::<P::SourceDocument>(&self.instance.metrics.unreadables);
+                    let read = |image: &_| self.instance.projection.read(image);
+                    let readable = change.decode_with(read, &self.instance.metrics.unreadables);
                     if change.is_oversized && change.has_all_images() {
                         let anew = self.targets_of_what_is_left(&change);
                         decoded.used.targets += anew.len();
@@ -191,18 +208,14 @@ impl<P: Projection> Leader<'_, P> {
     /// The targets that what is left of the documents of an oversized change names.
     fn targets_of_what_is_left(&self, change: &RawChange<'_>) -> Vec<Bson> {
         let images = [change.before, change.after].into_iter().flatten();
-        let readable = images.filter_map(|image| P::SourceDocument::from_document(image).ok());
+        let readable = images.filter_map(|image| self.instance.projection.read(image).ok());
         readable
             .map(|source| self.instance.projection.target_of(&source))
             .collect()
     }
 
     /// Writes a decoded batch; returns how long the transaction took.
-    async fn write(
-        &mut self,
-        events: &[RawEvent],
-        decoded: Decoded<P::SourceDocument>,
-    ) -> Result<Duration, Ended> {
+    async fn write(&mut self, events: &[RawEvent], decoded: Decoded) -> Result<Duration, Ended> {
         let Some(last) = &decoded.last else {
             return Ok(Duration::ZERO);
         };
@@ -245,7 +258,7 @@ impl<P: Projection> Leader<'_, P> {
     async fn write_touched(
         &mut self,
         events: &[RawEvent],
-        touched: &Touched<'_, P::SourceDocument>,
+        touched: &Touched<'_>,
         as_of: &AsOf,
         base: Writes,
         to: Checkpoint,
@@ -305,7 +318,7 @@ impl<P: Projection> Leader<'_, P> {
     /// The updates of all targets but the poisoned ones, which a failing fold joins.
     fn plan(
         &self,
-        touched: &Touched<'_, P::SourceDocument>,
+        touched: &Touched<'_>,
         as_of: &AsOf,
         poisoned: &mut HashMap<Bson, String>,
     ) -> Writes {
@@ -317,7 +330,7 @@ impl<P: Projection> Leader<'_, P> {
                 }
                 let computed_as_of = match as_of.is_empty() {
                     true => None,
-                    false => as_of.get(&(slot.generation(), target.clone())).copied(),
+                    false => as_of.get(&StateKey::new(&slot, target)).copied(),
                 };
                 let changes = collapse(touches, computed_as_of);
                 match statement(&*self.instance.projection, &slot, target, &changes) {
@@ -338,7 +351,7 @@ impl<P: Projection> Leader<'_, P> {
     fn set_aside(
         &self,
         events: &[RawEvent],
-        touched: &Touched<'_, P::SourceDocument>,
+        touched: &Touched<'_>,
         poisoned: &HashMap<Bson, String>,
         writes: &mut Writes,
     ) {
@@ -413,8 +426,8 @@ impl<P: Projection> Leader<'_, P> {
     /// folded into, and the one that it belongs to now. `None` when the first is not known.
     async fn resolve(
         &self,
-        change: &Change<P::SourceDocument>,
-        touched: &Touched<'_, P::SourceDocument>,
+        change: &Change<SourceDocument>,
+        touched: &Touched<'_>,
     ) -> Result<Option<HashSet<Bson>>, Ended> {
         let projection = &*self.instance.projection;
         let mut targets = HashSet::new();
@@ -453,19 +466,16 @@ impl<P: Projection> Leader<'_, P> {
             .store
             .database
             .collection::<RawDocumentBuf>(instance.source.collection());
-        let present = source.find_one(doc! { "_id": key }).await;
+        let present = source.find_one(doc! { "_id": key }).send().await;
         let present = present.map_err(|source| Error::Database {
             doing: "reading a source document",
             source,
         })?;
-        let present = present.and_then(|present| P::SourceDocument::from_document(&present).ok());
+        let present = present.and_then(|present| instance.projection.read(&present).ok());
         Ok(present.map(|present| instance.projection.target_of(&present)))
     }
 
-    async fn load_as_of(
-        &mut self,
-        touched: &Touched<'_, P::SourceDocument>,
-    ) -> Result<AsOf, Ended> {
+    async fn load_as_of(&mut self, touched: &Touched<'_>) -> Result<AsOf, Ended> {
         let slots = self.live_slots();
         let targets: Vec<Bson> = touched.iter().map(|(target, _)| target.clone()).collect();
         let fields = slots
@@ -485,7 +495,7 @@ impl<P: Projection> Leader<'_, P> {
             .find(doc! { "_id": { "$in": targets } })
             .projection(fields)
             .session(&mut self.session);
-        let mut found = found.await.map_err(failed)?;
+        let mut found = found.send().await.map_err(failed)?;
         let mut found = found.stream(&mut self.session);
         let mut as_of = AsOf::new();
         while let Some(target) = found.try_next().await.map_err(failed)? {
@@ -495,7 +505,7 @@ impl<P: Projection> Leader<'_, P> {
             };
             for slot in &slots {
                 if let Some(time) = slot.as_of_in(&target) {
-                    as_of.insert((slot.generation(), id.clone()), time);
+                    as_of.insert(StateKey::new(slot, &id), time);
                 }
             }
         }

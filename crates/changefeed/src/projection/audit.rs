@@ -4,11 +4,12 @@
 use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
 use futures_util::TryStreamExt;
 
+use super::Slot;
 use super::compute::{At, compute};
 use super::fold::{AS_OF, STALE};
 use super::leader::{Ended, Leader};
 use super::transaction::Writes;
-use super::{Projection, Slot};
+use crate::SendAction;
 use crate::log_value::shortened;
 
 /// Some targets of the serving generation, chosen at random.
@@ -20,7 +21,7 @@ struct Sample {
     unreadable: Vec<Bson>,
 }
 
-impl<P: Projection> Leader<'_, P> {
+impl Leader<'_> {
     /// Audits one sample of the serving generation, publishes the divergence and marks the
     /// divergent targets for repair.
     pub async fn audit(&mut self) -> Result<(), Ended> {
@@ -75,7 +76,7 @@ impl<P: Projection> Leader<'_, P> {
         ];
         let targets = &self.instance.store.targets;
         let found = targets.aggregate(stages).with_type::<RawDocumentBuf>();
-        let mut found = found.await?;
+        let mut found = found.send().await?;
         let mut sample = Sample::default();
         while let Some(target) = found.try_next().await? {
             let Ok(mut target) = Document::try_from(&*target) else {
@@ -141,6 +142,7 @@ impl<P: Projection> Leader<'_, P> {
             .store
             .repairs
             .find(marked)
+            .send()
             .await?
             .try_collect()
             .await?;

@@ -12,20 +12,20 @@ use tokio::time::Instant;
 
 use crate::log_value::shortened;
 use crate::stream::Start;
-use crate::{Error, marker};
+use crate::{Error, SendAction, marker};
 
+use super::Slot;
 use super::checkpoint::{Building, Checkpoint};
 use super::compute::{At, compute};
 use super::fold::{Statement, Unsendable};
 use super::leader::{Ended, Leader, Uncommitted};
 use super::transaction::Writes;
 use super::transaction_size::Size;
-use super::{Projection, Slot};
 
 /// Bytes of states that one chunk stores at most; a single larger one has a chunk of its own.
 const CHUNK_BYTES_MAX: usize = 8 << 20;
 
-impl<P: Projection> Leader<'_, P> {
+impl Leader<'_> {
     /// Begins a build that goes with a new stream from now on, because the old one cannot go on:
     /// the serving state stands still until the switch. Returns where the stream begins.
     pub async fn begin_build_from_now(&mut self, reason: &str) -> Result<Start, Ended> {
@@ -258,7 +258,7 @@ impl<P: Projection> Leader<'_, P> {
         if let Some(after) = after {
             find = find.min(doc! { "_id": after.clone() });
         }
-        let mut found = find.session(&mut self.session).await?;
+        let mut found = find.session(&mut self.session).send().await?;
         let found: Vec<bson::Document> = found.stream(&mut self.session).try_collect().await?;
         let ids = found
             .into_iter()

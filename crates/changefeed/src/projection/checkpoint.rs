@@ -4,8 +4,8 @@ use bson::{DateTime, Document, Timestamp, doc};
 use mongodb::ClientSession;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::stream::Start;
+use crate::{Error, SendAction};
 
 use super::Slot;
 use super::store::ProjectionStore;
@@ -173,6 +173,7 @@ pub(crate) async fn claim(
     claimed
         .return_document(mongodb::options::ReturnDocument::After)
         .session(session)
+        .send()
         .await
         .map_err(failed)
 }

@@ -10,9 +10,10 @@ use mongodb::ClientSession;
 use crate::Error;
 use crate::server_codes::{SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE, server_code};
 
+use super::Slot;
+use super::any_projection::AnyProjection;
 use super::fold::{Statement, Unsendable, replacement};
 use super::store::ProjectionStore;
-use super::{Projection, Slot};
 
 /// Attempts to read from a snapshot that the server does not have yet.
 const ATTEMPTS: u32 = 50;
@@ -92,8 +93,8 @@ impl StateBytes {
 
 /// Computes the states of some targets in a snapshot session. `Ok(None)`: the snapshot that was
 /// asked for is no longer kept.
-pub(crate) async fn compute<P: Projection>(
-    projection: &P,
+pub(crate) async fn compute(
+    projection: &dyn AnyProjection,
     store: &ProjectionStore,
     targets: &[Bson],
     at: At,
@@ -147,8 +148,8 @@ async fn snapshot(store: &ProjectionStore, at: At) -> mongodb::error::Result<Cli
 }
 
 /// Adds the empty state of each target that has no source document. A target may be named twice.
-fn complete<P: Projection>(
-    projection: &P,
+fn complete(
+    projection: &dyn AnyProjection,
     targets: &[Bson],
     computed: Vec<(Bson, Document)>,
 ) -> HashMap<Bson, Document> {

@@ -6,11 +6,12 @@ use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
 
 use crate::{Change, ChangeKind};
 
-use super::{NetChange, Projection, Slot, Unfoldable};
+use super::any_projection::{AnyProjection, SourceDocument};
+use super::{NetChange, Slot, Unfoldable};
 
 /// The changes of a batch by target, in the order in which the targets were first touched.
-pub(crate) struct Touched<'a, T> {
-    targets: Vec<(Bson, Vec<Touch<'a, T>>)>,
+pub(crate) struct Touched<'a> {
+    targets: Vec<(Bson, Vec<Touch<'a, SourceDocument>>)>,
     places: HashMap<Bson, usize>,
 }
 
@@ -27,7 +28,7 @@ pub(crate) struct Touch<'a, T: ?Sized> {
 /// The effect of a change is not known, because an image is missing.
 pub(crate) struct Unclear;
 
-impl<'a, T> Touched<'a, T> {
+impl<'a> Touched<'a> {
     pub fn new() -> Self {
         Self {
             targets: Vec::new(),
@@ -39,15 +40,12 @@ impl<'a, T> Touched<'a, T> {
     ///
     /// # Errors
     /// When an image that is needed is missing.
-    pub fn add<P>(
+    pub fn add(
         &mut self,
-        projection: &P,
+        projection: &dyn AnyProjection,
         index: usize,
-        change: &'a Change<T>,
-    ) -> Result<(), Unclear>
-    where
-        P: Projection<SourceDocument = T>,
-    {
+        change: &'a Change<SourceDocument>,
+    ) -> Result<(), Unclear> {
         let (before, after) = match &change.kind {
             ChangeKind::Inserted(after) => (None, Some(after)),
             ChangeKind::Updated {
@@ -89,7 +87,7 @@ impl<'a, T> Touched<'a, T> {
     }
 
     /// The targets with what was done to them.
-    pub fn iter(&self) -> impl Iterator<Item = (&Bson, &[Touch<'a, T>])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Bson, &[Touch<'a, SourceDocument>])> {
         self.targets
             .iter()
             .map(|(target, touches)| (target, touches.as_slice()))
@@ -97,7 +95,7 @@ impl<'a, T> Touched<'a, T> {
 
     /// The target that this source document belonged to when it was last seen in this batch.
     pub fn last_target_of(&self, key: &Bson) -> Option<Bson> {
-        let last = |touches: &[Touch<'a, T>]| {
+        let last = |touches: &[Touch<'a, SourceDocument>]| {
             touches
                 .iter()
                 .rev()
@@ -110,7 +108,7 @@ impl<'a, T> Touched<'a, T> {
             .map(|(_, target)| target.clone())
     }
 
-    fn push(&mut self, target: Bson, touch: Touch<'a, T>) {
+    fn push(&mut self, target: Bson, touch: Touch<'a, SourceDocument>) {
         let place = *self.places.entry(target.clone()).or_insert_with(|| {
             self.targets.push((target, Vec::new()));
             self.targets.len() - 1
@@ -210,11 +208,11 @@ impl Statement {
 ///
 /// # Errors
 /// When the projection cannot fold these changes.
-pub(crate) fn statement<P: Projection>(
-    projection: &P,
+pub(crate) fn statement(
+    projection: &dyn AnyProjection,
     slot: &Slot,
     target: &Bson,
-    changes: &[NetChange<'_, P::SourceDocument>],
+    changes: &[NetChange<'_, SourceDocument>],
 ) -> Result<Option<Statement>, Unfoldable> {
     if changes.is_empty() {
         return Ok(None);

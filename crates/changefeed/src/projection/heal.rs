@@ -6,9 +6,8 @@
 use bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
 
-use crate::Error;
+use crate::{Error, SendAction};
 
-use super::Projection;
 use super::fold::Statement;
 use super::leader::Leader;
 use super::transaction::{Refusal, Writes, abort, commit, start, update_targets};
@@ -29,7 +28,7 @@ struct FieldInTarget {
     healed: Option<Document>,
 }
 
-impl<P: Projection> Leader<'_, P> {
+impl Leader<'_> {
     /// Heals the field of a target: it stands once, the first one, and is a document in which each
     /// generation and each name within it stand once. What else is in the target stays. The state
     /// is marked for repair. Returns whether it was healed: it may need no healing, or be beyond it.
@@ -104,7 +103,7 @@ impl<P: Projection> Leader<'_, P> {
         let found = raw
             .find(doc! { "_id": { "$in": targets } })
             .batch_size(ANSWER_COUNT_MAX);
-        let mut found = found.await.map_err(failed)?;
+        let mut found = found.send().await.map_err(failed)?;
         let mut spoiled = Vec::new();
         while let Some(target) = found.try_next().await.map_err(failed)? {
             if FieldInTarget::in_target(&target, field).healed.is_some()
@@ -130,7 +129,7 @@ impl<P: Projection> Leader<'_, P> {
             };
             // All of it: a projection of the server's shows the first copy alone.
             let present = raw.find_one(doc! { "_id": target }).session(&mut *session);
-            let present = present.await.map_err(failed)?;
+            let present = present.send().await.map_err(failed)?;
             let Some(FieldInTarget {
                 copies,
                 healed: Some(healed),

@@ -10,9 +10,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, ProjectionMetrics, ProjectorSettings, Source};
+use crate::{Error, ProjectionMetrics, ProjectorSettings, SendAction, Source};
 
-use super::Projection;
+use super::any_projection::AnyProjection;
 use super::compute::StateBytes;
 use super::leader::{Ended, Leader};
 use super::lease::{HeldLease, Lease};
@@ -24,8 +24,8 @@ use super::transaction_size::TransactionSize;
 const OPLOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What one instance of a projection works with.
-pub(crate) struct Instance<P> {
-    pub projection: Arc<P>,
+pub(crate) struct Instance {
+    pub projection: Arc<dyn AnyProjection>,
     pub source: Source,
     pub store: ProjectionStore,
     pub settings: ProjectorSettings,
@@ -64,7 +64,7 @@ impl Nudge {
     }
 }
 
-impl<P: Projection> Instance<P> {
+impl Instance {
     /// Stands by and leads, by turns, until it is stopped.
     pub async fn run(self) {
         let lease = Lease::new(
@@ -149,7 +149,11 @@ pub(crate) async fn refresh(
     projection: &str,
     progress: &watch::Sender<Progress>,
 ) -> Result<(), Error> {
-    let checkpoint = store.checkpoints.find_one(doc! { "_id": projection }).await;
+    let checkpoint = store
+        .checkpoints
+        .find_one(doc! { "_id": projection })
+        .send()
+        .await;
     let checkpoint = checkpoint.map_err(|source| Error::Database {
         doing: "reading the checkpoint",
         source,
@@ -210,6 +214,7 @@ async fn oldest_oplog_second(store: &ProjectionStore) -> mongodb::error::Result<
         .find_one(doc! {})
         .sort(doc! { "$natural": 1 })
         .projection(doc! { "ts": 1 })
+        .send()
         .await?;
     Ok(oldest
         .and_then(|oldest| oldest.get_timestamp("ts").ok())

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::stream::{self, Content, LossPause, Pace, Signal, Start};
 use crate::{Error, ResumeToken, marker};
 
+use super::Slot;
 use super::batch::{Intake, gather};
 use super::checkpoint::{Checkpoint, claim};
 use super::failures::Failures;
@@ -19,7 +20,6 @@ use super::lease::HeldLease;
 use super::progress::Progress;
 use super::transaction::{Refusal, Writes};
 use super::transaction_size::Size;
-use super::{Projection, Slot};
 
 /// Events in one answer of the server's: enough to make the command's own cost small, few enough to keep
 /// an answer of large events below its 16 MB.
@@ -57,8 +57,8 @@ pub(crate) enum Uncommitted {
 }
 
 /// One leadership, from the claim of the checkpoint to its end.
-pub(crate) struct Leader<'m, P> {
-    pub instance: &'m Instance<P>,
+pub(crate) struct Leader<'m> {
+    pub instance: &'m Instance,
     pub held: &'m HeldLease,
     /// Causally consistent: a node that was elected just now may not know yet that what an older
     /// leader wrote is committed, and a read outside of this session could miss it.
@@ -83,9 +83,9 @@ pub(crate) struct Leader<'m, P> {
     pub retire_at: Option<Instant>,
 }
 
-impl<'m, P: Projection> Leader<'m, P> {
+impl<'m> Leader<'m> {
     /// Takes the checkpoint over and leads until the end.
-    pub async fn lead(instance: &'m Instance<P>, held: &'m mut HeldLease) -> Ended {
+    pub async fn lead(instance: &'m Instance, held: &'m mut HeldLease) -> Ended {
         match Self::claim(instance, held).await {
             Ok(Some(mut leader)) => match leader.run().await {
                 Ok(()) => Ended::Stopped,
@@ -96,10 +96,7 @@ impl<'m, P: Projection> Leader<'m, P> {
         }
     }
 
-    async fn claim(
-        instance: &'m Instance<P>,
-        held: &'m mut HeldLease,
-    ) -> Result<Option<Self>, Error> {
+    async fn claim(instance: &'m Instance, held: &'m mut HeldLease) -> Result<Option<Self>, Error> {
         marker::reach(marker::TAKEOVER).await;
         let mut session = held
             .session

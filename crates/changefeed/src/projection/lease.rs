@@ -12,7 +12,7 @@ use mongodb::options::ReturnDocument;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::Error;
+use crate::{Error, SendAction};
 
 use super::store::ProjectionStore;
 
@@ -81,7 +81,7 @@ impl Lease {
             .leases
             .find_one_and_update(run_out, take)
             .return_document(ReturnDocument::Before);
-        let Some(before) = taken.await.map_err(failed)? else {
+        let Some(before) = taken.send().await.map_err(failed)? else {
             return Ok(None);
         };
         let before_epoch = before

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Bson, DateTime, Document, doc};
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -13,6 +14,7 @@ use crate::{
     BarrierError, Error, NotReady, OperationTime, ProjectionMetrics, ProjectorSettings, Source,
 };
 
+use super::any_projection::AnyProjection;
 use super::compute::StateBytes;
 use super::instance::{Instance, Nudge, keep_gauges, refresh};
 use super::progress::Progress;
@@ -30,12 +32,13 @@ const COMPUTING_SHARE_FIRST: f64 = 1.0 / 16.0;
 /// A projection that runs in this process: as the leader, or waiting to take over. Any number of
 /// processes may run the same projection. Clones share it; it runs until [`Projector::stop`], or
 /// until the last clone is dropped.
-pub struct Projector<P> {
-    inner: Arc<Inner<P>>,
+#[derive(Clone)]
+pub struct Projector {
+    inner: Arc<Inner>,
 }
 
-struct Inner<P> {
-    projection: Arc<P>,
+struct Inner {
+    projection: Arc<dyn AnyProjection>,
     source: Source,
     store: ProjectionStore,
     progress: watch::Sender<Progress>,
@@ -67,71 +70,80 @@ pub struct Replayed {
     pub remaining: u64,
 }
 
-impl<P: Projection> Projector<P> {
+impl Projector {
     /// Enables pre- and post-images on the source and starts the projection in the background.
     ///
     /// # Errors
     /// When the database cannot be reached, is no replica set, or refuses to enable the images.
     pub async fn start(
         source: Source,
-        projection: P,
+        projection: impl Projection,
         settings: ProjectorSettings,
         metrics: ProjectionMetrics,
     ) -> Result<Self, Error> {
-        source.enable_images().await?;
-        source.now().await?;
-        let store = ProjectionStore::new(source.database(), projection.target());
-        store.create().await?;
-        let (projection, progress) = (
-            Arc::new(projection),
-            watch::Sender::new(Progress::unknown()),
-        );
-        let (nudge, tasks, stop) = (
-            Arc::new(Nudge::default()),
-            TaskTracker::new(),
-            CancellationToken::new(),
-        );
-        let inner = Inner {
-            projection: projection.clone(),
-            source: source.clone(),
-            store: store.clone(),
-            progress: progress.clone(),
-            nudge: nudge.clone(),
-            ready_lag_max: settings.ready_lag_max,
-            refreshing: Arc::new(tokio::sync::Mutex::new(Instant::now())),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-            _stop_on_drop: stop.clone().drop_guard(),
-        };
-        let ended = CancellationToken::new();
-        let (known, heartbeat) = (progress.subscribe(), settings.heartbeat);
-        tasks.spawn(keep_gauges(
-            store.clone(),
-            metrics.clone(),
-            known,
-            heartbeat,
-            ended.clone(),
-        ));
-        let instance = Instance {
-            projection,
-            source,
-            store,
-            batch_size: batch_size(&settings),
-            computing_size: computing_size(&settings),
-            state_bytes: StateBytes::new(),
-            settings,
-            metrics,
-            progress,
-            nudge,
-            stop,
-        };
-        tasks.spawn(async move {
-            let _ended = ended.drop_guard();
-            instance.run().await;
-        });
-        tasks.close();
-        Ok(Self {
-            inner: Arc::new(inner),
+        Self::start_any(source, Arc::new(projection), settings, metrics).await
+    }
+
+    /// Boxed, because an `async fn` is compiled in the crate that awaits it.
+    fn start_any(
+        source: Source,
+        projection: Arc<dyn AnyProjection>,
+        settings: ProjectorSettings,
+        metrics: ProjectionMetrics,
+    ) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(async move {
+            source.enable_images().await?;
+            source.now().await?;
+            let store = ProjectionStore::new(source.database(), projection.target());
+            store.create().await?;
+            let progress = watch::Sender::new(Progress::unknown());
+            let (nudge, tasks, stop) = (
+                Arc::new(Nudge::default()),
+                TaskTracker::new(),
+                CancellationToken::new(),
+            );
+            let inner = Inner {
+                projection: projection.clone(),
+                source: source.clone(),
+                store: store.clone(),
+                progress: progress.clone(),
+                nudge: nudge.clone(),
+                ready_lag_max: settings.ready_lag_max,
+                refreshing: Arc::new(tokio::sync::Mutex::new(Instant::now())),
+                tasks: tasks.clone(),
+                stop: stop.clone(),
+                _stop_on_drop: stop.clone().drop_guard(),
+            };
+            let ended = CancellationToken::new();
+            let (known, heartbeat) = (progress.subscribe(), settings.heartbeat);
+            tasks.spawn(keep_gauges(
+                store.clone(),
+                metrics.clone(),
+                known,
+                heartbeat,
+                ended.clone(),
+            ));
+            let instance = Instance {
+                projection,
+                source,
+                store,
+                batch_size: batch_size(&settings),
+                computing_size: computing_size(&settings),
+                state_bytes: StateBytes::new(),
+                settings,
+                metrics,
+                progress,
+                nudge,
+                stop,
+            };
+            tasks.spawn(async move {
+                let _ended = ended.drop_guard();
+                instance.run().await;
+            });
+            tasks.close();
+            Ok(Self {
+                inner: Arc::new(inner),
+            })
         })
     }
 
@@ -385,12 +397,4 @@ fn computing_size(settings: &ProjectorSettings) -> TransactionSize {
         bytes: settings.batch_bytes_max,
     };
     TransactionSize::new(most, COMPUTING_SHARE_FIRST, settings.commit_aim)
-}
-
-impl<P> Clone for Projector<P> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-        }
-    }
 }

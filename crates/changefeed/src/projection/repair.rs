@@ -6,10 +6,9 @@ use bson::{Bson, RawDocumentBuf, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
-use crate::Error;
 use crate::log_value::shortened;
+use crate::{Error, SendAction};
 
-use super::Projection;
 use super::checkpoint::Checkpoint;
 use super::compute::{At, compute};
 use super::fold::Unsendable;
@@ -26,7 +25,7 @@ pub(crate) enum Repaired {
     Impossible,
 }
 
-impl<P: Projection> Leader<'_, P> {
+impl Leader<'_> {
     /// Repairs some of the marked targets.
     pub async fn repair_some(&mut self) -> Result<(), Ended> {
         let most = self.instance.computed_at_once();
@@ -178,6 +177,7 @@ impl<P: Projection> Leader<'_, P> {
             .find(due)
             .sort(doc! { "at": 1 })
             .limit(i64::try_from(most).unwrap_or(i64::MAX))
+            .send()
             .await?
             .try_collect()
             .await?;

@@ -8,14 +8,14 @@ use mongodb::Collection;
 use tokio_util::sync::CancellationToken;
 
 use crate::change::ChangeEvent;
-use crate::{Error, FromDocument};
+use crate::{Error, SendAction};
 
+use super::Replayed;
 use super::dead_letter::DeadLetter;
 use super::leader::{Ended, Leader};
 use super::repair::Repaired;
 use super::store::ProjectionStore;
 use super::transaction_size::Size;
-use super::{Projection, Replayed};
 
 /// How often a caller looks whether its command is done.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -49,6 +49,7 @@ pub(crate) async fn request(
         let request = store
             .requests
             .find_one(doc! { "_id": &id })
+            .send()
             .await
             .map_err(failed)?;
         let Some(mut request) = request else {
@@ -65,7 +66,7 @@ pub(crate) async fn request(
     }
 }
 
-impl<P: Projection> Leader<'_, P> {
+impl Leader<'_> {
     /// Serves the commands that wait.
     pub async fn serve_requests(&mut self) -> Result<(), Ended> {
         let failed = |source| {
@@ -77,7 +78,7 @@ impl<P: Projection> Leader<'_, P> {
         let requests = self.instance.store.requests.clone();
         let open = doc! { "projection": self.instance.projection.name(), "result": Bson::Null };
         let raw = requests.clone_with_type::<RawDocumentBuf>();
-        let open = match raw.find(open).sort(doc! { "at": 1 }).await {
+        let open = match raw.find(open).sort(doc! { "at": 1 }).send().await {
             Ok(open) => open.try_collect::<Vec<RawDocumentBuf>>().await,
             Err(error) => Err(error),
         };
@@ -174,6 +175,7 @@ impl<P: Projection> Leader<'_, P> {
                 .find(next)
                 .sort(doc! { "_id": 1 })
                 .limit(LETTERS_AT_ONCE)
+                .send()
                 .await
                 .map_err(failed)?;
             let page: Vec<RawDocumentBuf> = page.try_collect().await.map_err(failed)?;
@@ -234,15 +236,15 @@ impl<P: Projection> Leader<'_, P> {
             .store
             .database
             .collection::<bson::RawDocumentBuf>(self.instance.source.collection());
-        if let Some(present) = source.find_one(doc! { "_id": &letter.key }).await? {
-            let present = P::SourceDocument::from_document(&present);
+        if let Some(present) = source.find_one(doc! { "_id": &letter.key }).send().await? {
+            let present = projection.read(&present);
             targets.extend(present.ok().map(|present| projection.target_of(&present)));
         }
         if let Some(Ok(ChangeEvent::Write(change))) =
             letter.event.as_ref().map(|event| ChangeEvent::read(event))
         {
             let images = [change.before, change.after].into_iter().flatten();
-            let readable = images.filter_map(|image| P::SourceDocument::from_document(image).ok());
+            let readable = images.filter_map(|image| projection.read(image).ok());
             targets.extend(readable.map(|source| projection.target_of(&source)));
         }
         let mut distinct: Vec<Bson> = Vec::with_capacity(targets.len());

@@ -9,15 +9,16 @@ use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RES
 use mongodb::options::{ReadConcern, WriteConcern};
 
 use crate::server_codes::{UNAUTHORIZED, is_passing, server_code};
-use crate::{Error, marker};
+use crate::{Error, SendAction, marker};
 
+use super::Slot;
+use super::any_projection::AnyProjection;
 use super::checkpoint::{Checkpoint, advance};
 use super::compute::{At, StateBytes, compute};
 use super::dead_letter::DeadLetter;
 use super::fold::{STALE, Statement};
 use super::store::{ProjectionStore, repair_id};
 use super::update_commands::update_commands;
-use super::{Projection, Slot};
 
 /// A commit whose outcome is unknown is asked for again this often.
 const COMMIT_ATTEMPTS: u32 = 20;
@@ -85,9 +86,9 @@ impl Writes {
     /// # Errors
     /// [`Refusal`]; nothing is written then, unless the outcome of the commit stayed unknown, which
     /// the next compare-and-set finds out.
-    pub async fn commit<P: Projection>(
+    pub async fn commit(
         &self,
-        projection: &P,
+        projection: &dyn AnyProjection,
         store: &ProjectionStore,
         state_bytes: &StateBytes,
         session: &mut ClientSession,
@@ -127,9 +128,9 @@ impl Writes {
         }
     }
 
-    async fn write<P: Projection>(
+    async fn write(
         &self,
-        projection: &P,
+        projection: &dyn AnyProjection,
         store: &ProjectionStore,
         state_bytes: &StateBytes,
         session: &mut ClientSession,
@@ -177,7 +178,7 @@ impl Writes {
                 .find(stale_now)
                 .projection(doc! { "_id": 1 })
                 .session(&mut *session);
-            let mut found = found.await.map_err(refusal)?;
+            let mut found = found.send().await.map_err(refusal)?;
             let mut found = found.stream(session);
             while let Some(mut target) = found.try_next().await.map_err(refusal)? {
                 stale.extend(target.remove("_id"));
@@ -262,8 +263,8 @@ impl Writes {
 
 /// Computes states from the source as it is now, ahead of the checkpoint, and stores them: a piece at
 /// a time, so that no more than a few MB of them are in memory. Returns those left for a repair.
-async fn compute_anew<P: Projection>(
-    projection: &P,
+async fn compute_anew(
+    projection: &dyn AnyProjection,
     store: &ProjectionStore,
     state_bytes: &StateBytes,
     session: &mut ClientSession,

@@ -29,7 +29,7 @@ use mongodb::options::{CollectionOptions, ReturnDocument, WriteConcern};
 use sha2::{Digest, Sha256};
 
 use crate::position::Position;
-use crate::{CursorError, Error, ResumeToken, Source};
+use crate::{CursorError, Error, ResumeToken, SendAction, Source};
 
 const MAGIC: u8 = 0xCF;
 const VERSION: u8 = 1;
@@ -230,6 +230,7 @@ async fn store(source: &Source, key: &[u8]) -> Result<Keys, Error> {
         .find_one_and_update(doc! { "_id": ID }, insert)
         .upsert(true)
         .return_document(ReturnDocument::After)
+        .send()
         .await
         .map_err(failed)?
         .unwrap_or_default();

@@ -200,7 +200,7 @@ impl Board {
         Source::new(self.client().await, self.database.clone(), "comments").keeping(["text"])
     }
 
-    pub async fn project(&self, settings: ProjectorSettings) -> Projector<Newest> {
+    pub async fn project(&self, settings: ProjectorSettings) -> Projector {
         self.project_with(settings, &mut Registry::default()).await
     }
 
@@ -208,7 +208,7 @@ impl Board {
         &self,
         settings: ProjectorSettings,
         registry: &mut Registry,
-    ) -> Projector<Newest> {
+    ) -> Projector {
         self.project_through(self.client().await, settings, registry)
             .await
     }
@@ -219,7 +219,7 @@ impl Board {
         client: Client,
         settings: ProjectorSettings,
         registry: &mut Registry,
-    ) -> Projector<Newest> {
+    ) -> Projector {
         let database = client.database(self.database.name());
         let metrics = ProjectionMetrics::register(registry, "newest");
         let source = Source::new(self.client().await, database.clone(), "comments")
@@ -279,7 +279,7 @@ impl Board {
     }
 
     /// The state of every post as the serving slot has it once everything so far has passed.
-    pub async fn projected(&self, projector: &Projector<Newest>) -> Vec<(i64, Document)> {
+    pub async fn projected(&self, projector: &Projector) -> Vec<(i64, Document)> {
         let slot = projector
             .wait_until_passed(self.now().await, PATIENCE)
             .await
@@ -351,7 +351,7 @@ impl Board {
             .collect()
     }
 
-    pub async fn assert_projected(&self, projector: &Projector<Newest>) {
+    pub async fn assert_projected(&self, projector: &Projector) {
         let projected = self.projected(projector).await;
         assert_eq!(
             projected,

@@ -78,13 +78,15 @@ async fn a_fail_point_fails_the_commands_it_names() {
 #[tokio::test]
 async fn a_kept_folder_goes_on_with_its_data_even_on_another_port() {
     let folder = tempfile::tempdir().expect("a folder");
-    let set = ReplicaSet::open(folder.path()).await.expect("a new set");
+    let set = ReplicaSet::open("kept", folder.path())
+        .await
+        .expect("a new set");
     posts(&set)
         .await
         .insert_one(doc! { "_id": 1 })
         .await
         .expect("an insert");
-    let in_use = ReplicaSet::open(folder.path())
+    let in_use = ReplicaSet::open("kept", folder.path())
         .await
         .expect_err("the folder is in use");
     assert!(matches!(in_use, Error::DataFolderInUse(_)), "{in_use}");
@@ -98,7 +100,9 @@ async fn a_kept_folder_goes_on_with_its_data_even_on_another_port() {
         .expect("a port");
     let _taken = std::net::TcpListener::bind(format!("127.0.0.1:{port}"))
         .expect("the port of the first run");
-    let set = ReplicaSet::open(folder.path()).await.expect("the same set");
+    let set = ReplicaSet::open("kept", folder.path())
+        .await
+        .expect("the same set");
     assert_ne!(set.uri(), first_uri);
     assert_eq!(
         posts(&set)
@@ -113,7 +117,9 @@ async fn a_kept_folder_goes_on_with_its_data_even_on_another_port() {
 #[tokio::test]
 async fn a_mongod_whose_guard_alone_is_killed_is_noticed_and_started_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut set = ReplicaSet::open(folder.path()).await.expect("a new set");
+    let mut set = ReplicaSet::open("kept", folder.path())
+        .await
+        .expect("a new set");
     let posts = posts(&set).await;
     posts
         .insert_one(doc! { "_id": 1 })

@@ -29,9 +29,9 @@ use axum::{
     body::Body,
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
-    routing::{any, future::RouteFuture},
+    routing::any,
 };
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use hyper::body::{Body as _, Incoming};
 
@@ -132,14 +132,24 @@ impl<S> Clone for Front<S> {
 impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<BoxFuture<'static, Result<Response, Infallible>>, RouteFuture<Infallible>>;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // A router always is.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: http::Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+        self.respond(request)
+    }
+}
+
+impl<S: Service> Front<S> {
+    /// Answers one request.
+    pub fn respond(
+        &self,
+        mut request: http::Request<Incoming>,
+    ) -> BoxFuture<'static, Result<Response, Infallible>> {
         match &self.graphql {
             Some(service)
                 if request.uri().path() == PATH
@@ -152,18 +162,18 @@ impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
                 let turns = peer.and_then(|peer| peer.turns.clone());
                 let turns = turns.unwrap_or_else(|| service.serving().turns.of(client));
                 // Boxed as it is made: each combinator around it would copy it once more.
-                Either::Left(Box::pin(answer(
+                Box::pin(answer(
                     Arc::clone(service),
                     client,
                     turns,
                     request.map(Body::new),
-                )))
+                ))
             }
             _ => {
                 if let Some(peer) = &self.peer {
                     request.extensions_mut().insert(ConnectInfo(peer.address));
                 }
-                Either::Right(self.router.call(request))
+                Box::pin(tower::Service::call(&mut self.router.clone(), request))
             }
         }
     }

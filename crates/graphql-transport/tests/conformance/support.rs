@@ -13,6 +13,7 @@ use graphql_transport::{
 };
 use serde_json::json;
 use service::{Lifecycle, Metrics};
+use subgraph::endpoint::AnySchema;
 use subgraph::{Code, CodedError, LimitSettings, Limits, endpoint};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -116,7 +117,12 @@ impl Target {
         let (metrics, lifecycle) = (Metrics::new("subgraph"), Lifecycle::new());
         let counts = metrics.with_registry(|it| TransportMetrics::register(it, "subgraph"));
         let serving = Serving::new(settings, Arc::new(counts), lifecycle.shutdown().clone());
-        let routes = endpoint::routes_within::<Fault, _>(schema, None, Limits::default(), serving);
+        let routes = endpoint::routes_within(
+            AnySchema::new::<Fault>(schema),
+            None,
+            Limits::default(),
+            serving,
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let life = lifecycle.clone();

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use http::{Request, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::service::Service;
 use tokio::task::AbortHandle;
-use tower::Service;
 
 use super::taking::Pieces;
+use crate::server::Responder;
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
@@ -131,72 +133,57 @@ impl Drop for Running {
 }
 
 /// A service that notes the requests of one connection.
-#[derive(Clone)]
-pub(crate) struct Tracked<S> {
-    service: S,
+pub(crate) struct Tracked {
+    responder: Responder,
     activity: Arc<Activity>,
     take_limit: Duration,
 }
 
-impl<S> Tracked<S> {
+impl Tracked {
     /// A client that takes nothing of an answer over HTTP/2 for `take_limit`, up to twice as long, loses its
     /// connection.
-    pub fn new(service: S, activity: Arc<Activity>, take_limit: Duration) -> Self {
+    pub fn new(responder: Responder, activity: Arc<Activity>, take_limit: Duration) -> Self {
         Self {
-            service,
+            responder,
             activity,
             take_limit,
         }
     }
 }
 
-impl<S> Service<Request<Incoming>> for Tracked<S>
-where
-    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
-{
+impl Service<Request<Incoming>> for Tracked {
     type Response = http::Response<TrackedBody>;
     type Error = Infallible;
-    type Future = TrackedAnswer<S::Future>;
+    type Future = TrackedAnswer;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.service.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         TrackedAnswer {
             take_limit: (request.version() == Version::HTTP_2).then_some(self.take_limit),
             running: Some(self.activity.begin()),
-            answer: self.service.call(request),
+            answer: (self.responder)(request),
         }
     }
 }
 
-pin_project_lite::pin_project! {
-    /// An answer to come.
-    pub(crate) struct TrackedAnswer<F> {
-        running: Option<Running>,
-        take_limit: Option<Duration>,
-        #[pin]
-        answer: F,
-    }
+/// An answer to come.
+pub(crate) struct TrackedAnswer {
+    running: Option<Running>,
+    take_limit: Option<Duration>,
+    answer: BoxFuture<'static, Result<Response, Infallible>>,
 }
 
-impl<F> Future for TrackedAnswer<F>
-where
-    F: Future<Output = Result<Response, Infallible>>,
-{
+impl Future for TrackedAnswer {
     type Output = Result<http::Response<TrackedBody>, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(response) = ready!(this.answer.poll(context));
-        let mut running = this.running.take();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Ok(response) = ready!(self.answer.as_mut().poll(context));
+        let mut running = self.running.take();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(running) = running.take()
         {
             running.keep();
         }
-        let take_limit = *this.take_limit;
+        let take_limit = self.take_limit;
         Poll::Ready(Ok(response.map(|body| {
             let pieces = running.as_ref().zip(take_limit);
             let pieces =

@@ -36,8 +36,8 @@ struct Config {
 /// In the role of a service: is it, to its end. Otherwise returns.
 fn play<F, Fut>(run: F)
 where
-    F: FnOnce(Config, TcpListener, Lifecycle) -> Fut,
-    Fut: Future<Output = anyhow::Result<()>>,
+    F: FnOnce(Config, TcpListener, Lifecycle) -> Fut + 'static,
+    Fut: Future<Output = anyhow::Result<()>> + 'static,
 {
     if std::env::var_os(ROLE).is_none() {
         return;

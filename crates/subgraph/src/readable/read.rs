@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use bson::{Bson, Document, RawDocument, RawDocumentBuf};
-use changefeed::{FromDocument, Unreadables};
+use changefeed::{FromDocument, Unreadables, for_each};
 use mongodb::Cursor;
 use mongodb::error::Result;
 
@@ -55,15 +55,14 @@ where
 
 /// The documents that can be read, and the number of the others.
 async fn read<T: FromDocument>(
-    mut cursor: Cursor<RawDocumentBuf>,
+    cursor: Cursor<RawDocumentBuf>,
     unreadables: &Unreadables,
 ) -> Result<(Vec<T>, usize)> {
     let (mut items, mut left_out) = (Vec::new(), 0);
-    while cursor.advance().await? {
-        match one(cursor.current(), unreadables) {
-            Some(item) => items.push(item),
-            None => left_out += 1,
-        }
-    }
+    let mut take = |document: &RawDocument| match one(document, unreadables) {
+        Some(item) => items.push(item),
+        None => left_out += 1,
+    };
+    for_each(cursor, &mut take).await?;
     Ok((items, left_out))
 }

@@ -253,7 +253,7 @@ mod tests {
         config::Limits,
         graph::Settings,
         prepare::{self, Serving},
-        test_supergraph::of_one_subgraph,
+        test_supergraph::supergraph,
     };
 
     const TYPES: &str = "
@@ -269,7 +269,8 @@ mod tests {
         }";
 
     fn serving(settings: Settings) -> Arc<Serving> {
-        let graph = Graph::load(&of_one_subgraph(TYPES), settings).expect("the supergraph loads");
+        let graph =
+            Graph::load(&supergraph(&["a"], TYPES), settings).expect("the supergraph loads");
         Arc::new(Serving::new(graph))
     }
 

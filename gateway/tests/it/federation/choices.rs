@@ -7,24 +7,9 @@ use gateway::{config::Limits, error::RequestError, graph::Settings, prepare};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::support::{Subgraph, TestGraph, graph, graph_of, graph_with};
-
-fn supergraph(names: &[&str], types: &str) -> String {
-    let pointer = include_str!("supergraphs/pointer.graphql");
-    let head = &pointer[..pointer.find("enum join__Graph").expect("a head")];
-    let head = match types.contains("type Mutation") {
-        true => head.replace("query: Query", "query: Query mutation: Mutation"),
-        false => head.to_owned(),
-    };
-    let graphs: String = names
-        .iter()
-        .map(|name| {
-            let upper = name.to_uppercase();
-            format!("{upper} @join__graph(name: \"{name}\", url: \"http://{name}.test/graphql\") ")
-        })
-        .collect();
-    format!("{head}\nenum join__Graph {{ {graphs} }}\n{types}")
-}
+use crate::support::{
+    Subgraph, TestGraph, graph, graph_of, graph_with, test_supergraph::supergraph,
+};
 
 /// what is required lies three steps below: in the last, an entity of a third subgraph.
 #[tokio::test]

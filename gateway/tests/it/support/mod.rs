@@ -3,6 +3,8 @@
 pub mod compose;
 pub mod data;
 pub mod subgraph;
+#[path = "../../../src/test_supergraph.rs"]
+pub mod test_supergraph;
 
 use std::sync::Arc;
 

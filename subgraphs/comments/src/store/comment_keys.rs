@@ -9,7 +9,8 @@
 use std::time::Duration;
 
 use bson::spec::BinarySubtype;
-use bson::{Binary, Document, RawDocumentBuf, doc};
+use bson::{Binary, Document, RawDocumentBuf, deserialize_from_slice, doc};
+use changefeed::SendAction;
 use mongodb::error::{ErrorKind, RETRYABLE_WRITE_ERROR, WriteFailure};
 use mongodb::options::{
     CollectionOptions, IndexOptions, ReadConcern, ReturnDocument, WriteConcern,
@@ -162,7 +163,7 @@ impl Collections {
         fresh: CommentId,
         session: &mut ClientSession,
     ) -> mongodb::error::Result<Option<CommentId>> {
-        let keys = self.database().collection::<CommentKey>(KEYS);
+        let keys = self.database().collection::<RawDocumentBuf>(KEYS);
         // A key's document without a usable id, as another program may leave it, gets one here: else
         // each try would fail and keep the document for longer.
         let usable = doc! { "$convert": {
@@ -179,9 +180,12 @@ impl Collections {
             .write_concern(WriteConcern::majority())
             .return_document(ReturnDocument::After)
             .session(session);
-        match kept.await {
+        match kept.send().await {
             Err(error) if code(&error) == Some(DUPLICATE_KEY) => Ok(None),
-            kept => Ok(kept?.map(|key| key.comment_id)),
+            kept => {
+                let kept = kept?.map(|key| deserialize_from_slice::<CommentKey>(key.as_bytes()));
+                Ok(kept.transpose()?.map(|key| key.comment_id))
+            }
         }
     }
 
@@ -204,14 +208,14 @@ impl Collections {
             .database()
             .collection_with_options(self.comments.name(), options);
         let found = comments.find_one(doc! { "_id": id }).session(&mut *session);
-        let Some(first) = found.await? else {
+        let Some(first) = found.send().await? else {
             return Ok(None);
         };
         if is_of_another_input(&first, idempotency) {
             return Err(Error::IdempotencyKeyReused);
         }
         let Some(first) = readable::one(&first, &self.unreadables) else {
-            let keys = self.database().collection::<CommentKey>(KEYS);
+            let keys = self.database().collection::<Document>(KEYS);
             let as_read = doc! { "_id": &idempotency.key, "commentId": id };
             keys.delete_one(as_read).session(session).await?;
             return Ok(None);

@@ -3,8 +3,7 @@
 
 use bson::oid::ObjectId;
 use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
-use changefeed::{FromDocument, Unreadable, Unreadables};
-use futures_util::TryStreamExt;
+use changefeed::{FromDocument, SendAction, Unreadable, Unreadables, read_all};
 use mongodb::action::Find;
 use mongodb::options::Hint;
 use mongodb::{Database, IndexModel};
@@ -60,7 +59,7 @@ impl Store {
             let found = collections
                 .marks(doc! { "markedAt": { "$type": "date" } }, limit)
                 .sort(doc! { "markedAt": -1 });
-            Ok(readable::all(found.await?, &collections.unreadables).await?)
+            Ok(readable::all(found.send().await?, &collections.unreadables).await?)
         });
         read.await
     }
@@ -80,7 +79,7 @@ impl Store {
             let found = collections
                 .marks(doc! { "_id": after }, limit)
                 .sort(doc! { "_id": 1 });
-            let found: Vec<RawDocumentBuf> = found.await?.try_collect().await?;
+            let found = read_all(found.send().await?).await?;
             Ok(MarksPage::new(&found, limit, &collections.unreadables))
         });
         read.await
