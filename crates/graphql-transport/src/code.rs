@@ -89,8 +89,8 @@ impl Code {
             }
             Self::RequestTimeout => Some(StatusCode::GATEWAY_TIMEOUT),
             Self::HostRefused => Some(StatusCode::MISDIRECTED_REQUEST),
-            Self::CsrfRefused => Some(StatusCode::FORBIDDEN),
-            Self::SignatureRefused => Some(StatusCode::UNAUTHORIZED),
+            // No credentials that a client could have would help, so there is no challenge, and no 401.
+            Self::CsrfRefused | Self::SignatureRefused => Some(StatusCode::FORBIDDEN),
             Self::TooManyRequestBytes | Self::TooManyAnswerBytes | Self::Overloaded => {
                 Some(StatusCode::SERVICE_UNAVAILABLE)
             }

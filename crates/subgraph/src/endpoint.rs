@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use anyhow::Context;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{
     Executor, ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder,
@@ -22,7 +23,7 @@ use futures_util::{FutureExt, StreamExt};
 use graphql_transport::settings::trimmed;
 use graphql_transport::{
     ClientContext, Code as TransportCode, EventStream, Front, GraphqlRequest, GraphqlResponse,
-    HttpSettings, Outcome, Refusal, Service, Serving, Settings, Signer, TransportMetrics,
+    HttpSettings, Outcome, Refusal, SecretSetting, Service, Serving, Settings, TransportMetrics,
     WebSocketSettings,
 };
 use service::{Lifecycle, Metrics};
@@ -64,7 +65,7 @@ pub struct AccessSettings {
         hide_default_value = true,
         hide_env_values = true
     )]
-    pub subgraph_secret: Signer,
+    pub subgraph_secret: SecretSetting,
 }
 
 /// A schema of Federation 2. Its documents are limited by [`Limits`], before it sees them.
@@ -98,6 +99,9 @@ where
 
 /// `/graphql` of a schema whose resolvers fail with `E`. Streams end at the shutdown. While `gate` is full,
 /// nothing is executed: everything is refused with `OVERLOADED`.
+///
+/// # Errors
+/// When `SUBGRAPH_SECRET` is malformed.
 pub fn endpoint<E: CodedError, X: Executor>(
     executor: X,
     gate: CallGate,
@@ -106,11 +110,12 @@ pub fn endpoint<E: CodedError, X: Executor>(
     metrics: &Metrics,
     lifecycle: &Lifecycle,
     service: &service::Settings,
-) -> Arc<Endpoint<E, X>> {
+) -> anyhow::Result<Arc<Endpoint<E, X>>> {
     let counts = metrics.with_registry(|registry| TransportMetrics::register(registry, "subgraph"));
     let mut settings = settings(&limits.settings, service.shutdown_grace);
     settings.http.allowed_hosts = access.allowed_hosts.clone();
-    settings.signer = access.subgraph_secret.clone();
+    let signer = access.subgraph_secret.signer().map_err(anyhow::Error::msg);
+    settings.signer = signer.context("SUBGRAPH_SECRET")?;
     if let Some(tasks_max) = service.tasks_per_client_max {
         settings.tasks_per_client_max = tasks_max;
     }
@@ -124,13 +129,8 @@ pub fn endpoint<E: CodedError, X: Executor>(
         Ok(())
     });
     let documents = Documents::new(limits.clone(), DocumentMetrics::register(metrics));
-    Arc::new(Endpoint::new(
-        executor,
-        Some(gate),
-        &limits,
-        documents,
-        serving,
-    ))
+    let endpoint = Endpoint::new(executor, Some(gate), &limits, documents, serving);
+    Ok(Arc::new(endpoint))
 }
 
 /// The route of an [`endpoint`] with other settings, and perhaps without a database that limits it.

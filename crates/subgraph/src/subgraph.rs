@@ -126,7 +126,7 @@ impl Subgraph {
             &metrics,
             &lifecycle,
             service,
-        );
+        )?;
         endpoint::serve(
             listener, &endpoint, operations, &lifecycle, service, &metrics,
         )
