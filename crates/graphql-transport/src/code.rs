@@ -89,8 +89,8 @@ impl Code {
             }
             Self::RequestTimeout => Some(StatusCode::GATEWAY_TIMEOUT),
             Self::HostRefused => Some(StatusCode::MISDIRECTED_REQUEST),
-            Self::CsrfRefused => Some(StatusCode::FORBIDDEN),
-            Self::SignatureRefused => Some(StatusCode::UNAUTHORIZED),
+            // No credentials that a client could have would help, so there is no challenge, and no 401.
+            Self::CsrfRefused | Self::SignatureRefused => Some(StatusCode::FORBIDDEN),
             Self::TooManyRequestBytes | Self::TooManyAnswerBytes | Self::Overloaded => {
                 Some(StatusCode::SERVICE_UNAVAILABLE)
             }
@@ -110,6 +110,9 @@ pub struct Refused {
     /// The HTTP status in both media types. `None`: 400 in `application/graphql-response+json`, 200
     /// in `application/json`.
     pub status: Option<StatusCode>,
+    /// Whether it is about the client's credentials: they are refused, or cannot be checked. Then a stream has the
+    /// status, too. Other refusals are the only event of a stream.
+    pub is_about_credentials: bool,
 }
 
 impl Refused {
@@ -124,6 +127,7 @@ impl From<Code> for Refused {
         Self {
             code: code.as_str(),
             status: code.status(),
+            is_about_credentials: false,
         }
     }
 }

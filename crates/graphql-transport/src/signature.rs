@@ -2,11 +2,12 @@
 //!
 //! By HTTP Message Signatures ([RFC 9421](https://www.rfc-editor.org/rfc/rfc9421), `hmac-sha256`) with a shared
 //! secret, and [`Content-Digest`](https://www.rfc-editor.org/rfc/rfc9530). The signature covers the method, the
-//! path and the query, but not the host, which proxies rewrite; the body by its digest; and [`CLAIMS`].
-//! A signature is accepted for 60 s, so the clocks of both sides have to agree within that time. Within it, a
-//! request that somebody has recorded can be sent again.
+//! path and the query, but not the host, which proxies rewrite; the body by its digest; and the headers that say
+//! who asks: [`CLAIMS`], `Authorization` and `Cookie`. A signature is accepted for 60 s, and from a clock that is
+//! at most 5 s ahead. Within that time, a request that somebody has recorded can be sent again.
 
 use std::{
+    convert::Infallible,
     str::FromStr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,7 +15,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use sha2::{Digest, Sha256};
 
 use crate::code::{Code, Refusal};
@@ -29,14 +30,20 @@ const CONTENT_DIGEST: HeaderName = HeaderName::from_static(DIGEST_NAME);
 const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 
-/// How far the time of a signature may be from now, in seconds.
-const TIME_SECONDS_MAX: u64 = 60;
+/// For how long a signature is accepted, in seconds.
+const AGE_SECONDS_MAX: u64 = 60;
+/// How far ahead the clock of the gateway may be, in seconds.
+const AHEAD_SECONDS_MAX: u64 = 5;
+/// The headers that say who asks: a signature covers them wherever they are.
+static IDENTITY: [HeaderName; 3] = [CLAIMS, header::AUTHORIZATION, header::COOKIE];
 /// The shortest secret, in bytes.
 const SECRET_BYTES_MIN: usize = 32;
 /// The largest number of secrets: the one that signs, and older ones.
 const SECRETS_MAX: usize = 4;
 /// The name of the signature among those that a request may have.
 const LABEL: &str = "gateway";
+/// The key's name in the parameters of a signature.
+const KEY_ID: &str = "\"gateway\"";
 /// The largest number of components of a signature.
 const COMPONENTS_MAX: usize = 16;
 
@@ -52,17 +59,54 @@ impl std::fmt::Debug for Signer {
     }
 }
 
-/// Secrets are separated by commas.
-impl FromStr for Signer {
-    type Err = String;
+/// The text of a setting with secrets, before it is checked. It takes any text, so that no parser of settings
+/// shows a malformed secret in its error.
+#[derive(Clone, Default)]
+pub struct SecretSetting(Box<str>);
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let secrets = text.split(',').map(str::trim);
-        let secrets: Vec<&str> = secrets.filter(|secret| !secret.is_empty()).collect();
+/// Shows nothing of the secrets.
+impl std::fmt::Debug for SecretSetting {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SecretSetting")
+    }
+}
+
+impl FromStr for SecretSetting {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.into()))
+    }
+}
+
+impl SecretSetting {
+    /// Reads the secrets, separated by commas; of an empty text, none.
+    ///
+    /// # Errors
+    /// In words without the secrets, if one is missing or short, or there are too many.
+    pub fn signer(&self) -> Result<Signer, String> {
+        Signer::new(&self.0)
+    }
+}
+
+impl Signer {
+    /// Reads secrets that are separated by commas; of an empty text, none.
+    ///
+    /// # Errors
+    /// In words without the secrets, if one is missing or short, or there are too many.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let secrets: Vec<&str> = text.split(',').map(str::trim).collect();
         if secrets.len() > SECRETS_MAX {
             return Err(format!("at most {SECRETS_MAX} secrets can be set"));
         }
         let keys = secrets.into_iter().map(|secret| {
+            // Skipped, a lone comma would turn the signatures off.
+            if secret.is_empty() {
+                return Err("there is a comma without a secret beside it".to_owned());
+            }
             if secret.len() < SECRET_BYTES_MIN {
                 return Err(format!(
                     "a secret needs at least {SECRET_BYTES_MIN} characters: \
@@ -100,15 +144,15 @@ impl Signer {
     }
 
     /// Signs a request; `None` without a secret. `path` is the target's path with its query, `body` is absent
-    /// for a request that has none, `claims` is the value of [`CLAIMS`] if it is sent.
+    /// for a request that has none, `headers` are those that are sent; of them, it covers those that say who asks.
     pub fn sign(
         &self,
         method: &Method,
         path: &str,
         body: Option<&[u8]>,
-        claims: Option<&HeaderValue>,
+        headers: &HeaderMap,
     ) -> Option<SignatureHeaders> {
-        self.sign_at(SystemTime::now(), method, path, body, claims)
+        self.sign_at(SystemTime::now(), method, path, body, headers)
     }
 
     fn sign_at(
@@ -117,7 +161,7 @@ impl Signer {
         method: &Method,
         path: &str,
         body: Option<&[u8]>,
-        claims: Option<&HeaderValue>,
+        sent: &HeaderMap,
     ) -> Option<SignatureHeaders> {
         let key = self.0.first()?;
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -128,16 +172,20 @@ impl Signer {
             headers.insert(CONTENT_DIGEST, HeaderValue::try_from(digest).ok()?);
             components.push(DIGEST_NAME);
         }
-        if let Some(claims) = claims {
-            headers.insert(CLAIMS, claims.clone());
-            components.push(CLAIMS_NAME);
+        for name in &IDENTITY {
+            for value in sent.get_all(name) {
+                headers.append(name.clone(), value.clone());
+            }
+            if sent.contains_key(name) {
+                components.push(name.as_str());
+            }
         }
         let listed: Vec<String> = components
             .iter()
             .map(|name| format!("\"{name}\""))
             .collect();
         let parameters = format!(
-            "({});created={};keyid=\"{LABEL}\";alg=\"hmac-sha256\"",
+            "({});created={};keyid={KEY_ID};alg=\"hmac-sha256\"",
             listed.join(" "),
             seconds(now)
         );
@@ -197,6 +245,7 @@ impl Signer {
         let Parameters {
             components,
             created,
+            expires,
         } = Parameters::read(input).ok_or("the signature's parameters are malformed")?;
         for required in ["@method", "@path", "@query"] {
             if !components.contains(&required) {
@@ -206,11 +255,19 @@ impl Signer {
         if has_body && !components.contains(&DIGEST_NAME) {
             return Err("the signature does not cover the body");
         }
-        if request.headers.contains_key(CLAIMS) && !components.contains(&CLAIMS_NAME) {
-            return Err("the signature does not cover the claims");
+        let is_uncovered = |name: &HeaderName| {
+            request.headers.contains_key(name) && !components.contains(&name.as_str())
+        };
+        if IDENTITY.iter().any(is_uncovered) {
+            return Err("the signature does not cover the headers that say who asks");
         }
-        if seconds(now).abs_diff(created) > TIME_SECONDS_MAX {
-            return Err("the signature is of another time: it is valid for 60 s");
+        let now = seconds(now);
+        if created > now.saturating_add(AHEAD_SECONDS_MAX) {
+            return Err("the signature is of a time to come: the clocks differ by more than 5 s");
+        }
+        let ends = created.saturating_add(AGE_SECONDS_MAX);
+        if now > expires.map_or(ends, |expires| expires.min(ends)) {
+            return Err("the signature has expired: it is valid for 60 s");
         }
         let base = request.base(&components, input)?;
         let is_signed = self.0.iter().any(|key| {
@@ -309,11 +366,13 @@ struct Parameters<'t> {
     components: Vec<&'t str>,
     /// Seconds since 1970.
     created: u64,
+    /// The same, if it ends before the verifier would have it end.
+    expires: Option<u64>,
 }
 
 impl<'t> Parameters<'t> {
     /// Reads `("@method" "@path");created=1;alg="hmac-sha256"`. Components with parameters of their own are
-    /// not understood, and neither are other algorithms.
+    /// not understood, and neither are other algorithms, or other keys than the gateway's.
     fn read(text: &'t str) -> Option<Self> {
         let (components, parameters) = text.strip_prefix('(')?.split_once(')')?;
         let mut listed = Vec::new();
@@ -330,18 +389,20 @@ impl<'t> Parameters<'t> {
         if listed.len() > COMPONENTS_MAX {
             return None;
         }
-        let mut created = None;
+        let (mut created, mut expires) = (None, None);
         for parameter in parameters.split(';').skip(1) {
             match parameter.trim().split_once('=')? {
                 ("created", value) if created.is_none() => created = Some(value.parse().ok()?),
-                ("alg", "\"hmac-sha256\"") => {}
-                ("created" | "alg", _) => return None,
+                ("expires", value) if expires.is_none() => expires = Some(value.parse().ok()?),
+                ("alg", "\"hmac-sha256\"") | ("keyid", KEY_ID) => {}
+                ("created" | "expires" | "alg" | "keyid", _) => return None,
                 _ => {}
             }
         }
         Some(Self {
             components: listed,
             created: created?,
+            expires,
         })
     }
 }
@@ -394,7 +455,7 @@ mod tests {
     const BODY: &[u8] = b"{\"query\":\"{ a }\"}";
 
     fn signer(secrets: &str) -> Signer {
-        secrets.parse().expect("long secrets")
+        Signer::new(secrets).expect("long secrets")
     }
 
     fn secret(character: char) -> String {
@@ -406,16 +467,12 @@ mod tests {
     }
 
     fn signed(claims: Option<&'static str>) -> HeaderMap {
-        let claims = claims.map(HeaderValue::from_static);
+        let claims = claims.map(|claims| (CLAIMS, HeaderValue::from_static(claims)));
+        let mut headers: HeaderMap = claims.into_iter().collect();
         let path = "/graphql?a=1";
         let signature = signer(&secret('a'));
-        let signature =
-            signature.sign_at(at(1000), &Method::POST, path, Some(BODY), claims.as_ref());
-        let mut headers = HeaderMap::new();
+        let signature = signature.sign_at(at(1000), &Method::POST, path, Some(BODY), &headers);
         signature.expect("a secret").add_to(&mut headers);
-        if let Some(claims) = claims {
-            headers.insert(CLAIMS, claims);
-        }
         headers
     }
 
@@ -474,7 +531,7 @@ mod tests {
             &Method::POST,
             "/graphql",
             Some(b"{\"query\":\"{ posts }\"}"),
-            Some(&claims),
+            &HeaderMap::from_iter([(CLAIMS, claims)]),
         );
         let mut headers = HeaderMap::new();
         signed.expect("a secret").add_to(&mut headers);
@@ -526,7 +583,14 @@ mod tests {
         let mut added = signed(None);
         added.insert(CLAIMS, HeaderValue::from_static("eyJ9"));
         let refused = verified(&a, 1000, &Method::POST, target, &added);
-        assert_eq!(refused, Err("the signature does not cover the claims"));
+        let uncovered = Err("the signature does not cover the headers that say who asks");
+        assert_eq!(refused, uncovered);
+        for name in [header::AUTHORIZATION, header::COOKIE] {
+            let mut added = signed(None);
+            added.insert(name, HeaderValue::from_static("of somebody else"));
+            let refused = verified(&a, 1000, &Method::POST, target, &added);
+            assert_eq!(refused, uncovered);
+        }
         let mut replaced = headers.clone();
         replaced.insert(
             CONTENT_DIGEST,
@@ -550,12 +614,41 @@ mod tests {
                 &headers,
             )
         };
-        for now in [940, 1000, 1060] {
+        for now in [995, 1000, 1060] {
             assert_eq!(verified(now), Ok(()), "{now}");
         }
-        for now in [0, 939, 1061, u64::from(u32::MAX)] {
+        for now in [0, 994, 1061, u64::from(u32::MAX)] {
             assert!(verified(now).is_err(), "{now}");
         }
+    }
+
+    #[test]
+    fn a_signature_may_end_sooner() {
+        let expires = |text| Some(Parameters::read(text)?.expires);
+        assert_eq!(expires("();created=1"), Some(None));
+        assert_eq!(expires("();created=1;expires=2"), Some(Some(2)));
+        assert_eq!(expires("();created=1;expires=2;expires=3"), None);
+        assert_eq!(expires("();created=1;expires=soon"), None);
+        let parameters = "(\"@method\" \"@path\" \"@query\");created=1000;expires=1010";
+        let headers = HeaderMap::new();
+        let mut request = Request {
+            method: &Method::GET,
+            path: "/graphql",
+            query: "",
+            headers: &headers,
+        };
+        let base = request.base(&["@method", "@path", "@query"], parameters);
+        let signer = signer(&secret('a'));
+        let tag = signer.0[0].clone().chain_update(base.expect("a base"));
+        let tag = BASE64_STANDARD.encode(tag.finalize().into_bytes());
+        let value = |text: String| HeaderValue::try_from(text).expect("a value");
+        let headers = HeaderMap::from_iter([
+            (SIGNATURE_INPUT, value(format!("gateway={parameters}"))),
+            (SIGNATURE, value(format!("gateway=:{tag}:"))),
+        ]);
+        request.headers = &headers;
+        assert_eq!(signer.verify_at(at(1010), &request, false), Ok(()));
+        assert!(signer.verify_at(at(1011), &request, false).is_err());
     }
 
     #[test]
@@ -599,6 +692,7 @@ mod tests {
             good.replace("created=1000;", ""),
             good.replace("created=1000", "created=1000;created=1"),
             good.replace("hmac-sha256", "rsa-v1_5-sha256"),
+            good.replace("keyid=\"gateway\"", "keyid=\"other\""),
             good.replace("\"@query\" ", ""),
             good.replace(" \"content-digest\"", ""),
             good.replace("\"@query\"", "\"@query\";req"),
@@ -623,10 +717,15 @@ mod tests {
 
     #[test]
     fn secrets_are_long_and_never_shown() {
-        assert!("short".parse::<Signer>().is_err());
-        assert!(vec![secret('a'); 5].join(",").parse::<Signer>().is_err());
-        let off: Signer = " , ".parse().expect("none");
-        assert!(!off.is_on());
+        let too_many = vec![secret('a'); 5].join(",");
+        // A comma alone would turn the signatures off, which nobody would notice.
+        for malformed in ["short", &too_many, ",", &format!("{},", secret('a'))] {
+            let setting: SecretSetting = malformed.parse().expect("any text");
+            let error = setting.signer().expect_err("refused");
+            assert!(!error.contains(malformed) || malformed == ",", "{error}");
+            assert_eq!(format!("{setting:?}"), "SecretSetting");
+        }
+        assert!(!signer(" ").is_on());
         assert_eq!(format!("{:?}", signer(&secret('a'))), "Signer(1 secrets)");
     }
 }

@@ -55,7 +55,7 @@ pub use server::{
     MakeResponder, Responder, ServeLimits, bind, operations_routes, serve, serve_within,
 };
 pub use settings::{LogFormat, Settings};
-pub use settings_parser::{OldNames, duration, duration_from, parse};
+pub use settings_parser::{OldNames, duration, duration_from, duration_up_to, parse};
 pub use start::{LISTENING, OPERATIONS, start};
 pub use telemetry::{print, tell};
 pub use write_limit::WriteLimits;

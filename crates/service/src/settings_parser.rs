@@ -30,6 +30,19 @@ pub fn duration_from(
     move |text| duration_between(text, min)
 }
 
+/// A parser like [`duration`] that refuses what is longer than `max`.
+pub fn duration_up_to(
+    max: Duration,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| match duration(text)? {
+        duration if duration <= max => Ok(duration),
+        _ => Err(format!(
+            "at most {} can be set",
+            humantime::format_duration(max)
+        )),
+    }
+}
+
 fn duration_between(text: &str, min: Duration) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if duration < min {

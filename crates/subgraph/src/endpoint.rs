@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use anyhow::Context;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{
     Executor, ObjectType, Request, Response, SDLExportOptions, Schema, SchemaBuilder,
@@ -21,7 +22,7 @@ use futures_util::{FutureExt, StreamExt};
 use graphql_transport::settings::trimmed;
 use graphql_transport::{
     ClientContext, Code as TransportCode, EventStream, Front, GraphqlRequest, GraphqlResponse,
-    HttpSettings, Outcome, Refusal, Service, Serving, Settings, Signer, TransportMetrics,
+    HttpSettings, Outcome, Refusal, SecretSetting, Service, Serving, Settings, TransportMetrics,
     WebSocketSettings,
 };
 use service::{Lifecycle, MakeResponder, Metrics};
@@ -63,7 +64,7 @@ pub struct AccessSettings {
         hide_default_value = true,
         hide_env_values = true
     )]
-    pub subgraph_secret: Signer,
+    pub subgraph_secret: SecretSetting,
 }
 
 /// A schema of Federation 2. Its documents are limited by [`Limits`], before it sees them.
@@ -136,6 +137,9 @@ impl<E: CodedError, X: Executor> Execute for TypedSchema<E, X> {
 
 /// `/graphql` of a schema. Streams end at the shutdown. While `gate` is full, nothing is executed: everything
 /// is refused with `OVERLOADED`.
+///
+/// # Errors
+/// When `SUBGRAPH_SECRET` is malformed.
 pub fn endpoint(
     schema: AnySchema,
     gate: CallGate,
@@ -144,11 +148,12 @@ pub fn endpoint(
     metrics: &Metrics,
     lifecycle: &Lifecycle,
     service: &service::Settings,
-) -> Arc<Endpoint> {
+) -> anyhow::Result<Arc<Endpoint>> {
     let counts = metrics.with_registry(|registry| TransportMetrics::register(registry, "subgraph"));
     let mut settings = settings(&limits.settings, service.shutdown_grace);
     settings.http.allowed_hosts = access.allowed_hosts.clone();
-    settings.signer = access.subgraph_secret.clone();
+    let signer = access.subgraph_secret.signer().map_err(anyhow::Error::msg);
+    settings.signer = signer.context("SUBGRAPH_SECRET")?;
     if let Some(tasks_max) = service.tasks_per_client_max {
         settings.tasks_per_client_max = tasks_max;
     }
@@ -162,13 +167,8 @@ pub fn endpoint(
         Ok(())
     });
     let documents = Documents::new(limits.clone(), DocumentMetrics::register(metrics));
-    Arc::new(Endpoint::new(
-        schema,
-        Some(gate),
-        &limits,
-        documents,
-        serving,
-    ))
+    let endpoint = Endpoint::new(schema, Some(gate), &limits, documents, serving);
+    Ok(Arc::new(endpoint))
 }
 
 /// The route of an [`endpoint`] with other settings, and perhaps without a database that limits it.

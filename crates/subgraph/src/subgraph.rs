@@ -141,7 +141,7 @@ impl Subgraph {
                 &metrics,
                 &lifecycle,
                 service,
-            );
+            )?;
             endpoint::serve(
                 listener, &endpoint, operations, &lifecycle, service, &metrics,
             )

@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use graphql_transport::signature::{SignatureHeaders, Signer};
 use graphql_transport::{HttpSettings, Serving, Settings, TransportMetrics};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use service::prometheus_client::registry::Registry;
 use service::{Lifecycle, Metrics};
@@ -155,7 +155,7 @@ fn served_with(arguments: &[&str]) -> Router {
         &Lifecycle::new(),
         &flags.service,
     );
-    graphql_transport::routes(&endpoint)
+    graphql_transport::routes(&endpoint.expect("well-formed settings"))
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn in_development_it_answers_to_the_names_of_its_machine_alone() {
 async fn with_a_secret_only_its_gateway_is_answered() {
     let secret = "0123456789abcdef0123456789abcdef";
     let argument = format!("--subgraph-secret={secret}");
-    let signer: Signer = secret.parse().expect("a long secret");
+    let signer = Signer::new(secret).expect("a long secret");
     for query in [
         "{ fine }",
         "{ _service { sdl } }",
@@ -203,7 +203,7 @@ async fn with_a_secret_only_its_gateway_is_answered() {
             served_with(&["--development", "--allowed-hosts=*", &argument]).oneshot(request)
         };
         let response = post(None).await.expect("a response");
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{query}");
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{query}");
         let answer = to_bytes(response.into_body(), usize::MAX)
             .await
             .expect("a body");
@@ -212,15 +212,18 @@ async fn with_a_secret_only_its_gateway_is_answered() {
             answer["errors"][0]["extensions"]["code"],
             "SIGNATURE_REFUSED"
         );
-        let sign = |text: &str| signer.sign(&Method::POST, "/graphql", Some(text.as_bytes()), None);
+        let sign = |text: &str| {
+            let body = Some(text.as_bytes());
+            signer.sign(&Method::POST, "/graphql", body, &HeaderMap::new())
+        };
         let other = post(sign("{}")).await.expect("a response");
         assert_eq!(
             other.status(),
-            StatusCode::UNAUTHORIZED,
+            StatusCode::FORBIDDEN,
             "another body: {query}"
         );
         let own = post(sign(&body)).await.expect("a response");
-        assert_ne!(own.status(), StatusCode::UNAUTHORIZED, "{query}");
+        assert_ne!(own.status(), StatusCode::FORBIDDEN, "{query}");
     }
     for (name, value) in [("upgrade", "websocket"), ("accept", "text/event-stream")] {
         let request = Request::get("/graphql?query=%7Bfine%7D").header(header::HOST, "posts");
@@ -232,7 +235,7 @@ async fn with_a_secret_only_its_gateway_is_answered() {
             .oneshot(request)
             .await
             .expect("a response");
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{value}");
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{value}");
     }
 }
 

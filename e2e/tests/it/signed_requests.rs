@@ -29,7 +29,7 @@ async fn with_a_secret_the_gateway_is_answered_and_nobody_else() {
         let direct = Graphql::new(system.process(service).url("/graphql"));
         for query in ["{ __typename }", "{ _service { sdl } }"] {
             let answer = direct.ask(query, json!({})).await;
-            assert_eq!(answer.status, 401, "{query}: {}", answer.body);
+            assert_eq!(answer.status, 403, "{query}: {}", answer.body);
             let code = &answer.body["errors"][0]["extensions"]["code"];
             assert_eq!(code, "SIGNATURE_REFUSED");
         }

@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use service::{duration, duration_from};
+use service::{duration_from, duration_up_to};
 
 /// The algorithms with a public key: nobody who can check a token can make one.
 const ASYMMETRIC: &str = "RS256,RS384,RS512,PS256,PS384,PS512,ES256,ES384,EdDSA";
+
+/// The longest leeway: a token is good for so much longer than its provider has said.
+const LEEWAY_MAX: Duration = Duration::from_secs(5 * 60);
+/// The bytes of memory that the largest token may take.
+const KNOWN_BYTES_LEAST: usize = 64 << 10;
 
 /// JSON Web Tokens. Off without `JWT_JWKS`: then the gateway looks at no token.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,8 +38,9 @@ pub struct IdentityConfig {
     /// Refuse requests without a token. By default they are served as those of a client that is not known.
     #[arg(long, env = "JWT_REQUIRED", value_parser = BoolishValueParser::new())]
     pub jwt_required: bool,
-    /// Accept tokens that have expired, or are not yet valid, by less than this: clocks differ.
-    #[arg(long, env = "JWT_LEEWAY", default_value = "30s", value_parser = duration)]
+    /// Accept tokens that have expired, or are not yet valid, by less than this: clocks differ. At most five
+    /// minutes.
+    #[arg(long, env = "JWT_LEEWAY", default_value = "30s", value_parser = duration_up_to(LEEWAY_MAX))]
     pub jwt_leeway: Duration,
     /// Read the JWK sets again this often.
     #[arg(long, env = "JWT_JWKS_REFRESH", default_value = "5m", value_parser = duration_from(Duration::from_secs(1)))]
@@ -50,8 +56,8 @@ pub struct IdentityConfig {
     #[arg(long, env = "JWT_JWKS_HTTP", value_parser = BoolishValueParser::new())]
     pub jwt_jwks_http: bool,
     /// Limit the bytes of memory for tokens that have been verified. Others are verified again when they come
-    /// back.
-    #[arg(long, env = "JWT_KNOWN_BYTES_MAX", default_value_t = 16 << 20)]
+    /// back. At least 65,536: the largest token takes nearly as much.
+    #[arg(long, env = "JWT_KNOWN_BYTES_MAX", default_value_t = 16 << 20, value_parser = known_bytes_max)]
     pub jwt_known_bytes_max: usize,
 }
 
@@ -65,6 +71,14 @@ impl IdentityConfig {
     pub fn cookie(&self) -> Option<&str> {
         let name = self.jwt_cookie.as_deref().map(str::trim);
         name.filter(|name| !name.is_empty())
+    }
+}
+
+fn known_bytes_max(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes) if bytes >= KNOWN_BYTES_LEAST => Ok(bytes),
+        Ok(_) => Err(format!("at least {KNOWN_BYTES_LEAST} is needed")),
+        Err(error) => Err(format!("it is not a number: {error}")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
-use graphql_transport::Signer;
+use graphql_transport::{SecretSetting, Signer};
 use service::duration;
 
 /// Settings of the requests to subgraphs.
@@ -38,7 +38,10 @@ pub struct SubgraphSettings {
         hide_default_value = true,
         hide_env_values = true
     )]
-    pub secret: Signer,
+    pub secret: SecretSetting,
+    /// Signs by the secrets in `secret`.
+    #[arg(skip)]
+    pub signer: Signer,
     /// Fail a subgraph request that takes longer than this, from the first byte sent to the last
     /// byte received.
     #[arg(id = "subgraph_timeout", long = "subgraph-timeout", env = "SUBGRAPH_TIMEOUT", default_value = "30s", value_parser = duration)]
@@ -104,7 +107,8 @@ impl Default for SubgraphSettings {
             ca_file: None,
             certificate: None,
             key: None,
-            secret: Signer::default(),
+            secret: SecretSetting::default(),
+            signer: Signer::default(),
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(4),

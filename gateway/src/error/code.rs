@@ -172,6 +172,7 @@ impl From<Code> for Refused {
         Self {
             code: code.as_str(),
             status,
+            is_about_credentials: matches!(code, Code::Unauthenticated | Code::IdentityUnavailable),
         }
     }
 }

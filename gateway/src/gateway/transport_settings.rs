@@ -27,6 +27,12 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
             "CORS_ORIGINS=* would let every page act as its visitors, whose browsers send the cookie \
              that JWT_COOKIE names: list the allowed origins instead"
         );
+        // Files, sandboxed frames and pages behind some redirects have this origin, whoever made them.
+        ensure!(
+            !config.http.cors_origins.iter().any(|it| it == "null"),
+            "CORS_ORIGINS=null would let every page act as its visitors, whose browsers send the cookie \
+             that JWT_COOKIE names: list the allowed origins instead"
+        );
         ensure!(
             !config.http.csrf_prevention_off,
             "CSRF_PREVENTION_OFF would let every page act as its visitors, whose browsers send the \
@@ -89,6 +95,7 @@ mod tests {
         let cookie = "--jwt-cookie=session";
         for (other, name) in [
             ("--cors-origins=*", "CORS_ORIGINS=*"),
+            ("--cors-origins=null", "CORS_ORIGINS=null"),
             ("--csrf-prevention-off", "CSRF_PREVENTION_OFF"),
         ] {
             let error = settings(&[cookie, other]).expect_err("refused").to_string();

@@ -78,11 +78,13 @@ impl Settings {
     /// The settings of a process, with metrics that are not registered yet.
     ///
     /// # Errors
-    /// If a header rule or a subgraph address is malformed, or the files of a TLS
+    /// If a header rule, a subgraph address or a secret is malformed, or the files of a TLS
     /// setting cannot be read.
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         let mut subgraphs = config.subgraphs.clone();
         subgraphs.addresses = addresses(&config.subgraph_urls, std::env::vars())?;
+        let signer = subgraphs.secret.signer().map_err(anyhow::Error::msg);
+        subgraphs.signer = signer.context("SUBGRAPH_SECRET")?;
         let tls = Tls::for_subgraphs(&subgraphs)?;
         Ok(Self {
             limits: config.limits.clone(),
@@ -132,6 +134,18 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+
+    #[test]
+    fn a_malformed_secret_is_refused_by_its_name_and_not_shown() {
+        for secret in ["hunter2", ",", "hunter2,hunter3"] {
+            let arguments = ["gateway", "--subgraph-secret", secret];
+            // Not by clap, which would show it.
+            let config = Config::try_parse_from(arguments).expect("any text");
+            let error = format!("{:#}", Settings::of(&config).expect_err("refused"));
+            assert!(error.starts_with("SUBGRAPH_SECRET: "), "{error}");
+            assert!(!error.contains("hunter"), "{error}");
+        }
+    }
 
     #[test]
     fn a_flag_wins_over_the_environment() {

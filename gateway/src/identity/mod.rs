@@ -30,7 +30,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use graphql_transport::{Admitted, ClientContext, ClientKey, NotAdmitted};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value};
@@ -47,7 +47,7 @@ use crate::{
     headers::{HeaderRules, claims::ForwardedClaims},
     subgraphs::Tls,
 };
-use keys::{Candidates, Keys, ReadingTimes};
+use keys::{Keys, ReadingTimes};
 use known::KnownTokens;
 use source::Source;
 use token::{Rules, Token};
@@ -131,7 +131,7 @@ impl Identities {
         metrics: impl FnOnce() -> IdentityMetrics,
     ) -> anyhow::Result<Option<Self>> {
         let owned = |items| listed(items).map(ToOwned::to_owned).collect::<Vec<_>>();
-        let (issuers, audiences) = (owned(&config.jwt_issuer), owned(&config.jwt_audience));
+        let (mut issuers, audiences) = (owned(&config.jwt_issuer), owned(&config.jwt_audience));
         let cookie = config.cookie().map(ToOwned::to_owned);
         if !config.is_on() {
             for (name, is_set) in [
@@ -170,16 +170,26 @@ impl Identities {
             has_file || !algorithms.iter().any(|it| it.has_shared_secret()),
             "JWT_ALGORITHMS lists an algorithm with a shared secret: it needs a file in JWT_JWKS with the key"
         );
-        let are_bound = sources.iter().all(|source| source.issuer.is_some());
+        let bound: Vec<&String> = sources.iter().filter_map(|it| it.issuer.as_ref()).collect();
+        let are_bound = bound.len() == sources.len();
+        // Otherwise the provider of one set could sign tokens of another's issuer.
         ensure!(
-            sources.len() == 1 || issuers.len() < 2 || are_bound,
-            "JWT_JWKS: with several sets and several issuers, say which set is whose: ISSUER ADDRESS, ..."
+            sources.len() == 1 || are_bound || issuers.len() == 1,
+            "JWT_JWKS: with several sets, say which set is whose: ISSUER ADDRESS, ... \
+             (or set JWT_ISSUER to the one issuer of all of them)"
         );
-        for issuer in sources.iter().filter_map(|source| source.issuer.as_ref()) {
+        for issuer in &bound {
             ensure!(
                 issuers.is_empty() || issuers.contains(issuer),
                 "JWT_JWKS names the issuer {issuer}, which JWT_ISSUER does not list"
             );
+        }
+        if are_bound {
+            if let Some(issuer) = issuers.iter().find(|issuer| !bound.contains(issuer)) {
+                bail!("JWT_ISSUER lists {issuer}, for which JWT_JWKS names no set");
+            }
+            // A token of another issuer has no key, and need not wait for one.
+            issuers = bound.into_iter().cloned().collect();
         }
         let metrics = metrics();
         let times = ReadingTimes {
@@ -293,35 +303,10 @@ impl Identities {
         let token = Token::read(text, &self.rules)?;
         // Before the signature, because it costs less.
         let ends = token.check(&self.rules, SystemTime::now())?;
-        let id = token.key_id.as_deref();
-        let candidates = |set: &keys::KeySet| {
-            let issuer = token.issuer();
-            self.keys.candidates(set, id, token.algorithm, issuer)
-        };
-        let mut set = self.keys.current();
-        // A token without an id may be of any key, so it is waited for only while there are none.
-        let is_missing = match candidates(&set) {
-            Candidates::UnknownId => true,
-            Candidates::Unfit => id.is_none() && self.keys.check().is_err(),
-            Candidates::Some(_) => false,
-        };
-        if is_missing {
-            let found = |set: &keys::KeySet| matches!(candidates(set), Candidates::Some(_));
-            self.keys.wait_for(id, client, found).await?;
-            set = self.keys.current();
-        }
-        let Candidates::Some(fitting) = candidates(&set) else {
-            return Err(Refused::UnknownKey);
-        };
-        let is_signed = fitting
-            .iter()
-            .any(|key| key.verifies(token.algorithm, token.signed, &token.signature));
-        if !is_signed {
-            return Err(Refused::Signature);
-        }
+        let epoch = self.keys.verify(&token, client).await?;
         self.metrics.verified();
         let identity = Arc::new(self.identity(token.claims, ends, text.len()));
-        self.known.insert(text, set.epoch, &identity);
+        self.known.insert(text, epoch, &identity);
         Ok(identity)
     }
 

@@ -91,8 +91,7 @@ impl Source {
     pub(super) fn check_file(&self) -> anyhow::Result<()> {
         if let Place::File(path) = &self.place {
             let text = std::fs::read(path).context("the file cannot be read")?;
-            let keys = self.keys_of(&text).map_err(anyhow::Error::msg)?;
-            ensure!(!keys.is_empty(), "it has no key that can be used");
+            self.keys_of(&text).map_err(anyhow::Error::msg)?;
         }
         Ok(())
     }
@@ -100,7 +99,8 @@ impl Source {
     /// Reads the set, within `time_limit`.
     ///
     /// # Errors
-    /// In words, if it cannot be read, or is not a JWK set.
+    /// In words, if it cannot be read, is not a JWK set, or has no key that can be used: an empty set is what a
+    /// proxy or a provider that starts answers, and would sign everybody out.
     pub(super) async fn read(
         &self,
         tls: &Tls,
@@ -146,7 +146,10 @@ impl Source {
                 Err(reason) => tracing::debug!(set = self.shown, reason, "a key is not used"),
             }
         }
-        Ok(keys)
+        match keys.is_empty() {
+            true => Err("it has no key that can be used".to_owned()),
+            false => Ok(keys),
+        }
     }
 
     fn usable(&self, key: Key) -> Result<Key, String> {

@@ -88,7 +88,23 @@ fn a_malformed_setting_is_refused_by_its_name() {
         ),
         (
             &["--jwt-jwks=https://a/1,https://a/2", "--jwt-issuer=a,b"],
-            "JWT_JWKS: with several sets and several issuers",
+            "JWT_JWKS: with several sets,",
+        ),
+        (
+            &["--jwt-jwks=https://a/1,https://a/2"],
+            "JWT_JWKS: with several sets,",
+        ),
+        (
+            &["--jwt-jwks=a https://a/1, https://b/1"],
+            "JWT_JWKS: with several sets,",
+        ),
+        (
+            &["--jwt-jwks=a https://a/1, https://b/1", "--jwt-issuer=a,b"],
+            "JWT_JWKS: with several sets,",
+        ),
+        (
+            &["--jwt-jwks=a https://a/1", "--jwt-issuer=a,b"],
+            "JWT_ISSUER lists b, for which",
         ),
         (
             &["--jwt-jwks=c https://a/1", "--jwt-issuer=a"],
@@ -100,7 +116,11 @@ fn a_malformed_setting_is_refused_by_its_name() {
     }
     for arguments in [
         &[jwks][..],
-        &["--jwt-jwks=http://localhost:1/keys, http://[::1]:2/keys"],
+        &[
+            "--jwt-jwks=http://localhost:1/keys, http://[::1]:2/keys",
+            "--jwt-issuer=a",
+        ],
+        &["--jwt-jwks=a http://localhost:1/keys, b http://[::1]:2/keys"],
         &["--jwt-jwks=http://a.example/keys", "--jwt-jwks-http"],
         &[
             "--jwt-jwks=a https://a/1, b https://b/1",
@@ -111,6 +131,25 @@ fn a_malformed_setting_is_refused_by_its_name() {
             started(arguments).expect("well-formed").is_some(),
             "{arguments:?}"
         );
+    }
+}
+
+#[test]
+fn what_would_make_no_sense_is_refused() {
+    for argument in [
+        "--jwt-leeway=6m",
+        "--jwt-leeway=100years",
+        "--jwt-known-bytes-max=65535",
+        "--jwt-known-bytes-max=-1",
+    ] {
+        assert!(
+            started(&["--jwt-jwks=https://a.example/keys", argument]).is_err(),
+            "{argument}"
+        );
+    }
+    for argument in ["--jwt-leeway=5m", "--jwt-known-bytes-max=65536"] {
+        let started = started(&["--jwt-jwks=https://a.example/keys", argument]);
+        assert!(started.is_ok(), "{argument}");
     }
 }
 

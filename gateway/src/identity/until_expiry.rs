@@ -14,7 +14,7 @@ pub(crate) struct Expiry {
     pub identity: Arc<Identity>,
     /// The WebSocket on which a client may bring a new token; `None` for a stream of its own.
     pub socket: Option<Arc<ClientSocket>>,
-    /// Where the subscription starts.
+    /// Where the subscription starts, if that is known.
     pub cursor: Option<Arc<str>>,
     pub metrics: Arc<TransportMetrics>,
 }
@@ -27,7 +27,8 @@ struct Ending {
 
 impl Expiry {
     /// The events until the token ends; then `TOKEN_EXPIRED` with the last event's cursor. An event that has
-    /// not been delivered by then comes after that cursor.
+    /// not been delivered by then comes after that cursor. Without a cursor, the error says that events may be
+    /// missing in a next subscription, so that the client reads again.
     pub(crate) fn end(self, events: EventStream) -> EventStream {
         let sleep = Box::pin(sleep_until(self.identity.valid_until()));
         let ending = Ending {
@@ -76,12 +77,16 @@ async fn next(ending: Option<Ending>) -> Option<(Event, Option<Ending>)> {
 }
 
 fn expired(cursor: Option<&str>) -> Event {
-    let error = RequestError::new(
-        Code::TokenExpired,
-        "the token has expired: subscribe again with a new one",
-    );
     Event::failed(match cursor {
-        Some(cursor) => error.with_text("cursor", cursor),
-        None => error,
+        Some(cursor) => RequestError::new(
+            Code::TokenExpired,
+            "the token has expired: subscribe again with a new one, after the cursor",
+        )
+        .with_text("cursor", cursor),
+        None => RequestError::new(
+            Code::TokenExpired,
+            "the token has expired: subscribe again with a new one and read again, events may be missing",
+        )
+        .with_text("reason", "EVENTS_MAY_BE_MISSING"),
     })
 }

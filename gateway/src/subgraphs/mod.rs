@@ -24,9 +24,9 @@ use std::{
 use bytes::Bytes;
 use graphql_transport::{
     ClientKey,
-    signature::{CLAIMS, SignatureHeaders, Signer},
+    signature::{SignatureHeaders, Signer},
 };
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::{
     config::SubgraphSettings,
@@ -51,8 +51,8 @@ pub struct Subgraph {
     url: String,
     /// With user information; must not be logged.
     full_url: String,
-    /// Whether `head` has an `Authorization` header.
-    is_authorized: bool,
+    /// The credentials in its address; `head` has them.
+    authorization: Option<HeaderValue>,
     /// The request line and the headers that never change.
     head: Vec<u8>,
     /// The target of the request line.
@@ -134,6 +134,22 @@ impl FetchError {
     }
 }
 
+/// The headers in the lines of a request's head.
+fn headers_in(lines: &[u8]) -> HeaderMap {
+    let lines = lines.split(|byte| *byte == b'\n');
+    let headers = lines.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+        Some((name, value))
+    });
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(name, value);
+    }
+    map
+}
+
 impl Subgraph {
     /// A subgraph at `url` (`http://host:port/path`, or `https`). It connects when the first
     /// request is sent.
@@ -170,10 +186,10 @@ impl Subgraph {
             name: name.to_owned(),
             url: without_user(url),
             full_url: url.to_owned(),
-            is_authorized: endpoint.authorization().is_some(),
+            authorization: endpoint.authorization().cloned(),
             head,
             path: endpoint.path().to_owned(),
-            signer: settings.secret.clone(),
+            signer: settings.signer.clone(),
             timeout: settings.timeout,
             limits: ResponseLimits {
                 body_bytes_max: settings.body_bytes_max,
@@ -282,13 +298,13 @@ impl Subgraph {
     /// Adds the lines of a signature.
     fn signed(&self, body: &[u8], lines: &[u8]) -> Vec<u8> {
         let mut lines = lines.to_vec();
-        let claims = lines.split(|byte| *byte == b'\n').find_map(|line| {
-            let line = line.strip_prefix(CLAIMS.as_str().as_bytes())?;
-            HeaderValue::from_bytes(line.strip_prefix(b":")?.trim_ascii()).ok()
-        });
+        let mut headers = headers_in(&lines);
+        if let Some(authorization) = &self.authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
         let signature = self
             .signer
-            .sign(&Method::POST, &self.path, Some(body), claims.as_ref());
+            .sign(&Method::POST, &self.path, Some(body), &headers);
         for (name, value) in signature.iter().flat_map(SignatureHeaders::iter) {
             for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 lines.extend_from_slice(piece);
@@ -299,7 +315,7 @@ impl Subgraph {
 
     fn request_head(&self, body_bytes: usize, lines: &[u8]) -> Vec<u8> {
         let mut length = itoa::Buffer::new();
-        let lines: Cow<'_, [u8]> = match self.is_authorized {
+        let lines: Cow<'_, [u8]> = match self.authorization.is_some() {
             false => lines.into(),
             // The credentials in the subgraph's address win over those that a rule forwards.
             true => {

@@ -56,6 +56,8 @@ struct RingState {
     /// The waiting events that not even the fastest client has taken: the last slots, for which all
     /// clients wait.
     fresh: Load,
+    /// The cursor of the last event that was appended and had one.
+    cursor: Option<Arc<str>>,
     clients: usize,
     /// Whether the feed has waited in vain. It does not wait again until the fastest client has
     /// made room.
@@ -105,19 +107,22 @@ impl EventRing {
         })
     }
 
-    /// Adds a reader, which receives the events appended from now on.
-    pub(super) fn join(self: &Arc<Self>) -> RingReader {
+    /// Adds a reader, which receives the events appended from now on. Returns the cursor that they follow, if
+    /// an event before them had one.
+    pub(super) fn join(self: &Arc<Self>) -> (RingReader, Option<Arc<str>>) {
         let mut state = self.lock();
         state.clients += 1;
         state.fresh = Load::default();
         let next = state.first + state.slots.len() as u64;
+        let cursor = state.cursor.clone();
         drop(state);
         // A waiting feed now has a faster client, and none of the others may wake it.
         self.taken.notify_one();
-        RingReader {
+        let reader = RingReader {
             ring: Arc::clone(self),
             next,
-        }
+        };
+        (reader, cursor)
     }
 
     /// Appends an event as soon as the fastest client has room for it, or has taken too long.
@@ -136,6 +141,13 @@ impl EventRing {
         let mut state = self.lock();
         if state.clients == 0 || state.is_closed {
             return;
+        }
+        if let Event::Next {
+            cursor: Some(cursor),
+            ..
+        } = &event
+        {
+            state.cursor = Some(Arc::clone(cursor));
         }
         let bytes = size_of(&event);
         let clients = state.clients;

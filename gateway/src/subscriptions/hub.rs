@@ -73,6 +73,14 @@ impl FeedKey {
 /// Reports to the hub that a feed passes the cursor it started after.
 pub(super) type LeaveCursor = Box<dyn FnOnce() + Send + Sync>;
 
+/// A client's part of a feed.
+pub(super) struct Joined {
+    /// The events from now on.
+    pub events: EventStream,
+    /// The cursor that they follow, if the feed has had an event with one.
+    pub cursor: Option<Arc<str>>,
+}
+
 /// The running feeds of all clients, with their limits.
 pub(super) struct SubscriptionHub {
     feeds: Mutex<Feeds>,
@@ -143,7 +151,7 @@ impl SubscriptionHub {
         client: ClientId,
         turns: ClientTurns,
         begin: impl FnOnce(Arc<EventRing>, Option<LeaveCursor>) -> F,
-    ) -> Result<EventStream, RequestError>
+    ) -> Result<Joined, RequestError>
     where
         F: Future<Output = Option<Event>> + Send + 'static,
     {
@@ -164,8 +172,9 @@ impl SubscriptionHub {
         if entry.subscribers.only_address().is_none() {
             entry.is_shared.cancel();
         }
+        let (reader, cursor) = entry.events.join();
         let member = FeedMember {
-            events: entry.events.join(),
+            events: reader,
             seat: Seat {
                 hub: Arc::clone(self),
                 key,
@@ -176,7 +185,10 @@ impl SubscriptionHub {
             _counted: GaugeGuard::new(&self.subscriptions),
         };
         drop(feeds);
-        Ok(stream::unfold(Some(member), next).boxed())
+        Ok(Joined {
+            events: stream::unfold(Some(member), next).boxed(),
+            cursor,
+        })
     }
 
     fn make_room(&self, feeds: &mut Feeds, client: &ClientId) -> Result<(), RequestError> {

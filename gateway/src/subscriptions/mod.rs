@@ -152,15 +152,10 @@ impl Subscriptions {
         };
         // A subgraph that gets the token itself goes on with the one that it has got.
         let may_renew = !rules.forwards(&header::AUTHORIZATION) && !rules.forwards(&header::COOKIE);
-        let expiry = accepted.identity.map(|identity| Expiry {
-            identity,
-            socket: accepted.client.socket.clone().filter(|_| may_renew),
-            cursor: cursor.clone(),
-            metrics: Arc::clone(&services.metrics.transports),
-        });
+        let socket = accepted.client.socket.clone().filter(|_| may_renew);
         let client = ClientId::of(accepted.client);
-        let is_resumed = cursor.is_some();
-        let events = services.hub.join(
+        let (is_resumed, start) = (cursor.is_some(), cursor.clone());
+        let joined = services.hub.join(
             key,
             is_resumed,
             client,
@@ -170,8 +165,16 @@ impl Subscriptions {
                 UpstreamFeed::new(services, feed_operation, cursor, events, leave_cursor).run()
             },
         )?;
-        Ok(match expiry {
-            Some(expiry) => expiry.end(events),
+        let events = joined.events;
+        Ok(match accepted.identity {
+            Some(identity) => Expiry {
+                identity,
+                socket,
+                // A client that joins a running feed has missed nothing after the feed's last event.
+                cursor: joined.cursor.or(start),
+                metrics: Arc::clone(&services.metrics.transports),
+            }
+            .end(events),
             None => events,
         })
     }

@@ -48,7 +48,7 @@ fn code(body: &Value) -> &str {
 async fn only_valid_tokens_are_accepted() {
     let (key, other) = (SigningKey::new("1"), SigningKey::new("1"));
     let issuer = Issuer::start(&[&key]);
-    let gateway = gateway(&issuer, &["--jwt-required"]).await;
+    let gateway = gateway(&issuer, &["--jwt-required", "--jwt-jwks-pause=20ms"]).await;
     for token in [
         key.token(json!({})),
         key.token(json!({"aud": ["other", "graph"], "nbf": seconds() - 1.0})),
@@ -215,7 +215,7 @@ async fn a_cookie_counts_where_the_page_may_send_it() {
 async fn streams_are_refused_by_their_status() {
     let key = SigningKey::new("1");
     let issuer = Issuer::start(&[&key]);
-    let gateway = gateway(&issuer, &["--jwt-required"]).await;
+    let gateway = gateway(&issuer, &["--jwt-required", "--jwt-jwks-pause=20ms"]).await;
     for accept in ["text/event-stream", "multipart/mixed;subscriptionSpec=1.0"] {
         let body = json!({"query": "subscription { messages { text } }"}).to_string();
         let response = gateway
@@ -227,6 +227,18 @@ async fn streams_are_refused_by_their_status() {
         let response = response.expect("a response");
         assert_eq!(response.status(), 401, "{accept}");
         assert!(response.headers().contains_key("www-authenticate"));
+    }
+    issuer.answer_with(Answer::Redirect);
+    let unknown = SigningKey::new("2").token(json!({}));
+    for accept in ["text/event-stream", "multipart/mixed;subscriptionSpec=1.0"] {
+        let body = json!({"query": "subscription { messages { text } }"}).to_string();
+        let request = gateway
+            .post()
+            .header("accept", accept)
+            .bearer_auth(&unknown);
+        let response = request.body(body).send().await.expect("a response");
+        assert_eq!(response.status(), 503, "{accept}");
+        assert!(response.headers().contains_key("retry-after"));
     }
 }
 
@@ -260,8 +272,7 @@ async fn a_flood_of_unknown_keys_reads_no_more_often() {
     let key = SigningKey::new("1");
     let issuer = Issuer::start(&[&key]);
     let gateway = gateway(&issuer, &["--jwt-jwks-pause=10s"]).await;
-    // The reading at the start is a moment ago, so the first of these waits for the next; those with the
-    // same key that come after it do not.
+    // The reading at the start is a moment ago, so these wait for the next.
     let unknown = SigningKey::new("unknown").token(json!({}));
     let quick = gateway.post().body(json!({ "query": QUERY }).to_string());
     let quick = quick.header("authorization", format!("Bearer {unknown}"));
@@ -293,6 +304,85 @@ async fn an_unknown_key_is_refused_after_one_reading() {
     let nameless = |key: &SigningKey| key.sign(&json!({"alg": "ES256"}), &claims(key));
     assert_eq!(asked(&gateway, &nameless(&key)).await.0, 200);
     assert_eq!(asked(&gateway, &nameless(&unknown)).await.0, 401);
+}
+
+/// What a token needs to be checked again after its key has changed.
+fn nameless(key: &SigningKey, number: usize) -> String {
+    let claims = json!({
+        "iss": crate::support::issuer::ISSUER, "aud": crate::support::issuer::AUDIENCE,
+        "sub": "alice", "exp": seconds() + 600.0, "jti": number,
+    });
+    key.sign(&json!({"alg": "ES256"}), &claims)
+}
+
+#[tokio::test]
+async fn a_key_that_was_missing_a_moment_ago_is_found() {
+    let (old, new) = (SigningKey::new("old"), SigningKey::new("new"));
+    let issuer = Issuer::start(&[&old]);
+    let gateway = gateway(&issuer, &["--jwt-jwks-pause=300ms"]).await;
+    // Somebody has asked for the key before the provider had it: that is not remembered.
+    assert_eq!(asked(&gateway, &new.token(json!({}))).await.0, 401);
+    issuer.publish(&[&old, &new]);
+    assert_eq!(asked(&gateway, &new.token(json!({}))).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_key_is_rotated_without_another_name() {
+    let (old, new) = (SigningKey::new("1"), SigningKey::new("1"));
+    let issuer = Issuer::start(&[&old]);
+    let gateway = gateway(&issuer, &["--jwt-jwks-pause=300ms"]).await;
+    assert_eq!(asked(&gateway, &nameless(&old, 1)).await.0, 200);
+    // Other material under the same name.
+    issuer.publish(&[&new]);
+    assert_eq!(asked(&gateway, &new.token(json!({}))).await.0, 200);
+    // Tokens without a name.
+    issuer.publish(&[&old]);
+    assert_eq!(asked(&gateway, &nameless(&old, 2)).await.0, 200);
+}
+
+#[tokio::test]
+async fn an_empty_set_takes_no_key_away() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let gateway = gateway(&issuer, &["--jwt-jwks-pause=20ms", "--jwt-jwks-refresh=1s"]).await;
+    issuer.answer_with(Answer::Text("{\"keys\":[]}"));
+    let before = issuer.asked();
+    eventually("it was read", || async { issuer.asked() > before + 1 }).await;
+    assert_eq!(asked(&gateway, &key.token(json!({}))).await.0, 200);
+    assert_eq!(gateway.get("/health/ready").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_is_in_nobody_elses_way() {
+    let (old, new) = (SigningKey::new("old"), SigningKey::new("new"));
+    let (issuer, down) = (Issuer::start(&[&old]), Issuer::start(&[&old]));
+    down.answer_with(Answer::Stall);
+    let sets = format!(
+        "--jwt-jwks={} {}, https://other.example/ {}",
+        crate::support::issuer::ISSUER,
+        issuer.server.url(),
+        down.server.url()
+    );
+    let arguments = [
+        sets.as_str(),
+        "--jwt-jwks-timeout=1m",
+        "--jwt-jwks-pause=100ms",
+    ];
+    let gateway = TestGateway::without_supergraph(&arguments).await;
+    gateway.write_supergraph(SUPERGRAPH);
+    eventually("the supergraph is loaded", || async {
+        asked(&gateway, "").await.0 == 200
+    })
+    .await;
+    assert_eq!(asked(&gateway, &old.token(json!({}))).await.0, 200);
+    issuer.publish(&[&new]);
+    assert_eq!(asked(&gateway, &new.token(json!({}))).await.0, 200);
+    assert_eq!(asked(&gateway, &old.token(json!({}))).await.0, 401);
+    // An issuer that no set is for is refused at once.
+    let stranger = new.token(json!({"iss": "https://stranger.example/"}));
+    let before = issuer.asked();
+    assert_eq!(asked(&gateway, &stranger).await.0, 401);
+    assert_eq!(issuer.asked(), before);
 }
 
 #[tokio::test]
@@ -339,6 +429,7 @@ async fn a_gateway_without_keys_starts_and_says_that_it_cannot_check() {
     for answer in [
         Answer::Text("{}"),
         Answer::Text("{\"keys\":["),
+        Answer::Text("{\"keys\":[]}"),
         Answer::Redirect,
         Answer::Huge,
         Answer::Stall,

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -143,6 +143,152 @@ async fn a_subscription_ends_with_its_token_and_tells_where_to_resume() {
     assert_eq!(
         socket.next_payload("2").await["data"]["changes"]["message"]["text"],
         "two"
+    );
+}
+
+#[tokio::test]
+async fn what_was_asked_before_a_token_ended_is_delivered_before_the_close() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let gateway = gateway(&issuer, &[]).await;
+    gateway.news.log.publish("zero");
+    let mut socket = signed_in(&gateway, &short(&key, 1.0)).await;
+    let ids = ["1", "2", "3", "4", "5"];
+    for id in ids {
+        // The same subscription, and its events, for all of them.
+        socket
+            .subscribe_with(id, CHANGES, json!({"after": "c0"}))
+            .await;
+    }
+    socket
+        .subscribe(
+            "slow",
+            "mutation { publishSlowly(milliseconds: 1500, text: \"one\") { text } }",
+        )
+        .await;
+    let first = socket.next().await;
+    let extensions = &first["payload"][0]["extensions"];
+    assert_eq!(
+        *extensions,
+        json!({"code": "TOKEN_EXPIRED", "cursor": "c0"})
+    );
+    // A client that acts on the first error at once.
+    socket
+        .subscribe_with("again", CHANGES, json!({"after": "c0"}))
+        .await;
+    let mut ended = HashSet::from([first["id"].as_str().expect("an id").to_owned()]);
+    let mut answered = false;
+    loop {
+        let message = socket.next().await;
+        match message["type"].as_str() {
+            Some("error") => {
+                let extensions = &message["payload"][0]["extensions"];
+                assert_eq!(extensions["cursor"], "c0", "{message}");
+                ended.insert(message["id"].as_str().expect("an id").to_owned());
+            }
+            Some("next") => {
+                assert_eq!(
+                    message["payload"]["data"]["publishSlowly"]["text"], "one",
+                    "{message}"
+                );
+                answered = true;
+            }
+            Some("complete") => assert_eq!(message["id"], "slow"),
+            _ => {
+                assert_eq!(message, json!({"close": 4403}));
+                break;
+            }
+        }
+    }
+    assert_eq!(ended, ids.map(str::to_owned).into());
+    assert!(answered, "the mutation ran to its end");
+}
+
+#[tokio::test]
+async fn a_refused_renewal_aborts_no_mutation() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let gateway = gateway(&issuer, &[]).await;
+    let mut socket = signed_in(&gateway, &key.token(json!({}))).await;
+    socket
+        .subscribe(
+            "1",
+            "mutation { publishSlowly(milliseconds: 300, text: \"one\") { text } }",
+        )
+        .await;
+    eventually("the mutation runs", || async {
+        gateway.news.log.slow_started.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    let other = key.token(json!({"sub": "bob"}));
+    socket
+        .send(json!({"type": "ping", "payload": bearer(&other)}))
+        .await;
+    let payload = socket.next_payload("1").await;
+    assert_eq!(payload["data"]["publishSlowly"]["text"], "one", "{payload}");
+    assert_eq!(socket.next().await["type"], "complete");
+    assert_eq!(socket.next().await, json!({"close": 4403}));
+}
+
+#[tokio::test]
+async fn a_token_that_is_being_checked_stalls_nothing() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let gateway = gateway(&issuer, &["--jwt-jwks-pause=1m"]).await;
+    let mut socket = signed_in(&gateway, &key.token(json!({}))).await;
+    socket.subscribe("1", CHANGES).await;
+    gateway.news.log.until_open(1).await;
+    // Its key is read in a minute at the earliest.
+    let unknown = SigningKey::new("2").token(json!({}));
+    let renewal = json!({"type": "ping", "payload": bearer(&unknown)});
+    socket.send(renewal.clone()).await;
+    gateway.news.log.publish("one");
+    assert_eq!(
+        socket.next_payload("1").await["data"]["changes"]["message"]["text"],
+        "one"
+    );
+    // A second one at the same time is not checked.
+    socket.send(renewal).await;
+    let pong = socket.next().await;
+    assert_eq!(pong["payload"]["renewed"], json!(false), "{pong}");
+    socket.send(json!({"type": "ping"})).await;
+    assert_eq!(socket.next().await["type"], "pong");
+    // The same before the acknowledgement.
+    let init = json!({"type": "connection_init", "payload": bearer(&unknown)});
+    let mut socket = Socket::open(gateway.address, &[]).await;
+    socket.send(init.clone()).await;
+    socket.send(json!({"type": "ping"})).await;
+    assert_eq!(socket.next().await["type"], "pong");
+    socket.send(init).await;
+    assert_eq!(socket.closed().await.0, 4429);
+}
+
+#[tokio::test]
+async fn a_subscription_that_had_no_event_tells_where_to_resume_too() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let gateway = gateway(&issuer, &[]).await;
+    // One alone does not know where it began: its client has to read again.
+    let mut socket = signed_in(&gateway, &short(&key, 0.5)).await;
+    socket.subscribe("1", CHANGES).await;
+    let end = socket.next().await;
+    assert_eq!(
+        end["payload"][0]["extensions"],
+        json!({"code": "TOKEN_EXPIRED", "reason": "EVENTS_MAY_BE_MISSING"})
+    );
+    gateway.news.log.until_open(0).await;
+    // One that joins others begins after their last event.
+    let mut first = signed_in(&gateway, &key.token(json!({}))).await;
+    first.subscribe("1", CHANGES).await;
+    gateway.news.log.until_open(1).await;
+    gateway.news.log.publish("one");
+    first.next_payload("1").await;
+    let mut joined = signed_in(&gateway, &short(&key, 0.5)).await;
+    joined.subscribe("1", CHANGES).await;
+    let end = joined.next().await;
+    assert_eq!(
+        end["payload"][0]["extensions"],
+        json!({"code": "TOKEN_EXPIRED", "cursor": "c0"})
     );
 }
 

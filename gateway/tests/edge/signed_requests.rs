@@ -23,7 +23,7 @@ async fn gateway(secret: &str, more: &[&str]) -> TestGateway {
     let secret = format!("--subgraph-secret={secret}");
     let arguments: Vec<&str> = more.iter().copied().chain([secret.as_str()]).collect();
     let gateway = TestGateway::with(&arguments).await;
-    let signer = SECRET.parse().expect("a long secret");
+    let signer = Signer::new(SECRET).expect("a long secret");
     *gateway.news.log.signer.lock().expect("not poisoned") = signer;
     gateway
 }
@@ -58,7 +58,7 @@ async fn every_kind_of_request_to_a_subgraph_is_signed() {
 
 #[tokio::test]
 async fn subscriptions_over_server_sent_events_are_signed_too() {
-    let signer: Signer = SECRET.parse().expect("a long secret");
+    let signer = Signer::new(SECRET).expect("a long secret");
     let streaming = async |State(signer): State<Signer>, request: Request| {
         let (parts, body) = request.into_parts();
         let body = to_bytes(body, usize::MAX).await.expect("a whole body");

@@ -313,8 +313,8 @@ async fn exchange<S: Service>(
         outcome => outcome,
     };
     Ok(match (outcome, accepted.single, accepted.streaming) {
-        // Clients of streams look at the status, too, to learn that they need a token.
-        (Outcome::Single(response), single, _) if respond::is_unauthorized(&response) => {
+        // Clients of streams look at the status, too, to learn that they need a token or have to come again.
+        (Outcome::Single(response), single, _) if respond::is_not_admitted(&response) => {
             respond::single(response, single.unwrap_or(Media::Json))
         }
         (Outcome::Single(response), Some(media), _) => respond::single(response, media),

@@ -42,10 +42,10 @@ pub(super) fn single(response: GraphqlResponse, media: Media) -> Response {
     answer
 }
 
-/// Whether the request is refused for its credentials.
-pub(super) fn is_unauthorized(response: &GraphqlResponse) -> bool {
-    let status = response.refused.and_then(|refused| refused.status);
-    status == Some(StatusCode::UNAUTHORIZED)
+/// Whether the request is refused for its credentials, or as they cannot be checked.
+pub(super) fn is_not_admitted(response: &GraphqlResponse) -> bool {
+    let refused = response.refused;
+    refused.is_some_and(|refused| refused.is_about_credentials)
 }
 
 /// The answer to a request that was refused before its `Accept` was read.

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, future::BoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -25,12 +25,12 @@ use crate::{
     event::Event,
     http::request_json,
     isolation,
-    request::{ClientContext, ClientSocket, NotAdmitted},
+    request::{Admitted, ClientContext, ClientSocket, NotAdmitted},
     service::{Service, Serving},
     turns::ClientTurns,
 };
 
-/// How often a connection checks at shutdown whether its last query is answered.
+/// How often a connection that is about to close checks whether its last query is answered.
 const DRAIN_CHECK: Duration = Duration::from_millis(50);
 /// How long a client may take to answer a close.
 const CLOSE_TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -42,10 +42,26 @@ const INIT_BYTES_MAX: usize = 64 * 1024;
 enum End {
     /// We close it, and say why.
     Close(Close),
+    /// The same, but what runs is delivered before: see [`ClientConnection::drain`].
+    Drain(Close),
     /// The client closes it.
     Left,
     /// It is gone, or takes and sends nothing any more.
     Gone,
+}
+
+/// Credentials that the service checks, while everything else goes on.
+struct Admission {
+    asked_by: AskedBy,
+    /// The headers that were checked, with the decision.
+    decided: BoxFuture<'static, (Arc<HeaderMap>, Result<Admitted, NotAdmitted>)>,
+}
+
+/// The message that brought credentials.
+#[derive(Clone, Copy)]
+enum AskedBy {
+    Init,
+    Ping,
 }
 
 /// The WebSocket, whose unfinished messages are counted.
@@ -59,7 +75,9 @@ pub(super) struct ClientConnection<S> {
     /// Of the upgrade request, and what `connection_init` brought.
     headers: Arc<HeaderMap>,
     /// As whom the client is admitted.
-    admission: Arc<ClientSocket>,
+    client: Arc<ClientSocket>,
+    /// At most one at a time: a client that sends many makes the service check no more.
+    admission: Option<Admission>,
     acknowledged: bool,
     /// Set with every message that comes; looked at when it is time for a ping.
     heard: bool,
@@ -82,7 +100,8 @@ impl<S: Service> ClientConnection<S> {
             service,
             socket,
             headers: Arc::new(headers),
-            admission: Arc::default(),
+            client: Arc::default(),
+            admission: None,
             acknowledged: false,
             heard: true,
             pings: 0,
@@ -96,14 +115,14 @@ impl<S: Service> ClientConnection<S> {
             End::Close(Close::SubprotocolNotAcceptable)
         } else {
             let service = Arc::clone(&self.service);
-            match isolation::caught(&service.serving().metrics, self.serve()).await {
-                Ok(Ok(())) => self.drain().await,
-                Ok(Err(end)) => end,
+            match isolation::caught(&service.serving().metrics, self.until_end()).await {
+                Ok(End::Drain(close)) => self.drain(close).await,
+                Ok(end) => end,
                 Err(_defect) => End::Close(Close::InternalError),
             }
         };
         match end {
-            End::Close(close) => {
+            End::Close(close) | End::Drain(close) => {
                 match close {
                     Close::TooBig => self.serving().metrics.refusal(Code::RequestTooLarge),
                     Close::TooManyBytes => {
@@ -123,6 +142,13 @@ impl<S: Service> ClientConnection<S> {
         self.service.serving()
     }
 
+    async fn until_end(&mut self) -> End {
+        match self.serve().await {
+            Ok(()) => End::Drain(Close::Restarting),
+            Err(end) => end,
+        }
+    }
+
     /// Reads messages and writes results until shutdown.
     async fn serve(&mut self) -> Result<(), End> {
         let limits = self.serving().settings.websocket.clone();
@@ -137,8 +163,9 @@ impl<S: Service> ClientConnection<S> {
             tokio::select! {
                 message = self.socket.next() => self.receive(message).await?,
                 Some(output) = self.operations.next() => self.deliver(output).await?,
+                Some(decided) = decision(&mut self.admission) => self.admit(decided).await?,
                 _ = pings.tick() => self.ping().await?,
-                () = sleep_until(init_deadline), if !self.acknowledged => {
+                () = sleep_until(init_deadline), if !self.acknowledged && self.admission.is_none() => {
                     return Err(End::Close(Close::InitialisationTimeout));
                 }
                 () = shutdown.cancelled() => return Ok(()),
@@ -146,11 +173,12 @@ impl<S: Service> ClientConnection<S> {
         }
     }
 
-    /// Lets queries and mutations end, and asks the client to come back for the rest. Subscriptions
-    /// get no `complete`: for them the close is an interruption.
-    async fn drain(&mut self) -> End {
+    /// Lets queries and mutations end before the close, for at most the grace period. Subscriptions get no
+    /// `complete`: for them the close is an interruption. Those whose client's token has ended say first where
+    /// to resume. The client's messages are not read any more.
+    async fn drain(&mut self, close: Close) -> End {
         let deadline = Instant::now() + self.serving().settings.grace;
-        while self.operations.has_unanswered() && Instant::now() < deadline {
+        while self.is_owed_more() && Instant::now() < deadline {
             match timeout(DRAIN_CHECK, self.operations.next()).await {
                 Ok(Some(output)) => {
                     if let Err(end) = self.deliver(output).await {
@@ -161,7 +189,15 @@ impl<S: Service> ClientConnection<S> {
                 Err(_) => {}
             }
         }
-        End::Close(Close::Restarting)
+        End::Close(close)
+    }
+
+    /// Whether something has to be delivered before a close.
+    fn is_owed_more(&self) -> bool {
+        match self.client.admitted().has_ended() {
+            true => self.operations.len() > 0,
+            false => self.operations.has_unanswered(),
+        }
     }
 
     async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
@@ -192,26 +228,27 @@ impl<S: Service> ClientConnection<S> {
 
     async fn handle(&mut self, message: ClientMessage<'_>, text: &Utf8Bytes) -> Result<(), End> {
         match message {
-            ClientMessage::ConnectionInit(_) if self.acknowledged => {
+            ClientMessage::ConnectionInit(_) if self.acknowledged || self.admission.is_some() => {
                 Err(End::Close(Close::TooManyInitialisationRequests))
             }
             ClientMessage::ConnectionInit(payload) => {
                 let service = Arc::clone(&self.service);
                 let takes = |name: &HeaderName| service.takes_from_init(name);
-                if let Some(headers) = self.headers_with(payload, "connection_init", takes)? {
-                    self.headers = Arc::new(headers);
-                }
-                match service.admit_socket(&self.headers, self.key).await {
-                    Ok(admitted) => self.admission.admit(admitted),
-                    Err(refused) => return Err(End::Close(refused.into())),
-                }
-                self.acknowledged = true;
-                self.send(ServerMessage::ConnectionAck.write()).await
+                let headers = self.headers_with(payload, "connection_init", takes)?;
+                let headers = headers.map_or_else(|| Arc::clone(&self.headers), Arc::new);
+                self.ask(AskedBy::Init, headers);
+                Ok(())
             }
             ClientMessage::Ping(payload) => {
                 self.count_ping()?;
                 match self.renewed(payload)? {
-                    Some(headers) => self.renew(headers).await,
+                    Some(_) if self.admission.is_some() => {
+                        self.not_renewed("another token is being checked").await
+                    }
+                    Some(headers) => {
+                        self.ask(AskedBy::Ping, Arc::new(headers));
+                        Ok(())
+                    }
                     None => self.send(ServerMessage::Pong(payload).write()).await,
                 }
             }
@@ -237,9 +274,9 @@ impl<S: Service> ClientConnection<S> {
             return Err(End::Close(Close::SubscriberExists(id)));
         }
         // The client connects again with a new token, and sends its operations there.
-        if self.admission.admitted().has_ended() {
+        if self.client.admitted().has_ended() {
             let why = "the token has expired: connect again with a new one".to_owned();
-            return Err(End::Close(Close::Forbidden(why)));
+            return Err(End::Drain(Close::Forbidden(why)));
         }
         let request = match request_json::read(request) {
             Ok(request) => request,
@@ -261,7 +298,7 @@ impl<S: Service> ClientConnection<S> {
             subscriptions_allowed: true,
             answers_deferred: true,
             key: self.key,
-            socket: Some(Arc::clone(&self.admission)),
+            socket: Some(Arc::clone(&self.client)),
         };
         self.operations
             .start(Arc::clone(&self.service), id, request, client);
@@ -290,23 +327,47 @@ impl<S: Service> ClientConnection<S> {
         self.headers_with(payload, "a ping", |name| self.service.takes_from_ping(name))
     }
 
-    /// Takes a new token of the same client, with which running subscriptions go on. The pong says for how
-    /// long it is valid, or that it could not be checked.
-    async fn renew(&mut self, headers: HeaderMap) -> Result<(), End> {
-        let admitted = match self.service.admit_socket(&headers, self.key).await {
-            Ok(admitted) => admitted,
-            Err(NotAdmitted::Unavailable(reason)) => {
-                let pong = serde_json::json!({ "renewed": false, "reason": reason });
-                let pong = pong.to_string();
-                return self
-                    .send(ServerMessage::Pong(Some(pong.as_bytes())).write())
-                    .await;
-            }
-            Err(refused) => return Err(End::Close(refused.into())),
+    /// Has the service check credentials. [`Self::serve`] goes on meanwhile.
+    fn ask(&mut self, asked_by: AskedBy, headers: Arc<HeaderMap>) {
+        let (service, key) = (Arc::clone(&self.service), self.key);
+        let decided = async move {
+            let admitted = service.admit_socket(&headers, key).await;
+            (headers, admitted)
         };
-        if admitted.subject != self.admission.admitted().subject {
+        self.admission = Some(Admission {
+            asked_by,
+            decided: Box::pin(decided),
+        });
+    }
+
+    /// Acts on the service's decision.
+    async fn admit(&mut self, decided: Decided) -> Result<(), End> {
+        let Decided {
+            asked_by,
+            headers,
+            admitted,
+        } = decided;
+        match (asked_by, admitted) {
+            (AskedBy::Init, Ok(admitted)) => {
+                self.headers = headers;
+                self.client.admit(admitted);
+                self.acknowledged = true;
+                self.send(ServerMessage::ConnectionAck.write()).await
+            }
+            (AskedBy::Ping, Ok(admitted)) => self.renew(headers, admitted).await,
+            (AskedBy::Ping, Err(NotAdmitted::Unavailable(reason))) => {
+                self.not_renewed(&reason).await
+            }
+            (_, Err(refused)) => Err(End::Drain(refused.into())),
+        }
+    }
+
+    /// Takes a new token of the same client, with which running subscriptions go on. The pong says for how
+    /// long it is valid.
+    async fn renew(&mut self, headers: Arc<HeaderMap>, admitted: Admitted) -> Result<(), End> {
+        if admitted.subject != self.client.admitted().subject {
             let why = "the token has another subject: open another connection".to_owned();
-            return Err(End::Close(Close::Forbidden(why)));
+            return Err(End::Drain(Close::Forbidden(why)));
         }
         let left = admitted.valid_until;
         let left = left.map(|until| until.saturating_duration_since(Instant::now()));
@@ -314,10 +375,20 @@ impl<S: Service> ClientConnection<S> {
             "renewed": true,
             "validForMs": left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         });
-        self.headers = Arc::new(headers);
-        self.admission.admit(admitted);
-        let pong = pong.to_string();
-        self.send(ServerMessage::Pong(Some(pong.as_bytes())).write())
+        self.headers = headers;
+        self.client.admit(admitted);
+        self.pong(&pong).await
+    }
+
+    /// The token that was there before stays.
+    async fn not_renewed(&mut self, reason: &str) -> Result<(), End> {
+        self.pong(&serde_json::json!({ "renewed": false, "reason": reason }))
+            .await
+    }
+
+    async fn pong(&mut self, payload: &serde_json::Value) -> Result<(), End> {
+        let payload = payload.to_string();
+        self.send(ServerMessage::Pong(Some(payload.as_bytes())).write())
             .await
     }
 
@@ -413,6 +484,27 @@ impl<S: Service> ClientConnection<S> {
         let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
         let _ = timeout(CLOSE_TIME_LIMIT, rest).await;
     }
+}
+
+/// What the service has decided about credentials.
+struct Decided {
+    asked_by: AskedBy,
+    /// Those with the credentials.
+    headers: Arc<HeaderMap>,
+    admitted: Result<Admitted, NotAdmitted>,
+}
+
+/// Waits for the decision about credentials; `None` if none are being checked. May be dropped at any time.
+async fn decision(admission: &mut Option<Admission>) -> Option<Decided> {
+    let Admission { asked_by, decided } = admission.as_mut()?;
+    let asked_by = *asked_by;
+    let (headers, admitted) = decided.await;
+    *admission = None;
+    Some(Decided {
+        asked_by,
+        headers,
+        admitted,
+    })
 }
 
 fn read_members(payload: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>, String> {

@@ -40,7 +40,7 @@ fn now(reader: &mut RingReader) -> Option<Result<usize, u64>> {
 #[test]
 fn what_all_have_taken_is_dropped() {
     let (ring, all_bytes) = ring(100, HOUR);
-    let (mut one, mut other) = (ring.join(), ring.join());
+    let (mut one, mut other) = (ring.join().0, ring.join().0);
     ring.append(event(1));
     ring.append(event(2));
     assert_eq!(all_bytes.get(), 2 * SIZE as i64, "held once for both");
@@ -50,7 +50,7 @@ fn what_all_have_taken_is_dropped() {
     assert_eq!(all_bytes.get(), SIZE as i64);
     drop(other);
     assert_eq!(all_bytes.get(), 0, "nobody waits for it any more");
-    let mut late = ring.join();
+    let mut late = ring.join().0;
     assert_eq!(now(&mut late), None);
     ring.append(event(3));
     assert_eq!((now(&mut one), now(&mut late)), (Some(Ok(3)), Some(Ok(3))));
@@ -62,7 +62,7 @@ fn what_all_have_taken_is_dropped() {
 #[test]
 fn a_client_beyond_the_bound_loses_its_place_and_no_other_does() {
     let (ring, all_bytes) = ring(10, HOUR);
-    let (mut slow, mut quick) = (ring.join(), ring.join());
+    let (mut slow, mut quick) = (ring.join().0, ring.join().0);
     for number in 0..15 {
         ring.push(event(number)).now_or_never().expect("at once");
         assert_eq!(now(&mut quick), Some(Ok(number)));
@@ -74,7 +74,7 @@ fn a_client_beyond_the_bound_loses_its_place_and_no_other_does() {
 #[tokio::test]
 async fn a_burst_waits_for_the_quickest_client() {
     let (ring, _) = ring(10, HOUR);
-    let mut one = ring.join();
+    let mut one = ring.join().0;
     let mut sent = 0;
     // Nothing but the client makes room.
     for received in 0..1000 {
@@ -89,7 +89,7 @@ async fn a_burst_waits_for_the_quickest_client() {
 #[tokio::test]
 async fn a_feed_that_waits_goes_on_when_the_client_reads() {
     let (ring, _) = ring(10, HOUR);
-    let mut one = ring.join();
+    let mut one = ring.join().0;
     let feed = tokio::spawn(async move {
         for number in 0..1000 {
             ring.push(event(number)).await;
@@ -109,7 +109,7 @@ async fn a_feed_that_waits_goes_on_when_the_client_reads() {
 #[test]
 fn who_leaves_leaves_the_pace_to_the_others() {
     let (ring, _) = ring(10, HOUR);
-    let (mut quick, mut steady) = (ring.join(), ring.join());
+    let (mut quick, mut steady) = (ring.join().0, ring.join().0);
     for number in 0..9 {
         ring.append(event(number));
         now(&mut quick);
@@ -126,7 +126,7 @@ fn who_leaves_leaves_the_pace_to_the_others() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_waited_for_once() {
     let (ring, all_bytes) = ring(10, Duration::from_millis(1));
-    let mut stalled = ring.join();
+    let mut stalled = ring.join().0;
     for number in 0..10_000 {
         ring.push(event(number)).await;
     }
@@ -137,11 +137,11 @@ async fn a_client_that_takes_nothing_is_waited_for_once() {
 #[tokio::test]
 async fn a_feed_that_waits_goes_on_when_a_client_joins() {
     let (ring, _) = ring(10, HOUR);
-    let mut stalled = ring.join();
+    let mut stalled = ring.join().0;
     (0..5).for_each(|number| ring.append(event(number)));
     let mut push = std::pin::pin!(ring.push(event(5)));
     assert!(push.as_mut().now_or_never().is_none());
-    let mut joined = ring.join();
+    let mut joined = ring.join().0;
     let pushed = push.as_mut().now_or_never();
     assert!(pushed.is_some(), "the new client has room");
     assert_eq!(now(&mut joined), Some(Ok(5)));
@@ -153,7 +153,7 @@ fn who_does_not_read_gives_way_before_who_does() {
     let (stalled, _) = ring(100, HOUR);
     let (also_stalled, _) = ring(100, HOUR);
     let (quick, _) = ring(100, HOUR);
-    let _clients = [stalled.join(), also_stalled.join(), quick.join()];
+    let _clients = [stalled.join().0, also_stalled.join().0, quick.join().0];
     stalled.append(event(0));
     (0..2).for_each(|number| also_stalled.append(event(number)));
     let stalled_since = Instant::now();
@@ -206,7 +206,7 @@ async fn client(
 ) {
     loop {
         let before = appended.load(std::sync::atomic::Ordering::SeqCst);
-        let mut reader = ring.join();
+        let mut reader = ring.join().0;
         let from = appended.load(std::sync::atomic::Ordering::SeqCst);
         let mut expected: Option<usize> = None;
         let stays_for = random.usize(1..400);
@@ -244,7 +244,7 @@ async fn client(
 #[test]
 fn an_event_above_a_bound_is_known_while_its_clients_may_take_it() {
     let (ring, _) = ring(1, HOUR);
-    let mut one = ring.join();
+    let mut one = ring.join().0;
     ring.append(event(1));
     let now = Instant::now();
     assert_eq!(ring.oversized(SIZE - 1, now), Some(SIZE));
@@ -257,9 +257,26 @@ fn an_event_above_a_bound_is_known_while_its_clients_may_take_it() {
 #[test]
 fn a_ring_can_be_made_smaller() {
     let (ring, all_bytes) = ring(100, HOUR);
-    let mut one = ring.join();
+    let mut one = ring.join().0;
     (0..8).for_each(|number| ring.append(event(number)));
     ring.evict_half();
     assert_eq!(all_bytes.get(), 4 * SIZE as i64);
     assert_eq!(now(&mut one), Some(Err(4)));
+}
+
+#[tokio::test]
+async fn a_reader_learns_which_cursor_its_events_follow() {
+    let (ring, _) = ring(100, HOUR);
+    let event = |cursor: Option<&str>| Event::Next {
+        body: "{}".into(),
+        cursor: cursor.map(Into::into),
+    };
+    let (mut one, cursor) = ring.join();
+    assert_eq!(cursor, None);
+    ring.append(event(Some("c1")));
+    // An event without a cursor says nothing new.
+    ring.append(event(None));
+    let _taken = (one.next().await, one.next().await);
+    let (_other, cursor) = ring.join();
+    assert_eq!(cursor.as_deref(), Some("c1"));
 }

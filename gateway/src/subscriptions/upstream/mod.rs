@@ -166,6 +166,7 @@ impl Upstreams {
                 address.full_url,
                 operation.operation,
                 &operation.variables_without_cursor,
+                claims.as_ref().map(HeaderValue::as_bytes),
             ),
             request: request.clone(),
             headers: socket_headers,

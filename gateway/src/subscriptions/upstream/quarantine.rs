@@ -22,7 +22,7 @@ const REFUSED_TIME: Duration = Duration::from_secs(60);
 const LOSSES_MAX: u32 = 2;
 
 /// Identifies an operation at a subgraph, whatever its cursor: hashes of the address, and of the
-/// text and variables.
+/// text, the variables and the claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OperationKey {
     subgraph: u64,
@@ -68,10 +68,17 @@ impl Quarantine {
         }
     }
 
-    pub(super) fn key(&self, url: &str, operation: &str, variables: &[u8]) -> OperationKey {
+    /// `claims` are those that the operation carries: what a subgraph does with it may depend on who asks.
+    pub(super) fn key(
+        &self,
+        url: &str,
+        operation: &str,
+        variables: &[u8],
+        claims: Option<&[u8]>,
+    ) -> OperationKey {
         OperationKey {
             subgraph: self.hasher.hash_one(url),
-            operation: self.hasher.hash_one((operation, variables)),
+            operation: self.hasher.hash_one((operation, variables, claims)),
         }
     }
 
@@ -168,7 +175,7 @@ mod tests {
     #[test]
     fn an_operation_that_ends_a_socket_goes_alone_and_then_nowhere() {
         let quarantine = quarantine(10);
-        let key = quarantine.key("http://a/", "subscription { a }", b"{}");
+        let key = quarantine.key("http://a/", "subscription { a }", b"{}", None);
         assert_eq!(quarantine.check(key).ok(), Some(false));
         quarantine.suspect(key, SHARED);
         assert_eq!(quarantine.check(key).ok(), Some(true));
@@ -187,9 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn an_operation_of_another_client_is_another_one() {
+        let quarantine = quarantine(10);
+        let key = |claims| quarantine.key("http://a/", "subscription { a }", b"{}", claims);
+        quarantine.suspect(key(Some(&b"mallory"[..])), SHARED);
+        for claims in [Some(&b"alice"[..]), None] {
+            assert_eq!(quarantine.check(key(claims)).ok(), Some(false));
+        }
+    }
+
+    #[test]
     fn one_of_several_suspects_is_absolved_when_the_subgraph_takes_it() {
         let quarantine = quarantine(10);
-        let key = quarantine.key("http://a/", "subscription { a }", b"{}");
+        let key = quarantine.key("http://a/", "subscription { a }", b"{}", None);
         let one_of_several = Loss {
             is_sole_suspect: false,
             ..SHARED
@@ -202,7 +219,7 @@ mod tests {
     #[test]
     fn a_loss_without_a_word_is_refused_when_it_repeats() {
         let quarantine = quarantine(10);
-        let key = quarantine.key("http://a/", "subscription { a }", b"{}");
+        let key = quarantine.key("http://a/", "subscription { a }", b"{}", None);
         let silent = Loss {
             close: None,
             was_alone: true,
@@ -217,7 +234,7 @@ mod tests {
     #[test]
     fn the_oldest_is_forgotten_first() {
         let quarantine = quarantine(2);
-        let keys = ["a", "b", "c"].map(|name| quarantine.key("http://a/", name, b"{}"));
+        let keys = ["a", "b", "c"].map(|name| quarantine.key("http://a/", name, b"{}", None));
         for key in keys {
             quarantine.suspect(key, SHARED);
         }
@@ -228,10 +245,10 @@ mod tests {
     #[test]
     fn a_subgraph_with_many_has_none_of_another_forgotten() {
         let quarantine = quarantine(3);
-        let other = quarantine.key("http://b/", "a", b"{}");
+        let other = quarantine.key("http://b/", "a", b"{}", None);
         quarantine.suspect(other, SHARED);
         for name in ["a", "b", "c", "d"] {
-            quarantine.suspect(quarantine.key("http://a/", name, b"{}"), SHARED);
+            quarantine.suspect(quarantine.key("http://a/", name, b"{}", None), SHARED);
         }
         assert_eq!(quarantine.check(other).ok(), Some(true));
         assert_eq!(quarantine.lock().len(), 3);

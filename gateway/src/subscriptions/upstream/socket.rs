@@ -362,7 +362,8 @@ async fn connect(
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, authorization.clone());
     }
-    if let Some(signature) = signer.sign(&Method::GET, endpoint.path(), None, None) {
+    let signature = signer.sign(&Method::GET, endpoint.path(), None, request.headers());
+    if let Some(signature) = signature {
         signature.add_to(request.headers_mut());
     }
     let stream = endpoint

@@ -202,7 +202,7 @@ impl SocketPool {
             message_bytes_max: config.subscription_event_bytes_max,
             pings_max: config.subscription_socket_pings_max,
             tls: settings.tls.clone(),
-            signer: settings.subgraphs.secret.clone(),
+            signer: settings.subgraphs.signer.clone(),
         }
     }
 

@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     config::{SubgraphSettings, SubscriptionConfig},
-    headers::claims::CLAIMS,
     subgraphs::{Endpoint, Tls},
 };
 
@@ -52,7 +51,7 @@ impl Streams {
         let head_bytes_max = subgraphs.overhead_bytes_max.saturating_add(HEAD_BYTES_MAX);
         Self {
             tls: tls.clone(),
-            signer: subgraphs.secret.clone(),
+            signer: subgraphs.signer.clone(),
             head_bytes_max,
             event_bytes_max: config.subscription_event_bytes_max,
             waiting,
@@ -147,24 +146,19 @@ impl Streams {
 fn request(
     endpoint: &Endpoint,
     body: Bytes,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
     signer: &Signer,
 ) -> Result<Request<Full<Bytes>>, http::Error> {
-    let signature = signer.sign(
-        &Method::POST,
-        endpoint.path(),
-        Some(&body),
-        headers.get(&CLAIMS),
-    );
+    if let Some(authorization) = endpoint.authorization() {
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    let signature = signer.sign(&Method::POST, endpoint.path(), Some(&body), &headers);
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = endpoint.path().parse()?;
     *request.headers_mut() = headers;
     let headers = request.headers_mut();
     headers.insert(header::HOST, HeaderValue::from_str(endpoint.authority())?);
-    if let Some(authorization) = endpoint.authorization() {
-        headers.insert(header::AUTHORIZATION, authorization.clone());
-    }
     if let Some(signature) = signature {
         signature.add_to(headers);
     }

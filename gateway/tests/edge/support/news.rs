@@ -137,6 +137,18 @@ impl Mutation {
         log.publish(&text);
         message(id, text)
     }
+
+    async fn publish_slowly(
+        &self,
+        context: &Context<'_>,
+        milliseconds: u64,
+        text: String,
+    ) -> Message {
+        let log = context.data_unchecked::<Arc<Log>>();
+        log.slow_started.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        message(0, text)
+    }
 }
 
 struct Subscriptions;
