@@ -1,7 +1,7 @@
 //! GraphQL over HTTP: `/graphql` for every method and media type.
 //!
 //! Source: <https://graphql.github.io/graphql-over-http/draft/>. One file a method; what they
-//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `host`
+//! share: [`accept`] (which media type the client wants), [`request_json`] (reading), `host`,
 //! `origin` and `csrf` (whose requests are answered), `respond` (status and headers), `compress`.
 
 pub mod accept;
