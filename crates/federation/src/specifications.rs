@@ -7,7 +7,7 @@ use crate::SupergraphError;
 /// Where the known specifications are.
 const HOST: &str = "https://specs.apollo.dev/";
 /// What is followed. Others may be ignored where they name no purpose.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 14] = [
     "link/v1.0",
     "core/v0.1",
     "core/v0.2",
@@ -19,7 +19,12 @@ const KNOWN: [&str; 11] = [
     "inaccessible/v0.1",
     "inaccessible/v0.2",
     "context/v0.1",
+    "authenticated/v0.1",
+    "requiresScopes/v0.1",
+    "policy/v0.1",
 ];
+/// What protects data in whatever version it is linked, and for whatever purpose.
+const PROTECTING: [&str; 3] = ["authenticated", "requiresScopes", "policy"];
 
 /// Refuses what would be served wrongly: the link specification wants a purpose that is stated to be
 /// met.
@@ -34,18 +39,56 @@ pub fn check(supergraph: &Schema) -> Result<(), SupergraphError> {
         let argument = |name: &str| link.specified_argument_by_name(name);
         let url = argument("url").or_else(|| argument("feature"));
         let url = url.and_then(|url| url.as_str()).unwrap_or_default();
-        let Some(purpose) = argument("for").filter(|purpose| !purpose.is_null()) else {
-            continue;
-        };
         let specification = url.strip_prefix(HOST).unwrap_or_default();
+        let name = specification.split('/').next().unwrap_or_default();
+        let purpose = argument("for").filter(|purpose| !purpose.is_null());
+        let purpose = match purpose {
+            Some(purpose) => purpose.to_string(),
+            None if PROTECTING.contains(&name) => "SECURITY".to_owned(),
+            None => continue,
+        };
         if !KNOWN.contains(&specification.trim_end_matches('/')) {
             return Err(SupergraphError::UnknownFeature {
                 url: url.to_owned(),
-                purpose: purpose.to_string(),
+                purpose,
             });
         }
     }
     Ok(())
+}
+
+/// All names by which a supergraph may call the directive that has the name of its specification: the name of the
+/// specification there, with and without a prefix, and those of imports. None where nothing links it.
+pub fn local_names(supergraph: &Schema, specification: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let directives = supergraph.schema_definition.directives.iter();
+    for link in directives.filter(|it| it.name == "link" || it.name == "core") {
+        let argument = |name: &str| link.specified_argument_by_name(name);
+        let url = argument("url").or_else(|| argument("feature"));
+        let url = url.and_then(|url| url.as_str()).unwrap_or_default();
+        let path = url.strip_prefix(HOST).unwrap_or_default();
+        if path.split('/').next() != Some(specification) {
+            continue;
+        }
+        let local = argument("as").and_then(|name| name.as_str());
+        let local = local.unwrap_or(specification);
+        names.push(local.to_owned());
+        names.push(format!("{local}__{specification}"));
+        let own = format!("@{specification}");
+        let imports = argument("import").and_then(|imports| imports.as_list());
+        for import in imports.unwrap_or_default() {
+            let text = |name: &str| {
+                let mut fields = import.as_object()?.iter();
+                fields.find(|(key, _)| key == name)?.1.as_str()
+            };
+            let is_own = import.as_str() == Some(&*own) || text("name") == Some(&*own);
+            if is_own {
+                let name = text("as").unwrap_or(&own);
+                names.push(name.trim_start_matches('@').to_owned());
+            }
+        }
+    }
+    names
 }
 
 /// What a supergraph calls the directive that has the name of its specification.
@@ -90,6 +133,8 @@ mod tests {
         for links in [
             "@link(url: \"https://specs.apollo.dev/link/v1.0\") @link(url: \"https://specs.apollo.dev/join/v0.5\", for: EXECUTION)",
             "@link(url: \"https://specs.apollo.dev/inaccessible/v0.2\", for: SECURITY)",
+            "@link(url: \"https://specs.apollo.dev/authenticated/v0.1\", for: SECURITY)",
+            "@link(url: \"https://specs.apollo.dev/requiresScopes/v0.1/\", for: SECURITY)",
             "@link(url: \"https://specs.apollo.dev/tag/v0.3\") @link(url: \"https://specs.apollo.dev/cost/v0.1\")",
             "@core(feature: \"https://specs.apollo.dev/join/v0.1\", for: EXECUTION)",
         ] {
@@ -101,9 +146,10 @@ mod tests {
     #[test]
     fn others_with_a_purpose_are_refused() {
         for url in [
-            "https://specs.apollo.dev/authenticated/v0.1",
-            "https://specs.apollo.dev/requiresScopes/v0.1",
-            "https://specs.apollo.dev/policy/v0.1",
+            "https://specs.apollo.dev/authenticated/v0.2",
+            "https://specs.apollo.dev/requiresScopes/v1.0",
+            "https://specs.apollo.dev/policy/",
+            "https://specs.apollo.dev/secret/v0.1",
             "https://specs.apollo.dev/join/v9.0",
             "https://example.com/join/v0.3",
         ] {
@@ -117,6 +163,22 @@ mod tests {
                 ))
             );
         }
+    }
+
+    #[test]
+    fn what_protects_is_followed_or_refused_without_a_purpose_too() {
+        let link = |specification: &str| {
+            refusal(&format!(
+                "schema @link(url: \"{HOST}{specification}\") {{ query: Query }} type Query {{ a: Int }}"
+            ))
+        };
+        assert_eq!(link("policy/v0.1"), None);
+        assert_eq!(
+            link("policy/v0.2"),
+            Some(format!(
+                "the supergraph needs {HOST}policy/v0.2 for SECURITY, which this gateway does not know"
+            ))
+        );
     }
 
     #[test]

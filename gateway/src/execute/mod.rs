@@ -273,6 +273,7 @@ impl<'a> Execution<'a> {
             epoch: 1,
             bytes_max: self.graph.settings.limits.answer_bytes_max,
             is_too_large: false,
+            cuts_reported: Vec::new(),
         };
         renderer.data(self.root);
         let Renderer {

@@ -1,6 +1,6 @@
 //! The steps from a document's text to a [`Prepared`] operation.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use apollo_compiler::{
     ExecutableDocument, Node,
@@ -9,7 +9,10 @@ use apollo_compiler::{
     parser::Parser,
     validation::{DiagnosticList, Valid},
 };
-use federation::{ClientAliases, PlanError, PlanOptions};
+use federation::{
+    ClientAliases, PlanError, PlanOptions,
+    authorization::{Authorization, RequirementId, cut},
+};
 
 use super::{
     compile::{self, keys::ResponseKeys},
@@ -29,6 +32,8 @@ use super::{
     values,
 };
 use crate::{
+    authorization::{TOUCHED_MAX, field_view::FieldView},
+    config::AuthorizationMode,
     error::{Code, Location, Message, RequestError},
     graph::Graph,
 };
@@ -37,9 +42,10 @@ use crate::{
 const FIELDS_PER_SELECTION: usize = 8;
 
 /// Parses, validates, plans and projects an operation for a group of requests. If the plan depends
-/// on condition variables and the group does not have their values, the operation has no plan; nor
-/// if it costs too much or is too large whatever its variables are: it is never executed, and is
-/// small in the cache.
+/// on condition variables or requirements of authorisation and the group does not have their values, the
+/// operation has no plan; nor if it costs too much, is too large or is not for these clients whatever its
+/// variables are: it is never executed, and is small in the cache. `touched` are the requirements that the
+/// group has decisions about.
 ///
 /// # Errors
 /// With the code of the check that refused the operation.
@@ -48,6 +54,7 @@ pub fn build(
     query: &str,
     operation_name: Option<&str>,
     group: RolloutGroup,
+    touched: &Arc<[RequirementId]>,
 ) -> Result<Prepared, RequestError> {
     let graph = &serving.graph;
     let document = parse(graph, query)?;
@@ -57,13 +64,14 @@ pub fn build(
         executable = conditions.decided(&executable, &operation, values);
         operation = operation_of(&executable, operation_name)?;
     }
-    let is_decided = group.conditions.is_some() || !conditions.are_planned_apart();
     check_introspection(graph, &operation, &executable)?;
     let names = variable_names(&operation);
     let aliases = ClientAliases::of(&graph.supergraph, &executable, &operation);
     let mut keys = ResponseKeys::new(Vec::new());
     let selections_max = graph.settings.limits.selections_max;
     let fields_max = selections_max.saturating_mul(FIELDS_PER_SELECTION);
+    let authorization = graph.supergraph.authorization();
+    let view = FieldView::new(authorization, touched, group.authorization);
     let (projection, introspected) = projection::compile(
         graph.api(),
         graph.types(),
@@ -72,15 +80,20 @@ pub fn build(
         &names,
         &aliases,
         &mut keys,
+        &view,
         fields_max,
     )?;
+    let requirements = requirements(&view, group, touched)?;
+    let is_authorized = group.authorization.is_some() || requirements.is_empty();
+    let is_decided =
+        is_authorized && (group.conditions.is_some() || !conditions.are_planned_apart());
     let kind = kind_of(operation.operation_type);
     let mut plan = Plan {
         keys: keys.into_names(),
         ..Plan::default()
     };
     let cost = match is_decided {
-        true => cost::of(graph, &executable, &operation, fields_max)?,
+        true => cost::of(graph, &executable, &operation, &view, fields_max)?,
         false => OperationCost::constant(0.0),
     };
     let without_plan = |conditions, cost, refusal| Prepared {
@@ -95,10 +108,15 @@ pub fn build(
         sizes: Sizes::default(),
         cost,
         counted: None,
+        requirements: Arc::clone(&requirements),
+        decisions: group.authorization,
         refusal,
     };
     if cost::refuses_always(graph, &cost) {
         return Ok(without_plan(conditions, cost, None));
+    }
+    if let Some(refusal) = refusal_of(graph, kind, &projection) {
+        return Ok(without_plan(conditions, cost, Some(refusal)));
     }
     let counted = (graph.settings.report_cost && is_decided)
         .then(|| Counted::new(executable.clone(), operation.clone()));
@@ -113,15 +131,25 @@ pub fn build(
             &operation,
             &aliases,
         );
+        let whole = (kind == OperationKind::Subscription)
+            .then(|| compile::normal_form(&graph.supergraph, &asked));
+        let asked = match projection.cuts {
+            0 => asked,
+            _ => cut(&graph.supergraph, asked, fields_max, &|ty, field| {
+                view.sees(ty, field)
+            })
+            .map_err(|_| too_many_types())?,
+        };
         plan = self::plan(serving, &asked, &operation, group, plan.keys)?;
         plan.name_aliases(&aliases);
         plan.forwards = forward::is_possible(&plan, &projection);
-        if kind == OperationKind::Subscription {
-            let mut normal_form = compile::normal_form(&graph.supergraph, &asked);
+        if let Some(mut normal_form) = whole {
             if let Some(introspection) = &introspection {
                 // Its events also have the introspection fields.
                 normal_form.push_str(introspection.text());
             }
+            // Clients share events only if they may see the same of them.
+            normal_form.push_str(&decided_text(authorization, group, touched));
             let upstream = upstream(graph, &plan, normal_form, &names)?;
             let bytes_max = graph.settings.subscription_request_bytes_max;
             if upstream.operation.len() > bytes_max {
@@ -131,11 +159,17 @@ pub fn build(
             subscription = Some(upstream);
         }
     }
+    if plan.steps.is_empty() && projection.cuts > 0 {
+        // The errors at what was cut have paths all the same.
+        plan.name_aliases(&aliases);
+    }
     Ok(Prepared {
         plan,
         projection,
         variables: operation.variables.clone(),
         conditions,
+        requirements,
+        decisions: group.authorization,
         kind,
         name: operation.name.as_ref().map(ToString::to_string),
         subscription,
@@ -145,6 +179,78 @@ pub fn build(
         counted,
         refusal: None,
     })
+}
+
+/// The requirements that the operation's fields have, sorted.
+fn requirements(
+    view: &FieldView<'_>,
+    group: RolloutGroup,
+    touched: &Arc<[RequirementId]>,
+) -> Result<Arc<[RequirementId]>, RequestError> {
+    if group.authorization.is_some() {
+        return Ok(Arc::clone(touched));
+    }
+    let noted = view.noted();
+    if noted.len() > TOUCHED_MAX {
+        return Err(RequestError::new(
+            Code::MaxSelections,
+            format!(
+                "the operation's fields have more than {TOUCHED_MAX} different requirements of authorisation: split it"
+            ),
+        ));
+    }
+    Ok(noted.into())
+}
+
+/// Why an operation that has fields which the client may not see is refused as a whole, if it is.
+fn refusal_of(graph: &Graph, kind: OperationKind, projection: &Projection) -> Option<RequestError> {
+    if projection.cuts == 0 {
+        return None;
+    }
+    let rejects = graph.settings.authorization_mode == AuthorizationMode::Reject;
+    // A subscription has one root field: without it there is no event.
+    let lists = match kind {
+        OperationKind::Subscription if !rejects => &projection.selections[..1],
+        _ if rejects => &projection.selections[..],
+        _ => return None,
+    };
+    let lists = lists.iter().flat_map(|selection| &selection.lists);
+    let cut = lists.flatten().filter(|field| field.is_unauthorized());
+    let mut names: Vec<&str> = cut.map(|field| &*field.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let messages = names.iter().map(|name| Message {
+        message: format!("not authorised to select the field \"{name}\""),
+        locations: Vec::new(),
+    });
+    let code = Code::UnauthorizedFieldOrType;
+    (!names.is_empty()).then(|| RequestError::several(code, names.len(), messages))
+}
+
+fn too_many_types() -> RequestError {
+    RequestError::new(
+        Code::MaxSelections,
+        "the operation has too many fields that only some types of objects show to this client",
+    )
+}
+
+/// The requirements that an operation touches, with what was decided about each.
+fn decided_text(
+    authorization: &Authorization,
+    group: RolloutGroup,
+    touched: &[RequirementId],
+) -> String {
+    let Some(decisions) = group.authorization else {
+        return String::new();
+    };
+    let decided = touched.iter().map(|id| {
+        let (requirement, is_met) = (
+            authorization.requirement(*id),
+            decisions.is_met(touched, *id),
+        );
+        format!("\n{requirement:?}: {is_met}")
+    });
+    decided.collect()
 }
 
 fn check_introspection(
