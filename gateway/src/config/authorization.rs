@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use service::duration;
 
 /// What happens to an operation that selects what its client may not see.
@@ -20,6 +21,9 @@ pub struct AuthorizationConfig {
     /// rest, with null and an error in the place of each such field; `reject` refuses the whole operation.
     #[arg(long, env = "AUTHORIZATION_MODE", value_enum, default_value = "cut")]
     pub authorization_mode: AuthorizationMode,
+    /// Leave out of introspection what the client may not see. By default it shows the whole schema to everybody.
+    #[arg(long, env = "AUTHORIZATION_HIDES_SCHEMA", value_parser = BoolishValueParser::new())]
+    pub authorization_hides_schema: bool,
     /// Ask this service by POST which policies (`@policy`) hold for a client, beside those that its token names. By
     /// default no other policy holds.
     #[arg(long, env = "POLICY_URL", value_name = "ADDRESS")]

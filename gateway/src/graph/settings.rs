@@ -33,6 +33,8 @@ pub struct Settings {
     pub introspection_answers_bytes_max: usize,
     /// What happens to an operation that selects what its client may not see.
     pub authorization_mode: AuthorizationMode,
+    /// Whether introspection leaves out what its client may not see.
+    pub hides_schema: bool,
     /// Whether the messages and extensions of subgraph errors are hidden from clients. The codes
     /// and the subgraph's name stay visible.
     pub mask_subgraph_errors: bool,
@@ -65,6 +67,7 @@ impl Default for Settings {
             introspection_answers_max: 64,
             introspection_answers_bytes_max: 8 * 1024 * 1024,
             authorization_mode: AuthorizationMode::Cut,
+            hides_schema: false,
             mask_subgraph_errors: false,
             shown_error_codes: Arc::default(),
             prepared: CacheBounds::default(),
@@ -96,6 +99,7 @@ impl Settings {
             introspection_answers_max: config.introspection_answers_max,
             introspection_answers_bytes_max: config.introspection_answers_bytes_max,
             authorization_mode: config.authorization.authorization_mode,
+            hides_schema: config.authorization.authorization_hides_schema,
             report_cost: config.service.development,
             report_plan: config.service.development,
             mask_subgraph_errors: !config.service.development,

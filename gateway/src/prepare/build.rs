@@ -19,7 +19,7 @@ use super::{
     conditions::Conditions,
     cost::{self, OperationCost, actual::Counted},
     descriptions, forward,
-    introspection::{self, Introspection},
+    introspection::{self, Introspection, Seen},
     limits,
     plan::Plan,
     prepared::{OperationKind, Prepared, UpstreamSubscription},
@@ -83,7 +83,8 @@ pub fn build(
         &view,
         fields_max,
     )?;
-    let requirements = requirements(&view, group, touched)?;
+    let hides = graph.settings.hides_schema && !introspected.is_empty();
+    let requirements = requirements(authorization, &view, group, touched, hides)?;
     let is_authorized = group.authorization.is_some() || requirements.is_empty();
     let is_decided =
         is_authorized && (group.conditions.is_some() || !conditions.are_planned_apart());
@@ -121,7 +122,13 @@ pub fn build(
     let counted = (graph.settings.report_cost && is_decided)
         .then(|| Counted::new(executable.clone(), operation.clone()));
     let introspection = (!introspected.is_empty() && is_decided)
-        .then(|| Introspection::new(graph, &executable, &operation, &introspected))
+        .then(|| {
+            let seen = group.authorization.filter(|_| hides).map(|decisions| Seen {
+                requirements: Arc::clone(&requirements),
+                decisions,
+            });
+            Introspection::new(graph, &executable, &operation, &introspected, seen)
+        })
         .transpose()?;
     let mut subscription = None;
     if is_decided && asks_subgraphs(&projection) {
@@ -181,16 +188,22 @@ pub fn build(
     })
 }
 
-/// The requirements that the operation's fields have, sorted.
+/// The requirements that the operation's fields have, sorted; all if introspection must hide what the client may not
+/// see.
 fn requirements(
+    authorization: &Authorization,
     view: &FieldView<'_>,
     group: RolloutGroup,
     touched: &Arc<[RequirementId]>,
+    are_all: bool,
 ) -> Result<Arc<[RequirementId]>, RequestError> {
     if group.authorization.is_some() {
         return Ok(Arc::clone(touched));
     }
-    let noted = view.noted();
+    let noted = match are_all {
+        true => authorization.ids().collect(),
+        false => view.noted(),
+    };
     if noted.len() > TOUCHED_MAX {
         return Err(RequestError::new(
             Code::MaxSelections,

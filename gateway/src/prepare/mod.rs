@@ -28,6 +28,7 @@ mod serving;
 pub mod sizes;
 pub mod upkeep;
 mod values;
+mod visible_schema;
 
 use std::sync::Arc;
 

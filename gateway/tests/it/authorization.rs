@@ -412,6 +412,47 @@ async fn errors_of_subgraphs_do_not_tell_what_a_client_may_not_see() {
     assert_eq!(answer["data"]["me"]["rating"], Value::Null);
 }
 
+#[tokio::test]
+async fn a_setting_hides_in_introspection_what_a_client_may_not_see() {
+    let hiding = with(Settings {
+        hides_schema: true,
+        ..Settings::default()
+    })
+    .await;
+    let query = "{ __schema { types { name } } user: __type(name: \"User\") { fields { name } } note: __type(name: \"Note\") { name } }";
+    let told_of = async |graph: &TestGraph, claims| {
+        let (answer, _) = told(graph, query, claims).await;
+        let types = answer["data"]["__schema"]["types"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let has_note = types.iter().any(|it| it["name"] == "Note");
+        let fields = answer["data"]["user"]["fields"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let fields: Vec<String> = fields
+            .iter()
+            .map(|it| it["name"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        assert_eq!(has_note, !answer["data"]["note"].is_null());
+        (fields.join(" "), has_note)
+    };
+    let whole = ("id name email salary rating".to_owned(), true);
+    assert_eq!(told_of(&protected().await, NOBODY).await, whole);
+    assert_eq!(
+        told_of(&hiding, NOBODY).await,
+        ("id name rating".to_owned(), false)
+    );
+    let (scopes, policies) = (names(&["salary", "audit"]), names(&["notes"]));
+    let all = Claims {
+        is_authenticated: true,
+        scopes: &scopes,
+        policies: &policies,
+    };
+    assert_eq!(told_of(&hiding, all).await, whole);
+}
+
 /// One type of many shows a field: the request repeats it for the others, within a bound.
 #[tokio::test]
 async fn fields_that_are_repeated_for_many_types_have_a_bound() {

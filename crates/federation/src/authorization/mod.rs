@@ -132,9 +132,9 @@ impl Authorization {
         &self.requirements[usize::from(id.0)]
     }
 
-    /// All requirements, by their numbers.
-    pub fn requirements(&self) -> &[Requirement] {
-        &self.requirements
+    /// The numbers of all requirements, sorted.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = RequirementId> + use<> {
+        (0..self.requirements.len() as u16).map(RequirementId)
     }
 
     /// The fields that require something, of object types and of interfaces.
