@@ -45,7 +45,7 @@ async fn answer(
     let name = request.operation_name.as_deref();
     let claims = Claims::of(identity.as_deref());
     let asker = match gateway.policies() {
-        Some(service) => Asker::Asking(claims, service.asked_for(identity.as_deref())),
+        Some(service) => Asker::Asking(claims, service.asked_for(identity.as_deref(), client.key)),
         None => Asker::Client(claims),
     };
     let wanted = OperationRequest::new(&serving, &document, name, client.key, &client.headers)

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use graphql_transport::ClientKey;
 use http::{HeaderMap, header};
 use quick_cache::{Weighter, sync::Cache};
 use serde::Deserialize;
@@ -21,7 +22,7 @@ use crate::{
     error::{Code, RequestError},
     identity::Identity,
     metrics::SubgraphMetrics,
-    subgraphs::{Subgraph, Tls},
+    subgraphs::{Caller, Subgraph, Tls},
 };
 
 /// The service's name in metrics.
@@ -44,6 +45,8 @@ pub struct PolicyService {
 pub struct PolicyAsker<'a> {
     service: &'a PolicyService,
     identity: Option<&'a Identity>,
+    /// Who takes turns with others at the service.
+    client: ClientKey,
 }
 
 /// What the service has decided about a policy.
@@ -103,10 +106,15 @@ impl PolicyService {
     }
 
     /// Asks for a client with this token, if it has one.
-    pub fn asked_for<'a>(&'a self, identity: Option<&'a Identity>) -> PolicyAsker<'a> {
+    pub fn asked_for<'a>(
+        &'a self,
+        identity: Option<&'a Identity>,
+        client: ClientKey,
+    ) -> PolicyAsker<'a> {
         PolicyAsker {
             service: self,
             identity,
+            client,
         }
     }
 }
@@ -151,7 +159,14 @@ impl PolicyAsker<'_> {
         let claims = self.identity.map(|identity| &identity.claims);
         let body = serde_json::json!({"policies": policies, "claims": claims}).to_string();
         let service = &self.service.service;
-        let reason = match service.send(body.as_bytes(), b"", false, true).await {
+        let caller = Caller {
+            client: self.client,
+            answer_bytes: 0,
+        };
+        let reason = match service
+            .send(caller, body.as_bytes(), b"", false, true)
+            .await
+        {
             Ok(response) if response.status == 200 => {
                 match serde_json::from_slice::<Answer>(&response.body) {
                     Ok(answer) => return Ok((answer, max_age(&response.headers))),
