@@ -7,8 +7,8 @@
 //! 1. those at the field in the object's own type,
 //! 2. those at the object's type,
 //! 3. those at the type of the field's value: an object, an interface, a scalar or an enum,
-//! 4. those at the same field of an interface that the object implements, and at that interface, unless the
-//!    implementations' own requirements imply them (see below).
+//! 4. those at the same field of an interface that the object implements, and at that interface, unless a composer
+//!    has generated them (see below).
 //!
 //! So it does not matter by which way a client reaches a field: by the object's type, by an interface or by a
 //! union, in a fragment or not. `__typename` and introspection require nothing.
@@ -17,7 +17,9 @@
 //! conjunction of what the implementations require, and adds nothing to that. Earlier composers kept what the author
 //! of a subgraph wrote there. Such a requirement would be void if it did not hold for the implementations too
 //! ([GHSA-mx7m-j9xf-62hw](https://github.com/advisories/GHSA-mx7m-j9xf-62hw)). The two are told apart by
-//! implication: what follows from the implementations' requirements was generated.
+//! equivalence: all requirements at one place of an interface were generated if they and those of the implementations
+//! there follow from each other. Otherwise they all bind. An author who wrote exactly that conjunction cannot be told
+//! from a composer: then each implementation requires its own.
 //!
 //! [`Authorization`] has the result for each field of each object type. [`cut`] takes out of an operation what a
 //! client may not see, before it is planned. What plans add on their own (keys, `@requires`, contexts) is not

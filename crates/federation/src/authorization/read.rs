@@ -152,7 +152,7 @@ impl<'s> Reader<'s> {
         Ok(id)
     }
 
-    /// Gives implementations what their interfaces require and they do not imply.
+    /// Gives implementations what their interfaces require, unless it was generated from them.
     fn inherit(&mut self) {
         let mut to_types: Vec<(&'s Name, RequirementId)> = Vec::new();
         let mut to_fields: Vec<(&'s Name, &'s Name, RequirementId)> = Vec::new();
@@ -165,8 +165,10 @@ impl<'s> Reader<'s> {
             let own = self.of_types.get(name).unwrap_or(&none);
             let of_objects = objects.iter().filter_map(|it| self.of_types.get(it));
             let of_objects: Vec<&Required> = of_objects.collect();
-            for id in own.iter().filter(|id| !self.is_implied(**id, &of_objects)) {
-                to_types.extend(objects.iter().map(|object| (*object, *id)));
+            if !self.is_generated(own, &of_objects) {
+                for id in own {
+                    to_types.extend(objects.iter().map(|object| (*object, *id)));
+                }
             }
             for field in interface.fields.keys() {
                 let Some(own) = self.of_fields.get(&(name, field)) else {
@@ -176,8 +178,10 @@ impl<'s> Reader<'s> {
                     .iter()
                     .filter_map(|it| self.of_fields.get(&(*it, field)));
                 let of_objects: Vec<&Required> = of_objects.collect();
-                for id in own.iter().filter(|id| !self.is_implied(**id, &of_objects)) {
-                    to_fields.extend(objects.iter().map(|object| (*object, field, *id)));
+                if !self.is_generated(own, &of_objects) {
+                    for id in own {
+                        to_fields.extend(objects.iter().map(|object| (*object, field, *id)));
+                    }
                 }
             }
         }
@@ -199,12 +203,23 @@ impl<'s> Reader<'s> {
             .collect()
     }
 
+    /// Whether an interface requires exactly what its implementations require together: all that it requires follows
+    /// from them, and all that they require follows from it.
+    fn is_generated(&self, own: &Required, of_objects: &[&Required]) -> bool {
+        let mut together = Required::new();
+        for required in of_objects {
+            add(&mut together, required);
+        }
+        own.iter().all(|id| self.is_implied(*id, &together))
+            && together.iter().all(|id| self.is_implied(*id, own))
+    }
+
     /// Whether a requirement follows from all of `others` together.
-    fn is_implied(&self, id: RequirementId, others: &[&Required]) -> bool {
-        let others = others.iter().copied().flatten();
-        if others.clone().any(|other| *other == id) {
+    fn is_implied(&self, id: RequirementId, others: &Required) -> bool {
+        if others.contains(&id) {
             return true;
         }
+        let others = others.iter();
         let of = |id: &RequirementId| &self.requirements[usize::from(id.0)];
         match of(&id) {
             Requirement::Authenticated => false,
@@ -288,9 +303,7 @@ fn fields_of(definition: &ExtendedType) -> Vec<&FieldDefinition> {
 fn follows<'r>(wanted: &AnyOf, given: impl Iterator<Item = &'r AnyOf>) -> bool {
     // What is known to be there: a way to meet all of `given` for each element.
     let mut ways: Vec<Vec<&str>> = vec![Vec::new()];
-    let mut any = false;
     for given in given {
-        any = true;
         if ways.len().saturating_mul(given.sets().len()) > COMBINATIONS_MAX {
             return false;
         }
@@ -302,8 +315,7 @@ fn follows<'r>(wanted: &AnyOf, given: impl Iterator<Item = &'r AnyOf>) -> bool {
         });
         ways = further.collect();
     }
-    any && ways
-        .iter()
+    ways.iter()
         .all(|way| wanted.is_met(|name| way.contains(&name)))
 }
 
@@ -476,6 +488,82 @@ mod tests {
         assert_eq!(told(&supergraph, "G2.g"), ["scopes [[\"b\"], [\"c\"]]"]);
         assert_eq!(told(&supergraph, "G1.h"), ["scopes [[\"z\"]]"]);
         assert_eq!(told(&supergraph, "Generated.f"), ["authenticated"]);
+    }
+
+    /// What a composer generates is the whole conjunction. Anything else is an author's, whatever an implementation
+    /// repeats of it.
+    #[test]
+    fn an_interface_that_requires_less_or_more_than_its_implementations_binds_them() {
+        let told_of = |interface: &str, one: &str| {
+            let supergraph = load(
+                AUTHENTICATED,
+                &format!(
+                    "type Query @join__type(graph: A) {{ i: I }}
+                     interface I @join__type(graph: A) {{ f: Int {interface} }}
+                     type One implements I @join__type(graph: A) {{ f: Int {one} }}
+                     type Other implements I @join__type(graph: A) {{ f: Int }}"
+                ),
+            );
+            told(&supergraph.expect("it loads"), "Other.f")
+        };
+        let x = "@requiresScopes(scopes: [[\"x\"]])";
+        let nothing = "@requiresScopes(scopes: [])";
+        for (interface, one, expected) in [
+            (
+                "@authenticated",
+                format!("@authenticated {x}"),
+                "authenticated",
+            ),
+            (
+                x,
+                format!("{x} @policy(policies: [[\"p\"]])"),
+                "scopes [[\"x\"]]",
+            ),
+            (x, nothing.to_owned(), "scopes [[\"x\"]]"),
+            (nothing, x.to_owned(), "scopes []"),
+            (
+                x,
+                "@requiresScopes(scopes: [[\"x\", \"y\"]])".to_owned(),
+                "scopes [[\"x\"]]",
+            ),
+        ] {
+            assert_eq!(
+                told_of(interface, &one),
+                [expected],
+                "{interface} and {one}"
+            );
+        }
+        for same in [
+            "@authenticated",
+            x,
+            nothing,
+            "@requiresScopes(scopes: [[]])",
+        ] {
+            assert_eq!(told_of(same, same), [""; 0], "{same}");
+        }
+        let both = format!("{x} @authenticated");
+        let bound = told_of(&both, "@authenticated");
+        assert_eq!(bound, ["authenticated", "scopes [[\"x\"]]"]);
+    }
+
+    /// Implementations that require the same count once, however many there are.
+    #[test]
+    fn a_requirement_of_many_implementations_is_recognised_as_generated() {
+        let scopes = "@requiresScopes(scopes: [[\"a\"], [\"b\"]])";
+        let types: String = (0..20)
+            .map(|it| {
+                format!("type T{it} implements I @join__type(graph: A) {{ f: Int {scopes} }} ")
+            })
+            .collect();
+        let supergraph = load(
+            AUTHENTICATED,
+            &format!(
+                "type Query @join__type(graph: A) {{ i: I }}
+                 interface I @join__type(graph: A) {{ f: Int {scopes} }}
+                 type Open implements I @join__type(graph: A) {{ f: Int }} {types}"
+            ),
+        );
+        assert_eq!(told(&supergraph.expect("it loads"), "Open.f"), [""; 0]);
     }
 
     #[test]

@@ -107,7 +107,13 @@ impl Need {
                     (0..rng.usize(1..3)).map(|_| NAMES[rng.usize(..NAMES.len())].to_owned());
                 names.collect::<Vec<_>>()
             };
-            (0..rng.usize(1..3)).map(|_| set(rng)).collect::<Vec<_>>()
+            // Nothing is enough for an empty list.
+            let count = if rng.u8(..12) == 0 {
+                0
+            } else {
+                rng.usize(1..3)
+            };
+            (0..count).map(|_| set(rng)).collect::<Vec<_>>()
         };
         match rng.u8(..3) {
             0 => Self::Authenticated,
@@ -134,6 +140,37 @@ impl Need {
             Self::Scopes(sets) => any(sets, &client.scopes),
             Self::Policies(sets) => any(sets, &client.policies),
         }
+    }
+
+    /// Whether the two lists require the same of each kind: tried with all sets of names.
+    fn are_same(one: &[Self], other: &[Self]) -> bool {
+        let has_authenticated = |needs: &[Self]| needs.contains(&Self::Authenticated);
+        let are_met = |needs: &[Self], of_scopes: bool, client: &Client| {
+            let mut needs = needs.iter().filter(|need| match need {
+                Self::Authenticated => false,
+                Self::Scopes(_) => of_scopes,
+                Self::Policies(_) => !of_scopes,
+            });
+            needs.all(|need| need.is_met(client))
+        };
+        let all_names = (0..1_usize << NAMES.len()).map(|bits| {
+            let names = NAMES.iter().enumerate();
+            let names = names.filter(|(bit, _)| (bits >> bit) & 1 == 1);
+            names
+                .map(|(_, name)| (*name).to_owned())
+                .collect::<Vec<_>>()
+        });
+        let mut clients = all_names.map(|names| Client {
+            is_authenticated: false,
+            scopes: names.clone(),
+            policies: names,
+        });
+        has_authenticated(one) == has_authenticated(other)
+            && clients.all(|client| {
+                [true, false].iter().all(|of_scopes| {
+                    are_met(one, *of_scopes, &client) == are_met(other, *of_scopes, &client)
+                })
+            })
     }
 
     /// What a composer makes of several: both, multiplied out.
@@ -182,7 +219,7 @@ impl Client {
 struct Drawn {
     types: BTreeMap<Name, Vec<Need>>,
     fields: BTreeMap<(Name, Name), Vec<Need>>,
-    /// The requirements of interfaces that do not come from the implementations: they bind these.
+    /// The requirements of interfaces that are not those of the implementations together: they bind these.
     bound_types: BTreeMap<Name, Vec<Need>>,
     bound_fields: BTreeMap<(Name, Name), Vec<Need>>,
 }
@@ -230,29 +267,12 @@ impl Drawn {
             let name = &interface.name;
             let objects = implementations(document, name);
             let of = objects.iter().map(|it| drawn.types.get(*it));
-            let generated = all_of(of.flatten());
-            // An own requirement has a name that no other has.
-            let own = |place: &str, rng: &mut Rng| {
-                let is_own = rng.u8(..100) < few;
-                let right = format!("i-{place}");
-                let need = match rng.bool() {
-                    true => {
-                        Need::Scopes(vec![vec![right], vec!["a".into(), "b".into(), "c".into()]])
-                    }
-                    false => Need::Policies(vec![vec![right], vec!["a".into(), "b".into()]]),
-                };
-                is_own.then_some(need)
-            };
-            let mut at = match rng.u8(..3) {
-                0 => Vec::new(),
-                _ => generated,
-            };
-            if let Some(need) = own(name, rng)
-                && add_kind(&mut at, &need)
-            {
+            let of: Vec<Vec<Need>> = of.flatten().cloned().collect();
+            let at = at_interface(&of, few, rng);
+            if !Need::are_same(&at, &of.concat()) {
                 for object in &objects {
                     let bound = drawn.bound_types.entry((*object).clone());
-                    bound.or_default().push(need.clone());
+                    bound.or_default().extend(at.iter().cloned());
                 }
             }
             drawn.types.insert(name.clone(), at);
@@ -261,21 +281,13 @@ impl Drawn {
                     let key = ((*object).clone(), field.name.clone());
                     drawn.fields.get(&key)
                 });
-                let generated = all_of(of.flatten());
-                let mut at = match rng.u8(..3) {
-                    0 => Vec::new(),
-                    _ => generated,
-                };
-                if let Some(need) = own(&format!("{name}-{}", field.name), rng)
-                    && add_kind(&mut at, &need)
-                {
+                let of: Vec<Vec<Need>> = of.flatten().cloned().collect();
+                let at = at_interface(&of, few, rng);
+                if !Need::are_same(&at, &of.concat()) {
                     for object in &objects {
                         let key = ((*object).clone(), field.name.clone());
-                        drawn
-                            .bound_fields
-                            .entry(key)
-                            .or_default()
-                            .push(need.clone());
+                        let bound = drawn.bound_fields.entry(key);
+                        bound.or_default().extend(at.iter().cloned());
                     }
                 }
                 drawn.fields.insert((name.clone(), field.name.clone()), at);
@@ -361,14 +373,28 @@ impl Drawn {
     }
 }
 
-fn add_kind(at: &mut Vec<Need>, need: &Need) -> bool {
-    let kind = std::mem::discriminant(need);
-    // The directive may stand there once: the composer's requirement would have to be part of it.
-    let is_free = !at.iter().any(|it| std::mem::discriminant(it) == kind);
-    if is_free {
-        at.push(need.clone());
+/// What stands at a place of an interface: nothing, what a composer generates from the implementations, a part of it,
+/// and perhaps an author's own requirement, which may be one that an implementation has, too.
+fn at_interface(of_objects: &[Vec<Need>], percent: u8, rng: &mut Rng) -> Vec<Need> {
+    let mut at = match rng.u8(..6) {
+        0 | 1 => Vec::new(),
+        _ => all_of(of_objects.iter()),
+    };
+    if rng.u8(..6) == 0 && !at.is_empty() {
+        at.remove(rng.usize(..at.len()));
     }
-    is_free
+    if rng.u8(..100) < percent {
+        let all = of_objects.concat();
+        let need = match rng.bool() && !all.is_empty() {
+            true => all[rng.usize(..all.len())].clone(),
+            false => Need::random(rng),
+        };
+        // A directive stands there once.
+        let kind = std::mem::discriminant(&need);
+        at.retain(|it| std::mem::discriminant(it) != kind);
+        at.push(need);
+    }
+    at
 }
 
 /// The conjunction of all, one requirement of each kind.
