@@ -60,6 +60,11 @@ async fn answer(
     check_transport(prepared.kind(), &client)?;
 
     if prepared.kind() == OperationKind::Subscription {
+        let authorization = serving.graph.supergraph.authorization();
+        let is_decided_by_service = gateway.policies().is_some()
+            && !claims
+                .open_policies(authorization, &prepared.requirements)
+                .is_empty();
         let accepted = Accepted {
             serving,
             prepared,
@@ -68,6 +73,7 @@ async fn answer(
             request: &request,
             client: &client,
             identity,
+            is_decided_by_service,
             turns: gateway.transport().turns.of(client.key),
         };
         let events = gateway.subscriptions().subscribe(accepted)?;

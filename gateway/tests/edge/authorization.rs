@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Socket, eventually,
     gateway::{SUPERGRAPH, TestGateway},
-    issuer::{Issuer, SigningKey},
+    issuer::{Issuer, SigningKey, seconds},
     server::Server,
 };
 
@@ -242,4 +242,52 @@ async fn a_subscription_shows_each_client_what_it_may_see() {
             "SUBSCRIPTION_SCHEMA_CHANGED"
         );
     }
+}
+
+/// The service may decide by claims that a new token has not. What the token itself decides goes on with the next one.
+#[tokio::test]
+async fn a_new_token_does_not_renew_what_the_policy_service_has_decided() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let rules = Arc::new(Rules::default());
+    *rules.response.lock().expect("no panic") =
+        (200, "max-age=60", json!({"policies": {"l": true}}));
+    let app = Router::new()
+        .route("/graphql", post(decide))
+        .with_state(Arc::clone(&rules));
+    let service = Server::start(app);
+    let url = format!("--policy-url={}", service.url());
+    let gateway = start(&issuer, &[&url]).await;
+    let policy = "@policy(policies: [[\"l\"]])";
+    served(&gateway, &protected(&[("length:", policy)])).await;
+    let ends = seconds() + 1.5;
+    let bearer = |token: String| json!({"authorization": format!("Bearer {token}")});
+    let mut sockets = Vec::new();
+    for policies in [json!([]), json!(["l"])] {
+        let mut socket = Socket::open(gateway.address, &[]).await;
+        let token = key.token(json!({"groups": ["staff"], "policies": policies, "exp": ends}));
+        socket.init(bearer(token)).await;
+        let subscription = "subscription { messages { length } }";
+        socket.subscribe("1", subscription).await;
+        let token = key.token(json!({"groups": [], "policies": policies}));
+        let ping = json!({"type": "ping", "payload": bearer(token)});
+        socket.send(ping).await;
+        assert_eq!(socket.next().await["payload"]["renewed"], json!(true));
+        sockets.push(socket);
+    }
+    let [by_service, by_token] = &mut *sockets else {
+        panic!("two sockets")
+    };
+    let end = by_service.next().await;
+    assert_eq!(
+        end["payload"][0]["extensions"]["code"], "TOKEN_EXPIRED",
+        "{end}"
+    );
+    gateway.news.log.until_open(1).await;
+    gateway.news.log.publish("four");
+    let payload = by_token.next_payload("1").await;
+    assert!(
+        payload["data"]["messages"]["length"].is_number(),
+        "{payload}"
+    );
 }
