@@ -412,6 +412,43 @@ async fn errors_of_subgraphs_do_not_tell_what_a_client_may_not_see() {
     assert_eq!(answer["data"]["me"]["rating"], Value::Null);
 }
 
+/// What a requirement needs may be protected: an error there tells neither its name nor its text.
+#[tokio::test]
+async fn errors_of_fields_that_the_plan_added_are_masked() {
+    let failing =
+        json!({"__typename": "User", "id": "1", "email": {"@error": "no mailbox for 1@x"}});
+    let note = json!({"__typename": "Note", "id": "n1", "email": "open"});
+    let sdl = SUPERGRAPH.replace("  text: String", "  text: String email: String");
+    let schema = USERS.replace("text: String", "text: String email: String");
+    let users =
+        Subgraph::new("users", &schema).query(json!({"me": failing, "nodes": [note, failing]}));
+    let bank = Subgraph::new("bank", BANK);
+    let graph = graph_of_with(Settings::default(), &sdl, vec![users, bank]).await;
+    let (answer, requests) = told(&graph, "{ me { rating } }", NOBODY).await;
+    assert!(requests.contains("email"), "{requests}");
+    assert_eq!(answer["data"]["me"]["rating"], Value::Null);
+    let text = answer.to_string();
+    assert!(
+        !text.contains("mailbox") && !text.contains("email"),
+        "{text}"
+    );
+    assert_eq!(answer["errors"][0]["path"], json!(["me"]));
+    // A field of the same name is selected there, of objects of another type.
+    let policies = names(&["notes"]);
+    let claims = Claims {
+        policies: &policies,
+        ..NOBODY
+    };
+    let query = "{ nodes { ... on Note { email } ... on User { rating } } }";
+    let (answer, requests) = told(&graph, query, claims).await;
+    assert!(requests.contains("...on User{email"), "{requests}");
+    assert_eq!(
+        answer["data"]["nodes"],
+        json!([{"email": "open"}, {"rating": null}])
+    );
+    assert!(!answer.to_string().contains("mailbox"), "{answer}");
+}
+
 #[tokio::test]
 async fn a_setting_hides_in_introspection_what_a_client_may_not_see() {
     let hiding = with(Settings {
