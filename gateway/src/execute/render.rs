@@ -250,8 +250,18 @@ impl Renderer<'_> {
         field: &ProjectedField,
         path: &ResponsePath<'_>,
     ) -> Result<(), Propagated> {
-        if self.reports_cut(place) {
-            self.error(Code::UnauthorizedFieldOrType, UNAUTHORIZED, path);
+        match self.cuts_reported_at(place) {
+            // Without its first error, a client would take the null for a value: it counts in no bound but that of
+            // the places, of which an operation has few.
+            1 => self.errors.push(FieldError::new(
+                Code::UnauthorizedFieldOrType,
+                UNAUTHORIZED,
+                path.items(),
+            )),
+            2..=CUTS_REPORTED_MAX => {
+                self.error(Code::UnauthorizedFieldOrType, UNAUTHORIZED, path);
+            }
+            _ => {}
         }
         if field.nullability.non_null {
             return Err(Propagated);
@@ -260,15 +270,15 @@ impl Renderer<'_> {
         Ok(())
     }
 
-    /// Whether one more error is reported at this place, which may be in a long list.
-    fn reports_cut(&mut self, place: u32) -> bool {
+    /// How many errors there are at this place with one more; it may be in a long list.
+    fn cuts_reported_at(&mut self, place: u32) -> u16 {
         if self.cuts_reported.is_empty() {
             self.cuts_reported = vec![0; self.projection.cuts as usize];
         }
         let reported = self.cuts_reported.get_mut(place as usize);
-        reported.is_some_and(|reported| {
+        reported.map_or(0, |reported| {
             *reported = reported.saturating_add(1);
-            *reported <= CUTS_REPORTED_MAX
+            *reported
         })
     }
 

@@ -449,6 +449,26 @@ async fn errors_of_fields_that_the_plan_added_are_masked() {
     assert!(!answer.to_string().contains("mailbox"), "{answer}");
 }
 
+/// However many errors there are, a client learns of each field why it is null.
+#[tokio::test]
+async fn the_first_error_at_a_cut_field_is_never_left_out() {
+    let failing = |id: usize| json!({"__typename": "User", "id": id.to_string(), "name": {"@error": "no name"}});
+    let many: Vec<Value> = (0..1_100).map(failing).collect();
+    let users = Subgraph::new("users", USERS).query(json!({ "users": many }));
+    let bank = Subgraph::new("bank", BANK);
+    let graph = graph_of_with(Settings::default(), SUPERGRAPH, vec![users, bank]).await;
+    let query = "{ users { name email } me { email } audit }";
+    let (answer, _) = told(&graph, query, NOBODY).await;
+    let errors = answer["errors"].as_array().cloned().unwrap_or_default();
+    let cut = errors
+        .iter()
+        .filter(|error| error["extensions"]["code"] == "UNAUTHORIZED_FIELD_OR_TYPE");
+    let cut: Vec<String> = cut.map(|error| error["path"].to_string()).collect();
+    assert_eq!(answer["data"], Value::Null);
+    assert_eq!(cut, [r#"["users",0,"email"]"#, r#"["audit"]"#]);
+    assert_eq!(errors.len(), 1_002);
+}
+
 #[tokio::test]
 async fn a_setting_hides_in_introspection_what_a_client_may_not_see() {
     let hiding = with(Settings {
