@@ -38,7 +38,7 @@ impl<'a> Claims<'a> {
         })
     }
 
-    /// The policies that `touched` requirements name and the claims do not, sorted.
+    /// The policies that could decide about those of `touched` that the claims do not meet already, sorted.
     pub fn open_policies<'r>(
         &self,
         authorization: &'r Authorization,
@@ -46,7 +46,10 @@ impl<'a> Claims<'a> {
     ) -> Vec<&'r str> {
         let mut open: Vec<&'r str> = Vec::new();
         for id in touched {
-            if let Requirement::Policies(wanted) = authorization.requirement(*id) {
+            let requirement = authorization.requirement(*id);
+            if let Requirement::Policies(wanted) = requirement
+                && !self.meets(requirement)
+            {
                 let names = wanted.sets().iter().flat_map(|set| set.iter());
                 let names = names.map(|name| &**name);
                 open.extend(names.filter(|name| !has(self.policies, name)));

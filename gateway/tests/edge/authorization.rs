@@ -169,6 +169,12 @@ async fn a_service_decides_about_the_policies_that_a_token_does_not_name() {
             json!({"policies": ["p", "q", "r"], "claims": null})
         );
     }
+    // The service cannot change what the token meets by itself.
+    answers(500, "no-store", json!({}));
+    let has_r = key.token(json!({"policies": ["r"]}));
+    let (status, response) = asked(&gateway, query, Some(&has_r)).await;
+    assert_eq!((status, codes(&response)), (200, vec![]), "{response}");
+    assert_eq!(requests().len(), 0);
     // What cannot be decided is refused; what touches no policy goes on.
     for (status, body) in [
         (500, json!({"policies": {"r": true}})),
