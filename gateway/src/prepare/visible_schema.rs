@@ -30,8 +30,9 @@ impl VisibleSchema {
             };
             keep_fields(definition, &|field| sees(id, &field.name));
         }
-        // A type without a field is hidden, and so are the fields that lead to it.
-        let roots = roots(&schema);
+        // A type without a field is hidden, and so are the fields that lead to it. A schema needs a query type.
+        let query = schema.schema_definition.query.as_ref();
+        let query = query.map(|root| root.name.clone());
         loop {
             let is_hidden = |(name, definition): (&Name, &ExtendedType)| {
                 let is_empty = match definition {
@@ -40,7 +41,7 @@ impl VisibleSchema {
                     ExtendedType::Union(it) => it.members.is_empty(),
                     _ => false,
                 };
-                (is_empty && !roots.contains(name)).then(|| name.clone())
+                (is_empty && query.as_ref() != Some(name)).then(|| name.clone())
             };
             let hidden: FxHashSet<Name> = schema.types.iter().filter_map(is_hidden).collect();
             if hidden.is_empty() {
@@ -61,6 +62,10 @@ impl VisibleSchema {
 
 fn remove(schema: &mut Schema, hidden: &FxHashSet<Name>) {
     schema.types.retain(|name, _| !hidden.contains(name));
+    let root = schema.schema_definition.make_mut();
+    for root in [&mut root.mutation, &mut root.subscription] {
+        root.take_if(|root| hidden.contains(&root.name));
+    }
     for definition in schema.types.values_mut() {
         keep_fields(definition, &|field| {
             !hidden.contains(field.ty.inner_named_type())

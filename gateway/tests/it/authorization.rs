@@ -470,6 +470,33 @@ async fn the_first_error_at_a_cut_field_is_never_left_out() {
 }
 
 #[tokio::test]
+async fn a_root_type_without_a_field_is_hidden() {
+    let sdl = SUPERGRAPH
+        .replace("rename: User @join", "rename: User @authenticated @join")
+        .replace("joined: User", "joined: User @authenticated");
+    let settings = Settings {
+        hides_schema: true,
+        ..Settings::default()
+    };
+    let parts = vec![Subgraph::new("users", USERS), Subgraph::new("bank", BANK)];
+    let graph = graph_of_with(settings, &sdl, parts).await;
+    let query = "{ __schema { mutationType { name } subscriptionType { name } types { name } } }";
+    let (answer, _) = told(&graph, query, NOBODY).await;
+    let schema = &answer["data"]["__schema"];
+    assert_eq!(schema["mutationType"], Value::Null, "{answer}");
+    assert_eq!(schema["subscriptionType"], Value::Null);
+    assert!(!schema["types"].to_string().contains("\"Mutation\""));
+    let known = Claims {
+        is_authenticated: true,
+        ..NOBODY
+    };
+    let (answer, _) = told(&graph, query, known).await;
+    let schema = &answer["data"]["__schema"];
+    assert_eq!(schema["mutationType"]["name"], "Mutation");
+    assert_eq!(schema["subscriptionType"]["name"], "Subscription");
+}
+
+#[tokio::test]
 async fn a_setting_hides_in_introspection_what_a_client_may_not_see() {
     let hiding = with(Settings {
         hides_schema: true,
