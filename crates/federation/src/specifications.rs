@@ -1,6 +1,6 @@
 //! What a supergraph asks of its gateway beyond the join specification.
 
-use apollo_compiler::Schema;
+use apollo_compiler::{Schema, ast::Directive};
 
 use crate::SupergraphError;
 
@@ -32,10 +32,7 @@ const PROTECTING: [&str; 3] = ["authenticated", "requiresScopes", "policy"];
 /// # Errors
 /// `UnknownFeature`.
 pub fn check(supergraph: &Schema) -> Result<(), SupergraphError> {
-    for link in &supergraph.schema_definition.directives.0 {
-        if link.name != "link" && link.name != "core" {
-            continue;
-        }
+    for link in links(supergraph) {
         let argument = |name: &str| link.specified_argument_by_name(name);
         let url = argument("url").or_else(|| argument("feature"));
         let url = url.and_then(|url| url.as_str()).unwrap_or_default();
@@ -57,12 +54,34 @@ pub fn check(supergraph: &Schema) -> Result<(), SupergraphError> {
     Ok(())
 }
 
+/// The links of a supergraph. The link specification may be linked by another name: all directives at the schema count
+/// that have the name of one that links a specification of [`HOST`].
+fn links(supergraph: &Schema) -> impl Iterator<Item = &Directive> {
+    let all = || {
+        let directives = supergraph.schema_definition.directives.iter();
+        directives.map(|it| -> &Directive { it })
+    };
+    let is_at_host = |it: &&Directive| {
+        ["url", "feature"].iter().any(|name| {
+            let url = it.specified_argument_by_name(name);
+            let url = url.and_then(|url| url.as_str());
+            url.is_some_and(|url| url.starts_with(HOST))
+        })
+    };
+    let names: Vec<&str> = all()
+        .filter(is_at_host)
+        .map(|it| it.name.as_str())
+        .collect();
+    all().filter(move |it| {
+        matches!(it.name.as_str(), "link" | "core") || names.contains(&it.name.as_str())
+    })
+}
+
 /// All names by which a supergraph may call the directive that has the name of its specification: the name of the
 /// specification there, with and without a prefix, and those of imports. None where nothing links it.
 pub fn local_names(supergraph: &Schema, specification: &str) -> Vec<String> {
     let mut names = Vec::new();
-    let directives = supergraph.schema_definition.directives.iter();
-    for link in directives.filter(|it| it.name == "link" || it.name == "core") {
+    for link in links(supergraph) {
         let argument = |name: &str| link.specified_argument_by_name(name);
         let url = argument("url").or_else(|| argument("feature"));
         let url = url.and_then(|url| url.as_str()).unwrap_or_default();
@@ -93,7 +112,7 @@ pub fn local_names(supergraph: &Schema, specification: &str) -> Vec<String> {
 
 /// What a supergraph calls the directive that has the name of its specification.
 pub fn local_name(supergraph: &Schema, specification: &str) -> String {
-    for link in supergraph.schema_definition.directives.get_all("link") {
+    for link in links(supergraph) {
         let argument = |name: &str| link.specified_argument_by_name(name);
         let url = argument("url").and_then(|url| url.as_str());
         // https://specs.apollo.dev/NAME/vX.Y
@@ -163,6 +182,29 @@ mod tests {
                 ))
             );
         }
+    }
+
+    #[test]
+    fn links_by_another_name_are_links() {
+        let at = |links: &str| {
+            format!(
+                "schema @l(url: \"{HOST}link/v1.0\", as: \"l\") {links} {{ query: Query }} type Query {{ a: Int }}"
+            )
+        };
+        let url = "https://example.com/secret/v0.1";
+        assert_eq!(
+            refusal(&at(&format!("@l(url: \"{url}\", for: SECURITY)"))),
+            Some(format!(
+                "the supergraph needs {url} for SECURITY, which this gateway does not know"
+            ))
+        );
+        let sdl = at(&format!(
+            "@l(url: \"{HOST}authenticated/v0.1\", import: [{{name: \"@authenticated\", as: \"@in\"}}], for: SECURITY)"
+        ));
+        assert_eq!(refusal(&sdl), None);
+        let supergraph = Schema::parse(sdl, "supergraph.graphql").expect("SDL");
+        let names = local_names(&supergraph, "authenticated");
+        assert!(names.contains(&"in".to_owned()), "{names:?}");
     }
 
     #[test]
