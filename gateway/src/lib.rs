@@ -13,6 +13,7 @@
 //! | [`execute`] | executing a prepared operation, up to the bytes of its response |
 //! | [`prepare`] | parsing, validating, planning and projecting an operation; the cache of prepared operations |
 //! | [`coerce`] | the client's variables, checked against the API schema |
+//! | [`authorization`] | which requirements of authorisation a client meets |
 //! | [`identity`] | who asks: clients' tokens |
 //! | [`graph`] | a loaded supergraph: the model of the crate `federation`, subgraphs, costs |
 //! | [`subgraphs`] | one request to one subgraph, over kept connections |
@@ -26,6 +27,7 @@
 //! No module uses one that is above it in this list. To add a setting, add a field with its
 //! environment variable to [`config`].
 
+pub mod authorization;
 pub mod coerce;
 pub mod config;
 pub mod edge;

@@ -8,12 +8,13 @@ use graphql_transport::{
 };
 
 use crate::{
+    authorization::Claims,
     coerce::{self, Variables},
     error::{Code, RequestError},
     execute,
     gateway::Gateway,
     graph::Graph,
-    prepare::{self, OperationKind, OperationRequest, Prepared},
+    prepare::{self, Asker, OperationKind, OperationRequest, Prepared},
     subscriptions::Accepted,
 };
 
@@ -42,7 +43,13 @@ async fn answer(
     let document = gateway.persisted().document(&request)?;
 
     let name = request.operation_name.as_deref();
-    let wanted = OperationRequest::new(&serving, &document, name, client.key, &client.headers);
+    let claims = Claims::of(identity.as_deref());
+    let asker = match gateway.policies() {
+        Some(service) => Asker::Asking(claims, service.asked_for(identity.as_deref(), client.key)),
+        None => Asker::Client(claims),
+    };
+    let wanted = OperationRequest::new(&serving, &document, name, client.key, &client.headers)
+        .from_asker(asker);
     let prepared = prepare::operation(&serving, &wanted).await?;
 
     let given = request.variables.as_ref();
@@ -53,6 +60,11 @@ async fn answer(
     check_transport(prepared.kind(), &client)?;
 
     if prepared.kind() == OperationKind::Subscription {
+        let authorization = serving.graph.supergraph.authorization();
+        let is_decided_by_service = gateway.policies().is_some()
+            && !claims
+                .open_policies(authorization, &prepared.requirements)
+                .is_empty();
         let accepted = Accepted {
             serving,
             prepared,
@@ -61,6 +73,7 @@ async fn answer(
             request: &request,
             client: &client,
             identity,
+            is_decided_by_service,
             turns: gateway.transport().turns.of(client.key),
         };
         let events = gateway.subscriptions().subscribe(accepted)?;

@@ -22,6 +22,9 @@ pub enum SupergraphError {
     /// Join directives that contradict each other or the types.
     #[error("the supergraph's join directives do not fit its types: {0}")]
     Joins(String),
+    /// A directive of authorisation that does not say what it requires, or too many of them.
+    #[error("the supergraph's requirements of authorisation cannot be followed: {0}")]
+    Authorization(String),
 }
 
 /// Why there is no plan.

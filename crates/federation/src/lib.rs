@@ -152,6 +152,7 @@
 //! | `supergraph` | types, keys and fields by subgraph, from the join directives |
 //! | `types` | composite types as small numbers |
 //! | `api_schema` | what clients see |
+//! | [`authorization`] | what each field requires of a client; takes out of an operation what a client may not see |
 //! | `specifications` | refuses specifications that have to be followed and are not known |
 //! | `override_label` | labels of progressive overrides |
 //! | `operation`, `selection`, `client_aliases` | an operation in the planner's terms |
@@ -165,6 +166,7 @@
 struct Readme;
 
 mod api_schema;
+pub mod authorization;
 mod builder;
 mod client_aliases;
 mod error;

@@ -1,13 +1,13 @@
 //! What a supergraph asks of its gateway beyond the join specification.
 
-use apollo_compiler::Schema;
+use apollo_compiler::{Schema, ast::Directive};
 
 use crate::SupergraphError;
 
 /// Where the known specifications are.
 const HOST: &str = "https://specs.apollo.dev/";
 /// What is followed. Others may be ignored where they name no purpose.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 14] = [
     "link/v1.0",
     "core/v0.1",
     "core/v0.2",
@@ -19,7 +19,12 @@ const KNOWN: [&str; 11] = [
     "inaccessible/v0.1",
     "inaccessible/v0.2",
     "context/v0.1",
+    "authenticated/v0.1",
+    "requiresScopes/v0.1",
+    "policy/v0.1",
 ];
+/// What protects data in whatever version it is linked, and for whatever purpose.
+const PROTECTING: [&str; 3] = ["authenticated", "requiresScopes", "policy"];
 
 /// Refuses what would be served wrongly: the link specification wants a purpose that is stated to be
 /// met.
@@ -27,30 +32,87 @@ const KNOWN: [&str; 11] = [
 /// # Errors
 /// `UnknownFeature`.
 pub fn check(supergraph: &Schema) -> Result<(), SupergraphError> {
-    for link in &supergraph.schema_definition.directives.0 {
-        if link.name != "link" && link.name != "core" {
-            continue;
-        }
+    for link in links(supergraph) {
         let argument = |name: &str| link.specified_argument_by_name(name);
         let url = argument("url").or_else(|| argument("feature"));
         let url = url.and_then(|url| url.as_str()).unwrap_or_default();
-        let Some(purpose) = argument("for").filter(|purpose| !purpose.is_null()) else {
-            continue;
-        };
         let specification = url.strip_prefix(HOST).unwrap_or_default();
+        let name = specification.split('/').next().unwrap_or_default();
+        let purpose = argument("for").filter(|purpose| !purpose.is_null());
+        let purpose = match purpose {
+            Some(purpose) => purpose.to_string(),
+            None if PROTECTING.contains(&name) => "SECURITY".to_owned(),
+            None => continue,
+        };
         if !KNOWN.contains(&specification.trim_end_matches('/')) {
             return Err(SupergraphError::UnknownFeature {
                 url: url.to_owned(),
-                purpose: purpose.to_string(),
+                purpose,
             });
         }
     }
     Ok(())
 }
 
+/// The links of a supergraph. The link specification may be linked by another name: all directives at the schema count
+/// that have the name of one that links a specification of [`HOST`].
+fn links(supergraph: &Schema) -> impl Iterator<Item = &Directive> {
+    let all = || {
+        let directives = supergraph.schema_definition.directives.iter();
+        directives.map(|it| -> &Directive { it })
+    };
+    let is_at_host = |it: &&Directive| {
+        ["url", "feature"].iter().any(|name| {
+            let url = it.specified_argument_by_name(name);
+            let url = url.and_then(|url| url.as_str());
+            url.is_some_and(|url| url.starts_with(HOST))
+        })
+    };
+    let names: Vec<&str> = all()
+        .filter(is_at_host)
+        .map(|it| it.name.as_str())
+        .collect();
+    all().filter(move |it| {
+        matches!(it.name.as_str(), "link" | "core") || names.contains(&it.name.as_str())
+    })
+}
+
+/// All names by which a supergraph may call the directive that has the name of its specification: the name of the
+/// specification there, with and without a prefix, and those of imports. None where nothing links it.
+pub fn local_names(supergraph: &Schema, specification: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for link in links(supergraph) {
+        let argument = |name: &str| link.specified_argument_by_name(name);
+        let url = argument("url").or_else(|| argument("feature"));
+        let url = url.and_then(|url| url.as_str()).unwrap_or_default();
+        let path = url.strip_prefix(HOST).unwrap_or_default();
+        if path.split('/').next() != Some(specification) {
+            continue;
+        }
+        let local = argument("as").and_then(|name| name.as_str());
+        let local = local.unwrap_or(specification);
+        names.push(local.to_owned());
+        names.push(format!("{local}__{specification}"));
+        let own = format!("@{specification}");
+        let imports = argument("import").and_then(|imports| imports.as_list());
+        for import in imports.unwrap_or_default() {
+            let text = |name: &str| {
+                let mut fields = import.as_object()?.iter();
+                fields.find(|(key, _)| key == name)?.1.as_str()
+            };
+            let is_own = import.as_str() == Some(&*own) || text("name") == Some(&*own);
+            if is_own {
+                let name = text("as").unwrap_or(&own);
+                names.push(name.trim_start_matches('@').to_owned());
+            }
+        }
+    }
+    names
+}
+
 /// What a supergraph calls the directive that has the name of its specification.
 pub fn local_name(supergraph: &Schema, specification: &str) -> String {
-    for link in supergraph.schema_definition.directives.get_all("link") {
+    for link in links(supergraph) {
         let argument = |name: &str| link.specified_argument_by_name(name);
         let url = argument("url").and_then(|url| url.as_str());
         // https://specs.apollo.dev/NAME/vX.Y
@@ -90,6 +152,8 @@ mod tests {
         for links in [
             "@link(url: \"https://specs.apollo.dev/link/v1.0\") @link(url: \"https://specs.apollo.dev/join/v0.5\", for: EXECUTION)",
             "@link(url: \"https://specs.apollo.dev/inaccessible/v0.2\", for: SECURITY)",
+            "@link(url: \"https://specs.apollo.dev/authenticated/v0.1\", for: SECURITY)",
+            "@link(url: \"https://specs.apollo.dev/requiresScopes/v0.1/\", for: SECURITY)",
             "@link(url: \"https://specs.apollo.dev/tag/v0.3\") @link(url: \"https://specs.apollo.dev/cost/v0.1\")",
             "@core(feature: \"https://specs.apollo.dev/join/v0.1\", for: EXECUTION)",
         ] {
@@ -101,9 +165,10 @@ mod tests {
     #[test]
     fn others_with_a_purpose_are_refused() {
         for url in [
-            "https://specs.apollo.dev/authenticated/v0.1",
-            "https://specs.apollo.dev/requiresScopes/v0.1",
-            "https://specs.apollo.dev/policy/v0.1",
+            "https://specs.apollo.dev/authenticated/v0.2",
+            "https://specs.apollo.dev/requiresScopes/v1.0",
+            "https://specs.apollo.dev/policy/",
+            "https://specs.apollo.dev/secret/v0.1",
             "https://specs.apollo.dev/join/v9.0",
             "https://example.com/join/v0.3",
         ] {
@@ -117,6 +182,45 @@ mod tests {
                 ))
             );
         }
+    }
+
+    #[test]
+    fn links_by_another_name_are_links() {
+        let at = |links: &str| {
+            format!(
+                "schema @l(url: \"{HOST}link/v1.0\", as: \"l\") {links} {{ query: Query }} type Query {{ a: Int }}"
+            )
+        };
+        let url = "https://example.com/secret/v0.1";
+        assert_eq!(
+            refusal(&at(&format!("@l(url: \"{url}\", for: SECURITY)"))),
+            Some(format!(
+                "the supergraph needs {url} for SECURITY, which this gateway does not know"
+            ))
+        );
+        let sdl = at(&format!(
+            "@l(url: \"{HOST}authenticated/v0.1\", import: [{{name: \"@authenticated\", as: \"@in\"}}], for: SECURITY)"
+        ));
+        assert_eq!(refusal(&sdl), None);
+        let supergraph = Schema::parse(sdl, "supergraph.graphql").expect("SDL");
+        let names = local_names(&supergraph, "authenticated");
+        assert!(names.contains(&"in".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn what_protects_is_followed_or_refused_without_a_purpose_too() {
+        let link = |specification: &str| {
+            refusal(&format!(
+                "schema @link(url: \"{HOST}{specification}\") {{ query: Query }} type Query {{ a: Int }}"
+            ))
+        };
+        assert_eq!(link("policy/v0.1"), None);
+        assert_eq!(
+            link("policy/v0.2"),
+            Some(format!(
+                "the supergraph needs {HOST}policy/v0.2 for SECURITY, which this gateway does not know"
+            ))
+        );
     }
 
     #[test]

@@ -38,6 +38,15 @@ pub struct IdentityConfig {
     /// Refuse requests without a token. By default they are served as those of a client that is not known.
     #[arg(long, env = "JWT_REQUIRED", value_parser = BoolishValueParser::new())]
     pub jwt_required: bool,
+    /// Take the policies that hold for a client (`@policy`) from this claim: a list of names, or a text with blanks
+    /// between them.
+    #[arg(
+        long,
+        env = "JWT_POLICIES_CLAIM",
+        value_name = "CLAIM",
+        default_value = "policies"
+    )]
+    pub jwt_policies_claim: String,
     /// Accept tokens that have expired, or are not yet valid, by less than this: clocks differ. At most five
     /// minutes.
     #[arg(long, env = "JWT_LEEWAY", default_value = "30s", value_parser = duration_up_to(LEEWAY_MAX))]

@@ -3,6 +3,7 @@
 //!
 //! Durations carry their unit: `500ms`, `30s`, `5m`.
 
+mod authorization;
 mod headers;
 mod identity;
 mod limits;
@@ -15,6 +16,7 @@ use std::{path::PathBuf, time::Duration};
 use graphql_transport::{HttpSettings, WebSocketSettings};
 use service::duration;
 
+pub use authorization::{AuthorizationConfig, AuthorizationMode};
 pub use headers::HeaderConfig;
 pub use identity::IdentityConfig;
 pub(crate) use identity::listed;
@@ -111,6 +113,9 @@ pub struct Config {
         value_name = "LABEL"
     )]
     pub override_labels: Vec<String>,
+    /// Who may see what.
+    #[command(flatten)]
+    pub authorization: AuthorizationConfig,
     /// Headers that pass between clients and subgraphs.
     #[command(flatten)]
     pub headers: HeaderConfig,

@@ -64,6 +64,10 @@ pub enum Code {
     DownstreamServiceError,
     /// A subgraph returned a value that the API schema does not allow.
     InvalidValue,
+    /// The client does not meet the requirements of a field or of its type.
+    UnauthorizedFieldOrType,
+    /// The policy service did not say what the client may see.
+    PolicyServiceUnavailable,
     /// A defect of the gateway. The cause is in its log.
     InternalServerError,
     /// A code of the transports, such as `BAD_REQUEST`.
@@ -131,6 +135,8 @@ impl Code {
             Self::ReadAfterWriteFailed => "READ_AFTER_WRITE_FAILED",
             Self::DownstreamServiceError => "DOWNSTREAM_SERVICE_ERROR",
             Self::InvalidValue => "INVALID_VALUE",
+            Self::UnauthorizedFieldOrType => "UNAUTHORIZED_FIELD_OR_TYPE",
+            Self::PolicyServiceUnavailable => "POLICY_SERVICE_UNAVAILABLE",
             Self::InternalServerError => "INTERNAL_SERVER_ERROR",
             Self::Transport(code) => code.as_str(),
             Self::SupergraphUnavailable => "SUPERGRAPH_UNAVAILABLE",
@@ -163,9 +169,9 @@ impl From<Code> for Refused {
         let status = match code {
             Code::Transport(code) => code.status(),
             Code::InternalServerError => graphql_transport::Code::InternalServerError.status(),
-            Code::SupergraphUnavailable | Code::IdentityUnavailable => {
-                Some(StatusCode::SERVICE_UNAVAILABLE)
-            }
+            Code::SupergraphUnavailable
+            | Code::IdentityUnavailable
+            | Code::PolicyServiceUnavailable => Some(StatusCode::SERVICE_UNAVAILABLE),
             Code::Unauthenticated => Some(StatusCode::UNAUTHORIZED),
             _ => None,
         };

@@ -26,6 +26,9 @@ const READ_AFTER_WRITE: &str = "the mutation's field was executed, but this coul
                                 subgraph has more to do than it can. Read it by a query; do not send \
                                 the mutation again";
 
+/// The message in the place of one that is hidden.
+const MASKED: &str = "the subgraph reported an error";
+
 /// One entry of the response's `errors`.
 #[derive(Clone, Debug)]
 pub struct FieldError {
@@ -56,6 +59,16 @@ impl FieldError {
     /// Whether a subgraph refused the work because it has too much to do.
     pub fn is_overload(&self) -> bool {
         is_overload(&self.extensions)
+    }
+
+    /// Hides what a subgraph reported, except its name and that it was an overload.
+    pub fn mask(&mut self) {
+        if self.service.is_some() {
+            let is_overload = self.is_overload();
+            self.message = MASKED.into();
+            self.extensions
+                .retain(|name, _| name == "code" && is_overload);
+        }
     }
 
     /// Turns an overload into the error of a read after a mutation's root field. `OVERLOADED` would
@@ -209,7 +222,7 @@ impl SubgraphError {
         }
         FieldError {
             message: if !is_shown {
-                "the subgraph reported an error".into()
+                MASKED.into()
             } else {
                 self.message.clone().into()
             },

@@ -104,7 +104,9 @@ impl<'a> ForwardChecker<'a> {
                 let range = self.scanner.value().ok()?;
                 (leaf::check(kind, self.scanner.slice(range)) == Leaf::Good).then_some(())
             }
-            ProjectedValue::Typename | ProjectedValue::Introspection(_) => None,
+            ProjectedValue::Typename
+            | ProjectedValue::Introspection(_)
+            | ProjectedValue::Unauthorized(_) => None,
         }
     }
 }

@@ -257,7 +257,12 @@ impl<'a> Execution<'a> {
             },
         };
         let mut store = std::mem::take(&mut self.store);
-        left_out::drop_errors(&mut self.errors, &self.prepared.projection, self.variables);
+        left_out::drop_errors(
+            &mut self.errors,
+            &self.prepared.projection,
+            self.variables,
+            self.graph.supergraph.authorization(),
+        );
         let sizes = &self.prepared.sizes;
         store.tell(sizes);
         let mut out = Vec::with_capacity(sizes.answer.expected().max(ANSWER_BYTES_MIN));
@@ -273,6 +278,7 @@ impl<'a> Execution<'a> {
             epoch: 1,
             bytes_max: self.graph.settings.limits.answer_bytes_max,
             is_too_large: false,
+            cuts_reported: Vec::new(),
         };
         renderer.data(self.root);
         let Renderer {

@@ -45,7 +45,15 @@ pub struct Renderer<'a> {
     pub bytes_max: usize,
     /// Whether the output has exceeded it and must not be used.
     pub is_too_large: bool,
+    /// How many errors were reported at each place that the client may not see; empty until there is one.
+    pub cuts_reported: Vec<u16>,
 }
+
+/// The error at a field that the client may not see.
+const UNAUTHORIZED: &str = "not authorised to see this field";
+
+/// The paths at which one field that the client may not see is reported at most: it may be in a long list.
+const CUTS_REPORTED_MAX: u16 = 100;
 
 /// A null was found where the schema forbids it, so the surrounding value becomes null.
 struct Propagated;
@@ -224,6 +232,7 @@ impl Renderer<'_> {
                     .extend_from_slice(answer.map_or(b"null", |json| json));
                 Ok(())
             }
+            ProjectedValue::Unauthorized(place) => self.unauthorized(*place, field, path),
             ProjectedValue::Leaf(_) | ProjectedValue::Object(_) => {
                 let value = self
                     .store
@@ -232,6 +241,45 @@ impl Renderer<'_> {
                 self.complete(value, &field.nullability, field, path)
             }
         }
+    }
+
+    /// Writes null for a field that the client may not see, as if its resolver had failed.
+    fn unauthorized(
+        &mut self,
+        place: u32,
+        field: &ProjectedField,
+        path: &ResponsePath<'_>,
+    ) -> Result<(), Propagated> {
+        match self.cuts_reported_at(place) {
+            // Without its first error, a client would take the null for a value: it counts in no bound but that of
+            // the places, of which an operation has few.
+            1 => self.errors.push(FieldError::new(
+                Code::UnauthorizedFieldOrType,
+                UNAUTHORIZED,
+                path.items(),
+            )),
+            2..=CUTS_REPORTED_MAX => {
+                self.error(Code::UnauthorizedFieldOrType, UNAUTHORIZED, path);
+            }
+            _ => {}
+        }
+        if field.nullability.non_null {
+            return Err(Propagated);
+        }
+        self.out.extend_from_slice(b"null");
+        Ok(())
+    }
+
+    /// How many errors there are at this place with one more; it may be in a long list.
+    fn cuts_reported_at(&mut self, place: u32) -> u16 {
+        if self.cuts_reported.is_empty() {
+            self.cuts_reported = vec![0; self.projection.cuts as usize];
+        }
+        let reported = self.cuts_reported.get_mut(place as usize);
+        reported.map_or(0, |reported| {
+            *reported = reported.saturating_add(1);
+            *reported
+        })
     }
 
     /// Writes a value, or null if there is none and the type allows it.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    authorization::policies::PolicyService,
     config::Config,
     graph::{Graph, Settings},
     identity::{Identities, IdentityMetrics},
@@ -29,6 +30,7 @@ pub struct Gateway {
     metrics: GatewayMetrics,
     persisted: PersistedOperations,
     identities: Option<Identities>,
+    policies: Option<PolicyService>,
     subscriptions: Subscriptions,
     transport: Transport,
     served: watch::Sender<Option<Arc<Serving>>>,
@@ -59,6 +61,12 @@ impl Gateway {
         Ok(Self {
             persisted: PersistedOperations::new(&config.persisted)?,
             identities,
+            policies: PolicyService::new(
+                &config.authorization,
+                &graph_settings.subgraphs,
+                &graph_settings.tls,
+                &graph_settings.subgraph_metrics,
+            )?,
             subscriptions: Subscriptions::new(
                 &config.subscriptions,
                 &graph_settings,
@@ -108,6 +116,11 @@ impl Gateway {
     /// Verifies clients' tokens; `None` if none is looked at.
     pub fn identities(&self) -> Option<&Identities> {
         self.identities.as_ref()
+    }
+
+    /// Decides policies; `None` if only tokens do.
+    pub fn policies(&self) -> Option<&PolicyService> {
+        self.policies.as_ref()
     }
 
     /// The running subscriptions of all clients.

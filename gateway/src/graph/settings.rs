@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use anyhow::Context;
 
 use crate::{
-    config::{Config, Limits, SubgraphSettings, address_key},
+    config::{AuthorizationMode, Config, Limits, SubgraphSettings, address_key},
     headers::HeaderRules,
     metrics::{PrepareMetrics, SubgraphMetrics},
     prepare::cache::CacheBounds,
@@ -31,6 +31,10 @@ pub struct Settings {
     pub introspection_answers_max: usize,
     /// The largest number of bytes that they have together.
     pub introspection_answers_bytes_max: usize,
+    /// What happens to an operation that selects what its client may not see.
+    pub authorization_mode: AuthorizationMode,
+    /// Whether introspection leaves out what its client may not see.
+    pub hides_schema: bool,
     /// Whether the messages and extensions of subgraph errors are hidden from clients. The codes
     /// and the subgraph's name stay visible.
     pub mask_subgraph_errors: bool,
@@ -62,6 +66,8 @@ impl Default for Settings {
             subscription_request_bytes_max: 1_000_000,
             introspection_answers_max: 64,
             introspection_answers_bytes_max: 8 * 1024 * 1024,
+            authorization_mode: AuthorizationMode::Cut,
+            hides_schema: false,
             mask_subgraph_errors: false,
             shown_error_codes: Arc::default(),
             prepared: CacheBounds::default(),
@@ -94,6 +100,8 @@ impl Settings {
             subscription_request_bytes_max: config.subscriptions.subscription_request_bytes_max,
             introspection_answers_max: config.introspection_answers_max,
             introspection_answers_bytes_max: config.introspection_answers_bytes_max,
+            authorization_mode: config.authorization.authorization_mode,
+            hides_schema: config.authorization.authorization_hides_schema,
             report_cost: config.service.development,
             report_plan: config.service.development,
             mask_subgraph_errors: !config.service.development,

@@ -26,7 +26,10 @@ mod token;
 pub(crate) mod until_expiry;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -61,13 +64,17 @@ pub struct Identity {
     pub subject: String,
     /// The scopes of the claim `scope`, or else `scp`, sorted.
     pub scopes: Vec<String>,
+    /// The policies that the claim `JWT_POLICIES_CLAIM` names, sorted.
+    pub policies: Vec<String>,
     /// All claims.
     pub claims: Map<String, Value>,
     /// When the token ends, the leeway included.
     ends: SystemTime,
+    /// Distinguishes verified tokens, from 1.
+    number: u64,
     /// Distinguishes subjects, of all issuers.
     key: Arc<str>,
-    /// The scopes and the claims that subgraphs get: what the client may see depends on nothing else.
+    /// The scopes, the policies and the claims that subgraphs get: what the client may see depends on nothing else.
     rights: Arc<str>,
     forwarded: ForwardedClaims,
     /// The approximate size in memory, in bytes.
@@ -80,8 +87,10 @@ impl Default for Identity {
             issuer: None,
             subject: String::new(),
             scopes: Vec::new(),
+            policies: Vec::new(),
             claims: Map::new(),
             ends: SystemTime::UNIX_EPOCH,
+            number: 0,
             key: "".into(),
             rights: "".into(),
             forwarded: ForwardedClaims::default(),
@@ -91,6 +100,11 @@ impl Default for Identity {
 }
 
 impl Identity {
+    /// A number that no other verified token has.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// When the token ends on the clock of timers.
     pub(crate) fn valid_until(&self) -> Instant {
         let left = self.ends.duration_since(SystemTime::now());
@@ -114,6 +128,9 @@ pub struct Identities {
     known: KnownTokens,
     cookie: Option<String>,
     is_required: bool,
+    policies_claim: String,
+    /// How many tokens were verified.
+    verified: AtomicU64,
     /// Which claims subgraphs get.
     headers: Arc<HeaderRules>,
     metrics: IdentityMetrics,
@@ -208,6 +225,8 @@ impl Identities {
             known: KnownTokens::new(config.jwt_known_bytes_max),
             cookie,
             is_required: config.jwt_required,
+            policies_claim: config.jwt_policies_claim.clone(),
+            verified: AtomicU64::new(0),
             headers: Arc::clone(headers),
             metrics,
         }))
@@ -319,15 +338,18 @@ impl Identities {
         let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
         let issuer = text("iss").map(ToOwned::to_owned);
         let subject = text("sub").unwrap_or_default().to_owned();
-        let scopes = scopes(&claims);
+        let scopes = names(claims.get("scope").or_else(|| claims.get("scp")));
+        let policies = names(claims.get(&self.policies_claim));
         let forwarded = self.headers.forwarded_claims(&claims);
-        let mut rights = scopes.join(" ");
+        // Quoted, because a name from a list may have blanks.
+        let mut rights = format!("{scopes:?}\n{policies:?}");
         for value in forwarded.values() {
             rights.push('\n');
             rights.push_str(value.to_str().unwrap_or_default());
         }
         let key = format!("{} {subject}", issuer.as_deref().unwrap_or_default());
         Identity {
+            number: 1 + self.verified.fetch_add(1, Ordering::Relaxed),
             key: key.into(),
             // Values in memory take several times the bytes of their text.
             bytes: 4 * text_bytes + 2 * rights.len(),
@@ -337,6 +359,7 @@ impl Identities {
             issuer,
             subject,
             scopes,
+            policies,
             claims,
         }
     }
@@ -361,10 +384,9 @@ impl Identities {
     }
 }
 
-/// The scopes of a token: `scope` is a text with blanks (RFC 8693), or a list; some providers name it `scp`.
-fn scopes(claims: &Map<String, Value>) -> Vec<String> {
-    let claim = claims.get("scope").or_else(|| claims.get("scp"));
-    let mut scopes: Vec<String> = match claim {
+/// The names in a claim, sorted: a text with blanks between them, as `scope` is (RFC 8693), or a list.
+fn names(claim: Option<&Value>) -> Vec<String> {
+    let mut names: Vec<String> = match claim {
         Some(Value::String(text)) => text.split_whitespace().map(ToOwned::to_owned).collect(),
         Some(Value::Array(list)) => {
             let texts = list.iter().filter_map(Value::as_str);
@@ -372,9 +394,9 @@ fn scopes(claims: &Map<String, Value>) -> Vec<String> {
         }
         _ => Vec::new(),
     };
-    scopes.sort_unstable();
-    scopes.dedup();
-    scopes
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The steps from a document's text to a [`Prepared`] operation.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use apollo_compiler::{
     ExecutableDocument, Node,
@@ -9,14 +9,17 @@ use apollo_compiler::{
     parser::Parser,
     validation::{DiagnosticList, Valid},
 };
-use federation::{ClientAliases, PlanError, PlanOptions};
+use federation::{
+    ClientAliases, PlanError, PlanOptions,
+    authorization::{Authorization, RequirementId, cut},
+};
 
 use super::{
     compile::{self, keys::ResponseKeys},
     conditions::Conditions,
     cost::{self, OperationCost, actual::Counted},
     descriptions, forward,
-    introspection::{self, Introspection},
+    introspection::{self, Introspection, Seen},
     limits,
     plan::Plan,
     prepared::{OperationKind, Prepared, UpstreamSubscription},
@@ -29,6 +32,8 @@ use super::{
     values,
 };
 use crate::{
+    authorization::{TOUCHED_MAX, field_view::FieldView},
+    config::AuthorizationMode,
     error::{Code, Location, Message, RequestError},
     graph::Graph,
 };
@@ -46,9 +51,10 @@ struct Decided {
 }
 
 /// Parses, validates, plans and projects an operation for a group of requests. If the plan depends
-/// on condition variables and the group does not have their values, the operation has no plan; nor
-/// if it costs too much or is too large whatever its variables are: it is never executed, and is
-/// small in the cache.
+/// on condition variables or requirements of authorisation and the group does not have their values, the
+/// operation has no plan; nor if it costs too much, is too large or is not for these clients whatever its
+/// variables are: it is never executed, and is small in the cache. `touched` are the requirements that the
+/// group has decisions about.
 ///
 /// # Errors
 /// With the code of the check that refused the operation.
@@ -57,8 +63,11 @@ pub fn build(
     query: &str,
     operation_name: Option<&str>,
     group: RolloutGroup,
+    touched: &Arc<[RequirementId]>,
 ) -> Result<Prepared, RequestError> {
     let graph = &serving.graph;
+    let authorization = graph.supergraph.authorization();
+    let view = FieldView::new(authorization, touched, group.authorization);
     let Decided {
         document,
         operation,
@@ -77,8 +86,13 @@ pub fn build(
         &names,
         &aliases,
         &mut keys,
+        &view,
         fields_max(graph),
     )?;
+    let hides = graph.settings.hides_schema && !introspected.is_empty();
+    let requirements = requirements(authorization, &view, group, touched, hides)?;
+    let is_authorized = group.authorization.is_some() || requirements.is_empty();
+    let is_complete = is_complete && is_authorized;
     let mut prepared = Prepared {
         plan: Plan {
             keys: keys.into_names(),
@@ -95,17 +109,28 @@ pub fn build(
         refusal: None,
         cost: OperationCost::constant(0.0),
         counted: None,
+        requirements,
+        decisions: group.authorization,
     };
     if is_complete {
-        prepared.cost = cost::of(graph, &document, &operation, fields_max(graph))?;
+        prepared.cost = cost::of(graph, &document, &operation, &view, fields_max(graph))?;
         if cost::refuses_always(graph, &prepared.cost) {
             return Ok(without_plan(prepared));
         }
+    }
+    prepared.refusal = refusal_of(graph, prepared.kind, &prepared.projection);
+    if is_complete && prepared.refusal.is_none() {
         if graph.settings.report_cost {
             prepared.counted = Some(Counted::new(document.clone(), operation.clone()));
         }
         if !introspected.is_empty() {
-            let introspection = Introspection::new(graph, &document, &operation, &introspected)?;
+            let seen = group.authorization.filter(|_| hides);
+            let seen = seen.map(|decisions| Seen {
+                requirements: Arc::clone(&prepared.requirements),
+                decisions,
+            });
+            let introspection =
+                Introspection::new(graph, &document, &operation, &introspected, seen)?;
             prepared.introspection = Some(introspection);
         }
         if asks_subgraphs(&prepared.projection) {
@@ -115,8 +140,13 @@ pub fn build(
                 &operation,
                 &aliases,
                 group,
+                &view,
                 &mut prepared,
             )?;
+        }
+        if prepared.plan.steps.is_empty() && prepared.projection.cuts > 0 {
+            // The errors at what was cut have paths all the same.
+            prepared.plan.name_aliases(&aliases);
         }
     }
     Ok(match prepared.refusal {
@@ -166,21 +196,33 @@ fn add_plan(
     operation: &Operation,
     aliases: &ClientAliases,
     group: RolloutGroup,
+    view: &FieldView<'_>,
     prepared: &mut Prepared,
 ) -> Result<(), RequestError> {
     let graph = &serving.graph;
     let asked =
         federation::Operation::with_aliases(&graph.supergraph, document, operation, aliases);
+    let whole = (prepared.kind == OperationKind::Subscription)
+        .then(|| compile::normal_form(&graph.supergraph, &asked));
+    let asked = match prepared.projection.cuts {
+        0 => asked,
+        _ => cut(&graph.supergraph, asked, fields_max(graph), &|ty, field| {
+            view.sees(ty, field)
+        })
+        .map_err(|_| too_many_types())?,
+    };
     let keys = std::mem::take(&mut prepared.plan.keys);
     let mut plan = plan(serving, &asked, operation, group, keys)?;
     plan.name_aliases(aliases);
     plan.forwards = forward::is_possible(&plan, &prepared.projection);
-    if prepared.kind == OperationKind::Subscription {
-        let mut normal_form = compile::normal_form(&graph.supergraph, &asked);
+    if let Some(mut normal_form) = whole {
         if let Some(introspection) = &prepared.introspection {
             // Its events also have the introspection fields.
             normal_form.push_str(introspection.text());
         }
+        // Clients share events only if they may see the same of them.
+        let authorization = graph.supergraph.authorization();
+        normal_form.push_str(&decided_text(authorization, group, &prepared.requirements));
         let upstream = upstream(graph, &plan, normal_form, &variable_names(operation))?;
         let bytes_max = graph.settings.subscription_request_bytes_max;
         if upstream.operation.len() > bytes_max {
@@ -195,6 +237,84 @@ fn add_plan(
 fn fields_max(graph: &Graph) -> usize {
     let selections_max = graph.settings.limits.selections_max;
     selections_max.saturating_mul(FIELDS_PER_SELECTION)
+}
+
+/// The requirements that the operation's fields have, sorted; all if introspection must hide what the client may not
+/// see.
+fn requirements(
+    authorization: &Authorization,
+    view: &FieldView<'_>,
+    group: RolloutGroup,
+    touched: &Arc<[RequirementId]>,
+    are_all: bool,
+) -> Result<Arc<[RequirementId]>, RequestError> {
+    if group.authorization.is_some() {
+        return Ok(Arc::clone(touched));
+    }
+    let noted = match are_all {
+        true => authorization.ids().collect(),
+        false => view.noted(),
+    };
+    if noted.len() > TOUCHED_MAX {
+        return Err(RequestError::new(
+            Code::MaxSelections,
+            format!(
+                "the operation's fields have more than {TOUCHED_MAX} different requirements of authorisation: split it"
+            ),
+        ));
+    }
+    Ok(noted.into())
+}
+
+/// Why an operation that has fields which the client may not see is refused as a whole, if it is.
+fn refusal_of(graph: &Graph, kind: OperationKind, projection: &Projection) -> Option<RequestError> {
+    if projection.cuts == 0 {
+        return None;
+    }
+    let rejects = graph.settings.authorization_mode == AuthorizationMode::Reject;
+    // A subscription has one root field: without it there is no event.
+    let lists = match kind {
+        OperationKind::Subscription if !rejects => &projection.selections[..1],
+        _ if rejects => &projection.selections[..],
+        _ => return None,
+    };
+    let lists = lists.iter().flat_map(|selection| &selection.lists);
+    let cut = lists.flatten().filter(|field| field.is_unauthorized());
+    let mut names: Vec<&str> = cut.map(|field| &*field.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let messages = names.iter().map(|name| Message {
+        message: format!("not authorised to select the field \"{name}\""),
+        locations: Vec::new(),
+    });
+    let code = Code::UnauthorizedFieldOrType;
+    (!names.is_empty()).then(|| RequestError::several(code, names.len(), messages))
+}
+
+fn too_many_types() -> RequestError {
+    RequestError::new(
+        Code::MaxSelections,
+        "the operation has too many fields that only some types of objects show to this client",
+    )
+}
+
+/// The requirements that an operation touches, with what was decided about each.
+fn decided_text(
+    authorization: &Authorization,
+    group: RolloutGroup,
+    touched: &[RequirementId],
+) -> String {
+    let Some(decisions) = group.authorization else {
+        return String::new();
+    };
+    let decided = touched.iter().map(|id| {
+        let (requirement, is_met) = (
+            authorization.requirement(*id),
+            decisions.is_met(touched, *id),
+        );
+        format!("\n{requirement:?}: {is_met}")
+    });
+    decided.collect()
 }
 
 fn check_introspection(

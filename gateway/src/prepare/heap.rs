@@ -11,7 +11,9 @@ use apollo_compiler::{
     executable::{Selection, SelectionSet},
 };
 use bytes::Bytes;
-use federation::{TypeId, TypeSet};
+use federation::{TypeId, TypeSet, authorization::RequirementId};
+
+use crate::error::{Location, Message, RequestError};
 
 use super::{
     cost::{OperationCost, actual::Counted},
@@ -54,7 +56,19 @@ macro_rules! none {
     })* };
 }
 
-none!(u8, u32, usize, bool, ResponseKey, Condition, TypeId);
+none!(
+    u8,
+    u32,
+    u64,
+    usize,
+    bool,
+    &'static str,
+    ResponseKey,
+    Condition,
+    TypeId,
+    RequirementId,
+    Location
+);
 
 macro_rules! sum {
     ($($type:ty: $($field:ident),*;)*) => { $(impl Heap for $type {
@@ -63,7 +77,9 @@ macro_rules! sum {
 }
 
 sum! {
-    Prepared: plan, projection, variables, cost, counted, introspection, name, subscription;
+    Prepared: plan, projection, variables, cost, counted, introspection, name, subscription, requirements, refusal;
+    RequestError: errors, numbers, texts;
+    Message: message, locations;
     Plan: steps, keys, client_keys, shapes;
     FetchStep: conditions, wakes, request, root_keys, merge;
     RequestTemplate: operation, head, constant, variables, by_context;
@@ -128,6 +144,15 @@ impl Heap for String {
 impl Heap for Arc<str> {
     fn heap(&self) -> usize {
         block(self.len() + 2 * size_of::<usize>())
+    }
+}
+
+impl Heap for Arc<[RequirementId]> {
+    fn heap(&self) -> usize {
+        match self.is_empty() {
+            true => 0,
+            false => block(size_of_val(&**self) + 2 * size_of::<usize>()),
+        }
     }
 }
 

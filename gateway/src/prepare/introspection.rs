@@ -2,6 +2,8 @@
 //!
 //! A prepared operation keeps only the text of that part. The graph keeps the answers, by text.
 
+use std::{borrow::Cow, sync::Arc};
+
 use apollo_compiler::{
     ExecutableDocument, Name, Node,
     ast::{Argument, Directive, DirectiveList, Value},
@@ -11,9 +13,13 @@ use apollo_compiler::{
     validation::Valid,
 };
 use bytes::Bytes;
+use federation::authorization::RequirementId;
 
-use super::{one_of, plan::Condition, projection::Introspected, resume};
+use super::{
+    one_of, plan::Condition, projection::Introspected, resume, visible_schema::VisibleSchema,
+};
 use crate::{
+    authorization::{Decisions, field_view::FieldView},
     error::{Code, RequestError},
     graph::{Graph, introspection_answers::IntrospectionAnswer},
 };
@@ -33,6 +39,24 @@ pub struct Introspection {
     has_variables: bool,
     /// The number of introspection fields.
     fields: usize,
+    /// What the client may see; `None` for the whole schema.
+    seen: Option<Seen>,
+}
+
+/// What a client may see of a schema.
+pub struct Seen {
+    /// All requirements of the supergraph.
+    pub requirements: Arc<[RequirementId]>,
+    /// Which of them are met.
+    pub decisions: Decisions,
+}
+
+impl Seen {
+    fn schema(&self, graph: &Graph) -> VisibleSchema {
+        let authorization = graph.supergraph.authorization();
+        let view = FieldView::new(authorization, &self.requirements, Some(self.decisions));
+        VisibleSchema::of(graph, &|ty, field| view.sees(ty, field))
+    }
 }
 
 impl Introspection {
@@ -46,6 +70,7 @@ impl Introspection {
         document: &Valid<ExecutableDocument>,
         operation: &Node<Operation>,
         introspected: &[Introspected<'_>],
+        seen: Option<Seen>,
     ) -> Result<Self, RequestError> {
         introspection::check_max_depth(document, operation)
             .map_err(|error| RequestError::new(Code::MaxDepth, error.message().to_string()))?;
@@ -73,6 +98,7 @@ impl Introspection {
             has_variables: !part.variables.is_empty(),
             text: part.serialize().no_indent().to_string().into(),
             fields: introspected.len(),
+            seen,
         };
         if !this.has_variables {
             this.answer(graph, b"{}")?;
@@ -99,12 +125,21 @@ impl Introspection {
                 .map_err(|error| RequestError::new(Code::BadUserInput, error.to_string()))?;
             return self.execute(graph, &variables);
         }
-        if let Some(answer) = graph.introspections.get(&self.text) {
+        let key = self.key();
+        if let Some(answer) = graph.introspections.get(&key) {
             return Ok(answer);
         }
         let answer = self.execute(graph, &JsonMap::default())?;
-        graph.introspections.insert(&self.text, &answer);
+        graph.introspections.insert(&key, &answer);
         Ok(answer)
+    }
+
+    /// What the answer depends on.
+    fn key(&self) -> Cow<'_, str> {
+        match &self.seen {
+            None => Cow::Borrowed(&self.text),
+            Some(seen) => format!("{}\n{:?}", self.text, seen.decisions).into(),
+        }
     }
 
     fn execute(
@@ -112,27 +147,32 @@ impl Introspection {
         graph: &Graph,
         variables: &JsonMap,
     ) -> Result<IntrospectionAnswer, RequestError> {
+        let visible = self.seen.as_ref().map(|seen| seen.schema(graph));
+        let (schema, implementers) = match &visible {
+            Some(visible) => (&visible.schema, &visible.implementers),
+            None => (graph.api(), &graph.implementers),
+        };
         let refused = |error: apollo_compiler::request::RequestError| {
             RequestError::new(Code::BadUserInput, error.message().to_string())
         };
         // It was valid as a part of the client's document.
-        let document = ExecutableDocument::parse_and_validate(graph.api(), &*self.text, "")
-            .map_err(|error| {
+        let document =
+            ExecutableDocument::parse_and_validate(schema, &*self.text, "").map_err(|error| {
                 RequestError::new(Code::InternalServerError, error.errors.to_string())
             })?;
         let operation = document.operations.get(None).map_err(refused)?.clone();
         let variables =
-            apollo_compiler::request::coerce_variable_values(graph.api(), &operation, variables)
+            apollo_compiler::request::coerce_variable_values(schema, &operation, variables)
                 .map_err(refused)?;
         // The query to execute instead, if `isOneOf` is selected.
-        let with_names = one_of::names_instead(graph.api(), &document, &operation);
+        let with_names = one_of::names_instead(schema, &document, &operation);
         let (executed, executed_operation) = match &with_names {
             Some((document, operation)) => (document, operation),
             None => (&document, &operation),
         };
         let response = introspection::partial_execute(
-            graph.api(),
-            &graph.implementers,
+            schema,
+            implementers,
             executed,
             executed_operation,
             &variables,
@@ -145,7 +185,7 @@ impl Introspection {
         let mut data = response.data.unwrap_or_default();
         if with_names.is_some() {
             let set = &operation.selection_set;
-            one_of::answer(graph.api(), &document, set, &mut data);
+            one_of::answer(schema, &document, set, &mut data);
         }
         (0..self.fields)
             .map(|place| match data.get(alias(place).as_str()) {

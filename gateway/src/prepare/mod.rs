@@ -2,7 +2,7 @@
 //! cache.
 //!
 //! [`operation`] takes an operation from the cache, or prepares it; [`decided`] takes its plan for
-//! given values of its condition variables.
+//! given values of its condition variables and for what the client may see.
 
 mod build;
 pub mod cache;
@@ -28,14 +28,17 @@ mod serving;
 pub mod sizes;
 pub mod upkeep;
 mod values;
+mod visible_schema;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use federation::authorization::RequirementId;
 use graphql_transport::ClientKey;
 use http::HeaderMap;
 
 use crate::{
+    authorization::{Claims, Decisions, policies::PolicyAsker},
     coerce::{self, Variables},
     error::{Code, RequestError},
     graph::Graph,
@@ -56,6 +59,27 @@ pub struct OperationRequest<'a> {
     operation_name: Option<&'a str>,
     client: ClientKey,
     group: RolloutGroup,
+    asker: Asker<'a>,
+    /// The requirements that the group has decisions about.
+    touched: Option<&'a Arc<[RequirementId]>>,
+}
+
+/// Who may see what the operation selects.
+#[derive(Clone, Copy)]
+pub enum Asker<'a> {
+    /// A client.
+    Client(Claims<'a>),
+    /// A client for which a service may be asked about policies that its claims do not name.
+    Asking(Claims<'a>, PolicyAsker<'a>),
+    /// All clients that share an operation which was prepared before, perhaps for another supergraph: they have the
+    /// same decisions about the requirements that it touched.
+    SameAs(&'a Graph, &'a Prepared),
+}
+
+impl Default for Asker<'_> {
+    fn default() -> Self {
+        Self::Client(Claims::default())
+    }
 }
 
 impl<'a> OperationRequest<'a> {
@@ -74,7 +98,15 @@ impl<'a> OperationRequest<'a> {
             operation_name,
             client,
             group: serving.rollout.draw(rules.override_labels(headers)),
+            asker: Asker::default(),
+            touched: None,
         }
+    }
+
+    /// The same request from a client of whom more is known than nothing.
+    #[must_use]
+    pub fn from_asker(self, asker: Asker<'a>) -> Self {
+        Self { asker, ..self }
     }
 
     /// The operation from the cache, if it is there.
@@ -84,8 +116,8 @@ impl<'a> OperationRequest<'a> {
     }
 }
 
-/// The prepared operation. If its plan depends on condition variables, it has no plan yet: see
-/// [`decided`].
+/// The prepared operation. If its plan depends on condition variables or on what the client may see, it
+/// has no plan yet: see [`decided`].
 ///
 /// # Errors
 /// With the code of the check that refused the operation.
@@ -102,22 +134,85 @@ pub async fn operation(
     Box::pin(make_ready(serving, request)).await
 }
 
-/// The same operation with the plan for these values of its condition variables.
+/// The same operation with the plan for these values of its condition variables, and for what the
+/// client may see.
 ///
 /// # Errors
-/// As [`operation`].
+/// As [`operation`], and `POLICY_SERVICE_UNAVAILABLE`.
 pub async fn decided(
     serving: &Arc<Serving>,
     request: &OperationRequest<'_>,
     prepared: Arc<Prepared>,
     variables: &Variables,
 ) -> Result<Arc<Prepared>, RequestError> {
-    let Some(values) = prepared.conditions.values(variables) else {
+    let conditions = prepared.conditions.values(variables);
+    let requirements = &prepared.requirements;
+    if conditions.is_none() && requirements.is_empty() {
         return Ok(prepared);
-    };
+    }
     let mut request = *request;
-    request.group.conditions = Some(values);
+    request.group.conditions = conditions;
+    if !requirements.is_empty() {
+        request.group.authorization = Some(
+            request
+                .asker
+                .decisions(&serving.graph, requirements)
+                .await?,
+        );
+        request.touched = Some(requirements);
+    }
     operation(serving, &request).await
+}
+
+impl Asker<'_> {
+    /// Which of the requirements that an operation touches are met.
+    ///
+    /// # Errors
+    /// `UNAUTHORIZED_FIELD_OR_TYPE` if nothing was decided before about one of them; `POLICY_SERVICE_UNAVAILABLE`.
+    async fn decisions(
+        &self,
+        graph: &Graph,
+        touched: &[RequirementId],
+    ) -> Result<Decisions, RequestError> {
+        let authorization = graph.supergraph.authorization();
+        let (before, prepared) = match self {
+            Self::Client(claims) => {
+                return Ok(Decisions::by_claims(authorization, touched, claims));
+            }
+            Self::Asking(claims, service) => {
+                let open = claims.open_policies(authorization, touched);
+                if open.is_empty() {
+                    return Ok(Decisions::by_claims(authorization, touched, claims));
+                }
+                // Boxed because it is rare: the futures of all other requests stay small.
+                let mut policies = Box::pin(service.holding(open)).await?;
+                policies.extend_from_slice(claims.policies);
+                policies.sort_unstable();
+                let claims = Claims {
+                    policies: &policies,
+                    ..*claims
+                };
+                return Ok(Decisions::by_claims(authorization, touched, &claims));
+            }
+            Self::SameAs(before, prepared) => (before.supergraph.authorization(), prepared),
+        };
+        let known = |id: &RequirementId| {
+            let wanted = authorization.requirement(*id);
+            let mut known = prepared.requirements.iter();
+            known.find(|known| before.requirement(**known) == wanted)
+        };
+        if touched.iter().any(|id| known(id).is_none()) {
+            return Err(RequestError::new(
+                Code::UnauthorizedFieldOrType,
+                "its fields have other requirements of authorisation now",
+            ));
+        }
+        let is_met = |id: RequirementId| {
+            let decided = prepared.decisions.zip(known(&id));
+            decided.is_some_and(|(decisions, id)| decisions.is_met(&prepared.requirements, *id))
+        };
+        Ok(Decisions::of(touched, is_met))
+    }
 }
 
 /// All steps before execution at once, for an operation without an HTTP request of its own.
@@ -230,6 +325,7 @@ async fn build_in_turn(
     let (client, group) = (request.client, request.group);
     let document = Arc::clone(document);
     let operation_name = request.operation_name.map(str::to_owned);
+    let touched = request.touched.map(Arc::clone).unwrap_or_default();
     let job = {
         let serving = Arc::clone(serving);
         move || {
@@ -239,7 +335,7 @@ async fn build_in_turn(
             if let Some(kept) = cache.get(&document, name, group) {
                 return Ok(kept);
             }
-            let prepared = Arc::new(build::build(&serving, &document, name, group)?);
+            let prepared = Arc::new(build::build(&serving, &document, name, group, &touched)?);
             let weight = size_of::<Prepared>() + prepared.heap();
             let kept = Arc::clone(&prepared);
             cache.insert(client, &document, name, group, kept, weight);

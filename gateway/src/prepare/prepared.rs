@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use apollo_compiler::{Node, ast::VariableDefinition};
 use bytes::Bytes;
-use federation::SubgraphIndex;
+use federation::{SubgraphIndex, authorization::RequirementId};
 
 use super::{
     conditions::Conditions,
@@ -16,6 +16,7 @@ use super::{
     sizes::Sizes,
 };
 use crate::{
+    authorization::Decisions,
     coerce::{Declared, Variables},
     error::RequestError,
 };
@@ -37,6 +38,11 @@ pub struct Prepared {
     pub(crate) projection: Projection,
     pub(crate) variables: Vec<Node<VariableDefinition>>,
     pub(crate) conditions: Conditions,
+    /// The requirements of authorisation that its fields have, sorted. If there are any, it has a plan only for
+    /// given decisions about them.
+    pub(crate) requirements: Arc<[RequirementId]>,
+    /// The decisions for which it has its plan.
+    pub(crate) decisions: Option<Decisions>,
     pub(crate) introspection: Option<Introspection>,
     pub(crate) sizes: Sizes,
     pub(crate) cost: OperationCost,
@@ -45,7 +51,8 @@ pub struct Prepared {
     pub(super) kind: OperationKind,
     pub(super) name: Option<String>,
     pub(super) subscription: Option<UpstreamSubscription>,
-    /// Why it is never executed, whatever its variables are; then it has no plan.
+    /// Why it is never executed for clients with these decisions, whatever its variables are; then it has no
+    /// plan.
     pub(super) refusal: Option<RequestError>,
 }
 

@@ -17,6 +17,7 @@ use super::{
     plan::{Condition, ResponseKey},
 };
 use crate::{
+    authorization::field_view::FieldView,
     coerce::Variables,
     error::{Code, RequestError},
     json::scan::key_token,
@@ -27,6 +28,8 @@ use crate::{
 pub struct Projection {
     /// The selections by [`SelectionId`]; the first is the operation's root.
     pub selections: Vec<Selection>,
+    /// The places at which clients may not see a field: the number of [`ProjectedValue::Unauthorized`].
+    pub cuts: u32,
 }
 
 /// A selection, by its index in [`Projection::selections`].
@@ -68,6 +71,11 @@ pub struct ProjectedField {
 }
 
 impl ProjectedField {
+    /// Whether the client may not see it.
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self.value, ProjectedValue::Unauthorized(_))
+    }
+
     /// Whether the response has the field at this position, with these variables.
     #[inline]
     pub fn applies(&self, variables: &Variables) -> bool {
@@ -88,6 +96,8 @@ pub enum ProjectedValue {
     Leaf(LeafKind),
     /// Objects with this selection.
     Object(SelectionId),
+    /// A field that the client may not see: null, and an error. The number counts such places.
+    Unauthorized(u32),
 }
 
 /// The type of a leaf, as far as its JSON is checked.
@@ -149,6 +159,7 @@ pub fn compile<'a>(
     variables: &'a [String],
     aliases: &'a ClientAliases,
     keys: &mut ResponseKeys,
+    view: &FieldView<'_>,
     fields_max: usize,
 ) -> Result<(Projection, Vec<Introspected<'a>>), RequestError> {
     let mut builder = Builder {
@@ -158,6 +169,7 @@ pub fn compile<'a>(
         variables,
         aliases,
         keys,
+        view,
         fields_left: fields_max,
         projection: Projection::default(),
         introspected: Vec::new(),
@@ -181,6 +193,7 @@ struct Builder<'a, 'k> {
     variables: &'a [String],
     aliases: &'a ClientAliases,
     keys: &'k mut ResponseKeys,
+    view: &'k FieldView<'k>,
     fields_left: usize,
     projection: Projection,
     introspected: Vec<Introspected<'a>>,
@@ -200,6 +213,17 @@ struct Occurrence<'a> {
     /// The object types for which it is selected; `None` for all.
     types: Option<TypeSet>,
     conditions: Vec<Condition>,
+}
+
+/// A field of one object type's list.
+#[derive(PartialEq, Eq, Hash)]
+struct ListedField<'a> {
+    /// Of its occurrence.
+    index: usize,
+    /// As the object type declares it; `None` if its interface's declaration counts.
+    ty: Option<&'a Type>,
+    /// Whether the client may see it.
+    is_seen: bool,
 }
 
 impl<'a> Builder<'a, '_> {
@@ -331,12 +355,11 @@ impl<'a> Builder<'a, '_> {
         let declared = self.types.id(declared).unwrap_or(TypeId::UNKNOWN);
         let mut lists = Vec::new();
         let mut lists_by_type = Vec::new();
-        let mut list_by_fields: FxHashMap<Vec<(usize, Option<&'a Type>)>, u32> =
-            FxHashMap::default();
+        let mut list_by_fields: FxHashMap<Vec<ListedField<'a>>, u32> = FxHashMap::default();
         for id in self.types.visible_objects(declared).iter() {
             // The object type's own field definition counts: it may be stricter than the
             // interface's.
-            let fields: Vec<(usize, Option<&'a Type>)> = occurrences
+            let fields: Vec<ListedField<'a>> = occurrences
                 .iter()
                 .enumerate()
                 .filter(|(_, occurrence)| {
@@ -345,7 +368,11 @@ impl<'a> Builder<'a, '_> {
                         .as_ref()
                         .is_none_or(|types| types.contains(id))
                 })
-                .map(|(index, occurrence)| (index, self.field_type(id, &occurrence.field.name)))
+                .map(|(index, occurrence)| ListedField {
+                    index,
+                    ty: self.field_type(id, &occurrence.field.name),
+                    is_seen: self.sees(id, &occurrence.field.name),
+                })
                 .collect();
             let list = match list_by_fields.get(&fields) {
                 Some(list) => *list,
@@ -363,14 +390,19 @@ impl<'a> Builder<'a, '_> {
         // type.
         if lists.len() != 1 {
             let visible = self.types.visible_objects(declared);
-            let fields: Vec<(usize, Option<&'a Type>)> = occurrences
+            let fields: Vec<ListedField<'a>> = occurrences
                 .iter()
                 .enumerate()
                 .filter(|(_, it)| {
                     let types = it.types.as_ref();
                     types.is_none_or(|types| types.intersection(&visible) == visible)
                 })
-                .map(|(index, _)| (index, None))
+                .map(|(index, it)| ListedField {
+                    index,
+                    ty: None,
+                    is_seen: self.sees(declared, &it.field.name)
+                        && visible.iter().all(|id| self.sees(id, &it.field.name)),
+                })
                 .collect();
             lists.push(self.list(occurrences, &fields)?);
             untold = Some(lists.len() as u32 - 1);
@@ -383,6 +415,11 @@ impl<'a> Builder<'a, '_> {
         })
     }
 
+    /// Whether the client may see a field of an object type. `__typename` and introspection are for all.
+    fn sees(&self, ty: TypeId, field: &Name) -> bool {
+        self.view.is_whole() || self.view.sees(ty, field)
+    }
+
     fn field_type(&self, object: TypeId, field: &Name) -> Option<&'a Type> {
         let object = self.schema.get_object(self.types.name(object))?;
         Some(&object.fields.get(field)?.ty)
@@ -391,24 +428,24 @@ impl<'a> Builder<'a, '_> {
     fn list(
         &mut self,
         occurrences: &[Occurrence<'a>],
-        fields: &[(usize, Option<&'a Type>)],
+        fields: &[ListedField<'a>],
     ) -> Result<Vec<ProjectedField>, RequestError> {
-        let mut merged: Vec<(&'a Name, Option<&'a Type>, Vec<&Occurrence<'a>>)> = Vec::new();
-        for (index, ty) in fields {
-            let occurrence = &occurrences[*index];
+        let mut merged: Vec<(&'a Name, &ListedField<'a>, Vec<&Occurrence<'a>>)> = Vec::new();
+        for listed in fields {
+            let occurrence = &occurrences[listed.index];
             let key = occurrence.field.response_key();
             match merged.iter_mut().find(|(other, _, _)| *other == key) {
                 Some((_, _, same)) => same.push(occurrence),
-                None => merged.push((key, *ty, vec![occurrence])),
+                None => merged.push((key, listed, vec![occurrence])),
             }
         }
         let merged_length = merged.len();
         let mut list = Vec::with_capacity(merged_length);
-        for (key, ty, same) in merged {
+        for (key, listed, same) in merged {
             self.spend(1)?;
-            list.push((key, self.field(key, ty, &same)?));
+            list.push((key, self.field(key, listed, &same)?));
         }
-        let places = fields.iter().map(|(index, _)| &occurrences[*index]);
+        let places = fields.iter().map(|listed| &occurrences[listed.index]);
         let list = at_each_place(list, places);
         self.spend(list.len().saturating_sub(merged_length))?;
         Ok(list)
@@ -427,11 +464,11 @@ impl<'a> Builder<'a, '_> {
     fn field(
         &mut self,
         key: &Name,
-        ty: Option<&'a Type>,
+        listed: &ListedField<'a>,
         same: &[&Occurrence<'a>],
     ) -> Result<ProjectedField, RequestError> {
         let field = same[0].field;
-        let ty = ty.unwrap_or(field.ty());
+        let ty = listed.ty.unwrap_or(field.ty());
         let always = same
             .iter()
             .any(|occurrence| occurrence.conditions.is_empty());
@@ -449,6 +486,11 @@ impl<'a> Builder<'a, '_> {
                 let places = same.iter().map(|it| (it.field, it.conditions.clone()));
                 self.introspected.push(places.collect());
                 ProjectedValue::Introspection(self.introspected.len() - 1)
+            }
+            // All fields with one key are the same field of an object.
+            _ if !listed.is_seen => {
+                self.projection.cuts += 1;
+                ProjectedValue::Unauthorized(self.projection.cuts - 1)
             }
             _ => self.value(ty, same, conditions.len() == 1)?,
         };

@@ -9,6 +9,7 @@
 use federation::{Overrides, PARTS_PER_PERCENT, Supergraph};
 
 use super::conditions::ConditionValues;
+use crate::authorization::Decisions;
 
 /// The percentages and labels by which a supergraph's plans differ.
 pub struct Rollout {
@@ -30,6 +31,9 @@ pub struct RolloutGroup {
     flags: u64,
     /// The values of the condition variables; `None` if they are not known yet, or do not matter.
     pub conditions: Option<ConditionValues>,
+    /// Which of the requirements that the operation touches are met; `None` if that is not known yet, or it touches
+    /// none.
+    pub authorization: Option<Decisions>,
 }
 
 impl Rollout {

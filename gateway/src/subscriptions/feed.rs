@@ -24,7 +24,7 @@ use crate::{
     coerce::Variables,
     error::{Code, RequestError},
     execute,
-    prepare::{self, OperationRequest, Prepared, Serving, UpstreamSubscription},
+    prepare::{self, Asker, OperationRequest, Prepared, Serving, UpstreamSubscription},
 };
 
 /// How long to wait, after sending a subscription, before assuming that the subgraph has started
@@ -307,7 +307,10 @@ impl UpstreamFeed {
         let given = old.client_variables.as_ref();
         // All feeds take turns as one client.
         let (key, headers) = (ClientKey::default(), &old.client.headers);
+        // Its clients agree on what they may see as long as nothing else is required.
+        let asker = Asker::SameAs(&old.serving.graph, &old.prepared);
         let request = OperationRequest::new(&serving, &old.document, name, key, headers);
+        let request = request.from_asker(asker);
         let ready = prepare::ready(&serving, &request, given).await;
         let (prepared, variables) = ready.map_err(changed)?;
         let same = match (old.prepared.subscription(), prepared.subscription()) {

@@ -76,6 +76,8 @@ pub struct Accepted<'a> {
     pub client: &'a ClientContext,
     /// Who the client is; the subscription ends with its token. `None` if it has none.
     pub identity: Option<Arc<Identity>>,
+    /// Whether the policy service has decided what the client sees, perhaps by claims that a new token has not.
+    pub is_decided_by_service: bool,
     /// The turns in which events are completed, if this client is the first with this subscription.
     pub turns: ClientTurns,
 }
@@ -150,8 +152,11 @@ impl Subscriptions {
             client_variables: accepted.request.variables.clone(),
             client,
         };
-        // A subgraph that gets the token itself goes on with the one that it has got.
-        let may_renew = !rules.forwards(&header::AUTHORIZATION) && !rules.forwards(&header::COOKIE);
+        // A subgraph that gets the token itself goes on with the one that it has got, and a new token's rights do not
+        // tell what the policy service would decide.
+        let may_renew = !rules.forwards(&header::AUTHORIZATION)
+            && !rules.forwards(&header::COOKIE)
+            && !accepted.is_decided_by_service;
         let socket = accepted.client.socket.clone().filter(|_| may_renew);
         let client = ClientId::of(accepted.client);
         let (is_resumed, start) = (cursor.is_some(), cursor.clone());

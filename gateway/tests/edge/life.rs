@@ -57,11 +57,11 @@ async fn a_new_supergraph_is_served_and_a_broken_one_is_not() {
         gateway.metric("gateway_supergraph_loads_total").await == 2.0
     })
     .await;
-    let protected = SUPERGRAPH.replace(
+    let unknown = SUPERGRAPH.replace(
         "\n{\n",
-        "\n@link(url: \"https://specs.apollo.dev/authenticated/v0.1\", for: SECURITY)\n{\n",
+        "\n@link(url: \"https://specs.apollo.dev/secret/v0.1\", for: SECURITY)\n{\n",
     );
-    for broken in ["type Query {", "type Query { a: Int }", "", &protected] {
+    for broken in ["type Query {", "type Query { a: Int }", "", &unknown] {
         let before = gateway.metric("gateway_supergraph_failures_total").await;
         gateway.write_supergraph(broken);
         eventually("the broken one is refused", || async {

@@ -1,6 +1,7 @@
 //! Tests of the whole gateway over real sockets, with real subgraphs.
 
 mod after_a_limit;
+mod authorization;
 mod defects;
 mod distinct_subscriptions;
 mod event_buffers;

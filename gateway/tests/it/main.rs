@@ -2,6 +2,7 @@
 
 mod abstract_types;
 mod any_supergraph;
+mod authorization;
 mod budgets;
 mod conditions;
 mod costs;

@@ -17,6 +17,7 @@ use rustc_hash::FxHashMap;
 use crate::{
     Overrides, SupergraphError,
     api_schema::{self, OwnDirective},
+    authorization::Authorization,
     planned_fields::PlannedFields,
     selection::{Field, Selection},
     specifications,
@@ -37,6 +38,7 @@ pub struct Supergraph {
     planned_fields: PlannedFields,
     directives: FxHashMap<Name, OwnDirective>,
     has_contexts: bool,
+    authorization: Authorization,
 }
 
 /// A subgraph's place in its supergraph: 0 is the first value of `join__Graph`.
@@ -229,6 +231,7 @@ impl Supergraph {
             flags: joins.flags,
             typename: Field::typename(),
             planned_fields: PlannedFields::of(schema),
+            authorization: Authorization::of(schema, &types)?,
             directives: api_schema::own_directives(&api),
             types,
             api,
@@ -267,6 +270,11 @@ impl Supergraph {
         self.directives
             .get(directive)
             .is_some_and(|own| own.repeatable)
+    }
+
+    /// What its fields require of clients.
+    pub fn authorization(&self) -> &Authorization {
+        &self.authorization
     }
 
     /// Whether any argument comes from a context.

@@ -19,6 +19,7 @@ use super::{
     size::{Lengths, VariableListSize},
 };
 use crate::{
+    authorization::field_view::FieldView,
     coerce::Variables,
     error::{Code, RequestError},
     graph::{
@@ -29,17 +30,19 @@ use crate::{
 };
 
 /// Computes the cost of a valid operation. `fields_max` bounds the work that nested type conditions
-/// can cause.
+/// can cause. What the client may not see costs nothing.
 ///
 /// # Errors
 /// `MAX_SELECTIONS_EXCEEDED` above `fields_max`.
-pub fn of(
-    graph: &Graph,
-    document: &ExecutableDocument,
-    operation: &Operation,
+pub fn of<'a>(
+    graph: &'a Graph,
+    document: &'a ExecutableDocument,
+    operation: &'a Operation,
+    view: &'a FieldView<'a>,
     fields_max: usize,
 ) -> Result<OperationCost, RequestError> {
     let mut counter = CostCounter::new(graph, document, &operation.variables, fields_max);
+    counter.view = (!view.is_whole()).then_some(view);
     let root = Part {
         set: &operation.selection_set,
         conditions: Vec::new(),
@@ -63,6 +66,8 @@ pub struct CostCounter<'a> {
     pub(super) nodes: Vec<Node>,
     document: &'a ExecutableDocument,
     fields_left: usize,
+    /// What the client may see; `None` for all.
+    view: Option<&'a FieldView<'a>>,
     fault: Option<SlicingFault>,
     /// The costs of variables as arguments: by the variable, the argument's type and weight.
     pub(super) inputs: FxHashMap<(usize, Name, Option<u64>), Term>,
@@ -124,6 +129,7 @@ impl<'a> CostCounter<'a> {
             nodes: Vec::new(),
             document,
             fields_left: fields_max,
+            view: None,
             fault: None,
             inputs: FxHashMap::default(),
             known: FxHashMap::default(),
@@ -172,7 +178,10 @@ impl<'a> CostCounter<'a> {
             let Ok(type_name) = Name::new(graph.types().name(id)) else {
                 continue;
             };
-            let applies = |it: &Occurrence<'_>| it.types.as_ref().is_none_or(|it| it.contains(id));
+            let applies = |it: &Occurrence<'_>| {
+                it.types.as_ref().is_none_or(|it| it.contains(id))
+                    && self.view.is_none_or(|view| view.sees(id, &it.field.name))
+            };
             let fields: Vec<usize> = (0..occurrences.len())
                 .filter(|index| applies(&occurrences[*index]))
                 .collect();

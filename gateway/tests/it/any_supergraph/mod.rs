@@ -6,13 +6,14 @@
 
 mod context_scope;
 mod joins;
+mod protected;
 mod random;
 mod schema;
 mod simulated;
 mod universe;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -137,6 +138,7 @@ async fn start(sdl: &str, seed: u64) -> Result<(TestGraph, Simulated), String> {
             universe: Arc::clone(&universe),
             schema,
             graph: Some(graph),
+            unseen: BTreeSet::new(),
         };
         let subgraph = serve(name.clone(), own, Box::new(simulated)).await;
         urls.insert(key.clone(), subgraph.url().to_owned());
@@ -147,6 +149,7 @@ async fn start(sdl: &str, seed: u64) -> Result<(TestGraph, Simulated), String> {
         schema: universe.joins.schema.clone(),
         universe,
         graph: None,
+        unseen: BTreeSet::new(),
     };
     Ok((graph, whole))
 }

@@ -140,7 +140,7 @@ async fn report(seed: u64, sdl: &str, graph: &TestGraph, whole: &Simulated, mut 
 }
 
 /// The supergraph with contexts that some objects set, fields that take them, and a directive.
-fn extended(sdl: &str, rng: &mut Rng) -> String {
+pub fn extended(sdl: &str, rng: &mut Rng) -> String {
     let mut document = Document::parse(sdl, "supergraph").expect("the supergraph is valid SDL");
     let mut used = words_of_field_sets(&document);
     let of_interfaces: HashSet<Name> = document

@@ -3,10 +3,10 @@
 //! A subgraph tells of a fault where it is asked for what it does not resolve: an external field that
 //! is not provided, an entity without one of its keys, a field without what it requires.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use apollo_compiler::{
-    Schema,
+    Name, Schema,
     executable::{Selection, SelectionSet},
     resolvers::{FieldError, ObjectValue, ResolveInfo, ResolvedValue},
     validation::Valid,
@@ -18,6 +18,8 @@ use crate::support::{data::executed, subgraph::Answers};
 
 /// What the whole says of a field whose context nothing above sets: no gateway has a plan for it.
 pub const NO_CONTEXT: &str = "no context above";
+/// What the whole says of a field that the client may not see.
+pub const UNAUTHORIZED: &str = "not for this client";
 
 /// One subgraph, or the whole.
 pub struct Simulated {
@@ -25,6 +27,8 @@ pub struct Simulated {
     pub schema: Valid<Schema>,
     /// None for the whole.
     pub graph: Option<usize>,
+    /// Fields of object types that fail before they are resolved.
+    pub unseen: BTreeSet<(Name, Name)>,
 }
 
 impl Answers for Simulated {
@@ -66,6 +70,12 @@ impl ObjectValue for Seen<'_> {
         info: &'a ResolveInfo<'a>,
     ) -> Result<ResolvedValue<'a>, FieldError> {
         let field = info.field_name();
+        let key = (Name::new(&self.view), Name::new(field));
+        if let (Ok(ty), Ok(field)) = key
+            && self.by.unseen.contains(&(ty, field))
+        {
+            return fault(UNAUTHORIZED.to_owned());
+        }
         let mut arguments = serde_json::to_value(info.arguments()).expect("JSON");
         if let ("_entities", Some(graph)) = (field, self.by.graph) {
             let all = arguments["representations"].as_array().cloned();

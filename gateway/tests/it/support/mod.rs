@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gateway::{
+    authorization::Claims,
     config::{CostMode, Limits},
     error::RequestError,
     execute,
     graph::{Graph, Settings},
-    prepare::{self, Serving},
+    prepare::{self, Asker, OperationRequest, Serving},
     request::ClientContext,
     response::GraphqlResponse,
 };
@@ -142,6 +143,22 @@ impl TestGraph {
                 String::from_utf8_lossy(&response.body)
             )
         })
+    }
+
+    /// The answer to a client of whom this is known.
+    pub async fn ask_as(&self, query: &str, variables: Option<Value>, claims: Claims<'_>) -> Value {
+        let variables = variables.map(|json| Bytes::from(json.to_string()));
+        let (asker, client) = (Asker::Client(claims), client());
+        let request =
+            OperationRequest::new(&self.serving, query, None, client.key, &client.headers);
+        let request = request.from_asker(asker);
+        let response = match prepare::ready(&self.serving, &request, variables.as_ref()).await {
+            Ok((prepared, variables)) => {
+                execute::operation(self.inner(), &prepared, &variables, &client).await
+            }
+            Err(refusal) => refusal.into_response(),
+        };
+        serde_json::from_slice(&response.body).expect("JSON")
     }
 
     /// The answer as a transport gets it.
