@@ -503,6 +503,7 @@ mod tests {
     #[tokio::test]
     async fn clients_leave_places_for_others() {
         let places = places(12, 100);
+        keep_shared(&places);
         let mut held = Vec::new();
         while let Some(place) = taken(&places, 1) {
             held.push(place);
