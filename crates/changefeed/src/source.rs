@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bson::{Document, Timestamp, doc};
 use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
+use mongodb::options::CreateCollectionOptions;
 use mongodb::{Client, Collection, Database};
 use tokio::sync::Notify;
 
@@ -125,28 +127,25 @@ impl Source {
     }
 
     async fn keeps_images(&self) -> mongodb::error::Result<bool> {
-        let named = doc! { "name": &self.collection };
-        let found: Vec<_> = self
-            .database
-            .list_collections()
-            .filter(named)
-            .await?
-            .try_collect()
-            .await?;
-        let images = found
-            .first()
-            .and_then(|found| found.options.change_stream_pre_and_post_images.as_ref());
+        let options = self.options().await?;
+        let images = options.and_then(|options| options.change_stream_pre_and_post_images);
         Ok(images.is_some_and(|images| images.enabled))
+    }
+
+    /// The collection's options; none where it does not exist. Boxed, because an `async fn` is compiled in the crate
+    /// that awaits it, and with it how all options are read.
+    fn options(&self) -> BoxFuture<'_, mongodb::error::Result<Option<CreateCollectionOptions>>> {
+        let named = doc! { "name": &self.collection };
+        Box::pin(async move {
+            let mut found = self.database.list_collections().filter(named).await?;
+            Ok(found.try_next().await?.map(|found| found.options))
+        })
     }
 
     /// Why the server takes no snapshot of the collection, where that is known.
     pub(crate) async fn reason_without_snapshot(&self) -> mongodb::error::Result<Option<String>> {
-        let named = doc! { "name": &self.collection };
-        let found = self.database.list_collections().filter(named).await?;
-        let found: Vec<_> = found.try_collect().await?;
-        let is_capped = found
-            .first()
-            .is_some_and(|found| found.options.capped == Some(true));
+        let options = self.options().await?;
+        let is_capped = options.is_some_and(|options| options.capped == Some(true));
         Ok(is_capped.then(|| {
             format!(
                 "the collection {} is capped: MongoDB takes no snapshots of it, and documents leave it \
