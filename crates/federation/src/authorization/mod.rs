@@ -21,7 +21,7 @@
 //! there follow from each other. Otherwise they all bind. An author who wrote exactly that conjunction cannot be told
 //! from a composer: then each implementation requires its own.
 //!
-//! [`Authorization`] has the result for each field of each object type. [`cut`] takes out of an operation what a
+//! [`Authorization`] has the result for each field of each object type. [`cut()`] takes out of an operation what a
 //! client may not see, before it is planned. What plans add on their own (keys, `@requires`, contexts) is not
 //! subject to it: the subgraphs ask for that, not the client, and no client gets it.
 //!
