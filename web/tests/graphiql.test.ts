@@ -26,9 +26,13 @@ after(async () => {
   await stack?.stop();
 });
 
-async function openGraphiql(): Promise<WatchedPage> {
-  const page = await openPage(browser, `${stack.url}graphql`);
+async function openGraphiql(query = '', options = {}): Promise<WatchedPage> {
+  const page = await openPage(browser, `${stack.url}graphql${query}`, options);
   await page.locator('.graphiql-query-editor .view-line', { hasText: 'posts' }).first().waitFor();
+  // Until all of its editors stand, GraphiQL does nothing when an operation is to run.
+  for (const editor of ['.graphiql-query-editor', '.graphiql-editor-tool', '.result-window']) {
+    await page.locator(`${editor} .monaco-editor`).first().waitFor({ state: 'attached' });
+  }
   return page;
 }
 
@@ -113,7 +117,7 @@ test('an address with a query opens GraphiQL with it', async () => {
   const query = 'query Shared($first: Int) { posts(first: $first) { edges { node { title } } } }';
   const parameters = new URLSearchParams({ query, variables: '{"first": 1}' });
   await graph.createPost('Shown from an address');
-  const page = await openPage(browser, `${stack.url}graphql?${parameters}`);
+  const page = await openGraphiql(`?${parameters}`);
   await page.getByRole('tab', { name: /Shared/ }).waitFor();
   await page.getByRole('button', { name: /^Execute query/ }).click();
   await waitForResponse(page, 'Shown from an address');
@@ -121,9 +125,8 @@ test('an address with a query opens GraphiQL with it', async () => {
 });
 
 test('on a phone the editors have the whole width', async () => {
-  const page = await openPage(browser, `${stack.url}graphql`, PHONE);
+  const page = await openGraphiql('', PHONE);
   const editor = page.locator('.graphiql-query-editor');
-  await editor.locator('.view-line', { hasText: 'posts' }).first().waitFor();
   for (const part of [editor, page.locator('.graphiql-response')]) {
     const box = await part.boundingBox();
     assert.ok(box && box.width > 280 && box.x + box.width <= 390, JSON.stringify(box));
