@@ -7,22 +7,26 @@
 //! clients a task waits for some ten others, whatever any of them has. A client that is alone may have [`ALONE`] times
 //! as many there: to hand on turns one by one would cost more than it gives.
 //!
+//! Others can ask whether clients compete ([`Competition`]), for limits that hold only then.
+//!
 //! A task has its turn from when it is woken until it was polled. While its client has turns left, that takes a
 //! few atomic operations, and no lock.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::RandomState},
     fmt,
     future::Future,
+    hash::BuildHasher,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{
-            AtomicIsize, AtomicU8, AtomicUsize,
+            AtomicIsize, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use futures_util::task::{ArcWake, AtomicWaker, waker_ref};
@@ -45,10 +49,15 @@ const ENDED: u8 = 5;
 /// many polls once.
 const ALONE: usize = 16;
 
+/// Clients compete for so long after a client had a turn next after another one.
+const COMPETING: Duration = Duration::from_secs(2);
+
 /// The turns of all clients.
 pub struct Turns {
     clients: Mutex<HashMap<ClientKey, Weak<TurnGate>>>,
     share: Arc<Share>,
+    /// Gives clients their numbers.
+    hasher: RandomState,
     /// Shows how many tasks wait.
     waiting: Gauge,
 }
@@ -62,9 +71,28 @@ struct Share {
     per_client: usize,
     /// The number of clients that have a turn. It may be off by those that take or return one right now.
     busy: AtomicIsize,
+    competition: Competition,
+}
+
+/// Whether more than one client has turns: within two seconds, not at the same moment. A limit that keeps
+/// one client from harming others need not hold otherwise. Behind a proxy, where all clients count as one,
+/// it would only cost. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Competition(Arc<Competing>);
+
+#[derive(Debug)]
+struct Competing {
+    began: Instant,
+    /// Stands for the client that had the last turn; 0 before the first one. Two clients with the same
+    /// number, which is a keyed hash, would count as one.
+    latest: AtomicU64,
+    /// Until when clients compete, in milliseconds after `began`.
+    until: AtomicU64,
 }
 
 struct TurnGate {
+    /// Stands for the client in [`Competing::latest`].
+    client: u64,
     taken: AtomicUsize,
     share: Arc<Share>,
     /// The number of tasks that wait for their turn.
@@ -96,9 +124,16 @@ impl Turns {
             share: Arc::new(Share {
                 per_client: per_client.max(1),
                 busy: AtomicIsize::new(0),
+                competition: Competition::default(),
             }),
+            hasher: RandomState::new(),
             waiting,
         }
+    }
+
+    /// Whether more than one client has turns.
+    pub fn competition(&self) -> &Competition {
+        &self.share.competition
     }
 
     /// Those of a client.
@@ -114,6 +149,7 @@ impl Turns {
             clients.reserve(live);
         }
         let gate = Arc::new(TurnGate {
+            client: self.hasher.hash_one(client) | 1,
             taken: AtomicUsize::new(0),
             share: Arc::clone(&self.share),
             waiting: AtomicUsize::new(0),
@@ -159,12 +195,50 @@ impl Share {
     }
 }
 
+impl Competition {
+    /// Whether clients compete.
+    pub fn holds(&self) -> bool {
+        let until = self.0.until.load(Relaxed);
+        until > 0 && self.elapsed_ms() < until
+    }
+
+    /// A client has a turn.
+    fn note(&self, client: u64) {
+        let latest = self.0.latest.load(Relaxed);
+        if latest == client {
+            return;
+        }
+        self.0.latest.store(client, Relaxed);
+        if latest != 0 {
+            let until = self.elapsed_ms() + COMPETING.as_millis() as u64;
+            self.0.until.store(until, Relaxed);
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.0.began.elapsed().as_millis() as u64
+    }
+}
+
+impl Default for Competition {
+    fn default() -> Self {
+        Self(Arc::new(Competing {
+            began: Instant::now(),
+            latest: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+        }))
+    }
+}
+
 impl TurnGate {
     fn take_free(&self) -> bool {
         let one_more = |taken| (taken < self.share.of_client(taken)).then_some(taken + 1);
         let before = self.taken.fetch_update(SeqCst, SeqCst, one_more);
         if before == Ok(0) {
             self.share.busy.fetch_add(1, Relaxed);
+        }
+        if before.is_ok() {
+            self.share.competition.note(self.client);
         }
         before.is_ok()
     }
@@ -458,6 +532,33 @@ mod tests {
         second.0.give_back();
         first.0.give_back();
         assert!(poll!(&mut waiting).is_ready());
+    }
+
+    #[test]
+    fn clients_compete_while_turns_change_between_them() {
+        let turns = Turns::new(1, Gauge::default());
+        let competition = turns.competition();
+        let [one, other] = [1, 2].map(|number| turns.of(client(number)).0);
+        let take = |gate: &TurnGate| {
+            assert!(gate.try_take());
+            gate.give_back();
+        };
+        take(&one);
+        take(&one);
+        assert!(!competition.holds());
+        take(&other);
+        assert!(competition.holds());
+        competition.0.until.store(0, SeqCst);
+        // The first one has turns all the time, and the other one comes again and again.
+        assert!(one.try_take());
+        competition.0.until.store(0, SeqCst);
+        take(&other);
+        assert!(competition.holds());
+        // It comes back on new connections, and nobody else does.
+        competition.0.until.store(0, SeqCst);
+        drop(other);
+        take(&turns.of(client(2)).0);
+        assert!(!competition.holds());
     }
 
     #[test]

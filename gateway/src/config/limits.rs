@@ -85,11 +85,11 @@ pub struct Limits {
     /// to 19), so that requests with prepared documents come first.
     #[arg(long, env = "LIMIT_PREPARE_NICENESS", default_value_t = Self::default().prepare_niceness, value_parser = clap::value_parser!(u8).range(0..=19))]
     pub prepare_niceness: u8,
-    /// While threads wait for a processor, let the new documents of one client address take at most
-    /// this percentage of all processors, after 100 ms of processor time at once. The
-    /// address's further documents wait; documents that are prepared already do not. To execute a
-    /// new document takes several times as long as to prepare it, so the default is low. Behind a
-    /// proxy, where all clients have the proxy's address, 100 turns this off.
+    /// While threads wait for a processor and other addresses have requests, let the new documents
+    /// of one client address take at most this percentage of all processors, after 100 ms of
+    /// processor time at once. The address's further documents wait; documents that are prepared
+    /// already do not. To execute a new document takes several times as long as to prepare it, so
+    /// the default is low. 100 turns this off.
     #[arg(long, env = "LIMIT_PREPARE_CLIENT_PERCENT", default_value_t = Self::default().prepare_client_percent, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub prepare_client_percent: u8,
 }

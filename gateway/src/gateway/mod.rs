@@ -57,6 +57,8 @@ impl Gateway {
         )?;
         let metrics = GatewayMetrics::register(metrics);
         let settings = transport_settings(&config, &graph_settings.header_rules)?;
+        let transport = Transport::new(settings, Arc::clone(&metrics.transports), shutdown);
+        graph_settings.competition = transport.turns.competition().clone();
         let served = watch::Sender::new(None);
         Ok(Self {
             persisted: PersistedOperations::new(&config.persisted)?,
@@ -74,7 +76,7 @@ impl Gateway {
                 served.subscribe(),
             ),
             graph_settings,
-            transport: Transport::new(settings, Arc::clone(&metrics.transports), shutdown),
+            transport,
             served,
             config,
             metrics,

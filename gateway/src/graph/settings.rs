@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use anyhow::Context;
+use graphql_transport::turns::Competition;
 
 use crate::{
     config::{AuthorizationMode, Config, Limits, SubgraphSettings, address_key},
@@ -49,6 +50,8 @@ pub struct Settings {
     pub header_rules: Arc<HeaderRules>,
     /// Counters of the preparation and the costs of operations.
     pub prepare_metrics: PrepareMetrics,
+    /// Whether clients compete for the processors.
+    pub competition: Competition,
     /// Whether clients may request an operation's plan.
     pub report_plan: bool,
     /// Whether responses report their cost, in `extensions.cost` and a header.
@@ -74,6 +77,7 @@ impl Default for Settings {
             override_labels: Arc::default(),
             header_rules: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),
+            competition: Competition::default(),
             report_cost: false,
             report_plan: false,
         }

@@ -11,9 +11,9 @@
 //! client that sent it.
 //!
 //! Each document that is prepared is then executed, by this process, the subgraphs and the database, with no lower
-//! priority. So while processors are scarce, a client that has used more than a small share of them for its
-//! documents pauses after each one, in proportion to the time that this one took ([`Share`]). A client that sends few
-//! new documents never pauses, and none does while processors are free.
+//! priority. So while processors are scarce and other clients have requests, a client that has used more than a small
+//! share of them for its documents pauses after each one, in proportion to the time that this one took ([`Share`]). A
+//! client that sends few new documents never pauses, and none does while processors are free or it is alone.
 
 mod queues;
 mod share;
@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use graphql_transport::ClientKey;
+use graphql_transport::{ClientKey, turns::Competition};
 use tokio::sync::oneshot;
 
 use crate::metrics::PrepareMetrics;
@@ -93,29 +93,31 @@ struct State {
 
 impl Preparers {
     /// `threads` of them start with the first jobs. At most `waiting_max` jobs wait, of all clients together. While
-    /// processors are scarce, each client may use `share` of them.
+    /// processors are scarce and there is `competition`, each client may use `share` of them.
     pub fn new(
         threads: usize,
         niceness: u8,
         waiting_max: usize,
         share: Share,
+        competition: Competition,
         metrics: PrepareMetrics,
     ) -> Self {
-        Self::with_long(LONG, threads, niceness, waiting_max, share, metrics)
+        let queues = Queues::new(share, competition);
+        Self::with_queues(queues, LONG, threads, niceness, waiting_max, metrics)
     }
 
-    fn with_long(
+    fn with_queues(
+        queues: Queues,
         long: Duration,
         threads: usize,
         niceness: u8,
         waiting_max: usize,
-        share: Share,
         metrics: PrepareMetrics,
     ) -> Self {
         let threads = threads.max(1);
         Self(Arc::new(Shared {
             state: Mutex::new(State {
-                queues: Queues::new(share),
+                queues,
                 started: 0,
                 idle: 0,
                 busy: 0,

@@ -37,6 +37,7 @@ impl Serving {
                     settings.limits.prepare_client_percent,
                     preparers::processors(),
                 ),
+                settings.competition.clone(),
                 settings.prepare_metrics.clone(),
             ),
             graph,

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use graphql_transport::ClientKey;
+use graphql_transport::{ClientKey, turns::Competition};
 
 use super::{
     NotDone,
@@ -32,11 +32,12 @@ impl Job {
     }
 }
 
-/// The queues of all clients, served in rotation. While processors are scarce, a client that has used more than
-/// its share pauses.
+/// The queues of all clients, served in rotation. While processors are scarce and clients compete for them, a
+/// client that has used more than its share pauses.
 pub struct Queues {
     share: Share,
     scarcity: Scarcity,
+    competition: Competition,
     waiting: usize,
     next_number: u64,
     clients: HashMap<ClientKey, Client>,
@@ -52,11 +53,12 @@ struct Client {
 }
 
 impl Queues {
-    /// Nothing waits.
-    pub fn new(share: Share) -> Self {
+    /// Nothing waits. The share holds while there is `competition`.
+    pub fn new(share: Share, competition: Competition) -> Self {
         Self {
             share,
             scarcity: Scarcity::default(),
+            competition,
             waiting: 0,
             next_number: 0,
             clients: HashMap::new(),
@@ -142,11 +144,15 @@ impl Queues {
     }
 
     fn pause_of(&self, client: &Client, now: Instant) -> Duration {
-        if self.scarcity.holds() {
+        if self.share_holds() {
             client.account.pause(self.share, now)
         } else {
             Duration::ZERO
         }
+    }
+
+    fn share_holds(&self) -> bool {
+        self.scarcity.holds() && self.competition.holds()
     }
 
     /// A job of the client is done, and has used so much. Returns whether the client has to pause.
@@ -157,8 +163,8 @@ impl Queues {
         };
         client.running -= 1;
         client.account.charge(used.ran, self.share, now);
-        let pauses = !client.queue.is_empty() && self.scarcity.holds();
-        pauses && !client.account.pause(self.share, now).is_zero()
+        let pause = client.account.pause(self.share, now);
+        !client.queue.is_empty() && !pause.is_zero() && self.share_holds()
     }
 
     /// Takes a job out that still waits.

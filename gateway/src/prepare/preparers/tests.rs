@@ -4,9 +4,10 @@ use std::{net::IpAddr, sync::mpsc, task::Poll};
 
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, join_all},
+    future::{BoxFuture, join_all, ready},
     poll,
 };
+use graphql_transport::turns::Turns;
 use tokio::sync::oneshot;
 
 use prometheus_client::metrics::gauge::Gauge;
@@ -22,13 +23,26 @@ fn preparers(threads: usize, waiting_max: usize) -> (Arc<Preparers>, Gauge) {
     let metrics = PrepareMetrics::default();
     let waiting = metrics.waiting.clone();
     let long = Duration::from_secs(3_600);
-    let preparers = Preparers::with_long(long, threads, 0, waiting_max, all(), metrics);
+    let preparers = Preparers::with_queues(no_pauses(), long, threads, 0, waiting_max, metrics);
     (Arc::new(preparers), waiting)
 }
 
 /// No client has to pause.
+fn no_pauses() -> Queues {
+    Queues::new(all(), Competition::default())
+}
+
 fn all() -> Share {
     Share::of(100, 1_000)
+}
+
+/// Two clients have turns.
+async fn competition() -> Competition {
+    let turns = Turns::new(1, Gauge::default());
+    for number in [1, 2] {
+        turns.of(client(number)).run(ready(())).await;
+    }
+    turns.competition().clone()
 }
 
 type Running = BoxFuture<'static, Result<u32, NotDone>>;
@@ -117,7 +131,7 @@ async fn a_job_is_done_though_its_caller_is_not_polled() {
 #[tokio::test]
 async fn a_job_that_takes_long_delays_its_own_client() {
     let long = Duration::from_millis(1);
-    let preparers = Preparers::with_long(long, 1, 0, 100, all(), PrepareMetrics::default());
+    let preparers = Preparers::with_queues(no_pauses(), long, 1, 0, 100, PrepareMetrics::default());
     let preparers = Arc::new(preparers);
     let (first, release) = held(&preparers, client(1)).await;
     let (done, _order) = mpsc::channel();
@@ -146,7 +160,7 @@ async fn a_job_that_takes_long_delays_its_own_client() {
 #[tokio::test]
 async fn the_additional_thread_serves_a_client_of_which_nothing_runs() {
     let long = Duration::from_millis(1);
-    let preparers = Preparers::with_long(long, 2, 0, 100, all(), PrepareMetrics::default());
+    let preparers = Preparers::with_queues(no_pauses(), long, 2, 0, 100, PrepareMetrics::default());
     let preparers = Arc::new(preparers);
     let (first, release) = held(&preparers, client(1)).await;
     let (second, release_second) = held(&preparers, client(2)).await;
@@ -166,11 +180,11 @@ fn job() -> Job {
     Job::new(|_| ())
 }
 
-#[test]
-fn who_used_its_share_pauses_while_processors_are_scarce() {
+#[tokio::test]
+async fn who_used_its_share_pauses_while_processors_are_scarce() {
     const MS: Duration = Duration::from_millis(1);
     // A tenth of a processor, after a tenth of a second of it.
-    let mut queues = Queues::new(Share::of(5, 2));
+    let mut queues = Queues::new(Share::of(5, 2), competition().await);
     let (greedy, modest) = (client(1), client(2));
     let now = Instant::now();
     let is_next = |queues: &mut Queues, key, now| {
@@ -211,8 +225,28 @@ fn who_used_its_share_pauses_while_processors_are_scarce() {
 }
 
 #[test]
+fn who_is_alone_never_pauses() {
+    const MS: Duration = Duration::from_millis(1);
+    let mut queues = Queues::new(Share::of(5, 2), Competition::default());
+    let now = Instant::now();
+    let used = Used {
+        ran: 20 * MS,
+        waited: 80 * MS,
+    };
+    for _ in 0..100 {
+        queues.add(client(1), job(), 100).expect("room");
+        queues.add(client(1), job(), 100).expect("room");
+        for _ in 0..2 {
+            assert_eq!(queues.pause(now), Some(Duration::ZERO));
+            assert!(queues.next(1, now).is_some());
+            assert!(!queues.end(client(1), used, now));
+        }
+    }
+}
+
+#[test]
 fn clients_that_have_paid_are_forgotten() {
-    let mut queues = Queues::new(Share::of(100, 1_000));
+    let mut queues = no_pauses();
     for number in 0..=255 {
         queues.add(client(number), job(), 100).expect("room");
         let (key, _) = queues.next(1, Instant::now()).expect("a job");
@@ -286,7 +320,14 @@ async fn jobs_run_on_a_bounded_number_of_threads() {
 async fn the_threads_have_less_priority_and_no_other_has() {
     let priority = || rustix::process::getpriority_process(None);
     let before = priority().expect("a priority");
-    let preparers = Preparers::new(1, 5, 1, all(), PrepareMetrics::default());
+    let preparers = Preparers::new(
+        1,
+        5,
+        1,
+        all(),
+        Competition::default(),
+        PrepareMetrics::default(),
+    );
     let of_thread = preparers.run(client(1), priority).await.expect("done");
     assert_eq!(of_thread.expect("a priority"), (before + 5).min(19));
     assert_eq!(priority().expect("a priority"), before);
