@@ -14,7 +14,7 @@ pub enum Error {
     Database {
         /// What was being done.
         doing: &'static str,
-        /// The driver's error. Its own text includes the server's whole answer; [`Error::with_causes`] leaves
+        /// The driver's error. Its own text includes the server's whole answer; [`crate::WithCauses`] leaves
         /// it out.
         #[source]
         source: mongodb::error::Error,
@@ -70,16 +70,6 @@ impl Error {
                 | ErrorKind::ConnectionPoolCleared { .. }
                 | ErrorKind::ServerSelection { .. }
         )
-    }
-
-    /// The text with that of its cause, in one line, for a log. Of the driver's own text it leaves out the
-    /// server's whole answer in hexadecimal digits.
-    pub fn with_causes(&self) -> String {
-        match self {
-            Self::Database { source, .. } => format!("{self}: {}", source.kind),
-            Self::Malformed { source, .. } => format!("{self}: {source}"),
-            Self::NotReplicated | Self::Refused(_) | Self::TaskEnded(_) => self.to_string(),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::change::{ChangeEvent, Operation};
 use crate::position::first_after;
 use crate::stream::{self, Content, LossPause, Pace, Signal, Start};
-use crate::{Error, Source};
+use crate::{Error, Source, WithCauses};
 
 /// Keys in one answer of the server's, at most: 16 MB of such small events take a few times as much
 /// memory here.
@@ -192,7 +192,9 @@ impl KeyReader {
                     }
                 },
                 Some(Signal::Idle(_)) => None,
-                Some(Signal::Lost(error)) => return KeyStreamEnd::Lost(error.kind.to_string()),
+                Some(Signal::Lost(error)) => {
+                    return KeyStreamEnd::Lost(WithCauses(&error).to_string());
+                }
                 None => return KeyStreamEnd::Lost("the stream's reader ended".to_owned()),
             };
             for told in self.gap.take().into_iter().chain(change) {
@@ -210,7 +212,7 @@ impl KeyReader {
             match self.source.now().await {
                 Ok(now) => return Some(Start::At(first_after(now))),
                 Err(error) => tracing::warn!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     collection = self.source.collection(),
                     "a key stream could not be started again, will retry"
                 ),

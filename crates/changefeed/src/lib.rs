@@ -11,7 +11,7 @@
 //! - [`KeyStream`]: which documents of a collection change, without the documents.
 //! - `oversized`: what happens to an event too large to be sent.
 //! - `server_codes`: the server's error codes that decide what happens next.
-//! - `log_value`: cuts what other programs chose before it is logged.
+//! - `log_value`: cuts what other programs chose before it is logged. `with_causes`: an error's text for a log.
 //! - `topics/`: [`Hub`], its rings, its cursors, and the readings of the history for those who come back late.
 //! - `marker`: points at which a test can stop the process, with the feature `failpoints`.
 
@@ -34,6 +34,7 @@ mod settings;
 mod source;
 mod stream;
 mod topics;
+mod with_causes;
 
 pub use bson;
 pub use mongodb;
@@ -50,3 +51,4 @@ pub use send_action::{SendAction, for_each, for_each_in_session, read_all};
 pub use settings::{HubSettings, ProjectorSettings};
 pub use source::Source;
 pub use topics::{Cursor, Hub, Subscription, TopicField};
+pub use with_causes::WithCauses;

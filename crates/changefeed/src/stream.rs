@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::metrics::Counter;
 use crate::position::Position;
 use crate::server_codes::{OBJECT_TOO_LARGE, ends_a_stream, server_code};
-use crate::{ResumeToken, SendAction, Source, oversized};
+use crate::{ResumeToken, SendAction, Source, WithCauses, oversized};
 
 /// How long the server waits for new events before it answers a stream that lives on with an empty
 /// batch. Bounds how late the position of a quiet stream is known, and how long a dropped reader
@@ -235,8 +235,7 @@ impl StreamReader {
                 Stop::Failed(error) => {
                     // The server closes the connection where the first answer is too large.
                     self.answer_count = (self.answer_count / ANSWER_FACTOR).max(1);
-                    let error = error.kind;
-                    tracing::warn!(%error, collection = self.source.collection(), "the change stream failed and is opened again");
+                    tracing::warn!(error = %WithCauses(&error), collection = self.source.collection(), "the change stream failed and is opened again");
                 }
                 Stop::Malformed(error) => {
                     tracing::error!(%error, "the change stream sent an event without its envelope and is opened again");

@@ -257,7 +257,8 @@ async fn accept_connections(
                     if error_of_http.is_some_and(hyper::Error::is_parse_too_large) {
                         permit.head_was_too_large();
                     }
-                    tracing::debug!(%error, "a client connection failed");
+                    let error = anyhow::Error::from_boxed(error);
+                    tracing::debug!(error = format!("{error:#}"), "a client connection failed");
                 }
                 None => {
                     tracing::debug!("a connection was closed because it sent no request in time")

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
-use changefeed::{SendAction, Source};
+use changefeed::{SendAction, Source, WithCauses};
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use mongodb::{Collection, Database};
@@ -29,7 +29,7 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// is only logged.
 pub async fn create_if_possible(indexes: impl Future<Output = mongodb::error::Result<()>>) {
     if let Err(error) = indexes.await {
-        tracing::warn!(%error, "an index could not be created: queries are slow without it");
+        tracing::warn!(error = %WithCauses(&error), "an index could not be created: queries are slow without it");
     }
 }
 
@@ -143,7 +143,7 @@ impl Keeper {
         let uuids = match uuids(&self.database, self.names).await {
             Ok(uuids) => uuids,
             Err(error) => {
-                tracing::debug!(%error, "the collections could not be listed, will retry");
+                tracing::debug!(error = %WithCauses(&error), "the collections could not be listed, will retry");
                 // What failed in an outage may go well after it.
                 self.failed = None;
                 return;
@@ -176,7 +176,7 @@ impl Keeper {
                     (failed.pause * 2).min(RETRY_PAUSE_MAX)
                 });
                 tracing::warn!(
-                    error = format!("{error:#}"),
+                    error = %WithCauses(error.as_ref()),
                     retry_in_ms = pause.as_millis(),
                     "indexes or pre-images of a collection could not be created, will retry"
                 );

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bson::{Document, doc};
+use changefeed::WithCauses;
 use mongodb::options::{ClientOptions, WriteConcern};
 use mongodb::{Client, Database};
 use service::Health;
@@ -170,7 +171,7 @@ fn own_connections(in_uri: Option<u32>) -> u32 {
 enum CheckError {
     #[error("earlier readiness checks have not finished yet")]
     Waiting(#[from] Overloaded),
-    #[error(transparent)]
+    #[error("{}", WithCauses(.0))]
     Database(mongodb::error::Error),
 }
 

@@ -1,6 +1,7 @@
 //! Stable error codes, and the one place where an error becomes what a client sees.
 
 use async_graphql::{ErrorExtensionValues, Response, ServerError};
+use changefeed::WithCauses;
 
 /// The value of `extensions.code`. Clients may rely on it; texts may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,21 +280,6 @@ fn code_of_library(error: &ServerError, has_source: bool) -> Code {
     }
 }
 
-/// An error with its causes, for a log: `the database failed: connection refused`.
-pub struct WithCauses<'a>(pub &'a dyn std::error::Error);
-
-impl std::fmt::Display for WithCauses<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(formatter, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,14 +301,6 @@ mod tests {
         let shown = serde_json::to_string(&response).expect("JSON");
         assert!(shown.contains("INTERNAL_SERVER_ERROR"), "{shown}");
         assert!(!shown.contains("secret"), "{shown}");
-    }
-
-    #[test]
-    fn a_logged_error_has_its_causes() {
-        let cause = std::io::Error::other("connection refused");
-        let error = anyhow::Error::from(cause).context("the database failed");
-        let logged = WithCauses(error.as_ref()).to_string();
-        assert_eq!(logged, "the database failed: connection refused");
     }
 
     #[test]

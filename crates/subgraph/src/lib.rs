@@ -55,7 +55,7 @@ pub use connection::{Connection, Edge, PageInfo};
 pub use database_calls::{CallGate, DatabaseCalls, Overloaded};
 pub use date_time::DateTime;
 pub use endpoint::AccessSettings;
-pub use error::{Code, CodedError, InputError, WithCauses};
+pub use error::{Code, CodedError, InputError};
 pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;
 pub use json::JsonText;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{Bson, Document, RawDocumentBuf, doc};
-use changefeed::{SendAction, read_all};
+use changefeed::{SendAction, WithCauses, read_all};
 use futures_util::future::BoxFuture;
 use mongodb::Collection;
 use mongodb::error::Result;
@@ -73,7 +73,7 @@ async fn date_all(collection: &Collection<Document>, refused: &mut HashSet<Objec
             }
         }
         Err(error) => {
-            tracing::warn!(%error, collection = collection.name(), "createdAt could not be added to documents without it");
+            tracing::warn!(error = %WithCauses(&error), collection = collection.name(), "createdAt could not be added to documents without it");
             REFUSED_PAUSE
         }
     }

@@ -10,8 +10,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use changefeed::WithCauses;
 use service::Lifecycle;
-use subgraph::{DateTime, WithCauses};
+use subgraph::DateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::known_posts::KnownPosts;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{Bson, RawDocument, RawDocumentBuf, doc};
-use changefeed::{Projector, SendAction, for_each};
+use changefeed::{Projector, SendAction, WithCauses, for_each};
 use mongodb::{Collection, Database};
 use service::Lifecycle;
 use subgraph::reference;
@@ -47,7 +47,7 @@ pub(crate) fn start(database: &Database, projector: Projector, lifecycle: &Lifec
             }
             while let Err(error) = mark(&comments, &projector, &batch).await {
                 tracing::warn!(
-                    error = format!("{error:#}"),
+                    error = %WithCauses(error.as_ref()),
                     posts = batch.len(),
                     "the comments of new posts could not be looked up, will retry"
                 );

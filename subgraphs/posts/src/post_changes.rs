@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use changefeed::{KeyChange, KeyStream, Operation, Projector, Slot, Source};
+use changefeed::{KeyChange, KeyStream, Operation, Projector, Slot, Source, WithCauses};
 use service::Lifecycle;
 
 use crate::Feed;
@@ -110,7 +110,7 @@ impl Follower {
         tokio::spawn(async move {
             if let Err(error) = projector.rebuild().await {
                 tracing::warn!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     "the collection of posts was replaced, but the projection could not be rebuilt: run `posts --rebuild`"
                 );
             }

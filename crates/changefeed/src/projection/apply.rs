@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::change::{ChangeEvent, RawChange};
 use crate::log_value::shortened;
 use crate::stream::{RawEvent, Signal, Start};
-use crate::{Change, ChangeKind, Error, ResumeToken, SendAction, marker};
+use crate::{Change, ChangeKind, Error, ResumeToken, SendAction, WithCauses, marker};
 
 use super::Slot;
 use super::any_projection::SourceDocument;
@@ -107,7 +107,7 @@ impl Leader<'_> {
             return Ok(gone);
         }
         match batch.end.take() {
-            Some(Signal::Lost(error)) => Ok(Some(error.kind.to_string())),
+            Some(Signal::Lost(error)) => Ok(Some(WithCauses(&error).to_string())),
             Some(Signal::Idle(token)) => {
                 let position = token.cluster_time().unwrap_or(self.checkpoint.position);
                 self.idle = Some((token, position));

@@ -9,8 +9,8 @@ use super::compute::{At, compute};
 use super::fold::{AS_OF, STALE};
 use super::leader::{Ended, Leader};
 use super::transaction::Writes;
-use crate::SendAction;
 use crate::log_value::shortened;
+use crate::{SendAction, WithCauses};
 
 /// Some targets of the serving generation, chosen at random.
 #[derive(Default)]
@@ -112,7 +112,7 @@ impl Leader<'_> {
             Ok(computed) => computed?,
             Err(error) => {
                 tracing::warn!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     projection = self.checkpoint.name,
                     "the audit of a sample of targets failed, will retry"
                 );

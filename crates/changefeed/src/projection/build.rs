@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::log_value::shortened;
 use crate::stream::Start;
-use crate::{Error, SendAction, marker};
+use crate::{Error, SendAction, WithCauses, marker};
 
 use super::Slot;
 use super::checkpoint::{Building, Checkpoint};
@@ -142,7 +142,7 @@ impl Leader<'_> {
             // It alone cannot be computed: it must not stop the build of the others.
             Err(error) if targets.len() == 1 && !error.is_passing() => {
                 tracing::error!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     projection = to.name,
                     target = shortened(&targets[0]),
                     "a target could not be computed: it is marked for repair"
@@ -182,7 +182,7 @@ impl Leader<'_> {
     /// The server has no snapshot of the source for a second by now: that may pass, or never.
     async fn look_for_trouble(&mut self) -> Result<(), Ended> {
         let trouble = self.instance.source.reason_without_snapshot().await;
-        let trouble = trouble.unwrap_or_else(|error| Some(error.to_string()));
+        let trouble = trouble.unwrap_or_else(|error| Some(WithCauses(&error).to_string()));
         if let Some(reason) = trouble.as_ref().filter(|_| trouble != self.trouble) {
             tracing::error!(
                 projection = self.checkpoint.name,

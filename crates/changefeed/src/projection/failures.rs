@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::Error;
+use crate::{Error, WithCauses};
 
 use super::transaction_size::Size;
 
@@ -34,7 +34,7 @@ impl Failures {
         if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             tracing::warn!(
                 projection,
-                error = error.with_causes(),
+                error = %WithCauses(error),
                 failures = self.unlogged,
                 failures_in_a_row = self.in_a_row,
                 changes = used.changes,

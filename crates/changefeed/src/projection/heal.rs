@@ -6,7 +6,7 @@
 use bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use futures_util::TryStreamExt;
 
-use crate::{Error, SendAction};
+use crate::{Error, SendAction, WithCauses};
 
 use super::fold::Statement;
 use super::leader::Leader;
@@ -54,7 +54,7 @@ impl Leader<'_> {
                     if attempts < ATTEMPTS && !error.is_connection_lost() =>
                 {
                     tracing::debug!(
-                        error = error.with_causes(),
+                        error = %WithCauses(&error),
                         "the repair of a target's spoiled field failed, will retry"
                     );
                     attempts += 1;

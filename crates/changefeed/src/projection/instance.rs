@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, ProjectionMetrics, ProjectorSettings, SendAction, Source};
+use crate::{Error, ProjectionMetrics, ProjectorSettings, SendAction, Source, WithCauses};
 
 use super::any_projection::AnyProjection;
 use super::compute::StateBytes;
@@ -82,14 +82,14 @@ impl Instance {
                 }
                 Ok(None) => {}
                 Err(error) => tracing::warn!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     projection = self.projection.name(),
                     "the lease could not be read, will retry"
                 ),
             }
             if let Err(error) = refresh(&self.store, self.projection.name(), &self.progress).await {
                 tracing::debug!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     projection = self.projection.name(),
                     "the checkpoint could not be read, will retry"
                 );
@@ -115,7 +115,7 @@ impl Instance {
                 tracing::warn!(projection, epoch, "another instance leads: stepping down")
             }
             Ended::Fault(error) => tracing::warn!(
-                error = error.with_causes(),
+                error = %WithCauses(&error),
                 projection,
                 epoch,
                 "leading the projection failed: it continues from the checkpoint, here or in another instance"
@@ -194,7 +194,7 @@ pub(crate) async fn keep_gauges(
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "the oplog's length could not be read: this needs a right on the database `local`")
+                    tracing::debug!(error = %WithCauses(&error), "the oplog's length could not be read: this needs a right on the database `local`")
                 }
             }
         }

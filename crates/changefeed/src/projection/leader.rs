@@ -8,7 +8,7 @@ use mongodb::ClientSession;
 use tokio::time::Instant;
 
 use crate::stream::{self, Content, LossPause, Pace, Signal, Start};
-use crate::{Error, ResumeToken, marker};
+use crate::{Error, ResumeToken, WithCauses, marker};
 
 use super::Slot;
 use super::batch::{Intake, gather};
@@ -373,7 +373,7 @@ impl<'m> Leader<'m> {
     /// reason to stop leading.
     pub fn put_off(&self, doing: &'static str, error: &mongodb::error::Error) {
         tracing::warn!(
-            error = %error.kind,
+            error = %WithCauses(error),
             task = doing,
             projection = self.checkpoint.name,
             "maintenance task failed, will retry"

@@ -12,7 +12,7 @@ use mongodb::options::ReturnDocument;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{Error, SendAction};
+use crate::{Error, SendAction, WithCauses};
 
 use super::store::ProjectionStore;
 
@@ -108,7 +108,7 @@ impl Lease {
                 "the last leader ended without releasing its lease: its session was ended"
             ),
             Err(error) => {
-                tracing::warn!(%error, projection = self.name, "the last leader's session could not be ended: its transaction may hold this one up for a minute");
+                tracing::warn!(error = %WithCauses(&error), projection = self.name, "the last leader's session could not be ended: its transaction may hold this one up for a minute");
             }
         }
     }
@@ -119,7 +119,7 @@ impl Lease {
         let free =
             doc! { "$set": { "expires": DateTime::from_millis(0) }, "$unset": { "session": "" } };
         if let Err(error) = self.store.leases.update_one(mine, free).await {
-            tracing::debug!(%error, projection = self.name, "the lease could not be released: it expires by itself");
+            tracing::debug!(error = %WithCauses(&error), projection = self.name, "the lease could not be released: it expires by itself");
         }
     }
 
@@ -155,11 +155,11 @@ impl Lease {
                     return lost.cancel();
                 }
                 Err(error) if renewed.elapsed() > self.length => {
-                    tracing::warn!(%error, projection = self.name, epoch, "the lease could not be renewed in time");
+                    tracing::warn!(error = %WithCauses(&error), projection = self.name, epoch, "the lease could not be renewed in time");
                     return lost.cancel();
                 }
                 Err(error) => {
-                    tracing::debug!(%error, projection = self.name, "the lease could not be renewed yet")
+                    tracing::debug!(error = %WithCauses(&error), projection = self.name, "the lease could not be renewed yet")
                 }
             }
         }

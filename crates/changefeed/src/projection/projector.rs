@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     BarrierError, Error, NotReady, OperationTime, ProjectionMetrics, ProjectorSettings, Source,
+    WithCauses,
 };
 
 use super::any_projection::AnyProjection;
@@ -248,7 +249,7 @@ impl Projector {
         let reading = tokio::spawn(async move {
             if let Err(error) = refresh(&store, projection.name(), &progress).await {
                 tracing::debug!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     "the checkpoint could not be read for a waiting caller"
                 );
             }

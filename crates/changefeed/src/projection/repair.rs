@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 use tokio::time::Instant;
 
 use crate::log_value::shortened;
-use crate::{Error, SendAction};
+use crate::{Error, SendAction, WithCauses};
 
 use super::checkpoint::Checkpoint;
 use super::compute::{At, compute};
@@ -96,7 +96,7 @@ impl Leader<'_> {
             Err(error) if error.is_passing() => return Ok(Repaired::Failed(error)),
             Err(error) => {
                 tracing::warn!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     projection = self.checkpoint.name,
                     targets = targets.len(),
                     "the states of some targets could not be computed: they stay marked for repair"

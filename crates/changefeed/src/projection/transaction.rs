@@ -9,7 +9,7 @@ use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RES
 use mongodb::options::{ReadConcern, WriteConcern};
 
 use crate::server_codes::{UNAUTHORIZED, is_passing, server_code};
-use crate::{Error, SendAction, marker};
+use crate::{Error, SendAction, WithCauses, marker};
 
 use super::Slot;
 use super::any_projection::AnyProjection;
@@ -286,7 +286,7 @@ async fn compute_anew(
             }
             Err(error) => {
                 tracing::warn!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     projection = to.name,
                     "targets could not be computed and are marked for repair"
                 );
@@ -416,7 +416,7 @@ pub(crate) async fn commit(session: &mut ClientSession) -> Result<(), Refusal> {
 
 pub(crate) async fn abort(session: &mut ClientSession) {
     if let Err(error) = session.abort_transaction().await {
-        tracing::debug!(%error, "a transaction could not be aborted: the server aborts it when its time is over");
+        tracing::debug!(error = %WithCauses(&error), "a transaction could not be aborted: the server aborts it when its time is over");
     }
 }
 
@@ -433,7 +433,7 @@ fn refusal(source: mongodb::error::Error) -> Refusal {
     if refused_by_server && !passing {
         return Refusal::Writes {
             target: None,
-            reason: source.to_string(),
+            reason: WithCauses(&source).to_string(),
         };
     }
     Refusal::Transient(Error::Database {

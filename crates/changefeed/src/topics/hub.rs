@@ -12,6 +12,7 @@ use crate::position::{Position, first_after};
 use crate::stream::{self, Content, LossPause, Pace, RawEvent, Signal, Start};
 use crate::{
     CursorError, Error, FromDocument, HubMetrics, HubSettings, ResumeToken, Source, Subscription,
+    WithCauses,
 };
 
 use super::catch_up::CatchUps;
@@ -164,7 +165,7 @@ impl<T: FromDocument> Hub<T> {
                 let refreshed = tokio::spawn(async move { refreshed.refresh(&source).await });
                 if let Ok(Err(error)) = refreshed.await {
                     tracing::warn!(
-                        error = error.with_causes(),
+                        error = %WithCauses(&error),
                         "the keys that sign cursors could not be read: a cursor with an unknown key is refused"
                     );
                 }
@@ -197,7 +198,7 @@ impl<T: FromDocument> Hub<T> {
             }
             Ok(Err(error)) => {
                 tracing::warn!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     collection = self.shared.source.collection(),
                     "the cluster's time could not be read: a cursor that is ahead of this instance is accepted unchecked"
                 );
@@ -329,7 +330,7 @@ async fn follow_from<T: FromDocument>(shared: &Shared<T>, start: Timestamp) -> O
                 }
                 shared.level.reach_now();
             }
-            Some(Signal::Lost(error)) => return Some(error.kind.to_string().into()),
+            Some(Signal::Lost(error)) => return Some(WithCauses(&error).to_string().into()),
             None => return Some("the stream's reader ended".to_owned().into()),
         }
     }
@@ -410,7 +411,7 @@ async fn restart<T>(shared: &Shared<T>) -> Option<Timestamp> {
             Ok(now) => return Some(now),
             Err(error) => {
                 tracing::warn!(
-                    error = error.with_causes(),
+                    error = %WithCauses(&error),
                     "the live feed could not be started again, will retry"
                 )
             }

@@ -91,12 +91,12 @@ impl Streams {
         let stream = BoundedHead::new(stream, left.clone());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| failed(&error))?;
+            .map_err(failed_http)?;
         // An early end of the connection shows as an error of the response.
         tokio::spawn(connection);
         let response = sender.send_request(request).await;
         left.lift();
-        response.map_err(|error| failed(&error))
+        response.map_err(failed_http)
     }
 
     fn messages_of(
@@ -141,6 +141,11 @@ impl Streams {
             _ends_when_dropped: ends,
         })
     }
+}
+
+/// Hyper's errors do not name their causes in their own texts.
+fn failed_http(error: hyper::Error) -> UpstreamError {
+    UpstreamError::Connect(format!("{:#}", anyhow::Error::new(error)).into())
 }
 
 fn request(

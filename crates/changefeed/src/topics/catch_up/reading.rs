@@ -12,11 +12,11 @@ use bson::Bson;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::FromDocument;
 use crate::change::ChangeEvent;
 use crate::position::Position;
 use crate::server_codes::is_history_lost;
 use crate::stream::{self, Pace, RawEvent, Signal, Start};
+use crate::{FromDocument, WithCauses};
 
 use super::super::hub::Shared;
 use super::super::ring::Entry;
@@ -150,7 +150,7 @@ impl<T: FromDocument> Reading<T> {
                 }
                 Some(Signal::Lost(error)) => {
                     tracing::info!(
-                        error = %error.kind,
+                        error = %WithCauses(&error),
                         collection = self.shared.source.collection(),
                         "cursors of subscribers are older than the history: they have to query again"
                     );
