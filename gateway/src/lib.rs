@@ -93,23 +93,8 @@ pub async fn run(
         &metrics,
         lifecycle.shutdown().clone(),
     )?);
-    let checked = Arc::clone(&gateway);
-    health.register("supergraph", move || {
-        let loaded = checked.served().is_some();
-        async move {
-            if loaded {
-                Ok(())
-            } else {
-                Err("no supergraph has been loaded".to_owned())
-            }
-        }
-    });
+    register_health(&gateway, &health);
     if gateway.identities().is_some() {
-        let checked = Arc::clone(&gateway);
-        health.register("token keys", move || {
-            let state = checked.identities().map_or(Ok(()), |it| it.check());
-            async move { state }
-        });
         let reading = Arc::clone(&gateway);
         lifecycle.spawn("token keys", async move {
             if let Some(identities) = reading.identities() {
@@ -118,8 +103,6 @@ pub async fn run(
             Ok(())
         });
     }
-    let reported = Arc::clone(&gateway);
-    health.report("subgraphs", move || silent_subgraphs(&reported));
     lifecycle.spawn("supergraph watch", reload::watch(Arc::clone(&gateway)));
     lifecycle.spawn(
         "prepared operations",
@@ -147,6 +130,30 @@ pub async fn run(
         Box::new(move |request| front.respond(request))
     });
     service::serve_within(listener, make, &lifecycle, limits, &metrics).await
+}
+
+/// The gateway is ready when a supergraph is loaded and, if tokens are verified, their keys are known.
+fn register_health(gateway: &Arc<Gateway>, health: &Health) {
+    let checked = Arc::clone(gateway);
+    health.register("supergraph", move || {
+        let loaded = checked.served().is_some();
+        async move {
+            if loaded {
+                Ok(())
+            } else {
+                Err("no supergraph has been loaded".to_owned())
+            }
+        }
+    });
+    if gateway.identities().is_some() {
+        let checked = Arc::clone(gateway);
+        health.register("token keys", move || {
+            let state = checked.identities().map_or(Ok(()), |it| it.check());
+            async move { state }
+        });
+    }
+    let reported = Arc::clone(gateway);
+    health.report("subgraphs", move || silent_subgraphs(&reported));
 }
 
 /// Names the subgraphs that do not answer. They are only reported: a silent subgraph must not take

@@ -206,25 +206,9 @@ impl<'d> OperationReader<'d> {
         gathered: &mut AllGathered<'d>,
     ) {
         for selection in selections {
-            let Some(mut when) = conditions(selection.directives()) else {
+            let Some(when) = self.when(selection) else {
                 continue;
             };
-            match selection {
-                executable::Selection::Field(_) => {}
-                executable::Selection::InlineFragment(fragment) => {
-                    let at = DirectiveLocation::InlineFragment;
-                    when.extend(self.passed_on(&fragment.directives, at));
-                }
-                executable::Selection::FragmentSpread(spread) => {
-                    let at = DirectiveLocation::FragmentSpread;
-                    when.extend(self.passed_on(&spread.directives, at));
-                    let fragment = spread.fragment_def(self.document);
-                    if let Some(fragment) = fragment {
-                        let at = DirectiveLocation::FragmentDefinition;
-                        self.add_directives(&mut when, self.passed_on(&fragment.directives, at));
-                    }
-                }
-            }
             let (condition, set) = match selection {
                 executable::Selection::Field(field) if is_introspection(&field.name) => continue,
                 executable::Selection::Field(field) if when.is_empty() => {
@@ -264,6 +248,28 @@ impl<'d> OperationReader<'d> {
                     .push(Gathered::On(condition, when, vec![set])),
             }
         }
+    }
+
+    /// The directives under which a selection stands: its conditions, and those of a fragment that the subgraphs
+    /// know; none if one of the conditions never holds.
+    fn when(&self, selection: &executable::Selection) -> Option<Vec<Node<Directive>>> {
+        let mut when = conditions(selection.directives())?;
+        match selection {
+            executable::Selection::Field(_) => {}
+            executable::Selection::InlineFragment(fragment) => {
+                let at = DirectiveLocation::InlineFragment;
+                when.extend(self.passed_on(&fragment.directives, at));
+            }
+            executable::Selection::FragmentSpread(spread) => {
+                let at = DirectiveLocation::FragmentSpread;
+                when.extend(self.passed_on(&spread.directives, at));
+                if let Some(fragment) = spread.fragment_def(self.document) {
+                    let at = DirectiveLocation::FragmentDefinition;
+                    self.add_directives(&mut when, self.passed_on(&fragment.directives, at));
+                }
+            }
+        }
+        Some(when)
     }
 
     /// Whether fields of introspection stand in selection sets, in their fragments too.

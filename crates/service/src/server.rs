@@ -207,7 +207,7 @@ async fn accept_connections(
     connections: Connections,
 ) -> GracefulShutdown {
     let running = GracefulShutdown::new();
-    let http2_head_bytes = limits.request_head_bytes_max.min(HTTP2_HEAD_BYTES_MAX) as u32;
+    let builder = connection_builder(limits);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -230,18 +230,6 @@ async fn accept_connections(
             continue;
         };
         let permit = Arc::new(permit);
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_READ_TIME_LIMIT)
-            .max_buf_size(limits.request_head_bytes_max);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.http2_streams_max)
-            .max_header_list_size(http2_head_bytes)
-            .keep_alive_interval(HTTP2_PING_INTERVAL);
         let service = Tracked::new(make(peer), Arc::clone(&permit.activity), limits.write.time);
         let stream = WriteLimit::new(stream, limits.write, Some(Arc::clone(&permit)));
         let connection = builder
@@ -267,6 +255,24 @@ async fn accept_connections(
         });
         activity.runs_in(task.abort_handle());
     }
+}
+
+/// HTTP/1.1 and HTTP/2 with the limits of every connection.
+fn connection_builder(limits: ServeLimits) -> auto::Builder<TokioExecutor> {
+    let head_bytes_max = limits.request_head_bytes_max;
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIME_LIMIT)
+        .max_buf_size(head_bytes_max);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.http2_streams_max)
+        .max_header_list_size(head_bytes_max.min(HTTP2_HEAD_BYTES_MAX) as u32)
+        .keep_alive_interval(HTTP2_PING_INTERVAL);
+    builder
 }
 
 /// The code of the answer to a connection above the limits.

@@ -31,6 +31,38 @@ struct ContextGroup {
     objects: Vec<Awaited>,
 }
 
+impl ContextGroup {
+    /// Adds an object. `write` appends its representation and returns whether it has one; objects with the same
+    /// representation are one entity. Returns whether the object was added.
+    fn add(
+        &mut self,
+        object: ObjectId,
+        target: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> bool {
+        let out = &mut self.representations;
+        let end = out.len();
+        if self.known.count > 0 {
+            out.push(b',');
+        }
+        let start = out.len();
+        if !write(out) {
+            out.truncate(end);
+            return false;
+        }
+        let (entity, is_new) = self.known.entity(out, start);
+        if !is_new {
+            out.truncate(end);
+        }
+        self.objects.push(Awaited {
+            object,
+            target,
+            entity,
+        });
+        true
+    }
+}
+
 /// The entities that a step with contexts has not requested yet.
 pub struct Unsent {
     step: usize,
@@ -157,27 +189,13 @@ impl Execution<'_> {
                         number
                     }
                 };
-                let group = &mut groups[number];
-                let out = &mut group.representations;
-                let end = out.len();
-                if group.known.count > 0 {
-                    out.push(b',');
-                }
-                let start = out.len();
-                if !represent::write(&self.store, self.graph.types(), fetch, object, out) {
-                    out.truncate(end);
-                    self.left_out.insert((index, object));
-                    continue;
-                }
-                let (entity, is_new) = group.known.entity(out, start);
-                if !is_new {
-                    out.truncate(end);
-                }
-                group.objects.push(Awaited {
-                    object,
-                    target: target_index,
-                    entity,
+                let types = self.graph.types();
+                let is_added = groups[number].add(object, target_index, |out| {
+                    represent::write(&self.store, types, fetch, object, out)
                 });
+                if !is_added {
+                    self.left_out.insert((index, object));
+                }
             }
         }
         groups.retain(|group| !group.objects.is_empty());

@@ -31,7 +31,7 @@ use rustc_hash::FxHashSet;
 
 use crate::{
     coerce::Variables,
-    error::Code,
+    error::{Code, RequestError},
     graph::{Graph, introspection_answers::IntrospectionAnswer},
     prepare::{OperationKind, Prepared, plan::FetchStep},
     subgraphs::{Caller, FetchError, HttpResponse, SharedQuery},
@@ -249,13 +249,34 @@ impl<'a> Execution<'a> {
                 ..GraphqlResponse::executed(body)
             };
         }
-        let introspection = match &self.prepared.introspection {
-            None => IntrospectionAnswer::default(),
-            Some(introspection) => match introspection.answer(self.graph, self.variables.json()) {
-                Ok(answer) => answer,
-                Err(refusal) => return refusal.into_response(),
-            },
+        let introspection = match self.introspection() {
+            Ok(answer) => answer,
+            Err(refusal) => return refusal.into_response(),
         };
+        let Some((mut out, errors)) = self.data(&introspection) else {
+            return self.ended_with(Code::MaxAnswerBytes);
+        };
+        let has_no_data = !self.has_data || out.ends_with(NO_DATA);
+        // A mutation must not be sent again if any part of it may have been executed.
+        let nothing_was_written = self.mutations_sent == self.mutations_refused;
+        let overloaded =
+            has_no_data && nothing_was_written && errors.iter().any(FieldError::is_overload);
+        if !errors.is_empty() {
+            out.extend_from_slice(self.errors_member(&errors).as_bytes());
+        }
+        out.push(b'}');
+        self.prepared.sizes.answer.was(out.len());
+        GraphqlResponse {
+            body: Bytes::from(out),
+            kind: ResponseKind::Executed,
+            refused: None,
+            overloaded,
+            headers: self.to_client,
+        }
+    }
+
+    /// The response's text up to the end of its `data`, and the errors of all fields; `None` if it is too large.
+    fn data(&mut self, introspection: &IntrospectionAnswer) -> Option<(Vec<u8>, Vec<FieldError>)> {
         let mut store = std::mem::take(&mut self.store);
         left_out::drop_errors(
             &mut self.errors,
@@ -272,7 +293,7 @@ impl<'a> Execution<'a> {
             types: self.graph.types(),
             projection: &self.prepared.projection,
             variables: self.variables,
-            introspection: &introspection,
+            introspection,
             errors: std::mem::take(&mut self.errors),
             out,
             epoch: 1,
@@ -281,40 +302,27 @@ impl<'a> Execution<'a> {
             cuts_reported: Vec::new(),
         };
         renderer.data(self.root);
-        let Renderer {
-            mut out,
-            errors,
-            is_too_large,
-            ..
-        } = renderer;
-        if is_too_large {
-            return self.ended_with(Code::MaxAnswerBytes);
+        (!renderer.is_too_large).then_some((renderer.out, renderer.errors))
+    }
+
+    fn introspection(&self) -> Result<IntrospectionAnswer, RequestError> {
+        match &self.prepared.introspection {
+            None => Ok(IntrospectionAnswer::default()),
+            Some(introspection) => introspection.answer(self.graph, self.variables.json()),
         }
-        let has_no_data = !self.has_data || out.ends_with(NO_DATA);
-        // A mutation must not be sent again if any part of it may have been executed.
-        let nothing_was_written = self.mutations_sent == self.mutations_refused;
-        let overloaded =
-            has_no_data && nothing_was_written && errors.iter().any(FieldError::is_overload);
-        if !errors.is_empty() {
-            let mut text = String::from(",\"errors\":[");
-            for (index, error) in errors.iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                error.write(&self.prepared.plan.client_keys, &mut text);
+    }
+
+    /// `,"errors":[…]`, to follow the response's data.
+    fn errors_member(&self, errors: &[FieldError]) -> String {
+        let mut text = String::from(",\"errors\":[");
+        for (index, error) in errors.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
             }
-            text.push(']');
-            out.extend_from_slice(text.as_bytes());
+            error.write(&self.prepared.plan.client_keys, &mut text);
         }
-        out.push(b'}');
-        sizes.answer.was(out.len());
-        GraphqlResponse {
-            body: Bytes::from(out),
-            kind: ResponseKind::Executed,
-            refused: None,
-            overloaded,
-            headers: self.to_client,
-        }
+        text.push(']');
+        text
     }
 }
 

@@ -66,7 +66,7 @@ pub struct Identity {
     pub scopes: Vec<String>,
     /// The policies that the claim `JWT_POLICIES_CLAIM` names, sorted.
     pub policies: Vec<String>,
-    /// All claims.
+    /// All claims of the token, those above included.
     pub claims: Map<String, Value>,
     /// When the token ends, the leeway included.
     ends: SystemTime,
@@ -121,7 +121,7 @@ impl Identity {
     }
 }
 
-/// Verifies tokens.
+/// Verifies clients' tokens, and remembers those that it has verified.
 pub struct Identities {
     rules: Rules,
     keys: Keys,
@@ -147,67 +147,13 @@ impl Identities {
         tls: &Tls,
         metrics: impl FnOnce() -> IdentityMetrics,
     ) -> anyhow::Result<Option<Self>> {
-        let owned = |items| listed(items).map(ToOwned::to_owned).collect::<Vec<_>>();
-        let (mut issuers, audiences) = (owned(&config.jwt_issuer), owned(&config.jwt_audience));
-        let cookie = config.cookie().map(ToOwned::to_owned);
         if !config.is_on() {
-            for (name, is_set) in [
-                ("JWT_REQUIRED", config.jwt_required),
-                ("JWT_ISSUER", !issuers.is_empty()),
-                ("JWT_AUDIENCE", !audiences.is_empty()),
-                ("JWT_COOKIE", cookie.is_some()),
-                ("SUBGRAPH_CLAIMS", headers.forwards_claims()),
-            ] {
-                ensure!(
-                    !is_set,
-                    "{name} needs JWT_JWKS: without keys, no token is verified"
-                );
-            }
+            nothing_needs_keys(config, headers)?;
             return Ok(None);
         }
-        let mut algorithms = Vec::new();
-        for name in listed(&config.jwt_algorithms) {
-            let algorithm = Algorithm::named(name).with_context(|| {
-                format!("JWT_ALGORITHMS: {name:?} is not an algorithm that can be allowed")
-            })?;
-            algorithms.push(algorithm);
-        }
-        ensure!(!algorithms.is_empty(), "JWT_ALGORITHMS lists no algorithm");
-        let mut sources = Vec::new();
-        for item in listed(&config.jwt_jwks) {
-            let source =
-                Source::parse(item, &algorithms, config.jwt_jwks_http).context("JWT_JWKS")?;
-            source
-                .check_file()
-                .with_context(|| format!("JWT_JWKS: {}", source.shown()))?;
-            sources.push(source);
-        }
-        let has_file = sources.iter().any(Source::is_file);
-        ensure!(
-            has_file || !algorithms.iter().any(|it| it.has_shared_secret()),
-            "JWT_ALGORITHMS lists an algorithm with a shared secret: it needs a file in JWT_JWKS with the key"
-        );
-        let bound: Vec<&String> = sources.iter().filter_map(|it| it.issuer.as_ref()).collect();
-        let are_bound = bound.len() == sources.len();
-        // Otherwise the provider of one set could sign tokens of another's issuer.
-        ensure!(
-            sources.len() == 1 || are_bound || issuers.len() == 1,
-            "JWT_JWKS: with several sets, say which set is whose: ISSUER ADDRESS, ... \
-             (or set JWT_ISSUER to the one issuer of all of them)"
-        );
-        for issuer in &bound {
-            ensure!(
-                issuers.is_empty() || issuers.contains(issuer),
-                "JWT_JWKS names the issuer {issuer}, which JWT_ISSUER does not list"
-            );
-        }
-        if are_bound {
-            if let Some(issuer) = issuers.iter().find(|issuer| !bound.contains(issuer)) {
-                bail!("JWT_ISSUER lists {issuer}, for which JWT_JWKS names no set");
-            }
-            // A token of another issuer has no key, and need not wait for one.
-            issuers = bound.into_iter().cloned().collect();
-        }
+        let algorithms = allowed_algorithms(config)?;
+        let sources = key_sources(config, &algorithms)?;
+        let issuers = accepted_issuers(config, &sources)?;
         let metrics = metrics();
         let times = ReadingTimes {
             refresh: config.jwt_jwks_refresh,
@@ -218,12 +164,12 @@ impl Identities {
             rules: Rules {
                 algorithms,
                 issuers,
-                audiences,
+                audiences: owned(&config.jwt_audience),
                 leeway: config.jwt_leeway,
             },
             keys: Keys::new(sources, tls.clone(), times, metrics.clone()),
             known: KnownTokens::new(config.jwt_known_bytes_max),
-            cookie,
+            cookie: config.cookie().map(ToOwned::to_owned),
             is_required: config.jwt_required,
             policies_claim: config.jwt_policies_claim.clone(),
             verified: AtomicU64::new(0),
@@ -382,6 +328,87 @@ impl Identities {
         self.headers
             .set_claims(headers, identity.map(|identity| &identity.forwarded));
     }
+}
+
+/// Without keys, the other settings of identity would have no effect.
+fn nothing_needs_keys(config: &IdentityConfig, headers: &HeaderRules) -> anyhow::Result<()> {
+    for (name, is_set) in [
+        ("JWT_REQUIRED", config.jwt_required),
+        ("JWT_ISSUER", listed(&config.jwt_issuer).next().is_some()),
+        (
+            "JWT_AUDIENCE",
+            listed(&config.jwt_audience).next().is_some(),
+        ),
+        ("JWT_COOKIE", config.cookie().is_some()),
+        ("SUBGRAPH_CLAIMS", headers.forwards_claims()),
+    ] {
+        ensure!(
+            !is_set,
+            "{name} needs JWT_JWKS: without keys, no token is verified"
+        );
+    }
+    Ok(())
+}
+
+fn allowed_algorithms(config: &IdentityConfig) -> anyhow::Result<Vec<Algorithm>> {
+    let algorithms = listed(&config.jwt_algorithms).map(|name| {
+        Algorithm::named(name).with_context(|| {
+            format!("JWT_ALGORITHMS: {name:?} is not an algorithm that can be allowed")
+        })
+    });
+    let algorithms = algorithms.collect::<anyhow::Result<Vec<_>>>()?;
+    ensure!(!algorithms.is_empty(), "JWT_ALGORITHMS lists no algorithm");
+    Ok(algorithms)
+}
+
+/// The JWK sets of `JWT_JWKS`. Those in files are read once, so that a wrong path fails at the start.
+fn key_sources(config: &IdentityConfig, algorithms: &[Algorithm]) -> anyhow::Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for item in listed(&config.jwt_jwks) {
+        let source = Source::parse(item, algorithms, config.jwt_jwks_http).context("JWT_JWKS")?;
+        source
+            .check_file()
+            .with_context(|| format!("JWT_JWKS: {}", source.shown()))?;
+        sources.push(source);
+    }
+    let has_file = sources.iter().any(Source::is_file);
+    ensure!(
+        has_file || !algorithms.iter().any(|it| it.has_shared_secret()),
+        "JWT_ALGORITHMS lists an algorithm with a shared secret: it needs a file in JWT_JWKS with the key"
+    );
+    Ok(sources)
+}
+
+/// The issuers whose tokens are accepted: those of `JWT_ISSUER`, or those that `JWT_JWKS` names. With none, every
+/// issuer is.
+fn accepted_issuers(config: &IdentityConfig, sources: &[Source]) -> anyhow::Result<Vec<String>> {
+    let issuers = owned(&config.jwt_issuer);
+    let bound: Vec<&String> = sources.iter().filter_map(|it| it.issuer.as_ref()).collect();
+    let are_bound = bound.len() == sources.len();
+    // Otherwise the provider of one set could sign tokens of another's issuer.
+    ensure!(
+        sources.len() == 1 || are_bound || issuers.len() == 1,
+        "JWT_JWKS: with several sets, say which set is whose: ISSUER ADDRESS, ... \
+         (or set JWT_ISSUER to the one issuer of all of them)"
+    );
+    for issuer in &bound {
+        ensure!(
+            issuers.is_empty() || issuers.contains(issuer),
+            "JWT_JWKS names the issuer {issuer}, which JWT_ISSUER does not list"
+        );
+    }
+    if !are_bound {
+        return Ok(issuers);
+    }
+    if let Some(issuer) = issuers.iter().find(|issuer| !bound.contains(issuer)) {
+        bail!("JWT_ISSUER lists {issuer}, for which JWT_JWKS names no set");
+    }
+    // A token of another issuer has no key, and need not wait for one.
+    Ok(bound.into_iter().cloned().collect())
+}
+
+fn owned(items: &[String]) -> Vec<String> {
+    listed(items).map(ToOwned::to_owned).collect()
 }
 
 /// The names in a claim, sorted: a text with blanks between them, as `scope` is (RFC 8693), or a list.

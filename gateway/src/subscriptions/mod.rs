@@ -44,6 +44,7 @@ use crate::{
     config::SubscriptionConfig,
     error::{Code, RequestError},
     graph::Settings,
+    headers::HeaderRules,
     identity::{Identity, until_expiry::Expiry},
     metrics::GatewayMetrics,
     prepare::{self, Prepared, Serving},
@@ -135,14 +136,7 @@ impl Subscriptions {
             &headers,
             cursor.clone(),
         );
-        let client = ClientContext {
-            headers: Arc::new(headers),
-            mutations_allowed: false,
-            subscriptions_allowed: true,
-            answers_deferred: false,
-            key: accepted.client.key,
-            socket: None,
-        };
+        let may_renew = may_renew(rules, &accepted);
         let feed_operation = FeedOperation {
             serving: accepted.serving,
             variables: accepted.variables,
@@ -150,13 +144,15 @@ impl Subscriptions {
             document: accepted.document,
             operation_name: accepted.request.operation_name.clone(),
             client_variables: accepted.request.variables.clone(),
-            client,
+            client: ClientContext {
+                headers: Arc::new(headers),
+                mutations_allowed: false,
+                subscriptions_allowed: true,
+                answers_deferred: false,
+                key: accepted.client.key,
+                socket: None,
+            },
         };
-        // A subgraph that gets the token itself goes on with the one that it has got, and a new token's rights do not
-        // tell what the policy service would decide.
-        let may_renew = !rules.forwards(&header::AUTHORIZATION)
-            && !rules.forwards(&header::COOKIE)
-            && !accepted.is_decided_by_service;
         let socket = accepted.client.socket.clone().filter(|_| may_renew);
         let client = ClientId::of(accepted.client);
         let (is_resumed, start) = (cursor.is_some(), cursor.clone());
@@ -183,4 +179,13 @@ impl Subscriptions {
             None => events,
         })
     }
+}
+
+/// Whether the subscription can go on with a new token that the client's socket brings. A subgraph that gets the token
+/// itself goes on with the one that it has got, and a new token's rights do not tell what the policy service would
+/// decide.
+fn may_renew(rules: &HeaderRules, accepted: &Accepted<'_>) -> bool {
+    !rules.forwards(&header::AUTHORIZATION)
+        && !rules.forwards(&header::COOKIE)
+        && !accepted.is_decided_by_service
 }
