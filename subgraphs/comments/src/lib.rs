@@ -6,13 +6,14 @@
 //! | `comment`, `post`, `comment_change` | the nouns: a comment, a post as far as it is known here, an event |
 //! | `create_comment`, `update_comment`, `delete_comment` | one mutation each, with its input and payload |
 //! | [`store`] | the collections, the indexes and the queries |
+//! | `written`, `loaders` | what a write returns; look-ups of many comments or pages in one query |
 //! | [`feed`] | the live comments |
 //! | [`known_posts`], [`deleted_posts`] | which posts exist; the comments of those that no longer do |
 //! | [`error`], [`config`] | the error codes, the settings |
 //!
-//! To add a mutation: copy `create_comment.rs`, declare it in this file, add its type to `Mutation` in
+//! To add a mutation: copy the one that is most like it, declare it in this file, add its type to `Mutation` in
 //! [`schema`], write its query in [`store`] and its test in `tests/it/mutations.rs`; then
-//! `cargo run -p schema -- compose`.
+//! `cargo run -p schema -- compose`. CONTRIBUTING.md has the steps in detail.
 
 mod comment;
 mod comment_change;

@@ -9,11 +9,13 @@
 //! | [`store`] | the collections, the indexes and the queries of requests |
 //! | [`comment_projection`] | how the comments are folded into their posts, and its queries |
 //! | [`feed`] | the live posts; `post_changes` follows the change stream for it |
+//! | `post_loader` | look-ups of many posts in one query |
 //! | `new_posts` | posts that are inserted after their comments |
 //! | [`error`], [`config`], `command` | the error codes, the settings, the commands for operators |
 //!
-//! To add a mutation: copy `create_post.rs`, declare it in this file, add its type to `Mutation` in [`schema`],
-//! write its query in [`store`] and its test in `tests/it/mutations.rs`; then `cargo run -p schema -- compose`.
+//! To add a mutation: copy the one that is most like it, declare it in this file, add its type to `Mutation` in
+//! [`schema`], write its query in [`store`] and its test in `tests/it/mutations.rs`; then
+//! `cargo run -p schema -- compose`. CONTRIBUTING.md has the steps in detail.
 
 mod command;
 mod comment;
