@@ -1,4 +1,4 @@
-//! The gateway's process.
+//! Starts the gateway with its allocator; the rest is in the library, which tests start, too.
 
 use std::process::ExitCode;
 

@@ -168,7 +168,7 @@ fn description_of(definition: &Definition) -> Option<Node<str>> {
     }
 }
 
-/// `@join__type(graph: ...)`
+/// The directive `@join__type(graph: …)`: the subgraph has this type.
 fn join_type(graph: &Name) -> Directive {
     let argument = Argument {
         name: name!("graph"),

@@ -364,7 +364,7 @@ impl Request<'_> {
 /// What `Signature-Input` says of a signature.
 struct Parameters<'t> {
     components: Vec<&'t str>,
-    /// Seconds since 1970.
+    /// When the signer made it, in seconds since 1970 on the signer's clock.
     created: u64,
     /// The same, if it ends before the verifier would have it end.
     expires: Option<u64>,

@@ -23,7 +23,7 @@ pub struct Edge<T: OutputType> {
     /// Opaque: the item's position in the list, for `after` and `before`. It stays valid when the
     /// item is deleted.
     pub cursor: String,
-    /// The item.
+    /// The item at this position of the list.
     pub node: T,
 }
 

@@ -32,7 +32,7 @@ impl DateTime {
         Self(id.timestamp())
     }
 
-    /// Milliseconds since 1970-01-01T00:00:00Z.
+    /// Milliseconds since 1970-01-01T00:00:00Z, negative before.
     pub fn timestamp_millis(self) -> i64 {
         self.0.timestamp_millis()
     }

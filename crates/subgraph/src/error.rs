@@ -166,7 +166,7 @@ pub enum InputError {
     /// A page size below 0 or above the limit.
     #[error("{argument} is {size}: a page has from 0 to {max} items")]
     PageSize {
-        /// `first` or `last`.
+        /// The argument that has the size: `first` or `last`.
         argument: &'static str,
         /// What was asked for.
         size: i32,
@@ -186,7 +186,7 @@ pub enum InputError {
     /// A cursor that this list did not give out.
     #[error("{argument} is not a cursor of this list: use one that the list returned")]
     Cursor {
-        /// `after` or `before`.
+        /// The argument that has the cursor: `after` or `before`.
         argument: &'static str,
     },
     /// An update that changes nothing.

@@ -36,7 +36,7 @@ pub const SHAPE: Shape<7> = Shape([
 /// A comment as MongoDB stores it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredComment {
-    /// The comment's id.
+    /// Its `_id`, which is also its GraphQL id.
     pub id: ObjectId,
     /// The post that it is about.
     pub post_id: ObjectId,

@@ -69,7 +69,7 @@ impl Weighter<u64, Arc<[Decided]>> for Weight {
     }
 }
 
-/// The service's response.
+/// The service's response: whether the client fulfils each policy that the request named.
 #[derive(Deserialize)]
 struct Answer {
     policies: HashMap<String, bool>,

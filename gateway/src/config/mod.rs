@@ -119,7 +119,7 @@ pub struct Config {
     /// Headers that pass between clients and subgraphs.
     #[command(flatten)]
     pub headers: HeaderConfig,
-    /// Clients' tokens.
+    /// How clients' tokens are verified, and which of their claims count.
     #[command(flatten)]
     pub identity: IdentityConfig,
     /// Limits and access rules of HTTP requests.
@@ -137,7 +137,7 @@ pub struct Config {
     /// Limits on operations and variables.
     #[command(flatten)]
     pub limits: Limits,
-    /// Requests to subgraphs.
+    /// Addresses, connections and time limits of requests to subgraphs.
     #[command(flatten)]
     pub subgraphs: SubgraphSettings,
 }

@@ -1,4 +1,4 @@
-//! Persisted operations.
+//! Settings of operations that clients name instead of sending their text.
 
 use std::path::PathBuf;
 

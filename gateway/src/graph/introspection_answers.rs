@@ -51,7 +51,7 @@ impl IntrospectionAnswers {
         self.lock().get(text).cloned()
     }
 
-    /// Keeps an answer.
+    /// Keeps the answer to this text; others may be dropped for it, since the bytes of all are limited.
     pub fn insert(&self, text: &str, answer: &IntrospectionAnswer) {
         let mut answers = self.lock();
         let before = shown(&answers);

@@ -33,7 +33,7 @@ enum Material {
         modulus: Vec<u8>,
         exponent: Vec<u8>,
     },
-    /// An uncompressed point.
+    /// An uncompressed point: `0x04`, then both coordinates. So is that of the next curve.
     P256(Vec<u8>),
     P384(Vec<u8>),
     Ed25519(Vec<u8>),

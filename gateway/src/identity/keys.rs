@@ -75,7 +75,7 @@ pub(super) struct ReadingTimes {
     pub limit: Duration,
 }
 
-/// All JWK sets.
+/// The keys of all JWK sets, which are read again at intervals and when a token names an unknown key.
 pub(super) struct Keys {
     sources: Vec<ReadSource>,
     tls: Tls,

@@ -29,9 +29,9 @@ pub enum Refused {
     Signature,
     /// There is no `exp`.
     NoExpiry,
-    /// `exp` has passed.
+    /// `exp` has passed, by more than the leeway.
     Expired,
-    /// `nbf` is to come.
+    /// `nbf` is further in the future than the leeway.
     NotYetValid,
     /// `iss` is not in `JWT_ISSUER`.
     Issuer,

@@ -23,7 +23,7 @@ pub(super) struct Source {
     /// The only issuer whose tokens its keys sign; `None` for all that are accepted.
     pub issuer: Option<String>,
     place: Place,
-    /// Safe to log.
+    /// The place without a user name or password, for the log.
     shown: String,
     algorithms: Vec<Algorithm>,
 }

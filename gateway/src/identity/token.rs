@@ -34,9 +34,9 @@ pub(super) struct Token<'t> {
 #[derive(Debug)]
 pub(super) struct Rules {
     pub algorithms: Vec<Algorithm>,
-    /// Empty: any.
+    /// The values of `iss` that are accepted; if there are none, every value is.
     pub issuers: Vec<String>,
-    /// Empty: any.
+    /// A token needs one of these in `aud`; if there are none, `aud` is not looked at.
     pub audiences: Vec<String>,
     pub leeway: Duration,
 }
@@ -110,7 +110,7 @@ impl<'t> Token<'t> {
         }
     }
 
-    /// The claim `iss`.
+    /// The claim `iss`; `None` if it is missing or no string.
     pub(super) fn issuer(&self) -> Option<&str> {
         self.claims.get("iss").and_then(Value::as_str)
     }

@@ -1,4 +1,4 @@
-//! Writing JSON text.
+//! Writes JSON text without building a tree of values first.
 
 /// Appends `text` as a JSON string.
 pub fn string(out: &mut String, text: &str) {

@@ -111,7 +111,7 @@ pub struct PrepareMetrics {
     pub misses: Counter,
     /// The estimated cost of all operations together.
     pub cost: Counter,
-    /// Operations above `LIMIT_COST_MAX`.
+    /// Operations refused because their estimated cost is above `LIMIT_COST_MAX`.
     pub costly: Counter,
     /// Operations ended because of their bytes or objects.
     pub over_budget: Counter,

@@ -80,7 +80,7 @@ struct Clients {
 
 #[derive(Default)]
 struct Client {
-    /// Its counted places.
+    /// How many places its running requests hold, as far as they are counted for it.
     taken: usize,
     /// Its requests that wait, by number: how many places each takes.
     waiting: BTreeMap<u64, (usize, Wake)>,

@@ -14,7 +14,7 @@ use crate::post::{Post, PostId};
 /// The id of a comment.
 pub type CommentId = Id<Comment>;
 
-/// A comment's text.
+/// What the text of a new or changed comment has to be like.
 pub const TEXT: TextRule = TextRule {
     field: "text",
     max_chars: 5_000,

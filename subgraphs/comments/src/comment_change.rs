@@ -19,7 +19,7 @@ pub enum CommentChange {
 pub struct CommentAdded {
     /// Opaque. Pass it as `after` to resume after this change.
     pub cursor: String,
-    /// The new comment.
+    /// The comment as it was created.
     pub comment: Comment,
 }
 

@@ -1,4 +1,4 @@
-//! The mutation `createComment`.
+//! The mutation `createComment`: checks the input and the post, and inserts one document.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::text::TextRule;
@@ -32,7 +32,7 @@ pub struct CreateCommentInput {
     idempotency_key: Option<String>,
 }
 
-/// The created comment.
+/// The result of `createComment`.
 #[derive(SimpleObject)]
 pub struct CreateCommentPayload {
     /// The new comment; for a retry with the same `idempotencyKey`, the comment of the first request.

@@ -1,4 +1,4 @@
-//! The mutation `deleteComment`.
+//! The mutation `deleteComment`: deletes one document.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 

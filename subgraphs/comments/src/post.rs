@@ -16,7 +16,7 @@ pub type PostId = Id<Post>;
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(complex)]
 pub struct Post {
-    /// Identifies the post.
+    /// Identifies the post. It never changes, and no other post ever has it.
     pub id: PostId,
 }
 

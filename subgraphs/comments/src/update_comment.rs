@@ -1,4 +1,4 @@
-//! The mutation `updateComment`.
+//! The mutation `updateComment`: replaces the text, unless it was changed after `ifUpdatedAt`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::DateTime;
@@ -21,7 +21,7 @@ pub struct UpdateCommentInput {
     if_updated_at: Option<DateTime>,
 }
 
-/// The changed comment.
+/// The result of `updateComment`.
 #[derive(SimpleObject)]
 pub struct UpdateCommentPayload {
     /// The comment after the change.

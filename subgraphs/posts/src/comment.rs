@@ -35,7 +35,8 @@ pub type CommentId = Id<Comment<'static>>;
 #[derive(Clone, Debug, PartialEq, SimpleObject)]
 #[graphql(complex, unresolvable = "id")]
 pub struct Comment<'d> {
-    /// Identifies the comment.
+    /// Identifies the comment and never changes. A new comment has this id only if this one was deleted
+    /// and the new one is created with the same `idempotencyKey`.
     pub id: CommentId,
     #[graphql(skip)]
     pub text: Cow<'d, str>,
@@ -49,7 +50,7 @@ pub struct Comment<'d> {
 
 #[ComplexObject]
 impl Comment<'_> {
-    /// The comment's text.
+    /// The comment's text: 1 to 5,000 characters. Empty if another program wrote the comment without one.
     #[graphql(external)]
     async fn text(&self, ctx: &Context<'_>) -> async_graphql::Result<&str> {
         count_bytes(ctx, self.text.len())?;

@@ -1,4 +1,4 @@
-//! The mutation `createPost`.
+//! The mutation `createPost`: checks the input and inserts one document.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::{DateTime, author};
@@ -19,10 +19,10 @@ pub struct CreatePostInput {
     author: Option<String>,
 }
 
-/// The created post.
+/// The result of `createPost`.
 #[derive(SimpleObject)]
 pub struct CreatePostPayload {
-    /// The new post.
+    /// The new post. It has no comments yet.
     post: Post,
 }
 

@@ -1,4 +1,4 @@
-//! The mutation `deletePost`.
+//! The mutation `deletePost`: deletes the post and marks its comments, which the comments subgraph deletes.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::DateTime;

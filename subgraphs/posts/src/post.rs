@@ -18,12 +18,12 @@ use crate::excerpt::{EXCERPT_DEFAULT, checked_length, excerpt};
 /// The id of a post.
 pub type PostId = Id<Post>;
 
-/// A post's title.
+/// What the title of a new or changed post has to be like.
 pub const TITLE: TextRule = TextRule {
     field: "title",
     max_chars: 200,
 };
-/// A post's content.
+/// What the content of a new or changed post has to be like.
 pub const CONTENT: TextRule = TextRule {
     field: "content",
     max_chars: 20_000,

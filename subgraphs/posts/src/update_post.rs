@@ -1,4 +1,4 @@
-//! The mutation `updatePost`.
+//! The mutation `updatePost`: replaces texts, unless one was changed after `ifUpdatedAt`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::{DateTime, InputError};
@@ -21,7 +21,7 @@ pub struct UpdatePostInput {
     if_updated_at: Option<DateTime>,
 }
 
-/// The changed post.
+/// The result of `updatePost`.
 #[derive(SimpleObject)]
 pub struct UpdatePostPayload {
     /// The post after the change.

@@ -99,7 +99,7 @@ impl AnyOf {
 /// What each field of a supergraph requires.
 #[derive(Debug, Default)]
 pub struct Authorization {
-    /// By [`RequirementId`].
+    /// Each distinct requirement once. A [`RequirementId`] is an index into this list.
     requirements: Vec<Requirement>,
     /// By object type or interface, and field: what is needed, sorted. Fields that need nothing are not here.
     fields: FxHashMap<TypeId, FxHashMap<Name, Box<[RequirementId]>>>,

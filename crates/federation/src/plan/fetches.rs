@@ -93,7 +93,7 @@ pub enum Begin<'a> {
     Root,
     /// At the query type, somewhere inside the response.
     Reentry(PathId),
-    /// At entities: `_entities(representations:)`.
+    /// At entities that earlier fetches have found, by the subgraph's field `_entities(representations:)`.
     Entities {
         /// The path of the objects that it completes.
         path: PathId,

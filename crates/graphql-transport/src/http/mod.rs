@@ -145,7 +145,7 @@ impl<S: Service> tower::Service<http::Request<Incoming>> for Front<S> {
 }
 
 impl<S: Service> Front<S> {
-    /// Answers one request.
+    /// Answers requests to `/graphql` by the GraphQL service, if there is one, and all others by the routes.
     pub fn respond(
         &self,
         mut request: http::Request<Incoming>,

@@ -55,11 +55,11 @@ enum Before<'t> {
     Field(usize, &'t str),
     /// The mark between an alias and its field.
     Alias,
-    /// `...`
+    /// `...`, which begins a fragment spread or an inline fragment.
     Spread,
-    /// `... on`
+    /// `... on`: the name of a type follows.
     On,
-    /// `@`
+    /// `@`: the name of a directive follows.
     Directive,
     Other,
 }

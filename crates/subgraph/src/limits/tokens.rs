@@ -16,7 +16,7 @@ const NAME_BYTES_MAX: usize = 128;
 pub(super) enum Token<'t> {
     /// A name, or the digits of a number.
     Name(&'t str),
-    /// `...`
+    /// `...`, which begins a fragment spread or an inline fragment.
     Spread,
     /// A string with its quotation marks, of either kind.
     Text,

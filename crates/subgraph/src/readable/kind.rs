@@ -42,11 +42,11 @@ pub enum Value<'d> {
     Id(ObjectId),
     /// Of [`Kind::Text`]: its bytes, which need not be UTF-8.
     Text(&'d [u8]),
-    /// Of [`Kind::Date`].
+    /// Of [`Kind::Date`], with a year from 0 to 9999.
     Date(DateTime),
-    /// Of [`Kind::Flag`].
+    /// The Boolean of a [`Kind::Flag`].
     Flag(bool),
-    /// Of [`Kind::Document`].
+    /// Of [`Kind::Document`]: its bytes, in which no field was looked at.
     Document(&'d RawDocument),
 }
 
