@@ -38,14 +38,15 @@ test('the network is cut and restored: additions, edits and deletions of the mea
   const post = await graph.createPost('Cut off');
   const kept = await graph.createComment(post, 'Before the cut');
   const doomed = await graph.createComment(post, 'To be deleted');
-  let frames: Frames | undefined;
+  let frames!: Frames;
   const page = await openPage(browser, `${proxy.url}posts/${post}`, {}, async (page) => {
     frames = new Frames(page);
   });
-  await waitForState(page, 'Live');
+  // Whatever is written before it subscribes, it may read with the post.
+  await frames.waitFor(({ type, payload }) => type === 'subscribe' && !!payload?.query?.includes('commentChanges'));
   await graph.createComment(post, 'Just before the cut');
+  const heard = await frames.waitFor(({ payload }) => !!payload?.data?.commentChanges);
   await waitForComments(page, ['Just before the cut', 'To be deleted', 'Before the cut']);
-  const heard = frames?.all.findLast(({ payload }) => payload?.data?.commentChanges)?.payload?.data;
 
   proxy.cut();
   await waitForState(page, 'Reconnecting');
@@ -57,8 +58,8 @@ test('the network is cut and restored: additions, edits and deletions of the mea
   await waitForState(page, 'Live');
   const expected = ['During the cut', 'Just before the cut', 'Edited during the cut'];
   await waitForComments(page, expected);
-  const { cursor } = heard?.commentChanges as { cursor: string };
-  assert.equal(frames?.subscribes('commentChanges').at(-1)?.payload?.variables?.after, cursor);
+  const { cursor } = heard.payload?.data?.commentChanges as { cursor: string };
+  assert.equal(frames.subscribes('commentChanges').at(-1)?.payload?.variables?.after, cursor);
   await graph.createComment(post, 'After the cut');
   await waitForComments(page, ['After the cut', ...expected]);
   await closePage(page);
