@@ -13,13 +13,13 @@
 //! few atomic operations, and no lock.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::RandomState},
+    collections::{VecDeque, hash_map::RandomState},
     fmt,
     future::Future,
     hash::BuildHasher,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicIsize, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
@@ -32,7 +32,7 @@ use std::{
 use futures_util::task::{ArcWake, AtomicWaker, waker_ref};
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::client_key::ClientKey;
+use crate::{client_key::ClientKey, per_client::PerClient};
 
 /// The task waits for a wake-up.
 const IDLE: u8 = 0;
@@ -54,7 +54,7 @@ const COMPETING: Duration = Duration::from_secs(2);
 
 /// The turns of all clients.
 pub struct Turns {
-    clients: Mutex<HashMap<ClientKey, Weak<TurnGate>>>,
+    clients: PerClient<TurnGate>,
     share: Arc<Share>,
     /// Gives clients their numbers.
     hasher: RandomState,
@@ -120,7 +120,7 @@ impl Turns {
     /// same time share this number. `waiting` shows how many tasks of all clients wait.
     pub fn new(per_client: usize, waiting: Gauge) -> Self {
         Self {
-            clients: Mutex::default(),
+            clients: PerClient::default(),
             share: Arc::new(Share {
                 per_client: per_client.max(1),
                 busy: AtomicIsize::new(0),
@@ -138,17 +138,7 @@ impl Turns {
 
     /// Those of a client.
     pub fn of(&self, client: ClientKey) -> ClientTurns {
-        let mut clients = lock(&self.clients);
-        if let Some(gate) = clients.get(&client).and_then(Weak::upgrade) {
-            return ClientTurns(gate);
-        }
-        if clients.len() == clients.capacity() {
-            clients.retain(|_, gate| gate.strong_count() > 0);
-            // The next look through all of them comes when they are twice as many.
-            let live = clients.len();
-            clients.reserve(live);
-        }
-        let gate = Arc::new(TurnGate {
+        let gate = self.clients.of(client, || TurnGate {
             client: self.hasher.hash_one(client) | 1,
             taken: AtomicUsize::new(0),
             share: Arc::clone(&self.share),
@@ -156,7 +146,6 @@ impl Turns {
             shown: self.waiting.clone(),
             queue: Mutex::default(),
         });
-        clients.insert(client, Arc::downgrade(&gate));
         ClientTurns(gate)
     }
 }
@@ -496,7 +485,7 @@ mod tests {
         let all = tokio::time::timeout(Duration::from_secs(60), join_all(tasks)).await;
         assert!(all.expect("in time").into_iter().all(|it| it.is_ok()));
         assert_eq!(lock(&seen).len(), 8 * 50 * 100);
-        for gate in lock(&turns.clients).values().filter_map(Weak::upgrade) {
+        for gate in turns.clients.in_use() {
             assert_eq!(gate.taken.load(SeqCst), 0);
         }
         assert_eq!(turns.share.busy.load(SeqCst), 0);
@@ -658,14 +647,5 @@ mod tests {
         timed.await;
         sender.send(1).expect("it waits");
         assert_eq!(receiving.await.expect("no panic"), Ok(1));
-    }
-
-    #[test]
-    fn clients_that_are_gone_are_forgotten() {
-        let turns = Turns::new(1, Gauge::default());
-        for number in 0..=255 {
-            drop(turns.of(client(number)));
-        }
-        assert!(lock(&turns.clients).len() < 16);
     }
 }

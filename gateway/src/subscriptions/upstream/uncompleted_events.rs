@@ -5,15 +5,12 @@
 //! that a client that uses much leaves as much for others. A few bytes of each subscription always
 //! pass.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use graphql_transport::ClientKey;
+use graphql_transport::{ClientKey, PerClient};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, mpsc};
 
@@ -32,7 +29,7 @@ pub(super) struct UncompletedEvents {
     all_bytes_max: usize,
     all_bytes: AtomicUsize,
     /// The bytes that each client's subscriptions use.
-    clients: Mutex<HashMap<ClientKey, Weak<AtomicUsize>>>,
+    clients: PerClient<AtomicUsize>,
     /// Whether a message larger than `all_bytes_max` waits. One such message passes at a time.
     has_oversized: AtomicBool,
     shown: Gauge,
@@ -45,7 +42,7 @@ impl UncompletedEvents {
             bytes_max: config.subscription_uncompleted_bytes_max,
             all_bytes_max: config.subscription_uncompleted_all_bytes_max,
             all_bytes: AtomicUsize::new(0),
-            clients: Mutex::default(),
+            clients: PerClient::default(),
             has_oversized: AtomicBool::new(false),
             shown: shown.clone(),
         })
@@ -59,28 +56,11 @@ impl UncompletedEvents {
         let (sender, receiver) = mpsc::channel(self.events_max.max(1));
         let own = Arc::new(SubscriptionBytes {
             all: Arc::clone(self),
-            of_client: self.of_client(client),
+            of_client: self.clients.of(client, AtomicUsize::default),
             bytes: AtomicUsize::new(0),
             released: Notify::new(),
         });
         (MessageSender { own, sender }, receiver)
-    }
-
-    fn of_client(&self, client: ClientKey) -> Arc<AtomicUsize> {
-        let clients = self.clients.lock();
-        let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = clients.get(&client).and_then(Weak::upgrade) {
-            return bytes;
-        }
-        if clients.len() == clients.capacity() {
-            clients.retain(|_, bytes| bytes.strong_count() > 0);
-            // They are looked through again when their number has doubled.
-            let live = clients.len();
-            clients.reserve(live);
-        }
-        let bytes = Arc::new(AtomicUsize::new(0));
-        clients.insert(client, Arc::downgrade(&bytes));
-        bytes
     }
 }
 
@@ -225,7 +205,7 @@ mod tests {
             bytes_max,
             all_bytes_max,
             all_bytes: AtomicUsize::new(0),
-            clients: Mutex::default(),
+            clients: PerClient::default(),
             has_oversized: AtomicBool::new(false),
             shown: shown.clone(),
         };
