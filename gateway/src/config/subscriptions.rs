@@ -21,6 +21,12 @@ pub struct SubscriptionConfig {
     /// before others; then the largest of the rest.
     #[arg(long, env = "SUBSCRIPTION_BUFFERS_BYTES_MAX", default_value_t = 256 << 20)]
     pub subscription_buffers_bytes_max: usize,
+    /// Limit the bytes of events that wait for the clients of one address. From half of it on, each
+    /// of their upstream subscriptions waits until its fastest client has read everything; beyond it,
+    /// buffers whose events have waited for a second are shortened. Behind a proxy, set it to
+    /// `SUBSCRIPTION_BUFFERS_BYTES_MAX`.
+    #[arg(long, env = "SUBSCRIPTION_BUFFERS_BYTES_ADDRESS_MAX", default_value_t = 32 << 20)]
+    pub subscription_buffers_bytes_address_max: usize,
     /// Limit also the number of one upstream subscription's events that wait for clients. Empty
     /// (the default) limits only their bytes.
     #[arg(long, env = "SUBSCRIPTION_BUFFER_EVENTS", value_parser = count_if_any)]
@@ -45,7 +51,7 @@ pub struct SubscriptionConfig {
     /// together. The subscriptions of one client address may use at most as many bytes as are still
     /// free. 16 KiB of each subscription always pass, and of the events larger than this limit, one
     /// at a time.
-    #[arg(long, env = "SUBSCRIPTION_UNCOMPLETED_ALL_BYTES_MAX", default_value_t = 128 << 20)]
+    #[arg(long, env = "SUBSCRIPTION_UNCOMPLETED_ALL_BYTES_MAX", default_value_t = 64 << 20)]
     pub subscription_uncompleted_all_bytes_max: usize,
     /// Try for this long to reach a subgraph again; then end the affected subscriptions with
     /// `SUBSCRIPTION_UPSTREAM_LOST`.

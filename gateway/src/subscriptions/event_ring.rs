@@ -4,10 +4,17 @@
 //! is dropped at once. The feed runs at the pace of its fastest client: while more than half of the
 //! bound waits for even that one, the feed waits, up to a time limit. A client that lags further
 //! behind than the bound loses events and learns how many.
+//!
+//! While the rings of one client address hold more than half of what they may together, each of their feeds waits until
+//! its fastest client has taken everything: many subscriptions take no more memory than a few, and lose nothing as long
+//! as they are read.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -20,7 +27,8 @@ use tokio::{
 
 /// Bytes of memory that an event takes in addition to its text and its cursor.
 const EVENT_BYTES: usize = 128;
-/// An event that has waited for this long has a client that does not read.
+/// An event that has waited for this long has a client that does not read. So has each ring whose feed has
+/// waited in vain.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// Bounds of one ring.
@@ -30,9 +38,14 @@ pub(super) struct RingBounds {
     pub bytes_max: usize,
     /// The largest number of events that wait.
     pub events_max: usize,
+    /// The largest number of bytes that wait in all rings of one address.
+    pub address_bytes_max: usize,
     /// How long the feed waits for its fastest client to make room.
     pub wait_max: Duration,
 }
+
+/// The bytes that wait in the rings of one address.
+pub(super) type AddressBytes = Arc<AtomicUsize>;
 
 /// The waiting events of one feed.
 pub(super) struct EventRing {
@@ -53,6 +66,8 @@ struct RingState {
     first: u64,
     /// The events in all slots.
     waiting: Load,
+    /// Where its bytes count, too, while only clients of one address read it.
+    address: Option<AddressBytes>,
     /// The waiting events that not even the fastest client has taken: the last slots, for which all
     /// clients wait.
     fresh: Load,
@@ -96,11 +111,14 @@ pub(super) enum Taken {
 }
 
 impl EventRing {
-    /// An empty ring. `all_bytes` counts the bytes of all rings together.
-    pub(super) fn new(bounds: RingBounds, all_bytes: &Gauge) -> Arc<Self> {
+    /// An empty ring. `all_bytes` counts the bytes of all rings together, `address` those of one client address.
+    pub(super) fn new(bounds: RingBounds, all_bytes: &Gauge, address: AddressBytes) -> Arc<Self> {
         Arc::new(Self {
             bounds,
-            state: Mutex::default(),
+            state: Mutex::new(RingState {
+                address: Some(address),
+                ..RingState::default()
+            }),
             appended: Notify::new(),
             taken: Notify::new(),
             all_bytes: all_bytes.clone(),
@@ -123,6 +141,26 @@ impl EventRing {
             next,
         };
         (reader, cursor)
+    }
+
+    /// Clients of another address read it, too: its bytes count for no address any more.
+    pub(super) fn leave_address(&self) {
+        let mut state = self.lock();
+        if let Some(address) = state.address.take() {
+            address.fetch_sub(state.waiting.bytes, Relaxed);
+        }
+        drop(state);
+        self.taken.notify_one();
+    }
+
+    /// Its address, if the rings of that hold more than they may.
+    pub(super) fn crowded_address(&self) -> Option<AddressBytes> {
+        let address = self.lock().address.clone()?;
+        self.is_crowded(&address).then_some(address)
+    }
+
+    fn is_crowded(&self, address: &AddressBytes) -> bool {
+        address.load(Relaxed) > self.bounds.address_bytes_max
     }
 
     /// Appends an event as soon as the fastest client has room for it, or has taken too long.
@@ -159,6 +197,9 @@ impl EventRing {
         });
         state.waiting.add(bytes);
         state.fresh.add(bytes);
+        if let Some(address) = &state.address {
+            address.fetch_add(bytes, Relaxed);
+        }
         self.all_bytes.inc_by(bytes as i64);
         while state.slots.len() > 1 && !self.bounds.hold(state.waiting) {
             self.evict_first(&mut state);
@@ -180,9 +221,19 @@ impl EventRing {
         let state = self.lock();
         let waits = |slot: &Slot| now.duration_since(slot.appended);
         EvictionPriority {
-            is_stalled: state.slots.front().map(waits) >= Some(STALLED_AFTER),
+            is_stalled: state.has_given_up || state.slots.front().map(waits) >= Some(STALLED_AFTER),
             bytes: state.waiting.bytes,
         }
+    }
+
+    /// The number of bytes that wait in a ring of this address, if its clients have not read for a second.
+    pub(super) fn stalled_bytes(&self, address: &AddressBytes, now: Instant) -> Option<usize> {
+        let is_its = |own: &AddressBytes| Arc::ptr_eq(own, address);
+        if !self.lock().address.as_ref().is_some_and(is_its) {
+            return None;
+        }
+        let priority = self.eviction_priority(now);
+        priority.is_stalled.then_some(priority.bytes)
     }
 
     /// The bytes of an event larger than `bytes`, if its clients have had less than a second to take
@@ -212,13 +263,27 @@ impl EventRing {
 
     fn is_full_for_all(&self, bytes: usize) -> bool {
         let mut state = self.lock();
-        if self.bounds.is_quarter(state.fresh) {
+        if self.is_quarter(&state) {
             state.has_given_up = false;
             return false;
         }
         let mut fresh = state.fresh;
         fresh.add(bytes);
-        !state.has_given_up && !self.bounds.is_half(fresh)
+        let has_room = self.bounds.is_half(fresh) && self.address_has_room(&state);
+        !has_room && !state.has_given_up
+    }
+
+    /// Whether the fastest client has taken so much that the feed goes on.
+    fn is_quarter(&self, state: &RingState) -> bool {
+        match self.address_has_room(state) {
+            true => self.bounds.is_quarter(state.fresh),
+            false => state.fresh.events == 0,
+        }
+    }
+
+    fn address_has_room(&self, state: &RingState) -> bool {
+        let bytes = |address: &AddressBytes| address.load(Relaxed);
+        state.address.as_ref().map_or(0, bytes) <= self.bounds.address_bytes_max / 2
     }
 
     async fn until_half_empty(&self) {
@@ -233,7 +298,7 @@ impl EventRing {
 
     fn has_room(&self) -> bool {
         let state = self.lock();
-        state.is_closed || state.clients == 0 || self.bounds.is_quarter(state.fresh)
+        state.is_closed || state.clients == 0 || self.is_quarter(&state)
     }
 
     fn take(&self, next: &mut u64) -> Option<Taken> {
@@ -253,7 +318,7 @@ impl EventRing {
             state.fresh.remove(bytes);
         }
         self.drop_taken(&mut state);
-        if is_first_to_take && self.bounds.is_quarter(state.fresh) {
+        if is_first_to_take && self.is_quarter(&state) {
             self.taken.notify_one();
         }
         Some(Taken::Event(event))
@@ -293,7 +358,14 @@ impl EventRing {
         if slot.clients > 0 && slot.clients == state.clients {
             state.fresh.remove(slot.bytes);
         }
-        self.all_bytes.dec_by(slot.bytes as i64);
+        self.discount(state, slot.bytes);
+    }
+
+    fn discount(&self, state: &RingState, bytes: usize) {
+        if let Some(address) = &state.address {
+            address.fetch_sub(bytes, Relaxed);
+        }
+        self.all_bytes.dec_by(bytes as i64);
     }
 
     fn lock(&self) -> MutexGuard<'_, RingState> {
@@ -303,8 +375,8 @@ impl EventRing {
 
 impl Drop for EventRing {
     fn drop(&mut self) {
-        let bytes = self.lock().waiting.bytes;
-        self.all_bytes.dec_by(bytes as i64);
+        let state = self.lock();
+        self.discount(&state, state.waiting.bytes);
     }
 }
 

@@ -346,7 +346,7 @@ impl UpstreamFeed {
     /// after the last cursor.
     async fn publish(&self, event: Event) {
         self.events.push(event).await;
-        self.services.hub.keep_bytes_within_bound();
+        self.services.hub.keep_bytes_within_bounds(&self.events);
     }
 
     fn subgraph_name(&self) -> &str {

@@ -5,14 +5,14 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use graphql_transport::{
-    ClientKey, ClientTurns, Code as TransportCode, Event, EventStream, GaugeGuard,
+    ClientKey, ClientTurns, Code as TransportCode, Event, EventStream, GaugeGuard, PerClient,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clients::{Begun, ClientId, ClientNumber, Subscribers},
-    event_ring::{EventRing, RingBounds, RingReader, Taken},
+    event_ring::{AddressBytes, EventRing, RingBounds, RingReader, Taken},
 };
 use crate::{
     config::SubscriptionConfig,
@@ -91,6 +91,7 @@ pub(super) struct SubscriptionHub {
     bounds: RingBounds,
     waiting_bytes_max: usize,
     waiting_bytes: Gauge,
+    waiting_bytes_of_addresses: PerClient<AtomicUsize>,
     subscriptions: Gauge,
     lagged: Counter,
     limited: Counter,
@@ -127,10 +128,12 @@ impl SubscriptionHub {
             bounds: RingBounds {
                 bytes_max: config.subscription_buffer_bytes,
                 events_max: config.subscription_buffer_events.unwrap_or(usize::MAX),
+                address_bytes_max: config.subscription_buffers_bytes_address_max,
                 wait_max: config.subscription_buffer_wait,
             },
             waiting_bytes_max: config.subscription_buffers_bytes_max,
             waiting_bytes: metrics.waiting_event_bytes.clone(),
+            waiting_bytes_of_addresses: PerClient::default(),
             subscriptions: metrics.subscriptions.clone(),
             lagged: metrics.transports.lagged.clone(),
             limited: metrics.limited.clone(),
@@ -166,11 +169,12 @@ impl SubscriptionHub {
             .entry(key.clone())
             .or_insert_with(|| RunningFeed {
                 begun_by: Some(client.number()),
-                ..self.start(key.clone(), is_resumed, turns, begin)
+                ..self.start(key.clone(), is_resumed, client.address, turns, begin)
             });
         entry.subscribers.add(client.address);
         if entry.subscribers.only_address().is_none() {
             entry.is_shared.cancel();
+            entry.events.leave_address();
         }
         let (reader, cursor) = entry.events.join();
         let member = FeedMember {
@@ -236,6 +240,7 @@ impl SubscriptionHub {
         self: &Arc<Self>,
         key: FeedKey,
         is_resumed: bool,
+        address: ClientKey,
         turns: ClientTurns,
         begin: impl FnOnce(Arc<EventRing>, Option<LeaveCursor>) -> F,
     ) -> RunningFeed
@@ -243,7 +248,9 @@ impl SubscriptionHub {
         F: Future<Output = Option<Event>> + Send + 'static,
     {
         let number = self.feeds_started.fetch_add(1, Ordering::Relaxed);
-        let events = EventRing::new(self.bounds.clone(), &self.waiting_bytes);
+        let of_address = &self.waiting_bytes_of_addresses;
+        let of_address = of_address.of(address, AtomicUsize::default);
+        let events = EventRing::new(self.bounds.clone(), &self.waiting_bytes, of_address);
         let stop = CancellationToken::new();
         let leave_cursor = is_resumed.then(|| -> LeaveCursor {
             let (hub, key) = (Arc::clone(self), key.clone());
@@ -298,10 +305,35 @@ impl SubscriptionHub {
         }
     }
 
+    /// Drops events after `ring` got one: of its address, and of all feeds.
+    pub(super) fn keep_bytes_within_bounds(&self, ring: &EventRing) {
+        if let Some(address) = ring.crowded_address() {
+            self.shorten_stalled(&address);
+        }
+        self.keep_all_bytes_within_bound();
+    }
+
+    /// Drops events of an address that has more than it may, of feeds with stalled clients. The others' feeds wait
+    /// for their clients.
+    fn shorten_stalled(&self, address: &AddressBytes) {
+        let feeds = self.lock();
+        let now = Instant::now();
+        let rings = feeds.running.values().map(|entry| &entry.events);
+        let stalled = rings.filter_map(|ring| Some((ring.stalled_bytes(address, now)?, ring)));
+        let mut stalled: Vec<_> = stalled.collect();
+        stalled.sort_by_key(|(bytes, _)| Reverse(*bytes));
+        for (_, ring) in stalled {
+            if ring.crowded_address().is_none() {
+                return;
+            }
+            ring.evict_half();
+        }
+    }
+
     /// Drops events while those of all feeds exceed the bound together: first of feeds with stalled
     /// clients, then of the largest feeds. One event that is larger than the whole bound does not
     /// count for a second, in which its clients can take it.
-    pub(super) fn keep_bytes_within_bound(&self) {
+    fn keep_all_bytes_within_bound(&self) {
         let waiting = || usize::try_from(self.waiting_bytes.get()).unwrap_or_default();
         if waiting() <= self.waiting_bytes_max {
             return;

@@ -122,6 +122,39 @@ async fn an_event_larger_than_the_bound_of_all_feeds_is_delivered() {
     until_nothing_is_left(&gateway).await;
 }
 
+/// One client reads, others of the same address do not. Each event is a twentieth of what the address may have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_one_address_is_bounded_and_whoever_reads_loses_nothing() {
+    const EVENTS: usize = 300;
+    const BYTES_MAX: f64 = 1_000_000.0;
+    let gateway = TestGateway::with(&[
+        "--subscription-buffers-bytes-address-max=1000000",
+        "--subscription-buffer-wait=100ms",
+    ])
+    .await;
+    let mut reading = gateway.subscribed(CHANGES).await;
+    let mut stalled = Vec::new();
+    for number in 0..5 {
+        let mut socket = gateway.socket().await;
+        let alias = format!("subscription {{ a{number}: changes {{ message {{ text }} }} }}");
+        socket.subscribe("1", &alias).await;
+        stalled.push(socket);
+    }
+    gateway.news.log.until_open(6).await;
+    let text = "x".repeat(50_000);
+    for number in 0..EVENTS {
+        let text = format!("{number} {text}");
+        gateway.news.log.publish(&text);
+        let expected = json!({"data": {"changes": {"message": {"text": text}}}});
+        assert_eq!(reading.next_payload("1").await, expected);
+        let waiting = gateway.metric("gateway_waiting_event_bytes").await;
+        // A feed whose ring is empty takes one event whatever the others have.
+        assert!(waiting <= BYTES_MAX + 6.0 * 51_000.0, "{waiting}");
+    }
+    drop((stalled, reading));
+    until_nothing_is_left(&gateway).await;
+}
+
 /// The gateway completes one event at a time and waits for a client that reads nothing: what comes meanwhile
 /// waits by its bytes, and beyond them the subscription is begun again from its cursor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

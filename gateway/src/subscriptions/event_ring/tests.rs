@@ -19,10 +19,26 @@ fn ring(events_of_bytes: usize, wait_max: Duration) -> (Arc<EventRing>, Gauge) {
     let bounds = RingBounds {
         bytes_max: events_of_bytes * SIZE,
         events_max: usize::MAX,
+        address_bytes_max: usize::MAX,
         wait_max,
     };
     let all_bytes = Gauge::default();
-    (EventRing::new(bounds, &all_bytes), all_bytes)
+    let ring = EventRing::new(bounds, &all_bytes, AddressBytes::default());
+    (ring, all_bytes)
+}
+
+/// Rings of one address, each for 100 events and together for so many.
+fn rings_of_address<const N: usize>(events: usize) -> ([Arc<EventRing>; N], AddressBytes) {
+    let bounds = RingBounds {
+        bytes_max: 100 * SIZE,
+        events_max: usize::MAX,
+        address_bytes_max: events * SIZE,
+        wait_max: HOUR,
+    };
+    let address = AddressBytes::default();
+    let rings =
+        [(); N].map(|()| EventRing::new(bounds.clone(), &Gauge::default(), Arc::clone(&address)));
+    (rings, address)
 }
 
 /// What a client receives without waiting.
@@ -252,6 +268,66 @@ fn an_event_above_a_bound_is_known_while_its_clients_may_take_it() {
     assert_eq!(ring.oversized(SIZE - 1, now + STALLED_AFTER), None);
     super::tests::now(&mut one);
     assert_eq!(ring.oversized(SIZE - 1, now), None);
+}
+
+#[tokio::test]
+async fn while_an_address_has_much_its_feeds_wait_until_all_is_read() {
+    let ([one, other], address) = rings_of_address(10);
+    let (mut of_one, mut of_other) = (one.join().0, other.join().0);
+    for number in 0..6 {
+        one.push(event(number)).now_or_never().expect("room");
+    }
+    // The first one always passes.
+    other.push(event(0)).now_or_never().expect("room");
+    {
+        let mut waits = std::pin::pin!(other.push(event(1)));
+        assert!(waits.as_mut().now_or_never().is_none());
+        assert!(one.push(event(6)).now_or_never().is_none());
+        assert_eq!(now(&mut of_other), Some(Ok(0)));
+        waits.await;
+    }
+    assert_eq!(now(&mut of_other), Some(Ok(1)));
+    // As soon as the address has room, there is no need to wait for everything.
+    assert_eq!(now(&mut of_one), Some(Ok(0)));
+    assert_eq!(now(&mut of_one), Some(Ok(1)));
+    (2..4).for_each(|number| other.push(event(number)).now_or_never().expect("room"));
+    drop((of_one, of_other, one, other));
+    assert_eq!(address.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_feed_that_waits_goes_on_when_another_address_joins() {
+    let ([one, other], address) = rings_of_address(10);
+    let _clients = [one.join().0, other.join().0];
+    for number in 0..6 {
+        one.push(event(number)).now_or_never().expect("room");
+    }
+    other.append(event(0));
+    let mut waits = std::pin::pin!(other.push(event(1)));
+    assert!(waits.as_mut().now_or_never().is_none());
+    other.leave_address();
+    waits.now_or_never().expect("it counts for no address");
+    assert_eq!(address.load(Relaxed), 6 * SIZE);
+    other.leave_address();
+    assert_eq!(address.load(Relaxed), 6 * SIZE);
+}
+
+#[test]
+fn only_rings_of_the_address_whose_clients_do_not_read_give_way() {
+    let ([stalled, quick], address) = rings_of_address(10);
+    let (stranger, _) = ring(100, HOUR);
+    let _clients = [stalled.join().0, quick.join().0, stranger.join().0];
+    (0..9).for_each(|number| stalled.append(event(number)));
+    stranger.append(event(0));
+    assert!(stalled.crowded_address().is_none());
+    let stalled_since = Instant::now();
+    while Instant::now() == stalled_since {}
+    (0..2).for_each(|number| quick.append(event(number)));
+    let crowded = quick.crowded_address().expect("eleven events");
+    assert!(Arc::ptr_eq(&crowded, &address));
+    let now = stalled_since + STALLED_AFTER;
+    let bytes = [&stalled, &quick, &stranger].map(|ring| ring.stalled_bytes(&crowded, now));
+    assert_eq!(bytes, [Some(9 * SIZE), None, None]);
 }
 
 #[test]
