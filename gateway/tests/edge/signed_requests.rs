@@ -10,9 +10,10 @@ use graphql_transport::signature::{CLAIMS, Verifier};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Socket,
-    gateway::TestGateway,
+    Socket, eventually,
+    gateway::{SUPERGRAPH, TestGateway},
     issuer::{Issuer, SigningKey},
+    news::News,
     server::Server,
 };
 
@@ -138,4 +139,52 @@ async fn a_forwarded_authorization_is_signed_and_arrives() {
     assert_eq!(headers[0]["authorization"], "Bearer c");
     let input = headers[0]["signature-input"].to_str().expect("text");
     assert!(input.contains("\"authorization\""), "{input}");
+}
+
+#[tokio::test]
+async fn subgraphs_at_one_address_get_sockets_of_their_own() {
+    let news = News::start();
+    let url = news.server.url();
+    let gateway = TestGateway::without_supergraph(&[
+        &format!("--subgraph-url=news={url}"),
+        &format!("--subgraph-url=counts={url}"),
+        &format!("--subgraph-secret={SECRET}"),
+    ])
+    .await;
+    let mut supergraph = SUPERGRAPH.to_owned();
+    for (before, after) in [
+        (
+            "type Subscription @join__type(graph: NEWS)",
+            "type Subscription @join__type(graph: NEWS) @join__type(graph: COUNTS)",
+        ),
+        (
+            "Change! @join__field(graph: NEWS)",
+            "Change! @join__field(graph: COUNTS)",
+        ),
+        (
+            "type Change @join__type(graph: NEWS)",
+            "type Change @join__type(graph: COUNTS)",
+        ),
+    ] {
+        assert!(supergraph.contains(before), "{before}");
+        supergraph = supergraph.replace(before, after);
+    }
+    gateway.write_supergraph(&supergraph);
+    eventually("the gateway is ready", || async {
+        gateway.get("/health/ready").await.status() == 200
+    })
+    .await;
+    let mut socket = gateway.subscribed(MESSAGES).await;
+    socket
+        .subscribe("2", "subscription { changes { cursor } }")
+        .await;
+    news.log.until_open(2).await;
+    let headers = news.log.socket_headers.lock().expect("not poisoned");
+    let signed_for = |name: &str| {
+        let key_id = format!("keyid=\"{name}\"");
+        let inputs = headers.iter().map(|headers| &headers["signature-input"]);
+        let inputs = inputs.filter_map(|input| input.to_str().ok());
+        inputs.filter(|input| input.contains(&key_id)).count()
+    };
+    assert_eq!((signed_for("news"), signed_for("counts")), (1, 1));
 }
