@@ -6,6 +6,7 @@
 //!
 //! | module | gives |
 //! |---|---|
+//! | `command` | the command for operators |
 //! | [`edge`] | the gateway as a service of `graphql_transport`; pages, GraphiQL |
 //! | [`pipeline`] | the request pipeline |
 //! | [`gateway`] | what all requests share; loading a new supergraph |
@@ -29,6 +30,7 @@
 
 pub mod authorization;
 pub mod coerce;
+mod command;
 pub mod config;
 pub mod edge;
 pub mod error;
@@ -67,6 +69,9 @@ const DEFAULT_PORT: u16 = 4000;
 
 /// The gateway's process: reads the settings, serves, and returns the exit code.
 pub fn main() -> ExitCode {
+    if let Some(exit_code) = command::main() {
+        return exit_code;
+    }
     service::start(
         "gateway",
         DEFAULT_PORT,

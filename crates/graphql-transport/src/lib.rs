@@ -66,7 +66,7 @@ pub use request::{Admitted, ClientContext, ClientSocket, GraphqlRequest, NotAdmi
 pub use response::{GraphqlResponse, ResponseKind};
 pub use service::{Outcome, Service, Serving};
 pub use settings::{HttpSettings, Settings, WebSocketSettings};
-pub use signature::{SecretSetting, Signer};
+pub use signature::{SecretSetting, Secrets, Signer, Verifier};
 pub use turns::{ClientTurns, tasks_per_client_max};
 
 pub use axum;

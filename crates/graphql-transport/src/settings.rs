@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use http::HeaderName;
 
-use crate::{http::origin::LOOPBACK, signature::Signer, turns};
+use crate::{http::origin::LOOPBACK, signature::Verifier, turns};
 
 /// What the transports of one process are set to.
 #[derive(Clone, Debug)]
@@ -24,8 +24,8 @@ pub struct Settings {
     pub grace: Duration,
     /// How many tasks of one client may be ready to run at a time; its others wait.
     pub tasks_per_client_max: usize,
-    /// Whose requests alone are answered; without a secret, everybody's.
-    pub signer: Signer,
+    /// Whose requests alone are answered; by default, everybody's.
+    pub verifier: Verifier,
     /// Response headers that pages of other origins may read.
     pub exposed_headers: Vec<HeaderName>,
 }
@@ -38,7 +38,7 @@ impl Default for Settings {
             keep_alive: Duration::from_secs(10),
             grace: Duration::from_secs(10),
             tasks_per_client_max: turns::tasks_per_client_max(),
-            signer: Signer::default(),
+            verifier: Verifier::default(),
             exposed_headers: Vec::new(),
         }
     }

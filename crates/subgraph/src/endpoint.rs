@@ -23,7 +23,7 @@ use graphql_transport::settings::trimmed;
 use graphql_transport::{
     ClientContext, Code as TransportCode, EventStream, Front, GraphqlRequest, GraphqlResponse,
     HttpSettings, Outcome, Refusal, SecretSetting, Service, Serving, Settings, TransportMetrics,
-    WebSocketSettings,
+    Verifier, WebSocketSettings,
 };
 use service::{Lifecycle, MakeResponder, Metrics};
 use tokio::net::TcpListener;
@@ -54,9 +54,10 @@ pub struct AccessSettings {
     /// development the default is `localhost`, `127.0.0.1` and `[::1]`, otherwise all.
     #[arg(long, env = "SUBGRAPH_ALLOWED_HOSTS", value_delimiter = ',', value_parser = trimmed)]
     pub allowed_hosts: Vec<String>,
-    /// Answer only requests that a gateway with the same secret has signed, of at least 32 characters. Several,
-    /// separated by commas, are all accepted, so that a secret can be replaced. By default everybody's requests
-    /// are answered.
+    /// Answer only requests that a gateway has signed for this subgraph, each once. The value is the gateway's secret,
+    /// of at least 32 characters, or the key of this subgraph that `gateway --print-signing-key` prints. Several,
+    /// separated by commas, are all accepted, so that a secret can be replaced. By default everybody's requests are
+    /// answered.
     #[arg(
         long,
         env = "SUBGRAPH_SECRET",
@@ -65,6 +66,40 @@ pub struct AccessSettings {
         hide_env_values = true
     )]
     pub subgraph_secret: SecretSetting,
+    /// Accept only signatures for the subgraph of this name, which it has in the gateway's supergraph. Each subgraph has
+    /// another one. By default it is the program's name, `posts` or `comments`.
+    #[arg(long, env = "SUBGRAPH_NAME")]
+    pub subgraph_name: Option<String>,
+}
+
+impl AccessSettings {
+    /// Accepts requests that are signed for this subgraph; without a secret, all.
+    fn verifier(&self) -> anyhow::Result<Verifier> {
+        let verifier = self
+            .subgraph_secret
+            .verifier(self.name().unwrap_or_default())
+            .map_err(anyhow::Error::msg)
+            .context("SUBGRAPH_SECRET")?;
+        anyhow::ensure!(
+            !verifier.is_on() || self.name().is_some(),
+            "SUBGRAPH_SECRET needs SUBGRAPH_NAME, by which the gateway signs"
+        );
+        Ok(verifier)
+    }
+
+    fn name(&self) -> Option<&str> {
+        let name = self.subgraph_name.as_deref().map(str::trim);
+        name.filter(|name| !name.is_empty())
+    }
+
+    /// Takes this name if none is set.
+    pub(crate) fn or_named(self, name: &str) -> Self {
+        let subgraph_name = Some(self.name().unwrap_or(name).to_owned());
+        Self {
+            subgraph_name,
+            ..self
+        }
+    }
 }
 
 /// A schema of Federation 2. Its documents are limited by [`Limits`], before it sees them.
@@ -139,7 +174,7 @@ impl<E: CodedError, X: Executor> Execute for TypedSchema<E, X> {
 /// is refused with `OVERLOADED`.
 ///
 /// # Errors
-/// When `SUBGRAPH_SECRET` is malformed.
+/// When `SUBGRAPH_SECRET` is malformed, or there is one without `SUBGRAPH_NAME`.
 pub fn endpoint(
     schema: AnySchema,
     gate: CallGate,
@@ -152,8 +187,7 @@ pub fn endpoint(
     let counts = metrics.with_registry(|registry| TransportMetrics::register(registry, "subgraph"));
     let mut settings = settings(&limits.settings, service.shutdown_grace);
     settings.http.allowed_hosts = access.allowed_hosts.clone();
-    let signer = access.subgraph_secret.signer().map_err(anyhow::Error::msg);
-    settings.signer = signer.context("SUBGRAPH_SECRET")?;
+    settings.verifier = access.verifier()?;
     if let Some(tasks_max) = service.tasks_per_client_max {
         settings.tasks_per_client_max = tasks_max;
     }

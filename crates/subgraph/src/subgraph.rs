@@ -123,6 +123,7 @@ impl Subgraph {
     ) -> BoxFuture<'static, anyhow::Result<()>> {
         Box::pin(async move {
             let Self {
+                name,
                 settings,
                 health,
                 metrics,
@@ -133,15 +134,9 @@ impl Subgraph {
             let operations =
                 service::operations_routes(service, &health, &metrics, Router::new(), &lifecycle)
                     .await?;
-            let endpoint = endpoint::endpoint(
-                schema,
-                gate,
-                limits,
-                &settings.access,
-                &metrics,
-                &lifecycle,
-                service,
-            )?;
+            let access = settings.access.clone().or_named(name);
+            let endpoint =
+                endpoint::endpoint(schema, gate, limits, &access, &metrics, &lifecycle, service)?;
             endpoint::serve(
                 listener, &endpoint, operations, &lifecycle, service, &metrics,
             )

@@ -7,7 +7,7 @@ use async_graphql::{EmptyMutation, ErrorExtensions, Object, Schema, Subscription
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use futures_util::{FutureExt, Stream, StreamExt, stream};
-use graphql_transport::signature::{SignatureHeaders, Signer};
+use graphql_transport::signature::{Secrets, SignatureHeaders};
 use graphql_transport::{HttpSettings, Serving, Settings, TransportMetrics};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
@@ -182,7 +182,7 @@ async fn in_development_it_answers_to_the_names_of_its_machine_alone() {
 async fn with_a_secret_only_its_gateway_is_answered() {
     let secret = "0123456789abcdef0123456789abcdef";
     let argument = format!("--subgraph-secret={secret}");
-    let signer = Signer::new(secret).expect("a long secret");
+    let signer = Secrets::new(secret).expect("a long secret").signer("posts");
     for query in [
         "{ fine }",
         "{ _service { sdl } }",
@@ -200,7 +200,13 @@ async fn with_a_secret_only_its_gateway_is_answered() {
             if let Some(signature) = signature {
                 signature.add_to(request.headers_mut());
             }
-            served_with(&["--development", "--allowed-hosts=*", &argument]).oneshot(request)
+            served_with(&[
+                "--development",
+                "--allowed-hosts=*",
+                "--subgraph-name=posts",
+                &argument,
+            ])
+            .oneshot(request)
         };
         let response = post(None).await.expect("a response");
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{query}");
@@ -231,7 +237,7 @@ async fn with_a_secret_only_its_gateway_is_answered() {
             .header(name, value)
             .body(Body::empty())
             .expect("a request");
-        let response = served_with(&[&argument])
+        let response = served_with(&[&argument, "--subgraph-name=posts"])
             .oneshot(request)
             .await
             .expect("a response");

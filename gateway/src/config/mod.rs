@@ -60,6 +60,10 @@ pub struct Config {
         default_value = SHOWN_ERROR_CODES
     )]
     pub shown_error_codes: Vec<String>,
+    /// Print the key with which the subgraph of this name verifies signatures, derived from `SUBGRAPH_SECRET`, and
+    /// exit. Set there as `SUBGRAPH_SECRET`, it is worth nothing at other subgraphs.
+    #[arg(long, value_name = "NAME")]
+    pub print_signing_key: Option<String>,
     /// Serve the built web pages in this folder at `/`.
     #[arg(long, env = "WEB_DIR")]
     pub web_dir: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
-use graphql_transport::{SecretSetting, Signer};
+use graphql_transport::{SecretSetting, Secrets};
 use service::duration;
 
 /// Settings of the requests to subgraphs.
@@ -27,9 +27,9 @@ pub struct SubgraphSettings {
     /// Read the private key of `SUBGRAPH_CERT` from this PEM file.
     #[arg(id = "subgraph_key", long = "subgraph-key", env = "SUBGRAPH_KEY")]
     pub key: Option<PathBuf>,
-    /// Sign all requests to subgraphs with this secret of at least 32 characters, so that subgraphs with the same
-    /// secret can refuse all others. Of several, separated by commas, the first one signs. By default nothing is
-    /// signed.
+    /// Sign all requests to subgraphs with keys that are derived from this secret of at least 32 characters, one for
+    /// each subgraph, so that subgraphs with the same secret or with their key (`--print-signing-key`) can refuse all
+    /// others. Of several, separated by commas, the first one signs. By default nothing is signed.
     #[arg(
         id = "subgraph_secret",
         long = "subgraph-secret",
@@ -39,9 +39,9 @@ pub struct SubgraphSettings {
         hide_env_values = true
     )]
     pub secret: SecretSetting,
-    /// Signs by the secrets in `secret`.
+    /// The secrets in `secret`.
     #[arg(skip)]
-    pub signer: Signer,
+    pub secrets: Secrets,
     /// Fail a subgraph request that takes longer than this, from the first byte sent to the last
     /// byte received.
     #[arg(id = "subgraph_timeout", long = "subgraph-timeout", env = "SUBGRAPH_TIMEOUT", default_value = "30s", value_parser = duration)]
@@ -108,7 +108,7 @@ impl Default for SubgraphSettings {
             certificate: None,
             key: None,
             secret: SecretSetting::default(),
-            signer: Signer::default(),
+            secrets: Secrets::default(),
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(4),

@@ -1,7 +1,7 @@
 //! The settings of the transports.
 
 use anyhow::ensure;
-use graphql_transport::{Settings, Signer, tasks_per_client_max};
+use graphql_transport::{Settings, Verifier, tasks_per_client_max};
 use http::header;
 
 use crate::{
@@ -56,7 +56,7 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
             .tasks_per_client_max
             .unwrap_or_else(tasks_per_client_max),
         // Clients sign nothing.
-        signer: Signer::default(),
+        verifier: Verifier::default(),
         exposed_headers: returned
             .chain([trace_context::REQUEST_ID])
             .chain(challenge)

@@ -12,6 +12,7 @@ use apollo_compiler::{
     Name, Schema, collections::HashMap, schema::Implementers, validation::Valid,
 };
 use federation::{SubgraphIndex, Supergraph, TypeTable};
+use graphql_transport::Signer;
 
 use crate::subgraphs::Subgraph;
 use costs::Costs;
@@ -103,12 +104,13 @@ impl Graph {
             name: subgraph.name(),
             url: subgraph.url(),
             full_url: subgraph.full_url(),
+            signer: subgraph.signer(),
         }
     }
 }
 
 /// The name and the address of a subgraph, as in the graph's settings.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct SubgraphAddress<'a> {
     /// Its name in the supergraph (`posts`).
     pub name: &'a str,
@@ -116,4 +118,13 @@ pub struct SubgraphAddress<'a> {
     pub url: &'a str,
     /// Its GraphQL endpoint with user information, never to be logged.
     pub(crate) full_url: &'a str,
+    /// Signs the requests to it.
+    pub(crate) signer: &'a Signer,
+}
+
+/// The signer follows from the name.
+impl PartialEq for SubgraphAddress<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.name, self.full_url) == (other.name, other.full_url)
+    }
 }

@@ -93,8 +93,8 @@ impl Settings {
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         let mut subgraphs = config.subgraphs.clone();
         subgraphs.addresses = addresses(&config.subgraph_urls, std::env::vars())?;
-        let signer = subgraphs.secret.signer().map_err(anyhow::Error::msg);
-        subgraphs.signer = signer.context("SUBGRAPH_SECRET")?;
+        let secrets = subgraphs.secret.secrets().map_err(anyhow::Error::msg);
+        subgraphs.secrets = secrets.context("SUBGRAPH_SECRET")?;
         let tls = Tls::for_subgraphs(&subgraphs)?;
         Ok(Self {
             limits: config.limits.clone(),

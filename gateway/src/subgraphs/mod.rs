@@ -189,7 +189,7 @@ impl Subgraph {
             authorization: endpoint.authorization().cloned(),
             head,
             path: endpoint.path().to_owned(),
-            signer: settings.signer.clone(),
+            signer: settings.secrets.signer(name),
             timeout: settings.timeout,
             limits: ResponseLimits {
                 body_bytes_max: settings.body_bytes_max,
@@ -218,6 +218,11 @@ impl Subgraph {
         &self.url
     }
 
+    /// Signs the requests to it.
+    pub(crate) fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
     /// Its GraphQL endpoint with user information, never to be logged.
     pub(crate) fn full_url(&self) -> &str {
         &self.full_url
@@ -243,10 +248,7 @@ impl Subgraph {
             // Boxed because it is rare: the futures of all other requests stay small.
             None => Box::pin(self.wait_for_place(caller)).await?,
         };
-        let head = match self.signer.is_on() {
-            true => self.request_head(body.len(), &self.signed(body, lines)),
-            false => self.request_head(body.len(), lines),
-        };
+        let mut head = self.signed_head(body, lines);
         let exchange = pin!(async {
             let mut connection = self.pool.take().await?;
             loop {
@@ -258,6 +260,10 @@ impl Subgraph {
                     // The new connection has not been used before, so there is no third attempt.
                     Err(FetchError::ClosedBeforeResponse) if may_repeat => {
                         connection = Box::pin(self.pool.connect()).await?;
+                        // The subgraph may have accepted the signature before it closed, and does so once.
+                        if self.signer.is_on() {
+                            head = self.signed_head(body, lines);
+                        }
                     }
                     Err(error) => return Err(error),
                     Ok(answer) => {
@@ -293,6 +299,14 @@ impl Subgraph {
     /// For how long it has answered none of the requests sent to it; `None` if no request waits.
     pub fn unanswered(&self) -> Option<Duration> {
         self.waiting.unanswered()
+    }
+
+    /// The head of a request, signed where there is a secret.
+    fn signed_head(&self, body: &[u8], lines: &[u8]) -> Vec<u8> {
+        match self.signer.is_on() {
+            true => self.request_head(body.len(), &self.signed(body, lines)),
+            false => self.request_head(body.len(), lines),
+        }
     }
 
     /// Adds the lines of a signature.

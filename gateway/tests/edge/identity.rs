@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Wire, eventually,
     gateway::{SUPERGRAPH, TestGateway},
-    issuer::{Answer, Issuer, SigningKey, encoded, part, seconds},
+    issuer::{AUDIENCE, Answer, ISSUER, Issuer, SigningKey, encoded, part, seconds},
 };
 
 const QUERY: &str = "{ greeting }";
@@ -174,6 +174,22 @@ async fn two_tokens_or_another_scheme_are_refused() {
         .await;
         let (status, body) = wire.answer().await;
         assert_eq!((status, code(&body)), (401, "UNAUTHENTICATED"), "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_names_no_key_is_tried_with_eight() {
+    let keys: Vec<SigningKey> = (0..9).map(|_| SigningKey::new("1")).collect();
+    let issuer = Issuer::start(&keys.iter().collect::<Vec<_>>());
+    let more = ["--jwt-required", "--jwt-jwks-pause=20ms"];
+    let gateway = gateway(&issuer, &more).await;
+    let claims = json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": seconds() + 600.0,
+    });
+    let without_name = |key: &SigningKey| key.sign(&json!({"alg": "ES256"}), &claims);
+    for (number, expected) in [(0, 200), (7, 200), (8, 401)] {
+        let (status, _, body) = asked(&gateway, &without_name(&keys[number])).await;
+        assert_eq!(status, expected, "{number}: {body}");
     }
 }
 

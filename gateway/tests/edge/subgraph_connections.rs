@@ -44,6 +44,26 @@ async fn a_query_is_sent_again_when_its_kept_connection_was_closed() {
 }
 
 #[tokio::test]
+async fn a_query_that_is_sent_again_is_signed_again() {
+    let news = Scripted::start(&[HELLO, Act::Close, HELLO]).await;
+    let secret = "--subgraph-secret=0123456789abcdef0123456789abcdef";
+    let gateway = TestGateway::with(&[&news.instead_of("news"), secret]).await;
+    for _ in 0..2 {
+        assert_eq!(gateway.query("{ greeting }").await, hello());
+    }
+    let heads = news.heads();
+    let signature = |head: &String| {
+        let line = head.lines().find(|line| line.starts_with("signature: "));
+        line.expect("a signature").to_owned()
+    };
+    let mut signatures: Vec<String> = heads.iter().map(signature).collect();
+    signatures.sort();
+    signatures.dedup();
+    // A subgraph accepts each once.
+    assert_eq!(signatures.len(), 3, "{heads:?}");
+}
+
+#[tokio::test]
 async fn a_query_is_sent_again_once_only() {
     let (gateway, news) = behind(&[HELLO, Act::Close]).await;
     assert_eq!(gateway.query("{ greeting }").await, hello());

@@ -234,14 +234,14 @@ async fn dispatch<S: Service>(
     host::check(parts, settings)?;
     // That of a POST is checked where its body is read.
     if parts.method != Method::POST {
-        let signer = &serving.settings.signer;
-        signer.verify(&parts.method, &parts.uri, &parts.headers, false)?;
+        let verifier = &serving.settings.verifier;
+        verifier.verify(&parts.method, &parts.uri, &parts.headers)?;
     }
     match parts.method {
         Method::POST => {
             let share = serving.bodies.share(client);
-            let signer = &serving.settings.signer;
-            let request = post::read(parts, body, settings, signer, share).await?;
+            let verifier = &serving.settings.verifier;
+            let request = post::read(parts, body, settings, verifier, share).await?;
             exchange(service, Transport::Post, request, client, parts).await
         }
         Method::GET if websocket::is_upgrade(&parts.headers) => {

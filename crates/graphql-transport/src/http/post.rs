@@ -15,7 +15,7 @@ use crate::{
     in_flight::Share,
     request::GraphqlRequest,
     settings::HttpSettings,
-    signature::Signer,
+    signature::Verifier,
 };
 
 /// How much of a body that is refused is still taken in and thrown away: a client that writes its
@@ -31,13 +31,12 @@ pub(super) async fn read(
     parts: &Parts,
     body: Body,
     settings: &HttpSettings,
-    signer: &Signer,
+    verifier: &Verifier,
     share: Share,
 ) -> Result<GraphqlRequest, Refusal> {
     let limit = settings.request_body_timeout;
-    let reading = read_body(parts, body, settings, signer, share);
+    let reading = read_body(parts, body, settings, verifier, share);
     let body = in_time(limit, reading).await?;
-    signer.verify_body(&parts.headers, &body)?;
     request_json::read(&body)
 }
 
@@ -59,23 +58,32 @@ async fn read_body(
     parts: &Parts,
     mut body: Body,
     settings: &HttpSettings,
-    signer: &Signer,
+    verifier: &Verifier,
     share: Share,
 ) -> Result<Bytes, Refusal> {
     let bytes_max = settings.request_bytes_max;
-    let signed = signer.verify(&parts.method, &parts.uri, &parts.headers, true);
-    if let Err(refusal) = signed.and_then(|()| check_head(&parts.headers, settings)) {
-        // Who waits for a word before sending gets the refusal as that word.
-        if !parts.headers.contains_key(header::EXPECT) {
-            drain(body).await;
+    let signed = verifier.verify_head(&parts.method, &parts.uri, &parts.headers);
+    let checked = signed.and_then(|head| {
+        check_head(&parts.headers, settings)?;
+        Ok(head)
+    });
+    let head = match checked {
+        Ok(head) => head,
+        Err(refusal) => {
+            // Who waits for a word before sending gets the refusal as that word.
+            if !parts.headers.contains_key(header::EXPECT) {
+                drain(body).await;
+            }
+            return Err(refusal);
         }
-        return Err(refusal);
-    }
+    };
     let collected = collect(&mut body, bytes_max, share).await;
     if matches!(&collected, Err(refusal) if refusal.code == Code::RequestTooLarge) {
         drain(body).await;
     }
-    collected
+    let body = collected?;
+    head.verify_body(&body)?;
+    Ok(body)
 }
 
 /// Takes the whole body, of at most `bytes_max`. While more of it is awaited, the share has what came.
@@ -262,7 +270,7 @@ mod tests {
             &request.into_parts().0,
             body,
             &settings,
-            &Signer::default(),
+            &Verifier::default(),
             bodies.share(ClientKey::default()),
         )
         .await;

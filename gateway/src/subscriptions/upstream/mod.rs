@@ -154,9 +154,8 @@ impl Upstreams {
     ) -> Result<Messages, UpstreamError> {
         let claims = headers.get(&CLAIMS).cloned();
         let request = self.request(&operation, claims.as_ref())?;
-        let url = address.full_url;
         if self.speaks_event_streams(address) {
-            return self.streams.open(url, request, headers, client).await;
+            return self.streams.open(address, request, headers, client).await;
         }
         // On a WebSocket that clients share, they are a part of the operation alone.
         let mut socket_headers = headers.clone();
@@ -173,14 +172,14 @@ impl Upstreams {
             client,
             is_proven,
         };
-        match self.sockets.open(address.full_url, opening).await {
+        match self.sockets.open(address, opening).await {
             Err(UpstreamError::NoWebSocket(status)) => {
                 tracing::info!(
                     subgraph = address.name,
                     status = status.as_u16(),
                     "a subgraph accepts no WebSocket, subscribing by server-sent events instead"
                 );
-                let streaming = self.streams.open(url, request, headers, client).await;
+                let streaming = self.streams.open(address, request, headers, client).await;
                 if streaming.is_ok() {
                     self.lock()
                         .insert(address.full_url.to_owned(), Instant::now());

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use graphql_transport::{ClientKey, GaugeGuard, Signer};
+use graphql_transport::{ClientKey, GaugeGuard};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
@@ -25,7 +25,12 @@ use super::{
     socket::{SocketOptions, UpstreamSocket},
     uncompleted_events::{MessageSender, UncompletedEvents},
 };
-use crate::{config::SubscriptionConfig, graph::Settings, metrics::GatewayMetrics, subgraphs::Tls};
+use crate::{
+    config::SubscriptionConfig,
+    graph::{Settings, SubgraphAddress},
+    metrics::GatewayMetrics,
+    subgraphs::Tls,
+};
 
 /// Time limit from the command to subscribe until the operation has been sent.
 const OPEN_TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -65,6 +70,8 @@ pub(super) struct Opening {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct SocketKey {
     url: String,
+    /// The subgraph for which its upgrade is signed, if it is: two subgraphs may have one address.
+    key_id: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The only client on these sockets, if it has too many subscriptions to share with others.
     client: Option<ClientKey>,
@@ -162,7 +169,6 @@ pub(super) struct SocketPool {
     message_bytes_max: usize,
     pings_max: usize,
     tls: Tls,
-    signer: Signer,
 }
 
 /// Ends a subscription at its subgraph when it is dropped.
@@ -202,18 +208,17 @@ impl SocketPool {
             message_bytes_max: config.subscription_event_bytes_max,
             pings_max: config.subscription_socket_pings_max,
             tls: settings.tls.clone(),
-            signer: settings.subgraphs.signer.clone(),
         }
     }
 
     pub(super) async fn open(
         &self,
-        url: &str,
+        address: SubgraphAddress<'_>,
         opening: Opening,
     ) -> Result<Messages, UpstreamError> {
         let (messages, receiver) = self.waiting.channel(opening.client);
         let (opened, answer) = oneshot::channel();
-        let (socket, slot) = self.socket(url, opening, messages, opened)?;
+        let (socket, slot) = self.socket(address, opening, messages, opened)?;
         let id = tokio::time::timeout(OPEN_TIME_LIMIT, answer)
             .await
             .map_err(|_| UpstreamError::Timeout)?
@@ -233,7 +238,7 @@ impl SocketPool {
     /// operation in quarantine gets a socket of its own.
     fn socket(
         &self,
-        url: &str,
+        address: SubgraphAddress<'_>,
         opening: Opening,
         messages: MessageSender,
         opened: oneshot::Sender<Result<SubscriptionId, UpstreamError>>,
@@ -252,7 +257,8 @@ impl SocketPool {
             headers.remove(name);
         }
         let socket_key = SocketKey {
-            url: url.to_owned(),
+            url: address.full_url.to_owned(),
+            key_id: address.signer.key_id().map(str::to_owned),
             headers: headers
                 .iter()
                 .map(|(name, value)| (name.clone(), value.clone()))
@@ -275,7 +281,7 @@ impl SocketPool {
         let sockets = connections.entry(socket_key).or_default();
         if is_alone {
             sockets.careful_until = Some(Instant::now() + CAREFUL_TIME);
-            let socket = self.begin(url, headers, command, true)?;
+            let socket = self.begin(address, headers, command, true)?;
             let slot = OperationSlot::take(&socket.load);
             return Ok((socket, slot));
         }
@@ -291,7 +297,7 @@ impl SocketPool {
                 Err(returned) => command = returned.0,
             }
         }
-        let socket = self.begin(url, headers, command, false)?;
+        let socket = self.begin(address, headers, command, false)?;
         let slot = OperationSlot::take(&socket.load);
         sockets.push(socket.clone());
         Ok((socket, slot))
@@ -300,14 +306,14 @@ impl SocketPool {
     /// Opens a socket whose first command is `command`.
     fn begin(
         &self,
-        url: &str,
+        address: SubgraphAddress<'_>,
         headers: HeaderMap,
         command: Command,
         is_alone: bool,
     ) -> Result<SharedSocket, UpstreamError> {
         let permit = match is_alone {
             true => {
-                let permit = self.alone.try_take(url);
+                let permit = self.alone.try_take(address.full_url);
                 Some(permit.ok_or(UpstreamError::Busy)?)
             }
             false => None,
@@ -316,9 +322,9 @@ impl SocketPool {
         // It cannot fail: the receiver is here.
         let _ = commands.send(command);
         let options = SocketOptions {
-            url: Arc::from(url),
+            url: Arc::from(address.full_url),
             tls: self.tls.clone(),
-            signer: self.signer.clone(),
+            signer: address.signer.clone(),
             headers,
             keep_alive: self.keep_alive,
             message_bytes_max: self.message_bytes_max,

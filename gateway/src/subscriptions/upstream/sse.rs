@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     config::{SubgraphSettings, SubscriptionConfig},
+    graph::SubgraphAddress,
     subgraphs::{Endpoint, Tls},
 };
 
@@ -34,7 +35,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Opens subscriptions over server-sent events, each on a connection of its own.
 pub(super) struct Streams {
     tls: Tls,
-    signer: Signer,
     /// Bounds the bytes of everything before the response's body.
     head_bytes_max: usize,
     event_bytes_max: usize,
@@ -51,7 +51,6 @@ impl Streams {
         let head_bytes_max = subgraphs.overhead_bytes_max.saturating_add(HEAD_BYTES_MAX);
         Self {
             tls: tls.clone(),
-            signer: subgraphs.signer.clone(),
             head_bytes_max,
             event_bytes_max: config.subscription_event_bytes_max,
             waiting,
@@ -60,12 +59,12 @@ impl Streams {
 
     pub(super) async fn open(
         &self,
-        url: &str,
+        address: SubgraphAddress<'_>,
         request: Vec<u8>,
         headers: HeaderMap,
         client: ClientKey,
     ) -> Result<Messages, UpstreamError> {
-        let response = self.ask(url, request.into(), headers);
+        let response = self.ask(address, request.into(), headers);
         let response = tokio::time::timeout(OPEN_TIME_LIMIT, response);
         let response = response.await.map_err(|_| UpstreamError::Timeout)??;
         self.messages_of(response, client)
@@ -74,15 +73,15 @@ impl Streams {
     /// Sends the request on a new connection, which closes at the end of the response's body.
     async fn ask(
         &self,
-        url: &str,
+        address: SubgraphAddress<'_>,
         body: Bytes,
         headers: HeaderMap,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let failed =
             |error: &dyn std::fmt::Display| UpstreamError::Connect(error.to_string().into());
-        let endpoint = Endpoint::parse(url).map_err(|error| failed(&error))?;
+        let endpoint = Endpoint::parse(address.full_url).map_err(|error| failed(&error))?;
         let request =
-            request(&endpoint, body, headers, &self.signer).map_err(|error| failed(&error))?;
+            request(&endpoint, body, headers, address.signer).map_err(|error| failed(&error))?;
         let stream = endpoint
             .connect(&self.tls, OPEN_TIME_LIMIT)
             .await

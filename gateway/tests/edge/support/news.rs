@@ -20,7 +20,7 @@ use axum::{
     routing::post,
 };
 use futures_util::{Stream, StreamExt, stream};
-use graphql_transport::Signer;
+use graphql_transport::Verifier;
 use tokio::sync::watch;
 
 use super::{eventually, server::Server};
@@ -35,7 +35,7 @@ pub struct Log {
     /// The headers of the WebSockets that were opened.
     pub socket_headers: Mutex<Vec<HeaderMap>>,
     /// Whose requests alone are answered.
-    pub signer: Mutex<Signer>,
+    pub verifier: Mutex<Verifier>,
 }
 
 impl Log {
@@ -207,7 +207,7 @@ impl News {
             slow_started: AtomicUsize::new(0),
             last_after: Mutex::default(),
             socket_headers: Mutex::default(),
-            signer: Mutex::default(),
+            verifier: Mutex::default(),
         });
         let schema = Schema::build(Query, Mutation, Subscriptions)
             .data(Arc::clone(&log))
@@ -230,8 +230,8 @@ impl News {
                             .expect("not poisoned")
                             .push(request.headers().clone());
                     }
-                    let signer = sockets.signer.lock().expect("not poisoned").clone();
-                    verified(signer, request, next)
+                    let verifier = sockets.verifier.lock().expect("not poisoned").clone();
+                    verified(verifier, request, next)
                 },
             ));
         Self {
@@ -247,15 +247,16 @@ impl News {
     }
 }
 
-async fn verified(signer: Signer, request: Request, next: Next) -> Response {
+async fn verified(verifier: Verifier, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.expect("a whole body");
-    let has_body = parts.method == Method::POST;
-    let head = signer.verify(&parts.method, &parts.uri, &parts.headers, has_body);
-    let whole = head.and_then(|()| match has_body {
-        true => signer.verify_body(&parts.headers, &body),
-        false => Ok(()),
-    });
+    let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
+    let whole = match parts.method == Method::POST {
+        true => verifier
+            .verify_head(method, uri, headers)
+            .and_then(|head| head.verify_body(&body)),
+        false => verifier.verify(method, uri, headers),
+    };
     match whole {
         Ok(()) => next.run(Request::from_parts(parts, body.into())).await,
         Err(refusal) => (StatusCode::UNAUTHORIZED, refusal.message).into_response(),

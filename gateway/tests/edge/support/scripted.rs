@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -30,7 +30,8 @@ pub enum Act {
 /// One act a request, in the order of the requests; the last one for all that come after it.
 pub struct Scripted {
     address: SocketAddr,
-    requests: Arc<AtomicUsize>,
+    /// The heads of the requests.
+    requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
@@ -39,8 +40,10 @@ impl Scripted {
     pub async fn start(script: &'static [Act]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (requests, connections) =
-            (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (requests, connections) = (
+            Arc::<Mutex<Vec<String>>>::default(),
+            Arc::<AtomicUsize>::default(),
+        );
         let (asked, opened) = (Arc::clone(&requests), Arc::clone(&connections));
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -62,7 +65,12 @@ impl Scripted {
     }
 
     pub fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
+        self.heads().len()
+    }
+
+    /// The heads of the requests, without their ends.
+    pub fn heads(&self) -> Vec<String> {
+        self.requests.lock().expect("not poisoned").clone()
     }
 
     pub fn connections(&self) -> usize {
@@ -76,9 +84,13 @@ impl Drop for Scripted {
     }
 }
 
-async fn play(mut stream: TcpStream, script: &'static [Act], asked: Arc<AtomicUsize>) {
-    while read_request(&mut stream).await.is_some() {
-        let number = asked.fetch_add(1, Ordering::SeqCst);
+async fn play(mut stream: TcpStream, script: &'static [Act], asked: Arc<Mutex<Vec<String>>>) {
+    while let Some(head) = read_request(&mut stream).await {
+        let number = {
+            let mut asked = asked.lock().expect("not poisoned");
+            asked.push(head);
+            asked.len() - 1
+        };
         let last = script.len() - 1;
         let bytes = match script[number.min(last)] {
             Act::Answer(body) => format!(
@@ -99,8 +111,8 @@ async fn play(mut stream: TcpStream, script: &'static [Act], asked: Arc<AtomicUs
     }
 }
 
-/// Reads a whole request; none when the connection has ended.
-async fn read_request(stream: &mut TcpStream) -> Option<()> {
+/// Reads a whole request, and returns its head; none when the connection has ended.
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut request = Vec::new();
     loop {
         if stream.read_buf(&mut request).await.ok()? == 0 {
@@ -115,7 +127,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<()> {
             .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
             .expect("the gateway tells the length");
         if request.len() == end + 4 + length {
-            return Some(());
+            return Some(head.into_owned());
         }
     }
 }
