@@ -43,7 +43,9 @@ test('the network is cut and restored: additions, edits and deletions of the mea
     frames = new Frames(page);
   });
   // Whatever is written before it subscribes, it may read with the post.
-  await frames.waitFor(({ type, payload }) => type === 'subscribe' && !!payload?.query?.includes('commentChanges'));
+  await frames.waitFor(
+    ({ type, payload }) => type === 'subscribe' && !!payload?.query?.includes('commentChanges'),
+  );
   await graph.createComment(post, 'Just before the cut');
   const heard = await frames.waitFor(({ payload }) => !!payload?.data?.commentChanges);
   await waitForComments(page, ['Just before the cut', 'To be deleted', 'Before the cut']);
