@@ -76,7 +76,7 @@ async fn null_travels_up_to_what_may_be_null() {
 #[tokio::test]
 async fn a_subgraph_that_is_down_takes_only_its_own_fields() {
     let graph = blog().await;
-    graph.subgraph("comments").stop();
+    graph.subgraph("comments").stop().await;
     let query = "{ posts { title comments { text } } newest { text } }";
     let mut told = graph.told(query).await;
     // The system's own words differ between machines.

@@ -90,7 +90,7 @@ async fn a_client_that_wants_it_gets_the_plan_with_the_times_of_each_request() {
 #[tokio::test]
 async fn a_request_that_fails_says_why_and_one_that_is_not_needed_has_no_time() {
     let graph = shop(true).await;
-    graph.subgraph("items").stop();
+    graph.subgraph("items").stop().await;
     let answer = ask(&graph, Some("include")).await;
     let fetches = &answer["extensions"]["queryPlan"]["fetches"];
     let failure = fetches[0]["failure"].as_str().unwrap_or_default();

@@ -209,8 +209,12 @@ impl Running {
     }
 
     /// Stops listening: from now on, connections are refused.
-    pub fn stop(&self) {
+    pub async fn stop(&self) {
         self.task.abort();
+        // Until its socket is closed, a connection is reset where it should be refused.
+        while !self.task.is_finished() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
