@@ -23,7 +23,7 @@ use super::{
     limits,
     plan::Plan,
     prepared::{OperationKind, Prepared, UpstreamSubscription},
-    projection::{self, ProjectedValue, Projection},
+    projection::{self, Introspected, ProjectedValue, Projection},
     resume,
     rollout::RolloutGroup,
     scan,
@@ -67,7 +67,6 @@ pub fn build(
 ) -> Result<Prepared, RequestError> {
     let graph = &serving.graph;
     let authorization = graph.supergraph.authorization();
-    let view = FieldView::new(authorization, touched, group.authorization);
     let Decided {
         document,
         operation,
@@ -75,34 +74,30 @@ pub fn build(
         is_complete,
     } = decide(graph, &parse(graph, query)?, operation_name, group)?;
     check_introspection(graph, &operation, &document)?;
-    let aliases = ClientAliases::of(&graph.supergraph, &document, &operation);
-    let names = variable_names(&operation);
+    let asked = AskedOperation {
+        serving,
+        group,
+        aliases: ClientAliases::of(&graph.supergraph, &document, &operation),
+        view: FieldView::new(authorization, touched, group.authorization),
+        document,
+        operation,
+    };
+    let names = variable_names(&asked.operation);
     let mut keys = ResponseKeys::new(Vec::new());
-    let (projection, introspected) = projection::compile(
-        graph.api(),
-        graph.types(),
-        &document,
-        &operation,
-        &names,
-        &aliases,
-        &mut keys,
-        &view,
-        fields_max(graph),
-    )?;
+    let (projection, introspected) = asked.project(&names, &mut keys)?;
     let hides = graph.settings.hides_schema && !introspected.is_empty();
-    let requirements = requirements(authorization, &view, group, touched, hides)?;
+    let requirements = requirements(authorization, &asked.view, group, touched, hides)?;
     let is_authorized = group.authorization.is_some() || requirements.is_empty();
-    let is_complete = is_complete && is_authorized;
     let mut prepared = Prepared {
         plan: Plan {
             keys: keys.into_names(),
             ..Plan::default()
         },
         projection,
-        variables: operation.variables.clone(),
+        variables: asked.operation.variables.clone(),
         conditions,
-        kind: kind_of(operation.operation_type),
-        name: operation.name.as_ref().map(ToString::to_string),
+        kind: kind_of(asked.operation.operation_type),
+        name: asked.operation.name.as_ref().map(ToString::to_string),
         subscription: None,
         introspection: None,
         sizes: Sizes::default(),
@@ -112,47 +107,142 @@ pub fn build(
         requirements,
         decisions: group.authorization,
     };
-    if is_complete {
-        prepared.cost = cost::of(graph, &document, &operation, &view, fields_max(graph))?;
-        if cost::refuses_always(graph, &prepared.cost) {
-            return Ok(without_plan(prepared));
-        }
-    }
     prepared.refusal = refusal_of(graph, prepared.kind, &prepared.projection);
-    if is_complete && prepared.refusal.is_none() {
+    if is_complete && is_authorized {
+        asked.complete(&introspected, hides, &mut prepared)?;
+    }
+    let is_refused = prepared.refusal.is_some() || cost::refuses_always(graph, &prepared.cost);
+    Ok(match is_refused {
+        true => without_plan(prepared),
+        false => prepared,
+    })
+}
+
+/// A valid operation, and for whom it is prepared.
+struct AskedOperation<'a> {
+    serving: &'a Serving,
+    group: RolloutGroup,
+    document: Valid<ExecutableDocument>,
+    operation: Node<Operation>,
+    aliases: ClientAliases,
+    view: FieldView<'a>,
+}
+
+impl AskedOperation<'_> {
+    /// The projection and its introspection fields. `variables` are the names of those that the operation
+    /// declares; `keys` receives the response keys.
+    fn project<'s>(
+        &'s self,
+        variables: &'s [String],
+        keys: &mut ResponseKeys,
+    ) -> Result<(Projection, Vec<Introspected<'s>>), RequestError> {
+        let graph = &self.serving.graph;
+        projection::compile(
+            graph.api(),
+            graph.types(),
+            &self.document,
+            &self.operation,
+            variables,
+            &self.aliases,
+            keys,
+            &self.view,
+            fields_max(graph),
+        )
+    }
+
+    /// Adds what its execution needs: the cost, introspection and the plan, unless it is refused.
+    fn complete(
+        &self,
+        introspected: &[Introspected<'_>],
+        hides: bool,
+        prepared: &mut Prepared,
+    ) -> Result<(), RequestError> {
+        let graph = &self.serving.graph;
+        let (document, operation) = (&self.document, &self.operation);
+        prepared.cost = cost::of(graph, document, operation, &self.view, fields_max(graph))?;
+        if cost::refuses_always(graph, &prepared.cost) {
+            // The cost is what clients are told.
+            prepared.refusal = None;
+            return Ok(());
+        }
+        if prepared.refusal.is_some() {
+            return Ok(());
+        }
         if graph.settings.report_cost {
             prepared.counted = Some(Counted::new(document.clone(), operation.clone()));
         }
         if !introspected.is_empty() {
-            let seen = group.authorization.filter(|_| hides);
+            let seen = self.group.authorization.filter(|_| hides);
             let seen = seen.map(|decisions| Seen {
                 requirements: Arc::clone(&prepared.requirements),
                 decisions,
             });
-            let introspection =
-                Introspection::new(graph, &document, &operation, &introspected, seen)?;
+            let introspection = Introspection::new(graph, document, operation, introspected, seen)?;
             prepared.introspection = Some(introspection);
         }
         if asks_subgraphs(&prepared.projection) {
-            add_plan(
-                serving,
-                &document,
-                &operation,
-                &aliases,
-                group,
-                &view,
-                &mut prepared,
-            )?;
+            self.add_plan(prepared)?;
         }
         if prepared.plan.steps.is_empty() && prepared.projection.cuts > 0 {
             // The errors at what was cut have paths all the same.
-            prepared.plan.name_aliases(&aliases);
+            prepared.plan.name_aliases(&self.aliases);
         }
+        Ok(())
     }
-    Ok(match prepared.refusal {
-        Some(_) => without_plan(prepared),
-        None => prepared,
-    })
+
+    /// Adds the fetches, and for a subscription the operation at the subgraph that has its events.
+    fn add_plan(&self, prepared: &mut Prepared) -> Result<(), RequestError> {
+        let graph = &self.serving.graph;
+        let asked = federation::Operation::with_aliases(
+            &graph.supergraph,
+            &self.document,
+            &self.operation,
+            &self.aliases,
+        );
+        let whole = (prepared.kind == OperationKind::Subscription)
+            .then(|| compile::normal_form(&graph.supergraph, &asked));
+        let asked = match prepared.projection.cuts {
+            0 => asked,
+            _ => cut(&graph.supergraph, asked, fields_max(graph), &|ty, field| {
+                self.view.sees(ty, field)
+            })
+            .map_err(|_| too_many_types())?,
+        };
+        let keys = std::mem::take(&mut prepared.plan.keys);
+        let mut plan = plan(self.serving, &asked, &self.operation, self.group, keys)?;
+        plan.name_aliases(&self.aliases);
+        plan.forwards = forward::is_possible(&plan, &prepared.projection);
+        if let Some(normal_form) = whole {
+            self.add_subscription(&plan, normal_form, prepared)?;
+        }
+        prepared.plan = plan;
+        Ok(())
+    }
+
+    /// Adds the operation at the subgraph that has the events. Clients with equal normal forms share them.
+    fn add_subscription(
+        &self,
+        plan: &Plan,
+        mut normal_form: String,
+        prepared: &mut Prepared,
+    ) -> Result<(), RequestError> {
+        let graph = &self.serving.graph;
+        if let Some(introspection) = &prepared.introspection {
+            // Its events also have the introspection fields.
+            normal_form.push_str(introspection.text());
+        }
+        // Clients share events only if they may see the same of them.
+        let authorization = graph.supergraph.authorization();
+        let decided = decided_text(authorization, self.group, &prepared.requirements);
+        normal_form.push_str(&decided);
+        let upstream = upstream(graph, plan, normal_form, &variable_names(&self.operation))?;
+        let bytes_max = graph.settings.subscription_request_bytes_max;
+        if upstream.operation.len() > bytes_max {
+            prepared.refusal = Some(subscription_too_large(bytes_max));
+        }
+        prepared.subscription = Some(upstream);
+        Ok(())
+    }
 }
 
 /// What remains in the cache of an operation that is never executed.
@@ -187,51 +277,6 @@ fn decide(
         operation,
         conditions,
     })
-}
-
-/// Adds the fetches, and for a subscription the operation at the subgraph that has its events.
-fn add_plan(
-    serving: &Serving,
-    document: &ExecutableDocument,
-    operation: &Operation,
-    aliases: &ClientAliases,
-    group: RolloutGroup,
-    view: &FieldView<'_>,
-    prepared: &mut Prepared,
-) -> Result<(), RequestError> {
-    let graph = &serving.graph;
-    let asked =
-        federation::Operation::with_aliases(&graph.supergraph, document, operation, aliases);
-    let whole = (prepared.kind == OperationKind::Subscription)
-        .then(|| compile::normal_form(&graph.supergraph, &asked));
-    let asked = match prepared.projection.cuts {
-        0 => asked,
-        _ => cut(&graph.supergraph, asked, fields_max(graph), &|ty, field| {
-            view.sees(ty, field)
-        })
-        .map_err(|_| too_many_types())?,
-    };
-    let keys = std::mem::take(&mut prepared.plan.keys);
-    let mut plan = plan(serving, &asked, operation, group, keys)?;
-    plan.name_aliases(aliases);
-    plan.forwards = forward::is_possible(&plan, &prepared.projection);
-    if let Some(mut normal_form) = whole {
-        if let Some(introspection) = &prepared.introspection {
-            // Its events also have the introspection fields.
-            normal_form.push_str(introspection.text());
-        }
-        // Clients share events only if they may see the same of them.
-        let authorization = graph.supergraph.authorization();
-        normal_form.push_str(&decided_text(authorization, group, &prepared.requirements));
-        let upstream = upstream(graph, &plan, normal_form, &variable_names(operation))?;
-        let bytes_max = graph.settings.subscription_request_bytes_max;
-        if upstream.operation.len() > bytes_max {
-            prepared.refusal = Some(subscription_too_large(bytes_max));
-        }
-        prepared.subscription = Some(upstream);
-    }
-    prepared.plan = plan;
-    Ok(())
 }
 
 fn fields_max(graph: &Graph) -> usize {
