@@ -1,5 +1,7 @@
 //! A simple GraphQL client over HTTP.
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -52,7 +54,11 @@ impl Graphql {
     ///
     /// # Errors
     /// When there is no HTTP answer.
-    pub async fn try_post(&self, body: String) -> reqwest::Result<Answer> {
+    pub fn try_post(&self, body: String) -> BoxFuture<'_, reqwest::Result<Answer>> {
+        self.send(body).boxed()
+    }
+
+    async fn send(&self, body: String) -> reqwest::Result<Answer> {
         let request = self
             .client
             .post(&self.url)

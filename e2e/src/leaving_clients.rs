@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -44,7 +45,15 @@ pub fn bodies(post_id: &str) -> Vec<String> {
 
 /// Lets `count` clients ask at once, spread over the servers and the bodies, and leave. Servers may
 /// find a body that is not theirs: they refuse it.
-pub async fn ask_and_leave(servers: &[SocketAddr], bodies: &[String], count: usize) {
+pub fn ask_and_leave<'a>(
+    servers: &'a [SocketAddr],
+    bodies: &'a [String],
+    count: usize,
+) -> BoxFuture<'a, ()> {
+    ask_all_and_leave(servers, bodies, count).boxed()
+}
+
+async fn ask_all_and_leave(servers: &[SocketAddr], bodies: &[String], count: usize) {
     let clients = (0..count).map(|number| {
         let server = servers[number % servers.len()];
         let body = &bodies[number / servers.len() % bodies.len()];

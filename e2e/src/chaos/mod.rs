@@ -16,6 +16,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use self::fleet::Fleet;
@@ -88,7 +90,11 @@ impl fmt::Display for Report {
 ///
 /// # Errors
 /// When the system does not start or does not come back after its faults.
-pub async fn run(options: Options) -> anyhow::Result<Report> {
+pub fn run(options: Options) -> BoxFuture<'static, anyhow::Result<Report>> {
+    run_all(options).boxed()
+}
+
+async fn run_all(options: Options) -> anyhow::Result<Report> {
     let fleet = Arc::new(Fleet::start(options.program.clone()).await?);
     let posts = fleet.create_posts(POSTS).await?;
     let start = fleet.operation_time().await?;

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -73,7 +75,16 @@ impl HonestClients {
     ///
     /// # Errors
     /// When the watchers do not come to be live.
-    pub async fn start(
+    pub fn start(
+        gateway: SocketAddr,
+        posts: Vec<String>,
+        history: History,
+        numbers: Numbers,
+    ) -> BoxFuture<'static, anyhow::Result<Self>> {
+        Self::start_all(gateway, posts, history, numbers).boxed()
+    }
+
+    async fn start_all(
         gateway: SocketAddr,
         posts: Vec<String>,
         history: History,
@@ -119,7 +130,11 @@ impl HonestClients {
     }
 
     /// Ends the writers, waits for what they wrote to arrive, and says what did not.
-    pub async fn end(mut self) -> Delivery {
+    pub fn end(self) -> BoxFuture<'static, Delivery> {
+        self.end_all().boxed()
+    }
+
+    async fn end_all(mut self) -> Delivery {
         self.shared.end.cancel();
         while self.writers.join_next().await.is_some() {}
         let deadline = Instant::now() + TIME_LIMIT;

@@ -164,8 +164,11 @@ impl Attacks {
     }
 
     /// Ends all attacks and closes their sockets.
-    pub async fn end(mut self) -> Vec<(Attack, Answers)> {
-        self.clients.shutdown().await;
-        self.answers()
+    pub fn end(mut self) -> BoxFuture<'static, Vec<(Attack, Answers)>> {
+        let end = async move {
+            self.clients.shutdown().await;
+            self.answers()
+        };
+        end.boxed()
     }
 }

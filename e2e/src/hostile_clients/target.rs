@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use crate::Graphql;
@@ -38,7 +39,11 @@ impl History {
     ///
     /// # Errors
     /// When a write fails.
-    pub async fn write(graphql: &Graphql, comments: usize) -> anyhow::Result<Self> {
+    pub fn write(graphql: &Graphql, comments: usize) -> BoxFuture<'_, anyhow::Result<Self>> {
+        Self::write_all(graphql, comments).boxed()
+    }
+
+    async fn write_all(graphql: &Graphql, comments: usize) -> anyhow::Result<Self> {
         let post = graphql.create_post("With a long history").await;
         let answer = graphql.ask(CURSOR, json!({ "post": post })).await.body;
         let cursor = answer["data"]["post"]["commentChangesCursor"]
