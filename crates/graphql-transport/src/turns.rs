@@ -49,7 +49,7 @@ const ENDED: u8 = 5;
 /// many polls once.
 const ALONE: usize = 16;
 
-/// Clients compete for so long after a client had a turn next after another one.
+/// Clients compete for this long after a turn has passed from one client to another.
 const COMPETING: Duration = Duration::from_secs(2);
 
 /// The turns of all clients.
@@ -74,9 +74,8 @@ struct Share {
     competition: Competition,
 }
 
-/// Whether more than one client has turns: within two seconds, not at the same moment. A limit that keeps
-/// one client from harming others need not hold otherwise. Behind a proxy, where all clients count as one,
-/// it would only cost. Clones share it.
+/// Whether more than one client has had turns within the last two seconds. A limit that protects clients from
+/// each other can be off while there is only one. Behind a proxy, all clients count as one. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Competition(Arc<Competing>);
 
