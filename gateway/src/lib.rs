@@ -23,6 +23,7 @@
 //! | [`headers`] | the headers that pass between clients and subgraphs, trace context |
 //! | [`error`] | every error code |
 //! | [`json`] | reading and writing JSON without unescaping it |
+//! | `sparse` | maps that give memory back when a crowd has left |
 //! | [`config`] | every setting |
 //!
 //! No module uses one that is above it in this list. To add a setting, add a field with its
@@ -44,6 +45,7 @@ pub mod metrics;
 pub mod persisted;
 pub mod pipeline;
 pub mod prepare;
+mod sparse;
 pub mod subgraphs;
 pub mod subscriptions;
 #[cfg(test)]

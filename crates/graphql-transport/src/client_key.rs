@@ -6,7 +6,7 @@ use axum::extract::ConnectInfo;
 use http::Extensions;
 
 /// A client, for turns and bounds that are fair by client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientKey(Option<IpAddr>);
 
 impl ClientKey {

@@ -5,7 +5,7 @@
 //! takes its answer. A body that has come with its head is never counted.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct InFlight {
 #[derive(Debug, Default)]
 struct Held {
     bytes: usize,
-    clients: HashMap<ClientKey, usize>,
+    clients: BTreeMap<ClientKey, usize>,
 }
 
 impl InFlight {

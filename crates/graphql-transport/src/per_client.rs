@@ -22,6 +22,7 @@ impl<T> PerClient<T> {
             values.retain(|_, value| value.strong_count() > 0);
             // The next look through all of them comes when they are twice as many.
             let live = values.len();
+            values.shrink_to(2 * live);
             values.reserve(live);
         }
         let value = Arc::new(make());

@@ -111,11 +111,15 @@ pub fn build(
     if is_complete && is_authorized {
         asked.complete(&introspected, hides, &mut prepared)?;
     }
-    let is_refused = prepared.refusal.is_some() || cost::refuses_always(graph, &prepared.cost);
-    Ok(match is_refused {
+    Ok(match is_refused(graph, &prepared) {
         true => without_plan(prepared),
         false => prepared,
     })
+}
+
+/// Whether the operation is never executed, whatever its variables are.
+pub fn is_refused(graph: &Graph, prepared: &Prepared) -> bool {
+    prepared.refusal.is_some() || cost::refuses_always(graph, &prepared.cost)
 }
 
 /// A valid operation, and for whom it is prepared.

@@ -4,7 +4,8 @@
 //! some seconds, which clients share evenly. An operation that is requested again is kept, and only
 //! other kept operations replace it, the least used first. So new documents, however many one
 //! client sends, never displace one that is in use. (After S3-FIFO,
-//! <https://doi.org/10.1145/3600006.3613147>.)
+//! <https://doi.org/10.1145/3600006.3613147>.) An operation that is always refused stays new, however
+//! often it is requested.
 
 mod segments;
 
@@ -65,6 +66,15 @@ pub struct PreparedCache<T = Prepared> {
     segments: RwLock<Segments<T>>,
 }
 
+/// What an operation that is requested again becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// It is kept.
+    Lasting,
+    /// It stays new: it is always refused, so that nothing but the refusal is quicker the next time.
+    Brief,
+}
+
 struct Entry<T> {
     hash: u64,
     document: Box<str>,
@@ -72,6 +82,7 @@ struct Entry<T> {
     group: RolloutGroup,
     /// The client that requested it first.
     client: ClientKey,
+    worth: Worth,
     prepared: Arc<T>,
     /// Bytes of memory, with all that it refers to.
     bytes: usize,
@@ -90,6 +101,11 @@ impl<T> Entry<T> {
         if self.used_at.load(Ordering::Relaxed) != now {
             self.used_at.store(now, Ordering::Relaxed);
         }
+    }
+
+    /// Whether it was requested again, and is kept for that.
+    fn has_become_worth_keeping(&self) -> bool {
+        self.worth == Worth::Lasting && self.is_used.swap(false, Ordering::Relaxed)
     }
 
     fn is(&self, document: &str, operation_name: Option<&str>, group: RolloutGroup) -> bool {
@@ -147,8 +163,8 @@ impl<T> PreparedCache<T> {
         document: &str,
         operation_name: Option<&str>,
         group: RolloutGroup,
-        prepared: Arc<T>,
-        bytes: usize,
+        (prepared, bytes): (Arc<T>, usize),
+        worth: Worth,
     ) {
         if self.get(document, operation_name, group).is_some() {
             return;
@@ -159,6 +175,7 @@ impl<T> PreparedCache<T> {
             operation_name: operation_name.map(Box::from),
             group,
             client,
+            worth,
             prepared,
             bytes: bytes + document.len() + operation_name.map_or(0, str::len) + ENTRY_BYTES,
             is_used: AtomicBool::new(false),
@@ -216,7 +233,8 @@ mod tests {
     fn keep(cache: &PreparedCache<()>, client: ClientKey, document: &str) {
         let bytes = 1_000 - ENTRY_BYTES - document.len();
         let group = RolloutGroup::default();
-        cache.insert(client, document, None, group, Arc::new(()), bytes);
+        let prepared = (Arc::new(()), bytes);
+        cache.insert(client, document, None, group, prepared, Worth::Lasting);
     }
 
     /// Asks twice: it is kept.
@@ -318,6 +336,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_always_refused_stays_new() {
+        let metrics = PrepareMetrics::default();
+        let cache = cache(16_000, &metrics);
+        let after = |seconds| cache.began + Duration::from_secs(seconds);
+        let refuse = || {
+            let prepared = (Arc::new(()), 500);
+            let group = RolloutGroup::default();
+            cache.insert(
+                client(1),
+                "{ refused }",
+                None,
+                group,
+                prepared,
+                Worth::Brief,
+            );
+        };
+        refuse();
+        assert!(has(&cache, "{ refused }"));
+        assert!(cache.forget_unused(after(8)).is_empty());
+        assert!(has(&cache, "{ refused }"), "used at 8");
+        assert!(cache.forget_unused(after(18)).is_empty());
+        assert_eq!(cache.forget_unused(after(19)).0.len(), 1);
+        // It comes back, is used, and gives way to other new ones.
+        refuse();
+        assert!(has(&cache, "{ refused }"));
+        for number in 0..10 {
+            keep(&cache, client(1), &format!("{{ x{number}: a }}"));
+        }
+        assert!(!holds(&cache, "{ refused }"));
+    }
+
+    #[test]
     fn entries_make_room_for_each_other_by_what_they_hold() {
         let metrics = PrepareMetrics::default();
         let shown = || (metrics.kept.get(), metrics.kept_bytes.get());
@@ -332,7 +382,9 @@ mod tests {
         assert_eq!(shown(), (16, 16_000));
         let large = |bytes| {
             let group = RolloutGroup::default();
-            cache.insert(client(1), "{ large }", None, group, Arc::new(()), bytes);
+            let prepared = (Arc::new(()), bytes);
+            let worth = Worth::Lasting;
+            cache.insert(client(1), "{ large }", None, group, prepared, worth);
         };
         large(5_000);
         assert!(!holds(&cache, "{ large }"), "it is new");
@@ -349,7 +401,9 @@ mod tests {
         keep_used(&cache, client(1), "{ a }");
         let group = RolloutGroup::default();
         for _ in 0..3 {
-            cache.insert(client(1), "{ large }", None, group, Arc::new(()), 20_000);
+            let prepared = (Arc::new(()), 20_000);
+            let worth = Worth::Lasting;
+            cache.insert(client(1), "{ large }", None, group, prepared, worth);
         }
         assert!(!holds(&cache, "{ large }") && holds(&cache, "{ a }"));
     }

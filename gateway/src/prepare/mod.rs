@@ -337,8 +337,12 @@ async fn build_in_turn(
             }
             let prepared = Arc::new(build::build(&serving, &document, name, group, &touched)?);
             let weight = size_of::<Prepared>() + prepared.heap();
-            let kept = Arc::clone(&prepared);
-            cache.insert(client, &document, name, group, kept, weight);
+            let worth = match build::is_refused(&serving.graph, &prepared) {
+                true => cache::Worth::Brief,
+                false => cache::Worth::Lasting,
+            };
+            let kept = (Arc::clone(&prepared), weight);
+            cache.insert(client, &document, name, group, kept, worth);
             Ok(prepared)
         }
     };

@@ -17,6 +17,7 @@ use futures_util::{
 use http::HeaderMap;
 
 use super::{Caller, FetchError, HttpResponse, Subgraph};
+use crate::sparse::ShrinkIfSparse;
 
 type Exchange = BoxFuture<'static, Result<HttpResponse, FetchError>>;
 
@@ -131,6 +132,7 @@ impl Drop for Entry {
             .is_some_and(|(query, _)| Arc::ptr_eq(query, &self.query));
         if is_own {
             exchanges.remove(&self.query);
+            exchanges.shrink_if_sparse();
         }
     }
 }

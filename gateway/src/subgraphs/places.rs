@@ -15,7 +15,7 @@
 //! atomic operations.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -25,13 +25,9 @@ use std::{
 
 use graphql_transport::ClientKey;
 use prometheus_client::metrics::gauge::Gauge;
-use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
 
 use super::FetchError;
-
-/// The room for clients that stays when none is left.
-const CLIENTS_KEPT: usize = 64;
 
 /// A request takes one more place for each so many bytes of its answer.
 const PLACE_BYTES: usize = 64 * 1024;
@@ -70,8 +66,8 @@ struct Clients {
     /// The number of requests that wait.
     waiting: usize,
     /// Requests that have got a place, and have not seen it yet.
-    granted: FxHashSet<u64>,
-    by_key: FxHashMap<ClientKey, Client>,
+    granted: BTreeSet<u64>,
+    by_key: BTreeMap<ClientKey, Client>,
     /// Until then no client counts as alone.
     shared_until: Option<Instant>,
     /// Clients with requests that wait; the one that has waited longest is the first.
@@ -375,10 +371,6 @@ impl Clients {
         let is_unused = |it: &Client| it.taken == 0 && it.waiting.is_empty();
         if self.by_key.get(&key).is_some_and(is_unused) {
             self.by_key.remove(&key);
-        }
-        if self.by_key.is_empty() {
-            // A burst of clients leaves nothing behind.
-            self.by_key.shrink_to(CLIENTS_KEPT);
         }
     }
 }

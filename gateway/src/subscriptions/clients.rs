@@ -4,7 +4,7 @@
 //! streamed response. When all clients together reach their limit, addresses count: opening many
 //! sockets gives a client no more.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use graphql_transport::{ClientKey, ClientSocket, request::ClientContext};
 use http::HeaderMap;
@@ -38,15 +38,15 @@ impl ClientId {
 }
 
 /// Distinguishes clients while their [`ClientId`]s exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClientNumber(usize);
 
 /// Counts upstream subscriptions by the client that started them, and by its address, while that
 /// client has them.
 #[derive(Default)]
 pub(super) struct Begun {
-    clients: HashMap<ClientNumber, usize>,
-    addresses: HashMap<ClientKey, usize>,
+    clients: BTreeMap<ClientNumber, usize>,
+    addresses: BTreeMap<ClientKey, usize>,
 }
 
 impl Begun {
@@ -69,7 +69,7 @@ impl Begun {
     }
 }
 
-fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
     if let Some(count) = counts.get_mut(&key) {
         *count -= 1;
         if *count == 0 {
@@ -80,7 +80,7 @@ fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
 
 /// The subscribers of one upstream subscription, counted by address.
 #[derive(Default)]
-pub(super) struct Subscribers(HashMap<ClientKey, usize>);
+pub(super) struct Subscribers(BTreeMap<ClientKey, usize>);
 
 impl Subscribers {
     pub(super) fn count(&self) -> usize {

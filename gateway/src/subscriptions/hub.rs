@@ -27,6 +27,7 @@ use crate::{
     config::SubscriptionConfig,
     error::{Code, RequestError},
     metrics::GatewayMetrics,
+    sparse::ShrinkIfSparse,
 };
 
 /// Identifies a feed: subscriptions with equal keys receive equal events.
@@ -372,6 +373,7 @@ impl SubscriptionHub {
         if remove_number(&mut feeds.running, key, number).is_none() {
             feeds.running.remove(&key.of_a_feed_past_its_cursor(number));
         }
+        feeds.running.shrink_if_sparse();
     }
 
     fn lock(&self) -> MutexGuard<'_, Feeds> {
@@ -498,6 +500,7 @@ impl Drop for Seat {
             if entry.subscribers.count() == 0 {
                 entry.stop.cancel();
                 feeds.running.remove(key);
+                feeds.running.shrink_if_sparse();
             }
             return;
         }

@@ -7,7 +7,7 @@
 mod activity;
 mod taking;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -86,10 +86,11 @@ struct ConnectionMetrics {
     large_heads: Counter,
 }
 
+/// Trees, because they give memory back when a crowd has left.
 struct Open {
-    by_number: HashMap<u64, OpenConnection>,
+    by_number: BTreeMap<u64, OpenConnection>,
     /// The clients with a connection, by their [`network`].
-    addresses: HashMap<IpAddr, Client>,
+    addresses: BTreeMap<IpAddr, Client>,
     /// Numbers in the order of their begin; some of them have sent a request since, or are closed.
     silent: VecDeque<u64>,
     next_number: u64,
@@ -122,8 +123,8 @@ impl Connections {
     /// Without `metrics` nothing is counted.
     pub fn new(limits: ConnectionLimits, metrics: Option<&Metrics>) -> Self {
         let open = Open {
-            by_number: HashMap::new(),
-            addresses: HashMap::new(),
+            by_number: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             silent: VecDeque::new(),
             next_number: 0,
             looked: None,
@@ -273,7 +274,7 @@ impl Open {
     /// Drops the numbers at the front that are silent no more, so that the queue stays about as long as
     /// there are connections.
     fn forget_closed(&mut self) {
-        let is_silent = |number: &u64, open: &HashMap<u64, OpenConnection>| {
+        let is_silent = |number: &u64, open: &BTreeMap<u64, OpenConnection>| {
             open.get(number).is_some_and(|it| it.activity.is_silent())
         };
         while let Some(number) = self.silent.front()
@@ -290,7 +291,7 @@ impl Open {
 
 /// The first of these that has sent no request yet.
 fn oldest_silent<'n>(
-    open: &HashMap<u64, OpenConnection>,
+    open: &BTreeMap<u64, OpenConnection>,
     mut numbers: impl Iterator<Item = &'n u64>,
 ) -> Option<u64> {
     let is_silent = |number: &&u64| open.get(number).is_some_and(|it| it.activity.is_silent());
@@ -300,7 +301,7 @@ fn oldest_silent<'n>(
 /// The one among these that has waited for its next request for the longest; none where they were `looked`
 /// through just now.
 fn longest_idle<'n>(
-    open: &HashMap<u64, OpenConnection>,
+    open: &BTreeMap<u64, OpenConnection>,
     numbers: impl Iterator<Item = &'n u64>,
     looked: &mut Option<Instant>,
 ) -> Option<u64> {

@@ -2,15 +2,15 @@
 //! again.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, atomic::Ordering},
 };
 
 use graphql_transport::ClientKey;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::{CacheBounds, Entry};
-use crate::metrics::PrepareMetrics;
+use super::{CacheBounds, Entry, Worth};
+use crate::{metrics::PrepareMetrics, sparse::ShrinkIfSparse};
 
 type Entries<T> = Vec<Arc<Entry<T>>>;
 
@@ -20,7 +20,7 @@ pub(super) struct Segments<T> {
     /// Operations requested once, the oldest first.
     new: Segment<T>,
     /// The bytes of new operations, by the client that requested them.
-    new_of_clients: HashMap<ClientKey, usize>,
+    new_of_clients: BTreeMap<ClientKey, usize>,
     /// Operations requested again, in the order in which they are considered for eviction.
     kept: Segment<T>,
     /// The hashes of evicted new operations, which are kept if they are requested again.
@@ -43,7 +43,7 @@ struct Shown {
 
 struct Seen {
     order: VecDeque<u64>,
-    hashes: HashSet<u64>,
+    hashes: BTreeSet<u64>,
     max: usize,
 }
 
@@ -55,14 +55,14 @@ impl<T> Segments<T> {
         Self {
             by_hash: HashMap::new(),
             new: Segment::new(new_entries_max, new_bytes_max),
-            new_of_clients: HashMap::new(),
+            new_of_clients: BTreeMap::new(),
             kept: Segment::new(
                 entries_max - new_entries_max,
                 bounds.bytes_max - new_bytes_max,
             ),
             seen: Seen {
                 order: VecDeque::new(),
-                hashes: HashSet::new(),
+                hashes: BTreeSet::new(),
                 max: entries_max,
             },
             shown: Shown {
@@ -84,7 +84,7 @@ impl<T> Segments<T> {
     /// Adds an entry. Evicted entries are moved to `forgotten`.
     pub(super) fn insert(&mut self, entry: Arc<Entry<T>>, forgotten: &mut Entries<T>) {
         let comes_back = self.seen.remove(entry.hash);
-        if comes_back {
+        if comes_back && entry.worth == Worth::Lasting {
             self.add(&entry);
             return self.keep(entry, forgotten);
         }
@@ -116,7 +116,7 @@ impl<T> Segments<T> {
         };
         for _ in 0..self.new.queue.len() {
             let Some(entry) = self.take_new(0) else { break };
-            if entry.is_used.swap(false, Ordering::Relaxed) {
+            if entry.has_become_worth_keeping() {
                 self.keep(entry, forgotten);
             } else if is_old(&entry, new) {
                 self.forget_new(entry, forgotten);
@@ -135,6 +135,7 @@ impl<T> Segments<T> {
                 self.kept.push(entry);
             }
         }
+        self.by_hash.shrink_if_sparse();
     }
 
     /// Evicts the oldest new entry of the client that has the most, or keeps it if it was requested
@@ -149,7 +150,7 @@ impl<T> Segments<T> {
         let Some(entry) = place.and_then(|place| self.take_new(place)) else {
             return false;
         };
-        if entry.is_used.swap(false, Ordering::Relaxed) {
+        if entry.has_become_worth_keeping() {
             self.keep(entry, forgotten);
         } else {
             self.forget_new(entry, forgotten);

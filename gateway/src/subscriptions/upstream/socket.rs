@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -66,7 +66,7 @@ pub(super) struct SocketOptions {
 /// One WebSocket to a subgraph.
 pub(super) struct UpstreamSocket {
     socket: Socket,
-    subscriptions: HashMap<SubscriptionId, MessageSender>,
+    subscriptions: BTreeMap<SubscriptionId, MessageSender>,
     /// Operations in the order sent, which the subgraph may not have read yet. They stay when their
     /// clients leave.
     unread: VecDeque<(SubscriptionId, OperationKey)>,
@@ -107,7 +107,7 @@ impl UpstreamSocket {
             Ok(socket) => {
                 let mut upstream = Self {
                     socket,
-                    subscriptions: HashMap::new(),
+                    subscriptions: BTreeMap::new(),
                     unread: VecDeque::new(),
                     only: None,
                     quarantine: options.quarantine,
