@@ -21,6 +21,7 @@ mod stack_start;
 
 use std::process::ExitCode;
 
+use bench_servers::{proxy, subgraphs};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 
@@ -103,10 +104,10 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Leave(options) => leave::run(options).await,
         Benchmark::Refusals(options) => refusals::run(options).await,
         Benchmark::Subgraphs { port } => {
-            gateway::subgraphs::serve(TcpListener::bind(("127.0.0.1", port)).await?).await
+            subgraphs::serve(TcpListener::bind(("127.0.0.1", port)).await?).await
         }
         Benchmark::Proxy { port, target } => {
-            gateway::proxy::serve(TcpListener::bind(("127.0.0.1", port)).await?, target).await
+            proxy::serve(TcpListener::bind(("127.0.0.1", port)).await?, target).await
         }
     }
 }

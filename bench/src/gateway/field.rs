@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bench_servers::subgraphs;
 use tempfile::TempDir;
 
-use super::subgraphs;
 use crate::process::{Process, free_port};
 use crate::services::Services;
 

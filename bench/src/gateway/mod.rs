@@ -3,10 +3,7 @@
 mod canonical;
 mod contest;
 pub mod cost;
-mod data;
 mod field;
-pub mod proxy;
-pub mod subgraphs;
 mod table;
 mod tokens;
 mod workloads;

@@ -15,11 +15,12 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::post;
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 
 use subgraph::list_size::list_size;
 
-use super::data::{self, PRODUCTS, REVIEWS_PER_USER, ReviewRow, USERS};
+use crate::data::{self, PRODUCTS, REVIEWS_PER_USER, ReviewRow, USERS};
 
 /// The subgraphs' names, which are their paths too, and their SDL.
 pub fn sdl() -> Vec<(&'static str, String)> {
@@ -48,7 +49,11 @@ pub fn sdl() -> Vec<(&'static str, String)> {
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(listener: TcpListener) -> anyhow::Result<()> {
+pub fn serve(listener: TcpListener) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(accept(listener))
+}
+
+async fn accept(listener: TcpListener) -> anyhow::Result<()> {
     let router = Router::new()
         .merge(routes("/accounts", schema(accounts::Query)))
         .merge(routes("/inventory", schema(inventory::Query)))

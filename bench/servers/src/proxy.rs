@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -20,7 +21,11 @@ type Upstream = Client<HttpConnector, Incoming>;
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(listener: TcpListener, target: Uri) -> anyhow::Result<()> {
+pub fn serve(listener: TcpListener, target: Uri) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(accept(listener, target))
+}
+
+async fn accept(listener: TcpListener, target: Uri) -> anyhow::Result<()> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let upstream: Upstream = Client::builder(TokioExecutor::new()).build(connector);
