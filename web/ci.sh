@@ -2,6 +2,8 @@
 # The pages and the clients, from a fresh clone: types, lint, the schema's rules, the build, and the
 # tests in headless Chromium against the stack of this checkout. Needs npm and cargo; installs the
 # packages, and on Debian Chromium where there is none.
+#
+# `ci.sh prepare` does all but the tests, `ci.sh test` only these, without an argument it does both.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -9,31 +11,48 @@ step() {
   printf '\n--- %s (%s s)\n' "$1" "$SECONDS"
 }
 
-if [[ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]]; then
-  step "chromium"
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends chromium >/dev/null
-fi
+prepare() {
+  if [[ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]]; then
+    step "chromium"
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends chromium >/dev/null
+  fi
 
-step "packages"
-npm ci --no-audit --no-fund &
-npm ci --no-audit --no-fund --prefix ../examples
-wait $!
+  step "packages"
+  npm ci --no-audit --no-fund &
+  npm ci --no-audit --no-fund --prefix ../examples
+  wait $!
 
-# Before the tests run: a stack builds the pages itself when they are stale.
-step "build and checks"
-npm run codegen
-npm run build &
-npm run check
-wait $!
+  # Before the tests run: a stack builds the pages itself when they are stale.
+  step "build and checks"
+  npm run codegen
+  npm run build &
+  npm run check
+  wait $!
+}
 
-# `PROGRAMS=built`: they are there, as after `.ci/run`'s tests.
-if [[ "${PROGRAMS:-}" != built ]]; then
-  step "programs"
-  cargo build --quiet --locked --manifest-path ../Cargo.toml -p stack -p rust-client
-fi
+run_tests() {
+  # `PROGRAMS=built`: they are there, as after `.ci/run`'s tests.
+  if [[ "${PROGRAMS:-}" != built ]]; then
+    step "programs"
+    cargo build --quiet --locked --manifest-path ../Cargo.toml -p stack -p rust-client
+  fi
 
-step "tests"
-npm test
+  step "tests"
+  npm test
+}
+
+case "${1:-all}" in
+  prepare) prepare ;;
+  test) run_tests ;;
+  all)
+    prepare
+    run_tests
+    ;;
+  *)
+    echo "usage: ci.sh [prepare|test]" >&2
+    exit 2
+    ;;
+esac
 
 step "done"
