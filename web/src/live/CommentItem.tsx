@@ -6,7 +6,7 @@ import { memo, type ReactNode, useEffect, useRef, useState } from 'react';
 import { When } from './Ago';
 import { CommentEditor } from './CommentEditor';
 import { readDraft } from './drafts';
-import { focusOn } from './focus';
+import { focusOn, isFocusLost } from './focus';
 import { type CommentPartsFragment, DeleteCommentDocument } from './graph/generated';
 import { forgetComment } from './graph/lists';
 import { useUndo } from './useUndo';
@@ -55,9 +55,9 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
     setEditing(isEditing);
     onEditing(comment, isEditing);
   };
-  // The focus goes back to where the editing began.
+  // The focus goes back to where the editing began, unless the reader has gone on meanwhile.
   useEffect(() => {
-    if (wasEditing.current && !editing) editButton.current?.focus();
+    if (wasEditing.current && !editing && isFocusLost()) editButton.current?.focus();
     wasEditing.current = editing;
   }, [editing]);
 

@@ -87,8 +87,8 @@ export function Comments({ post }: { post: OpenPostFragment }) {
         <Failure what="The comments" error={error} onRetry={retry} byItself />
       ) : (
         <>
-          {isSlow && <Slow what="The comments" />}
           <CommentsSkeleton />
+          {isSlow && <Slow what="The comments" />}
         </>
       )}
     </section>

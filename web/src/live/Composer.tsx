@@ -6,7 +6,7 @@ import { type FormEvent, useEffect, useRef, useState } from 'react';
 import { useAuthorName } from './authorName';
 import { Counter } from './Counter';
 import { dropDraft, keepDraft, readDraft } from './drafts';
-import { focusOn } from './focus';
+import { focusOn, isFocusLost } from './focus';
 import { CreateCommentDocument } from './graph/generated';
 import { insertComment } from './graph/lists';
 import { newIdempotencyKey } from './idempotencyKey';
@@ -45,8 +45,9 @@ export function Composer({ postId, handed, onTaken }: ComposerProps) {
   }, [handed]);
 
   const canSend = !isBlank(text) && charsOf(text) <= COMMENT_CHARS_MAX;
-  const send = async (event: FormEvent) => {
+  const send = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
+    const form = event.currentTarget;
     const wanted = { text: cleaned(text), author: author.trim() };
     if (!canSend || loading) return;
     const { text: tried, author: triedAs } = attempt.current;
@@ -65,7 +66,8 @@ export function Composer({ postId, handed, onTaken }: ComposerProps) {
       attempt.current = { text: '', author: '', key: '' };
       // What was written meanwhile stays.
       if (latest.current === text) write('');
-      focusOn(field.current);
+      // A reader who has gone on meanwhile is not called back.
+      if (isFocusLost() || form.contains(document.activeElement)) focusOn(field.current);
     } catch {
       // `error` has it.
     }

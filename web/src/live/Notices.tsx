@@ -28,7 +28,7 @@ export function Failure({ what, error, onRetry, byItself = false }: FailureProps
   );
 }
 
-/** Said when content takes its time. */
+/** Said when content takes its time, below what stands in for it: nothing moves. */
 export function Slow({ what }: { what: string }) {
   return <p className="slow">{what} take longer than usual. They appear here as soon as they are there.</p>;
 }

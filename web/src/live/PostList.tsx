@@ -52,8 +52,8 @@ export function PostList({ open, onNewest }: PostListProps) {
       {!data && error !== undefined && <Failure what="The posts" error={error} onRetry={retry} byItself />}
       {!data && error === undefined && (
         <>
-          {isSlow && <Slow what="The posts" />}
           <ListSkeleton />
+          {isSlow && <Slow what="The posts" />}
         </>
       )}
       {data && posts.length === 0 && (

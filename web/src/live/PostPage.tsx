@@ -7,6 +7,7 @@ import { When } from './Ago';
 import { Comments } from './Comments';
 import { Confirm } from './Confirm';
 import { readDraft, textsAbout } from './drafts';
+import { isFocusLost } from './focus';
 import { followPost } from './graph/follow';
 import { DeletePostDocument, type OpenPostFragment, PostDocument } from './graph/generated';
 import { forgetPost } from './graph/lists';
@@ -59,8 +60,8 @@ export function PostPage({ id, chosen, onGone }: PostPageProps) {
         <Failure what="The post" error={error} onRetry={retry} byItself />
       ) : (
         <>
-          {isSlow && <Slow what="The post and its comments" />}
           <PostSkeleton />
+          {isSlow && <Slow what="The post and its comments" />}
         </>
       )}
     </article>
@@ -97,9 +98,9 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
     heading.current?.focus({ preventScroll: true });
     if (!placeOfNow()) scrollTo({ top: 0, behavior: 'instant' });
   }, [takesFocus]);
-  // The focus goes back to where the editing began.
+  // The focus goes back to where the editing began, unless the reader has gone on meanwhile.
   useEffect(() => {
-    if (wasEditing.current && !editing) editButton.current?.focus();
+    if (wasEditing.current && !editing && isFocusLost()) editButton.current?.focus();
     wasEditing.current = editing;
   }, [editing]);
 

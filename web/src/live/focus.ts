@@ -3,3 +3,8 @@
 export function focusOn(element: Element | null | undefined): void {
   if (element instanceof HTMLElement) element.focus({ preventScroll: true });
 }
+
+/** Whether what had the focus has left the page, and the reader has not gone on elsewhere. */
+export function isFocusLost(): boolean {
+  return document.activeElement === null || document.activeElement === document.body;
+}

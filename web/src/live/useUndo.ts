@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState } from 'react';
 
-const UNDO_MS = 7_000;
+import { UNDO_MS } from './undoTime';
 
 /** What still waits is done when the page is left. */
 const waiting = new Set<() => void>();
