@@ -13,6 +13,8 @@ import type { Browser, Page } from 'playwright-core';
 import { DESKTOP, launchBrowser, openPage, PHONE, waitForState } from './support/browser';
 import { Graph } from './support/graph';
 import { type Stack, startStack } from './support/stack';
+import { keepOffers } from './support/time';
+import { eventually } from './support/waiting';
 
 let stack: Stack;
 let browser: Browser;
@@ -98,6 +100,7 @@ const views: View[] = [
         .getByRole('button', { name: /^Edit the comment/ })
         .first()
         .click();
+      await page.locator('.comment textarea').waitFor();
     },
   },
   {
@@ -196,29 +199,26 @@ for (const colorScheme of ['light', 'dark'] as const) {
     test(`no serious fault for ${width} in ${colorScheme}`, async () => {
       const options = { ...device, colorScheme, reducedMotion: 'reduce' } as const;
       let refusesSockets = false;
-      const page = await openPage(browser, 'about:blank', options, (page) =>
-        page.routeWebSocket('**/graphql', (socket) =>
+      const page = await openPage(browser, 'about:blank', options, async (page) => {
+        await keepOffers(page);
+        await page.routeWebSocket('**/graphql', (socket) =>
           refusesSockets ? socket.close({ code: 1013 }) : void socket.connectToServer(),
-        ),
-      );
+        );
+      });
       for (const view of views) {
         await page.context().setOffline(false);
         await answerWith(page, view.answer);
         refusesSockets = view.socket === 'never';
         await page.goto(new URL(view.path(), stack.url).href);
         await view.ready(page);
-        assert.deepEqual(await tooWide(page), [], view.name);
+        await eventually(async () => assert.deepEqual(await tooWide(page), [], view.name));
         if (process.env.SCREENSHOTS) {
           await page.screenshot({
             path: join(process.env.SCREENSHOTS, `${view.name}-${width}-${colorScheme}.png`),
           });
         }
         assert.deepEqual(await seriousFaults(page), [], view.name);
-        assert.equal(
-          await runningAnimations(page),
-          0,
-          `${view.name}: nothing moves for those who want it so`,
-        );
+        await eventually(async () => assert.equal(await runningAnimations(page), 0, view.name));
         await view.leave?.(page);
       }
       await page.context().close();
@@ -235,6 +235,7 @@ function tooWide(page: Page): Promise<string[]> {
   );
 }
 
+/** Nothing moves for those who want it so. */
 function runningAnimations(page: Page): Promise<number> {
   return page.evaluate(() => document.getAnimations().length);
 }

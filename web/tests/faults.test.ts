@@ -17,6 +17,8 @@ import { Frames } from './support/frames';
 import { Graph } from './support/graph';
 import { Proxy } from './support/proxy';
 import { type Stack, startStack } from './support/stack';
+import { waitForAnswers } from './support/time';
+import { eventually, gate, writeUntil } from './support/waiting';
 
 let stack: Stack;
 let browser: Browser;
@@ -145,11 +147,20 @@ test('a subscription that is refused for a while is live again without an event,
     { type: 'error', payload: errors },
     { type: 'next', payload: { data: null, errors } },
   ];
+  let refused = 0;
+  let isRefused = true;
   const page = await openPage(browser, stack.url, {}, (opened) =>
-    interceptSubscriptions(opened, (query) => (query.includes('postAdded') ? refusals.splice(0, 1) : [])),
+    interceptSubscriptions(opened, (query) => {
+      const refusal = refusals[refused % refusals.length];
+      if (!isRefused || !refusal || !query.includes('postAdded')) return [];
+      refused++;
+      return [refusal];
+    }),
   );
   await waitForState(page, 'Reconnecting');
+  await eventually(async () => assert.ok(refused >= refusals.length, `refused ${refused} times`));
   await graph.createPost('Written while nobody listened');
+  isRefused = false;
   await waitForState(page, 'Live');
   await page.getByRole('link', { name: /Written while nobody listened/ }).waitFor();
   await graph.createPost('Written for those who listen again');
@@ -190,25 +201,23 @@ interface Held {
 
 /** Keeps the answers to operations from the page until they are let go. */
 async function holdAnswers(page: Page, ...operations: string[]): Promise<Held> {
-  let hold = () => {};
-  let letGo = () => {};
-  const held = new Promise<void>((resolve) => (hold = resolve));
-  const go = new Promise<void>((resolve) => (letGo = resolve));
+  const [held, gone] = [gate(), gate()];
+  await waitForAnswers(page);
   await page.route('**/graphql', async (route) => {
     const { operationName = '' } = route.request().postDataJSON() as { operationName?: string };
     if (!operations.includes(operationName)) return route.fallback();
     // The page may be closed by then.
     const response = await route.fetch().catch(() => undefined);
-    hold();
-    await go;
+    held.open();
+    await gone.opened;
     if (response) await route.fulfill({ response }).catch(() => {});
   });
-  return { held, letGo };
+  return { held: held.opened, letGo: gone.open };
 }
 
-/** Gives what ends a running subscription of the page with these errors, as the server would. */
-async function refuseAtWill(page: Page, field: string): Promise<(errors: unknown[]) => void> {
-  let refuse: (errors: unknown[]) => void = () => {};
+/** Gives what ends the subscription of the page, once there is one, with these errors, as the server would. */
+async function refuseAtWill(page: Page, field: string): Promise<(errors: unknown[]) => Promise<void>> {
+  let refuse: ((errors: unknown[]) => void) | undefined;
   await page.routeWebSocket(/graphql/, (socket) => {
     const server = socket.connectToServer();
     socket.onMessage((text) => {
@@ -219,23 +228,33 @@ async function refuseAtWill(page: Page, field: string): Promise<(errors: unknown
       server.send(text);
     });
   });
-  return (errors) => refuse(errors);
+  return (errors) =>
+    eventually(async () => {
+      assert.ok(refuse, `the page subscribes to ${field}`);
+      refuse(errors);
+    });
 }
 
 test('comments that are read again do not put an older count over a newer one', async () => {
   const post = await graph.createPost('Read and written at once');
   await graph.createComment(post, 'Before');
+  await graph.waitForCount(post, 1);
   let answers: Held | undefined;
-  let refuse: (errors: unknown[]) => void = () => {};
+  let frames!: Frames;
+  let refuse!: Awaited<ReturnType<typeof refuseAtWill>>;
   const page = await openPage(browser, `${stack.url}posts/${post}`, {}, async (opened) => {
     answers = await holdAnswers(opened, 'PostComments');
     // What the page reads at its start would mend what this is about.
     await holdAnswers(opened, 'Posts', 'PostVersions', 'Post', 'PostSummary');
     refuse = await refuseAtWill(opened, 'commentChanges');
+    frames = new Frames(opened);
   });
   await waitForState(page, 'Live');
   await waitForCount(page, '1 comment');
-  refuse([{ message: 'Too old.', extensions: { code: 'RESYNC_REQUIRED' } }]);
+  // What happens before the post is followed is not told.
+  const told = frames.waitFor(({ payload }) => !!payload?.data?.postUpdated);
+  await writeUntil(told, (number) => graph.updatePost(post, `Read and written at once, ${number}`));
+  await refuse([{ message: 'Too old.', extensions: { code: 'RESYNC_REQUIRED' } }]);
   await answers?.held;
   await graph.createComment(post, 'Meanwhile');
   await waitForCount(page, '2 comments');
@@ -276,13 +295,10 @@ test('a subscription that the server completes is opened again', async () => {
 
 test('what happens between the list’s query and its subscriptions is shown', async () => {
   const post = await graph.createPost('Listed already');
-  let open = () => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
+  const network = gate();
   const page = await openPage(browser, stack.url, {}, (page) =>
     page.routeWebSocket('**/graphql', async (socket) => {
-      await opened;
+      await network.opened;
       socket.connectToServer();
     }),
   );
@@ -290,7 +306,7 @@ test('what happens between the list’s query and its subscriptions is shown', a
   await row.getByText('0 comments').waitFor();
   await graph.createComment(post, 'Counted');
   await graph.createPost('Not listed yet');
-  open();
+  network.open();
   await page.getByRole('link', { name: /Not listed yet/ }).waitFor();
   await row.getByText('1 comment').waitFor();
   await closePage(page);
@@ -322,7 +338,7 @@ test('while the comments service hangs the post is there, and its comments follo
   await graph.createComment(post, 'From a service that slept');
   if (!(await stack.kill('comments', 'SIGSTOP'))) return context.skip('this stack is not ours to stop');
   context.after(() => stack.kill('comments', 'SIGCONT'));
-  const page = await openPage(browser, `${stack.url}posts/${post}`);
+  const page = await openPage(browser, `${stack.url}posts/${post}`, {}, waitForAnswers);
   await page.locator('main').getByText('The text comes from another service.').waitFor();
   await page.locator('.posts li', { hasText: 'Half a page' }).waitFor();
   await page.getByText('The comments take longer than usual.').waitFor();

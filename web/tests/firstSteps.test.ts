@@ -14,13 +14,13 @@ import type { Browser } from 'playwright-core';
 
 import { closePage, launchBrowser, openPage, type WatchedPage } from './support/browser';
 import { type Stack, startStack } from './support/stack';
+import { WAIT_MS, writeUntil } from './support/waiting';
 
 const README = join(import.meta.dirname, '../../README.md');
 const GETTING_STARTED = join(import.meta.dirname, '../../docs/getting-started.md');
 /** Where the pages say that the stack is. */
 const WRITTEN_URL = 'http://127.0.0.1:4000/';
 const STEPS_MAX = 3;
-const ANSWER_WITHIN_MS = 20_000;
 
 let stack: Stack;
 let browser: Browser;
@@ -82,7 +82,7 @@ async function curlCommands(page: string): Promise<string[]> {
 
 /** Runs a command as a shell does, and returns the `data` of the response. */
 async function dataOf<T>(command: string): Promise<T> {
-  const { stdout } = await promisify(execFile)('sh', ['-c', command], { timeout: ANSWER_WITHIN_MS });
+  const { stdout } = await promisify(execFile)('sh', ['-c', command], { timeout: WAIT_MS });
   const { data, errors } = JSON.parse(stdout) as { data: T; errors?: unknown };
   assert.equal(errors, undefined, stdout);
   return data;
@@ -106,14 +106,8 @@ test('the curl commands of the first page lead from a post to a comment that arr
 
   const listener = spawn('sh', ['-c', `exec ${about(listen)}`], { stdio: ['ignore', 'pipe', 'inherit'] });
   try {
-    const event = firstEvent(listener);
-    // A comment that is written before the subscription has begun does not arrive: written again until one does.
-    let arrived: string | undefined;
-    for (let attempt = 0; arrived === undefined && attempt < 100; attempt++) {
-      await dataOf(about(comment));
-      arrived = await Promise.race([event, new Promise<undefined>((resolve) => setTimeout(resolve, 200))]);
-    }
-    assert.match(arrived ?? '', /"text":"Nice post\."/);
+    const arrived = await writeUntil(firstEvent(listener), () => dataOf(about(comment)));
+    assert.match(arrived, /"text":"Nice post\."/);
   } finally {
     listener.kill();
   }
@@ -125,6 +119,7 @@ test('the curl commands of the first page lead from a post to a comment that arr
 /** The data of the first event in an event stream. */
 function firstEvent(listener: ChildProcessByStdio<null, Readable, null>): Promise<string> {
   return new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error('no event came in time')), WAIT_MS).unref();
     listener.once('exit', (code) => reject(new Error(`curl ended with ${code}`)));
     createInterface(listener.stdout).on('line', (line) => {
       if (line.startsWith('data: {')) resolve(line);

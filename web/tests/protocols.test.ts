@@ -47,7 +47,7 @@ let url: string;
 before(async () => {
   // Read by the stack's gateway: a client without `connection_init` is told so soon, one header is
   // forwarded, and documents are known by their hashes.
-  process.env.WS_INIT_TIMEOUT = '3s';
+  process.env.WS_INIT_TIMEOUT = '10s';
   process.env.FORWARD_HEADERS = 'authorization';
   process.env.AUTOMATIC_PERSISTED_QUERIES = 'true';
   stack = await startStack();

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 
 import {
   closePage,
@@ -13,11 +13,13 @@ import {
   PHONE,
   waitForComments,
   waitForCount,
+  waitForFocus,
   waitForState,
 } from './support/browser';
 import { Frames } from './support/frames';
 import { Graph } from './support/graph';
 import { type Stack, startStack } from './support/stack';
+import { eventually } from './support/waiting';
 
 /** Of all of a first visit, compressed. */
 const VISIT_BYTES_MAX = 170_000;
@@ -40,10 +42,6 @@ after(async () => {
 
 const postUrl = (id: string) => `${stack.url}posts/${id}`;
 
-async function waitForFocus(page: Page, selector: string): Promise<void> {
-  await page.waitForFunction((wanted) => document.activeElement?.matches(wanted), selector);
-}
-
 test('a first visit is small, however long the posts are, and so is what comes live', async (context) => {
   // Words, so that it compresses as a text does and no better.
   const word = (number: number) => ((number * 2_654_435_761) % 4_294_967_296).toString(36);
@@ -52,22 +50,22 @@ test('a first visit is small, however long the posts are, and so is what comes l
     .slice(0, 20_000);
   for (let number = 1; number <= 20; number++) await graph.createPost(`Long ${number}`, long);
   const post = await graph.createPost('Read now', 'Short.');
-  const bodies: string[] = [];
+  const bodies: Promise<string>[] = [];
   let frames: Frames | undefined;
+  let isComplete: Promise<unknown> | undefined;
   const page = await openPage(browser, postUrl(post), {}, async (opened) => {
     frames = new Frames(opened);
+    // What may have been missed before the subscriptions stood is asked for, too.
+    isComplete = opened.waitForResponse(
+      (response) => response.request().postData()?.includes('PostVersions') ?? false,
+    );
     opened.on('response', (response) => {
-      if (response.url().endsWith('/graphql'))
-        void response.text().then(
-          (text) => bodies.push(text),
-          () => {},
-        );
+      if (response.url().endsWith('/graphql')) bodies.push(response.text());
     });
   });
   await page.locator('.posts li', { hasText: 'Long 20' }).waitFor();
   await waitForState(page, 'Live');
-  // What may have been missed before the subscriptions stood is asked for, too.
-  await page.waitForRequest((request) => request.postData()?.includes('PostVersions') ?? false);
+  await isComplete;
   await page.waitForFunction(() => performance.getEntriesByName(location.origin + '/graphql').length >= 3);
   const bytes = await page.evaluate(() =>
     performance
@@ -77,7 +75,7 @@ test('a first visit is small, however long the posts are, and so is what comes l
   );
   context.diagnostic(`${(bytes / 1000).toFixed(1)} KB, compressed`);
   assert.ok(bytes > 10_000 && bytes < VISIT_BYTES_MAX, `${bytes} bytes`);
-  const start = bodies.filter((body) => body.includes('"excerpt"'));
+  const start = (await Promise.all(bodies)).filter((body) => body.includes('"excerpt"'));
   assert.equal(start.length, 1, 'the list is loaded once');
 
   const before = frames?.all.length ?? 0;
@@ -118,7 +116,7 @@ test('every post has its address, and so has every comment', async () => {
   // A shared link leads to a comment that is far back, and says so when it is gone.
   const reader = await openPage(browser, `${postUrl(first)}#comment-${oldest}`);
   await waitForFocus(reader, `#comment-${oldest}`);
-  assert.ok(await reader.locator(`#comment-${oldest}[data-target]`).isVisible());
+  await reader.locator(`#comment-${oldest}[data-target]`).waitFor();
   await graph.deleteComment(oldest);
   const late = await openPage(browser, `${postUrl(first)}#comment-${oldest}`);
   await late.getByText('The comment that this address points to is not here any more.').waitFor();
@@ -145,7 +143,10 @@ test('a reload keeps the place, with the comments that were loaded', async () =>
   await page.reload();
   await line.waitFor();
   await page.waitForFunction(() => scrollY > 1_000);
-  assert.ok(Math.abs((await top()) - before) < 4, `${before} became ${await top()}`);
+  await eventually(async () => {
+    const after = await top();
+    assert.ok(Math.abs(after - before) < 4, `${before} became ${after}`);
+  });
   await closePage(page);
 });
 
@@ -165,9 +166,9 @@ test('a link of the list is named by its title, and exact times can be had witho
   const page = await openPage(browser, stack.url, { ...DESKTOP, locale: 'de-DE', timezoneId: 'Asia/Tokyo' });
   await page.getByRole('link', { name: 'A short name', exact: true }).click();
   await page.waitForURL(postUrl(post));
+  await waitForFocus(page, 'h1');
   const when = page.locator('main .when').first();
-  await when.focus();
-  await page.keyboard.press('Enter');
+  await when.press('Enter');
   const { post: read } = await graph.run<{ post: { createdAt: string } }>(
     'query ($id: ID!) { post(id: $id) { createdAt } }',
     { id: post },
@@ -193,6 +194,7 @@ test('the focus goes on with the reading: older posts', async () => {
 test('names are not cut on a small screen, and counts do not move while a page loads', async () => {
   const post = await graph.createPost('Small screen', 'A text.', 'Margarethe Oberhuber-Lindqvist');
   await graph.createComment(post, 'A comment', 'Theodora Papadopoulou-Konstantinidis');
+  await graph.waitForCount(post, 1);
   const page = await openPage(browser, postUrl(post), { ...PHONE, viewport: { width: 320, height: 640 } });
   await waitForComments(page, ['A comment']);
   const cut = await page

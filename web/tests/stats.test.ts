@@ -7,9 +7,10 @@ import type { Browser, Page } from 'playwright-core';
 
 import { runsOf } from '../src/stats/Chart';
 import { parseOpenMetrics } from '../src/stats/openMetrics';
-import { closePage, launchBrowser, openPage } from './support/browser';
+import { closePage, launchBrowser, openPage, waitForState, waitForTexts } from './support/browser';
 import { Graph } from './support/graph';
 import { type Stack, startStack } from './support/stack';
+import { eventually, writeUntil } from './support/waiting';
 
 let stack: Stack;
 let browser: Browser;
@@ -52,18 +53,16 @@ test('requests, deliveries, live clients and the projection move the plots', asy
   const graph = new Graph(stack.url);
   const post = await graph.createPost('Much discussed');
   const reader = await openPage(browser, `${stack.url}posts/${post}`);
-  await reader.locator('.badge[data-state=live]').waitFor();
+  await waitForState(reader, 'Live');
   const page = await openPage(browser, `${stack.url}stats.html`);
-  const writing = setInterval(() => void graph.createComment(post, 'One more').catch(() => {}), 100);
-  try {
+  const moved = async () => {
     for (const title of ['Requests', 'Live clients', 'Deliveries', 'Comments counted'])
       await waitForNumber(page, title, /^(0\.)?[1-9]/);
     await waitForNumber(page, 'Projection lag', /^\d.*ms$/);
-    await plot(page, 'Projection lag').locator('polyline').waitFor({ state: 'attached' });
-    assert.equal(await page.getByRole('status').textContent(), '');
-  } finally {
-    clearInterval(writing);
-  }
+    await plot(page, 'Projection lag').locator('polyline').first().waitFor({ state: 'attached' });
+    await waitForTexts(page.getByRole('status'), ['']);
+  };
+  await writeUntil(moved(), () => graph.createComment(post, 'One more'));
   await closePage(page);
   await closePage(reader);
 });
@@ -71,16 +70,16 @@ test('requests, deliveries, live clients and the projection move the plots', asy
 test('a plot has a scale with its unit, values under the pointer, and no time without a request', async () => {
   const page = await openPage(browser, `${stack.url}stats.html`);
   const times = plot(page, 'Time to answer');
-  await plot(page, 'Live clients').locator('polyline').waitFor({ state: 'attached' });
+  await plot(page, 'Live clients').locator('polyline').first().waitFor({ state: 'attached' });
   await times.locator('.now', { hasText: '–' }).getByText('no requests').waitFor();
   assert.match((await times.locator('.scale').first().textContent()) ?? '', /^\d+ ms$/);
   assert.match((await plot(page, 'Requests').locator('.scale').first().textContent()) ?? '', /^\d+\/s$/);
-  await plot(page, 'Live clients')
-    .locator('svg')
-    .hover({ position: { x: 1, y: 20 } });
-  await plot(page, 'Live clients')
-    .getByText(/^not known, 4 min 5\d s ago$/)
-    .waitFor();
+  // A line of trouble, which may come and go above, moves the plot from under the pointer.
+  await eventually(async () => {
+    const clients = plot(page, 'Live clients');
+    await clients.locator('svg').hover({ position: { x: 1, y: 20 } });
+    assert.match((await clients.locator('figcaption').textContent()) ?? '', /^not known, 4 min 5\d s ago$/);
+  });
   await closePage(page);
 });
 
@@ -94,6 +93,7 @@ test('metrics that cannot be read leave a gap and a word', async () => {
   await waitForNumber(page, 'Live clients', /^\d/);
   await page.unroute('**/metrics/posts');
   await waitForNumber(page, 'Projection lag', /^\d/);
-  assert.equal(await lines.count(), 2);
+  // On a slow machine there may be more gaps.
+  await lines.nth(1).waitFor({ state: 'attached' });
   await closePage(page);
 });

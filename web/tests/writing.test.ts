@@ -5,9 +5,17 @@ import { after, before, test } from 'node:test';
 
 import type { Browser, Locator, Page } from 'playwright-core';
 
-import { closePage, launchBrowser, openPage, waitForComments, waitForState } from './support/browser';
+import {
+  closePage,
+  launchBrowser,
+  openPage,
+  waitForComments,
+  waitForState,
+  waitForValue,
+} from './support/browser';
 import { Graph } from './support/graph';
 import { type Stack, startStack } from './support/stack';
+import { keepOffers } from './support/time';
 
 let stack: Stack;
 let browser: Browser;
@@ -24,16 +32,6 @@ after(async () => {
 });
 
 const postUrl = (id: string) => `${stack.url}posts/${id}`;
-
-async function waitForValue(field: Locator, value: string): Promise<void> {
-  await field.waitFor();
-  await field
-    .page()
-    .waitForFunction(([element, wanted]) => (element as HTMLTextAreaElement).value === wanted, [
-      await field.elementHandle(),
-      value,
-    ] as const);
-}
 
 /** Opens the editor of the comment with this text. */
 async function edit(page: Page, text: string): Promise<Locator> {
@@ -60,6 +58,8 @@ test('a comment that is being written outlives another post, the way back and a 
   // Once it is sent, there is no draft.
   await page.getByRole('button', { name: 'Comment', exact: true }).click();
   await waitForComments(page, ['Half a thought']);
+  // The comment may arrive before the answer.
+  await waitForValue(field, '');
   await page.reload();
   await waitForComments(page, ['Half a thought']);
   await waitForValue(field, '');
@@ -163,7 +163,8 @@ test('a deletion can be undone, and is done when the page is left', async () => 
   const post = await graph.createPost('Thought better of');
   await graph.createComment(post, 'Kept after all');
   await graph.createComment(post, 'Deleted for good');
-  const [page, other] = [await openPage(browser, postUrl(post)), await openPage(browser, postUrl(post))];
+  const page = await openPage(browser, postUrl(post), {}, keepOffers);
+  const other = await openPage(browser, postUrl(post));
   await waitForState(other, 'Live');
   for (const text of ['Kept after all', 'Deleted for good']) {
     const comment = page.locator('.comment', { hasText: text });

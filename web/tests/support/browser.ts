@@ -2,7 +2,10 @@
 
 import assert from 'node:assert/strict';
 
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core';
+
+import { slowDown, watch } from './diagnosis';
+import { eventually, WAIT_MS } from './waiting';
 
 export const DESKTOP = { viewport: { width: 1280, height: 860 } } satisfies BrowserContextOptions;
 export const PHONE = {
@@ -11,12 +14,11 @@ export const PHONE = {
   isMobile: true,
   hasTouch: true,
 } satisfies BrowserContextOptions;
-/** How long a test waits for what must come. */
-export const WAIT_MS = 20_000;
 
 export function launchBrowser(): Promise<Browser> {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    timeout: WAIT_MS,
     args: [
       '--no-sandbox',
       '--disable-gpu',
@@ -46,6 +48,8 @@ export async function openPage(
   const context = await browser.newContext({ ...DESKTOP, ...options });
   const page = Object.assign(await context.newPage(), { faults: [], strangers: [] }) as WatchedPage;
   page.setDefaultTimeout(WAIT_MS);
+  watch(page);
+  await slowDown(page);
   const host = new URL(url).host;
   page.on('pageerror', (error) => page.faults.push(String(error)));
   page.on('console', (message) => {
@@ -78,27 +82,45 @@ export async function waitForState(page: Page, state: 'Live' | 'Reconnecting' | 
 }
 
 /** Waits until the page shows exactly these comments, from top to bottom. */
-export async function waitForComments(page: Page, expected: string[]): Promise<void> {
-  const shown = (texts: string[]) =>
-    JSON.stringify([...document.querySelectorAll('.comment p.text')].map((each) => each.textContent)) ===
-    JSON.stringify(texts);
-  await page.waitForFunction(shown, expected).catch(async () => {
-    assert.deepEqual(await commentTexts(page), expected);
-  });
+export function waitForComments(page: Page, expected: string[]): Promise<void> {
+  return waitForTexts(page.locator('.comment p.text'), expected);
+}
+
+/** Waits until these are the texts of what a locator finds, from top to bottom. */
+export function waitForTexts(all: Locator, expected: string[]): Promise<void> {
+  return eventually(async () => assert.deepEqual(await all.allTextContents(), expected));
 }
 
 /** Waits until the post that is open says that it has so many comments. */
-export async function waitForCount(page: Page, title: string): Promise<void> {
-  const heading = page.locator('#comments-title');
-  await heading
-    .and(page.getByText(title, { exact: true }))
-    .waitFor()
-    .catch(async () => {
-      assert.equal(await heading.textContent(), title);
-    });
+export function waitForCount(page: Page, title: string): Promise<void> {
+  return waitForTexts(page.locator('#comments-title'), [title]);
 }
 
-/** The texts of the comments on the page, from top to bottom. */
-export function commentTexts(page: Page): Promise<string[]> {
-  return page.locator('.comment p.text').allTextContents();
+/** Waits until a field has this text. The field may be another one by then: a page that goes on draws it again. */
+export function waitForValue(field: Locator, value: string): Promise<void> {
+  return eventually(async () => assert.equal(await field.inputValue(), value));
+}
+
+/** Waits until the page has this title: it comes a moment after the heading. */
+export function waitForTitle(page: Page, title: RegExp): Promise<void> {
+  return eventually(async () => assert.match(await page.title(), title));
+}
+
+/** Waits until the focus is on what fits the selector. */
+export async function waitForFocus(page: Page, selector: string): Promise<void> {
+  await page.locator(`${selector}:focus`).waitFor({ state: 'attached' });
+}
+
+/** Waits until the focus is on something that begins with these words. */
+export function waitForFocusOn(page: Page, words: string): Promise<void> {
+  return eventually(async () => assert.ok((await focused(page)).startsWith(words), await focused(page)));
+}
+
+/** The words on what has the focus; of a field, those of its label. */
+export function focused(page: Page): Promise<string> {
+  return page.evaluate(() => {
+    const element = document.activeElement;
+    const label = (element as HTMLInputElement | null)?.labels?.[0];
+    return (label ?? element)?.textContent ?? '';
+  });
 }

@@ -2,7 +2,7 @@
 
 import type { Page } from 'playwright-core';
 
-import { WAIT_MS } from './browser';
+import { eventually } from './waiting';
 
 export interface Frame {
   from: 'page' | 'server';
@@ -13,7 +13,6 @@ export interface Frame {
 
 export class Frames {
   readonly all: Frame[] = [];
-  #heard: (() => void)[] = [];
 
   /** For a page that has not gone to its address yet. */
   constructor(page: Page) {
@@ -24,16 +23,12 @@ export class Frames {
   }
 
   /** The first frame that fits, as soon as it is there. */
-  async waitFor(fits: (frame: Frame) => boolean): Promise<Frame> {
-    const tooLate = AbortSignal.timeout(WAIT_MS);
-    for (;;) {
+  waitFor(fits: (frame: Frame) => boolean): Promise<Frame> {
+    return eventually(async () => {
       const found = this.all.find(fits);
-      if (found) return found;
-      await new Promise<void>((resolve, reject) => {
-        this.#heard.push(resolve);
-        tooLate.addEventListener('abort', () => reject(new Error('the frame did not come in time')));
-      });
-    }
+      if (!found) throw new Error(`the frame did not come in time; there were ${JSON.stringify(this.all)}`);
+      return found;
+    });
   }
 
   /** Each time the page asked for this subscription. */
@@ -43,6 +38,5 @@ export class Frames {
 
   #add(from: Frame['from'], payload: string | Buffer): void {
     this.all.push({ from, ...(JSON.parse(String(payload)) as Omit<Frame, 'from'>) });
-    this.#heard.splice(0).forEach((resolve) => resolve());
   }
 }

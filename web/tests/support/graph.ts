@@ -2,8 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-/** A service that was killed is started again by its stack. */
-const BACK_WITHIN_MS = 30_000;
+import { eventually } from './waiting';
 
 export class Graph {
   constructor(readonly base: string) {}
@@ -34,21 +33,21 @@ export class Graph {
     return data.createComment.comment.id;
   }
 
-  /** Tries the same comment, by its key, until a service takes it. */
+  /** Tries the same comment, by its key, until a service takes it: one that was killed is started again. */
   async createCommentWhenItIsBack(postId: string, text: string): Promise<void> {
     const mutation =
       'mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }';
     const input = { postId, text, idempotencyKey: `once-${postId}` };
-    const deadline = Date.now() + BACK_WITHIN_MS;
-    for (;;) {
-      try {
-        await this.run(mutation, { input });
-        return;
-      } catch (error) {
-        if (Date.now() > deadline) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    }
+    await eventually(() => this.run(mutation, { input }));
+  }
+
+  /** Waits until the post has counted so many comments: it does so a moment after they are written. */
+  async waitForCount(postId: string, count: number): Promise<void> {
+    const query = 'query ($id: ID!) { post(id: $id) { commentCount } }';
+    await eventually(async () => {
+      const { post } = await this.run<{ post: { commentCount: number } }>(query, { id: postId });
+      assert.equal(post.commentCount, count);
+    });
   }
 
   async updatePost(id: string, title: string): Promise<void> {

@@ -31,7 +31,7 @@ export class Proxy {
   /** Connections stay, and nothing comes through. */
   silence(): void {
     this.#state = 'silent';
-    this.#open.forEach((socket) => socket.pause());
+    this.#open.forEach(silence);
   }
 
   /** The network works again. Connections of the time before stay as they are: broken, or silent for good. */
@@ -59,6 +59,12 @@ export class Proxy {
     client.pipe(server);
     server.pipe(client);
     // After `pipe`, which would set them going.
-    if (this.#state === 'silent') [client, server].forEach((socket) => socket.pause());
+    if (this.#state === 'silent') [client, server].forEach(silence);
   }
+}
+
+/** Not `pause` alone: a pipe goes on when what it writes to has room again. */
+function silence(socket: Socket): void {
+  socket.unpipe();
+  socket.pause();
 }

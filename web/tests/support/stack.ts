@@ -54,8 +54,11 @@ export async function startStack(): Promise<Stack> {
     },
     stop: async () => {
       const ended = once(child, 'exit');
-      child.kill('SIGINT');
-      await ended;
+      // It may have ended by itself, which would be its last word.
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGINT');
+        await ended;
+      }
       await rm(folder, { recursive: true, force: true });
     },
   };
