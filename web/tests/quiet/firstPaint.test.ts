@@ -1,17 +1,20 @@
-// What the live page weighs, and when its first comments are painted. Run with nothing beside it:
-// the time tells of the machine's other work too.
+// What the live page weighs, and when its first comments are painted. Run with nothing beside it: the time tells of
+// the machine's other work too. What is left of that is measured by another page of the same server, which is painted
+// without a question to the graph.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import type { Browser } from 'playwright-core';
 
-import { closePage, launchBrowser, openPage } from '../support/browser';
+import { closePage, launchBrowser, openPage, type WatchedPage } from '../support/browser';
 import { Graph } from '../support/graph';
 import { type Stack, startStack } from '../support/stack';
 
 const PAGE_BYTES_MAX = 170_000;
 const PAINTED_MS_MAX = 1_000;
+/** On a machine that is slower: this many times what the other page took just before. */
+const TIMES_OTHER_MAX = 8;
 /** The first loads meet services that have not answered this query before. */
 const LOADS = 5;
 
@@ -27,30 +30,34 @@ after(async () => {
   await stack?.stop();
 });
 
-/** Notes the first frame that has a comment in it, in milliseconds since the navigation began. */
-function notePaint(): void {
-  const noted = new Promise<number>((resolve) => {
+/** Opens a page, and measures when the first frame with an element is painted: in milliseconds of its navigation. */
+async function timePaint(url: string, selector: string): Promise<[WatchedPage, number]> {
+  const page = await openPage(browser, url, {}, (opened) => opened.addInitScript(notePaint, selector));
+  const painted = page.evaluate(() => (window as unknown as { painted: Promise<number> }).painted);
+  return [page, await painted];
+}
+
+function notePaint(selector: string): void {
+  const painted = new Promise<number>((resolve) => {
     new MutationObserver((_, observer) => {
-      if (!document.querySelector('.comment')) return;
+      if (!document.querySelector(selector)) return;
       observer.disconnect();
-      // The frame after the next one begins once the comment's own is painted.
+      // The frame after the next one begins once the element's own is painted.
       requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now())));
     }).observe(document, { childList: true, subtree: true });
   });
-  Object.assign(window, { firstCommentPainted: noted });
+  Object.assign(window, { painted });
 }
 
-test('the page weighs less than 170 KB, and its first comments are painted within a second', async (context) => {
+test('the page weighs less than 170 KB, and its first comments are painted within a second on a quick machine', async (context) => {
   const graph = new Graph(stack.url);
   await graph.createComment(await graph.createPost('Something to list'), 'Something to read');
-  const times: number[] = [];
+  const loads: { took: number; allowed: number }[] = [];
   for (let load = 1; load <= LOADS; load++) {
-    const page = await openPage(browser, stack.url, {}, (page) => page.addInitScript(notePaint));
-    times.push(
-      await page.evaluate(
-        () => (window as unknown as { firstCommentPainted: Promise<number> }).firstCommentPainted,
-      ),
-    );
+    const [other, otherTook] = await timePaint(`${stack.url}stats.html`, '.plot');
+    await closePage(other);
+    const [page, took] = await timePaint(stack.url, '.comment');
+    loads.push({ took, allowed: Math.max(PAINTED_MS_MAX, TIMES_OTHER_MAX * otherTook) });
     const bytes = await page.evaluate(() =>
       performance
         .getEntries()
@@ -61,9 +68,10 @@ test('the page weighs less than 170 KB, and its first comments are painted withi
     assert.ok(bytes > 10_000 && bytes < PAGE_BYTES_MAX, `${bytes} bytes`);
     await closePage(page);
   }
-  context.diagnostic(`first comments painted after ${times.map((ms) => ms.toFixed(0)).join(', ')} ms`);
+  const told = loads.map(({ took, allowed }) => `${took.toFixed(0)} of ${allowed.toFixed(0)}`).join(', ');
+  context.diagnostic(`first comments painted after ${told} ms`);
   assert.ok(
-    Math.min(...times) < PAINTED_MS_MAX,
-    `none of ${LOADS} loads took less than ${PAINTED_MS_MAX} ms`,
+    loads.some(({ took, allowed }) => took < allowed),
+    `no load was in time: ${told} ms`,
   );
 });
