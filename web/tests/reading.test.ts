@@ -25,6 +25,8 @@ import { eventually } from './support/waiting';
 const VISIT_BYTES_MAX = 170_000;
 /** Of what a viewer's socket receives for one comment. */
 const EVENT_BYTES_MAX = 1_200;
+/** Longer than the page waits before it keeps a new place. */
+const LONG_AFTER_MS = 500;
 
 let stack: Stack;
 let browser: Browser;
@@ -140,6 +142,14 @@ test('a reload keeps the place, with the comments that were loaded', async () =>
   await page.waitForFunction(
     () => Math.abs(((history.state as { place?: { y: number } } | null)?.place?.y ?? 0) - scrollY) < 1,
   );
+  // The comments come long after the list, which is enough to go back by.
+  await page.route('**/graphql', async (route) => {
+    if (route.request().postData()?.includes('"operationName":"StartComments"')) {
+      await page.locator('.posts li').first().waitFor({ state: 'attached' });
+      await page.evaluate((ms) => new Promise((resolve) => setTimeout(resolve, ms)), LONG_AFTER_MS);
+    }
+    await route.continue();
+  });
   await page.reload();
   await line.waitFor();
   await page.waitForFunction(() => scrollY > 1_000);

@@ -16,6 +16,12 @@ const KEEP_AFTER_MS = 150;
 /** More than the header covers. */
 const TOP = 60;
 
+/**
+ * Whether the way back is not at its end: what stands there is still to come. Until it is, or the reader moves, the
+ * place that is kept stays as it is.
+ */
+let isOnTheWay = false;
+
 /** Keeps the places from now on. */
 export function keepPlaces(): void {
   history.scrollRestoration = 'manual';
@@ -26,7 +32,13 @@ export function keepPlaces(): void {
   };
   // In the capturing phase: the list's own scrolling does not bubble.
   addEventListener('scroll', later, { capture: true, passive: true });
-  addEventListener('popstate', () => clearTimeout(timer));
+  addEventListener('popstate', () => {
+    clearTimeout(timer);
+    isOnTheWay = false;
+  });
+  const moves = () => (isOnTheWay = false);
+  for (const event of ['wheel', 'touchmove', 'pointerdown', 'keydown'])
+    addEventListener(event, moves, { capture: true, passive: true });
   addEventListener('pagehide', keep);
 }
 
@@ -41,9 +53,11 @@ export function returnTo({ anchor, offset = 0, y, side }: Place): void {
   const top = element ? scrollY + element.getBoundingClientRect().top - offset : y;
   scrollTo({ top, behavior: 'instant' });
   document.querySelector('.side')?.scrollTo({ top: side, behavior: 'instant' });
+  isOnTheWay = anchor === undefined ? Math.abs(scrollY - y) > 1 : element === null;
 }
 
 function keep(): void {
+  if (isOnTheWay) return;
   const first = [...document.querySelectorAll('.comment')].find(
     (comment) => comment.getBoundingClientRect().bottom > TOP,
   );
