@@ -153,6 +153,7 @@
 //! | `types` | composite types as small numbers |
 //! | `api_schema` | what clients see |
 //! | [`authorization`] | what each field requires of a client; takes out of an operation what a client may not see |
+//! | `tags` | the fields that have a tag |
 //! | `specifications` | refuses specifications that have to be followed and are not known |
 //! | `override_label` | labels of progressive overrides |
 //! | `operation`, `selection`, `client_aliases` | an operation in the planner's terms |
@@ -179,6 +180,7 @@ mod routes;
 mod selection;
 mod specifications;
 mod supergraph;
+mod tags;
 mod types;
 
 pub use builder::{PlanOptions, plan};
@@ -191,4 +193,5 @@ pub use selection::{Field, On, Selection, merged};
 pub use supergraph::{
     ContextArgument, FieldInfo, Join, SubgraphIndex, SubgraphInfo, Supergraph, View,
 };
+pub use tags::tagged_fields;
 pub use types::{TypeId, TypeSet, TypeTable};

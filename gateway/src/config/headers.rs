@@ -32,4 +32,15 @@ pub struct HeaderConfig {
         value_name = "CLAIM"
     )]
     pub claims: Vec<String>,
+    /// Rely on the tags of these subgraphs: they mark every field whose value depends on who asks with
+    /// `@tag(name: "viewer")`. Subscriptions that ask for no such field, and for nothing of other subgraphs, are
+    /// shared by all clients, and no claims are sent with them. By default claims are sent with all, and clients
+    /// share one only if they have the same.
+    #[arg(
+        long,
+        env = "VIEWER_TAGS",
+        value_delimiter = ',',
+        value_name = "SUBGRAPH"
+    )]
+    pub viewer_tags: Vec<String>,
 }

@@ -5,6 +5,7 @@ pub(crate) mod introspection_answers;
 pub(crate) mod resumable_fields;
 mod settings;
 mod subgraph_table;
+pub(crate) mod viewer_fields;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use costs::Costs;
 use introspection_answers::IntrospectionAnswers;
 use resumable_fields::ResumableFields;
 pub use settings::Settings;
+use viewer_fields::ViewerFields;
 
 /// Why a supergraph cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,8 @@ pub struct Graph {
     pub(crate) subgraphs: Vec<Arc<Subgraph>>,
     /// The subscription fields that can resume after a cursor.
     pub(crate) resumable: ResumableFields,
+    /// The fields whose values depend on who asks.
+    pub(crate) viewer_fields: ViewerFields,
     /// The introspection answers so far.
     pub(crate) introspections: IntrospectionAnswers,
 }
@@ -65,6 +69,7 @@ impl Graph {
         Ok(Self {
             costs: Costs::of(&schema),
             resumable: ResumableFields::of(&supergraph, &schema),
+            viewer_fields: ViewerFields::of(&supergraph, &schema, &settings.viewer_tags),
             implementers: supergraph.api_schema().implementers_map(),
             introspections: IntrospectionAnswers::new(
                 settings.introspection_answers_max,

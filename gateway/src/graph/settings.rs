@@ -6,7 +6,7 @@ use anyhow::Context;
 use graphql_transport::turns::Competition;
 
 use crate::{
-    config::{AuthorizationMode, Config, Limits, SubgraphSettings, address_key},
+    config::{AuthorizationMode, Config, Limits, SubgraphSettings, address_key, listed},
     headers::HeaderRules,
     metrics::{PrepareMetrics, SubgraphMetrics},
     prepare::cache::CacheBounds,
@@ -48,6 +48,8 @@ pub struct Settings {
     pub override_labels: Arc<[String]>,
     /// The headers that pass between clients and subgraphs.
     pub header_rules: Arc<HeaderRules>,
+    /// The subgraphs that tag each field whose value depends on who asks.
+    pub viewer_tags: Arc<[String]>,
     /// Counters of the preparation and the costs of operations.
     pub prepare_metrics: PrepareMetrics,
     /// Whether clients compete for the processors.
@@ -76,6 +78,7 @@ impl Default for Settings {
             prepared: CacheBounds::default(),
             override_labels: Arc::default(),
             header_rules: Arc::default(),
+            viewer_tags: Arc::default(),
             prepare_metrics: PrepareMetrics::default(),
             competition: Competition::default(),
             report_cost: false,
@@ -119,6 +122,9 @@ impl Settings {
             },
             override_labels: config.override_labels.clone().into(),
             header_rules: Arc::new(HeaderRules::new(&config.headers)?),
+            viewer_tags: listed(&config.headers.viewer_tags)
+                .map(ToOwned::to_owned)
+                .collect(),
             ..Self::default()
         })
     }

@@ -187,6 +187,15 @@ impl HeaderRules {
     /// The client's headers that can affect any subgraph's response, or the plan. Clients for which
     /// they are equal may share a subscription.
     pub fn relevant(&self, client: &HeaderMap) -> HeaderMap {
+        let mut headers = self.relevant_to_all(client);
+        for name in self.claims.carriers() {
+            copy(name, client, &mut headers);
+        }
+        headers
+    }
+
+    /// The same without the client's claims, for what does not depend on who asks.
+    pub fn relevant_to_all(&self, client: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let named = Named::by(client);
         if let Some(name) = &self.override_labels {
@@ -196,9 +205,6 @@ impl HeaderRules {
             if !headers.contains_key(&rule.name) && !named.has(&rule.name) {
                 copy(&rule.name, client, &mut headers);
             }
-        }
-        for name in self.claims.carriers() {
-            copy(name, client, &mut headers);
         }
         headers
     }

@@ -417,6 +417,7 @@ fn plan(
         kind: asked.kind,
         variables: &operation.variables,
         directives: &asked.directives,
+        viewer_fields: &graph.viewer_fields,
     };
     Ok(compile::compile(&planned, &input, keys))
 }
@@ -514,6 +515,7 @@ fn upstream(
             .map_or(operation, |resume| resume.first.clone()),
         normal_form: normal_form.into(),
         resume,
+        depends_on_viewer: plan.depends_on_viewer,
         variables: first.request.variables.clone(),
         all_variables: all
             .map(|(index, name)| {

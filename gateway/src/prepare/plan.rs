@@ -28,6 +28,8 @@ pub struct Plan {
     pub shapes: Vec<Shape>,
     /// Whether the response to the only step may be forwarded to the client unchanged.
     pub forwards: bool,
+    /// Of a subscription: whether what it sends may depend on who asks.
+    pub depends_on_viewer: bool,
 }
 
 impl Plan {

@@ -91,6 +91,9 @@ pub struct UpstreamSubscription {
     /// The whole operation in a normal form, which is equal for documents that mean the same.
     /// Together with the variables' bytes it identifies what clients can share.
     pub normal_form: Arc<str>,
+    /// Whether its events, once completed, may depend on who asks. If not, clients share them whatever their
+    /// claims are.
+    pub depends_on_viewer: bool,
     /// How to resume the field after a cursor, if the field supports it.
     pub resume: Option<Resume>,
     pub(super) variables: Vec<(Box<[u8]>, usize)>,

@@ -313,6 +313,12 @@ impl UpstreamFeed {
         let request = request.from_asker(asker);
         let ready = prepare::ready(&serving, &request, given).await;
         let (prepared, variables) = ready.map_err(changed)?;
+        if depends_on_viewer(&prepared) && !depends_on_viewer(&old.prepared) {
+            return Err(RequestError::new(
+                Code::SubscriptionSchemaChanged,
+                "in the new supergraph, the subscription depends on who asks: subscribe again",
+            ));
+        }
         let same = match (old.prepared.subscription(), prepared.subscription()) {
             (Some(before), Some(now)) => {
                 before.operation == now.operation
@@ -386,6 +392,12 @@ fn subscription_of(prepared: &Prepared) -> Result<&UpstreamSubscription, Upstrea
     prepared
         .subscription()
         .ok_or(UpstreamError::Protocol("the plan has no subscription"))
+}
+
+/// Whether its clients share the subscription only if their claims are equal.
+fn depends_on_viewer(prepared: &Prepared) -> bool {
+    let upstream = prepared.subscription();
+    upstream.is_some_and(|upstream| upstream.depends_on_viewer)
 }
 
 fn interrupted() -> Event {

@@ -119,8 +119,10 @@ impl Subscriptions {
             ));
         };
         let rules = &services.settings.header_rules;
-        // With the claims: by default, what a subgraph sends may depend on who asks.
-        let headers = rules.relevant(&accepted.client.headers);
+        let headers = match upstream.depends_on_viewer {
+            true => rules.relevant(&accepted.client.headers),
+            false => rules.relevant_to_all(&accepted.client.headers),
+        };
         let cursor = resume::first_cursor(&accepted.client.headers, upstream, &accepted.variables);
         let subgraph = accepted.serving.graph.subgraph(upstream.subgraph).name;
         let claims = rules.claims_to(subgraph, &headers);

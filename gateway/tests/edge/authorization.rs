@@ -15,7 +15,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Socket, eventually,
+    Socket,
     gateway::{SUPERGRAPH, TestGateway},
     issuer::{Issuer, SigningKey, seconds},
     server::Server,
@@ -46,21 +46,12 @@ const FIELDS: [(&str, &str); 3] = [
     ),
 ];
 
-async fn served(gateway: &TestGateway, sdl: &str) {
-    let before = gateway.metric("gateway_supergraph_loads_total").await;
-    gateway.write_supergraph(sdl);
-    eventually("the supergraph is served", || async {
-        gateway.metric("gateway_supergraph_loads_total").await > before
-    })
-    .await;
-}
-
 async fn start(issuer: &Issuer, more: &[&str]) -> TestGateway {
     let arguments = issuer.arguments();
     let arguments = arguments.iter().map(String::as_str);
     let arguments: Vec<&str> = arguments.chain(more.iter().copied()).collect();
     let gateway = TestGateway::with(&arguments).await;
-    served(&gateway, &protected(&FIELDS)).await;
+    gateway.serves(&protected(&FIELDS)).await;
     gateway
 }
 
@@ -203,7 +194,9 @@ async fn a_subscription_shows_each_client_what_it_may_see() {
     let key = SigningKey::new("1");
     let issuer = Issuer::start(&[&key]);
     let gateway = start(&issuer, &[]).await;
-    served(&gateway, &protected(&[("length:", "@authenticated")])).await;
+    gateway
+        .serves(&protected(&[("length:", "@authenticated")]))
+        .await;
     let subscription = "subscription { messages { text ... @include(if: true) { length } } }";
     let mut sockets = Vec::new();
     for token in [None, Some(key.token(json!({})))] {
@@ -265,7 +258,7 @@ async fn a_new_token_does_not_renew_what_the_policy_service_has_decided() {
     let url = format!("--policy-url={}", service.url());
     let gateway = start(&issuer, &[&url]).await;
     let policy = "@policy(policies: [[\"l\"]])";
-    served(&gateway, &protected(&[("length:", policy)])).await;
+    gateway.serves(&protected(&[("length:", policy)])).await;
     let ends = seconds() + 1.5;
     let bearer = |token: String| json!({"authorization": format!("Bearer {token}")});
     let mut sockets = Vec::new();

@@ -26,4 +26,5 @@ mod support;
 mod tls;
 mod upstream_protocols;
 mod user_information;
+mod viewer_tags;
 mod websocket_protocol;

@@ -24,6 +24,7 @@ use super::plan::{
     Condition, EntityFetch, FetchStep, Merge, PathSegment, Plan, Rename, Requirement, ResponseKey,
     Target,
 };
+use crate::graph::viewer_fields::ViewerFields;
 use fetch_selection::{FetchSelectionItem, FetchSelectionWriter, Renamed, RenamedStep};
 use keys::ResponseKeys;
 use shapes::{DataShape, Shapes};
@@ -40,6 +41,8 @@ pub struct CompileInput<'a> {
     pub variables: &'a [Node<VariableDefinition>],
     /// Its directives that subgraphs define too.
     pub directives: &'a [Node<Directive>],
+    /// The fields whose values depend on who asks.
+    pub viewer_fields: &'a ViewerFields,
 }
 
 /// Compiles a plan. `keys` has the projection's response keys; those of the plan are added.
@@ -80,6 +83,8 @@ pub fn compile(planned: &Planned<'_>, input: &CompileInput<'_>, keys: Vec<Box<st
         client_keys: Vec::new(),
         shapes: compiler.shapes.into_shapes(),
         forwards: false,
+        depends_on_viewer: input.kind == OperationType::Subscription
+            && input.viewer_fields.are_asked_by(&planned.fetches),
     };
     order::connect(&mut plan, &waves);
     plan

@@ -99,6 +99,15 @@ impl TestGateway {
         std::fs::rename(draft, self.supergraph_path()).expect("renamed");
     }
 
+    /// Replaces the supergraph, and waits until it is served.
+    pub async fn serves(&self, sdl: &str) {
+        let loads = || self.metric("gateway_supergraph_loads_total");
+        let before = loads().await;
+        self.write_supergraph(sdl);
+        let is_served = || async { loads().await > before };
+        eventually("the supergraph is served", is_served).await;
+    }
+
     /// The address of a path, on the port where it is served.
     pub fn url(&self, path: &str) -> String {
         let address = match path.starts_with("/metrics") {
