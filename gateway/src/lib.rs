@@ -128,7 +128,7 @@ pub async fn run(
         sockets_end.await;
         Ok(())
     });
-    let router = pages::routes(gateway.config())
+    let router = pages::routes(gateway.config())?
         .merge(graphql_transport::routes(&gateway))
         .merge(operations);
     let front = Front::new(&gateway, router);

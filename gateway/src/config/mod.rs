@@ -67,6 +67,11 @@ pub struct Config {
     /// Serve the built web pages in this folder at `/`.
     #[arg(long, env = "WEB_DIR")]
     pub web_dir: Option<PathBuf>,
+    /// Let people sign in at the web pages with tokens from this service: `https://id.example/token`, or a path of the
+    /// gateway's own origin. The pages send it a name and get a token (docs/gateway.md, "Signing in at the pages"). By
+    /// default the pages offer no sign-in.
+    #[arg(long, env = "WEB_SIGN_IN_URL", value_name = "URL")]
+    pub web_sign_in_url: Option<String>,
     /// Serve the metrics pages of other services at `/metrics/NAME`, for a collector that reaches
     /// only the gateway: `posts=http://127.0.0.1:4001/metrics`. Each page is read at most once a
     /// second.

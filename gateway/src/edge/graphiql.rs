@@ -31,18 +31,19 @@ pub fn is_asked_for(gateway: &Gateway, parts: &Parts) -> bool {
 pub async fn page(gateway: &Arc<Gateway>) -> Response {
     if let Some(folder) = &gateway.config().web_dir {
         match tokio::fs::read_to_string(folder.join("graphiql.html")).await {
-            Ok(page) => return pages::page(page),
+            Ok(page) => return pages::page(page, gateway.config()),
             Err(error) => {
                 tracing::debug!(%error, "there is no built GraphiQL page, serving the one from a CDN")
             }
         }
     }
-    from_cdn()
+    from_cdn(gateway)
 }
 
-fn from_cdn() -> Response {
+fn from_cdn(gateway: &Gateway) -> Response {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
-    let mut response = pages::page(FROM_CDN.replace(NONCE, &nonce));
+    let page = FROM_CDN.replace(NONCE, &nonce);
+    let mut response = pages::page(page, gateway.config());
     if let Ok(policy) = HeaderValue::try_from(policy(&nonce)) {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);

@@ -3,6 +3,7 @@
 
 mod graphiql;
 pub mod pages;
+mod sign_in;
 
 use std::{future::Future, sync::Arc};
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{Request, State},
     middleware::{self, Next},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
@@ -14,30 +14,47 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tower::{ServiceExt, service_fn};
 use tower_http::services::{ServeDir, ServeFile};
 
+use super::sign_in::{self, TokenService};
 use crate::config::Config;
 
 /// Files below this path have a hash of their content in their name, so they never change.
 const HASHED: &str = "/assets/";
 
-/// Pages may not load anything from other hosts. GraphiQL's editor writes style elements, and draws
-/// with `data:` images.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
-    style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; \
-    connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; \
-    frame-ancestors 'none'";
+/// The Content-Security-Policy of the pages: they may not load anything from other hosts, and connect to none but the
+/// token service. GraphiQL's editor writes style elements, and draws with `data:` images.
+#[derive(Clone)]
+struct PagePolicy(HeaderValue);
+
+impl PagePolicy {
+    fn with(service: Option<&TokenService>) -> Self {
+        let token_service = TokenService::policy_source(service);
+        let policy = format!(
+            "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+             font-src 'self'; connect-src 'self'{token_service}; worker-src 'self'; base-uri 'none'; \
+             form-action 'self'; frame-ancestors 'none'"
+        );
+        let nothing = HeaderValue::from_static("default-src 'none'");
+        Self(policy.try_into().unwrap_or(nothing))
+    }
+}
 
 /// The pages at `/`, if there are any; without them, in development, a redirect to GraphiQL.
-pub fn routes(config: &Config) -> Router {
-    match &config.web_dir {
-        Some(folder) => pages(folder),
+///
+/// # Errors
+/// If `WEB_SIGN_IN_URL` is malformed.
+pub fn routes(config: &Config) -> anyhow::Result<Router> {
+    let token_service = TokenService::of(config)?;
+    let policy = PagePolicy::with(token_service.as_ref());
+    Ok(match &config.web_dir {
+        Some(folder) => pages(folder, policy).merge(sign_in::route(token_service)),
         None if config.service.development => {
             Router::new().route("/", get(|| async { Redirect::temporary("/graphql") }))
         }
         None => Router::new(),
-    }
+    })
 }
 
-fn pages(folder: &Path) -> Router {
+fn pages(folder: &Path, policy: PagePolicy) -> Router {
     let index = ServeFile::new(folder.join("index.html"))
         .precompressed_br()
         .precompressed_gzip();
@@ -58,7 +75,7 @@ fn pages(folder: &Path) -> Router {
         }));
     Router::new()
         .fallback_service(files)
-        .layer(middleware::from_fn(add_headers))
+        .layer(middleware::from_fn_with_state(policy, add_headers))
 }
 
 /// Whether a browser asks for a view of the page `index.html` by an address of its own (`/posts/1`). An address
@@ -72,7 +89,7 @@ fn opens_a_view(request: &Request) -> bool {
         && !end.contains('.')
 }
 
-async fn add_headers(request: Request, next: Next) -> Response {
+async fn add_headers(State(policy): State<PagePolicy>, request: Request, next: Next) -> Response {
     let hashed = request.uri().path().starts_with(HASHED);
     let mut response = next.run(request).await;
     let cached = hashed && response.status().is_success();
@@ -88,12 +105,12 @@ async fn add_headers(request: Request, next: Next) -> Response {
     response
         .headers_mut()
         .append(header::VARY, HeaderValue::from_static("accept-encoding"));
-    protect(&mut response);
+    protect(&mut response, &policy);
     response
 }
 
 /// A single page, such as GraphiQL, with the headers of the others.
-pub fn page(html: String) -> Response {
+pub fn page(html: String, config: &Config) -> Response {
     let mut response = Html(html).into_response();
     response
         .headers_mut()
@@ -101,13 +118,16 @@ pub fn page(html: String) -> Response {
     response
         .headers_mut()
         .append(header::VARY, HeaderValue::from_static("accept"));
-    protect(&mut response);
+    // A malformed setting has ended the process at its start.
+    let token_service = TokenService::of(config).unwrap_or_default();
+    protect(&mut response, &PagePolicy::with(token_service.as_ref()));
     response
 }
 
-fn protect(response: &mut Response) {
+fn protect(response: &mut Response, policy: &PagePolicy) {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy.0.clone());
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
         (
@@ -115,8 +135,6 @@ fn protect(response: &mut Response) {
             "same-origin",
         ),
     ] {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_static(value));
     }
 }

@@ -111,6 +111,44 @@ async fn built_pages_are_served_compressed_and_cached_by_name() {
 }
 
 #[tokio::test]
+async fn pages_learn_of_a_token_service_and_may_connect_to_it() {
+    let folder = pages();
+    let web = format!("--web-dir={}", folder.path().display());
+    let token_service = "--web-sign-in-url=https://id.example/token";
+    let gateway = TestGateway::with(&["--development", &web, token_service]).await;
+    for path in ["/", "/posts/1", "/graphql"] {
+        let page = browse(&gateway, path).await;
+        let policy = page.headers()["content-security-policy"].to_str();
+        let policy = policy.expect("text");
+        assert!(
+            policy.contains("; connect-src 'self' https://id.example; "),
+            "{path}: {policy}"
+        );
+    }
+    let told = gateway.get("/sign-in.json").await;
+    assert_eq!(told.headers()["content-type"], "application/json");
+    assert_eq!(told.headers()["cache-control"], "no-cache");
+    let told: serde_json::Value = told.json().await.expect("JSON");
+    assert_eq!(
+        told,
+        serde_json::json!({"tokenUrl": "https://id.example/token"})
+    );
+
+    let gateway = TestGateway::with(&["--development", &web]).await;
+    let told = gateway.get("/sign-in.json").await;
+    assert_eq!(told.status(), 204);
+    for path in ["/", "/graphql"] {
+        let page = browse(&gateway, path).await;
+        let policy = page.headers()["content-security-policy"].to_str();
+        let policy = policy.expect("text");
+        assert!(
+            policy.contains("; connect-src 'self'; "),
+            "{path}: {policy}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_address_of_a_view_opens_the_page() {
     let folder = pages();
     let gateway = TestGateway::with(&[&format!("--web-dir={}", folder.path().display())]).await;
