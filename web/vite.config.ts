@@ -36,6 +36,7 @@ export default defineConfig(({ mode }) => {
       proxy: {
         '/graphql': { target: GATEWAY, ws: true },
         '/metrics': GATEWAY,
+        '/sign-in.json': GATEWAY,
       },
     },
   };

@@ -2,6 +2,7 @@
 
 import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from 'react';
 
+import { Account } from './Account';
 import { ConnectionBadge } from './ConnectionBadge';
 import { followPosts } from './graph/follow';
 import { newestKnown } from './graph/prefetch';
@@ -43,9 +44,10 @@ export function App() {
       <header className="top">
         <Link to={{ at: 'list' }} className="brand">
           <img src="/favicon.svg" alt="" width="28" height="28" />
-          Rejoinder
+          <span className="brand-name">Rejoinder</span>
         </Link>
         <Tools />
+        <Account />
         <ConnectionBadge />
       </header>
       <div className="columns">

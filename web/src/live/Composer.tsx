@@ -3,6 +3,7 @@
 import { useMutation } from '@apollo/client/react';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
 
+import { useSession } from '../signIn/useSession';
 import { useAuthorName } from './authorName';
 import { Counter } from './Counter';
 import { dropDraft, keepDraft, readDraft } from './drafts';
@@ -22,7 +23,9 @@ interface ComposerProps {
 }
 
 export function Composer({ postId, handed, onTaken }: ComposerProps) {
-  const [author, setAuthor] = useAuthorName();
+  const session = useSession();
+  const [guest, setGuest] = useAuthorName();
+  const author = session?.name ?? guest;
   const [text, setText] = useState(() => readDraft(`comment.${postId}`)?.text ?? '');
   const [create, { loading, error }] = useMutation(CreateCommentDocument);
   // The same key for every try of the same comment: one whose answer got lost is not doubled.
@@ -92,17 +95,25 @@ export function Composer({ postId, handed, onTaken }: ComposerProps) {
         onChange={(event) => write(event.target.value)}
       />
       <div className="composer-foot">
-        <label className="unseen" htmlFor="comment-author">
-          Your name
-        </label>
-        <input
-          id="comment-author"
-          value={author}
-          maxLength={100}
-          placeholder="Your name"
-          autoComplete="nickname"
-          onChange={(event) => setAuthor(event.target.value)}
-        />
+        {session ? (
+          <p className="writes-as">
+            as <span className="name">{session.name}</span>
+          </p>
+        ) : (
+          <>
+            <label className="unseen" htmlFor="comment-author">
+              Your name
+            </label>
+            <input
+              id="comment-author"
+              value={guest}
+              maxLength={100}
+              placeholder="Your name"
+              autoComplete="nickname"
+              onChange={(event) => setGuest(event.target.value)}
+            />
+          </>
+        )}
         <Counter id="comment-room" text={text} max={COMMENT_CHARS_MAX} />
         {/* Not `disabled`: that would take the focus away from a button that was just pressed. */}
         <button type="submit" className="button" aria-disabled={loading || !canSend}>

@@ -3,6 +3,7 @@
 import { useMutation } from '@apollo/client/react';
 import { useState } from 'react';
 
+import { useSession } from '../signIn/useSession';
 import { useAuthorName } from './authorName';
 import { dropDraft, keepDraft, type PostDraft, readDraft } from './drafts';
 import { CreatePostDocument, type OpenPostFragment } from './graph/generated';
@@ -14,7 +15,9 @@ const KEY = 'post.new';
 const EMPTY: PostDraft = { title: '', content: '' };
 
 export function NewPost({ onDone }: { onDone: (id?: string) => void }) {
-  const [author, setAuthor] = useAuthorName();
+  const session = useSession();
+  const [guest, setGuest] = useAuthorName();
+  const author = session?.name ?? guest;
   const [kept] = useState(() => readDraft(KEY));
   const [draft, setDraft] = useState(kept ?? EMPTY);
   const [create, { loading, error }] = useMutation(CreatePostDocument);
@@ -50,16 +53,22 @@ export function NewPost({ onDone }: { onDone: (id?: string) => void }) {
         onDiscard={draft.title || draft.content ? () => write('', '') : undefined}
         wasKept={kept !== undefined}
       >
-        <label>
-          Your name
-          <input
-            value={author}
-            maxLength={100}
-            placeholder="Anonymous"
-            autoComplete="nickname"
-            onChange={(event) => setAuthor(event.target.value)}
-          />
-        </label>
+        {session ? (
+          <p className="writes-as">
+            as <span className="name">{session.name}</span>
+          </p>
+        ) : (
+          <label>
+            Your name
+            <input
+              value={guest}
+              maxLength={100}
+              placeholder="Anonymous"
+              autoComplete="nickname"
+              onChange={(event) => setGuest(event.target.value)}
+            />
+          </label>
+        )}
       </PostForm>
     </article>
   );

@@ -5,7 +5,7 @@ import { useState } from 'react';
 const KEY = 'rejoinder.author';
 
 export function useAuthorName(): [string, (name: string) => void] {
-  const [name, setName] = useState(remembered);
+  const [name, setName] = useState(rememberedAuthor);
   return [
     name,
     (changed) => {
@@ -16,7 +16,7 @@ export function useAuthorName(): [string, (name: string) => void] {
 }
 
 // A browser that keeps nothing for pages throws: then the name is asked for each time.
-function remembered(): string {
+export function rememberedAuthor(): string {
   try {
     return localStorage.getItem(KEY) ?? '';
   } catch {

@@ -4,6 +4,7 @@ import { ApolloClient, ApolloLink, HttpLink, InMemoryCache } from '@apollo/clien
 import { relayStylePagination } from '@apollo/client/utilities';
 import { OperationTypeNode } from 'graphql';
 
+import { fetchSigned } from '../../signIn/session';
 import { Connection } from './connection';
 import { resumingLink } from './resumingLink';
 import { ANSWERED_WITHIN_MS, GRAPHQL_PATH } from './started';
@@ -11,7 +12,7 @@ import { startedLink } from './startedLink';
 
 const fetchInTime: typeof fetch = (input, init) => {
   const signals = [AbortSignal.timeout(ANSWERED_WITHIN_MS), ...(init?.signal ? [init.signal] : [])];
-  return fetch(input, { ...init, signal: AbortSignal.any(signals) });
+  return fetchSigned(input, { ...init, signal: AbortSignal.any(signals) });
 };
 
 export const connection = new Connection(GRAPHQL_PATH);

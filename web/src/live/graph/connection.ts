@@ -2,6 +2,8 @@
 
 import { type Client, createClient } from 'graphql-ws';
 
+import { currentSession, noteRefusal, onSession, sessionToken } from '../../signIn/session';
+
 /** `live`: changes arrive as they happen. `waiting`: they do not; missed ones will be fetched. */
 export type ConnectionState = 'connecting' | 'live' | 'waiting' | 'offline';
 
@@ -13,6 +15,8 @@ const CONNECTED_WITHIN_MS = 8_000;
 const LONGEST_RETRY_MS = 5_000;
 /** Longer than any wait for another try, so that the socket stands while subscriptions change hands. */
 const UNUSED_MS = 10_000;
+/** The close code of a server that does not accept the token. */
+const FORBIDDEN = 4403;
 
 export class Connection {
   readonly socket: Client;
@@ -21,6 +25,10 @@ export class Connection {
   #interrupted = new Set<object>();
   #listeners = new Set<() => void>();
   #opened = new Set<() => void>();
+  /** The socket that stands. */
+  #open: WebSocket | undefined;
+  /** The socket was closed to open another one at once. */
+  #isReplaced = false;
 
   constructor(url: string) {
     // Runs while something is expected from the other side: the handshake, or a pong.
@@ -34,21 +42,33 @@ export class Connection {
 
     this.socket = createClient({
       url,
+      // Asked for each connection, so that each has a token that has not ended.
+      connectionParams: async () => {
+        const token = await sessionToken();
+        return token === undefined ? {} : { authorization: `Bearer ${token}` };
+      },
       keepAlive: PING_MS,
       lazyCloseTimeout: UNUSED_MS,
       retryAttempts: Number.POSITIVE_INFINITY,
       shouldRetry: () => true,
-      retryWait: (attempt) => pause(retryDelay(attempt)),
+      retryWait: async (attempt) => {
+        if (this.#isReplaced) this.#isReplaced = false;
+        else await pause(retryDelay(attempt));
+      },
       on: {
         connecting: () => expectWithin(CONNECTED_WITHIN_MS),
-        connected: () => {
+        connected: (opened) => {
           clearTimeout(expecting);
+          this.#open = opened as WebSocket;
           this.#enter('live');
           this.#opened.forEach((listener) => listener());
         },
-        closed: () => {
+        closed: (event) => {
           clearTimeout(expecting);
-          this.#enter(navigator.onLine ? 'waiting' : 'offline');
+          this.#open = undefined;
+          if ((event as CloseEvent).code === FORBIDDEN) noteRefusal(currentSession()?.token);
+          const state = this.#isReplaced ? 'connecting' : 'waiting';
+          this.#enter(navigator.onLine ? state : 'offline');
         },
         ping: (received) => {
           if (!received) expectWithin(PONG_WITHIN_MS);
@@ -59,6 +79,11 @@ export class Connection {
       },
     });
 
+    onSession((change) => {
+      // Another person needs another socket; its subscriptions go on after their cursors.
+      if (change === 'person') this.#replace();
+      else this.#renew();
+    });
     // A browser keeps a WebSocket through the loss of its network; waiting for the ping's time-out
     // would tell the person late.
     addEventListener('offline', () => {
@@ -95,6 +120,18 @@ export class Connection {
     if (interrupted) this.#interrupted.add(what);
     else this.#interrupted.delete(what);
     this.#listeners.forEach((listener) => listener());
+  }
+
+  #replace(): void {
+    if (!this.#open) return;
+    this.#isReplaced = true;
+    this.socket.terminate();
+  }
+
+  /** A new token of the same person: the subscriptions go on. */
+  #renew(): void {
+    const payload = { authorization: `Bearer ${currentSession()?.token ?? ''}` };
+    if (this.#open?.readyState === WebSocket.OPEN) this.#open.send(JSON.stringify({ type: 'ping', payload }));
   }
 
   #enter(state: ConnectionState): void {

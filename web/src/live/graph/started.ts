@@ -1,6 +1,7 @@
 // The page's first questions, sent while its code is still on the way. Nothing large is imported here:
 // this module is the first to run.
 
+import { fetchSigned } from '../../signIn/session';
 import { routeOf } from '../route';
 import { isWide } from '../wide';
 import type { StartCommentsQuery, StartQuery } from './generated';
@@ -38,7 +39,7 @@ async function ask<Data>(
   variables: Record<string, unknown>,
 ): Promise<Data | undefined> {
   try {
-    const response = await fetch(GRAPHQL_PATH, {
+    const response = await fetchSigned(GRAPHQL_PATH, {
       method: 'POST',
       headers: {
         'content-type': 'application/json',

@@ -1,0 +1,211 @@
+// The session of this tab: signing in and out, and a token that is renewed before it ends.
+//
+// The gateway says at /sign-in.json which service gives tokens, if there is one. The page sends it a name and gets a
+// token, and asks again with the same name before that token ends.
+
+import { type Session, storedSession, storeSession } from './stored';
+
+export type { Session } from './stored';
+
+const TOLD_AT = '/sign-in.json';
+const ANSWERED_WITHIN_MS = 10_000;
+/** A token is renewed so long before its end, or in the last third of a short one. */
+const RENEWED_BEFORE_MS = 60_000;
+/** A token with less time is not sent: it may end on its way. */
+const SENT_BEFORE_MS = 250;
+const RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 30_000;
+/** Browsers take no longer times for a timer. */
+const LONGEST_TIMER_MS = 24 * 60 * 60 * 1_000;
+
+/** What changed: who is signed in, or the same person's token. */
+export type SessionChange = 'person' | 'token';
+
+/** The service did not give a token; the message is for the reader. */
+export class SignInError extends Error {
+  constructor(
+    message: string,
+    /** The same request fails again. */
+    readonly isFinal: boolean,
+  ) {
+    super(message);
+  }
+}
+
+let current = storedSession();
+/** The server did not accept the token, though it has not ended by this device's clock. */
+let isRefused = false;
+let service: Promise<string | undefined> | undefined;
+let renewing: Promise<void> | undefined;
+let failures = 0;
+let timer: ReturnType<typeof setTimeout> | undefined;
+const listeners = new Set<(change: SessionChange) => void>();
+
+export function currentSession(): Session | undefined {
+  return current;
+}
+
+/** Calls `listener` at each change, until the function that it returns is called. */
+export function onSession(listener: (change: SessionChange) => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** The address of the service that gives tokens; none where nobody can sign in. */
+export function tokenService(): Promise<string | undefined> {
+  service ??= askForService().catch(() => {
+    // Asked again when it is needed.
+    service = undefined;
+    return undefined;
+  });
+  return service;
+}
+
+export async function signIn(name: string, moderator: boolean): Promise<void> {
+  enter(await askForToken(name, moderator));
+}
+
+export function signOut(): void {
+  enter(undefined);
+}
+
+/** The token to send, a new one where the known one ends. If none can be had, the known one: its refusal is tried again. */
+export async function sessionToken(): Promise<string | undefined> {
+  if (current && !isUsable()) await renew();
+  return current?.token;
+}
+
+/** The server refuses this token: the next one that is sent will be new. */
+export function noteRefusal(token: string | undefined): void {
+  if (token !== undefined && token === current?.token) isRefused = true;
+}
+
+/** `fetch` with the token of the session. A request that is refused for its token was not executed: it is sent again. */
+export async function fetchSigned(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
+  // Without a pause where there is a token: a request at the page's end has no time for one.
+  const person = current;
+  const token = person && isUsable() ? person.token : await sessionToken();
+  const response = await fetch(input, withToken(init, token));
+  if (response.status !== 401 || token === undefined) return response;
+  noteRefusal(token);
+  const renewed = await sessionToken();
+  const isSame = current?.name === person?.name && current?.moderator === person?.moderator;
+  return isSame && renewed !== undefined && renewed !== token
+    ? fetch(input, withToken(init, renewed))
+    : response;
+}
+
+function withToken(init: RequestInit | undefined, token: string | undefined): RequestInit | undefined {
+  if (token === undefined) return init;
+  const headers = new Headers(init?.headers);
+  headers.set('authorization', `Bearer ${token}`);
+  return { ...init, headers };
+}
+
+function isUsable(): boolean {
+  return current !== undefined && !isRefused && current.expiresAt - Date.now() > SENT_BEFORE_MS;
+}
+
+/** Gets a new token for the same person; all who need it wait for the same one. */
+function renew(): Promise<void> {
+  renewing ??= askAgain().finally(() => {
+    renewing = undefined;
+    schedule();
+  });
+  return renewing;
+}
+
+async function askAgain(): Promise<void> {
+  const person = current;
+  if (!person) return;
+  try {
+    const renewed = await askForToken(person.name, person.moderator);
+    if (current === person) enter(renewed);
+  } catch (error) {
+    failures++;
+    // Nobody by this name may sign in any more.
+    if (current === person && error instanceof SignInError && error.isFinal) enter(undefined);
+  }
+}
+
+function enter(session: Session | undefined): void {
+  const isSame = session?.name === current?.name && session?.moderator === current?.moderator;
+  current = session;
+  isRefused = false;
+  failures = 0;
+  storeSession(session);
+  schedule();
+  listeners.forEach((listener) => listener(isSame ? 'token' : 'person'));
+}
+
+function schedule(): void {
+  clearTimeout(timer);
+  if (!current) return;
+  const { expiresAt, lifetimeMs } = current;
+  const due = expiresAt - Math.min(RENEWED_BEFORE_MS, lifetimeMs / 3) - Date.now();
+  const pause = failures > 0 ? Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** (failures - 1)) : 0;
+  const wait = Math.max(due, pause);
+  timer = setTimeout(
+    () => (wait > LONGEST_TIMER_MS ? schedule() : void renew()),
+    Math.min(wait, LONGEST_TIMER_MS),
+  );
+}
+
+async function askForService(): Promise<string | undefined> {
+  const response = await fetch(TOLD_AT, {
+    headers: { accept: 'application/json' },
+    signal: AbortSignal.timeout(ANSWERED_WITHIN_MS),
+  });
+  if (response.status >= 500) throw new Error(`${TOLD_AT}: ${response.status}`);
+  // A server that knows nothing of it may answer with a page.
+  if (!response.ok || !/json/.test(response.headers.get('content-type') ?? '')) return undefined;
+  const { tokenUrl } = (await response.json()) as { tokenUrl?: unknown };
+  return typeof tokenUrl === 'string' ? tokenUrl : undefined;
+}
+
+interface TokenAnswer {
+  access_token?: unknown;
+  expires_in?: unknown;
+  error_description?: unknown;
+}
+
+async function askForToken(name: string, moderator: boolean): Promise<Session> {
+  const url = await tokenService();
+  if (url === undefined) throw new SignInError('Nobody can sign in here.', service !== undefined);
+  let status: number;
+  let answer: TokenAnswer;
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      body: JSON.stringify({ name, moderator }),
+      signal: AbortSignal.timeout(ANSWERED_WITHIN_MS),
+    });
+    status = response.status;
+    answer = ((await response.json()) ?? {}) as TokenAnswer;
+  } catch {
+    throw new SignInError('The sign-in service does not answer.', false);
+  }
+  const { access_token: token, expires_in: seconds, error_description: reason } = answer;
+  if (status !== 200 || typeof token !== 'string' || typeof seconds !== 'number' || !(seconds > 0)) {
+    const isFinal = status >= 400 && status < 500 && ![408, 425, 429].includes(status);
+    const words = typeof reason === 'string' ? ` ${reason}.` : '';
+    throw new SignInError(`The sign-in service gave no token.${words}`, isFinal);
+  }
+  const lifetimeMs = seconds * 1_000;
+  return { name: nameIn(token) ?? name, moderator, token, expiresAt: Date.now() + lifetimeMs, lifetimeMs };
+}
+
+/** The name in a token is the one that others will read. */
+function nameIn(token: string): string | undefined {
+  try {
+    const part = (token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/');
+    const bytes = Uint8Array.from(atob(part), (character) => character.charCodeAt(0));
+    const { name } = JSON.parse(new TextDecoder().decode(bytes)) as { name?: unknown };
+    return typeof name === 'string' && name !== '' ? name : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+schedule();

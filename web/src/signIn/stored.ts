@@ -1,0 +1,44 @@
+// Who is signed in, as this tab remembers it. Each tab is a person of its own: two windows show two of them side by
+// side. A reload keeps the session, and so does the way to the other pages.
+
+export interface Session {
+  name: string;
+  moderator: boolean;
+  token: string;
+  /** By this device's clock, in milliseconds since 1970. */
+  expiresAt: number;
+  /** From the token's arrival to its end. */
+  lifetimeMs: number;
+}
+
+const KEY = 'rejoinder.session';
+
+// A browser that keeps nothing for pages throws: then the session ends with the page.
+export function storedSession(): Session | undefined {
+  try {
+    const stored: unknown = JSON.parse(sessionStorage.getItem(KEY) ?? 'null');
+    return isSession(stored) ? stored : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function storeSession(session: Session | undefined): void {
+  try {
+    if (session) sessionStorage.setItem(KEY, JSON.stringify(session));
+    else sessionStorage.removeItem(KEY);
+  } catch {
+    // See above.
+  }
+}
+
+function isSession(value: unknown): value is Session {
+  const { name, moderator, token, expiresAt, lifetimeMs } = (value ?? {}) as Partial<Session>;
+  return (
+    typeof name === 'string' &&
+    typeof moderator === 'boolean' &&
+    typeof token === 'string' &&
+    typeof expiresAt === 'number' &&
+    typeof lifetimeMs === 'number'
+  );
+}
