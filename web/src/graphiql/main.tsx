@@ -6,25 +6,36 @@ import '@graphiql/plugin-explorer/style.css';
 import './graphiql.css';
 
 import { explorerPlugin } from '@graphiql/plugin-explorer';
-import { createGraphiQLFetcher } from '@graphiql/toolkit';
+import { createGraphiQLFetcher, type Fetcher } from '@graphiql/toolkit';
 import { GraphiQL, HISTORY_PLUGIN } from 'graphiql';
-import { createClient } from 'graphql-ws';
 import { createRoot } from 'react-dom/client';
 
+import { tokenService } from '../signIn/session';
+import { clientFor } from './authorization';
 import { activeTab, endedByReader, EventsBridge, eventsTab, noteTabs } from './eventsTab';
 import { planTab } from './planTab';
 import { fetchWithPlan } from './plans';
 import { withLog } from './runs';
+import { HeadersBridge, signInTab } from './signInTab';
 import { firstTabs, newestPost, sharedTab } from './tabs';
 
 const GRAPHQL_PATH = '/graphql';
 
-const fetcher = createGraphiQLFetcher({
-  url: GRAPHQL_PATH,
-  fetch: fetchWithPlan,
-  wsClient: createClient({ url: GRAPHQL_PATH }),
-});
-const plugins = [HISTORY_PLUGIN, explorerPlugin(), eventsTab, planTab];
+// A client for each content of the headers editor: a subscription sends it when its socket opens.
+const fetcher: Fetcher = (params, options) =>
+  createGraphiQLFetcher({
+    url: GRAPHQL_PATH,
+    fetch: fetchWithPlan,
+    wsClient: clientFor(GRAPHQL_PATH, options?.headers),
+  })(params, options);
+const [newest, canSignIn] = await Promise.all([newestPost(GRAPHQL_PATH), tokenService()]);
+const plugins = [
+  HISTORY_PLUGIN,
+  explorerPlugin(),
+  eventsTab,
+  planTab,
+  ...(canSignIn === undefined ? [] : [signInTab]),
+];
 
 const root = document.getElementById('root');
 if (!root) throw new Error('graphiql.html has no #root');
@@ -34,7 +45,7 @@ createRoot(root).render(
   <GraphiQL
     fetcher={withLog(fetcher, activeTab, endedByReader)}
     plugins={plugins}
-    defaultTabs={[...(shared ? [shared] : []), ...firstTabs(await newestPost(GRAPHQL_PATH))]}
+    defaultTabs={[...(shared ? [shared] : []), ...firstTabs(newest)]}
     {...(shared && { initialQuery: shared.query, initialVariables: shared.variables ?? '' })}
     onTabChange={noteTabs}
     shouldPersistHeaders={false}
@@ -47,6 +58,7 @@ createRoot(root).render(
     </GraphiQL.Logo>
     <GraphiQL.Footer>
       <EventsBridge />
+      <HeadersBridge />
     </GraphiQL.Footer>
   </GraphiQL>,
 );

@@ -1,6 +1,8 @@
 // Asks the gateway for the plan of each operation, and keeps the last one for the plan's tab. The response
 // pane shows the answer without it.
 
+import { fetchAuthorized } from './authorization';
+
 export interface PlannedFetch {
   number: number;
   subgraph: string;
@@ -43,7 +45,7 @@ export function onPlan(listener: () => void): () => void {
 export async function fetchWithPlan(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
   const headers = new Headers(init?.headers);
   headers.set('rejoinder-query-plan', 'include');
-  const response = await fetch(input, { ...init, headers });
+  const response = await fetchAuthorized(input, { ...init, headers });
   if (!/json/.test(response.headers.get('content-type') ?? '')) return response;
   const text = await response.text();
   const { status, statusText } = response;
