@@ -6,17 +6,19 @@
 //! production, and one build is enough.
 //!
 //! Layout: [`run`](mod@run) has the steps from start to stop, in order; [`database`] finds or starts
-//! MongoDB, [`process`] starts one service and [`supervisor`] keeps it running; [`ports`],
-//! [`supergraph`], [`sample`] and [`web`] are what their names say. To add a service, add it to
+//! MongoDB, [`process`] starts one service and [`supervisor`] keeps it running; [`issuer`] gives tokens; [`ports`],
+//! [`secret`], [`supergraph`], [`sample`] and [`web`] are what their names say. To add a service, add it to
 //! [`Service`].
 
 mod database;
+mod issuer;
 mod options;
 mod owner;
 mod ports;
 pub mod process;
 mod run;
 mod sample;
+mod secret;
 mod supergraph;
 mod supervisor;
 mod web;

@@ -1,7 +1,9 @@
-//! The three ports of the stack.
+//! The ports of the stack.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::Context;
 
 use crate::Service;
 
@@ -16,16 +18,18 @@ pub(crate) struct Ports {
 impl Ports {
     /// The given port and the two after it, all of them free; for 0, three that the system gives.
     pub(crate) fn choose(first: u16) -> anyhow::Result<Self> {
-        let wished = match first {
-            0 => [0; 3],
-            _ => [0, 1, 2].map(|offset| first.saturating_add(offset)),
-        };
-        // All three are held until the last is known, so that they differ.
-        let mut listeners = Vec::new();
-        for port in wished {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-            listeners.push(listener.map_err(|error| refused(first, port, error))?);
-        }
+        Self::of_listeners(&listeners(first, 3)?)
+    }
+
+    /// The same with a fourth port, for the development issuer, which is held from now on.
+    pub(crate) fn choose_with_issuer(first: u16) -> anyhow::Result<(Self, TcpListener)> {
+        let mut listeners = listeners(first, 4)?;
+        let ports = Self::of_listeners(&listeners)?;
+        let issuer = listeners.pop().context("four listeners")?;
+        Ok((ports, issuer))
+    }
+
+    fn of_listeners(listeners: &[TcpListener]) -> anyhow::Result<Self> {
         let port =
             |index: usize| -> anyhow::Result<u16> { Ok(listeners[index].local_addr()?.port()) };
         Ok(Self {
@@ -34,6 +38,20 @@ impl Ports {
             comments: port(2)?,
         })
     }
+}
+
+/// Listeners on `count` ports from `first` on. All are held until the last is known, so that they differ.
+fn listeners(first: u16, count: u16) -> anyhow::Result<Vec<TcpListener>> {
+    let ports = (0..count).map(|offset| match first {
+        0 => 0,
+        _ => first.saturating_add(offset),
+    });
+    ports
+        .map(|port| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+            listener.map_err(|error| refused(first, count, port, error))
+        })
+        .collect()
 }
 
 impl Ports {
@@ -47,13 +65,13 @@ impl Ports {
 }
 
 /// Says which port it was, why, and what to do about it.
-fn refused(first: u16, port: u16, error: io::Error) -> anyhow::Error {
+fn refused(first: u16, count: u16, port: u16, error: io::Error) -> anyhow::Error {
     let reason = match error.kind() {
         io::ErrorKind::AddrInUse => format!("port {port} is taken by another process"),
         _ => format!("port {port} cannot be used ({error})"),
     };
     anyhow::anyhow!(
-        "{reason}; the stack uses three ports from {first} on, and --port chooses others"
+        "{reason}; the stack uses {count} ports from {first} on, and --port chooses others"
     )
 }
 
@@ -78,12 +96,20 @@ mod tests {
     #[test]
     fn a_port_that_is_refused_is_not_called_taken() {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-        let error = refused(79, 80, denied).to_string();
+        let error = refused(79, 3, 80, denied).to_string();
         assert!(
             error.starts_with("port 80 cannot be used (permission"),
             "{error}"
         );
         assert!(error.contains("--port"), "{error}");
+    }
+
+    #[test]
+    fn the_issuer_holds_the_port_after_the_services() {
+        let (ports, issuer) = Ports::choose_with_issuer(0).expect("four ports");
+        let held = issuer.local_addr().expect("an address").port();
+        assert!(![ports.gateway, ports.posts, ports.comments].contains(&held));
+        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, held)).is_err());
     }
 
     #[test]

@@ -8,10 +8,11 @@ use service::{Lifecycle, telemetry};
 use tokio::try_join;
 
 use crate::database::Database;
+use crate::issuer::Issuer;
 use crate::options::Options;
 use crate::ports::Ports;
 use crate::supervisor::{Plan, Supervised};
-use crate::{Service, process, sample, supergraph, web};
+use crate::{Service, process, sample, secret, supergraph, web};
 
 /// How long mongod may take to stop, because it writes a checkpoint.
 const MONGOD_STOP_TIME: Duration = Duration::from_secs(60);
@@ -27,7 +28,13 @@ pub(crate) fn stop_time_limit() -> Duration {
 /// Starts everything, prints `ready:`, keeps everything running until shutdown, and stops it.
 pub(crate) async fn run(options: Options, lifecycle: Lifecycle) -> anyhow::Result<()> {
     let shutdown = lifecycle.shutdown();
-    let ports = Ports::choose(options.port)?;
+    let (ports, issuer) = if options.starts_issuer() {
+        let (ports, listener) = Ports::choose_with_issuer(options.port)?;
+        let issuer = Issuer::start(listener, options.issuer_token_lifetime)?;
+        (ports, Some(issuer))
+    } else {
+        (Ports::choose(options.port)?, None)
+    };
     let data_dir = &options.data_dir;
     std::fs::create_dir_all(data_dir)
         .with_context(|| format!("cannot create {}", data_dir.display()))?;
@@ -39,7 +46,7 @@ pub(crate) async fn run(options: Options, lifecycle: Lifecycle) -> anyhow::Resul
     };
     let mut database = opened;
     let result = tokio::select! {
-        result = run_services(&options, ports, database.uri().to_owned(), started, &lifecycle) => result,
+        result = run_services(&options, ports, issuer.as_ref(), database.uri().to_owned(), started, &lifecycle) => result,
         reason = database.keep_running() => Err(reason),
     };
     database.stop().await;
@@ -49,13 +56,14 @@ pub(crate) async fn run(options: Options, lifecycle: Lifecycle) -> anyhow::Resul
 async fn run_services(
     options: &Options,
     ports: Ports,
+    issuer: Option<&Issuer>,
     mongo_uri: String,
     started: Instant,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
     let shutdown = lifecycle.shutdown();
     let mut services = tokio::select! {
-        services = start_services(options, ports, &mongo_uri) => services?,
+        services = start_services(options, ports, issuer, &mongo_uri) => services?,
         () = shutdown.cancelled() => return Ok(()),
     };
     telemetry::tell(format_args!(
@@ -82,6 +90,7 @@ struct Services {
 async fn start_services(
     options: &Options,
     ports: Ports,
+    issuer: Option<&Issuer>,
     mongo_uri: &str,
 ) -> anyhow::Result<Services> {
     let program = std::env::current_exe().context("cannot find this program's file")?;
@@ -92,12 +101,20 @@ async fn start_services(
         web::built_folder().await
     };
     let operations = options.operations_port.map(Ports::choose).transpose()?;
+    // Without it, whoever reaches a subgraph could say who asks. Set, but empty, it is none.
+    let secret = match std::env::var_os("SUBGRAPH_SECRET") {
+        None => Some(secret::generate()?),
+        Some(_) => None,
+    };
     let plan = |service: Service, more: Vec<(&'static str, String)>| {
         let port = ports.of(service).to_string();
         let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port)];
         settings.extend(more);
         if let Some(operations) = operations {
             settings.push(("OPERATIONS_PORT", operations.of(service).to_string()));
+        }
+        if let Some(secret) = &secret {
+            settings.push(("SUBGRAPH_SECRET", secret.clone()));
         }
         if std::env::var_os("DEVELOPMENT").is_none() {
             // Metrics; at the gateway GraphiQL, introspection and subgraph errors as they are.
@@ -114,7 +131,10 @@ async fn start_services(
         }
     };
     let mongo = || vec![("MONGO_URI", mongo_uri.to_owned())];
-    let graph = gateway_settings(&supergraph, web, ports, operations.unwrap_or(ports))?;
+    let mut graph = gateway_settings(&supergraph, web, ports, operations.unwrap_or(ports))?;
+    if let Some(issuer) = issuer {
+        graph.extend(identity_settings(issuer));
+    }
     let (posts, comments, gateway) = try_join!(
         Supervised::start(plan(Service::Posts, mongo())),
         Supervised::start(plan(Service::Comments, mongo())),
@@ -166,6 +186,23 @@ fn gateway_settings(
         settings.push(("WEB_DIR", text(&folder)?));
     }
     Ok(settings)
+}
+
+/// How the gateway knows the issuer's tokens, and pages where to get them.
+fn identity_settings(issuer: &Issuer) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("JWT_JWKS", issuer.url("/jwks.json")),
+        ("JWT_ISSUER", issuer.url("")),
+    ];
+    let defaults = [
+        ("SUBGRAPH_CLAIMS", "sub,name,scope".to_owned()),
+        ("WEB_SIGN_IN_URL", issuer.url("/token")),
+        // A token of before a restart has an unknown key: its client would wait this long for the refusal.
+        ("JWT_JWKS_PAUSE", "250ms".to_owned()),
+    ];
+    let unset = defaults.into_iter();
+    settings.extend(unset.filter(|(name, _)| std::env::var_os(name).is_none()));
+    settings
 }
 
 impl Services {

@@ -20,6 +20,8 @@ const README = join(import.meta.dirname, '../../README.md');
 const GETTING_STARTED = join(import.meta.dirname, '../../docs/getting-started.md');
 /** Where the pages say that the stack is. */
 const WRITTEN_URL = 'http://127.0.0.1:4000/';
+/** Where its issuer is. */
+const WRITTEN_ISSUER = 'http://127.0.0.1:4003/';
 const STEPS_MAX = 3;
 
 let stack: Stack;
@@ -73,11 +75,13 @@ test('three steps lead from ready: to the first live comment', async (context) =
 
 /** The page's commands that begin with curl, asking this test's stack. */
 async function curlCommands(page: string): Promise<string[]> {
+  const told = (await (await fetch(new URL('/sign-in.json', stack.url))).json()) as { tokenUrl: string };
+  const issuer = new URL('/', told.tokenUrl).href;
   const blocks = (await readFile(page, 'utf8')).matchAll(/^```sh\n(.*?)^```$/gms);
   return [...blocks]
     .map(([, block]) => block ?? '')
     .filter((block) => block.startsWith('curl '))
-    .map((block) => block.replaceAll(WRITTEN_URL, stack.url));
+    .map((block) => block.replaceAll(WRITTEN_URL, stack.url).replaceAll(WRITTEN_ISSUER, issuer));
 }
 
 /** Runs a command as a shell does, and returns the `data` of the response. */
@@ -88,14 +92,16 @@ async function dataOf<T>(command: string): Promise<T> {
   return data;
 }
 
-test('the curl command of the README returns posts with their comments', async () => {
+test('the curl commands of the README return posts with their comments, and write one with a token', async () => {
   const commands = await curlCommands(README);
-  assert.equal(commands.length, 1);
+  assert.equal(commands.length, 2);
   const { posts } = await dataOf<{ posts: { edges: { node: { title: string; commentCount: number } }[] } }>(
     commands[0] ?? '',
   );
   const titles = posts.edges.map(({ node }) => node.title);
   assert.ok(titles.includes('Welcome to Rejoinder'), titles.join());
+  const { createPost } = await dataOf<{ createPost: { post: { author: string } } }>(commands[1] ?? '');
+  assert.equal(createPost.post.author, 'Ada');
 });
 
 test('the curl commands of the first page lead from a post to a comment that arrives', async () => {

@@ -50,7 +50,7 @@ before(async () => {
   process.env.WS_INIT_TIMEOUT = '10s';
   process.env.FORWARD_HEADERS = 'authorization';
   process.env.AUTOMATIC_PERSISTED_QUERIES = 'true';
-  stack = await startStack();
+  stack = await startStack({ SUBGRAPH_SECRET: '' });
   graph = new Graph(stack.url);
   url = new URL('graphql', stack.url).href;
 });

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use e2e::{Graphql, Signal, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -168,7 +168,114 @@ async fn a_mongo_uri_is_used_instead_of_a_mongod_of_its_own() {
     stack.end(Signal::TERM).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_signs_in_until_its_token_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = command(folder.path());
+    command
+        .args(["--no-sample", "--issuer-token-lifetime=2s"])
+        .envs([("JWT_LEEWAY", "0s"), ("WEB_DIR", ".")]);
+    let stack = Stack::started(command).await;
+    let told = stack.token_service().await.expect("an issuer");
+    let http = reqwest::Client::new();
+    let query = json!({ "query": "{ __typename }" });
+    let ask = |token: String| {
+        let request = http.post(stack.graphql.url()).json(&query);
+        let request = request.bearer_auth(token).send();
+        async { request.await.expect("a response").status().as_u16() }
+    };
+
+    let token = || async {
+        let request = http.post(&told).json(&json!({ "name": "Ada" }));
+        let answer: Value = request
+            .send()
+            .await
+            .expect("a response")
+            .json()
+            .await
+            .expect("JSON");
+        answer["access_token"].as_str().expect("a token").to_owned()
+    };
+    // On a slow machine, a token may have ended before it is used.
+    eventually("a new token is accepted", || async {
+        match ask(token().await).await {
+            200 => Ok(()),
+            status => Err(status.to_string()),
+        }
+    })
+    .await;
+    let old = token().await;
+    eventually("an old token is refused", || async {
+        match ask(old.clone()).await {
+            401 => Ok(()),
+            status => Err(status.to_string()),
+        }
+    })
+    .await;
+    assert_eq!(ask("not.a.token".to_owned()).await, 401);
+
+    // Nobody but the gateway can say to a subgraph who asks.
+    for subgraph in stack.subgraphs() {
+        let response = http.post(&subgraph).json(&query).send().await;
+        assert_eq!(response.expect("a response").status(), 403, "{subgraph}");
+    }
+    stack.end(Signal::TERM).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_provider_gets_no_issuer_and_who_wants_no_secret_gets_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = json!({ "keys": [{
+        "kty": "OKP", "crv": "Ed25519", "kid": "1", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+    }] });
+    std::fs::write(folder.path().join("jwks.json"), keys.to_string()).expect("written");
+    let mut command = command(folder.path());
+    command.arg("--no-sample").envs([
+        ("JWT_JWKS", "jwks.json"),
+        ("SUBGRAPH_SECRET", ""),
+        ("WEB_DIR", "."),
+    ]);
+    let stack = Stack::started(command).await;
+    assert_eq!(stack.token_service().await, None);
+    for subgraph in stack.subgraphs() {
+        let answer = Graphql::new(subgraph)
+            .ask("{ __typename }", json!({}))
+            .await;
+        assert_eq!(answer.body["data"]["__typename"], "Query");
+    }
+    stack.end(Signal::TERM).await;
+}
+
 impl Stack {
+    /// Where the pages are told to get tokens.
+    async fn token_service(&self) -> Option<String> {
+        let url = self.graphql.url().replace("/graphql", "/sign-in.json");
+        let response = reqwest::get(url).await.expect("a response");
+        if response.status() == 204 {
+            return None;
+        }
+        let told: Value = response.json().await.expect("JSON");
+        Some(told["tokenUrl"].as_str().expect("a URL").to_owned())
+    }
+
+    /// The subgraphs' own addresses, as the gateway has them.
+    fn subgraphs(&self) -> Vec<String> {
+        let mut pids = self.processes.iter();
+        let gateway = pids
+            .find(|pid| is_called(**pid, "gateway"))
+            .expect("a gateway");
+        let settings = std::fs::read_to_string(format!("/proc/{gateway}/environ"));
+        let settings = settings.expect("its settings");
+        let addresses = settings
+            .split('\0')
+            .filter(|it| it.starts_with("SUBGRAPH_URL_"));
+        let addresses: Vec<String> = addresses
+            .filter_map(|it| Some(it.split_once('=')?.1.to_owned()))
+            .collect();
+        assert_eq!(addresses.len(), 2);
+        addresses
+    }
+
     async fn start(folder: &Path, arguments: &[&str]) -> Self {
         let mut command = command(folder);
         command.args(arguments);

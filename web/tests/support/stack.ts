@@ -23,21 +23,29 @@ export interface Stack {
   kill(service: Service, signal?: NodeJS.Signals): Promise<boolean>;
   /** The GraphQL address of a subgraph; undefined where that cannot be found. */
   subgraph(service: 'posts' | 'comments'): Promise<string | undefined>;
+  /** A setting with which the stack runs a service; undefined where that cannot be found. */
+  setting(service: Service, name: string): Promise<string | undefined>;
   stop(): Promise<void>;
 }
 
-export async function startStack(): Promise<Stack> {
+/** `settings` and `options` are for a stack of its own. */
+export async function startStack(
+  settings: Record<string, string> = {},
+  options: string[] = [],
+): Promise<Stack> {
   const url = process.env.BASE_URL;
   if (url)
     return {
       url: new URL('/', url).href,
       kill: async () => false,
       subgraph: async () => undefined,
+      setting: async () => undefined,
       stop: async () => {},
     };
 
   const folder = await mkdtemp(join(tmpdir(), 'rejoinder-web-'));
-  const child = spawn(PROGRAM, ['--port', '0', '--data-dir', folder], {
+  const child = spawn(PROGRAM, ['--port', '0', '--data-dir', folder, ...options], {
+    env: { ...process.env, ...settings },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   return {
@@ -46,12 +54,8 @@ export async function startStack(): Promise<Stack> {
       process.kill(await pidOf(child.pid ?? 0, service), signal);
       return true;
     },
-    subgraph: async (service) => {
-      const gateway = await pidOf(child.pid ?? 0, 'gateway');
-      const settings = (await readFile(`/proc/${gateway}/environ`, 'utf8')).split('\0');
-      const name = `SUBGRAPH_URL_${service.toUpperCase()}=`;
-      return settings.find((setting) => setting.startsWith(name))?.slice(name.length);
-    },
+    subgraph: (service) => settingOf(child.pid ?? 0, 'gateway', `SUBGRAPH_URL_${service.toUpperCase()}`),
+    setting: (service, name) => settingOf(child.pid ?? 0, service, name),
     stop: async () => {
       const ended = once(child, 'exit');
       // It may have ended by itself, which would be its last word.
@@ -94,4 +98,10 @@ async function pidOf(stack: number, service: Service): Promise<number> {
     }
   }
   throw new Error(`the stack runs no ${service}`);
+}
+
+async function settingOf(stack: number, service: Service, name: string): Promise<string | undefined> {
+  const pid = await pidOf(stack, service);
+  const settings = (await readFile(`/proc/${pid}/environ`, 'utf8')).split('\0');
+  return settings.find((setting) => setting.startsWith(`${name}=`))?.slice(name.length + 1);
 }
