@@ -13,6 +13,7 @@ import { DeletePostDocument, type OpenPostFragment, PostDocument } from './graph
 import { forgetPost } from './graph/lists';
 import { readPost } from './graph/read';
 import { Link } from './Link';
+import { mayChange } from './mayChange';
 import { NotFound } from './NotFound';
 import { Failure, PostSkeleton, Slow } from './Notices';
 import { placeOfNow } from './place';
@@ -74,6 +75,7 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
   const heading = useRef<HTMLHeadingElement>(null);
   const editButton = useRef<HTMLButtonElement>(null);
   const wasEditing = useRef(false);
+  const { mayEdit, mayDelete } = mayChange(post);
   const deletion = useUndo(async () => {
     try {
       await remove({
@@ -131,11 +133,15 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
         <When time={post.createdAt} />
         {post.updatedAt !== post.createdAt && <span>edited</span>}
         <span className="actions">
-          <button type="button" className="text" ref={editButton} onClick={() => setEditing(true)}>
-            {readDraft(`post.${post.id}`) ? 'Continue editing' : 'Edit'}
-            <span className="unseen"> the post</span>
-          </button>
-          <Confirm what="the post" failed={deletion.state === 'failed'} onConfirm={deletion.start} />
+          {mayEdit && (
+            <button type="button" className="text" ref={editButton} onClick={() => setEditing(true)}>
+              {readDraft(`post.${post.id}`) ? 'Continue editing' : 'Edit'}
+              <span className="unseen"> the post</span>
+            </button>
+          )}
+          {mayDelete && (
+            <Confirm what="the post" failed={deletion.state === 'failed'} onConfirm={deletion.start} />
+          )}
         </span>
       </div>
       <div className="content">
