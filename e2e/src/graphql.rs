@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -10,6 +11,8 @@ use serde_json::{Value, json};
 pub struct Graphql {
     client: reqwest::Client,
     url: String,
+    /// What it sends with each request.
+    headers: HeaderMap,
 }
 
 /// What came back for one request.
@@ -26,7 +29,23 @@ impl Graphql {
         Self {
             client: reqwest::Client::new(),
             url,
+            headers: HeaderMap::new(),
         }
+    }
+
+    /// The same client with one more header.
+    ///
+    /// # Panics
+    /// When the value is not one of a header.
+    pub fn with_header(&self, name: &'static str, value: &str) -> Self {
+        let mut client = self.clone();
+        let value = HeaderValue::from_str(value).expect("the value of a header");
+        client.headers.insert(name, value);
+        client
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     pub fn url(&self) -> &str {
@@ -62,6 +81,7 @@ impl Graphql {
         let request = self
             .client
             .post(&self.url)
+            .headers(self.headers.clone())
             .header("content-type", "application/json")
             .body(body);
         let response = request.send().await?;

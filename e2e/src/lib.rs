@@ -18,6 +18,7 @@ pub mod leaving_clients;
 mod oracle;
 mod subscription;
 mod system;
+mod tokens;
 
 pub use eventually::eventually;
 pub use fail_points::fail_commands;
@@ -28,3 +29,4 @@ pub use stack::process::{Signal, send_signal};
 pub use stack::{Service, ServiceProcess};
 pub use subscription::Subscription;
 pub use system::{Instance, System};
+pub use tokens::Tokens;

@@ -25,9 +25,19 @@ impl Subscription {
     /// # Panics
     /// When the server does not speak graphql-transport-ws.
     pub async fn start(graphql: &Graphql, query: &str, variables: Value) -> Self {
-        let client = Client::open(graphql.url(), TIME_LIMIT).await;
+        let request = json!({ "query": query, "variables": variables });
+        Self::start_with(graphql, &request).await
+    }
+
+    /// [`Subscription::start`] with any request.
+    ///
+    /// # Panics
+    /// When the server does not speak graphql-transport-ws.
+    pub async fn start_with(graphql: &Graphql, request: &Value) -> Self {
+        let headers = graphql.headers().clone();
+        let client = Client::open_with(graphql.url(), headers, TIME_LIMIT).await;
         let mut client = client.expect("a WebSocket");
-        let request = json!({ "query": query, "variables": variables }).to_string();
+        let request = request.to_string();
         let sent = client.subscribe("1", request).await;
         sent.expect("the socket takes a message");
         Self { client }

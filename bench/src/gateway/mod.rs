@@ -5,17 +5,17 @@ mod contest;
 pub mod cost;
 mod field;
 mod table;
-mod tokens;
 mod workloads;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
+use e2e::Tokens;
+use serde_json::json;
 
 use self::contest::{Contestant, Measurement, measure};
 use self::field::Field;
 use self::table::Summary;
-use self::tokens::Tokens;
 use self::workloads::Workload;
 
 /// The contestant that the ratios are of.
@@ -83,14 +83,20 @@ fn contestants(options: &Options, tokens: Option<&Tokens>) -> anyhow::Result<Vec
     let mut contestants = vec![ours(options)?];
     if let Some(tokens) = tokens {
         let plain = ours(options)?;
+        // About as large as a common provider's: 900 bytes.
+        let authorization = tokens.authorization(json!({
+            "iss": "https://issuer.example/", "aud": ["graph", "account"], "sub": "3f6c1f0e-user",
+            "name": "A Reader", "scope": "openid profile email",
+            "roles": (0..20).map(|number| format!("role-number-{number}")).collect::<Vec<_>>(),
+        }));
         contestants.push(Contestant {
             name: format!("{OURS} with tokens"),
             command: format!(
                 "export JWT_JWKS='{}' JWT_REQUIRED=true; {}",
-                tokens.jwks.display(),
+                tokens.jwks().display(),
                 plain.command
             ),
-            authorization: Some(tokens.authorization.as_str().into()),
+            authorization: Some(authorization.into()),
         });
     }
     for peer in &options.peers {

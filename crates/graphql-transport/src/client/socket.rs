@@ -48,6 +48,18 @@ impl Client {
     /// # Errors
     /// See [`ConnectError`].
     pub async fn open(url: &str, time_limit: Duration) -> Result<Self, ConnectError> {
+        Self::open_with(url, HeaderMap::new(), time_limit).await
+    }
+
+    /// [`Client::open`] with these headers in the upgrade request.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn open_with(
+        url: &str,
+        headers: HeaderMap,
+        time_limit: Duration,
+    ) -> Result<Self, ConnectError> {
         let deadline = Instant::now() + time_limit;
         let authority = url.split('/').nth(2).unwrap_or_default();
         let stream = timeout_at(deadline, TcpStream::connect(authority)).await;
@@ -55,7 +67,7 @@ impl Client {
             .map_err(|_| ConnectError::Timeout)?
             .map_err(Error::Io)?;
         stream.set_nodelay(true).map_err(Error::Io)?;
-        Self::over(stream, url, deadline).await
+        Self::upgrade(stream, url, headers, deadline).await
     }
 
     /// [`Client::open`] over a stream that is open already.
@@ -67,7 +79,16 @@ impl Client {
         url: &str,
         deadline: Instant,
     ) -> Result<Self, ConnectError> {
-        let request = upgrade_request(url, HeaderMap::new())?;
+        Self::upgrade(stream, url, HeaderMap::new(), deadline).await
+    }
+
+    async fn upgrade(
+        stream: TcpStream,
+        url: &str,
+        headers: HeaderMap,
+        deadline: Instant,
+    ) -> Result<Self, ConnectError> {
+        let request = upgrade_request(url, headers)?;
         let socket = connect(stream, request, MESSAGE_BYTES_MAX, deadline).await?;
         Ok(Self { socket })
     }
