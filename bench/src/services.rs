@@ -45,10 +45,13 @@ impl Services {
     /// When one of them does not start.
     pub async fn start() -> anyhow::Result<Self> {
         let mongo = embedded_mongo::ReplicaSet::start(embedded_mongo::Options::default()).await?;
-        let uri = [("MONGO_URI", mongo.uri_for("bench"))];
+        let settings = [
+            ("MONGO_URI", mongo.uri_for("bench")),
+            ("ANONYMOUS_WRITES", "change".to_owned()),
+        ];
         Ok(Self {
-            posts: start(Service::Posts, &uri).await?,
-            comments: start(Service::Comments, &uri).await?,
+            posts: start(Service::Posts, &settings).await?,
+            comments: start(Service::Comments, &settings).await?,
             mongo,
         })
     }

@@ -259,6 +259,8 @@ impl System {
         match service {
             Service::Posts | Service::Comments => settings.extend([
                 ("MONGO_URI", self.mongo_uri.clone()),
+                // Most tests are about something else than who may write.
+                ("ANONYMOUS_WRITES", "change".to_owned()),
                 // Metrics.
                 ("DEVELOPMENT", "true".to_owned()),
                 // A killed leader is replaced soon.

@@ -130,14 +130,21 @@ async fn start_services(
             settings,
         }
     };
-    let mongo = || vec![("MONGO_URI", mongo_uri.to_owned())];
+    let subgraph = || {
+        let mut settings = vec![("MONGO_URI", mongo_uri.to_owned())];
+        if std::env::var_os("ANONYMOUS_WRITES").is_none() {
+            // Everybody on this machine may write, signed in or not.
+            settings.push(("ANONYMOUS_WRITES", "change".to_owned()));
+        }
+        settings
+    };
     let mut graph = gateway_settings(&supergraph, web, ports, operations.unwrap_or(ports))?;
     if let Some(issuer) = issuer {
         graph.extend(identity_settings(issuer));
     }
     let (posts, comments, gateway) = try_join!(
-        Supervised::start(plan(Service::Posts, mongo())),
-        Supervised::start(plan(Service::Comments, mongo())),
+        Supervised::start(plan(Service::Posts, subgraph())),
+        Supervised::start(plan(Service::Comments, subgraph())),
         Supervised::start(plan(Service::Gateway, graph)),
     )?;
     if !options.no_sample {

@@ -23,6 +23,13 @@ pub fn check(name: Option<String>) -> Result<String, InputError> {
     Ok(name.unwrap_or_else(|| ANONYMOUS.to_owned()))
 }
 
+/// The author that a token's claim names, as near to it as the rules for a client's allow: control characters become
+/// blanks, and what is too long is cut. [`ANONYMOUS`] if nothing of it shows.
+pub fn of_claim(name: &str) -> String {
+    let name = RULE.fitted(name);
+    name.unwrap_or_else(|| ANONYMOUS.to_owned())
+}
+
 /// The author that a document has, or [`ANONYMOUS`].
 pub fn read(value: Value<'_>) -> String {
     value
@@ -33,6 +40,21 @@ pub fn read(value: Value<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_claims_name_is_made_to_fit() {
+        for (claim, name) in [
+            (" Ada ", "Ada".to_owned()),
+            ("Ada\u{0}\nLovelace\u{1B}", "Ada  Lovelace".to_owned()),
+            ("", ANONYMOUS.to_owned()),
+            ("\u{200B}\t", ANONYMOUS.to_owned()),
+            (&"é".repeat(200), "é".repeat(100)),
+            (&format!("{} b", "a".repeat(99)), "a".repeat(99)),
+        ] {
+            assert_eq!(of_claim(claim), name);
+            assert_eq!(check(Some(name.clone())), Ok(name));
+        }
+    }
 
     #[test]
     fn who_gives_no_name_is_anonymous() {

@@ -30,13 +30,14 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer;
+use crate::claims::{self, ClaimsError};
 use crate::documents::{DocumentMetrics, Documents, Worker};
 use crate::error::{CodedError, finish_response, internal};
 use crate::limits::answer::{Turn, Turns};
 use crate::limits::json_size::{VALUES_MAX, has_too_many_values};
 use crate::limits::{LimitError, LimitSettings};
 use crate::overload::Operation;
-use crate::{CallGate, Limits, Overloaded};
+use crate::{AnonymousWrites, CallGate, Limits, Overloaded, Viewer};
 
 /// A query or a mutation, whatever brought it.
 const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -47,7 +48,7 @@ const RECURSION_MAX: usize = 2 * PARSER_DEPTH_MAX;
 /// Where its parser gives up.
 const PARSER_DEPTH_MAX: usize = 64;
 
-/// Which requests a subgraph answers.
+/// Which requests a subgraph answers, and who may write.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct AccessSettings {
     /// Serve only requests to these host names (`posts.internal`), with a port or at any; `*` allows all. In
@@ -70,6 +71,11 @@ pub struct AccessSettings {
     /// another one. By default it is the program's name, `posts` or `comments`.
     #[arg(long, env = "SUBGRAPH_NAME")]
     pub subgraph_name: Option<String>,
+    /// Choose what may be written without a token: `off` refuses it; `create` accepts new posts and comments, marked as
+    /// a guest's, and no changes; `change` also lets everybody edit and delete what has no owner, which is for closed
+    /// networks. Who has a token is known only with `SUBGRAPH_SECRET`, and the gateway's `SUBGRAPH_CLAIMS`.
+    #[arg(long, env = "ANONYMOUS_WRITES", value_enum, default_value = "off")]
+    pub anonymous_writes: AnonymousWrites,
 }
 
 impl AccessSettings {
@@ -85,6 +91,17 @@ impl AccessSettings {
             "SUBGRAPH_SECRET needs SUBGRAPH_NAME, by which the gateway signs"
         );
         Ok(verifier)
+    }
+
+    /// Logs a warning if these settings refuse all writes.
+    pub(crate) fn warn_if_nobody_writes(&self) {
+        if self.anonymous_writes == AnonymousWrites::Off
+            && !self.verifier().is_ok_and(|it| it.is_on())
+        {
+            tracing::warn!(
+                "nobody can write: ANONYMOUS_WRITES is off, and without SUBGRAPH_SECRET nobody is known to be signed in"
+            );
+        }
     }
 
     fn name(&self) -> Option<&str> {
@@ -201,11 +218,13 @@ pub fn endpoint(
         Ok(())
     });
     let documents = Documents::new(limits.clone(), DocumentMetrics::register(metrics));
-    let endpoint = Endpoint::new(schema, Some(gate), &limits, documents, serving);
+    let mut endpoint = Endpoint::new(schema, Some(gate), &limits, documents, serving);
+    endpoint.anonymous_writes = access.anonymous_writes;
     Ok(Arc::new(endpoint))
 }
 
-/// The route of an [`endpoint`] with other settings, and perhaps without a database that limits it.
+/// The route of an [`endpoint`] with other settings, and perhaps without a database that limits it. Guests write
+/// nothing.
 pub fn routes_within(
     schema: AnySchema,
     gate: Option<CallGate>,
@@ -272,6 +291,7 @@ pub struct Endpoint {
     turns: Turns,
     documents: Documents,
     serving: Serving,
+    anonymous_writes: AnonymousWrites,
 }
 
 impl Endpoint {
@@ -288,6 +308,7 @@ impl Endpoint {
             turns: Turns::new(limits),
             documents,
             serving,
+            anonymous_writes: AnonymousWrites::default(),
         }
     }
 }
@@ -311,6 +332,8 @@ enum Refused {
     Transport(Refusal),
     /// By a limit of this subgraph.
     Limit(LimitError),
+    /// Because it is not known who asks.
+    Claims(ClaimsError),
 }
 
 impl From<Refusal> for Refused {
@@ -325,14 +348,20 @@ impl From<LimitError> for Refused {
     }
 }
 
+impl From<ClaimsError> for Refused {
+    fn from(error: ClaimsError) -> Self {
+        Self::Claims(error)
+    }
+}
+
 impl From<Refused> for GraphqlResponse {
     fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Transport(refusal) => refusal.into(),
-            Refused::Limit(error) => {
-                answer::write(Response::from_errors(vec![error.into()]), false)
-            }
-        }
+        let error = match refused {
+            Refused::Transport(refusal) => return refusal.into(),
+            Refused::Limit(error) => error.into(),
+            Refused::Claims(error) => error.into(),
+        };
+        answer::write(Response::from_errors(vec![error]), false)
     }
 }
 
@@ -344,7 +373,8 @@ impl Endpoint {
         client: &ClientContext,
     ) -> Result<Outcome, Refused> {
         self.admit()?;
-        let mut request = read(request)?;
+        let viewer = self.viewer(&request, client)?;
+        let mut request = read(request)?.data(viewer);
         let deadline = self.wait_deadline();
         let cost = self.admit_document(&mut request, deadline).await?;
         let operation = operation(&mut request);
@@ -379,6 +409,23 @@ impl Endpoint {
                     .await,
             )),
         }
+    }
+
+    /// Who asks. Claims count only in signed requests: whoever reaches a subgraph without a secret can send any.
+    fn viewer(
+        &self,
+        request: &GraphqlRequest,
+        client: &ClientContext,
+    ) -> Result<Viewer, ClaimsError> {
+        let person = if !self.serving.settings.verifier.is_on() {
+            None
+        } else if client.socket.is_some() {
+            // Many clients share a gateway's socket: each operation has its own claims.
+            claims::of_extensions(request.extensions.as_deref())?
+        } else {
+            claims::of_headers(&client.headers)?
+        };
+        Ok(Viewer::new(person, self.anonymous_writes))
     }
 
     /// Refuses what would find no room in the queue to the database.
@@ -446,7 +493,7 @@ impl Endpoint {
     }
 }
 
-/// The request as async-graphql has it. Of extensions nothing is used.
+/// The request as async-graphql has it.
 fn read(request: GraphqlRequest) -> Result<Request, Refused> {
     let Some(query) = request.query else {
         let message = "the request has no `query`";

@@ -12,6 +12,12 @@ pub enum Code {
     NotFound,
     /// The request contradicts stored data: an idempotency key that was used with another input.
     Conflict,
+    /// Nobody is signed in, and a guest may not do this.
+    Unauthenticated,
+    /// What the request would change belongs to somebody else.
+    Forbidden,
+    /// The claims that the gateway sends cannot be read, or name nobody.
+    ClaimsRefused,
     /// A subscriber read too slowly: resume after `extensions.cursor`.
     SubscriptionLagged,
     /// A cursor is too old to resume from: read the list again with its cursor, then subscribe after that.
@@ -57,6 +63,9 @@ impl Code {
             Self::BadUserInput => "BAD_USER_INPUT",
             Self::NotFound => "NOT_FOUND",
             Self::Conflict => "CONFLICT",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::ClaimsRefused => "CLAIMS_REFUSED",
             Self::SubscriptionLagged => "SUBSCRIPTION_LAGGED",
             Self::ResyncRequired => "RESYNC_REQUIRED",
             Self::ProjectionBehind => "PROJECTION_BEHIND",
@@ -98,10 +107,13 @@ impl Code {
         Self::ALL.into_iter().find(|code| code.as_str() == text)
     }
 
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 24] = [
         Self::BadUserInput,
         Self::NotFound,
         Self::Conflict,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::ClaimsRefused,
         Self::SubscriptionLagged,
         Self::ResyncRequired,
         Self::ProjectionBehind,

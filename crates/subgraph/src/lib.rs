@@ -5,6 +5,8 @@
 //! - [`Subgraph`]: the process, from its [`SubgraphSettings`] to its end;
 //! - [`id`], [`date_time`], [`text`] and [`author`]: the values that go in and out, checked at the border;
 //! - [`unchanged`]: edits that do not overwrite another edit;
+//! - [`viewer`] and [`owner`]: who asks, whom a document belongs to, and so who may write what; `claims` reads who
+//!   asks from what the gateway sends;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
 //! - [`readable`], [`stored_comment`], [`reference`](mod@reference) and [`undated`]: which documents can be read,
 //!   how they refer to each other, and documents without a date;
@@ -24,6 +26,7 @@
 
 mod answer;
 pub mod author;
+mod claims;
 pub mod collections;
 pub mod connection;
 pub mod database;
@@ -40,6 +43,7 @@ pub mod json;
 pub mod limits;
 pub mod list_size;
 mod overload;
+pub mod owner;
 pub mod page;
 pub mod readable;
 pub mod reference;
@@ -50,6 +54,7 @@ pub mod testing;
 pub mod text;
 pub mod unchanged;
 pub mod undated;
+pub mod viewer;
 
 pub use connection::{Connection, Edge, PageInfo};
 pub use database_calls::{CallGate, DatabaseCalls, Overloaded};
@@ -60,6 +65,8 @@ pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;
 pub use json::JsonText;
 pub use limits::{FieldCost, FieldCosts, LimitSettings, Limits, TypeNames};
+pub use owner::Owner;
 pub use page::{BeyondCursors, ListPosition, Order, Page, PageArguments, PageRequest};
 pub use stored_comment::StoredComment;
 pub use subgraph::{Subgraph, SubgraphSettings};
+pub use viewer::{AccessError, AnonymousWrites, Person, Viewer};

@@ -5,15 +5,16 @@ use bson::{Document, RawDocument, doc};
 use changefeed::{FromDocument, Unreadable};
 use mongodb::{Database, IndexModel};
 
+use crate::owner::{AUTHOR_ID, GUEST};
 use crate::readable::{Kind, Shape};
-use crate::{DateTime, author, reference};
+use crate::{DateTime, Owner, author, reference};
 
 /// The longest text of a comment that is read, in bytes: several times what the API accepts. It bounds what
 /// a post keeps of its newest comments.
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Which documents are comments.
-pub const SHAPE: Shape<7> = Shape([
+pub const SHAPE: Shape<9> = Shape([
     ("_id", Kind::Id),
     ("postId", Kind::Reference),
     (
@@ -28,6 +29,8 @@ pub const SHAPE: Shape<7> = Shape([
             bytes_max: author::BYTES_MAX,
         },
     ),
+    AUTHOR_ID,
+    GUEST,
     ("createdAt", Kind::Date),
     ("updatedAt", Kind::Date),
     ("edited", Kind::Flag),
@@ -44,6 +47,8 @@ pub struct StoredComment {
     pub text: String,
     /// Its author; [`author::ANONYMOUS`] where the document has none.
     pub author: String,
+    /// Whom it belongs to.
+    pub owner: Owner,
     /// Its `createdAt`; none where its document has none.
     pub created_at: Option<DateTime>,
     /// Its `updatedAt`; none where its document has none.
@@ -61,13 +66,24 @@ impl StoredComment {
 
 impl FromDocument for StoredComment {
     fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
-        let [id, post_id, text, author, created_at, updated_at, edited] = SHAPE.read(document)?;
+        let [
+            id,
+            post_id,
+            text,
+            author,
+            author_id,
+            guest,
+            created_at,
+            updated_at,
+            edited,
+        ] = SHAPE.read(document)?;
         Ok(Self {
             // The shape demands both.
             id: id.id().unwrap_or_default(),
             post_id: post_id.id().unwrap_or_default(),
             text: text.text().unwrap_or_default().into_owned(),
             author: author::read(author),
+            owner: Owner::read(author_id, guest),
             created_at: created_at.date(),
             updated_at: updated_at.date(),
             edited: edited.flag().unwrap_or_default(),

@@ -135,6 +135,7 @@ impl Subgraph {
                 service::operations_routes(service, &health, &metrics, Router::new(), &lifecycle)
                     .await?;
             let access = settings.access.clone().or_named(name);
+            access.warn_if_nobody_writes();
             let endpoint =
                 endpoint::endpoint(schema, gate, limits, &access, &metrics, &lifecycle, service)?;
             endpoint::serve(

@@ -5,6 +5,8 @@
 #![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 mod on_database;
+pub mod rights;
+mod signed;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -17,6 +19,7 @@ pub use graphql_transport::testing::Socket;
 pub use on_database::TestSubgraph;
 use serde_json::{Value, json};
 use service::Lifecycle;
+pub use signed::{SECRET, Signed};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -46,6 +49,17 @@ pub fn lists_without_cost(sdl: &str, costs: FieldCosts) -> Vec<String> {
         }
     }
     lists
+}
+
+fn data_of(mut response: Value) -> Value {
+    assert!(response.get("errors").is_none(), "{response:#}");
+    response["data"].take()
+}
+
+fn code_of(response: &Value) -> String {
+    let code = response["errors"][0]["extensions"]["code"].as_str();
+    code.unwrap_or_else(|| panic!("no error code: {response:#}"))
+        .to_owned()
 }
 
 /// A subgraph that runs in this process on a free port. It ends with [`TestService::stop`].
@@ -84,17 +98,12 @@ impl TestService {
 
     /// Runs a query or mutation that must not fail and returns its data.
     pub async fn data(&self, query: &str, variables: Value) -> Value {
-        let mut response = self.graphql(query, variables).await;
-        assert!(response.get("errors").is_none(), "{response:#}");
-        response["data"].take()
+        data_of(self.graphql(query, variables).await)
     }
 
     /// Runs a query or mutation that must fail and returns the code of its first error.
     pub async fn error_code(&self, query: &str, variables: Value) -> String {
-        let response = self.graphql(query, variables).await;
-        let code = response["errors"][0]["extensions"]["code"].as_str();
-        code.unwrap_or_else(|| panic!("no error code: {response:#}"))
-            .to_owned()
+        code_of(&self.graphql(query, variables).await)
     }
 
     /// Sends a body as JSON; returns the status and the answer.

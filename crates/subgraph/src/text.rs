@@ -47,6 +47,15 @@ impl TextRule {
         Ok(text)
     }
 
+    /// The text made to fit: control characters become blanks, and what is too long is cut. `None` if nothing of it
+    /// shows.
+    pub fn fitted(&self, text: &str) -> Option<String> {
+        let blank = |c: char| if c.is_control() { ' ' } else { c };
+        let text = text.trim().chars().map(blank).take(self.max_chars);
+        let text = text.collect::<String>().trim().to_owned();
+        text.chars().any(shows).then_some(text)
+    }
+
     /// [`TextRule::check`] of a text that may be left out.
     ///
     /// # Errors

@@ -1,22 +1,29 @@
-//! Which documents can be read: the check in Rust and the server's agree on any BSON.
+//! Which documents can be read, and who may change them: the check in Rust and the server's agree on any BSON.
+
+use std::collections::BTreeSet;
 
 use bson::oid::ObjectId;
-use bson::{Binary, Bson, Document, RawDocumentBuf, Regex, Timestamp, doc};
+use bson::{Binary, Bson, Document, RawDocument, RawDocumentBuf, Regex, Timestamp, doc};
 use changefeed::FromDocument;
 use fastrand::Rng;
 use futures_util::TryStreamExt;
 use mongodb::Collection;
 use subgraph::author;
+use subgraph::owner::{AUTHOR_ID, GUEST};
+use subgraph::readable::Shape;
 use subgraph::stored_comment::{SHAPE, TEXT_BYTES_MAX};
-use subgraph::{DateTime, StoredComment};
+use subgraph::viewer::exact;
+use subgraph::{AnonymousWrites, DateTime, Owner, Person, StoredComment, Viewer};
 
 const RANDOM_DOCUMENTS: usize = 4_000;
 /// What a random document begins from, so that many differ from a comment in one field only.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 9] = [
     "_id",
     "postId",
     "text",
     "author",
+    "authorId",
+    "guest",
     "createdAt",
     "updatedAt",
     "edited",
@@ -70,7 +77,52 @@ async fn compare(documents: Vec<RawDocumentBuf>) -> usize {
     }
     let filtered = raw.count_documents(SHAPE.filter()).await.expect("counted");
     assert_eq!(filtered, readable as u64);
+    compare_rights(&raw, &stored).await;
     readable
+}
+
+fn owner(document: &RawDocument) -> Owner {
+    let [author_id, guest] = Shape([AUTHOR_ID, GUEST])
+        .read(document)
+        .expect("anything can be read");
+    Owner::read(author_id, guest)
+}
+
+/// Compares who may change which of the documents: guests, moderators, and some of those to whom they belong.
+async fn compare_rights(raw: &Collection<RawDocumentBuf>, stored: &[RawDocumentBuf]) {
+    let owners = stored
+        .iter()
+        .filter_map(|document| owner(document).id().cloned());
+    let owners: BTreeSet<String> = owners.map(|id| id.to_string()).collect();
+    let people = owners.iter().take(10).map(|id| Some((id.as_str(), false)));
+    let people = people.chain([None, Some(("moderator", true)), Some(("$authorId", false))]);
+    for person in people {
+        for anonymous_writes in [AnonymousWrites::Create, AnonymousWrites::Change] {
+            let person = person.map(|(id, is_moderator)| Person {
+                id: id.into(),
+                name: "Ann".to_owned(),
+                is_moderator,
+            });
+            let viewer = Viewer::new(person, anonymous_writes);
+            let ours = stored
+                .iter()
+                .filter(|document| viewer.may_change(&owner(document)));
+            let ours: Vec<&RawDocumentBuf> = ours.collect();
+            let mut filter = doc! {};
+            viewer.limit_to_changeable(&mut filter);
+            let found = raw
+                .find(filter)
+                .collation(exact())
+                .sort(doc! { "$natural": 1 });
+            let found: Vec<RawDocumentBuf> = found
+                .await
+                .expect("the server fails at no document")
+                .try_collect()
+                .await
+                .expect("read");
+            assert_eq!(found.iter().collect::<Vec<_>>(), ours, "{viewer:?}");
+        }
+    }
 }
 
 fn raw(document: &Document) -> RawDocumentBuf {
@@ -114,6 +166,14 @@ async fn every_edge_is_judged_alike() {
         with(doc! { "createdAt": millis(first), "updatedAt": millis(last), "edited": true }),
         with(doc! { "text": "", "idempotency": 5, "more": { "a": [1] } }),
         with(doc! { "createdAt": bson::DateTime::now(), "edited": false }),
+        with(doc! { "authorId": "ann", "guest": true }),
+        with(doc! { "authorId": "ANN" }),
+        with(doc! { "authorId": ["ann"], "guest": 1 }),
+        with(doc! { "authorId": "x".repeat(512) }),
+        with(doc! { "authorId": "", "guest": "true" }),
+        with(doc! { "authorId": Bson::Null, "guest": true }),
+        with(doc! { "authorId": Bson::Undefined }),
+        with(doc! { "authorId": ObjectId::new() }),
     ];
     let mut documents: Vec<RawDocumentBuf> = readable.iter().map(raw).collect();
     documents.push(with_bytes(
@@ -125,6 +185,16 @@ async fn every_edge_is_judged_alike() {
         &with(doc! { "text": "x", "XYZ": 1, "author": "x" }),
         b"XYZ",
         b"\xFF\xFEZ",
+    ));
+    documents.push(with_bytes(
+        &with(doc! { "authorId": "aXYb" }),
+        b"aXYb",
+        b"a\xFF\xFEb",
+    ));
+    documents.push(with_bytes(
+        &with(doc! { "authorId": "ann", "AuthorId": "bob" }),
+        b"AuthorId",
+        b"authorId",
     ));
     // A field that stands twice: the first one counts.
     documents.push(with_bytes(&with(doc! { "xext": 5 }), b"xext", b"text"));

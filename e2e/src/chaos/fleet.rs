@@ -77,6 +77,7 @@ impl Fleet {
         let uri = mongo.uri_for("chaos");
         let settings = [
             ("MONGO_URI", uri.clone()),
+            ("ANONYMOUS_WRITES", "change".to_owned()),
             // It would mend what the run looks for.
             ("PROJECTION_AUDIT_INTERVAL", "0s".to_owned()),
         ];

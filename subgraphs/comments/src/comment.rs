@@ -7,7 +7,7 @@ use serde::Serialize;
 use subgraph::limits::answer::count_bytes;
 use subgraph::page::ListTag;
 use subgraph::text::TextRule;
-use subgraph::{DateTime, Id, ListPosition, StoredComment};
+use subgraph::{DateTime, Id, ListPosition, Owner, StoredComment};
 
 use crate::post::{Post, PostId};
 
@@ -37,6 +37,9 @@ pub struct Comment {
     pub text: String,
     /// The name of the comment's author; "Anonymous" if none was given.
     pub author: String,
+    #[graphql(flatten)]
+    #[serde(flatten)]
+    pub owner: Owner,
     #[graphql(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime>,
@@ -90,6 +93,7 @@ impl FromDocument for Comment {
             post_id,
             text,
             author,
+            owner,
             created_at,
             updated_at,
             edited,
@@ -99,6 +103,7 @@ impl FromDocument for Comment {
             post_id: post_id.into(),
             text,
             author,
+            owner,
             created_at,
             updated_at,
             edited,

@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::text::TextRule;
-use subgraph::{DateTime, author};
+use subgraph::{DateTime, Viewer};
 
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::post::PostId;
@@ -23,11 +23,13 @@ pub struct CreateCommentInput {
     /// The comment's text: 1 to 5,000 characters, at least one of them visible. White space at both ends is
     /// removed. Control characters other than line breaks and tabs fail with BAD_USER_INPUT.
     text: String,
-    /// The name of the author: at most 100 characters; "Anonymous" if it is left out.
+    /// The name of the author, if you are not signed in: at most 100 characters; "Anonymous" if it is left out. If
+    /// you are, your name in `viewer` counts, and this is ignored.
     author: Option<String>,
     /// A key that makes retries safe: any text of at most 100 characters. A second request with the
     /// same key and the same input returns the first comment and creates none. With another input it
-    /// fails with CONFLICT. A key is kept for 30 days after its last use. If its comment is deleted,
+    /// fails with CONFLICT. Keys are your own: whoever else uses the same text has another key. Those who are not
+    /// signed in share theirs. A key is kept for 30 days after its last use. If its comment is deleted,
     /// the key is free again, and the next comment with it has the same id.
     idempotency_key: Option<String>,
 }
@@ -47,24 +49,25 @@ pub struct CreateComment;
 
 #[Object]
 impl CreateComment {
-    /// Creates a comment on a post. Fails with NOT_FOUND if the post does not exist, and with
-    /// BAD_USER_INPUT if a text is blank or too long.
+    /// Creates a comment on a post. Fails with NOT_FOUND if the post does not exist, with BAD_USER_INPUT if a
+    /// text is blank or too long, and with UNAUTHENTICATED if you are not signed in and guests may not write.
     async fn create_comment(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The comment to create.")] input: CreateCommentInput,
     ) -> Result<CreateCommentPayload, Error> {
         let now = DateTime::now();
+        let (author, owner) = Viewer::of(ctx).author::<Error>(input.author)?;
         let text = TEXT.check(input.text)?;
-        let author = author::check(input.author)?;
         let idempotency = IDEMPOTENCY_KEY
             .check_optional(input.idempotency_key)?
-            .map(|key| Idempotency::new(key, input.post_id, &text, &author));
+            .map(|key| Idempotency::new(key, &owner, input.post_id, &text, &author));
         let comment = Comment {
             id: CommentId::new(),
             post_id: input.post_id,
             text,
             author,
+            owner,
             created_at: Some(now),
             updated_at: Some(now),
             edited: false,

@@ -1,6 +1,7 @@
 //! The mutation `deleteComment`: deletes one document.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
+use subgraph::Viewer;
 
 use crate::comment::CommentId;
 use crate::written::Written;
@@ -28,15 +29,18 @@ pub struct DeleteComment;
 
 #[Object]
 impl DeleteComment {
-    /// Deletes a comment. Fails with NOT_FOUND if the comment does not exist.
+    /// Deletes a comment. Fails with NOT_FOUND if the comment does not exist. Only its author and moderators
+    /// may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in.
     async fn delete_comment(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The comment to delete.")] input: DeleteCommentInput,
     ) -> Result<DeleteCommentPayload, Error> {
+        let viewer = Viewer::of(ctx);
+        viewer.require_any_change()?;
         let deleted = ctx
             .data_unchecked::<Store>()
-            .delete_comment(input.id)
+            .delete_comment(input.id, viewer)
             .await?;
         let Written { operation_time, .. } = deleted.ok_or(Error::CommentNotFound(input.id))?;
         Ok(DeleteCommentPayload {

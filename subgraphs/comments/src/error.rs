@@ -2,7 +2,7 @@
 
 use async_graphql::ErrorExtensionValues;
 use changefeed::{CursorError, TopicError};
-use subgraph::{Code, CodedError, InputError, Overloaded};
+use subgraph::{AccessError, Code, CodedError, InputError, Overloaded};
 
 use crate::comment::CommentId;
 use crate::post::PostId;
@@ -17,6 +17,9 @@ pub enum Error {
     /// The client's input cannot be accepted.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// The client may not write, or not change this.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The post does not exist, or no longer.
     #[error("the post {0} does not exist")]
     PostNotFound(PostId),
@@ -63,6 +66,7 @@ impl CodedError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Input(_) => Code::BadUserInput,
+            Self::Access(error) => error.code(),
             Self::PostNotFound(_) | Self::CommentNotFound(_) => Code::NotFound,
             Self::IdempotencyKeyReused | Self::CommentChanged(_) => Code::Conflict,
             Self::Overloaded(_) => Code::Overloaded,

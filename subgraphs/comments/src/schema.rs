@@ -4,7 +4,7 @@ use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, ID, MergedObject, Object, Subscription};
 use futures_util::Stream;
 use subgraph::page::page_cost;
-use subgraph::{FieldCost, FieldCosts};
+use subgraph::{FieldCost, FieldCosts, Person, Viewer};
 
 use crate::comment::{Comment, CommentId};
 use crate::comment_change::CommentChange;
@@ -50,6 +50,12 @@ pub struct Query;
 /// Queries read data and change nothing.
 #[Object]
 impl Query {
+    /// Who you are, by your token; null if you are not signed in.
+    #[graphql(shareable)]
+    async fn viewer(&self, ctx: &Context<'_>) -> Option<Person> {
+        Viewer::of(ctx).person().cloned()
+    }
+
     /// The comment with this id; null if it does not exist.
     async fn comment(
         &self,

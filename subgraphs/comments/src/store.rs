@@ -16,7 +16,8 @@ use mongodb::{ClientSession, Collection, Database, IndexModel};
 use subgraph::collections::exists;
 use subgraph::stored_comment::{self, SHAPE, of_posts};
 use subgraph::unchanged::{next_version, unchanged_since};
-use subgraph::{BeyondCursors, DatabaseCalls, DateTime, Page, PageRequest, readable};
+use subgraph::viewer::exact;
+use subgraph::{BeyondCursors, DatabaseCalls, DateTime, Page, PageRequest, Viewer, readable};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -169,11 +170,12 @@ impl Store {
     /// Sets a comment's text and returns the changed comment; none if it does not exist.
     ///
     /// # Errors
-    /// [`Error::CommentChanged`] when its `updatedAt` is another than `if_updated_at`.
+    /// [`Error::Access`] when the viewer may not change it, [`Error::CommentChanged`] when its `updatedAt` is another than `if_updated_at`.
     pub async fn update_comment(
         &self,
         id: CommentId,
         text: String,
+        viewer: Viewer,
         now: DateTime,
         if_updated_at: Option<DateTime>,
     ) -> Result<Option<Written<Comment>>, Error> {
@@ -182,38 +184,52 @@ impl Store {
             let updated_at = next_version(now, if_updated_at);
             let set = doc! { "$set": { "text": text, "edited": true, "updatedAt": updated_at } };
             let mut filter = readable_comment(id);
+            viewer.limit_to_changeable(&mut filter);
             if let Some(seen) = if_updated_at {
                 unchanged_since(&mut filter, seen, id.created_at());
             }
             let comment = collections
                 .comments
                 .find_one_and_update(filter, set)
+                .collation(exact())
                 .return_document(ReturnDocument::After)
                 .session(&mut session)
                 .send()
                 .await?;
-            if comment.is_none()
-                && if_updated_at.is_some()
-                && exists(&collections.comments, readable_comment(id)).await?
-            {
-                return Err(Error::CommentChanged(id));
-            }
-            let comment = comment.and_then(|it| readable::one(&it, &collections.unreadables));
+            let Some(comment) = comment else {
+                let refusal = collections.refusal(id, &viewer, if_updated_at).await?;
+                return refusal.map_or(Ok(None), Err);
+            };
+            let comment = readable::one(&comment, &collections.unreadables);
             Ok(comment.map(|comment| Written::in_session(comment, &session)))
         });
         update.await
     }
 
     /// Deletes a comment; none if it does not exist.
-    pub async fn delete_comment(&self, id: CommentId) -> Result<Option<Written<()>>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Access`] when the viewer may not delete it.
+    pub async fn delete_comment(
+        &self,
+        id: CommentId,
+        viewer: Viewer,
+    ) -> Result<Option<Written<()>>, Error> {
         let delete = self.calls.run(|collections| async move {
             let mut session = collections.session().await?;
+            let mut filter = readable_comment(id);
+            viewer.limit_to_changeable(&mut filter);
             let deleted = collections
                 .comments
-                .delete_one(readable_comment(id))
+                .delete_one(filter)
+                .collation(exact())
                 .session(&mut session)
                 .await?;
-            Ok((deleted.deleted_count == 1).then(|| Written::in_session((), &session)))
+            if deleted.deleted_count == 0 {
+                let refusal = collections.refusal(id, &viewer, None).await?;
+                return refusal.map_or(Ok(None), Err);
+            }
+            Ok(Some(Written::in_session((), &session)))
         });
         delete.await
     }
@@ -270,6 +286,24 @@ impl Collections {
     /// A session, which knows the time of the writes in it.
     async fn session(&self) -> mongodb::error::Result<ClientSession> {
         self.comments.client().start_session().await
+    }
+
+    /// Why a write has found no comment that it may change; none if there is no such comment.
+    async fn refusal(
+        &self,
+        id: CommentId,
+        viewer: &Viewer,
+        if_updated_at: Option<DateTime>,
+    ) -> Result<Option<Error>, Error> {
+        let found = self.comments.find_one(readable_comment(id)).send().await?;
+        let comment: Option<Comment> =
+            found.and_then(|found| readable::one(&found, &self.unreadables));
+        Ok(
+            comment.and_then(|comment| match viewer.may_change(&comment.owner) {
+                false => Some(viewer.refusal().into()),
+                true => if_updated_at.map(|_| Error::CommentChanged(id)),
+            }),
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! The mutation `updateComment`: replaces the text, unless it was changed after `ifUpdatedAt`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::DateTime;
+use subgraph::{DateTime, Viewer};
 
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::written::Written;
@@ -37,19 +37,22 @@ pub struct UpdateComment;
 #[Object]
 impl UpdateComment {
     /// Changes a comment's text. Fails with NOT_FOUND if the comment does not exist, with BAD_USER_INPUT
-    /// if the text is blank or too long, and with CONFLICT if it was changed after `ifUpdatedAt`.
+    /// if the text is blank or too long, and with CONFLICT if it was changed after `ifUpdatedAt`. Only its
+    /// author and moderators may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in.
     async fn update_comment(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The comment and its new text.")] input: UpdateCommentInput,
     ) -> Result<UpdateCommentPayload, Error> {
+        let viewer = Viewer::of(ctx);
+        viewer.require_any_change()?;
         let text = TEXT.check(input.text)?;
         let Written {
             value: comment,
             operation_time,
         } = ctx
             .data_unchecked::<Store>()
-            .update_comment(input.id, text, DateTime::now(), input.if_updated_at)
+            .update_comment(input.id, text, viewer, DateTime::now(), input.if_updated_at)
             .await?
             .ok_or(Error::CommentNotFound(input.id))?;
         Ok(UpdateCommentPayload {

@@ -1,7 +1,7 @@
 //! The mutation `createPost`: checks the input and inserts one document.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{DateTime, author};
+use subgraph::{DateTime, Viewer};
 
 use crate::discussion::Discussion;
 use crate::post::{CONTENT, Post, PostId, TITLE};
@@ -15,7 +15,8 @@ pub struct CreatePostInput {
     /// The post's text: 1 to 20,000 characters, at least one of them visible. White space at both ends is
     /// removed. Control characters other than line breaks and tabs fail with BAD_USER_INPUT.
     content: String,
-    /// The name of the author: at most 100 characters; "Anonymous" if it is left out.
+    /// The name of the author, if you are not signed in: at most 100 characters; "Anonymous" if it is left out. If
+    /// you are, your name in `viewer` counts, and this is ignored.
     author: Option<String>,
 }
 
@@ -31,18 +32,21 @@ pub struct CreatePost;
 
 #[Object]
 impl CreatePost {
-    /// Creates a post. Fails with BAD_USER_INPUT if a text is blank or too long.
+    /// Creates a post. Fails with BAD_USER_INPUT if a text is blank or too long, and with UNAUTHENTICATED if you
+    /// are not signed in and guests may not write.
     async fn create_post(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The post to create.")] input: CreatePostInput,
     ) -> Result<CreatePostPayload, Error> {
+        let (author, owner) = Viewer::of(ctx).author::<Error>(input.author)?;
         let now = DateTime::now();
         let post = Post {
             id: PostId::new(),
             title: TITLE.check(input.title)?,
             content: CONTENT.check(input.content)?,
-            author: author::check(input.author)?,
+            author,
+            owner,
             created_at: Some(now),
             updated_at: Some(now),
             discussion: Discussion::default(),

@@ -1,7 +1,7 @@
 //! The mutation `deletePost`: deletes the post and marks its comments, which the comments subgraph deletes.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::DateTime;
+use subgraph::{DateTime, Viewer};
 
 use crate::post::PostId;
 use crate::{Error, Store};
@@ -26,15 +26,18 @@ pub struct DeletePost;
 #[Object]
 impl DeletePost {
     /// Deletes a post. The comments subgraph then deletes the post's comments, usually within a second.
-    /// Fails with NOT_FOUND if the post does not exist.
+    /// Fails with NOT_FOUND if the post does not exist. Only its author and moderators may: others get FORBIDDEN, or
+    /// UNAUTHENTICATED if they are not signed in.
     async fn delete_post(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The post to delete.")] input: DeletePostInput,
     ) -> Result<DeletePostPayload, Error> {
+        let viewer = Viewer::of(ctx);
+        viewer.require_any_change()?;
         if ctx
             .data_unchecked::<Store>()
-            .delete_post(input.id, DateTime::now())
+            .delete_post(input.id, viewer, DateTime::now())
             .await?
         {
             Ok(DeletePostPayload { id: input.id })

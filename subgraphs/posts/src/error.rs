@@ -1,7 +1,7 @@
 //! The errors of the posts subgraph, each with the code that clients receive.
 
 use async_graphql::ErrorExtensionValues;
-use subgraph::{Code, CodedError, InputError, Overloaded};
+use subgraph::{AccessError, Code, CodedError, InputError, Overloaded};
 
 use crate::post::PostId;
 
@@ -11,6 +11,9 @@ pub enum Error {
     /// The client's input cannot be accepted.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// The client may not write, or not change this.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The post does not exist, or no longer.
     #[error("the post {0} does not exist")]
     PostNotFound(PostId),
@@ -48,6 +51,7 @@ impl CodedError for Error {
     fn code(&self) -> Code {
         match self {
             Self::Input(_) | Self::OperationTime => Code::BadUserInput,
+            Self::Access(error) => error.code(),
             Self::PostNotFound(_) => Code::NotFound,
             Self::PostChanged(_) => Code::Conflict,
             Self::Overloaded(_) => Code::Overloaded,

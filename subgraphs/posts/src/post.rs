@@ -5,10 +5,11 @@ use bson::RawDocument;
 use changefeed::{FromDocument, Unreadable};
 use serde::Serialize;
 use subgraph::limits::answer::count_bytes;
+use subgraph::owner::{AUTHOR_ID, GUEST};
 use subgraph::page::ListTag;
 use subgraph::readable::{Kind, Shape};
 use subgraph::text::TextRule;
-use subgraph::{DateTime, Id, ListPosition, author};
+use subgraph::{DateTime, Id, ListPosition, Owner, author};
 
 use crate::Error;
 use crate::comment_projection::FIELD;
@@ -32,7 +33,7 @@ pub const CONTENT: TextRule = TextRule {
 pub const POSTS_LIST: ListTag = ListTag(b'p');
 
 /// Which documents are posts: texts may be several times as long as the API accepts.
-pub const SHAPE: Shape<7> = Shape([
+pub const SHAPE: Shape<9> = Shape([
     ("_id", Kind::Id),
     (
         "title",
@@ -52,6 +53,8 @@ pub const SHAPE: Shape<7> = Shape([
             bytes_max: author::BYTES_MAX,
         },
     ),
+    AUTHOR_ID,
+    GUEST,
     ("createdAt", Kind::Date),
     ("updatedAt", Kind::Date),
     (FIELD, Kind::Document),
@@ -71,6 +74,9 @@ pub struct Post {
     pub content: String,
     /// The name of the post's author; "Anonymous" if none was given.
     pub author: String,
+    #[graphql(flatten)]
+    #[serde(flatten)]
+    pub owner: Owner,
     #[graphql(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<DateTime>,
@@ -139,6 +145,8 @@ impl FromDocument for Post {
             title,
             content,
             author,
+            author_id,
+            guest,
             created_at,
             updated_at,
             discussion,
@@ -149,6 +157,7 @@ impl FromDocument for Post {
             title: title.text().unwrap_or_default().into_owned(),
             content: content.text().unwrap_or_default().into_owned(),
             author: author::read(author),
+            owner: Owner::read(author_id, guest),
             created_at: created_at.date(),
             updated_at: updated_at.date(),
             discussion: discussion

@@ -7,7 +7,7 @@ use async_graphql::{Context, Enum, ID, MergedObject, Object, Subscription};
 use futures_util::Stream;
 use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::page::page_cost;
-use subgraph::{Connection, FieldCost, FieldCosts, Order, PageArguments};
+use subgraph::{Connection, FieldCost, FieldCosts, Order, PageArguments, Person, Viewer};
 
 use crate::create_post::CreatePost;
 use crate::delete_post::DeletePost;
@@ -70,6 +70,12 @@ pub struct Query;
 /// Queries read data and change nothing.
 #[Object]
 impl Query {
+    /// Who you are, by your token; null if you are not signed in.
+    #[graphql(shareable)]
+    async fn viewer(&self, ctx: &Context<'_>) -> Option<Person> {
+        Viewer::of(ctx).person().cloned()
+    }
+
     /// The post with this id; null if it does not exist.
     async fn post(
         &self,

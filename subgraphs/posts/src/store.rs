@@ -9,9 +9,12 @@ use changefeed::{Projector, SendAction, Unreadables};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database, IndexModel};
 use subgraph::collections::exists;
+use subgraph::owner::{AUTHOR_ID, GUEST};
 use subgraph::unchanged::{next_version, unchanged_since};
+use subgraph::viewer::exact;
 use subgraph::{
-    BeyondCursors, DatabaseCalls, DateTime, Page, PageRequest, readable, stored_comment,
+    BeyondCursors, DatabaseCalls, DateTime, Owner, Page, PageRequest, Viewer, readable,
+    stored_comment,
 };
 
 use crate::Error;
@@ -138,12 +141,13 @@ impl Store {
     /// Sets what is given and returns the changed post; none if it does not exist.
     ///
     /// # Errors
-    /// [`Error::PostChanged`] when its `updatedAt` is another than `if_updated_at`.
+    /// [`Error::Access`] when the viewer may not change it, [`Error::PostChanged`] when its `updatedAt` is another than `if_updated_at`.
     pub async fn update_post(
         &self,
         id: PostId,
         title: Option<String>,
         content: Option<String>,
+        viewer: Viewer,
         now: DateTime,
         if_updated_at: Option<DateTime>,
     ) -> Result<Option<Post>, Error> {
@@ -152,6 +156,7 @@ impl Store {
         set.extend(content.map(|content| ("content".to_owned(), content.into())));
         let fields = self.fields();
         let mut filter = readable_post(id);
+        viewer.limit_to_changeable(&mut filter);
         if let Some(seen) = if_updated_at {
             unchanged_since(&mut filter, seen, id.created_at());
         }
@@ -159,27 +164,37 @@ impl Store {
             let post = collections
                 .posts
                 .find_one_and_update(filter, doc! { "$set": set })
+                .collation(exact())
                 .projection(fields)
                 .return_document(ReturnDocument::After)
                 .send()
                 .await?;
-            if post.is_none()
-                && if_updated_at.is_some()
-                && exists(&collections.posts, readable_post(id)).await?
-            {
-                return Err(Error::PostChanged(id));
-            }
-            Ok(post.and_then(|post| readable::one(&post, &collections.unreadables)))
+            let Some(post) = post else {
+                let refusal = collections.refusal(id, &viewer, if_updated_at).await?;
+                return refusal.map_or(Ok(None), Err);
+            };
+            Ok(readable::one(&post, &collections.unreadables))
         });
         update.await
     }
 
     /// Deletes a post and returns whether it existed. The mark for its comments is written first, so that a
     /// deleted post always has its mark, even if the process dies in between.
-    pub async fn delete_post(&self, id: PostId, now: DateTime) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Access`] when the viewer may not delete it.
+    pub async fn delete_post(
+        &self,
+        id: PostId,
+        viewer: Viewer,
+        now: DateTime,
+    ) -> Result<bool, Error> {
         let delete = self.calls.run(|collections| async move {
-            if !exists(&collections.posts, readable_post(id)).await? {
-                return Ok(false);
+            // The post of a mark is deleted only by the filter below; a mark alone does nothing.
+            match collections.owner(id).await? {
+                None => return Ok(false),
+                Some(owner) if viewer.may_change(&owner) => {}
+                Some(_) => return Err(viewer.refusal().into()),
             }
             let mark = doc! { "$set": { "markedAt": now } };
             collections
@@ -187,8 +202,14 @@ impl Store {
                 .update_one(doc! { "_id": id }, mark)
                 .upsert(true)
                 .await?;
-            let deleted = collections.posts.delete_one(doc! { "_id": id }).await?;
-            Ok(deleted.deleted_count == 1)
+            let mut filter = doc! { "_id": id };
+            viewer.limit_to_changeable(&mut filter);
+            let deleted = collections.posts.delete_one(filter).collation(exact());
+            if deleted.await?.deleted_count == 1 {
+                return Ok(true);
+            }
+            let refusal = collections.refusal(id, &viewer, None).await?;
+            refusal.map_or(Ok(false), Err)
         });
         delete.await
     }
@@ -197,7 +218,7 @@ impl Store {
     /// nothing of what other programs keep in the document.
     fn fields(&self) -> Document {
         let mut fields = doc! {
-            "title": 1, "content": 1, "author": 1, "createdAt": 1, "updatedAt": 1,
+            "title": 1, "content": 1, "author": 1, AUTHOR_ID.0: 1, GUEST.0: 1, "createdAt": 1, "updatedAt": 1,
         };
         if let Some(slot) = self.projector.serving() {
             fields.insert(slot.as_path(), 1);
@@ -214,6 +235,33 @@ impl Store {
             .calls
             .run(|collections| async move { Ok(exists(&collections.posts, filter).await?) });
         look.await
+    }
+}
+
+impl Collections {
+    /// Whom a post belongs to; none if there is no such post.
+    async fn owner(&self, id: PostId) -> mongodb::error::Result<Option<Owner>> {
+        let fields = doc! { AUTHOR_ID.0: 1, GUEST.0: 1 };
+        let found = self.posts.find_one(readable_post(id)).projection(fields);
+        let post = found.send().await?;
+        let post = post.and_then(|post| readable::one::<Post>(&post, &self.unreadables));
+        Ok(post.map(|post| post.owner))
+    }
+
+    /// Why a write has found no post that it may change; none if there is no such post.
+    async fn refusal(
+        &self,
+        id: PostId,
+        viewer: &Viewer,
+        if_updated_at: Option<DateTime>,
+    ) -> mongodb::error::Result<Option<Error>> {
+        Ok(self
+            .owner(id)
+            .await?
+            .and_then(|owner| match viewer.may_change(&owner) {
+                false => Some(viewer.refusal().into()),
+                true => if_updated_at.map(|_| Error::PostChanged(id)),
+            }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The mutation `updatePost`: replaces texts, unless one was changed after `ifUpdatedAt`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{DateTime, InputError};
+use subgraph::{DateTime, InputError, Viewer};
 
 use crate::post::{CONTENT, Post, PostId, TITLE};
 use crate::{Error, Store};
@@ -35,12 +35,15 @@ pub struct UpdatePost;
 impl UpdatePost {
     /// Changes a post's title, its content, or both. Fails with NOT_FOUND if the post does not
     /// exist, with BAD_USER_INPUT if a text is blank or too long, or nothing is to be changed, and with
-    /// CONFLICT if it was changed after `ifUpdatedAt`.
+    /// CONFLICT if it was changed after `ifUpdatedAt`. Only its author and moderators may: others get FORBIDDEN, or
+    /// UNAUTHENTICATED if they are not signed in.
     async fn update_post(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The post and its new texts.")] input: UpdatePostInput,
     ) -> Result<UpdatePostPayload, Error> {
+        let viewer = Viewer::of(ctx);
+        viewer.require_any_change()?;
         let title = TITLE.check_optional(input.title)?;
         let content = CONTENT.check_optional(input.content)?;
         if title.is_none() && content.is_none() {
@@ -55,6 +58,7 @@ impl UpdatePost {
                 input.id,
                 title,
                 content,
+                viewer,
                 DateTime::now(),
                 input.if_updated_at,
             )

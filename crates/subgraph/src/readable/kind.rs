@@ -30,6 +30,14 @@ pub enum Kind {
     Flag,
     /// A document that is read elsewhere; anything else is as if it were missing.
     Document,
+    /// A name that is compared with others byte by byte: a string of 1 to so many bytes, in UTF-8. Anything else is
+    /// accepted as a name that nothing has; it may be missing or null.
+    Name {
+        /// The most bytes, as stored.
+        bytes_max: usize,
+    },
+    /// A mark: `true`. Anything else is as if it were missing.
+    Mark,
 }
 
 /// What a field holds.
@@ -40,14 +48,16 @@ pub enum Value<'d> {
     Absent,
     /// Of [`Kind::Id`] and [`Kind::Reference`].
     Id(ObjectId),
-    /// Of [`Kind::Text`]: its bytes, which need not be UTF-8.
+    /// Of [`Kind::Text`]: its bytes, which need not be UTF-8. Of [`Kind::Name`]: a name.
     Text(&'d [u8]),
     /// Of [`Kind::Date`], with a year from 0 to 9999.
     Date(DateTime),
-    /// The Boolean of a [`Kind::Flag`].
+    /// The Boolean of a [`Kind::Flag`] or a [`Kind::Mark`].
     Flag(bool),
     /// Of [`Kind::Document`]: its bytes, in which no field was looked at.
     Document(&'d RawDocument),
+    /// Of [`Kind::Name`]: a value that is no name.
+    Unknown,
 }
 
 impl<'d> Value<'d> {
@@ -107,7 +117,9 @@ impl fmt::Display for Kind {
             ),
             Self::Date => formatter.write_str("a date from year 0 to 9999 is expected"),
             Self::Flag => formatter.write_str("a Boolean is expected"),
-            Self::Document => formatter.write_str("anything is accepted"),
+            Self::Document | Self::Name { .. } | Self::Mark => {
+                formatter.write_str("anything is accepted")
+            }
         }
     }
 }
@@ -128,6 +140,15 @@ impl Kind {
                 .ok()
                 .map(Value::Document),
             (Self::Document, _) | (_, kind::NULL) => Some(Value::Absent),
+            (Self::Name { bytes_max }, kind::STRING) => {
+                let name = element.text().filter(|name| {
+                    (1..=bytes_max).contains(&name.len()) && std::str::from_utf8(name).is_ok()
+                });
+                Some(name.map_or(Value::Unknown, Value::Text))
+            }
+            (Self::Name { .. }, _) => Some(Value::Unknown),
+            (Self::Mark, kind::BOOLEAN) if element.value != [0] => Some(Value::Flag(true)),
+            (Self::Mark, _) => Some(Value::Absent),
             (Self::Text { bytes_max }, kind::STRING) => {
                 let text = element.text()?;
                 (text.len() <= bytes_max).then_some(Value::Text(text))
@@ -146,7 +167,12 @@ impl Kind {
     pub(crate) fn is_required(self) -> bool {
         match self {
             Self::Id | Self::Reference => true,
-            Self::Text { .. } | Self::Date | Self::Flag | Self::Document => false,
+            Self::Text { .. }
+            | Self::Date
+            | Self::Flag
+            | Self::Document
+            | Self::Name { .. }
+            | Self::Mark => false,
         }
     }
 
@@ -180,7 +206,7 @@ impl Kind {
                 of_type("date", fits.into(), is_absent().into())
             }
             Self::Flag => of_type("bool", true.into(), is_absent().into()),
-            Self::Document => true.into(),
+            Self::Document | Self::Name { .. } | Self::Mark => true.into(),
         }
     }
 }

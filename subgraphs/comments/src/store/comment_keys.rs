@@ -1,6 +1,7 @@
 //! Idempotency keys: a repeated request finds the comment that the first one wrote.
 //!
-//! Each key is the `_id` of a document of its own in `commentKeys`, which gives the key's comment its id.
+//! Each key is the `_id` of a document of its own in `commentKeys`, which gives the key's comment its id. A key of
+//! somebody who is signed in is `{ owner, key }`, so nobody else has it; guests' keys are texts.
 //! A request first writes the key or finds it, then inserts the comment under that id. So every try of a
 //! request inserts the same `_id`, and one of them succeeds, wherever another one stopped: no transaction
 //! is left open that the next try would have to wait for. The comment's document holds a digest of the
@@ -9,7 +10,7 @@
 use std::time::Duration;
 
 use bson::spec::BinarySubtype;
-use bson::{Binary, Document, RawDocumentBuf, deserialize_from_slice, doc};
+use bson::{Binary, Bson, Document, RawDocumentBuf, deserialize_from_slice, doc};
 use changefeed::SendAction;
 use mongodb::error::{ErrorKind, RETRYABLE_WRITE_ERROR, WriteFailure};
 use mongodb::options::{
@@ -18,7 +19,7 @@ use mongodb::options::{
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use subgraph::readable;
+use subgraph::{Owner, readable};
 use tokio::time::{Instant, sleep};
 
 use super::Collections;
@@ -50,20 +51,28 @@ const INDEX_NOT_FOUND: i32 = 27;
 /// What is kept of a request, to know it when it comes again.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
-    key: String,
+    /// The `_id` of the key's document.
+    key: Bson,
     /// A digest of the input that came with the key.
     digest: Binary,
 }
 
 impl Idempotency {
-    /// Remembers the key and what came with it.
-    pub fn new(key: String, post: PostId, text: &str, author: &str) -> Self {
+    /// Remembers the owner's key and what came with it.
+    pub fn new(key: String, owner: &Owner, post: PostId, text: &str, author: &str) -> Self {
         let mut digest = Sha256::new();
         digest.update(post.object_id().bytes());
         // The length separates the text from the author.
         digest.update(text.len().to_be_bytes());
         digest.update(text);
-        digest.update(author);
+        let key = match owner.id() {
+            // A new token may have another name for the same person.
+            Some(id) => Bson::from(doc! { "owner": id.as_str(), "key": key }),
+            None => {
+                digest.update(author);
+                Bson::from(key)
+            }
+        };
         let digest = Binary {
             subtype: BinarySubtype::Generic,
             bytes: digest.finalize().to_vec(),

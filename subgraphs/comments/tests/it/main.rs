@@ -11,6 +11,7 @@ mod large_answers;
 mod live;
 mod mutations;
 mod older_documents;
+mod owners;
 mod pages;
 mod service;
 mod vanished;

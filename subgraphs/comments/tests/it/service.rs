@@ -32,8 +32,16 @@ impl Comments {
 
     /// Starts it on a database that is there, with settings as on the command line.
     pub async fn start_on_with(database: TestDatabase, flags: &[&str]) -> Self {
-        let arguments = ["comments", "--development", "--mongo-uri", database.uri()];
-        let config = comments::Config::parse_from(arguments.iter().chain(flags));
+        let mut arguments = vec!["comments", "--development", "--mongo-uri", database.uri()];
+        arguments.extend(flags);
+        if !flags
+            .iter()
+            .any(|flag| flag.starts_with("--anonymous-writes"))
+        {
+            // Most tests are about something else than who may write.
+            arguments.push("--anonymous-writes=change");
+        }
+        let config = comments::Config::parse_from(arguments);
         let run = |listener, lifecycle| comments::run(config, listener, lifecycle);
         Self {
             subgraph: TestSubgraph::start_on(database, run).await,

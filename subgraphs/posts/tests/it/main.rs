@@ -8,6 +8,7 @@ mod live;
 mod mutations;
 mod odd_collections;
 mod older_documents;
+mod owners;
 mod pages;
 mod projection;
 mod random_batches;

@@ -22,7 +22,21 @@ impl Posts {
 
     /// Starts it on a database that is there.
     pub async fn start_on(database: TestDatabase) -> Self {
-        let config = posts::Config::parse_from(["posts", "--mongo-uri", database.uri()]);
+        Self::start_on_with(database, &[]).await
+    }
+
+    /// Starts it on a database that is there, with settings as on the command line.
+    pub async fn start_on_with(database: TestDatabase, flags: &[&str]) -> Self {
+        let mut arguments = vec!["posts", "--mongo-uri", database.uri()];
+        arguments.extend(flags);
+        if !flags
+            .iter()
+            .any(|flag| flag.starts_with("--anonymous-writes"))
+        {
+            // Most tests are about something else than who may write.
+            arguments.push("--anonymous-writes=change");
+        }
+        let config = posts::Config::parse_from(arguments);
         let run = |listener, lifecycle| posts::run(config, listener, lifecycle);
         Self {
             subgraph: TestSubgraph::start_on(database, run).await,
