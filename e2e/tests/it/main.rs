@@ -13,6 +13,7 @@ mod live_faults;
 mod odd_documents;
 mod operator;
 mod outage;
+mod owners;
 mod projection_faults;
 mod projection_lag;
 mod signed_requests;

@@ -1,0 +1,233 @@
+//! Who may write what, through the gateway, with tokens.
+
+use e2e::{Answer, ClientEvent, Graphql, Service, Subscription, System, Tokens, eventually};
+use embedded_mongo::{TestDatabase, test_database};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::PROGRAM;
+
+const SECRET: (&str, &str) = ("SUBGRAPH_SECRET", "0123456789abcdef0123456789abcdef");
+const GUESTS_CREATE: (&str, &str) = ("ANONYMOUS_WRITES", "create");
+/// What both subgraphs say of the viewer's rights, in one answer.
+const RIGHTS: &str = "query($id: ID!) { viewer { id name isModerator } post(id: $id) {
+    authorId writtenByGuest viewerCanEdit viewerCanDelete
+    comments(first: 1) { edges { node { authorId viewerCanEdit viewerCanDelete } } }
+    latestComments(first: 1) { author authorId viewerCanEdit }
+} }";
+
+/// A system whose subgraphs know who is signed in, and its provider.
+struct Signed {
+    system: System,
+    tokens: Tokens,
+    /// Dropped last: the services use it.
+    _database: TestDatabase,
+}
+
+impl Signed {
+    async fn start() -> Self {
+        let database = test_database().await;
+        let mut system = System::new(PROGRAM, database.uri().to_owned());
+        let tokens = Tokens::make().expect("a provider");
+        let jwks = tokens.jwks().to_str().expect("a path").to_owned();
+        let identity = [
+            SECRET,
+            ("JWT_JWKS", &*jwks),
+            ("SUBGRAPH_CLAIMS", "sub, name, scope"),
+            // Subgraphs' errors have to reach clients all the same.
+            ("DEVELOPMENT", "false"),
+        ];
+        for service in [Service::Posts, Service::Comments] {
+            system.run_with(service, &[SECRET, GUESTS_CREATE]).await;
+        }
+        system.run_with(Service::Gateway, &identity).await;
+        system.run_all().await;
+        Self {
+            system,
+            tokens,
+            _database: database,
+        }
+    }
+
+    fn guest(&self) -> Graphql {
+        self.system.graphql().clone()
+    }
+
+    fn person(&self, sub: &str, name: &str, scope: &str) -> Graphql {
+        let claims = json!({ "sub": sub, "name": name, "scope": scope });
+        let authorization = self.tokens.authorization(claims);
+        self.guest().with_header("authorization", &authorization)
+    }
+}
+
+async fn edit_comment(by: &Graphql, id: &str) -> Answer {
+    let edit = "mutation($id: ID!) {
+        updateComment(input: { id: $id, text: \"After\" }) { comment { text } }
+    }";
+    by.ask(edit, json!({ "id": id })).await
+}
+
+async fn edit_post(by: &Graphql, id: &str) -> Answer {
+    let edit = "mutation($id: ID!) {
+        updatePost(input: { id: $id, title: \"After\" }) { post { title } }
+    }";
+    by.ask(edit, json!({ "id": id })).await
+}
+
+async fn delete_post(by: &Graphql, id: &str) -> Answer {
+    let delete = "mutation($id: ID!) { deletePost(input: { id: $id }) { id } }";
+    by.ask(delete, json!({ "id": id })).await
+}
+
+/// What a viewer may do with Ann's post and its comment.
+fn rights(viewer: Value, may: bool) -> Value {
+    let comment = json!({ "authorId": "ann", "viewerCanEdit": may, "viewerCanDelete": may });
+    json!({ "viewer": viewer, "post": {
+        "authorId": "ann", "writtenByGuest": false, "viewerCanEdit": may, "viewerCanDelete": may,
+        "comments": { "edges": [{ "node": comment }] },
+        "latestComments": [{ "author": "Ann", "authorId": "ann", "viewerCanEdit": may }],
+    } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_belong_to_who_wrote_them() {
+    let signed = Signed::start().await;
+    let (ann, bob) = (
+        signed.person("ann", "Ann", "read"),
+        signed.person("bob", "Bob", ""),
+    );
+    let eve = signed.person("eve", "Eve", "read moderate");
+    let guest = signed.guest();
+    let post = ann.create_post("Ann's").await;
+    let comment = ann.create_comment(&post, "Ann's").await;
+    eventually("the post shows the comment", || async {
+        let read = ann.data(RIGHTS, json!({ "id": post })).await;
+        let is_shown = read["post"]["latestComments"][0].is_object();
+        is_shown.then_some(()).ok_or(read.to_string())
+    })
+    .await;
+
+    // Each viewer asks the same, at the same moment, many times: requests of different people are never shared.
+    let viewer = |id: &str, name: &str, is_moderator: bool| json!({ "id": id, "name": name, "isModerator": is_moderator });
+    let viewers = [
+        (&ann, rights(viewer("ann", "Ann", false), true)),
+        (&bob, rights(viewer("bob", "Bob", false), false)),
+        (&eve, rights(viewer("eve", "Eve", true), true)),
+        (&guest, rights(Value::Null, false)),
+    ];
+    for _ in 0..20 {
+        let asked = viewers.iter().cycle().take(40);
+        let asked = asked.map(|(viewer, expected)| {
+            let variables = json!({ "id": post });
+            async move { assert_eq!(viewer.data(RIGHTS, variables).await, *expected) }
+        });
+        join_all(asked).await;
+    }
+
+    for (by, code) in [(&bob, "FORBIDDEN"), (&guest, "UNAUTHENTICATED")] {
+        let refused = [
+            edit_comment(by, &comment).await,
+            edit_post(by, &post).await,
+            delete_post(by, &post).await,
+        ];
+        for answer in refused {
+            assert_eq!(answer.codes(), [code], "{}", answer.body);
+            let message = answer.body["errors"][0]["message"].as_str();
+            let message = message.unwrap_or_default();
+            assert!(message.contains("author or a moderator"), "{message}");
+        }
+    }
+    for by in [&ann, &eve] {
+        for answer in [edit_comment(by, &comment).await, edit_post(by, &post).await] {
+            assert!(answer.body["errors"].is_null(), "{}", answer.body);
+        }
+    }
+    // A guest's own belongs to moderators.
+    let guests = guest.create_comment(&post, "A guest's").await;
+    assert_eq!(
+        edit_comment(&guest, &guests).await.codes(),
+        ["UNAUTHENTICATED"]
+    );
+    assert_eq!(edit_comment(&ann, &guests).await.codes(), ["FORBIDDEN"]);
+    eve.delete_comment(&guests).await;
+    let deleted = delete_post(&ann, &post).await;
+    assert!(deleted.body["errors"].is_null(), "{}", deleted.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_sends_as_claims_counts_for_nothing() {
+    let signed = Signed::start().await;
+    let claims = json!({ "sub": "eve", "scope": "moderate" });
+    // {"sub":"eve","scope":"moderate"}
+    let encoded = "eyJzdWIiOiJldmUiLCJzY29wZSI6Im1vZGVyYXRlIn0";
+    let forged = signed.guest().with_header("rejoinder-claims", encoded);
+    let query = "{ viewer { id } }";
+    for client in [&forged, &signed.guest()] {
+        let request = json!({ "query": query, "extensions": { "claims": claims } });
+        let answer = client.post(request.to_string()).await;
+        assert_eq!(answer.body, json!({ "data": { "viewer": null } }));
+        let mut over_socket = Subscription::start_with(client, &request).await;
+        assert_eq!(over_socket.next_data().await, json!({ "viewer": null }));
+    }
+    let bob = signed.person("bob", "Bob", "read");
+    let bob = bob.with_header("rejoinder-claims", encoded);
+    assert_eq!(
+        bob.data(query, json!({})).await,
+        json!({ "viewer": { "id": "bob" } })
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_names_nobody_usable_is_refused_with_its_reason() {
+    let signed = Signed::start().await;
+    let long = signed.person(&"x".repeat(300), "Long", "");
+    let refused = long.ask("{ viewer { id } }", json!({})).await;
+    assert_eq!(refused.codes(), ["CLAIMS_REFUSED"], "{}", refused.body);
+    let message = refused.body["errors"][0]["message"].to_string();
+    assert!(message.contains("`sub` has 300 bytes"), "{message}");
+    let input = json!({ "input": { "title": "Title", "content": "Content" } });
+    let create = "mutation($input: CreatePostInput!) { createPost(input: $input) { post { id } } }";
+    let refused = long.ask(create, input).await;
+    assert_eq!(refused.codes(), ["CLAIMS_REFUSED"], "{}", refused.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_get_their_own_rights() {
+    let signed = Signed::start().await;
+    let ann = signed.person("ann", "Ann", "");
+    let eve = signed.person("eve", "Eve", "moderate");
+    let bob = signed.person("bob", "Bob", "");
+    let post = ann.create_post("Watched").await;
+    let cursor = "query($id: ID!) { post(id: $id) { commentChangesCursor } }";
+    let cursor =
+        ann.data(cursor, json!({ "id": post })).await["post"]["commentChangesCursor"].take();
+    // The post's rights are resolved by the other subgraph, for each subscriber.
+    let changes = "subscription($post: ID!, $after: String) {
+        commentChanges(postId: $post, after: $after) { ... on CommentAdded { comment {
+            authorId viewerCanEdit viewerCanDelete post { viewerCanEdit }
+        } } }
+    }";
+    let request = json!({ "query": changes, "variables": { "post": post, "after": cursor } });
+    let viewers = [
+        (&ann, true),
+        (&bob, false),
+        (&eve, true),
+        (&signed.guest(), false),
+    ];
+    let mut subscriptions = Vec::new();
+    for (viewer, may) in viewers {
+        subscriptions.push((Subscription::start_with(viewer, &request).await, may));
+    }
+    ann.create_comment(&post, "Ann's").await;
+    for (subscription, may) in &mut subscriptions {
+        let event = subscription.next().await;
+        let ClientEvent::Next(result) = &event else {
+            panic!("{event:?}")
+        };
+        let expected = json!({ "commentChanges": { "comment": {
+            "authorId": "ann", "viewerCanEdit": *may, "viewerCanDelete": *may,
+            "post": { "viewerCanEdit": *may },
+        } } });
+        assert_eq!(*result, json!({ "data": expected }));
+    }
+}
