@@ -30,6 +30,14 @@ const COST: &str = "directive @cost(weight: Int!) on ARGUMENT_DEFINITION | ENUM 
 const COST_LINK: &str = "extend schema \
      @link(url: \"https://specs.apollo.dev/cost/v0.1\", import: [\"@listSize\"])";
 
+/// The directive of the tag specification: <https://specs.apollo.dev/tag/v0.3>.
+const TAG: &str = "directive @tag(name: String!) repeatable on FIELD_DEFINITION | INTERFACE | OBJECT \
+     | UNION | ARGUMENT_DEFINITION | SCALAR | ENUM | ENUM_VALUE | INPUT_OBJECT \
+     | INPUT_FIELD_DEFINITION | SCHEMA";
+
+/// The `@link` to it.
+const TAG_LINK: &str = "extend schema @link(url: \"https://specs.apollo.dev/tag/v0.3\")";
+
 /// Completes a composed supergraph.
 ///
 /// # Errors
@@ -42,6 +50,11 @@ pub fn complete(composed: &str, subgraphs: &[Subgraph]) -> anyhow::Result<String
     if tells_costs {
         let cost = parse("cost.graphql", COST)?;
         specifications.definitions.extend(cost.definitions);
+    }
+    let has_tags = uses(&supergraph, &["@tag("]);
+    if has_tags {
+        let tag = parse("tag.graphql", TAG)?;
+        specifications.definitions.extend(tag.definitions);
     }
     if hides_parts {
         let inaccessible = parse("inaccessible.graphql", INACCESSIBLE)?;
@@ -72,9 +85,10 @@ pub fn complete(composed: &str, subgraphs: &[Subgraph]) -> anyhow::Result<String
                 if !hides_parts {
                     drop_inaccessible_link(directives);
                 }
-                if tells_costs {
-                    let links = parse("cost.graphql", COST_LINK)?;
-                    let links = links.definitions.iter().flat_map(|it| &it.directives().0);
+                let links = [(tells_costs, COST_LINK), (has_tags, TAG_LINK)];
+                for (_, link) in links.into_iter().filter(|(is_used, _)| *is_used) {
+                    let link = parse("link.graphql", link)?;
+                    let links = link.definitions.iter().flat_map(|it| &it.directives().0);
                     directives.0.extend(links.cloned());
                 }
             }

@@ -38,6 +38,18 @@ fn it_says_how_long_lists_are() {
     assert_eq!(supergraph.matches(link).count(), 1);
 }
 
+/// A gateway with `VIEWER_TAGS` shares subscriptions without them.
+#[test]
+fn the_fields_that_depend_on_who_asks_are_tagged() {
+    let supergraph = supergraph();
+    let fields = supergraph.lines().map(str::trim_start);
+    let fields: Vec<&str> = fields.filter(|line| line.starts_with("viewer")).collect();
+    assert_eq!(fields.len(), 5, "{fields:?}");
+    for field in fields {
+        assert!(field.contains("@tag(name: \"viewer\")"), "{field}");
+    }
+}
+
 #[test]
 fn the_newest_comments_come_with_their_posts() {
     let plan = plan_of(

@@ -203,6 +203,8 @@ fn identity_settings(issuer: &Issuer) -> Vec<(&'static str, String)> {
     ];
     let defaults = [
         ("SUBGRAPH_CLAIMS", "sub,name,scope".to_owned()),
+        // Readers of one post share its subscription, whoever they are.
+        ("VIEWER_TAGS", "posts,comments".to_owned()),
         ("WEB_SIGN_IN_URL", issuer.url("/token")),
         // A token of before a restart has an unknown key: its client would wait this long for the refusal.
         ("JWT_JWKS_PAUSE", "250ms".to_owned()),

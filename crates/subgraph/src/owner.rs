@@ -84,11 +84,13 @@ impl Owner {
     }
 
     /// Whether you may edit this: its author may, and so may moderators.
+    #[graphql(tag = "viewer")]
     async fn viewer_can_edit(&self, ctx: &Context<'_>) -> bool {
         Viewer::of(ctx).may_change(self)
     }
 
     /// Whether you may delete this: its author may, and so may moderators.
+    #[graphql(tag = "viewer")]
     async fn viewer_can_delete(&self, ctx: &Context<'_>) -> bool {
         Viewer::of(ctx).may_change(self)
     }

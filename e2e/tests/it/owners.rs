@@ -26,6 +26,11 @@ struct Signed {
 
 impl Signed {
     async fn start() -> Self {
+        // Subgraphs' errors have to reach clients all the same.
+        Self::start_with(("DEVELOPMENT", "false")).await
+    }
+
+    async fn start_with(more: (&'static str, &str)) -> Self {
         let database = test_database().await;
         let mut system = System::new(PROGRAM, database.uri().to_owned());
         let tokens = Tokens::make().expect("a provider");
@@ -34,8 +39,8 @@ impl Signed {
             SECRET,
             ("JWT_JWKS", &*jwks),
             ("SUBGRAPH_CLAIMS", "sub, name, scope"),
-            // Subgraphs' errors have to reach clients all the same.
-            ("DEVELOPMENT", "false"),
+            ("VIEWER_TAGS", "posts, comments"),
+            more,
         ];
         for service in [Service::Posts, Service::Comments] {
             system.run_with(service, &[SECRET, GUESTS_CREATE]).await;
@@ -208,12 +213,8 @@ async fn subscribers_get_their_own_rights() {
         } } }
     }";
     let request = json!({ "query": changes, "variables": { "post": post, "after": cursor } });
-    let viewers = [
-        (&ann, true),
-        (&bob, false),
-        (&eve, true),
-        (&signed.guest(), false),
-    ];
+    let guest = signed.guest();
+    let viewers = [(&ann, true), (&bob, false), (&eve, true), (&guest, false)];
     let mut subscriptions = Vec::new();
     for (viewer, may) in viewers {
         subscriptions.push((Subscription::start_with(viewer, &request).await, may));
@@ -229,5 +230,43 @@ async fn subscribers_get_their_own_rights() {
             "post": { "viewerCanEdit": *may },
         } } });
         assert_eq!(*result, json!({ "data": expected }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_readers_share_what_does_not_depend_on_who_asks() {
+    // With metrics.
+    let signed = Signed::start_with(("DEVELOPMENT", "true")).await;
+    let ann = signed.person("ann", "Ann", "");
+    let post = ann.create_post("Read by many").await;
+    let changes = "subscription($post: ID!) {
+        commentAdded(postId: $post) { text authorId writtenByGuest post { title authorId } }
+    }";
+    let mut subscriptions = Vec::new();
+    for number in 0..5 {
+        let reader = signed.person(&format!("reader-{number}"), "A reader", "");
+        subscriptions.push(Subscription::start(&reader, changes, json!({ "post": post })).await);
+    }
+    let metric = async |service, name, expected: f64| {
+        eventually(name, || async {
+            let value = signed.system.metric(service, name).await;
+            (value == expected).then_some(()).ok_or(value.to_string())
+        })
+        .await;
+    };
+    metric(Service::Gateway, "gateway_subscriptions", 5.0).await;
+    // A guest has no claims, and shares it, too.
+    subscriptions.push(Subscription::comments_of(&signed.guest(), changes, &post).await);
+    metric(Service::Gateway, "gateway_subscriptions", 6.0).await;
+    for (service, name) in [
+        (Service::Gateway, "gateway_upstream_subscriptions"),
+        (Service::Comments, "changefeed_hub_subscribers"),
+    ] {
+        assert_eq!(signed.system.metric(service, name).await, 1.0, "{name}");
+    }
+    for subscription in &mut subscriptions[..5] {
+        let event = subscription.next_data().await;
+        let text = event["commentAdded"]["text"].to_string();
+        assert!(text.contains("warm-up"), "{event}");
     }
 }

@@ -51,7 +51,7 @@ pub struct Query;
 #[Object]
 impl Query {
     /// Who you are, by your token; null if you are not signed in.
-    #[graphql(shareable)]
+    #[graphql(shareable, tag = "viewer")]
     async fn viewer(&self, ctx: &Context<'_>) -> Option<Person> {
         Viewer::of(ctx).person().cloned()
     }
