@@ -9,7 +9,7 @@ import { readDraft } from './drafts';
 import { focusOn, isFocusLost } from './focus';
 import { type CommentPartsFragment, DeleteCommentDocument } from './graph/generated';
 import { forgetComment } from './graph/lists';
-import { mayChange } from './mayChange';
+import { useMayChange } from './mayChange';
 import { useUndo } from './useUndo';
 import { hasCode } from './words';
 
@@ -35,7 +35,7 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
   const editButton = useRef<HTMLButtonElement>(null);
   const item = useRef<HTMLLIElement>(null);
   const wasEditing = useRef(false);
-  const { mayEdit, mayDelete } = mayChange(comment);
+  const mayChange = useMayChange(comment);
 
   const deletion = useUndo(async () => {
     const { nextElementSibling: next, previousElementSibling: previous } = item.current ?? {};
@@ -95,13 +95,13 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
                   <a href={`#comment-${comment.id}`} className="text">
                     Link<span className="unseen"> to the comment by {comment.author}</span>
                   </a>
-                  {mayEdit && (
+                  {mayChange && (
                     <button type="button" className="text" ref={editButton} onClick={() => edit(true)}>
                       {readDraft(`edit.${comment.id}`) ? 'Continue editing' : 'Edit'}
                       <span className="unseen"> the comment by {comment.author}</span>
                     </button>
                   )}
-                  {mayDelete && (
+                  {mayChange && (
                     <button type="button" className="text" onClick={deletion.start}>
                       {deletion.state === 'failed' ? 'Not deleted: try again' : 'Delete'}
                       <span className="unseen"> the comment by {comment.author}</span>

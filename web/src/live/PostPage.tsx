@@ -13,7 +13,7 @@ import { DeletePostDocument, type OpenPostFragment, PostDocument } from './graph
 import { forgetPost } from './graph/lists';
 import { readPost } from './graph/read';
 import { Link } from './Link';
-import { mayChange } from './mayChange';
+import { useMayChange } from './mayChange';
 import { NotFound } from './NotFound';
 import { Failure, PostSkeleton, Slow } from './Notices';
 import { placeOfNow } from './place';
@@ -75,7 +75,7 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
   const heading = useRef<HTMLHeadingElement>(null);
   const editButton = useRef<HTMLButtonElement>(null);
   const wasEditing = useRef(false);
-  const { mayEdit, mayDelete } = mayChange(post);
+  const mayChange = useMayChange(post);
   const deletion = useUndo(async () => {
     try {
       await remove({
@@ -133,13 +133,13 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
         <When time={post.createdAt} />
         {post.updatedAt !== post.createdAt && <span>edited</span>}
         <span className="actions">
-          {mayEdit && (
+          {mayChange && (
             <button type="button" className="text" ref={editButton} onClick={() => setEditing(true)}>
               {readDraft(`post.${post.id}`) ? 'Continue editing' : 'Edit'}
               <span className="unseen"> the post</span>
             </button>
           )}
-          {mayDelete && (
+          {mayChange && (
             <Confirm what="the post" failed={deletion.state === 'failed'} onConfirm={deletion.start} />
           )}
         </span>

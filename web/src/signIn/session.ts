@@ -193,18 +193,23 @@ async function askForToken(name: string, moderator: boolean): Promise<Session> {
     throw new SignInError(`The sign-in service gave no token.${words}`, isFinal);
   }
   const lifetimeMs = seconds * 1_000;
-  return { name: nameIn(token) ?? name, moderator, token, expiresAt: Date.now() + lifetimeMs, lifetimeMs };
+  const expiresAt = Date.now() + lifetimeMs;
+  return { name, ids: [], ...personIn(token), moderator, token, expiresAt, lifetimeMs };
 }
 
-/** The name in a token is the one that others will read. */
-function nameIn(token: string): string | undefined {
+/** Who a token names: its name is the one that others will read. */
+function personIn(token: string): { name?: string; ids?: string[] } {
   try {
     const part = (token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/');
     const bytes = Uint8Array.from(atob(part), (character) => character.charCodeAt(0));
-    const { name } = JSON.parse(new TextDecoder().decode(bytes)) as { name?: unknown };
-    return typeof name === 'string' && name !== '' ? name : undefined;
+    const claims = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+    const { iss, sub, name } = claims;
+    return {
+      ...(typeof name === 'string' && name !== '' && { name }),
+      ...(typeof sub === 'string' && { ids: [sub, `${String(iss)} ${sub}`] }),
+    };
   } catch {
-    return undefined;
+    return {};
   }
 }
 

@@ -3,6 +3,8 @@
 
 export interface Session {
   name: string;
+  /** As which servers know this person: by the token's subject, alone or after its issuer and a blank. */
+  ids: readonly string[];
   moderator: boolean;
   token: string;
   /** By this device's clock, in milliseconds since 1970. */
@@ -33,9 +35,10 @@ export function storeSession(session: Session | undefined): void {
 }
 
 function isSession(value: unknown): value is Session {
-  const { name, moderator, token, expiresAt, lifetimeMs } = (value ?? {}) as Partial<Session>;
+  const { name, ids, moderator, token, expiresAt, lifetimeMs } = (value ?? {}) as Partial<Session>;
   return (
     typeof name === 'string' &&
+    Array.isArray(ids) &&
     typeof moderator === 'boolean' &&
     typeof token === 'string' &&
     typeof expiresAt === 'number' &&
