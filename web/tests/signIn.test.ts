@@ -22,7 +22,8 @@ import {
 import { type Frame, Frames } from './support/frames';
 import { Graph } from './support/graph';
 import { type Stack, startStack } from './support/stack';
-import { eventually, WAIT_MS } from './support/waiting';
+import { keepOffers, waitForAnswers } from './support/time';
+import { eventually, gate, WAIT_MS } from './support/waiting';
 
 let stack: Stack;
 let browser: Browser;
@@ -304,6 +305,60 @@ describe('the live page', own, () => {
     await close(seen);
   });
 
+  test('what one has begun is not sent as nobody when the session ends meanwhile', async () => {
+    const post = await graph.createPost('Hers or nobody’s');
+    const seen = await open(`posts/${post}`);
+    const { page } = seen;
+    await waitForAnswers(page);
+    await page.reload();
+    await signIn(page, 'Ada');
+    await waitForState(page, 'Live');
+    const service = gate();
+    await page.route(`http://${issuer}/token`, async (route) => {
+      await service.opened;
+      const headers = { 'access-control-allow-origin': '*' };
+      await route.fulfill({ status: 403, headers, json: { error: 'access_denied' } });
+    });
+    const written: unknown[] = [];
+    page.on('request', (request) => {
+      if (request.postData()?.includes('createComment')) written.push(request.headers()['authorization']);
+    });
+    await page.waitForFunction(() => {
+      const session = JSON.parse(sessionStorage.getItem('rejoinder.session') ?? '{}') as {
+        expiresAt: number;
+      };
+      return session.expiresAt < Date.now();
+    });
+    await comment(page, 'Hers alone');
+    await page.getByRole('button', { name: 'Sending…' }).waitFor();
+    service.open();
+    await page.getByText('Nothing was sent. Your comment is still here.').waitFor();
+    await page.getByRole('button', { name: 'Sign in' }).waitFor();
+    await waitForValue(page.getByLabel('Your comment'), 'Hers alone');
+    assert.deepEqual(written, []);
+    await close(seen);
+  });
+
+  test('what waits to be deleted stays when somebody else signs in', async () => {
+    const post = await graph.createPost('Not in his name');
+    const seen = await open(`posts/${post}`);
+    const { page } = seen;
+    await keepOffers(page);
+    await page.reload();
+    await signIn(page, 'Ada');
+    await comment(page, 'Hers');
+    const hers = page.locator('.comment', { hasText: 'Hers' });
+    await hers.hover();
+    await hers.getByRole('button', { name: /^Delete/ }).click();
+    await page.getByRole('button', { name: /^Undo/ }).waitFor();
+    await page.getByRole('button', { name: 'Signed in as Ada' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Sign out' }).click();
+    await waitForComments(page, ['Hers']);
+    await page.reload();
+    await waitForComments(page, ['Hers']);
+    await close(seen);
+  });
+
   for (const [width, device] of [
     ['a desk', DESKTOP],
     ['a phone', PHONE],
@@ -377,6 +432,10 @@ describe('GraphiQL', own, () => {
     await page.getByRole('button', { name: /^Execute query/ }).click();
     await page.locator('.result-window', { hasText: '"posts"' }).waitFor();
     assert.equal(claimsIn(sent.at(-1)).name, 'Ada');
+    // The history keeps the query, and no token.
+    const kept = () => page.evaluate(() => JSON.stringify(localStorage));
+    await eventually(async () => assert.ok((await kept()).includes('posts'), 'the query is kept'));
+    assert.ok(!(await kept()).includes('Bearer'), 'no token is kept');
 
     const headers = page.locator('.graphiql-editor-tool .monaco-editor').filter({ hasText: 'Bearer' });
     await headers.click();

@@ -5,6 +5,7 @@ import type { CreateFetcherOptions } from '@graphiql/toolkit';
 import { type Client, createClient } from 'graphql-ws';
 
 import { currentSession, fetchSigned, onSession, sessionToken } from '../signIn/session';
+import { isSamePerson } from '../signIn/stored';
 
 type Headers = Record<string, unknown>;
 
@@ -48,16 +49,15 @@ export function clientFor(url: string, headers: Headers = {}): NonNullable<Creat
   const name = nameIn(headers);
   const session = currentSession();
   const person = name !== undefined && isOurs(headers[name]) ? session : undefined;
-  const isPerson = () =>
-    person && currentSession()?.name === person.name && currentSession()?.moderator === person.moderator;
+  const isPerson = () => person !== undefined && isSamePerson(person, currentSession());
   const key = JSON.stringify(
-    person && name ? { ...headers, [name]: [person.name, person.moderator] } : headers,
+    person && name ? { ...headers, [name]: [person.name, person.ids, person.moderator] } : headers,
   );
   const known = clients.get(key);
   if (known) return known;
 
   const payload = async () =>
-    name !== undefined && isPerson() ? { ...headers, [name]: `Bearer ${await sessionToken()}` } : headers;
+    name !== undefined && person ? { ...headers, [name]: `Bearer ${await sessionToken(person)}` } : headers;
   const client = createClient({
     url,
     connectionParams: payload,
@@ -67,8 +67,10 @@ export function clientFor(url: string, headers: Headers = {}): NonNullable<Creat
         const socket = opened as WebSocket;
         // A new token before the old one ends: the subscriptions go on.
         const stop = onSession(() => {
-          if (isPerson())
-            void payload().then((payload) => socket.send(JSON.stringify({ type: 'ping', payload })));
+          if (!isPerson()) return;
+          // Nothing to renew once somebody else is signed in.
+          const renew = (payload: Headers) => socket.send(JSON.stringify({ type: 'ping', payload }));
+          void payload().then(renew, () => {});
         });
         socket.addEventListener('close', stop);
       },

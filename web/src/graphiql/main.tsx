@@ -17,6 +17,7 @@ import { planTab } from './planTab';
 import { fetchWithPlan } from './plans';
 import { withLog } from './runs';
 import { HeadersBridge, signInTab } from './signInTab';
+import { storageWithoutHeaders } from './storage';
 import { firstTabs, newestPost, sharedTab } from './tabs';
 
 const GRAPHQL_PATH = '/graphql';
@@ -37,6 +38,7 @@ const plugins = [
   ...(canSignIn === undefined ? [] : [signInTab]),
 ];
 
+const storage = storageWithoutHeaders(localStorage);
 const root = document.getElementById('root');
 if (!root) throw new Error('graphiql.html has no #root');
 
@@ -49,6 +51,7 @@ createRoot(root).render(
     {...(shared && { initialQuery: shared.query, initialVariables: shared.variables ?? '' })}
     onTabChange={noteTabs}
     shouldPersistHeaders={false}
+    storage={storage}
   >
     <GraphiQL.Logo>
       <a className="home" href="/">

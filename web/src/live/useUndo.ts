@@ -2,6 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState } from 'react';
 
+import { onSession } from '../signIn/session';
 import { UNDO_MS } from './undoTime';
 
 /** What still waits is done when the page is left. */
@@ -43,6 +44,16 @@ export function useUndo(action: () => Promise<unknown>): Undoable {
     pending.current = { act, cancel };
     setState('waiting');
   }, []);
+  // Nothing is done in the name of somebody else than who began it.
+  useEffect(
+    () =>
+      onSession((change) => {
+        if (change !== 'person' || !pending.current) return;
+        pending.current.cancel();
+        setState('idle');
+      }),
+    [],
+  );
   // Where its view goes away, it is done.
   useEffect(() => () => pending.current?.act(), []);
 

@@ -2,6 +2,8 @@
 
 import { CombinedGraphQLErrors, ServerError } from '@apollo/client';
 
+import { PersonChanged } from '../signIn/session';
+
 const BUSY = 'The server has too much to do right now.';
 const TROUBLE = 'The server has a problem right now.';
 const SILENT = 'A part of the server does not answer.';
@@ -38,6 +40,7 @@ const FINAL = new Set([
 
 export function wordsFor(error: unknown): string {
   if (!navigator.onLine) return 'Your device is offline.';
+  if (error instanceof PersonChanged) return 'You are signed out, or somebody else by now. Nothing was sent.';
   if (CombinedGraphQLErrors.is(error)) {
     const code = codeOf(error) ?? '';
     return BY_CODE[code] ?? (code.startsWith('MAX_') ? TOO_LARGE : TROUBLE);

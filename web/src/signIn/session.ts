@@ -3,7 +3,7 @@
 // The gateway says at /sign-in.json which service gives tokens, if there is one. The page sends it a name and gets a
 // token, and asks again with the same name before that token ends.
 
-import { type Session, storedSession, storeSession } from './stored';
+import { isSamePerson, type Session, storedSession, storeSession } from './stored';
 
 export type { Session } from './stored';
 
@@ -31,6 +31,9 @@ export class SignInError extends Error {
     super(message);
   }
 }
+
+/** Whoever began it is not the one who is signed in now: it was not sent. */
+export class PersonChanged extends Error {}
 
 let current = storedSession();
 /** The server did not accept the token, though it has not ended by this device's clock. */
@@ -69,9 +72,13 @@ export function signOut(): void {
   enter(undefined);
 }
 
-/** The token to send, a new one where the known one ends. If none can be had, the known one: its refusal is tried again. */
-export async function sessionToken(): Promise<string | undefined> {
-  if (current && !isUsable()) await renew();
+/**
+ * The token to send for this person, a new one where the known one ends. If none can be had, the known one: its refusal
+ * is tried again. Fails with `PersonChanged` once somebody else is signed in, or nobody.
+ */
+export async function sessionToken(person = current): Promise<string | undefined> {
+  if (person && isSamePerson(person, current) && !isUsable()) await renew();
+  if (!isSamePerson(person, current)) throw new PersonChanged();
   return current?.token;
 }
 
@@ -80,19 +87,19 @@ export function noteRefusal(token: string | undefined): void {
   if (token !== undefined && token === current?.token) isRefused = true;
 }
 
-/** `fetch` with the token of the session. A request that is refused for its token was not executed: it is sent again. */
+/**
+ * `fetch` with the token of the session. A request that is refused for its token was not executed: it is sent again. What
+ * one person has begun is never sent as another, nor as nobody.
+ */
 export async function fetchSigned(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
   // Without a pause where there is a token: a request at the page's end has no time for one.
   const person = current;
-  const token = person && isUsable() ? person.token : await sessionToken();
+  const token = person && isUsable() ? person.token : await sessionToken(person);
   const response = await fetch(input, withToken(init, token));
   if (response.status !== 401 || token === undefined) return response;
   noteRefusal(token);
-  const renewed = await sessionToken();
-  const isSame = current?.name === person?.name && current?.moderator === person?.moderator;
-  return isSame && renewed !== undefined && renewed !== token
-    ? fetch(input, withToken(init, renewed))
-    : response;
+  const renewed = await sessionToken(person).catch(() => undefined);
+  return renewed !== undefined && renewed !== token ? fetch(input, withToken(init, renewed)) : response;
 }
 
 function withToken(init: RequestInit | undefined, token: string | undefined): RequestInit | undefined {
@@ -119,7 +126,7 @@ async function askAgain(): Promise<void> {
   const person = current;
   if (!person) return;
   try {
-    const renewed = await askForToken(person.name, person.moderator);
+    const renewed = await askForToken(person.typed, person.moderator);
     if (current === person) enter(renewed);
   } catch (error) {
     failures++;
@@ -129,7 +136,7 @@ async function askAgain(): Promise<void> {
 }
 
 function enter(session: Session | undefined): void {
-  const isSame = session?.name === current?.name && session?.moderator === current?.moderator;
+  const isSame = isSamePerson(session, current);
   current = session;
   isRefused = false;
   failures = 0;
@@ -194,7 +201,7 @@ async function askForToken(name: string, moderator: boolean): Promise<Session> {
   }
   const lifetimeMs = seconds * 1_000;
   const expiresAt = Date.now() + lifetimeMs;
-  return { name, ids: [], ...personIn(token), moderator, token, expiresAt, lifetimeMs };
+  return { name, typed: name, ids: [], ...personIn(token), moderator, token, expiresAt, lifetimeMs };
 }
 
 /** Who a token names: its name is the one that others will read. */

@@ -2,7 +2,10 @@
 // side. A reload keeps the session, and so does the way to the other pages.
 
 export interface Session {
+  /** As the token says it: others read it. */
   name: string;
+  /** As it was typed: the service is asked for another token with it. */
+  typed: string;
   /** As which servers know this person: by the token's subject, alone or after its issuer and a blank. */
   ids: readonly string[];
   moderator: boolean;
@@ -11,6 +14,13 @@ export interface Session {
   expiresAt: number;
   /** From the token's arrival to its end. */
   lifetimeMs: number;
+}
+
+/** Whether two sessions are of the same person, with the same rights. */
+export function isSamePerson(one: Session | undefined, other: Session | undefined): boolean {
+  if (!one || !other) return one === other;
+  const texts = ({ name, ids, moderator }: Session) => JSON.stringify([name, ids, moderator]);
+  return texts(one) === texts(other);
 }
 
 const KEY = 'rejoinder.session';
@@ -35,9 +45,10 @@ export function storeSession(session: Session | undefined): void {
 }
 
 function isSession(value: unknown): value is Session {
-  const { name, ids, moderator, token, expiresAt, lifetimeMs } = (value ?? {}) as Partial<Session>;
+  const { name, typed, ids, moderator, token, expiresAt, lifetimeMs } = (value ?? {}) as Partial<Session>;
   return (
     typeof name === 'string' &&
+    typeof typed === 'string' &&
     Array.isArray(ids) &&
     typeof moderator === 'boolean' &&
     typeof token === 'string' &&

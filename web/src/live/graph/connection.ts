@@ -2,7 +2,8 @@
 
 import { type Client, createClient } from 'graphql-ws';
 
-import { currentSession, noteRefusal, onSession, sessionToken } from '../../signIn/session';
+import { currentSession, noteRefusal, onSession, PersonChanged, sessionToken } from '../../signIn/session';
+import { isSamePerson, type Session } from '../../signIn/stored';
 
 /** `live`: changes arrive as they happen. `waiting`: they do not; missed ones will be fetched. */
 export type ConnectionState = 'connecting' | 'live' | 'waiting' | 'offline';
@@ -27,6 +28,9 @@ export class Connection {
   #opened = new Set<() => void>();
   /** The socket that stands. */
   #open: WebSocket | undefined;
+  /** Whose token the socket took, or takes while it opens. */
+  #person: Session | undefined;
+  #token: string | undefined;
   /** The socket was closed to open another one at once. */
   #isReplaced = false;
 
@@ -44,7 +48,7 @@ export class Connection {
       url,
       // Asked for each connection, so that each has a token that has not ended.
       connectionParams: async () => {
-        const token = await sessionToken();
+        const token = await this.#tokenOfNow();
         return token === undefined ? {} : { authorization: `Bearer ${token}` };
       },
       keepAlive: PING_MS,
@@ -60,13 +64,15 @@ export class Connection {
         connected: (opened) => {
           clearTimeout(expecting);
           this.#open = opened as WebSocket;
+          // Somebody else may have signed in while it opened.
+          if (!isSamePerson(this.#person, currentSession())) return this.#replace();
           this.#enter('live');
           this.#opened.forEach((listener) => listener());
         },
         closed: (event) => {
           clearTimeout(expecting);
           this.#open = undefined;
-          if ((event as CloseEvent).code === FORBIDDEN) noteRefusal(currentSession()?.token);
+          if ((event as CloseEvent).code === FORBIDDEN) noteRefusal(this.#token);
           const state = this.#isReplaced ? 'connecting' : 'waiting';
           this.#enter(navigator.onLine ? state : 'offline');
         },
@@ -128,9 +134,23 @@ export class Connection {
     this.socket.terminate();
   }
 
+  /** For whoever is signed in once there is a token. */
+  async #tokenOfNow(): Promise<string | undefined> {
+    for (;;) {
+      this.#person = currentSession();
+      this.#token = undefined;
+      try {
+        return (this.#token = await sessionToken(this.#person));
+      } catch (error) {
+        if (!(error instanceof PersonChanged)) throw error;
+      }
+    }
+  }
+
   /** A new token of the same person: the subscriptions go on. */
   #renew(): void {
     const payload = { authorization: `Bearer ${currentSession()?.token ?? ''}` };
+    if (!isSamePerson(this.#person, currentSession())) return;
     if (this.#open?.readyState === WebSocket.OPEN) this.#open.send(JSON.stringify({ type: 'ping', payload }));
   }
 
