@@ -36,6 +36,8 @@ impl TokenService {
 
     fn parse(url: &str) -> anyhow::Result<Self> {
         let address: Uri = url.parse().context("it is not an address")?;
+        // Browsers read it as a slash.
+        ensure!(!url.contains('\\'), "it may not have a backslash");
         let url = url.to_owned();
         if url.starts_with('/') && !url.starts_with("//") {
             return Ok(Self { url, origin: None });
@@ -130,6 +132,7 @@ mod tests {
             ("https://a;b/token", "cannot name the host"),
             ("https://user@id.example/", "a user"),
             ("https://id.example/ *", "not an address"),
+            ("/\\id.example/token", "backslash"),
         ] {
             let error = format!("{:#}", TokenService::parse(url).expect_err(url));
             assert!(error.contains(reason), "{url}: {error}");

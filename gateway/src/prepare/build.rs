@@ -239,6 +239,11 @@ impl AskedOperation<'_> {
         let authorization = graph.supergraph.authorization();
         let decided = decided_text(authorization, self.group, &prepared.requirements);
         normal_form.push_str(&decided);
+        // One client may have a plan that asks another subgraph than another client's: of two feeds with the same
+        // text, one may depend on who asks.
+        if !plan.depends_on_viewer {
+            normal_form.push_str("\nfor all");
+        }
         let upstream = upstream(graph, plan, normal_form, &variable_names(&self.operation))?;
         let bytes_max = graph.settings.subscription_request_bytes_max;
         if upstream.operation.len() > bytes_max {

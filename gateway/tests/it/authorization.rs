@@ -267,6 +267,30 @@ async fn clients_share_a_subscription_if_they_meet_the_same_requirements() {
     );
 }
 
+/// Progressive overrides give two clients different plans for one text: only one of them may depend on who asks.
+#[tokio::test]
+async fn what_depends_on_who_asks_is_another_subscription() {
+    let normal_form = async |viewer_tags: &[&str]| {
+        let viewer_tags = viewer_tags.iter().map(|name| (*name).to_owned()).collect();
+        let settings = Settings {
+            viewer_tags,
+            ..Settings::default()
+        };
+        let graph = Graph::load(SUPERGRAPH, settings).expect("it loads");
+        let serving = std::sync::Arc::new(Serving::new(graph));
+        let (client, query) = (client(), "subscription { joined { name } }");
+        let request = OperationRequest::new(&serving, query, None, client.key, &client.headers);
+        let ready = prepare::ready(&serving, &request, None).await;
+        let (prepared, _) = ready.expect("a subscription");
+        let upstream = prepared.subscription().expect("a subscription");
+        (upstream.depends_on_viewer, upstream.normal_form.clone())
+    };
+    let (depends, one) = normal_form(&[]).await;
+    let (other_depends, other) = normal_form(&["users"]).await;
+    assert!(depends && !other_depends);
+    assert_ne!(one, other);
+}
+
 /// With a new supergraph, clients that share a subscription still agree on what was required before, and on
 /// nothing else.
 #[tokio::test]
