@@ -75,13 +75,12 @@ fn is_of_this_machine(origin: &HeaderValue) -> bool {
     })
 }
 
-/// Browsers resolve these names themselves, so no other site can take one.
+/// Browsers resolve `localhost` themselves, so no other site can take that name. Not all do so for names below it.
 fn is_this_machine(authority: &Authority) -> bool {
     let host = authority.host().to_ascii_lowercase();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     !authority.as_str().contains('@')
         && (host == "localhost"
-            || host.ends_with(".localhost")
             || address
                 .parse()
                 .is_ok_and(|address: IpAddr| address.is_loopback()))
@@ -97,7 +96,7 @@ mod tests {
             ("http://127.0.0.1:4000", true),
             ("http://localhost:5173", true),
             ("http://LOCALHOST", true),
-            ("https://app.localhost", true),
+            ("https://app.localhost", false),
             ("http://[::1]:4000", true),
             ("null", false),
             ("", false),

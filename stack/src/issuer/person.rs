@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use super::Refused;
 
+/// The longest claim `sub`, in bytes, as OpenID Connect has it: subgraphs refuse longer ones.
+const SUBJECT_BYTES_MAX: usize = 255;
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Person {
     pub name: String,
@@ -52,7 +55,14 @@ impl Person {
         let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
         let name = subgraph::author::check(Some(name))
             .map_err(|error| bad(format!("the name is the author of what you write: {error}")))?;
-        Ok(Self { name, moderator })
+        let person = Self { name, moderator };
+        let bytes = person.subject().len();
+        if bytes > SUBJECT_BYTES_MAX {
+            return Err(bad(format!(
+                "the name has {bytes} bytes as an id: at most {SUBJECT_BYTES_MAX} are accepted"
+            )));
+        }
+        Ok(person)
     }
 
     /// The claim `sub`: the same for a name each time, in whatever case.

@@ -110,10 +110,12 @@ async fn bad_input_is_refused_with_the_reason() {
             .body(body.to_owned())
     };
     let long = format!(r#"{{"name": "{}"}}"#, "x".repeat(101));
+    let wide = format!(r#"{{"name": "{}"}}"#, "\u{6c34}".repeat(100));
     let huge = format!(r#"{{"name": "{}"}}"#, "x".repeat(BODY_BYTES_MAX));
     for (what, request, status) in [
         ("blank", json(r#"{"name": " "}"#), 400),
         ("long", json(&long), 400),
+        ("long in bytes", json(&wide), 400),
         ("a control character", json(r#"{"name": "a\u0000"}"#), 400),
         ("no name", json("{}"), 422),
         ("another type", json(r#"{"name": 1}"#), 422),
