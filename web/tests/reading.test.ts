@@ -19,7 +19,8 @@ import {
 import { Frames } from './support/frames';
 import { Graph } from './support/graph';
 import { type Stack, startStack } from './support/stack';
-import { eventually } from './support/waiting';
+import { waitForAnswers } from './support/time';
+import { eventually, gate } from './support/waiting';
 
 /** Of all of a first visit, compressed. */
 const VISIT_BYTES_MAX = 170_000;
@@ -198,6 +199,36 @@ test('the focus goes on with the reading: older posts', async () => {
   await page.getByRole('button', { name: 'Older posts' }).focus();
   await page.keyboard.press('Enter');
   await waitForFocus(page, '.posts li:nth-child(21) a');
+  await closePage(page);
+});
+
+test('older posts stay where the list was being read again meanwhile', async () => {
+  for (let number = 1; number <= 25; number++) await graph.createPost(`Rack ${number}`);
+  const server = gate();
+  const asksAgain = (request: { postData(): string | null }) =>
+    !!request.postData()?.includes('PostVersions');
+  let reading!: Promise<unknown>;
+  const page = await openPage(browser, stack.url, {}, async (page) => {
+    await waitForAnswers(page);
+    reading = page.waitForRequest(asksAgain);
+    await page.route('**/graphql', async (route) => {
+      if (!asksAgain(route.request())) return route.continue();
+      const response = await route.fetch();
+      await server.opened;
+      await route.fulfill({ response });
+    });
+  });
+  await reading;
+  await page.getByRole('button', { name: 'Older posts' }).click();
+  await page.locator('.posts li:nth-child(21)').waitFor();
+  // It is read once more, as far as it goes by now.
+  const again = page.waitForResponse((response) => asksAgain(response.request()));
+  const whole = again.then(() => page.waitForResponse((response) => asksAgain(response.request())));
+  server.open();
+  await whole;
+  await eventually(async () =>
+    assert.ok((await page.locator('.posts li').count()) > 20, 'older posts are there'),
+  );
   await closePage(page);
 });
 

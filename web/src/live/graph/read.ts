@@ -52,17 +52,27 @@ export function isContentStale(id: string): boolean {
  * first, without its texts.
  */
 export async function readList(): Promise<string[]> {
+  for (;;) {
+    const loaded = loadedPosts();
+    const wanted = loaded ? Math.max(POSTS_PAGE, loaded.length) : firstPosts();
+    let ids: string[] | undefined;
+    await takeIn(
+      async () => (loaded && (await readVersions(wanted))) ?? (await readPages(PostsDocument, wanted)),
+      (posts) => {
+        // Older posts have come meanwhile: this answer ends before them, and would take them off the page.
+        if (loaded && loadedPosts()?.at(-1) !== loaded.at(-1)) return;
+        client.writeQuery({ query: PostsDocument, variables: { first: POSTS_PAGE }, data: { posts } });
+        ids = posts.edges.map((edge) => (edge.node as PostSummaryFragment).id);
+      },
+    );
+    if (ids) return ids;
+  }
+}
+
+/** The ids of the posts on the page; undefined before the list was read. */
+function loadedPosts(): string[] | undefined {
   const loaded = client.readQuery({ query: PostsDocument, variables: { first: POSTS_PAGE } });
-  const wanted = loaded ? Math.max(POSTS_PAGE, loaded.posts.edges.length) : firstPosts();
-  let ids: string[] = [];
-  await takeIn(
-    async () => (loaded && (await readVersions(wanted))) ?? (await readPages(PostsDocument, wanted)),
-    (posts) => {
-      client.writeQuery({ query: PostsDocument, variables: { first: POSTS_PAGE }, data: { posts } });
-      ids = posts.edges.map((edge) => (edge.node as PostSummaryFragment).id);
-    },
-  );
-  return ids;
+  return loaded?.posts.edges.map((edge) => (edge.node as PostSummaryFragment).id);
 }
 
 /** The list with the texts that are known; undefined when one of them is missing or has changed. */
