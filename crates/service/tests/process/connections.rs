@@ -7,7 +7,7 @@ use axum::routing::get;
 use service::{Health, Lifecycle, Metrics};
 use tokio::net::TcpListener;
 
-use crate::process::{Process, counter, fetch};
+use crate::process::{Process, fetch, wait_for_count};
 use crate::{Config, LIMIT, play};
 
 #[test]
@@ -131,7 +131,7 @@ fn a_request_head_above_the_limit_is_refused_and_counted() {
     assert!(ask(7_000).starts_with("HTTP/1.1 200"));
     let refused = ask(9_000);
     assert!(refused.starts_with("HTTP/1.1 431"), "{refused}");
-    assert_eq!(counter(address, "connections_large_heads_total"), 1);
+    wait_for_count(address, "connections_large_heads_total", 1);
 }
 
 /// More than the sockets' buffers hold.

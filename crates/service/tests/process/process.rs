@@ -144,6 +144,19 @@ pub fn fetch(address: SocketAddr, path: &str) -> String {
     body.unwrap_or_default().to_owned()
 }
 
+/// Waits until a counter among the service's metrics has this value: some are counted after the answer.
+pub fn wait_for_count(address: SocketAddr, name: &str, expected: u64) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let count = counter(address, name);
+        if count == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{name} is {count}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// The value of a counter among the service's metrics.
 pub fn counter(address: SocketAddr, name: &str) -> u64 {
     let metrics = fetch(address, "/metrics");
