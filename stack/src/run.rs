@@ -106,6 +106,9 @@ async fn start_services(
         None => Some(secret::generate()?),
         Some(_) => None,
     };
+    // Claims count in signed requests only.
+    let is_signed = secret.is_some() || is_set("SUBGRAPH_SECRET");
+    let knows_people = is_signed && (issuer.is_some() || is_set("JWT_JWKS"));
     let plan = |service: Service, more: Vec<(&'static str, String)>| {
         let port = ports.of(service).to_string();
         let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port)];
@@ -133,8 +136,9 @@ async fn start_services(
     let subgraph = || {
         let mut settings = vec![("MONGO_URI", mongo_uri.to_owned())];
         if std::env::var_os("ANONYMOUS_WRITES").is_none() {
-            // Everybody on this machine may write, signed in or not.
-            settings.push(("ANONYMOUS_WRITES", "change".to_owned()));
+            // Guests cannot change anything where people can sign in; where nobody can, everybody may.
+            let guests_may = if knows_people { "create" } else { "change" };
+            settings.push(("ANONYMOUS_WRITES", guests_may.to_owned()));
         }
         settings
     };
@@ -157,6 +161,11 @@ async fn start_services(
         posts,
         comments,
     })
+}
+
+/// Whether a variable has a value that is not empty.
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
 fn gateway_settings(

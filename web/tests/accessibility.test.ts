@@ -12,7 +12,7 @@ import type { Browser, Page } from 'playwright-core';
 
 import { DESKTOP, launchBrowser, openPage, PHONE, waitForState } from './support/browser';
 import { Graph } from './support/graph';
-import { type Stack, startStack } from './support/stack';
+import { OPEN_TO_ALL, type Stack, startStack } from './support/stack';
 import { keepOffers } from './support/time';
 import { eventually } from './support/waiting';
 
@@ -24,7 +24,7 @@ let discussed: string;
 
 before(async () => {
   axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-  [stack, browser] = await Promise.all([startStack(), launchBrowser()]);
+  [stack, browser] = await Promise.all([startStack({}, OPEN_TO_ALL), launchBrowser()]);
   const graph = new Graph(stack.url);
   silent = await graph.createPost('A question nobody has answered yet', 'Is there anybody out there?', 'Pia');
   discussed = await graph.createPost(

@@ -20,7 +20,7 @@ import {
   waitForValue,
 } from './support/browser';
 import { Graph } from './support/graph';
-import { type Stack, startStack } from './support/stack';
+import { OPEN_TO_ALL, type Stack, startStack } from './support/stack';
 import { holdTimers, keepOffers, waitForAnswers } from './support/time';
 import { eventually, gate } from './support/waiting';
 
@@ -32,7 +32,7 @@ let browser: Browser;
 let graph: Graph;
 
 before(async () => {
-  [stack, browser] = await Promise.all([startStack(), launchBrowser()]);
+  [stack, browser] = await Promise.all([startStack({}, OPEN_TO_ALL), launchBrowser()]);
   graph = new Graph(stack.url);
 });
 

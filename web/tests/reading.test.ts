@@ -97,8 +97,9 @@ test('a post of the list that is edited elsewhere shows its new text', async () 
   await waitForState(page, 'Live');
   const row = page.locator('.posts li', { hasText: 'Listed' });
   await row.getByText('The old beginning.').waitFor();
-  await graph.run('mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }', {
-    input: { id: post, content: 'The new beginning.' },
+  await graph.change('mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }', {
+    id: post,
+    content: 'The new beginning.',
   });
   await row.getByText('The new beginning.').waitFor();
   await page.locator('.content', { hasText: 'The new beginning.' }).waitFor();

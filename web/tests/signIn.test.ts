@@ -202,6 +202,28 @@ describe('the live page', own, () => {
     for (const each of seen) await close(each);
   });
 
+  test('what a guest wrote belongs to the moderators', async () => {
+    const post = await graph.createPost('Whose is it, then');
+    const seen = await open(`posts/${post}`);
+    const { page } = seen;
+    await waitForState(page, 'Live');
+    await comment(page, 'By nobody');
+    const nobodys = page.locator('.comment', { hasText: 'By nobody' });
+    await nobodys.getByRole('link', { name: /^Link/ }).waitFor({ state: 'attached' });
+    const buttons = nobodys.locator('.actions').getByRole('button');
+    assert.equal(await buttons.count(), 0, 'not the guest’s');
+    assert.equal(await page.getByRole('button', { name: 'Edit the post' }).count(), 0);
+
+    await signIn(page, 'Grace', true);
+    await page.getByRole('button', { name: 'Edit the post' }).waitFor();
+    await nobodys.hover();
+    await nobodys.getByRole('button', { name: /^Edit/ }).click();
+    await page.locator('.comment textarea').fill('By nobody, but better');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await waitForComments(page, ['By nobody, but better']);
+    await close(seen);
+  });
+
   test('tokens of seconds are renewed on the open socket, and no comment is lost or doubled', async () => {
     const post = await graph.createPost('Short tokens');
     const seen = await open(`posts/${post}`);

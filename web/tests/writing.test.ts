@@ -14,7 +14,7 @@ import {
   waitForValue,
 } from './support/browser';
 import { Graph } from './support/graph';
-import { type Stack, startStack } from './support/stack';
+import { OPEN_TO_ALL, type Stack, startStack } from './support/stack';
 import { keepOffers } from './support/time';
 
 let stack: Stack;
@@ -22,7 +22,7 @@ let browser: Browser;
 let graph: Graph;
 
 before(async () => {
-  [stack, browser] = await Promise.all([startStack(), launchBrowser()]);
+  [stack, browser] = await Promise.all([startStack({}, OPEN_TO_ALL), launchBrowser()]);
   graph = new Graph(stack.url);
 });
 

@@ -219,6 +219,8 @@ async fn a_name_signs_in_until_its_token_ends() {
         let response = http.post(&subgraph).json(&query).send().await;
         assert_eq!(response.expect("a response").status(), 403, "{subgraph}");
     }
+    // Whoever wants to change what they wrote can sign in first.
+    assert_eq!(stack.code_of_a_guests_edit().await, "UNAUTHENTICATED");
     stack.end(Signal::TERM).await;
 }
 
@@ -243,10 +245,22 @@ async fn who_has_a_provider_gets_no_issuer_and_who_wants_no_secret_gets_none() {
             .await;
         assert_eq!(answer.body["data"]["__typename"], "Query");
     }
+    // The subgraphs know nobody: everybody may change everything.
+    assert_eq!(stack.code_of_a_guests_edit().await, Value::Null);
     stack.end(Signal::TERM).await;
 }
 
 impl Stack {
+    /// Writes a post as a guest, changes it, and returns the code of the error; null if there is none.
+    async fn code_of_a_guests_edit(&self) -> Value {
+        let id = self.graphql.create_post("A guest's").await;
+        let update =
+            "mutation ($input: UpdatePostInput!) { updatePost(input: $input) { post { id } } }";
+        let input = json!({ "input": { "id": id, "title": "Changed" } });
+        let answer = self.graphql.ask(update, input).await;
+        answer.body["errors"][0]["extensions"]["code"].clone()
+    }
+
     /// Where the pages are told to get tokens.
     async fn token_service(&self) -> Option<String> {
         let url = self.graphql.url().replace("/graphql", "/sign-in.json");

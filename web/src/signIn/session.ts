@@ -39,10 +39,13 @@ let current = storedSession();
 /** The server did not accept the token, though it has not ended by this device's clock. */
 let isRefused = false;
 let service: Promise<string | undefined> | undefined;
+/** Whether there is a service; undefined until that is known. */
+let isOffered: boolean | undefined;
 let renewing: Promise<void> | undefined;
 let failures = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 const listeners = new Set<(change: SessionChange) => void>();
+const offerListeners = new Set<() => void>();
 
 export function currentSession(): Session | undefined {
   return current;
@@ -56,12 +59,30 @@ export function onSession(listener: (change: SessionChange) => void): () => void
 
 /** The address of the service that gives tokens; none where nobody can sign in. */
 export function tokenService(): Promise<string | undefined> {
-  service ??= askForService().catch(() => {
-    // Asked again when it is needed.
-    service = undefined;
-    return undefined;
-  });
+  service ??= askForService()
+    .catch(() => {
+      // Asked again when it is needed.
+      service = undefined;
+      return undefined;
+    })
+    .then((url) => {
+      isOffered = url !== undefined;
+      offerListeners.forEach((listener) => listener());
+      return url;
+    });
   return service;
+}
+
+/** Whether people can sign in here; undefined until that is known. */
+export function signInIsOffered(): boolean | undefined {
+  return isOffered;
+}
+
+/** Asks whether people can sign in, and calls `listener` when that is known, until the function that it returns is called. */
+export function onSignInOffer(listener: () => void): () => void {
+  offerListeners.add(listener);
+  if (isOffered === undefined) void tokenService();
+  return () => offerListeners.delete(listener);
 }
 
 export async function signIn(name: string, moderator: boolean): Promise<void> {

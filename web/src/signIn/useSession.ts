@@ -1,22 +1,14 @@
 // The session for React.
 
-import { useEffect, useState, useSyncExternalStore } from 'react';
+import { useSyncExternalStore } from 'react';
 
-import { currentSession, onSession, type Session, tokenService } from './session';
+import { currentSession, onSession, onSignInOffer, type Session, signInIsOffered } from './session';
 
 export function useSession(): Session | undefined {
   return useSyncExternalStore(onSession, currentSession);
 }
 
-/** Whether there is a service to sign in at; false until that is known. */
-export function useCanSignIn(): boolean {
-  const [can, setCan] = useState(false);
-  useEffect(() => {
-    let isShown = true;
-    void tokenService().then((url) => isShown && setCan(url !== undefined));
-    return () => {
-      isShown = false;
-    };
-  }, []);
-  return can;
+/** Whether there is a service to sign in at; undefined until that is known. */
+export function useCanSignIn(): boolean | undefined {
+  return useSyncExternalStore(onSignInOffer, signInIsOffered);
 }

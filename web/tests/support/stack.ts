@@ -13,6 +13,9 @@ const PROGRAM =
 /** Fetching a mongod, the first time on a machine, takes the longest. */
 const READY_WITHIN_MS = 180_000;
 
+/** Options of a stack in which nobody signs in, so that everybody may change everything. */
+export const OPEN_TO_ALL = ['--no-issuer'];
+
 type Service = 'posts' | 'comments' | 'gateway';
 
 export interface Stack {
