@@ -3,7 +3,7 @@
 //! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
 //! a bare change stream, `-- gateway` the gateway beside its peers, `-- cost` what operations are
 //! estimated to cost beside what they do cost, `-- leave` how clients that disconnect affect others,
-//! `-- hostile` how hostile clients do, `-- refusals` how soon hostile requests are refused. Load is sent to
+//! `-- hostile` how hostile clients do, `-- identities` what signed-in readers cost, `-- refusals` how soon hostile requests are refused. Load is sent to
 //! loopback only, and ends by itself.
 
 mod api;
@@ -11,6 +11,7 @@ mod changefeed;
 mod chaos;
 mod gateway;
 mod hostile;
+mod identities;
 mod leave;
 mod load;
 mod process;
@@ -49,6 +50,8 @@ enum Benchmark {
     Cost,
     /// Clients that mean harm, beside honest ones: whether these notice.
     Hostile(hostile::Options),
+    /// Readers of one topic who are nobody, one person, or each somebody else: what a delivery costs.
+    Identities(identities::Options),
     /// Clients that ask and leave, beside patient ones: whether anybody else notices.
     Leave(leave::Options),
     /// Requests that are meant to stop a subgraph: how soon each is refused.
@@ -101,6 +104,7 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Gateway(options) => gateway::run(options).await,
         Benchmark::Cost => gateway::cost::run().await,
         Benchmark::Hostile(options) => hostile::run(options).await,
+        Benchmark::Identities(options) => identities::run(options).await,
         Benchmark::Leave(options) => leave::run(options).await,
         Benchmark::Refusals(options) => refusals::run(options).await,
         Benchmark::Subgraphs { port } => {

@@ -44,11 +44,21 @@ impl Services {
     /// # Errors
     /// When one of them does not start.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// [`Services::start`] with more settings of both services.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn start_with(settings: &[(&str, String)]) -> anyhow::Result<Self> {
         let mongo = embedded_mongo::ReplicaSet::start(embedded_mongo::Options::default()).await?;
-        let settings = [
+        let mut all = vec![
             ("MONGO_URI", mongo.uri_for("bench")),
             ("ANONYMOUS_WRITES", "change".to_owned()),
         ];
+        all.extend_from_slice(settings);
+        let settings = all;
         Ok(Self {
             posts: start(Service::Posts, &settings).await?,
             comments: start(Service::Comments, &settings).await?,
@@ -61,14 +71,26 @@ impl Services {
     /// # Errors
     /// When it does not start.
     pub async fn start_gateway(&self) -> anyhow::Result<ServiceProcess> {
+        self.start_gateway_with(&[]).await
+    }
+
+    /// [`Services::start_gateway`] with more settings.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_gateway_with(
+        &self,
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<ServiceProcess> {
         let supergraph =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/supergraph.graphql").to_owned();
-        let settings = [
+        let mut all = vec![
             ("SUPERGRAPH", supergraph),
             ("SUBGRAPH_URL_POSTS", self.posts.url("/graphql")),
             ("SUBGRAPH_URL_COMMENTS", self.comments.url("/graphql")),
         ];
-        start(Service::Gateway, &settings).await
+        all.extend_from_slice(settings);
+        start(Service::Gateway, &all).await
     }
 
     /// The process of MongoDB.
