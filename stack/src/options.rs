@@ -52,6 +52,6 @@ const IDENTITY: [&str; 4] = ["JWT_JWKS", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_ALGO
 impl Options {
     /// Whether the development issuer starts.
     pub(crate) fn starts_issuer(&self) -> bool {
-        !self.no_issuer && IDENTITY.iter().all(|name| std::env::var_os(name).is_none())
+        !self.no_issuer && !IDENTITY.iter().any(|name| service::is_set(name))
     }
 }

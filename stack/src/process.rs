@@ -80,9 +80,15 @@ impl ServiceProcess {
         log: Stdio,
     ) -> anyhow::Result<Self> {
         let name = service.name();
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        for (key, value) in settings {
+            // The stack's own value is the one that holds, where its own setting was read from a file.
+            command
+                .env(key, value)
+                .env_remove(service::file_variable(key));
+        }
+        let mut child = command
             .arg0(name)
-            .envs(settings.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)

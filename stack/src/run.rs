@@ -102,13 +102,13 @@ async fn start_services(
     };
     let operations = options.operations_port.map(Ports::choose).transpose()?;
     // Without it, whoever reaches a subgraph could say who asks. Set, but empty, it is none.
-    let secret = match std::env::var_os("SUBGRAPH_SECRET") {
-        None => Some(secret::generate()?),
-        Some(_) => None,
+    let secret = match service::is_set("SUBGRAPH_SECRET") {
+        false => Some(secret::generate()?),
+        true => None,
     };
     // Claims count in signed requests only.
-    let is_signed = secret.is_some() || is_set("SUBGRAPH_SECRET");
-    let knows_people = is_signed && (issuer.is_some() || is_set("JWT_JWKS"));
+    let is_signed = secret.is_some() || has_value("SUBGRAPH_SECRET");
+    let knows_people = is_signed && (issuer.is_some() || has_value("JWT_JWKS"));
     let plan = |service: Service, more: Vec<(&'static str, String)>| {
         let port = ports.of(service).to_string();
         let mut settings = vec![("HOST", "127.0.0.1".to_owned()), ("PORT", port)];
@@ -119,11 +119,11 @@ async fn start_services(
         if let Some(secret) = &secret {
             settings.push(("SUBGRAPH_SECRET", secret.clone()));
         }
-        if std::env::var_os("DEVELOPMENT").is_none() {
+        if !service::is_set("DEVELOPMENT") {
             // Metrics; at the gateway GraphiQL, introspection and subgraph errors as they are.
             settings.push(("DEVELOPMENT", "true".to_owned()));
         }
-        if std::env::var_os("LOG").is_none() {
+        if !service::is_set("LOG") {
             // At a terminal, only problems are of interest.
             settings.push(("LOG", "warn".to_owned()));
         }
@@ -135,7 +135,7 @@ async fn start_services(
     };
     let subgraph = || {
         let mut settings = vec![("MONGO_URI", mongo_uri.to_owned())];
-        if std::env::var_os("ANONYMOUS_WRITES").is_none() {
+        if !service::is_set("ANONYMOUS_WRITES") {
             // Guests cannot change anything where people can sign in; where nobody can, everybody may.
             let guests_may = if knows_people { "create" } else { "change" };
             settings.push(("ANONYMOUS_WRITES", guests_may.to_owned()));
@@ -163,9 +163,11 @@ async fn start_services(
     })
 }
 
-/// Whether a variable has a value that is not empty.
-fn is_set(variable: &str) -> bool {
-    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+/// Whether a setting has a value that is not empty, in a variable or in a file.
+fn has_value(name: &str) -> bool {
+    let variables = [name.to_owned(), service::file_variable(name)];
+    let values = variables.iter().filter_map(std::env::var_os);
+    values.into_iter().any(|value| !value.is_empty())
 }
 
 fn gateway_settings(
@@ -188,10 +190,10 @@ fn gateway_settings(
         ("SUBGRAPH_URL_POSTS", url(ports.posts)),
         ("SUBGRAPH_URL_COMMENTS", url(ports.comments)),
     ];
-    if std::env::var_os("SHOWN_ERROR_CODES").is_none() {
+    if !service::is_set("SHOWN_ERROR_CODES") {
         settings.push(("SHOWN_ERROR_CODES", subgraph::Code::shown_to_clients()));
     }
-    if std::env::var_os("METRICS_PAGES").is_none() {
+    if !service::is_set("METRICS_PAGES") {
         let pages = [
             metrics("posts", operations.posts),
             metrics("comments", operations.comments),
@@ -219,7 +221,7 @@ fn identity_settings(issuer: &Issuer) -> Vec<(&'static str, String)> {
         ("JWT_JWKS_PAUSE", "250ms".to_owned()),
     ];
     let unset = defaults.into_iter();
-    settings.extend(unset.filter(|(name, _)| std::env::var_os(name).is_none()));
+    settings.extend(unset.filter(|(name, _)| !service::is_set(name)));
     settings
 }
 

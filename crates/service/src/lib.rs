@@ -25,15 +25,16 @@
 //! ```
 //!
 //! Layout: [`settings`] are the settings that all share, `settings_parser` reads them from flags and
-//! environment, [`telemetry`] starts the logs
+//! environment, `settings_files` from files, [`telemetry`] starts the logs
 //! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
 //! owns signals and background tasks, [`server`] owns the socket
 //! (`connections` bounds the clients), [`health`] and [`metrics`] answer
-//! operators, `memory` gives memory back. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check,
+//! operators (`health_check` asks, for container engines), `memory` gives memory back. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check,
 //! register it on the [`Health`].
 
 mod connections;
 pub mod health;
+mod health_check;
 pub mod lifecycle;
 mod log_flood;
 mod log_queue;
@@ -41,6 +42,7 @@ mod memory;
 pub mod metrics;
 pub mod server;
 pub mod settings;
+mod settings_files;
 mod settings_parser;
 mod start;
 pub mod telemetry;
@@ -55,6 +57,7 @@ pub use server::{
     MakeResponder, Responder, ServeLimits, bind, operations_routes, serve, serve_within,
 };
 pub use settings::{LogFormat, Settings};
+pub use settings_files::{file_variable, is_set};
 pub use settings_parser::{OldNames, duration, duration_from, duration_up_to, parse};
 pub use start::{LISTENING, OPERATIONS, start};
 pub use telemetry::{print, tell};

@@ -81,6 +81,10 @@ pub struct Settings {
     /// far below any usable network. 0 turns this off.
     #[arg(long, env = "CLIENT_BYTES_PER_SECOND_MIN", default_value_t = 1_024)]
     pub client_bytes_per_second_min: u64,
+    /// Ask the service that runs with these settings on this machine whether it is ready, and exit: with 0 if it is,
+    /// with 1 and the reason otherwise.
+    #[arg(long)]
+    pub health_check: bool,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

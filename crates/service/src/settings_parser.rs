@@ -4,6 +4,8 @@
 //! (`SHUTDOWN_GRACE_SECONDS=10`) are still read by that name for one release. Such a setting declares the
 //! flag of the old name as a hidden alias, `alias = "shutdown-grace-seconds"`; the old variable and the unit
 //! follow from it. A setting that is given by both names has the value of the new one.
+//!
+//! Every setting can be read from a file instead (`settings_files`).
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Parser, value_parser};
+
+use crate::settings_files::FromFiles;
 
 /// The longest duration that a setting takes: 100 years. Added to any point in time, it does not overflow.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -65,11 +69,17 @@ pub fn parse<C: Parser>() -> (C, OldNames) {
 
 fn parse_from<C: Parser>(mut arguments: Vec<OsString>) -> Result<(C, OldNames), clap::Error> {
     let mut command = C::command();
+    let environment = |name: &str| std::env::var_os(name);
+    let files = FromFiles::read(&mut command, &arguments, &environment)?;
+    files.add_to(&mut arguments);
     let renamed: Vec<Renamed> = command.get_arguments().filter_map(Renamed::of).collect();
     for setting in &renamed {
         command = setting.add_old_name(command);
     }
-    let mut matches = command.clone().try_get_matches_from(&arguments)?;
+    let mut matches = command
+        .clone()
+        .try_get_matches_from(&arguments)
+        .map_err(|error| files.without_values(&mut command, error))?;
     let mut old_names = OldNames(Vec::new());
     for setting in renamed {
         let Some(number) = matches.get_one::<u64>(&setting.old_variable) else {

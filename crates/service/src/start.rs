@@ -9,7 +9,9 @@ use clap::Parser;
 use futures_util::future::LocalBoxFuture;
 use tokio::net::TcpListener;
 
-use crate::{Lifecycle, OldNames, Settings, memory, server, settings_parser, telemetry};
+use crate::{
+    Lifecycle, OldNames, Settings, health_check, memory, server, settings_parser, telemetry,
+};
 
 /// How long after its grace period `run` may take to return. Then the service is abandoned.
 const RETURN_TIME: Duration = Duration::from_secs(1);
@@ -26,7 +28,8 @@ pub const LISTENING: &str = "listening on http://";
 pub const OPERATIONS: &str = "operations on http://";
 
 /// Reads the settings, starts logs and runtime, binds the socket and runs the service until SIGINT,
-/// SIGTERM or a fault. A fault is logged and gives exit code 1; a bad setting gives 2.
+/// SIGTERM or a fault. A fault is logged and gives exit code 1; a bad setting gives 2. With `--health-check`
+/// it asks the service that runs instead.
 ///
 /// A signal ends a service that does not serve yet at once. A service that serves has its grace period;
 /// if it still runs after that, it is abandoned, which is a fault.
@@ -43,6 +46,9 @@ where
 {
     let (config, old_names) = settings_parser::parse::<C>();
     let shared = settings(&config).clone();
+    if shared.health_check {
+        return health_check::run(shared.address(default_port));
+    }
     let run: Run = Box::new(|listener, lifecycle| Box::pin(run(config, listener, lifecycle)));
     start_service(name, default_port, &shared, old_names, run)
 }

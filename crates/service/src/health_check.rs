@@ -1,0 +1,120 @@
+//! `--health-check`: whether the service that runs on this machine is ready, for container engines. An image
+//! needs no other program for it.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::telemetry;
+
+/// Readiness takes 2 s at most.
+const TIME_LIMIT: Duration = Duration::from_secs(4);
+/// A report of readiness is shorter.
+const REPORT_BYTES_MAX: u64 = 64 * 1024;
+
+/// Asks the service that listens on `address`. Exit code 0 says that it is ready.
+pub(crate) fn run(address: SocketAddr) -> ExitCode {
+    let asked = ask(reachable(address));
+    let exit_code = match asked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::tell(format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    };
+    telemetry::flush();
+    exit_code
+}
+
+/// A service that listens on all addresses is asked on the loopback one.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
+fn ask(address: SocketAddr) -> anyhow::Result<()> {
+    let answer = answer(address).with_context(|| format!("{address} does not answer"))?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, report) = answer.split_once("\r\n\r\n").unwrap_or((&*answer, ""));
+    if head.split(' ').nth(1) == Some("200") {
+        return Ok(());
+    }
+    anyhow::bail!("{}: {report}", head.lines().next().unwrap_or_default());
+}
+
+fn answer(address: SocketAddr) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, TIME_LIMIT)?;
+    stream.set_read_timeout(Some(TIME_LIMIT))?;
+    stream.set_write_timeout(Some(TIME_LIMIT))?;
+    write!(
+        stream,
+        "GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.take(REPORT_BYTES_MAX).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// A server that answers one request.
+    fn answering(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut head = [0; 1024];
+            let read = stream.read(&mut head).expect("a request");
+            assert!(head[..read].starts_with(b"GET /health/ready HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).expect("answered");
+        });
+        address
+    }
+
+    #[test]
+    fn a_service_is_ready_if_it_says_so() {
+        let ready = answering("HTTP/1.1 200 OK\r\n\r\n{}");
+        ask(ready).expect("ready");
+        let waiting = answering("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"database\":\"gone\"}");
+        let reason = format!("{:#}", ask(waiting).expect_err("not ready"));
+        assert_eq!(
+            reason,
+            "HTTP/1.1 503 Service Unavailable: {\"database\":\"gone\"}"
+        );
+        let silent = answering("");
+        assert!(ask(silent).is_err());
+    }
+
+    #[test]
+    fn a_service_that_does_not_run_is_not_ready() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        drop(listener);
+        let reason = format!("{:#}", ask(address).expect_err("nobody listens"));
+        assert!(reason.contains("does not answer"), "{reason}");
+    }
+
+    #[test]
+    fn a_service_on_all_addresses_is_asked_on_this_machine() {
+        for (listens, asked) in [
+            ("0.0.0.0:4000", "127.0.0.1:4000"),
+            ("[::]:4000", "[::1]:4000"),
+            ("10.0.0.7:4000", "10.0.0.7:4000"),
+        ] {
+            let listens = listens.parse().expect("an address");
+            assert_eq!(reachable(listens).to_string(), asked);
+        }
+    }
+}
