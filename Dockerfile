@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # One image holds the three services; the command chooses which one runs: posts, comments or gateway.
 
-FROM node:22-bookworm-slim AS web
+FROM node:22.22.0-bookworm-slim AS web
 WORKDIR /src/web
 COPY web/package.json web/package-lock.json web/.npmrc ./
 RUN --mount=type=cache,target=/root/.npm npm ci
@@ -9,7 +9,7 @@ COPY schema/*.graphql /src/schema/
 COPY web ./
 RUN npm run build
 
-FROM rust:1-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 COPY . .
 # The caches keep the registry and the built dependencies between builds; what the image needs is
@@ -21,12 +21,13 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && mkdir /out \
     && cp target/dist/posts target/dist/comments target/dist/gateway /out/
 
-FROM debian:bookworm-slim
+FROM debian:bookworm-20260202-slim
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates curl \
+    && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin rejoinder
 COPY --from=build /out/ /usr/local/bin/
+COPY --chmod=755 containers/make-secrets.sh /usr/local/bin/make-secrets
 COPY schema/supergraph.graphql /srv/rejoinder/supergraph.graphql
 COPY --from=web /src/web/dist /srv/rejoinder/web
 ENV HOST=0.0.0.0 \

@@ -34,6 +34,17 @@ fn a_new_name_is_read_without_a_warning() {
 }
 
 #[test]
+fn a_setting_is_read_from_a_file() {
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/shutdown-grace");
+    std::fs::write(path, "1500ms\n").expect("written");
+    let log = serve_and_stop(
+        a_setting_is_read_from_a_file,
+        &[("SHUTDOWN_GRACE_FILE", path)],
+    );
+    assert!(has(&log, "grace is 1.5s"), "{log:?}");
+}
+
+#[test]
 fn an_old_name_is_read_and_the_log_says_the_new_one() {
     let log = serve_and_stop(
         an_old_name_is_read_and_the_log_says_the_new_one,
