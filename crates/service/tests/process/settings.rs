@@ -35,13 +35,33 @@ fn a_new_name_is_read_without_a_warning() {
 
 #[test]
 fn a_setting_is_read_from_a_file() {
-    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/shutdown-grace");
-    std::fs::write(path, "1500ms\n").expect("written");
+    let path = file("shutdown-grace", "1500ms\n");
     let log = serve_and_stop(
         a_setting_is_read_from_a_file,
-        &[("SHUTDOWN_GRACE_FILE", path)],
+        &[("SHUTDOWN_GRACE_FILE", &path)],
     );
     assert!(has(&log, "grace is 1.5s"), "{log:?}");
+}
+
+#[test]
+fn a_bad_setting_in_a_file_is_named_and_not_shown() {
+    play(|_, _, _| async { Ok(()) });
+    let path = file("bad-shutdown-grace", "hunter2");
+    let mut process = Process::start(
+        a_bad_setting_in_a_file_is_named_and_not_shown,
+        &[("SHUTDOWN_GRACE_FILE", &path)],
+    );
+    assert_eq!(process.end().code(), Some(2));
+    let log = process.whole_log();
+    assert!(has(&log, "SHUTDOWN_GRACE_FILE="), "{log:?}");
+    assert!(!has(&log, "hunter2"), "{log:?}");
+}
+
+/// The path of a file with this content.
+fn file(name: &str, content: &str) -> String {
+    let path = format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&path, content).expect("written");
+    path
 }
 
 #[test]
