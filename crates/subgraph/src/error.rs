@@ -175,6 +175,15 @@ pub enum InputError {
         /// How long it may be.
         max_chars: usize,
     },
+    /// An id of a person that has no byte, or more than the limit.
+    #[error("{field} has {bytes} bytes: the id of a person has 1 to {bytes_max}")]
+    PersonId {
+        field: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        bytes_max: usize,
+    },
     /// A page size below 0 or above the limit.
     #[error("{argument} is {size}: a page has from 0 to {max} items")]
     PageSize {

@@ -6,11 +6,11 @@
 //! - [`id`], [`date_time`], [`text`] and [`author`]: the values that go in and out, checked at the border;
 //! - [`unchanged`]: edits that do not overwrite another edit;
 //! - [`viewer`] and [`owner`]: who asks, whom a document belongs to, and so who may write what; `claims` reads who
-//!   asks from what the gateway sends;
+//!   asks from what the gateway sends; [`blocks`]: who may write nothing;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
 //! - [`readable`], [`stored_comment`], [`reference`](mod@reference) and [`undated`]: which documents can be read,
 //!   how they refer to each other, and documents without a date;
-//! - [`list_size`]: how long lists are, in the schema itself;
+//! - [`list_size`] and [`tag`]: how long lists are, and what depends on who asks, in the schema itself;
 //! - [`flat_list`] and [`json`]: lists of embedded objects, and answers, written in one go;
 //! - [`error`]: stable codes for clients, and the one place where an error becomes GraphQL;
 //! - [`endpoint`]: `/graphql` as a service of `graphql_transport`, which has the protocols; `answer` writes
@@ -26,6 +26,7 @@
 
 mod answer;
 pub mod author;
+pub mod blocks;
 mod claims;
 pub mod collections;
 pub mod connection;
@@ -49,6 +50,7 @@ pub mod readable;
 pub mod reference;
 pub mod stored_comment;
 mod subgraph;
+pub mod tag;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
@@ -56,6 +58,7 @@ pub mod unchanged;
 pub mod undated;
 pub mod viewer;
 
+pub use blocks::Blocks;
 pub use connection::{Connection, Edge, PageInfo};
 pub use database_calls::{CallGate, DatabaseCalls, Overloaded};
 pub use date_time::DateTime;

@@ -6,9 +6,9 @@
 use async_graphql::{Context, ID, Object};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::Viewer;
 use crate::claims::ID_BYTES_MAX;
 use crate::readable::{Kind, Value};
+use crate::{InputError, Viewer};
 
 /// The field with the owner's id, in the shape of a document.
 pub const AUTHOR_ID: (&str, Kind) = (
@@ -19,6 +19,21 @@ pub const AUTHOR_ID: (&str, Kind) = (
 );
 /// The field that marks what a guest wrote.
 pub const GUEST: (&str, Kind) = ("guest", Kind::Mark);
+
+/// Checks an id of a person that a client sends. It is taken byte by byte: an id may begin with a blank.
+///
+/// # Errors
+/// When it is longer than any id, or empty.
+pub fn check_id(field: &'static str, id: ID) -> Result<ID, InputError> {
+    match id.len() {
+        1..=ID_BYTES_MAX => Ok(id),
+        bytes => Err(InputError::PersonId {
+            field,
+            bytes,
+            bytes_max: ID_BYTES_MAX,
+        }),
+    }
+}
 
 /// Whom a document belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

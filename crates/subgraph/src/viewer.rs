@@ -9,6 +9,9 @@ use mongodb::options::Collation;
 
 use crate::{Code, InputError, Owner, author};
 
+/// The `extensions.reason` of [`AccessError::Blocked`].
+const AUTHOR_BLOCKED: &str = "AUTHOR_BLOCKED";
+
 /// Whoever is signed in.
 #[derive(Clone, Debug, PartialEq, Eq, SimpleObject)]
 #[graphql(name = "Viewer", shareable)]
@@ -53,15 +56,34 @@ pub enum AccessError {
     /// It belongs to somebody else, or to nobody.
     #[error("this is not yours: only its author or a moderator may change or delete it")]
     Forbidden,
+    /// A guest may not report.
+    #[error("you are not signed in: only who is signed in may report")]
+    GuestReports,
+    /// A guest may not moderate.
+    #[error("you are not signed in: only moderators may do this")]
+    GuestModerates,
+    /// The viewer is no moderator.
+    #[error("only moderators may do this")]
+    NotModerator,
+    /// A moderator has blocked the viewer.
+    #[error("a moderator has blocked you: you may delete what you wrote, and write nothing")]
+    Blocked,
 }
 
 impl AccessError {
     /// The code that clients may rely on.
     pub fn code(self) -> Code {
         match self {
-            Self::GuestWrites | Self::GuestChanges => Code::Unauthenticated,
-            Self::Forbidden => Code::Forbidden,
+            Self::GuestWrites | Self::GuestChanges | Self::GuestReports | Self::GuestModerates => {
+                Code::Unauthenticated
+            }
+            Self::Forbidden | Self::NotModerator | Self::Blocked => Code::Forbidden,
         }
+    }
+
+    /// What tells it from other errors of the same code, for `extensions.reason`.
+    pub fn reason(self) -> Option<&'static str> {
+        (self == Self::Blocked).then_some(AUTHOR_BLOCKED)
     }
 }
 
@@ -101,6 +123,18 @@ impl Viewer {
         }
     }
 
+    /// The moderator who asks.
+    ///
+    /// # Errors
+    /// [`AccessError::GuestModerates`] and [`AccessError::NotModerator`].
+    pub fn require_moderator(&self) -> Result<&Person, AccessError> {
+        let person = self.person().ok_or(AccessError::GuestModerates)?;
+        match person.is_moderator {
+            true => Ok(person),
+            false => Err(AccessError::NotModerator),
+        }
+    }
+
     /// Refuses a viewer that may change nothing, whatever it is, before anything is looked up.
     ///
     /// # Errors
@@ -117,10 +151,16 @@ impl Viewer {
     pub fn may_change(&self, owner: &Owner) -> bool {
         match owner {
             _ if self.is_moderator() => true,
-            Owner::Person(id) => self.person().is_some_and(|person| person.id == *id),
+            Owner::Person(_) => self.is_author(owner),
             Owner::Nobody | Owner::Guest => self.changes_unowned(),
             Owner::Unknown => false,
         }
+    }
+
+    /// Whether the viewer is the person to whom something belongs.
+    pub fn is_author(&self, owner: &Owner) -> bool {
+        self.person()
+            .is_some_and(|person| owner.id() == Some(&person.id))
     }
 
     /// Why the viewer may not change something.
@@ -148,7 +188,8 @@ impl Viewer {
         filter.insert("$and", [doc! { "$expr": { "$or": ways } }]);
     }
 
-    fn is_moderator(&self) -> bool {
+    /// Whether the viewer may moderate.
+    pub fn is_moderator(&self) -> bool {
         self.person().is_some_and(|person| person.is_moderator)
     }
 

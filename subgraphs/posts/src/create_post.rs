@@ -1,7 +1,7 @@
 //! The mutation `createPost`: checks the input and inserts one document.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{DateTime, Viewer};
+use subgraph::{Blocks, DateTime, Viewer};
 
 use crate::discussion::Discussion;
 use crate::post::{CONTENT, Post, PostId, TITLE};
@@ -32,14 +32,15 @@ pub struct CreatePost;
 
 #[Object]
 impl CreatePost {
-    /// Creates a post. Fails with BAD_USER_INPUT if a text is blank or too long, and with UNAUTHENTICATED if you
-    /// are not signed in and guests may not write.
+    /// Creates a post. Fails with BAD_USER_INPUT if a text is blank or too long, with UNAUTHENTICATED if you
+    /// are not signed in and guests may not write, and with FORBIDDEN if a moderator has blocked you.
     async fn create_post(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The post to create.")] input: CreatePostInput,
     ) -> Result<CreatePostPayload, Error> {
-        let (author, owner) = Viewer::of(ctx).author::<Error>(input.author)?;
+        let viewer = Viewer::of(ctx);
+        let (author, owner) = viewer.author::<Error>(input.author)?;
         let now = DateTime::now();
         let post = Post {
             id: PostId::new(),
@@ -51,6 +52,8 @@ impl CreatePost {
             updated_at: Some(now),
             discussion: Discussion::default(),
         };
+        let blocks = ctx.data_unchecked::<Blocks>();
+        blocks.require_unblocked::<Error>(&viewer).await?;
         let post = ctx.data_unchecked::<Store>().insert_post(post).await?;
         Ok(CreatePostPayload { post })
     }

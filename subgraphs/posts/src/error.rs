@@ -63,8 +63,14 @@ impl CodedError for Error {
     }
 
     fn add_extensions(&self, extensions: &mut ErrorExtensionValues) {
-        if let Self::SubscriptionLagged { missed } = self {
-            extensions.set("missed", *missed);
+        match self {
+            Self::SubscriptionLagged { missed } => extensions.set("missed", *missed),
+            Self::Access(error) => {
+                if let Some(reason) = error.reason() {
+                    extensions.set("reason", reason);
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -41,7 +41,7 @@ use anyhow::Context;
 use changefeed::{ProjectionMetrics, Projector, Source, Unreadables};
 use mongodb::Database;
 use service::Lifecycle;
-use subgraph::{Subgraph, collections, undated};
+use subgraph::{Blocks, Subgraph, collections, undated};
 use tokio::net::TcpListener;
 
 use crate::comment_projection::CommentProjection;
@@ -124,7 +124,11 @@ pub async fn run(
         Unreadables::register(registry.sub_registry_with_prefix("posts"))
     });
     let calls = subgraph.request_calls().await?;
-    let schema = schema::build(Store::new(&calls, projector, unreadables), feed);
+    let schema = schema::build(
+        Store::new(&calls, projector, unreadables),
+        feed,
+        Blocks::new(&calls),
+    );
     subgraph
         .serve::<Error, _, _, _>(listener, schema, schema::FIELD_COSTS, calls.gate())
         .await

@@ -7,7 +7,7 @@ use async_graphql::{Context, Enum, ID, MergedObject, Object, Subscription};
 use futures_util::Stream;
 use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::page::page_cost;
-use subgraph::{Connection, FieldCost, FieldCosts, Order, PageArguments, Person, Viewer};
+use subgraph::{Blocks, Connection, FieldCost, FieldCosts, Order, PageArguments, Person, Viewer};
 
 use crate::create_post::CreatePost;
 use crate::delete_post::DeletePost;
@@ -29,12 +29,13 @@ pub const FIELD_COSTS: FieldCosts = &[
 /// The posts subgraph's executable schema.
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscriptions>;
 
-/// Builds the schema over a store and its feed.
-pub fn build(store: Store, feed: Feed) -> Schema {
+/// Builds the schema over a store, its feed, and the look-ups of who may not write.
+pub fn build(store: Store, feed: Feed, blocks: Blocks) -> Schema {
     builder()
         .data(Arc::new(PostLoader::new(store.clone())))
         .data(store)
         .data(feed)
+        .data(blocks)
         .finish()
 }
 

@@ -1,7 +1,7 @@
 //! The mutation `updatePost`: replaces texts, unless one was changed after `ifUpdatedAt`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{DateTime, InputError, Viewer};
+use subgraph::{Blocks, DateTime, InputError, Viewer};
 
 use crate::post::{CONTENT, Post, PostId, TITLE};
 use crate::{Error, Store};
@@ -36,7 +36,8 @@ impl UpdatePost {
     /// Changes a post's title, its content, or both. Fails with NOT_FOUND if the post does not
     /// exist, with BAD_USER_INPUT if a text is blank or too long, or nothing is to be changed, and with
     /// CONFLICT if it was changed after `ifUpdatedAt`. Only its author and moderators may: others get FORBIDDEN, or
-    /// UNAUTHENTICATED if they are not signed in.
+    /// UNAUTHENTICATED if they are not signed in. Nobody whom a moderator has blocked may (FORBIDDEN with `reason`
+    /// AUTHOR_BLOCKED).
     async fn update_post(
         &self,
         ctx: &Context<'_>,
@@ -52,6 +53,8 @@ impl UpdatePost {
             }
             .into());
         }
+        let blocks = ctx.data_unchecked::<Blocks>();
+        blocks.require_unblocked::<Error>(&viewer).await?;
         let post = ctx
             .data_unchecked::<Store>()
             .update_post(

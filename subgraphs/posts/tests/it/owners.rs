@@ -246,3 +246,32 @@ async fn subscribers_of_a_post_get_their_own_rights() {
         drop(std::mem::replace(&mut socket, ann.websocket().await));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_blocked_writes_no_posts_and_may_delete_them() {
+    let posts = start("create").await;
+    let post = created(&ann(&posts), "Ann").await;
+    let blocks = posts.collection("blockedAuthors");
+    blocks
+        .insert_one(doc! { "_id": "ann" })
+        .await
+        .expect("blocked");
+    let create = json!({ "input": { "title": "Title", "content": "Content" } });
+    let edit = json!({ "input": { "id": post["id"], "title": "Other" } });
+    for (query, variables) in [(CREATE, create), (EDIT, edit.clone())] {
+        let refused = ann(&posts).graphql(query, variables).await;
+        let extensions = &refused["errors"][0]["extensions"];
+        assert_eq!(extensions["code"], "FORBIDDEN");
+        assert_eq!(extensions["reason"], "AUTHOR_BLOCKED");
+    }
+    created(&posts.guest(NAME), "Ann").await;
+    let unblocked = blocks.delete_one(doc! { "_id": "ann" }).await;
+    assert_eq!(unblocked.expect("unblocked").deleted_count, 1);
+    ann(&posts).data(EDIT, edit).await;
+    blocks
+        .insert_one(doc! { "_id": "ann" })
+        .await
+        .expect("blocked");
+    ann(&posts).data(DELETE, json!({ "id": post["id"] })).await;
+    assert_eq!(stored(&posts, &post["id"]).await, None);
+}
