@@ -1,6 +1,6 @@
 //! A comment, as MongoDB stores it and as clients see it.
 
-use async_graphql::{ComplexObject, Context, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use bson::RawDocument;
 use changefeed::{FromDocument, Unreadable};
 use serde::Serialize;
@@ -21,6 +21,18 @@ pub const TEXT: TextRule = TextRule {
 };
 /// Marks the cursors of lists of comments.
 pub const COMMENTS_LIST: ListTag = ListTag(b'c');
+
+/// Who may see a comment.
+#[derive(Clone, Copy, Debug, Default, Enum, Eq, PartialEq)]
+pub enum CommentStatus {
+    /// Everybody.
+    #[default]
+    Visible,
+    /// Its author and moderators: it waits for a moderator, who shows it with `restoreComment` or hides it.
+    Held,
+    /// Moderators: one of them has hidden it.
+    Hidden,
+}
 
 /// A comment on a post.
 #[derive(Clone, Debug, SimpleObject, Serialize)]
@@ -48,6 +60,10 @@ pub struct Comment {
     pub updated_at: Option<DateTime>,
     /// Whether the text was changed after the comment was created.
     pub edited: bool,
+    /// Who may see the comment. Lists, counts, `comment` and live events have visible ones only. You meet others
+    /// where you wrote one that is held, and, as a moderator, in `moderationQueue`.
+    #[serde(skip)]
+    pub status: CommentStatus,
 }
 
 #[ComplexObject]
@@ -70,13 +86,18 @@ impl Comment {
 
     /// When the text was last changed. Equal to `createdAt` if it never was.
     async fn updated_at(&self) -> DateTime {
-        self.updated_at
-            .or(self.created_at)
-            .unwrap_or_else(|| self.id.created_at())
+        self.version()
     }
 }
 
 impl Comment {
+    /// The comment's `updatedAt` as clients see it.
+    pub fn version(&self) -> DateTime {
+        self.updated_at
+            .or(self.created_at)
+            .unwrap_or_else(|| self.id.created_at())
+    }
+
     /// The comment's position in its post's list.
     pub fn position(&self) -> ListPosition {
         ListPosition {
@@ -107,6 +128,7 @@ impl FromDocument for Comment {
             created_at,
             updated_at,
             edited,
+            status: CommentStatus::Visible,
         })
     }
 }

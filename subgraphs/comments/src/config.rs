@@ -6,6 +6,8 @@ use changefeed::HubSettings;
 use clap::builder::RangedU64ValueParser;
 use service::{duration, duration_from};
 
+use crate::holding::HoldComments;
+
 /// Serves the comments subgraph of Rejoinder: comments, each post's list of them, and their live feed.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "comments", version)]
@@ -18,6 +20,10 @@ pub struct Config {
     /// post in the database. The default takes about 6 MB.
     #[arg(long, env = "KNOWN_POSTS_MAX", default_value_t = 100_000, value_parser = at_least_one())]
     pub known_posts_max: usize,
+    /// Hold new comments until a moderator shows them: `never`, `first` (those of authors who have no visible comment
+    /// yet, and of guests) or `always`. Comments of moderators are never held.
+    #[arg(long, env = "HOLD_COMMENTS", value_enum, default_value_t)]
+    pub hold_comments: HoldComments,
     /// How much of the past the live feed keeps.
     #[command(flatten)]
     pub feed: FeedSettings,

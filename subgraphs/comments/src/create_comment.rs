@@ -2,13 +2,13 @@
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::text::TextRule;
-use subgraph::{DateTime, Viewer};
+use subgraph::{Blocks, DateTime, Viewer};
 
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::post::PostId;
 use crate::store::Idempotency;
 use crate::written::Written;
-use crate::{Error, KnownPosts, Store};
+use crate::{Error, HoldComments, KnownPosts, Store};
 
 const IDEMPOTENCY_KEY: TextRule = TextRule {
     field: "idempotencyKey",
@@ -37,7 +37,8 @@ pub struct CreateCommentInput {
 /// The result of `createComment`.
 #[derive(SimpleObject)]
 pub struct CreateCommentPayload {
-    /// The new comment; for a retry with the same `idempotencyKey`, the comment of the first request.
+    /// The new comment; for a retry with the same `idempotencyKey`, the comment of the first request. If its `status`
+    /// is HELD, only you and moderators know it: a moderator has to show it first.
     comment: Comment,
     /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
     /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
@@ -50,18 +51,24 @@ pub struct CreateComment;
 #[Object]
 impl CreateComment {
     /// Creates a comment on a post. Fails with NOT_FOUND if the post does not exist, with BAD_USER_INPUT if a
-    /// text is blank or too long, and with UNAUTHENTICATED if you are not signed in and guests may not write.
+    /// text is blank or too long, with UNAUTHENTICATED if you are not signed in and guests may not write, and with
+    /// FORBIDDEN if a moderator has blocked you.
     async fn create_comment(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The comment to create.")] input: CreateCommentInput,
     ) -> Result<CreateCommentPayload, Error> {
         let now = DateTime::now();
-        let (author, owner) = Viewer::of(ctx).author::<Error>(input.author)?;
+        let viewer = Viewer::of(ctx);
+        let (author, owner) = viewer.author::<Error>(input.author)?;
         let text = TEXT.check(input.text)?;
         let idempotency = IDEMPOTENCY_KEY
             .check_optional(input.idempotency_key)?
             .map(|key| Idempotency::new(key, &owner, input.post_id, &text, &author));
+        let store = ctx.data_unchecked::<Store>();
+        let blocks = ctx.data_unchecked::<Blocks>();
+        blocks.require_unblocked::<Error>(&viewer).await?;
+        let hold = ctx.data_unchecked::<HoldComments>();
         let comment = Comment {
             id: CommentId::new(),
             post_id: input.post_id,
@@ -71,6 +78,7 @@ impl CreateComment {
             created_at: Some(now),
             updated_at: Some(now),
             edited: false,
+            status: hold.status_of_new(&viewer, store).await?,
         };
         ctx.data_unchecked::<KnownPosts>()
             .require(comment.post_id)
@@ -78,10 +86,7 @@ impl CreateComment {
         let Written {
             value: comment,
             operation_time,
-        } = ctx
-            .data_unchecked::<Store>()
-            .insert_comment(comment, idempotency)
-            .await?;
+        } = store.insert_comment(comment, idempotency).await?;
         Ok(CreateCommentPayload {
             comment,
             operation_time,

@@ -30,7 +30,8 @@ pub struct DeleteComment;
 #[Object]
 impl DeleteComment {
     /// Deletes a comment. Fails with NOT_FOUND if the comment does not exist. Only its author and moderators
-    /// may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in.
+    /// may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in. They may also delete it while it is
+    /// held or hidden. Nothing brings a deleted comment back.
     async fn delete_comment(
         &self,
         ctx: &Context<'_>,
@@ -38,11 +39,16 @@ impl DeleteComment {
     ) -> Result<DeleteCommentPayload, Error> {
         let viewer = Viewer::of(ctx);
         viewer.require_any_change()?;
-        let deleted = ctx
+        let Written {
+            value: existed,
+            operation_time,
+        } = ctx
             .data_unchecked::<Store>()
             .delete_comment(input.id, viewer)
             .await?;
-        let Written { operation_time, .. } = deleted.ok_or(Error::CommentNotFound(input.id))?;
+        if !existed {
+            return Err(Error::CommentNotFound(input.id));
+        }
         Ok(DeleteCommentPayload {
             id: input.id,
             operation_time,

@@ -10,6 +10,8 @@ use crate::post::PostId;
 /// The `extensions.reason` of [`Code::ResyncRequired`]: MongoDB no longer has the changes after a cursor, or
 /// after the last change of a running subscription.
 const HISTORY_LOST: &str = "HISTORY_LOST";
+/// The `extensions.reason` of [`Error::CommentHidden`].
+const COMMENT_HIDDEN: &str = "COMMENT_HIDDEN";
 
 /// An error of the comments subgraph.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,6 +33,9 @@ pub enum Error {
         "the comment {0} was changed after ifUpdatedAt: read it again and let the author decide which text stays"
     )]
     CommentChanged(CommentId),
+    /// A moderator has hidden the comment that its author would change.
+    #[error("a moderator has hidden the comment {0}: it can be deleted, and not edited")]
+    CommentHidden(CommentId),
     /// An idempotency key came again with another input.
     #[error(
         "the idempotencyKey was used before with another input: use a new key for a new comment"
@@ -51,12 +56,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// Why a subscription cannot continue from its cursor, for `extensions.reason`.
+    /// What tells it from other errors of the same code, for `extensions.reason`.
     fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Cursor(CursorError::Stopped) => None,
             Self::Cursor(error) => Some(error.code()),
             Self::Topic(TopicError::ResyncRequired) => Some(HISTORY_LOST),
+            Self::Access(error) => error.reason(),
+            Self::CommentHidden(_) => Some(COMMENT_HIDDEN),
             _ => None,
         }
     }
@@ -68,6 +75,7 @@ impl CodedError for Error {
             Self::Input(_) => Code::BadUserInput,
             Self::Access(error) => error.code(),
             Self::PostNotFound(_) | Self::CommentNotFound(_) => Code::NotFound,
+            Self::CommentHidden(_) => Code::Forbidden,
             Self::IdempotencyKeyReused | Self::CommentChanged(_) => Code::Conflict,
             Self::Overloaded(_) => Code::Overloaded,
             Self::Cursor(CursorError::Future) | Self::Topic(TopicError::ResyncRequired) => {
@@ -111,6 +119,8 @@ mod tests {
             Error::Cursor(CursorError::Forged),
             Error::Cursor(CursorError::Future),
             Error::Topic(TopicError::ResyncRequired),
+            Error::Access(AccessError::Blocked),
+            Error::CommentHidden(CommentId::new()),
         ] {
             let reason = error.reason().expect("a reason");
             assert!(page.contains(&format!("- `{reason}`:")), "{reason}");

@@ -3,7 +3,7 @@
 use std::future::ready;
 use std::time::Duration;
 
-use changefeed::{Change, ChangeKind, Cursor, Hub, Subscription};
+use changefeed::{Change, ChangeKind, Cursor, FromDocument, Hub, Subscription};
 use futures_util::{Stream, StreamExt};
 use service::{Health, Lifecycle};
 
@@ -144,22 +144,20 @@ fn seen_from(
     }
 }
 
-/// Ties the hub to the process: the shutdown stops it, its failure ends the process, and readiness depends
-/// on when its change stream last answered, which it does several times a second.
-pub fn supervise(
-    hub: &Hub<Comment>,
-    lifecycle: &Lifecycle,
-    health: &Health,
-    silence_max: Duration,
-) {
+/// Ties a hub to the process: the shutdown stops it, and its failure ends the process. `name` is for the log.
+pub fn supervise<T: FromDocument>(hub: &Hub<T>, name: &'static str, lifecycle: &Lifecycle) {
     let (running, shutdown) = (hub.clone(), lifecycle.shutdown().clone());
-    lifecycle.spawn("the feed of comments", async move {
+    lifecycle.spawn(name, async move {
         tokio::select! {
             finished = running.finished() => finished?,
             () = shutdown.cancelled() => running.stop().await,
         }
         Ok(())
     });
+}
+
+/// Makes readiness depend on when the hub's change stream last answered, which it does several times a second.
+pub fn register_readiness(hub: &Hub<Comment>, health: &Health, silence_max: Duration) {
     let hub = hub.clone();
     health.register("comments feed", move || {
         let silent = hub.silent_for();

@@ -5,6 +5,9 @@
 //! | [`schema`] | what a client may ask: queries, mutations, subscriptions |
 //! | `comment`, `post`, `comment_change` | the nouns: a comment, a post as far as it is known here, an event |
 //! | `create_comment`, `update_comment`, `delete_comment` | one mutation each, with its input and payload |
+//! | `report_comment`, `hide_comment`, `restore_comment`, `block_author`, `unblock_author` | the same, of moderation |
+//! | `moderation`, `moderation_change`, `block` | the nouns of moderation: a comment in it, an event, a block |
+//! | [`moderation_feed`], [`holding`] | the moderators' live queue; which new comments wait there |
 //! | [`store`] | the collections, the indexes and the queries |
 //! | `written`, `loaders` | what a write returns; look-ups of many comments or pages in one query |
 //! | [`feed`] | the live comments |
@@ -15,6 +18,8 @@
 //! [`schema`], write its query in [`store`] and its test in `tests/it/mutations.rs`; then
 //! `cargo run -p schema -- compose`. CONTRIBUTING.md has the steps in detail.
 
+mod block;
+mod block_author;
 mod comment;
 mod comment_change;
 pub mod config;
@@ -23,11 +28,19 @@ mod delete_comment;
 pub mod deleted_posts;
 pub mod error;
 pub mod feed;
+mod hide_comment;
+pub mod holding;
 pub mod known_posts;
 mod loaders;
+mod moderation;
+mod moderation_change;
+pub mod moderation_feed;
 mod post;
+mod report_comment;
+mod restore_comment;
 pub mod schema;
 pub mod store;
+mod unblock_author;
 mod update_comment;
 mod written;
 
@@ -35,18 +48,22 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use changefeed::{Hub, HubMetrics, HubSettings, Source};
-use mongodb::Database;
+use mongodb::Client;
 use service::Lifecycle;
 use service::prometheus_client::metrics::gauge::Gauge;
-use subgraph::{DatabaseCalls, Subgraph, collections, reference, undated};
+use service::prometheus_client::registry::Registry;
+use subgraph::{Blocks, DatabaseCalls, Subgraph, collections, reference, undated};
 use tokio::net::TcpListener;
 
-pub use comment::{Comment, CommentId};
+pub use comment::{Comment, CommentId, CommentStatus};
 pub use comment_change::{CommentAdded, CommentChange, CommentDeleted, CommentEdited};
-pub use config::Config;
+pub use config::{Config, FeedSettings};
 pub use error::Error;
 pub use feed::Feed;
+pub use holding::HoldComments;
 pub use known_posts::KnownPosts;
+pub use moderation::ModerationEntry;
+pub use moderation_feed::ModerationFeed;
 pub use post::{Post, PostId};
 pub use store::Store;
 
@@ -80,7 +97,8 @@ pub async fn run(
         lifecycle,
         ..
     } = &subgraph;
-    collections::create_if_possible(store::create_indexes(database)).await;
+    let indexes = store::create_indexes(database.clone(), config.hold_comments);
+    collections::create_if_possible(indexes).await;
 
     let streams = subgraph.stream_client().await?;
     let hub_metrics = metrics.with_registry(HubMetrics::register);
@@ -94,7 +112,9 @@ pub async fn run(
     )
     .await
     .context("cannot follow the comments")?;
-    feed::supervise(&hub, lifecycle, health, config.ready_lag_max);
+    feed::supervise(&hub, "the feed of comments", lifecycle);
+    feed::register_readiness(&hub, health, config.ready_lag_max);
+    let queue = moderation_queue(&subgraph, &streams, &config.feed).await?;
 
     // Only now: pre-images are kept from here on, and the projection reads them.
     undated::start(database.collection("comments"), lifecycle).await;
@@ -110,20 +130,41 @@ pub async fn run(
     known.follow_deletions(&posts, lifecycle).await?;
     let own_work = Store::new(&DatabaseCalls::for_own_work(database.clone()), unreadables);
     deleted_posts::start(own_work, known.clone(), lifecycle);
-    let (names, prepared) = (&store::COLLECTIONS, hub.clone());
+    let (names, prepared) = (&store::COLLECTIONS, (hub.clone(), queue.clone()));
     let enable_pre_images = move || {
-        let hub = prepared.clone();
-        async move { hub.prepare().await }
+        let (hub, queue) = prepared.clone();
+        async move { hub.prepare().await.and(queue.prepare().await) }
     };
+    let indexes = move |database| store::create_indexes(database, config.hold_comments);
     collections::keep(&subgraph, names, comments, enable_pre_images, indexes).await;
 
-    let feed = Feed::new(hub, known.clone(), store.clone());
-    let schema = schema::build(store, known, feed);
+    let schema = schema::build(schema::Parts {
+        feed: Feed::new(hub, known.clone(), store.clone()),
+        moderation_feed: ModerationFeed::new(queue, store.clone()),
+        blocks: Blocks::new(&calls),
+        hold_comments: config.hold_comments,
+        known,
+        store,
+    });
     subgraph
         .serve::<Error, _, _, _>(listener, schema, schema::FIELD_COSTS, calls.gate())
         .await
 }
 
-async fn indexes(database: Database) -> mongodb::error::Result<()> {
-    store::create_indexes(&database).await
+/// Starts the moderators' live queue.
+async fn moderation_queue(
+    subgraph: &Subgraph,
+    streams: &Client,
+    settings: &FeedSettings,
+) -> anyhow::Result<Hub<ModerationEntry>> {
+    let register = |registry: &mut Registry| {
+        HubMetrics::register(registry.sub_registry_with_prefix("moderation"))
+    };
+    let metrics = subgraph.metrics.with_registry(register);
+    let database = subgraph.database.clone();
+    let source = Source::new(streams.clone(), database, store::MODERATED_COMMENTS);
+    let started = moderation_feed::start(source, settings.into(), metrics).await;
+    let queue = started.context("cannot follow the comments in moderation")?;
+    feed::supervise(&queue, "the feed of moderators", &subgraph.lifecycle);
+    Ok(queue)
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
-use subgraph::{Page, PageRequest};
+use subgraph::{Blocks, Page, PageRequest};
 
 use crate::comment::{Comment, CommentId};
 use crate::post::PostId;
@@ -79,5 +79,25 @@ impl Loader<CommentsOfPost> for CommentPageLoader {
             );
         }
         Ok(pages)
+    }
+}
+
+/// Loads which persons are blocked.
+pub struct BlockLoader(Blocks);
+
+impl BlockLoader {
+    /// A data loader over the look-ups.
+    pub fn new(blocks: Blocks) -> DataLoader<Self> {
+        DataLoader::new(Self(blocks), tokio::spawn).delay(BATCH_WINDOW)
+    }
+}
+
+impl Loader<String> for BlockLoader {
+    type Value = ();
+    type Error = Error;
+
+    async fn load(&self, ids: &[String]) -> Result<HashMap<String, ()>, Error> {
+        let blocked = self.0.blocked::<Error>(ids.to_vec()).await?;
+        Ok(blocked.into_iter().map(|id| (id, ())).collect())
     }
 }

@@ -3,36 +3,67 @@
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, ID, MergedObject, Object, Subscription};
 use futures_util::Stream;
+use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::page::page_cost;
-use subgraph::{FieldCost, FieldCosts, Person, Viewer};
+use subgraph::tag::{VIEWER, tag};
+use subgraph::{Blocks, Connection, FieldCost, FieldCosts, Order, PageArguments, Person, Viewer};
 
+use crate::block_author::BlockAuthor;
 use crate::comment::{Comment, CommentId};
 use crate::comment_change::CommentChange;
 use crate::create_comment::CreateComment;
 use crate::delete_comment::DeleteComment;
-use crate::loaders::{CommentLoader, CommentPageLoader};
+use crate::hide_comment::HideComment;
+use crate::loaders::{BlockLoader, CommentLoader, CommentPageLoader};
+use crate::moderation::{ModerationEntry, ModerationList, REASONS_COST};
+use crate::moderation_change::ModerationChange;
 use crate::post::{Post, PostId};
+use crate::report_comment::ReportComment;
+use crate::restore_comment::RestoreComment;
+use crate::unblock_author::UnblockAuthor;
 use crate::update_comment::UpdateComment;
-use crate::{Error, Feed, KnownPosts, Store};
+use crate::{Error, Feed, HoldComments, KnownPosts, ModerationFeed, Store};
 
 /// What its lists and large leaves cost. A comment is read as a whole, whatever is asked of it.
 pub const FIELD_COSTS: FieldCosts = &[
     ("_entities", FieldCost::Entities { item: 4 }),
     ("comments", page_cost(3)),
+    ("moderationQueue", page_cost(6)),
+    ("reportReasons", REASONS_COST),
     ("text", FieldCost::Leaf(3)),
 ];
 
 /// The comments subgraph's executable schema.
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscriptions>;
 
-/// Builds the schema over a store, the posts known to exist, and the feed.
-pub fn build(store: Store, known: KnownPosts, feed: Feed) -> Schema {
+/// What resolvers use.
+pub struct Parts {
+    /// The access to the database.
+    pub store: Store,
+    /// The posts known to exist.
+    pub known: KnownPosts,
+    /// The live comments.
+    pub feed: Feed,
+    /// The moderators' live queue.
+    pub moderation_feed: ModerationFeed,
+    /// Who may not write.
+    pub blocks: Blocks,
+    /// Which new comments wait for a moderator.
+    pub hold_comments: HoldComments,
+}
+
+/// Builds the schema over its parts.
+pub fn build(parts: Parts) -> Schema {
     builder()
-        .data(CommentLoader::new(store.clone()))
-        .data(CommentPageLoader::new(store.clone()))
-        .data(store)
-        .data(known)
-        .data(feed)
+        .data(CommentLoader::new(parts.store.clone()))
+        .data(CommentPageLoader::new(parts.store.clone()))
+        .data(BlockLoader::new(parts.blocks.clone()))
+        .data(parts.store)
+        .data(parts.known)
+        .data(parts.feed)
+        .data(parts.moderation_feed)
+        .data(parts.blocks)
+        .data(parts.hold_comments)
         .finish()
 }
 
@@ -56,7 +87,7 @@ impl Query {
         Viewer::of(ctx).person().cloned()
     }
 
-    /// The comment with this id; null if it does not exist.
+    /// The comment with this id; null if it does not exist, or is held or hidden.
     async fn comment(
         &self,
         ctx: &Context<'_>,
@@ -68,6 +99,49 @@ impl Query {
         ctx.data_unchecked::<DataLoader<CommentLoader>>()
             .load_one(id)
             .await
+    }
+
+    /// The comments in moderation, in pages, the newest first: by when they were held, first reported, or hidden. Use
+    /// `first` (and `after`) to page forwards, or `last` (and `before`) to page backwards. Without either, the first 20
+    /// are returned; a page may have fewer, of which the comments were just deleted. Only moderators may see them:
+    /// others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in.
+    #[graphql(
+        tag = "viewer",
+        directive = list_size::apply(PAGE, names(["first", "last"]), names(["edges"]), Some(false))
+    )]
+    async fn moderation_queue(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the start of the list: 0 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Start after the one with this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end of the list: 0 to 100.")] last: Option<i32>,
+        #[graphql(desc = "End before the one with this cursor.")] before: Option<String>,
+        #[graphql(desc = "Which comments.", default_with = "Some(ModerationList::Open)")]
+        list: Option<ModerationList>,
+    ) -> Result<Connection<ModerationEntry>, Error> {
+        Viewer::of(ctx).require_moderator()?;
+        let list = list.unwrap_or(ModerationList::Open);
+        let request = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        }
+        .check(list.tag(), Order::NewestFirst)?;
+        // Before it reads, so that `moderationChangesCursor` beside it, which waits for nothing, is not newer.
+        tokio::task::yield_now().await;
+        let store = ctx.data_unchecked::<Store>();
+        let page = store.moderation_list(list, &request).await?;
+        Ok(Connection::new(&request, page, ModerationEntry::position))
+    }
+
+    /// The cursor of the latest change of the moderators' queue. Request it together with `moderationQueue` and pass it
+    /// as `after` to `moderationChanges`: no change between the two is missed. Only moderators may: others get
+    /// FORBIDDEN, or UNAUTHENTICATED if they are not signed in.
+    #[graphql(tag = "viewer")]
+    async fn moderation_changes_cursor(&self, ctx: &Context<'_>) -> Result<String, Error> {
+        Viewer::of(ctx).require_moderator()?;
+        ctx.data_unchecked::<ModerationFeed>().cursor_now().await
     }
 
     /// The comment that another subgraph refers to; null if it does not exist.
@@ -93,7 +167,16 @@ impl Query {
 
 /// Mutations change data. Each takes one `input` and returns a payload.
 #[derive(Default, MergedObject)]
-pub struct Mutation(CreateComment, UpdateComment, DeleteComment);
+pub struct Mutation(
+    CreateComment,
+    UpdateComment,
+    DeleteComment,
+    ReportComment,
+    HideComment,
+    RestoreComment,
+    BlockAuthor,
+    UnblockAuthor,
+);
 
 pub struct Subscriptions;
 
@@ -129,6 +212,25 @@ impl Subscriptions {
         ctx.data_unchecked::<Feed>()
             .comment_changes(post_id, after)
             .await
+    }
+
+    /// Every change of the moderators' queue in order: a comment came in, changed there, or left. Each has a cursor.
+    /// After a lost connection, subscribe with the last cursor as `after`, and nothing is missed. Errors:
+    /// SUBSCRIPTION_LAGGED (the client read too slowly: resume after `extensions.cursor`), RESYNC_REQUIRED (the cursor
+    /// is too old: read `moderationQueue` again with `moderationChangesCursor`, then subscribe after that cursor),
+    /// BAD_USER_INPUT (`after` is not a cursor of the queue). Only moderators may: others get FORBIDDEN, or
+    /// UNAUTHENTICATED if they are not signed in.
+    #[graphql(directive = tag::apply(VIEWER.to_owned()))]
+    async fn moderation_changes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "Resume after the change with this cursor. Omit it to receive only new changes."
+        )]
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<ModerationChange, Error>>, Error> {
+        Viewer::of(ctx).require_moderator()?;
+        ctx.data_unchecked::<ModerationFeed>().changes(after).await
     }
 }
 

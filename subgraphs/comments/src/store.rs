@@ -1,26 +1,35 @@
-//! The collections, indexes and queries of the comments subgraph. The queries of idempotency keys are in
-//! `comment_keys`, those of the marks of deleted posts in `deletion_marks`; `subgraph::undated` writes missing
+//! The collections, indexes and queries of the comments subgraph. The queries of edits and deletions are in
+//! `changes`, those of idempotency keys in `comment_keys` and `keyed_inserts`, those of the marks of deleted posts in `deletion_marks`;
+//! those of moderation in `moderated`, `moderation_acts` and `moderation_queue`. `subgraph::undated` writes missing
 //! dates.
 
+mod changes;
 mod comment_keys;
 mod deletion_marks;
+mod keyed_inserts;
+mod moderated;
+mod moderation_acts;
+mod moderation_queue;
+mod transaction;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use async_graphql::ID;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use changefeed::{SendAction, Unreadables, read_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mongodb::options::{IndexOptions, ReturnDocument};
+use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, Collection, Database, IndexModel};
+use subgraph::blocks::BLOCKED_AUTHORS;
 use subgraph::collections::exists;
 use subgraph::stored_comment::{self, SHAPE, of_posts};
-use subgraph::unchanged::{next_version, unchanged_since};
 use subgraph::viewer::exact;
-use subgraph::{BeyondCursors, DatabaseCalls, DateTime, Page, PageRequest, Viewer, readable};
+use subgraph::{BeyondCursors, DatabaseCalls, Page, PageRequest, readable};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
+use crate::holding::HoldComments;
 use crate::post::PostId;
 use crate::written::Written;
 
@@ -28,7 +37,15 @@ pub use comment_keys::{Idempotency, KEPT_FOR};
 pub use deletion_marks::{DeletedPost, MarksPage};
 
 /// The collections that need an index or pre-images. If one of them is new, these are created again.
-pub const COLLECTIONS: [&str; 4] = ["comments", "commentKeys", "deletedPosts", "changefeed_keys"];
+pub const COLLECTIONS: [&str; 5] = [
+    "comments",
+    "commentKeys",
+    "deletedPosts",
+    MODERATED_COMMENTS,
+    "changefeed_keys",
+];
+/// The collection of the comments in moderation.
+pub const MODERATED_COMMENTS: &str = "moderatedComments";
 /// Posts whose pages one query reads: each is a branch of it.
 const POSTS_IN_A_QUERY_MAX: usize = 100;
 /// Calls that one look-up of many posts makes at the same time.
@@ -47,6 +64,12 @@ struct Collections {
     posts: Collection<Document>,
     /// Marks of posts that are being deleted, written by the posts subgraph.
     deleted_posts: Collection<RawDocumentBuf>,
+    /// Comments that were reported, and, whole, those that are held or hidden.
+    entries: Collection<RawDocumentBuf>,
+    /// A line for each act of a moderator. Nothing reads it.
+    acts: Collection<Document>,
+    /// Authors who may not write: the look-ups are in `subgraph::blocks`.
+    blocks: Collection<RawDocumentBuf>,
     unreadables: Unreadables,
 }
 
@@ -57,6 +80,9 @@ impl Store {
             comments: database.collection("comments"),
             posts: database.collection("posts"),
             deleted_posts: database.collection("deletedPosts"),
+            entries: database.collection(MODERATED_COMMENTS),
+            acts: database.collection("moderationActs"),
+            blocks: database.collection(BLOCKED_AUTHORS),
             unreadables,
         };
         Self {
@@ -146,7 +172,7 @@ impl Store {
         read.await
     }
 
-    /// Adds a comment and returns it; or the first one, when its idempotency key was used before.
+    /// Adds a comment, as its status is, and returns it; or the first one, when its idempotency key was used before.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] when the key came with another input.
@@ -155,83 +181,15 @@ impl Store {
         comment: Comment,
         idempotency: Option<Idempotency>,
     ) -> Result<Written<Comment>, Error> {
+        if let Some(idempotency) = idempotency {
+            return self.insert_comment_once(comment, idempotency).await;
+        }
         let insert = self.calls.run(|collections| async move {
-            if let Some(idempotency) = idempotency {
-                return collections.insert_comment_once(comment, idempotency).await;
-            }
             let mut session = collections.session().await?;
-            let comments = collections.comments.clone_with_type::<Comment>();
-            comments.insert_one(&comment).session(&mut session).await?;
+            collections.insert(&comment, &comment, &mut session).await?;
             Ok(Written::in_session(comment, &session))
         });
         insert.await
-    }
-
-    /// Sets a comment's text and returns the changed comment; none if it does not exist.
-    ///
-    /// # Errors
-    /// [`Error::Access`] when the viewer may not change it, [`Error::CommentChanged`] when its `updatedAt` is another than `if_updated_at`.
-    pub async fn update_comment(
-        &self,
-        id: CommentId,
-        text: String,
-        viewer: Viewer,
-        now: DateTime,
-        if_updated_at: Option<DateTime>,
-    ) -> Result<Option<Written<Comment>>, Error> {
-        let update = self.calls.run(|collections| async move {
-            let mut session = collections.session().await?;
-            let updated_at = next_version(now, if_updated_at);
-            let set = doc! { "$set": { "text": text, "edited": true, "updatedAt": updated_at } };
-            let mut filter = readable_comment(id);
-            viewer.limit_to_changeable(&mut filter);
-            if let Some(seen) = if_updated_at {
-                unchanged_since(&mut filter, seen, id.created_at());
-            }
-            let comment = collections
-                .comments
-                .find_one_and_update(filter, set)
-                .collation(exact())
-                .return_document(ReturnDocument::After)
-                .session(&mut session)
-                .send()
-                .await?;
-            let Some(comment) = comment else {
-                let refusal = collections.refusal(id, &viewer, if_updated_at).await?;
-                return refusal.map_or(Ok(None), Err);
-            };
-            let comment = readable::one(&comment, &collections.unreadables);
-            Ok(comment.map(|comment| Written::in_session(comment, &session)))
-        });
-        update.await
-    }
-
-    /// Deletes a comment; none if it does not exist.
-    ///
-    /// # Errors
-    /// [`Error::Access`] when the viewer may not delete it.
-    pub async fn delete_comment(
-        &self,
-        id: CommentId,
-        viewer: Viewer,
-    ) -> Result<Option<Written<()>>, Error> {
-        let delete = self.calls.run(|collections| async move {
-            let mut session = collections.session().await?;
-            let mut filter = readable_comment(id);
-            viewer.limit_to_changeable(&mut filter);
-            let deleted = collections
-                .comments
-                .delete_one(filter)
-                .collation(exact())
-                .session(&mut session)
-                .await?;
-            if deleted.deleted_count == 0 {
-                let refusal = collections.refusal(id, &viewer, None).await?;
-                return refusal.map_or(Ok(None), Err);
-            }
-            Ok(Some(Written::in_session((), &session)))
-        });
-        delete.await
     }
 
     /// Those of the posts that exist.
@@ -251,15 +209,29 @@ impl Store {
         read.await
     }
 
-    /// Deletes all comments of some posts, at most a page of them; returns how many comments there
-    /// were.
+    /// Deletes all comments of some posts, at most a page of them, whether they can be seen or not, and their
+    /// reports; returns how many documents these were. One that moves meanwhile is found by the next call.
     pub async fn delete_comments_of(&self, posts: &[PostId]) -> Result<u64, Error> {
         let of_posts = of_posts_alone(posts);
         let delete = self.calls.run(|collections| async move {
-            let deleted = collections.comments.delete_many(of_posts).await?;
-            Ok(deleted.deleted_count)
+            let deleted = collections.comments.delete_many(of_posts.clone()).await?;
+            let kept = collections.entries.delete_many(of_posts).await?;
+            Ok(deleted.deleted_count + kept.deleted_count)
         });
         delete.await
+    }
+
+    /// Whether a person has a comment that everybody sees. Found by the index that services with
+    /// `HOLD_COMMENTS=first` make.
+    pub async fn has_comments_of(&self, author: &ID) -> Result<bool, Error> {
+        // The plain filter finds by the index, and would alone also match a list with this id in it.
+        let is_it = doc! { "$eq": ["$authorId", { "$literal": author.as_str() }] };
+        let of_author = doc! { "authorId": author.as_str(), "$expr": is_it };
+        let look = self.calls.run(|collections| async move {
+            let found = collections.comments.find_one(of_author).collation(exact());
+            Ok(found.projection(doc! { "_id": 1 }).send().await?.is_some())
+        });
+        look.await
     }
 
     /// For each filter, whether it matches any comment; no filter matches none.
@@ -287,34 +259,40 @@ impl Collections {
     async fn session(&self) -> mongodb::error::Result<ClientSession> {
         self.comments.client().start_session().await
     }
-
-    /// Why a write has found no comment that it may change; none if there is no such comment.
-    async fn refusal(
-        &self,
-        id: CommentId,
-        viewer: &Viewer,
-        if_updated_at: Option<DateTime>,
-    ) -> Result<Option<Error>, Error> {
-        let found = self.comments.find_one(readable_comment(id)).send().await?;
-        let comment: Option<Comment> =
-            found.and_then(|found| readable::one(&found, &self.unreadables));
-        Ok(
-            comment.and_then(|comment| match viewer.may_change(&comment.owner) {
-                false => Some(viewer.refusal().into()),
-                true => if_updated_at.map(|_| Error::CommentChanged(id)),
-            }),
-        )
-    }
 }
 
 /// Creates the indexes that the queries of this crate need, and the collection of the keys.
 ///
 /// # Errors
 /// When MongoDB cannot be reached, or has an index of the same keys and another shape.
-pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
-    // A failure of one must not prevent the other.
-    let marks = deletion_marks::prepare(database).await;
-    create_comment_indexes(database).await.and(marks)
+pub async fn create_indexes(
+    database: Database,
+    hold_comments: HoldComments,
+) -> mongodb::error::Result<()> {
+    // A failure of one must not prevent the others.
+    let marks = deletion_marks::prepare(&database).await;
+    let entries = moderation_queue::prepare(&database).await;
+    let authors = match hold_comments {
+        HoldComments::First => create_author_index(&database).await,
+        HoldComments::Never | HoldComments::Always => Ok(()),
+    };
+    let comments = create_comment_indexes(&database).await;
+    comments.and(marks).and(entries).and(authors)
+}
+
+/// Creates the index that finds whether an author has a comment.
+async fn create_author_index(database: &Database) -> mongodb::error::Result<()> {
+    let by_author = IndexModel::builder()
+        .keys(doc! { "authorId": 1 })
+        .options(
+            IndexOptions::builder()
+                .sparse(true)
+                .collation(exact())
+                .build(),
+        )
+        .build();
+    let comments = database.collection::<Document>("comments");
+    comments.create_index(by_author).await.map(drop)
 }
 
 async fn create_comment_indexes(database: &Database) -> mongodb::error::Result<()> {

@@ -1,7 +1,7 @@
 //! The mutation `updateComment`: replaces the text, unless it was changed after `ifUpdatedAt`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{DateTime, Viewer};
+use subgraph::{Blocks, DateTime, Viewer};
 
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::written::Written;
@@ -38,7 +38,9 @@ pub struct UpdateComment;
 impl UpdateComment {
     /// Changes a comment's text. Fails with NOT_FOUND if the comment does not exist, with BAD_USER_INPUT
     /// if the text is blank or too long, and with CONFLICT if it was changed after `ifUpdatedAt`. Only its
-    /// author and moderators may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in.
+    /// author and moderators may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in. An edit of a
+    /// comment that is held leaves it held. A comment that a moderator has hidden cannot be edited (FORBIDDEN with
+    /// `reason` COMMENT_HIDDEN), and nobody whom one has blocked may edit (AUTHOR_BLOCKED).
     async fn update_comment(
         &self,
         ctx: &Context<'_>,
@@ -47,16 +49,17 @@ impl UpdateComment {
         let viewer = Viewer::of(ctx);
         viewer.require_any_change()?;
         let text = TEXT.check(input.text)?;
+        let blocks = ctx.data_unchecked::<Blocks>();
+        blocks.require_unblocked::<Error>(&viewer).await?;
         let Written {
             value: comment,
             operation_time,
         } = ctx
             .data_unchecked::<Store>()
             .update_comment(input.id, text, viewer, DateTime::now(), input.if_updated_at)
-            .await?
-            .ok_or(Error::CommentNotFound(input.id))?;
+            .await?;
         Ok(UpdateCommentPayload {
-            comment,
+            comment: comment.ok_or(Error::CommentNotFound(input.id))?,
             operation_time,
         })
     }

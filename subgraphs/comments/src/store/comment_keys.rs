@@ -6,11 +6,15 @@
 //! request inserts the same `_id`, and one of them succeeds, wherever another one stopped: no transaction
 //! is left open that the next try would have to wait for. The comment's document holds a digest of the
 //! input, by which a key that comes with another input is refused.
+//!
+//! A moderator may have moved the first comment out of `comments`, where its `_id` would no longer be in the way. So
+//! only the request that wrote the key inserts without a look, and only for [`ALONE_FOR`]; all others look in both
+//! places, and insert in a transaction. See `docs/decisions/moderation.md`.
 
 use std::time::Duration;
 
 use bson::spec::BinarySubtype;
-use bson::{Binary, Bson, Document, RawDocumentBuf, deserialize_from_slice, doc};
+use bson::{Binary, Bson, Document, RawDocument, RawDocumentBuf, deserialize_from_slice, doc};
 use changefeed::SendAction;
 use mongodb::error::{ErrorKind, RETRYABLE_WRITE_ERROR, WriteFailure};
 use mongodb::options::{
@@ -19,10 +23,11 @@ use mongodb::options::{
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use subgraph::{Owner, readable};
+use subgraph::Owner;
 use tokio::time::{Instant, sleep};
 
-use super::Collections;
+use super::keyed_inserts::{Confirm, InsertOnce, read_kept, read_visible};
+use super::{Collections, Store};
 use crate::Error;
 use crate::comment::{Comment, CommentId};
 use crate::post::PostId;
@@ -34,6 +39,9 @@ pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const KEYS: &str = "commentKeys";
 /// How long a request with a key tries again after passing failures.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// How long a request with a new key may take to insert its comment without asking whether another one did. One that
+/// finds the key, and no comment, waits as long before it inserts.
+const ALONE_FOR: Duration = Duration::from_secs(1);
 /// The first wait before it tries again; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
@@ -42,7 +50,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(200);
 const FORMER_INDEX: &str = "idempotency.key_1";
 
 /// MongoDB's code for a value that a unique index has already.
-const DUPLICATE_KEY: i32 = 11_000;
+pub(super) const DUPLICATE_KEY: i32 = 11_000;
 /// MongoDB's code for a collection that does not exist.
 const NAMESPACE_NOT_FOUND: i32 = 26;
 /// MongoDB's code for an index that does not exist.
@@ -79,6 +87,17 @@ impl Idempotency {
         };
         Self { key, digest }
     }
+
+    /// Refuses a comment's document that names another input. Comments of earlier versions name none.
+    pub(super) fn require_same_input(&self, comment: &RawDocument) -> Result<(), Error> {
+        let kept = comment
+            .get_document("idempotency")
+            .and_then(|kept| kept.get_binary("digest"));
+        match kept {
+            Ok(digest) if digest.bytes != self.digest.bytes => Err(Error::IdempotencyKeyReused),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What is read of a document of `commentKeys`, whose `_id` is the key.
@@ -90,13 +109,33 @@ struct CommentKey {
 
 /// A comment's document with the digest of the input that created it.
 #[derive(Serialize)]
-struct KeyedComment<'a> {
+pub(super) struct KeyedComment<'a> {
     #[serde(flatten)]
     comment: &'a Comment,
     idempotency: Document,
 }
 
-impl Collections {
+impl<'a> KeyedComment<'a> {
+    pub fn new(comment: &'a Comment, idempotency: &Idempotency) -> Self {
+        Self {
+            comment,
+            idempotency: doc! { "digest": &idempotency.digest },
+        }
+    }
+}
+
+/// A request with a key, and how far it is.
+struct Once {
+    comment: Comment,
+    idempotency: Idempotency,
+    /// The comment's id if the key is new.
+    fresh: CommentId,
+    is_first_try: bool,
+    /// Since when it waits for the comment of another attempt.
+    waits_since: Option<Instant>,
+}
+
+impl Store {
     /// Adds a comment with a key, or finds the first one with it. An attempt whose outcome is not known
     /// does no harm: the next one finds what it has written.
     ///
@@ -104,74 +143,141 @@ impl Collections {
     /// [`Error::IdempotencyKeyReused`] when the key came with another input.
     pub(super) async fn insert_comment_once(
         &self,
-        mut comment: Comment,
+        comment: Comment,
         idempotency: Idempotency,
     ) -> Result<Written<Comment>, Error> {
-        let mut session = self.session().await?;
+        let mut once = Once {
+            fresh: comment.id,
+            comment,
+            idempotency,
+            is_first_try: true,
+            waits_since: None,
+        };
+        // One for all tries: a transaction in it waits until an earlier write in it is over.
+        let mut kept_session = None;
         let deadline = Instant::now() + TIME_LIMIT;
         let mut pause = PAUSE_MIN;
-        let fresh = comment.id;
         loop {
-            comment.id = fresh;
-            let tried = self.write_once(&mut comment, &idempotency, &mut session);
-            let failure = match tried.await {
+            let step = self.calls.run(|collections| async move {
+                let mut session = match kept_session {
+                    Some(session) => session,
+                    None => collections.session().await?,
+                };
+                let written = collections.write_once(&mut once, &mut session).await;
+                Ok::<_, Error>((once, session, written))
+            });
+            let (after, session, written) = step.await?;
+            (once, kept_session) = (after, Some(session));
+            let failure = match written {
                 Ok(Some(written)) => return Ok(written),
                 Ok(None) => {
                     mongodb::error::Error::custom("the idempotency key changes all the time")
                 }
-                Err(Error::Database(error)) if error.contains_label(RETRYABLE_WRITE_ERROR) => error,
+                Err(Error::Database(error)) if error.contains_label(RETRYABLE_WRITE_ERROR) => {
+                    once.waits_since = None;
+                    error
+                }
                 Err(error) => return Err(error),
             };
             if Instant::now() >= deadline {
                 return Err(failure.into());
             }
+            once.is_first_try = false;
+            // Between two calls, so that who waits keeps no connection from others.
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
+}
 
-    /// One attempt; none when another request was in its way and is gone by now.
+impl Collections {
+    /// One step; none when another request was in its way, or may be about to insert the comment.
     async fn write_once(
         &self,
-        comment: &mut Comment,
-        idempotency: &Idempotency,
+        once: &mut Once,
         session: &mut ClientSession,
     ) -> Result<Option<Written<Comment>>, Error> {
-        let fresh = comment.id;
-        let Some(id) = self.id_of_key(idempotency, fresh, session).await? else {
-            return Ok(None);
-        };
-        comment.id = id;
-        // Looked for first, because only a shard knows its `_id`s to be unique, not a cluster.
-        if id != fresh
-            && let Some(first) = self.first_of_key(id, idempotency, session).await?
-        {
+        let began = Instant::now();
+        let mut is_last = false;
+        if let Some(since) = once.waits_since {
+            is_last = since.elapsed() > ALONE_FOR;
+        } else {
+            let Some(id) = self.id_of_key(once, session).await? else {
+                return Ok(None);
+            };
+            once.comment.id = id;
+            if id == once.fresh && once.is_first_try {
+                match self.insert_alone(once, began, session).await {
+                    Err(Error::Database(error)) if code(&error) == Some(DUPLICATE_KEY) => {}
+                    written => return written.map(Some),
+                }
+            }
+            once.waits_since = Some(Instant::now());
+        }
+        if let Some(first) = self.first_of_key(once, session).await? {
             return Ok(Some(first));
         }
-        let keyed = KeyedComment {
-            comment,
-            idempotency: doc! { "digest": &idempotency.digest },
-        };
-        let comments = self.comments.clone_with_type::<KeyedComment<'_>>();
-        match comments.insert_one(&keyed).session(&mut *session).await {
-            Err(error) if code(&error) == Some(DUPLICATE_KEY) => {
-                self.first_of_key(id, idempotency, session).await
-            }
-            inserted => {
-                inserted?;
-                Ok(Some(Written::in_session(comment.clone(), session)))
-            }
+        if !is_last {
+            return Ok(None);
         }
+        self.insert_at_one_snapshot(once, session).await
     }
 
-    /// The id of the key's comment, whether it is written or not: `fresh` for a new key. None when
+    /// Inserts the comment of a new key. No other request has its id, unless this one takes longer than
+    /// [`ALONE_FOR`]: then another one may have written the comment, and a moderator may have moved it, before this
+    /// insert.
+    async fn insert_alone(
+        &self,
+        once: &Once,
+        began: Instant,
+        session: &mut ClientSession,
+    ) -> Result<Written<Comment>, Error> {
+        let keyed = KeyedComment::new(&once.comment, &once.idempotency);
+        self.insert(&once.comment, &keyed, session).await?;
+        let comment = once.comment.clone();
+        if began.elapsed() < ALONE_FOR {
+            return Ok(Written::in_session(comment, session));
+        }
+        let idempotency = once.idempotency.clone();
+        let confirm = Confirm {
+            comment,
+            idempotency,
+        };
+        self.in_transaction(session, &confirm).await
+    }
+
+    /// Inserts the comment unless it is anywhere; none when something else has its id, of which the key lets go then.
+    async fn insert_at_one_snapshot(
+        &self,
+        once: &mut Once,
+        session: &mut ClientSession,
+    ) -> Result<Option<Written<Comment>>, Error> {
+        let insert = InsertOnce {
+            comment: once.comment.clone(),
+            idempotency: once.idempotency.clone(),
+        };
+        let written = self.in_transaction(session, &insert).await?;
+        let Some(comment) = written.value else {
+            let keys = self.database().collection::<Document>(KEYS);
+            let as_read = doc! { "_id": &once.idempotency.key, "commentId": once.comment.id };
+            keys.delete_one(as_read).session(session).await?;
+            once.waits_since = None;
+            return Ok(None);
+        };
+        Ok(Some(Written {
+            value: comment,
+            operation_time: written.operation_time,
+        }))
+    }
+
+    /// The id of the key's comment, whether it is written or not: the fresh one for a new key. None when
     /// another request wrote the same key at the same moment.
     async fn id_of_key(
         &self,
-        idempotency: &Idempotency,
-        fresh: CommentId,
+        once: &Once,
         session: &mut ClientSession,
     ) -> mongodb::error::Result<Option<CommentId>> {
+        let (fresh, idempotency) = (once.fresh, &once.idempotency);
         let keys = self.database().collection::<RawDocumentBuf>(KEYS);
         // A key's document without a usable id, as another program may leave it, gets one here: else
         // each try would fail and keep the document for longer.
@@ -198,52 +304,54 @@ impl Collections {
         }
     }
 
-    /// The comment that a key has created, none when it is not there. When something else has its id,
-    /// which no request can mend, the key lets go of it.
+    /// The comment that a key has created, wherever it is; none when it is not there, is just moving, or cannot be
+    /// read.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] when another input created it.
     async fn first_of_key(
         &self,
-        id: CommentId,
-        idempotency: &Idempotency,
+        once: &Once,
         session: &mut ClientSession,
     ) -> Result<Option<Written<Comment>>, Error> {
-        // What is acknowledged alone, so that no repeated request returns a comment that a failover
-        // takes back.
-        let mut options = CollectionOptions::default();
-        options.read_concern = Some(ReadConcern::majority());
-        let comments: Collection<RawDocumentBuf> = self
-            .database()
-            .collection_with_options(self.comments.name(), options);
-        let found = comments.find_one(doc! { "_id": id }).session(&mut *session);
-        let Some(first) = found.send().await? else {
-            return Ok(None);
-        };
-        if is_of_another_input(&first, idempotency) {
-            return Err(Error::IdempotencyKeyReused);
+        for (collection, read) in [
+            (&self.comments, read_visible as fn(&_, &_, &_) -> _),
+            (&self.entries, read_kept),
+        ] {
+            // What is acknowledged alone, so that no repeated request returns a comment that a failover
+            // takes back.
+            let mut options = CollectionOptions::default();
+            options.read_concern = Some(ReadConcern::majority());
+            let collection: Collection<RawDocumentBuf> = self
+                .database()
+                .collection_with_options(collection.name(), options);
+            let found = collection.find_one(doc! { "_id": once.comment.id });
+            let found = found.session(&mut *session).send().await?;
+            if let Some(found) = found
+                && let Some(first) = read(self, &found, &once.idempotency)?
+            {
+                return Ok(Some(Written::in_session(first, session)));
+            }
         }
-        let Some(first) = readable::one(&first, &self.unreadables) else {
-            let keys = self.database().collection::<Document>(KEYS);
-            let as_read = doc! { "_id": &idempotency.key, "commentId": id };
-            keys.delete_one(as_read).session(session).await?;
-            return Ok(None);
-        };
-        Ok(Some(Written::in_session(first, session)))
+        Ok(None)
+    }
+
+    /// Writes the key in a transaction, so that of two that do so at the same time one begins again.
+    pub(super) async fn lock_key(
+        &self,
+        idempotency: &Idempotency,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<()> {
+        let keys = self.database().collection::<Document>(KEYS);
+        let now = vec![doc! { "$set": { "at": "$$NOW" } }];
+        let lock = keys.update_one(doc! { "_id": &idempotency.key }, now);
+        lock.session(session).await.map(drop)
     }
 
     fn database(&self) -> Database {
         let namespace = self.comments.namespace();
         self.comments.client().database(&namespace.db)
     }
-}
-
-/// Whether a document names an input, and not this one. Comments of earlier versions name none.
-fn is_of_another_input(comment: &RawDocumentBuf, idempotency: &Idempotency) -> bool {
-    let kept = comment
-        .get_document("idempotency")
-        .and_then(|kept| kept.get_binary("digest"));
-    kept.is_ok_and(|digest| digest.bytes != idempotency.digest.bytes)
 }
 
 /// Makes the collection of the keys and the index that lets them go, and removes the index of a time
@@ -272,7 +380,7 @@ pub(super) async fn prepare(database: &Database) -> mongodb::error::Result<()> {
     }
 }
 
-fn code(error: &mongodb::error::Error) -> Option<i32> {
+pub(super) fn code(error: &mongodb::error::Error) -> Option<i32> {
     match error.kind.as_ref() {
         ErrorKind::Command(error) => Some(error.code),
         ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),

@@ -1,0 +1,58 @@
+//! The mutation `hideComment`: moves a comment out of everybody's sight.
+
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+use subgraph::Viewer;
+
+use crate::comment::{Comment, CommentId};
+use crate::moderation::{Moderator, REASON};
+use crate::written::Written;
+use crate::{Error, Store};
+
+/// The comment to hide.
+#[derive(InputObject)]
+pub struct HideCommentInput {
+    /// The id of the comment to hide.
+    id: CommentId,
+    /// Why, for other moderators to read: 1 to 500 characters, at least one of them visible.
+    reason: String,
+}
+
+/// The result of `hideComment`.
+#[derive(SimpleObject)]
+pub struct HideCommentPayload {
+    /// The comment, which moderators alone see now.
+    comment: Comment,
+    /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
+    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
+    operation_time: String,
+}
+
+#[derive(Default)]
+pub struct HideComment;
+
+#[Object]
+impl HideComment {
+    /// Hides a comment that is visible or held: it is in no list and no count any more, and subscribers get
+    /// CommentDeleted. `restoreComment` brings it back. To hide a hidden comment changes nothing. Fails with NOT_FOUND
+    /// if the comment does not exist, and with BAD_USER_INPUT if the reason is blank or too long. Only moderators may:
+    /// others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in.
+    async fn hide_comment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The comment to hide, and why.")] input: HideCommentInput,
+    ) -> Result<HideCommentPayload, Error> {
+        let by = Moderator::from(Viewer::of(ctx).require_moderator()?);
+        let reason = REASON.check(input.reason)?;
+        let Written {
+            value: comment,
+            operation_time,
+        } = ctx
+            .data_unchecked::<Store>()
+            .hide_comment(input.id, by, reason)
+            .await?;
+        Ok(HideCommentPayload {
+            comment: comment.ok_or(Error::CommentNotFound(input.id))?,
+            operation_time,
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! A comment in moderation, as MongoDB stores it and as moderators see it.
+
+use async_graphql::dataloader::DataLoader;
+use async_graphql::{ComplexObject, Context, Enum, ID, SimpleObject};
+use bson::{RawArray, RawDocument};
+use changefeed::{FromDocument, Unreadable};
+use serde::Serialize;
+use subgraph::list_size::list_size;
+use subgraph::page::ListTag;
+use subgraph::readable::{Kind, Shape};
+use subgraph::text::TextRule;
+use subgraph::{DateTime, FieldCost, ListPosition, Person};
+
+use crate::Error;
+use crate::comment::{Comment, CommentId, CommentStatus};
+use crate::loaders::{BlockLoader, CommentLoader};
+use crate::post::PostId;
+
+/// What the reason of a report, or of a moderator's act, has to be like.
+pub const REASON: TextRule = TextRule {
+    field: "reason",
+    max_chars: 500,
+};
+/// Reports of one comment that are kept until a moderator has looked at it. Further ones are accepted and not kept.
+pub const REPORTS_MAX: usize = 50;
+/// Persons who are remembered because their report of a comment was settled, the latest ones.
+pub const REPORTERS_MAX: usize = 50;
+/// Reasons of reports that clients get.
+const REASONS_MAX: usize = 10;
+/// What the list of reasons costs.
+pub const REASONS_COST: FieldCost = FieldCost::List {
+    sizes: &[],
+    default: REASONS_MAX,
+    max: REASONS_MAX,
+    item: 0,
+};
+
+/// Which comments a list of moderators has.
+#[derive(Clone, Copy, Debug, Enum, Eq, PartialEq)]
+pub enum ModerationList {
+    /// Those that wait for a moderator: held ones, and visible ones that somebody has reported.
+    Open,
+    /// Those that a moderator has hidden.
+    Hidden,
+}
+
+impl ModerationList {
+    /// The value of `list` in a document.
+    pub fn stored(self) -> &'static str {
+        match self {
+            Self::Open => "OPEN",
+            Self::Hidden => "HIDDEN",
+        }
+    }
+
+    /// Marks the cursors of this list.
+    pub fn tag(self) -> ListTag {
+        match self {
+            Self::Open => ListTag(b'o'),
+            Self::Hidden => ListTag(b'h'),
+        }
+    }
+}
+
+/// The value of `state` in a document.
+pub fn stored_status(status: CommentStatus) -> &'static str {
+    match status {
+        CommentStatus::Visible => "VISIBLE",
+        CommentStatus::Held => "HELD",
+        CommentStatus::Hidden => "HIDDEN",
+    }
+}
+
+/// All values of `state`.
+pub const STATES: [&str; 3] = ["VISIBLE", "HELD", "HIDDEN"];
+
+/// Which documents are comments in moderation, as far as one table says it.
+pub const SHAPE: Shape<5> = Shape([
+    ("_id", Kind::Id),
+    ("postId", Kind::Reference),
+    ("createdAt", Kind::Date),
+    ("reason", Kind::Text { bytes_max: 4 << 10 }),
+    (
+        "moderator",
+        Kind::Text {
+            bytes_max: subgraph::author::BYTES_MAX,
+        },
+    ),
+]);
+
+/// A comment that waits for a moderator, or that one has hidden.
+#[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
+pub struct ModerationEntry {
+    /// The id of the comment.
+    #[graphql(name = "commentId")]
+    pub id: CommentId,
+    #[graphql(skip)]
+    pub post_id: PostId,
+    /// Who may see the comment: VISIBLE if it was reported and nobody has decided yet.
+    pub status: CommentStatus,
+    /// The list that has the comment; null if none does.
+    pub list: Option<ModerationList>,
+    /// When the comment came into its list. Read as the time in the comment's id if another program left it out.
+    #[graphql(skip)]
+    pub since: Option<DateTime>,
+    /// Why a moderator has hidden the comment. Null if none has.
+    pub reason: Option<String>,
+    /// The name of the moderator who has hidden the comment. Null if none has.
+    pub moderator: Option<String>,
+    /// Those that no moderator has settled.
+    #[graphql(skip)]
+    pub reports: Vec<Report>,
+    /// Whose reports were settled.
+    #[graphql(skip)]
+    pub reporters: Vec<String>,
+    /// The comment, if it is not among the visible ones, or was read from there.
+    #[graphql(skip)]
+    pub comment: Option<Comment>,
+}
+
+/// What a person says against a comment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The id of the person.
+    pub by: String,
+    pub reason: String,
+    pub at: DateTime,
+}
+
+#[ComplexObject]
+impl ModerationEntry {
+    /// The comment. Null if it was deleted a moment ago.
+    async fn comment(&self, ctx: &Context<'_>) -> Result<Option<Comment>, Error> {
+        match &self.comment {
+            Some(comment) => Ok(Some(comment.clone())),
+            None => {
+                ctx.data_unchecked::<DataLoader<CommentLoader>>()
+                    .load_one(self.id)
+                    .await
+            }
+        }
+    }
+
+    /// When the comment came into its list.
+    async fn since(&self) -> DateTime {
+        self.since.unwrap_or_else(|| self.id.created_at())
+    }
+
+    /// How many people have reported the comment since a moderator last decided about it: 0 to 50. Further reports
+    /// are not counted.
+    async fn report_count(&self) -> usize {
+        self.reports.len()
+    }
+
+    /// The reasons of the latest of these reports, the newest first: at most 10.
+    #[graphql(directive = list_size::apply(Some(REASONS_MAX as i32), None, None, None))]
+    async fn report_reasons(&self) -> Vec<&str> {
+        let newest = self.reports.iter().rev().take(REASONS_MAX);
+        newest.map(|report| report.reason.as_str()).collect()
+    }
+
+    /// Whether the author of the comment is blocked. False for guests.
+    async fn author_is_blocked(&self, ctx: &Context<'_>) -> Result<bool, Error> {
+        let Some(comment) = self.comment(ctx).await? else {
+            return Ok(false);
+        };
+        let Some(author) = comment.owner.id() else {
+            return Ok(false);
+        };
+        let blocks = ctx.data_unchecked::<DataLoader<BlockLoader>>();
+        Ok(blocks.load_one(author.to_string()).await?.is_some())
+    }
+}
+
+impl ModerationEntry {
+    /// The entry's position in its list.
+    pub fn position(&self) -> ListPosition {
+        ListPosition {
+            created_at: self.since,
+            id: self.id.object_id(),
+        }
+    }
+
+    /// Whether the comment waits for a moderator.
+    pub fn is_open(&self) -> bool {
+        self.list == Some(ModerationList::Open)
+    }
+}
+
+impl FromDocument for ModerationEntry {
+    fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
+        let [id, post_id, since, reason, moderator] = SHAPE.read(document)?;
+        let status = match document.get_str("state") {
+            Ok("VISIBLE") => CommentStatus::Visible,
+            Ok("HELD") => CommentStatus::Held,
+            Ok("HIDDEN") => CommentStatus::Hidden,
+            _ => return Err(unreadable("state", "VISIBLE, HELD or HIDDEN is expected")),
+        };
+        let comment = match (status, document.get_document("comment")) {
+            (CommentStatus::Visible, _) => None,
+            (_, Ok(comment)) => Some(Comment {
+                status,
+                ..Comment::from_document(comment)?
+            }),
+            (_, Err(_)) => return Err(unreadable("comment", "the comment is missing")),
+        };
+        Ok(Self {
+            // The shape demands both.
+            id: id.id().unwrap_or_default().into(),
+            post_id: post_id.id().unwrap_or_default().into(),
+            status,
+            list: match document.get_str("list") {
+                Ok("OPEN") => Some(ModerationList::Open),
+                Ok("HIDDEN") => Some(ModerationList::Hidden),
+                _ => None,
+            },
+            since: since.date(),
+            reason: reason.text().map(Into::into),
+            moderator: moderator.text().map(Into::into),
+            reports: document
+                .get_array("reports")
+                .map(reports)
+                .unwrap_or_default(),
+            reporters: document
+                .get_array("reporters")
+                .map(texts)
+                .unwrap_or_default(),
+            comment,
+        })
+    }
+}
+
+/// Those of the items that are reports.
+fn reports(items: &RawArray) -> Vec<Report> {
+    let documents = items
+        .into_iter()
+        .filter_map(|item| item.ok()?.as_document());
+    let reports = documents.filter_map(|report| {
+        Some(Report {
+            by: report.get_str("by").ok()?.to_owned(),
+            reason: report.get_str("reason").ok()?.to_owned(),
+            at: DateTime::from_millis(report.get_datetime("at").ok()?.timestamp_millis()),
+        })
+    });
+    reports.take(REPORTS_MAX).collect()
+}
+
+fn texts(items: &RawArray) -> Vec<String> {
+    let texts = items.into_iter().filter_map(|item| item.ok()?.as_str());
+    texts.take(REPORTERS_MAX).map(str::to_owned).collect()
+}
+
+fn unreadable(field: &'static str, reason: &str) -> Unreadable {
+    Unreadable {
+        field: field.into(),
+        reason: format!("the field {field} has an invalid value: {reason}"),
+    }
+}
+
+/// The moderator who acts, as acts and entries keep them.
+#[derive(Clone, Debug)]
+pub struct Moderator {
+    pub id: ID,
+    pub name: String,
+}
+
+impl From<&Person> for Moderator {
+    fn from(person: &Person) -> Self {
+        Self {
+            id: person.id.clone(),
+            name: person.name.clone(),
+        }
+    }
+}

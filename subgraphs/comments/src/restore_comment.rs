@@ -1,0 +1,59 @@
+//! The mutation `restoreComment`: a moderator finds that everybody may see a comment.
+
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+use subgraph::Viewer;
+
+use crate::comment::{Comment, CommentId};
+use crate::moderation::{Moderator, REASON};
+use crate::written::Written;
+use crate::{Error, Store};
+
+/// The comment to show.
+#[derive(InputObject)]
+pub struct RestoreCommentInput {
+    /// The id of the comment to show.
+    id: CommentId,
+    /// Why, for the record: at most 500 characters, at least one of them visible.
+    reason: Option<String>,
+}
+
+/// The result of `restoreComment`.
+#[derive(SimpleObject)]
+pub struct RestoreCommentPayload {
+    /// The comment, which everybody sees now.
+    comment: Comment,
+    /// Opaque: the time of the change on the database's clock. Pass it as `operationTime` to `post`
+    /// or `posts`: their response then shows the change in `commentCount` and `latestComments`.
+    operation_time: String,
+}
+
+#[derive(Default)]
+pub struct RestoreComment;
+
+#[Object]
+impl RestoreComment {
+    /// Shows a comment that is held or hidden: it is back at its place, and subscribers get CommentAdded. The reports
+    /// of a comment are settled by this too, also where it was visible all the time. To restore a visible comment
+    /// without reports changes nothing. Fails with NOT_FOUND if the comment or its post does not exist, and with
+    /// BAD_USER_INPUT if the reason is too long. Only moderators may: others get FORBIDDEN, or UNAUTHENTICATED if they
+    /// are not signed in.
+    async fn restore_comment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The comment to show.")] input: RestoreCommentInput,
+    ) -> Result<RestoreCommentPayload, Error> {
+        let by = Moderator::from(Viewer::of(ctx).require_moderator()?);
+        let reason = REASON.check_optional(input.reason)?;
+        let Written {
+            value: comment,
+            operation_time,
+        } = ctx
+            .data_unchecked::<Store>()
+            .restore_comment(input.id, by, reason)
+            .await?;
+        Ok(RestoreCommentPayload {
+            comment: comment.ok_or(Error::CommentNotFound(input.id))?,
+            operation_time,
+        })
+    }
+}

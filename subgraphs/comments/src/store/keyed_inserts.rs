@@ -1,0 +1,107 @@
+//! The transactions of requests with an idempotency key, for all but the request that wrote the key.
+
+use bson::{RawDocument, doc};
+use changefeed::SendAction;
+use mongodb::ClientSession;
+use subgraph::readable;
+
+use super::Collections;
+use super::comment_keys::{Idempotency, KeyedComment};
+use super::transaction::Attempt;
+use crate::Error;
+use crate::comment::{Comment, CommentStatus};
+use crate::moderation::ModerationEntry;
+
+/// A visible comment, as the first one of a key; none if it cannot be read.
+pub(super) fn read_visible(
+    collections: &Collections,
+    document: &RawDocument,
+    idempotency: &Idempotency,
+) -> Result<Option<Comment>, Error> {
+    idempotency.require_same_input(document)?;
+    Ok(readable::one(document, &collections.unreadables))
+}
+
+/// The comment in an entry, as the first one of a key; none if there is none, or it cannot be read.
+pub(super) fn read_kept(
+    collections: &Collections,
+    document: &RawDocument,
+    idempotency: &Idempotency,
+) -> Result<Option<Comment>, Error> {
+    let Ok(comment) = document.get_document("comment") else {
+        return Ok(None);
+    };
+    idempotency.require_same_input(comment)?;
+    let entry: Option<ModerationEntry> = readable::one(document, &collections.unreadables);
+    Ok(entry.and_then(|entry| entry.comment))
+}
+
+/// Inserts a comment unless it is among the visible ones, or held or hidden, at one snapshot. Another transaction that
+/// inserts or moves it since the snapshot has written the same `_id`, and the server refuses this one.
+pub(super) struct InsertOnce {
+    pub comment: Comment,
+    pub idempotency: Idempotency,
+}
+
+impl Attempt for InsertOnce {
+    /// The comment, or the first one; none when something that cannot be read has its id.
+    type Output = Option<Comment>;
+
+    async fn attempt(
+        &self,
+        collections: &Collections,
+        session: &mut ClientSession,
+    ) -> Result<Option<Comment>, Error> {
+        let of_id = || doc! { "_id": self.comment.id };
+        collections.lock_key(&self.idempotency, session).await?;
+        let visible = collections
+            .comments
+            .find_one(of_id())
+            .session(&mut *session);
+        if let Some(document) = visible.send().await? {
+            return read_visible(collections, &document, &self.idempotency);
+        }
+        let entry = collections.entries.find_one(of_id()).session(&mut *session);
+        if let Some(entry) = entry.send().await? {
+            if entry.get("comment").is_ok_and(|comment| comment.is_some()) {
+                return read_kept(collections, &entry, &self.idempotency);
+            }
+            // Left of a comment that was deleted without its reports.
+            collections.remove_entry(self.comment.id, session).await?;
+        }
+        let keyed = KeyedComment::new(&self.comment, &self.idempotency);
+        collections.insert(&self.comment, &keyed, session).await?;
+        Ok(Some(self.comment.clone()))
+    }
+}
+
+/// Takes a comment back that was just inserted, should there be another one with its id, and returns that one.
+pub(super) struct Confirm {
+    pub comment: Comment,
+    pub idempotency: Idempotency,
+}
+
+impl Attempt for Confirm {
+    type Output = Comment;
+
+    async fn attempt(
+        &self,
+        collections: &Collections,
+        session: &mut ClientSession,
+    ) -> Result<Comment, Error> {
+        collections.lock_key(&self.idempotency, session).await?;
+        let id = self.comment.id;
+        let located = collections.locate(id, session).await?;
+        let (Some((_, visible)), Some(kept)) = (&located.visible, located.kept()) else {
+            return Ok(located.comment().unwrap_or(&self.comment).clone());
+        };
+        if self.comment.status == CommentStatus::Visible {
+            let copy = collections.comments.delete_one(doc! { "_id": id });
+            copy.session(session).await?;
+            Ok(kept.clone())
+        } else {
+            collections.remove_entry(id, session).await?;
+            Ok(visible.clone())
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Where a comment is, and how it moves: among the visible ones in `comments`, or whole in its entry of
+//! `moderatedComments`. Each move is one transaction, so a comment is always in exactly one of them.
+
+use bson::{Document, RawDocument, RawDocumentBuf, doc, serialize_to_raw_document_buf};
+use changefeed::SendAction;
+use mongodb::ClientSession;
+use mongodb::error::Result;
+use serde::Serialize;
+use subgraph::{DateTime, readable};
+
+use super::Collections;
+use crate::comment::{Comment, CommentId, CommentStatus};
+use crate::moderation::{ModerationEntry, ModerationList, REPORTERS_MAX, Report, stored_status};
+
+/// A comment and what moderation knows of it, at one snapshot.
+pub(super) struct Located {
+    /// Its document and what it says, if it is visible.
+    pub visible: Option<(RawDocumentBuf, Comment)>,
+    /// Its entry and the entry's document, if there is one.
+    pub entry: Option<(RawDocumentBuf, ModerationEntry)>,
+}
+
+/// An entry as it is written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StoredEntry<'a> {
+    #[serde(rename = "_id")]
+    id: bson::oid::ObjectId,
+    post_id: bson::oid::ObjectId,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list: Option<&'static str>,
+    /// Since when it is in its list, by which lists are sorted.
+    created_at: DateTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moderator: Option<&'a str>,
+    reports: &'a [Report],
+    reporters: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<&'a RawDocument>,
+}
+
+impl<'a> StoredEntry<'a> {
+    /// The entry of a new comment that is held.
+    pub fn held(comment: &Comment, document: &'a RawDocument) -> Self {
+        Self {
+            list: Some(ModerationList::Open.stored()),
+            comment: Some(document),
+            ..Self::new(comment, CommentStatus::Held)
+        }
+    }
+
+    /// The entry of a comment that is being hidden. Its reports stay, for moderators to read.
+    pub fn hidden(
+        comment: &Comment,
+        document: &'a RawDocument,
+        known: Option<&'a ModerationEntry>,
+        (moderator, reason): (&'a str, &'a str),
+    ) -> Self {
+        Self {
+            list: Some(ModerationList::Hidden.stored()),
+            comment: Some(document),
+            reason: Some(reason),
+            moderator: Some(moderator),
+            reports: known.map_or(&[], |known| &known.reports),
+            reporters: known.map_or(&[], |known| &known.reporters),
+            ..Self::new(comment, CommentStatus::Hidden)
+        }
+    }
+
+    /// The entry of a visible comment whose reports are settled: who reported it before cannot do so again.
+    pub fn settled(comment: &Comment, reporters: &'a [String]) -> Self {
+        Self {
+            reporters,
+            ..Self::new(comment, CommentStatus::Visible)
+        }
+    }
+
+    fn new(comment: &Comment, status: CommentStatus) -> Self {
+        Self {
+            id: comment.id.object_id(),
+            post_id: comment.post_id.object_id(),
+            state: stored_status(status),
+            list: None,
+            created_at: DateTime::now(),
+            reason: None,
+            moderator: None,
+            reports: &[],
+            reporters: &[],
+            comment: None,
+        }
+    }
+}
+
+/// Whose reports are settled when a moderator has decided: those of before, and those of now.
+pub(super) fn all_reporters(entry: &ModerationEntry) -> Vec<String> {
+    let reported = entry.reports.iter().map(|report| &report.by);
+    let all: Vec<_> = entry.reporters.iter().chain(reported).cloned().collect();
+    all[all.len().saturating_sub(REPORTERS_MAX)..].to_vec()
+}
+
+impl Located {
+    /// The comment, wherever it is.
+    pub fn comment(&self) -> Option<&Comment> {
+        let visible = self.visible.as_ref().map(|(_, comment)| comment);
+        visible.or(self.kept())
+    }
+
+    /// The comment, if it is in its entry.
+    pub fn kept(&self) -> Option<&Comment> {
+        self.entry.as_ref()?.1.comment.as_ref()
+    }
+
+    /// The comment's entry.
+    pub fn known(&self) -> Option<&ModerationEntry> {
+        Some(&self.entry.as_ref()?.1)
+    }
+
+    /// The document of the comment in its entry.
+    pub fn kept_document(&self) -> Option<&RawDocument> {
+        self.entry.as_ref()?.0.get_document("comment").ok()
+    }
+}
+
+impl Collections {
+    /// Where a comment is. In a transaction, both places are read at one snapshot.
+    pub(super) async fn locate(
+        &self,
+        id: CommentId,
+        session: &mut ClientSession,
+    ) -> Result<Located> {
+        let of_id = || doc! { "_id": id };
+        let comment = self.comments.find_one(of_id()).session(&mut *session);
+        let comment = comment.send().await?;
+        let entry = self.entries.find_one(of_id()).session(&mut *session);
+        let entry = entry.send().await?;
+        let unreadables = &self.unreadables;
+        Ok(Located {
+            visible: comment.and_then(|document| {
+                let comment = readable::one(&document, unreadables)?;
+                Some((document, comment))
+            }),
+            entry: entry.and_then(|document| {
+                let entry = readable::one(&document, unreadables)?;
+                Some((document, entry))
+            }),
+        })
+    }
+
+    /// Inserts a new comment, in the place that its status says. `document` is what is stored of it.
+    pub(super) async fn insert<T: Serialize + Send + Sync>(
+        &self,
+        comment: &Comment,
+        document: &T,
+        session: &mut ClientSession,
+    ) -> Result<()> {
+        if comment.status == CommentStatus::Visible {
+            let comments = self.comments.clone_with_type::<T>();
+            let insert = comments.insert_one(document);
+            return insert.session(session).await.map(drop);
+        }
+        let document = serialize_to_raw_document_buf(document)?;
+        let entries = self.entries.clone_with_type::<StoredEntry<'_>>();
+        let insert = entries.insert_one(StoredEntry::held(comment, &document));
+        insert.session(session).await.map(drop)
+    }
+
+    /// Writes an entry, in the place of the one before.
+    pub(super) async fn put_entry(
+        &self,
+        entry: &StoredEntry<'_>,
+        session: &mut ClientSession,
+    ) -> Result<()> {
+        let entries = self.entries.clone_with_type::<StoredEntry<'_>>();
+        let put = entries.replace_one(doc! { "_id": entry.id }, entry);
+        put.upsert(true).session(session).await.map(drop)
+    }
+
+    /// Removes an entry.
+    pub(super) async fn remove_entry(
+        &self,
+        id: CommentId,
+        session: &mut ClientSession,
+    ) -> Result<()> {
+        let remove = self.entries.delete_one(doc! { "_id": id });
+        remove.session(session).await.map(drop)
+    }
+
+    /// Leaves a line about what a moderator does.
+    pub(super) async fn leave_line(
+        &self,
+        line: Document,
+        session: &mut ClientSession,
+    ) -> Result<()> {
+        self.acts.insert_one(line).session(session).await.map(drop)
+    }
+}
