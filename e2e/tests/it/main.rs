@@ -10,6 +10,7 @@ mod kills;
 mod leaving_clients;
 mod live;
 mod live_faults;
+mod moderation;
 mod odd_documents;
 mod operator;
 mod outage;

@@ -17,7 +17,7 @@ const RIGHTS: &str = "query($id: ID!) { viewer { id name isModerator } post(id: 
 } }";
 
 /// A system whose subgraphs know who is signed in, and its provider.
-struct Signed {
+pub(crate) struct Signed {
     system: System,
     tokens: Tokens,
     /// Dropped last: the services use it.
@@ -25,7 +25,7 @@ struct Signed {
 }
 
 impl Signed {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         // Subgraphs' errors have to reach clients all the same.
         Self::start_with(("DEVELOPMENT", "false")).await
     }
@@ -54,11 +54,11 @@ impl Signed {
         }
     }
 
-    fn guest(&self) -> Graphql {
+    pub(crate) fn guest(&self) -> Graphql {
         self.system.graphql().clone()
     }
 
-    fn person(&self, sub: &str, name: &str, scope: &str) -> Graphql {
+    pub(crate) fn person(&self, sub: &str, name: &str, scope: &str) -> Graphql {
         let claims = json!({ "sub": sub, "name": name, "scope": scope });
         let authorization = self.tokens.authorization(claims);
         self.guest().with_header("authorization", &authorization)
