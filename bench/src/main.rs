@@ -3,8 +3,8 @@
 //! `cargo run --release -p bench -- api` measures the services, `-- changefeed` the change feed beside
 //! a bare change stream, `-- gateway` the gateway beside its peers, `-- cost` what operations are
 //! estimated to cost beside what they do cost, `-- leave` how clients that disconnect affect others,
-//! `-- hostile` how hostile clients do, `-- identities` what signed-in readers cost, `-- refusals` how soon hostile requests are refused. Load is sent to
-//! loopback only, and ends by itself.
+//! `-- hostile` how hostile clients do, `-- identities` what signed-in readers cost, `-- refusals` how soon hostile
+//! requests are refused, `-- rate-limit` what the rate limit costs. Load is sent to loopback only, and ends by itself.
 
 mod api;
 mod changefeed;
@@ -15,6 +15,7 @@ mod identities;
 mod leave;
 mod load;
 mod process;
+mod rate_limit;
 mod refusals;
 mod report;
 mod services;
@@ -54,6 +55,8 @@ enum Benchmark {
     Identities(identities::Options),
     /// Clients that ask and leave, beside patient ones: whether anybody else notices.
     Leave(leave::Options),
+    /// The rate limit's table: memory for each client, and time of a check.
+    RateLimit(rate_limit::Options),
     /// Requests that are meant to stop a subgraph: how soon each is refused.
     Refusals(refusals::Options),
     /// Serves the benchmark's subgraphs.
@@ -106,6 +109,7 @@ async fn run(command: Benchmark) -> anyhow::Result<()> {
         Benchmark::Hostile(options) => hostile::run(options).await,
         Benchmark::Identities(options) => identities::run(options).await,
         Benchmark::Leave(options) => leave::run(options).await,
+        Benchmark::RateLimit(options) => rate_limit::run(&options),
         Benchmark::Refusals(options) => refusals::run(options).await,
         Benchmark::Subgraphs { port } => {
             subgraphs::serve(TcpListener::bind(("127.0.0.1", port)).await?).await

@@ -10,6 +10,7 @@
 //! | [`edge`] | the gateway as a service of `graphql_transport`; pages, GraphiQL |
 //! | [`pipeline`] | the request pipeline |
 //! | [`gateway`] | what all requests share; loading a new supergraph |
+//! | [`rate_limit`] | how much cost each client may ask for in a time |
 //! | [`subscriptions`] | one upstream subscription for all clients with the same one |
 //! | [`execute`] | executing a prepared operation, up to the bytes of its response |
 //! | [`prepare`] | parsing, validating, planning and projecting an operation; the cache of prepared operations |
@@ -45,6 +46,7 @@ pub mod metrics;
 pub mod persisted;
 pub mod pipeline;
 pub mod prepare;
+pub mod rate_limit;
 mod sparse;
 pub mod subgraphs;
 pub mod subscriptions;
@@ -107,6 +109,13 @@ pub async fn run(
             if let Some(identities) = reading.identities() {
                 identities.run(reading.shutdown().clone()).await;
             }
+            Ok(())
+        });
+    }
+    if let Some(limits) = gateway.rate_limits().cloned() {
+        let shutdown = lifecycle.shutdown().clone();
+        lifecycle.spawn("rate limit", async move {
+            limits.run(shutdown).await;
             Ok(())
         });
     }

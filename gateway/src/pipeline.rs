@@ -14,7 +14,9 @@ use crate::{
     execute,
     gateway::Gateway,
     graph::Graph,
-    prepare::{self, Asker, OperationKind, OperationRequest, Prepared},
+    identity::Identity,
+    prepare::{self, Asker, OperationKind, OperationRequest, Prepared, Serving},
+    rate_limit::{Account, RateLimits},
     subscriptions::Accepted,
 };
 
@@ -37,9 +39,16 @@ async fn answer(
 ) -> Result<Outcome, RequestError> {
     let serving = gateway.served().ok_or_else(no_supergraph)?;
     let identity = match gateway.identities() {
-        Some(identities) => identities.admit(&mut client).await?,
+        Some(identities) => identities.admit(&mut client).await,
+        None => Ok(None),
+    };
+    let account = match gateway.rate_limits() {
+        Some(limits) => Some(arrives(
+            gateway, limits, &serving, &identity, &request, &client,
+        )?),
         None => None,
     };
+    let identity = identity?;
     let document = gateway.persisted().document(&request)?;
 
     let name = request.operation_name.as_deref();
@@ -56,10 +65,15 @@ async fn answer(
     let variables = coerce::variables(&serving.graph, prepared.declared(), given)?;
 
     let prepared = prepare::decided(&serving, &wanted, prepared, &variables).await?;
-    prepare::check(&serving.graph, &prepared, &variables)?;
+    let cost = prepare::check(&serving.graph, &prepared, &variables)?;
     check_transport(prepared.kind(), &client)?;
+    let limits = gateway.rate_limits().zip(account);
 
     if prepared.kind() == OperationKind::Subscription {
+        let meter = match limits {
+            Some((limits, account)) => Some(limits.events(account, cost)?),
+            None => None,
+        };
         let authorization = serving.graph.supergraph.authorization();
         let is_decided_by_service = gateway.policies().is_some()
             && !claims
@@ -74,10 +88,14 @@ async fn answer(
             client: &client,
             identity,
             is_decided_by_service,
+            meter,
             turns: gateway.transport().turns.of(client.key),
         };
         let events = gateway.subscriptions().subscribe(accepted)?;
         return Ok(Outcome::Stream(events));
+    }
+    if let Some((limits, account)) = limits {
+        limits.costs(&account, cost)?;
     }
     if client.answers_deferred {
         let gateway = Arc::clone(gateway);
@@ -87,6 +105,32 @@ async fn answer(
     }
     let response = execute(gateway, &serving.graph, &prepared, &variables, &client).await;
     Ok(Outcome::Single(response))
+}
+
+/// Charges the request to its client: to the subject of its token, or to its address if it has none that is valid. A
+/// token that cannot be checked now costs nothing.
+fn arrives(
+    gateway: &Gateway,
+    limits: &RateLimits,
+    serving: &Serving,
+    identity: &Result<Option<Arc<Identity>>, RequestError>,
+    request: &GraphqlRequest,
+    client: &ClientContext,
+) -> Result<Account, RequestError> {
+    if let Err(error) = identity
+        && error.code == Code::IdentityUnavailable
+    {
+        return Err(error.clone());
+    }
+    let subject = identity.as_ref().ok().and_then(Option::as_deref);
+    let mut account = limits.account(subject, client.key);
+    limits.arrives(&mut account, || {
+        let document = gateway.persisted().document(request).ok()?;
+        let name = request.operation_name.as_deref();
+        let wanted = OperationRequest::new(serving, &document, name, client.key, &client.headers);
+        prepare::known_cost(serving, &wanted, request.variables.as_ref())
+    })?;
+    Ok(account)
 }
 
 /// Executes a query or a mutation if there is room for a response as large as its last one.

@@ -110,9 +110,9 @@ pub struct Refused {
     /// The HTTP status in both media types. `None`: 400 in `application/graphql-response+json`, 200
     /// in `application/json`.
     pub status: Option<StatusCode>,
-    /// Whether it is about the client's credentials: they are refused, or cannot be checked. Then a stream has the
-    /// status, too. Other refusals are the only event of a stream.
-    pub is_about_credentials: bool,
+    /// Whether a stream has the status, too: then its client learns that it needs other credentials, or has to come again
+    /// later. Other refusals are the only event of a stream.
+    pub is_status_of_streams: bool,
 }
 
 impl Refused {
@@ -127,7 +127,7 @@ impl From<Code> for Refused {
         Self {
             code: code.as_str(),
             status: code.status(),
-            is_about_credentials: false,
+            is_status_of_streams: false,
         }
     }
 }

@@ -51,6 +51,17 @@ pub trait Service: Send + Sync + 'static {
         client: ClientContext,
     ) -> impl Future<Output = Outcome> + Send;
 
+    /// Takes note of a request that a transport refuses with this code, so that [`Self::answer`] does not see it. A
+    /// response that it returns is sent instead of the refusal.
+    fn refused(
+        &self,
+        _code: Code,
+        _headers: &HeaderMap,
+        _client: ClientKey,
+    ) -> Option<GraphqlResponse> {
+        None
+    }
+
     /// Marks a request on its arrival, by its headers; returns a header for its answer. The gateway
     /// gives each request an id this way.
     fn mark(&self, _headers: &mut HeaderMap) -> Option<(HeaderName, HeaderValue)> {

@@ -55,7 +55,7 @@ fn refused(response: &Response) -> Option<Refused> {
     is_refusal.then(|| Refused {
         code: code(first).map_or("NONE", Code::as_str),
         status: None,
-        is_about_credentials: false,
+        is_status_of_streams: false,
     })
 }
 

@@ -8,6 +8,7 @@ mod headers;
 mod identity;
 mod limits;
 mod persisted;
+mod rate_limit;
 mod subgraphs;
 mod subscriptions;
 
@@ -22,6 +23,7 @@ pub use identity::IdentityConfig;
 pub(crate) use identity::listed;
 pub use limits::{CostMode, Limits};
 pub use persisted::PersistedConfig;
+pub use rate_limit::{RateLimitConfig, RateLimitMode};
 pub use subgraphs::{SubgraphSettings, address_key};
 pub use subscriptions::SubscriptionConfig;
 
@@ -146,6 +148,9 @@ pub struct Config {
     /// Limits on operations and variables.
     #[command(flatten)]
     pub limits: Limits,
+    /// How much each client may ask for in a time.
+    #[command(flatten)]
+    pub rate_limit: RateLimitConfig,
     /// Addresses, connections and time limits of requests to subgraphs.
     #[command(flatten)]
     pub subgraphs: SubgraphSettings,

@@ -10,11 +10,12 @@ use std::{future::Future, sync::Arc};
 use axum::response::Response;
 use futures_util::{FutureExt, future::BoxFuture};
 use graphql_transport::{
-    Admitted, ClientContext, ClientKey, GraphqlRequest, NotAdmitted, Outcome, Service, Serving,
+    Admitted, ClientContext, ClientKey, Code, GraphqlRequest, GraphqlResponse, NotAdmitted,
+    Outcome, Service, Serving,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
-use crate::{gateway::Gateway, headers::trace_context, pipeline};
+use crate::{gateway::Gateway, headers::trace_context, pipeline, rate_limit};
 
 impl Service for Gateway {
     fn serving(&self) -> &Serving {
@@ -27,6 +28,23 @@ impl Service for Gateway {
         client: ClientContext,
     ) -> impl Future<Output = Outcome> + Send {
         pipeline::run(self, request, client)
+    }
+
+    /// Charges 1 for it, by the rate limit.
+    fn refused(
+        &self,
+        code: Code,
+        headers: &HeaderMap,
+        client: ClientKey,
+    ) -> Option<GraphqlResponse> {
+        let limits = self.rate_limits()?;
+        if !rate_limit::is_charged(code) {
+            return None;
+        }
+        let identity = self.identities().and_then(|it| it.known(headers));
+        let mut account = limits.account(identity.as_deref(), client);
+        let refusal = limits.arrives(&mut account, || None).err()?;
+        Some(refusal.into_response())
     }
 
     fn mark(&self, headers: &mut HeaderMap) -> Option<(HeaderName, HeaderValue)> {
@@ -53,9 +71,15 @@ impl Service for Gateway {
         headers: &HeaderMap,
         client: ClientKey,
     ) -> Result<Admitted, NotAdmitted> {
-        match self.identities() {
-            Some(identities) => identities.admit_socket(headers, client).await,
-            None => Ok(Admitted::default()),
+        let Some(identities) = self.identities() else {
+            return Ok(Admitted::default());
+        };
+        let admitted = identities.admit_socket(headers, client).await;
+        if let (Err(NotAdmitted::Forbidden(_)), Some(limits)) = (&admitted, self.rate_limits()) {
+            // The close says enough.
+            let mut account = limits.account(None, client);
+            let _ = limits.arrives(&mut account, || None);
         }
+        admitted
     }
 }

@@ -39,6 +39,8 @@ pub enum Code {
     MaxVariables,
     /// The estimated cost of the operation is above `LIMIT_COST_MAX`.
     MaxCost,
+    /// The client has asked for more cost in a time than `RATE_LIMIT` allows.
+    RateLimited,
     /// A field needs exactly one slicing argument by its `@listSize`, and has none or several.
     InvalidSlicingArguments,
     /// More new documents wait to be prepared than `LIMIT_PREPARE_QUEUE_MAX`.
@@ -123,6 +125,7 @@ impl Code {
             Self::MaxObjects => "MAX_OBJECTS_EXCEEDED",
             Self::MaxVariables => "MAX_VARIABLES_EXCEEDED",
             Self::MaxCost => "MAX_COST_EXCEEDED",
+            Self::RateLimited => "RATE_LIMITED",
             Self::InvalidSlicingArguments => "INVALID_SLICING_ARGUMENTS",
             Self::PrepareQueueFull => "PREPARE_QUEUE_FULL",
             Self::PrepareTimeout => "PREPARE_TIMEOUT",
@@ -173,12 +176,16 @@ impl From<Code> for Refused {
             | Code::IdentityUnavailable
             | Code::PolicyServiceUnavailable => Some(StatusCode::SERVICE_UNAVAILABLE),
             Code::Unauthenticated => Some(StatusCode::UNAUTHORIZED),
+            Code::RateLimited => Some(StatusCode::TOO_MANY_REQUESTS),
             _ => None,
         };
         Self {
             code: code.as_str(),
             status,
-            is_about_credentials: matches!(code, Code::Unauthenticated | Code::IdentityUnavailable),
+            is_status_of_streams: matches!(
+                code,
+                Code::Unauthenticated | Code::IdentityUnavailable | Code::RateLimited
+            ),
         }
     }
 }

@@ -89,6 +89,16 @@ impl RequestError {
         self
     }
 
+    /// Says where a subscription that ends with this error is resumed: after the cursor. Without one, it says that events
+    /// may be missing.
+    #[must_use]
+    pub fn resumed_after(self, cursor: Option<&str>) -> Self {
+        match cursor {
+            Some(cursor) => self.with_text("cursor", cursor),
+            None => self.with_text("reason", "EVENTS_MAY_BE_MISSING"),
+        }
+    }
+
     /// A refusal for a document with `all` errors, of which the first [`FAULTS_MAX`] are reported.
     pub fn several(code: Code, all: usize, faults: impl Iterator<Item = Message>) -> Self {
         let mut errors: Vec<Message> = faults.take(FAULTS_MAX).collect();

@@ -17,6 +17,7 @@ use crate::{
     metrics::{GatewayMetrics, PrepareMetrics, SubgraphMetrics},
     persisted::PersistedOperations,
     prepare::Serving,
+    rate_limit::{RateLimitMetrics, RateLimits},
     subgraphs::Tls,
     subscriptions::Subscriptions,
 };
@@ -31,6 +32,7 @@ pub struct Gateway {
     persisted: PersistedOperations,
     identities: Option<Identities>,
     policies: Option<PolicyService>,
+    rate_limits: Option<Arc<RateLimits>>,
     subscriptions: Subscriptions,
     transport: Transport,
     served: watch::Sender<Option<Arc<Serving>>>,
@@ -55,6 +57,9 @@ impl Gateway {
             &Tls::for_providers(&config.subgraphs)?,
             || IdentityMetrics::register(metrics),
         )?;
+        let rate_limits = RateLimits::new(&config.rate_limit, identities.is_some(), || {
+            RateLimitMetrics::register(metrics)
+        })?;
         let metrics = GatewayMetrics::register(metrics);
         let settings = transport_settings(&config, &graph_settings.header_rules)?;
         let transport = Transport::new(settings, Arc::clone(&metrics.transports), shutdown);
@@ -69,6 +74,7 @@ impl Gateway {
                 &graph_settings.tls,
                 &graph_settings.subgraph_metrics,
             )?,
+            rate_limits: rate_limits.map(Arc::new),
             subscriptions: Subscriptions::new(
                 &config.subscriptions,
                 &graph_settings,
@@ -123,6 +129,11 @@ impl Gateway {
     /// Decides policies; `None` if only tokens do.
     pub fn policies(&self) -> Option<&PolicyService> {
         self.policies.as_ref()
+    }
+
+    /// How much clients may ask for; `None` if there is no limit.
+    pub fn rate_limits(&self) -> Option<&Arc<RateLimits>> {
+        self.rate_limits.as_ref()
     }
 
     /// The running subscriptions of all clients.

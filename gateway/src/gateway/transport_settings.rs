@@ -46,6 +46,8 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
     let returned = rules.returned().cloned();
     // Why a token is refused.
     let challenge = config.identity.is_on().then_some(header::WWW_AUTHENTICATE);
+    // When a client may come again.
+    let retry_after = config.rate_limit.rate().map(|_| header::RETRY_AFTER);
     Ok(Settings {
         http,
         websocket: config.websocket.clone(),
@@ -60,6 +62,7 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
         exposed_headers: returned
             .chain([trace_context::REQUEST_ID])
             .chain(challenge)
+            .chain(retry_after)
             .collect(),
     })
 }

@@ -77,16 +77,11 @@ async fn next(ending: Option<Ending>) -> Option<(Event, Option<Ending>)> {
 }
 
 fn expired(cursor: Option<&str>) -> Event {
-    Event::failed(match cursor {
-        Some(cursor) => RequestError::new(
-            Code::TokenExpired,
-            "the token has expired: subscribe again with a new one, after the cursor",
-        )
-        .with_text("cursor", cursor),
-        None => RequestError::new(
-            Code::TokenExpired,
-            "the token has expired: subscribe again with a new one and read again, events may be missing",
-        )
-        .with_text("reason", "EVENTS_MAY_BE_MISSING"),
-    })
+    let message = match cursor {
+        Some(_) => "the token has expired: subscribe again with a new one, after the cursor",
+        None => {
+            "the token has expired: subscribe again with a new one and read again, events may be missing"
+        }
+    };
+    Event::failed(RequestError::new(Code::TokenExpired, message).resumed_after(cursor))
 }

@@ -52,6 +52,9 @@ use preparers::NotDone;
 use rollout::RolloutGroup;
 pub use serving::Serving;
 
+/// With more bytes of variables, [`known_cost`] looks no further.
+const KNOWN_COST_VARIABLES_BYTES_MAX: usize = 4 * 1024;
+
 /// A client's request for an operation.
 #[derive(Clone, Copy)]
 pub struct OperationRequest<'a> {
@@ -232,7 +235,8 @@ pub async fn ready(
     Ok((prepared, variables))
 }
 
-/// Refuses an operation that costs too much with these variables, or that is never executed.
+/// Refuses an operation that costs too much with these variables, or that is never executed. Returns its
+/// estimated cost.
 ///
 /// # Errors
 /// With the code of the refusal.
@@ -240,9 +244,26 @@ pub fn check(
     graph: &Graph,
     prepared: &Prepared,
     variables: &Variables,
-) -> Result<(), RequestError> {
-    cost::check(graph, &prepared.cost, variables)?;
-    prepared.refusal.clone().map_or(Ok(()), Err)
+) -> Result<u64, RequestError> {
+    let cost = cost::check(graph, &prepared.cost, variables)?;
+    prepared.refusal.clone().map_or(Ok(cost), Err)
+}
+
+/// The estimated cost of an operation that is prepared already; `None` if it is not, or if that would have to be
+/// decided first. Costs little, whatever the variables are.
+pub fn known_cost(
+    serving: &Serving,
+    request: &OperationRequest<'_>,
+    variables: Option<&Bytes>,
+) -> Option<u64> {
+    let prepared = request.kept_by(serving)?;
+    let graph = &serving.graph;
+    let is_decided = !prepared.conditions.are_planned_apart() && prepared.requirements.is_empty();
+    if !is_decided || variables.is_some_and(|json| json.len() > KNOWN_COST_VARIABLES_BYTES_MAX) {
+        return None;
+    }
+    let variables = coerce::variables(graph, prepared.declared(), variables).ok()?;
+    prepared.cost.estimate(graph, &variables).ok()
 }
 
 /// [`ready`] for a document without a client.

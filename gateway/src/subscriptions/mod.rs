@@ -48,6 +48,7 @@ use crate::{
     identity::{Identity, until_expiry::Expiry},
     metrics::GatewayMetrics,
     prepare::{self, Prepared, Serving},
+    rate_limit::events::EventMeter,
 };
 use clients::ClientId;
 use feed::{FeedOperation, UpstreamFeed};
@@ -79,6 +80,8 @@ pub struct Accepted<'a> {
     pub identity: Option<Arc<Identity>>,
     /// Whether the policy service has decided what the client sees, perhaps by claims that a new token has not.
     pub is_decided_by_service: bool,
+    /// Charges its events to the client; `None` if there is no limit.
+    pub meter: Option<EventMeter>,
     /// The turns in which events are completed, if this client is the first with this subscription.
     pub turns: ClientTurns,
 }
@@ -168,14 +171,19 @@ impl Subscriptions {
                 UpstreamFeed::new(services, feed_operation, cursor, events, leave_cursor).run()
             },
         )?;
-        let events = joined.events;
+        // A client that joins a running feed has missed nothing after the feed's last event.
+        let cursor = joined.cursor.or(start);
+        let metrics = &services.metrics.transports;
+        let events = match accepted.meter {
+            Some(meter) => meter.end(joined.events, cursor.clone(), Arc::clone(metrics)),
+            None => joined.events,
+        };
         Ok(match accepted.identity {
             Some(identity) => Expiry {
                 identity,
                 socket,
-                // A client that joins a running feed has missed nothing after the feed's last event.
-                cursor: joined.cursor.or(start),
-                metrics: Arc::clone(&services.metrics.transports),
+                cursor,
+                metrics: Arc::clone(metrics),
             }
             .end(events),
             None => events,

@@ -3,83 +3,12 @@
 
 use std::time::Instant;
 
-use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use crate::support::gateway::TestGateway;
-
-/// How a request reaches the gateway.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
-    Post,
-    Get,
-    WebSocket,
-    Sse,
-    Multipart,
-}
-
-const WAYS: [Way; 5] = [
-    Way::Post,
-    Way::Get,
-    Way::WebSocket,
-    Way::Sse,
-    Way::Multipart,
-];
-
-impl Way {
-    /// The code of the one error that answers a request.
-    async fn refusal(self, gateway: &TestGateway, request: &Value) -> String {
-        let error = match self {
-            Self::WebSocket => {
-                let mut socket = gateway.socket().await;
-                socket
-                    .send(json!({"id": "1", "type": "subscribe", "payload": request}))
-                    .await;
-                let mut message = socket.next().await;
-                assert_eq!(message["type"], "error", "{message}");
-                message["payload"][0].take()
-            }
-            Self::Get => {
-                let mut url = reqwest::Url::parse(&gateway.url("/graphql")).expect("a URL");
-                for (name, value) in request.as_object().expect("an object") {
-                    let value = value
-                        .as_str()
-                        .map_or_else(|| value.to_string(), str::to_owned);
-                    url.query_pairs_mut().append_pair(name, &value);
-                }
-                answered(gateway.http.get(url), "{").await
-            }
-            Self::Post => posted(gateway, "application/json", request, "{").await,
-            Self::Sse => posted(gateway, "text/event-stream", request, "data: {").await,
-            Self::Multipart => {
-                let accept = "multipart/mixed;subscriptionSpec=1.0";
-                posted(gateway, accept, request, "{").await
-            }
-        };
-        error["extensions"]["code"]
-            .as_str()
-            .expect("a code")
-            .to_owned()
-    }
-}
-
-async fn posted(gateway: &TestGateway, accept: &str, request: &Value, before: &str) -> Value {
-    let request = gateway
-        .post()
-        .header("accept", accept)
-        .body(request.to_string());
-    answered(request, before).await
-}
-
-/// The first error of an answer: of the line that begins with `before`.
-async fn answered(request: RequestBuilder, before: &str) -> Value {
-    let response = request.send().await.expect("an answer");
-    let text = response.text().await.expect("text");
-    let line = text.lines().find(|line| line.starts_with(before));
-    let json = line.and_then(|line| line.strip_prefix(&before[..before.len() - 1]));
-    let mut answer: Value = serde_json::from_str(json.unwrap_or(&text)).expect("JSON");
-    answer["errors"][0].take()
-}
+use crate::support::{
+    gateway::TestGateway,
+    ways::{WAYS, Way},
+};
 
 fn query(text: impl Into<String>) -> Value {
     json!({"query": text.into()})

@@ -15,6 +15,8 @@ mod metrics_pages;
 mod pages;
 mod persisted;
 mod prepared;
+mod rate_limit;
+mod rate_limit_live;
 mod shared_sockets;
 mod signed_requests;
 mod slow_clients;

@@ -39,9 +39,10 @@ use crate::{
     client_key::ClientKey,
     code::{Code, Refusal},
     isolation,
-    metrics::Transport,
+    metrics::{Transport, TransportMetrics},
     multipart,
     request::{ClientContext, GraphqlRequest},
+    response::GraphqlResponse,
     service::{Outcome, Service},
     settings::COMPRESSION_BYTES_LEAST,
     sse, streaming,
@@ -212,15 +213,30 @@ async fn answer<S: Service>(
     };
     let mut response = match answer {
         Ok(Ok(response)) => response,
-        Ok(Err(refusal)) | Err(refusal) => {
-            metrics.refusal(refusal.code);
-            respond::refusal(refusal, &parts.headers)
+        Ok(Err(refusal)) => {
+            let instead = service.refused(refusal.code, &parts.headers, client);
+            refused(metrics, instead, refusal, &parts.headers)
         }
+        Err(defect) => refused(metrics, None, defect, &parts.headers),
     };
     if let Some((name, value)) = mark {
         response.headers_mut().insert(name, value);
     }
     Ok(response)
+}
+
+/// The response to a request that a transport refuses, or the service `instead`.
+fn refused(
+    metrics: &TransportMetrics,
+    instead: Option<GraphqlResponse>,
+    refusal: Refusal,
+    headers: &HeaderMap,
+) -> Response {
+    let response = instead.unwrap_or_else(|| refusal.into());
+    if let Some(refused) = response.refused {
+        metrics.refusal(refused);
+    }
+    respond::refusal(response, headers)
 }
 
 async fn dispatch<S: Service>(
@@ -313,8 +329,8 @@ async fn exchange<S: Service>(
         outcome => outcome,
     };
     Ok(match (outcome, accepted.single, accepted.streaming) {
-        // Clients of streams look at the status, too, to learn that they need a token or have to come again.
-        (Outcome::Single(response), single, _) if respond::is_not_admitted(&response) => {
+        // Clients of streams look at the status, too, to learn that they need a token or have to come again later.
+        (Outcome::Single(response), single, _) if respond::is_status_of_streams(&response) => {
             respond::single(response, single.unwrap_or(Media::Json))
         }
         (Outcome::Single(response), Some(media), _) => respond::single(response, media),

@@ -8,7 +8,7 @@ use super::{
     accept::{Accepted, Media},
 };
 use crate::{
-    code::{Code, Refusal, Refused},
+    code::{Code, Refused},
     response::GraphqlResponse,
 };
 
@@ -42,18 +42,18 @@ pub(super) fn single(response: GraphqlResponse, media: Media) -> Response {
     answer
 }
 
-/// Whether the request is refused for its credentials, or as they cannot be checked.
-pub(super) fn is_not_admitted(response: &GraphqlResponse) -> bool {
+/// Whether a stream has the status of the refusal, too.
+pub(super) fn is_status_of_streams(response: &GraphqlResponse) -> bool {
     let refused = response.refused;
-    refused.is_some_and(|refused| refused.is_about_credentials)
+    refused.is_some_and(|refused| refused.is_status_of_streams)
 }
 
 /// The answer to a request that was refused before its `Accept` was read.
-pub(super) fn refusal(refusal: Refusal, headers: &HeaderMap) -> Response {
+pub(super) fn refusal(refusal: GraphqlResponse, headers: &HeaderMap) -> Response {
     let media = Accepted::read(headers)
         .ok()
         .and_then(|accepted| accepted.single);
-    single(refusal.into(), media.unwrap_or(Media::Json))
+    single(refusal, media.unwrap_or(Media::Json))
 }
 
 /// What is wrong with the HTTP request itself has its own status in both media types. A

@@ -2,7 +2,7 @@
 
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
-use crate::request::NotAdmitted;
+use crate::{code::Code, request::NotAdmitted};
 
 /// Bytes of a reason: a close frame has 125 bytes, the code takes two.
 const REASON_BYTES_MAX: usize = 123;
@@ -54,6 +54,19 @@ impl Close {
             Self::TooBig => 1009,
             Self::Restarting => 1012,
             Self::TooManyBytes | Self::Unavailable => 1013,
+        }
+    }
+
+    /// The code of the request or message that the close refuses, if a client that sends only such ones is to blame.
+    pub(super) fn refused(&self) -> Option<Code> {
+        match self {
+            Self::Invalid(_)
+            | Self::Unauthorized
+            | Self::SubscriberExists(_)
+            | Self::TooManyInitialisationRequests
+            | Self::TooManyPings => Some(Code::BadRequest),
+            Self::TooBig => Some(Code::RequestTooLarge),
+            _ => None,
         }
     }
 

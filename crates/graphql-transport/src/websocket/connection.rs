@@ -123,6 +123,10 @@ impl<S: Service> ClientConnection<S> {
         };
         match end {
             End::Close(close) | End::Drain(close) => {
+                if let Some(code) = close.refused() {
+                    // The client gets the close, whatever the service says.
+                    let _ = self.service.refused(code, &self.headers, self.key);
+                }
                 match close {
                     Close::TooBig => self.serving().metrics.refusal(Code::RequestTooLarge),
                     Close::TooManyBytes => {
@@ -284,12 +288,18 @@ impl<S: Service> ClientConnection<S> {
         };
         let operations_max = self.serving().settings.websocket.ws_operations_max;
         if self.operations.len() >= operations_max {
-            self.serving().metrics.refusal(Code::TooManySubscriptions);
-            let refusal = Refusal::new(
-                Code::TooManySubscriptions,
-                format!("one connection may have {operations_max} operations running at a time"),
-            );
-            let failed = Event::failed(refusal);
+            let code = Code::TooManySubscriptions;
+            let response = self.service.refused(code, &self.headers, self.key);
+            let response = response.unwrap_or_else(|| {
+                let message = format!(
+                    "one connection may have {operations_max} operations running at a time"
+                );
+                Refusal::new(code, message).into()
+            });
+            if let Some(refused) = response.refused {
+                self.serving().metrics.refusal(refused);
+            }
+            let failed = Event::failed(response);
             return self.send(ServerMessage::of(&id, &failed).write()).await;
         }
         let client = ClientContext {

@@ -35,7 +35,7 @@ pub fn refuses_always(graph: &Graph, cost: &OperationCost) -> bool {
 }
 
 /// Refuses an operation that costs more than `cost_max`, or lacks a required slicing argument. In
-/// the mode `measure`, it only counts the cost.
+/// the mode `measure`, it only counts the cost. Returns the estimate; 0 if there is none.
 ///
 /// # Errors
 /// `MAX_COST_EXCEEDED` with the estimate and the maximum, `INVALID_SLICING_ARGUMENTS`.
@@ -43,22 +43,22 @@ pub fn check(
     graph: &Graph,
     cost: &OperationCost,
     variables: &Variables,
-) -> Result<(), RequestError> {
+) -> Result<u64, RequestError> {
     let limits = &graph.settings.limits;
     let metrics = &graph.settings.prepare_metrics;
     let enforces = limits.cost_mode == CostMode::Enforce;
     let estimated = match cost.estimate(graph, variables) {
         Ok(estimated) => estimated,
         Err(fault) if enforces => return Err(fault.into()),
-        Err(_) => return Ok(()),
+        Err(_) => return Ok(0),
     };
     metrics.cost.inc_by(estimated);
     if estimated <= limits.cost_max {
-        return Ok(());
+        return Ok(estimated);
     }
     metrics.costly.inc();
     if !enforces {
-        return Ok(());
+        return Ok(estimated);
     }
     let max = limits.cost_max;
     let message = format!(

@@ -1,7 +1,7 @@
 //! A gateway with its two subgraphs.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -131,6 +131,17 @@ impl TestGateway {
     pub fn post(&self) -> reqwest::RequestBuilder {
         self.http
             .post(self.url("/graphql"))
+            .header("content-type", "application/json")
+    }
+
+    /// [`TestGateway::post`] from another machine, as far as addresses tell.
+    pub fn post_from(&self, address: Ipv4Addr) -> reqwest::RequestBuilder {
+        let http = reqwest::Client::builder()
+            .timeout(PATIENCE)
+            .local_address(IpAddr::from(address))
+            .build()
+            .expect("a client");
+        http.post(self.url("/graphql"))
             .header("content-type", "application/json")
     }
 

@@ -9,6 +9,7 @@ pub mod picky;
 pub mod scripted;
 pub mod server;
 pub mod tls;
+pub mod ways;
 
 use std::{future::Future, time::Duration};
 

@@ -1,0 +1,129 @@
+//! The rate limit of subscriptions: each event is charged, and none is lost.
+
+use std::net::Ipv4Addr;
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use crate::support::gateway::TestGateway;
+
+/// Gives back one unit a minute: nothing within a test.
+const SLOW: &str = "--rate-limit=60/1h";
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// An event costs 2.
+const CHANGES: &str =
+    "subscription($after: String) { changes(after: $after) { cursor message { text } } }";
+/// An event costs 1.
+const MESSAGES: &str = "subscription { messages { text } }";
+
+fn text(payload: &Value) -> &Value {
+    &payload["data"]["changes"]["message"]["text"]
+}
+
+#[tokio::test]
+async fn events_above_the_limit_end_a_subscription_with_its_cursor() {
+    let gateway = TestGateway::with(&[SLOW, "--rate-limit-burst=6"]).await;
+    let mut limited = gateway.socket().await;
+    limited.subscribe("1", CHANGES).await;
+    // Shares the upstream, and has a bucket of its own, from which the start of another one is taken.
+    let mut other = gateway.socket_from(ELSEWHERE).await;
+    other.subscribe("1", CHANGES).await;
+    gateway.news.log.until_open(1).await;
+    let running = || async { gateway.metric("gateway_subscriptions").await == 2.0 };
+    crate::support::eventually("both are running", running).await;
+    for published in ["zero", "one"] {
+        gateway.news.log.publish(published);
+        for socket in [&mut limited, &mut other] {
+            assert_eq!(text(&socket.next_payload("1").await), published);
+        }
+    }
+    // One unit is left to each, and this one has another use for it.
+    limited.subscribe("2", "{ greeting }").await;
+    limited.next_payload("2").await;
+    assert_eq!(limited.next().await["type"], "complete");
+    gateway.news.log.publish("two");
+    for socket in [&mut limited, &mut other] {
+        let end = socket.next().await;
+        assert_eq!((&end["type"], &end["id"]), (&json!("error"), &json!("1")));
+        let extensions = &end["payload"][0]["extensions"];
+        assert_eq!(extensions["code"], "RATE_LIMITED");
+        assert_eq!(extensions["cursor"], "c1");
+        // For the start, and for the event that comes next.
+        let wait = extensions["retryAfter"].as_u64().expect("whole seconds");
+        assert!((61..=180).contains(&wait), "{wait}");
+    }
+    let reason = "gateway_rate_limit_exceeded_total{reason=\"event\",result=\"refused\"}";
+    assert_eq!(gateway.metric(reason).await, 2.0);
+    let code = "gateway_refusals_total{code=\"RATE_LIMITED\"}";
+    assert_eq!(gateway.metric(code).await, 2.0);
+    // The upstream is not needed any more.
+    gateway.news.log.until_open(0).await;
+    let mut third = gateway.socket_from(Ipv4Addr::new(127, 0, 0, 3)).await;
+    third
+        .subscribe_with("1", CHANGES, json!({"after": "c1"}))
+        .await;
+    assert_eq!(text(&third.next_payload("1").await), "two");
+}
+
+#[tokio::test]
+async fn without_a_cursor_a_client_is_told_to_read_again() {
+    let gateway = TestGateway::with(&[SLOW, "--rate-limit-burst=2"]).await;
+    let mut socket = gateway.subscribed(MESSAGES).await;
+    gateway.news.log.until_open(1).await;
+    gateway.news.log.publish("zero");
+    socket.next_payload("1").await;
+    gateway.news.log.publish("one");
+    let end = socket.next().await;
+    let extensions = &end["payload"][0]["extensions"];
+    assert_eq!(extensions["code"], "RATE_LIMITED");
+    assert_eq!(extensions["reason"], "EVENTS_MAY_BE_MISSING");
+    assert!(extensions["retryAfter"].is_u64(), "{end}");
+}
+
+#[tokio::test]
+async fn streams_end_in_the_same_way() {
+    for accept in ["text/event-stream", "multipart/mixed;subscriptionSpec=1.0"] {
+        let gateway = TestGateway::with(&[SLOW, "--rate-limit-burst=3"]).await;
+        let body = json!({ "query": CHANGES }).to_string();
+        let request = gateway.post().header("accept", accept).body(body);
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        let mut stream = response.bytes_stream();
+        gateway.news.log.until_open(1).await;
+        gateway.news.log.publish("zero");
+        gateway.news.log.publish("one");
+        let mut text = String::new();
+        while let Some(piece) = stream.next().await {
+            text += std::str::from_utf8(&piece.expect("a whole stream")).expect("UTF-8");
+        }
+        assert!(text.contains("zero") && !text.contains("one\""), "{text}");
+        assert!(text.contains("\"code\":\"RATE_LIMITED\""), "{text}");
+        assert!(text.contains("\"cursor\":\"c0\""), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_whose_events_never_fit_does_not_start() {
+    // The start and one event cost 3.
+    let gateway = TestGateway::with(&[SLOW, "--rate-limit-burst=2"]).await;
+    let mut socket = gateway.subscribed(CHANGES).await;
+    let end = socket.next().await;
+    let extensions = &end["payload"][0]["extensions"];
+    let expected = json!({"code": "MAX_COST_EXCEEDED", "estimatedCost": 3, "maxCost": 2});
+    assert_eq!(*extensions, expected);
+    assert_eq!(gateway.news.log.started(), 0);
+}
+
+#[tokio::test]
+async fn measuring_delivers_all_events() {
+    let arguments = [SLOW, "--rate-limit-burst=3", "--rate-limit-mode=measure"];
+    let gateway = TestGateway::with(&arguments).await;
+    let mut socket = gateway.subscribed(CHANGES).await;
+    gateway.news.log.until_open(1).await;
+    for published in ["zero", "one", "two"] {
+        gateway.news.log.publish(published);
+        assert_eq!(text(&socket.next_payload("1").await), published);
+    }
+    let reason = "gateway_rate_limit_exceeded_total{reason=\"event\",result=\"measured\"}";
+    assert_eq!(gateway.metric(reason).await, 2.0);
+}
