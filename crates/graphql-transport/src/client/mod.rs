@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ClientMessage`], [`ServerMessage`] | the messages, which the server's side uses too |
 //! | [`upgrade_request`], [`connect`] | a WebSocket after `connection_ack`, with bounds of size and time |
+//! | [`send`] | a message in frames of a bounded size |
 //! | [`Client`], [`ClientEvent`] | one WebSocket with few operations, for tests and tools |
 //! | [`EventReader`], [`StreamEvent`] | the events in the bytes of a `text/event-stream` |
 //!
@@ -13,6 +14,7 @@
 mod event_reader;
 mod socket;
 
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Request, header};
 use tokio::{
@@ -21,7 +23,17 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{Error, Message, client::IntoClientRequest, protocol::WebSocketConfig},
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest,
+        protocol::{
+            WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
 };
 
 use crate::websocket::{ClientMessage, SUBPROTOCOL, ServerMessage};
@@ -33,6 +45,9 @@ pub use socket::{Client, ClientEvent};
 pub const PINGS_MAX: usize = 1_000;
 /// Most sockets are quiet: they should cost little while they are.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// The largest payload of a frame that [`send`] sends.
+const FRAME_BYTES_MAX: usize = 64 * 1024;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +120,32 @@ where
     connected.unwrap_or(Err(ConnectError::Timeout))
 }
 
+/// Sends a message; a text of more than 64 KiB in several frames (RFC 6455, section 5.4). The library keeps a buffer of
+/// the size of the largest frame for as long as the socket is open, and a socket to a subgraph may be open for days.
+///
+/// A socket on which this future was dropped before its end can only be closed.
+///
+/// # Errors
+/// When the connection is over.
+pub async fn send<S>(socket: &mut WebSocketStream<S>, message: Message) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let text = match message {
+        Message::Text(text) if text.len() > FRAME_BYTES_MAX => text,
+        short => return socket.send(short).await,
+    };
+    let mut rest = Bytes::from(text);
+    let mut data = Data::Text;
+    while !rest.is_empty() {
+        let part = rest.split_to(rest.len().min(FRAME_BYTES_MAX));
+        let frame = Frame::message(part, OpCode::Data(data), rest.is_empty());
+        socket.send(Message::Frame(frame)).await?;
+        data = Data::Continue;
+    }
+    Ok(())
+}
+
 async fn acknowledged<S>(socket: &mut WebSocketStream<S>) -> Result<(), ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -137,4 +178,35 @@ where
         }
     }
     Err(ConnectError::Ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_text_comes_whole_in_frames_of_a_bounded_size() {
+        let (here, there) = tokio::io::duplex(1_024);
+        let mut client = WebSocketStream::from_raw_socket(here, Role::Client, None).await;
+        // A larger frame fails the read.
+        let config = WebSocketConfig::default().max_frame_size(Some(FRAME_BYTES_MAX));
+        let mut server = WebSocketStream::from_raw_socket(there, Role::Server, Some(config)).await;
+        for length in [
+            0,
+            1,
+            FRAME_BYTES_MAX,
+            FRAME_BYTES_MAX + 1,
+            5 * FRAME_BYTES_MAX,
+        ] {
+            // Characters of three bytes, which do not end where frames end.
+            let text = "\u{20ac}".repeat(length.div_ceil(3));
+            let sent = send(&mut client, Message::text(text.clone()));
+            let (sent, received) = tokio::join!(sent, server.next());
+            sent.expect("it is sent");
+            let received = received.expect("a message").expect("no error");
+            assert_eq!(received, Message::text(text), "{length}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use graphql_transport::{
     Signer,
     client::{self, ConnectError},
@@ -337,7 +337,7 @@ impl UpstreamSocket {
     }
 
     async fn write(&mut self, message: Message) -> Result<(), UpstreamError> {
-        match timeout(WRITE_TIME_LIMIT, self.socket.send(message)).await {
+        match timeout(WRITE_TIME_LIMIT, client::send(&mut self.socket, message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(self.ended()),
             Err(_) => Err(UpstreamError::Timeout),
