@@ -2,14 +2,12 @@
 // SCREENSHOTS set to a folder, a picture of each is left there.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 
+import { seriousFaults } from './support/axe';
 import { DESKTOP, launchBrowser, openPage, PHONE, waitForState } from './support/browser';
 import { Graph } from './support/graph';
 import { OPEN_TO_ALL, type Stack, startStack } from './support/stack';
@@ -18,12 +16,10 @@ import { eventually } from './support/waiting';
 
 let stack: Stack;
 let browser: Browser;
-let axe: string;
 let silent: string;
 let discussed: string;
 
 before(async () => {
-  axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   [stack, browser] = await Promise.all([startStack({}, OPEN_TO_ALL), launchBrowser()]);
   const graph = new Graph(stack.url);
   silent = await graph.createPost('A question nobody has answered yet', 'Is there anybody out there?', 'Pia');
@@ -246,14 +242,4 @@ async function answerWith(page: Page, answer: View['answer']): Promise<void> {
   await page.route('**/graphql', async (route) => {
     if (answer !== 'never') await route.fulfill({ ...answer, contentType: 'application/json' });
   });
-}
-
-async function seriousFaults(page: Page): Promise<string[]> {
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() =>
-    (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
-  );
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`);
 }

@@ -1,13 +1,11 @@
 // Signing in: at the live page and in GraphiQL, with tokens of the stack's own issuer that live for seconds.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { after, before, describe, test } from 'node:test';
 
-import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 
+import { seriousFaults } from './support/axe';
 import {
   closePage,
   DESKTOP,
@@ -21,6 +19,7 @@ import {
 } from './support/browser';
 import { type Frame, Frames } from './support/frames';
 import { Graph } from './support/graph';
+import { signIn } from './support/signIn';
 import { type Stack, startStack } from './support/stack';
 import { keepOffers, waitForAnswers } from './support/time';
 import { eventually, gate, WAIT_MS } from './support/waiting';
@@ -77,16 +76,6 @@ async function close({ page }: Seen): Promise<void> {
   const others = page.strangers.filter((address) => new URL(address).host !== issuer);
   assert.deepEqual(others, [], 'no request went elsewhere');
   assert.deepEqual(page.faults, [], 'no script failed and the content security policy holds');
-}
-
-async function signIn(page: Page, name: string, moderator = false): Promise<void> {
-  await page.getByRole('button', { name: 'Sign in' }).click();
-  const dialog = page.getByRole('dialog');
-  await dialog.getByLabel('Name').fill(name);
-  if (moderator) await dialog.getByLabel('as moderator').check();
-  await dialog.getByLabel('Name').press('Enter');
-  await dialog.waitFor({ state: 'detached' });
-  await page.getByRole('button', { name: `Signed in as ${name}` }).waitFor();
 }
 
 async function comment(page: Page, text: string): Promise<void> {
@@ -492,16 +481,3 @@ test('without a token service there is no sign-in', own, async () => {
     await plain.stop();
   }
 });
-
-let axe: string | undefined;
-
-async function seriousFaults(page: Page): Promise<string[]> {
-  axe ??= await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() =>
-    (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
-  );
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`);
-}

@@ -1,7 +1,8 @@
 // The page's frame: header, the list of posts, and the post that is open.
 
-import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from 'react';
+import { lazy, Suspense, useEffect, useLayoutEffect, useState, useSyncExternalStore } from 'react';
 
+import { useSession } from '../signIn/useSession';
 import { Account } from './Account';
 import { ConnectionBadge } from './ConnectionBadge';
 import { followPosts } from './graph/follow';
@@ -9,12 +10,16 @@ import { newestKnown } from './graph/prefetch';
 import { Link } from './Link';
 import { NewPost } from './NewPost';
 import { NotFound } from './NotFound';
+import { CommentsSkeleton } from './Notices';
 import { placeOfNow, returnTo } from './place';
 import { PostList } from './PostList';
 import { PostPage } from './PostPage';
 import { navigate, redirect, wentByItself } from './route';
 import { useRoute } from './useRoute';
 import { isWide, listenToWidth } from './wide';
+
+/** Few readers need it. */
+const Moderation = lazy(async () => ({ default: (await import('./moderation/Moderation')).Moderation }));
 
 export function App() {
   const route = useRoute();
@@ -67,6 +72,11 @@ export function App() {
               />
             )
           )}
+          {route.at === 'moderation' && (
+            <Suspense fallback={<CommentsSkeleton />}>
+              <Moderation />
+            </Suspense>
+          )}
           {route.at === 'nowhere' && (
             <article className="post">
               <NotFound wasThere={false} />
@@ -97,8 +107,10 @@ function NothingYet() {
 }
 
 function Tools() {
+  const session = useSession();
   return (
     <nav aria-label="Tools">
+      {session?.moderator && <Link to={{ at: 'moderation' }}>Moderation</Link>}
       <a href="/graphql">GraphiQL</a>
       <a href="/stats.html">Statistics</a>
     </nav>

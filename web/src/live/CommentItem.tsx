@@ -1,15 +1,17 @@
 // One comment, to read, edit and delete.
 
 import { useMutation } from '@apollo/client/react';
-import { memo, type ReactNode, useEffect, useRef, useState } from 'react';
+import { memo, type ReactNode, useRef, useState } from 'react';
 
 import { When } from './Ago';
 import { CommentEditor } from './CommentEditor';
 import { readDraft } from './drafts';
-import { focusOn, isFocusLost } from './focus';
+import { focusOn } from './focus';
 import { type CommentPartsFragment, DeleteCommentDocument } from './graph/generated';
 import { forgetComment } from './graph/lists';
 import { useMayChange } from './mayChange';
+import { Complaint, type ComplaintKind, useComplaintKind } from './moderation/Complaint';
+import { useFocusBack } from './useFocusBack';
 import { useUndo } from './useUndo';
 import { hasCode } from './words';
 
@@ -32,10 +34,12 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
   const { comment, postId, isNew, isTarget, isGone, onEditing, onHandOver } = props;
   const [editing, setEditing] = useState(false);
   const [remove] = useMutation(DeleteCommentDocument);
-  const editButton = useRef<HTMLButtonElement>(null);
+  const editButton = useFocusBack(editing);
   const item = useRef<HTMLLIElement>(null);
-  const wasEditing = useRef(false);
   const mayChange = useMayChange(comment);
+  const complaint = useComplaintKind(comment);
+  const [complaining, setComplaining] = useState<ComplaintKind>();
+  const complaintButton = useFocusBack(complaining !== undefined);
 
   const deletion = useUndo(async () => {
     const { nextElementSibling: next, previousElementSibling: previous } = item.current ?? {};
@@ -57,11 +61,6 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
     setEditing(isEditing);
     onEditing(comment, isEditing);
   };
-  // The focus goes back to where the editing began, unless the reader has gone on meanwhile.
-  useEffect(() => {
-    if (wasEditing.current && !editing && isFocusLost()) editButton.current?.focus();
-    wasEditing.current = editing;
-  }, [editing]);
 
   return (
     <li
@@ -107,6 +106,17 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
                       <span className="unseen"> the comment by {comment.author}</span>
                     </button>
                   )}
+                  {complaint && (
+                    <button
+                      type="button"
+                      className="text"
+                      ref={complaintButton}
+                      onClick={() => setComplaining(complaint)}
+                    >
+                      {complaint === 'hide' ? 'Hide' : 'Report'}
+                      <span className="unseen"> the comment by {comment.author}</span>
+                    </button>
+                  )}
                 </span>
               )}
             </div>
@@ -120,6 +130,9 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
               />
             ) : (
               <p className="text">{comment.text}</p>
+            )}
+            {complaining && (
+              <Complaint kind={complaining} commentId={comment.id} onDone={() => setComplaining(undefined)} />
             )}
           </>
         )}

@@ -28,6 +28,7 @@ export function Composer({ postId, handed, onTaken }: ComposerProps) {
   const author = session?.name ?? guest;
   const [text, setText] = useState(() => readDraft(`comment.${postId}`)?.text ?? '');
   const [create, { loading, error }] = useMutation(CreateCommentDocument);
+  const [isHeld, setHeld] = useState(false);
   // The same key for every try of the same comment: one whose answer got lost is not doubled.
   const attempt = useRef({ text: '', author: '', key: '' });
   const field = useRef<HTMLTextAreaElement>(null);
@@ -36,6 +37,7 @@ export function Composer({ postId, handed, onTaken }: ComposerProps) {
   const write = (changed: string) => {
     latest.current = changed;
     setText(changed);
+    if (changed !== '') setHeld(false);
     if (changed.trim() === '') dropDraft(`comment.${postId}`);
     else keepDraft(`comment.${postId}`, { text: changed });
   };
@@ -65,10 +67,12 @@ export function Composer({ postId, handed, onTaken }: ComposerProps) {
     try {
       const { data } = await create({ variables: { input } });
       if (!data) return;
-      insertComment(postId, data.createComment.comment.id);
+      const { id, status } = data.createComment.comment;
+      if (status === 'VISIBLE') insertComment(postId, id);
       attempt.current = { text: '', author: '', key: '' };
       // What was written meanwhile stays.
       if (latest.current === text) write('');
+      setHeld(status === 'HELD');
       // A reader who has gone on meanwhile is not called back.
       if (isFocusLost() || form.contains(document.activeElement)) focusOn(field.current);
     } catch {
@@ -120,6 +124,11 @@ export function Composer({ postId, handed, onTaken }: ComposerProps) {
           {loading ? 'Sending…' : 'Comment'}
         </button>
       </div>
+      {isHeld && (
+        <p className="held" role="status">
+          Your comment waits for a moderator. Nobody else sees it until then.
+        </p>
+      )}
       {error && (
         <p className="form-error" role="alert">
           {wordsFor(error)} Your comment is still here.{mayPass(error) && ' You can send it again.'}

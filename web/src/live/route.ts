@@ -1,7 +1,8 @@
-// Which part of the page is shown, kept in the address: `/`, `/new`, `/posts/<id>`, and `#comment-<id>` for a
-// comment of the post.
+// Which part of the page is shown, kept in the address: `/`, `/new`, `/moderation`, `/posts/<id>`, and `#comment-<id>`
+// for a comment of the post.
 
-export type Route = { at: 'list' } | { at: 'post'; id: string } | { at: 'new' } | { at: 'nowhere' };
+export type Route =
+  { at: 'list' } | { at: 'post'; id: string } | { at: 'new' } | { at: 'moderation' } | { at: 'nowhere' };
 
 /** What the page keeps with an entry of the browser's history. */
 interface Entry {
@@ -18,6 +19,8 @@ export function hrefOf(route: Route): string {
       return '/';
     case 'new':
       return '/new';
+    case 'moderation':
+      return '/moderation';
     case 'post':
       return `/posts/${route.id}`;
   }
@@ -42,6 +45,7 @@ export function wentByItself(): boolean {
 export function routeOf({ pathname, search }: { pathname: string; search: string }): Route {
   if (pathname === '/') return formerRouteOf(new URLSearchParams(search));
   if (pathname === '/new') return { at: 'new' };
+  if (pathname === '/moderation') return { at: 'moderation' };
   const id = /^\/posts\/([^/]+)\/?$/.exec(pathname)?.[1];
   return id !== undefined && ID.test(id) ? { at: 'post', id: id.toLowerCase() } : { at: 'nowhere' };
 }

@@ -25,6 +25,12 @@ const BY_CODE: Record<string, string> = {
   UNAUTHENTICATED: 'You have to sign in to do this.',
 };
 
+/** Why something is forbidden. */
+const BY_REASON: Record<string, string> = {
+  AUTHOR_BLOCKED: 'A moderator has blocked you: you can only delete what you wrote.',
+  COMMENT_HIDDEN: 'A moderator has hidden this comment.',
+};
+
 /** The same request fails again, however often it is sent. */
 const FINAL = new Set([
   'BAD_REQUEST',
@@ -43,7 +49,7 @@ export function wordsFor(error: unknown): string {
   if (error instanceof PersonChanged) return 'You are signed out, or somebody else by now. Nothing was sent.';
   if (CombinedGraphQLErrors.is(error)) {
     const code = codeOf(error) ?? '';
-    return BY_CODE[code] ?? (code.startsWith('MAX_') ? TOO_LARGE : TROUBLE);
+    return BY_REASON[reasonOf(error)] ?? BY_CODE[code] ?? (code.startsWith('MAX_') ? TOO_LARGE : TROUBLE);
   }
   if (ServerError.is(error)) {
     if (error.statusCode === 413) return TOO_LARGE;
@@ -66,6 +72,10 @@ export function mayPass(error: unknown): boolean {
 
 export function hasCode(error: unknown, code: string): boolean {
   return CombinedGraphQLErrors.is(error) && error.errors.some((each) => each.extensions?.code === code);
+}
+
+function reasonOf(error: CombinedGraphQLErrors): string {
+  return String(error.errors[0]?.extensions?.reason ?? '');
 }
 
 function codeOf(error: CombinedGraphQLErrors): string | undefined {

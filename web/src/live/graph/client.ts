@@ -24,7 +24,10 @@ export const client = new ApolloClient({
     ApolloLink.from([startedLink(), new HttpLink({ uri: GRAPHQL_PATH, fetch: fetchInTime })]),
   ),
   cache: new InMemoryCache({
-    possibleTypes: { CommentChange: ['CommentAdded', 'CommentEdited', 'CommentDeleted'] },
+    possibleTypes: {
+      CommentChange: ['CommentAdded', 'CommentEdited', 'CommentDeleted'],
+      ModerationChange: ['ModerationEntered', 'ModerationChanged', 'ModerationLeft'],
+    },
     typePolicies: {
       Query: { fields: { posts: relayStylePagination() } },
       Post: { fields: { comments: relayStylePagination(['orderBy']) } },

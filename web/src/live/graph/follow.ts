@@ -78,7 +78,7 @@ function keepCursor(postId: string, cursor: string): void {
   });
 }
 
-interface Followed<Data> {
+export interface Followed<Data> {
   open: () => Observable<ApolloClient.SubscribeResult<Data>>;
   event: (data: Data) => void;
   /** Events are missing, and others will come. */
@@ -91,7 +91,7 @@ interface Followed<Data> {
  * Follows until it is stopped, or what is followed is gone: a subscription that ended, for whatever
  * reason, is opened again after a new reading. Until then the page does not say that it is live.
  */
-function follow<Data>({ open, event, gap, reread }: Followed<Data>): Stop {
+export function follow<Data>({ open, event, gap, reread }: Followed<Data>): Stop {
   const identity = {};
   let stopped = false;
   let attempt = 0;
