@@ -19,6 +19,9 @@ pub struct Options {
     /// Subscribers, half of them through the gateway.
     #[arg(long, default_value_t = 20)]
     subscribers: usize,
+    /// Sign everybody in, with tokens of five seconds, and let a moderator hide and restore comments.
+    #[arg(long)]
+    identities: bool,
 }
 
 /// Runs it and prints what it found.
@@ -32,6 +35,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         seed: options.seed,
         writers: options.writers,
         subscribers: options.subscribers,
+        identities: options.identities,
     })
     .await?;
     println!("{report}");

@@ -1,7 +1,7 @@
 //! A JWK set in a file, and the tokens that its key signs.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::anyhow;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -10,8 +10,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long a token lives, in seconds: longer than any run.
-const LIFE_SECONDS: u64 = 86_400;
+/// How long a token lives if nothing else is said: longer than any run.
+const LIFE: Duration = Duration::from_secs(86_400);
 
 /// A provider: its keys are in a file that ends with it.
 pub struct Tokens {
@@ -46,13 +46,21 @@ impl Tokens {
         &self.jwks
     }
 
-    /// The value of `Authorization` with a token that has these claims, and `exp`.
+    /// The value of `Authorization` with a token that has these claims, and `exp`, a day from now.
     ///
     /// # Panics
     /// When the claims are not an object.
-    pub fn authorization(&self, mut claims: Value) -> String {
+    pub fn authorization(&self, claims: Value) -> String {
+        self.authorization_for(LIFE, claims)
+    }
+
+    /// [`Tokens::authorization`] with a token that lives for whole seconds.
+    ///
+    /// # Panics
+    /// When the claims are not an object.
+    pub fn authorization_for(&self, life: Duration, mut claims: Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        claims["exp"] = json!(now.unwrap_or_default().as_secs() + LIFE_SECONDS);
+        claims["exp"] = json!(now.unwrap_or_default().as_secs() + life.as_secs());
         let part = |json: &Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
         let header = json!({"alg": "EdDSA", "kid": "1"});
         let signed = format!("{}.{}", part(&header), part(&claims));

@@ -42,8 +42,9 @@ pub struct Options {
     /// Attack for this many seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Seconds of honest clients alone, before.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    /// Seconds of honest clients alone, before. The default is longer than the live feed keeps events in memory
+    /// (`FEED_RING_AGE_MAX`, 60 s): until then, its normal growth would count as the attacks'.
+    #[arg(long, default_value_t = 75, value_parser = clap::value_parser!(u64).range(1..=600))]
     quiet_seconds: u64,
     /// Seconds of honest clients alone, after.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]

@@ -15,10 +15,18 @@ use stack::{Service, ServiceProcess};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use crate::Tokens;
+
 /// A service gets this long to be ready, with an election in between.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// One request of a writer.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// A token ends after this time: many do while an answer is awaited, and each subscription does.
+const TOKEN_LIFE: Duration = Duration::from_secs(5);
+/// With it, subgraphs know who asks, and answer the gateway alone.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+/// The gateway among the instances.
+const GATEWAY: usize = 4;
 /// Between two tries of something that a fault stands in the way of.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -31,6 +39,19 @@ pub struct Fleet {
     http: reqwest::Client,
     /// Two posts, two comments, one gateway.
     pub instances: Vec<Instance>,
+    /// The provider of tokens, where everybody is signed in.
+    tokens: Option<Tokens>,
+}
+
+/// Who asks, where everybody is signed in.
+#[derive(Clone, Copy, Debug)]
+pub enum Person {
+    /// One of those who write.
+    Writer(usize),
+    /// One of those who read.
+    Reader(usize),
+    /// Whoever may do anything.
+    Moderator,
 }
 
 /// One process of a service, which keeps its port over restarts.
@@ -71,17 +92,21 @@ impl Fleet {
     ///
     /// # Errors
     /// When something does not start.
-    pub async fn start(program: PathBuf) -> anyhow::Result<Self> {
+    pub async fn start(program: PathBuf, identities: bool) -> anyhow::Result<Self> {
         let options = embedded_mongo::Options::default().nodes(3);
         let mongo = ReplicaSet::start(options).await?;
         let uri = mongo.uri_for("chaos");
-        let settings = [
+        let tokens = identities.then(Tokens::make).transpose()?;
+        let mut settings = vec![
             ("MONGO_URI", uri.clone()),
-            ("ANONYMOUS_WRITES", "change".to_owned()),
             // It would mend what the run looks for.
             ("PROJECTION_AUDIT_INTERVAL", "0s".to_owned()),
         ];
-        let subgraph = |service| Instance::new(service, settings.to_vec());
+        settings.push(match &tokens {
+            Some(_) => ("SUBGRAPH_SECRET", SECRET.to_owned()),
+            None => ("ANONYMOUS_WRITES", "change".to_owned()),
+        });
+        let subgraph = |service| Instance::new(service, settings.clone());
         let mut fleet = Self {
             program,
             http: reqwest::Client::builder().timeout(REQUEST_LIMIT).build()?,
@@ -93,20 +118,30 @@ impl Fleet {
             ],
             mongo: Mutex::new(mongo),
             uri,
+            tokens,
         };
         for instance in &fleet.instances {
             fleet.ensure_running(instance).await?;
         }
         let supergraph =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../schema/supergraph.graphql").to_owned();
-        let gateway = Instance::new(
-            Service::Gateway,
-            vec![
-                ("SUPERGRAPH", supergraph),
-                ("SUBGRAPH_URL_POSTS", fleet.instances[0].url("http")),
-                ("SUBGRAPH_URL_COMMENTS", fleet.instances[2].url("http")),
-            ],
-        );
+        let mut settings = vec![
+            ("SUPERGRAPH", supergraph),
+            ("SUBGRAPH_URL_POSTS", fleet.instances[0].url("http")),
+            ("SUBGRAPH_URL_COMMENTS", fleet.instances[2].url("http")),
+        ];
+        if let Some(tokens) = &fleet.tokens {
+            let jwks = tokens.jwks().to_str().context("a path that is not UTF-8")?;
+            settings.extend([
+                ("JWT_JWKS", jwks.to_owned()),
+                ("JWT_LEEWAY", "0s".to_owned()),
+                ("JWT_REQUIRED", "true".to_owned()),
+                ("SUBGRAPH_SECRET", SECRET.to_owned()),
+                ("SUBGRAPH_CLAIMS", "sub, name, scope".to_owned()),
+                ("VIEWER_TAGS", "posts, comments".to_owned()),
+            ]);
+        }
+        let gateway = Instance::new(Service::Gateway, settings);
         fleet.ensure_running(&gateway).await?;
         fleet.instances.push(gateway);
         fleet.heal().await?;
@@ -193,11 +228,28 @@ impl Fleet {
         Ok(())
     }
 
+    /// Whether everybody is signed in.
+    pub fn has_identities(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// The value of `Authorization` with a new token; none where nobody is signed in.
+    pub fn authorization(&self, person: Person) -> Option<String> {
+        let (name, scope) = match person {
+            Person::Writer(number) => (format!("writer-{number}"), ""),
+            Person::Reader(number) => (format!("reader-{number}"), ""),
+            Person::Moderator => ("moderator".to_owned(), "moderate"),
+        };
+        let claims = json!({ "sub": name, "name": name, "scope": scope });
+        let tokens = self.tokens.as_ref()?;
+        Some(tokens.authorization_for(TOKEN_LIFE, claims))
+    }
+
     /// Where a client with this number connects: half of them to the gateway, the others to the two
-    /// comments instances in turn.
+    /// comments instances in turn. Who is signed in connects to the gateway.
     pub fn endpoint(&self, client: usize, scheme: &str) -> String {
-        let index = if client.is_multiple_of(2) {
-            4
+        let index = if client.is_multiple_of(2) || self.has_identities() {
+            GATEWAY
         } else {
             2 + (client / 2) % 2
         };
@@ -206,13 +258,22 @@ impl Fleet {
 
     /// Posts a GraphQL request; `None` when it got no answer or an internal error, so that the caller
     /// tries again.
-    pub async fn ask(&self, endpoint: &str, query: &str, variables: Value) -> Option<Value> {
+    pub async fn ask(
+        &self,
+        endpoint: &str,
+        person: Person,
+        query: &str,
+        variables: Value,
+    ) -> Option<Value> {
         let body = json!({ "query": query, "variables": variables }).to_string();
-        let request = self
+        let mut request = self
             .http
             .post(endpoint)
             .header("content-type", "application/json")
             .body(body);
+        if let Some(authorization) = self.authorization(person) {
+            request = request.header("authorization", authorization);
+        }
         let answer = request.send().await.ok()?.bytes().await.ok()?;
         serde_json::from_slice(&answer).ok()
     }
@@ -230,7 +291,7 @@ impl Fleet {
             let input =
                 json!({ "input": { "title": format!("Post {number}"), "content": "Chaos" } });
             let answer = self
-                .ask(&endpoint, CREATE, input)
+                .ask(&endpoint, Person::Moderator, CREATE, input)
                 .await
                 .context("no answer")?;
             let id = answer["data"]["createPost"]["post"]["id"]

@@ -3,7 +3,8 @@
 //!
 //! [`fleet`] is the system under test, [`nemesis`] harms it, [`writers`] write until each change is
 //! acknowledged, [`subscribers`] reconnect with their cursors, and [`oracle`] compares what the posts
-//! and the subscribers show with a fold over the collection and with its change stream.
+//! and the subscribers show with a fold over the collection and with its change stream. With
+//! [`Options::identities`], tokens end all the time, and comments are hidden and restored.
 
 pub mod fleet;
 pub mod nemesis;
@@ -39,6 +40,9 @@ pub struct Options {
     pub writers: usize,
     /// Subscribers, half of them through the gateway.
     pub subscribers: usize,
+    /// Whether everybody is signed in, with tokens of five seconds, and writers' comments are hidden and restored by a
+    /// moderator. Then all clients go through the gateway.
+    pub identities: bool,
 }
 
 /// What a run found.
@@ -56,12 +60,21 @@ pub struct Report {
     pub projection: Findings,
     /// The subscribers against the collection's change stream.
     pub subscribers: Findings,
+    /// The moderator's acknowledged acts against the lines about them.
+    pub moderation: Findings,
 }
 
 impl Report {
     /// Whether nothing was lost, doubled or out of order.
     pub fn is_clean(&self) -> bool {
-        self.writes.is_clean() && self.projection.is_clean() && self.subscribers.is_clean()
+        [
+            self.writes,
+            self.projection,
+            self.subscribers,
+            self.moderation,
+        ]
+        .into_iter()
+        .all(Findings::is_clean)
     }
 }
 
@@ -82,7 +95,8 @@ impl fmt::Display for Report {
         writeln!(formatter, "reconnects:       {}", self.reconnects)?;
         writeln!(formatter, "acknowledged:     {} lost", self.writes.lost)?;
         writeln!(formatter, "projection:       {}", self.projection)?;
-        write!(formatter, "subscribers:      {}", self.subscribers)
+        writeln!(formatter, "subscribers:      {}", self.subscribers)?;
+        write!(formatter, "moderation:       {}", self.moderation)
     }
 }
 
@@ -95,7 +109,7 @@ pub fn run(options: Options) -> BoxFuture<'static, anyhow::Result<Report>> {
 }
 
 async fn run_all(options: Options) -> anyhow::Result<Report> {
-    let fleet = Arc::new(Fleet::start(options.program.clone()).await?);
+    let fleet = Arc::new(Fleet::start(options.program.clone(), options.identities).await?);
     let posts = fleet.create_posts(POSTS).await?;
     let start = fleet.operation_time().await?;
     let subscribers = subscribers::start(&fleet, &posts, options.subscribers);
@@ -109,16 +123,18 @@ async fn run_all(options: Options) -> anyhow::Result<Report> {
     let acknowledged = writers.finish().await?;
 
     let truth = oracle::Truth::read(&fleet, start).await?;
-    let writes = oracle::check_writes(&truth, &acknowledged);
+    let writes = oracle::check_writes(&truth, &acknowledged.changes);
+    let moderation = oracle::check_acts(&fleet, acknowledged.acts).await?;
     let projection = oracle::check_posts(&fleet, &posts).await?;
     let (reconnects, subscribers) = oracle::check_subscribers(&truth, subscribers).await?;
     fleet.stop().await?;
     Ok(Report {
-        changes: acknowledged.len(),
+        changes: acknowledged.changes.len(),
         faults,
         reconnects,
         writes,
         projection,
         subscribers,
+        moderation,
     })
 }

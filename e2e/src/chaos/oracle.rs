@@ -12,8 +12,9 @@ use mongodb::options::FullDocumentType;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Person};
 use super::subscribers::Subscriber;
+use super::writers::Act;
 
 /// Posts and subscribers catch up within this time after the last fault.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
@@ -199,6 +200,27 @@ pub fn check_writes(truth: &Truth, acknowledged: &[Seen]) -> Findings {
     }
 }
 
+/// Compares the moderator's acknowledged acts with the lines that they left: one for each.
+///
+/// # Errors
+/// When the lines cannot be read.
+pub async fn check_acts(fleet: &Fleet, mut acknowledged: Vec<Act>) -> anyhow::Result<Findings> {
+    let lines = fleet
+        .database()
+        .await?
+        .collection::<Document>("moderationActs");
+    let lines: Vec<Document> = lines.find(doc! {}).await?.try_collect().await?;
+    let mut left = Vec::new();
+    for line in &lines {
+        let act = line.get_str("act")?.to_owned();
+        left.push((act, line.get_object_id("commentId")?.to_hex()));
+    }
+    // Acts of several writers have no order among each other.
+    left.sort_unstable();
+    acknowledged.sort_unstable();
+    Ok(Findings::compare(&acknowledged, &left))
+}
+
 /// Compares every post's count and newest comments with the collection.
 ///
 /// # Errors
@@ -236,7 +258,12 @@ pub async fn check_posts(fleet: &Fleet, posts: &[String]) -> anyhow::Result<Find
         findings.doubled += truth.len() - texts.len();
         findings += loop {
             let answer = fleet
-                .ask(&fleet.endpoint(0, "http"), POST, json!({ "id": post }))
+                .ask(
+                    &fleet.endpoint(0, "http"),
+                    Person::Moderator,
+                    POST,
+                    json!({ "id": post }),
+                )
                 .await
                 .unwrap_or_default();
             let found = compare_post(truth.len(), &latest, &answer["data"]["post"]);

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use graphql_transport::client::{Client, ClientEvent};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use serde_json::json;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Person};
 use super::oracle::Seen;
 
 /// A connection that is silent for this long is given up: its server may be stopped.
@@ -72,7 +74,7 @@ pub fn start(fleet: &Arc<Fleet>, posts: &[String], count: usize) -> Vec<Subscrib
         .map(|number| {
             let post = posts[number / 2 % posts.len()].clone();
             let log = Arc::<Mutex<Log>>::default();
-            let follow = follow(fleet.endpoint(number, "ws"), post.clone(), log.clone());
+            let follow = follow(fleet.clone(), number, post.clone(), log.clone());
             Subscriber {
                 post,
                 log,
@@ -99,7 +101,8 @@ pub async fn warm_up(fleet: &Fleet, subscribers: &[Subscriber]) -> anyhow::Resul
         }
         for subscriber in subscribers {
             let input = json!({ "input": { "postId": subscriber.post, "text": format!("warm-up {round}") } });
-            fleet.ask(&fleet.endpoint(0, "http"), CREATE, input).await;
+            let endpoint = fleet.endpoint(0, "http");
+            fleet.ask(&endpoint, Person::Moderator, CREATE, input).await;
             round += 1;
         }
         sleep(WARM_UP_PAUSE).await;
@@ -107,17 +110,28 @@ pub async fn warm_up(fleet: &Fleet, subscribers: &[Subscriber]) -> anyhow::Resul
     Ok(())
 }
 
-async fn follow(endpoint: String, post: String, log: Arc<Mutex<Log>>) {
+async fn follow(fleet: Arc<Fleet>, number: usize, post: String, log: Arc<Mutex<Log>>) {
+    let endpoint = fleet.endpoint(number, "ws");
     loop {
+        let authorization = fleet.authorization(Person::Reader(number));
         // However a connection ends, the next one goes on from the last cursor.
-        let _ = connection(&endpoint, &post, &log).await;
+        let _ = connection(&endpoint, authorization, &post, &log).await;
         lock(&log).reconnects += 1;
         sleep(RECONNECT_PAUSE).await;
     }
 }
 
-async fn connection(endpoint: &str, post: &str, log: &Mutex<Log>) -> anyhow::Result<()> {
-    let mut client = Client::open(endpoint, CONNECT_LIMIT).await?;
+async fn connection(
+    endpoint: &str,
+    authorization: Option<String>,
+    post: &str,
+    log: &Mutex<Log>,
+) -> anyhow::Result<()> {
+    let mut headers = HeaderMap::new();
+    if let Some(authorization) = authorization {
+        headers.insert(AUTHORIZATION, authorization.parse()?);
+    }
+    let mut client = Client::open_with(endpoint, headers, CONNECT_LIMIT).await?;
     let variables = json!({ "postId": post, "after": lock(log).cursor });
     let request = json!({ "query": FOLLOW, "variables": variables });
     client.subscribe("1", request.to_string()).await?;

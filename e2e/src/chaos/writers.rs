@@ -1,5 +1,5 @@
 //! Writers: each creates, edits and deletes comments of its own and tries every change until it is
-//! acknowledged.
+//! acknowledged. Where everybody is signed in, a moderator hides and restores some of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Person};
 use super::oracle::Seen;
 
 /// A change that is not acknowledged within this time is a fault of the system.
@@ -31,20 +31,39 @@ const UPDATE: &str =
 const DELETE: &str =
     "mutation ($input: DeleteCommentInput!) { deleteComment(input: $input) { id } }";
 
+const HIDE: &str =
+    "mutation ($input: HideCommentInput!) { hideComment(input: $input) { operationTime } }";
+const RESTORE: &str =
+    "mutation ($input: RestoreCommentInput!) { restoreComment(input: $input) { operationTime } }";
+
+/// What a moderator did, as the line about it says, and the comment's id.
+pub type Act = (String, String);
+
+/// What was acknowledged.
+#[derive(Debug, Default)]
+pub struct Acknowledged {
+    /// The changes that readers see.
+    pub changes: Vec<Seen>,
+    /// The acts of the moderator.
+    pub acts: Vec<Act>,
+}
+
 /// The tasks that write. Each returns the writes that were acknowledged.
-pub struct Writers(JoinSet<anyhow::Result<Vec<Seen>>>);
+pub struct Writers(JoinSet<anyhow::Result<Acknowledged>>);
 
 impl Writers {
     /// Waits for their end and returns every change that was acknowledged.
     ///
     /// # Errors
     /// When a change was refused, or never acknowledged.
-    pub async fn finish(mut self) -> anyhow::Result<Vec<Seen>> {
-        let mut changes = Vec::new();
+    pub async fn finish(mut self) -> anyhow::Result<Acknowledged> {
+        let mut all = Acknowledged::default();
         while let Some(result) = self.0.join_next().await {
-            changes.extend(result??);
+            let Acknowledged { changes, acts } = result??;
+            all.changes.extend(changes);
+            all.acts.extend(acts);
         }
-        Ok(changes)
+        Ok(all)
     }
 }
 
@@ -65,7 +84,8 @@ pub fn start(
             number,
             random: fastrand::Rng::with_seed(seed ^ (number as u64 + 1) << 32),
             own: Vec::new(),
-            acknowledged: Vec::new(),
+            hidden: Vec::new(),
+            acknowledged: Acknowledged::default(),
         };
         writers.spawn(writer.work(stop.clone()));
     }
@@ -78,12 +98,20 @@ struct Writer {
     posts: Vec<String>,
     number: usize,
     random: fastrand::Rng,
-    own: Vec<String>,
-    acknowledged: Vec<Seen>,
+    own: Vec<Own>,
+    /// Those of its comments that a moderator has hidden.
+    hidden: Vec<Own>,
+    acknowledged: Acknowledged,
+}
+
+/// A comment that stands, or is hidden.
+struct Own {
+    id: String,
+    text: String,
 }
 
 impl Writer {
-    async fn work(mut self, stop: CancellationToken) -> anyhow::Result<Vec<Seen>> {
+    async fn work(mut self, stop: CancellationToken) -> anyhow::Result<Acknowledged> {
         while !stop.is_cancelled() {
             let kind = self.random.u32(0..10);
             let full = self.own.len() >= OWN_COMMENTS_MAX;
@@ -91,6 +119,8 @@ impl Writer {
                 self.create().await?;
             } else if kind < 8 {
                 self.edit().await?;
+            } else if self.fleet.has_identities() && kind == 9 {
+                self.moderate().await?;
             } else {
                 self.delete().await?;
             }
@@ -111,39 +141,90 @@ impl Writer {
             .as_str()
             .context("an acknowledged comment has an id")?
             .to_owned();
-        self.own.push(id.clone());
-        self.acknowledged.push(Seen::Added { id, text });
+        self.acknowledge(Seen::Added {
+            id: id.clone(),
+            text: text.clone(),
+        });
+        self.own.push(Own { id, text });
         Ok(())
     }
 
     async fn edit(&mut self) -> anyhow::Result<()> {
-        let id = self.own[self.random.usize(0..self.own.len())].clone();
+        let number = self.random.usize(0..self.own.len());
+        let id = self.own[number].id.clone();
         let text = self.text("edited");
         let input = json!({ "input": { "id": id, "text": text } });
         self.until_acknowledged(UPDATE, input, None).await?;
-        self.acknowledged.push(Seen::Edited { id, text });
+        self.own[number].text.clone_from(&text);
+        self.acknowledge(Seen::Edited { id, text });
         Ok(())
     }
 
     async fn delete(&mut self) -> anyhow::Result<()> {
-        let id = self.own.swap_remove(self.random.usize(0..self.own.len()));
+        let id = self
+            .own
+            .swap_remove(self.random.usize(0..self.own.len()))
+            .id;
         let input = json!({ "input": { "id": id } });
         // The first try may have worked, though its answer was lost.
         self.until_acknowledged(DELETE, input, Some("NOT_FOUND"))
             .await?;
-        self.acknowledged.push(Seen::Deleted(id));
+        self.acknowledge(Seen::Deleted(id));
         Ok(())
+    }
+
+    /// Hides a comment, or restores a hidden one. To repeat an act changes nothing.
+    async fn moderate(&mut self) -> anyhow::Result<()> {
+        if self.hidden.is_empty() || self.random.bool() {
+            let comment = self.own.swap_remove(self.random.usize(0..self.own.len()));
+            let id = comment.id.clone();
+            let input = json!({ "input": { "id": id, "reason": "chaos" } });
+            self.until_done(Person::Moderator, HIDE, input, None)
+                .await?;
+            self.acknowledged.acts.push(("HIDE".to_owned(), id.clone()));
+            self.acknowledge(Seen::Deleted(id));
+            self.hidden.push(comment);
+        } else {
+            let comment = self
+                .hidden
+                .swap_remove(self.random.usize(0..self.hidden.len()));
+            let (id, text) = (comment.id.clone(), comment.text.clone());
+            let input = json!({ "input": { "id": id } });
+            self.until_done(Person::Moderator, RESTORE, input, None)
+                .await?;
+            self.acknowledged
+                .acts
+                .push(("RESTORE".to_owned(), id.clone()));
+            self.acknowledge(Seen::Added { id, text });
+            self.own.push(comment);
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, change: Seen) {
+        self.acknowledged.changes.push(change);
     }
 
     /// No two changes have the same text.
     fn text(&self, kind: &str) -> String {
-        let change = self.acknowledged.len();
+        let change = self.acknowledged.changes.len();
         format!("writer {} change {change} {kind}", self.number)
     }
 
-    /// Tries until the change is acknowledged. After the first try `also` is a success too.
+    /// Tries until the writer's own change is acknowledged. After the first try `also` is a success too.
     async fn until_acknowledged(
         &self,
+        mutation: &str,
+        variables: Value,
+        also: Option<&str>,
+    ) -> anyhow::Result<Value> {
+        let person = Person::Writer(self.number);
+        self.until_done(person, mutation, variables, also).await
+    }
+
+    async fn until_done(
+        &self,
+        person: Person,
         mutation: &str,
         variables: Value,
         also: Option<&str>,
@@ -154,7 +235,7 @@ impl Writer {
         while Instant::now() < deadline {
             if let Some(answer) = self
                 .fleet
-                .ask(&self.endpoint, mutation, variables.clone())
+                .ask(&self.endpoint, person, mutation, variables.clone())
                 .await
             {
                 let code = answer["errors"][0]["extensions"]["code"].as_str();

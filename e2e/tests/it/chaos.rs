@@ -9,12 +9,22 @@ use crate::PROGRAM;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_randomised_run_loses_doubles_and_swaps_nothing() {
+    run(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_one_whose_clients_are_signed_in_and_moderated() {
+    run(true).await;
+}
+
+async fn run(identities: bool) {
     let report = chaos::run(Options {
         program: PROGRAM.into(),
         duration: Duration::from_secs(5),
         seed: 7,
         writers: 4,
         subscribers: 10,
+        identities,
     })
     .await
     .expect("the system comes back");
