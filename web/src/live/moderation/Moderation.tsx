@@ -6,7 +6,7 @@ import { useRef, useState } from 'react';
 
 import { useSession } from '../../signIn/useSession';
 import { When } from '../Ago';
-import { focusOn } from '../focus';
+import { focusOn, isFocusLost } from '../focus';
 import { client } from '../graph/client';
 import {
   BlockAuthorDocument,
@@ -116,15 +116,18 @@ function QueueItem({ entry, queue }: { entry: Entry; queue: Queue }) {
 
   /** A comment that is gone needs no decision any more. */
   const decide = async (decision: () => Promise<unknown>) => {
+    const place = item.current;
+    // The subscription may take the comment out before the answer comes.
+    const { nextElementSibling: next, previousElementSibling: previous } = place ?? {};
     try {
       await decision();
     } catch (failure) {
       if (!hasCode(failure, 'NOT_FOUND')) throw failure;
     }
-    const { nextElementSibling: next, previousElementSibling: previous } = item.current ?? {};
-    const hadFocus = item.current?.contains(document.activeElement);
+    const hadFocus = isFocusLost() || place?.contains(document.activeElement);
     queue.forget(commentId);
-    if (hadFocus) focusOn(next ?? previous ?? document.getElementById('moderation-title'));
+    const after = [next, previous].find((each) => each?.isConnected);
+    if (hadFocus) focusOn(after ?? document.getElementById('moderation-title'));
   };
   const hide = (reason: string) =>
     decide(() =>
