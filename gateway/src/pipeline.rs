@@ -39,16 +39,26 @@ async fn answer(
 ) -> Result<Outcome, RequestError> {
     let serving = gateway.served().ok_or_else(no_supergraph)?;
     let identity = match gateway.identities() {
-        Some(identities) => identities.admit(&mut client).await,
-        None => Ok(None),
-    };
-    let account = match gateway.rate_limits() {
-        Some(limits) => Some(arrives(
-            gateway, limits, &serving, &identity, &request, &client,
-        )?),
+        Some(identities) => {
+            let attempt = gateway.rate_limits().map(|it| it.attempt(client.key));
+            let identity = identities.admit(&mut client).await;
+            let is_to_blame = |error: &RequestError| error.code != Code::IdentityUnavailable;
+            if let Some(attempt) = attempt {
+                attempt.ended(identity.as_ref().is_err_and(is_to_blame));
+            }
+            identity?
+        }
         None => None,
     };
-    let identity = identity?;
+    let account = match gateway.rate_limits() {
+        Some(limits) => {
+            let subject = identity.as_deref();
+            Some(arrives(
+                gateway, limits, &serving, subject, &request, &client,
+            )?)
+        }
+        None => None,
+    };
     let document = gateway.persisted().document(&request)?;
 
     let name = request.operation_name.as_deref();
@@ -107,22 +117,15 @@ async fn answer(
     Ok(Outcome::Single(response))
 }
 
-/// Charges the request to its client: to the subject of its token, or to its address if it has none that is valid. A
-/// token that cannot be checked now costs nothing.
+/// Charges the request to its client: to the subject of its token, or to its address if it has none.
 fn arrives(
     gateway: &Gateway,
     limits: &RateLimits,
     serving: &Serving,
-    identity: &Result<Option<Arc<Identity>>, RequestError>,
+    subject: Option<&Identity>,
     request: &GraphqlRequest,
     client: &ClientContext,
 ) -> Result<Account, RequestError> {
-    if let Err(error) = identity
-        && error.code == Code::IdentityUnavailable
-    {
-        return Err(error.clone());
-    }
-    let subject = identity.as_ref().ok().and_then(Option::as_deref);
     let mut account = limits.account(subject, client.key);
     limits.arrives(&mut account, || {
         let document = gateway.persisted().document(request).ok()?;

@@ -74,11 +74,10 @@ impl Service for Gateway {
         let Some(identities) = self.identities() else {
             return Ok(Admitted::default());
         };
+        let attempt = self.rate_limits().map(|it| it.attempt(client));
         let admitted = identities.admit_socket(headers, client).await;
-        if let (Err(NotAdmitted::Forbidden(_)), Some(limits)) = (&admitted, self.rate_limits()) {
-            // The close says enough.
-            let mut account = limits.account(None, client);
-            let _ = limits.arrives(&mut account, || None);
+        if let Some(attempt) = attempt {
+            attempt.ended(matches!(admitted, Err(NotAdmitted::Forbidden(_))));
         }
         admitted
     }

@@ -11,6 +11,9 @@ use std::time::Duration;
 const COST_PER_SECOND_MAX: u128 = 10_000_000;
 /// The longest time: a client that has used up its burst waits so long until all of it is back.
 const PERIOD_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// A burst that takes longer to be given back would be as good as none, and nears the end of what 64 bits of nanoseconds
+/// can count, 584 years.
+const GIVEN_BACK_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// A burst may be so many times the cost that is given back in one period.
 const BURST_PERIODS_MAX: u64 = 1_000;
 
@@ -75,12 +78,15 @@ impl Rate {
     /// In words, if it is no amount, or too much.
     pub fn with_burst(self, text: &str) -> Result<Self, String> {
         let burst = amount(text)?;
-        match burst <= self.cost.saturating_mul(BURST_PERIODS_MAX) {
-            true => Ok(Self { burst, ..self }),
-            false => Err(format!(
+        if burst > self.cost.saturating_mul(BURST_PERIODS_MAX) {
+            return Err(format!(
                 "a burst may be at most {BURST_PERIODS_MAX} times the cost of the rate"
-            )),
+            ));
         }
+        if u128::from(self.nanoseconds(burst)) > GIVEN_BACK_MAX.as_nanos() {
+            return Err("it would take more than 100 years to give the burst back".to_owned());
+        }
+        Ok(Self { burst, ..self })
     }
 
     /// The cost that may be taken at once.
@@ -247,10 +253,24 @@ mod tests {
             ("1/1s/0", "at least"),
             ("1/1s/1001", "at most"),
             ("1/1s/1/1", "whole number"),
+            ("1/366d/101", "100 years"),
+            ("1/366d/1000", "100 years"),
         ] {
             let error = Rate::read(text).expect_err(text);
             assert!(error.contains(why), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_slowest_rate_limits_too() {
+        let mut bucket = bucket("1/366d/100");
+        assert_eq!(bucket.charge(100, 100), Ok(()));
+        let a_year = Duration::from_secs(366 * 86_400);
+        assert_eq!(bucket.charge(1, 1), Err(Excess::For(a_year)));
+        // A process that has run for 400 years.
+        bucket.now += 400 * 366 * 86_400 * SECOND;
+        assert_eq!(bucket.charge(100, 100), Ok(()));
+        assert_eq!(bucket.charge(1, 1), Err(Excess::For(a_year)));
     }
 
     #[test]

@@ -123,6 +123,15 @@ impl RateLimits {
         }
     }
 
+    /// Begins to check the token of a client at this address.
+    pub fn attempt(&self, client: ClientKey) -> Attempt<'_> {
+        Attempt {
+            limits: self,
+            client,
+            is_charged: true,
+        }
+    }
+
     /// Charges 1 for a request that arrives. If that is too much, `known_cost` may say what the operation will cost: then
     /// the client is told when it will have that.
     ///
@@ -241,6 +250,31 @@ impl RateLimits {
     }
 }
 
+/// The check of a token. If the token is refused, or the client does not wait for the decision, 1 is charged to its
+/// address. Only charged: the client is told about its token, whatever others at its address have used.
+pub struct Attempt<'l> {
+    limits: &'l RateLimits,
+    client: ClientKey,
+    is_charged: bool,
+}
+
+impl Attempt<'_> {
+    /// The check has ended, and the client is to blame or not.
+    pub fn ended(mut self, is_to_blame: bool) {
+        self.is_charged = is_to_blame;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if self.is_charged {
+            let account = self.limits.account(None, self.client);
+            // Above the limit, there is nothing to take.
+            let _ = self.limits.charge(&account, 1, 1);
+        }
+    }
+}
+
 impl Account {
     fn refusal(&self, cost: u64, excess: Excess) -> RequestError {
         match excess {
@@ -279,4 +313,36 @@ pub fn is_charged(code: TransportCode) -> bool {
             | TransportCode::TooManyAnswerBytes
             | TransportCode::InternalServerError
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn limits(arguments: &[&str]) -> Arc<RateLimits> {
+        let config = Config::parse_from(["gateway"].iter().chain(arguments));
+        let limits = RateLimits::new(&config.rate_limit, true, RateLimitMetrics::default);
+        Arc::new(limits.expect("well-formed").expect("a limit"))
+    }
+
+    #[test]
+    fn a_token_costs_its_address_one_unless_it_is_accepted() {
+        let limits = limits(&["--rate-limit=2/1h"]);
+        let client = ClientKey::of([127, 0, 0, 1].into());
+        let left = || {
+            let is_left = |cost: &u64| limits.look(&limits.account(None, client), *cost).is_ok();
+            (1..=2).rev().find(is_left).unwrap_or(0)
+        };
+        limits.attempt(client).ended(false);
+        assert_eq!(left(), 2);
+        limits.attempt(client).ended(true);
+        assert_eq!(left(), 1);
+        // The client has left.
+        drop(limits.attempt(client));
+        assert_eq!(left(), 0);
+        drop(limits.attempt(client));
+    }
 }

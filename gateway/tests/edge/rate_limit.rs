@@ -209,6 +209,19 @@ async fn what_other_sites_make_a_browser_send_is_not_charged() {
         let answer = answered(request.body(cheap().to_string()), "{").await;
         assert_eq!(answer.extensions()["code"], "CSRF_REFUSED");
     }
+    // By any method, and for any fault.
+    let url = || gateway.url("/graphql");
+    for (request, expected) in [
+        (gateway.http.head(url()), 405),
+        (gateway.http.delete(url()), 405),
+        (
+            gateway.http.get(gateway.url("/graphql?query=a&query=b")),
+            403,
+        ),
+    ] {
+        let request = request.header("sec-fetch-site", "cross-site");
+        assert_eq!(status(request, &json!("")).await, expected);
+    }
     assert!(post(&gateway, &cheap()).await.extensions().is_null());
 }
 
@@ -245,15 +258,12 @@ async fn the_subject_of_a_token_counts_wherever_it_is() {
     assert_eq!(end["payload"][0]["extensions"]["code"], "RATE_LIMITED");
     // Guests of the address have a bucket of their own; refused tokens take from it.
     assert_eq!(status(gateway.post(), &cheap()).await, 200);
+    // What is wrong with a token is said even when the address has nothing left.
     let expired = key.token(json!({"exp": 1}));
-    assert_eq!(
-        status(gateway.post().bearer_auth(&expired), &cheap()).await,
-        401
-    );
-    assert_eq!(
-        status(gateway.post().bearer_auth(&expired), &cheap()).await,
-        429
-    );
+    for _ in 0..3 {
+        let refused = gateway.post().bearer_auth(&expired);
+        assert_eq!(status(refused, &cheap()).await, 401);
+    }
     assert_eq!(status(gateway.post(), &cheap()).await, 429);
     assert_eq!(send(json!("bob"), HERE).await, 200);
     // What is no GraphQL is charged to a token that is known.

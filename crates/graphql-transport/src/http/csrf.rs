@@ -20,7 +20,7 @@ const PREFLIGHT_HEADERS: [&str; 3] = [
     "x-apollo-operation-name",
 ];
 
-/// Checks a POST or GET.
+/// Checks a request that is no upgrade to a WebSocket.
 ///
 /// # Errors
 /// `CSRF_REFUSED`.

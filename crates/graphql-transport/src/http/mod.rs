@@ -214,7 +214,10 @@ async fn answer<S: Service>(
     let mut response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => {
-            let instead = service.refused(refusal.code, &parts.headers, client);
+            // A page of another site may have sent it: the visitor is not to blame, whatever is wrong with it.
+            let is_own = csrf::check(&parts.headers, &service.serving().settings.http).is_ok();
+            let instead = is_own.then(|| service.refused(refusal.code, &parts.headers, client));
+            let instead = instead.flatten();
             refused(metrics, instead, refusal, &parts.headers)
         }
         Err(defect) => refused(metrics, None, defect, &parts.headers),
