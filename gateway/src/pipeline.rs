@@ -128,7 +128,7 @@ fn arrives(
 ) -> Result<Account, RequestError> {
     let mut account = limits.account(subject, client.key);
     limits.arrives(&mut account, || {
-        let document = gateway.persisted().document(request).ok()?;
+        let document = gateway.persisted().known(request)?;
         let name = request.operation_name.as_deref();
         let wanted = OperationRequest::new(serving, &document, name, client.key, &client.headers);
         prepare::known_cost(serving, &wanted, request.variables.as_ref())

@@ -17,7 +17,7 @@ pub fn member(
     variables: &Variables,
 ) -> Option<String> {
     let counted = prepared.counted.as_ref()?;
-    let estimated = prepared.cost.estimate(graph, variables).ok()?;
+    let estimated = prepared.cost.estimate(graph, variables).cost;
     let actual = counted.cost(graph, variables, response.body.trim_ascii_end())?;
     let header = format!("estimated={estimated}, actual={actual}");
     if let Ok(header) = HeaderValue::try_from(header) {

@@ -56,6 +56,12 @@ impl AutomaticDocuments {
         self.lock().get(hash).cloned().ok_or_else(not_found)
     }
 
+    /// The document that was kept under `hash`, if it is found without a wait. It counts as no use.
+    pub(super) fn look(&self, hash: &str) -> Option<Arc<str>> {
+        let documents = self.documents.try_lock().ok()?;
+        documents.peek(hash).cloned()
+    }
+
     /// Keeps a document if its hash is right.
     ///
     /// # Errors
@@ -119,6 +125,29 @@ mod tests {
             assert!(documents.find(&used).is_ok(), "after {n} more");
             assert!(documents.lock().len() <= 4);
         }
+    }
+
+    #[test]
+    fn who_only_looks_changes_nothing() {
+        let [looked_at, left_alone] = [(); 2].map(|()| AutomaticDocuments::new(4, 1_000));
+        let texts: Vec<_> = (0..20).map(|n| format!("{{f{n}}}")).collect();
+        for text in &texts {
+            let hash = kept(&looked_at, text);
+            assert_eq!(looked_at.look(&hash).as_deref(), Some(&**text));
+            kept(&left_alone, text);
+            let holds = |documents: &AutomaticDocuments| {
+                let is_kept = |text: &&String| documents.look(&sha256_hex(text)).is_some();
+                texts.iter().filter(is_kept).count()
+            };
+            assert_eq!(holds(&looked_at), holds(&left_alone));
+        }
+        for text in &texts {
+            let hash = sha256_hex(text);
+            assert_eq!(looked_at.look(&hash), left_alone.look(&hash));
+        }
+        let held = looked_at.lock();
+        assert!(looked_at.look(&sha256_hex("{f0}")).is_none());
+        drop(held);
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct PersistedOperations {
     trusted: Option<TrustedDocuments>,
 }
 
+/// With more bytes, [`PersistedOperations::known`] does not look for a request's document.
+const KNOWN_BYTES_MAX: usize = 8 * 1024;
+
 #[derive(Deserialize)]
 struct Extensions {
     #[serde(rename = "persistedQuery")]
@@ -91,6 +94,33 @@ impl PersistedOperations {
                 automatic.keep(&hash_of(&identifier), query)
             }
             (Some(identifier), None, Some(automatic)) => automatic.find(&hash_of(&identifier)),
+        }
+    }
+}
+
+impl PersistedOperations {
+    /// The document of a request, as far as it is found at once: nothing is computed from it or kept, and a long one is
+    /// not looked at.
+    pub fn known(&self, request: &GraphqlRequest) -> Option<Arc<str>> {
+        let is_long = |bytes: usize| bytes > KNOWN_BYTES_MAX;
+        let query = request.query.as_deref();
+        let extensions = request.extensions.as_ref();
+        let id = request.document_id.as_deref();
+        let lengths = [
+            query.map_or(0, str::len),
+            id.map_or(0, str::len),
+            extensions.map_or(0, |it| it.len()),
+        ];
+        if lengths.into_iter().any(is_long) {
+            return None;
+        }
+        let identifier = identifier_of(request).ok()?;
+        match (&self.trusted, identifier, query) {
+            (Some(trusted), Some(identifier), _) => trusted.by_id(&identifier),
+            (Some(trusted), None, Some(query)) => trusted.by_text(query),
+            (None, _, Some(query)) => Some(query.into()),
+            (None, Some(identifier), None) => self.automatic.as_ref()?.look(&hash_of(&identifier)),
+            (_, None, None) => None,
         }
     }
 }

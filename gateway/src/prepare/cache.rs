@@ -145,14 +145,35 @@ impl<T> PreparedCache<T> {
         operation_name: Option<&str>,
         group: RolloutGroup,
     ) -> Option<Arc<T>> {
+        let entry = self.find(document, operation_name, group)?;
+        entry.hit(self.clock.load(Ordering::Relaxed));
+        Some(Arc::clone(&entry.prepared))
+    }
+
+    /// The same, which counts as no use of the operation.
+    pub fn look(
+        &self,
+        document: &str,
+        operation_name: Option<&str>,
+        group: RolloutGroup,
+    ) -> Option<Arc<T>> {
+        let entry = self.find(document, operation_name, group)?;
+        Some(Arc::clone(&entry.prepared))
+    }
+
+    fn find(
+        &self,
+        document: &str,
+        operation_name: Option<&str>,
+        group: RolloutGroup,
+    ) -> Option<Arc<Entry<T>>> {
         let hash = self.hasher.hash_one((document, operation_name, group));
         let segments = self
             .segments
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         let entry = segments.find(hash, |entry| entry.is(document, operation_name, group))?;
-        entry.hit(self.clock.load(Ordering::Relaxed));
-        Some(Arc::clone(&entry.prepared))
+        Some(Arc::clone(entry))
     }
 
     /// Adds `prepared`, which holds `bytes` bytes, for `client`, and evicts others if the cache is
@@ -250,12 +271,8 @@ mod tests {
 
     /// The same, which counts as none.
     fn holds(cache: &PreparedCache<()>, document: &str) -> bool {
-        let segments = cache.write();
         let group = RolloutGroup::default();
-        let hash = cache.hasher.hash_one((document, None::<&str>, group));
-        segments
-            .find(hash, |entry| entry.is(document, None, group))
-            .is_some()
+        cache.look(document, None, group).is_some()
     }
 
     #[test]

@@ -249,21 +249,31 @@ pub fn check(
     prepared.refusal.clone().map_or(Ok(cost), Err)
 }
 
-/// The estimated cost of an operation that is prepared already; `None` if it is not, or if that would have to be
-/// decided first. Costs little, whatever the variables are.
+/// What an operation has to have left of a rate limit, if it is prepared already: its estimated cost, and for a
+/// subscription that of its start and of one event. `None` if it is not prepared, if that would have to be decided
+/// first, or if it is refused anyway. Costs little, whatever the variables are, and leaves no trace: it is no use of the
+/// operation.
 pub fn known_cost(
     serving: &Serving,
     request: &OperationRequest<'_>,
     variables: Option<&Bytes>,
 ) -> Option<u64> {
-    let prepared = request.kept_by(serving)?;
+    let cache = &serving.prepared;
+    let prepared = cache.look(request.document, request.operation_name, request.group)?;
     let graph = &serving.graph;
     let is_decided = !prepared.conditions.are_planned_apart() && prepared.requirements.is_empty();
     if !is_decided || variables.is_some_and(|json| json.len() > KNOWN_COST_VARIABLES_BYTES_MAX) {
         return None;
     }
     let variables = coerce::variables(graph, prepared.declared(), variables).ok()?;
-    prepared.cost.estimate(graph, &variables).ok()
+    let (cost, is_executed) = cost::look(graph, &prepared.cost, &variables);
+    if !is_executed || prepared.refusal.is_some() {
+        return None;
+    }
+    Some(match prepared.kind() {
+        OperationKind::Subscription => cost.max(1).saturating_add(1),
+        _ => cost,
+    })
 }
 
 /// [`ready`] for a document without a client.

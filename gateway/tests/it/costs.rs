@@ -309,6 +309,31 @@ async fn the_mode_measure_only_counts() {
 }
 
 #[tokio::test]
+async fn where_costs_are_only_measured_a_list_without_its_argument_counts_too() {
+    let limits = Limits {
+        cost_mode: CostMode::Measure,
+        ..Limits::default()
+    };
+    let settings = Settings {
+        limits,
+        ..Settings::default()
+    };
+    let sdl = supergraph_with_links(LINK, &["a"], TYPES);
+    let graph = graph_over(&sdl, settings, Vec::new()).expect("the supergraph loads");
+    let counted = &graph.inner().settings().prepare_metrics.cost;
+    for (query, cost) in [
+        ("{ one { id } }", 10),
+        ("{ one(first: 2, last: 5) { id } }", 5),
+        ("query($n: Int) { one(first: $n) { id } }", 10),
+    ] {
+        let before = counted.get();
+        // Nobody answers it.
+        let _ = graph.execute(query, None).await;
+        assert_eq!(counted.get() - before, cost, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn answers_report_their_cost_where_the_settings_say_so() {
     let settings = Settings {
         report_cost: true,

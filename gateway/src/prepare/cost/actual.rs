@@ -154,7 +154,7 @@ impl<'a> AnswerCounter<'a> {
         let mut counter = CostCounter::new(self.graph, document, &operation.variables, 0);
         let cost = counter.arguments(field, definition, costs);
         let mut evaluation = Evaluation::new(&counter.nodes, self.graph, self.variables);
-        evaluation.value(cost).unwrap_or_default()
+        evaluation.value(cost)
     }
 
     fn value(

@@ -53,10 +53,7 @@ pub fn of<'a>(
         OperationType::Query | OperationType::Subscription => 0.0,
     };
     let cost = counter.sum(begin, vec![selection]);
-    Ok(OperationCost::new(
-        counter.nodes,
-        counter.fault.map_or(Ok(cost), Err),
-    ))
+    Ok(OperationCost::new(counter.nodes, cost, counter.fault))
 }
 
 /// Builds the cost formula of an operation.
@@ -296,14 +293,11 @@ impl<'a> CostCounter<'a> {
         if !size.is_constant() {
             return self.node(Node::Size(size));
         }
-        let length = size.length(&Variables::default(), &mut Lengths::default());
-        match length {
-            Ok(length) => Term::Constant(length),
-            Err(fault) => {
-                self.fault.get_or_insert(fault);
-                Term::Constant(0.0)
-            }
+        let (length, fault) = size.length(&Variables::default(), &mut Lengths::default());
+        if self.fault.is_none() {
+            self.fault = fault;
         }
+        Term::Constant(length)
     }
 
     /// The cost of a field's arguments.

@@ -22,7 +22,19 @@ const COST_MAX: f64 = 9_007_199_254_740_991.0;
 #[derive(Debug)]
 pub struct OperationCost {
     nodes: Box<[Node]>,
-    root: Result<Term, SlicingFault>,
+    root: Term,
+    /// An error that no variable can correct.
+    fault: Option<SlicingFault>,
+}
+
+/// What an operation costs with given variables.
+#[derive(Debug, PartialEq)]
+pub struct Estimate {
+    /// The cost. A list that lacks its slicing argument counts with its assumed length, one with several with the
+    /// largest.
+    pub cost: u64,
+    /// The first such list.
+    pub fault: Option<SlicingFault>,
 }
 
 /// A number, or a node of a formula.
@@ -90,9 +102,9 @@ impl From<SlicingFault> for RequestError {
 }
 
 impl OperationCost {
-    /// A formula with this root, or an error that no variable can correct.
-    pub fn new(nodes: Vec<Node>, root: Result<Term, SlicingFault>) -> Self {
-        let needs_nodes = matches!(root, Ok(Term::Node(_)));
+    /// A formula with this root, and perhaps an error that no variable can correct.
+    pub fn new(nodes: Vec<Node>, root: Term, fault: Option<SlicingFault>) -> Self {
+        let needs_nodes = matches!(root, Term::Node(_));
         Self {
             nodes: if needs_nodes {
                 nodes.into()
@@ -100,35 +112,36 @@ impl OperationCost {
                 Box::default()
             },
             root,
+            fault,
         }
     }
 
     /// A cost that does not depend on variables.
     pub fn constant(cost: f64) -> Self {
-        Self::new(Vec::new(), Ok(Term::Constant(cost)))
+        Self::new(Vec::new(), Term::Constant(cost), None)
     }
 
     /// The estimate for these variables.
-    ///
-    /// # Errors
-    /// If a field lacks its slicing argument, or has several.
-    pub fn estimate(&self, graph: &Graph, variables: &Variables) -> Result<u64, SlicingFault> {
-        match &self.root {
-            Ok(Term::Constant(cost)) => Ok(whole(*cost)),
-            Ok(root) => {
+    pub fn estimate(&self, graph: &Graph, variables: &Variables) -> Estimate {
+        let (cost, fault) = match self.root {
+            Term::Constant(cost) => (cost, None),
+            root => {
                 let mut evaluation = Evaluation::new(&self.nodes, graph, variables);
-                Ok(whole(evaluation.value(*root)?))
+                (evaluation.value(root), evaluation.fault)
             }
-            Err(fault) => Err(fault.clone()),
+        };
+        Estimate {
+            cost: whole(cost),
+            fault: self.fault.clone().or(fault),
         }
     }
 
     /// Whether the cost is above `max`, or an error, whatever the variables are.
     pub fn is_always_above(&self, max: u64) -> bool {
-        match &self.root {
-            Ok(Term::Constant(cost)) => whole(*cost) > max,
-            Ok(Term::Node(_)) => false,
-            Err(_) => true,
+        match self.root {
+            _ if self.fault.is_some() => true,
+            Term::Constant(cost) => whole(cost) > max,
+            Term::Node(_) => false,
         }
     }
 
@@ -169,6 +182,8 @@ pub struct Evaluation<'a> {
     variables: &'a Variables,
     known: Vec<Option<f64>>,
     lengths: Lengths<'a>,
+    /// The first list that lacks its slicing argument, or has several.
+    fault: Option<SlicingFault>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -180,61 +195,65 @@ impl<'a> Evaluation<'a> {
             variables,
             known: vec![None; nodes.len()],
             lengths: Lengths::default(),
+            fault: None,
         }
     }
 
     /// The value of a term.
-    ///
-    /// # Errors
-    /// As [`OperationCost::estimate`].
-    pub fn value(&mut self, term: Term) -> Result<f64, SlicingFault> {
+    pub fn value(&mut self, term: Term) -> f64 {
         let index = match term {
-            Term::Constant(number) => return Ok(number),
+            Term::Constant(number) => return number,
             Term::Node(index) => index as usize,
         };
         if let Some(number) = self.known[index] {
-            return Ok(number);
+            return number;
         }
-        let number = self.node(&self.nodes[index])?;
+        let number = self.node(&self.nodes[index]);
         self.known[index] = Some(number);
-        Ok(number)
+        number
     }
 
-    fn node(&mut self, node: &'a Node) -> Result<f64, SlicingFault> {
+    fn node(&mut self, node: &'a Node) -> f64 {
         let variables = self.variables;
         match node {
             Node::Sum(number, parts) => {
                 let mut sum = *number;
                 for part in parts {
-                    sum += self.value(*part)?;
+                    sum += self.value(*part);
                 }
-                Ok(sum)
+                sum
             }
-            Node::Product(one, other) => match self.value(*one)? {
-                0.0 => Ok(0.0),
-                number => Ok(times(number, self.value(*other)?)),
+            Node::Product(one, other) => match self.value(*one) {
+                0.0 => 0.0,
+                number => times(number, self.value(*other)),
             },
             Node::Max(parts) => {
                 let mut max: f64 = 0.0;
                 for part in parts {
-                    max = max.max(self.value(*part)?);
+                    max = max.max(self.value(*part));
                 }
-                Ok(max)
+                max
             }
             Node::When(any, inner) => {
                 let holds = |all: &Vec<Condition>| all.iter().all(|it| it.holds(variables));
                 match any.iter().any(holds) {
                     true => self.value(*inner),
-                    false => Ok(0.0),
+                    false => 0.0,
                 }
             }
-            Node::Size(size) => size.length(variables, &mut self.lengths),
+            Node::Size(size) => {
+                let (length, fault) = size.length(variables, &mut self.lengths);
+                if self.fault.is_none() {
+                    self.fault = fault;
+                }
+                length
+            }
             Node::Input(input) => match variables.get(input.variable) {
                 Some(json) => {
                     let Input {
                         type_name, weight, ..
                     } = input;
-                    Ok(inputs::of_json(self.graph, json, type_name, *weight))
+                    inputs::of_json(self.graph, json, type_name, *weight)
                 }
                 None => self.value(input.default),
             },
@@ -281,7 +300,7 @@ mod tests {
         let serving = serving(Settings::default());
         let prepared = prepare::with_variables(&serving, query, None, Some(&variables)).await;
         let (prepared, _) = prepared.expect("prepared");
-        assert_eq!(prepared.cost.root, Ok(Term::Constant(3.0 + 2.0 + 1.0)));
+        assert_eq!(prepared.cost.root, Term::Constant(3.0 + 2.0 + 1.0));
         assert!(prepared.cost.nodes.is_empty());
     }
 
@@ -321,7 +340,7 @@ mod tests {
             let prepared = prepare::with_variables(&serving, &query, None, Some(&variables)).await;
             let (prepared, variables) = prepared.expect("prepared");
             let estimate = prepared.cost.estimate(&serving.graph, &variables);
-            assert_eq!(estimate, Ok(expected), "{}", &query[..60]);
+            assert_eq!(estimate.cost, expected, "{}", &query[..60]);
         }
     }
 
@@ -342,9 +361,8 @@ mod tests {
         let inputs = cost.nodes.iter().filter(|it| matches!(it, Node::Input(_)));
         assert_eq!(inputs.count(), 1);
         let mut evaluation = Evaluation::new(&cost.nodes, &serving.graph, &variables);
-        let root = cost.root.clone().expect("a term");
         let expected = FIELDS * (ids.len() + 3);
-        assert_eq!(evaluation.value(root), Ok(expected as f64));
+        assert_eq!(evaluation.value(cost.root), expected as f64);
         assert_eq!(evaluation.lengths.count(), 1);
     }
 }

@@ -15,6 +15,7 @@ mod inputs;
 mod size;
 
 pub use count::of;
+use formula::Estimate;
 pub use formula::OperationCost;
 
 use crate::{
@@ -34,8 +35,16 @@ pub fn refuses_always(graph: &Graph, cost: &OperationCost) -> bool {
     limits.cost_mode == CostMode::Enforce && cost.is_always_above(limits.cost_max)
 }
 
+/// The estimate of an operation, and whether [`check`] lets it pass. Counts nothing.
+pub fn look(graph: &Graph, cost: &OperationCost, variables: &Variables) -> (u64, bool) {
+    let limits = &graph.settings.limits;
+    let Estimate { cost, fault } = cost.estimate(graph, variables);
+    let passes = fault.is_none() && cost <= limits.cost_max;
+    (cost, passes || limits.cost_mode != CostMode::Enforce)
+}
+
 /// Refuses an operation that costs more than `cost_max`, or lacks a required slicing argument. In
-/// the mode `measure`, it only counts the cost. Returns the estimate; 0 if there is none.
+/// the mode `measure`, it only counts the cost. Returns the estimate.
 ///
 /// # Errors
 /// `MAX_COST_EXCEEDED` with the estimate and the maximum, `INVALID_SLICING_ARGUMENTS`.
@@ -47,11 +56,13 @@ pub fn check(
     let limits = &graph.settings.limits;
     let metrics = &graph.settings.prepare_metrics;
     let enforces = limits.cost_mode == CostMode::Enforce;
-    let estimated = match cost.estimate(graph, variables) {
-        Ok(estimated) => estimated,
-        Err(fault) if enforces => return Err(fault.into()),
-        Err(_) => return Ok(0),
-    };
+    let Estimate {
+        cost: estimated,
+        fault,
+    } = cost.estimate(graph, variables);
+    if let Some(fault) = fault.filter(|_| enforces) {
+        return Err(fault.into());
+    }
     metrics.cost.inc_by(estimated);
     if estimated <= limits.cost_max {
         return Ok(estimated);

@@ -106,15 +106,13 @@ impl VariableListSize {
         !given.any(|given| matches!(given.value, SlicingValue::Variable { .. }))
     }
 
-    /// The largest of the slicing arguments, at least 0.
-    ///
-    /// # Errors
-    /// If exactly one slicing argument is required, and there is none or there are several.
+    /// The largest of the slicing arguments, at least 0, or the assumed length without any. With a fault if exactly one
+    /// is required, and there is none or there are several.
     pub fn length<'a>(
         &'a self,
         variables: &Variables,
         lengths: &mut Lengths<'a>,
-    ) -> Result<f64, SlicingFault> {
+    ) -> (f64, Option<SlicingFault>) {
         let (mut count, mut largest) = (0, 0.0_f64);
         for length in self
             .given
@@ -124,15 +122,15 @@ impl VariableListSize {
             count += 1;
             largest = largest.max(length);
         }
-        if self.requires_one && count != 1 {
+        let fault = (self.requires_one && count != 1).then(|| {
             let names: Vec<&str> = self.given.iter().map(|it| &*it.name).collect();
-            return Err(SlicingFault {
+            SlicingFault {
                 field: self.field.clone(),
                 arguments: names.join(", ").into(),
                 given: count,
-            });
-        }
-        Ok(if count == 0 { self.assumed } else { largest })
+            }
+        });
+        (if count == 0 { self.assumed } else { largest }, fault)
     }
 
     /// An estimate of its bytes on the heap.
