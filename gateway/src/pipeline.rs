@@ -77,10 +77,9 @@ async fn answer(
     let prepared = prepare::decided(&serving, &wanted, prepared, &variables).await?;
     let cost = prepare::check(&serving.graph, &prepared, &variables)?;
     check_transport(prepared.kind(), &client)?;
-    let limits = gateway.rate_limits().zip(account);
 
     if prepared.kind() == OperationKind::Subscription {
-        let meter = match limits {
+        let meter = match gateway.rate_limits().zip(account) {
             Some((limits, account)) => Some(limits.events(account, cost)?),
             None => None,
         };
@@ -104,16 +103,17 @@ async fn answer(
         let events = gateway.subscriptions().subscribe(accepted)?;
         return Ok(Outcome::Stream(events));
     }
-    if let Some((limits, account)) = limits {
-        limits.costs(&account, cost)?;
-    }
+    let charge = account.map(|account| (account, cost));
     if client.answers_deferred {
         let gateway = Arc::clone(gateway);
-        let work =
-            async move { execute(&gateway, &serving.graph, &prepared, &variables, &client).await };
+        let work = async move {
+            let graph = &serving.graph;
+            execute(&gateway, charge, graph, &prepared, &variables, &client).await
+        };
         return Ok(Outcome::Deferred(work.boxed()));
     }
-    let response = execute(gateway, &serving.graph, &prepared, &variables, &client).await;
+    let graph = &serving.graph;
+    let response = execute(gateway, charge, graph, &prepared, &variables, &client).await;
     Ok(Outcome::Single(response))
 }
 
@@ -136,24 +136,32 @@ fn arrives(
     Ok(account)
 }
 
-/// Executes a query or a mutation if there is room for a response as large as its last one.
+/// Executes a query or a mutation if there is room for a response as large as its last one. It is charged its cost
+/// once nothing else can refuse it.
 async fn execute(
     gateway: &Gateway,
+    charge: Option<(Account, u64)>,
     graph: &Graph,
     prepared: &Arc<Prepared>,
     variables: &Variables,
     client: &ClientContext,
 ) -> GraphqlResponse {
     let bytes = prepared.sizes.answer.last();
-    match gateway.transport().room_for_answer(client.key, bytes) {
-        Ok(_room) => execute::operation(graph, prepared, variables, client).await,
+    let _room = match gateway.transport().room_for_answer(client.key, bytes) {
+        Ok(room) => room,
         Err(refusal) => {
             // The size was a guess from an earlier response: halving it lets the operation run
             // again later.
             prepared.sizes.answer.was(bytes / 2);
-            RequestError::new(refusal.code, refusal.message).into_response()
+            return RequestError::new(refusal.code, refusal.message).into_response();
         }
+    };
+    if let Some((limits, (account, cost))) = gateway.rate_limits().zip(charge)
+        && let Err(refusal) = limits.costs(&account, cost)
+    {
+        return refusal.into_response();
     }
+    execute::operation(graph, prepared, variables, client).await
 }
 
 fn no_supergraph() -> RequestError {

@@ -22,7 +22,7 @@ pub struct RateLimitConfig {
     #[arg(long, env = "RATE_LIMIT_BURST", value_name = "COST")]
     pub rate_limit_burst: Option<String>,
     /// Limit clients whose token has one of these scopes by another rate, with an optional burst:
-    /// `bulk=60000/1m,partner=20000/1m/5000`. Of all rates that apply to a client, the most generous one counts.
+    /// `bulk=60000/1m,partner=20000/1m/40000`. Of all rates that apply to a client, the most generous one counts.
     #[arg(
         long,
         env = "RATE_LIMIT_SCOPES",

@@ -77,7 +77,8 @@ impl Service for Gateway {
         let attempt = self.rate_limits().map(|it| it.attempt(client));
         let admitted = identities.admit_socket(headers, client).await;
         if let Some(attempt) = attempt {
-            attempt.ended(matches!(admitted, Err(NotAdmitted::Forbidden(_))));
+            // The close of the socket is charged.
+            attempt.ended(false);
         }
         admitted
     }

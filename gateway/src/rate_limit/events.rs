@@ -14,6 +14,8 @@ pub struct EventMeter {
     pub account: Account,
     /// The estimated cost of one event, at least 1.
     pub cost: u64,
+    /// Whether the next event, the first one, has been charged.
+    pub is_next_paid: bool,
 }
 
 struct Metered {
@@ -54,8 +56,11 @@ async fn next(metered: Option<Metered>) -> Option<(Event, Option<Metered>)> {
         limits,
         account,
         cost,
-    } = &metered.meter;
-    if let Err(refusal) = limits.event(account, *cost) {
+        is_next_paid,
+    } = &mut metered.meter;
+    if !std::mem::take(is_next_paid)
+        && let Err(refusal) = limits.event(account, *cost)
+    {
         metered.metrics.refusal(Code::RateLimited);
         return Some((ended(refusal, metered.cursor.as_deref()), None));
     }

@@ -18,7 +18,7 @@ const GIVEN_BACK_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 const BURST_PERIODS_MAX: u64 = 1_000;
 
 /// How much cost is given back in a time, and how much may be taken at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     cost: u64,
     period_ns: u64,

@@ -108,17 +108,20 @@ impl RateLimits {
 
     /// The account of a client: of its token's subject, or else of its address.
     pub fn account(&self, identity: Option<&Identity>, client: ClientKey) -> Account {
+        let rate = self
+            .rates
+            .of(identity.map(|it| &*it.scopes).unwrap_or_default());
         let key = match identity {
-            Some(identity) => self
-                .hasher
-                .hash_one((identity.issuer.as_deref(), identity.subject.as_str())),
+            // A time at one rate says nothing at another: each has a bucket of its own.
+            Some(identity) => {
+                let (issuer, subject) = (identity.issuer.as_deref(), identity.subject.as_str());
+                self.hasher.hash_one((issuer, subject, rate))
+            }
             None => self.hasher.hash_one(client),
         };
         Account {
             key,
-            rate: self
-                .rates
-                .of(identity.map(|it| &*it.scopes).unwrap_or_default()),
+            rate,
             is_only_measured: false,
         }
     }
@@ -173,10 +176,11 @@ impl RateLimits {
         }
     }
 
-    /// What charges the events of a subscription, of which one costs so much. The start has been charged on arrival.
+    /// What charges the events of a subscription, of which one costs so much. The start has been charged on arrival; the
+    /// first event is now, because the gateway begins to complete events before the client takes one.
     ///
     /// # Errors
-    /// `MAX_COST_EXCEEDED` if the burst cannot have the start and one event.
+    /// `RATE_LIMITED`; `MAX_COST_EXCEEDED` if the burst cannot have the start and one event.
     pub fn events(
         self: &Arc<Self>,
         account: Account,
@@ -184,13 +188,18 @@ impl RateLimits {
     ) -> Result<EventMeter, RequestError> {
         let cost = cost.max(1);
         let with_start = cost.saturating_add(1);
-        if with_start > account.rate.burst() && !account.is_only_measured {
-            self.exceeded(&account, Reason::Cost, with_start, Excess::Ever)?;
+        let charged = match account.is_only_measured {
+            true => None,
+            false => Some(self.charge(&account, cost, with_start)),
+        };
+        if let Some(Err(excess)) = charged {
+            self.exceeded(&account, Reason::Cost, with_start, excess)?;
         }
         Ok(EventMeter {
             limits: Arc::clone(self),
             account,
             cost,
+            is_next_paid: charged.is_some_and(|charged| charged.is_ok()),
         })
     }
 

@@ -40,6 +40,17 @@ impl Rates {
             let rate = all.with_burst(burst).map_err(anyhow::Error::msg);
             all = rate.context("RATE_LIMIT_BURST")?;
         }
+        for (scope, rate) in &scopes {
+            if rate.is_more_generous_than(&all) && rate.burst() < all.burst() {
+                tracing::warn!(
+                    scope,
+                    burst = rate.burst(),
+                    burst_of_all = all.burst(),
+                    "RATE_LIMIT_SCOPES gives a scope a smaller burst than RATE_LIMIT: operations that cost more are \
+                     refused with it and served without"
+                );
+            }
+        }
         Ok(Some(Self { all, scopes }))
     }
 

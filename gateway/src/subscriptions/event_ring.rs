@@ -71,6 +71,8 @@ struct RingState {
     /// The waiting events that not even the fastest client has taken: the last slots, for which all
     /// clients wait.
     fresh: Load,
+    /// How many events at least one client has taken.
+    taken: u64,
     /// The cursor of the last event that was appended and had one.
     cursor: Option<Arc<str>>,
     clients: usize,
@@ -172,6 +174,19 @@ impl EventRing {
             }
         }
         self.append(event);
+    }
+
+    /// Whether the feed may complete one more event when it completes so many already: at most as many ahead as its
+    /// fastest client has taken, and at least one. So work that the client may not pay for is at most what it has paid.
+    pub(super) fn has_pace_for(&self, completing: usize) -> bool {
+        let state = self.lock();
+        let ahead = (completing + state.fresh.events) as u64;
+        state.clients == 0 || ahead < state.taken.max(1)
+    }
+
+    /// Waits until a client has taken an event, or has come or left. Cancelling the wait loses nothing.
+    pub(super) async fn until_taken(&self) {
+        self.taken.notified().await;
     }
 
     /// Appends an event at once, and drops the oldest ones if the bound requires it.
@@ -316,6 +331,7 @@ impl EventRing {
         slot.clients -= 1;
         if is_first_to_take {
             state.fresh.remove(bytes);
+            state.taken += 1;
         }
         self.drop_taken(&mut state);
         if is_first_to_take && self.is_quarter(&state) {

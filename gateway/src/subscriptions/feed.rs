@@ -64,6 +64,8 @@ pub(super) struct UpstreamFeed {
     retry: Retry,
     /// The cursor of the last event, or the one to start after.
     cursor: Option<Arc<str>>,
+    /// Whether it completes no more events ahead than its fastest client has taken, for a client that pays for each.
+    is_paced: bool,
     /// Whether events may have been missed while no subscription ran.
     has_gap: bool,
     /// Whether the subgraph has accepted the operation before.
@@ -96,11 +98,17 @@ impl UpstreamFeed {
             graph_changes,
             retry,
             cursor,
+            is_paced: false,
             has_gap: false,
             is_proven: false,
             leave_cursor,
             services,
         }
+    }
+
+    /// Completes no more events ahead than its fastest client has taken: those after a cursor all come at once.
+    pub(super) fn paced(self, is_paced: bool) -> Self {
+        Self { is_paced, ..self }
     }
 
     /// Runs until the subscription ends. Returns a last event if it ends with an error.
@@ -159,8 +167,9 @@ impl UpstreamFeed {
         let mut completing = FuturesOrdered::new();
         let mut accepted_at = None;
         let end = loop {
+            let has_pace = !self.is_paced || self.events.has_pace_for(completing.len());
             tokio::select! {
-                received = messages.next(), if completing.len() < concurrent_max => {
+                received = messages.next(), if has_pace && completing.len() < concurrent_max => {
                     let Some(ReceivedMessage { message, reserved }) = received else {
                         break SessionEnd::Lost(UpstreamError::Lost);
                     };
@@ -184,6 +193,7 @@ impl UpstreamFeed {
                     }
                 },
                 Some((event, _reserved)) = completing.next() => self.publish(event).await,
+                () = self.events.until_taken(), if !has_pace => {}
                 () = &mut settled, if self.has_gap => self.publish_gap().await,
                 Ok(()) = self.graph_changes.changed() => match self.move_over().await {
                     Ok(true) => {}

@@ -161,6 +161,7 @@ impl Subscriptions {
         let socket = accepted.client.socket.clone().filter(|_| may_renew);
         let client = ClientId::of(accepted.client);
         let (is_resumed, start) = (cursor.is_some(), cursor.clone());
+        let is_paced = is_resumed && accepted.meter.is_some();
         let joined = services.hub.join(
             key,
             is_resumed,
@@ -168,7 +169,9 @@ impl Subscriptions {
             accepted.turns,
             |events, leave_cursor| {
                 let services = Arc::clone(services);
-                UpstreamFeed::new(services, feed_operation, cursor, events, leave_cursor).run()
+                UpstreamFeed::new(services, feed_operation, cursor, events, leave_cursor)
+                    .paced(is_paced)
+                    .run()
             },
         )?;
         // A client that joins a running feed has missed nothing after the feed's last event.

@@ -1,6 +1,6 @@
 //! The rate limit: who is refused on which transport, when a client may come again, and what is charged to whom.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::atomic::Ordering};
 
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -287,6 +287,97 @@ async fn a_scope_may_allow_more() {
             assert_eq!(send().await, 200, "{scope}");
         }
         assert_eq!(send().await, 429, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_used_at_one_rate_takes_nothing_from_another() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let scopes = "--rate-limit-scopes=partner=2/1h";
+    let gateway = with_tokens(&issuer, &["--rate-limit=1/1d", scopes]).await;
+    let send = async |scope: &str| {
+        let token = key.token(json!({"sub": "alice", "scope": scope}));
+        status(gateway.post().bearer_auth(&token), &cheap()).await
+    };
+    for (scope, expected) in [
+        ("", 200),
+        ("", 429),
+        ("partner", 200),
+        ("partner", 200),
+        ("other partner", 429),
+        ("", 429),
+    ] {
+        assert_eq!(send(scope).await, expected, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn an_operation_that_finds_no_place_costs_one() {
+    let gateway = limited(13, &["--ws-answers-max=1"]).await;
+    let mut socket = gateway.socket().await;
+    let slow = "mutation { publishSlowly(milliseconds: 500, text: \"a\") { id } }";
+    socket.subscribe("slow", slow).await;
+    let started = &gateway.news.log.slow_started;
+    let runs = || async { started.load(Ordering::SeqCst) == 1 };
+    eventually("it runs", runs).await;
+    socket
+        .subscribe("dear", dear()["query"].as_str().expect("a document"))
+        .await;
+    let end = socket.next().await;
+    assert_eq!(end["id"], "dear");
+    assert_eq!(end["payload"][0]["extensions"]["code"], "OVERLOADED");
+    // One is left.
+    assert!(post(&gateway, &cheap()).await.extensions().is_null());
+    let refused = post(&gateway, &cheap()).await;
+    assert_eq!(refused.extensions()["code"], "RATE_LIMITED");
+}
+
+#[tokio::test]
+async fn an_operation_that_is_refused_anyway_is_not_waited_for() {
+    let gateway = limited(2, &["--cost-max=5"]).await;
+    for _ in 0..2 {
+        let refused = post(&gateway, &dear()).await;
+        assert_eq!(refused.extensions()["maxCost"], 5);
+    }
+    let wait = post(&gateway, &dear()).await.retry_after.expect("a time");
+    assert!((1..=60).contains(&wait), "{wait}");
+}
+
+#[tokio::test]
+async fn a_closed_socket_costs_one() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let more = [SLOW, "--rate-limit-burst=100", "--ws-init-timeout=50ms"];
+    let gateway = with_tokens(&issuer, &more).await;
+    let charged = || gateway.metric("gateway_rate_limit_allowed_total");
+    // Nobody offers the subprotocol.
+    let handshake = gateway.http.get(gateway.url("/graphql"));
+    let handshake = handshake
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    assert_eq!(handshake.send().await.expect("an answer").status(), 101);
+    let is_charged = || async { charged().await == 1.0 };
+    eventually("the close is charged", is_charged).await;
+    let init = |token: &str| {
+        let payload = json!({"authorization": format!("Bearer {token}")});
+        json!({"type": "connection_init", "payload": payload})
+    };
+    let expired = key.token(json!({"exp": 1}));
+    for (message, code) in [
+        (None, 4408),
+        (Some(init("a\nb")), 4403),
+        (Some(init(&expired)), 4403),
+    ] {
+        let before = charged().await;
+        let mut socket = Socket::open(gateway.address, &[]).await;
+        if let Some(message) = message {
+            socket.send(message).await;
+        }
+        assert_eq!(socket.closed().await.0, code);
+        assert_eq!(charged().await - before, 1.0, "{code}");
     }
 }
 

@@ -115,6 +115,62 @@ async fn a_subscription_whose_events_never_fit_does_not_start() {
 }
 
 #[tokio::test]
+async fn a_start_needs_enough_for_its_first_event() {
+    let gateway = TestGateway::with(&[SLOW, "--rate-limit-burst=4"]).await;
+    let mut socket = gateway.socket().await;
+    socket.subscribe("greeting", "{ greeting }").await;
+    socket.next_payload("greeting").await;
+    socket.next().await;
+    // It costs 3, and another one has 0 left.
+    socket.subscribe("1", CHANGES).await;
+    gateway.news.log.until_open(1).await;
+    for id in ["2", "3"] {
+        socket.subscribe(id, CHANGES).await;
+        let end = socket.next().await;
+        let extensions = &end["payload"][0]["extensions"];
+        assert_eq!(extensions["code"], "RATE_LIMITED", "{end}");
+        // Known on arrival: the start and one event.
+        let wait = extensions["retryAfter"].as_u64().expect("whole seconds");
+        assert!((121..=180).contains(&wait), "{wait}");
+    }
+    assert_eq!(gateway.news.log.started(), 1);
+    gateway.news.log.publish("zero");
+    assert_eq!(text(&socket.next_payload("1").await), "zero");
+}
+
+#[tokio::test]
+async fn what_comes_after_a_cursor_is_completed_as_it_is_paid_for() {
+    // For the start and one event.
+    let gateway = TestGateway::with(&[SLOW, "--rate-limit-burst=3"]).await;
+    for _ in 0..50 {
+        gateway.news.log.publish("missed");
+    }
+    let mut socket = gateway.socket().await;
+    let lengths =
+        "subscription($after: String) { changes(after: $after) { cursor message { length } } }";
+    let after = json!({"after": "c0"});
+    socket.subscribe_with("1", lengths, after.clone()).await;
+    let first = socket.next_payload("1").await;
+    assert_eq!(first["data"]["changes"]["message"]["length"], 101);
+    let end = socket.next().await;
+    assert_eq!(end["payload"][0]["extensions"]["code"], "RATE_LIMITED");
+    gateway.news.log.until_open(0).await;
+    let asked = gateway.counts.asked();
+    assert!((1..=2).contains(&asked), "{asked}");
+    // Who has more gets all of them.
+    let gateway = TestGateway::with(&[SLOW, "--rate-limit-burst=101"]).await;
+    for _ in 0..51 {
+        gateway.news.log.publish("missed");
+    }
+    let mut socket = gateway.socket().await;
+    socket.subscribe_with("1", lengths, after).await;
+    for number in 1..=50 {
+        let event = socket.next_payload("1").await;
+        assert_eq!(event["data"]["changes"]["cursor"], format!("c{number}"));
+    }
+}
+
+#[tokio::test]
 async fn measuring_delivers_all_events() {
     let arguments = [SLOW, "--rate-limit-burst=3", "--rate-limit-mode=measure"];
     let gateway = TestGateway::with(&arguments).await;

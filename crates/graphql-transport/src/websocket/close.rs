@@ -62,6 +62,9 @@ impl Close {
         match self {
             Self::Invalid(_)
             | Self::Unauthorized
+            | Self::Forbidden(_)
+            | Self::SubprotocolNotAcceptable
+            | Self::InitialisationTimeout
             | Self::SubscriberExists(_)
             | Self::TooManyInitialisationRequests
             | Self::TooManyPings => Some(Code::BadRequest),
