@@ -176,12 +176,13 @@ impl EventRing {
         self.append(event);
     }
 
-    /// Whether the feed may complete one more event when it completes so many already: at most as many ahead as its
-    /// fastest client has taken, and at least one. So work that the client may not pay for is at most what it has paid.
+    /// Whether the feed may complete one more event when it completes so many already: fewer ahead than its fastest client
+    /// has taken, and at least one. The last event that was taken may be the one that the client cannot pay: so at most one
+    /// event more is left unpaid than was paid.
     pub(super) fn has_pace_for(&self, completing: usize) -> bool {
         let state = self.lock();
         let ahead = (completing + state.fresh.events) as u64;
-        state.clients == 0 || ahead < state.taken.max(1)
+        state.clients == 0 || ahead < state.taken.saturating_sub(1).max(1)
     }
 
     /// Waits until a client has taken an event, or has come or left. Cancelling the wait loses nothing.

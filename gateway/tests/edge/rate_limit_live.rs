@@ -156,7 +156,8 @@ async fn what_comes_after_a_cursor_is_completed_as_it_is_paid_for() {
     assert_eq!(end["payload"][0]["extensions"]["code"], "RATE_LIMITED");
     gateway.news.log.until_open(0).await;
     let asked = gateway.counts.asked();
-    assert!((1..=2).contains(&asked), "{asked}");
+    // One is paid, one is refused, and one may have begun meanwhile.
+    assert!((1..=3).contains(&asked), "{asked}");
     // Who has more gets all of them.
     let gateway = TestGateway::with(&[SLOW, "--rate-limit-burst=101"]).await;
     for _ in 0..51 {
