@@ -21,8 +21,8 @@ impl ClientKey {
         }))
     }
 
-    /// The peer of a request's connection, where the server has noted it; otherwise the client of all
-    /// whose address is not known.
+    /// The peer of a request's connection, or the client that a trusted proxy tells, where the server has noted it;
+    /// otherwise the client of all whose address is not known.
     pub(crate) fn of_peer(extensions: &Extensions) -> Self {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>();
         peer.map_or(Self::default(), |ConnectInfo(peer)| Self::of(peer.ip()))

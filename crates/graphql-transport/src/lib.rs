@@ -20,6 +20,7 @@
 //! | `isolation` | deadline, panic isolation and counters around each request | |
 //! | [`counted`] | a stream whose reads are counted, for bounds on what is not whole yet | |
 //! | `in_flight` | bounds on unfinished request bodies and on answers that are not taken | |
+//! | `trusted_proxies` | the address of a client behind proxies | |
 //! | [`turns`] | the tasks of each client take turns at the processors | |
 //!
 //! `client`, with the feature of that name, is the other end of the same protocols, for gateways, tests and
@@ -53,6 +54,7 @@ mod sse;
 mod streaming;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trusted_proxies;
 pub mod turns;
 pub mod websocket;
 
@@ -67,6 +69,7 @@ pub use response::{GraphqlResponse, ResponseKind};
 pub use service::{Outcome, Service, Serving};
 pub use settings::{HttpSettings, Settings, WebSocketSettings};
 pub use signature::{SecretSetting, Secrets, Signer, Verifier};
+pub use trusted_proxies::{Network, NoNetwork, TrustedProxies};
 pub use turns::{ClientTurns, tasks_per_client_max};
 
 pub use axum;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use http::HeaderName;
 
-use crate::{http::origin::LOOPBACK, signature::Verifier, turns};
+use crate::{http::origin::LOOPBACK, signature::Verifier, trusted_proxies::TrustedProxies, turns};
 
 /// What the transports of one process are set to.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Settings {
     pub verifier: Verifier,
     /// Response headers that pages of other origins may read.
     pub exposed_headers: Vec<HeaderName>,
+    /// The proxies that tell their clients' addresses; by default, none.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for Settings {
@@ -40,6 +42,7 @@ impl Default for Settings {
             tasks_per_client_max: turns::tasks_per_client_max(),
             verifier: Verifier::default(),
             exposed_headers: Vec::new(),
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }

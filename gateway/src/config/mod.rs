@@ -133,6 +133,16 @@ pub struct Config {
     /// How clients' tokens are verified, and which of their claims count.
     #[command(flatten)]
     pub identity: IdentityConfig,
+    /// Believe these proxies, addresses or networks (`10.0.0.0/8, fd00::/8`), when `X-Forwarded-For` tells their
+    /// clients' addresses. Each of them has to append the address that it was reached from. Whoever connects from there
+    /// can take any address, so list nothing else. By default, no proxy is believed.
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_name = "NETWORK"
+    )]
+    pub trusted_proxies: Vec<String>,
     /// Limits and access rules of HTTP requests.
     #[command(flatten)]
     pub http: HttpSettings,

@@ -1,18 +1,18 @@
 //! The settings of the transports.
 
-use anyhow::ensure;
-use graphql_transport::{Settings, Verifier, tasks_per_client_max};
+use anyhow::{Context, ensure};
+use graphql_transport::{Network, Settings, TrustedProxies, Verifier, tasks_per_client_max};
 use http::header;
 
 use crate::{
-    config::Config,
+    config::{Config, listed},
     headers::{HeaderRules, trace_context},
 };
 
 /// Converts the gateway's settings to those of the transports.
 ///
 /// # Errors
-/// If pages of all origins could send requests with their visitors' cookies, which subgraphs or the gateway
+/// If a trusted proxy is malformed. If pages of all origins could send requests with their visitors' cookies, which subgraphs or the gateway
 /// would take as theirs.
 pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Result<Settings> {
     let everyone = config.http.cors_origins.iter().any(|origin| origin == "*");
@@ -64,7 +64,14 @@ pub fn transport_settings(config: &Config, rules: &HeaderRules) -> anyhow::Resul
             .chain(challenge)
             .chain(retry_after)
             .collect(),
+        trusted_proxies: trusted_proxies(config)?,
     })
+}
+
+fn trusted_proxies(config: &Config) -> anyhow::Result<TrustedProxies> {
+    listed(&config.trusted_proxies)
+        .map(|text| text.parse::<Network>().context("TRUSTED_PROXIES"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -86,6 +93,23 @@ mod tests {
         assert!(error.to_string().starts_with("CORS_ORIGINS=*"), "{error}");
         assert!(settings(&[every]).is_ok());
         assert!(settings(&["--cors-origins=https://a.example", cookie]).is_ok());
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        let settings = |proxies: &str| {
+            let proxies = format!("--trusted-proxies={proxies}");
+            let config = Config::parse_from(["gateway", &proxies]);
+            transport_settings(&config, &HeaderRules::default())
+        };
+        let trusted = settings(" 10.0.0.0/8,, ::1")
+            .expect("settings")
+            .trusted_proxies;
+        assert!(trusted.has([10, 1, 2, 3].into()) && trusted.has([0, 0, 0, 0, 0, 0, 0, 1].into()));
+        let trusted = settings("").expect("settings").trusted_proxies;
+        assert!(!trusted.has([127, 0, 0, 1].into()));
+        let error = format!("{:#}", settings("10.0.0.0/8, proxy").expect_err("refused"));
+        assert!(error.starts_with("TRUSTED_PROXIES: \"proxy\""), "{error}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod subgraph_errors;
 mod subscriptions;
 mod support;
 mod tls;
+mod trusted_proxies;
 mod upstream_protocols;
 mod user_information;
 mod viewer_tags;

@@ -46,6 +46,7 @@ use crate::{
     service::{Outcome, Service},
     settings::COMPRESSION_BYTES_LEAST,
     sse, streaming,
+    trusted_proxies::TrustedProxies,
     turns::ClientTurns,
     websocket,
 };
@@ -76,14 +77,17 @@ pub struct Front<S> {
     graphql: Option<Arc<S>>,
     pages_through_router: bool,
     router: Router,
+    trusted_proxies: TrustedProxies,
     peer: Option<Peer>,
 }
 
-/// The client of one connection.
+/// The client of one connection, or of one request that a proxy sends.
 #[derive(Clone)]
 struct Peer {
     address: SocketAddr,
     key: ClientKey,
+    /// Whether it may send the requests of others.
+    is_proxy: bool,
     /// Where there is `graphql`.
     turns: Option<ClientTurns>,
 }
@@ -99,23 +103,38 @@ impl<S: Service> Front<S> {
             graphql: (!has_layer || only_loopback).then(|| Arc::clone(service)),
             pages_through_router: only_loopback,
             router,
+            trusted_proxies: service.serving().settings.trusted_proxies.clone(),
             peer: None,
         }
     }
 
-    /// The same for one connection, with the address of its client.
+    /// The same for one connection, with the address of its client. If that is a trusted proxy, each request has the
+    /// client that the proxy tells.
     pub fn for_peer(&self, peer: SocketAddr) -> Self {
-        let key = ClientKey::of(peer.ip());
-        let service = self.graphql.as_ref();
-        let peer = Peer {
-            address: peer,
-            key,
-            turns: service.map(|service| service.serving().turns.of(key)),
-        };
+        let is_proxy = self.trusted_proxies.has(peer.ip());
         Self {
-            peer: Some(peer),
+            peer: Some(self.peer_at(peer, is_proxy)),
             ..self.clone()
         }
+    }
+
+    fn peer_at(&self, address: SocketAddr, is_proxy: bool) -> Peer {
+        let key = ClientKey::of(address.ip());
+        let service = self.graphql.as_ref();
+        Peer {
+            address,
+            key,
+            is_proxy,
+            turns: service.map(|service| service.serving().turns.of(key)),
+        }
+    }
+
+    /// The client of a request that a trusted proxy sends, if the proxy tells it.
+    fn behind_proxy(&self, headers: &HeaderMap) -> Option<Peer> {
+        let proxy = self.peer.as_ref().filter(|peer| peer.is_proxy)?;
+        let client = self.trusted_proxies.client(headers)?;
+        // Its port is not known.
+        (client != proxy.address.ip()).then(|| self.peer_at((client, 0).into(), false))
     }
 }
 
@@ -125,6 +144,7 @@ impl<S> Clone for Front<S> {
             graphql: self.graphql.clone(),
             pages_through_router: self.pages_through_router,
             router: self.router.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
             peer: self.peer.clone(),
         }
     }
@@ -151,6 +171,8 @@ impl<S: Service> Front<S> {
         &self,
         mut request: http::Request<Incoming>,
     ) -> BoxFuture<'static, Result<Response, Infallible>> {
+        let client = self.behind_proxy(request.headers());
+        let peer = client.as_ref().or(self.peer.as_ref());
         match &self.graphql {
             Some(service)
                 if request.uri().path() == PATH
@@ -158,7 +180,6 @@ impl<S: Service> Front<S> {
                     && !(self.pages_through_router
                         && request.headers().contains_key(header::ORIGIN)) =>
             {
-                let peer = self.peer.as_ref();
                 let client = peer.map_or_else(ClientKey::default, |peer| peer.key);
                 let turns = peer.and_then(|peer| peer.turns.clone());
                 let turns = turns.unwrap_or_else(|| service.serving().turns.of(client));
@@ -171,7 +192,7 @@ impl<S: Service> Front<S> {
                 ))
             }
             _ => {
-                if let Some(peer) = &self.peer {
+                if let Some(peer) = peer {
                     request.extensions_mut().insert(ConnectInfo(peer.address));
                 }
                 Box::pin(tower::Service::call(&mut self.router.clone(), request))
