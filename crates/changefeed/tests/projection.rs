@@ -5,6 +5,9 @@ mod board;
 use std::time::Duration;
 
 use board::{Board, brisk, comment};
+use mongodb::Client;
+use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria};
+use prometheus_client::registry::Registry;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn inserts_edits_and_deletions_reach_their_targets() {
@@ -21,6 +24,23 @@ async fn inserts_edits_and_deletions_reach_their_targets() {
     board.assert_projected(&projector).await;
     board.delete(5).await;
     board.delete(7).await;
+    board.assert_projected(&projector).await;
+    projector.stop().await;
+}
+
+/// As `readPreference` in the URI of a service makes it: transactions read at the primary nevertheless.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_reads_at_secondaries_projects() {
+    let board = Board::with_posts(1).await;
+    let mut options = ClientOptions::parse(&board.uri).await.expect("a URI");
+    let preference = ReadPreference::SecondaryPreferred {
+        options: Default::default(),
+    };
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(preference));
+    let client = Client::with_options(options).expect("a client");
+    let registry = &mut Registry::default();
+    let projector = board.project_through(client, brisk(), registry).await;
+    board.add(comment(1, 1, "text")).await;
     board.assert_projected(&projector).await;
     projector.stop().await;
 }

@@ -6,7 +6,7 @@ use bson::{Bson, DateTime, Document, doc, oid::ObjectId};
 use futures_util::TryStreamExt;
 use mongodb::ClientSession;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
-use mongodb::options::{ReadConcern, WriteConcern};
+use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 
 use crate::server_codes::{UNAUTHORIZED, is_passing, server_code};
 use crate::{Error, SendAction, WithCauses, marker};
@@ -337,7 +337,9 @@ pub(crate) async fn start(session: &mut ClientSession) -> Result<(), Refusal> {
     let transaction = session.start_transaction();
     let transaction = transaction
         .read_concern(ReadConcern::snapshot())
-        .write_concern(WriteConcern::majority());
+        .write_concern(WriteConcern::majority())
+        // Whatever the client's is: the driver refuses a transaction that reads elsewhere.
+        .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary));
     transaction.await.map_err(refusal)
 }
 
