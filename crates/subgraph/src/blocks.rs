@@ -9,7 +9,8 @@ use changefeed::{SendAction, read_all};
 use mongodb::options::{CollectionOptions, ReadPreference, SelectionCriteria};
 use mongodb::{Collection, Database};
 
-use crate::{AccessError, DatabaseCalls, Overloaded, Viewer};
+use crate::viewer::exact;
+use crate::{AccessError, DatabaseCalls, Overloaded, Person, Viewer};
 
 /// The collection. The `_id` of a document is the id of the person that is blocked.
 pub const BLOCKED_AUTHORS: &str = "blockedAuthors";
@@ -47,6 +48,38 @@ impl Blocks {
         }
     }
 
+    /// The moderator who asks, unless another one has blocked this one.
+    ///
+    /// # Errors
+    /// [`AccessError::GuestModerates`], [`AccessError::NotModerator`] and [`AccessError::Blocked`], or what the look-up
+    /// fails with.
+    pub async fn require_moderator<'v, E>(&self, viewer: &'v Viewer) -> Result<&'v Person, E>
+    where
+        E: From<AccessError> + From<Overloaded> + From<mongodb::error::Error> + Send + 'static,
+    {
+        let moderator = viewer.require_moderator()?;
+        self.require_unblocked::<E>(viewer).await?;
+        Ok(moderator)
+    }
+
+    /// The viewer, who is no moderator while blocked: what may be done to one's own is left. Costs others no look-up.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn without_blocked_rights<E>(&self, viewer: Viewer) -> Result<Viewer, E>
+    where
+        E: From<Overloaded> + From<mongodb::error::Error> + Send + 'static,
+    {
+        let Ok(moderator) = viewer.require_moderator() else {
+            return Ok(viewer);
+        };
+        let blocked = self.blocked::<E>(vec![moderator.id.to_string()]).await?;
+        Ok(match blocked.is_empty() {
+            true => viewer,
+            false => viewer.without_moderation(),
+        })
+    }
+
     /// Those of the persons with these ids who are blocked.
     ///
     /// # Errors
@@ -57,7 +90,8 @@ impl Blocks {
     {
         let look = self.0.run(|blocks| async move {
             let of_these: Document = doc! { "_id": { "$in": ids } };
-            let found = blocks.find(of_these).projection(doc! { "_id": 1 });
+            let found = blocks.find(of_these).collation(exact());
+            let found = found.projection(doc! { "_id": 1 });
             let found = read_all(found.send().await?).await?;
             let ids = found.iter().filter_map(|block| block.get_str("_id").ok());
             Ok(ids.map(str::to_owned).collect())

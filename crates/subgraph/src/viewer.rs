@@ -193,6 +193,16 @@ impl Viewer {
         self.person().is_some_and(|person| person.is_moderator)
     }
 
+    /// The same viewer, who may not moderate.
+    #[must_use]
+    pub fn without_moderation(&self) -> Self {
+        let person = self.person().map(|person| Person {
+            is_moderator: false,
+            ..person.clone()
+        });
+        Self::new(person, self.anonymous_writes)
+    }
+
     fn changes_unowned(&self) -> bool {
         self.anonymous_writes == AnonymousWrites::Change
     }

@@ -1,7 +1,7 @@
 //! The mutation `deletePost`: deletes the post and marks its comments, which the comments subgraph deletes.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{DateTime, Viewer};
+use subgraph::{Blocks, DateTime, Viewer};
 
 use crate::post::PostId;
 use crate::{Error, Store};
@@ -35,6 +35,8 @@ impl DeletePost {
     ) -> Result<DeletePostPayload, Error> {
         let viewer = Viewer::of(ctx);
         viewer.require_any_change()?;
+        let blocks = ctx.data_unchecked::<Blocks>();
+        let viewer = blocks.without_blocked_rights::<Error>(viewer).await?;
         if ctx
             .data_unchecked::<Store>()
             .delete_post(input.id, viewer, DateTime::now())

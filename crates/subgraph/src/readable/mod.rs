@@ -72,6 +72,13 @@ impl<const N: usize> Shape<N> {
         doc! { "$and": fields }
     }
 
+    /// The same of the document in the field `path`, for a `path` that holds a document.
+    pub fn expression_below(&self, path: &str) -> Document {
+        let fields = self.0.iter();
+        let below = fields.map(|(name, kind)| kind.expression(&format!("{path}.{name}")));
+        doc! { "$and": below.collect::<Vec<Bson>>() }
+    }
+
     /// The aggregation expression of the field to blame in a document that [`Shape::read`] does not accept.
     pub fn blamed(&self) -> Document {
         let branches = self.0.iter().map(|(name, kind)| {
