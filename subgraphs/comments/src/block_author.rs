@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use subgraph::owner::check_id;
-use subgraph::{DateTime, Viewer};
+use subgraph::{Blocks, DateTime, Viewer};
 
 use crate::block::Block;
 use crate::moderation::{Moderator, REASON};
@@ -39,7 +39,8 @@ impl BlockAuthor {
         ctx: &Context<'_>,
         #[graphql(desc = "The author to block, and why.")] input: BlockAuthorInput,
     ) -> Result<BlockAuthorPayload, Error> {
-        let by = Moderator::from(Viewer::of(ctx).require_moderator()?);
+        let blocks = ctx.data_unchecked::<Blocks>();
+        let by = Moderator::from(blocks.require_moderator::<Error>(&Viewer::of(ctx)).await?);
         let block = Block {
             author_id: check_id("authorId", input.author_id)?,
             since: Some(DateTime::now()),

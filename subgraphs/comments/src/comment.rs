@@ -9,6 +9,7 @@ use subgraph::page::ListTag;
 use subgraph::text::TextRule;
 use subgraph::{DateTime, Id, ListPosition, Owner, StoredComment};
 
+use crate::Error;
 use crate::post::{Post, PostId};
 
 /// The id of a comment.
@@ -30,7 +31,8 @@ pub enum CommentStatus {
     Visible,
     /// Its author and moderators: it waits for a moderator, who shows it with `restoreComment` or hides it.
     Held,
-    /// Moderators: one of them has hidden it.
+    /// Moderators: one of them has hidden it. Its author gets it back where a `createComment` is sent again, and may
+    /// delete it; nobody may edit it.
     Hidden,
 }
 
@@ -96,6 +98,17 @@ impl Comment {
         self.updated_at
             .or(self.created_at)
             .unwrap_or_else(|| self.id.created_at())
+    }
+
+    /// Refuses to go on with a comment whose `updatedAt` is another than the one that was seen, if one was.
+    ///
+    /// # Errors
+    /// [`Error::CommentChanged`].
+    pub fn require_unchanged(&self, seen: Option<DateTime>) -> Result<(), Error> {
+        match seen {
+            Some(seen) if seen != self.version() => Err(Error::CommentChanged(self.id)),
+            _ => Ok(()),
+        }
     }
 
     /// The comment's position in its post's list.

@@ -1,7 +1,7 @@
 //! The mutation `deleteComment`: deletes one document.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::Viewer;
+use subgraph::{Blocks, Viewer};
 
 use crate::comment::CommentId;
 use crate::written::Written;
@@ -39,6 +39,8 @@ impl DeleteComment {
     ) -> Result<DeleteCommentPayload, Error> {
         let viewer = Viewer::of(ctx);
         viewer.require_any_change()?;
+        let blocks = ctx.data_unchecked::<Blocks>();
+        let viewer = blocks.without_blocked_rights::<Error>(viewer).await?;
         let Written {
             value: existed,
             operation_time,

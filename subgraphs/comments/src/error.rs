@@ -2,6 +2,7 @@
 
 use async_graphql::ErrorExtensionValues;
 use changefeed::{CursorError, TopicError};
+use mongodb::error::ErrorKind;
 use subgraph::{AccessError, Code, CodedError, InputError, Overloaded};
 
 use crate::comment::CommentId;
@@ -10,6 +11,8 @@ use crate::post::PostId;
 /// The `extensions.reason` of [`Code::ResyncRequired`]: MongoDB no longer has the changes after a cursor, or
 /// after the last change of a running subscription.
 const HISTORY_LOST: &str = "HISTORY_LOST";
+/// MongoDB's code for an operation that took longer than its `maxTimeMS`.
+const MAX_TIME_EXPIRED: i32 = 50;
 /// The `extensions.reason` of [`Error::CommentHidden`].
 const COMMENT_HIDDEN: &str = "COMMENT_HIDDEN";
 
@@ -30,7 +33,7 @@ pub enum Error {
     CommentNotFound(CommentId),
     /// The comment was changed after the client had read it.
     #[error(
-        "the comment {0} was changed after ifUpdatedAt: read it again and let the author decide which text stays"
+        "the comment {0} was changed after ifUpdatedAt: read it again, and decide with its present text"
     )]
     CommentChanged(CommentId),
     /// A moderator has hidden the comment that its author would change.
@@ -52,7 +55,19 @@ pub enum Error {
     Overloaded(#[from] Overloaded),
     /// MongoDB refused an operation or could not be reached.
     #[error("the database failed")]
-    Database(#[from] mongodb::error::Error),
+    Database(mongodb::error::Error),
+}
+
+impl From<mongodb::error::Error> for Error {
+    /// A write that has waited too long for a document that a transaction holds may be sent again.
+    fn from(error: mongodb::error::Error) -> Self {
+        match error.kind.as_ref() {
+            ErrorKind::Command(command) if command.code == MAX_TIME_EXPIRED => {
+                Self::Overloaded(Overloaded::WaitedTooLong)
+            }
+            _ => Self::Database(error),
+        }
+    }
 }
 
 impl Error {

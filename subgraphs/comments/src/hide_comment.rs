@@ -1,7 +1,7 @@
 //! The mutation `hideComment`: moves a comment out of everybody's sight.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::Viewer;
+use subgraph::{Blocks, Viewer};
 
 use crate::comment::{Comment, CommentId};
 use crate::moderation::{Moderator, REASON};
@@ -41,7 +41,8 @@ impl HideComment {
         ctx: &Context<'_>,
         #[graphql(desc = "The comment to hide, and why.")] input: HideCommentInput,
     ) -> Result<HideCommentPayload, Error> {
-        let by = Moderator::from(Viewer::of(ctx).require_moderator()?);
+        let blocks = ctx.data_unchecked::<Blocks>();
+        let by = Moderator::from(blocks.require_moderator::<Error>(&Viewer::of(ctx)).await?);
         let reason = REASON.check(input.reason)?;
         let Written {
             value: comment,

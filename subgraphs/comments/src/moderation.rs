@@ -2,12 +2,13 @@
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{ComplexObject, Context, Enum, ID, SimpleObject};
-use bson::{RawArray, RawDocument};
+use bson::{Document, RawArray, RawDocument, doc};
 use changefeed::{FromDocument, Unreadable};
 use serde::Serialize;
 use subgraph::list_size::list_size;
 use subgraph::page::ListTag;
-use subgraph::readable::{Kind, Shape};
+use subgraph::readable::{Kind, Shape, Value};
+use subgraph::stored_comment;
 use subgraph::text::TextRule;
 use subgraph::{DateTime, FieldCost, ListPosition, Person};
 
@@ -74,10 +75,15 @@ pub fn stored_status(status: CommentStatus) -> &'static str {
 /// All values of `state`.
 pub const STATES: [&str; 3] = ["VISIBLE", "HELD", "HIDDEN"];
 
+/// More than any value of `state` or `list` has.
+const WORD: Kind = Kind::Name { bytes_max: 16 };
+
 /// Which documents are comments in moderation, as far as one table says it.
-pub const SHAPE: Shape<5> = Shape([
+const SHAPE: Shape<8> = Shape([
     ("_id", Kind::Id),
     ("postId", Kind::Reference),
+    ("state", WORD),
+    ("list", WORD),
     ("createdAt", Kind::Date),
     ("reason", Kind::Text { bytes_max: 4 << 10 }),
     (
@@ -86,7 +92,36 @@ pub const SHAPE: Shape<5> = Shape([
             bytes_max: subgraph::author::BYTES_MAX,
         },
     ),
+    ("comment", Kind::Document),
 ]);
+
+/// The comment in an entry, as [`ModerationEntry`] finds it.
+pub fn comment_in(entry: &RawDocument) -> Option<&RawDocument> {
+    let [comment] = Shape([("comment", Kind::Document)]).read(entry).ok()?;
+    comment.document()
+}
+
+/// The aggregation expression that is true for the documents that [`ModerationEntry`] is read from.
+pub fn readable() -> Document {
+    let is_in = |list: &str, states: &[&str]| {
+        doc! { "$and": [{ "$eq": ["$list", list] }, { "$not": [{ "$in": ["$state", states] }] }] }
+    };
+    let is_kept = doc! { "$cond": [
+        { "$eq": [{ "$type": "$comment" }, "object"] },
+        { "$and": [
+            stored_comment::SHAPE.expression_below("comment"),
+            { "$eq": ["$comment._id", "$_id"] },
+        ] },
+        false,
+    ] };
+    doc! { "$and": [
+        SHAPE.expression(),
+        { "$in": ["$state", STATES.to_vec()] },
+        { "$not": [is_in("OPEN", &["VISIBLE", "HELD"])] },
+        { "$not": [is_in("HIDDEN", &["HIDDEN"])] },
+        { "$or": [{ "$eq": ["$state", "VISIBLE"] }, is_kept] },
+    ] }
+}
 
 /// A comment that waits for a moderator, or that one has hidden.
 #[derive(Clone, Debug, SimpleObject)]
@@ -189,32 +224,42 @@ impl ModerationEntry {
 }
 
 impl FromDocument for ModerationEntry {
+    /// [`readable`] says the same at the server.
     fn from_document(document: &RawDocument) -> Result<Self, Unreadable> {
-        let [id, post_id, since, reason, moderator] = SHAPE.read(document)?;
-        let status = match document.get_str("state") {
-            Ok("VISIBLE") => CommentStatus::Visible,
-            Ok("HELD") => CommentStatus::Held,
-            Ok("HIDDEN") => CommentStatus::Hidden,
+        let [id, post_id, state, list, since, reason, moderator, comment] = SHAPE.read(document)?;
+        // The shape demands both.
+        let id: CommentId = id.id().unwrap_or_default().into();
+        let post_id = post_id.id().unwrap_or_default().into();
+        let status = match state {
+            Value::Text(b"VISIBLE") => CommentStatus::Visible,
+            Value::Text(b"HELD") => CommentStatus::Held,
+            Value::Text(b"HIDDEN") => CommentStatus::Hidden,
             _ => return Err(unreadable("state", "VISIBLE, HELD or HIDDEN is expected")),
         };
-        let comment = match (status, document.get_document("comment")) {
+        let list = match (list, status == CommentStatus::Hidden) {
+            (Value::Text(b"OPEN"), false) => Some(ModerationList::Open),
+            (Value::Text(b"HIDDEN"), true) => Some(ModerationList::Hidden),
+            (Value::Text(b"OPEN" | b"HIDDEN"), _) => {
+                return Err(unreadable("list", "it has none of this state"));
+            }
+            _ => None,
+        };
+        let comment = match (status, comment.document()) {
             (CommentStatus::Visible, _) => None,
-            (_, Ok(comment)) => Some(Comment {
+            (_, Some(comment)) => Some(Comment {
                 status,
                 ..Comment::from_document(comment)?
             }),
-            (_, Err(_)) => return Err(unreadable("comment", "the comment is missing")),
+            (_, None) => return Err(unreadable("comment", "the comment is missing")),
         };
+        if comment.as_ref().is_some_and(|comment| comment.id != id) {
+            return Err(unreadable("comment", "it has another id"));
+        }
         Ok(Self {
-            // The shape demands both.
-            id: id.id().unwrap_or_default().into(),
-            post_id: post_id.id().unwrap_or_default().into(),
+            id,
+            post_id,
             status,
-            list: match document.get_str("list") {
-                Ok("OPEN") => Some(ModerationList::Open),
-                Ok("HIDDEN") => Some(ModerationList::Hidden),
-                _ => None,
-            },
+            list,
             since: since.date(),
             reason: reason.text().map(Into::into),
             moderator: moderator.text().map(Into::into),
@@ -273,3 +318,6 @@ impl From<&Person> for Moderator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

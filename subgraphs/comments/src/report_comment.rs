@@ -5,6 +5,7 @@ use subgraph::{AccessError, Blocks, Viewer};
 
 use crate::comment::{Comment, CommentId};
 use crate::moderation::REASON;
+use crate::store::Report;
 use crate::{Error, Store};
 
 /// The comment to report.
@@ -43,7 +44,12 @@ impl ReportComment {
         let blocks = ctx.data_unchecked::<Blocks>();
         blocks.require_unblocked::<Error>(&viewer).await?;
         let store = ctx.data_unchecked::<Store>();
-        let comment = store.report_comment(input.id, by, reason).await?;
+        let report = Report {
+            id: input.id,
+            by,
+            reason,
+        };
+        let comment = store.report_comment(report).await?;
         let comment = comment.ok_or(Error::CommentNotFound(input.id))?;
         Ok(ReportCommentPayload { comment })
     }

@@ -1,7 +1,7 @@
 //! The mutation `restoreComment`: a moderator finds that everybody may see a comment.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::Viewer;
+use subgraph::{Blocks, DateTime, Viewer};
 
 use crate::comment::{Comment, CommentId};
 use crate::moderation::{Moderator, REASON};
@@ -15,6 +15,9 @@ pub struct RestoreCommentInput {
     id: CommentId,
     /// Why, for the record: at most 500 characters, at least one of them visible.
     reason: Option<String>,
+    /// The comment's `updatedAt` when you read it. If its text was changed since, the mutation changes nothing and
+    /// fails with CONFLICT: read the queue again. Without it you show whatever the author has written by now.
+    if_updated_at: Option<DateTime>,
 }
 
 /// The result of `restoreComment`.
@@ -34,22 +37,23 @@ pub struct RestoreComment;
 impl RestoreComment {
     /// Shows a comment that is held or hidden: it is back at its place, and subscribers get CommentAdded. The reports
     /// of a comment are settled by this too, also where it was visible all the time. To restore a visible comment
-    /// without reports changes nothing. Fails with NOT_FOUND if the comment or its post does not exist, and with
-    /// BAD_USER_INPUT if the reason is too long. Only moderators may: others get FORBIDDEN, or UNAUTHENTICATED if they
-    /// are not signed in.
+    /// without reports changes nothing. Fails with NOT_FOUND if the comment or its post does not exist, with
+    /// BAD_USER_INPUT if the reason is too long, and with CONFLICT if the text was changed after `ifUpdatedAt`. Only
+    /// moderators may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in.
     async fn restore_comment(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The comment to show.")] input: RestoreCommentInput,
     ) -> Result<RestoreCommentPayload, Error> {
-        let by = Moderator::from(Viewer::of(ctx).require_moderator()?);
+        let blocks = ctx.data_unchecked::<Blocks>();
+        let by = Moderator::from(blocks.require_moderator::<Error>(&Viewer::of(ctx)).await?);
         let reason = REASON.check_optional(input.reason)?;
         let Written {
             value: comment,
             operation_time,
         } = ctx
             .data_unchecked::<Store>()
-            .restore_comment(input.id, by, reason)
+            .restore_comment(input.id, by, reason, input.if_updated_at)
             .await?;
         Ok(RestoreCommentPayload {
             comment: comment.ok_or(Error::CommentNotFound(input.id))?,

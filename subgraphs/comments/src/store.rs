@@ -14,6 +14,7 @@ mod transaction;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::ID;
 use bson::{Bson, Document, RawDocumentBuf, doc};
@@ -33,19 +34,26 @@ use crate::holding::HoldComments;
 use crate::post::PostId;
 use crate::written::Written;
 
+pub use changes::Edit;
 pub use comment_keys::{Idempotency, KEPT_FOR};
 pub use deletion_marks::{DeletedPost, MarksPage};
+pub use moderation_queue::Report;
 
 /// The collections that need an index or pre-images. If one of them is new, these are created again.
-pub const COLLECTIONS: [&str; 5] = [
+pub const COLLECTIONS: [&str; 7] = [
     "comments",
     "commentKeys",
     "deletedPosts",
     MODERATED_COMMENTS,
+    moderation_acts::ACTS,
+    BLOCKED_AUTHORS,
     "changefeed_keys",
 ];
 /// The collection of the comments in moderation.
 pub const MODERATED_COMMENTS: &str = "moderatedComments";
+/// How long a single write waits for a document that a transaction holds. A service that is killed in one leaves it
+/// locked for a minute, and each writer that waits keeps a connection from others.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(3);
 /// Posts whose pages one query reads: each is a branch of it.
 const POSTS_IN_A_QUERY_MAX: usize = 100;
 /// Calls that one look-up of many posts makes at the same time.
@@ -81,7 +89,7 @@ impl Store {
             posts: database.collection("posts"),
             deleted_posts: database.collection("deletedPosts"),
             entries: database.collection(MODERATED_COMMENTS),
-            acts: database.collection("moderationActs"),
+            acts: database.collection(moderation_acts::ACTS),
             blocks: database.collection(BLOCKED_AUTHORS),
             unreadables,
         };
@@ -221,12 +229,18 @@ impl Store {
         delete.await
     }
 
-    /// Whether a person has a comment that everybody sees. Found by the index that services with
+    /// Whether a person has a comment that everybody sees, other than `but`. Found by the index that services with
     /// `HOLD_COMMENTS=first` make.
-    pub async fn has_comments_of(&self, author: &ID) -> Result<bool, Error> {
+    pub async fn has_comments_of(
+        &self,
+        author: &ID,
+        but: Option<CommentId>,
+    ) -> Result<bool, Error> {
         // The plain filter finds by the index, and would alone also match a list with this id in it.
         let is_it = doc! { "$eq": ["$authorId", { "$literal": author.as_str() }] };
-        let of_author = doc! { "authorId": author.as_str(), "$expr": is_it };
+        let is_it = doc! { "$and": [is_it, SHAPE.expression()] };
+        let mut of_author = doc! { "authorId": author.as_str(), "$expr": is_it };
+        of_author.extend(but.map(|but| ("_id".to_owned(), doc! { "$ne": but }.into())));
         let look = self.calls.run(|collections| async move {
             let found = collections.comments.find_one(of_author).collation(exact());
             Ok(found.projection(doc! { "_id": 1 }).send().await?.is_some())
@@ -272,12 +286,13 @@ pub async fn create_indexes(
     // A failure of one must not prevent the others.
     let marks = deletion_marks::prepare(&database).await;
     let entries = moderation_queue::prepare(&database).await;
+    let acts = moderation_acts::prepare(&database).await;
     let authors = match hold_comments {
         HoldComments::First => create_author_index(&database).await,
         HoldComments::Never | HoldComments::Always => Ok(()),
     };
     let comments = create_comment_indexes(&database).await;
-    comments.and(marks).and(entries).and(authors)
+    comments.and(marks).and(entries).and(acts).and(authors)
 }
 
 /// Creates the index that finds whether an author has a comment.

@@ -1,8 +1,8 @@
 //! The mutation `unblockAuthor`: a person may write again.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use subgraph::Viewer;
 use subgraph::owner::check_id;
+use subgraph::{Blocks, Viewer};
 
 use crate::moderation::{Moderator, REASON};
 use crate::{Error, Store};
@@ -36,7 +36,8 @@ impl UnblockAuthor {
         ctx: &Context<'_>,
         #[graphql(desc = "The author to unblock.")] input: UnblockAuthorInput,
     ) -> Result<UnblockAuthorPayload, Error> {
-        let by = Moderator::from(Viewer::of(ctx).require_moderator()?);
+        let blocks = ctx.data_unchecked::<Blocks>();
+        let by = Moderator::from(blocks.require_moderator::<Error>(&Viewer::of(ctx)).await?);
         let author_id = check_id("authorId", input.author_id)?;
         let reason = REASON.check_optional(input.reason)?;
         let store = ctx.data_unchecked::<Store>();

@@ -4,8 +4,9 @@ use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::{Blocks, DateTime, Viewer};
 
 use crate::comment::{Comment, CommentId, TEXT};
+use crate::store::Edit;
 use crate::written::Written;
-use crate::{Error, Store};
+use crate::{Error, HoldComments, Store};
 
 /// The comment to change, and its new text.
 #[derive(InputObject)]
@@ -39,8 +40,9 @@ impl UpdateComment {
     /// Changes a comment's text. Fails with NOT_FOUND if the comment does not exist, with BAD_USER_INPUT
     /// if the text is blank or too long, and with CONFLICT if it was changed after `ifUpdatedAt`. Only its
     /// author and moderators may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in. An edit of a
-    /// comment that is held leaves it held. A comment that a moderator has hidden cannot be edited (FORBIDDEN with
-    /// `reason` COMMENT_HIDDEN), and nobody whom one has blocked may edit (AUTHOR_BLOCKED).
+    /// comment that is held leaves it held. Where your new comments would be held, an edit of a visible one is, too:
+    /// its `status` is HELD then, and subscribers get CommentDeleted. A comment that a moderator has hidden cannot be
+    /// edited (FORBIDDEN with `reason` COMMENT_HIDDEN), and nobody whom one has blocked may edit (AUTHOR_BLOCKED).
     async fn update_comment(
         &self,
         ctx: &Context<'_>,
@@ -51,13 +53,21 @@ impl UpdateComment {
         let text = TEXT.check(input.text)?;
         let blocks = ctx.data_unchecked::<Blocks>();
         blocks.require_unblocked::<Error>(&viewer).await?;
+        let store = ctx.data_unchecked::<Store>();
+        let hold = ctx.data_unchecked::<HoldComments>();
+        let is_held = hold.holds(&viewer, Some(input.id), store).await?;
+        let edit = Edit {
+            id: input.id,
+            text,
+            viewer,
+            now: DateTime::now(),
+            if_updated_at: input.if_updated_at,
+            is_held,
+        };
         let Written {
             value: comment,
             operation_time,
-        } = ctx
-            .data_unchecked::<Store>()
-            .update_comment(input.id, text, viewer, DateTime::now(), input.if_updated_at)
-            .await?;
+        } = store.update_comment(edit).await?;
         Ok(UpdateCommentPayload {
             comment: comment.ok_or(Error::CommentNotFound(input.id))?,
             operation_time,

@@ -22,3 +22,17 @@ impl<T> Written<T> {
         }
     }
 }
+
+impl<T> Written<Option<T>> {
+    /// The result, if there is one.
+    pub fn transpose(self) -> Option<Written<T>> {
+        let Self {
+            value,
+            operation_time,
+        } = self;
+        value.map(|value| Written {
+            value,
+            operation_time,
+        })
+    }
+}

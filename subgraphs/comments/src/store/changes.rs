@@ -9,43 +9,32 @@ use subgraph::unchanged::{next_version, unchanged_since};
 use subgraph::viewer::exact;
 use subgraph::{DateTime, Owner, Viewer, readable};
 
+use super::moderated::{Located, StoredEntry};
 use super::moderation_acts::line_about;
 use super::transaction::Attempt;
-use super::{Collections, Store, readable_comment};
+use super::{Collections, Store, WRITE_TIME_MAX, readable_comment};
 use crate::Error;
 use crate::comment::{Comment, CommentId, CommentStatus};
 use crate::moderation::Moderator;
 use crate::written::Written;
 
 impl Store {
-    /// Sets a comment's text and returns the changed comment; none if it does not exist.
+    /// Makes an edit and returns the changed comment; none if it does not exist.
     ///
     /// # Errors
     /// [`Error::Access`] when the viewer may not change it, [`Error::CommentChanged`] when its `updatedAt` is another
     /// than `if_updated_at`, [`Error::CommentHidden`] when a moderator has hidden it.
-    pub async fn update_comment(
-        &self,
-        id: CommentId,
-        text: String,
-        viewer: Viewer,
-        now: DateTime,
-        if_updated_at: Option<DateTime>,
-    ) -> Result<Written<Option<Comment>>, Error> {
-        let edit = Edit {
-            id,
-            text,
-            viewer,
-            updated_at: next_version(now, if_updated_at),
-            if_updated_at,
-        };
-        let update = self.calls.run(|collections| async move {
+    pub async fn update_comment(&self, edit: Edit) -> Result<Written<Option<Comment>>, Error> {
+        let one_write = self.calls.run(|collections| async move {
             let mut session = collections.session().await?;
-            if let Some(comment) = collections.edit_visible(&edit, &mut session).await? {
-                return Ok(Written::in_session(Some(comment), &session));
-            }
-            collections.in_transaction(&mut session, &edit).await
+            let edited = collections.edit_visible(&edit, &mut session).await?;
+            let edited = edited.map(|comment| Written::in_session(Some(comment), &session));
+            Ok::<_, Error>((edit, session, edited))
         });
-        update.await
+        match one_write.await? {
+            (_, _, Some(edited)) => Ok(edited),
+            (edit, session, None) => self.in_transaction_of(Some(session), edit).await,
+        }
     }
 
     /// Deletes a comment and returns whether it existed.
@@ -57,27 +46,33 @@ impl Store {
         id: CommentId,
         viewer: Viewer,
     ) -> Result<Written<bool>, Error> {
-        let delete = self.calls.run(|collections| async move {
+        let one_write = self.calls.run(|collections| async move {
             let mut session = collections.session().await?;
-            if collections
-                .delete_visible(id, &viewer, &mut session)
-                .await?
-            {
-                return Ok(Written::in_session(true, &session));
-            }
-            let delete = Delete { id, viewer };
-            collections.in_transaction(&mut session, &delete).await
+            let is_deleted = collections.delete_visible(id, &viewer, &mut session);
+            let is_deleted = is_deleted.await?;
+            Ok::<_, Error>((viewer, session, is_deleted))
         });
-        delete.await
+        match one_write.await? {
+            (_, session, true) => Ok(Written::in_session(true, &session)),
+            (viewer, session, false) => {
+                let delete = Delete { id, viewer };
+                self.in_transaction_of(Some(session), delete).await
+            }
+        }
     }
 }
 
-struct Edit {
-    id: CommentId,
-    text: String,
-    viewer: Viewer,
-    updated_at: DateTime,
-    if_updated_at: Option<DateTime>,
+/// An edit of a comment.
+pub struct Edit {
+    pub id: CommentId,
+    pub text: String,
+    pub viewer: Viewer,
+    /// When it is made.
+    pub now: DateTime,
+    /// The `updatedAt` of the text that the viewer edited.
+    pub if_updated_at: Option<DateTime>,
+    /// Whether a moderator has to see the new text first.
+    pub is_held: bool,
 }
 
 struct Delete {
@@ -86,13 +81,14 @@ struct Delete {
 }
 
 impl Collections {
-    /// One write; none if the viewer is a moderator, or there is no visible comment that the edit may change.
+    /// One write; none if the viewer is a moderator, the new text is held, or there is no visible comment that the edit
+    /// may change.
     async fn edit_visible(
         &self,
         edit: &Edit,
         session: &mut ClientSession,
     ) -> mongodb::error::Result<Option<Comment>> {
-        if edit.viewer.is_moderator() {
+        if edit.viewer.is_moderator() || edit.is_held {
             return Ok(None);
         }
         let mut filter = readable_comment(edit.id);
@@ -102,8 +98,9 @@ impl Collections {
         }
         let comment = self
             .comments
-            .find_one_and_update(filter, edit.set(""))
+            .find_one_and_update(filter, edit.set("", edit.if_updated_at))
             .collation(exact())
+            .max_time(WRITE_TIME_MAX)
             .return_document(ReturnDocument::After)
             .session(session)
             .send()
@@ -124,8 +121,10 @@ impl Collections {
         }
         let mut filter = readable_comment(id);
         viewer.limit_to_changeable(&mut filter);
-        let delete = self.comments.delete_one(filter).collation(exact());
-        if delete.session(&mut *session).await?.deleted_count == 0 {
+        let delete = self.comments.find_one_and_delete(filter);
+        let delete = delete.collation(exact()).projection(doc! { "_id": 1 });
+        let delete = delete.max_time(WRITE_TIME_MAX).session(&mut *session);
+        if delete.send().await?.is_none() {
             return Ok(false);
         }
         // The comment is gone, whatever becomes of its reports: moderators never see them without it.
@@ -160,20 +159,30 @@ fn may_know(viewer: &Viewer, owner: &Owner) -> bool {
 }
 
 impl Edit {
-    /// The update of the fields below a path.
-    fn set(&self, path: &str) -> Document {
+    /// The update of the fields below a path, of what was last changed at `seen`.
+    fn set(&self, path: &str, seen: Option<DateTime>) -> Document {
         doc! { "$set": {
             format!("{path}text"): &self.text,
             format!("{path}edited"): true,
-            format!("{path}updatedAt"): self.updated_at,
+            format!("{path}updatedAt"): next_version(self.now, seen),
         } }
     }
 
-    fn require_unchanged(&self, comment: &Comment) -> Result<(), Error> {
-        match self.if_updated_at {
-            Some(seen) if seen != comment.version() => Err(Error::CommentChanged(self.id)),
-            _ => Ok(()),
-        }
+    /// Moves a visible comment to where its new text waits for a moderator. Its old text goes there first: what other
+    /// programs keep in the document is not lost.
+    async fn hold(
+        &self,
+        located: &Located,
+        collections: &Collections,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<()> {
+        let Some((document, comment)) = &located.visible else {
+            return Ok(());
+        };
+        let delete = collections.comments.delete_one(doc! { "_id": self.id });
+        delete.session(&mut *session).await?;
+        let entry = StoredEntry::held_again(comment, document, located.known());
+        collections.put_entry(&entry, session).await
     }
 }
 
@@ -185,12 +194,11 @@ impl Attempt for Edit {
         collections: &Collections,
         session: &mut ClientSession,
     ) -> Result<Option<Comment>, Error> {
-        let of_id = doc! { "_id": self.id };
         let located = collections.locate(self.id, session).await?;
         let Some(comment) = located.comment() else {
             return Ok(None);
         };
-        let update = match comment.status {
+        let status = match comment.status {
             CommentStatus::Visible if !self.viewer.may_change(&comment.owner) => {
                 return Err(self.viewer.refusal().into());
             }
@@ -200,17 +208,29 @@ impl Attempt for Edit {
                 return Ok(None);
             }
             CommentStatus::Hidden => return Err(Error::CommentHidden(self.id)),
-            CommentStatus::Visible => collections.comments.update_one(of_id, self.set("")),
-            CommentStatus::Held => collections.entries.update_one(of_id, self.set("comment.")),
+            CommentStatus::Visible if self.is_held => CommentStatus::Held,
+            status => status,
         };
-        self.require_unchanged(comment)?;
+        comment.require_unchanged(self.if_updated_at)?;
+        if status != comment.status {
+            self.hold(&located, collections, session).await?;
+        }
+        let (of_id, seen) = (doc! { "_id": self.id }, Some(comment.version()));
+        let update = match status {
+            CommentStatus::Visible => collections.comments.update_one(of_id, self.set("", seen)),
+            _ => {
+                let set = self.set("comment.", seen);
+                collections.entries.update_one(of_id, set)
+            }
+        };
         update.session(&mut *session).await?;
         let line = collections.leave_line_about(comment, "EDIT", &self.viewer, session);
         line.await?;
         Ok(Some(Comment {
             text: self.text.clone(),
             edited: true,
-            updated_at: Some(self.updated_at),
+            updated_at: Some(next_version(self.now, seen)),
+            status,
             ..comment.clone()
         }))
     }
@@ -224,7 +244,11 @@ impl Attempt for Delete {
         collections: &Collections,
         session: &mut ClientSession,
     ) -> Result<bool, Error> {
-        let located = collections.locate(self.id, session).await?;
+        // Others must not be in the way of an author by deletions that are refused.
+        let located = match self.viewer.is_moderator() {
+            true => collections.take(self.id, session).await?,
+            false => collections.locate(self.id, session).await?,
+        };
         let Some(comment) = located.comment() else {
             return Ok(false);
         };

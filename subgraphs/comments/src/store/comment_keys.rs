@@ -13,6 +13,7 @@
 
 use std::time::Duration;
 
+use bson::oid::ObjectId;
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, Document, RawDocument, RawDocumentBuf, deserialize_from_slice, doc};
 use changefeed::SendAction;
@@ -26,8 +27,9 @@ use sha2::{Digest, Sha256};
 use subgraph::Owner;
 use tokio::time::{Instant, sleep};
 
-use super::keyed_inserts::{Confirm, InsertOnce, read_kept, read_visible};
-use super::{Collections, Store};
+use super::keyed_inserts::{Confirm, InsertOnce, Settle, read_kept, read_visible};
+use super::transaction::{is_passing, jittered};
+use super::{Collections, Store, WRITE_TIME_MAX};
 use crate::Error;
 use crate::comment::{Comment, CommentId};
 use crate::post::PostId;
@@ -171,20 +173,22 @@ impl Store {
             let failure = match written {
                 Ok(Some(written)) => return Ok(written),
                 Ok(None) => {
-                    mongodb::error::Error::custom("the idempotency key changes all the time")
+                    let changes = "the idempotency key changes all the time";
+                    mongodb::error::Error::custom(changes).into()
                 }
                 Err(Error::Database(error)) if error.contains_label(RETRYABLE_WRITE_ERROR) => {
                     once.waits_since = None;
-                    error
+                    error.into()
                 }
+                Err(error) if is_passing(&error) => error,
                 Err(error) => return Err(error),
             };
             if Instant::now() >= deadline {
-                return Err(failure.into());
+                return Err(failure);
             }
             once.is_first_try = false;
             // Between two calls, so that who waits keeps no connection from others.
-            sleep(pause).await;
+            sleep(jittered(pause)).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -243,7 +247,7 @@ impl Collections {
             comment,
             idempotency,
         };
-        self.in_transaction(session, &confirm).await
+        self.try_transaction(session, &confirm).await
     }
 
     /// Inserts the comment unless it is anywhere; none when something else has its id, of which the key lets go then.
@@ -256,7 +260,7 @@ impl Collections {
             comment: once.comment.clone(),
             idempotency: once.idempotency.clone(),
         };
-        let written = self.in_transaction(session, &insert).await?;
+        let written = self.try_transaction(session, &insert).await?;
         let Some(comment) = written.value else {
             let keys = self.database().collection::<Document>(KEYS);
             let as_read = doc! { "_id": &once.idempotency.key, "commentId": once.comment.id };
@@ -293,6 +297,7 @@ impl Collections {
             // Whatever the client's is: a key that a failover takes back would let the next try write
             // a second comment.
             .write_concern(WriteConcern::majority())
+            .max_time(WRITE_TIME_MAX)
             .return_document(ReturnDocument::After)
             .session(session);
         match kept.send().await {
@@ -314,38 +319,55 @@ impl Collections {
         once: &Once,
         session: &mut ClientSession,
     ) -> Result<Option<Written<Comment>>, Error> {
-        for (collection, read) in [
-            (&self.comments, read_visible as fn(&_, &_, &_) -> _),
-            (&self.entries, read_kept),
-        ] {
-            // What is acknowledged alone, so that no repeated request returns a comment that a failover
-            // takes back.
-            let mut options = CollectionOptions::default();
-            options.read_concern = Some(ReadConcern::majority());
-            let collection: Collection<RawDocumentBuf> = self
-                .database()
-                .collection_with_options(collection.name(), options);
-            let found = collection.find_one(doc! { "_id": once.comment.id });
-            let found = found.session(&mut *session).send().await?;
-            if let Some(found) = found
-                && let Some(first) = read(self, &found, &once.idempotency)?
-            {
-                return Ok(Some(Written::in_session(first, session)));
+        let id = once.comment.id;
+        let visible = self.acknowledged(&self.comments, id, session).await?;
+        let kept = self.acknowledged(&self.entries, id, session).await?;
+        let visible = visible.map(|found| read_visible(self, &found, &once.idempotency));
+        let kept = kept.map(|found| read_kept(self, &found, &once.idempotency));
+        let first = match (visible.transpose()?.flatten(), kept.transpose()?.flatten()) {
+            // It has just moved, or a request that was overtaken has left its copy.
+            (Some(_), Some(_)) => {
+                let settled = self.try_transaction(session, &Settle { id }).await?;
+                return Ok(settled.transpose());
             }
-        }
-        Ok(None)
+            (visible, kept) => visible.or(kept),
+        };
+        Ok(first.map(|first| Written::in_session(first, session)))
     }
 
-    /// Writes the key in a transaction, so that of two that do so at the same time one begins again.
+    /// The document with this id as it is acknowledged, so that no repeated request returns a comment that a failover
+    /// takes back.
+    async fn acknowledged(
+        &self,
+        collection: &Collection<RawDocumentBuf>,
+        id: CommentId,
+        session: &mut ClientSession,
+    ) -> mongodb::error::Result<Option<RawDocumentBuf>> {
+        let mut options = CollectionOptions::default();
+        options.read_concern = Some(ReadConcern::majority());
+        let collection: Collection<RawDocumentBuf> = self
+            .database()
+            .collection_with_options(collection.name(), options);
+        let found = collection.find_one(doc! { "_id": id }).session(session);
+        found.send().await
+    }
+
+    /// Writes the key in a transaction, so that of two that do so at the same time one begins again. What it writes is
+    /// new each time: the server passes over a write that changes nothing.
     pub(super) async fn lock_key(
         &self,
         idempotency: &Idempotency,
+        comment: CommentId,
         session: &mut ClientSession,
     ) -> mongodb::error::Result<()> {
         let keys = self.database().collection::<Document>(KEYS);
-        let now = vec![doc! { "$set": { "at": "$$NOW" } }];
-        let lock = keys.update_one(doc! { "_id": &idempotency.key }, now);
-        lock.session(session).await.map(drop)
+        let lock = doc! {
+            "$set": { "lock": ObjectId::new() },
+            "$currentDate": { "at": true },
+            "$setOnInsert": { "commentId": comment },
+        };
+        let lock = keys.update_one(doc! { "_id": &idempotency.key }, lock);
+        lock.upsert(true).session(session).await.map(drop)
     }
 
     fn database(&self) -> Database {

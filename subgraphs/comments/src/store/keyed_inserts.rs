@@ -9,8 +9,8 @@ use super::Collections;
 use super::comment_keys::{Idempotency, KeyedComment};
 use super::transaction::Attempt;
 use crate::Error;
-use crate::comment::{Comment, CommentStatus};
-use crate::moderation::ModerationEntry;
+use crate::comment::{Comment, CommentId, CommentStatus};
+use crate::moderation::{ModerationEntry, comment_in};
 
 /// A visible comment, as the first one of a key; none if it cannot be read.
 pub(super) fn read_visible(
@@ -28,7 +28,7 @@ pub(super) fn read_kept(
     document: &RawDocument,
     idempotency: &Idempotency,
 ) -> Result<Option<Comment>, Error> {
-    let Ok(comment) = document.get_document("comment") else {
+    let Some(comment) = comment_in(document) else {
         return Ok(None);
     };
     idempotency.require_same_input(comment)?;
@@ -53,7 +53,6 @@ impl Attempt for InsertOnce {
         session: &mut ClientSession,
     ) -> Result<Option<Comment>, Error> {
         let of_id = || doc! { "_id": self.comment.id };
-        collections.lock_key(&self.idempotency, session).await?;
         let visible = collections
             .comments
             .find_one(of_id())
@@ -61,13 +60,20 @@ impl Attempt for InsertOnce {
         if let Some(document) = visible.send().await? {
             return read_visible(collections, &document, &self.idempotency);
         }
+        let mut is_left = false;
         let entry = collections.entries.find_one(of_id()).session(&mut *session);
         if let Some(entry) = entry.send().await? {
-            if entry.get("comment").is_ok_and(|comment| comment.is_some()) {
+            if comment_in(&entry).is_some() {
                 return read_kept(collections, &entry, &self.idempotency);
             }
+            is_left = true;
+        }
+        // Only now: all who find the comment would be in each other's way.
+        let id = self.comment.id;
+        collections.lock_key(&self.idempotency, id, session).await?;
+        if is_left {
             // Left of a comment that was deleted without its reports.
-            collections.remove_entry(self.comment.id, session).await?;
+            collections.remove_entry(id, session).await?;
         }
         let keyed = KeyedComment::new(&self.comment, &self.idempotency);
         collections.insert(&self.comment, &keyed, session).await?;
@@ -89,9 +95,9 @@ impl Attempt for Confirm {
         collections: &Collections,
         session: &mut ClientSession,
     ) -> Result<Comment, Error> {
-        collections.lock_key(&self.idempotency, session).await?;
         let id = self.comment.id;
-        let located = collections.locate(id, session).await?;
+        collections.lock_key(&self.idempotency, id, session).await?;
+        let located = collections.locate_all(id, session).await?;
         let (Some((_, visible)), Some(kept)) = (&located.visible, located.kept()) else {
             return Ok(located.comment().unwrap_or(&self.comment).clone());
         };
@@ -103,5 +109,24 @@ impl Attempt for Confirm {
             collections.remove_entry(id, session).await?;
             Ok(visible.clone())
         }
+    }
+}
+
+/// Finds a comment that seems to be in both places, and leaves it in one.
+pub(super) struct Settle {
+    pub id: CommentId,
+}
+
+impl Attempt for Settle {
+    /// None if it is in neither by now.
+    type Output = Option<Comment>;
+
+    async fn attempt(
+        &self,
+        collections: &Collections,
+        session: &mut ClientSession,
+    ) -> Result<Option<Comment>, Error> {
+        let located = collections.locate(self.id, session).await?;
+        Ok(located.comment().cloned())
     }
 }

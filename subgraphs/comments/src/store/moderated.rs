@@ -2,15 +2,17 @@
 //! `moderatedComments`. Each move is one transaction, so a comment is always in exactly one of them.
 
 use bson::{Document, RawDocument, RawDocumentBuf, doc, serialize_to_raw_document_buf};
-use changefeed::SendAction;
+use changefeed::{FromDocument, SendAction};
 use mongodb::ClientSession;
-use mongodb::error::Result;
+use mongodb::error::{Error, Result};
 use serde::Serialize;
 use subgraph::{DateTime, readable};
 
-use super::Collections;
+use super::{Collections, WRITE_TIME_MAX, readable_comment};
 use crate::comment::{Comment, CommentId, CommentStatus};
-use crate::moderation::{ModerationEntry, ModerationList, REPORTERS_MAX, Report, stored_status};
+use crate::moderation::{
+    ModerationEntry, ModerationList, REPORTERS_MAX, Report, comment_in, stored_status,
+};
 
 /// A comment and what moderation knows of it, at one snapshot.
 pub(super) struct Located {
@@ -49,6 +51,19 @@ impl<'a> StoredEntry<'a> {
             list: Some(ModerationList::Open.stored()),
             comment: Some(document),
             ..Self::new(comment, CommentStatus::Held)
+        }
+    }
+
+    /// The entry of a comment that was visible, and is held. Its reports stay, for moderators to read.
+    pub fn held_again(
+        comment: &Comment,
+        document: &'a RawDocument,
+        known: Option<&'a ModerationEntry>,
+    ) -> Self {
+        Self {
+            reports: known.map_or(&[], |known| &known.reports),
+            reporters: known.map_or(&[], |known| &known.reporters),
+            ..Self::held(comment, document)
         }
     }
 
@@ -120,33 +135,73 @@ impl Located {
 
     /// The document of the comment in its entry.
     pub fn kept_document(&self) -> Option<&RawDocument> {
-        self.entry.as_ref()?.0.get_document("comment").ok()
+        comment_in(&self.entry.as_ref()?.0)
     }
 }
 
 impl Collections {
-    /// Where a comment is. In a transaction, both places are read at one snapshot.
+    /// Where a comment is, read in a transaction, at one snapshot. One that is in both places stays in moderation
+    /// alone: a request with a key that was overtaken has left its copy (see `comment_keys`).
     pub(super) async fn locate(
         &self,
         id: CommentId,
         session: &mut ClientSession,
     ) -> Result<Located> {
-        let of_id = || doc! { "_id": id };
-        let comment = self.comments.find_one(of_id()).session(&mut *session);
-        let comment = comment.send().await?;
-        let entry = self.entries.find_one(of_id()).session(&mut *session);
-        let entry = entry.send().await?;
-        let unreadables = &self.unreadables;
+        let mut located = self.locate_all(id, session).await?;
+        if located.visible.is_some() && located.kept().is_some() {
+            let copy = self.comments.delete_one(doc! { "_id": id });
+            copy.session(session).await?;
+            located.visible = None;
+        }
+        Ok(located)
+    }
+
+    /// The same, of which nothing is visible afterwards: it begins with the deletion. So an author who edits all the
+    /// time is hardly ever in the way.
+    pub(super) async fn take(&self, id: CommentId, session: &mut ClientSession) -> Result<Located> {
+        let taken = self.comments.find_one_and_delete(readable_comment(id));
+        let taken = taken.session(&mut *session).send().await?;
+        let visible = taken.map(|document| {
+            // So that the transaction ends without a trace: the filter finds readable ones alone.
+            let unreadable = || Error::custom("a comment cannot be read that the server can");
+            self.read(document).ok_or_else(unreadable)
+        });
+        let mut located = Located {
+            visible: visible.transpose()?,
+            entry: self.entry(id, session).await?,
+        };
+        if located.kept().is_some() {
+            located.visible = None;
+        }
+        Ok(located)
+    }
+
+    /// Where a comment is: perhaps in both places.
+    pub(super) async fn locate_all(
+        &self,
+        id: CommentId,
+        session: &mut ClientSession,
+    ) -> Result<Located> {
+        let comment = self.comments.find_one(doc! { "_id": id });
+        let comment = comment.session(&mut *session).send().await?;
         Ok(Located {
-            visible: comment.and_then(|document| {
-                let comment = readable::one(&document, unreadables)?;
-                Some((document, comment))
-            }),
-            entry: entry.and_then(|document| {
-                let entry = readable::one(&document, unreadables)?;
-                Some((document, entry))
-            }),
+            visible: comment.and_then(|document| self.read(document)),
+            entry: self.entry(id, session).await?,
         })
+    }
+
+    async fn entry(
+        &self,
+        id: CommentId,
+        session: &mut ClientSession,
+    ) -> Result<Option<(RawDocumentBuf, ModerationEntry)>> {
+        let entry = self.entries.find_one(doc! { "_id": id }).session(session);
+        Ok(entry.send().await?.and_then(|entry| self.read(entry)))
+    }
+
+    fn read<T: FromDocument>(&self, document: RawDocumentBuf) -> Option<(RawDocumentBuf, T)> {
+        let read = readable::one(&document, &self.unreadables)?;
+        Some((document, read))
     }
 
     /// Inserts a new comment, in the place that its status says. `document` is what is stored of it.
@@ -184,8 +239,10 @@ impl Collections {
         id: CommentId,
         session: &mut ClientSession,
     ) -> Result<()> {
-        let remove = self.entries.delete_one(doc! { "_id": id });
-        remove.session(session).await.map(drop)
+        let remove = self.entries.find_one_and_delete(doc! { "_id": id });
+        let remove = remove.projection(doc! { "_id": 1 });
+        let remove = remove.max_time(WRITE_TIME_MAX).session(session);
+        remove.send().await.map(drop)
     }
 
     /// Leaves a line about what a moderator does.

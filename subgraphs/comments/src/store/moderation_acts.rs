@@ -3,9 +3,12 @@
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use changefeed::SendAction;
-use mongodb::ClientSession;
+use mongodb::{ClientSession, Database, IndexModel};
 use subgraph::DateTime;
+use subgraph::blocks::BLOCKED_AUTHORS;
+use subgraph::viewer::exact;
 
+use super::comment_keys::code;
 use super::moderated::{Located, StoredEntry, all_reporters};
 use super::transaction::Attempt;
 use super::{Collections, Store};
@@ -14,6 +17,11 @@ use crate::block::Block;
 use crate::comment::{Comment, CommentId, CommentStatus};
 use crate::moderation::Moderator;
 use crate::written::Written;
+
+/// The collection of the lines. Nothing reads it but people.
+pub(super) const ACTS: &str = "moderationActs";
+/// MongoDB's code for a collection that exists.
+const NAMESPACE_EXISTS: i32 = 48;
 
 impl Store {
     /// Moves a comment out of sight and returns it; none if it does not exist.
@@ -30,14 +38,22 @@ impl Store {
     /// exist.
     ///
     /// # Errors
-    /// [`Error::PostNotFound`] when its post is gone.
+    /// [`Error::PostNotFound`] when its post is gone, [`Error::CommentChanged`] when its `updatedAt` is another than
+    /// `if_updated_at`.
     pub async fn restore_comment(
         &self,
         id: CommentId,
         by: Moderator,
         reason: Option<String>,
+        if_updated_at: Option<DateTime>,
     ) -> Result<Written<Option<Comment>>, Error> {
-        self.in_transaction(Restore { id, by, reason }).await
+        let restore = Restore {
+            id,
+            by,
+            reason,
+            if_updated_at,
+        };
+        self.in_transaction(restore).await
     }
 
     /// Blocks an author and returns the block; the first one where there is one already.
@@ -95,7 +111,7 @@ impl Attempt for Hide {
         collections: &Collections,
         session: &mut ClientSession,
     ) -> Result<Option<Comment>, Error> {
-        let located = collections.locate(self.id, session).await?;
+        let located = collections.take(self.id, session).await?;
         let Some(comment) = located.comment() else {
             remove_orphan(collections, &located, session).await?;
             return Ok(None);
@@ -103,15 +119,9 @@ impl Attempt for Hide {
         if comment.status == CommentStatus::Hidden {
             return Ok(Some(comment.clone()));
         }
-        let document = match &located.visible {
-            Some((document, _)) => {
-                let delete = collections.comments.delete_one(doc! { "_id": self.id });
-                delete.session(&mut *session).await?;
-                Some(document.as_ref())
-            }
-            None => located.kept_document(),
-        };
-        let Some(document) = document else {
+        let visible = located.visible.as_ref();
+        let visible = visible.map(|(document, _)| document.as_ref());
+        let Some(document) = visible.or(located.kept_document()) else {
             return Ok(None);
         };
         let why = (self.by.name.as_str(), self.reason.as_str());
@@ -130,6 +140,7 @@ struct Restore {
     id: CommentId,
     by: Moderator,
     reason: Option<String>,
+    if_updated_at: Option<DateTime>,
 }
 
 impl Attempt for Restore {
@@ -145,6 +156,7 @@ impl Attempt for Restore {
             remove_orphan(collections, &located, session).await?;
             return Ok(None);
         };
+        comment.require_unchanged(self.if_updated_at)?;
         let Some(entry) = located.known() else {
             return Ok(Some(comment.clone()));
         };
@@ -195,6 +207,7 @@ impl Attempt for BlockAuthor {
     ) -> Result<Block, Error> {
         let author = self.block.author_id.as_str();
         let found = collections.blocks.find_one(doc! { "_id": author });
+        let found = found.collation(exact());
         if let Some(found) = found.session(&mut *session).send().await? {
             return Ok(Block::read(self.block.author_id.clone(), &found));
         }
@@ -228,6 +241,7 @@ impl Attempt for UnblockAuthor {
         session: &mut ClientSession,
     ) -> Result<(), Error> {
         let delete = collections.blocks.delete_one(doc! { "_id": &self.author });
+        let delete = delete.collation(exact());
         if delete.session(&mut *session).await?.deleted_count == 0 {
             return Ok(());
         }
@@ -262,4 +276,16 @@ async fn remove_orphan(
         collections.remove_entry(entry.id, session).await?;
     }
     Ok(())
+}
+
+/// Makes the collections of the lines and of the blocks, and the index by which people find what was done about an
+/// author. In a transaction over several shards MongoDB makes no collection.
+pub(super) async fn prepare(database: &Database) -> mongodb::error::Result<()> {
+    let of_author = IndexModel::builder().keys(doc! { "authorId": 1, "_id": -1 });
+    let acts = database.collection::<Document>(ACTS);
+    acts.create_index(of_author.build()).await?;
+    match database.create_collection(BLOCKED_AUTHORS).await {
+        Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => Ok(()),
+        created => created,
+    }
 }

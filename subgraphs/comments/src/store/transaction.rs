@@ -7,7 +7,7 @@ use std::time::Duration;
 use changefeed::WithCauses;
 use mongodb::ClientSession;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
-use mongodb::options::{ReadConcern, WriteConcern};
+use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use tokio::time::{Instant, sleep};
 
 use super::{Collections, Store};
@@ -41,54 +41,80 @@ impl Store {
         A: Attempt + 'static,
         A::Output: 'static,
     {
-        let run = self.calls.run(|collections| async move {
-            let mut session = collections.session().await?;
-            collections.in_transaction(&mut session, &act).await
-        });
-        run.await
+        self.in_transaction_of(None, act).await
     }
-}
 
-impl Collections {
-    /// Makes a transaction in a session.
+    /// Makes a transaction in a session, or in a new one. Each attempt is a call of its own: who waits for the next one
+    /// keeps no connection from others.
     ///
     /// # Errors
     /// What the attempt fails with; nothing is written then. If the answer to the commit does not come, nobody knows
     /// whether it was: the same act once more finds out.
-    pub(super) async fn in_transaction<A: Attempt>(
+    pub(super) async fn in_transaction_of<A>(
         &self,
-        session: &mut ClientSession,
-        act: &A,
-    ) -> Result<Written<A::Output>, Error> {
+        mut session: Option<ClientSession>,
+        mut act: A,
+    ) -> Result<Written<A::Output>, Error>
+    where
+        A: Attempt + 'static,
+        A::Output: 'static,
+    {
         let deadline = Instant::now() + TIME_LIMIT;
         let mut pause = PAUSE_MIN;
         loop {
-            let transaction = session.start_transaction();
-            transaction
-                .read_concern(ReadConcern::snapshot())
-                .write_concern(WriteConcern::majority())
-                .await?;
-            let failure = match act.attempt(self, session).await {
-                Ok(output) => match commit(session, deadline).await {
-                    Ok(()) => return Ok(Written::in_session(output, session)),
-                    Err(error) => Error::Database(error),
-                },
-                Err(error) => {
-                    abort(session).await;
-                    error
-                }
-            };
-            if !is_passing(&failure) || Instant::now() >= deadline {
-                return Err(failure);
+            let step = self.calls.run(|collections| async move {
+                let mut session = match session {
+                    Some(session) => session,
+                    None => collections.session().await?,
+                };
+                let tried = collections.try_transaction(&mut session, &act).await;
+                Ok::<_, Error>((session, act, tried))
+            });
+            let (used, same, tried) = step.await?;
+            (session, act) = (Some(used), same);
+            match tried {
+                Err(failure) if is_passing(&failure) && Instant::now() < deadline => {}
+                tried => return tried,
             }
-            sleep(pause).await;
+            sleep(jittered(pause)).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 }
 
-/// Commits, and asks again while the outcome is not known.
-async fn commit(session: &mut ClientSession, deadline: Instant) -> mongodb::error::Result<()> {
+impl Collections {
+    /// One attempt at a transaction, in a session.
+    ///
+    /// # Errors
+    /// What the attempt fails with. After a failure that [`is_passing`], another attempt may succeed.
+    pub(super) async fn try_transaction<A: Attempt>(
+        &self,
+        session: &mut ClientSession,
+        act: &A,
+    ) -> Result<Written<A::Output>, Error> {
+        let transaction = session.start_transaction();
+        transaction
+            .read_concern(ReadConcern::snapshot())
+            .write_concern(WriteConcern::majority())
+            // Whatever the client's is: the driver refuses a transaction that reads elsewhere.
+            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+            .await?;
+        match act.attempt(self, session).await {
+            Ok(output) => {
+                commit(session).await?;
+                Ok(Written::in_session(output, session))
+            }
+            Err(error) => {
+                abort(session).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Commits, and asks again while the outcome is not known: only a failover makes that last.
+async fn commit(session: &mut ClientSession) -> mongodb::error::Result<()> {
+    let deadline = Instant::now() + TIME_LIMIT;
     loop {
         match session.commit_transaction().await {
             Err(error)
@@ -108,7 +134,12 @@ async fn abort(session: &mut ClientSession) {
     }
 }
 
+/// A pause of half to all of this length, so that those who were in each other's way do not meet again.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
 /// Whether another attempt may succeed.
-fn is_passing(failure: &Error) -> bool {
+pub(super) fn is_passing(failure: &Error) -> bool {
     matches!(failure, Error::Database(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR))
 }

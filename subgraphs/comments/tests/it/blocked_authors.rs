@@ -1,6 +1,7 @@
 //! A blocked author writes nothing, from the block's answer on.
 
 use bson::doc;
+use mongodb::options::{Collation, CollationStrength};
 use serde_json::json;
 
 use crate::moderators::*;
@@ -69,4 +70,58 @@ async fn a_document_blocks_whatever_it_holds() {
     let block = eve(&comments).data(BLOCK, json!({ "id": "ann" })).await;
     let expected = json!({ "authorId": "ann", "since": null, "reason": null });
     assert_eq!(block["blockAuthor"]["block"], expected);
+}
+
+/// A moderator who is blocked moderates no more, and cannot undo it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_moderator_has_the_rights_of_a_blocked_author() {
+    let comments = start(&[]).await;
+    let post = comments.post().await;
+    let eve = eve(&comments);
+    let claims = json!({ "sub": "mallory", "name": "Mallory", "scope": "moderate" });
+    let mallory = comments.person(NAME, &claims);
+    let id = written(&ann(&comments), &post, "Ann's").await;
+    let own = written(&mallory, &post, "Own").await;
+    eve.data(BLOCK, json!({ "id": "mallory" })).await;
+    let (author, edit) = (
+        json!({ "id": "mallory" }),
+        json!({ "input": { "id": id["id"], "text": "Other" } }),
+    );
+    for (query, variables) in [
+        (HIDE, &id),
+        (RESTORE, &id),
+        (EDIT, &edit),
+        (DELETE, &id),
+        (BLOCK, &author),
+        (UNBLOCK, &author),
+    ] {
+        let refused = mallory.error_code(query, variables.clone()).await;
+        assert_eq!(refused, "FORBIDDEN", "{query}");
+    }
+    mallory.data(DELETE, own).await;
+    assert_eq!(texts(&comments, &post).await, ["Ann's"]);
+    assert_eq!(act_names(&comments).await, ["BLOCK"]);
+}
+
+/// As another program may have made the collection.
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_are_compared_byte_by_byte_whatever_the_collection_does() {
+    let database = embedded_mongo::test_database().await;
+    let ignoring_case = Collation::builder()
+        .locale("en")
+        .strength(CollationStrength::Secondary);
+    let stored = database.database();
+    let create = stored.create_collection("blockedAuthors");
+    create
+        .collation(ignoring_case.build())
+        .await
+        .expect("created");
+    let comments = start_on(database, &[]).await;
+    let post = comments.post().await;
+    let eve = eve(&comments);
+    eve.data(BLOCK, json!({ "id": "ann" })).await;
+    eve.data(UNBLOCK, json!({ "id": "Ann" })).await;
+    written(&named(&comments, "ANN"), &post, "Text").await;
+    let input = json!({ "input": { "postId": post, "text": "Text" } });
+    assert_eq!(ann(&comments).error_code(CREATE, input).await, "FORBIDDEN");
 }

@@ -36,4 +36,11 @@ async fn every_index_that_the_queries_need_is_there() {
     assert_eq!(names, ["_id_", "postId_1_createdAt_-1__id_-1", "undated"]);
     let names = comments.collection("deletedPosts").list_index_names().await;
     assert_eq!(names.expect("names"), ["_id_", "markedAt_1"]);
+    let acts = comments.collection("moderationActs");
+    let names = acts.list_index_names().await.expect("names");
+    assert_eq!(names, ["_id_", "authorId_1__id_-1"]);
+    // A transaction over several shards makes no collection.
+    let blocks = comments.collection("blockedAuthors");
+    let names = blocks.list_index_names().await.expect("the collection");
+    assert_eq!(names, ["_id_"]);
 }

@@ -297,3 +297,24 @@ async fn what_cannot_be_read_is_not_moderated_and_spoils_no_list() {
     let orphans = entries.count_documents(doc! { "reports": 5 }).await;
     assert_eq!(orphans.expect("counted"), 0);
 }
+
+/// Transactions read at the primary, whatever the URI says.
+#[tokio::test(flavor = "multi_thread")]
+async fn acts_and_refusals_go_on_where_the_uri_prefers_secondaries() {
+    let one = start(&[]).await;
+    let post = one.post().await;
+    let uri = one.database.uri();
+    let separator = if uri.contains('?') { '&' } else { '?' };
+    let uri = format!("{uri}{separator}readPreference=secondaryPreferred");
+    let other = second_at(&uri, &[]).await;
+    let (ann, eve) = (ann(&other), eve(&other));
+    let id = written(&ann, &post, "Text").await;
+    for act in [HIDE, RESTORE] {
+        eve.data(act, id.clone()).await;
+    }
+    let edit = json!({ "input": { "id": id["id"], "text": "Other" } });
+    assert_eq!(bob(&other).error_code(EDIT, edit).await, "FORBIDDEN");
+    eve.data(BLOCK, json!({ "id": "ann" })).await;
+    assert_eq!(act_names(&one).await, ["HIDE", "RESTORE", "BLOCK"]);
+    other.stop().await.expect("a clean end");
+}

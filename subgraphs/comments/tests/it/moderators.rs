@@ -68,13 +68,13 @@ fn with_identity<'a>(secret: &'a str, flags: &[&'a str]) -> Vec<&'a str> {
 
 /// A second instance on the same database.
 pub async fn second(of: &Comments, flags: &[&str]) -> TestService {
+    second_at(of.database.uri(), flags).await
+}
+
+/// An instance that has its database from this URI.
+pub async fn second_at(uri: &str, flags: &[&str]) -> TestService {
     let secret = format!("--subgraph-secret={SECRET}");
-    let mut all = vec![
-        "comments",
-        "--development",
-        "--mongo-uri",
-        of.database.uri(),
-    ];
+    let mut all = vec!["comments", "--development", "--mongo-uri", uri];
     all.extend(with_identity(&secret, flags));
     let config = comments::Config::parse_from(all);
     TestService::start(|listener, lifecycle| comments::run(config, listener, lifecycle)).await
