@@ -28,7 +28,7 @@ use subgraph::Owner;
 use tokio::time::{Instant, sleep};
 
 use super::keyed_inserts::{Confirm, InsertOnce, Settle, read_kept, read_visible};
-use super::transaction::{is_passing, jittered};
+use super::transaction::{given_up, is_passing, jittered};
 use super::{Collections, Store, WRITE_TIME_MAX};
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -184,7 +184,7 @@ impl Store {
                 Err(error) => return Err(error),
             };
             if Instant::now() >= deadline {
-                return Err(failure);
+                return Err(given_up(failure));
             }
             once.is_first_try = false;
             // Between two calls, so that who waits keeps no connection from others.

@@ -210,7 +210,7 @@ impl Attempt for RemoveOrphans {
     ) -> Result<(), Error> {
         for id in &self.ids {
             let located = collections.locate(*id, session).await?;
-            if located.comment().is_none() {
+            if located.comment().is_none() && located.known().is_some() {
                 collections.remove_entry(*id, session).await?;
             }
         }

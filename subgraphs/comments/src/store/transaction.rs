@@ -8,8 +8,10 @@ use changefeed::WithCauses;
 use mongodb::ClientSession;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use subgraph::Overloaded;
 use tokio::time::{Instant, sleep};
 
+use super::comment_keys::code;
 use super::{Collections, Store};
 use crate::Error;
 use crate::written::Written;
@@ -19,6 +21,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The first wait before the next attempt; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// MongoDB's code for a document that another transaction has written, or holds.
+const WRITE_CONFLICT: i32 = 112;
 
 /// What one transaction does.
 pub(super) trait Attempt: Send + Sync {
@@ -74,7 +78,7 @@ impl Store {
             (session, act) = (Some(used), same);
             match tried {
                 Err(failure) if is_passing(&failure) && Instant::now() < deadline => {}
-                tried => return tried,
+                tried => return tried.map_err(given_up),
             }
             sleep(jittered(pause)).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -131,6 +135,16 @@ async fn commit(session: &mut ClientSession) -> mongodb::error::Result<()> {
 async fn abort(session: &mut ClientSession) {
     if let Err(error) = session.abort_transaction().await {
         tracing::debug!(error = %WithCauses(&error), "a transaction could not be aborted: the server aborts it when its time is over");
+    }
+}
+
+/// The failure of the last attempt: one that found a document locked may be sent again.
+pub(super) fn given_up(failure: Error) -> Error {
+    match &failure {
+        Error::Database(error) if code(error) == Some(WRITE_CONFLICT) => {
+            Overloaded::WaitedTooLong.into()
+        }
+        _ => failure,
     }
 }
 

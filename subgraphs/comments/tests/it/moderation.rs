@@ -298,6 +298,26 @@ async fn what_cannot_be_read_is_not_moderated_and_spoils_no_list() {
     assert_eq!(orphans.expect("counted"), 0);
 }
 
+/// Between a look at the comment and the first write its author could edit it, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn hiding_and_deleting_begin_with_the_write() {
+    let comments = start(&[]).await;
+    let post = comments.post().await;
+    let (ann, eve) = (ann(&comments), eve(&comments));
+    let profile = comments.profile().await;
+    for act in [HIDE, DELETE] {
+        let id = written(&ann, &post, "Text").await;
+        eve.data(act, id).await;
+    }
+    let of = |command: &str| {
+        profile.count_documents(doc! {
+            "appName": "comments requests", format!("command.{command}"): "comments",
+        })
+    };
+    let (looks, writes) = (of("find").await, of("findAndModify").await);
+    assert_eq!((looks.expect("a count"), writes.expect("a count")), (0, 2));
+}
+
 /// Transactions read at the primary, whatever the URI says.
 #[tokio::test(flavor = "multi_thread")]
 async fn acts_and_refusals_go_on_where_the_uri_prefers_secondaries() {
