@@ -16,6 +16,8 @@ pub enum Code {
     Unauthenticated,
     /// What the request would change belongs to somebody else.
     Forbidden,
+    /// One writer has written too much of late: try again after `extensions.retryAfter` seconds.
+    TooManyComments,
     /// The claims that the gateway sends cannot be read, or name nobody.
     ClaimsRefused,
     /// A subscriber read too slowly: resume after `extensions.cursor`.
@@ -65,6 +67,7 @@ impl Code {
             Self::Conflict => "CONFLICT",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Forbidden => "FORBIDDEN",
+            Self::TooManyComments => "TOO_MANY_COMMENTS",
             Self::ClaimsRefused => "CLAIMS_REFUSED",
             Self::SubscriptionLagged => "SUBSCRIPTION_LAGGED",
             Self::ResyncRequired => "RESYNC_REQUIRED",
@@ -107,12 +110,13 @@ impl Code {
         Self::ALL.into_iter().find(|code| code.as_str() == text)
     }
 
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
         Self::BadUserInput,
         Self::NotFound,
         Self::Conflict,
         Self::Unauthenticated,
         Self::Forbidden,
+        Self::TooManyComments,
         Self::ClaimsRefused,
         Self::SubscriptionLagged,
         Self::ResyncRequired,

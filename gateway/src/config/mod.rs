@@ -51,7 +51,7 @@ pub struct Config {
     #[arg(long = "subgraph-url", value_name = "NAME=URL")]
     pub subgraph_urls: Vec<String>,
     /// Show subgraph errors with these codes to clients outside development, too: they keep their
-    /// message, and `cursor`, `missed` and `reason` in their extensions. The message of any other
+    /// message, and `cursor`, `missed`, `reason` and `retryAfter` in their extensions. The message of any other
     /// subgraph error is hidden. The default has the codes that GraphQL servers agree on; repeat
     /// them when you add codes of your own subgraphs.
     #[arg(

@@ -12,8 +12,8 @@ use crate::{error::Code, graph::Graph, json::write, subgraphs::FetchError};
 pub const ERRORS_MAX: usize = 1_000;
 
 /// The extensions, beside the code, that clients need from an error that is meant for them: where
-/// to resume a subscription, how much it has missed, and why it cannot be resumed.
-const TOLD: [&str; 3] = ["cursor", "missed", "reason"];
+/// to resume a subscription, how much it has missed, why it cannot be resumed, and when to try again.
+const TOLD: [&str; 4] = ["cursor", "missed", "reason", "retryAfter"];
 
 /// The longest code of a subgraph error that clients see, in bytes.
 const CODE_BYTES_MAX: usize = 64;

@@ -6,7 +6,9 @@ use changefeed::HubSettings;
 use clap::builder::RangedU64ValueParser;
 use service::{duration, duration_from};
 
+use crate::FairUseSettings;
 use crate::holding::HoldComments;
+use crate::store::OptionalIndexes;
 
 /// Serves the comments subgraph of Rejoinder: comments, each post's list of them, and their live feed.
 #[derive(Clone, Debug, clap::Parser)]
@@ -27,6 +29,9 @@ pub struct Config {
     /// How much of the past the live feed keeps.
     #[command(flatten)]
     pub feed: FeedSettings,
+    /// How much one writer may write.
+    #[command(flatten)]
+    pub fair_use: FairUseSettings,
     /// What all subgraphs have.
     #[command(flatten)]
     pub subgraph: subgraph::SubgraphSettings,
@@ -85,6 +90,17 @@ pub struct FeedSettings {
     /// End a subscriber with `SUBSCRIPTION_LAGGED` when it has waited this long for its turn to catch up.
     #[arg(long, env = "FEED_CATCH_UP_WAIT_MAX", alias = "feed-catch-up-wait-seconds-max", default_value = "60s", value_parser = duration_from(Duration::from_secs(1)))]
     pub feed_catch_up_wait_max: Duration,
+}
+
+impl Config {
+    /// The indexes that these settings need besides those of every service.
+    pub fn optional_indexes(&self) -> OptionalIndexes {
+        let holds_first = self.hold_comments == HoldComments::First;
+        OptionalIndexes {
+            authors: holds_first || self.fair_use.looks_for_authors(),
+            writers: self.fair_use.counts_writers(),
+        }
+    }
 }
 
 impl From<&FeedSettings> for HubSettings {

@@ -8,7 +8,7 @@ use crate::comment::{Comment, CommentId, TEXT};
 use crate::post::PostId;
 use crate::store::Idempotency;
 use crate::written::Written;
-use crate::{Error, HoldComments, KnownPosts, Store};
+use crate::{Error, FairUse, HoldComments, KnownPosts, Store};
 
 const IDEMPOTENCY_KEY: TextRule = TextRule {
     field: "idempotencyKey",
@@ -52,7 +52,8 @@ pub struct CreateComment;
 impl CreateComment {
     /// Creates a comment on a post. Fails with NOT_FOUND if the post does not exist, with BAD_USER_INPUT if a
     /// text is blank or too long, with UNAUTHENTICATED if you are not signed in and guests may not write, and with
-    /// FORBIDDEN if a moderator has blocked you.
+    /// FORBIDDEN if a moderator has blocked you. If the service limits how much one writes, it fails with
+    /// TOO_MANY_COMMENTS, and with BAD_USER_INPUT for too many links of a new author.
     async fn create_comment(
         &self,
         ctx: &Context<'_>,
@@ -82,6 +83,9 @@ impl CreateComment {
         };
         ctx.data_unchecked::<KnownPosts>()
             .require(comment.post_id)
+            .await?;
+        ctx.data_unchecked::<FairUse>()
+            .allow_comment(&viewer, &comment, idempotency.as_ref())
             .await?;
         let Written {
             value: comment,

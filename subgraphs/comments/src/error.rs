@@ -44,6 +44,18 @@ pub enum Error {
         "the idempotencyKey was used before with another input: use a new key for a new comment"
     )]
     IdempotencyKeyReused,
+    /// The writer has written too many comments of late: another one may come after so many seconds.
+    #[error("too many comments in a minute: try again in {0} s")]
+    TooManyComments(u64),
+    /// The writer has written the same text of late: it may come again after so many seconds.
+    #[error("the same text was written a short while ago: it is accepted again in {0} s")]
+    RepeatedComment(u64),
+    /// The text of a new author has too many links.
+    #[error("the text has too many links: new authors, and guests, may use at most {max}")]
+    TooManyLinks {
+        /// The most that it may have.
+        max: usize,
+    },
     /// A cursor to resume from was refused.
     #[error(transparent)]
     Cursor(#[from] CursorError),
@@ -71,6 +83,14 @@ impl From<mongodb::error::Error> for Error {
 }
 
 impl Error {
+    /// Whether a limit of [`crate::FairUse`] is reached.
+    pub(crate) fn is_about_fair_use(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyComments(_) | Self::RepeatedComment(_) | Self::TooManyLinks { .. }
+        )
+    }
+
     /// What tells it from other errors of the same code, for `extensions.reason`.
     fn reason(&self) -> Option<&'static str> {
         match self {
@@ -87,7 +107,8 @@ impl Error {
 impl CodedError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Input(_) => Code::BadUserInput,
+            Self::Input(_) | Self::TooManyLinks { .. } => Code::BadUserInput,
+            Self::TooManyComments(_) | Self::RepeatedComment(_) => Code::TooManyComments,
             Self::Access(error) => error.code(),
             Self::PostNotFound(_) | Self::CommentNotFound(_) => Code::NotFound,
             Self::CommentHidden(_) => Code::Forbidden,
@@ -108,6 +129,9 @@ impl CodedError for Error {
     fn add_extensions(&self, extensions: &mut ErrorExtensionValues) {
         if let Some(reason) = self.reason() {
             extensions.set("reason", reason);
+        }
+        if let Self::TooManyComments(seconds) | Self::RepeatedComment(seconds) = self {
+            extensions.set("retryAfter", *seconds);
         }
         if let Self::Topic(error) = self {
             if let Some(cursor) = error.cursor() {

@@ -9,6 +9,7 @@
 //! | `moderation`, `moderation_change`, `block` | the nouns of moderation: a comment in it, an event, a block |
 //! | [`moderation_feed`], [`holding`] | the moderators' live queue; which new comments wait there |
 //! | [`store`] | the collections, the indexes and the queries |
+//! | `fair_use` | how much one writer may write |
 //! | `written`, `loaders` | what a write returns; look-ups of many comments or pages in one query |
 //! | [`feed`] | the live comments |
 //! | [`known_posts`], [`deleted_posts`] | which posts exist; the comments of those that no longer do |
@@ -27,6 +28,7 @@ mod create_comment;
 mod delete_comment;
 pub mod deleted_posts;
 pub mod error;
+mod fair_use;
 pub mod feed;
 mod hide_comment;
 pub mod holding;
@@ -59,6 +61,7 @@ pub use comment::{Comment, CommentId, CommentStatus};
 pub use comment_change::{CommentAdded, CommentChange, CommentDeleted, CommentEdited};
 pub use config::{Config, FeedSettings};
 pub use error::Error;
+pub use fair_use::{FairUse, FairUseSettings};
 pub use feed::Feed;
 pub use holding::HoldComments;
 pub use known_posts::KnownPosts;
@@ -89,6 +92,7 @@ pub async fn run(
     listener: TcpListener,
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
+    let optional = config.optional_indexes();
     let subgraph = Subgraph::connect("comments", config.subgraph, lifecycle).await?;
     let Subgraph {
         database,
@@ -97,7 +101,7 @@ pub async fn run(
         lifecycle,
         ..
     } = &subgraph;
-    let indexes = store::create_indexes(database.clone(), config.hold_comments);
+    let indexes = store::create_indexes(database.clone(), optional);
     collections::create_if_possible(indexes).await;
 
     let streams = subgraph.stream_client().await?;
@@ -135,7 +139,7 @@ pub async fn run(
         let (hub, queue) = prepared.clone();
         async move { hub.prepare().await.and(queue.prepare().await) }
     };
-    let indexes = move |database| store::create_indexes(database, config.hold_comments);
+    let indexes = move |database| store::create_indexes(database, optional);
     collections::keep(&subgraph, names, comments, enable_pre_images, indexes).await;
 
     let schema = schema::build(schema::Parts {
@@ -143,6 +147,7 @@ pub async fn run(
         moderation_feed: ModerationFeed::new(queue, store.clone()),
         blocks: Blocks::new(&calls),
         hold_comments: config.hold_comments,
+        fair_use: FairUse::new(config.fair_use, store.clone()),
         known,
         store,
     });

@@ -22,7 +22,7 @@ use crate::report_comment::ReportComment;
 use crate::restore_comment::RestoreComment;
 use crate::unblock_author::UnblockAuthor;
 use crate::update_comment::UpdateComment;
-use crate::{Error, Feed, HoldComments, KnownPosts, ModerationFeed, Store};
+use crate::{Error, FairUse, Feed, HoldComments, KnownPosts, ModerationFeed, Store};
 
 /// What its lists and large leaves cost. A comment is read as a whole, whatever is asked of it.
 pub const FIELD_COSTS: FieldCosts = &[
@@ -50,6 +50,8 @@ pub struct Parts {
     pub blocks: Blocks,
     /// Which new comments wait for a moderator.
     pub hold_comments: HoldComments,
+    /// How much one writer may write.
+    pub fair_use: FairUse,
 }
 
 /// Builds the schema over its parts.
@@ -64,6 +66,7 @@ pub fn build(parts: Parts) -> Schema {
         .data(parts.moderation_feed)
         .data(parts.blocks)
         .data(parts.hold_comments)
+        .data(parts.fair_use)
         .finish()
 }
 

@@ -1,6 +1,7 @@
 //! The collections, indexes and queries of the comments subgraph. The queries of edits and deletions are in
-//! `changes`, those of idempotency keys in `comment_keys` and `keyed_inserts`, those of the marks of deleted posts in `deletion_marks`;
-//! those of moderation in `moderated`, `moderation_acts` and `moderation_queue`. `subgraph::undated` writes missing
+//! `changes`, those of idempotency keys in `comment_keys` and `keyed_inserts`, those of the marks of deleted posts in
+//! `deletion_marks`, those of what writers wrote of late in `writers`; those of moderation in `moderated`,
+//! `moderation_acts` and `moderation_queue`. `subgraph::undated` writes missing
 //! dates.
 
 mod changes;
@@ -11,6 +12,7 @@ mod moderated;
 mod moderation_acts;
 mod moderation_queue;
 mod transaction;
+mod writers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +32,6 @@ use subgraph::{BeyondCursors, DatabaseCalls, Page, PageRequest, readable};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
-use crate::holding::HoldComments;
 use crate::post::PostId;
 use crate::written::Written;
 
@@ -38,11 +39,13 @@ pub use changes::Edit;
 pub use comment_keys::{Idempotency, KEPT_FOR};
 pub use deletion_marks::{DeletedPost, MarksPage};
 pub use moderation_queue::Report;
+pub use writers::{Noted, Writing, WritingLimits};
 
 /// The collections that need an index or pre-images. If one of them is new, these are created again.
-pub const COLLECTIONS: [&str; 7] = [
+pub const COLLECTIONS: [&str; 8] = [
     "comments",
     "commentKeys",
+    "commentWriters",
     "deletedPosts",
     MODERATED_COMMENTS,
     moderation_acts::ACTS,
@@ -229,8 +232,8 @@ impl Store {
         delete.await
     }
 
-    /// Whether a person has a comment that everybody sees, other than `but`. Found by the index that services with
-    /// `HOLD_COMMENTS=first` make.
+    /// Whether a person has a comment that everybody sees, other than `but`. Found by the index of authors
+    /// ([`OptionalIndexes::authors`]).
     pub async fn has_comments_of(
         &self,
         author: &ID,
@@ -275,33 +278,52 @@ impl Collections {
     }
 }
 
+/// The indexes that only some settings need.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionalIndexes {
+    /// By which a person's comments are found.
+    pub authors: bool,
+    /// By which documents of `commentWriters` go when their time is over.
+    pub writers: bool,
+}
+
 /// Creates the indexes that the queries of this crate need, and the collection of the keys.
 ///
 /// # Errors
 /// When MongoDB cannot be reached, or has an index of the same keys and another shape.
 pub async fn create_indexes(
     database: Database,
-    hold_comments: HoldComments,
+    optional: OptionalIndexes,
 ) -> mongodb::error::Result<()> {
     // A failure of one must not prevent the others.
     let marks = deletion_marks::prepare(&database).await;
     let entries = moderation_queue::prepare(&database).await;
     let acts = moderation_acts::prepare(&database).await;
-    let authors = match hold_comments {
-        HoldComments::First => create_author_index(&database).await,
-        HoldComments::Never | HoldComments::Always => Ok(()),
+    let authors = match optional.authors {
+        true => create_author_index(&database).await,
+        false => Ok(()),
+    };
+    let writers = match optional.writers {
+        true => writers::prepare(&database).await,
+        false => Ok(()),
     };
     let comments = create_comment_indexes(&database).await;
-    comments.and(marks).and(entries).and(acts).and(authors)
+    comments
+        .and(marks)
+        .and(entries)
+        .and(acts)
+        .and(authors)
+        .and(writers)
 }
 
-/// Creates the index that finds whether an author has a comment.
+/// Creates the index that finds whether an author has a comment, and the oldest one.
 async fn create_author_index(database: &Database) -> mongodb::error::Result<()> {
     let by_author = IndexModel::builder()
-        .keys(doc! { "authorId": 1 })
+        .keys(doc! { "authorId": 1, "createdAt": 1 })
         .options(
             IndexOptions::builder()
-                .sparse(true)
+                // Not `sparse`, which would have every comment with a date.
+                .partial_filter_expression(doc! { "authorId": { "$exists": true } })
                 .collation(exact())
                 .build(),
         )

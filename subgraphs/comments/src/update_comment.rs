@@ -6,7 +6,7 @@ use subgraph::{Blocks, DateTime, Viewer};
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::store::Edit;
 use crate::written::Written;
-use crate::{Error, HoldComments, Store};
+use crate::{Error, FairUse, HoldComments, Store};
 
 /// The comment to change, and its new text.
 #[derive(InputObject)]
@@ -53,6 +53,9 @@ impl UpdateComment {
         let text = TEXT.check(input.text)?;
         let blocks = ctx.data_unchecked::<Blocks>();
         blocks.require_unblocked::<Error>(&viewer).await?;
+        ctx.data_unchecked::<FairUse>()
+            .allow_text(&viewer, &text)
+            .await?;
         let store = ctx.data_unchecked::<Store>();
         let hold = ctx.data_unchecked::<HoldComments>();
         let is_held = hold.holds(&viewer, Some(input.id), store).await?;

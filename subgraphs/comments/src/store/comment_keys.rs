@@ -100,6 +100,32 @@ impl Idempotency {
             _ => Ok(()),
         }
     }
+
+    /// The key, which no other owner has.
+    pub(super) fn key(&self) -> &Bson {
+        &self.key
+    }
+}
+
+impl Store {
+    /// Whether the key's comment is there, of whatever input.
+    pub async fn is_written(&self, idempotency: &Idempotency) -> Result<bool, Error> {
+        let key = idempotency.key.clone();
+        let look = self.calls.run(|collections| async move {
+            let keys = collections.database().collection::<RawDocumentBuf>(KEYS);
+            let Some(kept) = keys.find_one(doc! { "_id": key }).send().await? else {
+                return Ok(false);
+            };
+            // An id that cannot be read is no comment's.
+            let Ok(CommentKey { comment_id }) = deserialize_from_slice(kept.as_bytes()) else {
+                return Ok(false);
+            };
+            let found = collections.comments.find_one(doc! { "_id": comment_id });
+            let found = found.projection(doc! { "_id": 1 }).send().await?;
+            Ok(found.is_some())
+        });
+        look.await
+    }
 }
 
 /// What is read of a document of `commentKeys`, whose `_id` is the key.
@@ -370,7 +396,7 @@ impl Collections {
         lock.upsert(true).session(session).await.map(drop)
     }
 
-    fn database(&self) -> Database {
+    pub(super) fn database(&self) -> Database {
         let namespace = self.comments.namespace();
         self.comments.client().database(&namespace.db)
     }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod blocked_authors;
 mod deleted_posts;
+mod fair_use;
 mod health;
 mod held_comments;
 mod held_edits;

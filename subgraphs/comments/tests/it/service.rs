@@ -7,7 +7,7 @@ use bson::oid::ObjectId;
 use clap::Parser;
 use embedded_mongo::TestDatabase;
 use serde_json::{Value, json};
-use subgraph::testing::TestSubgraph;
+use subgraph::testing::{TestService, TestSubgraph};
 
 /// A running comments subgraph.
 pub struct Comments {
@@ -32,20 +32,17 @@ impl Comments {
 
     /// Starts it on a database that is there, with settings as on the command line.
     pub async fn start_on_with(database: TestDatabase, flags: &[&str]) -> Self {
-        let mut arguments = vec!["comments", "--development", "--mongo-uri", database.uri()];
-        arguments.extend(flags);
-        if !flags
-            .iter()
-            .any(|flag| flag.starts_with("--anonymous-writes"))
-        {
-            // Most tests are about something else than who may write.
-            arguments.push("--anonymous-writes=change");
-        }
-        let config = comments::Config::parse_from(arguments);
+        let config = config(&database, flags);
         let run = |listener, lifecycle| comments::run(config, listener, lifecycle);
         Self {
             subgraph: TestSubgraph::start_on(database, run).await,
         }
+    }
+
+    /// Starts another instance on the same database.
+    pub async fn another(&self, flags: &[&str]) -> TestService {
+        let config = config(&self.database, flags);
+        TestService::start(|listener, lifecycle| comments::run(config, listener, lifecycle)).await
     }
 
     /// Ends the subgraph and starts it again.
@@ -107,6 +104,19 @@ impl Comments {
             .await;
         texts(&entities["_entities"][0]["comments"])
     }
+}
+
+fn config(database: &TestDatabase, flags: &[&str]) -> comments::Config {
+    let mut arguments = vec!["comments", "--development", "--mongo-uri", database.uri()];
+    arguments.extend(flags);
+    if !flags
+        .iter()
+        .any(|flag| flag.starts_with("--anonymous-writes"))
+    {
+        // Most tests are about something else than who may write.
+        arguments.push("--anonymous-writes=change");
+    }
+    comments::Config::parse_from(arguments)
 }
 
 /// The texts of a connection of comments.
