@@ -84,13 +84,13 @@ impl CreateComment {
         ctx.data_unchecked::<KnownPosts>()
             .require(comment.post_id)
             .await?;
-        ctx.data_unchecked::<FairUse>()
-            .allow_comment(&viewer, &comment, idempotency.as_ref())
-            .await?;
         let Written {
             value: comment,
             operation_time,
-        } = store.insert_comment(comment, idempotency).await?;
+        } = ctx
+            .data_unchecked::<FairUse>()
+            .insert(&viewer, comment, idempotency)
+            .await?;
         Ok(CreateCommentPayload {
             comment,
             operation_time,

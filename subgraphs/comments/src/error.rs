@@ -51,7 +51,9 @@ pub enum Error {
     #[error("the same text was written a short while ago: it is accepted again in {0} s")]
     RepeatedComment(u64),
     /// The text of a new author has too many links.
-    #[error("the text has too many links: new authors, and guests, may use at most {max}")]
+    #[error(
+        "there are too many links in the text, or in a guest's name: new authors, and guests, may use at most {max}"
+    )]
     TooManyLinks {
         /// The most that it may have.
         max: usize,

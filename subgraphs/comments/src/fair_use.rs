@@ -10,8 +10,9 @@ use clap::builder::RangedU64ValueParser;
 use service::{duration, duration_up_to};
 use subgraph::Viewer;
 
-use crate::store::{Idempotency, Noted, Writing, WritingLimits};
-use crate::{Comment, Error, Store};
+use crate::store::{Idempotency, Writing, WritingLimits};
+use crate::written::Written;
+use crate::{Comment, CommentId, Error, Store};
 
 /// The most comments a minute that can be told from no limit.
 pub const PER_MINUTE_MOST: u64 = 600;
@@ -37,7 +38,8 @@ pub struct FairUseSettings {
     /// calls nobody new.
     #[arg(long, env = "COMMENT_NEW_AUTHOR_TIME", default_value = "0s", value_parser = duration)]
     pub comment_new_author_time: Duration,
-    /// Refuse a text of a new author with more links than this, in new comments and in edits, with `BAD_USER_INPUT`.
+    /// Refuse a text of a new author with more links than this, in new comments and in edits, with `BAD_USER_INPUT`. A
+    /// guest's name counts as text.
     #[arg(long, env = "COMMENT_NEW_AUTHOR_LINKS_MAX", default_value_t = 0)]
     pub comment_new_author_links_max: usize,
 }
@@ -86,39 +88,65 @@ impl FairUse {
         Self { settings, store }
     }
 
-    /// Takes note of a comment that is about to be written. One that is there already, by its idempotency key, is never
-    /// refused.
+    /// Adds a comment if its writer may write it, and counts it. If not, and the comment of its idempotency key is there
+    /// already, returns that one. So no retry is refused whose first request was written.
     ///
     /// # Errors
-    /// [`Error::TooManyComments`], [`Error::RepeatedComment`], [`Error::TooManyLinks`].
-    pub async fn allow_comment(
+    /// [`Error::TooManyComments`], [`Error::RepeatedComment`], [`Error::TooManyLinks`], and those of
+    /// [`Store::insert_comment`].
+    pub async fn insert(
         &self,
         viewer: &Viewer,
-        comment: &Comment,
-        idempotency: Option<&Idempotency>,
-    ) -> Result<(), Error> {
-        let refused = match self.allow_text(viewer, &comment.text).await {
-            Ok(()) => self.note(viewer, comment, idempotency).await,
-            refused => refused,
-        };
-        match (refused, idempotency) {
-            (Err(error), Some(idempotency)) if error.is_about_fair_use() => {
-                match self.store.is_written(idempotency).await? {
-                    true => Ok(()),
-                    false => Err(error),
-                }
+        comment: Comment,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Written<Comment>, Error> {
+        let key = idempotency.clone();
+        let guests_name = viewer.person().is_none().then_some(comment.author.as_str());
+        let texts = [comment.text.as_str(), guests_name.unwrap_or_default()];
+        let written = match self.require_few_links(viewer, texts).await {
+            Ok(()) => {
+                let writing = self.writing(viewer, &comment, idempotency.as_ref());
+                let insert = self.store.insert_comment(comment, idempotency, writing);
+                insert.await
             }
-            (refused, _) => refused,
+            Err(refusal) => Err(refusal),
+        };
+        match (written, key) {
+            // From here on nothing is written: whatever is deleted meanwhile, a refused text never gets in.
+            (Err(refusal), Some(key)) if refusal.is_about_fair_use() => {
+                self.store.comment_of_key(key).await?.ok_or(refusal)
+            }
+            (written, _) => written,
         }
     }
 
-    /// Checks the text of a comment or of an edit.
+    /// Checks the new text of a comment. Who may not edit the comment at all learns that instead.
     ///
     /// # Errors
-    /// [`Error::TooManyLinks`].
-    pub async fn allow_text(&self, viewer: &Viewer, text: &str) -> Result<(), Error> {
+    /// [`Error::TooManyLinks`], and for those who may not edit it, what an edit would fail with.
+    pub async fn allow_edit(
+        &self,
+        viewer: &Viewer,
+        id: CommentId,
+        text: &str,
+    ) -> Result<(), Error> {
+        let allowed = self.require_few_links(viewer, [text]).await;
+        if let Err(Error::TooManyLinks { .. }) = &allowed {
+            self.store.require_editable(id, viewer.clone()).await?;
+        }
+        allowed
+    }
+
+    async fn require_few_links<const N: usize>(
+        &self,
+        viewer: &Viewer,
+        texts: [&str; N],
+    ) -> Result<(), Error> {
         let max = self.settings.comment_new_author_links_max;
-        if !self.settings.looks_for_authors() || is_moderator(viewer) || links(text) <= max {
+        if !self.settings.looks_for_authors()
+            || viewer.is_moderator()
+            || texts.map(links).iter().sum::<usize>() <= max
+        {
             return Ok(());
         }
         let time = self.settings.comment_new_author_time;
@@ -132,33 +160,17 @@ impl FairUse {
         }
     }
 
-    async fn note(
+    /// What counts for the limits of the comment's writer; none without limits.
+    fn writing(
         &self,
         viewer: &Viewer,
         comment: &Comment,
         idempotency: Option<&Idempotency>,
-    ) -> Result<(), Error> {
+    ) -> Option<Writing> {
         let limits = self.settings.limits(viewer.person().is_some());
-        let Some(limits) = limits.filter(|_| !is_moderator(viewer)) else {
-            return Ok(());
-        };
-        let writing = Writing::new(viewer, comment, idempotency);
-        match self.store.note_writing(writing, limits).await? {
-            Noted::Allowed => Ok(()),
-            Noted::TooMany(wait) => Err(Error::TooManyComments(seconds(wait))),
-            Noted::Repeated(wait) => Err(Error::RepeatedComment(seconds(wait))),
-        }
+        let limits = limits.filter(|_| !viewer.is_moderator())?;
+        Some(Writing::new(viewer, comment, idempotency, limits))
     }
-}
-
-fn is_moderator(viewer: &Viewer) -> bool {
-    viewer.person().is_some_and(|person| person.is_moderator)
-}
-
-/// Whole seconds, rounded up: who comes after them is served.
-fn seconds(wait: Duration) -> u64 {
-    let seconds = wait.as_millis().div_ceil(1_000);
-    u64::try_from(seconds).unwrap_or(u64::MAX).max(1)
 }
 
 /// The links in a text: addresses with a scheme, and those that begin with `www.`.
@@ -185,13 +197,6 @@ mod tests {
             ("https://a.example/www.b awww.nothing", 1),
         ] {
             assert_eq!(links(text), count, "{text}");
-        }
-    }
-
-    #[test]
-    fn times_are_rounded_up() {
-        for (ms, expected) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2)] {
-            assert_eq!(seconds(Duration::from_millis(ms)), expected);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The collections, indexes and queries of the comments subgraph. The queries of edits and deletions are in
-//! `changes`, those of idempotency keys in `comment_keys` and `keyed_inserts`, those of the marks of deleted posts in
-//! `deletion_marks`, those of what writers wrote of late in `writers`; those of moderation in `moderated`,
-//! `moderation_acts` and `moderation_queue`. `subgraph::undated` writes missing
-//! dates.
+//! `changes`, those of idempotency keys (`idempotency`) in `comment_keys` and `keyed_inserts`, those of the marks of
+//! deleted posts in `deletion_marks`, those of what writers wrote of late in `writers`; those of moderation in
+//! `moderated`, `moderation_acts` and `moderation_queue`. `subgraph::undated` writes missing dates.
 
 mod changes;
 mod comment_keys;
 mod deletion_marks;
+mod idempotency;
 mod keyed_inserts;
 mod moderated;
 mod moderation_acts;
@@ -36,10 +36,11 @@ use crate::post::PostId;
 use crate::written::Written;
 
 pub use changes::Edit;
-pub use comment_keys::{Idempotency, KEPT_FOR};
+pub use comment_keys::KEPT_FOR;
 pub use deletion_marks::{DeletedPost, MarksPage};
+pub use idempotency::Idempotency;
 pub use moderation_queue::Report;
-pub use writers::{Noted, Writing, WritingLimits};
+pub use writers::{Writing, WritingLimits};
 
 /// The collections that need an index or pre-images. If one of them is new, these are created again.
 pub const COLLECTIONS: [&str; 8] = [
@@ -186,19 +187,26 @@ impl Store {
     /// Adds a comment, as its status is, and returns it; or the first one, when its idempotency key was used before.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] when the key came with another input.
+    /// [`Error::IdempotencyKeyReused`] when the key came with another input; [`Error::TooManyComments`] and
+    /// [`Error::RepeatedComment`] when the writer's limits, which are in `writing`, are reached.
     pub async fn insert_comment(
         &self,
         comment: Comment,
         idempotency: Option<Idempotency>,
+        writing: Option<Writing>,
     ) -> Result<Written<Comment>, Error> {
         if let Some(idempotency) = idempotency {
-            return self.insert_comment_once(comment, idempotency).await;
+            let insert = self.insert_comment_once(comment, idempotency, writing);
+            return insert.await;
         }
+        // Both in one call, which runs to its end: an overload, or a client that leaves, cannot come between them.
         let insert = self.calls.run(|collections| async move {
-            let mut session = collections.session().await?;
-            collections.insert(&comment, &comment, &mut session).await?;
-            Ok(Written::in_session(comment, &session))
+            let note = collections.note(writing).await?;
+            let inserted = collections.insert_new(comment).await;
+            if let (Some(note), Err(failure)) = (note, &inserted) {
+                collections.give_back(note, failure).await;
+            }
+            inserted
         });
         insert.await
     }
@@ -239,11 +247,9 @@ impl Store {
         author: &ID,
         but: Option<CommentId>,
     ) -> Result<bool, Error> {
-        // The plain filter finds by the index, and would alone also match a list with this id in it.
-        let is_it = doc! { "$eq": ["$authorId", { "$literal": author.as_str() }] };
-        let is_it = doc! { "$and": [is_it, SHAPE.expression()] };
-        let mut of_author = doc! { "authorId": author.as_str(), "$expr": is_it };
+        let mut of_author = of_author(author);
         of_author.extend(but.map(|but| ("_id".to_owned(), doc! { "$ne": but }.into())));
+        let of_author = doc! { "$and": [of_author, { "$expr": SHAPE.expression() }] };
         let look = self.calls.run(|collections| async move {
             let found = collections.comments.find_one(of_author).collation(exact());
             Ok(found.projection(doc! { "_id": 1 }).send().await?.is_some())
@@ -275,6 +281,12 @@ impl Collections {
     /// A session, which knows the time of the writes in it.
     async fn session(&self) -> mongodb::error::Result<ClientSession> {
         self.comments.client().start_session().await
+    }
+
+    async fn insert_new(&self, comment: Comment) -> Result<Written<Comment>, Error> {
+        let mut session = self.session().await?;
+        self.insert(&comment, &comment, &mut session).await?;
+        Ok(Written::in_session(comment, &session))
     }
 }
 
@@ -363,6 +375,13 @@ fn of_posts_alone(posts: &[PostId]) -> Document {
     let mut filter = of_posts(posts.iter().map(|post| post.object_id()));
     filter.insert("$nor", [doc! { "postId": { "$type": "array" } }]);
     filter
+}
+
+/// The comments of a person. The look-up needs [`exact`] texts.
+fn of_author(author: &str) -> Document {
+    // The plain filter finds by the index, and would alone also match a list with this id in it.
+    let is_it = doc! { "$eq": ["$authorId", { "$literal": author }] };
+    doc! { "authorId": author, "$expr": is_it }
 }
 
 /// The filter of one comment. A document that cannot be read as a comment does not match.

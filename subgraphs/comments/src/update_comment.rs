@@ -54,7 +54,7 @@ impl UpdateComment {
         let blocks = ctx.data_unchecked::<Blocks>();
         blocks.require_unblocked::<Error>(&viewer).await?;
         ctx.data_unchecked::<FairUse>()
-            .allow_text(&viewer, &text)
+            .allow_edit(&viewer, input.id, &text)
             .await?;
         let store = ctx.data_unchecked::<Store>();
         let hold = ctx.data_unchecked::<HoldComments>();

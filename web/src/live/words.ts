@@ -22,6 +22,7 @@ const BY_CODE: Record<string, string> = {
   SUBGRAPH_OVERLOADED: BUSY,
   SUBREQUEST_HTTP_ERROR: SILENT,
   SUBREQUEST_TIMEOUT: SILENT,
+  TOO_MANY_COMMENTS: 'You have written a lot in a short time. Try again later.',
   UNAUTHENTICATED: 'You have to sign in to do this.',
 };
 

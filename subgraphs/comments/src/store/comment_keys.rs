@@ -14,25 +14,23 @@
 use std::time::Duration;
 
 use bson::oid::ObjectId;
-use bson::spec::BinarySubtype;
-use bson::{Binary, Bson, Document, RawDocument, RawDocumentBuf, deserialize_from_slice, doc};
+use bson::{Document, RawDocumentBuf, deserialize_from_slice, doc};
 use changefeed::SendAction;
 use mongodb::error::{ErrorKind, RETRYABLE_WRITE_ERROR, WriteFailure};
 use mongodb::options::{
     CollectionOptions, IndexOptions, ReadConcern, ReturnDocument, WriteConcern,
 };
 use mongodb::{ClientSession, Collection, Database, IndexModel};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use subgraph::Owner;
+use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
+use super::idempotency::{Idempotency, KeyedComment};
 use super::keyed_inserts::{Confirm, InsertOnce, Settle, read_kept, read_visible};
 use super::transaction::{given_up, is_passing, jittered};
+use super::writers::{Note, Writing};
 use super::{Collections, Store, WRITE_TIME_MAX};
 use crate::Error;
 use crate::comment::{Comment, CommentId};
-use crate::post::PostId;
 use crate::written::Written;
 
 /// How long a key is kept after the last request with it: one that comes later writes a second comment.
@@ -58,71 +56,28 @@ const NAMESPACE_NOT_FOUND: i32 = 26;
 /// MongoDB's code for an index that does not exist.
 const INDEX_NOT_FOUND: i32 = 27;
 
-/// What is kept of a request, to know it when it comes again.
-#[derive(Clone, Debug)]
-pub struct Idempotency {
-    /// The `_id` of the key's document.
-    key: Bson,
-    /// A digest of the input that came with the key.
-    digest: Binary,
-}
-
-impl Idempotency {
-    /// Remembers the owner's key and what came with it.
-    pub fn new(key: String, owner: &Owner, post: PostId, text: &str, author: &str) -> Self {
-        let mut digest = Sha256::new();
-        digest.update(post.object_id().bytes());
-        // The length separates the text from the author.
-        digest.update(text.len().to_be_bytes());
-        digest.update(text);
-        let key = match owner.id() {
-            // A new token may have another name for the same person.
-            Some(id) => Bson::from(doc! { "owner": id.as_str(), "key": key }),
-            None => {
-                digest.update(author);
-                Bson::from(key)
-            }
-        };
-        let digest = Binary {
-            subtype: BinarySubtype::Generic,
-            bytes: digest.finalize().to_vec(),
-        };
-        Self { key, digest }
-    }
-
-    /// Refuses a comment's document that names another input. Comments of earlier versions name none.
-    pub(super) fn require_same_input(&self, comment: &RawDocument) -> Result<(), Error> {
-        let kept = comment
-            .get_document("idempotency")
-            .and_then(|kept| kept.get_binary("digest"));
-        match kept {
-            Ok(digest) if digest.bytes != self.digest.bytes => Err(Error::IdempotencyKeyReused),
-            _ => Ok(()),
-        }
-    }
-
-    /// The key, which no other owner has.
-    pub(super) fn key(&self) -> &Bson {
-        &self.key
-    }
-}
-
 impl Store {
-    /// Whether the key's comment is there, of whatever input.
-    pub async fn is_written(&self, idempotency: &Idempotency) -> Result<bool, Error> {
-        let key = idempotency.key.clone();
+    /// The comment that the key has created, wherever it is; none if it is not there. Writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] when another input created it.
+    pub async fn comment_of_key(
+        &self,
+        idempotency: Idempotency,
+    ) -> Result<Option<Written<Comment>>, Error> {
         let look = self.calls.run(|collections| async move {
+            let mut session = collections.session().await?;
             let keys = collections.database().collection::<RawDocumentBuf>(KEYS);
-            let Some(kept) = keys.find_one(doc! { "_id": key }).send().await? else {
-                return Ok(false);
+            let kept = keys.find_one(doc! { "_id": &idempotency.key });
+            let Some(kept) = kept.session(&mut session).send().await? else {
+                return Ok(None);
             };
             // An id that cannot be read is no comment's.
             let Ok(CommentKey { comment_id }) = deserialize_from_slice(kept.as_bytes()) else {
-                return Ok(false);
+                return Ok(None);
             };
-            let found = collections.comments.find_one(doc! { "_id": comment_id });
-            let found = found.projection(doc! { "_id": 1 }).send().await?;
-            Ok(found.is_some())
+            let first = collections.first_of_key(comment_id, &idempotency, &mut session);
+            first.await
         });
         look.await
     }
@@ -135,27 +90,14 @@ struct CommentKey {
     comment_id: CommentId,
 }
 
-/// A comment's document with the digest of the input that created it.
-#[derive(Serialize)]
-pub(super) struct KeyedComment<'a> {
-    #[serde(flatten)]
-    comment: &'a Comment,
-    idempotency: Document,
-}
-
-impl<'a> KeyedComment<'a> {
-    pub fn new(comment: &'a Comment, idempotency: &Idempotency) -> Self {
-        Self {
-            comment,
-            idempotency: doc! { "digest": &idempotency.digest },
-        }
-    }
-}
-
 /// A request with a key, and how far it is.
 struct Once {
     comment: Comment,
     idempotency: Idempotency,
+    /// What counts for the writer's limits, until it is noted.
+    writing: Option<Writing>,
+    /// What the last step has noted.
+    note: Option<Note>,
     /// The comment's id if the key is new.
     fresh: CommentId,
     is_first_try: bool,
@@ -168,19 +110,35 @@ impl Store {
     /// does no harm: the next one finds what it has written.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] when the key came with another input.
+    /// [`Error::IdempotencyKeyReused`] when the key came with another input; those of the writer's limits.
     pub(super) async fn insert_comment_once(
         &self,
         comment: Comment,
         idempotency: Idempotency,
+        writing: Option<Writing>,
     ) -> Result<Written<Comment>, Error> {
-        let mut once = Once {
+        let once = Once {
             fresh: comment.id,
             comment,
             idempotency,
+            writing,
+            note: None,
             is_first_try: true,
             waits_since: None,
         };
+        let mut note = None;
+        let written = self.try_until_written(once, &mut note).await;
+        if let (Some(note), Err(failure)) = (note, &written) {
+            self.give_back(note, failure.clone()).await;
+        }
+        written
+    }
+
+    async fn try_until_written(
+        &self,
+        mut once: Once,
+        note: &mut Option<Note>,
+    ) -> Result<Written<Comment>, Error> {
         // One for all tries: a transaction in it waits until an earlier write in it is over.
         let mut kept_session = None;
         let deadline = Instant::now() + TIME_LIMIT;
@@ -191,22 +149,33 @@ impl Store {
                     Some(session) => session,
                     None => collections.session().await?,
                 };
+                // In the first step's call: an overload cannot come between the note and the key.
+                if let Some(writing) = once.writing.take() {
+                    once.note = collections.note(Some(writing)).await?;
+                }
                 let written = collections.write_once(&mut once, &mut session).await;
                 Ok::<_, Error>((once, session, written))
             });
             let (after, session, written) = step.await?;
             (once, kept_session) = (after, Some(session));
+            if let Some(noted) = once.note.take() {
+                *note = Some(noted);
+            }
             let failure = match written {
                 Ok(Some(written)) => return Ok(written),
                 Ok(None) => {
                     let changes = "the idempotency key changes all the time";
                     mongodb::error::Error::custom(changes).into()
                 }
-                Err(Error::Database(error)) if error.contains_label(RETRYABLE_WRITE_ERROR) => {
-                    once.waits_since = None;
-                    error.into()
+                Err(error) if may_be_over(&error) || is_passing(&error) => {
+                    if may_be_over(&error) {
+                        once.waits_since = None;
+                    }
+                    if let Some(note) = note {
+                        note.may_be_written = true;
+                    }
+                    error
                 }
-                Err(error) if is_passing(&error) => error,
                 Err(error) => return Err(error),
             };
             if Instant::now() >= deadline {
@@ -244,7 +213,8 @@ impl Collections {
             }
             once.waits_since = Some(Instant::now());
         }
-        if let Some(first) = self.first_of_key(once, session).await? {
+        let first = self.first_of_key(once.comment.id, &once.idempotency, session);
+        if let Some(first) = first.await? {
             return Ok(Some(first));
         }
         if !is_last {
@@ -342,14 +312,14 @@ impl Collections {
     /// [`Error::IdempotencyKeyReused`] when another input created it.
     async fn first_of_key(
         &self,
-        once: &Once,
+        id: CommentId,
+        idempotency: &Idempotency,
         session: &mut ClientSession,
     ) -> Result<Option<Written<Comment>>, Error> {
-        let id = once.comment.id;
         let visible = self.acknowledged(&self.comments, id, session).await?;
         let kept = self.acknowledged(&self.entries, id, session).await?;
-        let visible = visible.map(|found| read_visible(self, &found, &once.idempotency));
-        let kept = kept.map(|found| read_kept(self, &found, &once.idempotency));
+        let visible = visible.map(|found| read_visible(self, &found, idempotency));
+        let kept = kept.map(|found| read_kept(self, &found, idempotency));
         let first = match (visible.transpose()?.flatten(), kept.transpose()?.flatten()) {
             // It has just moved, or a request that was overtaken has left its copy.
             (Some(_), Some(_)) => {
@@ -434,4 +404,9 @@ pub(super) fn code(error: &mongodb::error::Error) -> Option<i32> {
         ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
         _ => None,
     }
+}
+
+/// Whether a write may have happened, though its answer did not come: another attempt finds out.
+fn may_be_over(error: &Error) -> bool {
+    matches!(error, Error::Database(error) if error.contains_label(RETRYABLE_WRITE_ERROR))
 }

@@ -6,7 +6,7 @@ use mongodb::ClientSession;
 use subgraph::readable;
 
 use super::Collections;
-use super::comment_keys::{Idempotency, KeyedComment};
+use super::idempotency::{Idempotency, KeyedComment};
 use super::transaction::Attempt;
 use crate::Error;
 use crate::comment::{Comment, CommentId, CommentStatus};

@@ -1,7 +1,10 @@
 //! How much one writer may write: a minute's comments, equal texts, links of new authors.
 
-use bson::doc;
+use bson::oid::ObjectId;
+use bson::{Bson, Document, doc};
 use futures_util::future::join_all;
+use mongodb::IndexModel;
+use mongodb::options::{Collation, CollationStrength};
 use serde_json::{Value, json};
 use subgraph::testing::{SECRET, Signed, TestService};
 
@@ -14,6 +17,8 @@ const CREATE: &str = "mutation ($input: CreateCommentInput!) { createComment(inp
 const EDIT: &str = "mutation ($input: UpdateCommentInput!) { updateComment(input: $input) {
     comment { id }
 } }";
+const HIDE: &str =
+    "mutation ($id: ID!) { hideComment(input: { id: $id, reason: \"R\" }) { comment { id } } }";
 const DELETE: &str = "mutation ($id: ID!) { deleteComment(input: { id: $id }) { id } }";
 
 async fn start(flags: &[&str]) -> Comments {
@@ -254,6 +259,153 @@ async fn without_limits_nothing_is_noted() {
         let input = json!({ "postId": post, "text": "https://a.example" });
         assert_eq!(write(&ann, input).await, "");
     }
-    let noted = comments.collection("commentWriters");
-    assert_eq!(noted.count_documents(doc! {}).await.expect("counted"), 0);
+    comments.ready().await;
+    let names = comments.database.database().list_collection_names().await;
+    assert!(!names.expect("names").contains(&"commentWriters".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_finds_the_comment_of_its_key_and_writes_nothing() {
+    let comments = start(&["--comment-limit-per-minute=1", "--hold-comments=always"]).await;
+    let post = comments.post().await;
+    let ann = person(&comments, "ann");
+    let input = |text: &str| json!({ "postId": post, "text": text, "idempotencyKey": "1" });
+    let retry = async || {
+        let created = ann.data(CREATE, json!({ "input": input("A") })).await;
+        created["createComment"]["comment"]["id"].clone()
+    };
+    let id = retry().await;
+    // Until no further try passes as one of the same request.
+    for _ in 0..2 {
+        retry().await;
+    }
+    let keys = comments.collection("commentKeys");
+    let before = keys.find_one(doc! {}).await.expect("found");
+    assert_eq!(retry().await, id, "held");
+    assert_eq!(write(&ann, input("B")).await, "CONFLICT");
+    let moderator = comments.person(NAME, &json!({ "sub": "mo", "scope": "moderate" }));
+    moderator.data(HIDE, json!({ "id": id })).await;
+    assert_eq!(retry().await, id, "hidden");
+    ann.data(DELETE, json!({ "id": id })).await;
+    for text in ["A", "B"] {
+        assert_eq!(write(&ann, input(text)).await, "TOO_MANY_COMMENTS");
+    }
+    assert_eq!(keys.find_one(doc! {}).await.expect("found"), before);
+    let held = comments.collection("moderatedComments");
+    assert_eq!(held.count_documents(doc! {}).await.expect("counted"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_written_does_not_count() {
+    let flags = ["--comment-limit-per-minute=2", "--comment-repeat-within=1h"];
+    let comments = start(&flags).await;
+    let post = comments.post().await;
+    let (ann, bob) = (person(&comments, "ann"), person(&comments, "bob"));
+    comments.ready().await;
+    let validate = async |validator| {
+        let change = doc! { "collMod": "comments", "validator": validator };
+        let database = comments.database.database();
+        database.run_command(change).await.expect("changed");
+    };
+    let plain = |text: &str| json!({ "postId": post, "text": text });
+    let keyed =
+        |key: &str, text: &str| json!({ "postId": post, "text": text, "idempotencyKey": key });
+    validate(doc! { "text": { "$ne": "A" } }).await;
+    for _ in 0..5 {
+        assert_eq!(write(&ann, plain("A")).await, "INTERNAL_SERVER_ERROR");
+        assert_eq!(write(&bob, keyed("1", "A")).await, "INTERNAL_SERVER_ERROR");
+    }
+    validate(doc! {}).await;
+    assert_eq!(write(&ann, plain("A")).await, "");
+    assert_eq!(write(&bob, keyed("1", "A")).await, "");
+    // Nor does a conflict, after which the text comes with another key.
+    assert_eq!(write(&bob, keyed("1", "B")).await, "CONFLICT");
+    assert_eq!(write(&bob, keyed("2", "B")).await, "");
+    assert_eq!(write(&bob, keyed("3", "C")).await, "TOO_MANY_COMMENTS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_set_back_makes_no_wait_longer_than_the_window() {
+    let comments = start(&["--comment-limit-per-minute=2"]).await;
+    let post = comments.post().await;
+    let ann = person(&comments, "ann");
+    let text = |text: &str| json!({ "postId": post, "text": text });
+    assert_eq!(write(&ann, text("A")).await, "");
+    let later = bson::DateTime::from_millis(bson::DateTime::now().timestamp_millis() + 3_600_000);
+    let moved = doc! { "$set": { "recent.$[].at": later } };
+    let writers = comments.collection("commentWriters");
+    writers
+        .update_one(doc! {}, moved.clone())
+        .await
+        .expect("updated");
+    // `COMMENT_REPEAT_WITHIN` is off, whatever the clock says.
+    assert_eq!(write(&ann, text("A")).await, "");
+    writers.update_one(doc! {}, moved).await.expect("updated");
+    let refused = ann.graphql(CREATE, json!({ "input": text("B") })).await;
+    let wait = refused["errors"][0]["extensions"]["retryAfter"].as_u64();
+    assert!(wait.is_some_and(|wait| wait <= 60), "{refused}");
+    // It goes on from there, and not at the old time. And what is refused writes nothing any more.
+    let kept = writers.find_one(doc! {}).await.expect("found");
+    let recent = kept.as_ref().and_then(|kept| kept.get_array("recent").ok());
+    let first = recent.and_then(|recent| recent[0].as_document());
+    let first = first.and_then(|entry| entry.get_datetime("at").ok());
+    assert!(first.is_some_and(|at| *at < later), "{kept:?}");
+    assert_eq!(write(&ann, text("C")).await, "TOO_MANY_COMMENTS");
+    assert_eq!(writers.find_one(doc! {}).await.expect("found"), kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_are_judged_by_exact_authors_names_and_rights() {
+    let database = embedded_mongo::test_database().await;
+    let mut collation = Collation::builder().locale("en").build();
+    collation.strength = Some(CollationStrength::Primary);
+    let created = database.database();
+    let created = created.create_collection("comments").collation(collation);
+    created.await.expect("created");
+    let flags = with_people(&[
+        "--comment-new-author-time=1d",
+        "--comment-new-author-links-max=1",
+    ]);
+    let comments = Comments::start_on_with(database, &flags).await;
+    let post = comments.post().await;
+    let (ann, bob, guest) = (
+        person(&comments, "ann"),
+        person(&comments, "bob"),
+        comments.guest(NAME),
+    );
+    let past = bson::DateTime::from_millis(0);
+    let of = |author: Bson| doc! { "postId": ObjectId::new(), "authorId": author, "text": "T", "createdAt": past };
+    let documents = comments.collection("comments");
+    let others = [of("ANN".into()), of(vec!["ann"].into())];
+    documents.insert_many(others).await.expect("inserted");
+    let text = |text: &str| json!({ "postId": post, "text": text });
+    let two = "https://a.example www.b.example";
+    assert_eq!(write(&ann, text(two)).await, "BAD_USER_INPUT");
+    let of_guest = json!({ "postId": post, "text": "www.a.example", "author": "www.b.example" });
+    assert_eq!(write(&guest, of_guest).await, "BAD_USER_INPUT");
+    // Who may not edit it learns that first.
+    let created = ann.data(CREATE, json!({ "input": text("Mine") })).await;
+    let id = &created["createComment"]["comment"]["id"];
+    for (id, code) in [
+        (id, "FORBIDDEN"),
+        (&json!(ObjectId::new().to_hex()), "NOT_FOUND"),
+    ] {
+        let edit = json!({ "input": { "id": id, "text": two } });
+        assert_eq!(bob.error_code(EDIT, edit).await, code);
+    }
+    let edit = json!({ "input": { "id": id, "text": two } });
+    assert_eq!(ann.error_code(EDIT, edit).await, "BAD_USER_INPUT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_of_writers_that_cannot_be_made_prevents_no_other() {
+    let database = embedded_mongo::test_database().await;
+    let other = IndexModel::builder().keys(doc! { "until": 1 }).build();
+    let writers = database.database().collection::<Document>("commentWriters");
+    writers.create_index(other).await.expect("an index");
+    let flags = with_people(&["--comment-limit-per-minute=1"]);
+    let comments = Comments::start_on_with(database, &flags).await;
+    comments.ready().await;
+    let names = comments.collection("comments").list_index_names().await;
+    assert!(names.expect("names").contains(&"undated".to_owned()));
 }
