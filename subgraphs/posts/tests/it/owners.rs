@@ -272,6 +272,12 @@ async fn who_is_blocked_writes_no_posts_and_may_delete_them() {
         .insert_one(doc! { "_id": "ann" })
         .await
         .expect("blocked");
+    // A moderator who is blocked has no other rights.
+    let of_guest = created(&posts.guest(NAME), "Guest").await;
+    let claims = json!({ "sub": "ann", "name": "Ann", "scope": "moderate" });
+    let blocked = posts.person(NAME, &claims);
+    let delete = json!({ "id": of_guest["id"] });
+    assert_eq!(blocked.error_code(DELETE, delete).await, "FORBIDDEN");
     ann(&posts).data(DELETE, json!({ "id": post["id"] })).await;
     assert_eq!(stored(&posts, &post["id"]).await, None);
 }
