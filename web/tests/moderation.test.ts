@@ -199,6 +199,20 @@ test('a comment that is held says so, and everybody sees it once a moderator sho
 
     await queued(grace, 'May I?').getByRole('button', { name: 'Show' }).click();
     for (const page of [guest, reader]) await waitForComments(page, ['May I?']);
+
+    // An edit is a new text.
+    await signIn(guest, 'Ada');
+    await comment(guest, 'Mine');
+    await queued(grace, 'Mine').getByRole('button', { name: 'Show' }).click();
+    await waitForComments(reader, ['Mine', 'May I?']);
+    const mine = guest.locator('.comment', { hasText: 'Mine' });
+    await mine.hover();
+    await mine.getByRole('button', { name: /^Edit/ }).click();
+    await guest.locator('.comment textarea').fill('Mine, with an advertisement');
+    await guest.getByRole('button', { name: 'Save' }).click();
+    await guest.getByText('Your comment waits for a moderator.').waitFor();
+    for (const page of [guest, reader]) await waitForComments(page, ['May I?']);
+    await queued(grace, 'advertisement').getByText('held', { exact: true }).waitFor();
     await close(grace, guest, reader);
   } finally {
     await stack.stop();

@@ -18,10 +18,12 @@ interface CommentEditorProps {
   postId: string;
   isGone: boolean;
   onDone: () => void;
+  /** Hears that the new text waits for a moderator. */
+  onHeld: () => void;
   onHandOver: (text: string) => void;
 }
 
-export function CommentEditor({ comment, postId, isGone, onDone, onHandOver }: CommentEditorProps) {
+export function CommentEditor({ comment, postId, isGone, onDone, onHeld, onHandOver }: CommentEditorProps) {
   const key = `edit.${comment.id}` as const;
   const [kept] = useState(() => readDraft(key));
   const [draft, setDraft] = useState<EditDraft>(
@@ -49,7 +51,8 @@ export function CommentEditor({ comment, postId, isGone, onDone, onHandOver }: C
     if (hasConflict) return conflict.current?.focus();
     const input = { id: comment.id, text: cleaned(draft.text), ifUpdatedAt: comment.updatedAt };
     try {
-      await update({ variables: { input } });
+      const { data } = await update({ variables: { input } });
+      if (data?.updateComment.comment.status === 'HELD') onHeld();
       discard();
     } catch (failure) {
       // Shown below; what is there now, above.

@@ -26,12 +26,14 @@ interface CommentItemProps {
   isGone: boolean;
   /** Hears whether it is being edited. */
   onEditing: (comment: CommentPartsFragment, isEditing: boolean) => void;
+  /** Hears that an edited text waits for a moderator. */
+  onHeld: () => void;
   /** Takes a text that has lost its place. */
   onHandOver: (text: string) => void;
 }
 
 export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
-  const { comment, postId, isNew, isTarget, isGone, onEditing, onHandOver } = props;
+  const { comment, postId, isNew, isTarget, isGone, onEditing, onHeld, onHandOver } = props;
   const [editing, setEditing] = useState(false);
   const [remove] = useMutation(DeleteCommentDocument);
   const editButton = useFocusBack(editing);
@@ -126,6 +128,7 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
                 postId={postId}
                 isGone={isGone}
                 onDone={() => edit(false)}
+                onHeld={onHeld}
                 onHandOver={onHandOver}
               />
             ) : (

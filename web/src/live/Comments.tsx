@@ -33,6 +33,7 @@ const RECENT_MAX = 50;
 export function Comments({ post }: { post: OpenPostFragment }) {
   const [arrived, setArrived] = useState(NONE);
   const [handed, setHanded] = useState<string>();
+  const [isHeld, setHeld] = useState(false);
   const head = useRef<HTMLDivElement>(null);
   const headVisible = useVisible(head);
   const read = useCallback(() => readComments(post.id), [post.id]);
@@ -62,7 +63,12 @@ export function Comments({ post }: { post: OpenPostFragment }) {
               : `${post.commentCount.toLocaleString()} comments`}
         </h2>
       </div>
-      <Composer postId={post.id} handed={handed} onTaken={() => setHanded(undefined)} />
+      <Composer postId={post.id} handed={handed} onTaken={() => setHanded(undefined)} onHeld={setHeld} />
+      {isHeld && (
+        <p className="held" role="status">
+          Your comment waits for a moderator. Nobody else sees it until then.
+        </p>
+      )}
       {unseen > 0 && (
         <button
           type="button"
@@ -81,6 +87,7 @@ export function Comments({ post }: { post: OpenPostFragment }) {
           discussion={discussion}
           recent={arrived.recent}
           {...{ onArrived }}
+          onHeld={() => setHeld(true)}
           onHandOver={setHanded}
         />
       ) : error !== undefined ? (
@@ -99,10 +106,11 @@ interface DiscussionProps {
   discussion: NonNullable<PostCommentsQuery['post']>;
   recent: ReadonlySet<string>;
   onArrived: (commentId: string) => void;
+  onHeld: () => void;
   onHandOver: (text: string) => void;
 }
 
-function Discussion({ discussion, recent, onArrived, onHandOver }: DiscussionProps) {
+function Discussion({ discussion, recent, onArrived, onHeld, onHandOver }: DiscussionProps) {
   const { id } = discussion;
   const { hasNextPage, endCursor } = discussion.comments.pageInfo;
   const list = useRef<HTMLOListElement>(null);
@@ -153,6 +161,7 @@ function Discussion({ discussion, recent, onArrived, onHandOver }: DiscussionPro
             isTarget={comment.id === target}
             isGone={gone.includes(comment)}
             onEditing={onEditing}
+            onHeld={onHeld}
             onHandOver={onHandOver}
           />
         ))}

@@ -20,15 +20,16 @@ interface ComposerProps {
   /** A text from elsewhere on the page, which joins what is written. */
   handed?: string | undefined;
   onTaken?: () => void;
+  /** Hears whether what was sent last waits for a moderator. */
+  onHeld?: (isHeld: boolean) => void;
 }
 
-export function Composer({ postId, handed, onTaken }: ComposerProps) {
+export function Composer({ postId, handed, onTaken, onHeld }: ComposerProps) {
   const session = useSession();
   const [guest, setGuest] = useAuthorName();
   const author = session?.name ?? guest;
   const [text, setText] = useState(() => readDraft(`comment.${postId}`)?.text ?? '');
   const [create, { loading, error }] = useMutation(CreateCommentDocument);
-  const [isHeld, setHeld] = useState(false);
   // The same key for every try of the same comment: one whose answer got lost is not doubled.
   const attempt = useRef({ text: '', author: '', key: '' });
   const field = useRef<HTMLTextAreaElement>(null);
@@ -37,7 +38,7 @@ export function Composer({ postId, handed, onTaken }: ComposerProps) {
   const write = (changed: string) => {
     latest.current = changed;
     setText(changed);
-    if (changed !== '') setHeld(false);
+    if (changed !== '') onHeld?.(false);
     if (changed.trim() === '') dropDraft(`comment.${postId}`);
     else keepDraft(`comment.${postId}`, { text: changed });
   };
@@ -72,7 +73,7 @@ export function Composer({ postId, handed, onTaken }: ComposerProps) {
       attempt.current = { text: '', author: '', key: '' };
       // What was written meanwhile stays.
       if (latest.current === text) write('');
-      setHeld(status === 'HELD');
+      onHeld?.(status === 'HELD');
       // A reader who has gone on meanwhile is not called back.
       if (isFocusLost() || form.contains(document.activeElement)) focusOn(field.current);
     } catch {
@@ -124,11 +125,6 @@ export function Composer({ postId, handed, onTaken }: ComposerProps) {
           {loading ? 'Sending…' : 'Comment'}
         </button>
       </div>
-      {isHeld && (
-        <p className="held" role="status">
-          Your comment waits for a moderator. Nobody else sees it until then.
-        </p>
-      )}
       {error && (
         <p className="form-error" role="alert">
           {wordsFor(error)} Your comment is still here.{mayPass(error) && ' You can send it again.'}

@@ -133,9 +133,14 @@ function QueueItem({ entry, queue }: { entry: Entry; queue: Queue }) {
     decide(() =>
       client.mutate({ mutation: HideCommentDocument, variables: { input: { id: commentId, reason } } }),
     );
+  // The text that is shown here, and no other.
+  const ifUpdatedAt = comment?.updatedAt ?? null;
   const restore = () =>
     decide(() =>
-      client.mutate({ mutation: RestoreCommentDocument, variables: { input: { id: commentId } } }),
+      client.mutate({
+        mutation: RestoreCommentDocument,
+        variables: { input: { id: commentId, ifUpdatedAt } },
+      }),
     );
   const block = async (reason: string) => {
     if (authorId === undefined) return;
