@@ -141,6 +141,27 @@ async function interceptSubscriptions(
   });
 }
 
+test('a subscription above the rate limit is sent again when the server says, and not before', async () => {
+  const post = await graph.createPost('Limited');
+  await graph.createComment(post, 'Before');
+  const SECONDS = 3;
+  const errors = [{ message: 'Wait.', extensions: { code: 'RATE_LIMITED', retryAfter: SECONDS } }];
+  const sentAt: number[] = [];
+  const page = await openPage(browser, new URL(`posts/${post}`, stack.url).href, {}, (opened) =>
+    interceptSubscriptions(opened, (query) => {
+      if (!query.includes('commentChanges')) return [];
+      sentAt.push(performance.now());
+      return sentAt.length === 1 ? [{ type: 'error', payload: errors }] : [];
+    }),
+  );
+  await waitForState(page, 'Reconnecting');
+  await graph.createComment(post, 'Meanwhile');
+  await waitForComments(page, ['Meanwhile', 'Before']);
+  const [first = 0, second = 0] = sentAt;
+  assert.ok(second - first >= SECONDS * 1_000, `sent again after ${second - first} ms`);
+  await closePage(page);
+});
+
 test('a subscription that is refused for a while is live again without an event, and has no gap', async () => {
   const errors = [{ message: 'Not now.', extensions: { code: 'INTERNAL_SERVER_ERROR' } }];
   const refusals = [

@@ -22,6 +22,9 @@ const GAP: GraphQLFormattedError = {
   extensions: { code: SUBSCRIPTION_INTERRUPTED },
 };
 
+/** A server that asks to wait for longer is tried all the same. */
+const LONGEST_WAIT_MS = 60 * 60 * 1_000;
+
 /** A subscription that was not refused for so long has been taken: the protocol has no word for it. */
 const TAKEN_AFTER_MS = 500;
 
@@ -84,7 +87,7 @@ export function resumingLink(connection: Connection): ApolloLink {
           const lastCursor = errors[0]?.extensions?.cursor;
           if (typeof lastCursor === 'string') payload.variables.after = lastCursor;
           connection.markInterrupted(identity, true);
-          retryTimer = setTimeout(start, retryDelay(attempt++));
+          retryTimer = setTimeout(start, Math.max(retryDelay(attempt++), waitIn(errors)));
         };
         const start = () => {
           const mine = { end: () => {} };
@@ -128,6 +131,12 @@ function cursorOf(data: Answer | null | undefined): string | undefined {
   const event = Object.values(data ?? {})[0];
   if (typeof event !== 'object' || event === null || !('cursor' in event)) return undefined;
   return typeof event.cursor === 'string' ? event.cursor : undefined;
+}
+
+/** How long the server asks to wait, in milliseconds. */
+function waitIn(errors: readonly GraphQLFormattedError[]): number {
+  const seconds = errors[0]?.extensions?.retryAfter;
+  return typeof seconds === 'number' ? Math.min(seconds * 1_000, LONGEST_WAIT_MS) : 0;
 }
 
 function isInterruption(error: GraphQLFormattedError): boolean {
