@@ -27,6 +27,11 @@ struct Metered {
 }
 
 impl EventMeter {
+    /// Whether events above the limit end the subscription, and are not only counted.
+    pub(crate) fn is_enforced(&self) -> bool {
+        self.limits.is_enforced
+    }
+
     /// The events as long as the client's limit allows them; then `RATE_LIMITED` with the cursor of the last one that was
     /// delivered. The event that was too much comes after that cursor. Without a cursor, the error says that events may be
     /// missing in a next subscription, so that the client reads again.

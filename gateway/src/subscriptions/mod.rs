@@ -161,7 +161,8 @@ impl Subscriptions {
         let socket = accepted.client.socket.clone().filter(|_| may_renew);
         let client = ClientId::of(accepted.client);
         let (is_resumed, start) = (cursor.is_some(), cursor.clone());
-        let is_paced = is_resumed && accepted.meter.is_some();
+        let is_metered = accepted.meter.as_ref().is_some_and(EventMeter::is_enforced);
+        let is_paced = is_resumed && is_metered;
         let joined = services.hub.join(
             key,
             is_resumed,
