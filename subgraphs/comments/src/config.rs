@@ -22,8 +22,8 @@ pub struct Config {
     /// post in the database. The default takes about 6 MB.
     #[arg(long, env = "KNOWN_POSTS_MAX", default_value_t = 100_000, value_parser = at_least_one())]
     pub known_posts_max: usize,
-    /// Hold new comments until a moderator shows them: `never`, `first` (those of authors who have no visible comment
-    /// yet, and of guests) or `always`. Comments of moderators are never held.
+    /// Hold new and edited comments until a moderator shows them: `never`, `first` (those of authors who have no other
+    /// visible comment, and of guests) or `always`. Comments of moderators are never held.
     #[arg(long, env = "HOLD_COMMENTS", value_enum, default_value_t)]
     pub hold_comments: HoldComments,
     /// How much of the past the live feed keeps.

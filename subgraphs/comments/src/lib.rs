@@ -7,7 +7,7 @@
 //! | `create_comment`, `update_comment`, `delete_comment` | one mutation each, with its input and payload |
 //! | `report_comment`, `hide_comment`, `restore_comment`, `block_author`, `unblock_author` | the same, of moderation |
 //! | `moderation`, `moderation_change`, `block` | the nouns of moderation: a comment in it, an event, a block |
-//! | [`moderation_feed`], [`holding`] | the moderators' live queue; which new comments wait there |
+//! | [`moderation_feed`], [`holding`] | the moderators' live queue; which comments wait there |
 //! | [`store`] | the collections, the indexes and the queries |
 //! | `fair_use` | how much one writer may write |
 //! | `written`, `loaders` | what a write returns; look-ups of many comments or pages in one query |

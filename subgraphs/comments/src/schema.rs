@@ -48,7 +48,7 @@ pub struct Parts {
     pub moderation_feed: ModerationFeed,
     /// Who may not write.
     pub blocks: Blocks,
-    /// Which new comments wait for a moderator.
+    /// Which new and edited comments wait for a moderator.
     pub hold_comments: HoldComments,
     /// How much one writer may write.
     pub fair_use: FairUse,
@@ -122,7 +122,8 @@ impl Query {
         #[graphql(desc = "Which comments.", default_with = "Some(ModerationList::Open)")]
         list: Option<ModerationList>,
     ) -> Result<Connection<ModerationEntry>, Error> {
-        Viewer::of(ctx).require_moderator()?;
+        let blocks = ctx.data_unchecked::<Blocks>();
+        blocks.require_moderator::<Error>(&Viewer::of(ctx)).await?;
         let list = list.unwrap_or(ModerationList::Open);
         let request = PageArguments {
             first,
@@ -232,7 +233,8 @@ impl Subscriptions {
         )]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<ModerationChange, Error>>, Error> {
-        Viewer::of(ctx).require_moderator()?;
+        let blocks = ctx.data_unchecked::<Blocks>();
+        blocks.require_moderator::<Error>(&Viewer::of(ctx)).await?;
         ctx.data_unchecked::<ModerationFeed>().changes(after).await
     }
 }

@@ -76,7 +76,7 @@ impl Store {
             let Ok(CommentKey { comment_id }) = deserialize_from_slice(kept.as_bytes()) else {
                 return Ok(None);
             };
-            let first = collections.first_of_key(comment_id, &idempotency, &mut session);
+            let first = collections.first_of_key(comment_id, &idempotency, false, &mut session);
             first.await
         });
         look.await
@@ -101,6 +101,8 @@ struct Once {
     /// The comment's id if the key is new.
     fresh: CommentId,
     is_first_try: bool,
+    /// Whether the comment may be there, though no answer said so.
+    may_be_inserted: bool,
     /// Since when it waits for the comment of another attempt.
     waits_since: Option<Instant>,
 }
@@ -124,6 +126,7 @@ impl Store {
             writing,
             note: None,
             is_first_try: true,
+            may_be_inserted: false,
             waits_since: None,
         };
         let mut note = None;
@@ -143,6 +146,8 @@ impl Store {
         let mut kept_session = None;
         let deadline = Instant::now() + TIME_LIMIT;
         let mut pause = PAUSE_MIN;
+        // Never hidden by an overload: that would say that nothing was written.
+        let mut unanswered = None;
         loop {
             let step = self.calls.run(|collections| async move {
                 let mut session = match kept_session {
@@ -156,7 +161,10 @@ impl Store {
                 let written = collections.write_once(&mut once, &mut session).await;
                 Ok::<_, Error>((once, session, written))
             });
-            let (after, session, written) = step.await?;
+            let (after, session, written) = match step.await {
+                Ok(step) => step,
+                Err(overload) => return Err(unanswered.unwrap_or(overload)),
+            };
             (once, kept_session) = (after, Some(session));
             if let Some(noted) = once.note.take() {
                 *note = Some(noted);
@@ -171,6 +179,9 @@ impl Store {
                     if may_be_over(&error) {
                         once.waits_since = None;
                     }
+                    if may_be_over(&error) || once.may_be_inserted {
+                        unanswered = Some(error.clone());
+                    }
                     if let Some(note) = note {
                         note.may_be_written = true;
                     }
@@ -179,7 +190,7 @@ impl Store {
                 Err(error) => return Err(error),
             };
             if Instant::now() >= deadline {
-                return Err(given_up(failure));
+                return Err(unanswered.unwrap_or_else(|| given_up(failure)));
             }
             once.is_first_try = false;
             // Between two calls, so that who waits keeps no connection from others.
@@ -206,6 +217,7 @@ impl Collections {
             };
             once.comment.id = id;
             if id == once.fresh && once.is_first_try {
+                once.may_be_inserted = true;
                 match self.insert_alone(once, began, session).await {
                     Err(Error::Database(error)) if code(&error) == Some(DUPLICATE_KEY) => {}
                     written => return written.map(Some),
@@ -213,7 +225,7 @@ impl Collections {
             }
             once.waits_since = Some(Instant::now());
         }
-        let first = self.first_of_key(once.comment.id, &once.idempotency, session);
+        let first = self.first_of_key(once.comment.id, &once.idempotency, true, session);
         if let Some(first) = first.await? {
             return Ok(Some(first));
         }
@@ -306,7 +318,7 @@ impl Collections {
     }
 
     /// The comment that a key has created, wherever it is; none when it is not there, is just moving, or cannot be
-    /// read.
+    /// read. If it `settles`, a copy that an overtaken request has left among the visible ones is removed.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] when another input created it.
@@ -314,6 +326,7 @@ impl Collections {
         &self,
         id: CommentId,
         idempotency: &Idempotency,
+        settles: bool,
         session: &mut ClientSession,
     ) -> Result<Option<Written<Comment>>, Error> {
         let visible = self.acknowledged(&self.comments, id, session).await?;
@@ -322,11 +335,11 @@ impl Collections {
         let kept = kept.map(|found| read_kept(self, &found, idempotency));
         let first = match (visible.transpose()?.flatten(), kept.transpose()?.flatten()) {
             // It has just moved, or a request that was overtaken has left its copy.
-            (Some(_), Some(_)) => {
+            (Some(_), Some(_)) if settles => {
                 let settled = self.try_transaction(session, &Settle { id }).await?;
                 return Ok(settled.transpose());
             }
-            (visible, kept) => visible.or(kept),
+            (visible, kept) => kept.or(visible),
         };
         Ok(first.map(|first| Written::in_session(first, session)))
     }

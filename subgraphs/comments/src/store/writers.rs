@@ -112,8 +112,9 @@ impl Store {
     pub async fn require_editable(&self, id: CommentId, viewer: Viewer) -> Result<(), Error> {
         let look = self.calls.run(|collections| async move {
             let mut session = collections.session().await?;
-            let located = collections.locate(id, &mut session).await?;
-            let Some(comment) = located.comment() else {
+            // Reads alone: to take a copy away belongs into a transaction.
+            let located = collections.locate_all(id, &mut session).await?;
+            let Some(comment) = located.kept().or(located.comment()) else {
                 return Err(Error::CommentNotFound(id));
             };
             match comment.status {

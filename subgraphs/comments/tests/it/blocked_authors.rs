@@ -98,6 +98,8 @@ async fn a_blocked_moderator_has_the_rights_of_a_blocked_author() {
         let refused = mallory.error_code(query, variables.clone()).await;
         assert_eq!(refused, "FORBIDDEN", "{query}");
     }
+    let queue = "{ moderationQueue { edges { node { commentId } } } }";
+    assert_eq!(mallory.error_code(queue, json!({})).await, "FORBIDDEN");
     mallory.data(DELETE, own).await;
     assert_eq!(texts(&comments, &post).await, ["Ann's"]);
     assert_eq!(act_names(&comments).await, ["BLOCK"]);
