@@ -31,7 +31,7 @@ fn it_says_how_long_lists_are() {
     let supergraph = supergraph();
     let page = "@listSize(assumedSize: 20, slicingArguments: [\"first\", \"last\"], \
                 sizedFields: [\"edges\"], requireOneSlicingArgument: false)";
-    assert_eq!(supergraph.matches(page).count(), 2);
+    assert_eq!(supergraph.matches(page).count(), 3);
     let newest = "@listSize(assumedSize: 10, slicingArguments: [\"first\"], requireOneSlicingArgument: false)";
     assert_eq!(supergraph.matches(newest).count(), 1);
     let link = "@link(url: \"https://specs.apollo.dev/cost/v0.1\", import: [\"@listSize\"])";
