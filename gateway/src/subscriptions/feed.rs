@@ -14,7 +14,7 @@ use graphql_transport::{ClientKey, Event, GaugeGuard, request::ClientContext};
 
 use super::{
     event_ring::EventRing,
-    hub::LeaveCursor,
+    hub::CloseFeed,
     resume,
     retry::Retry,
     services::{ServedGraph, SubscriptionServices},
@@ -70,8 +70,10 @@ pub(super) struct UpstreamFeed {
     has_gap: bool,
     /// Whether the subgraph has accepted the operation before.
     is_proven: bool,
-    /// Called once, before the first event after the cursor where it started.
-    leave_cursor: Option<LeaveCursor>,
+    /// Whether it has passed the cursor where it started. Clients that resume after that cursor would miss what it has
+    /// delivered since.
+    is_past_start: bool,
+    close: CloseFeed,
 }
 
 impl UpstreamFeed {
@@ -80,7 +82,7 @@ impl UpstreamFeed {
         operation: FeedOperation,
         cursor: Option<Arc<str>>,
         events: Arc<EventRing>,
-        leave_cursor: Option<LeaveCursor>,
+        close: CloseFeed,
     ) -> Self {
         let mut graph_changes = services.served.clone();
         let current = graph_changes.borrow_and_update().clone();
@@ -97,11 +99,12 @@ impl UpstreamFeed {
             events,
             graph_changes,
             retry,
+            is_past_start: cursor.is_none(),
             cursor,
             is_paced: false,
             has_gap: false,
             is_proven: false,
-            leave_cursor,
+            close,
             services,
         }
     }
@@ -189,7 +192,10 @@ impl UpstreamFeed {
                             completing.push_back(self.complete(errors, reserved));
                             break SessionEnd::Complete;
                         }
-                        UpstreamMessage::Complete => break SessionEnd::Complete,
+                        UpstreamMessage::Complete => {
+                            (self.close)();
+                            break SessionEnd::Complete;
+                        }
                     }
                 },
                 Some((event, _reserved)) = completing.next() => self.publish(event).await,
@@ -262,8 +268,10 @@ impl UpstreamFeed {
         payload: Bytes,
         reserved: ReservedBytes,
     ) -> impl Future<Output = (Event, ReservedBytes)> + Send + use<> {
-        if let Some(leave_cursor) = self.leave_cursor.take() {
-            leave_cursor();
+        // An event without data may be the last one: a client that came after it would see nothing but the end.
+        let is_past_start = std::mem::replace(&mut self.is_past_start, true);
+        if !is_past_start || !resume::has_data(&payload) {
+            (self.close)();
         }
         let operation = Arc::clone(&self.operation);
         let cursor = operation

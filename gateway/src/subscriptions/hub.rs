@@ -37,9 +37,8 @@ pub(super) struct FeedKey {
     variables: Bytes,
     headers: Vec<(HeaderName, HeaderValue)>,
     cursor: Option<Arc<str>>,
-    /// The number of a feed that has passed the cursor it started after: no client joins it any
-    /// more.
-    past_cursor: Option<u64>,
+    /// The number of a feed that no client joins any more.
+    closed: Option<u64>,
 }
 
 impl FeedKey {
@@ -59,20 +58,20 @@ impl FeedKey {
             variables,
             headers,
             cursor,
-            past_cursor: None,
+            closed: None,
         }
     }
 
-    fn of_a_feed_past_its_cursor(&self, number: u64) -> Self {
+    fn of_closed_feed(&self, number: u64) -> Self {
         Self {
-            past_cursor: Some(number),
+            closed: Some(number),
             ..self.clone()
         }
     }
 }
 
-/// Reports to the hub that a feed passes the cursor it started after.
-pub(super) type LeaveCursor = Box<dyn FnOnce() + Send + Sync>;
+/// Closes a feed: clients that come later start another one. It may be called more than once.
+pub(super) type CloseFeed = Box<dyn Fn() + Send + Sync>;
 
 /// A client's part of a feed.
 pub(super) struct Joined {
@@ -151,10 +150,9 @@ impl SubscriptionHub {
     pub(super) fn join<F>(
         self: &Arc<Self>,
         key: FeedKey,
-        is_resumed: bool,
         client: ClientId,
         turns: ClientTurns,
-        begin: impl FnOnce(Arc<EventRing>, Option<LeaveCursor>) -> F,
+        begin: impl FnOnce(Arc<EventRing>, CloseFeed) -> F,
     ) -> Result<Joined, RequestError>
     where
         F: Future<Output = Option<Event>> + Send + 'static,
@@ -170,7 +168,7 @@ impl SubscriptionHub {
             .entry(key.clone())
             .or_insert_with(|| RunningFeed {
                 begun_by: Some(client.number()),
-                ..self.start(key.clone(), is_resumed, client.address, turns, begin)
+                ..self.start(key.clone(), client.address, turns, begin)
             });
         entry.subscribers.add(client.address);
         if entry.subscribers.only_address().is_none() {
@@ -240,10 +238,9 @@ impl SubscriptionHub {
     fn start<F>(
         self: &Arc<Self>,
         key: FeedKey,
-        is_resumed: bool,
         address: ClientKey,
         turns: ClientTurns,
-        begin: impl FnOnce(Arc<EventRing>, Option<LeaveCursor>) -> F,
+        begin: impl FnOnce(Arc<EventRing>, CloseFeed) -> F,
     ) -> RunningFeed
     where
         F: Future<Output = Option<Event>> + Send + 'static,
@@ -253,11 +250,11 @@ impl SubscriptionHub {
         let of_address = of_address.of(address, AtomicUsize::default);
         let events = EventRing::new(self.bounds.clone(), &self.waiting_bytes, of_address);
         let stop = CancellationToken::new();
-        let leave_cursor = is_resumed.then(|| -> LeaveCursor {
+        let close = {
             let (hub, key) = (Arc::clone(self), key.clone());
-            Box::new(move || hub.leave_cursor(&key, number))
-        });
-        let feed = begin(Arc::clone(&events), leave_cursor);
+            Box::new(move || hub.close(&key, number))
+        };
+        let feed = begin(Arc::clone(&events), close);
         let closing = CloseAtEnd(Arc::clone(&events));
         let (hub, stopped) = (Arc::clone(self), stop.clone());
         let running = async move {
@@ -296,12 +293,11 @@ impl SubscriptionHub {
         }
     }
 
-    /// Called before the first event of a feed that started after a cursor. Clients that resume
-    /// after that cursor later start a feed of their own; otherwise they would miss the event.
-    fn leave_cursor(&self, key: &FeedKey, number: u64) {
+    /// Clients that come from now on start a feed of their own.
+    fn close(&self, key: &FeedKey, number: u64) {
         let mut feeds = self.lock();
         if let Some(entry) = remove_number(&mut feeds.running, key, number) {
-            let key = key.of_a_feed_past_its_cursor(number);
+            let key = key.of_closed_feed(number);
             feeds.running.insert(key, entry);
         }
     }
@@ -371,7 +367,7 @@ impl SubscriptionHub {
     fn remove(&self, key: &FeedKey, number: u64) {
         let mut feeds = self.lock();
         if remove_number(&mut feeds.running, key, number).is_none() {
-            feeds.running.remove(&key.of_a_feed_past_its_cursor(number));
+            feeds.running.remove(&key.of_closed_feed(number));
         }
         feeds.running.shrink_if_sparse();
     }
@@ -484,8 +480,8 @@ impl Drop for Seat {
         if let Some(client) = &self.began {
             feeds.begun.remove(client);
         }
-        let past_cursor = self.key.of_a_feed_past_its_cursor(self.number);
-        for key in [&self.key, &past_cursor] {
+        let closed = self.key.of_closed_feed(self.number);
+        for key in [&self.key, &closed] {
             let Some(entry) = feeds
                 .running
                 .get_mut(key)

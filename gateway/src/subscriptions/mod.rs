@@ -165,12 +165,11 @@ impl Subscriptions {
         let is_paced = is_resumed && is_metered;
         let joined = services.hub.join(
             key,
-            is_resumed,
             client,
             accepted.turns,
-            |events, leave_cursor| {
+            |events, close| {
                 let services = Arc::clone(services);
-                UpstreamFeed::new(services, feed_operation, cursor, events, leave_cursor)
+                UpstreamFeed::new(services, feed_operation, cursor, events, close)
                     .paced(is_paced)
                     .run()
             },

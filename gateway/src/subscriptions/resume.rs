@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     coerce::Variables,
-    json::write,
+    json::{scan::JsonScanner, write},
     prepare::{UpstreamSubscription, resume::Begin},
 };
 
@@ -67,6 +67,25 @@ pub(super) fn cursor_of(upstream: &UpstreamSubscription, payload: &[u8]) -> Opti
     upstream.resume.as_ref()?.cursor_of(payload)
 }
 
+/// Whether an event has data. One without ends most subscriptions: GraphQL servers report an error of the stream so.
+pub(super) fn has_data(payload: &[u8]) -> bool {
+    let mut scanner = JsonScanner::new(payload);
+    if !scanner.eat(b'{') {
+        return false;
+    }
+    loop {
+        let Ok(key) = scanner.key() else {
+            return false;
+        };
+        if key == b"data" {
+            return scanner.peek() != b'n';
+        }
+        if scanner.value().is_err() || !scanner.eat(b',') {
+            return false;
+        }
+    }
+}
+
 /// The cursor to start after: that of a reconnecting `EventSource`, or else the client's own. It is
 /// needed from the start, so that an interruption before the first event leaves no gap.
 pub(super) fn first_cursor(
@@ -93,6 +112,26 @@ pub(super) fn first_cursor(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_has_data_unless_it_is_null_or_missing() {
+        for with in [
+            r#"{"data":{"a":1}}"#,
+            r#" { "errors" : [{"message":"x"}] , "data" : {"a":null} }"#,
+        ] {
+            assert!(has_data(with.as_bytes()), "{with}");
+        }
+        for without in [
+            r#"{"data":null,"errors":[{"message":"x"}]}"#,
+            r#"{"errors":[{"message":"data"}],"data": null}"#,
+            r#"{"errors":[{"message":"x"}]}"#,
+            r#"[{"message":"x"}]"#,
+            "{}",
+            "",
+        ] {
+            assert!(!has_data(without.as_bytes()), "{without}");
+        }
+    }
 
     #[test]
     fn the_cursor_is_one_more_variable() {

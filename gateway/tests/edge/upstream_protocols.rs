@@ -1,12 +1,23 @@
 //! Subgraphs that do not support the protocol that the gateway tries first.
 
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
 use axum::{
     Router,
+    body::Body,
     http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
     routing::{get, post},
 };
+use futures_util::{StreamExt, stream};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::support::{
     gateway::TestGateway,
@@ -109,4 +120,38 @@ async fn a_stream_that_begins_with_endless_interim_heads_is_given_up() {
     assert_eq!(error["type"], "error", "{error}");
     let code = &error["payload"][0]["extensions"]["code"];
     assert_eq!(code, "SUBSCRIPTION_UPSTREAM_LOST");
+}
+
+#[tokio::test]
+async fn who_comes_between_the_last_error_and_the_end_gets_a_subscription_of_its_own() {
+    // The first subscription has failed, and its end is under way for as long as the test likes.
+    let error = r#"{"data":null,"errors":[{"message":"gone"}]}"#;
+    let message = r#"{"data":{"messages":{"text":"a new beginning"}}}"#;
+    let (end, asked) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let at_the_end = Arc::clone(&end);
+    let stream = move || {
+        let (end, number) = (at_the_end.clone(), asked.fetch_add(1, Ordering::SeqCst));
+        let event = if number == 0 { error } else { message };
+        let first = format!("event: next\ndata: {event}\n\n");
+        let chunks = stream::once(async { first }).chain(stream::once(async move {
+            end.notified().await;
+            "event: complete\ndata:\n\n".to_owned()
+        }));
+        let body = Body::from_stream(chunks.map(Ok::<_, Infallible>));
+        async { ([(header::CONTENT_TYPE, "text/event-stream")], body) }
+    };
+    let (_server, gateway) = behind(Router::new().route("/graphql", post(stream))).await;
+    let mut early = gateway.subscribed(MESSAGES).await;
+    let error = early.next_payload("1").await;
+    assert_eq!(error["errors"].as_array().map(Vec::len), Some(1), "{error}");
+
+    let mut late = gateway.subscribed(MESSAGES).await;
+    let event = late.next_payload("1").await;
+    let expected = json!({"data": {"messages": {"text": "a new beginning"}}});
+    assert_eq!(event, expected);
+    // Each of the two ends for itself.
+    for socket in [&mut early, &mut late] {
+        end.notify_one();
+        assert_eq!(socket.next().await, json!({"id": "1", "type": "complete"}));
+    }
 }
