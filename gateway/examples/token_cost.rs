@@ -77,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
         answers_deferred: false,
         key: Default::default(),
         socket: None,
+        operation: None,
     };
     // Reads the keys.
     identities.admit(&mut context(&clients[0])).await?;

@@ -71,6 +71,7 @@ pub use settings::{HttpSettings, Settings, WebSocketSettings};
 pub use signature::{SecretSetting, Secrets, Signer, Verifier};
 pub use trusted_proxies::{Network, NoNetwork, TrustedProxies};
 pub use turns::{ClientTurns, tasks_per_client_max};
+pub use websocket::{DirectSender, Sent, TryWrite};
 
 pub use axum;
 pub use prometheus_client;

@@ -1,12 +1,19 @@
 //! A GraphQL request as every transport hands it to the service.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
-use crate::client_key::ClientKey;
+use crate::{
+    client_key::ClientKey,
+    websocket::{DirectSender, outlet::Outlet},
+};
 
 /// The members of a GraphQL request. `variables` and `extensions` stay as the client's own
 /// JSON text, so that numbers keep every digit; the transport has checked that each is an object
@@ -49,6 +56,18 @@ pub struct ClientContext {
     pub key: ClientKey,
     /// The WebSocket on which the operation came; absent for an HTTP request.
     pub socket: Option<Arc<ClientSocket>>,
+    /// The client's name for the operation on that WebSocket.
+    pub operation: Option<Arc<str>>,
+}
+
+impl ClientContext {
+    /// A direct way to the client for events of this operation, if it came on a WebSocket whose server allows one. Each
+    /// event that is sent counts as one of `deliveries`.
+    pub fn direct_sender(&self, deliveries: &Counter) -> Option<DirectSender> {
+        let outlet = self.socket.as_ref()?.outlet.clone()?;
+        let id = self.operation.as_deref()?;
+        Some(DirectSender::new(outlet, id, deliveries.clone()))
+    }
 }
 
 /// Until when, and as whom, a service serves the client of a WebSocket.
@@ -79,12 +98,29 @@ pub enum NotAdmitted {
     Unavailable(String),
 }
 
-/// What all operations of one WebSocket share: as whom the service has admitted its client. A client may bring
-/// a new token while operations run.
-#[derive(Debug, Default)]
-pub struct ClientSocket(Mutex<Admitted>);
+/// What all operations of one WebSocket share: as whom the service has admitted its client, and a direct way to it. A
+/// client may bring a new token while operations run.
+#[derive(Default)]
+pub struct ClientSocket {
+    admitted: Mutex<Admitted>,
+    outlet: Option<Arc<Outlet>>,
+}
 
 impl ClientSocket {
+    pub(crate) fn new(outlet: Option<Arc<Outlet>>) -> Self {
+        Self {
+            admitted: Mutex::default(),
+            outlet,
+        }
+    }
+
+    /// Events go through the connection's task from now on.
+    pub(crate) fn close_outlet(&self) {
+        if let Some(outlet) = &self.outlet {
+            outlet.close();
+        }
+    }
+
     /// As whom the client is admitted now.
     pub fn admitted(&self) -> Admitted {
         self.lock().clone()
@@ -95,6 +131,14 @@ impl ClientSocket {
     }
 
     fn lock(&self) -> MutexGuard<'_, Admitted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for ClientSocket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let admitted = self.admitted();
+        let mut socket = formatter.debug_struct("ClientSocket");
+        socket.field("admitted", &admitted).finish_non_exhaustive()
     }
 }

@@ -28,7 +28,7 @@
 //! environment, `settings_files` from files, [`telemetry`] starts the logs
 //! (`log_queue` writes them, `log_flood` sums them up), [`lifecycle`]
 //! owns signals and background tasks, [`server`] owns the socket
-//! (`connections` bounds the clients), [`health`] and [`metrics`] answer
+//! (`connections` bounds the clients, `shared_socket` lets others write to them), [`health`] and [`metrics`] answer
 //! operators (`health_check` asks, for container engines), `memory` gives memory back. To add a background task, spawn it on the [`Lifecycle`]; to add a readiness check,
 //! register it on the [`Health`].
 
@@ -44,6 +44,7 @@ pub mod server;
 pub mod settings;
 mod settings_files;
 mod settings_parser;
+mod shared_socket;
 mod start;
 pub mod telemetry;
 mod write_limit;
@@ -59,6 +60,7 @@ pub use server::{
 pub use settings::{LogFormat, Settings};
 pub use settings_files::{file_variable, is_set};
 pub use settings_parser::{OldNames, duration, duration_from, duration_up_to, parse};
+pub use shared_socket::TryWrite;
 pub use start::{LISTENING, OPERATIONS, start};
 pub use telemetry::{print, tell};
 pub use write_limit::WriteLimits;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::connections::{Connections, Tracked};
+use crate::shared_socket::{ConnectionSocket, SharedSocket};
 use crate::write_limit::{WriteLimit, WriteLimits};
 use crate::{ConnectionLimits, Health, Lifecycle, Metrics, Settings, health};
 
@@ -230,8 +231,16 @@ async fn accept_connections(
             continue;
         };
         let permit = Arc::new(permit);
-        let service = Tracked::new(make(peer), Arc::clone(&permit.activity), limits.write.time);
-        let stream = WriteLimit::new(stream, limits.write, Some(Arc::clone(&permit)));
+        let socket = SharedSocket::new(stream);
+        let service = Tracked::new(
+            make(peer),
+            Arc::clone(&permit.activity),
+            limits.write.time,
+            Arc::clone(&socket),
+        );
+        let stream = ConnectionSocket(Arc::clone(&socket));
+        let stream =
+            WriteLimit::new(stream, limits.write, Some(Arc::clone(&permit))).counting(socket);
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();

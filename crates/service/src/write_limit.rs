@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use crate::connections::ConnectionPermit;
+use crate::{connections::ConnectionPermit, shared_socket::SharedSocket};
 
 /// How fast a client has to read what is written to it.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,8 @@ pub(crate) struct WriteLimit<S> {
     /// How long writes have waited, and how much was written, since the client was last judged.
     waited: Duration,
     written: u64,
+    /// What was written around this stream counts too.
+    written_directly: Option<Arc<SharedSocket>>,
     /// The connection counts as open for as long as this stream exists, whoever owns it.
     permit: Option<Arc<ConnectionPermit>>,
 }
@@ -59,7 +61,16 @@ impl<S> WriteLimit<S> {
             waiting: None,
             waited: Duration::ZERO,
             written: 0,
+            written_directly: None,
             permit,
+        }
+    }
+
+    /// Counts what others write to the socket.
+    pub(crate) fn counting(self, socket: Arc<SharedSocket>) -> Self {
+        Self {
+            written_directly: Some(socket),
+            ..self
         }
     }
 
@@ -100,6 +111,8 @@ impl<S> WriteLimit<S> {
         if self.waited < self.limits.time {
             return Ok(());
         }
+        let direct = self.written_directly.as_ref();
+        self.written += direct.map_or(0, |socket| socket.take_written_directly());
         let least = self.waited.as_secs_f64() * self.limits.bytes_per_second_min as f64;
         if (self.written as f64) < least {
             let reason = format!(

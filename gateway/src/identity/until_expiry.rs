@@ -9,6 +9,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Identity;
 use crate::error::{Code, RequestError};
 
+/// Ends what is written around a stream, and returns the cursor of the last event, if one had any.
+pub(crate) type Withdraw = Box<dyn FnOnce() -> Option<Arc<str>> + Send>;
+
 /// When a subscription ends, and what could make it go on.
 pub(crate) struct Expiry {
     pub identity: Arc<Identity>,
@@ -16,6 +19,8 @@ pub(crate) struct Expiry {
     pub socket: Option<Arc<ClientSocket>>,
     /// Where the subscription starts, if that is known.
     pub cursor: Option<Arc<str>>,
+    /// Where events may be written around this stream.
+    pub withdraw: Option<Withdraw>,
     pub metrics: Arc<TransportMetrics>,
 }
 
@@ -58,7 +63,9 @@ async fn next(ending: Option<Ending>) -> Option<(Event, Option<Ending>)> {
                 Some(until) => ending.sleep.as_mut().reset(until),
                 None => {
                     ending.expiry.metrics.refusal(Code::TokenExpired);
-                    break Some(expired(ending.expiry.cursor.as_deref()));
+                    let withdraw = ending.expiry.withdraw.take();
+                    let last = withdraw.and_then(|withdraw| withdraw());
+                    break Some(expired(last.or(ending.expiry.cursor.take()).as_deref()));
                 }
             },
             event = ending.events.next() => break event,

@@ -27,6 +27,8 @@ pub struct GatewayMetrics {
     pub transports: Arc<TransportMetrics>,
     /// Subscriptions of clients that are running.
     pub subscriptions: Gauge,
+    /// Those of them whose events are written straight to their sockets.
+    pub direct_subscriptions: Gauge,
     /// Subscriptions at subgraphs that are running.
     pub upstream_subscriptions: Gauge,
     /// Bytes of events that wait for clients.
@@ -61,6 +63,10 @@ impl GatewayMetrics {
                 metrics.with_registry(|registry| TransportMetrics::register(registry, "gateway")),
             ),
             subscriptions: gauge("gateway_subscriptions", "Running subscriptions of clients"),
+            direct_subscriptions: gauge(
+                "gateway_direct_subscriptions",
+                "Running subscriptions whose events are written straight to their WebSockets, around their tasks",
+            ),
             upstream_subscriptions: gauge(
                 "gateway_upstream_subscriptions",
                 "Running subscriptions at subgraphs; clients with the same one share it",

@@ -21,7 +21,7 @@ use std::{
 use graphql_transport::Event;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, futures::Notified},
     time::{Instant, timeout},
 };
 
@@ -143,6 +143,30 @@ impl EventRing {
             next,
         };
         (reader, cursor)
+    }
+
+    /// Adds a reader that receives the events from number `next` on, before another reader that stands there moves on.
+    pub(super) fn join_at(self: &Arc<Self>, next: u64) -> RingReader {
+        let mut state = self.lock();
+        state.clients += 1;
+        let offset = next.saturating_sub(state.first) as usize;
+        for slot in state.slots.iter_mut().skip(offset) {
+            slot.clients += 1;
+        }
+        RingReader {
+            ring: Arc::clone(self),
+            next,
+        }
+    }
+
+    /// Waits until events may have come, or the feed has ended. Cancelling the wait loses nothing.
+    pub(super) fn until_appended(&self) -> Notified<'_> {
+        self.appended.notified()
+    }
+
+    /// How many readers it has.
+    pub(super) fn readers(&self) -> usize {
+        self.lock().clients
     }
 
     /// Clients of another address read it, too: its bytes count for no address any more.
@@ -341,6 +365,17 @@ impl EventRing {
         Some(Taken::Event(event))
     }
 
+    fn peek(&self, next: u64) -> Option<Taken> {
+        let state = self.lock();
+        let Some(offset) = next.checked_sub(state.first) else {
+            return Some(Taken::Missed(state.first - next));
+        };
+        match state.slots.get(offset as usize) {
+            Some(slot) => Some(Taken::Event(slot.event.clone())),
+            None => state.is_closed.then_some(Taken::Closed),
+        }
+    }
+
     fn leave(&self, next: u64) {
         let mut state = self.lock();
         let offset = next.saturating_sub(state.first) as usize;
@@ -439,6 +474,27 @@ impl RingReader {
             }
             appended.await;
         }
+    }
+
+    /// The next event, if it is there.
+    pub(super) fn try_next(&mut self) -> Option<Taken> {
+        self.ring.take(&mut self.next)
+    }
+
+    /// The next event, if it is there, without moving on.
+    pub(super) fn peek(&self) -> Option<Taken> {
+        self.ring.peek(self.next)
+    }
+
+    /// Moves on after the event of this number, which was taken by [`RingReader::peek`]. It may be dropped already.
+    pub(super) fn pass(&mut self, number: u64) {
+        self.try_next();
+        self.next = self.next.max(number + 1);
+    }
+
+    /// The number of the next event.
+    pub(super) fn position(&self) -> u64 {
+        self.next
     }
 }
 

@@ -12,7 +12,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use graphql_transport::{
-    ClientKey, ClientTurns, Code as TransportCode, Event, EventStream, GaugeGuard, PerClient,
+    ClientKey, ClientTurns, Code as TransportCode, DirectSender, Event, EventStream, GaugeGuard,
+    PerClient, request::ClientContext,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     clients::{Begun, ClientId, ClientNumber, Subscribers},
     event_ring::{AddressBytes, EventRing, RingBounds, RingReader, Taken},
+    fan_out::{Address, DirectClient, FanOut},
 };
 use crate::{
     config::SubscriptionConfig,
@@ -92,7 +94,9 @@ pub(super) struct SubscriptionHub {
     waiting_bytes_max: usize,
     waiting_bytes: Gauge,
     waiting_bytes_of_addresses: PerClient<AtomicUsize>,
+    shared_memberships: PerClient<AtomicUsize>,
     subscriptions: Gauge,
+    direct_subscriptions: Gauge,
     lagged: Counter,
     limited: Counter,
 }
@@ -109,6 +113,7 @@ struct RunningFeed {
     /// Distinguishes this feed from an earlier one with the same key.
     number: u64,
     events: Arc<EventRing>,
+    fan_out: Arc<FanOut>,
     subscribers: Subscribers,
     /// Cancelled when a client from another address joins.
     is_shared: CancellationToken,
@@ -134,7 +139,9 @@ impl SubscriptionHub {
             waiting_bytes_max: config.subscription_buffers_bytes_max,
             waiting_bytes: metrics.waiting_event_bytes.clone(),
             waiting_bytes_of_addresses: PerClient::default(),
+            shared_memberships: PerClient::default(),
             subscriptions: metrics.subscriptions.clone(),
+            direct_subscriptions: metrics.direct_subscriptions.clone(),
             lagged: metrics.transports.lagged.clone(),
             limited: metrics.limited.clone(),
         }
@@ -151,6 +158,7 @@ impl SubscriptionHub {
         self: &Arc<Self>,
         key: FeedKey,
         client: ClientId,
+        direct: Option<Arc<DirectClient>>,
         turns: ClientTurns,
         begin: impl FnOnce(Arc<EventRing>, CloseFeed) -> F,
     ) -> Result<Joined, RequestError>
@@ -177,7 +185,9 @@ impl SubscriptionHub {
         }
         let (reader, cursor) = entry.events.join();
         let member = FeedMember {
-            events: reader,
+            reader: Some(reader),
+            direct,
+            fan_out: Arc::clone(&entry.fan_out),
             seat: Seat {
                 hub: Arc::clone(self),
                 key,
@@ -192,6 +202,21 @@ impl SubscriptionHub {
             events: stream::unfold(Some(member), next).boxed(),
             cursor,
         })
+    }
+
+    /// The client of an operation, if events can be written straight to its socket.
+    pub(super) fn direct_client(
+        &self,
+        sender: DirectSender,
+        client: &ClientContext,
+        turns: &ClientTurns,
+    ) -> Arc<DirectClient> {
+        let address = Address {
+            key: client.key,
+            turns: turns.clone(),
+            shared: self.shared_memberships.of(client.key, AtomicUsize::default),
+        };
+        DirectClient::new(sender, client.socket.clone(), address)
     }
 
     fn make_room(&self, feeds: &mut Feeds, client: &ClientId) -> Result<(), RequestError> {
@@ -285,6 +310,7 @@ impl SubscriptionHub {
         });
         RunningFeed {
             number,
+            fan_out: FanOut::new(Arc::clone(&events), self.direct_subscriptions.clone()),
             events,
             subscribers: Subscribers::default(),
             is_shared,
@@ -442,16 +468,50 @@ impl Drop for CloseAtEnd {
 
 /// One client of a feed.
 struct FeedMember {
-    events: RingReader,
+    /// None while a group reads for it.
+    reader: Option<RingReader>,
+    /// The way around its connection's task, if it has one.
+    direct: Option<Arc<DirectClient>>,
+    fan_out: Arc<FanOut>,
     seat: Seat,
     _counted: GaugeGuard,
 }
 
+impl FeedMember {
+    /// The next event that the client's connection has to write. Those that a group writes do not come by here.
+    async fn next(&mut self) -> Taken {
+        loop {
+            let Some(mut reader) = self.reader.take() else {
+                return Taken::Closed;
+            };
+            let Some(direct) = &self.direct else {
+                return self.reader.insert(reader).next().await;
+            };
+            if let Some(taken) = reader.try_next() {
+                self.reader = Some(reader);
+                return taken;
+            }
+            self.reader = match self.fan_out.enter(reader, direct) {
+                Ok(membership) => Some(membership.until_returned().await),
+                Err(reader) => return self.reader.insert(reader).next().await,
+            };
+        }
+    }
+}
+
 async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMember>)> {
     let mut member = member?;
-    match member.events.next().await {
+    let taken = member.next().await;
+    match taken {
         Taken::Event(event @ Event::Failed { .. }) => Some((event, None)),
-        Taken::Event(event) => Some((event, Some(member))),
+        Taken::Event(event) => {
+            if let (Some(direct), Event::Next { cursor, .. }) = (&member.direct, &event)
+                && let Some(cursor) = cursor
+            {
+                direct.got(cursor);
+            }
+            Some((event, Some(member)))
+        }
         Taken::Closed => None,
         Taken::Missed(missed) => {
             member.seat.hub.lagged.inc();

@@ -9,6 +9,7 @@
 //! | `services` | the services and settings that all subscriptions use |
 //! | `feed` | one upstream subscription: each event completed once, delivered to all clients |
 //! | `event_ring` | the events of a feed that wait for its clients |
+//! | `fan_out` | writes each event straight to the sockets of all clients that can take it |
 //! | `retry` | the pause before the next attempt at a subgraph |
 //! | `resume` | the upstream operation, from the start or after a cursor |
 //! | `upstream` | subscriptions at subgraphs, over WebSockets or server-sent events |
@@ -20,6 +21,7 @@
 
 mod clients;
 mod event_ring;
+mod fan_out;
 mod feed;
 mod hub;
 mod resume;
@@ -45,7 +47,10 @@ use crate::{
     error::{Code, RequestError},
     graph::Settings,
     headers::HeaderRules,
-    identity::{Identity, until_expiry::Expiry},
+    identity::{
+        Identity,
+        until_expiry::{Expiry, Withdraw},
+    },
     metrics::GatewayMetrics,
     prepare::{self, Prepared, Serving},
     rate_limit::events::EventMeter,
@@ -156,16 +161,28 @@ impl Subscriptions {
                 answers_deferred: false,
                 key: accepted.client.key,
                 socket: None,
+                operation: None,
             },
         };
         let socket = accepted.client.socket.clone().filter(|_| may_renew);
         let client = ClientId::of(accepted.client);
+        let metrics = &services.metrics.transports;
+        // Events that are charged one by one go through the client's own stream.
+        let direct = match accepted.meter {
+            Some(_) => None,
+            None => accepted.client.direct_sender(&metrics.deliveries),
+        };
+        let direct = direct.map(|sender| {
+            let hub = &services.hub;
+            hub.direct_client(sender, accepted.client, &accepted.turns)
+        });
         let (is_resumed, start) = (cursor.is_some(), cursor.clone());
         let is_metered = accepted.meter.as_ref().is_some_and(EventMeter::is_enforced);
         let is_paced = is_resumed && is_metered;
         let joined = services.hub.join(
             key,
             client,
+            direct.clone(),
             accepted.turns,
             |events, close| {
                 let services = Arc::clone(services);
@@ -176,7 +193,6 @@ impl Subscriptions {
         )?;
         // A client that joins a running feed has missed nothing after the feed's last event.
         let cursor = joined.cursor.or(start);
-        let metrics = &services.metrics.transports;
         let events = match accepted.meter {
             Some(meter) => meter.end(joined.events, cursor.clone(), Arc::clone(metrics)),
             None => joined.events,
@@ -186,6 +202,7 @@ impl Subscriptions {
                 identity,
                 socket,
                 cursor,
+                withdraw: direct.map(|direct| -> Withdraw { Box::new(move || direct.withdraw()) }),
                 metrics: Arc::clone(metrics),
             }
             .end(events),

@@ -6,6 +6,7 @@ mod defects;
 mod distinct_subscriptions;
 mod event_buffers;
 mod every_transport;
+mod fan_out;
 mod hostile_subgraphs;
 mod http_protocol;
 mod identity;

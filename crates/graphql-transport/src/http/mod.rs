@@ -334,6 +334,7 @@ async fn exchange<S: Service>(
         answers_deferred: false,
         key,
         socket: None,
+        operation: None,
     };
     let transport = match (accepted.single, accepted.streaming) {
         (None, Some(Streaming::Sse)) => Transport::Sse,

@@ -18,6 +18,7 @@ use super::{
     message::{ClientMessage, ServerMessage},
     metered::{self, Metered},
     operations::{Operations, Output},
+    outlet::{Outlet, ThroughOutlet},
 };
 use crate::{
     client_key::ClientKey,
@@ -65,7 +66,7 @@ enum AskedBy {
 }
 
 /// The WebSocket, whose unfinished messages are counted.
-type WebSocket = WebSocketStream<Metered<TokioIo<Upgraded>>>;
+type WebSocket = WebSocketStream<ThroughOutlet<Metered<TokioIo<Upgraded>>>>;
 
 /// A client's WebSocket with the operations that run on it.
 pub(super) struct ClientConnection<S> {
@@ -91,6 +92,7 @@ impl<S: Service> ClientConnection<S> {
     pub(super) fn new(
         service: Arc<S>,
         socket: WebSocket,
+        outlet: Option<Arc<Outlet>>,
         headers: HeaderMap,
         key: ClientKey,
         turns: ClientTurns,
@@ -100,7 +102,7 @@ impl<S: Service> ClientConnection<S> {
             service,
             socket,
             headers: Arc::new(headers),
-            client: Arc::default(),
+            client: Arc::new(ClientSocket::new(outlet)),
             admission: None,
             acknowledged: false,
             heard: true,
@@ -121,6 +123,7 @@ impl<S: Service> ClientConnection<S> {
                 Err(_defect) => End::Close(Close::InternalError),
             }
         };
+        self.client.close_outlet();
         match end {
             End::Close(close) | End::Drain(close) => {
                 if let Some(code) = close.refused() {
@@ -207,7 +210,7 @@ impl<S: Service> ClientConnection<S> {
     async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         self.heard = true;
         if let Some(Ok(message)) = &message {
-            self.socket.get_mut().count.has_come(message);
+            self.socket.get_mut().get_mut().count.has_come(message);
         }
         match message {
             Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
@@ -262,7 +265,7 @@ impl<S: Service> ClientConnection<S> {
             }
             ClientMessage::Subscribe(id, request) => {
                 let request = AsRef::<Bytes>::as_ref(text).slice_ref(request);
-                self.subscribe(id.into_owned(), &request).await
+                self.subscribe(id.into(), &request).await
             }
             ClientMessage::Complete(id) => {
                 self.operations.stop(&id);
@@ -271,11 +274,11 @@ impl<S: Service> ClientConnection<S> {
         }
     }
 
-    async fn subscribe(&mut self, id: String, request: &Bytes) -> Result<(), End> {
+    async fn subscribe(&mut self, id: Arc<str>, request: &Bytes) -> Result<(), End> {
         // A gateway sends one with each operation.
         self.pings = self.pings.saturating_sub(1);
         if self.operations.contains(&id) {
-            return Err(End::Close(Close::SubscriberExists(id)));
+            return Err(End::Close(Close::SubscriberExists(id.to_string())));
         }
         // The client connects again with a new token, and sends its operations there.
         if self.client.admitted().has_ended() {
@@ -309,6 +312,7 @@ impl<S: Service> ClientConnection<S> {
             answers_deferred: true,
             key: self.key,
             socket: Some(Arc::clone(&self.client)),
+            operation: Some(id.clone()),
         };
         self.operations
             .start(Arc::clone(&self.service), id, request, client);

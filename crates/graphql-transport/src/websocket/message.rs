@@ -166,21 +166,35 @@ fn bytes_of(payload: &RawValue) -> &[u8] {
     payload.get().as_bytes()
 }
 
+/// A `next` message up to its payload, which a closing brace has to follow.
+pub(super) fn next_head(id: &str) -> Vec<u8> {
+    let mut head = Vec::with_capacity(id.len() + 48);
+    write_head(&mut head, Some(id), "next");
+    head.extend_from_slice(PAYLOAD);
+    head
+}
+
+const PAYLOAD: &[u8] = b",\"payload\":";
+
+fn write_head(message: &mut Vec<u8>, id: Option<&str>, kind: &str) {
+    message.push(b'{');
+    if let Some(id) = id {
+        message.extend_from_slice(b"\"id\":");
+        // Writing to a vector does not fail, and every text is a string of JSON.
+        let _ = serde_json::to_writer(&mut *message, id);
+        message.push(b',');
+    }
+    message.extend_from_slice(b"\"type\":\"");
+    message.extend_from_slice(kind.as_bytes());
+    message.push(b'"');
+}
+
 fn frame(id: Option<&str>, kind: &str, payload: Option<&[u8]>) -> Message {
     let bytes = id.map_or(0, str::len) + payload.map_or(0, <[u8]>::len);
     let mut frame = Vec::with_capacity(bytes + 64);
-    frame.push(b'{');
-    if let Some(id) = id {
-        frame.extend_from_slice(b"\"id\":");
-        // Writing to a vector does not fail, and every text is a string of JSON.
-        let _ = serde_json::to_writer(&mut frame, id);
-        frame.push(b',');
-    }
-    frame.extend_from_slice(b"\"type\":\"");
-    frame.extend_from_slice(kind.as_bytes());
-    frame.push(b'"');
+    write_head(&mut frame, id, kind);
     if let Some(payload) = payload {
-        frame.extend_from_slice(b",\"payload\":");
+        frame.extend_from_slice(PAYLOAD);
         frame.extend_from_slice(payload);
     }
     frame.push(b'}');
@@ -230,6 +244,13 @@ mod tests {
             let frame = message.write().into_text().expect("text");
             assert_eq!(ServerMessage::read(&frame), Ok(Some(message)), "{frame}");
         }
+    }
+
+    #[test]
+    fn the_head_of_an_event_is_that_of_its_message() {
+        let whole = ServerMessage::Next(Cow::Borrowed("a\"b"), b"{}").write();
+        let parts = [next_head("a\"b"), b"{}}".to_vec()].concat();
+        assert_eq!(whole.into_data(), parts);
     }
 
     #[test]

@@ -6,9 +6,11 @@
 
 mod close;
 mod connection;
+mod direct_sender;
 mod message;
 mod metered;
 mod operations;
+pub(crate) mod outlet;
 
 use std::sync::Arc;
 
@@ -37,8 +39,11 @@ use crate::{
 };
 pub use close::{Close, is_about_a_message};
 use connection::ClientConnection;
+pub use direct_sender::DirectSender;
 pub use message::{ClientMessage, ServerMessage};
 use metered::{Meter, Metered};
+use outlet::{Outlet, ThroughOutlet};
+pub use outlet::{Sent, TryWrite};
 
 /// The value of `Sec-WebSocket-Protocol` that is accepted.
 pub const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -68,6 +73,7 @@ pub(crate) async fn upgrade<S: Service>(
     csrf::check_upgrade(&parts.headers, &serving.settings.http)?;
     let headers = parts.headers.clone();
     let upgraded = parts.extensions.get::<OnUpgrade>().cloned();
+    let outlet = parts.extensions.get::<TryWrite>().cloned().map(Outlet::new);
     // Checks the handshake. The stream itself is opened here, to count what is read from it.
     let handshake = WebSocketUpgrade::from_request_parts(parts, &()).await;
     drop(handshake.map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))?);
@@ -97,9 +103,11 @@ pub(crate) async fn upgrade<S: Service>(
         };
         let share = service.serving().bodies.share(key);
         let stream = Metered::new(TokioIo::new(upgraded), Meter::new(share));
+        let stream = ThroughOutlet::new(stream, outlet.clone());
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let client = service.serving().metrics.client(Transport::WebSocket);
-        let connection = ClientConnection::new(service, socket, headers, key, of_operations);
+        let connection =
+            ClientConnection::new(service, socket, outlet, headers, key, of_operations);
         connection.run(is_offered).await;
         drop(client);
     };

@@ -92,11 +92,10 @@ impl Operations {
     pub(super) fn start<S: Service>(
         &mut self,
         service: Arc<S>,
-        id: String,
+        id: Arc<str>,
         request: GraphqlRequest,
         client: ClientContext,
     ) {
-        let id: Arc<str> = id.into();
         let name = Arc::clone(&id);
         let is_stream = Arc::new(AtomicBool::new(false));
         let streams = Arc::clone(&is_stream);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use http::{Request, StatusCode, Version};
+use http::{Request, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::taking::Pieces;
 use crate::server::Responder;
+use crate::shared_socket::SharedSocket;
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
@@ -137,16 +138,23 @@ pub(crate) struct Tracked {
     responder: Responder,
     activity: Arc<Activity>,
     take_limit: Duration,
+    socket: Arc<SharedSocket>,
 }
 
 impl Tracked {
     /// A client that takes nothing of an answer over HTTP/2 for `take_limit`, up to twice as long, loses its
-    /// connection.
-    pub fn new(responder: Responder, activity: Arc<Activity>, take_limit: Duration) -> Self {
+    /// connection. Requests to become another protocol's get a [`TryWrite`](crate::TryWrite) to the socket.
+    pub fn new(
+        responder: Responder,
+        activity: Arc<Activity>,
+        take_limit: Duration,
+        socket: Arc<SharedSocket>,
+    ) -> Self {
         Self {
             responder,
             activity,
             take_limit,
+            socket,
         }
     }
 }
@@ -156,7 +164,11 @@ impl Service<Request<Incoming>> for Tracked {
     type Error = Infallible;
     type Future = TrackedAnswer;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let may_become_another = request.version() == Version::HTTP_11;
+        if may_become_another && request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(self.socket.try_write());
+        }
         TrackedAnswer {
             take_limit: (request.version() == Version::HTTP_2).then_some(self.take_limit),
             running: Some(self.activity.begin()),

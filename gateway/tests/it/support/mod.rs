@@ -226,5 +226,6 @@ pub fn client() -> ClientContext {
         answers_deferred: false,
         key: Default::default(),
         socket: None,
+        operation: None,
     }
 }

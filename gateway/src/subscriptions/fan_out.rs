@@ -1,0 +1,403 @@
+//! Writes each event of a feed to its clients' sockets, in groups.
+//!
+//! A [`Group`] reads the feed's ring once for all its members, in one task, and writes each event straight to their
+//! sockets. Of a member that has nothing to say, no task wakes, and nothing is queued or allocated for it.
+//!
+//! Whoever cannot take an event at once falls out of the group: it becomes a reader of its own at that event, and its
+//! connection's task goes on from there, with that client's own bounds and time limits. When it has caught up, it joins a
+//! group again. So each event goes to each client once, in order, on exactly one of the two ways:
+//!
+//! - a client joins where its own reader stands, under the group's lock, and only if the group is not past that place;
+//! - it leaves, or falls out, under the same lock, with the number of the event that comes next for it.
+//!
+//! The task of a group takes nobody's turns ([`ClientTurns`]). So an address has only a few memberships in groups of
+//! several addresses. Its other ones are in groups of its own, whose tasks take its turns: an address with thousands of
+//! sockets delays others no more than before.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::Poll,
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use graphql_transport::{
+    ClientKey, ClientSocket, ClientTurns, DirectSender, Event, GaugeGuard, Sent,
+};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::{sync::Notify, time::Instant};
+
+use super::event_ring::{EventRing, RingReader, Taken};
+
+/// The members of one group at most. A group writes an event to all of them before its task yields: for this many, it
+/// takes a third of a millisecond.
+const MEMBERS_MAX: usize = 32;
+/// How many memberships an address has in groups that it shares with others. More are in groups of its own.
+const SHARED_PER_ADDRESS_MAX: usize = 16;
+/// A feed with fewer readers has no groups: a group's task would save nothing.
+const READERS_MIN: usize = 2;
+
+/// The groups of one feed.
+pub(super) struct FanOut {
+    ring: Arc<EventRing>,
+    groups: Mutex<Vec<Arc<Group>>>,
+    members: Gauge,
+}
+
+/// Clients whose sockets get each event from one task.
+struct Group {
+    /// The address of all members, if they may be of one address only.
+    address: Option<ClientKey>,
+    state: Mutex<GroupState>,
+    /// Wakes the group's task when the last member has left.
+    left: Notify,
+}
+
+struct GroupState {
+    /// None once the group has ended.
+    reader: Option<RingReader>,
+    members: Vec<Member>,
+    /// The cursor of the last event that the group has passed, if one had any.
+    cursor: Option<Arc<str>>,
+}
+
+struct Member {
+    client: Arc<DirectClient>,
+    /// The number of its next event, never before the group's reader.
+    next: u64,
+    /// Whether the group has written an event to it.
+    has_got: bool,
+    /// When its token ends, if it has one.
+    until: Option<Instant>,
+}
+
+/// A client whose socket groups can write to.
+pub(super) struct DirectClient {
+    sender: DirectSender,
+    socket: Option<Arc<ClientSocket>>,
+    address: Address,
+    place: Mutex<Place>,
+    /// Wakes the client's connection when its reader is given back.
+    returned: AtomicWaker,
+}
+
+/// The address of a client.
+pub(super) struct Address {
+    pub key: ClientKey,
+    pub turns: ClientTurns,
+    /// Its memberships in groups that it shares with others.
+    pub shared: Arc<AtomicUsize>,
+}
+
+#[derive(Default)]
+struct Place {
+    /// The group where it is a member, or was last.
+    group: Option<Arc<Group>>,
+    /// Its own reader, when it has fallen out of its group.
+    reader: Option<RingReader>,
+    /// The cursor of the last event that it got, if one had any.
+    cursor: Option<Arc<str>>,
+}
+
+/// A client's membership in a group. Dropping it leaves the group.
+pub(super) struct Membership<'a> {
+    client: &'a DirectClient,
+    _counted: GaugeGuard,
+    _shared: Option<SharedPlace<'a>>,
+}
+
+/// One of the places of an address in groups that it shares with others.
+struct SharedPlace<'a>(&'a AtomicUsize);
+
+/// What a group's task does next.
+enum Step {
+    GoOn,
+    Wait,
+    End,
+}
+
+impl FanOut {
+    /// Without groups. `members` counts the clients in those of all feeds.
+    pub(super) fn new(ring: Arc<EventRing>, members: Gauge) -> Arc<Self> {
+        Arc::new(Self {
+            ring,
+            groups: Mutex::default(),
+            members,
+        })
+    }
+
+    /// Makes a client that has taken all events so far a member of a group, which writes the next ones to it.
+    ///
+    /// # Errors
+    /// Gives the reader back if the client has to read by itself now: its socket is not free, there is a new event, or
+    /// nobody shares the feed.
+    pub(super) fn enter<'a>(
+        self: &Arc<Self>,
+        reader: RingReader,
+        client: &'a Arc<DirectClient>,
+    ) -> Result<Membership<'a>, RingReader> {
+        let until = client.valid_until();
+        let is_over = until.is_some_and(|until| until <= Instant::now());
+        if is_over || !client.sender.is_free() || self.ring.readers() < READERS_MIN {
+            return Err(reader);
+        }
+        let shared = SharedPlace::of(&client.address.shared);
+        let address = shared.is_none().then_some(client.address.key);
+        let membership = Membership {
+            client,
+            _counted: GaugeGuard::new(&self.members),
+            _shared: shared,
+        };
+        let member = Member {
+            client: Arc::clone(client),
+            next: reader.position(),
+            has_got: false,
+            until,
+        };
+        let mut groups = lock(&self.groups);
+        for group in groups.iter().rev().filter(|group| group.address == address) {
+            // One that is writing right now is passed over: nobody waits for it here.
+            let Ok(mut state) = group.state.try_lock() else {
+                continue;
+            };
+            let Some(of_group) = &state.reader else {
+                continue;
+            };
+            if of_group.position() > member.next {
+                return Err(reader);
+            }
+            if state.members.len() < MEMBERS_MAX {
+                lock(&client.place).group = Some(Arc::clone(group));
+                state.members.push(member);
+                drop(state);
+                // The group's reader keeps from here on what this one would.
+                drop(reader);
+                return Ok(membership);
+            }
+        }
+        let group = Arc::new(Group {
+            address,
+            state: Mutex::new(GroupState {
+                reader: Some(reader),
+                members: vec![member],
+                cursor: None,
+            }),
+            left: Notify::new(),
+        });
+        lock(&client.place).group = Some(Arc::clone(&group));
+        groups.push(Arc::clone(&group));
+        drop(groups);
+        let running = run(Arc::clone(self), group);
+        match address {
+            None => tokio::spawn(running),
+            Some(_) => tokio::spawn(client.address.turns.clone().run(Box::pin(running))),
+        };
+        Ok(membership)
+    }
+}
+
+/// A group's task.
+async fn run(fan_out: Arc<FanOut>, group: Arc<Group>) {
+    // A panic would end the task, too.
+    let ending = EndGroup(&fan_out, &group);
+    let mut buffer = Vec::new();
+    loop {
+        let appended = fan_out.ring.until_appended();
+        match group.step(&fan_out.ring, &mut buffer) {
+            Step::GoOn => tokio::task::yield_now().await,
+            Step::Wait => tokio::select! {
+                () = appended => {}
+                () = group.left.notified() => {}
+            },
+            Step::End => break,
+        }
+    }
+    drop(ending);
+}
+
+/// Gives all members their readers back when it is dropped.
+struct EndGroup<'a>(&'a FanOut, &'a Arc<Group>);
+
+impl Drop for EndGroup<'_> {
+    fn drop(&mut self) {
+        let Self(fan_out, group) = self;
+        group.lock().end(&fan_out.ring);
+        lock(&fan_out.groups).retain(|other| !Arc::ptr_eq(other, group));
+    }
+}
+
+impl Group {
+    /// Writes the next event to all members, if there is one.
+    fn step(&self, ring: &Arc<EventRing>, buffer: &mut Vec<u8>) -> Step {
+        let mut state = self.lock();
+        let GroupState {
+            reader: Some(reader),
+            members,
+            cursor: last_cursor,
+        } = &mut *state
+        else {
+            return Step::End;
+        };
+        if members.is_empty() {
+            state.reader = None;
+            return Step::End;
+        }
+        let (body, cursor) = match reader.peek() {
+            None => return Step::Wait,
+            Some(Taken::Event(Event::Next { body, cursor })) if is_text(&body) => (body, cursor),
+            // The end, and whatever is not an event of its own, takes the way of one client.
+            Some(_) => {
+                state.end(ring);
+                return Step::End;
+            }
+        };
+        let (number, now) = (reader.position(), Instant::now());
+        let cursor = cursor.or_else(|| last_cursor.clone());
+        let mut index = 0;
+        while let Some(member) = members.get_mut(index) {
+            if member.next > number {
+                index += 1;
+                continue;
+            }
+            let sent = match member.until {
+                Some(until) if until <= now => Sent::Nothing,
+                _ => member.client.sender.send(&body, buffer),
+            };
+            if sent != Sent::Nothing {
+                (member.next, member.has_got) = (number + 1, true);
+            }
+            match sent {
+                Sent::Whole => index += 1,
+                Sent::Begun => members.swap_remove(index).give_back(ring, &cursor),
+                Sent::Nothing => members.swap_remove(index).give_back(ring, last_cursor),
+            }
+        }
+        *last_cursor = cursor;
+        reader.pass(number);
+        Step::GoOn
+    }
+
+    fn leave(&self, client: &DirectClient) {
+        let mut state = self.lock();
+        let is_it = |member: &Member| std::ptr::eq(&*member.client, client);
+        let Some(index) = state.members.iter().position(is_it) else {
+            return;
+        };
+        let member = state.members.swap_remove(index);
+        member.note_cursor(&mut lock(&client.place), &state.cursor);
+        if state.members.is_empty() {
+            self.left.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, GroupState> {
+        lock(&self.state)
+    }
+}
+
+impl GroupState {
+    fn end(&mut self, ring: &Arc<EventRing>) {
+        for member in self.members.drain(..) {
+            member.give_back(ring, &self.cursor);
+        }
+        self.reader = None;
+    }
+}
+
+impl Member {
+    /// Lets the client read by itself, from its next event on. The group's reader still stands there, or before it.
+    fn give_back(self, ring: &Arc<EventRing>, cursor: &Option<Arc<str>>) {
+        let mut place = lock(&self.client.place);
+        self.note_cursor(&mut place, cursor);
+        place.reader = Some(ring.join_at(self.next));
+        drop(place);
+        self.client.returned.wake();
+    }
+
+    fn note_cursor(&self, place: &mut Place, cursor: &Option<Arc<str>>) {
+        if self.has_got && cursor.is_some() {
+            place.cursor.clone_from(cursor);
+        }
+    }
+}
+
+impl DirectClient {
+    pub(super) fn new(
+        sender: DirectSender,
+        socket: Option<Arc<ClientSocket>>,
+        address: Address,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            sender,
+            socket,
+            address,
+            place: Mutex::default(),
+            returned: AtomicWaker::new(),
+        })
+    }
+
+    /// Notes the cursor of an event that came by the client's own reader.
+    pub(super) fn got(&self, cursor: &Arc<str>) {
+        lock(&self.place).cursor = Some(Arc::clone(cursor));
+    }
+
+    /// Leaves its group, if it is in one, and gets nothing more. Returns the cursor of the last event that it got, if
+    /// one had any.
+    pub(super) fn withdraw(&self) -> Option<Arc<str>> {
+        let group = lock(&self.place).group.take();
+        if let Some(group) = group {
+            group.leave(self);
+        }
+        lock(&self.place).cursor.clone()
+    }
+
+    fn valid_until(&self) -> Option<Instant> {
+        self.socket.as_ref()?.admitted().valid_until
+    }
+}
+
+impl<'a> SharedPlace<'a> {
+    fn of(places: &'a AtomicUsize) -> Option<Self> {
+        let has_room = |taken| (taken < SHARED_PER_ADDRESS_MAX).then_some(taken + 1);
+        let taken = places.fetch_update(Relaxed, Relaxed, has_room);
+        taken.ok().map(|_| Self(places))
+    }
+}
+
+impl Drop for SharedPlace<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Membership<'_> {
+    /// Waits until the client has to read by itself. If that never comes, the group writes to it.
+    pub(super) async fn until_returned(self) -> RingReader {
+        poll_fn(|context| {
+            self.client.returned.register(context.waker());
+            match lock(&self.client.place).reader.take() {
+                Some(reader) => Poll::Ready(reader),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        self.client.withdraw();
+    }
+}
+
+fn is_text(body: &Bytes) -> bool {
+    std::str::from_utf8(body).is_ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
