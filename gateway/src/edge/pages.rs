@@ -20,6 +20,10 @@ use crate::config::Config;
 /// Files below this path have a hash of their content in their name, so they never change.
 const HASHED: &str = "/assets/";
 
+/// Scripts beside the pages keep their names when they change: other sites' pages name them in their HTML. A browser
+/// may use its copy for five minutes.
+const NAMED_SCRIPT_CACHE: &str = "public, max-age=300";
+
 /// The Content-Security-Policy of the pages: they may not load anything from other hosts, and connect to none but the
 /// token service. GraphiQL's editor writes style elements, and draws with `data:` images.
 #[derive(Clone)]
@@ -90,14 +94,20 @@ fn opens_a_view(request: &Request) -> bool {
 }
 
 async fn add_headers(State(policy): State<PagePolicy>, request: Request, next: Next) -> Response {
-    let hashed = request.uri().path().starts_with(HASHED);
+    let path = request.uri().path();
+    let (hashed, script) = (path.starts_with(HASHED), path.ends_with(".js"));
     let mut response = next.run(request).await;
-    let cached = hashed && response.status().is_success();
-    let cache = if cached {
-        "public, max-age=31536000, immutable"
-    } else {
-        "no-cache"
+    let status = response.status();
+    // An answer of 304 renews the copy that a browser has, with its headers.
+    let cached = status.is_success() || status == StatusCode::NOT_MODIFIED;
+    let cache = match (cached, hashed, script) {
+        (true, true, _) => "public, max-age=31536000, immutable",
+        (true, false, true) => NAMED_SCRIPT_CACHE,
+        _ => "no-cache",
     };
+    if script {
+        share(&mut response);
+    }
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
@@ -107,6 +117,21 @@ async fn add_headers(State(policy): State<PagePolicy>, request: Request, next: N
         .append(header::VARY, HeaderValue::from_static("accept-encoding"));
     protect(&mut response, &policy);
     response
+}
+
+/// Lets the pages of every origin load a script as a module, which browsers fetch with CORS. What it may ask of the
+/// graph, `CORS_ORIGINS` decides. A script is the same for everybody: requests without cookies may read it.
+fn share(response: &mut Response) {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "cross-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
 }
 
 /// A single page, such as GraphiQL, with the headers of the others.

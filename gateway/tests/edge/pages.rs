@@ -30,6 +30,7 @@ fn pages() -> TempDir {
     for (path, text) in [
         ("index.html", "live page"),
         ("graphiql.html", "built GraphiQL"),
+        ("embed.js", "script for other sites"),
         ("assets/app-1234.js", "script"),
         ("assets/app-1234.js.br", "script in brotli"),
         ("assets/app-1234.js.gz", "script in gzip"),
@@ -108,6 +109,42 @@ async fn built_pages_are_served_compressed_and_cached_by_name() {
     assert!(graphiql.headers().contains_key("content-security-policy"));
     assert_eq!(graphiql.text().await.expect("text"), "built GraphiQL");
     assert_eq!(browse(&gateway, "/assets/absent.js").await.status(), 404);
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_load_scripts_and_nothing_else() {
+    let folder = pages();
+    let gateway = TestGateway::with(&[&format!("--web-dir={}", folder.path().display())]).await;
+    let from_elsewhere = async |path: &str| {
+        let request = gateway.http.get(gateway.url(path));
+        let request = request.header("origin", "https://blog.example");
+        let answer = request.header("accept", BROWSER).send().await;
+        answer.expect("an answer")
+    };
+    for path in ["/embed.js", "/assets/app-1234.js"] {
+        let script = from_elsewhere(path).await;
+        assert_eq!(script.status(), 200, "{path}");
+        let headers = script.headers();
+        assert_eq!(headers["access-control-allow-origin"], "*", "{path}");
+        assert_eq!(headers["cross-origin-resource-policy"], "cross-origin");
+        assert!(!headers.contains_key("access-control-allow-credentials"));
+    }
+    let named = from_elsewhere("/embed.js").await;
+    assert_eq!(named.headers()["cache-control"], "public, max-age=300");
+    let modified = named.headers()["last-modified"].clone();
+    let again = gateway.http.get(gateway.url("/embed.js"));
+    let again = again.header("if-modified-since", modified).send().await;
+    let again = again.expect("an answer");
+    assert_eq!(again.status(), 304);
+    assert_eq!(again.headers()["access-control-allow-origin"], "*");
+    assert_eq!(again.headers()["cache-control"], "public, max-age=300");
+
+    for path in ["/", "/graphiql.html", "/absent.js", "/posts/1"] {
+        let answer = from_elsewhere(path).await;
+        assert_eq!(answer.headers()["cache-control"], "no-cache", "{path}");
+        let allowed = answer.headers().contains_key("access-control-allow-origin");
+        assert_eq!(allowed, path.ends_with(".js"), "{path}");
+    }
 }
 
 #[tokio::test]
