@@ -1,4 +1,4 @@
-// Builds the three pages, with hashed assets and a compressed copy beside each file.
+// Builds the three pages and the embed, with hashed assets and a compressed copy beside each file.
 
 import { createHash } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
@@ -15,18 +15,29 @@ const GATEWAY = process.env.GATEWAY ?? 'http://127.0.0.1:4000';
 // of the libraries that only GraphiQL uses.
 export default defineConfig(({ mode }) => {
   const buildsGraphiql = mode === 'graphiql';
+  const buildsEmbed = mode === 'embed';
   return {
     plugins: [react(), graphiqlAtGraphql(), preloadedImports(), fontFiles(), precompressed()],
     build: {
       target: 'es2022',
-      emptyOutDir: !buildsGraphiql,
+      emptyOutDir: !buildsGraphiql && !buildsEmbed,
+      copyPublicDir: !buildsGraphiql && !buildsEmbed,
       // Data URLs would need a wider content security policy.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       // Monaco, GraphiQL's editor, is large and loads on that page alone.
       chunkSizeWarningLimit: 4_000,
+      // A library, so that nothing is added to it: other sites' pages load it. They name it, so its address stays.
+      ...(buildsEmbed && { lib: { entry: 'src/embed/embed.ts', formats: ['es' as const] } }),
       rolldownOptions: {
-        input: buildsGraphiql ? ['graphiql.html'] : ['index.html', 'stats.html'],
+        ...(!buildsEmbed && { input: buildsGraphiql ? ['graphiql.html'] : ['index.html', 'stats.html'] }),
+        ...(buildsEmbed && {
+          output: {
+            minify: true,
+            entryFileNames: 'embed.js',
+            chunkFileNames: 'assets/embed-[name]-[hash].js',
+          },
+        }),
         // GraphiQL's files say "use no memo" to a compiler that is not used here.
         checks: { moduleLevelDirective: false },
       },

@@ -9,8 +9,8 @@ use std::time::{Instant, SystemTime};
 use embedded_mongo::ProcessGroup;
 use service::telemetry;
 
-/// The pages that a build makes, the last one last.
-const PAGES: [&str; 3] = ["index.html", "stats.html", "graphiql.html"];
+/// What a build makes at addresses that stay, the last one last.
+const PAGES: [&str; 4] = ["index.html", "stats.html", "graphiql.html", "embed.js"];
 /// What a build reads, relative to the web folder.
 const SOURCES: [&str; 10] = [
     "src",

@@ -1,0 +1,174 @@
+// Live comments on any page: `<script type="module" src="https://HOST/embed.js" data-post="ID"></script>`, or the element
+// `<rejoinder-comments post="ID">`. ../../../docs/embedding.md explains both.
+//
+// This file has an address that stays, so it is small, and browsers keep it for minutes only. The rest has a hash in its
+// name, and is fetched when an embed comes near to what is seen.
+
+import type { TokenSource } from './connection';
+import type { Settings, View } from './view';
+
+const NAME = 'rejoinder-comments';
+/** So far outside of what is seen, an embed starts. */
+const NEAR = '600px';
+const RETRY_MS = 10_000;
+/** The folder of this script: the gateway's address. */
+const SERVER = new URL('.', import.meta.url).href;
+
+/**
+ * Against rules of the page such as `* { display: none !important }`: in a shadow root, the inner `!important` wins. What
+ * is not displayed would never come near to what is seen.
+ */
+const STYLE = `
+  :host { display: block !important; visibility: visible !important; opacity: 1 !important }
+  :host([hidden]) { display: none !important }
+`;
+let sheet: CSSStyleSheet | undefined;
+
+type ViewModule = typeof import('./view');
+let loading: Promise<ViewModule> | undefined;
+
+/** For an older copy of this file, whose view is not there any more. */
+export function loadView(): Promise<ViewModule> {
+  return import('./view');
+}
+
+/** The code of the view; after an update of the server, by the names of now. */
+function view(): Promise<ViewModule> {
+  loading ??= loadView()
+    .catch(async () => {
+      const address = `${import.meta.url.replace(/\?.*/, '')}?again=${Date.now()}`;
+      const now = (await import(/* @vite-ignore */ address)) as { loadView: typeof loadView };
+      return now.loadView();
+    })
+    .catch((error: unknown) => {
+      loading = undefined;
+      throw error;
+    });
+  return loading;
+}
+
+export class RejoinderComments extends HTMLElement {
+  static readonly observedAttributes = ['post', 'server', 'token', 'heading-level', 'sign-in'];
+
+  #root = this.attachShadow({ mode: 'open' });
+  #view: View | undefined;
+  #token: TokenSource;
+  #observer: IntersectionObserver | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+
+  constructor() {
+    super();
+    if (!sheet) {
+      sheet = new CSSStyleSheet();
+      sheet.replaceSync(STYLE);
+    }
+    this.#root.adoptedStyleSheets = [sheet];
+    // What the page has put into the element stands until there are comments.
+    this.#root.append(document.createElement('slot'));
+    // Set before this script was there.
+    if (Object.hasOwn(this, 'token')) {
+      this.#token = this.token;
+      delete (this as { token?: TokenSource }).token;
+    }
+  }
+
+  /** A JSON Web Token of the reader, or a function that is called for one. */
+  get token(): TokenSource {
+    return this.#token ?? this.getAttribute('token');
+  }
+
+  set token(token: TokenSource) {
+    this.#token = token;
+    this.#update();
+  }
+
+  connectedCallback(): void {
+    if (this.#view) return this.#view.connect(this.#settings());
+    if (this.getAttribute('loading') === 'eager') return void this.#start();
+    this.#observer ??= new IntersectionObserver(
+      (entries) => {
+        if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
+        this.#observer?.disconnect();
+        void this.#start();
+      },
+      { rootMargin: NEAR },
+    );
+    this.#observer.observe(this);
+  }
+
+  disconnectedCallback(): void {
+    this.#observer?.disconnect();
+    clearTimeout(this.#retry);
+    // One that only changes its place goes on.
+    queueMicrotask(() => {
+      if (!this.isConnected) this.#view?.disconnect();
+    });
+  }
+
+  attributeChangedCallback(): void {
+    this.#update();
+  }
+
+  /** An element that is nowhere follows nothing. */
+  #update(): void {
+    if (this.isConnected) this.#view?.update(this.#settings());
+  }
+
+  async #start(): Promise<void> {
+    clearTimeout(this.#retry);
+    try {
+      const { View } = await view();
+      this.#view ??= new View(this, this.#root);
+      if (this.isConnected) this.#view.connect(this.#settings());
+    } catch (error) {
+      console.warn('rejoinder: the code of the comments cannot be loaded', error);
+      if (!this.isConnected) return;
+      const words = document.createElement('p');
+      words.setAttribute('role', 'status');
+      words.textContent = 'The comments cannot be loaded right now. Trying again.';
+      this.#root.replaceChildren(words);
+      this.#retry = setTimeout(() => void this.#start(), RETRY_MS);
+    }
+  }
+
+  #settings(): Settings {
+    const server = this.getAttribute('server');
+    return {
+      // A folder, so that `graphql` is in it.
+      server: server ? new URL(`${server.replace(/\/*$/, '')}/`, document.baseURI).href : SERVER,
+      post: this.getAttribute('post') ?? '',
+      token: this.token,
+      headingLevel: Number(this.getAttribute('heading-level') ?? 2),
+      signIn: this.getAttribute('sign-in'),
+    };
+  }
+}
+
+/** Puts an element after a script that names a post. */
+const adopted = new WeakSet<EventTarget>();
+function adopt(script: EventTarget | null): void {
+  if (!(script instanceof HTMLScriptElement) || adopted.has(script)) return;
+  const { post, target, ...attributes } = script.dataset;
+  if (post === undefined || new URL('.', script.src).href !== SERVER) return;
+  adopted.add(script);
+  const element = document.createElement(NAME);
+  element.setAttribute('post', post);
+  element.setAttribute('server', SERVER);
+  for (const [name, value = ''] of Object.entries(attributes))
+    element.setAttribute(
+      name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`),
+      value,
+    );
+  const place = target === undefined ? undefined : document.querySelector(target);
+  if (place) place.append(element);
+  else if (target !== undefined || script.closest('head'))
+    console.warn('rejoinder: data-target has to name an element of the page, as `#comments`', script);
+  else script.after(element);
+}
+
+if (!customElements.get(NAME)) {
+  customElements.define(NAME, RejoinderComments);
+  // The module runs once. The scripts that name it again, later ones too, are heard of when they have loaded.
+  document.addEventListener('load', ({ target }) => adopt(target), true);
+  document.querySelectorAll<HTMLScriptElement>('script[data-post][src]').forEach(adopt);
+}
