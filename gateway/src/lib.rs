@@ -128,7 +128,8 @@ pub async fn run(
         &gateway.config().service,
         &health,
         &metrics,
-        metrics_pages::routes(&gateway.config().metrics_pages)?,
+        metrics_pages::routes(&gateway.config().metrics_pages)?
+            .merge(pages::for_operators(gateway.config())?),
         &lifecycle,
     )
     .await?;

@@ -20,6 +20,8 @@ use crate::config::Config;
 /// Files below this path have a hash of their content in their name, so they never change.
 const HASHED: &str = "/assets/";
 
+const STATISTICS: &str = "/stats.html";
+
 /// Scripts beside the pages keep their names when they change: other sites' pages name them in their HTML. A browser
 /// may use its copy for five minutes.
 const NAMED_SCRIPT_CACHE: &str = "public, max-age=300";
@@ -80,6 +82,31 @@ fn pages(folder: &Path, policy: PagePolicy) -> Router {
     Router::new()
         .fallback_service(files)
         .layer(middleware::from_fn_with_state(policy, add_headers))
+}
+
+/// The statistics page on the port for operators, where it finds `/metrics` at its own origin; nothing without that port.
+///
+/// # Errors
+/// If `WEB_SIGN_IN_URL` is malformed.
+pub fn for_operators(config: &Config) -> anyhow::Result<Router> {
+    let (Some(folder), Some(_)) = (&config.web_dir, config.service.operations_port) else {
+        return Ok(Router::new());
+    };
+    let file = |name: &str| {
+        ServeFile::new(folder.join(name))
+            .precompressed_br()
+            .precompressed_gzip()
+    };
+    let assets = ServeDir::new(folder.join("assets"))
+        .precompressed_br()
+        .precompressed_gzip();
+    let policy = PagePolicy::with(TokenService::of(config)?.as_ref());
+    Ok(Router::new()
+        .route("/", get(|| async { Redirect::temporary(STATISTICS) }))
+        .route_service(STATISTICS, file("stats.html"))
+        .route_service("/favicon.svg", file("favicon.svg"))
+        .nest_service("/assets", assets)
+        .layer(middleware::from_fn_with_state(policy, add_headers)))
 }
 
 /// Whether a browser asks for a view of the page `index.html` by an address of its own (`/posts/1`). An address

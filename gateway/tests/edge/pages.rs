@@ -148,6 +148,40 @@ async fn pages_of_other_origins_may_load_scripts_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn the_port_for_operators_has_the_statistics_beside_the_metrics_and_no_other_page() {
+    let folder = pages();
+    fs::write(folder.path().join("stats.html"), "statistics").expect("written");
+    let gateway = TestGateway::with(&[&format!("--web-dir={}", folder.path().display())]).await;
+    // `/metrics/..` is on that port.
+    let origin = gateway.url("/metrics").replace("/metrics", "");
+    let get = async |path: &str| {
+        let answer = gateway.http.get(format!("{origin}{path}")).send().await;
+        answer.expect("an answer")
+    };
+    for path in ["/", "/stats.html"] {
+        let page = get(path).await;
+        assert!(page.headers().contains_key("content-security-policy"));
+        assert_eq!(page.headers()["cache-control"], "no-cache");
+        assert_eq!(page.text().await.expect("text"), "statistics", "{path}");
+    }
+    let script = get("/assets/app-1234.js").await;
+    let cache = "public, max-age=31536000, immutable";
+    assert_eq!(script.headers()["cache-control"], cache);
+    assert_eq!(get("/metrics").await.status(), 200);
+    for path in [
+        "/index.html",
+        "/embed.js",
+        "/graphiql.html",
+        "/graphql",
+        "/posts/1",
+        "/assets/../index.html",
+        "/assets/%2e%2e/index.html",
+    ] {
+        assert_eq!(get(path).await.status(), 404, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn pages_learn_of_a_token_service_and_may_connect_to_it() {
     let folder = pages();
     let web = format!("--web-dir={}", folder.path().display());
