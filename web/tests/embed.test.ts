@@ -11,6 +11,7 @@ import { seriousFaults } from './support/axe';
 import { closePage, launchBrowser, openPage, PHONE, waitForTexts, type WatchedPage } from './support/browser';
 import { Frames } from './support/frames';
 import { Graph } from './support/graph';
+import { picture } from './support/picture';
 import { Proxy } from './support/proxy';
 import { Site } from './support/site';
 import { type Stack, startStack } from './support/stack';
@@ -624,11 +625,6 @@ test('the demo page shows the comments of a post', async () => {
   await picture(page, 'embed-demo');
   await closePage(page);
 });
-
-async function picture(page: Page, name: string): Promise<void> {
-  const folder = process.env.SCREENSHOTS;
-  if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
-}
 
 test('axe finds nothing serious, light and dark, on a desk and on phones', async () => {
   const post = await graph.createPost('Looked at');

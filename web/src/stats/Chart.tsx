@@ -1,6 +1,7 @@
-// One number over the last minutes, as a line with gaps where it is not known. Under the pointer it tells its values.
+// Numbers over the last minutes, as lines with gaps where they are not known. Under the pointer, and at a place that
+// the arrow keys move, it tells their values.
 
-import { type PointerEvent, useState } from 'react';
+import { type KeyboardEvent, type PointerEvent, useState } from 'react';
 
 import { formatted } from './formatted';
 import { LOOK_EVERY_MS, LOOKS_KEPT, type Point } from './useHistory';
@@ -10,71 +11,105 @@ const HEIGHT = 96;
 /** Room for the stroke at the top. */
 const TOP = 4;
 const STEP = WIDTH / (LOOKS_KEPT - 1);
+const LATEST = LOOKS_KEPT - 1;
+/** A long step of the keys: a minute. */
+const PAGE = 30;
 
 interface ChartProps {
-  points: Point[];
+  lines: { name?: string; points: Point[] }[];
   label: string;
   unit: string;
 }
 
-export function Chart({ points, label, unit }: ChartProps) {
-  /** How many looks before now the pointer is at. */
+export function Chart({ lines, label, unit }: ChartProps) {
+  /** How many looks before now the pointer is at, or the keys are. */
   const [before, setBefore] = useState<number>();
-  const highest = niceCeiling(Math.max(0, ...points.filter((point) => point !== undefined)));
-  const left = WIDTH - (points.length - 1) * STEP;
+  const all = lines.flatMap(({ points }) => points.filter((point) => point !== undefined));
+  const highest = niceCeiling(Math.max(0, ...all));
+  const count = lines[0]?.points.length ?? 0;
+  const left = WIDTH - (count - 1) * STEP;
   const at = (index: number) => (left + index * STEP).toFixed(1);
   const y = (value: number) => (HEIGHT - (value / highest) * (HEIGHT - TOP)).toFixed(1);
-  const withUnit = (value: number) =>
-    `${formatted(value)}${unit.startsWith('/') ? unit : unit && ` ${unit}`}`;
 
-  const point = (event: PointerEvent<SVGSVGElement>) => {
+  const point = (event: PointerEvent<HTMLDivElement>) => {
     const { right, width } = event.currentTarget.getBoundingClientRect();
-    const looks = Math.round(((right - event.clientX) / width) * (LOOKS_KEPT - 1));
-    setBefore(Math.min(LOOKS_KEPT - 1, Math.max(0, looks)));
+    const looks = Math.round(((right - event.clientX) / width) * LATEST);
+    setBefore(Math.min(LATEST, Math.max(0, looks)));
   };
-  const pointed = before === undefined ? undefined : points.length - 1 - before;
-  const value = pointed === undefined ? undefined : points[pointed];
+  const move = (event: KeyboardEvent<HTMLDivElement>) => {
+    const now = before ?? 0;
+    const to = { ArrowLeft: now + 1, ArrowDown: now + 1, ArrowRight: now - 1, ArrowUp: now - 1 }[event.key];
+    const far = { PageDown: now + PAGE, PageUp: now - PAGE, Home: LATEST, End: 0 }[event.key];
+    const chosen = to ?? far;
+    if (event.key === 'Escape') setBefore(undefined);
+    if (chosen === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    setBefore(Math.min(LATEST, Math.max(0, chosen)));
+  };
+  const pointed = before === undefined ? undefined : count - 1 - before;
+  const said = lines.map(({ name, points }) => {
+    const value = pointed === undefined ? undefined : points[pointed];
+    return `${name === undefined ? '' : `${name} `}${value === undefined ? 'not known' : withUnit(value, unit)}`;
+  });
+  const isKnown = pointed !== undefined && lines.some(({ points }) => points[pointed] !== undefined);
+  const values = `${isKnown ? said.join(', ') : 'not known'}, ${ago(before ?? 0)}`;
 
   return (
     <figure className="chart">
       <div className="plane">
         <span className="scale" aria-hidden="true">
-          {withUnit(highest)}
+          {withUnit(highest, unit)}
         </span>
         <span className="scale half" aria-hidden="true">
-          {withUnit(highest / 2)}
+          {withUnit(highest / 2, unit)}
         </span>
         <span className="scale zero" aria-hidden="true">
           0
         </span>
-        <svg
-          viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-          preserveAspectRatio="none"
-          role="img"
+        {/* A slider, since the arrow keys move along it. */}
+        <div
+          className="reader"
+          role="slider"
+          tabIndex={0}
           aria-label={label}
+          aria-orientation="horizontal"
+          aria-valuemin={-LATEST * (LOOK_EVERY_MS / 1_000)}
+          aria-valuemax={0}
+          aria-valuenow={-(before ?? 0) * (LOOK_EVERY_MS / 1_000)}
+          aria-valuetext={before === undefined ? 'Arrow keys tell the values' : values}
+          onKeyDown={move}
+          onBlur={() => setBefore(undefined)}
           onPointerMove={point}
           onPointerDown={point}
           onPointerLeave={() => setBefore(undefined)}
         >
-          <line x1="0" x2={WIDTH} y1={TOP} y2={TOP} />
-          <line x1="0" x2={WIDTH} y1={(HEIGHT + TOP) / 2} y2={(HEIGHT + TOP) / 2} />
-          <line x1="0" x2={WIDTH} y1={HEIGHT} y2={HEIGHT} className="base" />
-          {runsOf(points).map(({ start, values }) => {
-            // A number alone is a short line.
-            const drawn = values.length > 1 ? values : [...values, ...values];
-            const line = drawn.map((value, index) => `${at(start + index)},${y(value)}`).join(' ');
-            const end = start + drawn.length - 1;
-            return (
-              <g key={points.length - start}>
-                <polygon points={`${at(start)},${HEIGHT} ${line} ${at(end)},${HEIGHT}`} />
-                <polyline points={line} />
+          <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
+            <line x1="0" x2={WIDTH} y1={TOP} y2={TOP} />
+            <line x1="0" x2={WIDTH} y1={(HEIGHT + TOP) / 2} y2={(HEIGHT + TOP) / 2} />
+            <line x1="0" x2={WIDTH} y1={HEIGHT} y2={HEIGHT} className="base" />
+            {lines.map(({ name = '', points }, index) => (
+              <g key={name} data-line={index}>
+                {runsOf(points).map(({ start, values }) => {
+                  // A number alone is a short line.
+                  const drawn = values.length > 1 ? values : [...values, ...values];
+                  const line = drawn.map((value, index) => `${at(start + index)},${y(value)}`).join(' ');
+                  const end = start + drawn.length - 1;
+                  return (
+                    <g key={points.length - start}>
+                      {lines.length === 1 && (
+                        <polygon points={`${at(start)},${HEIGHT} ${line} ${at(end)},${HEIGHT}`} />
+                      )}
+                      <polyline points={line} />
+                    </g>
+                  );
+                })}
               </g>
-            );
-          })}
-          {pointed !== undefined && (
-            <line className="pointer" x1={at(pointed)} x2={at(pointed)} y1={TOP} y2={HEIGHT} />
-          )}
-        </svg>
+            ))}
+            {pointed !== undefined && (
+              <line className="pointer" x1={at(pointed)} x2={at(pointed)} y1={TOP} y2={HEIGHT} />
+            )}
+          </svg>
+        </div>
       </div>
       <figcaption>
         {before === undefined ? (
@@ -83,13 +118,15 @@ export function Chart({ points, label, unit }: ChartProps) {
             <span>now</span>
           </>
         ) : (
-          <span className="pointed">
-            {value === undefined ? 'not known' : withUnit(value)}, {ago(before)}
-          </span>
+          <span className="pointed">{values}</span>
         )}
       </figcaption>
     </figure>
   );
+}
+
+export function withUnit(value: number, unit: string): string {
+  return `${formatted(value)}${unit.startsWith('/') ? unit : unit && ` ${unit}`}`;
 }
 
 function ago(looks: number): string {
