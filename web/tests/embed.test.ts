@@ -467,6 +467,43 @@ test('a guest writes; what fails is kept, and another try writes it once', async
   await closeSite(page);
 });
 
+test('a comment that is held is not in the list, and its author is told why', async () => {
+  const post = await graph.createPost('Held back');
+  const page = await openSite(site.serve('/', scriptFor(post)), {}, (opened) =>
+    opened.route('**/graphql', async (route) => {
+      if (!operationOf(route).includes('EmbeddedWrite')) return route.continue();
+      const json = {
+        data: {
+          createComment: {
+            comment: {
+              id: '0123456789abcdef01234567',
+              author: 'Anonymous',
+              writtenByGuest: true,
+              text: 'First of all',
+              createdAt: new Date().toISOString(),
+              edited: false,
+              status: 'HELD',
+            },
+          },
+        },
+      };
+      await route.fulfill({ json, headers: { 'access-control-allow-origin': '*' } });
+    }),
+  );
+  await embed(page).getByLabel('Your comment').fill('First of all');
+  await page.evaluate(() => {
+    document.addEventListener('rejoinder-written', (event) =>
+      Object.assign(window, { written: (event as CustomEvent).detail }),
+    );
+  });
+  await embed(page).getByRole('button', { name: 'Comment', exact: true }).click();
+  await embed(page).getByText('A moderator has to see your comment first.').waitFor();
+  await waitForTexts(texts(embed(page)), []);
+  const written = await page.evaluate(() => (window as unknown as { written: unknown }).written);
+  assert.deepEqual(written, { id: '0123456789abcdef01234567', held: true });
+  await closeSite(page);
+});
+
 test('a draft outlives a reload, and typing is no short cut of the page', async () => {
   const post = await graph.createPost('A draft on a site');
   const page = await openSite(site.serve('/', scriptFor(post)));
