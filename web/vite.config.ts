@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 
@@ -17,7 +17,7 @@ export default defineConfig(({ mode }) => {
   const buildsGraphiql = mode === 'graphiql';
   const buildsEmbed = mode === 'embed';
   return {
-    plugins: [react(), graphiqlAtGraphql(), preloadedImports(), fontFiles(), precompressed()],
+    plugins: [react(), graphiqlAtGraphql(), editorParts(), preloadedImports(), fontFiles(), precompressed()],
     build: {
       target: 'es2022',
       emptyOutDir: !buildsGraphiql && !buildsEmbed,
@@ -68,6 +68,24 @@ function graphiqlAtGraphql(): Plugin {
   };
 }
 
+/** GraphiQL's editor has the parts that it has a use for. */
+function editorParts(): Plugin {
+  const replaced = new Map([
+    ['edcore.main.js', 'editorParts.js'],
+    ['diffEditorWidget.js', 'noDiffEditor.js'],
+    ['multiDiffEditorWidget.js', 'noDiffEditor.js'],
+  ]);
+  return {
+    name: 'editor-parts',
+    enforce: 'pre',
+    resolveId(source, importer) {
+      const file = replaced.get(basename(source));
+      const isEditors = /monaco-(editor|graphql)\//.test(`${source} ${importer}`);
+      return file && isEditors ? join(import.meta.dirname, 'src/graphiql', file) : undefined;
+    },
+  };
+}
+
 /** What the live page's first script imports dynamically is fetched beside it, not after it. */
 function preloadedImports(): Plugin {
   return {
@@ -95,9 +113,13 @@ function preloadedImports(): Plugin {
   };
 }
 
-/** Takes fonts out of style sheets into files of their own: a browser fetches those that a page uses. */
+/**
+ * Takes fonts out of style sheets into files of their own: a browser fetches those that a page uses. GraphiQL's text
+ * fonts are left out: the device has some.
+ */
 function fontFiles(): Plugin {
   const font = /url\(["']?data:font\/(\w+);base64,([^"')]+)["']?\)/g;
+  const textFont = /@font-face\s*\{[^}]*font-family:\s*["']?(Roboto|Fira Code)\b[^}]*\}/g;
   return {
     name: 'font-files',
     apply: 'build',
@@ -105,7 +127,8 @@ function fontFiles(): Plugin {
     generateBundle(_options, bundle) {
       for (const file of Object.values(bundle)) {
         if (file.type !== 'asset' || !file.fileName.endsWith('.css')) continue;
-        file.source = String(file.source).replace(font, (_url, kind: string, base64: string) => {
+        const source = String(file.source).replace(textFont, '');
+        file.source = source.replace(font, (_url, kind: string, base64: string) => {
           const source = Buffer.from(base64, 'base64');
           const hash = createHash('sha256').update(source).digest('base64url').slice(0, 8);
           const fileName = `assets/font-${hash}.${kind}`;

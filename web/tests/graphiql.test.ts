@@ -7,12 +7,15 @@ import type { Browser, Page } from 'playwright-core';
 
 import { closePage, launchBrowser, openPage, PHONE, type WatchedPage } from './support/browser';
 import { Graph } from './support/graph';
+import { picture } from './support/picture';
 import { type Stack, startStack } from './support/stack';
 import { waitForAnswers } from './support/time';
 import { eventually, writeUntil } from './support/waiting';
 
 /** Compressed, without the fonts. */
 const STYLE_BYTES_MAX = 60_000;
+/** Compressed, of everything that is loaded before somebody uses the page. */
+const LOADED_BYTES_MAX = 1_000_000;
 
 let stack: Stack;
 let browser: Browser;
@@ -55,6 +58,25 @@ async function runOperation(page: Page, name: string): Promise<void> {
   await page.getByRole('menuitem', { name }).click();
 }
 
+test('before somebody uses the page, no worker is loaded, and no more than a megabyte', async (context) => {
+  const page = await openGraphiql();
+  const bytes = await page.evaluate(() =>
+    performance
+      .getEntriesByType('resource')
+      .reduce((sum, entry) => sum + (entry as PerformanceResourceTiming).encodedBodySize, 0),
+  );
+  context.diagnostic(`${bytes} bytes`);
+  assert.equal(page.workers().length, 0);
+  assert.ok(bytes > 0 && bytes < LOADED_BYTES_MAX, `${bytes} bytes`);
+  // Then they are there: what is wrong is underlined.
+  await page.locator('.graphiql-query-editor .view-line').first().click();
+  await page.keyboard.press('ControlOrMeta+A');
+  await page.keyboard.type('query Wrong { nothingOfThisName ');
+  await page.locator('.graphiql-query-editor .squiggly-error').first().waitFor({ state: 'attached' });
+  await eventually(async () => assert.notEqual(page.workers().length, 0, 'the editor’s workers run'));
+  await closePage(page);
+});
+
 test('loads from its own host alone, and runs the first query and a subscription', async () => {
   await graph.createPost('For GraphiQL');
   const page = await openGraphiql();
@@ -71,6 +93,7 @@ test('loads from its own host alone, and runs the first query and a subscription
 
   await eventually(async () => assert.notEqual(page.workers().length, 0, 'the editor’s workers run'));
 
+  await picture(page, 'graphiql');
   const socketOpened = page.waitForEvent('websocket');
   await page.getByRole('tab', { name: /NewPosts/ }).click();
   await runOperation(page, 'NewPosts');
@@ -119,21 +142,27 @@ test('an address with a query opens GraphiQL with it', async () => {
   await closePage(page);
 });
 
-test('on a phone the editors have the whole width', async () => {
-  const page = await openGraphiql('', PHONE);
-  const editor = page.locator('.graphiql-query-editor');
-  for (const part of [editor, page.locator('.graphiql-response')]) {
-    await eventually(async () => {
-      const box = await part.boundingBox();
-      assert.ok(box && box.width > 280 && box.x + box.width <= 390, JSON.stringify(box));
-      assert.ok(box.height > 200, JSON.stringify(box));
-    });
-  }
-  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
-  await page.getByRole('button', { name: /^Execute query/ }).click();
-  await waitForResponse(page, '"posts"');
-  await closePage(page);
-});
+for (const width of [390, 320])
+  test(`on a phone of ${width} pixels the editors have the whole width, and all tools are seen`, async () => {
+    const page = await openGraphiql('', { ...PHONE, viewport: { width, height: 844 } });
+    const editor = page.locator('.graphiql-query-editor');
+    for (const part of [editor, page.locator('.graphiql-response')]) {
+      await eventually(async () => {
+        const box = await part.boundingBox();
+        assert.ok(box && box.width > width * 0.7 && box.x + box.width <= width, JSON.stringify(box));
+        assert.ok(box.height > 200, JSON.stringify(box));
+      });
+    }
+    for (const tool of await page.locator('.graphiql-sidebar > button').all()) {
+      const box = await tool.boundingBox();
+      assert.ok(box && box.width >= 24 && box.x + box.width <= width, JSON.stringify(box));
+    }
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    await page.getByRole('button', { name: /^Execute query/ }).click();
+    await waitForResponse(page, '"posts"');
+    await picture(page, `graphiql-${width}`);
+    await closePage(page);
+  });
 
 test('the mutation is ready to run', async () => {
   const page = await openGraphiql();

@@ -1,6 +1,6 @@
 // GraphiQL, whole and offline: its editor's workers and fonts come from this build.
 
-import 'graphiql/setup-workers/vite';
+import './workers';
 import 'graphiql/style.css';
 import '@graphiql/plugin-explorer/style.css';
 import './graphiql.css';
