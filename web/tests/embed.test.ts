@@ -16,7 +16,7 @@ import { Proxy } from './support/proxy';
 import { Site } from './support/site';
 import { type Stack, startStack } from './support/stack';
 import { waitForAnswers } from './support/time';
-import { eventually, gate } from './support/waiting';
+import { eventually, gate, writeUntil } from './support/waiting';
 
 const DIST = join(import.meta.dirname, '../dist');
 /** Compressed, with everything that an embed loads. */
@@ -69,8 +69,8 @@ async function closeSite(page: WatchedPage, ...hosts: string[]): Promise<void> {
 }
 
 /** A token of the stack's issuer. */
-async function tokenOf(name: string): Promise<string> {
-  const told = await fetch(new URL('/sign-in.json', stack.url));
+async function tokenOf(name: string, of = stack): Promise<string> {
+  const told = await fetch(new URL('/sign-in.json', of.url));
   const { tokenUrl } = (await told.json()) as { tokenUrl: string };
   const headers = { 'content-type': 'application/json' };
   const body = JSON.stringify({ name, moderator: false });
@@ -535,13 +535,42 @@ test('a reader whom the page signs in writes as themself, in all embeds', async 
   const told = page.heard.all.filter(({ type }) => type === 'connection_init');
   assert.ok(JSON.stringify(told.at(-1)).includes(token), 'the socket has the token');
 
-  // Signed out by the page: a guest again.
-  await page.evaluate(() =>
-    Object.assign(document.querySelector('rejoinder-comments') ?? {}, { token: null }),
-  );
+  // Signed out by the page, at another embed: a guest again.
+  await all.nth(1).evaluate((element) => Object.assign(element, { token: null }));
   await embed(page).getByLabel('Name').waitFor();
   await waitForLive(embed(page));
   await closeSite(page);
+});
+
+test('tokens that end are followed by new ones: the reader stays, and misses nothing', async (context) => {
+  const brief = await startStack({ ISSUER_TOKEN_LIFETIME: '3s', JWT_LEEWAY: '0s' });
+  context.after(() => brief.stop());
+  const there = new Graph(brief.url);
+  const post = await there.createPost('A long visit');
+  let given = 0;
+  const element = `<rejoinder-comments post="${post}"></rejoinder-comments>`;
+  const token = `<script>document.querySelector('rejoinder-comments').token = () => newToken()</script>`;
+  const script = `<script type="module" src="${brief.url}embed.js"></script>`;
+  const page = await openSite(site.serve('/', element + token + script), {}, (opened) =>
+    opened.exposeFunction('newToken', () => {
+      given++;
+      return tokenOf('Ada', brief);
+    }),
+  );
+  await waitForLive(embed(page));
+  await embed(page).getByText('As Ada').waitFor();
+  const ended = page.heard.waitFor(({ from, payload }) => {
+    return from === 'server' && JSON.stringify(payload ?? {}).includes('TOKEN_EXPIRED');
+  });
+  let number = 0;
+  await writeUntil(ended, () => there.createComment(post, `Number ${++number}`));
+  await there.createComment(post, 'After the end');
+  const written = Array.from({ length: number }, (_, index) => `Number ${index + 1}`);
+  await waitForTexts(texts(embed(page)), ['After the end', ...written.reverse()]);
+  await waitForLive(embed(page));
+  assert.ok(given > 1, `${given} tokens`);
+  await embed(page).getByText('As Ada').waitFor();
+  await closeSite(page, brief.url);
 });
 
 test('a token that is refused makes a guest of its reader, who is told', async () => {

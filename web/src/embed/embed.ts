@@ -72,9 +72,9 @@ export class RejoinderComments extends HTMLElement {
     }
   }
 
-  /** A JSON Web Token of the reader, or a function that is called for one. */
+  /** A JSON Web Token of the reader, or a function that is called for one; null for a guest. */
   get token(): TokenSource {
-    return this.#token ?? this.getAttribute('token');
+    return this.#token === undefined ? (this.getAttribute('token') ?? undefined) : this.#token;
   }
 
   set token(token: TokenSource) {

@@ -101,8 +101,9 @@ export class View {
     const before = this.#settings;
     this.#settings = settings;
     const { server, post, token } = settings;
-    // An embed without a token leaves what another one has handed over, unless it was its own.
-    if (token || before?.token) connectionTo(server).setToken(token);
+    // What was handed over last counts, at whichever embed; one that was handed nothing leaves it.
+    const isNew = token !== before?.token || (token !== undefined && server !== before?.server);
+    if (isNew) connectionTo(server).setToken(token);
     this.#heading.ariaLevel = String(settings.headingLevel || 2);
     this.#form.setSignIn(settings.signIn);
     if (this.#thread && before?.server === server && before.post === post) return this.#drawSoon();
