@@ -114,6 +114,12 @@ impl ClientSocket {
         }
     }
 
+    /// Whether the rest of an event that was begun directly has to be written.
+    pub(crate) fn has_rest(&self) -> bool {
+        let outlet = self.outlet.as_ref();
+        outlet.is_some_and(|outlet| outlet.has_rest())
+    }
+
     /// Events go through the connection's task from now on.
     pub(crate) fn close_outlet(&self) {
         if let Some(outlet) = &self.outlet {

@@ -170,6 +170,11 @@ impl ClientTurns {
             future,
         }
     }
+
+    /// Notes that something of the client runs without a turn, so that others are known to compete with it.
+    pub fn note_competition(&self) {
+        self.0.share.competition.note(self.0.client);
+    }
 }
 
 impl Share {

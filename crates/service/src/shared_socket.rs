@@ -69,10 +69,10 @@ impl AsyncRead for ConnectionSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         let stream = &self.0.stream;
-        let room = buffer.initialize_unfilled();
-        let mut read = None;
         loop {
             ready!(stream.poll_read_ready(context))?;
+            let room = buffer.initialize_unfilled();
+            let mut read = None;
             let tried = stream.try_io(Interest::READABLE, || {
                 let bytes = rustix::io::read(stream, &mut *room)?;
                 read = Some(bytes);

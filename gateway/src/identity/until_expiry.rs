@@ -12,11 +12,17 @@ use crate::error::{Code, RequestError};
 /// Ends what is written around a stream, and returns the cursor of the last event, if one had any.
 pub(crate) type Withdraw = Box<dyn FnOnce() -> Option<Arc<str>> + Send>;
 
-/// When a subscription ends, and what could make it go on.
-pub(crate) struct Expiry {
+/// The token with which a subscription began, and where its client may bring another one.
+#[derive(Clone)]
+pub(crate) struct ClientToken {
     pub identity: Arc<Identity>,
     /// The WebSocket on which a client may bring a new token; `None` for a stream of its own.
     pub socket: Option<Arc<ClientSocket>>,
+}
+
+/// When a subscription ends, and what could make it go on.
+pub(crate) struct Expiry {
+    pub token: ClientToken,
     /// Where the subscription starts, if that is known.
     pub cursor: Option<Arc<str>>,
     /// Where events may be written around this stream.
@@ -35,13 +41,21 @@ impl Expiry {
     /// not been delivered by then comes after that cursor. Without a cursor, the error says that events may be
     /// missing in a next subscription, so that the client reads again.
     pub(crate) fn end(self, events: EventStream) -> EventStream {
-        let sleep = Box::pin(sleep_until(self.identity.valid_until()));
+        let sleep = Box::pin(sleep_until(self.token.identity.valid_until()));
         let ending = Ending {
             events,
             expiry: self,
             sleep,
         };
         stream::unfold(Some(ending), next).boxed()
+    }
+}
+
+impl ClientToken {
+    /// Until when the subscription goes on, as far as is known now.
+    pub(crate) fn valid_until(&self) -> Instant {
+        let own = self.identity.valid_until();
+        self.renewed_until().map_or(own, |renewed| renewed.max(own))
     }
 
     /// When the client's new token ends, if there is one with the same rights. With other rights, the client
@@ -59,7 +73,7 @@ async fn next(ending: Option<Ending>) -> Option<(Event, Option<Ending>)> {
     let event = loop {
         tokio::select! {
             biased;
-            () = &mut ending.sleep => match ending.expiry.renewed_until() {
+            () = &mut ending.sleep => match ending.expiry.token.renewed_until() {
                 Some(until) => ending.sleep.as_mut().reset(until),
                 None => {
                     ending.expiry.metrics.refusal(Code::TokenExpired);

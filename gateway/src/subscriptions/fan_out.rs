@@ -17,7 +17,7 @@
 use std::{
     future::poll_fn,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::Poll,
@@ -25,17 +25,18 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use graphql_transport::{
-    ClientKey, ClientSocket, ClientTurns, DirectSender, Event, GaugeGuard, Sent,
-};
+use graphql_transport::{ClientKey, ClientTurns, DirectSender, Event, GaugeGuard, Sent};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{sync::Notify, time::Instant};
 
 use super::event_ring::{EventRing, RingReader, Taken};
+use crate::identity::until_expiry::ClientToken;
 
 /// The members of one group at most. A group writes an event to all of them before its task yields: for this many, it
 /// takes a third of a millisecond.
 const MEMBERS_MAX: usize = 32;
+/// The bytes of events after which a group's task yields, even within an event.
+const STEP_BYTES_MAX: usize = 256 * 1024;
 /// How many memberships an address has in groups that it shares with others. More are in groups of its own.
 const SHARED_PER_ADDRESS_MAX: usize = 16;
 /// A feed with fewer readers has no groups: a group's task would save nothing.
@@ -63,6 +64,8 @@ struct GroupState {
     members: Vec<Member>,
     /// The cursor of the last event that the group has passed, if one had any.
     cursor: Option<Arc<str>>,
+    /// The same with the next event, which some of the members may have.
+    next_cursor: Option<Arc<str>>,
 }
 
 struct Member {
@@ -78,7 +81,7 @@ struct Member {
 /// A client whose socket groups can write to.
 pub(super) struct DirectClient {
     sender: DirectSender,
-    socket: Option<Arc<ClientSocket>>,
+    token: Option<ClientToken>,
     address: Address,
     place: Mutex<Place>,
     /// Wakes the client's connection when its reader is given back.
@@ -95,8 +98,10 @@ pub(super) struct Address {
 
 #[derive(Default)]
 struct Place {
-    /// The group where it is a member, or was last.
+    /// The group where it is a member.
     group: Option<Arc<Group>>,
+    /// The group out of which it fell last. It may be there yet, with room.
+    former: Weak<Group>,
     /// Its own reader, when it has fallen out of its group.
     reader: Option<RingReader>,
     /// The cursor of the last event that it got, if one had any.
@@ -112,6 +117,15 @@ pub(super) struct Membership<'a> {
 
 /// One of the places of an address in groups that it shares with others.
 struct SharedPlace<'a>(&'a AtomicUsize);
+
+/// Whether a group took a member.
+enum Added {
+    Yes,
+    /// It is full, has ended, or is writing right now: nobody waits for it.
+    No,
+    /// It is past the member's place: there is an event for the member already.
+    NewEvent,
+}
 
 /// What a group's task does next.
 enum Step {
@@ -140,9 +154,11 @@ impl FanOut {
         reader: RingReader,
         client: &'a Arc<DirectClient>,
     ) -> Result<Membership<'a>, RingReader> {
+        if self.ring.readers() < READERS_MIN || !client.sender.is_free() {
+            return Err(reader);
+        }
         let until = client.valid_until();
-        let is_over = until.is_some_and(|until| until <= Instant::now());
-        if is_over || !client.sender.is_free() || self.ring.readers() < READERS_MIN {
+        if until.is_some_and(|until| until <= Instant::now()) {
             return Err(reader);
         }
         let shared = SharedPlace::of(&client.address.shared);
@@ -158,33 +174,38 @@ impl FanOut {
             has_got: false,
             until,
         };
-        let mut groups = lock(&self.groups);
-        for group in groups.iter().rev().filter(|group| group.address == address) {
-            // One that is writing right now is passed over: nobody waits for it here.
-            let Ok(mut state) = group.state.try_lock() else {
-                continue;
-            };
-            let Some(of_group) = &state.reader else {
-                continue;
-            };
-            if of_group.position() > member.next {
-                return Err(reader);
+        let former = lock(&client.place).former.upgrade();
+        let mut member = Some(member);
+        if let Some(group) = former.filter(|group| group.address == address) {
+            match group.try_add(&mut member) {
+                Added::Yes => return Ok(membership),
+                Added::NewEvent => return Err(reader),
+                Added::No => {}
             }
-            if state.members.len() < MEMBERS_MAX {
-                lock(&client.place).group = Some(Arc::clone(group));
-                state.members.push(member);
-                drop(state);
-                // The group's reader keeps from here on what this one would.
-                drop(reader);
-                return Ok(membership);
+        }
+        let mut groups = lock(&self.groups);
+        for group in groups.iter().rev() {
+            if group.address != address {
+                continue;
+            }
+            match group.try_add(&mut member) {
+                Added::Yes => {
+                    drop(groups);
+                    // The group's reader keeps from here on what this one would.
+                    drop(reader);
+                    return Ok(membership);
+                }
+                Added::NewEvent => return Err(reader),
+                Added::No => {}
             }
         }
         let group = Arc::new(Group {
             address,
             state: Mutex::new(GroupState {
                 reader: Some(reader),
-                members: vec![member],
+                members: member.into_iter().collect(),
                 cursor: None,
+                next_cursor: None,
             }),
             left: Notify::new(),
         });
@@ -231,13 +252,30 @@ impl Drop for EndGroup<'_> {
 }
 
 impl Group {
-    /// Writes the next event to all members, if there is one.
+    fn try_add(self: &Arc<Self>, member: &mut Option<Member>) -> Added {
+        let Ok(mut state) = self.state.try_lock() else {
+            return Added::No;
+        };
+        match (state.position(), &member) {
+            (Some(position), Some(member)) if position > member.next => return Added::NewEvent,
+            (Some(_), Some(_)) if state.members.len() < MEMBERS_MAX => {}
+            _ => return Added::No,
+        }
+        if let Some(member) = member.take() {
+            lock(&member.client.place).group = Some(Arc::clone(self));
+            state.members.push(member);
+        }
+        Added::Yes
+    }
+
+    /// Writes the next event to all members, if there is one, or to as many as it may in one step.
     fn step(&self, ring: &Arc<EventRing>, buffer: &mut Vec<u8>) -> Step {
         let mut state = self.lock();
         let GroupState {
             reader: Some(reader),
             members,
             cursor: last_cursor,
+            next_cursor,
         } = &mut *state
         else {
             return Step::End;
@@ -256,13 +294,17 @@ impl Group {
             }
         };
         let (number, now) = (reader.position(), Instant::now());
-        let cursor = cursor.or_else(|| last_cursor.clone());
-        let mut index = 0;
+        *next_cursor = cursor.or_else(|| last_cursor.clone());
+        let (mut index, mut bytes) = (0, 0);
         while let Some(member) = members.get_mut(index) {
             if member.next > number {
                 index += 1;
                 continue;
             }
+            if bytes >= STEP_BYTES_MAX {
+                return Step::GoOn;
+            }
+            bytes += body.len();
             let sent = match member.until {
                 Some(until) if until <= now => Sent::Nothing,
                 _ => member.client.sender.send(&body, buffer),
@@ -272,11 +314,18 @@ impl Group {
             }
             match sent {
                 Sent::Whole => index += 1,
-                Sent::Begun => members.swap_remove(index).give_back(ring, &cursor),
-                Sent::Nothing => members.swap_remove(index).give_back(ring, last_cursor),
+                Sent::Begun => members
+                    .swap_remove(index)
+                    .give_back(ring, number, next_cursor),
+                Sent::Nothing => members
+                    .swap_remove(index)
+                    .give_back(ring, number, last_cursor),
             }
         }
-        *last_cursor = cursor;
+        if let Some(member) = members.first() {
+            member.client.address.turns.note_competition();
+        }
+        last_cursor.clone_from(next_cursor);
         reader.pass(number);
         Step::GoOn
     }
@@ -288,7 +337,7 @@ impl Group {
             return;
         };
         let member = state.members.swap_remove(index);
-        member.note_cursor(&mut lock(&client.place), &state.cursor);
+        member.note_cursor(&mut lock(&client.place), state.cursor_of(&member));
         if state.members.is_empty() {
             self.left.notify_one();
         }
@@ -301,19 +350,46 @@ impl Group {
 
 impl GroupState {
     fn end(&mut self, ring: &Arc<EventRing>) {
-        for member in self.members.drain(..) {
-            member.give_back(ring, &self.cursor);
+        let members = std::mem::take(&mut self.members);
+        if let Some(position) = self.position() {
+            for member in members {
+                let cursor = self.cursor_of(&member);
+                member.give_back(ring, position, cursor);
+            }
         }
         self.reader = None;
+    }
+
+    fn position(&self) -> Option<u64> {
+        self.reader.as_ref().map(RingReader::position)
+    }
+
+    /// The cursor of the last event that the member got here.
+    fn cursor_of(&self, member: &Member) -> &Option<Arc<str>> {
+        let has_next = self
+            .position()
+            .is_some_and(|position| member.next > position);
+        match has_next {
+            true => &self.next_cursor,
+            false => &self.cursor,
+        }
     }
 }
 
 impl Member {
-    /// Lets the client read by itself, from its next event on. The group's reader still stands there, or before it.
-    fn give_back(self, ring: &Arc<EventRing>, cursor: &Option<Arc<str>>) {
+    /// Lets the client read by itself, from its next event on. The group's reader stands at `position`, which is there or
+    /// before.
+    fn give_back(self, ring: &Arc<EventRing>, position: u64, cursor: &Option<Arc<str>>) {
+        let mut reader = ring.join_at(position);
+        for number in position..self.next {
+            reader.pass(number);
+        }
         let mut place = lock(&self.client.place);
         self.note_cursor(&mut place, cursor);
-        place.reader = Some(ring.join_at(self.next));
+        place.reader = Some(reader);
+        // Who leaves now has no need to wait for the group.
+        let group = place.group.take();
+        place.former = group.as_ref().map(Arc::downgrade).unwrap_or_default();
         drop(place);
         self.client.returned.wake();
     }
@@ -328,12 +404,12 @@ impl Member {
 impl DirectClient {
     pub(super) fn new(
         sender: DirectSender,
-        socket: Option<Arc<ClientSocket>>,
+        token: Option<ClientToken>,
         address: Address,
     ) -> Arc<Self> {
         Arc::new(Self {
             sender,
-            socket,
+            token,
             address,
             place: Mutex::default(),
             returned: AtomicWaker::new(),
@@ -356,7 +432,7 @@ impl DirectClient {
     }
 
     fn valid_until(&self) -> Option<Instant> {
-        self.socket.as_ref()?.admitted().valid_until
+        self.token.as_ref().map(ClientToken::valid_until)
     }
 }
 

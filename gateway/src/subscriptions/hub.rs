@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use graphql_transport::{
     ClientKey, ClientTurns, Code as TransportCode, DirectSender, Event, EventStream, GaugeGuard,
-    PerClient, request::ClientContext,
+    PerClient,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     config::SubscriptionConfig,
     error::{Code, RequestError},
+    identity::until_expiry::ClientToken,
     metrics::GatewayMetrics,
     sparse::ShrinkIfSparse,
 };
@@ -208,15 +209,16 @@ impl SubscriptionHub {
     pub(super) fn direct_client(
         &self,
         sender: DirectSender,
-        client: &ClientContext,
+        token: Option<ClientToken>,
+        key: ClientKey,
         turns: &ClientTurns,
     ) -> Arc<DirectClient> {
         let address = Address {
-            key: client.key,
+            key,
             turns: turns.clone(),
-            shared: self.shared_memberships.of(client.key, AtomicUsize::default),
+            shared: self.shared_memberships.of(key, AtomicUsize::default),
         };
-        DirectClient::new(sender, client.socket.clone(), address)
+        DirectClient::new(sender, token, address)
     }
 
     fn make_room(&self, feeds: &mut Feeds, client: &ClientId) -> Result<(), RequestError> {

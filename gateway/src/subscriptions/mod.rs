@@ -49,7 +49,7 @@ use crate::{
     headers::HeaderRules,
     identity::{
         Identity,
-        until_expiry::{Expiry, Withdraw},
+        until_expiry::{ClientToken, Expiry, Withdraw},
     },
     metrics::GatewayMetrics,
     prepare::{self, Prepared, Serving},
@@ -164,17 +164,19 @@ impl Subscriptions {
                 operation: None,
             },
         };
-        let socket = accepted.client.socket.clone().filter(|_| may_renew);
         let client = ClientId::of(accepted.client);
         let metrics = &services.metrics.transports;
+        let socket = accepted.client.socket.clone().filter(|_| may_renew);
+        let identity = accepted.identity;
+        let token = identity.map(|identity| ClientToken { identity, socket });
         // Events that are charged one by one go through the client's own stream.
         let direct = match accepted.meter {
             Some(_) => None,
             None => accepted.client.direct_sender(&metrics.deliveries),
         };
         let direct = direct.map(|sender| {
-            let hub = &services.hub;
-            hub.direct_client(sender, accepted.client, &accepted.turns)
+            let (hub, key) = (&services.hub, accepted.client.key);
+            hub.direct_client(sender, token.clone(), key, &accepted.turns)
         });
         let (is_resumed, start) = (cursor.is_some(), cursor.clone());
         let is_metered = accepted.meter.as_ref().is_some_and(EventMeter::is_enforced);
@@ -197,10 +199,9 @@ impl Subscriptions {
             Some(meter) => meter.end(joined.events, cursor.clone(), Arc::clone(metrics)),
             None => joined.events,
         };
-        Ok(match accepted.identity {
-            Some(identity) => Expiry {
-                identity,
-                socket,
+        Ok(match token {
+            Some(token) => Expiry {
+                token,
                 cursor,
                 withdraw: direct.map(|direct| -> Withdraw { Box::new(move || direct.withdraw()) }),
                 metrics: Arc::clone(metrics),

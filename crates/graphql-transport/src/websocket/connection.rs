@@ -184,7 +184,13 @@ impl<S: Service> ClientConnection<S> {
     /// `complete`: for them the close is an interruption. Those whose client's token has ended say first where
     /// to resume. The client's messages are not read any more.
     async fn drain(&mut self, close: Close) -> End {
-        let deadline = Instant::now() + self.serving().settings.grace;
+        let grace = self.serving().settings.grace;
+        let deadline = Instant::now() + grace;
+        // Nothing is begun directly from here on.
+        self.client.close_outlet();
+        if let Err(end) = self.finish_rest(grace).await {
+            return end;
+        }
         while self.is_owed_more() && Instant::now() < deadline {
             match timeout(DRAIN_CHECK, self.operations.next()).await {
                 Ok(Some(output)) => {
@@ -479,7 +485,19 @@ impl<S: Service> ClientConnection<S> {
     /// here is bounded, and so is its time.
     async fn send(&mut self, message: Message) -> Result<(), End> {
         let limit = self.serving().settings.http.client_write_timeout;
+        // An event that was begun directly has time of its own.
+        if self.client.has_rest() {
+            self.finish_rest(limit).await?;
+        }
         match timeout(limit, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+
+    /// Writes the rest of an event that was begun directly.
+    async fn finish_rest(&mut self, limit: Duration) -> Result<(), End> {
+        match timeout(limit, self.socket.flush()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Gone),
         }

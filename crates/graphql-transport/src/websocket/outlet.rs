@@ -29,16 +29,14 @@ const COPIED_BYTES_MAX: usize = 4 * 1024;
 
 /// The write side of one client's socket.
 pub(crate) struct Outlet {
-    try_write: TryWrite,
     state: Mutex<State>,
     /// Wakes the connection's task, which writes the rest.
     task: AtomicWaker,
 }
 
-#[derive(Default)]
 struct State {
-    /// Whether the connection has begun to end: nothing may follow its close.
-    is_closed: bool,
+    /// None once the connection has begun to end: nothing may follow its close, and the socket is to go with it.
+    try_write: Option<TryWrite>,
     /// Whether the last write of the connection's task ended within a frame.
     is_within_frame: bool,
     /// What is left of a frame that was written in part.
@@ -60,8 +58,11 @@ pub enum Sent {
 impl Outlet {
     pub(crate) fn new(try_write: TryWrite) -> Arc<Self> {
         Arc::new(Self {
-            try_write,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                try_write: Some(try_write),
+                is_within_frame: false,
+                rest: VecDeque::new(),
+            }),
             task: AtomicWaker::new(),
         })
     }
@@ -88,15 +89,13 @@ impl Outlet {
             buffer.extend_from_slice(tail);
         }
         let mut state = self.lock();
-        if !state.is_free() {
+        let try_write = state.try_write.as_ref().filter(|_| state.is_free());
+        let Some(try_write) = try_write else {
             return Sent::Nothing;
-        }
+        };
         let written = match is_copied {
-            true => (self.try_write)(&[IoSlice::new(buffer)]),
-            false => {
-                let slices = [buffer.as_slice(), body, tail].map(IoSlice::new);
-                (self.try_write)(&slices)
-            }
+            true => try_write(&[IoSlice::new(buffer)]),
+            false => try_write(&[buffer.as_slice(), body, tail].map(IoSlice::new)),
         };
         // The connection's task meets the error where it reads or writes.
         let Ok(mut written) = written else {
@@ -130,7 +129,12 @@ impl Outlet {
 
     /// Writes nothing directly any more.
     pub(crate) fn close(&self) {
-        self.lock().is_closed = true;
+        self.lock().try_write = None;
+    }
+
+    /// Whether the connection's task has to write the rest of an event.
+    pub(crate) fn has_rest(&self) -> bool {
+        !self.lock().rest.is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -140,7 +144,7 @@ impl Outlet {
 
 impl State {
     fn is_free(&self) -> bool {
-        !self.is_closed && !self.is_within_frame && self.rest.is_empty()
+        self.try_write.is_some() && !self.is_within_frame && self.rest.is_empty()
     }
 }
 
@@ -174,6 +178,14 @@ impl<S> ThroughOutlet<S> {
 
     pub(super) fn get_mut(&mut self) -> &mut S {
         &mut self.stream
+    }
+}
+
+impl<S> Drop for ThroughOutlet<S> {
+    fn drop(&mut self) {
+        if let Some(outlet) = &self.outlet {
+            outlet.close();
+        }
     }
 }
 

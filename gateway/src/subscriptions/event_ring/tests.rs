@@ -356,3 +356,19 @@ async fn a_reader_learns_which_cursor_its_events_follow() {
     let (_other, cursor) = ring.join();
     assert_eq!(cursor.as_deref(), Some("c1"));
 }
+
+#[test]
+fn who_falls_out_of_a_group_with_an_event_leaves_none_uncounted() {
+    let (ring, _) = ring(100, HOUR);
+    let mut group = ring.join().0;
+    ring.append(event(1));
+    // The client has the event: it goes on after it, as does the group.
+    let mut fallen = ring.join_at(group.position());
+    fallen.pass(0);
+    group.pass(0);
+    assert_eq!(ring.lock().fresh, Load::default());
+    assert_eq!(ring.lock().waiting, Load::default());
+    ring.append(event(2));
+    assert_eq!(now(&mut fallen), Some(Ok(2)));
+    assert_eq!(now(&mut group), Some(Ok(2)));
+}
