@@ -6,7 +6,9 @@ use std::time::Duration;
 use bson::{Document, Timestamp, doc};
 use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
-use mongodb::options::CreateCollectionOptions;
+use mongodb::options::{
+    CreateCollectionOptions, DatabaseOptions, ReadPreference, SelectionCriteria,
+};
 use mongodb::{Client, Collection, Database};
 use tokio::sync::Notify;
 
@@ -30,11 +32,12 @@ pub struct Source {
 
 impl Source {
     /// `stream` should be a client of its own: each open stream keeps one of its connections busy
-    /// all the time. `database` is used for everything else.
+    /// all the time; they are read where its read preference says. `database` is used for everything else, and read at
+    /// the primary, whatever its read preference is: what is read there decides what is written.
     pub fn new(stream: Client, database: Database, collection: impl Into<String>) -> Self {
         Self {
             stream,
-            database,
+            database: at_primary(&database),
             collection: collection.into(),
             kept: Vec::new(),
             gone: Arc::default(),
@@ -180,4 +183,15 @@ impl Source {
             source,
         })
     }
+}
+/// The same database, read at the primary.
+fn at_primary(database: &Database) -> Database {
+    let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+    let options = DatabaseOptions::builder()
+        .selection_criteria(primary)
+        .read_concern(database.read_concern().cloned())
+        .write_concern(database.write_concern().cloned())
+        .build();
+    let client = database.client();
+    client.database_with_options(database.name(), options)
 }

@@ -6,7 +6,6 @@
 
 use bson::{Document, RawDocumentBuf, doc};
 use changefeed::{SendAction, read_all};
-use mongodb::options::{CollectionOptions, ReadPreference, SelectionCriteria};
 use mongodb::{Collection, Database};
 
 use crate::viewer::exact;
@@ -22,13 +21,7 @@ pub struct Blocks(DatabaseCalls<Collection<RawDocumentBuf>>);
 impl Blocks {
     /// Looks in this database.
     pub fn new(calls: &DatabaseCalls<Database>) -> Self {
-        Self(calls.map(|database| {
-            let mut options = CollectionOptions::default();
-            // Whatever the client's is: a secondary may not know the latest block yet.
-            let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
-            options.selection_criteria = Some(primary);
-            database.collection_with_options(BLOCKED_AUTHORS, options)
-        }))
+        Self(calls.map(|database| database.collection(BLOCKED_AUTHORS)))
     }
 
     /// Refuses a viewer who is blocked. A guest has no id by which to be blocked, and costs no look-up.

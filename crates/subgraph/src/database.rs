@@ -4,13 +4,18 @@
 //! delays another: requests ([`DatabaseSettings::requests`]), change streams
 //! ([`DatabaseSettings::stream_client`]), the service's own work ([`DatabaseSettings::connect`]), and
 //! the readiness check ([`DatabaseSettings::register_readiness`]).
+//!
+//! All of them read at the primary, whatever `readPreference` the connection string has; change streams alone are read
+//! where it says. A read may decide what is written (whether a post is there, whether a comment is held, what a
+//! repeated request finds), and a list must have all that its cursor, or the `operationTime` of a mutation, promises. A
+//! secondary may have neither yet.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use bson::{Document, doc};
 use changefeed::WithCauses;
-use mongodb::options::{ClientOptions, WriteConcern};
+use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, Database};
 use service::Health;
 
@@ -31,7 +36,8 @@ const CHECKS_MAX: u32 = 2;
 #[derive(Clone, Debug, clap::Args)]
 pub struct DatabaseSettings {
     /// Connect to MongoDB by this connection string; its path names the database. The server must be a replica
-    /// set or a sharded cluster, because change streams and transactions need one.
+    /// set or a sharded cluster, because change streams and transactions need one. A `readPreference` counts for
+    /// change streams alone: everything else is read at the primary.
     #[arg(
         long,
         env = "MONGO_URI",
@@ -59,7 +65,20 @@ impl DatabaseSettings {
     /// # Errors
     /// When the connection string is malformed, no server answers, or it is a standalone one.
     pub async fn connect(&self, app_name: &str) -> anyhow::Result<Database> {
-        let database = self.client(app_name, own_connections).await?.0;
+        let database = self
+            .client(app_name, own_connections, Reads::AtPrimary)
+            .await?
+            .0;
+        if self
+            .options()
+            .await?
+            .selection_criteria
+            .is_some_and(|criteria| criteria != AT_PRIMARY)
+        {
+            tracing::warn!(
+                "the readPreference of MONGO_URI counts for change streams alone: everything else is read at the primary"
+            );
+        }
         let hello = database.run_command(doc! { "hello": 1 }).await.context(
             "MongoDB does not answer: check that MONGO_URI is right and that the server runs",
         )?;
@@ -84,7 +103,7 @@ impl DatabaseSettings {
         // In a connection string, 0 stands for no limit.
         let connections = |in_uri: Option<u32>| in_uri.filter(|max| *max > 0).unwrap_or(configured);
         let name = format!("{app_name} requests");
-        let (database, connections) = self.client(&name, connections).await?;
+        let (database, connections) = self.client(&name, connections, Reads::AtPrimary).await?;
         let limits = CallLimits {
             connections: usize::try_from(connections)?,
             queue_max: self.database_queue_max,
@@ -100,7 +119,9 @@ impl DatabaseSettings {
     /// When the connection string is malformed.
     pub async fn stream_client(&self, app_name: &str) -> anyhow::Result<Client> {
         let name = format!("{app_name} change streams");
-        let (database, _) = self.client(&name, own_connections).await?;
+        let (database, _) = self
+            .client(&name, own_connections, Reads::WhereTheUriSays)
+            .await?;
         Ok(database.client().clone())
     }
 
@@ -110,7 +131,7 @@ impl DatabaseSettings {
     /// When the connection string is malformed.
     pub async fn register_readiness(&self, app_name: &str, health: &Health) -> anyhow::Result<()> {
         let name = format!("{app_name} readiness");
-        let (database, connections) = self.client(&name, |_| CHECKS_MAX).await?;
+        let (database, connections) = self.client(&name, |_| CHECKS_MAX, Reads::AtPrimary).await?;
         let limits = CallLimits {
             connections: usize::try_from(connections)?,
             queue_max: usize::MAX,
@@ -131,16 +152,23 @@ impl DatabaseSettings {
         Ok(())
     }
 
+    async fn options(&self) -> anyhow::Result<ClientOptions> {
+        let options = ClientOptions::parse(&self.mongo_uri).await;
+        options.context("MONGO_URI is not a MongoDB connection string")
+    }
+
     /// A client whose pool has as many connections as `connections` makes of the `maxPoolSize` in
     /// `MONGO_URI`, and their number.
     async fn client(
         &self,
         app_name: &str,
         connections: impl FnOnce(Option<u32>) -> u32,
+        reads: Reads,
     ) -> anyhow::Result<(Database, u32)> {
-        let mut options = ClientOptions::parse(&self.mongo_uri)
-            .await
-            .context("MONGO_URI is not a MongoDB connection string")?;
+        let mut options = self.options().await?;
+        if reads == Reads::AtPrimary {
+            options.selection_criteria = Some(AT_PRIMARY);
+        }
         options.app_name.get_or_insert_with(|| app_name.to_owned());
         options
             .server_selection_timeout
@@ -162,6 +190,16 @@ impl DatabaseSettings {
     }
 }
 
+/// Which servers a client reads from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    AtPrimary,
+    /// By the `readPreference` of the connection string.
+    WhereTheUriSays,
+}
+
+const AT_PRIMARY: SelectionCriteria = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+
 fn own_connections(in_uri: Option<u32>) -> u32 {
     in_uri.unwrap_or_default().max(OWN_CONNECTIONS_MAX)
 }
@@ -178,4 +216,35 @@ enum CheckError {
 /// Whether the server is a member of a replica set or a router of a sharded cluster.
 fn is_replicated(hello: &Document) -> bool {
     hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        database: DatabaseSettings,
+    }
+
+    #[tokio::test]
+    async fn only_change_streams_are_read_where_the_uri_says() {
+        let uri = "--mongo-uri=mongodb://127.0.0.1:1/x?readPreference=secondaryPreferred";
+        let settings = Flags::parse_from(["posts", uri]).database;
+        let requests = settings.requests("posts", CallMetrics::default()).await;
+        let requests = requests.expect("a client");
+        let criteria = requests.run(|database| async move {
+            Ok::<_, Overloaded>(database.selection_criteria().cloned())
+        });
+        assert_eq!(criteria.await, Ok(Some(AT_PRIMARY)));
+        let client = |reads| settings.client("posts", own_connections, reads);
+        let (own, _) = client(Reads::AtPrimary).await.expect("a client");
+        assert_eq!(own.selection_criteria(), Some(&AT_PRIMARY));
+        let streams = settings.stream_client("posts").await.expect("a client");
+        let criteria = streams.database("x").selection_criteria().cloned();
+        assert!(criteria.is_some_and(|criteria| criteria != AT_PRIMARY));
+    }
 }

@@ -23,5 +23,6 @@ mod odd_entries;
 mod older_documents;
 mod owners;
 mod pages;
+mod secondaries;
 mod service;
 mod vanished;
