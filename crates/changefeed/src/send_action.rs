@@ -11,8 +11,8 @@ use std::future::IntoFuture;
 use bson::{Document, RawDocument, RawDocumentBuf};
 use futures_util::future::BoxFuture;
 use mongodb::action::{
-    Aggregate, ExplicitSession, Find, FindOne, FindOneAndDelete, FindOneAndUpdate, ImplicitSession,
-    Watch,
+    Aggregate, ExplicitSession, Find, FindOne, FindOneAndDelete, FindOneAndReplace,
+    FindOneAndUpdate, ImplicitSession, Watch,
 };
 
 use mongodb::error::Result;
@@ -91,6 +91,7 @@ compiled_here! {
     FindOne<'a, Document>,
     FindOne<'a, RawDocumentBuf>,
     FindOneAndDelete<'a, RawDocumentBuf>,
+    FindOneAndReplace<'a, RawDocumentBuf>,
     FindOneAndUpdate<'a, Checkpoint>,
     FindOneAndUpdate<'a, Document>,
     FindOneAndUpdate<'a, RawDocumentBuf>,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use async_graphql::{OutputType, SimpleObject, TypeName};
 
+use crate::page::ListId;
 use crate::{ListPosition, Page, PageRequest};
 
 /// One page of a list.
@@ -44,16 +45,21 @@ pub struct PageInfo {
 
 impl<T: OutputType> Connection<T> {
     /// Gives each item of a page its cursor.
-    pub fn new(
-        request: &PageRequest,
+    pub fn new<I: ListId>(
+        request: &PageRequest<I>,
         page: Page<T>,
-        position: impl Fn(&T) -> ListPosition,
+        position: impl Fn(&T) -> ListPosition<I>,
     ) -> Self {
+        Self::with_cursors(page, |node| request.cursor(&position(node)))
+    }
+
+    /// Gives each item of a page the cursor that `cursor` makes of it.
+    pub fn with_cursors(page: Page<T>, cursor: impl Fn(&T) -> String) -> Self {
         let edges: Vec<_> = page
             .items
             .into_iter()
             .map(|node| Edge {
-                cursor: request.cursor(position(&node)),
+                cursor: cursor(&node),
                 node,
             })
             .collect();

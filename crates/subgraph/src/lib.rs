@@ -6,7 +6,8 @@
 //! - [`id`], [`date_time`], [`text`] and [`author`]: the values that go in and out, checked at the border;
 //! - [`unchanged`]: edits that do not overwrite another edit;
 //! - [`viewer`] and [`owner`]: who asks, whom a document belongs to, and so who may write what; `claims` reads who
-//!   asks from what the gateway sends; [`blocks`]: who may write nothing;
+//!   asks from what the gateway sends; [`blocks`]: who may write nothing; [`moderation_acts`]: the lines that
+//!   moderators' acts leave;
 //! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
 //! - [`readable`], [`stored_comment`], [`reference`](mod@reference) and [`undated`]: which documents can be read,
 //!   how they refer to each other, and documents without a date;
@@ -18,7 +19,8 @@
 //!   again;
 //! - [`limits`]: what one request may ask for, checked before the document is validated;
 //! - [`database`]: the MongoDB settings and clients; [`database_calls`]: the only way of requests to it,
-//!   with a bounded queue; [`collections`] keeps the indexes;
+//!   with a bounded queue; [`transaction`]: what is read and written at one moment; [`written`]: the time of a write;
+//!   [`database_error`]: what failures mean; [`collections`] keeps the indexes;
 //! - `testing` and `hostile`, with the feature `testing`: a client for the subgraphs' own tests, and
 //!   requests that are meant to stop them.
 //!
@@ -32,6 +34,7 @@ pub mod collections;
 pub mod connection;
 pub mod database;
 pub mod database_calls;
+pub mod database_error;
 pub mod date_time;
 mod documents;
 pub mod endpoint;
@@ -43,6 +46,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod list_size;
+pub mod moderation_acts;
 mod overload;
 pub mod owner;
 pub mod page;
@@ -54,9 +58,11 @@ pub mod tag;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;
+pub mod transaction;
 pub mod unchanged;
 pub mod undated;
 pub mod viewer;
+pub mod written;
 
 pub use blocks::Blocks;
 pub use connection::{Connection, Edge, PageInfo};
@@ -68,8 +74,10 @@ pub use flat_list::{FlatList, FlatObject};
 pub use id::Id;
 pub use json::JsonText;
 pub use limits::{FieldCost, FieldCosts, LimitSettings, Limits, TypeNames};
+pub use moderation_acts::{ModerationActs, Moderator};
 pub use owner::Owner;
 pub use page::{BeyondCursors, ListPosition, Order, Page, PageArguments, PageRequest};
 pub use stored_comment::StoredComment;
 pub use subgraph::{Subgraph, SubgraphSettings};
 pub use viewer::{AccessError, AnonymousWrites, Person, Viewer};
+pub use written::Written;

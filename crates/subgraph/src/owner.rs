@@ -3,12 +3,12 @@
 //! A document has the owner's id in `authorId`; what a guest wrote has `guest: true` instead. Documents that are
 //! older than owners, or that another program wrote, have neither.
 
-use async_graphql::{Context, ID, Object};
+use async_graphql::{ID, Object};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::claims::ID_BYTES_MAX;
+use crate::InputError;
+pub use crate::claims::ID_BYTES_MAX;
 use crate::readable::{Kind, Value};
-use crate::{InputError, Viewer};
 
 /// The field with the owner's id, in the shape of a document.
 pub const AUTHOR_ID: (&str, Kind) = (
@@ -96,17 +96,5 @@ impl Owner {
     /// older than sign-in, or that another program wrote, are not marked.
     async fn written_by_guest(&self) -> bool {
         *self == Self::Guest
-    }
-
-    /// Whether you may edit this: its author may, and so may moderators.
-    #[graphql(tag = "viewer")]
-    async fn viewer_can_edit(&self, ctx: &Context<'_>) -> bool {
-        Viewer::of(ctx).may_change(self)
-    }
-
-    /// Whether you may delete this: its author may, and so may moderators.
-    #[graphql(tag = "viewer")]
-    async fn viewer_can_delete(&self, ctx: &Context<'_>) -> bool {
-        Viewer::of(ctx).may_change(self)
     }
 }

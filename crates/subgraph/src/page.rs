@@ -1,8 +1,8 @@
 //! Relay pages over a list ordered by creation time: arguments in, MongoDB filters and pages out.
 //!
-//! The list's order is `(createdAt, _id)`, so that every item has a position of its own. A cursor is
-//! such a position; it stays valid when its item is deleted. A document without a date comes before all
-//! dates, where MongoDB sorts it, until it is given one ([`crate::undated`]). Source of the semantics:
+//! The list's order is `(createdAt, _id)`, or another date in its place ([`ListId::DATE`]), so that every item has a
+//! position of its own. A cursor is such a position; it stays valid when its item is deleted. A document without a date
+//! comes before all dates, where MongoDB sorts it, until it is given one ([`crate::undated`]). Source of the semantics:
 //! <https://relay.dev/graphql/connections.htm>.
 
 use base64::Engine;
@@ -26,13 +26,37 @@ pub enum Order {
     OldestFirst,
 }
 
+/// The kind of `_id` that a list's documents have.
+pub trait ListId: Clone + Into<Bson> {
+    /// The field with the date by which the list is ordered first.
+    const DATE: &'static str;
+
+    /// Its bytes, for cursors.
+    fn to_bytes(&self) -> Vec<u8>;
+
+    /// Reads [`ListId::to_bytes`].
+    fn from_bytes(bytes: &[u8]) -> Option<Self>;
+}
+
+impl ListId for ObjectId {
+    const DATE: &'static str = "createdAt";
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(Self::from_bytes(bytes.try_into().ok()?))
+    }
+}
+
 /// An item's position in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ListPosition {
-    /// The `createdAt` of the item's document.
+pub struct ListPosition<I = ObjectId> {
+    /// The date of the item's document.
     pub created_at: Option<DateTime>,
     /// The item's id, which orders items that were created in the same millisecond.
-    pub id: ObjectId,
+    pub id: I,
 }
 
 /// The arguments of a Relay connection, as the client sent them.
@@ -54,13 +78,13 @@ pub struct ListTag(pub u8);
 
 /// Checked arguments: what to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PageRequest {
+pub struct PageRequest<I = ObjectId> {
     tag: ListTag,
     order: Order,
     from_end: bool,
     size: usize,
-    after: Option<ListPosition>,
-    before: Option<ListPosition>,
+    after: Option<ListPosition<I>>,
+    before: Option<ListPosition<I>>,
 }
 
 /// The items of a page, in the list's order.
@@ -100,7 +124,11 @@ impl PageArguments {
     /// # Errors
     /// When both ends are asked for, a size is negative or above [`MAX_PAGE_SIZE`], or a cursor is
     /// not one of this list.
-    pub fn check(&self, tag: ListTag, order: Order) -> Result<PageRequest, InputError> {
+    pub fn check<I: ListId>(
+        &self,
+        tag: ListTag,
+        order: Order,
+    ) -> Result<PageRequest<I>, InputError> {
         let (argument, size, from_end) = match (self.first, self.last) {
             (Some(_), Some(_)) => return Err(InputError::BothEnds),
             (None, Some(last)) => ("last", Some(last), true),
@@ -153,18 +181,18 @@ pub const fn page_cost(item: usize) -> FieldCost {
     }
 }
 
-impl PageRequest {
+impl<I: ListId> PageRequest<I> {
     /// Restricts a filter to what lies between the cursors.
     pub fn filter(&self, mut filter: Document) -> Document {
         let mut bounds = Vec::new();
-        if let Some(after) = self.after {
+        if let Some(after) = &self.after {
             bounds.push(bound(
                 after,
                 self.order == Order::OldestFirst,
                 Reach::Beyond,
             ));
         }
-        if let Some(before) = self.before {
+        if let Some(before) = &self.before {
             bounds.push(bound(
                 before,
                 self.order == Order::NewestFirst,
@@ -183,7 +211,7 @@ impl PageRequest {
             (Order::OldestFirst, false) | (Order::NewestFirst, true) => 1,
             (Order::NewestFirst, false) | (Order::OldestFirst, true) => -1,
         };
-        doc! { "createdAt": direction, "_id": direction }
+        doc! { I::DATE: direction, "_id": direction }
     }
 
     /// How many items to read: one more than the page has, to see whether the list continues.
@@ -197,9 +225,9 @@ impl PageRequest {
     /// starts; none without such a cursor.
     pub fn filter_behind(&self, filter: impl FnOnce() -> Document) -> Option<Document> {
         let (cursor, ascending) = if self.from_end {
-            (self.before?, self.order == Order::OldestFirst)
+            (self.before.as_ref()?, self.order == Order::OldestFirst)
         } else {
-            (self.after?, self.order == Order::NewestFirst)
+            (self.after.as_ref()?, self.order == Order::NewestFirst)
         };
         let mut filter = filter();
         filter.insert("$and", vec![bound(cursor, ascending, Reach::From)]);
@@ -211,7 +239,7 @@ impl PageRequest {
     pub fn filter_ahead(&self, filter: impl FnOnce() -> Document) -> Option<Document> {
         Self {
             from_end: !self.from_end,
-            ..*self
+            ..self.clone()
         }
         .filter_behind(filter)
     }
@@ -238,7 +266,7 @@ impl PageRequest {
     }
 
     /// The cursor of an item at that position.
-    pub fn cursor(&self, position: ListPosition) -> String {
+    pub fn cursor(&self, position: &ListPosition<I>) -> String {
         position.to_cursor(self.tag)
     }
 }
@@ -250,10 +278,12 @@ enum Reach {
     Beyond,
 }
 
-/// What lies on one side of a position. The bound on `createdAt` alone lets the index do the work;
+/// What lies on one side of a position. The bound on the date alone lets the index do the work;
 /// `_id` decides between items of the same millisecond.
-fn bound(position: ListPosition, ascending: bool, reach: Reach) -> Document {
+fn bound<I: ListId>(position: &ListPosition<I>, ascending: bool, reach: Reach) -> Document {
+    let date = I::DATE;
     let ListPosition { created_at, id } = position;
+    let (created_at, id) = (*created_at, id.clone());
     let of_id = match (reach, ascending) {
         (Reach::From, true) => doc! { "$gte": id },
         (Reach::From, false) => doc! { "$lte": id },
@@ -262,45 +292,40 @@ fn bound(position: ListPosition, ascending: bool, reach: Reach) -> Document {
     };
     match (created_at, ascending) {
         (Some(created_at), true) => doc! {
-            "createdAt": { "$gte": created_at },
-            "$or": [{ "createdAt": { "$gt": created_at } }, { "_id": of_id }],
+            date: { "$gte": created_at },
+            "$or": [{ date: { "$gt": created_at } }, { "_id": of_id }],
         },
         // `$lt` of a date matches dates alone, and the undated items are on this side too.
         (Some(created_at), false) => doc! {
-            "createdAt": { "$not": { "$gt": created_at } },
-            "$or": [{ "createdAt": { "$not": { "$gte": created_at } } }, { "_id": of_id }],
+            date: { "$not": { "$gt": created_at } },
+            "$or": [{ date: { "$not": { "$gte": created_at } } }, { "_id": of_id }],
         },
         (None, true) => doc! {
-            "$or": [{ "createdAt": { "$ne": Bson::Null } }, { "_id": of_id }],
+            "$or": [{ date: { "$ne": Bson::Null } }, { "_id": of_id }],
         },
-        (None, false) => doc! { "createdAt": Bson::Null, "_id": of_id },
+        (None, false) => doc! { date: Bson::Null, "_id": of_id },
     }
 }
 
-impl ListPosition {
-    /// Version 1: version, list, milliseconds (big endian; the least of all for none), id.
-    const CURSOR_VERSION: u8 = 1;
-    const CURSOR_BYTES: usize = 1 + 1 + 8 + 12;
+/// Version 1: version, list, milliseconds (big endian; the least of all for none), id.
+const CURSOR_VERSION: u8 = 1;
 
-    fn to_cursor(self, tag: ListTag) -> String {
-        let mut bytes = [0; Self::CURSOR_BYTES];
-        bytes[0] = Self::CURSOR_VERSION;
-        bytes[1] = tag.0;
+impl<I: ListId> ListPosition<I> {
+    fn to_cursor(&self, tag: ListTag) -> String {
         let millis = self.created_at.map_or(i64::MIN, DateTime::timestamp_millis);
-        bytes[2..10].copy_from_slice(&millis.to_be_bytes());
-        bytes[10..].copy_from_slice(&self.id.bytes());
+        let head = [CURSOR_VERSION, tag.0];
+        let bytes = [&head[..], &millis.to_be_bytes(), &self.id.to_bytes()].concat();
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     fn from_cursor(tag: ListTag, cursor: &str) -> Option<Self> {
-        let bytes: [u8; Self::CURSOR_BYTES] =
-            URL_SAFE_NO_PAD.decode(cursor).ok()?.try_into().ok()?;
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let (head, position) = bytes.split_first_chunk::<2>()?;
         let (millis, id) = position.split_first_chunk::<8>()?;
         let millis = i64::from_be_bytes(*millis);
-        (*head == [Self::CURSOR_VERSION, tag.0]).then_some(Self {
+        (*head == [CURSOR_VERSION, tag.0]).then_some(Self {
             created_at: (millis != i64::MIN).then(|| DateTime::from_millis(millis)),
-            id: ObjectId::from_bytes(id.try_into().ok()?),
+            id: I::from_bytes(id)?,
         })
     }
 }
@@ -337,7 +362,10 @@ mod tests {
             assert_eq!(ListPosition::from_cursor(TAG, &cursor), Some(position));
         }
         let cursor = position().to_cursor(TAG);
-        assert_eq!(ListPosition::from_cursor(ListTag(8), &cursor), None);
+        assert_eq!(
+            ListPosition::<ObjectId>::from_cursor(ListTag(8), &cursor),
+            None
+        );
     }
 
     #[test]
@@ -356,7 +384,7 @@ mod tests {
                 ..PageArguments::default()
             };
             assert_eq!(
-                arguments.check(TAG, Order::NewestFirst),
+                arguments.check::<ObjectId>(TAG, Order::NewestFirst),
                 Err(InputError::Cursor { argument: "after" }),
                 "{forged:?}"
             );
@@ -365,7 +393,7 @@ mod tests {
 
     #[test]
     fn page_sizes_have_limits() {
-        let check = |first, last| arguments(first, last).check(TAG, Order::NewestFirst);
+        let check = |first, last| arguments(first, last).check::<ObjectId>(TAG, Order::NewestFirst);
         assert_eq!(check(None, None).expect("accepted").size, DEFAULT_PAGE_SIZE);
         assert_eq!(check(Some(0), None).expect("accepted").size, 0);
         assert_eq!(check(None, Some(100)).expect("accepted").size, 100);
@@ -379,7 +407,7 @@ mod tests {
     #[test]
     fn a_page_from_the_end_is_turned_around() {
         let request = arguments(None, Some(2))
-            .check(TAG, Order::OldestFirst)
+            .check::<ObjectId>(TAG, Order::OldestFirst)
             .expect("accepted");
         let page = request.page(vec![5, 4, 3], BeyondCursors::default());
         assert_eq!(page.items, [4, 5]);

@@ -147,7 +147,7 @@ impl Viewer {
     }
 
     /// Whether the viewer may change and delete what belongs to `owner`. The database decides the same by
-    /// [`Viewer::limit_to_changeable`].
+    /// [`Viewer::limit_to_unmoderated`], and for what is left by [`Viewer::moderates`].
     pub fn may_change(&self, owner: &Owner) -> bool {
         match owner {
             _ if self.is_moderator() => true,
@@ -155,6 +155,13 @@ impl Viewer {
             Owner::Nobody | Owner::Guest => self.changes_unowned(),
             Owner::Unknown => false,
         }
+    }
+
+    /// The moderator, if the viewer changes what belongs to `owner` as one: everything that is not the viewer's own,
+    /// also where everybody may change it.
+    pub fn moderates(&self, owner: &Owner) -> Option<&Person> {
+        let moderator = self.person().filter(|person| person.is_moderator)?;
+        (!self.is_author(owner)).then_some(moderator)
     }
 
     /// Whether the viewer is the person to whom something belongs.
@@ -171,18 +178,15 @@ impl Viewer {
         }
     }
 
-    /// Adds to the filter of a write that the viewer may change the document. The write needs [`exact`] texts.
-    pub fn limit_to_changeable(&self, filter: &mut Document) {
-        if self.is_moderator() {
-            return;
-        }
+    /// Adds to the filter of a write that the viewer may change the document without moderating: of moderators' writes
+    /// it leaves those to their own. The write needs [`exact`] texts.
+    pub fn limit_to_unmoderated(&self, filter: &mut Document) {
         // Expressions, because a filter `{ authorId: id }` also matches a list with this id in it.
         let own = self.person().map(|person| {
             // Literal, because an id may begin with `$`.
             doc! { "$eq": ["$authorId", { "$literal": person.id.as_str() }] }
         });
-        let unowned = self
-            .changes_unowned()
+        let unowned = (self.changes_unowned() && !self.is_moderator())
             .then(|| doc! { "$in": [{ "$type": "$authorId" }, ["missing", "null"]] });
         let ways: Vec<Bson> = own.into_iter().chain(unowned).map(Bson::from).collect();
         filter.insert("$and", [doc! { "$expr": { "$or": ways } }]);

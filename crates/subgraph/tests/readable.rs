@@ -106,10 +106,11 @@ async fn compare_rights(raw: &Collection<RawDocumentBuf>, stored: &[RawDocumentB
             let viewer = Viewer::new(person, anonymous_writes);
             let ours = stored
                 .iter()
-                .filter(|document| viewer.may_change(&owner(document)));
+                .filter(|document| viewer.may_change(&owner(document)))
+                .filter(|document| viewer.moderates(&owner(document)).is_none());
             let ours: Vec<&RawDocumentBuf> = ours.collect();
             let mut filter = doc! {};
-            viewer.limit_to_changeable(&mut filter);
+            viewer.limit_to_unmoderated(&mut filter);
             let found = raw
                 .find(filter)
                 .collation(exact())

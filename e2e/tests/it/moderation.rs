@@ -1,6 +1,11 @@
 //! Moderation through the gateway: the posts follow, readers see each move once, and the queue is the moderators'.
 
-use e2e::{ClientEvent, Graphql, Subscription, eventually};
+use bson::oid::ObjectId;
+use bson::{Document, doc};
+use e2e::{ClientEvent, Graphql, Service, Subscription, eventually, fail_commands};
+use embedded_mongo::{Options, ReplicaSet};
+use futures_util::TryStreamExt;
+use mongodb::Database;
 use serde_json::{Value, json};
 
 use crate::owners::Signed;
@@ -127,4 +132,116 @@ async fn the_queue_is_live_and_for_moderators_alone() {
         (edges == Some(0)).then_some(()).ok_or(read.to_string())
     })
     .await;
+}
+
+const DELETE_POST: &str = "mutation($id: ID!) {
+    deletePost(input: { id: $id, reason: \"spam\" }) { id }
+}";
+
+/// What moderators did, in the order of the words: the acts, whose texts they concerned, and why.
+async fn acts(database: &Database) -> Vec<(String, String, String)> {
+    let lines = database.collection::<Document>("moderationActs");
+    let found = lines.find(doc! {}).await;
+    let found: Vec<Document> = found.expect("found").try_collect().await.expect("read");
+    let text = |line: &Document, field| line.get_str(field).unwrap_or_default().to_owned();
+    let lines = found.iter();
+    let lines = lines.map(|line| {
+        (
+            text(line, "act"),
+            text(line, "authorId"),
+            text(line, "reason"),
+        )
+    });
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acts_on_posts_and_comments_leave_one_line_each() {
+    let signed = Signed::start().await;
+    let database = signed.system.database().await;
+    let (ann, eve) = (
+        signed.person("ann", "Ann", ""),
+        signed.person("eve", "Eve", "moderate"),
+    );
+    let post = ann.create_post("Ann's").await;
+    let comment = ann.create_comment(&post, "Text").await;
+    let edits = "mutation($post: ID!, $comment: ID!) {
+        updatePost(input: { id: $post, title: \"Tidy\", reason: \"rude\" }) { post { title } }
+        updateComment(input: { id: $comment, text: \"Tidy\" }) { comment { text } }
+    }";
+    let ids = json!({ "post": post, "comment": comment });
+    ann.data(edits, ids.clone()).await;
+    // The texts are what she would make of them: these edits change nothing.
+    eve.data(edits, ids.clone()).await;
+    assert!(acts(&database).await.is_empty());
+    let others = edits.replace("Tidy", "Tidier");
+    for _ in 0..2 {
+        eve.data(&others, ids.clone()).await;
+    }
+    let delete =
+        "mutation($id: ID!) { deleteComment(input: { id: $id, reason: \"spam\" }) { id } }";
+    eve.data(delete, json!({ "id": comment })).await;
+    // The service deletes the other comment, which is no act of hers.
+    let other = ann.create_comment(&post, "Other").await;
+    eve.data(DELETE_POST, json!({ "id": post })).await;
+    eventually("the post's comments are gone", || async {
+        let comments = database.collection::<Document>("comments");
+        let other = doc! { "_id": ObjectId::parse_str(&other).expect("an id") };
+        let left = comments.count_documents(other).await.expect("counted");
+        (left == 0).then_some(()).ok_or(left.to_string())
+    })
+    .await;
+    let line = |act: &str, reason: &str| (act.to_owned(), "ann".to_owned(), reason.to_owned());
+    let expected = [
+        line("DELETE", "spam"),
+        line("DELETE_POST", "spam"),
+        line("EDIT", ""),
+        line("EDIT_POST", "rude"),
+    ];
+    assert_eq!(acts(&database).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posts_killed_inside_an_act_leaves_neither_the_change_nor_a_line() {
+    let set = ReplicaSet::start(Options::default()).await;
+    let set = set.expect("a server");
+    // What a killed service has begun is over after this time; a minute by default.
+    let soon = doc! { "setParameter": 1, "transactionLifetimeLimitSeconds": 2 };
+    set.admin_command(0, soon).await.expect("set");
+    let mut signed = Signed::start_on(set.uri_for("killed"), ("DEVELOPMENT", "false")).await;
+    let database = signed.system.database().await;
+    let (ann, eve) = (
+        signed.person("ann", "Ann", ""),
+        signed.person("eve", "Eve", "moderate"),
+    );
+    let post = ann.create_post("Ann's").await;
+    let id = json!({ "id": post });
+    let stall = doc! {
+        "blockConnection": true, "blockTimeMS": 5_000,
+        "namespace": format!("{}.moderationActs", database.name()),
+    };
+    let kill = async {
+        fail_commands(&set, "posts requests", &["insert"], stall, 1).await;
+        signed.system.kill(Service::Posts).await;
+    };
+    let (refused, ()) = tokio::join!(eve.ask(DELETE_POST, id.clone()), kill);
+    assert!(!refused.codes().is_empty(), "{}", refused.body);
+    let posts = database.collection::<Document>("posts");
+    let of_it = doc! { "_id": ObjectId::parse_str(&post).expect("an id") };
+    let left = posts.count_documents(of_it.clone()).await;
+    assert_eq!(left.expect("counted"), 1);
+    assert!(acts(&database).await.is_empty());
+
+    signed.run_again(Service::Posts).await;
+    eventually("the post is deleted", || async {
+        let deleted = eve.ask(DELETE_POST, id.clone()).await;
+        let is_deleted = deleted.body["errors"].is_null();
+        is_deleted.then_some(()).ok_or(deleted.body.to_string())
+    })
+    .await;
+    let left = posts.count_documents(of_it).await;
+    assert_eq!(left.expect("counted"), 0);
+    assert_eq!(acts(&database).await.len(), 1);
 }

@@ -18,10 +18,10 @@ const RIGHTS: &str = "query($id: ID!) { viewer { id name isModerator } post(id: 
 
 /// A system whose subgraphs know who is signed in, and its provider.
 pub(crate) struct Signed {
-    system: System,
+    pub(crate) system: System,
     tokens: Tokens,
     /// Dropped last: the services use it.
-    _database: TestDatabase,
+    _database: Option<TestDatabase>,
 }
 
 impl Signed {
@@ -32,7 +32,15 @@ impl Signed {
 
     async fn start_with(more: (&'static str, &str)) -> Self {
         let database = test_database().await;
-        let mut system = System::new(PROGRAM, database.uri().to_owned());
+        let started = Self::start_on(database.uri().to_owned(), more).await;
+        Self {
+            _database: Some(database),
+            ..started
+        }
+    }
+
+    pub(crate) async fn start_on(uri: String, more: (&'static str, &str)) -> Self {
+        let mut system = System::new(PROGRAM, uri);
         let tokens = Tokens::make().expect("a provider");
         let jwks = tokens.jwks().to_str().expect("a path").to_owned();
         let identity = [
@@ -50,8 +58,15 @@ impl Signed {
         Self {
             system,
             tokens,
-            _database: database,
+            _database: None,
         }
+    }
+
+    /// Starts a subgraph again.
+    pub(crate) async fn run_again(&mut self, subgraph: Service) {
+        let settings = [SECRET, GUESTS_CREATE];
+        self.system.run_with(subgraph, &settings).await;
+        self.system.ready(subgraph).await;
     }
 
     pub(crate) fn guest(&self) -> Graphql {

@@ -1,11 +1,11 @@
 //! The mutation `blockAuthor`: a person may write no more.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use subgraph::moderation_acts::REASON;
 use subgraph::owner::check_id;
-use subgraph::{Blocks, DateTime, Viewer};
+use subgraph::{Blocks, DateTime, Moderator, Viewer};
 
 use crate::block::Block;
-use crate::moderation::{Moderator, REASON};
 use crate::{Error, Store};
 
 /// The author to block.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use subgraph::limits::answer::count_bytes;
 use subgraph::page::ListTag;
 use subgraph::text::TextRule;
-use subgraph::{DateTime, Id, ListPosition, Owner, StoredComment};
+use subgraph::{DateTime, Id, ListPosition, Owner, StoredComment, Viewer};
 
 use crate::Error;
 use crate::post::{Post, PostId};
@@ -90,6 +90,18 @@ impl Comment {
     async fn updated_at(&self) -> DateTime {
         self.version()
     }
+
+    /// Whether you may edit this: its author may, and so may moderators. Nobody may edit a comment that is hidden.
+    #[graphql(tag = "viewer")]
+    async fn viewer_can_edit(&self, ctx: &Context<'_>) -> bool {
+        self.require_editable(&Viewer::of(ctx)).is_ok()
+    }
+
+    /// Whether you may delete this: its author may, and so may moderators.
+    #[graphql(tag = "viewer")]
+    async fn viewer_can_delete(&self, ctx: &Context<'_>) -> bool {
+        self.require_deletable(&Viewer::of(ctx)).is_ok()
+    }
 }
 
 impl Comment {
@@ -98,6 +110,40 @@ impl Comment {
         self.updated_at
             .or(self.created_at)
             .unwrap_or_else(|| self.id.created_at())
+    }
+
+    /// Whether the viewer may know of the comment. If it is held or hidden, its author and moderators may; what guests
+    /// wrote is nobody's then, whatever the settings are.
+    pub fn is_known_to(&self, viewer: &Viewer) -> bool {
+        let is_visible = self.status == CommentStatus::Visible;
+        is_visible || viewer.is_moderator() || viewer.is_author(&self.owner)
+    }
+
+    /// Refuses a viewer who may not edit the comment.
+    ///
+    /// # Errors
+    /// Those of [`Comment::require_deletable`]; [`Error::CommentHidden`].
+    pub fn require_editable(&self, viewer: &Viewer) -> Result<(), Error> {
+        self.require_deletable(viewer)?;
+        match self.status {
+            CommentStatus::Hidden => Err(Error::CommentHidden(self.id)),
+            CommentStatus::Visible | CommentStatus::Held => Ok(()),
+        }
+    }
+
+    /// Refuses a viewer who may not delete the comment.
+    ///
+    /// # Errors
+    /// [`Error::CommentNotFound`] where the viewer may not know of it, [`Error::Access`].
+    pub fn require_deletable(&self, viewer: &Viewer) -> Result<(), Error> {
+        if !self.is_known_to(viewer) {
+            return Err(Error::CommentNotFound(self.id));
+        }
+        // Of what is held or hidden, whoever may know of it.
+        if self.status == CommentStatus::Visible && !viewer.may_change(&self.owner) {
+            return Err(viewer.refusal().into());
+        }
+        Ok(())
     }
 
     /// Refuses to go on with a comment whose `updatedAt` is another than the one that was seen, if one was.

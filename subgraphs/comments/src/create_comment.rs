@@ -2,12 +2,11 @@
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use subgraph::text::TextRule;
-use subgraph::{Blocks, DateTime, Viewer};
+use subgraph::{Blocks, DateTime, Viewer, Written};
 
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::post::PostId;
 use crate::store::Idempotency;
-use crate::written::Written;
 use crate::{Error, FairUse, HoldComments, KnownPosts, Store};
 
 const IDEMPOTENCY_KEY: TextRule = TextRule {

@@ -1,10 +1,11 @@
 //! The mutation `deleteComment`: deletes one document.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{Blocks, Viewer};
+use subgraph::moderation_acts::REASON;
+use subgraph::{Blocks, Viewer, Written};
 
 use crate::comment::CommentId;
-use crate::written::Written;
+use crate::store::Delete;
 use crate::{Error, Store};
 
 /// The comment to delete.
@@ -12,6 +13,9 @@ use crate::{Error, Store};
 pub struct DeleteCommentInput {
     /// The id of the comment to delete.
     id: CommentId,
+    /// Why, for the record, if you are a moderator and this is not yours: 1 to 500 characters, at least one of them
+    /// visible. It counts for nothing else.
+    reason: Option<String>,
 }
 
 /// The id of the deleted comment.
@@ -29,9 +33,10 @@ pub struct DeleteComment;
 
 #[Object]
 impl DeleteComment {
-    /// Deletes a comment. Fails with NOT_FOUND if the comment does not exist. Only its author and moderators
-    /// may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in. They may also delete it while it is
-    /// held or hidden. Nothing brings a deleted comment back.
+    /// Deletes a comment. Fails with NOT_FOUND if the comment does not exist, and with BAD_USER_INPUT if the
+    /// reason is blank or too long. Only its author and moderators may: others get FORBIDDEN, or UNAUTHENTICATED if
+    /// they are not signed in. They may also delete it while it is held or hidden. Nothing brings a deleted comment
+    /// back.
     async fn delete_comment(
         &self,
         ctx: &Context<'_>,
@@ -39,6 +44,7 @@ impl DeleteComment {
     ) -> Result<DeleteCommentPayload, Error> {
         let viewer = Viewer::of(ctx);
         viewer.require_any_change()?;
+        let reason = REASON.check_optional(input.reason)?;
         let blocks = ctx.data_unchecked::<Blocks>();
         let viewer = blocks.without_blocked_rights::<Error>(viewer).await?;
         let Written {
@@ -46,7 +52,11 @@ impl DeleteComment {
             operation_time,
         } = ctx
             .data_unchecked::<Store>()
-            .delete_comment(input.id, viewer)
+            .delete_comment(Delete {
+                id: input.id,
+                viewer,
+                reason,
+            })
             .await?;
         if !existed {
             return Err(Error::CommentNotFound(input.id));

@@ -2,7 +2,7 @@
 
 use async_graphql::ErrorExtensionValues;
 use changefeed::{CursorError, TopicError};
-use mongodb::error::ErrorKind;
+use subgraph::database_error::{StoreError, is_out_of_time};
 use subgraph::{AccessError, Code, CodedError, InputError, Overloaded};
 
 use crate::comment::CommentId;
@@ -11,8 +11,6 @@ use crate::post::PostId;
 /// The `extensions.reason` of [`Code::ResyncRequired`]: MongoDB no longer has the changes after a cursor, or
 /// after the last change of a running subscription.
 const HISTORY_LOST: &str = "HISTORY_LOST";
-/// MongoDB's code for an operation that took longer than its `maxTimeMS`.
-const MAX_TIME_EXPIRED: i32 = 50;
 /// The `extensions.reason` of [`Error::CommentHidden`].
 const COMMENT_HIDDEN: &str = "COMMENT_HIDDEN";
 
@@ -75,11 +73,18 @@ pub enum Error {
 impl From<mongodb::error::Error> for Error {
     /// A write that has waited too long for a document that a transaction holds may be sent again.
     fn from(error: mongodb::error::Error) -> Self {
-        match error.kind.as_ref() {
-            ErrorKind::Command(command) if command.code == MAX_TIME_EXPIRED => {
-                Self::Overloaded(Overloaded::WaitedTooLong)
-            }
-            _ => Self::Database(error),
+        match is_out_of_time(&error) {
+            true => Self::Overloaded(Overloaded::WaitedTooLong),
+            false => Self::Database(error),
+        }
+    }
+}
+
+impl StoreError for Error {
+    fn database(&self) -> Option<&mongodb::error::Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
         }
     }
 }

@@ -1,17 +1,16 @@
 //! How much one writer may write: comments in a minute, equal texts, and links of new authors. All of it is off by
 //! default, and then nothing is looked up.
 //!
-//! A person is counted for everything that they write; guests, whom nothing tells apart here, for one post together. Moderators
-//! are not limited. `docs/decisions/fair-use-of-comments.md` says why it is as it is.
+//! A person is counted for everything that they write; guests, whom nothing tells apart here, for one post together.
+//! Moderators are not limited. `docs/decisions/fair-use-of-comments.md` says why it is as it is.
 
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use service::{duration, duration_up_to};
-use subgraph::Viewer;
+use subgraph::{Viewer, Written};
 
 use crate::store::{Idempotency, Writing, WritingLimits};
-use crate::written::Written;
 use crate::{Comment, CommentId, Error, Store};
 
 /// The most comments a minute that can be told from no limit.
@@ -22,20 +21,20 @@ const REPEAT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 /// How much one writer may write. Off by default.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FairUseSettings {
-    /// Refuse a person's comments with `TOO_MANY_COMMENTS` beyond so many in a minute, of all posts together, at most 600.
-    /// Deleted comments count, too; moderators are not limited. `0` is no limit.
+    /// Refuse a person's comments with `TOO_MANY_COMMENTS` beyond so many in a minute, of all posts together, at most
+    /// 600. Deleted comments count, too; moderators are not limited. `0` is no limit.
     #[arg(long, env = "COMMENT_LIMIT_PER_MINUTE", default_value_t = 0, value_parser = per_minute())]
     pub comment_limit_per_minute: u32,
-    /// Refuse guests' comments on a post with `TOO_MANY_COMMENTS` beyond so many in a minute, at most 600. All guests of
-    /// the post share it. `0` is no limit.
+    /// Refuse guests' comments on a post with `TOO_MANY_COMMENTS` beyond so many in a minute, at most 600. All guests
+    /// of the post share it. `0` is no limit.
     #[arg(long, env = "COMMENT_LIMIT_GUESTS_PER_MINUTE", default_value_t = 0, value_parser = per_minute())]
     pub comment_limit_guests_per_minute: u32,
-    /// Refuse a text with `TOO_MANY_COMMENTS` if the same person, or guests on the same post, wrote it within this time, at
-    /// most 24 h. Letters' case and white space make no difference. `0s` allows repetitions.
+    /// Refuse a text with `TOO_MANY_COMMENTS` if the same person, or guests on the same post, wrote it within this
+    /// time, at most 24 h. Letters' case and white space make no difference. `0s` allows repetitions.
     #[arg(long, env = "COMMENT_REPEAT_WITHIN", default_value = "0s", value_parser = duration_up_to(REPEAT_MOST))]
     pub comment_repeat_within: Duration,
-    /// Call an author new until this long after the oldest of their comments that still stands; guests are always new. `0s`
-    /// calls nobody new.
+    /// Call an author new until this long after the oldest of their comments that still stands; guests are always new.
+    /// `0s` calls nobody new.
     #[arg(long, env = "COMMENT_NEW_AUTHOR_TIME", default_value = "0s", value_parser = duration)]
     pub comment_new_author_time: Duration,
     /// Refuse a text of a new author with more links than this, in new comments and in edits, with `BAD_USER_INPUT`. A
@@ -88,8 +87,8 @@ impl FairUse {
         Self { settings, store }
     }
 
-    /// Adds a comment if its writer may write it, and counts it. If not, and the comment of its idempotency key is there
-    /// already, returns that one. So no retry is refused whose first request was written.
+    /// Adds a comment if its writer may write it, and counts it. If not, and the comment of its idempotency key is
+    /// there already, returns that one. So no retry is refused whose first request was written.
     ///
     /// # Errors
     /// [`Error::TooManyComments`], [`Error::RepeatedComment`], [`Error::TooManyLinks`], and those of

@@ -1,11 +1,10 @@
 //! The mutation `hideComment`: moves a comment out of everybody's sight.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{Blocks, Viewer};
+use subgraph::moderation_acts::REASON;
+use subgraph::{Blocks, Moderator, Viewer, Written};
 
 use crate::comment::{Comment, CommentId};
-use crate::moderation::{Moderator, REASON};
-use crate::written::Written;
 use crate::{Error, Store};
 
 /// The comment to hide.

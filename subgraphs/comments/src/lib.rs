@@ -10,7 +10,7 @@
 //! | [`moderation_feed`], [`holding`] | the moderators' live queue; which comments wait there |
 //! | [`store`] | the collections, the indexes and the queries |
 //! | `fair_use` | how much one writer may write |
-//! | `written`, `loaders` | what a write returns; look-ups of many comments or pages in one query |
+//! | `loaders` | look-ups of many comments or pages in one query |
 //! | [`feed`] | the live comments |
 //! | [`known_posts`], [`deleted_posts`] | which posts exist; the comments of those that no longer do |
 //! | [`error`], [`config`] | the error codes, the settings |
@@ -44,7 +44,6 @@ pub mod schema;
 pub mod store;
 mod unblock_author;
 mod update_comment;
-mod written;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! A comment in moderation, as MongoDB stores it and as moderators see it.
 
 use async_graphql::dataloader::DataLoader;
-use async_graphql::{ComplexObject, Context, Enum, ID, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use bson::{Document, RawArray, RawDocument, doc};
 use changefeed::{FromDocument, Unreadable};
 use serde::Serialize;
@@ -9,19 +9,13 @@ use subgraph::list_size::list_size;
 use subgraph::page::ListTag;
 use subgraph::readable::{Kind, Shape, Value};
 use subgraph::stored_comment;
-use subgraph::text::TextRule;
-use subgraph::{DateTime, FieldCost, ListPosition, Person};
+use subgraph::{DateTime, FieldCost, ListPosition};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId, CommentStatus};
 use crate::loaders::{BlockLoader, CommentLoader};
 use crate::post::PostId;
 
-/// What the reason of a report, or of a moderator's act, has to be like.
-pub const REASON: TextRule = TextRule {
-    field: "reason",
-    max_chars: 500,
-};
 /// Reports of one comment that are kept until a moderator has looked at it. Further ones are accepted and not kept.
 pub const REPORTS_MAX: usize = 50;
 /// Persons who are remembered because their report of a comment was settled, the latest ones.
@@ -300,22 +294,6 @@ fn unreadable(field: &'static str, reason: &str) -> Unreadable {
     Unreadable {
         field: field.into(),
         reason: format!("the field {field} has an invalid value: {reason}"),
-    }
-}
-
-/// The moderator who acts, as acts and entries keep them.
-#[derive(Clone, Debug)]
-pub struct Moderator {
-    pub id: ID,
-    pub name: String,
-}
-
-impl From<&Person> for Moderator {
-    fn from(person: &Person) -> Self {
-        Self {
-            id: person.id.clone(),
-            name: person.name.clone(),
-        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The mutation `reportComment`: brings a comment to the moderators.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
+use subgraph::moderation_acts::REASON;
 use subgraph::{AccessError, Blocks, Viewer};
 
 use crate::comment::{Comment, CommentId};
-use crate::moderation::REASON;
 use crate::store::Report;
 use crate::{Error, Store};
 

@@ -1,11 +1,10 @@
 //! The mutation `restoreComment`: a moderator finds that everybody may see a comment.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{Blocks, DateTime, Viewer};
+use subgraph::moderation_acts::REASON;
+use subgraph::{Blocks, DateTime, Moderator, Viewer, Written};
 
 use crate::comment::{Comment, CommentId};
-use crate::moderation::{Moderator, REASON};
-use crate::written::Written;
 use crate::{Error, Store};
 
 /// The comment to show.

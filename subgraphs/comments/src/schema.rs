@@ -8,6 +8,7 @@ use subgraph::page::page_cost;
 use subgraph::tag::{VIEWER, tag};
 use subgraph::{Blocks, Connection, FieldCost, FieldCosts, Order, PageArguments, Person, Viewer};
 
+use crate::block::{BLOCKS_LIST, Block};
 use crate::block_author::BlockAuthor;
 use crate::comment::{Comment, CommentId};
 use crate::comment_change::CommentChange;
@@ -29,6 +30,7 @@ pub const FIELD_COSTS: FieldCosts = &[
     ("_entities", FieldCost::Entities { item: 4 }),
     ("comments", page_cost(3)),
     ("moderationQueue", page_cost(6)),
+    ("blockedAuthors", page_cost(1)),
     ("reportReasons", REASONS_COST),
     ("text", FieldCost::Leaf(3)),
 ];
@@ -146,6 +148,35 @@ impl Query {
     async fn moderation_changes_cursor(&self, ctx: &Context<'_>) -> Result<String, Error> {
         Viewer::of(ctx).require_moderator()?;
         ctx.data_unchecked::<ModerationFeed>().cursor_now().await
+    }
+
+    /// The authors who are blocked, in pages, the one blocked last first; those without a date come last. Use `first`
+    /// (and `after`) to page forwards, or `last` (and `before`) to page backwards. Without either, the first 20 are
+    /// returned. Only moderators may see them: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in.
+    #[graphql(
+        tag = "viewer",
+        directive = list_size::apply(PAGE, names(["first", "last"]), names(["edges"]), Some(false))
+    )]
+    async fn blocked_authors(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the start of the list: 0 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Start after the one with this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end of the list: 0 to 100.")] last: Option<i32>,
+        #[graphql(desc = "End before the one with this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Block>, Error> {
+        let blocks = ctx.data_unchecked::<Blocks>();
+        blocks.require_moderator::<Error>(&Viewer::of(ctx)).await?;
+        let request = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        }
+        .check(BLOCKS_LIST, Order::NewestFirst)?;
+        let store = ctx.data_unchecked::<Store>();
+        let page = store.blocked_authors(&request).await?;
+        Ok(Connection::new(&request, page, Block::position))
     }
 
     /// The comment that another subgraph refers to; null if it does not exist.

@@ -1,41 +1,51 @@
-//! The collections, indexes and queries of the comments subgraph. The queries of edits and deletions are in
-//! `changes`, those of idempotency keys (`idempotency`) in `comment_keys` and `keyed_inserts`, those of the marks of
-//! deleted posts in `deletion_marks`, those of what writers wrote of late in `writers`; those of moderation in
-//! `moderated`, `moderation_acts` and `moderation_queue`. `subgraph::undated` writes missing dates.
+//! The collections, indexes and queries of the comments subgraph. `subgraph::undated` writes missing dates.
+//!
+//! | file | the queries of |
+//! |---|---|
+//! | this one | lists and look-ups, and new comments without a key |
+//! | `comment_keys`, `keyed_requests`, `keyed_inserts`, `idempotency` | new comments with an idempotency key |
+//! | `changes` | edits and deletions |
+//! | `writers`, `verdicts`, `authors` | what writers wrote of late, and whether they wrote before |
+//! | `moderated` | where a comment is, and how it moves |
+//! | `moderation_acts`, `moderation_queue`, `blocks` | what moderators do, see, and whom they block |
+//! | `deletion_marks` | the marks of deleted posts |
 
+mod authors;
+mod blocks;
 mod changes;
 mod comment_keys;
 mod deletion_marks;
 mod idempotency;
 mod keyed_inserts;
+mod keyed_requests;
 mod moderated;
 mod moderation_acts;
 mod moderation_queue;
-mod transaction;
+mod verdicts;
 mod writers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_graphql::ID;
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use changefeed::{SendAction, Unreadables, read_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::options::IndexOptions;
-use mongodb::{ClientSession, Collection, Database, IndexModel};
+use mongodb::{Client, ClientSession, Collection, Database, IndexModel};
 use subgraph::blocks::BLOCKED_AUTHORS;
 use subgraph::collections::exists;
+use subgraph::moderation_acts::ACTS;
 use subgraph::stored_comment::{self, SHAPE, of_posts};
-use subgraph::viewer::exact;
-use subgraph::{BeyondCursors, DatabaseCalls, Page, PageRequest, readable};
+use subgraph::transaction::Transactional;
+use subgraph::{
+    BeyondCursors, DatabaseCalls, ModerationActs, Page, PageRequest, Written, readable,
+};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
 use crate::post::PostId;
-use crate::written::Written;
 
-pub use changes::Edit;
+pub use changes::{Delete, Edit};
 pub use comment_keys::KEPT_FOR;
 pub use deletion_marks::{DeletedPost, MarksPage};
 pub use idempotency::Idempotency;
@@ -49,15 +59,12 @@ pub const COLLECTIONS: [&str; 8] = [
     "commentWriters",
     "deletedPosts",
     MODERATED_COMMENTS,
-    moderation_acts::ACTS,
+    ACTS,
     BLOCKED_AUTHORS,
     "changefeed_keys",
 ];
 /// The collection of the comments in moderation.
 pub const MODERATED_COMMENTS: &str = "moderatedComments";
-/// How long a single write waits for a document that a transaction holds. A service that is killed in one leaves it
-/// locked for a minute, and each writer that waits keeps a connection from others.
-const WRITE_TIME_MAX: Duration = Duration::from_secs(3);
 /// Posts whose pages one query reads: each is a branch of it.
 const POSTS_IN_A_QUERY_MAX: usize = 100;
 /// Calls that one look-up of many posts makes at the same time.
@@ -78,9 +85,8 @@ struct Collections {
     deleted_posts: Collection<RawDocumentBuf>,
     /// Comments that were reported, and, whole, those that are held or hidden.
     entries: Collection<RawDocumentBuf>,
-    /// A line for each act of a moderator. Nothing reads it.
-    acts: Collection<Document>,
-    /// Authors who may not write: the look-ups are in `subgraph::blocks`.
+    acts: ModerationActs,
+    /// Authors who may not write.
     blocks: Collection<RawDocumentBuf>,
     unreadables: Unreadables,
 }
@@ -93,7 +99,7 @@ impl Store {
             posts: database.collection("posts"),
             deleted_posts: database.collection("deletedPosts"),
             entries: database.collection(MODERATED_COMMENTS),
-            acts: database.collection(moderation_acts::ACTS),
+            acts: ModerationActs::new(database),
             blocks: database.collection(BLOCKED_AUTHORS),
             unreadables,
         };
@@ -240,23 +246,6 @@ impl Store {
         delete.await
     }
 
-    /// Whether a person has a comment that everybody sees, other than `but`. Found by the index of authors
-    /// ([`OptionalIndexes::authors`]).
-    pub async fn has_comments_of(
-        &self,
-        author: &ID,
-        but: Option<CommentId>,
-    ) -> Result<bool, Error> {
-        let mut of_author = of_author(author);
-        of_author.extend(but.map(|but| ("_id".to_owned(), doc! { "$ne": but }.into())));
-        let of_author = doc! { "$and": [of_author, { "$expr": SHAPE.expression() }] };
-        let look = self.calls.run(|collections| async move {
-            let found = collections.comments.find_one(of_author).collation(exact());
-            Ok(found.projection(doc! { "_id": 1 }).send().await?.is_some())
-        });
-        look.await
-    }
-
     /// For each filter, whether it matches any comment; no filter matches none.
     async fn any_of_each(&self, filters: Vec<Option<Document>>) -> Result<Vec<bool>, Error> {
         stream::iter(filters)
@@ -277,10 +266,18 @@ impl Store {
     }
 }
 
+impl Transactional for Collections {
+    type Error = Error;
+
+    fn client(&self) -> &Client {
+        self.comments.client()
+    }
+}
+
 impl Collections {
     /// A session, which knows the time of the writes in it.
     async fn session(&self) -> mongodb::error::Result<ClientSession> {
-        self.comments.client().start_session().await
+        self.client().start_session().await
     }
 
     async fn insert_new(&self, comment: Comment) -> Result<Written<Comment>, Error> {
@@ -310,9 +307,10 @@ pub async fn create_indexes(
     // A failure of one must not prevent the others.
     let marks = deletion_marks::prepare(&database).await;
     let entries = moderation_queue::prepare(&database).await;
-    let acts = moderation_acts::prepare(&database).await;
+    let acts = subgraph::moderation_acts::prepare(&database).await;
+    let blocks = blocks::prepare(&database).await;
     let authors = match optional.authors {
-        true => create_author_index(&database).await,
+        true => authors::prepare(&database).await,
         false => Ok(()),
     };
     let writers = match optional.writers {
@@ -324,24 +322,9 @@ pub async fn create_indexes(
         .and(marks)
         .and(entries)
         .and(acts)
+        .and(blocks)
         .and(authors)
         .and(writers)
-}
-
-/// Creates the index that finds whether an author has a comment, and the oldest one.
-async fn create_author_index(database: &Database) -> mongodb::error::Result<()> {
-    let by_author = IndexModel::builder()
-        .keys(doc! { "authorId": 1, "createdAt": 1 })
-        .options(
-            IndexOptions::builder()
-                // Not `sparse`, which would have every comment with a date.
-                .partial_filter_expression(doc! { "authorId": { "$exists": true } })
-                .collation(exact())
-                .build(),
-        )
-        .build();
-    let comments = database.collection::<Document>("comments");
-    comments.create_index(by_author).await.map(drop)
 }
 
 async fn create_comment_indexes(database: &Database) -> mongodb::error::Result<()> {
@@ -375,13 +358,6 @@ fn of_posts_alone(posts: &[PostId]) -> Document {
     let mut filter = of_posts(posts.iter().map(|post| post.object_id()));
     filter.insert("$nor", [doc! { "postId": { "$type": "array" } }]);
     filter
-}
-
-/// The comments of a person. The look-up needs [`exact`] texts.
-fn of_author(author: &str) -> Document {
-    // The plain filter finds by the index, and would alone also match a list with this id in it.
-    let is_it = doc! { "$eq": ["$authorId", { "$literal": author }] };
-    doc! { "authorId": author, "$expr": is_it }
 }
 
 /// The filter of one comment. A document that cannot be read as a comment does not match.

@@ -1,10 +1,10 @@
 //! The mutation `unblockAuthor`: a person may write again.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use subgraph::moderation_acts::REASON;
 use subgraph::owner::check_id;
-use subgraph::{Blocks, Viewer};
+use subgraph::{Blocks, Moderator, Viewer};
 
-use crate::moderation::{Moderator, REASON};
 use crate::{Error, Store};
 
 /// The author to unblock.

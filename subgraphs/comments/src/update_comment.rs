@@ -1,11 +1,11 @@
 //! The mutation `updateComment`: replaces the text, unless it was changed after `ifUpdatedAt`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{Blocks, DateTime, Viewer};
+use subgraph::moderation_acts::REASON;
+use subgraph::{Blocks, DateTime, Viewer, Written};
 
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::store::Edit;
-use crate::written::Written;
 use crate::{Error, FairUse, HoldComments, Store};
 
 /// The comment to change, and its new text.
@@ -20,6 +20,9 @@ pub struct UpdateCommentInput {
     /// mutation changes nothing and fails with CONFLICT: read `comment` and let the author decide. Without it
     /// the new text replaces whatever is there.
     if_updated_at: Option<DateTime>,
+    /// Why, for the record, if you are a moderator and this is not yours: 1 to 500 characters, at least one of them
+    /// visible. It counts for nothing else.
+    reason: Option<String>,
 }
 
 /// The result of `updateComment`.
@@ -38,8 +41,8 @@ pub struct UpdateComment;
 #[Object]
 impl UpdateComment {
     /// Changes a comment's text. Fails with NOT_FOUND if the comment does not exist, with BAD_USER_INPUT
-    /// if the text is blank or too long, and with CONFLICT if it was changed after `ifUpdatedAt`. Only its
-    /// author and moderators may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in. An edit of a
+    /// if the text or the reason is blank or too long, and with CONFLICT if it was changed after `ifUpdatedAt`. Only
+    /// its author and moderators may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in. An edit of a
     /// comment that is held leaves it held. Where your new comments would be held, an edit of a visible one is, too:
     /// its `status` is HELD then, and subscribers get CommentDeleted. A comment that a moderator has hidden cannot be
     /// edited (FORBIDDEN with `reason` COMMENT_HIDDEN), and nobody whom one has blocked may edit (AUTHOR_BLOCKED).
@@ -51,6 +54,7 @@ impl UpdateComment {
         let viewer = Viewer::of(ctx);
         viewer.require_any_change()?;
         let text = TEXT.check(input.text)?;
+        let reason = REASON.check_optional(input.reason)?;
         let blocks = ctx.data_unchecked::<Blocks>();
         blocks.require_unblocked::<Error>(&viewer).await?;
         ctx.data_unchecked::<FairUse>()
@@ -66,6 +70,7 @@ impl UpdateComment {
             now: DateTime::now(),
             if_updated_at: input.if_updated_at,
             is_held,
+            reason,
         };
         let Written {
             value: comment,

@@ -1,9 +1,11 @@
 //! The mutation `deletePost`: deletes the post and marks its comments, which the comments subgraph deletes.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
-use subgraph::{Blocks, DateTime, Viewer};
+use subgraph::moderation_acts::REASON;
+use subgraph::{Blocks, Viewer};
 
 use crate::post::PostId;
+use crate::store::Delete;
 use crate::{Error, Store};
 
 /// The post to delete.
@@ -11,6 +13,9 @@ use crate::{Error, Store};
 pub struct DeletePostInput {
     /// The id of the post to delete.
     id: PostId,
+    /// Why, for the record, if you are a moderator and this is not yours: 1 to 500 characters, at least one of them
+    /// visible. It counts for nothing else.
+    reason: Option<String>,
 }
 
 /// The id of the deleted post.
@@ -26,8 +31,8 @@ pub struct DeletePost;
 #[Object]
 impl DeletePost {
     /// Deletes a post. The comments subgraph then deletes the post's comments, usually within a second.
-    /// Fails with NOT_FOUND if the post does not exist. Only its author and moderators may: others get FORBIDDEN, or
-    /// UNAUTHENTICATED if they are not signed in.
+    /// Fails with NOT_FOUND if the post does not exist, and with BAD_USER_INPUT if the reason is blank or too long.
+    /// Only its author and moderators may: others get FORBIDDEN, or UNAUTHENTICATED if they are not signed in.
     async fn delete_post(
         &self,
         ctx: &Context<'_>,
@@ -35,11 +40,16 @@ impl DeletePost {
     ) -> Result<DeletePostPayload, Error> {
         let viewer = Viewer::of(ctx);
         viewer.require_any_change()?;
+        let reason = REASON.check_optional(input.reason)?;
         let blocks = ctx.data_unchecked::<Blocks>();
         let viewer = blocks.without_blocked_rights::<Error>(viewer).await?;
         if ctx
             .data_unchecked::<Store>()
-            .delete_post(input.id, viewer, DateTime::now())
+            .delete_post(Delete {
+                id: input.id,
+                viewer,
+                reason,
+            })
             .await?
         {
             Ok(DeletePostPayload { id: input.id })

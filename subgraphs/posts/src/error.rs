@@ -1,6 +1,7 @@
 //! The errors of the posts subgraph, each with the code that clients receive.
 
 use async_graphql::ErrorExtensionValues;
+use subgraph::database_error::{StoreError, is_out_of_time};
 use subgraph::{AccessError, Code, CodedError, InputError, Overloaded};
 
 use crate::post::PostId;
@@ -44,7 +45,26 @@ pub enum Error {
     Overloaded(#[from] Overloaded),
     /// MongoDB refused an operation or could not be reached.
     #[error("the database failed")]
-    Database(#[from] mongodb::error::Error),
+    Database(mongodb::error::Error),
+}
+
+impl From<mongodb::error::Error> for Error {
+    /// A write that has waited too long for a document that a transaction holds may be sent again.
+    fn from(error: mongodb::error::Error) -> Self {
+        match is_out_of_time(&error) {
+            true => Self::Overloaded(Overloaded::WaitedTooLong),
+            false => Self::Database(error),
+        }
+    }
+}
+
+impl StoreError for Error {
+    fn database(&self) -> Option<&mongodb::error::Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl CodedError for Error {

@@ -9,7 +9,7 @@ use subgraph::owner::{AUTHOR_ID, GUEST};
 use subgraph::page::ListTag;
 use subgraph::readable::{Kind, Shape};
 use subgraph::text::TextRule;
-use subgraph::{DateTime, Id, ListPosition, Owner, author};
+use subgraph::{DateTime, Id, ListPosition, Owner, Viewer, author};
 
 use crate::Error;
 use crate::comment_projection::FIELD;
@@ -122,13 +122,30 @@ impl Post {
 
     /// When the title or the content was last changed. Equal to `createdAt` if they never were.
     async fn updated_at(&self) -> DateTime {
-        self.updated_at
-            .or(self.created_at)
-            .unwrap_or_else(|| self.id.created_at())
+        self.version()
+    }
+
+    /// Whether you may edit this: its author may, and so may moderators.
+    #[graphql(tag = "viewer")]
+    async fn viewer_can_edit(&self, ctx: &Context<'_>) -> bool {
+        Viewer::of(ctx).may_change(&self.owner)
+    }
+
+    /// Whether you may delete this: its author may, and so may moderators.
+    #[graphql(tag = "viewer")]
+    async fn viewer_can_delete(&self, ctx: &Context<'_>) -> bool {
+        Viewer::of(ctx).may_change(&self.owner)
     }
 }
 
 impl Post {
+    /// The post's `updatedAt` as clients see it.
+    pub fn version(&self) -> DateTime {
+        self.updated_at
+            .or(self.created_at)
+            .unwrap_or_else(|| self.id.created_at())
+    }
+
     /// The post's position in the list of posts.
     pub fn position(&self) -> ListPosition {
         ListPosition {

@@ -1,38 +1,48 @@
-//! The collections and indexes of the posts subgraph, and the queries of requests. The queries of the
-//! projection are in `comment_projection` and `new_posts`; `subgraph::undated` writes missing dates.
+//! The collections and indexes of the posts subgraph, and the queries of requests; those of edits and deletions are in
+//! `changes`. The queries of the projection are in `comment_projection` and `new_posts`; `subgraph::undated` writes
+//! missing dates.
+
+mod changes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Document, RawDocumentBuf, doc};
 use changefeed::{Projector, SendAction, Unreadables};
-use mongodb::options::ReturnDocument;
-use mongodb::{Collection, Database, IndexModel};
+use mongodb::{Client, Collection, Database, IndexModel};
 use subgraph::collections::exists;
+use subgraph::database_error::{NAMESPACE_EXISTS, code};
+use subgraph::moderation_acts::ACTS;
 use subgraph::owner::{AUTHOR_ID, GUEST};
-use subgraph::unchanged::{next_version, unchanged_since};
-use subgraph::viewer::exact;
+use subgraph::transaction::Transactional;
 use subgraph::{
-    BeyondCursors, DatabaseCalls, DateTime, Owner, Page, PageRequest, Viewer, readable,
+    BeyondCursors, DatabaseCalls, ModerationActs, Page, PageRequest, moderation_acts, readable,
     stored_comment,
 };
 
 use crate::Error;
 use crate::post::{Post, PostId, SHAPE};
 
+pub use changes::{Delete, Edit};
+
 /// How long a query waits until the posts show the change of its `operationTime`.
 const SHOWN_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// The collections that need an index or pre-images. If one of them is new, these are created again.
-pub const COLLECTIONS: [&str; 7] = [
+pub const COLLECTIONS: [&str; 9] = [
     "posts",
     "comments",
+    DELETED_POSTS,
+    ACTS,
     "changefeed_checkpoints",
     "changefeed_leases",
     "changefeed_dead_letters",
     "changefeed_repairs",
     "changefeed_requests",
 ];
+
+/// The collection of the marks of deleted posts.
+const DELETED_POSTS: &str = "deletedPosts";
 
 /// The subgraph's access to MongoDB. Clones share the connections.
 #[derive(Clone)]
@@ -46,6 +56,7 @@ struct Collections {
     posts: Collection<RawDocumentBuf>,
     /// Posts that are being deleted: the comments subgraph reads them and deletes the comments.
     deleted_posts: Collection<Document>,
+    acts: ModerationActs,
     unreadables: Unreadables,
 }
 
@@ -59,7 +70,8 @@ impl Store {
     ) -> Self {
         let collections = |database: &Database| Collections {
             posts: database.collection("posts"),
-            deleted_posts: database.collection("deletedPosts"),
+            deleted_posts: database.collection(DELETED_POSTS),
+            acts: ModerationActs::new(database),
             unreadables,
         };
         Self {
@@ -138,82 +150,6 @@ impl Store {
         insert.await
     }
 
-    /// Sets what is given and returns the changed post; none if it does not exist.
-    ///
-    /// # Errors
-    /// [`Error::Access`] when the viewer may not change it, [`Error::PostChanged`] when its `updatedAt` is another than `if_updated_at`.
-    pub async fn update_post(
-        &self,
-        id: PostId,
-        title: Option<String>,
-        content: Option<String>,
-        viewer: Viewer,
-        now: DateTime,
-        if_updated_at: Option<DateTime>,
-    ) -> Result<Option<Post>, Error> {
-        let mut set = doc! { "updatedAt": next_version(now, if_updated_at) };
-        set.extend(title.map(|title| ("title".to_owned(), title.into())));
-        set.extend(content.map(|content| ("content".to_owned(), content.into())));
-        let fields = self.fields();
-        let mut filter = readable_post(id);
-        viewer.limit_to_changeable(&mut filter);
-        if let Some(seen) = if_updated_at {
-            unchanged_since(&mut filter, seen, id.created_at());
-        }
-        let update = self.calls.run(|collections| async move {
-            let post = collections
-                .posts
-                .find_one_and_update(filter, doc! { "$set": set })
-                .collation(exact())
-                .projection(fields)
-                .return_document(ReturnDocument::After)
-                .send()
-                .await?;
-            let Some(post) = post else {
-                let refusal = collections.refusal(id, &viewer, if_updated_at).await?;
-                return refusal.map_or(Ok(None), Err);
-            };
-            Ok(readable::one(&post, &collections.unreadables))
-        });
-        update.await
-    }
-
-    /// Deletes a post and returns whether it existed. The mark for its comments is written first, so that a
-    /// deleted post always has its mark, even if the process dies in between.
-    ///
-    /// # Errors
-    /// [`Error::Access`] when the viewer may not delete it.
-    pub async fn delete_post(
-        &self,
-        id: PostId,
-        viewer: Viewer,
-        now: DateTime,
-    ) -> Result<bool, Error> {
-        let delete = self.calls.run(|collections| async move {
-            // The post of a mark is deleted only by the filter below; a mark alone does nothing.
-            match collections.owner(id).await? {
-                None => return Ok(false),
-                Some(owner) if viewer.may_change(&owner) => {}
-                Some(_) => return Err(viewer.refusal().into()),
-            }
-            let mark = doc! { "$set": { "markedAt": now } };
-            collections
-                .deleted_posts
-                .update_one(doc! { "_id": id }, mark)
-                .upsert(true)
-                .await?;
-            let mut filter = doc! { "_id": id };
-            viewer.limit_to_changeable(&mut filter);
-            let deleted = collections.posts.delete_one(filter).collation(exact());
-            if deleted.await?.deleted_count == 1 {
-                return Ok(true);
-            }
-            let refusal = collections.refusal(id, &viewer, None).await?;
-            refusal.map_or(Ok(false), Err)
-        });
-        delete.await
-    }
-
     /// The fields of a post that we read: of the comments' projection the serving generation, and
     /// nothing of what other programs keep in the document.
     fn fields(&self) -> Document {
@@ -238,30 +174,11 @@ impl Store {
     }
 }
 
-impl Collections {
-    /// Whom a post belongs to; none if there is no such post.
-    async fn owner(&self, id: PostId) -> mongodb::error::Result<Option<Owner>> {
-        let fields = doc! { AUTHOR_ID.0: 1, GUEST.0: 1 };
-        let found = self.posts.find_one(readable_post(id)).projection(fields);
-        let post = found.send().await?;
-        let post = post.and_then(|post| readable::one::<Post>(&post, &self.unreadables));
-        Ok(post.map(|post| post.owner))
-    }
+impl Transactional for Collections {
+    type Error = Error;
 
-    /// Why a write has found no post that it may change; none if there is no such post.
-    async fn refusal(
-        &self,
-        id: PostId,
-        viewer: &Viewer,
-        if_updated_at: Option<DateTime>,
-    ) -> mongodb::error::Result<Option<Error>> {
-        Ok(self
-            .owner(id)
-            .await?
-            .and_then(|owner| match viewer.may_change(&owner) {
-                false => Some(viewer.refusal().into()),
-                true => if_updated_at.map(|_| Error::PostChanged(id)),
-            }))
+    fn client(&self) -> &Client {
+        self.posts.client()
     }
 }
 
@@ -272,15 +189,31 @@ fn readable_post(id: PostId) -> Document {
     filter
 }
 
-/// Creates the indexes that the queries of this crate need.
+/// Creates the indexes that the queries of this crate need, and the collections that its transactions write.
 ///
 /// # Errors
 /// When MongoDB cannot be reached, or has an index of the same keys and another shape.
 pub async fn create_indexes(database: &Database) -> mongodb::error::Result<()> {
+    // A failure of one must not prevent the others.
+    let posts = create_post_index(database).await;
+    let marks = create_marks(database).await;
+    let acts = moderation_acts::prepare(database).await;
+    let comments = stored_comment::create_index(database).await;
+    posts.and(marks).and(acts).and(comments)
+}
+
+async fn create_post_index(database: &Database) -> mongodb::error::Result<()> {
     let posts = database.collection::<Document>("posts");
     let by_creation = IndexModel::builder()
         .keys(doc! { "createdAt": -1, "_id": -1 })
         .build();
-    posts.create_index(by_creation).await?;
-    stored_comment::create_index(database).await
+    posts.create_index(by_creation).await.map(drop)
+}
+
+/// In a transaction over several shards MongoDB makes no collection.
+async fn create_marks(database: &Database) -> mongodb::error::Result<()> {
+    match database.create_collection(DELETED_POSTS).await {
+        Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => Ok(()),
+        created => created,
+    }
 }

@@ -1,9 +1,11 @@
 //! The mutation `updatePost`: replaces texts, unless one was changed after `ifUpdatedAt`.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
+use subgraph::moderation_acts::REASON;
 use subgraph::{Blocks, DateTime, InputError, Viewer};
 
 use crate::post::{CONTENT, Post, PostId, TITLE};
+use crate::store::Edit;
 use crate::{Error, Store};
 
 /// The post to change, and its new texts. A field that is left out stays as it is.
@@ -19,6 +21,9 @@ pub struct UpdatePostInput {
     /// since, the mutation changes nothing and fails with CONFLICT: read `post` and let the author decide.
     /// Without it the new texts replace whatever is there.
     if_updated_at: Option<DateTime>,
+    /// Why, for the record, if you are a moderator and this is not yours: 1 to 500 characters, at least one of them
+    /// visible. It counts for nothing else.
+    reason: Option<String>,
 }
 
 /// The result of `updatePost`.
@@ -34,7 +39,7 @@ pub struct UpdatePost;
 #[Object]
 impl UpdatePost {
     /// Changes a post's title, its content, or both. Fails with NOT_FOUND if the post does not
-    /// exist, with BAD_USER_INPUT if a text is blank or too long, or nothing is to be changed, and with
+    /// exist, with BAD_USER_INPUT if a text or the reason is blank or too long, or nothing is to be changed, and with
     /// CONFLICT if it was changed after `ifUpdatedAt`. Only its author and moderators may: others get FORBIDDEN, or
     /// UNAUTHENTICATED if they are not signed in. Nobody whom a moderator has blocked may (FORBIDDEN with `reason`
     /// AUTHOR_BLOCKED).
@@ -47,6 +52,7 @@ impl UpdatePost {
         viewer.require_any_change()?;
         let title = TITLE.check_optional(input.title)?;
         let content = CONTENT.check_optional(input.content)?;
+        let reason = REASON.check_optional(input.reason)?;
         if title.is_none() && content.is_none() {
             return Err(InputError::NothingToChange {
                 fields: "title, content",
@@ -57,14 +63,15 @@ impl UpdatePost {
         blocks.require_unblocked::<Error>(&viewer).await?;
         let post = ctx
             .data_unchecked::<Store>()
-            .update_post(
-                input.id,
+            .update_post(Edit {
+                id: input.id,
                 title,
                 content,
                 viewer,
-                DateTime::now(),
-                input.if_updated_at,
-            )
+                now: DateTime::now(),
+                if_updated_at: input.if_updated_at,
+                reason,
+            })
             .await?
             .ok_or(Error::PostNotFound(input.id))?;
         Ok(UpdatePostPayload { post })

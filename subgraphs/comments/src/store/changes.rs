@@ -1,22 +1,22 @@
 //! Edits and deletions. Most are one write to a visible comment, whose filter has the owner. Where that finds nothing,
-//! and for moderators, whose acts leave a line, a transaction looks at one snapshot where the comment is.
+//! a transaction looks at one snapshot where the comment is. So it does for moderators: what they do to comments of
+//! others leaves a line.
 
 use bson::{Document, doc};
 use changefeed::{SendAction, WithCauses};
 use mongodb::ClientSession;
 use mongodb::options::ReturnDocument;
+use subgraph::database_error::WRITE_TIME_MAX;
+use subgraph::transaction::Attempt;
 use subgraph::unchanged::{next_version, unchanged_since};
 use subgraph::viewer::exact;
-use subgraph::{DateTime, Owner, Viewer, readable};
+use subgraph::{DateTime, Moderator, Viewer, Written, readable};
 
 use super::moderated::{Located, StoredEntry};
 use super::moderation_acts::line_about;
-use super::transaction::Attempt;
-use super::{Collections, Store, WRITE_TIME_MAX, readable_comment};
+use super::{Collections, Store, readable_comment};
 use crate::Error;
 use crate::comment::{Comment, CommentId, CommentStatus};
-use crate::moderation::Moderator;
-use crate::written::Written;
 
 impl Store {
     /// Makes an edit and returns the changed comment; none if it does not exist.
@@ -33,31 +33,37 @@ impl Store {
         });
         match one_write.await? {
             (_, _, Some(edited)) => Ok(edited),
-            (edit, session, None) => self.in_transaction_of(Some(session), edit).await,
+            (edit, session, None) => self.calls.in_transaction_of(Some(session), edit).await,
         }
+    }
+
+    /// Fails as an edit by the viewer would, whatever its text is.
+    pub async fn require_editable(&self, id: CommentId, viewer: Viewer) -> Result<(), Error> {
+        let look = self.calls.run(|collections| async move {
+            let mut session = collections.session().await?;
+            // Reads alone: to take a copy away belongs into a transaction.
+            let located = collections.locate_all(id, &mut session).await?;
+            let Some(comment) = located.kept().or(located.comment()) else {
+                return Err(Error::CommentNotFound(id));
+            };
+            comment.require_editable(&viewer)
+        });
+        look.await
     }
 
     /// Deletes a comment and returns whether it existed.
     ///
     /// # Errors
     /// [`Error::Access`] when the viewer may not delete it.
-    pub async fn delete_comment(
-        &self,
-        id: CommentId,
-        viewer: Viewer,
-    ) -> Result<Written<bool>, Error> {
+    pub async fn delete_comment(&self, delete: Delete) -> Result<Written<bool>, Error> {
         let one_write = self.calls.run(|collections| async move {
             let mut session = collections.session().await?;
-            let is_deleted = collections.delete_visible(id, &viewer, &mut session);
-            let is_deleted = is_deleted.await?;
-            Ok::<_, Error>((viewer, session, is_deleted))
+            let is_deleted = collections.delete_visible(&delete, &mut session).await?;
+            Ok::<_, Error>((delete, session, is_deleted))
         });
         match one_write.await? {
             (_, session, true) => Ok(Written::in_session(true, &session)),
-            (viewer, session, false) => {
-                let delete = Delete { id, viewer };
-                self.in_transaction_of(Some(session), delete).await
-            }
+            (delete, session, false) => self.calls.in_transaction_of(Some(session), delete).await,
         }
     }
 }
@@ -73,26 +79,31 @@ pub struct Edit {
     pub if_updated_at: Option<DateTime>,
     /// Whether a moderator has to see the new text first.
     pub is_held: bool,
+    /// Why, if the viewer makes it as a moderator.
+    pub reason: Option<String>,
 }
 
-struct Delete {
-    id: CommentId,
-    viewer: Viewer,
+/// A deletion of a comment.
+pub struct Delete {
+    pub id: CommentId,
+    pub viewer: Viewer,
+    /// Why, if the viewer makes it as a moderator.
+    pub reason: Option<String>,
 }
 
 impl Collections {
-    /// One write; none if the viewer is a moderator, the new text is held, or there is no visible comment that the edit
-    /// may change.
+    /// One write; none if the new text is held, or there is no visible comment that the viewer may change without
+    /// moderating.
     async fn edit_visible(
         &self,
         edit: &Edit,
         session: &mut ClientSession,
     ) -> mongodb::error::Result<Option<Comment>> {
-        if edit.viewer.is_moderator() || edit.is_held {
+        if edit.is_held {
             return Ok(None);
         }
         let mut filter = readable_comment(edit.id);
-        edit.viewer.limit_to_changeable(&mut filter);
+        edit.viewer.limit_to_unmoderated(&mut filter);
         if let Some(seen) = edit.if_updated_at {
             unchanged_since(&mut filter, seen, edit.id.created_at());
         }
@@ -108,19 +119,16 @@ impl Collections {
         Ok(comment.and_then(|comment| readable::one(&comment, &self.unreadables)))
     }
 
-    /// One write, and one more for its reports; false if the viewer is a moderator, or there is no visible comment that
-    /// the viewer may delete.
+    /// One write, and one more for its reports; false if there is no visible comment that the viewer may delete without
+    /// moderating.
     async fn delete_visible(
         &self,
-        id: CommentId,
-        viewer: &Viewer,
+        delete: &Delete,
         session: &mut ClientSession,
     ) -> mongodb::error::Result<bool> {
-        if viewer.is_moderator() {
-            return Ok(false);
-        }
+        let id = delete.id;
         let mut filter = readable_comment(id);
-        viewer.limit_to_changeable(&mut filter);
+        delete.viewer.limit_to_unmoderated(&mut filter);
         let delete = self.comments.find_one_and_delete(filter);
         let delete = delete.collation(exact()).projection(doc! { "_id": 1 });
         let delete = delete.max_time(WRITE_TIME_MAX).session(&mut *session);
@@ -134,28 +142,20 @@ impl Collections {
         Ok(true)
     }
 
-    /// Leaves a line if the viewer changes, as a moderator, what belongs to somebody else.
+    /// Leaves a line if the viewer changes the comment as a moderator.
     async fn leave_line_about(
         &self,
         comment: &Comment,
-        act: &'static str,
+        (act, reason): (&'static str, Option<&str>),
         viewer: &Viewer,
         session: &mut ClientSession,
     ) -> mongodb::error::Result<()> {
-        match viewer.require_moderator() {
-            Ok(person) if !viewer.is_author(&comment.owner) => {
-                let line = line_about(comment, act, &Moderator::from(person), None);
-                self.leave_line(line, session).await
-            }
-            _ => Ok(()),
-        }
+        let Some(person) = viewer.moderates(&comment.owner) else {
+            return Ok(());
+        };
+        let line = line_about(comment, act, &Moderator::from(person), reason);
+        self.acts.leave(line, session).await
     }
-}
-
-/// Whether a viewer may know of a comment that is held or hidden, and change it: its author and moderators may. What
-/// guests wrote is nobody's then, whatever the settings are.
-fn may_know(viewer: &Viewer, owner: &Owner) -> bool {
-    viewer.is_moderator() || viewer.is_author(owner)
 }
 
 impl Edit {
@@ -186,7 +186,7 @@ impl Edit {
     }
 }
 
-impl Attempt for Edit {
+impl Attempt<Collections> for Edit {
     type Output = Option<Comment>;
 
     async fn attempt(
@@ -198,20 +198,19 @@ impl Attempt for Edit {
         let Some(comment) = located.comment() else {
             return Ok(None);
         };
+        if !comment.is_known_to(&self.viewer) {
+            return Ok(None);
+        }
+        comment.require_editable(&self.viewer)?;
+        comment.require_unchanged(self.if_updated_at)?;
+        // An act that was done already, by a request that is sent again.
+        if comment.text == self.text && self.viewer.moderates(&comment.owner).is_some() {
+            return Ok(Some(comment.clone()));
+        }
         let status = match comment.status {
-            CommentStatus::Visible if !self.viewer.may_change(&comment.owner) => {
-                return Err(self.viewer.refusal().into());
-            }
-            CommentStatus::Held | CommentStatus::Hidden
-                if !may_know(&self.viewer, &comment.owner) =>
-            {
-                return Ok(None);
-            }
-            CommentStatus::Hidden => return Err(Error::CommentHidden(self.id)),
             CommentStatus::Visible if self.is_held => CommentStatus::Held,
             status => status,
         };
-        comment.require_unchanged(self.if_updated_at)?;
         if status != comment.status {
             self.hold(&located, collections, session).await?;
         }
@@ -224,7 +223,8 @@ impl Attempt for Edit {
             }
         };
         update.session(&mut *session).await?;
-        let line = collections.leave_line_about(comment, "EDIT", &self.viewer, session);
+        let act = ("EDIT", self.reason.as_deref());
+        let line = collections.leave_line_about(comment, act, &self.viewer, session);
         line.await?;
         Ok(Some(Comment {
             text: self.text.clone(),
@@ -236,7 +236,7 @@ impl Attempt for Edit {
     }
 }
 
-impl Attempt for Delete {
+impl Attempt<Collections> for Delete {
     type Output = bool;
 
     async fn attempt(
@@ -252,24 +252,19 @@ impl Attempt for Delete {
         let Some(comment) = located.comment() else {
             return Ok(false);
         };
-        let owner = &comment.owner;
-        match comment.status {
-            CommentStatus::Visible if !self.viewer.may_change(owner) => {
-                return Err(self.viewer.refusal().into());
-            }
-            CommentStatus::Visible => {
-                let delete = collections.comments.delete_one(doc! { "_id": self.id });
-                delete.session(&mut *session).await?;
-            }
-            CommentStatus::Held | CommentStatus::Hidden if !may_know(&self.viewer, owner) => {
-                return Ok(false);
-            }
-            CommentStatus::Held | CommentStatus::Hidden => {}
+        if !comment.is_known_to(&self.viewer) {
+            return Ok(false);
+        }
+        comment.require_deletable(&self.viewer)?;
+        if comment.status == CommentStatus::Visible {
+            let delete = collections.comments.delete_one(doc! { "_id": self.id });
+            delete.session(&mut *session).await?;
         }
         if located.known().is_some() {
             collections.remove_entry(self.id, session).await?;
         }
-        let line = collections.leave_line_about(comment, "DELETE", &self.viewer, session);
+        let act = ("DELETE", self.reason.as_deref());
+        let line = collections.leave_line_about(comment, act, &self.viewer, session);
         line.await?;
         Ok(true)
     }

@@ -4,10 +4,10 @@ use bson::{RawDocument, doc};
 use changefeed::SendAction;
 use mongodb::ClientSession;
 use subgraph::readable;
+use subgraph::transaction::Attempt;
 
 use super::Collections;
 use super::idempotency::{Idempotency, KeyedComment};
-use super::transaction::Attempt;
 use crate::Error;
 use crate::comment::{Comment, CommentId, CommentStatus};
 use crate::moderation::{ModerationEntry, comment_in};
@@ -43,7 +43,7 @@ pub(super) struct InsertOnce {
     pub idempotency: Idempotency,
 }
 
-impl Attempt for InsertOnce {
+impl Attempt<Collections> for InsertOnce {
     /// The comment, or the first one; none when something that cannot be read has its id.
     type Output = Option<Comment>;
 
@@ -76,7 +76,9 @@ impl Attempt for InsertOnce {
             collections.remove_entry(id, session).await?;
         }
         let keyed = KeyedComment::new(&self.comment, &self.idempotency);
-        collections.insert(&self.comment, &keyed, session).await?;
+        collections
+            .insert_in_transaction(&self.comment, &keyed, session)
+            .await?;
         Ok(Some(self.comment.clone()))
     }
 }
@@ -87,7 +89,7 @@ pub(super) struct Confirm {
     pub idempotency: Idempotency,
 }
 
-impl Attempt for Confirm {
+impl Attempt<Collections> for Confirm {
     type Output = Comment;
 
     async fn attempt(
@@ -117,7 +119,7 @@ pub(super) struct Settle {
     pub id: CommentId,
 }
 
-impl Attempt for Settle {
+impl Attempt<Collections> for Settle {
     /// None if it is in neither by now.
     type Output = Option<Comment>;
 

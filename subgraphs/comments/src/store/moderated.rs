@@ -1,14 +1,15 @@
 //! Where a comment is, and how it moves: among the visible ones in `comments`, or whole in its entry of
 //! `moderatedComments`. Each move is one transaction, so a comment is always in exactly one of them.
 
-use bson::{Document, RawDocument, RawDocumentBuf, doc, serialize_to_raw_document_buf};
+use bson::{RawDocument, RawDocumentBuf, doc, serialize_to_raw_document_buf};
 use changefeed::{FromDocument, SendAction};
-use mongodb::ClientSession;
 use mongodb::error::{Error, Result};
+use mongodb::{ClientSession, Collection};
 use serde::Serialize;
+use subgraph::database_error::WRITE_TIME_MAX;
 use subgraph::{DateTime, readable};
 
-use super::{Collections, WRITE_TIME_MAX, readable_comment};
+use super::{Collections, readable_comment};
 use crate::comment::{Comment, CommentId, CommentStatus};
 use crate::moderation::{
     ModerationEntry, ModerationList, REPORTERS_MAX, Report, comment_in, stored_status,
@@ -204,22 +205,50 @@ impl Collections {
         Some((document, read))
     }
 
-    /// Inserts a new comment, in the place that its status says. `document` is what is stored of it.
-    pub(super) async fn insert<T: Serialize + Send + Sync>(
+    /// Inserts a new comment in a single write, in the place that its status says. `document` is what is stored of it.
+    ///
+    /// # Errors
+    /// Among others when something has its `_id` already, or a transaction keeps the `_id` for too long.
+    pub(super) async fn insert<T: Serialize + Sync>(
         &self,
         comment: &Comment,
         document: &T,
         session: &mut ClientSession,
     ) -> Result<()> {
-        if comment.status == CommentStatus::Visible {
-            let comments = self.comments.clone_with_type::<T>();
-            let insert = comments.insert_one(document);
-            return insert.session(session).await.map(drop);
-        }
-        let document = serialize_to_raw_document_buf(document)?;
-        let entries = self.entries.clone_with_type::<StoredEntry<'_>>();
-        let insert = entries.insert_one(StoredEntry::held(comment, &document));
+        let (collection, document) = self.place(comment, document)?;
+        // An insert would wait for the transaction without a limit. What the filter finds is nothing, whatever is
+        // there.
+        let nothing = doc! { "_id": comment.id, "$nor": [{}] };
+        let insert = collection.find_one_and_replace(nothing, document);
+        let insert = insert.upsert(true).projection(doc! { "_id": 1 });
+        let insert = insert.max_time(WRITE_TIME_MAX).session(session);
+        insert.send().await.map(drop)
+    }
+
+    /// The same in a transaction, which waits for no other one.
+    pub(super) async fn insert_in_transaction<T: Serialize + Sync>(
+        &self,
+        comment: &Comment,
+        document: &T,
+        session: &mut ClientSession,
+    ) -> Result<()> {
+        let (collection, document) = self.place(comment, document)?;
+        let insert = collection.insert_one(document);
         insert.session(session).await.map(drop)
+    }
+
+    /// Where a new comment belongs, and its document there.
+    fn place<T: Serialize>(
+        &self,
+        comment: &Comment,
+        document: &T,
+    ) -> Result<(&Collection<RawDocumentBuf>, RawDocumentBuf)> {
+        let document = serialize_to_raw_document_buf(document)?;
+        if comment.status == CommentStatus::Visible {
+            return Ok((&self.comments, document));
+        }
+        let entry = StoredEntry::held(comment, &document);
+        Ok((&self.entries, serialize_to_raw_document_buf(&entry)?))
     }
 
     /// Writes an entry, in the place of the one before.
@@ -243,14 +272,5 @@ impl Collections {
         let remove = remove.projection(doc! { "_id": 1 });
         let remove = remove.max_time(WRITE_TIME_MAX).session(session);
         remove.send().await.map(drop)
-    }
-
-    /// Leaves a line about what a moderator does.
-    pub(super) async fn leave_line(
-        &self,
-        line: Document,
-        session: &mut ClientSession,
-    ) -> Result<()> {
-        self.acts.insert_one(line).session(session).await.map(drop)
     }
 }

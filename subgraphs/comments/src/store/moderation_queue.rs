@@ -9,11 +9,11 @@ use mongodb::action::FindOneAndUpdate;
 use mongodb::options::{IndexOptions, WriteConcern};
 use mongodb::{ClientSession, Database, IndexModel};
 use subgraph::collections::exists;
+use subgraph::database_error::{DUPLICATE_KEY, WRITE_TIME_MAX, code};
+use subgraph::transaction::Attempt;
 use subgraph::{BeyondCursors, Page, PageRequest};
 
-use super::comment_keys::{DUPLICATE_KEY, code};
-use super::transaction::Attempt;
-use super::{Collections, MODERATED_COMMENTS, Store, WRITE_TIME_MAX, readable_comment};
+use super::{Collections, MODERATED_COMMENTS, Store, readable_comment};
 use crate::Error;
 use crate::comment::{Comment, CommentId, CommentStatus};
 use crate::moderation::{ModerationEntry, ModerationList, REPORTS_MAX, readable, stored_status};
@@ -79,12 +79,12 @@ impl Store {
             (_, Reported::Kept(comment)) => Ok(Some(comment)),
             (report, Reported::TooLate) => {
                 let ids = vec![report.id];
-                self.in_transaction(RemoveOrphans { ids }).await?;
+                self.calls.in_transaction(RemoveOrphans { ids }).await?;
                 Ok(None)
             }
             // Somebody else made the entry at the same moment, a moderator has just hidden the comment, or what has its
             // id cannot be used.
-            (report, Reported::Refused) => Ok(self.in_transaction(report).await?.value),
+            (report, Reported::Refused) => Ok(self.calls.in_transaction(report).await?.value),
         }
     }
 
@@ -149,7 +149,7 @@ impl Store {
         });
         let entries = entries.collect();
         if !ids.is_empty() {
-            self.in_transaction(RemoveOrphans { ids }).await?;
+            self.calls.in_transaction(RemoveOrphans { ids }).await?;
         }
         Ok(entries)
     }
@@ -173,7 +173,7 @@ enum Reported {
     Refused,
 }
 
-impl Attempt for Report {
+impl Attempt<Collections> for Report {
     type Output = Option<Comment>;
 
     async fn attempt(
@@ -200,7 +200,7 @@ struct RemoveOrphans {
     ids: Vec<CommentId>,
 }
 
-impl Attempt for RemoveOrphans {
+impl Attempt<Collections> for RemoveOrphans {
     type Output = ();
 
     async fn attempt(

@@ -1,8 +1,9 @@
 //! Who wrote how much of late (`commentWriters`): one document for each person, and for the guests of each post.
 //!
-//! A write is checked and noted in one update of that document, so the limits hold for any number of requests at the same
-//! time, at any number of instances. A read before it refuses most of what is too much. Times are the server's. A document goes when all in it is older than the limits
-//! look back.
+//! A write is checked and noted in one update of that document, so the limits hold for any number of requests at the
+//! same time, at any number of instances. A read before it refuses most of what is too much. What the server computes
+//! there is in
+//! `verdicts`. Times are the server's. A document goes when all in it is older than the limits look back.
 
 use std::time::Duration;
 
@@ -10,24 +11,18 @@ use bson::oid::ObjectId;
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, Document, RawDocument, RawDocumentBuf, doc};
 use changefeed::{SendAction, WithCauses, read_all};
-use mongodb::error::{ErrorKind, RETRYABLE_WRITE_ERROR, WriteFailure};
+use mongodb::error::{ErrorKind, RETRYABLE_WRITE_ERROR};
 use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{Database, IndexModel};
 use sha2::{Digest, Sha256};
-use subgraph::viewer::exact;
-use subgraph::{DateTime, Viewer};
+use subgraph::Viewer;
+use subgraph::database_error::{DUPLICATE_KEY, code, is_refusal};
 
-use super::comment_keys::{DUPLICATE_KEY, code};
-use super::{Collections, Idempotency, Store, of_author};
-use crate::fair_use::PER_MINUTE_MOST;
-use crate::{Comment, CommentId, CommentStatus, Error};
+use super::verdicts::{judge, keep};
+use super::{Collections, Idempotency, Store};
+use crate::{Comment, Error};
 
 const WRITERS: &str = "commentWriters";
-const MINUTE: Duration = Duration::from_secs(60);
-/// The newest writes that are kept of one writer, in about 100 bytes each.
-const KEPT_MAX: i64 = PER_MINUTE_MOST as i64;
-/// How often a write with an idempotency key may come again without being counted.
-const TRIES_MAX: i32 = 3;
 const NOT_GIVEN_BACK: &str =
     "a comment may not have been written, and counts for the limits of its writer";
 
@@ -44,12 +39,12 @@ pub struct WritingLimits {
 #[derive(Clone, Debug)]
 pub struct Writing {
     writer: Document,
-    text: Bson,
+    pub(super) text: Bson,
     /// Null without an idempotency key.
-    key: Bson,
+    pub(super) key: Bson,
     /// Names the entry of this write.
-    entry: ObjectId,
-    limits: WritingLimits,
+    pub(super) entry: ObjectId,
+    pub(super) limits: WritingLimits,
 }
 
 /// What was noted of a write, to be given back if nothing is written.
@@ -58,7 +53,7 @@ pub(super) struct Note {
     writer: Document,
     entry: ObjectId,
     has_key: bool,
-    /// Whether an attempt ended without an answer.
+    /// Whether the comment may be there, though no answer said so.
     pub may_be_written: bool,
 }
 
@@ -93,41 +88,6 @@ fn digest(text: &str) -> Bson {
 }
 
 impl Store {
-    /// Whether the person has a visible comment that is at least so old.
-    pub async fn has_written_before(&self, person: &str, age: Duration) -> Result<bool, Error> {
-        let now = DateTime::now().timestamp_millis();
-        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        let before = bson::DateTime::from_millis(now.saturating_sub(age));
-        let mut filter = of_author(person);
-        filter.insert("createdAt", doc! { "$lte": before });
-        let look = self.calls.run(|collections| async move {
-            let found = collections.comments.find_one(filter).collation(exact());
-            let found = found.projection(doc! { "_id": 1 }).send().await?;
-            Ok(found.is_some())
-        });
-        look.await
-    }
-
-    /// Fails as an edit by the viewer, who is no moderator, would, whatever its text is.
-    pub async fn require_editable(&self, id: CommentId, viewer: Viewer) -> Result<(), Error> {
-        let look = self.calls.run(|collections| async move {
-            let mut session = collections.session().await?;
-            // Reads alone: to take a copy away belongs into a transaction.
-            let located = collections.locate_all(id, &mut session).await?;
-            let Some(comment) = located.kept().or(located.comment()) else {
-                return Err(Error::CommentNotFound(id));
-            };
-            match comment.status {
-                CommentStatus::Visible if viewer.may_change(&comment.owner) => Ok(()),
-                CommentStatus::Visible => Err(viewer.refusal().into()),
-                _ if !viewer.is_author(&comment.owner) => Err(Error::CommentNotFound(id)),
-                CommentStatus::Held => Ok(()),
-                CommentStatus::Hidden => Err(Error::CommentHidden(id)),
-            }
-        });
-        look.await
-    }
-
     /// Takes a note back in a call of its own. If there is no turn for it, the note stays.
     pub(super) async fn give_back(&self, note: Note, failure: Error) {
         let give_back = self.calls.run(|collections| async move {
@@ -210,7 +170,7 @@ impl Collections {
     /// Takes a note back after a failure: all of it if surely nothing was written. If that is not known, the write
     /// counts, and a retry with its idempotency key has one more try.
     pub(super) async fn give_back(&self, note: Note, failure: &Error) {
-        let is_over = !note.may_be_written && wrote_nothing(failure, note.has_key);
+        let is_over = !note.may_be_written && wrote_nothing(failure);
         if !is_over && !note.has_key {
             return;
         }
@@ -258,124 +218,13 @@ fn seconds(wait_ms: i64) -> u64 {
     wait_ms.div_ceil(1_000).max(1)
 }
 
-/// Whether a failed insert surely left nothing: it was not begun, or the server refused it.
-fn wrote_nothing(failure: &Error, has_key: bool) -> bool {
+/// Whether a request that failed like this, and knows of nothing that it may have written, surely left nothing.
+fn wrote_nothing(failure: &Error) -> bool {
     let Error::Database(error) = failure else {
         return true;
     };
-    let is_answer = match error.kind.as_ref() {
-        ErrorKind::Write(WriteFailure::WriteError(_)) => true,
-        // With a key, other commands come after the insert.
-        ErrorKind::Command(_) | ErrorKind::ServerSelection { .. } => !has_key,
-        _ => false,
-    };
-    is_answer && !error.contains_label(RETRYABLE_WRITE_ERROR)
-}
-
-/// The stages that leave in `recent` what counts, and in `last` the verdict on a write.
-fn judge(writing: &Writing) -> Vec<Document> {
-    let per_minute = i64::from(writing.limits.per_minute);
-    let is_limited = per_minute > 0;
-    // From the end of the list.
-    let first_that_counts = -per_minute.max(1);
-    let repeat_ms = ms(writing.limits.repeat_within);
-    let minute_ms = ms(MINUTE);
-    let is_since = |ms: i64| doc! { "$gt": ["$$it.at", { "$subtract": ["$$NOW", ms] }] };
-    let those =
-        |cond: Document| doc! { "$filter": { "input": "$recent", "as": "it", "cond": cond } };
-    let has = |name: &str| doc! { "$gt": [{ "$size": name }, 0] };
-    // The wait from the time of a write on.
-    let wait = |at: Document, ms: i64| doc! { "$toLong": { "$subtract": [{ "$add": [at, ms] }, "$$NOW"] } };
-    let is_same = doc! { "$and": [
-        repeat_ms > 0, { "$eq": ["$$it.text", &writing.text] }, is_since(repeat_ms),
-    ] };
-    let oldest_that_counts = doc! { "$arrayElemAt": ["$$minute.at", first_that_counts] };
-    let verdict = doc! { "$switch": {
-        "branches": [
-            {
-                "case": has("$$own"),
-                "then": { "verdict": "again", "entry": { "$first": "$$own.entry" } },
-            },
-            {
-                "case": has("$$same"),
-                "then": { "verdict": "repeated", "waitMs": wait(doc! { "$max": "$$same.at" }, repeat_ms) },
-            },
-            {
-                "case": { "$and": [is_limited, { "$gte": [{ "$size": "$$minute" }, per_minute] }] },
-                "then": { "verdict": "many", "waitMs": wait(oldest_that_counts, minute_ms) },
-            },
-        ],
-        "default": { "verdict": "noted", "entry": writing.entry },
-    } };
-    let kept = doc! { "$cond": [{ "$isArray": "$recent" }, "$recent", []] };
-    let since_window =
-        doc! { "$filter": { "input": kept, "as": "it", "cond": is_since(window_ms(writing)) } };
-    // A clock that was set back makes no wait longer than it was at first.
-    let not_later = doc! { "$map": { "input": since_window, "as": "it", "in": {
-        "$mergeObjects": ["$$it", { "at": { "$min": ["$$it.at", "$$NOW"] } }],
-    } } };
-    vec![
-        doc! { "$set": { "recent": not_later } },
-        // Unset first, because `$set` would add to what is there.
-        doc! { "$unset": "last" },
-        doc! { "$set": { "last": { "$let": {
-            "vars": {
-                "own": those(is_own(writing)),
-                "same": those(is_same),
-                "minute": those(is_since(minute_ms)),
-            },
-            "in": verdict,
-        } } } },
-    ]
-}
-
-/// The stage that keeps a write in `recent`, if it may be written.
-fn keep(writing: &Writing) -> Document {
-    let entry = doc! {
-        "at": "$$NOW", "text": &writing.text, "key": &writing.key, "tries": 1, "entry": writing.entry,
-    };
-    let newest = doc! { "$slice": ["$recent", 1 - KEPT_MAX] };
-    let tried_again = doc! { "$map": { "input": "$recent", "as": "it", "in": { "$cond": [
-        is_own(writing),
-        { "$mergeObjects": ["$$it", { "tries": { "$add": ["$$it.tries", 1] } }] },
-        "$$it",
-    ] } } };
-    doc! { "$set": {
-        "until": { "$add": ["$$NOW", window_ms(writing)] },
-        "recent": { "$switch": {
-            "branches": [
-                {
-                    "case": { "$eq": ["$last.verdict", "noted"] },
-                    "then": { "$concatArrays": [newest, [entry]] },
-                },
-                { "case": { "$eq": ["$last.verdict", "again"] }, "then": tried_again },
-            ],
-            "default": "$recent",
-        } },
-    } }
-}
-
-/// Whether an entry is that of an earlier try of the same request.
-fn is_own(writing: &Writing) -> Document {
-    doc! { "$and": [
-        { "$ne": [&writing.key, Bson::Null] },
-        { "$eq": ["$$it.key", &writing.key] },
-        { "$eq": ["$$it.text", &writing.text] },
-        { "$lt": ["$$it.tries", TRIES_MAX] },
-    ] }
-}
-
-/// How long a write matters for the limits.
-fn window_ms(writing: &Writing) -> i64 {
-    let minute_ms = match writing.limits.per_minute {
-        0 => 0,
-        _ => ms(MINUTE),
-    };
-    minute_ms.max(ms(writing.limits.repeat_within))
-}
-
-fn ms(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    let is_selection = matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. });
+    is_refusal(error) || (is_selection && !error.contains_label(RETRYABLE_WRITE_ERROR))
 }
 
 /// Creates the index by which documents go when their time is over.

@@ -2,7 +2,7 @@
 
 use bson::doc;
 use mongodb::options::{Collation, CollationStrength};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::moderators::*;
 
@@ -126,4 +126,121 @@ async fn blocks_are_compared_byte_by_byte_whatever_the_collection_does() {
     written(&named(&comments, "ANN"), &post, "Text").await;
     let input = json!({ "input": { "postId": post, "text": "Text" } });
     assert_eq!(ann(&comments).error_code(CREATE, input).await, "FORBIDDEN");
+}
+
+const LIST: &str = "query ($first: Int, $after: String, $last: Int, $before: String) {
+    blockedAuthors(first: $first, after: $after, last: $last, before: $before) {
+        edges { cursor node { authorId since reason } }
+        pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    }
+}";
+
+fn ids(page: &Value) -> Vec<&str> {
+    let edges = page["blockedAuthors"]["edges"].as_array().expect("edges");
+    let ids = edges.iter().map(|edge| edge["node"]["authorId"].as_str());
+    ids.map(|id| id.expect("an id")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moderators_page_through_the_blocked_authors() {
+    // Whatever the collection's collation is, ids are ordered byte by byte.
+    let database = embedded_mongo::test_database().await;
+    let mut collation = Collation::builder().locale("en").build();
+    collation.strength = Some(CollationStrength::Secondary);
+    let create = database.database();
+    let create = create
+        .create_collection("blockedAuthors")
+        .collation(collation);
+    create.await.expect("created");
+    let comments = start_on(database, &[]).await;
+    let (ann, eve) = (ann(&comments), eve(&comments));
+    let blocks = comments.collection("blockedAuthors");
+    let at = |second: i64| bson::DateTime::from_millis(second * 1_000);
+    for block in [
+        doc! { "_id": "new", "since": at(9), "reason": "spam" },
+        doc! { "_id": "Zed", "since": at(5) },
+        doc! { "_id": "amy", "since": at(5), "reason": 5 },
+        doc! { "_id": "undated" },
+        doc! { "_id": "also undated", "since": bson::Bson::Null },
+        // They block, or nobody is blocked by them: no list has them.
+        doc! { "_id": "odd", "since": "yesterday" },
+        doc! { "_id": 5, "since": at(6) },
+        doc! { "_id": "x".repeat(600), "since": at(6) },
+    ] {
+        blocks.insert_one(block).await.expect("inserted");
+    }
+    eve.data(BLOCK, json!({ "id": "newest" })).await;
+    let expected = ["newest", "new", "amy", "Zed", "undated", "also undated"];
+
+    let all = eve.data(LIST, json!({})).await;
+    assert_eq!(ids(&all), expected);
+    let node = &all["blockedAuthors"]["edges"][1]["node"];
+    let new = json!({ "authorId": "new", "since": "1970-01-01T00:00:09.000Z", "reason": "spam" });
+    assert_eq!(*node, new);
+    for size in [1, 2, 4] {
+        let (mut read, mut after) = (Vec::new(), Value::Null);
+        loop {
+            let page = eve
+                .data(LIST, json!({ "first": size, "after": after }))
+                .await;
+            read.extend(ids(&page).into_iter().map(str::to_owned));
+            let info = &page["blockedAuthors"]["pageInfo"];
+            assert_eq!(info["hasPreviousPage"], after != Value::Null);
+            if info["hasNextPage"] == false {
+                break;
+            }
+            after = info["endCursor"].clone();
+        }
+        assert_eq!(read, expected, "pages of {size}");
+        let (mut read, mut before) = (Vec::new(), Value::Null);
+        loop {
+            let page = eve
+                .data(LIST, json!({ "last": size, "before": before }))
+                .await;
+            read.splice(0..0, ids(&page).into_iter().map(str::to_owned));
+            let info = &page["blockedAuthors"]["pageInfo"];
+            if info["hasPreviousPage"] == false {
+                break;
+            }
+            before = info["startCursor"].clone();
+        }
+        assert_eq!(read, expected, "pages of {size} from the end");
+    }
+
+    let cursor = &all["blockedAuthors"]["pageInfo"]["endCursor"];
+    for arguments in [
+        json!({ "first": -1 }),
+        json!({ "first": 101 }),
+        json!({ "first": 1, "last": 1 }),
+        json!({ "after": "x" }),
+        json!({ "after": &cursor.as_str().expect("a cursor")[..14] }),
+    ] {
+        let code = eve.error_code(LIST, arguments.clone()).await;
+        assert_eq!(code, "BAD_USER_INPUT", "{arguments}");
+    }
+    // Of another list.
+    let other = json!({ "list": "OPEN", "after": cursor });
+    assert_eq!(eve.error_code(QUEUE, other).await, "BAD_USER_INPUT");
+    assert_eq!(ann.error_code(LIST, json!({})).await, "FORBIDDEN");
+    let guest = comments.guest(NAME);
+    assert_eq!(guest.error_code(LIST, json!({})).await, "UNAUTHENTICATED");
+    eve.data(BLOCK, json!({ "id": "eve" })).await;
+    assert_eq!(eve.error_code(LIST, json!({})).await, "FORBIDDEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_blocks_is_read_from_an_index() {
+    let comments = start(&[]).await;
+    let eve = eve(&comments);
+    for id in ["ann", "bob", "cid", "dan"] {
+        eve.data(BLOCK, json!({ "id": id })).await;
+    }
+    let profile = comments.profile().await;
+    let page = eve.data(LIST, json!({ "first": 1 })).await;
+    assert_eq!(ids(&page), ["dan"]);
+    let list = doc! { "appName": "comments requests", "command.find": "blockedAuthors", "command.limit": 2 };
+    let list = profile.find_one(list).await.expect("a profile");
+    let plan = list.expect("the list's query");
+    let plan = plan.get_str("planSummary").expect("a plan");
+    assert_eq!(plan, "IXSCAN { since: -1, _id: -1 }");
 }

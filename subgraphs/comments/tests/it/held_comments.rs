@@ -4,10 +4,16 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
+use embedded_mongo::{Options, ReplicaSet};
+use mongodb::Client;
 use mongodb::options::{ReadConcern, WriteConcern};
 use serde_json::{Value, json};
+use subgraph::testing::Signed;
 
 use crate::moderators::*;
+
+/// MongoDB's code for a document that another transaction has written.
+const WRITE_CONFLICT: i32 = 112;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn first_comments_and_those_of_guests_are_held() {
@@ -70,6 +76,49 @@ async fn a_held_comment_is_its_authors_to_edit_and_to_delete() {
     assert_eq!(queue(&eve, "OPEN").await[1]["comment"]["text"], "Edited");
     eve.data(RESTORE, id.clone()).await;
     assert_eq!(texts(&comments, &post).await, ["Edited"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_done_is_said_of_a_comment_wherever_it_is() {
+    let comments = start(&["--hold-comments=always", "--anonymous-writes=change"]).await;
+    let post = comments.post().await;
+    let (ann, eve, guest) = (ann(&comments), eve(&comments), comments.guest(NAME));
+    let create = "mutation ($input: CreateCommentInput!) { createComment(input: $input) {
+        comment { id status viewerCanEdit viewerCanDelete }
+    } }";
+    let input = json!({ "input": { "postId": post, "text": "Text", "idempotencyKey": "k" } });
+    let says = async |by: &Signed<'_>| {
+        let comment = by.data(create, input.clone()).await["createComment"]["comment"].take();
+        let may = ["viewerCanEdit", "viewerCanDelete"].map(|field| comment[field] == true);
+        (
+            json!({ "id": comment["id"] }),
+            comment["status"].clone(),
+            may,
+        )
+    };
+    let (id, status, may) = says(&ann).await;
+    assert_eq!((status, may), (json!("HELD"), [true, true]));
+    eve.data(HIDE, id.clone()).await;
+    let (_, status, may) = says(&ann).await;
+    assert_eq!((status, may), (json!("HIDDEN"), [false, true]));
+    // As the queue says to moderators.
+    let queue = "{ moderationQueue(list: HIDDEN) { edges { node {
+        comment { viewerCanEdit viewerCanDelete }
+    } } } }";
+    let queue = eve.data(queue, json!({})).await;
+    let hidden = &queue["moderationQueue"]["edges"][0]["node"]["comment"];
+    assert_eq!(
+        *hidden,
+        json!({ "viewerCanEdit": false, "viewerCanDelete": true })
+    );
+    let edit = json!({ "input": { "id": id["id"], "text": "Other" } });
+    assert_eq!(eve.error_code(EDIT, edit).await, "FORBIDDEN");
+    // While a guest's is held it is nobody's.
+    let (id, status, may) = says(&guest).await;
+    assert_eq!((status, may), (json!("HELD"), [false, false]));
+    eve.data(RESTORE, id).await;
+    let (_, status, may) = says(&guest).await;
+    assert_eq!((status, may), (json!("VISIBLE"), [true, true]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,8 +242,17 @@ async fn an_act_waits_for_a_transaction_that_is_in_its_way() {
     update.session(&mut session).await.expect("updated");
     let eve = eve(&comments);
     let hide = eve.data(HIDE, id.clone());
+    let profile = comments.profile().await;
     let release = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let refused = doc! { "appName": "comments requests", "errCode": WRITE_CONFLICT };
+        while profile
+            .count_documents(refused.clone())
+            .await
+            .expect("counted")
+            == 0
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         session.commit_transaction().await.expect("committed");
     };
     let (hidden, ()) = tokio::join!(hide, release);
@@ -212,34 +270,46 @@ async fn an_act_waits_for_a_transaction_that_is_in_its_way() {
 /// moderator has hidden it: what it inserts then must not stay.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_request_that_was_overtaken_takes_its_copy_back() {
-    let one = start(&[]).await;
-    let post = one.post().await;
-    let other = second(&one, &[]).await;
+    let set = ReplicaSet::start(Options::default()).await;
+    let set = set.expect("a server");
+    let uri = set.uri_for("overtaken");
+    let (one, other) = (second_at(&uri, &[]).await, second_at(&uri, &[]).await);
+    let client = Client::with_uri_str(&uri).await.expect("a client");
+    let database = client.database("overtaken");
+    let post = ObjectId::new();
+    let posts = database.collection::<Document>("posts");
+    posts
+        .insert_one(doc! { "_id": post })
+        .await
+        .expect("a post");
+    // The stall counts for the insert's time limit, where there is one.
+    let no_limits = doc! { "configureFailPoint": "maxTimeNeverTimeOut", "mode": "alwaysOn" };
+    set.admin_command(0, no_limits).await.expect("a fail point");
     let stall = doc! {
-        "configureFailPoint": "failCommand", "mode": { "times": 1 },
-        "data": {
-            "failCommands": ["insert"], "namespace": format!("{}.comments", one.database.name()),
-            "blockConnection": true, "blockTimeMS": 3_000,
-        },
+        "namespace": "overtaken.comments", "blockConnection": true, "blockTimeMS": 5_000,
     };
-    let admin = one.database.client().database("admin");
-    admin.run_command(stall).await.expect("a fail point");
-    let input = json!({ "input": { "postId": post, "text": "Once", "idempotencyKey": "k" } });
-    let (first, again, eve) = (ann(&one), ann(&other), eve(&one));
+    let stalled = set.fail_commands("comments requests", &["findAndModify"], stall, 1);
+    stalled.await.expect("a fail point");
+    let input = json!({ "input": {
+        "postId": post.to_hex(), "text": "Once", "idempotencyKey": "k",
+    } });
+    let (first, again, eve) = (ann(&one), ann(&other), eve(&other));
     let overtake = async {
-        let keys = one.collection("commentKeys");
+        let keys = database.collection::<Document>("commentKeys");
         while keys.count_documents(doc! {}).await.expect("counted") == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let written = again.data(CREATE, input.clone()).await;
         let id = written["createComment"]["comment"]["id"].clone();
         eve.data(HIDE, json!({ "id": id })).await;
-        assert_eq!(places(&one, &id).await, (0, 1), "the first one still waits");
+        let places = places_in(&database, &id).await;
+        assert_eq!(places, (0, 1), "the first one still waits");
         id
     };
     let (first, id) = tokio::join!(first.data(CREATE, input.clone()), overtake);
     let first = &first["createComment"]["comment"];
     assert_eq!((&first["id"], &first["status"]), (&id, &json!("HIDDEN")));
-    assert_eq!(places(&one, &id).await, (0, 1));
+    assert_eq!(places_in(&database, &id).await, (0, 1));
+    one.stop().await.expect("a clean end");
     other.stop().await.expect("a clean end");
 }

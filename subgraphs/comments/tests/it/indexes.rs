@@ -39,8 +39,7 @@ async fn every_index_that_the_queries_need_is_there() {
     let acts = comments.collection("moderationActs");
     let names = acts.list_index_names().await.expect("names");
     assert_eq!(names, ["_id_", "authorId_1__id_-1"]);
-    // A transaction over several shards makes no collection.
     let blocks = comments.collection("blockedAuthors");
     let names = blocks.list_index_names().await.expect("the collection");
-    assert_eq!(names, ["_id_"]);
+    assert_eq!(names, ["_id_", "since_-1__id_-1"]);
 }

@@ -15,6 +15,7 @@ async fn only_moderators_moderate() {
     let list = json!({ "list": "OPEN" });
     let author = json!({ "id": "ann" });
     let cursor = "{ moderationChangesCursor }";
+    let blocked = "{ blockedAuthors { edges { cursor } } }";
     for (query, variables) in [
         (HIDE, &id),
         (RESTORE, &id),
@@ -22,6 +23,7 @@ async fn only_moderators_moderate() {
         (UNBLOCK, &author),
         (QUEUE, &list),
         (cursor, &list),
+        (blocked, &list),
     ] {
         let guest = comments.guest(NAME);
         let refused = guest.error_code(query, variables.clone()).await;
@@ -54,11 +56,13 @@ async fn reasons_and_ids_are_checked() {
     let eve = eve(&comments);
     for reason in [String::new(), " ".to_owned(), "x".repeat(501)] {
         let variables = json!({ "id": id, "reason": reason });
-        for query in [HIDE, RESTORE, REPORT, BLOCK] {
+        for query in [HIDE, RESTORE, REPORT, BLOCK, DELETE] {
             let refused = eve.error_code(query, variables.clone()).await;
             assert_eq!(refused, "BAD_USER_INPUT", "{query} {reason:?}");
         }
     }
+    let edit = json!({ "input": { "id": id, "text": "Other", "reason": " " } });
+    assert_eq!(eve.error_code(EDIT, edit).await, "BAD_USER_INPUT");
     for author in [String::new(), "x".repeat(512)] {
         for query in [BLOCK, UNBLOCK] {
             let refused = eve.error_code(query, json!({ "id": author })).await;
@@ -144,20 +148,26 @@ async fn each_act_leaves_a_line() {
         .await;
     eve.data(HIDE, id.clone()).await;
     eve.data(RESTORE, id.clone()).await;
-    eve.data(EDIT, json!({ "input": { "id": id["id"], "text": "Tidy" } }))
+    let edit = json!({ "input": { "id": id["id"], "text": "Tidy", "reason": "rude" } });
+    // The second one, as a request that is sent again, changes nothing.
+    let edited = eve.data(EDIT, edit.clone()).await;
+    assert_eq!(eve.data(EDIT, edit).await, edited);
+    eve.data(DELETE, json!({ "id": id["id"], "reason": "spam" }))
         .await;
-    eve.data(DELETE, id.clone()).await;
     for query in [BLOCK, BLOCK, UNBLOCK, UNBLOCK] {
         eve.data(query, json!({ "id": "ann" })).await;
     }
-    // What moderators do to their own is no act.
+    // What moderators do to their own is no act, and no transaction.
     let own = written(&eve, &post, "Own").await;
-    eve.data(
-        EDIT,
-        json!({ "input": { "id": own["id"], "text": "Mine" } }),
-    )
-    .await;
+    let profile = comments.profile().await;
+    let edit = json!({ "input": { "id": own["id"], "text": "Mine", "reason": "no act" } });
+    eve.data(EDIT, edit).await;
     eve.data(DELETE, own).await;
+    let transactions = doc! {
+        "appName": "comments requests", "command.startTransaction": true,
+    };
+    let transactions = profile.count_documents(transactions).await;
+    assert_eq!(transactions.expect("counted"), 0);
     let mut acts = acts(&comments).await;
     for act in &mut acts {
         if let Ok(comment) = act.get_object_id("commentId") {
@@ -187,10 +197,12 @@ async fn each_act_leaves_a_line() {
         "act": "RESTORE"
       },
       {
-        "act": "EDIT"
+        "act": "EDIT",
+        "reason": "rude"
       },
       {
-        "act": "DELETE"
+        "act": "DELETE",
+        "reason": "spam"
       },
       {
         "act": "BLOCK",
@@ -312,10 +324,13 @@ async fn hiding_and_deleting_begin_with_the_write() {
     let of = |command: &str| {
         profile.count_documents(doc! {
             "appName": "comments requests", format!("command.{command}"): "comments",
+            // Comments are inserted by the same command.
+            "command.upsert": { "$ne": true },
         })
     };
     let (looks, writes) = (of("find").await, of("findAndModify").await);
-    assert_eq!((looks.expect("a count"), writes.expect("a count")), (0, 2));
+    // The deletion first looks, in one write, whether it is the moderator's own.
+    assert_eq!((looks.expect("a count"), writes.expect("a count")), (0, 3));
 }
 
 /// Transactions read at the primary, whatever the URI says.

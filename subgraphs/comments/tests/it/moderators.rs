@@ -5,6 +5,7 @@ use bson::{Document, doc};
 use clap::Parser;
 use embedded_mongo::TestDatabase;
 use futures_util::TryStreamExt;
+use mongodb::Database;
 use serde_json::{Value, json};
 use subgraph::testing::{SECRET, Signed, TestService};
 
@@ -17,7 +18,9 @@ pub const CREATE: &str = "mutation ($input: CreateCommentInput!) { createComment
 pub const EDIT: &str = "mutation ($input: UpdateCommentInput!) { updateComment(input: $input) {
     comment { id text status edited }
 } }";
-pub const DELETE: &str = "mutation ($id: ID!) { deleteComment(input: { id: $id }) { id } }";
+pub const DELETE: &str = "mutation ($id: ID!, $reason: String) {
+    deleteComment(input: { id: $id, reason: $reason }) { id }
+}";
 pub const READ: &str = "query ($id: ID!) { comment(id: $id) { id status } }";
 pub const HIDE: &str = "mutation ($id: ID!, $reason: String = \"spam\") {
     hideComment(input: { id: $id, reason: $reason }) { comment { id text status } operationTime }
@@ -151,10 +154,15 @@ pub async fn act_names(comments: &Comments) -> Vec<String> {
 /// How many documents two collections have with this id: those of visible comments, and of those in moderation that
 /// are whole.
 pub async fn places(comments: &Comments, id: &Value) -> (u64, u64) {
+    places_in(&comments.database.database(), id).await
+}
+
+/// The same in any database.
+pub async fn places_in(database: &Database, id: &Value) -> (u64, u64) {
     let id = ObjectId::parse_str(id.as_str().expect("an id")).expect("an id");
-    let visible = comments.collection("comments");
+    let visible = database.collection::<Document>("comments");
     let visible = visible.count_documents(doc! { "_id": id });
-    let kept = comments.collection("moderatedComments");
+    let kept = database.collection::<Document>("moderatedComments");
     let kept = kept.count_documents(doc! { "_id": id, "comment": { "$exists": true } });
     (
         visible.await.expect("counted"),

@@ -5,6 +5,7 @@ mod hostile;
 mod incomplete_documents;
 mod indexes;
 mod live;
+mod moderation;
 mod mutations;
 mod odd_collections;
 mod older_documents;
