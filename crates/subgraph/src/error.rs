@@ -26,6 +26,8 @@ pub enum Code {
     ResyncRequired,
     /// The posts do not show the change of `operationTime` yet: try again.
     ProjectionBehind,
+    /// Posts have no text index yet: try again in some minutes.
+    SearchUnavailable,
     /// The live feed of this instance is stopping: resume after `extensions.cursor`.
     FeedStopped,
     /// The service cannot keep up. Nothing was started: try again in a moment.
@@ -72,6 +74,7 @@ impl Code {
             Self::SubscriptionLagged => "SUBSCRIPTION_LAGGED",
             Self::ResyncRequired => "RESYNC_REQUIRED",
             Self::ProjectionBehind => "PROJECTION_BEHIND",
+            Self::SearchUnavailable => "SEARCH_UNAVAILABLE",
             Self::FeedStopped => "FEED_STOPPED",
             Self::Overloaded => "OVERLOADED",
             Self::ReadAfterWriteFailed => "READ_AFTER_WRITE_FAILED",
@@ -110,7 +113,7 @@ impl Code {
         Self::ALL.into_iter().find(|code| code.as_str() == text)
     }
 
-    const ALL: [Self; 25] = [
+    const ALL: [Self; 26] = [
         Self::BadUserInput,
         Self::NotFound,
         Self::Conflict,
@@ -121,6 +124,7 @@ impl Code {
         Self::SubscriptionLagged,
         Self::ResyncRequired,
         Self::ProjectionBehind,
+        Self::SearchUnavailable,
         Self::FeedStopped,
         Self::Overloaded,
         Self::ReadAfterWriteFailed,

@@ -40,6 +40,14 @@ pub enum Error {
     /// The change stream lost its history: every subscriber may have missed posts.
     #[error("posts may have been missed: subscribe again, then read the list again")]
     ResyncRequired,
+    /// There is no text index, or it is still being made.
+    #[error(
+        "posts cannot be searched yet: their index is being made. Try again in some minutes, or read the list of posts"
+    )]
+    SearchUnavailable,
+    /// A search took longer than it may.
+    #[error("the search takes too long: use fewer words, or rarer ones")]
+    SearchTooSlow,
     /// The database cannot keep up. The call was not started.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -74,7 +82,8 @@ impl CodedError for Error {
             Self::Access(error) => error.code(),
             Self::PostNotFound(_) => Code::NotFound,
             Self::PostChanged(_) => Code::Conflict,
-            Self::Overloaded(_) => Code::Overloaded,
+            Self::Overloaded(_) | Self::SearchTooSlow => Code::Overloaded,
+            Self::SearchUnavailable => Code::SearchUnavailable,
             Self::ProjectionBehind => Code::ProjectionBehind,
             Self::SubscriptionLagged { .. } => Code::SubscriptionLagged,
             Self::ResyncRequired => Code::ResyncRequired,

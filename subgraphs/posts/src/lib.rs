@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`schema`] | what a client may ask: queries, mutations, subscriptions |
 //! | `post`, `discussion`, `comment` | the nouns: a post, what it keeps of its comments, one of these comments |
+//! | `search`, `search_index` | a search of posts, and the index that it needs |
 //! | `excerpt` | the beginning of a post's text, for lists |
 //! | `create_post`, `update_post`, `delete_post` | one mutation each, with its input and payload |
 //! | [`store`] | the collections, the indexes and the queries of requests |
@@ -32,6 +33,8 @@ mod post;
 mod post_changes;
 mod post_loader;
 pub mod schema;
+mod search;
+mod search_index;
 pub mod store;
 mod update_post;
 
@@ -90,6 +93,7 @@ pub async fn run(
     } = &subgraph;
     collections::create_if_possible(store::create_indexes(database)).await;
     undated::start(database.collection("posts"), lifecycle).await;
+    search_index::start(database, lifecycle, metrics);
 
     let streams = subgraph.stream_client().await?;
     let projection_metrics =

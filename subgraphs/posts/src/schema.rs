@@ -1,5 +1,6 @@
 //! The posts subgraph's schema: its queries, mutations and subscriptions.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::dataloader::DataLoader;
@@ -7,13 +8,16 @@ use async_graphql::{Context, Enum, ID, MergedObject, Object, Subscription};
 use futures_util::Stream;
 use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::page::page_cost;
-use subgraph::{Blocks, Connection, FieldCost, FieldCosts, Order, PageArguments, Person, Viewer};
+use subgraph::{
+    Blocks, Connection, FieldCost, FieldCosts, Order, Page, PageArguments, Person, Viewer,
+};
 
 use crate::create_post::CreatePost;
 use crate::delete_post::DeletePost;
 use crate::discussion::LATEST_COMMENTS_COST;
 use crate::post::{POSTS_LIST, Post, PostId};
 use crate::post_loader::PostLoader;
+use crate::search::SearchRequest;
 use crate::update_post::UpdatePost;
 use crate::{Error, Feed, Store};
 
@@ -21,6 +25,7 @@ use crate::{Error, Feed, Store};
 pub const FIELD_COSTS: FieldCosts = &[
     ("_entities", FieldCost::Entities { item: 20 }),
     ("posts", page_cost(20)),
+    ("searchPosts", page_cost(25)),
     ("latestComments", LATEST_COMMENTS_COST),
     ("content", FieldCost::Leaf(10)),
     ("text", FieldCost::Leaf(3)),
@@ -136,6 +141,45 @@ impl Query {
         store.wait_until_shown(operation_time.as_deref()).await?;
         let page = store.posts(&request).await?;
         Ok(Connection::new(&request, page, Post::position))
+    }
+
+    /// The posts that have at least one of some words in their title or content, in pages, the best match first. A word in
+    /// the title counts more. Use `first` and `after` to page. Fails with SEARCH_UNAVAILABLE while the index is being made,
+    /// and with OVERLOADED if the search takes longer than 5 seconds.
+    #[graphql(directive = list_size::apply(PAGE, names(["first"]), names(["edges"]), Some(false)))]
+    async fn search_posts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "The words: 1 to 200 characters, at least one of them visible. Upper and lower case do not matter. \
+                    Words in quotation marks are found only together, in this order; posts with a word after a hyphen \
+                    (`-word`) are left out."
+        )]
+        query: String,
+        #[graphql(
+            desc = "How many posts from the start of the list: 0 to 100. The default is 20."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Start after the post with this cursor, of a search of the same words.")]
+        after: Option<String>,
+    ) -> Result<Connection<Post>, Error> {
+        let request = SearchRequest::check(query, first, after.as_deref())?;
+        let page = ctx.data_unchecked::<Store>().search_posts(&request).await?;
+        let ranks: HashMap<_, _> = page
+            .items
+            .iter()
+            .map(|(post, rank)| (post.id, *rank))
+            .collect();
+        let page = Page {
+            items: page.items.into_iter().map(|(post, _)| post).collect(),
+            has_next: page.has_next,
+            has_previous: page.has_previous,
+        };
+        // Each post has a rank.
+        let cursor = |post: &Post| ranks.get(&post.id).map(|rank| rank.to_cursor());
+        Ok(Connection::with_cursors(page, |post| {
+            cursor(post).unwrap_or_default()
+        }))
     }
 
     /// The post that another subgraph refers to; null if it does not exist.

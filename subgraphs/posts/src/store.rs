@@ -1,8 +1,9 @@
 //! The collections and indexes of the posts subgraph, and the queries of requests; those of edits and deletions are in
-//! `changes`. The queries of the projection are in `comment_projection` and `new_posts`; `subgraph::undated` writes
+//! `changes`, those of searches in `search`. The queries of the projection are in `comment_projection` and `new_posts`; `subgraph::undated` writes
 //! missing dates.
 
 mod changes;
+mod search;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use subgraph::{
     BeyondCursors, DatabaseCalls, ModerationActs, Page, PageRequest, moderation_acts, readable,
     stored_comment,
 };
+use tokio::sync::Semaphore;
 
 use crate::Error;
 use crate::post::{Post, PostId, SHAPE};
@@ -49,6 +51,8 @@ const DELETED_POSTS: &str = "deletedPosts";
 pub struct Store {
     calls: DatabaseCalls<Arc<Collections>>,
     projector: Projector,
+    /// The turns of searches.
+    searches: Arc<Semaphore>,
 }
 
 /// The collections that queries use.
@@ -77,6 +81,7 @@ impl Store {
         Self {
             calls: calls.map(|database| Arc::new(collections(database))),
             projector,
+            searches: Arc::new(Semaphore::new(search::SEARCHES_MAX)),
         }
     }
 

@@ -353,3 +353,16 @@ async fn acts_and_refusals_go_on_where_the_uri_prefers_secondaries() {
     assert_eq!(act_names(&one).await, ["HIDE", "RESTORE", "BLOCK"]);
     other.stop().await.expect("a clean end");
 }
+
+/// Where it is hidden, the deletion is a transaction like an act.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moderators_own_hidden_comment_is_deleted_without_a_line() {
+    let comments = start(&[]).await;
+    let post = comments.post().await;
+    let eve = eve(&comments);
+    let own = written(&eve, &post, "Own").await;
+    eve.data(HIDE, own.clone()).await;
+    eve.data(DELETE, own.clone()).await;
+    assert_eq!(places(&comments, &own["id"]).await, (0, 0));
+    assert_eq!(act_names(&comments).await, ["HIDE"]);
+}

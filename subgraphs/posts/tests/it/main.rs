@@ -13,5 +13,6 @@ mod owners;
 mod pages;
 mod projection;
 mod random_batches;
+mod search;
 mod service;
 mod vanished;

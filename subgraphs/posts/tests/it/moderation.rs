@@ -223,14 +223,14 @@ async fn a_request_that_comes_again_leaves_one_line() {
 }
 
 /// A posts service on a server of its own, at which commands can be made to fail.
-struct Faulty {
-    posts: TestService,
-    set: ReplicaSet,
+pub struct Faulty {
+    pub posts: TestService,
+    pub set: ReplicaSet,
     database: Database,
 }
 
 impl Faulty {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let set = ReplicaSet::start(Options::default()).await;
         let set = set.expect("a server");
         let uri = set.uri_for("acts");
