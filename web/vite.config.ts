@@ -86,7 +86,10 @@ function editorParts(): Plugin {
   };
 }
 
-/** What the live page's first script imports dynamically is fetched beside it, not after it. */
+/**
+ * What the live page's first script imports dynamically is fetched beside it, not after it. What draws Markdown is
+ * fetched once there is some.
+ */
 function preloadedImports(): Plugin {
   return {
     name: 'preloaded-imports',
@@ -99,6 +102,7 @@ function preloadedImports(): Plugin {
         const want = (file: string) => {
           const found = bundle[file];
           if (wanted.has(file) || file === chunk?.fileName || found?.type !== 'chunk') return;
+          if (found.facadeModuleId?.endsWith('/prose/markdown.tsx')) return;
           wanted.add(file);
           found.imports.forEach(want);
         };

@@ -52,7 +52,7 @@ test('a first visit is small, however long the posts are, and so is what comes l
     .join(' ')
     .slice(0, 20_000);
   for (let number = 1; number <= 20; number++) await graph.createPost(`Long ${number}`, long);
-  const post = await graph.createPost('Read now', 'Short.');
+  const post = await graph.createPost('Read now', 'Short, with **markup**: https://example.org/');
   const bodies: Promise<string>[] = [];
   let frames: Frames | undefined;
   let isComplete: Promise<unknown> | undefined;
@@ -69,6 +69,7 @@ test('a first visit is small, however long the posts are, and so is what comes l
   await page.locator('.posts li', { hasText: 'Long 20' }).waitFor();
   await waitForState(page, 'Live');
   await isComplete;
+  await page.locator('.content strong').waitFor();
   await page.waitForFunction(() => performance.getEntriesByName(location.origin + '/graphql').length >= 3);
   const bytes = await page.evaluate(() =>
     performance

@@ -10,6 +10,7 @@ import { dropDraft, type EditDraft, keepDraft, readDraft } from './drafts';
 import { type CommentPartsFragment, UpdateCommentDocument } from './graph/generated';
 import { readComment } from './graph/read';
 import { sendOnShortcut } from './keys';
+import { MarkdownHelp } from './prose/MarkdownHelp';
 import { charsOf, cleaned, COMMENT_CHARS_MAX, isBlank } from './text';
 import { hasCode, wordsFor } from './words';
 
@@ -93,6 +94,7 @@ export function CommentEditor({ comment, postId, isGone, onDone, onHeld, onHandO
         onChange={(event) => write({ ...draft, text: event.target.value })}
       />
       <Counter id={`room-${comment.id}`} text={draft.text} max={COMMENT_CHARS_MAX} />
+      <MarkdownHelp text={draft.text} />
       {error && !isGone && !hasCode(error, 'CONFLICT') && (
         <p className="form-error" role="alert">
           {wordsFor(error)} Your text is still here.

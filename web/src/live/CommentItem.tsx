@@ -11,6 +11,7 @@ import { type CommentPartsFragment, DeleteCommentDocument } from './graph/genera
 import { forgetComment } from './graph/lists';
 import { useMayChange } from './mayChange';
 import { Complaint, type ComplaintKind, useComplaintKind } from './moderation/Complaint';
+import { Prose } from './prose/Prose';
 import { useFocusBack } from './useFocusBack';
 import { useUndo } from './useUndo';
 import { hasCode } from './words';
@@ -132,7 +133,7 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
                 onHandOver={onHandOver}
               />
             ) : (
-              <p className="text">{comment.text}</p>
+              <Prose className="text" text={comment.text} />
             )}
             {complaining && (
               <Complaint kind={complaining} commentId={comment.id} onDone={() => setComplaining(undefined)} />

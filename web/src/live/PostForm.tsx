@@ -6,6 +6,7 @@ import { Conflict } from './Conflict';
 import { Counter } from './Counter';
 import type { PostDraft } from './drafts';
 import { sendOnShortcut } from './keys';
+import { MarkdownHelp } from './prose/MarkdownHelp';
 import { charsOf, cleaned, CONTENT_CHARS_MAX, isBlank, TITLE_CHARS_MAX } from './text';
 import { wordsFor } from './words';
 
@@ -79,6 +80,7 @@ export function PostForm(props: PostFormProps) {
         />
       </label>
       <Counter id="content-room" text={content} max={CONTENT_CHARS_MAX} />
+      <MarkdownHelp text={content} />
       {children}
       {error !== undefined && (
         <p className="form-error" role="alert">

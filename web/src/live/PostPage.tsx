@@ -18,6 +18,7 @@ import { NotFound } from './NotFound';
 import { Failure, PostSkeleton, Slow } from './Notices';
 import { placeOfNow } from './place';
 import { PostEditor } from './PostEditor';
+import { Prose } from './prose/Prose';
 import { Unsent } from './Unsent';
 import { useReading } from './useReading';
 import { useUndo } from './useUndo';
@@ -144,11 +145,7 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
           )}
         </span>
       </div>
-      <div className="content">
-        {post.content.split(/\n{2,}/).map((paragraph, index) => (
-          <p key={index}>{paragraph}</p>
-        ))}
-      </div>
+      <Prose className="content" text={post.content} />
     </>
   );
 }

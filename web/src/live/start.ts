@@ -4,6 +4,9 @@ import './graph/started';
 import './style/page.css';
 import './style/post.css';
 import './style/controls.css';
+import './style/prose.css';
 import './style/print.css';
+import { loadAhead } from './prose/ahead';
 
 void import('./main');
+loadAhead();

@@ -83,7 +83,7 @@ export async function waitForState(page: Page, state: 'Live' | 'Reconnecting' | 
 
 /** Waits until the page shows exactly these comments, from top to bottom. */
 export function waitForComments(page: Page, expected: string[]): Promise<void> {
-  return waitForTexts(page.locator('.comment p.text'), expected);
+  return waitForTexts(page.locator('.comment-body > .text:is(p, div)'), expected);
 }
 
 /** Waits until these are the texts of what a locator finds, from top to bottom. */
