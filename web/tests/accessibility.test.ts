@@ -18,6 +18,7 @@ let stack: Stack;
 let browser: Browser;
 let silent: string;
 let discussed: string;
+let marked: string;
 
 before(async () => {
   [stack, browser] = await Promise.all([startStack({}, OPEN_TO_ALL), launchBrowser()]);
@@ -41,6 +42,16 @@ before(async () => {
     ['Linus', 'Nothing jumped.'],
   ] as const)
     await graph.createComment(discussed, text, author);
+  const text = [
+    'Some *emphasis*, some **more**, `code` and https://example.org/an/address/that/is/rather/long/for/a/phone?and=so',
+    '> What somebody said,\n> on two lines',
+    '- one thing\n- another\n  1. in it\n  2. and again',
+    '```\nconst answer = await fetch("/graphql", { method: "POST" });\n```',
+    '# A heading that is none',
+  ].join('\n\n');
+  marked = await graph.createPost('With a little Markdown', text, 'Ada');
+  await graph.createComment(marked, text, 'Grace');
+  await graph.createComment(marked, 'سلام **دنيا** https://example.org', 'Leila');
 });
 
 after(async () => {
@@ -56,6 +67,8 @@ interface View {
   leave?: (page: Page) => Promise<unknown>;
   /** How the answers of the graph are withheld or replaced. */
   answer?: { status: number; body: string } | 'never';
+  /** What happens to comments that are sent. */
+  sending?: 'never' | 'refused' | 'cut';
   /** The live connection is refused. */
   socket?: 'never';
 }
@@ -103,6 +116,90 @@ const views: View[] = [
     name: 'no-comments',
     path: () => `posts/${silent}`,
     ready: (page) => page.getByText('No comments yet').waitFor(),
+  },
+  {
+    name: 'markdown',
+    path: () => `posts/${marked}`,
+    ready: async (page) => {
+      await page.locator('.content blockquote').waitFor();
+      await page.getByLabel('Your comment').fill('A **bold** preview\n\n- of a list');
+      await page.locator('.composer').getByText('Markdown works').click();
+      await page.getByRole('region', { name: 'Preview' }).locator('strong').waitFor();
+    },
+    leave: (page) => page.getByLabel('Your comment').fill(''),
+  },
+  {
+    name: 'sending',
+    path: () => `posts/${discussed}`,
+    sending: 'never',
+    ready: async (page) => {
+      await write(page, 'On its way, with **some** words');
+      await page.getByText('Sending…').waitFor();
+      await write(page, 'And the next one');
+      await page.locator('.sending > li').nth(1).waitFor();
+    },
+    leave: forgetDrafts,
+  },
+  {
+    name: 'sending-again',
+    path: () => `posts/${discussed}`,
+    sending: 'cut',
+    ready: async (page) => {
+      await write(page, 'On its way, once more');
+      await page.getByText('Trying again by itself.').waitFor();
+    },
+    leave: forgetDrafts,
+  },
+  {
+    name: 'not-sent',
+    path: () => `posts/${discussed}`,
+    ready: async (page) => {
+      const after = { createdAt: '', id: '' };
+      const draft = { after, text: 'Left behind', author: 'Ada', shownAs: 'Ada', person: '', at: 0 };
+      await page.evaluate(
+        (kept) =>
+          localStorage.setItem('rejoinder.draft.outgoing.left', JSON.stringify({ at: 0, draft: kept })),
+        { ...draft, postId: discussed },
+      );
+      await page.reload();
+      await page.getByText('Not sent: the page was closed before.').waitFor();
+    },
+    leave: forgetDrafts,
+  },
+  {
+    name: 'refused',
+    path: () => `posts/${discussed}`,
+    sending: 'refused',
+    ready: async (page) => {
+      await write(page, 'Too much of it');
+      await page.getByText('You have written a lot in a short time.').waitFor();
+    },
+    leave: forgetDrafts,
+  },
+  {
+    name: 'new-line',
+    path: () => `posts/${discussed}`,
+    ready: async (page) => {
+      await page.locator('.comment').nth(4).waitFor();
+      const place = await page.evaluate((id) => {
+        const kept = JSON.parse(localStorage.getItem('rejoinder.seen') ?? '[]') as string[][];
+        return kept.find(([post]) => post === id);
+      }, discussed);
+      // As it was when there were three.
+      const { post } = await new Graph(stack.url).run<{
+        post: { comments: { edges: { node: { id: string; createdAt: string } }[] } };
+      }>('query ($id: ID!) { post(id: $id) { comments(first: 3) { edges { node { id createdAt } } } } }', {
+        id: discussed,
+      });
+      const { id = '', createdAt = '' } = post.comments.edges.at(-1)?.node ?? {};
+      await page.evaluate(
+        (kept) => localStorage.setItem('rejoinder.seen', JSON.stringify([kept])),
+        [place?.[0] ?? discussed, createdAt, id],
+      );
+      await page.reload();
+      await page.locator('#comments-title').scrollIntoViewIfNeeded();
+      await page.locator('.new-line').waitFor();
+    },
   },
   { name: 'new', path: () => 'new', ready: (page) => page.getByLabel('Title').waitFor() },
   {
@@ -203,7 +300,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
       });
       for (const view of views) {
         await page.context().setOffline(false);
-        await answerWith(page, view.answer);
+        await answerWith(page, view);
         refusesSockets = view.socket === 'never';
         await page.goto(new URL(view.path(), stack.url).href);
         await view.ready(page);
@@ -236,8 +333,31 @@ function runningAnimations(page: Page): Promise<number> {
   return page.evaluate(() => document.getAnimations().length);
 }
 
-async function answerWith(page: Page, answer: View['answer']): Promise<void> {
+async function write(page: Page, text: string): Promise<void> {
+  await page.getByLabel('Your comment').fill(text);
+  await page.getByRole('button', { name: 'Comment', exact: true }).click();
+}
+
+/** What is being sent is given up. */
+async function forgetDrafts(page: Page): Promise<void> {
+  await page.evaluate(() =>
+    Object.keys(localStorage)
+      .filter((key) => key.includes('draft'))
+      .forEach((key) => localStorage.removeItem(key)),
+  );
+  await page.goto('about:blank');
+}
+
+async function answerWith(page: Page, { answer, sending }: View): Promise<void> {
   await page.unrouteAll();
+  if (sending !== undefined)
+    await page.route('**/graphql', async (route) => {
+      if (!route.request().postData()?.includes('createComment')) return route.continue();
+      const extensions = { code: 'TOO_MANY_COMMENTS', retryAfter: 40 };
+      if (sending === 'refused')
+        await route.fulfill({ json: { data: null, errors: [{ message: '', extensions }] } });
+      if (sending === 'cut') await route.abort();
+    });
   if (answer === undefined) return;
   await page.route('**/graphql', async (route) => {
     if (answer !== 'never') await route.fulfill({ ...answer, contentType: 'application/json' });

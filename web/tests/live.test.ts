@@ -413,68 +413,6 @@ test('comments are written where the browser keeps nothing and the page came ove
   await closePage(page);
 });
 
-test('what is typed while a comment is sent stays in the field', async () => {
-  const post = await graph.createPost('Fast fingers');
-  const page = await openPage(browser, postUrl(post), {}, waitForAnswers);
-  await waitForState(page, 'Live');
-  const server = gate();
-  await page.route('**/graphql', async (route) => {
-    await server.opened;
-    await route.continue();
-  });
-  const field = page.getByLabel('Your comment');
-  await field.fill('The first');
-  await page.getByRole('button', { name: 'Comment', exact: true }).click();
-  await page.getByRole('button', { name: 'Sending…' }).waitFor();
-  await field.fill('The first, and then');
-  server.open();
-  await waitForComments(page, ['The first']);
-  await page.getByRole('button', { name: 'Comment', exact: true }).waitFor();
-  assert.equal(await field.inputValue(), 'The first, and then');
-  await closePage(page);
-});
-
-/** Lets new comments reach the server, and no word of them the page. */
-async function loseAnswers(page: Page): Promise<void> {
-  await page.route('**/graphql', async (route) => {
-    const { operationName } = route.request().postDataJSON() as { operationName?: string };
-    if (operationName !== 'CreateComment') return route.fallback();
-    await route.fetch();
-    await route.abort();
-  });
-}
-
-test('a comment that cannot be sent stays in the field, and is not doubled by another try', async () => {
-  const post = await graph.createPost('Bad reception');
-  const page = await openPage(browser, postUrl(post));
-  await waitForState(page, 'Live');
-
-  // The server takes the comment, and its answer is lost on the way.
-  await loseAnswers(page);
-  const field = page.getByLabel('Your comment');
-  await field.fill('Once is enough');
-  await page.getByRole('button', { name: 'Comment', exact: true }).click();
-  await page.getByText('Your comment is still here.').waitFor();
-  assert.equal(await field.inputValue(), 'Once is enough');
-
-  await page.unroute('**/graphql');
-  await page.getByRole('button', { name: 'Comment', exact: true }).click();
-  await waitForValue(field, '');
-  await page.getByRole('heading', { name: '1 comment' }).waitFor();
-  await waitForComments(page, ['Once is enough']);
-
-  // Under another name it is another comment.
-  await loseAnswers(page);
-  await field.fill('Signed later');
-  await page.getByRole('button', { name: 'Comment', exact: true }).click();
-  await page.getByText('Your comment is still here.').waitFor();
-  await page.unroute('**/graphql');
-  await page.getByLabel('Your name').fill('Pia');
-  await page.getByRole('button', { name: 'Comment', exact: true }).click();
-  await page.locator('.comment', { hasText: 'Pia' }).getByText('Signed later').waitFor();
-  await closePage(page);
-});
-
 test('an empty graph and a server that fails say so in words', async () => {
   // It does not try again by itself: what comes after a click comes of the click.
   const page = await openPage(browser, 'about:blank', {}, (opened) => holdTimers(opened, 300));

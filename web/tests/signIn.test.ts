@@ -342,7 +342,7 @@ describe('the live page', own, () => {
       return session.expiresAt < Date.now();
     });
     await comment(page, 'Hers alone');
-    await page.getByRole('button', { name: 'Sending…' }).waitFor();
+    await page.getByText('Sending…').waitFor();
     service.open();
     await page.getByText('Nothing was sent. Your comment is still here.').waitFor();
     await page.getByRole('button', { name: 'Sign in' }).waitFor();

@@ -145,7 +145,7 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
   );
 });
 
-function Avatar({ name }: { name: string }): ReactNode {
+export function Avatar({ name }: { name: string }): ReactNode {
   const { hue, isDeep } = colourOf(name);
   return (
     <span

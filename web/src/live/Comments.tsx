@@ -1,6 +1,6 @@
 // A post's comments: written at the top, newest first, live. The post does not wait for them.
 
-import { useCallback, useEffect, useRef, useState } from 'react';
+import { Fragment, useCallback, useEffect, useRef, useState } from 'react';
 
 import { CommentItem } from './CommentItem';
 import { Composer } from './Composer';
@@ -13,11 +13,15 @@ import {
 } from './graph/generated';
 import { COMMENTS_PAGE } from './graph/pageSizes';
 import { readComments, readOlderComments } from './graph/read';
+import { NewLine } from './NewLine';
 import { CommentsSkeleton, Failure, Slow } from './Notices';
 import { placeOfNow, returnTo } from './place';
+import { isAfter, type Mark } from './seen';
+import { SendingComments } from './SendingComments';
 import { useOlder } from './useOlder';
 import { useReading } from './useReading';
 import { useTarget } from './useTarget';
+import { lineIndex, useUnseen } from './useUnseen';
 import { useVisible } from './useVisible';
 
 /** The comments that arrived while the page was open: how many, and the last of them by their ids. */
@@ -46,10 +50,9 @@ export function Comments({ post }: { post: OpenPostFragment }) {
   );
   const discussion = data?.post;
 
-  // What arrives while the newest comments are out of view is counted until the reader is back.
-  const [seen, setSeen] = useState(0);
-  if (headVisible && seen !== arrived.count) setSeen(arrived.count);
-  const unseen = arrived.count - seen;
+  const there = discussion?.comments.edges.map((edge) => edge.node as CommentPartsFragment);
+  const hasOlder = discussion?.comments.pageInfo.hasNextPage ?? false;
+  const unseen = useUnseen(post.id, there, hasOlder, headVisible);
   const onArrived = useCallback((id: string) => setArrived((before) => withOneMore(before, id)), []);
 
   return (
@@ -69,23 +72,25 @@ export function Comments({ post }: { post: OpenPostFragment }) {
           Your comment waits for a moderator. Nobody else sees it until then.
         </p>
       )}
-      {unseen > 0 && (
+      {unseen.count > 0 && !headVisible && (
         <button
           type="button"
           className="button arrivals"
           onClick={() => head.current?.scrollIntoView({ block: 'start' })}
         >
-          ↑ {unseen === 1 ? '1 new comment' : `${unseen} new comments`}
+          ↑ {unseen.count === 1 ? '1 new comment' : `${unseen.count}${unseen.isMore ? '+' : ''} new comments`}
         </button>
       )}
       <p className="unseen" role="status">
         {arrived.count > 0 &&
           `${arrived.count} new ${arrived.count === 1 ? 'comment' : 'comments'} since you opened the post`}
       </p>
+      <SendingComments postId={post.id} comments={there ?? []} onHandOver={setHanded} />
       {discussion ? (
         <Discussion
           discussion={discussion}
           recent={arrived.recent}
+          line={unseen.line}
           {...{ onArrived }}
           onHeld={() => setHeld(true)}
           onHandOver={setHanded}
@@ -105,12 +110,14 @@ export function Comments({ post }: { post: OpenPostFragment }) {
 interface DiscussionProps {
   discussion: NonNullable<PostCommentsQuery['post']>;
   recent: ReadonlySet<string>;
+  /** The last comment that was seen before those that are new. */
+  line: Mark | undefined;
   onArrived: (commentId: string) => void;
   onHeld: () => void;
   onHandOver: (text: string) => void;
 }
 
-function Discussion({ discussion, recent, onArrived, onHeld, onHandOver }: DiscussionProps) {
+function Discussion({ discussion, recent, line, onArrived, onHeld, onHandOver }: DiscussionProps) {
   const { id } = discussion;
   const { hasNextPage, endCursor } = discussion.comments.pageInfo;
   const list = useRef<HTMLOListElement>(null);
@@ -143,6 +150,8 @@ function Discussion({ discussion, recent, onArrived, onHeld, onHandOver }: Discu
       ? there
       : [...there, ...gone].sort((one, other) => other.createdAt.localeCompare(one.createdAt));
 
+  const newAt = lineIndex(comments, line);
+
   return (
     <>
       {isMissing && (
@@ -152,18 +161,20 @@ function Discussion({ discussion, recent, onArrived, onHeld, onHandOver }: Discu
       )}
       {comments.length === 0 && <p className="empty">No comments yet. Yours could be the first.</p>}
       <ol className="comment-list" ref={list}>
-        {comments.map((comment) => (
-          <CommentItem
-            key={comment.id}
-            comment={comment}
-            postId={id}
-            isNew={recent.has(comment.id)}
-            isTarget={comment.id === target}
-            isGone={gone.includes(comment)}
-            onEditing={onEditing}
-            onHeld={onHeld}
-            onHandOver={onHandOver}
-          />
+        {comments.map((comment, index) => (
+          <Fragment key={comment.id}>
+            {index === newAt && <NewLine isAbove={line !== undefined && !isAfter(comment, line)} />}
+            <CommentItem
+              comment={comment}
+              postId={id}
+              isNew={recent.has(comment.id)}
+              isTarget={comment.id === target}
+              isGone={gone.includes(comment)}
+              onEditing={onEditing}
+              onHeld={onHeld}
+              onHandOver={onHandOver}
+            />
+          </Fragment>
         ))}
       </ol>
       {older.error !== undefined && (

@@ -1,19 +1,17 @@
-// Writing a comment. What is not sent yet stays: in the field, and in this browser.
+// Writing a comment. What is not sent yet stays: in the field, and in this browser. Once it is sent, the outbox has it.
 
-import { useMutation } from '@apollo/client/react';
-import { type FormEvent, useEffect, useRef, useState } from 'react';
+import { type FormEvent, useCallback, useEffect, useRef, useState } from 'react';
 
 import { useSession } from '../signIn/useSession';
 import { useAuthorName } from './authorName';
 import { Counter } from './Counter';
 import { dropDraft, keepDraft, readDraft } from './drafts';
-import { focusOn, isFocusLost } from './focus';
-import { CreateCommentDocument } from './graph/generated';
-import { insertComment } from './graph/lists';
-import { newIdempotencyKey } from './idempotencyKey';
+import { focusOn } from './focus';
 import { sendOnShortcut } from './keys';
+import { attend, send } from './outbox';
+import { MarkdownHelp } from './prose/MarkdownHelp';
 import { charsOf, cleaned, COMMENT_CHARS_MAX, isBlank } from './text';
-import { mayPass, wordsFor } from './words';
+import { wordsFor } from './words';
 
 interface ComposerProps {
   postId: string;
@@ -29,19 +27,20 @@ export function Composer({ postId, handed, onTaken, onHeld }: ComposerProps) {
   const [guest, setGuest] = useAuthorName();
   const author = session?.name ?? guest;
   const [text, setText] = useState(() => readDraft(`comment.${postId}`)?.text ?? '');
-  const [create, { loading, error }] = useMutation(CreateCommentDocument);
-  // The same key for every try of the same comment: one whose answer got lost is not doubled.
-  const attempt = useRef({ text: '', author: '', key: '' });
+  /** Why the text is back in the field. */
+  const [problem, setProblem] = useState<string>();
   const field = useRef<HTMLTextAreaElement>(null);
   const latest = useRef(text);
 
-  const write = (changed: string) => {
-    latest.current = changed;
-    setText(changed);
-    if (changed !== '') onHeld?.(false);
-    if (changed.trim() === '') dropDraft(`comment.${postId}`);
-    else keepDraft(`comment.${postId}`, { text: changed });
-  };
+  const write = useCallback(
+    (changed: string) => {
+      latest.current = changed;
+      setText(changed);
+      if (changed.trim() === '') dropDraft(`comment.${postId}`);
+      else keepDraft(`comment.${postId}`, { text: changed });
+    },
+    [postId],
+  );
   useEffect(() => {
     if (handed === undefined) return;
     write([latest.current.trim(), handed].filter((part) => part !== '').join('\n\n'));
@@ -49,44 +48,37 @@ export function Composer({ postId, handed, onTaken, onHeld }: ComposerProps) {
     onTaken?.();
     // eslint-disable-next-line react-hooks/exhaustive-deps -- once for each text that is handed over
   }, [handed]);
+  useEffect(
+    () =>
+      attend(postId, {
+        takeBack(entry) {
+          // What was written meanwhile stays.
+          if (latest.current.trim() !== '') return false;
+          write(entry.text);
+          setProblem(`${wordsFor(entry.error)} Your comment is still here.`);
+          return true;
+        },
+        held: () => onHeld?.(true),
+      }),
+    [postId, write, onHeld],
+  );
 
   const canSend = !isBlank(text) && charsOf(text) <= COMMENT_CHARS_MAX;
-  const send = async (event: FormEvent<HTMLFormElement>) => {
+  const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const form = event.currentTarget;
-    const wanted = { text: cleaned(text), author: author.trim() };
-    if (!canSend || loading) return;
-    const { text: tried, author: triedAs } = attempt.current;
-    if (tried !== wanted.text || triedAs !== wanted.author)
-      attempt.current = { ...wanted, key: newIdempotencyKey() };
-    const input = {
-      postId,
-      text: wanted.text,
-      author: wanted.author || null,
-      idempotencyKey: attempt.current.key,
-    };
-    try {
-      const { data } = await create({ variables: { input } });
-      if (!data) return;
-      const { id, status } = data.createComment.comment;
-      if (status === 'VISIBLE') insertComment(postId, id);
-      attempt.current = { text: '', author: '', key: '' };
-      // What was written meanwhile stays.
-      if (latest.current === text) write('');
-      onHeld?.(status === 'HELD');
-      // A reader who has gone on meanwhile is not called back.
-      if (isFocusLost() || form.contains(document.activeElement)) focusOn(field.current);
-    } catch {
-      // `error` has it.
+    if (!canSend) return;
+    onHeld?.(false);
+    if (!send(postId, cleaned(text), session ? null : author.trim() || null)) {
+      setProblem('Too many of your comments wait to be sent. This one is still here.');
+      return;
     }
+    setProblem(undefined);
+    write('');
+    focusOn(field.current);
   };
 
   return (
-    <form
-      className="composer"
-      onSubmit={(event) => void send(event)}
-      onKeyDown={(event) => sendOnShortcut(event)}
-    >
+    <form className="composer" onSubmit={submit} onKeyDown={(event) => sendOnShortcut(event)}>
       <label className="unseen" htmlFor="comment-text">
         Your comment
       </label>
@@ -96,8 +88,12 @@ export function Composer({ postId, handed, onTaken, onHeld }: ComposerProps) {
         rows={3}
         placeholder="Add to the conversation"
         value={text}
-        aria-describedby="comment-room"
-        onChange={(event) => write(event.target.value)}
+        aria-describedby="comment-room comment-problem"
+        aria-invalid={problem !== undefined || undefined}
+        onChange={(event) => {
+          write(event.target.value);
+          if (event.target.value !== '') onHeld?.(false);
+        }}
       />
       <div className="composer-foot">
         {session ? (
@@ -121,15 +117,14 @@ export function Composer({ postId, handed, onTaken, onHeld }: ComposerProps) {
         )}
         <Counter id="comment-room" text={text} max={COMMENT_CHARS_MAX} />
         {/* Not `disabled`: that would take the focus away from a button that was just pressed. */}
-        <button type="submit" className="button" aria-disabled={loading || !canSend}>
-          {loading ? 'Sending…' : 'Comment'}
+        <button type="submit" className="button" aria-disabled={!canSend}>
+          Comment
         </button>
       </div>
-      {error && (
-        <p className="form-error" role="alert">
-          {wordsFor(error)} Your comment is still here.{mayPass(error) && ' You can send it again.'}
-        </p>
-      )}
+      <MarkdownHelp text={text} />
+      <p className="form-error" id="comment-problem" role="alert">
+        {problem}
+      </p>
     </form>
   );
 }

@@ -3,6 +3,7 @@
 import { useEffect, useRef } from 'react';
 
 import { Link } from './Link';
+import { entitle } from './title';
 
 /** `wasThere`: the reader has seen it, and it was deleted since. */
 export function NotFound({ wasThere }: { wasThere: boolean }) {
@@ -10,14 +11,14 @@ export function NotFound({ wasThere }: { wasThere: boolean }) {
   useEffect(() => {
     // Where the focus was is gone.
     if (document.activeElement === document.body) heading.current?.focus({ preventScroll: true });
-    document.title = `${wasThere ? 'Deleted' : 'Not found'} · Rejoinder`;
+    const untitle = entitle(wasThere ? 'Deleted' : 'Not found');
     // The server answers every address with the page: for search engines, this one is none.
     const robots = document.head.appendChild(document.createElement('meta'));
     robots.name = 'robots';
     robots.content = 'noindex';
     return () => {
       robots.remove();
-      document.title = 'Rejoinder';
+      untitle();
     };
   }, [wasThere]);
 

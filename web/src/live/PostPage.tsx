@@ -19,6 +19,7 @@ import { Failure, PostSkeleton, Slow } from './Notices';
 import { placeOfNow } from './place';
 import { PostEditor } from './PostEditor';
 import { Prose } from './prose/Prose';
+import { entitle } from './title';
 import { Unsent } from './Unsent';
 import { useReading } from './useReading';
 import { useUndo } from './useUndo';
@@ -90,12 +91,7 @@ function PostBody({ post, takesFocus }: { post: OpenPostFragment; takesFocus: bo
   });
 
   useEffect(() => followPost(post.id), [post.id]);
-  useEffect(() => {
-    document.title = `${post.title} · Rejoinder`;
-    return () => {
-      document.title = 'Rejoinder';
-    };
-  }, [post.title]);
+  useEffect(() => entitle(post.title), [post.title]);
   useEffect(() => {
     if (!takesFocus) return;
     heading.current?.focus({ preventScroll: true });

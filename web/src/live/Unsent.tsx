@@ -3,6 +3,7 @@
 import { useState } from 'react';
 
 import { dropDraftsAbout, textsAbout } from './drafts';
+import { forgetPost } from './outbox';
 
 export function Unsent({ postId }: { postId: string }) {
   const [texts, setTexts] = useState(() => textsAbout(postId));
@@ -37,6 +38,7 @@ export function Unsent({ postId }: { postId: string }) {
         className="text"
         onClick={() => {
           dropDraftsAbout(postId);
+          forgetPost(postId);
           setTexts([]);
         }}
       >

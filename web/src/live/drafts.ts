@@ -1,7 +1,10 @@
 // What was written and not sent yet, kept in this browser: it outlives Escape, another post, a reload and the
 // browser itself. One draft for each place where one can write.
 
+import type { Mark } from './seen';
+
 const PREFIX = 'rejoinder.draft.';
+const OUTGOING = 'outgoing.';
 /** The oldest make room for new ones. */
 const DRAFTS_MAX = 50;
 
@@ -23,10 +26,27 @@ export interface PostDraft {
   base?: { title: string; content: string; updatedAt: string };
 }
 
+/** A comment that is being sent. */
+export interface OutgoingDraft {
+  postId: string;
+  text: string;
+  /** The name of a guest. */
+  author: string | null;
+  /** The name that the comment will carry. */
+  shownAs: string;
+  /** Who sends it: nobody else may. */
+  person: string;
+  /** The newest comment that was there before it. */
+  after: Mark;
+  /** In milliseconds since 1970. */
+  at: number;
+}
+
 interface Drafts {
   [comment: `comment.${string}`]: CommentDraft;
   [edit: `edit.${string}`]: EditDraft;
   [post: `post.${string}`]: PostDraft;
+  [outgoing: `outgoing.${string}`]: OutgoingDraft;
 }
 
 export type DraftKey = keyof Drafts & string;
@@ -68,6 +88,15 @@ export function dropDraft(key: DraftKey): void {
   }
 }
 
+/** The comments that were being sent, by their keys, in the order in which they were written. */
+export function outgoingDrafts(): [key: string, draft: OutgoingDraft][] {
+  return keys()
+    .filter((key): key is `outgoing.${string}` => key.startsWith(OUTGOING))
+    .map((key): [string, OutgoingDraft | undefined] => [key.slice(OUTGOING.length), readDraft(key)])
+    .filter((entry): entry is [string, OutgoingDraft] => typeof entry[1]?.text === 'string')
+    .sort(([, one], [, other]) => one.at - other.at);
+}
+
 /** Every text that was written about a post and not sent: of a new comment, of edits, and of the post itself. */
 export function textsAbout(postId: string): string[] {
   const post = readDraft(`post.${postId}`);
@@ -75,7 +104,13 @@ export function textsAbout(postId: string): string[] {
     .filter((key): key is `edit.${string}` => key.startsWith('edit.'))
     .map((key) => readDraft(key))
     .filter((draft) => draft?.postId === postId);
-  const texts = [readDraft(`comment.${postId}`)?.text, ...edits.map((draft) => draft?.text), post?.content];
+  const sent = outgoingDrafts().filter(([, draft]) => draft.postId === postId);
+  const texts = [
+    readDraft(`comment.${postId}`)?.text,
+    ...sent.map(([, draft]) => draft.text),
+    ...edits.map((draft) => draft?.text),
+    post?.content,
+  ];
   return texts.filter((text): text is string => text !== undefined && text.trim() !== '');
 }
 
@@ -83,6 +118,7 @@ export function textsAbout(postId: string): string[] {
 export function dropDraftsAbout(postId: string): void {
   dropDraft(`comment.${postId}`);
   dropDraft(`post.${postId}`);
+  for (const [key, draft] of outgoingDrafts()) if (draft.postId === postId) dropDraft(`outgoing.${key}`);
   for (const key of keys()) {
     if (key.startsWith('edit.') && readDraft(key as `edit.${string}`)?.postId === postId)
       dropDraft(key as DraftKey);
@@ -90,7 +126,8 @@ export function dropDraftsAbout(postId: string): void {
 }
 
 function dropOldest(): void {
-  const all = keys();
+  // What is being sent goes by itself, or when its writer says so.
+  const all = keys().filter((key) => !key.startsWith(OUTGOING));
   if (all.length <= DRAFTS_MAX) return;
   const at = (key: string) => read(PREFIX + key)?.at ?? 0;
   all

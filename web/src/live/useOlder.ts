@@ -21,7 +21,7 @@ export function useOlder(list: RefObject<HTMLElement | null>, fetchNext: () => P
   useLayoutEffect(() => {
     const { button, items } = awaited.current ?? {};
     if (items === undefined) return;
-    const first = list.current?.children[items];
+    const first = itemsOf(list.current)[items];
     if (!first) return;
     awaited.current = undefined;
     if (document.activeElement === button || document.activeElement === document.body)
@@ -30,7 +30,7 @@ export function useOlder(list: RefObject<HTMLElement | null>, fetchNext: () => P
 
   const load = () => {
     if (isLoading) return;
-    awaited.current = { button: document.activeElement, items: list.current?.children.length ?? 0 };
+    awaited.current = { button: document.activeElement, items: itemsOf(list.current).length };
     setLoading(true);
     setError(undefined);
     fetchNext()
@@ -38,4 +38,9 @@ export function useOlder(list: RefObject<HTMLElement | null>, fetchNext: () => P
       .finally(() => setLoading(false));
   };
   return { isLoading, error, load };
+}
+
+/** The items alone: a line between two of them comes and goes. */
+function itemsOf(list: HTMLElement | null): Element[] {
+  return [...(list?.children ?? [])].filter((child) => !child.matches('.new-line'));
 }

@@ -22,7 +22,6 @@ const BY_CODE: Record<string, string> = {
   SUBGRAPH_OVERLOADED: BUSY,
   SUBREQUEST_HTTP_ERROR: SILENT,
   SUBREQUEST_TIMEOUT: SILENT,
-  TOO_MANY_COMMENTS: 'You have written a lot in a short time. Try again later.',
   UNAUTHENTICATED: 'You have to sign in to do this.',
 };
 
@@ -50,6 +49,8 @@ export function wordsFor(error: unknown): string {
   if (error instanceof PersonChanged) return 'You are signed out, or somebody else by now. Nothing was sent.';
   if (CombinedGraphQLErrors.is(error)) {
     const code = codeOf(error) ?? '';
+    if (code === 'TOO_MANY_COMMENTS')
+      return `You have written a lot in a short time. Try again ${laterFor(error)}.`;
     return BY_REASON[reasonOf(error)] ?? BY_CODE[code] ?? (code.startsWith('MAX_') ? TOO_LARGE : TROUBLE);
   }
   if (ServerError.is(error)) {
@@ -59,6 +60,14 @@ export function wordsFor(error: unknown): string {
   if (error instanceof DOMException && error.name === 'TimeoutError')
     return 'The server takes too long to answer.';
   return 'The server cannot be reached.';
+}
+
+/** How long the server asks to wait before the next try, in milliseconds; 0 where it does not say. */
+export function retryAfterMs(error: unknown): number {
+  const seconds = CombinedGraphQLErrors.is(error)
+    ? error.errors[0]?.extensions?.retryAfter
+    : ServerError.is(error) && error.response.headers.get('retry-after');
+  return Math.max(0, Number(seconds) || 0) * 1_000;
 }
 
 /** Whether the same request may succeed later. */
@@ -73,6 +82,14 @@ export function mayPass(error: unknown): boolean {
 
 export function hasCode(error: unknown, code: string): boolean {
   return CombinedGraphQLErrors.is(error) && error.errors.some((each) => each.extensions?.code === code);
+}
+
+/** When to try again, in words. */
+function laterFor(error: unknown): string {
+  const seconds = Math.ceil(retryAfterMs(error) / 1_000);
+  if (seconds === 0) return 'later';
+  const [count, unit] = seconds < 100 ? [seconds, 'second'] : [Math.ceil(seconds / 60), 'minute'];
+  return `in ${count} ${unit}${count === 1 ? '' : 's'}`;
 }
 
 function reasonOf(error: CombinedGraphQLErrors): string {
