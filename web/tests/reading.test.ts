@@ -163,6 +163,43 @@ test('a reload keeps the place, with the comments that were loaded', async () =>
   await closePage(page);
 });
 
+test('the way back leads to the same place, in a post and in the list', async () => {
+  for (let number = 1; number <= 15; number++) await graph.createPost(`Stop ${number}`);
+  const post = await graph.createPost('There and back');
+  for (let number = 1; number <= 30; number++) await graph.createComment(post, `Step **${number}**`);
+  const page = await openPage(browser, stack.url, PHONE);
+  const placeOf = (text: string) =>
+    page.getByText(text, { exact: true }).evaluate((element) => element.getBoundingClientRect().top);
+  const isKept = () =>
+    page.waitForFunction(
+      () => Math.abs(((history.state as { place?: { y: number } } | null)?.place?.y ?? 0) - scrollY) < 1,
+    );
+  const isBackAt = (text: string, before: number) =>
+    eventually(async () => {
+      const after = await placeOf(text);
+      assert.ok(Math.abs(after - before) < 4, `${text}: ${before} became ${after}`);
+    });
+  await page.getByRole('link', { name: 'Stop 5', exact: true }).evaluate((row) => row.scrollIntoView());
+  await isKept();
+  const inList = await placeOf('Stop 5');
+  await page.evaluate((id) => {
+    history.pushState(null, '', `/posts/${id}`);
+    dispatchEvent(new PopStateEvent('popstate'));
+  }, post);
+  const step = page.locator('.comment', { hasText: 'Step 15' });
+  await step.locator('strong').waitFor();
+  await page.getByText('15', { exact: true }).evaluate((word) => word.scrollIntoView({ block: 'center' }));
+  await isKept();
+  const inPost = await placeOf('15');
+  await page.locator('.brand').click();
+  await page.getByRole('link', { name: 'Stop 5', exact: true }).waitFor();
+  await page.goBack();
+  await isBackAt('15', inPost);
+  await page.goBack();
+  await isBackAt('Stop 5', inList);
+  await closePage(page);
+});
+
 test('an address that shows nothing says so, on a page of its own', async () => {
   for (const path of ['posts/64b000000000000000000000', 'posts/abc', 'nowhere/at/all']) {
     const page = await openPage(browser, stack.url + path);
