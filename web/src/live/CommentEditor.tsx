@@ -8,6 +8,7 @@ import { Conflict } from './Conflict';
 import { Counter } from './Counter';
 import { dropDraft, type EditDraft, keepDraft, readDraft } from './drafts';
 import { type CommentPartsFragment, UpdateCommentDocument } from './graph/generated';
+import { forgetComment } from './graph/lists';
 import { readComment } from './graph/read';
 import { sendOnShortcut } from './keys';
 import { MarkdownHelp } from './prose/MarkdownHelp';
@@ -53,7 +54,11 @@ export function CommentEditor({ comment, postId, isGone, onDone, onHeld, onHandO
     const input = { id: comment.id, text: cleaned(draft.text), ifUpdatedAt: comment.updatedAt };
     try {
       const { data } = await update({ variables: { input } });
-      if (data?.updateComment.comment.status === 'HELD') onHeld();
+      if (data?.updateComment.comment.status === 'HELD') {
+        // It has left the list. Where the event said so before the answer, the answer has put it back.
+        forgetComment(comment.id);
+        onHeld();
+      }
       discard();
     } catch (failure) {
       // Shown below; what is there now, above.
