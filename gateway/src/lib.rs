@@ -138,7 +138,7 @@ pub async fn run(
         sockets_end.await;
         Ok(())
     });
-    let router = pages::routes(gateway.config())?
+    let router = pages::routes(gateway.config(), &metrics)?
         .merge(graphql_transport::routes(&gateway))
         .merge(operations);
     let front = Front::new(&gateway, router);

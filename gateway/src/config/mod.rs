@@ -7,6 +7,7 @@ mod authorization;
 mod headers;
 mod identity;
 mod limits;
+mod pages;
 mod persisted;
 mod rate_limit;
 mod subgraphs;
@@ -22,6 +23,7 @@ pub use headers::HeaderConfig;
 pub use identity::IdentityConfig;
 pub(crate) use identity::listed;
 pub use limits::{CostMode, Limits};
+pub use pages::PagesConfig;
 pub use persisted::PersistedConfig;
 pub use rate_limit::{RateLimitConfig, RateLimitMode};
 pub use subgraphs::{SubgraphSettings, address_key};
@@ -69,6 +71,9 @@ pub struct Config {
     /// Serve the built web pages in this folder at `/`.
     #[arg(long, env = "WEB_DIR")]
     pub web_dir: Option<PathBuf>,
+    /// The service that renders views of the web pages.
+    #[command(flatten)]
+    pub pages: PagesConfig,
     /// Let people sign in at the web pages with tokens from this service: `https://id.example/token`, or a path of the
     /// gateway's own origin. The pages send it a name and get a token (docs/gateway.md, "Signing in at the pages"). By
     /// default the pages offer no sign-in.

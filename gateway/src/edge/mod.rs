@@ -2,6 +2,7 @@
 //! multipart), with request ids, pages and forwarded headers.
 
 mod graphiql;
+mod page_service;
 pub mod pages;
 mod sign_in;
 

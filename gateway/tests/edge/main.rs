@@ -13,6 +13,7 @@ mod identity;
 mod identity_live;
 mod life;
 mod metrics_pages;
+mod page_service;
 mod pages;
 mod persisted;
 mod prepared;

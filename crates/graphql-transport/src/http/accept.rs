@@ -110,6 +110,12 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
     html >= json.max(graphql)
 }
 
+/// Whether a client reads HTML, though it may like other types better. Without the header it reads everything.
+pub fn accepts_html(headers: &HeaderMap) -> bool {
+    let html = quality(&ranges(headers), "text", "html");
+    !headers.contains_key(header::ACCEPT) || html.is_some_and(|(quality, _)| quality > 0)
+}
+
 const SSE: &str = "text/event-stream";
 const MULTIPART: &str = "multipart/mixed";
 /// The `Accept` header that gateways send their subgraphs.
@@ -278,5 +284,16 @@ mod tests {
         assert!(!prefers_html(&headers("*/*")));
         assert!(!prefers_html(&headers("application/json, text/html;q=0.5")));
         assert!(!prefers_html(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_program_that_makes_previews_accepts_html() {
+        for accept in ["*/*", "text/*;q=0.1", "application/json, text/html;q=0.5"] {
+            assert!(accepts_html(&headers(accept)), "{accept}");
+        }
+        assert!(accepts_html(&HeaderMap::new()));
+        for accept in ["application/json", "*/*, text/html;q=0", ""] {
+            assert!(!accepts_html(&headers(accept)), "{accept}");
+        }
     }
 }
