@@ -1,0 +1,186 @@
+//! From an address to a rendered page.
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::address::Page;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::feed;
+use crate::graph::{Answer, Comments, Discussion, Graph, Unanswered};
+use crate::head;
+use crate::origin::Origin;
+use crate::rendered::Rendered;
+use crate::sitemap;
+use crate::template::TemplateFile;
+use crate::view::{self, START_BYTES_MAX};
+
+/// Renders pages from the graph.
+pub struct Renderer {
+    graph: Graph,
+    template: TemplateFile,
+}
+
+/// The answers that the live page starts from (`web/src/live/graph/started.ts`).
+#[derive(Serialize)]
+struct Handed<'a> {
+    start: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comments: Option<&'a RawValue>,
+}
+
+impl Renderer {
+    /// # Errors
+    /// If the graph's address is malformed.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        use anyhow::Context;
+        Ok(Self {
+            graph: Graph::new(&config.graphql_url).context("GRAPHQL_URL")?,
+            template: TemplateFile::in_folder(&config.web_dir),
+        })
+    }
+
+    /// Whether `index.html` can be used.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn check_template(&self) -> Result<(), String> {
+        let read = self.template.read().await;
+        read.map(drop).map_err(|failure| failure.to_string())
+    }
+
+    /// # Errors
+    /// If the graph does not answer, `index.html` cannot be used, or the page is too large.
+    pub async fn render(&self, page: &Page, origin: &Origin) -> Result<Rendered, Failure> {
+        let rendered = match page {
+            Page::List { after: None } => self.newest_posts(origin).await,
+            Page::List { after: Some(after) } => self.older_posts(origin, after).await,
+            Page::Post { id, after } => self.post(origin, id, after.as_deref()).await,
+            Page::Plain => {
+                let plain = self.template.read().await?;
+                Ok(Rendered::html(StatusCode::OK, plain.plain()).await?)
+            }
+            Page::Nowhere => Ok(self.nowhere(origin).await?),
+            Page::PostsFeed => self.posts_feed(origin).await,
+            Page::CommentsFeed { id } => self.comments_feed(origin, id).await,
+            Page::Robots => Ok(Rendered::text(sitemap::robots(origin)).await?),
+            Page::Sitemap => self.sitemap(origin).await,
+        };
+        match rendered {
+            // A cursor that is none, as of an address that was cut.
+            Err(Unanswered::BadInput) => self.nowhere(origin).await,
+            Err(Unanswered::Failed(failure)) => Err(failure),
+            Ok(rendered) => Ok(rendered),
+        }
+    }
+
+    async fn newest_posts(&self, origin: &Origin) -> Result<Rendered, Unanswered> {
+        let template = self.template.read().await?;
+        let start = self.graph.start(None).await?;
+        let handed = handed(&start.json, None);
+        let body = view::list(&start.data.posts, false, handed.as_deref());
+        let html = template.with(head::list(origin, false), body);
+        Ok(Rendered::html(StatusCode::OK, html).await?)
+    }
+
+    async fn older_posts(&self, origin: &Origin, after: &str) -> Result<Rendered, Unanswered> {
+        let template = self.template.read().await?;
+        let posts = self.graph.older_posts(after).await?.posts;
+        let html = template.with(head::list(origin, true), view::list(&posts, true, None));
+        Ok(Rendered::html(StatusCode::OK, html).await?)
+    }
+
+    async fn post(
+        &self,
+        origin: &Origin,
+        id: &str,
+        after: Option<&str>,
+    ) -> Result<Rendered, Unanswered> {
+        let template = self.template.read().await?;
+        let comments = async {
+            match after {
+                Some(after) => self.graph.older_comments(id, after).await,
+                None => self.graph.start_comments(id).await,
+            }
+        };
+        let (start, comments) = tokio::join!(self.graph.start(Some(id)), comments);
+        let start = start?;
+        let Some(post) = &start.data.chosen else {
+            return Ok(self.nowhere(origin).await?);
+        };
+        // A post is worth reading without its comments, too; but not where the cursor is wrong.
+        let comments = match comments {
+            Err(Unanswered::BadInput) => return Err(Unanswered::BadInput),
+            comments => comments.ok(),
+        };
+        let handed = match (&comments, after) {
+            (Some(comments), None) => handed(&start.json, Some(&comments.json)),
+            _ => None,
+        };
+        let body = view::post(
+            &start.data.posts,
+            post,
+            comments.as_ref().and_then(discussion),
+            after.is_some(),
+            handed.as_deref(),
+        );
+        let html = template.with(head::post(origin, post, after.is_some()), body);
+        Ok(Rendered::html(StatusCode::OK, html).await?)
+    }
+
+    async fn nowhere(&self, origin: &Origin) -> Result<Rendered, Failure> {
+        let template = self.template.read().await?;
+        let html = template.with(head::not_found(origin), view::not_found());
+        Rendered::html(StatusCode::NOT_FOUND, html).await
+    }
+
+    async fn posts_feed(&self, origin: &Origin) -> Result<Rendered, Unanswered> {
+        let posts = self.graph.posts_feed().await?.posts;
+        let (xml, updated) = feed::posts(origin, &posts)?;
+        Ok(Rendered::atom(xml, updated).await?)
+    }
+
+    async fn comments_feed(&self, origin: &Origin, id: &str) -> Result<Rendered, Unanswered> {
+        let Some(post) = self.graph.comments_feed(id).await?.post else {
+            return Ok(self.nowhere(origin).await?);
+        };
+        let (xml, updated) = feed::comments(origin, &post)?;
+        Ok(Rendered::atom(xml, updated).await?)
+    }
+
+    async fn sitemap(&self, origin: &Origin) -> Result<Rendered, Unanswered> {
+        let mut posts = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let part = self.graph.versions(after.as_deref()).await?.posts;
+            let next = part.next().map(str::to_owned);
+            posts.extend(part.edges.into_iter().map(|edge| edge.node));
+            // A cursor that leads nowhere would lead there for ever.
+            if next.is_none() || next == after || posts.len() >= sitemap::POSTS_MAX {
+                break;
+            }
+            after = next;
+        }
+        Ok(Rendered::sitemap(sitemap::sitemap(origin, &posts)?).await?)
+    }
+}
+
+fn discussion(comments: &Answer<Comments>) -> Option<&Discussion> {
+    comments.data.chosen.as_ref()
+}
+
+/// As JSON, if it is not too large.
+fn handed(start: &RawValue, comments: Option<&RawValue>) -> Option<String> {
+    let bytes = start.get().len() + comments.map_or(0, |it| it.get().len());
+    if bytes > START_BYTES_MAX {
+        return None;
+    }
+    serde_json::to_string(&Handed { start, comments }).ok()
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}

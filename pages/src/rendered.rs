@@ -1,0 +1,278 @@
+//! A rendered page as an HTTP response: compressed once, with a validator.
+
+use std::hash::{Hash, Hasher};
+use std::io::Write;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::failure::Failure;
+
+/// What is larger is not sent.
+const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Smaller bodies are not compressed.
+const COMPRESSED_BYTES_MIN: usize = 1_024;
+/// Larger ones are compressed on a thread for such work.
+const COMPRESSED_HERE_BYTES_MAX: usize = 32 * 1024;
+/// A page that costs more to render is kept longer, so many times.
+const KEPT_LONGER: u32 = 12;
+
+const HTML: &str = "text/html; charset=utf-8";
+const ATOM: &str = "application/atom+xml; charset=utf-8";
+const XML: &str = "application/xml; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A rendered page.
+#[derive(Debug)]
+pub struct Rendered {
+    status: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+    gzip: Option<Bytes>,
+    etag: HeaderValue,
+    last_modified: Option<DateTime<Utc>>,
+    is_kept_longer: bool,
+}
+
+impl Rendered {
+    pub async fn html(status: StatusCode, body: String) -> Result<Self, Failure> {
+        Self::new(status, HTML, body, None).await
+    }
+
+    /// A feed that was last changed at `updated`.
+    pub async fn atom(body: String, updated: Option<DateTime<Utc>>) -> Result<Self, Failure> {
+        Self::new(StatusCode::OK, ATOM, body, updated).await
+    }
+
+    pub async fn sitemap(body: String) -> Result<Self, Failure> {
+        let rendered = Self::new(StatusCode::OK, XML, body, None).await?;
+        Ok(Self {
+            is_kept_longer: true,
+            ..rendered
+        })
+    }
+
+    pub async fn text(body: String) -> Result<Self, Failure> {
+        Self::new(StatusCode::OK, TEXT, body, None).await
+    }
+
+    async fn new(
+        status: StatusCode,
+        content_type: &'static str,
+        body: String,
+        last_modified: Option<DateTime<Utc>>,
+    ) -> Result<Self, Failure> {
+        if body.len() > BODY_BYTES_MAX {
+            return Err(Failure::TooLarge(BODY_BYTES_MAX));
+        }
+        let body = Bytes::from(body);
+        let etag = etag(&body)?;
+        let gzip = match body.len() {
+            0..COMPRESSED_BYTES_MIN => None,
+            COMPRESSED_BYTES_MIN..=COMPRESSED_HERE_BYTES_MAX => compressed(&body),
+            _ => {
+                let body = body.clone();
+                let compressing = tokio::task::spawn_blocking(move || compressed(&body));
+                compressing.await.unwrap_or_default()
+            }
+        };
+        Ok(Self {
+            status,
+            content_type,
+            body,
+            gzip,
+            etag,
+            last_modified,
+            is_kept_longer: false,
+        })
+    }
+
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// How much memory it takes, about.
+    pub fn bytes(&self) -> usize {
+        self.body.len() + self.gzip.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// How long it is kept where others are kept for `time`.
+    pub fn kept_for(&self, time: Duration) -> Duration {
+        match self.is_kept_longer {
+            true => time.saturating_mul(KEPT_LONGER),
+            false => time,
+        }
+    }
+
+    /// The response to a request with these headers: 304 if the client has it.
+    pub fn respond(&self, headers: &HeaderMap) -> Response {
+        let is_known = self.status == StatusCode::OK && self.is_known(headers);
+        let (body, is_gzip) = match &self.gzip {
+            _ if is_known => (Bytes::new(), false),
+            Some(gzip) if accepts_gzip(headers) => (gzip.clone(), true),
+            _ => (self.body.clone(), false),
+        };
+        let status = if is_known {
+            StatusCode::NOT_MODIFIED
+        } else {
+            self.status
+        };
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_TYPE);
+        if !is_known {
+            let content_type = HeaderValue::from_static(self.content_type);
+            headers.insert(header::CONTENT_TYPE, content_type);
+        }
+        if is_gzip {
+            let gzip = HeaderValue::from_static("gzip");
+            headers.insert(header::CONTENT_ENCODING, gzip);
+        }
+        let cached = HeaderValue::from_static("public, no-cache");
+        headers.insert(header::CACHE_CONTROL, cached);
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+        headers.insert(header::ETAG, self.etag.clone());
+        if let Some(date) = self.last_modified.and_then(http_date) {
+            headers.insert(header::LAST_MODIFIED, date);
+        }
+        response
+    }
+
+    /// By `If-None-Match` or, without it, by `If-Modified-Since` (RFC 9110, section 13.2.2).
+    fn is_known(&self, headers: &HeaderMap) -> bool {
+        let mut tags = headers.get_all(header::IF_NONE_MATCH).iter().peekable();
+        if tags.peek().is_some() {
+            let own = weak(self.etag.as_bytes());
+            return tags.any(|tags| {
+                let mut tags = tags.as_bytes().split(|byte| *byte == b',');
+                tags.any(|tag| tag.trim_ascii() == b"*" || weak(tag.trim_ascii()) == own)
+            });
+        }
+        let since = headers.get(header::IF_MODIFIED_SINCE);
+        let since = since.and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
+        match (self.last_modified, since) {
+            (Some(modified), Some(since)) => modified.timestamp() <= since.timestamp(),
+            _ => false,
+        }
+    }
+}
+
+/// An entity tag without the sign of a weak one.
+fn weak(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+/// Weak, because the compressed form has the same.
+fn etag(body: &[u8]) -> Result<HeaderValue, Failure> {
+    let mut hasher = std::hash::DefaultHasher::new();
+    body.hash(&mut hasher);
+    let tag = format!("W/\"{:016x}\"", hasher.finish());
+    HeaderValue::try_from(tag).map_err(|_| Failure::Defect)
+}
+
+fn http_date(date: DateTime<Utc>) -> Option<HeaderValue> {
+    let text = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    HeaderValue::try_from(text).ok()
+}
+
+/// `None` if it does not get smaller.
+fn compressed(body: &Bytes) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body).ok()?;
+    let compressed = encoder.finish().ok()?;
+    (compressed.len() < body.len()).then(|| compressed.into())
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut codings = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    codings.any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let quality = weight
+            .trim()
+            .strip_prefix("q=")
+            .map_or(Ok(1.0), str::parse::<f32>);
+        name.trim().eq_ignore_ascii_case("gzip") && quality.is_ok_and(|quality| quality > 0.0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(http::HeaderName, &str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|(name, value)| {
+            let value = HeaderValue::from_str(value).expect("a value");
+            (name.clone(), value)
+        });
+        pairs.collect()
+    }
+
+    async fn feed() -> Rendered {
+        let updated = DateTime::from_timestamp(1_700_000_000, 5).expect("a date");
+        let rendered = Rendered::atom("<feed/>".repeat(500), Some(updated)).await;
+        rendered.expect("small enough")
+    }
+
+    #[tokio::test]
+    async fn whoever_has_it_gets_no_body() {
+        let feed = feed().await;
+        let tag = feed.etag.to_str().expect("text").to_owned();
+        let strong = tag.trim_start_matches("W/");
+        let date = "Tue, 14 Nov 2023 22:13:20 GMT";
+        for (asked, expected) in [
+            (headers(&[]), 200),
+            (headers(&[(header::IF_NONE_MATCH, &tag)]), 304),
+            (headers(&[(header::IF_NONE_MATCH, strong)]), 304),
+            (headers(&[(header::IF_NONE_MATCH, "\"a\", *")]), 304),
+            (headers(&[(header::IF_MODIFIED_SINCE, date)]), 304),
+            (
+                headers(&[(header::IF_MODIFIED_SINCE, "Tue, 14 Nov 2023 22:13:19 GMT")]),
+                200,
+            ),
+            // The tag counts alone.
+            (
+                headers(&[
+                    (header::IF_NONE_MATCH, "\"a\""),
+                    (header::IF_MODIFIED_SINCE, date),
+                ]),
+                200,
+            ),
+        ] {
+            let response = feed.respond(&asked);
+            assert_eq!(response.status(), expected, "{asked:?}");
+            assert_eq!(response.headers()["etag"], tag.as_str());
+            assert_eq!(response.headers()["last-modified"], date);
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_compressed_for_those_who_accept_it() {
+        let feed = feed().await;
+        for (accepted, expected) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.5", true),
+            ("gzip;q=0", false),
+            ("gzip;q=0.000", false),
+            ("br", false),
+        ] {
+            let response = feed.respond(&headers(&[(header::ACCEPT_ENCODING, accepted)]));
+            let is_gzip = response.headers().contains_key(header::CONTENT_ENCODING);
+            assert_eq!(is_gzip, expected, "{accepted}");
+            assert_eq!(response.headers()["vary"], "accept-encoding");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_not_sent() {
+        let large = Rendered::text("a".repeat(BODY_BYTES_MAX + 1)).await;
+        assert_eq!(large.err(), Some(Failure::TooLarge(BODY_BYTES_MAX)));
+    }
+}

@@ -1,0 +1,125 @@
+//! Which page an address shows, and with which status.
+
+use serde_json::json;
+
+use crate::document::html;
+use crate::support::{ID, INDEX, Pages, comment_with, list, post_with, tell_of};
+
+async fn pages() -> Pages {
+    let pages = Pages::start().await;
+    let post = post_with("A title", "One\n\n\n\nTwo\nlines", "Ann");
+    tell_of(&pages.graph, &post, &comment_with("A comment", "Bob"));
+    pages
+}
+
+fn is_not_found(text: &str) {
+    let elements = html(text);
+    let robots = elements
+        .iter()
+        .find(|it| it.attribute("name") == Some("robots"));
+    assert_eq!(
+        robots.and_then(|it| it.attribute("content")),
+        Some("noindex")
+    );
+    let heading = elements
+        .iter()
+        .find(|it| it.name == "h1")
+        .expect("a heading");
+    assert_eq!(heading.text, "Not found");
+    let is_canonical = |rel: Option<&str>| rel == Some("canonical");
+    assert!(!elements.iter().any(|it| is_canonical(it.attribute("rel"))));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_page_with_status_404() {
+    let pages = pages().await;
+    for path in ["/posts/abc", "/about", "/posts/", "/?post=x"] {
+        is_not_found(&pages.text(path, 404).await);
+    }
+    let nothing = json!({ "posts": list(&[], None), "chosen": null });
+    pages.graph.answers("Start", &nothing);
+    pages
+        .graph
+        .answers("StartComments", &json!({ "chosen": null }));
+    pages
+        .graph
+        .answers("CommentsFeed", &json!({ "post": null }));
+    let other = "00000000000000000000dead";
+    is_not_found(&pages.text(&format!("/posts/{other}"), 404).await);
+    pages.text(&format!("/posts/{other}/feed.atom"), 404).await;
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_none_is_not_found() {
+    let pages = pages().await;
+    for operation in ["OlderPosts", "OlderComments"] {
+        pages.graph.refuses(operation, "BAD_USER_INPUT");
+    }
+    for path in ["/?after=x".to_owned(), format!("/posts/{ID}?after=x")] {
+        is_not_found(&pages.text(&path, 404).await);
+    }
+}
+
+#[tokio::test]
+async fn views_that_need_the_script_are_passed_on_as_they_are() {
+    let pages = pages().await;
+    for path in ["/moderation", "/new", "/?new"] {
+        assert_eq!(pages.text(path, 200).await, INDEX, "{path}");
+    }
+    let former = pages.get(&format!("/?post={ID}")).await;
+    assert_eq!(former.status(), 301);
+    assert_eq!(former.headers()["location"], format!("/posts/{ID}"));
+}
+
+#[tokio::test]
+async fn a_post_can_be_read_without_a_script() {
+    let pages = pages().await;
+    let text = pages
+        .text(&format!("/posts/{}", ID.to_uppercase()), 200)
+        .await;
+    let elements = html(&text);
+    let shown = |name: &str| -> Vec<&str> {
+        let found = elements.iter().filter(|it| it.name == name);
+        found.map(|it| it.text.as_str()).collect()
+    };
+    assert_eq!(shown("h1"), ["A title"]);
+    assert!(text.contains("<p>One</p><p>Two\nlines</p>"), "{text}");
+    assert!(shown("p").contains(&"A comment"));
+    assert!(shown("time").contains(&"2 January 2026, 03:04 UTC"));
+    let links: Vec<_> = elements
+        .iter()
+        .filter_map(|it| it.attribute("href"))
+        .collect();
+    let older = format!("/posts/{ID}?after=next%2Bcomment#comments-title");
+    assert!(links.contains(&older.as_str()), "{links:?}");
+    let comment = elements
+        .iter()
+        .find(|it| it.name == "li" && it.attribute("class") == Some("comment"));
+    assert_eq!(
+        comment.and_then(|it| it.attribute("id")),
+        Some("comment-00000000000000000000c0de")
+    );
+
+    pages
+        .text(&format!("/posts/{ID}?after=next%2Bcomment"), 200)
+        .await;
+    let asked = pages.graph.asked("OlderComments");
+    assert_eq!(asked[0]["after"], "next+comment");
+    let list = html(&pages.text("/", 200).await);
+    let older = list.iter().find(|it| it.attribute("rel") == Some("next"));
+    let older = older.and_then(|it| it.attribute("href")).expect("a link");
+    assert_eq!(older, "/?after=next%2Bpost");
+    pages.text(older, 200).await;
+    assert_eq!(pages.graph.asked("OlderPosts")[0]["after"], "next+post");
+}
+
+#[tokio::test]
+async fn other_methods_are_refused() {
+    let pages = pages().await;
+    let url = format!("http://{}/", pages.address);
+    let answer = reqwest::Client::new().post(url).send().await;
+    assert_eq!(answer.expect("an answer").status(), 405);
+    let url = format!("http://{}/", pages.address);
+    let head = reqwest::Client::new().head(url).send().await;
+    assert_eq!(head.expect("an answer").status(), 200);
+}

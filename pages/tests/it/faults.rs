@@ -1,0 +1,93 @@
+//! The graph is gone, hangs, or answers nonsense: the service says so, in time.
+
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::support::{Graph, ID, Pages, comment_with, post_with, tell_of};
+
+#[tokio::test]
+async fn a_graph_that_is_gone_is_a_bad_gateway() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/graphql", listener.local_addr().expect("bound"));
+    drop(listener);
+    let pages = Pages::asking(Graph::default(), &url, &[]).await;
+    let text = pages.text("/", 502).await;
+    assert_eq!(text, "the graph cannot be reached: no connection\n");
+    // It is ready all the same: nothing of it is broken.
+    assert_eq!(pages.get("/health/ready").await.status(), 200);
+    assert_eq!(pages.get("/robots.txt").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_graph_that_hangs_is_given_up() {
+    let pages = Pages::with(&["--render-timeout=50ms"]).await;
+    pages.graph.is_silent_about("Start");
+    assert_eq!(
+        pages.text("/", 504).await,
+        "the page was not rendered in time\n"
+    );
+}
+
+#[tokio::test]
+async fn errors_of_the_graph_have_a_status_of_their_own() {
+    let pages = Pages::start().await;
+    for (code, status) in [
+        ("OVERLOADED", 503),
+        ("RATE_LIMITED", 503),
+        ("SUBREQUEST_HTTP_ERROR", 502),
+        ("UNAUTHENTICATED", 502),
+    ] {
+        pages.graph.refuses("Start", code);
+        let text = pages.text("/", status).await;
+        assert!(text.contains(code), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_none_are_refused() {
+    let pages = Pages::start().await;
+    let huge = json!({ "data": "a".repeat(5 * 1024 * 1024) }).to_string();
+    for text in [
+        "",
+        "<html>",
+        "null",
+        "{}",
+        r#"{"data":null}"#,
+        r#"{"data":{"posts":null}}"#,
+        r#"{"data":{"posts":{"edges":[{"node":{"id":1}}]}}}"#,
+        &huge,
+    ] {
+        pages.graph.answers_text("Start", text);
+        pages.text("/", 502).await;
+    }
+}
+
+#[tokio::test]
+async fn a_post_is_shown_without_comments_that_cannot_be_had() {
+    let pages = Pages::start().await;
+    let post = post_with("A title", "A text", "Ann");
+    tell_of(&pages.graph, &post, &comment_with("A comment", "Bob"));
+    pages
+        .graph
+        .refuses("StartComments", "SUBREQUEST_HTTP_ERROR");
+    let text = pages.text(&format!("/posts/{ID}"), 200).await;
+    assert!(text.contains("A text") && text.contains("cannot be shown right now"));
+    assert!(!text.contains("data-start"), "the live page asks itself");
+}
+
+#[tokio::test]
+async fn without_a_build_of_the_pages_it_is_not_ready() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let web = format!("--web-dir={}", folder.path().display());
+    let graph = Graph::default();
+    let pages = Pages::asking(graph, "http://127.0.0.1:1/graphql", &[&web]).await;
+    assert_eq!(pages.get("/health/ready").await.status(), 503);
+    assert!(
+        pages
+            .text("/new", 503)
+            .await
+            .starts_with("index.html cannot be used")
+    );
+    std::fs::write(folder.path().join("index.html"), crate::support::INDEX).expect("written");
+    assert_eq!(pages.get("/health/ready").await.status(), 200);
+}

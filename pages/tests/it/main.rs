@@ -1,0 +1,10 @@
+//! The page service over real sockets, with a graph whose answers are scripted.
+
+mod addresses;
+mod crowds;
+mod document;
+mod faults;
+mod feeds;
+mod hostile;
+mod previews;
+mod support;
