@@ -276,6 +276,7 @@ impl System {
                 ("SHOWN_ERROR_CODES", subgraph::Code::shown_to_clients()),
                 ("SUBSCRIPTION_RETRY_PAUSE_MAX", "250ms".to_owned()),
             ]),
+            Service::Pages => settings.push(("GRAPHQL_URL", url(Service::Gateway))),
         }
         settings
     }

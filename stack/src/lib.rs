@@ -1,4 +1,4 @@
-//! The one-command local stack: MongoDB, the three services and sample data.
+//! The one-command local stack: MongoDB, the services and sample data.
 //!
 //! One program plays every part. Called by the name of a service (`argv[0]`, as busybox does it) it
 //! is that service; called by any other name it is the stack, which starts itself once more for

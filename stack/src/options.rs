@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Starts Rejoinder on this machine: MongoDB, the posts and comments services, the gateway, and
-/// sample posts on an empty database. Ctrl-C stops everything.
+/// Starts Rejoinder on this machine: MongoDB, the posts and comments services, the gateway, the page
+/// service, and sample posts on an empty database. Ctrl-C stops everything.
 ///
 /// The services take their other settings from the environment: see .env.sample.
 #[derive(Clone, Debug, clap::Parser)]
@@ -14,13 +14,13 @@ pub struct Options {
     /// rejoinder).
     #[arg(long, env = "MONGO_URI", value_name = "URI")]
     pub mongo_uri: Option<String>,
-    /// Serve the gateway on this port; posts, comments and the development issuer take the three after it. 0 takes free
-    /// ones.
-    #[arg(long, env = "PORT", default_value_t = 4000, value_parser = clap::value_parser!(u16).range(..=65532))]
+    /// Serve the gateway on this port; posts, comments, the development issuer and the page service take the four after
+    /// it. 0 takes free ones.
+    #[arg(long, env = "PORT", default_value_t = 4000, value_parser = clap::value_parser!(u16).range(..=65531))]
     pub port: u16,
-    /// Serve the gateway's metrics on this port; posts and comments take the two after it. 0 takes free ones.
-    /// Without it metrics are on each service's own port.
-    #[arg(long, env = "OPERATIONS_PORT", value_parser = clap::value_parser!(u16).range(..=65533))]
+    /// Serve the gateway's metrics on this port; posts, comments and the page service take the three after it. 0 takes
+    /// free ones. Without it metrics are on each service's own port.
+    #[arg(long, env = "OPERATIONS_PORT", value_parser = clap::value_parser!(u16).range(..=65532))]
     pub operations_port: Option<u16>,
     /// Keep MongoDB's data in this folder; the next start continues with it.
     #[arg(long, env = "DATA_DIR", default_value = "data", value_name = "FOLDER")]

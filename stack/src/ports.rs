@@ -3,8 +3,6 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
-use anyhow::Context;
-
 use crate::Service;
 
 /// Where each service listens, on 127.0.0.1.
@@ -13,20 +11,21 @@ pub(crate) struct Ports {
     pub(crate) gateway: u16,
     pub(crate) posts: u16,
     pub(crate) comments: u16,
+    pub(crate) pages: u16,
 }
 
 impl Ports {
-    /// The given port and the two after it, all of them free; for 0, three that the system gives.
+    /// The given port and the three after it, all of them free; for 0, four that the system gives.
     pub(crate) fn choose(first: u16) -> anyhow::Result<Self> {
-        Self::of_listeners(&listeners(first, 3)?)
+        Self::of_listeners(&listeners(first, 4)?)
     }
 
-    /// The same with a fourth port, for the development issuer, which is held from now on.
+    /// The given port, the two after it and, after one for the development issuer, that of the pages. The issuer's is
+    /// held from now on.
     pub(crate) fn choose_with_issuer(first: u16) -> anyhow::Result<(Self, TcpListener)> {
-        let mut listeners = listeners(first, 4)?;
-        let ports = Self::of_listeners(&listeners)?;
-        let issuer = listeners.pop().context("four listeners")?;
-        Ok((ports, issuer))
+        let mut listeners = listeners(first, 5)?;
+        let issuer = listeners.remove(3);
+        Ok((Self::of_listeners(&listeners)?, issuer))
     }
 
     fn of_listeners(listeners: &[TcpListener]) -> anyhow::Result<Self> {
@@ -36,6 +35,7 @@ impl Ports {
             gateway: port(0)?,
             posts: port(1)?,
             comments: port(2)?,
+            pages: port(3)?,
         })
     }
 }
@@ -60,6 +60,7 @@ impl Ports {
             Service::Gateway => self.gateway,
             Service::Posts => self.posts,
             Service::Comments => self.comments,
+            Service::Pages => self.pages,
         }
     }
 }
@@ -77,6 +78,8 @@ fn refused(first: u16, count: u16, port: u16, error: io::Error) -> anyhow::Error
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -105,20 +108,33 @@ mod tests {
     }
 
     #[test]
-    fn the_issuer_holds_the_port_after_the_services() {
-        let (ports, issuer) = Ports::choose_with_issuer(0).expect("four ports");
+    fn the_issuer_holds_the_port_between_the_subgraphs_and_the_pages() {
+        let (ports, issuer) = Ports::choose_with_issuer(0).expect("five ports");
         let held = issuer.local_addr().expect("an address").port();
-        assert!(![ports.gateway, ports.posts, ports.comments].contains(&held));
+        assert!(!all(ports).contains(&held));
         assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, held)).is_err());
+        let (ports, issuer) = (0..100)
+            .find_map(|_| Ports::choose_with_issuer(given_port()).ok())
+            .expect("five free ports in a row");
+        let held = issuer.local_addr().expect("an address").port();
+        assert_eq!(held, ports.comments + 1);
+        assert_eq!(held + 1, ports.pages);
+    }
+
+    /// A port that the system has just given, so that those after it are likely to be free.
+    fn given_port() -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+        let port = listener.local_addr().expect("an address").port();
+        port.min(65_000)
     }
 
     #[test]
-    fn port_0_gives_three_different_ports() {
-        let ports = Ports::choose(0).expect("three ports");
-        assert!(
-            ports.gateway != ports.posts
-                && ports.posts != ports.comments
-                && ports.gateway != ports.comments
-        );
+    fn port_0_gives_four_different_ports() {
+        let ports = all(Ports::choose(0).expect("four ports"));
+        assert_eq!(BTreeSet::from(ports).len(), ports.len());
+    }
+
+    fn all(ports: Ports) -> [u16; 4] {
+        [ports.gateway, ports.posts, ports.comments, ports.pages]
     }
 }

@@ -27,6 +27,8 @@ pub enum Service {
     Comments,
     /// The gateway in front of both.
     Gateway,
+    /// What renders the pages, from the gateway's graph.
+    Pages,
 }
 
 impl Service {
@@ -36,11 +38,12 @@ impl Service {
             Self::Posts => "posts",
             Self::Comments => "comments",
             Self::Gateway => "gateway",
+            Self::Pages => "pages",
         }
     }
 
     pub(crate) fn by_name(name: &str) -> Option<Self> {
-        [Self::Posts, Self::Comments, Self::Gateway]
+        [Self::Posts, Self::Comments, Self::Gateway, Self::Pages]
             .into_iter()
             .find(|service| service.name() == name)
     }
@@ -51,6 +54,7 @@ impl Service {
             Self::Posts => posts::main(),
             Self::Comments => comments::main(),
             Self::Gateway => gateway::main(),
+            Self::Pages => pages::main(),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The stack from start to stop, step by step.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use futures_util::future::OptionFuture;
 use service::{Lifecycle, telemetry};
 use tokio::try_join;
 
@@ -17,7 +18,7 @@ use crate::{Service, process, sample, secret, supergraph, web};
 /// How long mongod may take to stop, because it writes a checkpoint.
 const MONGOD_STOP_TIME: Duration = Duration::from_secs(60);
 
-/// How long the stack may take to stop: the gateway, then both subgraphs, then mongod. A process that it leaves
+/// How long the stack may take to stop: the gateway with the page service, then both subgraphs, then mongod. A process that it leaves
 /// running ends by itself, because it watches the stack.
 pub(crate) fn stop_time_limit() -> Duration {
     process::stop_time_limit(&[])
@@ -80,11 +81,13 @@ async fn run_services(
     reason
 }
 
-/// The three services of a running stack.
+/// The services of a running stack.
 struct Services {
     gateway: Supervised,
     posts: Supervised,
     comments: Supervised,
+    /// Where there are pages to render.
+    pages: Option<Supervised>,
 }
 
 async fn start_services(
@@ -142,14 +145,24 @@ async fn start_services(
         }
         settings
     };
-    let mut graph = gateway_settings(&supergraph, web, ports, operations.unwrap_or(ports))?;
+    // A page service that somebody has set is used instead.
+    let rendered = web.as_deref().filter(|_| !service::is_set("PAGES_URL"));
+    let pages = rendered.map(|folder| pages_settings(folder, ports));
+    let pages = pages.transpose()?;
+    let operations_ports = operations.unwrap_or(ports);
+    let mut graph = gateway_settings(&supergraph, web.as_deref(), ports, operations_ports)?;
+    if pages.is_some() {
+        graph.extend(forwarding_settings(ports));
+    }
     if let Some(issuer) = issuer {
         graph.extend(identity_settings(issuer));
     }
-    let (posts, comments, gateway) = try_join!(
+    let pages = pages.map(|settings| Supervised::start(plan(Service::Pages, settings)));
+    let (posts, comments, gateway, pages) = try_join!(
         Supervised::start(plan(Service::Posts, subgraph())),
         Supervised::start(plan(Service::Comments, subgraph())),
         Supervised::start(plan(Service::Gateway, graph)),
+        async { OptionFuture::from(pages).await.transpose() },
     )?;
     if !options.no_sample {
         sample::add_if_empty(&gateway.url("/graphql"))
@@ -160,6 +173,7 @@ async fn start_services(
         gateway,
         posts,
         comments,
+        pages,
     })
 }
 
@@ -170,23 +184,38 @@ fn has_value(name: &str) -> bool {
     values.into_iter().any(|value| !value.is_empty())
 }
 
+/// An absolute path, as the text of a setting.
+fn text_of(path: &Path) -> anyhow::Result<String> {
+    let path = std::path::absolute(path)?;
+    let text = path.to_str();
+    let text = text.with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(text.to_owned())
+}
+
+fn pages_settings(web: &Path, ports: Ports) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let graphql = format!("http://127.0.0.1:{}/graphql", ports.gateway);
+    Ok(vec![("WEB_DIR", text_of(web)?), ("GRAPHQL_URL", graphql)])
+}
+
+/// How the gateway knows the page service.
+fn forwarding_settings(ports: Ports) -> Vec<(&'static str, String)> {
+    let mut settings = vec![("PAGES_URL", format!("http://127.0.0.1:{}", ports.pages))];
+    if !service::is_set("PAGES_PATHS") {
+        settings.push(("PAGES_PATHS", pages::PATHS.join(",")));
+    }
+    settings
+}
+
 fn gateway_settings(
     supergraph: &Path,
-    web: Option<PathBuf>,
+    web: Option<&Path>,
     ports: Ports,
     operations: Ports,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
-    let text = |path: &Path| -> anyhow::Result<String> {
-        let path = std::path::absolute(path)?;
-        Ok(path
-            .to_str()
-            .with_context(|| format!("{} is not UTF-8", path.display()))?
-            .to_owned())
-    };
     let url = |port: u16| format!("http://127.0.0.1:{port}/graphql");
     let metrics = |name, port: u16| format!("{name}=http://127.0.0.1:{port}/metrics");
     let mut settings = vec![
-        ("SUPERGRAPH", text(supergraph)?),
+        ("SUPERGRAPH", text_of(supergraph)?),
         ("SUBGRAPH_URL_POSTS", url(ports.posts)),
         ("SUBGRAPH_URL_COMMENTS", url(ports.comments)),
     ];
@@ -194,14 +223,17 @@ fn gateway_settings(
         settings.push(("SHOWN_ERROR_CODES", subgraph::Code::shown_to_clients()));
     }
     if !service::is_set("METRICS_PAGES") {
-        let pages = [
+        let mut pages = vec![
             metrics("posts", operations.posts),
             metrics("comments", operations.comments),
         ];
+        if web.is_some() && !service::is_set("PAGES_URL") {
+            pages.push(metrics("pages", operations.pages));
+        }
         settings.push(("METRICS_PAGES", pages.join(",")));
     }
     if let Some(folder) = web {
-        settings.push(("WEB_DIR", text(&folder)?));
+        settings.push(("WEB_DIR", text_of(folder)?));
     }
     Ok(settings)
 }
@@ -227,16 +259,24 @@ fn identity_settings(issuer: &Issuer) -> Vec<(&'static str, String)> {
 
 impl Services {
     async fn keep_running(&mut self) -> anyhow::Error {
+        let pages = async {
+            match &mut self.pages {
+                Some(pages) => pages.keep_running().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             reason = self.gateway.keep_running() => reason,
             reason = self.posts.keep_running() => reason,
             reason = self.comments.keep_running() => reason,
+            reason = pages => reason,
         }
     }
 
     /// The gateway first, so that no client sees a subgraph leave.
     async fn stop(&mut self) {
-        self.gateway.stop().await;
+        let pages = OptionFuture::from(self.pages.as_mut().map(Supervised::stop));
+        tokio::join!(self.gateway.stop(), pages);
         tokio::join!(self.posts.stop(), self.comments.stop());
     }
 }

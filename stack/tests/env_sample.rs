@@ -16,6 +16,7 @@ fn the_sample_lists_every_setting_with_its_default() {
         posts::Config::command(),
         comments::Config::command(),
         gateway::config::Config::command(),
+        pages::Config::command(),
     ] {
         for argument in command.get_arguments() {
             let Some(name) = argument.get_env() else {

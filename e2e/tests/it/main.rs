@@ -15,6 +15,7 @@ mod odd_documents;
 mod operator;
 mod outage;
 mod owners;
+mod pages;
 mod projection_faults;
 mod projection_lag;
 mod signed_requests;
