@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One image holds the three services; the command chooses which one runs: posts, comments or gateway.
+# One image holds the services; the command chooses which one runs: posts, comments, gateway or pages.
 
 FROM node:22.22.0-bookworm-slim AS web
 WORKDIR /src/web
@@ -16,10 +16,10 @@ COPY . .
 # copied out of them in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --profile dist --locked --bin posts --bin comments --bin gateway \
-        --package posts --package comments --package gateway \
+    cargo build --profile dist --locked --bin posts --bin comments --bin gateway --bin pages \
+        --package posts --package comments --package gateway --package pages \
     && mkdir /out \
-    && cp target/dist/posts target/dist/comments target/dist/gateway /out/
+    && cp target/dist/posts target/dist/comments target/dist/gateway target/dist/pages /out/
 
 FROM debian:bookworm-20260202-slim
 RUN apt-get update \
@@ -34,6 +34,6 @@ ENV HOST=0.0.0.0 \
     SUPERGRAPH=/srv/rejoinder/supergraph.graphql \
     WEB_DIR=/srv/rejoinder/web
 USER rejoinder
-EXPOSE 4000 4001 4002
+EXPOSE 4000 4001 4002 4004
 STOPSIGNAL SIGTERM
 CMD ["gateway"]

@@ -100,6 +100,18 @@ fn the_gateway_has_no_way_to_the_database() {
 }
 
 #[test]
+fn the_page_service_has_no_way_to_the_database_and_no_secret() {
+    let pages = service("pages");
+    assert!(pages.contains("networks: [front]"), "{pages}");
+    for word in ["secret", "database", "volumes:", "ports:"] {
+        assert!(!pages.contains(word), "{word}: {pages}");
+    }
+    let paths = format!("PAGES_PATHS: {}", pages::PATHS.join(","));
+    let gateway = service("gateway");
+    assert!(gateway.lines().any(|it| it.trim() == paths), "{paths}");
+}
+
+#[test]
 fn every_image_has_a_patch_version_and_every_container_a_limit_of_memory() {
     let images = DOCKERFILE
         .lines()
@@ -115,7 +127,14 @@ fn every_image_has_a_patch_version_and_every_container_a_limit_of_memory() {
         let digits = tag.chars().filter(char::is_ascii_digit).count();
         assert!(digits >= 4, "{image}");
     }
-    for name in ["make-secrets", "mongo", "posts", "comments", "gateway"] {
+    for name in [
+        "make-secrets",
+        "mongo",
+        "posts",
+        "comments",
+        "gateway",
+        "pages",
+    ] {
         assert!(service(name).contains("    mem_limit: "), "{name}");
     }
 }
