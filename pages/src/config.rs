@@ -38,7 +38,7 @@ pub struct Config {
     pub renders_max: usize,
     /// Answer with a rendered page for this long before it is rendered again; `0s` renders for each request. A reader
     /// with JavaScript sees newer comments at once in any case.
-    #[arg(long, env = "RENDERED_TIME", default_value = "5s", value_parser = duration)]
+    #[arg(long, env = "RENDERED_TIME", default_value = "2s", value_parser = duration)]
     pub rendered_time: Duration,
     /// Limit the bytes of rendered pages that are kept, compressed and not. The oldest leave first.
     #[arg(long, env = "RENDERED_BYTES_MAX", default_value_t = 32 * 1024 * 1024)]

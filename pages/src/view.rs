@@ -95,6 +95,8 @@ fn page(content: &Markup, start: Option<&str>) -> Markup {
                     span class="brand-name" { "Rejoinder" }
                 }
                 (tools())
+                // Room for the word on the connection.
+                span class="badge" {}
             }
             div class="columns" { (content) }
             footer class="foot" { (tools()) }
@@ -242,13 +244,15 @@ fn shown(title: &str) -> Markup {
     }
 }
 
-/// The exact time, which the live page turns into words such as "5 minutes ago".
+/// The day, and the exact time on hover. The live page turns it into words such as "5 minutes ago", which are about as
+/// long.
 fn time(moment: Moment) -> Markup {
     let Some(date) = moment.0 else {
         return html! {};
     };
+    let exact = date.format("%-d %B %Y, %H:%M:%S UTC").to_string();
     html! {
-        time datetime=[written(moment)] { (date.format("%-d %B %Y, %H:%M UTC").to_string()) }
+        time datetime=[written(moment)] title=(exact) { (date.format("%-d %b %Y").to_string()) }
     }
 }
 
