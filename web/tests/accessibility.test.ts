@@ -10,7 +10,7 @@ import type { Browser, Page } from 'playwright-core';
 import { seriousFaults } from './support/axe';
 import { DESKTOP, launchBrowser, openPage, PHONE, waitForState } from './support/browser';
 import { Graph } from './support/graph';
-import { OPEN_TO_ALL, type Stack, startStack } from './support/stack';
+import { OPEN_TO_ALL, PLAIN, type Stack, startStack } from './support/stack';
 import { keepOffers } from './support/time';
 import { eventually } from './support/waiting';
 
@@ -21,7 +21,7 @@ let discussed: string;
 let marked: string;
 
 before(async () => {
-  [stack, browser] = await Promise.all([startStack({}, OPEN_TO_ALL), launchBrowser()]);
+  [stack, browser] = await Promise.all([startStack(PLAIN, OPEN_TO_ALL), launchBrowser()]);
   const graph = new Graph(stack.url);
   silent = await graph.createPost('A question nobody has answered yet', 'Is there anybody out there?', 'Pia');
   discussed = await graph.createPost(

@@ -16,7 +16,7 @@ import {
 import { Frames } from './support/frames';
 import { Graph } from './support/graph';
 import { Proxy } from './support/proxy';
-import { type Stack, startStack } from './support/stack';
+import { PLAIN, type Stack, startStack } from './support/stack';
 import { waitForAnswers } from './support/time';
 import { eventually, gate, writeUntil } from './support/waiting';
 
@@ -25,7 +25,7 @@ let browser: Browser;
 let graph: Graph;
 
 before(async () => {
-  [stack, browser] = await Promise.all([startStack(), launchBrowser()]);
+  [stack, browser] = await Promise.all([startStack(PLAIN), launchBrowser()]);
   graph = new Graph(stack.url);
 });
 

@@ -20,7 +20,7 @@ import {
   waitForValue,
 } from './support/browser';
 import { Graph } from './support/graph';
-import { OPEN_TO_ALL, type Stack, startStack } from './support/stack';
+import { OPEN_TO_ALL, PLAIN, type Stack, startStack } from './support/stack';
 import { holdTimers, keepOffers, waitForAnswers } from './support/time';
 import { eventually, gate } from './support/waiting';
 
@@ -32,7 +32,7 @@ let browser: Browser;
 let graph: Graph;
 
 before(async () => {
-  [stack, browser] = await Promise.all([startStack({}, OPEN_TO_ALL), launchBrowser()]);
+  [stack, browser] = await Promise.all([startStack(PLAIN, OPEN_TO_ALL), launchBrowser()]);
   graph = new Graph(stack.url);
 });
 

@@ -63,14 +63,15 @@ test('a first visit is small, however long the posts are, and so is what comes l
       (response) => response.request().postData()?.includes('PostVersions') ?? false,
     );
     opened.on('response', (response) => {
-      if (response.url().endsWith('/graphql')) bodies.push(response.text());
+      const { pathname } = new URL(response.url());
+      if (pathname === '/graphql' || pathname.startsWith('/posts/')) bodies.push(response.text());
     });
   });
   await page.locator('.posts li', { hasText: 'Long 20' }).waitFor();
   await waitForState(page, 'Live');
   await isComplete;
   await page.locator('.content strong').waitFor();
-  await page.waitForFunction(() => performance.getEntriesByName(location.origin + '/graphql').length >= 3);
+  await page.waitForFunction(() => performance.getEntriesByName(location.origin + '/graphql').length > 0);
   const bytes = await page.evaluate(() =>
     performance
       .getEntries()
@@ -79,8 +80,9 @@ test('a first visit is small, however long the posts are, and so is what comes l
   );
   context.diagnostic(`${(bytes / 1000).toFixed(1)} KB, compressed`);
   assert.ok(bytes > 10_000 && bytes < VISIT_BYTES_MAX, `${bytes} bytes`);
-  const start = (await Promise.all(bodies)).filter((body) => body.includes('"excerpt"'));
-  assert.equal(start.length, 1, 'the list is loaded once');
+  // In an attribute of the page, or in an answer.
+  const lists = (await Promise.all(bodies)).filter((body) => /(&quot;|")excerpt/.test(body));
+  assert.equal(lists.length, 1, 'the list is loaded once');
 
   const before = frames?.all.length ?? 0;
   for (let number = 1; number <= 5; number++) await graph.createComment(post, `Comment ${number}`);

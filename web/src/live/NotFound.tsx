@@ -12,8 +12,10 @@ export function NotFound({ wasThere }: { wasThere: boolean }) {
     // Where the focus was is gone.
     if (document.activeElement === document.body) heading.current?.focus({ preventScroll: true });
     const untitle = entitle(wasThere ? 'Deleted' : 'Not found');
-    // The server answers every address with the page: for search engines, this one is none.
-    const robots = document.head.appendChild(document.createElement('meta'));
+    // Without the page service every address is answered with the page: for search engines, this one is none.
+    const robots =
+      document.head.querySelector<HTMLMetaElement>("meta[name='robots']") ??
+      document.head.appendChild(document.createElement('meta'));
     robots.name = 'robots';
     robots.content = 'noindex';
     return () => {

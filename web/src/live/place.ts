@@ -56,7 +56,8 @@ export function returnTo({ anchor, offset = 0, y, side }: Place): void {
   isOnTheWay = anchor === undefined ? Math.abs(scrollY - y) > 1 : element === null;
 }
 
-function keep(): void {
+/** Keeps the place of now. */
+export function keep(): void {
   if (isOnTheWay) return;
   const first = [...document.querySelectorAll('.comment')].find(
     (comment) => comment.getBoundingClientRect().bottom > TOP,

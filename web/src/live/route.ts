@@ -63,7 +63,12 @@ export function commentOf(hash: string): string | undefined {
   return id !== undefined && ID.test(id) ? id.toLowerCase() : undefined;
 }
 
+/** What the page service tells of the address that it has rendered, and of no other: links to share, and feeds. */
+const ABOUT_ADDRESS =
+  "link[rel='canonical'], link[rel='alternate'][href*='/posts/'], meta[property], meta[name^='twitter:'], meta[name='robots']";
+
 function go(change: () => void): void {
   change();
+  document.head.querySelectorAll(ABOUT_ADDRESS).forEach((each) => each.remove());
   dispatchEvent(new PopStateEvent('popstate'));
 }

@@ -16,7 +16,12 @@ const READY_WITHIN_MS = 180_000;
 /** Options of a stack in which nobody signs in, so that everybody may change everything. */
 export const OPEN_TO_ALL = ['--no-issuer'];
 
-type Service = 'posts' | 'comments' | 'gateway';
+/** Settings of a stack whose pages come empty: a test sees how they load by themselves. */
+export const PLAIN = { PAGES_URL: '' };
+/** A slow machine gets rendered pages, too. */
+const PATIENT = { RENDER_TIMEOUT: '50s', PAGES_TIMEOUT: '55s' };
+
+type Service = 'posts' | 'comments' | 'gateway' | 'pages';
 
 export interface Stack {
   /** The gateway's address, with a slash at the end. */
@@ -48,7 +53,7 @@ export async function startStack(
 
   const folder = await mkdtemp(join(tmpdir(), 'rejoinder-web-'));
   const child = spawn(PROGRAM, ['--port', '0', '--data-dir', folder, ...options], {
-    env: { ...process.env, ...settings },
+    env: { ...process.env, ...PATIENT, ...settings },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   return {

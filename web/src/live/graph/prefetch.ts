@@ -6,15 +6,19 @@ import { PostsDocument } from './generated';
 import { POSTS_PAGE } from './pageSizes';
 import { readComments, readList, readOnce, readPost } from './read';
 
-/** Without an id, the newest post is asked for when `showsNewest`. */
+/**
+ * Without an id, the newest post is asked for when `showsNewest`. It ends when all has come, or one of it cannot be had.
+ */
 export async function prefetch(postId: string | undefined, showsNewest: boolean): Promise<void> {
   const posts = readOnce('posts', readList);
   if (postId === undefined) await posts;
   const id = postId ?? (showsNewest ? newestKnown() : undefined);
   if (id !== undefined) {
     // The post does not wait for its comments.
-    readOnce(`comments ${id}`, () => readComments(id)).catch(() => {});
+    const comments = readOnce(`comments ${id}`, () => readComments(id));
+    comments.catch(() => {});
     await readOnce(`post ${id}`, () => readPost(id));
+    await comments;
   }
   await posts;
 }

@@ -1,11 +1,11 @@
-// The page's first questions, sent while its code is still on the way. Nothing large is imported here:
-// this module is the first to run.
+// The page's first questions, sent while its code is still on the way, or answered in the page itself. Nothing large is
+// imported here: this module is the first to run.
 
 import { fetchSigned } from '../../signIn/session';
 import { routeOf } from '../route';
 import { isWide } from '../wide';
 import type { StartCommentsQuery, StartQuery } from './generated';
-import { firstComments, firstPosts } from './pageSizes';
+import { COMMENTS_PAGE, firstComments, firstPosts, POSTS_PAGE } from './pageSizes';
 import query from './start.graphql?raw';
 
 export const GRAPHQL_PATH = '/graphql';
@@ -23,16 +23,44 @@ const shown = {
   showsNewest: route.at === 'list' && isWide(),
 };
 
+/** The answers that the page service has put into the page (pages/src/render.rs). */
+interface Handed {
+  start: StartQuery;
+  comments?: StartCommentsQuery;
+}
+
+// They may be some seconds old, or much older where the browser goes back to a page that it has kept. What is missing
+// comes when the subscriptions stand, as after an interruption.
+const handed = takeHanded();
+
 /** What came, once; `undefined` when it could not be had. Then each part is asked for by itself. */
-export const started: Promise<StartQuery | undefined> = ask<StartQuery>('Start', {
-  posts: firstPosts(),
-  ...shown,
-});
+export const started: Promise<StartQuery | undefined> = handed
+  ? Promise.resolve(handed.start)
+  : ask<StartQuery>('Start', { posts: firstPosts(), ...shown });
 /** The comments of the post that is shown. */
-export const startedComments: Promise<StartCommentsQuery | undefined> =
-  shown.showsChosen || shown.showsNewest
-    ? ask<StartCommentsQuery>('StartComments', { comments: firstComments(), ...shown })
-    : Promise.resolve(undefined);
+export const startedComments: Promise<StartCommentsQuery | undefined> = startComments();
+
+async function startComments(): Promise<StartCommentsQuery | undefined> {
+  if (!shown.showsChosen && !shown.showsNewest) return undefined;
+  return (
+    handed?.comments ?? ask<StartCommentsQuery>('StartComments', { comments: firstComments(), ...shown })
+  );
+}
+
+/** Nothing where the page shows more than the first page of each list, or another post. */
+function takeHanded(): Handed | undefined {
+  const root = document.getElementById('root');
+  const json = root?.dataset.start;
+  root?.removeAttribute('data-start');
+  const isEnough = firstPosts() === POSTS_PAGE && firstComments() === COMMENTS_PAGE && !shown.showsNewest;
+  if (json === undefined || !isEnough) return undefined;
+  try {
+    const read = JSON.parse(json) as Handed;
+    return read.start.chosen?.id === chosenAtStart ? read : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 async function ask<Data>(
   operationName: string,
