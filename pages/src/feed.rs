@@ -1,6 +1,7 @@
 //! Atom feeds (RFC 4287): the newest posts, and the newest comments on a post.
 //!
-//! The ids of entries come from the graph's ids alone, so they stay the same wherever the feed is served.
+//! The ids of entries come from the graph's ids alone, so they stay the same wherever the feed is served. That of the
+//! posts' feed is its address, because another site has such a feed, too.
 
 use std::io;
 
@@ -16,6 +17,7 @@ use crate::origin::Origin;
 use crate::text;
 
 const ATOM: &str = "http://www.w3.org/2005/Atom";
+const POSTS_FEED: &str = "/feed.atom";
 const AUTHOR_CHARS_MAX: usize = 120;
 const NOBODY: &str = "Anonymous";
 
@@ -25,7 +27,6 @@ type Updated = Option<DateTime<Utc>>;
 /// What an id names. Its number is part of the id in feeds: it never changes.
 #[derive(Clone, Copy)]
 enum Kind {
-    Site = 0,
     Post = 1,
     Comment = 2,
     /// The comments on a post.
@@ -63,10 +64,10 @@ enum Text<'a> {
 pub fn posts(origin: &Origin, posts: &Connection<Summary>) -> Result<(String, Updated), Failure> {
     let updated = newest(posts.nodes().map(|post| post.updated_at));
     let feed = Feed {
-        id: id(Kind::Site, ""),
+        id: origin.with(POSTS_FEED),
         title: SITE,
         page: "/",
-        own: "/feed.atom",
+        own: POSTS_FEED,
         updated,
     };
     let written = write_feed(origin, &feed, |xml| {

@@ -180,7 +180,8 @@ impl PageService {
         let named = outcome.as_ref().err().copied().unwrap_or(Outcome::Answered);
         let counted = ByOutcome { outcome: named };
         self.forwards.get_or_create(&counted).inc();
-        if !matches!(named, Outcome::Answered | Outcome::Paused) {
+        // A crowd is counted, and not worth a line for each.
+        if !matches!(named, Outcome::Answered | Outcome::Paused | Outcome::Busy) {
             let (reason, elapsed_ms) = (format!("{named:?}"), began.elapsed().as_millis());
             tracing::warn!(
                 reason,
