@@ -65,6 +65,12 @@ pub trait Projection: Send + Sync + 'static {
     /// The `_id` of the target that a source document belongs to.
     fn target_of(&self, source: &Self::SourceDocument) -> Bson;
 
+    /// Whether a source document that belongs to the same target as before makes the same state as before: then its
+    /// change is passed over, and nothing is written. By default, every change may make another state.
+    fn is_same(&self, _before: &Self::SourceDocument, _after: &Self::SourceDocument) -> bool {
+        false
+    }
+
     /// The state of a target without any source document.
     fn empty(&self) -> Document;
 

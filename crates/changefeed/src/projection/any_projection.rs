@@ -23,6 +23,7 @@ pub(crate) trait AnyProjection: Send + Sync {
     fn field(&self) -> &str;
     fn read(&self, document: &RawDocument) -> std::result::Result<SourceDocument, Unreadable>;
     fn target_of(&self, source: &SourceDocument) -> Bson;
+    fn is_same(&self, before: &SourceDocument, after: &SourceDocument) -> bool;
     fn empty(&self) -> Document;
     fn fold(
         &self,
@@ -61,6 +62,10 @@ impl<P: Projection> AnyProjection for P {
 
     fn target_of(&self, source: &SourceDocument) -> Bson {
         Projection::target_of(self, typed::<P>(source))
+    }
+
+    fn is_same(&self, before: &SourceDocument, after: &SourceDocument) -> bool {
+        Projection::is_same(self, typed::<P>(before), typed::<P>(after))
     }
 
     fn empty(&self) -> Document {

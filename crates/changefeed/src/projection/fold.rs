@@ -73,6 +73,11 @@ impl<'a> Touched<'a> {
             after,
         };
         match (left, joined) {
+            (Some(left), Some(joined))
+                if left == joined
+                    && before
+                        .zip(after)
+                        .is_some_and(|(before, after)| projection.is_same(before, after)) => {}
             (Some(left), Some(joined)) if left == joined => self.push(joined, touch(true, after)),
             (left, joined) => {
                 if let Some(left) = left {
