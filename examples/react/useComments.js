@@ -35,6 +35,7 @@ export function useComments(url, postId) {
       for await (const { data, errors } of client.iterate({ query: CHANGES, variables })) {
         if (errors) break; // RESYNC_REQUIRED, for example: docs/errors.md
         const { cursor, comment, commentId } = data.commentChanges;
+        if (!cursor) continue; // A change of another kind, such as a reaction.
         variables.after = cursor;
         setComments((before) => {
           const others = before.filter(({ id }) => id !== (comment?.id ?? commentId));

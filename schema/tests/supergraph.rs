@@ -31,7 +31,7 @@ fn it_says_how_long_lists_are() {
     let supergraph = supergraph();
     let page = "@listSize(assumedSize: 20, slicingArguments: [\"first\", \"last\"], \
                 sizedFields: [\"edges\"], requireOneSlicingArgument: false)";
-    assert_eq!(supergraph.matches(page).count(), 3);
+    assert_eq!(supergraph.matches(page).count(), 4);
     let newest = "@listSize(assumedSize: 10, slicingArguments: [\"first\"], requireOneSlicingArgument: false)";
     assert_eq!(supergraph.matches(newest).count(), 1);
     let link = "@link(url: \"https://specs.apollo.dev/cost/v0.1\", import: [\"@listSize\"])";
@@ -44,7 +44,7 @@ fn the_fields_that_depend_on_who_asks_are_tagged() {
     let supergraph = supergraph();
     let fields = supergraph.lines().map(str::trim_start);
     let fields: Vec<&str> = fields.filter(|line| line.starts_with("viewer")).collect();
-    assert_eq!(fields.len(), 5, "{fields:?}");
+    assert_eq!(fields.len(), 6, "{fields:?}");
     for field in fields {
         assert!(field.contains("@tag(name: \"viewer\")"), "{field}");
     }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use async_graphql::{OutputType, SimpleObject, TypeName};
 
-use crate::page::ListId;
-use crate::{ListPosition, Page, PageRequest};
+use crate::page::Position;
+use crate::{Page, PageRequest};
 
 /// One page of a list.
 #[derive(Debug, SimpleObject)]
@@ -45,23 +45,29 @@ pub struct PageInfo {
 
 impl<T: OutputType> Connection<T> {
     /// Gives each item of a page its cursor.
-    pub fn new<I: ListId>(
-        request: &PageRequest<I>,
+    pub fn new<P: Position>(
+        request: &PageRequest<P>,
         page: Page<T>,
-        position: impl Fn(&T) -> ListPosition<I>,
+        position: impl Fn(&T) -> P,
     ) -> Self {
         Self::with_cursors(page, |node| request.cursor(&position(node)))
     }
 
+    /// The same of items that come with their positions.
+    pub fn positioned<P: Position>(request: &PageRequest<P>, page: Page<(P, T)>) -> Self {
+        Self::of_pairs(page.map(|(position, node)| (request.cursor(&position), node)))
+    }
+
     /// Gives each item of a page the cursor that `cursor` makes of it.
     pub fn with_cursors(page: Page<T>, cursor: impl Fn(&T) -> String) -> Self {
+        Self::of_pairs(page.map(|node| (cursor(&node), node)))
+    }
+
+    fn of_pairs(page: Page<(String, T)>) -> Self {
         let edges: Vec<_> = page
             .items
             .into_iter()
-            .map(|node| Edge {
-                cursor: cursor(&node),
-                node,
-            })
+            .map(|(cursor, node)| Edge { cursor, node })
             .collect();
         let page_info = PageInfo {
             has_next_page: page.has_next,

@@ -8,7 +8,8 @@
 //! - [`viewer`] and [`owner`]: who asks, whom a document belongs to, and so who may write what; `claims` reads who
 //!   asks from what the gateway sends; [`blocks`]: who may write nothing; [`moderation_acts`]: the lines that
 //!   moderators' acts leave;
-//! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time;
+//! - [`page`] and [`connection`]: Relay pages over a list ordered by creation time; [`ranked_page`]: over one
+//!   ordered by a count;
 //! - [`readable`], [`stored_comment`], [`reference`](mod@reference) and [`undated`]: which documents can be read,
 //!   how they refer to each other, and documents without a date;
 //! - [`list_size`] and [`tag`]: how long lists are, and what depends on who asks, in the schema itself;
@@ -50,6 +51,7 @@ pub mod moderation_acts;
 mod overload;
 pub mod owner;
 pub mod page;
+pub mod ranked_page;
 pub mod readable;
 pub mod reference;
 pub mod stored_comment;
@@ -77,6 +79,7 @@ pub use limits::{FieldCost, FieldCosts, LimitSettings, Limits, TypeNames};
 pub use moderation_acts::{ModerationActs, Moderator};
 pub use owner::Owner;
 pub use page::{BeyondCursors, ListPosition, Order, Page, PageArguments, PageRequest};
+pub use ranked_page::RankedPosition;
 pub use stored_comment::StoredComment;
 pub use subgraph::{Subgraph, SubgraphSettings};
 pub use viewer::{AccessError, AnonymousWrites, Person, Viewer};

@@ -76,15 +76,24 @@ pub struct PageArguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListTag(pub u8);
 
-/// Checked arguments: what to read.
+/// Checked arguments: what to read of a list whose items have positions `P`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PageRequest<I = ObjectId> {
+pub struct PageRequest<P = ListPosition> {
     tag: ListTag,
     order: Order,
     from_end: bool,
     size: usize,
-    after: Option<ListPosition<I>>,
-    before: Option<ListPosition<I>>,
+    after: Option<P>,
+    before: Option<P>,
+}
+
+/// A position that can be written as a cursor.
+pub trait Position: Clone {
+    /// Writes the cursor of this position in a list.
+    fn to_cursor(&self, tag: ListTag) -> String;
+
+    /// Reads a cursor; none if it is not one of this list.
+    fn from_cursor(tag: ListTag, cursor: &str) -> Option<Self>;
 }
 
 /// The items of a page, in the list's order.
@@ -118,17 +127,28 @@ impl<T> Default for Page<T> {
     }
 }
 
+impl<T> Page<T> {
+    /// The same page of what a function makes of each item.
+    pub fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(make).collect(),
+            has_next: self.has_next,
+            has_previous: self.has_previous,
+        }
+    }
+}
+
 impl PageArguments {
     /// Checks sizes and cursors.
     ///
     /// # Errors
     /// When both ends are asked for, a size is negative or above [`MAX_PAGE_SIZE`], or a cursor is
     /// not one of this list.
-    pub fn check<I: ListId>(
+    pub fn check<P: Position>(
         &self,
         tag: ListTag,
         order: Order,
-    ) -> Result<PageRequest<I>, InputError> {
+    ) -> Result<PageRequest<P>, InputError> {
         let (argument, size, from_end) = match (self.first, self.last) {
             (Some(_), Some(_)) => return Err(InputError::BothEnds),
             (None, Some(last)) => ("last", Some(last), true),
@@ -140,7 +160,7 @@ impl PageArguments {
         };
         let cursor = |argument, cursor: &Option<String>| match cursor {
             None => Ok(None),
-            Some(text) => match ListPosition::from_cursor(tag, text) {
+            Some(text) => match P::from_cursor(tag, text) {
                 Some(position) => Ok(Some(position)),
                 None => Err(InputError::Cursor { argument }),
             },
@@ -181,7 +201,7 @@ pub const fn page_cost(item: usize) -> FieldCost {
     }
 }
 
-impl<I: ListId> PageRequest<I> {
+impl<I: ListId> PageRequest<ListPosition<I>> {
     /// Restricts a filter to what lies between the cursors.
     pub fn filter(&self, mut filter: Document) -> Document {
         let mut bounds = Vec::new();
@@ -214,13 +234,6 @@ impl<I: ListId> PageRequest<I> {
         doc! { I::DATE: direction, "_id": direction }
     }
 
-    /// How many items to read: one more than the page has, to see whether the list continues.
-    pub fn limit(&self) -> i64 {
-        i64::try_from(self.size)
-            .unwrap_or(i64::MAX)
-            .saturating_add(1)
-    }
-
     /// Restricts a filter to what a cursor cut off before the position where the page's reading
     /// starts; none without such a cursor.
     pub fn filter_behind(&self, filter: impl FnOnce() -> Document) -> Option<Document> {
@@ -237,14 +250,19 @@ impl<I: ListId> PageRequest<I> {
     /// Restricts a filter to what a cursor cut off at the far end of the page's reading: when all
     /// before it fits the page, the list can continue only there.
     pub fn filter_ahead(&self, filter: impl FnOnce() -> Document) -> Option<Document> {
-        Self {
-            from_end: !self.from_end,
-            ..self.clone()
-        }
-        .filter_behind(filter)
+        self.reversed().filter_behind(filter)
+    }
+}
+
+impl<P: Position> PageRequest<P> {
+    /// How many items to read: one more than the page has, to see whether the list continues.
+    pub fn limit(&self) -> i64 {
+        i64::try_from(self.size)
+            .unwrap_or(i64::MAX)
+            .saturating_add(1)
     }
 
-    /// Makes the page of what was read with [`PageRequest::filter`], [`PageRequest::sort`] and
+    /// Makes the page of what was read between the cursors, in the direction in which the page is read, up to
     /// [`PageRequest::limit`].
     pub fn page<T>(&self, mut items: Vec<T>, beyond: BeyondCursors) -> Page<T> {
         let goes_on = items.len() > self.size || beyond.ahead;
@@ -265,8 +283,31 @@ impl<I: ListId> PageRequest<I> {
         }
     }
 
+    /// The position after which the page starts.
+    pub(crate) fn after(&self) -> Option<&P> {
+        self.after.as_ref()
+    }
+
+    /// The position before which the page ends.
+    pub(crate) fn before(&self) -> Option<&P> {
+        self.before.as_ref()
+    }
+
+    /// Whether the page is read from the end of the list.
+    pub(crate) fn is_from_end(&self) -> bool {
+        self.from_end
+    }
+
+    /// The same request, read from the other end.
+    pub(crate) fn reversed(&self) -> Self {
+        Self {
+            from_end: !self.from_end,
+            ..self.clone()
+        }
+    }
+
     /// The cursor of an item at that position.
-    pub fn cursor(&self, position: &ListPosition<I>) -> String {
+    pub fn cursor(&self, position: &P) -> String {
         position.to_cursor(self.tag)
     }
 }
@@ -311,22 +352,34 @@ fn bound<I: ListId>(position: &ListPosition<I>, ascending: bool, reach: Reach) -
 const CURSOR_VERSION: u8 = 1;
 
 impl<I: ListId> ListPosition<I> {
-    fn to_cursor(&self, tag: ListTag) -> String {
+    /// Milliseconds and id.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let millis = self.created_at.map_or(i64::MIN, DateTime::timestamp_millis);
-        let head = [CURSOR_VERSION, tag.0];
-        let bytes = [&head[..], &millis.to_be_bytes(), &self.id.to_bytes()].concat();
+        [&millis.to_be_bytes()[..], &self.id.to_bytes()].concat()
+    }
+
+    /// Reads [`ListPosition::to_bytes`].
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (millis, id) = bytes.split_first_chunk::<8>()?;
+        let millis = i64::from_be_bytes(*millis);
+        Some(Self {
+            created_at: (millis != i64::MIN).then(|| DateTime::from_millis(millis)),
+            id: I::from_bytes(id)?,
+        })
+    }
+}
+
+impl<I: ListId> Position for ListPosition<I> {
+    fn to_cursor(&self, tag: ListTag) -> String {
+        let bytes = [&[CURSOR_VERSION, tag.0][..], &self.to_bytes()].concat();
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     fn from_cursor(tag: ListTag, cursor: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let (head, position) = bytes.split_first_chunk::<2>()?;
-        let (millis, id) = position.split_first_chunk::<8>()?;
-        let millis = i64::from_be_bytes(*millis);
-        (*head == [CURSOR_VERSION, tag.0]).then_some(Self {
-            created_at: (millis != i64::MIN).then(|| DateTime::from_millis(millis)),
-            id: I::from_bytes(id)?,
-        })
+        let is_its = *head == [CURSOR_VERSION, tag.0];
+        is_its.then(|| Self::from_bytes(position)).flatten()
     }
 }
 
@@ -359,13 +412,11 @@ mod tests {
         };
         for position in [position(), undated] {
             let cursor = position.to_cursor(TAG);
-            assert_eq!(ListPosition::from_cursor(TAG, &cursor), Some(position));
+            assert_eq!(<ListPosition>::from_cursor(TAG, &cursor), Some(position));
         }
         let cursor = position().to_cursor(TAG);
-        assert_eq!(
-            ListPosition::<ObjectId>::from_cursor(ListTag(8), &cursor),
-            None
-        );
+        let of_another = <ListPosition>::from_cursor(ListTag(8), &cursor);
+        assert_eq!(of_another, None);
     }
 
     #[test]
@@ -384,7 +435,7 @@ mod tests {
                 ..PageArguments::default()
             };
             assert_eq!(
-                arguments.check::<ObjectId>(TAG, Order::NewestFirst),
+                arguments.check::<ListPosition>(TAG, Order::NewestFirst),
                 Err(InputError::Cursor { argument: "after" }),
                 "{forged:?}"
             );
@@ -393,7 +444,8 @@ mod tests {
 
     #[test]
     fn page_sizes_have_limits() {
-        let check = |first, last| arguments(first, last).check::<ObjectId>(TAG, Order::NewestFirst);
+        let check =
+            |first, last| arguments(first, last).check::<ListPosition>(TAG, Order::NewestFirst);
         assert_eq!(check(None, None).expect("accepted").size, DEFAULT_PAGE_SIZE);
         assert_eq!(check(Some(0), None).expect("accepted").size, 0);
         assert_eq!(check(None, Some(100)).expect("accepted").size, 100);
@@ -407,7 +459,7 @@ mod tests {
     #[test]
     fn a_page_from_the_end_is_turned_around() {
         let request = arguments(None, Some(2))
-            .check::<ObjectId>(TAG, Order::OldestFirst)
+            .check::<ListPosition>(TAG, Order::OldestFirst)
             .expect("accepted");
         let page = request.page(vec![5, 4, 3], BeyondCursors::default());
         assert_eq!(page.items, [4, 5]);

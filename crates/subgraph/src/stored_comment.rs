@@ -14,9 +14,10 @@ use crate::{DateTime, Owner, author, reference};
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Which documents are comments.
-pub const SHAPE: Shape<9> = Shape([
+pub const SHAPE: Shape<10> = Shape([
     ("_id", Kind::Id),
     ("postId", Kind::Reference),
+    ("parentId", Kind::Link),
     (
         "text",
         Kind::Text {
@@ -43,6 +44,8 @@ pub struct StoredComment {
     pub id: ObjectId,
     /// The post that it is about.
     pub post_id: ObjectId,
+    /// The comment that it replies to, which need not exist.
+    pub parent_id: Option<ObjectId>,
     /// Its text; empty where the document has none.
     pub text: String,
     /// Its author; [`author::ANONYMOUS`] where the document has none.
@@ -69,6 +72,7 @@ impl FromDocument for StoredComment {
         let [
             id,
             post_id,
+            parent_id,
             text,
             author,
             author_id,
@@ -81,6 +85,7 @@ impl FromDocument for StoredComment {
             // The shape demands both.
             id: id.id().unwrap_or_default(),
             post_id: post_id.id().unwrap_or_default(),
+            parent_id: parent_id.id(),
             text: text.text().unwrap_or_default().into_owned(),
             author: author::read(author),
             owner: Owner::read(author_id, guest),

@@ -59,6 +59,9 @@ pub enum AccessError {
     /// A guest may not report.
     #[error("you are not signed in: only who is signed in may report")]
     GuestReports,
+    /// A guest may not react.
+    #[error("you are not signed in: only who is signed in may react to comments")]
+    GuestReacts,
     /// A guest may not moderate.
     #[error("you are not signed in: only moderators may do this")]
     GuestModerates,
@@ -74,9 +77,11 @@ impl AccessError {
     /// The code that clients may rely on.
     pub fn code(self) -> Code {
         match self {
-            Self::GuestWrites | Self::GuestChanges | Self::GuestReports | Self::GuestModerates => {
-                Code::Unauthenticated
-            }
+            Self::GuestWrites
+            | Self::GuestChanges
+            | Self::GuestReports
+            | Self::GuestReacts
+            | Self::GuestModerates => Code::Unauthenticated,
             Self::Forbidden | Self::NotModerator | Self::Blocked => Code::Forbidden,
         }
     }

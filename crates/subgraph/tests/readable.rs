@@ -17,9 +17,10 @@ use subgraph::{AnonymousWrites, DateTime, Owner, Person, StoredComment, Viewer};
 
 const RANDOM_DOCUMENTS: usize = 4_000;
 /// What a random document begins from, so that many differ from a comment in one field only.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "_id",
     "postId",
+    "parentId",
     "text",
     "author",
     "authorId",
@@ -175,6 +176,10 @@ async fn every_edge_is_judged_alike() {
         with(doc! { "authorId": Bson::Null, "guest": true }),
         with(doc! { "authorId": Bson::Undefined }),
         with(doc! { "authorId": ObjectId::new() }),
+        with(doc! { "parentId": ObjectId::new() }),
+        with(doc! { "parentId": &hex }),
+        with(doc! { "parentId": [ObjectId::new()] }),
+        with(doc! { "parentId": 5 }),
     ];
     let mut documents: Vec<RawDocumentBuf> = readable.iter().map(raw).collect();
     documents.push(with_bytes(

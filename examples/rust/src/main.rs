@@ -47,6 +47,7 @@ async fn main() -> anyhow::Result<()> {
 
     let input = write_comment::CreateCommentInput {
         post_id: post.id.clone(),
+        parent_id: None,
         text: "Hello from Rust".to_owned(),
         author: Some("Example".to_owned()),
         idempotency_key: None,
@@ -71,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
             Change::CommentAdded(added) => println!("live: {}", added.comment.text),
             Change::CommentEdited(edited) => println!("edited: {}", edited.comment.text),
             Change::CommentDeleted(deleted) => println!("deleted: {}", deleted.comment_id),
+            Change::CommentReactionsChanged(it) => println!("reactions: {}", it.comment.text),
         }
         return Ok(()); // An application goes on.
     }

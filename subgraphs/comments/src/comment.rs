@@ -1,16 +1,25 @@
 //! A comment, as MongoDB stores it and as clients see it.
 
+use async_graphql::dataloader::DataLoader;
 use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use bson::RawDocument;
 use changefeed::{FromDocument, Unreadable};
 use serde::Serialize;
 use subgraph::limits::answer::count_bytes;
+use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::page::ListTag;
 use subgraph::text::TextRule;
-use subgraph::{DateTime, Id, ListPosition, Owner, StoredComment, Viewer};
+use subgraph::{
+    Connection, DateTime, Id, ListPosition, Order, Owner, PageArguments, StoredComment, Viewer,
+};
 
 use crate::Error;
+use crate::loaders::{
+    CommentLoader, CommentPageLoader, CommentsOf, ReactionLoader, ReplyCountLoader,
+};
 use crate::post::{Post, PostId};
+use crate::reaction::{KINDS_MAX, Reaction, ReactionCount, Reactions};
+use crate::store::{CommentList, Parent, PersonOnComment};
 
 /// The id of a comment.
 pub type CommentId = Id<Comment>;
@@ -22,6 +31,10 @@ pub const TEXT: TextRule = TextRule {
 };
 /// Marks the cursors of lists of comments.
 pub const COMMENTS_LIST: ListTag = ListTag(b'c');
+/// Marks the cursors of the same list, by the number of replies.
+pub const MOST_REPLIED_LIST: ListTag = ListTag(b'm');
+/// Marks the cursors of lists of replies.
+pub const REPLIES_LIST: ListTag = ListTag(b'r');
 
 /// Who may see a comment.
 #[derive(Clone, Copy, Debug, Default, Enum, Eq, PartialEq)]
@@ -47,6 +60,10 @@ pub struct Comment {
     pub id: CommentId,
     #[graphql(skip)]
     pub post_id: PostId,
+    /// The id of the comment that this one replies to; null if it replies to none. It never changes, and stays when
+    /// that comment is deleted or hidden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<CommentId>,
     #[graphql(skip)]
     pub text: String,
     /// The name of the comment's author; "Anonymous" if none was given.
@@ -62,6 +79,10 @@ pub struct Comment {
     pub updated_at: Option<DateTime>,
     /// Whether the text was changed after the comment was created.
     pub edited: bool,
+    /// Written by reactions alone.
+    #[graphql(skip)]
+    #[serde(skip)]
+    pub reactions: Reactions,
     /// Who may see the comment. Lists, counts, `comment` and live events have visible ones only. You meet others
     /// where you wrote one that is held, and, as a moderator, in `moderationQueue`.
     #[serde(skip)]
@@ -79,6 +100,75 @@ impl Comment {
     /// The post that the comment is about.
     async fn post(&self) -> Post {
         Post { id: self.post_id }
+    }
+
+    /// The comment that this one replies to. Null if it replies to none, or if that one was deleted, is held or hidden,
+    /// or is not one of the same post.
+    async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Comment>, Error> {
+        let Some(parent) = self.parent_id else {
+            return Ok(None);
+        };
+        let comments = ctx.data_unchecked::<DataLoader<CommentLoader>>();
+        let parent = comments.load_one(parent).await?;
+        Ok(parent.filter(|parent| parent.post_id == self.post_id))
+    }
+
+    /// How many replies the comment has. Replies are comments of the post, too, so they also count in its
+    /// `commentCount`.
+    async fn reply_count(&self, ctx: &Context<'_>) -> Result<u64, Error> {
+        let counts = ctx.data_unchecked::<DataLoader<ReplyCountLoader>>();
+        Ok(counts.load_one(self.as_parent()).await?.unwrap_or_default())
+    }
+
+    /// The replies to the comment, in pages, the oldest first. Use `first` (and `after`) to page forwards, or `last`
+    /// (and `before`) to page backwards. Without either, the first 20 are returned.
+    #[graphql(directive = list_size::apply(PAGE, names(["first", "last"]), names(["edges"]), Some(false)))]
+    async fn replies(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many replies from the start of the list: 0 to 100.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Start after the reply with this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many replies from the end of the list: 0 to 100.")] last: Option<i32>,
+        #[graphql(desc = "End before the reply with this cursor.")] before: Option<String>,
+    ) -> Result<Connection<Comment>, Error> {
+        let request = PageArguments {
+            first,
+            after,
+            last,
+            before,
+        }
+        .check(REPLIES_LIST, Order::OldestFirst)?;
+        let list = CommentsOf {
+            list: CommentList::Replies(self.as_parent()),
+            request,
+        };
+        let pages = ctx.data_unchecked::<DataLoader<CommentPageLoader>>();
+        let page = pages.load_one(list).await?.unwrap_or_default();
+        Ok(Connection::new(&request, page, Comment::position))
+    }
+
+    /// How many people chose each reaction to the comment, without those that nobody chose. A comment's `updatedAt` and
+    /// `edited` do not change with them.
+    #[graphql(directive = list_size::apply(Some(KINDS_MAX), None, None, None))]
+    async fn reactions(&self) -> Vec<ReactionCount> {
+        self.reactions.counts()
+    }
+
+    /// Your own reaction to the comment; null if you have none, or are not signed in.
+    #[graphql(tag = "viewer")]
+    async fn viewer_reaction(&self, ctx: &Context<'_>) -> Result<Option<Reaction>, Error> {
+        let viewer = Viewer::of(ctx);
+        let Some(person) = viewer.person() else {
+            return Ok(None);
+        };
+        let of = PersonOnComment {
+            comment: self.id,
+            person: person.id.clone(),
+        };
+        let reactions = ctx.data_unchecked::<DataLoader<ReactionLoader>>();
+        reactions.load_one(of).await
     }
 
     /// When the comment was created. The time in its id, if another program wrote it without a date.
@@ -157,6 +247,37 @@ impl Comment {
         }
     }
 
+    /// Whether nothing but its reactions tells it from what it was before.
+    pub fn differs_in_reactions_alone(&self, before: &Self) -> bool {
+        // By name, so that a new field is not forgotten.
+        let Self {
+            id,
+            post_id,
+            parent_id,
+            text,
+            author,
+            owner,
+            created_at,
+            updated_at,
+            edited,
+            reactions,
+            status,
+        } = self;
+        *reactions != before.reactions
+            && (id, post_id, parent_id) == (&before.id, &before.post_id, &before.parent_id)
+            && (text, author, owner) == (&before.text, &before.author, &before.owner)
+            && (created_at, updated_at) == (&before.created_at, &before.updated_at)
+            && (edited, status) == (&before.edited, &before.status)
+    }
+
+    /// The comment as one that others reply to.
+    pub fn as_parent(&self) -> Parent {
+        Parent {
+            post: self.post_id,
+            comment: self.id,
+        }
+    }
+
     /// The comment's position in its post's list.
     pub fn position(&self) -> ListPosition {
         ListPosition {
@@ -171,6 +292,7 @@ impl FromDocument for Comment {
         let StoredComment {
             id,
             post_id,
+            parent_id,
             text,
             author,
             owner,
@@ -181,12 +303,14 @@ impl FromDocument for Comment {
         Ok(Self {
             id: id.into(),
             post_id: post_id.into(),
+            parent_id: parent_id.map(Into::into),
             text,
             author,
             owner,
             created_at,
             updated_at,
             edited,
+            reactions: Reactions::of(document),
             status: CommentStatus::Visible,
         })
     }

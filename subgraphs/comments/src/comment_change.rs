@@ -1,4 +1,4 @@
-//! The events of `commentChanges`: a comment was added, edited or deleted. Each has a cursor to resume from.
+//! The events of `commentChanges`: a comment was added, edited or deleted, or people reacted to it. Each has a cursor to resume from.
 
 use async_graphql::{SimpleObject, Union};
 
@@ -12,6 +12,7 @@ pub enum CommentChange {
     Added(CommentAdded),
     Edited(CommentEdited),
     Deleted(CommentDeleted),
+    ReactionsChanged(CommentReactionsChanged),
 }
 
 /// A comment was added.
@@ -26,6 +27,15 @@ pub struct CommentAdded {
 /// A comment's text was changed.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct CommentEdited {
+    /// Opaque. Pass it as `after` to resume after this change.
+    pub cursor: String,
+    /// The comment after the change.
+    pub comment: Comment,
+}
+
+/// People reacted to a comment, and nothing else of it has changed.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct CommentReactionsChanged {
     /// Opaque. Pass it as `after` to resume after this change.
     pub cursor: String,
     /// The comment after the change.

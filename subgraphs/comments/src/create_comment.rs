@@ -6,6 +6,7 @@ use subgraph::{Blocks, DateTime, Viewer, Written};
 
 use crate::comment::{Comment, CommentId, TEXT};
 use crate::post::PostId;
+use crate::reaction::Reactions;
 use crate::store::Idempotency;
 use crate::{Error, FairUse, HoldComments, KnownPosts, Store};
 
@@ -19,6 +20,9 @@ const IDEMPOTENCY_KEY: TextRule = TextRule {
 pub struct CreateCommentInput {
     /// The id of the post to comment on.
     post_id: PostId,
+    /// The id of the comment that this one replies to: a comment of the same post that is no reply itself. It cannot be
+    /// changed later. Null or left out for a comment that replies to none.
+    parent_id: Option<CommentId>,
     /// The comment's text: 1 to 5,000 characters, at least one of them visible. White space at both ends is
     /// removed. Control characters other than line breaks and tabs fail with BAD_USER_INPUT.
     text: String,
@@ -49,8 +53,8 @@ pub struct CreateComment;
 
 #[Object]
 impl CreateComment {
-    /// Creates a comment on a post. Fails with NOT_FOUND if the post does not exist, with BAD_USER_INPUT if a
-    /// text is blank or too long, with UNAUTHENTICATED if you are not signed in and guests may not write, and with
+    /// Creates a comment on a post, or a reply to one. Fails with NOT_FOUND if the post or the comment `parentId` does
+    /// not exist, with BAD_USER_INPUT if a text is blank or too long or `parentId` is itself a reply, with UNAUTHENTICATED if you are not signed in and guests may not write, and with
     /// FORBIDDEN if a moderator has blocked you. If the service limits how much one writes, it fails with
     /// TOO_MANY_COMMENTS, and with BAD_USER_INPUT for too many links of a new author.
     async fn create_comment(
@@ -64,7 +68,10 @@ impl CreateComment {
         let text = TEXT.check(input.text)?;
         let idempotency = IDEMPOTENCY_KEY
             .check_optional(input.idempotency_key)?
-            .map(|key| Idempotency::new(key, &owner, input.post_id, &text, &author));
+            .map(|key| {
+                let place = (input.post_id, input.parent_id);
+                Idempotency::new(key, &owner, place, &text, &author)
+            });
         let store = ctx.data_unchecked::<Store>();
         let blocks = ctx.data_unchecked::<Blocks>();
         blocks.require_unblocked::<Error>(&viewer).await?;
@@ -72,12 +79,14 @@ impl CreateComment {
         let comment = Comment {
             id: CommentId::new(),
             post_id: input.post_id,
+            parent_id: input.parent_id,
             text,
             author,
             owner,
             created_at: Some(now),
             updated_at: Some(now),
             edited: false,
+            reactions: Reactions::default(),
             status: hold.status_of_new(&viewer, store).await?,
         };
         ctx.data_unchecked::<KnownPosts>()
@@ -86,10 +95,14 @@ impl CreateComment {
         let Written {
             value: comment,
             operation_time,
-        } = ctx
-            .data_unchecked::<FairUse>()
-            .insert(&viewer, comment, idempotency)
-            .await?;
+        } = match store.require_parent(&comment).await {
+            Ok(()) => {
+                let fair_use = ctx.data_unchecked::<FairUse>();
+                fair_use.insert(&viewer, comment, idempotency).await?
+            }
+            // No retry is refused whose first request was written, whatever became of the parent since.
+            Err(refusal) => store.first_or(refusal, idempotency).await?,
+        };
         Ok(CreateCommentPayload {
             comment,
             operation_time,

@@ -1,5 +1,7 @@
 //! The errors of the comments subgraph, each with the code that clients receive.
 
+use std::time::Duration;
+
 use async_graphql::ErrorExtensionValues;
 use changefeed::{CursorError, TopicError};
 use subgraph::database_error::{StoreError, is_out_of_time};
@@ -13,6 +15,8 @@ use crate::post::PostId;
 const HISTORY_LOST: &str = "HISTORY_LOST";
 /// The `extensions.reason` of [`Error::CommentHidden`].
 const COMMENT_HIDDEN: &str = "COMMENT_HIDDEN";
+/// The `extensions.reason` of [`Error::TooManyReplies`].
+const TOO_MANY_REPLIES: &str = "TOO_MANY_REPLIES";
 
 /// An error of the comments subgraph.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -29,6 +33,22 @@ pub enum Error {
     /// The comment does not exist, or no longer.
     #[error("the comment {0} does not exist")]
     CommentNotFound(CommentId),
+    /// The comment to reply to is not there, or is not visible, or is one of another post.
+    #[error("there is no comment {0} of this post to reply to: it may have been deleted or hidden")]
+    ParentNotFound(CommentId),
+    /// The comment to reply to is itself a reply.
+    #[error(
+        "the comment {reply} is itself a reply: reply to {parent}, the comment that it replies to"
+    )]
+    ParentIsReply {
+        /// The comment that was named.
+        reply: CommentId,
+        /// What it replies to.
+        parent: CommentId,
+    },
+    /// A post has more comments, or comments more replies, than can be counted in time.
+    #[error("the replies could not be counted in {} s: leave out replyCount, and use another orderBy", .0.as_secs())]
+    TooManyReplies(Duration),
     /// The comment was changed after the client had read it.
     #[error(
         "the comment {0} was changed after ifUpdatedAt: read it again, and decide with its present text"
@@ -106,6 +126,7 @@ impl Error {
             Self::Topic(TopicError::ResyncRequired) => Some(HISTORY_LOST),
             Self::Access(error) => error.reason(),
             Self::CommentHidden(_) => Some(COMMENT_HIDDEN),
+            Self::TooManyReplies(_) => Some(TOO_MANY_REPLIES),
             _ => None,
         }
     }
@@ -114,13 +135,17 @@ impl Error {
 impl CodedError for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Input(_) | Self::TooManyLinks { .. } => Code::BadUserInput,
+            Self::Input(_) | Self::TooManyLinks { .. } | Self::ParentIsReply { .. } => {
+                Code::BadUserInput
+            }
             Self::TooManyComments(_) | Self::RepeatedComment(_) => Code::TooManyComments,
             Self::Access(error) => error.code(),
-            Self::PostNotFound(_) | Self::CommentNotFound(_) => Code::NotFound,
+            Self::PostNotFound(_) | Self::CommentNotFound(_) | Self::ParentNotFound(_) => {
+                Code::NotFound
+            }
             Self::CommentHidden(_) => Code::Forbidden,
             Self::IdempotencyKeyReused | Self::CommentChanged(_) => Code::Conflict,
-            Self::Overloaded(_) => Code::Overloaded,
+            Self::Overloaded(_) | Self::TooManyReplies(_) => Code::Overloaded,
             Self::Cursor(CursorError::Future) | Self::Topic(TopicError::ResyncRequired) => {
                 Code::ResyncRequired
             }
@@ -167,6 +192,7 @@ mod tests {
             Error::Topic(TopicError::ResyncRequired),
             Error::Access(AccessError::Blocked),
             Error::CommentHidden(CommentId::new()),
+            Error::TooManyReplies(Duration::ZERO),
         ] {
             let reason = error.reason().expect("a reason");
             assert!(page.contains(&format!("- `{reason}`:")), "{reason}");

@@ -9,7 +9,9 @@ use service::{Health, Lifecycle};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
-use crate::comment_change::{CommentAdded, CommentChange, CommentDeleted, CommentEdited};
+use crate::comment_change::{
+    CommentAdded, CommentChange, CommentDeleted, CommentEdited, CommentReactionsChanged,
+};
 use crate::known_posts::KnownPosts;
 use crate::post::PostId;
 use crate::store::Store;
@@ -131,6 +133,12 @@ fn seen_from(
         (ChangeKind::Deleted { .. }, _, _) => {
             let id: CommentId = change.key.as_object_id()?.into();
             Some(CommentChange::Deleted(deleted(id)))
+        }
+        (_, Some(before), Some(comment)) if comment.differs_in_reactions_alone(&before) => {
+            Some(CommentChange::ReactionsChanged(CommentReactionsChanged {
+                cursor,
+                comment,
+            }))
         }
         (_, _, Some(comment)) => Some(CommentChange::Edited(CommentEdited { cursor, comment })),
         // Moved to another post.

@@ -3,14 +3,14 @@
 //! | file | has |
 //! |---|---|
 //! | [`schema`] | what a client may ask: queries, mutations, subscriptions |
-//! | `comment`, `post`, `comment_change` | the nouns: a comment, a post as far as it is known here, an event |
-//! | `create_comment`, `update_comment`, `delete_comment` | one mutation each, with its input and payload |
+//! | `comment`, `post`, `reaction`, `comment_change` | the nouns: a comment, a post as far as it is known here, a reaction, an event |
+//! | `create_comment`, `update_comment`, `delete_comment`, `set_reaction` | one mutation each, with its input and payload |
 //! | `report_comment`, `hide_comment`, `restore_comment`, `block_author`, `unblock_author` | the same, of moderation |
 //! | `moderation`, `moderation_change`, `block` | the nouns of moderation: a comment in it, an event, a block |
 //! | [`moderation_feed`], [`holding`] | the moderators' live queue; which comments wait there |
 //! | [`store`] | the collections, the indexes and the queries |
 //! | `fair_use` | how much one writer may write |
-//! | `loaders` | look-ups of many comments or pages in one query |
+//! | `loaders` | look-ups of many comments, pages or counts in one query |
 //! | [`feed`] | the live comments |
 //! | [`known_posts`], [`deleted_posts`] | which posts exist; the comments of those that no longer do |
 //! | [`error`], [`config`] | the error codes, the settings |
@@ -38,9 +38,11 @@ mod moderation;
 mod moderation_change;
 pub mod moderation_feed;
 mod post;
+mod reaction;
 mod report_comment;
 mod restore_comment;
 pub mod schema;
+mod set_reaction;
 pub mod store;
 mod unblock_author;
 mod update_comment;
@@ -57,7 +59,9 @@ use subgraph::{Blocks, DatabaseCalls, Subgraph, collections, reference, undated}
 use tokio::net::TcpListener;
 
 pub use comment::{Comment, CommentId, CommentStatus};
-pub use comment_change::{CommentAdded, CommentChange, CommentDeleted, CommentEdited};
+pub use comment_change::{
+    CommentAdded, CommentChange, CommentDeleted, CommentEdited, CommentReactionsChanged,
+};
 pub use config::{Config, FeedSettings};
 pub use error::Error;
 pub use fair_use::{FairUse, FairUseSettings};

@@ -7,7 +7,8 @@ use async_graphql::dataloader::{DataLoader, Loader};
 use subgraph::{Blocks, Page, PageRequest};
 
 use crate::comment::{Comment, CommentId};
-use crate::post::PostId;
+use crate::reaction::Reaction;
+use crate::store::{CommentList, Parent, PersonOnComment};
 use crate::{Error, Store};
 
 /// How long a look-up waits for others to join its batch.
@@ -36,14 +37,14 @@ impl Loader<CommentId> for CommentLoader {
     }
 }
 
-/// One page of one post's comments.
+/// One page of a list of comments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CommentsOfPost {
-    pub post: PostId,
+pub struct CommentsOf {
+    pub list: CommentList,
     pub request: PageRequest,
 }
 
-/// Loads pages of posts' comments.
+/// Loads pages of lists of comments.
 pub struct CommentPageLoader(Store);
 
 impl CommentPageLoader {
@@ -53,32 +54,69 @@ impl CommentPageLoader {
     }
 }
 
-impl Loader<CommentsOfPost> for CommentPageLoader {
+impl Loader<CommentsOf> for CommentPageLoader {
     type Value = Page<Comment>;
     type Error = Error;
 
     async fn load(
         &self,
-        lists: &[CommentsOfPost],
-    ) -> Result<HashMap<CommentsOfPost, Page<Comment>>, Error> {
-        // The posts of one list of posts ask with the same arguments: one query serves them all.
-        let mut posts_by_request: HashMap<PageRequest, Vec<PostId>> = HashMap::new();
-        for list in lists {
-            posts_by_request
-                .entry(list.request)
-                .or_default()
-                .push(list.post);
+        pages: &[CommentsOf],
+    ) -> Result<HashMap<CommentsOf, Page<Comment>>, Error> {
+        // The posts of one list of posts ask with the same arguments, and so do the comments of one list of comments:
+        // one query serves them all.
+        let mut lists_by_request: HashMap<PageRequest, Vec<CommentList>> = HashMap::new();
+        for page in pages {
+            let lists = lists_by_request.entry(page.request).or_default();
+            lists.push(page.list);
         }
-        let mut pages = HashMap::with_capacity(lists.len());
-        for (request, posts) in posts_by_request {
-            let found = self.0.comments_of_posts(&posts, &request).await?;
-            pages.extend(
-                found
-                    .into_iter()
-                    .map(|(post, page)| (CommentsOfPost { post, request }, page)),
-            );
+        let mut loaded = HashMap::with_capacity(pages.len());
+        for (request, lists) in lists_by_request {
+            let found = self.0.comments_of_lists(&lists, &request).await?;
+            let found = found.into_iter();
+            loaded.extend(found.map(|(list, page)| (CommentsOf { list, request }, page)));
         }
-        Ok(pages)
+        Ok(loaded)
+    }
+}
+
+/// Loads how many replies comments have.
+pub struct ReplyCountLoader(Store);
+
+impl ReplyCountLoader {
+    /// A data loader over the store.
+    pub fn new(store: Store) -> DataLoader<Self> {
+        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+    }
+}
+
+impl Loader<Parent> for ReplyCountLoader {
+    type Value = u64;
+    type Error = Error;
+
+    async fn load(&self, parents: &[Parent]) -> Result<HashMap<Parent, u64>, Error> {
+        self.0.reply_counts(parents).await
+    }
+}
+
+/// Loads who chose which reaction.
+pub struct ReactionLoader(Store);
+
+impl ReactionLoader {
+    /// A data loader over the store.
+    pub fn new(store: Store) -> DataLoader<Self> {
+        DataLoader::new(Self(store), tokio::spawn).delay(BATCH_WINDOW)
+    }
+}
+
+impl Loader<PersonOnComment> for ReactionLoader {
+    type Value = Reaction;
+    type Error = Error;
+
+    async fn load(
+        &self,
+        of: &[PersonOnComment],
+    ) -> Result<HashMap<PersonOnComment, Reaction>, Error> {
+        self.0.reactions(of).await
     }
 }
 

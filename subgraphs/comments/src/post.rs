@@ -5,9 +5,10 @@ use async_graphql::{ComplexObject, Context, Enum, SimpleObject};
 use subgraph::list_size::{PAGE, list_size, names};
 use subgraph::{Connection, Id, Order, PageArguments};
 
-use crate::comment::{COMMENTS_LIST, Comment};
-use crate::loaders::{CommentPageLoader, CommentsOfPost};
-use crate::{Error, Feed};
+use crate::comment::{COMMENTS_LIST, Comment, MOST_REPLIED_LIST};
+use crate::loaders::{CommentPageLoader, CommentsOf};
+use crate::store::CommentList;
+use crate::{Error, Feed, Store};
 
 /// The id of a post.
 pub type PostId = Id<Post>;
@@ -27,15 +28,10 @@ pub enum CommentOrder {
     NewestFirst,
     /// The comment created first comes first.
     OldestFirst,
-}
-
-impl From<CommentOrder> for Order {
-    fn from(order: CommentOrder) -> Self {
-        match order {
-            CommentOrder::NewestFirst => Self::NewestFirst,
-            CommentOrder::OldestFirst => Self::OldestFirst,
-        }
-    }
+    /// The comment with the most replies comes first, and of those with as many, the one created last. When replies
+    /// come and go while you read page after page, a comment may be on two pages, or on none. A post with too many
+    /// comments fails with OVERLOADED and the `reason` TOO_MANY_REPLIES: use another order.
+    MostReplied,
 }
 
 #[ComplexObject]
@@ -48,7 +44,7 @@ impl Post {
         ctx.data_unchecked::<Feed>().cursor_now(self.id).await
     }
 
-    /// All comments on the post, in pages. Use `first` (and `after`) to page forwards, or `last` (and
+    /// All comments on the post, in pages, replies among them. Use `first` (and `after`) to page forwards, or `last` (and
     /// `before`) to page backwards. Without either, the first 20 comments are returned.
     #[graphql(directive = list_size::apply(PAGE, names(["first", "last"]), names(["edges"]), Some(false)))]
     async fn comments(
@@ -68,20 +64,29 @@ impl Post {
         )]
         order_by: Option<CommentOrder>,
     ) -> Result<Connection<Comment>, Error> {
-        let order = order_by.unwrap_or(CommentOrder::NewestFirst).into();
-        let request = PageArguments {
+        let arguments = PageArguments {
             first,
             after,
             last,
             before,
-        }
-        .check(COMMENTS_LIST, order)?;
+        };
+        let order = match order_by.unwrap_or(CommentOrder::NewestFirst) {
+            CommentOrder::NewestFirst => Order::NewestFirst,
+            CommentOrder::OldestFirst => Order::OldestFirst,
+            CommentOrder::MostReplied => {
+                let request = arguments.check_ranked(MOST_REPLIED_LIST)?;
+                // Before it reads, so that `commentChangesCursor` beside it, which waits for nothing, is not newer.
+                tokio::task::yield_now().await;
+                let store = ctx.data_unchecked::<Store>();
+                let page = store.most_replied(self.id, request).await?;
+                return Ok(Connection::positioned(&request, page));
+            }
+        };
+        let request = arguments.check(COMMENTS_LIST, order)?;
+        let list = CommentList::Post(self.id);
         let page = ctx
             .data_unchecked::<DataLoader<CommentPageLoader>>()
-            .load_one(CommentsOfPost {
-                post: self.id,
-                request,
-            })
+            .load_one(CommentsOf { list, request })
             .await?
             .unwrap_or_default();
         Ok(Connection::new(&request, page, Comment::position))

@@ -15,12 +15,16 @@ use crate::comment_change::CommentChange;
 use crate::create_comment::CreateComment;
 use crate::delete_comment::DeleteComment;
 use crate::hide_comment::HideComment;
-use crate::loaders::{BlockLoader, CommentLoader, CommentPageLoader};
+use crate::loaders::{
+    BlockLoader, CommentLoader, CommentPageLoader, ReactionLoader, ReplyCountLoader,
+};
 use crate::moderation::{ModerationEntry, ModerationList, REASONS_COST};
 use crate::moderation_change::ModerationChange;
 use crate::post::{Post, PostId};
+use crate::reaction::COUNTS_COST;
 use crate::report_comment::ReportComment;
 use crate::restore_comment::RestoreComment;
+use crate::set_reaction::SetReaction;
 use crate::unblock_author::UnblockAuthor;
 use crate::update_comment::UpdateComment;
 use crate::{Error, FairUse, Feed, HoldComments, KnownPosts, ModerationFeed, Store};
@@ -31,6 +35,8 @@ pub const FIELD_COSTS: FieldCosts = &[
     ("comments", page_cost(3)),
     ("moderationQueue", page_cost(6)),
     ("blockedAuthors", page_cost(1)),
+    ("reactions", COUNTS_COST),
+    ("replies", page_cost(3)),
     ("reportReasons", REASONS_COST),
     ("text", FieldCost::Leaf(3)),
 ];
@@ -61,6 +67,8 @@ pub fn build(parts: Parts) -> Schema {
     builder()
         .data(CommentLoader::new(parts.store.clone()))
         .data(CommentPageLoader::new(parts.store.clone()))
+        .data(ReplyCountLoader::new(parts.store.clone()))
+        .data(ReactionLoader::new(parts.store.clone()))
         .data(BlockLoader::new(parts.blocks.clone()))
         .data(parts.store)
         .data(parts.known)
@@ -206,6 +214,7 @@ pub struct Mutation(
     CreateComment,
     UpdateComment,
     DeleteComment,
+    SetReaction,
     ReportComment,
     HideComment,
     RestoreComment,
@@ -229,7 +238,7 @@ impl Subscriptions {
         ctx.data_unchecked::<Feed>().comment_added(post_id).await
     }
 
-    /// Every change of a post's comments in order: added, edited, deleted. Each has a cursor. After
+    /// Every change of a post's comments in order: added, edited, deleted, reactions. Each has a cursor. After
     /// a lost connection, subscribe with the last cursor as `after`, and nothing is missed. Errors:
     /// SUBSCRIPTION_LAGGED (the client read too slowly: resume after `extensions.cursor`),
     /// RESYNC_REQUIRED (the cursor is too old: read the list again with `commentChangesCursor`, then

@@ -2,7 +2,9 @@
 //!
 //! | file | the queries of |
 //! |---|---|
-//! | this one | lists and look-ups, and new comments without a key |
+//! | this one | look-ups, and new comments without a key |
+//! | `comment_lists`, `most_replied`, `replies` | lists of comments, their order by replies, and what is asked about replies |
+//! | `reactions` | reactions |
 //! | `comment_keys`, `keyed_requests`, `keyed_inserts`, `idempotency` | new comments with an idempotency key |
 //! | `changes` | edits and deletions |
 //! | `writers`, `verdicts`, `authors` | what writers wrote of late, and whether they wrote before |
@@ -14,6 +16,7 @@ mod authors;
 mod blocks;
 mod changes;
 mod comment_keys;
+mod comment_lists;
 mod deletion_marks;
 mod idempotency;
 mod keyed_inserts;
@@ -21,25 +24,23 @@ mod keyed_requests;
 mod moderated;
 mod moderation_acts;
 mod moderation_queue;
+mod most_replied;
+mod reactions;
+mod replies;
 mod verdicts;
 mod writers;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use changefeed::{SendAction, Unreadables, read_all};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use mongodb::options::IndexOptions;
 use mongodb::{Client, ClientSession, Collection, Database, IndexModel};
 use subgraph::blocks::BLOCKED_AUTHORS;
-use subgraph::collections::exists;
 use subgraph::moderation_acts::ACTS;
 use subgraph::stored_comment::{self, SHAPE, of_posts};
 use subgraph::transaction::Transactional;
-use subgraph::{
-    BeyondCursors, DatabaseCalls, ModerationActs, Page, PageRequest, Written, readable,
-};
+use subgraph::{DatabaseCalls, ModerationActs, Written, readable};
 
 use crate::Error;
 use crate::comment::{Comment, CommentId};
@@ -47,13 +48,16 @@ use crate::post::PostId;
 
 pub use changes::{Delete, Edit};
 pub use comment_keys::KEPT_FOR;
+pub use comment_lists::CommentList;
 pub use deletion_marks::{DeletedPost, MarksPage};
 pub use idempotency::Idempotency;
 pub use moderation_queue::Report;
+pub use reactions::PersonOnComment;
+pub use replies::Parent;
 pub use writers::{Writing, WritingLimits};
 
 /// The collections that need an index or pre-images. If one of them is new, these are created again.
-pub const COLLECTIONS: [&str; 8] = [
+pub const COLLECTIONS: [&str; 9] = [
     "comments",
     "commentKeys",
     "commentWriters",
@@ -61,19 +65,19 @@ pub const COLLECTIONS: [&str; 8] = [
     MODERATED_COMMENTS,
     ACTS,
     BLOCKED_AUTHORS,
+    reactions::REACTIONS,
     "changefeed_keys",
 ];
 /// The collection of the comments in moderation.
 pub const MODERATED_COMMENTS: &str = "moderatedComments";
-/// Posts whose pages one query reads: each is a branch of it.
-const POSTS_IN_A_QUERY_MAX: usize = 100;
-/// Calls that one look-up of many posts makes at the same time.
+/// Calls that one look-up of many things makes at the same time.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The subgraph's access to MongoDB. Clones share the connections.
 #[derive(Clone)]
 pub struct Store {
     calls: DatabaseCalls<Arc<Collections>>,
+    turns: Arc<reactions::Turns>,
 }
 
 /// The collections that queries use.
@@ -88,6 +92,8 @@ struct Collections {
     acts: ModerationActs,
     /// Authors who may not write.
     blocks: Collection<RawDocumentBuf>,
+    /// Who chose which reaction to a comment.
+    reactions: Collection<RawDocumentBuf>,
     unreadables: Unreadables,
 }
 
@@ -101,10 +107,12 @@ impl Store {
             entries: database.collection(MODERATED_COMMENTS),
             acts: ModerationActs::new(database),
             blocks: database.collection(BLOCKED_AUTHORS),
+            reactions: database.collection(reactions::REACTIONS),
             unreadables,
         };
         Self {
             calls: calls.map(|database| Arc::new(collections(database))),
+            turns: Arc::default(),
         }
     }
 
@@ -114,78 +122,6 @@ impl Store {
         let read = self.calls.run(|collections| async move {
             let found = collections.comments.find(doc! { "_id": { "$in": ids } });
             Ok(readable::all(found.send().await?, &collections.unreadables).await?)
-        });
-        read.await
-    }
-
-    /// The same page of several posts' comments.
-    pub async fn comments_of_posts(
-        &self,
-        posts: &[PostId],
-        request: &PageRequest,
-    ) -> Result<HashMap<PostId, Page<Comment>>, Error> {
-        let chunks = posts.chunks(POSTS_IN_A_QUERY_MAX).map(<[PostId]>::to_vec);
-        let chunks: Vec<_> = chunks.collect();
-        let read = stream::iter(chunks)
-            .map(|posts| self.lists_of_posts(posts, *request))
-            .buffer_unordered(CALLS_AT_ONCE)
-            .try_concat();
-        // Whether a cursor cut something off is one more look for each post; a query with a cursor
-        // asks for one post in practice.
-        let behind = posts
-            .iter()
-            .map(|post| request.filter_behind(|| readable_of_post(*post)));
-        let ahead = posts
-            .iter()
-            .map(|post| request.filter_ahead(|| readable_of_post(*post)));
-        let (comments, behind, ahead) = tokio::try_join!(
-            read,
-            self.any_of_each(behind.collect()),
-            self.any_of_each(ahead.collect())
-        )?;
-
-        let mut lists: HashMap<PostId, Vec<Comment>> = HashMap::with_capacity(posts.len());
-        for comment in comments {
-            lists.entry(comment.post_id).or_default().push(comment);
-        }
-        let beyond = behind.into_iter().zip(ahead);
-        let beyond = beyond.map(|(behind, ahead)| BeyondCursors { behind, ahead });
-        let pages = posts.iter().zip(beyond).map(|(post, beyond)| {
-            let comments = lists.remove(post).unwrap_or_default();
-            (*post, request.page(comments, beyond))
-        });
-        Ok(pages.collect())
-    }
-
-    /// The comments of a page of each post, in one query: each post is a branch of its own, which
-    /// reads no more of the index than its page has.
-    async fn lists_of_posts(
-        &self,
-        posts: Vec<PostId>,
-        request: PageRequest,
-    ) -> Result<Vec<Comment>, Error> {
-        let read = self.calls.run(|collections| async move {
-            let Some((first, others)) = posts.split_first() else {
-                return Ok(Vec::new());
-            };
-            let comments = &collections.comments;
-            let name = comments.name();
-            let unreadables = &collections.unreadables;
-            let read = readable::within_limit(
-                || SHAPE.filter(),
-                unreadables,
-                async |readable| {
-                    let readable = readable.unwrap_or_default();
-                    let mut stages = page_stages(*first, &request, &readable);
-                    stages.extend(others.iter().map(|post| {
-                        let branch = page_stages(*post, &request, &readable);
-                        doc! { "$unionWith": { "coll": name, "pipeline": branch } }
-                    }));
-                    let found = comments.aggregate(stages);
-                    found.with_type::<RawDocumentBuf>().send().await
-                },
-            );
-            Ok(read.await?)
         });
         read.await
     }
@@ -234,35 +170,20 @@ impl Store {
         read.await
     }
 
-    /// Deletes all comments of some posts, at most a page of them, whether they can be seen or not, and their
-    /// reports; returns how many documents these were. One that moves meanwhile is found by the next call.
+    /// Deletes all comments of some posts, at most a page of them, whether they can be seen or not, their reports, and
+    /// the reactions to them; returns how many documents these were. What moves or comes meanwhile is found by the next
+    /// call.
     pub async fn delete_comments_of(&self, posts: &[PostId]) -> Result<u64, Error> {
         let of_posts = of_posts_alone(posts);
         let delete = self.calls.run(|collections| async move {
             let deleted = collections.comments.delete_many(of_posts.clone()).await?;
-            let kept = collections.entries.delete_many(of_posts).await?;
-            Ok(deleted.deleted_count + kept.deleted_count)
+            let kept = collections.entries.delete_many(of_posts.clone()).await?;
+            // Last: nobody can react to a comment that is gone.
+            let reactions = collections.reactions.delete_many(of_posts).await?;
+            let counts = [deleted, kept, reactions].map(|it| it.deleted_count);
+            Ok(counts.iter().sum())
         });
         delete.await
-    }
-
-    /// For each filter, whether it matches any comment; no filter matches none.
-    async fn any_of_each(&self, filters: Vec<Option<Document>>) -> Result<Vec<bool>, Error> {
-        stream::iter(filters)
-            .map(|filter| self.any(filter))
-            .buffered(CALLS_AT_ONCE)
-            .try_collect()
-            .await
-    }
-
-    async fn any(&self, filter: Option<Document>) -> Result<bool, Error> {
-        let Some(filter) = filter else {
-            return Ok(false);
-        };
-        let look = self
-            .calls
-            .run(|collections| async move { Ok(exists(&collections.comments, filter).await?) });
-        look.await
     }
 }
 
@@ -317,8 +238,12 @@ pub async fn create_indexes(
         true => writers::prepare(&database).await,
         false => Ok(()),
     };
+    let replies = replies::prepare(&database).await;
+    let reactions = reactions::prepare(&database).await;
     let comments = create_comment_indexes(&database).await;
     comments
+        .and(replies)
+        .and(reactions)
         .and(marks)
         .and(entries)
         .and(acts)
@@ -345,13 +270,6 @@ async fn create_comment_indexes(database: &Database) -> mongodb::error::Result<(
     stored_comment::create_index(database).await
 }
 
-/// The comments of a post that can be read.
-fn readable_of_post(post: PostId) -> Document {
-    let mut filter = of_posts([post.object_id()]);
-    filter.extend(SHAPE.filter());
-    filter
-}
-
 /// The comments of some posts, whether they can be read or not, without those that name one in a list of
 /// several.
 fn of_posts_alone(posts: &[PostId]) -> Document {
@@ -365,14 +283,4 @@ fn readable_comment(id: CommentId) -> Document {
     let mut filter = SHAPE.filter();
     filter.insert("_id", id);
     filter
-}
-
-fn page_stages(post: PostId, request: &PageRequest, readable: &Document) -> Vec<Document> {
-    let mut comments = of_posts([post.object_id()]);
-    comments.extend(readable.clone());
-    vec![
-        doc! { "$match": request.filter(comments) },
-        doc! { "$sort": request.sort() },
-        doc! { "$limit": request.limit() },
-    ]
 }

@@ -122,6 +122,11 @@ impl Projection for CommentProjection {
         Bson::from(comment.post_id)
     }
 
+    /// Reactions, for example, are not part of a post.
+    fn is_same(&self, before: &StoredComment, after: &StoredComment) -> bool {
+        embedded(before) == embedded(after)
+    }
+
     fn empty(&self) -> Document {
         doc! { "count": 0, "lastAt": null, "latest": [] }
     }

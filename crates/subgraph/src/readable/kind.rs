@@ -38,6 +38,8 @@ pub enum Kind {
     },
     /// A mark: `true`. Anything else is as if it were missing.
     Mark,
+    /// The id of another document that need not be there: an `ObjectId`. Anything else is as if it were missing.
+    Link,
 }
 
 /// What a field holds.
@@ -46,7 +48,7 @@ pub enum Value<'d> {
     /// Nothing: the field is missing or null.
     #[default]
     Absent,
-    /// Of [`Kind::Id`] and [`Kind::Reference`].
+    /// Of [`Kind::Id`], [`Kind::Reference`] and [`Kind::Link`].
     Id(ObjectId),
     /// Of [`Kind::Text`]: its bytes, which need not be UTF-8. Of [`Kind::Name`]: a name.
     Text(&'d [u8]),
@@ -117,7 +119,7 @@ impl fmt::Display for Kind {
             ),
             Self::Date => formatter.write_str("a date from year 0 to 9999 is expected"),
             Self::Flag => formatter.write_str("a Boolean is expected"),
-            Self::Document | Self::Name { .. } | Self::Mark => {
+            Self::Document | Self::Name { .. } | Self::Mark | Self::Link => {
                 formatter.write_str("anything is accepted")
             }
         }
@@ -128,9 +130,9 @@ impl Kind {
     /// Reads a field that is there; `None` when it may not hold this.
     pub(crate) fn read<'d>(self, element: &Element<'d>) -> Option<Value<'d>> {
         match (self, element.kind) {
-            (Self::Id | Self::Reference, kind::OBJECT_ID) => Some(Value::Id(ObjectId::from_bytes(
-                element.value.try_into().ok()?,
-            ))),
+            (Self::Id | Self::Reference | Self::Link, kind::OBJECT_ID) => Some(Value::Id(
+                ObjectId::from_bytes(element.value.try_into().ok()?),
+            )),
             (Self::Reference, kind::STRING) => {
                 let text = std::str::from_utf8(element.text()?).ok()?;
                 reference::of_text(text).map(Value::Id)
@@ -139,7 +141,7 @@ impl Kind {
             (Self::Document, kind::DOCUMENT) => RawDocument::from_bytes(element.value)
                 .ok()
                 .map(Value::Document),
-            (Self::Document, _) | (_, kind::NULL) => Some(Value::Absent),
+            (Self::Document | Self::Link, _) | (_, kind::NULL) => Some(Value::Absent),
             (Self::Name { bytes_max }, kind::STRING) => {
                 let name = element.text().filter(|name| {
                     (1..=bytes_max).contains(&name.len()) && std::str::from_utf8(name).is_ok()
@@ -172,7 +174,8 @@ impl Kind {
             | Self::Flag
             | Self::Document
             | Self::Name { .. }
-            | Self::Mark => false,
+            | Self::Mark
+            | Self::Link => false,
         }
     }
 
@@ -206,7 +209,7 @@ impl Kind {
                 of_type("date", fits.into(), is_absent().into())
             }
             Self::Flag => of_type("bool", true.into(), is_absent().into()),
-            Self::Document | Self::Name { .. } | Self::Mark => true.into(),
+            Self::Document | Self::Name { .. } | Self::Mark | Self::Link => true.into(),
         }
     }
 }

@@ -9,7 +9,7 @@ use subgraph::blocks::BLOCKED_AUTHORS;
 use subgraph::moderation_acts::Line;
 use subgraph::transaction::Attempt;
 use subgraph::viewer::exact;
-use subgraph::{BeyondCursors, Moderator, Page, PageRequest, readable};
+use subgraph::{BeyondCursors, ListPosition, Moderator, Page, PageRequest, readable};
 
 use super::{Collections, Store};
 use crate::Error;
@@ -19,7 +19,7 @@ impl Store {
     /// One page of the blocks.
     pub async fn blocked_authors(
         &self,
-        request: &PageRequest<BlockedId>,
+        request: &PageRequest<ListPosition<BlockedId>>,
     ) -> Result<Page<Block>, Error> {
         let asked = request.clone();
         let read = self.calls.run(|collections| async move {

@@ -14,6 +14,7 @@ use subgraph::{DateTime, Moderator, Viewer, Written, readable};
 
 use super::moderated::{Located, StoredEntry};
 use super::moderation_acts::line_about;
+use super::reactions::without_reactions;
 use super::{Collections, Store, readable_comment};
 use crate::Error;
 use crate::comment::{Comment, CommentId, CommentStatus};
@@ -120,7 +121,7 @@ impl Collections {
     }
 
     /// One write, and one more for its reports; false if there is no visible comment that the viewer may delete without
-    /// moderating.
+    /// moderating, or people have reacted to it: then the reactions have to go at the same moment.
     async fn delete_visible(
         &self,
         delete: &Delete,
@@ -129,6 +130,7 @@ impl Collections {
         let id = delete.id;
         let mut filter = readable_comment(id);
         delete.viewer.limit_to_unmoderated(&mut filter);
+        without_reactions(&mut filter);
         let delete = self.comments.find_one_and_delete(filter);
         let delete = delete.collation(exact()).projection(doc! { "_id": 1 });
         let delete = delete.max_time(WRITE_TIME_MAX).session(&mut *session);
@@ -263,6 +265,7 @@ impl Attempt<Collections> for Delete {
         if located.known().is_some() {
             collections.remove_entry(self.id, session).await?;
         }
+        collections.remove_reactions(self.id, session).await?;
         let act = ("DELETE", self.reason.as_deref());
         let line = collections.leave_line_about(comment, act, &self.viewer, session);
         line.await?;

@@ -7,8 +7,11 @@ use sha2::{Digest, Sha256};
 use subgraph::Owner;
 
 use crate::Error;
-use crate::comment::Comment;
+use crate::comment::{Comment, CommentId};
 use crate::post::PostId;
+
+/// Begins the digest of a reply.
+const REPLY_TO: &[u8] = b"reply to";
 
 /// What is kept of a request, to know it when it comes again.
 #[derive(Clone, Debug)]
@@ -21,8 +24,19 @@ pub struct Idempotency {
 
 impl Idempotency {
     /// Remembers the owner's key and what came with it.
-    pub fn new(key: String, owner: &Owner, post: PostId, text: &str, author: &str) -> Self {
+    pub fn new(
+        key: String,
+        owner: &Owner,
+        (post, parent): (PostId, Option<CommentId>),
+        text: &str,
+        author: &str,
+    ) -> Self {
         let mut digest = Sha256::new();
+        // Nothing without a parent: keys that are older than replies have the same digest.
+        if let Some(parent) = parent {
+            digest.update(REPLY_TO);
+            digest.update(parent.object_id().bytes());
+        }
         digest.update(post.object_id().bytes());
         // The length separates the text from the author.
         digest.update(text.len().to_be_bytes());

@@ -33,12 +33,21 @@ async fn every_index_that_the_queries_need_is_there() {
     let names = comments.collection("comments").list_index_names().await;
     let mut names = names.expect("names");
     names.sort_unstable();
-    assert_eq!(names, ["_id_", "postId_1_createdAt_-1__id_-1", "undated"]);
+    let ours = [
+        "_id_",
+        "postId_1_createdAt_-1__id_-1",
+        "postId_1_parentId_1_createdAt_1__id_1",
+        "undated",
+    ];
+    assert_eq!(names, ours);
     let names = comments.collection("deletedPosts").list_index_names().await;
     assert_eq!(names.expect("names"), ["_id_", "markedAt_1"]);
     let acts = comments.collection("moderationActs");
     let names = acts.list_index_names().await.expect("names");
     assert_eq!(names, ["_id_", "authorId_1__id_-1"]);
+    let reactions = comments.collection("reactions");
+    let names = reactions.list_index_names().await.expect("names");
+    assert_eq!(names, ["_id_", "commentId_1", "postId_1"]);
     let blocks = comments.collection("blockedAuthors");
     let names = blocks.list_index_names().await.expect("the collection");
     assert_eq!(names, ["_id_", "since_-1__id_-1"]);

@@ -23,6 +23,8 @@ mod odd_entries;
 mod older_documents;
 mod owners;
 mod pages;
+mod reactions;
+mod replies;
 mod secondaries;
 mod service;
 mod vanished;

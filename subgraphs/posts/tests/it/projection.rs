@@ -239,3 +239,49 @@ async fn a_query_sees_the_write_whose_time_it_brings() {
     let forged = json!({ "id": id, "time": "yesterday" });
     assert_eq!(posts.error_code(query, forged).await, "BAD_USER_INPUT");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reaction_to_a_comment_writes_nothing_into_its_post() {
+    let posts = Posts::start().await;
+    let id = posts.create("T").await;
+    let other = posts.create("Other").await;
+    let comment = posts.comment(&id, "A").await;
+    discussion(&posts, &id, 1).await;
+    let profile = posts.profile().await;
+    let comments = posts.collection("comments");
+    let set = async |fields: Document| {
+        let changed = comments.update_one(doc! { "_id": comment }, doc! { "$set": fields });
+        assert_eq!(changed.await.expect("changed").modified_count, 1);
+    };
+    let edit = async |text: &str, likes: i32| {
+        set(doc! { "text": text, "reactions": { "LIKE": likes } }).await;
+        let is_edited = |data: &Value| data["post"]["latestComments"][0]["text"] == text;
+        posts
+            .until(DISCUSSION, json!({ "id": id }), is_edited)
+            .await;
+    };
+    // What comes later on another post shows that all before it had its turn.
+    let pass = async |count: u32| {
+        posts.comment(&other, "B").await;
+        discussion(&posts, &other, count).await;
+    };
+    let post = ObjectId::parse_str(&id).expect("an id");
+    let writes = doc! { "op": "update", "ns": { "$regex": r"\.posts$" }, "command.q._id": post };
+    let count = async || {
+        profile
+            .count_documents(writes.clone())
+            .await
+            .expect("counted")
+    };
+    edit("Edited", 1).await;
+    pass(1).await;
+    let before = count().await;
+    assert!(before > 0);
+    for likes in 2..5 {
+        set(doc! { "reactions": { "LIKE": likes } }).await;
+    }
+    pass(2).await;
+    assert_eq!(count().await, before);
+    edit("Again", 5).await;
+    assert_eq!(count().await, before + 1);
+}
