@@ -12,6 +12,9 @@ import { forgetComment } from './graph/lists';
 import { useMayChange } from './mayChange';
 import { Complaint, type ComplaintKind, useComplaintKind } from './moderation/Complaint';
 import { Prose } from './prose/Prose';
+import { Reactions } from './Reactions';
+import { ReplyForm } from './ReplyForm';
+import { ReplyTo } from './ReplyTo';
 import { useFocusBack } from './useFocusBack';
 import { useUndo } from './useUndo';
 import { hasCode } from './words';
@@ -19,6 +22,8 @@ import { hasCode } from './words';
 interface CommentItemProps {
   comment: CommentPartsFragment;
   postId: string;
+  /** It stands below the comment that it replies to. */
+  isBelow: boolean;
   /** It arrived while the page was open. */
   isNew: boolean;
   /** The address points to it. */
@@ -34,7 +39,7 @@ interface CommentItemProps {
 }
 
 export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
-  const { comment, postId, isNew, isTarget, isGone, onEditing, onHeld, onHandOver } = props;
+  const { comment, postId, isBelow, isNew, isTarget, isGone, onEditing, onHeld, onHandOver } = props;
   const [editing, setEditing] = useState(false);
   const [remove] = useMutation(DeleteCommentDocument);
   const editButton = useFocusBack(editing);
@@ -42,6 +47,8 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
   const mayChange = useMayChange(comment);
   const complaint = useComplaintKind(comment);
   const [complaining, setComplaining] = useState<ComplaintKind>();
+  const [replying, setReplying] = useState(false);
+  const replyButton = useFocusBack(replying);
   const complaintButton = useFocusBack(complaining !== undefined);
 
   const deletion = useUndo(async () => {
@@ -71,6 +78,7 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
       id={`comment-${comment.id}`}
       data-new={isNew || undefined}
       data-target={isTarget || undefined}
+      data-reply={isBelow || undefined}
       ref={item}
       tabIndex={-1}
     >
@@ -94,6 +102,18 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
               {comment.edited && <span>edited</span>}
               {!editing && (
                 <span className="actions">
+                  {comment.parentId == null && !isGone && (
+                    <button
+                      type="button"
+                      className="text"
+                      ref={replyButton}
+                      aria-expanded={replying}
+                      onClick={() => setReplying(true)}
+                    >
+                      {readDraft(`reply.${comment.id}`) ? 'Continue reply' : 'Reply'}
+                      <span className="unseen"> to the comment by {comment.author}</span>
+                    </button>
+                  )}
                   <a href={`#comment-${comment.id}`} className="text">
                     Link<span className="unseen"> to the comment by {comment.author}</span>
                   </a>
@@ -123,6 +143,7 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
                 </span>
               )}
             </div>
+            {comment.parentId != null && <ReplyTo comment={comment} postId={postId} isBelow={isBelow} />}
             {editing ? (
               <CommentEditor
                 comment={comment}
@@ -134,6 +155,17 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
               />
             ) : (
               <Prose className="text" text={comment.text} />
+            )}
+            <div className="comment-foot">
+              <Reactions comment={comment} />
+              {comment.replyCount > 0 && (
+                <span className="reply-count">
+                  {comment.replyCount === 1 ? '1 reply' : `${comment.replyCount.toLocaleString()} replies`}
+                </span>
+              )}
+            </div>
+            {replying && (
+              <ReplyForm parent={comment} postId={postId} onDone={() => setReplying(false)} onHeld={onHeld} />
             )}
             {complaining && (
               <Complaint kind={complaining} commentId={comment.id} onDone={() => setComplaining(undefined)} />

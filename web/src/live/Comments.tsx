@@ -18,8 +18,12 @@ import { CommentsSkeleton, Failure, Slow } from './Notices';
 import { placeOfNow, returnTo } from './place';
 import { isAfter, type Mark } from './seen';
 import { SendingComments } from './SendingComments';
+import { SortControl } from './SortControl';
+import { threads } from './threads';
 import { useOlder } from './useOlder';
+import { useOwnReactions } from './useOwnReactions';
 import { useReading } from './useReading';
+import { useCommentOrder } from './useRoute';
 import { useTarget } from './useTarget';
 import { lineIndex, useUnseen } from './useUnseen';
 import { useVisible } from './useVisible';
@@ -40,12 +44,13 @@ export function Comments({ post }: { post: OpenPostFragment }) {
   const [isHeld, setHeld] = useState(false);
   const head = useRef<HTMLDivElement>(null);
   const headVisible = useVisible(head);
-  const read = useCallback(() => readComments(post.id), [post.id]);
-  const variables = { id: post.id, first: COMMENTS_PAGE };
+  const order = useCommentOrder();
+  const read = useCallback(() => readComments(post.id, order), [post.id, order]);
+  const variables = { id: post.id, first: COMMENTS_PAGE, orderBy: order };
   const { data, error, isSlow, retry } = useReading(
     PostCommentsDocument,
     variables,
-    `comments ${post.id}`,
+    `comments ${post.id} ${order}`,
     read,
   );
   const discussion = data?.post;
@@ -65,6 +70,7 @@ export function Comments({ post }: { post: OpenPostFragment }) {
               ? '1 comment'
               : `${post.commentCount.toLocaleString()} comments`}
         </h2>
+        {post.commentCount > 1 && <SortControl />}
       </div>
       <Composer postId={post.id} handed={handed} onTaken={() => setHanded(undefined)} onHeld={setHeld} />
       {isHeld && (
@@ -88,6 +94,7 @@ export function Comments({ post }: { post: OpenPostFragment }) {
       <SendingComments postId={post.id} comments={there ?? []} onHandOver={setHanded} />
       {discussion ? (
         <Discussion
+          key={order}
           discussion={discussion}
           recent={arrived.recent}
           line={unseen.line}
@@ -133,6 +140,8 @@ function Discussion({ discussion, recent, line, onArrived, onHeld, onHandOver }:
     if (place) returnTo(place);
   }, []);
 
+  useOwnReactions(id, useCommentOrder(), discussion.comments.edges.length);
+
   // A comment that is being edited stays when somebody else deletes it.
   const [edited, setEdited] = useState<readonly CommentPartsFragment[]>([]);
   const onEditing = useCallback(
@@ -150,7 +159,11 @@ function Discussion({ discussion, recent, line, onArrived, onHeld, onHandOver }:
       ? there
       : [...there, ...gone].sort((one, other) => other.createdAt.localeCompare(one.createdAt));
 
-  const newAt = lineIndex(comments, line);
+  const placed = threads(comments);
+  const newAt = lineIndex(
+    placed.map(({ comment }) => comment),
+    line,
+  );
 
   return (
     <>
@@ -161,11 +174,12 @@ function Discussion({ discussion, recent, line, onArrived, onHeld, onHandOver }:
       )}
       {comments.length === 0 && <p className="empty">No comments yet. Yours could be the first.</p>}
       <ol className="comment-list" ref={list}>
-        {comments.map((comment, index) => (
+        {placed.map(({ comment, isBelow }, index) => (
           <Fragment key={comment.id}>
             {index === newAt && <NewLine isAbove={line !== undefined && !isAfter(comment, line)} />}
             <CommentItem
               comment={comment}
+              isBelow={isBelow}
               postId={id}
               isNew={recent.has(comment.id)}
               isTarget={comment.id === target}

@@ -19,6 +19,12 @@ export interface EditDraft {
   base: { text: string; updatedAt: string };
 }
 
+/** A reply to a comment. */
+export interface ReplyDraft {
+  text: string;
+  postId: string;
+}
+
 export interface PostDraft {
   title: string;
   content: string;
@@ -45,6 +51,7 @@ export interface OutgoingDraft {
 interface Drafts {
   [comment: `comment.${string}`]: CommentDraft;
   [edit: `edit.${string}`]: EditDraft;
+  [reply: `reply.${string}`]: ReplyDraft;
   [post: `post.${string}`]: PostDraft;
   [outgoing: `outgoing.${string}`]: OutgoingDraft;
 }
@@ -97,11 +104,13 @@ export function outgoingDrafts(): [key: string, draft: OutgoingDraft][] {
     .sort(([, one], [, other]) => one.at - other.at);
 }
 
-/** Every text that was written about a post and not sent: of a new comment, of edits, and of the post itself. */
+/**
+ * Every text that was written about a post and not sent: of a new comment, of edits and replies, and of the post itself.
+ */
 export function textsAbout(postId: string): string[] {
   const post = readDraft(`post.${postId}`);
   const edits = keys()
-    .filter((key): key is `edit.${string}` => key.startsWith('edit.'))
+    .filter(isAboutComment)
     .map((key) => readDraft(key))
     .filter((draft) => draft?.postId === postId);
   const sent = outgoingDrafts().filter(([, draft]) => draft.postId === postId);
@@ -120,9 +129,13 @@ export function dropDraftsAbout(postId: string): void {
   dropDraft(`post.${postId}`);
   for (const [key, draft] of outgoingDrafts()) if (draft.postId === postId) dropDraft(`outgoing.${key}`);
   for (const key of keys()) {
-    if (key.startsWith('edit.') && readDraft(key as `edit.${string}`)?.postId === postId)
-      dropDraft(key as DraftKey);
+    if (isAboutComment(key) && readDraft(key)?.postId === postId) dropDraft(key);
   }
+}
+
+/** An edit of a comment, or a reply to one. */
+function isAboutComment(key: string): key is `edit.${string}` | `reply.${string}` {
+  return key.startsWith('edit.') || key.startsWith('reply.');
 }
 
 function dropOldest(): void {

@@ -19,7 +19,7 @@ if (!root) throw new Error('index.html has no #root');
 
 const route = routeOf(location);
 // An address of before gets its present form.
-if (location.search !== '' && (route.at === 'post' || route.at === 'new'))
+if (location.pathname === '/' && location.search !== '' && (route.at === 'post' || route.at === 'new'))
   history.replaceState(history.state, '', hrefOf(route) + location.hash);
 // What fails here is asked for again by the component that shows it, and told there.
 const prefetched = prefetch(

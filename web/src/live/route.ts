@@ -1,5 +1,5 @@
-// Which part of the page is shown, kept in the address: `/`, `/new`, `/moderation`, `/posts/<id>`, and `#comment-<id>`
-// for a comment of the post.
+// Which part of the page is shown, kept in the address: `/`, `/new`, `/moderation`, `/posts/<id>`, `#comment-<id>`
+// for a comment of the post, and `?order=` for the order of its comments.
 
 export type Route =
   { at: 'list' } | { at: 'post'; id: string } | { at: 'new' } | { at: 'moderation' } | { at: 'nowhere' };
@@ -34,6 +34,12 @@ export function navigate(route: Route): void {
 export function redirect(route: Route): void {
   const entry: Entry = { byItself: true };
   go(() => history.replaceState(entry, '', hrefOf(route)));
+}
+
+/** Changes the order of comments in the address; `null` is the first one. The reader stays at the post. */
+export function orderBy(parameter: string | null): void {
+  const search = parameter === null ? '' : `?order=${parameter}`;
+  go(() => history.replaceState(null, '', `${location.pathname}${search}`));
 }
 
 /** Whether the page went here by itself. */

@@ -2,6 +2,8 @@
 
 import { useSyncExternalStore } from 'react';
 
+import { orderOf } from './commentOrder';
+import type { CommentOrder } from './graph/generated';
 import { commentOf, type Route, routeOf, wentByItself } from './route';
 
 export function useRoute(): Route {
@@ -13,6 +15,11 @@ export function useRoute(): Route {
 /** The id of the comment that the address points to. */
 export function useTargetComment(): string | undefined {
   return commentOf(useSyncExternalStore(listen, () => location.hash));
+}
+
+/** The order of comments that the address names. */
+export function useCommentOrder(): CommentOrder {
+  return orderOf(useSyncExternalStore(listen, () => location.search));
 }
 
 function listen(changed: () => void): () => void {

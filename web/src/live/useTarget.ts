@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from 'react';
 
+import { orderOfNow } from './commentOrder';
 import { client } from './graph/client';
 import { PostCommentsDocument, type PostCommentsQuery } from './graph/generated';
 import { COMMENTS_PAGE, LARGEST_PAGE } from './graph/pageSizes';
@@ -51,7 +52,8 @@ async function find(postId: string, target: string, isStopped: () => boolean): P
 }
 
 function discussionOf(id: string): Discussion | null | undefined {
-  return client.readQuery({ query: PostCommentsDocument, variables: { id, first: COMMENTS_PAGE } })?.post;
+  const variables = { id, first: COMMENTS_PAGE, orderBy: orderOfNow() };
+  return client.readQuery({ query: PostCommentsDocument, variables })?.post;
 }
 
 function isLoaded(postId: string, commentId: string): boolean {

@@ -55,6 +55,17 @@ export class Graph {
     return data.createComment.comment.id;
   }
 
+  /** The id of a post's newest comment. */
+  async newestComment(postId: string): Promise<string> {
+    const query = 'query ($id: ID!) { post(id: $id) { comments(first: 1) { edges { node { id } } } } }';
+    const { post } = await this.run<{ post: { comments: { edges: { node: { id: string } }[] } } }>(query, {
+      id: postId,
+    });
+    const [newest] = post.comments.edges;
+    assert.ok(newest, 'the post has a comment');
+    return newest.node.id;
+  }
+
   /** Tries the same comment, by its key, until a service takes it: one that was killed is started again. */
   async createCommentWhenItIsBack(postId: string, text: string): Promise<void> {
     const mutation =

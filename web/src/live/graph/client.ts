@@ -1,6 +1,6 @@
 // The Apollo client: queries and mutations over HTTP, subscriptions over the WebSocket.
 
-import { ApolloClient, ApolloLink, HttpLink, InMemoryCache } from '@apollo/client';
+import { ApolloClient, ApolloLink, HttpLink, InMemoryCache, type Reference } from '@apollo/client';
 import { relayStylePagination } from '@apollo/client/utilities';
 import { OperationTypeNode } from 'graphql';
 
@@ -25,12 +25,22 @@ export const client = new ApolloClient({
   ),
   cache: new InMemoryCache({
     possibleTypes: {
-      CommentChange: ['CommentAdded', 'CommentEdited', 'CommentDeleted'],
+      CommentChange: ['CommentAdded', 'CommentEdited', 'CommentDeleted', 'CommentReactionsChanged'],
       ModerationChange: ['ModerationEntered', 'ModerationChanged', 'ModerationLeft'],
     },
     typePolicies: {
       Query: { fields: { posts: relayStylePagination() } },
       Post: { fields: { comments: relayStylePagination(['orderBy']) } },
+      Comment: {
+        fields: {
+          // A parent that is gone leaves a reference to nothing: without this, the whole list would be incomplete.
+          parent: {
+            read: (parent: Reference | null | undefined, { canRead }) =>
+              parent && canRead(parent) ? parent : parent === undefined ? undefined : null,
+          },
+          reactions: { merge: false },
+        },
+      },
     },
   }),
 });

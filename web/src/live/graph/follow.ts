@@ -56,7 +56,7 @@ export function followComments(postId: string, cursor: string, arrived: (comment
         case 'CommentDeleted':
           forgetComment(change.commentId);
           break;
-        // An edited comment is in the cache by its id, and so is its new text.
+        // An edited comment is in the cache by its id, and so is its new text; so are the reactions.
       }
       after = change.cursor;
       keepCursor(postId, after);

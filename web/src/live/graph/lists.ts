@@ -3,7 +3,7 @@
 import type { Reference } from '@apollo/client';
 
 import { client } from './client';
-import { PostDocument } from './generated';
+import { type CommentOrder, CommentPartsFragmentDoc, PostDocument } from './generated';
 
 interface CachedEdge {
   __typename?: string;
@@ -17,7 +17,7 @@ interface CachedConnection {
 }
 
 /**
- * Adds a comment to its post's list, newest first; one that is already there stays as it is. Tells
+ * Adds a comment to its post's list, at its place in the list's order; one that is already there stays as it is. Tells
  * whether it was added.
  */
 export function insertComment(postId: string, commentId: string): boolean {
@@ -30,8 +30,32 @@ export function insertPost(postId: string): void {
   change(() => void insertByCreation('ROOT_QUERY', 'posts', { __typename: 'Post', id: postId }));
 }
 
-/** Takes a comment out of its post's list. */
+/** Takes the lists of a post's comments in other orders out of the cache. */
+export function forgetOtherOrders(postId: string, orderBy: CommentOrder): void {
+  client.cache.modify({
+    id: client.cache.identify({ __typename: 'Post', id: postId }),
+    fields: {
+      comments: (list, { storeFieldName, DELETE }) =>
+        storeFieldName.includes(`"${orderBy}"`) ? (list as unknown) : DELETE,
+    },
+  });
+}
+
+/** Takes a comment out of its post's list, and out of its parent's count. */
 export function forgetComment(id: string): void {
+  const comment = client.cache.identify({ __typename: 'Comment', id });
+  const known = client.readFragment({
+    id: comment,
+    fragment: CommentPartsFragmentDoc,
+    fragmentName: 'CommentParts',
+  });
+  if (known?.parent) {
+    const parent = client.cache.identify({ __typename: 'Comment', id: known.parent.id });
+    client.cache.modify({
+      id: parent,
+      fields: { replyCount: (count) => Math.max(0, Number(count) - 1) },
+    });
+  }
   evict({ __typename: 'Comment', id });
 }
 
@@ -93,16 +117,23 @@ function insertByCreation(owner: string, field: string, item: { __typename: stri
   return client.cache.modify<Record<string, CachedConnection>>({
     id: owner,
     fields: {
-      [field]: (list, { readField, toReference }) => {
+      [field]: (list, { readField, storeFieldName, toReference }) => {
         const node = toReference(item);
         if (!node || !('edges' in list)) return list;
         if (list.edges.some((edge) => edge.node.__ref === node.__ref)) return list;
         const createdAt = (reference: Reference) =>
           Date.parse(readField<string>('createdAt', reference) ?? '');
-        const older = list.edges.findIndex((edge) => createdAt(edge.node) <= createdAt(node));
-        // Older than all that is loaded: it comes with its own page.
-        if (older < 0 && list.pageInfo?.hasNextPage) return list;
-        const at = older < 0 ? list.edges.length : older;
+        const comesAfter = (other: Reference) => {
+          if (storeFieldName.includes('"OLDEST_FIRST"')) return createdAt(other) > createdAt(node);
+          // A new comment has no replies: it is the first of those.
+          if (storeFieldName.includes('"MOST_REPLIED"') && readField<number>('replyCount', other))
+            return false;
+          return createdAt(other) <= createdAt(node);
+        };
+        const next = list.edges.findIndex((edge) => comesAfter(edge.node));
+        // After all that is loaded: it comes with its own page.
+        if (next < 0 && list.pageInfo?.hasNextPage) return list;
+        const at = next < 0 ? list.edges.length : next;
         const edge = { __typename: `${item.__typename}Edge`, cursor: '', node };
         return { ...list, edges: [...list.edges.slice(0, at), edge, ...list.edges.slice(at)] };
       },

@@ -1,6 +1,7 @@
 // Takes what the address shows into the cache before React draws. A component's own reading begins
 // after its first paint; by then these answers are there or on their way.
 
+import { orderOfNow } from '../commentOrder';
 import { client } from './client';
 import { PostsDocument } from './generated';
 import { POSTS_PAGE } from './pageSizes';
@@ -15,7 +16,7 @@ export async function prefetch(postId: string | undefined, showsNewest: boolean)
   const id = postId ?? (showsNewest ? newestKnown() : undefined);
   if (id !== undefined) {
     // The post does not wait for its comments.
-    const comments = readOnce(`comments ${id}`, () => readComments(id));
+    const comments = readOnce(`comments ${id} ${orderOfNow()}`, () => readComments(id));
     comments.catch(() => {});
     await readOnce(`post ${id}`, () => readPost(id));
     await comments;

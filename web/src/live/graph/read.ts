@@ -6,6 +6,7 @@
 
 import type { TypedDocumentNode } from '@apollo/client';
 
+import { orderOfNow } from '../commentOrder';
 import { client } from './client';
 import {
   CommentDocument,
@@ -20,7 +21,7 @@ import {
   type PostSummaryFragment,
   PostVersionsDocument,
 } from './generated';
-import { forgetComment, forgetPost, takeIn } from './lists';
+import { forgetComment, forgetOtherOrders, forgetPost, takeIn } from './lists';
 import { COMMENTS_PAGE, firstComments, firstPosts, LARGEST_PAGE, POSTS_PAGE } from './pageSizes';
 
 /** From the server, and not with the answer to an equal query that was sent before. */
@@ -135,16 +136,21 @@ async function readPostAs<Data extends { post?: unknown }>(
  * Reads a post's newest comments; gives the cursor to follow these from. A post that is not there any more leaves the
  * page.
  */
-export async function readComments(id: string): Promise<string | undefined> {
+export async function readComments(id: string, orderBy = orderOfNow()): Promise<string | undefined> {
   const first = firstComments();
   let cursor: string | undefined;
   await takeIn(
-    async () => (await client.query({ query: PostCommentsDocument, variables: { id, first }, ...ANEW })).data,
+    async () => {
+      const variables = { id, first, orderBy };
+      return (await client.query({ query: PostCommentsDocument, variables, ...ANEW })).data;
+    },
     (data) => {
       cursor = data?.post?.commentChangesCursor;
-      const variables = { id, first: COMMENTS_PAGE };
-      if (data?.post) client.writeQuery({ query: PostCommentsDocument, variables, data });
-      else forgetPost(id);
+      const variables = { id, first: COMMENTS_PAGE, orderBy };
+      if (!data?.post) return forgetPost(id);
+      client.writeQuery({ query: PostCommentsDocument, variables, data });
+      // They are followed from an earlier cursor than this one.
+      forgetOtherOrders(id, orderBy);
     },
   );
   return cursor;
@@ -157,7 +163,7 @@ export async function readOlderComments(
   first = COMMENTS_PAGE,
 ): Promise<void> {
   const query = OlderCommentsDocument;
-  const variables = { id, first, after };
+  const variables = { id, first, after, orderBy: orderOfNow() };
   const { data } = await client.query({ query, variables, ...ANEW });
   if (data) client.writeQuery({ query, variables, data });
 }

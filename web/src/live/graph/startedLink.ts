@@ -36,7 +36,8 @@ export function startedLink(): ApolloLink {
   return new ApolloLink((operation, forward) => {
     const { operationName = '', variables } = operation;
     const take = waiting.get(operationName);
-    if (!take || variables.after) return forward(operation);
+    const isFirstOrder = variables.orderBy === undefined || variables.orderBy === 'NEWEST_FIRST';
+    if (!take || variables.after || !isFirstOrder) return forward(operation);
     waiting.delete(operationName);
     return new Observable((observer) => {
       let stop = () => {};

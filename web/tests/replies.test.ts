@@ -1,0 +1,207 @@
+// Replies, the order of comments, and reactions, as readers meet them on the live page.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import type { Browser, Page } from 'playwright-core';
+
+import { seriousFaults } from './support/axe';
+import {
+  closePage,
+  launchBrowser,
+  openPage,
+  waitForComments,
+  waitForFocus,
+  waitForFocusOn,
+  waitForState,
+  waitForTexts,
+  waitForValue,
+  type WatchedPage,
+} from './support/browser';
+import { Graph } from './support/graph';
+import { signIn } from './support/signIn';
+import { type Stack, startStack } from './support/stack';
+import { eventually } from './support/waiting';
+
+const NARROW = { viewport: { width: 320, height: 640 } };
+
+let stack: Stack;
+let browser: Browser;
+let graph: Graph;
+
+before(async () => {
+  [stack, browser] = await Promise.all([startStack(), launchBrowser()]);
+  graph = new Graph(stack.url);
+});
+
+after(async () => {
+  await browser?.close();
+  await stack?.stop();
+});
+
+const open = (path: string, options = {}) => openPage(browser, new URL(path, stack.url).href, options);
+const comment = (page: Page, text: string) => page.locator('.comment', { hasText: text });
+
+/** Of who signed in: the issuer is on another host. */
+async function close(page: WatchedPage): Promise<void> {
+  await page.context().close();
+  assert.deepEqual(page.faults, []);
+}
+
+async function reply(postId: string, parentId: string, text: string): Promise<string> {
+  const mutation =
+    'mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }';
+  const input = { postId, parentId, text, author: 'Replier' };
+  const data = await graph.run<{ createComment: { comment: { id: string } } }>(mutation, { input });
+  return data.createComment.comment.id;
+}
+
+test('a reply is written below its comment, and stands there on every page', async () => {
+  const post = await graph.createPost('Replies');
+  await graph.createComment(post, 'First question');
+  await graph.createComment(post, 'Second question');
+  const [anna, ben] = await Promise.all([open(`/posts/${post}`), open(`/posts/${post}`)]);
+  await Promise.all([waitForState(anna, 'Live'), waitForState(ben, 'Live')]);
+
+  const first = comment(anna, 'First question');
+  await first.hover();
+  await first.getByRole('button', { name: /^Reply/ }).click();
+  await first.getByLabel(/^Your reply/).fill('An ans');
+  // Escape closes it; what was written stays, and so does the focus.
+  await first.getByLabel(/^Your reply/).press('Escape');
+  await waitForFocusOn(anna, 'Continue reply');
+  await first.getByRole('button', { name: /^Continue reply/ }).click();
+  await waitForValue(first.getByLabel(/^Your reply/), 'An ans');
+  await waitForFocus(anna, '.reply-form textarea');
+  await first.getByLabel('Your name').fill('Anna');
+  await first.getByLabel(/^Your reply/).fill('An answer');
+  await first.locator('form').getByRole('button', { name: 'Reply' }).click();
+
+  const order = ['Second question', 'First question', 'An answer'];
+  for (const page of [anna, ben]) await waitForComments(page, order);
+  await waitForFocusOn(anna, 'Reply');
+  for (const page of [anna, ben]) {
+    await comment(page, 'First question').getByText('1 reply').waitFor();
+    assert.equal(await page.locator('.comment[data-reply]').count(), 1);
+    const answer = comment(page, 'An answer');
+    assert.equal(await answer.getByRole('button', { name: /^Reply/ }).count(), 0);
+    await answer.getByText('In reply to Elsewhere').waitFor({ state: 'attached' });
+  }
+  assert.deepEqual(await seriousFaults(anna), []);
+
+  await graph.deleteComment(await graph.newestComment(post));
+  for (const page of [anna, ben]) {
+    await waitForComments(page, ['Second question', 'First question']);
+    await page.getByText('1 reply').waitFor({ state: 'detached' });
+  }
+  await Promise.all([closePage(anna), closePage(ben)]);
+});
+
+test('a reply whose comment is not there stands alone', async () => {
+  const post = await graph.createPost('Alone');
+  const early = await graph.createComment(post, 'Early', 'Early bird');
+  for (let n = 0; n < 20; n++) await graph.createComment(post, `Filler ${n}`);
+  await reply(post, early, 'Late answer');
+  const page = await open(`/posts/${post}`);
+  await waitForState(page, 'Live');
+  // Its comment is on the next page.
+  const late = comment(page, 'Late answer');
+  await late.getByText('In reply to Early bird').waitFor();
+  const link = late.locator('.reply-to a');
+  assert.equal(await link.getAttribute('href'), `/posts/${post}#comment-${early}`);
+  await link.click();
+  await waitForFocus(page, `#comment-${early}`);
+  assert.equal(await page.locator('.comment[data-reply]', { hasText: 'Late answer' }).count(), 1);
+
+  await graph.deleteComment(early);
+  await late.getByText('In reply to a comment that is gone').waitFor();
+  await page.locator('.comment', { hasText: 'Early' }).waitFor({ state: 'detached' });
+  await closePage(page);
+});
+
+test('the order of the comments is in the address', async () => {
+  const post = await graph.createPost('Ordered');
+  const first = await graph.createComment(post, 'First');
+  await graph.createComment(post, 'Second');
+  await graph.createComment(post, 'Third');
+  await reply(post, first, 'Reply');
+  const page = await open(`/posts/${post}`);
+  await waitForState(page, 'Live');
+  await waitForComments(page, ['Third', 'Second', 'First', 'Reply']);
+
+  await page.getByLabel('Sort by').selectOption('Oldest');
+  await waitForComments(page, ['First', 'Reply', 'Second', 'Third']);
+  assert.equal(new URL(page.url()).search, '?order=oldest');
+  // A new comment takes its place in the order that is shown.
+  await graph.createComment(post, 'Fourth');
+  await waitForComments(page, ['First', 'Reply', 'Second', 'Third', 'Fourth']);
+
+  await page.getByLabel('Sort by').selectOption('Most replied');
+  await waitForComments(page, ['First', 'Reply', 'Fourth', 'Third', 'Second']);
+  await graph.createComment(post, 'Fifth');
+  await waitForComments(page, ['First', 'Reply', 'Fifth', 'Fourth', 'Third', 'Second']);
+  await page.reload();
+  await waitForComments(page, ['First', 'Reply', 'Fifth', 'Fourth', 'Third', 'Second']);
+
+  await page.getByLabel('Sort by').selectOption('Newest');
+  await waitForComments(page, ['Fifth', 'Fourth', 'Third', 'Second', 'First', 'Reply']);
+  assert.equal(new URL(page.url()).search, '');
+  await closePage(page);
+});
+
+test('reactions are set, counted and removed, live', async () => {
+  const post = await graph.createPost('Reactions');
+  await graph.createComment(post, 'Nice');
+  const [anna, guest] = await Promise.all([open(`/posts/${post}`), open(`/posts/${post}`)]);
+  await signIn(anna, 'Anna');
+  await Promise.all([waitForState(anna, 'Live'), waitForState(guest, 'Live')]);
+  // Who is not signed in sees what others chose, and no buttons.
+  assert.equal(await guest.locator('.reaction').count(), 0);
+
+  const like = anna.getByRole('button', { name: /Like/ });
+  const love = anna.getByRole('button', { name: /Love/ });
+  const pressed = (button: typeof like, wanted: string) =>
+    eventually(async () => assert.equal(await button.getAttribute('aria-pressed'), wanted));
+  await pressed(like, 'false');
+  await like.click();
+  await pressed(like, 'true');
+  await waitForTexts(guest.locator('.reaction'), ['👍Like1']);
+  assert.deepEqual(await seriousFaults(anna), []);
+  assert.deepEqual(await seriousFaults(guest), []);
+  await love.click();
+  await pressed(love, 'true');
+  await pressed(like, 'false');
+  await waitForTexts(guest.locator('.reaction'), ['❤️Love1']);
+  assert.equal(await guest.locator('button.reaction').count(), 0);
+
+  await anna.reload();
+  await pressed(love, 'true');
+  await love.click();
+  await pressed(love, 'false');
+  await waitForTexts(guest.locator('.reaction'), []);
+  // None of it is an edit.
+  assert.equal(await guest.getByText('edited').count(), 0);
+  await close(anna);
+  await closePage(guest);
+});
+
+test('all of it fits a narrow page', async () => {
+  const post = await graph.createPost('Narrow');
+  const parent = await graph.createComment(
+    post,
+    'A question of some length, as people ask them',
+    'X'.repeat(40),
+  );
+  await reply(post, parent, 'An answer');
+  const page = await open(`/posts/${post}`, NARROW);
+  await signIn(page, 'Anna');
+  await waitForComments(page, ['A question of some length, as people ask them', 'An answer']);
+  await comment(page, 'A question').hover();
+  await page.getByRole('button', { name: /^Reply/ }).click();
+  const overflow = await page.evaluate(
+    () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  );
+  assert.ok(overflow <= 0, `${overflow}`);
+  assert.deepEqual(await seriousFaults(page), []);
+  await close(page);
+});
