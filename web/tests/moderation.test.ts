@@ -153,7 +153,8 @@ describe('with comments that are shown at once', own, () => {
     assert.equal(await ben.getByLabel('Your comment').inputValue(), 'Buy that');
 
     await entry.getByRole('button', { name: 'Unblock the author' }).click();
-    await entry.getByRole('button', { name: 'Block the author' }).waitFor();
+    // From the start: 'Unblock the author' has these words, too.
+    await entry.getByRole('button', { name: /^Block the author/ }).waitFor();
     await ben.getByRole('button', { name: 'Comment', exact: true }).click();
     await waitForComments(ben, ['Buy that', 'Buy this']);
     await close(grace, ben, ada);

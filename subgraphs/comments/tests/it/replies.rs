@@ -461,3 +461,31 @@ async fn a_live_reply_names_its_parent() {
     assert_eq!(comment, &expected);
     assert!(comment["parentId"].is_string());
 }
+
+/// The server ends such a query; a client learns what to ask instead.
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_that_cannot_be_counted_in_time_are_an_error_and_no_wrong_page() {
+    let comments = Comments::start().await;
+    let post = comments.post().await;
+    let parent = comments.comment(&post, "Parent").await;
+    reply(&comments, &post, &parent, "Reply").await;
+    let admin = comments.database.client().database("admin");
+    let count = "query ($id: ID!) { comment(id: $id) { text replyCount } }";
+    let of = json!([{ "__typename": "Post", "id": post }]);
+    for (query, variables) in [
+        (count, json!({ "id": parent })),
+        (MOST_REPLIED, json!({ "of": of })),
+    ] {
+        let namespace = format!("{}.comments", comments.database.name());
+        let out_of_time = doc! {
+            "configureFailPoint": "failCommand", "mode": { "times": 1 },
+            "data": { "failCommands": ["aggregate"], "namespace": namespace, "errorCode": 50 },
+        };
+        admin.run_command(out_of_time).await.expect("a fail point");
+        let answer = comments.graphql(query, variables.clone()).await;
+        let extensions = &answer["errors"][0]["extensions"];
+        assert_eq!(extensions["code"], "OVERLOADED", "{answer}");
+        assert_eq!(extensions["reason"], "TOO_MANY_REPLIES", "{answer}");
+        comments.data(query, variables).await;
+    }
+}
