@@ -6,6 +6,7 @@
 // discarded: a reload goes on where the page was.
 
 import { currentSession, onSession, PersonChanged, type Session } from '../signIn/session';
+import { orderOfNow } from './commentOrder';
 import { dropDraft, keepDraft, type OutgoingDraft, outgoingDrafts } from './drafts';
 import { client, connection } from './graph/client';
 import { retryDelay } from './graph/connection';
@@ -249,7 +250,7 @@ function set(changed: readonly Outgoing[]): void {
 
 /** The newest comment of a post that the page knows. */
 function newestOn(postId: string): Mark {
-  const variables = { id: postId, first: COMMENTS_PAGE };
+  const variables = { id: postId, first: COMMENTS_PAGE, orderBy: orderOfNow() };
   const edges = client.readQuery({ query: PostCommentsDocument, variables })?.post?.comments.edges ?? [];
   return newestOf(edges.map(({ node }) => node as CommentPartsFragment));
 }
