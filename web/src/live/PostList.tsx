@@ -1,4 +1,4 @@
-// The list of posts, newest first, with counts that follow the comments.
+// The list of posts, newest first or by a search, with counts that follow the comments.
 
 import { useEffect, useRef, useState } from 'react';
 
@@ -11,6 +11,7 @@ import { rereadPostSoon } from './graph/reread';
 import { Link } from './Link';
 import { Failure, ListSkeleton, Slow } from './Notices';
 import { placeOfNow, returnTo } from './place';
+import { Found, SearchField } from './Search';
 import { useOlder } from './useOlder';
 import { useReading } from './useReading';
 import { useVisible } from './useVisible';
@@ -34,21 +35,14 @@ export function PostList({ open, onNewest }: PostListProps) {
     if (isThere && place) returnTo(place);
   }, [isThere]);
 
+  const [words, setWords] = useState('');
   const { hasNextPage, endCursor } = data?.posts.pageInfo ?? {};
   const list = useRef<HTMLUListElement>(null);
   const older = useOlder(list, async () => {
     (await readOlderPosts(endCursor ?? null)).filter(isContentStale).forEach(rereadPostSoon);
   });
-  return (
+  const newestFirst = (
     <>
-      <div className="side-head">
-        <h2 id="posts-title" tabIndex={-1}>
-          Posts
-        </h2>
-        <Link to={{ at: 'new' }} className="button quiet">
-          New post
-        </Link>
-      </div>
       {!data && error !== undefined && <Failure what="The posts" error={error} onRetry={retry} byItself />}
       {!data && error === undefined && (
         <>
@@ -74,9 +68,22 @@ export function PostList({ open, onNewest }: PostListProps) {
       )}
     </>
   );
+  return (
+    <>
+      <div className="side-head">
+        <h2 id="posts-title" tabIndex={-1}>
+          Posts
+        </h2>
+        <Link to={{ at: 'new' }} className="button quiet">
+          New post
+        </Link>
+      </div>
+      <SearchField words={words} onWords={setWords} />
+      {words.trim() === '' ? newestFirst : <Found words={words} open={open} />}
+    </>
+  );
 }
-
-function Row({ post, isOpen }: { post: PostSummaryFragment; isOpen: boolean }) {
+export function Row({ post, isOpen }: { post: PostSummaryFragment; isOpen: boolean }) {
   const row = useRef<HTMLLIElement>(null);
   // Only what is in view is followed, so that a long list costs no more than a short one.
   const isVisible = useVisible(row);

@@ -19,6 +19,7 @@ const BY_CODE: Record<string, string> = {
   OVERLOADED: BUSY,
   RATE_LIMITED: 'You are quicker than the server allows. Wait a moment.',
   REQUEST_TIMEOUT: 'The server takes too long to answer.',
+  SEARCH_UNAVAILABLE: 'The server is still getting ready to search.',
   SUBGRAPH_OVERLOADED: BUSY,
   SUBREQUEST_HTTP_ERROR: SILENT,
   SUBREQUEST_TIMEOUT: SILENT,

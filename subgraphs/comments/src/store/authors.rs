@@ -17,7 +17,7 @@ use crate::comment::CommentId;
 
 impl Store {
     /// Whether a person has a comment that everybody sees, other than `but`. Found by the index of authors
-    /// ([`OptionalIndexes::authors`]).
+    /// ([`OptionalIndexes::authors`](super::OptionalIndexes::authors)).
     pub async fn has_comments_of(
         &self,
         author: &ID,
