@@ -27,6 +27,8 @@ const TEXT_LENGTH: usize = 200;
 const WARM_UP_PAUSE: Duration = Duration::from_millis(200);
 /// All readers get their first event within this time, and their last one within this time after it was written.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
+/// What readers of another kind may cost, of one person's: the same, but for noise.
+const RATIO_MAX: f64 = 1.1;
 /// Any secret: claims count in signed requests only.
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -63,7 +65,7 @@ const KINDS: [(Readers, &str); 3] = [
 /// Prints the processor time per delivery for each kind of reader.
 ///
 /// # Errors
-/// When something does not start, or a reader misses an event.
+/// When something does not start, a reader misses an event, or readers of another kind cost more.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let secret = ("SUBGRAPH_SECRET", SECRET.to_owned());
     let subgraphs = Services::start_with(std::slice::from_ref(&secret)).await?;
@@ -92,6 +94,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     for ((_, name), cost_us) in KINDS.iter().zip(medians) {
         let ratio = cost_us / medians[1];
         println!("{name:<13} median {cost_us:.1}, {ratio:.2} of one person's");
+        ensure!(
+            ratio <= RATIO_MAX,
+            "readers who are {name} cost {ratio:.2} of one person's, not at most {RATIO_MAX}"
+        );
     }
     Ok(())
 }

@@ -20,6 +20,8 @@ use self::workloads::Workload;
 
 /// The contestant that the ratios are of.
 const OURS: &str = "rejoinder";
+/// The same with a token on every request.
+const WITH_TOKENS: &str = "rejoinder with tokens";
 
 /// Options of `bench gateway`.
 #[derive(Debug, clap::Args)]
@@ -90,7 +92,7 @@ fn contestants(options: &Options, tokens: Option<&Tokens>) -> anyhow::Result<Vec
             "roles": (0..20).map(|number| format!("role-number-{number}")).collect::<Vec<_>>(),
         }));
         contestants.push(Contestant {
-            name: format!("{OURS} with tokens"),
+            name: WITH_TOKENS.to_owned(),
             command: format!(
                 "export JWT_JWKS='{}' JWT_REQUIRED=true; {}",
                 tokens.jwks().display(),

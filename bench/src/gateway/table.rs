@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::ensure;
 
-use super::OURS;
 use super::contest::{Contestant, Measurement};
 use super::workloads::Workload;
+use super::{OURS, WITH_TOKENS};
 use crate::report::median;
+
+/// How much more CPU time a token on every request may cost.
+const TOKEN_RATIO_MAX: f64 = 1.03;
 
 /// Each contestant's rounds.
 pub type Measurements<'a> = BTreeMap<&'a str, Vec<Measurement>>;
@@ -56,6 +59,10 @@ impl Summary {
     ) {
         let ours = &measurements[OURS];
         for contestant in contestants.iter().filter(|it| it.name != OURS) {
+            if contestant.name == WITH_TOKENS {
+                self.add_tokens(workload, ours, &measurements[WITH_TOKENS]);
+                continue;
+            }
             let others = &measurements[contestant.name.as_str()];
             let cpu = ratio(ours, others, |round| round.cpu_ms);
             let [p99, their_p99] = [ours, others].map(|rounds| of(rounds, |round| round.p99_ms));
@@ -85,6 +92,25 @@ impl Summary {
                 of(others, |round| round.cpu_ms),
             ));
         }
+    }
+
+    /// What tokens cost: nothing but CPU time, and a goal of its own.
+    fn add_tokens(&mut self, workload: &Workload, without: &[Measurement], with: &[Measurement]) {
+        let cost = ratio(with, without, |round| round.cpu_ms);
+        let is_met = cost <= TOKEN_RATIO_MAX;
+        if !is_met {
+            let workload = workload.name;
+            self.missed
+                .push(format!("the cost of tokens in {workload}"));
+        }
+        let verdict = if is_met { "met" } else { "NOT" };
+        self.lines.push(format!(
+            "{:<16} {:<18} {cost:>6.3} {TOKEN_RATIO_MAX:>6.2} {verdict:>4} {:>8.4} / {:<8.4}",
+            workload.name,
+            "tokens over none",
+            of(with, |round| round.cpu_ms),
+            of(without, |round| round.cpu_ms),
+        ));
     }
 
     /// Prints it, if there is any comparison.
