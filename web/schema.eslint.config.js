@@ -46,7 +46,8 @@ const rules = {
     { withEdgeSuffix: true, shouldImplementNode: false, listTypeCanWrapOnlyEdgeType: false },
   ],
   '@graphql-eslint/relay-page-info': 'error',
-  '@graphql-eslint/relay-arguments': ['error', { includeBoth: true }],
+  // A search is paged forward only.
+  '@graphql-eslint/relay-arguments': ['error', { includeBoth: false }],
 };
 
 export default [
