@@ -149,6 +149,45 @@ test('the order of the comments is in the address', async () => {
   await closePage(page);
 });
 
+test('what is written in another order stays when the order changes', async () => {
+  const post = await graph.createPost('Stays');
+  await graph.createComment(post, 'First');
+  await graph.createComment(post, 'Second');
+  const page = await open(`/posts/${post}?order=oldest`);
+  await waitForState(page, 'Live');
+  await waitForComments(page, ['First', 'Second']);
+  await page.getByLabel('Your comment').fill('Mine');
+  await page.getByRole('button', { name: 'Comment', exact: true }).click();
+  await waitForComments(page, ['First', 'Second', 'Mine']);
+  // What the page asked for at its start does not have it: no later answer comes from there.
+  let asked = 0;
+  page.on('request', (request) => {
+    if (request.postData()?.includes('"PostComments"')) asked++;
+  });
+  await page.getByLabel('Sort by').selectOption('Newest');
+  await waitForComments(page, ['Mine', 'Second', 'First']);
+  assert.equal(asked, 1);
+  await closePage(page);
+});
+
+test('to choose an order moves neither the focus nor the page, also at a post that the page opened', async () => {
+  const post = await graph.createPost('Opened by itself', 'A paragraph.\n\n'.repeat(60));
+  await graph.createComment(post, 'First');
+  await graph.createComment(post, 'Second');
+  await graph.waitForCount(post, 2);
+  const page = await open('/');
+  await waitForComments(page, ['Second', 'First']);
+  const sort = page.getByLabel('Sort by');
+  await sort.focus();
+  const scrolled = await page.evaluate(() => scrollY);
+  assert.ok(scrolled > 0, 'the order is further down');
+  await sort.selectOption('Oldest');
+  await waitForComments(page, ['First', 'Second']);
+  await waitForFocus(page, '.sort select');
+  assert.equal(await page.evaluate(() => scrollY), scrolled);
+  await closePage(page);
+});
+
 test('reactions are set, counted and removed, live', async () => {
   const post = await graph.createPost('Reactions');
   await graph.createComment(post, 'Nice');

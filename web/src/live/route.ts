@@ -36,10 +36,14 @@ export function redirect(route: Route): void {
   go(() => history.replaceState(entry, '', hrefOf(route)));
 }
 
-/** Changes the order of comments in the address; `null` is the first one. The reader stays at the post. */
+/**
+ * Changes the order of comments in the address; `null` is the first one. The reader stays at the post; the place that
+ * is kept was one in the other order.
+ */
 export function orderBy(parameter: string | null): void {
   const search = parameter === null ? '' : `?order=${parameter}`;
-  go(() => history.replaceState(null, '', `${location.pathname}${search}`));
+  const entry: Entry | null = wentByItself() ? { byItself: true } : null;
+  go(() => history.replaceState(entry, '', `${location.pathname}${search}`));
 }
 
 /** Whether the page went here by itself. */

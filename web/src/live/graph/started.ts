@@ -2,6 +2,7 @@
 // imported here: this module is the first to run.
 
 import { fetchSigned } from '../../signIn/session';
+import { orderOfNow } from '../commentOrder';
 import { routeOf } from '../route';
 import { isWide } from '../wide';
 import type { StartCommentsQuery, StartQuery } from './generated';
@@ -37,11 +38,13 @@ const handed = takeHanded();
 export const started: Promise<StartQuery | undefined> = handed
   ? Promise.resolve(handed.start)
   : ask<StartQuery>('Start', { posts: firstPosts(), ...shown });
-/** The comments of the post that is shown. */
+/** The comments of the post that is shown, in the first order. */
 export const startedComments: Promise<StartCommentsQuery | undefined> = startComments();
 
 async function startComments(): Promise<StartCommentsQuery | undefined> {
   if (!shown.showsChosen && !shown.showsNewest) return undefined;
+  // Another order is asked for by the page itself.
+  if (orderOfNow() !== 'NEWEST_FIRST') return undefined;
   return (
     handed?.comments ?? ask<StartCommentsQuery>('StartComments', { comments: firstComments(), ...shown })
   );

@@ -37,8 +37,10 @@ export function startedLink(): ApolloLink {
     const { operationName = '', variables } = operation;
     const take = waiting.get(operationName);
     const isFirstOrder = variables.orderBy === undefined || variables.orderBy === 'NEWEST_FIRST';
-    if (!take || variables.after || !isFirstOrder) return forward(operation);
+    if (!take || variables.after) return forward(operation);
+    // Also where it is in another order: a later query would get what was true at the start.
     waiting.delete(operationName);
+    if (!isFirstOrder) return forward(operation);
     return new Observable((observer) => {
       let stop = () => {};
       let stopped = false;
