@@ -143,7 +143,7 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
                 </span>
               )}
             </div>
-            {comment.parentId != null && <ReplyTo comment={comment} postId={postId} isBelow={isBelow} />}
+            {comment.parentId != null && <ReplyTo comment={comment} isBelow={isBelow} />}
             {editing ? (
               <CommentEditor
                 comment={comment}

@@ -4,17 +4,16 @@ import type { CommentPartsFragment } from './graph/generated';
 
 interface ReplyToProps {
   comment: CommentPartsFragment;
-  postId: string;
   /** It stands below its parent. */
   isBelow: boolean;
 }
 
-export function ReplyTo({ comment: { parent, parentId }, postId, isBelow }: ReplyToProps) {
+export function ReplyTo({ comment: { parent, parentId }, isBelow }: ReplyToProps) {
   if (!parent) return <p className="reply-to">In reply to a comment that is gone</p>;
   if (isBelow) return <p className="unseen">In reply to {parent.author}</p>;
   return (
     <p className="reply-to">
-      In reply to <a href={`/posts/${postId}#comment-${parentId}`}>{parent.author}</a>
+      In reply to <a href={`#comment-${parentId}`}>{parent.author}</a>
     </p>
   );
 }
