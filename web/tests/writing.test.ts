@@ -159,6 +159,26 @@ test('what is written about a comment or a post that somebody deletes stays', as
   await closePage(page);
 });
 
+test('in every order, what is edited stays where it was when somebody deletes it', async () => {
+  const post = await graph.createPost('In its place');
+  await graph.createComment(post, 'First');
+  const comment = await graph.createComment(post, 'Second');
+  await graph.createComment(post, 'Third');
+  await graph.createComment(post, 'Fourth');
+  const page = await openPage(browser, `${postUrl(post)}?order=oldest`);
+  await waitForState(page, 'Live');
+  await (await edit(page, 'Second')).fill('Still writing');
+  await graph.deleteComment(comment);
+  await page.getByText('Somebody deleted this comment while you edited it.').waitFor();
+  await graph.createComment(post, 'Fifth');
+  await page.locator('.comment', { hasText: 'Fifth' }).waitFor();
+  const shown = await page
+    .locator('.comment')
+    .evaluateAll((items) => items.map((item) => item.querySelector('.text:is(p, div)')?.textContent ?? '…'));
+  assert.deepEqual(shown, ['First', '…', 'Third', 'Fourth', 'Fifth']);
+  await closePage(page);
+});
+
 test('a deletion can be undone, and is done when the page is left', async () => {
   const post = await graph.createPost('Thought better of');
   await graph.createComment(post, 'Kept after all');

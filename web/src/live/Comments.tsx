@@ -27,6 +27,7 @@ import { useCommentOrder } from './useRoute';
 import { useTarget } from './useTarget';
 import { lineIndex, useUnseen } from './useUnseen';
 import { useVisible } from './useVisible';
+import { areSame, withGone } from './withGone';
 
 /** The comments that arrived while the page was open: how many, and the last of them by their ids. */
 interface Arrived {
@@ -154,10 +155,9 @@ function Discussion({ discussion, recent, line, onArrived, onHeld, onHandOver }:
   );
   const there = discussion.comments.edges.map((edge) => edge.node as CommentPartsFragment);
   const gone = edited.filter((each) => there.every((comment) => comment.id !== each.id));
-  const comments =
-    gone.length === 0
-      ? there
-      : [...there, ...gone].sort((one, other) => other.createdAt.localeCompare(one.createdAt));
+  const [before, setBefore] = useState<readonly string[]>([]);
+  const comments = withGone(there, gone, before);
+  if (!areSame(comments, before)) setBefore(comments.map((comment) => comment.id));
 
   const placed = threads(comments);
   const newAt = lineIndex(
