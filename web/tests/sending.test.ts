@@ -328,6 +328,58 @@ test('a reload goes on sending, and doubles nothing', async () => {
   await closePage(page);
 });
 
+test('a reply is sent as a comment is: below its comment, at once, through a reload, and it is not new', async () => {
+  const post = await graph.createPost('Answered at once');
+  await graph.createComment(post, 'A question');
+  await graph.createComment(post, 'Another one');
+  let tries: 'held' | 'lost' | 'refused' | 'open' = 'held';
+  const page = await openPage(browser, postUrl(post), {}, async (opened) => {
+    await waitForAnswers(opened);
+    await onTry(opened, async (route) => {
+      if (tries === 'refused') return route.fulfill(refusal('BAD_USER_INPUT'));
+      if (tries === 'open') return route.continue();
+      if (tries === 'lost') await route.fetch();
+    });
+  });
+  await waitForState(page, 'Live');
+  const question = page.locator('.comment', { hasText: 'A question' });
+  const reply = question.getByLabel(/^Your reply/);
+  const answer = async (text: string) => {
+    await question.hover();
+    await question.getByRole('button', { name: /^Reply/ }).click();
+    await reply.fill(text);
+    await reply.press('Control+Enter');
+    await reply.waitFor({ state: 'detached' });
+  };
+  await answer('An answer');
+  await waitForTexts(question.locator('.sending .text:is(p, div)'), ['An answer']);
+  assert.deepEqual(await seriousFaults(page), []);
+
+  // The server has it, and the page is left before the answer.
+  tries = 'lost';
+  await page.reload();
+  await graph.waitForCount(post, 3);
+  tries = 'open';
+  await page.reload();
+  await waitForComments(page, ['Another one', 'A question', 'An answer']);
+  await sending(page).waitFor({ state: 'detached' });
+  await graph.waitForCount(post, 3);
+  assert.equal(await page.locator('.comment[data-reply]').count(), 1);
+
+  // What is refused can be changed, in the form that it came from.
+  tries = 'refused';
+  await answer('No answer');
+  await question.getByRole('alert').getByText('The server did not accept this text.').waitFor();
+  await question.getByRole('button', { name: /^Edit the reply/ }).click();
+  await waitForValue(reply, 'No answer');
+  await sending(page).waitFor({ state: 'detached' });
+  tries = 'open';
+  await reply.press('Control+Enter');
+  await waitForComments(page, ['Another one', 'A question', 'An answer', 'No answer']);
+  assert.equal(await page.locator('.new-line').count(), 0);
+  await closePage(page);
+});
+
 test('without a network a comment says so, and goes out when it is back', async () => {
   const post = await graph.createPost('In a tunnel again');
   const page = await openPage(browser, postUrl(post));

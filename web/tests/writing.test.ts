@@ -153,9 +153,20 @@ test('what is written about a comment or a post that somebody deletes stays', as
   await waitForValue(page.getByLabel('Your comment'), 'An answer of some length');
   await waitForComments(page, []);
 
+  const asked = await graph.createComment(post, 'A question');
+  const question = page.locator('.comment', { hasText: 'A question' });
+  await question.hover();
+  await question.getByRole('button', { name: /^Reply/ }).click();
+  await question.getByLabel(/^Your reply/).fill('A reply, too');
+  await graph.deleteComment(asked);
+  await page.getByText('Somebody deleted this comment while you replied to it.').waitFor();
+  await page.getByRole('button', { name: 'Make it a new comment' }).click();
+  await waitForValue(page.getByLabel('Your comment'), 'An answer of some length\n\nA reply, too');
+  await waitForComments(page, []);
+
   await graph.deletePost(post);
   await page.getByRole('heading', { name: 'This post was deleted' }).waitFor();
-  await waitForValue(page.getByLabel('Your text'), 'An answer of some length');
+  await waitForValue(page.getByLabel('Your text'), 'An answer of some length\n\nA reply, too');
   await closePage(page);
 });
 

@@ -5,16 +5,18 @@ import { memo, type ReactNode, useRef, useState } from 'react';
 
 import { When } from './Ago';
 import { CommentEditor } from './CommentEditor';
-import { readDraft } from './drafts';
+import { keepDraft, readDraft } from './drafts';
 import { focusOn } from './focus';
 import { type CommentPartsFragment, DeleteCommentDocument } from './graph/generated';
 import { forgetComment } from './graph/lists';
 import { useMayChange } from './mayChange';
 import { Complaint, type ComplaintKind, useComplaintKind } from './moderation/Complaint';
+import type { Outgoing } from './outbox';
 import { Prose } from './prose/Prose';
 import { Reactions } from './Reactions';
 import { ReplyForm } from './ReplyForm';
 import { ReplyTo } from './ReplyTo';
+import { SendingComments } from './SendingComments';
 import { useFocusBack } from './useFocusBack';
 import { useUndo } from './useUndo';
 import { hasCode } from './words';
@@ -28,10 +30,12 @@ interface CommentItemProps {
   isNew: boolean;
   /** The address points to it. */
   isTarget: boolean;
-  /** It was deleted while somebody edited it here. */
+  /** It was deleted while somebody edited it here, or wrote a reply. */
   isGone: boolean;
-  /** Hears whether it is being edited. */
-  onEditing: (comment: CommentPartsFragment, isEditing: boolean) => void;
+  /** The replies to it that are on their way. */
+  sending: readonly Outgoing[];
+  /** Hears whether it is being edited, or replied to. */
+  onWriting: (comment: CommentPartsFragment, isWriting: boolean) => void;
   /** Hears that an edited text waits for a moderator. */
   onHeld: () => void;
   /** Takes a text that has lost its place. */
@@ -39,7 +43,7 @@ interface CommentItemProps {
 }
 
 export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
-  const { comment, postId, isBelow, isNew, isTarget, isGone, onEditing, onHeld, onHandOver } = props;
+  const { comment, postId, isBelow, isNew, isTarget, isGone, sending, onWriting, onHeld, onHandOver } = props;
   const [editing, setEditing] = useState(false);
   const [remove] = useMutation(DeleteCommentDocument);
   const editButton = useFocusBack(editing);
@@ -48,6 +52,8 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
   const complaint = useComplaintKind(comment);
   const [complaining, setComplaining] = useState<ComplaintKind>();
   const [replying, setReplying] = useState(false);
+  /** Another one for each text that comes back to the form. */
+  const [replyForm, setReplyForm] = useState(0);
   const replyButton = useFocusBack(replying);
   const complaintButton = useFocusBack(complaining !== undefined);
 
@@ -69,7 +75,23 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
 
   const edit = (isEditing: boolean) => {
     setEditing(isEditing);
-    onEditing(comment, isEditing);
+    onWriting(comment, isEditing || replying);
+  };
+  const reply = (isReplying: boolean) => {
+    setReplying(isReplying);
+    onWriting(comment, editing || isReplying);
+  };
+
+  const startDeletion = () => {
+    reply(false);
+    deletion.start();
+  };
+  const replyAgain = (text: string) => {
+    const key = `reply.${comment.id}` as const;
+    const written = readDraft(key)?.text.trim() ?? '';
+    keepDraft(key, { text: [written, text].filter((part) => part !== '').join('\n\n'), postId });
+    setReplyForm(replyForm + 1);
+    reply(true);
   };
 
   return (
@@ -100,15 +122,15 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
               <span className="name">{comment.author}</span>
               <When time={comment.createdAt} />
               {comment.edited && <span>edited</span>}
-              {!editing && (
+              {!editing && !isGone && (
                 <span className="actions">
-                  {comment.parentId == null && !isGone && (
+                  {comment.parentId == null && (
                     <button
                       type="button"
                       className="text"
                       ref={replyButton}
                       aria-expanded={replying}
-                      onClick={() => setReplying(true)}
+                      onClick={() => reply(true)}
                     >
                       {readDraft(`reply.${comment.id}`) ? 'Continue reply' : 'Reply'}
                       <span className="unseen"> to the comment by {comment.author}</span>
@@ -124,7 +146,7 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
                     </button>
                   )}
                   {mayChange && (
-                    <button type="button" className="text" onClick={deletion.start}>
+                    <button type="button" className="text" onClick={startDeletion}>
                       {deletion.state === 'failed' ? 'Not deleted: try again' : 'Delete'}
                       <span className="unseen"> the comment by {comment.author}</span>
                     </button>
@@ -165,8 +187,16 @@ export const CommentItem = memo(function CommentItem(props: CommentItemProps) {
               )}
             </div>
             {replying && (
-              <ReplyForm parent={comment} postId={postId} onDone={() => setReplying(false)} onHeld={onHeld} />
+              <ReplyForm
+                key={replyForm}
+                parent={comment}
+                postId={postId}
+                isGone={isGone}
+                onDone={() => reply(false)}
+                onHandOver={onHandOver}
+              />
             )}
+            <SendingComments shown={sending} onHandOver={replyAgain} />
             {complaining && (
               <Complaint kind={complaining} commentId={comment.id} onDone={() => setComplaining(undefined)} />
             )}

@@ -17,7 +17,8 @@ import { NewLine } from './NewLine';
 import { CommentsSkeleton, Failure, Slow } from './Notices';
 import { placeOfNow, returnTo } from './place';
 import { isAfter, type Mark } from './seen';
-import { SendingComments } from './SendingComments';
+import type { Outgoing } from './outbox';
+import { SendingComments, useSending } from './SendingComments';
 import { SortControl } from './SortControl';
 import { threads } from './threads';
 import { useOlder } from './useOlder';
@@ -59,6 +60,8 @@ export function Comments({ post }: { post: OpenPostFragment }) {
   const there = discussion?.comments.edges.map((edge) => edge.node as CommentPartsFragment);
   const hasOlder = discussion?.comments.pageInfo.hasNextPage ?? false;
   const unseen = useUnseen(post.id, there, hasOlder, headVisible);
+  const sending = useSending(post.id, there ?? []);
+  const isBelow = ({ parentId }: Outgoing) => there?.some(({ id }) => id === parentId) ?? false;
   const onArrived = useCallback((id: string) => setArrived((before) => withOneMore(before, id)), []);
 
   return (
@@ -92,12 +95,13 @@ export function Comments({ post }: { post: OpenPostFragment }) {
         {arrived.count > 0 &&
           `${arrived.count} new ${arrived.count === 1 ? 'comment' : 'comments'} since you opened the post`}
       </p>
-      <SendingComments postId={post.id} comments={there ?? []} onHandOver={setHanded} />
+      <SendingComments shown={sending.filter((entry) => !isBelow(entry))} onHandOver={setHanded} />
       {discussion ? (
         <Discussion
           key={order}
           discussion={discussion}
           recent={arrived.recent}
+          sending={sending.filter(isBelow)}
           line={unseen.line}
           {...{ onArrived }}
           onHeld={() => setHeld(true)}
@@ -118,6 +122,8 @@ export function Comments({ post }: { post: OpenPostFragment }) {
 interface DiscussionProps {
   discussion: NonNullable<PostCommentsQuery['post']>;
   recent: ReadonlySet<string>;
+  /** The replies that are on their way to a comment of the list, newest first. */
+  sending: readonly Outgoing[];
   /** The last comment that was seen before those that are new. */
   line: Mark | undefined;
   onArrived: (commentId: string) => void;
@@ -125,7 +131,7 @@ interface DiscussionProps {
   onHandOver: (text: string) => void;
 }
 
-function Discussion({ discussion, recent, line, onArrived, onHeld, onHandOver }: DiscussionProps) {
+function Discussion({ discussion, recent, sending, line, onArrived, onHeld, onHandOver }: DiscussionProps) {
   const { id } = discussion;
   const { hasNextPage, endCursor } = discussion.comments.pageInfo;
   const list = useRef<HTMLOListElement>(null);
@@ -143,18 +149,18 @@ function Discussion({ discussion, recent, line, onArrived, onHeld, onHandOver }:
 
   useOwnReactions(id, useCommentOrder(), discussion.comments.edges.length);
 
-  // A comment that is being edited stays when somebody else deletes it.
-  const [edited, setEdited] = useState<readonly CommentPartsFragment[]>([]);
-  const onEditing = useCallback(
-    (comment: CommentPartsFragment, isEditing: boolean) =>
-      setEdited((before) => [
+  // A comment that is being edited, or replied to, stays when somebody else deletes it.
+  const [written, setWritten] = useState<readonly CommentPartsFragment[]>([]);
+  const onWriting = useCallback(
+    (comment: CommentPartsFragment, isWriting: boolean) =>
+      setWritten((before) => [
         ...before.filter((each) => each.id !== comment.id),
-        ...(isEditing ? [comment] : []),
+        ...(isWriting ? [comment] : []),
       ]),
     [],
   );
   const there = discussion.comments.edges.map((edge) => edge.node as CommentPartsFragment);
-  const gone = edited.filter((each) => there.every((comment) => comment.id !== each.id));
+  const gone = written.filter((each) => there.every((comment) => comment.id !== each.id));
   const [before, setBefore] = useState<readonly string[]>([]);
   const comments = withGone(there, gone, before);
   if (!areSame(comments, before)) setBefore(comments.map((comment) => comment.id));
@@ -184,7 +190,8 @@ function Discussion({ discussion, recent, line, onArrived, onHeld, onHandOver }:
               isNew={recent.has(comment.id)}
               isTarget={comment.id === target}
               isGone={gone.includes(comment)}
-              onEditing={onEditing}
+              sending={repliesTo(comment, sending)}
+              onWriting={onWriting}
               onHeld={onHeld}
               onHandOver={onHandOver}
             />
@@ -201,6 +208,15 @@ function Discussion({ discussion, recent, line, onArrived, onHeld, onHandOver }:
       )}
     </>
   );
+}
+
+/** One and the same where there are none, as most often: nothing is drawn again. */
+const NO_REPLIES: readonly Outgoing[] = [];
+
+/** In the order in which they will stand. */
+function repliesTo({ id }: CommentPartsFragment, sending: readonly Outgoing[]): readonly Outgoing[] {
+  const replies = sending.filter(({ parentId }) => parentId === id);
+  return replies.length === 0 ? NO_REPLIES : replies.reverse();
 }
 
 function withOneMore({ count, recent }: Arrived, id: string): Arrived {

@@ -1,75 +1,58 @@
-// Writing a reply, below the comment that it answers. What is not sent yet stays: in the field, and in this browser.
+// Writing a reply, below the comment that it answers. What is not sent yet stays: in the field, and in this browser. Once
+// it is sent, the outbox has it.
 
-import { useMutation } from '@apollo/client/react';
-import { type FormEvent, useRef, useState } from 'react';
+import { type FormEvent, useState } from 'react';
 
 import { useSession } from '../signIn/useSession';
 import { useAuthorName } from './authorName';
 import { Counter } from './Counter';
 import { dropDraft, keepDraft, readDraft } from './drafts';
-import { type CommentPartsFragment, CreateCommentDocument } from './graph/generated';
-import { insertComment } from './graph/lists';
-import { newIdempotencyKey } from './idempotencyKey';
+import type { CommentPartsFragment } from './graph/generated';
 import { sendOnShortcut } from './keys';
+import { send } from './outbox';
 import { charsOf, cleaned, COMMENT_CHARS_MAX, isBlank } from './text';
-import { mayPass, wordsFor } from './words';
 
 interface ReplyFormProps {
   parent: CommentPartsFragment;
   postId: string;
+  /** The comment was deleted meanwhile. */
+  isGone: boolean;
   onDone: () => void;
-  /** Hears that the reply waits for a moderator. */
-  onHeld: () => void;
+  onHandOver: (text: string) => void;
 }
 
-export function ReplyForm({ parent, postId, onDone, onHeld }: ReplyFormProps) {
+export function ReplyForm({ parent, postId, isGone, onDone, onHandOver }: ReplyFormProps) {
   const key = `reply.${parent.id}` as const;
   const session = useSession();
   const [guest, setGuest] = useAuthorName();
   const author = session?.name ?? guest;
   const [text, setText] = useState(() => readDraft(key)?.text ?? '');
-  const [create, { loading, error }] = useMutation(CreateCommentDocument);
-  // The same key for every try of the same reply: one whose answer got lost is not doubled.
-  const attempt = useRef({ text: '', author: '', key: '' });
+  const [isFull, setFull] = useState(false);
 
   const write = (changed: string) => {
     setText(changed);
     if (changed.trim() === '') dropDraft(key);
     else keepDraft(key, { text: changed, postId });
   };
+  const discard = () => {
+    dropDraft(key);
+    onDone();
+  };
   const canSend = !isBlank(text) && charsOf(text) <= COMMENT_CHARS_MAX;
-  const send = async (event: FormEvent) => {
+  const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (!canSend || loading) return;
-    const wanted = { text: cleaned(text), author: author.trim() };
-    if (attempt.current.text !== wanted.text || attempt.current.author !== wanted.author)
-      attempt.current = { ...wanted, key: newIdempotencyKey() };
-    const input = {
-      postId,
-      parentId: parent.id,
-      text: wanted.text,
-      author: wanted.author || null,
-      idempotencyKey: attempt.current.key,
-    };
-    try {
-      const { data } = await create({ variables: { input } });
-      if (!data) return;
-      const { id, status } = data.createComment.comment;
-      if (status === 'VISIBLE') insertComment(postId, id);
-      else onHeld();
-      dropDraft(key);
-      onDone();
-    } catch {
-      // `error` has it.
-    }
+    if (isGone || !canSend) return;
+    if (!send(postId, cleaned(text), session ? null : author.trim() || null, parent.id)) return setFull(true);
+    discard();
   };
 
   return (
-    <form
-      className="form reply-form"
-      onSubmit={(event) => void send(event)}
-      onKeyDown={(event) => sendOnShortcut(event, onDone)}
-    >
+    <form className="form reply-form" onSubmit={submit} onKeyDown={(event) => sendOnShortcut(event, onDone)}>
+      {isGone && (
+        <p className="conflict" role="alert">
+          Somebody deleted this comment while you replied to it.{text !== '' && ' Your text is still here.'}
+        </p>
+      )}
       <label className="unseen" htmlFor={`reply-${parent.id}`}>
         Your reply to {parent.author}
       </label>
@@ -79,7 +62,6 @@ export function ReplyForm({ parent, postId, onDone, onHeld }: ReplyFormProps) {
         rows={2}
         placeholder={`Reply to ${parent.author}`}
         value={text}
-        readOnly={loading}
         aria-describedby={`reply-room-${parent.id}`}
         onChange={(event) => write(event.target.value)}
       />
@@ -99,19 +81,40 @@ export function ReplyForm({ parent, postId, onDone, onHeld }: ReplyFormProps) {
         </>
       )}
       <Counter id={`reply-room-${parent.id}`} text={text} max={COMMENT_CHARS_MAX} />
-      {error && (
+      {isFull && (
         <p className="form-error" role="alert">
-          {wordsFor(error)} Your reply is still here.{mayPass(error) && ' You can send it again.'}
+          Too many of your comments wait to be sent. This one is still here.
         </p>
       )}
       <div className="form-actions">
         {/* Not `disabled`: that would take the focus away from a button that was just pressed. */}
-        <button type="submit" className="button" aria-disabled={loading || !canSend}>
-          {loading ? 'Sending…' : 'Reply'}
-        </button>
-        <button type="button" className="button quiet" onClick={onDone}>
-          Close
-        </button>
+        {isGone ? (
+          text !== '' && (
+            <button
+              type="button"
+              className="button"
+              onClick={() => {
+                onHandOver(text);
+                discard();
+              }}
+            >
+              Make it a new comment
+            </button>
+          )
+        ) : (
+          <button type="submit" className="button" aria-disabled={!canSend}>
+            Reply
+          </button>
+        )}
+        {isGone && text !== '' ? (
+          <button type="button" className="text" onClick={discard}>
+            Discard my reply
+          </button>
+        ) : (
+          <button type="button" className="button quiet" onClick={onDone}>
+            Close
+          </button>
+        )}
       </div>
     </form>
   );

@@ -1,4 +1,4 @@
-// The comments that are on their way, above those that are there.
+// The comments that are on their way, above those that are there, and the replies below their parents.
 
 import { useSyncExternalStore } from 'react';
 
@@ -19,19 +19,21 @@ import { isAfter } from './seen';
 import { mayPass, wordsFor } from './words';
 
 interface SendingCommentsProps {
-  postId: string;
-  /** What the list shows: a comment that has arrived there is not shown twice. */
-  comments: readonly CommentPartsFragment[];
+  shown: readonly Outgoing[];
   /** Takes a text back to where it can be changed. */
   onHandOver: (text: string) => void;
 }
 
-export function SendingComments({ postId, comments, onHandOver }: SendingCommentsProps) {
+/** What is on its way to a post, newest first. `comments` are in its list: what has arrived there is not shown twice. */
+export function useSending(postId: string, comments: readonly CommentPartsFragment[]): Outgoing[] {
   const all = useSyncExternalStore(onOutgoing, outgoing);
-  const shown = missingIn(
+  return missingIn(
     comments,
     all.filter((entry) => entry.postId === postId),
   );
+}
+
+export function SendingComments({ shown, onHandOver }: SendingCommentsProps) {
   if (shown.length === 0) return null;
   return (
     <ol className="comment-list sending" aria-label="Being sent">
@@ -56,7 +58,13 @@ export function SendingComments({ postId, comments, onHandOver }: SendingComment
 }
 
 function Choices({ entry, onHandOver }: { entry: Outgoing; onHandOver: (text: string) => void }) {
-  const what = <span className="unseen"> the comment “{entry.text.slice(0, 40)}”</span>;
+  const kind = entry.parentId === undefined ? 'comment' : 'reply';
+  const what = (
+    <span className="unseen">
+      {' '}
+      the {kind} “{entry.text.slice(0, 40)}”
+    </span>
+  );
   const mayTry = entry.state === 'failed' && isOfNow(entry) && mayPass(entry.error);
   return (
     <div className="form-actions">
@@ -107,6 +115,7 @@ function missingIn(comments: readonly CommentPartsFragment[], entries: readonly 
       (each) =>
         each.text === entry.text &&
         each.author === entry.shownAs &&
+        (each.parentId ?? undefined) === entry.parentId &&
         isAfter(each, entry.after) &&
         !arrived.has(each.id),
     );

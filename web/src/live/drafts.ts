@@ -35,6 +35,8 @@ export interface PostDraft {
 /** A comment that is being sent. */
 export interface OutgoingDraft {
   postId: string;
+  /** The comment that it replies to. */
+  parentId?: string;
   text: string;
   /** The name of a guest. */
   author: string | null;

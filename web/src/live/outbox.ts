@@ -88,12 +88,13 @@ export function wasSentHere(commentId: string): boolean {
   return sent.has(commentId);
 }
 
-/** Sends a comment. False where too many are on their way. */
-export function send(postId: string, text: string, author: string | null): boolean {
+/** Sends a comment, or a reply to one. False where too many are on their way. */
+export function send(postId: string, text: string, author: string | null, parentId?: string): boolean {
   if (entries.length >= ENTRIES_MAX) return false;
   const session = currentSession();
   const draft: OutgoingDraft = {
     postId,
+    ...(parentId !== undefined && { parentId }),
     text,
     author,
     shownAs: session?.name ?? author ?? 'Anonymous',
@@ -102,7 +103,10 @@ export function send(postId: string, text: string, author: string | null): boole
     at: Date.now(),
   };
   const isSame =
-    takenBack?.postId === postId && takenBack.text === text && takenBack.shownAs === draft.shownAs;
+    takenBack?.postId === postId &&
+    takenBack.parentId === parentId &&
+    takenBack.text === text &&
+    takenBack.shownAs === draft.shownAs;
   const key = isSame && takenBack ? takenBack.key : newIdempotencyKey();
   takenBack = undefined;
   keepDraft(`outgoing.${key}`, draft);
@@ -162,8 +166,8 @@ function sendNext(): void {
     });
 }
 
-async function attempt({ key, postId, text, author }: Outgoing): Promise<void> {
-  const input = { postId, text, author, idempotencyKey: key };
+async function attempt({ key, postId, parentId, text, author }: Outgoing): Promise<void> {
+  const input = { postId, ...(parentId !== undefined && { parentId }), text, author, idempotencyKey: key };
   const { data } = await client.mutate({ mutation: CreateCommentDocument, variables: { input } });
   if (!data) throw new Error('the answer has no data');
   const { id, status } = data.createComment.comment;
@@ -196,7 +200,9 @@ function passes(error: unknown): boolean {
 
 function fail(entry: Outgoing, error: unknown): void {
   const stopped: Outgoing = { ...entry, state: 'failed', error };
-  if (!passes(error) && attendants.get(entry.postId)?.takeBack(stopped)) takeOut(stopped);
+  // A reply waits below its parent, where its form was.
+  const isReply = entry.parentId !== undefined;
+  if (!passes(error) && !isReply && attendants.get(entry.postId)?.takeBack(stopped)) takeOut(stopped);
   else change(entry.key, stopped);
 }
 
