@@ -188,6 +188,35 @@ test('to choose an order moves neither the focus nor the page, also at a post th
   await closePage(page);
 });
 
+test('where the newest comes last, what one writes is found, and a reply stands below its comment', async () => {
+  const post = await graph.createPost('Long');
+  for (let n = 1; n <= 25; n++) await graph.createComment(post, `Comment ${n}.`);
+  const page = await open(`/posts/${post}?order=oldest`);
+  await waitForState(page, 'Live');
+  const loaded = Array.from({ length: 20 }, (_, index) => `Comment ${index + 1}.`);
+  await waitForComments(page, loaded);
+
+  const last = comment(page, 'Comment 20.');
+  await last.hover();
+  await last.getByRole('button', { name: /^Reply/ }).click();
+  await last.getByLabel(/^Your reply/).fill('My answer');
+  await last.getByLabel(/^Your reply/).press('Control+Enter');
+  await waitForComments(page, [...loaded, 'My answer']);
+
+  await page.getByLabel('Your comment', { exact: true }).fill('My comment');
+  await page.getByRole('button', { name: 'Comment', exact: true }).click();
+  const status = page.getByRole('status').filter({ hasText: 'Your comment is at the end.' });
+  await status.waitFor();
+  assert.deepEqual(await seriousFaults(page), []);
+  await status.getByRole('link', { name: 'Show it' }).click();
+  await page.locator('.comment:focus', { hasText: 'My comment' }).waitFor();
+  await status.waitFor({ state: 'detached' });
+  // Each once, though the answer has come with its own page, too.
+  const rest = Array.from({ length: 5 }, (_, index) => `Comment ${index + 21}.`);
+  await waitForComments(page, [...loaded, 'My answer', ...rest, 'My comment']);
+  await closePage(page);
+});
+
 test('reactions are set, counted and removed, live', async () => {
   const post = await graph.createPost('Reactions');
   await graph.createComment(post, 'Nice');

@@ -44,6 +44,8 @@ export function Comments({ post }: { post: OpenPostFragment }) {
   const [arrived, setArrived] = useState(NONE);
   const [handed, setHanded] = useState<string>();
   const [isHeld, setHeld] = useState(false);
+  /** The reader's own last comment, while it is not among those that are loaded. */
+  const [elsewhere, setElsewhere] = useState<string>();
   const head = useRef<HTMLDivElement>(null);
   const headVisible = useVisible(head);
   const order = useCommentOrder();
@@ -58,6 +60,7 @@ export function Comments({ post }: { post: OpenPostFragment }) {
   const discussion = data?.post;
 
   const there = discussion?.comments.edges.map((edge) => edge.node as CommentPartsFragment);
+  if (elsewhere !== undefined && there?.some(({ id }) => id === elsewhere)) setElsewhere(undefined);
   const hasOlder = discussion?.comments.pageInfo.hasNextPage ?? false;
   const unseen = useUnseen(post.id, there, hasOlder, headVisible);
   const sending = useSending(post.id, there ?? []);
@@ -76,10 +79,22 @@ export function Comments({ post }: { post: OpenPostFragment }) {
         </h2>
         {post.commentCount > 1 && <SortControl />}
       </div>
-      <Composer postId={post.id} handed={handed} onTaken={() => setHanded(undefined)} onHeld={setHeld} />
+      <Composer
+        postId={post.id}
+        handed={handed}
+        onTaken={() => setHanded(undefined)}
+        onHeld={setHeld}
+        onElsewhere={setElsewhere}
+      />
       {isHeld && (
         <p className="held" role="status">
           Your comment waits for a moderator. Nobody else sees it until then.
+        </p>
+      )}
+      {elsewhere !== undefined && there && (
+        <p className="held" role="status">
+          Your comment is {order === 'OLDEST_FIRST' ? 'at the end' : 'further down'}.{' '}
+          <a href={`#comment-${elsewhere}`}>Show it</a>
         </p>
       )}
       {unseen.count > 0 && !headVisible && (

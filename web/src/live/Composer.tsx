@@ -20,9 +20,11 @@ interface ComposerProps {
   onTaken?: () => void;
   /** Hears whether what was sent last waits for a moderator. */
   onHeld?: (isHeld: boolean) => void;
+  /** Hears of a comment that is sent, and not among those that are loaded. */
+  onElsewhere?: (commentId: string) => void;
 }
 
-export function Composer({ postId, handed, onTaken, onHeld }: ComposerProps) {
+export function Composer({ postId, handed, onTaken, onHeld, onElsewhere }: ComposerProps) {
   const session = useSession();
   const [guest, setGuest] = useAuthorName();
   const author = session?.name ?? guest;
@@ -59,8 +61,9 @@ export function Composer({ postId, handed, onTaken, onHeld }: ComposerProps) {
           return true;
         },
         held: () => onHeld?.(true),
+        elsewhere: (id) => onElsewhere?.(id),
       }),
-    [postId, write, onHeld],
+    [postId, write, onHeld, onElsewhere],
   );
 
   const canSend = !isBlank(text) && charsOf(text) <= COMMENT_CHARS_MAX;

@@ -46,6 +46,8 @@ export interface Attendant {
   takeBack: (entry: Outgoing) => boolean;
   /** A comment waits for a moderator. */
   held: () => void;
+  /** A comment is sent, and not in the part of the list that is loaded. */
+  elsewhere: (commentId: string) => void;
 }
 
 /** It was not sent before the page was closed. */
@@ -173,7 +175,8 @@ async function attempt({ key, postId, parentId, text, author }: Outgoing): Promi
   const { id, status } = data.createComment.comment;
   sent.add(id);
   // It may have been discarded meanwhile, and is there all the same.
-  if (status === 'VISIBLE') insertComment(postId, id);
+  if (status === 'VISIBLE' && !insertComment(postId, id) && !isListed(postId, id))
+    attendants.get(postId)?.elsewhere(id);
   if (status === 'HELD') attendants.get(postId)?.held();
   discard(key);
 }
@@ -256,9 +259,18 @@ function set(changed: readonly Outgoing[]): void {
 
 /** The newest comment of a post that the page knows. */
 function newestOn(postId: string): Mark {
+  return newestOf(listOf(postId));
+}
+
+function isListed(postId: string, commentId: string): boolean {
+  return listOf(postId).some(({ id }) => id === commentId);
+}
+
+/** A post's comments, as far as they are loaded. */
+function listOf(postId: string): CommentPartsFragment[] {
   const variables = { id: postId, first: COMMENTS_PAGE, orderBy: orderOfNow() };
   const edges = client.readQuery({ query: PostCommentsDocument, variables })?.post?.comments.edges ?? [];
-  return newestOf(edges.map(({ node }) => node as CommentPartsFragment));
+  return edges.map(({ node }) => node as CommentPartsFragment);
 }
 
 /** A person, as far as it matters who sends. */

@@ -1,6 +1,14 @@
 // The Apollo client: queries and mutations over HTTP, subscriptions over the WebSocket.
 
-import { ApolloClient, ApolloLink, HttpLink, InMemoryCache, type Reference } from '@apollo/client';
+import {
+  ApolloClient,
+  ApolloLink,
+  type FieldMergeFunction,
+  type FieldPolicy,
+  HttpLink,
+  InMemoryCache,
+  type Reference,
+} from '@apollo/client';
 import { relayStylePagination } from '@apollo/client/utilities';
 import { OperationTypeNode } from 'graphql';
 
@@ -17,6 +25,22 @@ const fetchInTime: typeof fetch = (input, init) => {
 
 export const connection = new Connection(GRAPHQL_PATH);
 
+/** Page after page, each comment once: a page may bring what an event has put into the list before. */
+function commentPages(): FieldPolicy {
+  const { keyArgs, read, merge } = relayStylePagination(['orderBy']) as FieldPolicy & {
+    merge: FieldMergeFunction;
+  };
+  return {
+    keyArgs,
+    read,
+    merge(existing, incoming, options) {
+      const merged = merge(existing, incoming, options) as { edges: { node: Reference }[] };
+      const lastAt = new Map(merged.edges.map(({ node }, index) => [node.__ref, index]));
+      return { ...merged, edges: merged.edges.filter(({ node }, index) => lastAt.get(node.__ref) === index) };
+    },
+  };
+}
+
 export const client = new ApolloClient({
   link: ApolloLink.split(
     ({ operationType }) => operationType === OperationTypeNode.SUBSCRIPTION,
@@ -30,7 +54,7 @@ export const client = new ApolloClient({
     },
     typePolicies: {
       Query: { fields: { posts: relayStylePagination() } },
-      Post: { fields: { comments: relayStylePagination(['orderBy']) } },
+      Post: { fields: { comments: commentPages() } },
       Comment: {
         fields: {
           // A parent that is gone leaves a reference to nothing: without this, the whole list would be incomplete.

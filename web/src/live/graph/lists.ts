@@ -131,9 +131,15 @@ function insertByCreation(owner: string, field: string, item: { __typename: stri
           return createdAt(other) <= createdAt(node);
         };
         const next = list.edges.findIndex((edge) => comesAfter(edge.node));
-        // After all that is loaded: it comes with its own page.
-        if (next < 0 && list.pageInfo?.hasNextPage) return list;
-        const at = next < 0 ? list.edges.length : next;
+        let at = next < 0 ? list.edges.length : next;
+        // After all that is loaded: it comes with its own page, but a reply may stand below its parent before that.
+        if (next < 0 && list.pageInfo?.hasNextPage) {
+          const parent = readField<string>('parentId', node);
+          const isParent = ({ node: other }: CachedEdge) => readField<string>('id', other) === parent;
+          if (parent == null || !list.edges.some(isParent)) return list;
+          // Among its siblings it is sorted where it is shown. The next page is put behind the last edge, which stays.
+          at = list.edges.length - 1;
+        }
         const edge = { __typename: `${item.__typename}Edge`, cursor: '', node };
         return { ...list, edges: [...list.edges.slice(0, at), edge, ...list.edges.slice(at)] };
       },
