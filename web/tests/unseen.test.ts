@@ -171,6 +171,31 @@ test('what comes out of view is counted until the reader scrolls there', async (
   await closePage(page);
 });
 
+test('another order is no absence, and the oldest comments do not tell what was seen', async () => {
+  const post = await graph.createPost('Oldest first');
+  for (let number = 1; number <= 25; number++) await graph.createComment(post, `Line ${number}`);
+  const page = await openPage(browser, `${postUrl(post)}?order=oldest`, {}, hideable);
+  await waitForState(page, 'Live');
+  await waitForComments(
+    page,
+    Array.from({ length: 20 }, (_, index) => `Line ${index + 1}`),
+  );
+  const newest = Array.from({ length: 20 }, (_, index) => `Line ${25 - index}`);
+  await page.getByLabel('Sort by').selectOption('Newest');
+  await waitForList(page, newest);
+  await waitForTitle(page, /^Oldest first/);
+
+  // Who was away meanwhile finds the line, also by a way round.
+  await page.goto(`${stack.url}stats.html`);
+  await graph.createComment(post, 'Line 26');
+  await page.goto(`${postUrl(post)}?order=oldest`);
+  await page.locator('.comment').first().waitFor();
+  await waitForTitle(page, /^Oldest first/);
+  await page.getByLabel('Sort by').selectOption('Newest');
+  await waitForList(page, ['Line 26', '↑ New', ...newest.slice(0, 19)]);
+  await closePage(page);
+});
+
 test('what is kept of what was seen is bounded, and what is broken in it does no harm', async () => {
   const post = await graph.createPost('One of many');
   await graph.createComment(post, 'Here');

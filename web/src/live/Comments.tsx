@@ -62,7 +62,7 @@ export function Comments({ post }: { post: OpenPostFragment }) {
   const there = discussion?.comments.edges.map((edge) => edge.node as CommentPartsFragment);
   if (elsewhere !== undefined && there?.some(({ id }) => id === elsewhere)) setElsewhere(undefined);
   const hasOlder = discussion?.comments.pageInfo.hasNextPage ?? false;
-  const unseen = useUnseen(post.id, there, hasOlder, headVisible);
+  const unseen = useUnseen(post.id, there, hasOlder, order, headVisible);
   const sending = useSending(post.id, there ?? []);
   const isBelow = ({ parentId }: Outgoing) => there?.some(({ id }) => id === parentId) ?? false;
   const onArrived = useCallback((id: string) => setArrived((before) => withOneMore(before, id)), []);

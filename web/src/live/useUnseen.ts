@@ -2,6 +2,7 @@
 
 import { useEffect, useState, useSyncExternalStore } from 'react';
 
+import type { CommentOrder } from './graph/generated';
 import { wasSentHere } from './outbox';
 import { isAfter, keepSeen, type Mark, newestOf, readSeen } from './seen';
 import { countUnseen } from './title';
@@ -21,26 +22,32 @@ interface State {
   wasWatching: boolean;
 }
 
-/** `isInView`: the place where new comments appear can be seen. `comments` are undefined until they are there. */
+/**
+ * `isInView`: the place where new comments appear can be seen. `comments` are undefined until they are there. Where the
+ * newest of them may be missing, nothing is told, and the reader's place stays as it was: another order is no absence.
+ */
 export function useUnseen(
   postId: string,
   comments: readonly Mark[] | undefined,
   hasOlder: boolean,
+  order: CommentOrder,
   isInView: boolean,
 ): Unseen {
   const isShown = useSyncExternalStore(onVisibility, () => document.visibilityState === 'visible');
-  const isWatching = isInView && isShown && comments !== undefined;
+  const hasNewest = comments !== undefined && (order === 'NEWEST_FIRST' || !hasOlder);
+  const known = hasNewest ? comments : [];
   const [{ seen, line, wasWatching }, setState] = useState<State>(() => ({
     seen: readSeen(postId),
     line: undefined,
     wasWatching: false,
   }));
-  const newest = newestOf(comments ?? []);
+  const isWatching = hasNewest ? isInView && isShown : wasWatching;
+  const newest = newestOf(known);
   // Whoever comes for the first time has missed nothing.
   const since = seen ?? newest;
-  const unseen = (comments ?? []).filter((each) => isAfter(each, since) && !wasSentHere(each.id));
+  const unseen = known.filter((each) => isAfter(each, since) && !wasSentHere(each.id));
 
-  const isBehind = comments !== undefined && (seen === undefined || (isWatching && isAfter(newest, seen)));
+  const isBehind = hasNewest && (seen === undefined || (isWatching && isAfter(newest, seen)));
   if (isBehind || isWatching !== wasWatching) {
     // Who looks on as they come sees no line; who comes back does, until the next absence.
     const comesBack = isWatching && !wasWatching && unseen.length > 0;
@@ -54,7 +61,7 @@ export function useUnseen(
   useEffect(() => {
     if (isWatching && seen) keepSeen(postId, seen);
   }, [postId, isWatching, seen]);
-  const isMore = unseen.length > 0 && unseen.length === comments?.length && hasOlder;
+  const isMore = unseen.length > 0 && unseen.length === known.length && hasOlder;
   const said = unseen.length === 0 ? '' : `${unseen.length}${isMore ? '+' : ''}`;
   useEffect(() => {
     countUnseen(said);
