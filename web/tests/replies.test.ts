@@ -217,6 +217,36 @@ test('where the newest comes last, what one writes is found, and a reply stands 
   await closePage(page);
 });
 
+test('replies that cannot be counted are not asked for again and again', async () => {
+  const post = await graph.createPost('Too many');
+  await graph.createComment(post, 'First');
+  await graph.createComment(post, 'Second');
+  await graph.waitForCount(post, 2);
+  const extensions = { code: 'OVERLOADED', reason: 'TOO_MANY_REPLIES' };
+  let asked = 0;
+  const page = await openPage(browser, `${stack.url}posts/${post}?order=replies`, {}, (opened) =>
+    opened.route('**/graphql', async (route) => {
+      const body = route.request().postDataJSON() as {
+        operationName?: string;
+        variables?: { orderBy?: string };
+      };
+      if (body.operationName !== 'PostComments' || body.variables?.orderBy !== 'MOST_REPLIED')
+        return route.fallback();
+      asked++;
+      await route.fulfill({ json: { data: { post: null }, errors: [{ message: 'secret', extensions }] } });
+    }),
+  );
+  const failure = page.locator('.failure');
+  await failure.getByText('There are too many replies to count.').waitFor();
+  assert.doesNotMatch((await failure.textContent()) ?? '', /by itself|secret/);
+  const before = asked;
+  await failure.getByRole('button', { name: 'Try again' }).click();
+  await eventually(async () => assert.equal(asked, before + 1));
+  await page.getByLabel('Sort by').selectOption('Newest');
+  await waitForComments(page, ['Second', 'First']);
+  await closePage(page);
+});
+
 test('reactions are set, counted and removed, live', async () => {
   const post = await graph.createPost('Reactions');
   await graph.createComment(post, 'Nice');

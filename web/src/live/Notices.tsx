@@ -1,6 +1,6 @@
 // What stands in for content: while it loads, and when it cannot be had.
 
-import { mayPass, wordsFor } from './words';
+import { isTriedAgain, mayPass, wordsFor } from './words';
 
 interface FailureProps {
   /** What is missing, as the beginning of a sentence. */
@@ -17,7 +17,7 @@ export function Failure({ what, error, onRetry, byItself = false }: FailureProps
     <div className="failure" role="alert">
       <p>
         {what} cannot be shown. {wordsFor(error)}
-        {again && byItself && ' Trying again by itself.'}
+        {byItself && isTriedAgain(error) && ' Trying again by itself.'}
       </p>
       {again && (
         <button type="button" className="button quiet" onClick={onRetry}>

@@ -7,7 +7,7 @@ import { useEffect, useState } from 'react';
 import { connection } from './graph/client';
 import { retryDelay } from './graph/connection';
 import { readOnce } from './graph/read';
-import { mayPass } from './words';
+import { isTriedAgain } from './words';
 
 /** After this, a reader wants to know that it is not the page that hangs. */
 const SLOW_AFTER_MS = 3_000;
@@ -53,7 +53,7 @@ export function useReading<Data, Variables extends OperationVariables>(
         (failure: unknown) => {
           if (stopped) return;
           setError(failure);
-          if (!mayPass(failure)) return;
+          if (!isTriedAgain(failure)) return;
           connection.markInterrupted(identity, true);
           timer = setTimeout(start, retryDelay(attempt++));
         },

@@ -26,10 +26,13 @@ const BY_CODE: Record<string, string> = {
   UNAUTHENTICATED: 'You have to sign in to do this.',
 };
 
-/** Why something is forbidden. */
+const TOO_MANY_REPLIES = 'TOO_MANY_REPLIES';
+
+/** Why something is forbidden, or cannot be had. */
 const BY_REASON: Record<string, string> = {
   AUTHOR_BLOCKED: 'A moderator has blocked you: you can only delete what you wrote.',
   COMMENT_HIDDEN: 'A moderator has hidden this comment.',
+  [TOO_MANY_REPLIES]: 'There are too many replies to count. Sort by “Newest” or “Oldest”.',
 };
 
 /** The same request fails again, however often it is sent. */
@@ -69,6 +72,12 @@ export function retryAfterMs(error: unknown): number {
     ? error.errors[0]?.extensions?.retryAfter
     : ServerError.is(error) && error.response.headers.get('retry-after');
   return Math.max(0, Number(seconds) || 0) * 1_000;
+}
+
+/** Whether the page tries again by itself; what costs the server too much is left to the reader. */
+export function isTriedAgain(error: unknown): boolean {
+  const isCostly = CombinedGraphQLErrors.is(error) && reasonOf(error) === TOO_MANY_REPLIES;
+  return mayPass(error) && !isCostly;
 }
 
 /** Whether the same request may succeed later. */
