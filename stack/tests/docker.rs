@@ -112,6 +112,45 @@ fn the_page_service_has_no_way_to_the_database_and_no_secret() {
 }
 
 #[test]
+fn the_database_lets_in_nobody_without_a_login_and_secrets_come_from_files() {
+    let mongo = service("mongo");
+    let command = mongo.lines().find(|line| line.contains("command:"));
+    let command = command.expect("a command");
+    // A key file turns on logins.
+    assert!(
+        command.contains("\"--keyFile\", \"/tmp/keyfile\""),
+        "{command}"
+    );
+    let secret = "      SUBGRAPH_SECRET_FILE: /run/secrets/gateway/subgraph-secret\n";
+    let posts = service("posts");
+    for line in [
+        "    environment: &subgraph\n",
+        "      MONGO_URI_FILE: /run/secrets/database/mongo-uri\n",
+        secret,
+    ] {
+        assert!(posts.contains(line), "{line}: {posts}");
+    }
+    // And the same for comments.
+    let comments = service("comments");
+    let environment = "    environment:\n      <<: *subgraph\n";
+    assert!(comments.contains(environment), "{comments}");
+    assert!(service("gateway").contains(secret));
+    // No secret is written here.
+    for name in ["MONGO_URI", "SUBGRAPH_SECRET"] {
+        assert!(!COMPOSE.contains(&format!("{name}:")), "{name}");
+    }
+}
+
+#[test]
+fn the_containers_are_not_in_development_by_default() {
+    let lines = COMPOSE.lines().filter(|line| line.contains("DEVELOPMENT"));
+    let lines: Vec<&str> = lines.map(str::trim).collect();
+    assert_eq!(lines, ["DEVELOPMENT: ${DEVELOPMENT:-false}"]);
+    let is_set = DOCKERFILE.lines().any(|line| line.contains("DEVELOPMENT"));
+    assert!(!is_set, "the image has it");
+}
+
+#[test]
 fn every_image_has_a_patch_version_and_every_container_a_limit_of_memory() {
     let images = DOCKERFILE
         .lines()
