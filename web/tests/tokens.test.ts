@@ -12,6 +12,7 @@ import { Graph } from './support/graph';
 import { startStack } from './support/stack';
 
 const DOCS = join(import.meta.dirname, '../../docs');
+const EXAMPLES = join(import.meta.dirname, '../../examples');
 const TIME_LIMIT_MS = 60_000;
 const TOKEN_SECONDS = 10;
 const own = { skip: process.env.BASE_URL !== undefined && 'a stack that others started' };
@@ -84,6 +85,59 @@ test('a socket as in docs/clients.md outlives its tokens', own, async () => {
     }
   } finally {
     await rm(file, { force: true });
+    await stack.stop();
+  }
+});
+
+test('each client of docs/clients.md sends its token with queries', own, async () => {
+  const stack = await startStack({}, ['--no-web']);
+  const [token, , apollo, urql, relay] = await codeOf('clients.md', 'Tokens');
+  assert.ok(token && apollo && urql && relay);
+  const issuer = (await stack.setting('gateway', 'JWT_ISSUER')) ?? assert.fail('no issuer');
+  const query = '{ viewer { id name } }';
+  const clients = {
+    apollo: [
+      "import { ApolloClient, gql, HttpLink, InMemoryCache } from '@apollo/client';",
+      apollo,
+      'const client = new ApolloClient({ link: http, cache: new InMemoryCache() });',
+      'const { data } = await client.query({ query: gql(query) });',
+    ],
+    urql: [
+      "import { Client, fetchExchange } from '@urql/core';",
+      urql,
+      'const client = new Client({ url, preferGetMethod: false, exchanges: [authorized, fetchExchange] });',
+      'const { data } = await client.query(query, {}).toPromise();',
+    ],
+    relay: [
+      "import relay from 'relay-runtime';",
+      relay,
+      'const network = relay.Network.create(fetchQuery);',
+      "const parameters = { name: 'Viewer', operationKind: 'query', text: query };",
+      'const { data } = await network.execute(parameters, {}, { force: true }).toPromise();',
+    ],
+  };
+  try {
+    for (const [client, code] of Object.entries(clients)) {
+      // Where the packages of all clients are.
+      const file = join(EXAMPLES, `tokens-${process.pid}-${client}.mjs`);
+      const program = [
+        token.replace('http://127.0.0.1:4003', issuer),
+        `const url = ${JSON.stringify(new URL('/graphql', stack.url).href)};`,
+        `const query = ${JSON.stringify(query)};`,
+        ...code,
+        'console.log(JSON.stringify(data));',
+      ];
+      try {
+        await writeFile(file, program.join('\n'));
+        const options = { timeout: TIME_LIMIT_MS };
+        const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', file], options);
+        const { viewer } = JSON.parse(stdout) as { viewer: Record<string, unknown> | null };
+        assert.deepEqual([viewer?.id, viewer?.name], ['dev:ada', 'Ada'], `${client}: ${stdout}`);
+      } finally {
+        await rm(file, { force: true });
+      }
+    }
+  } finally {
     await stack.stop();
   }
 });
