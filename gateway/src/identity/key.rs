@@ -235,14 +235,30 @@ mod tests {
     use super::*;
 
     // A key made for this test with OpenSSL, and what it has signed.
-    const MODULUS: &str = "rtE0F49WouY7lSvCshSp_-K8G7B94dYXH2mhFKbIMwSoGbjrOXZ5_46SB4Jl3LAZQd3rUUL5lP1vgtNetILmI7TUgKpa0gswR5I-I5rWseoEBwvLw5A5MSt1bh-5wciUxXZHUfGVmzd2bG3d-AGTkq8uKSuNhpkcYN5gMVWH4H_vspFjSa95b3CshA-MWRakH87zeDcEqgCmK0VYtHH5aA0CkoHrJ8_3m2tMGc2aHCX76H42Y-0AsNLCViV8WaSpxoukDu05wk9PcQslKu3XpLsxSLECvMBvRCCcQhhZxjXdfbBISZde-LfmL97eSNqOSoRjhWgSMuWM0cPPYIhgcQ";
+    const MODULUS: &str = "oHsuSDl_yJtIzVtlhBqW_C6RLFL-QOG7YuKoUAX900_T19ZPkEaGTKl-Ompoqgmzya7FX8xRXEbgslVwcq7SRw7NThvzI68g-ifcLxiMeEO61o8SKTJmimL3yD1POZEHMN6G32-34G30kV1wJ0lkiVAXv_RnyjKEfxMSXyLlNkGdn9IExmEJiCS5WmXenxP2KzeRtRSnqYMvKue0SyB90Ywx_PwCfqzZVTZmNZBADeQ9AFomxeDtPsBZ1-4-wVXRByBT12B1GkWxFKIaBbKo-qtInMz5fgtKLj3vKxKsKX3PEgpOM3fsqcwRZuLbatIh4a1FaEAp_IdgHQqdAwJ33w";
     const RS256: [&str; 2] = [
         "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0",
-        "EMPrq3HJL8QO20dkf8MsIqJDnxkxpUVKTxHtvywv2Knj-XEhwksb49XgL8-UHb6WKPY_8c3x0rF_GrARzhpLmJbusP1m8JFkHOGOcrltMl5VsHUFnCMWa1M6Mr2HT8JvRF98CVezl_0VT2cnLr-fyiaQgdZhn_JtUIX0BOJnv44AurvJHGtH_2yH9juA9qbhYJCTA-k4bQ2bIjW-MtW_RcWzn3eaGSfl8Mwgqt-5hnwDZgbcROy0N1kp_O32bNCvozg0xL-NOmEX5tA5kSbFGyW4DUbtBLJ7i08t5WmxZwAZsye4X1BNpzSOnQnQiuAS_AWNjpE8Ioqu_J4svXOJFQ",
+        "NwxG8KPNytOjbbvSiOtcrW0ozav5ZWFdMglcSjgrIZGHu3_kadzC-f3abaGD8UJcVJaLCpqvaI8SlSQBQzfIGPCavbInx-h3Ggms0y4d0kXIPeVEmSDVLbE1jeVZSwyM8SAmuyQks_DxK85bEbpltBOuYQbMnQ-FQbp8klDHMadBi7knr86Gn0dYpKU9lBKM2_WN08Gl2wlnn_FGUqFqcEURaX-gZpmMSdBIKgXIskqWWjcN-P1NSq9hrkFoubdSjvYMK3r6tc2s-Xyj0nT-z_1L1JSxhBZvLrBDQ282SKeio1ebRZH3ry8DjGA7aeM5tKHeULnNOggN8qklKFlT-g",
+    ];
+    const RS384: [&str; 2] = [
+        "eyJhbGciOiJSUzM4NCJ9.eyJzdWIiOiIxIn0",
+        "jhmdpf_chkF-oZaywRhr83ZCr5haHGkkqDfCA2CsKp5yGTvHrcUSdYM9NV1mqUdUmi6GIEqABJ_2i6PDG35McIniDUoJdhOiuw-aGKtsj0PAWshyTjQHaqnjgDXguDsrTWrAQv5AfaTxdjYFoOLtNWNNolTcAkyUM4amY7KS_oU2jkfIRl3-7PkWmgEuPpWpMNIEG5HKbJIhY4nd81g5_r8TiWufz_jh-qYjLj9ypyjIAbbNe8MmuH334lTNY4yPCBOqJMlWXUyH_bcE6BoFJlOi8cICx48NqjQ_ADiVmhYODcar4ix0jJ518Ir7-710h4skB1JQwIMzop76f-jPsA",
+    ];
+    const RS512: [&str; 2] = [
+        "eyJhbGciOiJSUzUxMiJ9.eyJzdWIiOiIxIn0",
+        "DjyO79XX-xWO3e2JpUCgqIsw60_MFGdE27ubjHHP2WyKI9hvo5C_2dvbyPqEM_gXFQuhr8aiwD38ppSAAeRz1LWP_NXxpT23KMOkmTQCO57nD3CzNpob-07EXsMhG7r1VZm5s072nx2nwtDNZhbQEKuHqPYO0oUZCco9VaJBbGGlqL-zGFUs5uDtUBSKDhT4zqemtYNQnt3BHqNQpGa6miwmMEhyDfj3fDWoHYd0FMIa5FeaXs-7TwAM8fmcHtw-5VSA4sbloJCDil-SwrAn9LTOSLE3bsZWPAiBHSDp1yZfzTH5SNql41k4wdX58a1ltR8qHz9Ki1Fz0RW9lvYy_A",
     ];
     const PS256: [&str; 2] = [
         "eyJhbGciOiJQUzI1NiJ9.eyJzdWIiOiIxIn0",
-        "QPiycWYdmSow7BYbbpiA0Xt17a5OcVD3KD3ApWVhQ0LMbP_w5kvDhL-OXiZfvYwOmkHm-hN71ClwE7yeKJFmvK6Y-Okmnq3tpv6TXcoaPSDBesaPpwpAxnlKFOwUDbhj38-aeXtW4x9QfxnAxgq-9T5IMesJxAbMeXKoWFb9aQtt90MCH-hV9S28cvZhG4JjYS9sme3RRTzjwHiPMwMbSDCW3LWEykmazk_hi6r92EoS-9QDvsebOJUfdecRDRKPdcpiOhtwvdfE_F1_yA4ErVddETEbBf1vj0wRnleg3EiEVOLYJJMC_SQ7jw0VCy-YysHSL9OabguvwEYt3xAqaw",
+        "UTzHd-n7tZ2kxfGqBulcje2PE_lCcJ--ecXA7Omk16D-IWAFbh8K0zK430X_xoD-Jn-_7gdOu3tS51zOUKb85E-XEyja-_TKGg2rMPoVjMVubTlhrycpvPNdVsrX0XTw1Wd_w9aKwUqg4PPvWWVkYBo0-W1XyDF35Zvi89rlNGPOx54sOHPUOEGAZBEhWNSfKKiufMbwZP2Xo6O9V2z0EuBF6HdvYOo8ojLo1m4kiNXlXCIAF7R7aYJwTIEp0E2cD3tM_adXCPP7eDckTRLuFg1-UXGBHkBHrPm3hYwnsf4qLvoJFc_RsYvsNc9lS9r-WsojlX3QcghG-ZXUaydOIw",
+    ];
+    const PS384: [&str; 2] = [
+        "eyJhbGciOiJQUzM4NCJ9.eyJzdWIiOiIxIn0",
+        "Bc32W635tLC5dDs6yhD6VVtT23umGPbpGUihKY6N5FFMytDtjx9jf-tNjSsm40lWuU69lJak28ddKArTK0PNoTw2Jaw6pJgeQOtx_aky4E1hJjYrEIL-1ZEzuWGPqlWcZidq6RgbN_OoXT2HEmnCbH_UiivSldwNWSVy42sqwHM4kmjefvu-7UCMEAlDSbfrjp3q4VAxr21ztdt6_-EZyufnSpwmvYBIeQmHBMN9NArYihbRxF6K4ZbF01ODbRjwsXczytzOmodrHKZv7w14UmH92fDJYEOue8VTazlg21_THLgAxWaSjN2yYEz2cl6F5xYNDgcwW0WdGOBwMZYkJg",
+    ];
+    const PS512: [&str; 2] = [
+        "eyJhbGciOiJQUzUxMiJ9.eyJzdWIiOiIxIn0",
+        "QHykFjObvrg-q3aEuhw0Go9grat0oljnL6MoSB_SSkLC-VuY7SfyvDPltJh1lfVbCY5l3SidIHDQjBO2byY3s_o-xrwNVYywCmyqOQVguziCz-Phkj3RfogX2bDWAb_hb_X_vIg-I5Z9pXlMEWGTshibjYCXQpjhEKgH_M9I5yd5hPhUKY_aNTfLBXkVAf8f4JbwHy944vIzH5vSXe1aXTMx-qJzOkyCceZeYE8r7ZG5XYVEKsuT6QXnqtJANCZrrl508felyxyz1jOJQOH1IJCSou4xCTCNajFPauBchiV_08JmrbvgagKXgGDx_bT0rv3O5oOALX39wJ9kr1CPPQ",
     ];
 
     fn key(jwk: Value) -> Result<Key, String> {
@@ -266,14 +282,26 @@ mod tests {
     }
 
     #[test]
-    fn an_rsa_key_checks_both_paddings_and_nothing_else() {
+    fn an_rsa_key_checks_each_padding_with_each_digest_and_nothing_else() {
         let key = key(rsa(json!({}))).expect("a key");
-        assert!(verifies(&key, Algorithm::Rs256, RS256));
-        assert!(verifies(&key, Algorithm::Ps256, PS256));
-        assert!(!verifies(&key, Algorithm::Ps256, RS256));
-        assert!(!verifies(&key, Algorithm::Rs384, RS256));
-        let tampered = [PS256[0], RS256[1]];
-        assert!(!verifies(&key, Algorithm::Rs256, tampered));
+        let signed = [
+            (Algorithm::Rs256, RS256),
+            (Algorithm::Rs384, RS384),
+            (Algorithm::Rs512, RS512),
+            (Algorithm::Ps256, PS256),
+            (Algorithm::Ps384, PS384),
+            (Algorithm::Ps512, PS512),
+        ];
+        for (algorithm, _) in signed {
+            for (by, token) in signed {
+                let is_right = by == algorithm;
+                let told = format!("{by:?} as {algorithm:?}");
+                assert_eq!(verifies(&key, algorithm, token), is_right, "{told}");
+                let tampered = [PS256[0], token[1]];
+                let is_right = is_right && by == Algorithm::Ps256;
+                assert_eq!(verifies(&key, algorithm, tampered), is_right, "{told}");
+            }
+        }
     }
 
     #[test]
