@@ -82,6 +82,57 @@ async fn posts_and_readers_follow_what_moderators_decide() {
     );
 }
 
+/// Writes a comment. Returns its id, its status, and the time from which a post shows it.
+async fn written(by: &Graphql, post: &str, words: &str) -> (String, Value, String) {
+    let create = "mutation($input: CreateCommentInput!) { createComment(input: $input) {
+        comment { id status } operationTime
+    } }";
+    let input = json!({ "input": { "postId": post, "text": words } });
+    let mut done = by.data(create, input).await["createComment"].take();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let (id, time) = (text(&done["comment"]["id"]), text(&done["operationTime"]));
+    (id, done["comment"]["status"].take(), time)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_comment_changes_its_post_when_it_is_restored() {
+    let signed = Signed::start_holding("always").await;
+    let (ann, eve, guest) = (
+        signed.person("ann", "Ann", ""),
+        signed.person("eve", "Eve", "moderate"),
+        signed.guest(),
+    );
+    let post = ann.create_post("Ann's").await;
+    // Comments of moderators are never held.
+    let visible = |text: &str| json!({ "text": text, "status": "VISIBLE" });
+    let (_, status, time) = written(&eve, &post, "Before").await;
+    assert_eq!(status, "VISIBLE");
+    let before = json!({ "commentCount": 1, "latestComments": [visible("Before")] });
+    assert_eq!(shown(&guest, &post, &time).await, before);
+
+    let (held, status, time) = written(&ann, &post, "Held").await;
+    assert_eq!(status, "HELD");
+    // Neither for readers, nor for its author or a moderator.
+    for viewer in [&guest, &ann, &eve] {
+        assert_eq!(shown(viewer, &post, &time).await, before);
+    }
+    // The post has followed all until this one: the held one is not merely late.
+    let (_, _, time) = written(&eve, &post, "After").await;
+    let after = json!({
+        "commentCount": 2, "latestComments": [visible("After"), visible("Before")],
+    });
+    assert_eq!(shown(&guest, &post, &time).await, after);
+
+    let time = act(&eve, "restoreComment", &held).await;
+    let restored = json!({
+        "commentCount": 3,
+        "latestComments": [visible("After"), visible("Held"), visible("Before")],
+    });
+    for viewer in [&guest, &ann, &eve] {
+        assert_eq!(shown(viewer, &post, &time).await, restored);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_is_live_and_for_moderators_alone() {
     let signed = Signed::start().await;

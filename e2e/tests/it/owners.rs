@@ -39,7 +39,28 @@ impl Signed {
         }
     }
 
+    /// Where comments are held as `HOLD_COMMENTS` says.
+    pub(crate) async fn start_holding(which: &str) -> Self {
+        let database = test_database().await;
+        let uri = database.uri().to_owned();
+        let hold = [("HOLD_COMMENTS", which)];
+        let started = Self::start_services(uri, ("DEVELOPMENT", "false"), &hold).await;
+        Self {
+            _database: Some(database),
+            ..started
+        }
+    }
+
     pub(crate) async fn start_on(uri: String, more: (&'static str, &str)) -> Self {
+        Self::start_services(uri, more, &[]).await
+    }
+
+    /// With more settings of the gateway, and of comments.
+    async fn start_services(
+        uri: String,
+        more: (&'static str, &str),
+        of_comments: &[(&str, &str)],
+    ) -> Self {
         let mut system = System::new(PROGRAM, uri);
         let tokens = Tokens::make().expect("a provider");
         let jwks = tokens.jwks().to_str().expect("a path").to_owned();
@@ -50,9 +71,10 @@ impl Signed {
             ("VIEWER_TAGS", "posts, comments"),
             more,
         ];
-        for service in [Service::Posts, Service::Comments] {
-            system.run_with(service, &[SECRET, GUESTS_CREATE]).await;
-        }
+        let settings = [SECRET, GUESTS_CREATE];
+        system.run_with(Service::Posts, &settings).await;
+        let of_comments = [&settings, of_comments].concat();
+        system.run_with(Service::Comments, &of_comments).await;
         system.run_with(Service::Gateway, &identity).await;
         system.run_all().await;
         Self {
