@@ -34,9 +34,15 @@ async fn start(issuer: &Issuer, more: &[&str]) -> TestGateway {
 
 /// Two people, each with a subscription of this text.
 async fn two_people(gateway: &TestGateway, key: &SigningKey, query: &str) -> Vec<Socket> {
+    people(2, gateway, key, query).await
+}
+
+/// So many people, each with a subscription of this text.
+async fn people(count: u8, gateway: &TestGateway, key: &SigningKey, query: &str) -> Vec<Socket> {
     subscriptions(gateway, 0.0).await;
     let mut sockets = Vec::new();
-    for subject in ["alice", "bob"] {
+    for number in 0..count {
+        let subject = format!("person {number}");
         let mut socket = Socket::open(gateway.address, &[]).await;
         let token = key.token(json!({ "sub": subject }));
         socket
@@ -45,7 +51,7 @@ async fn two_people(gateway: &TestGateway, key: &SigningKey, query: &str) -> Vec
         socket.subscribe("1", query).await;
         sockets.push(socket);
     }
-    subscriptions(gateway, 2.0).await;
+    subscriptions(gateway, f64::from(count)).await;
     sockets
 }
 
@@ -79,6 +85,22 @@ async fn people_share_what_does_not_depend_on_who_asks() {
     // The tagged field is asked for in another subgraph than the events.
     let _lengths = two_people(&gateway, &key, LENGTHS).await;
     log.until_open(2).await;
+}
+
+#[tokio::test]
+async fn an_event_that_another_subgraph_completes_is_completed_once_for_all() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let gateway = start(&issuer, &["--viewer-tags=news,counts"]).await;
+    let mut sockets = people(20, &gateway, &key, LENGTHS).await;
+    gateway.news.log.until_open(1).await;
+    gateway.news.log.publish("one");
+    for socket in &mut sockets {
+        let expected = json!({"data": {"messages": {"text": "one", "length": 100}}});
+        assert_eq!(socket.next_payload("1").await, expected);
+    }
+    assert_eq!(gateway.counts.asked(), 1);
+    assert_eq!(gateway.news.log.started(), 1);
 }
 
 #[tokio::test]
