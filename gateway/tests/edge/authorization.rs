@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -15,7 +15,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Socket,
+    Socket, eventually,
     gateway::{SUPERGRAPH, TestGateway},
     issuer::{Issuer, SigningKey, seconds},
     server::Server,
@@ -109,6 +109,24 @@ struct Rules {
     response: Mutex<(u16, &'static str, Value)>,
 }
 
+impl Rules {
+    fn answer(&self, status: u16, cache: &'static str, body: Value) {
+        *self.response.lock().expect("no panic") = (status, cache, body);
+    }
+
+    /// What was asked since the last call.
+    fn take_requests(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.requests.lock().expect("no panic"))
+    }
+
+    fn serve(self: &Arc<Self>) -> Server {
+        let app = Router::new()
+            .route("/graphql", post(decide))
+            .with_state(Arc::clone(self));
+        Server::start(app)
+    }
+}
+
 async fn decide(State(rules): State<Arc<Rules>>, Json(request): Json<Value>) -> Response {
     rules.requests.lock().expect("no panic").push(request);
     let (status, cache, body) = rules.response.lock().expect("no panic").clone();
@@ -123,16 +141,11 @@ async fn a_service_decides_about_the_policies_that_a_token_does_not_name() {
     let key = SigningKey::new("1");
     let issuer = Issuer::start(&[&key]);
     let rules = Arc::new(Rules::default());
-    let app = Router::new()
-        .route("/graphql", post(decide))
-        .with_state(Arc::clone(&rules));
-    let mut service = Server::start(app);
+    let mut service = rules.serve();
     let url = format!("--policy-url={}", service.url());
     let gateway = start(&issuer, &[&url, "--policy-timeout=1s"]).await;
-    let answers = |status, cache, body| {
-        *rules.response.lock().expect("no panic") = (status, cache, body);
-    };
-    let requests = || std::mem::take(&mut *rules.requests.lock().expect("no panic"));
+    let answers = |status, cache, body| rules.answer(status, cache, body);
+    let requests = || rules.take_requests();
     let query = "{ header(name: \"x-none\") }";
     let has_p = key.token(json!({"policies": ["p"]}));
     answers(200, "max-age=60", json!({"policies": {"q": true}}));
@@ -187,6 +200,66 @@ async fn a_service_decides_about_the_policies_that_a_token_does_not_name() {
     );
     let (_, response) = asked(&gateway, "{ greeting }", Some(&has_p)).await;
     assert_eq!(response, json!({"data": {"greeting": "hello you"}}));
+}
+
+#[tokio::test]
+async fn a_decision_is_asked_for_again_when_its_time_has_ended() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let rules = Arc::new(Rules::default());
+    let service = rules.serve();
+    let url = format!("--policy-url={}", service.url());
+    let gateway = start(&issuer, &[&url]).await;
+    let token = key.token(json!({"policies": ["p"]}));
+    let is_refused = || async {
+        let query = "{ header(name: \"x-none\") }";
+        let (_, response) = asked(&gateway, query, Some(&token)).await;
+        codes(&response) == [UNAUTHORIZED]
+    };
+    rules.answer(200, "max-age=1", json!({"policies": {"q": true}}));
+    let began = Instant::now();
+    assert!(!is_refused().await);
+    assert_eq!(rules.take_requests().len(), 1);
+    rules.answer(200, "max-age=60", json!({"policies": {"q": false}}));
+    eventually("the service has decided again", is_refused).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "too early");
+    // This decision is remembered, too.
+    assert!(is_refused().await);
+    assert_eq!(rules.take_requests().len(), 1);
+}
+
+#[tokio::test]
+async fn introspection_shows_what_a_token_lets_its_client_see() {
+    let key = SigningKey::new("1");
+    let issuer = Issuer::start(&[&key]);
+    let sdl = protected(&FIELDS[..2]);
+    let plain = key.token(json!({}));
+    let slow = key.token(json!({"scope": "slow"}));
+    let all = ["greeting", "header", "slow"];
+    for (flags, for_guest, for_plain) in [
+        (&[][..], &all[..], &all[..]),
+        (&["--authorization-hides-schema"], &all[1..2], &all[..2]),
+    ] {
+        let more = [&["--development"], flags].concat();
+        let gateway = start(&issuer, &more).await;
+        gateway.serves(&sdl).await;
+        let clients = [
+            (None, for_guest),
+            (Some(&plain), for_plain),
+            (Some(&slow), &all[..]),
+            // The response for one is not that for another.
+            (None, for_guest),
+        ];
+        for (token, expected) in clients {
+            let query = "{ __schema { queryType { fields { name } } } }";
+            let (status, response) = asked(&gateway, query, token.map(String::as_str)).await;
+            let fields = response["data"]["__schema"]["queryType"]["fields"].as_array();
+            let names = fields.into_iter().flatten();
+            let mut names: Vec<&str> = names.filter_map(|it| it["name"].as_str()).collect();
+            names.sort_unstable();
+            assert_eq!((status, &*names), (200, expected), "{flags:?} {response}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -249,12 +322,8 @@ async fn a_new_token_does_not_renew_what_the_policy_service_has_decided() {
     let key = SigningKey::new("1");
     let issuer = Issuer::start(&[&key]);
     let rules = Arc::new(Rules::default());
-    *rules.response.lock().expect("no panic") =
-        (200, "max-age=60", json!({"policies": {"l": true}}));
-    let app = Router::new()
-        .route("/graphql", post(decide))
-        .with_state(Arc::clone(&rules));
-    let service = Server::start(app);
+    rules.answer(200, "max-age=60", json!({"policies": {"l": true}}));
+    let service = rules.serve();
     let url = format!("--policy-url={}", service.url());
     let gateway = start(&issuer, &[&url]).await;
     let policy = "@policy(policies: [[\"l\"]])";
