@@ -1,10 +1,14 @@
 //! Clients' tokens over HTTP: what is accepted, what is refused, and how keys are read.
 
-use std::time::Duration;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use ring::hmac;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::{
     Wire, eventually,
@@ -53,11 +57,14 @@ async fn only_valid_tokens_are_accepted() {
         key.token(json!({})),
         key.token(json!({"aud": ["other", "graph"], "nbf": seconds() - 1.0})),
     ] {
-        let (status, _, body) = asked(&gateway, &token).await;
-        assert_eq!(
-            (status, &body),
-            (200, &json!({"data": {"greeting": "hello you"}}))
-        );
+        // The second time it is known: it is verified once, as the count below shows.
+        for _ in 0..2 {
+            let (status, _, body) = asked(&gateway, &token).await;
+            assert_eq!(
+                (status, &body),
+                (200, &json!({"data": {"greeting": "hello you"}}))
+            );
+        }
     }
     let good = key.token(json!({}));
     let claims = good.split('.').nth(1).expect("claims");
@@ -285,21 +292,49 @@ async fn a_key_that_is_rotated_under_load_refuses_nobody() {
 
 #[tokio::test]
 async fn a_flood_of_unknown_keys_reads_no_more_often() {
-    let key = SigningKey::new("1");
+    const PAUSE: Duration = Duration::from_secs(1);
+    const FLOOD: Duration = Duration::from_millis(2_500);
+    const CLIENTS: usize = 100;
+    let (key, unknown) = (SigningKey::new("1"), SigningKey::new("unknown"));
     let issuer = Issuer::start(&[&key]);
-    let gateway = gateway(&issuer, &["--jwt-jwks-pause=10s"]).await;
-    // The reading at the start is a moment ago, so these wait for the next.
-    let unknown = SigningKey::new("unknown").token(json!({}));
-    let quick = gateway.post().body(json!({ "query": QUERY }).to_string());
-    let quick = quick.header("authorization", format!("Bearer {unknown}"));
-    let waited = tokio::time::timeout(Duration::from_millis(200), quick.send()).await;
-    assert!(waited.is_err(), "it waits");
-    assert_eq!(issuer.asked(), 1);
-    assert_eq!(
-        asked(&gateway, &key.token(json!({}))).await.0,
-        200,
-        "others do not wait"
+    let gateway = gateway(&issuer, &["--jwt-jwks-pause=1s"]).await;
+    let began = Instant::now();
+    let before = issuer.asked();
+    let flood = (0..CLIENTS).map(|client| {
+        let (gateway, unknown) = (&gateway, &unknown);
+        async move {
+            let mut requests = 0;
+            while began.elapsed() < FLOOD {
+                let id = format!("unknown-{client}-{requests}");
+                let token = unknown.sign(&json!({"alg": "ES256", "kid": id}), &claims(requests));
+                let (status, _, body) = asked(gateway, &token).await;
+                assert_eq!((status, code(&body)), (401, "UNAUTHENTICATED"), "{body}");
+                requests += 1;
+            }
+            requests
+        }
+    });
+    // Each has a token that is not known yet, signed with a key that is.
+    let others = async {
+        let mut served = 0;
+        while began.elapsed() < FLOOD {
+            let token = key.token(json!({ "jti": served }));
+            assert_eq!(asked(&gateway, &token).await.0, 200);
+            served += 1;
+        }
+        served
+    };
+    let (requests, served) = join(join_all(flood), others).await;
+    let readings = issuer.asked() - before;
+    let pauses = began.elapsed().as_secs() / PAUSE.as_secs();
+    assert!(
+        (1..=pauses as usize + 1).contains(&readings),
+        "{readings} readings in {pauses} pauses"
     );
+    let requests: usize = requests.iter().sum();
+    assert!(requests >= 2 * CLIENTS, "{requests} requests");
+    // If they waited for readings, there would be one in each pause.
+    assert!(served >= 10, "{served} requests of others");
 }
 
 #[tokio::test]
@@ -324,11 +359,14 @@ async fn an_unknown_key_is_refused_after_one_reading() {
 
 /// What a token needs to be checked again after its key has changed.
 fn nameless(key: &SigningKey, number: usize) -> String {
-    let claims = json!({
-        "iss": crate::support::issuer::ISSUER, "aud": crate::support::issuer::AUDIENCE,
-        "sub": "alice", "exp": seconds() + 600.0, "jti": number,
-    });
-    key.sign(&json!({"alg": "ES256"}), &claims)
+    key.sign(&json!({"alg": "ES256"}), &claims(number))
+}
+
+/// Claims that the tests' gateways accept.
+fn claims(number: usize) -> Value {
+    json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": seconds() + 600.0, "jti": number,
+    })
 }
 
 #[tokio::test]
@@ -354,6 +392,53 @@ async fn a_key_is_rotated_without_another_name() {
     // Tokens without a name.
     issuer.publish(&[&old]);
     assert_eq!(asked(&gateway, &nameless(&old, 2)).await.0, 200);
+}
+
+/// Replaces a JWK set in a file at once, as careful writers do.
+fn write_set(path: &Path, keys: &[&SigningKey]) {
+    let keys: Vec<Value> = keys.iter().map(|key| key.jwk()).collect();
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, json!({ "keys": keys }).to_string()).expect("written");
+    std::fs::rename(draft, path).expect("renamed");
+}
+
+/// As docs/identity-providers.md says how a key is rotated.
+#[tokio::test]
+async fn a_file_that_is_rewritten_is_read_again() {
+    let (old, new) = (SigningKey::new("old"), SigningKey::new("new"));
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("jwks.json");
+    write_set(&path, &[&old]);
+    let set = format!("--jwt-jwks={}", path.display());
+    let issuer = format!("--jwt-issuer={ISSUER}");
+    let start =
+        async |more: &str| TestGateway::with(&[&set, &issuer, "--jwt-jwks-pause=20ms", more]).await;
+    // One reads the file only when a token names a new key, the other every second.
+    let on_demand = start("--jwt-jwks-refresh=1h").await;
+    let often = start("--jwt-jwks-refresh=1s").await;
+    let (of_old, of_new) = (old.token(json!({})), new.token(json!({})));
+    for gateway in [&on_demand, &often] {
+        assert_eq!(asked(gateway, &of_old).await.0, 200);
+        assert_eq!(asked(gateway, &of_new).await.0, 401);
+    }
+    write_set(&path, &[&old, &new]);
+    for gateway in [&on_demand, &often] {
+        assert_eq!(asked(gateway, &of_new).await.0, 200);
+        assert_eq!(asked(gateway, &of_old).await.0, 200);
+    }
+    // What is known of the old key's token ends as well.
+    write_set(&path, &[&new]);
+    eventually("the removed key is refused", || async {
+        asked(&often, &of_old).await.0 == 401
+    })
+    .await;
+    assert_eq!(asked(&on_demand, &of_old).await.0, 200, "nobody has asked");
+    let unknown = SigningKey::new("unknown").token(json!({}));
+    assert_eq!(asked(&on_demand, &unknown).await.0, 401);
+    for gateway in [&on_demand, &often] {
+        assert_eq!(asked(gateway, &of_old).await.0, 401);
+        assert_eq!(asked(gateway, &of_new).await.0, 200);
+    }
 }
 
 #[tokio::test]
