@@ -3,7 +3,10 @@
 //!
 //! Which fields those are is decided here by what was drawn, not by reading the supergraph.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use apollo_compiler::{
     Name,
@@ -436,7 +439,7 @@ fn directives_of(needs: &[Need], words: &Words) -> Vec<apollo_compiler::Node<Dir
 async fn random_clients_of_protected_graphs_see_what_they_may_and_nothing_else() {
     let wanted = number_from("DIFFERENTIAL_OPERATIONS", 200);
     let mut seed = number_from("DIFFERENTIAL_SEED", 1);
-    let (mut compared, mut with_cuts, mut cut_paths) = (0, 0, 0);
+    let (mut compared, mut with_cuts, mut cut_paths, mut hidden) = (0, 0, 0, 0);
     while compared < wanted {
         let mut rng = Rng::with_seed(seed);
         let plain = supergraph(&mut rng);
@@ -464,9 +467,10 @@ async fn random_clients_of_protected_graphs_see_what_they_may_and_nothing_else()
             let operation = operation::operation(&api, &mut rng);
             match compare(&graph, &whole, &client, &operation).await {
                 Outcome::Left => {}
-                Outcome::Same(cuts) => {
+                Outcome::Same { cuts, values } => {
                     of_this += 1;
                     cut_paths += cuts;
+                    hidden += values as u64;
                     with_cuts += u64::from(cuts > 0);
                 }
                 Outcome::Different(_) => {
@@ -477,16 +481,20 @@ async fn random_clients_of_protected_graphs_see_what_they_may_and_nothing_else()
         compared += of_this;
     }
     println!(
-        "{compared} operations compared, {with_cuts} of them with fields that the client may not see, at {cut_paths} paths; 0 differences"
+        "{compared} operations compared, {with_cuts} of them with fields that the client may not see, at {cut_paths} paths; 0 differences; none of {hidden} hidden values in the texts of errors"
     );
     assert!(with_cuts * 10 > compared, "{with_cuts} of {compared}");
+    assert!(hidden * 2 > with_cuts, "{hidden} at {with_cuts}");
 }
 
 enum Outcome {
     /// Not valid, or nothing above sets a context.
     Left,
-    /// And at how many paths something was cut.
-    Same(usize),
+    /// And at how many paths something was cut, and how many values these have that occur in no error.
+    Same {
+        cuts: usize,
+        values: usize,
+    },
     Different(Value),
 }
 
@@ -521,9 +529,77 @@ async fn compare(
     let is_same = text(&answer) == text(&expected)
         && wanted == cut
         && others(&expected, &wanted) == others(&answer, &cut);
-    match is_same {
-        true => Outcome::Same(cut.len()),
+    let values = hidden_values(whole, operation, &expected, &cut);
+    let is_told = |value: &String| tells(&answer["errors"], value);
+    match is_same && !values.iter().any(is_told) {
+        true => Outcome::Same {
+            cuts: cut.len(),
+            values: values.len(),
+        },
         false => Outcome::Different(answer),
+    }
+}
+
+/// What a client that may see all would read at these paths and that the response has nowhere else: values that
+/// are too long to be in an error by chance.
+fn hidden_values(
+    whole: &Simulated,
+    operation: &str,
+    shown: &Value,
+    cut: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let mut hidden = BTreeSet::new();
+    if cut.is_empty() {
+        return hidden;
+    }
+    let open = Simulated {
+        universe: Arc::clone(&whole.universe),
+        schema: whole.schema.clone(),
+        graph: None,
+        unseen: BTreeSet::new(),
+    };
+    let all = open.execute(operation, &operation::variables());
+    for path in cut {
+        let path: Vec<Value> = serde_json::from_str(path).expect("a path");
+        let at = path
+            .iter()
+            .try_fold(&all["data"], |value, step| match step {
+                Value::String(name) => value.get(name),
+                step => value.get(usize::try_from(step.as_u64()?).ok()?),
+            });
+        if let Some(value) = at {
+            leaves(value, &mut hidden);
+        }
+    }
+    let mut elsewhere = BTreeSet::new();
+    leaves(&shown["data"], &mut elsewhere);
+    &hidden - &elsewhere
+}
+
+fn leaves(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => fields.values().for_each(|it| leaves(it, found)),
+        Value::Array(items) => items.iter().for_each(|it| leaves(it, found)),
+        Value::String(text) if text.len() > 5 => {
+            found.insert(text.clone());
+        }
+        Value::Number(number) if number.to_string().len() > 5 => {
+            found.insert(number.to_string());
+        }
+        _ => {}
+    }
+}
+
+/// Whether a text somewhere in this has the value, as it is or as JSON writes it.
+fn tells(errors: &Value, value: &str) -> bool {
+    let quoted = Value::from(value).to_string();
+    let escaped = &quoted[1..quoted.len() - 1];
+    match errors {
+        Value::Object(fields) => fields.values().any(|it| tells(it, value)),
+        Value::Array(items) => items.iter().any(|it| tells(it, value)),
+        Value::String(text) => text.contains(value) || text.contains(escaped),
+        Value::Number(number) => number.to_string() == value,
+        _ => false,
     }
 }
 
