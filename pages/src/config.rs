@@ -25,7 +25,7 @@ pub struct Config {
     pub web_dir: PathBuf,
     /// Begin absolute links (canonical links, link previews, feeds, the sitemap) with this origin:
     /// `https://example.org`. By default it is `http` and the host that the request names, which is right on one's own
-    /// machine only.
+    /// machine only; then no page has a canonical link, and `robots.txt` does not name the sitemap.
     #[arg(long, env = "PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
     /// Give up a page that is not rendered after this time, with the questions to the graph. It should be below the

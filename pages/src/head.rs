@@ -92,7 +92,11 @@ fn not_indexed() -> Markup {
 }
 
 fn linked(origin: &Origin, path: &str) -> Markup {
-    html! { link rel="canonical" href=(origin.with(path)); }
+    html! {
+        @if let Some(address) = origin.canonical(path) {
+            link rel="canonical" href=(address);
+        }
+    }
 }
 
 fn feed(origin: &Origin, path: &str, title: &str) -> Markup {
@@ -106,10 +110,12 @@ fn preview(title: &str, description: &str, kind: &str, origin: &Origin, path: &s
             ("og:type", kind),
             ("og:title", title),
             ("og:description", description),
-            ("og:url", &origin.with(path)),
             ("og:image", &origin.with(IMAGE)),
         ] {
             meta property=(property) content=(content);
+        }
+        @if let Some(address) = origin.canonical(path) {
+            meta property="og:url" content=(address);
         }
         @for (name, content) in [
             ("twitter:card", "summary"),

@@ -100,8 +100,14 @@ pub async fn run(
         let renderer = Arc::clone(&checked);
         async move { renderer.check_template().await }
     });
+    let origins = Origins::new(config.public_url.as_deref())?;
+    if !origins.are_known() {
+        tracing::warn!(
+            "PUBLIC_URL is not set: pages have no canonical links, and robots.txt does not name the sitemap"
+        );
+    }
     let pages = Arc::new(Pages {
-        origins: Origins::new(config.public_url.as_deref())?,
+        origins,
         kept: Kept::new(&config, &metrics),
         renderer,
     });

@@ -13,12 +13,22 @@ const HOST_BYTES_MAX: usize = 261;
 
 /// An origin without a slash at its end: `https://example.org`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Origin(Arc<str>);
+pub struct Origin {
+    text: Arc<str>,
+    /// Whether it is that of the setting, and not what a request says.
+    is_public: bool,
+}
 
 impl Origin {
     /// An absolute address; `path` begins with a slash.
     pub fn with(&self, path: &str) -> String {
-        format!("{}{path}", self.0)
+        format!("{}{path}", self.text)
+    }
+
+    /// The address that search engines are to know instead of all others; `None` where no setting says which it is.
+    /// Behind a proxy, the host of a request may be any, and its scheme is not known.
+    pub fn canonical(&self, path: &str) -> Option<String> {
+        self.is_public.then(|| self.with(path))
     }
 }
 
@@ -41,6 +51,11 @@ impl Origins {
         })
     }
 
+    /// Whether there is a setting.
+    pub fn are_known(&self) -> bool {
+        self.public.is_some()
+    }
+
     /// That of the setting, or else of the request; `None` if the request names no host or a strange one.
     pub fn of(&self, headers: &HeaderMap) -> Option<Origin> {
         if let Some(public) = &self.public {
@@ -48,7 +63,10 @@ impl Origins {
         }
         let host = headers.get(FORWARDED_HOST).or(headers.get(header::HOST))?;
         let host = plain(host.to_str().ok()?)?;
-        Some(Origin(format!("http://{host}").into()))
+        Some(Origin {
+            text: format!("http://{host}").into(),
+            is_public: false,
+        })
     }
 }
 
@@ -65,7 +83,10 @@ fn of_setting(url: &str) -> anyhow::Result<Origin> {
     );
     let host = uri.authority().and_then(|it| plain(it.as_str()));
     let host = host.context("its host is not one")?;
-    Ok(Origin(format!("{scheme}://{host}").into()))
+    Ok(Origin {
+        text: format!("{scheme}://{host}").into(),
+        is_public: true,
+    })
 }
 
 /// A host, perhaps with a port, of the characters that names and addresses have.

@@ -15,9 +15,14 @@ pub const POSTS_MAX: usize = 500;
 const SITEMAP: &str = "http://www.sitemaps.org/schemas/sitemap/0.9";
 
 /// Views that show a crawler nothing. `/graphql` is allowed: crawlers that run scripts need it.
+const ROBOTS: &str = "User-agent: *\nDisallow: /moderation\nDisallow: /new\n";
+
+/// `robots.txt`.
 pub fn robots(origin: &Origin) -> String {
-    let sitemap = origin.with("/sitemap.xml");
-    format!("User-agent: *\nDisallow: /moderation\nDisallow: /new\n\nSitemap: {sitemap}\n")
+    match origin.canonical("/sitemap.xml") {
+        Some(sitemap) => format!("{ROBOTS}\nSitemap: {sitemap}\n"),
+        None => ROBOTS.to_owned(),
+    }
 }
 
 /// The list and the posts, at most [`POSTS_MAX`].

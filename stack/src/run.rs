@@ -193,8 +193,13 @@ fn text_of(path: &Path) -> anyhow::Result<String> {
 }
 
 fn pages_settings(web: &Path, ports: Ports) -> anyhow::Result<Vec<(&'static str, String)>> {
-    let graphql = format!("http://127.0.0.1:{}/graphql", ports.gateway);
-    Ok(vec![("WEB_DIR", text_of(web)?), ("GRAPHQL_URL", graphql)])
+    let origin = format!("http://127.0.0.1:{}", ports.gateway);
+    let graphql = format!("{origin}/graphql");
+    let mut settings = vec![("WEB_DIR", text_of(web)?), ("GRAPHQL_URL", graphql)];
+    if !service::is_set("PUBLIC_URL") {
+        settings.push(("PUBLIC_URL", origin));
+    }
+    Ok(settings)
 }
 
 /// How the gateway knows the page service.

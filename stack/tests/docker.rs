@@ -109,6 +109,8 @@ fn the_page_service_has_no_way_to_the_database_and_no_secret() {
     let paths = format!("PAGES_PATHS: {}", pages::PATHS.join(","));
     let gateway = service("gateway");
     assert!(gateway.lines().any(|it| it.trim() == paths), "{paths}");
+    // Behind a proxy, any default would be in every canonical link.
+    assert!(pages.contains("PUBLIC_URL: ${PUBLIC_URL:-}\n"), "{pages}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ async fn posts_and_comments_are_rendered_from_the_graph() {
         ("WEB_DIR", folder),
         ("RENDERED_TIME", "0s"),
         ("RENDER_TIMEOUT", "20s"),
+        ("PUBLIC_URL", "https://example.org"),
     ];
     system.run_with(Service::Pages, &settings).await;
     system.ready(Service::Pages).await;
@@ -53,7 +54,7 @@ async fn posts_and_comments_are_rendered_from_the_graph() {
         page.contains("&lt;script&gt;alert(1)") && !page.contains("<script>"),
         "{page}"
     );
-    let canonical = format!("<link rel=\"canonical\" href=\"{origin}{path}\">");
+    let canonical = format!("<link rel=\"canonical\" href=\"https://example.org{path}\">");
     assert!(page.contains(&canonical), "{page}");
     assert!(page.contains(&format!("id=\"comment-{}\"", comments[24])));
     assert!(!page.contains(&format!("id=\"comment-{}\"", comments[0])));

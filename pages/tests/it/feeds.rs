@@ -60,6 +60,15 @@ async fn a_feed_has_what_readers_need() {
 }
 
 #[tokio::test]
+async fn without_a_setting_no_sitemap_is_named() {
+    let robots = pages(&[]).await.text("/robots.txt", 200).await;
+    assert_eq!(
+        robots,
+        "User-agent: *\nDisallow: /moderation\nDisallow: /new\n"
+    );
+}
+
+#[tokio::test]
 async fn ids_of_entries_are_the_same_at_every_address() {
     let mut found = Vec::new();
     for public in ["https://example.org", "http://localhost:4000"] {

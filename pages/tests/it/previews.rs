@@ -68,14 +68,17 @@ async fn older_parts_are_not_indexed() {
 }
 
 #[tokio::test]
-async fn without_a_setting_links_lead_to_the_host_of_the_request() {
+async fn without_a_setting_links_lead_to_the_host_of_the_request_and_none_is_canonical() {
     let pages = pages(&[]).await;
     for host in ["localhost:4000", "other.example"] {
         let request = pages.request("/").header("x-forwarded-host", host);
         let text = request.send().await.expect("an answer").text().await;
         let elements = html(&text.expect("text"));
-        let expected = format!("http://{host}/");
-        assert_eq!(content(&elements, "rel", "canonical"), Some(&*expected));
+        let expected = format!("http://{host}/feed.atom");
+        assert_eq!(content(&elements, "rel", "alternate"), Some(&*expected));
+        // Behind a proxy, it would be that of no reader.
+        assert_eq!(content(&elements, "rel", "canonical"), None);
+        assert_eq!(content(&elements, "property", "og:url"), None);
     }
     let request = pages
         .request("/")
