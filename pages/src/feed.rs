@@ -5,7 +5,7 @@
 
 use std::io;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 use uuid::Uuid;
@@ -22,7 +22,6 @@ const AUTHOR_CHARS_MAX: usize = 120;
 const NOBODY: &str = "Anonymous";
 
 type Xml = Writer<Vec<u8>>;
-type Updated = Option<DateTime<Utc>>;
 
 /// What an id names. Its number is part of the id in feeds: it never changes.
 #[derive(Clone, Copy)]
@@ -57,11 +56,11 @@ enum Text<'a> {
     Content(&'a str),
 }
 
-/// The feed of the newest posts, and when it changed last.
+/// The feed of the newest posts.
 ///
 /// # Errors
 /// Never, as it is written to memory.
-pub fn posts(origin: &Origin, posts: &Connection<Summary>) -> Result<(String, Updated), Failure> {
+pub fn posts(origin: &Origin, posts: &Connection<Summary>) -> Result<String, Failure> {
     let updated = newest(posts.nodes().map(|post| post.updated_at));
     let feed = Feed {
         id: origin.with(POSTS_FEED),
@@ -85,14 +84,14 @@ pub fn posts(origin: &Origin, posts: &Connection<Summary>) -> Result<(String, Up
         }
         Ok(())
     });
-    Ok((finished(written)?, updated.0))
+    finished(written)
 }
 
-/// The feed of the newest comments on a post, and when it changed last.
+/// The feed of the newest comments on a post.
 ///
 /// # Errors
 /// Never, as it is written to memory.
-pub fn comments(origin: &Origin, post: &PostWithComments) -> Result<(String, Updated), Failure> {
+pub fn comments(origin: &Origin, post: &PostWithComments) -> Result<String, Failure> {
     let dates = post.comments.nodes().map(|comment| comment.updated_at);
     let updated = newest(dates.chain([post.updated_at]));
     let page = format!("/posts/{}", post.id);
@@ -110,7 +109,7 @@ pub fn comments(origin: &Origin, post: &PostWithComments) -> Result<(String, Upd
         }
         Ok(())
     });
-    Ok((finished(written)?, updated.0))
+    finished(written)
 }
 
 fn write_comment(

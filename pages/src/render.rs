@@ -137,16 +137,14 @@ impl Renderer {
 
     async fn posts_feed(&self, origin: &Origin) -> Result<Rendered, Unanswered> {
         let posts = self.graph.posts_feed().await?.posts;
-        let (xml, updated) = feed::posts(origin, &posts)?;
-        Ok(Rendered::atom(xml, updated).await?)
+        Ok(Rendered::atom(feed::posts(origin, &posts)?).await?)
     }
 
     async fn comments_feed(&self, origin: &Origin, id: &str) -> Result<Rendered, Unanswered> {
         let Some(post) = self.graph.comments_feed(id).await?.post else {
             return Ok(self.nowhere(origin).await?);
         };
-        let (xml, updated) = feed::comments(origin, &post)?;
-        Ok(Rendered::atom(xml, updated).await?)
+        Ok(Rendered::atom(feed::comments(origin, &post)?).await?)
     }
 
     async fn sitemap(&self, origin: &Origin) -> Result<Rendered, Unanswered> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -35,22 +34,21 @@ pub struct Rendered {
     body: Bytes,
     gzip: Option<Bytes>,
     etag: HeaderValue,
-    last_modified: Option<DateTime<Utc>>,
     is_kept_longer: bool,
 }
 
 impl Rendered {
     pub async fn html(status: StatusCode, body: String) -> Result<Self, Failure> {
-        Self::new(status, HTML, body, None).await
+        Self::new(status, HTML, body).await
     }
 
-    /// A feed that was last changed at `updated`.
-    pub async fn atom(body: String, updated: Option<DateTime<Utc>>) -> Result<Self, Failure> {
-        Self::new(StatusCode::OK, ATOM, body, updated).await
+    /// A feed. Its validator is its tag alone: what is deleted or hidden changes it, and no date of it.
+    pub async fn atom(body: String) -> Result<Self, Failure> {
+        Self::new(StatusCode::OK, ATOM, body).await
     }
 
     pub async fn sitemap(body: String) -> Result<Self, Failure> {
-        let rendered = Self::new(StatusCode::OK, XML, body, None).await?;
+        let rendered = Self::new(StatusCode::OK, XML, body).await?;
         Ok(Self {
             is_kept_longer: true,
             ..rendered
@@ -58,14 +56,13 @@ impl Rendered {
     }
 
     pub async fn text(body: String) -> Result<Self, Failure> {
-        Self::new(StatusCode::OK, TEXT, body, None).await
+        Self::new(StatusCode::OK, TEXT, body).await
     }
 
     async fn new(
         status: StatusCode,
         content_type: &'static str,
         body: String,
-        last_modified: Option<DateTime<Utc>>,
     ) -> Result<Self, Failure> {
         if body.len() > BODY_BYTES_MAX {
             return Err(Failure::TooLarge(BODY_BYTES_MAX));
@@ -87,7 +84,6 @@ impl Rendered {
             body,
             gzip,
             etag,
-            last_modified,
             is_kept_longer: false,
         })
     }
@@ -137,28 +133,17 @@ impl Rendered {
         headers.insert(header::CACHE_CONTROL, cached);
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         headers.insert(header::ETAG, self.etag.clone());
-        if let Some(date) = self.last_modified.and_then(http_date) {
-            headers.insert(header::LAST_MODIFIED, date);
-        }
         response
     }
 
-    /// By `If-None-Match` or, without it, by `If-Modified-Since` (RFC 9110, section 13.2.2).
+    /// By `If-None-Match` (RFC 9110, section 13.1.2).
     fn is_known(&self, headers: &HeaderMap) -> bool {
-        let mut tags = headers.get_all(header::IF_NONE_MATCH).iter().peekable();
-        if tags.peek().is_some() {
-            let own = weak(self.etag.as_bytes());
-            return tags.any(|tags| {
-                let mut tags = tags.as_bytes().split(|byte| *byte == b',');
-                tags.any(|tag| tag.trim_ascii() == b"*" || weak(tag.trim_ascii()) == own)
-            });
-        }
-        let since = headers.get(header::IF_MODIFIED_SINCE);
-        let since = since.and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
-        match (self.last_modified, since) {
-            (Some(modified), Some(since)) => modified.timestamp() <= since.timestamp(),
-            _ => false,
-        }
+        let own = weak(self.etag.as_bytes());
+        let mut tags = headers.get_all(header::IF_NONE_MATCH).iter();
+        tags.any(|tags| {
+            let mut tags = tags.as_bytes().split(|byte| *byte == b',');
+            tags.any(|tag| tag.trim_ascii() == b"*" || weak(tag.trim_ascii()) == own)
+        })
     }
 }
 
@@ -173,11 +158,6 @@ fn etag(body: &[u8]) -> Result<HeaderValue, Failure> {
     body.hash(&mut hasher);
     let tag = format!("W/\"{:016x}\"", hasher.finish());
     HeaderValue::try_from(tag).map_err(|_| Failure::Defect)
-}
-
-fn http_date(date: DateTime<Utc>) -> Option<HeaderValue> {
-    let text = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    HeaderValue::try_from(text).ok()
 }
 
 /// `None` if it does not get smaller.
@@ -216,8 +196,7 @@ mod tests {
     }
 
     async fn feed() -> Rendered {
-        let updated = DateTime::from_timestamp(1_700_000_000, 5).expect("a date");
-        let rendered = Rendered::atom("<feed/>".repeat(500), Some(updated)).await;
+        let rendered = Rendered::atom("<feed/>".repeat(500)).await;
         rendered.expect("small enough")
     }
 
@@ -226,17 +205,13 @@ mod tests {
         let feed = feed().await;
         let tag = feed.etag.to_str().expect("text").to_owned();
         let strong = tag.trim_start_matches("W/");
-        let date = "Tue, 14 Nov 2023 22:13:20 GMT";
+        let date = "Fri, 01 Jan 2100 00:00:00 GMT";
         for (asked, expected) in [
             (headers(&[]), 200),
             (headers(&[(header::IF_NONE_MATCH, &tag)]), 304),
             (headers(&[(header::IF_NONE_MATCH, strong)]), 304),
             (headers(&[(header::IF_NONE_MATCH, "\"a\", *")]), 304),
-            (headers(&[(header::IF_MODIFIED_SINCE, date)]), 304),
-            (
-                headers(&[(header::IF_MODIFIED_SINCE, "Tue, 14 Nov 2023 22:13:19 GMT")]),
-                200,
-            ),
+            (headers(&[(header::IF_MODIFIED_SINCE, date)]), 200),
             // The tag counts alone.
             (
                 headers(&[
@@ -249,7 +224,7 @@ mod tests {
             let response = feed.respond(&asked);
             assert_eq!(response.status(), expected, "{asked:?}");
             assert_eq!(response.headers()["etag"], tag.as_str());
-            assert_eq!(response.headers()["last-modified"], date);
+            assert!(!response.headers().contains_key("last-modified"));
         }
     }
 
