@@ -33,6 +33,13 @@ pub enum Page {
     Sitemap,
 }
 
+impl Page {
+    /// Whether it is rendered from answers of the graph.
+    pub fn is_of_graph(&self) -> bool {
+        !matches!(self, Self::Plain | Self::Nowhere | Self::Robots)
+    }
+}
+
 /// The answer to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {

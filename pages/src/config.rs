@@ -32,8 +32,8 @@ pub struct Config {
     /// gateway's `PAGES_TIMEOUT`, so that the reason comes in time.
     #[arg(long, env = "RENDER_TIMEOUT", default_value = "1500ms", value_parser = duration_from(Duration::from_millis(1)))]
     pub render_timeout: Duration,
-    /// Limit the pages that are rendered at the same time, and so the requests to the graph. Further ones are answered
-    /// with status 503 at once.
+    /// Limit the pages that are rendered from the graph at the same time, and so the requests to it. Further ones are
+    /// answered with status 503 at once.
     #[arg(long, env = "RENDERS_MAX", default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=65_536))]
     pub renders_max: usize,
     /// Answer with a rendered page for this long before it is rendered again; `0s` renders for each request. A reader

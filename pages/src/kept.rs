@@ -1,7 +1,8 @@
 //! Rendered pages that are kept for some seconds, one rendering at a time for equal requests, and the limits.
 //!
-//! Whatever a crowd of crawlers does: at most `RENDERS_MAX` renderings run, each for at most `RENDER_TIMEOUT`, and what
-//! is kept has a bound in bytes. A rendering runs to its end although the request for which it began has left, so that
+//! Whatever a crowd of crawlers does: at most `RENDERS_MAX` renderings ask the graph, each for at most `RENDER_TIMEOUT`,
+//! and what is kept has a bound in bytes. What needs no answer of the graph takes none of that room: a crawler that gets no
+//! `robots.txt` leaves the whole site alone. A rendering runs to its end although the request for which it began has left, so that
 //! those who wait for it get it.
 
 use std::collections::HashMap;
@@ -131,9 +132,9 @@ impl Shared {
             self.metrics.answered(Outcome::Shared);
             return Ok(Found::Running(running.clone()));
         }
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
-            self.metrics.answered(Outcome::Refused);
-            return Err(Failure::Busy);
+        let room = match key.page.is_of_graph() {
+            true => Some(self.take_room()?),
+            false => None,
         };
         self.metrics.answered(Outcome::Rendered);
         self.metrics.rendering.inc();
@@ -148,6 +149,14 @@ impl Shared {
         Ok(Found::Room(running, receiver))
     }
 
+    fn take_room(&self) -> std::result::Result<OwnedSemaphorePermit, Failure> {
+        let room = Arc::clone(&self.room).try_acquire_owned();
+        room.map_err(|_| {
+            self.metrics.answered(Outcome::Refused);
+            Failure::Busy
+        })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,7 +167,7 @@ struct Running {
     shared: Arc<Shared>,
     key: Key,
     outcome: watch::Sender<Option<Result>>,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Running {
