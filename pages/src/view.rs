@@ -50,9 +50,7 @@ pub fn post(
                     (time(post.created_at))
                     @if post.updated_at != post.created_at { span { "edited" } }
                 }
-                div class="content" {
-                    @for paragraph in paragraphs(&text::fit(&post.content)) { p { (paragraph) } }
-                }
+                (prose("content", &post.content))
                 section class="comments" aria-labelledby="comments-title" {
                     div class="comments-head" {
                         h2 id="comments-title" { (comments_title(post.comment_count)) }
@@ -152,10 +150,41 @@ fn rows(posts: &Connection<Summary>, open: Option<&str>, heading: Markup) -> Mar
     }
 }
 
-/// Split at empty lines.
-fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
-    let parts = text.split("\n\n").map(|part| part.trim_matches('\n'));
-    parts.filter(|part| !part.is_empty())
+/// A text that somebody wrote, as it was typed: `Prose` in `web/src/live/prose`.
+fn prose(class: &str, text: &str) -> Markup {
+    let paragraphs = paragraphs(text);
+    html! {
+        @if let [paragraph] = paragraphs[..] {
+            p class=(class) dir="auto" { (text::fit(paragraph)) }
+        } @else {
+            div class={ (class) " prose" } {
+                @for paragraph in paragraphs { p dir="auto" { (text::fit(paragraph)) } }
+            }
+        }
+    }
+}
+
+/// Split at blank lines: `paragraphsOf` in `web/src/live/prose/markup.ts`.
+fn paragraphs(text: &str) -> Vec<&str> {
+    let mut paragraphs = Vec::new();
+    let (mut rest, mut from) = (text, 0);
+    while let Some(found) = rest[from..].find('\n') {
+        let end = from + found;
+        let line = rest[end + 1..].trim_start_matches([' ', '\t']);
+        if line.starts_with('\n') {
+            paragraphs.push(&rest[..end]);
+            (rest, from) = (line.trim_start_matches(is_blank), 0);
+        } else {
+            from = end + 1;
+        }
+    }
+    paragraphs.push(rest);
+    paragraphs
+}
+
+/// White space as JavaScript has it.
+fn is_blank(c: char) -> bool {
+    c == '\u{FEFF}' || c != '\u{85}' && c.is_whitespace()
 }
 
 fn comments(path: &str, discussion: Option<&Discussion>, is_older: bool) -> Markup {
@@ -197,7 +226,7 @@ fn comment(comment: &Comment) -> Markup {
                         }
                     }
                 }
-                p class="text" { (text::fit(&comment.text)) }
+                (prose("text", &comment.text))
             }
         }
     }
@@ -302,6 +331,24 @@ mod tests {
 
     const COLOURS: [(&str, u32, bool); 3] =
         [("Ada", 165, false), ("Ünal", 90, true), ("😀", 315, false)];
+
+    #[test]
+    fn paragraphs_are_those_of_the_live_page() {
+        // From `paragraphsOf` in a browser.
+        for (text, expected) in [
+            ("", &[""][..]),
+            ("one\ntwo", &["one\ntwo"]),
+            ("one\n\ntwo", &["one", "two"]),
+            ("one\n \t\n\n \u{A0}\u{FEFF}two\n", &["one", "two\n"]),
+            ("one\n\u{A0}\ntwo", &["one\n\u{A0}\ntwo"]),
+            ("one\r\n\r\ntwo", &["one\r\n\r\ntwo"]),
+            ("\n\none\n\n", &["", "one", ""]),
+            ("\n\n\n", &["", ""]),
+            ("one\n\u{85}\n\n\u{85}", &["one\n\u{85}", "\u{85}"]),
+        ] {
+            assert_eq!(paragraphs(text), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn numbers_are_grouped() {

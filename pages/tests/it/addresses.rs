@@ -83,7 +83,10 @@ async fn a_post_can_be_read_without_a_script() {
         found.map(|it| it.text.as_str()).collect()
     };
     assert_eq!(shown("h1"), ["A title"]);
-    assert!(text.contains("<p>One</p><p>Two\nlines</p>"), "{text}");
+    let paragraphs =
+        "<div class=\"content prose\"><p dir=\"auto\">One</p><p dir=\"auto\">Two\nlines</p></div>";
+    assert!(text.contains(paragraphs), "{text}");
+    assert!(text.contains("<p class=\"text\" dir=\"auto\">A comment</p>"));
     assert!(shown("p").contains(&"A comment"));
     assert!(shown("time").contains(&"2 Jan 2026"));
     let links: Vec<_> = elements
