@@ -1,4 +1,5 @@
-//! Why there is no page. The gateway takes each of these answers as a reason to send the plain `index.html`.
+//! Why there is no page. The gateway takes each of these answers as a reason to send the plain `index.html` with status
+//! 503; 504 tells it that the graph is slow, and after some of them it does not ask for a while.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};

@@ -2,8 +2,8 @@
 //! from the graph.
 //!
 //! It is a client of the gateway's GraphQL endpoint like any other: it has no database, no secret and no rights. The
-//! gateway forwards the views that browsers and crawlers ask for (`PAGES_URL`), and answers with the plain `index.html`
-//! when this service fails. So everything here may refuse: what it cannot render in time and within its limits is
+//! gateway forwards the views that browsers and crawlers ask for (`PAGES_URL`), and answers with status 503 and the plain
+//! `index.html` when this service fails. So everything here may refuse: what it cannot render in time and within its limits is
 //! answered with 502, 503 or 504.
 //!
 //! | file | has |

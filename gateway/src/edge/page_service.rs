@@ -2,8 +2,10 @@
 //!
 //! Its answers are public and the same for everybody: nothing that tells who asks is sent to it, and of its answer only
 //! what a page needs is passed on. Whatever it does (it is gone, hangs, fails, sends too much), the request is answered
-//! without it, so each way to fail is a `None` here. An answer is read whole before it is passed on, and counts against
-//! `PAGES_IN_FLIGHT_MAX` until the client has taken it.
+//! without it, so each way to fail is a status here.
+//!
+//! An answer is read whole before it is passed on, in a task of its own: a client that leaves keeps its place in
+//! `PAGES_IN_FLIGHT_MAX` for as long as the service works for it. What clients have not taken yet has a bound in bytes.
 
 use std::{
     net::SocketAddr,
@@ -15,7 +17,7 @@ use anyhow::{Context, ensure};
 use axum::{body::Body, extract::ConnectInfo, response::Response};
 use bytes::Bytes;
 use graphql_transport::{ClientKey, PerClient};
-use http::{HeaderName, HeaderValue, Uri, header, request::Parts, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts, uri::PathAndQuery};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -30,9 +32,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::PagesConfig;
 
-/// One client has this part of `PAGES_IN_FLIGHT_MAX`, but at least one.
-const CLIENT_PART: usize = 4;
-/// After so many failures by time in a row, the service is not asked for [`PAUSE`].
+/// One client has this part of what there is for all: a few of the pages that the service renders at once, so that
+/// several clients fit.
+const CLIENT_PART: usize = 16;
+/// Answers that are not taken have at most the bytes of this part of `PAGES_IN_FLIGHT_MAX` largest ones.
+const UNTAKEN_PART: usize = 2;
+/// The unit in which these bytes are counted.
+const UNTAKEN_UNIT: usize = 1_024;
+/// After so many failures by time in a row, the service is not asked for views for [`PAUSE`].
 const SILENT_MAX: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(5);
 /// The address of a view is shorter.
@@ -40,6 +47,9 @@ const ADDRESS_BYTES_MAX: usize = 2_048;
 
 /// The host that the client asked. The service has no other way to know it.
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// A request as it is sent.
+type Asked = http::Request<Empty<Bytes>>;
+
 /// What is sent of a request's headers.
 const SENT: [HeaderName; 3] = [
     header::ACCEPT_ENCODING,
@@ -63,9 +73,10 @@ pub(super) struct PageService {
     paths: Vec<Pattern>,
     time_limit: Duration,
     bytes_max: usize,
-    room: Arc<Semaphore>,
-    client_room: PerClient<Semaphore>,
-    client_room_max: usize,
+    /// One for each answer that is waited for.
+    places: Shares,
+    /// One for each [`UNTAKEN_UNIT`] of an answer.
+    untaken: Shares,
     silence: Mutex<Silence>,
     forwards: Family<ByOutcome, Counter>,
 }
@@ -74,7 +85,30 @@ pub(super) struct PageService {
 #[derive(Debug, PartialEq, Eq)]
 struct Pattern(Vec<Option<String>>);
 
-/// How often in a row the service has not answered in time.
+/// What there is for all clients, of which each has a part.
+struct Shares {
+    all: Arc<Semaphore>,
+    clients: PerClient<Semaphore>,
+    client_max: usize,
+}
+
+/// A part of it, until dropped.
+struct Share {
+    _all: OwnedSemaphorePermit,
+    _of_client: OwnedSemaphorePermit,
+}
+
+/// A request that is being forwarded, until dropped.
+struct Forward {
+    asked: Asked,
+    client: ClientKey,
+    /// A path has no plain page, so whoever asks for it may as well wait: there is no pause for it. Nor does its answer
+    /// end one, as that of `robots.txt` says nothing of views.
+    is_view: bool,
+    _place: Share,
+}
+
+/// How often the service has not answered in time since its last answer.
 #[derive(Default)]
 struct Silence {
     failures: u32,
@@ -87,16 +121,20 @@ enum Outcome {
     Answered,
     /// It cannot be reached, or broke off.
     Unreachable,
-    /// It did not answer in time.
+    /// It did not answer in time, or said that the graph did not.
     TooSlow,
     /// It answered with an error of its own.
     Failed,
     /// Its answer was too large.
     TooLarge,
-    /// It was not asked: too many answers are waited for or not taken.
+    /// The client, or all of them, had not taken too many answers yet.
+    Untaken,
+    /// It was not asked: too many answers are waited for.
     Busy,
     /// It was not asked, because it has not answered in time before.
     Paused,
+    /// It was not asked: the address is longer than that of any view.
+    TooLong,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -104,16 +142,10 @@ struct ByOutcome {
     outcome: Outcome,
 }
 
-/// Room for one answer, until dropped.
-struct Room {
-    _all: OwnedSemaphorePermit,
-    _of_client: OwnedSemaphorePermit,
-}
-
-/// The bytes of an answer. Whoever holds a part of them holds their room.
+/// The bytes of an answer. Whoever holds a part of them holds their share.
 struct Held {
     bytes: Bytes,
-    _room: Room,
+    _untaken: Share,
 }
 
 impl AsRef<[u8]> for Held {
@@ -148,13 +180,12 @@ impl PageService {
             paths,
             time_limit: config.pages_timeout,
             bytes_max: config.pages_bytes_max,
-            room: Arc::new(Semaphore::new(config.pages_in_flight_max)),
-            client_room: PerClient::default(),
-            client_room_max: (config.pages_in_flight_max / CLIENT_PART).max(1),
+            places: Shares::new(config.pages_in_flight_max, 1),
+            untaken: Shares::untaken(config),
             silence: Mutex::default(),
             forwards: metrics.register(
                 "gateway_page_forwards",
-                "Requests for pages that PAGES_URL was to answer, by outcome; all but the answered ones got index.html or 503",
+                "Requests for pages that PAGES_URL was to answer, by outcome; all but the answered ones got status 503, or 414",
                 Family::default(),
             ),
         }))
@@ -165,55 +196,70 @@ impl PageService {
         self.paths.iter().any(|pattern| pattern.fits(path))
     }
 
-    /// Its answer, unless it fails.
-    pub(super) async fn forward(&self, request: &Parts) -> Option<Response> {
-        let began = Instant::now();
-        let outcome = match self.room_for(request, began) {
-            Ok(room) => {
-                let fetch = tokio::time::timeout(self.time_limit, self.fetch(request, room));
-                let fetched = fetch.await.unwrap_or(Err(Outcome::TooSlow));
-                self.note(fetched.as_ref().err().copied());
-                fetched
+    /// Its answer, or else the status of what the client gets without it.
+    pub(super) async fn forward(self: &Arc<Self>, request: &Parts) -> Result<Response, StatusCode> {
+        let answer = match self.begin(request) {
+            // The service may render although the client has left, so the place is held until it has answered.
+            Ok(forward) => {
+                let service = Arc::clone(self);
+                let answering = tokio::spawn(async move { service.answer(forward).await });
+                answering.await.unwrap_or(Err(Outcome::Failed))
             }
-            Err(outcome) => Err(outcome),
+            Err(outcome) => {
+                self.count(outcome);
+                Err(outcome)
+            }
         };
-        let named = outcome.as_ref().err().copied().unwrap_or(Outcome::Answered);
-        let counted = ByOutcome { outcome: named };
-        self.forwards.get_or_create(&counted).inc();
+        answer.map_err(Outcome::status)
+    }
+
+    /// The request as it is sent, with a place for its answer.
+    fn begin(&self, request: &Parts) -> Result<Forward, Outcome> {
+        let asked = self.request(request)?;
+        let is_view = !self.has_path(request.uri.path());
+        let is_paused = |until| Instant::now() < until;
+        if is_view && self.silence().paused_until.is_some_and(is_paused) {
+            return Err(Outcome::Paused);
+        }
+        let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
+        let client = peer.map_or_else(ClientKey::default, |peer| ClientKey::of(peer.0.ip()));
+        let place = self.places.take(client, 1).ok_or(Outcome::Busy)?;
+        Ok(Forward {
+            asked,
+            client,
+            is_view,
+            _place: place,
+        })
+    }
+
+    async fn answer(&self, forward: Forward) -> Result<Response, Outcome> {
+        let Forward { asked, client, .. } = forward;
+        let began = Instant::now();
+        let fetched = tokio::time::timeout(self.time_limit, self.fetch(asked, client)).await;
+        let answer = fetched.unwrap_or(Err(Outcome::TooSlow));
+        let outcome = answer.as_ref().err().copied().unwrap_or(Outcome::Answered);
+        self.count(outcome);
+        if forward.is_view {
+            self.note(outcome);
+        }
         // A crowd is counted, and not worth a line for each.
-        if !matches!(named, Outcome::Answered | Outcome::Paused | Outcome::Busy) {
-            let (reason, elapsed_ms) = (format!("{named:?}"), began.elapsed().as_millis());
+        if !matches!(outcome, Outcome::Answered | Outcome::Untaken) {
+            let (reason, elapsed_ms) = (format!("{outcome:?}"), began.elapsed().as_millis());
             tracing::warn!(
                 reason,
                 elapsed_ms,
                 "the page service did not answer a request"
             );
         }
-        outcome.ok()
+        answer
     }
 
-    fn room_for(&self, request: &Parts, now: Instant) -> Result<Room, Outcome> {
-        if self.silence().paused_until.is_some_and(|until| now < until) {
-            return Err(Outcome::Paused);
-        }
-        let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
-        let client = peer.map_or_else(ClientKey::default, |peer| ClientKey::of(peer.0.ip()));
-        let own = || Semaphore::new(self.client_room_max);
-        let own = self.client_room.of(client, own).try_acquire_owned();
-        let all = Arc::clone(&self.room).try_acquire_owned();
-        match (all, own) {
-            (Ok(all), Ok(of_client)) => Ok(Room {
-                _all: all,
-                _of_client: of_client,
-            }),
-            _ => Err(Outcome::Busy),
-        }
-    }
-
-    async fn fetch(&self, request: &Parts, room: Room) -> Result<Response, Outcome> {
-        let asked = self.request(request).ok_or(Outcome::Failed)?;
+    async fn fetch(&self, asked: Asked, client: ClientKey) -> Result<Response, Outcome> {
         let answer = self.client.request(asked).await;
         let (head, body) = answer.map_err(|_| Outcome::Unreachable)?.into_parts();
+        if head.status == StatusCode::GATEWAY_TIMEOUT {
+            return Err(Outcome::TooSlow);
+        }
         if head.status.is_server_error() {
             return Err(Outcome::Failed);
         }
@@ -222,9 +268,12 @@ impl PageService {
             true => Outcome::TooLarge,
             false => Outcome::Unreachable,
         })?;
+        let bytes = bytes.to_bytes();
+        let units = bytes.len().div_ceil(UNTAKEN_UNIT);
+        let untaken = self.untaken.take(client, units).ok_or(Outcome::Untaken)?;
         let held = Held {
-            bytes: bytes.to_bytes(),
-            _room: room,
+            bytes,
+            _untaken: untaken,
         };
         let mut response = Response::new(Body::from(Bytes::from_owner(held)));
         *response.status_mut() = head.status;
@@ -243,16 +292,18 @@ impl PageService {
     }
 
     /// The request as it is sent. A HEAD is sent as a GET: the server leaves out the body of its answer.
-    fn request(&self, request: &Parts) -> Option<http::Request<Empty<Bytes>>> {
-        let address = request.uri.path_and_query().map(PathAndQuery::as_str)?;
+    fn request(&self, request: &Parts) -> Result<Asked, Outcome> {
+        let address = request
+            .uri
+            .path_and_query()
+            .map_or("/", PathAndQuery::as_str);
         if address.len() > ADDRESS_BYTES_MAX {
-            return None;
+            return Err(Outcome::TooLong);
         }
-        let uri = Uri::builder()
-            .scheme(self.base.scheme_str()?)
-            .authority(self.base.authority()?.as_str())
-            .path_and_query(address);
-        let mut sent = http::Request::get(uri.build().ok()?);
+        let mut uri = self.base.clone().into_parts();
+        uri.path_and_query = address.parse().ok();
+        let uri = Uri::from_parts(uri).map_err(|_| Outcome::Failed)?;
+        let mut sent = http::Request::get(uri);
         for name in SENT {
             for value in request.headers.get_all(&name) {
                 sent = sent.header(&name, value);
@@ -266,19 +317,25 @@ impl PageService {
         if let Some(host) = host {
             sent = sent.header(FORWARDED_HOST, host);
         }
-        sent.body(Empty::new()).ok()
+        sent.body(Empty::new()).map_err(|_| Outcome::Failed)
     }
 
-    /// Counts failures by time, and begins a pause.
-    fn note(&self, failure: Option<Outcome>) {
+    fn count(&self, outcome: Outcome) {
+        self.forwards.get_or_create(&ByOutcome { outcome }).inc();
+    }
+
+    /// Failures by time begin a pause, and an answer ends it; all else says nothing of the service's speed.
+    fn note(&self, outcome: Outcome) {
         let mut silence = self.silence();
-        if failure != Some(Outcome::TooSlow) {
-            *silence = Silence::default();
-            return;
-        }
-        silence.failures = silence.failures.saturating_add(1);
-        if silence.failures >= SILENT_MAX {
-            silence.paused_until = Some(Instant::now() + PAUSE);
+        match outcome {
+            Outcome::Answered => *silence = Silence::default(),
+            Outcome::TooSlow => {
+                silence.failures = silence.failures.saturating_add(1);
+                if silence.failures >= SILENT_MAX {
+                    silence.paused_until = Some(Instant::now() + PAUSE);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -287,10 +344,52 @@ impl PageService {
     }
 }
 
-/// Whether it is a path of this host, and not `//another.example`.
+impl Outcome {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::TooLong => StatusCode::URI_TOO_LONG,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl Shares {
+    /// A client has [`CLIENT_PART`] of it, but at least `client_min`.
+    fn new(all: usize, client_min: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(all)),
+            clients: PerClient::default(),
+            client_max: (all / CLIENT_PART).max(client_min),
+        }
+    }
+
+    /// For the bytes of answers, of which a client may have one in any case.
+    fn untaken(config: &PagesConfig) -> Self {
+        let answer = config.pages_bytes_max.div_ceil(UNTAKEN_UNIT);
+        let answers = (config.pages_in_flight_max / UNTAKEN_PART).max(1);
+        let all = answer.saturating_mul(answers).min(Semaphore::MAX_PERMITS);
+        Self::new(all, answer.min(all))
+    }
+
+    fn take(&self, client: ClientKey, permits: usize) -> Option<Share> {
+        let permits = u32::try_from(permits).ok()?;
+        let of_client = self
+            .clients
+            .of(client, || Semaphore::new(self.client_max))
+            .try_acquire_many_owned(permits);
+        let all = Arc::clone(&self.all).try_acquire_many_owned(permits);
+        Some(Share {
+            _all: all.ok()?,
+            _of_client: of_client.ok()?,
+        })
+    }
+}
+
+/// Whether it is a path of this host, and not `//another.example`. Browsers leave out tabs, and read `/\` as `//`.
 fn is_path(location: &HeaderValue) -> bool {
     let bytes = location.as_bytes();
-    bytes.first() == Some(&b'/') && !matches!(bytes.get(1), Some(b'/' | b'\\'))
+    let is_other = matches!(bytes.get(1), Some(b'/' | b'\\'));
+    bytes.first() == Some(&b'/') && !is_other && bytes.iter().all(|byte| *byte > b' ')
 }
 
 fn base(url: &str) -> anyhow::Result<Uri> {
@@ -381,6 +480,8 @@ mod tests {
             ("/posts/1", true),
             ("/", true),
             ("//evil.example", false),
+            ("/\t/evil.example", false),
+            ("/posts/1 2", false),
             ("/\\evil.example", false),
             ("https://evil.example/", false),
             ("", false),

@@ -32,6 +32,22 @@ const STATISTICS: &str = "/stats.html";
 /// may use its copy for five minutes.
 const NAMED_SCRIPT_CACHE: &str = "public, max-age=300";
 
+/// When to ask again for what could not be rendered.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+/// What makes an answer shorter or leaves it out.
+const CONDITIONS: [HeaderName; 6] = [
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_MATCH,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+    header::RANGE,
+];
+
+/// What such requests are made from.
+const VALIDATORS: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::ACCEPT_RANGES];
+
 /// The Content-Security-Policy of the pages: they may not load anything from other hosts, and connect to none but the
 /// token service. GraphiQL's editor writes style elements, and draws with `data:` images.
 #[derive(Clone)]
@@ -137,41 +153,50 @@ async fn answer(State(site): State<Site>, request: Request) -> Response {
     let path = request.uri().path();
     if service.has_path(path) {
         let forwarded = service.forward(&request.into_parts().0).await;
-        return forwarded.unwrap_or_else(|| unavailable().into_response());
+        return forwarded.unwrap_or_else(|status| not_rendered(status.into_response()));
     }
     // It is a file of the folder, too: `index.html`.
-    if path == "/" && accept::accepts_html(request.headers()) {
-        return match forwarded(&service, request).await {
-            Ok(response) => response,
-            Err(request) => of_folder(site.index, request).await,
-        };
+    if path == "/" {
+        return differs_by_accept(match accept::accepts_html(request.headers()) {
+            true => rendered(&service, site.index, request).await,
+            false => of_folder(site.index, request).await,
+        });
     }
     of_folder(site.files, request).await
 }
 
 /// What has no file: a view of the page `index.html`, from the page service if there is one.
 async fn view(index: ServeFile, service: Option<Arc<PageService>>, request: Request) -> Response {
-    let opens = opens_a_view(&request);
-    // Programs that make previews of links accept everything.
-    let is_view = opens || has_views_form(&request) && accept::accepts_html(request.headers());
-    let request = match service.filter(|_| is_view) {
-        Some(service) => match forwarded(&service, request).await {
-            Ok(response) => return response,
-            Err(request) => request,
-        },
-        None => request,
-    };
-    match opens {
-        true => of_folder(index, request).await,
-        false => StatusCode::NOT_FOUND.into_response(),
+    if !has_views_form(&request) {
+        return StatusCode::NOT_FOUND.into_response();
     }
+    // Programs that make previews of links accept everything.
+    let is_rendered = accept::accepts_html(request.headers());
+    differs_by_accept(match service.filter(|_| is_rendered) {
+        Some(service) => rendered(&service, index, request).await,
+        None if accept::prefers_html(request.headers()) => of_folder(index, request).await,
+        None => StatusCode::NOT_FOUND.into_response(),
+    })
 }
 
-/// The answer of the page service, or else the request.
-async fn forwarded(service: &PageService, request: Request) -> Result<Response, Request> {
-    let (parts, body) = request.into_parts();
-    let response = service.forward(&parts).await;
-    response.ok_or_else(|| Request::from_parts(parts, body))
+/// The answer of the page service. Without it, the page that shows the view by its script, with a status that tells
+/// crawlers to come again: 404 and 200 would say something of the view, which nobody knows.
+async fn rendered(service: &Arc<PageService>, index: ServeFile, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let status = match service.forward(&parts).await {
+        Ok(response) => return response,
+        Err(status) => status,
+    };
+    // An answer of 304 or a part of the page would say that a view that somebody has is still right.
+    for name in CONDITIONS {
+        parts.headers.remove(name);
+    }
+    let mut response = of_folder(index, Request::from_parts(parts, body)).await;
+    *response.status_mut() = status;
+    for name in VALIDATORS {
+        response.headers_mut().remove(name);
+    }
+    not_rendered(response)
 }
 
 /// From a file, or from a folder of files.
@@ -186,15 +211,22 @@ where
     }
 }
 
-/// A crawler may come back after a while; a 404 would say that there is no such feed.
-fn unavailable() -> impl IntoResponse {
-    let retry_after = [(header::RETRY_AFTER, "5")];
-    (StatusCode::SERVICE_UNAVAILABLE, retry_after)
+/// Nobody may keep it, and a crawler may come back after a while.
+fn not_rendered(mut response: Response) -> Response {
+    let is_unavailable = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if is_unavailable {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER_S);
+    }
+    response
 }
 
-/// Whether a browser asks for a view of the page `index.html` by an address of its own (`/posts/1`).
-fn opens_a_view(request: &Request) -> bool {
-    has_views_form(request) && accept::prefers_html(request.headers())
+/// For shared caches: who accepts no HTML gets something else.
+fn differs_by_accept(mut response: Response) -> Response {
+    let accept = HeaderValue::from_static("accept");
+    response.headers_mut().append(header::VARY, accept);
+    response
 }
 
 /// Whether it may be the address of a view. One with a dot in its end names a file.
@@ -225,7 +257,8 @@ async fn add_headers(State(policy): State<PagePolicy>, request: Request, next: N
     }
     response
         .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static(cache));
     // Without it, a shared cache might serve a compressed form to a client that cannot read it.
     response
         .headers_mut()
