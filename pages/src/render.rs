@@ -20,6 +20,7 @@ use crate::view::{self, START_BYTES_MAX};
 pub struct Renderer {
     graph: Graph,
     template: TemplateFile,
+    bytes_max: usize,
 }
 
 /// The answers that the live page starts from (`web/src/live/graph/started.ts`).
@@ -38,6 +39,7 @@ impl Renderer {
         Ok(Self {
             graph: Graph::new(&config.graphql_url).context("GRAPHQL_URL")?,
             template: TemplateFile::in_folder(&config.web_dir),
+            bytes_max: config.pages_bytes_max,
         })
     }
 
@@ -71,6 +73,10 @@ impl Renderer {
             // A cursor that is none, as of an address that was cut.
             Err(Unanswered::BadInput) => self.nowhere(origin).await,
             Err(Unanswered::Failed(failure)) => Err(failure),
+            // The gateway would not pass it on.
+            Ok(rendered) if rendered.body().len() > self.bytes_max => {
+                Err(Failure::TooLarge(self.bytes_max))
+            }
             Ok(rendered) => Ok(rendered),
         }
     }

@@ -12,8 +12,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::failure::Failure;
 
-/// What is larger is not sent.
-const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Smaller bodies are not compressed.
 const COMPRESSED_BYTES_MIN: usize = 1_024;
 /// Larger ones are compressed on a thread for such work.
@@ -64,9 +62,6 @@ impl Rendered {
         content_type: &'static str,
         body: String,
     ) -> Result<Self, Failure> {
-        if body.len() > BODY_BYTES_MAX {
-            return Err(Failure::TooLarge(BODY_BYTES_MAX));
-        }
         let body = Bytes::from(body);
         let etag = etag(&body)?;
         let gzip = match body.len() {
@@ -243,11 +238,5 @@ mod tests {
             assert_eq!(is_gzip, expected, "{accepted}");
             assert_eq!(response.headers()["vary"], "accept-encoding");
         }
-    }
-
-    #[tokio::test]
-    async fn what_is_too_large_is_not_sent() {
-        let large = Rendered::text("a".repeat(BODY_BYTES_MAX + 1)).await;
-        assert_eq!(large.err(), Some(Failure::TooLarge(BODY_BYTES_MAX)));
     }
 }

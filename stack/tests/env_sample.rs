@@ -33,9 +33,11 @@ fn the_sample_lists_every_setting_with_its_default() {
             } else {
                 defaults.join(",")
             };
-            expected
-                .entry(name.to_string_lossy().into_owned())
-                .or_insert(default);
+            let name = name.to_string_lossy().into_owned();
+            let listed = expected.entry(name).or_insert_with(|| default.clone());
+            // The gateway would not pass on what the page service may send.
+            let is_shared = argument.get_id() == "pages_bytes_max";
+            assert!(!is_shared || *listed == default, "{listed}, {default}");
         }
     }
     // Without it the stack starts a MongoDB of its own; the services need one.

@@ -28,8 +28,9 @@ pub struct PagesConfig {
     /// is not asked for views for 5 s.
     #[arg(long, env = "PAGES_TIMEOUT", default_value = "2s", value_parser = duration_from(Duration::from_millis(1)))]
     pub pages_timeout: Duration,
-    /// Limit the bytes of an answer of the page service. A larger one counts as a failure.
-    #[arg(long, env = "PAGES_BYTES_MAX", default_value_t = 1024 * 1024)]
+    /// Limit the bytes of an answer of the page service. A larger one counts as a failure. What clients have not taken
+    /// yet has at most the bytes of half of `PAGES_IN_FLIGHT_MAX` such answers, of one client a sixteenth of that.
+    #[arg(long, env = "PAGES_BYTES_MAX", default_value_t = 2 * 1024 * 1024)]
     pub pages_bytes_max: usize,
     /// Limit the answers of the page service that are waited for, also for clients that have left. One client has at
     /// most a sixteenth of them. Further requests count as failures of the service.

@@ -1,9 +1,9 @@
 //! The graph is gone, hangs, or answers nonsense: the service says so, in time.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{Graph, ID, Pages, comment_with, post_with, tell_of};
+use crate::support::{Graph, ID, Pages, comment_with, list, post_with, tell_of};
 
 #[tokio::test]
 async fn a_graph_that_is_gone_is_a_bad_gateway() {
@@ -59,6 +59,54 @@ async fn answers_that_are_none_are_refused() {
     ] {
         pages.graph.answers_text("Start", text);
         pages.text("/", 502).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_gateway_would_not_pass_on_is_not_sent() {
+    let pages = Pages::with(&["--pages-bytes-max=1000"]).await;
+    let post = post_with("A title", &"a".repeat(1_000), "Ann");
+    tell_of(&pages.graph, &post, &comment_with("A comment", "Bob"));
+    let text = pages.text(&format!("/posts/{ID}"), 503).await;
+    assert_eq!(text, "the page has more than 1000 bytes\n");
+    pages.text("/robots.txt", 200).await;
+}
+
+/// As large as the graph's limits allow, of what gets largest in HTML: quotes, each a paragraph of its own.
+#[tokio::test]
+async fn the_largest_page_of_the_graph_is_sent() {
+    let pages = Pages::start().await;
+    let (quotes, paragraphs) = (
+        |chars: usize| "\"".repeat(chars),
+        |chars: usize| "\"\n\n".repeat(chars / 3),
+    );
+    let mut post = post_with(&quotes(200), &paragraphs(20_000), &quotes(100));
+    post["excerpt"] = quotes(1_000).into();
+    let comment = comment_with(&paragraphs(5_000), &quotes(100));
+    let posts = list(&vec![post.clone(); 30], Some("next"));
+    let comments = list(&vec![comment; 30], Some("next"));
+    let mut commented = post.clone();
+    commented["comments"] = comments;
+    // A page has 20 of both, and a feed 30.
+    let some = |list: &Value| {
+        let mut list = list.clone();
+        list["edges"].as_array_mut().expect("a list").truncate(20);
+        list
+    };
+    let (start, discussion) = (
+        json!({ "posts": some(&posts), "chosen": post }),
+        json!({ "chosen": { "comments": some(&commented["comments"]) } }),
+    );
+    pages.graph.answers("Start", &start);
+    pages.graph.answers("StartComments", &discussion);
+    pages.graph.answers("PostsFeed", &json!({ "posts": posts }));
+    pages
+        .graph
+        .answers("CommentsFeed", &json!({ "post": commented }));
+    let post = format!("/posts/{ID}");
+    for path in ["/", &post, "/feed.atom", &format!("{post}/feed.atom")] {
+        let bytes = pages.text(path, 200).await.len();
+        assert!(bytes > 100_000, "{path}: {bytes}");
     }
 }
 
