@@ -17,9 +17,36 @@ const REL = 'nofollow ugc noopener';
 /** Of a text; what begins after them stays as it was typed. To look for their ends takes the parser long. */
 const EMPHASES_MAX = 100;
 
+/**
+ * `*` and `_` of a text. With more of them, none is an emphasis: the parser would stop at each, and look from there
+ * through all that follows.
+ */
+const EMPHASIS_MARKS_MAX = 500;
+
+/** An address of a mailbox has no more before its `@`: the parser looks so far for one, not to the end of the text. */
+const LOCAL_PART = "[a-zA-Z0-9.!#$%&'*+/=?_`{|}~-]{1,64}@";
+const MAY_BE_ADDRESS = /^(?:https?:|ftp:|www\.|mailto:|xmpp:|[\w.+-]{1,64}@)/i;
+
+/** The parser's own rule for plain text, with bounded steps; it ends before each of these `marks`. */
+const textUpTo = (marks: string) =>
+  new RegExp(
+    '^(?:[^a-zA-Z0-9](?=(?:mailto|xmpp):)|(?:`+|~+|[^`~])(?:(?=[`~])|(?= {2,}\\n)|' +
+      `(?=${LOCAL_PART})|[\\s\\S]*?(?:(?=[\\\\<!\\[\`~${marks}]|[hH][tT][tT][pP][sS]?|[fF][tT][pP]://|` +
+      '(?<![^\\s*_~(])www\\.|$)|[^ ](?= {2,}\\n)|[^a-zA-Z0-9](?=(?:mailto|xmpp):)|' +
+      `[^a-zA-Z0-9.!#$%&'*+/=?_\`{|}~-](?=${LOCAL_PART}))))`,
+  );
+const TEXT = textUpTo('*_');
+const TEXT_WITH_MARKS = textUpTo('');
+
 /** Knows no more than what is drawn: what a rule does not take, a paragraph does. */
 class Rules extends Tokenizer {
   #emphases = 0;
+  #hasEmphases: boolean;
+
+  constructor(text: string) {
+    super();
+    this.#hasEmphases = (text.match(/[*_]/g)?.length ?? 0) <= EMPHASIS_MARKS_MAX;
+  }
 
   override code = () => undefined;
   override def = () => undefined;
@@ -32,13 +59,23 @@ class Rules extends Tokenizer {
   override tag = () => undefined;
 
   override emStrong(...rest: Parameters<Tokenizer['emStrong']>) {
+    if (!this.#hasEmphases || !/^[*_]/.test(rest[0])) return undefined;
     return ++this.#emphases > EMPHASES_MAX ? undefined : super.emStrong(...rest);
+  }
+
+  override inlineText(rest: string): Tokens.Text | undefined {
+    const raw = (this.#hasEmphases ? TEXT : TEXT_WITH_MARKS).exec(rest)?.[0];
+    return raw === undefined ? undefined : { type: 'text', raw, text: raw, escaped: false };
+  }
+
+  override url(rest: string) {
+    return MAY_BE_ADDRESS.test(rest) ? super.url(rest) : undefined;
   }
 }
 
 export function drawMarkdown(text: string): ReactNode {
   try {
-    return blocks(Lexer.lex(text, { gfm: true, tokenizer: new Rules() }), 0);
+    return blocks(Lexer.lex(text, { gfm: true, tokenizer: new Rules(text) }), 0);
   } catch {
     // Nested so deep that the parser ends: nobody wrote it to be read.
     return <p dir="auto">{text}</p>;
