@@ -542,6 +542,63 @@ test('a reader whom the page signs in writes as themself, in all embeds', async 
   await closeSite(page);
 });
 
+test('a reader who is gone leaves no token to the next one', async () => {
+  const [post, other] = [await graph.createPost('Signed out'), await graph.createPost('Signed out, too')];
+  const token = await tokenOf('Ada');
+  const page = await openSite(site.serve('/', scriptFor(post, `data-token="${token}"`)));
+  await embed(page).getByText('As Ada').waitFor();
+  await waitForLive(embed(page));
+  // Another post is no other reader.
+  await embed(page).evaluate((element, id) => element.setAttribute('post', id), other);
+  await waitForLive(embed(page));
+  await embed(page).getByText('As Ada').waitFor();
+
+  const sent: Record<string, string>[] = [];
+  page.on('request', (request) => {
+    if (request.url().endsWith('/graphql')) sent.push(request.headers());
+  });
+  const inits = () => page.heard.all.filter(({ type }) => type === 'connection_init');
+  const before = inits().length;
+  // Within the time that an unused socket stays open.
+  await page.evaluate(
+    ([id, server]) => {
+      const removed = document.querySelector('rejoinder-comments');
+      removed?.remove();
+      const next = document.createElement('rejoinder-comments');
+      next.setAttribute('post', id);
+      next.setAttribute('server', server);
+      document.body.append(next);
+      Object.assign(window, { removed });
+    },
+    [post, stack.url] as const,
+  );
+  await embed(page).getByLabel('Name').waitFor();
+  await waitForLive(embed(page));
+  assert.deepEqual(
+    inits()
+      .slice(before)
+      .map(({ payload }) => payload ?? {}),
+    [{}],
+    'a socket without a token',
+  );
+  await embed(page).getByLabel('Your comment').fill('Who am I?');
+  await embed(page).getByRole('button', { name: 'Comment', exact: true }).click();
+  await embed(page).locator('.author', { hasText: 'Anonymous' }).waitFor();
+  assert.ok(sent.length > 0);
+  assert.ok(sent.every((headers) => !headers.authorization));
+
+  // What the page puts back has the token that the page gave it.
+  await page.evaluate(async () => {
+    document.querySelector('rejoinder-comments')?.remove();
+    // It is gone when the page has had its say.
+    await new Promise((resolve) => setTimeout(resolve));
+    document.body.append((window as unknown as { removed: Node }).removed);
+  });
+  await embed(page).getByText('As Ada').waitFor();
+  await waitForLive(embed(page));
+  await closeSite(page);
+});
+
 test('tokens that end are followed by new ones: the reader stays, and misses nothing', async (context) => {
   const brief = await startStack({ ISSUER_TOKEN_LIFETIME: '3s', JWT_LEEWAY: '0s' });
   context.after(() => brief.stop());

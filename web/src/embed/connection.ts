@@ -1,6 +1,7 @@
 // The way to one gateway: requests by HTTP, and one WebSocket for all embeds of the page.
 //
-// A page has one reader: whichever embed is handed a token, all embeds of the same gateway use it.
+// A page has one reader: whichever embed is handed a token, all embeds of the same gateway use it, until the last of
+// them is gone.
 
 import { type Client, createClient } from 'graphql-ws';
 
@@ -123,6 +124,18 @@ export class Connection {
   onChange(listener: (change: 'state' | 'person') => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Whether a token, a function for one, or null was handed over. */
+  get hasSource(): boolean {
+    return this.#source !== undefined;
+  }
+
+  /** Nobody is here any more. Who comes next on this page may be somebody else: the token and its socket end. */
+  forget(): void {
+    this.#source = this.#reader = undefined;
+    this.#isKnown = this.isRefused = false;
+    void this.#renew();
   }
 
   /** From now on the reader has this token. */

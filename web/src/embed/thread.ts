@@ -67,6 +67,8 @@ export function joinThread(
       if (thread.readers.size > 0 || threads.get(key) !== thread) return;
       threads.delete(key);
       thread.end();
+      const { connection } = thread;
+      if (![...threads.values()].some((other) => other.connection === connection)) connection.forget();
     },
   };
 }

@@ -102,12 +102,15 @@ export class View {
     this.#settings = settings;
     const { server, post, token } = settings;
     // What was handed over last counts, at whichever embed; one that was handed nothing leaves it.
+    const connection = connectionTo(server);
     const isNew = token !== before?.token || (token !== undefined && server !== before?.server);
-    if (isNew) connectionTo(server).setToken(token);
+    // Put back after the last embed was gone, it still has its token.
+    if (isNew || (!this.#thread && !connection.hasSource)) connection.setToken(token);
     this.#heading.ariaLevel = String(settings.headingLevel || 2);
     this.#form.setSignIn(settings.signIn);
     if (this.#thread && before?.server === server && before.post === post) return this.#drawSoon();
-    this.#leave();
+    // After it has joined: the last one to leave takes the token along.
+    const leave = this.#leave;
     this.#items.forEach(({ item }) => item.remove());
     this.#items.clear();
     this.#form.setPlace(`${server} ${post}`);
@@ -119,6 +122,7 @@ export class View {
     );
     this.#thread = joined.thread;
     this.#leave = joined.leave;
+    leave();
     this.#draw();
   }
 
