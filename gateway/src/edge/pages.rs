@@ -28,6 +28,12 @@ const HASHED: &str = "/assets/";
 
 const STATISTICS: &str = "/stats.html";
 
+/// The embed's script, which other sites' pages name.
+const EMBED: &str = "/embed.js";
+
+/// So begin the paths of the scripts that it loads.
+const EMBED_PARTS: &str = "/assets/embed-";
+
 /// Scripts beside the pages keep their names when they change: other sites' pages name them in their HTML. A browser
 /// may use its copy for five minutes.
 const NAMED_SCRIPT_CACHE: &str = "public, max-age=300";
@@ -243,6 +249,7 @@ fn only_reads(request: &Request) -> bool {
 async fn add_headers(State(policy): State<PagePolicy>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let (hashed, script) = (path.starts_with(HASHED), path.ends_with(".js"));
+    let shared = is_shared(path);
     let mut response = next.run(request).await;
     let status = response.status();
     // An answer of 304 renews the copy that a browser has, with its headers.
@@ -252,7 +259,7 @@ async fn add_headers(State(policy): State<PagePolicy>, request: Request, next: N
         (true, false, true) => NAMED_SCRIPT_CACHE,
         _ => "no-cache",
     };
-    if script {
+    if shared {
         share(&mut response);
     }
     response
@@ -267,8 +274,14 @@ async fn add_headers(State(policy): State<PagePolicy>, request: Request, next: N
     response
 }
 
+/// Whether other sites' pages load it: the embed's script, and the scripts that it loads.
+fn is_shared(path: &str) -> bool {
+    let part = path.strip_prefix(EMBED_PARTS);
+    path == EMBED || part.is_some_and(|name| name.ends_with(".js") && !name.contains('/'))
+}
+
 /// Lets the pages of every origin load a script as a module, which browsers fetch with CORS. What it may ask of the
-/// graph, `CORS_ORIGINS` decides. A script is the same for everybody: requests without cookies may read it.
+/// graph, `CORS_ORIGINS` decides. The embed is the same for everybody: requests without cookies may read it.
 fn share(response: &mut Response) {
     let headers = response.headers_mut();
     for (name, value) in [

@@ -31,6 +31,8 @@ fn pages() -> TempDir {
         ("index.html", "live page"),
         ("graphiql.html", "built GraphiQL"),
         ("embed.js", "script for other sites"),
+        ("assets/embed-view-1234.js", "its part"),
+        ("own.js", "script of the operator"),
         ("assets/app-1234.js", "script"),
         ("assets/app-1234.js.br", "script in brotli"),
         ("assets/app-1234.js.gz", "script in gzip"),
@@ -112,7 +114,7 @@ async fn built_pages_are_served_compressed_and_cached_by_name() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_may_load_scripts_and_nothing_else() {
+async fn pages_of_other_origins_may_load_the_embed_and_nothing_else() {
     let folder = pages();
     let gateway = TestGateway::with(&[&format!("--web-dir={}", folder.path().display())]).await;
     let from_elsewhere = async |path: &str| {
@@ -121,7 +123,7 @@ async fn pages_of_other_origins_may_load_scripts_and_nothing_else() {
         let answer = request.header("accept", BROWSER).send().await;
         answer.expect("an answer")
     };
-    for path in ["/embed.js", "/assets/app-1234.js"] {
+    for path in ["/embed.js", "/assets/embed-view-1234.js"] {
         let script = from_elsewhere(path).await;
         assert_eq!(script.status(), 200, "{path}");
         let headers = script.headers();
@@ -139,11 +141,24 @@ async fn pages_of_other_origins_may_load_scripts_and_nothing_else() {
     assert_eq!(again.headers()["access-control-allow-origin"], "*");
     assert_eq!(again.headers()["cache-control"], "public, max-age=300");
 
-    for path in ["/", "/graphiql.html", "/absent.js", "/posts/1"] {
+    for (path, cache) in [
+        ("/", "no-cache"),
+        ("/graphiql.html", "no-cache"),
+        ("/absent.js", "no-cache"),
+        ("/posts/1", "no-cache"),
+        ("/own.js", "public, max-age=300"),
+        ("/assets/app-1234.js", "public, max-age=31536000, immutable"),
+        ("/assets/embed-x/own.js", "no-cache"),
+    ] {
         let answer = from_elsewhere(path).await;
-        assert_eq!(answer.headers()["cache-control"], "no-cache", "{path}");
-        let allowed = answer.headers().contains_key("access-control-allow-origin");
-        assert_eq!(allowed, path.ends_with(".js"), "{path}");
+        let headers = answer.headers();
+        for header in [
+            "access-control-allow-origin",
+            "cross-origin-resource-policy",
+        ] {
+            assert!(!headers.contains_key(header), "{path}: {header}");
+        }
+        assert_eq!(headers["cache-control"], cache, "{path}");
     }
 }
 
