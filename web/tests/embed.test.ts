@@ -170,6 +170,50 @@ test('code that cannot be loaded is told, and is tried again', async () => {
   await closeSite(page);
 });
 
+test('a script hands over what is documented, and one that is wrong harms no other', async () => {
+  const post = await graph.createPost('Among odd scripts');
+  await graph.createComment(post, 'Shown all the same');
+  const odd =
+    'data-theme="dark" data-heading-level="3" data-onclick="hit = 1" data-style="display: none" ' +
+    'data-1p-ignore data-post-id="x" data-hidden';
+  const page = await openSite(
+    site.serve(
+      '/',
+      '<script type="module" src="data:text/javascript," data-post="x"></script>' +
+        scriptFor(post, odd) +
+        scriptFor(post, 'data-target="###"') +
+        scriptFor(post, 'data-target="#nowhere"') +
+        scriptFor(post, 'data-target="main"') +
+        '<main></main>',
+    ),
+  );
+  await waitForTexts(texts(page.locator('main rejoinder-comments')), ['Shown all the same']);
+  await waitForTexts(texts(embed(page)), ['Shown all the same']);
+  assert.equal(await page.locator('rejoinder-comments').count(), 2);
+  const names = await embed(page).evaluate((element) => element.getAttributeNames());
+  assert.deepEqual(names.sort(), ['heading-level', 'post', 'server', 'theme']);
+  await closeSite(page);
+});
+
+test('scripts of two gateways each show their comments on one page', async (context) => {
+  const second = await Proxy.start(stack.url);
+  context.after(() => second.stop());
+  const [one, two] = [await graph.createPost('At the first'), await graph.createPost('At the second')];
+  await graph.createComment(one, 'By the first');
+  await graph.createComment(two, 'By the second');
+  const elsewhere = scriptFor(two).replace(stack.url, second.url);
+  // One of the first gateway comes last, too: it is not adopted by the second.
+  const page = await openSite(site.serve('/', scriptFor(one) + elsewhere + scriptFor(two)));
+  const all = page.locator('rejoinder-comments');
+  for (const [index, text] of ['By the first', 'By the second', 'By the second'].entries()) {
+    await waitForTexts(texts(all.nth(index)), [text]);
+    await waitForLive(all.nth(index));
+  }
+  const servers = await all.evaluateAll((found) => found.map((element) => element.getAttribute('server')));
+  assert.deepEqual(servers, [stack.url, second.url, stack.url]);
+  await closeSite(page, second.url);
+});
+
 /** What a page of others may do to an embed, and what it must not reach. */
 const HOSTILE = `
   * { display: none !important; visibility: hidden !important; opacity: 0 !important; color: transparent !important;

@@ -10,6 +10,7 @@ import type { Settings, View } from './view';
 const NAME = 'rejoinder-comments';
 /** So far outside of what is seen, an embed starts. */
 const NEAR = '600px';
+/** The first wait for the code; each is twice as long as the one before, up to the longest. */
 const RETRY_MS = 10_000;
 /** The folder of this script: the gateway's address. */
 const SERVER = new URL('.', import.meta.url).href;
@@ -23,6 +24,9 @@ const STYLE = `
   :host([hidden]) { display: none !important }
 `;
 let sheet: CSSStyleSheet | undefined;
+
+/** Where the copies of this script on a page, by any address, keep the gateways whose scripts are adopted. */
+const ADOPTING: unique symbol = Symbol.for('rejoinder.adopting');
 
 type ViewModule = typeof import('./view');
 let loading: Promise<ViewModule> | undefined;
@@ -144,30 +148,47 @@ export class RejoinderComments extends HTMLElement {
   }
 }
 
-/** Puts an element after a script that names a post. */
+/** Of a script's `data-*`, what the element gets. The rest is other programs', or would be a handler or a style. */
+const HANDED_OVER = ['theme', 'token', 'sign-in', 'heading-level', 'loading'];
+
+/** Puts an element after a script that names a post, in whichever place the script wants. */
+function place(script: HTMLScriptElement, post: string): void {
+  const element = document.createElement(NAME);
+  element.setAttribute('post', post);
+  element.setAttribute('server', script.dataset.server ?? SERVER);
+  for (const name of HANDED_OVER) {
+    const value = script.getAttribute(`data-${name}`);
+    if (value !== null) element.setAttribute(name, value);
+  }
+  const { target } = script.dataset;
+  if (target === undefined && !script.closest('head')) return script.after(element);
+  const wanted = target === undefined ? null : document.querySelector(target);
+  if (!wanted) throw new Error('data-target has to name an element of the page, as `#comments`');
+  wanted.append(element);
+}
+
 const adopted = new WeakSet<EventTarget>();
 function adopt(script: EventTarget | null): void {
   if (!(script instanceof HTMLScriptElement) || adopted.has(script)) return;
-  const { post, target, ...attributes } = script.dataset;
-  if (post === undefined || new URL('.', script.src).href !== SERVER) return;
+  const { post } = script.dataset;
+  if (post === undefined || !URL.canParse('.', script.src) || new URL('.', script.src).href !== SERVER)
+    return;
   adopted.add(script);
-  const element = document.createElement(NAME);
-  element.setAttribute('post', post);
-  element.setAttribute('server', SERVER);
-  for (const [name, value = ''] of Object.entries(attributes))
-    element.setAttribute(
-      name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`),
-      value,
-    );
-  const place = target === undefined ? undefined : document.querySelector(target);
-  if (place) place.append(element);
-  else if (target !== undefined || script.closest('head'))
-    console.warn('rejoinder: data-target has to name an element of the page, as `#comments`', script);
-  else script.after(element);
+  try {
+    place(script, post);
+  } catch (error) {
+    // One that is wrong keeps no other from its place.
+    console.warn('rejoinder: a script shows no comments', script, error);
+  }
 }
 
-if (!customElements.get(NAME)) {
-  customElements.define(NAME, RejoinderComments);
+// One element for all gateways of the page, whichever script came first; each has its own scripts.
+if (!customElements.get(NAME)) customElements.define(NAME, RejoinderComments);
+
+const page = globalThis as { [ADOPTING]?: Set<string> };
+const adopting = (page[ADOPTING] ??= new Set());
+if (!adopting.has(SERVER)) {
+  adopting.add(SERVER);
   // The module runs once. The scripts that name it again, later ones too, are heard of when they have loaded.
   document.addEventListener('load', ({ target }) => adopt(target), true);
   document.querySelectorAll<HTMLScriptElement>('script[data-post][src]').forEach(adopt);
