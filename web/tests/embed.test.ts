@@ -170,6 +170,29 @@ test('code that cannot be loaded is told, and is tried again', async () => {
   await closeSite(page);
 });
 
+test('code that never comes is asked for a bounded number of times', async () => {
+  let copies = 0;
+  const page = await openSite(site.serve('/', scriptFor('none')), {}, async (opened) => {
+    await opened.clock.install();
+    await opened.route(/embed-view|again=/, (route) => {
+      if (route.request().url().includes('again=')) copies++;
+      return route.abort();
+    });
+  });
+  const forward = () => page.clock.fastForward('11:00');
+  await eventually(async () => {
+    await forward();
+    assert.equal(await embed(page).getByText('Reload the page to try again').count(), 1);
+  });
+  const asked = copies;
+  for (let round = 0; round < 3; round++) await forward();
+  await page.evaluate(() => document.body.append(document.createElement('rejoinder-comments')));
+  await page.locator('rejoinder-comments').last().getByText('Reload the page to try again').waitFor();
+  assert.ok(asked <= 20, `${asked} copies`);
+  assert.equal(copies, asked);
+  await closeSite(page);
+});
+
 test('a script hands over what is documented, and one that is wrong harms no other', async () => {
   const post = await graph.createPost('Among odd scripts');
   await graph.createComment(post, 'Shown all the same');

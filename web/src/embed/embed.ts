@@ -12,6 +12,9 @@ const NAME = 'rejoinder-comments';
 const NEAR = '600px';
 /** The first wait for the code; each is twice as long as the one before, up to the longest. */
 const RETRY_MS = 10_000;
+const LONGEST_RETRY_MS = 10 * 60_000;
+/** A browser keeps each copy of this script that a page has asked for, until the page is closed. */
+const COPIES_MAX = 20;
 /** The folder of this script: the gateway's address. */
 const SERVER = new URL('.', import.meta.url).href;
 
@@ -30,6 +33,7 @@ const ADOPTING: unique symbol = Symbol.for('rejoinder.adopting');
 
 type ViewModule = typeof import('./view');
 let loading: Promise<ViewModule> | undefined;
+let copies = 0;
 
 /** For an older copy of this file, whose view is not there any more. */
 export function loadView(): Promise<ViewModule> {
@@ -39,7 +43,9 @@ export function loadView(): Promise<ViewModule> {
 /** The code of the view; after an update of the server, by the names of now. */
 function view(): Promise<ViewModule> {
   loading ??= loadView()
-    .catch(async () => {
+    .catch(async (error: unknown) => {
+      if (!navigator.onLine || copies >= COPIES_MAX) throw error;
+      copies++;
       const address = `${import.meta.url.replace(/\?.*/, '')}?again=${Date.now()}`;
       const now = (await import(/* @vite-ignore */ address)) as { loadView: typeof loadView };
       return now.loadView();
@@ -129,9 +135,11 @@ export class RejoinderComments extends HTMLElement {
       if (!this.isConnected) return;
       const words = document.createElement('p');
       words.setAttribute('role', 'status');
-      words.textContent = 'The comments cannot be loaded right now. Trying again.';
+      const isOver = copies >= COPIES_MAX;
+      words.textContent = `The comments cannot be loaded right now. ${isOver ? 'Reload the page to try again.' : 'Trying again.'}`;
       this.#root.replaceChildren(words);
-      this.#retry = setTimeout(() => void this.#start(), RETRY_MS);
+      const wait = Math.min(RETRY_MS * 2 ** Math.max(copies - 1, 0), LONGEST_RETRY_MS);
+      if (!isOver) this.#retry = setTimeout(() => void this.#start(), wait);
     }
   }
 
