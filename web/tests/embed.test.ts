@@ -237,6 +237,29 @@ test('scripts of two gateways each show their comments on one page', async (cont
   await closeSite(page, second.url);
 });
 
+test('a reply says whom it answers, and that a comment is gone', async () => {
+  const post = await graph.createPost('Question and answer');
+  const asked = await graph.createComment(post, 'Why?', 'Ada');
+  const reply = (text: string) =>
+    graph.run('mutation ($input: CreateCommentInput!) { createComment(input: $input) { comment { id } } }', {
+      input: { postId: post, parentId: asked, text },
+    });
+  await reply('Because.');
+  const page = await openSite(site.serve('/', scriptFor(post)));
+  await waitForLive(embed(page));
+  await reply('Just because.');
+  await waitForTexts(texts(embed(page)), ['Just because.', 'Because.', 'Why?']);
+  const answered = embed(page).locator('.reply-to');
+  await waitForTexts(answered, ['In reply to Ada', 'In reply to Ada']);
+  const link = answered.first().getByRole('link', { name: 'Ada' });
+  assert.equal(await link.getAttribute('href'), `${stack.url}posts/${post}#comment-${asked}`);
+  assert.deepEqual(await seriousFaults(page), []);
+  await graph.deleteComment(asked);
+  await waitForTexts(texts(embed(page)), ['Just because.', 'Because.']);
+  await waitForTexts(answered, Array(2).fill('In reply to a comment that is gone'));
+  await closeSite(page);
+});
+
 /** What a page of others may do to an embed, and what it must not reach. */
 const HOSTILE = `
   * { display: none !important; visibility: hidden !important; opacity: 0 !important; color: transparent !important;

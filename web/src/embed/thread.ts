@@ -219,7 +219,7 @@ export class Thread {
             this.#replace(change.comment as Comment);
             break;
           case 'CommentDeleted':
-            this.#comments = this.#comments.filter(({ id }) => id !== change.commentId);
+            this.#remove(change.commentId);
         }
         this.#tell();
         if (this.#arrivals > ARRIVALS_MAX) void this.read();
@@ -326,6 +326,12 @@ export class Thread {
     const before = place < 0 ? this.#comments.length : place;
     this.#comments = [...this.#comments.slice(0, before), comment, ...this.#comments.slice(before)];
     return true;
+  }
+
+  #remove(id: string): void {
+    this.#comments = this.#comments
+      .filter((comment) => comment.id !== id)
+      .map((comment) => (comment.parentId === id ? { ...comment, parent: null } : comment));
   }
 
   #replace(comment: Comment): boolean {

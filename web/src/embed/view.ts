@@ -182,13 +182,12 @@ export class View {
 
   #drawComment(comment: Comment, item: HTMLElement): void {
     const { id, author, createdAt, edited, text } = comment;
-    const { server = '', post = '' } = this.#settings ?? {};
     const time = element('time', '');
     time.dateTime = createdAt;
     time.title = exactly(createdAt);
     time.textContent = ago(createdAt);
     const link = element('a', 'time', { part: 'time' });
-    link.href = new URL(`posts/${encodeURIComponent(post)}#comment-${id}`, server).href;
+    link.href = this.#addressOf(id);
     link.append(time);
     const name = element('span', 'author', { part: 'author', lang: '', dir: 'auto' });
     name.textContent = author;
@@ -200,9 +199,30 @@ export class View {
     item.toggleAttribute('data-new', this.#arrived.has(id));
     // What has the focus is drawn again.
     const hadFocus = item.contains((item.getRootNode() as ShadowRoot | Document).activeElement);
-    item.replaceChildren(meta, body);
+    item.replaceChildren(meta, ...this.#replyTo(comment), body);
     if (hadFocus) item.focus();
     this.#items.set(id, { comment, item, time });
+  }
+
+  /** What a reply answers. The list is by time: its parent may stand anywhere. */
+  #replyTo({ parent, parentId }: Comment): HTMLElement[] {
+    if (parentId == null) return [];
+    const line = element('p', 'reply-to', { part: 'reply-to' });
+    if (!parent) {
+      line.textContent = 'In reply to a comment that is gone';
+      return [line];
+    }
+    const link = element('a', '', { lang: '', dir: 'auto' });
+    link.href = this.#addressOf(parentId);
+    link.textContent = parent.author;
+    line.append('In reply to ', link);
+    return [line];
+  }
+
+  /** Of a comment, on the gateway's own page. */
+  #addressOf(comment: string): string {
+    const { server = '', post = '' } = this.#settings ?? {};
+    return new URL(`posts/${encodeURIComponent(post)}#comment-${comment}`, server).href;
   }
 
   #drawTimes(): void {
