@@ -7,7 +7,8 @@ use mongodb::error::{Error, ErrorKind, RETRYABLE_WRITE_ERROR, WriteFailure};
 use crate::Overloaded;
 
 /// How long a single write waits for a document that a transaction holds. A service that is killed in one leaves it
-/// locked for a minute, and each writer that waits keeps a connection from others.
+/// locked for a minute, and each writer that waits keeps a connection from others. It also bounds the wait for the
+/// majority of the servers, after the write is made: see [`is_outcome_unknown`].
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// MongoDB's code for a collection that does not exist.
@@ -38,13 +39,25 @@ pub fn code(error: &Error) -> Option<i32> {
     }
 }
 
-/// Whether the server has refused an operation, and so surely changed nothing.
+/// Whether the server has refused an operation, and so surely changed nothing. A write whose time was over is none: the
+/// router of a sharded cluster ends it as well while a shard makes it.
 pub fn is_refusal(error: &Error) -> bool {
-    code(error).is_some() && !error.contains_label(RETRYABLE_WRITE_ERROR)
+    code(error).is_some_and(|code| code != MAX_TIME_EXPIRED)
+        && !error.contains_label(RETRYABLE_WRITE_ERROR)
 }
 
-/// Whether an operation was ended because its time was over: a write that has waited too long for a document that a
-/// transaction holds, which may be sent again.
+/// Whether a write may have been made: its time was over, or it was made and the majority of the servers has not
+/// confirmed it. Where the time ends while it waits for them, the answer is of the second kind.
+pub fn is_outcome_unknown(error: &Error) -> bool {
+    let is_unconfirmed = matches!(
+        error.kind.as_ref(),
+        ErrorKind::Write(WriteFailure::WriteConcernError(_))
+    );
+    is_unconfirmed || is_out_of_time(error)
+}
+
+/// Whether an operation was ended because its time was over: a read, or a write that has waited too long for a document
+/// that a transaction holds. What does no harm twice may be sent again.
 pub fn is_out_of_time(error: &Error) -> bool {
     matches!(error.kind.as_ref(), ErrorKind::Command(command) if command.code == MAX_TIME_EXPIRED)
 }

@@ -76,9 +76,7 @@ impl Attempt<Collections> for InsertOnce {
             collections.remove_entry(id, session).await?;
         }
         let keyed = KeyedComment::new(&self.comment, &self.idempotency);
-        collections
-            .insert_in_transaction(&self.comment, &keyed, session)
-            .await?;
+        collections.insert(&self.comment, &keyed, session).await?;
         Ok(Some(self.comment.clone()))
     }
 }

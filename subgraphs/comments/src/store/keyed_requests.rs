@@ -6,7 +6,7 @@ use bson::{Document, doc};
 use mongodb::ClientSession;
 use mongodb::error::RETRYABLE_WRITE_ERROR;
 use subgraph::Written;
-use subgraph::database_error::{DUPLICATE_KEY, code, is_refusal};
+use subgraph::database_error::{DUPLICATE_KEY, code, is_outcome_unknown, is_refusal};
 use subgraph::transaction::{given_up, is_passing, jittered, try_transaction};
 use tokio::time::{Instant, sleep};
 
@@ -22,7 +22,7 @@ use crate::comment::{Comment, CommentId};
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// How long a request with a new key may take to insert its comment without asking whether another one did. One that
 /// finds the key, and no comment, waits as long before it inserts.
-const ALONE_FOR: Duration = Duration::from_secs(1);
+pub(super) const ALONE_FOR: Duration = Duration::from_secs(1);
 /// The first wait before it tries again; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
@@ -188,9 +188,11 @@ impl Collections {
         session: &mut ClientSession,
     ) -> Result<Written<Comment>, Error> {
         let keyed = KeyedComment::new(&once.comment, &once.idempotency);
-        if let Err(error) = self.insert(&once.comment, &keyed, session).await {
+        let insert = self.insert_of_key(&once.comment, &keyed, session);
+        if let Err(error) = insert.await {
             once.may_be_inserted = !is_refusal(&error);
-            return Err(error.into());
+            // No overload: that would say that nothing was written.
+            return Err(Error::Database(error));
         }
         let comment = once.comment.clone();
         if began.elapsed() < ALONE_FOR {
@@ -231,5 +233,8 @@ impl Collections {
 
 /// Whether a write may have happened, though its answer did not come: another attempt finds out.
 fn may_be_over(error: &Error) -> bool {
-    matches!(error, Error::Database(error) if error.contains_label(RETRYABLE_WRITE_ERROR))
+    let Error::Database(error) = error else {
+        return false;
+    };
+    error.contains_label(RETRYABLE_WRITE_ERROR) || is_outcome_unknown(error)
 }

@@ -205,11 +205,13 @@ impl Collections {
         Some((document, read))
     }
 
-    /// Inserts a new comment in a single write, in the place that its status says. `document` is what is stored of it.
+    /// Inserts a new comment whose `_id` others may know, by its key, in a single write, in the place that its status
+    /// says. `document` is what is stored of it.
     ///
     /// # Errors
-    /// Among others when something has its `_id` already, or a transaction keeps the `_id` for too long.
-    pub(super) async fn insert<T: Serialize + Sync>(
+    /// Among others when something has its `_id` already. After [`WRITE_TIME_MAX`] nobody knows whether it is inserted:
+    /// it may have waited for a transaction that keeps the `_id`, or on a sharded cluster for anything.
+    pub(super) async fn insert_of_key<T: Serialize + Sync>(
         &self,
         comment: &Comment,
         document: &T,
@@ -217,16 +219,16 @@ impl Collections {
     ) -> Result<()> {
         let (collection, document) = self.place(comment, document)?;
         // An insert would wait for the transaction without a limit. What the filter finds is nothing, whatever is
-        // there.
-        let nothing = doc! { "_id": comment.id, "$nor": [{}] };
+        // there. It has the post because a collection may be sharded by it.
+        let nothing = doc! { "_id": comment.id, "postId": comment.post_id, "$nor": [{}] };
         let insert = collection.find_one_and_replace(nothing, document);
         let insert = insert.upsert(true).projection(doc! { "_id": 1 });
         let insert = insert.max_time(WRITE_TIME_MAX).session(session);
         insert.send().await.map(drop)
     }
 
-    /// The same in a transaction, which waits for no other one.
-    pub(super) async fn insert_in_transaction<T: Serialize + Sync>(
+    /// The same with an `_id` that nobody else knows, or in a transaction: both wait for no other transaction.
+    pub(super) async fn insert<T: Serialize + Sync>(
         &self,
         comment: &Comment,
         document: &T,

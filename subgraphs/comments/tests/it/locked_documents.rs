@@ -107,7 +107,8 @@ async fn an_insert_does_not_wait_for_a_transaction_that_nobody_ends() {
     };
     let began = Instant::now();
     let (refused, (mut session, id)) = tokio::join!(ann.error_code(CREATE, input.clone()), lock);
-    assert_eq!(refused, "OVERLOADED");
+    // Nobody can tell whether the first insert was made: no overload, after which nothing is written.
+    assert_eq!(refused, "INTERNAL_SERVER_ERROR");
     assert!(began.elapsed() < Duration::from_secs(30), "the lock's time");
     session.abort_transaction().await.expect("aborted");
     let written = ann.data(CREATE, input).await;

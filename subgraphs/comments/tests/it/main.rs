@@ -27,4 +27,5 @@ mod reactions;
 mod replies;
 mod secondaries;
 mod service;
+mod unconfirmed;
 mod vanished;
