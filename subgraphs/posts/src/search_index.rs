@@ -2,7 +2,7 @@
 //!
 //! It is made in the background, because that takes minutes for a large collection; until it is there, searches fail
 //! with `SEARCH_UNAVAILABLE`, and everything else works. MongoDB allows one text index for a collection: where there is
-//! one already, whoever made it, it is used. See `docs/decisions/search.md`.
+//! one already, whoever made it, it is used if it has nothing but the texts that guests may read. See `docs/decisions/search.md`.
 
 use std::time::Duration;
 
@@ -85,9 +85,19 @@ enum Found {
     Ours,
     /// One of another program, with this name.
     Other(String),
-    /// One of another program that begins with another field: no search can use it, and it is in the way of ours.
+    /// One of another program that is in the way of ours. It begins with another field, so that no search can use it; or
+    /// it has other fields than the posts' texts, in which nobody may search.
     Unusable(String),
 }
+
+impl Found {
+    fn is_usable(&self) -> bool {
+        !matches!(self, Self::Unusable(_))
+    }
+}
+
+/// The fields in which everybody may search.
+const SEARCHED: [&str; 2] = ["title", "content"];
 
 impl Keeper {
     /// Looks once, and returns the pause until the next time.
@@ -104,8 +114,7 @@ impl Keeper {
             Err(error) => return self.retry_after(&error),
         };
         self.pause = RETRY_PAUSE_MIN;
-        self.missing
-            .set(i64::from(matches!(found, Found::Unusable(_))));
+        self.missing.set(i64::from(!found.is_usable()));
         if self.known.as_ref() != Some(&found) {
             match &found {
                 Found::Ours => {}
@@ -115,7 +124,7 @@ impl Keeper {
                 ),
                 Found::Unusable(index) => tracing::warn!(
                     index,
-                    "posts have a text index that begins with another field: posts cannot be searched until it is dropped"
+                    "posts have a text index that begins with another field, or has more than title and content: posts cannot be searched until it is dropped"
                 ),
             }
             self.known = Some(found);
@@ -138,7 +147,10 @@ impl Keeper {
 }
 
 /// Boxed, because an `async fn` is compiled in the crate that awaits it.
-fn find(posts: &Collection<Document>) -> BoxFuture<'_, mongodb::error::Result<Option<Found>>> {
+fn find<T: Send + Sync>(
+    posts: &Collection<T>,
+) -> BoxFuture<'static, mongodb::error::Result<Option<Found>>> {
+    let posts = posts.clone_with_type::<Document>();
     Box::pin(async move {
         let mut indexes = match posts.list_indexes().await {
             Err(error) if code(&error) == Some(NAMESPACE_NOT_FOUND) => return Ok(None),
@@ -148,10 +160,16 @@ fn find(posts: &Collection<Document>) -> BoxFuture<'_, mongodb::error::Result<Op
             if !index.keys.contains_key("_fts") {
                 continue;
             }
-            let name = index.options.and_then(|options| options.name);
-            let name = name.unwrap_or_default();
+            let options = index.options.unwrap_or_default();
+            let name = options.name.unwrap_or_default();
             let is_first = index.keys.keys().next().is_some_and(|key| key == "_fts");
-            return Ok(Some(match is_first {
+            // A wildcard has `$**` here.
+            let has_texts_alone = options.weights.is_some_and(|weights| {
+                weights
+                    .keys()
+                    .all(|field| SEARCHED.contains(&field.as_str()))
+            });
+            return Ok(Some(match is_first && has_texts_alone {
                 true if name == NAME => Found::Ours,
                 true => Found::Other(name),
                 false => Found::Unusable(name),
@@ -159,6 +177,14 @@ fn find(posts: &Collection<Document>) -> BoxFuture<'_, mongodb::error::Result<Op
         }
         Ok(None)
     })
+}
+
+/// Whether searches may use the text index that is there. Where there is none, the server says so.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_usable<T: Send + Sync>(posts: &Collection<T>) -> mongodb::error::Result<bool> {
+    Ok(find(posts).await?.is_none_or(|found| found.is_usable()))
 }
 
 /// Makes the index. An older kind of index takes texts that are not UTF-8, but knows upper and lower case of ASCII

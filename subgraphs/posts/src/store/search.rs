@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::Store;
 use crate::Error;
+use crate::{Error, search_index};
 use crate::post::{PostId, SHAPE};
 use crate::search::{Rank, RankedPage, SearchRequest};
 
@@ -73,6 +74,10 @@ impl Store {
                 .posts
                 .aggregate(stages)
                 .max_time(SEARCH_TIME_MAX);
+            // A `$text` query names no index: the server would take any.
+            if !search_index::is_usable(&collections.posts).await? {
+                return Err(Error::SearchUnavailable);
+            }
             let found = found.collation(exact()).with_type::<RawDocumentBuf>();
             let found = async { read_all(found.send().await?).await };
             let found = found.await.map_err(failure)?;

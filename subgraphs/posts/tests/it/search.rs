@@ -235,17 +235,42 @@ fn text_index(keys: Document) -> IndexModel {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_index_of_another_program_is_used() {
-    let post = doc! { "_id": ObjectId::new(), "title": "Title", "content": "C", "tags": "word" };
+    let post = doc! { "_id": ObjectId::new(), "title": "word", "content": "hidden" };
     let database = filled(vec![post]).await;
     let stored = database.database().collection::<Document>("posts");
-    let theirs = stored.create_index(text_index(doc! { "title": "text", "tags": "text" }));
+    let theirs = stored.create_index(text_index(doc! { "title": "text" }));
     theirs.await.expect("created");
     let posts = Posts::start_on(database).await;
     searchable(&posts).await;
-    assert_eq!(found(&posts, "word").await, ["Title"]);
+    assert_eq!(found(&posts, "word").await, ["word"]);
+    assert_eq!(found(&posts, "hidden").await, [] as [&str; 0]);
     let names = posts.collection("posts").list_index_names().await;
     let names = names.expect("names");
     assert!(!names.contains(&"search".to_owned()), "{names:?}");
+}
+
+/// What guests may not read, they may not search either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_index_with_other_fields_is_not_used() {
+    for keys in [
+        doc! { "$**": "text" },
+        doc! { "title": "text", "notes": "text" },
+    ] {
+        let post = doc! { "_id": ObjectId::new(), "title": "T", "content": "C", "notes": "word" };
+        let database = filled(vec![post]).await;
+        let stored = database.database().collection::<Document>("posts");
+        let theirs = stored.create_index(text_index(keys)).await;
+        let theirs = theirs.expect("created").index_name;
+        let posts = Posts::start_on(database).await;
+        posts.ready().await;
+        let word = json!({ "query": "word" });
+        let refused = posts.error_code(SEARCH, word).await;
+        assert_eq!(refused, "SEARCH_UNAVAILABLE");
+        stored.drop_index(theirs).await.expect("dropped");
+        let posts = Posts::start_on(posts.stop().await).await;
+        searchable(&posts).await;
+        assert_eq!(found(&posts, "word").await, [] as [&str; 0]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
