@@ -20,7 +20,7 @@
 //!   again;
 //! - [`limits`]: what one request may ask for, checked before the document is validated;
 //! - [`database`]: the MongoDB settings and clients; [`database_calls`]: the only way of requests to it,
-//!   with a bounded queue; [`transaction`]: what is read and written at one moment; [`written`]: the time of a write;
+//!   with a bounded queue; [`turns`]: how many slow ones run; [`transaction`]: what is read and written at one moment; [`written`]: the time of a write;
 //!   [`database_error`]: what failures mean; [`collections`] keeps the indexes;
 //! - `testing` and `hostile`, with the feature `testing`: a client for the subgraphs' own tests, and
 //!   requests that are meant to stop them.
@@ -61,6 +61,7 @@ pub mod tag;
 pub mod testing;
 pub mod text;
 pub mod transaction;
+pub mod turns;
 pub mod unchanged;
 pub mod undated;
 pub mod viewer;

@@ -1,7 +1,7 @@
 //! Transactions: what has to be read and written at one moment. An attempt that fails for a passing reason is made
 //! again, within a time limit.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use mongodb::{Client, ClientSession};
 use tokio::time::{Instant, sleep};
 
 use crate::database_error::{StoreError, WRITE_CONFLICT, code};
+use crate::turns::KeyedTurn;
 use crate::written::Written;
 use crate::{DatabaseCalls, Overloaded};
 
@@ -35,6 +36,12 @@ pub trait Transactional: Send + Sync + 'static {
 pub trait Attempt<C: Transactional>: Send + Sync {
     /// What it finds out.
     type Output: Send;
+
+    /// Waits until it may be made, where others would be in its way all the time. Each attempt has a turn of its own,
+    /// which ends with it.
+    fn turn(&self) -> impl Future<Output = Result<Option<KeyedTurn>, Overloaded>> + Send {
+        ready(Ok(None))
+    }
 
     /// Reads and writes in the session's transaction, at one snapshot. It is called again when another transaction
     /// was in the way, and must then do the same. An error ends the transaction without a trace.
@@ -76,7 +83,11 @@ impl<C: Transactional> DatabaseCalls<Arc<C>> {
         let deadline = Instant::now() + TIME_LIMIT;
         let mut pause = PAUSE_MIN;
         loop {
+            // Of the attempt before, nothing is written.
+            let turn = act.turn().await?;
             let step = self.run(|collections| async move {
+                // Until the server has answered, also after the client has left.
+                let _turn = turn;
                 let mut session = match session {
                     Some(session) => session,
                     None => collections.client().start_session().await?,

@@ -16,11 +16,11 @@ use subgraph::database_error::{NAMESPACE_EXISTS, code};
 use subgraph::moderation_acts::ACTS;
 use subgraph::owner::{AUTHOR_ID, GUEST};
 use subgraph::transaction::Transactional;
+use subgraph::turns::Turns;
 use subgraph::{
     BeyondCursors, DatabaseCalls, ModerationActs, Page, PageRequest, moderation_acts, readable,
     stored_comment,
 };
-use tokio::sync::Semaphore;
 
 use crate::Error;
 use crate::post::{Post, PostId, SHAPE};
@@ -52,7 +52,7 @@ pub struct Store {
     calls: DatabaseCalls<Arc<Collections>>,
     projector: Projector,
     /// The turns of searches.
-    searches: Arc<Semaphore>,
+    searches: Turns,
 }
 
 /// The collections that queries use.
@@ -81,7 +81,7 @@ impl Store {
         Self {
             calls: calls.map(|database| Arc::new(collections(database))),
             projector,
-            searches: Arc::new(Semaphore::new(search::SEARCHES_MAX)),
+            searches: search::turns(),
         }
     }
 

@@ -5,25 +5,31 @@ use std::time::Duration;
 
 use bson::{Document, RawDocument, RawDocumentBuf, doc};
 use changefeed::{SendAction, read_all};
-use subgraph::Overloaded;
 use subgraph::database_error::{INDEX_NOT_FOUND, code, is_out_of_time};
+use subgraph::turns::{TurnLimits, Turns};
 use subgraph::viewer::exact;
-use tokio::time::timeout;
 
 use super::Store;
-use crate::Error;
-use crate::{Error, search_index};
 use crate::post::{PostId, SHAPE};
 use crate::search::{Rank, RankedPage, SearchRequest};
+use crate::{Error, search_index};
 
 /// How long one search may take: the server reads every post that has one of its words.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(5);
 /// Searches that run at the same time. They are slow where a word is common, and each keeps a connection from others.
-pub(super) const SEARCHES_MAX: usize = 4;
-/// How long a search waits for its turn.
-const TURN_TIME_MAX: Duration = Duration::from_secs(2);
+const SEARCHES_MAX: usize = 4;
+/// Those that wait for their turn, and how long.
+const TURNS: TurnLimits = TurnLimits {
+    waiting_max: 200,
+    wait_max: Duration::from_secs(2),
+};
 /// MongoDB's code for a query that no index can answer: a text index begins with another field.
 const NO_QUERY_EXECUTION_PLANS: i32 = 291;
+
+/// The turns of searches.
+pub(super) fn turns() -> Turns {
+    Turns::new(SEARCHES_MAX, TURNS)
+}
 
 impl Store {
     /// One page of the posts that have words of a text.
@@ -64,20 +70,18 @@ impl Store {
         let Some(stages) = stages else {
             return Ok(Vec::new());
         };
-        let turn = timeout(TURN_TIME_MAX, self.searches.clone().acquire_owned());
-        // The semaphore is never closed.
-        let turn = turn.await.map_err(|_| Overloaded::WaitedTooLong)?.ok();
+        let turn = self.searches.take().await?;
         let search = self.calls.run(|collections| async move {
             // Until the server has answered, also after the client has left.
             let _turn = turn;
-            let found = collections
-                .posts
-                .aggregate(stages)
-                .max_time(SEARCH_TIME_MAX);
             // A `$text` query names no index: the server would take any.
             if !search_index::is_usable(&collections.posts).await? {
                 return Err(Error::SearchUnavailable);
             }
+            let found = collections
+                .posts
+                .aggregate(stages)
+                .max_time(SEARCH_TIME_MAX);
             let found = found.collation(exact()).with_type::<RawDocumentBuf>();
             let found = async { read_all(found.send().await?).await };
             let found = found.await.map_err(failure)?;
