@@ -37,14 +37,12 @@ pub enum Error {
     #[error("there is no comment {0} of this post to reply to: it may have been deleted or hidden")]
     ParentNotFound(CommentId),
     /// The comment to reply to is itself a reply.
-    #[error(
-        "the comment {reply} is itself a reply: reply to {parent}, the comment that it replies to"
-    )]
+    #[error("the comment {reply} is itself a reply: {}", instead_of_reply(*parent))]
     ParentIsReply {
         /// The comment that was named.
         reply: CommentId,
-        /// What it replies to.
-        parent: CommentId,
+        /// What it replies to, if that can be replied to.
+        parent: Option<CommentId>,
     },
     /// A post has more comments, or comments more replies, than can be counted in time.
     #[error("the replies could not be counted in {} s: leave out replyCount, and use another orderBy", .0.as_secs())]
@@ -57,6 +55,11 @@ pub enum Error {
     /// A moderator has hidden the comment that its author would change.
     #[error("a moderator has hidden the comment {0}: it can be deleted, and not edited")]
     CommentHidden(CommentId),
+    /// Another program keeps something else where the counts of reactions would be.
+    #[error(
+        "nobody can react to the comment {0}: its field reactions has something of another program"
+    )]
+    ForeignReactions(CommentId),
     /// An idempotency key came again with another input.
     #[error(
         "the idempotencyKey was used before with another input: use a new key for a new comment"
@@ -88,6 +91,14 @@ pub enum Error {
     /// MongoDB refused an operation or could not be reached.
     #[error("the database failed")]
     Database(mongodb::error::Error),
+}
+
+/// What a client does that would reply to a reply.
+fn instead_of_reply(parent: Option<CommentId>) -> String {
+    match parent {
+        Some(parent) => format!("reply to {parent}, the comment that it replies to"),
+        None => "what it replies to is not there, so leave out parentId".to_owned(),
+    }
 }
 
 impl From<mongodb::error::Error> for Error {
@@ -144,7 +155,9 @@ impl CodedError for Error {
                 Code::NotFound
             }
             Self::CommentHidden(_) => Code::Forbidden,
-            Self::IdempotencyKeyReused | Self::CommentChanged(_) => Code::Conflict,
+            Self::IdempotencyKeyReused | Self::CommentChanged(_) | Self::ForeignReactions(_) => {
+                Code::Conflict
+            }
             Self::Overloaded(_) | Self::TooManyReplies(_) => Code::Overloaded,
             Self::Cursor(CursorError::Future) | Self::Topic(TopicError::ResyncRequired) => {
                 Code::ResyncRequired

@@ -9,6 +9,7 @@
 //! | `moderation`, `moderation_change`, `block` | the nouns of moderation: a comment in it, an event, a block |
 //! | [`moderation_feed`], [`holding`] | the moderators' live queue; which comments wait there |
 //! | [`store`] | the collections, the indexes and the queries |
+//! | `replies_index` | the index of replies, made in the background |
 //! | `fair_use` | how much one writer may write |
 //! | `loaders` | look-ups of many comments, pages or counts in one query |
 //! | [`feed`] | the live comments |
@@ -39,6 +40,7 @@ mod moderation_change;
 pub mod moderation_feed;
 mod post;
 mod reaction;
+mod replies_index;
 mod report_comment;
 mod restore_comment;
 pub mod schema;
@@ -106,6 +108,7 @@ pub async fn run(
     } = &subgraph;
     let indexes = store::create_indexes(database.clone(), optional);
     collections::create_if_possible(indexes).await;
+    replies_index::start(database, lifecycle, metrics);
 
     let streams = subgraph.stream_client().await?;
     let hub_metrics = metrics.with_registry(HubMetrics::register);

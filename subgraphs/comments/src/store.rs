@@ -40,6 +40,7 @@ use subgraph::blocks::BLOCKED_AUTHORS;
 use subgraph::moderation_acts::ACTS;
 use subgraph::stored_comment::{self, SHAPE, of_posts};
 use subgraph::transaction::Transactional;
+use subgraph::turns::{KeyedTurns, Turns};
 use subgraph::{DatabaseCalls, ModerationActs, Written, readable};
 
 use crate::Error;
@@ -54,6 +55,7 @@ pub use idempotency::Idempotency;
 pub use moderation_queue::Report;
 pub use reactions::PersonOnComment;
 pub use replies::Parent;
+pub(crate) use replies::any_parent;
 pub use writers::{Writing, WritingLimits};
 
 /// The collections that need an index or pre-images. If one of them is new, these are created again.
@@ -77,7 +79,10 @@ const CALLS_AT_ONCE: usize = 4;
 #[derive(Clone)]
 pub struct Store {
     calls: DatabaseCalls<Arc<Collections>>,
-    turns: Arc<reactions::Turns>,
+    /// The turns of those who react to the same comment.
+    reactions: KeyedTurns,
+    /// The turns of queries that count replies.
+    counts: Turns,
 }
 
 /// The collections that queries use.
@@ -112,7 +117,8 @@ impl Store {
         };
         Self {
             calls: calls.map(|database| Arc::new(collections(database))),
-            turns: Arc::default(),
+            reactions: reactions::turns(),
+            counts: replies::count_turns(),
         }
     }
 
@@ -238,11 +244,9 @@ pub async fn create_indexes(
         true => writers::prepare(&database).await,
         false => Ok(()),
     };
-    let replies = replies::prepare(&database).await;
     let reactions = reactions::prepare(&database).await;
     let comments = create_comment_indexes(&database).await;
     comments
-        .and(replies)
         .and(reactions)
         .and(marks)
         .and(entries)

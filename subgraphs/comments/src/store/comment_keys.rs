@@ -26,15 +26,20 @@ use subgraph::database_error::{
     DUPLICATE_KEY, INDEX_NOT_FOUND, NAMESPACE_NOT_FOUND, WRITE_TIME_MAX, code,
 };
 use subgraph::transaction::try_transaction;
+use tokio::time::{Instant, sleep};
 
 use super::idempotency::Idempotency;
 use super::keyed_inserts::{Settle, read_kept, read_visible};
+use super::keyed_requests::ALONE_FOR;
 use super::{Collections, Store};
 use crate::Error;
 use crate::comment::{Comment, CommentId};
 
 /// How long a key is kept after the last request with it: one that comes later writes a second comment.
 pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long a request that may not write waits between two looks for the comment of its key.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The collection of the keys.
 pub(super) const KEYS: &str = "commentKeys";
@@ -51,22 +56,55 @@ impl Store {
         &self,
         idempotency: Idempotency,
     ) -> Result<Option<Written<Comment>>, Error> {
+        match self.look_for(idempotency).await? {
+            OfKey::Comment(comment) => Ok(Some(comment)),
+            OfKey::Nothing | OfKey::KeyAlone => Ok(None),
+        }
+    }
+
+    /// The same, which waits for a request that has written the key and is about to insert the comment.
+    ///
+    /// # Errors
+    /// As [`Store::comment_of_key`].
+    pub(super) async fn comment_of_key_soon(
+        &self,
+        idempotency: Idempotency,
+    ) -> Result<Option<Written<Comment>>, Error> {
+        let deadline = Instant::now() + ALONE_FOR;
+        loop {
+            match self.look_for(idempotency.clone()).await? {
+                OfKey::Comment(comment) => return Ok(Some(comment)),
+                OfKey::KeyAlone if Instant::now() < deadline => sleep(LOOK_PAUSE).await,
+                OfKey::Nothing | OfKey::KeyAlone => return Ok(None),
+            }
+        }
+    }
+
+    async fn look_for(&self, idempotency: Idempotency) -> Result<OfKey, Error> {
         let look = self.calls.run(|collections| async move {
             let mut session = collections.session().await?;
             let keys = collections.database().collection::<RawDocumentBuf>(KEYS);
             let kept = keys.find_one(doc! { "_id": &idempotency.key });
             let Some(kept) = kept.session(&mut session).send().await? else {
-                return Ok(None);
+                return Ok(OfKey::Nothing);
             };
             // An id that cannot be read is no comment's.
             let Ok(CommentKey { comment_id }) = deserialize_from_slice(kept.as_bytes()) else {
-                return Ok(None);
+                return Ok(OfKey::Nothing);
             };
             let first = collections.first_of_key(comment_id, &idempotency, false, &mut session);
-            first.await
+            Ok(first.await?.map_or(OfKey::KeyAlone, OfKey::Comment))
         });
         look.await
     }
+}
+
+/// What is there of a key.
+enum OfKey {
+    Nothing,
+    /// The key, and no comment: not yet, or no longer.
+    KeyAlone,
+    Comment(Written<Comment>),
 }
 
 /// What is read of a document of `commentKeys`, whose `_id` is the key.

@@ -24,7 +24,10 @@ impl Store {
         post: PostId,
         request: PageRequest<RankedPosition>,
     ) -> Result<Page<(RankedPosition, Comment)>, Error> {
+        let turn = self.counts.take().await?;
         let read = self.calls.run(move |collections| async move {
+            // Until the server has answered, also after the client has left.
+            let _turn = turn;
             let comments = &collections.comments;
             let ranked = comments.aggregate(stages(post, &request, comments.name()));
             let ranked = ranked.max_time(COUNT_TIME_MAX);

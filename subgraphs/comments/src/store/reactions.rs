@@ -1,4 +1,4 @@
-//! Reactions: a document for each person and comment in `reactions`, and the counts in the comment's own document. Both
+//! Reactions: a document for each person and comment in `commentReactions`, and the counts in the comment's own document. Both
 //! change in one transaction, so they always agree. See `docs/decisions/reactions.md`.
 
 use std::collections::HashMap;
@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use async_graphql::ID;
 use bson::spec::BinarySubtype;
-use bson::{Binary, Document, RawDocument, doc, serialize_to_raw_document_buf};
+use bson::{Binary, Document, RawBsonRef, RawDocument, doc, serialize_to_raw_document_buf};
 use changefeed::{SendAction, read_all};
 use mongodb::{ClientSession, Database, IndexModel};
 use sha2::{Digest, Sha256};
 use subgraph::readable::{Kind, Shape};
 use subgraph::transaction::Attempt;
+use subgraph::turns::{KeyedTurn, KeyedTurns, TurnLimits};
 use subgraph::{DateTime, Overloaded, readable};
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::timeout;
 
 use super::{Collections, Store, readable_comment};
 use crate::Error;
@@ -22,12 +21,15 @@ use crate::comment::{Comment, CommentId};
 use crate::reaction::{FIELD, Reaction, Reactions};
 
 /// The collection of who chose which.
-pub(super) const REACTIONS: &str = "reactions";
+pub(super) const REACTIONS: &str = "commentReactions";
 
-/// Comments that people react to at the same time; more of them share their turns.
-const TURNS: usize = 64;
-/// How long a reaction waits for its turn.
-const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Those who wait for their turn to react to one comment, and how long. An instance lets about 100 of them in a second.
+const TURNS: TurnLimits = TurnLimits {
+    waiting_max: 500,
+    wait_max: Duration::from_secs(5),
+};
+/// Those who react to any comment at the same time.
+const REACTING_MAX: usize = 5_000;
 
 /// Who may have reacted to what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,11 +58,12 @@ impl Store {
         of: PersonOnComment,
         reaction: Option<Reaction>,
     ) -> Result<Option<Comment>, Error> {
-        let turn = self.turns.take(of.comment).await?;
-        let act = SetReaction { of, reaction };
-        let written = self.calls.in_transaction(act).await?;
-        drop(turn);
-        Ok(written.value)
+        let act = SetReaction {
+            of,
+            reaction,
+            turns: self.reactions.clone(),
+        };
+        Ok(self.calls.in_transaction(act).await?.value)
     }
 
     /// What each of the persons chose; those who chose nothing are left out.
@@ -86,32 +89,23 @@ impl Store {
 
 /// Whose turn it is to react to a comment: people who react to the same one at the same moment would be in each other's
 /// way at the server, and each would begin again and again. Other instances, edits and moves are met there, as before.
-pub(super) struct Turns([Mutex<()>; TURNS]);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Mutex::default()))
-    }
-}
-
-impl Turns {
-    /// Waits for a turn, first come, first served.
-    async fn take(&self, comment: CommentId) -> Result<MutexGuard<'_, ()>, Overloaded> {
-        // The last bytes of an id count up.
-        let [.., last] = comment.object_id().bytes();
-        let turn = self.0[usize::from(last) % TURNS].lock();
-        let turn = timeout(TURN_WAIT_MAX, turn).await;
-        turn.map_err(|_| Overloaded::WaitedTooLong)
-    }
+pub(super) fn turns() -> KeyedTurns {
+    KeyedTurns::new(REACTING_MAX, TURNS)
 }
 
 struct SetReaction {
     of: PersonOnComment,
     reaction: Option<Reaction>,
+    turns: KeyedTurns,
 }
 
 impl Attempt<Collections> for SetReaction {
     type Output = Option<Comment>;
+
+    async fn turn(&self) -> Result<Option<KeyedTurn>, Overloaded> {
+        let turn = self.turns.take(self.of.comment.object_id());
+        turn.await.map(Some)
+    }
 
     async fn attempt(
         &self,
@@ -132,6 +126,9 @@ impl Attempt<Collections> for SetReaction {
         let before = before.and_then(|before| reaction_in(&before));
         if before == self.reaction {
             return Ok(Some(comment));
+        }
+        if has_foreign_counts(&document) {
+            return Err(Error::ForeignReactions(id));
         }
         let reactions = comment.reactions.after(before, self.reaction);
         // The comment first: where others react to it at this moment, nothing else is written in vain.
@@ -181,6 +178,15 @@ pub(super) fn without_reactions(filter: &mut Document) {
 
 fn reaction_in(document: &RawDocument) -> Option<Reaction> {
     Reaction::read(document.get_str("reaction").ok()?)
+}
+
+/// Whether another program keeps something in the field of the counts that is no document, and would be lost.
+fn has_foreign_counts(comment: &RawDocument) -> bool {
+    let field = comment.get(FIELD).ok().flatten();
+    !matches!(
+        field,
+        None | Some(RawBsonRef::Null | RawBsonRef::Document(_))
+    )
 }
 
 /// The update of the counts that have changed. What other programs keep in the field stays, if it is a document.

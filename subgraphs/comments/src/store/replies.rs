@@ -10,9 +10,8 @@ use bson::oid::ObjectId;
 use bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use changefeed::{SendAction, read_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use mongodb::options::IndexOptions;
-use mongodb::{Database, IndexModel};
 use subgraph::stored_comment::{SHAPE, of_posts};
+use subgraph::turns::{TurnLimits, Turns};
 use subgraph::{Overloaded, Written, reference};
 
 use super::{CALLS_AT_ONCE, Idempotency, Store};
@@ -22,8 +21,20 @@ use crate::post::PostId;
 
 /// How long a query counts replies.
 pub(super) const COUNT_TIME_MAX: Duration = Duration::from_secs(3);
+/// Queries that count replies at the same time, also for a list by their number. They are slow where a post has many
+/// comments, and each keeps a connection from others.
+const COUNTS_MAX: usize = 4;
+const COUNT_TURNS: TurnLimits = TurnLimits {
+    waiting_max: 200,
+    wait_max: Duration::from_secs(3),
+};
 /// Comments whose replies one query counts.
 const PARENTS_IN_A_QUERY_MAX: usize = 1_000;
+
+/// The turns of queries that count replies.
+pub(super) fn count_turns() -> Turns {
+    Turns::new(COUNTS_MAX, COUNT_TURNS)
+}
 
 /// A comment that others may reply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,18 +53,26 @@ impl Store {
         let Some(id) = reply.parent_id else {
             return Ok(());
         };
-        let parent = self.comments_by_id(&[id]).await?.pop();
-        match parent.filter(|parent| parent.post_id == reply.post_id) {
-            None => Err(Error::ParentNotFound(id)),
-            Some(Comment {
-                parent_id: Some(parent),
-                ..
-            }) => Err(Error::ParentIsReply { reply: id, parent }),
-            Some(_) => Ok(()),
-        }
+        let of_post = async |id| {
+            let comment = self.comments_by_id(&[id]).await?.pop();
+            Ok::<_, Error>(comment.filter(|it| it.post_id == reply.post_id))
+        };
+        let Some(parent) = of_post(id).await? else {
+            return Err(Error::ParentNotFound(id));
+        };
+        let Some(above) = parent.parent_id else {
+            return Ok(());
+        };
+        // It may have gone, and another program may have written anything.
+        let above = of_post(above).await?;
+        let above = above.filter(|above| above.parent_id.is_none());
+        Err(Error::ParentIsReply {
+            reply: id,
+            parent: above.map(|above| above.id),
+        })
     }
 
-    /// The comment that a key has created; without one, the refusal.
+    /// The comment that a key has created, also where its request is just inserting it; without one, the refusal.
     ///
     /// # Errors
     /// The refusal, or [`Error::IdempotencyKeyReused`].
@@ -67,7 +86,7 @@ impl Store {
             Error::ParentNotFound(_) | Error::ParentIsReply { .. }
         );
         match idempotency.filter(|_| is_about_parent) {
-            Some(key) => self.comment_of_key(key).await?.ok_or(refusal),
+            Some(key) => self.comment_of_key_soon(key).await?.ok_or(refusal),
             None => Err(refusal),
         }
     }
@@ -97,7 +116,10 @@ impl Store {
                 "count": { "$sum": 1 },
             } },
         ];
+        let turn = self.counts.take().await?;
         let count = self.calls.run(|collections| async move {
+            // Until the server has answered, also after the client has left.
+            let _turn = turn;
             let counted = collections.comments.aggregate(stages);
             let counted = counted.max_time(COUNT_TIME_MAX);
             let counted = counted.with_type::<RawDocumentBuf>().send();
@@ -134,9 +156,14 @@ pub(super) fn replies_to(parents: impl IntoIterator<Item = Parent>) -> Document 
 /// The replies to all comments of a post, and perhaps documents that cannot be read.
 pub(super) fn replies_of(post: PostId) -> Document {
     let mut filter = of_posts([post.object_id()]);
-    filter.insert("parentId", doc! { "$gte": ObjectId::from_bytes([0; 12]) });
+    filter.insert("parentId", any_parent());
     not_in_lists(&mut filter);
     filter
+}
+
+/// Any ObjectId.
+pub(crate) fn any_parent() -> Document {
+    doc! { "$gte": ObjectId::from_bytes([0; 12]) }
 }
 
 /// A list with an id in it names no parent.
@@ -156,18 +183,4 @@ fn count_of(group: &RawDocument) -> Option<(Parent, u64)> {
         _ => return None,
     };
     Some((parent, count.ok()?))
-}
-
-/// Creates the index for the replies to a comment. It has replies alone.
-pub(super) async fn prepare(database: &Database) -> mongodb::error::Result<()> {
-    let by_parent = IndexModel::builder()
-        .keys(doc! { "postId": 1, "parentId": 1, "createdAt": 1, "_id": 1 })
-        .options(
-            IndexOptions::builder()
-                .partial_filter_expression(doc! { "parentId": { "$exists": true } })
-                .build(),
-        )
-        .build();
-    let comments = database.collection::<Document>("comments");
-    comments.create_index(by_parent).await.map(drop)
 }

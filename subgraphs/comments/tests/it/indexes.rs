@@ -30,22 +30,18 @@ async fn a_posts_comments_are_read_from_an_index() {
 async fn every_index_that_the_queries_need_is_there() {
     let comments = Comments::start().await;
     comments.ready().await;
+    comments.replies_are_indexed().await;
     let names = comments.collection("comments").list_index_names().await;
     let mut names = names.expect("names");
     names.sort_unstable();
-    let ours = [
-        "_id_",
-        "postId_1_createdAt_-1__id_-1",
-        "postId_1_parentId_1_createdAt_1__id_1",
-        "undated",
-    ];
+    let ours = ["_id_", "postId_1_createdAt_-1__id_-1", "replies", "undated"];
     assert_eq!(names, ours);
     let names = comments.collection("deletedPosts").list_index_names().await;
     assert_eq!(names.expect("names"), ["_id_", "markedAt_1"]);
     let acts = comments.collection("moderationActs");
     let names = acts.list_index_names().await.expect("names");
     assert_eq!(names, ["_id_", "authorId_1__id_-1"]);
-    let reactions = comments.collection("reactions");
+    let reactions = comments.collection("commentReactions");
     let names = reactions.list_index_names().await.expect("names");
     assert_eq!(names, ["_id_", "commentId_1", "postId_1"]);
     let blocks = comments.collection("blockedAuthors");

@@ -1,7 +1,11 @@
 //! Replies: who may be replied to, what becomes of them, and the lists and counts of them.
 
+use std::time::{Duration, Instant};
+
 use bson::oid::ObjectId;
 use bson::{Bson, Document, doc};
+use embedded_mongo::{Options, ReplicaSet};
+use futures_util::future::join_all;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
@@ -109,7 +113,7 @@ async fn only_a_visible_comment_of_the_post_that_is_no_reply_can_be_replied_to()
     assert_eq!(write(&post, json!(ODD)).await.0, "NOT_FOUND");
     assert_eq!(write(&post, json!("odd")).await.0, "BAD_USER_INPUT");
     assert_eq!(write(&other, parent.clone()).await.0, "NOT_FOUND");
-    let (code, message) = write(&post, child).await;
+    let (code, message) = write(&post, child.clone()).await;
     assert_eq!(code, "BAD_USER_INPUT");
     let names = parent.as_str().expect("an id");
     let message = message.as_str().expect("a text");
@@ -121,6 +125,10 @@ async fn only_a_visible_comment_of_the_post_that_is_no_reply_can_be_replied_to()
     assert_eq!(write(&post, parent.clone()).await.0, "OK");
     ann.data(DELETE, json!({ "id": parent })).await;
     assert_eq!(write(&post, parent).await.0, "NOT_FOUND");
+    // Nothing that is gone is advised.
+    let (_, message) = write(&post, child).await;
+    let message = message.as_str().expect("a text");
+    assert!(message.contains("leave out parentId"), "{message}");
     let stored = comments.collection("comments");
     let counted = stored.count_documents(doc! {});
     assert_eq!(counted.await.expect("counted"), 2);
@@ -291,6 +299,7 @@ fn id_of(post: &str, text: &str) -> Bson {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pages_counts_and_replies_are_one_query_each_by_an_index() {
     let comments = Comments::start().await;
+    comments.replies_are_indexed().await;
     let post = comments.post().await;
     let mut parents = Vec::new();
     for n in 0..10 {
@@ -488,4 +497,83 @@ async fn replies_that_cannot_be_counted_in_time_are_an_error_and_no_wrong_page()
         assert_eq!(extensions["reason"], "TOO_MANY_REPLIES", "{answer}");
         comments.data(query, variables).await;
     }
+}
+
+/// One request may ask for many lists; each reads all comments of its post.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_by_replies_leave_connections_to_others() {
+    let set = ReplicaSet::start(Options::default()).await;
+    let set = set.expect("a server");
+    // Two more than there are turns.
+    let flags = ["--database-connections-max=6"];
+    let comments = moderators::second_at(&set.uri_for("turns"), &flags).await;
+    comments.ready().await;
+    let slow =
+        doc! { "namespace": "turns.comments", "blockConnection": true, "blockTimeMS": 6_000 };
+    let slow = set.fail_commands("comments requests", &["aggregate"], slow, 100);
+    slow.await.expect("a fail point");
+    let guest = comments.guest(moderators::NAME);
+    let began = Instant::now();
+    let lists = join_all((0..12).map(|_| {
+        let of = json!([{ "__typename": "Post", "id": ODD }]);
+        guest.graphql(MOST_REPLIED, json!({ "of": of }))
+    }));
+    let one = async {
+        let query = "query ($id: ID!) { comment(id: $id) { text } }";
+        guest.data(query, json!({ "id": ODD })).await;
+        began.elapsed()
+    };
+    let (lists, one) = tokio::join!(lists, one);
+    assert!(one < Duration::from_secs(3), "{one:?}");
+    let mut out_of_time = 0;
+    for answer in lists {
+        let extensions = &answer["errors"][0]["extensions"];
+        assert_eq!(extensions["code"], "OVERLOADED", "{answer}");
+        out_of_time += i32::from(extensions["reason"] == "TOO_MANY_REPLIES");
+    }
+    assert_eq!(out_of_time, 4, "the others had no turn");
+}
+
+/// The parent goes between a request and its retry, and the request is still inserting the reply.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_finds_a_reply_that_is_just_being_inserted() {
+    let set = ReplicaSet::start(Options::default()).await;
+    let set = set.expect("a server");
+    let uri = set.uri_for("racing");
+    let comments = moderators::second_at(&uri, &[]).await;
+    comments.ready().await;
+    let client = mongodb::Client::with_uri_str(&uri).await;
+    let client = client.expect("a client");
+    let collection = |name| client.database("racing").collection::<Document>(name);
+    let post = ObjectId::new();
+    let posts = collection("posts");
+    posts
+        .insert_one(doc! { "_id": post })
+        .await
+        .expect("a post");
+    let post = post.to_hex();
+    let ann = ann(&comments);
+    let parent = moderators::written(&ann, &post, "Parent").await;
+    let stall = doc! {
+        "blockConnection": true, "blockTimeMS": 500, "namespace": "racing.comments",
+    };
+    let stalled = set.fail_commands("comments requests", &["findAndModify"], stall, 1);
+    stalled.await.expect("a fail point");
+    let input = json!({ "input": {
+        "postId": post, "parentId": parent["id"], "text": "Reply", "idempotencyKey": "k",
+    } });
+    let retry = async {
+        let keys = collection("commentKeys");
+        while keys.find_one(doc! {}).await.expect("found").is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let of_parent = doc! { "_id": id(parent["id"].as_str().expect("an id")) };
+        let gone = collection("comments").delete_one(of_parent).await;
+        assert_eq!(gone.expect("deleted").deleted_count, 1);
+        ann.data(REPLY, input.clone()).await
+    };
+    let (first, again) = tokio::join!(ann.data(REPLY, input.clone()), retry);
+    let id = |written: &Value| written["createComment"]["comment"]["id"].clone();
+    assert_eq!(id(&first), id(&again));
+    comments.stop().await.expect("a clean end");
 }

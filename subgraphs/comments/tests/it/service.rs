@@ -55,6 +55,17 @@ impl Comments {
         self.subgraph.stop().await
     }
 
+    /// Waits until replies have their index, which is made in the background.
+    pub async fn replies_are_indexed(&self) {
+        loop {
+            let names = self.collection("comments").list_index_names().await;
+            if names.is_ok_and(|names| names.iter().any(|name| name == "replies")) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     /// Adds a post to comment on, as the posts subgraph would.
     pub async fn post(&self) -> String {
         let id = ObjectId::new();
