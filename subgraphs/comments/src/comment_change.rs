@@ -33,7 +33,8 @@ pub struct CommentEdited {
     pub comment: Comment,
 }
 
-/// People reacted to a comment, and nothing else of it has changed.
+/// People reacted to a comment, and nothing else of it has changed. Only subscribers of
+/// `commentChanges(reactions: true)` receive it.
 #[derive(Clone, Debug, SimpleObject)]
 pub struct CommentReactionsChanged {
     /// Opaque. Pass it as `after` to resume after this change.

@@ -50,7 +50,7 @@ impl Feed {
         }))
     }
 
-    /// Every change among a post's comments, after the cursor or from now on.
+    /// Every change among a post's comments, after the cursor or from now on; those of nothing but reactions if `reactions`.
     ///
     /// # Errors
     /// When there is no such post, or the cursor is not one of this post or too old.
@@ -58,6 +58,7 @@ impl Feed {
         &self,
         post: PostId,
         after: Option<String>,
+        reactions: bool,
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>> + use<>, Error> {
         let changes = self.subscribe(post, after.as_deref()).await?;
         let store = self.store.clone();
@@ -68,10 +69,13 @@ impl Feed {
                     Ok(change) => change,
                     Err(error) => return Some(Err(error.into())),
                 };
-                match present(&store, &change).await {
-                    Ok(present) => seen_from(post, &cursor, &change, present.as_ref()).map(Ok),
-                    Err(error) => Some(Err(error)),
-                }
+                let present = match present(&store, &change).await {
+                    Ok(present) => present,
+                    Err(error) => return Some(Err(error)),
+                };
+                let seen = seen_from(post, &cursor, &change, present.as_ref())?;
+                let is_left_out = !reactions && matches!(seen, CommentChange::ReactionsChanged(_));
+                (!is_left_out).then_some(Ok(seen))
             }
         }))
     }

@@ -238,8 +238,9 @@ impl Subscriptions {
         ctx.data_unchecked::<Feed>().comment_added(post_id).await
     }
 
-    /// Every change of a post's comments in order: added, edited, deleted, reactions. Each has a cursor. After
-    /// a lost connection, subscribe with the last cursor as `after`, and nothing is missed. Errors:
+    /// Every change of a post's comments in order: added, edited, deleted, and with `reactions: true` also those of
+    /// nothing but reactions. Each has a cursor. After a lost connection, subscribe with the last cursor as `after`,
+    /// and nothing is missed. Errors:
     /// SUBSCRIPTION_LAGGED (the client read too slowly: resume after `extensions.cursor`),
     /// RESYNC_REQUIRED (the cursor is too old: read the list again with `commentChangesCursor`, then
     /// subscribe after that cursor),
@@ -252,9 +253,14 @@ impl Subscriptions {
             desc = "Resume after the change with this cursor. Omit it to receive only new changes."
         )]
         after: Option<String>,
+        #[graphql(
+            desc = "Whether to receive CommentReactionsChanged, too: there may be many.",
+            default_with = "Some(false)"
+        )]
+        reactions: Option<bool>,
     ) -> Result<impl Stream<Item = Result<CommentChange, Error>>, Error> {
         ctx.data_unchecked::<Feed>()
-            .comment_changes(post_id, after)
+            .comment_changes(post_id, after, reactions.unwrap_or(false))
             .await
     }
 

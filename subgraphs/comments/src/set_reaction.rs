@@ -30,9 +30,10 @@ pub struct SetReaction;
 #[Object]
 impl SetReaction {
     /// Sets your reaction to a comment: one for each person and comment. The same mutation again changes nothing, so it
-    /// can be retried. Subscribers get CommentReactionsChanged. Fails with NOT_FOUND if the comment does not exist, or
-    /// is held or hidden, with UNAUTHENTICATED if you are not signed in, with FORBIDDEN if a moderator has blocked you,
-    /// and with OVERLOADED if too many people react to the comment at the same moment.
+    /// can be retried. Subscribers of `commentChanges(reactions: true)` get CommentReactionsChanged. Fails with
+    /// NOT_FOUND if the comment does not exist, or is held or hidden, with UNAUTHENTICATED if you are not signed in,
+    /// with FORBIDDEN if a moderator has blocked you, with CONFLICT if another program uses the comment's field for
+    /// reactions, and with OVERLOADED if too many people react to the comment at the same moment.
     async fn set_reaction(
         &self,
         ctx: &Context<'_>,
