@@ -21,7 +21,7 @@ mod system;
 mod tokens;
 
 pub use eventually::eventually;
-pub use fail_points::fail_commands;
+pub use fail_points::{Armed, arm, fail_commands};
 pub use graphql::{Answer, Graphql};
 pub use graphql_transport::client::ClientEvent;
 pub use oracle::{assert_projected, comments_of, latest_of};

@@ -31,7 +31,8 @@ fn it_says_how_long_lists_are() {
     let supergraph = supergraph();
     let page = "@listSize(assumedSize: 20, slicingArguments: [\"first\", \"last\"], \
                 sizedFields: [\"edges\"], requireOneSlicingArgument: false)";
-    assert_eq!(supergraph.matches(page).count(), 4);
+    // `posts`, `comments`, `replies`, `moderationQueue` and `blockedAuthors`.
+    assert_eq!(supergraph.matches(page).count(), 5);
     let newest = "@listSize(assumedSize: 10, slicingArguments: [\"first\"], requireOneSlicingArgument: false)";
     assert_eq!(supergraph.matches(newest).count(), 1);
     let link = "@link(url: \"https://specs.apollo.dev/cost/v0.1\", import: [\"@listSize\"])";

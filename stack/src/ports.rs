@@ -1,9 +1,16 @@
 //! The ports of the stack.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 
 use crate::Service;
+
+/// The ports of a stack that is told none: below those that Linux gives to connections by default.
+const GIVEN: Range<u16> = 10_000..32_768;
+/// How many of them are tried for one service.
+const ATTEMPTS: u32 = 100;
 
 /// Where each service listens, on 127.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +22,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// The given port and the three after it, all of them free; for 0, four that the system gives.
+    /// The given port and the three after it, all of them free; for 0, any four.
     pub(crate) fn choose(first: u16) -> anyhow::Result<Self> {
         Self::of_listeners(&listeners(first, 4)?)
     }
@@ -42,16 +49,30 @@ impl Ports {
 
 /// Listeners on `count` ports from `first` on. All are held until the last is known, so that they differ.
 fn listeners(first: u16, count: u16) -> anyhow::Result<Vec<TcpListener>> {
-    let ports = (0..count).map(|offset| match first {
-        0 => 0,
-        _ => first.saturating_add(offset),
-    });
+    if first == 0 {
+        return (0..count).map(|_| unlikely_listener()).collect();
+    }
+    let ports = (0..count).map(|offset| first.saturating_add(offset));
     ports
         .map(|port| {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
             listener.map_err(|error| refused(first, count, port, error))
         })
         .collect()
+}
+
+/// A listener on a port that nobody is likely to take between its end and the start of the service that gets it: the
+/// system gives none of these to connections.
+fn unlikely_listener() -> anyhow::Result<TcpListener> {
+    for attempt in 0..ATTEMPTS {
+        let random = RandomState::new().hash_one(attempt);
+        let span = u64::from(GIVEN.end - GIVEN.start);
+        let port = GIVEN.start + u16::try_from(random % span).unwrap_or_default();
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener);
+        }
+    }
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
 }
 
 impl Ports {

@@ -2,7 +2,7 @@
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
-use e2e::{ClientEvent, Graphql, Service, Subscription, eventually, fail_commands};
+use e2e::{ClientEvent, Graphql, Service, Subscription, arm, eventually};
 use embedded_mongo::{Options, ReplicaSet};
 use futures_util::TryStreamExt;
 use mongodb::Database;
@@ -273,8 +273,10 @@ async fn posts_killed_inside_an_act_leaves_neither_the_change_nor_a_line() {
         "blockConnection": true, "blockTimeMS": 5_000,
         "namespace": format!("{}.moderationActs", database.name()),
     };
+    // Before the request: it might be done by the time a fail point is there.
+    let stalled = arm(&set, "posts requests", &["insert"], stall, 1).await;
     let kill = async {
-        fail_commands(&set, "posts requests", &["insert"], stall, 1).await;
+        stalled.has_struck().await;
         signed.system.kill(Service::Posts).await;
     };
     let (refused, ()) = tokio::join!(eve.ask(DELETE_POST, id.clone()), kill);
