@@ -16,7 +16,7 @@ import {
   waitForTitle,
 } from './support/browser';
 import { Graph } from './support/graph';
-import { OPEN_TO_ALL, type Stack, startStack } from './support/stack';
+import { OPEN_TO_ALL, PLAIN, type Stack, startStack } from './support/stack';
 import { eventually } from './support/waiting';
 
 let stack: Stack;
@@ -24,7 +24,7 @@ let browser: Browser;
 let graph: Graph;
 
 before(async () => {
-  [stack, browser] = await Promise.all([startStack({}, OPEN_TO_ALL), launchBrowser()]);
+  [stack, browser] = await Promise.all([startStack(PLAIN, OPEN_TO_ALL), launchBrowser()]);
   graph = new Graph(stack.url);
 });
 
