@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::Service;
 
-/// The ports of a stack that is told none: below those that Linux gives to connections by default.
+/// The ports of a stack without a given port: below those that Linux gives to connections by default.
 const GIVEN: Range<u16> = 10_000..32_768;
 /// How many of them are tried for one service.
 const ATTEMPTS: u32 = 100;

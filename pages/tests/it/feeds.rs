@@ -93,7 +93,7 @@ async fn a_reader_that_has_the_feed_gets_no_body() {
     let known = again().await;
     assert_eq!(known.status(), 304);
     assert_eq!(known.bytes().await.expect("bytes"), "");
-    // The newest comment is hidden: no date tells of it.
+    // The newest comment is hidden: no date shows that.
     let mut post = post_with("A title", "A text", "Ann");
     post["comments"] = list(&[], None);
     pages

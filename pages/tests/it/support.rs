@@ -48,7 +48,7 @@ pub struct Pages {
     _folder: TempDir,
 }
 
-/// A GraphQL endpoint that answers each operation with what it is told.
+/// A GraphQL endpoint that answers each operation as the test says.
 #[derive(Clone, Default)]
 pub struct Graph(Arc<Script>);
 

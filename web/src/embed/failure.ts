@@ -1,4 +1,4 @@
-// What goes wrong between the embed and the gateway, and what the reader is told.
+// What goes wrong between the embed and the gateway, and what the embed says about it.
 
 export interface GraphqlError {
   message: string;

@@ -12,7 +12,7 @@ const ARRIVALS_MAX = 500;
 /** A subscription that was not refused for so long has been taken: the protocol has no word for it. */
 const TAKEN_AFTER_MS = 500;
 
-/** Errors that another try of the same subscription cannot mend. */
+/** Errors that another try of the same subscription cannot cure. */
 const FINAL = new Set([
   'BAD_USER_INPUT',
   'FORBIDDEN',

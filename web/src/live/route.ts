@@ -73,7 +73,7 @@ export function commentOf(hash: string): string | undefined {
   return id !== undefined && ID.test(id) ? id.toLowerCase() : undefined;
 }
 
-/** What the page service tells of the address that it has rendered, and of no other: links to share, and feeds. */
+/** What the page service says about the address that it has rendered, and of no other: links to share, and feeds. */
 const ABOUT_ADDRESS =
   "link[rel='canonical'], link[rel='alternate'][href*='/posts/'], meta[property], meta[name^='twitter:'], meta[name='robots']";
 

@@ -24,7 +24,7 @@ interface State {
 
 /**
  * `isInView`: the place where new comments appear can be seen. `comments` are undefined until they are there. Where the
- * newest of them may be missing, nothing is told, and the reader's place stays as it was: another order is no absence.
+ * newest of them may be missing, nothing is reported, and the reader's place stays as it was: another order is no absence.
  */
 export function useUnseen(
   postId: string,

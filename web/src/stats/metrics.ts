@@ -13,7 +13,7 @@ export interface Source {
   prefix: string;
 }
 
-// The services' pages are there where the gateway is told of them (METRICS_PAGES).
+// The services' pages are there where METRICS_PAGES names them.
 export const SOURCES = {
   gateway: { title: 'Gateway', path: '/metrics', name: 'gateway', prefix: 'gateway' },
   comments: {

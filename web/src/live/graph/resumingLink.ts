@@ -28,7 +28,7 @@ const LONGEST_WAIT_MS = 60 * 60 * 1_000;
 /** A subscription that was not refused for so long has been taken: the protocol has no word for it. */
 const TAKEN_AFTER_MS = 500;
 
-/** Errors that another try of the same subscription cannot mend. */
+/** Errors that another try of the same subscription cannot cure. */
 const FINAL_CODES = new Set([
   RESYNC_REQUIRED,
   'BAD_USER_INPUT',
