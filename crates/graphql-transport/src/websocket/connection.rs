@@ -1,6 +1,6 @@
 //! One client's connection, from `connection_init` to its close.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, future::BoxFuture};
@@ -26,6 +26,7 @@ use crate::{
     event::Event,
     http::request_json,
     isolation,
+    metrics::Transport,
     request::{Admitted, ClientContext, ClientSocket, NotAdmitted},
     service::{Service, Serving},
     turns::ClientTurns,
@@ -96,8 +97,8 @@ impl<S: Service> ClientConnection<S> {
         headers: HeaderMap,
         key: ClientKey,
         turns: ClientTurns,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             operations: Operations::new(&service.serving().settings.websocket, turns),
             service,
             socket,
@@ -108,16 +109,22 @@ impl<S: Service> ClientConnection<S> {
             heard: true,
             pings: 0,
             key,
-        }
+        })
     }
 
     /// Serves it to its end, if its client offered the subprotocol.
-    pub(super) async fn run(mut self, is_offered: bool) {
+    pub(super) async fn run(mut self: Box<Self>, is_offered: bool) {
+        let _client = self.serving().metrics.client(Transport::WebSocket);
         let end = if !is_offered {
             End::Close(Close::SubprotocolNotAcceptable)
         } else {
             let service = Arc::clone(&self.service);
-            match isolation::caught(&service.serving().metrics, self.until_end()).await {
+            let ended = {
+                // Pinned here: a move would be another place for all that it may ever hold.
+                let work = pin!(self.until_end());
+                isolation::caught(&service.serving().metrics, work).await
+            };
+            match ended {
                 Ok(End::Drain(close)) => self.drain(close).await,
                 Ok(end) => end,
                 Err(_defect) => End::Close(Close::InternalError),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -31,8 +31,18 @@ pub(crate) struct Activity {
     is_unsent: AtomicBool,
     is_stalled: AtomicBool,
     is_closed: AtomicBool,
-    /// What the connection runs in, once it does.
-    task: OnceLock<AbortHandle>,
+    task: Mutex<ConnectionTask>,
+}
+
+/// The task that a connection runs in.
+#[derive(Debug, Default)]
+enum ConnectionTask {
+    #[default]
+    NotYetKnown,
+    Known(AbortHandle),
+    /// It has served the connection's last request: another protocol's from there on. A handle would keep the memory of
+    /// the task.
+    Done,
 }
 
 /// Numbers the requests of the process: cheaper than the time, and as good for finding the oldest.
@@ -50,16 +60,29 @@ impl Activity {
 
     /// Names the task that the connection runs in: to end it is to close the connection.
     pub fn runs_in(&self, task: AbortHandle) {
-        let task = self.task.get_or_init(|| task);
+        let mut known = self.task();
+        // Under the lock: either this sees that it is closed, or the one who closes it sees the task.
         if self.is_closed() {
             task.abort();
         }
+        if matches!(*known, ConnectionTask::NotYetKnown) {
+            *known = ConnectionTask::Known(task);
+        }
+    }
+
+    /// Notes that the connection becomes another protocol's: it is not closed by [`close`](Self::close) any more.
+    fn leave_to_another_protocol(&self) {
+        *self.task() = ConnectionTask::Done;
+    }
+
+    fn task(&self) -> MutexGuard<'_, ConnectionTask> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the connection, unless it has become another protocol's.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
-        if let Some(task) = self.task.get() {
+        if let ConnectionTask::Known(task) = &*self.task() {
             task.abort();
         }
     }
@@ -119,6 +142,7 @@ impl Running {
     /// Never ends it: the connection is another protocol's from now on.
     fn keep(mut self) {
         self.is_kept = true;
+        self.activity.leave_to_another_protocol();
     }
 }
 
