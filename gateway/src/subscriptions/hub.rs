@@ -495,7 +495,14 @@ impl FeedMember {
             }
             self.reader = match self.fan_out.enter(reader, direct) {
                 Ok(membership) => Some(membership.until_returned().await),
-                Err(reader) => return self.reader.insert(reader).next().await,
+                Err(reader) => {
+                    let reader = self.reader.insert(reader);
+                    tokio::select! {
+                        biased;
+                        taken = reader.next() => return taken,
+                        () = direct.until_flushed() => self.reader.take(),
+                    }
+                }
             };
         }
     }
@@ -507,10 +514,8 @@ async fn next(member: Option<FeedMember>) -> Option<(Event, Option<FeedMember>)>
     match taken {
         Taken::Event(event @ Event::Failed { .. }) => Some((event, None)),
         Taken::Event(event) => {
-            if let (Some(direct), Event::Next { cursor, .. }) = (&member.direct, &event)
-                && let Some(cursor) = cursor
-            {
-                direct.got(cursor);
+            if let (Some(direct), Event::Next { cursor, .. }) = (&member.direct, &event) {
+                direct.got(cursor.as_ref());
             }
             Some((event, Some(member)))
         }

@@ -162,6 +162,7 @@ impl Subscriptions {
                 key: accepted.client.key,
                 socket: None,
                 operation: None,
+                event_stream: None,
             },
         };
         let client = ClientId::of(accepted.client);

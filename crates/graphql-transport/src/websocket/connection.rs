@@ -7,6 +7,7 @@ use futures_util::{SinkExt, StreamExt, future::BoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use socket_outlet::Outlet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -18,7 +19,6 @@ use super::{
     message::{ClientMessage, ServerMessage},
     metered::{self, Metered},
     operations::{Operations, Output},
-    outlet::{Outlet, ThroughOutlet},
 };
 use crate::{
     client_key::ClientKey,
@@ -67,7 +67,7 @@ enum AskedBy {
 }
 
 /// The WebSocket, whose unfinished messages are counted.
-type WebSocket = WebSocketStream<ThroughOutlet<Metered<TokioIo<Upgraded>>>>;
+type WebSocket = WebSocketStream<Metered<TokioIo<Upgraded>>>;
 
 /// A client's WebSocket with the operations that run on it.
 pub(super) struct ClientConnection<S> {
@@ -223,7 +223,7 @@ impl<S: Service> ClientConnection<S> {
     async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         self.heard = true;
         if let Some(Ok(message)) = &message {
-            self.socket.get_mut().get_mut().count.has_come(message);
+            self.socket.get_mut().count.has_come(message);
         }
         match message {
             Some(Ok(Message::Text(text))) => match ClientMessage::read(&text) {
@@ -326,6 +326,7 @@ impl<S: Service> ClientConnection<S> {
             key: self.key,
             socket: Some(Arc::clone(&self.client)),
             operation: Some(id.clone()),
+            event_stream: None,
         };
         self.operations
             .start(Arc::clone(&self.service), id, request, client);

@@ -6,11 +6,9 @@
 
 mod close;
 mod connection;
-mod direct_sender;
 mod message;
 mod metered;
 mod operations;
-pub(crate) mod outlet;
 
 use std::sync::Arc;
 
@@ -22,6 +20,7 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use socket_outlet::Outlet;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -38,11 +37,9 @@ use crate::{
 };
 pub use close::{Close, is_about_a_message};
 use connection::ClientConnection;
-pub use direct_sender::DirectSender;
+pub(crate) use message::next_head;
 pub use message::{ClientMessage, ServerMessage};
 use metered::{Meter, Metered};
-use outlet::{Outlet, ThroughOutlet};
-pub use outlet::{Sent, TryWrite};
 
 /// The value of `Sec-WebSocket-Protocol` that is accepted.
 pub const SUBPROTOCOL: &str = "graphql-transport-ws";
@@ -71,7 +68,7 @@ pub(crate) async fn upgrade<S: Service>(
     let serving = service.serving();
     csrf::check_upgrade(&parts.headers, &serving.settings.http)?;
     let upgraded = parts.extensions.get::<OnUpgrade>().cloned();
-    let outlet = parts.extensions.get::<TryWrite>().cloned().map(Outlet::new);
+    let outlet = parts.extensions.get::<Arc<Outlet>>().cloned();
     // Checks the handshake. The stream itself is opened here, to count what is read from it.
     let handshake = WebSocketUpgrade::from_request_parts(parts, &()).await;
     drop(handshake.map_err(|error| Refusal::new(Code::BadRequest, error.body_text()))?);
@@ -99,7 +96,6 @@ pub(crate) async fn upgrade<S: Service>(
         let upgraded = upgraded.await.ok()?;
         let share = service.serving().bodies.share(key);
         let stream = Metered::new(TokioIo::new(upgraded), Meter::new(share));
-        let stream = ThroughOutlet::new(stream, outlet.clone());
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let turns = of_operations;
         Some(ClientConnection::new(

@@ -10,10 +10,11 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use http::{Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service;
+use socket_outlet::OutletPlace;
 use tokio::task::AbortHandle;
 
 use super::taking::Pieces;
@@ -163,22 +164,26 @@ pub(crate) struct Tracked {
     activity: Arc<Activity>,
     take_limit: Duration,
     socket: Arc<SharedSocket>,
+    outlet: OutletPlace,
 }
 
 impl Tracked {
     /// A client that takes nothing of an answer over HTTP/2 for `take_limit`, up to twice as long, loses its
-    /// connection. Requests to become another protocol's get a [`TryWrite`](crate::TryWrite) to the socket.
+    /// connection. Over HTTP/1.1, requests to become another protocol's and those for server-sent events get the
+    /// connection's [`Outlet`](socket_outlet::Outlet), for messages around its task.
     pub fn new(
         responder: Responder,
         activity: Arc<Activity>,
         take_limit: Duration,
         socket: Arc<SharedSocket>,
+        outlet: OutletPlace,
     ) -> Self {
         Self {
             responder,
             activity,
             take_limit,
             socket,
+            outlet,
         }
     }
 }
@@ -189,9 +194,9 @@ impl Service<Request<Incoming>> for Tracked {
     type Future = TrackedAnswer;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let may_become_another = request.version() == Version::HTTP_11;
-        if may_become_another && request.headers().contains_key(header::UPGRADE) {
-            request.extensions_mut().insert(self.socket.try_write());
+        if request.version() == Version::HTTP_11 && may_use_outlet(request.headers()) {
+            let outlet = self.outlet.get_or_new(|| self.socket.try_write());
+            request.extensions_mut().insert(outlet);
         }
         TrackedAnswer {
             take_limit: (request.version() == Version::HTTP_2).then_some(self.take_limit),
@@ -199,6 +204,18 @@ impl Service<Request<Incoming>> for Tracked {
             answer: (self.responder)(request),
         }
     }
+}
+
+fn may_use_outlet(headers: &HeaderMap) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    let accepts_events = |accept: &HeaderValue| {
+        accept
+            .as_bytes()
+            .windows(EVENTS.len())
+            .any(|part| part.eq_ignore_ascii_case(EVENTS))
+    };
+    headers.contains_key(header::UPGRADE)
+        || headers.get_all(header::ACCEPT).iter().any(accepts_events)
 }
 
 /// An answer to come.
